@@ -1,0 +1,4 @@
+//! Process entry: argv in, exit code out.
+#![forbid(unsafe_code)]
+
+fn main() {}

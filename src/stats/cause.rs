@@ -1,0 +1,188 @@
+//! Why a call failed, and why a planned call was not started.
+//!
+//! Each variant is at once the counter, the metric label, the JSON key and the row of the report.
+
+/// Declares a fieldless enum with a static name and a one-line description per variant, and a
+/// fixed-size counter table indexed by it.
+macro_rules! causes {
+    (
+        $(#[$meta:meta])* $name:ident, $(#[$table_meta:meta])* $table:ident {
+            $($(#[doc = $doc:literal])+ $variant:ident = $label:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl $name {
+            /// Every variant, in declaration order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The stable snake_case name: JSON key and metric label.
+            pub fn label(self) -> &'static str {
+                match self { $($name::$variant => $label,)+ }
+            }
+
+            /// The variant's documentation, for reports.
+            pub fn description(self) -> &'static str {
+                match self { $($name::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+
+        $(#[$table_meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $table([u64; $name::ALL.len()]);
+
+        impl $table {
+            /// Adds one to `cause`.
+            pub fn bump(&mut self, cause: $name) {
+                self.0[cause as usize] += 1;
+            }
+
+            /// The count of `cause`.
+            pub fn count(&self, cause: $name) -> u64 {
+                self.0[cause as usize]
+            }
+
+            /// The sum over all causes.
+            pub fn total(&self) -> u64 {
+                self.0.iter().sum()
+            }
+
+            /// Adds `other` cause by cause.
+            pub fn add(&mut self, other: &Self) {
+                for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+                    *mine += theirs;
+                }
+            }
+
+            /// What was counted since `earlier` (a previous value of the same table).
+            pub fn since(&self, earlier: &Self) -> Self {
+                let mut difference = *self;
+                for (mine, theirs) in difference.0.iter_mut().zip(earlier.0) {
+                    *mine = mine.saturating_sub(theirs);
+                }
+                difference
+            }
+
+            /// Causes with a nonzero count.
+            pub fn nonzero(&self) -> impl Iterator<Item = ($name, u64)> + '_ {
+                $name::ALL.iter().map(|&cause| (cause, self.count(cause))).filter(|&(_, n)| n > 0)
+            }
+        }
+    };
+}
+
+causes! {
+    /// Why a call failed. A call that failed has exactly one cause.
+    FailureCause,
+    /// Failed calls by cause.
+    FailureCounts {
+        /// A request or final response was retransmitted up to the limit without an answer.
+        MaxUdpRetrans = "max_udp_retrans",
+        /// A `<recv>` waited longer than its timeout.
+        RecvTimeout = "recv_timeout",
+        /// A message arrived that the scenario does not expect at this point.
+        UnexpectedMessage = "unexpected_message",
+        /// The peer ended the call (BYE or CANCEL) before the scenario expected it.
+        PeerHangup = "peer_hangup",
+        /// An ACK carried another CSeq number than the INVITE that it acknowledges.
+        AckCseqMismatch = "ack_cseq_mismatch",
+        /// The kernel refused to send a message (no route, not permitted, too large).
+        CannotSendMessage = "cannot_send_message",
+        /// The network answered a message with an ICMP error, as when nobody listens on the port.
+        IcmpUnreachable = "icmp_unreachable",
+        /// No socket could be opened for the call.
+        CannotOpenSocket = "cannot_open_socket",
+        /// `check_it` of an `ereg` action found no match.
+        RegexpDoesntMatch = "regexp_doesnt_match",
+        /// `check_it_inverse` of an `ereg` action found a match.
+        RegexpShouldntMatch = "regexp_shouldnt_match",
+        /// The header that an `ereg` action should search is absent.
+        RegexpHdrNotFound = "regexp_header_not_found",
+        /// `check_it` of a `test` action found the comparison false.
+        TestDoesntMatch = "test_doesnt_match",
+        /// `check_it_inverse` of a `test` action found the comparison true.
+        TestShouldntMatch = "test_shouldnt_match",
+        /// `check_it` of a `strcmp` action found the strings different.
+        StrcmpDoesntMatch = "strcmp_doesnt_match",
+        /// `check_it_inverse` of a `strcmp` action found the strings equal.
+        StrcmpShouldntMatch = "strcmp_shouldnt_match",
+        /// An action or message could not be carried out, as a division by zero.
+        ScenarioError = "scenario_error",
+        /// A fixed pool of the generator was exhausted; the message names the knob to turn.
+        PoolExhausted = "pool_exhausted",
+        /// The run was stopped before the call ended.
+        Cancelled = "cancelled",
+    }
+}
+
+causes! {
+    /// Why a planned call was not started. Never made up later, never silent.
+    WithheldCause,
+    /// Withheld arrivals by cause.
+    WithheldCounts {
+        /// The open-call limit `-l` was reached.
+        CallLimit = "call_limit",
+        /// The call pool sized at start was full.
+        PoolFull = "pool_full",
+        /// The socket limit `-max_socket` was reached and no socket could be shared.
+        SocketLimit = "socket_limit",
+        /// The send arena stayed full: the kernel took packets too slowly.
+        SendBacklog = "send_backlog",
+    }
+}
+
+impl FailureCause {
+    /// The class under which `failure_classes` of the summary counts this cause.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::MaxUdpRetrans | Self::RecvTimeout => "timeout",
+            Self::UnexpectedMessage | Self::PeerHangup | Self::AckCseqMismatch => "unexpected_sip",
+            Self::CannotSendMessage | Self::IcmpUnreachable | Self::CannotOpenSocket => {
+                "transport_error"
+            }
+            Self::RegexpDoesntMatch
+            | Self::RegexpShouldntMatch
+            | Self::RegexpHdrNotFound
+            | Self::TestDoesntMatch
+            | Self::TestShouldntMatch
+            | Self::StrcmpDoesntMatch
+            | Self::StrcmpShouldntMatch
+            | Self::ScenarioError
+            | Self::PoolExhausted => "scenario_error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_unique_and_descriptions_are_sentences() {
+        let mut labels: Vec<_> = FailureCause::ALL.iter().map(|c| c.label()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), FailureCause::ALL.len());
+        for cause in FailureCause::ALL {
+            assert!(cause.description().ends_with('.'), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn counting_by_cause_adds_up() {
+        let mut counts = FailureCounts::default();
+        counts.bump(FailureCause::RecvTimeout);
+        counts.bump(FailureCause::RecvTimeout);
+        let earlier = counts;
+        counts.bump(FailureCause::Cancelled);
+        assert_eq!(counts.total(), 3);
+        assert_eq!(counts.since(&earlier).nonzero().collect::<Vec<_>>(), [(
+            FailureCause::Cancelled,
+            1
+        )]);
+    }
+}

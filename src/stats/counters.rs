@@ -1,0 +1,129 @@
+//! Single-writer counters of one worker.
+//!
+//! Plain numbers: the worker that owns them adds to them without atomics, and copies of the whole
+//! block travel to the control side, so that every snapshot is consistent in itself.
+
+use super::{FailureCounts, WithheldCounts};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $field:ident,)+) => {
+        /// Everything that one worker counts. All fields only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $field: u64,)+
+            /// Failed calls by cause.
+            pub failures: FailureCounts,
+            /// Planned calls that were not started, by cause.
+            pub withheld: WithheldCounts,
+        }
+
+        impl Counters {
+            /// Names of the plain counters, in declaration order.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            /// Name and value of each plain counter, in declaration order.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field)),+].into_iter()
+            }
+
+            /// Adds `other` field by field.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+                self.failures.add(&other.failures);
+                self.withheld.add(&other.withheld);
+            }
+
+            /// What was counted since `earlier` (a previous copy of the same block).
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self {
+                    $($field: self.$field.saturating_sub(earlier.$field),)+
+                    failures: self.failures.since(&earlier.failures),
+                    withheld: self.withheld.since(&earlier.withheld),
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Calls that we started (first message sent).
+    calls_outgoing,
+    /// Calls that a peer started (first message received).
+    calls_incoming,
+    /// Calls that reached the end of the scenario.
+    calls_succeeded,
+    /// Calls that failed; the sum of `failures`.
+    calls_failed,
+    /// Requests sent, without retransmissions.
+    requests_sent,
+    /// Responses sent, without retransmissions.
+    responses_sent,
+    /// Requests received, without retransmissions.
+    requests_received,
+    /// Responses received, without retransmissions.
+    responses_received,
+    /// Messages that we sent again.
+    retransmissions_sent,
+    /// Messages that a peer sent again.
+    retransmissions_received,
+    /// Messages answered by a default behaviour rather than by the scenario.
+    auto_answered,
+    /// Messages for no call, which the mode does not let start one.
+    out_of_call_messages,
+    /// Late messages for a call that had ended.
+    dead_call_messages,
+    /// Datagrams dropped because they were not SIP.
+    parse_errors,
+    /// CRLF or NUL keep-alives.
+    keepalives_received,
+    /// Datagrams handed to the worker that owns their call.
+    handed_over,
+    /// Datagrams lost because the hand-over queue was full.
+    handover_dropped,
+    /// Malformed requests that could be answered with an error response.
+    bad_requests_answered,
+    /// Remembered ends of calls that were forgotten early because the table was full.
+    dead_calls_evicted,
+    /// Messages lost on purpose (`-lost`, `lost=`).
+    simulated_losses,
+    /// Messages for which the send arena had no room at first; sent later or by retransmission.
+    sends_deferred,
+    /// Messages that the kernel had no buffer for (`ENOBUFS`).
+    send_no_buffer,
+    /// `warning` actions and recoverable oddities.
+    warnings,
+    /// Datagrams handed to the kernel.
+    datagrams_sent,
+    /// Send operations; a GSO train counts once.
+    trains_sent,
+    /// Datagrams received.
+    datagrams_received,
+    /// Calls into the kernel that submit or wait.
+    kernel_enters,
+    /// Nanoseconds spent waiting for work.
+    wait_ns,
+    /// Datagrams that the kernel dropped because our receive queue was full.
+    receive_overflow,
+    /// Datagrams larger than their receive buffer.
+    receive_truncated,
+    /// Times receiving stopped for want of buffers and was armed again.
+    receive_rearms,
+    /// Completion-queue overflows.
+    cq_overflow,
+    /// ICMP errors received.
+    icmp_errors,
+    /// GSO trains that had to be sent datagram by datagram.
+    gso_fallbacks,
+}
+
+impl Counters {
+    /// Calls started so far.
+    pub fn calls_started(&self) -> u64 {
+        self.calls_outgoing + self.calls_incoming
+    }
+
+    /// Calls open now: the identity `started = succeeded + failed + active`.
+    pub fn calls_active(&self) -> u64 {
+        self.calls_started().saturating_sub(self.calls_succeeded + self.calls_failed)
+    }
+}

@@ -1,0 +1,206 @@
+//! Batched UDP I/O for a thread-per-core worker.
+//!
+//! A [`Driver`] opens UDP sockets, hands received datagrams to a closure, and sends what was staged
+//! in its [`TxArena`], all on the one thread that made it. Three drivers share the same semantics:
+//! `uring` (the product), `syscall` (epoll with `sendmmsg`/`recvmmsg`, for kernels and containers
+//! that forbid io_uring) and `sim` (in memory, virtual clock, seeded faults). The crate knows
+//! nothing of SIP; it is also the only place in the workspace where `unsafe` is allowed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+
+/// Nanoseconds on `CLOCK_MONOTONIC`, or virtual nanoseconds under the `sim` driver.
+pub type Nanos = u64;
+
+/// A deadline that never comes: [`Driver::turn`] then waits for traffic or a wake only.
+pub const NEVER: Nanos = u64::MAX;
+
+/// A socket of one driver: an index into its socket table, valid until [`Driver::close`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u32);
+
+/// Which provided-buffer class a socket receives into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RxClass {
+    /// Buffers of 2 KiB: for sockets that never see more (RTP).
+    Small,
+    /// Buffers that hold a full 64 KiB datagram or a GRO train: for SIP.
+    Large,
+}
+
+/// What to open with [`Driver::open`].
+#[derive(Clone, Debug)]
+pub struct SocketSpec {
+    /// Address to bind; port 0 lets the kernel choose.
+    pub local: SocketAddr,
+    /// Peer to connect to; `None` leaves the socket open to any peer.
+    pub remote: Option<SocketAddr>,
+    /// Set `SO_REUSEPORT`, so that several workers share one port.
+    pub reuse_port: bool,
+    /// Buffer class for receives.
+    pub rx_class: RxClass,
+    /// `SO_RCVBUF` in bytes (forced past the sysctl where permitted); 0 leaves the default.
+    pub receive_buffer_bytes: usize,
+    /// `SO_SNDBUF` in bytes (forced past the sysctl where permitted); 0 leaves the default.
+    pub send_buffer_bytes: usize,
+}
+
+/// Something that happened on a socket, handed to the closure of [`Driver::drain`].
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// One datagram (a GRO train is already split).
+    Datagram {
+        /// The socket that received it.
+        socket: SocketId,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Its payload, valid during the call.
+        payload: &'a [u8],
+    },
+    /// A staged datagram could not be sent. Called once per datagram of a failed train.
+    SendFailed {
+        /// The socket that should have sent it.
+        socket: SocketId,
+        /// Where it should have gone.
+        destination: SocketAddr,
+        /// The `cookie` given to [`TxArena::commit`].
+        cookie: u64,
+        /// Why.
+        cause: SendFailure,
+    },
+    /// The network told us, by ICMP, that an earlier datagram did not arrive.
+    Unreachable {
+        /// The socket whose error queue held the report.
+        socket: SocketId,
+        /// Where the lost datagram was going.
+        destination: SocketAddr,
+        /// What the ICMP message said.
+        cause: IcmpCause,
+        /// The beginning of the lost datagram's payload, as far as the ICMP message quoted it.
+        quoted: &'a [u8],
+    },
+}
+
+/// Why a datagram was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SendFailure {
+    /// `ENOBUFS`, `EAGAIN`, `ENOMEM`: the kernel had no room; a retransmission may succeed.
+    NoBuffer,
+    /// `EMSGSIZE`: larger than the path or the protocol allows.
+    TooLarge,
+    /// `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`, `EHOSTDOWN`, `EADDRNOTAVAIL`: no route.
+    NoRoute,
+    /// `EPERM`, `EACCES`: a firewall or policy refused it.
+    NotPermitted,
+    /// `ECONNREFUSED` that stayed after one resend.
+    Refused,
+    /// Any other errno.
+    Other(i32),
+}
+
+/// What an ICMP error said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IcmpCause {
+    /// Port unreachable: nobody listens there.
+    Port,
+    /// Host or network unreachable.
+    Host,
+    /// Administratively prohibited.
+    Prohibited,
+    /// Fragmentation needed or packet too big.
+    TooBig,
+    /// Any other type and code.
+    Other,
+}
+
+/// Single-writer counters of one driver; plain numbers, read by the worker that owns the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverCounters {
+    /// Datagrams handed to the kernel.
+    pub datagrams_sent: u64,
+    /// Payload bytes handed to the kernel.
+    pub bytes_sent: u64,
+    /// Send operations (a GSO train counts once).
+    pub trains_sent: u64,
+    /// Datagrams received, after GRO trains were split.
+    pub datagrams_received: u64,
+    /// Payload bytes received.
+    pub bytes_received: u64,
+    /// Receive operations that delivered data (a GRO train counts once).
+    pub receives: u64,
+    /// Calls into the kernel that submit or wait (`io_uring_enter`, `epoll_wait`, `*mmsg`).
+    pub enters: u64,
+    /// Nanoseconds spent waiting for work inside the kernel.
+    pub wait_ns: u64,
+    /// Datagrams that the kernel dropped because the socket's receive queue was full (`SO_RXQ_OVFL`).
+    pub receive_overflow: u64,
+    /// Datagrams larger than their buffer class.
+    pub receive_truncated: u64,
+    /// Times a multishot receive ended for want of a provided buffer, and was armed again.
+    pub receive_rearms_nobufs: u64,
+    /// Completion-queue overflows (slow path, nothing lost).
+    pub cq_overflow: u64,
+    /// Datagrams not sent for want of kernel buffers.
+    pub send_no_buffer: u64,
+    /// Datagrams not sent for any other cause.
+    pub send_errors: u64,
+    /// Trains split into single sends because GSO was refused.
+    pub gso_fallbacks: u64,
+    /// Times [`TxArena::reserve`] found no free slot.
+    pub tx_exhausted: u64,
+    /// ICMP errors read from error queues.
+    pub icmp_errors: u64,
+}
+
+/// One thread's view of the network. Made, driven and dropped on the same thread.
+pub trait Driver {
+    /// The current time on this driver's clock.
+    fn now(&self) -> Nanos;
+
+    /// Opens and binds a UDP socket and starts receiving on it.
+    ///
+    /// # Errors
+    /// Whatever `socket`, `bind`, `connect` or registration returned.
+    fn open(&mut self, spec: &SocketSpec) -> io::Result<SocketId>;
+
+    /// The address that `socket` is bound to.
+    fn local_addr(&self, socket: SocketId) -> SocketAddr;
+
+    /// Closes `socket`; staged datagrams of it are sent first, late events of it are swallowed.
+    fn close(&mut self, socket: SocketId);
+
+    /// The arena in which datagrams are rendered and staged.
+    fn tx(&mut self) -> &mut TxArena;
+
+    /// Sends all that is staged, then waits for an event, a wake or `deadline`, whichever is first.
+    /// A deadline in the past sends and reaps without waiting.
+    ///
+    /// # Errors
+    /// Only what makes the driver unusable; per-datagram failures arrive as events.
+    fn turn(&mut self, deadline: Nanos) -> io::Result<()>;
+
+    /// Hands pending events to `handler` in order, with the arena for replies. Stops early, keeping
+    /// the rest for the next call, when `handler` breaks. Returns `Break` if events remain.
+    fn drain<F>(&mut self, handler: F) -> ControlFlow<()>
+    where
+        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>;
+
+    /// A handle with which another thread ends a wait in [`Driver::turn`].
+    fn waker(&self) -> Waker;
+
+    /// Counters so far.
+    fn counters(&self) -> DriverCounters;
+
+    /// Cancels receives, lets sends finish, and returns when nothing is in the kernel any more or
+    /// `deadline` has passed (memory that the kernel may still write is then leaked, not freed).
+    fn shutdown(&mut self, deadline: Nanos);
+}
+
+/// Where datagrams are rendered and staged before they leave (see [`Driver::tx`]).
+#[derive(Debug)]
+pub struct TxArena {}
+
+/// Wakes a driver that waits in [`Driver::turn`], from any thread.
+#[derive(Clone, Debug)]
+pub struct Waker {}
