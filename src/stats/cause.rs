@@ -180,9 +180,9 @@ mod tests {
         let earlier = counts;
         counts.bump(FailureCause::Cancelled);
         assert_eq!(counts.total(), 3);
-        assert_eq!(counts.since(&earlier).nonzero().collect::<Vec<_>>(), [(
-            FailureCause::Cancelled,
-            1
-        )]);
+        assert_eq!(
+            counts.since(&earlier).nonzero().collect::<Vec<_>>(),
+            [(FailureCause::Cancelled, 1)]
+        );
     }
 }

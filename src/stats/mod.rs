@@ -1,9 +1,35 @@
 //! Counters, histograms, snapshots, verdict and health gates.
 //!
-//! Knows nothing of sockets or of who reads it.
+//! Workers own [`Counters`] and the [`Histograms`] of their current [`Report`]; the control side
+//! merges reports in an [`Aggregate`] and reads [`Snapshot`]s. Knows nothing of sockets or of who
+//! reads it.
 
+#[macro_use]
 mod cause;
+mod aggregate;
 mod counters;
+mod distribution;
+mod histograms;
+mod history;
+mod layout;
+mod report;
+mod snapshot;
+mod verdict;
 
+pub use aggregate::Aggregate;
 pub use cause::{FailureCause, FailureCounts, WithheldCause, WithheldCounts};
 pub use counters::Counters;
+pub use distribution::{
+    BUCKET_BOUNDS_MS, Cell, DURATION_MAX_US, Distribution, DurationSummary, Moments,
+    SIGNIFICANT_DIGITS,
+};
+pub use histograms::{Histograms, TransactionHistograms};
+pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};
+pub use layout::Layout;
+pub use report::Report;
+pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
+pub use verdict::{
+    BUSY_SHARE_LIMIT, Evidence, LIMITED_SHARE_LIMIT, LimitCause, LimitCauses, LimitCounts,
+    LimitedSecond, PLANNED_SEND_ERROR_LIMIT_NS, PLANNED_SEND_ERROR_SAMPLES_MIN,
+    PLANNED_SEND_ERROR_SPARSE_LIMIT_NS, Verdict, VerdictTally, withheld_by_generator,
+};

@@ -1,0 +1,409 @@
+//! Merges the workers' reports into seconds, run totals and a bounded history.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::distribution::add_all;
+use super::history::{History, HistoryRow, per_second};
+use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, timeouts};
+use super::verdict::{Evidence, Verdict, VerdictTally, withheld_by_generator};
+use super::{
+    Counters, Distribution, Histograms, Layout, Report, TransactionHistograms, TransactionSummary,
+    WithheldCause,
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// How early a report may begin and still belong to the second that it leads into: workers read
+/// their clocks themselves.
+const EARLY_TOLERANCE_NS: u64 = SECOND_NS / 10;
+
+/// Seconds waited for a worker that does not report. Each open second holds a set of histograms.
+const OPEN_SECONDS_MAX: u64 = 8;
+
+/// Longest gap that is filled with stalled seconds one by one; a guard against a broken clock.
+const GAP_SECONDS_MAX: u64 = 3600;
+
+/// One worker as last heard of.
+#[derive(Clone, Debug, Default)]
+struct Worker {
+    next_sequence: u64,
+    counters: Counters,
+    generic_counters: Vec<u64>,
+    displays: Vec<u64>,
+    target_rate: f64,
+    /// Seconds before this one are reported in full.
+    covered: u64,
+    is_done: bool,
+    busy_ns: u64,
+    reported_ns: u64,
+}
+
+/// A second that not all workers have reported yet.
+#[derive(Debug)]
+struct OpenSecond {
+    /// By worker.
+    reported_by: Vec<bool>,
+    histograms: Histograms,
+    counted: Counters,
+    busy_share_max: f64,
+    planned_calls: f64,
+    pacing_ns: u64,
+    peak_active: u64,
+}
+
+impl OpenSecond {
+    fn new(layout: &Layout) -> Self {
+        Self {
+            reported_by: Vec::new(),
+            histograms: Histograms::new(layout),
+            counted: Counters::default(),
+            busy_share_max: 0.0,
+            planned_calls: 0.0,
+            pacing_ns: 0,
+            peak_active: 0,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.reported_by.clear();
+        self.histograms.clear();
+        self.counted = Counters::default();
+        self.busy_share_max = 0.0;
+        self.planned_calls = 0.0;
+        self.pacing_ns = 0;
+        self.peak_active = 0;
+    }
+
+    fn absorb(&mut self, report: &Report, counted: &Counters) {
+        let worker = usize::from(report.worker);
+        if self.reported_by.len() <= worker {
+            self.reported_by.resize(worker + 1, false);
+        }
+        self.reported_by[worker] = true;
+        self.histograms.add(&report.histograms);
+        self.counted.add(counted);
+        self.busy_share_max = self.busy_share_max.max(report.busy_share());
+        self.planned_calls += report.target_rate * report.pacing_ns as f64 / 1e9;
+        self.pacing_ns = self.pacing_ns.max(report.pacing_ns);
+        self.peak_active += report.peak_active;
+    }
+}
+
+/// A run as seen by the control side.
+#[derive(Debug)]
+pub struct Aggregate {
+    layout: Arc<Layout>,
+    start: RunStart,
+    end_ns: u64,
+    workers: Vec<Worker>,
+    totals: Histograms<u64>,
+    /// Seconds from `first_open` on, without gaps.
+    open: VecDeque<OpenSecond>,
+    first_open: u64,
+    spare: Vec<OpenSecond>,
+    /// The second closed last, with its histograms.
+    closed: Option<OpenSecond>,
+    history: History,
+    last_second: Option<HistoryRow>,
+    tally: VerdictTally,
+    peak_active: u64,
+    busy_share_max: f64,
+    paced_calls: u64,
+    planned_calls: f64,
+    pacing_ns: u64,
+    calls_active: u64,
+}
+
+impl Aggregate {
+    /// An aggregate for `workers` workers that start at `start`.
+    pub fn new(layout: Arc<Layout>, workers: usize, start: RunStart) -> Self {
+        Self {
+            totals: Histograms::new(&layout),
+            layout,
+            start,
+            end_ns: start.monotonic_ns,
+            workers: vec![Worker::default(); workers],
+            open: VecDeque::new(),
+            first_open: 0,
+            spare: Vec::new(),
+            closed: None,
+            history: History::default(),
+            last_second: None,
+            tally: VerdictTally::default(),
+            peak_active: 0,
+            busy_share_max: 0.0,
+            paced_calls: 0,
+            planned_calls: 0.0,
+            pacing_ns: 0,
+            calls_active: 0,
+        }
+    }
+
+    /// Takes in one report and returns how many seconds it completed.
+    ///
+    /// A report belongs to the second in which it begins. If that second is already closed, it
+    /// counts in the oldest open one, so that the history always adds up to the totals.
+    pub fn absorb(&mut self, report: &Report) -> u64 {
+        let index = usize::from(report.worker);
+        if index >= self.workers.len() {
+            self.workers.resize_with(index + 1, Worker::default);
+        }
+        let begin = self.second_of(report.start_ns);
+        let second = begin.clamp(self.first_open, self.first_open + GAP_SECONDS_MAX);
+        let covered = self.second_of(report.end_ns).min(second + GAP_SECONDS_MAX);
+        let counted = self.workers[index].absorb(report, covered);
+        self.end_ns = self.end_ns.max(report.end_ns);
+        self.totals.add(&report.histograms);
+
+        let mut completed = self.make_room(second);
+        self.open_through(second);
+        self.open[(second - self.first_open) as usize].absorb(report, &counted);
+
+        // A report longer than a second leaves seconds behind in which its worker was stalled.
+        let last_covered = second.max(covered.saturating_sub(1));
+        completed += self.make_room(last_covered);
+        self.open_through(last_covered);
+        completed + self.close_covered()
+    }
+
+    /// Closes the seconds that are still open, as when a worker died without a last report.
+    /// Returns how many there were.
+    pub fn finish(&mut self) -> u64 {
+        let mut completed = 0;
+        while !self.open.is_empty() {
+            self.close_first();
+            completed += 1;
+        }
+        completed
+    }
+
+    /// Whether every worker has given its last report.
+    pub fn is_finished(&self) -> bool {
+        self.workers.iter().all(|worker| worker.is_done)
+    }
+
+    /// The names of what is measured.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The run second by second.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The last complete second with its merged histograms.
+    pub fn last_second(&self) -> Option<(&HistoryRow, &Histograms)> {
+        self.last_second.as_ref().zip(self.closed.as_ref().map(|closed| &closed.histograms))
+    }
+
+    /// The histograms of the whole run.
+    pub fn totals(&self) -> &Histograms<u64> {
+        &self.totals
+    }
+
+    /// The state of the run.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut counters = Counters::default();
+        let mut generic_counters = vec![0; self.layout.counters.len()];
+        let mut displays = vec![0; self.layout.displays.len()];
+        for worker in &self.workers {
+            counters.add(&worker.counters);
+            add_all(&mut generic_counters, &worker.generic_counters);
+            add_all(&mut displays, &worker.displays);
+        }
+        let calls = CallTotals::of(&counters);
+        debug_assert_eq!(calls.started, calls.succeeded + calls.failed + calls.active);
+
+        let rtd_repartition = |rtd: &Distribution<u64>| rtd.repartition().to_vec();
+        let transaction = |histograms: &TransactionHistograms<u64>| TransactionSummary {
+            service: histograms.service.summarize(),
+            response: histograms.response.summarize(),
+        };
+        Snapshot {
+            start: self.start,
+            elapsed_ns: self.end_ns - self.start.monotonic_ns,
+            workers: self.workers.len(),
+            is_finished: self.is_finished(),
+            calls,
+            peak_active: self.peak_active.max(calls.active),
+            generic_counters,
+            displays,
+            transactions: self.totals.transactions.iter().map(transaction).collect(),
+            rtds: self.totals.rtds.iter().map(Distribution::summarize).collect(),
+            rtd_repartitions: self.totals.rtds.iter().map(rtd_repartition).collect(),
+            call_length: self.totals.call_length.summarize(),
+            call_length_repartition: self.totals.call_length.repartition().to_vec(),
+            invite_rtt: self.invite_rtt().summarize(),
+            planned_send_error: self.totals.planned_send_error.summarize(),
+            loop_time: self.totals.loop_time.summarize(),
+            rate: RateSummary {
+                target_now: self.workers.iter().map(|worker| worker.target_rate).sum(),
+                target_average: per_second(self.planned_calls, self.pacing_ns),
+                achieved: per_second(self.paced_calls as f64, self.pacing_ns),
+                pacing_ns: self.pacing_ns,
+            },
+            busy: self.busy(),
+            verdict: self.tally,
+            last_second: self.last_second,
+            counters,
+            layout: Arc::clone(&self.layout),
+        }
+    }
+
+    fn busy(&self) -> BusySummary {
+        let busy_ns: u64 = self.workers.iter().map(|worker| worker.busy_ns).sum();
+        let reported_ns: u64 = self.workers.iter().map(|worker| worker.reported_ns).sum();
+        let share_average = busy_ns as f64 / reported_ns.max(1) as f64;
+        BusySummary { share_max: self.busy_share_max, share_average: share_average.min(1.0) }
+    }
+
+    fn invite_rtt(&self) -> Distribution<u64> {
+        let mut all = Distribution::new();
+        for index in self.layout.invite_transactions() {
+            all.add(&self.totals.transactions[index].service);
+        }
+        all
+    }
+
+    /// The second of the run that a moment on the monotonic clock belongs to.
+    fn second_of(&self, monotonic_ns: u64) -> u64 {
+        let since_start_ns = monotonic_ns.saturating_sub(self.start.monotonic_ns);
+        since_start_ns.saturating_add(EARLY_TOLERANCE_NS) / SECOND_NS
+    }
+
+    /// Closes the oldest seconds, reported or not, until `second` fits among the open ones.
+    fn make_room(&mut self, second: u64) -> u64 {
+        let mut completed = 0;
+        while second >= self.first_open + OPEN_SECONDS_MAX {
+            self.close_first();
+            completed += 1;
+        }
+        completed
+    }
+
+    /// Opens the seconds up to `second`, so that one without any report is judged too.
+    fn open_through(&mut self, second: u64) {
+        while self.first_open + self.open.len() as u64 <= second {
+            let opened = self.spare.pop().unwrap_or_else(|| OpenSecond::new(&self.layout));
+            self.open.push_back(opened);
+        }
+    }
+
+    /// Closes, oldest first, the seconds that every worker has reported or outlived.
+    fn close_covered(&mut self) -> u64 {
+        let running = self.workers.iter().filter(|worker| !worker.is_done);
+        let covered = running.map(|worker| worker.covered).min().unwrap_or(u64::MAX);
+        let mut completed = 0;
+        while !self.open.is_empty() && self.first_open < covered {
+            self.close_first();
+            completed += 1;
+        }
+        completed
+    }
+
+    fn close_first(&mut self) {
+        self.open_through(self.first_open);
+        let Some(closing) = self.open.pop_front() else { return };
+        let second = self.first_open;
+        self.first_open += 1;
+        let row = self.row_of(second, &closing);
+        self.calls_active = row.calls_active;
+        self.peak_active = self.peak_active.max(row.peak_active);
+        self.busy_share_max = self.busy_share_max.max(row.busy_share_max);
+        self.paced_calls += row.paced_calls;
+        self.planned_calls += row.planned_calls;
+        self.pacing_ns += row.pacing_ns;
+        self.history.push(row);
+        self.last_second = Some(row);
+        if let Some(mut previous) = self.closed.replace(closing) {
+            previous.clear();
+            self.spare.push(previous);
+        }
+    }
+
+    fn row_of(&mut self, second: u64, closing: &OpenSecond) -> HistoryRow {
+        let counted = &closing.counted;
+        let lateness = &closing.histograms.planned_send_error;
+        let planned_send_error_p99_ns = lateness.quantile_ns(0.99);
+        let primary = self.layout.primary_transaction();
+        let primary = primary.map(|index| &closing.histograms.transactions[index]);
+        let service = primary.map(|histograms| &histograms.service);
+        let response = primary.map(|histograms| &histograms.response);
+        let quantile_ns = |distribution: Option<&Distribution>, quantile| {
+            distribution.map_or(0, |distribution| distribution.quantile_ns(quantile))
+        };
+        let evidence = Evidence {
+            workers_expected: self.workers_in(second, closing),
+            workers_reported: closing.reported_by.iter().filter(|&&reported| reported).count(),
+            planned_sends: lateness.count(),
+            planned_send_error_p99_ns,
+            busy_share_max: closing.busy_share_max,
+            counted: *counted,
+        };
+        let verdict = self.tally.judge(second, &evidence);
+        let begin_ns = self.start.monotonic_ns + second * SECOND_NS;
+        HistoryRow {
+            second,
+            seconds: 1,
+            duration_ns: self.end_ns.saturating_sub(begin_ns).min(SECOND_NS),
+            calls_started: counted.calls_started(),
+            calls_succeeded: counted.calls_succeeded,
+            calls_failed: counted.calls_failed,
+            calls_active: (self.calls_active + counted.calls_started())
+                .saturating_sub(counted.calls_succeeded + counted.calls_failed),
+            peak_active: closing.peak_active,
+            paced_calls: if closing.pacing_ns > 0 { counted.calls_outgoing } else { 0 },
+            planned_calls: closing.planned_calls,
+            pacing_ns: closing.pacing_ns,
+            withheld_by_user: counted.withheld.count(WithheldCause::CallLimit),
+            withheld_by_generator: withheld_by_generator(&counted.withheld),
+            retransmissions_sent: counted.retransmissions_sent,
+            timeouts: timeouts(counted),
+            service_p50_ns: quantile_ns(service, 0.5),
+            service_p99_ns: quantile_ns(service, 0.99),
+            response_p50_ns: quantile_ns(response, 0.5),
+            response_p99_ns: quantile_ns(response, 0.99),
+            planned_send_error_p99_ns,
+            busy_share_max: closing.busy_share_max,
+            judged_seconds: u64::from(verdict != Verdict::NotJudged),
+            limited_seconds: u64::from(verdict.is_limited()),
+            limit_causes: match verdict {
+                Verdict::GeneratorLimited { causes } => causes,
+                _ => Default::default(),
+            },
+        }
+    }
+
+    /// Workers whose report belongs into `second`: those that reported it, and those that should
+    /// have because they had not ended.
+    fn workers_in(&self, second: u64, closing: &OpenSecond) -> usize {
+        let reported = |index: usize| closing.reported_by.get(index).copied().unwrap_or(false);
+        let is_expected = |(index, worker): &(usize, &Worker)| {
+            reported(*index) || !worker.is_done || second < worker.covered
+        };
+        self.workers.iter().enumerate().filter(is_expected).count()
+    }
+}
+
+impl Worker {
+    /// Takes over the cumulative figures of a report and returns what they grew by. A report that
+    /// comes after its successor has nothing to add to them.
+    fn absorb(&mut self, report: &Report, covered: u64) -> Counters {
+        self.covered = self.covered.max(covered);
+        self.is_done |= report.is_last;
+        self.busy_ns += report.busy_ns;
+        self.reported_ns += report.duration_ns();
+        if report.sequence < self.next_sequence {
+            return Counters::default();
+        }
+        self.next_sequence = report.sequence + 1;
+        self.target_rate = if report.is_last { 0.0 } else { report.target_rate };
+        let counted = report.counters.since(&self.counters);
+        self.counters = report.counters;
+        self.generic_counters.clone_from(&report.generic_counters);
+        self.displays.clone_from(&report.displays);
+        counted
+    }
+}

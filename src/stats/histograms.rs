@@ -1,0 +1,122 @@
+//! What a worker measures in one interval.
+
+use super::distribution::{Cell, Distribution};
+use super::layout::Layout;
+
+/// The two clocks of one kind of transaction.
+#[derive(Clone, Debug)]
+pub struct TransactionHistograms<C: Cell = u32> {
+    /// From the request's first transmission to the final response: the system under test.
+    pub service: Distribution<C>,
+    /// From the moment the request was planned: what a caller would have seen. The difference to
+    /// `service` is time that the generator lost, which would otherwise hide in a lower rate.
+    pub response: Distribution<C>,
+}
+
+/// All distributions of one scenario: of one worker and interval (`u32` cells), or of a run (`u64`).
+///
+/// Memory is taken in [`Histograms::new`] only. The `record_*` functions neither allocate nor fail;
+/// an index outside the [`Layout`] is ignored.
+#[derive(Clone, Debug)]
+pub struct Histograms<C: Cell = u32> {
+    /// By transaction, in the order of [`Layout::transactions`].
+    pub transactions: Vec<TransactionHistograms<C>>,
+    /// By response-time timer, in the order of [`Layout::rtds`].
+    pub rtds: Vec<Distribution<C>>,
+    /// From a call's first message to its end.
+    pub call_length: Distribution<C>,
+    /// How much later than planned a call was started: the generator's own lateness.
+    pub planned_send_error: Distribution<C>,
+    /// Duration of one turn of the worker's loop, without the wait.
+    pub loop_time: Distribution<C>,
+}
+
+impl<C: Cell> Histograms<C> {
+    /// Empty histograms for a scenario.
+    pub fn new(layout: &Layout) -> Self {
+        let transaction = |_| TransactionHistograms {
+            service: Distribution::new(),
+            response: Distribution::new(),
+        };
+        Self {
+            transactions: layout.transactions.iter().map(transaction).collect(),
+            rtds: layout
+                .rtds
+                .iter()
+                .map(|_| Distribution::with_repartition(&layout.rtd_repartition_ms))
+                .collect(),
+            call_length: Distribution::with_repartition(&layout.call_length_repartition_ms),
+            planned_send_error: Distribution::new(),
+            loop_time: Distribution::new(),
+        }
+    }
+
+    /// Records the wire time of a transaction of kind `transaction`.
+    pub fn record_service(&mut self, transaction: usize, duration_ns: u64) {
+        debug_assert!(transaction < self.transactions.len());
+        if let Some(histograms) = self.transactions.get_mut(transaction) {
+            histograms.service.record(duration_ns);
+        }
+    }
+
+    /// Records the time since the planned start of a transaction of kind `transaction`.
+    pub fn record_response(&mut self, transaction: usize, duration_ns: u64) {
+        debug_assert!(transaction < self.transactions.len());
+        if let Some(histograms) = self.transactions.get_mut(transaction) {
+            histograms.response.record(duration_ns);
+        }
+    }
+
+    /// Records a value of the response-time timer `rtd`.
+    pub fn record_rtd(&mut self, rtd: usize, duration_ns: u64) {
+        debug_assert!(rtd < self.rtds.len());
+        if let Some(distribution) = self.rtds.get_mut(rtd) {
+            distribution.record(duration_ns);
+        }
+    }
+
+    /// Records the length of a call that ended.
+    pub fn record_call_length(&mut self, duration_ns: u64) {
+        self.call_length.record(duration_ns);
+    }
+
+    /// Records how much later than planned a call was started.
+    pub fn record_planned_send_error(&mut self, lateness_ns: u64) {
+        self.planned_send_error.record(lateness_ns);
+    }
+
+    /// Records the duration of one turn of the loop.
+    pub fn record_loop_time(&mut self, duration_ns: u64) {
+        self.loop_time.record(duration_ns);
+    }
+
+    /// Adds everything that `other` (of the same layout) recorded.
+    pub fn add<D: Cell>(&mut self, other: &Histograms<D>) {
+        debug_assert_eq!(self.transactions.len(), other.transactions.len());
+        debug_assert_eq!(self.rtds.len(), other.rtds.len());
+        for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {
+            mine.service.add(&theirs.service);
+            mine.response.add(&theirs.response);
+        }
+        for (mine, theirs) in self.rtds.iter_mut().zip(&other.rtds) {
+            mine.add(theirs);
+        }
+        self.call_length.add(&other.call_length);
+        self.planned_send_error.add(&other.planned_send_error);
+        self.loop_time.add(&other.loop_time);
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        for transaction in &mut self.transactions {
+            transaction.service.clear();
+            transaction.response.clear();
+        }
+        for rtd in &mut self.rtds {
+            rtd.clear();
+        }
+        self.call_length.clear();
+        self.planned_send_error.clear();
+        self.loop_time.clear();
+    }
+}

@@ -1,0 +1,199 @@
+//! The run second by second, within bounded memory.
+
+use super::verdict::LimitCauses;
+
+/// Rows kept: a day of seconds, about 15 MB. A longer run keeps coarser rows.
+pub const HISTORY_ROWS_MAX: usize = 86_400;
+
+/// What happened in one second, or in several that were merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HistoryRow {
+    /// Whole seconds since the start of the run.
+    pub second: u64,
+    /// Seconds that this row stands for.
+    pub seconds: u64,
+    /// Time that it covers; less than `seconds` at the end of a run.
+    pub duration_ns: u64,
+    /// Calls started, by us or by peers.
+    pub calls_started: u64,
+    /// Calls that reached the end of the scenario.
+    pub calls_succeeded: u64,
+    /// Calls that failed.
+    pub calls_failed: u64,
+    /// Calls open at the end.
+    pub calls_active: u64,
+    /// The most calls open at once: the sum of the workers' peaks.
+    pub peak_active: u64,
+    /// Calls started by us while calls were being placed.
+    pub paced_calls: u64,
+    /// Calls that the target rate asked for while calls were being placed.
+    pub planned_calls: f64,
+    /// Time during which calls were being placed.
+    pub pacing_ns: u64,
+    /// Planned calls not started because of the user's own limit `-l`.
+    pub withheld_by_user: u64,
+    /// Planned calls not started because of the generator.
+    pub withheld_by_generator: u64,
+    /// Messages that we sent again.
+    pub retransmissions_sent: u64,
+    /// Calls that failed for want of an answer.
+    pub timeouts: u64,
+    /// Median service time of the primary transaction; the highest of merged seconds.
+    pub service_p50_ns: u64,
+    /// 99th percentile of the same.
+    pub service_p99_ns: u64,
+    /// Median response time of the primary transaction; the highest of merged seconds.
+    pub response_p50_ns: u64,
+    /// 99th percentile of the same.
+    pub response_p99_ns: u64,
+    /// 99th percentile of the lateness of call starts; the highest of merged seconds.
+    pub planned_send_error_p99_ns: u64,
+    /// Busy share of the busiest worker, 0 to 1; the highest of merged seconds.
+    pub busy_share_max: f64,
+    /// Seconds judged.
+    pub judged_seconds: u64,
+    /// Seconds limited by the generator.
+    pub limited_seconds: u64,
+    /// Why.
+    pub limit_causes: LimitCauses,
+}
+
+impl HistoryRow {
+    /// Calls started per second.
+    pub fn calls_per_second(&self) -> f64 {
+        per_second(self.calls_started as f64, self.duration_ns)
+    }
+
+    /// The target rate while calls were being placed; 0 if none were.
+    pub fn target_rate(&self) -> f64 {
+        per_second(self.planned_calls, self.pacing_ns)
+    }
+
+    /// Adds the row that follows this one: amounts add up, the worst figure of both stays.
+    fn merge(&mut self, next: &Self) {
+        self.seconds += next.seconds;
+        self.duration_ns += next.duration_ns;
+        self.calls_started += next.calls_started;
+        self.calls_succeeded += next.calls_succeeded;
+        self.calls_failed += next.calls_failed;
+        self.calls_active = next.calls_active;
+        self.peak_active = self.peak_active.max(next.peak_active);
+        self.paced_calls += next.paced_calls;
+        self.planned_calls += next.planned_calls;
+        self.pacing_ns += next.pacing_ns;
+        self.withheld_by_user += next.withheld_by_user;
+        self.withheld_by_generator += next.withheld_by_generator;
+        self.retransmissions_sent += next.retransmissions_sent;
+        self.timeouts += next.timeouts;
+        self.service_p50_ns = self.service_p50_ns.max(next.service_p50_ns);
+        self.service_p99_ns = self.service_p99_ns.max(next.service_p99_ns);
+        self.response_p50_ns = self.response_p50_ns.max(next.response_p50_ns);
+        self.response_p99_ns = self.response_p99_ns.max(next.response_p99_ns);
+        self.planned_send_error_p99_ns =
+            self.planned_send_error_p99_ns.max(next.planned_send_error_p99_ns);
+        self.busy_share_max = self.busy_share_max.max(next.busy_share_max);
+        self.judged_seconds += next.judged_seconds;
+        self.limited_seconds += next.limited_seconds;
+        self.limit_causes = self.limit_causes.union(next.limit_causes);
+    }
+}
+
+/// `amount` per second over `duration_ns`; 0 over no time.
+pub(super) fn per_second(amount: f64, duration_ns: u64) -> f64 {
+    if duration_ns == 0 { 0.0 } else { amount * 1e9 / duration_ns as f64 }
+}
+
+/// Rows in order of time. When full, neighbours are merged and rows stand for twice as long.
+#[derive(Clone, Debug)]
+pub struct History {
+    rows: Vec<HistoryRow>,
+    rows_max: usize,
+    seconds_per_row: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::new(HISTORY_ROWS_MAX)
+    }
+}
+
+impl History {
+    /// An empty history of at most `rows_max` rows (at least 2).
+    pub fn new(rows_max: usize) -> Self {
+        Self { rows: Vec::new(), rows_max: rows_max.max(2), seconds_per_row: 1 }
+    }
+
+    /// Appends a second that follows all others.
+    pub fn push(&mut self, row: HistoryRow) {
+        if let Some(last) = self.rows.last_mut().filter(|last| last.seconds < self.seconds_per_row)
+        {
+            last.merge(&row);
+            return;
+        }
+        if self.rows.len() >= self.rows_max {
+            self.halve();
+            self.push(row);
+            return;
+        }
+        self.rows.push(row);
+    }
+
+    /// The rows, oldest first.
+    pub fn rows(&self) -> &[HistoryRow] {
+        &self.rows
+    }
+
+    /// Seconds that each row but the last stands for.
+    pub fn seconds_per_row(&self) -> u64 {
+        self.seconds_per_row
+    }
+
+    fn halve(&mut self) {
+        let merge_pair = |pair: &[HistoryRow]| {
+            let mut row = pair[0];
+            pair[1..].iter().for_each(|next| row.merge(next));
+            row
+        };
+        self.rows = self.rows.chunks(2).map(merge_pair).collect();
+        self.seconds_per_row *= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downsampling_keeps_sums_and_order() {
+        for rows_max in [2, 3, 7, 8] {
+            let mut history = History::new(rows_max);
+            for second in 0..1000 {
+                history.push(HistoryRow {
+                    second,
+                    seconds: 1,
+                    calls_started: second,
+                    calls_active: second,
+                    service_p99_ns: second,
+                    ..HistoryRow::default()
+                });
+            }
+            let rows = history.rows();
+            assert!(rows.len() <= rows_max);
+            assert_eq!(rows.iter().map(|row| row.seconds).sum::<u64>(), 1000);
+            assert_eq!(rows.iter().map(|row| row.calls_started).sum::<u64>(), 999 * 500);
+            let mut next_second = 0;
+            for row in rows {
+                assert_eq!(row.second, next_second);
+                next_second += row.seconds;
+                assert_eq!(row.calls_active, next_second - 1);
+                assert_eq!(row.service_p99_ns, next_second - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn rates_over_no_time_are_zero() {
+        assert_eq!(HistoryRow::default().calls_per_second(), 0.0);
+        assert_eq!(HistoryRow::default().target_rate(), 0.0);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a worker hands to the control side once a second.
+//!
+//! A worker records straight into the report that it owns, and swaps the box for an empty one at
+//! the end of an interval; nothing is copied. If no empty box has come back it keeps the one it has
+//! and reports a longer interval later: it never waits.
+
+use super::{Counters, Histograms, Layout};
+
+/// One worker's figures for one interval. Boxed and recycled.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The worker, counted from 0.
+    pub worker: u16,
+    /// Position among the worker's reports, counted from 0.
+    pub sequence: u64,
+    /// Begin of the interval on the monotonic clock: the end of the previous one.
+    pub start_ns: u64,
+    /// End of the interval on the monotonic clock. Workers end intervals at whole seconds after the
+    /// start of the run ([`super::RunStart::monotonic_ns`]), so that their seconds coincide.
+    pub end_ns: u64,
+    /// Everything counted since the start of the run.
+    pub counters: Counters,
+    /// What was measured in this interval.
+    pub histograms: Histograms,
+    /// Values of the `counter=` counters since the start, in the order of [`Layout::counters`].
+    pub generic_counters: Vec<u64>,
+    /// Passes of the `display=` steps since the start, in the order of [`Layout::displays`].
+    pub displays: Vec<u64>,
+    /// Time of the interval that the worker did not spend waiting.
+    pub busy_ns: u64,
+    /// This worker's share of the target rate, in calls per second; 0 if calls are not paced (as
+    /// UAS, or with a fixed number of users).
+    pub target_rate: f64,
+    /// Time of the interval during which calls were being placed; less than the interval once all
+    /// calls of the run have been placed.
+    pub pacing_ns: u64,
+    /// The most calls open at once within the interval.
+    pub peak_active: u64,
+    /// The worker ends with this report.
+    pub is_last: bool,
+}
+
+impl Report {
+    /// An empty report for `worker`.
+    pub fn new(layout: &Layout, worker: u16) -> Self {
+        Self {
+            worker,
+            sequence: 0,
+            start_ns: 0,
+            end_ns: 0,
+            counters: Counters::default(),
+            histograms: Histograms::new(layout),
+            generic_counters: vec![0; layout.counters.len()],
+            displays: vec![0; layout.displays.len()],
+            busy_ns: 0,
+            target_rate: 0.0,
+            pacing_ns: 0,
+            peak_active: 0,
+            is_last: false,
+        }
+    }
+
+    /// Empties an absorbed report for reuse by the same worker. The control side calls it: clearing
+    /// touches megabytes, which would show up as lateness on a worker.
+    pub fn recycle(&mut self) {
+        self.sequence = 0;
+        self.start_ns = 0;
+        self.end_ns = 0;
+        self.counters = Counters::default();
+        self.histograms.clear();
+        self.generic_counters.fill(0);
+        self.displays.fill(0);
+        self.busy_ns = 0;
+        self.target_rate = 0.0;
+        self.pacing_ns = 0;
+        self.peak_active = 0;
+        self.is_last = false;
+    }
+
+    /// Length of the interval.
+    pub fn duration_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+
+    /// Share of the interval that the worker was busy, 0 to 1.
+    pub fn busy_share(&self) -> f64 {
+        match self.duration_ns() {
+            0 => 0.0,
+            duration_ns => (self.busy_ns as f64 / duration_ns as f64).min(1.0),
+        }
+    }
+}

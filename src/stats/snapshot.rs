@@ -1,0 +1,166 @@
+//! The state of a run at one moment, consistent in itself.
+//!
+//! Plain figures, without histograms: what the console, the summary, the API and the metrics read.
+
+use std::sync::Arc;
+
+use super::history::per_second;
+use super::verdict::withheld_by_generator;
+use super::{
+    Counters, DurationSummary, FailureCause, HistoryRow, Layout, VerdictTally, WithheldCause,
+};
+
+/// Where a run began, on both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunStart {
+    /// Wall time in nanoseconds since 1970 UTC.
+    pub unix_ns: u64,
+    /// The same moment on the workers' monotonic clock.
+    pub monotonic_ns: u64,
+}
+
+/// Calls by state: `started = succeeded + failed + active`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallTotals {
+    /// Calls started, by us or by peers.
+    pub started: u64,
+    /// Calls that reached the end of the scenario.
+    pub succeeded: u64,
+    /// Calls that failed.
+    pub failed: u64,
+    /// Calls still open.
+    pub active: u64,
+}
+
+impl CallTotals {
+    /// The totals of a block of counters. The identity holds even for counters that violate it
+    /// (which debug builds refuse): a call that ended must have started.
+    pub fn of(counters: &Counters) -> Self {
+        let (succeeded, failed) = (counters.calls_succeeded, counters.calls_failed);
+        debug_assert!(counters.calls_started() >= succeeded + failed, "a call ended twice");
+        debug_assert_eq!(counters.failures.total(), failed, "a failed call has one cause");
+        let active = counters.calls_active();
+        Self { started: succeeded + failed + active, succeeded, failed, active }
+    }
+
+    /// Share of the started calls that succeeded, 0 to 1; 0 if none was started.
+    pub fn success_ratio(&self) -> f64 {
+        match self.started {
+            0 => 0.0,
+            started => self.succeeded as f64 / started as f64,
+        }
+    }
+}
+
+/// Both clocks of one kind of transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionSummary {
+    /// From the request's first transmission to the final response.
+    pub service: DurationSummary,
+    /// From the moment the request was planned.
+    pub response: DurationSummary,
+}
+
+/// The rate asked for and the rate reached, in calls per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RateSummary {
+    /// Target now; 0 if calls are not paced.
+    pub target_now: f64,
+    /// Target on average while calls were being placed.
+    pub target_average: f64,
+    /// Calls that we started per second while calls were being placed.
+    pub achieved: f64,
+    /// How long calls were being placed.
+    pub pacing_ns: u64,
+}
+
+/// Share of their time that workers did not wait, 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BusySummary {
+    /// The busiest worker in its busiest second.
+    pub share_max: f64,
+    /// All workers over the whole run.
+    pub share_average: f64,
+}
+
+/// The state of a run.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The names of what was measured.
+    pub layout: Arc<Layout>,
+    /// When the run started.
+    pub start: RunStart,
+    /// Time from the start to the end of the last report.
+    pub elapsed_ns: u64,
+    /// Workers of the run.
+    pub workers: usize,
+    /// Every worker has given its last report.
+    pub is_finished: bool,
+    /// Calls by state.
+    pub calls: CallTotals,
+    /// The most calls open at once: the highest sum of the workers' peaks within a second.
+    pub peak_active: u64,
+    /// Everything counted.
+    pub counters: Counters,
+    /// Values of the `counter=` counters, in the order of [`Layout::counters`].
+    pub generic_counters: Vec<u64>,
+    /// Passes of the `display=` steps, in the order of [`Layout::displays`].
+    pub displays: Vec<u64>,
+    /// By transaction, in the order of [`Layout::transactions`].
+    pub transactions: Vec<TransactionSummary>,
+    /// By response-time timer, in the order of [`Layout::rtds`].
+    pub rtds: Vec<DurationSummary>,
+    /// By response-time timer: counts below each bound of [`Layout::rtd_repartition_ms`] and above.
+    pub rtd_repartitions: Vec<Vec<u64>>,
+    /// From a call's first message to its end.
+    pub call_length: DurationSummary,
+    /// Counts below each bound of [`Layout::call_length_repartition_ms`] and above.
+    pub call_length_repartition: Vec<u64>,
+    /// Service time of all INVITE transactions.
+    pub invite_rtt: DurationSummary,
+    /// How much later than planned calls were started.
+    pub planned_send_error: DurationSummary,
+    /// Turns of the workers' loops.
+    pub loop_time: DurationSummary,
+    /// Target and achieved rate.
+    pub rate: RateSummary,
+    /// Busy shares.
+    pub busy: BusySummary,
+    /// Judgement of the seconds so far.
+    pub verdict: VerdictTally,
+    /// The last complete second.
+    pub last_second: Option<HistoryRow>,
+}
+
+impl Snapshot {
+    /// Calls started per second since the start, including those still open.
+    pub fn calls_per_second(&self) -> f64 {
+        per_second(self.calls.started as f64, self.elapsed_ns)
+    }
+
+    /// Calls that failed for want of an answer.
+    pub fn timeouts(&self) -> u64 {
+        timeouts(&self.counters)
+    }
+
+    /// Planned calls not started because of the user's own limit `-l`.
+    pub fn withheld_by_user(&self) -> u64 {
+        self.counters.withheld.count(WithheldCause::CallLimit)
+    }
+
+    /// Planned calls not started because of the generator.
+    pub fn withheld_by_generator(&self) -> u64 {
+        withheld_by_generator(&self.counters.withheld)
+    }
+
+    /// The wall time of the last report, in nanoseconds since 1970 UTC.
+    pub fn now_unix_ns(&self) -> u64 {
+        self.start.unix_ns.saturating_add(self.elapsed_ns)
+    }
+}
+
+/// Calls that failed for want of an answer.
+pub(super) fn timeouts(counters: &Counters) -> u64 {
+    let causes = FailureCause::ALL.iter().filter(|cause| cause.class() == "timeout");
+    causes.map(|&cause| counters.failures.count(cause)).sum()
+}
