@@ -84,7 +84,7 @@ impl OpenSecond {
         self.histograms.add(&report.histograms);
         self.counted.add(counted);
         self.busy_share_max = self.busy_share_max.max(report.busy_share());
-        self.planned_calls += report.target_rate * report.pacing_ns as f64 / 1e9;
+        self.planned_calls += finite(report.target_rate) * report.pacing_ns as f64 / 1e9;
         self.pacing_ns = self.pacing_ns.max(report.pacing_ns);
         self.peak_active += report.peak_active;
     }
@@ -399,11 +399,16 @@ impl Worker {
             return Counters::default();
         }
         self.next_sequence = report.sequence + 1;
-        self.target_rate = if report.is_last { 0.0 } else { report.target_rate };
+        self.target_rate = if report.is_last { 0.0 } else { finite(report.target_rate) };
         let counted = report.counters.since(&self.counters);
         self.counters = report.counters;
         self.generic_counters.clone_from(&report.generic_counters);
         self.displays.clone_from(&report.displays);
         counted
     }
+}
+
+/// `rate`, or 0 in place of what JSON cannot express.
+fn finite(rate: f64) -> f64 {
+    if rate.is_finite() { rate } else { 0.0 }
 }

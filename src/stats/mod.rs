@@ -9,6 +9,8 @@ mod cause;
 mod aggregate;
 mod counters;
 mod distribution;
+mod exit;
+mod health;
 mod histograms;
 mod history;
 mod layout;
@@ -23,6 +25,8 @@ pub use distribution::{
     BUCKET_BOUNDS_MS, Cell, DURATION_MAX_US, Distribution, DurationSummary, Moments,
     SIGNIFICANT_DIGITS,
 };
+pub use exit::{ExitCode, Outcome, RunEnd, exit_code};
+pub use health::{Health, HealthGates};
 pub use histograms::{Histograms, TransactionHistograms};
 pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};
 pub use layout::Layout;

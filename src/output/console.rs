@@ -1,0 +1,51 @@
+//! The one-line summary: `key=value` pairs for people and for `grep`.
+
+use std::fmt;
+
+use super::summary::Media;
+use super::units;
+use crate::stats::Snapshot;
+
+/// A run in one line, for the end of a run and for `-stat_period`. Keys are an interface and only
+/// grow in number.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsoleLine<'a> {
+    /// The state to show.
+    pub snapshot: &'a Snapshot,
+    /// Media totals.
+    pub media: &'a Media,
+    /// The engine's name where several share the console; it prefixes the line.
+    pub engine: Option<&'a str>,
+}
+
+impl fmt::Display for ConsoleLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { snapshot, media, engine } = self;
+        if let Some(engine) = engine {
+            write!(f, "[{engine}] ")?;
+        }
+        let calls = &snapshot.calls;
+        write!(
+            f,
+            "calls={} success={} failed={} cps={:.2} avg_call={} avg_invite={} retransmits={} \
+             timeouts={} rtp_sent={} rtp_recv={} rtcp_sr={} rtcp_rr={} rtcp_in={} active={} \
+             p99_invite={} verdict={}",
+            calls.started,
+            calls.succeeded,
+            calls.failed,
+            snapshot.calls_per_second(),
+            units::duration(snapshot.call_length.average_ns),
+            units::duration(snapshot.invite_rtt.average_ns),
+            snapshot.counters.retransmissions_sent,
+            snapshot.timeouts(),
+            media.rtp_packets_sent,
+            media.rtp_packets_received,
+            media.rtcp_sender_reports,
+            media.rtcp_receiver_reports,
+            media.rtcp_packets_received,
+            calls.active,
+            units::duration(snapshot.invite_rtt.p99_ns),
+            snapshot.verdict.verdict().label(),
+        )
+    }
+}

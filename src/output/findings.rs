@@ -1,0 +1,94 @@
+//! The run in a few sentences, most important first.
+
+use super::units;
+use crate::stats::{FailureCause, Health, Snapshot, Verdict};
+
+/// Failure causes named in the findings; all of them are in the tables.
+const CAUSES_MAX: usize = 3;
+
+/// What a person should know about a run.
+pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
+    let mut findings = Vec::new();
+    let verdict = snapshot.verdict.verdict();
+    if verdict.is_limited() {
+        findings.push(verdict_sentence(snapshot));
+    }
+    match (health.active, health.pass) {
+        (true, true) => findings.push("All health gates hold.".to_owned()),
+        (true, false) => {
+            findings.push(format!("Health gates failed: {}.", health.reasons.join("; ")))
+        }
+        (false, _) => {}
+    }
+    findings.push(calls_sentence(snapshot));
+    if snapshot.timeouts() > 0 {
+        findings
+            .push(format!("{} for want of an answer.", calls_did(snapshot.timeouts(), "failed")));
+    }
+    findings.extend(top_causes(snapshot).map(|(cause, count)| {
+        format!("{} with {}: {}", calls_did(count, "failed"), cause.label(), cause.description())
+    }));
+    if snapshot.withheld_by_user() > 0 {
+        findings.push(format!(
+            "{} planned calls were not started because of the limit of open calls (-l).",
+            units::count(snapshot.withheld_by_user())
+        ));
+    }
+    if snapshot.withheld_by_generator() > 0 {
+        findings.push(format!(
+            "{} planned calls were not started because of limits of the generator.",
+            units::count(snapshot.withheld_by_generator())
+        ));
+    }
+    findings
+}
+
+/// The verdict in plain words.
+pub(super) fn verdict_sentence(snapshot: &Snapshot) -> String {
+    let tally = &snapshot.verdict;
+    let (limited, judged) = (tally.limited_seconds, tally.judged_seconds);
+    match tally.verdict() {
+        Verdict::NotJudged => "No second was complete, so there is nothing to judge by.".to_owned(),
+        Verdict::Ok if limited == 0 => {
+            format!("The generator kept up in all {judged} seconds.")
+        }
+        Verdict::Ok => format!(
+            "The generator kept up but for {limited} of {judged} seconds, \
+             few enough for the figures to stand."
+        ),
+        Verdict::GeneratorLimited { .. } => format!(
+            "The generator was the limit in {limited} of {judged} seconds: \
+             the figures are the generator's, not the system's."
+        ),
+    }
+}
+
+fn calls_sentence(snapshot: &Snapshot) -> String {
+    let calls = &snapshot.calls;
+    if calls.started == 0 {
+        return "No call was started.".to_owned();
+    }
+    let open = match calls.active {
+        0 => String::new(),
+        active => format!(", {} still open", units::count(active)),
+    };
+    format!(
+        "{} succeeded of {} ({}), {} failed{open}.",
+        units::count(calls.succeeded),
+        units::count(calls.started),
+        units::percent(calls.success_ratio()),
+        units::count(calls.failed),
+    )
+}
+
+fn calls_did(count: u64, verb: &str) -> String {
+    let noun = if count == 1 { "call" } else { "calls" };
+    format!("{} {noun} {verb}", units::count(count))
+}
+
+fn top_causes(snapshot: &Snapshot) -> impl Iterator<Item = (FailureCause, u64)> {
+    let mut causes: Vec<_> = snapshot.counters.failures.nonzero().collect();
+    // Stable: equal counts keep the order of declaration.
+    causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    causes.into_iter().take(CAUSES_MAX)
+}

@@ -1,0 +1,23 @@
+//! What a run leaves behind: summary, console text, and files written so that they are complete.
+//!
+//! Reads snapshots only. Nothing here runs on a worker thread.
+
+pub mod summary;
+pub mod units;
+
+mod atomic_file;
+mod console;
+mod findings;
+mod palette;
+mod status;
+mod table;
+mod timestamp;
+
+pub use atomic_file::{WriteFileError, WriteStep, write_file};
+pub use console::ConsoleLine;
+pub use findings::findings;
+pub use palette::Palette;
+pub use status::{LiveStatus, StatusMode};
+pub use summary::{Summary, SummaryContext};
+pub use table::FinalTable;
+pub use timestamp::Timestamp;

@@ -1,0 +1,393 @@
+//! `summary.json`: the result of a run as a file for other programs.
+//!
+//! The keys are an interface (`docs/summary.schema.json`). Durations are whole nanoseconds, times
+//! RFC 3339 with nanoseconds. `total_calls = success_calls + failed_calls + active_calls` always.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic_file::{WriteFileError, write_file};
+use super::findings::findings;
+use super::timestamp::Timestamp;
+use crate::stats::{
+    BUCKET_BOUNDS_MS, Counters, DurationSummary, FailureCause, Health, Snapshot, VerdictTally,
+};
+
+/// The value of [`Summary::schema_version`].
+pub const SCHEMA_VERSION: &str = "gossipper_summary_v1";
+
+/// Classes of failures in `failure_classes`, which has all of them or is absent.
+const FAILURE_CLASSES: [&str; 6] =
+    ["timeout", "unexpected_sip", "transport_error", "parse_error", "scenario_error", "cancelled"];
+
+/// What the summary says beyond the snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SummaryContext {
+    /// Name of the I/O driver in use.
+    pub driver: String,
+    /// Result of the health gates.
+    pub health: Health,
+    /// Media totals.
+    pub media: Media,
+}
+
+/// The content of `summary.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    /// Version of this format.
+    pub schema_version: String,
+    /// Version of the program.
+    pub tool_version: String,
+    /// Begin of the run.
+    pub started_at: String,
+    /// End of the run, or the time of the snapshot.
+    pub finished_at: String,
+    /// Time between the two.
+    pub duration: u64,
+    /// Calls started.
+    pub total_calls: u64,
+    /// Calls that reached the end of the scenario.
+    pub success_calls: u64,
+    /// Calls that failed.
+    pub failed_calls: u64,
+    /// Calls still open.
+    pub active_calls: u64,
+    /// The most calls open at once.
+    pub peak_active_calls: u64,
+    /// Share of `total_calls` that succeeded, 0 to 1.
+    pub success_ratio: f64,
+    /// `total_calls` per second of `duration`.
+    pub calls_per_second: f64,
+    /// Target rate on average while calls were being placed; 0 if calls are not paced.
+    pub target_calls_per_second: f64,
+    /// Calls that we started per second while calls were being placed.
+    pub achieved_calls_per_second: f64,
+    /// Messages sent again.
+    pub retransmits: u64,
+    /// Calls that failed for want of an answer.
+    pub timeouts: u64,
+    /// Mean length of a call.
+    pub average_call_latency: u64,
+    /// Mean service time of an INVITE.
+    pub average_invite_rtt: u64,
+    /// Lengths of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_length: Option<Durations>,
+    /// Service times of INVITEs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invite_rtt: Option<Durations>,
+    /// Media totals.
+    pub media: Media,
+    /// Response-time timers by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rtd: BTreeMap<String, Durations>,
+    /// Transactions by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub transactions: BTreeMap<String, Transaction>,
+    /// The scenario's counters by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
+    /// Passes of the scenario's displayed steps by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub displays: BTreeMap<String, u64>,
+    /// Failed calls by class.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failure_classes: BTreeMap<String, u64>,
+    /// Failed calls by cause.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failure_causes: BTreeMap<String, u64>,
+    /// Planned calls that were not started, by cause.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub withheld: BTreeMap<String, u64>,
+    /// What the generator measured about itself.
+    pub generator: Generator,
+    /// Everything that was counted, by name.
+    pub engine_counters: BTreeMap<String, u64>,
+    /// The health gates, if any is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSection>,
+    /// The run in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+/// Durations of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Durations {
+    /// How many.
+    pub count: u64,
+    /// Mean.
+    pub average: u64,
+    /// Shortest.
+    pub min: u64,
+    /// Longest.
+    pub max: u64,
+    /// The last one.
+    pub last: u64,
+    /// Population standard deviation.
+    pub stddev: u64,
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// 95th percentile.
+    pub p95: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// 99.9th percentile.
+    pub p999: u64,
+    /// Counts by range; each duration is in one bucket.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Durations within one range.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bucket {
+    /// `le_<bound>ms`, or `gt_<bound>ms` for what is above all bounds.
+    pub label: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// One kind of transaction on both clocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Transaction {
+    /// From the request's first transmission to the final response.
+    pub service: Durations,
+    /// From the moment the request was planned.
+    pub response: Durations,
+}
+
+/// Media totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Media {
+    /// RTP packets sent.
+    pub rtp_packets_sent: u64,
+    /// RTP payload octets sent.
+    pub rtp_octets_sent: u64,
+    /// RTP packets received.
+    pub rtp_packets_received: u64,
+    /// RTCP sender reports sent.
+    pub rtcp_sender_reports: u64,
+    /// RTCP receiver reports sent.
+    pub rtcp_receiver_reports: u64,
+    /// RTCP packets received.
+    pub rtcp_packets_received: u64,
+}
+
+/// What the generator measured about itself, and what follows for the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Generator {
+    /// `ok`, `generator_limited` or `not_judged`.
+    pub verdict: String,
+    /// Seconds judged.
+    pub judged_seconds: u64,
+    /// Seconds in which the generator was the limit.
+    pub limited_seconds: u64,
+    /// Limited seconds by cause.
+    pub causes: BTreeMap<String, u64>,
+    /// The worst limited second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worst_second: Option<WorstSecond>,
+    /// How much later than planned calls were started.
+    pub planned_send_error: Durations,
+    /// Turns of the workers' loops.
+    pub loop_time: Durations,
+    /// Busy share of the busiest worker in its busiest second, 0 to 1.
+    pub busy_share_max: f64,
+    /// Busy share of all workers over the run, 0 to 1.
+    pub busy_share_avg: f64,
+    /// Name of the I/O driver.
+    pub driver: String,
+    /// Number of workers.
+    pub workers: u64,
+    /// Datagrams that the kernel dropped because our receive queue was full.
+    pub receive_overflow: u64,
+    /// Times receiving stopped for want of buffers.
+    pub receive_rearms: u64,
+    /// Completion-queue overflows.
+    pub cq_overflow: u64,
+    /// Datagrams lost between workers.
+    pub handover_dropped: u64,
+    /// Messages that the kernel had no buffer for.
+    pub send_no_buffer: u64,
+}
+
+/// A second in which the generator was the limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorstSecond {
+    /// Whole seconds since the start.
+    pub second: u64,
+    /// Why.
+    pub causes: Vec<String>,
+    /// 99th percentile of the lateness of call starts.
+    pub planned_send_error_p99: u64,
+    /// Busy share of the busiest worker, 0 to 1.
+    pub busy_share: f64,
+}
+
+/// Outcome of the health gates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthSection {
+    /// At least one gate is set.
+    pub active: bool,
+    /// All gates hold.
+    pub pass: bool,
+    /// One sentence per gate that does not.
+    pub reasons: Vec<String>,
+}
+
+impl Summary {
+    /// The summary of a run.
+    pub fn new(snapshot: &Snapshot, context: &SummaryContext) -> Self {
+        let calls = snapshot.calls;
+        let counters = &snapshot.counters;
+        let layout = &snapshot.layout;
+        let transactions = snapshot.transactions.iter().map(|transaction| Transaction {
+            service: Durations::new(&transaction.service),
+            response: Durations::new(&transaction.response),
+        });
+        let rtds = snapshot.rtds.iter().map(Durations::new);
+        let health = &context.health;
+        Self {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: Timestamp { unix_ns: snapshot.start.unix_ns }.to_string(),
+            finished_at: Timestamp { unix_ns: snapshot.now_unix_ns() }.to_string(),
+            duration: snapshot.elapsed_ns,
+            total_calls: calls.started,
+            success_calls: calls.succeeded,
+            failed_calls: calls.failed,
+            active_calls: calls.active,
+            peak_active_calls: snapshot.peak_active,
+            success_ratio: calls.success_ratio(),
+            calls_per_second: snapshot.calls_per_second(),
+            target_calls_per_second: snapshot.rate.target_average,
+            achieved_calls_per_second: snapshot.rate.achieved,
+            retransmits: counters.retransmissions_sent,
+            timeouts: snapshot.timeouts(),
+            average_call_latency: snapshot.call_length.average_ns,
+            average_invite_rtt: snapshot.invite_rtt.average_ns,
+            call_length: Durations::unless_empty(&snapshot.call_length),
+            invite_rtt: Durations::unless_empty(&snapshot.invite_rtt),
+            media: context.media,
+            rtd: layout.rtds.iter().cloned().zip(rtds).collect(),
+            transactions: layout.transactions.iter().cloned().zip(transactions).collect(),
+            counters: named(&layout.counters, &snapshot.generic_counters),
+            displays: named(&layout.displays, &snapshot.displays),
+            failure_classes: failure_classes(counters),
+            failure_causes: labelled(counters.failures.nonzero().map(|(c, n)| (c.label(), n))),
+            withheld: labelled(counters.withheld.nonzero().map(|(c, n)| (c.label(), n))),
+            generator: Generator::new(snapshot, &context.driver),
+            engine_counters: labelled(counters.each()),
+            health: health.active.then(|| HealthSection {
+                active: health.active,
+                pass: health.pass,
+                reasons: health.reasons.clone(),
+            }),
+            findings: findings(snapshot, health),
+        }
+    }
+
+    /// The file's text: indented JSON with a final newline.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self);
+        let mut text = text.expect("only maps with other keys than strings fail to serialize");
+        text.push('\n');
+        text
+    }
+
+    /// Writes the file, complete or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), WriteFileError> {
+        write_file(path, |file| file.write_all(self.to_json().as_bytes()))
+    }
+}
+
+impl Durations {
+    fn new(summary: &DurationSummary) -> Self {
+        let counts = bucket_labels().zip(summary.buckets);
+        Self {
+            count: summary.count,
+            average: summary.average_ns,
+            min: summary.min_ns,
+            max: summary.max_ns,
+            last: summary.last_ns,
+            stddev: summary.stddev_ns,
+            p50: summary.p50_ns,
+            p90: summary.p90_ns,
+            p95: summary.p95_ns,
+            p99: summary.p99_ns,
+            p999: summary.p999_ns,
+            buckets: counts.map(|(label, count)| Bucket { label, count }).collect(),
+        }
+    }
+
+    fn unless_empty(summary: &DurationSummary) -> Option<Self> {
+        (summary.count > 0).then(|| Self::new(summary))
+    }
+}
+
+impl Generator {
+    fn new(snapshot: &Snapshot, driver: &str) -> Self {
+        let VerdictTally { judged_seconds, limited_seconds, causes, worst } = snapshot.verdict;
+        let counters = &snapshot.counters;
+        Self {
+            verdict: snapshot.verdict.verdict().label().to_owned(),
+            judged_seconds,
+            limited_seconds,
+            causes: labelled(causes.nonzero().map(|(cause, count)| (cause.label(), count))),
+            worst_second: worst.map(|worst| WorstSecond {
+                second: worst.second,
+                causes: worst.causes.iter().map(|cause| cause.label().to_owned()).collect(),
+                planned_send_error_p99: worst.planned_send_error_p99_ns,
+                busy_share: worst.busy_share_max,
+            }),
+            planned_send_error: Durations::new(&snapshot.planned_send_error),
+            loop_time: Durations::new(&snapshot.loop_time),
+            busy_share_max: snapshot.busy.share_max,
+            busy_share_avg: snapshot.busy.share_average,
+            driver: driver.to_owned(),
+            workers: snapshot.workers as u64,
+            receive_overflow: counters.receive_overflow,
+            receive_rearms: counters.receive_rearms,
+            cq_overflow: counters.cq_overflow,
+            handover_dropped: counters.handover_dropped,
+            send_no_buffer: counters.send_no_buffer,
+        }
+    }
+}
+
+fn bucket_labels() -> impl Iterator<Item = String> {
+    let within = BUCKET_BOUNDS_MS.iter().map(|bound_ms| format!("le_{bound_ms}ms"));
+    let above = BUCKET_BOUNDS_MS.last().map(|bound_ms| format!("gt_{bound_ms}ms"));
+    within.chain(above)
+}
+
+fn failure_classes(counters: &Counters) -> BTreeMap<String, u64> {
+    if counters.failures.total() == 0 {
+        return BTreeMap::new();
+    }
+    let mut classes = labelled(FAILURE_CLASSES.into_iter().map(|class| (class, 0)));
+    for &cause in FailureCause::ALL {
+        *classes.entry(cause.class().to_owned()).or_default() += counters.failures.count(cause);
+    }
+    classes
+}
+
+fn named(names: &[String], values: &[u64]) -> BTreeMap<String, u64> {
+    names.iter().cloned().zip(values.iter().copied()).collect()
+}
+
+fn labelled(counts: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    counts.map(|(label, count)| (label.to_owned(), count)).collect()
+}

@@ -1,0 +1,327 @@
+//! The final report on the console: what happened, how fast, what failed, and whether to believe it.
+
+use std::fmt::{self, Write};
+
+use anstyle::Style;
+
+use super::findings::verdict_sentence;
+use super::palette::{Palette, paint};
+use super::units;
+use crate::stats::{DurationSummary, Health, LimitCause, Snapshot, Verdict};
+
+/// Column in which values begin.
+const LABEL_COLUMNS: usize = 14;
+
+/// Column at which prose is wrapped.
+const TEXT_COLUMNS: usize = 96;
+
+/// The final report. Its `Display` is the text.
+#[derive(Clone, Copy, Debug)]
+pub struct FinalTable<'a> {
+    /// The state at the end.
+    pub snapshot: &'a Snapshot,
+    /// Result of the health gates.
+    pub health: &'a Health,
+    /// Name of the I/O driver.
+    pub driver: &'a str,
+    /// Colours.
+    pub palette: &'a Palette,
+}
+
+impl fmt::Display for FinalTable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.totals(f)?;
+        self.durations(f)?;
+        self.failures(f)?;
+        self.withheld(f)?;
+        self.generator(f)?;
+        self.gates(f)?;
+        self.verdict(f)
+    }
+}
+
+impl FinalTable<'_> {
+    fn totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { snapshot, palette, .. } = self;
+        let calls = &snapshot.calls;
+        let failed_style = if calls.failed > 0 { palette.bad } else { Style::new() };
+        let failed = format!("{} failed", units::count(calls.failed));
+        let values = format!(
+            "{} started, {} succeeded, {}, {} active ({} success)",
+            units::count(calls.started),
+            units::count(calls.succeeded),
+            paint(failed_style, &failed),
+            units::count(calls.active),
+            units::percent(calls.success_ratio()),
+        );
+        self.line(f, "Calls", &values)?;
+        self.line(f, "Rate", &self.rate())?;
+        let values = format!(
+            "{} elapsed, at most {} calls open at once",
+            units::duration(snapshot.elapsed_ns),
+            units::count(snapshot.peak_active)
+        );
+        self.line(f, "Time", &values)?;
+        let counters = &snapshot.counters;
+        let values = format!(
+            "{} sent again, {} received again, {} timeouts, {} unexpected or late",
+            units::count(counters.retransmissions_sent),
+            units::count(counters.retransmissions_received),
+            units::count(snapshot.timeouts()),
+            units::count(counters.out_of_call_messages + counters.dead_call_messages),
+        );
+        self.line(f, "Messages", &values)
+    }
+
+    fn rate(&self) -> String {
+        let Self { snapshot, .. } = self;
+        let rate = &snapshot.rate;
+        let overall = units::rate(snapshot.calls_per_second());
+        if rate.target_average <= 0.0 {
+            return format!("{overall} calls/s");
+        }
+        format!(
+            "{} calls/s achieved of {} targeted, {overall} over the whole run",
+            units::rate(rate.achieved),
+            units::rate(rate.target_average),
+        )
+    }
+
+    fn durations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { snapshot, palette, .. } = self;
+        let layout = &snapshot.layout;
+        let mut rows: Vec<(String, &DurationSummary)> = Vec::new();
+        for (name, transaction) in layout.transactions.iter().zip(&snapshot.transactions) {
+            rows.push((format!("{name} service"), &transaction.service));
+            rows.push((format!("{name} response"), &transaction.response));
+        }
+        for (name, rtd) in layout.rtds.iter().zip(&snapshot.rtds) {
+            rows.push((format!("timer {name}"), rtd));
+        }
+        rows.push(("call length".to_owned(), &snapshot.call_length));
+        rows.retain(|(_, summary)| summary.count > 0);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let names = rows.iter().map(|(name, _)| name.chars().count());
+        let width = names.max().unwrap_or(0).clamp(LABEL_COLUMNS + 6, 32);
+        let columns = ["count", "avg", "p50", "p90", "p95", "p99", "p99.9", "max"];
+        let mut heading = format!("{:width$}", "Durations");
+        for column in columns {
+            write!(heading, " {column:>8}")?;
+        }
+        writeln!(f, "\n{}", paint(palette.heading, &heading))?;
+        for (name, summary) in rows {
+            write!(f, "{:width$} {:>8}", shortened(&name, width), units::count(summary.count))?;
+            let &DurationSummary {
+                average_ns,
+                p50_ns,
+                p90_ns,
+                p95_ns,
+                p99_ns,
+                p999_ns,
+                max_ns,
+                ..
+            } = summary;
+            for duration_ns in [average_ns, p50_ns, p90_ns, p95_ns, p99_ns, p999_ns, max_ns] {
+                write!(f, " {:>8}", units::duration(duration_ns))?;
+            }
+            writeln!(f)?;
+        }
+        if snapshot.transactions.iter().any(|transaction| transaction.response.count > 0) {
+            let note = "service: from the first transmission; response: from the planned start";
+            writeln!(f, "{}", paint(palette.dim, note))?;
+        }
+        Ok(())
+    }
+
+    fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut causes: Vec<_> = self.snapshot.counters.failures.nonzero().collect();
+        causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        let rows = causes.into_iter().map(|(cause, n)| (cause.label(), cause.description(), n));
+        self.counts(f, "Failures", self.palette.bad, rows)
+    }
+
+    fn withheld(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let withheld = self.snapshot.counters.withheld.nonzero();
+        let rows = withheld.map(|(cause, n)| (cause.label(), cause.description(), n));
+        let is_own_limit = self.snapshot.withheld_by_generator() == 0;
+        let style = if is_own_limit { Style::new() } else { self.palette.warning };
+        self.counts(f, "Withheld", style, rows)
+    }
+
+    fn generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { snapshot, driver, palette, .. } = self;
+        let counters = &snapshot.counters;
+        writeln!(f, "\n{}", paint(palette.heading, "Generator"))?;
+        let workers = if snapshot.workers == 1 { "worker" } else { "workers" };
+        let values = format!(
+            "{driver}, {} {workers}, busy {:.0} % on average, {:.0} % at most",
+            snapshot.workers,
+            snapshot.busy.share_average * 100.0,
+            snapshot.busy.share_max * 100.0,
+        );
+        self.line(f, "  driver", &values)?;
+        let lateness = &snapshot.planned_send_error;
+        if lateness.count > 0 {
+            let values = format!(
+                "call starts late by {} (p50), {} (p99), {} (max)",
+                units::duration(lateness.p50_ns),
+                units::duration(lateness.p99_ns),
+                units::duration(lateness.max_ns),
+            );
+            self.line(f, "  lateness", &values)?;
+        }
+        let values = format!(
+            "{} out in {} sends, {} in, {} dropped by the kernel",
+            units::count(counters.datagrams_sent),
+            units::count(counters.trains_sent),
+            units::count(counters.datagrams_received),
+            units::count(counters.receive_overflow),
+        );
+        self.line(f, "  datagrams", &values)
+    }
+
+    fn gates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { health, palette, .. } = self;
+        if !health.active {
+            return Ok(());
+        }
+        writeln!(f)?;
+        if health.pass {
+            return self.line(f, "Health", &paint(palette.good, "all gates hold"));
+        }
+        for (index, reason) in health.reasons.iter().enumerate() {
+            let label = if index == 0 { "Health" } else { "" };
+            self.line(f, label, &paint(palette.bad, reason))?;
+        }
+        Ok(())
+    }
+
+    fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { snapshot, palette, .. } = self;
+        let tally = &snapshot.verdict;
+        let (mark, style) = match tally.verdict() {
+            Verdict::NotJudged => ("NOT JUDGED", palette.dim),
+            Verdict::Ok => ("OK", palette.good),
+            Verdict::GeneratorLimited { .. } => ("GENERATOR-LIMITED", palette.bad),
+        };
+        writeln!(f)?;
+        self.line(f, "Verdict", &paint(style, mark))?;
+        self.prose(f, &verdict_sentence(snapshot))?;
+        for (cause, seconds) in tally.causes.nonzero() {
+            let unit = if seconds == 1 { "second" } else { "seconds" };
+            let seconds = units::count(seconds);
+            self.prose(f, &format!("{seconds} {unit} {}: {}", cause.label(), advice(cause)))?;
+        }
+        if let Some(worst) = tally.worst {
+            let causes: Vec<_> = worst.causes.iter().map(LimitCause::label).collect();
+            let text = format!(
+                "Worst was second {}: {}, call starts late by {} (p99), busiest worker {:.0} %.",
+                worst.second,
+                causes.join(", "),
+                units::duration(worst.planned_send_error_p99_ns),
+                worst.busy_share_max * 100.0,
+            );
+            self.prose(f, &text)?;
+        }
+        Ok(())
+    }
+
+    /// A label and its values.
+    fn line(&self, f: &mut fmt::Formatter<'_>, label: &str, values: &str) -> fmt::Result {
+        let is_detail = label.starts_with(' ');
+        let style = if is_detail { Style::new() } else { self.palette.heading };
+        writeln!(f, "{} {values}", paint(style, &format!("{label:LABEL_COLUMNS$}")))
+    }
+
+    /// Wrapped text below a label.
+    fn prose(&self, f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+        wrapped(f, text, LABEL_COLUMNS + 1, false)
+    }
+
+    /// A section of counted causes; nothing if there is none.
+    fn counts(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        heading: &str,
+        style: Style,
+        rows: impl Iterator<Item = (&'static str, &'static str, u64)>,
+    ) -> fmt::Result {
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", paint(self.palette.heading, heading))?;
+        let width = rows.iter().map(|(label, ..)| label.len()).max().unwrap_or(0);
+        for (label, description, count) in rows {
+            let count = format!("{:>9}", units::count(count));
+            write!(f, "  {label:width$} {}  ", paint(style, &count))?;
+            wrapped(f, description, width + 14, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// What to do about a limit of the generator.
+fn advice(cause: LimitCause) -> &'static str {
+    match cause {
+        LimitCause::LateSends => {
+            "calls were started later than planned; lower the rate or add workers."
+        }
+        LimitCause::WorkerBusy => "a worker was busy all the time; add workers or lower the rate.",
+        LimitCause::WorkerStalled => "a worker did not run; keep other load off its core.",
+        LimitCause::ReceiveOverflow => {
+            "the kernel dropped datagrams; raise net.core.rmem_max and the receive buffer, or add workers."
+        }
+        LimitCause::ReceiveBuffers => "receive buffers ran out; raise their number or add workers.",
+        LimitCause::CqOverflow => "the completion queue overflowed; add workers or lower the rate.",
+        LimitCause::HandoverDropped => {
+            "datagrams were lost between workers; use one socket per worker or fewer workers."
+        }
+        LimitCause::SendNoBuffer => {
+            "the kernel had no buffer to send from; raise net.core.wmem_max or lower the rate."
+        }
+        LimitCause::PoolFull => {
+            "a pool sized at start was full; raise the limit of open calls (-l)."
+        }
+        LimitCause::SendBacklog => "packets left too slowly; add workers or lower the rate.",
+        LimitCause::SocketLimit => "no socket was left; raise -max_socket.",
+    }
+}
+
+/// `name`, cut so that it fits.
+fn shortened(name: &str, columns: usize) -> String {
+    if name.chars().count() <= columns {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().take(columns.saturating_sub(1)).collect();
+    format!("{kept}~")
+}
+
+/// Text broken at spaces, each line after `indent` columns. `is_indented`: the first already is.
+fn wrapped(
+    f: &mut fmt::Formatter<'_>,
+    text: &str,
+    indent: usize,
+    is_indented: bool,
+) -> fmt::Result {
+    let mut column = if is_indented { indent } else { 0 };
+    for word in text.split_whitespace() {
+        let word_columns = word.chars().count();
+        if column > indent && column + 1 + word_columns > TEXT_COLUMNS {
+            writeln!(f)?;
+            column = 0;
+        }
+        if column == 0 {
+            write!(f, "{:indent$}", "")?;
+            column = indent;
+        } else if column > indent {
+            f.write_char(' ')?;
+            column += 1;
+        }
+        f.write_str(word)?;
+        column += word_columns;
+    }
+    writeln!(f)
+}

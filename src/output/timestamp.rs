@@ -1,0 +1,99 @@
+//! Wall-clock times as RFC 3339 text, in UTC.
+
+use std::fmt;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// A wall-clock time, displayed as RFC 3339 with nanoseconds: `2026-01-31T23:59:59.000000001Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Nanoseconds since 1970-01-01T00:00:00Z; reaches into the year 2554.
+    pub unix_ns: u64,
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.unix_ns / NS_PER_SECOND;
+        let (year, month, day) = civil_from_days(seconds / SECONDS_PER_DAY);
+        let of_day = seconds % SECONDS_PER_DAY;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
+            of_day / 3600,
+            of_day / 60 % 60,
+            of_day % 60,
+            self.unix_ns % NS_PER_SECOND,
+        )
+    }
+}
+
+/// Year, month and day of the day that is `days` after 1970-01-01 in the Gregorian calendar.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let mut year = 1970 + days / 366;
+    // Dividing by the longest year never overshoots; the loop makes up for the shorter ones.
+    let mut day_of_year = days - days_before_year(year);
+    while day_of_year >= 365 + u64::from(is_leap(year)) {
+        day_of_year -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    let mut day = day_of_year;
+    for length in month_lengths(year) {
+        if day < length {
+            break;
+        }
+        day -= length;
+        month += 1;
+    }
+    (year, month, day + 1)
+}
+
+/// Days from 1970-01-01 to the first of January of `year`.
+fn days_before_year(year: u64) -> u64 {
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+fn month_lengths(year: u64) -> [u64; 12] {
+    [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(unix_s: u64, nanos: u64) -> String {
+        Timestamp { unix_ns: unix_s * NS_PER_SECOND + nanos }.to_string()
+    }
+
+    #[test]
+    fn known_times() {
+        assert_eq!(text(0, 0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(text(951_782_400, 0), "2000-02-29T00:00:00.000000000Z");
+        assert_eq!(text(1_000_000_000, 1), "2001-09-09T01:46:40.000000001Z");
+        assert_eq!(text(1_735_689_599, 999_999_999), "2024-12-31T23:59:59.999999999Z");
+        assert_eq!(text(4_107_542_400, 0), "2100-03-01T00:00:00.000000000Z");
+        assert_eq!(Timestamp { unix_ns: u64::MAX }.to_string(), "2554-07-21T23:34:33.709551615Z");
+    }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        let mut expected = (1970, 1, 1);
+        for days in 0..213_000 {
+            assert_eq!(civil_from_days(days), expected);
+            let (year, month, day) = expected;
+            expected = if day < month_lengths(year)[month as usize - 1] {
+                (year, month, day + 1)
+            } else if month < 12 {
+                (year, month + 1, 1)
+            } else {
+                (year + 1, 1, 1)
+            };
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Health gates: the conditions that a run must meet to count as passed.
+
+use super::Snapshot;
+
+/// The gates that the user set; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HealthGates {
+    /// `-health_min_success_ratio`: least share of the started calls that must succeed, 0 to 1.
+    pub success_ratio_min: Option<f64>,
+    /// `-health_max_failed_calls`: most calls that may fail.
+    pub failed_calls_max: Option<u64>,
+    /// `-health_max_timeouts`: most calls that may fail for want of an answer.
+    pub timeouts_max: Option<u64>,
+}
+
+/// The outcome of the gates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// At least one gate is set.
+    pub active: bool,
+    /// All gates that are set hold.
+    pub pass: bool,
+    /// One sentence per gate that does not.
+    pub reasons: Vec<String>,
+}
+
+impl Default for Health {
+    /// No gate set, so none failed.
+    fn default() -> Self {
+        Self { active: false, pass: true, reasons: Vec::new() }
+    }
+}
+
+impl HealthGates {
+    /// Whether any gate is set.
+    pub fn is_active(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// Holds the gates against a run. A run that started no call fails a success ratio: a gate that
+    /// passes because nothing was tested would hide a broken test.
+    pub fn evaluate(&self, snapshot: &Snapshot) -> Health {
+        let mut reasons = Vec::new();
+        let calls = &snapshot.calls;
+        if let Some(limit) = self.success_ratio_min {
+            let ratio = calls.success_ratio();
+            if calls.started == 0 && limit > 0.0 {
+                reasons
+                    .push(format!("no call was started, a success ratio of {limit} is required"));
+            } else if ratio < limit {
+                reasons.push(format!("success ratio {ratio:.6} is below {limit}"));
+            }
+        }
+        if let Some(limit) = self.failed_calls_max.filter(|&limit| calls.failed > limit) {
+            reasons.push(format!("{} calls failed, {limit} are allowed", calls.failed));
+        }
+        let timeouts = snapshot.timeouts();
+        if let Some(limit) = self.timeouts_max.filter(|&limit| timeouts > limit) {
+            reasons.push(format!("{timeouts} calls timed out, {limit} are allowed"));
+        }
+        Health { active: self.is_active(), pass: reasons.is_empty(), reasons }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::stats::{Aggregate, Counters, FailureCause, Layout, Report, RunStart};
+
+    fn snapshot(succeeded: u64, timeouts: u64) -> Snapshot {
+        let layout = Arc::new(Layout::default());
+        let mut counters = Counters {
+            calls_outgoing: succeeded + timeouts,
+            calls_succeeded: succeeded,
+            calls_failed: timeouts,
+            ..Counters::default()
+        };
+        (0..timeouts).for_each(|_| counters.failures.bump(FailureCause::RecvTimeout));
+        let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, RunStart::default());
+        aggregate.absorb(&Report { counters, is_last: true, ..Report::new(&layout, 0) });
+        aggregate.snapshot()
+    }
+
+    #[test]
+    fn without_gates_nothing_fails() {
+        assert_eq!(HealthGates::default().evaluate(&snapshot(0, 9)), Health::default());
+    }
+
+    #[test]
+    fn every_gate_that_does_not_hold_gives_a_reason() {
+        let gates = HealthGates {
+            success_ratio_min: Some(0.95),
+            failed_calls_max: Some(5),
+            timeouts_max: Some(4),
+        };
+        let good = gates.evaluate(&snapshot(96, 4));
+        assert_eq!((good.active, good.pass), (true, true));
+        let bad = gates.evaluate(&snapshot(94, 6));
+        assert_eq!((bad.active, bad.pass), (true, false));
+        assert_eq!(
+            bad.reasons,
+            [
+                "success ratio 0.940000 is below 0.95",
+                "6 calls failed, 5 are allowed",
+                "6 calls timed out, 4 are allowed",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_run_without_calls_fails_a_success_ratio() {
+        let gates = HealthGates { success_ratio_min: Some(0.5), ..HealthGates::default() };
+        assert!(!gates.evaluate(&snapshot(0, 0)).pass);
+        let gates = HealthGates { failed_calls_max: Some(0), ..HealthGates::default() };
+        assert!(gates.evaluate(&snapshot(0, 0)).pass);
+    }
+}
