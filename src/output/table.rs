@@ -64,7 +64,7 @@ impl FinalTable<'_> {
         self.line(f, "Time", &values)?;
         let counters = &snapshot.counters;
         let values = format!(
-            "{} sent again, {} received again, {} timeouts, {} unexpected or late",
+            "{} sent again, {} received again, {} timeouts, {} for no open call",
             units::count(counters.retransmissions_sent),
             units::count(counters.retransmissions_received),
             units::count(snapshot.timeouts()),

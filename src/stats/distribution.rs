@@ -163,7 +163,8 @@ impl<C: Cell> Distribution<C> {
     /// Records one duration. Neither allocates nor fails: a duration above [`DURATION_MAX_US`]
     /// counts as that for percentiles, and exactly in everything else.
     pub fn record(&mut self, duration_ns: u64) {
-        self.histogram_us.saturating_record(duration_ns / 1000);
+        // Above the bound the histogram may still have cells, then none, so cut here once for all.
+        self.histogram_us.saturating_record((duration_ns / 1000).min(DURATION_MAX_US));
         self.moments.record(duration_ns);
         // Comparing with all bounds beats a search: the compiler does it without branches.
         let exceeds = |bound_ms: &&u64| **bound_ms * NS_PER_MS < duration_ns;
@@ -333,6 +334,17 @@ mod tests {
         assert_eq!((summary.count, summary.max_ns), (4, u64::MAX));
         assert!(summary.p99_ns >= DURATION_MAX_US * 1000);
         assert_eq!(summary.buckets[9], 3);
+    }
+
+    #[test]
+    fn longer_than_an_hour_is_never_shorter_than_an_hour() {
+        let mut distribution = Distribution::<u32>::new();
+        for minutes in [61, 200] {
+            distribution.record(minutes * 60_000 * NS_PER_MS);
+        }
+        let hour_ns = DURATION_MAX_US * 1000;
+        assert!(distribution.quantile_ns(0.5).abs_diff(hour_ns) <= hour_ns / 50);
+        assert!(distribution.quantile_ns(1.0) >= distribution.quantile_ns(0.5));
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub struct Report {
     /// End of the interval on the monotonic clock. Workers end intervals at whole seconds after the
     /// start of the run ([`super::RunStart::monotonic_ns`]), so that their seconds coincide.
     pub end_ns: u64,
-    /// Everything counted since the start of the run.
+    /// Everything counted since the start of the run. The worker that counts a call as started also
+    /// counts its end, so that calls add up whatever the order in which reports arrive.
     pub counters: Counters,
     /// What was measured in this interval.
     pub histograms: Histograms,
