@@ -59,7 +59,9 @@ fn the_summary_file() {
     ] {
         let mut summary = Summary::new(&fixture.snapshot(), &fixture.context());
         assert_eq!(summary.tool_version, env!("CARGO_PKG_VERSION"));
+        // What changes with every release or counter is not what the golden file is about.
         summary.tool_version = "0.0.0".into();
+        summary.engine_counters.retain(|_, count| *count > 0);
         assert_golden(name, &summary.to_json());
     }
 }

@@ -1,4 +1,4 @@
-//! The final report on the console: what happened, how fast, what failed, and whether to believe it.
+//! The final report on the console: what happened, how fast, what failed, whether to believe it.
 
 use std::fmt::{self, Write};
 
@@ -272,7 +272,8 @@ fn advice(cause: LimitCause) -> &'static str {
         LimitCause::WorkerBusy => "a worker was busy all the time; add workers or lower the rate.",
         LimitCause::WorkerStalled => "a worker did not run; keep other load off its core.",
         LimitCause::ReceiveOverflow => {
-            "the kernel dropped datagrams; raise net.core.rmem_max and the receive buffer, or add workers."
+            "the kernel dropped datagrams; raise net.core.rmem_max and the receive buffer, or add \
+             workers."
         }
         LimitCause::ReceiveBuffers => "receive buffers ran out; raise their number or add workers.",
         LimitCause::CqOverflow => "the completion queue overflowed; add workers or lower the rate.",

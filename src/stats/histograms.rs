@@ -13,7 +13,8 @@ pub struct TransactionHistograms<C: Cell = u32> {
     pub response: Distribution<C>,
 }
 
-/// All distributions of one scenario: of one worker and interval (`u32` cells), or of a run (`u64`).
+/// All distributions of one scenario: of one worker and interval (`u32` cells), or of a whole run
+/// (`u64` cells).
 ///
 /// Memory is taken in [`Histograms::new`] only. The `record_*` functions neither allocate nor fail;
 /// an index outside the [`Layout`] is ignored.
