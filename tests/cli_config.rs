@@ -100,6 +100,7 @@ fn values_reach_their_fields() {
     assert_eq!(config.transport.code(), "un");
     assert_eq!(config.local_ip, "::1".parse().ok());
     assert_eq!(config.local_port, Some(5070));
+    assert_eq!(run("gossipper -cpus 1-3 h").workers, Some(3));
     assert_eq!(config.next_hop().map(ToString::to_string).as_deref(), Some("[2001:db8::1]:5080"));
     assert_eq!(config.remote.map(|r| r.to_string()).as_deref(), Some("example.com:5090"));
     assert_eq!((config.auth_user.as_str(), config.auth_password.as_str()), ("alice", "-secret"));

@@ -22,6 +22,8 @@ Where the two differ:
 - All spellings with two dashes work, also `--sf`, `--sn` and `--sd`.
 - Options are read from left to right in one pass; where one is repeated, the last one counts, except
   for `-key` and `-set`, which add up.
+- `-i` and `-mi` take addresses, not names. `-h stat` prints the same help as `-h`.
+- What SIPp lets pass without effect, such as `-r` with `-users`, is let pass with a notice.
 - `-sf` together with `-sn` is an error, and so are ranges that are empty and limits that contradict.
 ";
 

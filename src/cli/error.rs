@@ -30,7 +30,7 @@ pub enum UsageError {
         usage: String,
     },
     /// A known option whose part is missing in this version.
-    #[error("{typed} is not in this version, which does not have {missing}; leave the option out")]
+    #[error("{typed} is not in this version ({missing}); leave the option out")]
     NotInThisVersion {
         /// As typed, with its dashes.
         typed: String,

@@ -155,7 +155,7 @@ impl RunDraft {
             stat_period_ms: nonzero(self.stat_period_ms),
             health: self.health,
             fail_if_limited: self.fail_if_limited,
-            workers: self.workers,
+            workers: self.workers.or(Some(self.cpus.len()).filter(|&cpus| cpus > 0)),
             cpus: self.cpus,
             io: self.io.unwrap_or(IoChoice::Auto),
             max_calls: self.max_calls,

@@ -274,9 +274,10 @@ pub struct RunConfig {
     /// Whether a run that the generator itself limited failed.
     pub fail_if_limited: bool,
 
-    /// Worker threads; chosen from the CPUs where `None`.
+    /// Worker threads: as given, else one for each of `cpus`; where `None`, chosen from the CPUs.
     pub workers: Option<usize>,
-    /// CPUs to pin the workers to, one each, in this order; empty leaves the choice to us.
+    /// CPUs to pin the workers to, one each, in this order, at least as many as `workers`; empty
+    /// leaves the choice to the data plane.
     pub cpus: Vec<usize>,
     /// I/O driver.
     pub io: IoChoice,

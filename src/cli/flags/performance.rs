@@ -10,8 +10,8 @@ use super::{
 /// More threads than any machine has CPUs.
 const WORKERS_MAX: u64 = 4096;
 
-const LOOPS: &str = "SIPp's scheduler: Gossipper has no loop limits or ticks to set";
-const WATCHDOG: &str = "SIPp's watchdog: use -fail_if_limited for an overloaded generator";
+const LOOPS: &str = "tuning of the scheduler";
+const WATCHDOG: &str = "a watchdog that ends the run; -fail_if_limited judges it at its end";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Performance",
@@ -22,7 +22,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             within(1, WORKERS_MAX, |d, v| d.workers = Some(v as usize)),
             "Worker threads",
         )
-        .default("chosen from the CPUs")
+        .default("one for each of -cpus, else chosen from the CPUs")
         .ours(),
         takes(
             "cpus",
