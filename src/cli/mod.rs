@@ -1,1 +1,248 @@
-//! (being built)
+//! The command line: argv in, one [`Action`] out.
+//!
+//! One flag table ([`flags`]) feeds the parser, the help and the compatibility table. This module
+//! looks at nothing but argv: it opens no file, resolves no name and starts nothing.
+//!
+//! Exit codes: under the name `sipp`, help, version and `-sd` end with 99 as SIPp defines it; under
+//! the name `gossipper` they end with 0. A line of the run form that cannot be used ends with 255
+//! under both names; a command that is not in this version ends with 1.
+
+mod args;
+mod command;
+mod compatibility;
+mod error;
+pub mod flags;
+mod help;
+mod text;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+pub use args::{Given, LowArgs};
+pub use command::{root_command, run_command};
+pub use compatibility::compatibility_markdown;
+pub use error::UsageError;
+pub use text::{StyledText, wants_color};
+
+use args::Request;
+use flags::{Immediate, Status};
+use text::{ERROR, LITERAL};
+
+use crate::config::{ColorChoice, Flavor, HostPort, RunConfig, RunDraft, ValueError};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Run a scenario.
+    Run(Box<RunConfig>),
+    /// Print a built-in scenario.
+    DumpScenario {
+        /// Its name, not looked up yet.
+        name: String,
+        /// How to exit after printing it.
+        exit_code: u8,
+    },
+    /// Print something that was asked for to stdout.
+    Print {
+        /// What to print.
+        text: StyledText,
+        /// How to exit.
+        exit_code: u8,
+    },
+    /// Print an error to stderr.
+    Fail {
+        /// What to print.
+        text: StyledText,
+        /// How to exit.
+        exit_code: u8,
+    },
+}
+
+/// Exit code of a run that could not be started (SIPp's "fatal").
+pub const EXIT_FATAL: u8 = 255;
+
+/// SIPp's exit code where no call was made because none was asked for.
+pub const EXIT_NOTHING_RUN: u8 = 99;
+
+/// Exit code of commands that cannot be carried out.
+pub const EXIT_COMMAND_FAILED: u8 = 1;
+
+/// Names of commands that later versions have. Reserved, so that a line for a later version does
+/// not send calls to a host of that name.
+const LATER_COMMANDS: &[&str] = &[
+    "server",
+    "ui",
+    "shell",
+    "cli",
+    "tui",
+    "auth",
+    "worker",
+    "pcap2scenario",
+    "report-html",
+    "summary-to-pdf",
+    "profile",
+    "config",
+    "doctor",
+    "tune",
+];
+
+/// The names under which the run form can be reached; they decide about usage lines, defaults and
+/// exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// Started as `sipp`.
+    Sipp,
+    /// `gossipper sipp ...`.
+    Subcommand,
+    /// `gossipper ...`.
+    Bare,
+}
+
+impl Entry {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Sipp => "sipp",
+            Self::Subcommand => "gossipper sipp",
+            Self::Bare => "gossipper",
+        }
+    }
+
+    fn flavor(self) -> Flavor {
+        match self {
+            Self::Sipp => Flavor::Sipp,
+            Self::Subcommand | Self::Bare => Flavor::Gossipper,
+        }
+    }
+
+    /// Exit code where something was printed as asked.
+    fn exit_printed(self) -> u8 {
+        match self {
+            Self::Sipp => EXIT_NOTHING_RUN,
+            Self::Subcommand | Self::Bare => 0,
+        }
+    }
+}
+
+/// Reads a whole command line, with the program's name in front.
+pub fn parse(argv: Vec<OsString>) -> Action {
+    let mut words = argv.into_iter();
+    let program = words.next().unwrap_or_default();
+    let args: Vec<OsString> = words.collect();
+    if Path::new(&program).file_name() == Some(OsStr::new("sipp")) {
+        return run_form(Entry::Sipp, &args);
+    }
+    let Some(first) = args.first() else { return print(help::root(), 0) };
+    match first.to_str() {
+        Some("sipp") => {
+            // Wrappers that put `sipp` in front of a line that has it already are let pass.
+            let skip = args.iter().take_while(|&word| word == "sipp").count();
+            run_form(Entry::Subcommand, &args[skip..])
+        }
+        Some("help") => help_command(&args[1..]),
+        Some("-h" | "--h" | "-help" | "--help") => print(help::root(), 0),
+        Some("version") => print(help::version(), 0),
+        Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
+        _ => run_form(Entry::Bare, &args),
+    }
+}
+
+fn help_command(topic: &[OsString]) -> Action {
+    match topic.first().and_then(|word| word.to_str()) {
+        None if topic.is_empty() => print(help::root(), 0),
+        Some("help" | "version") => print(help::root(), 0),
+        Some("sipp") => print(help::run(Entry::Subcommand.program()), 0),
+        Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
+        _ => {
+            let message = format!(
+                "there is no command {:?}; `gossipper help` lists them",
+                topic.first().map(|word| word.to_string_lossy()).unwrap_or_default()
+            );
+            fail(error_text(&message), EXIT_COMMAND_FAILED)
+        }
+    }
+}
+
+fn later_command(name: &str) -> Action {
+    let message = format!(
+        "the command `{name}` is not in this version (gossipper {}); for a host of that name \
+         write: gossipper sipp {name}",
+        env!("CARGO_PKG_VERSION")
+    );
+    fail(error_text(&message), EXIT_COMMAND_FAILED)
+}
+
+fn run_form(entry: Entry, args: &[OsString]) -> Action {
+    let color = args::color_of(args);
+    let exit_code = entry.exit_printed();
+    let result = match args::read(args) {
+        Ok(Request::Run(low)) => resolve(&low, entry.flavor()).map(Box::new).map(Action::Run),
+        Ok(Request::Immediate(Immediate::Help, _)) => {
+            Ok(print(help::run(entry.program()).with_color(color), exit_code))
+        }
+        Ok(Request::Immediate(Immediate::Version, _)) => {
+            Ok(print(help::version().with_color(color), exit_code))
+        }
+        Ok(Request::Immediate(Immediate::DumpScenario, name)) => {
+            scenario_name(name).map(|name| Action::DumpScenario { name, exit_code })
+        }
+        Err(error) => Err(error),
+    };
+    result.unwrap_or_else(|error| fail(usage_error(entry, &error, color), EXIT_FATAL))
+}
+
+/// Reads what was typed: values, then the defaults of `flavor`, then what contradicts what.
+pub fn resolve(low: &LowArgs, flavor: Flavor) -> Result<RunConfig, UsageError> {
+    let mut draft = RunDraft::default();
+    for given in &low.options {
+        let Status::Supported(accept) = given.flag.resolved().status else { continue };
+        let values: Vec<&OsStr> = given.values.iter().map(OsString::as_os_str).collect();
+        accept.store(&mut draft, &values).map_err(|reason| UsageError::BadValue {
+            typed: format!("-{}", given.flag.name),
+            reason,
+        })?;
+    }
+    if let Some(remote) = &low.remote {
+        let text = remote.to_str().ok_or_else(|| {
+            UsageError::BadRemote(ValueError::NotUtf8(remote.to_string_lossy().into_owned()))
+        })?;
+        draft.remote = Some(HostPort::parse(text).map_err(UsageError::BadRemote)?);
+    }
+    Ok(draft.resolve(flavor)?)
+}
+
+fn scenario_name(value: Option<OsString>) -> Result<String, UsageError> {
+    let bad = |reason| UsageError::BadValue { typed: "-sd".to_owned(), reason };
+    let name = value.unwrap_or_default().into_string();
+    match name {
+        Ok(name) if name.is_empty() => Err(bad(ValueError::Empty("the name of a scenario"))),
+        Ok(name) => Ok(name),
+        Err(name) => Err(bad(ValueError::NotUtf8(name.to_string_lossy().into_owned()))),
+    }
+}
+
+fn print(text: StyledText, exit_code: u8) -> Action {
+    Action::Print { text, exit_code }
+}
+
+fn fail(text: StyledText, exit_code: u8) -> Action {
+    Action::Fail { text, exit_code }
+}
+
+fn error_text(message: &str) -> StyledText {
+    let mut text = StyledText::default();
+    text.push(ERROR, "error").plain(format!(": {message}\n"));
+    text
+}
+
+fn usage_error(entry: Entry, error: &UsageError, color: ColorChoice) -> StyledText {
+    let mut text = error_text(&error.to_string());
+    text.plain("\nUsage: ")
+        .push(LITERAL, entry.program())
+        .plain(" [OPTIONS] [REMOTE_HOST[:PORT]]\nAll options: ")
+        .push(
+            LITERAL,
+            format!("{} -h", if entry == Entry::Sipp { "sipp" } else { "gossipper sipp" }),
+        )
+        .plain("\n");
+    text.with_color(color)
+}

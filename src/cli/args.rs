@@ -1,0 +1,235 @@
+//! From argv to what was typed: the pass in front of clap, clap itself, and `LowArgs`.
+//!
+//! SIPp's options are whole words after one dash, some take two values, and any value may begin
+//! with a dash; clap reads `-sn` as `-s -n`. So this pass walks argv with the flag table and
+//! rewrites it to the one form in which clap sees no doubt, `--name=value`. clap then checks it
+//! against the `Command` that is built from the same table (see `command.rs`).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::command::{REMOTE, run_command};
+use super::error::UsageError;
+use super::flags::{self, FlagSpec, Immediate, Status};
+use crate::config::{ColorChoice, parse_bool};
+
+/// Exactly what was typed: nothing is read, defaulted or checked yet.
+#[derive(Clone, Debug, Default)]
+pub struct LowArgs {
+    /// The options in their order.
+    pub options: Vec<Given>,
+    /// The bare word.
+    pub remote: Option<OsString>,
+}
+
+/// An option with its values.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The row under whose name it was given; may be an alias.
+    pub flag: &'static FlagSpec,
+    /// As many values as the row says.
+    pub values: Vec<OsString>,
+}
+
+/// What a command line of the run form asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    /// A run.
+    Run(LowArgs),
+    /// Something else, with the values of its option.
+    Immediate(Immediate, Option<OsString>),
+}
+
+/// Reads the arguments of the run form (without the program's name).
+pub(super) fn read(args: &[OsString]) -> Result<Request, UsageError> {
+    match canonicalise(args)? {
+        Canonical::Immediate(immediate, value) => Ok(Request::Immediate(immediate, value)),
+        Canonical::Line(line) => {
+            let matches = run_command()
+                .try_get_matches_from(line)
+                .map_err(|error| UsageError::Definition(error.kind().to_string()))?;
+            Ok(Request::Run(low_args(&matches)))
+        }
+    }
+}
+
+/// The colour choice of a line that may be wrong elsewhere, for its error message.
+pub(super) fn color_of(args: &[OsString]) -> ColorChoice {
+    let is_color = |word: &OsString| word == "-color" || word == "--color";
+    let value = args.iter().position(is_color).and_then(|at| args.get(at + 1));
+    match value.and_then(|value| value.to_str()) {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+enum Canonical {
+    /// argv as clap takes it, with a program name.
+    Line(Vec<OsString>),
+    Immediate(Immediate, Option<OsString>),
+}
+
+fn canonicalise(args: &[OsString]) -> Result<Canonical, UsageError> {
+    let mut line = vec![OsString::from("gossipper")];
+    let mut remote: Option<&OsString> = None;
+    let mut rest = args.iter();
+    let mut only_words = false;
+    while let Some(word) = rest.next() {
+        if !only_words && word == "--" {
+            only_words = true;
+            continue;
+        }
+        if only_words || word.as_bytes().first() != Some(&b'-') {
+            if let Some(first) = remote {
+                return Err(UsageError::SecondRemote { first: lossy(first), second: lossy(word) });
+            }
+            remote = Some(word);
+            continue;
+        }
+        let option = recognise(word)?;
+        match option.flag.resolved().status {
+            Status::Later(missing) => {
+                return Err(UsageError::NotInThisVersion { typed: option.typed, missing });
+            }
+            Status::Refused(why) => {
+                return Err(UsageError::Refused { typed: option.typed, why });
+            }
+            Status::Supported(_) | Status::Immediate(_) | Status::Alias(_) => {}
+        }
+        let Some(values) = values_of(&option, &mut rest)? else { continue };
+        if let Status::Immediate(immediate) = option.flag.resolved().status {
+            return Ok(Canonical::Immediate(immediate, values.into_iter().next()));
+        }
+        let name = option.flag.name;
+        if values.is_empty() {
+            line.push(format!("--{name}").into());
+        }
+        for value in values {
+            let mut canonical = OsString::from(format!("--{name}="));
+            canonical.push(value);
+            line.push(canonical);
+        }
+    }
+    if let Some(remote) = remote {
+        line.push("--".into());
+        line.push(remote.clone());
+    }
+    Ok(Canonical::Line(line))
+}
+
+/// An option of the line, found in the table.
+struct Recognised<'a> {
+    flag: &'static FlagSpec,
+    /// With dashes, without a value.
+    typed: String,
+    /// What follows `=`.
+    attached: Option<&'a OsStr>,
+}
+
+fn recognise(word: &OsStr) -> Result<Recognised<'_>, UsageError> {
+    let bytes = word.as_bytes();
+    let dashes = if bytes.starts_with(b"--") { 2 } else { 1 };
+    let body = &bytes[dashes..];
+    let equals = memchr::memchr(b'=', body);
+    let name_bytes = &body[..equals.unwrap_or(body.len())];
+    let found = str::from_utf8(name_bytes).ok().and_then(flags::find);
+    let Some(flag) = found else {
+        let name = String::from_utf8_lossy(name_bytes);
+        return Err(UsageError::UnknownOption {
+            typed: lossy(word),
+            suggestions: suggestions(&name),
+        });
+    };
+    let typed = format!("{}{}", &"--"[..dashes], flag.name);
+    let attached = equals.map(|at| OsStr::from_bytes(&body[at + 1..]));
+    Ok(Recognised { flag, typed, attached })
+}
+
+/// The option's values; `None` if a switch was given as `-x=false`.
+fn values_of<'a>(
+    option: &Recognised<'_>,
+    rest: &mut impl Iterator<Item = &'a OsString>,
+) -> Result<Option<Vec<OsString>>, UsageError> {
+    let arity = option.flag.metavars().len();
+    let usage = || option.flag.usage();
+    if let Some(attached) = option.attached {
+        let is_switch = matches!(option.flag.resolved().status, Status::Supported(_));
+        return match arity {
+            0 if is_switch => {
+                let text = attached.to_string_lossy();
+                let is_on = parse_bool(&text).map_err(|reason| UsageError::BadValue {
+                    typed: option.typed.clone(),
+                    reason,
+                })?;
+                Ok(is_on.then(Vec::new))
+            }
+            1 => Ok(Some(vec![attached.to_owned()])),
+            _ => Err(UsageError::NoEqualsForm { typed: option.typed.clone(), usage: usage() }),
+        };
+    }
+    let values: Vec<OsString> = rest.by_ref().take(arity).cloned().collect();
+    if values.len() < arity {
+        return Err(UsageError::MissingValue { typed: option.typed.clone(), usage: usage() });
+    }
+    Ok(Some(values))
+}
+
+/// Reads back what clap accepted, in the order of the line.
+fn low_args(matches: &clap::ArgMatches) -> LowArgs {
+    let mut options = Vec::new();
+    for flag in flags::all() {
+        let is_stored = matches!(flag.resolved().status, Status::Supported(_));
+        let given = Some(clap::parser::ValueSource::CommandLine);
+        if !is_stored || matches.value_source(flag.name) != given {
+            continue;
+        }
+        let indices: Vec<usize> = matches.indices_of(flag.name).into_iter().flatten().collect();
+        let arity = flag.metavars().len();
+        if arity == 0 {
+            options.push((indices.first().copied(), Given { flag, values: Vec::new() }));
+            continue;
+        }
+        let values: Vec<_> =
+            matches.get_many::<OsString>(flag.name).into_iter().flatten().cloned().collect();
+        for (indices, values) in indices.chunks(arity).zip(values.chunks(arity)) {
+            options.push((indices.first().copied(), Given { flag, values: values.to_vec() }));
+        }
+    }
+    options.sort_by_key(|(index, _)| *index);
+    LowArgs {
+        options: options.into_iter().map(|(_, given)| given).collect(),
+        remote: matches.get_one::<OsString>(REMOTE).cloned(),
+    }
+}
+
+/// Options whose names are near `name`, those that this version has first.
+fn suggestions(name: &str) -> Vec<String> {
+    let lower = name.to_lowercase().replace('-', "_");
+    if let Some(flag) = flags::all().find(|flag| flag.name.to_lowercase() == lower) {
+        return vec![format!("-{}", flag.name)];
+    }
+    // `-r10`, as getopt would read it.
+    let digits_at = name.find(|c: char| c.is_ascii_digit());
+    if let Some(flag) = digits_at.and_then(|at| flags::find(&name[..at]))
+        && flag.is_available()
+        && flag.metavars().len() == 1
+    {
+        return vec![format!("-{} {}", flag.name, &name[flag.name.len()..])];
+    }
+    let distance_max = (name.chars().count() / 3).clamp(1, 3);
+    let mut near: Vec<_> = flags::all()
+        .map(|flag| (strsim::damerau_levenshtein(&lower, &flag.name.to_lowercase()), flag))
+        // Two letters are one mistake away from most others.
+        .filter(|&(distance, flag)| distance <= distance_max && flag.name.len() > 2)
+        .collect();
+    near.sort_by_key(|&(distance, flag)| (distance, !flag.is_available()));
+    near.into_iter().take(3).map(|(_, flag)| format!("-{}", flag.name)).collect()
+}
+
+fn lossy(word: &OsStr) -> String {
+    word.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The definition of the command line as clap knows it, built from the flag table.
+//!
+//! It checks the line that `args.rs` has rewritten, and man pages and completions can be made
+//! from it. Values are read as they are: what they mean is the business of the table.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, Command, builder::ValueParser};
+
+use super::flags::{GROUPS, Status};
+
+/// The id of the bare word.
+pub(super) const REMOTE: &str = "remote";
+
+/// What the program is.
+pub(super) const ABOUT: &str = "SIP and RTP load tester for Linux";
+
+/// The whole program: `gossipper` with its commands.
+pub fn root_command() -> Command {
+    Command::new("gossipper")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .disable_version_flag(true)
+        .subcommand(run_command())
+        .subcommand(
+            Command::new("help")
+                .about("Print help, also about a command")
+                .arg(Arg::new("command").value_name("COMMAND")),
+        )
+        .subcommand(Command::new("version").about("Print the version"))
+}
+
+/// The run form: `gossipper sipp`, also what `gossipper` does without a command.
+pub fn run_command() -> Command {
+    let mut command = Command::new("sipp")
+        .about("Run a scenario, with the options of SIPp")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true);
+    for group in GROUPS {
+        for flag in group.flags.iter().filter(|flag| flag.is_available()) {
+            let target = flag.resolved();
+            let mut arg = Arg::new(flag.name)
+                .long(flag.name)
+                .help(target.help)
+                .help_heading(group.title)
+                .hide(matches!(flag.status, Status::Alias(_)));
+            arg = if target.values.is_empty() {
+                arg.action(ArgAction::SetTrue)
+            } else {
+                // One value at a time, also of options that take two: `--key=NAME --key=TEXT`.
+                arg.action(ArgAction::Append)
+                    .value_name(target.values.join(" "))
+                    .value_parser(ValueParser::os_string())
+            };
+            command = command.arg(arg);
+        }
+    }
+    command.arg(
+        Arg::new(REMOTE)
+            .value_name("REMOTE_HOST[:PORT]")
+            .help("Where the calls go; a server scenario needs none")
+            .value_parser(clap::value_parser!(OsString)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        root_command().debug_assert();
+    }
+}

@@ -1,0 +1,72 @@
+//! The compatibility table of the documentation, made from the flag table.
+
+use super::flags::{FlagSpec, GROUPS, Origin, Status};
+
+const INTRODUCTION: &str = "\
+# SIPp options in Gossipper
+
+<!-- Made from the flag table in src/cli/flags; a test compares. To write it anew:
+     UPDATE_GOLDEN=1 cargo test --test cli_golden -->
+
+Gossipper reads SIPp's options under their names, with one dash or two. An option that this version
+does not support is an error, never ignored.
+
+Where the two differ:
+
+- Under the name `gossipper`, a client without `-m` makes one call and stops; `-m 0` goes on until
+  stopped. A server goes on until stopped. Under the name `sipp` (a link to the program), both go on.
+- Under the name `gossipper`, only the call pool bounds the number of open calls when `-l` is not
+  given. Under the name `sipp`, SIPp's rule applies: 3 x rate x duration.
+- Help, version and `-sd` exit with 99 under the name `sipp`, with 0 under the name `gossipper`.
+- `-option=value` is taken as well, for options with one value; `-switch=false` leaves a switch off.
+- All spellings with two dashes work, also `--sf`, `--sn` and `--sd`.
+- Options are read from left to right in one pass; where one is repeated, the last one counts, except
+  for `-key` and `-set`, which add up.
+- `-i` and `-mi` take addresses, not names. `-h stat` prints the same help as `-h`.
+- What SIPp lets pass without effect, such as `-r` with `-users`, is let pass with a notice.
+- `-sf` together with `-sn` is an error, and so are ranges that are empty and limits that contradict.
+";
+
+/// The text of `docs/sipp-compatibility.md`.
+pub fn compatibility_markdown() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    section(&mut text, "Options of SIPp", Origin::Sipp);
+    section(&mut text, "Options that SIPp does not have", Origin::Gossipper);
+    text
+}
+
+fn section(text: &mut String, title: &str, origin: Origin) {
+    text.push_str(&format!("\n## {title}\n"));
+    for group in GROUPS {
+        let rows: Vec<_> = group.flags.iter().filter(|flag| flag.origin == origin).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("\n### {}\n\n", group.title));
+        text.push_str("| Option | Status | Default | Meaning |\n|---|---|---|---|\n");
+        for flag in rows {
+            text.push_str(&row(flag));
+        }
+    }
+}
+
+fn row(flag: &'static FlagSpec) -> String {
+    let (status, meaning) = match flag.status {
+        Status::Supported(_) | Status::Immediate(_) => {
+            ("supported".to_owned(), flag.help.to_owned())
+        }
+        Status::Alias(target) if flag.is_available() => {
+            ("supported".to_owned(), format!("Same as -{target}"))
+        }
+        Status::Alias(target) => ("not yet".to_owned(), format!("Same as -{target}")),
+        Status::Later(missing) => (format!("not yet: {missing}"), flag.help.to_owned()),
+        Status::Refused(why) => (format!("refused: {why}"), flag.help.to_owned()),
+    };
+    let usage = cell(&flag.usage());
+    format!("| `{usage}` | {} | {} | {} |\n", cell(&status), cell(flag.default), cell(&meaning))
+}
+
+/// Escapes what would end a table cell or start an HTML element.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;")
+}

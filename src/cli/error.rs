@@ -1,0 +1,97 @@
+//! What is wrong with a command line.
+
+use crate::config::{ConfigError, ValueError};
+
+/// Why a command line does not describe anything to do. Options are named as they were typed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum UsageError {
+    /// No such option.
+    #[error("unknown option {typed:?}{}", did_you_mean(.suggestions))]
+    UnknownOption {
+        /// As typed, with its dashes.
+        typed: String,
+        /// What it may have been meant to be.
+        suggestions: Vec<String>,
+    },
+    /// The line ends before the option's values.
+    #[error("{typed} needs a value: write {usage}")]
+    MissingValue {
+        /// As typed, with its dashes.
+        typed: String,
+        /// The option with its values.
+        usage: String,
+    },
+    /// `=` with an option that takes no such value.
+    #[error("{typed} cannot be given with `=`: write {usage}")]
+    NoEqualsForm {
+        /// As typed, with its dashes.
+        typed: String,
+        /// The option with its values.
+        usage: String,
+    },
+    /// A known option whose part is missing in this version.
+    #[error("{typed} is not in this version ({missing}); leave the option out")]
+    NotInThisVersion {
+        /// As typed, with its dashes.
+        typed: String,
+        /// The part that the option needs.
+        missing: &'static str,
+    },
+    /// A known option that will not come.
+    #[error("{typed} is refused: {why}")]
+    Refused {
+        /// As typed, with its dashes.
+        typed: String,
+        /// Why, and what to do instead.
+        why: &'static str,
+    },
+    /// The value of an option cannot be used.
+    #[error("{typed}: {reason}")]
+    BadValue {
+        /// As typed, with its dashes.
+        typed: String,
+        /// What is wrong.
+        reason: ValueError,
+    },
+    /// The remote host cannot be used.
+    #[error("remote host: {0}")]
+    BadRemote(ValueError),
+    /// Two bare words.
+    #[error("there is a second remote host {second:?} after {first:?}; give one, last or first")]
+    SecondRemote {
+        /// The first bare word.
+        first: String,
+        /// The second one.
+        second: String,
+    },
+    /// The options contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The line passed our reading of it, but not the check against the definition.
+    #[error("the command line cannot be read: {0}")]
+    Definition(String),
+}
+
+impl UsageError {
+    /// A short, stable name of the kind of mistake.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::UnknownOption { .. } => "unknown_option",
+            Self::MissingValue { .. } => "missing_value",
+            Self::NoEqualsForm { .. } => "no_equals_form",
+            Self::NotInThisVersion { .. } => "not_in_this_version",
+            Self::Refused { .. } => "refused",
+            Self::BadValue { reason, .. } | Self::BadRemote(reason) => reason.label(),
+            Self::SecondRemote { .. } => "second_remote",
+            Self::Config(error) => error.label(),
+            Self::Definition(_) => "definition",
+        }
+    }
+}
+
+fn did_you_mean(suggestions: &[String]) -> String {
+    match suggestions {
+        [] => String::new(),
+        _ => format!("; did you mean {}?", suggestions.join(" or ")),
+    }
+}

@@ -1,0 +1,59 @@
+//! Options about what a call does by itself.
+
+use crate::config::{DefaultBehaviors, parse_behaviors};
+
+use super::{Accept, FlagGroup, alias, later, milliseconds, switch, takes};
+
+pub(super) const GROUP: FlagGroup = FlagGroup {
+    title: "Call behaviour",
+    flags: &[
+        takes(
+            "d",
+            &["TIME"],
+            milliseconds(0, |d, v| d.pause_ms_default = Some(v)),
+            "Length of a <pause/> that names none (bare number: ms)",
+        )
+        .default("0"),
+        alias("pause_ms", "d").ours(),
+        switch(
+            "aa",
+            |d| d.auto_answer = true,
+            "Answer INFO, NOTIFY, OPTIONS and UPDATE with 200 where the scenario does not expect \
+             them",
+        ),
+        takes(
+            "default_behaviors",
+            &["LIST"],
+            Accept::Parsed(|d, v| {
+                parse_behaviors(v).map(|behaviors| d.default_behaviors = Some(behaviors))
+            }),
+            "What to do unasked, as a comma list: all, none, bye (end aborted calls), abortunexp \
+             (abort on unexpected messages), pingreply (answer PING), cseq (check the CSeq of \
+             ACK); -WORD removes",
+        )
+        .default("all"),
+        switch(
+            "nd",
+            |d| d.default_behaviors = Some(DefaultBehaviors::NONE),
+            "Same as -default_behaviors none",
+        ),
+        switch(
+            "pause_msg_ign",
+            |d| d.pause_drops_messages = true,
+            "Drop messages that arrive during a pause",
+        ),
+        takes(
+            "deadcall_wait",
+            &["TIME"],
+            milliseconds(0, |d, v| d.deadcall_wait_ms = Some(v)),
+            "Remember the Call-ID of a finished call for TIME (bare number: ms)",
+        )
+        .default("33s"),
+        later(
+            "callid_slash_ign",
+            &[],
+            "Call-IDs with a /// prefix",
+            "Keep the part of a Call-ID before ///",
+        ),
+    ],
+};

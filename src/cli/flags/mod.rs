@@ -1,0 +1,347 @@
+//! The flag table: every option that SIPp or Gossipper knows, one row each.
+//!
+//! Parsing, help and the compatibility table are all made from it. A supported row carries the
+//! code that stores its value, so that an option cannot be listed and then ignored. Knows nothing
+//! of argv.
+
+mod addressing;
+mod calls;
+mod media;
+mod output;
+mod performance;
+mod rate;
+mod scenario;
+mod timers;
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::config::{RunDraft, TimeUnit, ValueError, parse_float, parse_integer, parse_time_ms};
+
+/// Where an option was known first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// SIPp has it.
+    Sipp,
+    /// Only Gossipper has it.
+    Gossipper,
+}
+
+/// What this version does with an option.
+#[derive(Clone, Copy, Debug)]
+pub enum Status {
+    /// Its value is stored by this.
+    Supported(Accept),
+    /// It ends parsing at once.
+    Immediate(Immediate),
+    /// Another spelling of the option named here.
+    Alias(&'static str),
+    /// Not in this version: the part that is missing, as in "TLS". Giving it is an error.
+    Later(&'static str),
+    /// Not in any version: why, and what to do instead. Giving it is an error.
+    Refused(&'static str),
+}
+
+/// An option that asks for something other than a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Immediate {
+    /// Print the help.
+    Help,
+    /// Print the version.
+    Version,
+    /// Print a built-in scenario; takes its name.
+    DumpScenario,
+}
+
+/// How the values of a supported option are read and stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Accept {
+    /// No value.
+    Switch(fn(&mut RunDraft)),
+    /// A whole number.
+    Count {
+        /// Lowest value.
+        min: u64,
+        /// Highest value.
+        max: u64,
+        /// Stores it.
+        set: fn(&mut RunDraft, u64),
+    },
+    /// A whole number, or -1 for "off".
+    CountOrOff(fn(&mut RunDraft, Option<u64>)),
+    /// A decimal number.
+    Float {
+        /// Lowest value.
+        min: f64,
+        /// Highest value.
+        max: f64,
+        /// Stores it.
+        set: fn(&mut RunDraft, f64),
+    },
+    /// A time, stored in milliseconds.
+    Time {
+        /// The unit of a bare number.
+        unit: TimeUnit,
+        /// Lowest value.
+        min_ms: u64,
+        /// Stores it.
+        set: fn(&mut RunDraft, u64),
+    },
+    /// Any text.
+    Text(fn(&mut RunDraft, String)),
+    /// A file name, which need not be UTF-8.
+    Path(fn(&mut RunDraft, PathBuf)),
+    /// A text with rules of its own.
+    Parsed(fn(&mut RunDraft, &str) -> Result<(), ValueError>),
+    /// A name and a text; may be given several times.
+    Pair(fn(&mut RunDraft, String, String)),
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct FlagSpec {
+    /// Name without dash.
+    pub name: &'static str,
+    /// What each value is called; as many as the option takes.
+    pub values: &'static [&'static str],
+    /// What applies when the option is not given; empty if that needs no mention.
+    pub default: &'static str,
+    /// Who had it first.
+    pub origin: Origin,
+    /// What this version does with it.
+    pub status: Status,
+    /// What it does, without the final full stop.
+    pub help: &'static str,
+}
+
+/// Options that are explained together.
+#[derive(Clone, Copy, Debug)]
+pub struct FlagGroup {
+    /// Heading.
+    pub title: &'static str,
+    /// The options, in the order of the help.
+    pub flags: &'static [FlagSpec],
+}
+
+/// The table.
+pub const GROUPS: &[FlagGroup] = &[
+    scenario::GROUP,
+    addressing::GROUP,
+    addressing::STREAMS,
+    calls::GROUP,
+    rate::GROUP,
+    timers::GROUP,
+    media::GROUP,
+    output::STATISTICS,
+    output::HEALTH,
+    output::TRACES,
+    performance::GROUP,
+    performance::PROGRAM,
+];
+
+/// Every row, in the order of the help.
+pub fn all() -> impl Iterator<Item = &'static FlagSpec> {
+    GROUPS.iter().flat_map(|group| group.flags)
+}
+
+/// The row called `name` (without dashes).
+pub fn find(name: &str) -> Option<&'static FlagSpec> {
+    all().find(|flag| flag.name == name)
+}
+
+impl FlagSpec {
+    /// The row that this one stands for: itself unless it is an alias.
+    pub fn resolved(&'static self) -> &'static FlagSpec {
+        match self.status {
+            Status::Alias(target) => find(target).unwrap_or(self),
+            _ => self,
+        }
+    }
+
+    /// Whether giving the option does something in this version.
+    pub fn is_available(&'static self) -> bool {
+        matches!(self.resolved().status, Status::Supported(_) | Status::Immediate(_))
+    }
+
+    /// What the values are called.
+    pub fn metavars(&'static self) -> &'static [&'static str] {
+        self.resolved().values
+    }
+
+    /// The option as one writes it: `-key NAME VALUE`.
+    pub fn usage(&'static self) -> String {
+        let mut usage = format!("-{}", self.name);
+        for value in self.metavars() {
+            usage.push(' ');
+            usage.push_str(value);
+        }
+        usage
+    }
+
+    const fn default(mut self, default: &'static str) -> Self {
+        self.default = default;
+        self
+    }
+
+    /// Marks an option that SIPp does not have.
+    const fn ours(mut self) -> Self {
+        self.origin = Origin::Gossipper;
+        self
+    }
+}
+
+impl Accept {
+    /// Reads `values` (as many as the row says) and stores them in `draft`.
+    pub fn store(&self, draft: &mut RunDraft, values: &[&OsStr]) -> Result<(), ValueError> {
+        let first = values.first().copied().unwrap_or_default();
+        match *self {
+            Self::Switch(set) => set(draft),
+            Self::Count { min, max, set } => {
+                set(draft, integer_within(utf8(first)?, i128::from(min), max)?)
+            }
+            Self::CountOrOff(set) => {
+                let text = utf8(first)?;
+                match parse_integer(text)? {
+                    -1 => set(draft, None),
+                    _ => set(draft, Some(integer_within(text, -1, u64::MAX)?)),
+                }
+            }
+            Self::Float { min, max, set } => set(draft, float_within(utf8(first)?, min, max)?),
+            Self::Time { unit, min_ms, set } => {
+                let text = utf8(first)?;
+                let milliseconds = parse_time_ms(text, unit)?;
+                if milliseconds < min_ms {
+                    return Err(ValueError::OutOfRange {
+                        text: text.to_owned(),
+                        min: format!("{min_ms}ms"),
+                        max: "876000h".to_owned(),
+                    });
+                }
+                set(draft, milliseconds);
+            }
+            Self::Text(set) => set(draft, utf8(first)?.to_owned()),
+            Self::Path(_) if first.is_empty() => return Err(ValueError::Empty("a file name")),
+            Self::Path(set) => set(draft, PathBuf::from(first)),
+            Self::Parsed(read) => read(draft, utf8(first)?)?,
+            Self::Pair(set) => {
+                let name = utf8(first)?;
+                let text = utf8(values.get(1).copied().unwrap_or_default())?;
+                if name.is_empty() {
+                    return Err(ValueError::Empty("a name"));
+                }
+                set(draft, name.to_owned(), text.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn utf8(value: &OsStr) -> Result<&str, ValueError> {
+    value.to_str().ok_or_else(|| ValueError::NotUtf8(value.to_string_lossy().into_owned()))
+}
+
+fn integer_within(text: &str, min: i128, max: u64) -> Result<u64, ValueError> {
+    let number = parse_integer(text)?;
+    if number < min || number > i128::from(max) {
+        return Err(ValueError::OutOfRange {
+            text: text.to_owned(),
+            min: min.to_string(),
+            max: max.to_string(),
+        });
+    }
+    u64::try_from(number).map_err(|_| ValueError::NotAnInteger(text.to_owned()))
+}
+
+fn float_within(text: &str, min: f64, max: f64) -> Result<f64, ValueError> {
+    let number = parse_float(text)?;
+    if !(min..=max).contains(&number) {
+        return Err(ValueError::OutOfRange {
+            text: text.to_owned(),
+            min: min.to_string(),
+            max: max.to_string(),
+        });
+    }
+    Ok(number)
+}
+
+/// One word out of `choices`, each with what it stands for.
+fn choice<T: Copy>(
+    text: &str,
+    words: &'static [&'static str],
+    meanings: &[T],
+) -> Result<T, ValueError> {
+    let unknown = || ValueError::UnknownChoice { text: text.to_owned(), choices: words };
+    let position = words.iter().position(|&word| word == text).ok_or_else(unknown)?;
+    meanings.get(position).copied().ok_or_else(unknown)
+}
+
+const fn row(
+    name: &'static str,
+    values: &'static [&'static str],
+    status: Status,
+    help: &'static str,
+) -> FlagSpec {
+    FlagSpec { name, values, default: "", origin: Origin::Sipp, status, help }
+}
+
+/// A supported option.
+const fn takes(
+    name: &'static str,
+    values: &'static [&'static str],
+    accept: Accept,
+    help: &'static str,
+) -> FlagSpec {
+    row(name, values, Status::Supported(accept), help)
+}
+
+/// A supported option without value.
+const fn switch(name: &'static str, set: fn(&mut RunDraft), help: &'static str) -> FlagSpec {
+    row(name, &[], Status::Supported(Accept::Switch(set)), help)
+}
+
+/// A supported option with a whole number from 0.
+const fn count(set: fn(&mut RunDraft, u64)) -> Accept {
+    Accept::Count { min: 0, max: u64::MAX, set }
+}
+
+/// A supported option with a whole number that fits the field that `set` stores it in: the table
+/// says the range, so that a cast in `set` loses nothing.
+const fn within(min: u64, max: u64, set: fn(&mut RunDraft, u64)) -> Accept {
+    Accept::Count { min, max, set }
+}
+
+const fn milliseconds(min_ms: u64, set: fn(&mut RunDraft, u64)) -> Accept {
+    Accept::Time { unit: TimeUnit::Milliseconds, min_ms, set }
+}
+
+const fn seconds(min_ms: u64, set: fn(&mut RunDraft, u64)) -> Accept {
+    Accept::Time { unit: TimeUnit::Seconds, min_ms, set }
+}
+
+/// Another name of the option `target`.
+const fn alias(name: &'static str, target: &'static str) -> FlagSpec {
+    row(name, &[], Status::Alias(target), "")
+}
+
+/// An option of a later version: `missing` is the part that it needs.
+const fn later(
+    name: &'static str,
+    values: &'static [&'static str],
+    missing: &'static str,
+    help: &'static str,
+) -> FlagSpec {
+    row(name, values, Status::Later(missing), help)
+}
+
+/// An option that will not come.
+const fn refused(
+    name: &'static str,
+    values: &'static [&'static str],
+    why: &'static str,
+    help: &'static str,
+) -> FlagSpec {
+    row(name, values, Status::Refused(why), help)
+}
+
+#[cfg(test)]
+mod tests;

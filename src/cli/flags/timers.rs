@@ -1,0 +1,93 @@
+//! Options about timeouts, retransmission and loss.
+
+use crate::config::RetransmissionCheck;
+
+use super::{
+    Accept, FlagGroup, alias, choice, later, milliseconds, seconds, switch, takes, within,
+};
+
+/// Retransmissions beyond any use; with T1 doubling each time the pause outgrows every run.
+const RETRANS_MAX: u64 = 1000;
+
+pub(super) const GROUP: FlagGroup = FlagGroup {
+    title: "Timers",
+    flags: &[
+        takes(
+            "timeout",
+            &["TIME"],
+            seconds(0, |d, v| d.timeout_ms = Some(v)),
+            "Stop the run after TIME (bare number: s); 0 is never",
+        )
+        .default("0"),
+        alias("timeout_global", "timeout").ours(),
+        switch(
+            "timeout_error",
+            |d| d.timeout_error = true,
+            "Exit with 255 if -timeout ends the run",
+        ),
+        takes(
+            "recv_timeout",
+            &["TIME"],
+            milliseconds(0, |d, v| d.recv_timeout_ms = Some(v)),
+            "Longest wait of a <recv> that names none (bare number: ms); 0 is forever",
+        )
+        .default("0"),
+        alias("recv_timeout_ms", "recv_timeout").ours(),
+        later("recv_bye_timeout_ms", &["TIME"], "a timeout for BYE alone", "Least wait for BYE")
+            .ours(),
+        later("send_timeout", &["TIME"], "send timeouts", "Longest wait for a congested socket"),
+        takes(
+            "max_invite_retrans",
+            &["N"],
+            within(0, RETRANS_MAX, |d, v| d.retrans_invite_max = Some(v as u32)),
+            "Retransmissions of an INVITE before the call fails",
+        )
+        .default("5"),
+        takes(
+            "max_non_invite_retrans",
+            &["N"],
+            within(0, RETRANS_MAX, |d, v| d.retrans_non_invite_max = Some(v as u32)),
+            "Retransmissions of other messages before the call fails",
+        )
+        .default("9"),
+        takes(
+            "max_retrans",
+            &["N"],
+            within(0, RETRANS_MAX, |d, v| {
+                d.retrans_invite_max = Some(v as u32);
+                d.retrans_non_invite_max = Some(v as u32);
+            }),
+            "Both of the above",
+        ),
+        switch("nr", |d| d.no_retrans = true, "Retransmit nothing"),
+        takes(
+            "T2",
+            &["TIME"],
+            milliseconds(1, |d, v| d.t2_ms = Some(v)),
+            "Longest interval between retransmissions of non-INVITE messages (bare number: ms)",
+        )
+        .default("4s"),
+        takes(
+            "rtcheck",
+            &["HOW"],
+            Accept::Parsed(|d, v| {
+                let check = choice(
+                    v,
+                    &["full", "loose"],
+                    &[RetransmissionCheck::Full, RetransmissionCheck::Loose],
+                )?;
+                d.retrans_check = Some(check);
+                Ok(())
+            }),
+            "What tells a received retransmission: full compares the message, loose some headers",
+        )
+        .default("full"),
+        takes(
+            "lost",
+            &["PERCENT"],
+            Accept::Float { min: 0.0, max: 100.0, set: |d, v| d.lost_percent = Some(v) },
+            "Lose this share of SIP messages on purpose, sent and received",
+        )
+        .default("0"),
+    ],
+};

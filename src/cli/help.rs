@@ -1,0 +1,227 @@
+//! Help and version pages, made from the flag table.
+
+use super::command::ABOUT;
+use super::flags::{self, FlagSpec, GROUPS, Status};
+use super::text::{ASIDE, HEADING, LITERAL, StyledText};
+
+/// Columns of a page: a terminal without scroll bar.
+const COLUMNS: usize = 80;
+
+/// Where the explanation of an option begins.
+const HELP_COLUMN: usize = 26;
+
+const COMMANDS: &[(&str, &str)] = &[
+    ("sipp", "Run a scenario, with the options of SIPp"),
+    ("help [COMMAND]", "Print this page, or the page of a command"),
+    ("version", "Print the version"),
+];
+
+const EXAMPLES: &[(&str, &str)] = &[
+    ("Answer calls on port 5060 until stopped:", "gossipper -sn uas -p 5060"),
+    ("Make one call and see whether it works:", "gossipper 192.0.2.10"),
+    (
+        "Make 100,000 calls at 500 per second, keep a summary:",
+        "gossipper -r 500 -m 100000 -summary_json run.json 192.0.2.10:5060",
+    ),
+];
+
+const EXIT_CODES: &[(&str, &str)] = &[
+    ("0", "all calls succeeded, or the health gates are met"),
+    ("1", "at least one call failed, and no health gate is set"),
+    ("2", "a health gate is not met"),
+    ("3", "the generator limited the run, with -fail_if_limited"),
+    ("97", "-timeout ended the run before any call succeeded"),
+    ("99", "nothing was run (under the name sipp: help, version, -sd)"),
+    ("254", "the local port is in use"),
+    ("255", "the run could not be started, or -timeout_error"),
+];
+
+/// `gossipper --help`.
+pub(super) fn root() -> StyledText {
+    let mut page = StyledText::default();
+    page.push(LITERAL, "gossipper").plain(format!(" {}: {ABOUT}\n", env!("CARGO_PKG_VERSION")));
+    page.plain("\n");
+    paragraph(
+        &mut page,
+        "It plays SIP scenarios, its own or XML files written for SIPp, against a server or as \
+         one, and tells you how the other side held up. Packets go through io_uring where the \
+         kernel allows it.",
+    );
+    heading(&mut page, "Usage");
+    for usage in ["[OPTIONS] [REMOTE_HOST[:PORT]]", "COMMAND [ARGUMENTS]"] {
+        page.plain("  ").push(LITERAL, "gossipper").plain(format!(" {usage}\n"));
+    }
+    heading(&mut page, "Commands");
+    for (command, about) in COMMANDS {
+        entry(&mut page, command, about, "");
+    }
+    page.plain("\n");
+    paragraph(
+        &mut page,
+        "Without a command, gossipper runs a scenario as `gossipper sipp` does. A link to it \
+         named sipp has SIPp's own defaults and exit codes.",
+    );
+    heading(&mut page, "Examples");
+    for (what, line) in EXAMPLES {
+        page.plain(format!("  {what}\n    ")).push(LITERAL, *line).plain("\n");
+    }
+    heading(&mut page, "Read on");
+    entry(&mut page, "gossipper sipp -h", "All options of a run", "");
+    entry(&mut page, "gossipper -sd NAME", "A built-in scenario as XML, to start from", "");
+    entry(&mut page, "docs/sipp-compatibility.md", "What differs from SIPp", "");
+    page
+}
+
+/// `gossipper sipp -h` and `sipp -h`; `program` is how the user called it.
+pub(super) fn run(program: &str) -> StyledText {
+    let mut page = StyledText::default();
+    page.plain("Run a SIP scenario as client or server, with the options of SIPp.\n");
+    heading(&mut page, "Usage");
+    page.plain("  ").push(LITERAL, program).plain(" [OPTIONS] [REMOTE_HOST[:PORT]]\n\n");
+    paragraph(
+        &mut page,
+        "Options may stand before or after the remote host, with one dash or two. Whole numbers \
+         may be hexadecimal (0x10) or octal (020). TIME is a number with ms, s, m or h. `--` ends \
+         the options.",
+    );
+    for group in GROUPS {
+        let available: Vec<_> = group.flags.iter().filter(|flag| flag.is_available()).collect();
+        if available.is_empty() {
+            continue;
+        }
+        heading(&mut page, group.title);
+        for flag in available {
+            option(&mut page, flag);
+        }
+    }
+    heading(&mut page, "Not in this version");
+    let (refused, later): (Vec<_>, Vec<_>) = flags::all()
+        .filter(|flag| !flag.is_available())
+        .partition(|flag| matches!(flag.status, Status::Refused(_)));
+    let names = |flags: &[&FlagSpec]| {
+        flags.iter().map(|flag| format!("-{}", flag.name)).collect::<Vec<_>>().join(" ")
+    };
+    indented(&mut page, &names(&later));
+    page.plain("\n  Refused in any version (SCTP, loadable code):\n");
+    indented(&mut page, &names(&refused));
+    heading(&mut page, "Exit codes");
+    for (code, meaning) in EXIT_CODES {
+        page.plain("  ").push(LITERAL, format!("{code:<5}")).plain(format!("{meaning}\n"));
+    }
+    page
+}
+
+/// `gossipper -version`.
+pub(super) fn version() -> StyledText {
+    let mut text = StyledText::default();
+    text.plain(format!(
+        "gossipper {} ({}-{})\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    ));
+    text
+}
+
+fn heading(page: &mut StyledText, title: &str) {
+    page.plain("\n").push(HEADING, title).plain("\n");
+}
+
+fn option(page: &mut StyledText, flag: &'static FlagSpec) {
+    match flag.status {
+        Status::Alias(target) => {
+            entry(page, &flag.usage(), &format!("Same as -{target}"), "");
+        }
+        _ => entry(page, &flag.usage(), flag.help, flag.default),
+    }
+}
+
+/// A term and its explanation in two columns.
+fn entry(page: &mut StyledText, term: &str, help: &str, default: &str) {
+    page.plain("  ").push(LITERAL, term);
+    let width = term.chars().count() + 2;
+    let mut lead = if width + 2 > HELP_COLUMN {
+        format!("\n{}", " ".repeat(HELP_COLUMN))
+    } else {
+        " ".repeat(HELP_COLUMN - width)
+    };
+    let default = if default.is_empty() { String::new() } else { format!("[default: {default}]") };
+    let mut lines = wrap(help, COLUMNS - HELP_COLUMN);
+    // The default joins the last line if it fits there whole.
+    let joined = lines.last().map(|last| last.chars().count() + 1 + default.chars().count());
+    let fits = joined.is_some_and(|columns| columns <= COLUMNS - HELP_COLUMN);
+    let mut asides = if default.is_empty() { Vec::new() } else { vec![default] };
+    if !fits {
+        asides = asides.iter().flat_map(|aside| wrap(aside, COLUMNS - HELP_COLUMN)).collect();
+    }
+    let last = lines.pop();
+    for line in lines {
+        page.plain(format!("{lead}{line}"));
+        lead = format!("\n{}", " ".repeat(HELP_COLUMN));
+    }
+    if let Some(last) = last {
+        page.plain(format!("{lead}{last}"));
+    }
+    for aside in asides {
+        let gap = if fits { " ".to_owned() } else { format!("\n{}", " ".repeat(HELP_COLUMN)) };
+        page.plain(gap).push(ASIDE, aside);
+    }
+    page.plain("\n");
+}
+
+fn paragraph(page: &mut StyledText, text: &str) {
+    for line in wrap(text, COLUMNS) {
+        page.plain(format!("{line}\n"));
+    }
+}
+
+fn indented(page: &mut StyledText, text: &str) {
+    for line in wrap(text, COLUMNS - 4) {
+        page.plain(format!("    {line}\n"));
+    }
+}
+
+/// Breaks `text` at spaces into lines of at most `columns`; a longer word gets a line of its own.
+fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_fit_into_80_columns() {
+        for page in [root(), run("gossipper sipp"), run("sipp")] {
+            for line in page.to_string().lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+                assert!(!line.ends_with(' '), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_of_a_run_names_every_option() {
+        let page = run("sipp").to_string();
+        for flag in flags::all() {
+            let name = format!("-{}", flag.name);
+            assert!(page.split_whitespace().any(|word| word == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn wrapping_keeps_long_words_whole() {
+        assert_eq!(wrap("a bb ccc", 4), ["a bb", "ccc"]);
+        assert_eq!(wrap("abcdef g", 4), ["abcdef", "g"]);
+    }
+}

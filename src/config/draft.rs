@@ -1,0 +1,263 @@
+//! A run as far as its sources have said something about it, and the step to a `RunConfig`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::run::{
+    CallLimit, ColorChoice, ConcurrencyLimit, DefaultBehaviors, Flavor, HealthGates, IoChoice,
+    MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
+};
+use super::value::HostPort;
+
+/// What was said about a run: `None` or `false` is "nothing", a later source overwrites an
+/// earlier one. Fields mean what the field of the same name in [`RunConfig`] means; a 0 that
+/// switches something off is kept as given.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)] // The fields are those of `RunConfig`, documented there.
+pub struct RunDraft {
+    pub scenario_file: Option<PathBuf>,
+    pub scenario_name: Option<String>,
+    pub service: Option<String>,
+    pub auth_user: Option<String>,
+    pub auth_password: Option<String>,
+    pub keys: Vec<(String, String)>,
+    pub sets: Vec<(String, String)>,
+    pub base_cseq: Option<u32>,
+    pub transport: Option<Transport>,
+    pub local_ip: Option<IpAddr>,
+    pub local_port: Option<u16>,
+    pub bind_local: bool,
+    pub remote: Option<HostPort>,
+    pub rsa: Option<HostPort>,
+    pub max_sockets: Option<u32>,
+    pub socket_buffer_bytes: Option<u32>,
+    pub skip_rlimit: bool,
+    pub pause_ms_default: Option<u64>,
+    pub default_behaviors: Option<DefaultBehaviors>,
+    pub auto_answer: bool,
+    pub pause_drops_messages: bool,
+    pub deadcall_wait_ms: Option<u64>,
+    pub rate: Option<f64>,
+    pub rate_period_ms: Option<u64>,
+    pub rate_scale: Option<f64>,
+    pub rate_increase: Option<f64>,
+    pub rate_interval_ms: Option<u64>,
+    pub rate_max: Option<f64>,
+    pub no_rate_quit: bool,
+    pub calls_max: Option<u64>,
+    pub concurrent_max: Option<u64>,
+    pub users: Option<u64>,
+    pub recv_timeout_ms: Option<u64>,
+    pub timeout_ms: Option<u64>,
+    pub timeout_error: bool,
+    pub start_delay_ms: Option<u64>,
+    pub no_retrans: bool,
+    pub retrans_invite_max: Option<u32>,
+    pub retrans_non_invite_max: Option<u32>,
+    pub t2_ms: Option<u64>,
+    pub retrans_check: Option<RetransmissionCheck>,
+    pub lost_percent: Option<f64>,
+    pub media_ip: Option<IpAddr>,
+    pub media_port_min: Option<u16>,
+    pub media_port_max: Option<u16>,
+    pub screen_period_ms: Option<u64>,
+    pub no_stdin: bool,
+    pub color: Option<ColorChoice>,
+    pub summary_json: Option<PathBuf>,
+    pub stat_period_ms: Option<u64>,
+    pub health: HealthGates,
+    pub fail_if_limited: bool,
+    pub workers: Option<usize>,
+    pub cpus: Vec<usize>,
+    pub io: Option<IoChoice>,
+    pub max_calls: Option<u64>,
+    pub seed: Option<u64>,
+    pub no_gso: bool,
+    pub no_gro: bool,
+}
+
+impl RunDraft {
+    /// Applies the defaults of `flavor` and checks what contradicts what.
+    pub fn resolve(self, flavor: Flavor) -> Result<RunConfig, ConfigError> {
+        self.check()?;
+        let notices = self.notices();
+        let service = self.service.unwrap_or_else(|| "service".to_owned());
+        let scenario = match (self.scenario_file, self.scenario_name) {
+            (Some(file), _) => ScenarioSource::File(file),
+            (None, name) => ScenarioSource::Builtin(name.unwrap_or_else(|| "uac".to_owned())),
+        };
+        let calls_max = match (self.calls_max, flavor) {
+            (Some(0), _) | (None, Flavor::Sipp) => CallLimit::Unlimited,
+            (Some(count), _) => CallLimit::Count(count),
+            (None, Flavor::Gossipper) => CallLimit::ClientDefault,
+        };
+        let concurrent_max = match (self.concurrent_max, self.users, flavor) {
+            (Some(count), ..) => ConcurrencyLimit::Count(count),
+            (None, None, Flavor::Sipp) => ConcurrencyLimit::SippRule,
+            (None, ..) => ConcurrencyLimit::Pool,
+        };
+        Ok(RunConfig {
+            flavor,
+            notices,
+            scenario,
+            auth_user: self.auth_user.unwrap_or_else(|| service.clone()),
+            service,
+            auth_password: self.auth_password.unwrap_or_else(|| "password".to_owned()),
+            keys: self.keys,
+            sets: self.sets,
+            base_cseq: self.base_cseq.unwrap_or(1),
+            transport: self.transport.unwrap_or(Transport::UdpMono),
+            local_ip: self.local_ip,
+            local_port: self.local_port,
+            bind_local: self.bind_local,
+            remote: self.remote,
+            rsa: self.rsa,
+            max_sockets: self.max_sockets.unwrap_or(50_000),
+            socket_buffer_bytes: self.socket_buffer_bytes.unwrap_or(65_536),
+            skip_rlimit: self.skip_rlimit,
+            pause_ms_default: self.pause_ms_default.unwrap_or(0),
+            default_behaviors: self.default_behaviors.unwrap_or(DefaultBehaviors::ALL),
+            auto_answer: self.auto_answer,
+            pause_drops_messages: self.pause_drops_messages,
+            deadcall_wait_ms: self.deadcall_wait_ms.unwrap_or(33_000),
+            rate: self.rate.unwrap_or(RATE_DEFAULT),
+            rate_period_ms: self.rate_period_ms.unwrap_or(1000),
+            rate_scale: self.rate_scale.unwrap_or(1.0),
+            rate_increase: self.rate_increase.unwrap_or(0.0),
+            rate_interval_ms: self.rate_interval_ms.unwrap_or(60_000),
+            rate_max: nonzero_rate(self.rate_max),
+            quit_at_rate_max: !self.no_rate_quit,
+            calls_max,
+            concurrent_max,
+            users: self.users,
+            recv_timeout_ms: nonzero(self.recv_timeout_ms),
+            timeout_ms: nonzero(self.timeout_ms),
+            timeout_error: self.timeout_error,
+            start_delay_ms: self.start_delay_ms.unwrap_or(0),
+            retrans: RetransConfig {
+                enabled: !self.no_retrans,
+                invite_max: self.retrans_invite_max.unwrap_or(5),
+                non_invite_max: self.retrans_non_invite_max.unwrap_or(9),
+                t2_ms: self.t2_ms.unwrap_or(4000),
+                check: self.retrans_check.unwrap_or(RetransmissionCheck::Full),
+            },
+            lost_percent: self.lost_percent.unwrap_or(0.0),
+            media: MediaConfig {
+                ip: self.media_ip,
+                port_min: self.media_port_min.unwrap_or(RTP_PORT_MIN_DEFAULT),
+                port_max: self.media_port_max.unwrap_or(u16::MAX),
+            },
+            screen_period_ms: self.screen_period_ms.unwrap_or(1000),
+            no_stdin: self.no_stdin,
+            color: self.color.unwrap_or_default(),
+            summary_json: self.summary_json,
+            stat_period_ms: nonzero(self.stat_period_ms),
+            health: self.health,
+            fail_if_limited: self.fail_if_limited,
+            workers: self.workers.or(Some(self.cpus.len()).filter(|&cpus| cpus > 0)),
+            cpus: self.cpus,
+            io: self.io.unwrap_or(IoChoice::Auto),
+            max_calls: self.max_calls,
+            seed: self.seed,
+            gso: !self.no_gso,
+            gro: !self.no_gro,
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.check_exclusions()?;
+        self.check_pool()?;
+        if let Some(rate_max) = nonzero_rate(self.rate_max) {
+            let rate = self.rate.unwrap_or(RATE_DEFAULT);
+            if rate_max < rate {
+                return Err(ConfigError::RateMaxBelowRate { rate, rate_max });
+            }
+        }
+        let min = self.media_port_min.unwrap_or(RTP_PORT_MIN_DEFAULT);
+        let max = self.media_port_max.unwrap_or(u16::MAX);
+        if min > max {
+            return Err(ConfigError::RtpPortsReversed { min, max });
+        }
+        if let (Some(workers), cpus @ 1..) = (self.workers, self.cpus.len())
+            && workers > cpus
+        {
+            return Err(ConfigError::TooFewCpus { cpus, workers });
+        }
+        let next_hop = self.rsa.as_ref().or(self.remote.as_ref());
+        if let (Some(local), Some(remote)) = (self.local_ip, next_hop)
+            && remote.ip().is_some_and(|ip| ip.is_ipv4() != local.is_ipv4())
+        {
+            return Err(ConfigError::AddressFamily { local, remote: remote.clone() });
+        }
+        Ok(())
+    }
+
+    fn check_exclusions(&self) -> Result<(), ConfigError> {
+        let exclusive = |first, second, why| Err(ConfigError::Exclusive { first, second, why });
+        if self.scenario_file.is_some() && self.scenario_name.is_some() {
+            return exclusive("sf", "sn", "a run has one scenario; give a file or a name");
+        }
+        if self.users.is_none() {
+            return Ok(());
+        }
+        if self.concurrent_max.is_some() {
+            return exclusive("users", "l", "-users already sets how many calls are open; drop -l");
+        }
+        let no_rate = "-users starts a call when another one ends, at no rate; drop one of them";
+        if self.rate_increase.is_some_and(|step| step > 0.0) {
+            return exclusive("users", "rate_increase", no_rate);
+        }
+        if nonzero_rate(self.rate_max).is_some() {
+            return exclusive("users", "rate_max", no_rate);
+        }
+        Ok(())
+    }
+
+    fn check_pool(&self) -> Result<(), ConfigError> {
+        let Some(max_calls) = self.max_calls else { return Ok(()) };
+        for (option, wanted) in [("l", self.concurrent_max), ("users", self.users)] {
+            if let Some(wanted) = wanted
+                && wanted > max_calls
+            {
+                return Err(ConfigError::PoolTooSmall { option, wanted, max_calls });
+            }
+        }
+        Ok(())
+    }
+
+    /// What has no effect. Not an error, because SIPp lets it pass and scripts rely on that.
+    fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        let mut add = |applies: bool, text: &str| {
+            if applies {
+                notices.push(text.to_owned());
+            }
+        };
+        let has_ramp = self.rate_increase.is_some_and(|step| step > 0.0);
+        add(self.users.is_some() && self.rate.is_some(), "-r has no effect: -users is given");
+        add(
+            nonzero_rate(self.rate_max).is_some() && !has_ramp,
+            "-rate_max has no effect: -rate_increase is not given",
+        );
+        add(
+            self.timeout_error && nonzero(self.timeout_ms).is_none(),
+            "-timeout_error has no effect: -timeout is not given",
+        );
+        notices
+    }
+}
+
+/// Calls per period where nothing was said; both flavours start at SIPp's rate.
+const RATE_DEFAULT: f64 = 10.0;
+
+const RTP_PORT_MIN_DEFAULT: u16 = 6000;
+
+/// For options where 0 means "off".
+fn nonzero(value: Option<u64>) -> Option<u64> {
+    value.filter(|&value| value != 0)
+}
+
+fn nonzero_rate(value: Option<f64>) -> Option<f64> {
+    value.filter(|&value| value > 0.0)
+}

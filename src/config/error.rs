@@ -1,0 +1,78 @@
+//! What is wrong with a configuration as a whole: options that contradict each other.
+
+use std::net::IpAddr;
+
+use super::value::HostPort;
+
+/// Why the options together do not describe a run. Options are named as on the command line.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// Two options exclude each other.
+    #[error("-{first} and -{second} exclude each other: {why}")]
+    Exclusive {
+        /// One of the options.
+        first: &'static str,
+        /// The other one.
+        second: &'static str,
+        /// Why, and what to drop.
+        why: &'static str,
+    },
+    /// The ceiling of the ramp is below where it starts.
+    #[error("-rate_max {rate_max} is below -r {rate}; raise -rate_max or lower -r")]
+    RateMaxBelowRate {
+        /// Calls per period at the start.
+        rate: f64,
+        /// Calls per period at the end.
+        rate_max: f64,
+    },
+    /// The RTP port range is empty.
+    #[error(
+        "-min_rtp_port {min} is above -max_rtp_port {max}; give a range with at least one port"
+    )]
+    RtpPortsReversed {
+        /// First port.
+        min: u16,
+        /// Last port.
+        max: u16,
+    },
+    /// More calls shall be open at once than the pool can hold.
+    #[error("-{option} {wanted} does not fit into -max_calls {max_calls}; raise -max_calls")]
+    PoolTooSmall {
+        /// The option that asks for more.
+        option: &'static str,
+        /// Calls open at once.
+        wanted: u64,
+        /// Calls in the pool.
+        max_calls: u64,
+    },
+    /// Fewer CPUs are named than workers shall run.
+    #[error("-cpus names {cpus} CPUs for -workers {workers}; name one CPU for each worker")]
+    TooFewCpus {
+        /// CPUs in the list.
+        cpus: usize,
+        /// Workers asked for.
+        workers: usize,
+    },
+    /// Nothing can be sent from an IPv4 address to an IPv6 one or the other way round.
+    #[error("-i {local} cannot reach {remote}: give both as IPv4 or both as IPv6")]
+    AddressFamily {
+        /// The local address.
+        local: IpAddr,
+        /// Where the calls go.
+        remote: HostPort,
+    },
+}
+
+impl ConfigError {
+    /// A short, stable name of the kind of mistake.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Exclusive { .. } => "exclusive_options",
+            Self::RateMaxBelowRate { .. } => "rate_max_below_rate",
+            Self::RtpPortsReversed { .. } => "rtp_ports_reversed",
+            Self::PoolTooSmall { .. } => "pool_too_small",
+            Self::TooFewCpus { .. } => "too_few_cpus",
+            Self::AddressFamily { .. } => "address_family",
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What a run is told to do: typed, resolved and checked.
+//!
+//! Sources (the command line now, JSON later) fill a [`RunDraft`]; [`RunDraft::resolve`] applies
+//! the defaults of the chosen [`Flavor`], checks what contradicts what, and gives a [`RunConfig`].
+//! A `RunConfig` that exists is a consistent one. Knows nothing of argv, opens no file and
+//! resolves no host name.
+
+mod draft;
+mod error;
+mod run;
+mod value;
+
+pub use draft::RunDraft;
+pub use error::ConfigError;
+pub use run::{
+    CallLimit, ColorChoice, ConcurrencyLimit, DefaultBehaviors, Flavor, HealthGates, IoChoice,
+    MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
+};
+pub use value::{
+    HostPort, TimeUnit, ValueError, parse_behaviors, parse_bool, parse_cpu_list, parse_float,
+    parse_integer, parse_ip, parse_time_ms,
+};

@@ -1,0 +1,299 @@
+//! The resolved configuration of one run.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::value::HostPort;
+
+/// Whose defaults apply where the user says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// Started under the name `sipp`: SIPp's defaults and exit codes.
+    Sipp,
+    /// Started as `gossipper`: a client without `-m` makes one call, and only the call pool
+    /// bounds the number of open calls.
+    Gossipper,
+}
+
+/// Where the scenario comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScenarioSource {
+    /// A scenario that the program carries, by name (not yet looked up).
+    Builtin(String),
+    /// An XML file (not yet read).
+    File(PathBuf),
+}
+
+/// How SIP messages travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `u1`: one UDP socket for all calls.
+    UdpMono,
+    /// `un`: one UDP socket for each call.
+    UdpMulti,
+}
+
+impl Transport {
+    /// The transport's name in `-t`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UdpMono => "u1",
+            Self::UdpMulti => "un",
+        }
+    }
+}
+
+/// When to stop creating calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallLimit {
+    /// Never: until the run is stopped.
+    Unlimited,
+    /// After this many calls (at least 1).
+    Count(u64),
+    /// Nothing was said: one call for a client scenario, no limit for a server scenario.
+    ClientDefault,
+}
+
+/// How many calls may be open at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConcurrencyLimit {
+    /// As many as the call pool holds.
+    Pool,
+    /// SIPp's rule: 3 x rate x duration / period, where duration is the longest of the scenario's
+    /// pauses, the default pause and one second. Needs the scenario, so it is resolved with it.
+    SippRule,
+    /// This many (at least 1).
+    Count(u64),
+}
+
+/// What is done without being asked by the scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefaultBehaviors {
+    /// End an aborted call with BYE or CANCEL.
+    pub bye: bool,
+    /// Abort a call on an unexpected message.
+    pub abort_unexpected: bool,
+    /// Answer PING requests.
+    pub ping_reply: bool,
+    /// Fail a call whose ACK carries another CSeq number than its INVITE.
+    pub cseq_check: bool,
+}
+
+impl DefaultBehaviors {
+    /// Every behaviour on.
+    pub const ALL: Self =
+        Self { bye: true, abort_unexpected: true, ping_reply: true, cseq_check: true };
+
+    /// Every behaviour off.
+    pub const NONE: Self =
+        Self { bye: false, abort_unexpected: false, ping_reply: false, cseq_check: false };
+}
+
+/// Retransmission over UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetransConfig {
+    /// Whether anything is retransmitted.
+    pub enabled: bool,
+    /// Retransmissions of an INVITE before the call fails.
+    pub invite_max: u32,
+    /// Retransmissions of any other message before the call fails.
+    pub non_invite_max: u32,
+    /// Longest interval between retransmissions of a non-INVITE message.
+    pub t2_ms: u64,
+    /// How a received retransmission is recognised.
+    pub check: RetransmissionCheck,
+}
+
+/// How a received retransmission is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetransmissionCheck {
+    /// The whole message is compared.
+    Full,
+    /// To, From, Call-ID and CSeq are compared, for responses also the code and the body.
+    Loose,
+}
+
+/// Addresses and ports of media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// `[media_ip]`; the local SIP address where `None`.
+    pub ip: Option<IpAddr>,
+    /// First RTP port, also `[media_port]`.
+    pub port_min: u16,
+    /// Last RTP port; not below `port_min`.
+    pub port_max: u16,
+}
+
+/// Conditions that alone decide whether the run succeeded, where at least one is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HealthGates {
+    /// Least share of successful calls, 0..=1.
+    pub min_success_ratio: Option<f64>,
+    /// Most failed calls.
+    pub max_failed_calls: Option<u64>,
+    /// Most calls that failed by a timeout.
+    pub max_timeouts: Option<u64>,
+}
+
+impl HealthGates {
+    /// Whether any gate is set.
+    pub fn any(&self) -> bool {
+        self.min_success_ratio.is_some()
+            || self.max_failed_calls.is_some()
+            || self.max_timeouts.is_some()
+    }
+}
+
+/// Which I/O driver carries the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoChoice {
+    /// io_uring, or system calls where the kernel or container forbids it.
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// epoll with `sendmmsg` and `recvmmsg`.
+    Syscall,
+}
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// One run, resolved and checked. Host names are not looked up yet, and nothing that depends on
+/// the scenario (its role, its existence) is decided yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunConfig {
+    /// Whose defaults and exit codes apply.
+    pub flavor: Flavor,
+    /// Oddities that the user should read before the run, one sentence each.
+    pub notices: Vec<String>,
+
+    /// Scenario to run.
+    pub scenario: ScenarioSource,
+    /// `[service]`: the user part of the request URI.
+    pub service: String,
+    /// User name of digest credentials.
+    pub auth_user: String,
+    /// Password of digest credentials.
+    pub auth_password: String,
+    /// Keywords defined by the user, in order; a later one of the same name wins.
+    pub keys: Vec<(String, String)>,
+    /// Initial values of global variables, in order.
+    pub sets: Vec<(String, String)>,
+    /// The number of the first `[cseq]` that a call sends.
+    pub base_cseq: u32,
+
+    /// Transport of SIP messages.
+    pub transport: Transport,
+    /// Local address; chosen by the route to the peer where `None`.
+    pub local_ip: Option<IpAddr>,
+    /// Local SIP port: 0 lets the kernel choose; `None` tries 5060 to 5119, then lets the kernel
+    /// choose. A port that was given is not replaced by another one.
+    pub local_port: Option<u16>,
+    /// Whether sockets that send are bound to `local_ip` too.
+    pub bind_local: bool,
+    /// The peer that headers name (the bare word of the command line).
+    pub remote: Option<HostPort>,
+    /// Where packets really go, if not to `remote`.
+    pub rsa: Option<HostPort>,
+    /// Most sockets of a transport with a socket for each call; calls share them beyond that.
+    pub max_sockets: u32,
+    /// Send and receive buffer of each socket.
+    pub socket_buffer_bytes: u32,
+    /// Whether RLIMIT_NOFILE is left alone.
+    pub skip_rlimit: bool,
+
+    /// Length of a `<pause/>` that names none.
+    pub pause_ms_default: u64,
+    /// What is done without being asked by the scenario.
+    pub default_behaviors: DefaultBehaviors,
+    /// Whether INFO, NOTIFY, OPTIONS and UPDATE that the scenario does not expect get a 200.
+    pub auto_answer: bool,
+    /// Whether messages that arrive during a pause are dropped.
+    pub pause_drops_messages: bool,
+    /// How long the Call-ID of a finished call is remembered.
+    pub deadcall_wait_ms: u64,
+
+    /// Calls started per `rate_period_ms` (at least 0).
+    pub rate: f64,
+    /// Period of `rate` (at least 1).
+    pub rate_period_ms: u64,
+    /// Step of the hot keys that change the rate.
+    pub rate_scale: f64,
+    /// Added to `rate` every `rate_interval_ms`; 0 is no ramp.
+    pub rate_increase: f64,
+    /// Interval of the ramp (at least 1).
+    pub rate_interval_ms: u64,
+    /// Ceiling of the ramp.
+    pub rate_max: Option<f64>,
+    /// Whether the run ends when the ramp passes `rate_max`.
+    pub quit_at_rate_max: bool,
+    /// When to stop creating calls.
+    pub calls_max: CallLimit,
+    /// How many calls may be open at once.
+    pub concurrent_max: ConcurrencyLimit,
+    /// Closed loop: this many calls are kept open and the rate is ignored (at least 1).
+    pub users: Option<u64>,
+
+    /// Longest wait in a `<recv>` without its own timeout.
+    pub recv_timeout_ms: Option<u64>,
+    /// Stop the run after this time.
+    pub timeout_ms: Option<u64>,
+    /// Whether a run that ran into `timeout_ms` failed.
+    pub timeout_error: bool,
+    /// Wait before the first call.
+    pub start_delay_ms: u64,
+    /// Retransmission over UDP.
+    pub retrans: RetransConfig,
+    /// Share of packets lost on purpose, in percent, on send and on receive.
+    pub lost_percent: f64,
+
+    /// Addresses and ports of media.
+    pub media: MediaConfig,
+
+    /// Refresh period of the screen.
+    pub screen_period_ms: u64,
+    /// Whether the keyboard is left alone.
+    pub no_stdin: bool,
+    /// Colours of the program's output.
+    pub color: ColorChoice,
+    /// Where the summary goes.
+    pub summary_json: Option<PathBuf>,
+    /// Period of the progress line on stderr.
+    pub stat_period_ms: Option<u64>,
+    /// Conditions that decide about success.
+    pub health: HealthGates,
+    /// Whether a run that the generator itself limited failed.
+    pub fail_if_limited: bool,
+
+    /// Worker threads: as given, else one for each of `cpus`; where `None`, chosen from the CPUs.
+    pub workers: Option<usize>,
+    /// CPUs to pin the workers to, one each, in this order, at least as many as `workers`; empty
+    /// leaves the choice to the data plane.
+    pub cpus: Vec<usize>,
+    /// I/O driver.
+    pub io: IoChoice,
+    /// Size of the call pool of the run; derived from the load where `None`.
+    pub max_calls: Option<u64>,
+    /// Seed of generated ids and of randomness; a random one where `None`.
+    pub seed: Option<u64>,
+    /// Whether bursts may leave as UDP segmentation trains.
+    pub gso: bool,
+    /// Whether bursts may arrive coalesced.
+    pub gro: bool,
+}
+
+impl RunConfig {
+    /// Where packets go: `rsa` if given, else `remote`.
+    pub fn next_hop(&self) -> Option<&HostPort> {
+        self.rsa.as_ref().or(self.remote.as_ref())
+    }
+}
