@@ -143,7 +143,7 @@ fn content_length(head: &[u8]) -> Result<usize, ParseError> {
     let (_, second) = lines::first_line(head).ok_or(ParseError::BadStartLine)?;
     let mut known = None;
     for line in lines::lenient(head, second) {
-        if HeaderId::from_name(&head[line.start..line.name_end]) == HeaderId::ContentLength {
+        if line.id == HeaderId::ContentLength {
             note_content_length(&mut known, &head[line.value_start..line.value_end])?;
         }
     }

@@ -118,14 +118,18 @@ impl HeaderId {
     /// The header that `name` means, whatever its case, in full or compact form.
     #[inline]
     pub fn from_name(name: &[u8]) -> Self {
-        match name {
-            [] => Self::Other,
-            [letter] => COMPACT_TABLE[*letter as usize],
-            _ => {
-                let id = TABLE[slot(name, MULTIPLIER)];
-                if id.name().as_bytes().eq_ignore_ascii_case(name) { id } else { Self::Other }
-            }
+        if let [letter] = name {
+            return COMPACT_TABLE[*letter as usize];
         }
+        let ends = Ends::of(name);
+        let id = TABLE[ends.slot(name.len(), MULTIPLIER)];
+        let known = &KEYS[id as usize];
+        // A long name's middle is in neither end.
+        let same = known.len == name.len()
+            && known.ends.head == ends.head | known.case.head
+            && known.ends.tail == ends.tail | known.case.tail
+            && (name.len() <= 16 || id.name().as_bytes().eq_ignore_ascii_case(name));
+        if same { id } else { Self::Other }
     }
 
     /// The one-letter form of the header's name, if it has one.
@@ -135,31 +139,93 @@ impl HeaderId {
     }
 }
 
-const SLOT_BITS: u32 = 10;
-
-/// Slot of a name of at least two bytes: its ends, its middle and its length tell all known names
-/// apart. Setting bit 5 lower-cases letters and leaves `-` alone.
-#[inline]
-const fn slot(name: &[u8], multiplier: u32) -> usize {
-    let len = name.len();
-    let (first, middle, last) = (name[0] | 0x20, name[len / 2] | 0x20, name[len - 1] | 0x20);
-    let key = u32::from_le_bytes([first, middle, last, len as u8]);
-    (key.wrapping_mul(multiplier) >> (u32::BITS - SLOT_BITS)) as usize
+/// The first and the last bytes of a name, as many as fit a word; together they are the whole of
+/// a name of 2 to 16 bytes, so that two word comparisons do for most headers.
+#[derive(Clone, Copy)]
+struct Ends {
+    head: u64,
+    tail: u64,
 }
 
-const MULTIPLIER: u32 = {
-    let mut multiplier = 0x9E37_79B1u32;
+impl Ends {
+    #[inline]
+    const fn of(name: &[u8]) -> Self {
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            return Self { head: u64::from_le_bytes(*head), tail: u64::from_le_bytes(*tail) };
+        }
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+            return Self { head: head as u64, tail: tail as u64 };
+        }
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            let (head, tail) = (u16::from_le_bytes(*head), u16::from_le_bytes(*tail));
+            return Self { head: head as u64, tail: tail as u64 };
+        }
+        Self { head: 0, tail: 0 }
+    }
+
+    /// Setting bit 5 of every byte lower-cases letters and leaves `-` alone; what it does to
+    /// other bytes does not matter, as the comparison that follows is exact.
+    #[inline]
+    const fn slot(self, len: usize, multiplier: u64) -> usize {
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        let key = (self.head | LOWER) ^ (self.tail | LOWER).rotate_left(29) ^ len as u64;
+        (key.wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
+    }
+}
+
+/// What a name must be to be a certain header's.
+#[derive(Clone, Copy)]
+struct Key {
+    /// The ends in lower case.
+    ends: Ends,
+    /// Bit 5 of every byte that is a letter.
+    case: Ends,
+    len: usize,
+}
+
+const SLOT_BITS: u32 = 10;
+
+/// Full names in lower case, and where their letters are.
+static KEYS: [Key; HeaderId::KNOWN.len() + 1] = {
+    const NOTHING: Key =
+        Key { ends: Ends { head: 0, tail: 0 }, case: Ends { head: 0, tail: 0 }, len: 0 };
+    let mut keys = [NOTHING; HeaderId::KNOWN.len() + 1];
+    let mut at = 0;
+    while at < HeaderId::KNOWN.len() {
+        keys[at] = key(HeaderId::KNOWN[at].name().as_bytes());
+        at += 1;
+    }
+    keys
+};
+
+const fn key(name: &[u8]) -> Key {
+    let mut case = [0; 32];
+    let mut lower = [0; 32];
+    let mut at = 0;
+    while at < name.len() {
+        case[at] = if name[at].is_ascii_alphabetic() { 0x20 } else { 0 };
+        lower[at] = name[at] | case[at];
+        at += 1;
+    }
+    let (lower, _) = lower.split_at(name.len());
+    let (case, _) = case.split_at(name.len());
+    Key { ends: Ends::of(lower), case: Ends::of(case), len: name.len() }
+}
+
+const MULTIPLIER: u64 = {
+    let mut multiplier = 0x9E37_79B9_7F4A_7C15u64;
     while !separates_all(multiplier) {
-        multiplier = multiplier.wrapping_add(0x3C6E_F372);
+        multiplier = multiplier.wrapping_mul(0x5851_F42D_4C95_7F2D);
     }
     multiplier
 };
 
-const fn separates_all(multiplier: u32) -> bool {
+const fn separates_all(multiplier: u64) -> bool {
     let mut taken = [false; 1 << SLOT_BITS];
     let mut at = 0;
     while at < HeaderId::KNOWN.len() {
-        let slot = slot(HeaderId::KNOWN[at].name().as_bytes(), multiplier);
+        let slot = slot_of(HeaderId::KNOWN[at], multiplier);
         if taken[slot] {
             return false;
         }
@@ -169,12 +235,17 @@ const fn separates_all(multiplier: u32) -> bool {
     true
 }
 
+const fn slot_of(id: HeaderId, multiplier: u64) -> usize {
+    let name = id.name().as_bytes();
+    Ends::of(name).slot(name.len(), multiplier)
+}
+
 static TABLE: [HeaderId; 1 << SLOT_BITS] = {
     let mut table = [HeaderId::Other; 1 << SLOT_BITS];
     let mut at = 0;
     while at < HeaderId::KNOWN.len() {
         let id = HeaderId::KNOWN[at];
-        table[slot(id.name().as_bytes(), MULTIPLIER)] = id;
+        table[slot_of(id, MULTIPLIER)] = id;
         at += 1;
     }
     table
@@ -219,6 +290,10 @@ mod tests {
     #[test]
     fn near_misses_are_other() {
         for name in [&b""[..], b"Vib", b"Via ", b"Content-Lenght", b"X-Custom", &[0xff; 300]] {
+            assert_eq!(HeaderId::from_name(name), HeaderId::Other);
+        }
+        // Bytes that bit 5 turns into `-` or a letter, and a middle that no word covers.
+        for name in [&b"Call\rID"[..], b"\x16ia", b"P-PreferredXIdentity", b"P-Associated-URX"] {
             assert_eq!(HeaderId::from_name(name), HeaderId::Other);
         }
     }

@@ -75,12 +75,11 @@ impl HeaderIndex {
             else {
                 return Err(ParseError::TooManyHeaders);
             };
-            let id = HeaderId::from_name(&bytes[line.start..line.name_end]);
-            if id == HeaderId::ContentLength {
+            if line.id == HeaderId::ContentLength {
                 let value = &bytes[line.value_start..line.value_end];
                 note_content_length(&mut content_length, value)?;
             }
-            *id_slot = id;
+            *id_slot = line.id;
             // None of these exceeds `at`, which was just checked.
             *span_slot = Span {
                 start: line.start as u16,

@@ -9,12 +9,14 @@
 
 use memchr::memchr;
 
-use super::ParseError;
-use super::text::{is_lws, is_token_byte};
+use super::text::{is_lws, token_len};
+use super::{HeaderId, ParseError};
 
 /// One header: offsets into the text that was walked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
+    /// The name as a number.
+    pub(super) id: HeaderId,
     /// Where the name starts.
     pub(super) start: usize,
     /// Where the name ends; blanks may follow before the colon (RFC 3261 7.3.1 allows them).
@@ -42,20 +44,13 @@ pub(super) enum Step {
 #[inline]
 pub(super) fn step(text: &[u8], at: usize) -> Result<Step, ParseError> {
     let rest = text.get(at..).unwrap_or_default();
-    let name_len = match rest.iter().position(|byte| !is_token_byte(*byte)) {
-        Some(0) => return not_a_header(rest, at),
-        Some(len) => len,
-        None => return Err(ParseError::HeadersUnterminated),
+    let (id, name_len, colon) = match quick_name(rest) {
+        Some((id, colon)) => (id, colon, colon),
+        None => match any_name(rest, at)? {
+            Name::Header { id, len, colon } => (id, len, colon),
+            Name::End(body) => return Ok(Step::End(body)),
+        },
     };
-    let mut colon = name_len;
-    while matches!(rest.get(colon), Some(b' ' | b'\t')) {
-        colon += 1;
-    }
-    match rest.get(colon) {
-        Some(b':') => {}
-        Some(_) => return Err(ParseError::BadHeaderLine),
-        None => return Err(ParseError::HeadersUnterminated),
-    }
     let (end, next) = logical_end(text, at + colon + 1).ok_or(ParseError::HeadersUnterminated)?;
     let mut value_start = at + colon + 1;
     while value_start < end && is_lws(text[value_start]) {
@@ -65,25 +60,70 @@ pub(super) fn step(text: &[u8], at: usize) -> Result<Step, ParseError> {
     while value_end > value_start && is_lws(text[value_end - 1]) {
         value_end -= 1;
     }
-    Ok(Step::Header(Line { start: at, name_end: at + name_len, value_start, value_end, end, next }))
+    Ok(Step::Header(Line {
+        id,
+        start: at,
+        name_end: at + name_len,
+        value_start,
+        value_end,
+        end,
+        next,
+    }))
 }
 
-#[cold]
-fn bad_line(rest: &[u8]) -> ParseError {
-    // A lone CR at the very end may be half of the empty line.
-    if matches!(rest, [] | [b'\r']) {
-        ParseError::HeadersUnterminated
-    } else {
-        ParseError::BadHeaderLine
-    }
-}
-
+/// The name at the front of `rest` if it is a known one with the colon right behind it, which
+/// nearly all are. Known names are tokens, so that nothing else needs a look.
 #[inline]
-fn not_a_header(rest: &[u8], at: usize) -> Result<Step, ParseError> {
-    match rest {
-        [b'\r', b'\n', ..] => Ok(Step::End(at + 2)),
-        [b'\n', ..] => Ok(Step::End(at + 1)),
-        _ => Err(bad_line(rest)),
+fn quick_name(rest: &[u8]) -> Option<(HeaderId, usize)> {
+    let colon = find_colon(rest)?;
+    let id = HeaderId::from_name(&rest[..colon]);
+    (id != HeaderId::Other).then_some((id, colon))
+}
+
+/// Where the first colon is, if among the first 24 bytes.
+///
+/// Eight bytes at a time: names are too short for `memchr` to get up to speed.
+#[inline]
+fn find_colon(rest: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (words, _) = rest.as_chunks::<8>();
+    for (at, word) in words.iter().take(3).enumerate() {
+        // A byte that is zero after the exclusive or borrows, the lowest such byte exactly.
+        let zero = u64::from_le_bytes(*word) ^ (ONES * b':' as u64);
+        let found = zero.wrapping_sub(ONES) & !zero & HIGHS;
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    None
+}
+
+enum Name {
+    Header { id: HeaderId, len: usize, colon: usize },
+    End(usize),
+}
+
+/// The name at the front of `rest`, or the empty line.
+fn any_name(rest: &[u8], at: usize) -> Result<Name, ParseError> {
+    let len = token_len(rest);
+    if len == 0 {
+        return match rest {
+            [b'\r', b'\n', ..] => Ok(Name::End(at + 2)),
+            [b'\n', ..] => Ok(Name::End(at + 1)),
+            // Half of the empty line, or none of it.
+            [] | [b'\r'] => Err(ParseError::HeadersUnterminated),
+            _ => Err(ParseError::BadHeaderLine),
+        };
+    }
+    let blanks = rest[len..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    match rest.get(len + blanks) {
+        Some(b':') => {
+            let id = HeaderId::from_name(&rest[..len]);
+            Ok(Name::Header { id, len, colon: len + blanks })
+        }
+        Some(_) => Err(ParseError::BadHeaderLine),
+        None => Err(ParseError::HeadersUnterminated),
     }
 }
 

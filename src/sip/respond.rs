@@ -30,9 +30,7 @@ pub fn write_error_response(
     if !may_be_answered(first) {
         return None;
     }
-    let find = |id: HeaderId| {
-        lines::lenient(request, headers_at).filter(move |line| id_of(request, line) == id)
-    };
+    let find = |id: HeaderId| lines::lenient(request, headers_at).filter(move |line| line.id == id);
     let mut out = Writer { out, len: 0 };
     out.status_line(code, reason)?;
     let mut vias = 0;
@@ -59,10 +57,6 @@ fn may_be_answered(first: &[u8]) -> bool {
     let Some(method) = words.next() else { return false };
     let is_sip = words.next_back().is_some_and(start_line::starts_with_sip);
     is_sip && is_token(method) && method != b"ACK"
-}
-
-fn id_of(text: &[u8], line: &Line) -> HeaderId {
-    HeaderId::from_name(&text[line.start..line.name_end])
 }
 
 fn value<'m>(text: &'m [u8], line: &Line) -> &'m [u8] {
