@@ -149,3 +149,84 @@ fn content_length(head: &[u8]) -> Result<usize, ParseError> {
     }
     known.ok_or(ParseError::MissingContentLength)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nl : 5\r\nX:\r\n y\r\n\r\nab\r\nc";
+    const SECOND: &[u8] = b"SIP/2.0 200 OK\r\nnot a header\r\nContent-Length: 0\r\n\r\n";
+
+    /// Feeds `stream` in pieces of `step` bytes and returns the messages that come out.
+    fn messages(stream: &[u8], step: usize) -> Vec<Vec<u8>> {
+        let mut framer = StreamFramer::default();
+        let (mut buffered, mut found) = (Vec::new(), Vec::new());
+        for piece in stream.chunks(step) {
+            buffered.extend_from_slice(piece);
+            loop {
+                match framer.frame(&buffered) {
+                    Framing::Complete { len } => found.push(buffered.drain(..len).collect()),
+                    Framing::Keepalive { len } => drop(buffered.drain(..len)),
+                    Framing::Need(_) => break,
+                    Framing::Error(error) => panic!("{error}"),
+                }
+            }
+        }
+        assert_eq!(buffered, b"", "everything is framed");
+        found
+    }
+
+    #[test]
+    fn any_split_gives_the_same_messages() {
+        let stream = [FIRST, b"\r\n\r\n", SECOND, b"\r\n", FIRST].concat();
+        for step in 1..=stream.len() {
+            assert_eq!(messages(&stream, step), [FIRST, SECOND, FIRST], "pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn the_need_is_exact_once_the_headers_are_there() {
+        let mut framer = StreamFramer::default();
+        assert_eq!(framer.frame(&FIRST[..FIRST.len() - 4]), Framing::Need(4));
+        assert_eq!(framer.frame(&FIRST[..FIRST.len() - 1]), Framing::Need(1));
+        assert_eq!(framer.frame(FIRST), Framing::Complete { len: FIRST.len() });
+    }
+
+    #[test]
+    fn pings_and_pongs_are_told_apart() {
+        let frame = |bytes| StreamFramer::default().frame(bytes);
+        assert_eq!(frame(b"\r\n\r\nBYE"), Framing::Keepalive { len: 4 });
+        assert_eq!(frame(b"\r\n"), Framing::Keepalive { len: 2 });
+        assert_eq!(frame(b"\r\nBYE"), Framing::Keepalive { len: 2 });
+        assert_eq!(frame(b"\nBYE"), Framing::Keepalive { len: 1 });
+        assert_eq!(frame(b"\r"), Framing::Need(1));
+        assert_eq!(frame(b""), Framing::Need(1));
+    }
+
+    #[test]
+    fn streams_without_a_usable_length_end() {
+        for (headers, error) in [
+            ("", ParseError::MissingContentLength),
+            ("X: 5\r\n", ParseError::MissingContentLength),
+            ("l: five\r\n", ParseError::BadContentLength),
+            ("l: 5\r\nl: 6\r\n", ParseError::ConflictingContentLength),
+        ] {
+            let text = format!("BYE sip:a@b SIP/2.0\r\n{headers}\r\n");
+            assert_eq!(StreamFramer::default().frame(text.as_bytes()), Framing::Error(error));
+        }
+    }
+
+    #[test]
+    fn limits_hold_before_and_after_the_empty_line() {
+        let limits = FrameLimits { header_bytes_max: 40, message_bytes_max: 60 };
+        let frame = |text: &str| StreamFramer::new(limits).frame(text.as_bytes());
+        let too_long = Framing::Error(ParseError::HeadersTooLong);
+        assert_eq!(frame(&"x".repeat(39)), Framing::Need(1));
+        assert_eq!(frame(&"x".repeat(40)), too_long);
+        assert_eq!(frame("BYE sip:a@b SIP/2.0\r\nl: 0\r\nX: 3456789\r\n\r\n"), too_long);
+        let message_too_long = Framing::Error(ParseError::MessageTooLong);
+        assert_eq!(frame("BYE sip:a@b SIP/2.0\r\nl: 32\r\n\r\n"), message_too_long);
+        assert_eq!(frame("BYE sip:a@b SIP/2.0\r\nl: 4294967295\r\n\r\n"), message_too_long);
+        assert_eq!(frame("BYE sip:a@b SIP/2.0\r\nl: 9\r\n\r\n"), Framing::Need(9));
+    }
+}

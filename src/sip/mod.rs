@@ -24,6 +24,8 @@ mod params;
 mod respond;
 mod sdp;
 mod start_line;
+#[cfg(test)]
+mod tests;
 mod text;
 mod uri;
 mod via;

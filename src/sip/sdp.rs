@@ -384,3 +384,97 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let len = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
     (len > 0).then(|| text.split_at(len))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=alice 2 3 IN IP4 h.example.com\r\ns=-\r\n\
+        c=IN IP4 192.0.2.1\r\nt=0 0\r\na=recvonly\r\n\
+        m=audio 49170/2 RTP/SAVP 0 8 101\r\n\
+        a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000/1\r\na=fmtp:101 0-16\r\n\
+        a=ptime:20\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:key\r\na=sendonly\r\n\
+        m=video 0 RTP/AVP 31\r\nc=IN IP6 2001:db8::1/3\r\n\r\n";
+
+    #[test]
+    fn media_sections_override_the_session() {
+        let sdp = Sdp::parse(OFFER.as_bytes()).unwrap();
+        assert_eq!(sdp.origin(), Some(&b"alice 2 3 IN IP4 h.example.com"[..]));
+        assert_eq!(sdp.direction(), Direction::RecvOnly);
+        let media: Vec<_> = sdp.media().map(Result::unwrap).collect();
+        let [audio, video] = &media[..] else { panic!("two sections") };
+
+        assert_eq!((audio.kind, audio.port), (&b"audio"[..], 49_170));
+        assert_eq!(audio.protocol, b"RTP/SAVP");
+        assert!(audio.formats().eq([&b"0"[..], b"8", b"101"]));
+        assert_eq!(audio.connection().unwrap().ip(), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(audio.direction(), Direction::SendOnly);
+
+        assert_eq!((video.kind, video.port), (&b"video"[..], 0));
+        assert_eq!(video.connection().unwrap().ip(), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(video.direction(), Direction::RecvOnly);
+        assert_eq!(video.rtpmaps().count(), 0);
+    }
+
+    #[test]
+    fn attributes_are_read_where_they_stand() {
+        let sdp = Sdp::parse(OFFER.as_bytes()).unwrap();
+        let audio = sdp.media().next().unwrap().unwrap();
+        let pcmu = RtpMap { payload_type: 0, encoding: b"PCMU", clock_hz: 8000, channels: None };
+        assert_eq!(audio.rtpmaps().next(), Some(Ok(pcmu)));
+        assert_eq!(audio.rtpmaps().nth(1).unwrap().unwrap().channels, Some(1));
+        assert_eq!(audio.fmtps().next(), Some(Ok(Fmtp { format: b"101", params: b"0-16" })));
+        assert_eq!(audio.ptime_ms(), Some(20));
+        assert!(audio.cryptos().eq([&b"1 AES_CM_128_HMAC_SHA1_80 inline:key"[..]]));
+    }
+
+    #[test]
+    fn bare_line_feeds_and_a_missing_last_break_are_fine() {
+        let text = OFFER.replace("\r\n", "\n");
+        let sdp = Sdp::parse(text.trim_end().as_bytes()).unwrap();
+        assert_eq!(sdp.media().count(), 2);
+        assert!(sdp.media().all(|media| media.is_ok_and(|media| media.connection().is_ok())));
+    }
+
+    #[test]
+    fn broken_descriptions_say_why() {
+        for (text, error) in [
+            ("", SdpError::Empty),
+            ("\r\n", SdpError::Empty),
+            ("o=x\r\n", SdpError::BadVersion),
+            ("v=1\r\n", SdpError::BadVersion),
+            ("hello", SdpError::BadLine),
+            ("v=0\r\nm audio\r\n", SdpError::BadLine),
+            ("v=0\r\nm =audio\r\n", SdpError::BadLine),
+        ] {
+            assert_eq!(Sdp::parse(text.as_bytes()).map(drop), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn broken_media_say_why_when_asked() {
+        let media = |line: &'static str| {
+            let text = format!("v=0\r\n{line}\r\n");
+            let sdp = Sdp::parse(text.as_bytes()).unwrap();
+            let media = sdp.media().next().unwrap();
+            media.and_then(|media| {
+                media.connection()?;
+                media.rtpmaps().try_for_each(|map| map.map(drop))?;
+                media.fmtps().try_for_each(|fmtp| fmtp.map(drop))
+            })
+        };
+        for (line, error) in [
+            ("m=audio", SdpError::BadMedia),
+            ("m=audio 1 RTP/AVP", SdpError::BadMedia),
+            ("m=audio x RTP/AVP 0", SdpError::BadPort),
+            ("m=audio 65536 RTP/AVP 0", SdpError::BadPort),
+            ("m=audio 1 RTP/AVP 0", SdpError::MissingConnection),
+            ("m=audio 1 RTP/AVP 0\nc=IN IP4", SdpError::BadConnection),
+            ("c=IN IP4 h\nm=audio 1 RTP/AVP 0\na=rtpmap:31 LPC", SdpError::BadRtpMap),
+            ("c=IN IP4 h\nm=audio 1 RTP/AVP 0\na=rtpmap:128 L/8000", SdpError::BadRtpMap),
+            ("c=IN IP4 h\nm=audio 1 RTP/AVP 0\na=fmtp:", SdpError::BadFmtp),
+        ] {
+            assert_eq!(media(line), Err(error), "{line:?}");
+        }
+    }
+}
