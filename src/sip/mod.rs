@@ -1,1 +1,49 @@
-//! (being built)
+//! SIP and SDP messages as bytes: framing, a header index, typed headers, error answers.
+//!
+//! Two tiers. Tier 1 ([`HeaderIndex`], [`classify`], [`StreamFramer`]) looks at every message, so
+//! it only finds where things are and never allocates. Tier 2 ([`Via`], [`NameAddr`], [`Uri`],
+//! [`Sdp`] and friends) gives meaning to one header at a time, when somebody asks.
+//!
+//! Pure: it knows nothing of sockets, clocks, transactions or logging, and nothing in it panics on
+//! what the network sends.
+
+mod auth;
+mod check;
+mod classify;
+mod cseq;
+mod error;
+mod frame;
+mod header_id;
+mod index;
+mod lines;
+mod list;
+mod message;
+mod method;
+mod name_addr;
+mod params;
+mod respond;
+mod sdp;
+mod start_line;
+#[cfg(test)]
+mod tests;
+mod text;
+mod uri;
+mod via;
+
+pub use auth::{AuthFields, Challenge};
+pub use classify::{Datagram, classify};
+pub use cseq::CSeq;
+pub use error::{ParseError, SyntaxError};
+pub use frame::{FrameLimits, Framing, StreamFramer};
+pub use header_id::HeaderId;
+pub use index::{HeaderIndex, MAX_HEADERS};
+pub use list::CommaList;
+pub use message::{Header, Kind, Message};
+pub use method::{Method, MethodId};
+pub use name_addr::NameAddr;
+pub use params::{Param, Params};
+pub use respond::write_error_response;
+pub use sdp::{Connection, Direction, Fmtp, Media, RtpMap, Sdp, SdpError};
+pub use text::{is_token, unfold};
+pub use uri::{SipUri, Uri};
+pub use via::{Rport, Via};

@@ -1,0 +1,300 @@
+//! Header names as one-byte numbers, full and compact forms alike.
+//!
+//! Knows names only, not what a header's value means. The lookup is a hash without collisions
+//! whose multiplier is searched at compile time, so adding a header is adding a line.
+
+macro_rules! headers {
+    ($($variant:ident $name:literal $(/ $compact:literal)?,)+) => {
+        /// A header's name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum HeaderId {
+            $(#[doc = concat!("`", $name, "`" $(, " or `", $compact, "`")?, ".")] $variant,)+
+            /// A header that this program has no name for.
+            Other,
+        }
+
+        impl HeaderId {
+            /// Every header with a name, in declaration order.
+            pub const KNOWN: &'static [HeaderId] = &[$(HeaderId::$variant),+];
+
+            const COMPACT: &'static [(char, HeaderId)] =
+                &[$($(($compact, HeaderId::$variant),)?)+];
+
+            /// The header's full name as RFCs write it; `"?"` for [`HeaderId::Other`].
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                    Self::Other => "?",
+                }
+            }
+        }
+    };
+}
+
+headers! {
+    Via "Via" / 'v',
+    From "From" / 'f',
+    To "To" / 't',
+    CallId "Call-ID" / 'i',
+    CSeq "CSeq",
+    Contact "Contact" / 'm',
+    ContentLength "Content-Length" / 'l',
+    ContentType "Content-Type" / 'c',
+    MaxForwards "Max-Forwards",
+    Route "Route",
+    RecordRoute "Record-Route",
+    Accept "Accept",
+    AcceptContact "Accept-Contact" / 'a',
+    AcceptEncoding "Accept-Encoding",
+    AcceptLanguage "Accept-Language",
+    AlertInfo "Alert-Info",
+    Allow "Allow",
+    AllowEvents "Allow-Events" / 'u',
+    AuthenticationInfo "Authentication-Info",
+    Authorization "Authorization",
+    CallInfo "Call-Info",
+    ContentDisposition "Content-Disposition",
+    ContentEncoding "Content-Encoding" / 'e',
+    ContentLanguage "Content-Language",
+    Date "Date",
+    Diversion "Diversion",
+    ErrorInfo "Error-Info",
+    Event "Event" / 'o',
+    Expires "Expires",
+    Geolocation "Geolocation",
+    HistoryInfo "History-Info",
+    Identity "Identity" / 'y',
+    IdentityInfo "Identity-Info" / 'n',
+    InReplyTo "In-Reply-To",
+    Join "Join",
+    MimeVersion "MIME-Version",
+    MinExpires "Min-Expires",
+    MinSe "Min-SE",
+    Organization "Organization",
+    PAccessNetworkInfo "P-Access-Network-Info",
+    PAssertedIdentity "P-Asserted-Identity",
+    PAssociatedUri "P-Associated-URI",
+    PChargingVector "P-Charging-Vector",
+    PPreferredIdentity "P-Preferred-Identity",
+    Path "Path",
+    Priority "Priority",
+    Privacy "Privacy",
+    ProxyAuthenticate "Proxy-Authenticate",
+    ProxyAuthorization "Proxy-Authorization",
+    ProxyRequire "Proxy-Require",
+    RAck "RAck",
+    Reason "Reason",
+    ReferSub "Refer-Sub",
+    ReferTo "Refer-To" / 'r',
+    ReferredBy "Referred-By" / 'b',
+    RejectContact "Reject-Contact" / 'j',
+    Replaces "Replaces",
+    ReplyTo "Reply-To",
+    RequestDisposition "Request-Disposition" / 'd',
+    Require "Require",
+    RetryAfter "Retry-After",
+    RSeq "RSeq",
+    SecurityClient "Security-Client",
+    SecurityServer "Security-Server",
+    SecurityVerify "Security-Verify",
+    Server "Server",
+    ServiceRoute "Service-Route",
+    SessionExpires "Session-Expires" / 'x',
+    SipETag "SIP-ETag",
+    SipIfMatch "SIP-If-Match",
+    Subject "Subject" / 's',
+    SubscriptionState "Subscription-State",
+    Supported "Supported" / 'k',
+    TargetDialog "Target-Dialog",
+    Timestamp "Timestamp",
+    Unsupported "Unsupported",
+    UserAgent "User-Agent",
+    Warning "Warning",
+    WwwAuthenticate "WWW-Authenticate",
+}
+
+impl HeaderId {
+    /// The header that `name` means, whatever its case, in full or compact form.
+    #[inline]
+    pub fn from_name(name: &[u8]) -> Self {
+        if let [letter] = name {
+            return COMPACT_TABLE[*letter as usize];
+        }
+        let ends = Ends::of(name);
+        let id = TABLE[ends.slot(name.len(), MULTIPLIER)];
+        let known = &KEYS[id as usize];
+        // A long name's middle is in neither end.
+        let same = known.len == name.len()
+            && known.ends.head == ends.head | known.case.head
+            && known.ends.tail == ends.tail | known.case.tail
+            && (name.len() <= 16 || id.name().as_bytes().eq_ignore_ascii_case(name));
+        if same { id } else { Self::Other }
+    }
+
+    /// The one-letter form of the header's name, if it has one.
+    pub fn compact(self) -> Option<u8> {
+        let (letter, _) = Self::COMPACT.iter().find(|(_, id)| *id == self)?;
+        Some(*letter as u8)
+    }
+}
+
+/// The first and the last bytes of a name, as many as fit a word; together they are the whole of
+/// a name of 2 to 16 bytes, so that two word comparisons do for most headers.
+#[derive(Clone, Copy)]
+struct Ends {
+    head: u64,
+    tail: u64,
+}
+
+impl Ends {
+    #[inline]
+    const fn of(name: &[u8]) -> Self {
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            return Self { head: u64::from_le_bytes(*head), tail: u64::from_le_bytes(*tail) };
+        }
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+            return Self { head: head as u64, tail: tail as u64 };
+        }
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            let (head, tail) = (u16::from_le_bytes(*head), u16::from_le_bytes(*tail));
+            return Self { head: head as u64, tail: tail as u64 };
+        }
+        Self { head: 0, tail: 0 }
+    }
+
+    /// Setting bit 5 of every byte lower-cases letters and leaves `-` alone; what it does to
+    /// other bytes does not matter, as the comparison that follows is exact.
+    #[inline]
+    const fn slot(self, len: usize, multiplier: u64) -> usize {
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        let key = (self.head | LOWER) ^ (self.tail | LOWER).rotate_left(29) ^ len as u64;
+        (key.wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
+    }
+}
+
+/// What a name must be to be a certain header's.
+#[derive(Clone, Copy)]
+struct Key {
+    /// The ends in lower case.
+    ends: Ends,
+    /// Bit 5 of every byte that is a letter.
+    case: Ends,
+    len: usize,
+}
+
+const SLOT_BITS: u32 = 10;
+
+/// Full names in lower case, and where their letters are.
+static KEYS: [Key; HeaderId::KNOWN.len() + 1] = {
+    const NOTHING: Key =
+        Key { ends: Ends { head: 0, tail: 0 }, case: Ends { head: 0, tail: 0 }, len: 0 };
+    let mut keys = [NOTHING; HeaderId::KNOWN.len() + 1];
+    let mut at = 0;
+    while at < HeaderId::KNOWN.len() {
+        keys[at] = key(HeaderId::KNOWN[at].name().as_bytes());
+        at += 1;
+    }
+    keys
+};
+
+const fn key(name: &[u8]) -> Key {
+    let mut case = [0; 32];
+    let mut lower = [0; 32];
+    let mut at = 0;
+    while at < name.len() {
+        case[at] = if name[at].is_ascii_alphabetic() { 0x20 } else { 0 };
+        lower[at] = name[at] | case[at];
+        at += 1;
+    }
+    let (lower, _) = lower.split_at(name.len());
+    let (case, _) = case.split_at(name.len());
+    Key { ends: Ends::of(lower), case: Ends::of(case), len: name.len() }
+}
+
+const MULTIPLIER: u64 = {
+    let mut multiplier = 0x9E37_79B9_7F4A_7C15u64;
+    while !separates_all(multiplier) {
+        multiplier = multiplier.wrapping_mul(0x5851_F42D_4C95_7F2D);
+    }
+    multiplier
+};
+
+const fn separates_all(multiplier: u64) -> bool {
+    let mut taken = [false; 1 << SLOT_BITS];
+    let mut at = 0;
+    while at < HeaderId::KNOWN.len() {
+        let slot = slot_of(HeaderId::KNOWN[at], multiplier);
+        if taken[slot] {
+            return false;
+        }
+        taken[slot] = true;
+        at += 1;
+    }
+    true
+}
+
+const fn slot_of(id: HeaderId, multiplier: u64) -> usize {
+    let name = id.name().as_bytes();
+    Ends::of(name).slot(name.len(), multiplier)
+}
+
+static TABLE: [HeaderId; 1 << SLOT_BITS] = {
+    let mut table = [HeaderId::Other; 1 << SLOT_BITS];
+    let mut at = 0;
+    while at < HeaderId::KNOWN.len() {
+        let id = HeaderId::KNOWN[at];
+        table[slot_of(id, MULTIPLIER)] = id;
+        at += 1;
+    }
+    table
+};
+
+static COMPACT_TABLE: [HeaderId; 256] = {
+    let mut table = [HeaderId::Other; 256];
+    let mut at = 0;
+    while at < HeaderId::COMPACT.len() {
+        let (letter, id) = HeaderId::COMPACT[at];
+        table[letter as usize] = id;
+        table[letter.to_ascii_uppercase() as usize] = id;
+        at += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_in_any_case() {
+        for id in HeaderId::KNOWN {
+            let name = id.name();
+            assert_eq!(HeaderId::from_name(name.as_bytes()), *id);
+            assert_eq!(HeaderId::from_name(name.to_lowercase().as_bytes()), *id);
+            assert_eq!(HeaderId::from_name(name.to_uppercase().as_bytes()), *id);
+        }
+    }
+
+    #[test]
+    fn compact_forms_are_the_same_header() {
+        for id in HeaderId::KNOWN {
+            let Some(letter) = id.compact() else { continue };
+            assert_eq!(HeaderId::from_name(&[letter]), *id);
+            assert_eq!(HeaderId::from_name(&[letter.to_ascii_uppercase()]), *id);
+        }
+        assert_eq!(HeaderId::from_name(b"q"), HeaderId::Other);
+    }
+
+    #[test]
+    fn near_misses_are_other() {
+        for name in [&b""[..], b"Vib", b"Via ", b"Content-Lenght", b"X-Custom", &[0xff; 300]] {
+            assert_eq!(HeaderId::from_name(name), HeaderId::Other);
+        }
+        // Bytes that bit 5 turns into `-` or a letter, and a middle that no word covers.
+        for name in [&b"Call\rID"[..], b"\x16ia", b"P-PreferredXIdentity", b"P-Associated-URX"] {
+            assert_eq!(HeaderId::from_name(name), HeaderId::Other);
+        }
+    }
+}

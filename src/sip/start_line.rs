@@ -1,0 +1,152 @@
+//! The first line: request line or status line (RFC 3261 7.1, 7.2).
+//!
+//! Checks that the Request-URI can be a URI; its parts are for [`Uri`](super::Uri).
+
+use super::message::Kind;
+use super::text::{is_token, is_token_byte};
+use super::{Method, ParseError};
+
+const VERSION: &[u8] = b"SIP/2.0";
+
+/// Parses the first line, given without its line break.
+///
+/// Runs of blanks are taken for one (RFC 4475 3.1.2.9, 3.1.2.10 allow a receiver to recover): the
+/// line is still unambiguous. A blank inside the Request-URI is not.
+#[inline]
+pub(super) fn parse(line: &[u8]) -> Result<Kind<'_>, ParseError> {
+    if starts_with_sip(line) { status_line(line) } else { request_line(line) }
+}
+
+/// Whether the line can only be a status line: `/` is not a token byte, so no method has it.
+#[inline]
+pub(super) fn starts_with_sip(line: &[u8]) -> bool {
+    line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/")
+}
+
+fn request_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
+    let method_len =
+        line.iter().position(|byte| is_blank(*byte)).ok_or(ParseError::BadStartLine)?;
+    let (method, rest) = line.split_at(method_len);
+    if !is_token(method) {
+        return Err(ParseError::BadStartLine);
+    }
+    let rest = trim_blanks(rest);
+    let version_at = rest
+        .iter()
+        .rposition(|byte| is_blank(*byte))
+        .map(|blank| blank + 1)
+        .ok_or(ParseError::BadStartLine)?;
+    let (uri, version) = rest.split_at(version_at);
+    check_version(version)?;
+    let uri = trim_blanks(uri);
+    if !may_be_uri(uri) {
+        return Err(ParseError::BadRequestUri);
+    }
+    Ok(Kind::Request { method: Method::from_bytes(method), uri })
+}
+
+fn status_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
+    let version_len = line.iter().position(|byte| is_blank(*byte));
+    let (version, rest) = line.split_at(version_len.ok_or(ParseError::BadStartLine)?);
+    check_version(version)?;
+    let rest = trim_blanks(rest);
+    let code_len = rest.iter().position(|byte| is_blank(*byte)).unwrap_or(rest.len());
+    let (code, reason) = rest.split_at(code_len);
+    let code = match code {
+        [b'1'..=b'6', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => {
+            u16::from(code[0] - b'0') * 100 + u16::from(tens - b'0') * 10 + u16::from(ones - b'0')
+        }
+        _ => return Err(ParseError::BadStatusCode),
+    };
+    Ok(Kind::Response { code, reason: trim_blanks(reason) })
+}
+
+#[inline]
+fn check_version(version: &[u8]) -> Result<(), ParseError> {
+    // SIP-Version is case-insensitive (RFC 3261 7.1).
+    if version.eq_ignore_ascii_case(VERSION) {
+        return Ok(());
+    }
+    if !starts_with_sip(version) {
+        return Err(ParseError::BadStartLine);
+    }
+    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let mut numbers = version[4..].splitn(2, |byte| *byte == b'.');
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if digits(major) && digits(minor) => {
+            Err(ParseError::UnsupportedVersion)
+        }
+        _ => Err(ParseError::BadStartLine),
+    }
+}
+
+/// A scheme, a colon and something that has no blank and no angle bracket.
+fn may_be_uri(uri: &[u8]) -> bool {
+    let Some(colon) = uri.iter().position(|byte| *byte == b':') else { return false };
+    colon > 0
+        && uri[0].is_ascii_alphabetic()
+        && uri[..colon].iter().all(|byte| is_token_byte(*byte))
+        && uri.len() > colon + 1
+        && !uri.iter().any(|byte| is_blank(*byte) || matches!(byte, b'<' | b'>'))
+}
+
+#[inline]
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+#[inline]
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_lines_give_method_and_uri() {
+        let expected = Kind::Request { method: Method::Options, uri: b"sip:a@b" };
+        for line in ["OPTIONS sip:a@b SIP/2.0", "OPTIONS  sip:a@b\t sip/2.0  "] {
+            assert_eq!(parse(line.as_bytes()), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn status_lines_give_code_and_reason() {
+        let response =
+            |code, reason: &'static str| Ok(Kind::Response { code, reason: reason.as_bytes() });
+        assert_eq!(parse(b"SIP/2.0 200 OK"), response(200, "OK"));
+        assert_eq!(parse(b"SIP/2.0 100 "), response(100, ""));
+        assert_eq!(parse(b"SIP/2.0 100"), response(100, ""));
+        assert_eq!(parse(b"SIP/2.0 404 Not  Here"), response(404, "Not  Here"));
+    }
+
+    #[test]
+    fn broken_first_lines_say_what_is_wrong() {
+        for (line, error) in [
+            ("", ParseError::BadStartLine),
+            ("INVITE", ParseError::BadStartLine),
+            ("INVITE sip:a@b", ParseError::BadStartLine),
+            ("IN(VITE sip:a@b SIP/2.0", ParseError::BadStartLine),
+            ("GET / HTTP/1.1", ParseError::BadStartLine),
+            ("INVITE sip:a@b SIP/2.", ParseError::BadStartLine),
+            ("INVITE sip:a@b SIP/3.0", ParseError::UnsupportedVersion),
+            ("INVITE <sip:a@b> SIP/2.0", ParseError::BadRequestUri),
+            ("INVITE sip:a@b; lr SIP/2.0", ParseError::BadRequestUri),
+            ("INVITE :a SIP/2.0", ParseError::BadRequestUri),
+            ("INVITE  SIP/2.0", ParseError::BadStartLine),
+            ("SIP/2.0", ParseError::BadStartLine),
+            ("SIP/2.0 ", ParseError::BadStatusCode),
+            ("SIP/2.0 99 Low", ParseError::BadStatusCode),
+            ("SIP/2.0 700 High", ParseError::BadStatusCode),
+            ("SIP/2.0 4294967301 Big", ParseError::BadStatusCode),
+            ("SIP/7.0 200 OK", ParseError::UnsupportedVersion),
+        ] {
+            assert_eq!(parse(line.as_bytes()), Err(error), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Character classes and the small scanners that every other file of this module shares.
+//!
+//! Knows the lexical rules of RFC 3261 25.1 and nothing of any particular header.
+
+/// `token` of RFC 3261 25.1, one entry per byte value.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"-.!%*_+`'~";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// Whether `byte` may stand in a `token` (RFC 3261 25.1).
+#[inline]
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    TOKEN[byte as usize]
+}
+
+/// Whether `text` is a non-empty `token` (RFC 3261 25.1): a method, a header name, a tag, a branch.
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// Linear white space as it remains inside an indexed value: folds keep their CR and LF.
+#[inline]
+pub(super) const fn is_lws(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Removes linear white space (folds included) from both ends.
+#[inline]
+pub(super) fn trim(text: &[u8]) -> &[u8] {
+    trim_end(trim_start(text))
+}
+
+/// Removes leading linear white space.
+#[inline]
+pub(super) fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && is_lws(*first)
+    {
+        text = rest;
+    }
+    text
+}
+
+/// Removes trailing linear white space.
+#[inline]
+pub(super) fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = text
+        && is_lws(*last)
+    {
+        text = rest;
+    }
+    text
+}
+
+/// The length of the leading `token` of `text`, possibly zero.
+#[inline]
+pub(super) fn token_len(text: &[u8]) -> usize {
+    text.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(text.len())
+}
+
+/// Splits a leading `token` off, or `None` if there is none.
+pub(super) fn take_token(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    match token_len(text) {
+        0 => None,
+        len => Some(text.split_at(len)),
+    }
+}
+
+/// The length of the quoted string that starts at `text[0] == '"'`, both quotes included.
+///
+/// A backslash takes the next byte with it (RFC 3261 25.1 `quoted-pair`), whatever that byte is.
+pub(super) fn quoted_len(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// `text` without its surrounding quotes, if it has them; escapes inside are left as they are.
+pub(super) fn unquote(text: &[u8]) -> &[u8] {
+    match text {
+        [b'"', inner @ .., b'"'] => inner,
+        _ => text,
+    }
+}
+
+/// A decimal number made of digits only, or `None` for anything else, overflow included.
+pub(super) fn decimal(text: &[u8]) -> Option<u32> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u32, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value.checked_mul(10)?.checked_add(u32::from(digit))
+    })
+}
+
+/// A port number: digits only, at most 65535.
+pub(super) fn port(text: &[u8]) -> Option<u16> {
+    decimal(text).and_then(|value| u16::try_from(value).ok())
+}
+
+/// The bytes of a header value with each fold replaced by one space (RFC 3261 7.3.1).
+///
+/// A stray CR or LF inside the value counts as a fold too, so what comes out never has a line
+/// break and may be written into a message or a log line.
+pub fn unfold(value: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
+    let mut rest = value;
+    core::iter::from_fn(move || {
+        let (first, tail) = rest.split_first()?;
+        rest = tail;
+        if !matches!(first, b'\r' | b'\n') {
+            return Some(*first);
+        }
+        rest = trim_start(rest);
+        Some(b' ')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_strings_end_at_the_first_unescaped_quote() {
+        assert_eq!(quoted_len(br#""a\"b" rest"#), Some(6));
+        assert_eq!(quoted_len(br#""a\\" rest"#), Some(5));
+        assert_eq!(quoted_len(br#""open"#), None);
+        assert_eq!(quoted_len(b"\"ends in backslash\\"), None);
+    }
+
+    #[test]
+    fn decimals_refuse_signs_blanks_and_overflow() {
+        assert_eq!(decimal(b"0009"), Some(9));
+        assert_eq!(decimal(b"4294967295"), Some(u32::MAX));
+        for bad in [&b"4294967296"[..], b"", b"-1", b"+1", b"1 ", b"1x"] {
+            assert_eq!(decimal(bad), None);
+        }
+        assert_eq!(port(b"65536"), None);
+    }
+
+    #[test]
+    fn unfolding_makes_one_space_of_each_fold() {
+        let unfolded = |text: &[u8]| unfold(text).collect::<Vec<_>>();
+        assert_eq!(unfolded(b"a\r\n \tb\n c"), b"a b c");
+        assert_eq!(unfolded(b"bare\rcr"), b"bare cr");
+        assert_eq!(unfolded(b"two  spaces"), b"two  spaces");
+    }
+}
