@@ -7,5 +7,6 @@
 pub mod cli;
 pub mod config;
 pub mod output;
+pub mod scenario;
 pub mod sip;
 pub mod stats;

@@ -1,0 +1,176 @@
+//! What a program needs to remember: which headers of the last received message are still read
+//! after the call has waited, and whether it writes variables that calls share.
+
+use super::program::{
+    Action, Distribution, Keep, Optional, Program, SearchIn, Step, StepKind, VariableRef,
+};
+use super::template::{Field, Template};
+
+/// `true` if the step assigns a global or user variable.
+pub(super) fn writes_shared(step: &Step) -> bool {
+    let shared = |variable: &VariableRef| !matches!(variable, VariableRef::Call(_));
+    step.actions.iter().any(|action| match action {
+        Action::Ereg(ereg) => ereg.assign_to.iter().any(shared),
+        Action::Assign(to, _)
+        | Action::AssignText(to, _)
+        | Action::ToDouble(to, _)
+        | Action::Arithmetic(_, to, _)
+        | Action::Sample(to, _)
+        | Action::Trim(to)
+        | Action::UrlEncode(to)
+        | Action::UrlDecode(to) => shared(to),
+        Action::Test(check) => check.assign_to.iter().any(shared),
+        Action::Strcmp(check) => check.assign_to.iter().any(shared),
+        Action::TimeOfDay(a, b) => shared(a) || shared(b),
+        Action::Log(_)
+        | Action::Warning(_)
+        | Action::Error(_)
+        | Action::Jump(_)
+        | Action::Command(_) => false,
+    })
+}
+
+/// Fills `Step::keep`: a backwards data-flow over the steps until nothing changes. A receive that
+/// accepts a message replaces the last message, so only its timeout path needs the older one.
+pub(super) fn fill_keeps(program: &mut Program) {
+    let count = program.steps.len();
+    let has_jump_action = program
+        .steps
+        .iter()
+        .any(|step| step.actions.iter().any(|action| matches!(action, Action::Jump(_))));
+    // `live[i]`: what may be read of the last message when execution arrives at step i.
+    let mut live = vec![Keep::default(); count + 1];
+    loop {
+        let mut changed = false;
+        let everything = live.iter().fold(Keep::default(), |all, &keep| all.union(keep));
+        for index in (0..count).rev() {
+            let step = &program.steps[index];
+            let mut keep = Keep::default();
+            if let Some(target) = step.on_timeout {
+                keep = keep.union(live[usize::from(target)]);
+            }
+            match &step.kind {
+                StepKind::Recv(recv) => {
+                    // A conditional receive may be skipped with the older message still current.
+                    if step.condition.is_some() {
+                        keep = keep.union(live[index + 1]);
+                    }
+                    if recv.optional == Optional::Global {
+                        keep = keep.union(live[index + 1]);
+                    }
+                }
+                kind => {
+                    if let StepKind::Send(send) = kind {
+                        keep = keep.union(reads(&send.template));
+                    }
+                    for action in &step.actions {
+                        keep = keep.union(action_reads(action));
+                    }
+                    keep = keep.union(live[index + 1]);
+                    if let Some(next) = &step.next {
+                        keep = keep.union(live[usize::from(next.target)]);
+                    }
+                    if has_jump_action {
+                        keep = keep.union(everything);
+                    }
+                }
+            }
+            if live[index] != keep {
+                live[index] = keep;
+                changed = true;
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    // A call that waits at a receive is reached again by its message, its timeout, or the label for
+    // unexpected messages; one that waits at a pause goes on behind it.
+    for (step, keep) in program.steps.iter_mut().zip(live) {
+        step.keep = keep;
+    }
+}
+
+fn reads(template: &Template) -> Keep {
+    let mut keep = Keep::default();
+    for field in template.fields() {
+        match field {
+            Field::LastHeader(index) => keep.headers |= 1 << index,
+            Field::LastMessage | Field::LastRequestUri | Field::LastCseqNumber(_) => {
+                keep.message = true;
+            }
+            _ => {}
+        }
+    }
+    keep
+}
+
+fn action_reads(action: &Action) -> Keep {
+    match action {
+        Action::Ereg(ereg) if !matches!(ereg.search_in, SearchIn::Variable(_)) => {
+            Keep { headers: 0, message: true }
+        }
+        Action::Log(template)
+        | Action::Warning(template)
+        | Action::Error(template)
+        | Action::AssignText(_, template) => reads(template),
+        Action::Strcmp(check) => reads(&check.value),
+        _ => Keep::default(),
+    }
+}
+
+impl Program {
+    /// Every template of the program: messages and action texts.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.steps.iter().chain(&self.init).flat_map(|step| {
+            let message = match &step.kind {
+                StepKind::Send(send) => Some(&send.template),
+                _ => None,
+            };
+            message.into_iter().chain(step.actions.iter().filter_map(|action| match action {
+                Action::Log(template)
+                | Action::Warning(template)
+                | Action::Error(template)
+                | Action::AssignText(_, template) => Some(template),
+                Action::Strcmp(check) => Some(&check.value),
+                _ => None,
+            }))
+        })
+    }
+
+    /// The sum of the 99th percentiles of all pauses, in milliseconds; `run_default_ms` stands for
+    /// pauses without a length. It bounds how long a call lasts at least, nearly always.
+    pub fn pauses_p99_ms(&self, run_default_ms: u64) -> f64 {
+        use super::program::Duration;
+        let length = |duration: &Duration| match duration {
+            Duration::RunDefault => run_default_ms as f64,
+            Duration::Of(distribution) => distribution.p99(),
+            Duration::Variable(_) => 0.0,
+        };
+        self.steps
+            .iter()
+            .map(|step| match &step.kind {
+                StepKind::Pause(duration) | StepKind::Timewait(duration) => length(duration),
+                _ => 0.0,
+            })
+            .sum()
+    }
+}
+
+impl Distribution {
+    /// The 99th percentile, for sanity checks and sizing.
+    pub fn p99(&self) -> f64 {
+        // Standard normal quantile of 0.99, and -ln(0.01).
+        const Z99: f64 = 2.326_347_874;
+        const LN100: f64 = 4.605_170_186;
+        match *self {
+            Self::Fixed(value) => value,
+            Self::Uniform { min, max } => min + 0.99 * (max - min),
+            Self::Normal { mean, stdev } => mean + Z99 * stdev,
+            Self::LogNormal { mean, stdev } => (mean + Z99 * stdev).exp(),
+            Self::Exponential { mean } => mean * LN100,
+            Self::Weibull { lambda, k } => lambda * LN100.powf(1.0 / k),
+            Self::Pareto { k, x_m } => x_m * 100f64.powf(1.0 / k),
+        }
+    }
+}

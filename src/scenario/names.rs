@@ -1,0 +1,169 @@
+//! The names of a scenario: variables and their scopes, labels, counters, kept headers.
+
+use std::collections::HashMap;
+
+use super::error::{Fault, Position};
+use super::keyword::Names;
+use super::program::VariableRef;
+
+/// Variables that the engine itself knows.
+const RESERVED: [&str; 2] = ["_unexp.retaddr", "_unexp.pausedaddr"];
+/// Bits of a `Keep`.
+const LAST_HEADERS_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Variable {
+    reference: VariableRef,
+    first_use: Position,
+    uses: u32,
+}
+
+/// Collects names while steps are compiled, then checks them.
+#[derive(Debug, Default)]
+pub(super) struct Table<'k> {
+    variables: HashMap<String, Variable>,
+    pub(super) call_variables: Vec<String>,
+    pub(super) user_variables: Vec<String>,
+    pub(super) global_variables: Vec<String>,
+    referenced: Vec<String>,
+    pub(super) last_headers: Vec<String>,
+    pub(super) rtds: Vec<String>,
+    pub(super) counters: Vec<String>,
+    pub(super) displays: Vec<String>,
+    keys: Option<&'k [(String, String)]>,
+}
+
+/// Where a declared variable lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Call,
+    User,
+    Global,
+}
+
+impl<'k> Table<'k> {
+    pub(super) fn new(keys: &'k [(String, String)]) -> Self {
+        Self { keys: Some(keys), ..Self::default() }
+    }
+
+    /// Declares the variables of a `<Global>` or `<User>` element.
+    pub(super) fn declare(
+        &mut self,
+        list: &str,
+        scope: Scope,
+        position: Position,
+    ) -> Result<(), Fault> {
+        for name in split_list(list) {
+            let reference = self.allocate(name, scope);
+            let variable = Variable { reference, first_use: position, uses: 0 };
+            if self.variables.insert(name.to_owned(), variable).is_some() {
+                return Err(Fault::new(position, format!("variable \"{name}\" declared twice")));
+            }
+        }
+        Ok(())
+    }
+
+    /// `<Reference>`: names exempt from the unused check.
+    pub(super) fn reference(&mut self, list: &str) {
+        self.referenced.extend(split_list(list).map(str::to_owned));
+    }
+
+    fn allocate(&mut self, name: &str, scope: Scope) -> VariableRef {
+        let (names, wrap): (_, fn(u16) -> VariableRef) = match scope {
+            Scope::Call => (&mut self.call_variables, VariableRef::Call),
+            Scope::User => (&mut self.user_variables, VariableRef::User),
+            Scope::Global => (&mut self.global_variables, VariableRef::Global),
+        };
+        names.push(name.to_owned());
+        wrap(names.len() as u16 - 1)
+    }
+
+    /// A comma-separated `assign_to` list.
+    pub(super) fn variables(
+        &mut self,
+        list: &str,
+        position: Position,
+    ) -> Result<Vec<VariableRef>, Fault> {
+        split_list(list).map(|name| self.variable(name, position)).collect()
+    }
+
+    pub(super) fn rtd(&mut self, name: &str) -> u16 {
+        intern(&mut self.rtds, name)
+    }
+
+    pub(super) fn counter(&mut self, name: &str) -> u16 {
+        intern(&mut self.counters, name)
+    }
+
+    pub(super) fn display(&mut self, name: &str) {
+        intern(&mut self.displays, name);
+    }
+
+    /// A name used once is a typing error more often than not: SIPp refuses it, and so do we.
+    pub(super) fn check_uses(&self) -> Result<(), Fault> {
+        let exempt = |name: &str| {
+            name == "_" || RESERVED.contains(&name) || self.referenced.iter().any(|r| r == name)
+        };
+        let mut lonely: Vec<_> = self
+            .variables
+            .iter()
+            .filter(|(name, variable)| variable.uses < 2 && !exempt(name))
+            .collect();
+        lonely.sort_by_key(|(_, variable)| (variable.first_use.line, variable.first_use.column));
+        let Some((name, variable)) = lonely.first() else { return Ok(()) };
+        let what = if variable.uses == 0 { "never used" } else { "used only once" };
+        Err(Fault::new(variable.first_use, format!("variable \"{name}\" is {what}"))
+            .hint(format!("if that is meant, add <Reference variables=\"{name}\"/>"))
+            .suggest(name, self.variables.keys().map(String::as_str).filter(|n| n != name)))
+    }
+}
+
+impl Names for Table<'_> {
+    fn variable(&mut self, name: &str, position: Position) -> Result<VariableRef, Fault> {
+        let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b'-';
+        if name.is_empty() || !name.bytes().all(valid) {
+            return Err(Fault::new(position, format!("\"{name}\" is no variable name"))
+                .hint("names are letters, digits, '_', '-' and '.'; no '$' in attributes"));
+        }
+        if let Some(variable) = self.variables.get_mut(name) {
+            variable.uses += 1;
+            return Ok(variable.reference);
+        }
+        if self.call_variables.len() >= usize::from(u16::MAX) {
+            return Err(Fault::new(position, "too many variables"));
+        }
+        let reference = self.allocate(name, Scope::Call);
+        self.variables
+            .insert(name.to_owned(), Variable { reference, first_use: position, uses: 1 });
+        Ok(reference)
+    }
+
+    fn last_header(&mut self, name: &str, position: Position) -> Result<u16, Fault> {
+        let name = name.to_ascii_lowercase();
+        let index = intern(&mut self.last_headers, &name);
+        if usize::from(index) >= LAST_HEADERS_MAX {
+            return Err(Fault::new(
+                position,
+                format!("more than {LAST_HEADERS_MAX} different [last_*] headers"),
+            )
+            .hint("use [last_message] or an ereg action for the rest"));
+        }
+        Ok(index)
+    }
+
+    fn key(&self, name: &str) -> Option<&str> {
+        self.keys?.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn intern(list: &mut Vec<String>, name: &str) -> u16 {
+    if let Some(index) = list.iter().position(|known| known == name) {
+        return index as u16;
+    }
+    list.push(name.to_owned());
+    list.len() as u16 - 1
+}
+
+pub(super) fn split_list(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty())
+}

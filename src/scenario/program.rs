@@ -1,0 +1,442 @@
+//! The compiled form of a scenario: what the engine executes, step by step.
+//!
+//! A `Program` that exists is sound: every label, variable and keyword in it resolves, and every
+//! index is in range.
+
+use regex::bytes::Regex;
+
+use super::error::Position;
+use super::template::Template;
+
+/// A compiled scenario.
+#[derive(Debug)]
+pub struct Program {
+    /// The `name` attribute, or the name that it was loaded by.
+    pub name: String,
+    /// Whether the program starts calls or waits for them.
+    pub mode: Mode,
+    /// Steps in order; jump targets are indices into it, `steps.len()` is the end.
+    pub steps: Vec<Step>,
+    /// Steps of `<init>`, run once before traffic.
+    pub init: Vec<Step>,
+    /// Index of the step behind label `_unexp.main`, if the scenario has one.
+    pub unexpected_label: Option<u16>,
+    /// Call-scope variables: their names by index.
+    pub call_variables: Vec<String>,
+    /// Global-scope variables: their names by index.
+    pub global_variables: Vec<String>,
+    /// User-scope variables: their names by index.
+    pub user_variables: Vec<String>,
+    /// `true` if a step outside `<init>` writes a global or user variable, which ties the program
+    /// to one worker.
+    pub writes_shared_variables: bool,
+    /// Names of response-time durations by index.
+    pub rtds: Vec<String>,
+    /// Names of `counter=` attributes by index.
+    pub counters: Vec<String>,
+    /// `display=` texts in order of first use.
+    pub displays: Vec<String>,
+    /// Client transactions by index, as "INVITE" or "INVITE#2".
+    pub transactions: Vec<String>,
+    /// Bounds of `ResponseTimeRepartition`, in milliseconds.
+    pub rtd_repartition_ms: Vec<u64>,
+    /// Bounds of `CallLengthRepartition`, in milliseconds.
+    pub call_length_repartition_ms: Vec<u64>,
+    /// Lower-case names of headers that `[last_*]` keywords read; bit `i` of a [`Keep`] is entry `i`.
+    pub last_headers: Vec<String>,
+    /// `true` if some step reads `[routes]` or `[next_url]`.
+    pub reads_route_set: bool,
+}
+
+/// Who speaks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The first message step is a send: the program makes calls.
+    Client,
+    /// The first message step is a receive: the program answers calls.
+    Server,
+}
+
+/// Which parts of the last received message must outlive its datagram while a call waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Bit `i`: all lines of header `Program::last_headers[i]`.
+    pub headers: u64,
+    /// The whole message.
+    pub message: bool,
+}
+
+impl Keep {
+    /// `true` if nothing need be kept.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Both together.
+    pub fn union(self, other: Self) -> Self {
+        Self { headers: self.headers | other.headers, message: self.message || other.message }
+    }
+}
+
+/// One step with the attributes that every element may carry.
+#[derive(Debug)]
+pub struct Step {
+    /// Where the element stands in the file.
+    pub position: Position,
+    /// What it does.
+    pub kind: StepKind,
+    /// Where to go afterwards instead of the next step.
+    pub next: Option<Next>,
+    /// Skip the step unless this holds.
+    pub condition: Option<Condition>,
+    /// Durations that begin at this step.
+    pub rtd_starts: Vec<u16>,
+    /// Durations that end at this step.
+    pub rtd_stops: Vec<RtdStop>,
+    /// Counter to increase.
+    pub counter: Option<u16>,
+    /// Loss probability of this message in percent, over the global one.
+    pub lost_percent: Option<f64>,
+    /// Where to go when a receive times out or retransmissions are exhausted.
+    pub on_timeout: Option<u16>,
+    /// Actions, run after the step (for a receive: on the received message).
+    pub actions: Vec<Action>,
+    /// What to keep of the last received message when the call waits at this step.
+    pub keep: Keep,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub enum StepKind {
+    /// Send a message.
+    Send(Send),
+    /// Wait for a message.
+    Recv(Recv),
+    /// Wait for a time.
+    Pause(Duration),
+    /// Absorb retransmissions for a time; ending here is success.
+    Timewait(Duration),
+    /// Only actions.
+    Nop,
+}
+
+/// A message to send.
+#[derive(Debug)]
+pub struct Send {
+    /// Its text.
+    pub template: Template,
+    /// First token: the method of a request, or the code of a response.
+    pub message: Outgoing,
+    /// T1 in milliseconds; `None` never retransmits.
+    pub retrans_ms: Option<u32>,
+    /// Index into `Program::transactions` for requests that expect a response.
+    pub transaction: Option<u16>,
+}
+
+/// What kind of message a send step makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A request with the bit of its method (see `sip::Method::bit`).
+    Request(u32),
+    /// A response with its status code.
+    Response(u16),
+}
+
+/// A message to wait for.
+#[derive(Debug)]
+pub struct Recv {
+    /// What matches.
+    pub expect: Expect,
+    /// Whether it may be absent.
+    pub optional: Optional,
+    /// Timeout in milliseconds; `None` takes the run's default.
+    pub timeout_ms: Option<u32>,
+    /// Keep Record-Route and Contact for `[routes]` and `[next_url]`.
+    pub record_route_set: bool,
+    /// On an optional match: `false` runs the actions but leaves the call where it is.
+    pub advance_state: bool,
+}
+
+/// What a receive step matches.
+#[derive(Debug)]
+pub enum Expect {
+    /// A request with this method, compared case-sensitively (RFC 3261 section 7.1).
+    Request(Box<str>),
+    /// A response with this status code.
+    Response(u16),
+    /// A request whose method matches.
+    RequestPattern(Regex),
+    /// A response whose code matches.
+    ResponsePattern(Regex),
+}
+
+/// How optional a receive step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optional {
+    /// It must come.
+    Mandatory,
+    /// It may come before the next mandatory one.
+    Local,
+    /// It may come at any later point of the call.
+    Global,
+}
+
+/// How long a pause lasts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Duration {
+    /// The run's `-d`.
+    RunDefault,
+    /// A number or variable of milliseconds, or a distribution.
+    Of(Distribution),
+    /// A variable holding milliseconds.
+    Variable(VariableRef),
+}
+
+/// A distribution of numbers, in the unit of its user.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Distribution {
+    /// Always the same.
+    Fixed(f64),
+    /// Evenly between `min` and `max`.
+    Uniform {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
+    /// Normal; negative samples count as 0 in pauses.
+    Normal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        stdev: f64,
+    },
+    /// The exponential of a normal.
+    LogNormal {
+        /// Mean of the logarithm.
+        mean: f64,
+        /// Standard deviation of the logarithm.
+        stdev: f64,
+    },
+    /// Exponential.
+    Exponential {
+        /// Mean.
+        mean: f64,
+    },
+    /// Weibull.
+    Weibull {
+        /// Scale.
+        lambda: f64,
+        /// Shape.
+        k: f64,
+    },
+    /// Pareto.
+    Pareto {
+        /// Shape.
+        k: f64,
+        /// Smallest.
+        x_m: f64,
+    },
+}
+
+/// A jump after a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// The step to go to.
+    pub target: u16,
+    /// Jump only if this variable is true.
+    pub test: Option<VariableRef>,
+    /// Jump with this probability; 1 is always.
+    pub chance: f64,
+}
+
+/// `condexec`: run the step only if the variable is set (or, inverted, unset).
+#[derive(Clone, Copy, Debug)]
+pub struct Condition {
+    /// The variable.
+    pub variable: VariableRef,
+    /// `condexec_inverse`.
+    pub inverse: bool,
+}
+
+/// `rtd=`: the end of a response-time duration.
+#[derive(Clone, Copy, Debug)]
+pub struct RtdStop {
+    /// Index into `Program::rtds`.
+    pub rtd: u16,
+    /// `repeat_rtd`: leave the start in place, so that it can stop again.
+    pub repeat: bool,
+}
+
+/// A variable: its scope and index within the scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VariableRef {
+    /// One per call.
+    Call(u16),
+    /// One per `-users` user.
+    User(u16),
+    /// One per run.
+    Global(u16),
+}
+
+/// A number: constant or variable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Operand {
+    /// Written in the scenario.
+    Constant(f64),
+    /// Read when the action runs.
+    Variable(VariableRef),
+}
+
+/// One action.
+#[derive(Debug)]
+pub enum Action {
+    /// Search with a regular expression.
+    Ereg(Box<Ereg>),
+    /// `log`: a line for the action log.
+    Log(Template),
+    /// `warning`: counted, and a line for the error log.
+    Warning(Template),
+    /// `error`: stops the whole run.
+    Error(Template),
+    /// A number into a variable.
+    Assign(VariableRef, Operand),
+    /// A text into a variable.
+    AssignText(VariableRef, Template),
+    /// The variable's text as a number into another variable.
+    ToDouble(VariableRef, VariableRef),
+    /// Arithmetic in place.
+    Arithmetic(Operator, VariableRef, Operand),
+    /// A random number into a variable.
+    Sample(VariableRef, Distribution),
+    /// Compare numbers.
+    Test(Check),
+    /// Compare texts, as C's `strcmp`.
+    Strcmp(StrcmpCheck),
+    /// Seconds and microseconds of the wall clock.
+    TimeOfDay(VariableRef, VariableRef),
+    /// Remove white space at both ends.
+    Trim(VariableRef),
+    /// Percent-encode in place.
+    UrlEncode(VariableRef),
+    /// Percent-decode in place.
+    UrlDecode(VariableRef),
+    /// Go to a step by number.
+    Jump(Operand),
+    /// End the call, or the run.
+    Command(InternalCommand),
+}
+
+/// The four operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `add`
+    Add,
+    /// `subtract`
+    Subtract,
+    /// `multiply`
+    Multiply,
+    /// `divide`; by zero fails the call.
+    Divide,
+}
+
+/// How `test` compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `equal`
+    Equal,
+    /// `not_equal`
+    NotEqual,
+    /// `greater_than`
+    GreaterThan,
+    /// `less_than`
+    LessThan,
+    /// `greater_than_equal`
+    GreaterThanEqual,
+    /// `less_than_equal`
+    LessThanEqual,
+}
+
+/// What happens to the call on the outcome of a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckIt {
+    /// Nothing.
+    #[default]
+    No,
+    /// The call fails if it is false.
+    FailIfFalse,
+    /// The call fails if it is true.
+    FailIfTrue,
+}
+
+/// A `test` action.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Left side.
+    pub variable: VariableRef,
+    /// How.
+    pub comparison: Comparison,
+    /// Right side.
+    pub operand: Operand,
+    /// Where the outcome goes.
+    pub assign_to: Option<VariableRef>,
+    /// Whether it decides over the call.
+    pub check_it: CheckIt,
+}
+
+/// A `strcmp` action.
+#[derive(Debug)]
+pub struct StrcmpCheck {
+    /// Left side.
+    pub variable: VariableRef,
+    /// Right side.
+    pub value: Template,
+    /// Where the outcome (-1, 0 or 1) goes.
+    pub assign_to: Option<VariableRef>,
+    /// Whether it decides over the call.
+    pub check_it: CheckIt,
+}
+
+/// An `ereg` action.
+#[derive(Debug)]
+pub struct Ereg {
+    /// The expression, unanchored.
+    pub regex: Regex,
+    /// What is searched.
+    pub search_in: SearchIn,
+    /// Variables for the whole match and the groups, in order.
+    pub assign_to: Vec<VariableRef>,
+    /// Whether it decides over the call.
+    pub check_it: CheckIt,
+}
+
+/// What an `ereg` searches.
+#[derive(Debug)]
+pub enum SearchIn {
+    /// The whole message.
+    Message,
+    /// A header's value: the `occurrence`-th line of that name, from 1.
+    Header {
+        /// Header name without colon.
+        name: Box<[u8]>,
+        /// Which of several, from 1.
+        occurrence: u32,
+        /// Only match names at the start of a line (always so here; kept for the file's sake).
+        start_line: bool,
+    },
+    /// The body.
+    Body,
+    /// A variable's text.
+    Variable(VariableRef),
+}
+
+/// `exec int_cmd=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InternalCommand {
+    /// End this call as it stands.
+    StopCall,
+    /// No new calls; finish the open ones.
+    StopGracefully,
+    /// Stop the run at once (exit code 97).
+    StopNow,
+}

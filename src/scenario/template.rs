@@ -1,0 +1,259 @@
+//! Message texts: literal runs and patch points.
+//!
+//! A `Template` keeps the text's constant bytes in one pool and a list of parts over it. Binding it
+//! to an environment folds what is constant for a run (addresses, service, pid) into the literals,
+//! so that rendering a message is a few copies and a few numbers. `[len]` is patched after the body.
+
+use super::program::VariableRef;
+
+/// A compiled message or action text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// All literal bytes, in order.
+    pub pool: Vec<u8>,
+    /// What to emit, in order.
+    pub parts: Vec<Part>,
+    /// Index of the first part of the body (the parts before it end with the empty line).
+    pub body_part: usize,
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Bytes `start..end` of the pool.
+    Literal {
+        /// First byte.
+        start: u32,
+        /// One past the last byte.
+        end: u32,
+    },
+    /// A line that disappears whole if one of its `[last_*]` or `[routes]` is absent; the line's
+    /// parts, including its line end, are the next `parts`.
+    OptionalLine {
+        /// How many of the following parts belong to the line.
+        parts: u16,
+    },
+    /// A value.
+    Field(Field),
+}
+
+/// A keyword that is filled in when a message is rendered. Numbers carry the `+n`/`-n` offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// `[service]`
+    Service,
+    /// `[remote_ip]`
+    RemoteIp,
+    /// `[remote_host]`
+    RemoteHost,
+    /// `[remote_port]`
+    RemotePort(i64),
+    /// `[local_ip]`, in brackets when IPv6
+    LocalIp,
+    /// `[local_ip_type]`: 4 or 6
+    LocalIpType,
+    /// `[local_port]`
+    LocalPort(i64),
+    /// `[server_ip]`
+    ServerIp,
+    /// `[transport]`
+    Transport,
+    /// `[media_ip]`
+    MediaIp,
+    /// `[media_ip_type]`
+    MediaIpType,
+    /// `[media_port]`
+    MediaPort(i64),
+    /// `[auto_media_port]`: base + 4 per call, modulo 10,000
+    AutoMediaPort(i64),
+    /// `[pid]`
+    Pid,
+    /// `[sipp_version]`
+    SippVersion,
+    /// `[users]`
+    Users,
+    /// `[userid]`
+    UserId,
+    /// `[call_id]`
+    CallId,
+    /// `[call_number]`
+    CallNumber(i64),
+    /// `[cseq]`
+    Cseq(i64),
+    /// `[branch]`; the offset shifts the message index
+    Branch(i64),
+    /// `[msg_index]`
+    MsgIndex,
+    /// `[clock_tick]`: milliseconds since the run began
+    ClockTick(i64),
+    /// `[timestamp]`: wall clock with date
+    Timestamp,
+    /// `[date]`: RFC 3261 section 20.17
+    Date,
+    /// `[dynamic_id]`
+    DynamicId,
+    /// `[peer_tag_param]`: `;tag=...` of the peer, or nothing
+    PeerTagParam,
+    /// `[next_url]`: the peer's Contact URI
+    NextUrl,
+    /// `[routes]`: a Route header from the stored route set
+    Routes,
+    /// `[last_Request_URI]`: the URI in the To of the last received message
+    LastRequestUri,
+    /// `[last_cseq_number]`
+    LastCseqNumber(i64),
+    /// `[last_message]`
+    LastMessage,
+    /// `[last_Header:]`: all lines of that header, with name; index into `Program::last_headers`
+    LastHeader(u16),
+    /// `[$name]`
+    Variable(VariableRef),
+    /// `[fill text="..." variable=n]`: the text repeated to the variable's number of bytes
+    Fill {
+        /// What is repeated.
+        text: Box<[u8]>,
+        /// How many bytes.
+        variable: VariableRef,
+    },
+    /// `[len]`: body bytes, right-aligned in five characters
+    Len(i64),
+}
+
+impl Field {
+    /// `true` if the line holding it disappears when the value is absent.
+    pub fn drops_line(&self) -> bool {
+        matches!(
+            self,
+            Self::LastHeader(_)
+                | Self::LastMessage
+                | Self::LastRequestUri
+                | Self::LastCseqNumber(_)
+                | Self::Routes
+        )
+    }
+}
+
+/// Builds a template part by part, merging neighbouring literals.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    template: Template,
+    line_start: Option<usize>,
+    line_optional: bool,
+}
+
+impl Builder {
+    pub(super) fn literal(&mut self, bytes: &[u8]) {
+        push_literal(&mut self.template, bytes, self.line_start);
+    }
+
+    /// Begins a line: following parts may be wrapped as an optional line by [`Builder::end_line`].
+    pub(super) fn begin_line(&mut self) {
+        self.line_start = Some(self.template.parts.len());
+        self.line_optional = false;
+    }
+
+    pub(super) fn field(&mut self, field: Field) {
+        self.line_optional |= field.drops_line();
+        self.template.parts.push(Part::Field(field));
+    }
+
+    pub(super) fn end_line(&mut self) {
+        if let Some(start) = self.line_start.take()
+            && self.line_optional
+        {
+            let parts = (self.template.parts.len() - start) as u16;
+            self.template.parts.insert(start, Part::OptionalLine { parts });
+        }
+        self.line_optional = false;
+    }
+
+    pub(super) fn mark_body(&mut self) {
+        self.template.body_part = self.template.parts.len();
+    }
+
+    pub(super) fn finish(mut self) -> Template {
+        merge_literals(&mut self.template, |_| None);
+        self.template
+    }
+}
+
+fn push_literal(template: &mut Template, bytes: &[u8], barrier: Option<usize>) {
+    if bytes.is_empty() {
+        return;
+    }
+    let start = template.pool.len() as u32;
+    template.pool.extend_from_slice(bytes);
+    let end = template.pool.len() as u32;
+    let part = template.parts.len();
+    let may_merge = barrier != Some(part) && template.body_part != part;
+    if let Some(Part::Literal { end: last, .. }) = template.parts.last_mut()
+        && *last == start
+        && may_merge
+    {
+        *last = end;
+        return;
+    }
+    template.parts.push(Part::Literal { start, end });
+}
+
+/// Rebuilds `template` with every field for which `constant` gives bytes turned into a literal,
+/// neighbouring literals merged, optional lines without droppable fields unwrapped.
+fn merge_literals(template: &mut Template, constant: impl Fn(&Field) -> Option<Vec<u8>>) {
+    let old = std::mem::take(template);
+    let mut barrier = None;
+    let mut wrapped: Option<(usize, usize)> = None; // (index of OptionalLine, old end)
+    for (index, part) in old.parts.iter().enumerate() {
+        if index == old.body_part {
+            template.body_part = template.parts.len();
+            barrier = Some(template.parts.len());
+        }
+        match part {
+            Part::Literal { start, end } => {
+                let bytes = &old.pool[*start as usize..*end as usize];
+                push_literal(template, bytes, barrier);
+            }
+            Part::OptionalLine { parts } => {
+                template.parts.push(part.clone());
+                wrapped = Some((template.parts.len() - 1, index + 1 + *parts as usize));
+                barrier = Some(template.parts.len());
+            }
+            Part::Field(field) => match constant(field) {
+                Some(bytes) => push_literal(template, &bytes, barrier),
+                None => template.parts.push(Part::Field(field.clone())),
+            },
+        }
+        if let Some((start, end)) = wrapped
+            && index + 1 == end
+        {
+            let count = (template.parts.len() - start - 1) as u16;
+            template.parts[start] = Part::OptionalLine { parts: count };
+            wrapped = None;
+            barrier = Some(template.parts.len());
+        }
+    }
+    if old.body_part >= old.parts.len() {
+        template.body_part = template.parts.len();
+    }
+}
+
+impl Template {
+    /// The same template with every field that `constant` knows folded into the literals.
+    pub fn bind(&self, constant: impl Fn(&Field) -> Option<Vec<u8>>) -> Template {
+        let mut bound = self.clone();
+        merge_literals(&mut bound, constant);
+        bound
+    }
+
+    /// All fields, in order.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Field(field) => Some(field),
+            _ => None,
+        })
+    }
+
+    /// The text, if it has no fields.
+    pub fn as_literal(&self) -> Option<&[u8]> {
+        self.fields().next().is_none().then_some(&self.pool[..])
+    }
+}
