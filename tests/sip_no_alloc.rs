@@ -55,7 +55,12 @@ fn ask_everything(index: &mut HeaderIndex, out: &mut [u8]) -> usize {
     message.check().unwrap();
     let headers = message.headers().filter(|header| header.id == HeaderId::Other).count();
     let seen = headers + message.vias().count() + message.record_routes().count();
-    let _ = black_box((message.by_name(b"x-any"), message.cseq(), message.from_tag(), message.to_tag()));
+    let _ = black_box((
+        message.by_name(b"x-any"),
+        message.cseq(),
+        message.from_tag(),
+        message.to_tag(),
+    ));
     black_box(Uri::parse(message.contact_uri().unwrap()).unwrap().sip().unwrap().ip());
     let sdp = Sdp::parse(message.body()).unwrap();
     let maps: usize = sdp.media().map(|media| media.unwrap().rtpmaps().count()).sum();
