@@ -151,6 +151,19 @@ impl TxArena {
         })
     }
 
+    /// An arena that belongs to no driver, for code that needs one but never sends: what is staged
+    /// in it stays there.
+    ///
+    /// # Errors
+    /// Want of memory.
+    pub fn standalone(small_slots: usize, large_slots: usize) -> io::Result<Self> {
+        Self::new(&DriverConfig {
+            tx_small_slots: small_slots,
+            tx_large_slots: large_slots,
+            ..DriverConfig::default()
+        })
+    }
+
     /// Small slots that are free.
     #[must_use]
     pub fn free(&self) -> usize {
