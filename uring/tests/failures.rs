@@ -11,7 +11,7 @@ use common::{
 };
 use gossipper_uring::{
     Driver, DriverConfig, IcmpCause, RxClass, SMALL_BYTES, SendFailure, SocketId, SocketSpec,
-    TxOrder, sys,
+    TxOrder,
 };
 
 on_both_drivers!(
@@ -281,5 +281,4 @@ fn a_datagram_for_a_closed_socket_is_swallowed<D: Driver>(
     assert_eq!(flow, ControlFlow::Continue(()));
     assert_eq!(driver.counters().send_errors, 2);
     settle(&mut driver, &config);
-    assert!(sys::monotonic_now() > 0);
 }
