@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::SocketId;
 use crate::config::{DriverConfig, LARGE_BYTES, SMALL_BYTES, UDP_PAYLOAD_MAX};
 use crate::region::Region;
-use crate::{DriverCounters, SocketId};
 use message::Messages;
 pub(crate) use message::Plain;
 

@@ -55,6 +55,7 @@ fn leave(arena: &mut TxArena) -> Vec<Left> {
 }
 
 /// The message header says what the train is.
+#[allow(clippy::unnecessary_cast, reason = "field types differ between C libraries")]
 fn check_message(arena: &mut TxArena, id: u32, count: u32, length: u32, payloads: &[Vec<u8>]) {
     let header = arena.message(id);
     // SAFETY: the arena has just built the header, and nothing else uses it.
