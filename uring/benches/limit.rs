@@ -24,7 +24,8 @@ const CASE_NS: Nanos = 600_000_000;
 
 fn main() -> io::Result<()> {
     let cpus = sys::online_cpus();
-    let cpu = std::env::args().nth(1).and_then(|arg| arg.parse().ok());
+    // Cargo adds an argument of its own.
+    let cpu = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
     let cpu = cpu.or(cpus.last().copied()).unwrap_or(0);
     sys::pin_current_thread(cpu)?;
     let sockets = if sys::raise_nofile_limit(8192)? >= 4096 { 1000 } else { 100 };

@@ -179,6 +179,23 @@ fn a_failed_train_comes_apart_in_order() {
     assert_eq!((arena.free(), arena.in_kernel()), (512, 0));
 }
 
+#[test]
+fn memory_of_a_train_in_the_kernel_outlives_the_arena() {
+    let mut arena = arena(&config());
+    assert!(arena.send_copy(b"still read", SocketId(0), peer(0), 0, &mut TxOrder::default()));
+    arena.seal();
+    let id = arena.first_staged().expect("train");
+    arena.hand_over();
+    let message = arena.message(id);
+    drop(arena);
+    // SAFETY: the arena was dropped with a train in the kernel, and so has leaked its memory.
+    let data = unsafe {
+        let entry = *(*message).msg_iov;
+        std::slice::from_raw_parts(entry.iov_base.cast::<u8>(), entry.iov_len)
+    };
+    assert_eq!(data, b"still read");
+}
+
 /// One commit of a random run: call, socket, peer, length class, and whether the trains leave first.
 #[derive(Clone, Debug)]
 struct Step {
