@@ -73,6 +73,7 @@ pub struct RunDraft {
     pub io: Option<IoChoice>,
     pub max_calls: Option<u64>,
     pub seed: Option<u64>,
+    pub grain_us: Option<u64>,
     pub no_gso: bool,
     pub no_gro: bool,
 }
@@ -163,6 +164,7 @@ impl RunDraft {
             io: self.io.unwrap_or(IoChoice::Auto),
             max_calls: self.max_calls,
             seed: self.seed,
+            grain_us: self.grain_us.unwrap_or(GRAIN_US_DEFAULT),
             gso: !self.no_gso,
             gro: !self.no_gro,
         })
@@ -254,6 +256,9 @@ impl RunDraft {
 /// Room for tens of thousands of datagrams: SIPp's 64 KiB hold about a hundred, and a burst of that
 /// size would be lost in the generator and blamed on the system under test.
 const GOSSIPPER_SOCKET_BUFFER_BYTES: u32 = 16 << 20;
+/// Two thousand wakes a second: half of SIPp's tick, and a planned start is never a millisecond late
+/// because of it.
+const GRAIN_US_DEFAULT: u64 = 500;
 /// Calls per period where nothing was said; both flavours start at SIPp's rate.
 const RATE_DEFAULT: f64 = 10.0;
 

@@ -86,6 +86,9 @@ pub enum Event<'a> {
         source: SocketAddr,
         /// Its payload, valid during the call.
         payload: &'a [u8],
+        /// When the kernel took it from the network, on this driver's clock: a worker that handles
+        /// events late still measures right. A GRO train has one time.
+        received_ns: Nanos,
     },
     /// A staged datagram could not be sent. Called once per datagram of a failed train.
     SendFailed {
@@ -210,7 +213,17 @@ pub trait Driver {
     ///
     /// # Errors
     /// Only what makes the driver unusable; per-datagram failures arrive as events.
-    fn turn(&mut self, deadline: Nanos) -> io::Result<()>;
+    fn turn(&mut self, deadline: Nanos) -> io::Result<()> {
+        self.turn_gathering(0, deadline)
+    }
+
+    /// Like [`turn`](Driver::turn), but lets events gather in the kernel until `gather_until` before
+    /// it looks at any, unless very many come or some are pending already. Fewer and larger turns
+    /// cost less; a wake may be noticed only at the end of the gathering.
+    ///
+    /// # Errors
+    /// As [`turn`](Driver::turn).
+    fn turn_gathering(&mut self, gather_until: Nanos, deadline: Nanos) -> io::Result<()>;
 
     /// Hands pending events to `handler` in order, with the arena for replies. Stops early, keeping
     /// the rest for the next call, when `handler` breaks. Returns `Break` if events remain.

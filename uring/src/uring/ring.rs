@@ -124,6 +124,11 @@ impl Ring {
         self.enter(1, deadline)
     }
 
+    /// Submits what is queued and waits for `completions` completions until `deadline`.
+    pub(super) fn wait_for(&mut self, completions: u32, deadline: Nanos) -> io::Result<Entered> {
+        self.enter(completions, Some(deadline))
+    }
+
     fn enter(&mut self, min_complete: u32, deadline: Option<Nanos>) -> io::Result<Entered> {
         let mut flags = ENTER_GETEVENTS;
         if self.registered {
