@@ -89,7 +89,8 @@ fn find_colon(rest: &[u8]) -> Option<usize> {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let (words, _) = rest.as_chunks::<8>();
     for (at, word) in words.iter().take(3).enumerate() {
-        // A byte that is zero after the exclusive or borrows, the lowest such byte exactly.
+        // A colon becomes zero, and the subtraction borrows from it. A borrow can also mark bytes
+        // above, wrongly, but never below: the lowest mark is right.
         let zero = u64::from_le_bytes(*word) ^ (ONES * b':' as u64);
         let found = zero.wrapping_sub(ONES) & !zero & HIGHS;
         if found != 0 {

@@ -6,6 +6,35 @@
 //! that forbid io_uring) and `sim` (in memory, virtual clock, seeded faults). The crate knows
 //! nothing of SIP; it is also the only place in the workspace where `unsafe` is allowed.
 
+mod addr;
+mod cmsg;
+mod config;
+mod errqueue;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod fault;
+#[cfg(not(any(test, feature = "fault-injection")))]
+#[path = "fault/off.rs"]
+mod fault;
+mod kernel;
+pub mod probe;
+mod region;
+mod settle;
+pub mod sim;
+mod socket;
+pub mod sys;
+mod syscall;
+mod tx;
+mod uring;
+mod wake;
+
+pub use config::{DriverConfig, LARGE_BYTES, SMALL_BYTES, UDP_PAYLOAD_MAX};
+pub use probe::{Features, IoChoice, Refusal, Resolved, probe};
+pub use sim::{SimConfig, SimDriver, SimNet, SimNetHandle};
+pub use syscall::SyscallDriver;
+pub use tx::{TxArena, TxOrder, TxSlot};
+pub use uring::UringDriver;
+pub use wake::Waker;
+
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -196,11 +225,3 @@ pub trait Driver {
     /// `deadline` has passed (memory that the kernel may still write is then leaked, not freed).
     fn shutdown(&mut self, deadline: Nanos);
 }
-
-/// Where datagrams are rendered and staged before they leave (see [`Driver::tx`]).
-#[derive(Debug)]
-pub struct TxArena {}
-
-/// Wakes a driver that waits in [`Driver::turn`], from any thread.
-#[derive(Clone, Debug)]
-pub struct Waker {}
