@@ -361,7 +361,8 @@ impl Engine {
         }
     }
 
-    /// Ends every open call: a dialog is ended with BYE or CANCEL, and the call counts as cancelled.
+    /// Ends every open call: a dialog is ended with BYE or CANCEL, and the call counts as
+    /// cancelled.
     pub fn cancel_all(&mut self, now: u64, tx: &mut TxArena) {
         for slot in 0..self.calls.used() {
             if self.calls[slot].phase == Phase::Running {

@@ -162,7 +162,8 @@ pub struct DriverCounters {
     pub enters: u64,
     /// Nanoseconds spent waiting for work inside the kernel.
     pub wait_ns: u64,
-    /// Datagrams that the kernel dropped because the socket's receive queue was full (`SO_RXQ_OVFL`).
+    /// Datagrams that the kernel dropped because the socket's receive queue was full
+    /// (`SO_RXQ_OVFL`).
     pub receive_overflow: u64,
     /// Datagrams larger than their buffer class.
     pub receive_truncated: u64,

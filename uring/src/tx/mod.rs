@@ -1,9 +1,9 @@
 //! The send arena: slots in which datagrams are rendered, and the trains in which they leave.
 //!
 //! [`TxArena::commit`] joins datagrams of equal length from one socket to one destination into a
-//! *train*, which the kernel cuts up again (`UDP_SEGMENT`). A datagram may join only a train that was
-//! opened no earlier than the last train of the same call ([`TxOrder`]), and trains leave in the order
-//! in which they were opened, so a call's datagrams never overtake each other.
+//! *train*, which the kernel cuts up again (`UDP_SEGMENT`). A datagram may join only a train that
+//! was opened no earlier than the last train of the same call ([`TxOrder`]), and trains leave in
+//! the order in which they were opened, so a call's datagrams never overtake each other.
 
 mod message;
 #[cfg(test)]
@@ -37,7 +37,8 @@ pub struct TxSlot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TxOrder(u64);
 
-/// Where datagrams are rendered and staged before they leave (see [`Driver::tx`](crate::Driver::tx)).
+/// Where datagrams are rendered and staged before they leave (see
+/// [`Driver::tx`](crate::Driver::tx)).
 #[derive(Debug)]
 pub struct TxArena {
     small: Region,
@@ -182,8 +183,8 @@ impl TxArena {
         self.staged_datagrams
     }
 
-    /// Takes a slot for a datagram of up to `capacity` bytes: a small one where that suffices, else a
-    /// large one. `None` (counted) when there is none.
+    /// Takes a slot for a datagram of up to `capacity` bytes: a small one where that suffices, else
+    /// a large one. `None` (counted) when there is none.
     pub fn reserve(&mut self, capacity: usize) -> Option<TxSlot> {
         let index = if capacity <= SMALL_BYTES {
             self.free_small.pop()
@@ -511,8 +512,8 @@ impl TxArena {
         self.in_kernel -= 1;
     }
 
-    /// Takes the first datagram off a train that was [`returned`](Self::returned) and frees its slot;
-    /// frees the train with the last one. The flag says whether the train has more.
+    /// Takes the first datagram off a train that was [`returned`](Self::returned) and frees its
+    /// slot; frees the train with the last one. The flag says whether the train has more.
     pub(crate) fn take_failed(&mut self, id: u32) -> (Failed, bool) {
         let (_, current) = self.socket_of(id);
         let train = self.trains[id as usize];
@@ -527,7 +528,8 @@ impl TxArena {
         (failed, more)
     }
 
-    /// Frees the slot at the head of a train, and the train with the last one. `true` if it has more.
+    /// Frees the slot at the head of a train, and the train with the last one. `true` if it has
+    /// more.
     pub(crate) fn free_first(&mut self, id: u32) -> bool {
         let head = self.trains[id as usize].head;
         self.free_slot(head);

@@ -2,8 +2,9 @@
 //!
 //! Receives are multishot operations into provided buffers, one per socket; sends are submitted in
 //! batches and normally complete inside the enter that submits them. The next deadline rides on the
-//! enter call. A turn that has sends or finds events does not wait; only a turn that has nothing to do
-//! enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing else.
+//! enter call. A turn that has sends or finds events does not wait; only a turn that has nothing to
+//! do enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing
+//! else.
 
 mod buffers;
 mod core;
@@ -206,8 +207,8 @@ impl UringDriver {
             Some(header) => socket.receive_once(index, header, group),
         };
         let tag = Tag { kind: RECEIVE, generation, index };
-        // SAFETY: the header is copied on submission, or boxed in a socket that lives until the last
-        // completion; buffers are leaked should the receive still be in flight at the end.
+        // SAFETY: the header is copied on submission, or boxed in a socket that lives until the
+        // last completion; buffers are leaked should the receive still be in flight at the end.
         if !unsafe { self.push(&entry.user_data(tag.pack())) }? {
             return Ok(false);
         }
@@ -244,8 +245,8 @@ impl UringDriver {
                 socket.send_message(index, self.core.arena.message(id))
             };
             let tag = Tag { kind: SEND, generation: 0, index: id };
-            // SAFETY: slots and header of a train stay put until it is finished, and the arena leaks
-            // its memory while a train is in the kernel.
+            // SAFETY: slots and header of a train stay put until it is finished, and the arena
+            // leaks its memory while a train is in the kernel.
             if !unsafe { self.push(&entry.user_data(tag.pack())) }? {
                 break;
             }
