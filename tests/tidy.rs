@@ -13,7 +13,7 @@ const FILE_LINES_MAX: usize = 900;
 /// Columns of a comment line; rustfmt sees to the code.
 const COMMENT_COLUMNS_MAX: usize = 100;
 
-/// Directories that hold what is made, fetched or recorded, not written.
+/// Names of directories that hold what is made, fetched or recorded, not written.
 const NOT_OURS: [&str; 7] =
     ["target", ".git", "node_modules", "artifacts", "corpus", "seeds", "coverage"];
 
@@ -58,11 +58,13 @@ fn collect(directory: &Path, files: &mut Vec<Text>) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let (path, name) = (entry.path(), entry.file_name());
+        // In a second working tree `.git` is a file.
+        if NOT_OURS.iter().any(|not_ours| name == *not_ours) {
+            continue;
+        }
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
-            if !NOT_OURS.iter().any(|not_ours| name == *not_ours) {
-                collect(&path, files);
-            }
+            collect(&path, files);
         } else if kind.is_file() {
             // What is not UTF-8 is a capture or a torture message.
             if let Ok(text) = fs::read_to_string(&path) {
