@@ -114,7 +114,10 @@ impl RunDraft {
             remote: self.remote,
             rsa: self.rsa,
             max_sockets: self.max_sockets.unwrap_or(50_000),
-            socket_buffer_bytes: self.socket_buffer_bytes.unwrap_or(65_536),
+            socket_buffer_bytes: self.socket_buffer_bytes.unwrap_or(match flavor {
+                Flavor::Sipp => 65_536,
+                Flavor::Gossipper => GOSSIPPER_SOCKET_BUFFER_BYTES,
+            }),
             skip_rlimit: self.skip_rlimit,
             pause_ms_default: self.pause_ms_default.unwrap_or(0),
             default_behaviors: self.default_behaviors.unwrap_or(DefaultBehaviors::ALL),
@@ -248,6 +251,9 @@ impl RunDraft {
     }
 }
 
+/// Room for tens of thousands of datagrams: SIPp's 64 KiB hold about a hundred, and a burst of that
+/// size would be lost in the generator and blamed on the system under test.
+const GOSSIPPER_SOCKET_BUFFER_BYTES: u32 = 16 << 20;
 /// Calls per period where nothing was said; both flavours start at SIPp's rate.
 const RATE_DEFAULT: f64 = 10.0;
 

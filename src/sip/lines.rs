@@ -51,7 +51,7 @@ pub(super) fn step(text: &[u8], at: usize) -> Result<Step, ParseError> {
             Name::End(body) => return Ok(Step::End(body)),
         },
     };
-    let (end, next) = logical_end(text, at + colon + 1).ok_or(ParseError::HeadersUnterminated)?;
+    let (end, next) = logical_end(text, at).ok_or(ParseError::HeadersUnterminated)?;
     let mut value_start = at + colon + 1;
     while value_start < end && is_lws(text[value_start]) {
         value_start += 1;
