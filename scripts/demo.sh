@@ -35,21 +35,16 @@ free_port() {
     return 1
 }
 
-# First and last CPU that we may use: one end of the calls each, as far as there are two.
-cpu_list=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
-first_cpu=${cpu_list%%[,-]*}
-last_cpu=${cpu_list##*[,-]}
-
 port=$(free_port)
 dir=$(mktemp -d "${TMPDIR:-/tmp}/gossipper-demo.XXXXXX")
 uas_log=$dir/uas.log
 uas_pid=
 
-# Asks the answering side to finish; it writes its report before it exits.
+# Asks the answering side to finish; it ends its calls and writes its report before it exits.
 stop_uas() {
     [ -n "$uas_pid" ] || return 0
     kill -INT "$uas_pid" 2>/dev/null || true
-    for _ in $(seq 100); do
+    for _ in $(seq 150); do
         kill -0 "$uas_pid" 2>/dev/null || break
         sleep 0.1
     done
@@ -64,7 +59,7 @@ trap 'exit 143' TERM
 # Job control for one command: without it a background process starts with SIGINT ignored, and with
 # it a Ctrl-C on the terminal reaches the caller only, so that the answering side outlives it.
 set -m
-"$gossipper" sipp -sn uas -i 127.0.0.1 -p "$port" -nostdin -workers 1 -cpus "$first_cpu" \
+"$gossipper" sipp -sn uas -i 127.0.0.1 -p "$port" -nostdin -workers 1 \
     -summary_json "$dir/uas.json" </dev/null >"$uas_log" 2>&1 &
 uas_pid=$!
 set +m
@@ -84,12 +79,13 @@ echo "Answering on 127.0.0.1:$port. Placing $calls calls at $rate per second, he
 echo
 status=0
 "$gossipper" sipp -sn uac -i 127.0.0.1 -rsa "127.0.0.1:$port" -m "$calls" -r "$rate" -d "$hold_ms" \
-    -workers 1 -cpus "$last_cpu" -summary_json "$dir/uac.json" || status=$?
+    -workers 1 -summary_json "$dir/uac.json" || status=$?
 
+echo "Stopping the answering side, which remembers each call for 4 s to repeat its last answer."
 stop_uas
 echo
-echo "The answering side:"
-cat "$uas_log"
+# Its report, without what it printed on the way; everything if there is none.
+sed -n '/^Calls /,$p' "$uas_log" | grep . || cat "$uas_log"
 echo
 echo "Summaries: $dir/uac.json $dir/uas.json"
 echo "The caller's exit code: $status"
