@@ -101,7 +101,7 @@ pub struct Worker<D: Driver> {
     next_report_ns: u64,
     sequence: u64,
     pacing_until_ns: Option<u64>,
-    last_wait_ns: u64,
+    last_cpu_ns: u64,
     own: Counters,
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
@@ -133,7 +133,7 @@ pub struct WorkerParts<D: Driver> {
 impl<D: Driver> Worker<D> {
     /// A worker that begins at `parts.start_ns`.
     pub fn new(parts: WorkerParts<D>) -> Self {
-        let last_wait_ns = parts.driver.counters().wait_ns;
+        let last_cpu_ns = parts.driver.cpu_time_ns();
         Self {
             driver: parts.driver,
             engine: parts.engine,
@@ -147,7 +147,7 @@ impl<D: Driver> Worker<D> {
             next_report_ns: parts.start_ns + REPORT_NS,
             sequence: 0,
             pacing_until_ns: None,
-            last_wait_ns,
+            last_cpu_ns,
             own: Counters::default(),
             hurry: true,
             idle_since_ns: None,
@@ -360,13 +360,14 @@ impl<D: Driver> Worker<D> {
         let end_ns = end_ns.max(start_ns);
         let mut report = self.engine.swap_report(empty);
         let driver = self.driver.counters();
-        let waited_ns = driver.wait_ns - self.last_wait_ns;
-        self.last_wait_ns = driver.wait_ns;
+        let cpu_ns = self.driver.cpu_time_ns();
+        let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
+        self.last_cpu_ns = cpu_ns;
         report.worker = self.index as u16;
         report.sequence = self.sequence;
         report.start_ns = start_ns;
         report.end_ns = end_ns;
-        report.busy_ns = (now - start_ns).saturating_sub(waited_ns).min(end_ns - start_ns);
+        report.busy_ns = busy_ns.min(end_ns - start_ns);
         report.target_rate = self.engine.target_rate() / self.workers as f64;
         report.pacing_ns = match self.pacing_until_ns {
             None => end_ns - start_ns,

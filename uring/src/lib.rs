@@ -222,6 +222,13 @@ pub trait Driver {
     /// Counters so far.
     fn counters(&self) -> DriverCounters;
 
+    /// CPU time that the driver's thread has used, in user space and in the kernel. The share of it
+    /// in the time that has passed tells how busy a worker is; time inside an enter does not, for a
+    /// send is carried out there too.
+    fn cpu_time_ns(&self) -> u64 {
+        sys::thread_cpu_time_ns()
+    }
+
     /// Cancels receives, lets sends finish, and returns when nothing is in the kernel any more or
     /// `deadline` has passed (memory that the kernel may still write is then leaked, not freed).
     fn shutdown(&mut self, deadline: Nanos);

@@ -250,6 +250,11 @@ impl Driver for SimDriver {
         self.waker.clone()
     }
 
+    /// Nothing: virtual time passes without work.
+    fn cpu_time_ns(&self) -> u64 {
+        0
+    }
+
     fn counters(&self) -> DriverCounters {
         let mut counters = self.counters;
         self.arena.count(&mut counters);
