@@ -84,8 +84,13 @@ status=0
 echo "Stopping the answering side, which remembers each call for 4 s to repeat its last answer."
 stop_uas
 echo
+echo "The answering side:"
 # Its report, without what it printed on the way; everything if there is none.
-sed -n '/^Calls /,$p' "$uas_log" | grep . || cat "$uas_log"
+if grep -q '^Calls ' "$uas_log"; then
+    sed -n '/^Calls /,$p' "$uas_log"
+else
+    cat "$uas_log"
+fi
 echo
 echo "Summaries: $dir/uac.json $dir/uas.json"
 echo "The caller's exit code: $status"
