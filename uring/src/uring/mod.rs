@@ -60,7 +60,8 @@ impl UringDriver {
     /// Sets up the ring and reserves memory.
     ///
     /// # Errors
-    /// What `io_uring_setup`, registration or `mmap` returned; see [`crate::probe`] for the causes.
+    /// What `io_uring_setup`, registration or `mmap` returned; see [`crate::probe()`] for the
+    /// causes.
     pub fn new(config: &DriverConfig) -> io::Result<Self> {
         // Everything that can complete between two reaps: each receive buffer once, and two batches
         // of sends. An overflow loses nothing but is slow and ends multishot receives.
