@@ -111,6 +111,7 @@ fn nothing_is_left_unfinished() {
         concat!("db", "g!("),
         concat!("FIX", "ME"),
         concat!("XX", "X"),
+        concat!("#[ig", "nore"),
     ];
     let rust: Vec<_> = files().into_iter().filter(Text::is_rust).collect();
     assert_none(&lines_with(&rust, &words), "finish it, or say in prose what is missing");
