@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
 
-use crate::engine::{Disposition, Engine, Started, StopRequest};
+use crate::engine::{Disposition, Engine, Incoming, Started, StopRequest};
 use crate::stats::{Counters, Report};
 
 /// Length of a report's interval.
@@ -47,6 +47,8 @@ pub struct Handover {
     pub payload: Box<[u8]>,
     /// Where it came from.
     pub source: SocketAddr,
+    /// When it arrived, on the monotonic clock.
+    pub received_ns: u64,
     /// How many workers have looked at it.
     pub hops: usize,
     /// The worker that owns the call, if the Call-ID says so.
@@ -259,14 +261,15 @@ impl<D: Driver> Worker<D> {
         let links = &mut self.links;
         let own = &mut self.own;
         let left = self.driver.drain(|event, tx| {
-            if let Event::Datagram { source, payload, .. } = event {
+            if let Event::Datagram { source, payload, received_ns, .. } = event {
                 let owner = match engine.on_event(event, now, tx) {
                     Disposition::Done => None,
                     Disposition::HandOver(owner) => Some(Some(owner)),
                     Disposition::HandOverUnknown => Some(None),
                 };
                 if let Some(owner) = owner {
-                    let handover = Handover { payload: payload.into(), source, hops: 1, owner };
+                    let payload = payload.into();
+                    let handover = Handover { payload, source, received_ns, hops: 1, owner };
                     hand_over(links, own, handover);
                 }
             } else {
@@ -291,14 +294,14 @@ impl<D: Driver> Worker<D> {
             }
             // Back at the worker that received it: nobody knows its call.
             let is_final = handover.hops >= self.workers;
-            let disposition = self.engine.on_datagram(
-                self.main_socket,
-                handover.source,
-                &handover.payload,
-                now,
-                self.driver.tx(),
+            let datagram = Incoming {
+                socket: self.main_socket,
+                source: handover.source,
+                payload: &handover.payload,
+                received_ns: handover.received_ns,
                 is_final,
-            );
+            };
+            let disposition = self.engine.on_datagram(&datagram, now, self.driver.tx());
             if disposition != Disposition::Done {
                 handover.hops += 1;
                 hand_over(&mut self.links, &mut self.own, handover);

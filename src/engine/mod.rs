@@ -36,7 +36,7 @@ use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report};
 
 pub use config::{Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission};
-pub use receive::Disposition;
+pub use receive::{Disposition, Incoming};
 pub use start::Started;
 
 use blob::BlobPool;
@@ -135,6 +135,8 @@ struct StagedRequest {
 /// What execution of a call works with: the time, room to send, and the last received message.
 struct Cx<'a, 'm> {
     now: u64,
+    /// When what is being handled happened: the arrival of the message, or `now` for a timer.
+    at: u64,
     tx: &'a mut TxArena,
     last: Option<&'a Message<'m>>,
     /// `last` was read back from the call's store.
@@ -239,8 +241,9 @@ impl Engine {
     /// Handles one event of the driver.
     pub fn on_event(&mut self, event: Event<'_>, now: u64, tx: &mut TxArena) -> Disposition {
         match event {
-            Event::Datagram { socket, source, payload } => {
-                self.on_datagram(socket, source, payload, now, tx, false)
+            Event::Datagram { socket, source, payload, received_ns } => {
+                let datagram = Incoming { socket, source, payload, received_ns, is_final: false };
+                self.on_datagram(&datagram, now, tx)
             }
             Event::SendFailed { cookie, cause, .. } => {
                 self.on_send_failed(CallRef::from_bits(cookie), cause, now, tx);
@@ -366,7 +369,7 @@ impl Engine {
     pub fn cancel_all(&mut self, now: u64, tx: &mut TxArena) {
         for slot in 0..self.calls.used() {
             if self.calls[slot].phase == Phase::Running {
-                let mut cx = Cx { now, tx, last: None, last_is_saved: false };
+                let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
                 self.abort(slot, FailureCause::Cancelled, &mut cx);
             }
         }

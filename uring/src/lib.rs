@@ -163,7 +163,8 @@ pub struct DriverCounters {
     /// Nanoseconds spent waiting for work inside the kernel.
     pub wait_ns: u64,
     /// Datagrams that the kernel dropped because the socket's receive queue was full
-    /// (`SO_RXQ_OVFL`).
+    /// (`SO_RXQ_OVFL`). A GRO train dropped whole counts once. The kernel reports drops with the
+    /// next datagram that finds room, or when the socket is closed.
     pub receive_overflow: u64,
     /// Datagrams larger than their buffer class.
     pub receive_truncated: u64,
@@ -198,6 +199,7 @@ pub trait Driver {
     fn local_addr(&self, socket: SocketId) -> SocketAddr;
 
     /// Closes `socket`; staged datagrams of it are sent first, late events of it are swallowed.
+    /// Its port and its place in the table are free again after the next [`turn`](Self::turn).
     fn close(&mut self, socket: SocketId);
 
     /// The arena in which datagrams are rendered and staged.

@@ -5,6 +5,9 @@
 //! enter call. A turn that has sends or finds events does not wait; only a turn that has nothing to
 //! do enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing
 //! else.
+//!
+//! A send that meets a full send buffer waits in the kernel, and later sends of the same socket may
+//! overtake it then; nothing else reorders the datagrams of a call.
 
 mod buffers;
 mod core;
@@ -60,8 +63,8 @@ impl UringDriver {
     /// Sets up the ring and reserves memory.
     ///
     /// # Errors
-    /// What `io_uring_setup`, registration or `mmap` returned; see [`crate::probe()`] for the
-    /// causes.
+    /// What `io_uring_setup`, registration or `mmap` returned; see [`probe`](crate::probe()) for
+    /// the causes.
     pub fn new(config: &DriverConfig) -> io::Result<Self> {
         // Everything that can complete between two reaps: each receive buffer once, and two batches
         // of sends. An overflow loses nothing but is slow and ends multishot receives.

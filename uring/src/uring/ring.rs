@@ -16,6 +16,9 @@ const ENTER_ABS_TIMER: u32 = 1 << 5;
 const REGISTER_RING_FDS: u32 = 20;
 const UNREGISTER_RING_FDS: u32 = 21;
 
+/// The longest file table that the kernel takes.
+const FILES_MAX: u64 = 1 << 20;
+
 /// How an enter ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
@@ -53,7 +56,7 @@ impl Ring {
         }
         if config.registered_files {
             let limit = crate::sys::nofile_limit().unwrap_or(1024);
-            let wanted = (config.sockets_max as u64).min(limit);
+            let wanted = (config.sockets_max as u64).min(limit).min(FILES_MAX);
             ring.files = u32::try_from(wanted).unwrap_or(u32::MAX);
             ring.io.submitter().register_files_sparse(ring.files)?;
         }
