@@ -6,6 +6,7 @@ set -euo pipefail
 # Command that a test runs, and the package that brings it.
 needed=(
     "sipp sip-tester"  # the real peer in the interop tests
+    "ip iproute2"      # network namespaces in the end-to-end tests
     "python3 python3"  # the fake peers and report checks among the tests
     "cc gcc"           # build scripts and the linker
 )
@@ -13,7 +14,8 @@ needed=(
 missing=()
 for entry in "${needed[@]}"; do
     read -r command package <<<"$entry"
-    command -v "$command" >/dev/null || missing+=("$package")
+    # sbin may be absent from the path of a user.
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
     echo "deps: everything that the tests need is installed"
