@@ -15,8 +15,8 @@ use crate::stats::{Counters, Report};
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
-/// Slots of the send arena kept free while events, timers and arrivals are handled, so that what one
-/// of them causes still fits: a datagram causes a handful of sends at most.
+/// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
+/// one of them causes still fits: a datagram causes a handful of sends at most.
 const TX_RESERVE: usize = 64;
 /// How long the dialogs of failed calls may take to end once no call is open any more.
 const LINGER_NS: u64 = 4_000_000_000;

@@ -148,9 +148,9 @@ impl Engine {
     pub fn new(program: Arc<Program>, layout: &Layout, config: EngineConfig) -> Self {
         let capacity = config.calls_max.clamp(1, ids::SLOTS_MAX);
         let mut seeds = Random::new(config.seed);
-        let nonce = RunNonce::new(seeds.next() as u32);
-        let hasher = CallIdHasher::new(seeds.next());
-        let random = Random::new(seeds.next().wrapping_add(config.worker as u64));
+        let nonce = RunNonce::new(seeds.next_u64() as u32);
+        let hasher = CallIdHasher::new(seeds.next_u64());
+        let random = Random::new(seeds.next_u64().wrapping_add(config.worker as u64));
         let split = |total: u64| {
             let workers = config.workers.max(1) as u64;
             total / workers + u64::from((config.worker as u64) < total % workers)
@@ -364,7 +364,8 @@ impl Engine {
         }
     }
 
-    /// Ends every open call: a dialog is ended with BYE or CANCEL, and the call counts as cancelled.
+    /// Ends every open call: a dialog is ended with BYE or CANCEL, and the call counts as
+    /// cancelled.
     pub fn cancel_all(&mut self, now: u64, tx: &mut TxArena) {
         for slot in 0..self.calls.used() {
             if self.calls[slot].phase == Phase::Running {

@@ -175,7 +175,7 @@ impl Engine {
         tx: &mut TxArena,
     ) -> bool {
         let Some(slot) = tx.reserve(request.len() + 128) else { return false };
-        let tag = super::ids::hex16(self.random.next());
+        let tag = super::ids::hex16(self.random.next_u64());
         let room = tx.buffer(&slot);
         match sip::write_error_response(request, code, reason, &tag, room) {
             Some(len) => {

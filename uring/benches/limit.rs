@@ -1,9 +1,9 @@
 //! What one packet costs on one core, over loopback: the upper bound for everything built on top.
 //!
-//! One pinned thread owns a sending and a receiving driver of the same kind. It sends a batch, which
-//! the kernel carries into the receiving sockets' queues within the send, then drains them; both
-//! halves are timed apart. Loopback does the receiver's protocol work during the send, so the sum is
-//! what counts when drivers are compared. Prints CSV; takes less than a minute.
+//! One pinned thread owns a sending and a receiving driver of the same kind. It sends a batch,
+//! which the kernel carries into the receiving sockets' queues within the send, then drains them;
+//! both halves are timed apart. Loopback does the receiver's protocol work during the send, so the
+//! sum is what counts when drivers are compared. Prints CSV; takes less than a minute.
 //!
 //! `cargo bench -p gossipper-uring --bench limit [-- <cpu>]`
 

@@ -165,9 +165,9 @@ pub struct DriverCounters {
     pub enters: u64,
     /// Nanoseconds spent waiting for work inside the kernel.
     pub wait_ns: u64,
-    /// Datagrams that the kernel dropped because the socket's receive queue was full (`SO_RXQ_OVFL`).
-    /// A GRO train dropped whole counts once. The kernel reports drops with the next datagram that
-    /// finds room, or when the socket is closed.
+    /// Datagrams that the kernel dropped because the socket's receive queue was full
+    /// (`SO_RXQ_OVFL`). A GRO train dropped whole counts once. The kernel reports drops with the
+    /// next datagram that finds room, or when the socket is closed.
     pub receive_overflow: u64,
     /// Datagrams larger than their buffer class.
     pub receive_truncated: u64,

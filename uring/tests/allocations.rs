@@ -1,5 +1,5 @@
-//! Once warm, the packet path allocates nothing: one test, alone in its process, so that nobody else
-//! allocates meanwhile.
+//! Once warm, the packet path allocates nothing: one test, alone in its process, so that nobody
+//! else allocates meanwhile.
 
 mod common;
 

@@ -8,8 +8,8 @@ use crate::cmsg::ReceiveClock;
 use crate::tx::TxArena;
 use crate::{Event, RxClass, SocketId, addr, cmsg, settle};
 
-/// Receive batches per socket and turn, so that one busy socket does not starve the others. Epoll is
-/// level-triggered: what is left is reported again.
+/// Receive batches per socket and turn, so that one busy socket does not starve the others. Epoll
+/// is level-triggered: what is left is reported again.
 pub(super) const BATCHES_PER_TURN: u8 = 8;
 
 impl SyscallDriver {

@@ -1,4 +1,5 @@
-//! The drivers' side of the arena: taking staged trains, finishing them, and taking failed ones apart.
+//! The drivers' side of the arena: taking staged trains, finishing them, and taking failed ones
+//! apart.
 
 use std::net::SocketAddr;
 
@@ -163,8 +164,8 @@ impl TxArena {
         self.in_kernel -= 1;
     }
 
-    /// Takes the first datagram off a train that was [`returned`](Self::returned) and frees its slot;
-    /// frees the train with the last one. The flag says whether the train has more.
+    /// Takes the first datagram off a train that was [`returned`](Self::returned) and frees its
+    /// slot; frees the train with the last one. The flag says whether the train has more.
     pub(crate) fn take_failed(&mut self, id: u32) -> (Failed, bool) {
         let (_, current) = self.socket_of(id);
         let train = self.trains[id as usize];
@@ -179,7 +180,8 @@ impl TxArena {
         (failed, more)
     }
 
-    /// Frees the slot at the head of a train, and the train with the last one. `true` if it has more.
+    /// Frees the slot at the head of a train, and the train with the last one. `true` if it has
+    /// more.
     pub(crate) fn free_first(&mut self, id: u32) -> bool {
         let head = self.trains[id as usize].head;
         self.free_slot(head);

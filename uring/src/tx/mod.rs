@@ -1,9 +1,9 @@
 //! The send arena: slots in which datagrams are rendered, and the trains in which they leave.
 //!
 //! [`TxArena::commit`] joins datagrams of equal length from one socket to one destination into a
-//! *train*, which the kernel cuts up again (`UDP_SEGMENT`). A datagram may join only a train that was
-//! opened no earlier than the last train of the same call ([`TxOrder`]), and trains leave in the order
-//! in which they were opened, so a call's datagrams never overtake each other.
+//! *train*, which the kernel cuts up again (`UDP_SEGMENT`). A datagram may join only a train that
+//! was opened no earlier than the last train of the same call ([`TxOrder`]), and trains leave in
+//! the order in which they were opened, so a call's datagrams never overtake each other.
 
 mod handover;
 mod message;
@@ -38,7 +38,8 @@ pub struct TxSlot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TxOrder(u64);
 
-/// Where datagrams are rendered and staged before they leave (see [`Driver::tx`](crate::Driver::tx)).
+/// Where datagrams are rendered and staged before they leave (see
+/// [`Driver::tx`](crate::Driver::tx)).
 #[derive(Debug)]
 pub struct TxArena {
     small: Region,
@@ -183,8 +184,8 @@ impl TxArena {
         self.staged_datagrams
     }
 
-    /// Takes a slot for a datagram of up to `capacity` bytes: a small one where that suffices, else a
-    /// large one. `None` (counted) when there is none.
+    /// Takes a slot for a datagram of up to `capacity` bytes: a small one where that suffices, else
+    /// a large one. `None` (counted) when there is none.
     pub fn reserve(&mut self, capacity: usize) -> Option<TxSlot> {
         let index = if capacity <= SMALL_BYTES {
             self.free_small.pop()

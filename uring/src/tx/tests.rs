@@ -196,7 +196,8 @@ fn memory_of_a_train_in_the_kernel_outlives_the_arena() {
     assert_eq!(data, b"still read");
 }
 
-/// One commit of a random run: call, socket, peer, length class, and whether the trains leave first.
+/// One commit of a random run: call, socket, peer, length class, and whether the trains leave
+/// first.
 #[derive(Clone, Debug)]
 struct Step {
     call: usize,

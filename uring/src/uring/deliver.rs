@@ -1,5 +1,5 @@
-//! Handing pending events to the worker: parsing receive buffers, splitting GRO trains, reading error
-//! queues.
+//! Handing pending events to the worker: parsing receive buffers, splitting GRO trains, reading
+//! error queues.
 
 use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;

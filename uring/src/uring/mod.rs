@@ -2,8 +2,9 @@
 //!
 //! Receives are multishot operations into provided buffers, one per socket; sends are submitted in
 //! batches and normally complete inside the enter that submits them. The next deadline rides on the
-//! enter call. A turn that has sends or finds events does not wait; only a turn that has nothing to do
-//! enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing else.
+//! enter call. A turn that has sends or finds events does not wait; only a turn that has nothing to
+//! do enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing
+//! else.
 //!
 //! A send that meets a full send buffer waits in the kernel, and later sends of the same socket may
 //! overtake it then; nothing else reorders the datagrams of a call.
@@ -65,7 +66,8 @@ impl UringDriver {
     /// Sets up the ring and reserves memory.
     ///
     /// # Errors
-    /// What `io_uring_setup`, registration or `mmap` returned; see [`probe`](crate::probe()) for the causes.
+    /// What `io_uring_setup`, registration or `mmap` returned; see [`probe`](crate::probe()) for
+    /// the causes.
     pub fn new(config: &DriverConfig) -> io::Result<Self> {
         // Everything that can complete between two reaps: each receive buffer once, and two batches
         // of sends. An overflow loses nothing but is slow and ends multishot receives.
@@ -229,8 +231,8 @@ impl UringDriver {
             Some(header) => socket.receive_once(index, header, group),
         };
         let tag = Tag { kind: RECEIVE, generation, index };
-        // SAFETY: the header is copied on submission, or boxed in a socket that lives until the last
-        // completion; buffers are leaked should the receive still be in flight at the end.
+        // SAFETY: the header is copied on submission, or boxed in a socket that lives until the
+        // last completion; buffers are leaked should the receive still be in flight at the end.
         if !unsafe { self.push(&entry.user_data(tag.pack())) }? {
             return Ok(false);
         }
@@ -267,8 +269,8 @@ impl UringDriver {
                 socket.send_message(index, self.core.arena.message(id))
             };
             let tag = Tag { kind: SEND, generation: 0, index: id };
-            // SAFETY: slots and header of a train stay put until it is finished, and the arena leaks
-            // its memory while a train is in the kernel.
+            // SAFETY: slots and header of a train stay put until it is finished, and the arena
+            // leaks its memory while a train is in the kernel.
             if !unsafe { self.push(&entry.user_data(tag.pack())) }? {
                 break;
             }

@@ -196,8 +196,8 @@ struct RingFd {
     data: u64,
 }
 
-/// Creates a ring with the flags that suit one thread per ring: completions are worked off only when
-/// that thread enters, never by interrupting it.
+/// Creates a ring with the flags that suit one thread per ring: completions are worked off only
+/// when that thread enters, never by interrupting it.
 pub(crate) fn build(sq_entries: u32, cq_entries: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder
