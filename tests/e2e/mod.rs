@@ -6,7 +6,6 @@
 // Each test crate uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
-pub mod golden;
 pub mod gossipper;
 pub mod lock;
 pub mod peer;
