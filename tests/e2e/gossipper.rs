@@ -60,14 +60,26 @@ pub fn start_in(namespace: &str, args: &[&str]) -> Run {
 
 /// Starts a run by a command that only lacks the arguments.
 #[track_caller]
-pub fn start_as(mut command: Command, args: &[&str]) -> Run {
+pub fn start_as(command: Command, args: &[&str]) -> Run {
+    let (command, scratch) = prepare(command, args);
+    Run { process: Process::spawn(command), scratch }
+}
+
+/// Starts a run whose stdout is a pipe that nobody reads.
+#[track_caller]
+pub fn start_unread(args: &[&str]) -> Run {
+    let (command, scratch) = prepare(Command::new(PROGRAM), args);
+    Run { process: Process::spawn_unread(command), scratch }
+}
+
+fn prepare(mut command: Command, args: &[&str]) -> (Command, Scratch) {
     let scratch = Scratch::new();
     command.args(args).arg("-summary_json").arg(summary_path(&scratch));
     if !args.contains(&"-timeout") {
         command.args(["-timeout", "300"]);
     }
     command.env("TERM", "dumb").current_dir(scratch.path());
-    Run { process: Process::spawn(command), scratch }
+    (command, scratch)
 }
 
 /// Runs to the end.
@@ -112,6 +124,12 @@ impl Run {
             let end = rest.find([' ', '\n'])?;
             rest[..end].parse().ok()
         })
+    }
+
+    /// Waits until it has complained with `text`.
+    #[track_caller]
+    pub fn wait_for_stderr(&self, text: &str) {
+        self.process.wait_for_stderr(text);
     }
 
     /// Waits for its end.

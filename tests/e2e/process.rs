@@ -1,7 +1,7 @@
 //! A child process whose output is captured and that never outlives its test.
 
 use std::io::{BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -47,11 +47,25 @@ impl Finished {
 impl Process {
     /// Starts `command` with both outputs captured and no input.
     #[track_caller]
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, |stdout| stdout)
+    }
+
+    /// Starts `command` with a stdout that breaks at once.
+    #[track_caller]
+    pub fn spawn_unread(command: Command) -> Self {
+        Self::spawn_with(command, |_| None)
+    }
+
+    #[track_caller]
+    fn spawn_with(
+        mut command: Command,
+        reader: impl FnOnce(Option<ChildStdout>) -> Option<ChildStdout>,
+    ) -> Self {
         let name = format!("{command:?}");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let stdout = Capture::of(child.stdout.take());
+        let stdout = Capture::of(reader(child.stdout.take()));
         let stderr = Capture::of(child.stderr.take());
         Self { name, child, stdout, stderr }
     }
@@ -91,6 +105,16 @@ impl Process {
                 return value;
             }
             assert!(running && Instant::now() < end, "{}: no {what}\n{}", self.name, self.output());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it has complained with `text`.
+    #[track_caller]
+    pub fn wait_for_stderr(&self, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.stderr().contains(text) {
+            assert!(Instant::now() < end, "{}: no {text:?}\n{}", self.name, self.output());
             thread::sleep(Duration::from_millis(10));
         }
     }
