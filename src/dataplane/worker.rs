@@ -109,6 +109,10 @@ pub struct Worker<D: Driver> {
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
     idle_since_ns: Option<u64>,
+    /// Where to go on with ending open calls.
+    cancelling: Option<u32>,
+    /// Slots of the arena left to others while calls are ended.
+    cancel_reserve: usize,
     stopping: bool,
     finished: bool,
 }
@@ -163,7 +167,9 @@ impl WakeBudget {
 
 impl<D: Driver> Worker<D> {
     /// A worker that begins at `parts.start_ns`.
-    pub fn new(parts: WorkerParts<D>) -> Self {
+    pub fn new(mut parts: WorkerParts<D>) -> Self {
+        // Ending all calls at once must not starve what they still receive.
+        let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
         let last_cpu_ns = parts.driver.cpu_time_ns();
         Self {
             driver: parts.driver,
@@ -183,6 +189,8 @@ impl<D: Driver> Worker<D> {
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
+            cancelling: None,
+            cancel_reserve,
             stopping: false,
             finished: false,
         }
@@ -226,6 +234,12 @@ impl<D: Driver> Worker<D> {
         let now = self.driver.now();
         self.wakes.note(now);
         self.take_commands(now);
+        if let Some(from) = self.cancelling {
+            // As many per turn as the arena holds: each ends with a message of its own.
+            self.cancelling =
+                self.engine.cancel_calls(from, now, self.driver.tx(), self.cancel_reserve);
+            self.hurry |= self.cancelling.is_some();
+        }
         self.receive(now);
         self.take_handovers(now);
         if self.engine.has_deferred() {
@@ -276,7 +290,7 @@ impl<D: Driver> Worker<D> {
                 Command::StopNewCalls => self.engine.stop_new_calls(),
                 Command::CancelCalls => {
                     self.engine.stop_new_calls();
-                    self.engine.cancel_all(now, self.driver.tx());
+                    self.cancelling.get_or_insert(0);
                 }
                 Command::StopNow => {
                     self.engine.stop_new_calls();
