@@ -55,6 +55,8 @@ pub struct Launch {
     pub bind: Bind,
     /// Sockets per worker that calls may open for themselves.
     pub per_call_sockets: Option<usize>,
+    /// Longest time that a worker lets events gather under load, in nanoseconds; 0 never does.
+    pub grain_ns: u64,
     /// The scenario.
     pub program: Arc<Program>,
     /// Its measurements.
@@ -343,6 +345,7 @@ fn work<D: Make>(
         index: worker,
         workers: launch.workers,
         start_ns: begin.start_ns,
+        grain_ns: launch.grain_ns,
     });
     while worker.turn()? == Turn::Again {}
     Ok(())

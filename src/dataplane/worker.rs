@@ -10,13 +10,13 @@ use std::ops::ControlFlow;
 use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
 
-use crate::engine::{Disposition, Engine, Started, StopRequest};
+use crate::engine::{Disposition, Engine, Incoming, Started, StopRequest};
 use crate::stats::{Counters, Report};
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
-/// Slots of the send arena kept free while events, timers and arrivals are handled, so that what one
-/// of them causes still fits: a datagram causes a handful of sends at most.
+/// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
+/// one of them causes still fits: a datagram causes a handful of sends at most.
 const TX_RESERVE: usize = 64;
 /// How long the dialogs of failed calls may take to end once no call is open any more.
 const LINGER_NS: u64 = 4_000_000_000;
@@ -47,6 +47,8 @@ pub struct Handover {
     pub payload: Box<[u8]>,
     /// Where it came from.
     pub source: SocketAddr,
+    /// When it arrived, on the monotonic clock.
+    pub received_ns: u64,
     /// How many workers have looked at it.
     pub hops: usize,
     /// The worker that owns the call, if the Call-ID says so.
@@ -101,11 +103,16 @@ pub struct Worker<D: Driver> {
     next_report_ns: u64,
     sequence: u64,
     pacing_until_ns: Option<u64>,
-    last_wait_ns: u64,
+    last_cpu_ns: u64,
     own: Counters,
+    wakes: WakeBudget,
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
     idle_since_ns: Option<u64>,
+    /// Where to go on with ending open calls.
+    cancelling: Option<u32>,
+    /// Slots of the arena left to others while calls are ended.
+    cancel_reserve: usize,
     stopping: bool,
     finished: bool,
 }
@@ -128,12 +135,42 @@ pub struct WorkerParts<D: Driver> {
     pub workers: usize,
     /// Begin of the run.
     pub start_ns: u64,
+    /// Longest time that events may gather when they come thick and fast; 0 handles each at once.
+    pub grain_ns: u64,
+}
+
+/// How often a worker wakes up. Each wake costs a few microseconds that a call could use better, so
+/// beyond one per grain on average (with some in reserve, so that a single call is never held up)
+/// events gather until the next grain. A call then starts late by less than a grain, which is
+/// measured like any lateness; durations do not suffer, as the kernel stamps what it receives.
+#[derive(Debug)]
+struct WakeBudget {
+    grain_ns: u64,
+    /// When the budget allows the next wake (the generic cell rate algorithm's arrival time).
+    due_ns: u64,
+}
+
+impl WakeBudget {
+    /// Wakes in reserve: some calls' worth.
+    const BURST: u64 = 32;
+
+    fn note(&mut self, now: u64) {
+        let earliest = now.saturating_sub(Self::BURST * self.grain_ns);
+        self.due_ns = self.due_ns.max(earliest) + self.grain_ns;
+    }
+
+    /// Until when events should gather; a time in the past is no gathering.
+    fn gather_until_ns(&self) -> u64 {
+        if self.grain_ns == 0 { 0 } else { self.due_ns }
+    }
 }
 
 impl<D: Driver> Worker<D> {
     /// A worker that begins at `parts.start_ns`.
-    pub fn new(parts: WorkerParts<D>) -> Self {
-        let last_wait_ns = parts.driver.counters().wait_ns;
+    pub fn new(mut parts: WorkerParts<D>) -> Self {
+        // Ending all calls at once must not starve what they still receive.
+        let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
+        let last_cpu_ns = parts.driver.cpu_time_ns();
         Self {
             driver: parts.driver,
             engine: parts.engine,
@@ -147,10 +184,13 @@ impl<D: Driver> Worker<D> {
             next_report_ns: parts.start_ns + REPORT_NS,
             sequence: 0,
             pacing_until_ns: None,
-            last_wait_ns,
+            last_cpu_ns,
             own: Counters::default(),
+            wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
+            cancelling: None,
+            cancel_reserve,
             stopping: false,
             finished: false,
         }
@@ -187,11 +227,19 @@ impl<D: Driver> Worker<D> {
             return Ok(Turn::Finished);
         }
         let deadline = self.next_deadline_ns();
+        let gather_until_ns = if deadline == 0 { 0 } else { self.wakes.gather_until_ns() };
         self.hurry = false;
         self.engine.flushed(self.driver.now());
-        self.driver.turn(deadline)?;
+        self.driver.turn_gathering(gather_until_ns, deadline)?;
         let now = self.driver.now();
+        self.wakes.note(now);
         self.take_commands(now);
+        if let Some(from) = self.cancelling {
+            // As many per turn as the arena holds: each ends with a message of its own.
+            self.cancelling =
+                self.engine.cancel_calls(from, now, self.driver.tx(), self.cancel_reserve);
+            self.hurry |= self.cancelling.is_some();
+        }
         self.receive(now);
         self.take_handovers(now);
         if self.engine.has_deferred() {
@@ -242,7 +290,7 @@ impl<D: Driver> Worker<D> {
                 Command::StopNewCalls => self.engine.stop_new_calls(),
                 Command::CancelCalls => {
                     self.engine.stop_new_calls();
-                    self.engine.cancel_all(now, self.driver.tx());
+                    self.cancelling.get_or_insert(0);
                 }
                 Command::StopNow => {
                     self.engine.stop_new_calls();
@@ -259,14 +307,15 @@ impl<D: Driver> Worker<D> {
         let links = &mut self.links;
         let own = &mut self.own;
         let left = self.driver.drain(|event, tx| {
-            if let Event::Datagram { source, payload, .. } = event {
+            if let Event::Datagram { source, payload, received_ns, .. } = event {
                 let owner = match engine.on_event(event, now, tx) {
                     Disposition::Done => None,
                     Disposition::HandOver(owner) => Some(Some(owner)),
                     Disposition::HandOverUnknown => Some(None),
                 };
                 if let Some(owner) = owner {
-                    let handover = Handover { payload: payload.into(), source, hops: 1, owner };
+                    let payload = payload.into();
+                    let handover = Handover { payload, source, received_ns, hops: 1, owner };
                     hand_over(links, own, handover);
                 }
             } else {
@@ -291,14 +340,14 @@ impl<D: Driver> Worker<D> {
             }
             // Back at the worker that received it: nobody knows its call.
             let is_final = handover.hops >= self.workers;
-            let disposition = self.engine.on_datagram(
-                self.main_socket,
-                handover.source,
-                &handover.payload,
-                now,
-                self.driver.tx(),
+            let datagram = Incoming {
+                socket: self.main_socket,
+                source: handover.source,
+                payload: &handover.payload,
+                received_ns: handover.received_ns,
                 is_final,
-            );
+            };
+            let disposition = self.engine.on_datagram(&datagram, now, self.driver.tx());
             if disposition != Disposition::Done {
                 handover.hops += 1;
                 hand_over(&mut self.links, &mut self.own, handover);
@@ -360,13 +409,14 @@ impl<D: Driver> Worker<D> {
         let end_ns = end_ns.max(start_ns);
         let mut report = self.engine.swap_report(empty);
         let driver = self.driver.counters();
-        let waited_ns = driver.wait_ns - self.last_wait_ns;
-        self.last_wait_ns = driver.wait_ns;
+        let cpu_ns = self.driver.cpu_time_ns();
+        let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
+        self.last_cpu_ns = cpu_ns;
         report.worker = self.index as u16;
         report.sequence = self.sequence;
         report.start_ns = start_ns;
         report.end_ns = end_ns;
-        report.busy_ns = (now - start_ns).saturating_sub(waited_ns).min(end_ns - start_ns);
+        report.busy_ns = busy_ns.min(end_ns - start_ns);
         report.target_rate = self.engine.target_rate() / self.workers as f64;
         report.pacing_ns = match self.pacing_until_ns {
             None => end_ns - start_ns,

@@ -72,7 +72,7 @@ impl Engine {
                     }
                 }
                 if code >= 200 {
-                    self.note_final_response(slot, is_invite, cseq.number, cx.now);
+                    self.note_final_response(slot, is_invite, cseq.number, cx.at);
                 }
             }
         }

@@ -286,7 +286,7 @@ impl Engine {
                 continue;
             }
             let now = self.config.start_ns;
-            let mut cx = Cx { now, tx: &mut tx, last: None, last_is_saved: false };
+            let mut cx = Cx { now, at: now, tx: &mut tx, last: None, last_is_saved: false };
             for action in &step.actions {
                 match self.action(slot, action, &mut cx) {
                     Ok(Flow::Continue) => {}

@@ -1,4 +1,5 @@
-//! Finding calls by foreign Call-IDs: a hash table of fixed capacity, and the memory of ended calls.
+//! Finding calls by foreign Call-IDs: a hash table of fixed capacity, and the memory of ended
+//! calls.
 //!
 //! Call-IDs that we generate carry their slot and need no table (`ids`). Foreign ones are hashed
 //! with a random key to 128 bits: 32 of them select and tag a bucket here, all of them are compared
@@ -145,8 +146,8 @@ impl CallMap {
 }
 
 /// Ended calls with foreign Call-IDs, remembered for `-deadcall_wait` so that a late message is
-/// counted as one and does not start a call. A ring: the wait is the same for all, so they expire in
-/// the order in which they ended; when the ring is full the oldest is forgotten early.
+/// counted as one and does not start a call. A ring: the wait is the same for all, so they expire
+/// in the order in which they ended; when the ring is full the oldest is forgotten early.
 pub struct DeadCalls {
     /// Hash (low, high) and expiry. Zeroed memory: pages of an unused ring are never touched.
     ring: Vec<[u64; 3]>,

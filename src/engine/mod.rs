@@ -36,7 +36,7 @@ use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report};
 
 pub use config::{Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission};
-pub use receive::Disposition;
+pub use receive::{Disposition, Incoming};
 pub use start::Started;
 
 use blob::BlobPool;
@@ -135,6 +135,8 @@ struct StagedRequest {
 /// What execution of a call works with: the time, room to send, and the last received message.
 struct Cx<'a, 'm> {
     now: u64,
+    /// When what is being handled happened: the arrival of the message, or `now` for a timer.
+    at: u64,
     tx: &'a mut TxArena,
     last: Option<&'a Message<'m>>,
     /// `last` was read back from the call's store.
@@ -146,9 +148,9 @@ impl Engine {
     pub fn new(program: Arc<Program>, layout: &Layout, config: EngineConfig) -> Self {
         let capacity = config.calls_max.clamp(1, ids::SLOTS_MAX);
         let mut seeds = Random::new(config.seed);
-        let nonce = RunNonce::new(seeds.next() as u32);
-        let hasher = CallIdHasher::new(seeds.next());
-        let random = Random::new(seeds.next().wrapping_add(config.worker as u64));
+        let nonce = RunNonce::new(seeds.next_u64() as u32);
+        let hasher = CallIdHasher::new(seeds.next_u64());
+        let random = Random::new(seeds.next_u64().wrapping_add(config.worker as u64));
         let split = |total: u64| {
             let workers = config.workers.max(1) as u64;
             total / workers + u64::from((config.worker as u64) < total % workers)
@@ -239,8 +241,9 @@ impl Engine {
     /// Handles one event of the driver.
     pub fn on_event(&mut self, event: Event<'_>, now: u64, tx: &mut TxArena) -> Disposition {
         match event {
-            Event::Datagram { socket, source, payload } => {
-                self.on_datagram(socket, source, payload, now, tx, false)
+            Event::Datagram { socket, source, payload, received_ns } => {
+                let datagram = Incoming { socket, source, payload, received_ns, is_final: false };
+                self.on_datagram(&datagram, now, tx)
             }
             Event::SendFailed { cookie, cause, .. } => {
                 self.on_send_failed(CallRef::from_bits(cookie), cause, now, tx);
@@ -361,14 +364,26 @@ impl Engine {
         }
     }
 
-    /// Ends every open call: a dialog is ended with BYE or CANCEL, and the call counts as cancelled.
-    pub fn cancel_all(&mut self, now: u64, tx: &mut TxArena) {
-        for slot in 0..self.calls.used() {
+    /// Ends open calls from slot `from` on: a dialog is ended with BYE or CANCEL, and the call counts
+    /// as cancelled. Stops when `reserve` slots of the arena are left, and returns where to go on
+    /// once it was flushed; `None` when all are ended.
+    pub fn cancel_calls(
+        &mut self,
+        from: u32,
+        now: u64,
+        tx: &mut TxArena,
+        reserve: usize,
+    ) -> Option<u32> {
+        for slot in from..self.calls.used() {
             if self.calls[slot].phase == Phase::Running {
-                let mut cx = Cx { now, tx, last: None, last_is_saved: false };
+                if tx.free() <= reserve {
+                    return Some(slot);
+                }
+                let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
                 self.abort(slot, FailureCause::Cancelled, &mut cx);
             }
         }
+        None
     }
 
     /// `true` if all calls that the run should make were made.

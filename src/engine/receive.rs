@@ -14,6 +14,21 @@ use crate::scenario::{Expect, Mode, Optional, Recv, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
 use crate::stats::FailureCause;
 
+/// One datagram to handle.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The socket that received it.
+    pub socket: SocketId,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// When it arrived at this host, on the monotonic clock.
+    pub received_ns: u64,
+    /// It must not be handed over: no other worker knows its call.
+    pub is_final: bool,
+}
+
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -34,22 +49,19 @@ enum Hit {
 }
 
 impl Engine {
-    /// Handles one datagram. `is_final` forbids handing it over: no other worker knows its call.
+    /// Handles one datagram.
     pub fn on_datagram(
         &mut self,
-        socket: SocketId,
-        source: SocketAddr,
-        payload: &[u8],
+        datagram: &Incoming<'_>,
         now: u64,
         tx: &mut TxArena,
-        is_final: bool,
     ) -> Disposition {
         // The index is taken out so that the message may borrow from it while the engine changes.
         let Some(mut index) = self.index.take() else { return Disposition::Done };
-        let disposition = match index.parse(payload) {
-            Ok(message) => self.on_message(&message, socket, source, now, tx, is_final),
+        let disposition = match index.parse(datagram.payload) {
+            Ok(message) => self.on_message(&message, datagram, now, tx),
             Err(error) => {
-                self.on_malformed(payload, error, socket, source, tx);
+                self.on_malformed(datagram, error, tx);
                 Disposition::Done
             }
         };
@@ -60,18 +72,18 @@ impl Engine {
     fn on_message(
         &mut self,
         message: &Message<'_>,
-        socket: SocketId,
-        source: SocketAddr,
+        datagram: &Incoming<'_>,
         now: u64,
         tx: &mut TxArena,
-        is_final: bool,
     ) -> Disposition {
+        let &Incoming { socket, source, received_ns, is_final, .. } = datagram;
         let Some(call_id) = message.call_id().filter(|id| !id.is_empty()) else {
             self.counters.parse_errors += 1;
             self.reply_stateless(message.bytes(), 400, "Missing Call-ID", socket, source, tx);
             return Disposition::Done;
         };
-        let mut cx = Cx { now, tx, last: Some(message), last_is_saved: false };
+        let at = received_ns.min(now);
+        let mut cx = Cx { now, at, tx, last: Some(message), last_is_saved: false };
         if let Some(call) = self.nonce.parse(call_id) {
             if usize::from(call.worker) != self.config.worker {
                 if usize::from(call.worker) < self.config.workers && !is_final {
@@ -106,7 +118,7 @@ impl Engine {
         if self.config.workers > 1 && share_is_used && !is_final {
             return Disposition::HandOverUnknown;
         }
-        self.on_unknown(message, hash, call_id, socket, source, &mut cx);
+        self.on_unknown(message, hash, call_id, datagram, &mut cx);
         Disposition::Done
     }
 
@@ -116,10 +128,10 @@ impl Engine {
         message: &Message<'_>,
         hash: super::lookup::CallIdHash,
         call_id: &[u8],
-        socket: SocketId,
-        source: SocketAddr,
+        datagram: &Incoming<'_>,
         cx: &mut Cx<'_, '_>,
     ) {
+        let &Incoming { socket, source, .. } = datagram;
         if self.bound.program.mode == Mode::Client {
             let auto = self.config.behaviors.auto_answer
                 && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0);
@@ -144,14 +156,8 @@ impl Engine {
         }
     }
 
-    fn on_malformed(
-        &mut self,
-        payload: &[u8],
-        error: ParseError,
-        socket: SocketId,
-        source: SocketAddr,
-        tx: &mut TxArena,
-    ) {
+    fn on_malformed(&mut self, datagram: &Incoming<'_>, error: ParseError, tx: &mut TxArena) {
+        let &Incoming { socket, source, payload, .. } = datagram;
         if sip::classify(payload) == Datagram::Keepalive {
             self.counters.keepalives_received += 1;
             return;
@@ -175,7 +181,7 @@ impl Engine {
         tx: &mut TxArena,
     ) -> bool {
         let Some(slot) = tx.reserve(request.len() + 128) else { return false };
-        let tag = super::ids::hex16(self.random.next());
+        let tag = super::ids::hex16(self.random.next_u64());
         let room = tx.buffer(&slot);
         match sip::write_error_response(request, code, reason, &tag, room) {
             Some(len) => {
@@ -286,7 +292,7 @@ impl Engine {
             Hit::Aside(_) => false,
         };
         self.stop_retransmission(slot, index, message, cseq);
-        self.note_dialog(slot, message, cseq, recv, cx.now);
+        self.note_dialog(slot, message, cseq, recv, cx.at);
         let call = &mut self.calls[slot];
         if !moves {
             call.seen = [hash, call.seen[0], call.seen[1]];
@@ -303,7 +309,8 @@ impl Engine {
             return;
         }
         call.note_received(hash);
-        call.due_ns = cx.now;
+        // What follows is due when the message came, not when we got round to it.
+        call.due_ns = cx.at;
         self.wheel.cancel(Self::step_timer(slot));
         if self.complete(slot, index, step, cx) {
             self.run(slot, cx);
@@ -346,7 +353,7 @@ impl Engine {
         message: &Message<'_>,
         cseq: &CSeq<'_>,
         recv: &Recv,
-        now: u64,
+        at: u64,
     ) {
         match message.kind() {
             Kind::Request { method, .. } => {
@@ -364,7 +371,7 @@ impl Engine {
                     self.note_invite_response(slot, code);
                 }
                 if code >= 200 {
-                    self.note_final_response(slot, is_invite, cseq.number, now);
+                    self.note_final_response(slot, is_invite, cseq.number, at);
                 }
             }
         }
@@ -449,7 +456,7 @@ impl Engine {
         if let Some(target) = bound.program.unexpected_label {
             let call = &mut self.calls[slot];
             call.note_received(hash);
-            call.due_ns = cx.now;
+            call.due_ns = cx.at;
             call.step = target;
             call.retransmit = Retransmit::NONE;
             self.wheel.cancel(Self::retransmit_timer(slot));

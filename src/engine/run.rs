@@ -32,7 +32,7 @@ impl Engine {
     /// Goes on with a call after a timer, with what it kept of the last received message.
     pub(super) fn resume(&mut self, slot: Slot, now: u64, tx: &mut gossipper_uring::TxArena) {
         if self.calls[slot].saved.is_empty() {
-            let mut cx = Cx { now, tx, last: None, last_is_saved: false };
+            let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
             self.run(slot, &mut cx);
             return;
         }
@@ -42,7 +42,7 @@ impl Engine {
         let Some(mut index) = self.saved_index.take() else { return };
         // What was saved was parsed before.
         let last = index.parse(&bytes).ok();
-        let mut cx = Cx { now, tx, last: last.as_ref(), last_is_saved: true };
+        let mut cx = Cx { now, at: now, tx, last: last.as_ref(), last_is_saved: true };
         self.run(slot, &mut cx);
         self.saved_index = Some(index);
         self.saved_bytes = bytes;
@@ -101,19 +101,22 @@ impl Engine {
     ) -> bool {
         let rtds = self.bound.program.rtds.len();
         let base = slot as usize * rtds;
+        let at = match step.kind {
+            StepKind::Recv(_) => cx.at,
+            _ => cx.now,
+        };
         for stop in &step.rtd_stops {
-            let at = base + usize::from(stop.rtd);
-            let start = self.rtd_starts[at];
-            if start != 0 {
-                let duration = cx.now.saturating_sub(start);
+            let start = &mut self.rtd_starts[base + usize::from(stop.rtd)];
+            if *start != 0 {
+                let duration = at.saturating_sub(*start);
                 self.report.histograms.record_rtd(usize::from(stop.rtd), duration);
                 if !stop.repeat {
-                    self.rtd_starts[at] = 0;
+                    *start = 0;
                 }
             }
         }
         for &start in &step.rtd_starts {
-            self.rtd_starts[base + usize::from(start)] = cx.now.max(1);
+            self.rtd_starts[base + usize::from(start)] = at.max(1);
         }
         if let Some(counter) = step.counter {
             self.report.generic_counters[usize::from(counter)] += 1;
@@ -375,15 +378,15 @@ impl Engine {
     }
 
     /// Closes the open transaction that a final response answers, and records both clocks.
-    pub(super) fn note_final_response(&mut self, slot: Slot, is_invite: bool, cseq: u32, now: u64) {
+    pub(super) fn note_final_response(&mut self, slot: Slot, is_invite: bool, cseq: u32, at: u64) {
         let call = &mut self.calls[slot];
         let open = if is_invite { &mut call.invite } else { &mut call.request };
         if open.stat == NO_INDEX || open.cseq != cseq {
             return;
         }
         let stat = usize::from(open.stat);
-        let service = now.saturating_sub(open.sent_ns);
-        let response = now.saturating_sub(open.planned_ns.min(open.sent_ns));
+        let service = at.saturating_sub(open.sent_ns);
+        let response = at.saturating_sub(open.planned_ns.min(open.sent_ns));
         open.stat = NO_INDEX;
         self.report.histograms.record_service(stat, service);
         self.report.histograms.record_response(stat, response);

@@ -128,7 +128,7 @@ impl Engine {
         call.user = user;
         call.due_ns = planned_ns;
         self.counters.calls_outgoing += 1;
-        let mut cx = Cx { now, tx, last: None, last_is_saved: false };
+        let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         self.run(slot, &mut cx);
     }
 

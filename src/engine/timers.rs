@@ -34,7 +34,7 @@ impl Engine {
         let bound = Rc::clone(&self.bound);
         let index = self.calls[slot].step;
         let Some(step) = bound.program.steps.get(usize::from(index)) else { return };
-        let mut cx = Cx { now, tx, last: None, last_is_saved: false };
+        let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         match &step.kind {
             StepKind::Recv(_) => match step.on_timeout {
                 Some(target) => {
@@ -74,7 +74,7 @@ impl Engine {
                     self.resume(slot, now, tx);
                 }
                 None => {
-                    let mut cx = Cx { now, tx, last: None, last_is_saved: false };
+                    let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
                     self.abort(slot, FailureCause::MaxUdpRetrans, &mut cx);
                 }
             }

@@ -145,6 +145,7 @@ pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunErro
         use_uring,
         bind,
         per_call_sockets,
+        grain_ns: config.grain_us * 1_000,
         program: Arc::new(program),
         layout,
         engine,

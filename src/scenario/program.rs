@@ -21,6 +21,9 @@ pub struct Program {
     pub init: Vec<Step>,
     /// Index of the step behind label `_unexp.main`, if the scenario has one.
     pub unexpected_label: Option<u16>,
+    /// Variable `_unexp.retaddr`, if the scenario uses it: the jump to `_unexp.main` leaves the
+    /// index of the step there at which the call was.
+    pub unexpected_return: Option<VariableRef>,
     /// Call-scope variables: their names by index.
     pub call_variables: Vec<String>,
     /// Global-scope variables: their names by index.
@@ -42,7 +45,8 @@ pub struct Program {
     pub rtd_repartition_ms: Vec<u64>,
     /// Bounds of `CallLengthRepartition`, in milliseconds.
     pub call_length_repartition_ms: Vec<u64>,
-    /// Lower-case names of headers that `[last_*]` keywords read; bit `i` of a [`Keep`] is entry `i`.
+    /// Lower-case names of headers that `[last_*]` keywords read; bit `i` of a [`Keep`] is entry
+    /// `i`.
     pub last_headers: Vec<String>,
     /// `true` if some step reads `[routes]` or `[next_url]`.
     pub reads_route_set: bool,

@@ -1,15 +1,17 @@
 //! Control messages: the one we send (`UDP_SEGMENT`) and those we read.
 
+use crate::sys;
+
 /// Length, level and type.
 const HEADER_BYTES: usize = size_of::<usize>() + 8;
 
 /// Room for one `UDP_SEGMENT` message.
 pub(crate) const SEGMENT_BYTES: usize = HEADER_BYTES + align(2);
 
-/// Room for what a data socket can attach: a GRO segment size and a drop count.
+/// Room for what a data socket can attach: a GRO segment size, a drop count and a time.
 pub(crate) const RECEIVE_BYTES: usize = 80;
 
-const _: () = assert!(RECEIVE_BYTES >= 2 * (HEADER_BYTES + align(4)));
+const _: () = assert!(RECEIVE_BYTES >= 2 * (HEADER_BYTES + align(4)) + HEADER_BYTES + 16);
 
 const fn align(bytes: usize) -> usize {
     bytes.next_multiple_of(size_of::<usize>())
@@ -32,6 +34,35 @@ pub(crate) struct Received {
     pub(crate) segment: Option<usize>,
     /// The socket's drop count when this datagram was queued.
     pub(crate) drops: Option<u32>,
+    /// When the kernel took it from the network, in nanoseconds of `CLOCK_REALTIME`.
+    pub(crate) realtime_ns: Option<u64>,
+}
+
+/// Turns kernel receive times, which are wall-clock times, into monotonic ones by their age.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceiveClock {
+    monotonic_ns: u64,
+    realtime_ns: u64,
+}
+
+impl ReceiveClock {
+    /// Ages beyond this are taken for a step of the wall clock.
+    const AGE_NS_MAX: u64 = 10_000_000_000;
+
+    /// Reads both clocks.
+    pub(crate) fn now() -> Self {
+        Self { monotonic_ns: sys::monotonic_now(), realtime_ns: sys::realtime_now_ns() }
+    }
+
+    /// The monotonic time of a receive.
+    #[inline]
+    pub(crate) fn received_ns(&self, received: &Received) -> u64 {
+        let at = received.realtime_ns.unwrap_or(self.realtime_ns);
+        match self.realtime_ns.saturating_sub(at) {
+            age if age <= Self::AGE_NS_MAX => self.monotonic_ns - age.min(self.monotonic_ns),
+            _ => self.monotonic_ns,
+        }
+    }
 }
 
 /// Reads the control messages of a received datagram.
@@ -48,6 +79,7 @@ pub(crate) fn decode_received(control: &[u8]) -> Received {
                     message.word().map(|size| size as usize).filter(|&size| size > 0);
             }
             (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => received.drops = message.word(),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => received.realtime_ns = message.time_ns(),
             _ => {}
         }
     }
@@ -64,6 +96,13 @@ pub(crate) struct Message<'a> {
 impl Message<'_> {
     fn word(&self) -> Option<u32> {
         self.data.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    /// A `struct timespec` of two 64-bit numbers, as every 64-bit kernel sends it.
+    fn time_ns(&self) -> Option<u64> {
+        let seconds = i64::from_ne_bytes(*self.data.first_chunk()?);
+        let nanoseconds = i64::from_ne_bytes(*self.data.get(8..)?.first_chunk()?);
+        u64::try_from(seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)?).ok()
     }
 }
 
@@ -101,7 +140,26 @@ mod tests {
         let mut control = Vec::new();
         push(&mut control, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 7);
         push(&mut control, libc::SOL_UDP, libc::UDP_GRO, 500);
-        assert_eq!(decode_received(&control), Received { segment: Some(500), drops: Some(7) });
+        let expected = Received { segment: Some(500), drops: Some(7), realtime_ns: None };
+        assert_eq!(decode_received(&control), expected);
+    }
+
+    #[test]
+    fn receive_times_become_monotonic_by_their_age() {
+        let mut control = Vec::new();
+        control.extend((HEADER_BYTES + 16).to_ne_bytes());
+        control.extend(libc::SOL_SOCKET.to_ne_bytes());
+        control.extend(libc::SCM_TIMESTAMPNS.to_ne_bytes());
+        control.extend(5_i64.to_ne_bytes());
+        control.extend(7_i64.to_ne_bytes());
+        let received = decode_received(&control);
+        assert_eq!(received.realtime_ns, Some(5_000_000_007));
+        let clock = |realtime_ns| ReceiveClock { monotonic_ns: 1_000_000_000, realtime_ns };
+        assert_eq!(clock(5_000_000_107).received_ns(&received), 999_999_900);
+        // A clock that was set back or far ahead tells nothing.
+        assert_eq!(clock(4_000_000_000).received_ns(&received), 1_000_000_000);
+        assert_eq!(clock(99_000_000_000).received_ns(&received), 1_000_000_000);
+        assert_eq!(clock(9).received_ns(&Received::default()), 1_000_000_000);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Sizes and switches of a driver, chosen once at start.
 
-/// Bytes in a small send slot, and the largest payload of a [`RxClass::Small`](crate::RxClass) buffer.
+/// Bytes in a small send slot, and the largest payload of a [`RxClass::Small`](crate::RxClass)
+/// buffer.
 pub const SMALL_BYTES: usize = 2048;
 
-/// Bytes in a large send slot, and the largest payload of a [`RxClass::Large`](crate::RxClass) buffer.
+/// Bytes in a large send slot, and the largest payload of a [`RxClass::Large`](crate::RxClass)
+/// buffer.
 pub const LARGE_BYTES: usize = 65_536;
 
 /// The largest UDP payload over IPv4; a GSO train may not be longer in total either.
@@ -11,10 +13,10 @@ pub const UDP_PAYLOAD_MAX: usize = 65_507;
 
 /// Sizes and switches of a driver. Memory is reserved at start and touched only when used.
 ///
-/// The switches (`gro`, `gso`, `multishot`, `registered_files`, `registered_ring_fd`) exist so that a
-/// bench can turn one mechanism off at a time; production uses the defaults. There is no switch for
-/// sends from registered buffers: the kernel ignores registration for ordinary sends, and zero-copy
-/// sends lose below a few KiB and always copy on loopback.
+/// The switches (`gro`, `gso`, `multishot`, `registered_files`, `registered_ring_fd`) exist so that
+/// a bench can turn one mechanism off at a time; production uses the defaults. There is no switch
+/// for sends from registered buffers: the kernel ignores registration for ordinary sends, and
+/// zero-copy sends lose below a few KiB and always copy on loopback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriverConfig {
     /// Send slots of [`SMALL_BYTES`].
@@ -25,7 +27,8 @@ pub struct DriverConfig {
     pub train_segments_max: usize,
     /// Receive buffers of [`LARGE_BYTES`], at most 32,768.
     pub rx_large_buffers: usize,
-    /// Receive buffers of [`SMALL_BYTES`], at most 32,768. Set up with the first socket of that class.
+    /// Receive buffers of [`SMALL_BYTES`], at most 32,768. Set up with the first socket of that
+    /// class.
     pub rx_small_buffers: usize,
     /// Submission-queue entries. More sends than this per turn cost one extra enter each time the
     /// queue fills; a short queue stays in the first-level cache.
@@ -33,8 +36,8 @@ pub struct DriverConfig {
     /// Completion-queue entries; 0 computes what the buffers and sends can produce at most between
     /// two reaps, so that the kernel's slow overflow list is not used.
     pub cq_entries: usize,
-    /// Sockets open at one time. Also the size of the registered file table, which the kernel limits
-    /// to `RLIMIT_NOFILE`; sockets past that limit use plain descriptors.
+    /// Sockets open at one time. Also the size of the registered file table, which the kernel
+    /// limits to `RLIMIT_NOFILE`; sockets past that limit use plain descriptors.
     pub sockets_max: usize,
     /// Let the kernel join received datagrams of one flow (`UDP_GRO`), on large-class sockets.
     pub gro: bool,

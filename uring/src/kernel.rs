@@ -5,11 +5,29 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use crate::Nanos;
 use crate::fault::{self, Site};
 
 /// The errno of the last failed call on this thread.
 pub(crate) fn errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// Sleeps until a monotonic time; a signal or a time in the past ends the sleep early.
+pub(crate) fn sleep_until(until: Nanos) {
+    let time = libc::timespec {
+        tv_sec: (until / 1_000_000_000) as libc::time_t,
+        tv_nsec: (until % 1_000_000_000) as libc::c_long,
+    };
+    // SAFETY: passes a live structure; no remaining time is asked for.
+    unsafe {
+        libc::clock_nanosleep(
+            libc::CLOCK_MONOTONIC,
+            libc::TIMER_ABSTIME,
+            &raw const time,
+            std::ptr::null_mut(),
+        )
+    };
 }
 
 /// `sendmsg` without waiting.

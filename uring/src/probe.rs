@@ -208,7 +208,7 @@ impl Circumstances {
             fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i64>().ok())
         };
         let unsigned = |value: i64| u32::try_from(value).ok();
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
         let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
         Self {
             kernel,
@@ -305,6 +305,44 @@ mod tests {
         }
         let refusal = circumstances().explain(&errno(libc::ENOSYS));
         assert!(matches!(refusal, Refusal::NotBuilt { .. }), "{refusal}");
+    }
+
+    #[test]
+    fn a_real_filter_is_recognised() {
+        let refusal = std::thread::spawn(|| {
+            deny_io_uring();
+            probe().expect_err("filtered")
+        })
+        .join()
+        .expect("no panic");
+        assert!(matches!(refusal, Refusal::Seccomp { .. }), "{refusal}");
+    }
+
+    /// Makes `io_uring_setup` fail with `EPERM` on this thread, as container engines do.
+    fn deny_io_uring() {
+        let op = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let mut program = [
+            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+            op(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+            op(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+        // SAFETY: passes a live program; both calls concern this thread only.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+                    == 0
+        };
+        assert!(done, "{}", io::Error::last_os_error());
+    }
+
+    #[test]
+    fn the_running_kernel_is_named_either_way() {
+        match probe() {
+            Ok(features) => assert_eq!(features.kernel, sys::kernel_release()),
+            Err(refusal) => assert!(refusal.to_string().contains(&sys::kernel_release())),
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ impl Region {
     /// Maps `bytes` zeroed bytes (at least one page).
     pub(crate) fn new(bytes: usize) -> io::Result<Self> {
         let bytes = bytes.max(4096);
-        // SAFETY: an anonymous mapping at an address of the kernel's choice affects no other memory.
+        // SAFETY: an anonymous mapping at an address of the kernel's choice affects no other
+        // memory.
         let base = unsafe {
             libc::mmap(
                 ptr::null_mut(),

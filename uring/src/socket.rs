@@ -24,6 +24,7 @@ pub(crate) fn open(spec: &SocketSpec, gro: bool) -> io::Result<(OwnedFd, SocketA
         socket.set_reuse_port(true)?;
     }
     set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     if spec.receive_buffer_bytes > 0
         && force(fd, libc::SO_RCVBUFFORCE, spec.receive_buffer_bytes).is_err()
     {

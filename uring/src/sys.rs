@@ -103,8 +103,8 @@ pub fn memlock_limit() -> Option<u64> {
     (current != libc::RLIM_INFINITY).then_some(current)
 }
 
-/// Memory that can be used without swapping: `MemAvailable`, or what the cgroup (version 2) leaves if
-/// that is less. `None` if neither can be read.
+/// Memory that can be used without swapping: `MemAvailable`, or what the cgroup (version 2) leaves
+/// if that is less. `None` if neither can be read.
 #[must_use]
 pub fn available_memory_bytes() -> Option<u64> {
     let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));

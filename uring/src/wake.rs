@@ -32,8 +32,8 @@ impl Waker {
             && let Some(event) = &self.shared.event
         {
             let one = 1_u64;
-            // SAFETY: writes eight bytes from a live integer to a descriptor we own. It can only fail
-            // if the counter is full, and then the sleeper is awake anyway.
+            // SAFETY: writes eight bytes from a live integer to a descriptor we own. It can only
+            // fail if the counter is full, and then the sleeper is awake anyway.
             unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
         }
     }

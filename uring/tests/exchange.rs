@@ -37,7 +37,9 @@ fn echo<D: Driver>(make: impl Fn(&DriverConfig) -> io::Result<D>, spec: &SocketS
         assert!(sys::monotonic_now() < end, "no answer");
         driver.turn(end).expect("turn");
         let _ = driver.drain(|event, tx| {
-            let Event::Datagram { socket, source, payload } = event else { panic!("{event:?}") };
+            let Event::Datagram { socket, source, payload, .. } = event else {
+                panic!("{event:?}")
+            };
             if socket == server {
                 assert_eq!((source, payload), (client_at, &b"ping"[..]));
                 assert!(tx.send_copy(b"pong", server, source, 0, &mut TxOrder::default()));

@@ -3,6 +3,9 @@
 //! A plan is installed per thread and asked by every call of the packet path. A scripted answer is
 //! used once, in order; a seeded rate answers at random but repeatably.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 

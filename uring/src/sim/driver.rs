@@ -136,7 +136,7 @@ impl SimDriver {
         F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
     {
         let event = match arrival {
-            Arrival::Datagram { source, payload } => {
+            Arrival::Datagram { source, payload, received_ns } => {
                 let room = match class {
                     RxClass::Small => SMALL_BYTES,
                     RxClass::Large => LARGE_BYTES,
@@ -148,7 +148,8 @@ impl SimDriver {
                 }
                 self.counters.datagrams_received += 1;
                 self.counters.bytes_received += payload.len() as u64;
-                Event::Datagram { socket, source: *source, payload }
+                let received_ns = *received_ns;
+                Event::Datagram { socket, source: *source, payload, received_ns }
             }
             Arrival::Unreachable { destination, cause, quoted } => {
                 self.counters.icmp_errors += 1;
@@ -209,7 +210,7 @@ impl Driver for SimDriver {
         &mut self.arena
     }
 
-    fn turn(&mut self, deadline: Nanos) -> io::Result<()> {
+    fn turn_gathering(&mut self, _gather_until: Nanos, deadline: Nanos) -> io::Result<()> {
         self.counters.enters += 1;
         self.send_staged();
         let now = self.net.now();
@@ -248,6 +249,11 @@ impl Driver for SimDriver {
 
     fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    /// Nothing: virtual time passes without work.
+    fn cpu_time_ns(&self) -> u64 {
+        0
     }
 
     fn counters(&self) -> DriverCounters {

@@ -2,8 +2,8 @@
 //!
 //! Several [`SimDriver`]s share one [`SimNet`]. Nothing blocks and nothing happens by itself: a
 //! harness turns the drivers and moves the clock to whatever comes next, the earliest of
-//! [`SimDriver::next_deadline`] and [`SimNet::next_delivery`]. Equal seeds and equal calls give equal
-//! runs.
+//! [`SimDriver::next_deadline`] and [`SimNet::next_delivery`]. Equal seeds and equal calls give
+//! equal runs.
 
 mod driver;
 mod net;
@@ -32,8 +32,8 @@ pub struct SimConfig {
     pub delay_ns_min: Nanos,
     /// Longest one-way delay; uniform in between.
     pub delay_ns_max: Nanos,
-    /// Datagrams of one path may overtake each other when their delays differ. Without it, a datagram
-    /// never arrives before an earlier one of the same source and destination.
+    /// Datagrams of one path may overtake each other when their delays differ. Without it, a
+    /// datagram never arrives before an earlier one of the same source and destination.
     pub reorder: bool,
     /// Datagrams lost.
     pub loss_ppm: u32,

@@ -44,7 +44,7 @@ pub(super) struct SimSocket {
 /// Something that reached a socket.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Datagram { source: SocketAddr, payload: Vec<u8> },
+    Datagram { source: SocketAddr, payload: Vec<u8>, received_ns: Nanos },
     Unreachable { destination: SocketAddr, cause: IcmpCause, quoted: Vec<u8> },
 }
 
@@ -192,7 +192,7 @@ impl Net {
     }
 
     fn arrive(&mut self, parcel: Parcel) {
-        let Parcel { source, destination, icmp_to, sender, mut payload, .. } = parcel;
+        let Parcel { arrival, source, destination, icmp_to, sender, mut payload, .. } = parcel;
         if let Some(key) = icmp_to {
             // The error names the original destination, which is this parcel's source.
             if let Some(socket) = self.sockets.get_mut(&key) {
@@ -214,7 +214,8 @@ impl Net {
             if socket.queue.len() >= limit {
                 socket.overflow += 1;
             } else {
-                socket.queue.push_back(Arrival::Datagram { source, payload });
+                let received_ns = arrival;
+                socket.queue.push_back(Arrival::Datagram { source, payload, received_ns });
             }
         }
     }

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 
 use super::{OpenBatch, Ready, SyscallDriver};
+use crate::cmsg::ReceiveClock;
 use crate::tx::TxArena;
 use crate::{Event, RxClass, SocketId, addr, cmsg, settle};
 
-/// Receive batches per socket and turn, so that one busy socket does not starve the others. Epoll is
-/// level-triggered: what is left is reported again.
+/// Receive batches per socket and turn, so that one busy socket does not starve the others. Epoll
+/// is level-triggered: what is left is reported again.
 pub(super) const BATCHES_PER_TURN: u8 = 8;
 
 impl SyscallDriver {
@@ -103,7 +104,9 @@ impl SyscallDriver {
             return ControlFlow::Continue(());
         };
         self.counters.enters += 1;
-        match inbox.receive(fd) {
+        let result = inbox.receive(fd);
+        self.clock = ReceiveClock::now();
+        match result {
             Ok(len) => {
                 if len < super::batch::BATCH {
                     self.next_ready();
@@ -159,14 +162,15 @@ impl SyscallDriver {
             Some(source) => {
                 let payload = message.payload;
                 let step = received.segment.unwrap_or(payload.len());
+                let received_ns = self.clock.received_ns(&received);
                 loop {
                     let end = payload.len().min(from.saturating_add(step));
                     let datagram = &payload[from.min(end)..end];
                     from = end;
                     self.counters.datagrams_received += 1;
                     self.counters.bytes_received += datagram.len() as u64;
-                    let event =
-                        Event::Datagram { socket: SocketId(index), source, payload: datagram };
+                    let socket = SocketId(index);
+                    let event = Event::Datagram { socket, source, payload: datagram, received_ns };
                     flow = handler(event, &mut self.arena);
                     finished = from >= payload.len();
                     if finished || flow.is_break() {

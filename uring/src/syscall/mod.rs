@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use self::batch::{Inbox, Outbox};
+use crate::cmsg::ReceiveClock;
 use crate::config::{DriverConfig, LARGE_BYTES, SMALL_BYTES};
 use crate::errqueue::ErrorReader;
 use crate::kernel;
@@ -51,6 +52,8 @@ pub struct SyscallDriver {
     errors: ErrorReader,
     /// The receive batch that is being handed out.
     open_batch: Option<OpenBatch>,
+    /// As of the last receive.
+    clock: ReceiveClock,
 }
 
 /// One place in the socket table.
@@ -126,6 +129,7 @@ impl SyscallDriver {
             outbox: Outbox::new()?,
             errors: ErrorReader::new(),
             open_batch: None,
+            clock: ReceiveClock::now(),
         };
         driver.watch(libc::EPOLL_CTL_ADD, driver.waker.fd(), libc::EPOLLIN, WAKE)?;
         Ok(driver)
@@ -263,10 +267,15 @@ impl Driver for SyscallDriver {
         &mut self.arena
     }
 
-    fn turn(&mut self, deadline: Nanos) -> io::Result<()> {
+    fn turn_gathering(&mut self, gather_until: Nanos, deadline: Nanos) -> io::Result<()> {
         self.send_staged();
         if self.events_pending() {
             return Ok(());
+        }
+        if gather_until > 0 {
+            let before = monotonic_now();
+            kernel::sleep_until(gather_until);
+            self.counters.wait_ns += monotonic_now().saturating_sub(before);
         }
         if deadline <= monotonic_now() {
             return self.wait(None);

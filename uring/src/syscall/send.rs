@@ -46,8 +46,8 @@ impl SyscallDriver {
                 continue;
             }
             let message = self.arena.message(id);
-            // SAFETY: message and slots of a train stay put until it is finished, which is after the
-            // batch has been sent.
+            // SAFETY: message and slots of a train stay put until it is finished, which is after
+            // the batch has been sent.
             unsafe { self.outbox.push(id, message) };
         }
         self.send_batch(batch_of);

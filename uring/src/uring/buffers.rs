@@ -80,9 +80,9 @@ impl Buffers {
         let address = self.memory.at(usize::from(index) * self.stride) as u64;
         let slot = usize::from(self.tail & self.mask);
         let entry: *mut BufRingEntry = self.ring.at(slot * size_of::<BufRingEntry>()).cast();
-        // SAFETY: in bounds and aligned; the kernel reads an entry only when the tail has passed it,
-        // and at most `count` entries are ever unconsumed, so it is not reading this one. The tail
-        // word shares the first entry's last two bytes, which the setters leave alone.
+        // SAFETY: in bounds and aligned; the kernel reads an entry only when the tail has passed
+        // it, and at most `count` entries are ever unconsumed, so it is not reading this one. The
+        // tail word shares the first entry's last two bytes, which the setters leave alone.
         let entry = unsafe { &mut *entry };
         entry.set_addr(address);
         entry.set_len(self.stride as u32);

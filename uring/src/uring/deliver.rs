@@ -1,5 +1,5 @@
-//! Handing pending events to the worker: parsing receive buffers, splitting GRO trains, reading error
-//! queues.
+//! Handing pending events to the worker: parsing receive buffers, splitting GRO trains, reading
+//! error queues.
 
 use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use super::buffers::Buffers;
 use super::core::Core;
 use super::events::Pending;
-use crate::cmsg::{self, RECEIVE_BYTES};
+use crate::cmsg::{self, RECEIVE_BYTES, ReceiveClock};
 use crate::tx::TxArena;
 use crate::{Event, RxClass, SocketId, addr, settle};
 
@@ -36,10 +36,15 @@ impl Core {
     where
         F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
     {
+        if self.events.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let clock = ReceiveClock::now();
         while let Some(pending) = self.events.first() {
             let flow = match pending {
                 Pending::Received { index, generation, buffer, class, bytes } => {
-                    self.deliver(index, generation, buffer, class, bytes as usize, &mut handler)
+                    let bytes = bytes as usize;
+                    self.deliver(index, generation, buffer, class, bytes, &clock, &mut handler)
                 }
                 Pending::SendFailed { train, errno } => {
                     self.deliver_failed(train, errno, &mut handler)
@@ -60,6 +65,7 @@ impl Core {
     }
 
     #[inline]
+    #[allow(clippy::too_many_arguments)]
     fn deliver<F>(
         &mut self,
         index: u32,
@@ -67,6 +73,7 @@ impl Core {
         buffer: u16,
         class: RxClass,
         bytes: usize,
+        clock: &ReceiveClock,
         handler: &mut F,
     ) -> ControlFlow<()>
     where
@@ -114,6 +121,7 @@ impl Core {
                     Some(source) => {
                         let payload = parts.payload;
                         let step = received.segment.unwrap_or(payload.len());
+                        let received_ns = clock.received_ns(&received);
                         loop {
                             let end = payload.len().min(at.saturating_add(step));
                             let datagram = &payload[at.min(end)..end];
@@ -124,6 +132,7 @@ impl Core {
                                 socket: SocketId(index),
                                 source,
                                 payload: datagram,
+                                received_ns,
                             };
                             flow = handler(event, &mut self.arena);
                             finished = at >= payload.len();

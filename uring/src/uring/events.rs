@@ -13,8 +13,8 @@ pub(super) enum Pending {
     Errors { index: u32, generation: u32 },
 }
 
-/// A queue that starts over at the beginning of its memory each time it runs empty, so that the same
-/// few cache lines serve every turn.
+/// A queue that starts over at the beginning of its memory each time it runs empty, so that the
+/// same few cache lines serve every turn.
 #[derive(Debug)]
 pub(super) struct Events {
     list: Vec<Pending>,

@@ -2,8 +2,12 @@
 //!
 //! Receives are multishot operations into provided buffers, one per socket; sends are submitted in
 //! batches and normally complete inside the enter that submits them. The next deadline rides on the
-//! enter call. A turn that has sends or finds events does not wait; only a turn that has nothing to do
-//! enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing else.
+//! enter call. A turn that has sends or finds events does not wait; only a turn that has nothing to
+//! do enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing
+//! else.
+//!
+//! A send that meets a full send buffer waits in the kernel, and later sends of the same socket may
+//! overtake it then; nothing else reorders the datagrams of a call.
 
 mod buffers;
 mod core;
@@ -33,6 +37,9 @@ use crate::{Driver, DriverCounters, Event, NEVER, Nanos, RxClass, SocketId, Sock
 
 /// How often a turn goes back to sleep after a wake-up that brought the worker nothing.
 const IDLE_WAKES_MAX: usize = 8;
+/// Completions at which a gathering ends early: a quarter of the large receive buffers, so that the
+/// kernel never runs out of them while a worker sleeps.
+const GATHERED_MAX: u32 = 64;
 
 /// Drives UDP sockets through one io_uring. Made, used and dropped on one thread.
 pub struct UringDriver {
@@ -59,7 +66,8 @@ impl UringDriver {
     /// Sets up the ring and reserves memory.
     ///
     /// # Errors
-    /// What `io_uring_setup`, registration or `mmap` returned; see [`crate::probe`] for the causes.
+    /// What `io_uring_setup`, registration or `mmap` returned; see [`probe`](crate::probe()) for
+    /// the causes.
     pub fn new(config: &DriverConfig) -> io::Result<Self> {
         // Everything that can complete between two reaps: each receive buffer once, and two batches
         // of sends. An overflow loses nothing but is slow and ends multishot receives.
@@ -111,6 +119,23 @@ impl UringDriver {
         let entered = entered?;
         self.reap(entered);
         Ok(entered)
+    }
+
+    /// Submits and sleeps until `until`, or until very many completions are there. `false` if the
+    /// time has passed already, or the kernel wants completions reaped first.
+    fn gather(&mut self, until: Nanos) -> io::Result<bool> {
+        let now = monotonic_now();
+        if until <= now {
+            return Ok(false);
+        }
+        self.enters += 1;
+        // The sends that are submitted now complete too, and are no reason to wake up.
+        let completions = self.ring.queued() + GATHERED_MAX;
+        let entered = self.ring.wait_for(completions, until);
+        self.wait_ns += monotonic_now().saturating_sub(now);
+        let entered = entered?;
+        self.reap(entered);
+        Ok(entered != Entered::Busy)
     }
 
     fn reap(&mut self, entered: Entered) {
@@ -206,8 +231,8 @@ impl UringDriver {
             Some(header) => socket.receive_once(index, header, group),
         };
         let tag = Tag { kind: RECEIVE, generation, index };
-        // SAFETY: the header is copied on submission, or boxed in a socket that lives until the last
-        // completion; buffers are leaked should the receive still be in flight at the end.
+        // SAFETY: the header is copied on submission, or boxed in a socket that lives until the
+        // last completion; buffers are leaked should the receive still be in flight at the end.
         if !unsafe { self.push(&entry.user_data(tag.pack())) }? {
             return Ok(false);
         }
@@ -244,8 +269,8 @@ impl UringDriver {
                 socket.send_message(index, self.core.arena.message(id))
             };
             let tag = Tag { kind: SEND, generation: 0, index: id };
-            // SAFETY: slots and header of a train stay put until it is finished, and the arena leaks
-            // its memory while a train is in the kernel.
+            // SAFETY: slots and header of a train stay put until it is finished, and the arena
+            // leaks its memory while a train is in the kernel.
             if !unsafe { self.push(&entry.user_data(tag.pack())) }? {
                 break;
             }
@@ -303,12 +328,16 @@ impl Driver for UringDriver {
         &mut self.core.arena
     }
 
-    fn turn(&mut self, deadline: Nanos) -> io::Result<()> {
+    fn turn_gathering(&mut self, gather_until: Nanos, deadline: Nanos) -> io::Result<()> {
         self.arm()?;
         self.send_staged()?;
         self.cancel()?;
         let mut polled = false;
-        if self.ring.queued() > 0 || !self.core.events.is_empty() || deadline == 0 {
+        if gather_until > 0 && self.core.events.is_empty() && self.core.injected.is_empty() {
+            polled = self.gather(gather_until)?;
+        }
+        let looks = !self.core.events.is_empty() || deadline == 0;
+        if self.ring.queued() > 0 || (looks && !polled) {
             polled = self.poll()? != Entered::Busy;
         }
         if !self.core.injected.is_empty() {

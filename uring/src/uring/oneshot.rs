@@ -4,8 +4,8 @@
 use crate::addr::NAME_BYTES;
 use crate::cmsg::RECEIVE_BYTES;
 
-/// A message header and all that it points to except the payload. Lives in a box and is reached only
-/// through raw pointers while the kernel has it.
+/// A message header and all that it points to except the payload. Lives in a box and is reached
+/// only through raw pointers while the kernel has it.
 pub(super) struct Header {
     message: libc::msghdr,
     name: [u8; NAME_BYTES],

@@ -16,6 +16,9 @@ const ENTER_ABS_TIMER: u32 = 1 << 5;
 const REGISTER_RING_FDS: u32 = 20;
 const UNREGISTER_RING_FDS: u32 = 21;
 
+/// The longest file table that the kernel takes.
+const FILES_MAX: u64 = 1 << 20;
+
 /// How an enter ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
@@ -53,7 +56,7 @@ impl Ring {
         }
         if config.registered_files {
             let limit = crate::sys::nofile_limit().unwrap_or(1024);
-            let wanted = (config.sockets_max as u64).min(limit);
+            let wanted = (config.sockets_max as u64).min(limit).min(FILES_MAX);
             ring.files = u32::try_from(wanted).unwrap_or(u32::MAX);
             ring.io.submitter().register_files_sparse(ring.files)?;
         }
@@ -119,6 +122,11 @@ impl Ring {
     /// Submits what is queued and waits for a completion until `deadline`; `None` waits for ever.
     pub(super) fn wait(&mut self, deadline: Option<Nanos>) -> io::Result<Entered> {
         self.enter(1, deadline)
+    }
+
+    /// Submits what is queued and waits for `completions` completions until `deadline`.
+    pub(super) fn wait_for(&mut self, completions: u32, deadline: Nanos) -> io::Result<Entered> {
+        self.enter(completions, Some(deadline))
     }
 
     fn enter(&mut self, min_complete: u32, deadline: Option<Nanos>) -> io::Result<Entered> {
@@ -188,8 +196,8 @@ struct RingFd {
     data: u64,
 }
 
-/// Creates a ring with the flags that suit one thread per ring: completions are worked off only when
-/// that thread enters, never by interrupting it.
+/// Creates a ring with the flags that suit one thread per ring: completions are worked off only
+/// when that thread enters, never by interrupting it.
 pub(crate) fn build(sq_entries: u32, cq_entries: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder

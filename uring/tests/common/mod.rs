@@ -39,7 +39,7 @@ pub(crate) enum Seen {
 impl Seen {
     pub(crate) fn of(event: &Event<'_>) -> Self {
         match *event {
-            Event::Datagram { socket, source, payload } => {
+            Event::Datagram { socket, source, payload, .. } => {
                 Self::Datagram { socket, source, payload: payload.to_vec() }
             }
             Event::SendFailed { socket, destination, cookie, cause } => {
