@@ -112,6 +112,12 @@ impl Engine {
         if self.config.workers > 1 && !starts_dialog && !is_final {
             return Disposition::HandOverUnknown;
         }
+        // The kernel spreads peers, not calls: one peer's calls may all come to a worker that has
+        // answered its share of `-m`, while the share of another is left.
+        let share_is_used = self.accepting && self.created >= self.created_max;
+        if self.config.workers > 1 && share_is_used && !is_final {
+            return Disposition::HandOverUnknown;
+        }
         self.on_unknown(message, hash, call_id, datagram, &mut cx);
         Disposition::Done
     }
