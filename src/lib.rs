@@ -6,7 +6,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod dataplane;
+pub mod engine;
 pub mod output;
+pub mod run;
 pub mod scenario;
 pub mod sip;
 pub mod stats;

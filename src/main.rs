@@ -4,21 +4,38 @@
 use std::process::ExitCode;
 
 use gossipper::cli::{self, Action};
+use gossipper::run;
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os().collect()) {
+    let code = match cli::parse(std::env::args_os().collect()) {
+        Action::Run(config) => run::run(&config).code(),
+        Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
         Action::Print { text, exit_code } => match text.print() {
-            Ok(()) => ExitCode::from(exit_code),
-            Err(_) => ExitCode::from(cli::EXIT_FATAL),
+            Ok(()) => exit_code,
+            Err(_) => cli::EXIT_FATAL,
         },
         Action::Fail { text, exit_code } => {
             // Nobody is left to tell if stderr is gone.
             let _ = text.print_to_stderr();
-            ExitCode::from(exit_code)
+            exit_code
         }
-        Action::Run(_) | Action::DumpScenario { .. } => {
-            eprintln!("error: this build has no engine yet");
-            ExitCode::from(cli::EXIT_FATAL)
+    };
+    ExitCode::from(code)
+}
+
+/// `-sd`: the text of a built-in scenario.
+fn dump(name: &str, exit_code: u8) -> u8 {
+    use std::io::Write as _;
+    match run::builtin(name) {
+        Ok(builtin) => match std::io::stdout().write_all(builtin.text.as_bytes()) {
+            Ok(()) => exit_code,
+            // `-sd uac | head` is a clean exit.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit_code,
+            Err(_) => cli::EXIT_FATAL,
+        },
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            cli::EXIT_FATAL
         }
     }
 }

@@ -42,7 +42,7 @@ const SUPPORTED: &str = "
     l m users recv_timeout recv_timeout_ms timeout timeout_global timeout_error max_retrans
     max_invite_retrans max_non_invite_retrans nr rtcheck T2 lost nostdin
     workers io cpus max_calls summary_json stat_period f health_min_success_ratio
-    health_max_failed_calls health_max_timeouts fail_if_limited seed no_gso no_gro color
+    health_max_failed_calls health_max_timeouts fail_if_limited seed grain_us no_gso no_gro color
 ";
 
 #[test]

@@ -73,6 +73,7 @@ pub struct RunDraft {
     pub io: Option<IoChoice>,
     pub max_calls: Option<u64>,
     pub seed: Option<u64>,
+    pub grain_us: Option<u64>,
     pub no_gso: bool,
     pub no_gro: bool,
 }
@@ -114,7 +115,10 @@ impl RunDraft {
             remote: self.remote,
             rsa: self.rsa,
             max_sockets: self.max_sockets.unwrap_or(50_000),
-            socket_buffer_bytes: self.socket_buffer_bytes.unwrap_or(65_536),
+            socket_buffer_bytes: self.socket_buffer_bytes.unwrap_or(match flavor {
+                Flavor::Sipp => 65_536,
+                Flavor::Gossipper => GOSSIPPER_SOCKET_BUFFER_BYTES,
+            }),
             skip_rlimit: self.skip_rlimit,
             pause_ms_default: self.pause_ms_default.unwrap_or(0),
             default_behaviors: self.default_behaviors.unwrap_or(DefaultBehaviors::ALL),
@@ -160,6 +164,7 @@ impl RunDraft {
             io: self.io.unwrap_or(IoChoice::Auto),
             max_calls: self.max_calls,
             seed: self.seed,
+            grain_us: self.grain_us.unwrap_or(GRAIN_US_DEFAULT),
             gso: !self.no_gso,
             gro: !self.no_gro,
         })
@@ -248,6 +253,12 @@ impl RunDraft {
     }
 }
 
+/// Room for tens of thousands of datagrams: SIPp's 64 KiB hold about a hundred, and a burst of that
+/// size would be lost in the generator and blamed on the system under test.
+const GOSSIPPER_SOCKET_BUFFER_BYTES: u32 = 16 << 20;
+/// Two thousand wakes a second: half of SIPp's tick, and a planned start is never a millisecond late
+/// because of it.
+const GRAIN_US_DEFAULT: u64 = 500;
 /// Calls per period where nothing was said; both flavours start at SIPp's rate.
 const RATE_DEFAULT: f64 = 10.0;
 

@@ -285,6 +285,9 @@ pub struct RunConfig {
     pub max_calls: Option<u64>,
     /// Seed of generated ids and of randomness; a random one where `None`.
     pub seed: Option<u64>,
+    /// Longest time that a worker lets events gather when they come thick and fast, in
+    /// microseconds; 0 handles each at once.
+    pub grain_us: u64,
     /// Whether bursts may leave as UDP segmentation trains.
     pub gso: bool,
     /// Whether bursts may arrive coalesced.

@@ -1,4 +1,5 @@
-//! Typed, checked access to an element's attributes; an attribute that nobody asked for is an error.
+//! Typed, checked access to an element's attributes; an attribute that nobody asked for is an
+//! error.
 
 use std::cell::RefCell;
 

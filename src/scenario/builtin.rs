@@ -38,7 +38,8 @@ pub const BUILTINS: &[Builtin] = &[
     },
 ];
 
-/// The built-in of that name. `options_client` and `options_server` are aliases of the OPTIONS pair.
+/// The built-in of that name. `options_client` and `options_server` are aliases of the OPTIONS
+/// pair.
 pub fn builtin(name: &str) -> Option<&'static Builtin> {
     let name = match name {
         "options_client" => "options",

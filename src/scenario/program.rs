@@ -45,7 +45,8 @@ pub struct Program {
     pub rtd_repartition_ms: Vec<u64>,
     /// Bounds of `CallLengthRepartition`, in milliseconds.
     pub call_length_repartition_ms: Vec<u64>,
-    /// Lower-case names of headers that `[last_*]` keywords read; bit `i` of a [`Keep`] is entry `i`.
+    /// Lower-case names of headers that `[last_*]` keywords read; bit `i` of a [`Keep`] is entry
+    /// `i`.
     pub last_headers: Vec<String>,
     /// `true` if some step reads `[routes]` or `[next_url]`.
     pub reads_route_set: bool,

@@ -2,7 +2,8 @@
 //!
 //! A `Template` keeps the text's constant bytes in one pool and a list of parts over it. Binding it
 //! to an environment folds what is constant for a run (addresses, service, pid) into the literals,
-//! so that rendering a message is a few copies and a few numbers. `[len]` is patched after the body.
+//! so that rendering a message is a few copies and a few numbers. `[len]` is patched after the
+//! body.
 
 use super::program::VariableRef;
 

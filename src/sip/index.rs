@@ -1,7 +1,7 @@
 //! Tier 1: one pass over a message that finds the first line, every header and the body.
 //!
 //! Knows the framing rules of datagrams (RFC 3261 18.3). It gives no header but Content-Length a
-//! meaning, allocates nothing, and looks at each byte of the header section at most twice.
+//! meaning, allocates nothing, and its work grows with the header section and nothing else.
 
 use super::lines::{self, Step};
 use super::message::Message;
@@ -10,8 +10,8 @@ use super::{HeaderId, ParseError, start_line};
 
 /// How many header lines a message may have.
 ///
-/// Real messages stay under 40. The limit keeps the index in two memory pages and bounds the work
-/// that one hostile datagram can ask for.
+/// Real messages stay under 40. The limit keeps the index under two kilobytes and bounds what one
+/// hostile datagram can ask of every later look-up.
 pub const MAX_HEADERS: usize = 128;
 
 /// Where one header is, relative to the message's first byte.

@@ -51,7 +51,7 @@ pub(super) fn step(text: &[u8], at: usize) -> Result<Step, ParseError> {
             Name::End(body) => return Ok(Step::End(body)),
         },
     };
-    let (end, next) = logical_end(text, at + colon + 1).ok_or(ParseError::HeadersUnterminated)?;
+    let (end, next) = logical_end(text, at).ok_or(ParseError::HeadersUnterminated)?;
     let mut value_start = at + colon + 1;
     while value_start < end && is_lws(text[value_start]) {
         value_start += 1;
@@ -89,7 +89,8 @@ fn find_colon(rest: &[u8]) -> Option<usize> {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let (words, _) = rest.as_chunks::<8>();
     for (at, word) in words.iter().take(3).enumerate() {
-        // A byte that is zero after the exclusive or borrows, the lowest such byte exactly.
+        // A colon becomes zero, and the subtraction borrows from it. A borrow can also mark bytes
+        // above, wrongly, but never below: the lowest mark is right.
         let zero = u64::from_le_bytes(*word) ^ (ONES * b':' as u64);
         let found = zero.wrapping_sub(ONES) & !zero & HIGHS;
         if found != 0 {

@@ -1,6 +1,6 @@
 //! SIP and SDP messages as bytes: framing, a header index, typed headers, error answers.
 //!
-//! Two tiers. Tier 1 ([`HeaderIndex`], [`classify`], [`StreamFramer`]) looks at every message, so
+//! Two tiers. Tier 1 ([`HeaderIndex`], [`classify()`], [`StreamFramer`]) looks at every message, so
 //! it only finds where things are and never allocates. Tier 2 ([`Via`], [`NameAddr`], [`Uri`],
 //! [`Sdp`] and friends) gives meaning to one header at a time, when somebody asks.
 //!

@@ -6,6 +6,35 @@
 //! that forbid io_uring) and `sim` (in memory, virtual clock, seeded faults). The crate knows
 //! nothing of SIP; it is also the only place in the workspace where `unsafe` is allowed.
 
+mod addr;
+mod cmsg;
+mod config;
+mod errqueue;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod fault;
+#[cfg(not(any(test, feature = "fault-injection")))]
+#[path = "fault/off.rs"]
+mod fault;
+mod kernel;
+pub mod probe;
+mod region;
+mod settle;
+pub mod sim;
+mod socket;
+pub mod sys;
+mod syscall;
+mod tx;
+mod uring;
+mod wake;
+
+pub use config::{DriverConfig, LARGE_BYTES, SMALL_BYTES, UDP_PAYLOAD_MAX};
+pub use probe::{Features, IoChoice, Refusal, Resolved, probe};
+pub use sim::{SimConfig, SimDriver, SimNet, SimNetHandle};
+pub use syscall::SyscallDriver;
+pub use tx::{TxArena, TxOrder, TxSlot};
+pub use uring::UringDriver;
+pub use wake::Waker;
+
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -57,6 +86,9 @@ pub enum Event<'a> {
         source: SocketAddr,
         /// Its payload, valid during the call.
         payload: &'a [u8],
+        /// When the kernel took it from the network, on this driver's clock: a worker that handles
+        /// events late still measures right. A GRO train has one time.
+        received_ns: Nanos,
     },
     /// A staged datagram could not be sent. Called once per datagram of a failed train.
     SendFailed {
@@ -133,7 +165,9 @@ pub struct DriverCounters {
     pub enters: u64,
     /// Nanoseconds spent waiting for work inside the kernel.
     pub wait_ns: u64,
-    /// Datagrams that the kernel dropped because the socket's receive queue was full (`SO_RXQ_OVFL`).
+    /// Datagrams that the kernel dropped because the socket's receive queue was full
+    /// (`SO_RXQ_OVFL`). A GRO train dropped whole counts once. The kernel reports drops with the
+    /// next datagram that finds room, or when the socket is closed.
     pub receive_overflow: u64,
     /// Datagrams larger than their buffer class.
     pub receive_truncated: u64,
@@ -168,6 +202,7 @@ pub trait Driver {
     fn local_addr(&self, socket: SocketId) -> SocketAddr;
 
     /// Closes `socket`; staged datagrams of it are sent first, late events of it are swallowed.
+    /// Its port and its place in the table are free again after the next [`turn`](Self::turn).
     fn close(&mut self, socket: SocketId);
 
     /// The arena in which datagrams are rendered and staged.
@@ -178,7 +213,17 @@ pub trait Driver {
     ///
     /// # Errors
     /// Only what makes the driver unusable; per-datagram failures arrive as events.
-    fn turn(&mut self, deadline: Nanos) -> io::Result<()>;
+    fn turn(&mut self, deadline: Nanos) -> io::Result<()> {
+        self.turn_gathering(0, deadline)
+    }
+
+    /// Like [`turn`](Driver::turn), but lets events gather in the kernel until `gather_until` before
+    /// it looks at any, unless very many come or some are pending already. Fewer and larger turns
+    /// cost less; a wake may be noticed only at the end of the gathering.
+    ///
+    /// # Errors
+    /// As [`turn`](Driver::turn).
+    fn turn_gathering(&mut self, gather_until: Nanos, deadline: Nanos) -> io::Result<()>;
 
     /// Hands pending events to `handler` in order, with the arena for replies. Stops early, keeping
     /// the rest for the next call, when `handler` breaks. Returns `Break` if events remain.
@@ -192,15 +237,14 @@ pub trait Driver {
     /// Counters so far.
     fn counters(&self) -> DriverCounters;
 
+    /// CPU time that the driver's thread has used, in user space and in the kernel. The share of it
+    /// in the time that has passed tells how busy a worker is; time inside an enter does not, for a
+    /// send is carried out there too.
+    fn cpu_time_ns(&self) -> u64 {
+        sys::thread_cpu_time_ns()
+    }
+
     /// Cancels receives, lets sends finish, and returns when nothing is in the kernel any more or
     /// `deadline` has passed (memory that the kernel may still write is then leaked, not freed).
     fn shutdown(&mut self, deadline: Nanos);
 }
-
-/// Where datagrams are rendered and staged before they leave (see [`Driver::tx`]).
-#[derive(Debug)]
-pub struct TxArena {}
-
-/// Wakes a driver that waits in [`Driver::turn`], from any thread.
-#[derive(Clone, Debug)]
-pub struct Waker {}

@@ -53,9 +53,9 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "buff_size",
             &["BYTES"],
             within(1, i32::MAX as u64, |d, v| d.socket_buffer_bytes = Some(v as u32)),
-            "Send and receive buffer of each socket",
+            "Send and receive buffer of each socket (as sipp: 65536)",
         )
-        .default("65536"),
+        .default("16777216"),
         switch(
             "skip_rlimit",
             |d| d.skip_rlimit = true,

@@ -1,0 +1,58 @@
+# Every target says what it does behind `##`; `make help` prints that, and tests/tidy.rs insists.
+
+CARGO ?= cargo
+export CARGO
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke deps
+
+help: ## List the targets
+	@echo "make demo and make test are all you need; the others are their parts."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the release binary, target/release/gossipper
+	$(CARGO) build --locked --release
+
+demo: ## Build, then 10 s of calls over loopback with a live status and a report
+	@scripts/demo.sh
+
+test: deps fmt-check clippy unit doc ## All checks that a change must pass (what .ci/run runs)
+	@scripts/sanitize.sh --if-possible
+
+unit: ## Unit, property, golden-file, simulation and end-to-end tests
+	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --package gossipper-uring --all-features
+
+sim: ## Simulated calls, optimised; make sim SEED=n repeats a failure
+	$(if $(SEED),GOSSIPPER_SIM_SEED=$(SEED) )$(CARGO) test --locked --release --test sim_calls -- --nocapture
+
+bench: ## Measure this machine and keep the raw results in benches/results/
+	@scripts/bench.sh
+
+lint: fmt-check clippy doc deny ## Formatting, clippy, documentation, dependencies
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+fmt-check: ## Check the formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## Lints; a warning is an error
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --package gossipper-uring --all-targets --all-features -- -D warnings
+
+doc: ## Build the documentation, private items too; a warning is an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+deny: ## Licences, duplicates, bans and advisories of dependencies (deny.toml)
+	@scripts/deny.sh
+
+sanitize: ## Tests of uring/ under AddressSanitizer (nightly toolchain)
+	@scripts/sanitize.sh
+
+fuzz-smoke: ## Each fuzz target for FUZZ_SECONDS (60; nightly toolchain)
+	@scripts/fuzz-smoke.sh
+
+deps: ## Install the Debian packages that tests need, if any is missing
+	@scripts/deps.sh

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Fills seeds/<target>/ from the RFC 4475 corpus. The seeds are not committed: the corpus is.
+# Usage: fuzz/seed.sh, then for example: cargo +nightly fuzz run sip_message fuzz/seeds/sip_message
+set -eu
+cd "$(dirname "$0")"
+mkdir -p seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured
+for message in ../tests/data/rfc4475/*.dat; do
+    name=$(basename "$message" .dat)
+    cp "$message" "seeds/sip_message/$name"
+    # The first byte of a stream is the length of its pieces.
+    { printf '\007'; cat "$message"; } > "seeds/sip_stream/$name"
+    # What follows the first empty line.
+    sed '1,/^\r*$/d' "$message" > "seeds/sdp/$name"
+    [ -s "seeds/sdp/$name" ] || rm "seeds/sdp/$name"
+    # Any bytes are choices.
+    head -c 400 "$message" > "seeds/sip_structured/$name"
+done

@@ -1,0 +1,39 @@
+//! What the fuzz targets check. A target in `fuzz_targets/` is one line that calls in here.
+//!
+//! The SIP checks are those of the property tests, so that a finding of either can be replayed
+//! by the other.
+
+#[path = "../../tests/sip_support/mod.rs"]
+pub mod sip_support;
+
+use gossipper::sip::HeaderIndex;
+use sip_support::choices::Choices;
+use sip_support::{invariants, model::Model};
+
+/// Any bytes as a datagram.
+pub fn sip_message(bytes: &[u8]) {
+    invariants::message(bytes);
+    invariants::value(bytes);
+}
+
+/// Any bytes as a stream, cut into pieces of a length that the first byte chooses.
+pub fn sip_stream(bytes: &[u8]) {
+    let Some((piece_len, stream)) = bytes.split_first() else { return };
+    invariants::stream(stream, usize::from(*piece_len));
+}
+
+/// A valid message in any of its spellings is understood.
+pub fn sip_structured(choices: Vec<u16>) {
+    let mut choices = Choices::new(choices);
+    let model = Model::generate(&mut choices);
+    for bytes in [model.plain(), model.styled(&mut choices)] {
+        let mut index = HeaderIndex::new();
+        let message = index.parse(&bytes).unwrap_or_else(|error| panic!("{error}: {model:?}"));
+        model.assert_equals(&message);
+    }
+}
+
+/// Any bytes as a session description.
+pub fn sdp(bytes: &[u8]) {
+    invariants::sdp(bytes);
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the tests need, and only what is missing: with everything in
+# place it calls no package manager and needs no network.
+set -euo pipefail
+
+# Command that a test runs, and the package that brings it.
+needed=(
+    "sipp sip-tester"  # the real peer in the interop tests
+    "ip iproute2"      # network namespaces in the end-to-end tests
+    "python3 python3"  # the fake peers and report checks among the tests
+    "cc gcc"           # build scripts and the linker
+)
+
+missing=()
+for entry in "${needed[@]}"; do
+    read -r command package <<<"$entry"
+    # sbin may be absent from the path of a user.
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    echo "deps: everything that the tests need is installed"
+    exit 0
+fi
+echo "deps: missing ${missing[*]}"
+
+if ! command -v apt-get >/dev/null; then
+    echo "deps: there is no apt-get here; install what corresponds to: ${missing[*]}" >&2
+    exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "deps: neither root nor sudo; run as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    # Asks for a password on a terminal, fails with a message without one.
+    as_root=(sudo)
+    [ -t 0 ] || as_root=(sudo -n)
+fi
+
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q \
+        -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" </dev/null
+}
+# The package lists of a fresh machine may be old or absent; one that has them needs no update.
+if ! apt install --no-install-recommends "${missing[@]}"; then
+    apt update
+    apt install --no-install-recommends "${missing[@]}"
+fi

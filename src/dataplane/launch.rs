@@ -1,0 +1,377 @@
+//! Starting workers: one thread each, sockets bound before the first call, queues connected.
+//!
+//! Threads are started one after the other, so that the first one's port is known to the next ones
+//! and every failure is reported before any call is made; then all begin at the same time.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use gossipper_uring::{Driver, DriverConfig, SyscallDriver, UringDriver, Waker, sys};
+use rtrb::{Consumer, Producer, RingBuffer};
+use thiserror::Error;
+
+use super::worker::{
+    Command, Handover, Links, PerCallSockets, Turn, Worker, WorkerParts, sip_socket,
+};
+use crate::engine::{Engine, EngineConfig, StopRequest};
+use crate::scenario::Program;
+use crate::stats::{Layout, Report};
+
+/// Reports in circulation per worker.
+const REPORTS: usize = 4;
+/// Commands on their way to a worker.
+const COMMANDS: usize = 64;
+/// Datagrams on their way from one worker to the next.
+const HANDOVERS: usize = 4096;
+
+/// Which address to bind.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Address; unspecified for all.
+    pub ip: IpAddr,
+    /// Ports to try in turn; the first free one is taken.
+    pub ports: Vec<u16>,
+    /// All workers share one port (`SO_REUSEPORT`); otherwise each takes the next free one.
+    pub shared: bool,
+    /// Socket buffer size in bytes.
+    pub buffer_bytes: usize,
+}
+
+/// Everything a run needs to start its workers.
+#[derive(Clone)]
+pub struct Launch {
+    /// How many workers.
+    pub workers: usize,
+    /// CPUs to pin workers to, in turn; empty leaves them unpinned.
+    pub cpus: Vec<usize>,
+    /// Drivers' configuration.
+    pub driver: DriverConfig,
+    /// io_uring, or plain system calls.
+    pub use_uring: bool,
+    /// Where to listen.
+    pub bind: Bind,
+    /// Sockets per worker that calls may open for themselves.
+    pub per_call_sockets: Option<usize>,
+    /// Longest time that a worker lets events gather under load, in nanoseconds; 0 never does.
+    pub grain_ns: u64,
+    /// The scenario.
+    pub program: Arc<Program>,
+    /// Its measurements.
+    pub layout: Arc<Layout>,
+    /// The engines' configuration; worker, ports and times are filled in per worker.
+    pub engine: EngineConfig,
+}
+
+/// Why workers could not be started.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The driver could not be made.
+    #[error("cannot start the {driver} driver: {source}")]
+    Driver {
+        /// Its name.
+        driver: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The port could not be bound.
+    #[error("cannot bind UDP {address}: {source}{}", bind_hint(source))]
+    Bind {
+        /// What was tried (last).
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread could not be started, or ended before it was ready.
+    #[error("cannot start worker {worker}: {source}")]
+    Thread {
+        /// Which.
+        worker: usize,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn bind_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "\n  hint: another process holds the port; choose another with -p, or find it with \
+             `ss -ulpn`"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "\n  hint: the address is not one of this host; see `ip addr`, and choose it with -i"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "\n  hint: ports below 1024 need CAP_NET_BIND_SERVICE; choose another with -p"
+        }
+        _ => "",
+    }
+}
+
+/// Started workers, seen from the control side.
+pub struct Running {
+    /// The workers' ends.
+    pub workers: Vec<WorkerHandle>,
+    /// Begin of the run on the monotonic clock.
+    pub start_ns: u64,
+    /// Where the first worker listens.
+    pub local: SocketAddr,
+}
+
+/// One worker, seen from the control side.
+pub struct WorkerHandle {
+    commands: Producer<Command>,
+    waker: Waker,
+    /// Reports from the worker.
+    pub reports: Consumer<Box<Report>>,
+    /// Empty reports to the worker.
+    pub empties: Producer<Box<Report>>,
+    /// Demands of the scenario to stop the run.
+    pub stops: Consumer<StopRequest>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl WorkerHandle {
+    /// Sends a command; `false` if the worker's queue is full.
+    pub fn send(&mut self, command: Command) -> bool {
+        let sent = self.commands.push(command).is_ok();
+        self.waker.wake();
+        sent
+    }
+
+    /// `true` if the worker's thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the thread to end.
+    ///
+    /// # Errors
+    /// What made its driver unusable, or that it panicked.
+    pub fn join(&mut self) -> io::Result<()> {
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("the worker panicked")),
+        }
+    }
+}
+
+/// What a worker's thread is told before it builds its engine.
+struct Begin {
+    start_ns: u64,
+    handover_out: Option<(Producer<Handover>, Waker)>,
+    handover_in: Option<Consumer<Handover>>,
+}
+
+/// What a worker's thread reports when its socket is bound.
+type Ready = Result<(SocketAddr, Waker), LaunchError>;
+
+/// Starts all workers. They wait for each other, then begin at `Running::start_ns`.
+///
+/// # Errors
+/// The first thing that failed; workers already started are ended.
+pub fn launch(launch: &Launch) -> Result<Running, LaunchError> {
+    match launch.use_uring {
+        true => launch_on::<UringDriver>(launch),
+        false => launch_on::<SyscallDriver>(launch),
+    }
+}
+
+/// A driver that can be made from a configuration alone.
+trait Make: Driver + Sized {
+    const NAME: &'static str;
+    fn make(config: &DriverConfig) -> io::Result<Self>;
+}
+
+impl Make for UringDriver {
+    const NAME: &'static str = "uring";
+    fn make(config: &DriverConfig) -> io::Result<Self> {
+        Self::new(config)
+    }
+}
+
+impl Make for SyscallDriver {
+    const NAME: &'static str = "syscall";
+    fn make(config: &DriverConfig) -> io::Result<Self> {
+        Self::new(config)
+    }
+}
+
+struct Starting {
+    begin: mpsc::SyncSender<Begin>,
+    waker: Waker,
+    handle: WorkerHandle,
+}
+
+fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
+    let mut starting: Vec<Starting> = Vec::new();
+    let mut bind = launch.bind.clone();
+    let mut local = None;
+    for worker in 0..launch.workers {
+        let (command_in, command_out) = RingBuffer::new(COMMANDS);
+        let (report_in, report_out) = RingBuffer::new(REPORTS);
+        let (mut empty_in, empty_out) = RingBuffer::new(REPORTS);
+        let (stop_in, stop_out) = RingBuffer::new(4);
+        for _ in 1..REPORTS {
+            // The queue is as long as the reports are many.
+            let _ = empty_in.push(Box::new(Report::new(&launch.layout, worker as u16)));
+        }
+        let links = Links {
+            commands: command_out,
+            reports: report_in,
+            empties: empty_out,
+            stops: stop_in,
+            handover_out: None,
+            handover_in: None,
+        };
+        let (ready_in, ready_out) = mpsc::sync_channel::<Ready>(1);
+        let (begin_in, begin_out) = mpsc::sync_channel::<Begin>(1);
+        let plan = launch.clone();
+        let worker_bind = bind.clone();
+        let thread = thread::Builder::new()
+            .name(format!("worker-{worker}"))
+            .spawn(move || work::<D>(&plan, worker, &worker_bind, links, &ready_in, &begin_out))
+            .map_err(|source| LaunchError::Thread { worker, source })?;
+        let (address, waker) = ready_out.recv().unwrap_or_else(|_| {
+            let source = io::Error::other("the thread ended unexpectedly");
+            Err(LaunchError::Thread { worker, source })
+        })?;
+        local.get_or_insert(address);
+        if bind.shared {
+            bind.ports = vec![address.port()];
+        } else {
+            bind.ports.retain(|&port| port == 0 || port > address.port());
+            bind.ports.push(0);
+        }
+        let handle = WorkerHandle {
+            commands: command_in,
+            waker: waker.clone(),
+            reports: report_out,
+            empties: empty_in,
+            stops: stop_out,
+            thread: Some(thread),
+        };
+        starting.push(Starting { begin: begin_in, waker, handle });
+    }
+    let start_ns = sys::monotonic_now();
+    let mut workers = Vec::new();
+    let wakers: Vec<Waker> = starting.iter().map(|worker| worker.waker.clone()).collect();
+    let mut circle = circle(&wakers);
+    for (worker, starting) in starting.into_iter().enumerate() {
+        let (handover_out, handover_in) =
+            circle.get_mut(worker).map(std::mem::take).unwrap_or_default();
+        // A thread that is gone is noticed when it is joined.
+        let _ = starting.begin.send(Begin { start_ns, handover_out, handover_in });
+        workers.push(starting.handle);
+    }
+    let local = local.unwrap_or(SocketAddr::new(launch.bind.ip, 0));
+    Ok(Running { workers, start_ns, local })
+}
+
+type CircleEnds = (Option<(Producer<Handover>, Waker)>, Option<Consumer<Handover>>);
+
+/// A queue from each worker to the next; none for a lone worker.
+fn circle(wakers: &[Waker]) -> Vec<CircleEnds> {
+    let mut ends: Vec<CircleEnds> = wakers.iter().map(|_| (None, None)).collect();
+    if wakers.len() > 1 {
+        for from in 0..wakers.len() {
+            let to = (from + 1) % wakers.len();
+            let (producer, consumer) = RingBuffer::new(HANDOVERS);
+            ends[from].0 = Some((producer, wakers[to].clone()));
+            ends[to].1 = Some(consumer);
+        }
+    }
+    ends
+}
+
+/// A worker's thread.
+fn work<D: Make>(
+    launch: &Launch,
+    worker: usize,
+    bind: &Bind,
+    links: Links,
+    ready: &mpsc::SyncSender<Ready>,
+    begin: &mpsc::Receiver<Begin>,
+) -> io::Result<()> {
+    if !launch.cpus.is_empty() {
+        // A forbidden CPU costs precision, not correctness; lateness shows it.
+        let _ = sys::pin_current_thread(launch.cpus[worker % launch.cpus.len()]);
+    }
+    // The default slack of 50 µs would be added to every deadline.
+    let _ = sys::set_timer_slack_ns(1_000);
+    let opened = D::make(&launch.driver)
+        .map_err(|source| LaunchError::Driver { driver: D::NAME, source })
+        .and_then(|mut driver| {
+            let socket = bind_first(&mut driver, bind)?;
+            Ok((driver, socket))
+        });
+    let (driver, main_socket) = match opened {
+        Ok((driver, socket)) => {
+            let address = driver.local_addr(socket);
+            let _ = ready.send(Ok((address, driver.waker())));
+            (driver, socket)
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    // The launcher gave up: another worker could not start.
+    let Ok(begin) = begin.recv() else { return Ok(()) };
+    let mut config = launch.engine.clone();
+    config.worker = worker;
+    config.workers = launch.workers;
+    config.start_ns = begin.start_ns;
+    config.wall_offset_ns = sys::realtime_now_ns().saturating_sub(sys::monotonic_now());
+    let per_call = launch
+        .per_call_sockets
+        .map(|max| PerCallSockets { spec: sip_socket(SocketAddr::new(bind.ip, 0), 0, false), max });
+    let port = driver.local_addr(main_socket).port();
+    config.environment.local_port = per_call.is_none().then_some(port);
+    let mut engine = Engine::new(Arc::clone(&launch.program), &launch.layout, config);
+    if per_call.is_none() {
+        engine.share_socket(main_socket);
+    }
+    let links = Links { handover_out: begin.handover_out, handover_in: begin.handover_in, ..links };
+    let mut worker = Worker::new(WorkerParts {
+        driver,
+        engine,
+        links,
+        main_socket,
+        per_call,
+        index: worker,
+        workers: launch.workers,
+        start_ns: begin.start_ns,
+        grain_ns: launch.grain_ns,
+    });
+    while worker.turn()? == Turn::Again {}
+    Ok(())
+}
+
+/// Opens the main socket on the first port that is free.
+fn bind_first<D: Driver>(
+    driver: &mut D,
+    bind: &Bind,
+) -> Result<gossipper_uring::SocketId, LaunchError> {
+    let mut last = None;
+    for &port in &bind.ports {
+        let address = SocketAddr::new(bind.ip, port);
+        match driver.open(&sip_socket(address, bind.buffer_bytes, bind.shared)) {
+            Ok(socket) => return Ok(socket),
+            Err(source) => {
+                let in_use = source.kind() == io::ErrorKind::AddrInUse;
+                last = Some(LaunchError::Bind { address, source });
+                if !in_use {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| LaunchError::Bind {
+        address: SocketAddr::new(bind.ip, 0),
+        source: io::Error::other("no port to try"),
+    }))
+}

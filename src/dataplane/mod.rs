@@ -1,0 +1,11 @@
+//! Workers: an engine on a driver, on a pinned thread.
+//!
+//! Knows engines, drivers and queues; knows nothing of command lines, files or terminals.
+
+mod launch;
+mod worker;
+
+pub use launch::{Bind, Launch, LaunchError, Running, launch};
+pub use worker::{
+    Command, Handover, Links, PerCallSockets, REPORT_NS, Turn, Worker, WorkerParts, sip_socket,
+};

@@ -1,0 +1,467 @@
+//! One worker: an engine driven by a driver, one turn at a time.
+//!
+//! A turn sends what was staged, waits for traffic or the next deadline, handles what came, fires
+//! timers, and starts the calls that are due. Nothing else happens on a worker's thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+
+use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
+use rtrb::{Consumer, Producer};
+
+use crate::engine::{Disposition, Engine, Incoming, Started, StopRequest};
+use crate::stats::{Counters, Report};
+
+/// Length of a report's interval.
+pub const REPORT_NS: u64 = 1_000_000_000;
+/// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
+/// one of them causes still fits: a datagram causes a handful of sends at most.
+const TX_RESERVE: usize = 64;
+/// How long the dialogs of failed calls may take to end once no call is open any more.
+const LINGER_NS: u64 = 4_000_000_000;
+/// How long a shutdown waits for operations in the kernel.
+const SHUTDOWN_NS: u64 = 200_000_000;
+/// Sockets opened in one turn: each costs a few system calls, and arrivals must not wait for all.
+const SOCKETS_PER_TURN: usize = 256;
+
+/// What the control side asks of a worker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Command {
+    /// Start and accept no more calls; open ones go on.
+    StopNewCalls,
+    /// End every open call with BYE or CANCEL.
+    CancelCalls,
+    /// End now, whatever is open.
+    StopNow,
+    /// A new rate, in calls per period over all workers.
+    SetRate(f64),
+    /// Pause or resume the start of calls.
+    SetPaused(bool),
+}
+
+/// A datagram on its way to the worker that owns its call.
+#[derive(Debug)]
+pub struct Handover {
+    /// Its payload.
+    pub payload: Box<[u8]>,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// When it arrived, on the monotonic clock.
+    pub received_ns: u64,
+    /// How many workers have looked at it.
+    pub hops: usize,
+    /// The worker that owns the call, if the Call-ID says so.
+    pub owner: Option<usize>,
+}
+
+/// A worker's ends of the queues that connect it. Each has a fixed capacity.
+pub struct Links {
+    /// Commands from the control side.
+    pub commands: Consumer<Command>,
+    /// Reports to the control side.
+    pub reports: Producer<Box<Report>>,
+    /// Empty reports from the control side.
+    pub empties: Consumer<Box<Report>>,
+    /// Demands of the scenario to stop the run.
+    pub stops: Producer<StopRequest>,
+    /// Datagrams for the next worker in the circle, and how to wake it.
+    pub handover_out: Option<(Producer<Handover>, Waker)>,
+    /// Datagrams from the previous worker in the circle.
+    pub handover_in: Option<Consumer<Handover>>,
+}
+
+/// Whether a worker wants another turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It does.
+    Again,
+    /// It has sent its last report.
+    Finished,
+}
+
+/// How a worker opens sockets for calls (`-t un`).
+#[derive(Clone, Debug)]
+pub struct PerCallSockets {
+    /// What to open; port 0.
+    pub spec: SocketSpec,
+    /// How many at most.
+    pub max: usize,
+}
+
+/// See the module's documentation.
+pub struct Worker<D: Driver> {
+    driver: D,
+    engine: Engine,
+    links: Links,
+    main_socket: SocketId,
+    per_call: Option<PerCallSockets>,
+    sockets_open: usize,
+    workers: usize,
+    index: usize,
+    interval_start_ns: u64,
+    next_report_ns: u64,
+    sequence: u64,
+    pacing_until_ns: Option<u64>,
+    last_cpu_ns: u64,
+    own: Counters,
+    wakes: WakeBudget,
+    /// No waiting in the next turn: something is left to do.
+    hurry: bool,
+    idle_since_ns: Option<u64>,
+    stopping: bool,
+    finished: bool,
+}
+
+/// What a worker is made of.
+pub struct WorkerParts<D: Driver> {
+    /// Its driver, with `main_socket` open.
+    pub driver: D,
+    /// Its engine.
+    pub engine: Engine,
+    /// Its queues.
+    pub links: Links,
+    /// The socket that receives requests, and sends where calls have no socket of their own.
+    pub main_socket: SocketId,
+    /// One socket per call, if so configured.
+    pub per_call: Option<PerCallSockets>,
+    /// Its index.
+    pub index: usize,
+    /// How many there are.
+    pub workers: usize,
+    /// Begin of the run.
+    pub start_ns: u64,
+    /// Longest time that events may gather when they come thick and fast; 0 handles each at once.
+    pub grain_ns: u64,
+}
+
+/// How often a worker wakes up. Each wake costs a few microseconds that a call could use better, so
+/// beyond one per grain on average (with some in reserve, so that a single call is never held up)
+/// events gather until the next grain. A call then starts late by less than a grain, which is
+/// measured like any lateness; durations do not suffer, as the kernel stamps what it receives.
+#[derive(Debug)]
+struct WakeBudget {
+    grain_ns: u64,
+    /// When the budget allows the next wake (the generic cell rate algorithm's arrival time).
+    due_ns: u64,
+}
+
+impl WakeBudget {
+    /// Wakes in reserve: some calls' worth.
+    const BURST: u64 = 32;
+
+    fn note(&mut self, now: u64) {
+        let earliest = now.saturating_sub(Self::BURST * self.grain_ns);
+        self.due_ns = self.due_ns.max(earliest) + self.grain_ns;
+    }
+
+    /// Until when events should gather; a time in the past is no gathering.
+    fn gather_until_ns(&self) -> u64 {
+        if self.grain_ns == 0 { 0 } else { self.due_ns }
+    }
+}
+
+impl<D: Driver> Worker<D> {
+    /// A worker that begins at `parts.start_ns`.
+    pub fn new(parts: WorkerParts<D>) -> Self {
+        let last_cpu_ns = parts.driver.cpu_time_ns();
+        Self {
+            driver: parts.driver,
+            engine: parts.engine,
+            links: parts.links,
+            main_socket: parts.main_socket,
+            per_call: parts.per_call,
+            sockets_open: 0,
+            workers: parts.workers,
+            index: parts.index,
+            interval_start_ns: parts.start_ns,
+            next_report_ns: parts.start_ns + REPORT_NS,
+            sequence: 0,
+            pacing_until_ns: None,
+            last_cpu_ns,
+            own: Counters::default(),
+            wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
+            hurry: true,
+            idle_since_ns: None,
+            stopping: false,
+            finished: false,
+        }
+    }
+
+    /// The engine, for tests.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The driver, for tests.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// When the worker next has something to do without being woken.
+    pub fn next_deadline_ns(&self) -> u64 {
+        if self.hurry || self.engine.has_deferred() {
+            return 0;
+        }
+        let mut deadline = self.engine.next_deadline_ns().min(self.next_report_ns);
+        if let Some(idle_since) = self.idle_since_ns {
+            deadline = deadline.min(idle_since + LINGER_NS);
+        }
+        deadline
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    /// What makes the driver unusable.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        if self.finished {
+            return Ok(Turn::Finished);
+        }
+        let deadline = self.next_deadline_ns();
+        let gather_until_ns = if deadline == 0 { 0 } else { self.wakes.gather_until_ns() };
+        self.hurry = false;
+        self.engine.flushed(self.driver.now());
+        self.driver.turn_gathering(gather_until_ns, deadline)?;
+        let now = self.driver.now();
+        self.wakes.note(now);
+        self.take_commands(now);
+        self.receive(now);
+        self.take_handovers(now);
+        if self.engine.has_deferred() {
+            self.engine.resume_deferred(now, self.driver.tx());
+        }
+        self.hurry |= self.engine.fire_timers(now, self.driver.tx(), TX_RESERVE);
+        self.start_calls(now);
+        if let Some(stop) = self.engine.take_stop_request() {
+            // A full queue holds an earlier demand of the same weight.
+            let _ = self.links.stops.push(stop);
+        }
+        self.engine.report_mut().histograms.record_loop_time(self.driver.now().saturating_sub(now));
+        if self.pacing_until_ns.is_none() && self.engine.all_created() {
+            self.pacing_until_ns = Some(now);
+        }
+        if self.is_done(now) {
+            // Whatever is staged still leaves.
+            self.engine.flushed(self.driver.now());
+            self.driver.turn(0)?;
+            self.engine.end_all_lingering(now);
+            self.report(self.driver.now(), true);
+            let deadline = self.driver.now() + SHUTDOWN_NS;
+            self.driver.shutdown(deadline);
+            self.finished = true;
+            return Ok(Turn::Finished);
+        }
+        if now >= self.next_report_ns {
+            self.report(now, false);
+        }
+        Ok(Turn::Again)
+    }
+
+    fn is_done(&mut self, now: u64) -> bool {
+        if self.stopping {
+            return true;
+        }
+        if !self.engine.is_finished() {
+            self.idle_since_ns = None;
+            return false;
+        }
+        let since = *self.idle_since_ns.get_or_insert(now);
+        self.engine.lingering() == 0 || now >= since + LINGER_NS
+    }
+
+    fn take_commands(&mut self, now: u64) {
+        while let Ok(command) = self.links.commands.pop() {
+            match command {
+                Command::StopNewCalls => self.engine.stop_new_calls(),
+                Command::CancelCalls => {
+                    self.engine.stop_new_calls();
+                    self.engine.cancel_all(now, self.driver.tx());
+                }
+                Command::StopNow => {
+                    self.engine.stop_new_calls();
+                    self.stopping = true;
+                }
+                Command::SetRate(rate) => self.engine.set_rate(rate, now),
+                Command::SetPaused(paused) => self.engine.set_paused(paused, now),
+            }
+        }
+    }
+
+    fn receive(&mut self, now: u64) {
+        let engine = &mut self.engine;
+        let links = &mut self.links;
+        let own = &mut self.own;
+        let left = self.driver.drain(|event, tx| {
+            if let Event::Datagram { source, payload, received_ns, .. } = event {
+                let owner = match engine.on_event(event, now, tx) {
+                    Disposition::Done => None,
+                    Disposition::HandOver(owner) => Some(Some(owner)),
+                    Disposition::HandOverUnknown => Some(None),
+                };
+                if let Some(owner) = owner {
+                    let payload = payload.into();
+                    let handover = Handover { payload, source, received_ns, hops: 1, owner };
+                    hand_over(links, own, handover);
+                }
+            } else {
+                engine.on_event(event, now, tx);
+            }
+            if tx.free() > TX_RESERVE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        self.hurry |= left.is_break();
+    }
+
+    fn take_handovers(&mut self, now: u64) {
+        while self.driver.tx().free() > TX_RESERVE {
+            let Some(Ok(mut handover)) = self.links.handover_in.as_mut().map(Consumer::pop) else {
+                return;
+            };
+            let passes_on = handover.owner.is_some_and(|owner| owner != self.index)
+                && handover.hops < self.workers;
+            if passes_on {
+                handover.hops += 1;
+                hand_over(&mut self.links, &mut self.own, handover);
+                continue;
+            }
+            // Back at the worker that received it: nobody knows its call.
+            let is_final = handover.hops >= self.workers;
+            let datagram = Incoming {
+                socket: self.main_socket,
+                source: handover.source,
+                payload: &handover.payload,
+                received_ns: handover.received_ns,
+                is_final,
+            };
+            let disposition = self.engine.on_datagram(&datagram, now, self.driver.tx());
+            if disposition != Disposition::Done {
+                handover.hops += 1;
+                hand_over(&mut self.links, &mut self.own, handover);
+            }
+        }
+        self.hurry = true;
+    }
+
+    fn start_calls(&mut self, now: u64) {
+        let mut opened = 0;
+        loop {
+            match self.engine.start_calls(now, self.driver.tx(), TX_RESERVE) {
+                Started::All => return,
+                Started::NeedsFlush => {
+                    self.hurry = true;
+                    return;
+                }
+                Started::NeedsSocket if opened == SOCKETS_PER_TURN => {
+                    self.hurry = true;
+                    return;
+                }
+                Started::NeedsSocket => {
+                    opened += 1;
+                    self.open_socket();
+                }
+            }
+        }
+    }
+
+    fn open_socket(&mut self) {
+        let Some(per_call) = &self.per_call else { return self.engine.no_more_sockets() };
+        if self.sockets_open >= per_call.max {
+            return self.engine.no_more_sockets();
+        }
+        match self.driver.open(&per_call.spec) {
+            Ok(socket) => {
+                self.sockets_open += 1;
+                let port = self.driver.local_addr(socket).port();
+                self.engine.add_socket(socket, port);
+            }
+            // Out of descriptors or ports: share what there is.
+            Err(_) => self.engine.no_more_sockets(),
+        }
+    }
+
+    fn report(&mut self, now: u64, is_last: bool) {
+        let mut empty = self.links.empties.pop().ok();
+        if is_last && empty.is_none() {
+            empty = Some(Box::new(self.engine.report_mut().clone()));
+        }
+        let Some(empty) = empty else {
+            // The control side is late: report a longer interval later.
+            self.next_report_ns += REPORT_NS;
+            return;
+        };
+        let start_ns = self.interval_start_ns;
+        // Intervals end at whole seconds, so that all workers' seconds coincide.
+        let end_ns = if is_last { now } else { now - (now - self.next_report_ns) % REPORT_NS };
+        let end_ns = end_ns.max(start_ns);
+        let mut report = self.engine.swap_report(empty);
+        let driver = self.driver.counters();
+        let cpu_ns = self.driver.cpu_time_ns();
+        let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
+        self.last_cpu_ns = cpu_ns;
+        report.worker = self.index as u16;
+        report.sequence = self.sequence;
+        report.start_ns = start_ns;
+        report.end_ns = end_ns;
+        report.busy_ns = busy_ns.min(end_ns - start_ns);
+        report.target_rate = self.engine.target_rate() / self.workers as f64;
+        report.pacing_ns = match self.pacing_until_ns {
+            None => end_ns - start_ns,
+            Some(until) => until.clamp(start_ns, end_ns) - start_ns,
+        };
+        if report.pacing_ns > 0 && report.target_rate == 0.0 {
+            // The schedule ended within the interval.
+            report.target_rate = self.engine.scheduled_rate() / self.workers as f64;
+        }
+        report.is_last = is_last;
+        let counters = &mut report.counters;
+        counters.add(&self.own);
+        counters.datagrams_sent = driver.datagrams_sent;
+        counters.trains_sent = driver.trains_sent;
+        counters.datagrams_received = driver.datagrams_received;
+        counters.kernel_enters = driver.enters;
+        counters.wait_ns = driver.wait_ns;
+        counters.receive_overflow = driver.receive_overflow;
+        counters.receive_truncated = driver.receive_truncated;
+        counters.receive_rearms = driver.receive_rearms_nobufs;
+        counters.cq_overflow = driver.cq_overflow;
+        counters.icmp_errors = driver.icmp_errors;
+        counters.gso_fallbacks = driver.gso_fallbacks;
+        self.sequence += 1;
+        self.interval_start_ns = end_ns;
+        self.next_report_ns = end_ns + REPORT_NS;
+        // As many reports exist as the queue holds.
+        let pushed = self.links.reports.push(report);
+        debug_assert!(pushed.is_ok());
+    }
+
+    /// The arena, for tests.
+    pub fn tx(&mut self) -> &mut TxArena {
+        self.driver.tx()
+    }
+}
+
+fn hand_over(links: &mut Links, own: &mut Counters, handover: Handover) {
+    let Some((queue, waker)) = &mut links.handover_out else {
+        own.handover_dropped += 1;
+        return;
+    };
+    match queue.push(handover) {
+        Ok(()) => {
+            own.handed_over += 1;
+            waker.wake();
+        }
+        Err(_) => own.handover_dropped += 1,
+    }
+}
+
+/// What a socket for SIP looks like.
+pub fn sip_socket(local: SocketAddr, buffer_bytes: usize, reuse_port: bool) -> SocketSpec {
+    SocketSpec {
+        local,
+        remote: None,
+        reuse_port,
+        rx_class: RxClass::Large,
+        receive_buffer_bytes: buffer_bytes,
+        send_buffer_bytes: buffer_bytes,
+    }
+}

@@ -1,0 +1,451 @@
+//! Default behaviours: what happens to a call that the scenario did not provide for, and how its
+//! dialog is ended so that nothing is left at the peer.
+//!
+//! A failed call is counted at once. If the peer may still hold state of it, the call lingers:
+//! CANCEL or BYE is sent and repeated until it is answered, at most for 64 * T1 (RFC 3261 timers B,
+//! E and F). A server-mode call sends nothing, as SIPp has it.
+
+use gossipper_uring::{IcmpCause, SendFailure, TxArena};
+
+use super::call::{InviteState, Phase, Retransmit, Slot};
+use super::ids::CallRef;
+use super::receive::AUTO_ANSWERED;
+use super::render::Out;
+use super::{Cx, Engine};
+use crate::sip::{CSeq, HeaderId, HeaderIndex, Kind, Message, Method, MethodId};
+use crate::stats::FailureCause;
+
+/// Message numbers for branches of our own requests, beyond all steps of a scenario.
+const ABORT_ACK: u64 = 0xfff0;
+const ABORT_REQUEST: u64 = 0xfff1;
+/// T1 of RFC 3261 section 17.1.1.1.
+const T1_MS: u32 = 500;
+/// 64 * T1.
+const LINGER_MS_MAX: u64 = 64 * T1_MS as u64;
+
+impl Engine {
+    /// A message that neither the scenario nor the retransmission rules know what to do with.
+    pub(super) fn unexpected(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+        hash: u64,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        let behaviors = self.config.behaviors;
+        match message.kind() {
+            Kind::Request { method, .. } => {
+                self.counters.requests_received += 1;
+                let bit = method.bit();
+                if matches!(method, Method::Bye | Method::Cancel) {
+                    self.answer_ok(slot, message, hash, cx);
+                    if behaviors.abort_unexpected {
+                        self.calls[slot].invite_state = InviteState::Over;
+                        self.end(slot, Some(FailureCause::PeerHangup), cx.now);
+                    }
+                    return;
+                }
+                if method == Method::Ping && behaviors.ping_reply {
+                    self.answer_ok(slot, message, hash, cx);
+                    self.abort(slot, FailureCause::UnexpectedMessage, cx);
+                    return;
+                }
+                if behaviors.auto_answer && AUTO_ANSWERED & bit != 0 {
+                    self.answer_ok(slot, message, hash, cx);
+                    return;
+                }
+            }
+            Kind::Response { code, .. } => {
+                self.counters.responses_received += 1;
+                if let Some(tag) = message.to_tag() {
+                    self.keep_peer_tag(slot, tag);
+                }
+                let is_invite = cseq.method.id() == MethodId::Invite
+                    && cseq.number == self.calls[slot].invite_cseq;
+                if is_invite {
+                    let before = self.calls[slot].invite_state;
+                    self.note_invite_response(slot, code);
+                    let rejects = matches!(before, InviteState::Calling | InviteState::Proceeding);
+                    if code >= 300 && rejects && behaviors.bye {
+                        self.acknowledge(slot, message, cx);
+                    }
+                }
+                if code >= 200 {
+                    self.note_final_response(slot, is_invite, cseq.number, cx.at);
+                }
+            }
+        }
+        if behaviors.abort_unexpected {
+            self.abort(slot, FailureCause::UnexpectedMessage, cx);
+        } else {
+            self.counters.warnings += 1;
+        }
+    }
+
+    /// Fails a call, and ends its dialog if there may be one.
+    pub(super) fn abort(&mut self, slot: Slot, cause: FailureCause, cx: &mut Cx<'_, '_>) {
+        let state = self.calls[slot].invite_state;
+        // `incoming` calls send nothing; neither does a call whose INVITE nobody answered.
+        let ends_dialog = self.config.behaviors.bye && !self.calls[slot].incoming;
+        self.count_end(slot, Some(cause), cx.now);
+        let lingers = ends_dialog
+            && match state {
+                InviteState::Answered => {
+                    self.send_ack_of_success(slot, cx);
+                    self.send_in_dialog(slot, Method::Bye, cx)
+                }
+                InviteState::Confirmed => self.send_in_dialog(slot, Method::Bye, cx),
+                InviteState::Proceeding => self.send_cancel(slot, cx),
+                InviteState::Idle | InviteState::Calling | InviteState::Over => false,
+            };
+        if lingers {
+            self.linger(slot, cx.now);
+        } else {
+            self.release(slot, cx.now);
+        }
+    }
+
+    /// The kernel refused a datagram of the call.
+    pub(super) fn on_send_failed(
+        &mut self,
+        call: CallRef,
+        cause: SendFailure,
+        now: u64,
+        tx: &mut TxArena,
+    ) {
+        if cause == SendFailure::NoBuffer {
+            // Like a loss on the way: the retransmission, ours or the peer's, repairs it.
+            self.counters.send_no_buffer += 1;
+            return;
+        }
+        let cause = match cause {
+            SendFailure::Refused => FailureCause::IcmpUnreachable,
+            _ => FailureCause::CannotSendMessage,
+        };
+        self.fail_transport(call, cause, now, tx);
+    }
+
+    /// The network reported that a datagram did not arrive (RFC 3261 section 18.4: an error to the
+    /// transaction user, like a 503).
+    pub(super) fn on_unreachable(
+        &mut self,
+        cause: IcmpCause,
+        quoted: &[u8],
+        now: u64,
+        tx: &mut TxArena,
+    ) {
+        if cause == IcmpCause::TooBig {
+            // The kernel now knows the path MTU; the retransmission will be fragmented.
+            return;
+        }
+        let Some(call) = self.quoted_call(quoted) else { return };
+        self.fail_transport(call, FailureCause::IcmpUnreachable, now, tx);
+    }
+
+    fn fail_transport(&mut self, call: CallRef, cause: FailureCause, now: u64, tx: &mut TxArena) {
+        if usize::from(call.worker) != self.config.worker {
+            return;
+        }
+        let Some(state) = self.calls.current(call.slot, call.generation) else { return };
+        match state.phase {
+            // Nobody is there to end the dialog with.
+            Phase::Running => self.end(call.slot, Some(cause), now),
+            Phase::Lingering => self.end_linger(call.slot, now),
+            Phase::Free => {}
+        }
+        let _ = tx;
+    }
+
+    /// The call that a quoted piece of a datagram belongs to, by its Call-ID line.
+    fn quoted_call(&self, quoted: &[u8]) -> Option<CallRef> {
+        for line in quoted.split(|&byte| byte == b'\n') {
+            let (name, value) = line.split_at(memchr::memchr(b':', line).unwrap_or(line.len()));
+            let name = name.trim_ascii();
+            if !name.eq_ignore_ascii_case(b"Call-ID") && !name.eq_ignore_ascii_case(b"i") {
+                continue;
+            }
+            let value = value.get(1..)?.trim_ascii();
+            if let Some(call) = self.nonce.parse(value) {
+                return Some(call);
+            }
+            let hash = self.hasher.hash(value);
+            let slot = self.map.find(hash, |slot| self.calls[slot].hash == hash)?;
+            return Some(self.call_ref(slot));
+        }
+        None
+    }
+
+    /// 200 OK to a request inside the call, remembered so that a repetition gets it again.
+    fn answer_ok(&mut self, slot: Slot, message: &Message<'_>, hash: u64, cx: &mut Cx<'_, '_>) {
+        let socket = self.calls[slot].socket;
+        let remote = self.calls[slot].remote;
+        if self.reply_stateless(message.bytes(), 200, "OK", socket, remote, cx.tx) {
+            self.counters.auto_answered += 1;
+        }
+        self.calls[slot].note_received(hash);
+    }
+
+    fn linger(&mut self, slot: Slot, now: u64) {
+        let call = &mut self.calls[slot];
+        call.phase = Phase::Lingering;
+        self.lingering += 1;
+        call.retransmit = Retransmit { step: 0, count: 0, interval_ms: T1_MS };
+        self.wheel.arm(Self::retransmit_timer(slot), now + u64::from(T1_MS) * 1_000_000);
+        self.wheel.arm(Self::step_timer(slot), now + LINGER_MS_MAX * 1_000_000);
+    }
+
+    fn end_linger(&mut self, slot: Slot, now: u64) {
+        self.lingering -= 1;
+        self.release(slot, now);
+    }
+
+    /// Gives up on ending dialogs: the run is over.
+    pub fn end_all_lingering(&mut self, now: u64) {
+        for slot in 0..self.calls.used() {
+            if self.calls[slot].phase == Phase::Lingering {
+                self.end_linger(slot, now);
+            }
+        }
+    }
+
+    pub(super) fn linger_timer(&mut self, slot: Slot, timer: u32, now: u64, tx: &mut TxArena) {
+        if timer == Self::step_timer(slot) {
+            return self.end_linger(slot, now);
+        }
+        self.resend_last(slot, tx);
+        let interval_ms =
+            (self.calls[slot].retransmit.interval_ms * 2).min(self.config.retransmission.t2_ms);
+        self.calls[slot].retransmit.interval_ms = interval_ms;
+        self.wheel.arm(timer, now + u64::from(interval_ms) * 1_000_000);
+    }
+
+    /// A message for a call that only ends its dialog.
+    pub(super) fn linger_message(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        let Ok(cseq) = message.cseq() else { return };
+        let Kind::Response { code, .. } = message.kind() else {
+            let (socket, remote) = (self.calls[slot].socket, self.calls[slot].remote);
+            let (code, reason) = match message.method() {
+                Some(Method::Bye) => (200, "OK"),
+                // RFC 3261 section 12.2.2: the dialog is going away.
+                _ => (481, "Call/Transaction Does Not Exist"),
+            };
+            self.reply_stateless(message.bytes(), code, reason, socket, remote, cx.tx);
+            if message.method() == Some(Method::Bye) {
+                self.end_linger(slot, cx.now);
+            }
+            return;
+        };
+        match cseq.method {
+            Method::Bye if code >= 200 => self.end_linger(slot, cx.now),
+            Method::Cancel if (200..300).contains(&code) => {
+                // The CANCEL arrived; the INVITE's own final response is still to come.
+                self.calls[slot].retransmit = Retransmit::NONE;
+                self.wheel.cancel(Self::retransmit_timer(slot));
+            }
+            Method::Invite if code >= 300 => {
+                self.acknowledge(slot, message, cx);
+                self.end_linger(slot, cx.now);
+            }
+            Method::Invite if code >= 200 => {
+                // The answer crossed our CANCEL, or repeats one whose ACK was lost.
+                if let Some(tag) = message.to_tag() {
+                    self.keep_peer_tag(slot, tag);
+                }
+                if self.calls[slot].invite_state == InviteState::Over {
+                    self.resend_ack(slot, cx.tx);
+                } else {
+                    self.send_ack_of_success(slot, cx);
+                    if self.send_in_dialog(slot, Method::Bye, cx) {
+                        self.calls[slot].retransmit.interval_ms = T1_MS;
+                        let due_ns = cx.now + u64::from(T1_MS) * 1_000_000;
+                        self.wheel.arm(Self::retransmit_timer(slot), due_ns);
+                    } else {
+                        self.end_linger(slot, cx.now);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// ACK of a final response other than 2xx: of the same transaction (RFC 3261 17.1.1.3).
+    fn acknowledge(&mut self, slot: Slot, response: &Message<'_>, cx: &mut Cx<'_, '_>) {
+        let to = response.first(HeaderId::To).unwrap_or_default().to_vec();
+        self.build(slot, cx, |engine, invite, out| {
+            let number = invite.cseq().map_or(0, |cseq| cseq.number);
+            engine.put_head(slot, "ACK", Branch::OfRequest, invite, out);
+            out.put(b"To: ");
+            out.put(&to);
+            out.put(b"\r\n");
+            engine.put_tail(slot, number, "ACK", out);
+        });
+        self.calls[slot].invite_state = InviteState::Over;
+    }
+
+    /// ACK of a 2xx: a transaction of its own (RFC 3261 13.2.2.4).
+    fn send_ack_of_success(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
+        let number = self.calls[slot].invite_cseq;
+        let built = self.build(slot, cx, |engine, request, out| {
+            engine.put_head(slot, "ACK", Branch::New(ABORT_ACK), request, out);
+            engine.put_to_with_tag(slot, request, out);
+            engine.put_tail(slot, number, "ACK", out);
+        });
+        if built {
+            self.calls[slot].invite_state = InviteState::Confirmed;
+        }
+    }
+
+    /// A request inside the dialog, stored for retransmission.
+    fn send_in_dialog(&mut self, slot: Slot, method: Method<'_>, cx: &mut Cx<'_, '_>) -> bool {
+        let name = std::str::from_utf8(method.as_bytes()).unwrap_or_default();
+        let number = self.calls[slot].cseq.wrapping_add(1) & 0x7fff_ffff;
+        let built = self.build(slot, cx, |engine, request, out| {
+            engine.put_head(slot, name, Branch::New(ABORT_REQUEST), request, out);
+            engine.put_to_with_tag(slot, request, out);
+            let routes = engine.blobs.bytes(&engine.calls[slot].routes);
+            if !routes.is_empty() {
+                out.put(b"Route: ");
+                out.put(routes);
+                out.put(b"\r\n");
+            }
+            engine.put_tail(slot, number, name, out);
+        });
+        if built {
+            self.calls[slot].cseq = number;
+            self.calls[slot].invite_state = InviteState::Over;
+        }
+        built
+    }
+
+    /// CANCEL of the pending INVITE: same Request-URI, Via, To and CSeq number (RFC 3261 9.1).
+    fn send_cancel(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) -> bool {
+        let number = self.calls[slot].invite_cseq;
+        self.build(slot, cx, |engine, invite, out| {
+            engine.put_head(slot, "CANCEL", Branch::OfRequest, invite, out);
+            out.put(b"To: ");
+            out.put(invite.first(HeaderId::To).unwrap_or_default());
+            out.put(b"\r\n");
+            engine.put_tail(slot, number, "CANCEL", out);
+        })
+    }
+
+    /// Builds a request from the INVITE (or else the last request) that the call sent, stores it as
+    /// the last message sent, and sends it. `false` if that was not possible.
+    fn build(
+        &mut self,
+        slot: Slot,
+        cx: &mut Cx<'_, '_>,
+        write: impl FnOnce(&Engine, &Message<'_>, &mut Out<'_>),
+    ) -> bool {
+        let call = &self.calls[slot];
+        let source = if call.invite_sent.is_empty() { &call.last_sent } else { &call.invite_sent };
+        let bytes = self.blobs.bytes(source).to_vec();
+        let mut index = HeaderIndex::new();
+        let Ok(request) = index.parse(&bytes) else { return false };
+        if request.method().is_none() {
+            return false;
+        }
+        let Some(tx_slot) = cx.tx.reserve(bytes.len() + 256) else {
+            self.counters.sends_deferred += 1;
+            return false;
+        };
+        let mut out = Out::new(cx.tx.buffer(&tx_slot));
+        write(self, &request, &mut out);
+        let Some(len) = out.len() else {
+            cx.tx.release(tx_slot);
+            return false;
+        };
+        let message = &cx.tx.buffer(&tx_slot)[..len];
+        let is_ack = message.starts_with(b"ACK ");
+        let call = &mut self.calls[slot];
+        // The BYE that follows is built from the same request, so that must survive.
+        let stored = if is_ack {
+            self.blobs.replace(&mut call.ack_sent, message)
+        } else {
+            if call.invite_sent.is_empty()
+                && self.blobs.bytes(&call.last_sent).starts_with(b"INVITE ")
+            {
+                call.invite_sent = call.last_sent.take();
+            }
+            self.blobs.replace(&mut call.last_sent, message)
+        };
+        if !stored {
+            cx.tx.release(tx_slot);
+            return false;
+        }
+        let cookie = self.call_ref(slot).to_bits();
+        let call = &mut self.calls[slot];
+        cx.tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+        self.counters.requests_sent += 1;
+        true
+    }
+
+    /// Request line, Via, From, Max-Forwards.
+    fn put_head(
+        &self,
+        slot: Slot,
+        method: &str,
+        branch: Branch,
+        request: &Message<'_>,
+        out: &mut Out<'_>,
+    ) {
+        let Kind::Request { uri, .. } = request.kind() else { return };
+        let next_url = self.blobs.bytes(&self.calls[slot].next_url);
+        let in_dialog = matches!(branch, Branch::New(_)) && !next_url.is_empty();
+        out.put(method.as_bytes());
+        out.put(b" ");
+        out.put(if in_dialog { next_url } else { uri });
+        out.put(b" SIP/2.0\r\n");
+        match branch {
+            Branch::OfRequest => {
+                out.put(b"Via: ");
+                out.put(request.first(HeaderId::Via).unwrap_or_default());
+            }
+            Branch::New(message) => {
+                out.put(b"Via: SIP/2.0/UDP ");
+                out.put(&self.bound.text.local_ip);
+                out.put(b":");
+                out.number(i64::from(self.calls[slot].local_port));
+                out.put(b";branch=");
+                self.put_branch(slot, message, out);
+            }
+        }
+        out.put(b"\r\nFrom: ");
+        out.put(request.first(HeaderId::From).unwrap_or_default());
+        out.put(b"\r\nMax-Forwards: 70\r\n");
+    }
+
+    fn put_to_with_tag(&self, slot: Slot, request: &Message<'_>, out: &mut Out<'_>) {
+        out.put(b"To: ");
+        out.put(request.first(HeaderId::To).unwrap_or_default());
+        if request.to_tag().is_none() {
+            out.put(self.blobs.bytes(&self.calls[slot].peer_tag));
+        }
+        out.put(b"\r\n");
+    }
+
+    fn put_tail(&self, slot: Slot, number: u32, method: &str, out: &mut Out<'_>) {
+        out.put(b"Call-ID: ");
+        self.put_call_id(slot, out);
+        out.put(b"\r\nCSeq: ");
+        out.number(i64::from(number));
+        out.put(b" ");
+        out.put(method.as_bytes());
+        out.put(b"\r\nContent-Length: 0\r\n\r\n");
+    }
+}
+
+/// Which branch a request carries.
+#[derive(Clone, Copy)]
+enum Branch {
+    /// The whole top Via of the request that it belongs to.
+    OfRequest,
+    /// A new one, made unique by a number beyond all steps of a scenario.
+    New(u64),
+}

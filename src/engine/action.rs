@@ -1,0 +1,371 @@
+//! Actions: what a scenario computes on the way.
+
+use super::call::Slot;
+use super::render::{Out, to_number};
+use super::variables::Value;
+use super::{Cx, Engine, StopRequest};
+use crate::scenario::{
+    Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
+    StrcmpCheck, Template, VariableRef,
+};
+use crate::sip::Message;
+use crate::stats::FailureCause;
+
+/// How a step's actions ended.
+pub(super) enum Flow {
+    /// Go on behind the step.
+    Continue,
+    /// Go to this step.
+    Jump(u16),
+    /// The call is over.
+    Ended,
+}
+
+/// Longest text that an action makes.
+const TEXT_MAX: usize = 1 << 16;
+
+impl Engine {
+    /// Runs the actions of a step.
+    pub(super) fn actions(&mut self, slot: Slot, actions: &[Action], cx: &mut Cx<'_, '_>) -> Flow {
+        let mut jump = None;
+        for action in actions {
+            match self.action(slot, action, cx) {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Jump(target)) => jump = Some(target),
+                Ok(Flow::Ended) => return Flow::Ended,
+                Err(cause) => {
+                    self.abort(slot, cause, cx);
+                    return Flow::Ended;
+                }
+            }
+        }
+        jump.map_or(Flow::Continue, Flow::Jump)
+    }
+
+    fn action(
+        &mut self,
+        slot: Slot,
+        action: &Action,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Flow, FailureCause> {
+        match action {
+            Action::Ereg(ereg) => self.ereg(slot, ereg, cx.last)?,
+            // Without an action log there is nowhere to write to; the text is still evaluated by
+            // whoever asked for the log.
+            Action::Log(_) => {}
+            Action::Warning(_) => self.counters.warnings += 1,
+            Action::Error(text) => {
+                let text = self.text(slot, text, cx)?;
+                self.stop = Some(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
+            }
+            Action::Assign(to, operand) => {
+                let value = self.operand(slot, operand);
+                self.assign(slot, *to, Value::Number(value));
+            }
+            Action::AssignText(to, template) => {
+                let text = self.text(slot, template, cx)?;
+                self.store_text(slot, *to, &text)?;
+            }
+            Action::ToDouble(to, from) => {
+                let mut text = Vec::new();
+                self.variable_text(slot, *from, &mut text);
+                // SIPp leaves the target unset if the text is no number.
+                let value = to_number(&text).map_or(Value::Unset, Value::Number);
+                self.assign(slot, *to, value);
+            }
+            Action::Arithmetic(operator, to, operand) => {
+                let right = self.operand(slot, operand);
+                let left = self.variable(slot, *to).number(&self.blobs);
+                let result = match operator {
+                    Operator::Add => left + right,
+                    Operator::Subtract => left - right,
+                    Operator::Multiply => left * right,
+                    Operator::Divide if right == 0.0 => return Err(FailureCause::ScenarioError),
+                    Operator::Divide => left / right,
+                };
+                self.assign(slot, *to, Value::Number(result));
+            }
+            Action::Sample(to, distribution) => {
+                let value = self.random.sample(distribution);
+                self.assign(slot, *to, Value::Number(value));
+            }
+            Action::Test(check) => self.test(slot, check)?,
+            Action::Strcmp(check) => self.strcmp(slot, check, cx)?,
+            Action::TimeOfDay(seconds, microseconds) => {
+                let unix_ns = cx.now + self.config.wall_offset_ns;
+                let whole = unix_ns / 1_000_000_000;
+                self.assign(slot, *seconds, Value::Number(whole as f64));
+                let micros = unix_ns / 1000 % 1_000_000;
+                self.assign(slot, *microseconds, Value::Number(micros as f64));
+            }
+            Action::Trim(variable) => {
+                self.edit_text(slot, *variable, |text| text.trim_ascii().to_vec())?;
+            }
+            Action::UrlEncode(variable) => self.edit_text(slot, *variable, url_encode)?,
+            Action::UrlDecode(variable) => self.edit_text(slot, *variable, url_decode)?,
+            Action::Jump(operand) => {
+                let target = self.operand(slot, operand);
+                let steps = self.bound.program.steps.len();
+                if !(0.0..=steps as f64).contains(&target) {
+                    return Err(FailureCause::ScenarioError);
+                }
+                return Ok(Flow::Jump(target as u16));
+            }
+            Action::Command(InternalCommand::StopCall) => {
+                self.end(slot, None, cx.now);
+                return Ok(Flow::Ended);
+            }
+            Action::Command(InternalCommand::StopGracefully) => {
+                self.stop = Some(StopRequest::Gracefully);
+            }
+            Action::Command(InternalCommand::StopNow) => self.stop = Some(StopRequest::Now),
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn operand(&self, slot: Slot, operand: &Operand) -> f64 {
+        match operand {
+            Operand::Constant(value) => *value,
+            Operand::Variable(variable) => self.variable(slot, *variable).number(&self.blobs),
+        }
+    }
+
+    fn text(
+        &mut self,
+        slot: Slot,
+        template: &Template,
+        cx: &Cx<'_, '_>,
+    ) -> Result<Vec<u8>, FailureCause> {
+        let environment = &self.config.environment;
+        // Action texts are rare; they are bound when they are rendered.
+        let template = template.bind(|field| super::bound::constant(field, environment));
+        let mut buffer = vec![0; TEXT_MAX];
+        let step = self.calls[slot].step;
+        let mut out = Out::new(&mut buffer);
+        self.render(&template, slot, step, cx.now, cx.last, &mut out);
+        let len = out.len().ok_or(FailureCause::ScenarioError)?;
+        buffer.truncate(len);
+        Ok(buffer)
+    }
+
+    fn store_text(&mut self, slot: Slot, to: VariableRef, text: &[u8]) -> Result<(), FailureCause> {
+        match self.assign_text(slot, to, text) {
+            true => Ok(()),
+            false => Err(FailureCause::PoolExhausted),
+        }
+    }
+
+    fn edit_text(
+        &mut self,
+        slot: Slot,
+        variable: VariableRef,
+        edit: impl Fn(&[u8]) -> Vec<u8>,
+    ) -> Result<(), FailureCause> {
+        let mut text = Vec::new();
+        self.variable_text(slot, variable, &mut text);
+        self.store_text(slot, variable, &edit(&text))
+    }
+
+    fn test(&mut self, slot: Slot, check: &Check) -> Result<(), FailureCause> {
+        let left = self.variable(slot, check.variable).number(&self.blobs);
+        let right = self.operand(slot, &check.operand);
+        let outcome = match check.comparison {
+            Comparison::Equal => left == right,
+            Comparison::NotEqual => left != right,
+            Comparison::GreaterThan => left > right,
+            Comparison::LessThan => left < right,
+            Comparison::GreaterThanEqual => left >= right,
+            Comparison::LessThanEqual => left <= right,
+        };
+        if let Some(to) = check.assign_to {
+            self.assign(slot, to, Value::Truth(outcome));
+        }
+        match (check.check_it, outcome) {
+            (CheckIt::FailIfFalse, false) => Err(FailureCause::TestDoesntMatch),
+            (CheckIt::FailIfTrue, true) => Err(FailureCause::TestShouldntMatch),
+            _ => Ok(()),
+        }
+    }
+
+    fn strcmp(
+        &mut self,
+        slot: Slot,
+        check: &StrcmpCheck,
+        cx: &Cx<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        let mut left = Vec::new();
+        self.variable_text(slot, check.variable, &mut left);
+        let right = self.text(slot, &check.value, cx)?;
+        let outcome = left.cmp(&right);
+        if let Some(to) = check.assign_to {
+            self.assign(slot, to, Value::Number(f64::from(outcome as i8)));
+        }
+        match (check.check_it, outcome.is_eq()) {
+            (CheckIt::FailIfFalse, false) => Err(FailureCause::StrcmpDoesntMatch),
+            (CheckIt::FailIfTrue, true) => Err(FailureCause::StrcmpShouldntMatch),
+            _ => Ok(()),
+        }
+    }
+
+    fn ereg(
+        &mut self,
+        slot: Slot,
+        ereg: &Ereg,
+        last: Option<&Message<'_>>,
+    ) -> Result<(), FailureCause> {
+        let mut text = Vec::new();
+        match &ereg.search_in {
+            SearchIn::Message => {
+                text.extend_from_slice(last.map(Message::bytes).unwrap_or_default());
+            }
+            SearchIn::Body => text.extend_from_slice(last.map(Message::body).unwrap_or_default()),
+            SearchIn::Variable(variable) => self.variable_text(slot, *variable, &mut text),
+            SearchIn::Header { name, occurrence, .. } => {
+                let nth = occurrence.saturating_sub(1) as usize;
+                match last.and_then(|last| last.all_by_name(name).nth(nth)) {
+                    Some(value) => text.extend_from_slice(value),
+                    None if ereg.check_it == CheckIt::FailIfFalse => {
+                        return Err(FailureCause::RegexpHdrNotFound);
+                    }
+                    None => return Ok(()),
+                }
+            }
+        }
+        let Some(captures) = ereg.regex.captures(&text) else {
+            return match ereg.check_it {
+                CheckIt::FailIfFalse => Err(FailureCause::RegexpDoesntMatch),
+                _ => Ok(()),
+            };
+        };
+        for (group, variable) in ereg.assign_to.iter().enumerate() {
+            let matched = captures.get(group).map_or(&b""[..], |found| found.as_bytes());
+            self.store_text(slot, *variable, matched)?;
+        }
+        match ereg.check_it {
+            CheckIt::FailIfTrue => Err(FailureCause::RegexpShouldntMatch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Assigns `-set` values and runs `<init>`, once.
+    pub(super) fn initialise_globals(&mut self) {
+        let bound = std::rc::Rc::clone(&self.bound);
+        let sets = self.config.sets.clone();
+        for (name, value) in sets {
+            let index = bound.program.global_variables.iter().position(|known| *known == name);
+            let Some(index) = index else { continue };
+            let stored = self.blobs.store(value.as_bytes()).unwrap_or_default();
+            self.global_values[index] = match value.parse::<f64>() {
+                Ok(number) => {
+                    let mut stored = stored;
+                    self.blobs.free(&mut stored);
+                    Value::Number(number)
+                }
+                Err(_) => Value::Text(stored),
+            };
+        }
+        if !bound.program.init.is_empty() {
+            self.run_init(&bound.program.init);
+        }
+    }
+
+    /// `<init>` runs on a call of its own that is counted nowhere.
+    fn run_init(&mut self, steps: &[crate::scenario::Step]) {
+        const STEPS_MAX: usize = 100_000;
+        let Some(slot) = self.calls.allocate() else { return };
+        self.reset_call_values(slot);
+        let Ok(mut tx) = gossipper_uring::TxArena::standalone(1, 1) else { return };
+        let mut index = 0;
+        for _ in 0..STEPS_MAX {
+            let Some(step) = steps.get(index) else { break };
+            let skipped = step.condition.is_some_and(|condition| {
+                self.variable(slot, condition.variable).is_true() == condition.inverse
+            });
+            index += 1;
+            if skipped {
+                continue;
+            }
+            let now = self.config.start_ns;
+            let mut cx = Cx { now, at: now, tx: &mut tx, last: None, last_is_saved: false };
+            for action in &step.actions {
+                match self.action(slot, action, &mut cx) {
+                    Ok(Flow::Continue) => {}
+                    Ok(Flow::Jump(target)) => index = usize::from(target),
+                    // A call that is counted nowhere cannot be stopped either.
+                    Ok(Flow::Ended) => return,
+                    Err(cause) => {
+                        self.stop = Some(StopRequest::Fatal(format!(
+                            "<init> failed at line {}: {}",
+                            step.position.line,
+                            cause.description()
+                        )));
+                    }
+                }
+            }
+            if let Some(next) = &step.next {
+                let taken = next.test.is_none_or(|test| self.variable(slot, test).is_true())
+                    && self.random.chance(next.chance);
+                if taken {
+                    index = usize::from(next.target);
+                }
+            }
+        }
+        self.free_call_values(slot);
+        self.calls.release(slot);
+    }
+}
+
+fn url_encode(text: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        // RFC 3986 section 2.3: unreserved characters stay.
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[
+                b'%',
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]);
+        }
+    }
+    out
+}
+
+fn url_decode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let decoded = (byte == b'%')
+            .then(|| tail.get(..2))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match decoded {
+            Some(value) => {
+                out.push(value);
+                rest = &tail[2..];
+            }
+            None => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_encoding_round_trips() {
+        let text: Vec<u8> = (0..=255).collect();
+        assert_eq!(url_decode(&url_encode(&text)), text);
+        assert_eq!(url_encode(b"a b@c"), b"a%20b%40c");
+        assert_eq!(url_decode(b"100%"), b"100%");
+        assert_eq!(url_decode(b"%zz"), b"%zz");
+    }
+}

@@ -1,0 +1,195 @@
+//! A pool of byte strings of many sizes, for what a call must keep between datagrams.
+//!
+//! One zeroed block of address space, handed out in size classes with a free list each: contiguous
+//! (a retransmission is one copy), O(1), and never returned to the allocator. The kernel commits
+//! pages only when they are first written, so an unused pool costs nothing.
+
+/// Sizes of the classes in bytes; all multiples of the 64-byte unit.
+const CLASSES: [u32; 16] =
+    [64, 128, 192, 256, 384, 512, 640, 768, 1024, 1536, 2048, 4096, 8192, 16384, 32768, 65536];
+const UNIT: usize = 64;
+const NONE: u32 = u32::MAX;
+
+/// A byte string in a [`BlobPool`]. Not `Clone`: it must be freed exactly once.
+#[derive(Debug)]
+pub struct Blob {
+    /// Offset in units of 64 bytes; `NONE` for the empty string.
+    unit: u32,
+    len: u32,
+}
+
+impl Default for Blob {
+    fn default() -> Self {
+        Self { unit: NONE, len: 0 }
+    }
+}
+
+impl Blob {
+    /// `true` if it holds no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes the string out, leaving an empty one.
+    pub fn take(&mut self) -> Blob {
+        std::mem::take(self)
+    }
+}
+
+/// See the module's documentation.
+pub struct BlobPool {
+    bytes: Vec<u8>,
+    /// First never-used unit.
+    fresh: u32,
+    /// First free string of each class; the next one is written into its first four bytes.
+    free: [u32; CLASSES.len()],
+    /// Strings handed out and not yet freed.
+    live: usize,
+}
+
+impl BlobPool {
+    /// A pool of `capacity_bytes` of address space.
+    pub fn new(capacity_bytes: usize) -> Self {
+        let capacity = capacity_bytes.min((NONE as usize - 1) * UNIT);
+        Self { bytes: vec![0; capacity], fresh: 0, free: [NONE; CLASSES.len()], live: 0 }
+    }
+
+    /// Strings in use.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Bytes ever used: how much of the pool's address space is committed.
+    pub fn committed_bytes(&self) -> usize {
+        self.fresh as usize * UNIT
+    }
+
+    /// Stores a copy of `content`; `None` if the pool is exhausted or `content` exceeds 64 KiB.
+    pub fn store(&mut self, content: &[u8]) -> Option<Blob> {
+        if content.is_empty() {
+            return Some(Blob::default());
+        }
+        let class = class_of(content.len())?;
+        let unit = self.allocate(class)?;
+        let start = unit as usize * UNIT;
+        self.bytes[start..start + content.len()].copy_from_slice(content);
+        self.live += 1;
+        Some(Blob { unit, len: content.len() as u32 })
+    }
+
+    /// Replaces the content of `blob`, in place where its class allows. On `false` (pool
+    /// exhausted) the blob is empty.
+    pub fn replace(&mut self, blob: &mut Blob, content: &[u8]) -> bool {
+        if !blob.is_empty() && class_of(content.len()) == class_of(blob.len as usize) {
+            let start = blob.unit as usize * UNIT;
+            self.bytes[start..start + content.len()].copy_from_slice(content);
+            blob.len = content.len() as u32;
+            return true;
+        }
+        self.free(blob);
+        match self.store(content) {
+            Some(stored) => {
+                *blob = stored;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The bytes of `blob`.
+    pub fn bytes(&self, blob: &Blob) -> &[u8] {
+        if blob.is_empty() {
+            return &[];
+        }
+        let start = blob.unit as usize * UNIT;
+        &self.bytes[start..start + blob.len as usize]
+    }
+
+    /// Gives the space of `blob` back and leaves it empty.
+    pub fn free(&mut self, blob: &mut Blob) {
+        let old = blob.take();
+        if old.is_empty() {
+            return;
+        }
+        // A stored length always has a class.
+        let Some(class) = class_of(old.len as usize) else { return };
+        let start = old.unit as usize * UNIT;
+        self.bytes[start..start + 4].copy_from_slice(&self.free[class].to_le_bytes());
+        self.free[class] = old.unit;
+        self.live -= 1;
+    }
+
+    fn allocate(&mut self, class: usize) -> Option<u32> {
+        let unit = self.free[class];
+        if unit != NONE {
+            let start = unit as usize * UNIT;
+            let mut next = [0; 4];
+            next.copy_from_slice(&self.bytes[start..start + 4]);
+            self.free[class] = u32::from_le_bytes(next);
+            return Some(unit);
+        }
+        let units = CLASSES[class] / UNIT as u32;
+        let end = (self.fresh + units) as usize * UNIT;
+        if end > self.bytes.len() {
+            return None;
+        }
+        let unit = self.fresh;
+        self.fresh += units;
+        Some(unit)
+    }
+}
+
+fn class_of(len: usize) -> Option<usize> {
+    // Small strings dominate; the scan is over sixteen constants.
+    CLASSES.iter().position(|&size| len <= size as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Every string reads back as stored, whatever was freed and replaced in between.
+        #[test]
+        fn strings_never_overlap(ops in proptest::collection::vec((0..3u8, 0..20usize, 0..3000usize), 1..200)) {
+            let mut pool = BlobPool::new(1 << 20);
+            let mut model: Vec<(Blob, Vec<u8>)> = Vec::new();
+            for (step, (op, index, len)) in ops.into_iter().enumerate() {
+                let content = vec![step as u8; len];
+                match op {
+                    0 => if let Some(blob) = pool.store(&content) { model.push((blob, content)); },
+                    1 if !model.is_empty() => {
+                        let at = index % model.len();
+                        let (mut blob, _) = model.swap_remove(at);
+                        pool.free(&mut blob);
+                        prop_assert!(pool.bytes(&blob).is_empty());
+                    }
+                    _ if !model.is_empty() => {
+                        let at = index % model.len();
+                        let (blob, held) = &mut model[at];
+                        let stored = pool.replace(blob, &content);
+                        *held = if stored { content } else { Vec::new() };
+                    }
+                    _ => {}
+                }
+                for (blob, held) in &model {
+                    prop_assert_eq!(pool.bytes(blob), &held[..]);
+                }
+            }
+            let nonempty = model.iter().filter(|(_, held)| !held.is_empty()).count();
+            prop_assert_eq!(pool.live(), nonempty);
+        }
+    }
+
+    #[test]
+    fn exhaustion_is_an_answer_and_space_comes_back() {
+        let mut pool = BlobPool::new(4096);
+        let mut blobs: Vec<Blob> = std::iter::from_fn(|| pool.store(&[7; 1000])).collect();
+        assert_eq!(blobs.len(), 4);
+        assert!(pool.store(&[0; 70_000]).is_none());
+        blobs.iter_mut().for_each(|blob| pool.free(blob));
+        assert_eq!(pool.live(), 0);
+        assert!(pool.store(&[7; 1000]).is_some());
+    }
+}

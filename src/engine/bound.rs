@@ -1,0 +1,90 @@
+//! A program bound to its environment: what is constant for the run is folded into the templates.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::config::Environment;
+use crate::scenario::{Field, Program, StepKind, Template};
+use crate::sip::HeaderId;
+
+/// See the module's documentation.
+pub(super) struct Bound {
+    pub(super) program: Arc<Program>,
+    /// The message of each send step, by step; empty for other steps.
+    pub(super) messages: Vec<Template>,
+    /// Ids of `Program::last_headers`.
+    pub(super) last_ids: Vec<HeaderId>,
+    /// What the environment's addresses look like in a message.
+    pub(super) text: AddressText,
+}
+
+/// Addresses as text.
+pub(super) struct AddressText {
+    /// `[local_ip]`: an IPv6 address in brackets.
+    pub(super) local_ip: Vec<u8>,
+    /// The local address without brackets, for Call-IDs.
+    pub(super) host: Vec<u8>,
+}
+
+impl Bound {
+    pub(super) fn new(program: Arc<Program>, environment: &Environment) -> Self {
+        let messages = program
+            .steps
+            .iter()
+            .map(|step| match &step.kind {
+                StepKind::Send(send) => send.template.bind(|field| constant(field, environment)),
+                _ => Template::default(),
+            })
+            .collect();
+        let last_ids =
+            program.last_headers.iter().map(|name| HeaderId::from_name(name.as_bytes())).collect();
+        let text = AddressText {
+            local_ip: bracketed(environment.local_ip),
+            host: environment.local_ip.to_string().into_bytes(),
+        };
+        Self { program, messages, last_ids, text }
+    }
+}
+
+/// `ip` as a URI host: IPv6 in brackets (RFC 3261 section 25.1, `IPv6reference`).
+pub(super) fn bracketed(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string().into_bytes(),
+        IpAddr::V6(ip) => format!("[{ip}]").into_bytes(),
+    }
+}
+
+/// The bytes of a field that is constant in `environment`.
+pub(super) fn constant(field: &Field, environment: &Environment) -> Option<Vec<u8>> {
+    let offset_port = |port: u16, offset: i64| (i64::from(port) + offset).to_string().into_bytes();
+    let ip_type = |ip: IpAddr| if ip.is_ipv4() { b"4".to_vec() } else { b"6".to_vec() };
+    let remote = environment.remote;
+    Some(match field {
+        Field::Service => environment.service.clone().into_bytes(),
+        Field::RemoteHost if !environment.remote_host.is_empty() => {
+            environment.remote_host.clone().into_bytes()
+        }
+        Field::RemoteIp => bracketed(remote?.ip()),
+        Field::RemotePort(offset) => offset_port(remote?.port(), *offset),
+        Field::LocalIp | Field::ServerIp => bracketed(environment.local_ip),
+        Field::LocalIpType => ip_type(environment.local_ip),
+        Field::LocalPort(offset) => offset_port(environment.local_port?, *offset),
+        Field::Transport => b"UDP".to_vec(),
+        Field::MediaIp => environment.media_ip.to_string().into_bytes(),
+        Field::MediaIpType => ip_type(environment.media_ip),
+        Field::MediaPort(offset) => offset_port(environment.media_port, *offset),
+        Field::Pid => environment.pid.to_string().into_bytes(),
+        Field::Users => environment.users.to_string().into_bytes(),
+        Field::SippVersion => concat!("v", env!("CARGO_PKG_VERSION")).as_bytes().to_vec(),
+        _ => return None,
+    })
+}
+
+/// The bytes of `[remote_ip]` and friends that depend on the call's peer.
+pub(super) fn peer_field(field: &Field, peer: SocketAddr) -> Option<Vec<u8>> {
+    Some(match field {
+        Field::RemoteIp | Field::RemoteHost => bracketed(peer.ip()),
+        Field::RemotePort(offset) => (i64::from(peer.port()) + offset).to_string().into_bytes(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,278 @@
+//! One call's state, and the slab that holds all calls of a worker.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use gossipper_uring::{SocketId, TxOrder};
+
+use super::blob::Blob;
+use super::lookup::CallIdHash;
+
+/// Index of a call in its worker's slab.
+pub(super) type Slot = u32;
+
+/// No step, no user, no transaction.
+pub(super) const NO_INDEX: u16 = u16::MAX;
+
+/// What a slot is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing; the slot is on the free list.
+    Free,
+    /// A call that runs its scenario.
+    Running,
+    /// A call that has failed and is counted, but still ends its dialog with the peer.
+    Lingering,
+}
+
+/// How far the INVITE that we sent has come (RFC 3261 sections 13 and 17.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InviteState {
+    /// None was sent.
+    Idle,
+    /// Sent, nothing heard.
+    Calling,
+    /// A provisional response came: it can be cancelled.
+    Proceeding,
+    /// A 2xx came: an ACK is owed.
+    Answered,
+    /// The ACK of the 2xx was sent: there is a dialog.
+    Confirmed,
+    /// Rejected, or the BYE is on its way: nothing is left to end.
+    Over,
+}
+
+/// A client transaction whose final response has not come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenTransaction {
+    /// Index into `Program::transactions`; `NO_INDEX` if none is open.
+    pub(super) stat: u16,
+    pub(super) cseq: u32,
+    /// When its request left (first transmission).
+    pub(super) sent_ns: u64,
+    /// When its request was planned to leave.
+    pub(super) planned_ns: u64,
+}
+
+impl OpenTransaction {
+    const NONE: Self = Self { stat: NO_INDEX, cseq: 0, sent_ns: 0, planned_ns: 0 };
+}
+
+/// Pending retransmission of the last message sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retransmit {
+    /// The send step; `NO_INDEX` if nothing is pending.
+    pub(super) step: u16,
+    pub(super) count: u16,
+    pub(super) interval_ms: u32,
+}
+
+impl Retransmit {
+    pub(super) const NONE: Self = Self { step: NO_INDEX, count: 0, interval_ms: 0 };
+
+    pub(super) fn is_pending(&self) -> bool {
+        self.step != NO_INDEX
+    }
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    pub(super) invite_state: InviteState,
+    /// `true` if the peer started it.
+    pub(super) incoming: bool,
+    /// `true` if its Call-ID is not one of ours and stands in the table.
+    pub(super) foreign: bool,
+    /// `true` while it waits for room to send at `step`.
+    pub(super) deferred: bool,
+    /// `true` if the socket is the call's own and goes back to the pool at its end.
+    pub(super) owns_socket: bool,
+    /// The step that it waits at or will execute next.
+    pub(super) step: u16,
+    pub(super) socket: SocketId,
+    pub(super) local_port: u16,
+    pub(super) remote: SocketAddr,
+    pub(super) order: TxOrder,
+    pub(super) number: u64,
+    pub(super) user: u32,
+    pub(super) hash: CallIdHash,
+    pub(super) started_ns: u64,
+    /// When the current step was due: the planned time of a request sent by it.
+    pub(super) due_ns: u64,
+    pub(super) cseq: u32,
+    /// CSeq number of the last INVITE sent or received.
+    pub(super) invite_cseq: u32,
+    /// Bits of the methods of requests that we sent.
+    pub(super) methods_sent: u32,
+    pub(super) invite: OpenTransaction,
+    pub(super) request: OpenTransaction,
+    pub(super) retransmit: Retransmit,
+    /// Hash of the received message that our last send answered.
+    pub(super) trigger: u64,
+    /// Hash of the last received message, until we send.
+    pub(super) unanswered: u64,
+    /// Hashes of earlier accepted messages, newest first.
+    pub(super) seen: [u64; 3],
+    /// The last message that we sent, as it left.
+    pub(super) last_sent: Blob,
+    /// Our ACK of a final response, once something was sent after it.
+    pub(super) ack_sent: Blob,
+    /// Our INVITE, once something else than its ACK was sent while it was open.
+    pub(super) invite_sent: Blob,
+    /// What is kept of the last received message.
+    pub(super) saved: Blob,
+    /// `;tag=...` of the peer.
+    pub(super) peer_tag: Blob,
+    /// Route header values, comma-separated, in order of use.
+    pub(super) routes: Blob,
+    /// The peer's Contact URI.
+    pub(super) next_url: Blob,
+    /// A foreign Call-ID.
+    pub(super) call_id: Blob,
+}
+
+impl Call {
+    fn empty(generation: u32) -> Self {
+        Self {
+            generation,
+            phase: Phase::Free,
+            invite_state: InviteState::Idle,
+            incoming: false,
+            foreign: false,
+            deferred: false,
+            owns_socket: false,
+            step: 0,
+            socket: SocketId(0),
+            local_port: 0,
+            remote: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
+            order: TxOrder::default(),
+            number: 0,
+            user: 0,
+            hash: CallIdHash::default(),
+            started_ns: 0,
+            due_ns: 0,
+            cseq: 0,
+            invite_cseq: 0,
+            methods_sent: 0,
+            invite: OpenTransaction::NONE,
+            request: OpenTransaction::NONE,
+            retransmit: Retransmit::NONE,
+            trigger: 0,
+            unanswered: 0,
+            seen: [0; 3],
+            last_sent: Blob::default(),
+            ack_sent: Blob::default(),
+            invite_sent: Blob::default(),
+            saved: Blob::default(),
+            peer_tag: Blob::default(),
+            routes: Blob::default(),
+            next_url: Blob::default(),
+            call_id: Blob::default(),
+        }
+    }
+
+    /// All stored strings, to free them.
+    pub(super) fn blobs_mut(&mut self) -> [&mut Blob; 8] {
+        [
+            &mut self.last_sent,
+            &mut self.ack_sent,
+            &mut self.invite_sent,
+            &mut self.saved,
+            &mut self.peer_tag,
+            &mut self.routes,
+            &mut self.next_url,
+            &mut self.call_id,
+        ]
+    }
+
+    /// Notes an accepted message for duplicate detection.
+    pub(super) fn note_received(&mut self, hash: u64) {
+        self.seen = [self.unanswered, self.seen[0], self.seen[1]];
+        self.unanswered = hash;
+    }
+
+    /// Notes that something was sent: what was received last is answered by it.
+    pub(super) fn note_sent(&mut self) {
+        if self.unanswered != 0 {
+            self.seen = [self.trigger, self.seen[0], self.seen[1]];
+            self.trigger = self.unanswered;
+            self.unanswered = 0;
+        }
+    }
+}
+
+/// A fixed-capacity slab of calls. Slots are made on first use, so that the pages of an unused pool
+/// are never touched, and reused last-in first-out, so that a small load stays in the cache.
+pub(super) struct Slab {
+    calls: Vec<Call>,
+    free: Vec<Slot>,
+    capacity: usize,
+}
+
+impl Slab {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { calls: Vec::with_capacity(capacity), free: Vec::with_capacity(capacity), capacity }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.calls.len() - self.free.len()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.in_use() < self.capacity
+    }
+
+    /// A fresh call in `Phase::Running`.
+    pub(super) fn allocate(&mut self) -> Option<Slot> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.calls.len() < self.capacity => {
+                self.calls.push(Call::empty(0));
+                self.calls.len() as Slot - 1
+            }
+            None => return None,
+        };
+        self.calls[slot as usize].phase = Phase::Running;
+        Some(slot)
+    }
+
+    /// Gives a slot back; its strings must have been freed.
+    pub(super) fn release(&mut self, slot: Slot) {
+        let call = &mut self.calls[slot as usize];
+        debug_assert!(call.phase != Phase::Free, "slot {slot} released twice");
+        debug_assert!(call.blobs_mut().iter().all(|blob| blob.is_empty()));
+        *call = Call::empty(call.generation.wrapping_add(1));
+        self.free.push(slot);
+    }
+
+    /// The call in `slot` if it is in use and of that generation.
+    pub(super) fn current(&self, slot: Slot, generation: u32) -> Option<&Call> {
+        self.calls
+            .get(slot as usize)
+            .filter(|call| call.phase != Phase::Free && call.generation == generation)
+    }
+
+    /// Slots that were ever used.
+    pub(super) fn used(&self) -> Slot {
+        self.calls.len() as Slot
+    }
+}
+
+impl std::ops::Index<Slot> for Slab {
+    type Output = Call;
+
+    fn index(&self, slot: Slot) -> &Call {
+        &self.calls[slot as usize]
+    }
+}
+
+impl std::ops::IndexMut<Slot> for Slab {
+    fn index_mut(&mut self, slot: Slot) -> &mut Call {
+        &mut self.calls[slot as usize]
+    }
+}

@@ -1,0 +1,86 @@
+//! Invariants, checked by tests after every step of a simulation.
+
+use super::Engine;
+use super::call::Phase;
+
+impl Engine {
+    /// Checks that the engine's parts agree with each other.
+    ///
+    /// # Errors
+    /// A sentence that says which two numbers differ.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let mut running = 0;
+        let mut lingering = 0;
+        let mut timers = 0;
+        let mut foreign = 0;
+        let mut blobs = 0;
+        for slot in 0..self.calls.used() {
+            let call = &self.calls[slot];
+            let armed = [Self::step_timer(slot), Self::retransmit_timer(slot)]
+                .into_iter()
+                .filter(|&timer| self.wheel.is_armed(timer))
+                .count();
+            timers += armed;
+            match call.phase {
+                Phase::Free if armed > 0 => return Err(format!("free slot {slot} has a timer")),
+                Phase::Free => continue,
+                Phase::Running => running += 1,
+                Phase::Lingering => lingering += 1,
+            }
+            blobs += [
+                &call.last_sent,
+                &call.ack_sent,
+                &call.invite_sent,
+                &call.saved,
+                &call.peer_tag,
+                &call.routes,
+                &call.next_url,
+                &call.call_id,
+            ]
+            .into_iter()
+            .filter(|blob| !blob.is_empty())
+            .count();
+            if call.foreign {
+                foreign += 1;
+                let found = self.map.find(call.hash, |other| self.calls[other].hash == call.hash);
+                if found != Some(slot) {
+                    return Err(format!("slot {slot} is not found by its Call-ID: {found:?}"));
+                }
+            }
+            let waits_for_timer = armed > 0;
+            let waits_for_peer = call.phase == Phase::Running;
+            if !waits_for_timer && !waits_for_peer {
+                return Err(format!("slot {slot} lingers without a timer"));
+            }
+        }
+        let counters = &self.counters;
+        let differ = |what: &str, left: u64, right: u64| {
+            (left != right).then(|| format!("{what}: {left} against {right}")).map_or(Ok(()), Err)
+        };
+        differ("active calls, counted and in slots", self.active as u64, running)?;
+        differ("lingering calls, counted and in slots", self.lingering as u64, lingering)?;
+        differ("slots in use", self.calls.in_use() as u64, running + lingering)?;
+        differ("armed timers, wheel and calls", self.wheel.armed() as u64, timers as u64)?;
+        differ("foreign calls, table and slots", self.map.len() as u64, foreign)?;
+        differ(
+            "started = succeeded + failed + active",
+            counters.calls_started(),
+            counters.calls_succeeded + counters.calls_failed + self.active as u64,
+        )?;
+        differ("failed = sum of causes", counters.calls_failed, counters.failures.total())?;
+        let texts = self
+            .call_values
+            .iter()
+            .chain(&self.global_values)
+            .chain(&self.user_values)
+            .filter(|value| matches!(value, super::Value::Text(blob) if !blob.is_empty()))
+            .count();
+        differ("stored strings", self.blobs.live() as u64, (blobs + texts) as u64)?;
+        Ok(())
+    }
+
+    /// Capacity of the call pool.
+    pub fn capacity(&self) -> usize {
+        self.calls.capacity()
+    }
+}

@@ -1,0 +1,129 @@
+//! What an engine is told at start. Everything is resolved and checked before it gets here.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::pacing::RatePlan;
+
+/// Configuration of one worker's engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// This worker, from 0; below 256.
+    pub worker: usize,
+    /// How many workers share the run.
+    pub workers: usize,
+    /// Seeds ids and randomness; the same on all workers.
+    pub seed: u64,
+    /// Capacity of the call pool.
+    pub calls_max: usize,
+    /// Ended calls with foreign Call-IDs that are remembered.
+    pub dead_calls_max: usize,
+    /// Bytes of address space for stored messages.
+    pub blob_bytes_max: usize,
+    /// Open calls at once, over all workers (`-l`).
+    pub concurrent_max: Option<u64>,
+    /// Calls to start or answer, over all workers (`-m`); `None` is no end.
+    pub calls_total: Option<u64>,
+    /// How calls are started.
+    pub arrivals: Arrivals,
+    /// Begin of the run on the monotonic clock.
+    pub start_ns: u64,
+    /// Unix time minus monotonic time, in nanoseconds.
+    pub wall_offset_ns: u64,
+    /// Retransmission rules.
+    pub retransmission: Retransmission,
+    /// Default `<recv>` timeout in milliseconds; 0 is none.
+    pub recv_timeout_ms: u64,
+    /// Length of `<pause/>` in milliseconds (`-d`).
+    pub pause_ms: u64,
+    /// How long an ended foreign Call-ID is remembered, in milliseconds.
+    pub deadcall_wait_ms: u64,
+    /// Default behaviours.
+    pub behaviors: Behaviors,
+    /// Loss simulated on every message, in percent.
+    pub lost_percent: f64,
+    /// First `[cseq]`.
+    pub base_cseq: u32,
+    /// Drop messages that arrive while a call pauses (`-pause_msg_ign`).
+    pub ignore_messages_in_pause: bool,
+    /// Whether duplicates are told by their whole text.
+    pub duplicate_check: DuplicateCheck,
+    /// `-dynamicStart`, `-dynamicMax`, `-dynamicStep`.
+    pub dynamic_ids: (u64, u64, u64),
+    /// Initial values of global variables (`-set`), by name.
+    pub sets: Vec<(String, String)>,
+    /// Who we are and whom we call.
+    pub environment: Environment,
+}
+
+/// How calls are started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// Not by us.
+    Server,
+    /// At planned times, whatever happens to earlier calls.
+    Open(RatePlan),
+    /// A fixed number of users, over all workers, each with one call after the other.
+    Users(u64),
+}
+
+/// RFC 3261 section 17 timers, as SIPp has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Retransmission {
+    /// `false` with `-nr`.
+    pub enabled: bool,
+    /// Retransmissions of an INVITE.
+    pub invite_max: u32,
+    /// Retransmissions of anything else.
+    pub non_invite_max: u32,
+    /// T2: ceiling of the interval for anything but INVITE, in milliseconds.
+    pub t2_ms: u32,
+}
+
+/// What happens beside the scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Behaviors {
+    /// End the dialog of a failed call (BYE, CANCEL, ACK).
+    pub bye: bool,
+    /// An unexpected message fails the call.
+    pub abort_unexpected: bool,
+    /// Answer PING.
+    pub ping_reply: bool,
+    /// An ACK must carry the CSeq number of its INVITE.
+    pub cseq_check: bool,
+    /// Answer INFO, NOTIFY, OPTIONS and UPDATE that the scenario does not expect (`-aa`).
+    pub auto_answer: bool,
+}
+
+/// How a retransmission by the peer is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuplicateCheck {
+    /// By every byte.
+    Full,
+    /// By To, From, Call-ID and CSeq; for responses also code and body.
+    Loose,
+}
+
+/// The values behind the addressing keywords.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// `[service]`
+    pub service: String,
+    /// `[local_ip]`
+    pub local_ip: IpAddr,
+    /// `[local_port]`; `None` if each call has its own socket.
+    pub local_port: Option<u16>,
+    /// `[media_ip]`
+    pub media_ip: IpAddr,
+    /// `[media_port]`
+    pub media_port: u16,
+    /// `[remote_host]` as the user wrote it; empty for a server.
+    pub remote_host: String,
+    /// `[remote_ip]` and `[remote_port]`; `None` takes the peer of the call.
+    pub remote: Option<SocketAddr>,
+    /// Where messages go (`-rsa`, else `remote`); `None` answers to the packet's source.
+    pub next_hop: Option<SocketAddr>,
+    /// `[pid]`
+    pub pid: u32,
+    /// `[users]`
+    pub users: u64,
+}

@@ -1,0 +1,112 @@
+//! The identifiers that we generate: a call's place is written into its Call-ID and branches.
+//!
+//! A call token is 16 hexadecimal digits: worker (2), slot (6), generation (8). Behind it stands a
+//! nonce of 8 digits that is drawn once per run, so that tokens of another run are foreign. All are
+//! of fixed width: the messages of one step have one length, and a burst leaves as one GSO train.
+
+/// Where a call lives: which worker, which slot, and which use of the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRef {
+    /// Worker, below 256.
+    pub worker: u8,
+    /// Slot, below 2^24.
+    pub slot: u32,
+    /// How often the slot was used before.
+    pub generation: u32,
+}
+
+/// Slots that a token can name.
+pub const SLOTS_MAX: usize = 1 << 24;
+/// Digits of a token.
+pub const TOKEN_LEN: usize = 16;
+
+impl CallRef {
+    /// The reference as one number, as it is carried through the driver as a cookie.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.worker) << 56
+            | u64::from(self.slot & 0x00ff_ffff) << 32
+            | u64::from(self.generation)
+    }
+
+    /// The inverse of [`CallRef::to_bits`].
+    pub fn from_bits(bits: u64) -> Self {
+        Self {
+            worker: (bits >> 56) as u8,
+            slot: (bits >> 32) as u32 & 0x00ff_ffff,
+            generation: bits as u32,
+        }
+    }
+
+    /// The token's digits.
+    pub fn token(self) -> [u8; TOKEN_LEN] {
+        hex16(self.to_bits())
+    }
+}
+
+/// What makes a Call-ID ours: `<token>-<nonce>@<host>`.
+#[derive(Clone, Copy, Debug)]
+pub struct RunNonce([u8; 8]);
+
+impl RunNonce {
+    /// A nonce from random bits.
+    pub fn new(random: u32) -> Self {
+        let mut digits = [0; 8];
+        digits.copy_from_slice(&hex16(u64::from(random))[8..]);
+        Self(digits)
+    }
+
+    /// The eight digits.
+    pub fn digits(&self) -> &[u8; 8] {
+        &self.0
+    }
+
+    /// The call that `call_id` names, if this run generated it.
+    pub fn parse(&self, call_id: &[u8]) -> Option<CallRef> {
+        let (token, rest) = call_id.split_at_checked(TOKEN_LEN)?;
+        let nonce = rest.strip_prefix(b"-")?.get(..8)?;
+        if nonce != self.0 {
+            return None;
+        }
+        let mut bits = 0u64;
+        for &digit in token {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            bits = bits << 4 | u64::from(value);
+        }
+        Some(CallRef::from_bits(bits))
+    }
+}
+
+/// `value` as 16 lower-case hexadecimal digits.
+pub fn hex16(value: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = [0; 16];
+    for (index, byte) in value.to_be_bytes().into_iter().enumerate() {
+        out[2 * index] = DIGITS[usize::from(byte >> 4)];
+        out[2 * index + 1] = DIGITS[usize::from(byte & 15)];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_from_call_ids() {
+        let nonce = RunNonce::new(0xdead_beef);
+        let call = CallRef { worker: 3, slot: 0xabcdef, generation: 0x0102_0304 };
+        let mut call_id = call.token().to_vec();
+        call_id.push(b'-');
+        call_id.extend_from_slice(nonce.digits());
+        call_id.extend_from_slice(b"@127.0.0.1");
+        assert_eq!(nonce.parse(&call_id), Some(call));
+        assert_eq!(RunNonce::new(1).parse(&call_id), None);
+        for cut in 0..TOKEN_LEN + 9 {
+            assert_eq!(nonce.parse(&call_id[..cut]), None);
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Calls: matching, timers, retransmission, pacing. Sans-IO.
+//!
+//! An [`Engine`] belongs to one worker. It is given datagrams, times and room to write
+//! ([`TxArena`]), and gives back datagrams, deadlines and counts. It opens no socket, reads no
+//! clock, spawns no thread and logs nothing. Everything per call comes from pools sized at start:
+//! once warm it does not allocate.
+
+pub mod blob;
+pub mod ids;
+pub mod lookup;
+pub mod pacing;
+pub mod random;
+pub mod wheel;
+
+mod abort;
+mod action;
+mod bound;
+mod call;
+mod check;
+mod config;
+mod receive;
+mod render;
+mod run;
+mod start;
+mod timers;
+mod variables;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use gossipper_uring::{Event, SocketId, TxArena};
+
+use crate::scenario::Program;
+use crate::sip::{HeaderIndex, Message};
+use crate::stats::{Counters, FailureCause, Layout, Report};
+
+pub use config::{Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission};
+pub use receive::{Disposition, Incoming};
+pub use start::Started;
+
+use blob::BlobPool;
+use bound::Bound;
+use call::{Phase, Slab, Slot};
+use ids::{CallRef, RunNonce};
+use lookup::{CallIdHasher, CallMap, DeadCalls};
+use pacing::Pacer;
+use random::Random;
+use variables::Value;
+use wheel::Wheel;
+
+/// One worker's calls. See the module's documentation.
+pub struct Engine {
+    config: EngineConfig,
+    bound: Rc<Bound>,
+    calls: Slab,
+    /// Two timers per call: `2 * slot` for the step, `2 * slot + 1` for retransmission.
+    wheel: Wheel,
+    blobs: BlobPool,
+    map: CallMap,
+    dead: DeadCalls,
+    hasher: CallIdHasher,
+    nonce: RunNonce,
+    random: Random,
+    pacer: Option<Pacer>,
+    /// Users without a call, and when their next call is due.
+    idle_users: Vec<(u32, u64)>,
+    counters: Counters,
+    report: Box<Report>,
+    /// Calls running; lingering ones are not among them.
+    active: usize,
+    lingering: usize,
+    created: u64,
+    /// This worker's share of `-m`.
+    created_max: u64,
+    /// This worker's share of `-l`.
+    active_max: u64,
+    accepting: bool,
+    stop: Option<StopRequest>,
+    index: Option<Box<HeaderIndex>>,
+    saved_index: Option<Box<HeaderIndex>>,
+    saved_bytes: Vec<u8>,
+    scratch: Vec<u8>,
+    /// Calls that found the send arena full, in order.
+    deferred: Vec<(Slot, u32)>,
+    deferred_spare: Vec<(Slot, u32)>,
+    /// Requests staged since the last flush, whose time of departure is not known yet.
+    staged: Vec<StagedRequest>,
+    /// Sockets free for new calls (one socket per call), or the one shared socket.
+    sockets: SocketPool,
+    call_values: Vec<Value>,
+    user_values: Vec<Value>,
+    global_values: Vec<Value>,
+    rtd_starts: Vec<u64>,
+    dynamic_id: Cell<u64>,
+}
+
+/// Sockets that calls send from.
+#[derive(Debug)]
+enum SocketPool {
+    /// All calls share one.
+    Shared(SocketId),
+    /// Each call takes its own and gives it back.
+    PerCall {
+        free: Vec<(SocketId, u16)>,
+        all: Vec<(SocketId, u16)>,
+        /// No more sockets will come: share the existing ones in turn.
+        exhausted: bool,
+        next_shared: usize,
+    },
+}
+
+/// Why the run should stop, as an action or a fatal error demanded it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopRequest {
+    /// `int_cmd="stop_gracefully"`: no new calls.
+    Gracefully,
+    /// `int_cmd="stop_now"`.
+    Now,
+    /// An `<error>` action, with its text.
+    Fatal(String),
+}
+
+/// A request staged for sending, to be stamped when it leaves.
+#[derive(Clone, Copy, Debug)]
+struct StagedRequest {
+    slot: Slot,
+    generation: u32,
+    is_invite: bool,
+    /// The first message of a call: its lateness is the generator's.
+    is_arrival: bool,
+    planned_ns: u64,
+}
+
+/// What execution of a call works with: the time, room to send, and the last received message.
+struct Cx<'a, 'm> {
+    now: u64,
+    /// When what is being handled happened: the arrival of the message, or `now` for a timer.
+    at: u64,
+    tx: &'a mut TxArena,
+    last: Option<&'a Message<'m>>,
+    /// `last` was read back from the call's store.
+    last_is_saved: bool,
+}
+
+impl Engine {
+    /// An engine for `program`. `layout` must be the program's.
+    pub fn new(program: Arc<Program>, layout: &Layout, config: EngineConfig) -> Self {
+        let capacity = config.calls_max.clamp(1, ids::SLOTS_MAX);
+        let mut seeds = Random::new(config.seed);
+        let nonce = RunNonce::new(seeds.next_u64() as u32);
+        let hasher = CallIdHasher::new(seeds.next_u64());
+        let random = Random::new(seeds.next_u64().wrapping_add(config.worker as u64));
+        let split = |total: u64| {
+            let workers = config.workers.max(1) as u64;
+            total / workers + u64::from((config.worker as u64) < total % workers)
+        };
+        let pacer = match config.arrivals {
+            Arrivals::Open(plan) => {
+                Some(Pacer::new(plan, config.worker, config.workers, config.start_ns))
+            }
+            Arrivals::Server | Arrivals::Users(_) => None,
+        };
+        let users = match config.arrivals {
+            Arrivals::Users(users) => split(users) as u32,
+            Arrivals::Server | Arrivals::Open(_) => 0,
+        };
+        let idle_users = (0..users).rev().map(|user| (user, config.start_ns)).collect();
+        let globals = program.global_variables.len();
+        let user_values = program.user_variables.len() * (users as usize).max(1);
+        let created_max = config.calls_total.map_or(u64::MAX, split);
+        let active_max = config.concurrent_max.map_or(u64::MAX, split);
+        let shared = SocketPool::Shared(SocketId(0));
+        let per_call = SocketPool::PerCall {
+            free: Vec::new(),
+            all: Vec::new(),
+            exhausted: false,
+            next_shared: 0,
+        };
+        let sockets = if config.environment.local_port.is_some() { shared } else { per_call };
+        let mut engine = Self {
+            bound: Rc::new(Bound::new(program, &config.environment)),
+            calls: Slab::new(capacity),
+            wheel: Wheel::new(2 * capacity, config.start_ns),
+            blobs: BlobPool::new(config.blob_bytes_max),
+            map: CallMap::new(capacity),
+            dead: DeadCalls::new(config.dead_calls_max),
+            hasher,
+            nonce,
+            random,
+            pacer,
+            idle_users,
+            counters: Counters::default(),
+            report: Box::new(Report::new(layout, config.worker as u16)),
+            active: 0,
+            lingering: 0,
+            created: 0,
+            created_max,
+            active_max,
+            accepting: true,
+            stop: None,
+            index: Some(Box::new(HeaderIndex::new())),
+            saved_index: Some(Box::new(HeaderIndex::new())),
+            saved_bytes: Vec::with_capacity(1 << 16),
+            scratch: Vec::with_capacity(1 << 16),
+            deferred: Vec::with_capacity(1024),
+            deferred_spare: Vec::with_capacity(1024),
+            staged: Vec::with_capacity(8192),
+            sockets,
+            call_values: Vec::new(),
+            user_values: std::iter::repeat_with(Value::default).take(user_values).collect(),
+            global_values: std::iter::repeat_with(Value::default).take(globals).collect(),
+            rtd_starts: Vec::new(),
+            dynamic_id: Cell::new(config.dynamic_ids.0),
+            config,
+        };
+        engine.initialise_globals();
+        engine
+    }
+
+    /// Gives the engine the socket that its calls share.
+    pub fn share_socket(&mut self, socket: SocketId) {
+        self.sockets = SocketPool::Shared(socket);
+    }
+
+    /// Gives the engine one more socket to use for one call at a time.
+    pub fn add_socket(&mut self, socket: SocketId, local_port: u16) {
+        if let SocketPool::PerCall { free, all, .. } = &mut self.sockets {
+            free.push((socket, local_port));
+            all.push((socket, local_port));
+        }
+    }
+
+    /// Tells the engine that no more sockets will come: calls then share the existing ones in turn.
+    pub fn no_more_sockets(&mut self) {
+        if let SocketPool::PerCall { exhausted, .. } = &mut self.sockets {
+            *exhausted = true;
+        }
+    }
+
+    /// Handles one event of the driver.
+    pub fn on_event(&mut self, event: Event<'_>, now: u64, tx: &mut TxArena) -> Disposition {
+        match event {
+            Event::Datagram { socket, source, payload, received_ns } => {
+                let datagram = Incoming { socket, source, payload, received_ns, is_final: false };
+                self.on_datagram(&datagram, now, tx)
+            }
+            Event::SendFailed { cookie, cause, .. } => {
+                self.on_send_failed(CallRef::from_bits(cookie), cause, now, tx);
+                Disposition::Done
+            }
+            Event::Unreachable { cause, quoted, .. } => {
+                self.on_unreachable(cause, quoted, now, tx);
+                Disposition::Done
+            }
+        }
+    }
+
+    /// When the engine next wants to be called, on the monotonic clock.
+    pub fn next_deadline_ns(&self) -> u64 {
+        let timer = self.wheel.next_deadline_ns().unwrap_or(u64::MAX);
+        timer.min(self.next_arrival_ns())
+    }
+
+    /// Stamps the requests that were staged since the last call: `sent_ns` is when they left.
+    pub fn flushed(&mut self, sent_ns: u64) {
+        for staged in self.staged.drain(..) {
+            if staged.is_arrival {
+                let late = sent_ns.saturating_sub(staged.planned_ns);
+                self.report.histograms.record_planned_send_error(late);
+            }
+            let Some(call) = self.calls.current(staged.slot, staged.generation) else { continue };
+            if call.phase == Phase::Running {
+                let call = &mut self.calls[staged.slot];
+                let open = if staged.is_invite { &mut call.invite } else { &mut call.request };
+                open.sent_ns = sent_ns;
+            }
+        }
+    }
+
+    /// `true` if calls wait for room in the send arena.
+    pub fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    /// Lets calls that found the send arena full try again.
+    pub fn resume_deferred(&mut self, now: u64, tx: &mut TxArena) {
+        let mut waiting = std::mem::take(&mut self.deferred);
+        std::mem::swap(&mut self.deferred, &mut self.deferred_spare);
+        for (slot, generation) in waiting.drain(..) {
+            let Some(call) = self.calls.current(slot, generation) else { continue };
+            if call.phase == Phase::Running && call.deferred {
+                self.calls[slot].deferred = false;
+                self.resume(slot, now, tx);
+            }
+        }
+        self.deferred_spare = waiting;
+    }
+
+    /// Counters since the start; the driver's own figures are not among them.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The report of the current interval, into which everything is recorded.
+    pub fn report_mut(&mut self) -> &mut Report {
+        &mut self.report
+    }
+
+    /// Exchanges the report of the finished interval for an empty one.
+    pub fn swap_report(&mut self, empty: Box<Report>) -> Box<Report> {
+        let mut full = std::mem::replace(&mut self.report, empty);
+        self.report.generic_counters.clone_from(&full.generic_counters);
+        self.report.displays.clone_from(&full.displays);
+        self.report.peak_active = self.active as u64;
+        full.counters = self.counters;
+        full
+    }
+
+    /// Calls open now.
+    pub fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Failed calls that still end their dialog with the peer.
+    pub fn lingering(&self) -> usize {
+        self.lingering
+    }
+
+    /// The target rate of the whole run in calls per second; 0 without an open-loop schedule.
+    pub fn target_rate(&self) -> f64 {
+        self.pacer.as_ref().map_or(0.0, Pacer::rate_per_second)
+    }
+
+    /// The rate that the schedule had, also after its end.
+    pub fn scheduled_rate(&self) -> f64 {
+        self.pacer.as_ref().map_or(0.0, Pacer::scheduled_per_second)
+    }
+
+    /// Changes the rate (calls per period over all workers).
+    pub fn set_rate(&mut self, rate: f64, now: u64) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.set_rate(rate, now);
+        }
+    }
+
+    /// The rate in calls per period over all workers.
+    pub fn rate(&self) -> f64 {
+        self.pacer.as_ref().map_or(0.0, Pacer::rate)
+    }
+
+    /// Pauses or resumes the start of calls.
+    pub fn set_paused(&mut self, paused: bool, now: u64) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.set_paused(paused, now);
+        }
+    }
+
+    /// Starts and accepts no more calls.
+    pub fn stop_new_calls(&mut self) {
+        self.accepting = false;
+        if let Some(pacer) = &mut self.pacer {
+            pacer.stop();
+        }
+    }
+
+    /// Ends every open call: a dialog is ended with BYE or CANCEL, and the call counts as
+    /// cancelled.
+    pub fn cancel_all(&mut self, now: u64, tx: &mut TxArena) {
+        for slot in 0..self.calls.used() {
+            if self.calls[slot].phase == Phase::Running {
+                let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+                self.abort(slot, FailureCause::Cancelled, &mut cx);
+            }
+        }
+    }
+
+    /// `true` if all calls that the run should make were made.
+    pub fn all_created(&self) -> bool {
+        let stopped = self.pacer.as_ref().is_some_and(Pacer::is_stopped);
+        !self.accepting || stopped || self.created >= self.created_max
+    }
+
+    /// `true` if no call is open and none will be.
+    pub fn is_finished(&self) -> bool {
+        self.active == 0 && self.all_created()
+    }
+
+    /// A demand to stop the run, once.
+    pub fn take_stop_request(&mut self) -> Option<StopRequest> {
+        self.stop.take()
+    }
+
+    /// Strings in the store and bytes of it ever used, for tests and memory reports.
+    pub fn blob_usage(&self) -> (usize, usize) {
+        (self.blobs.live(), self.blobs.committed_bytes())
+    }
+
+    fn step_timer(slot: Slot) -> u32 {
+        2 * slot
+    }
+
+    fn retransmit_timer(slot: Slot) -> u32 {
+        2 * slot + 1
+    }
+
+    fn call_ref(&self, slot: Slot) -> CallRef {
+        CallRef { worker: self.config.worker as u8, slot, generation: self.calls[slot].generation }
+    }
+}

@@ -1,0 +1,570 @@
+//! From a datagram to a call's next step: lookup, duplicates, matching.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use gossipper_uring::{SocketId, TxArena};
+
+use super::bound::Bound;
+use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
+use super::config::DuplicateCheck;
+use super::{Cx, Engine};
+use crate::scenario::{Expect, Mode, Optional, Recv, StepKind};
+use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
+use crate::stats::FailureCause;
+
+/// One datagram to handle.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The socket that received it.
+    pub socket: SocketId,
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// When it arrived at this host, on the monotonic clock.
+    pub received_ns: u64,
+    /// It must not be handed over: no other worker knows its call.
+    pub is_final: bool,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Handled, or dropped and counted.
+    Done,
+    /// It belongs to this other worker.
+    HandOver(usize),
+    /// It belongs to no call of this worker and may belong to another's.
+    HandOverUnknown,
+}
+
+/// How an accepted message moves the call.
+enum Hit {
+    /// Forwards, to the step behind the hit.
+    Forward(u16),
+    /// To an optional receive that was passed or need not move the call.
+    Aside(u16),
+}
+
+impl Engine {
+    /// Handles one datagram.
+    pub fn on_datagram(
+        &mut self,
+        datagram: &Incoming<'_>,
+        now: u64,
+        tx: &mut TxArena,
+    ) -> Disposition {
+        // The index is taken out so that the message may borrow from it while the engine changes.
+        let Some(mut index) = self.index.take() else { return Disposition::Done };
+        let disposition = match index.parse(datagram.payload) {
+            Ok(message) => self.on_message(&message, datagram, now, tx),
+            Err(error) => {
+                self.on_malformed(datagram, error, tx);
+                Disposition::Done
+            }
+        };
+        self.index = Some(index);
+        disposition
+    }
+
+    fn on_message(
+        &mut self,
+        message: &Message<'_>,
+        datagram: &Incoming<'_>,
+        now: u64,
+        tx: &mut TxArena,
+    ) -> Disposition {
+        let &Incoming { socket, source, received_ns, is_final, .. } = datagram;
+        let Some(call_id) = message.call_id().filter(|id| !id.is_empty()) else {
+            self.counters.parse_errors += 1;
+            self.reply_stateless(message.bytes(), 400, "Missing Call-ID", socket, source, tx);
+            return Disposition::Done;
+        };
+        let at = received_ns.min(now);
+        let mut cx = Cx { now, at, tx, last: Some(message), last_is_saved: false };
+        if let Some(call) = self.nonce.parse(call_id) {
+            if usize::from(call.worker) != self.config.worker {
+                if usize::from(call.worker) < self.config.workers && !is_final {
+                    return Disposition::HandOver(usize::from(call.worker));
+                }
+                self.counters.dead_call_messages += 1;
+                return Disposition::Done;
+            }
+            match self.calls.current(call.slot, call.generation) {
+                Some(_) => self.deliver(call.slot, message, source, &mut cx),
+                None => self.counters.dead_call_messages += 1,
+            }
+            return Disposition::Done;
+        }
+        let hash = self.hasher.hash(call_id);
+        let calls = &self.calls;
+        if let Some(slot) = self.map.find(hash, |slot| calls[slot].hash == hash) {
+            self.deliver(slot, message, source, &mut cx);
+            return Disposition::Done;
+        }
+        if self.dead.contains(hash, now) {
+            self.counters.dead_call_messages += 1;
+            return Disposition::Done;
+        }
+        let starts_dialog = message.method().is_some() && message.to_tag().is_none();
+        if self.config.workers > 1 && !starts_dialog && !is_final {
+            return Disposition::HandOverUnknown;
+        }
+        self.on_unknown(message, hash, call_id, datagram, &mut cx);
+        Disposition::Done
+    }
+
+    /// A message for no call that we know.
+    fn on_unknown(
+        &mut self,
+        message: &Message<'_>,
+        hash: super::lookup::CallIdHash,
+        call_id: &[u8],
+        datagram: &Incoming<'_>,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        let &Incoming { socket, source, .. } = datagram;
+        if self.bound.program.mode == Mode::Client {
+            let auto = self.config.behaviors.auto_answer
+                && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0);
+            if auto && self.reply_stateless(message.bytes(), 200, "OK", socket, source, cx.tx) {
+                self.counters.auto_answered += 1;
+            } else {
+                self.counters.out_of_call_messages += 1;
+            }
+            return;
+        }
+        if !self.accepting || self.created >= self.created_max {
+            self.counters.out_of_call_messages += 1;
+            return;
+        }
+        match self.accept_call(hash, call_id, socket, source, cx.now) {
+            Some(slot) => self.deliver(slot, message, source, cx),
+            None => {
+                // RFC 3261 section 21.5.4: overloaded.
+                let busy = "Service Unavailable";
+                self.reply_stateless(message.bytes(), 503, busy, socket, source, cx.tx);
+            }
+        }
+    }
+
+    fn on_malformed(&mut self, datagram: &Incoming<'_>, error: ParseError, tx: &mut TxArena) {
+        let &Incoming { socket, source, payload, .. } = datagram;
+        if sip::classify(payload) == Datagram::Keepalive {
+            self.counters.keepalives_received += 1;
+            return;
+        }
+        self.counters.parse_errors += 1;
+        if let Some(code) = error.suggested_status()
+            && self.reply_stateless(payload, code, reason(code), socket, source, tx)
+        {
+            self.counters.bad_requests_answered += 1;
+        }
+    }
+
+    /// Answers a request without a call; `false` if it cannot be answered.
+    pub(super) fn reply_stateless(
+        &mut self,
+        request: &[u8],
+        code: u16,
+        reason: &str,
+        socket: SocketId,
+        source: SocketAddr,
+        tx: &mut TxArena,
+    ) -> bool {
+        let Some(slot) = tx.reserve(request.len() + 128) else { return false };
+        let tag = super::ids::hex16(self.random.next_u64());
+        let room = tx.buffer(&slot);
+        match sip::write_error_response(request, code, reason, &tag, room) {
+            Some(len) => {
+                let mut order = gossipper_uring::TxOrder::default();
+                // A cookie that names no call: a failure to send it concerns nobody.
+                tx.commit(slot, len, socket, source, u64::MAX, &mut order);
+                true
+            }
+            None => {
+                tx.release(slot);
+                false
+            }
+        }
+    }
+
+    /// Hands a message to its call.
+    fn deliver(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        source: SocketAddr,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        let lost = self.config.lost_percent;
+        if lost > 0.0 && self.random.chance(lost / 100.0) {
+            self.counters.simulated_losses += 1;
+            return;
+        }
+        if self.calls[slot].phase == Phase::Lingering {
+            return self.linger_message(slot, message, cx);
+        }
+        let hash = self.duplicate_hash(message);
+        if self.config.retransmission.enabled {
+            let call = &self.calls[slot];
+            if hash == call.trigger {
+                self.counters.retransmissions_received += 1;
+                let answers_final = message.status().is_some();
+                return if answers_final {
+                    self.resend_ack(slot, cx.tx);
+                } else {
+                    self.resend_last(slot, cx.tx);
+                };
+            }
+            if hash == call.unanswered || call.seen.contains(&hash) {
+                self.counters.retransmissions_received += 1;
+                return;
+            }
+        }
+        let Ok(cseq) = message.cseq() else {
+            self.counters.parse_errors += 1;
+            let socket = self.calls[slot].socket;
+            self.reply_stateless(message.bytes(), 400, "Bad CSeq", socket, source, cx.tx);
+            return;
+        };
+        if self.calls[slot].incoming && self.config.environment.next_hop.is_none() {
+            self.calls[slot].remote = source;
+        }
+        let bound = Rc::clone(&self.bound);
+        let index = self.calls[slot].step;
+        let pausing = matches!(
+            bound.program.steps.get(usize::from(index)).map(|step| &step.kind),
+            Some(StepKind::Pause(_))
+        );
+        if pausing && self.config.ignore_messages_in_pause {
+            return;
+        }
+        match find(&bound, index, self.calls[slot].methods_sent, message, &cseq) {
+            Some(hit) => self.accept(slot, hit, message, &cseq, hash, &bound, cx),
+            None => self.unmatched(slot, message, &cseq, hash, &bound, cx),
+        }
+    }
+
+    /// A message that a receive step matches.
+    #[allow(clippy::too_many_arguments)]
+    fn accept(
+        &mut self,
+        slot: Slot,
+        hit: Hit,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+        hash: u64,
+        bound: &Bound,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        let (Hit::Forward(index) | Hit::Aside(index)) = hit;
+        let step = &bound.program.steps[usize::from(index)];
+        let StepKind::Recv(recv) = &step.kind else { return };
+        let lost = step.lost_percent.unwrap_or(0.0);
+        if lost > 0.0 && self.random.chance(lost / 100.0) {
+            self.counters.simulated_losses += 1;
+            return;
+        }
+        match message.kind() {
+            Kind::Request { method, .. } => {
+                self.counters.requests_received += 1;
+                if method.id() == MethodId::Ack
+                    && self.config.behaviors.cseq_check
+                    && cseq.number != self.calls[slot].invite_cseq
+                {
+                    self.calls[slot].note_received(hash);
+                    return self.abort(slot, FailureCause::AckCseqMismatch, cx);
+                }
+            }
+            Kind::Response { .. } => self.counters.responses_received += 1,
+        }
+        let moves = match hit {
+            Hit::Forward(_) => recv.advance_state,
+            Hit::Aside(_) => false,
+        };
+        self.stop_retransmission(slot, index, message, cseq);
+        self.note_dialog(slot, message, cseq, recv, cx.at);
+        let call = &mut self.calls[slot];
+        if !moves {
+            call.seen = [hash, call.seen[0], call.seen[1]];
+            let before = call.step;
+            if self.complete(slot, index, step, cx) {
+                // Actions ran on the message; the call stays, unless one of them jumped.
+                if self.calls[slot].step == index + 1 {
+                    self.calls[slot].step = before;
+                } else {
+                    self.wheel.cancel(Self::step_timer(slot));
+                    self.run(slot, cx);
+                }
+            }
+            return;
+        }
+        call.note_received(hash);
+        // What follows is due when the message came, not when we got round to it.
+        call.due_ns = cx.at;
+        self.wheel.cancel(Self::step_timer(slot));
+        if self.complete(slot, index, step, cx) {
+            self.run(slot, cx);
+        }
+    }
+
+    /// SIPp: any message accepted at a step behind the send stops its retransmission, and so does
+    /// ACK, CANCEL, BYE or PRACK; a provisional response to a non-INVITE moves the interval to T2.
+    fn stop_retransmission(
+        &mut self,
+        slot: Slot,
+        index: u16,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+    ) {
+        let pending = self.calls[slot].retransmit;
+        if !pending.is_pending() {
+            return;
+        }
+        let provisional = message.status().is_some_and(|code| code < 200);
+        if provisional && cseq.method.id() != MethodId::Invite {
+            self.calls[slot].retransmit.interval_ms = self.config.retransmission.t2_ms;
+            return;
+        }
+        const STOPPING: u32 = MethodId::Ack.bit()
+            | MethodId::Cancel.bit()
+            | MethodId::Bye.bit()
+            | MethodId::Prack.bit();
+        let stops = message.method().is_some_and(|method| method.bit() & STOPPING != 0);
+        if index > pending.step || stops {
+            self.calls[slot].retransmit = Retransmit::NONE;
+            self.wheel.cancel(Self::retransmit_timer(slot));
+        }
+    }
+
+    /// Keeps what a message says of the dialog: tag, route set, numbers, state of the INVITE.
+    fn note_dialog(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+        recv: &Recv,
+        at: u64,
+    ) {
+        match message.kind() {
+            Kind::Request { method, .. } => {
+                let call = &mut self.calls[slot];
+                if method.id() != MethodId::Ack && method.id() != MethodId::Cancel {
+                    call.cseq = call.cseq.max(cseq.number);
+                }
+                if method.id() == MethodId::Invite {
+                    call.invite_cseq = cseq.number;
+                }
+            }
+            Kind::Response { code, .. } => {
+                let is_invite = cseq.method.id() == MethodId::Invite;
+                if is_invite {
+                    self.note_invite_response(slot, code);
+                }
+                if code >= 200 {
+                    self.note_final_response(slot, is_invite, cseq.number, at);
+                }
+            }
+        }
+        let peer_tag = match message.kind() {
+            Kind::Request { .. } => message.from_tag(),
+            Kind::Response { .. } => message.to_tag(),
+        };
+        if let Some(tag) = peer_tag {
+            self.keep_peer_tag(slot, tag);
+        }
+        if recv.record_route_set && self.calls[slot].routes.is_empty() {
+            self.keep_route_set(slot, message);
+        }
+    }
+
+    pub(super) fn note_invite_response(&mut self, slot: Slot, code: u16) {
+        let call = &mut self.calls[slot];
+        call.invite_state = match (call.invite_state, code) {
+            (InviteState::Calling, 100..200) => InviteState::Proceeding,
+            (InviteState::Calling | InviteState::Proceeding, 200..300) => InviteState::Answered,
+            (InviteState::Calling | InviteState::Proceeding, 300..) => InviteState::Over,
+            (state, _) => state,
+        };
+    }
+
+    pub(super) fn keep_peer_tag(&mut self, slot: Slot, tag: &[u8]) {
+        const PREFIX: &[u8] = b";tag=";
+        let call = &mut self.calls[slot];
+        if self.blobs.bytes(&call.peer_tag).strip_prefix(PREFIX) == Some(tag) {
+            return;
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(PREFIX);
+        self.scratch.extend_from_slice(tag);
+        // Without room the tag is missing from later messages, and the peer will say so.
+        self.blobs.replace(&mut call.peer_tag, &self.scratch);
+    }
+
+    /// The route set (RFC 3261 section 12.1): as received for the callee, reversed for the caller;
+    /// and the remote target.
+    fn keep_route_set(&mut self, slot: Slot, message: &Message<'_>) {
+        if let Some(contact) = message.contact_uri() {
+            self.blobs.replace(&mut self.calls[slot].next_url, contact);
+        }
+        let is_response = message.status().is_some();
+        let mut routes: Vec<&[u8]> = message
+            .record_routes()
+            .filter_map(Result::ok)
+            .map(|route: NameAddr<'_>| route.raw)
+            .collect();
+        if is_response {
+            routes.reverse();
+        }
+        if !routes.is_empty() {
+            let joined = routes.join(&b", "[..]);
+            self.blobs.replace(&mut self.calls[slot].routes, &joined);
+        }
+    }
+
+    /// A message that no receive step matches.
+    fn unmatched(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+        hash: u64,
+        bound: &Bound,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        // A repeated final response whose bytes differ, as through another path of a proxy: the ACK
+        // again (RFC 3261 section 13.2.2.4).
+        let is_final = message.status().is_some_and(|code| code >= 200);
+        if is_final
+            && cseq.method.id() == MethodId::Invite
+            && cseq.number == self.calls[slot].invite_cseq
+            && self.calls[slot].invite.stat == NO_INDEX
+            && self.has_ack(slot)
+        {
+            self.counters.retransmissions_received += 1;
+            return self.resend_ack(slot, cx.tx);
+        }
+        if let Some(target) = bound.program.unexpected_label {
+            let call = &mut self.calls[slot];
+            call.note_received(hash);
+            call.due_ns = cx.at;
+            call.step = target;
+            call.retransmit = Retransmit::NONE;
+            self.wheel.cancel(Self::retransmit_timer(slot));
+            self.wheel.cancel(Self::step_timer(slot));
+            return self.run(slot, cx);
+        }
+        self.unexpected(slot, message, cseq, hash, cx);
+    }
+
+    fn has_ack(&self, slot: Slot) -> bool {
+        let call = &self.calls[slot];
+        !call.ack_sent.is_empty() || self.blobs.bytes(&call.last_sent).starts_with(b"ACK ")
+    }
+
+    /// A hash that is equal for retransmissions of one message; never 0.
+    fn duplicate_hash(&self, message: &Message<'_>) -> u64 {
+        let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
+        match self.config.duplicate_check {
+            DuplicateCheck::Full => hasher.write(message.bytes()),
+            DuplicateCheck::Loose => {
+                for id in [HeaderId::To, HeaderId::From, HeaderId::CallId, HeaderId::CSeq] {
+                    hasher.write(message.first(id).unwrap_or_default());
+                }
+                if let Some(code) = message.status() {
+                    hasher.write_u16(code);
+                    hasher.write(message.body());
+                }
+            }
+        }
+        hasher.finish() | 1
+    }
+}
+
+/// Methods that `-aa` answers.
+pub(super) const AUTO_ANSWERED: u32 = MethodId::Info.bit()
+    | MethodId::Notify.bit()
+    | MethodId::Options.bit()
+    | MethodId::Update.bit();
+
+/// The receive step that `message` matches, seen from step `at`: forward over optional receives to
+/// the first mandatory one, then backward over the optional ones just passed and over global ones.
+fn find(
+    bound: &Bound,
+    at: u16,
+    methods_sent: u32,
+    message: &Message<'_>,
+    cseq: &CSeq<'_>,
+) -> Option<Hit> {
+    let steps = &bound.program.steps;
+    for (index, step) in steps.iter().enumerate().skip(usize::from(at)) {
+        let StepKind::Recv(recv) = &step.kind else { break };
+        if matches(recv, index, methods_sent, message, cseq) {
+            return Some(Hit::Forward(index as u16));
+        }
+        if recv.optional == Optional::Mandatory {
+            break;
+        }
+    }
+    let mut contiguous = true;
+    for (index, step) in steps.iter().enumerate().take(usize::from(at)).rev() {
+        let StepKind::Recv(recv) = &step.kind else {
+            contiguous = false;
+            continue;
+        };
+        contiguous &= recv.optional != Optional::Mandatory;
+        let reachable = match recv.optional {
+            Optional::Mandatory => false,
+            Optional::Local => contiguous,
+            Optional::Global => true,
+        };
+        if reachable && matches(recv, index, methods_sent, message, cseq) {
+            return Some(Hit::Aside(index as u16));
+        }
+    }
+    None
+}
+
+fn matches(
+    recv: &Recv,
+    index: usize,
+    methods_sent: u32,
+    message: &Message<'_>,
+    cseq: &CSeq<'_>,
+) -> bool {
+    // A response must answer a method that the call has sent; at the first step any will do.
+    let answers_ours = || index == 0 || methods_sent & cseq.method.bit() != 0;
+    match (&recv.expect, message.kind()) {
+        (Expect::Request(expected), Kind::Request { method, .. }) => {
+            expected.as_bytes() == method.as_bytes()
+        }
+        (Expect::Response(expected), Kind::Response { code, .. }) => {
+            *expected == code && answers_ours()
+        }
+        (Expect::RequestPattern(pattern), Kind::Request { method, .. }) => {
+            pattern.is_match(method.as_bytes())
+        }
+        (Expect::ResponsePattern(pattern), Kind::Response { code, .. }) => {
+            let digits = [
+                b'0' + (code / 100 % 10) as u8,
+                b'0' + (code / 10 % 10) as u8,
+                b'0' + (code % 10) as u8,
+            ];
+            pattern.is_match(&digits) && answers_ours()
+        }
+        _ => false,
+    }
+}
+
+fn reason(code: u16) -> &'static str {
+    match code {
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Long",
+        505 => "Version Not Supported",
+        513 => "Message Too Large",
+        _ => "Bad Request",
+    }
+}

@@ -1,0 +1,397 @@
+//! Templates to bytes. Nothing here allocates except for the rare keywords that depend on the peer.
+
+use std::io::Write as _;
+
+use super::Engine;
+use super::bound::{Bound, peer_field};
+use super::call::Slot;
+use super::ids::hex16;
+use super::variables::leading_number;
+use crate::scenario::{Field, Part, Template};
+use crate::sip::{HeaderId, Message, NameAddr};
+
+/// Writes into a fixed buffer and remembers if it was too small.
+pub(super) struct Out<'b> {
+    buffer: &'b mut [u8],
+    at: usize,
+    overflow: bool,
+}
+
+impl<'b> Out<'b> {
+    pub(super) fn new(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, at: 0, overflow: false }
+    }
+
+    /// The bytes written, or `None` if they did not fit.
+    pub(super) fn len(&self) -> Option<usize> {
+        (!self.overflow).then_some(self.at)
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        match self.buffer.get_mut(self.at..self.at + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.at += bytes.len();
+            }
+            None => self.overflow = true,
+        }
+    }
+
+    pub(super) fn number(&mut self, value: i64) {
+        let mut digits = [0u8; 20];
+        let mut at = digits.len();
+        let mut rest = value.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if value < 0 {
+            self.put(b"-");
+        }
+        self.put(&digits[at..]);
+    }
+}
+
+/// Where `[len]` has to be written once the body is known.
+struct LenPatch {
+    at: usize,
+    offset: i64,
+}
+
+/// Width of `[len]`, right-aligned: the length of a message does not depend on its body's length.
+const LEN_WIDTH: usize = 5;
+
+impl Engine {
+    /// Renders `template` for the call in `slot` at step `step`.
+    pub(super) fn render(
+        &self,
+        template: &Template,
+        slot: Slot,
+        step: u16,
+        now: u64,
+        last: Option<&Message<'_>>,
+        out: &mut Out<'_>,
+    ) {
+        let bound = &*self.bound;
+        let mut patches: [Option<LenPatch>; 4] = [const { None }; 4];
+        let mut patch_count = 0;
+        let mut body_at = 0;
+        let mut line: Option<(usize, usize)> = None; // (part after the line, begin of the line)
+        let mut index = 0;
+        while index < template.parts.len() {
+            if index == template.body_part {
+                body_at = out.at;
+            }
+            match &template.parts[index] {
+                Part::Literal { start, end } => {
+                    out.put(&template.pool[*start as usize..*end as usize]);
+                }
+                Part::OptionalLine { parts } => {
+                    line = Some((index + 1 + usize::from(*parts), out.at));
+                }
+                Part::Field(Field::Len(offset)) => {
+                    if let Some(patch) = patches.get_mut(patch_count) {
+                        *patch = Some(LenPatch { at: out.at, offset: *offset });
+                        patch_count += 1;
+                    }
+                    out.put(&[b' '; LEN_WIDTH]);
+                }
+                Part::Field(field) => {
+                    let present = self.field(field, slot, step, now, last, bound, out);
+                    if !present
+                        && field.drops_line()
+                        && let Some((end, start)) = line
+                    {
+                        out.at = start;
+                        index = end;
+                        line = None;
+                        continue;
+                    }
+                }
+            }
+            index += 1;
+            if line.is_some_and(|(end, _)| index >= end) {
+                line = None;
+            }
+        }
+        if template.body_part >= template.parts.len() {
+            body_at = out.at;
+        }
+        if out.overflow {
+            return;
+        }
+        let body_len = (out.at - body_at) as i64;
+        for patch in patches.iter().flatten() {
+            patch_len(&mut out.buffer[patch.at..patch.at + LEN_WIDTH], body_len + patch.offset);
+        }
+    }
+
+    /// Writes one field; `false` if its value is absent.
+    #[allow(clippy::too_many_arguments)]
+    fn field(
+        &self,
+        field: &Field,
+        slot: Slot,
+        step: u16,
+        now: u64,
+        last: Option<&Message<'_>>,
+        bound: &Bound,
+        out: &mut Out<'_>,
+    ) -> bool {
+        let call = &self.calls[slot];
+        match field {
+            Field::CallId => self.put_call_id(slot, out),
+            Field::CallNumber(offset) => out.number(call.number as i64 + offset),
+            Field::Cseq(offset) => out.number(i64::from(call.cseq) + offset),
+            Field::Branch(offset) => {
+                self.put_branch(slot, (i64::from(step) + offset).max(0) as u64, out);
+            }
+            Field::MsgIndex => out.number(i64::from(step)),
+            Field::PeerTagParam => out.put(self.blobs.bytes(&call.peer_tag)),
+            Field::NextUrl => out.put(self.blobs.bytes(&call.next_url)),
+            Field::Routes => {
+                let routes = self.blobs.bytes(&call.routes);
+                if routes.is_empty() {
+                    return false;
+                }
+                out.put(b"Route: ");
+                out.put(routes);
+            }
+            Field::LastHeader(header) => {
+                let Some(last) = last else { return false };
+                let id = bound.last_ids[usize::from(*header)];
+                let name = &bound.program.last_headers[usize::from(*header)];
+                return put_last_header(last, id, name.as_bytes(), out);
+            }
+            Field::LastMessage => {
+                let Some(last) = last else { return false };
+                out.put(last.bytes());
+            }
+            Field::LastRequestUri => {
+                let to = last.and_then(|last| last.first(HeaderId::To));
+                let Some(Ok(to)) = to.map(NameAddr::parse) else { return false };
+                out.put(to.uri);
+            }
+            Field::LastCseqNumber(offset) => {
+                let Some(Ok(cseq)) = last.map(Message::cseq) else { return false };
+                out.number(i64::from(cseq.number) + offset);
+            }
+            Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
+            Field::AutoMediaPort(offset) => {
+                let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
+                let port = i64::from(self.config.environment.media_port) + shift;
+                out.number(port + offset);
+            }
+            Field::UserId => out.number(i64::from(call.user) + 1),
+            Field::DynamicId => {
+                let (first, last, step) = self.config.dynamic_ids;
+                let id = self.dynamic_id.get();
+                out.number(id as i64);
+                let next = id + step;
+                self.dynamic_id.set(if next > last { first } else { next });
+            }
+            Field::ClockTick(offset) => {
+                let elapsed_ms = now.saturating_sub(self.config.start_ns) / 1_000_000;
+                out.number(elapsed_ms as i64 + offset);
+            }
+            Field::Timestamp => put_timestamp(now + self.config.wall_offset_ns, out),
+            Field::Date => put_date(now + self.config.wall_offset_ns, out),
+            Field::Variable(variable) => {
+                let mut text = Vec::new();
+                self.variable_text(slot, *variable, &mut text);
+                out.put(&text);
+            }
+            Field::Fill { text, variable } => {
+                let wanted = self.variable(slot, *variable).number(&self.blobs).max(0.0) as usize;
+                for at in 0..wanted.min(u16::MAX.into()) {
+                    out.put(&text[at % text.len()..][..1]);
+                }
+            }
+            field => match peer_field(field, call.remote) {
+                Some(bytes) => out.put(&bytes),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// Our Call-ID for the call, or the peer's for a call that it started.
+    pub(super) fn put_call_id(&self, slot: Slot, out: &mut Out<'_>) {
+        let call = &self.calls[slot];
+        if call.foreign {
+            out.put(self.blobs.bytes(&call.call_id));
+            return;
+        }
+        out.put(&self.call_ref(slot).token());
+        out.put(b"-");
+        out.put(self.nonce.digits());
+        out.put(b"@");
+        out.put(&self.bound.text.host);
+    }
+
+    /// A branch that is unique to the call and the message (RFC 3261 section 8.1.1.7).
+    pub(super) fn put_branch(&self, slot: Slot, message: u64, out: &mut Out<'_>) {
+        out.put(b"z9hG4bK-");
+        out.put(self.nonce.digits());
+        out.put(b"-");
+        out.put(&self.call_ref(slot).token());
+        out.put(b"-");
+        // Four digits: fixed width for all steps that a scenario can have.
+        out.put(&hex16(message)[12..]);
+    }
+}
+
+fn patch_len(room: &mut [u8], mut value: i64) {
+    value = value.max(0);
+    for byte in room.iter_mut().rev() {
+        *byte = if value > 0 { b'0' + (value % 10) as u8 } else { b' ' };
+        value /= 10;
+    }
+    if room[LEN_WIDTH - 1] == b' ' {
+        room[LEN_WIDTH - 1] = b'0';
+    }
+}
+
+/// All lines of one header, as they were received, separated by CRLF.
+fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) -> bool {
+    let mut found = false;
+    for header in last.headers() {
+        let matches = match id {
+            HeaderId::Other => {
+                header.id == HeaderId::Other && header.name.eq_ignore_ascii_case(name)
+            }
+            id => header.id == id,
+        };
+        if matches {
+            if found {
+                out.put(b"\r\n");
+            }
+            out.put(header.line);
+            found = true;
+        }
+    }
+    found
+}
+
+/// `YYYY-MM-DD HH:MM:SS.uuuuuu`, in UTC.
+fn put_timestamp(unix_ns: u64, out: &mut Out<'_>) {
+    let time = civil(unix_ns / 1_000_000_000);
+    let mut text = [0u8; 32];
+    let mut rest = &mut text[..];
+    let _ = write!(
+        rest,
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}",
+        time.year,
+        time.month,
+        time.day,
+        time.hour,
+        time.minute,
+        time.second,
+        unix_ns / 1000 % 1_000_000
+    );
+    let left = rest.len();
+    out.put(&text[..32 - left]);
+}
+
+/// `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 section 20.17).
+fn put_date(unix_ns: u64, out: &mut Out<'_>) {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let unix_s = unix_ns / 1_000_000_000;
+    let time = civil(unix_s);
+    let mut text = [0u8; 32];
+    let mut rest = &mut text[..];
+    let _ = write!(
+        rest,
+        "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+        DAYS[(unix_s / 86_400 % 7) as usize],
+        time.day,
+        MONTHS[(time.month as usize - 1) % 12],
+        time.year,
+        time.hour,
+        time.minute,
+        time.second
+    );
+    let left = rest.len();
+    out.put(&text[..32 - left]);
+}
+
+struct Civil {
+    year: u64,
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
+}
+
+/// Date and time of day, UTC, by counting days from a March that begins a 400-year cycle.
+fn civil(unix_s: u64) -> Civil {
+    let days = unix_s / 86_400 + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    Civil {
+        year: era * 400 + year_of_era + u64::from(month <= 2),
+        month,
+        day: day_of_year - (153 * month_from_march + 2) / 5 + 1,
+        hour: unix_s / 3600 % 24,
+        minute: unix_s / 60 % 60,
+        second: unix_s % 60,
+    }
+}
+
+/// `text` as a number for actions that convert.
+pub(super) fn to_number(text: &[u8]) -> Option<f64> {
+    leading_number(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl Fn(&mut Out<'_>)) -> String {
+        let mut buffer = [0; 64];
+        let mut out = Out::new(&mut buffer);
+        write(&mut out);
+        let len = out.len().unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn dates_are_those_of_the_rfc() {
+        let at = 1_289_690_940_000_000_000;
+        assert_eq!(written(|out| put_date(at, out)), "Sat, 13 Nov 2010 23:29:00 GMT");
+        assert_eq!(written(|out| put_timestamp(at + 1_000, out)), "2010-11-13 23:29:00.000001");
+        let leap = 1_709_164_800_000_000_000;
+        assert_eq!(written(|out| put_date(leap, out)), "Thu, 29 Feb 2024 00:00:00 GMT");
+    }
+
+    #[test]
+    fn numbers_and_lengths() {
+        assert_eq!(written(|out| out.number(-120)), "-120");
+        assert_eq!(written(|out| out.number(i64::MIN)), "-9223372036854775808");
+        let mut room = *b"     ";
+        patch_len(&mut room, 129);
+        assert_eq!(&room, b"  129");
+        patch_len(&mut room, 0);
+        assert_eq!(&room, b"    0");
+    }
+
+    #[test]
+    fn overflow_is_remembered() {
+        let mut buffer = [0; 4];
+        let mut out = Out::new(&mut buffer);
+        out.put(b"12345");
+        assert_eq!(out.len(), None);
+    }
+}

@@ -1,0 +1,394 @@
+//! Executing a call's steps until it has to wait.
+
+use std::rc::Rc;
+
+use super::action::Flow;
+use super::bound::Bound;
+use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
+use super::render::Out;
+use super::{Cx, Engine, StagedRequest};
+use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
+use crate::sip::{Message, MethodId};
+use crate::stats::FailureCause;
+
+/// Steps without waiting after which a call is taken to loop forever.
+const STEPS_PER_RUN_MAX: usize = 10_000;
+/// A datagram that a small slot of the arena holds; most messages are smaller.
+const SMALL_MESSAGE: usize = 2048;
+/// The largest UDP payload over IPv4.
+const LARGE_MESSAGE: usize = 65_507;
+
+/// How a send step ended.
+enum Sent {
+    /// The message is on its way (or lost on purpose).
+    Done,
+    /// The call waits at the step.
+    Waits,
+    /// The call is over.
+    Ended,
+}
+
+impl Engine {
+    /// Goes on with a call after a timer, with what it kept of the last received message.
+    pub(super) fn resume(&mut self, slot: Slot, now: u64, tx: &mut gossipper_uring::TxArena) {
+        if self.calls[slot].saved.is_empty() {
+            let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+            self.run(slot, &mut cx);
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.saved_bytes);
+        bytes.clear();
+        bytes.extend_from_slice(self.blobs.bytes(&self.calls[slot].saved));
+        let Some(mut index) = self.saved_index.take() else { return };
+        // What was saved was parsed before.
+        let last = index.parse(&bytes).ok();
+        let mut cx = Cx { now, at: now, tx, last: last.as_ref(), last_is_saved: true };
+        self.run(slot, &mut cx);
+        self.saved_index = Some(index);
+        self.saved_bytes = bytes;
+    }
+
+    /// Executes steps from the call's current one until it waits or ends.
+    pub(super) fn run(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
+        let bound = Rc::clone(&self.bound);
+        for _ in 0..STEPS_PER_RUN_MAX {
+            let index = self.calls[slot].step;
+            let Some(step) = bound.program.steps.get(usize::from(index)) else {
+                return self.end(slot, None, cx.now);
+            };
+            if let Some(condition) = step.condition
+                && self.variable(slot, condition.variable).is_true() == condition.inverse
+            {
+                self.calls[slot].step = index + 1;
+                continue;
+            }
+            match &step.kind {
+                StepKind::Send(send) => match self.send(slot, index, step, send, &bound, cx) {
+                    Sent::Done => {}
+                    Sent::Waits => return self.wait(slot, step.keep, cx),
+                    Sent::Ended => return,
+                },
+                StepKind::Recv(recv) => {
+                    self.arm_receive(slot, recv, cx.now);
+                    return self.wait(slot, step.keep, cx);
+                }
+                StepKind::Pause(duration) | StepKind::Timewait(duration) => {
+                    let length_ns = self.length_ns(slot, duration);
+                    if length_ns > 0 {
+                        let due_ns = cx.now + length_ns;
+                        self.calls[slot].due_ns = due_ns;
+                        self.wheel.arm(Self::step_timer(slot), due_ns);
+                        return self.wait(slot, step.keep, cx);
+                    }
+                }
+                StepKind::Nop => {}
+            }
+            if !self.complete(slot, index, step, cx) {
+                return;
+            }
+        }
+        self.abort(slot, FailureCause::ScenarioError, cx);
+    }
+
+    /// What follows a step once it is done: durations, counters, actions, and where to go next.
+    /// `false` if the call is over.
+    pub(super) fn complete(
+        &mut self,
+        slot: Slot,
+        index: u16,
+        step: &Step,
+        cx: &mut Cx<'_, '_>,
+    ) -> bool {
+        let rtds = self.bound.program.rtds.len();
+        let base = slot as usize * rtds;
+        let at = match step.kind {
+            StepKind::Recv(_) => cx.at,
+            _ => cx.now,
+        };
+        for stop in &step.rtd_stops {
+            let start = &mut self.rtd_starts[base + usize::from(stop.rtd)];
+            if *start != 0 {
+                let duration = at.saturating_sub(*start);
+                self.report.histograms.record_rtd(usize::from(stop.rtd), duration);
+                if !stop.repeat {
+                    *start = 0;
+                }
+            }
+        }
+        for &start in &step.rtd_starts {
+            self.rtd_starts[base + usize::from(start)] = at.max(1);
+        }
+        if let Some(counter) = step.counter {
+            self.report.generic_counters[usize::from(counter)] += 1;
+        }
+        self.calls[slot].step = index + 1;
+        match self.actions(slot, &step.actions, cx) {
+            Flow::Continue => {}
+            Flow::Jump(target) => {
+                self.calls[slot].step = target;
+                return true;
+            }
+            Flow::Ended => return false,
+        }
+        if let Some(next) = &step.next {
+            let taken = next.test.is_none_or(|test| self.variable(slot, test).is_true())
+                && self.random.chance(next.chance);
+            if taken {
+                self.calls[slot].step = next.target;
+            }
+        }
+        true
+    }
+
+    /// Keeps what later steps read of the last message, for the time that the call waits.
+    fn wait(&mut self, slot: Slot, keep: Keep, cx: &mut Cx<'_, '_>) {
+        if keep.is_nothing() {
+            self.blobs.free(&mut self.calls[slot].saved);
+            return;
+        }
+        let Some(last) = cx.last.filter(|_| !cx.last_is_saved) else { return };
+        let stored = if keep.message {
+            self.blobs.replace(&mut self.calls[slot].saved, last.bytes())
+        } else {
+            self.keep_headers(keep.headers, last);
+            self.blobs.replace(&mut self.calls[slot].saved, &self.scratch)
+        };
+        if !stored {
+            self.abort(slot, FailureCause::PoolExhausted, cx);
+        }
+    }
+
+    /// The start line and the wanted headers of `last` into the scratch buffer, as a message.
+    fn keep_headers(&mut self, wanted: u64, last: &Message<'_>) {
+        self.scratch.clear();
+        let first = last.bytes().split(|&byte| byte == b'\n').next().unwrap_or_default();
+        self.scratch.extend_from_slice(first.trim_ascii_end());
+        self.scratch.extend_from_slice(b"\r\n");
+        let bound = &self.bound;
+        for header in last.headers() {
+            let kept = bound.last_ids.iter().enumerate().any(|(bit, &id)| {
+                wanted & (1 << bit) != 0
+                    && id == header.id
+                    && (id != crate::sip::HeaderId::Other
+                        || header
+                            .name
+                            .eq_ignore_ascii_case(bound.program.last_headers[bit].as_bytes()))
+            });
+            if kept {
+                self.scratch.extend_from_slice(header.line);
+                self.scratch.extend_from_slice(b"\r\n");
+            }
+        }
+        self.scratch.extend_from_slice(b"\r\n");
+    }
+
+    fn arm_receive(&mut self, slot: Slot, recv: &Recv, now: u64) {
+        let timeout_ms = recv.timeout_ms.map_or(self.config.recv_timeout_ms, u64::from);
+        if timeout_ms > 0 {
+            self.wheel.arm(Self::step_timer(slot), now + timeout_ms * 1_000_000);
+        }
+    }
+
+    fn length_ns(&mut self, slot: Slot, duration: &Duration) -> u64 {
+        let milliseconds = match duration {
+            Duration::RunDefault => self.config.pause_ms as f64,
+            Duration::Of(distribution) => self.random.sample(distribution),
+            Duration::Variable(variable) => self.variable(slot, *variable).number(&self.blobs),
+        };
+        // Saturates for what no timer can hold; negative samples count as 0.
+        (milliseconds.max(0.0) * 1e6) as u64
+    }
+
+    fn send(
+        &mut self,
+        slot: Slot,
+        index: u16,
+        step: &Step,
+        send: &Send,
+        bound: &Bound,
+        cx: &mut Cx<'_, '_>,
+    ) -> Sent {
+        // SIPp: a following send waits while a retransmission is pending.
+        if self.calls[slot].retransmit.is_pending() {
+            return Sent::Waits;
+        }
+        let is_ack = send.message == Outgoing::Request(MethodId::Ack.bit());
+        let is_cancel = send.message == Outgoing::Request(MethodId::Cancel.bit());
+        let numbers = matches!(send.message, Outgoing::Request(_)) && !is_ack && !is_cancel;
+        if numbers {
+            self.calls[slot].cseq = self.calls[slot].cseq.wrapping_add(1) & 0x7fff_ffff;
+        }
+        let template = &bound.messages[usize::from(index)];
+        let mut capacity = SMALL_MESSAGE;
+        let (tx_slot, len) = loop {
+            let Some(tx_slot) = cx.tx.reserve(capacity) else {
+                if numbers {
+                    self.calls[slot].cseq = self.calls[slot].cseq.wrapping_sub(1);
+                }
+                return self.defer(slot);
+            };
+            let mut out = Out::new(cx.tx.buffer(&tx_slot));
+            self.render(template, slot, index, cx.now, cx.last, &mut out);
+            match out.len() {
+                Some(len) => break (tx_slot, len),
+                None => cx.tx.release(tx_slot),
+            }
+            if capacity == LARGE_MESSAGE {
+                self.abort(slot, FailureCause::CannotSendMessage, cx);
+                return Sent::Ended;
+            }
+            capacity = LARGE_MESSAGE;
+        };
+        if !self.remember_sent(slot, &cx.tx.buffer(&tx_slot)[..len]) {
+            cx.tx.release(tx_slot);
+            self.abort(slot, FailureCause::PoolExhausted, cx);
+            return Sent::Ended;
+        }
+        self.note_sent(slot, send, cx.now);
+        let lost = step.lost_percent.unwrap_or(self.config.lost_percent);
+        if lost > 0.0 && self.random.chance(lost / 100.0) {
+            self.counters.simulated_losses += 1;
+            cx.tx.release(tx_slot);
+        } else {
+            let cookie = self.call_ref(slot).to_bits();
+            let call = &mut self.calls[slot];
+            cx.tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+        }
+        if let Some(interval_ms) = send.retrans_ms
+            && self.config.retransmission.enabled
+        {
+            self.calls[slot].retransmit = Retransmit { step: index, count: 0, interval_ms };
+            let due_ns = cx.now + u64::from(interval_ms) * 1_000_000;
+            self.wheel.arm(Self::retransmit_timer(slot), due_ns);
+        }
+        Sent::Done
+    }
+
+    fn defer(&mut self, slot: Slot) -> Sent {
+        self.counters.sends_deferred += 1;
+        self.calls[slot].deferred = true;
+        self.deferred.push((slot, self.calls[slot].generation));
+        Sent::Waits
+    }
+
+    /// Stores a sent message for retransmission. An ACK or an open INVITE that it displaces is kept
+    /// aside: the one to answer repeated finals, the other to cancel.
+    fn remember_sent(&mut self, slot: Slot, message: &[u8]) -> bool {
+        let call = &mut self.calls[slot];
+        let old = self.blobs.bytes(&call.last_sent);
+        if old.starts_with(b"ACK ") {
+            self.blobs.free(&mut call.ack_sent);
+            call.ack_sent = call.last_sent.take();
+        } else if old.starts_with(b"INVITE ") && !message.starts_with(b"ACK ") {
+            self.blobs.free(&mut call.invite_sent);
+            call.invite_sent = call.last_sent.take();
+        }
+        self.blobs.replace(&mut call.last_sent, message)
+    }
+
+    fn note_sent(&mut self, slot: Slot, send: &Send, now: u64) {
+        let generation = self.calls[slot].generation;
+        let call = &mut self.calls[slot];
+        let is_arrival = !call.incoming && call.methods_sent == 0;
+        call.note_sent();
+        match send.message {
+            Outgoing::Response(_) => self.counters.responses_sent += 1,
+            Outgoing::Request(bit) => {
+                self.counters.requests_sent += 1;
+                call.methods_sent |= bit;
+                let is_invite = bit == MethodId::Invite.bit();
+                if is_invite {
+                    call.invite_cseq = call.cseq;
+                    call.invite_state = InviteState::Calling;
+                } else if bit == MethodId::Ack.bit() {
+                    if call.invite_state == InviteState::Answered {
+                        call.invite_state = InviteState::Confirmed;
+                    }
+                    self.blobs.free(&mut call.invite_sent);
+                } else if bit == MethodId::Bye.bit() {
+                    call.invite_state = InviteState::Over;
+                }
+                let Some(stat) = send.transaction else { return };
+                let open = if is_invite { &mut call.invite } else { &mut call.request };
+                open.stat = stat;
+                open.cseq = call.cseq;
+                open.sent_ns = now;
+                open.planned_ns = call.due_ns;
+                let planned_ns = call.due_ns;
+                self.staged.push(StagedRequest {
+                    slot,
+                    generation,
+                    is_invite,
+                    is_arrival,
+                    planned_ns,
+                });
+            }
+        }
+    }
+
+    /// Ends a call: success without a cause, else failure by that cause.
+    pub(super) fn end(&mut self, slot: Slot, cause: Option<FailureCause>, now: u64) {
+        self.count_end(slot, cause, now);
+        self.release(slot, now);
+    }
+
+    /// Counts a call's outcome; the call is no longer active.
+    pub(super) fn count_end(&mut self, slot: Slot, cause: Option<FailureCause>, now: u64) {
+        debug_assert_eq!(self.calls[slot].phase, Phase::Running);
+        match cause {
+            None => self.counters.calls_succeeded += 1,
+            Some(cause) => {
+                self.counters.calls_failed += 1;
+                self.counters.failures.bump(cause);
+            }
+        }
+        let length = now.saturating_sub(self.calls[slot].started_ns);
+        self.report.histograms.record_call_length(length);
+        self.active -= 1;
+        let user = self.calls[slot].user;
+        if matches!(self.config.arrivals, super::Arrivals::Users(_)) && !self.calls[slot].incoming {
+            self.idle_users.push((user, now));
+        }
+    }
+
+    /// Gives everything that a call holds back.
+    pub(super) fn release(&mut self, slot: Slot, now: u64) {
+        self.wheel.cancel(Self::step_timer(slot));
+        self.wheel.cancel(Self::retransmit_timer(slot));
+        self.free_call_values(slot);
+        let wait_ns = self.config.deadcall_wait_ms * 1_000_000;
+        let call = &mut self.calls[slot];
+        for blob in call.blobs_mut() {
+            self.blobs.free(blob);
+        }
+        if call.foreign {
+            let hash = call.hash;
+            self.map.remove(hash, slot);
+            if wait_ns > 0 && self.dead.remember(hash, now + wait_ns, now) {
+                self.counters.dead_calls_evicted += 1;
+            }
+        }
+        if self.calls[slot].owns_socket {
+            let (socket, port) = (self.calls[slot].socket, self.calls[slot].local_port);
+            if let super::SocketPool::PerCall { free, .. } = &mut self.sockets {
+                free.push((socket, port));
+            }
+        }
+        self.calls.release(slot);
+    }
+
+    /// Closes the open transaction that a final response answers, and records both clocks.
+    pub(super) fn note_final_response(&mut self, slot: Slot, is_invite: bool, cseq: u32, at: u64) {
+        let call = &mut self.calls[slot];
+        let open = if is_invite { &mut call.invite } else { &mut call.request };
+        if open.stat == NO_INDEX || open.cseq != cseq {
+            return;
+        }
+        let stat = usize::from(open.stat);
+        let service = at.saturating_sub(open.sent_ns);
+        let response = at.saturating_sub(open.planned_ns.min(open.sent_ns));
+        open.stat = NO_INDEX;
+        self.report.histograms.record_service(stat, service);
+        self.report.histograms.record_response(stat, response);
+    }
+}

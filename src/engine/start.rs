@@ -1,0 +1,202 @@
+//! Starting calls: planned arrivals, users, and calls that a peer starts.
+
+use std::net::SocketAddr;
+
+use gossipper_uring::{SocketId, TxArena};
+
+use super::call::Slot;
+use super::lookup::CallIdHash;
+use super::{Arrivals, Cx, Engine, SocketPool};
+use crate::stats::WithheldCause;
+
+/// Why [`Engine::start_calls`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// Everything that was due was started or withheld.
+    All,
+    /// A call is due and needs a socket: add one, or say that there are no more.
+    NeedsSocket,
+    /// The send arena is nearly full: flush and come back.
+    NeedsFlush,
+}
+
+impl Engine {
+    /// Starts every call that is due by `now`, at most until `reserve` slots of the arena are left.
+    pub fn start_calls(&mut self, now: u64, tx: &mut TxArena, reserve: usize) -> Started {
+        while let Some(planned_ns) = self.due(now) {
+            if tx.free() <= reserve {
+                return Started::NeedsFlush;
+            }
+            if self.active as u64 >= self.active_max {
+                self.withhold(WithheldCause::CallLimit);
+                continue;
+            }
+            if !self.calls.has_room() {
+                self.withhold(WithheldCause::PoolFull);
+                continue;
+            }
+            let Some((socket, local_port, owns_socket)) = self.take_socket() else {
+                if matches!(self.sockets, SocketPool::PerCall { exhausted: true, .. }) {
+                    self.withhold(WithheldCause::SocketLimit);
+                    continue;
+                }
+                return Started::NeedsSocket;
+            };
+            self.start_call(planned_ns, now, socket, local_port, owns_socket, tx);
+        }
+        Started::All
+    }
+
+    /// When the next call is due.
+    pub(super) fn next_arrival_ns(&self) -> u64 {
+        if !self.accepting || self.created >= self.created_max {
+            return u64::MAX;
+        }
+        match &self.pacer {
+            Some(pacer) => pacer.next_deadline_ns(),
+            None => self.idle_users.last().map_or(u64::MAX, |&(_, due_ns)| due_ns),
+        }
+    }
+
+    fn due(&mut self, now: u64) -> Option<u64> {
+        if !self.accepting || self.created >= self.created_max {
+            return None;
+        }
+        match &mut self.pacer {
+            Some(pacer) => pacer.due(now),
+            None => self.idle_users.last().map(|&(_, due_ns)| due_ns).filter(|&due| due <= now),
+        }
+    }
+
+    /// Counts a due call that cannot be started. A user tries again in a second.
+    fn withhold(&mut self, cause: WithheldCause) {
+        const USER_RETRY_NS: u64 = 1_000_000_000;
+        self.counters.withheld.bump(cause);
+        match &mut self.pacer {
+            Some(pacer) => pacer.advance(),
+            None => {
+                if let Some((user, due_ns)) = self.idle_users.pop() {
+                    self.idle_users.insert(0, (user, due_ns + USER_RETRY_NS));
+                }
+            }
+        }
+    }
+
+    fn take_socket(&mut self) -> Option<(SocketId, u16, bool)> {
+        match &mut self.sockets {
+            SocketPool::Shared(socket) => {
+                Some((*socket, self.config.environment.local_port.unwrap_or(0), false))
+            }
+            SocketPool::PerCall { free, all, exhausted, next_shared } => {
+                if let Some((socket, port)) = free.pop() {
+                    return Some((socket, port, true));
+                }
+                if !*exhausted || all.is_empty() {
+                    return None;
+                }
+                let (socket, port) = all[*next_shared % all.len()];
+                *next_shared += 1;
+                Some((socket, port, false))
+            }
+        }
+    }
+
+    fn start_call(
+        &mut self,
+        planned_ns: u64,
+        now: u64,
+        socket: SocketId,
+        local_port: u16,
+        owns_socket: bool,
+        tx: &mut TxArena,
+    ) {
+        let user = match &mut self.pacer {
+            Some(pacer) => {
+                pacer.advance();
+                0
+            }
+            None => self.idle_users.pop().map_or(0, |(user, _)| user),
+        };
+        let Some(remote) = self.config.environment.next_hop else { return };
+        let Some(slot) = self.new_call(now) else { return };
+        let call = &mut self.calls[slot];
+        call.incoming = false;
+        call.owns_socket = owns_socket;
+        call.socket = socket;
+        call.local_port = local_port;
+        call.remote = remote;
+        call.user = user;
+        call.due_ns = planned_ns;
+        self.counters.calls_outgoing += 1;
+        let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+        self.run(slot, &mut cx);
+    }
+
+    /// A call that a peer starts with the Call-ID `call_id`; `None` if there is no room.
+    pub(super) fn accept_call(
+        &mut self,
+        hash: CallIdHash,
+        call_id: &[u8],
+        socket: SocketId,
+        source: SocketAddr,
+        now: u64,
+    ) -> Option<Slot> {
+        if self.active as u64 >= self.active_max {
+            self.counters.withheld.bump(WithheldCause::CallLimit);
+            return None;
+        }
+        let stored = self.blobs.store(call_id);
+        let slot = match stored {
+            Some(mut stored) => match self.new_call(now) {
+                Some(slot) => {
+                    self.calls[slot].call_id = stored;
+                    slot
+                }
+                None => {
+                    self.blobs.free(&mut stored);
+                    self.counters.withheld.bump(WithheldCause::PoolFull);
+                    return None;
+                }
+            },
+            None => {
+                self.counters.withheld.bump(WithheldCause::PoolFull);
+                return None;
+            }
+        };
+        let remote = self.config.environment.next_hop.unwrap_or(source);
+        let local_port = self.config.environment.local_port.unwrap_or(0);
+        let call = &mut self.calls[slot];
+        call.incoming = true;
+        call.foreign = true;
+        call.hash = hash;
+        call.socket = socket;
+        call.local_port = local_port;
+        call.remote = remote;
+        call.due_ns = now;
+        // The slab and the table have the same capacity.
+        let inserted = self.map.insert(hash, slot);
+        debug_assert!(inserted);
+        self.counters.calls_incoming += 1;
+        Some(slot)
+    }
+
+    fn new_call(&mut self, now: u64) -> Option<Slot> {
+        let slot = self.calls.allocate()?;
+        let workers = self.config.workers.max(1) as u64;
+        let call = &mut self.calls[slot];
+        call.number = self.created * workers + self.config.worker as u64 + 1;
+        call.started_ns = now;
+        call.cseq = self.config.base_cseq.saturating_sub(1);
+        self.created += 1;
+        self.active += 1;
+        let peak = &mut self.report.peak_active;
+        *peak = (*peak).max(self.active as u64);
+        self.reset_call_values(slot);
+        Some(slot)
+    }
+
+    /// `true` if calls are started by users rather than by a schedule.
+    pub fn has_users(&self) -> bool {
+        matches!(self.config.arrivals, Arrivals::Users(_))
+    }
+}

@@ -1,0 +1,130 @@
+//! What happens when a timer fires: pauses end, receives time out, messages are sent again.
+
+use std::rc::Rc;
+
+use gossipper_uring::TxArena;
+
+use super::call::{Phase, Retransmit, Slot};
+use super::{Cx, Engine};
+use crate::scenario::{Outgoing, StepKind};
+use crate::sip::MethodId;
+use crate::stats::FailureCause;
+
+impl Engine {
+    /// Fires timers that are due. Stops early when the send arena is nearly full; returns `true` if
+    /// due timers remain.
+    pub fn fire_timers(&mut self, now: u64, tx: &mut TxArena, reserve: usize) -> bool {
+        while tx.free() > reserve {
+            let Some(timer) = self.wheel.pop_due(now) else { return false };
+            let slot = timer / 2;
+            match self.calls[slot].phase {
+                Phase::Free => {}
+                Phase::Lingering => self.linger_timer(slot, timer, now, tx),
+                Phase::Running if timer == Self::retransmit_timer(slot) => {
+                    self.retransmit_due(slot, now, tx);
+                }
+                Phase::Running => self.step_due(slot, now, tx),
+            }
+        }
+        true
+    }
+
+    /// The timer of the step that the call waits at.
+    fn step_due(&mut self, slot: Slot, now: u64, tx: &mut TxArena) {
+        let bound = Rc::clone(&self.bound);
+        let index = self.calls[slot].step;
+        let Some(step) = bound.program.steps.get(usize::from(index)) else { return };
+        let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+        match &step.kind {
+            StepKind::Recv(_) => match step.on_timeout {
+                Some(target) => {
+                    self.calls[slot].due_ns = now;
+                    self.calls[slot].step = target;
+                    self.resume(slot, now, tx);
+                }
+                None => self.abort(slot, FailureCause::RecvTimeout, &mut cx),
+            },
+            StepKind::Pause(_) | StepKind::Timewait(_) => {
+                if self.complete(slot, index, step, &mut cx) {
+                    self.resume(slot, now, tx);
+                }
+            }
+            StepKind::Send(_) | StepKind::Nop => {}
+        }
+    }
+
+    fn retransmit_due(&mut self, slot: Slot, now: u64, tx: &mut TxArena) {
+        let pending = self.calls[slot].retransmit;
+        if !pending.is_pending() {
+            return;
+        }
+        let bound = Rc::clone(&self.bound);
+        let Some(step) = bound.program.steps.get(usize::from(pending.step)) else { return };
+        let StepKind::Send(send) = &step.kind else { return };
+        let rules = self.config.retransmission;
+        let is_invite = send.message == Outgoing::Request(MethodId::Invite.bit());
+        let max = if is_invite { rules.invite_max } else { rules.non_invite_max };
+        if u32::from(pending.count) >= max {
+            self.calls[slot].retransmit = Retransmit::NONE;
+            match step.on_timeout {
+                Some(target) => {
+                    self.wheel.cancel(Self::step_timer(slot));
+                    self.calls[slot].due_ns = now;
+                    self.calls[slot].step = target;
+                    self.resume(slot, now, tx);
+                }
+                None => {
+                    let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+                    self.abort(slot, FailureCause::MaxUdpRetrans, &mut cx);
+                }
+            }
+            return;
+        }
+        self.resend_last(slot, tx);
+        let doubled = pending.interval_ms.saturating_mul(2);
+        let interval_ms = if is_invite { doubled } else { doubled.min(rules.t2_ms) };
+        self.calls[slot].retransmit =
+            Retransmit { step: pending.step, count: pending.count + 1, interval_ms };
+        let due_ns = now + u64::from(interval_ms) * 1_000_000;
+        self.wheel.arm(Self::retransmit_timer(slot), due_ns);
+    }
+
+    /// Sends the last message again, byte for byte.
+    pub(super) fn resend_last(&mut self, slot: Slot, tx: &mut TxArena) {
+        let call = &mut self.calls[slot];
+        let bytes = self.blobs.bytes(&call.last_sent);
+        let cookie =
+            super::CallRef { worker: self.config.worker as u8, slot, generation: call.generation };
+        Self::resend(bytes, call, cookie.to_bits(), tx, &mut self.counters);
+    }
+
+    /// Sends the ACK of the INVITE's final response again.
+    pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
+        let call = &mut self.calls[slot];
+        let last = self.blobs.bytes(&call.last_sent);
+        let bytes = if last.starts_with(b"ACK ") { last } else { self.blobs.bytes(&call.ack_sent) };
+        let cookie =
+            super::CallRef { worker: self.config.worker as u8, slot, generation: call.generation };
+        Self::resend(bytes, call, cookie.to_bits(), tx, &mut self.counters);
+    }
+
+    fn resend(
+        bytes: &[u8],
+        call: &mut super::call::Call,
+        cookie: u64,
+        tx: &mut TxArena,
+        counters: &mut crate::stats::Counters,
+    ) {
+        if bytes.is_empty() {
+            return;
+        }
+        // Without room the next retransmission, or the peer's, asks again.
+        let Some(slot) = tx.reserve(bytes.len()) else {
+            counters.sends_deferred += 1;
+            return;
+        };
+        tx.buffer(&slot)[..bytes.len()].copy_from_slice(bytes);
+        tx.commit(slot, bytes.len(), call.socket, call.remote, cookie, &mut call.order);
+        counters.retransmissions_sent += 1;
+    }
+}

@@ -1,0 +1,144 @@
+//! Values of scenario variables.
+
+use super::Engine;
+use super::blob::{Blob, BlobPool};
+use super::call::Slot;
+use crate::scenario::VariableRef;
+
+/// A variable's value.
+#[derive(Debug, Default)]
+pub(super) enum Value {
+    /// Never assigned.
+    #[default]
+    Unset,
+    /// A number.
+    Number(f64),
+    /// The outcome of a `test`.
+    Truth(bool),
+    /// A text.
+    Text(Blob),
+}
+
+impl Value {
+    /// SIPp's truth of `test=` and `condexec=`: set, and not zero for a number.
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Self::Unset => false,
+            Self::Number(number) => *number != 0.0,
+            Self::Truth(truth) => *truth,
+            Self::Text(_) => true,
+        }
+    }
+
+    /// The value as a number; texts are read as far as they are one, like C's `strtod`.
+    pub(super) fn number(&self, pool: &BlobPool) -> f64 {
+        match self {
+            Self::Unset => 0.0,
+            Self::Number(number) => *number,
+            Self::Truth(truth) => f64::from(u8::from(*truth)),
+            Self::Text(blob) => leading_number(pool.bytes(blob)).unwrap_or(0.0),
+        }
+    }
+}
+
+/// The longest prefix of `text` (after white space) that is a number.
+pub(super) fn leading_number(text: &[u8]) -> Option<f64> {
+    let text = text.trim_ascii_start();
+    let end = text
+        .iter()
+        .position(|b| !matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+        .unwrap_or(text.len());
+    (1..=end.min(64)).rev().find_map(|len| std::str::from_utf8(&text[..len]).ok()?.parse().ok())
+}
+
+impl Engine {
+    /// The value of `variable` for the call in `slot`.
+    pub(super) fn variable(&self, slot: Slot, variable: VariableRef) -> &Value {
+        match variable {
+            VariableRef::Call(index) => &self.call_values[self.call_value(slot, index)],
+            VariableRef::User(index) => &self.user_values[self.user_value(slot, index)],
+            VariableRef::Global(index) => &self.global_values[usize::from(index)],
+        }
+    }
+
+    fn value_mut(&mut self, slot: Slot, variable: VariableRef) -> &mut Value {
+        match variable {
+            VariableRef::Call(index) => {
+                let at = self.call_value(slot, index);
+                &mut self.call_values[at]
+            }
+            VariableRef::User(index) => {
+                let at = self.user_value(slot, index);
+                &mut self.user_values[at]
+            }
+            VariableRef::Global(index) => &mut self.global_values[usize::from(index)],
+        }
+    }
+
+    fn call_value(&self, slot: Slot, index: u16) -> usize {
+        slot as usize * self.bound.program.call_variables.len() + usize::from(index)
+    }
+
+    fn user_value(&self, slot: Slot, index: u16) -> usize {
+        self.calls[slot].user as usize * self.bound.program.user_variables.len()
+            + usize::from(index)
+    }
+
+    /// Assigns a number or truth, or `Unset`.
+    pub(super) fn assign(&mut self, slot: Slot, variable: VariableRef, value: Value) {
+        let old = std::mem::replace(self.value_mut(slot, variable), value);
+        if let Value::Text(mut blob) = old {
+            self.blobs.free(&mut blob);
+        }
+    }
+
+    /// Assigns a text; `false` if the pool is exhausted.
+    pub(super) fn assign_text(&mut self, slot: Slot, variable: VariableRef, text: &[u8]) -> bool {
+        let stored = self.blobs.store(text);
+        let fits = stored.is_some();
+        self.assign(slot, variable, Value::Text(stored.unwrap_or_default()));
+        fits
+    }
+
+    /// The text of `variable` appended to `out`: numbers with six decimals, as SIPp prints them.
+    pub(super) fn variable_text(&self, slot: Slot, variable: VariableRef, out: &mut Vec<u8>) {
+        match self.variable(slot, variable) {
+            Value::Unset => {}
+            Value::Number(number) => push_fixed6(*number, out),
+            Value::Truth(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+            Value::Text(blob) => out.extend_from_slice(self.blobs.bytes(blob)),
+        }
+    }
+
+    /// Makes room for the variables of a new call.
+    pub(super) fn reset_call_values(&mut self, slot: Slot) {
+        let count = self.bound.program.call_variables.len();
+        let end = (slot as usize + 1) * count;
+        while self.call_values.len() < end {
+            self.call_values.push(Value::Unset);
+        }
+        let rtds = self.bound.program.rtds.len();
+        let end = (slot as usize + 1) * rtds;
+        if self.rtd_starts.len() < end {
+            self.rtd_starts.resize(end, 0);
+        }
+        self.rtd_starts[end - rtds..end].fill(0);
+    }
+
+    /// Frees the variables of a call that ends.
+    pub(super) fn free_call_values(&mut self, slot: Slot) {
+        let count = self.bound.program.call_variables.len();
+        for index in slot as usize * count..(slot as usize + 1) * count {
+            if let Value::Text(mut blob) = std::mem::take(&mut self.call_values[index]) {
+                self.blobs.free(&mut blob);
+            }
+        }
+    }
+}
+
+/// `number` with six decimals, without the formatting machinery for the usual magnitudes.
+fn push_fixed6(number: f64, out: &mut Vec<u8>) {
+    use std::io::Write as _;
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "{number:.6}");
+}

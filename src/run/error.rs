@@ -1,0 +1,111 @@
+//! Why a run could not be started.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::dataplane::LaunchError;
+use crate::output::WriteFileError;
+use crate::scenario::ScenarioError;
+
+/// Why a run could not be started or finished.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The scenario file cannot be read.
+    #[error("cannot read the scenario {}: {source}\n  hint: -sf takes a file; -sn takes the name of a built-in", path.display())]
+    ScenarioFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no built-in scenario of that name.
+    #[error("no built-in scenario \"{name}\"\n  hint: {hint}")]
+    UnknownBuiltin {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        hint: String,
+    },
+    /// The scenario is wrong.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// A client has nobody to call.
+    #[error(
+        "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper sipp -sn uac 192.0.2.1:5060) or with -rsa"
+    )]
+    NoRemote,
+    /// A host name does not resolve.
+    #[error(
+        "cannot resolve {host}: {reason}\n  hint: check the name and the resolver, or give an address"
+    )]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// The local address and the remote host belong to different address families.
+    #[error(
+        "-i {local} and {host} are of different address families\n  hint: give an address of the same family to both"
+    )]
+    Family {
+        /// The local address.
+        local: IpAddr,
+        /// The remote host.
+        host: String,
+    },
+    /// There is no way to the remote host.
+    #[error("no route to {host}: {source}\n  hint: see `ip route get {host}`")]
+    NoRoute {
+        /// The remote host.
+        host: IpAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// `-set` names a variable that is not global.
+    #[error(
+        "-set {name}: the scenario has no global variable of that name\n  hint: declare it with <Global variables=\"{name}\"/>"
+    )]
+    Set {
+        /// The name.
+        name: String,
+    },
+    /// A limit of the system is too small for the run.
+    #[error("{what} needs {needed}, but {limit} is the limit\n  hint: {hint}")]
+    Limit {
+        /// What needs it.
+        what: String,
+        /// How much.
+        needed: String,
+        /// How much there is.
+        limit: String,
+        /// The knob to turn.
+        hint: String,
+    },
+    /// io_uring was demanded and is refused.
+    #[error("{0}")]
+    Uring(String),
+    /// The workers could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Signals could not be set up.
+    #[error("cannot install signal handlers: {0}")]
+    Signals(io::Error),
+    /// A worker ended with an error.
+    #[error("worker {worker} failed: {source}")]
+    Worker {
+        /// Which.
+        worker: usize,
+        /// Why.
+        source: io::Error,
+    },
+    /// A report could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteFileError),
+    /// An `<error>` action stopped the run.
+    #[error("the scenario stopped the run: {0}")]
+    Scripted(String),
+}

@@ -1,0 +1,64 @@
+//! One run from a resolved configuration to an exit code: load, plan, launch, watch, report.
+//!
+//! Everything here happens on the control side; workers are reached through their queues only.
+
+mod control;
+mod error;
+mod plan;
+mod scenario;
+
+pub use error::RunError;
+pub use scenario::{builtin, load as load_scenario};
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::config::{ColorChoice, RunConfig};
+use crate::dataplane::{self, LaunchError};
+use crate::output::Palette;
+use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
+
+/// Runs a scenario and returns the process's exit code. Everything worth knowing is printed.
+pub fn run(config: &RunConfig) -> ExitCode {
+    let palette = palette(config, io::stderr().is_terminal());
+    match try_run(config) {
+        Ok(code) => code,
+        Err(error) => {
+            let bad = palette.bad;
+            // Nobody is left to tell if stderr is gone.
+            let _ = writeln!(io::stderr(), "{bad}error:{bad:#} {error}");
+            let end = match error {
+                RunError::Launch(LaunchError::Bind { .. }) => RunEnd::BindFailed,
+                _ => RunEnd::Fatal,
+            };
+            exit_code(&Outcome::new(end))
+        }
+    }
+}
+
+fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
+    // Signals first: one that comes while the run is being prepared must not kill it half-way.
+    let signals = control::Signals::install()?;
+    let program = scenario::load(&config.scenario, &config.keys)?;
+    let plan = plan::plan(config, program)?;
+    for notice in config.notices.iter().chain(&plan.notices) {
+        let _ = writeln!(io::stderr(), "note: {notice}");
+    }
+    if config.start_delay_ms > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(config.start_delay_ms));
+    }
+    let running = dataplane::launch(&plan.launch)?;
+    control::Control::new(config, plan, running, signals).watch()
+}
+
+/// The palette for a stream, as `-color` and the environment have it.
+fn palette(config: &RunConfig, is_terminal: bool) -> Palette {
+    match config.color {
+        ColorChoice::Always => Palette::colored(),
+        ColorChoice::Never => Palette::plain(),
+        ColorChoice::Auto => Palette::choose(
+            is_terminal,
+            std::env::var_os("NO_COLOR").as_deref(),
+            std::env::var_os("TERM").as_deref(),
+        ),
+    }
+}

@@ -1,0 +1,412 @@
+//! From a configuration and a program to what the workers need: addresses, pools, limits.
+//!
+//! All limits are chosen here and checked against the system before the first call.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
+
+use gossipper_uring::{DriverConfig, probe, sys};
+
+use super::RunError;
+use crate::config::{
+    CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig, Transport,
+};
+use crate::dataplane::{Bind, Launch};
+use crate::engine::pacing::RatePlan;
+use crate::engine::{
+    Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission,
+};
+use crate::scenario::{Mode, Program};
+use crate::stats::Layout;
+
+/// Calls in the pool of a run that sets no limit.
+const POOL_DEFAULT: u64 = 1_000_000;
+/// Calls beyond `-l` that the pool holds, for failed calls that still end their dialogs.
+const POOL_SLACK: u64 = 1_000;
+/// Bytes that a held call takes at most in the usual scenarios, for sizing.
+const CALL_BYTES: u64 = 2_048;
+/// Ended foreign calls that a server remembers: 33 s at 100,000 calls/s.
+const DEAD_CALLS: usize = 1 << 22;
+/// Ports that are tried without `-p`, as SIPp does.
+const DEFAULT_PORTS: std::ops::RangeInclusive<u16> = 5060..=5119;
+/// Descriptors that the process needs beside the calls' sockets.
+const SPARE_FILES: u64 = 64;
+/// What `[dynamic_id]` counts, until there are options for it: SIPp's defaults.
+const DYNAMIC_IDS: (u64, u64, u64) = (10_000, 12_000, 4);
+
+/// A run that can be launched.
+pub(super) struct Plan {
+    pub(super) launch: Launch,
+    /// Calls that the run will make or answer, if there is an end.
+    pub(super) calls_total: Option<u64>,
+    /// Name of the I/O driver.
+    pub(super) driver_name: &'static str,
+    /// Worth telling the user before the run.
+    pub(super) notices: Vec<String>,
+}
+
+pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunError> {
+    let is_client = program.mode == Mode::Client;
+    let mut notices = Vec::new();
+    for (name, _) in &config.sets {
+        if !program.global_variables.contains(name) {
+            return Err(RunError::Set { name: name.clone() });
+        }
+    }
+    let addresses = Addresses::resolve(config, is_client)?;
+    let (use_uring, notice) = driver(config)?;
+    notices.extend(notice);
+    let workers = workers(config, &program, &mut notices);
+    let calls_total = match config.calls_max {
+        CallLimit::Count(count) => Some(count),
+        CallLimit::ClientDefault if is_client => Some(1),
+        CallLimit::ClientDefault | CallLimit::Unlimited => None,
+    };
+    let concurrent_max = concurrent_max(config, &program, is_client);
+    let pool = pool(config, calls_total, concurrent_max)?;
+    let pool_per_worker = pool.div_ceil(workers as u64) as usize;
+    let per_call_sockets = match config.transport {
+        Transport::UdpMulti if is_client => {
+            let wanted = u64::from(config.max_sockets).min(pool);
+            check_files(config, wanted)?;
+            Some((wanted as usize).div_ceil(workers))
+        }
+        Transport::UdpMono | Transport::UdpMulti => None,
+    };
+    let shared_port = !is_client && workers > 1;
+    let bind = Bind {
+        ip: addresses.bind,
+        ports: ports(config, &addresses, shared_port),
+        shared: shared_port,
+        buffer_bytes: config.socket_buffer_bytes as usize,
+    };
+    let layout = Arc::new(layout(&program));
+    let engine = EngineConfig {
+        worker: 0,
+        workers,
+        seed: config.seed.unwrap_or_else(random_seed),
+        calls_max: pool_per_worker,
+        dead_calls_max: if is_client { 1 } else { (4 * pool_per_worker).min(DEAD_CALLS) },
+        blob_bytes_max: (pool_per_worker * CALL_BYTES as usize).max(16 << 20),
+        concurrent_max,
+        calls_total,
+        arrivals: arrivals(config, is_client),
+        start_ns: 0,
+        wall_offset_ns: 0,
+        retransmission: Retransmission {
+            enabled: config.retrans.enabled,
+            invite_max: config.retrans.invite_max,
+            non_invite_max: config.retrans.non_invite_max,
+            t2_ms: u32::try_from(config.retrans.t2_ms).unwrap_or(u32::MAX),
+        },
+        recv_timeout_ms: config.recv_timeout_ms.unwrap_or(0),
+        pause_ms: config.pause_ms_default,
+        deadcall_wait_ms: config.deadcall_wait_ms,
+        behaviors: Behaviors {
+            bye: config.default_behaviors.bye,
+            abort_unexpected: config.default_behaviors.abort_unexpected,
+            ping_reply: config.default_behaviors.ping_reply,
+            cseq_check: config.default_behaviors.cseq_check,
+            auto_answer: config.auto_answer,
+        },
+        lost_percent: config.lost_percent,
+        base_cseq: config.base_cseq,
+        ignore_messages_in_pause: config.pause_drops_messages,
+        duplicate_check: match config.retrans.check {
+            RetransmissionCheck::Full => DuplicateCheck::Full,
+            RetransmissionCheck::Loose => DuplicateCheck::Loose,
+        },
+        dynamic_ids: DYNAMIC_IDS,
+        sets: config.sets.clone(),
+        environment: Environment {
+            service: config.service.clone(),
+            local_ip: addresses.local,
+            local_port: None,
+            media_ip: config.media.ip.unwrap_or(addresses.local),
+            media_port: config.media.port_min,
+            remote_host: addresses.remote_host.clone(),
+            remote: addresses.remote,
+            next_hop: addresses.next_hop,
+            pid: sys::process_id(),
+            users: config.users.unwrap_or(0),
+        },
+    };
+    let driver = DriverConfig {
+        gso: config.gso,
+        gro: config.gro,
+        sockets_max: per_call_sockets.unwrap_or(0) + 8,
+        ..DriverConfig::default()
+    };
+    let launch = Launch {
+        workers,
+        cpus: cpus(config, workers),
+        driver,
+        use_uring,
+        bind,
+        per_call_sockets,
+        grain_ns: config.grain_us * 1_000,
+        program: Arc::new(program),
+        layout,
+        engine,
+    };
+    let driver_name = if use_uring { "uring" } else { "syscall" };
+    Ok(Plan { launch, calls_total, driver_name, notices })
+}
+
+/// Who we are and whom we call, as addresses.
+struct Addresses {
+    /// In headers.
+    local: IpAddr,
+    /// To bind.
+    bind: IpAddr,
+    remote: Option<SocketAddr>,
+    remote_host: String,
+    next_hop: Option<SocketAddr>,
+}
+
+impl Addresses {
+    fn resolve(config: &RunConfig, is_client: bool) -> Result<Self, RunError> {
+        let remote =
+            config.remote.as_ref().map(|host| resolve(host, config.local_ip)).transpose()?;
+        let rsa = config.rsa.as_ref().map(|host| resolve(host, config.local_ip)).transpose()?;
+        let next_hop = rsa.or(remote);
+        if is_client && next_hop.is_none() {
+            return Err(RunError::NoRemote);
+        }
+        let local = match (config.local_ip, next_hop) {
+            (Some(ip), _) if !ip.is_unspecified() => ip,
+            (_, Some(hop)) => source_address(hop)
+                .map_err(|source| RunError::NoRoute { host: hop.ip(), source })?,
+            (any, None) => primary_address(any.is_some_and(|ip| ip.is_ipv6())),
+        };
+        let unspecified = match local {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        // Only an address that the user gave is bound; otherwise all are listened on.
+        let bind = config.local_ip.unwrap_or(unspecified);
+        let host = config.remote.as_ref().or(config.rsa.as_ref());
+        Ok(Self {
+            local,
+            bind,
+            remote: remote.or(rsa).filter(|_| is_client),
+            remote_host: host.map(|host| host.host.clone()).unwrap_or_default(),
+            // A server answers to where the request came from, unless told otherwise.
+            next_hop: if is_client { next_hop } else { rsa },
+        })
+    }
+}
+
+fn resolve(host: &HostPort, local: Option<IpAddr>) -> Result<SocketAddr, RunError> {
+    let failed = |reason: String| RunError::Resolve { host: host.host.clone(), reason };
+    let all: Vec<SocketAddr> = match host.ip() {
+        Some(ip) => vec![SocketAddr::new(ip, host.port)],
+        None => (host.host.as_str(), host.port)
+            .to_socket_addrs()
+            .map_err(|error| failed(error.to_string()))?
+            .collect(),
+    };
+    let Some(&first) = all.first() else { return Err(failed("no address".to_owned())) };
+    match local {
+        None => Ok(first),
+        Some(local) => all
+            .into_iter()
+            .find(|address| address.is_ipv4() == local.is_ipv4())
+            .ok_or_else(|| RunError::Family { local, host: host.host.clone() }),
+    }
+}
+
+/// The address from which the kernel would send to `peer`; nothing is sent.
+fn source_address(peer: SocketAddr) -> io::Result<IpAddr> {
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    // Port 0 cannot be connected to; the port does not matter here.
+    socket.connect(SocketAddr::new(peer.ip(), peer.port().max(1)))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// The address of the default route, else loopback.
+fn primary_address(ipv6: bool) -> IpAddr {
+    // Documentation addresses (RFC 5737, RFC 3849): routed by default, never sent to.
+    let (probe, loopback): (IpAddr, IpAddr) = match ipv6 {
+        false => (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()),
+        true => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into()),
+    };
+    source_address(SocketAddr::new(probe, 5060)).unwrap_or(loopback)
+}
+
+fn driver(config: &RunConfig) -> Result<(bool, Option<String>), RunError> {
+    let choice = match config.io {
+        IoChoice::Auto => probe::IoChoice::Auto,
+        IoChoice::Uring => probe::IoChoice::Uring,
+        IoChoice::Syscall => probe::IoChoice::Syscall,
+    };
+    match choice.resolve() {
+        Ok(probe::Resolved::Uring(_)) => Ok((true, None)),
+        Ok(probe::Resolved::Syscall(notice)) => Ok((false, notice)),
+        Err(refusal) => Err(RunError::Uring(refusal.to_string())),
+    }
+}
+
+fn workers(config: &RunConfig, program: &Program, notices: &mut Vec<String>) -> usize {
+    const WORKERS_MAX: usize = 256;
+    let default = sys::online_cpus().len().saturating_sub(1).max(1);
+    let workers = config.workers.unwrap_or(default).clamp(1, WORKERS_MAX);
+    if workers > 1 && program.writes_shared_variables {
+        notices.push(
+            "the scenario writes global or user variables, which calls share: one worker is used"
+                .to_owned(),
+        );
+        return 1;
+    }
+    workers
+}
+
+/// CPUs to pin to. A lone worker is left to the scheduler unless asked otherwise: on a small host
+/// two processes would otherwise meet on one core.
+fn cpus(config: &RunConfig, workers: usize) -> Vec<usize> {
+    if !config.cpus.is_empty() {
+        return config.cpus.clone();
+    }
+    if workers == 1 {
+        return Vec::new();
+    }
+    let mut cpus = sys::online_cpus();
+    // The first one is left to the control side.
+    if cpus.len() > workers {
+        cpus.remove(0);
+    }
+    cpus
+}
+
+fn concurrent_max(config: &RunConfig, program: &Program, is_client: bool) -> Option<u64> {
+    match config.concurrent_max {
+        ConcurrencyLimit::Count(count) => Some(count),
+        ConcurrencyLimit::SippRule if is_client && config.users.is_none() => {
+            // SIPp: three times the offered load, over at least one second per call.
+            let default_ms = config.pause_ms_default;
+            let duration_ms = program.pauses_p99_ms(default_ms).max(default_ms as f64).max(1000.0);
+            let calls = 3.0 * config.rate * duration_ms / config.rate_period_ms as f64;
+            Some((calls as u64).max(1))
+        }
+        ConcurrencyLimit::SippRule | ConcurrencyLimit::Pool => None,
+    }
+}
+
+/// Size of the call pool over all workers, checked against memory.
+fn pool(
+    config: &RunConfig,
+    calls_total: Option<u64>,
+    concurrent_max: Option<u64>,
+) -> Result<u64, RunError> {
+    let available = sys::available_memory_bytes().unwrap_or(u64::MAX);
+    let affordable = (available / 2 / CALL_BYTES).max(1000);
+    let wanted = match (config.max_calls, concurrent_max, config.users) {
+        (Some(calls), _, _) => calls,
+        (None, Some(limit), _) => limit.saturating_add(limit / 4 + POOL_SLACK),
+        (None, None, Some(users)) => users.saturating_add(users / 4 + POOL_SLACK),
+        (None, None, None) => POOL_DEFAULT.min(affordable),
+    };
+    let wanted = calls_total.map_or(wanted, |total| wanted.min(total.max(1))).max(1);
+    if wanted > affordable {
+        return Err(RunError::Limit {
+            what: format!("a pool of {wanted} open calls"),
+            needed: format!("{} MiB of memory", wanted * CALL_BYTES / (1 << 20)),
+            limit: format!("half of the available memory, {} MiB,", available / 2 / (1 << 20)),
+            hint: format!("lower -l, -users or -max_calls to at most {affordable}"),
+        });
+    }
+    let slots = crate::engine::ids::SLOTS_MAX as u64;
+    if wanted > slots {
+        return Err(RunError::Limit {
+            what: "the call pool".to_owned(),
+            needed: format!("{wanted} calls"),
+            limit: format!("{slots} per worker"),
+            hint: "lower -l, -users or -max_calls".to_owned(),
+        });
+    }
+    Ok(wanted)
+}
+
+/// Makes sure that the calls' sockets fit the descriptor limit.
+fn check_files(config: &RunConfig, sockets: u64) -> Result<(), RunError> {
+    if config.skip_rlimit {
+        return Ok(());
+    }
+    let needed = sockets + SPARE_FILES;
+    let limit = sys::raise_nofile_limit(needed).or_else(|_| sys::nofile_limit()).unwrap_or(0);
+    if limit >= needed {
+        return Ok(());
+    }
+    Err(RunError::Limit {
+        what: format!("-t un with {sockets} sockets"),
+        needed: format!("{needed} file descriptors"),
+        limit: limit.to_string(),
+        hint: format!(
+            "raise it with `ulimit -n {needed}`, or lower -max_socket or -l; calls beyond the \
+             last socket share the existing ones"
+        ),
+    })
+}
+
+fn ports(config: &RunConfig, addresses: &Addresses, shared: bool) -> Vec<u16> {
+    let candidates: Vec<u16> = match config.local_port {
+        Some(port) => vec![port],
+        None => DEFAULT_PORTS.chain([0]).collect(),
+    };
+    if !shared {
+        return candidates;
+    }
+    // With SO_REUSEPORT a port that another process uses would be shared with it: find one that is
+    // free without it first.
+    let free = candidates.iter().find_map(|&port| {
+        let socket = UdpSocket::bind(SocketAddr::new(addresses.bind, port)).ok()?;
+        Some(socket.local_addr().ok()?.port())
+    });
+    match free {
+        Some(port) => vec![port],
+        None => candidates,
+    }
+}
+
+fn arrivals(config: &RunConfig, is_client: bool) -> Arrivals {
+    if !is_client {
+        return Arrivals::Server;
+    }
+    match config.users {
+        Some(users) => Arrivals::Users(users),
+        None => Arrivals::Open(RatePlan {
+            rate: config.rate,
+            period_ns: config.rate_period_ms.max(1) * 1_000_000,
+            increase: config.rate_increase,
+            interval_ns: config.rate_interval_ms * 1_000_000,
+            rate_max: config.rate_max.unwrap_or(0.0),
+            quit_at_max: config.quit_at_rate_max,
+        }),
+    }
+}
+
+fn layout(program: &Program) -> Layout {
+    Layout {
+        transactions: program.transactions.clone(),
+        rtds: program.rtds.clone(),
+        counters: program.counters.clone(),
+        displays: program.displays.clone(),
+        rtd_repartition_ms: program.rtd_repartition_ms.clone(),
+        call_length_repartition_ms: program.call_length_repartition_ms.clone(),
+    }
+}
+
+/// Bits that differ from run to run.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library keys its hash maps from the system's random source.
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u64(sys::realtime_now_ns());
+    hasher.write_u32(sys::process_id());
+    hasher.finish()
+}

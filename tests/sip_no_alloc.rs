@@ -1,0 +1,83 @@
+//! Tier 1 and the typed headers never allocate: a load generator sees every message, and memory
+//! that moves is latency that moves.
+//!
+//! The allocator counts per thread, so that the test harness's own threads do not disturb it.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use gossipper::sip::{
+    FrameLimits, Framing, HeaderId, HeaderIndex, Sdp, StreamFramer, Uri, classify,
+    write_error_response,
+};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system allocator with the caller's own arguments, so its
+// guarantees are the system allocator's. The counter is a constant-initialised thread local
+// without a destructor, and touching it allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller upholds the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: `memory` came from `alloc` above with this layout, hence from the system.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const FOLDED_INVITE: &[u8] = b"INVITE sip:bob@example.com SIP/2.0\r\n\
+    Via: SIP/2.0/UDP a;branch=z9hG4bK1,\r\n SIP/2.0/UDP b;branch=z9hG4bK2\r\n\
+    Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n\
+    f: \"Alice\" <sip:alice@example.com>;tag=a\r\n\
+    t: <sip:bob@example.com>\r\n\
+    i: c@example.com\r\nCSeq: 1\r\n INVITE\r\nX-Any : thing\r\n\
+    m: <sip:alice@[2001:db8::1]:5060>\r\nl: 97\r\n\r\n\
+    v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\n\
+    m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n";
+
+fn ask_everything(index: &mut HeaderIndex, out: &mut [u8]) -> usize {
+    let mut framer = StreamFramer::new(FrameLimits::default());
+    let Framing::Complete { len } = framer.frame(FOLDED_INVITE) else { panic!("one message") };
+    black_box(classify(&FOLDED_INVITE[..len]));
+    let message = index.parse(&FOLDED_INVITE[..len]).unwrap();
+    message.check().unwrap();
+    let headers = message.headers().filter(|header| header.id == HeaderId::Other).count();
+    let seen = headers + message.vias().count() + message.record_routes().count();
+    let _ = black_box((
+        message.by_name(b"x-any"),
+        message.cseq(),
+        message.from_tag(),
+        message.to_tag(),
+    ));
+    black_box(Uri::parse(message.contact_uri().unwrap()).unwrap().sip().unwrap().ip());
+    let sdp = Sdp::parse(message.body()).unwrap();
+    let maps: usize = sdp.media().map(|media| media.unwrap().rtpmaps().count()).sum();
+    let answer = write_error_response(message.bytes(), 486, "Busy Here", b"t", out).unwrap();
+    // Refusals are part of the hot path too.
+    assert!(index.parse(b"BYE sip:a@b SIP/2.0\r\nbroken\r\n\r\n").is_err());
+    seen + maps + answer
+}
+
+#[test]
+fn parsing_and_answering_allocate_nothing() {
+    let mut index = HeaderIndex::new();
+    let mut out = [0; 1024];
+    let before = ALLOCATIONS.get();
+    black_box(Vec::<u8>::with_capacity(black_box(1)));
+    assert_eq!(ALLOCATIONS.get(), before + 1, "the counter counts");
+    let before = ALLOCATIONS.get();
+    black_box(ask_everything(&mut index, &mut out));
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}

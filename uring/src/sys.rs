@@ -1,0 +1,216 @@
+//! Small system services that would otherwise need `unsafe` elsewhere.
+
+use std::fs;
+use std::io;
+use std::mem;
+
+use crate::Nanos;
+
+/// Nanoseconds on `CLOCK_MONOTONIC`.
+#[inline]
+#[must_use]
+pub fn monotonic_now() -> Nanos {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds since 1970 on `CLOCK_REALTIME`.
+#[must_use]
+pub fn realtime_now_ns() -> u64 {
+    clock_ns(libc::CLOCK_REALTIME)
+}
+
+/// Processor time used by the calling thread, in nanoseconds.
+#[must_use]
+pub fn thread_cpu_time_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Binds the calling thread to one processor.
+///
+/// # Errors
+/// What `sched_setaffinity` returned; `InvalidInput` for a number past the kernel's set.
+pub fn pin_current_thread(cpu: usize) -> io::Result<()> {
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "processor number too large"));
+    }
+    // SAFETY: all-zero is an empty set, and the number is inside the set.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        set
+    };
+    // SAFETY: passes a live set and its size; 0 is the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) })
+}
+
+/// Processors that the calling thread may run on, in ascending order.
+#[must_use]
+pub fn online_cpus() -> Vec<usize> {
+    // SAFETY: all-zero is an empty set; the kernel writes at most its size.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
+            return vec![0];
+        }
+        set
+    };
+    // SAFETY: every number is inside the set.
+    (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+/// Sets how much later than asked the calling thread's timers may fire. The default is 50 µs.
+///
+/// # Errors
+/// What `prctl` returned.
+pub fn set_timer_slack_ns(slack: u64) -> io::Result<()> {
+    // SAFETY: this option takes one integer.
+    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack as libc::c_ulong) })
+}
+
+/// The limit on open descriptors in force.
+///
+/// # Errors
+/// What `getrlimit` returned.
+pub fn nofile_limit() -> io::Result<u64> {
+    limit(libc::RLIMIT_NOFILE).map(|limit| limit.rlim_cur)
+}
+
+/// Raises the limit on open descriptors towards `wanted`, the hard limit too where permitted, and
+/// returns the limit in force afterwards.
+///
+/// # Errors
+/// What `getrlimit` returned; a refusal to raise is not an error.
+pub fn raise_nofile_limit(wanted: u64) -> io::Result<u64> {
+    let now = limit(libc::RLIMIT_NOFILE)?;
+    if now.rlim_cur >= wanted {
+        return Ok(now.rlim_cur);
+    }
+    let full = libc::rlimit { rlim_cur: wanted, rlim_max: now.rlim_max.max(wanted) };
+    let soft = libc::rlimit { rlim_cur: wanted.min(now.rlim_max), rlim_max: now.rlim_max };
+    for attempt in [full, soft] {
+        // SAFETY: passes a live structure.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const attempt) } == 0 {
+            break;
+        }
+    }
+    nofile_limit()
+}
+
+/// The limit on locked memory in bytes; `None` if there is none.
+#[must_use]
+pub fn memlock_limit() -> Option<u64> {
+    let current = limit(libc::RLIMIT_MEMLOCK).ok()?.rlim_cur;
+    (current != libc::RLIM_INFINITY).then_some(current)
+}
+
+/// Memory that can be used without swapping: `MemAvailable`, or what the cgroup (version 2) leaves
+/// if that is less. `None` if neither can be read.
+#[must_use]
+pub fn available_memory_bytes() -> Option<u64> {
+    let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));
+    let group = fs::read_to_string("/proc/self/cgroup")
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+        .and_then(|path| cgroup_room(&path));
+    match (system, group) {
+        (Some(system), Some(group)) => Some(system.min(group)),
+        (system, group) => system.or(group),
+    }
+}
+
+/// The number of this process.
+#[must_use]
+pub fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// The running kernel, as `uname -r` says it.
+#[must_use]
+pub fn kernel_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+#[inline]
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one live structure; these clocks always exist.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn limit(resource: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one live structure.
+    check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+    Ok(limit)
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn mem_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The least room that a cgroup and its ancestors leave.
+fn cgroup_room(path: &str) -> Option<u64> {
+    let mut least = None;
+    let mut path = path.trim_end_matches('/').to_owned();
+    loop {
+        let read = |file: &str| fs::read_to_string(format!("/sys/fs/cgroup{path}/{file}")).ok();
+        let number = |text: String| text.trim().parse::<u64>().ok();
+        if let (Some(max), Some(used)) =
+            (read("memory.max").and_then(number), read("memory.current").and_then(number))
+        {
+            let room = max.saturating_sub(used);
+            least = Some(least.map_or(room, |least: u64| least.min(room)));
+        }
+        match path.rfind('/') {
+            Some(parent) => path.truncate(parent),
+            None => return least,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_run_forward() {
+        let (first, second) = (monotonic_now(), monotonic_now());
+        assert!(first > 0 && second >= first);
+        assert!(realtime_now_ns() > 1_600_000_000_000_000_000);
+        assert!(thread_cpu_time_ns() > 0);
+    }
+
+    #[test]
+    fn a_thread_can_be_pinned_to_each_allowed_processor() {
+        std::thread::spawn(|| {
+            let allowed = online_cpus();
+            assert!(!allowed.is_empty());
+            pin_current_thread(allowed[0]).expect("pin");
+            assert_eq!(online_cpus(), [allowed[0]]);
+            assert!(pin_current_thread(usize::MAX).is_err());
+            set_timer_slack_ns(1000).expect("slack");
+        })
+        .join()
+        .expect("no panic");
+    }
+
+    #[test]
+    fn available_memory_is_read_from_meminfo() {
+        assert_eq!(mem_available("MemTotal: 9 kB\nMemAvailable:   12 kB\n"), Some(12 * 1024));
+        assert_eq!(mem_available("MemTotal: 9 kB\n"), None);
+        assert!(available_memory_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_never_lowered() {
+        let before = nofile_limit().expect("limit");
+        assert!(raise_nofile_limit(1).expect("limit") >= before);
+    }
+}

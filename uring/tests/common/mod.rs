@@ -1,0 +1,151 @@
+//! One harness for both kernel drivers: each behaviour is a generic function, run once per driver.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+
+use gossipper_uring::{
+    Driver, DriverConfig, Event, IcmpCause, Nanos, RxClass, SendFailure, SocketId, SocketSpec,
+    TxOrder, sys,
+};
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE_NS: Nanos = 5_000_000_000;
+
+/// How long a test waits to see that nothing more comes.
+pub(crate) const QUIET_NS: Nanos = 30_000_000;
+
+/// Makes one test per driver of each generic function.
+#[macro_export]
+macro_rules! on_both_drivers {
+    ($($name:ident),+ $(,)?) => {
+        mod uring {
+            $(#[test] fn $name() { super::$name(gossipper_uring::UringDriver::new) })+
+        }
+        mod syscall {
+            $(#[test] fn $name() { super::$name(gossipper_uring::SyscallDriver::new) })+
+        }
+    };
+}
+
+/// An event that owns what it refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Datagram { socket: SocketId, source: SocketAddr, payload: Vec<u8> },
+    SendFailed { socket: SocketId, destination: SocketAddr, cookie: u64, cause: SendFailure },
+    Unreachable { socket: SocketId, destination: SocketAddr, cause: IcmpCause, quoted: Vec<u8> },
+}
+
+impl Seen {
+    pub(crate) fn of(event: &Event<'_>) -> Self {
+        match *event {
+            Event::Datagram { socket, source, payload, .. } => {
+                Self::Datagram { socket, source, payload: payload.to_vec() }
+            }
+            Event::SendFailed { socket, destination, cookie, cause } => {
+                Self::SendFailed { socket, destination, cookie, cause }
+            }
+            Event::Unreachable { socket, destination, cause, quoted } => {
+                Self::Unreachable { socket, destination, cause, quoted: quoted.to_vec() }
+            }
+        }
+    }
+
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
+        match self {
+            Self::Datagram { payload, .. } => Some(payload),
+            _ => None,
+        }
+    }
+}
+
+/// A config small enough for many tests side by side.
+pub(crate) fn config() -> DriverConfig {
+    DriverConfig { sockets_max: 4096, ..DriverConfig::default() }
+}
+
+pub(crate) fn spec(local: &str) -> SocketSpec {
+    SocketSpec {
+        local: local.parse().expect("literal address"),
+        remote: None,
+        reuse_port: false,
+        rx_class: RxClass::Large,
+        receive_buffer_bytes: 4 << 20,
+        send_buffer_bytes: 4 << 20,
+    }
+}
+
+pub(crate) fn loopback() -> SocketSpec {
+    spec("127.0.0.1:0")
+}
+
+/// Opens a socket on a free loopback port and says where.
+pub(crate) fn open(driver: &mut impl Driver) -> (SocketId, SocketAddr) {
+    open_as(driver, &loopback())
+}
+
+pub(crate) fn open_as(driver: &mut impl Driver, spec: &SocketSpec) -> (SocketId, SocketAddr) {
+    let socket = driver.open(spec).expect("open");
+    (socket, driver.local_addr(socket))
+}
+
+/// An address where nobody listens.
+pub(crate) fn closed_port() -> SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    socket.local_addr().expect("address")
+}
+
+/// Stages one datagram with an order of its own.
+pub(crate) fn send(driver: &mut impl Driver, from: SocketId, to: SocketAddr, payload: &[u8]) {
+    let mut order = TxOrder::default();
+    assert!(driver.tx().send_copy(payload, from, to, 0, &mut order), "arena exhausted");
+}
+
+/// One turn and all its events.
+pub(crate) fn step(driver: &mut impl Driver, deadline: Nanos, seen: &mut Vec<Seen>) {
+    driver.turn(deadline).expect("turn");
+    let flow = driver.drain(|event, _| {
+        seen.push(Seen::of(&event));
+        ControlFlow::Continue(())
+    });
+    assert!(flow.is_continue(), "nothing stopped the drain");
+}
+
+/// Turns until `done` says so, and returns what came. Panics when that takes too long.
+pub(crate) fn run_until(
+    driver: &mut impl Driver,
+    mut done: impl FnMut(&[Seen]) -> bool,
+) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let end = sys::monotonic_now() + PATIENCE_NS;
+    while !done(&seen) {
+        let now = sys::monotonic_now();
+        assert!(now < end, "gave up after {} events: {:?}", seen.len(), driver.counters());
+        step(driver, (now + 10_000_000).min(end), &mut seen);
+    }
+    seen
+}
+
+/// Turns for a while and returns what came.
+pub(crate) fn run_for(driver: &mut impl Driver, nanos: Nanos) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let end = sys::monotonic_now() + nanos;
+    while sys::monotonic_now() < end {
+        step(driver, end, &mut seen);
+    }
+    seen
+}
+
+/// Turns until all slots are free again.
+pub(crate) fn settle(driver: &mut impl Driver, config: &DriverConfig) {
+    let end = sys::monotonic_now() + PATIENCE_NS;
+    let mut seen = Vec::new();
+    loop {
+        let free = (driver.tx().free(), driver.tx().free_large());
+        if free == (config.tx_small_slots, config.tx_large_slots) {
+            return;
+        }
+        assert!(sys::monotonic_now() < end, "slots leaked: {free:?}, {:?}", driver.counters());
+        step(driver, sys::monotonic_now() + 1_000_000, &mut seen);
+    }
+}

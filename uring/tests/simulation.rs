@@ -1,0 +1,285 @@
+//! The simulated network: repeatable, and each fault does what it says.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use gossipper_uring::{
+    Driver, DriverConfig, Event, IcmpCause, NEVER, RxClass, SendFailure, SimConfig, SimDriver,
+    SimNet, SocketId, SocketSpec, TxOrder,
+};
+
+fn spec(local: &str) -> SocketSpec {
+    SocketSpec {
+        local: local.parse().expect("literal"),
+        remote: None,
+        reuse_port: false,
+        rx_class: RxClass::Large,
+        receive_buffer_bytes: 0,
+        send_buffer_bytes: 0,
+    }
+}
+
+fn driver(net: &SimNet) -> SimDriver {
+    SimDriver::new(net, &DriverConfig::default()).expect("driver")
+}
+
+fn open(driver: &mut SimDriver, local: &str) -> (SocketId, SocketAddr) {
+    let socket = driver.open(&spec(local)).expect("open");
+    (socket, driver.local_addr(socket))
+}
+
+fn send(driver: &mut SimDriver, from: SocketId, to: SocketAddr, cookie: u64, payload: &[u8]) {
+    assert!(driver.tx().send_copy(payload, from, to, cookie, &mut TxOrder::default()));
+}
+
+fn drain(driver: &mut SimDriver) -> Vec<String> {
+    let mut seen = Vec::new();
+    let _ = driver.drain(|event, _| {
+        seen.push(format!("{event:?}"));
+        ControlFlow::Continue(())
+    });
+    seen
+}
+
+/// Lets everything under way arrive.
+fn settle(net: &SimNet, driver: &mut SimDriver) -> Vec<String> {
+    let mut seen = Vec::new();
+    driver.turn(NEVER).expect("turn");
+    seen.extend(drain(driver));
+    while let Some(next) = net.next_delivery() {
+        net.advance_to(next);
+        driver.turn(NEVER).expect("turn");
+        seen.extend(drain(driver));
+    }
+    seen
+}
+
+/// A whole run: two drivers that play ball over a bad network. Returns all that was seen.
+fn rally(seed: u64) -> Vec<String> {
+    let config = SimConfig {
+        delay_ns_min: 1_000,
+        delay_ns_max: 900_000,
+        reorder: true,
+        loss_ppm: 20_000,
+        duplicate_ppm: 50_000,
+        no_buffer_ppm: 30_000,
+        ..SimConfig::default()
+    };
+    let net = SimNet::new(seed, config);
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let tapped = Rc::clone(&log);
+    net.set_tap(Box::new(move |now, from, to, payload| {
+        tapped.borrow_mut().push(format!("{now} {from} {to} {payload:?}"));
+    }));
+    let mut left = driver(&net);
+    let mut right = driver(&net);
+    let (from, _) = open(&mut left, "192.0.2.1:5060");
+    let (_, to) = open(&mut right, "192.0.2.2:5060");
+    for number in 0..100_u32 {
+        send(&mut left, from, to, u64::from(number), &number.to_be_bytes());
+    }
+    while log.borrow().len() < 3000 {
+        for (name, driver) in [("left", &mut left), ("right", &mut right)] {
+            driver.turn(NEVER).expect("turn");
+            let _ = driver.drain(|event, tx| {
+                log.borrow_mut().push(format!("{name} {event:?}"));
+                if let Event::Datagram { socket, source, payload } = event {
+                    let mut order = TxOrder::default();
+                    assert!(tx.send_copy(payload, socket, source, 0, &mut order));
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        let deadline = left.next_deadline().min(right.next_deadline());
+        let Some(next) = net.next_delivery() else { break };
+        net.advance_to(next.min(deadline.max(net.now() + 1)));
+    }
+    drop((left, right));
+    log.take()
+}
+
+#[test]
+fn a_seed_gives_one_run() {
+    let first = rally(42);
+    assert!(first.len() > 200, "{} lines", first.len());
+    assert_eq!(first, rally(42));
+    assert_ne!(first, rally(43));
+}
+
+#[test]
+fn time_passes_only_when_moved() {
+    let net =
+        SimNet::new(1, SimConfig { delay_ns_min: 70, delay_ns_max: 70, ..SimConfig::default() });
+    let mut driver = driver(&net);
+    let (from, _) = open(&mut driver, "127.0.0.1:0");
+    let (_, to) = open(&mut driver, "127.0.0.1:0");
+    let begun = net.now();
+    send(&mut driver, from, to, 0, b"x");
+    driver.turn(begun + 1_000).expect("turn");
+    assert_eq!((net.now(), driver.now()), (begun, begun));
+    assert_eq!(driver.next_deadline(), begun + 1_000);
+    assert_eq!(net.next_delivery(), Some(begun + 70));
+    assert!(drain(&mut driver).is_empty());
+    net.advance_to(begun + 69);
+    assert!(drain(&mut driver).is_empty());
+    net.advance_to(begun + 70);
+    assert_eq!(driver.next_deadline(), net.now(), "an event is due");
+    assert_eq!(drain(&mut driver).len(), 1);
+    net.advance_to(begun);
+    assert_eq!(net.now(), begun + 70, "never back");
+}
+
+#[test]
+fn order_is_kept_unless_asked_otherwise() {
+    let run = |reorder| {
+        let config =
+            SimConfig { delay_ns_min: 0, delay_ns_max: 1_000_000, reorder, ..SimConfig::default() };
+        let net = SimNet::new(5, config);
+        let mut driver = driver(&net);
+        let (from, _) = open(&mut driver, "127.0.0.1:0");
+        let (_, to) = open(&mut driver, "127.0.0.1:0");
+        for number in 0..50_u8 {
+            send(&mut driver, from, to, 0, &[number]);
+        }
+        settle(&net, &mut driver)
+    };
+    let (kept, mixed) = (run(false), run(true));
+    assert_eq!((kept.len(), mixed.len()), (50, 50));
+    assert_ne!(kept, mixed);
+    for (number, line) in kept.iter().enumerate() {
+        assert!(line.ends_with(&format!("payload: [{number}] }}")), "{line}");
+    }
+}
+
+#[test]
+fn loss_and_duplication_follow_their_rates() {
+    let run = |loss_ppm, duplicate_ppm| {
+        let config =
+            SimConfig { loss_ppm, duplicate_ppm, receive_queue_max: 9999, ..SimConfig::default() };
+        let net = SimNet::new(9, config);
+        let mut driver = driver(&net);
+        let (from, _) = open(&mut driver, "127.0.0.1:0");
+        let (_, to) = open(&mut driver, "127.0.0.1:0");
+        for _ in 0..2000 {
+            send(&mut driver, from, to, 0, b"x");
+        }
+        settle(&net, &mut driver).len()
+    };
+    assert_eq!(run(0, 0), 2000);
+    assert_eq!(run(1_000_000, 0), 0);
+    assert_eq!(run(0, 1_000_000), 4000);
+    assert!((850..1150).contains(&run(500_000, 0)));
+}
+
+#[test]
+fn a_short_queue_overflows_and_counts() {
+    let net = SimNet::new(1, SimConfig { receive_queue_max: 10, ..SimConfig::default() });
+    let mut driver = driver(&net);
+    let (from, _) = open(&mut driver, "127.0.0.1:0");
+    let (_, to) = open(&mut driver, "127.0.0.1:0");
+    for _ in 0..25 {
+        send(&mut driver, from, to, 0, b"x");
+    }
+    assert_eq!(settle(&net, &mut driver).len(), 10);
+    assert_eq!(driver.counters().receive_overflow, 15);
+}
+
+#[test]
+fn want_of_buffers_fails_each_datagram_with_its_cookie() {
+    let net = SimNet::new(1, SimConfig { no_buffer_ppm: 1_000_000, ..SimConfig::default() });
+    let mut driver = driver(&net);
+    let (from, _) = open(&mut driver, "127.0.0.1:0");
+    let (_, to) = open(&mut driver, "127.0.0.1:0");
+    for cookie in 0..3 {
+        send(&mut driver, from, to, cookie, b"x");
+    }
+    driver.turn(0).expect("turn");
+    let mut cookies = Vec::new();
+    let _ = driver.drain(|event, _| {
+        let Event::SendFailed { cookie, cause, .. } = event else { panic!("{event:?}") };
+        assert_eq!(cause, SendFailure::NoBuffer);
+        cookies.push(cookie);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(cookies, [0, 1, 2]);
+    assert_eq!(driver.counters().send_no_buffer, 3);
+    assert_eq!(driver.tx().free(), 4096);
+}
+
+#[test]
+fn an_address_without_a_socket_is_unreachable_if_the_net_says_so() {
+    let net = SimNet::new(1, SimConfig::default());
+    let mut driver = driver(&net);
+    let (from, _) = open(&mut driver, "127.0.0.1:0");
+    let nowhere: SocketAddr = "127.0.0.9:9".parse().expect("literal");
+    send(&mut driver, from, nowhere, 0, b"hello");
+    driver.turn(NEVER).expect("turn");
+    net.advance_to(net.now() + 1_000_000);
+    let mut seen = 0;
+    let _ = driver.drain(|event, _| {
+        let Event::Unreachable { destination, cause, quoted, .. } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!((destination, cause, quoted), (nowhere, IcmpCause::Port, &b"hello"[..]));
+        seen += 1;
+        ControlFlow::Continue(())
+    });
+    assert_eq!((seen, driver.counters().icmp_errors), (1, 1));
+    net.set_config(SimConfig { unreachable: false, ..SimConfig::default() });
+    send(&mut driver, from, nowhere, 0, b"hello");
+    assert!(settle(&net, &mut driver).is_empty());
+}
+
+#[test]
+fn a_wildcard_and_a_shared_port_receive() {
+    let net = SimNet::new(1, SimConfig::default());
+    let mut driver = driver(&net);
+    let (from, from_at) = open(&mut driver, "192.0.2.1:6000");
+    let shared = SocketSpec { reuse_port: true, ..spec("0.0.0.0:5060") };
+    let first = driver.open(&shared).expect("first");
+    let second = driver.open(&shared).expect("second");
+    assert!(driver.open(&spec("0.0.0.0:5060")).is_err(), "in use");
+    send(&mut driver, from, "192.0.2.99:5060".parse().expect("literal"), 0, b"to either");
+    driver.turn(NEVER).expect("turn");
+    net.advance_to(net.now() + 1_000_000);
+    let mut to = None;
+    let _ = driver.drain(|event, _| {
+        let Event::Datagram { socket, source, .. } = event else { panic!("{event:?}") };
+        assert_eq!(source, from_at);
+        to = Some(socket);
+        ControlFlow::Continue(())
+    });
+    assert!(to == Some(first) || to == Some(second));
+    driver.close(first);
+    driver.close(second);
+    assert!(driver.open(&spec("0.0.0.0:5060")).is_ok());
+}
+
+#[test]
+fn a_wake_makes_the_driver_due() {
+    let net = SimNet::new(1, SimConfig::default());
+    let mut driver = driver(&net);
+    driver.turn(NEVER).expect("turn");
+    assert_eq!(driver.next_deadline(), NEVER);
+    driver.waker().wake();
+    driver.turn(NEVER).expect("turn");
+    assert_eq!(driver.next_deadline(), net.now());
+}
+
+#[test]
+fn a_break_keeps_the_rest() {
+    let net = SimNet::new(1, SimConfig::default());
+    let mut driver = driver(&net);
+    let (from, _) = open(&mut driver, "127.0.0.1:0");
+    let (_, to) = open(&mut driver, "127.0.0.1:0");
+    for _ in 0..3 {
+        send(&mut driver, from, to, 0, b"x");
+    }
+    driver.turn(NEVER).expect("turn");
+    net.advance_to(net.now() + 1_000_000);
+    assert!(driver.drain(|_, _| ControlFlow::Break(())).is_break());
+    assert!(driver.drain(|_, _| ControlFlow::Break(())).is_break());
+    assert!(driver.drain(|_, _| ControlFlow::Break(())).is_continue());
+}
