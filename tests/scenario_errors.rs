@@ -199,7 +199,7 @@ fn messages() {
             "unknown keyword [call_nubmer]",
             "did you mean \"call_number\"",
         ),
-        ("<send><![CDATA[A b\r\n X: ¶[fo\r\no]]]></send>", "unknown keyword", ""),
+        ("<send><![CDATA[A b\r\n X: ¶[fo\r\no]]]></send>", "without ']'", ""),
         ("<send>A b\n &lt;¶[nope]</send>", "unknown keyword [nope]", "\\x5b"),
         ("<send><![CDATA[A ¶[branch ]]></send>", "'[' without ']'", "\\x5b"),
         ("<send><![CDATA[A ¶[authentication]]]></send>", "digest authentication", ""),
