@@ -2,6 +2,7 @@
 # Fills seeds/<target>/ from the RFC 4475 corpus and from the scenarios. The seeds are not committed:
 # what they are made of is.
 # Usage: fuzz/seed.sh, then for example: cargo +nightly fuzz run sip_message fuzz/seeds/sip_message
+# scenario_xml finds more with -- -dict=fuzz/scenario_xml.dict
 set -eu
 cd "$(dirname "$0")"
 mkdir -p seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured seeds/scenario_xml

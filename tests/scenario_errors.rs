@@ -308,6 +308,14 @@ fn names_that_are_used_once_or_too_many() {
 }
 
 #[test]
+fn keys_that_blow_a_message_up() {
+    let keys = [("k".to_owned(), "x".repeat(100_000))];
+    let text = around(&format!("<send><![CDATA[A {}]]></send>", "[k]".repeat(100_000)));
+    let error = compile(&text, "f", &keys).unwrap_err();
+    assert!(error.message.contains("more than 1048576 bytes"), "{error}");
+}
+
+#[test]
 fn the_whole_text_of_an_error() {
     let shown = |marked: &str| refuse(marked).to_string();
     assert_eq!(
