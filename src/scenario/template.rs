@@ -172,6 +172,11 @@ impl Builder {
         self.line_start == self.template.parts.len() && self.line_pool == self.template.pool.len()
     }
 
+    /// Bytes of literals so far.
+    pub(super) fn len(&self) -> usize {
+        self.template.pool.len()
+    }
+
     /// How many `[len]` there are so far.
     pub(super) fn len_fields(&self) -> usize {
         self.len_fields

@@ -327,7 +327,7 @@ mod tests {
             ("<a/>\n<b/>", 2),
             ("<a/>\ntext", 2),
             ("<a>\n&nope;</a>", 2),
-            ("<a\nx=1/>", 1),
+            ("<a\nx=1/>", 2),
         ] {
             let fault = parse(text).unwrap_err();
             assert_eq!(fault.position.line, line, "{text:?}: {}", fault.message);
