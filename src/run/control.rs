@@ -24,8 +24,8 @@ use crate::stats::{
     exit_code,
 };
 
-/// How often the control side looks at its clock. Workers and signals wake it when they have something
-/// for it; they never wait for it.
+/// How often the control side looks at its clock. Workers and signals wake it when they have
+/// something for it; they never wait for it.
 const POLL: Duration = Duration::from_millis(100);
 /// How long open calls may finish by themselves after a request to stop.
 const DRAIN_NS: u64 = 5_000_000_000;
