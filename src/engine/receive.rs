@@ -309,6 +309,7 @@ impl Engine {
                 // Actions ran on the message; the call stays, unless one of them jumped.
                 if self.calls[slot].step == index + 1 {
                     self.calls[slot].step = before;
+                    self.go_on_sending(slot, bound, cx);
                 } else {
                     self.wheel.cancel(Self::step_timer(slot));
                     self.run(slot, cx);
@@ -321,6 +322,16 @@ impl Engine {
         call.due_ns = cx.at;
         self.wheel.cancel(Self::step_timer(slot));
         if self.complete(slot, index, step, cx) {
+            self.run(slot, cx);
+        }
+    }
+
+    /// A send that waited for the end of an earlier message's retransmission may go out now.
+    fn go_on_sending(&mut self, slot: Slot, bound: &Bound, cx: &mut Cx<'_, '_>) {
+        let call = &self.calls[slot];
+        let step = bound.program.steps.get(usize::from(call.step));
+        let sends = step.is_some_and(|step| matches!(step.kind, StepKind::Send(_)));
+        if sends && !call.deferred && !call.retransmit.is_pending() {
             self.run(slot, cx);
         }
     }
