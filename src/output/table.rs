@@ -34,6 +34,7 @@ impl fmt::Display for FinalTable<'_> {
         self.durations(f)?;
         self.failures(f)?;
         self.withheld(f)?;
+        self.drops(f)?;
         self.generator(f)?;
         self.gates(f)?;
         self.verdict(f)
@@ -148,6 +149,12 @@ impl FinalTable<'_> {
         let is_own_limit = self.snapshot.withheld_by_generator() == 0;
         let style = if is_own_limit { Style::new() } else { self.palette.warning };
         self.counts(f, "Withheld", style, rows)
+    }
+
+    fn drops(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drops = self.snapshot.counters.drops.nonzero();
+        let rows = drops.map(|(cause, n)| (cause.label(), cause.description(), n));
+        self.counts(f, "Malformed messages received", self.palette.warning, rows)
     }
 
     fn generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,7 +293,6 @@ fn advice(cause: LimitCause) -> &'static str {
         LimitCause::PoolFull => {
             "a pool sized at start was full; raise the limit of open calls (-l)."
         }
-        LimitCause::SendBacklog => "packets left too slowly; add workers or lower the rate.",
         LimitCause::SocketLimit => "no socket was left; raise -max_socket.",
     }
 }

@@ -191,8 +191,8 @@ impl Tree<'_> {
         })
     }
 
-    /// Decodes an attribute's value: line ends and tabs are spaces (XML 1.0 section 3.3.3), entities
-    /// are resolved, and then SIPp's escapes `\\ \" \n \t \r`.
+    /// Decodes an attribute's value: line ends and tabs are spaces (XML 1.0 section 3.3.3),
+    /// entities are resolved, and then SIPp's escapes `\\ \" \n \t \r`.
     fn attribute_value(&self, raw: &str, offset: usize) -> Result<Text, Fault> {
         let mut value = Text::default();
         let mut at = 0;
