@@ -342,12 +342,12 @@ fn the_whole_text_of_an_error() {
     );
     assert_eq!(
         load_builtin("usa", &[]).unwrap_err().to_string(),
-        "-sn: no built-in scenario \"usa\"\n  hint: did you mean \"uas\"? \
+        "built-in: no built-in scenario \"usa\"\n  hint: did you mean \"uas\"? \
          built-in scenarios are uac, uas, options, management"
     );
     assert_eq!(
         load_builtin("3pcc-A", &[]).unwrap_err().to_string(),
-        "-sn: the built-in scenario \"3pcc-A\" is not supported in this version: \
+        "built-in: the built-in scenario \"3pcc-A\" is not supported in this version: \
          third-party call control\n  hint: built-in scenarios are uac, uas, options, management"
     );
 }
