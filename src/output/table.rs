@@ -9,6 +9,9 @@ use super::palette::{Palette, paint};
 use super::units;
 use crate::stats::{DurationSummary, Health, LimitCause, Snapshot, Verdict};
 
+/// Calls placed within less than this say nothing about a rate.
+const RATE_PACING_NS_MIN: u64 = 500_000_000;
+
 /// Column in which values begin.
 const LABEL_COLUMNS: usize = 14;
 
@@ -80,6 +83,13 @@ impl FinalTable<'_> {
         let overall = units::rate(snapshot.calls_per_second());
         if rate.target_average <= 0.0 {
             return format!("{overall} calls/s");
+        }
+        if rate.pacing_ns < RATE_PACING_NS_MIN {
+            // One call within a millisecond would read as a thousand per second.
+            return format!(
+                "{} calls/s targeted, too few calls to tell",
+                units::rate(rate.target_average)
+            );
         }
         format!(
             "{} calls/s achieved of {} targeted, {overall} over the whole run",
