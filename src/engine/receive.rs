@@ -9,8 +9,9 @@ use gossipper_uring::{SocketId, TxArena};
 use super::bound::Bound;
 use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::config::DuplicateCheck;
+use super::variables::Value;
 use super::{Cx, Engine};
-use crate::scenario::{Expect, Mode, Optional, Recv, StepKind};
+use crate::scenario::{Expect, Mode, Optional, Recv, Step, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
 use crate::stats::{DropCause, FailureCause};
 
@@ -256,7 +257,7 @@ impl Engine {
         if pausing && self.config.ignore_messages_in_pause {
             return;
         }
-        match find(&bound, index, self.calls[slot].methods_sent, message, &cseq) {
+        match self.find(slot, &bound, message, &cseq) {
             Some(hit) => self.accept(slot, hit, message, &cseq, hash, &bound, cx),
             None => self.unmatched(slot, message, &cseq, hash, &bound, cx),
         }
@@ -450,6 +451,58 @@ impl Engine {
         }
     }
 
+    /// The receive step that `message` matches, seen from the call's current step: forward over
+    /// optional receives to the first mandatory one, then backward over the optional ones just
+    /// passed and over global ones. A receive whose `condexec` does not hold is not there.
+    fn find(
+        &self,
+        slot: Slot,
+        bound: &Bound,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+    ) -> Option<Hit> {
+        let steps = &bound.program.steps;
+        let at = usize::from(self.calls[slot].step);
+        let methods_sent = self.calls[slot].methods_sent;
+        let is_skipped = |step: &Step| {
+            step.condition.is_some_and(|condition| {
+                self.variable(slot, condition.variable).is_true() == condition.inverse
+            })
+        };
+        for (index, step) in steps.iter().enumerate().skip(at) {
+            let StepKind::Recv(recv) = &step.kind else { break };
+            if is_skipped(step) {
+                continue;
+            }
+            if matches(recv, index, methods_sent, message, cseq) {
+                return Some(Hit::Forward(index as u16));
+            }
+            if recv.optional == Optional::Mandatory {
+                break;
+            }
+        }
+        let mut contiguous = true;
+        for (index, step) in steps.iter().enumerate().take(at).rev() {
+            let StepKind::Recv(recv) = &step.kind else {
+                contiguous = false;
+                continue;
+            };
+            if is_skipped(step) {
+                continue;
+            }
+            contiguous &= recv.optional != Optional::Mandatory;
+            let reachable = match recv.optional {
+                Optional::Mandatory => false,
+                Optional::Local => contiguous,
+                Optional::Global => true,
+            };
+            if reachable && matches(recv, index, methods_sent, message, cseq) {
+                return Some(Hit::Aside(index as u16));
+            }
+        }
+        None
+    }
+
     /// A message that no receive step matches.
     fn unmatched(
         &mut self,
@@ -473,6 +526,10 @@ impl Engine {
             return self.resend_ack(slot, cx.tx);
         }
         if let Some(target) = bound.program.unexpected_label {
+            if let Some(variable) = bound.program.unexpected_return {
+                let back = f64::from(self.calls[slot].step);
+                self.assign(slot, variable, Value::Number(back));
+            }
             let call = &mut self.calls[slot];
             call.note_received(hash);
             call.due_ns = cx.at;
@@ -514,44 +571,6 @@ pub(super) const AUTO_ANSWERED: u32 = MethodId::Info.bit()
     | MethodId::Notify.bit()
     | MethodId::Options.bit()
     | MethodId::Update.bit();
-
-/// The receive step that `message` matches, seen from step `at`: forward over optional receives to
-/// the first mandatory one, then backward over the optional ones just passed and over global ones.
-fn find(
-    bound: &Bound,
-    at: u16,
-    methods_sent: u32,
-    message: &Message<'_>,
-    cseq: &CSeq<'_>,
-) -> Option<Hit> {
-    let steps = &bound.program.steps;
-    for (index, step) in steps.iter().enumerate().skip(usize::from(at)) {
-        let StepKind::Recv(recv) = &step.kind else { break };
-        if matches(recv, index, methods_sent, message, cseq) {
-            return Some(Hit::Forward(index as u16));
-        }
-        if recv.optional == Optional::Mandatory {
-            break;
-        }
-    }
-    let mut contiguous = true;
-    for (index, step) in steps.iter().enumerate().take(usize::from(at)).rev() {
-        let StepKind::Recv(recv) = &step.kind else {
-            contiguous = false;
-            continue;
-        };
-        contiguous &= recv.optional != Optional::Mandatory;
-        let reachable = match recv.optional {
-            Optional::Mandatory => false,
-            Optional::Local => contiguous,
-            Optional::Global => true,
-        };
-        if reachable && matches(recv, index, methods_sent, message, cseq) {
-            return Some(Hit::Aside(index as u16));
-        }
-    }
-    None
-}
 
 fn matches(
     recv: &Recv,

@@ -8,7 +8,7 @@ mod plan;
 mod scenario;
 
 pub use error::RunError;
-pub use scenario::{builtin, load as load_scenario};
+pub use scenario::load as load_scenario;
 
 use std::io::{self, IsTerminal, Write};
 
