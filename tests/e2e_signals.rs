@@ -81,7 +81,7 @@ fn sigusr1_drains() {
 /// The second signal must find the first one taken.
 fn stops_at_once(first: Signal, second: Signal) {
     let _turn = lock::light();
-    let (client, peer) = open_calls();
+    let (mut client, peer) = open_calls();
     client.signal(first);
     client.wait_for_stderr("stopping: ");
     client.signal(second);
