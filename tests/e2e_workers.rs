@@ -26,7 +26,7 @@ fn two_workers_on_both_sides_lose_no_call() {
     }
 }
 
-/// The kernel chooses the worker by addresses and ports: all calls from one port come to one of them.
+/// The kernel chooses the worker by addresses and ports: all calls from one port come to one.
 #[test]
 fn one_peer_uses_up_the_calls_of_all_workers() {
     let _turn = lock::light();

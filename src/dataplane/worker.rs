@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::thread::Thread;
 
 use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
@@ -65,6 +66,8 @@ pub struct Links {
     pub empties: Consumer<Box<Report>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
+    /// The control side's thread, to wake when there is something in its queues.
+    pub control: Option<Thread>,
     /// Datagrams for the next worker in the circle, and how to wake it.
     pub handover_out: Option<(Producer<Handover>, Waker)>,
     /// Datagrams from the previous worker in the circle.
@@ -250,6 +253,7 @@ impl<D: Driver> Worker<D> {
         if let Some(stop) = self.engine.take_stop_request() {
             // A full queue holds an earlier demand of the same weight.
             let _ = self.links.stops.push(stop);
+            self.wake_control();
         }
         self.engine.report_mut().histograms.record_loop_time(self.driver.now().saturating_sub(now));
         if self.pacing_until_ns.is_none() && self.engine.all_created() {
@@ -446,6 +450,13 @@ impl<D: Driver> Worker<D> {
         // As many reports exist as the queue holds.
         let pushed = self.links.reports.push(report);
         debug_assert!(pushed.is_ok());
+        self.wake_control();
+    }
+
+    fn wake_control(&self) {
+        if let Some(control) = &self.links.control {
+            control.unpark();
+        }
     }
 
     /// The arena, for tests.

@@ -364,9 +364,9 @@ impl Engine {
         }
     }
 
-    /// Ends open calls from slot `from` on: a dialog is ended with BYE or CANCEL, and the call counts
-    /// as cancelled. Stops when `reserve` slots of the arena are left, and returns where to go on
-    /// once it was flushed; `None` when all are ended.
+    /// Ends open calls from slot `from` on: a dialog is ended with BYE or CANCEL, and the call
+    /// counts as cancelled. Stops when `reserve` slots of the arena are left, and returns where to
+    /// go on once it was flushed; `None` when all are ended.
     pub fn cancel_calls(
         &mut self,
         from: u32,
