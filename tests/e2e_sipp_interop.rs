@@ -54,9 +54,8 @@ fn a_thousand_calls_per_second_from_sipp_over_ipv6() {
 /// The same two files on both sides, each program once as the caller.
 fn scenario_pair(name: &str) {
     let _turn = lock::heavy();
-    let file =
-        |side: &str| format!("{}/tests/scenarios/{name}_{side}.xml", env!("CARGO_MANIFEST_DIR"));
-    let (uac, uas) = (file("uac"), file("uas"));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios");
+    let [uac, uas] = ["uac", "uas"].map(|side| format!("{folder}/{name}_{side}.xml"));
     let load = ["-m", "200", "-r", "100", "-i", "127.0.0.1"];
 
     let port = ports::free();
