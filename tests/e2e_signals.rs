@@ -5,6 +5,7 @@ mod e2e;
 
 use std::collections::HashSet;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use e2e::gossipper::{self, Run};
 use e2e::lock;
@@ -81,7 +82,7 @@ fn sigusr1_drains() {
 /// The second signal must find the first one taken.
 fn stops_at_once(first: Signal, second: Signal) {
     let _turn = lock::light();
-    let (client, peer) = open_calls();
+    let (mut client, peer) = open_calls();
     client.signal(first);
     client.wait_for_stderr("stopping: ");
     client.signal(second);
@@ -133,6 +134,23 @@ fn a_server_ends_by_sigint() {
         server.signal(signal);
         let over = server.finish().expect_code(0);
         assert_eq!(over.summary().total(), 0);
+    }
+}
+
+#[test]
+fn a_signal_before_the_first_call_is_obeyed() {
+    let _turn = lock::light();
+    for signal in [Signal::INT, Signal::TERM, Signal::USR1] {
+        let peer = Peer::new();
+        let remote = peer.address().to_string();
+        // A notice tells that signals are heard by now.
+        let line = ["-sn", "uac", "-sleep", "1h", "-users", "1", "-r", "5", &remote];
+        let mut client = gossipper::start(&line);
+        client.wait_for_stderr("note: ");
+        client.signal(signal);
+        let over = client.finish().expect_code(0);
+        assert_eq!(over.summary().total(), 0);
+        assert!(peer.receive_within(Duration::ZERO).is_none());
     }
 }
 

@@ -50,3 +50,34 @@ fn a_thousand_calls_per_second_from_sipp_over_ipv4() {
 fn a_thousand_calls_per_second_from_sipp_over_ipv6() {
     calls_from_sipp("::1");
 }
+
+/// The same two files on both sides, each program once as the caller.
+fn scenario_pair(name: &str) {
+    let _turn = lock::heavy();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios");
+    let [uac, uas] = ["uac", "uas"].map(|side| format!("{folder}/{name}_{side}.xml"));
+    let load = ["-m", "200", "-r", "100", "-i", "127.0.0.1"];
+
+    let port = ports::free();
+    let server = sipp::serve(port, &["-sf", &uas, "-m", "200", "-i", "127.0.0.1"]);
+    let remote = format!("127.0.0.1:{port}");
+    let client = gossipper::run(&[&["-sf", &uac, "-p", "0", &remote], &load[..]].concat());
+    client.expect_code(0).summary().expect_all_succeeded(200);
+    server.finish().expect_all_succeeded(200);
+
+    let (server, address) = gossipper::serve(&["-sf", &uas, "-m", "200", "-i", "127.0.0.1"]);
+    let (remote, port) = (address.to_string(), ports::free().to_string());
+    let client = sipp::start(&[&["-sf", &uac, "-p", &port, &remote], &load[..]].concat());
+    client.finish().expect_all_succeeded(200);
+    server.finish().expect_code(0).summary().expect_all_succeeded(200);
+}
+
+#[test]
+fn a_routed_dialog_with_requests_inside() {
+    scenario_pair("dialog");
+}
+
+#[test]
+fn a_cancelled_call() {
+    scenario_pair("cancel");
+}

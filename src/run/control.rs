@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gossipper_uring::sys;
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
@@ -70,6 +70,23 @@ impl Signals {
         };
         flags().map_err(RunError::Signals)?;
         Ok(signals)
+    }
+
+    /// Whether a signal came that ends the run.
+    pub(super) fn ask_to_end(&self) -> bool {
+        self.stops.load(Ordering::Relaxed) > 0 || self.quit.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps for `length`, or until a signal comes that ends the run.
+    pub(super) fn sleep(&self, length: Duration) {
+        let end = Instant::now() + length;
+        while !self.ask_to_end() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(POLL));
+        }
     }
 }
 

@@ -128,7 +128,7 @@ impl Run {
 
     /// Waits until it has complained with `text`.
     #[track_caller]
-    pub fn wait_for_stderr(&self, text: &str) {
+    pub fn wait_for_stderr(&mut self, text: &str) {
         self.process.wait_for_stderr(text);
     }
 

@@ -2,10 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
-use std::{fs, process, thread};
-
-use super::PATIENCE;
+use std::{fs, process};
 
 /// Below the ports that kernels choose by themselves, so that nobody gets one by chance between
 /// the test that it is free and its use.
@@ -28,16 +25,7 @@ pub fn free() -> u16 {
     panic!("no free UDP port from {FIRST} on");
 }
 
-/// Waits until some process of the network namespace of `pid` has bound UDP `port`.
-pub fn wait_until_bound(pid: u32, port: u16) {
-    let end = Instant::now() + PATIENCE;
-    while !is_bound(pid, port) {
-        assert!(Instant::now() < end, "UDP port {port} was not bound");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Local UDP ports that the process's network namespace has bound.
+/// Whether some process of the network namespace of `pid` has bound UDP `port`.
 pub fn is_bound(pid: u32, port: u16) -> bool {
     ["udp", "udp6"].iter().any(|family| {
         let table = fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! A child process whose output is captured and that never outlives its test.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -16,6 +16,7 @@ pub struct Process {
     child: Child,
     stdout: Capture,
     stderr: Capture,
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// What is left of a process that ended.
@@ -65,9 +66,10 @@ impl Process {
         let name = format!("{command:?}");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let stdout = Capture::of(reader(child.stdout.take()));
-        let stderr = Capture::of(child.stderr.take());
-        Self { name, child, stdout, stderr }
+        let (stdout, out) = Capture::of(reader(child.stdout.take()));
+        let (stderr, err) = Capture::of(child.stderr.take());
+        let readers = [out, err].into_iter().flatten().collect();
+        Self { name, child, stdout, stderr, readers }
     }
 
     /// Its process id.
@@ -95,13 +97,13 @@ impl Process {
         self.stderr.text()
     }
 
-    /// Waits until what it printed satisfies `found`.
+    /// Waits until `found` finds what it looks for; a process that ends before fails the test.
     #[track_caller]
-    pub fn wait_for_stdout<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
+    pub fn wait_until<T>(&mut self, what: &str, found: impl Fn() -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
             let running = self.is_running();
-            if let Some(value) = found(&self.stdout()) {
+            if let Some(value) = found() {
                 return value;
             }
             assert!(running && Instant::now() < end, "{}: no {what}\n{}", self.name, self.output());
@@ -109,14 +111,18 @@ impl Process {
         }
     }
 
+    /// Waits until what it printed satisfies `found`.
+    #[track_caller]
+    pub fn wait_for_stdout<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
+        let stdout = self.stdout.clone();
+        self.wait_until(what, || found(&stdout.text()))
+    }
+
     /// Waits until it has complained with `text`.
     #[track_caller]
-    pub fn wait_for_stderr(&self, text: &str) {
-        let end = Instant::now() + PATIENCE;
-        while !self.stderr().contains(text) {
-            assert!(Instant::now() < end, "{}: no {text:?}\n{}", self.name, self.output());
-            thread::sleep(Duration::from_millis(10));
-        }
+    pub fn wait_for_stderr(&mut self, text: &str) {
+        let stderr = self.stderr.clone();
+        self.wait_until(text, || stderr.text().contains(text).then_some(()));
     }
 
     /// Waits for it to end; a process that does not fails the test.
@@ -135,8 +141,9 @@ impl Process {
             }
             thread::sleep(Duration::from_millis(10));
         };
-        self.stdout.join();
-        self.stderr.join();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
         Finished { code: status.code(), stdout: self.stdout(), stderr: self.stderr() }
     }
 
@@ -153,36 +160,30 @@ impl Drop for Process {
     }
 }
 
-/// A pipe that a thread reads to its end.
+/// What a thread reads from a pipe.
+#[derive(Clone)]
 struct Capture {
     bytes: Arc<Mutex<Vec<u8>>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Capture {
-    fn of(pipe: Option<impl Read + Send + 'static>) -> Self {
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&bytes);
-        let thread = pipe.map(|pipe| {
+    /// Reads `pipe` to its end.
+    fn of(pipe: Option<impl Read + Send + 'static>) -> (Self, Option<JoinHandle<()>>) {
+        let capture = Self { bytes: Arc::default() };
+        let sink = capture.clone();
+        let reader = pipe.map(|mut pipe| {
             thread::spawn(move || {
-                let mut pipe = BufReader::new(pipe);
                 let mut chunk = [0; 4096];
                 while let Ok(len @ 1..) = pipe.read(&mut chunk) {
-                    sink.lock().expect("no reader panics").extend_from_slice(&chunk[..len]);
+                    sink.bytes.lock().expect("no reader panics").extend_from_slice(&chunk[..len]);
                 }
             })
         });
-        Self { bytes, thread }
+        (capture, reader)
     }
 
     fn text(&self) -> String {
         let bytes = self.bytes.lock().expect("no reader panics");
         String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }

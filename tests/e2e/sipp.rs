@@ -46,8 +46,9 @@ pub fn start(args: &[&str]) -> Sipp {
 #[track_caller]
 pub fn serve(port: u16, args: &[&str]) -> Sipp {
     let port_text = port.to_string();
-    let sipp = start(&[args, &["-p", &port_text]].concat());
-    ports::wait_until_bound(sipp.process.id(), port);
+    let mut sipp = start(&[args, &["-p", &port_text]].concat());
+    let pid = sipp.process.id();
+    sipp.process.wait_until("bound port", || ports::is_bound(pid, port).then_some(()));
     sipp
 }
 
