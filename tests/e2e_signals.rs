@@ -1,5 +1,5 @@
-//! Signals: the first SIGINT or SIGTERM drains, the second stops; SIGUSR1 drains; SIGUSR2 prints the
-//! state. Whatever ends the run, its reports are written.
+//! Signals: the first SIGINT or SIGTERM drains, the second stops; SIGUSR1 drains; SIGUSR2 prints
+//! the state. Whatever ends the run, its reports are written.
 
 mod e2e;
 

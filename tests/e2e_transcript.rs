@@ -1,5 +1,5 @@
-//! The messages of a call, byte for byte: the same under every I/O driver with the same `-seed`, and
-//! the same as those committed in `tests/golden`.
+//! The messages of a call, byte for byte: the same under every I/O driver with the same `-seed`,
+//! and the same as those committed in `tests/golden`.
 
 mod e2e;
 mod golden_file;

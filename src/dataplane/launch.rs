@@ -224,6 +224,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             reports: report_in,
             empties: empty_out,
             stops: stop_in,
+            control: Some(thread::current()),
             handover_out: None,
             handover_in: None,
         };

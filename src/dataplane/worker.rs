@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::thread::Thread;
 
 use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
@@ -65,6 +66,8 @@ pub struct Links {
     pub empties: Consumer<Box<Report>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
+    /// The control side's thread, to wake when there is something in its queues.
+    pub control: Option<Thread>,
     /// Datagrams for the next worker in the circle, and how to wake it.
     pub handover_out: Option<(Producer<Handover>, Waker)>,
     /// Datagrams from the previous worker in the circle.
@@ -109,6 +112,10 @@ pub struct Worker<D: Driver> {
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
     idle_since_ns: Option<u64>,
+    /// Where to go on with ending open calls.
+    cancelling: Option<u32>,
+    /// Slots of the arena left to others while calls are ended.
+    cancel_reserve: usize,
     stopping: bool,
     finished: bool,
 }
@@ -163,7 +170,9 @@ impl WakeBudget {
 
 impl<D: Driver> Worker<D> {
     /// A worker that begins at `parts.start_ns`.
-    pub fn new(parts: WorkerParts<D>) -> Self {
+    pub fn new(mut parts: WorkerParts<D>) -> Self {
+        // Ending all calls at once must not starve what they still receive.
+        let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
         let last_cpu_ns = parts.driver.cpu_time_ns();
         Self {
             driver: parts.driver,
@@ -183,6 +192,8 @@ impl<D: Driver> Worker<D> {
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
+            cancelling: None,
+            cancel_reserve,
             stopping: false,
             finished: false,
         }
@@ -226,6 +237,12 @@ impl<D: Driver> Worker<D> {
         let now = self.driver.now();
         self.wakes.note(now);
         self.take_commands(now);
+        if let Some(from) = self.cancelling {
+            // As many per turn as the arena holds: each ends with a message of its own.
+            self.cancelling =
+                self.engine.cancel_calls(from, now, self.driver.tx(), self.cancel_reserve);
+            self.hurry |= self.cancelling.is_some();
+        }
         self.receive(now);
         self.take_handovers(now);
         if self.engine.has_deferred() {
@@ -236,6 +253,7 @@ impl<D: Driver> Worker<D> {
         if let Some(stop) = self.engine.take_stop_request() {
             // A full queue holds an earlier demand of the same weight.
             let _ = self.links.stops.push(stop);
+            self.wake_control();
         }
         self.engine.report_mut().histograms.record_loop_time(self.driver.now().saturating_sub(now));
         if self.pacing_until_ns.is_none() && self.engine.all_created() {
@@ -276,7 +294,7 @@ impl<D: Driver> Worker<D> {
                 Command::StopNewCalls => self.engine.stop_new_calls(),
                 Command::CancelCalls => {
                     self.engine.stop_new_calls();
-                    self.engine.cancel_all(now, self.driver.tx());
+                    self.cancelling.get_or_insert(0);
                 }
                 Command::StopNow => {
                     self.engine.stop_new_calls();
@@ -432,6 +450,13 @@ impl<D: Driver> Worker<D> {
         // As many reports exist as the queue holds.
         let pushed = self.links.reports.push(report);
         debug_assert!(pushed.is_ok());
+        self.wake_control();
+    }
+
+    fn wake_control(&self) {
+        if let Some(control) = &self.links.control {
+            control.unpark();
+        }
     }
 
     /// The arena, for tests.

@@ -12,7 +12,7 @@ use super::config::DuplicateCheck;
 use super::{Cx, Engine};
 use crate::scenario::{Expect, Mode, Optional, Recv, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
-use crate::stats::FailureCause;
+use crate::stats::{DropCause, FailureCause};
 
 /// One datagram to handle.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ impl Engine {
     ) -> Disposition {
         let &Incoming { socket, source, received_ns, is_final, .. } = datagram;
         let Some(call_id) = message.call_id().filter(|id| !id.is_empty()) else {
-            self.counters.parse_errors += 1;
+            self.drop_malformed(DropCause::MissingCallId);
             self.reply_stateless(message.bytes(), 400, "Missing Call-ID", socket, source, tx);
             return Disposition::Done;
         };
@@ -110,6 +110,12 @@ impl Engine {
         }
         let starts_dialog = message.method().is_some() && message.to_tag().is_none();
         if self.config.workers > 1 && !starts_dialog && !is_final {
+            return Disposition::HandOverUnknown;
+        }
+        // The kernel spreads peers, not calls: one peer's calls may all come to a worker that has
+        // answered its share of `-m`, while the share of another is left.
+        let share_is_used = self.accepting && self.created >= self.created_max;
+        if self.config.workers > 1 && share_is_used && !is_final {
             return Disposition::HandOverUnknown;
         }
         self.on_unknown(message, hash, call_id, datagram, &mut cx);
@@ -156,12 +162,20 @@ impl Engine {
             self.counters.keepalives_received += 1;
             return;
         }
-        self.counters.parse_errors += 1;
+        self.drop_malformed(match sip::classify(payload) {
+            Datagram::Sip => drop_cause(error),
+            _ => DropCause::NotSip,
+        });
         if let Some(code) = error.suggested_status()
             && self.reply_stateless(payload, code, reason(code), socket, source, tx)
         {
             self.counters.bad_requests_answered += 1;
         }
+    }
+
+    fn drop_malformed(&mut self, cause: DropCause) {
+        self.counters.parse_errors += 1;
+        self.counters.drops.bump(cause);
     }
 
     /// Answers a request without a call; `false` if it cannot be answered.
@@ -225,7 +239,7 @@ impl Engine {
             }
         }
         let Ok(cseq) = message.cseq() else {
-            self.counters.parse_errors += 1;
+            self.drop_malformed(DropCause::BadCseq);
             let socket = self.calls[slot].socket;
             self.reply_stateless(message.bytes(), 400, "Bad CSeq", socket, source, cx.tx);
             return;
@@ -295,6 +309,7 @@ impl Engine {
                 // Actions ran on the message; the call stays, unless one of them jumped.
                 if self.calls[slot].step == index + 1 {
                     self.calls[slot].step = before;
+                    self.go_on_sending(slot, bound, cx);
                 } else {
                     self.wheel.cancel(Self::step_timer(slot));
                     self.run(slot, cx);
@@ -307,6 +322,16 @@ impl Engine {
         call.due_ns = cx.at;
         self.wheel.cancel(Self::step_timer(slot));
         if self.complete(slot, index, step, cx) {
+            self.run(slot, cx);
+        }
+    }
+
+    /// A send that waited for the end of an earlier message's retransmission may go out now.
+    fn go_on_sending(&mut self, slot: Slot, bound: &Bound, cx: &mut Cx<'_, '_>) {
+        let call = &self.calls[slot];
+        let step = bound.program.steps.get(usize::from(call.step));
+        let sends = step.is_some_and(|step| matches!(step.kind, StepKind::Send(_)));
+        if sends && !call.deferred && !call.retransmit.is_pending() {
             self.run(slot, cx);
         }
     }
@@ -556,6 +581,30 @@ fn matches(
             pattern.is_match(&digits) && answers_ours()
         }
         _ => false,
+    }
+}
+
+/// Under which cause a message that does not parse is counted.
+fn drop_cause(error: ParseError) -> DropCause {
+    match error {
+        ParseError::Empty => DropCause::NotSip,
+        ParseError::BadStartLine | ParseError::BadRequestUri | ParseError::BadStatusCode => {
+            DropCause::BadStartLine
+        }
+        ParseError::UnsupportedVersion => DropCause::UnsupportedVersion,
+        ParseError::BadHeaderLine
+        | ParseError::HeadersUnterminated
+        | ParseError::MissingHeader(_)
+        | ParseError::RepeatedHeader(_)
+        | ParseError::BadHeader(..)
+        | ParseError::MethodMismatch => DropCause::BadHeader,
+        ParseError::HeadersTooLong | ParseError::TooManyHeaders | ParseError::MessageTooLong => {
+            DropCause::TooManyHeaders
+        }
+        ParseError::BadContentLength
+        | ParseError::ConflictingContentLength
+        | ParseError::MissingContentLength => DropCause::BadContentLength,
+        ParseError::BodyTooShort => DropCause::BodyTooShort,
     }
 }
 

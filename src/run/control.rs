@@ -24,8 +24,9 @@ use crate::stats::{
     exit_code,
 };
 
-/// How often the control side looks at its queues. Workers never wait for it.
-const POLL: Duration = Duration::from_millis(10);
+/// How often the control side looks at its clock. Workers and signals wake it when they have
+/// something for it; they never wait for it.
+const POLL: Duration = Duration::from_millis(100);
 /// How long open calls may finish by themselves after a request to stop.
 const DRAIN_NS: u64 = 5_000_000_000;
 /// How long workers may take after they were told to end their calls.
@@ -51,16 +52,18 @@ impl Signals {
             dump: Arc::new(AtomicBool::new(false)),
         };
         let flags = || -> io::Result<()> {
-            // One flag per signal number: a second signal of either kind is told from the first.
             flag::register(SIGUSR1, Arc::clone(&signals.quit))?;
             flag::register(SIGUSR2, Arc::clone(&signals.dump))?;
             // A closed pipe is an error of the write, not the end of the run.
             flag::register(SIGPIPE, Arc::new(AtomicBool::new(false)))?;
-            let mut ends = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-            let stops = Arc::clone(&signals.stops);
+            let mut all = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?;
+            let (stops, control) = (Arc::clone(&signals.stops), thread::current());
             thread::Builder::new().name("signals".to_owned()).spawn(move || {
-                for _ in ends.forever() {
-                    stops.fetch_add(1, Ordering::Relaxed);
+                for signal in all.forever() {
+                    if matches!(signal, SIGINT | SIGTERM) {
+                        stops.fetch_add(1, Ordering::Relaxed);
+                    }
+                    control.unpark();
                 }
             })?;
             Ok(())

@@ -66,10 +66,19 @@ const LATER: &[(&str, &str)] = &[
 /// Compiles the built-in of that name, with the `-key` names and values.
 ///
 /// # Errors
-/// No built-in has that name; the hint lists those that there are.
+/// As [`find_builtin`].
 pub fn load_builtin(name: &str, keys: &[(String, String)]) -> Result<Program, ScenarioError> {
+    let builtin = find_builtin(name)?;
+    super::compile(builtin.text, builtin.name, keys)
+}
+
+/// The built-in of that name, as [`builtin()`].
+///
+/// # Errors
+/// No built-in has that name; the hint lists those that there are.
+pub fn find_builtin(name: &str) -> Result<&'static Builtin, ScenarioError> {
     if let Some(builtin) = builtin(name) {
-        return super::compile(builtin.text, builtin.name, keys);
+        return Ok(builtin);
     }
     let names: Vec<&str> = BUILTINS.iter().map(|builtin| builtin.name).collect();
     let available = format!("built-in scenarios are {}", names.join(", "));
@@ -87,5 +96,5 @@ pub fn load_builtin(name: &str, keys: &[(String, String)]) -> Result<Program, Sc
             }
         }
     };
-    Err(fault.in_source("-sn"))
+    Err(fault.in_source("built-in"))
 }

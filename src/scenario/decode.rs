@@ -9,7 +9,7 @@ use super::error::{Fault, Position, ScenarioError};
 use super::text::LineStarts;
 
 /// Largest scenario file. Hand-written ones have a few kilobytes.
-pub const FILE_BYTES_MAX: usize = 16 << 20;
+pub const FILE_BYTES_MAX: usize = 8 << 20;
 /// How far into the file the XML declaration is looked for.
 const DECLARATION_MAX: usize = 256;
 const BOM: &[u8] = b"\xef\xbb\xbf";

@@ -5,6 +5,8 @@ use super::program::VariableRef;
 use super::template::{Builder, Field, Template};
 use super::text::Text;
 
+/// Longest text with its keys filled in; no transport carries more.
+const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Longest keyword with its arguments.
 const KEYWORD_MAX: usize = 4096;
 /// Largest `+n` or `-n`: sums with it stay far from overflow.
@@ -156,6 +158,10 @@ fn scan(
                     Fault::new(place, "'[' without ']'").hint("a literal bracket is written \\x5b")
                 })?;
                 keyword(&text[at + 1..close], place, names, builder)?;
+                if builder.len() > TEXT_BYTES_MAX {
+                    let message = format!("the text has more than {TEXT_BYTES_MAX} bytes here");
+                    return Err(Fault::new(place, message));
+                }
                 at = close + 1;
             }
             b'\\' if hex_escape(&bytes[at..]).is_some() => {

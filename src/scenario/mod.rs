@@ -21,13 +21,13 @@ mod template;
 mod text;
 mod xml;
 
-pub use builtin::{BUILTINS, Builtin, builtin, load_builtin};
+pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
 pub use decode::{FILE_BYTES_MAX, decode};
 pub use error::{Position, ScenarioError};
 pub use program::*;
 pub use template::{Field, Part, Template};
 
-/// Compiles the text of a scenario file, as [`decode`] gives it.
+/// Compiles the text of a scenario file, as [`decode()`] gives it.
 ///
 /// `source` names the file in errors; `keys` are the `-key` names and values.
 ///

@@ -44,8 +44,8 @@ pub(super) fn compile(
         })
 }
 
-/// `text` with what POSIX takes literally inside brackets escaped, or the name of a class that there
-/// is not.
+/// `text` with what POSIX takes literally inside brackets escaped, or the name of a class that
+/// there is not.
 fn translated(text: &str) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -172,6 +172,11 @@ impl Builder {
         self.line_start == self.template.parts.len() && self.line_pool == self.template.pool.len()
     }
 
+    /// Bytes of literals so far.
+    pub(super) fn len(&self) -> usize {
+        self.template.pool.len()
+    }
+
     /// How many `[len]` there are so far.
     pub(super) fn len_fields(&self) -> usize {
         self.len_fields
@@ -226,7 +231,8 @@ fn push_literal(template: &mut Template, bytes: &[u8], barrier: Option<usize>) {
 }
 
 /// Rebuilds `template` with every field for which `constant` gives bytes turned into a literal,
-/// neighbouring literals merged. Nothing merges across the borders of optional lines and of the body.
+/// neighbouring literals merged. Nothing merges across the borders of optional lines and of the
+/// body.
 fn merge_literals(template: &mut Template, constant: impl Fn(&Field) -> Option<Vec<u8>>) {
     let old = std::mem::take(template);
     let mut barrier = None;

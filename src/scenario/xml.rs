@@ -191,8 +191,8 @@ impl Tree<'_> {
         })
     }
 
-    /// Decodes an attribute's value: line ends and tabs are spaces (XML 1.0 section 3.3.3), entities
-    /// are resolved, and then SIPp's escapes `\\ \" \n \t \r`.
+    /// Decodes an attribute's value: line ends and tabs are spaces (XML 1.0 section 3.3.3),
+    /// entities are resolved, and then SIPp's escapes `\\ \" \n \t \r`.
     fn attribute_value(&self, raw: &str, offset: usize) -> Result<Text, Fault> {
         let mut value = Text::default();
         let mut at = 0;
@@ -327,7 +327,7 @@ mod tests {
             ("<a/>\n<b/>", 2),
             ("<a/>\ntext", 2),
             ("<a>\n&nope;</a>", 2),
-            ("<a\nx=1/>", 1),
+            ("<a\nx=1/>", 2),
         ] {
             let fault = parse(text).unwrap_err();
             assert_eq!(fault.position.line, line, "{text:?}: {}", fault.message);

@@ -51,8 +51,6 @@ causes! {
         SendNoBuffer = "send_no_buffer",
         /// Planned calls were not started, or failed, because a pool of ours was full.
         PoolFull = "pool_full",
-        /// Planned calls were not started because packets left too slowly.
-        SendBacklog = "send_backlog",
         /// Planned calls were not started because of the socket limit.
         SocketLimit = "socket_limit",
     }
@@ -176,7 +174,6 @@ impl Evidence {
             (LimitCause::HandoverDropped, counted.handover_dropped > 0),
             (LimitCause::SendNoBuffer, counted.send_no_buffer > 0),
             (LimitCause::PoolFull, withheld(WithheldCause::PoolFull) + pool_exhausted > 0),
-            (LimitCause::SendBacklog, withheld(WithheldCause::SendBacklog) > 0),
             (LimitCause::SocketLimit, withheld(WithheldCause::SocketLimit) > 0),
         ];
         let seen = tests.into_iter().filter(|&(_, is_seen)| is_seen);
@@ -323,10 +320,6 @@ mod tests {
         assert_eq!(
             counted(|c| c.failures.bump(FailureCause::PoolExhausted)),
             [LimitCause::PoolFull]
-        );
-        assert_eq!(
-            counted(|c| c.withheld.bump(WithheldCause::SendBacklog)),
-            [LimitCause::SendBacklog]
         );
         assert_eq!(
             counted(|c| c.withheld.bump(WithheldCause::SocketLimit)),

@@ -8,6 +8,7 @@
 
 pub mod gossipper;
 pub mod lock;
+pub mod namespaces;
 pub mod peer;
 pub mod ports;
 pub mod process;

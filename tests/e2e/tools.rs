@@ -14,13 +14,13 @@ pub fn need(program: &str) {
         return;
     }
     INSTALLED.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install-test-tools.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/deps.sh");
         // Its failure shows below, as a program that is still missing.
         let _ = Command::new(&script).status();
     });
     assert!(
         find(program).is_some(),
-        "{program} is missing, and scripts/install-test-tools.sh could not install it"
+        "{program} is missing, and scripts/deps.sh could not install it"
     );
 }
 
