@@ -86,7 +86,7 @@ impl Plan {
         let calls_total = 1 + below(120);
         let per_second = [1.0, 7.0, 50.0, 400.0, 3000.0][below(5) as usize];
         let arrivals = match below(6) {
-            0 => Arrivals::Users(1 + below(30)),
+            0 => Arrivals::Users(3 + below(30)),
             1 => Arrivals::Open(RatePlan {
                 rate: per_second,
                 period_ns: SECOND,
@@ -246,8 +246,11 @@ impl Plan {
         let limit_ns = world.net.now() + self.longest_ns();
         world.run_until(limit_ns, |world| world.is_finished(caller))?;
         if !world.is_finished(caller) {
-            let (active, lingering) = (world.sides[caller].active(), world.sides[caller].lingering());
-            return Err(format!("{active} calls are open and {lingering} linger after the last moment"));
+            let (active, lingering) =
+                (world.sides[caller].active(), world.sides[caller].lingering());
+            return Err(format!(
+                "{active} calls are open and {lingering} linger after the last moment"
+            ));
         }
         world.command(callee, Command::StopNewCalls);
         // Whoever heard the last of the caller waits for 64 * T1, or its receive times out.
@@ -318,12 +321,19 @@ impl Plan {
             return Err(format!("{} of {} calls", ours.calls_started(), self.calls_total));
         }
         if ours.calls_started() > self.calls_total {
-            return Err(format!("{} calls, but only {} asked", ours.calls_started(), self.calls_total));
+            return Err(format!(
+                "{} calls, but only {} asked",
+                ours.calls_started(),
+                self.calls_total
+            ));
         }
         if let Some(limit) = self.concurrent_max
             && world.sides[caller].peak_active > limit
         {
-            return Err(format!("{} calls at once, limit {limit}", world.sides[caller].peak_active));
+            return Err(format!(
+                "{} calls at once, limit {limit}",
+                world.sides[caller].peak_active
+            ));
         }
         for (who, counters) in [("caller", &ours), ("callee", &theirs)] {
             for (cause, count) in counters.failures.nonzero() {
@@ -344,7 +354,9 @@ impl Plan {
             let late = ours.dead_call_messages + theirs.dead_call_messages;
             let strange = ours.out_of_call_messages + theirs.out_of_call_messages;
             if repeated + late + strange > 0 {
-                return Err(format!("{repeated} repeated, {late} late, {strange} strange messages"));
+                return Err(format!(
+                    "{repeated} repeated, {late} late, {strange} strange messages"
+                ));
             }
             if theirs.calls_succeeded != ours.calls_succeeded {
                 let (ours, theirs) = (ours.calls_succeeded, theirs.calls_succeeded);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use gossipper::dataplane::{
-    Command, Handover, Links, PerCallSockets, Turn, Worker, WorkerParts, sip_socket,
+    Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
@@ -177,6 +177,7 @@ impl Side {
         let start_ns = net.now();
         let layout = Arc::new(layout(&options.program));
         let mut seats = Vec::new();
+        let undone = Undone::new(options.workers);
         for index in 0..options.workers {
             let mut driver = SimDriver::new(net, &options.driver).expect("memory for a driver");
             let mut address = options.address;
@@ -220,8 +221,10 @@ impl Side {
                     reports: reports_in,
                     empties: empties_out,
                     stops: stops_in,
+                    control: None,
                     handover_out,
                     handover_in,
+                    undone: undone.clone(),
                 },
                 main_socket,
                 per_call,
@@ -313,6 +316,10 @@ impl Side {
             seat.turn().map_err(|error| format!("worker {index}: {error}"))?;
             turned += 1;
             self.pass_on(index)?;
+            if self.seats[index].finished {
+                let next = (index + 1) % self.seats.len();
+                self.seats[next].woken = true;
+            }
             if self.seats[index].finished || now >= self.next_collect_ns {
                 self.collect(now)?;
             }
