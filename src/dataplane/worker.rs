@@ -6,6 +6,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Thread;
 
 use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
@@ -72,6 +74,28 @@ pub struct Links {
     pub handover_out: Option<(Producer<Handover>, Waker)>,
     /// Datagrams from the previous worker in the circle.
     pub handover_in: Option<Consumer<Handover>>,
+    /// How many workers of the run are not done yet.
+    pub undone: Undone,
+}
+
+/// Workers end together: one that ended alone would break the circle, and where workers share a
+/// port the kernel would give the datagrams of its socket, and of others, to somebody else.
+#[derive(Clone, Debug)]
+pub struct Undone(Arc<AtomicUsize>);
+
+impl Undone {
+    /// The count for a run of `workers`; each gets a clone.
+    pub fn new(workers: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(workers)))
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+
+    fn take_one(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Whether a worker wants another turn.
@@ -112,6 +136,8 @@ pub struct Worker<D: Driver> {
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
     idle_since_ns: Option<u64>,
+    /// It is done and waits for the other workers.
+    done: bool,
     /// Where to go on with ending open calls.
     cancelling: Option<u32>,
     /// Slots of the arena left to others while calls are ended.
@@ -192,6 +218,7 @@ impl<D: Driver> Worker<D> {
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
+            done: false,
             cancelling: None,
             cancel_reserve,
             stopping: false,
@@ -215,7 +242,7 @@ impl<D: Driver> Worker<D> {
             return 0;
         }
         let mut deadline = self.engine.next_deadline_ns().min(self.next_report_ns);
-        if let Some(idle_since) = self.idle_since_ns {
+        if let Some(idle_since) = self.idle_since_ns.filter(|_| !self.done) {
             deadline = deadline.min(idle_since + LINGER_NS);
         }
         deadline
@@ -259,7 +286,8 @@ impl<D: Driver> Worker<D> {
         if self.pacing_until_ns.is_none() && self.engine.all_created() {
             self.pacing_until_ns = Some(now);
         }
-        if self.is_done(now) {
+        self.note_done(now);
+        if self.stopping || (self.done && self.links.undone.is_none()) {
             // Whatever is staged still leaves.
             self.engine.flushed(self.driver.now());
             self.driver.turn(0)?;
@@ -268,6 +296,10 @@ impl<D: Driver> Worker<D> {
             let deadline = self.driver.now() + SHUTDOWN_NS;
             self.driver.shutdown(deadline);
             self.finished = true;
+            // The others need not wait for their next report to see that all are done.
+            if let Some((_, waker)) = &self.links.handover_out {
+                waker.wake();
+            }
             return Ok(Turn::Finished);
         }
         if now >= self.next_report_ns {
@@ -276,16 +308,20 @@ impl<D: Driver> Worker<D> {
         Ok(Turn::Again)
     }
 
-    fn is_done(&mut self, now: u64) -> bool {
-        if self.stopping {
-            return true;
+    /// Notes, once, that all of this worker's calls were made and have ended.
+    fn note_done(&mut self, now: u64) {
+        if self.done {
+            return;
         }
         if !self.engine.is_finished() {
             self.idle_since_ns = None;
-            return false;
+            return;
         }
         let since = *self.idle_since_ns.get_or_insert(now);
-        self.engine.lingering() == 0 || now >= since + LINGER_NS
+        if self.engine.lingering() == 0 || now >= since + LINGER_NS {
+            self.done = true;
+            self.links.undone.take_one();
+        }
     }
 
     fn take_commands(&mut self, now: u64) {
@@ -462,6 +498,15 @@ impl<D: Driver> Worker<D> {
     /// The arena, for tests.
     pub fn tx(&mut self) -> &mut TxArena {
         self.driver.tx()
+    }
+}
+
+impl<D: Driver> Drop for Worker<D> {
+    /// Nobody waits for a worker that is gone, as after an error of its driver.
+    fn drop(&mut self) {
+        if !self.done {
+            self.links.undone.take_one();
+        }
     }
 }
 
