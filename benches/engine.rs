@@ -1,0 +1,406 @@
+//! What a call costs in the engine alone, and what its data structures cost when they are full.
+//!
+//! `call/uac` and `call/uas` are nanoseconds per call of the built-in scenarios, without driver and
+//! kernel: a conversation of two engines over the simulated network is recorded once, and then each
+//! engine hears its part again. `call/uac_invite` is the first step of that: an arrival, a slot, a
+//! rendered INVITE, its timers. Each figure comes from the second wave of an engine, when all its
+//! memory has been touched.
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{Bencher, Criterion, criterion_group, criterion_main};
+use gossipper::engine::blob::BlobPool;
+use gossipper::engine::ids::{CallRef, RunNonce};
+use gossipper::engine::lookup::{CallIdHash, CallIdHasher, CallMap};
+use gossipper::engine::pacing::RatePlan;
+use gossipper::engine::random::Random;
+use gossipper::engine::wheel::Wheel;
+use gossipper::engine::{
+    Arrivals, Behaviors, DuplicateCheck, Engine, EngineConfig, Environment, Incoming,
+    Retransmission,
+};
+use gossipper::scenario::{Program, builtin, compile};
+use gossipper::stats::Layout;
+use gossipper_uring::{
+    Driver, DriverConfig, Event, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec,
+    TxArena,
+};
+
+/// Calls of one wave.
+const WAVE: u64 = 500;
+/// Slots of the arena for one wave: a call sends three messages at most.
+const SLOTS: usize = 4 * WAVE as usize;
+const MS: u64 = 1_000_000;
+/// Begin of the engines' time.
+const START: u64 = 1_000 * MS;
+/// From one wave to the next: the answering side lets go of a call after 4 s.
+const WAVE_NS: u64 = 10_000 * MS;
+/// Time between two turns of a recording.
+const TURN_NS: u64 = MS / 20;
+/// Entries of the full structures.
+const MANY: usize = 1_000_000;
+
+fn caller() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 5061))
+}
+
+fn answerer() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 5060))
+}
+
+fn engine(name: &str) -> Engine {
+    let text = builtin(name).expect("a built-in scenario").text;
+    let program = Arc::new(compile(text, name, &[]).expect("built-ins compile"));
+    let is_client = name == "uac";
+    let (local, remote) = if is_client { (caller(), Some(answerer())) } else { (answerer(), None) };
+    // A wave is due at once when its time has come.
+    let plan = RatePlan {
+        rate: WAVE as f64,
+        period_ns: WAVE_NS,
+        increase: 0.0,
+        interval_ns: 0,
+        rate_max: 0.0,
+        quit_at_max: true,
+    };
+    let config = EngineConfig {
+        worker: 0,
+        workers: 1,
+        // An engine takes Call-IDs that its own seed could have made for its own.
+        seed: u64::from(is_client),
+        calls_max: 4 * WAVE as usize,
+        dead_calls_max: 8 * WAVE as usize,
+        blob_bytes_max: 16 << 20,
+        concurrent_max: None,
+        calls_total: None,
+        arrivals: if is_client { Arrivals::Open(plan) } else { Arrivals::Server },
+        start_ns: START,
+        wall_offset_ns: 0,
+        retransmission: Retransmission {
+            enabled: true,
+            invite_max: 5,
+            non_invite_max: 9,
+            t2_ms: 4_000,
+        },
+        recv_timeout_ms: 0,
+        pause_ms: 0,
+        deadcall_wait_ms: 33_000,
+        behaviors: Behaviors {
+            bye: true,
+            abort_unexpected: true,
+            ping_reply: true,
+            cseq_check: true,
+            auto_answer: false,
+        },
+        lost_percent: 0.0,
+        base_cseq: 1,
+        ignore_messages_in_pause: false,
+        duplicate_check: DuplicateCheck::Full,
+        dynamic_ids: (10_000, 12_000, 4),
+        sets: Vec::new(),
+        environment: Environment {
+            service: "service".to_owned(),
+            local_ip: local.ip(),
+            local_port: Some(local.port()),
+            media_ip: local.ip(),
+            media_port: 6000,
+            remote_host: "127.0.0.1".to_owned(),
+            remote,
+            next_hop: remote,
+            pid: 4242,
+            users: 0,
+        },
+    };
+    let layout = layout(&program);
+    Engine::new(program, &layout, config)
+}
+
+fn layout(program: &Program) -> Layout {
+    Layout {
+        transactions: program.transactions.clone(),
+        rtds: program.rtds.clone(),
+        counters: program.counters.clone(),
+        displays: program.displays.clone(),
+        rtd_repartition_ms: program.rtd_repartition_ms.clone(),
+        call_length_repartition_ms: program.call_length_repartition_ms.clone(),
+    }
+}
+
+/// What happens to an engine.
+enum Step {
+    /// A datagram arrives: time, source, payload.
+    Datagram(u64, SocketAddr, Vec<u8>),
+    /// Timers are looked at.
+    Timers(u64),
+}
+
+/// A wave as both sides live through it.
+struct Wave {
+    uac: Vec<Step>,
+    uas: Vec<Step>,
+}
+
+/// When all calls of wave `number` are due.
+fn wave_starts_ns(number: usize) -> u64 {
+    START + (number as u64 + 1) * WAVE_NS - 1
+}
+
+/// When all timers of a wave have fired, before the next one begins.
+fn wave_ends_ns(number: usize) -> u64 {
+    wave_starts_ns(number) + WAVE_NS / 2
+}
+
+/// Records two waves of calls between two engines.
+fn record() -> [Wave; 2] {
+    let net = SimNet::new(1, SimConfig::default());
+    let mut sides = [("uac", caller()), ("uas", answerer())].map(|(name, local)| {
+        let mut driver = SimDriver::new(&net, &DriverConfig::default()).expect("memory");
+        let spec = SocketSpec {
+            local,
+            remote: None,
+            reuse_port: false,
+            rx_class: RxClass::Large,
+            receive_buffer_bytes: 0,
+            send_buffer_bytes: 0,
+        };
+        driver.open(&spec).expect("a free address");
+        (driver, engine(name))
+    });
+    [0, 1].map(|number| {
+        net.advance_to(wave_starts_ns(number));
+        let mut steps = [Vec::new(), Vec::new()];
+        let (driver, engine) = &mut sides[0];
+        engine.start_calls(net.now(), driver.tx(), 0);
+        while sides[0].1.active() > 0 {
+            assert!(net.now() < wave_ends_ns(number), "calls that do not end");
+            for ((driver, engine), steps) in sides.iter_mut().zip(&mut steps) {
+                driver.turn(0).expect("the simulated driver does not fail");
+                let now = driver.now();
+                let _ = driver.drain(|event, tx| {
+                    if let Event::Datagram { source, payload, .. } = &event {
+                        steps.push(Step::Datagram(now, *source, payload.to_vec()));
+                    }
+                    engine.on_event(event, now, tx);
+                    ControlFlow::Continue(())
+                });
+                engine.fire_timers(now, driver.tx(), 0);
+                steps.push(Step::Timers(now));
+            }
+            net.advance_to(net.now() + TURN_NS);
+        }
+        for (driver, engine) in &mut sides {
+            engine.fire_timers(wave_ends_ns(number), driver.tx(), 0);
+            assert_eq!(engine.counters().calls_succeeded, (number as u64 + 1) * WAVE);
+            assert_eq!(engine.counters().calls_failed, 0);
+        }
+        let [uac, uas] = steps;
+        Wave { uac, uas }
+    })
+}
+
+/// An arena whose memory has been touched.
+fn arena() -> TxArena {
+    let mut arena = TxArena::standalone(SLOTS, 1).expect("memory");
+    let slots: Vec<_> = std::iter::from_fn(|| arena.reserve(1)).collect();
+    for slot in slots {
+        arena.buffer(&slot).fill(1);
+        arena.release(slot);
+    }
+    arena
+}
+
+/// Lets `engine` live through `steps`.
+fn replay(engine: &mut Engine, steps: &[Step], tx: &mut TxArena) {
+    for step in steps {
+        match step {
+            Step::Datagram(now, source, payload) => {
+                let datagram = Incoming {
+                    socket: SocketId(0),
+                    source: *source,
+                    payload,
+                    received_ns: *now,
+                    is_final: false,
+                };
+                black_box(engine.on_datagram(&datagram, *now, tx));
+            }
+            Step::Timers(now) => {
+                engine.fire_timers(*now, tx, 0);
+            }
+        }
+    }
+}
+
+/// Times `measured` on wave 1 of a fresh engine that has wave 0 behind it. One iteration is one
+/// call.
+fn per_call(
+    b: &mut Bencher<'_>,
+    name: &str,
+    warm_up: impl Fn(&mut Engine, &mut TxArena),
+    measured: impl Fn(&mut Engine, &mut TxArena),
+) {
+    b.iter_custom(|calls| {
+        let waves = calls.div_ceil(WAVE);
+        let mut spent = Duration::ZERO;
+        for _ in 0..waves {
+            let mut engine = engine(name);
+            warm_up(&mut engine, &mut arena());
+            let mut tx = arena();
+            let begun = Instant::now();
+            measured(&mut engine, &mut tx);
+            spent += begun.elapsed();
+            assert_eq!(engine.counters().calls_failed, 0);
+        }
+        spent.mul_f64(calls as f64 / (waves * WAVE) as f64)
+    });
+}
+
+fn call(c: &mut Criterion) {
+    let waves = record();
+    let run_uac = |engine: &mut Engine, tx: &mut TxArena, number: usize| {
+        engine.start_calls(wave_starts_ns(number), tx, 0);
+        engine.flushed(wave_starts_ns(number));
+        replay(engine, &waves[number].uac, tx);
+        engine.fire_timers(wave_ends_ns(number), tx, 0);
+        assert_eq!(engine.active(), 0);
+    };
+    let run_uas = |engine: &mut Engine, tx: &mut TxArena, number: usize| {
+        replay(engine, &waves[number].uas, tx);
+        engine.fire_timers(wave_ends_ns(number), tx, 0);
+        assert_eq!(engine.active(), 0);
+    };
+    let mut group = c.benchmark_group("call");
+    group.bench_function("uac", |b| {
+        per_call(b, "uac", |e, tx| run_uac(e, tx, 0), |e, tx| run_uac(e, tx, 1));
+    });
+    group.bench_function("uac_invite", |b| {
+        let invite = |engine: &mut Engine, tx: &mut TxArena| {
+            engine.start_calls(wave_starts_ns(1), tx, 0);
+            assert_eq!(engine.active() as u64, WAVE);
+        };
+        per_call(b, "uac", |e, tx| run_uac(e, tx, 0), invite);
+    });
+    group.bench_function("uas", |b| {
+        per_call(b, "uas", |e, tx| run_uas(e, tx, 0), |e, tx| run_uas(e, tx, 1));
+    });
+    group.finish();
+}
+
+/// A number below `bound`, quickly.
+fn below(random: &mut Random, bound: usize) -> usize {
+    ((random.next_u64() >> 32) as usize * bound) >> 32
+}
+
+/// A million timers within 32 s, as a hundred thousand calls per second would have.
+fn wheel(c: &mut Criterion) {
+    let mut random = Random::new(1);
+    let mut wheel = Wheel::new(MANY, 0);
+    let span = 32_000 * MS as usize;
+    for timer in 0..MANY as u32 {
+        wheel.arm(timer, below(&mut random, span) as u64);
+    }
+    let mut group = c.benchmark_group("wheel_1m");
+    group.bench_function("cancel_arm", |b| {
+        b.iter(|| {
+            let timer = below(&mut random, MANY) as u32;
+            wheel.cancel(timer);
+            wheel.arm(timer, below(&mut random, span) as u64);
+        });
+    });
+    let mut now = 0;
+    group.bench_function("fire_arm", |b| {
+        b.iter(|| {
+            loop {
+                if let Some(timer) = wheel.pop_due(now) {
+                    wheel.arm(timer, now + span as u64);
+                    return timer;
+                }
+                now = now.max(wheel.next_deadline_ns().unwrap_or(now));
+            }
+        });
+    });
+    group.finish();
+}
+
+/// Calls by foreign Call-IDs in a full table, and by our own.
+fn lookup(c: &mut Criterion) {
+    let hasher = CallIdHasher::new(1);
+    let call_id = |number: usize| format!("{number:08}-4242@127.0.0.1").into_bytes();
+    let hashes: Vec<CallIdHash> = (0..MANY).map(|number| hasher.hash(&call_id(number))).collect();
+    let mut map = CallMap::new(MANY);
+    for (value, hash) in hashes.iter().enumerate() {
+        assert!(map.insert(*hash, value as u32));
+    }
+    let mut random = Random::new(1);
+    let mut group = c.benchmark_group("lookup_1m");
+    group.bench_function("find", |b| {
+        b.iter(|| {
+            let hash = hashes[below(&mut random, MANY)];
+            map.find(hash, |value| hashes[value as usize] == hash)
+        });
+    });
+    group.bench_function("find_absent", |b| {
+        let absent: Vec<CallIdHash> =
+            (MANY..MANY + 65_536).map(|number| hasher.hash(&call_id(number))).collect();
+        b.iter(|| {
+            let hash = absent[below(&mut random, absent.len())];
+            map.find(hash, |value| hashes[value as usize] == hash)
+        });
+    });
+    group.bench_function("remove_insert", |b| {
+        b.iter(|| {
+            let value = below(&mut random, MANY);
+            let hash = hashes[value];
+            map.remove(hash, value as u32) && map.insert(hash, value as u32)
+        });
+    });
+    group.bench_function("hash_call_id", |b| {
+        let call_id = call_id(7);
+        b.iter(|| hasher.hash(black_box(&call_id)));
+    });
+    group.bench_function("parse_own_call_id", |b| {
+        let nonce = RunNonce::new(0xdead_beef);
+        let call = CallRef { worker: 0, slot: 4711, generation: 3 };
+        let mut own = call.token().to_vec();
+        own.push(b'-');
+        own.extend_from_slice(nonce.digits());
+        own.extend_from_slice(b"@127.0.0.1");
+        b.iter(|| nonce.parse(black_box(&own)));
+    });
+    group.finish();
+}
+
+/// Messages kept for retransmission.
+fn blobs(c: &mut Criterion) {
+    let message = [b'x'; 600];
+    let mut pool = BlobPool::new(256 << 20);
+    // A hundred thousand others, so that the pool is larger than any cache.
+    let others: Vec<_> = std::iter::repeat_with(|| pool.store(&message)).take(100_000).collect();
+    let mut group = c.benchmark_group("blob");
+    group.bench_function("store_free", |b| {
+        b.iter(|| {
+            let mut blob = pool.store(black_box(&message));
+            if let Some(blob) = &mut blob {
+                pool.free(blob);
+            }
+        });
+    });
+    let mut blob = pool.store(&message).expect("the pool has room");
+    group.bench_function("replace_in_place", |b| {
+        b.iter(|| pool.replace(&mut blob, black_box(&message[..580])));
+    });
+    group.bench_function("replace_other_size", |b| {
+        let mut len = 600;
+        b.iter(|| {
+            len = 900 - len;
+            pool.replace(&mut blob, black_box(&message[..len]))
+        });
+    });
+    black_box(others);
+    group.finish();
+}
+
+criterion_group!(benches, call, wheel, lookup, blobs);
+criterion_main!(benches);

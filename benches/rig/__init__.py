@@ -1,0 +1,1 @@
+"""Measures Gossipper beside SIPp on this machine, over loopback. See benches/README.md."""

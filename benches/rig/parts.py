@@ -1,0 +1,269 @@
+"""What is measured beside SIPp. Each part returns rows of the summary table."""
+
+import os
+import re
+import socket
+import statistics
+import time
+from dataclasses import dataclass
+
+from .load import say, start_pair, workspace
+from .processes import Child, RigError
+from .rate import Effort, Search, alternate
+from .table import Row, number
+from .tools import BIG_BUFFERS, HOST, Gossipper, Sipp, printable
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    rate: Effort
+    mechanisms: Effort
+    repetitions: int
+    cpu_s: float
+    held_ours: int
+    held_sipp: int
+    starts: int
+    late_s: float
+
+
+FULL = Size(
+    rate=Effort(climb_s=3, run_s=10, resolution=1.05, tries=2),
+    mechanisms=Effort(climb_s=5, run_s=5, resolution=1.08, tries=2),
+    repetitions=5,
+    cpu_s=5,
+    held_ours=200_000,
+    held_sipp=20_000,
+    starts=20,
+    late_s=10,
+)
+# To see that the rig works; its figures mean nothing.
+QUICK = Size(
+    rate=Effort(climb_s=1, run_s=1, resolution=1.5, tries=1),
+    mechanisms=Effort(climb_s=1, run_s=1, resolution=2.0, tries=1),
+    repetitions=1,
+    cpu_s=1,
+    held_ours=20_000,
+    held_sipp=2_000,
+    starts=3,
+    late_s=2,
+)
+
+
+@dataclass
+class Rates:
+    """What the searches found: calls per second, and SIPp in its better variant."""
+
+    ours: int
+    sipp: int
+    sipp_tool: Sipp
+
+
+def sipp_variants():
+    """SIPp with its own socket buffers, and with as much as the kernel gives."""
+    return [Sipp(), Sipp(["-buff_size", str(BIG_BUFFERS)], "sipp, big buffers")]
+
+
+def clean_rate(bench, size, ours):
+    """The highest clean rate of both tools; returns rows and rates."""
+    variants = sipp_variants()
+    searches = [Search(bench, tool, 4_000, 2, size.rate, "rate") for tool in variants]
+    searches.append(Search(bench, ours, 32_000, 2, size.rate, "rate"))
+    best = alternate(searches)
+    default, big = (best[tool.name] for tool in variants)
+    rates = Rates(best[ours.name], max(default, big), variants[0 if default >= big else 1])
+    ratio = rates.ours / rates.sipp
+    unit = "calls/s"
+    rows = [
+        Row("Highest clean rate", unit, rates.ours, rates.sipp, ratio, "≥ 8 x", ratio >= 8),
+        Row("  SIPp with its own buffer size", unit, None, default),
+        Row(f"  SIPp with -buff_size {BIG_BUFFERS}", unit, None, big),
+    ]
+    return rows, rates
+
+
+def cpu_per_call(bench, size, ours, rates):
+    """CPU time per call on each side, at one rate for both."""
+    rows = []
+    spent = {}
+    tools = [rates.sipp_tool, ours]
+    shares = [("SIPp's highest clean rate", 1.0), ("half of it", 0.5)]
+    for _ in range(size.repetitions):
+        for name, share in shares:
+            for tool in tools:
+                rate = rates.sipp * share
+                run = bench.run(tool, rate, size.cpu_s, "cpu", f"{share:.0%}", True)
+                if run.uac.succeeded >= 0.99 * run.calls:
+                    per_call = run.uac_cpu_s / run.calls * 1e6, run.uas_cpu_s / run.calls * 1e6
+                    spent.setdefault((tool, name), []).append(per_call)
+    for name, share in shares:
+        missing = [tool.name for tool in tools if (tool, name) not in spent]
+        if missing:
+            raise RigError(f"{', '.join(missing)} lost calls in every run at {name}")
+        for index, side in enumerate(("caller", "answerer")):
+            theirs, own = (
+                statistics.median(run[index] for run in spent[tool, name]) for tool in tools
+            )
+            ratio = own / theirs
+            has_bar = side == "caller" and share == 1.0
+            rows.append(Row(
+                f"CPU per call, {side}, at {name}", "µs", own, theirs, ratio,
+                "≤ 1/4" if has_bar else "", ratio <= 0.25 if has_bar else None,
+            ))  # fmt: skip
+    return rows
+
+
+def memory_per_call(bench, size, ours):
+    """What one more open call costs in memory."""
+    log = bench.log(
+        "memory.csv",
+        ["tool", "side", "held", "resident_bytes", "resident_bytes_1_call", "bytes_per_call",
+         "command"],
+    )  # fmt: skip
+    measured = {}
+    for tool, held, rate in (
+        (ours, size.held_ours, 20_000),
+        (Sipp(["-buff_size", str(BIG_BUFFERS)]), size.held_sipp, 1_000),
+    ):
+        base = _resident(bench, tool, 1, held, rate)
+        full = _resident(bench, tool, held, held, rate)
+        for side in ("uac", "uas"):
+            calls, resident, command = full[side]
+            per_call = (resident - base[side][1]) / (calls - 1)
+            measured[tool, side] = per_call
+            log.add({
+                "tool": tool.name, "side": side, "held": calls, "resident_bytes": resident,
+                "resident_bytes_1_call": base[side][1], "bytes_per_call": f"{per_call:.1f}",
+                "command": command,
+            })  # fmt: skip
+            say(f"memory     {side}      {tool.name:22} {calls:>8,} held  {per_call:,.0f} B each")
+    (ours_uac, sipp_uac), (ours_uas, sipp_uas) = (
+        [value for (_, at), value in measured.items() if at == side] for side in ("uac", "uas")
+    )
+    bar = 2048
+    return [
+        Row("Memory per held call, caller", "B", ours_uac, sipp_uac, ours_uac / sipp_uac,
+            "≤ 2 KB", ours_uac <= bar),
+        Row("Memory per held call, answerer", "B", ours_uas, sipp_uas, ours_uas / sipp_uas,
+            "≤ 2 KB", ours_uas <= bar),
+    ]  # fmt: skip
+
+
+def _resident(bench, tool, calls, limit, rate):
+    """Calls held, resident size and command line of each side with `calls` calls open."""
+    with workspace() as directory:
+        uas, uac = start_pair(
+            tool, directory, bench,
+            uas_options=[],
+            uac_options=["-r", str(rate), "-m", str(calls), "-l", str(limit), "-d", "600000"],
+        )  # fmt: skip
+        # All calls are placed, and their last retransmissions, if any, are over.
+        time.sleep(calls / rate + 2.0)
+        resident = {"uac": uac.resident_bytes(), "uas": uas.resident_bytes()}
+        uac.interrupt()
+        uas.interrupt()
+        result = {}
+        for side, child in (("uac", uac), ("uas", uas)):
+            held = tool.report(directory, side).active
+            if held < 0.95 * calls:
+                raise RigError(f"the {side} of {tool.name} held {held} of {calls} calls")
+            result[side] = held, resident[side], printable(child.command)
+        return result
+
+
+def start_time(bench, size, ours):
+    """From the start of the process to its first datagram."""
+    log = bench.log("start.csv", ["tool", "run", "milliseconds", "command"])
+    tools = [Sipp(), ours]
+    taken = {tool: [] for tool in tools}
+    for run in range(size.starts):
+        for tool in tools:
+            milliseconds, command = _first_datagram_ms(tool)
+            taken[tool].append(milliseconds)
+            log.add({
+                "tool": tool.name, "run": run, "milliseconds": f"{milliseconds:.2f}",
+                "command": printable(command),
+            })  # fmt: skip
+    rows = []
+    for name, of in (("median", statistics.median), (f"slowest of {size.starts}", max)):
+        theirs, own = of(taken[tools[0]]), of(taken[ours])
+        say(f"start      {name}: ours {own:.1f} ms, sipp {theirs:.1f} ms")
+        rows.append(Row(
+            f"Start to first INVITE, {name}", "ms", own, theirs, own / theirs, "≤ 50 ms", own <= 50
+        ))  # fmt: skip
+    return rows
+
+
+def _first_datagram_ms(tool):
+    with workspace() as directory, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind((HOST, 0))
+        peer.settimeout(10)
+        # At 10 calls/s, the default of both, SIPp's first call is due after 100 ms.
+        to = f"{HOST}:{peer.getsockname()[1]}"
+        command = tool.command("uac", 0, None, ["-r", "1000", "-m", "1", to], "uac")
+        if isinstance(tool, Sipp):
+            # It does not take port 0, and otherwise finds one itself.
+            at = command.index("-p")
+            del command[at : at + 2]
+        child = Child(command, directory, "uac")
+        try:
+            datagram = peer.recv(65536)
+            arrived = time.monotonic()
+        except TimeoutError as error:
+            raise RigError(f"{printable(command)} sent nothing: {child.output_tail()}") from error
+        finally:
+            child.kill()
+        if not re.match(rb"INVITE ", datagram):
+            raise RigError(f"{printable(command)} sent {datagram[:40]!r} first")
+        return (arrived - child.started) * 1000, command
+
+
+def lateness(bench, size, ours, rates):
+    """How late calls start at half of the highest clean rate."""
+    runs = [
+        bench.run(ours, rates.ours / 2, size.late_s, "lateness", "50%")
+        for _ in range(min(size.repetitions, 3))
+    ]
+    rows = []
+    for name, key, bar_ns in (
+        ("p50", "late_p50_ns", None), ("p99", "late_p99_ns", 1_000_000),
+        ("p99.9", "late_p999_ns", None), ("max", "late_max_ns", None),
+    ):  # fmt: skip
+        value = statistics.median(run.uac.extra[key] for run in runs)
+        rows.append(Row(
+            f"Lateness of call starts at {number(rates.ours / 2)}/s, {name}", "µs", value / 1000,
+            None, None, "< 1 ms" if bar_ns else "", value < bar_ns if bar_ns else None,
+        ))  # fmt: skip
+    return rows
+
+
+def mechanisms(bench, size, ours, rates):
+    """The highest clean rate without one mechanism at a time, on both sides."""
+    cases = [
+        ("as it is", []),
+        ("-io syscall", ["-io", "syscall"]),
+        ("-no_gso -no_gro", ["-no_gso", "-no_gro"]),
+        ("-grain_us 0", ["-grain_us", "0"]),
+    ]
+    searches = [
+        Search(bench, Gossipper(ours.binary, options, name), rates.ours * 0.7, 1.3,
+               size.mechanisms, "mechanisms")
+        for name, options in cases
+    ]  # fmt: skip
+    best = alternate(searches)
+    whole = best["as it is"]
+    return [
+        Row(f"Highest clean rate over {size.mechanisms.run_s:g} s, {name}", "calls/s", best[name],
+            note="" if name == "as it is" else f"{best[name] / whole:.2f} of it as it is")
+        for name, _ in cases
+    ]  # fmt: skip
+
+
+def own_cpus():
+    """The cores of answerer and caller: BENCH_CPUS, or the first two."""
+    allowed = sorted(os.sched_getaffinity(0))
+    chosen = [int(cpu) for cpu in os.environ.get("BENCH_CPUS", "").split(",") if cpu] or allowed
+    if len(chosen) < 2 or not set(chosen[:2]) <= set(allowed):
+        raise RigError("two CPUs are needed, one for each side (BENCH_CPUS=uas,uac)")
+    return chosen[0], chosen[1]
