@@ -281,8 +281,7 @@ fn check_order(entries: &[Sent], notes: &[Note]) -> Result<(), String> {
 /// Repetitions follow T1 and T2 (RFC 3261 section 17), and end at the limit.
 fn check_times(sending: &[&Note], rules: Rules) -> Result<(), String> {
     let is_invite = sending[0].is("INVITE");
-    // A dialog that is being ended may be repeated until 64 * T1, which is ten times.
-    let most = if is_invite { 6 } else { 11 };
+    let most = if is_invite { 6 } else { 10 };
     if sending.len() > most {
         return Err(format!("sent {} times", sending.len()));
     }

@@ -32,6 +32,9 @@ pub struct World {
     pub sides: Vec<Side>,
     pub start_ns: u64,
     pub turns: u64,
+    /// Engines are checked after every so many turns; more than one only where many calls make the
+    /// check dear.
+    pub check_every: u64,
 }
 
 impl World {
@@ -40,7 +43,7 @@ impl World {
         let log = Log::default();
         net.set_tap(log.tap());
         let start_ns = net.now();
-        Self { net, log, sides: Vec::new(), start_ns, turns: 0 }
+        Self { net, log, sides: Vec::new(), start_ns, turns: 0, check_every: 1 }
     }
 
     /// Adds a side whose run begins now; gives back its index.
@@ -66,7 +69,7 @@ impl World {
         for _ in 0..TURNS_PER_INSTANT_MAX {
             let mut quiet = true;
             for side in &mut self.sides {
-                let turned = side.turn_due(now)?;
+                let turned = side.turn_due(now, self.check_every)?;
                 self.turns += turned;
                 quiet &= turned == 0;
             }

@@ -8,7 +8,12 @@ pub fn builtin(name: &str) -> Program {
 
 /// A scenario of the given steps. `@NAME@` stands for the usual headers, see [`expand`].
 pub fn inline(name: &str, steps: &str) -> Program {
-    let text = format!("<scenario name=\"{name}\">{}</scenario>", expand(steps));
+    spelled_out(name, &expand(steps))
+}
+
+/// A scenario of the given steps as they stand.
+pub fn spelled_out(name: &str, steps: &str) -> Program {
+    let text = format!("<scenario name=\"{name}\">{steps}</scenario>");
     scenario::compile(&text, name, &[]).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
