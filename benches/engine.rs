@@ -173,7 +173,7 @@ fn record() -> [Wave; 2] {
         net.advance_to(wave_starts_ns(number));
         let mut steps = [Vec::new(), Vec::new()];
         let (driver, engine) = &mut sides[0];
-        engine.start_calls(net.now(), driver.tx(), 0);
+        engine.start_calls(net.now(), 0, driver.tx(), 0);
         while sides[0].1.active() > 0 {
             assert!(net.now() < wave_ends_ns(number), "calls that do not end");
             for ((driver, engine), steps) in sides.iter_mut().zip(&mut steps) {
@@ -260,7 +260,7 @@ fn per_call(
 fn call(c: &mut Criterion) {
     let waves = record();
     let run_uac = |engine: &mut Engine, tx: &mut TxArena, number: usize| {
-        engine.start_calls(wave_starts_ns(number), tx, 0);
+        engine.start_calls(wave_starts_ns(number), 0, tx, 0);
         engine.flushed(wave_starts_ns(number));
         replay(engine, &waves[number].uac, tx);
         engine.fire_timers(wave_ends_ns(number), tx, 0);
@@ -277,7 +277,7 @@ fn call(c: &mut Criterion) {
     });
     group.bench_function("uac_invite", |b| {
         let invite = |engine: &mut Engine, tx: &mut TxArena| {
-            engine.start_calls(wave_starts_ns(1), tx, 0);
+            engine.start_calls(wave_starts_ns(1), 0, tx, 0);
             assert_eq!(engine.active() as u64, WAVE);
         };
         per_call(b, "uac", |e, tx| run_uac(e, tx, 0), invite);

@@ -111,7 +111,7 @@ impl Party {
         counted(|| {
             self.engine.resume_deferred(now, tx);
             assert!(!self.engine.fire_timers(now, tx, 64));
-            assert_eq!(self.engine.start_calls(now, tx, 64), Started::All);
+            assert_eq!(self.engine.start_calls(now, 0, tx, 64), Started::All);
         });
         self.allocations += ALLOCATIONS.get() - before;
     }

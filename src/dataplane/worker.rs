@@ -170,8 +170,8 @@ pub struct WorkerParts<D: Driver> {
 
 /// How often a worker wakes up. Each wake costs a few microseconds that a call could use better, so
 /// beyond one per grain on average (with some in reserve, so that a single call is never held up)
-/// events gather until the next grain. A call then starts late by less than a grain, which is
-/// measured like any lateness; durations do not suffer, as the kernel stamps what it receives.
+/// events gather until the next grain. A call then starts in the grain nearest to its time, which
+/// is measured like any lateness; durations do not suffer, as the kernel stamps what it receives.
 #[derive(Debug)]
 struct WakeBudget {
     grain_ns: u64,
@@ -185,7 +185,16 @@ impl WakeBudget {
 
     fn note(&mut self, now: u64) {
         let earliest = now.saturating_sub(Self::BURST * self.grain_ns);
-        self.due_ns = self.due_ns.max(earliest) + self.grain_ns;
+        let due_ns = self.due_ns.max(earliest) + self.grain_ns;
+        // Wakes that could not be put off leave no debt: the next grain is never farther than one.
+        self.due_ns = due_ns.min(now + self.grain_ns);
+    }
+
+    /// How far ahead of its time a call may start: half a grain while turns are a grain apart,
+    /// which halves the error of starts; nothing while the budget lets a worker wake when a call is
+    /// due.
+    fn lead_ns(&self, now: u64) -> u64 {
+        if self.due_ns > now { self.grain_ns / 2 } else { 0 }
     }
 
     /// Until when events should gather; a time in the past is no gathering.
@@ -276,7 +285,9 @@ impl<D: Driver> Worker<D> {
             self.engine.resume_deferred(now, self.driver.tx());
         }
         self.hurry |= self.engine.fire_timers(now, self.driver.tx(), TX_RESERVE);
-        self.start_calls(now);
+        // Where turns are a grain apart, a call starts in the turn nearest to its time.
+        let lead_ns = self.wakes.lead_ns(now);
+        self.start_calls(now, lead_ns);
         if let Some(stop) = self.engine.take_stop_request() {
             // A full queue holds an earlier demand of the same weight.
             let _ = self.links.stops.push(stop);
@@ -396,10 +407,10 @@ impl<D: Driver> Worker<D> {
         self.hurry = true;
     }
 
-    fn start_calls(&mut self, now: u64) {
+    fn start_calls(&mut self, now: u64, lead_ns: u64) {
         let mut opened = 0;
         loop {
-            match self.engine.start_calls(now, self.driver.tx(), TX_RESERVE) {
+            match self.engine.start_calls(now, lead_ns, self.driver.tx(), TX_RESERVE) {
                 Started::All => return,
                 Started::NeedsFlush => {
                     self.hurry = true;

@@ -266,8 +266,8 @@ impl Engine {
     pub fn flushed(&mut self, sent_ns: u64) {
         for staged in self.staged.drain(..) {
             if staged.is_arrival {
-                let late = sent_ns.saturating_sub(staged.planned_ns);
-                self.report.histograms.record_planned_send_error(late);
+                let error = sent_ns.abs_diff(staged.planned_ns);
+                self.report.histograms.record_planned_send_error(error);
             }
             let Some(call) = self.calls.current(staged.slot, staged.generation) else { continue };
             if call.phase == Phase::Running {

@@ -21,9 +21,16 @@ pub enum Started {
 }
 
 impl Engine {
-    /// Starts every call that is due by `now`, at most until `reserve` slots of the arena are left.
-    pub fn start_calls(&mut self, now: u64, tx: &mut TxArena, reserve: usize) -> Started {
-        while let Some(planned_ns) = self.due(now) {
+    /// Starts every call that is due within `lead_ns` from `now`, at most until `reserve` slots of
+    /// the arena are left.
+    pub fn start_calls(
+        &mut self,
+        now: u64,
+        lead_ns: u64,
+        tx: &mut TxArena,
+        reserve: usize,
+    ) -> Started {
+        while let Some(planned_ns) = self.due(now + lead_ns) {
             if tx.free() <= reserve {
                 return Started::NeedsFlush;
             }

@@ -182,7 +182,7 @@ impl FinalTable<'_> {
         let lateness = &snapshot.planned_send_error;
         if lateness.count > 0 {
             let values = format!(
-                "call starts late by {} (p50), {} (p99), {} (max)",
+                "call starts off by {} (p50), {} (p99), {} (max)",
                 units::duration(lateness.p50_ns),
                 units::duration(lateness.p99_ns),
                 units::duration(lateness.max_ns),
@@ -234,7 +234,7 @@ impl FinalTable<'_> {
         if let Some(worst) = tally.worst {
             let causes: Vec<_> = worst.causes.iter().map(LimitCause::label).collect();
             let text = format!(
-                "Worst was second {}: {}, call starts late by {} (p99), busiest worker {:.0} %.",
+                "Worst was second {}: {}, call starts off by {} (p99), busiest worker {:.0} %.",
                 worst.second,
                 causes.join(", "),
                 units::duration(worst.planned_send_error_p99_ns),

@@ -26,7 +26,8 @@ pub struct Histograms<C: Cell = u32> {
     pub rtds: Vec<Distribution<C>>,
     /// From a call's first message to its end.
     pub call_length: Distribution<C>,
-    /// How much later than planned a call was started: the generator's own lateness.
+    /// How far from its planned time a call was started: the generator's own error. It is early by
+    /// half a grain at most, so that large values are lateness.
     pub planned_send_error: Distribution<C>,
     /// Duration of one turn of the worker's loop, without the wait.
     pub loop_time: Distribution<C>,

@@ -311,7 +311,8 @@ fn check_times(sending: &[&Note], rules: Rules) -> Result<(), String> {
             gaps.any(|(from, to)| to > from && is((to - from) * MS, most as u64))
                 || (1..most as u64).any(|count| is(count * T2_MS * MS, most as u64))
         };
-        if !on_time && !(rules.gaps && with_gaps()) {
+        let in_gaps = || rules.gaps && with_gaps();
+        if !(on_time || in_gaps()) {
             return Err(format!(
                 "{} repeated after {} ms instead of {} ms",
                 String::from_utf8_lossy(&pair[0].name),
