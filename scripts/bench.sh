@@ -48,7 +48,7 @@ if [ -z "$out" ]; then
     day=benches/results/$(date -u +%F)
     if [ -n "$quick" ]; then
         out=$day-quick
-        rm -rf "$out"
+        if [ "$mode" = bench ]; then rm -rf "$out"; fi
     elif [ "$mode" = profile ]; then
         out=$day
     else
@@ -85,7 +85,7 @@ if measures micro; then
     if [ -n "$quick" ]; then
         criterion=(--warm-up-time 0.05 --measurement-time 0.1 --sample-size 10)
     fi
-    "$cargo" bench --locked --bench parse --bench engine -- --noplot "${criterion[@]}" \
+    "$cargo" bench --locked --bench parse --bench engine -- --noplot --discard-baseline "${criterion[@]}" \
         >"$out/micro.txt" || true
 fi
 status=0

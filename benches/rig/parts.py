@@ -154,15 +154,15 @@ def _resident(bench, tool, calls, limit, rate):
     """Calls held, resident size and command line of each side with `calls` calls open."""
     with workspace() as directory:
         uas, uac = start_pair(
-            tool, directory, bench,
+            tool, directory, bench.cpus,
             uas_options=[],
             uac_options=["-r", str(rate), "-m", str(calls), "-l", str(limit), "-d", "600000"],
         )  # fmt: skip
         # All calls are placed, and their last retransmissions, if any, are over.
         time.sleep(calls / rate + 2.0)
         resident = {"uac": uac.resident_bytes(), "uas": uas.resident_bytes()}
-        uac.interrupt()
-        uas.interrupt()
+        uac.interrupt(tool.patience_s)
+        uas.interrupt(tool.patience_s)
         result = {}
         for side, child in (("uac", uac), ("uas", uas)):
             held = tool.report(directory, side).active

@@ -31,6 +31,9 @@ class Report:
 class Gossipper:
     """This project's program."""
 
+    # Asked once it lets open calls finish, asked twice it stops at once.
+    patience_s = 0.2
+
     def __init__(self, binary, options=(), name="gossipper"):
         self.binary = binary
         self.options = list(options)
@@ -81,6 +84,9 @@ class Gossipper:
 
 class Sipp:
     """SIPp, as Debian's sip-tester has it."""
+
+    # Stops at once, but may take a while over its calls.
+    patience_s = 5.0
 
     def __init__(self, options=(), name="sipp"):
         self.options = list(options)
