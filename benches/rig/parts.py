@@ -40,7 +40,7 @@ FULL = Size(
 )
 # To see that the rig works; its figures mean nothing.
 QUICK = Size(
-    rate=Effort(climb_s=1, run_s=1, resolution=1.5, tries=1),
+    rate=Effort(climb_s=1, run_s=1, resolution=1.5, tries=2),
     mechanisms=Effort(climb_s=1, run_s=1, resolution=2.0, tries=1),
     repetitions=1,
     cpu_s=1,

@@ -64,8 +64,9 @@ class Child:
             signal.pidfd_send_signal(self._pidfd, number)
 
     def interrupt(self, patience_s):
-        """Stops the process so that it still writes its report; asks again after a while."""
-        for patience in (patience_s, 4.0):
+        """Stops the process so that it still writes its report; asks again, for signals that
+        come too fast count once."""
+        for patience in (patience_s, 1.0, 1.0, 2.0, 4.0):
             self.send(signal.SIGINT)
             if self.wait(patience):
                 return

@@ -25,7 +25,7 @@ class Search:
     A rate is taken as clean if one of its runs is. The result has two clean runs of full length.
     """
 
-    RATE_MIN = 200
+    RATE_MIN = 20
 
     def __init__(self, bench, tool, start, factor, effort, part):
         self._bench, self._tool, self._effort, self._part = bench, tool, effort, part
@@ -68,7 +68,7 @@ class Search:
             self._low = self._rate
             self._rate = _round(self._rate * self._factor)
         elif self._low is None:
-            self._lower(self._factor**2)
+            self._lower(2)
         else:
             self._high = self._rate
             self._halve()
