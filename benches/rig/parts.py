@@ -190,7 +190,8 @@ def start_time(bench, size, ours):
         theirs, own = of(taken[tools[0]]), of(taken[ours])
         say(f"start      {name}: ours {own:.1f} ms, sipp {theirs:.1f} ms")
         rows.append(Row(
-            f"Start to first INVITE, {name}", "ms", own, theirs, own / theirs, "≤ 50 ms", own <= 50
+            f"Start to first INVITE, {name}", "ms", own, theirs, own / theirs, "≤ 50 ms",
+            own <= 50,
         ))  # fmt: skip
     return rows
 

@@ -10,7 +10,9 @@ from .tools import Gossipper, printable
 
 SECONDS = 10
 SYMBOLS = 40
-_LINE = re.compile(r"^\s+(?P<share>[\d.]+)%\s+(?P<object>\S+)\s+(?P<symbol>\[[k.]\] .*?)(\s+-)*\s*$")
+_LINE = re.compile(
+    r"^\s+(?P<share>[\d.]+)%\s+(?P<object>\S+)\s+(?P<symbol>\[[k.]\] .*?)(\s+-)*\s*$"
+)
 
 
 def record(out, binary, rate, cpus):
