@@ -1,9 +1,11 @@
 #!/bin/sh
-# Fills seeds/<target>/ from the RFC 4475 corpus. The seeds are not committed: the corpus is.
+# Fills seeds/<target>/ from the RFC 4475 corpus and from the scenarios. The seeds are not committed:
+# what they are made of is.
 # Usage: fuzz/seed.sh, then for example: cargo +nightly fuzz run sip_message fuzz/seeds/sip_message
+# scenario_xml finds more with -- -dict=fuzz/scenario_xml.dict
 set -eu
 cd "$(dirname "$0")"
-mkdir -p seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured
+mkdir -p seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured seeds/scenario_xml
 for message in ../tests/data/rfc4475/*.dat; do
     name=$(basename "$message" .dat)
     cp "$message" "seeds/sip_message/$name"
@@ -15,3 +17,4 @@ for message in ../tests/data/rfc4475/*.dat; do
     # Any bytes are choices.
     head -c 400 "$message" > "seeds/sip_structured/$name"
 done
+cp ../src/scenario/builtin/*.xml ../tests/scenarios/*.xml seeds/scenario_xml/

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use gossipper::cli::{self, Action};
-use gossipper::run;
+use gossipper::{run, scenario};
 
 fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os().collect()) {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 /// `-sd`: the text of a built-in scenario.
 fn dump(name: &str, exit_code: u8) -> u8 {
     use std::io::Write as _;
-    match run::builtin(name) {
+    match scenario::find_builtin(name) {
         Ok(builtin) => match std::io::stdout().write_all(builtin.text.as_bytes()) {
             Ok(()) => exit_code,
             // `-sd uac | head` is a clean exit.

@@ -2,21 +2,10 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test cli_golden` writes them anew.
 
-use std::path::Path;
-use std::{env, fs};
+mod golden_file;
 
+use golden_file::compare;
 use gossipper::cli::{Action, compatibility_markdown, parse};
-
-fn compare(file: &str, actual: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    if env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, actual).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    let rewrite = "UPDATE_GOLDEN=1 cargo test --test cli_golden";
-    assert!(actual == expected, "{file} is out of date; look at it after: {rewrite}\n\n{actual}");
-}
 
 fn page(line: &[&str]) -> String {
     match parse(line.iter().map(Into::into).collect()) {

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gossipper::stats::{FailureCause, LimitCause, WithheldCause};
+use gossipper::stats::{DropCause, FailureCause, LimitCause, WithheldCause};
 
 /// Lines of a file under `src/` that can still be read in one sitting.
 const FILE_LINES_MAX: usize = 900;
@@ -243,10 +243,11 @@ fn dependencies_point_one_way() {
 fn every_cause_is_in_the_guide() {
     let failures = FailureCause::ALL.iter().map(|cause| (cause.label(), cause.description()));
     let withheld = WithheldCause::ALL.iter().map(|cause| (cause.label(), cause.description()));
+    let drops = DropCause::ALL.iter().map(|cause| (cause.label(), cause.description()));
     let limits = LimitCause::ALL.iter().map(|cause| (cause.label(), cause.description()));
     let guide = read("docs/guide.md");
     let mut violations = Vec::new();
-    for (label, description) in failures.chain(withheld).chain(limits) {
+    for (label, description) in failures.chain(withheld).chain(drops).chain(limits) {
         let row = format!("| `{label}` | {description} |");
         if !guide.contains(&row) {
             violations.push(row);

@@ -1,8 +1,10 @@
 //! What the fuzz targets check. A target in `fuzz_targets/` is one line that calls in here.
 //!
-//! The SIP checks are those of the property tests, so that a finding of either can be replayed
-//! by the other.
+//! The checks are those of the property tests, so that a finding of either can be replayed by the
+//! other.
 
+#[path = "../../tests/scenario_support/mod.rs"]
+pub mod scenario_support;
 #[path = "../../tests/sip_support/mod.rs"]
 pub mod sip_support;
 
@@ -36,4 +38,9 @@ pub fn sip_structured(choices: Vec<u16>) {
 /// Any bytes as a session description.
 pub fn sdp(bytes: &[u8]) {
     invariants::sdp(bytes);
+}
+
+/// Any bytes as a scenario file.
+pub fn scenario_xml(bytes: &[u8]) {
+    scenario_support::any_file(bytes);
 }

@@ -256,8 +256,8 @@ impl RunDraft {
 /// Room for tens of thousands of datagrams: SIPp's 64 KiB hold about a hundred, and a burst of that
 /// size would be lost in the generator and blamed on the system under test.
 const GOSSIPPER_SOCKET_BUFFER_BYTES: u32 = 16 << 20;
-/// Two thousand wakes a second: half of SIPp's tick, and a planned start is never a millisecond late
-/// because of it.
+/// Two thousand wakes a second: half of SIPp's tick, and a planned start is never a millisecond
+/// late because of it.
 const GRAIN_US_DEFAULT: u64 = 500;
 /// Calls per period where nothing was said; both flavours start at SIPp's rate.
 const RATE_DEFAULT: f64 = 10.0;

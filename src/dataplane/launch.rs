@@ -14,7 +14,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use thiserror::Error;
 
 use super::worker::{
-    Command, Handover, Links, PerCallSockets, Turn, Worker, WorkerParts, sip_socket,
+    Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
 use crate::engine::{Engine, EngineConfig, StopRequest};
 use crate::scenario::Program;
@@ -210,6 +210,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
     let mut starting: Vec<Starting> = Vec::new();
     let mut bind = launch.bind.clone();
     let mut local = None;
+    let undone = Undone::new(launch.workers);
     for worker in 0..launch.workers {
         let (command_in, command_out) = RingBuffer::new(COMMANDS);
         let (report_in, report_out) = RingBuffer::new(REPORTS);
@@ -224,8 +225,10 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             reports: report_in,
             empties: empty_out,
             stops: stop_in,
+            control: Some(thread::current()),
             handover_out: None,
             handover_in: None,
+            undone: undone.clone(),
         };
         let (ready_in, ready_out) = mpsc::sync_channel::<Ready>(1);
         let (begin_in, begin_out) = mpsc::sync_channel::<Begin>(1);

@@ -7,5 +7,6 @@ mod worker;
 
 pub use launch::{Bind, Launch, LaunchError, Running, launch};
 pub use worker::{
-    Command, Handover, Links, PerCallSockets, REPORT_NS, Turn, Worker, WorkerParts, sip_socket,
+    Command, Handover, Links, PerCallSockets, REPORT_NS, Turn, Undone, Worker, WorkerParts,
+    sip_socket,
 };

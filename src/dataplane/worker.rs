@@ -6,6 +6,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Thread;
 
 use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
@@ -65,10 +68,34 @@ pub struct Links {
     pub empties: Consumer<Box<Report>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
+    /// The control side's thread, to wake when there is something in its queues.
+    pub control: Option<Thread>,
     /// Datagrams for the next worker in the circle, and how to wake it.
     pub handover_out: Option<(Producer<Handover>, Waker)>,
     /// Datagrams from the previous worker in the circle.
     pub handover_in: Option<Consumer<Handover>>,
+    /// How many workers of the run are not done yet.
+    pub undone: Undone,
+}
+
+/// Workers end together: one that ended alone would break the circle, and where workers share a
+/// port the kernel would give the datagrams of its socket, and of others, to somebody else.
+#[derive(Clone, Debug)]
+pub struct Undone(Arc<AtomicUsize>);
+
+impl Undone {
+    /// The count for a run of `workers`; each gets a clone.
+    pub fn new(workers: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(workers)))
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+
+    fn take_one(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Whether a worker wants another turn.
@@ -109,6 +136,12 @@ pub struct Worker<D: Driver> {
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
     idle_since_ns: Option<u64>,
+    /// It is done and waits for the other workers.
+    done: bool,
+    /// Where to go on with ending open calls.
+    cancelling: Option<u32>,
+    /// Slots of the arena left to others while calls are ended.
+    cancel_reserve: usize,
     stopping: bool,
     finished: bool,
 }
@@ -163,7 +196,9 @@ impl WakeBudget {
 
 impl<D: Driver> Worker<D> {
     /// A worker that begins at `parts.start_ns`.
-    pub fn new(parts: WorkerParts<D>) -> Self {
+    pub fn new(mut parts: WorkerParts<D>) -> Self {
+        // Ending all calls at once must not starve what they still receive.
+        let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
         let last_cpu_ns = parts.driver.cpu_time_ns();
         Self {
             driver: parts.driver,
@@ -183,6 +218,9 @@ impl<D: Driver> Worker<D> {
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
+            done: false,
+            cancelling: None,
+            cancel_reserve,
             stopping: false,
             finished: false,
         }
@@ -204,7 +242,7 @@ impl<D: Driver> Worker<D> {
             return 0;
         }
         let mut deadline = self.engine.next_deadline_ns().min(self.next_report_ns);
-        if let Some(idle_since) = self.idle_since_ns {
+        if let Some(idle_since) = self.idle_since_ns.filter(|_| !self.done) {
             deadline = deadline.min(idle_since + LINGER_NS);
         }
         deadline
@@ -226,6 +264,12 @@ impl<D: Driver> Worker<D> {
         let now = self.driver.now();
         self.wakes.note(now);
         self.take_commands(now);
+        if let Some(from) = self.cancelling {
+            // As many per turn as the arena holds: each ends with a message of its own.
+            self.cancelling =
+                self.engine.cancel_calls(from, now, self.driver.tx(), self.cancel_reserve);
+            self.hurry |= self.cancelling.is_some();
+        }
         self.receive(now);
         self.take_handovers(now);
         if self.engine.has_deferred() {
@@ -236,12 +280,14 @@ impl<D: Driver> Worker<D> {
         if let Some(stop) = self.engine.take_stop_request() {
             // A full queue holds an earlier demand of the same weight.
             let _ = self.links.stops.push(stop);
+            self.wake_control();
         }
         self.engine.report_mut().histograms.record_loop_time(self.driver.now().saturating_sub(now));
         if self.pacing_until_ns.is_none() && self.engine.all_created() {
             self.pacing_until_ns = Some(now);
         }
-        if self.is_done(now) {
+        self.note_done(now);
+        if self.stopping || (self.done && self.links.undone.is_none()) {
             // Whatever is staged still leaves.
             self.engine.flushed(self.driver.now());
             self.driver.turn(0)?;
@@ -250,6 +296,10 @@ impl<D: Driver> Worker<D> {
             let deadline = self.driver.now() + SHUTDOWN_NS;
             self.driver.shutdown(deadline);
             self.finished = true;
+            // The others need not wait for their next report to see that all are done.
+            if let Some((_, waker)) = &self.links.handover_out {
+                waker.wake();
+            }
             return Ok(Turn::Finished);
         }
         if now >= self.next_report_ns {
@@ -258,16 +308,20 @@ impl<D: Driver> Worker<D> {
         Ok(Turn::Again)
     }
 
-    fn is_done(&mut self, now: u64) -> bool {
-        if self.stopping {
-            return true;
+    /// Notes, once, that all of this worker's calls were made and have ended.
+    fn note_done(&mut self, now: u64) {
+        if self.done {
+            return;
         }
         if !self.engine.is_finished() {
             self.idle_since_ns = None;
-            return false;
+            return;
         }
         let since = *self.idle_since_ns.get_or_insert(now);
-        self.engine.lingering() == 0 || now >= since + LINGER_NS
+        if self.engine.lingering() == 0 || now >= since + LINGER_NS {
+            self.done = true;
+            self.links.undone.take_one();
+        }
     }
 
     fn take_commands(&mut self, now: u64) {
@@ -276,7 +330,7 @@ impl<D: Driver> Worker<D> {
                 Command::StopNewCalls => self.engine.stop_new_calls(),
                 Command::CancelCalls => {
                     self.engine.stop_new_calls();
-                    self.engine.cancel_all(now, self.driver.tx());
+                    self.cancelling.get_or_insert(0);
                 }
                 Command::StopNow => {
                     self.engine.stop_new_calls();
@@ -432,11 +486,27 @@ impl<D: Driver> Worker<D> {
         // As many reports exist as the queue holds.
         let pushed = self.links.reports.push(report);
         debug_assert!(pushed.is_ok());
+        self.wake_control();
+    }
+
+    fn wake_control(&self) {
+        if let Some(control) = &self.links.control {
+            control.unpark();
+        }
     }
 
     /// The arena, for tests.
     pub fn tx(&mut self) -> &mut TxArena {
         self.driver.tx()
+    }
+}
+
+impl<D: Driver> Drop for Worker<D> {
+    /// Nobody waits for a worker that is gone, as after an error of its driver.
+    fn drop(&mut self) {
+        if !self.done {
+            self.links.undone.take_one();
+        }
     }
 }
 

@@ -97,6 +97,9 @@ impl Engine {
                 }
                 InviteState::Confirmed => self.send_in_dialog(slot, Method::Bye, cx),
                 InviteState::Proceeding => self.send_cancel(slot, cx),
+                InviteState::Over if self.repeats_bye(slot) => {
+                    return self.linger_on(slot, cx.now);
+                }
                 InviteState::Idle | InviteState::Calling | InviteState::Over => false,
             };
         if lingers {
@@ -186,12 +189,24 @@ impl Engine {
         self.calls[slot].note_received(hash);
     }
 
+    /// `true` if the scenario's own BYE has not been answered yet.
+    fn repeats_bye(&self, slot: Slot) -> bool {
+        let call = &self.calls[slot];
+        call.retransmit.is_pending() && self.blobs.bytes(&call.last_sent).starts_with(b"BYE ")
+    }
+
     fn linger(&mut self, slot: Slot, now: u64) {
-        let call = &mut self.calls[slot];
-        call.phase = Phase::Lingering;
+        self.calls[slot].retransmit = Retransmit { step: 0, count: 0, interval_ms: T1_MS };
+        if self.config.retransmission.enabled {
+            self.wheel.arm(Self::retransmit_timer(slot), now + u64::from(T1_MS) * 1_000_000);
+        }
+        self.linger_on(slot, now);
+    }
+
+    /// Lingers with the retransmission that is pending.
+    fn linger_on(&mut self, slot: Slot, now: u64) {
+        self.calls[slot].phase = Phase::Lingering;
         self.lingering += 1;
-        call.retransmit = Retransmit { step: 0, count: 0, interval_ms: T1_MS };
-        self.wheel.arm(Self::retransmit_timer(slot), now + u64::from(T1_MS) * 1_000_000);
         self.wheel.arm(Self::step_timer(slot), now + LINGER_MS_MAX * 1_000_000);
     }
 
@@ -213,10 +228,14 @@ impl Engine {
         if timer == Self::step_timer(slot) {
             return self.end_linger(slot, now);
         }
+        let rules = self.config.retransmission;
+        let Retransmit { step, count, interval_ms } = self.calls[slot].retransmit;
+        if u32::from(count) >= rules.non_invite_max {
+            return self.end_linger(slot, now);
+        }
         self.resend_last(slot, tx);
-        let interval_ms =
-            (self.calls[slot].retransmit.interval_ms * 2).min(self.config.retransmission.t2_ms);
-        self.calls[slot].retransmit.interval_ms = interval_ms;
+        let interval_ms = interval_ms.saturating_mul(2).min(rules.t2_ms);
+        self.calls[slot].retransmit = Retransmit { step, count: count + 1, interval_ms };
         self.wheel.arm(timer, now + u64::from(interval_ms) * 1_000_000);
     }
 
@@ -243,8 +262,9 @@ impl Engine {
         };
         match cseq.method {
             Method::Bye if code >= 200 => self.end_linger(slot, cx.now),
-            Method::Cancel if (200..300).contains(&code) => {
-                // The CANCEL arrived; the INVITE's own final response is still to come.
+            Method::Cancel if code >= 200 => {
+                // The CANCEL arrived; the INVITE's own final response is still to come, even if the
+                // answer was that nothing is left to cancel (481).
                 self.calls[slot].retransmit = Retransmit::NONE;
                 self.wheel.cancel(Self::retransmit_timer(slot));
             }
@@ -262,9 +282,12 @@ impl Engine {
                 } else {
                     self.send_ack_of_success(slot, cx);
                     if self.send_in_dialog(slot, Method::Bye, cx) {
-                        self.calls[slot].retransmit.interval_ms = T1_MS;
-                        let due_ns = cx.now + u64::from(T1_MS) * 1_000_000;
-                        self.wheel.arm(Self::retransmit_timer(slot), due_ns);
+                        self.calls[slot].retransmit =
+                            Retransmit { step: 0, count: 0, interval_ms: T1_MS };
+                        if self.config.retransmission.enabled {
+                            let due_ns = cx.now + u64::from(T1_MS) * 1_000_000;
+                            self.wheel.arm(Self::retransmit_timer(slot), due_ns);
+                        }
                     } else {
                         self.end_linger(slot, cx.now);
                     }

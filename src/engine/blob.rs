@@ -80,7 +80,10 @@ impl BlobPool {
     /// Replaces the content of `blob`, in place where its class allows. On `false` (pool
     /// exhausted) the blob is empty.
     pub fn replace(&mut self, blob: &mut Blob, content: &[u8]) -> bool {
-        if !blob.is_empty() && class_of(content.len()) == class_of(blob.len as usize) {
+        if !blob.is_empty()
+            && !content.is_empty()
+            && class_of(content.len()) == class_of(blob.len as usize)
+        {
             let start = blob.unit as usize * UNIT;
             self.bytes[start..start + content.len()].copy_from_slice(content);
             blob.len = content.len() as u32;
@@ -180,6 +183,15 @@ mod tests {
             let nonempty = model.iter().filter(|(_, held)| !held.is_empty()).count();
             prop_assert_eq!(pool.live(), nonempty);
         }
+    }
+
+    #[test]
+    fn nothing_in_place_of_something_gives_the_space_back() {
+        let mut pool = BlobPool::new(4096);
+        let mut blob = pool.store(b"short").unwrap();
+        assert!(pool.replace(&mut blob, b""));
+        assert!(blob.is_empty());
+        assert_eq!(pool.live(), 0);
     }
 
     #[test]

@@ -364,15 +364,26 @@ impl Engine {
         }
     }
 
-    /// Ends every open call: a dialog is ended with BYE or CANCEL, and the call counts as
-    /// cancelled.
-    pub fn cancel_all(&mut self, now: u64, tx: &mut TxArena) {
-        for slot in 0..self.calls.used() {
+    /// Ends open calls from slot `from` on: a dialog is ended with BYE or CANCEL, and the call
+    /// counts as cancelled. Stops when `reserve` slots of the arena are left, and returns where to
+    /// go on once it was flushed; `None` when all are ended.
+    pub fn cancel_calls(
+        &mut self,
+        from: u32,
+        now: u64,
+        tx: &mut TxArena,
+        reserve: usize,
+    ) -> Option<u32> {
+        for slot in from..self.calls.used() {
             if self.calls[slot].phase == Phase::Running {
+                if tx.free() <= reserve {
+                    return Some(slot);
+                }
                 let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
                 self.abort(slot, FailureCause::Cancelled, &mut cx);
             }
         }
+        None
     }
 
     /// `true` if all calls that the run should make were made.

@@ -9,10 +9,11 @@ use gossipper_uring::{SocketId, TxArena};
 use super::bound::Bound;
 use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::config::DuplicateCheck;
+use super::variables::Value;
 use super::{Cx, Engine};
-use crate::scenario::{Expect, Mode, Optional, Recv, StepKind};
+use crate::scenario::{Expect, Mode, Optional, Recv, Step, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
-use crate::stats::FailureCause;
+use crate::stats::{DropCause, FailureCause};
 
 /// One datagram to handle.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +79,7 @@ impl Engine {
     ) -> Disposition {
         let &Incoming { socket, source, received_ns, is_final, .. } = datagram;
         let Some(call_id) = message.call_id().filter(|id| !id.is_empty()) else {
-            self.counters.parse_errors += 1;
+            self.drop_malformed(DropCause::MissingCallId);
             self.reply_stateless(message.bytes(), 400, "Missing Call-ID", socket, source, tx);
             return Disposition::Done;
         };
@@ -110,6 +111,12 @@ impl Engine {
         }
         let starts_dialog = message.method().is_some() && message.to_tag().is_none();
         if self.config.workers > 1 && !starts_dialog && !is_final {
+            return Disposition::HandOverUnknown;
+        }
+        // The kernel spreads peers, not calls: one peer's calls may all come to a worker that has
+        // answered its share of `-m`, while the share of another is left.
+        let share_is_used = self.accepting && self.created >= self.created_max;
+        if self.config.workers > 1 && share_is_used && !is_final {
             return Disposition::HandOverUnknown;
         }
         self.on_unknown(message, hash, call_id, datagram, &mut cx);
@@ -156,12 +163,20 @@ impl Engine {
             self.counters.keepalives_received += 1;
             return;
         }
-        self.counters.parse_errors += 1;
+        self.drop_malformed(match sip::classify(payload) {
+            Datagram::Sip => drop_cause(error),
+            _ => DropCause::NotSip,
+        });
         if let Some(code) = error.suggested_status()
             && self.reply_stateless(payload, code, reason(code), socket, source, tx)
         {
             self.counters.bad_requests_answered += 1;
         }
+    }
+
+    fn drop_malformed(&mut self, cause: DropCause) {
+        self.counters.parse_errors += 1;
+        self.counters.drops.bump(cause);
     }
 
     /// Answers a request without a call; `false` if it cannot be answered.
@@ -225,7 +240,7 @@ impl Engine {
             }
         }
         let Ok(cseq) = message.cseq() else {
-            self.counters.parse_errors += 1;
+            self.drop_malformed(DropCause::BadCseq);
             let socket = self.calls[slot].socket;
             self.reply_stateless(message.bytes(), 400, "Bad CSeq", socket, source, cx.tx);
             return;
@@ -242,7 +257,7 @@ impl Engine {
         if pausing && self.config.ignore_messages_in_pause {
             return;
         }
-        match find(&bound, index, self.calls[slot].methods_sent, message, &cseq) {
+        match self.find(slot, &bound, message, &cseq) {
             Some(hit) => self.accept(slot, hit, message, &cseq, hash, &bound, cx),
             None => self.unmatched(slot, message, &cseq, hash, &bound, cx),
         }
@@ -295,6 +310,7 @@ impl Engine {
                 // Actions ran on the message; the call stays, unless one of them jumped.
                 if self.calls[slot].step == index + 1 {
                     self.calls[slot].step = before;
+                    self.go_on_sending(slot, bound, cx);
                 } else {
                     self.wheel.cancel(Self::step_timer(slot));
                     self.run(slot, cx);
@@ -307,6 +323,16 @@ impl Engine {
         call.due_ns = cx.at;
         self.wheel.cancel(Self::step_timer(slot));
         if self.complete(slot, index, step, cx) {
+            self.run(slot, cx);
+        }
+    }
+
+    /// A send that waited for the end of an earlier message's retransmission may go out now.
+    fn go_on_sending(&mut self, slot: Slot, bound: &Bound, cx: &mut Cx<'_, '_>) {
+        let call = &self.calls[slot];
+        let step = bound.program.steps.get(usize::from(call.step));
+        let sends = step.is_some_and(|step| matches!(step.kind, StepKind::Send(_)));
+        if sends && !call.deferred && !call.retransmit.is_pending() {
             self.run(slot, cx);
         }
     }
@@ -425,6 +451,58 @@ impl Engine {
         }
     }
 
+    /// The receive step that `message` matches, seen from the call's current step: forward over
+    /// optional receives to the first mandatory one, then backward over the optional ones just
+    /// passed and over global ones. A receive whose `condexec` does not hold is not there.
+    fn find(
+        &self,
+        slot: Slot,
+        bound: &Bound,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+    ) -> Option<Hit> {
+        let steps = &bound.program.steps;
+        let at = usize::from(self.calls[slot].step);
+        let methods_sent = self.calls[slot].methods_sent;
+        let is_skipped = |step: &Step| {
+            step.condition.is_some_and(|condition| {
+                self.variable(slot, condition.variable).is_true() == condition.inverse
+            })
+        };
+        for (index, step) in steps.iter().enumerate().skip(at) {
+            let StepKind::Recv(recv) = &step.kind else { break };
+            if is_skipped(step) {
+                continue;
+            }
+            if matches(recv, index, methods_sent, message, cseq) {
+                return Some(Hit::Forward(index as u16));
+            }
+            if recv.optional == Optional::Mandatory {
+                break;
+            }
+        }
+        let mut contiguous = true;
+        for (index, step) in steps.iter().enumerate().take(at).rev() {
+            let StepKind::Recv(recv) = &step.kind else {
+                contiguous = false;
+                continue;
+            };
+            if is_skipped(step) {
+                continue;
+            }
+            contiguous &= recv.optional != Optional::Mandatory;
+            let reachable = match recv.optional {
+                Optional::Mandatory => false,
+                Optional::Local => contiguous,
+                Optional::Global => true,
+            };
+            if reachable && matches(recv, index, methods_sent, message, cseq) {
+                return Some(Hit::Aside(index as u16));
+            }
+        }
+        None
+    }
+
     /// A message that no receive step matches.
     fn unmatched(
         &mut self,
@@ -448,6 +526,10 @@ impl Engine {
             return self.resend_ack(slot, cx.tx);
         }
         if let Some(target) = bound.program.unexpected_label {
+            if let Some(variable) = bound.program.unexpected_return {
+                let back = f64::from(self.calls[slot].step);
+                self.assign(slot, variable, Value::Number(back));
+            }
             let call = &mut self.calls[slot];
             call.note_received(hash);
             call.due_ns = cx.at;
@@ -490,44 +572,6 @@ pub(super) const AUTO_ANSWERED: u32 = MethodId::Info.bit()
     | MethodId::Options.bit()
     | MethodId::Update.bit();
 
-/// The receive step that `message` matches, seen from step `at`: forward over optional receives to
-/// the first mandatory one, then backward over the optional ones just passed and over global ones.
-fn find(
-    bound: &Bound,
-    at: u16,
-    methods_sent: u32,
-    message: &Message<'_>,
-    cseq: &CSeq<'_>,
-) -> Option<Hit> {
-    let steps = &bound.program.steps;
-    for (index, step) in steps.iter().enumerate().skip(usize::from(at)) {
-        let StepKind::Recv(recv) = &step.kind else { break };
-        if matches(recv, index, methods_sent, message, cseq) {
-            return Some(Hit::Forward(index as u16));
-        }
-        if recv.optional == Optional::Mandatory {
-            break;
-        }
-    }
-    let mut contiguous = true;
-    for (index, step) in steps.iter().enumerate().take(usize::from(at)).rev() {
-        let StepKind::Recv(recv) = &step.kind else {
-            contiguous = false;
-            continue;
-        };
-        contiguous &= recv.optional != Optional::Mandatory;
-        let reachable = match recv.optional {
-            Optional::Mandatory => false,
-            Optional::Local => contiguous,
-            Optional::Global => true,
-        };
-        if reachable && matches(recv, index, methods_sent, message, cseq) {
-            return Some(Hit::Aside(index as u16));
-        }
-    }
-    None
-}
-
 fn matches(
     recv: &Recv,
     index: usize,
@@ -556,6 +600,30 @@ fn matches(
             pattern.is_match(&digits) && answers_ours()
         }
         _ => false,
+    }
+}
+
+/// Under which cause a message that does not parse is counted.
+fn drop_cause(error: ParseError) -> DropCause {
+    match error {
+        ParseError::Empty => DropCause::NotSip,
+        ParseError::BadStartLine | ParseError::BadRequestUri | ParseError::BadStatusCode => {
+            DropCause::BadStartLine
+        }
+        ParseError::UnsupportedVersion => DropCause::UnsupportedVersion,
+        ParseError::BadHeaderLine
+        | ParseError::HeadersUnterminated
+        | ParseError::MissingHeader(_)
+        | ParseError::RepeatedHeader(_)
+        | ParseError::BadHeader(..)
+        | ParseError::MethodMismatch => DropCause::BadHeader,
+        ParseError::HeadersTooLong | ParseError::TooManyHeaders | ParseError::MessageTooLong => {
+            DropCause::TooManyHeaders
+        }
+        ParseError::BadContentLength
+        | ParseError::ConflictingContentLength
+        | ParseError::MissingContentLength => DropCause::BadContentLength,
+        ParseError::BodyTooShort => DropCause::BodyTooShort,
     }
 }
 

@@ -107,6 +107,13 @@ impl Engine {
                         && let Some((end, start)) = line
                     {
                         out.at = start;
+                        // A length in a line that is gone must not be written over what follows.
+                        while patch_count > 0
+                            && patches[patch_count - 1].as_ref().is_some_and(|p| p.at >= start)
+                        {
+                            patch_count -= 1;
+                            patches[patch_count] = None;
+                        }
                         index = end;
                         line = None;
                         continue;

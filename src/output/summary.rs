@@ -102,6 +102,9 @@ pub struct Summary {
     /// Planned calls that were not started, by cause.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub withheld: BTreeMap<String, u64>,
+    /// Malformed datagrams by cause.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub drops: BTreeMap<String, u64>,
     /// What the generator measured about itself.
     pub generator: Generator,
     /// Everything that was counted, by name.
@@ -288,6 +291,7 @@ impl Summary {
             failure_classes: failure_classes(counters),
             failure_causes: labelled(counters.failures.nonzero().map(|(c, n)| (c.label(), n))),
             withheld: labelled(counters.withheld.nonzero().map(|(c, n)| (c.label(), n))),
+            drops: labelled(counters.drops.nonzero().map(|(c, n)| (c.label(), n))),
             generator: Generator::new(snapshot, &context.driver),
             engine_counters: labelled(counters.each()),
             health: health.active.then(|| HealthSection {

@@ -9,6 +9,9 @@ use super::palette::{Palette, paint};
 use super::units;
 use crate::stats::{DurationSummary, Health, LimitCause, Snapshot, Verdict};
 
+/// Calls placed within less than this say nothing about a rate.
+const RATE_PACING_NS_MIN: u64 = 500_000_000;
+
 /// Column in which values begin.
 const LABEL_COLUMNS: usize = 14;
 
@@ -34,6 +37,7 @@ impl fmt::Display for FinalTable<'_> {
         self.durations(f)?;
         self.failures(f)?;
         self.withheld(f)?;
+        self.drops(f)?;
         self.generator(f)?;
         self.gates(f)?;
         self.verdict(f)
@@ -79,6 +83,13 @@ impl FinalTable<'_> {
         let overall = units::rate(snapshot.calls_per_second());
         if rate.target_average <= 0.0 {
             return format!("{overall} calls/s");
+        }
+        if rate.pacing_ns < RATE_PACING_NS_MIN {
+            // One call within a millisecond would read as a thousand per second.
+            return format!(
+                "{} calls/s targeted, too few calls to tell",
+                units::rate(rate.target_average)
+            );
         }
         format!(
             "{} calls/s achieved of {} targeted, {overall} over the whole run",
@@ -148,6 +159,12 @@ impl FinalTable<'_> {
         let is_own_limit = self.snapshot.withheld_by_generator() == 0;
         let style = if is_own_limit { Style::new() } else { self.palette.warning };
         self.counts(f, "Withheld", style, rows)
+    }
+
+    fn drops(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drops = self.snapshot.counters.drops.nonzero();
+        let rows = drops.map(|(cause, n)| (cause.label(), cause.description(), n));
+        self.counts(f, "Malformed messages received", self.palette.warning, rows)
     }
 
     fn generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,7 +303,6 @@ fn advice(cause: LimitCause) -> &'static str {
         LimitCause::PoolFull => {
             "a pool sized at start was full; raise the limit of open calls (-l)."
         }
-        LimitCause::SendBacklog => "packets left too slowly; add workers or lower the rate.",
         LimitCause::SocketLimit => "no socket was left; raise -max_socket.",
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gossipper_uring::sys;
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
@@ -24,8 +24,9 @@ use crate::stats::{
     exit_code,
 };
 
-/// How often the control side looks at its queues. Workers never wait for it.
-const POLL: Duration = Duration::from_millis(10);
+/// How often the control side looks at its clock. Workers and signals wake it when they have
+/// something for it; they never wait for it.
+const POLL: Duration = Duration::from_millis(100);
 /// How long open calls may finish by themselves after a request to stop.
 const DRAIN_NS: u64 = 5_000_000_000;
 /// How long workers may take after they were told to end their calls.
@@ -51,22 +52,41 @@ impl Signals {
             dump: Arc::new(AtomicBool::new(false)),
         };
         let flags = || -> io::Result<()> {
-            // One flag per signal number: a second signal of either kind is told from the first.
             flag::register(SIGUSR1, Arc::clone(&signals.quit))?;
             flag::register(SIGUSR2, Arc::clone(&signals.dump))?;
             // A closed pipe is an error of the write, not the end of the run.
             flag::register(SIGPIPE, Arc::new(AtomicBool::new(false)))?;
-            let mut ends = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-            let stops = Arc::clone(&signals.stops);
+            let mut all = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?;
+            let (stops, control) = (Arc::clone(&signals.stops), thread::current());
             thread::Builder::new().name("signals".to_owned()).spawn(move || {
-                for _ in ends.forever() {
-                    stops.fetch_add(1, Ordering::Relaxed);
+                for signal in all.forever() {
+                    if matches!(signal, SIGINT | SIGTERM) {
+                        stops.fetch_add(1, Ordering::Relaxed);
+                    }
+                    control.unpark();
                 }
             })?;
             Ok(())
         };
         flags().map_err(RunError::Signals)?;
         Ok(signals)
+    }
+
+    /// Whether a signal came that ends the run.
+    pub(super) fn ask_to_end(&self) -> bool {
+        self.stops.load(Ordering::Relaxed) > 0 || self.quit.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps for `length`, or until a signal comes that ends the run.
+    pub(super) fn sleep(&self, length: Duration) {
+        let end = Instant::now() + length;
+        while !self.ask_to_end() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(POLL));
+        }
     }
 }
 

@@ -21,14 +21,6 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// There is no built-in scenario of that name.
-    #[error("no built-in scenario \"{name}\"\n  hint: {hint}")]
-    UnknownBuiltin {
-        /// The name given.
-        name: String,
-        /// The names there are.
-        hint: String,
-    },
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),

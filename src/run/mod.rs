@@ -8,9 +8,10 @@ mod plan;
 mod scenario;
 
 pub use error::RunError;
-pub use scenario::{builtin, load as load_scenario};
+pub use scenario::load as load_scenario;
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use crate::config::{ColorChoice, RunConfig};
 use crate::dataplane::{self, LaunchError};
@@ -39,12 +40,16 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
     let signals = control::Signals::install()?;
     let program = scenario::load(&config.scenario, &config.keys)?;
-    let plan = plan::plan(config, program)?;
+    let mut plan = plan::plan(config, program)?;
     for notice in config.notices.iter().chain(&plan.notices) {
         let _ = writeln!(io::stderr(), "note: {notice}");
     }
     if config.start_delay_ms > 0 {
-        std::thread::sleep(std::time::Duration::from_millis(config.start_delay_ms));
+        signals.sleep(Duration::from_millis(config.start_delay_ms));
+        if signals.ask_to_end() {
+            // Every report is written, about a run without a call.
+            plan.launch.engine.calls_total = Some(0);
+        }
     }
     let running = dataplane::launch(&plan.launch)?;
     control::Control::new(config, plan, running, signals).watch()

@@ -26,6 +26,8 @@ const POOL_DEFAULT: u64 = 1_000_000;
 const POOL_SLACK: u64 = 1_000;
 /// Bytes that a held call takes at most in the usual scenarios, for sizing.
 const CALL_BYTES: u64 = 2_048;
+/// Bytes of a call's own state, its timers and its place in the tables.
+const CALL_STATE_BYTES: u64 = 640;
 /// Ended foreign calls that a server remembers: 33 s at 100,000 calls/s.
 const DEAD_CALLS: usize = 1 << 22;
 /// Ports that are tried without `-p`, as SIPp does.
@@ -329,7 +331,37 @@ fn pool(
             hint: "lower -l, -users or -max_calls".to_owned(),
         });
     }
-    Ok(wanted)
+    let is_default =
+        config.max_calls.is_none() && concurrent_max.is_none() && config.users.is_none();
+    let mut pool = wanted;
+    while is_default && pool > POOL_SLACK && !is_reservable(pool) {
+        pool /= 2;
+    }
+    if is_reservable(pool) {
+        return Ok(pool);
+    }
+    Err(RunError::Limit {
+        what: format!("a pool of {pool} open calls"),
+        needed: format!("{} MiB of address space", pool_bytes(pool) / (1 << 20)),
+        limit: "what the system grants".to_owned(),
+        hint: "lower -l, -users or -max_calls, or see `ulimit -v` and vm.overcommit_memory"
+            .to_owned(),
+    })
+}
+
+fn pool_bytes(calls: u64) -> u64 {
+    calls.saturating_mul(CALL_BYTES + CALL_STATE_BYTES)
+}
+
+/// Whether the pools can be reserved (their pages are committed only when they are used), so that a
+/// limit on address space is noticed before the first call and not as the end of the process.
+fn is_reservable(calls: u64) -> bool {
+    let mut probe: Vec<u8> = Vec::new();
+    let reserved = usize::try_from(pool_bytes(calls))
+        .is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
+    // Without this the compiler may drop an allocation that nobody uses.
+    std::hint::black_box(&probe);
+    reserved
 }
 
 /// Makes sure that the calls' sockets fit the descriptor limit.

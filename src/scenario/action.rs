@@ -1,16 +1,17 @@
 //! `<action>` elements.
 
-use regex::bytes::RegexBuilder;
-
-use super::attributes::Attributes;
-use super::error::{Fault, Position};
+use super::attributes::{Attributes, no_text};
+use super::distribution::distribution;
+use super::error::Fault;
 use super::keyword::{self, Names};
 use super::names::Table;
 use super::program::{
-    Action, Check, CheckIt, Comparison, Distribution, Ereg, InternalCommand, Operand, Operator,
-    SearchIn, StrcmpCheck, VariableRef,
+    Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
+    StrcmpCheck, VariableRef,
 };
-use super::xml::Element;
+use super::regexp;
+use super::template::Template;
+use super::xml::{Attribute, Element};
 
 const ACTIONS: &[&str] = &[
     "add",
@@ -52,6 +53,7 @@ const GROUPS_MAX: usize = 10;
 /// Compiles all actions of an `<action>` element.
 pub(super) fn compile(element: &Element, table: &mut Table<'_>) -> Result<Vec<Action>, Fault> {
     Attributes::new(element).finish()?;
+    no_text(element)?;
     element.children.iter().map(|child| one(child, table)).collect()
 }
 
@@ -67,8 +69,7 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
         }
         "assignstr" => {
             let to = target(&attributes, table)?;
-            let value = attributes.required("value")?;
-            Action::AssignText(to, keyword::text(&value.value, value.position, table)?)
+            Action::AssignText(to, text_operand(&attributes, "variable", table)?)
         }
         "todouble" => {
             let to = target(&attributes, table)?;
@@ -102,16 +103,14 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
         "exec" => exec(&attributes)?,
         name => {
             if let Some((_, why)) = LATER.iter().find(|(known, _)| *known == name) {
-                return Err(Fault::new(
-                    element.position,
-                    format!("<{name}> is not supported in this version: {why}"),
-                ));
+                return Err(Fault::later(element.position, format_args!("<{name}>"), why));
             }
             return Err(Fault::new(element.position, format!("unknown action <{name}>"))
+                .hint(format!("actions are {}", ACTIONS.join(", ")))
                 .suggest(name, ACTIONS.iter().copied()));
         }
     };
-    attributes.finish()?;
+    attributes.finish_empty()?;
     Ok(action)
 }
 
@@ -151,19 +150,35 @@ fn operand(
         (None, Some(name)) => {
             Ok(Operand::Variable(table.variable(name.value.trim(), name.position)?))
         }
-        _ => Err(Fault::new(
-            attributes.position(),
-            format!("write either value= or {variable}=, one of the two"),
-        )),
+        (None, None) => Err(attributes.missing(&["value", variable])),
+        (Some(_), Some(name)) => Err(both(name)),
     }
 }
 
-fn message(
+/// As [`operand`], for texts.
+fn text_operand(
     attributes: &Attributes<'_>,
+    variable: &'static str,
     table: &mut Table<'_>,
-) -> Result<super::template::Template, Fault> {
+) -> Result<Template, Fault> {
+    match (attributes.get("value"), attributes.get(variable)) {
+        (Some(value), None) => keyword::text(&value.value, table),
+        (None, Some(name)) => {
+            Ok(keyword::variable(table.variable(name.value.trim(), name.position)?))
+        }
+        (None, None) => Err(attributes.missing(&["value", variable])),
+        (Some(_), Some(name)) => Err(both(name)),
+    }
+}
+
+fn both(variable: &Attribute) -> Fault {
+    Fault::new(variable.position, format!("value= and {}= together", variable.name))
+        .hint("write one of the two")
+}
+
+fn message(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Template, Fault> {
     let attribute = attributes.required("message")?;
-    keyword::text(&attribute.value, attribute.position, table)
+    keyword::text(&attribute.value, table)
 }
 
 fn arithmetic(
@@ -174,7 +189,7 @@ fn arithmetic(
     let to = target(attributes, table)?;
     let operand = operand(attributes, "variable", table)?;
     if operator == Operator::Divide && operand == Operand::Constant(0.0) {
-        return Err(Fault::new(attributes.position(), "division by zero"));
+        return Err(Fault::new(attributes.place("value"), "division by zero"));
     }
     Ok(Action::Arithmetic(operator, to, operand))
 }
@@ -184,7 +199,7 @@ fn check_it(attributes: &Attributes<'_>) -> Result<CheckIt, Fault> {
     let fail_if_true = attributes.boolean("check_it_inverse")?.unwrap_or(false);
     match (fail_if_false, fail_if_true) {
         (true, true) => Err(Fault::new(
-            attributes.position(),
+            attributes.place("check_it_inverse"),
             "check_it and check_it_inverse together would fail every call",
         )),
         (true, false) => Ok(CheckIt::FailIfFalse),
@@ -205,7 +220,11 @@ fn test(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
         }
         "less_than_equal" | "less_than_or_equal" | "le" | "lte" => Comparison::LessThanEqual,
         other => {
-            return Err(Fault::new(compare.position, format!("compare=\"{other}\"")).hint(
+            return Err(Fault::new(
+                compare.position,
+                format!("compare=\"{other}\" is no comparison"),
+            )
+            .hint(
                 "one of equal, not_equal, greater_than, less_than, greater_than_equal, \
                  less_than_equal",
             ));
@@ -222,18 +241,7 @@ fn test(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
 
 fn strcmp(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
     let variable = named(attributes, "variable", table)?;
-    let value = match (attributes.get("value"), attributes.get("variable2")) {
-        (Some(value), None) => keyword::text(&value.value, value.position, table)?,
-        (None, Some(name)) => {
-            keyword::text(&format!("[${}]", name.value.trim()), name.position, table)?
-        }
-        _ => {
-            return Err(Fault::new(
-                attributes.position(),
-                "write either value= or variable2=, one of the two",
-            ));
-        }
-    };
+    let value = text_operand(attributes, "variable2", table)?;
     Ok(Action::Strcmp(StrcmpCheck {
         variable,
         value,
@@ -260,7 +268,7 @@ fn exec(attributes: &Attributes<'_>) -> Result<Action, Fault> {
         "stop_gracefully" => InternalCommand::StopGracefully,
         "stop_now" => InternalCommand::StopNow,
         other => {
-            return Err(Fault::new(command.position, format!("int_cmd=\"{other}\""))
+            return Err(Fault::new(command.position, format!("unknown int_cmd=\"{other}\""))
                 .hint("one of stop_call, stop_gracefully, stop_now"));
         }
     };
@@ -270,48 +278,22 @@ fn exec(attributes: &Attributes<'_>) -> Result<Action, Fault> {
 fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
     let regexp = attributes.required("regexp")?;
     let case_indep = attributes.boolean("case_indep")?.unwrap_or(false);
-    let regex = pattern(&regexp.value, regexp.position, case_indep)?;
-    let occurrence: u32 = match attributes.number("occurrence", "a number")? {
-        Some(occurrence) => occurrence,
-        None => attributes.number("occurence", "a number")?.unwrap_or(1),
-    };
-    let start_line = attributes.boolean("start_line")?.unwrap_or(false);
-    let header = attributes.get("header");
-    let variable = attributes.get("variable");
-    let search_in = match attributes.text("search_in").unwrap_or("msg") {
-        "msg" => SearchIn::Message,
-        "body" => SearchIn::Body,
-        "hdr" => {
-            let header = header.ok_or_else(|| {
-                Fault::new(attributes.position(), "search_in=\"hdr\" needs header=")
-            })?;
-            let name = header.value.trim().trim_end_matches(':').trim();
-            SearchIn::Header { name: name.as_bytes().into(), occurrence, start_line }
-        }
-        "var" => {
-            let variable = variable.ok_or_else(|| {
-                Fault::new(attributes.position(), "search_in=\"var\" needs variable=")
-            })?;
-            SearchIn::Variable(table.variable(variable.value.trim(), variable.position)?)
-        }
-        other => {
-            return Err(Fault::new(attributes.position(), format!("search_in=\"{other}\""))
-                .hint("one of msg, hdr, body, var"));
-        }
-    };
+    let regex = regexp::compile(&regexp.value, regexp.position, case_indep)?;
+    let search_in = search_in(attributes, table)?;
     let assign_to = match attributes.get("assign_to") {
         Some(list) => table.variables(&list.value, list.position)?,
         None => Vec::new(),
     };
     if assign_to.len() > GROUPS_MAX || assign_to.len() > regex.captures_len() {
         return Err(Fault::new(
-            attributes.position(),
+            attributes.place("assign_to"),
             format!(
                 "assign_to names {} variables, the expression has the whole match and {} groups",
                 assign_to.len(),
                 regex.captures_len() - 1
             ),
-        ));
+        )
+        .hint(format!("the first variable takes the whole match; at most {GROUPS_MAX} in all")));
     }
     Ok(Action::Ereg(Box::new(Ereg {
         regex,
@@ -321,57 +303,49 @@ fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
     })))
 }
 
-/// Compiles a regular expression over bytes.
-pub(super) fn pattern(
-    text: &str,
-    position: Position,
-    case_insensitive: bool,
-) -> Result<regex::bytes::Regex, Fault> {
-    RegexBuilder::new(text)
-        .case_insensitive(case_insensitive)
-        .unicode(false)
-        .multi_line(false)
-        .dot_matches_new_line(true)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| Fault::new(position, format!("invalid regular expression: {error}")))
-}
-
-/// The `distribution=` attributes of `<pause>`, `<timewait>` and `<sample>`.
-pub(super) fn distribution(attributes: &Attributes<'_>) -> Result<Option<Distribution>, Fault> {
-    let Some(name) = attributes.get("distribution") else { return Ok(None) };
-    let need = |key: &'static str| {
-        attributes.double(key)?.ok_or_else(|| {
-            Fault::new(name.position, format!("distribution \"{}\" needs {key}=", name.value))
-        })
-    };
-    let distribution = match name.value.trim() {
-        "fixed" => Distribution::Fixed(need("value")?),
-        "uniform" => {
-            let (min, max) = (need("min")?, need("max")?);
-            if min > max {
-                return Err(Fault::new(name.position, "min= is larger than max="));
+fn search_in(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<SearchIn, Fault> {
+    let place = attributes.get("search_in").map(|attribute| attribute.value.trim());
+    let header = attributes.get("header");
+    let variable = attributes.get("variable");
+    // SIPp's early versions misspelt it, and so do scenarios.
+    let mut occurrence: Option<u32> = None;
+    for name in ["occurrence", "occurence"] {
+        if let Some(given) = attributes.number(name, "a number")? {
+            if given == 0 {
+                return Err(Fault::new(attributes.place(name), format!("{name}=\"0\""))
+                    .hint("occurrences are counted from 1"));
             }
-            Distribution::Uniform { min, max }
+            occurrence = Some(given);
         }
-        "normal" => Distribution::Normal { mean: need("mean")?, stdev: need("stdev")? },
-        "lognormal" => Distribution::LogNormal { mean: need("mean")?, stdev: need("stdev")? },
-        "exponential" => Distribution::Exponential { mean: need("mean")? },
-        "weibull" => Distribution::Weibull { lambda: need("lambda")?, k: need("k")? },
-        "pareto" => Distribution::Pareto { k: need("k")?, x_m: need("x_m")? },
-        later @ ("gpareto" | "gamma" | "negbin") => {
-            return Err(Fault::new(
-                name.position,
-                format!("distribution \"{later}\" is not supported in this version"),
-            ));
+    }
+    let start_line = attributes.boolean("start_line")?.unwrap_or(false);
+    for (given, needed) in [(header, "hdr"), (variable, "var")] {
+        if let Some(given) = given.filter(|_| place != Some(needed)) {
+            let message = format!("{}= needs search_in=\"{needed}\"", given.name);
+            return Err(Fault::new(given.position, message));
+        }
+    }
+    match place.unwrap_or("msg") {
+        "msg" => Ok(SearchIn::Message),
+        "body" => Ok(SearchIn::Body),
+        "hdr" => {
+            let header = header.ok_or_else(|| attributes.missing(&["header"]))?;
+            let name = header.value.trim().trim_end_matches(':').trim();
+            if !keyword::is_token(name) {
+                return Err(Fault::new(header.position, format!("\"{name}\" is no header name"))
+                    .hint("the name of one header, as in header=\"Contact:\""));
+            }
+            let occurrence = occurrence.unwrap_or(1);
+            Ok(SearchIn::Header { name: name.as_bytes().into(), occurrence, start_line })
+        }
+        "var" => {
+            let variable = variable.ok_or_else(|| attributes.missing(&["variable"]))?;
+            Ok(SearchIn::Variable(table.variable(variable.value.trim(), variable.position)?))
         }
         other => {
-            let known =
-                ["fixed", "uniform", "normal", "lognormal", "exponential", "weibull", "pareto"];
-            return Err(Fault::new(name.position, format!("unknown distribution \"{other}\""))
-                .hint(format!("one of {}", known.join(", ")))
-                .suggest(other, known.into_iter()));
+            let message = format!("unknown search_in=\"{other}\"");
+            Err(Fault::new(attributes.place("search_in"), message)
+                .hint("one of msg, hdr, body, var"))
         }
-    };
-    Ok(Some(distribution))
+    }
 }

@@ -1,9 +1,7 @@
 //! What a program needs to remember: which headers of the last received message are still read
 //! after the call has waited, and whether it writes variables that calls share.
 
-use super::program::{
-    Action, Distribution, Keep, Optional, Program, SearchIn, Step, StepKind, VariableRef,
-};
+use super::program::{Action, Duration, Keep, Program, SearchIn, Step, StepKind, VariableRef};
 use super::template::{Field, Template};
 
 /// `true` if the step assigns a global or user variable.
@@ -38,24 +36,31 @@ pub(super) fn fill_keeps(program: &mut Program) {
         .steps
         .iter()
         .any(|step| step.actions.iter().any(|action| matches!(action, Action::Jump(_))));
+    // A send whose retransmissions are exhausted goes to its label from wherever the call waits.
+    let exhausted: Vec<u16> = program
+        .steps
+        .iter()
+        .filter(|step| matches!(&step.kind, StepKind::Send(send) if send.retrans_ms.is_some()))
+        .filter_map(|step| step.on_timeout)
+        .collect();
     // `live[i]`: what may be read of the last message when execution arrives at step i.
     let mut live = vec![Keep::default(); count + 1];
     loop {
         let mut changed = false;
+        let after_exhaustion = exhausted
+            .iter()
+            .fold(Keep::default(), |keep, &target| keep.union(live[usize::from(target)]));
         let everything = live.iter().fold(Keep::default(), |all, &keep| all.union(keep));
         for index in (0..count).rev() {
             let step = &program.steps[index];
-            let mut keep = Keep::default();
+            let mut keep = after_exhaustion;
             if let Some(target) = step.on_timeout {
                 keep = keep.union(live[usize::from(target)]);
             }
             match &step.kind {
-                StepKind::Recv(recv) => {
+                StepKind::Recv(_) => {
                     // A conditional receive may be skipped with the older message still current.
                     if step.condition.is_some() {
-                        keep = keep.union(live[index + 1]);
-                    }
-                    if recv.optional == Optional::Global {
                         keep = keep.union(live[index + 1]);
                     }
                 }
@@ -141,7 +146,6 @@ impl Program {
     /// The sum of the 99th percentiles of all pauses, in milliseconds; `run_default_ms` stands for
     /// pauses without a length. It bounds how long a call lasts at least, nearly always.
     pub fn pauses_p99_ms(&self, run_default_ms: u64) -> f64 {
-        use super::program::Duration;
         let length = |duration: &Duration| match duration {
             Duration::RunDefault => run_default_ms as f64,
             Duration::Of(distribution) => distribution.p99(),
@@ -154,23 +158,5 @@ impl Program {
                 _ => 0.0,
             })
             .sum()
-    }
-}
-
-impl Distribution {
-    /// The 99th percentile, for sanity checks and sizing.
-    pub fn p99(&self) -> f64 {
-        // Standard normal quantile of 0.99, and -ln(0.01).
-        const Z99: f64 = 2.326_347_874;
-        const LN100: f64 = 4.605_170_186;
-        match *self {
-            Self::Fixed(value) => value,
-            Self::Uniform { min, max } => min + 0.99 * (max - min),
-            Self::Normal { mean, stdev } => mean + Z99 * stdev,
-            Self::LogNormal { mean, stdev } => (mean + Z99 * stdev).exp(),
-            Self::Exponential { mean } => mean * LN100,
-            Self::Weibull { lambda, k } => lambda * LN100.powf(1.0 / k),
-            Self::Pareto { k, x_m } => x_m * 100f64.powf(1.0 / k),
-        }
     }
 }

@@ -3,7 +3,8 @@
 
 use std::cell::RefCell;
 
-use super::error::{Fault, Position};
+use super::error::{Fault, Position, nearest};
+use super::text::Text;
 use super::xml::{Attribute, Element};
 
 /// The attributes of one element, each marked when it is read.
@@ -17,8 +18,14 @@ impl<'e> Attributes<'e> {
         Self { element, asked: RefCell::new(Vec::new()) }
     }
 
+    /// Where the element stands.
     pub(super) fn position(&self) -> Position {
         self.element.position
+    }
+
+    /// Where the attribute stands, or its element if it is absent.
+    pub(super) fn place(&self, name: &str) -> Position {
+        self.element.attribute(name).map_or(self.element.position, |found| found.position)
     }
 
     pub(super) fn get(&self, name: &'static str) -> Option<&'e Attribute> {
@@ -26,24 +33,32 @@ impl<'e> Attributes<'e> {
         self.element.attribute(name)
     }
 
-    pub(super) fn text(&self, name: &'static str) -> Option<&'e str> {
-        self.get(name).map(|attribute| attribute.value.as_str())
+    pub(super) fn text(&self, name: &'static str) -> Option<&'e Text> {
+        self.get(name).map(|attribute| &attribute.value)
     }
 
     pub(super) fn required(&self, name: &'static str) -> Result<&'e Attribute, Fault> {
-        self.get(name).ok_or_else(|| {
-            Fault::new(self.element.position, format!("<{}> needs {name}=", self.element.name))
-        })
+        self.get(name).ok_or_else(|| self.missing(&[name]))
+    }
+
+    /// The error of an element without any of `names`: an attribute that looks like one of them is
+    /// the likelier mistake.
+    pub(super) fn missing(&self, names: &[&'static str]) -> Fault {
+        for attribute in &self.element.attributes {
+            let known = self.asked.borrow().contains(&attribute.name.as_str());
+            if !known && nearest(&attribute.name, names.iter().copied()).is_some() {
+                return self.unknown(attribute).suggest(&attribute.name, names.iter().copied());
+            }
+        }
+        let names: Vec<String> = names.iter().map(|name| format!("{name}=")).collect();
+        Fault::new(
+            self.element.position,
+            format!("<{}> needs {}", self.element.name, names.join(" or ")),
+        )
     }
 
     pub(super) fn boolean(&self, name: &'static str) -> Result<Option<bool>, Fault> {
-        let Some(attribute) = self.get(name) else { return Ok(None) };
-        match attribute.value.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "1" => Ok(Some(true)),
-            "false" | "no" | "0" => Ok(Some(false)),
-            other => Err(Fault::new(attribute.position, format!("{name}=\"{other}\""))
-                .hint("write true or false")),
-        }
+        self.get(name).map(truth).transpose()
     }
 
     pub(super) fn number<T: std::str::FromStr>(
@@ -62,7 +77,7 @@ impl<'e> Attributes<'e> {
         let value: Option<f64> = self.number(name, "a number")?;
         match value {
             Some(value) if !value.is_finite() => {
-                Err(Fault::new(self.position(), format!("{name}= must be finite")))
+                Err(Fault::new(self.place(name), format!("{name}= must be finite")))
             }
             value => Ok(value),
         }
@@ -71,26 +86,72 @@ impl<'e> Attributes<'e> {
     /// Refuses what this version cannot do, by name.
     pub(super) fn later(&self, name: &'static str, why: &str) -> Result<(), Fault> {
         match self.get(name) {
-            Some(attribute) => Err(Fault::new(
-                attribute.position,
-                format!("{name}= is not supported in this version: {why}"),
-            )),
+            Some(attribute) => Err(Fault::later(attribute.position, format!("{name}="), why)),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses `name` unless `partner` is there too, without which it has no effect.
+    pub(super) fn needs(&self, name: &'static str, partner: &'static str) -> Result<(), Fault> {
+        match (self.get(name), self.get(partner)) {
+            (Some(attribute), None) => {
+                Err(Fault::new(attribute.position, format!("{name}= needs {partner}=")))
+            }
+            _ => Ok(()),
         }
     }
 
     /// Refuses attributes that were never asked for.
     pub(super) fn finish(self) -> Result<(), Fault> {
-        let asked = self.asked.into_inner();
-        for attribute in &self.element.attributes {
-            if !asked.contains(&attribute.name.as_str()) {
-                return Err(Fault::new(
-                    attribute.position,
-                    format!("<{}> has no attribute \"{}\"", self.element.name, attribute.name),
-                )
-                .suggest(&attribute.name, asked.iter().copied()));
+        let asked = self.asked.borrow();
+        let unknown = |attribute: &&Attribute| !asked.contains(&attribute.name.as_str());
+        match self.element.attributes.iter().find(unknown) {
+            Some(attribute) => {
+                Err(self.unknown(attribute).suggest(&attribute.name, asked.iter().copied()))
             }
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// As [`Attributes::finish`], for elements that hold neither elements nor text.
+    pub(super) fn finish_empty(self) -> Result<(), Fault> {
+        no_text(self.element)?;
+        if let Some(child) = self.element.children.first() {
+            return Err(Fault::new(
+                child.position,
+                format!("<{}> inside <{}>", child.name, self.element.name),
+            )
+            .hint(format!("<{}> holds nothing; close it with />", self.element.name)));
+        }
+        self.finish()
+    }
+
+    fn unknown(&self, attribute: &Attribute) -> Fault {
+        Fault::new(
+            attribute.position,
+            format!("<{}> has no attribute \"{}\"", self.element.name, attribute.name),
+        )
+    }
+}
+
+/// `true` or `false` in any of the spellings that scenarios use.
+fn truth(attribute: &Attribute) -> Result<bool, Fault> {
+    match attribute.value.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Ok(true),
+        "false" | "no" | "0" => Ok(false),
+        _ => Err(Fault::new(
+            attribute.position,
+            format!("{}=\"{}\" is neither true nor false", attribute.name, attribute.value),
+        )
+        .hint("write true or false")),
+    }
+}
+
+/// Refuses text in an element that carries none.
+pub(super) fn no_text(element: &Element) -> Result<(), Fault> {
+    match element.text.first_position() {
+        Some(at) => Err(Fault::new(at, format!("text inside <{}>", element.name))
+            .hint("only <send> carries a message; is a comment or a tag misspelled?")),
+        None => Ok(()),
     }
 }

@@ -1,5 +1,8 @@
 //! The scenarios that are part of the binary (`-sn`, printed by `-sd`).
 
+use super::error::{Fault, Position, ScenarioError, nearest};
+use super::program::Program;
+
 /// A scenario that is part of the binary.
 #[derive(Clone, Copy, Debug)]
 pub struct Builtin {
@@ -44,4 +47,54 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
         name => name,
     };
     BUILTINS.iter().find(|builtin| builtin.name == name)
+}
+
+/// SIPp's built-ins that this version does not have, and what they wait for.
+const LATER: &[(&str, &str)] = &[
+    ("regexp", "write it as a file with -sf"),
+    ("branchc", "write it as a file with -sf"),
+    ("branchs", "write it as a file with -sf"),
+    ("uac_pcap", "RTP"),
+    ("3pcc-C-A", "third-party call control"),
+    ("3pcc-C-B", "third-party call control"),
+    ("3pcc-A", "third-party call control"),
+    ("3pcc-B", "third-party call control"),
+    ("ooc_default", "out-of-call scenarios"),
+    ("ooc_dummy", "out-of-call scenarios"),
+];
+
+/// Compiles the built-in of that name, with the `-key` names and values.
+///
+/// # Errors
+/// As [`find_builtin`].
+pub fn load_builtin(name: &str, keys: &[(String, String)]) -> Result<Program, ScenarioError> {
+    let builtin = find_builtin(name)?;
+    super::compile(builtin.text, builtin.name, keys)
+}
+
+/// The built-in of that name, as [`builtin()`].
+///
+/// # Errors
+/// No built-in has that name; the hint lists those that there are.
+pub fn find_builtin(name: &str) -> Result<&'static Builtin, ScenarioError> {
+    if let Some(builtin) = builtin(name) {
+        return Ok(builtin);
+    }
+    let names: Vec<&str> = BUILTINS.iter().map(|builtin| builtin.name).collect();
+    let available = format!("built-in scenarios are {}", names.join(", "));
+    let nowhere = Position::default();
+    let fault = match LATER.iter().find(|(known, _)| *known == name) {
+        Some((_, why)) => {
+            Fault::later(nowhere, format_args!("the built-in scenario \"{name}\""), why)
+                .hint(available)
+        }
+        None => {
+            let fault = Fault::new(nowhere, format!("no built-in scenario \"{name}\""));
+            match nearest(name, names.into_iter()) {
+                Some(best) => fault.hint(format!("did you mean \"{best}\"? {available}")),
+                None => fault.hint(format!("{available}; a file is loaded with -sf")),
+            }
+        }
+    };
+    Err(fault.in_source("built-in"))
 }

@@ -2,10 +2,15 @@
 
 use std::fmt;
 
+/// Longest message or hint; what is quoted from the file may be of any length.
+const TEXT_MAX: usize = 400;
+/// Longest name that is compared with others: beyond it nothing is a typing error.
+const NAME_MAX: usize = 64;
+
 /// A place in a scenario file, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Line, from 1.
+    /// Line, from 1; 0 if the error concerns no place in a file.
     pub line: u32,
     /// Column in bytes, from 1.
     pub column: u32,
@@ -27,7 +32,10 @@ pub struct ScenarioError {
 impl fmt::Display for ScenarioError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.position;
-        write!(f, "{}:{line}:{column}: {}", self.source, self.message)?;
+        match line {
+            0 => write!(f, "{}: {}", self.source, self.message)?,
+            _ => write!(f, "{}:{line}:{column}: {}", self.source, self.message)?,
+        }
         if !self.hint.is_empty() {
             write!(f, "\n  hint: {}", self.hint)?;
         }
@@ -47,15 +55,20 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(position: Position, message: impl Into<String>) -> Self {
-        Self { position, message: message.into(), hint: String::new() }
+        Self { position, message: shown(&message.into()), hint: String::new() }
+    }
+
+    /// Something that SIPp has and this version lacks, and what it waits for.
+    pub(super) fn later(position: Position, what: impl fmt::Display, why: &str) -> Self {
+        Self::new(position, format!("{what} is not supported in this version: {why}"))
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+        self.hint = shown(&hint.into());
         self
     }
 
-    /// Adds "did you mean" when one of `known` is close to `given`, else lists nothing.
+    /// Replaces the hint by "did you mean" when one of `known` is close to `given`.
     pub(super) fn suggest<'k>(self, given: &str, known: impl Iterator<Item = &'k str>) -> Self {
         match nearest(given, known) {
             Some(best) => self.hint(format!("did you mean \"{best}\"?")),
@@ -73,12 +86,58 @@ impl Fault {
     }
 }
 
-/// The known name closest to `given`, if it is close enough to be a typing error.
+/// `text` on one line of bounded length.
+fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(TEXT_MAX));
+    for c in text.chars() {
+        if out.len() >= TEXT_MAX {
+            out.push_str("...");
+            break;
+        }
+        if c.is_control() {
+            out.extend(c.escape_debug());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The known name closest to `given`, if it is close enough to be a typing error: one edit for
+/// every three characters.
 pub(super) fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    if given.len() > NAME_MAX {
+        return None;
+    }
     let given = given.to_ascii_lowercase();
     known
+        .filter(|name| name.len() <= NAME_MAX)
         .map(|name| (strsim::damerau_levenshtein(&given, &name.to_ascii_lowercase()), name))
         .min()
-        .filter(|&(distance, name)| distance <= 1 + name.len() / 4)
+        .filter(|&(distance, name)| distance <= name.len().min(given.len()).div_ceil(3).min(3))
+        .filter(|&(distance, name)| distance == 0 || name.len().min(given.len()) > 2)
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_typing_errors_are_near() {
+        let near = |given| nearest(given, ["recv", "send", "pause", "nop", "1"].into_iter());
+        assert_eq!(near("recieve"), None);
+        assert_eq!(near("rcev"), Some("recv"));
+        assert_eq!(near("Recv"), Some("recv"));
+        assert_eq!(near("puase"), Some("pause"));
+        assert_eq!(near("2"), None);
+        assert_eq!(near(&"x".repeat(1 << 20)), None);
+    }
+
+    #[test]
+    fn what_is_quoted_cannot_flood_the_terminal() {
+        let fault = Fault::new(Position::default(), "\u{1b}[2J\n".repeat(1000));
+        assert!(fault.message.len() < TEXT_MAX + 16);
+        assert!(!fault.message.contains(char::is_control));
+    }
 }

@@ -3,6 +3,16 @@
 use super::error::{Fault, Position};
 use super::program::VariableRef;
 use super::template::{Builder, Field, Template};
+use super::text::Text;
+
+/// Longest text with its keys filled in; no transport carries more.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Longest keyword with its arguments.
+const KEYWORD_MAX: usize = 4096;
+/// Largest `+n` or `-n`: sums with it stay far from overflow.
+const OFFSET_MAX: u64 = i32::MAX as u64;
+/// How many `[len]` a renderer keeps track of.
+const LEN_FIELDS_MAX: usize = 4;
 
 /// What a keyword name stands for.
 enum Kind {
@@ -69,35 +79,35 @@ pub(super) trait Names {
 
 /// Compiles the text of a message: outer white space and indentation go, lines end in CRLF, the
 /// header block ends in an empty line, and a body keeps one final CRLF if it had a newline.
-pub(super) fn message(
-    text: &str,
-    position: Position,
-    names: &mut dyn Names,
-) -> Result<Template, Fault> {
-    let keeps_newline = text.trim_end_matches([' ', '\t', '\r']).ends_with('\n');
-    let leading = text.len() - text.trim_start().len();
-    let first_line = position.line + text[..leading].matches('\n').count() as u32;
+pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
+    let inner = text.trim_ascii();
+    let first = text.len() - text.trim_ascii_start().len();
+    let keeps_newline = text[first + inner.len()..].contains('\n');
     let mut builder = Builder::default();
     let mut in_body = false;
-    let lines: Vec<&str> = text.trim().split('\n').collect();
-    for (index, line) in lines.iter().enumerate() {
+    let mut begin = first;
+    let mut lines = inner.split('\n').peekable();
+    while let Some(line) = lines.next() {
         let stripped = line.trim_start_matches([' ', '\t']);
-        let column = (line.len() - stripped.len() + 1) as u32;
-        let at = Position { line: first_line + index as u32, column };
-        let line = stripped.trim_end_matches('\r');
-        if !in_body && line.is_empty() {
+        let start = begin + line.len() - stripped.len();
+        let end = begin + line.len();
+        begin = end + 1;
+        if !in_body && stripped.is_empty() {
             builder.literal(b"\r\n");
             builder.mark_body();
             in_body = true;
             continue;
         }
         builder.begin_line();
-        scan(line, at, names, &mut builder)?;
-        let is_last = index + 1 == lines.len();
-        if !in_body || !is_last || keeps_newline {
+        scan(text, start, end, names, &mut builder)?;
+        // A header line of keywords that are all empty would end the header block.
+        let is_header = !in_body && !builder.line_is_empty();
+        if is_header || in_body && (lines.peek().is_some() || keeps_newline) {
             builder.literal(b"\r\n");
         }
-        builder.end_line();
+        // A message without its first line is none: there, an absent value is only empty.
+        let line_parts = if start == first { builder.end_first_line() } else { builder.end_line() };
+        check_size(line_parts, &builder, text.position(start))?;
     }
     if !in_body {
         builder.literal(b"\r\n");
@@ -107,45 +117,62 @@ pub(super) fn message(
 }
 
 /// Compiles the text of an action: kept as it is, keywords aside.
-pub(super) fn text(
-    text: &str,
-    position: Position,
-    names: &mut dyn Names,
-) -> Result<Template, Fault> {
+pub(super) fn text(text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let mut builder = Builder::default();
-    scan(text, position, names, &mut builder)?;
+    scan(text, 0, text.len(), names, &mut builder)?;
     Ok(builder.finish())
 }
 
+/// The text of a variable.
+pub(super) fn variable(variable: VariableRef) -> Template {
+    let mut builder = Builder::default();
+    builder.field(Field::Variable(variable));
+    builder.finish()
+}
+
+fn check_size(line_parts: usize, builder: &Builder, position: Position) -> Result<(), Fault> {
+    if line_parts > usize::from(u16::MAX) {
+        return Err(Fault::new(position, "more than 65535 keywords in one line"));
+    }
+    if builder.len_fields() > LEN_FIELDS_MAX {
+        return Err(Fault::new(position, format!("more than {LEN_FIELDS_MAX} [len] in a message")));
+    }
+    Ok(())
+}
+
+/// Compiles `text[start..end]`.
 fn scan(
-    line: &str,
-    position: Position,
+    text: &Text,
+    start: usize,
+    end: usize,
     names: &mut dyn Names,
     builder: &mut Builder,
 ) -> Result<(), Fault> {
-    let bytes = line.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
+    let bytes = &text.as_bytes()[..end];
+    let mut at = start;
+    while at < end {
         match bytes[at] {
             b'[' => {
-                let place = Position { line: position.line, column: position.column + at as u32 };
-                let end = closing_bracket(bytes, at).ok_or_else(|| {
+                let place = text.position(at);
+                let close = closing_bracket(bytes, at).ok_or_else(|| {
                     Fault::new(place, "'[' without ']'").hint("a literal bracket is written \\x5b")
                 })?;
-                keyword(&line[at + 1..end], place, names, builder)?;
-                at = end + 1;
+                keyword(&text[at + 1..close], place, names, builder)?;
+                if builder.len() > TEXT_BYTES_MAX {
+                    let message = format!("the text has more than {TEXT_BYTES_MAX} bytes here");
+                    return Err(Fault::new(place, message));
+                }
+                at = close + 1;
             }
             b'\\' if hex_escape(&bytes[at..]).is_some() => {
-                builder.literal(&[hex_escape(&bytes[at..]).unwrap_or_default()]);
+                builder.literal(hex_escape(&bytes[at..]).as_slice());
                 at += 4;
             }
             _ => {
-                let end = bytes[at + 1..]
-                    .iter()
-                    .position(|&b| b == b'[' || b == b'\\')
-                    .map_or(bytes.len(), |offset| at + 1 + offset);
-                builder.literal(&bytes[at..end]);
-                at = end;
+                let stop = memchr::memchr2(b'[', b'\\', &bytes[at + 1..])
+                    .map_or(end, |offset| at + 1 + offset);
+                builder.literal(&bytes[at..stop]);
+                at = stop;
             }
         }
     }
@@ -162,11 +189,12 @@ fn hex_escape(bytes: &[u8]) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok()
 }
 
-/// The `]` that closes the `[` at `open`, across nested brackets and quotes.
+/// The `]` that closes the `[` at `open`, across nested brackets and quotes. A keyword ends at the
+/// latest with [`KEYWORD_MAX`] bytes.
 fn closing_bracket(bytes: &[u8], open: usize) -> Option<usize> {
     let mut depth = 0;
     let mut quoted = false;
-    for (index, &byte) in bytes.iter().enumerate().skip(open) {
+    for (index, &byte) in bytes.iter().enumerate().skip(open).take(KEYWORD_MAX) {
         match byte {
             b'"' if depth > 0 => quoted = !quoted,
             b'[' if !quoted => depth += 1,
@@ -188,51 +216,59 @@ fn keyword(
     names: &mut dyn Names,
     builder: &mut Builder,
 ) -> Result<(), Fault> {
+    let content = content.trim_ascii_end();
     if let Some(name) = content.strip_prefix('$') {
         builder.field(Field::Variable(names.variable(name, position)?));
         return Ok(());
     }
-    let word = content.split(' ').next().unwrap_or_default();
+    let word = content.split([' ', '\t', '\n']).next().unwrap_or_default();
     let (name, offset) = split_offset(word);
+    let takes_no_arguments = |shown: &str| match word.len() == content.len() {
+        true => Ok(()),
+        false => Err(Fault::new(position, format!("[{shown}] takes no arguments"))),
+    };
     let row = KEYWORDS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(word) || known.eq_ignore_ascii_case(name));
     if let Some((known, kind)) = row {
-        if word.len() != content.len() && !matches!(kind, Kind::Later(_)) {
-            return Err(Fault::new(position, format!("[{known}] takes no arguments")));
+        if let Kind::Later(what) = kind {
+            return Err(later(position, content, what));
+        }
+        takes_no_arguments(known)?;
+        if offset.is_some_and(|offset| offset.unsigned_abs() > OFFSET_MAX) {
+            return Err(Fault::new(position, format!("[{content}]: the offset is too large")));
         }
         match kind {
             Kind::Number(make) => builder.field(make(offset.unwrap_or(0))),
             Kind::Plain(field) if offset.is_none() => builder.field(field.clone()),
-            Kind::Plain(_) => {
-                return Err(Fault::new(position, format!("[{known}] takes no offset")));
-            }
-            Kind::Later(what) => return Err(later(position, content, what)),
+            _ => return Err(Fault::new(position, format!("[{known}] takes no offset"))),
         }
         return Ok(());
     }
     if let Some(value) = names.key(word) {
         let value = value.to_owned();
+        takes_no_arguments(word)?;
         builder.literal(value.as_bytes());
         return Ok(());
     }
-    if word == "fill" {
-        builder.field(fill(content, position, names)?);
+    if word.eq_ignore_ascii_case("fill") {
+        builder.field(fill(&content["fill".len()..], position, names)?);
         return Ok(());
     }
-    if let Some(header) = word.strip_prefix("last_") {
+    if let Some(header) = strip_prefix(word, "last_") {
+        takes_no_arguments(word)?;
         let header = header.strip_suffix(':').unwrap_or(header);
-        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
-        if header.is_empty() || !header.bytes().all(is_token) {
-            return Err(Fault::new(position, format!("[{content}] names no header")));
+        if !is_token(header) {
+            return Err(Fault::new(position, format!("[{content}] names no header"))
+                .hint("write [last_Via:], [last_From:], ..."));
         }
         builder.field(Field::LastHeader(names.last_header(header, position)?));
         return Ok(());
     }
-    if word.strip_prefix("field").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
+    if strip_prefix(word, "field").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
         return Err(later(position, content, "injection files"));
     }
-    if word.starts_with("crypto") || word.starts_with("ueaescm") {
+    if strip_prefix(word, "crypto").is_some() || strip_prefix(word, "ueaescm").is_some() {
         return Err(later(position, content, "SRTP"));
     }
     Err(Fault::new(position, format!("unknown keyword [{content}]"))
@@ -241,45 +277,60 @@ fn keyword(
 }
 
 fn later(position: Position, content: &str, what: &str) -> Fault {
-    Fault::new(position, format!("[{content}] is not supported in this version: {what}"))
+    Fault::later(position, format_args!("[{content}]"), what)
+}
+
+/// `true` for what RFC 3261 section 25.1 calls a token: methods and header names.
+pub(super) fn is_token(name: &str) -> bool {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
+    !name.is_empty() && name.bytes().all(valid)
+}
+
+/// What follows `prefix`, compared without case.
+fn strip_prefix<'w>(word: &'w str, prefix: &str) -> Option<&'w str> {
+    let head = word.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| &word[prefix.len()..])
 }
 
 /// `name+3` to `("name", Some(3))`.
 fn split_offset(word: &str) -> (&str, Option<i64>) {
     let Some(at) = word.rfind(['+', '-']) else { return (word, None) };
-    match word[at..].parse::<i64>() {
-        Ok(offset) => (&word[..at], Some(offset)),
-        Err(_) => (word, None),
+    let digits = &word[at + 1..];
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return (word, None);
     }
+    // What does not fit is refused with what is merely too large.
+    (&word[..at], Some(word[at..].parse().unwrap_or(i64::MAX)))
 }
 
-fn fill(content: &str, position: Position, names: &mut dyn Names) -> Result<Field, Fault> {
+/// The arguments of `[fill text="ab" variable="name"]`.
+fn fill(arguments: &str, position: Position, names: &mut dyn Names) -> Result<Field, Fault> {
+    let usage = |message: &str| {
+        Fault::new(position, message).hint("write [fill text=\"ab\" variable=\"name\"]")
+    };
     let mut text = None;
     let mut variable = None;
-    let mut rest = content["fill".len()..].trim_start();
+    let mut rest = arguments.trim_ascii();
     while !rest.is_empty() {
-        let Some((name, after)) = rest.split_once('=') else { break };
+        let Some((name, after)) = rest.split_once('=') else {
+            return Err(usage("[fill] with something that is no argument"));
+        };
         let (value, after) = match after.strip_prefix('"') {
+            // The bracket was found behind closed quotes.
             Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
             None => after.split_once(' ').unwrap_or((after, "")),
         };
-        match name.trim() {
+        match name.trim_ascii() {
             "text" => text = Some(value.as_bytes().into()),
             "variable" => variable = Some(names.variable(value.trim_start_matches('$'), position)?),
-            other => {
-                return Err(Fault::new(position, format!("[fill] has no argument \"{other}\""))
-                    .hint("write [fill text=\"ab\" variable=\"name\"]"));
-            }
+            other => return Err(usage(&format!("[fill] has no argument \"{other}\""))),
         }
-        rest = after.trim_start();
+        rest = after.trim_ascii_start();
     }
-    let variable = variable.ok_or_else(|| {
-        Fault::new(position, "[fill] needs variable=")
-            .hint("write [fill text=\"ab\" variable=\"name\"]")
-    })?;
+    let variable = variable.ok_or_else(|| usage("[fill] needs variable="))?;
     let text: Box<[u8]> = text.unwrap_or_else(|| b"X"[..].into());
     if text.is_empty() {
-        return Err(Fault::new(position, "[fill] with an empty text"));
+        return Err(usage("[fill] with an empty text"));
     }
     Ok(Field::Fill { text, variable })
 }
@@ -302,7 +353,10 @@ mod tests {
             Ok(self.0.len() as u16 - 1)
         }
         fn key(&self, name: &str) -> Option<&str> {
-            (name == "mine").then_some("yours")
+            [("mine", "yours"), ("empty", "")]
+                .into_iter()
+                .find(|key| key.0 == name)
+                .map(|key| key.1)
         }
     }
 
@@ -324,8 +378,7 @@ mod tests {
     }
 
     fn compiled(text: &str) -> String {
-        let template = message(text, Position { line: 1, column: 1 }, &mut Plain::default());
-        shown(&template.unwrap())
+        shown(&message(&Text::plain(text, 1, 1), &mut Plain::default()).unwrap())
     }
 
     #[test]
@@ -356,20 +409,60 @@ mod tests {
     }
 
     #[test]
+    fn the_empty_line_does_not_vanish_with_an_optional_line_before_it() {
+        assert_eq!(compiled("A\n[last_Via:]\n\nv=0"), "A\r\n<2>{LastHeader(0)}\r\n\r\n|body|v=0");
+        assert_eq!(compiled("A\n[last_Via:]"), "A\r\n<2>{LastHeader(0)}\r\n\r\n");
+    }
+
+    #[test]
+    fn the_first_line_is_never_dropped() {
+        assert_eq!(compiled("A [last_Request_URI] B"), "A {LastRequestUri} B\r\n\r\n");
+    }
+
+    #[test]
+    fn a_header_line_that_is_constantly_empty_does_not_end_the_header_block() {
+        assert_eq!(compiled("A\n[empty]\nB: c\n\n[empty]\nx"), "A\r\nB: c\r\n\r\n|body|\r\nx");
+    }
+
+    #[test]
+    fn only_ascii_white_space_is_trimmed() {
+        assert_eq!(compiled(" A b\n\n\u{a0}x\u{a0} "), "A b\r\n\r\n|body|\u{a0}x\u{a0}");
+    }
+
+    #[test]
+    fn keywords_ignore_case_and_refuse_what_would_have_no_effect() {
+        assert_eq!(compiled("A [CALL_ID] [Last_Via]"), "A {CallId} {LastHeader(0)}\r\n\r\n");
+        for text in [
+            "A [cseq+99999999999]",
+            "A [cseq+99999999999999999999]",
+            "A [call_id+1]",
+            "A [call_id x]",
+            "A [mine x]",
+            "A [last_Via: x]",
+            "A [last_]",
+            "A [fill]",
+            "A [fill variable=1 junk]",
+            "A [fill text=\"\" variable=1]",
+            "A [len][len][len][len][len]",
+        ] {
+            assert!(message(&Text::plain(text, 1, 1), &mut Plain::default()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn unknown_keywords_name_their_place_and_a_neighbour() {
-        let at = Position { line: 4, column: 1 };
-        let fault = message("A\n  B: [call_nubmer]", at, &mut Plain::default()).unwrap_err();
+        let refused = |text| message(&Text::plain(text, 4, 1), &mut Plain::default()).unwrap_err();
+        let fault = refused("A\n  B: [call_nubmer]");
         assert_eq!(fault.position, Position { line: 5, column: 6 });
         assert!(fault.hint.contains("call_number"), "{}", fault.hint);
-        let fault = message("A [field0]", at, &mut Plain::default()).unwrap_err();
-        assert!(fault.message.contains("injection files"));
-        assert!(message("A [oops", at, &mut Plain::default()).is_err());
+        assert!(refused("A [field0]").message.contains("injection files"));
+        assert!(refused("A [oops").message.contains("without"));
     }
 
     #[test]
     fn binding_folds_constants_into_the_literals() {
         let template =
-            message("A [service]@[local_ip]\n\nx[pid]", Position::default(), &mut Plain::default())
+            message(&Text::plain("A [service]@[local_ip]\n\nx[pid]", 1, 1), &mut Plain::default())
                 .unwrap();
         let bound = template.bind(|field| match field {
             Field::Service => Some(b"bob".to_vec()),

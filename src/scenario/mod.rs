@@ -7,20 +7,27 @@ mod action;
 mod analysis;
 mod attributes;
 mod builtin;
+mod checks;
 mod compile;
+mod decode;
+mod distribution;
 mod error;
 mod keyword;
+mod messages;
 mod names;
 mod program;
+mod regexp;
 mod template;
+mod text;
 mod xml;
 
-pub use builtin::{BUILTINS, Builtin, builtin};
+pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
+pub use decode::{FILE_BYTES_MAX, decode};
 pub use error::{Position, ScenarioError};
 pub use program::*;
 pub use template::{Field, Part, Template};
 
-/// Compiles the text of a scenario file.
+/// Compiles the text of a scenario file, as [`decode()`] gives it.
 ///
 /// `source` names the file in errors; `keys` are the `-key` names and values.
 ///
@@ -32,7 +39,9 @@ pub fn compile(
     keys: &[(String, String)],
 ) -> Result<Program, ScenarioError> {
     let fallback_name = source.rsplit('/').next().unwrap_or(source).trim_end_matches(".xml");
-    xml::parse(text)
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    decode::check_size(text.len())
+        .and_then(|()| xml::parse(text))
         .and_then(|root| compile::compile(&root, fallback_name, keys))
         .map_err(|fault| fault.in_source(source))
 }

@@ -1,15 +1,21 @@
 //! The names of a scenario: variables and their scopes, labels, counters, kept headers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::error::{Fault, Position};
 use super::keyword::Names;
 use super::program::VariableRef;
 
-/// Variables that the engine itself knows.
-const RESERVED: [&str; 2] = ["_unexp.retaddr", "_unexp.pausedaddr"];
+/// The variable that remembers where a call was when `_unexp.main` took it away.
+const RETURN_ADDRESS: &str = "_unexp.retaddr";
+/// SIPp keeps an interrupted pause here, for `<pauserestore>`.
+const PAUSED_ADDRESS: &str = "_unexp.pausedaddr";
 /// Bits of a `Keep`.
 const LAST_HEADERS_MAX: usize = 64;
+/// Every call of a run holds all of them.
+const VARIABLES_MAX: usize = 4096;
+/// Durations, counters and displays: each is a column of the reports.
+const COLUMNS_MAX: usize = 256;
 
 #[derive(Debug)]
 struct Variable {
@@ -25,7 +31,7 @@ pub(super) struct Table<'k> {
     pub(super) call_variables: Vec<String>,
     pub(super) user_variables: Vec<String>,
     pub(super) global_variables: Vec<String>,
-    referenced: Vec<String>,
+    referenced: HashSet<String>,
     pub(super) last_headers: Vec<String>,
     pub(super) rtds: Vec<String>,
     pub(super) counters: Vec<String>,
@@ -54,8 +60,10 @@ impl<'k> Table<'k> {
         position: Position,
     ) -> Result<(), Fault> {
         for name in split_list(list) {
-            let reference = self.allocate(name, scope);
-            let variable = Variable { reference, first_use: position, uses: 0 };
+            check_variable_name(name, position)?;
+            let reference = self.allocate(name, scope, position)?;
+            // What is declared may get its value by -set: one use is enough.
+            let variable = Variable { reference, first_use: position, uses: 1 };
             if self.variables.insert(name.to_owned(), variable).is_some() {
                 return Err(Fault::new(position, format!("variable \"{name}\" declared twice")));
             }
@@ -64,18 +72,35 @@ impl<'k> Table<'k> {
     }
 
     /// `<Reference>`: names exempt from the unused check.
-    pub(super) fn reference(&mut self, list: &str) {
-        self.referenced.extend(split_list(list).map(str::to_owned));
+    pub(super) fn reference(&mut self, list: &str, position: Position) -> Result<(), Fault> {
+        for name in split_list(list) {
+            check_variable_name(name, position)?;
+            self.referenced.insert(name.to_owned());
+        }
+        Ok(())
     }
 
-    fn allocate(&mut self, name: &str, scope: Scope) -> VariableRef {
+    fn allocate(
+        &mut self,
+        name: &str,
+        scope: Scope,
+        position: Position,
+    ) -> Result<VariableRef, Fault> {
         let (names, wrap): (_, fn(u16) -> VariableRef) = match scope {
             Scope::Call => (&mut self.call_variables, VariableRef::Call),
             Scope::User => (&mut self.user_variables, VariableRef::User),
             Scope::Global => (&mut self.global_variables, VariableRef::Global),
         };
+        if names.len() >= VARIABLES_MAX {
+            return Err(Fault::new(position, format!("more than {VARIABLES_MAX} variables")));
+        }
         names.push(name.to_owned());
-        wrap(names.len() as u16 - 1)
+        Ok(wrap(names.len() as u16 - 1))
+    }
+
+    /// `_unexp.retaddr`, if the scenario uses it.
+    pub(super) fn return_address(&self) -> Option<VariableRef> {
+        self.variables.get(RETURN_ADDRESS).map(|variable| variable.reference)
     }
 
     /// A comma-separated `assign_to` list.
@@ -87,52 +112,48 @@ impl<'k> Table<'k> {
         split_list(list).map(|name| self.variable(name, position)).collect()
     }
 
-    pub(super) fn rtd(&mut self, name: &str) -> u16 {
-        intern(&mut self.rtds, name)
+    pub(super) fn rtd(&mut self, name: &str, position: Position) -> Result<u16, Fault> {
+        column(&mut self.rtds, name, "durations", position)
     }
 
-    pub(super) fn counter(&mut self, name: &str) -> u16 {
-        intern(&mut self.counters, name)
+    pub(super) fn counter(&mut self, name: &str, position: Position) -> Result<u16, Fault> {
+        column(&mut self.counters, name, "counters", position)
     }
 
-    pub(super) fn display(&mut self, name: &str) {
-        intern(&mut self.displays, name);
+    pub(super) fn display(&mut self, name: &str, position: Position) -> Result<(), Fault> {
+        column(&mut self.displays, name, "displays", position).map(drop)
     }
 
     /// A name used once is a typing error more often than not: SIPp refuses it, and so do we.
     pub(super) fn check_uses(&self) -> Result<(), Fault> {
-        let exempt = |name: &str| {
-            name == "_" || RESERVED.contains(&name) || self.referenced.iter().any(|r| r == name)
-        };
+        let exempt =
+            |name: &str| name == "_" || name == RETURN_ADDRESS || self.referenced.contains(name);
         let mut lonely: Vec<_> = self
             .variables
             .iter()
             .filter(|(name, variable)| variable.uses < 2 && !exempt(name))
+            .map(|(name, variable)| (variable.first_use, name, variable))
             .collect();
-        lonely.sort_by_key(|(_, variable)| (variable.first_use.line, variable.first_use.column));
-        let Some((name, variable)) = lonely.first() else { return Ok(()) };
-        let what = if variable.uses == 0 { "never used" } else { "used only once" };
+        lonely.sort_by_key(|(first, name, _)| (first.line, first.column, *name));
+        let Some((_, name, variable)) = lonely.first() else { return Ok(()) };
+        let what = match variable.reference {
+            VariableRef::Call(_) => "used only once",
+            _ => "declared but never used",
+        };
         Err(Fault::new(variable.first_use, format!("variable \"{name}\" is {what}"))
             .hint(format!("if that is meant, add <Reference variables=\"{name}\"/>"))
-            .suggest(name, self.variables.keys().map(String::as_str).filter(|n| n != name)))
+            .suggest(name, self.variables.keys().map(String::as_str).filter(|n| n != *name)))
     }
 }
 
 impl Names for Table<'_> {
     fn variable(&mut self, name: &str, position: Position) -> Result<VariableRef, Fault> {
-        let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b'-';
-        if name.is_empty() || !name.bytes().all(valid) {
-            return Err(Fault::new(position, format!("\"{name}\" is no variable name"))
-                .hint("names are letters, digits, '_', '-' and '.'; no '$' in attributes"));
-        }
+        check_variable_name(name, position)?;
         if let Some(variable) = self.variables.get_mut(name) {
             variable.uses += 1;
             return Ok(variable.reference);
         }
-        if self.call_variables.len() >= usize::from(u16::MAX) {
-            return Err(Fault::new(position, "too many variables"));
-        }
-        let reference = self.allocate(name, Scope::Call);
+        let reference = self.allocate(name, Scope::Call, position)?;
         self.variables
             .insert(name.to_owned(), Variable { reference, first_use: position, uses: 1 });
         Ok(reference)
@@ -153,6 +174,34 @@ impl Names for Table<'_> {
 
     fn key(&self, name: &str) -> Option<&str> {
         self.keys?.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn check_variable_name(name: &str, position: Position) -> Result<(), Fault> {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b'-';
+    if name.is_empty() || !name.bytes().all(valid) {
+        return Err(Fault::new(position, format!("\"{name}\" is no variable name"))
+            .hint("names are letters, digits, '_', '-' and '.'; no '$' in attributes"));
+    }
+    if name == PAUSED_ADDRESS {
+        return Err(Fault::later(position, format_args!("variable \"{name}\""), "paused jumps"));
+    }
+    Ok(())
+}
+
+fn column(
+    list: &mut Vec<String>,
+    name: &str,
+    what: &str,
+    position: Position,
+) -> Result<u16, Fault> {
+    if name.trim().is_empty() {
+        return Err(Fault::new(position, format!("{what} need a name")));
+    }
+    let index = intern(list, name);
+    match list.len() {
+        ..=COLUMNS_MAX => Ok(index),
+        _ => Err(Fault::new(position, format!("more than {COLUMNS_MAX} different {what}"))),
     }
 }
 

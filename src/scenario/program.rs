@@ -21,6 +21,9 @@ pub struct Program {
     pub init: Vec<Step>,
     /// Index of the step behind label `_unexp.main`, if the scenario has one.
     pub unexpected_label: Option<u16>,
+    /// Variable `_unexp.retaddr`, if the scenario uses it: the jump to `_unexp.main` leaves the
+    /// index of the step there at which the call was.
+    pub unexpected_return: Option<VariableRef>,
     /// Call-scope variables: their names by index.
     pub call_variables: Vec<String>,
     /// Global-scope variables: their names by index.

@@ -138,34 +138,67 @@ impl Field {
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     template: Template,
-    line_start: Option<usize>,
+    /// First part of the current line.
+    line_start: usize,
+    /// Size of the pool when the line began.
+    line_pool: usize,
     line_optional: bool,
+    /// No literal of this index may grow the one before it: a line begins here.
+    barrier: Option<usize>,
+    len_fields: usize,
 }
 
 impl Builder {
     pub(super) fn literal(&mut self, bytes: &[u8]) {
-        push_literal(&mut self.template, bytes, self.line_start);
+        push_literal(&mut self.template, bytes, self.barrier);
     }
 
     /// Begins a line: following parts may be wrapped as an optional line by [`Builder::end_line`].
     pub(super) fn begin_line(&mut self) {
-        self.line_start = Some(self.template.parts.len());
+        self.line_start = self.template.parts.len();
+        self.line_pool = self.template.pool.len();
         self.line_optional = false;
+        self.barrier = Some(self.line_start);
     }
 
     pub(super) fn field(&mut self, field: Field) {
         self.line_optional |= field.drops_line();
+        self.len_fields += usize::from(matches!(field, Field::Len(_)));
         self.template.parts.push(Part::Field(field));
     }
 
-    pub(super) fn end_line(&mut self) {
-        if let Some(start) = self.line_start.take()
-            && self.line_optional
-        {
-            let parts = (self.template.parts.len() - start) as u16;
-            self.template.parts.insert(start, Part::OptionalLine { parts });
+    /// `true` if nothing was added since the line began.
+    pub(super) fn line_is_empty(&self) -> bool {
+        self.line_start == self.template.parts.len() && self.line_pool == self.template.pool.len()
+    }
+
+    /// Bytes of literals so far.
+    pub(super) fn len(&self) -> usize {
+        self.template.pool.len()
+    }
+
+    /// How many `[len]` there are so far.
+    pub(super) fn len_fields(&self) -> usize {
+        self.len_fields
+    }
+
+    /// Ends a line; returns of how many parts it consists.
+    pub(super) fn end_line(&mut self) -> usize {
+        let parts = self.template.parts.len() - self.line_start;
+        if self.line_optional {
+            // The caller refuses lines with more parts than fit.
+            let line = Part::OptionalLine { parts: parts as u16 };
+            self.template.parts.insert(self.line_start, line);
         }
+        self.end_first_line();
+        parts
+    }
+
+    /// Ends the first line, which is never optional; returns of how many parts it consists.
+    pub(super) fn end_first_line(&mut self) -> usize {
         self.line_optional = false;
+        self.barrier = Some(self.template.parts.len());
+        self.template.parts.len() - self.line_start
     }
 
     pub(super) fn mark_body(&mut self) {
@@ -198,7 +231,8 @@ fn push_literal(template: &mut Template, bytes: &[u8], barrier: Option<usize>) {
 }
 
 /// Rebuilds `template` with every field for which `constant` gives bytes turned into a literal,
-/// neighbouring literals merged, optional lines without droppable fields unwrapped.
+/// neighbouring literals merged. Nothing merges across the borders of optional lines and of the
+/// body.
 fn merge_literals(template: &mut Template, constant: impl Fn(&Field) -> Option<Vec<u8>>) {
     let old = std::mem::take(template);
     let mut barrier = None;

@@ -3,12 +3,15 @@
 //! The tree is what the compiler walks; it knows nothing of scenarios. Depth and size are bounded,
 //! and a DTD is accepted (scenarios carry a DOCTYPE line) but never processed.
 
+use quick_xml::events::attributes::AttrError;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::error::{Fault, Position};
+use super::text::{LineStarts, Text};
 
 const DEPTH_MAX: usize = 64;
+const ATTRIBUTES_MAX: usize = 256;
 
 /// One element with its attributes, children and text.
 #[derive(Debug)]
@@ -17,16 +20,16 @@ pub(super) struct Element {
     pub(super) position: Position,
     pub(super) attributes: Vec<Attribute>,
     pub(super) children: Vec<Element>,
-    /// Character data and CDATA, concatenated.
-    pub(super) text: String,
-    /// Where the first CDATA or non-blank text begins.
-    pub(super) text_position: Position,
+    /// The CDATA sections, joined, or the character data of an element without any.
+    pub(super) text: Text,
+    has_cdata: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Attribute {
     pub(super) name: String,
-    pub(super) value: String,
+    pub(super) value: Text,
+    /// Where the name begins.
     pub(super) position: Position,
 }
 
@@ -34,213 +37,265 @@ impl Element {
     pub(super) fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|attribute| attribute.name == name)
     }
+
+    /// Where the text begins; the element's place if it is blank.
+    pub(super) fn text_position(&self) -> Position {
+        self.text.first_position().unwrap_or(self.position)
+    }
 }
 
 /// Parses `text`, which must hold exactly one root element.
 pub(super) fn parse(text: &str) -> Result<Element, Fault> {
     let lines = LineStarts::new(text);
+    let mut tree = Tree { text, lines: &lines, open: Vec::new(), root: None };
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;
-    let mut open: Vec<Element> = Vec::new();
-    let mut root: Option<Element> = None;
     loop {
         let start = reader.buffer_position() as usize;
-        let event = match reader.read_event() {
-            Ok(event) => event,
-            Err(error) => {
-                let at = (reader.error_position() as usize).min(text.len());
-                return Err(Fault::new(lines.position(at), format!("malformed XML: {error}"))
-                    .hint(
-                        "check that every tag is closed and that < and & are escaped outside CDATA",
-                    ));
-            }
-        };
+        let event = reader.read_event().map_err(|error| {
+            let at = (reader.error_position() as usize).min(text.len());
+            Fault::new(lines.position(at), format!("malformed XML: {error}"))
+                .hint("check that every tag is closed and that < and & are escaped outside CDATA")
+        })?;
         match event {
-            Event::Start(tag) => {
-                if open.len() >= DEPTH_MAX {
-                    return Err(Fault::new(lines.position(start), "elements nest too deeply"));
-                }
-                if open.is_empty() && root.is_some() {
-                    return Err(second_root(lines.position(start)));
-                }
-                open.push(element(&tag, text, start, &lines)?);
-            }
+            Event::Start(tag) => tree.start(&tag, start)?,
             Event::Empty(tag) => {
-                let element = element(&tag, text, start, &lines)?;
-                close(element, &mut open, &mut root, lines.position(start))?;
+                tree.start(&tag, start)?;
+                tree.end();
             }
-            Event::End(_) => {
-                if let Some(element) = open.pop() {
-                    close(element, &mut open, &mut root, lines.position(start))?;
-                }
-            }
-            Event::CData(data) => {
-                append(&mut open, &data, lines.position(start + "<![CDATA[".len()))?;
-            }
-            Event::Text(data) => {
-                append(&mut open, &data, lines.position(start))?;
-            }
-            Event::GeneralRef(reference) => {
-                let value = resolve(&reference).ok_or_else(|| {
-                    Fault::new(lines.position(start), format!("unknown entity &{};", &*reference))
-                })?;
-                append(&mut open, value.encode_utf8(&mut [0; 4]), lines.position(start))?;
-            }
+            Event::End(_) => tree.end(),
+            Event::CData(data) => tree.cdata(&data, start)?,
+            Event::Text(data) => tree.characters(&data, tree.offset(&data, start))?,
+            Event::GeneralRef(reference) => tree.reference(&reference, start)?,
             Event::Eof => break,
             Event::Comment(_) | Event::Decl(_) | Event::DocType(_) | Event::PI(_) => {}
         }
     }
-    if let Some(unclosed) = open.last() {
+    if let Some(unclosed) = tree.open.last() {
         return Err(Fault::new(
             unclosed.position,
             format!("malformed XML: <{}> is never closed", unclosed.name),
-        ));
+        )
+        .hint(format!("add </{}>, or close it with />", unclosed.name)));
     }
-    root.ok_or_else(|| {
+    tree.root.ok_or_else(|| {
         Fault::new(Position { line: 1, column: 1 }, "the file holds no XML element")
             .hint("a scenario is one <scenario> element; `-sd uac` prints one to start from")
     })
 }
 
-fn second_root(position: Position) -> Fault {
-    Fault::new(position, "a second root element").hint("a file holds exactly one <scenario>")
+/// The tree under construction.
+struct Tree<'t> {
+    text: &'t str,
+    lines: &'t LineStarts,
+    open: Vec<Element>,
+    root: Option<Element>,
 }
 
-fn close(
-    element: Element,
-    open: &mut [Element],
-    root: &mut Option<Element>,
-    position: Position,
-) -> Result<(), Fault> {
-    match open.last_mut() {
-        Some(parent) => parent.children.push(element),
-        None if root.is_none() => *root = Some(element),
-        None => return Err(second_root(position)),
-    }
-    Ok(())
-}
-
-fn append(open: &mut [Element], content: &str, position: Position) -> Result<(), Fault> {
-    match open.last_mut() {
-        Some(element) => {
-            if element.text.trim().is_empty() && !content.trim().is_empty() {
-                element.text_position = position;
-            }
-            element.text.push_str(content);
-            Ok(())
+impl Tree<'_> {
+    fn start(&mut self, tag: &BytesStart<'_>, start: usize) -> Result<(), Fault> {
+        let position = self.lines.position(start);
+        if self.open.len() >= DEPTH_MAX {
+            return Err(Fault::new(position, "elements nest too deeply")
+                .hint("a scenario needs four levels; is a closing tag missing?"));
         }
-        None if content.trim().trim_start_matches('\u{feff}').is_empty() => Ok(()),
-        None => Err(Fault::new(position, "text outside the root element")),
+        if self.open.is_empty() && self.root.is_some() {
+            return Err(Fault::new(position, "a second root element")
+                .hint("a file holds exactly one <scenario>"));
+        }
+        let element = self.element(tag, start)?;
+        self.open.push(element);
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        // The reader refuses an end without a start.
+        let Some(element) = self.open.pop() else { return };
+        match self.open.last_mut() {
+            Some(parent) => parent.children.push(element),
+            None => self.root = Some(element),
+        }
+    }
+
+    fn cdata(&mut self, data: &str, start: usize) -> Result<(), Fault> {
+        let at = self.offset(data, start + "<![CDATA[".len());
+        let Some(element) = self.open.last_mut() else {
+            return Err(Fault::new(self.lines.position(start), "text outside the root element"));
+        };
+        if !element.has_cdata {
+            if let Some(stray) = element.text.first_position() {
+                return Err(beside_cdata(stray));
+            }
+            element.text = Text::default();
+            element.has_cdata = true;
+        }
+        element.text.push(data, at, self.lines);
+        Ok(())
+    }
+
+    fn characters(&mut self, data: &str, at: usize) -> Result<(), Fault> {
+        let blank = data.len() - data.trim_ascii_start().len();
+        let is_blank = blank == data.len();
+        let place = self.lines.position(at + if is_blank { 0 } else { blank });
+        match self.open.last_mut() {
+            Some(element) if !element.has_cdata => {
+                element.text.push(data, at, self.lines);
+                Ok(())
+            }
+            // White space around a CDATA section is the file's layout, not the message's.
+            Some(_) | None if is_blank => Ok(()),
+            Some(_) => Err(beside_cdata(place)),
+            None => Err(Fault::new(place, "text outside the root element")),
+        }
+    }
+
+    fn reference(&mut self, entity: &str, start: usize) -> Result<(), Fault> {
+        let place = self.lines.position(start);
+        let value = resolve(entity).ok_or_else(|| unknown_entity(entity, place))?;
+        match self.open.last_mut() {
+            Some(element) if !element.has_cdata => {
+                element.text.push_char(value, start, self.lines);
+                Ok(())
+            }
+            Some(_) => Err(beside_cdata(place)),
+            None => Err(Fault::new(place, "text outside the root element")),
+        }
+    }
+
+    fn element(&self, tag: &BytesStart<'_>, start: usize) -> Result<Element, Fault> {
+        let position = self.lines.position(start);
+        let name = tag.name().into_inner().to_owned();
+        let mut attributes = Vec::new();
+        for attribute in tag.attributes() {
+            let attribute = attribute.map_err(|error| {
+                let at = (start + 1 + place_in_tag(&error)).min(self.text.len());
+                Fault::new(self.lines.position(at), format!("malformed attribute in <{name}>"))
+                    .hint("attributes are written name=\"value\", each once")
+            })?;
+            let key = attribute.key.into_inner();
+            let place = self.lines.position(self.offset(key, start));
+            if attributes.len() >= ATTRIBUTES_MAX {
+                return Err(Fault::new(place, format!("more than {ATTRIBUTES_MAX} attributes")));
+            }
+            let raw = &*attribute.value;
+            let value = self.attribute_value(raw, self.offset(raw, start))?;
+            attributes.push(Attribute { name: key.to_owned(), value, position: place });
+        }
+        Ok(Element {
+            name,
+            position,
+            attributes,
+            children: Vec::new(),
+            text: Text::default(),
+            has_cdata: false,
+        })
+    }
+
+    /// Decodes an attribute's value: line ends and tabs are spaces (XML 1.0 section 3.3.3),
+    /// entities are resolved, and then SIPp's escapes `\\ \" \n \t \r`.
+    fn attribute_value(&self, raw: &str, offset: usize) -> Result<Text, Fault> {
+        let mut value = Text::default();
+        let mut at = 0;
+        while at < raw.len() {
+            let rest = &raw[at..];
+            let plain = rest.find(['&', '\\', '\n', '\r', '\t']).unwrap_or(rest.len());
+            if plain > 0 {
+                value.push(&rest[..plain], offset + at, self.lines);
+                at += plain;
+                continue;
+            }
+            let (c, len) = if rest.starts_with("\r\n") {
+                (' ', 2)
+            } else if rest.starts_with(['\n', '\r', '\t']) {
+                (' ', 1)
+            } else {
+                self.attribute_character(rest, offset + at)?
+            };
+            value.push_char(c, offset + at, self.lines);
+            at += len;
+        }
+        Ok(value)
+    }
+
+    /// The character that `rest` begins with, escaped or not, and how many bytes spell it.
+    fn attribute_character(&self, rest: &str, offset: usize) -> Result<(char, usize), Fault> {
+        let (first, len) = self.decoded(rest, offset)?;
+        if first != '\\' || len == rest.len() {
+            return Ok((first, len));
+        }
+        let (second, second_len) = self.decoded(&rest[len..], offset + len)?;
+        let escaped = match second {
+            '\\' | '"' => second,
+            'n' => '\n',
+            't' => '\t',
+            'r' => '\r',
+            _ => return Ok((first, len)),
+        };
+        Ok((escaped, len + second_len))
+    }
+
+    /// The character or entity that `rest`, which is not empty, begins with.
+    fn decoded(&self, rest: &str, offset: usize) -> Result<(char, usize), Fault> {
+        let first = rest.chars().next().unwrap_or_default();
+        if first != '&' {
+            return Ok((first, first.len_utf8()));
+        }
+        let place = self.lines.position(offset);
+        let Some(end) = rest.find(';') else { return Err(unknown_entity("", place)) };
+        let entity = &rest[1..end];
+        let value = resolve(entity).ok_or_else(|| unknown_entity(entity, place))?;
+        Ok((value, end + 1))
+    }
+
+    /// The offset of `part` in the file if it borrows from it, as names and texts do.
+    fn offset(&self, part: &str, otherwise: usize) -> usize {
+        let begin = (part.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize);
+        begin.filter(|begin| begin + part.len() <= self.text.len()).unwrap_or(otherwise)
     }
 }
 
-fn element(
-    tag: &BytesStart<'_>,
-    text: &str,
-    start: usize,
-    lines: &LineStarts,
-) -> Result<Element, Fault> {
-    let position = lines.position(start);
-    let name = tag.name().into_inner().to_owned();
-    let mut attributes = Vec::new();
-    for attribute in tag.attributes() {
-        let attribute = attribute.map_err(|error| {
-            Fault::new(position, format!("malformed attribute in <{name}>: {error}"))
-                .hint("attributes are written name=\"value\", each once")
-        })?;
-        let key = attribute.key.into_inner();
-        let at = offset_in(text, key).map_or(position, |offset| lines.position(offset));
-        let value = unescape_entities(&attribute.value)
-            .ok_or_else(|| Fault::new(at, format!("unknown entity in attribute {key}")))?;
-        attributes.push(Attribute {
-            name: key.to_owned(),
-            value: unescape_backslashes(&value),
-            position: at,
-        });
-    }
-    Ok(Element {
-        name,
-        position,
-        attributes,
-        children: Vec::new(),
-        text: String::new(),
-        text_position: position,
-    })
+fn beside_cdata(position: Position) -> Fault {
+    Fault::new(position, "text beside a CDATA section")
+        .hint("the whole message stands inside <![CDATA[ ... ]]>")
 }
 
-/// The offset of `part` in `whole` when it borrows from it, as attribute names do.
-fn offset_in(whole: &str, part: &str) -> Option<usize> {
-    let offset = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
-    (offset + part.len() <= whole.len()).then_some(offset)
+fn unknown_entity(entity: &str, position: Position) -> Fault {
+    let shown = if entity.len() <= 16 { format!("&{entity};") } else { "&".to_owned() };
+    Fault::new(position, format!("unknown entity {shown}"))
+        .hint("a literal & is written &amp; outside CDATA; known are &lt; &gt; &amp; &quot; &apos;")
 }
 
 fn resolve(entity: &str) -> Option<char> {
-    if let Some(number) = entity.strip_prefix('#') {
-        let code = match number.strip_prefix(['x', 'X']) {
-            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-            None => number.parse().ok()?,
-        };
-        return char::from_u32(code);
+    let Some(number) = entity.strip_prefix('#') else {
+        return Some(match entity {
+            "lt" => '<',
+            "gt" => '>',
+            "amp" => '&',
+            "quot" => '"',
+            "apos" => '\'',
+            _ => return None,
+        });
+    };
+    let (digits, radix) = match number.strip_prefix('x') {
+        Some(digits) => (digits, 16),
+        None => (number, 10),
+    };
+    if !digits.chars().all(|digit| digit.is_digit(radix)) {
+        return None;
     }
-    Some(match entity {
-        "lt" => '<',
-        "gt" => '>',
-        "amp" => '&',
-        "quot" => '"',
-        "apos" => '\'',
-        _ => return None,
-    })
+    let code = u32::from_str_radix(digits, radix).ok()?;
+    // XML 1.0 section 2.2: of the control characters only these are characters at all.
+    char::from_u32(code).filter(|&c| c >= ' ' || matches!(c, '\t' | '\n' | '\r'))
 }
 
-fn unescape_entities(raw: &str) -> Option<String> {
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(at) = rest.find('&') {
-        out.push_str(&rest[..at]);
-        let end = rest[at..].find(';')?;
-        out.push(resolve(&rest[at + 1..at + end])?);
-        rest = &rest[at + end + 1..];
-    }
-    out.push_str(rest);
-    Some(out)
-}
-
-/// Attribute values know `\\ \" \n \t \r` after XML decoding, as SIPp has it.
-fn unescape_backslashes(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    let mut chars = value.chars().peekable();
-    while let Some(c) = chars.next() {
-        let escaped = match (c, chars.peek()) {
-            ('\\', Some('\\')) => '\\',
-            ('\\', Some('"')) => '"',
-            ('\\', Some('n')) => '\n',
-            ('\\', Some('t')) => '\t',
-            ('\\', Some('r')) => '\r',
-            _ => {
-                out.push(c);
-                continue;
-            }
-        };
-        chars.next();
-        out.push(escaped);
-    }
-    out
-}
-
-/// Byte offsets of line starts, to turn an offset into line and column.
-struct LineStarts(Vec<usize>);
-
-impl LineStarts {
-    fn new(text: &str) -> Self {
-        let mut starts = vec![0];
-        starts.extend(text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(i, _)| i + 1));
-        Self(starts)
-    }
-
-    fn position(&self, offset: usize) -> Position {
-        let line = self.0.partition_point(|&start| start <= offset);
-        let start = self.0[line - 1];
-        Position { line: line as u32, column: (offset - start + 1) as u32 }
+/// Where in the tag, behind its `<`, the error is.
+fn place_in_tag(error: &AttrError) -> usize {
+    match *error {
+        AttrError::ExpectedEq(at)
+        | AttrError::ExpectedValue(at)
+        | AttrError::UnquotedValue(at)
+        | AttrError::ExpectedQuote(at, _)
+        | AttrError::Duplicated(at, _) => at,
     }
 }
 
@@ -258,9 +313,9 @@ mod tests {
 
     #[test]
     fn cdata_is_kept_verbatim_and_entities_are_decoded_outside_it() {
-        let root = parse("<a x=\"&lt;&#65;\\n\">t&amp;<![CDATA[<&amp;]]></a>").unwrap();
-        assert_eq!(root.attribute("x").unwrap().value, "<A\n");
-        assert_eq!(root.text, "t&<&amp;");
+        let root = parse("<a x=\"&lt;&#65;\\n\">\n<![CDATA[<&amp;]]>\n</a>").unwrap();
+        assert_eq!(&*root.attribute("x").unwrap().value, "<A\n");
+        assert_eq!(&*root.text, "<&amp;");
     }
 
     #[test]
@@ -270,13 +325,70 @@ mod tests {
             ("<a>\n", 1),
             ("", 1),
             ("<a/>\n<b/>", 2),
-            ("<a/>\ntext", 1),
+            ("<a/>\ntext", 2),
             ("<a>\n&nope;</a>", 2),
-            ("<a\nx=1/>", 1),
+            ("<a\nx=1/>", 2),
         ] {
             let fault = parse(text).unwrap_err();
             assert_eq!(fault.position.line, line, "{text:?}: {}", fault.message);
         }
+    }
+
+    #[test]
+    fn white_space_around_cdata_is_no_part_of_the_text() {
+        let root = parse("<a>\n  <![CDATA[\n x]]><!-- c -->\n <![CDATA[y]]>\n</a>").unwrap();
+        assert_eq!(&*root.text, "\n xy");
+        assert_eq!(root.text.position(2), Position { line: 3, column: 2 });
+        assert_eq!(root.text.position(3), Position { line: 4, column: 11 });
+        let fault = parse("<a>\n x<![CDATA[y]]></a>").unwrap_err();
+        assert_eq!(fault.position, Position { line: 2, column: 2 });
+        let fault = parse("<a><![CDATA[y]]>\n\n x</a>").unwrap_err();
+        assert_eq!(fault.position, Position { line: 3, column: 2 });
+    }
+
+    #[test]
+    fn text_without_cdata_keeps_its_places_across_entities_and_comments() {
+        let root = parse("<a>\n <!-- two\nlines -->x&lt;y</a>").unwrap();
+        let text = &root.text;
+        assert_eq!(text.trim(), "x<y");
+        assert_eq!(root.text_position(), Position { line: 3, column: 10 });
+        assert_eq!(text.position(text.len() - 1), Position { line: 3, column: 15 });
+        assert_eq!(&*parse("<a>one&amp;two&#x20;three</a>").unwrap().text, "one&two three");
+    }
+
+    #[test]
+    fn attribute_values_are_normalised_and_keep_their_places() {
+        let root = parse("<a x='1\r\n2\t3&quot;4\\\\n&#92;n5'/>").unwrap();
+        let value = &root.attribute("x").unwrap().value;
+        assert_eq!(&**value, "1 2 3\"4\\n\n5");
+        assert_eq!(value.position(0), Position { line: 1, column: 7 });
+        assert_eq!(value.position(2), Position { line: 2, column: 1 });
+        assert_eq!(value.position(value.len() - 1), Position { line: 2, column: 20 });
+    }
+
+    #[test]
+    fn faults_in_attributes_stand_where_they_are() {
+        for (text, column) in [
+            ("<a b='1' b='2'/>", 10),
+            ("<a b='&nope;'/>", 7),
+            ("<a b='x&amp'/>", 8),
+            ("<a b='&#0;'/>", 7),
+            ("<a b='&#+65;'/>", 7),
+            ("<a b/>", 5),
+            ("<a b=c/>", 6),
+        ] {
+            let fault = parse(text).unwrap_err();
+            assert_eq!(fault.position, Position { line: 1, column }, "{text}: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn a_document_type_is_skipped_with_all_it_declares() {
+        let root = parse(
+            "<!DOCTYPE scenario SYSTEM \"sipp.dtd\" [\n<!ENTITY e \"<a>\">\n]>\n<!-- > -->\n<b/>",
+        )
+        .unwrap();
+        assert_eq!(root.position, Position { line: 5, column: 1 });
     }
 
     #[test]

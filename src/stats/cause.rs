@@ -93,8 +93,6 @@ causes! {
         CannotSendMessage = "cannot_send_message",
         /// The network answered a message with an ICMP error, as when nobody listens on the port.
         IcmpUnreachable = "icmp_unreachable",
-        /// No socket could be opened for the call.
-        CannotOpenSocket = "cannot_open_socket",
         /// `check_it` of an `ereg` action found no match.
         RegexpDoesntMatch = "regexp_doesnt_match",
         /// `check_it_inverse` of an `ereg` action found a match.
@@ -129,8 +127,33 @@ causes! {
         PoolFull = "pool_full",
         /// The socket limit `-max_socket` was reached and no socket could be shared.
         SocketLimit = "socket_limit",
-        /// The send arena stayed full: the kernel took packets too slowly.
-        SendBacklog = "send_backlog",
+    }
+}
+
+causes! {
+    /// Why a received datagram was dropped as malformed. Requests are answered where RFC 3261 lets
+    /// them be; no call but the one that it names is touched.
+    DropCause,
+    /// Malformed datagrams by cause.
+    DropCounts {
+        /// It is not SIP at all.
+        NotSip = "not_sip",
+        /// Its first line is neither a request line nor a status line.
+        BadStartLine = "bad_start_line",
+        /// It is SIP of another version than 2.0.
+        UnsupportedVersion = "unsupported_version",
+        /// A header line has no name, or the header never ends.
+        BadHeader = "bad_header",
+        /// It has more headers than we index, or a longer header than a datagram holds.
+        TooManyHeaders = "too_many_headers",
+        /// Its Content-Length is no number, or given twice with different numbers.
+        BadContentLength = "bad_content_length",
+        /// Its body is shorter than its Content-Length.
+        BodyTooShort = "body_too_short",
+        /// It has no Call-ID.
+        MissingCallId = "missing_call_id",
+        /// Its CSeq is missing or malformed.
+        BadCseq = "bad_cseq",
     }
 }
 
@@ -140,9 +163,7 @@ impl FailureCause {
         match self {
             Self::MaxUdpRetrans | Self::RecvTimeout => "timeout",
             Self::UnexpectedMessage | Self::PeerHangup | Self::AckCseqMismatch => "unexpected_sip",
-            Self::CannotSendMessage | Self::IcmpUnreachable | Self::CannotOpenSocket => {
-                "transport_error"
-            }
+            Self::CannotSendMessage | Self::IcmpUnreachable => "transport_error",
             Self::RegexpDoesntMatch
             | Self::RegexpShouldntMatch
             | Self::RegexpHdrNotFound

@@ -3,7 +3,7 @@
 //! Plain numbers: the worker that owns them adds to them without atomics, and copies of the whole
 //! block travel to the control side, so that every snapshot is consistent in itself.
 
-use super::{FailureCounts, WithheldCounts};
+use super::{DropCounts, FailureCounts, WithheldCounts};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $field:ident,)+) => {
@@ -15,6 +15,8 @@ macro_rules! counters {
             pub failures: FailureCounts,
             /// Planned calls that were not started, by cause.
             pub withheld: WithheldCounts,
+            /// Malformed datagrams, by cause; their sum is `parse_errors`.
+            pub drops: DropCounts,
         }
 
         impl Counters {
@@ -31,6 +33,7 @@ macro_rules! counters {
                 $(self.$field += other.$field;)+
                 self.failures.add(&other.failures);
                 self.withheld.add(&other.withheld);
+                self.drops.add(&other.drops);
             }
 
             /// What was counted since `earlier` (a previous copy of the same block).
@@ -39,6 +42,7 @@ macro_rules! counters {
                     $($field: self.$field.saturating_sub(earlier.$field),)+
                     failures: self.failures.since(&earlier.failures),
                     withheld: self.withheld.since(&earlier.withheld),
+                    drops: self.drops.since(&earlier.drops),
                 }
             }
         }
@@ -72,7 +76,7 @@ counters! {
     out_of_call_messages,
     /// Late messages for a call that had ended.
     dead_call_messages,
-    /// Datagrams dropped because they were not SIP.
+    /// Datagrams dropped as malformed; the sum of `drops`.
     parse_errors,
     /// CRLF or NUL keep-alives.
     keepalives_received,

@@ -1,6 +1,6 @@
 //! Health gates: the conditions that a run must meet to count as passed.
 
-use super::Snapshot;
+use super::{CallTotals, FailureCause, Snapshot};
 
 /// The gates that the user set; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -41,7 +41,13 @@ impl HealthGates {
     /// passes because nothing was tested would hide a broken test.
     pub fn evaluate(&self, snapshot: &Snapshot) -> Health {
         let mut reasons = Vec::new();
-        let calls = &snapshot.calls;
+        // Calls that were open when the user ended the run have neither passed nor failed.
+        let cancelled = snapshot.counters.failures.count(FailureCause::Cancelled);
+        let calls = CallTotals {
+            started: snapshot.calls.started.saturating_sub(cancelled),
+            failed: snapshot.calls.failed.saturating_sub(cancelled),
+            ..snapshot.calls
+        };
         if let Some(limit) = self.success_ratio_min {
             let ratio = calls.success_ratio();
             if calls.started == 0 && limit > 0.0 {
@@ -86,6 +92,20 @@ mod tests {
     #[test]
     fn without_gates_nothing_fails() {
         assert_eq!(HealthGates::default().evaluate(&snapshot(0, 9)), Health::default());
+    }
+
+    #[test]
+    fn calls_cancelled_at_the_end_of_a_run_do_not_fail_a_gate() {
+        let gates = HealthGates {
+            success_ratio_min: Some(1.0),
+            failed_calls_max: Some(0),
+            timeouts_max: None,
+        };
+        let mut stopped = snapshot(96, 0);
+        stopped.calls.started += 4;
+        stopped.calls.failed += 4;
+        (0..4).for_each(|_| stopped.counters.failures.bump(FailureCause::Cancelled));
+        assert!(gates.evaluate(&stopped).pass);
     }
 
     #[test]

@@ -19,7 +19,9 @@ mod snapshot;
 mod verdict;
 
 pub use aggregate::Aggregate;
-pub use cause::{FailureCause, FailureCounts, WithheldCause, WithheldCounts};
+pub use cause::{
+    DropCause, DropCounts, FailureCause, FailureCounts, WithheldCause, WithheldCounts,
+};
 pub use counters::Counters;
 pub use distribution::{
     BUCKET_BOUNDS_MS, Cell, DURATION_MAX_US, Distribution, DurationSummary, Moments,

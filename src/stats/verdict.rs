@@ -25,6 +25,8 @@ pub const BUSY_SHARE_LIMIT: f64 = 0.95;
 /// Share of limited seconds from which on the run's figures are the generator's. A single hiccup
 /// in a minute of load (under 2 %) leaves percentiles up to p95 intact.
 pub const LIMITED_SHARE_LIMIT: f64 = 0.05;
+/// Runs of at least this many judged seconds are not condemned by a single limited one.
+const LONE_SECOND_RUN_MIN: u64 = 5;
 
 causes! {
     /// Why a second counts as limited by the generator.
@@ -49,8 +51,6 @@ causes! {
         SendNoBuffer = "send_no_buffer",
         /// Planned calls were not started, or failed, because a pool of ours was full.
         PoolFull = "pool_full",
-        /// Planned calls were not started because packets left too slowly.
-        SendBacklog = "send_backlog",
         /// Planned calls were not started because of the socket limit.
         SocketLimit = "socket_limit",
     }
@@ -174,7 +174,6 @@ impl Evidence {
             (LimitCause::HandoverDropped, counted.handover_dropped > 0),
             (LimitCause::SendNoBuffer, counted.send_no_buffer > 0),
             (LimitCause::PoolFull, withheld(WithheldCause::PoolFull) + pool_exhausted > 0),
-            (LimitCause::SendBacklog, withheld(WithheldCause::SendBacklog) > 0),
             (LimitCause::SocketLimit, withheld(WithheldCause::SocketLimit) > 0),
         ];
         let seen = tests.into_iter().filter(|&(_, is_seen)| is_seen);
@@ -248,11 +247,16 @@ impl VerdictTally {
         }
     }
 
+    /// One bad second does not condemn a run of some seconds: a share of one in ten says little.
+    fn is_lone_second(&self) -> bool {
+        self.limited_seconds == 1 && self.judged_seconds >= LONE_SECOND_RUN_MIN
+    }
+
     /// The run's verdict.
     pub fn verdict(&self) -> Verdict {
         if self.judged_seconds == 0 {
             Verdict::NotJudged
-        } else if self.limited_share() > LIMITED_SHARE_LIMIT {
+        } else if self.limited_share() > LIMITED_SHARE_LIMIT && !self.is_lone_second() {
             let causes = self.causes.nonzero().map(|(cause, _)| cause).collect();
             Verdict::GeneratorLimited { causes }
         } else {
@@ -316,10 +320,6 @@ mod tests {
         assert_eq!(
             counted(|c| c.failures.bump(FailureCause::PoolExhausted)),
             [LimitCause::PoolFull]
-        );
-        assert_eq!(
-            counted(|c| c.withheld.bump(WithheldCause::SendBacklog)),
-            [LimitCause::SendBacklog]
         );
         assert_eq!(
             counted(|c| c.withheld.bump(WithheldCause::SocketLimit)),

@@ -121,7 +121,7 @@ fn fill(report: &mut Report, totals: &mut Counters, worker: u64, is_bad: bool) {
     }
     if is_bad {
         totals.receive_overflow += 5;
-        totals.withheld.bump(WithheldCause::SendBacklog);
+        totals.withheld.bump(WithheldCause::SocketLimit);
     }
     report.counters = *totals;
     report.generic_counters[0] = totals.calls_succeeded;

@@ -217,9 +217,9 @@ pub trait Driver {
         self.turn_gathering(0, deadline)
     }
 
-    /// Like [`turn`](Driver::turn), but lets events gather in the kernel until `gather_until` before
-    /// it looks at any, unless very many come or some are pending already. Fewer and larger turns
-    /// cost less; a wake may be noticed only at the end of the gathering.
+    /// Like [`turn`](Driver::turn), but lets events gather in the kernel until `gather_until`
+    /// before it looks at any, unless very many come or some are pending already. Fewer and larger
+    /// turns cost less; a wake may be noticed only at the end of the gathering.
     ///
     /// # Errors
     /// As [`turn`](Driver::turn).

@@ -58,7 +58,7 @@ fn play<D: Driver>(driver: &mut D, client: SocketId, server: SocketId, rounds: u
         while received < end && driver.now() < deadline {
             driver.turn(deadline).expect("turn");
             let _ = driver.drain(|event, tx| {
-                if let Event::Datagram { socket, source, payload } = event {
+                if let Event::Datagram { socket, source, payload, .. } = event {
                     received += 1;
                     if socket == server {
                         tx.send_copy(payload, server, source, 0, &mut TxOrder::default());

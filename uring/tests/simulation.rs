@@ -85,7 +85,7 @@ fn rally(seed: u64) -> Vec<String> {
             driver.turn(NEVER).expect("turn");
             let _ = driver.drain(|event, tx| {
                 log.borrow_mut().push(format!("{name} {event:?}"));
-                if let Event::Datagram { socket, source, payload } = event {
+                if let Event::Datagram { socket, source, payload, .. } = event {
                     let mut order = TxOrder::default();
                     assert!(tx.send_copy(payload, socket, source, 0, &mut order));
                 }

@@ -1,0 +1,86 @@
+//! What can only be checked once all steps are known.
+
+use std::collections::HashSet;
+
+use super::error::{Fault, Position};
+use super::program::{Action, Mode, Operand, Optional, Step, StepKind};
+
+/// One use of a duration's name.
+pub(super) struct RtdUse {
+    pub(super) name: u16,
+    pub(super) position: Position,
+    pub(super) is_start: bool,
+}
+
+/// Every duration that is started must be stopped somewhere, and the other way round.
+pub(super) fn rtds(uses: &[RtdUse], names: &[String]) -> Result<(), Fault> {
+    let of = |is_start: bool| -> HashSet<u16> {
+        uses.iter().filter(|rtd| rtd.is_start == is_start).map(|rtd| rtd.name).collect()
+    };
+    let (started, stopped) = (of(true), of(false));
+    for rtd in uses {
+        let name = names[usize::from(rtd.name)].as_str();
+        if rtd.is_start && !stopped.contains(&rtd.name) {
+            return Err(Fault::new(rtd.position, format!("rtd \"{name}\" is never stopped"))
+                .hint(format!("add rtd=\"{name}\" to the message that ends it")));
+        }
+        if !rtd.is_start && !started.contains(&rtd.name) {
+            return Err(Fault::new(rtd.position, format!("rtd \"{name}\" is never started"))
+                .hint(format!("add start_rtd=\"{name}\" to the message that begins it")));
+        }
+    }
+    Ok(())
+}
+
+/// `<jump>` with a number must land on a step, or right behind the last one.
+pub(super) fn jump_actions(steps: &[Step]) -> Result<(), Fault> {
+    for step in steps {
+        for action in &step.actions {
+            let Action::Jump(Operand::Constant(target)) = action else { continue };
+            if !(0.0..=steps.len() as f64).contains(target) || target.fract() != 0.0 {
+                return Err(Fault::new(step.position, format!("<jump> to {target}"))
+                    .hint(format!("steps are numbered from 0 to {}", steps.len())));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A client's first message step is a send; a leading pause or nop does not count.
+pub(super) fn mode(steps: &[Step]) -> Option<Mode> {
+    steps.iter().find_map(|step| match step.kind {
+        StepKind::Send(_) => Some(Mode::Client),
+        StepKind::Recv(_) => Some(Mode::Server),
+        _ => None,
+    })
+}
+
+/// Behind an optional receive there must be a mandatory one before anything else happens, or the
+/// call could never know whether to go on waiting.
+pub(super) fn optional_order(steps: &[Step]) -> Result<(), Fault> {
+    let mut optional: Option<&Step> = None;
+    for step in steps {
+        match &step.kind {
+            StepKind::Recv(recv) if recv.optional == Optional::Mandatory => optional = None,
+            StepKind::Recv(_) => optional = Some(step),
+            _ => {
+                if let Some(optional) = optional {
+                    return Err(Fault::new(
+                        optional.position,
+                        format!(
+                            "an optional <recv> is followed by the step at line {}, which is no \
+                             <recv>",
+                            step.position.line
+                        ),
+                    )
+                    .hint("put a mandatory <recv> behind the optional ones"));
+                }
+            }
+        }
+    }
+    match optional {
+        Some(step) => Err(Fault::new(step.position, "the last <recv> is optional")
+            .hint("put a mandatory <recv> behind it")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,121 @@
+//! Distributions of numbers: the attributes of `<pause>`, `<timewait>` and `<sample>`.
+
+use super::attributes::Attributes;
+use super::error::{Fault, Position};
+use super::program::Distribution;
+
+const KNOWN: [&str; 7] =
+    ["fixed", "uniform", "normal", "lognormal", "exponential", "weibull", "pareto"];
+/// SIPp has them; this version does not.
+const LATER: [&str; 3] = ["gpareto", "gamma", "negbin"];
+
+/// The distribution that the attributes describe, if they describe one.
+///
+/// Beside `distribution="normal"` SIPp reads the older `normal="true"`, and `min=` with `max=`
+/// alone for an even one.
+pub(super) fn distribution(attributes: &Attributes<'_>) -> Result<Option<Distribution>, Fault> {
+    let Some((name, position)) = named(attributes)? else { return Ok(None) };
+    let parameters = Parameters { attributes, name, position };
+    let distribution = match name {
+        "fixed" => Distribution::Fixed(parameters.any("value")?),
+        "uniform" => {
+            let (min, max) = (parameters.any("min")?, parameters.any("max")?);
+            if min > max {
+                return Err(Fault::new(attributes.place("min"), "min= is larger than max="));
+            }
+            Distribution::Uniform { min, max }
+        }
+        "normal" => {
+            let (mean, stdev) = (parameters.any("mean")?, parameters.not_negative("stdev")?);
+            Distribution::Normal { mean, stdev }
+        }
+        "lognormal" => {
+            let (mean, stdev) = (parameters.any("mean")?, parameters.not_negative("stdev")?);
+            Distribution::LogNormal { mean, stdev }
+        }
+        "exponential" => Distribution::Exponential { mean: parameters.not_negative("mean")? },
+        "weibull" => {
+            let (lambda, k) = (parameters.positive("lambda")?, parameters.positive("k")?);
+            Distribution::Weibull { lambda, k }
+        }
+        "pareto" => {
+            let (k, x_m) = (parameters.positive("k")?, parameters.positive("x_m")?);
+            Distribution::Pareto { k, x_m }
+        }
+        later if LATER.contains(&later) => {
+            let what = format!("distribution \"{later}\" is not supported in this version");
+            return Err(Fault::new(position, what).hint(format!("one of {}", KNOWN.join(", "))));
+        }
+        other => {
+            return Err(Fault::new(position, format!("unknown distribution \"{other}\""))
+                .hint(format!("one of {}", KNOWN.join(", ")))
+                .suggest(other, KNOWN.into_iter()));
+        }
+    };
+    Ok(Some(distribution))
+}
+
+fn named<'e>(attributes: &Attributes<'e>) -> Result<Option<(&'e str, Position)>, Fault> {
+    if let Some(attribute) = attributes.get("distribution") {
+        return Ok(Some((attribute.value.trim(), attribute.position)));
+    }
+    for legacy in KNOWN.into_iter().chain(LATER) {
+        if attributes.boolean(legacy)? == Some(true) {
+            return Ok(Some((legacy, attributes.place(legacy))));
+        }
+    }
+    for bound in ["min", "max"] {
+        if attributes.get(bound).is_some() {
+            return Ok(Some(("uniform", attributes.place(bound))));
+        }
+    }
+    Ok(None)
+}
+
+struct Parameters<'a, 'e> {
+    attributes: &'a Attributes<'e>,
+    name: &'a str,
+    position: Position,
+}
+
+impl Parameters<'_, '_> {
+    fn any(&self, key: &'static str) -> Result<f64, Fault> {
+        self.attributes.double(key)?.ok_or_else(|| {
+            Fault::new(self.position, format!("distribution \"{}\" needs {key}=", self.name))
+        })
+    }
+
+    fn not_negative(&self, key: &'static str) -> Result<f64, Fault> {
+        let value = self.any(key)?;
+        match value >= 0.0 {
+            true => Ok(value),
+            false => Err(Fault::new(self.attributes.place(key), format!("{key}= is negative"))),
+        }
+    }
+
+    fn positive(&self, key: &'static str) -> Result<f64, Fault> {
+        let value = self.any(key)?;
+        match value > 0.0 {
+            true => Ok(value),
+            false => Err(Fault::new(self.attributes.place(key), format!("{key}= must be above 0"))),
+        }
+    }
+}
+
+impl Distribution {
+    /// The 99th percentile, for sanity checks and sizing.
+    pub fn p99(&self) -> f64 {
+        // Standard normal quantile of 0.99, and -ln(0.01).
+        const Z99: f64 = 2.326_347_874;
+        const LN100: f64 = 4.605_170_186;
+        match *self {
+            Self::Fixed(value) => value,
+            Self::Uniform { min, max } => min + 0.99 * (max - min),
+            Self::Normal { mean, stdev } => mean + Z99 * stdev,
+            Self::LogNormal { mean, stdev } => (mean + Z99 * stdev).exp(),
+            Self::Exponential { mean } => mean * LN100,
+            Self::Weibull { lambda, k } => lambda * LN100.powf(1.0 / k),
+            Self::Pareto { k, x_m } => x_m * 100f64.powf(1.0 / k),
+        }
+    }
+}

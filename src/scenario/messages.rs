@@ -1,0 +1,157 @@
+//! `<send>` and `<recv>`: the message to make, the messages to wait for.
+
+use super::attributes::Attributes;
+use super::error::Fault;
+use super::keyword::{self, is_token};
+use super::names::Table;
+use super::program::{Expect, Optional, Outgoing, Recv, Send};
+use super::regexp;
+use super::template::{Part, Template};
+use super::xml::{Attribute, Element};
+use crate::sip::Method;
+
+/// Compiles a `<send>`; `transactions` are the client transactions so far.
+pub(super) fn send(
+    element: &Element,
+    attributes: &Attributes<'_>,
+    table: &mut Table<'_>,
+    transactions: &mut Vec<String>,
+) -> Result<Send, Fault> {
+    for name in ["start_txn", "ack_txn"] {
+        attributes.later(name, "named transactions")?;
+    }
+    attributes.later("timeout", "send timeouts")?;
+    let retrans_ms = attributes.number("retrans", "a number of milliseconds")?;
+    if retrans_ms == Some(0) {
+        return Err(Fault::new(attributes.place("retrans"), "retrans=\"0\"")
+            .hint("leave retrans= out to never retransmit"));
+    }
+    if element.text.trim_ascii().is_empty() {
+        return Err(Fault::new(element.position, "<send> without a message")
+            .hint("the message stands inside <![CDATA[ ... ]]>"));
+    }
+    let template = keyword::message(&element.text, table)?;
+    let (message, method) =
+        outgoing(&template).map_err(|fault| fault.at(element.text_position()))?;
+    let transaction = match message {
+        Outgoing::Request(_) if method != "ACK" => {
+            let same = |name: &&String| name.split('#').next() == Some(&method);
+            let name = match transactions.iter().filter(same).count() {
+                0 => method,
+                earlier => format!("{method}#{}", earlier + 1),
+            };
+            transactions.push(name);
+            Some(transactions.len() as u16 - 1)
+        }
+        _ => None,
+    };
+    Ok(Send { template, message, retrans_ms, transaction })
+}
+
+/// What kind of message the template makes, and the first token of its first line. That line must
+/// tell at load: it decides over transactions, retransmission and CSeq.
+fn outgoing(template: &Template) -> Result<(Outgoing, String), StartLineFault> {
+    let literal = match template.parts.first() {
+        Some(&Part::Literal { start, end }) => &template.pool[start as usize..end as usize],
+        _ => &[],
+    };
+    let line = literal.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let space = memchr::memchr(b' ', line).ok_or(StartLineFault::Neither)?;
+    let token = std::str::from_utf8(&line[..space]).map_err(|_| StartLineFault::Neither)?;
+    if token.eq_ignore_ascii_case("SIP/2.0") {
+        let rest = line[space..].trim_ascii_start();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let code = std::str::from_utf8(&rest[..digits]).ok().and_then(|code| code.parse().ok());
+        return match code {
+            Some(code @ 100..=699) => Ok((Outgoing::Response(code), token.to_owned())),
+            _ => Err(StartLineFault::Code),
+        };
+    }
+    if !is_token(token) || line[space..].trim_ascii().is_empty() && template.parts.len() == 1 {
+        return Err(StartLineFault::Neither);
+    }
+    Ok((Outgoing::Request(Method::from_bytes(token.as_bytes()).bit()), token.to_owned()))
+}
+
+enum StartLineFault {
+    /// Neither a request nor a response.
+    Neither,
+    /// A response without a code of its own.
+    Code,
+}
+
+impl StartLineFault {
+    fn at(self, position: super::Position) -> Fault {
+        match self {
+            Self::Neither => Fault::new(
+                position,
+                "the message begins neither with a method nor with \"SIP/2.0 code\"",
+            )
+            .hint("the first line is written out, as: INVITE sip:[service]@[remote_ip] SIP/2.0"),
+            Self::Code => Fault::new(position, "\"SIP/2.0\" without a status code")
+                .hint("the code is written out, from 100 to 699, as: SIP/2.0 200 OK"),
+        }
+    }
+}
+
+/// Compiles a `<recv>`.
+pub(super) fn recv(attributes: &Attributes<'_>) -> Result<Recv, Fault> {
+    attributes.later("response_txn", "named transactions")?;
+    if attributes.boolean("auth")? == Some(true) {
+        return Err(Fault::later(attributes.place("auth"), "auth=", "digest authentication"));
+    }
+    let optional = match attributes.text("optional").map(|text| text.trim()) {
+        None | Some("false" | "no" | "0") => Optional::Mandatory,
+        Some("true" | "yes" | "1") => Optional::Local,
+        Some("global") => Optional::Global,
+        Some(other) => {
+            let message = format!("optional=\"{other}\" is not understood");
+            return Err(Fault::new(attributes.place("optional"), message)
+                .hint("one of true, false, global"));
+        }
+    };
+    let advance_state = attributes.boolean("advance_state")?.unwrap_or(true);
+    if !advance_state && optional == Optional::Mandatory {
+        return Err(Fault::new(
+            attributes.place("advance_state"),
+            "advance_state=\"false\" needs optional=\"true\" or \"global\"",
+        ));
+    }
+    let timeout_ms = attributes.number("timeout", "a number of milliseconds")?;
+    let record_route_set = attributes.boolean("rrs")?.unwrap_or(false);
+    let expect = expect(attributes)?;
+    Ok(Recv { expect, optional, timeout_ms, record_route_set, advance_state })
+}
+
+fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
+    let is_pattern = attributes.boolean("regexp_match")?.unwrap_or(false);
+    let pattern =
+        |attribute: &Attribute| regexp::compile(&attribute.value, attribute.position, false);
+    match (attributes.get("request"), attributes.get("response")) {
+        (Some(method), None) if is_pattern => Ok(Expect::RequestPattern(pattern(method)?)),
+        (None, Some(code)) if is_pattern => Ok(Expect::ResponsePattern(pattern(code)?)),
+        (Some(method), None) => {
+            let name = method.value.trim();
+            if !is_token(name) {
+                let message = format!("request=\"{name}\" is no method");
+                return Err(Fault::new(method.position, message)
+                    .hint("one method, as INVITE; a pattern needs regexp_match=\"true\""));
+            }
+            Ok(Expect::Request(name.into()))
+        }
+        (None, Some(code)) => match code.value.trim().parse::<u16>() {
+            Ok(number @ 100..=699) => Ok(Expect::Response(number)),
+            _ => {
+                let message = format!("response=\"{}\" is no status code", code.value);
+                Err(Fault::new(code.position, message)
+                    .hint("one code from 100 to 699; a pattern needs regexp_match=\"true\""))
+            }
+        },
+        (None, None) => Err(attributes.missing(&["request", "response"])),
+        (Some(_), Some(response)) => {
+            Err(Fault::new(response.position, "request= and response= together").hint(
+                "write one of the two; several <recv optional=\"true\"> may follow each other",
+            ))
+        }
+    }
+}

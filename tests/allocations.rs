@@ -1,0 +1,189 @@
+//! Once warm, a call costs no allocation, in either role: memory comes from pools sized at start.
+//!
+//! A caller's and an answerer's engine exchange messages through buffers that are reused; only what
+//! happens inside the engines is counted.
+
+mod sim;
+
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use gossipper::engine::{Disposition, Engine, Incoming, Started};
+use gossipper::stats::{Counters, Layout};
+use gossipper_uring::{Driver, Event};
+use gossipper_uring::{DriverConfig, SimConfig, SimDriver, SimNet, SocketId};
+
+use sim::scenarios::builtin;
+use sim::side::{SideOptions, layout, rate};
+use sim::{MS, SECOND};
+
+thread_local! {
+    static COUNTING: Cell<bool> = const { Cell::new(false) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counter;
+
+fn note() {
+    if COUNTING.get() {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+    }
+}
+
+// SAFETY: every call is passed on to the system allocator with the caller's own arguments, so its
+// guarantees are the system allocator's. The counters are constant-initialised thread locals
+// without destructors, and touching them allocates nothing.
+unsafe impl GlobalAlloc for Counter {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        note();
+        // SAFETY: the caller upholds the contract of `alloc`.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn alloc_zeroed(&self, memory: Memory) -> *mut u8 {
+        note();
+        // SAFETY: the caller upholds the contract of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(memory) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, memory: Memory, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: the caller upholds the contract of `realloc`.
+        unsafe { System.realloc(old, memory, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Memory) {
+        // SAFETY: `memory` came from one of the above with this layout, hence from the system.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counter = Counter;
+
+/// Allocations inside `work`, and its result.
+fn counted<T>(work: impl FnOnce() -> T) -> T {
+    COUNTING.set(true);
+    let result = work();
+    COUNTING.set(false);
+    result
+}
+
+/// An engine with a simulated socket; the socket's allocations are not counted.
+struct Party {
+    engine: Engine,
+    driver: SimDriver,
+    socket: SocketId,
+    allocations: u64,
+}
+
+impl Party {
+    fn new(net: &SimNet, options: &SideOptions) -> Self {
+        let mut driver = SimDriver::new(net, &DriverConfig::default()).expect("memory");
+        let spec = gossipper::dataplane::sip_socket(options.address, 0, false);
+        let socket = driver.open(&spec).expect("a free port");
+        let layout: Layout = layout(&options.program);
+        let mut config = options.engine.clone();
+        config.start_ns = net.now();
+        config.environment.local_port = Some(options.address.port());
+        let mut engine = Engine::new(Arc::clone(&options.program), &layout, config);
+        engine.share_socket(socket);
+        Self { engine, driver, socket, allocations: 0 }
+    }
+
+    /// What a worker does in a turn.
+    fn turn(&mut self, now: u64) {
+        let before = ALLOCATIONS.get();
+        counted(|| self.engine.flushed(now));
+        self.driver.turn(0).expect("a simulated driver does not fail");
+        let (engine, socket) = (&mut self.engine, self.socket);
+        let _ = self.driver.drain(|event, tx| {
+            let Event::Datagram { source, payload, received_ns, .. } = event else {
+                panic!("nothing is refused here")
+            };
+            let datagram = Incoming { socket, source, payload, received_ns, is_final: false };
+            let disposition = counted(|| engine.on_datagram(&datagram, now, tx));
+            assert_eq!(disposition, Disposition::Done);
+            std::ops::ControlFlow::Continue(())
+        });
+        let tx = self.driver.tx();
+        counted(|| {
+            self.engine.resume_deferred(now, tx);
+            assert!(!self.engine.fire_timers(now, tx, 64));
+            assert_eq!(self.engine.start_calls(now, tx, 64), Started::All);
+        });
+        self.allocations += ALLOCATIONS.get() - before;
+    }
+
+    /// Time in which the pools grow to their working size is over.
+    fn begin(&mut self) -> Counters {
+        self.allocations = 0;
+        *self.engine.counters()
+    }
+}
+
+/// Plays calls at a steady rate: a warm-up, then `seconds` that are counted.
+fn steady(mut caller: SideOptions, mut callee: SideOptions, seconds: u64) -> [(u64, Counters); 2] {
+    for side in [&mut caller, &mut callee] {
+        side.engine.calls_max = 4096;
+        side.engine.dead_calls_max = 1 << 16;
+        side.engine.blob_bytes_max = 16 << 20;
+        side.engine.pause_ms = 100;
+    }
+    caller.engine.calls_total = None;
+    caller.engine.arrivals = rate(200.0);
+    callee.engine.seed = 2;
+    let net =
+        SimNet::new(1, SimConfig { delay_ns_min: MS, delay_ns_max: MS, ..SimConfig::default() });
+    let mut parties = [Party::new(&net, &caller), Party::new(&net, &callee)];
+    let begin = net.now();
+    let mut before = [Counters::default(); 2];
+    let warm_ns = begin + 10 * SECOND;
+    let end_ns = warm_ns + seconds * SECOND;
+    let mut warm = false;
+    while net.now() < end_ns {
+        if !warm && net.now() >= warm_ns {
+            warm = true;
+            before = [parties[0].begin(), parties[1].begin()];
+        }
+        for party in &mut parties {
+            party.turn(net.now());
+            // What was staged leaves at once.
+            party.driver.turn(0).expect("a simulated driver does not fail");
+        }
+        net.advance_to(net.now() + MS / 2);
+    }
+    let [caller, callee] = &parties;
+    [(caller, before[0]), (callee, before[1])].map(|(party, before)| {
+        party.engine.check_invariants().expect("sound");
+        (party.allocations, party.engine.counters().since(&before))
+    })
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.get();
+    counted(|| std::hint::black_box(Vec::<u8>::with_capacity(std::hint::black_box(9))));
+    assert_eq!(ALLOCATIONS.get() - before, 1);
+}
+
+#[test]
+fn a_call_allocates_nothing_on_either_side() {
+    let sides = steady(SideOptions::new(builtin("uac")), SideOptions::new(builtin("uas")), 10);
+    for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
+        assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
+        assert_eq!(counters.calls_failed, 0, "{who}");
+        assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
+    }
+}
+
+#[test]
+fn a_ping_allocates_nothing_on_either_side() {
+    let callee = SideOptions::new(builtin("management"));
+    let sides = steady(SideOptions::new(builtin("options")), callee, 10);
+    for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
+        assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
+        assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
+    }
+}

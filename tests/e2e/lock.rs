@@ -1,0 +1,29 @@
+//! Keeps load tests from disturbing each other and everything else.
+//!
+//! A file lock, because test runners may run each test in a process of its own. It is released
+//! when its holder ends, however that comes.
+
+use std::fs::File;
+use std::path::Path;
+
+/// Held for the length of a test.
+pub struct Turn(File);
+
+/// For tests with little traffic: any number at the same time, but none beside a load test.
+pub fn light() -> Turn {
+    let file = open();
+    file.lock_shared().expect("the lock file can be locked");
+    Turn(file)
+}
+
+/// For load tests: alone on the machine, as far as these tests go.
+pub fn heavy() -> Turn {
+    let file = open();
+    file.lock().expect("the lock file can be locked");
+    Turn(file)
+}
+
+fn open() -> File {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e.lock");
+    File::create(path).expect("the lock file can be created")
+}

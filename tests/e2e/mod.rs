@@ -1,0 +1,24 @@
+//! What the end-to-end tests share: processes with captured output and time limits, SIPp as a peer,
+//! scripted peers on plain sockets, and the summary that a run leaves.
+//!
+//! No test asserts how long something took, except where the duration is the behaviour under test.
+//! Limits of time are there to end a test that hangs, and are generous for slow machines.
+// Each test crate uses its own part.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod gossipper;
+pub mod lock;
+pub mod namespaces;
+pub mod peer;
+pub mod ports;
+pub mod process;
+pub mod relay;
+pub mod scratch;
+pub mod sipp;
+pub mod summary;
+pub mod tools;
+
+use std::time::Duration;
+
+/// The end of patience with a process or peer that should have finished.
+pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,0 +1,353 @@
+//! Every kind of mistake in a scenario is refused with its place and a way out.
+
+use gossipper::scenario::{FILE_BYTES_MAX, ScenarioError, compile, decode, load_builtin};
+
+mod scenario_support;
+
+/// Marks where the error is expected; it is taken out before the text is compiled.
+const HERE: char = '¶';
+
+fn refuse(marked: &str) -> ScenarioError {
+    let at = marked.find(HERE).unwrap_or_else(|| panic!("no mark in {marked}"));
+    let before = &marked[..at];
+    let line = before.matches('\n').count() as u32 + 1;
+    let column = (at - before.rfind('\n').map_or(0, |newline| newline + 1)) as u32 + 1;
+    let text = marked.replacen(HERE, "", 1);
+    let error = match compile(&text, "dir/bad.xml", &[]) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error,
+    };
+    let found = (error.position.line, error.position.column);
+    assert_eq!(found, (line, column), "{error}\nin: {text}");
+    scenario_support::assert_inside(&error, &text);
+    error
+}
+
+/// `steps` in a scenario that would be fine otherwise.
+fn around(steps: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?>\n<scenario name=\"t\">\n{steps}\n\
+         <send><![CDATA[\nINFO sip:a SIP/2.0\n]]></send>\n</scenario>\n"
+    )
+}
+
+fn check(cases: &[(&str, &str, &str)]) {
+    for (steps, message, hint) in cases {
+        let error = refuse(&around(steps));
+        assert!(error.message.contains(message), "{steps}:\n{error}\nlacks: {message}");
+        assert!(error.hint.contains(hint), "{steps}:\n{error}\nlacks: {hint}");
+    }
+}
+
+#[test]
+fn files_that_are_no_scenario() {
+    for (text, message) in [
+        ("¶", "no XML element"),
+        ("¶<!-- only a comment -->", "no XML element"),
+        ("¶<sipp/>", "root element is <sipp>"),
+        ("<scenario>\n<¶/scenari>", "malformed XML"),
+        ("¶<scenario>\n", "never closed"),
+        ("<scenario/>\n¶<scenario/>", "second root"),
+        ("<scenario/>\n ¶more", "outside the root"),
+        ("¶<scenario/>", "neither a <send> nor a <recv>"),
+        ("<scenario ¶nmae=\"x\"/>", "no attribute \"nmae\""),
+        ("<scenario name=\"a\" ¶name=\"b\"/>", "malformed attribute"),
+        ("<scenario name=\"¶&copy; x\"/>", "unknown entity"),
+        ("<scenario>\n  ¶- <nop/></scenario>", "text inside <scenario>"),
+        ("<scenario ¶webrtc=\"true\"/>", "WebRTC"),
+    ] {
+        // The reader's own place of a wrong end tag is behind the bracket or at it; both are there.
+        if text.contains("/scenari>") {
+            let error = compile(&text.replace(HERE, ""), "f", &[]).unwrap_err();
+            assert_eq!(error.position.line, 2, "{error}");
+            assert!(error.message.contains(message), "{error}");
+            continue;
+        }
+        let error = refuse(text);
+        assert!(error.message.contains(message), "{text}: {error}");
+    }
+    let huge = " ".repeat(FILE_BYTES_MAX + 1);
+    assert!(compile(&huge, "f", &[]).unwrap_err().message.contains("bytes"));
+}
+
+#[test]
+fn elements() {
+    check(&[
+        ("¶<rcev request=\"INVITE\"/>", "unknown element <rcev>", "did you mean \"recv\""),
+        ("¶<Pause/>", "unknown element <Pause>", "did you mean \"pause\""),
+        ("¶<frobnicate/>", "unknown element <frobnicate>", "elements are"),
+        ("¶<sendCmd/>", "<sendCmd> is not supported", ""),
+        ("¶<recvCmd/>", "third-party call control", ""),
+        ("¶<DefaultMessage id=\"bye\"/>", "<DefaultMessage> is not supported", ""),
+        ("<nop>¶<actoin/></nop>", "<actoin> inside <nop>", "did you mean \"action\""),
+        ("<nop>\n\n  ¶hello</nop>", "text inside <nop>", "only <send>"),
+        ("<timewait/>\n¶<pause/>", "<pause> behind <timewait>", "line 3"),
+        ("<init>¶<pause/></init>", "<pause> inside <init>", "<nop> and <label>"),
+        ("<init>¶<frob/></init>", "unknown element <frob>", ""),
+        ("<init>¶<sendCmd/></init>", "<sendCmd> is not supported", ""),
+        ("¶<label/>", "<label> needs id=", ""),
+        ("<label ¶id=\" \"/>", "needs a name", ""),
+        ("<label id=\"a\"/>\n<label ¶id=\"a\"/>", "label \"a\" defined twice", ""),
+        ("<label id=\"a\">¶<nop/></label>", "<nop> inside <label>", ""),
+        ("<init><label ¶id=\"_unexp.main\"/></init>", "inside <init>", ""),
+        ("¶<Global/>", "<Global> needs variables=", ""),
+        ("<Global ¶variables=\"$x\"/>", "\"$x\" is no variable name", "no '$'"),
+        ("<Global ¶variables=\"x,x\"/>", "declared twice", ""),
+        ("<Global variables=\"x\"/><User ¶variables=\"x\"/>", "declared twice", ""),
+        ("<Reference ¶variables=\"a b\"/>", "no variable name", ""),
+        ("<Reference variables=\"a\">¶x</Reference>", "text inside <Reference>", ""),
+        ("<ResponseTimeRepartition ¶value=\"10,x\"/>", "\"x\" is not a number", ""),
+        ("<CallLengthRepartition ¶value=\"10,10\"/>", "must grow", ""),
+        (
+            "<CallLengthRepartition value=\"1\"/>\n¶<CallLengthRepartition value=\"2\"/>",
+            "second <CallLengthRepartition>",
+            "",
+        ),
+    ]);
+}
+
+#[test]
+fn attributes_of_steps() {
+    check(&[
+        ("<recv request=\"A\" ¶optoinal=\"true\"/>", "no attribute \"optoinal\"", "\"optional\""),
+        ("<recv ¶reqeust=\"A\"/>", "no attribute \"reqeust\"", "did you mean \"request\""),
+        ("¶<recv/>", "<recv> needs request= or response=", ""),
+        ("<recv request=\"A\" ¶response=\"200\"/>", "together", "optional"),
+        ("<recv ¶request=\"IN VITE\"/>", "no method", "regexp_match"),
+        ("<recv ¶response=\"200,183\"/>", "no status code", "regexp_match"),
+        ("<recv ¶response=\"99\"/>", "no status code", ""),
+        ("<recv ¶response=\"(\" regexp_match=\"true\"/>", "invalid regular expression", ""),
+        ("<recv request=\"A\" ¶optional=\"maybe\"/>", "optional=\"maybe\"", "true, false, global"),
+        ("<recv request=\"A\" ¶advance_state=\"false\"/>", "needs optional", ""),
+        ("<recv request=\"A\" ¶timeout=\"1s\"/>", "timeout=\"1s\" is not a number", ""),
+        ("<recv request=\"A\" ¶timeout=\"-1\"/>", "timeout=\"-1\" is not a number", ""),
+        ("<recv response=\"401\" ¶auth=\"true\"/>", "auth= is not supported", ""),
+        ("<recv response=\"200\" ¶response_txn=\"i\"/>", "named transactions", ""),
+        ("<recv request=\"A\" ¶rrs=\"maybe\"/>", "neither true nor false", "true or false"),
+        ("¶<recv request=\"A\" optional=\"true\"/>", "followed by the step at line 4", "mandatory"),
+        ("¶<recv request=\"A\" optional=\"global\"/>", "followed by the step at line 4", ""),
+        ("<nop ¶start_rtd=\"a\"/>", "rtd \"a\" is never stopped", "rtd=\"a\""),
+        ("<nop ¶rtd=\"a\"/>", "rtd \"a\" is never started", "start_rtd=\"a\""),
+        ("<nop ¶repeat_rtd=\"true\"/>", "repeat_rtd= needs rtd=", ""),
+        ("<nop ¶counter=\"\"/>", "counters need a name", ""),
+        ("<nop ¶lost=\"101\"/>", "percentage", ""),
+        ("<nop ¶lost=\"inf\"/>", "finite", ""),
+        ("<nop ¶crlf=\"x\"/>", "neither true nor false", ""),
+        ("<nop ¶next=\"nowhere\"/>", "no label \"nowhere\"", "<label id=\"nowhere\"/>"),
+        (
+            "<label id=\"finish\"/><nop ¶next=\"finsih\"/>",
+            "no label \"finsih\"",
+            "did you mean \"finish\"",
+        ),
+        ("<nop ¶ontimeout=\"nowhere\"/>", "no label \"nowhere\"", ""),
+        ("<init><label id=\"a\"/></init><nop ¶next=\"a\"/>", "no label \"a\"", ""),
+        ("<nop ¶test=\"x\"/>", "test= needs next=", ""),
+        ("<nop ¶chance=\"0.5\"/>", "chance= needs next=", ""),
+        ("<label id=\"a\"/><nop next=\"a\" ¶chance=\"50\"/>", "from 0 to 1", "0.5"),
+        (
+            "<nop ¶condexec=\"x\"/>",
+            "variable \"x\" is used only once",
+            "<Reference variables=\"x\"/>",
+        ),
+        ("<nop ¶condexec_inverse=\"true\"/>", "needs condexec=", ""),
+        ("<nop ¶milliseconds=\"1\"/>", "no attribute \"milliseconds\"", ""),
+    ]);
+}
+
+#[test]
+fn pauses() {
+    check(&[
+        (
+            "¶<pause milliseconds=\"1\" distribution=\"fixed\" value=\"1\"/>",
+            "exclude each other",
+            "",
+        ),
+        ("¶<pause milliseconds=\"-1\"/>", "negative", ""),
+        ("<pause ¶milliseconds=\"soon\"/>", "is not a number", ""),
+        ("<pause ¶milisecond=\"5\"/>", "no attribute \"milisecond\"", "\"milliseconds\""),
+        ("¶<pause milliseconds=\"2147483648\"/>", "99th percentile", "sanity_check"),
+        ("<pause ¶distribution=\"nomral\" mean=\"1\"/>", "unknown distribution", "\"normal\""),
+        ("<pause ¶distribution=\"gamma\"/>", "\"gamma\" is not supported", "one of fixed"),
+        ("<pause ¶gamma=\"true\"/>", "\"gamma\" is not supported", ""),
+        ("<pause ¶distribution=\"normal\" mean=\"1\"/>", "needs stdev=", ""),
+        ("<pause distribution=\"normal\" mean=\"1\" ¶stdev=\"-1\"/>", "stdev= is negative", ""),
+        ("<pause ¶min=\"2\" max=\"1\"/>", "min= is larger than max=", ""),
+        ("<pause ¶max=\"1\"/>", "needs min=", ""),
+        ("<pause distribution=\"weibull\" ¶lambda=\"0\" k=\"1\"/>", "above 0", ""),
+        (
+            "<pause normal=\"true\" ¶exponential=\"true\" mean=\"1\" stdev=\"1\"/>",
+            "no attribute",
+            "",
+        ),
+        ("<pause ¶variable=\"x\"/>", "used only once", ""),
+    ]);
+}
+
+#[test]
+fn messages() {
+    check(&[
+        ("¶<send/>", "without a message", "CDATA"),
+        ("¶<send><![CDATA[ \n ]]></send>", "without a message", ""),
+        ("<send>\n ¶x<![CDATA[A b]]></send>", "beside a CDATA", ""),
+        ("<send><![CDATA[\n\n  ¶INVITE\n]]></send>", "neither with a method", "written out"),
+        ("<send><![CDATA[\n\n  ¶<hello> x\n]]></send>", "neither with a method", ""),
+        ("<send>\n<![CDATA[\n  ¶SIP/2.0 OK\n]]></send>", "without a status code", "200 OK"),
+        ("<send>\n<![CDATA[\n  ¶SIP/2.0 2000 OK\n]]></send>", "without a status code", ""),
+        ("<send>\n<![CDATA[\n  ¶SIP/2.0 [$code] OK\n]]></send>", "without a status code", ""),
+        (
+            "<send>\n  <![CDATA[\n\n  A b\n   X: y ¶[call_nubmer]\n]]></send>",
+            "unknown keyword [call_nubmer]",
+            "did you mean \"call_number\"",
+        ),
+        ("<send><![CDATA[A b\r\n X: ¶[fo\r\no]]]></send>", "without ']'", ""),
+        ("<send>A b\n &lt;¶[nope]</send>", "unknown keyword [nope]", "\\x5b"),
+        ("<send><![CDATA[A ¶[branch ]]></send>", "'[' without ']'", "\\x5b"),
+        ("<send><![CDATA[A ¶[authentication]]]></send>", "digest authentication", ""),
+        ("<send><![CDATA[A ¶[field0 file=\"a.csv\"]]]></send>", "injection files", ""),
+        ("<send><![CDATA[A ¶[cryptotag1audio]]]></send>", "SRTP", ""),
+        ("<send><![CDATA[A ¶[$x]]]></send>", "used only once", "Reference"),
+        ("<send><![CDATA[A ¶[$]]]></send>", "no variable name", ""),
+        ("<send><![CDATA[A\n¶[len][len][len][len][len]]]></send>", "[len]", ""),
+        ("<send ¶retrans=\"0\"><![CDATA[A b]]></send>", "retrans=\"0\"", "leave retrans= out"),
+        ("<send ¶start_txn=\"i\"><![CDATA[A b]]></send>", "named transactions", ""),
+        ("<send ¶ack_txn=\"i\"><![CDATA[ACK b]]></send>", "named transactions", ""),
+        ("<send ¶timeout=\"5\"><![CDATA[A b]]></send>", "send timeouts", ""),
+    ]);
+}
+
+/// `actions` in a step of their own.
+fn check_actions(cases: &[(&str, &str, &str)]) {
+    for (actions, message, hint) in cases {
+        check(&[(&format!("<nop>\n<action>{actions}</action>\n</nop>"), message, hint)]);
+    }
+}
+
+#[test]
+fn actions() {
+    check_actions(&[
+        ("¶<assgin/>", "unknown action <assgin>", "did you mean \"assign\""),
+        ("¶<frobnicate/>", "unknown action", "actions are"),
+        ("¶<lookup assign_to=\"a\"/>", "<lookup> is not supported", ""),
+        ("¶<setdest host=\"a\"/>", "<setdest> is not supported", ""),
+        ("¶<pauserestore value=\"1\"/>", "paused jumps", ""),
+        ("¶text", "text inside <action>", ""),
+        ("<log message=\"a\">¶<x/></log>", "<x> inside <log>", ""),
+        ("¶<log/>", "<log> needs message=", ""),
+        ("<log ¶mesage=\"a\"/>", "no attribute \"mesage\"", "did you mean \"message\""),
+        ("<log message=\"a&quot;b\n ¶[nope]\"/>", "unknown keyword [nope]", ""),
+        ("¶<assign assign_to=\"a\"/>", "needs value= or variable=", ""),
+        ("<assign assign_to=\"a\" value=\"1\" ¶variable=\"b\"/>", "together", "one of the two"),
+        ("<assign ¶assign_to=\"$a\" value=\"1\"/>", "no variable name", "no '$'"),
+        ("<assign assign_to=\"a\" ¶value=\"one\"/>", "value=\"one\" is not a number", ""),
+        ("<assign assign_to=\"a\" ¶value=\"nan\"/>", "finite", ""),
+        ("<divide assign_to=\"a\" ¶value=\"0\"/>", "division by zero", ""),
+        ("<test variable=\"a\" ¶compare=\"same\" value=\"1\"/>", "no comparison", "not_equal"),
+        (
+            "<test variable=\"a\" compare=\"eq\" value=\"1\" check_it=\"true\" \
+             ¶check_it_inverse=\"true\"/>",
+            "together would fail every call",
+            "",
+        ),
+        ("<gettimeofday ¶assign_to=\"a\"/>", "needs two variables", "seconds,microseconds"),
+        ("¶<sample assign_to=\"a\"/>", "<sample> needs distribution=", ""),
+        ("<ereg ¶regexp=\"a(\"/>", "invalid regular expression", ""),
+        ("<ereg ¶regexp=\"[[:num:]]\"/>", "no class [:num:]", ""),
+        ("<ereg regexp=\"a\" ¶search_in=\"header\"/>", "search_in=\"header\"", "msg, hdr, body"),
+        ("¶<ereg regexp=\"a\" search_in=\"hdr\"/>", "<ereg> needs header=", ""),
+        ("<ereg regexp=\"a\" ¶header=\"Via:\"/>", "needs search_in=\"hdr\"", ""),
+        ("<ereg regexp=\"a\" search_in=\"hdr\" ¶header=\"a b\"/>", "no header name", ""),
+        ("¶<ereg regexp=\"a\" search_in=\"var\"/>", "<ereg> needs variable=", ""),
+        (
+            "<ereg regexp=\"a\" search_in=\"hdr\" header=\"Via\" ¶occurence=\"0\"/>",
+            "occurence=\"0\"",
+            "from 1",
+        ),
+        ("<ereg regexp=\"a\" ¶assign_to=\"a,b\"/>", "2 variables", "whole match"),
+        ("<exec ¶command=\"rm\"/>", "command= is not supported", ""),
+        ("<exec ¶play_pcap_audio=\"a.pcap\"/>", "RTP", ""),
+        ("<exec ¶rtp_stream=\"a.wav\"/>", "RTP", ""),
+        ("<exec ¶int_cmd=\"stop\"/>", "int_cmd=\"stop\"", "stop_gracefully"),
+        ("¶<exec/>", "<exec> needs int_cmd=", ""),
+        ("<log message=\"¶[$_unexp.pausedaddr]\"/>", "paused jumps", ""),
+    ]);
+    check(&[("¶<nop><action><jump value=\"3\"/></action></nop>", "<jump> to 3", "from 0 to 2")]);
+    check(&[("¶<nop><action><jump value=\"0.5\"/></action></nop>", "<jump> to 0.5", "")]);
+}
+
+#[test]
+fn names_that_are_used_once_or_too_many() {
+    let error = refuse(&around("<Global ¶variables=\"x\"/>"));
+    assert!(error.message.contains("declared but never used"), "{error}");
+    let error = refuse(&around(
+        "<nop condexec=\"counter\"/><nop condexec=\"counter\"/><nop ¶condexec=\"conuter\"/>",
+    ));
+    assert!(error.hint.contains("did you mean \"counter\""), "{error}");
+    let many = |prefix: &str, count: usize| {
+        let names: Vec<String> = (0..count).map(|at| format!("{prefix}{at}")).collect();
+        names.join(",")
+    };
+    let error = refuse(&around(&format!("<Global ¶variables=\"{}\"/>", many("v", 70_000))));
+    assert!(error.message.contains("more than 4096 variables"), "{error}");
+    let error = refuse(&around(&format!("<nop ¶start_rtd=\"{}\"/>", many("r", 70_000))));
+    assert!(error.message.contains("more than 256 different durations"), "{error}");
+    let lines: Vec<String> = (0..64).map(|at| format!("[last_H{at}]\n")).collect();
+    let error = refuse(&around(&format!(
+        "<send><![CDATA[A b\n{}¶[last_One-More:]\n]]></send>",
+        lines.concat()
+    )));
+    assert!(error.message.contains("more than 64 different"), "{error}");
+    let steps = "<nop/>".repeat(4096);
+    let text = around(&format!("{steps}<nop/>"));
+    assert!(compile(&text, "f", &[]).unwrap_err().message.contains("more than 4096 steps"));
+    let line = "[pid]".repeat(70_000);
+    let text = around(&format!("<send><![CDATA[A b\n{line}\n]]></send>"));
+    assert!(compile(&text, "f", &[]).unwrap_err().message.contains("keywords in one line"));
+    let attributes: String = (0..300).map(|at| format!(" a{at}=''")).collect();
+    let text = around(&format!("<nop{attributes}/>"));
+    assert!(compile(&text, "f", &[]).unwrap_err().message.contains("attributes"));
+}
+
+#[test]
+fn keys_that_blow_a_message_up() {
+    let keys = [("k".to_owned(), "x".repeat(100_000))];
+    let text = around(&format!("<send><![CDATA[A {}]]></send>", "[k]".repeat(100_000)));
+    let error = compile(&text, "f", &keys).unwrap_err();
+    assert!(error.message.contains("more than 1048576 bytes"), "{error}");
+}
+
+#[test]
+fn the_whole_text_of_an_error() {
+    let shown = |marked: &str| refuse(marked).to_string();
+    assert_eq!(
+        shown(&around("  <recv ¶reponse=\"200\"/>")),
+        "dir/bad.xml:3:9: <recv> has no attribute \"reponse\"\n  hint: did you mean \"response\"?"
+    );
+    assert_eq!(
+        shown(&around(
+            "<send>\n  <![CDATA[\n    BYE sip:a SIP/2.0\n    X: ¶[caller_id]\n  ]]>\n</send>"
+        )),
+        "dir/bad.xml:6:8: unknown keyword [caller_id]\n  hint: did you mean \"call_id\"?"
+    );
+    assert_eq!(
+        shown(&around("<nop ¶next=\"end\"/>")),
+        "dir/bad.xml:3:6: no label \"end\"\n  \
+         hint: add <label id=\"end\"/> where the jump should land"
+    );
+    assert_eq!(
+        decode(b"<?xml version=\"1.0\" encoding=\"EBCDIC\"?>", "dir/bad.xml")
+            .unwrap_err()
+            .to_string(),
+        "dir/bad.xml:1:31: encoding \"EBCDIC\" is not supported\n  \
+         hint: save the file as UTF-8; UTF-8 and ISO-8859-1 are read"
+    );
+    assert_eq!(
+        load_builtin("usa", &[]).unwrap_err().to_string(),
+        "built-in: no built-in scenario \"usa\"\n  hint: did you mean \"uas\"? \
+         built-in scenarios are uac, uas, options, management"
+    );
+    assert_eq!(
+        load_builtin("3pcc-A", &[]).unwrap_err().to_string(),
+        "built-in: the built-in scenario \"3pcc-A\" is not supported in this version: \
+         third-party call control\n  hint: built-in scenarios are uac, uas, options, management"
+    );
+}

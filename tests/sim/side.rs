@@ -1,0 +1,472 @@
+//! One side of a simulated run: its workers, the queues between them, and what its control side
+//! would see.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use gossipper::dataplane::{
+    Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
+};
+use gossipper::engine::pacing::RatePlan;
+use gossipper::engine::{
+    Arrivals, Behaviors, DuplicateCheck, Engine, EngineConfig, Environment, Retransmission,
+    StopRequest,
+};
+use gossipper::scenario::{Mode, Program};
+use gossipper::stats::{Counters, Histograms, Layout, Report};
+use gossipper_uring::{Driver, DriverConfig, SimDriver, SimNet};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::SECOND;
+
+pub const CALLER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+pub const CALLEE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 5060);
+
+/// A sound configuration of small size, to be varied by tests.
+#[derive(Clone)]
+pub struct SideOptions {
+    pub program: Arc<Program>,
+    pub address: SocketAddr,
+    pub workers: usize,
+    /// All workers on one port; otherwise each takes the next one.
+    pub share_port: bool,
+    pub per_call_sockets: Option<usize>,
+    pub driver: DriverConfig,
+    pub grain_ns: u64,
+    /// Length of the queue between two workers.
+    pub handovers_max: usize,
+    /// How often the control side collects reports.
+    pub collect_ns: u64,
+    pub engine: EngineConfig,
+}
+
+impl SideOptions {
+    /// A caller without `peer`'s knowledge of it, or an answerer.
+    pub fn new(program: Program) -> Self {
+        let is_client = program.mode == Mode::Client;
+        let address = if is_client { CALLER } else { CALLEE };
+        let engine = EngineConfig {
+            worker: 0,
+            workers: 1,
+            seed: 1,
+            calls_max: 64,
+            dead_calls_max: 256,
+            blob_bytes_max: 1 << 20,
+            concurrent_max: None,
+            calls_total: is_client.then_some(1),
+            arrivals: if is_client { rate(10.0) } else { Arrivals::Server },
+            start_ns: 0,
+            wall_offset_ns: 0,
+            retransmission: Retransmission {
+                enabled: true,
+                invite_max: 5,
+                non_invite_max: 9,
+                t2_ms: 4000,
+            },
+            recv_timeout_ms: 0,
+            pause_ms: 0,
+            deadcall_wait_ms: 33_000,
+            behaviors: Behaviors {
+                bye: true,
+                abort_unexpected: true,
+                ping_reply: true,
+                cseq_check: true,
+                auto_answer: false,
+            },
+            lost_percent: 0.0,
+            base_cseq: 1,
+            ignore_messages_in_pause: false,
+            duplicate_check: DuplicateCheck::Full,
+            dynamic_ids: (10_000, 12_000, 4),
+            sets: Vec::new(),
+            environment: Environment {
+                service: "service".to_owned(),
+                local_ip: address.ip(),
+                local_port: None,
+                media_ip: address.ip(),
+                media_port: 6000,
+                remote_host: if is_client { CALLEE.ip().to_string() } else { String::new() },
+                remote: is_client.then_some(CALLEE),
+                next_hop: is_client.then_some(CALLEE),
+                pid: 4711,
+                users: 0,
+            },
+        };
+        let driver = DriverConfig {
+            tx_small_slots: 512,
+            tx_large_slots: 4,
+            sockets_max: 512,
+            ..DriverConfig::default()
+        };
+        Self {
+            program: Arc::new(program),
+            address,
+            workers: 1,
+            share_port: false,
+            per_call_sockets: None,
+            driver,
+            grain_ns: 0,
+            handovers_max: 4096,
+            collect_ns: SECOND,
+            engine,
+        }
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        change(&mut self.engine);
+        self
+    }
+}
+
+/// An open-loop schedule of `rate` calls per second.
+pub fn rate(rate: f64) -> Arrivals {
+    Arrivals::Open(RatePlan {
+        rate,
+        period_ns: SECOND,
+        increase: 0.0,
+        interval_ns: 0,
+        rate_max: 0.0,
+        quit_at_max: true,
+    })
+}
+
+pub fn layout(program: &Program) -> Layout {
+    Layout {
+        transactions: program.transactions.clone(),
+        rtds: program.rtds.clone(),
+        counters: program.counters.clone(),
+        displays: program.displays.clone(),
+        rtd_repartition_ms: program.rtd_repartition_ms.clone(),
+        call_length_repartition_ms: program.call_length_repartition_ms.clone(),
+    }
+}
+
+/// One worker and the control side's ends of its queues.
+pub struct Seat {
+    worker: Worker<SimDriver>,
+    commands: Producer<Command>,
+    reports: Consumer<Box<Report>>,
+    empties: Producer<Box<Report>>,
+    stops: Consumer<StopRequest>,
+    /// From the worker, on their way to the next one.
+    handovers: Option<Consumer<Handover>>,
+    /// Into the worker.
+    inbox: Option<Producer<Handover>>,
+    woken: bool,
+    /// The worker's thread does not get the processor until then.
+    stalled_until_ns: u64,
+    finished: bool,
+    turns: u64,
+    slots: usize,
+    last: Option<(u64, u64, Counters)>,
+}
+
+/// All workers of one side.
+pub struct Side {
+    pub seats: Vec<Seat>,
+    pub histograms: Histograms<u64>,
+    pub generic_counters: Vec<u64>,
+    pub stops: Vec<StopRequest>,
+    pub peak_active: u64,
+    collect_ns: u64,
+    next_collect_ns: u64,
+    totals: Counters,
+}
+
+impl Side {
+    pub fn new(net: &SimNet, options: &SideOptions) -> Self {
+        let start_ns = net.now();
+        let layout = Arc::new(layout(&options.program));
+        let mut seats = Vec::new();
+        let undone = Undone::new(options.workers);
+        for index in 0..options.workers {
+            let mut driver = SimDriver::new(net, &options.driver).expect("memory for a driver");
+            let mut address = options.address;
+            if !options.share_port {
+                address.set_port(address.port() + index as u16);
+            }
+            let main_socket =
+                driver.open(&sip_socket(address, 0, options.share_port)).expect("a free port");
+            let mut config = options.engine.clone();
+            config.worker = index;
+            config.workers = options.workers;
+            config.start_ns = start_ns;
+            let per_call = options.per_call_sockets.map(|max| PerCallSockets {
+                spec: sip_socket(SocketAddr::new(address.ip(), 0), 0, false),
+                max,
+            });
+            config.environment.local_port = per_call.is_none().then_some(address.port());
+            let mut engine = Engine::new(Arc::clone(&options.program), &layout, config);
+            if per_call.is_none() {
+                engine.share_socket(main_socket);
+            }
+            let (commands, commands_out) = RingBuffer::new(64);
+            let (reports_in, reports) = RingBuffer::new(4);
+            let (mut empties, empties_out) = RingBuffer::new(4);
+            let (stops_in, stops) = RingBuffer::new(4);
+            // One that circulates and the one that the engine holds: histograms are large.
+            let _ = empties.push(Box::new(Report::new(&layout, index as u16)));
+            let (handover_out, handovers, inbox, handover_in) = if options.workers > 1 {
+                let (out, from) = RingBuffer::new(options.handovers_max);
+                let (into, inside) = RingBuffer::new(options.handovers_max);
+                (Some((out, driver.waker())), Some(from), Some(into), Some(inside))
+            } else {
+                (None, None, None, None)
+            };
+            let slots = driver.tx().free();
+            let worker = Worker::new(WorkerParts {
+                driver,
+                engine,
+                links: Links {
+                    commands: commands_out,
+                    reports: reports_in,
+                    empties: empties_out,
+                    stops: stops_in,
+                    control: None,
+                    handover_out,
+                    handover_in,
+                    undone: undone.clone(),
+                },
+                main_socket,
+                per_call,
+                index,
+                workers: options.workers,
+                start_ns,
+                grain_ns: options.grain_ns,
+            });
+            seats.push(Seat {
+                worker,
+                commands,
+                reports,
+                empties,
+                stops,
+                handovers,
+                inbox,
+                woken: true,
+                stalled_until_ns: 0,
+                finished: false,
+                turns: 0,
+                slots,
+                last: None,
+            });
+        }
+        Self {
+            seats,
+            histograms: Histograms::new(&layout),
+            generic_counters: vec![0; layout.counters.len()],
+            stops: Vec::new(),
+            peak_active: 0,
+            collect_ns: options.collect_ns,
+            next_collect_ns: start_ns,
+            totals: Counters::default(),
+        }
+    }
+
+    pub fn command(&mut self, command: Command) {
+        for seat in &mut self.seats {
+            seat.commands.push(command).expect("the queue of commands is never full here");
+            seat.woken = true;
+        }
+    }
+
+    /// No worker of this side gets the processor until `until_ns`.
+    pub fn stall(&mut self, until_ns: u64) {
+        for seat in &mut self.seats {
+            seat.stalled_until_ns = until_ns;
+        }
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.seats.iter().all(|seat| seat.finished)
+    }
+
+    /// The sum over the workers, of what the engines have counted so far.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for seat in &self.seats {
+            sum.add(seat.worker.engine().counters());
+        }
+        sum
+    }
+
+    /// The sum over the workers' last reports.
+    pub fn reported(&self) -> Counters {
+        self.totals
+    }
+
+    pub fn active(&self) -> usize {
+        self.seats.iter().map(|seat| seat.worker.engine().active()).sum()
+    }
+
+    pub fn lingering(&self) -> usize {
+        self.seats.iter().map(|seat| seat.worker.engine().lingering()).sum()
+    }
+
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let seats = self.seats.iter().filter(|seat| !seat.finished);
+        seats.map(|seat| seat.next_deadline_ns().max(seat.stalled_until_ns)).min()
+    }
+
+    /// Turns the workers that have something to do; gives back how many.
+    pub fn turn_due(&mut self, now: u64, check_every: u64) -> Result<u64, String> {
+        let mut turned = 0;
+        for index in 0..self.seats.len() {
+            let seat = &mut self.seats[index];
+            if seat.finished || now < seat.stalled_until_ns || !seat.is_due(now) {
+                continue;
+            }
+            seat.turn(check_every).map_err(|error| format!("worker {index}: {error}"))?;
+            turned += 1;
+            self.pass_on(index)?;
+            if self.seats[index].finished {
+                let next = (index + 1) % self.seats.len();
+                self.seats[next].woken = true;
+            }
+            if self.seats[index].finished || now >= self.next_collect_ns {
+                self.collect(now)?;
+            }
+        }
+        Ok(turned)
+    }
+
+    /// Carries datagrams from one worker to the next.
+    fn pass_on(&mut self, from: usize) -> Result<(), String> {
+        let to = (from + 1) % self.seats.len();
+        while let Some(Ok(handover)) = self.seats[from].handovers.as_mut().map(Consumer::pop) {
+            let next = &mut self.seats[to];
+            let Some(inbox) = next.inbox.as_mut() else { break };
+            if inbox.push(handover).is_err() {
+                return Err("the queue between two workers is full".to_owned());
+            }
+            next.woken = true;
+        }
+        Ok(())
+    }
+
+    /// What the control side does: absorbs reports and gives them back.
+    fn collect(&mut self, now: u64) -> Result<(), String> {
+        self.next_collect_ns = now + self.collect_ns;
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            while let Ok(stop) = seat.stops.pop() {
+                self.stops.push(stop);
+            }
+            while let Ok(mut report) = seat.reports.pop() {
+                seat.check_report(&report).map_err(|error| format!("worker {index}: {error}"))?;
+                self.histograms.add(&report.histograms);
+                self.peak_active = self.peak_active.max(report.peak_active);
+                if report.is_last {
+                    self.totals.add(&report.counters);
+                    let sums = self.generic_counters.iter_mut().zip(&report.generic_counters);
+                    sums.for_each(|(sum, value)| *sum += value);
+                    continue;
+                }
+                report.recycle();
+                let _ = seat.empties.push(report);
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold once every worker has finished; `cut_short` if calls may have been left open.
+    pub fn check_end(&mut self, cut_short: bool) -> Result<(), String> {
+        self.collect(u64::MAX - self.collect_ns)?;
+        let totals = self.totals;
+        let mut expected = Counters::default();
+        for seat in &mut self.seats {
+            let engine = seat.worker.engine();
+            if seat.last.is_none() {
+                return Err("a worker ended without a report".to_owned());
+            }
+            if engine.lingering() != 0 {
+                return Err("a call lingers after the end".to_owned());
+            }
+            if !cut_short && engine.active() != 0 {
+                return Err(format!("{} calls are open after the end", engine.active()));
+            }
+            if !cut_short && engine.blob_usage().0 != 0 {
+                return Err(format!("{} strings are stored after the end", engine.blob_usage().0));
+            }
+            expected.add(engine.counters());
+            let free = seat.worker.tx().free();
+            if free != seat.slots {
+                return Err(format!("{free} of {} send slots are free at the end", seat.slots));
+            }
+        }
+        for (what, reported, counted) in [
+            ("calls started", totals.calls_started(), expected.calls_started()),
+            ("calls succeeded", totals.calls_succeeded, expected.calls_succeeded),
+            ("calls failed", totals.calls_failed, expected.calls_failed),
+            ("failure causes", totals.failures.total(), expected.calls_failed),
+        ] {
+            if reported != counted {
+                return Err(format!("{what}: {reported} reported, {counted} counted"));
+            }
+        }
+        if !cut_short && totals.calls_started() != totals.calls_succeeded + totals.calls_failed {
+            return Err(format!(
+                "{} calls started, but {} succeeded and {} failed",
+                totals.calls_started(),
+                totals.calls_succeeded,
+                totals.calls_failed
+            ));
+        }
+        let ended = totals.calls_succeeded + totals.calls_failed;
+        if self.histograms.call_length.count() != ended {
+            let lengths = self.histograms.call_length.count();
+            return Err(format!("{ended} calls ended, {lengths} lengths were recorded"));
+        }
+        Ok(())
+    }
+
+    /// Spoils the figures, to see whether anybody notices.
+    pub fn lose_a_counted_call(&mut self) {
+        self.totals.calls_succeeded = self.totals.calls_succeeded.saturating_sub(1);
+    }
+}
+
+impl Seat {
+    fn next_deadline_ns(&self) -> u64 {
+        self.worker.next_deadline_ns()
+    }
+
+    fn is_due(&mut self, now: u64) -> bool {
+        self.woken
+            || self.worker.next_deadline_ns() <= now
+            || self.worker.driver().next_deadline() == now
+            || self.worker.tx().staged() > 0
+    }
+
+    fn turn(&mut self, check_every: u64) -> Result<(), String> {
+        self.woken = false;
+        self.turns += 1;
+        let turn = self.worker.turn().map_err(|error| error.to_string())?;
+        self.finished = turn == Turn::Finished;
+        if self.finished || self.turns.is_multiple_of(check_every) {
+            return self.worker.engine().check_invariants();
+        }
+        Ok(())
+    }
+
+    /// Intervals follow each other without gaps, and nothing counted is ever taken back.
+    fn check_report(&mut self, report: &Report) -> Result<(), String> {
+        let now = report.counters;
+        if let Some((sequence, end_ns, before)) = &self.last {
+            if report.sequence != sequence + 1 {
+                return Err(format!("report {} follows report {sequence}", report.sequence));
+            }
+            if report.start_ns != *end_ns {
+                return Err(format!("report {} leaves a gap in time", report.sequence));
+            }
+            for ((name, now), (_, before)) in now.each().zip(before.each()) {
+                if now < before {
+                    return Err(format!("counter {name} fell from {before} to {now}"));
+                }
+            }
+        }
+        if report.end_ns < report.start_ns || report.pacing_ns > report.duration_ns() {
+            return Err(format!("report {} has impossible times", report.sequence));
+        }
+        self.last = Some((report.sequence, report.end_ns, now));
+        Ok(())
+    }
+}
