@@ -48,7 +48,7 @@ if [ -z "$out" ]; then
     day=benches/results/$(date -u +%F)
     if [ -n "$quick" ]; then
         out=$day-quick
-        rm -rf "$out"
+        if [ "$mode" = bench ]; then rm -rf "$out"; fi
     elif [ "$mode" = profile ]; then
         out=$day
     else
@@ -81,12 +81,12 @@ if measures limit; then
 fi
 if measures micro; then
     echo "micro: parser and engine without a kernel, two minutes"
-    criterion=(--warm-up-time 0.5 --measurement-time 1)
+    criterion=(--quiet --warm-up-time 0.5 --measurement-time 1)
     if [ -n "$quick" ]; then
-        criterion=(--warm-up-time 0.05 --measurement-time 0.1 --sample-size 10)
+        criterion=(--quiet --warm-up-time 0.05 --measurement-time 0.1 --sample-size 10)
     fi
-    "$cargo" bench --locked --bench parse --bench engine -- --noplot "${criterion[@]}" \
-        >"$out/micro.txt" || true
+    "$cargo" bench --locked --bench parse --bench engine -- --noplot --discard-baseline "${criterion[@]}" \
+        >"$out/micro.txt" 2> >(grep -v '^Benchmarking ' >&2) || true
 fi
 status=0
 rig "${rig_options[@]}" --parts "$parts" || status=$?

@@ -121,7 +121,9 @@ def _known_rates(arguments):
     """The rates of these results, else of the newest earlier ones."""
     candidates = [arguments.out]
     if os.path.isdir(arguments.earlier):
+        # Quick runs last: their rates are worth little.
         names = sorted(os.listdir(arguments.earlier), reverse=True)
+        names.sort(key=lambda name: name.endswith("-quick"))
         candidates += [os.path.join(arguments.earlier, name) for name in names]
     for directory in candidates:
         path = os.path.join(directory, RATES_FILE)

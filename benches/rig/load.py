@@ -66,7 +66,7 @@ class Bench:
 
     def __init__(self, out, uas_cpu, uac_cpu):
         self.out = out
-        self.uas_cpu, self.uac_cpu = uas_cpu, uac_cpu
+        self.cpus = uas_cpu, uac_cpu
         self._runs = Log(os.path.join(out, "runs.csv"), _COLUMNS)
 
     def log(self, name, columns):
@@ -84,17 +84,17 @@ class Bench:
         with workspace() as directory:
             times = CpuTimes()
             uas, uac = start_pair(
-                tool, directory, self,
+                tool, directory, self.cpus,
                 uas_options=["-m", str(calls)] if let_uas_finish else [],
                 uac_options=["-r", str(rate), "-m", str(calls), "-l", str(max(2 * rate, 100000)),
                              "-d", "0"],
             )  # fmt: skip
             # A clean run ends in time; the rest is drain of what was lost.
             in_time = uac.wait(seconds * 1.1 + 2)
-            uac.interrupt()
+            uac.interrupt(tool.patience_s)
             if let_uas_finish:
                 uas.wait(TIMEWAIT_S * 2)
-            uas.interrupt()
+            uas.interrupt(tool.patience_s)
             steal, foreign = CpuTimes().shares_since(times, uac.cpu_s + uas.cpu_s)
             reports = tool.report(directory, "uac"), tool.report(directory, "uas")
         why_not = _why_not(rate, calls, in_time, *reports)
@@ -145,16 +145,16 @@ class workspace:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-def start_pair(tool, directory, bench, uas_options, uac_options):
-    """Starts an answerer and, once it listens, a caller."""
+def start_pair(tool, directory, cpus, uas_options, uac_options):
+    """Starts an answerer and, once it listens, a caller, on the first and second of `cpus`."""
     port = free_port()
-    command = tool.command("uas", port, bench.uas_cpu, uas_options, "uas")
+    command = tool.command("uas", port, cpus[0], uas_options, "uas")
     uas = Child(command, directory, "uas")
     wait_bound(uas, port)
     # Not the moment at which it still starts threads.
     time.sleep(0.1)
     options = [*uac_options, f"{HOST}:{port}"]
-    command = tool.command("uac", free_port(), bench.uac_cpu, options, "uac")
+    command = tool.command("uac", free_port(), cpus[1], options, "uac")
     uac = Child(command, directory, "uac")
     if uac.wait(0.05) and uac.exit_code != 0:
         uas.kill()

@@ -40,7 +40,7 @@ FULL = Size(
 )
 # To see that the rig works; its figures mean nothing.
 QUICK = Size(
-    rate=Effort(climb_s=1, run_s=1, resolution=1.5, tries=1),
+    rate=Effort(climb_s=1, run_s=1, resolution=1.5, tries=2),
     mechanisms=Effort(climb_s=1, run_s=1, resolution=2.0, tries=1),
     repetitions=1,
     cpu_s=1,
@@ -154,15 +154,15 @@ def _resident(bench, tool, calls, limit, rate):
     """Calls held, resident size and command line of each side with `calls` calls open."""
     with workspace() as directory:
         uas, uac = start_pair(
-            tool, directory, bench,
+            tool, directory, bench.cpus,
             uas_options=[],
             uac_options=["-r", str(rate), "-m", str(calls), "-l", str(limit), "-d", "600000"],
         )  # fmt: skip
         # All calls are placed, and their last retransmissions, if any, are over.
         time.sleep(calls / rate + 2.0)
         resident = {"uac": uac.resident_bytes(), "uas": uas.resident_bytes()}
-        uac.interrupt()
-        uas.interrupt()
+        uac.interrupt(tool.patience_s)
+        uas.interrupt(tool.patience_s)
         result = {}
         for side, child in (("uac", uac), ("uas", uas)):
             held = tool.report(directory, side).active
@@ -190,7 +190,8 @@ def start_time(bench, size, ours):
         theirs, own = of(taken[tools[0]]), of(taken[ours])
         say(f"start      {name}: ours {own:.1f} ms, sipp {theirs:.1f} ms")
         rows.append(Row(
-            f"Start to first INVITE, {name}", "ms", own, theirs, own / theirs, "≤ 50 ms", own <= 50
+            f"Start to first INVITE, {name}", "ms", own, theirs, own / theirs, "≤ 50 ms",
+            own <= 50,
         ))  # fmt: skip
     return rows
 

@@ -63,9 +63,10 @@ class Child:
         if self.exit_code is None:
             signal.pidfd_send_signal(self._pidfd, number)
 
-    def interrupt(self):
-        """Stops the process so that it still writes its report, however it must be."""
-        for patience in (0.3, 4.0):
+    def interrupt(self, patience_s):
+        """Stops the process so that it still writes its report; asks again, for signals that
+        come too fast count once."""
+        for patience in (patience_s, 1.0, 1.0, 2.0, 4.0):
             self.send(signal.SIGINT)
             if self.wait(patience):
                 return

@@ -4,13 +4,15 @@ import os
 import re
 import shutil
 
-from .load import Bench, say, start_pair, workspace
+from .load import say, start_pair, workspace
 from .processes import Child, RigError
 from .tools import Gossipper, printable
 
 SECONDS = 10
 SYMBOLS = 40
-_LINE = re.compile(r"^\s+(?P<share>[\d.]+)%\s+(?P<object>\S+)\s+(?P<symbol>\[[k.]\] .*\S)\s*$")
+_LINE = re.compile(
+    r"^\s+(?P<share>[\d.]+)%\s+(?P<object>\S+)\s+(?P<symbol>\[[k.]\] .*?)(\s+-)*\s*$"
+)
 
 
 def record(out, binary, rate, cpus):
@@ -19,19 +21,19 @@ def record(out, binary, rate, cpus):
     if perf is None:
         print("profile: perf is not installed; on Debian: apt-get install linux-perf")
         return 1
-    bench = Bench(out, *cpus)
     rate = int(rate)
+    ours = Gossipper(binary)
     with workspace() as directory:
         options = ["-r", str(rate), "-m", str(rate * (SECONDS + 2)), "-l", str(2 * rate), "-d", "0"]
-        uas, uac = start_pair(Gossipper(binary), directory, bench, [], options)
+        uas, uac = start_pair(ours, directory, cpus, [], options)
         data = os.path.join(directory, "perf.data")
         command = [perf, "record", "-e", "cpu-clock", "-F", "2000", "-g", "-p", str(uac.pid),
                    "-o", data, "--", "sleep", str(SECONDS)]  # fmt: skip
         recorder = Child(command, directory, "perf")
         if not recorder.wait(SECONDS + 20) or recorder.exit_code != 0:
             raise RigError(f"perf record failed: {recorder.output_tail()}")
-        uac.interrupt()
-        uas.interrupt()
+        uac.interrupt(ours.patience_s)
+        uas.interrupt(ours.patience_s)
         report = _report(perf, data, directory)
     shares = [_LINE.match(line) for line in report.splitlines()]
     shares = [(float(m["share"]), m["object"], m["symbol"]) for m in shares if m]
@@ -67,6 +69,7 @@ def _report(perf, data, directory):
 def _split(shares):
     total = {}
     for share, name, _ in shares:
-        kind = "kernel" if name.startswith("[") else "libc" if name.startswith("libc") else "user"
+        in_kernel = name.startswith("[") and name != "[vdso]"
+        kind = "kernel" if in_kernel else "libc" if name.startswith("libc") else "user"
         total[kind] = total.get(kind, 0.0) + share
     return sorted(total.items(), key=lambda item: -item[1])

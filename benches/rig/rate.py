@@ -25,7 +25,7 @@ class Search:
     A rate is taken as clean if one of its runs is. The result has two clean runs of full length.
     """
 
-    RATE_MIN = 200
+    RATE_MIN = 20
 
     def __init__(self, bench, tool, start, factor, effort, part):
         self._bench, self._tool, self._effort, self._part = bench, tool, effort, part
@@ -36,6 +36,7 @@ class Search:
         self._phase = "climb"
         self._tries = 0
         self._clean_runs = {}
+        self._drop = effort.resolution
         self.best = None
 
     @property
@@ -55,22 +56,21 @@ class Search:
         self._tries += 1
         if run.clean and seconds == self._effort.run_s:
             self._clean_runs[self._rate] = self._clean_runs.get(self._rate, 0) + 1
-        if run.clean or self._tries >= self._effort.tries:
+        # On the way down from a start that was too high one run each is enough: what fails there is
+        # not held against the rate.
+        hasty = self._phase == "climb" and self._low is None
+        if run.clean or hasty or self._tries >= self._effort.tries:
             self._tries = 0
             getattr(self, "_after_" + self._phase)(run.clean)
 
     def _after_climb(self, clean):
         if clean:
             self._low = self._rate
+            self._rate = _round(self._rate * self._factor)
+        elif self._low is None:
+            self._lower(2)
         else:
             self._high = self._rate
-        if self._low is None:
-            if self._rate / self._factor < self.RATE_MIN:
-                raise RigError(f"{self.name} has no clean rate above {self.RATE_MIN}/s")
-            self._rate = _round(self._rate / self._factor)
-        elif self._high is None:
-            self._rate = _round(self._rate * self._factor)
-        else:
             self._halve()
 
     def _after_bisect(self, clean):
@@ -92,10 +92,14 @@ class Search:
             self.best = self._rate
             self._phase = "done"
         elif not clean:
-            # The clean run was luck: a little lower, from where it may not rise again.
-            self._rate = _round(self._rate / self._effort.resolution)
-            if self._rate < self.RATE_MIN:
-                raise RigError(f"{self.name} has no clean rate above {self.RATE_MIN}/s")
+            # The clean run was luck: lower, by more each time, so that there is an end.
+            self._lower(self._drop)
+            self._drop **= 2
+
+    def _lower(self, factor):
+        self._rate = _round(self._rate / factor)
+        if self._rate < self.RATE_MIN:
+            raise RigError(f"{self.name} has no clean rate above {self.RATE_MIN}/s")
 
 
 def _round(rate):

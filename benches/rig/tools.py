@@ -31,6 +31,9 @@ class Report:
 class Gossipper:
     """This project's program."""
 
+    # Asked once it lets open calls finish, asked twice it stops at once.
+    patience_s = 0.2
+
     def __init__(self, binary, options=(), name="gossipper"):
         self.binary = binary
         self.options = list(options)
@@ -82,6 +85,9 @@ class Gossipper:
 class Sipp:
     """SIPp, as Debian's sip-tester has it."""
 
+    # Stops at once, but may take a while over its calls.
+    patience_s = 5.0
+
     def __init__(self, options=(), name="sipp"):
         self.options = list(options)
         self.name = name
@@ -102,11 +108,13 @@ class Sipp:
         path = os.path.join(directory, name + ".csv")
         try:
             with open(path, encoding="utf-8", errors="replace", newline="") as rows:
-                last = list(csv.DictReader(rows, delimiter=";"))[-1]
+                rows = list(csv.DictReader(rows, delimiter=";"))
+                first, last = rows[0], rows[-1]
         except (OSError, IndexError) as error:
             raise RigError(f"{self.name} wrote no statistics: {error}") from error
         # "date<TAB>time<TAB>seconds since 1970"
-        begun, ended = (float(last[key].split()[-1]) for key in ("StartTime", "CurrentTime"))
+        # The first row is written when everything is set up and calls begin.
+        begun, ended = (float(row["CurrentTime"].split()[-1]) for row in (first, last))
         calls = int(last["TotalCallCreated"])
         return Report(
             calls=calls,
@@ -114,7 +122,7 @@ class Sipp:
             failed=int(last["FailedCall(C)"]),
             active=int(last["CurrentCall"]),
             retransmissions=int(last["Retransmissions(C)"]),
-            # With -d 0 the last call ends within milliseconds of its start.
+            # Without a pause the last call ends within milliseconds of its start.
             achieved=calls / max(ended - begun, 1e-3),
         )
 
