@@ -5,10 +5,12 @@
 # scenario_xml finds more with -- -dict=fuzz/scenario_xml.dict
 set -eu
 cd "$(dirname "$0")"
-mkdir -p seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured seeds/scenario_xml
+mkdir -p seeds/engine_datagrams seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured seeds/scenario_xml
 for message in ../tests/data/rfc4475/*.dat; do
     name=$(basename "$message" .dat)
     cp "$message" "seeds/sip_message/$name"
+    # The first five bytes say when, where and how; here: at once, to the answerer, as it is.
+    { printf '\000\001\000\000\000'; cat "$message"; } > "seeds/engine_datagrams/$name"
     # The first byte of a stream is the length of its pieces.
     { printf '\007'; cat "$message"; } > "seeds/sip_stream/$name"
     # What follows the first empty line.

@@ -5,6 +5,9 @@
 
 #[path = "../../tests/scenario_support/mod.rs"]
 pub mod scenario_support;
+pub mod engine;
+#[path = "../../tests/sim/mod.rs"]
+pub mod sim;
 #[path = "../../tests/sip_support/mod.rs"]
 pub mod sip_support;
 
