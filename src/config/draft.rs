@@ -256,7 +256,8 @@ impl RunDraft {
 /// Room for tens of thousands of datagrams: SIPp's 64 KiB hold about a hundred, and a burst of that
 /// size would be lost in the generator and blamed on the system under test.
 const GOSSIPPER_SOCKET_BUFFER_BYTES: u32 = 16 << 20;
-/// Some 670 wakes a second; a call starts in the nearest one, 0.75 ms from its planned time at most.
+/// Some 670 wakes a second; a call starts in the nearest one, 0.75 ms from its planned time at
+/// most.
 const GRAIN_US_DEFAULT: u64 = 1500;
 /// Calls per period where nothing was said; both flavours start at SIPp's rate.
 const RATE_DEFAULT: f64 = 10.0;

@@ -60,7 +60,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "seed",
             &["N"],
             count(|d, v| d.seed = Some(v)),
-            "Seed of ids and randomness, to repeat a run",
+            "Seed of ids and randomness, to repeat a run; callers of one server need different ones",
         )
         .default("random")
         .ours(),
