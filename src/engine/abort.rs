@@ -168,7 +168,7 @@ impl Engine {
             if !name.eq_ignore_ascii_case(b"Call-ID") && !name.eq_ignore_ascii_case(b"i") {
                 continue;
             }
-            let value = value.get(1..)?.trim_ascii();
+            let value = super::ids::key(value.get(1..)?.trim_ascii());
             if let Some(call) = self.nonce.parse(value) {
                 return Some(call);
             }
@@ -306,7 +306,7 @@ impl Engine {
             out.put(b"To: ");
             out.put(&to);
             out.put(b"\r\n");
-            engine.put_tail(slot, number, "ACK", out);
+            put_tail(invite, number, "ACK", out);
         });
         self.calls[slot].invite_state = InviteState::Over;
     }
@@ -317,7 +317,7 @@ impl Engine {
         let built = self.build(slot, cx, |engine, request, out| {
             engine.put_head(slot, "ACK", Branch::New(ABORT_ACK), request, out);
             engine.put_to_with_tag(slot, request, out);
-            engine.put_tail(slot, number, "ACK", out);
+            put_tail(request, number, "ACK", out);
         });
         if built {
             self.calls[slot].invite_state = InviteState::Confirmed;
@@ -337,7 +337,7 @@ impl Engine {
                 out.put(routes);
                 out.put(b"\r\n");
             }
-            engine.put_tail(slot, number, name, out);
+            put_tail(request, number, name, out);
         });
         if built {
             self.calls[slot].cseq = number;
@@ -354,7 +354,7 @@ impl Engine {
             out.put(b"To: ");
             out.put(invite.first(HeaderId::To).unwrap_or_default());
             out.put(b"\r\n");
-            engine.put_tail(slot, number, "CANCEL", out);
+            put_tail(invite, number, "CANCEL", out);
         })
     }
 
@@ -452,16 +452,17 @@ impl Engine {
         }
         out.put(b"\r\n");
     }
+}
 
-    fn put_tail(&self, slot: Slot, number: u32, method: &str, out: &mut Out<'_>) {
-        out.put(b"Call-ID: ");
-        self.put_call_id(slot, out);
-        out.put(b"\r\nCSeq: ");
-        out.number(i64::from(number));
-        out.put(b" ");
-        out.put(method.as_bytes());
-        out.put(b"\r\nContent-Length: 0\r\n\r\n");
-    }
+/// Call-ID (as the call's request has it), CSeq, and the end of the message.
+fn put_tail(request: &Message<'_>, number: u32, method: &str, out: &mut Out<'_>) {
+    out.put(b"Call-ID: ");
+    out.put(request.call_id().unwrap_or_default());
+    out.put(b"\r\nCSeq: ");
+    out.number(i64::from(number));
+    out.put(b" ");
+    out.put(method.as_bytes());
+    out.put(b"\r\nContent-Length: 0\r\n\r\n");
 }
 
 /// Which branch a request carries.
