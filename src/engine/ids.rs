@@ -80,8 +80,8 @@ impl RunNonce {
     }
 }
 
-/// What identifies a call in a Call-ID: all of it, or what stands behind the first `///`. SIPp's way
-/// for several dialogs to belong to one call: `Call-ID: other-leg///[call_id]`.
+/// What identifies a call in a Call-ID: all of it, or what stands behind the first `///`. This is
+/// SIPp's way for several dialogs to belong to one call: `Call-ID: other-leg///[call_id]`.
 pub fn key(call_id: &[u8]) -> &[u8] {
     // Slashes are rare in Call-IDs: most are done with here.
     let Some(first) = memchr::memchr(b'/', call_id) else { return call_id };
