@@ -157,6 +157,25 @@ fn an_answer_that_crosses_the_cancel_is_hung_up() {
 }
 
 #[test]
+fn the_answer_to_a_cancel_does_not_stop_the_bye_that_followed_it() {
+    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 5_000);
+    let mut rig = Rig::with(options);
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 180, "t"));
+    let cancel = rig.expect("CANCEL").text;
+    rig.send(&answer(&invite, 200, "t"));
+    rig.expect("ACK");
+    rig.expect("BYE");
+    rig.send(&answer(&cancel, 200, "t"));
+    assert_eq!(rig.expect("BYE").at_ms, 5_500);
+    let bye = rig.expect("BYE");
+    assert_eq!(bye.at_ms, 6_500);
+    rig.send(&answer(&bye.text, 200, "t"));
+    rig.silence(40_000);
+    rig.end();
+}
+
+#[test]
 fn a_refusal_is_acknowledged_and_fails_the_call() {
     let mut rig = Rig::new(builtin("uac"));
     let invite = rig.expect("INVITE").text;

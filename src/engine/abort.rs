@@ -191,8 +191,11 @@ impl Engine {
 
     /// `true` if the scenario's own BYE has not been answered yet.
     fn repeats_bye(&self, slot: Slot) -> bool {
-        let call = &self.calls[slot];
-        call.retransmit.is_pending() && self.blobs.bytes(&call.last_sent).starts_with(b"BYE ")
+        self.calls[slot].retransmit.is_pending() && self.last_sent_is(slot, b"BYE ")
+    }
+
+    fn last_sent_is(&self, slot: Slot, start: &[u8]) -> bool {
+        self.blobs.bytes(&self.calls[slot].last_sent).starts_with(start)
     }
 
     fn linger(&mut self, slot: Slot, now: u64) {
@@ -262,7 +265,8 @@ impl Engine {
         };
         match cseq.method {
             Method::Bye if code >= 200 => self.end_linger(slot, cx.now),
-            Method::Cancel if code >= 200 => {
+            // Unless the BYE has taken the CANCEL's place: that goes on.
+            Method::Cancel if code >= 200 && self.last_sent_is(slot, b"CANCEL ") => {
                 // The CANCEL arrived; the INVITE's own final response is still to come, even if the
                 // answer was that nothing is left to cancel (481).
                 self.calls[slot].retransmit = Retransmit::NONE;
