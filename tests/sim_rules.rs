@@ -205,6 +205,24 @@ fn a_failure_while_the_bye_is_under_way_does_not_stop_the_bye() {
 }
 
 #[test]
+fn a_late_refusal_does_not_stop_the_bye() {
+    let mut rig = Rig::new(builtin("uac"));
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 200, "t"));
+    rig.expect("ACK");
+    rig.expect("BYE");
+    for code in [183, 486] {
+        rig.send(&answer(&invite, code, "t"));
+    }
+    rig.send(&answer(&invite, 486, "t").replace("CSeq: 1 INVITE", "CSeq: 0 INVITE"));
+    let bye = rig.expect("BYE");
+    assert_eq!(bye.at_ms, 500);
+    rig.send(&answer(&bye.text, 200, "t"));
+    rig.silence(40_000);
+    rig.end();
+}
+
+#[test]
 fn a_cancelled_call_is_hung_up() {
     let options = SideOptions::new(builtin("uac")).with(|engine| engine.pause_ms = 10_000);
     let mut rig = Rig::with(options);

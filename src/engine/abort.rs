@@ -272,6 +272,10 @@ impl Engine {
                 self.calls[slot].retransmit = Retransmit::NONE;
                 self.wheel.cancel(Self::retransmit_timer(slot));
             }
+            // Late news of an earlier INVITE, or of one whose outcome is known.
+            Method::Invite if cseq.number != self.calls[slot].invite_cseq => {}
+            Method::Invite if code >= 300 && self.calls[slot].invite_state == InviteState::Over => {
+            }
             Method::Invite if code >= 300 => {
                 self.acknowledge(slot, message, cx);
                 self.end_linger(slot, cx.now);
