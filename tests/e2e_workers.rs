@@ -26,6 +26,19 @@ fn two_workers_on_both_sides_lose_no_call() {
     }
 }
 
+/// Ids of a caller and an answerer differ although their seed is one: the answerer would otherwise
+/// take the caller's Call-IDs for those of its own ended calls.
+#[test]
+fn one_seed_serves_caller_and_answerer() {
+    let _turn = lock::light();
+    let line = ["-sn", "uas", "-i", "127.0.0.1", "-m", "10", "-seed", "7"];
+    let (server, address) = gossipper::serve(&line);
+    let remote = address.to_string();
+    let line = ["-sn", "uac", "-p", "0", "-m", "10", "-seed", "7", &remote];
+    gossipper::run(&line).expect_code(0).summary().expect_all_succeeded(10);
+    server.finish().expect_code(0).summary().expect_all_succeeded(10);
+}
+
 /// The kernel chooses the worker by addresses and ports: all calls from one port come to one.
 #[test]
 fn one_peer_uses_up_the_calls_of_all_workers() {

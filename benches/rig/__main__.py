@@ -81,6 +81,7 @@ def _bench(arguments):
         "mechanisms": lambda: parts.mechanisms(bench, size, ours, rates()),
     }
     sections = {}
+    facts, rows = [], []
     failed = False
     for part in (part for part in measure if part in arguments.parts):
         try:
@@ -91,12 +92,13 @@ def _bench(arguments):
             failed = True
             say(f"{part}: NOT MEASURED: {error}")
             sections[part] = [table.not_measured(part, error)]
-    # What people look for first stands first.
-    order = [part for part in PARTS[2:] + PARTS[:2] if part in sections]
-    rows = [row for part in order for row in sections[part]]
-    stolen, _ = machine.CpuTimes().shares_since(times, 0)
-    facts = _facts(arguments, time.monotonic() - begun, stolen)
-    _write_summary(arguments.out, facts, rows)
+        # What people look for first stands first.
+        order = [part for part in PARTS[2:] + PARTS[:2] if part in sections]
+        rows = [row for part in order for row in sections[part]]
+        stolen, _ = machine.CpuTimes().shares_since(times, 0)
+        facts = _facts(arguments, time.monotonic() - begun, stolen)
+        # After each part: a run that is cut short keeps what it has measured.
+        _write_summary(arguments.out, facts, rows)
     print("\n" + "\n".join(facts) + "\n\n" + table.text(rows), flush=True)
     return 1 if failed else 0
 

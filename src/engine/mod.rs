@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use gossipper_uring::{Event, SocketId, TxArena};
 
-use crate::scenario::Program;
+use crate::scenario::{Mode, Program};
 use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report};
 
@@ -147,7 +147,13 @@ impl Engine {
     /// An engine for `program`. `layout` must be the program's.
     pub fn new(program: Arc<Program>, layout: &Layout, config: EngineConfig) -> Self {
         let capacity = config.calls_max.clamp(1, ids::SLOTS_MAX);
-        let mut seeds = Random::new(config.seed);
+        // A caller and an answerer that are given one seed must not take each other's Call-IDs for
+        // their own.
+        let role = match program.mode {
+            Mode::Client => 0,
+            Mode::Server => 0x5e2f_e200_0000_0001,
+        };
+        let mut seeds = Random::new(config.seed ^ role);
         let nonce = RunNonce::new(seeds.next_u64() as u32);
         let hasher = CallIdHasher::new(seeds.next_u64());
         let random = Random::new(seeds.next_u64().wrapping_add(config.worker as u64));

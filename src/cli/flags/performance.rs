@@ -60,7 +60,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "seed",
             &["N"],
             count(|d, v| d.seed = Some(v)),
-            "Seed of ids and randomness, to repeat a run",
+            "Seed of ids and randomness, to repeat a run; callers of one server need different ones",
         )
         .default("random")
         .ours(),
@@ -70,7 +70,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             within(0, 100_000, |d, v| d.grain_us = Some(v)),
             "Under load, longest time that events gather (0: never)",
         )
-        .default("1500")
+        .default("1000")
         .ours(),
         switch("no_gso", |d| d.no_gso = true, "Send each datagram by itself").ours(),
         switch("no_gro", |d| d.no_gro = true, "Receive each datagram by itself").ours(),
