@@ -749,6 +749,33 @@ fn a_stalled_sender_shows_in_the_response_time_alone() {
     assert!((1900 * MS..2100 * MS).contains(&late), "lateness p99 {late}");
 }
 
+/// An idle worker that ended early would leave its share of the port to the others, and a gap in
+/// the circle through which they hand over what is not theirs.
+#[test]
+fn workers_end_together() {
+    let mut options = uas();
+    options.workers = 3;
+    options.share_port = true;
+    let mut rig = Rig::with(options);
+    rig.open(6001);
+    let mut tags = Vec::new();
+    for (socket, id) in ["a", "b"].into_iter().enumerate() {
+        rig.send_from(socket, CALLEE, request("INVITE", id, 1, "").as_bytes());
+        rig.expect("SIP/2.0 180");
+        tags.push(to_tag(&rig.expect("SIP/2.0 200").text).to_owned());
+        rig.send_from(socket, CALLEE, request("ACK", id, 1, &tags[socket]).as_bytes());
+    }
+    rig.command(Command::StopNewCalls);
+    rig.silence(2_000);
+    for (socket, id) in ["a", "b"].into_iter().enumerate() {
+        rig.send_from(socket, CALLEE, request("BYE", id, 2, &tags[socket]).as_bytes());
+        rig.expect("SIP/2.0 200");
+    }
+    rig.run(5_000);
+    assert!(rig.world.is_finished(rig.side));
+    assert_succeeded(&rig.end(), 2);
+}
+
 #[test]
 fn a_request_at_the_wrong_worker_reaches_its_call() {
     let mut options = uas();
