@@ -3,6 +3,7 @@
 
 mod sim;
 
+use gossipper::dataplane::Command;
 use gossipper::stats::{Counters, FailureCause};
 
 use sim::MS;
@@ -239,6 +240,28 @@ Content-Length: 0
     rig.send(&answer(&options, 200, "t"));
     rig.run(5_000);
     assert!(rig.world.is_finished(0));
+}
+
+#[test]
+fn a_call_is_known_by_what_stands_behind_three_slashes() {
+    let caller = sim::scenarios::expand(
+        r#"<send retrans="500">@INVITE@</send><recv response="180"/><recv response="200"/>"#,
+    );
+    let program = spelled_out("client", &caller.replace("[call_id]", "leg///[call_id]"));
+    let mut rig = Rig::with(SideOptions::new(program));
+    let invite = rig.expect("INVITE").text;
+    assert!(header(&invite, "Call-ID").starts_with("leg///"));
+    rig.send(&answer(&invite, 180, "t"));
+    rig.command(Command::CancelCalls);
+    let cancel = rig.expect("CANCEL").text;
+    assert_eq!(header(&cancel, "Call-ID"), header(&invite, "Call-ID"));
+    rig.send(&answer(&cancel, 200, "t"));
+    rig.send(&answer(&invite, 487, "t"));
+    let ack = rig.expect("ACK").text;
+    assert_eq!(header(&ack, "Call-ID"), header(&invite, "Call-ID"));
+    let counters = rig.end();
+    assert_eq!(counters.failures.count(FailureCause::Cancelled), 1);
+    assert_eq!(counters.out_of_call_messages, 0);
 }
 
 #[test]

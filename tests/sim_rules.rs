@@ -149,6 +149,25 @@ fn an_answer_that_crosses_the_cancel_is_hung_up() {
 }
 
 #[test]
+fn the_answer_to_a_cancel_does_not_stop_the_bye_that_followed_it() {
+    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 5_000);
+    let mut rig = Rig::with(options);
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 180, "t"));
+    let cancel = rig.expect("CANCEL").text;
+    rig.send(&answer(&invite, 200, "t"));
+    rig.expect("ACK");
+    rig.expect("BYE");
+    rig.send(&answer(&cancel, 200, "t"));
+    assert_eq!(rig.expect("BYE").at_ms, 5_500);
+    let bye = rig.expect("BYE");
+    assert_eq!(bye.at_ms, 6_500);
+    rig.send(&answer(&bye.text, 200, "t"));
+    rig.silence(40_000);
+    rig.end();
+}
+
+#[test]
 fn a_refusal_is_acknowledged_and_fails_the_call() {
     let mut rig = Rig::new(builtin("uac"));
     let invite = rig.expect("INVITE").text;
@@ -172,6 +191,24 @@ fn a_failure_while_the_bye_is_under_way_does_not_stop_the_bye() {
     assert_failed(&rig.counters(), FailureCause::UnexpectedMessage);
     assert_eq!(rig.expect("BYE").at_ms, 500);
     assert_eq!(rig.expect("BYE").at_ms, 1500);
+    rig.send(&answer(&bye.text, 200, "t"));
+    rig.silence(40_000);
+    rig.end();
+}
+
+#[test]
+fn a_late_refusal_does_not_stop_the_bye() {
+    let mut rig = Rig::new(builtin("uac"));
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 200, "t"));
+    rig.expect("ACK");
+    rig.expect("BYE");
+    for code in [183, 486] {
+        rig.send(&answer(&invite, code, "t"));
+    }
+    rig.send(&answer(&invite, 486, "t").replace("CSeq: 1 INVITE", "CSeq: 0 INVITE"));
+    let bye = rig.expect("BYE");
+    assert_eq!(bye.at_ms, 500);
     rig.send(&answer(&bye.text, 200, "t"));
     rig.silence(40_000);
     rig.end();
@@ -710,6 +747,33 @@ fn a_stalled_sender_shows_in_the_response_time_alone() {
     assert!(median < 5 * MS, "response p50 {median}");
     let late = histograms.planned_send_error.quantile_ns(0.99);
     assert!((1900 * MS..2100 * MS).contains(&late), "lateness p99 {late}");
+}
+
+/// An idle worker that ended early would leave its share of the port to the others, and a gap in
+/// the circle through which they hand over what is not theirs.
+#[test]
+fn workers_end_together() {
+    let mut options = uas();
+    options.workers = 3;
+    options.share_port = true;
+    let mut rig = Rig::with(options);
+    rig.open(6001);
+    let mut tags = Vec::new();
+    for (socket, id) in ["a", "b"].into_iter().enumerate() {
+        rig.send_from(socket, CALLEE, request("INVITE", id, 1, "").as_bytes());
+        rig.expect("SIP/2.0 180");
+        tags.push(to_tag(&rig.expect("SIP/2.0 200").text).to_owned());
+        rig.send_from(socket, CALLEE, request("ACK", id, 1, &tags[socket]).as_bytes());
+    }
+    rig.command(Command::StopNewCalls);
+    rig.silence(2_000);
+    for (socket, id) in ["a", "b"].into_iter().enumerate() {
+        rig.send_from(socket, CALLEE, request("BYE", id, 2, &tags[socket]).as_bytes());
+        rig.expect("SIP/2.0 200");
+    }
+    rig.run(5_000);
+    assert!(rig.world.is_finished(rig.side));
+    assert_succeeded(&rig.end(), 2);
 }
 
 #[test]

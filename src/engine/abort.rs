@@ -168,7 +168,7 @@ impl Engine {
             if !name.eq_ignore_ascii_case(b"Call-ID") && !name.eq_ignore_ascii_case(b"i") {
                 continue;
             }
-            let value = value.get(1..)?.trim_ascii();
+            let value = super::ids::key(value.get(1..)?.trim_ascii());
             if let Some(call) = self.nonce.parse(value) {
                 return Some(call);
             }
@@ -191,8 +191,11 @@ impl Engine {
 
     /// `true` if the scenario's own BYE has not been answered yet.
     fn repeats_bye(&self, slot: Slot) -> bool {
-        let call = &self.calls[slot];
-        call.retransmit.is_pending() && self.blobs.bytes(&call.last_sent).starts_with(b"BYE ")
+        self.calls[slot].retransmit.is_pending() && self.last_sent_is(slot, b"BYE ")
+    }
+
+    fn last_sent_is(&self, slot: Slot, start: &[u8]) -> bool {
+        self.blobs.bytes(&self.calls[slot].last_sent).starts_with(start)
     }
 
     fn linger(&mut self, slot: Slot, now: u64) {
@@ -262,11 +265,16 @@ impl Engine {
         };
         match cseq.method {
             Method::Bye if code >= 200 => self.end_linger(slot, cx.now),
-            Method::Cancel if code >= 200 => {
+            // Unless the BYE has taken the CANCEL's place: that goes on.
+            Method::Cancel if code >= 200 && self.last_sent_is(slot, b"CANCEL ") => {
                 // The CANCEL arrived; the INVITE's own final response is still to come, even if the
                 // answer was that nothing is left to cancel (481).
                 self.calls[slot].retransmit = Retransmit::NONE;
                 self.wheel.cancel(Self::retransmit_timer(slot));
+            }
+            // Late news of an earlier INVITE, or of one whose outcome is known.
+            Method::Invite if cseq.number != self.calls[slot].invite_cseq => {}
+            Method::Invite if code >= 300 && self.calls[slot].invite_state == InviteState::Over => {
             }
             Method::Invite if code >= 300 => {
                 self.acknowledge(slot, message, cx);
@@ -306,7 +314,7 @@ impl Engine {
             out.put(b"To: ");
             out.put(&to);
             out.put(b"\r\n");
-            engine.put_tail(slot, number, "ACK", out);
+            put_tail(invite, number, "ACK", out);
         });
         self.calls[slot].invite_state = InviteState::Over;
     }
@@ -317,7 +325,7 @@ impl Engine {
         let built = self.build(slot, cx, |engine, request, out| {
             engine.put_head(slot, "ACK", Branch::New(ABORT_ACK), request, out);
             engine.put_to_with_tag(slot, request, out);
-            engine.put_tail(slot, number, "ACK", out);
+            put_tail(request, number, "ACK", out);
         });
         if built {
             self.calls[slot].invite_state = InviteState::Confirmed;
@@ -337,7 +345,7 @@ impl Engine {
                 out.put(routes);
                 out.put(b"\r\n");
             }
-            engine.put_tail(slot, number, name, out);
+            put_tail(request, number, name, out);
         });
         if built {
             self.calls[slot].cseq = number;
@@ -354,7 +362,7 @@ impl Engine {
             out.put(b"To: ");
             out.put(invite.first(HeaderId::To).unwrap_or_default());
             out.put(b"\r\n");
-            engine.put_tail(slot, number, "CANCEL", out);
+            put_tail(invite, number, "CANCEL", out);
         })
     }
 
@@ -452,16 +460,17 @@ impl Engine {
         }
         out.put(b"\r\n");
     }
+}
 
-    fn put_tail(&self, slot: Slot, number: u32, method: &str, out: &mut Out<'_>) {
-        out.put(b"Call-ID: ");
-        self.put_call_id(slot, out);
-        out.put(b"\r\nCSeq: ");
-        out.number(i64::from(number));
-        out.put(b" ");
-        out.put(method.as_bytes());
-        out.put(b"\r\nContent-Length: 0\r\n\r\n");
-    }
+/// Call-ID (as the call's request has it), CSeq, and the end of the message.
+fn put_tail(request: &Message<'_>, number: u32, method: &str, out: &mut Out<'_>) {
+    out.put(b"Call-ID: ");
+    out.put(request.call_id().unwrap_or_default());
+    out.put(b"\r\nCSeq: ");
+    out.number(i64::from(number));
+    out.put(b" ");
+    out.put(method.as_bytes());
+    out.put(b"\r\nContent-Length: 0\r\n\r\n");
 }
 
 /// Which branch a request carries.

@@ -80,6 +80,17 @@ impl RunNonce {
     }
 }
 
+/// What identifies a call in a Call-ID: all of it, or what stands behind the first `///`. This is
+/// SIPp's way for several dialogs to belong to one call: `Call-ID: other-leg///[call_id]`.
+pub fn key(call_id: &[u8]) -> &[u8] {
+    // Slashes are rare in Call-IDs: most are done with here.
+    let Some(first) = memchr::memchr(b'/', call_id) else { return call_id };
+    match call_id[first..].windows(3).position(|window| window == b"///") {
+        Some(at) => &call_id[first + at + 3..],
+        None => call_id,
+    }
+}
+
 /// `value` as 16 lower-case hexadecimal digits.
 pub fn hex16(value: u64) -> [u8; 16] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -94,6 +105,15 @@ pub fn hex16(value: u64) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_stands_behind_three_slashes() {
+        assert_eq!(key(b"a@b"), b"a@b");
+        assert_eq!(key(b"reg///a@b"), b"a@b");
+        assert_eq!(key(b"x///y///z"), b"y///z");
+        assert_eq!(key(b"//a//b"), b"//a//b");
+        assert_eq!(key(b""), b"");
+    }
 
     #[test]
     fn tokens_come_back_from_call_ids() {

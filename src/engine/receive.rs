@@ -78,7 +78,8 @@ impl Engine {
         tx: &mut TxArena,
     ) -> Disposition {
         let &Incoming { socket, source, received_ns, is_final, .. } = datagram;
-        let Some(call_id) = message.call_id().filter(|id| !id.is_empty()) else {
+        let call_id = message.call_id().map(super::ids::key);
+        let Some(call_id) = call_id.filter(|id| !id.is_empty()) else {
             self.drop_malformed(DropCause::MissingCallId);
             self.reply_stateless(message.bytes(), 400, "Missing Call-ID", socket, source, tx);
             return Disposition::Done;

@@ -59,13 +59,14 @@ pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunErro
     let addresses = Addresses::resolve(config, is_client)?;
     let (use_uring, notice) = driver(config)?;
     notices.extend(notice);
+    let concurrent_max = concurrent_max(config, &program, is_client);
     let workers = workers(config, &program, &mut notices);
+    let workers = sharing_workers(workers, concurrent_max, config.users);
     let calls_total = match config.calls_max {
         CallLimit::Count(count) => Some(count),
         CallLimit::ClientDefault if is_client => Some(1),
         CallLimit::ClientDefault | CallLimit::Unlimited => None,
     };
-    let concurrent_max = concurrent_max(config, &program, is_client);
     let pool = pool(config, calls_total, concurrent_max)?;
     let pool_per_worker = pool.div_ceil(workers as u64) as usize;
     let per_call_sockets = match config.transport {
@@ -268,6 +269,13 @@ fn workers(config: &RunConfig, program: &Program, notices: &mut Vec<String>) -> 
     workers
 }
 
+/// Workers that get a share of the open calls and users: one without any would withhold every call
+/// that is its turn, and never end.
+fn sharing_workers(workers: usize, concurrent_max: Option<u64>, users: Option<u64>) -> usize {
+    let shares = concurrent_max.unwrap_or(u64::MAX).min(users.unwrap_or(u64::MAX)).max(1);
+    workers.min(usize::try_from(shares).unwrap_or(usize::MAX))
+}
+
 /// CPUs to pin to. A lone worker is left to the scheduler unless asked otherwise: on a small host
 /// two processes would otherwise meet on one core.
 fn cpus(config: &RunConfig, workers: usize) -> Vec<usize> {
@@ -441,4 +449,18 @@ fn random_seed() -> u64 {
     hasher.write_u64(sys::realtime_now_ns());
     hasher.write_u32(sys::process_id());
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_worker_is_left_without_a_share() {
+        assert_eq!(sharing_workers(8, None, None), 8);
+        assert_eq!(sharing_workers(8, Some(3), None), 3);
+        assert_eq!(sharing_workers(8, None, Some(5)), 5);
+        assert_eq!(sharing_workers(8, Some(100), Some(2)), 2);
+        assert_eq!(sharing_workers(8, Some(0), None), 1);
+    }
 }

@@ -235,7 +235,9 @@ fn check_call(entries: &[Sent], notes: &[Note], rules: Rules) -> Result<(), Stri
         }
     }
     let acknowledges = |ack: &Note| {
-        let invite = |note: &&Note| note.is("INVITE") && note.cseq == ack.cseq;
+        // The ACK of a refusal has the branch of its INVITE (RFC 3261 section 17.1.1.3).
+        let invite =
+            |note: &&Note| note.is("INVITE") && note.cseq == ack.cseq && note.branch != ack.branch;
         let answer = |note: &&Note| note.answers("INVITE", 200..300) && note.cseq == ack.cseq;
         notes.iter().any(|note| answer(&note)) && notes.iter().any(|note| invite(&note))
     };

@@ -386,11 +386,13 @@ impl Plan {
         let perfect = self.is_perfect();
         match cause {
             FailureCause::Cancelled => self.is_cancelled() || !perfect,
-            FailureCause::MaxUdpRetrans | FailureCause::RecvTimeout => !perfect,
+            FailureCause::RecvTimeout => !perfect,
+            // A call that is cancelled before anybody answered leaves its INVITE to itself.
+            FailureCause::MaxUdpRetrans => !perfect || self.is_cancelled(),
             // A 503 for want of room, a message out of order, a CANCEL.
             FailureCause::UnexpectedMessage => !perfect || self.is_cancelled(),
             FailureCause::PeerHangup => !perfect || self.is_cancelled(),
-            FailureCause::IcmpUnreachable => !perfect,
+            FailureCause::IcmpUnreachable => !perfect || self.is_cancelled(),
             // An ACK that was lost or late, and came when the next INVITE was under way.
             FailureCause::AckCseqMismatch => !perfect && self.pair().name.starts_with("refused"),
             _ => false,

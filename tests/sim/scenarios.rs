@@ -6,6 +6,11 @@ pub fn builtin(name: &str) -> Program {
     scenario::load_builtin(name, &[]).expect("a built-in scenario compiles")
 }
 
+/// A scenario of `tests/scenarios`.
+pub fn file(text: &str) -> Program {
+    scenario::compile(text, "file", &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// A scenario of the given steps. `@NAME@` stands for the usual headers, see [`expand`].
 pub fn inline(name: &str, steps: &str) -> Program {
     spelled_out(name, &expand(steps))
@@ -168,5 +173,26 @@ pub const PAIRS: &[Pair] = &[
             )
         },
         length_ms: 8_000,
+    },
+    Pair {
+        name: "registration",
+        caller: || file(include_str!("../scenarios/register.xml")),
+        callee: || {
+            inline(
+                "registrar",
+                r#"<recv request="REGISTER"/>
+                <send>@200@</send>
+                <recv request="REGISTER"/>
+                <send>@200@</send>
+                <timewait milliseconds="4000"/>"#,
+            )
+        },
+        length_ms: 5_000,
+    },
+    Pair {
+        name: "an answerer with CANCEL",
+        caller: || builtin("uac"),
+        callee: || file(include_str!("../scenarios/uas_cancel.xml")),
+        length_ms: 5_000,
     },
 ];
