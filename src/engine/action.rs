@@ -1,8 +1,8 @@
 //! Actions: what a scenario computes on the way.
 
 use super::call::Slot;
-use super::render::{Out, to_number};
-use super::variables::Value;
+use super::render::Out;
+use super::variables::{Value, leading_number};
 use super::{Cx, Engine, StopRequest};
 use crate::scenario::{
     Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
@@ -70,7 +70,7 @@ impl Engine {
                 let mut text = Vec::new();
                 self.variable_text(slot, *from, &mut text);
                 // SIPp leaves the target unset if the text is no number.
-                let value = to_number(&text).map_or(Value::Unset, Value::Number);
+                let value = leading_number(&text).map_or(Value::Unset, Value::Number);
                 self.assign(slot, *to, value);
             }
             Action::Arithmetic(operator, to, operand) => {
@@ -278,9 +278,7 @@ impl Engine {
         let mut index = 0;
         for _ in 0..STEPS_MAX {
             let Some(step) = steps.get(index) else { break };
-            let skipped = step.condition.is_some_and(|condition| {
-                self.variable(slot, condition.variable).is_true() == condition.inverse
-            });
+            let skipped = self.is_skipped(slot, step);
             index += 1;
             if skipped {
                 continue;

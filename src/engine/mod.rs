@@ -157,10 +157,7 @@ impl Engine {
         let nonce = RunNonce::new(seeds.next_u64() as u32);
         let hasher = CallIdHasher::new(seeds.next_u64());
         let random = Random::new(seeds.next_u64().wrapping_add(config.worker as u64));
-        let split = |total: u64| {
-            let workers = config.workers.max(1) as u64;
-            total / workers + u64::from((config.worker as u64) < total % workers)
-        };
+        let split = |total: u64| pacing::share(total, config.worker, config.workers);
         let pacer = match config.arrivals {
             Arrivals::Open(plan) => {
                 Some(Pacer::new(plan, config.worker, config.workers, config.start_ns))

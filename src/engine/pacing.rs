@@ -26,7 +26,6 @@ pub struct RatePlan {
 #[derive(Debug)]
 pub struct Pacer {
     plan: RatePlan,
-    worker: u64,
     workers: u64,
     rate: f64,
     /// Where the schedule was last re-anchored: time, and position in arrivals (may be fractional).
@@ -45,7 +44,6 @@ impl Pacer {
         let ramps = plan.increase != 0.0 && plan.interval_ns > 0;
         Self {
             plan,
-            worker: worker as u64,
             workers: workers.max(1) as u64,
             rate: plan.rate,
             anchor_ns: start_ns,
@@ -163,11 +161,12 @@ impl Pacer {
             self.stopped = true;
         }
     }
+}
 
-    /// This worker's share of a total that workers divide between them.
-    pub fn share(&self, total: u64) -> u64 {
-        total / self.workers + u64::from(self.worker < total % self.workers)
-    }
+/// The share of worker `worker` in a total that `workers` workers divide between them.
+pub fn share(total: u64, worker: usize, workers: usize) -> u64 {
+    let workers = workers.max(1) as u64;
+    total / workers + u64::from((worker as u64) < total % workers)
 }
 
 #[cfg(test)]
@@ -213,7 +212,7 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, shared);
         assert_eq!(all.len(), 1000);
-        let shares: u64 = (0..3).map(|worker| Pacer::new(plan(1.0), worker, 3, 0).share(10)).sum();
+        let shares: u64 = (0..3).map(|worker| share(10, worker, 3)).sum();
         assert_eq!(shares, 10);
     }
 

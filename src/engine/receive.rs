@@ -11,7 +11,7 @@ use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::config::DuplicateCheck;
 use super::variables::Value;
 use super::{Cx, Engine};
-use crate::scenario::{Expect, Mode, Optional, Recv, Step, StepKind};
+use crate::scenario::{Expect, Mode, Optional, Recv, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
 use crate::stats::{DropCause, FailureCause};
 
@@ -465,14 +465,9 @@ impl Engine {
         let steps = &bound.program.steps;
         let at = usize::from(self.calls[slot].step);
         let methods_sent = self.calls[slot].methods_sent;
-        let is_skipped = |step: &Step| {
-            step.condition.is_some_and(|condition| {
-                self.variable(slot, condition.variable).is_true() == condition.inverse
-            })
-        };
         for (index, step) in steps.iter().enumerate().skip(at) {
             let StepKind::Recv(recv) = &step.kind else { break };
-            if is_skipped(step) {
+            if self.is_skipped(slot, step) {
                 continue;
             }
             if matches(recv, index, methods_sent, message, cseq) {
@@ -488,7 +483,7 @@ impl Engine {
                 contiguous = false;
                 continue;
             };
-            if is_skipped(step) {
+            if self.is_skipped(slot, step) {
                 continue;
             }
             contiguous &= recv.optional != Optional::Mandatory;

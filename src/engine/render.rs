@@ -6,7 +6,6 @@ use super::Engine;
 use super::bound::{Bound, peer_field};
 use super::call::Slot;
 use super::ids::hex16;
-use super::variables::leading_number;
 use crate::scenario::{Field, Part, Template};
 use crate::sip::{HeaderId, Message, NameAddr};
 
@@ -355,11 +354,6 @@ fn civil(unix_s: u64) -> Civil {
         minute: unix_s / 60 % 60,
         second: unix_s % 60,
     }
-}
-
-/// `text` as a number for actions that convert.
-pub(super) fn to_number(text: &[u8]) -> Option<f64> {
-    leading_number(text)
 }
 
 #[cfg(test)]

@@ -56,9 +56,7 @@ impl Engine {
             let Some(step) = bound.program.steps.get(usize::from(index)) else {
                 return self.end(slot, None, cx.now);
             };
-            if let Some(condition) = step.condition
-                && self.variable(slot, condition.variable).is_true() == condition.inverse
-            {
+            if self.is_skipped(slot, step) {
                 self.calls[slot].step = index + 1;
                 continue;
             }
@@ -88,6 +86,13 @@ impl Engine {
             }
         }
         self.abort(slot, FailureCause::ScenarioError, cx);
+    }
+
+    /// `true` if the step's `condexec` does not hold.
+    pub(super) fn is_skipped(&self, slot: Slot, step: &Step) -> bool {
+        step.condition.is_some_and(|condition| {
+            self.variable(slot, condition.variable).is_true() == condition.inverse
+        })
     }
 
     /// What follows a step once it is done: durations, counters, actions, and where to go next.

@@ -91,21 +91,19 @@ impl Engine {
 
     /// Sends the last message again, byte for byte.
     pub(super) fn resend_last(&mut self, slot: Slot, tx: &mut TxArena) {
+        let cookie = self.call_ref(slot).to_bits();
         let call = &mut self.calls[slot];
         let bytes = self.blobs.bytes(&call.last_sent);
-        let cookie =
-            super::CallRef { worker: self.config.worker as u8, slot, generation: call.generation };
-        Self::resend(bytes, call, cookie.to_bits(), tx, &mut self.counters);
+        Self::resend(bytes, call, cookie, tx, &mut self.counters);
     }
 
     /// Sends the ACK of the INVITE's final response again.
     pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
+        let cookie = self.call_ref(slot).to_bits();
         let call = &mut self.calls[slot];
         let last = self.blobs.bytes(&call.last_sent);
         let bytes = if last.starts_with(b"ACK ") { last } else { self.blobs.bytes(&call.ack_sent) };
-        let cookie =
-            super::CallRef { worker: self.config.worker as u8, slot, generation: call.generation };
-        Self::resend(bytes, call, cookie.to_bits(), tx, &mut self.counters);
+        Self::resend(bytes, call, cookie, tx, &mut self.counters);
     }
 
     fn resend(
