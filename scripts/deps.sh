@@ -5,10 +5,12 @@ set -euo pipefail
 
 # Command that a test runs, and the package that brings it.
 needed=(
-    "sipp sip-tester"  # the real peer in the interop tests
-    "ip iproute2"      # network namespaces in the end-to-end tests
-    "python3 python3"  # the fake peers and report checks among the tests
-    "cc gcc"           # build scripts and the linker
+    "sipp sip-tester"   # the real peer in the interop tests
+    "kamailio kamailio" # registrar and proxy in the interop tests
+    "openssl openssl"   # certificates, and a peer for TLS
+    "ip iproute2"       # network namespaces in the end-to-end tests
+    "python3 python3"   # the fake peers and report checks among the tests
+    "cc gcc"            # build scripts and the linker
 )
 
 missing=()
@@ -17,6 +19,10 @@ for entry in "${needed[@]}"; do
     # sbin may be absent from the path of a user.
     PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("$package")
 done
+# Packages that bring no command, known by a file.
+modules=/usr/lib/$(uname -m)-linux-gnu/kamailio/modules
+[ -e "$modules/tls.so" ] || missing+=(kamailio-tls-modules)
+[ -e "$modules/websocket.so" ] || missing+=(kamailio-websocket-modules)
 if [ ${#missing[@]} -eq 0 ]; then
     echo "deps: everything that the tests need is installed"
     exit 0

@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod gossipper;
+pub mod kamailio;
 pub mod lock;
 pub mod namespaces;
 pub mod peer;

@@ -1,6 +1,6 @@
-//! Free UDP ports, and whether one is bound.
+//! Free ports, and whether one is bound.
 
-use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::{fs, process};
 
@@ -9,7 +9,7 @@ use std::{fs, process};
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// A port that is free on every address of both families, and that this process has not given out.
+/// A port that is free for UDP and TCP on every address of both families, and that this process has not given out.
 pub fn free() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     for _ in 0..COUNT {
@@ -18,25 +18,35 @@ pub fn free() -> u16 {
         let start = (process::id().wrapping_mul(61) % u32::from(COUNT)) as u16;
         let port = FIRST + (start + step % COUNT) % COUNT;
         // A wildcard IPv6 socket takes the port of both families.
-        if UdpSocket::bind((IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)).is_ok() {
+        let any = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+        if UdpSocket::bind(any).is_ok() && TcpListener::bind(any).is_ok() {
             return port;
         }
     }
-    panic!("no free UDP port from {FIRST} on");
+    panic!("no free port from {FIRST} on");
 }
 
 /// Whether some process of the network namespace of `pid` has bound UDP `port`.
 pub fn is_bound(pid: u32, port: u16) -> bool {
     ["udp", "udp6"].iter().any(|family| {
         let table = fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();
-        local_ports(&table).any(|bound| bound == port)
+        table.lines().skip(1).filter_map(local_port).any(|bound| bound == port)
     })
 }
 
-/// The second column of /proc/net/udp is the local address, with the port in hexadecimal digits.
-fn local_ports(table: &str) -> impl Iterator<Item = u16> {
-    table.lines().skip(1).filter_map(|line| {
-        let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
-        u16::from_str_radix(port, 16).ok()
+/// Whether some process of the network namespace of `pid` listens on TCP `port`.
+pub fn is_listening(pid: u32, port: u16) -> bool {
+    ["tcp", "tcp6"].iter().any(|family| {
+        let table = fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();
+        // State 0A is LISTEN.
+        let listeners = table.lines().filter(|line| line.split_whitespace().nth(3) == Some("0A"));
+        listeners.filter_map(local_port).any(|bound| bound == port)
     })
+}
+
+/// The second column of /proc/net/udp and /proc/net/tcp is the local address, with the port in
+/// hexadecimal digits.
+fn local_port(line: &str) -> Option<u16> {
+    let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+    u16::from_str_radix(port, 16).ok()
 }

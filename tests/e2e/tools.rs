@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
 
+use super::scratch::Scratch;
+
 /// Makes sure that `program` can be started.
 #[track_caller]
 pub fn need(program: &str) {
@@ -22,6 +24,26 @@ pub fn need(program: &str) {
         find(program).is_some(),
         "{program} is missing, and scripts/deps.sh could not install it"
     );
+}
+
+/// Makes a certificate for 127.0.0.1 and localhost that is its own authority, as `NAME.pem` and
+/// `NAME.key` in `scratch`; returns both paths.
+#[track_caller]
+pub fn self_signed(scratch: &Scratch, name: &str) -> [String; 2] {
+    need("openssl");
+    let paths = [scratch.join(&format!("{name}.pem")), scratch.join(&format!("{name}.key"))];
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "2", "-subj", &format!("/CN={name}")])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost"])
+        .arg("-out")
+        .arg(&paths[0])
+        .arg("-keyout")
+        .arg(&paths[1])
+        .output()
+        .expect("openssl can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    paths.map(|path| path.display().to_string())
 }
 
 fn find(program: &str) -> Option<PathBuf> {
