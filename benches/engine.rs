@@ -21,10 +21,9 @@ use gossipper::engine::random::Random;
 use gossipper::engine::wheel::Wheel;
 use gossipper::engine::{
     Arrivals, Behaviors, DuplicateCheck, Engine, EngineConfig, Environment, Incoming,
-    Retransmission,
+    Retransmission, layout,
 };
-use gossipper::scenario::{Program, builtin, compile};
-use gossipper::stats::Layout;
+use gossipper::scenario::{builtin, compile};
 use gossipper_uring::{
     Driver, DriverConfig, Event, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec,
     TxArena,
@@ -114,19 +113,8 @@ fn engine(name: &str) -> Engine {
             users: 0,
         },
     };
-    let layout = layout(&program);
+    let layout = layout(&[&program], config.pause_ms);
     Engine::new(program, &layout, config)
-}
-
-fn layout(program: &Program) -> Layout {
-    Layout {
-        transactions: program.transactions.clone(),
-        rtds: program.rtds.clone(),
-        counters: program.counters.clone(),
-        displays: program.displays.clone(),
-        rtd_repartition_ms: program.rtd_repartition_ms.clone(),
-        call_length_repartition_ms: program.call_length_repartition_ms.clone(),
-    }
 }
 
 /// What happens to an engine.

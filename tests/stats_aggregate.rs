@@ -48,6 +48,7 @@ fn layout() -> Arc<Layout> {
         displays: vec!["b".into()],
         rtd_repartition_ms: vec![10, 1000],
         call_length_repartition_ms: vec![5000],
+        programs: Vec::new(),
     })
 }
 

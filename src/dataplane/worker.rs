@@ -28,6 +28,9 @@ const SHUTDOWN_NS: u64 = 200_000_000;
 /// Sockets opened in one turn: each costs a few system calls, and arrivals must not wait for all.
 const SOCKETS_PER_TURN: usize = 256;
 
+/// From how long a stall is counted as minor, and as major: the thresholds of SIPp's watchdog.
+const WATCHDOG_NS: (u64, u64) = (500_000_000, 3_000_000_000);
+
 /// What the control side asks of a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Command {
@@ -268,10 +271,12 @@ impl<D: Driver> Worker<D> {
         let deadline = self.next_deadline_ns();
         let gather_until_ns = if deadline == 0 { 0 } else { self.wakes.gather_until_ns() };
         self.hurry = false;
-        self.engine.flushed(self.driver.now());
+        let before = self.driver.now();
+        self.engine.flushed(before);
         self.driver.turn_gathering(gather_until_ns, deadline)?;
         let now = self.driver.now();
         self.wakes.note(now);
+        self.watch(now.saturating_sub(before.max(deadline).max(gather_until_ns)));
         self.take_commands(now);
         if let Some(from) = self.cancelling {
             // As many per turn as the arena holds: each ends with a message of its own.
@@ -293,7 +298,9 @@ impl<D: Driver> Worker<D> {
             let _ = self.links.stops.push(stop);
             self.wake_control();
         }
-        self.engine.report_mut().histograms.record_loop_time(self.driver.now().saturating_sub(now));
+        let turn_ns = self.driver.now().saturating_sub(now);
+        self.watch(turn_ns);
+        self.engine.report_mut().histograms.record_loop_time(turn_ns);
         if self.pacing_until_ns.is_none() && self.engine.all_created() {
             self.pacing_until_ns = Some(now);
         }
@@ -317,6 +324,16 @@ impl<D: Driver> Worker<D> {
             self.report(now, false);
         }
         Ok(Turn::Again)
+    }
+
+    /// Counts a stall: a turn that took long, or a wake that came late.
+    fn watch(&mut self, stall_ns: u64) {
+        let (minor_ns, major_ns) = WATCHDOG_NS;
+        if stall_ns >= major_ns {
+            self.own.watchdog_major += 1;
+        } else if stall_ns >= minor_ns {
+            self.own.watchdog_minor += 1;
+        }
     }
 
     /// Notes, once, that all of this worker's calls were made and have ended.

@@ -7,7 +7,7 @@
 
 use gossipper_uring::{IcmpCause, SendFailure, TxArena};
 
-use super::call::{InviteState, Phase, Retransmit, Slot};
+use super::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::ids::CallRef;
 use super::receive::AUTO_ANSWERED;
 use super::render::Out;
@@ -34,6 +34,10 @@ impl Engine {
         cx: &mut Cx<'_, '_>,
     ) {
         let behaviors = self.config.behaviors;
+        let step = self.calls[slot].step;
+        if usize::from(step) < self.bound.program.steps.len() {
+            self.step_counts(slot, step).unexpected += 1;
+        }
         match message.kind() {
             Kind::Request { method, .. } => {
                 self.counters.requests_received += 1;
@@ -186,7 +190,8 @@ impl Engine {
         if self.reply_stateless(message.bytes(), 200, "OK", socket, remote, cx.tx) {
             self.counters.auto_answered += 1;
         }
-        self.calls[slot].note_received(hash);
+        let call = &mut self.calls[slot];
+        call.note_received(Heard { hash, step: call.step });
     }
 
     /// `true` if the scenario's own BYE has not been answered yet.
@@ -397,6 +402,7 @@ impl Engine {
         let call = &mut self.calls[slot];
         // The BYE that follows is built from the same request, so that must survive.
         let stored = if is_ack {
+            call.ack_step = NO_INDEX;
             self.blobs.replace(&mut call.ack_sent, message)
         } else {
             if call.invite_sent.is_empty()
@@ -404,6 +410,7 @@ impl Engine {
             {
                 call.invite_sent = call.last_sent.take();
             }
+            call.sent_step = NO_INDEX;
             self.blobs.replace(&mut call.last_sent, message)
         };
         if !stored {

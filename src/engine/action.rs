@@ -55,6 +55,7 @@ impl Engine {
             Action::Log(_) => {}
             Action::Warning(_) => self.counters.warnings += 1,
             Action::Error(text) => {
+                self.counters.fatal_errors += 1;
                 let text = self.text(slot, text, cx)?;
                 self.stop = Some(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
             }

@@ -74,6 +74,19 @@ impl Retransmit {
     }
 }
 
+/// A received message, to recognise its repetitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// See `Engine::duplicate_hash`; 0 is no message.
+    pub(super) hash: u64,
+    /// The step that accepted it, or at which it was not expected.
+    pub(super) step: u16,
+}
+
+impl Heard {
+    pub(super) const NOTHING: Self = Self { hash: 0, step: NO_INDEX };
+}
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -108,12 +121,16 @@ pub(super) struct Call {
     pub(super) invite: OpenTransaction,
     pub(super) request: OpenTransaction,
     pub(super) retransmit: Retransmit,
-    /// Hash of the received message that our last send answered.
-    pub(super) trigger: u64,
-    /// Hash of the last received message, until we send.
-    pub(super) unanswered: u64,
-    /// Hashes of earlier accepted messages, newest first.
-    pub(super) seen: [u64; 3],
+    /// The received message that our last send answered.
+    pub(super) trigger: Heard,
+    /// The last received message, until we send.
+    pub(super) unanswered: Heard,
+    /// Earlier accepted messages, newest first.
+    pub(super) seen: [Heard; 3],
+    /// The step that sent `last_sent`; `NO_INDEX` if no step did.
+    pub(super) sent_step: u16,
+    /// The step that sent `ack_sent`; `NO_INDEX` if no step did.
+    pub(super) ack_step: u16,
     /// The last message that we sent, as it left.
     pub(super) last_sent: Blob,
     /// Our ACK of a final response, once something was sent after it.
@@ -158,9 +175,11 @@ impl Call {
             invite: OpenTransaction::NONE,
             request: OpenTransaction::NONE,
             retransmit: Retransmit::NONE,
-            trigger: 0,
-            unanswered: 0,
-            seen: [0; 3],
+            trigger: Heard::NOTHING,
+            unanswered: Heard::NOTHING,
+            seen: [Heard::NOTHING; 3],
+            sent_step: NO_INDEX,
+            ack_step: NO_INDEX,
             last_sent: Blob::default(),
             ack_sent: Blob::default(),
             invite_sent: Blob::default(),
@@ -187,17 +206,17 @@ impl Call {
     }
 
     /// Notes an accepted message for duplicate detection.
-    pub(super) fn note_received(&mut self, hash: u64) {
+    pub(super) fn note_received(&mut self, heard: Heard) {
         self.seen = [self.unanswered, self.seen[0], self.seen[1]];
-        self.unanswered = hash;
+        self.unanswered = heard;
     }
 
     /// Notes that something was sent: what was received last is answered by it.
     pub(super) fn note_sent(&mut self) {
-        if self.unanswered != 0 {
+        if self.unanswered != Heard::NOTHING {
             self.seen = [self.trigger, self.seen[0], self.seen[1]];
             self.trigger = self.unanswered;
-            self.unanswered = 0;
+            self.unanswered = Heard::NOTHING;
         }
     }
 }

@@ -18,6 +18,7 @@ mod bound;
 mod call;
 mod check;
 mod config;
+mod layout;
 mod receive;
 mod render;
 mod run;
@@ -33,9 +34,10 @@ use gossipper_uring::{Event, SocketId, TxArena};
 
 use crate::scenario::{Mode, Program};
 use crate::sip::{HeaderIndex, Message};
-use crate::stats::{Counters, FailureCause, Layout, Report};
+use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
 
 pub use config::{Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission};
+pub use layout::layout;
 pub use receive::{Disposition, Incoming};
 pub use start::Started;
 
@@ -315,6 +317,7 @@ impl Engine {
         let mut full = std::mem::replace(&mut self.report, empty);
         self.report.generic_counters.clone_from(&full.generic_counters);
         self.report.displays.clone_from(&full.displays);
+        self.report.steps.clone_from(&full.steps);
         self.report.peak_active = self.active as u64;
         full.counters = self.counters;
         full
@@ -408,6 +411,11 @@ impl Engine {
     /// Strings in the store and bytes of it ever used, for tests and memory reports.
     pub fn blob_usage(&self) -> (usize, usize) {
         (self.blobs.live(), self.blobs.committed_bytes())
+    }
+
+    /// The counts of a step of the call's program.
+    fn step_counts(&mut self, _slot: Slot, step: u16) -> &mut StepCounts {
+        &mut self.report.steps[usize::from(step)]
     }
 
     fn step_timer(slot: Slot) -> u32 {

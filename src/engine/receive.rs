@@ -7,7 +7,7 @@ use std::rc::Rc;
 use gossipper_uring::{SocketId, TxArena};
 
 use super::bound::Bound;
-use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
+use super::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::config::DuplicateCheck;
 use super::variables::Value;
 use super::{Cx, Engine};
@@ -215,19 +215,16 @@ impl Engine {
         source: SocketAddr,
         cx: &mut Cx<'_, '_>,
     ) {
-        let lost = self.config.lost_percent;
-        if lost > 0.0 && self.random.chance(lost / 100.0) {
-            self.counters.simulated_losses += 1;
-            return;
-        }
         if self.calls[slot].phase == Phase::Lingering {
             return self.linger_message(slot, message, cx);
         }
         let hash = self.duplicate_hash(message);
         if self.config.retransmission.enabled {
             let call = &self.calls[slot];
-            if hash == call.trigger {
-                self.counters.retransmissions_received += 1;
+            let trigger = call.trigger;
+            let seen = [call.unanswered, call.seen[0], call.seen[1], call.seen[2]];
+            if hash == trigger.hash {
+                self.note_repetition(slot, trigger.step);
                 let answers_final = message.status().is_some();
                 return if answers_final {
                     self.resend_ack(slot, cx.tx);
@@ -235,9 +232,8 @@ impl Engine {
                     self.resend_last(slot, cx.tx);
                 };
             }
-            if hash == call.unanswered || call.seen.contains(&hash) {
-                self.counters.retransmissions_received += 1;
-                return;
+            if let Some(seen) = seen.iter().find(|seen| seen.hash == hash) {
+                return self.note_repetition(slot, seen.step);
             }
         }
         let Ok(cseq) = message.cseq() else {
@@ -264,6 +260,14 @@ impl Engine {
         }
     }
 
+    /// Counts a message that the peer sent again, at the step that had it first.
+    fn note_repetition(&mut self, slot: Slot, step: u16) {
+        self.counters.retransmissions_received += 1;
+        if step != NO_INDEX {
+            self.step_counts(slot, step).retransmissions += 1;
+        }
+    }
+
     /// A message that a receive step matches.
     #[allow(clippy::too_many_arguments)]
     fn accept(
@@ -279,11 +283,14 @@ impl Engine {
         let (Hit::Forward(index) | Hit::Aside(index)) = hit;
         let step = &bound.program.steps[usize::from(index)];
         let StepKind::Recv(recv) = &step.kind else { return };
-        let lost = step.lost_percent.unwrap_or(0.0);
+        let lost = step.lost_percent.unwrap_or(self.config.lost_percent);
         if lost > 0.0 && self.random.chance(lost / 100.0) {
             self.counters.simulated_losses += 1;
+            self.step_counts(slot, index).lost += 1;
             return;
         }
+        self.step_counts(slot, index).messages += 1;
+        let heard = Heard { hash, step: index };
         match message.kind() {
             Kind::Request { method, .. } => {
                 self.counters.requests_received += 1;
@@ -291,7 +298,7 @@ impl Engine {
                     && self.config.behaviors.cseq_check
                     && cseq.number != self.calls[slot].invite_cseq
                 {
-                    self.calls[slot].note_received(hash);
+                    self.calls[slot].note_received(heard);
                     return self.abort(slot, FailureCause::AckCseqMismatch, cx);
                 }
             }
@@ -305,7 +312,7 @@ impl Engine {
         self.note_dialog(slot, message, cseq, recv, cx.at);
         let call = &mut self.calls[slot];
         if !moves {
-            call.seen = [hash, call.seen[0], call.seen[1]];
+            call.seen = [heard, call.seen[0], call.seen[1]];
             let before = call.step;
             if self.complete(slot, index, step, cx) {
                 // Actions ran on the message; the call stays, unless one of them jumped.
@@ -319,7 +326,7 @@ impl Engine {
             }
             return;
         }
-        call.note_received(hash);
+        call.note_received(heard);
         // What follows is due when the message came, not when we got round to it.
         call.due_ns = cx.at;
         self.wheel.cancel(Self::step_timer(slot));
@@ -527,7 +534,7 @@ impl Engine {
                 self.assign(slot, variable, Value::Number(back));
             }
             let call = &mut self.calls[slot];
-            call.note_received(hash);
+            call.note_received(Heard { hash, step: call.step });
             call.due_ns = cx.at;
             call.step = target;
             call.retransmit = Retransmit::NONE;

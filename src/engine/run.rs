@@ -71,6 +71,7 @@ impl Engine {
                     return self.wait(slot, step.keep, cx);
                 }
                 StepKind::Pause(duration) | StepKind::Timewait(duration) => {
+                    self.step_counts(slot, index).messages += 1;
                     let length_ns = self.length_ns(slot, duration);
                     if length_ns > 0 {
                         let due_ns = cx.now + length_ns;
@@ -244,15 +245,17 @@ impl Engine {
             }
             capacity = LARGE_MESSAGE;
         };
-        if !self.remember_sent(slot, &cx.tx.buffer(&tx_slot)[..len]) {
+        if !self.remember_sent(slot, index, &cx.tx.buffer(&tx_slot)[..len]) {
             cx.tx.release(tx_slot);
             self.abort(slot, FailureCause::PoolExhausted, cx);
             return Sent::Ended;
         }
         self.note_sent(slot, send, cx.now);
+        self.step_counts(slot, index).messages += 1;
         let lost = step.lost_percent.unwrap_or(self.config.lost_percent);
         if lost > 0.0 && self.random.chance(lost / 100.0) {
             self.counters.simulated_losses += 1;
+            self.step_counts(slot, index).lost += 1;
             cx.tx.release(tx_slot);
         } else {
             let cookie = self.call_ref(slot).to_bits();
@@ -278,16 +281,18 @@ impl Engine {
 
     /// Stores a sent message for retransmission. An ACK or an open INVITE that it displaces is kept
     /// aside: the one to answer repeated finals, the other to cancel.
-    fn remember_sent(&mut self, slot: Slot, message: &[u8]) -> bool {
+    fn remember_sent(&mut self, slot: Slot, step: u16, message: &[u8]) -> bool {
         let call = &mut self.calls[slot];
         let old = self.blobs.bytes(&call.last_sent);
         if old.starts_with(b"ACK ") {
             self.blobs.free(&mut call.ack_sent);
             call.ack_sent = call.last_sent.take();
+            call.ack_step = call.sent_step;
         } else if old.starts_with(b"INVITE ") && !message.starts_with(b"ACK ") {
             self.blobs.free(&mut call.invite_sent);
             call.invite_sent = call.last_sent.take();
         }
+        call.sent_step = step;
         self.blobs.replace(&mut call.last_sent, message)
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use gossipper_uring::TxArena;
 
-use super::call::{Phase, Retransmit, Slot};
+use super::call::{NO_INDEX, Phase, Retransmit, Slot};
 use super::{Cx, Engine};
 use crate::scenario::{Outgoing, StepKind};
 use crate::sip::MethodId;
@@ -36,14 +36,17 @@ impl Engine {
         let Some(step) = bound.program.steps.get(usize::from(index)) else { return };
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         match &step.kind {
-            StepKind::Recv(_) => match step.on_timeout {
-                Some(target) => {
-                    self.calls[slot].due_ns = now;
-                    self.calls[slot].step = target;
-                    self.resume(slot, now, tx);
+            StepKind::Recv(_) => {
+                self.step_counts(slot, index).timeouts += 1;
+                match step.on_timeout {
+                    Some(target) => {
+                        self.calls[slot].due_ns = now;
+                        self.calls[slot].step = target;
+                        self.resume(slot, now, tx);
+                    }
+                    None => self.abort(slot, FailureCause::RecvTimeout, &mut cx),
                 }
-                None => self.abort(slot, FailureCause::RecvTimeout, &mut cx),
-            },
+            }
             StepKind::Pause(_) | StepKind::Timewait(_) => {
                 if self.complete(slot, index, step, &mut cx) {
                     self.resume(slot, now, tx);
@@ -66,6 +69,7 @@ impl Engine {
         let max = if is_invite { rules.invite_max } else { rules.non_invite_max };
         if u32::from(pending.count) >= max {
             self.calls[slot].retransmit = Retransmit::NONE;
+            self.step_counts(slot, pending.step).timeouts += 1;
             match step.on_timeout {
                 Some(target) => {
                     self.wheel.cancel(Self::step_timer(slot));
@@ -93,8 +97,11 @@ impl Engine {
     pub(super) fn resend_last(&mut self, slot: Slot, tx: &mut TxArena) {
         let cookie = self.call_ref(slot).to_bits();
         let call = &mut self.calls[slot];
+        let step = call.sent_step;
         let bytes = self.blobs.bytes(&call.last_sent);
-        Self::resend(bytes, call, cookie, tx, &mut self.counters);
+        if Self::resend(bytes, call, cookie, tx, &mut self.counters) && step != NO_INDEX {
+            self.step_counts(slot, step).retransmissions += 1;
+        }
     }
 
     /// Sends the ACK of the INVITE's final response again.
@@ -102,27 +109,34 @@ impl Engine {
         let cookie = self.call_ref(slot).to_bits();
         let call = &mut self.calls[slot];
         let last = self.blobs.bytes(&call.last_sent);
-        let bytes = if last.starts_with(b"ACK ") { last } else { self.blobs.bytes(&call.ack_sent) };
-        Self::resend(bytes, call, cookie, tx, &mut self.counters);
+        let (bytes, step) = match last.starts_with(b"ACK ") {
+            true => (last, call.sent_step),
+            false => (self.blobs.bytes(&call.ack_sent), call.ack_step),
+        };
+        if Self::resend(bytes, call, cookie, tx, &mut self.counters) && step != NO_INDEX {
+            self.step_counts(slot, step).retransmissions += 1;
+        }
     }
 
+    /// `false` if there is nothing to send again, or no room for it.
     fn resend(
         bytes: &[u8],
         call: &mut super::call::Call,
         cookie: u64,
         tx: &mut TxArena,
         counters: &mut crate::stats::Counters,
-    ) {
+    ) -> bool {
         if bytes.is_empty() {
-            return;
+            return false;
         }
         // Without room the next retransmission, or the peer's, asks again.
         let Some(slot) = tx.reserve(bytes.len()) else {
             counters.sends_deferred += 1;
-            return;
+            return false;
         };
         tx.buffer(&slot)[..bytes.len()].copy_from_slice(bytes);
         tx.commit(slot, bytes.len(), call.socket, call.remote, cookie, &mut call.order);
         counters.retransmissions_sent += 1;
+        true
     }
 }

@@ -15,10 +15,9 @@ use crate::config::{
 use crate::dataplane::{Bind, Launch};
 use crate::engine::pacing::RatePlan;
 use crate::engine::{
-    Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission,
+    Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission, layout,
 };
 use crate::scenario::{Mode, Program};
-use crate::stats::Layout;
 
 /// Calls in the pool of a run that sets no limit.
 const POOL_DEFAULT: u64 = 1_000_000;
@@ -84,7 +83,7 @@ pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunErro
         shared: shared_port,
         buffer_bytes: config.socket_buffer_bytes as usize,
     };
-    let layout = Arc::new(layout(&program));
+    let layout = Arc::new(layout(&[&program], config.pause_ms_default));
     let engine = EngineConfig {
         worker: 0,
         workers,
@@ -427,17 +426,6 @@ fn arrivals(config: &RunConfig, is_client: bool) -> Arrivals {
             rate_max: config.rate_max.unwrap_or(0.0),
             quit_at_max: config.quit_at_rate_max,
         }),
-    }
-}
-
-fn layout(program: &Program) -> Layout {
-    Layout {
-        transactions: program.transactions.clone(),
-        rtds: program.rtds.clone(),
-        counters: program.counters.clone(),
-        displays: program.displays.clone(),
-        rtd_repartition_ms: program.rtd_repartition_ms.clone(),
-        call_length_repartition_ms: program.call_length_repartition_ms.clone(),
     }
 }
 

@@ -8,8 +8,8 @@ use super::history::{History, HistoryRow, per_second};
 use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, timeouts};
 use super::verdict::{Evidence, Verdict, VerdictTally, withheld_by_generator};
 use super::{
-    Counters, Distribution, Histograms, Layout, Report, TransactionHistograms, TransactionSummary,
-    WithheldCause,
+    Counters, Distribution, Histograms, Layout, Report, StepCounts, TransactionHistograms,
+    TransactionSummary, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -31,6 +31,7 @@ struct Worker {
     counters: Counters,
     generic_counters: Vec<u64>,
     displays: Vec<u64>,
+    steps: Vec<StepCounts>,
     target_rate: f64,
     /// Seconds before this one are reported in full.
     covered: u64,
@@ -208,10 +209,12 @@ impl Aggregate {
         let mut counters = Counters::default();
         let mut generic_counters = vec![0; self.layout.counters.len()];
         let mut displays = vec![0; self.layout.displays.len()];
+        let mut steps = vec![StepCounts::default(); self.layout.steps_total()];
         for worker in &self.workers {
             counters.add(&worker.counters);
             add_all(&mut generic_counters, &worker.generic_counters);
             add_all(&mut displays, &worker.displays);
+            steps.iter_mut().zip(&worker.steps).for_each(|(sum, counts)| sum.add(counts));
         }
         let calls = CallTotals::of(&counters);
         debug_assert_eq!(calls.started, calls.succeeded + calls.failed + calls.active);
@@ -230,6 +233,7 @@ impl Aggregate {
             peak_active: self.peak_active.max(calls.active),
             generic_counters,
             displays,
+            steps,
             transactions: self.totals.transactions.iter().map(transaction).collect(),
             rtds: self.totals.rtds.iter().map(Distribution::summarize).collect(),
             rtd_repartitions: self.totals.rtds.iter().map(rtd_repartition).collect(),
@@ -404,6 +408,7 @@ impl Worker {
         self.counters = report.counters;
         self.generic_counters.clone_from(&report.generic_counters);
         self.displays.clone_from(&report.displays);
+        self.steps.clone_from(&report.steps);
         counted
     }
 }

@@ -96,6 +96,12 @@ counters! {
     send_no_buffer,
     /// `warning` actions and recoverable oddities.
     warnings,
+    /// `error` actions, each of which stops the run.
+    fatal_errors,
+    /// Times that the worker was kept from its work for longer than SIPp's watchdog calls minor.
+    watchdog_minor,
+    /// Times that the worker was kept from its work for longer than SIPp's watchdog calls major.
+    watchdog_major,
     /// Datagrams handed to the kernel.
     datagrams_sent,
     /// Send operations; a GSO train counts once.

@@ -2,6 +2,8 @@
 //!
 //! Workers record by index; only the control side turns an index back into a name.
 
+use super::steps::ProgramLayout;
+
 /// Names and bounds of a compiled scenario's measurements. The position of a name is the index that
 /// the recording functions take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Layout {
     pub rtd_repartition_ms: Vec<u64>,
     /// Upper bounds of the call-length repartition in milliseconds, ascending.
     pub call_length_repartition_ms: Vec<u64>,
+    /// The programs of the run with their steps; the main one first.
+    pub programs: Vec<ProgramLayout>,
 }
 
 impl Layout {
@@ -26,6 +30,16 @@ impl Layout {
     pub fn primary_transaction(&self) -> Option<usize> {
         let invite = self.transactions.iter().position(|name| is_invite(name));
         invite.or(if self.transactions.is_empty() { None } else { Some(0) })
+    }
+
+    /// Where the counts of the steps of `program` begin among those of all steps.
+    pub fn first_step(&self, program: usize) -> usize {
+        self.programs.iter().take(program).map(|program| program.steps.len()).sum()
+    }
+
+    /// Steps of all programs.
+    pub fn steps_total(&self) -> usize {
+        self.first_step(self.programs.len())
     }
 
     /// Indices of all INVITE transactions, which `invite_rtt` of the summary adds up.

@@ -16,6 +16,7 @@ mod history;
 mod layout;
 mod report;
 mod snapshot;
+mod steps;
 mod verdict;
 
 pub use aggregate::Aggregate;
@@ -34,6 +35,7 @@ pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};
 pub use layout::Layout;
 pub use report::Report;
 pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
+pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
 pub use verdict::{
     BUSY_SHARE_LIMIT, Evidence, LIMITED_SHARE_LIMIT, LimitCause, LimitCauses, LimitCounts,
     LimitedSecond, PLANNED_SEND_ERROR_LIMIT_NS, PLANNED_SEND_ERROR_SAMPLES_MIN,

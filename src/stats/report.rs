@@ -4,7 +4,7 @@
 //! the end of an interval; nothing is copied. If no empty box has come back it keeps the one it has
 //! and reports a longer interval later: it never waits.
 
-use super::{Counters, Histograms, Layout};
+use super::{Counters, Histograms, Layout, StepCounts};
 
 /// One worker's figures for one interval. Boxed and recycled.
 #[derive(Clone, Debug)]
@@ -27,6 +27,9 @@ pub struct Report {
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps since the start, in the order of [`Layout::displays`].
     pub displays: Vec<u64>,
+    /// What happened at each step since the start: all steps of the first of
+    /// [`Layout::programs`], then of the next.
+    pub steps: Vec<StepCounts>,
     /// Time of the interval that the worker did not spend waiting.
     pub busy_ns: u64,
     /// This worker's share of the target rate, in calls per second; 0 if calls are not paced (as
@@ -53,6 +56,7 @@ impl Report {
             histograms: Histograms::new(layout),
             generic_counters: vec![0; layout.counters.len()],
             displays: vec![0; layout.displays.len()],
+            steps: vec![StepCounts::default(); layout.steps_total()],
             busy_ns: 0,
             target_rate: 0.0,
             pacing_ns: 0,
@@ -71,6 +75,7 @@ impl Report {
         self.histograms.clear();
         self.generic_counters.fill(0);
         self.displays.fill(0);
+        self.steps.fill(StepCounts::default());
         self.busy_ns = 0;
         self.target_rate = 0.0;
         self.pacing_ns = 0;

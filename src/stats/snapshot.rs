@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::history::per_second;
 use super::verdict::withheld_by_generator;
 use super::{
-    Counters, DurationSummary, FailureCause, HistoryRow, Layout, VerdictTally, WithheldCause,
+    Counters, DurationSummary, FailureCause, HistoryRow, Layout, StepCounts, VerdictTally,
+    WithheldCause,
 };
 
 /// Where a run began, on both clocks.
@@ -106,6 +107,8 @@ pub struct Snapshot {
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps, in the order of [`Layout::displays`].
     pub displays: Vec<u64>,
+    /// What happened at each step, in the order of [`super::Report::steps`].
+    pub steps: Vec<StepCounts>,
     /// By transaction, in the order of [`Layout::transactions`].
     pub transactions: Vec<TransactionSummary>,
     /// By response-time timer, in the order of [`Layout::rtds`].
@@ -136,6 +139,13 @@ impl Snapshot {
     /// Calls started per second since the start, including those still open.
     pub fn calls_per_second(&self) -> f64 {
         per_second(self.calls.started as f64, self.elapsed_ns)
+    }
+
+    /// What happened at the steps of the program with index `program`.
+    pub fn steps_of(&self, program: usize) -> &[StepCounts] {
+        let first = self.layout.first_step(program);
+        let count = self.layout.programs.get(program).map_or(0, |program| program.steps.len());
+        self.steps.get(first..first + count).unwrap_or_default()
     }
 
     /// Calls that failed for want of an answer.

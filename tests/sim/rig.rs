@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use gossipper::dataplane::Command;
 use gossipper::scenario::Program;
-use gossipper::stats::{Counters, FailureCause};
+use gossipper::stats::{Counters, FailureCause, StepCounts};
 use gossipper_uring::{Driver, DriverConfig, Event, SimConfig, SimDriver, SocketId, TxOrder};
 
 use super::side::{CALLEE, CALLER, Side, SideOptions};
@@ -192,7 +192,13 @@ impl Rig {
 
     /// Ends the run as an operator would (no more calls, then cancelled), and checks its end.
     #[track_caller]
-    pub fn end(mut self) -> Counters {
+    pub fn end(self) -> Counters {
+        self.end_by_step().0
+    }
+
+    /// As [`Self::end`], with the counts of each step.
+    #[track_caller]
+    pub fn end_by_step(mut self) -> (Counters, Vec<StepCounts>) {
         self.command(Command::StopNewCalls);
         self.run(60_000);
         if !self.world.is_finished(self.side) {
@@ -204,7 +210,7 @@ impl Rig {
         if let Err(problem) = side.check_end(false) {
             panic!("{problem}\n{}", self.world.log.tail(30));
         }
-        side.reported()
+        (side.reported(), side.steps.clone())
     }
 
     fn fail(&self, problem: &str) -> ! {

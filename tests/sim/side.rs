@@ -13,7 +13,7 @@ use gossipper::engine::{
     StopRequest,
 };
 use gossipper::scenario::{Mode, Program};
-use gossipper::stats::{Counters, Histograms, Layout, Report};
+use gossipper::stats::{Counters, Histograms, Layout, Report, StepCounts};
 use gossipper_uring::{Driver, DriverConfig, SimDriver, SimNet};
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -131,14 +131,7 @@ pub fn rate(rate: f64) -> Arrivals {
 }
 
 pub fn layout(program: &Program) -> Layout {
-    Layout {
-        transactions: program.transactions.clone(),
-        rtds: program.rtds.clone(),
-        counters: program.counters.clone(),
-        displays: program.displays.clone(),
-        rtd_repartition_ms: program.rtd_repartition_ms.clone(),
-        call_length_repartition_ms: program.call_length_repartition_ms.clone(),
-    }
+    gossipper::engine::layout(&[program], 0)
 }
 
 /// One worker and the control side's ends of its queues.
@@ -166,6 +159,7 @@ pub struct Side {
     pub seats: Vec<Seat>,
     pub histograms: Histograms<u64>,
     pub generic_counters: Vec<u64>,
+    pub steps: Vec<StepCounts>,
     pub stops: Vec<StopRequest>,
     pub peak_active: u64,
     collect_ns: u64,
@@ -254,6 +248,7 @@ impl Side {
             seats,
             histograms: Histograms::new(&layout),
             generic_counters: vec![0; layout.counters.len()],
+            steps: vec![StepCounts::default(); layout.steps_total()],
             stops: Vec::new(),
             peak_active: 0,
             collect_ns: options.collect_ns,
@@ -358,6 +353,8 @@ impl Side {
                     self.totals.add(&report.counters);
                     let sums = self.generic_counters.iter_mut().zip(&report.generic_counters);
                     sums.for_each(|(sum, value)| *sum += value);
+                    let sums = self.steps.iter_mut().zip(&report.steps);
+                    sums.for_each(|(sum, counts)| sum.add(counts));
                     continue;
                 }
                 report.recycle();

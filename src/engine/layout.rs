@@ -1,0 +1,115 @@
+//! What the programs of a run measure, by name: the one place that knows both a program and the
+//! statistics about it.
+
+use crate::scenario::{
+    Distribution, Duration, Expect, Optional, Part, Program, Send, Step, StepKind,
+};
+use crate::stats::{self, Layout, ProgramLayout, StepLayout};
+
+/// The layout of a run of `programs`, the main one first. `pause_ms` is the length of a pause that
+/// names none (`-d`).
+pub fn layout(programs: &[&Program], pause_ms: u64) -> Layout {
+    let mut layout = Layout::default();
+    if let Some(main) = programs.first() {
+        layout.transactions.clone_from(&main.transactions);
+        layout.rtds.clone_from(&main.rtds);
+        layout.counters.clone_from(&main.counters);
+        layout.displays.clone_from(&main.displays);
+        layout.rtd_repartition_ms.clone_from(&main.rtd_repartition_ms);
+        layout.call_length_repartition_ms.clone_from(&main.call_length_repartition_ms);
+    }
+    layout.programs = programs.iter().map(|program| program_layout(program, pause_ms)).collect();
+    layout
+}
+
+fn program_layout(program: &Program, pause_ms: u64) -> ProgramLayout {
+    let name_of = |rtd: u16| program.rtds.get(usize::from(rtd)).cloned().unwrap_or_default();
+    let steps = program.steps.iter().map(|step| {
+        let (kind, name) = kind_and_name(step, pause_ms);
+        StepLayout {
+            kind,
+            name,
+            rtd_starts: step.rtd_starts.iter().map(|&rtd| name_of(rtd)).collect(),
+            rtd_stops: step.rtd_stops.iter().map(|stop| name_of(stop.rtd)).collect(),
+        }
+    });
+    ProgramLayout { name: program.name.clone(), steps: steps.collect() }
+}
+
+fn kind_and_name(step: &Step, pause_ms: u64) -> (stats::StepKind, String) {
+    match &step.kind {
+        StepKind::Send(send) => {
+            (stats::StepKind::Send { retransmits: send.retrans_ms.is_some() }, first_word(send))
+        }
+        StepKind::Recv(recv) => {
+            let name = match &recv.expect {
+                Expect::Request(method) => method.to_string(),
+                Expect::Response(code) => code.to_string(),
+                Expect::RequestPattern(pattern) | Expect::ResponsePattern(pattern) => {
+                    pattern.as_str().to_owned()
+                }
+            };
+            let is_optional = recv.optional != Optional::Mandatory;
+            (stats::StepKind::Recv { is_optional }, name)
+        }
+        StepKind::Pause(duration) | StepKind::Timewait(duration) => {
+            (stats::StepKind::Pause, length(duration, pause_ms))
+        }
+        StepKind::Nop => (stats::StepKind::Nop, String::new()),
+    }
+}
+
+/// The method of a request, or the code of a response.
+fn first_word(send: &Send) -> String {
+    let text = match send.template.parts.first() {
+        Some(&Part::Literal { start, end }) => {
+            send.template.pool.get(start as usize..end as usize).unwrap_or_default()
+        }
+        _ => &[],
+    };
+    let mut words = text.split(u8::is_ascii_whitespace).map(String::from_utf8_lossy);
+    let first = words.next().unwrap_or_default();
+    match first.starts_with("SIP/") {
+        true => words.next().unwrap_or_default().into_owned(),
+        false => first.into_owned(),
+    }
+}
+
+/// A pause's length as SIPp's screen has it.
+fn length(duration: &Duration, pause_ms: u64) -> String {
+    let distribution = match duration {
+        Duration::RunDefault => return format!("{pause_ms}ms"),
+        Duration::Variable(_) => return "$variable".to_owned(),
+        Duration::Of(distribution) => distribution,
+    };
+    match distribution {
+        Distribution::Fixed(value) => format!("{value}ms"),
+        Distribution::Uniform { min, max } => format!("{min}/{max}ms"),
+        Distribution::Normal { mean, stdev } => format!("N({mean},{stdev})"),
+        Distribution::LogNormal { mean, stdev } => format!("LN({mean},{stdev})"),
+        Distribution::Exponential { mean } => format!("Exp({mean})"),
+        Distribution::Weibull { lambda, k } => format!("Wb({lambda},{k})"),
+        Distribution::Pareto { k, x_m } => format!("P({k},{x_m})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::StepKind as Kind;
+
+    #[test]
+    fn steps_are_named_after_their_messages() {
+        let program = crate::scenario::load_builtin("uac", &[]).unwrap();
+        let layout = layout(&[&program], 250);
+        let steps = &layout.programs[0].steps;
+        let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(names, ["INVITE", "100", "180", "183", "200", "ACK", "250ms", "BYE", "200"]);
+        assert_eq!(steps[0].kind, Kind::Send { retransmits: true });
+        assert_eq!(steps[2].kind, Kind::Recv { is_optional: true });
+        assert_eq!(steps[4].kind, Kind::Recv { is_optional: false });
+        assert_eq!(steps[5].kind, Kind::Send { retransmits: false });
+        assert_eq!(steps[6].kind, Kind::Pause);
+        assert_eq!(layout.steps_total(), 9);
+    }
+}

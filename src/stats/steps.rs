@@ -1,0 +1,71 @@
+//! What is counted per step of each program, and what the steps are called.
+//!
+//! SIPp's scenario screen and its file of counts show these figures line by line. Workers count by
+//! index; the control side turns an index back into a program's step.
+
+/// What happened at one step. All fields only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepCounts {
+    /// Messages sent or received by the step, without retransmissions; pauses begun by it.
+    pub messages: u64,
+    /// The step's messages that were sent again, by us or by the peer.
+    pub retransmissions: u64,
+    /// Receives that waited too long, and sends that were never answered.
+    pub timeouts: u64,
+    /// Messages that came while a call was at this step and that the scenario does not expect.
+    pub unexpected: u64,
+    /// The step's messages lost on purpose (`-lost`, `lost=`).
+    pub lost: u64,
+}
+
+impl StepCounts {
+    /// Adds `other` field by field.
+    pub fn add(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.retransmissions += other.retransmissions;
+        self.timeouts += other.timeouts;
+        self.unexpected += other.unexpected;
+        self.lost += other.lost;
+    }
+}
+
+/// The kind of a step, as far as it matters to who shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// Sends a message.
+    Send {
+        /// It is sent again until it is answered, and can time out.
+        retransmits: bool,
+    },
+    /// Waits for a message.
+    Recv {
+        /// The message may be absent.
+        is_optional: bool,
+    },
+    /// Waits for a time.
+    Pause,
+    /// Only runs actions.
+    Nop,
+}
+
+/// One step as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepLayout {
+    /// What it does.
+    pub kind: StepKind,
+    /// Method, status code or expression of its message; the length of its pause.
+    pub name: String,
+    /// Names of the response times that begin here.
+    pub rtd_starts: Vec<String>,
+    /// Names of the response times that end here.
+    pub rtd_stops: Vec<String>,
+}
+
+/// The steps of one program, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramLayout {
+    /// The scenario's name.
+    pub name: String,
+    /// Its steps.
+    pub steps: Vec<StepLayout>,
+}
