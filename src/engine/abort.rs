@@ -35,7 +35,7 @@ impl Engine {
     ) {
         let behaviors = self.config.behaviors;
         let step = self.calls[slot].step;
-        if usize::from(step) < self.bound.program.steps.len() {
+        if usize::from(step) < self.program_of(slot).program.steps.len() {
             self.step_counts(slot, step).unexpected += 1;
         }
         match message.kind() {
@@ -447,7 +447,7 @@ impl Engine {
             }
             Branch::New(message) => {
                 out.put(b"Via: SIP/2.0/UDP ");
-                out.put(&self.bound.text.local_ip);
+                out.put(&self.program_of(slot).text.local_ip);
                 out.put(b":");
                 out.number(i64::from(self.calls[slot].local_port));
                 out.put(b";branch=");

@@ -106,7 +106,7 @@ impl Engine {
             Action::UrlDecode(variable) => self.edit_text(slot, *variable, url_decode)?,
             Action::Jump(operand) => {
                 let target = self.operand(slot, operand);
-                let steps = self.bound.program.steps.len();
+                let steps = self.program_of(slot).program.steps.len();
                 if !(0.0..=steps as f64).contains(&target) {
                     return Err(FailureCause::ScenarioError);
                 }
@@ -249,11 +249,11 @@ impl Engine {
     }
 
     /// Assigns `-set` values and runs `<init>`, once.
-    pub(super) fn initialise_globals(&mut self) {
-        let bound = std::rc::Rc::clone(&self.bound);
+    /// `names` are those of the global variables, by index.
+    pub(super) fn initialise_globals(&mut self, names: &[String]) {
         let sets = self.config.sets.clone();
         for (name, value) in sets {
-            let index = bound.program.global_variables.iter().position(|known| *known == name);
+            let index = names.iter().position(|known| *known == name);
             let Some(index) = index else { continue };
             let stored = self.blobs.store(value.as_bytes()).unwrap_or_default();
             self.global_values[index] = match value.parse::<f64>() {
@@ -265,15 +265,19 @@ impl Engine {
                 Err(_) => Value::Text(stored),
             };
         }
-        if !bound.program.init.is_empty() {
-            self.run_init(&bound.program.init);
+        for index in 0..self.programs.len() {
+            let bound = std::rc::Rc::clone(&self.programs[index]);
+            if !bound.program.init.is_empty() {
+                self.run_init(index as u8, &bound.program.init);
+            }
         }
     }
 
     /// `<init>` runs on a call of its own that is counted nowhere.
-    fn run_init(&mut self, steps: &[crate::scenario::Step]) {
+    fn run_init(&mut self, program: u8, steps: &[crate::scenario::Step]) {
         const STEPS_MAX: usize = 100_000;
         let Some(slot) = self.calls.allocate() else { return };
+        self.calls[slot].program = program;
         self.reset_call_values(slot);
         let Ok(mut tx) = gossipper_uring::TxArena::standalone(1, 1) else { return };
         let mut index = 0;

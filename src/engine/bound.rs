@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::config::Environment;
 use crate::scenario::{Field, Program, StepKind, Template};
 use crate::sip::HeaderId;
+use crate::stats::{Layout, ProgramLayout};
 
 /// See the module's documentation.
 pub(super) struct Bound {
@@ -16,6 +17,61 @@ pub(super) struct Bound {
     pub(super) last_ids: Vec<HeaderId>,
     /// What the environment's addresses look like in a message.
     pub(super) text: AddressText,
+    /// Where this program's figures and variables stand among those of all programs.
+    pub(super) base: Base,
+}
+
+/// Where the figures and variables of one program begin among those of all.
+#[derive(Default)]
+pub(super) struct Base {
+    pub(super) step: usize,
+    pub(super) transaction: u16,
+    pub(super) rtd: usize,
+    pub(super) counter: usize,
+    /// Index in the engine of each global variable: those of one name are one.
+    pub(super) globals: Vec<u16>,
+    /// Index in the engine of each user variable, likewise.
+    pub(super) users: Vec<u16>,
+}
+
+/// Names of variables that programs share, by index in the engine.
+#[derive(Default)]
+pub(super) struct SharedNames {
+    pub(super) globals: Vec<String>,
+    pub(super) users: Vec<String>,
+}
+
+impl Base {
+    /// For program number `index` of `layout`; the names of its shared variables that are new are
+    /// added to `names`.
+    pub(super) fn new(
+        program: &Program,
+        index: usize,
+        layout: &Layout,
+        names: &mut SharedNames,
+    ) -> Self {
+        let own = layout.programs.get(index);
+        let first = |of: fn(&ProgramLayout) -> usize| own.map_or(0, of);
+        Self {
+            step: layout.first_step(index),
+            transaction: first(|own| own.first_transaction) as u16,
+            rtd: first(|own| own.first_rtd),
+            counter: first(|own| own.first_counter),
+            globals: indices(&program.global_variables, &mut names.globals),
+            users: indices(&program.user_variables, &mut names.users),
+        }
+    }
+}
+
+fn indices(own: &[String], all: &mut Vec<String>) -> Vec<u16> {
+    let index = |name: &String| {
+        let known = all.iter().position(|known| known == name);
+        known.unwrap_or_else(|| {
+            all.push(name.clone());
+            all.len() - 1
+        }) as u16
+    };
+    own.iter().map(index).collect()
 }
 
 /// Addresses as text.
@@ -27,7 +83,7 @@ pub(super) struct AddressText {
 }
 
 impl Bound {
-    pub(super) fn new(program: Arc<Program>, environment: &Environment) -> Self {
+    pub(super) fn new(program: Arc<Program>, base: Base, environment: &Environment) -> Self {
         let messages = program
             .steps
             .iter()
@@ -42,7 +98,7 @@ impl Bound {
             local_ip: bracketed(environment.local_ip),
             host: environment.local_ip.to_string().into_bytes(),
         };
-        Self { program, messages, last_ids, text }
+        Self { program, messages, last_ids, text, base }
     }
 }
 

@@ -101,6 +101,8 @@ pub(super) struct Call {
     pub(super) deferred: bool,
     /// `true` if the socket is the call's own and goes back to the pool at its end.
     pub(super) owns_socket: bool,
+    /// Which of the engine's programs it follows.
+    pub(super) program: u8,
     /// The step that it waits at or will execute next.
     pub(super) step: u16,
     pub(super) socket: SocketId,
@@ -159,6 +161,7 @@ impl Call {
             foreign: false,
             deferred: false,
             owns_socket: false,
+            program: 0,
             step: 0,
             socket: SocketId(0),
             local_port: 0,

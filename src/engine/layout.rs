@@ -11,18 +11,34 @@ use crate::stats::{self, Layout, ProgramLayout, StepLayout};
 pub fn layout(programs: &[&Program], pause_ms: u64) -> Layout {
     let mut layout = Layout::default();
     if let Some(main) = programs.first() {
-        layout.transactions.clone_from(&main.transactions);
-        layout.rtds.clone_from(&main.rtds);
-        layout.counters.clone_from(&main.counters);
-        layout.displays.clone_from(&main.displays);
         layout.rtd_repartition_ms.clone_from(&main.rtd_repartition_ms);
         layout.call_length_repartition_ms.clone_from(&main.call_length_repartition_ms);
     }
-    layout.programs = programs.iter().map(|program| program_layout(program, pause_ms)).collect();
+    for program in programs {
+        let own = program_layout(program, pause_ms, &layout);
+        extend(&mut layout.transactions, &program.transactions, &program.name);
+        extend(&mut layout.rtds, &program.rtds, &program.name);
+        extend(&mut layout.counters, &program.counters, &program.name);
+        extend(&mut layout.displays, &program.displays, &program.name);
+        layout.programs.push(own);
+    }
     layout
 }
 
-fn program_layout(program: &Program, pause_ms: u64) -> ProgramLayout {
+/// Appends the names of one program. A name that an earlier program has too is told apart by the
+/// program's own name, as in `answer/BYE`.
+fn extend(all: &mut Vec<String>, own: &[String], program: &str) {
+    let first = all.len();
+    for name in own {
+        let mut unique = name.clone();
+        while all[..first].contains(&unique) {
+            unique = format!("{program}/{unique}");
+        }
+        all.push(unique);
+    }
+}
+
+fn program_layout(program: &Program, pause_ms: u64, earlier: &Layout) -> ProgramLayout {
     let name_of = |rtd: u16| program.rtds.get(usize::from(rtd)).cloned().unwrap_or_default();
     let steps = program.steps.iter().map(|step| {
         let (kind, name) = kind_and_name(step, pause_ms);
@@ -33,7 +49,14 @@ fn program_layout(program: &Program, pause_ms: u64) -> ProgramLayout {
             rtd_stops: step.rtd_stops.iter().map(|stop| name_of(stop.rtd)).collect(),
         }
     });
-    ProgramLayout { name: program.name.clone(), steps: steps.collect() }
+    ProgramLayout {
+        name: program.name.clone(),
+        steps: steps.collect(),
+        first_transaction: earlier.transactions.len(),
+        first_rtd: earlier.rtds.len(),
+        first_counter: earlier.counters.len(),
+        first_display: earlier.displays.len(),
+    }
 }
 
 fn kind_and_name(step: &Step, pause_ms: u64) -> (stats::StepKind, String) {
@@ -111,5 +134,17 @@ mod tests {
         assert_eq!(steps[5].kind, Kind::Send { retransmits: false });
         assert_eq!(steps[6].kind, Kind::Pause);
         assert_eq!(layout.steps_total(), 9);
+    }
+
+    #[test]
+    fn programs_with_the_same_names_are_told_apart() {
+        let uac = crate::scenario::load_builtin("uac", &[]).unwrap();
+        let layout = layout(&[&uac, &uac], 0);
+        let name = &uac.name;
+        let twice = format!("{name}/INVITE");
+        assert_eq!(layout.transactions, ["INVITE", "BYE", &twice, &format!("{name}/BYE")]);
+        assert_eq!(layout.programs[1].first_transaction, 2);
+        assert_eq!(layout.first_step(1), layout.programs[0].steps.len());
+        assert_eq!(layout.primary_transaction(), Some(0));
     }
 }

@@ -19,6 +19,7 @@ mod call;
 mod check;
 mod config;
 mod layout;
+mod programs;
 mod receive;
 mod render;
 mod run;
@@ -38,11 +39,12 @@ use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
 
 pub use config::{Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission};
 pub use layout::layout;
+pub use programs::Programs;
 pub use receive::{Disposition, Incoming};
 pub use start::Started;
 
 use blob::BlobPool;
-use bound::Bound;
+use bound::{Base, Bound, SharedNames};
 use call::{Phase, Slab, Slot};
 use ids::{CallRef, RunNonce};
 use lookup::{CallIdHasher, CallMap, DeadCalls};
@@ -54,7 +56,12 @@ use wheel::Wheel;
 /// One worker's calls. See the module's documentation.
 pub struct Engine {
     config: EngineConfig,
-    bound: Rc<Bound>,
+    /// The programs, the main one first; a call knows which one it follows.
+    programs: Vec<Rc<Bound>>,
+    /// The program of calls that arrive while the main one makes calls.
+    receiving: Option<u8>,
+    /// The program of unknown calls while the main one makes calls.
+    out_of_call: Option<u8>,
     calls: Slab,
     /// Two timers per call: `2 * slot` for the step, `2 * slot + 1` for retransmission.
     wheel: Wheel,
@@ -91,6 +98,12 @@ pub struct Engine {
     /// Sockets free for new calls (one socket per call), or the one shared socket.
     sockets: SocketPool,
     call_values: Vec<Value>,
+    /// Room for the variables of one call: those of the program with most.
+    call_values_each: usize,
+    /// Variables of one user.
+    user_values_each: usize,
+    /// Room for the response times of one call.
+    rtds_each: usize,
     user_values: Vec<Value>,
     global_values: Vec<Value>,
     rtd_starts: Vec<u64>,
@@ -146,12 +159,13 @@ struct Cx<'a, 'm> {
 }
 
 impl Engine {
-    /// An engine for `program`. `layout` must be the program's.
-    pub fn new(program: Arc<Program>, layout: &Layout, config: EngineConfig) -> Self {
+    /// An engine for `programs`. `layout` must be theirs.
+    pub fn new(programs: impl Into<Programs>, layout: &Layout, config: EngineConfig) -> Self {
+        let programs: Programs = programs.into();
         let capacity = config.calls_max.clamp(1, ids::SLOTS_MAX);
         // A caller and an answerer that are given one seed must not take each other's Call-IDs for
         // their own.
-        let role = match program.mode {
+        let role = match programs.main.mode {
             Mode::Client => 0,
             Mode::Server => 0x5e2f_e200_0000_0001,
         };
@@ -171,8 +185,19 @@ impl Engine {
             Arrivals::Server | Arrivals::Open(_) => 0,
         };
         let idle_users = (0..users).rev().map(|user| (user, config.start_ns)).collect();
-        let globals = program.global_variables.len();
-        let user_values = program.user_variables.len() * (users as usize).max(1);
+        let mut names = SharedNames::default();
+        let bounds: Vec<_> = programs
+            .all()
+            .enumerate()
+            .map(|(index, program)| {
+                let base = Base::new(program, index, layout, &mut names);
+                Rc::new(Bound::new(Arc::clone(program), base, &config.environment))
+            })
+            .collect();
+        let most = |count: fn(&Program) -> usize| {
+            programs.all().map(|program| count(program)).max().unwrap_or(0)
+        };
+        let user_values = names.users.len() * (users as usize).max(1);
         let created_max = config.calls_total.map_or(u64::MAX, split);
         let active_max = config.concurrent_max.map_or(u64::MAX, split);
         let shared = SocketPool::Shared(SocketId(0));
@@ -184,7 +209,9 @@ impl Engine {
         };
         let sockets = if config.environment.local_port.is_some() { shared } else { per_call };
         let mut engine = Self {
-            bound: Rc::new(Bound::new(program, &config.environment)),
+            programs: bounds,
+            receiving: programs.receiving_index(),
+            out_of_call: programs.out_of_call_index(),
             calls: Slab::new(capacity),
             wheel: Wheel::new(2 * capacity, config.start_ns),
             blobs: BlobPool::new(config.blob_bytes_max),
@@ -213,13 +240,18 @@ impl Engine {
             staged: Vec::with_capacity(8192),
             sockets,
             call_values: Vec::new(),
+            call_values_each: most(|program| program.call_variables.len()),
+            user_values_each: names.users.len(),
+            rtds_each: most(|program| program.rtds.len()),
             user_values: std::iter::repeat_with(Value::default).take(user_values).collect(),
-            global_values: std::iter::repeat_with(Value::default).take(globals).collect(),
+            global_values: std::iter::repeat_with(Value::default)
+                .take(names.globals.len())
+                .collect(),
             rtd_starts: Vec::new(),
             dynamic_id: Cell::new(config.dynamic_ids.0),
             config,
         };
-        engine.initialise_globals();
+        engine.initialise_globals(&names.globals);
         engine
     }
 
@@ -414,8 +446,9 @@ impl Engine {
     }
 
     /// The counts of a step of the call's program.
-    fn step_counts(&mut self, _slot: Slot, step: u16) -> &mut StepCounts {
-        &mut self.report.steps[usize::from(step)]
+    fn step_counts(&mut self, slot: Slot, step: u16) -> &mut StepCounts {
+        let first = self.program_of(slot).base.step;
+        &mut self.report.steps[first + usize::from(step)]
     }
 
     fn step_timer(slot: Slot) -> u32 {
@@ -424,6 +457,11 @@ impl Engine {
 
     fn retransmit_timer(slot: Slot) -> u32 {
         2 * slot + 1
+    }
+
+    /// The program that the call in `slot` follows.
+    fn program_of(&self, slot: Slot) -> &Rc<Bound> {
+        &self.programs[usize::from(self.calls[slot].program)]
     }
 
     fn call_ref(&self, slot: Slot) -> CallRef {

@@ -134,7 +134,12 @@ impl Engine {
         cx: &mut Cx<'_, '_>,
     ) {
         let &Incoming { socket, source, .. } = datagram;
-        if self.bound.program.mode == Mode::Client {
+        let is_client = self.programs[0].program.mode == Mode::Client;
+        let program = match is_client {
+            true => self.receiving.or(self.out_of_call),
+            false => Some(0),
+        };
+        let Some(program) = program else {
             let auto = self.config.behaviors.auto_answer
                 && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0);
             if auto && self.reply_stateless(message.bytes(), 200, "OK", socket, source, cx.tx) {
@@ -143,12 +148,14 @@ impl Engine {
                 self.counters.out_of_call_messages += 1;
             }
             return;
-        }
-        if !self.accepting || self.created >= self.created_max {
+        };
+        if self.out_of_call == Some(program) {
+            self.counters.out_of_call_messages += 1;
+        } else if !self.accepting || self.created >= self.created_max {
             self.counters.out_of_call_messages += 1;
             return;
         }
-        match self.accept_call(hash, call_id, socket, source, cx.now) {
+        match self.accept_call(program, hash, call_id, socket, source, cx.now) {
             Some(slot) => self.deliver(slot, message, source, cx),
             None => {
                 // RFC 3261 section 21.5.4: overloaded.
@@ -245,7 +252,7 @@ impl Engine {
         if self.calls[slot].incoming && self.config.environment.next_hop.is_none() {
             self.calls[slot].remote = source;
         }
-        let bound = Rc::clone(&self.bound);
+        let bound = Rc::clone(self.program_of(slot));
         let index = self.calls[slot].step;
         let pausing = matches!(
             bound.program.steps.get(usize::from(index)).map(|step| &step.kind),

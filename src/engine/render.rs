@@ -75,7 +75,7 @@ impl Engine {
         last: Option<&Message<'_>>,
         out: &mut Out<'_>,
     ) {
-        let bound = &*self.bound;
+        let bound = &**self.program_of(slot);
         let mut patches: [Option<LenPatch>; 4] = [const { None }; 4];
         let mut patch_count = 0;
         let mut body_at = 0;
@@ -236,7 +236,7 @@ impl Engine {
         out.put(b"-");
         out.put(self.nonce.digits());
         out.put(b"@");
-        out.put(&self.bound.text.host);
+        out.put(&self.program_of(slot).text.host);
     }
 
     /// A branch that is unique to the call and the message (RFC 3261 section 8.1.1.7).

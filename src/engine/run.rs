@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::action::Flow;
-use super::bound::Bound;
+use super::bound::{Base, Bound};
 use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::render::Out;
 use super::{Cx, Engine, StagedRequest};
@@ -50,7 +50,7 @@ impl Engine {
 
     /// Executes steps from the call's current one until it waits or ends.
     pub(super) fn run(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
-        let bound = Rc::clone(&self.bound);
+        let bound = Rc::clone(self.program_of(slot));
         for _ in 0..STEPS_PER_RUN_MAX {
             let index = self.calls[slot].step;
             let Some(step) = bound.program.steps.get(usize::from(index)) else {
@@ -105,8 +105,8 @@ impl Engine {
         step: &Step,
         cx: &mut Cx<'_, '_>,
     ) -> bool {
-        let rtds = self.bound.program.rtds.len();
-        let base = slot as usize * rtds;
+        let base = slot as usize * self.rtds_each;
+        let Base { rtd: first_rtd, counter: first_counter, .. } = self.program_of(slot).base;
         let at = match step.kind {
             StepKind::Recv(_) => cx.at,
             _ => cx.now,
@@ -115,7 +115,7 @@ impl Engine {
             let start = &mut self.rtd_starts[base + usize::from(stop.rtd)];
             if *start != 0 {
                 let duration = at.saturating_sub(*start);
-                self.report.histograms.record_rtd(usize::from(stop.rtd), duration);
+                self.report.histograms.record_rtd(first_rtd + usize::from(stop.rtd), duration);
                 if !stop.repeat {
                     *start = 0;
                 }
@@ -125,7 +125,7 @@ impl Engine {
             self.rtd_starts[base + usize::from(start)] = at.max(1);
         }
         if let Some(counter) = step.counter {
-            self.report.generic_counters[usize::from(counter)] += 1;
+            self.report.generic_counters[first_counter + usize::from(counter)] += 1;
         }
         self.calls[slot].step = index + 1;
         match self.actions(slot, &step.actions, cx) {
@@ -156,7 +156,7 @@ impl Engine {
         let stored = if keep.message {
             self.blobs.replace(&mut self.calls[slot].saved, last.bytes())
         } else {
-            self.keep_headers(keep.headers, last);
+            self.keep_headers(slot, keep.headers, last);
             self.blobs.replace(&mut self.calls[slot].saved, &self.scratch)
         };
         if !stored {
@@ -165,12 +165,12 @@ impl Engine {
     }
 
     /// The start line and the wanted headers of `last` into the scratch buffer, as a message.
-    fn keep_headers(&mut self, wanted: u64, last: &Message<'_>) {
+    fn keep_headers(&mut self, slot: Slot, wanted: u64, last: &Message<'_>) {
         self.scratch.clear();
         let first = last.bytes().split(|&byte| byte == b'\n').next().unwrap_or_default();
         self.scratch.extend_from_slice(first.trim_ascii_end());
         self.scratch.extend_from_slice(b"\r\n");
-        let bound = &self.bound;
+        let bound = &self.programs[usize::from(self.calls[slot].program)];
         for header in last.headers() {
             let kept = bound.last_ids.iter().enumerate().any(|(bit, &id)| {
                 wanted & (1 << bit) != 0
@@ -298,6 +298,7 @@ impl Engine {
 
     fn note_sent(&mut self, slot: Slot, send: &Send, now: u64) {
         let generation = self.calls[slot].generation;
+        let first_transaction = self.program_of(slot).base.transaction;
         let call = &mut self.calls[slot];
         let is_arrival = !call.incoming && call.methods_sent == 0;
         call.note_sent();
@@ -319,6 +320,7 @@ impl Engine {
                     call.invite_state = InviteState::Over;
                 }
                 let Some(stat) = send.transaction else { return };
+                let stat = first_transaction + stat;
                 let open = if is_invite { &mut call.invite } else { &mut call.request };
                 open.stat = stat;
                 open.cseq = call.cseq;

@@ -125,7 +125,7 @@ impl Engine {
             None => self.idle_users.pop().map_or(0, |(user, _)| user),
         };
         let Some(remote) = self.config.environment.next_hop else { return };
-        let Some(slot) = self.new_call(now) else { return };
+        let Some(slot) = self.new_call(0, now) else { return };
         let call = &mut self.calls[slot];
         call.incoming = false;
         call.owns_socket = owns_socket;
@@ -139,9 +139,11 @@ impl Engine {
         self.run(slot, &mut cx);
     }
 
-    /// A call that a peer starts with the Call-ID `call_id`; `None` if there is no room.
+    /// A call that a peer starts with the Call-ID `call_id`, to follow `program`; `None` if there is
+    /// no room.
     pub(super) fn accept_call(
         &mut self,
+        program: u8,
         hash: CallIdHash,
         call_id: &[u8],
         socket: SocketId,
@@ -154,7 +156,7 @@ impl Engine {
         }
         let stored = self.blobs.store(call_id);
         let slot = match stored {
-            Some(mut stored) => match self.new_call(now) {
+            Some(mut stored) => match self.new_call(program, now) {
                 Some(slot) => {
                     self.calls[slot].call_id = stored;
                     slot
@@ -187,11 +189,12 @@ impl Engine {
         Some(slot)
     }
 
-    fn new_call(&mut self, now: u64) -> Option<Slot> {
+    fn new_call(&mut self, program: u8, now: u64) -> Option<Slot> {
         let slot = self.calls.allocate()?;
         let workers = self.config.workers.max(1) as u64;
         let call = &mut self.calls[slot];
         call.number = self.created * workers + self.config.worker as u64 + 1;
+        call.program = program;
         call.started_ns = now;
         call.cseq = self.config.base_cseq.saturating_sub(1);
         self.created += 1;

@@ -31,7 +31,7 @@ impl Engine {
 
     /// The timer of the step that the call waits at.
     fn step_due(&mut self, slot: Slot, now: u64, tx: &mut TxArena) {
-        let bound = Rc::clone(&self.bound);
+        let bound = Rc::clone(self.program_of(slot));
         let index = self.calls[slot].step;
         let Some(step) = bound.program.steps.get(usize::from(index)) else { return };
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
@@ -61,7 +61,7 @@ impl Engine {
         if !pending.is_pending() {
             return;
         }
-        let bound = Rc::clone(&self.bound);
+        let bound = Rc::clone(self.program_of(slot));
         let Some(step) = bound.program.steps.get(usize::from(pending.step)) else { return };
         let StepKind::Send(send) = &step.kind else { return };
         let rules = self.config.retransmission;

@@ -57,7 +57,7 @@ impl Engine {
         match variable {
             VariableRef::Call(index) => &self.call_values[self.call_value(slot, index)],
             VariableRef::User(index) => &self.user_values[self.user_value(slot, index)],
-            VariableRef::Global(index) => &self.global_values[usize::from(index)],
+            VariableRef::Global(index) => &self.global_values[self.global_value(slot, index)],
         }
     }
 
@@ -71,17 +71,24 @@ impl Engine {
                 let at = self.user_value(slot, index);
                 &mut self.user_values[at]
             }
-            VariableRef::Global(index) => &mut self.global_values[usize::from(index)],
+            VariableRef::Global(index) => {
+                let at = self.global_value(slot, index);
+                &mut self.global_values[at]
+            }
         }
     }
 
     fn call_value(&self, slot: Slot, index: u16) -> usize {
-        slot as usize * self.bound.program.call_variables.len() + usize::from(index)
+        slot as usize * self.call_values_each + usize::from(index)
     }
 
     fn user_value(&self, slot: Slot, index: u16) -> usize {
-        self.calls[slot].user as usize * self.bound.program.user_variables.len()
-            + usize::from(index)
+        let shared = self.program_of(slot).base.users[usize::from(index)];
+        self.calls[slot].user as usize * self.user_values_each + usize::from(shared)
+    }
+
+    fn global_value(&self, slot: Slot, index: u16) -> usize {
+        usize::from(self.program_of(slot).base.globals[usize::from(index)])
     }
 
     /// Assigns a number or truth, or `Unset`.
@@ -112,12 +119,12 @@ impl Engine {
 
     /// Makes room for the variables of a new call.
     pub(super) fn reset_call_values(&mut self, slot: Slot) {
-        let count = self.bound.program.call_variables.len();
+        let count = self.call_values_each;
         let end = (slot as usize + 1) * count;
         while self.call_values.len() < end {
             self.call_values.push(Value::Unset);
         }
-        let rtds = self.bound.program.rtds.len();
+        let rtds = self.rtds_each;
         let end = (slot as usize + 1) * rtds;
         if self.rtd_starts.len() < end {
             self.rtd_starts.resize(end, 0);
@@ -127,7 +134,7 @@ impl Engine {
 
     /// Frees the variables of a call that ends.
     pub(super) fn free_call_values(&mut self, slot: Slot) {
-        let count = self.bound.program.call_variables.len();
+        let count = self.call_values_each;
         for index in slot as usize * count..(slot as usize + 1) * count {
             if let Value::Text(mut blob) = std::mem::take(&mut self.call_values[index]) {
                 self.blobs.free(&mut blob);

@@ -61,11 +61,19 @@ pub struct StepLayout {
     pub rtd_stops: Vec<String>,
 }
 
-/// The steps of one program, in order.
+/// One program: its steps, in order, and where what it measures begins among the figures of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramLayout {
     /// The scenario's name.
     pub name: String,
     /// Its steps.
     pub steps: Vec<StepLayout>,
+    /// Index of its first entry in `Layout::transactions`.
+    pub first_transaction: usize,
+    /// Index of its first entry in `Layout::rtds`.
+    pub first_rtd: usize,
+    /// Index of its first entry in `Layout::counters`.
+    pub first_counter: usize,
+    /// Index of its first entry in `Layout::displays`.
+    pub first_display: usize,
 }

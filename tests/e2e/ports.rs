@@ -9,7 +9,8 @@ use std::{fs, process};
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// A port that is free for UDP and TCP on every address of both families, and that this process has not given out.
+/// A port that is free for UDP and TCP on every address of both families, and that this process has
+/// not given out.
 pub fn free() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     for _ in 0..COUNT {
