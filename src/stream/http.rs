@@ -35,7 +35,9 @@ pub(super) fn admit(request: &Request, mut response: Response) -> Result<Respons
         .flat_map(|value| value.split(','))
         .any(|protocol| protocol.trim().eq_ignore_ascii_case(SIP));
     if offers_sip {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SIP));
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SIP));
         return Ok(response);
     }
     let text = "this WebSocket speaks the subprotocol \"sip\" (RFC 7118)\n".to_owned();

@@ -191,7 +191,7 @@ impl Session {
         self.open && self.tls.is_none() && self.websocket.is_none() && self.output.is_empty()
     }
 
-    /// Takes bytes of the peer. What they mean comes from [`next`](Self::next).
+    /// Takes bytes of the peer. What they mean comes from [`take_next`](Self::take_next).
     pub fn receive(&mut self, bytes: &[u8], now_ns: u64) {
         if self.failed.is_some() {
             return;
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// The next message of the peer, or why there will be none. Call until it is `None`.
-    pub fn next(&mut self) -> Option<Result<&[u8], SessionFailure>> {
+    pub fn take_next(&mut self) -> Option<Result<&[u8], SessionFailure>> {
         // Messages that came before a failure are still good.
         if self.websocket.is_some() {
             return self.next_frame();

@@ -85,7 +85,7 @@ impl Pair {
 /// All that comes out of a session now.
 fn drain(session: &mut Session) -> Result<Vec<Vec<u8>>, SessionFailure> {
     let mut found = Vec::new();
-    while let Some(next) = session.next() {
+    while let Some(next) = session.take_next() {
         found.push(next?.to_vec());
     }
     Ok(found)
@@ -178,9 +178,9 @@ fn a_stream_without_usable_length_ends_after_the_messages_before() {
     let pair = Pair::plain(false);
     let (_, mut server) = pair.sessions();
     server.receive(&[BYE, b"BYE sip:a@b SIP/2.0\r\n\r\n"].concat(), 0);
-    assert_eq!(server.next().unwrap().unwrap(), BYE);
+    assert_eq!(server.take_next().unwrap().unwrap(), BYE);
     let failure = SessionFailure::Framing(ParseError::MissingContentLength);
-    assert_eq!(server.next(), Some(Err(failure)));
+    assert_eq!(server.take_next(), Some(Err(failure)));
 }
 
 #[test]
@@ -189,11 +189,11 @@ fn oversized_messages_end_a_session() {
     let (_, mut server) = pair.sessions();
     server.receive(b"BYE sip:a@b SIP/2.0\r\nl: 999999999\r\n\r\n", 0);
     let failure = SessionFailure::Framing(ParseError::MessageTooLong);
-    assert_eq!(server.next(), Some(Err(failure)));
+    assert_eq!(server.take_next(), Some(Err(failure)));
     let (_, mut server) = pair.sessions();
     server.receive(&[b'x'; 70_000], 0);
     let failure = SessionFailure::Framing(ParseError::HeadersTooLong);
-    assert_eq!(server.next(), Some(Err(failure)));
+    assert_eq!(server.take_next(), Some(Err(failure)));
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_message_that_dribbles_in_has_an_end() {
     let (_, mut server) = pair.sessions();
     for (number, byte) in INVITE[..20].iter().enumerate() {
         server.receive(&[*byte], 5 + number as u64);
-        assert_eq!(server.next(), None);
+        assert_eq!(server.take_next(), None);
     }
     // From its first byte on, however often there is another one.
     assert_eq!(server.deadline_ns(), Some(5 + longest));
@@ -307,8 +307,7 @@ fn a_revoked_certificate_is_refused() {
 
 #[test]
 fn a_client_must_show_a_certificate_when_authorities_are_given() {
-    let server =
-        TlsSettings { identity: Some(identity("server")), trust: trust(CA), ..settings() };
+    let server = TlsSettings { identity: Some(identity("server")), trust: trust(CA), ..settings() };
     for versions in [TlsVersions::V1_2, TlsVersions::V1_3] {
         let verify = |name: Option<&str>| {
             let identity = name.map(identity);
@@ -325,11 +324,7 @@ fn a_client_must_show_a_certificate_when_authorities_are_given() {
 
 #[test]
 fn versions_that_do_not_meet_fail_the_handshake() {
-    let of = |versions| TlsSettings {
-        identity: Some(identity("server")),
-        versions,
-        ..settings()
-    };
+    let of = |versions| TlsSettings { identity: Some(identity("server")), versions, ..settings() };
     let pair = Pair::tls(&of(TlsVersions::V1_2), &of(TlsVersions::V1_3), "server.test");
     let [at_client, at_server] = handshake(&pair);
     assert!(matches!(at_client, Some(SessionFailure::Tls(_))), "{at_client:?}");
@@ -373,8 +368,8 @@ fn a_farewell_ends_the_session_of_the_peer() {
         client.close();
         let bytes = client.output().to_vec();
         server.receive(&bytes, 0);
-        assert_eq!(server.next(), Some(Ok(BYE)));
-        assert_eq!(server.next(), Some(Err(SessionFailure::Ended)));
+        assert_eq!(server.take_next(), Some(Ok(BYE)));
+        assert_eq!(server.take_next(), Some(Err(SessionFailure::Ended)));
     }
 }
 
@@ -388,12 +383,12 @@ fn websocket_peers_must_speak_sip() {
           Sec-WebSocket-Protocol: chat\r\n\r\n",
         0,
     );
-    assert!(matches!(server.next(), Some(Err(SessionFailure::WebSocket(_)))));
+    assert!(matches!(server.take_next(), Some(Err(SessionFailure::WebSocket(_)))));
     assert!(server.output().starts_with(b"HTTP/1.1 400 "), "{:?}", server.output());
     let (mut client, _) = pair.sessions();
     client.connected();
     client.receive(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 0);
-    assert!(matches!(client.next(), Some(Err(SessionFailure::WebSocket(_)))));
+    assert!(matches!(client.take_next(), Some(Err(SessionFailure::WebSocket(_)))));
 }
 
 #[test]
@@ -423,7 +418,8 @@ fn bad_files_are_told_apart() {
     let error = |chain: &[u8], key: &[u8]| Identity::from_pem(chain, key).unwrap_err();
     assert_eq!(error(b"nothing", good), (Some(MaterialError::NoCertificate), None));
     assert_eq!(error(CA, CA), (None, Some(MaterialError::NoKey)));
-    let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----";
+    let encrypted =
+        b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----";
     assert_eq!(error(CA, encrypted), (None, Some(MaterialError::EncryptedKey)));
     let torn = b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
     assert!(matches!(error(torn, good), (Some(MaterialError::NotPem(_)), None)));

@@ -108,8 +108,7 @@ impl TlsConfig {
             }
         };
         let key = identity.key.clone_key();
-        let mut config =
-            builder.with_single_cert(identity.chain.clone(), key).map_err(mismatch)?;
+        let mut config = builder.with_single_cert(identity.chain.clone(), key).map_err(mismatch)?;
         config.ticketer = Arc::clone(tickets);
         // One is enough for a peer that resumes; each costs.
         config.send_tls13_tickets = 1;

@@ -62,7 +62,9 @@ pub enum MaterialError {
     #[error("it has no private key (BEGIN PRIVATE KEY)")]
     NoKey,
     /// The private key is encrypted.
-    #[error("its key is encrypted\n  hint: `openssl pkey -in FILE -out FILE` writes it without a passphrase")]
+    #[error(
+        "its key is encrypted\n  hint: `openssl pkey -in FILE -out FILE` writes it without a passphrase"
+    )]
     EncryptedKey,
     /// It has no revocation list.
     #[error("it has no revocation list (BEGIN X509 CRL)")]

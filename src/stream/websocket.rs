@@ -228,7 +228,6 @@ impl WsSession {
             State::Over(output) => output,
         }
     }
-
 }
 
 fn config(message_bytes_max: usize) -> WebSocketConfig {
