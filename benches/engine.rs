@@ -153,6 +153,7 @@ fn record() -> [Wave; 2] {
             rx_class: RxClass::Large,
             receive_buffer_bytes: 0,
             send_buffer_bytes: 0,
+            device: None,
         };
         driver.open(&spec).expect("a free address");
         (driver, engine(name))

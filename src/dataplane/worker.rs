@@ -561,5 +561,6 @@ pub fn sip_socket(local: SocketAddr, buffer_bytes: usize, reuse_port: bool) -> S
         rx_class: RxClass::Large,
         receive_buffer_bytes: buffer_bytes,
         send_buffer_bytes: buffer_bytes,
+        device: None,
     }
 }

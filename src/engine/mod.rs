@@ -290,6 +290,8 @@ impl Engine {
                 self.on_unreachable(cause, quoted, now, tx);
                 Disposition::Done
             }
+            // Streams carry messages in frames that somebody above has to take apart first.
+            Event::Stream(_) => Disposition::Done,
         }
     }
 

@@ -104,6 +104,7 @@ impl<D: Driver> Pair<D> {
             rx_class,
             receive_buffer_bytes: bytes,
             send_buffer_bytes: bytes,
+            device: None,
         };
         let mut flows = Vec::new();
         for _ in 0..case.sockets {

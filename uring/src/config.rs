@@ -1,5 +1,7 @@
 //! Sizes and switches of a driver, chosen once at start.
 
+use crate::Nanos;
+
 /// Bytes in a small send slot, and the largest payload of a [`RxClass::Small`](crate::RxClass)
 /// buffer.
 pub const SMALL_BYTES: usize = 2048;
@@ -39,6 +41,17 @@ pub struct DriverConfig {
     /// Sockets open at one time. Also the size of the registered file table, which the kernel
     /// limits to `RLIMIT_NOFILE`; sockets past that limit use plain descriptors.
     pub sockets_max: usize,
+    /// TCP streams and listeners at one time, at most 1,048,576. Memory is taken as they come.
+    pub streams_max: usize,
+    /// Most bytes that may wait to be sent on one stream.
+    pub stream_output_bytes: usize,
+    /// Most bytes that may wait to be sent on all streams together, in chunks of 4 KiB that belong
+    /// to one stream each. Memory is taken from the system as needed, and kept.
+    pub stream_pool_bytes: usize,
+    /// Receive buffers of 8 KiB for streams, at most 32,768. Set up with the first stream.
+    pub stream_rx_buffers: usize,
+    /// How long a closed stream may take to send what was written and to hear the peer's end.
+    pub stream_linger_ns: Nanos,
     /// Let the kernel join received datagrams of one flow (`UDP_GRO`), on large-class sockets.
     pub gro: bool,
     /// Join staged datagrams of one flow and length into one send (`UDP_SEGMENT`).
@@ -62,6 +75,11 @@ impl Default for DriverConfig {
             sq_entries: 256,
             cq_entries: 0,
             sockets_max: 65_536,
+            streams_max: 65_536,
+            stream_output_bytes: 256 << 10,
+            stream_pool_bytes: 256 << 20,
+            stream_rx_buffers: 1024,
+            stream_linger_ns: 1_000_000_000,
             gro: true,
             gso: true,
             multishot: true,

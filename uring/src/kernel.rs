@@ -3,9 +3,11 @@
 //! Errors are plain errno values: the callers branch on them.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use crate::Nanos;
+use crate::addr::{self, NAME_BYTES};
 use crate::fault::{self, Site};
 
 /// The errno of the last failed call on this thread.
@@ -188,4 +190,44 @@ pub(crate) fn epoll_wait(
     // SAFETY: as above.
     let ready = unsafe { libc::epoll_wait(fd, events.as_mut_ptr(), capacity, millis) };
     usize::try_from(ready).map_err(|_| errno())
+}
+
+/// Begins to connect a socket that does not block: `Err(EINPROGRESS)` is the usual answer.
+pub(crate) fn connect(fd: RawFd, remote: &SocketAddr) -> Result<(), i32> {
+    if let Some(errno) = fault::take(Site::Connect) {
+        return Err(errno);
+    }
+    let mut name = [0; NAME_BYTES];
+    let bytes = addr::encode(remote, &mut name);
+    // SAFETY: passes a live buffer that holds an address of the stated length.
+    let done = unsafe { libc::connect(fd, name.as_ptr().cast(), bytes) };
+    if done == 0 { Ok(()) } else { Err(errno()) }
+}
+
+/// Accepts from a listener that does not block; the new socket does not block either.
+pub(crate) fn accept(fd: RawFd) -> Result<OwnedFd, i32> {
+    if let Some(errno) = fault::take(Site::Accept) {
+        return Err(errno);
+    }
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: asks for no address.
+    let fd = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    if fd < 0 {
+        return Err(errno());
+    }
+    // SAFETY: the descriptor was just returned to us and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `sendmsg` on a stream, without waiting.
+///
+/// # Safety
+/// `message` and all that it points to must be valid to read.
+pub(crate) unsafe fn stream_send(fd: RawFd, message: *const libc::msghdr) -> Result<usize, i32> {
+    if let Some(errno) = fault::take(Site::StreamSend) {
+        return Err(errno);
+    }
+    // SAFETY: the caller vouches for the message.
+    let sent = unsafe { libc::sendmsg(fd, message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| errno())
 }

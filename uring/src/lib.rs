@@ -1,7 +1,7 @@
-//! Batched UDP I/O for a thread-per-core worker.
+//! Batched UDP and TCP I/O for a thread-per-core worker.
 //!
-//! A [`Driver`] opens UDP sockets, hands received datagrams to a closure, and sends what was staged
-//! in its [`TxArena`], all on the one thread that made it. Three drivers share the same semantics:
+//! A [`Driver`] opens sockets, hands received datagrams and bytes to a closure, and sends what was
+//! staged in its [`TxArena`] or written to its streams, all on the one thread that made it. Three drivers share the same semantics:
 //! `uring` (the product), `syscall` (epoll with `sendmmsg`/`recvmmsg`, for kernels and containers
 //! that forbid io_uring) and `sim` (in memory, virtual clock, seeded faults). The crate knows
 //! nothing of SIP; it is also the only place in the workspace where `unsafe` is allowed.
@@ -21,6 +21,7 @@ mod region;
 mod settle;
 pub mod sim;
 mod socket;
+mod stream;
 pub mod sys;
 mod syscall;
 mod tx;
@@ -30,6 +31,7 @@ mod wake;
 pub use config::{DriverConfig, LARGE_BYTES, SMALL_BYTES, UDP_PAYLOAD_MAX};
 pub use probe::{Features, IoChoice, Refusal, Resolved, probe};
 pub use sim::{SimConfig, SimDriver, SimNet, SimNetHandle};
+pub use stream::{ConnectSpec, ListenSpec, StreamCause, StreamEvent, StreamWriteError};
 pub use syscall::SyscallDriver;
 pub use tx::{TxArena, TxOrder, TxSlot};
 pub use uring::UringDriver;
@@ -45,7 +47,8 @@ pub type Nanos = u64;
 /// A deadline that never comes: [`Driver::turn`] then waits for traffic or a wake only.
 pub const NEVER: Nanos = u64::MAX;
 
-/// A socket of one driver: an index into its socket table, valid until [`Driver::close`].
+/// A socket of one driver: an index into its socket table, valid until [`Driver::close`]. Streams
+/// and listeners have a table of their own, and numbers that cannot be taken for UDP sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
 
@@ -73,6 +76,8 @@ pub struct SocketSpec {
     pub receive_buffer_bytes: usize,
     /// `SO_SNDBUF` in bytes (forced past the sysctl where permitted); 0 leaves the default.
     pub send_buffer_bytes: usize,
+    /// Network interface to bind to (`SO_BINDTODEVICE`).
+    pub device: Option<String>,
 }
 
 /// Something that happened on a socket, handed to the closure of [`Driver::drain`].
@@ -112,6 +117,8 @@ pub enum Event<'a> {
         /// The beginning of the lost datagram's payload, as far as the ICMP message quoted it.
         quoted: &'a [u8],
     },
+    /// Something happened on a TCP stream.
+    Stream(StreamEvent<'a>),
 }
 
 /// Why a datagram was not sent.
@@ -185,6 +192,24 @@ pub struct DriverCounters {
     pub tx_exhausted: u64,
     /// ICMP errors read from error queues.
     pub icmp_errors: u64,
+    /// Streams that [`Driver::connect`] has begun.
+    pub streams_opened: u64,
+    /// Streams that came from listeners.
+    pub streams_accepted: u64,
+    /// Streams that are gone, for whatever reason. Opened and accepted ones less these are there.
+    pub streams_closed: u64,
+    /// Streams cut off because they could not send what was written within the linger time.
+    pub streams_cut: u64,
+    /// Bytes handed to the kernel on streams.
+    pub stream_bytes_sent: u64,
+    /// Bytes received on streams.
+    pub stream_bytes_received: u64,
+    /// Writes refused because a stream's buffer, or that of all, was full.
+    pub stream_writes_full: u64,
+    /// Accepts that failed, for want of descriptors or of a place in the table for example.
+    pub accept_errors: u64,
+    /// Streams that did not come up.
+    pub connect_errors: u64,
 }
 
 /// One thread's view of the network. Made, driven and dropped on the same thread.
@@ -201,8 +226,37 @@ pub trait Driver {
     /// The address that `socket` is bound to.
     fn local_addr(&self, socket: SocketId) -> SocketAddr;
 
+    /// Opens a TCP listener, which accepts by itself ([`StreamEvent::Accepted`]) until it is closed.
+    /// When descriptors run out it pauses, counted, and goes on.
+    ///
+    /// # Errors
+    /// Whatever `socket`, `bind` or `listen` returned.
+    fn listen(&mut self, spec: &ListenSpec) -> io::Result<SocketId>;
+
+    /// Begins to connect a TCP stream, without waiting. [`StreamEvent::Connected`] or
+    /// [`StreamEvent::Closed`] follows.
+    ///
+    /// # Errors
+    /// Whatever `socket` or `bind` returned. What `connect` returns comes as an event.
+    fn connect(&mut self, spec: &ConnectSpec) -> io::Result<SocketId>;
+
+    /// Appends `bytes` to what `stream` has to send, all or nothing; also before it is connected.
+    /// They leave with the next [`turn`](Self::turn), in the order of the writes.
+    ///
+    /// # Errors
+    /// The stream has no room or is gone.
+    fn stream_write(&mut self, stream: SocketId, bytes: &[u8]) -> Result<(), StreamWriteError>;
+
+    /// Ends `stream` with a reset, dropping what it has not sent. Late events of it are swallowed.
+    /// With anything but a stream it does nothing.
+    fn abort(&mut self, stream: SocketId);
+
     /// Closes `socket`; staged datagrams of it are sent first, late events of it are swallowed.
     /// Its port and its place in the table are free again after the next [`turn`](Self::turn).
+    ///
+    /// A stream first sends what was written to it, then ends in good order, and waits for the
+    /// peer to do so too; all that within [`DriverConfig::stream_linger_ns`]. Its id is invalid at
+    /// once.
     fn close(&mut self, socket: SocketId);
 
     /// The arena in which datagrams are rendered and staged.

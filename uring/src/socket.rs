@@ -25,16 +25,8 @@ pub(crate) fn open(spec: &SocketSpec, gro: bool) -> io::Result<(OwnedFd, SocketA
     }
     set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
-    if spec.receive_buffer_bytes > 0
-        && force(fd, libc::SO_RCVBUFFORCE, spec.receive_buffer_bytes).is_err()
-    {
-        socket.set_recv_buffer_size(spec.receive_buffer_bytes)?;
-    }
-    if spec.send_buffer_bytes > 0
-        && force(fd, libc::SO_SNDBUFFORCE, spec.send_buffer_bytes).is_err()
-    {
-        socket.set_send_buffer_size(spec.send_buffer_bytes)?;
-    }
+    set_buffers(&socket, spec.receive_buffer_bytes, spec.send_buffer_bytes)?;
+    bind_to_device(&socket, spec.device.as_deref())?;
     if gro && spec.rx_class == RxClass::Large {
         // A kernel without it (before 5.0) merely delivers one datagram at a time.
         let _ = set(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
@@ -67,11 +59,31 @@ pub(crate) fn drops(fd: RawFd) -> Option<u32> {
     (done == 0 && bytes as usize == size_of_val(&words)).then_some(words[DROPS])
 }
 
+/// Sets buffer sizes, past the sysctl where permitted; 0 leaves a default.
+pub(crate) fn set_buffers(socket: &Socket, receive: usize, send: usize) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    if receive > 0 && force(fd, libc::SO_RCVBUFFORCE, receive).is_err() {
+        socket.set_recv_buffer_size(receive)?;
+    }
+    if send > 0 && force(fd, libc::SO_SNDBUFFORCE, send).is_err() {
+        socket.set_send_buffer_size(send)?;
+    }
+    Ok(())
+}
+
+/// Binds to a network interface, if one is named.
+pub(crate) fn bind_to_device(socket: &Socket, device: Option<&str>) -> io::Result<()> {
+    let Some(device) = device else { return Ok(()) };
+    socket.bind_device(Some(device.as_bytes())).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot bind to network interface {device}: {error}"))
+    })
+}
+
 fn force(fd: RawFd, option: i32, bytes: usize) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, option, i32::try_from(bytes).unwrap_or(i32::MAX))
 }
 
-fn set(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+pub(crate) fn set(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: passes a live integer and its size.
     let done = unsafe {
         libc::setsockopt(

@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use gossipper_uring::{
-    Driver, DriverConfig, Event, IcmpCause, NEVER, RxClass, SendFailure, SimConfig, SimDriver,
-    SimNet, SocketId, SocketSpec, TxOrder,
+    ConnectSpec, Driver, DriverConfig, Event, IcmpCause, ListenSpec, NEVER, RxClass, SendFailure,
+    SimConfig, SimDriver, SimNet, SocketId, SocketSpec, StreamCause, StreamEvent, StreamWriteError,
+    TxOrder,
 };
 
 fn spec(local: &str) -> SocketSpec {
@@ -18,6 +19,7 @@ fn spec(local: &str) -> SocketSpec {
         rx_class: RxClass::Large,
         receive_buffer_bytes: 0,
         send_buffer_bytes: 0,
+        device: None,
     }
 }
 
@@ -282,4 +284,192 @@ fn a_break_keeps_the_rest() {
     assert!(driver.drain(|_, _| ControlFlow::Break(())).is_break());
     assert!(driver.drain(|_, _| ControlFlow::Break(())).is_break());
     assert!(driver.drain(|_, _| ControlFlow::Break(())).is_continue());
+}
+
+/// What came of a run of streams, for comparison.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Run {
+    log: Vec<String>,
+    received: std::collections::BTreeMap<u32, Vec<u8>>,
+}
+
+/// Ten clients write to a server, which sends everything back and closes.
+fn run_streams(seed: u64, config: SimConfig, bytes: usize) -> (Run, SimNet) {
+    let net = SimNet::new(seed, config);
+    let small = DriverConfig { stream_output_bytes: 10_000, ..DriverConfig::default() };
+    let mut driver = SimDriver::new(&net, &small).expect("driver");
+    let at: SocketAddr = "0.0.0.0:5060".parse().expect("literal");
+    let listener = driver.listen(&ListenSpec::new(at)).expect("listen");
+    assert_eq!(driver.local_addr(listener), at);
+    let to: SocketAddr = "127.0.0.1:5060".parse().expect("literal");
+    let mut unsent = std::collections::BTreeMap::new();
+    for number in 0..10_u8 {
+        let client = driver.connect(&ConnectSpec::new(to)).expect("connect");
+        let data: Vec<u8> = (0..bytes).map(|at| (at * 7) as u8 ^ number).collect();
+        unsent.insert(client, data);
+    }
+    let mut run = Run::default();
+    let mut echo = Vec::new();
+    for _ in 0..200_000 {
+        for (stream, data) in &mut unsent {
+            while !data.is_empty() {
+                let part = data.len().min(3000);
+                match driver.stream_write(*stream, &data[..part]) {
+                    Ok(()) => drop(data.drain(..part)),
+                    Err(StreamWriteError::Closed) => data.clear(),
+                    Err(error) => {
+                        assert_eq!(error, StreamWriteError::Full);
+                        break;
+                    }
+                }
+            }
+        }
+        driver.turn(NEVER).expect("turn");
+        let now = net.now();
+        let flow = driver.drain(|event, _| {
+            let Event::Stream(event) = event else { panic!("{event:?}") };
+            run.log.push(format!("{now} {event:?}"));
+            match event {
+                StreamEvent::Data { socket, bytes, .. } => {
+                    run.received.entry(socket.0).or_default().extend_from_slice(bytes);
+                    echo.push((socket, bytes.to_vec()));
+                }
+                StreamEvent::Closed { socket, .. } => {
+                    unsent.remove(&socket);
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(flow.is_continue());
+        let clients: Vec<_> = unsent.keys().copied().collect();
+        for (socket, bytes) in echo.drain(..) {
+            let at = driver.local_addr(socket);
+            if at.port() == 5060 {
+                unsent.entry(socket).or_default().extend(bytes);
+            }
+        }
+        for client in clients {
+            let is_client = driver.local_addr(client).port() != 5060;
+            if is_client && run.received.get(&client.0).map_or(0, Vec::len) >= bytes {
+                driver.close(client);
+                unsent.remove(&client);
+            }
+        }
+        let next = driver.next_deadline().min(net.next_delivery().unwrap_or(NEVER));
+        if next == NEVER {
+            break;
+        }
+        net.advance_to(next);
+    }
+    let counters = driver.counters();
+    assert_eq!(counters.streams_opened, 10, "seed {seed}");
+    let ended = counters.streams_closed;
+    assert_eq!(counters.streams_opened + counters.streams_accepted, ended, "{counters:?}");
+    (run, net)
+}
+
+#[test]
+fn streams_keep_order_and_lose_nothing_whatever_the_pieces() {
+    for seed in 0..20 {
+        let config = SimConfig {
+            delay_ns_min: 1000,
+            delay_ns_max: 5_000_000,
+            loss_ppm: 10_000,
+            stream_segment_bytes_max: 1 + seed as usize * 100,
+            stream_window_bytes: 2000,
+            ..SimConfig::default()
+        };
+        let (run, _) = run_streams(seed, config.clone(), 4000);
+        let whole = run.received.values().filter(|bytes| bytes.len() == 4000).count();
+        assert_eq!(whole, 20, "seed {seed}: both ways of ten streams");
+        let number = |bytes: &[u8]| bytes[0];
+        for bytes in run.received.values() {
+            let of = number(bytes);
+            assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == (at * 7) as u8 ^ of));
+        }
+        assert!(run.log.iter().any(|line| line.contains("Drained")) || config.loss_ppm > 0);
+        assert_eq!(run_streams(seed, config, 4000).0, run, "seed {seed} is not repeatable");
+    }
+}
+
+#[test]
+fn room_in_a_stream_is_reported() {
+    let config = SimConfig { stream_window_bytes: 2000, ..SimConfig::default() };
+    let (run, _) = run_streams(1, config, 50_000);
+    assert!(run.log.iter().any(|line| line.contains("Drained")));
+    assert!(run.received.values().all(|bytes| bytes.len() == 50_000));
+}
+
+#[test]
+fn resets_and_refusals_end_streams_at_both_ends() {
+    let (mut resets, mut refusals) = (0, 0);
+    for seed in 0..20 {
+        let config = SimConfig {
+            stream_reset_ppm: 20_000,
+            connect_refused_ppm: 200_000,
+            ..SimConfig::default()
+        };
+        let (run, _) = run_streams(seed, config, 20_000);
+        let count = |what: &str| run.log.iter().filter(|line| line.contains(what)).count();
+        resets += count("Closed") - count("Refused");
+        refusals += count("Refused");
+    }
+    assert!(resets > 20 && refusals > 10, "{resets} {refusals}");
+}
+
+#[test]
+fn a_connect_to_nobody_is_refused_or_times_out() {
+    for (unreachable, expected) in [(true, StreamCause::Refused), (false, StreamCause::TimedOut)] {
+        let net = SimNet::new(1, SimConfig { unreachable, ..SimConfig::default() });
+        let mut driver = driver(&net);
+        let to: SocketAddr = "127.0.0.1:9".parse().expect("literal");
+        let stream = driver.connect(&ConnectSpec::new(to)).expect("connect");
+        driver.turn(NEVER).expect("turn");
+        let mut causes = Vec::new();
+        while let Some(next) = net.next_delivery() {
+            net.advance_to(next);
+            let _ = driver.drain(|event, _| {
+                let Event::Stream(StreamEvent::Closed { socket, cause }) = event else {
+                    panic!("{event:?}")
+                };
+                causes.push((socket, cause));
+                ControlFlow::Continue(())
+            });
+        }
+        assert_eq!(causes, [(stream, expected)]);
+        assert_eq!(driver.counters().connect_errors, 1);
+    }
+}
+
+#[test]
+fn streams_leave_the_fate_of_datagrams_alone() {
+    let fate = |streams: bool| {
+        let config =
+            SimConfig { delay_ns_max: 9_000_000, loss_ppm: 300_000, ..SimConfig::default() };
+        let net = SimNet::new(3, config);
+        let mut driver = driver(&net);
+        let (from, _) = open(&mut driver, "127.0.0.1:0");
+        let (_, to) = open(&mut driver, "127.0.0.1:0");
+        if streams {
+            let at: SocketAddr = "127.0.0.1:5060".parse().expect("literal");
+            driver.listen(&ListenSpec::new(at)).expect("listen");
+            let client = driver.connect(&ConnectSpec::new(at)).expect("connect");
+            driver.stream_write(client, &[7; 5000]).expect("write");
+        }
+        for number in 0..50_u8 {
+            send(&mut driver, from, to, 0, &[number]);
+        }
+        driver.turn(NEVER).expect("turn");
+        net.advance_to(net.now() + 1_000_000_000);
+        let mut seen = Vec::new();
+        let _ = driver.drain(|event, _| {
+            if let Event::Datagram { payload, received_ns, .. } = event {
+                seen.push((payload[0], received_ns));
+            }
+            ControlFlow::Continue(())
+        });
+        seen
+    };
+    assert_eq!(fate(false), fate(true));
 }

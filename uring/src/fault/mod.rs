@@ -14,6 +14,10 @@ use crate::sim::Random;
 /// Where an error is injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
+    /// An accept, before the kernel sees it: `EMFILE`, `ECONNABORTED`.
+    Accept,
+    /// A connect, before the kernel sees it: `ENETUNREACH`, `EADDRNOTAVAIL`.
+    Connect,
     /// The call that submits or waits: `EINTR`, `EBUSY`, `EAGAIN`.
     Enter,
     /// `recvmmsg` of the `syscall` driver.
@@ -24,6 +28,8 @@ pub enum Site {
     Send,
     /// A multishot receive of the `uring` driver is cancelled under its feet; the value is ignored.
     StopReceive,
+    /// A write to a stream, before the kernel sees it: `EINTR`, `EAGAIN`, `EPIPE`, `ENOBUFS`.
+    StreamSend,
 }
 
 /// Errors to inject on this thread.

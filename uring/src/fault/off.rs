@@ -2,11 +2,14 @@
 
 #[derive(Clone, Copy)]
 pub(crate) enum Site {
+    Accept,
+    Connect,
     Enter,
     Receive,
     Resend,
     Send,
     StopReceive,
+    StreamSend,
 }
 
 #[inline(always)]

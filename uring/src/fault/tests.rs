@@ -28,6 +28,7 @@ fn spec() -> SocketSpec {
         rx_class: RxClass::Large,
         receive_buffer_bytes: 4 << 20,
         send_buffer_bytes: 4 << 20,
+        device: None,
     }
 }
 
@@ -113,7 +114,7 @@ impl<D: Driver> Pair<D> {
                 Event::SendFailed { cookie, cause, .. } => {
                     assert!(outcome.failed.insert(cookie, cause).is_none(), "{cookie} twice");
                 }
-                Event::Unreachable { .. } => panic!("{event:?}"),
+                Event::Unreachable { .. } | Event::Stream(_) => panic!("{event:?}"),
             }
             ControlFlow::Continue(())
         });

@@ -1,16 +1,20 @@
 //! A driver on the simulated network.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 
 use super::SimNet;
 use super::net::Arrival;
+use super::streams::{Allowance, StreamArrival};
 use crate::config::{DriverConfig, LARGE_BYTES, SMALL_BYTES};
 use crate::settle;
 use crate::tx::TxArena;
-use crate::{Driver, DriverCounters, Event, NEVER, Nanos, RxClass, SocketId, SocketSpec, Waker};
+use crate::{
+    ConnectSpec, Driver, DriverCounters, Event, ListenSpec, NEVER, Nanos, RxClass, SocketId,
+    SocketSpec, StreamCause, StreamEvent, StreamWriteError, Waker,
+};
 
 /// One worker's view of a [`SimNet`]. [`turn`](Driver::turn) never blocks.
 #[derive(Debug)]
@@ -26,6 +30,71 @@ pub struct SimDriver {
     /// Trains of one whose send failed, with the errno.
     failed: VecDeque<Failure>,
     deadline: Nanos,
+    streams: Streams,
+}
+
+/// The driver's side of streams.
+#[derive(Debug)]
+struct Streams {
+    /// The driver's number in the network.
+    number: usize,
+    places: Vec<StreamPlace>,
+    free: VecDeque<u32>,
+    /// Places by key in the network.
+    by_key: BTreeMap<u64, u32>,
+    /// Streams that were written to since the last turn.
+    to_pump: Vec<u64>,
+    places_max: usize,
+    allowance: Allowance,
+}
+
+#[derive(Debug, Default)]
+struct StreamPlace {
+    generation: u32,
+    key: Option<u64>,
+    listener: bool,
+}
+
+impl Streams {
+    /// The key in the network of a stream or listener that is its owner's.
+    fn find(&self, id: SocketId) -> Option<(u32, u64)> {
+        let place = id.stream_place()? as u32;
+        let slot = self.places.get(place as usize)?;
+        (SocketId::stream(place, slot.generation) == id).then_some((place, slot.key?))
+    }
+
+    fn check_room(&self) -> io::Result<()> {
+        if self.places.len() - self.free.len() < self.places_max {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("all {} streams of this driver are open", self.places_max)))
+    }
+
+    fn insert(&mut self, key: u64, listener: bool) -> SocketId {
+        let place = self.free.pop_front().unwrap_or_else(|| {
+            self.places.push(StreamPlace::default());
+            self.places.len() as u32 - 1
+        });
+        self.by_key.insert(key, place);
+        let slot = &mut self.places[place as usize];
+        (slot.key, slot.listener) = (Some(key), listener);
+        SocketId::stream(place, slot.generation)
+    }
+
+    /// Frees a place. `true` if it was a stream's.
+    fn remove(&mut self, place: u32) -> bool {
+        let slot = &mut self.places[place as usize];
+        let Some(key) = slot.key.take() else { return false };
+        slot.generation = slot.generation.wrapping_add(1);
+        self.by_key.remove(&key);
+        self.free.push_back(place);
+        !slot.listener
+    }
+
+    fn id_of(&self, key: u64) -> Option<(u32, SocketId)> {
+        let place = *self.by_key.get(&key)?;
+        Some((place, SocketId::stream(place, self.places[place as usize].generation)))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +120,21 @@ impl SimDriver {
     /// # Errors
     /// Want of memory for the arena.
     pub fn new(net: &SimNet, config: &DriverConfig) -> io::Result<Self> {
+        let number = net.net.borrow_mut().streams.join();
+        let streams = Streams {
+            number,
+            places: Vec::new(),
+            free: VecDeque::new(),
+            by_key: BTreeMap::new(),
+            to_pump: Vec::new(),
+            places_max: config.streams_max,
+            allowance: Allowance {
+                output_bytes: config.stream_output_bytes,
+                linger_ns: config.stream_linger_ns,
+            },
+        };
         Ok(Self {
+            streams,
             net: net.clone(),
             arena: TxArena::new(config)?,
             counters: DriverCounters::default(),
@@ -77,6 +160,9 @@ impl SimDriver {
             return true;
         }
         let mut net = self.net.net.borrow_mut();
+        if net.streams.has_arrivals(self.streams.number) {
+            return true;
+        }
         self.places.iter().any(|place| {
             let key = place.socket.map(|(key, _)| key);
             key.and_then(|key| net.socket(key)).is_some_and(|socket| !socket.queue.is_empty())
@@ -111,6 +197,70 @@ impl SimDriver {
             }
             self.arena.finish(id);
         }
+    }
+
+    /// Sends what was written to streams.
+    fn pump_streams(&mut self) {
+        let net = &mut *self.net.net.borrow_mut();
+        for key in self.streams.to_pump.drain(..) {
+            net.streams.pump(net.now, &net.config, key);
+        }
+    }
+
+    /// Hands out the next arrival of a stream. `None` if there is none.
+    fn deliver_stream<F>(&mut self, handler: &mut F) -> Option<ControlFlow<()>>
+    where
+        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
+    {
+        let mut guard = self.net.net.borrow_mut();
+        let net = &mut *guard;
+        let (key, arrival) = net.streams.next_arrival(self.streams.number)?;
+        let Some((place, socket)) = self.streams.id_of(key) else {
+            match arrival {
+                // Swallowed, but the peer may go on.
+                StreamArrival::Data { bytes, .. } => {
+                    net.streams.taken(net.now, &net.config, key, bytes.len());
+                }
+                // The listener was closed meanwhile.
+                StreamArrival::Accepted { stream, .. } => {
+                    net.streams.abort(net.now, &net.config, stream);
+                }
+                _ => {}
+            }
+            return Some(ControlFlow::Continue(()));
+        };
+        let data;
+        let event = match arrival {
+            StreamArrival::Accepted { stream, .. } if self.streams.check_room().is_err() => {
+                self.counters.accept_errors += 1;
+                net.streams.abort(net.now, &net.config, stream);
+                return Some(ControlFlow::Continue(()));
+            }
+            StreamArrival::Accepted { stream, peer } => {
+                self.counters.streams_accepted += 1;
+                let accepted = self.streams.insert(stream, false);
+                StreamEvent::Accepted { listener: socket, socket: accepted, peer }
+            }
+            StreamArrival::Connected => StreamEvent::Connected { socket },
+            StreamArrival::Data { bytes, received_ns } => {
+                net.streams.taken(net.now, &net.config, key, bytes.len());
+                self.counters.receives += 1;
+                self.counters.stream_bytes_received += bytes.len() as u64;
+                data = bytes;
+                StreamEvent::Data { socket, bytes: &data, received_ns }
+            }
+            StreamArrival::Closed(cause) => {
+                net.streams.mute(key);
+                self.streams.remove(place);
+                self.counters.streams_closed += 1;
+                let refused = matches!(cause, StreamCause::Refused | StreamCause::TimedOut);
+                self.counters.connect_errors += u64::from(refused);
+                StreamEvent::Closed { socket, cause }
+            }
+            StreamArrival::Drained => StreamEvent::Drained { socket },
+        };
+        drop(guard);
+        Some(handler(Event::Stream(event), &mut self.arena))
     }
 
     /// Takes the next arrival at `place`, and counts what its queue has dropped meanwhile.
@@ -184,7 +334,54 @@ impl Driver for SimDriver {
         Ok(SocketId(index))
     }
 
+    fn listen(&mut self, spec: &ListenSpec) -> io::Result<SocketId> {
+        self.streams.check_room()?;
+        let net = &mut *self.net.net.borrow_mut();
+        let key = net.streams.listen(self.streams.number, spec, self.streams.allowance)?;
+        Ok(self.streams.insert(key, true))
+    }
+
+    fn connect(&mut self, spec: &ConnectSpec) -> io::Result<SocketId> {
+        self.streams.check_room()?;
+        let net = &mut *self.net.net.borrow_mut();
+        let (number, allowance) = (self.streams.number, self.streams.allowance);
+        let key = net.streams.connect(net.now, &net.config, number, spec, allowance)?;
+        self.counters.streams_opened += 1;
+        Ok(self.streams.insert(key, false))
+    }
+
+    fn stream_write(&mut self, stream: SocketId, bytes: &[u8]) -> Result<(), StreamWriteError> {
+        let (place, key) = self.streams.find(stream).ok_or(StreamWriteError::Closed)?;
+        if self.streams.places[place as usize].listener {
+            return Err(StreamWriteError::Closed);
+        }
+        if bytes.len() > self.streams.allowance.output_bytes {
+            return Err(StreamWriteError::TooLarge);
+        }
+        if !self.net.net.borrow_mut().streams.write(key, bytes) {
+            self.counters.stream_writes_full += 1;
+            return Err(StreamWriteError::Full);
+        }
+        self.streams.to_pump.push(key);
+        Ok(())
+    }
+
+    fn abort(&mut self, stream: SocketId) {
+        let Some((place, key)) = self.streams.find(stream) else { return };
+        if self.streams.places[place as usize].listener {
+            return;
+        }
+        let net = &mut *self.net.net.borrow_mut();
+        net.streams.abort(net.now, &net.config, key);
+        self.counters.streams_closed += u64::from(self.streams.remove(place));
+    }
+
     fn local_addr(&self, socket: SocketId) -> SocketAddr {
+        if socket.is_stream() {
+            let key = self.streams.find(socket).map(|(_, key)| key);
+            let local = key.and_then(|key| self.net.net.borrow().streams.local_addr(key));
+            return local.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        }
         let place = self.places.get(socket.0 as usize);
         place
             .and_then(|place| place.socket)
@@ -192,6 +389,13 @@ impl Driver for SimDriver {
     }
 
     fn close(&mut self, socket: SocketId) {
+        if socket.is_stream() {
+            let Some((place, key)) = self.streams.find(socket) else { return };
+            let net = &mut *self.net.net.borrow_mut();
+            net.streams.close(net.now, &net.config, key);
+            self.counters.streams_closed += u64::from(self.streams.remove(place));
+            return;
+        }
         self.send_staged();
         let Some(place) = self.places.get_mut(socket.0 as usize) else { return };
         let Some((key, _)) = place.socket.take() else { return };
@@ -213,6 +417,7 @@ impl Driver for SimDriver {
     fn turn_gathering(&mut self, _gather_until: Nanos, deadline: Nanos) -> io::Result<()> {
         self.counters.enters += 1;
         self.send_staged();
+        self.pump_streams();
         let now = self.net.now();
         // Deliveries due already, with a network delay of zero for example.
         self.net.advance_to(now);
@@ -244,6 +449,11 @@ impl Driver for SimDriver {
                 }
             }
         }
+        while let Some(flow) = self.deliver_stream(&mut handler) {
+            if flow.is_break() {
+                return remains(self.pending());
+            }
+        }
         ControlFlow::Continue(())
     }
 
@@ -259,10 +469,16 @@ impl Driver for SimDriver {
     fn counters(&self) -> DriverCounters {
         let mut counters = self.counters;
         self.arena.count(&mut counters);
+        counters.stream_bytes_sent = self.net.net.borrow().streams.sent(self.streams.number);
         counters
     }
 
     fn shutdown(&mut self, _deadline: Nanos) {
+        self.pump_streams();
+        for place in 0..self.streams.places.len() as u32 {
+            let generation = self.streams.places[place as usize].generation;
+            self.close(SocketId::stream(place, generation));
+        }
         for index in 0..self.places.len() as u32 {
             self.close(SocketId(index));
         }

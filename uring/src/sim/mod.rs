@@ -3,11 +3,12 @@
 //! Several [`SimDriver`]s share one [`SimNet`]. Nothing blocks and nothing happens by itself: a
 //! harness turns the drivers and moves the clock to whatever comes next, the earliest of
 //! [`SimDriver::next_deadline`] and [`SimNet::next_delivery`]. Equal seeds and equal calls give
-//! equal runs.
+//! equal runs. Streams are there too, between drivers of one network.
 
 mod driver;
 mod net;
 mod random;
+mod streams;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -35,7 +36,7 @@ pub struct SimConfig {
     /// Datagrams of one path may overtake each other when their delays differ. Without it, a
     /// datagram never arrives before an earlier one of the same source and destination.
     pub reorder: bool,
-    /// Datagrams lost.
+    /// Datagrams lost. A segment of a stream comes 200 ms late instead, as if sent again.
     pub loss_ppm: u32,
     /// Datagrams delivered twice, each with its own delay.
     pub duplicate_ppm: u32,
@@ -44,7 +45,17 @@ pub struct SimConfig {
     /// Datagrams that a socket holds before it drops (unlike a byte limit, easy to reason about).
     pub receive_queue_max: usize,
     /// Whether sending to an address where no socket is open is answered with an ICMP error.
+    ///
+    /// For a stream it says whether a connect to where nobody listens is refused or times out.
     pub unreachable: bool,
+    /// Most bytes in a segment of a stream; each has a random length up to this.
+    pub stream_segment_bytes_max: usize,
+    /// Bytes of a stream that may be under way or wait for their driver.
+    pub stream_window_bytes: usize,
+    /// Segments of streams that meet a reset, which ends the stream at both ends.
+    pub stream_reset_ppm: u32,
+    /// Connects that are refused although somebody listens.
+    pub connect_refused_ppm: u32,
 }
 
 impl Default for SimConfig {
@@ -58,6 +69,10 @@ impl Default for SimConfig {
             no_buffer_ppm: 0,
             receive_queue_max: 4096,
             unreachable: true,
+            stream_segment_bytes_max: 1460,
+            stream_window_bytes: 65_536,
+            stream_reset_ppm: 0,
+            connect_refused_ppm: 0,
         }
     }
 }
@@ -86,7 +101,7 @@ impl SimNet {
         self.net.borrow_mut().advance_to(time);
     }
 
-    /// When the next datagram or ICMP error arrives, if any is under way.
+    /// When the next datagram, ICMP error or segment of a stream arrives, if any is under way.
     #[must_use]
     pub fn next_delivery(&self) -> Option<Nanos> {
         self.net.borrow().next_delivery()

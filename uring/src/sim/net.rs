@@ -7,11 +7,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::random::Random;
+use super::streams::StreamNet;
 use super::{SimConfig, Tap};
 use crate::{IcmpCause, Nanos, RxClass, SocketSpec};
 
 /// The first port of the range from which port 0 is served.
-const EPHEMERAL_FIRST: u16 = 32_768;
+pub(super) const EPHEMERAL_FIRST: u16 = 32_768;
 
 /// What an ICMP message quotes of a datagram's payload (RFC 1812 4.3.2.3: 576 bytes in all).
 const QUOTE_BYTES: usize = 520;
@@ -20,6 +21,7 @@ pub(super) struct Net {
     pub(super) now: Nanos,
     pub(super) config: SimConfig,
     pub(super) tap: Option<Tap>,
+    pub(super) streams: StreamNet,
     random: Random,
     sockets: BTreeMap<u64, SimSocket>,
     by_address: BTreeMap<SocketAddr, Vec<u64>>,
@@ -73,6 +75,7 @@ impl Net {
             now: 1_000_000_000,
             config,
             tap: None,
+            streams: StreamNet::new(seed),
             random: Random::new(seed),
             sockets: BTreeMap::new(),
             by_address: BTreeMap::new(),
@@ -152,12 +155,11 @@ impl Net {
     }
 
     pub(super) fn advance_to(&mut self, time: Nanos) {
-        while let Some(Reverse(parcel)) = self.under_way.peek() {
-            if parcel.arrival > time {
-                break;
-            }
-            self.now = self.now.max(parcel.arrival);
-            if let Some(Reverse(parcel)) = self.under_way.pop() {
+        while let Some(next) = self.next_delivery().filter(|&next| next <= time) {
+            self.now = self.now.max(next);
+            if self.streams.next_arrival_ns() == Some(next) {
+                self.streams.arrive(&self.config);
+            } else if let Some(Reverse(parcel)) = self.under_way.pop() {
                 self.arrive(parcel);
             }
         }
@@ -165,7 +167,8 @@ impl Net {
     }
 
     pub(super) fn next_delivery(&self) -> Option<Nanos> {
-        self.under_way.peek().map(|Reverse(parcel)| parcel.arrival)
+        let parcel = self.under_way.peek().map(|Reverse(parcel)| parcel.arrival);
+        parcel.into_iter().chain(self.streams.next_arrival_ns()).min()
     }
 
     fn dispatch(
@@ -252,7 +255,7 @@ impl Net {
 }
 
 /// The address that a peer sees: a socket on the wildcard sends from loopback.
-fn source_ip(local: IpAddr) -> IpAddr {
+pub(super) fn source_ip(local: IpAddr) -> IpAddr {
     match local {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -21,6 +21,8 @@ impl SyscallDriver {
         loop {
             let flow = if let Some(&(train, errno)) = self.failed.get(self.failed_next) {
                 self.deliver_failed(train, errno, &mut handler)
+            } else if let Some(note) = self.streams.next_note() {
+                self.deliver_note(note, &mut handler)
             } else if let Some(batch) = self.open_batch {
                 self.deliver_batch(batch, &mut handler)
             } else if let Some(&ready) = self.ready.get(self.ready_next) {
@@ -72,6 +74,9 @@ impl SyscallDriver {
         let place = self.places.get_mut(index as usize);
         let socket = place.filter(|p| p.generation == generation).and_then(|p| p.socket.as_mut());
         let Some(socket) = socket else {
+            if SocketId(index).is_stream() {
+                return self.deliver_stream(ready, handler);
+            }
             self.next_ready();
             return ControlFlow::Continue(());
         };
@@ -187,7 +192,7 @@ impl SyscallDriver {
         flow
     }
 
-    fn next_ready(&mut self) {
+    pub(super) fn next_ready(&mut self) {
         self.ready_next += 1;
         if self.ready_next >= self.ready.len() {
             self.ready.clear();

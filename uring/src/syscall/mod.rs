@@ -6,6 +6,7 @@
 mod batch;
 mod deliver;
 mod send;
+mod streams;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use self::batch::{Inbox, Outbox};
+use self::streams::Streams;
 use crate::cmsg::ReceiveClock;
 use crate::config::{DriverConfig, LARGE_BYTES, SMALL_BYTES};
 use crate::errqueue::ErrorReader;
@@ -20,7 +22,8 @@ use crate::kernel;
 use crate::sys::monotonic_now;
 use crate::tx::{NONE, TxArena};
 use crate::{
-    Driver, DriverCounters, Event, NEVER, Nanos, RxClass, SocketId, SocketSpec, Waker, socket,
+    ConnectSpec, Driver, DriverCounters, Event, ListenSpec, NEVER, Nanos, RxClass, SocketId,
+    SocketSpec, StreamWriteError, Waker, socket,
 };
 
 /// Readiness reports per `epoll_wait`; the rest come with the next turn.
@@ -54,6 +57,7 @@ pub struct SyscallDriver {
     open_batch: Option<OpenBatch>,
     /// As of the last receive.
     clock: ReceiveClock,
+    streams: Streams,
 }
 
 /// One place in the socket table.
@@ -130,6 +134,7 @@ impl SyscallDriver {
             errors: ErrorReader::new(),
             open_batch: None,
             clock: ReceiveClock::now(),
+            streams: Streams::new(config),
         };
         driver.watch(libc::EPOLL_CTL_ADD, driver.waker.fd(), libc::EPOLLIN, WAKE)?;
         Ok(driver)
@@ -148,6 +153,7 @@ impl SyscallDriver {
         self.open_batch.is_some()
             || self.ready_next < self.ready.len()
             || self.failed_next < self.failed.len()
+            || self.streams.has_notes()
     }
 
     /// Waits for readiness, or only looks when `deadline` is `None`.
@@ -184,6 +190,10 @@ impl SyscallDriver {
             return;
         }
         let (index, generation) = (data as u32, (data >> 32) as u32);
+        if SocketId(index).is_stream() {
+            self.note_stream(events, index, generation);
+            return;
+        }
         if events & libc::EPOLLOUT as u32 != 0 {
             self.flush_backlog(index, generation);
         }
@@ -242,7 +252,26 @@ impl Driver for SyscallDriver {
         Ok(SocketId(index))
     }
 
+    fn listen(&mut self, spec: &ListenSpec) -> io::Result<SocketId> {
+        self.open_listener(spec)
+    }
+
+    fn connect(&mut self, spec: &ConnectSpec) -> io::Result<SocketId> {
+        self.open_stream(spec)
+    }
+
+    fn stream_write(&mut self, stream: SocketId, bytes: &[u8]) -> Result<(), StreamWriteError> {
+        self.write_stream(stream, bytes)
+    }
+
+    fn abort(&mut self, stream: SocketId) {
+        self.abort_stream(stream);
+    }
+
     fn local_addr(&self, socket: SocketId) -> SocketAddr {
+        if socket.is_stream() {
+            return self.streams.local_addr(socket);
+        }
         let place = self.places.get(socket.0 as usize);
         place
             .and_then(|place| place.socket.as_ref())
@@ -250,6 +279,10 @@ impl Driver for SyscallDriver {
     }
 
     fn close(&mut self, socket: SocketId) {
+        if socket.is_stream() {
+            self.close_stream(socket);
+            return;
+        }
         self.send_staged();
         let Some(place) = self.places.get_mut(socket.0 as usize) else { return };
         let Some(closed) = place.socket.take() else { return };
@@ -269,6 +302,7 @@ impl Driver for SyscallDriver {
 
     fn turn_gathering(&mut self, gather_until: Nanos, deadline: Nanos) -> io::Result<()> {
         self.send_staged();
+        let deadline = self.drive_streams(deadline);
         if self.events_pending() {
             return Ok(());
         }
@@ -317,6 +351,7 @@ impl Driver for SyscallDriver {
         for index in 0..self.places.len() as u32 {
             self.close(SocketId(index));
         }
+        self.shut_streams_down(deadline);
     }
 }
 

@@ -153,8 +153,9 @@ impl TxArena {
         })
     }
 
-    /// An arena that belongs to no driver, for code that needs one but never sends: what is staged
-    /// in it stays there.
+    /// An arena that belongs to no driver. What is staged in it stays there until it is taken with
+    /// [`take_staged`](Self::take_staged), in the order of the commits: without sockets there are no
+    /// trains.
     ///
     /// # Errors
     /// Want of memory.
@@ -269,6 +270,21 @@ impl TxArena {
         self.buffer(&slot)[..payload.len()].copy_from_slice(payload);
         self.commit(slot, payload.len(), socket, destination, cookie, order);
         true
+    }
+
+    /// Hands every staged datagram to `take` (socket, destination, cookie, payload) and frees its
+    /// slot, for a layer that carries messages by other means than this driver's datagrams. The
+    /// datagrams of one call come in the order of their commits.
+    pub fn take_staged(&mut self, mut take: impl FnMut(SocketId, SocketAddr, u64, &[u8])) {
+        self.seal();
+        while let Some(id) = self.first_staged() {
+            self.hand_over();
+            let train = self.trains[id as usize];
+            for (payload, cookie) in self.payloads(id) {
+                take(SocketId(train.socket), train.destination, cookie, payload);
+            }
+            self.finish(id);
+        }
     }
 
     #[inline]

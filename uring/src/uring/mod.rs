@@ -33,7 +33,10 @@ use crate::config::{DriverConfig, LARGE_BYTES, SMALL_BYTES};
 use crate::fault::{self, Site};
 use crate::sys::monotonic_now;
 use crate::tx::TxArena;
-use crate::{Driver, DriverCounters, Event, NEVER, Nanos, RxClass, SocketId, SocketSpec, Waker};
+use crate::{
+    ConnectSpec, Driver, DriverCounters, Event, ListenSpec, NEVER, Nanos, RxClass, SocketId,
+    SocketSpec, StreamWriteError, Waker,
+};
 
 /// How often a turn goes back to sleep after a wake-up that brought the worker nothing.
 const IDLE_WAKES_MAX: usize = 8;
@@ -312,6 +315,20 @@ impl Driver for UringDriver {
         self.class_buffers(spec.rx_class)?;
         self.core.open(&self.ring, spec, &self.config).map(SocketId)
     }
+
+    fn listen(&mut self, _spec: &ListenSpec) -> io::Result<SocketId> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "no streams by io_uring; use -io syscall"))
+    }
+
+    fn connect(&mut self, _spec: &ConnectSpec) -> io::Result<SocketId> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "no streams by io_uring; use -io syscall"))
+    }
+
+    fn stream_write(&mut self, _stream: SocketId, _bytes: &[u8]) -> Result<(), StreamWriteError> {
+        Err(StreamWriteError::Closed)
+    }
+
+    fn abort(&mut self, _stream: SocketId) {}
 
     fn local_addr(&self, socket: SocketId) -> SocketAddr {
         let place = self.core.places.get(socket.0 as usize);

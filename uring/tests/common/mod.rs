@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use gossipper_uring::{
     Driver, DriverConfig, Event, IcmpCause, Nanos, RxClass, SendFailure, SocketId, SocketSpec,
-    TxOrder, sys,
+    StreamCause, StreamEvent, TxOrder, sys,
 };
 
 /// How long a test waits for what must come.
@@ -34,6 +34,11 @@ pub(crate) enum Seen {
     Datagram { socket: SocketId, source: SocketAddr, payload: Vec<u8> },
     SendFailed { socket: SocketId, destination: SocketAddr, cookie: u64, cause: SendFailure },
     Unreachable { socket: SocketId, destination: SocketAddr, cause: IcmpCause, quoted: Vec<u8> },
+    Accepted { listener: SocketId, socket: SocketId, peer: SocketAddr },
+    Connected { socket: SocketId },
+    Data { socket: SocketId, bytes: Vec<u8> },
+    Closed { socket: SocketId, cause: StreamCause },
+    Drained { socket: SocketId },
 }
 
 impl Seen {
@@ -48,6 +53,17 @@ impl Seen {
             Event::Unreachable { socket, destination, cause, quoted } => {
                 Self::Unreachable { socket, destination, cause, quoted: quoted.to_vec() }
             }
+            Event::Stream(ref event) => match *event {
+                StreamEvent::Accepted { listener, socket, peer } => {
+                    Self::Accepted { listener, socket, peer }
+                }
+                StreamEvent::Connected { socket } => Self::Connected { socket },
+                StreamEvent::Data { socket, bytes, .. } => {
+                    Self::Data { socket, bytes: bytes.to_vec() }
+                }
+                StreamEvent::Closed { socket, cause } => Self::Closed { socket, cause },
+                StreamEvent::Drained { socket } => Self::Drained { socket },
+            },
         }
     }
 
@@ -72,6 +88,7 @@ pub(crate) fn spec(local: &str) -> SocketSpec {
         rx_class: RxClass::Large,
         receive_buffer_bytes: 4 << 20,
         send_buffer_bytes: 4 << 20,
+        device: None,
     }
 }
 

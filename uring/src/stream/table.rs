@@ -1,0 +1,443 @@
+//! The table of streams of a kernel driver: what state each is in and what has to happen next.
+//!
+//! How bytes get in and out is the driver's business, and so is `D`, what it keeps per stream. This
+//! module decides who may still write, which events are owed, and how a stream comes to its end:
+//! what was written is sent, then a FIN, then the peer's end is awaited, all that within the linger
+//! time. A place in the table is used again only when the kernel has nothing of it any more and its
+//! last event is delivered.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::{Output, Pool, STREAMS_MAX, StreamWriteError, socket};
+use crate::config::DriverConfig;
+use crate::{DriverCounters, Nanos, SocketId};
+
+/// How long a listener rests after an accept failed for want of descriptors or memory.
+const ACCEPT_PAUSE_NS: Nanos = 100_000_000;
+
+/// Generations wrap here: they share a word with place and kind.
+const GENERATIONS: u32 = 1 << 24;
+
+/// A place and its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) place: u32,
+    pub(crate) generation: u32,
+}
+
+impl Key {
+    pub(crate) fn id(self) -> SocketId {
+        SocketId::stream(self.place, self.generation)
+    }
+}
+
+/// How far a stream has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// A listener.
+    Listening,
+    Connecting,
+    Open,
+    /// Nothing more can be received.
+    Ended,
+}
+
+/// What to do for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing now.
+    Wait,
+    /// Send what it holds.
+    Send,
+    /// Take it back from the kernel.
+    Cancel,
+    /// Nothing is left of it: [`Table::release`].
+    Release,
+}
+
+/// A stream or listener.
+#[derive(Debug)]
+pub(crate) struct Stream<D> {
+    pub(crate) fd: OwnedFd,
+    pub(crate) phase: Phase,
+    pub(crate) output: Output,
+    pub(crate) driver: D,
+    /// Its owner hears no more of it, and cannot write to it.
+    pub(crate) muted: bool,
+    /// It sends what it holds, then ends.
+    finishing: bool,
+    /// It ends as soon as the kernel has given it back.
+    doomed: bool,
+    fin_sent: bool,
+    /// A [`StreamEvent::Closed`](crate::StreamEvent::Closed) waits to be delivered.
+    closed_owed: bool,
+    /// A write was refused for want of room.
+    drained_owed: bool,
+    /// What a write failed with.
+    write_error: i32,
+}
+
+#[derive(Debug)]
+struct Place<D> {
+    generation: u32,
+    stream: Option<Stream<D>>,
+}
+
+/// All streams and listeners of a driver.
+#[derive(Debug)]
+pub(crate) struct Table<D> {
+    places: Vec<Place<D>>,
+    /// First in, first out, so that generations of one place are far apart in time.
+    free: VecDeque<u32>,
+    places_max: usize,
+    output_max: usize,
+    linger_ns: Nanos,
+    pub(crate) pool: Pool,
+    /// Streams that are finishing, and until when.
+    lingering: VecDeque<(Nanos, Key)>,
+    /// Listeners that rest, and until when.
+    paused: VecDeque<(Nanos, Key)>,
+    /// Streams whose writes were refused although they hold little, for want of memory in the pool.
+    starved: VecDeque<Key>,
+}
+
+impl<D> Table<D> {
+    pub(crate) fn new(config: &DriverConfig) -> Self {
+        Self {
+            places: Vec::new(),
+            free: VecDeque::new(),
+            places_max: config.streams_max.min(STREAMS_MAX),
+            output_max: config.stream_output_bytes,
+            linger_ns: config.stream_linger_ns,
+            pool: Pool::new(config.stream_pool_bytes),
+            lingering: VecDeque::new(),
+            paused: VecDeque::new(),
+            starved: VecDeque::new(),
+        }
+    }
+
+    /// Whether there never was a stream: a driver then skips all that concerns them.
+    #[inline]
+    pub(crate) fn is_unused(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Places in use.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// Whether another stream would find a place.
+    pub(crate) fn check_room(&self) -> io::Result<()> {
+        if self.len() < self.places_max {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("all {} streams of this driver are open", self.places_max)))
+    }
+
+    /// Gives a socket a place.
+    pub(crate) fn insert(&mut self, fd: OwnedFd, phase: Phase, driver: D) -> io::Result<Key> {
+        self.check_room()?;
+        let place = self.free.pop_front().unwrap_or_else(|| {
+            self.places.push(Place { generation: 0, stream: None });
+            self.places.len() as u32 - 1
+        });
+        let slot = &mut self.places[place as usize];
+        slot.stream = Some(Stream {
+            fd,
+            phase,
+            output: Output::default(),
+            driver,
+            muted: false,
+            finishing: false,
+            doomed: false,
+            fin_sent: false,
+            closed_owed: false,
+            drained_owed: false,
+            write_error: 0,
+        });
+        Ok(Key { place, generation: slot.generation })
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Stream<D>> {
+        let place = self.places.get(key.place as usize)?;
+        place.stream.as_ref().filter(|_| place.generation == key.generation)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Stream<D>> {
+        let place = self.places.get_mut(key.place as usize)?;
+        place.stream.as_mut().filter(|_| place.generation == key.generation)
+    }
+
+    /// A stream together with the pool that its output lives in.
+    pub(crate) fn with_pool(&mut self, key: Key) -> Option<(&mut Stream<D>, &mut Pool)> {
+        let place = self.places.get_mut(key.place as usize)?;
+        let stream = place.stream.as_mut().filter(|_| place.generation == key.generation)?;
+        Some((stream, &mut self.pool))
+    }
+
+    /// The stream that an owner means by `id`; `None` if it is his no longer.
+    pub(crate) fn find(&self, id: SocketId) -> Option<Key> {
+        let place = id.stream_place()? as u32;
+        let generation = self.places.get(place as usize)?.generation;
+        let key = Key { place, generation };
+        (key.id() == id && self.get(key).is_some_and(|stream| !stream.muted)).then_some(key)
+    }
+
+    /// The keys of all places in use.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.places
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| place.stream.is_some())
+            .map(|(at, place)| Key { place: at as u32, generation: place.generation })
+    }
+
+    /// Appends to a stream's output.
+    pub(crate) fn write(&mut self, id: SocketId, bytes: &[u8]) -> Result<Key, StreamWriteError> {
+        let key = self.find(id).ok_or(StreamWriteError::Closed)?;
+        let limit = self.output_max;
+        let Some((stream, pool)) = self.with_pool(key) else {
+            return Err(StreamWriteError::Closed);
+        };
+        if stream.phase == Phase::Listening {
+            return Err(StreamWriteError::Closed);
+        }
+        if stream.closed_owed || stream.write_error != 0 {
+            // The end is known here and not yet there: as over a network, the bytes are lost.
+            return Ok(key);
+        }
+        if bytes.len() > limit {
+            return Err(StreamWriteError::TooLarge);
+        }
+        let fits = stream.output.bytes() + bytes.len() <= limit;
+        if fits && pool.append(&mut stream.output, bytes) {
+            return Ok(key);
+        }
+        if !std::mem::replace(&mut stream.drained_owed, true) && stream.output.bytes() <= limit / 2
+        {
+            // What is sent of this stream will not tell when there is room.
+            self.starved.push_back(key);
+        }
+        Err(StreamWriteError::Full)
+    }
+
+    /// Takes note that `bytes` of a stream's output were sent. `true` if its owner waits to hear
+    /// that there is room again.
+    pub(crate) fn sent(&mut self, key: Key, bytes: usize, counters: &mut DriverCounters) -> bool {
+        counters.stream_bytes_sent += bytes as u64;
+        let limit = self.output_max;
+        let Some((stream, pool)) = self.with_pool(key) else { return false };
+        pool.consume(&mut stream.output, bytes);
+        let drained = stream.drained_owed && stream.output.bytes() <= limit / 2;
+        if !drained {
+            return false;
+        }
+        stream.drained_owed = false;
+        !stream.muted
+    }
+
+    /// A stream that starved and may hope for room now.
+    pub(crate) fn next_fed(&mut self) -> Option<Key> {
+        while let Some(&key) = self.starved.front() {
+            if !self.pool.has_room() {
+                return None;
+            }
+            self.starved.pop_front();
+            if let Some(stream) = self.get_mut(key)
+                && std::mem::replace(&mut stream.drained_owed, false)
+                && !stream.muted
+            {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// A write failed. The receive side ends by itself or is made to; it brings the end.
+    pub(crate) fn write_failed(&mut self, key: Key, errno: i32) {
+        let Some((stream, pool)) = self.with_pool(key) else { return };
+        pool.clear(&mut stream.output);
+        stream.write_error = errno;
+        if stream.phase == Phase::Ended {
+            stream.doomed = true;
+        } else {
+            socket::end(&stream.fd);
+        }
+    }
+
+    /// A connect has ended, with an errno or 0. `true` if the owner is to hear of it.
+    pub(crate) fn connected(
+        &mut self,
+        key: Key,
+        errno: i32,
+        counters: &mut DriverCounters,
+    ) -> bool {
+        let Some(stream) = self.get_mut(key) else { return false };
+        if errno == 0 {
+            stream.phase = Phase::Open;
+            return !stream.muted;
+        }
+        stream.phase = Phase::Ended;
+        stream.doomed = true;
+        if stream.muted {
+            return false;
+        }
+        counters.connect_errors += 1;
+        stream.closed_owed = true;
+        true
+    }
+
+    /// Nothing more will be received, for the reason that `errno` gives (0 is the end of the
+    /// stream). Returns the reason that the owner is to hear, if he is to hear any.
+    pub(crate) fn ended(&mut self, key: Key, errno: i32, now: Nanos) -> Option<i32> {
+        let until = now.saturating_add(self.linger_ns);
+        let stream = self.get_mut(key)?;
+        if stream.phase == Phase::Ended {
+            return None;
+        }
+        stream.phase = Phase::Ended;
+        let errno = if errno == 0 { stream.write_error } else { errno };
+        let owed = !stream.muted;
+        stream.closed_owed = owed;
+        if errno != 0 {
+            stream.doomed = true;
+        } else if !stream.finishing {
+            // What was written before is still sent: the peer may have closed its half only.
+            stream.finishing = true;
+            self.lingering.push_back((until, key));
+        }
+        owed.then_some(errno)
+    }
+
+    /// The owner has been told, or is about to be told, that a stream has ended. `false` if he
+    /// does not want to know any more.
+    pub(crate) fn closed_delivered(&mut self, key: Key) -> bool {
+        let Some(stream) = self.get_mut(key) else { return false };
+        stream.closed_owed = false;
+        !std::mem::replace(&mut stream.muted, true)
+    }
+
+    /// The owner closes a stream or a listener.
+    pub(crate) fn close(&mut self, id: SocketId, now: Nanos) -> Option<Key> {
+        let key = self.find(id)?;
+        let until = now.saturating_add(self.linger_ns);
+        let stream = self.get_mut(key)?;
+        stream.muted = true;
+        if stream.phase == Phase::Listening || stream.write_error != 0 {
+            stream.doomed = true;
+        } else if !stream.finishing && !stream.doomed {
+            stream.finishing = true;
+            self.lingering.push_back((until, key));
+        }
+        Some(key)
+    }
+
+    /// The owner aborts a stream.
+    pub(crate) fn abort(&mut self, id: SocketId) -> Option<Key> {
+        let key = self.find(id)?;
+        let stream = self.get_mut(key)?;
+        if stream.phase == Phase::Listening {
+            return None;
+        }
+        stream.muted = true;
+        stream.doomed = true;
+        socket::reset_on_close(&stream.fd);
+        Some(key)
+    }
+
+    /// What to do next for a stream. `busy` says that the kernel has operations of it.
+    pub(crate) fn step(&mut self, key: Key, busy: bool) -> Step {
+        let Some(stream) = self.get_mut(key) else { return Step::Wait };
+        if stream.finishing && !stream.doomed {
+            let connected = stream.phase != Phase::Connecting;
+            if !stream.output.is_empty() {
+                return if connected { Step::Send } else { Step::Wait };
+            }
+            if connected && !std::mem::replace(&mut stream.fin_sent, true) {
+                socket::finish(&stream.fd);
+            }
+            stream.doomed = !connected || stream.phase == Phase::Ended;
+        }
+        match stream {
+            Stream { doomed: false, .. } => Step::Wait,
+            _ if busy => Step::Cancel,
+            Stream { closed_owed: true, muted: false, .. } => Step::Wait,
+            _ => Step::Release,
+        }
+    }
+
+    /// Whether a stream only waits to be taken back from the kernel.
+    pub(crate) fn is_doomed(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|stream| stream.doomed)
+    }
+
+    /// Closes a stream's descriptor and frees its place. The kernel must have nothing of it.
+    pub(crate) fn release(&mut self, key: Key, counters: &mut DriverCounters) {
+        let Some((stream, pool)) = self.with_pool(key) else { return };
+        if stream.phase != Phase::Listening {
+            counters.streams_closed += 1;
+        }
+        pool.clear(&mut stream.output);
+        let place = &mut self.places[key.place as usize];
+        place.stream = None;
+        place.generation = (place.generation + 1) % GENERATIONS;
+        self.free.push_back(key.place);
+    }
+
+    /// Lets a listener rest.
+    pub(crate) fn pause(&mut self, key: Key, now: Nanos) {
+        self.paused.push_back((now.saturating_add(ACCEPT_PAUSE_NS), key));
+    }
+
+    /// A listener whose rest is over.
+    pub(crate) fn next_rested(&mut self, now: Nanos) -> Option<Key> {
+        while self.paused.front().is_some_and(|&(until, _)| until <= now) {
+            let (_, key) = self.paused.pop_front()?;
+            if self.get(key).is_some_and(|stream| !stream.muted) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// A stream whose linger time is over: it ends now, and what it could not send is lost.
+    pub(crate) fn next_expired(
+        &mut self,
+        now: Nanos,
+        counters: &mut DriverCounters,
+    ) -> Option<Key> {
+        while self.lingering.front().is_some_and(|&(until, _)| until <= now) {
+            let (_, key) = self.lingering.pop_front()?;
+            let Some(stream) = self.get_mut(key).filter(|stream| !stream.doomed) else { continue };
+            stream.doomed = true;
+            if !stream.output.is_empty() {
+                counters.streams_cut += 1;
+                socket::reset_on_close(&stream.fd);
+            }
+            return Some(key);
+        }
+        None
+    }
+
+    /// When [`next_expired`](Self::next_expired) or [`next_rested`](Self::next_rested) has something
+    /// to say.
+    pub(crate) fn next_deadline(&mut self) -> Nanos {
+        let mut next = Nanos::MAX;
+        while let Some(&(until, key)) = self.lingering.front() {
+            if self.get(key).is_some_and(|stream| !stream.doomed) {
+                next = until;
+                break;
+            }
+            self.lingering.pop_front();
+        }
+        self.paused.front().map_or(next, |&(until, _)| next.min(until))
+    }
+}
+
+/// Whether an accept that failed so will soon fail again.
+pub(crate) fn accept_must_pause(errno: i32) -> bool {
+    !matches!(errno, libc::EINTR | libc::EAGAIN | libc::ECONNABORTED | libc::EPROTO)
+}
