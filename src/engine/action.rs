@@ -232,14 +232,16 @@ impl Engine {
                 }
             }
         }
-        let Some(captures) = ereg.regex.captures(&text) else {
+        let groups = ereg.assign_to.len().saturating_sub(1);
+        let found = ereg.regex.captures(&text, groups, &mut self.regex.borrow_mut());
+        let Some(captures) = found.map_err(|_| FailureCause::ScenarioError)? else {
             return match ereg.check_it {
                 CheckIt::FailIfFalse => Err(FailureCause::RegexpDoesntMatch),
                 _ => Ok(()),
             };
         };
         for (group, variable) in ereg.assign_to.iter().enumerate() {
-            let matched = captures.get(group).map_or(&b""[..], |found| found.as_bytes());
+            let matched = captures.get(group).map_or(&b""[..], |(begin, end)| &text[begin..end]);
             self.store_text(slot, *variable, matched)?;
         }
         match ereg.check_it {

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use gossipper_uring::{Event, SocketId, TxArena};
 
-use crate::scenario::{Mode, Program};
+use crate::scenario::{Mode, Program, Scratch};
 use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
 
@@ -90,6 +90,8 @@ pub struct Engine {
     saved_index: Option<Box<HeaderIndex>>,
     saved_bytes: Vec<u8>,
     scratch: Vec<u8>,
+    /// Memory of matching regular expressions.
+    regex: std::cell::RefCell<Scratch>,
     /// Calls that found the send arena full, in order.
     deferred: Vec<(Slot, u32)>,
     deferred_spare: Vec<(Slot, u32)>,
@@ -235,6 +237,7 @@ impl Engine {
             saved_index: Some(Box::new(HeaderIndex::new())),
             saved_bytes: Vec::with_capacity(1 << 16),
             scratch: Vec::with_capacity(1 << 16),
+            regex: std::cell::RefCell::default(),
             deferred: Vec::with_capacity(1024),
             deferred_spare: Vec::with_capacity(1024),
             staged: Vec::with_capacity(8192),

@@ -11,7 +11,7 @@ use super::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::config::DuplicateCheck;
 use super::variables::Value;
 use super::{Cx, Engine};
-use crate::scenario::{Expect, Mode, Optional, Recv, StepKind};
+use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
 use crate::stats::{DropCause, FailureCause};
 
@@ -484,7 +484,7 @@ impl Engine {
             if self.is_skipped(slot, step) {
                 continue;
             }
-            if matches(recv, index, methods_sent, message, cseq) {
+            if self.matches(recv, index, methods_sent, message, cseq) {
                 return Some(Hit::Forward(index as u16));
             }
             if recv.optional == Optional::Mandatory {
@@ -506,11 +506,48 @@ impl Engine {
                 Optional::Local => contiguous,
                 Optional::Global => true,
             };
-            if reachable && matches(recv, index, methods_sent, message, cseq) {
+            if reachable && self.matches(recv, index, methods_sent, message, cseq) {
                 return Some(Hit::Aside(index as u16));
             }
         }
         None
+    }
+
+    /// Whether `message` is what `recv`, the step at `index`, waits for.
+    fn matches(
+        &self,
+        recv: &Recv,
+        index: usize,
+        methods_sent: u32,
+        message: &Message<'_>,
+        cseq: &CSeq<'_>,
+    ) -> bool {
+        // What is too complex to be decided matches nothing.
+        let matches_pattern = |pattern: &Regex, text: &[u8]| {
+            pattern.is_match(text, &mut self.regex.borrow_mut()) == Ok(true)
+        };
+        // A response must answer a method that the call has sent; at the first step any will do.
+        let answers_ours = || index == 0 || methods_sent & cseq.method.bit() != 0;
+        match (&recv.expect, message.kind()) {
+            (Expect::Request(expected), Kind::Request { method, .. }) => {
+                expected.as_bytes() == method.as_bytes()
+            }
+            (Expect::Response(expected), Kind::Response { code, .. }) => {
+                *expected == code && answers_ours()
+            }
+            (Expect::RequestPattern(pattern), Kind::Request { method, .. }) => {
+                matches_pattern(pattern, method.as_bytes())
+            }
+            (Expect::ResponsePattern(pattern), Kind::Response { code, .. }) => {
+                let digits = [
+                    b'0' + (code / 100 % 10) as u8,
+                    b'0' + (code / 10 % 10) as u8,
+                    b'0' + (code % 10) as u8,
+                ];
+                matches_pattern(pattern, &digits) && answers_ours()
+            }
+            _ => false,
+        }
     }
 
     /// A message that no receive step matches.
@@ -581,37 +618,6 @@ pub(super) const AUTO_ANSWERED: u32 = MethodId::Info.bit()
     | MethodId::Notify.bit()
     | MethodId::Options.bit()
     | MethodId::Update.bit();
-
-fn matches(
-    recv: &Recv,
-    index: usize,
-    methods_sent: u32,
-    message: &Message<'_>,
-    cseq: &CSeq<'_>,
-) -> bool {
-    // A response must answer a method that the call has sent; at the first step any will do.
-    let answers_ours = || index == 0 || methods_sent & cseq.method.bit() != 0;
-    match (&recv.expect, message.kind()) {
-        (Expect::Request(expected), Kind::Request { method, .. }) => {
-            expected.as_bytes() == method.as_bytes()
-        }
-        (Expect::Response(expected), Kind::Response { code, .. }) => {
-            *expected == code && answers_ours()
-        }
-        (Expect::RequestPattern(pattern), Kind::Request { method, .. }) => {
-            pattern.is_match(method.as_bytes())
-        }
-        (Expect::ResponsePattern(pattern), Kind::Response { code, .. }) => {
-            let digits = [
-                b'0' + (code / 100 % 10) as u8,
-                b'0' + (code / 10 % 10) as u8,
-                b'0' + (code % 10) as u8,
-            ];
-            pattern.is_match(&digits) && answers_ours()
-        }
-        _ => false,
-    }
-}
 
 /// Under which cause a message that does not parse is counted.
 fn drop_cause(error: ParseError) -> DropCause {

@@ -9,7 +9,6 @@ use super::program::{
     Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
     StrcmpCheck, VariableRef,
 };
-use super::regexp;
 use super::template::Template;
 use super::xml::{Attribute, Element};
 
@@ -278,19 +277,19 @@ fn exec(attributes: &Attributes<'_>) -> Result<Action, Fault> {
 fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
     let regexp = attributes.required("regexp")?;
     let case_indep = attributes.boolean("case_indep")?.unwrap_or(false);
-    let regex = regexp::compile(&regexp.value, regexp.position, case_indep)?;
+    let regex = regexp.regex(case_indep)?;
     let search_in = search_in(attributes, table)?;
     let assign_to = match attributes.get("assign_to") {
         Some(list) => table.variables(&list.value, list.position)?,
         None => Vec::new(),
     };
-    if assign_to.len() > GROUPS_MAX || assign_to.len() > regex.captures_len() {
+    if assign_to.len() > GROUPS_MAX || assign_to.len() > regex.groups() + 1 {
         return Err(Fault::new(
             attributes.place("assign_to"),
             format!(
                 "assign_to names {} variables, the expression has the whole match and {} groups",
                 assign_to.len(),
-                regex.captures_len() - 1
+                regex.groups()
             ),
         )
         .hint(format!("the first variable takes the whole match; at most {GROUPS_MAX} in all")));

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use super::ere::Regex;
 use super::error::{Fault, Position, nearest};
 use super::text::Text;
 use super::xml::{Attribute, Element};
@@ -131,6 +132,17 @@ impl<'e> Attributes<'e> {
             attribute.position,
             format!("<{}> has no attribute \"{}\"", self.element.name, attribute.name),
         )
+    }
+}
+
+impl Attribute {
+    /// The value as a regular expression.
+    pub(super) fn regex(&self, case_insensitive: bool) -> Result<Regex, Fault> {
+        Regex::new(&self.value, case_insensitive).map_err(|reason| {
+            let text = &self.value;
+            let message = format!("invalid regular expression: {reason}");
+            Fault::new(self.position, message).hint(format!("the expression is \"{text}\""))
+        })
     }
 }
 

@@ -5,7 +5,6 @@ use super::error::Fault;
 use super::keyword::{self, is_token};
 use super::names::Table;
 use super::program::{Expect, Optional, Outgoing, Recv, Send};
-use super::regexp;
 use super::template::{Part, Template};
 use super::xml::{Attribute, Element};
 use crate::sip::Method;
@@ -125,8 +124,7 @@ pub(super) fn recv(attributes: &Attributes<'_>) -> Result<Recv, Fault> {
 
 fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
     let is_pattern = attributes.boolean("regexp_match")?.unwrap_or(false);
-    let pattern =
-        |attribute: &Attribute| regexp::compile(&attribute.value, attribute.position, false);
+    let pattern = |attribute: &Attribute| attribute.regex(false);
     match (attributes.get("request"), attributes.get("response")) {
         (Some(method), None) if is_pattern => Ok(Expect::RequestPattern(pattern(method)?)),
         (None, Some(code)) if is_pattern => Ok(Expect::ResponsePattern(pattern(code)?)),

@@ -3,8 +3,7 @@
 //! A `Program` that exists is sound: every label, variable and keyword in it resolves, and every
 //! index is in range.
 
-use regex::bytes::Regex;
-
+use super::ere::Regex;
 use super::error::Position;
 use super::template::Template;
 
