@@ -100,6 +100,7 @@ fn engine(name: &str) -> Engine {
         duplicate_check: DuplicateCheck::Full,
         dynamic_ids: (10_000, 12_000, 4),
         sets: Vec::new(),
+        trace: gossipper::trace::Kinds::NONE,
         environment: Environment {
             service: "service".to_owned(),
             local_ip: local.ip(),

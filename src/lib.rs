@@ -4,6 +4,7 @@
 //! what it deliberately does not know.
 #![forbid(unsafe_code)]
 
+pub mod artefact;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
@@ -14,3 +15,4 @@ pub mod scenario;
 pub mod sip;
 pub mod stats;
 pub mod stream;
+pub mod trace;

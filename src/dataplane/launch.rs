@@ -61,6 +61,8 @@ pub struct Launch {
     pub program: Arc<Program>,
     /// Its measurements.
     pub layout: Arc<Layout>,
+    /// Bytes of each worker's queue of records; 0 if nobody will want records.
+    pub record_bytes: usize,
     /// The engines' configuration; worker, ports and times are filled in per worker.
     pub engine: EngineConfig,
 }
@@ -130,6 +132,8 @@ pub struct WorkerHandle {
     pub empties: Producer<Box<Report>>,
     /// Demands of the scenario to stop the run.
     pub stops: Consumer<StopRequest>,
+    /// Records of the worker, if it has a queue for them.
+    pub records: Option<Consumer<u8>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -220,11 +224,19 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             // The queue is as long as the reports are many.
             let _ = empty_in.push(Box::new(Report::new(&launch.layout, worker as u16)));
         }
+        let (record_in, record_out) = match launch.record_bytes {
+            0 => (None, None),
+            bytes => {
+                let (record_in, record_out) = RingBuffer::new(bytes);
+                (Some(record_in), Some(record_out))
+            }
+        };
         let links = Links {
             commands: command_out,
             reports: report_in,
             empties: empty_out,
             stops: stop_in,
+            records: record_in,
             control: Some(thread::current()),
             handover_out: None,
             handover_in: None,
@@ -255,6 +267,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             reports: report_out,
             empties: empty_in,
             stops: stop_out,
+            records: record_out,
             thread: Some(thread),
         };
         starting.push(Starting { begin: begin_in, waker, handle });

@@ -15,6 +15,7 @@ use rtrb::{Consumer, Producer};
 
 use crate::engine::{Disposition, Engine, Incoming, Started, StopRequest};
 use crate::stats::{Counters, Report};
+use crate::trace::Kinds;
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
@@ -44,6 +45,8 @@ pub enum Command {
     SetRate(f64),
     /// Pause or resume the start of calls.
     SetPaused(bool),
+    /// Make records of these kinds only.
+    SetTrace(Kinds),
 }
 
 /// A datagram on its way to the worker that owns its call.
@@ -71,6 +74,8 @@ pub struct Links {
     pub empties: Consumer<Box<Report>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
+    /// Records to the artefact thread, where anybody wants some.
+    pub records: Option<Producer<u8>>,
     /// The control side's thread, to wake when there is something in its queues.
     pub control: Option<Thread>,
     /// Datagrams for the next worker in the circle, and how to wake it.
@@ -298,6 +303,7 @@ impl<D: Driver> Worker<D> {
             let _ = self.links.stops.push(stop);
             self.wake_control();
         }
+        self.hand_on_records();
         let turn_ns = self.driver.now().saturating_sub(now);
         self.watch(turn_ns);
         self.engine.report_mut().histograms.record_loop_time(turn_ns);
@@ -310,6 +316,7 @@ impl<D: Driver> Worker<D> {
             self.engine.flushed(self.driver.now());
             self.driver.turn(0)?;
             self.engine.end_all_lingering(now);
+            self.hand_on_records();
             self.report(self.driver.now(), true);
             let deadline = self.driver.now() + SHUTDOWN_NS;
             self.driver.shutdown(deadline);
@@ -333,6 +340,16 @@ impl<D: Driver> Worker<D> {
             self.own.watchdog_major += 1;
         } else if stall_ns >= minor_ns {
             self.own.watchdog_minor += 1;
+        }
+    }
+
+    /// Moves the turn's records to the queue of the artefact thread. Never waits: what has no room
+    /// is counted by kind.
+    fn hand_on_records(&mut self) {
+        let tracer = self.engine.tracer_mut();
+        match &mut self.links.records {
+            Some(queue) => tracer.hand_on(|bytes| queue.push_entire_slice(bytes).is_ok()),
+            None => tracer.clear(),
         }
     }
 
@@ -366,6 +383,7 @@ impl<D: Driver> Worker<D> {
                 }
                 Command::SetRate(rate) => self.engine.set_rate(rate, now),
                 Command::SetPaused(paused) => self.engine.set_paused(paused, now),
+                Command::SetTrace(kinds) => self.engine.set_trace(kinds),
             }
         }
     }

@@ -13,7 +13,8 @@ use super::receive::AUTO_ANSWERED;
 use super::render::Out;
 use super::{Cx, Engine};
 use crate::sip::{CSeq, HeaderId, HeaderIndex, Kind, Message, Method, MethodId};
-use crate::stats::FailureCause;
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::{Event, NO_STEP};
 
 /// Message numbers for branches of our own requests, beyond all steps of a scenario.
 const ABORT_ACK: u64 = 0xfff0;
@@ -37,6 +38,10 @@ impl Engine {
         let step = self.calls[slot].step;
         if usize::from(step) < self.program_of(slot).program.steps.len() {
             self.step_counts(slot, step).unexpected += 1;
+        }
+        if self.tracer.wants(TraceKind::Unexpected) {
+            let aborts = self.aborts_on(message);
+            self.trace(slot, step, Event::Unexpected { message: message.bytes(), aborts });
         }
         match message.kind() {
             Kind::Request { method, .. } => {
@@ -84,6 +89,16 @@ impl Engine {
             self.abort(slot, FailureCause::UnexpectedMessage, cx);
         } else {
             self.counters.warnings += 1;
+        }
+    }
+
+    /// Whether an unexpected message ends its call.
+    fn aborts_on(&self, message: &Message<'_>) -> bool {
+        let behaviors = self.config.behaviors;
+        match message.method() {
+            Some(Method::Ping) if behaviors.ping_reply => true,
+            Some(method) if behaviors.auto_answer && AUTO_ANSWERED & method.bit() != 0 => false,
+            _ => behaviors.abort_unexpected,
         }
     }
 
@@ -416,6 +431,11 @@ impl Engine {
         if !stored {
             cx.tx.release(tx_slot);
             return false;
+        }
+        if self.tracer.wants(TraceKind::MessageSent) {
+            let ends = self.ends(slot);
+            let message = &cx.tx.buffer(&tx_slot)[..len];
+            self.trace(slot, NO_STEP, Event::Sent { ends, is_repeated: false, message });
         }
         let cookie = self.call_ref(slot).to_bits();
         let call = &mut self.calls[slot];

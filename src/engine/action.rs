@@ -9,7 +9,8 @@ use crate::scenario::{
     StrcmpCheck, Template, VariableRef,
 };
 use crate::sip::Message;
-use crate::stats::FailureCause;
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::Event;
 
 /// How a step's actions ended.
 pub(super) enum Flow {
@@ -50,13 +51,26 @@ impl Engine {
     ) -> Result<Flow, FailureCause> {
         match action {
             Action::Ereg(ereg) => self.ereg(slot, ereg, cx.last)?,
-            // Without an action log there is nowhere to write to; the text is still evaluated by
-            // whoever asked for the log.
-            Action::Log(_) => {}
-            Action::Warning(_) => self.counters.warnings += 1,
+            Action::Log(text) => {
+                if self.tracer.wants(TraceKind::Log) {
+                    let text = self.text(slot, text, cx)?;
+                    let step = self.calls[slot].step;
+                    self.trace(slot, step, Event::Log(&text));
+                }
+            }
+            Action::Warning(text) => {
+                self.counters.warnings += 1;
+                if self.tracer.wants(TraceKind::Warning) {
+                    let text = self.text(slot, text, cx)?;
+                    let step = self.calls[slot].step;
+                    self.trace(slot, step, Event::Warning(&text));
+                }
+            }
             Action::Error(text) => {
                 self.counters.fatal_errors += 1;
+                let step = self.calls[slot].step;
                 let text = self.text(slot, text, cx)?;
+                self.trace(slot, step, Event::Error(&text));
                 self.stop = Some(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
             }
             Action::Assign(to, operand) => {

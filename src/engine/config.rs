@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::pacing::RatePlan;
+use crate::trace::Kinds;
 
 /// Configuration of one worker's engine.
 #[derive(Clone, Debug)]
@@ -51,6 +52,8 @@ pub struct EngineConfig {
     pub dynamic_ids: (u64, u64, u64),
     /// Initial values of global variables (`-set`), by name.
     pub sets: Vec<(String, String)>,
+    /// Of what records are made.
+    pub trace: Kinds,
     /// Who we are and whom we call.
     pub environment: Environment,
 }

@@ -25,6 +25,7 @@ mod render;
 mod run;
 mod start;
 mod timers;
+mod tracing;
 mod variables;
 
 use std::cell::Cell;
@@ -36,6 +37,7 @@ use gossipper_uring::{Event, SocketId, TxArena};
 use crate::scenario::{Mode, Program, Scratch};
 use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
+use crate::trace::Tracer;
 
 pub use config::{Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission};
 pub use layout::layout;
@@ -75,6 +77,7 @@ pub struct Engine {
     /// Users without a call, and when their next call is due.
     idle_users: Vec<(u32, u64)>,
     counters: Counters,
+    tracer: Tracer,
     report: Box<Report>,
     /// Calls running; lingering ones are not among them.
     active: usize,
@@ -225,6 +228,7 @@ impl Engine {
             pacer,
             idle_users,
             counters: Counters::default(),
+            tracer: tracing::tracer(config.worker, config.trace),
             report: Box::new(Report::new(layout, config.worker as u16)),
             active: 0,
             lingering: 0,
@@ -280,6 +284,7 @@ impl Engine {
 
     /// Handles one event of the driver.
     pub fn on_event(&mut self, event: Event<'_>, now: u64, tx: &mut TxArena) -> Disposition {
+        self.tracer.set_now(now);
         match event {
             Event::Datagram { socket, source, payload, received_ns } => {
                 let datagram = Incoming { socket, source, payload, received_ns, is_final: false };
@@ -327,6 +332,7 @@ impl Engine {
 
     /// Lets calls that found the send arena full try again.
     pub fn resume_deferred(&mut self, now: u64, tx: &mut TxArena) {
+        self.tracer.set_now(now);
         let mut waiting = std::mem::take(&mut self.deferred);
         std::mem::swap(&mut self.deferred, &mut self.deferred_spare);
         for (slot, generation) in waiting.drain(..) {
@@ -357,6 +363,7 @@ impl Engine {
         self.report.steps.clone_from(&full.steps);
         self.report.peak_active = self.active as u64;
         full.counters = self.counters;
+        full.counters.trace_drops = *self.tracer.dropped();
         full
     }
 
@@ -417,6 +424,7 @@ impl Engine {
         tx: &mut TxArena,
         reserve: usize,
     ) -> Option<u32> {
+        self.tracer.set_now(now);
         for slot in from..self.calls.used() {
             if self.calls[slot].phase == Phase::Running {
                 if tx.free() <= reserve {

@@ -13,7 +13,8 @@ use super::variables::Value;
 use super::{Cx, Engine};
 use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
-use crate::stats::{DropCause, FailureCause};
+use crate::stats::{DropCause, FailureCause, TraceKind};
+use crate::trace::{Event, NO_CALL, NO_STEP};
 
 /// One datagram to handle.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,7 @@ impl Engine {
     ) -> Disposition {
         // The index is taken out so that the message may borrow from it while the engine changes.
         let Some(mut index) = self.index.take() else { return Disposition::Done };
+        self.tracer.set_now(now);
         let disposition = match index.parse(datagram.payload) {
             Ok(message) => self.on_message(&message, datagram, now, tx),
             Err(error) => {
@@ -81,6 +83,7 @@ impl Engine {
         let call_id = message.call_id().map(super::ids::key);
         let Some(call_id) = call_id.filter(|id| !id.is_empty()) else {
             self.drop_malformed(DropCause::MissingCallId);
+            self.trace_stray(socket, source, received_ns.min(now), message.bytes());
             self.reply_stateless(message.bytes(), 400, "Missing Call-ID", socket, source, tx);
             return Disposition::Done;
         };
@@ -91,12 +94,12 @@ impl Engine {
                 if usize::from(call.worker) < self.config.workers && !is_final {
                     return Disposition::HandOver(usize::from(call.worker));
                 }
-                self.counters.dead_call_messages += 1;
+                self.late(message, socket, source, at);
                 return Disposition::Done;
             }
             match self.calls.current(call.slot, call.generation) {
                 Some(_) => self.deliver(call.slot, message, source, &mut cx),
-                None => self.counters.dead_call_messages += 1,
+                None => self.late(message, socket, source, at),
             }
             return Disposition::Done;
         }
@@ -107,7 +110,7 @@ impl Engine {
             return Disposition::Done;
         }
         if self.dead.contains(hash, now) {
-            self.counters.dead_call_messages += 1;
+            self.late(message, socket, source, at);
             return Disposition::Done;
         }
         let starts_dialog = message.method().is_some() && message.to_tag().is_none();
@@ -122,6 +125,19 @@ impl Engine {
         }
         self.on_unknown(message, hash, call_id, datagram, &mut cx);
         Disposition::Done
+    }
+
+    /// A message for a call that has ended.
+    fn late(&mut self, message: &Message<'_>, socket: SocketId, source: SocketAddr, at: u64) {
+        self.counters.dead_call_messages += 1;
+        self.trace_stray(socket, source, at, message.bytes());
+        self.tracer.record(NO_CALL, 0, NO_STEP, Event::Late { message: message.bytes() });
+    }
+
+    /// A message for no call, which the mode does not let start one.
+    fn out_of_call(&mut self, message: &Message<'_>) {
+        self.counters.out_of_call_messages += 1;
+        self.tracer.record(NO_CALL, 0, NO_STEP, Event::OutOfCall { message: message.bytes() });
     }
 
     /// A message for no call that we know.
@@ -140,19 +156,21 @@ impl Engine {
             false => Some(0),
         };
         let Some(program) = program else {
+            self.trace_stray(socket, source, cx.at, message.bytes());
             let auto = self.config.behaviors.auto_answer
                 && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0);
             if auto && self.reply_stateless(message.bytes(), 200, "OK", socket, source, cx.tx) {
                 self.counters.auto_answered += 1;
             } else {
-                self.counters.out_of_call_messages += 1;
+                self.out_of_call(message);
             }
             return;
         };
         if self.out_of_call == Some(program) {
             self.counters.out_of_call_messages += 1;
         } else if !self.accepting || self.created >= self.created_max {
-            self.counters.out_of_call_messages += 1;
+            self.trace_stray(socket, source, cx.at, message.bytes());
+            self.out_of_call(message);
             return;
         }
         match self.accept_call(program, hash, call_id, socket, source, cx.now) {
@@ -160,6 +178,7 @@ impl Engine {
             None => {
                 // RFC 3261 section 21.5.4: overloaded.
                 let busy = "Service Unavailable";
+                self.trace_stray(socket, source, cx.at, message.bytes());
                 self.reply_stateless(message.bytes(), 503, busy, socket, source, cx.tx);
             }
         }
@@ -171,6 +190,7 @@ impl Engine {
             self.counters.keepalives_received += 1;
             return;
         }
+        self.trace_stray(socket, source, datagram.received_ns, payload);
         self.drop_malformed(match sip::classify(payload) {
             Datagram::Sip => drop_cause(error),
             _ => DropCause::NotSip,
@@ -202,6 +222,12 @@ impl Engine {
         let room = tx.buffer(&slot);
         match sip::write_error_response(request, code, reason, &tag, room) {
             Some(len) => {
+                if self.tracer.wants(TraceKind::MessageSent) {
+                    let ends = self.ends_of(socket, source);
+                    let message = &tx.buffer(&slot)[..len];
+                    let event = Event::Sent { ends, is_repeated: false, message };
+                    self.tracer.record(NO_CALL, 0, NO_STEP, event);
+                }
                 let mut order = gossipper_uring::TxOrder::default();
                 // A cookie that names no call: a failure to send it concerns nobody.
                 tx.commit(slot, len, socket, source, u64::MAX, &mut order);
@@ -222,6 +248,7 @@ impl Engine {
         source: SocketAddr,
         cx: &mut Cx<'_, '_>,
     ) {
+        self.trace_received(slot, source, cx.at, message.bytes());
         if self.calls[slot].phase == Phase::Lingering {
             return self.linger_message(slot, message, cx);
         }

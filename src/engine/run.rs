@@ -9,7 +9,8 @@ use super::render::Out;
 use super::{Cx, Engine, StagedRequest};
 use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
 use crate::sip::{Message, MethodId};
-use crate::stats::FailureCause;
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::Event;
 
 /// Steps without waiting after which a call is taken to loop forever.
 const STEPS_PER_RUN_MAX: usize = 10_000;
@@ -60,6 +61,7 @@ impl Engine {
                 self.calls[slot].step = index + 1;
                 continue;
             }
+            self.trace_step(slot, index);
             match &step.kind {
                 StepKind::Send(send) => match self.send(slot, index, step, send, &bound, cx) {
                     Sent::Done => {}
@@ -115,7 +117,11 @@ impl Engine {
             let start = &mut self.rtd_starts[base + usize::from(stop.rtd)];
             if *start != 0 {
                 let duration = at.saturating_sub(*start);
-                self.report.histograms.record_rtd(first_rtd + usize::from(stop.rtd), duration);
+                let rtd = first_rtd + usize::from(stop.rtd);
+                self.report.histograms.record_rtd(rtd, duration);
+                let event = Event::ResponseTime { rtd: rtd as u16, duration_ns: duration };
+                let call = &self.calls[slot];
+                self.tracer.record_at(at, call.number, call.program, index, event);
                 if !stop.repeat {
                     *start = 0;
                 }
@@ -258,6 +264,11 @@ impl Engine {
             self.step_counts(slot, index).lost += 1;
             cx.tx.release(tx_slot);
         } else {
+            if self.tracer.wants(TraceKind::MessageSent) {
+                let ends = self.ends(slot);
+                let message = &cx.tx.buffer(&tx_slot)[..len];
+                self.trace(slot, index, Event::Sent { ends, is_repeated: false, message });
+            }
             let cookie = self.call_ref(slot).to_bits();
             let call = &mut self.calls[slot];
             cx.tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
@@ -356,6 +367,7 @@ impl Engine {
         }
         let length = now.saturating_sub(self.calls[slot].started_ns);
         self.report.histograms.record_call_length(length);
+        self.trace_end(slot, cause, length);
         self.active -= 1;
         let user = self.calls[slot].user;
         if matches!(self.config.arrivals, super::Arrivals::Users(_)) && !self.calls[slot].incoming {

@@ -30,6 +30,7 @@ impl Engine {
         tx: &mut TxArena,
         reserve: usize,
     ) -> Started {
+        self.tracer.set_now(now);
         while let Some(planned_ns) = self.due(now + lead_ns) {
             if tx.free() <= reserve {
                 return Started::NeedsFlush;
@@ -135,6 +136,7 @@ impl Engine {
         call.user = user;
         call.due_ns = planned_ns;
         self.counters.calls_outgoing += 1;
+        self.trace_start(slot);
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         self.run(slot, &mut cx);
     }
@@ -186,6 +188,7 @@ impl Engine {
         let inserted = self.map.insert(hash, slot);
         debug_assert!(inserted);
         self.counters.calls_incoming += 1;
+        self.trace_start(slot);
         Some(slot)
     }
 

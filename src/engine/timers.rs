@@ -4,16 +4,19 @@ use std::rc::Rc;
 
 use gossipper_uring::TxArena;
 
-use super::call::{NO_INDEX, Phase, Retransmit, Slot};
+use super::blob::Blob;
+use super::call::{Call, NO_INDEX, Phase, Retransmit, Slot};
 use super::{Cx, Engine};
 use crate::scenario::{Outgoing, StepKind};
 use crate::sip::MethodId;
-use crate::stats::FailureCause;
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::{Event, Patience};
 
 impl Engine {
     /// Fires timers that are due. Stops early when the send arena is nearly full; returns `true` if
     /// due timers remain.
     pub fn fire_timers(&mut self, now: u64, tx: &mut TxArena, reserve: usize) -> bool {
+        self.tracer.set_now(now);
         while tx.free() > reserve {
             let Some(timer) = self.wheel.pop_due(now) else { return false };
             let slot = timer / 2;
@@ -36,8 +39,11 @@ impl Engine {
         let Some(step) = bound.program.steps.get(usize::from(index)) else { return };
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         match &step.kind {
-            StepKind::Recv(_) => {
+            StepKind::Recv(recv) => {
                 self.step_counts(slot, index).timeouts += 1;
+                let waited_ms = recv.timeout_ms.map_or(self.config.recv_timeout_ms, u64::from);
+                let aborts = step.on_timeout.is_none();
+                self.trace_timeout(slot, index, Patience::Receive, aborts, waited_ms);
                 match step.on_timeout {
                     Some(target) => {
                         self.calls[slot].due_ns = now;
@@ -70,6 +76,9 @@ impl Engine {
         if u32::from(pending.count) >= max {
             self.calls[slot].retransmit = Retransmit::NONE;
             self.step_counts(slot, pending.step).timeouts += 1;
+            let aborts = step.on_timeout.is_none();
+            let waited_ms = u64::from(pending.interval_ms);
+            self.trace_timeout(slot, pending.step, Patience::Retransmission, aborts, waited_ms);
             match step.on_timeout {
                 Some(target) => {
                     self.wheel.cancel(Self::step_timer(slot));
@@ -95,48 +104,43 @@ impl Engine {
 
     /// Sends the last message again, byte for byte.
     pub(super) fn resend_last(&mut self, slot: Slot, tx: &mut TxArena) {
-        let cookie = self.call_ref(slot).to_bits();
-        let call = &mut self.calls[slot];
-        let step = call.sent_step;
-        let bytes = self.blobs.bytes(&call.last_sent);
-        if Self::resend(bytes, call, cookie, tx, &mut self.counters) && step != NO_INDEX {
-            self.step_counts(slot, step).retransmissions += 1;
-        }
+        let step = self.calls[slot].sent_step;
+        self.resend(slot, step, |call| &call.last_sent, tx);
     }
 
     /// Sends the ACK of the INVITE's final response again.
     pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
-        let cookie = self.call_ref(slot).to_bits();
-        let call = &mut self.calls[slot];
-        let last = self.blobs.bytes(&call.last_sent);
-        let (bytes, step) = match last.starts_with(b"ACK ") {
-            true => (last, call.sent_step),
-            false => (self.blobs.bytes(&call.ack_sent), call.ack_step),
-        };
-        if Self::resend(bytes, call, cookie, tx, &mut self.counters) && step != NO_INDEX {
-            self.step_counts(slot, step).retransmissions += 1;
+        let call = &self.calls[slot];
+        match self.blobs.bytes(&call.last_sent).starts_with(b"ACK ") {
+            true => self.resend(slot, call.sent_step, |call| &call.last_sent, tx),
+            false => self.resend(slot, call.ack_step, |call| &call.ack_sent, tx),
         }
     }
 
-    /// `false` if there is nothing to send again, or no room for it.
-    fn resend(
-        bytes: &[u8],
-        call: &mut super::call::Call,
-        cookie: u64,
-        tx: &mut TxArena,
-        counters: &mut crate::stats::Counters,
-    ) -> bool {
+    /// Sends a stored message of the call, of step `step`, again.
+    fn resend(&mut self, slot: Slot, step: u16, which: fn(&Call) -> &Blob, tx: &mut TxArena) {
+        let bytes = self.blobs.bytes(which(&self.calls[slot]));
         if bytes.is_empty() {
-            return false;
+            return;
         }
         // Without room the next retransmission, or the peer's, asks again.
-        let Some(slot) = tx.reserve(bytes.len()) else {
-            counters.sends_deferred += 1;
-            return false;
+        let Some(tx_slot) = tx.reserve(bytes.len()) else {
+            self.counters.sends_deferred += 1;
+            return;
         };
-        tx.buffer(&slot)[..bytes.len()].copy_from_slice(bytes);
-        tx.commit(slot, bytes.len(), call.socket, call.remote, cookie, &mut call.order);
-        counters.retransmissions_sent += 1;
-        true
+        let len = bytes.len();
+        tx.buffer(&tx_slot)[..len].copy_from_slice(bytes);
+        if self.tracer.wants(TraceKind::MessageSent) {
+            let ends = self.ends(slot);
+            let message = &tx.buffer(&tx_slot)[..len];
+            self.trace(slot, step, Event::Sent { ends, is_repeated: true, message });
+        }
+        let cookie = self.call_ref(slot).to_bits();
+        let call = &mut self.calls[slot];
+        tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+        self.counters.retransmissions_sent += 1;
+        if step != NO_INDEX {
+            self.step_counts(slot, step).retransmissions += 1;
+        }
     }
 }

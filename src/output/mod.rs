@@ -6,6 +6,7 @@ pub mod summary;
 pub mod units;
 
 mod atomic_file;
+mod clock;
 mod console;
 mod findings;
 mod palette;
@@ -14,6 +15,7 @@ mod table;
 mod timestamp;
 
 pub use atomic_file::{WriteFileError, WriteStep, write_file};
+pub use clock::{Clock, put_number};
 pub use console::ConsoleLine;
 pub use findings::findings;
 pub use palette::Palette;

@@ -12,6 +12,35 @@ pub struct Timestamp {
     pub unix_ns: u64,
 }
 
+/// Date and time of a second, without a time zone of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CivilTime {
+    date: (u64, u64, u64),
+    second_of_day: u64,
+}
+
+impl CivilTime {
+    /// The second `unix_s` after 1970-01-01T00:00:00.
+    pub(super) fn of(unix_s: u64) -> Self {
+        Self {
+            date: civil_from_days(unix_s / SECONDS_PER_DAY),
+            second_of_day: unix_s % SECONDS_PER_DAY,
+        }
+    }
+
+    /// `2026-01-31` and `23:59:59`.
+    pub(super) fn digits(&self) -> ([u8; 10], [u8; 8]) {
+        let (year, month, day) = self.date;
+        let two = |value: u64| [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8];
+        let ([y0, y1], [y2, y3]) = (two(year / 100), two(year % 100));
+        let ([m0, m1], [d0, d1]) = (two(month), two(day));
+        let of_day = self.second_of_day;
+        let ([h0, h1], [n0, n1], [s0, s1]) =
+            (two(of_day / 3600), two(of_day / 60 % 60), two(of_day % 60));
+        ([y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1], [h0, h1, b':', n0, n1, b':', s0, s1])
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.unix_ns / NS_PER_SECOND;

@@ -18,6 +18,7 @@ use crate::engine::{
     Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission, layout,
 };
 use crate::scenario::{Mode, Program};
+use crate::trace::Kinds;
 
 /// Calls in the pool of a run that sets no limit.
 const POOL_DEFAULT: u64 = 1_000_000;
@@ -121,6 +122,7 @@ pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunErro
         },
         dynamic_ids: DYNAMIC_IDS,
         sets: config.sets.clone(),
+        trace: Kinds::NONE,
         environment: Environment {
             service: config.service.clone(),
             local_ip: addresses.local,
@@ -150,6 +152,7 @@ pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunErro
         grain_ns: config.grain_us * 1_000,
         program: Arc::new(program),
         layout,
+        record_bytes: 0,
         engine,
     };
     let driver_name = if use_uring { "uring" } else { "syscall" };

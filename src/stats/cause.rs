@@ -157,6 +157,42 @@ causes! {
     }
 }
 
+causes! {
+    /// A kind of record about a single message or call.
+    TraceKind,
+    /// Records that were lost because a queue was full, by kind.
+    TraceDropCounts {
+        /// A message was sent.
+        MessageSent = "message_sent",
+        /// A message was received.
+        MessageReceived = "message_received",
+        /// A message came that the scenario does not expect.
+        Unexpected = "unexpected",
+        /// A message came for a call that has ended.
+        Late = "late",
+        /// A message came that belongs to no call.
+        OutOfCall = "out_of_call",
+        /// The text of a `log` action.
+        Log = "log",
+        /// The text of a `warning` action.
+        Warning = "warning",
+        /// The text of an `error` action.
+        Error = "error",
+        /// A call began.
+        CallStarted = "call_started",
+        /// A call ended.
+        CallEnded = "call_ended",
+        /// A call came to a step.
+        Step = "step",
+        /// A response time was measured.
+        ResponseTime = "response_time",
+        /// A call waited in vain.
+        TimedOut = "timed_out",
+        /// Digest credentials were made or checked.
+        Authenticated = "authenticated",
+    }
+}
+
 impl FailureCause {
     /// The class under which `failure_classes` of the summary counts this cause.
     pub fn class(self) -> &'static str {

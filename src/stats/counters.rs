@@ -3,7 +3,7 @@
 //! Plain numbers: the worker that owns them adds to them without atomics, and copies of the whole
 //! block travel to the control side, so that every snapshot is consistent in itself.
 
-use super::{DropCounts, FailureCounts, WithheldCounts};
+use super::{DropCounts, FailureCounts, TraceDropCounts, WithheldCounts};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $field:ident,)+) => {
@@ -17,6 +17,8 @@ macro_rules! counters {
             pub withheld: WithheldCounts,
             /// Malformed datagrams, by cause; their sum is `parse_errors`.
             pub drops: DropCounts,
+            /// Records of traces that were lost because a queue was full, by kind.
+            pub trace_drops: TraceDropCounts,
         }
 
         impl Counters {
@@ -34,6 +36,7 @@ macro_rules! counters {
                 self.failures.add(&other.failures);
                 self.withheld.add(&other.withheld);
                 self.drops.add(&other.drops);
+                self.trace_drops.add(&other.trace_drops);
             }
 
             /// What was counted since `earlier` (a previous copy of the same block).
@@ -43,6 +46,7 @@ macro_rules! counters {
                     failures: self.failures.since(&earlier.failures),
                     withheld: self.withheld.since(&earlier.withheld),
                     drops: self.drops.since(&earlier.drops),
+                    trace_drops: self.trace_drops.since(&earlier.trace_drops),
                 }
             }
         }

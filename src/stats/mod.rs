@@ -21,7 +21,8 @@ mod verdict;
 
 pub use aggregate::Aggregate;
 pub use cause::{
-    DropCause, DropCounts, FailureCause, FailureCounts, WithheldCause, WithheldCounts,
+    DropCause, DropCounts, FailureCause, FailureCounts, TraceDropCounts, TraceKind, WithheldCause,
+    WithheldCounts,
 };
 pub use counters::Counters;
 pub use distribution::{

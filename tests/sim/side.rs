@@ -79,6 +79,7 @@ impl SideOptions {
             duplicate_check: DuplicateCheck::Full,
             dynamic_ids: (10_000, 12_000, 4),
             sets: Vec::new(),
+            trace: gossipper::trace::Kinds::NONE,
             environment: Environment {
                 service: "service".to_owned(),
                 local_ip: address.ip(),
@@ -216,6 +217,7 @@ impl Side {
                     reports: reports_in,
                     empties: empties_out,
                     stops: stops_in,
+                    records: None,
                     control: None,
                     handover_out,
                     handover_in,

@@ -19,6 +19,17 @@ pub fn realtime_now_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
 }
 
+/// Seconds that local time is ahead of UTC at `unix_s`; 0 where that is not known.
+#[must_use]
+pub fn utc_offset_s(unix_s: u64) -> i64 {
+    let Ok(time) = libc::time_t::try_from(unix_s) else { return 0 };
+    // SAFETY: all-zero is a valid `tm`: numbers, and a pointer that may be null.
+    let mut local: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both are live; the zone's name in `tm_zone` is not looked at.
+    let result = unsafe { libc::localtime_r(&raw const time, &raw mut local) };
+    if result.is_null() { 0 } else { local.tm_gmtoff }
+}
+
 /// Processor time used by the calling thread, in nanoseconds.
 #[must_use]
 pub fn thread_cpu_time_ns() -> u64 {

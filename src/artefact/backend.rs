@@ -1,0 +1,78 @@
+//! How bytes reach the disk: through io_uring, or through plain system calls where that is
+//! forbidden. Both are used from one thread, and both wait for what they write.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// Writes to files. What has no position is written in sequence.
+pub(super) trait Backend {
+    /// Writes all of `bytes` and gives everything back, with how much was written before an error.
+    async fn write(&mut self, file: File, bytes: Vec<u8>, position: Option<u64>) -> Written;
+
+    /// Makes a file durable and closes it.
+    async fn finish(&mut self, file: File) -> io::Result<()>;
+}
+
+/// What became of a write.
+pub(super) struct Written {
+    pub(super) file: File,
+    pub(super) bytes: Vec<u8>,
+    pub(super) written: u64,
+    pub(super) error: Option<io::Error>,
+}
+
+/// Plain system calls.
+#[derive(Debug)]
+pub(super) struct StdBackend;
+
+impl Backend for StdBackend {
+    async fn write(&mut self, mut file: File, bytes: Vec<u8>, position: Option<u64>) -> Written {
+        let mut written = 0;
+        let mut error = None;
+        while written < bytes.len() {
+            let rest = &bytes[written..];
+            let result = match position {
+                Some(position) => file.write_at(rest, position + written as u64),
+                None => file.write(rest),
+            };
+            match result {
+                Ok(0) => {
+                    error = Some(io::ErrorKind::WriteZero.into());
+                    break;
+                }
+                Ok(count) => written += count,
+                Err(failed) if failed.kind() == io::ErrorKind::Interrupted => {}
+                Err(failed) => {
+                    error = Some(failed);
+                    break;
+                }
+            }
+        }
+        Written { file, bytes, written: written as u64, error }
+    }
+
+    async fn finish(&mut self, file: File) -> io::Result<()> {
+        sync_result(file.sync_data())
+    }
+}
+
+/// Pipes and terminals cannot be made durable, and need not be.
+pub(super) fn sync_result(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
+}
+
+/// Runs a future of [`StdBackend`], which never waits.
+pub(super) fn run_ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}

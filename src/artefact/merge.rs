@@ -1,0 +1,115 @@
+//! Records of several workers in the order of their times.
+//!
+//! Each worker's records stay in its own order. Between workers the order is exact among the
+//! records that were there when the queues were looked at; a record that a worker hands on later
+//! comes later, which is a matter of milliseconds.
+
+use rtrb::Consumer;
+
+use crate::trace::{Record, Records};
+
+/// Bytes taken from one queue at a time. Bounds what waits in memory between two writes.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// The receiving ends of all workers' queues.
+#[derive(Debug)]
+pub(super) struct Merge {
+    queues: Vec<Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    consumer: Consumer<u8>,
+    taken: Vec<u8>,
+}
+
+impl Merge {
+    pub(super) fn new(consumers: Vec<Consumer<u8>>) -> Self {
+        let queue = |consumer| Queue { consumer, taken: Vec::new() };
+        Self { queues: consumers.into_iter().map(queue).collect() }
+    }
+
+    /// Takes what is there, up to a piece per queue, and visits it in order. `false` if nothing
+    /// was there.
+    pub(super) fn visit(&mut self, mut visit: impl FnMut(&Record<'_>)) -> bool {
+        let mut any = false;
+        for queue in &mut self.queues {
+            any |= queue.take();
+        }
+        let mut streams: Vec<Records<'_>> =
+            self.queues.iter().map(|queue| Records::new(&queue.taken)).collect();
+        let mut heads: Vec<Option<Record<'_>>> = streams.iter_mut().map(Iterator::next).collect();
+        loop {
+            let pending = heads.iter().enumerate();
+            let first = pending.filter_map(|(at, head)| head.map(|record| (record.at_ns, at)));
+            let Some((_, at)) = first.min() else { break };
+            if let Some(record) = heads[at].take() {
+                visit(&record);
+            }
+            heads[at] = streams[at].next();
+        }
+        let rests: Vec<usize> = streams.iter().map(|stream| stream.rest().len()).collect();
+        for (queue, rest) in self.queues.iter_mut().zip(rests) {
+            let done = queue.taken.len() - rest;
+            queue.taken.drain(..done);
+        }
+        any
+    }
+}
+
+impl Queue {
+    fn take(&mut self) -> bool {
+        let count = self.consumer.slots().min(PIECE_BYTES);
+        let Ok(chunk) = self.consumer.read_chunk(count) else { return false };
+        let (first, second) = chunk.as_slices();
+        self.taken.extend_from_slice(first);
+        self.taken.extend_from_slice(second);
+        chunk.commit_all();
+        count > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TraceKind;
+    use crate::trace::{Event, Kinds, Tracer};
+
+    fn logs(worker: u16, times: &[u64]) -> Consumer<u8> {
+        let mut tracer = Tracer::new(worker, Kinds::of(&[TraceKind::Log]), 1 << 20);
+        for &at_ns in times {
+            tracer.record_at(at_ns, 1, 0, 0, Event::Log(b"text"));
+        }
+        let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 20);
+        tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
+        consumer
+    }
+
+    #[test]
+    fn workers_are_merged_by_time_and_keep_their_own_order() {
+        let mut merge = Merge::new(vec![logs(0, &[10, 30, 25, 60]), logs(1, &[20, 26, 40])]);
+        let mut seen = Vec::new();
+        assert!(merge.visit(|record| seen.push((record.at_ns, record.worker))));
+        let expected = [(10, 0), (20, 1), (26, 1), (30, 0), (25, 0), (40, 1), (60, 0)];
+        assert_eq!(seen, expected);
+        assert!(!merge.visit(|_| panic!("nothing is left")));
+    }
+
+    #[test]
+    fn a_record_that_is_cut_by_the_piece_comes_whole_with_the_next() {
+        let text = vec![b'x'; 3 << 20];
+        let mut tracer = Tracer::new(0, Kinds::of(&[TraceKind::Log]), 16 << 20);
+        for at_ns in 0..3 {
+            tracer.record_at(at_ns, 1, 0, 0, Event::Log(&text));
+        }
+        let (mut producer, consumer) = rtrb::RingBuffer::new(16 << 20);
+        tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
+        let mut merge = Merge::new(vec![consumer]);
+        let mut seen = Vec::new();
+        while merge.visit(|record| {
+            assert_eq!(record.event, Event::Log(&text));
+            seen.push(record.at_ns);
+        }) {}
+        assert_eq!(seen, [0, 1, 2]);
+    }
+}

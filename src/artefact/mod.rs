@@ -1,0 +1,84 @@
+//! The artefact thread: turns what workers record into files and whatever else records go to.
+//!
+//! Workers hand their records to bounded queues and never wait; this thread empties the queues,
+//! orders the records of all workers by time, shows each to every [`RecordSink`] and writes the
+//! files. What does not fit into a queue is lost and counted where it was lost; what cannot be
+//! written is counted here and said once per file. Knows no format: those are sinks.
+
+mod backend;
+mod files;
+mod merge;
+mod thread;
+
+pub use files::{FileId, FileSpec, Files, Rotation};
+pub use thread::{Artefacts, ArtefactsEnd, Order};
+
+use std::sync::Arc;
+
+use crate::output::Clock;
+use crate::stats::Layout;
+use crate::trace::{Kinds, Record};
+
+/// A log that can be switched on and off while a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// Messages, whole.
+    Messages,
+    /// Messages, a line each.
+    ShortMessages,
+    /// Errors.
+    Errors,
+    /// The texts of `log` actions.
+    Logs,
+}
+
+impl Log {
+    /// All, in order.
+    pub const ALL: [Self; 4] = [Self::Messages, Self::ShortMessages, Self::Errors, Self::Logs];
+}
+
+/// What a sink works with.
+#[derive(Debug)]
+pub struct Context<'c> {
+    /// The files, to append to.
+    pub files: &'c mut Files,
+    /// From the clock of records to wall time.
+    pub clock: &'c mut Clock,
+    /// Names of what is measured.
+    pub layout: &'c Arc<Layout>,
+}
+
+/// Somewhere for records to go. Lives on the artefact thread; may wait a little, as for a disk.
+pub trait RecordSink: Send {
+    /// The kinds that it wants. It may be shown others, which others want.
+    fn kinds(&self) -> Kinds;
+
+    /// The log that it writes, if it can be switched off.
+    fn log(&self) -> Option<Log> {
+        None
+    }
+
+    /// One record.
+    fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>);
+
+    /// Comes after every batch of records, and at least a few times per second while any are
+    /// wanted: time to send what was gathered.
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
+    /// A period of the statistics files ended at `unix_ns`, `elapsed_ns` after the start.
+    fn period(&mut self, unix_ns: u64, elapsed_ns: u64, cx: &mut Context<'_>) {
+        let _ = (unix_ns, elapsed_ns, cx);
+    }
+
+    /// The user wants to see everything now (SIGUSR2).
+    fn dump(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
+    /// No more records will come.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+}

@@ -1,0 +1,270 @@
+//! The thread itself, and the control side's handle on it.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rtrb::Consumer;
+
+use super::backend::{Backend, StdBackend, run_ready};
+use super::merge::Merge;
+use super::{Context, FileId, Files, Log, RecordSink};
+use crate::output::Clock;
+use crate::stats::Layout;
+use crate::trace::Kinds;
+
+/// Orders on their way to the thread. Each is a row of a file or rarer.
+const ORDERS: usize = 1024;
+/// How long the thread sleeps when there was nothing to do and records are wanted.
+const NAP: Duration = Duration::from_millis(10);
+/// The same while no records are wanted. An order ends the sleep.
+const LONG_NAP: Duration = Duration::from_secs(1);
+
+/// What the control side wants of the thread.
+#[derive(Debug)]
+pub enum Order {
+    /// A whole entry for a file.
+    Append(FileId, Vec<u8>),
+    /// See [`RecordSink::period`].
+    Period {
+        /// Wall time.
+        unix_ns: u64,
+        /// Since the start of the run.
+        elapsed_ns: u64,
+    },
+    /// See [`RecordSink::dump`].
+    Dump,
+    /// Switches a log.
+    Switch(Log, bool),
+    /// All workers have ended: write what is left, then end.
+    Finish,
+}
+
+/// What the thread leaves behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArtefactsEnd {
+    /// Bytes that could not be written.
+    pub lost_bytes: u64,
+    /// Orders that had no room on their way to the thread: rows of statistics files.
+    pub lost_orders: u64,
+}
+
+/// The control side's handle.
+#[derive(Debug)]
+pub struct Artefacts {
+    orders: SyncSender<Order>,
+    thread: Option<JoinHandle<ArtefactsEnd>>,
+    lost_orders: u64,
+    /// Kinds that are always wanted, and those of each log with whether it is on.
+    always: Kinds,
+    logs: Vec<(Log, Kinds, bool)>,
+}
+
+impl Artefacts {
+    /// Starts the thread. `sinks` write to `files`; of their logs those in `off` begin switched
+    /// off. `queues` are the receiving ends of the workers' queues.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(
+        files: Files,
+        sinks: Vec<Box<dyn RecordSink>>,
+        off: &[Log],
+        queues: Vec<Consumer<u8>>,
+        clock: Clock,
+        layout: Arc<Layout>,
+    ) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::sync_channel(ORDERS);
+        let is_on = |log: Option<Log>| log.is_none_or(|log| !off.contains(&log));
+        let sinks: Vec<Seat> =
+            sinks.into_iter().map(|sink| Seat { is_on: is_on(sink.log()), sink }).collect();
+        let (always, logs) = wanted(&sinks);
+        let thread = Thread {
+            files,
+            sinks,
+            inbox,
+            merge: Merge::new(queues),
+            clock,
+            layout,
+            is_finishing: false,
+        };
+        let thread = thread::Builder::new()
+            .name("artefacts".to_owned())
+            .spawn(move || run_ready(thread.run(StdBackend)).unwrap_or_default())?;
+        Ok(Self { orders, thread: Some(thread), lost_orders: 0, always, logs })
+    }
+
+    /// The kinds that are wanted now.
+    pub fn kinds(&self) -> Kinds {
+        let on = self.logs.iter().filter(|(_, _, is_on)| *is_on);
+        on.fold(self.always, |all, (_, kinds, _)| all.union(*kinds))
+    }
+
+    /// Whether a log is on.
+    pub fn is_on(&self, log: Log) -> bool {
+        self.logs.iter().any(|(known, _, is_on)| *known == log && *is_on)
+    }
+
+    /// Switches a log and returns the kinds that are wanted now, for the workers.
+    pub fn switch(&mut self, log: Log, is_on: bool) -> Kinds {
+        for (known, _, state) in &mut self.logs {
+            if *known == log {
+                *state = is_on;
+            }
+        }
+        self.order(Order::Switch(log, is_on));
+        self.kinds()
+    }
+
+    /// Gives an order. One that has no room is lost and counted: the control side does not wait
+    /// for a disk.
+    pub fn order(&mut self, order: Order) {
+        if self.orders.try_send(order).is_err() {
+            self.lost_orders += 1;
+        }
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Waits until everything is written. All workers must have ended.
+    pub fn finish(mut self) -> ArtefactsEnd {
+        // This one may wait: nothing else is left to do.
+        let _ = self.orders.send(Order::Finish);
+        let Some(thread) = self.thread.take() else { return ArtefactsEnd::default() };
+        thread.thread().unpark();
+        let end = thread.join().unwrap_or_default();
+        ArtefactsEnd { lost_orders: self.lost_orders, ..end }
+    }
+}
+
+fn wanted(sinks: &[Seat]) -> (Kinds, Vec<(Log, Kinds, bool)>) {
+    let mut always = Kinds::NONE;
+    let mut logs = Vec::new();
+    for seat in sinks {
+        match seat.sink.log() {
+            None => always = always.union(seat.sink.kinds()),
+            Some(log) => logs.push((log, seat.sink.kinds(), seat.is_on)),
+        }
+    }
+    (always, logs)
+}
+
+/// A sink, and whether it is switched on.
+struct Seat {
+    sink: Box<dyn RecordSink>,
+    is_on: bool,
+}
+
+struct Thread {
+    files: Files,
+    sinks: Vec<Seat>,
+    inbox: Receiver<Order>,
+    merge: Merge,
+    clock: Clock,
+    layout: Arc<Layout>,
+    is_finishing: bool,
+}
+
+impl Thread {
+    async fn run(mut self, mut backend: impl Backend) -> ArtefactsEnd {
+        loop {
+            self.take_orders();
+            let any = self.take_records();
+            self.each(|sink, cx| sink.tick(cx));
+            self.write(&mut backend).await;
+            if any {
+                continue;
+            }
+            if self.is_finishing {
+                break;
+            }
+            let is_idle = self.sinks.iter().all(|seat| !seat.is_on);
+            thread::park_timeout(if is_idle { LONG_NAP } else { NAP });
+        }
+        self.each(|sink, cx| sink.finish(cx));
+        self.write(&mut backend).await;
+        for output in self.files.outputs_mut() {
+            let Some(file) = output.take_file() else { continue };
+            if let Err(error) = backend.finish(file).await {
+                tell(output.path(), &error);
+            }
+        }
+        ArtefactsEnd { lost_bytes: self.files.lost_bytes(), lost_orders: 0 }
+    }
+
+    fn take_orders(&mut self) {
+        while let Ok(order) = self.inbox.try_recv() {
+            match order {
+                Order::Append(id, text) => {
+                    let unix_s = self.clock.now_unix_s();
+                    self.files.append(id, &text, unix_s);
+                }
+                Order::Period { unix_ns, elapsed_ns } => {
+                    // What was recorded before the end of the period belongs to it.
+                    self.take_records();
+                    self.each(|sink, cx| sink.period(unix_ns, elapsed_ns, cx));
+                }
+                Order::Dump => {
+                    self.take_records();
+                    self.each(|sink, cx| sink.dump(cx));
+                }
+                Order::Switch(log, is_on) => {
+                    for seat in &mut self.sinks {
+                        if seat.sink.log() == Some(log) {
+                            seat.is_on = is_on;
+                        }
+                    }
+                }
+                Order::Finish => self.is_finishing = true,
+            }
+        }
+    }
+
+    fn take_records(&mut self) -> bool {
+        self.clock.refresh();
+        let Self { files, sinks, merge, clock, layout, .. } = self;
+        let mut cx = Context { files, clock, layout };
+        merge.visit(|record| {
+            let kind = record.event.kind();
+            for seat in &mut *sinks {
+                if seat.is_on && seat.sink.kinds().has(kind) {
+                    seat.sink.record(record, &mut cx);
+                }
+            }
+        })
+    }
+
+    /// Does `what` with every sink that is on.
+    fn each(&mut self, mut what: impl FnMut(&mut dyn RecordSink, &mut Context<'_>)) {
+        let Self { files, sinks, clock, layout, .. } = self;
+        let mut cx = Context { files, clock, layout };
+        for seat in sinks.iter_mut().filter(|seat| seat.is_on) {
+            what(&mut *seat.sink, &mut cx);
+        }
+    }
+
+    async fn write(&mut self, backend: &mut impl Backend) {
+        for output in self.files.outputs_mut() {
+            while let Some((file, mut piece)) = output.take_piece() {
+                let bytes = std::mem::take(&mut piece.bytes);
+                let done = backend.write(file, bytes, piece.position).await;
+                piece.bytes = done.bytes;
+                output.give_back(done.file, piece, done.written, done.error);
+            }
+            if let Some(error) = output.take_failure() {
+                tell(output.path(), &error);
+            }
+        }
+    }
+}
+
+/// Says what went wrong, once per file: the run goes on.
+fn tell(path: &std::path::Path, error: &io::Error) {
+    let path = path.display();
+    // Nobody is left to tell if stderr is gone.
+    let _ =
+        writeln!(io::stderr(), "warning: cannot write {path}: {error}; what is lost is counted");
+}

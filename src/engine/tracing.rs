@@ -1,0 +1,134 @@
+//! What the engine tells its [`Tracer`]: who a record is about, and the events that need gathering.
+
+use std::net::SocketAddr;
+
+use gossipper_uring::SocketId;
+
+use super::Engine;
+use super::call::Slot;
+use super::render::Out;
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer};
+
+/// Bytes of records that one turn can make: some thousands of messages, which is as many as the
+/// send arena holds.
+const TURN_BYTES: usize = 4 << 20;
+/// Longest Call-ID that is recorded whole.
+const CALL_ID_MAX: usize = 256;
+
+/// The tracer of `worker`.
+pub(super) fn tracer(worker: usize, wanted: Kinds) -> Tracer {
+    Tracer::new(worker as u16, wanted, TURN_BYTES)
+}
+
+impl Engine {
+    /// What was recorded, for the worker to hand on.
+    pub fn tracer_mut(&mut self) -> &mut Tracer {
+        &mut self.tracer
+    }
+
+    /// Changes of what records are made.
+    pub fn set_trace(&mut self, wanted: Kinds) {
+        self.tracer.set_wanted(wanted, TURN_BYTES);
+    }
+
+    /// Both ends of the call's messages.
+    pub(super) fn ends(&self, slot: Slot) -> Ends {
+        let call = &self.calls[slot];
+        let local = SocketAddr::new(self.config.environment.local_ip, call.local_port);
+        Ends { local, remote: call.remote, protocol: Protocol::Udp }
+    }
+
+    /// Both ends of a message that belongs to no call.
+    pub(super) fn ends_of(&self, _socket: SocketId, remote: SocketAddr) -> Ends {
+        let environment = &self.config.environment;
+        let port = environment.local_port.unwrap_or(0);
+        let local = SocketAddr::new(environment.local_ip, port);
+        Ends { local, remote, protocol: Protocol::Udp }
+    }
+
+    /// Records an event of the call.
+    pub(super) fn trace(&mut self, slot: Slot, step: u16, event: Event<'_>) {
+        let call = &self.calls[slot];
+        self.tracer.record(call.number, call.program, step, event);
+    }
+
+    /// The call's Call-ID, cut where it is longer than any that makes sense.
+    fn call_id<'r>(&self, slot: Slot, room: &'r mut [u8; CALL_ID_MAX]) -> &'r [u8] {
+        let mut out = Out::new(room);
+        self.put_call_id(slot, &mut out);
+        let length = out.len().unwrap_or(0);
+        &room[..length]
+    }
+
+    pub(super) fn trace_received(
+        &mut self,
+        slot: Slot,
+        source: SocketAddr,
+        at_ns: u64,
+        message: &[u8],
+    ) {
+        if self.tracer.wants(TraceKind::MessageReceived) {
+            let ends = Ends { remote: source, ..self.ends(slot) };
+            let call = &self.calls[slot];
+            let event = Event::Received { ends, message };
+            self.tracer.record_at(at_ns, call.number, call.program, call.step, event);
+        }
+    }
+
+    /// A received message that belongs to no call.
+    pub(super) fn trace_stray(
+        &mut self,
+        socket: SocketId,
+        source: SocketAddr,
+        at_ns: u64,
+        message: &[u8],
+    ) {
+        if self.tracer.wants(TraceKind::MessageReceived) {
+            let event = Event::Received { ends: self.ends_of(socket, source), message };
+            self.tracer.record_at(at_ns, NO_CALL, 0, NO_STEP, event);
+        }
+    }
+
+    pub(super) fn trace_start(&mut self, slot: Slot) {
+        if self.tracer.wants(TraceKind::CallStarted) {
+            let mut room = [0; CALL_ID_MAX];
+            let call_id = self.call_id(slot, &mut room);
+            let (ends, is_incoming) = (self.ends(slot), self.calls[slot].incoming);
+            self.trace(slot, NO_STEP, Event::CallStarted { call_id, is_incoming, ends });
+        }
+    }
+
+    pub(super) fn trace_end(&mut self, slot: Slot, cause: Option<FailureCause>, length_ns: u64) {
+        if self.tracer.wants(TraceKind::CallEnded) {
+            let mut room = [0; CALL_ID_MAX];
+            let call_id = self.call_id(slot, &mut room);
+            let step = self.calls[slot].step;
+            self.trace(slot, step, Event::CallEnded { call_id, cause, length_ns });
+        }
+    }
+
+    pub(super) fn trace_step(&mut self, slot: Slot, step: u16) {
+        if self.tracer.wants(TraceKind::Step) {
+            let mut room = [0; CALL_ID_MAX];
+            let call_id = self.call_id(slot, &mut room);
+            self.trace(slot, step, Event::Step { call_id });
+        }
+    }
+
+    pub(super) fn trace_timeout(
+        &mut self,
+        slot: Slot,
+        step: u16,
+        patience: Patience,
+        aborts: bool,
+        waited_ms: u64,
+    ) {
+        if self.tracer.wants(TraceKind::TimedOut) {
+            let mut room = [0; CALL_ID_MAX];
+            let call_id = self.call_id(slot, &mut room);
+            let event = Event::TimedOut { call_id, patience, aborts, waited_ms };
+            self.trace(slot, step, event);
+        }
+    }
+}

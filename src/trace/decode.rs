@@ -1,0 +1,152 @@
+//! Bytes to records.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::encode::LENGTH;
+use super::event::{Authenticated, Ends, Event, Patience, Protocol, Record};
+use crate::stats::{FailureCause, TraceKind};
+
+/// The records in a run of bytes, in order. A record that is not whole ends them: the queue that
+/// carries records carries whole ones only.
+#[derive(Clone, Debug)]
+pub struct Records<'b> {
+    bytes: &'b [u8],
+}
+
+impl<'b> Records<'b> {
+    /// The records in `bytes`.
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// What no record was made of yet.
+    pub fn rest(&self) -> &'b [u8] {
+        self.bytes
+    }
+}
+
+impl<'b> Iterator for Records<'b> {
+    type Item = Record<'b>;
+
+    fn next(&mut self) -> Option<Record<'b>> {
+        let (length, _) = self.bytes.split_first_chunk::<LENGTH>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (record, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        decode(Reader(record.get(LENGTH..)?))
+    }
+}
+
+struct Reader<'b>(&'b [u8]);
+
+impl<'b> Reader<'b> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        self.u8().map(|byte| byte != 0)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Option<&'b [u8]> {
+        let length = usize::from(self.u16()?);
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    fn rest(&mut self) -> &'b [u8] {
+        std::mem::take(&mut self.0)
+    }
+
+    fn address(&mut self) -> Option<SocketAddr> {
+        let ip = match self.u8()? {
+            4 => IpAddr::from(self.array::<4>()?),
+            _ => IpAddr::from(self.array::<16>()?),
+        };
+        Some(SocketAddr::new(ip, self.u16()?))
+    }
+
+    fn ends(&mut self) -> Option<Ends> {
+        let protocol = *Protocol::ALL.get(usize::from(self.u8()?))?;
+        Some(Ends { protocol, local: self.address()?, remote: self.address()? })
+    }
+}
+
+fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
+    let kind = *TraceKind::ALL.get(usize::from(reader.u8()?))?;
+    let program = reader.u8()?;
+    let step = reader.u16()?;
+    let worker = reader.u16()?;
+    let at_ns = reader.u64()?;
+    let call = reader.u64()?;
+    let event = match kind {
+        TraceKind::MessageSent => {
+            let ends = reader.ends()?;
+            Event::Sent { ends, is_repeated: reader.flag()?, message: reader.rest() }
+        }
+        TraceKind::MessageReceived => {
+            Event::Received { ends: reader.ends()?, message: reader.rest() }
+        }
+        TraceKind::Unexpected => {
+            Event::Unexpected { aborts: reader.flag()?, message: reader.rest() }
+        }
+        TraceKind::Late => Event::Late { message: reader.rest() },
+        TraceKind::OutOfCall => Event::OutOfCall { message: reader.rest() },
+        TraceKind::Log => Event::Log(reader.rest()),
+        TraceKind::Warning => Event::Warning(reader.rest()),
+        TraceKind::Error => Event::Error(reader.rest()),
+        TraceKind::CallStarted => {
+            let ends = reader.ends()?;
+            Event::CallStarted { ends, is_incoming: reader.flag()?, call_id: reader.rest() }
+        }
+        TraceKind::CallEnded => {
+            let cause = match reader.u8()? {
+                0 => None,
+                number => Some(*FailureCause::ALL.get(usize::from(number) - 1)?),
+            };
+            Event::CallEnded { cause, length_ns: reader.u64()?, call_id: reader.rest() }
+        }
+        TraceKind::Step => Event::Step { call_id: reader.rest() },
+        TraceKind::ResponseTime => {
+            Event::ResponseTime { rtd: reader.u16()?, duration_ns: reader.u64()? }
+        }
+        TraceKind::TimedOut => Event::TimedOut {
+            patience: *Patience::ALL.get(usize::from(reader.u8()?))?,
+            aborts: reader.flag()?,
+            waited_ms: reader.u64()?,
+            call_id: reader.rest(),
+        },
+        TraceKind::Authenticated => {
+            let challenge = reader.u16()?;
+            let is_ok = reader.flag()?;
+            let [username, realm, algorithm, qop] =
+                [reader.text()?, reader.text()?, reader.text()?, reader.text()?];
+            let call_id = reader.rest();
+            Event::Authenticated(Authenticated {
+                call_id,
+                username,
+                realm,
+                algorithm,
+                qop,
+                challenge,
+                is_ok,
+            })
+        }
+    };
+    Some(Record { at_ns, call, worker, program, step, event })
+}

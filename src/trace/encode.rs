@@ -1,0 +1,244 @@
+//! Records to bytes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Kinds;
+use super::event::{Ends, Event, Record};
+use crate::stats::{FailureCause, TraceDropCounts, TraceKind};
+
+/// Bytes of the length with which each record begins.
+pub(super) const LENGTH: usize = 4;
+
+/// Collects an engine's records between two turns of its worker. See the module's documentation.
+#[derive(Debug)]
+pub struct Tracer {
+    wanted: Kinds,
+    worker: u16,
+    now: u64,
+    buffer: Vec<u8>,
+    capacity: usize,
+    dropped: TraceDropCounts,
+}
+
+impl Tracer {
+    /// A tracer of `worker` that holds up to `capacity` bytes of the kinds `wanted`.
+    pub fn new(worker: u16, wanted: Kinds, capacity: usize) -> Self {
+        let capacity = if wanted.is_none() { 0 } else { capacity };
+        Self {
+            wanted,
+            worker,
+            now: 0,
+            buffer: Vec::with_capacity(capacity),
+            capacity,
+            dropped: TraceDropCounts::default(),
+        }
+    }
+
+    /// Whether records of `kind` are wanted: ask before gathering what one needs.
+    #[inline]
+    pub fn wants(&self, kind: TraceKind) -> bool {
+        self.wanted.has(kind)
+    }
+
+    /// What is wanted.
+    pub fn wanted(&self) -> Kinds {
+        self.wanted
+    }
+
+    /// Changes what is wanted, with room for up to `capacity` bytes.
+    pub fn set_wanted(&mut self, wanted: Kinds, capacity: usize) {
+        self.wanted = wanted;
+        if !wanted.is_none() && capacity > self.capacity {
+            self.buffer.reserve_exact(capacity - self.buffer.len());
+            self.capacity = capacity;
+        }
+    }
+
+    /// The time of what is recorded next, on the monotonic clock.
+    #[inline]
+    pub fn set_now(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// Appends an event of now if its kind is wanted. Without room it is dropped and counted.
+    pub fn record(&mut self, call: u64, program: u8, step: u16, event: Event<'_>) {
+        self.record_at(self.now, call, program, step, event);
+    }
+
+    /// As [`Self::record`], for what happened at another time.
+    pub fn record_at(&mut self, at_ns: u64, call: u64, program: u8, step: u16, event: Event<'_>) {
+        let kind = event.kind();
+        if !self.wants(kind) {
+            return;
+        }
+        let before = self.buffer.len();
+        if before + LENGTH + size_max(&event) > self.capacity {
+            self.dropped.bump(kind);
+            return;
+        }
+        let record = Record { at_ns, call, worker: self.worker, program, step, event };
+        encode(&record, &mut self.buffer);
+    }
+
+    /// What was recorded since the buffer was cleared.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Forgets what was recorded.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// Records dropped so far, for want of room here or farther on.
+    pub fn dropped(&self) -> &TraceDropCounts {
+        &self.dropped
+    }
+
+    /// Hands on what was recorded in pieces of whole records. `push` takes all of a piece or
+    /// refuses it; what it refuses is tried record by record, and what still has no room is
+    /// dropped and counted.
+    pub fn hand_on(&mut self, mut push: impl FnMut(&[u8]) -> bool) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        if !push(&self.buffer) {
+            let dropped = &mut self.dropped;
+            each_record(&self.buffer, |kind, bytes| {
+                if !push(bytes) {
+                    dropped.bump(kind);
+                }
+            });
+        }
+        self.buffer.clear();
+    }
+}
+
+/// Calls `visit` with the kind and the bytes of each whole record in `bytes`.
+pub fn each_record(mut bytes: &[u8], mut visit: impl FnMut(TraceKind, &[u8])) {
+    while let Some((length, _)) = bytes.split_first_chunk::<LENGTH>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((record, rest)) = bytes.split_at_checked(length.max(LENGTH)) else { return };
+        let kind = record.get(LENGTH).and_then(|&kind| TraceKind::ALL.get(usize::from(kind)));
+        if let Some(&kind) = kind {
+            visit(kind, record);
+        }
+        bytes = rest;
+    }
+}
+
+/// More than the bytes that an event takes without its length.
+fn size_max(event: &Event<'_>) -> usize {
+    const FIXED: usize = 96;
+    FIXED
+        + match event {
+            Event::Sent { message, .. }
+            | Event::Received { message, .. }
+            | Event::Unexpected { message, .. }
+            | Event::Late { message }
+            | Event::OutOfCall { message } => message.len(),
+            Event::Log(text) | Event::Warning(text) | Event::Error(text) => text.len(),
+            Event::CallStarted { call_id, .. }
+            | Event::CallEnded { call_id, .. }
+            | Event::Step { call_id }
+            | Event::TimedOut { call_id, .. } => call_id.len(),
+            Event::ResponseTime { .. } => 0,
+            Event::Authenticated(auth) => {
+                auth.call_id.len()
+                    + auth.username.len()
+                    + auth.realm.len()
+                    + auth.algorithm.len()
+                    + auth.qop.len()
+            }
+        }
+}
+
+/// Length, kind, circumstances, and what the kind has. All numbers are little-endian; the last
+/// text of an event reaches to the end of its record, others carry their length.
+fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.extend_from_slice(&[0; LENGTH]);
+    out.push(record.event.kind() as u8);
+    out.push(record.program);
+    out.extend_from_slice(&record.step.to_le_bytes());
+    out.extend_from_slice(&record.worker.to_le_bytes());
+    out.extend_from_slice(&record.at_ns.to_le_bytes());
+    out.extend_from_slice(&record.call.to_le_bytes());
+    match record.event {
+        Event::Sent { ends, is_repeated, message } => {
+            put_ends(&ends, out);
+            out.push(u8::from(is_repeated));
+            out.extend_from_slice(message);
+        }
+        Event::Received { ends, message } => {
+            put_ends(&ends, out);
+            out.extend_from_slice(message);
+        }
+        Event::Unexpected { message, aborts } => {
+            out.push(u8::from(aborts));
+            out.extend_from_slice(message);
+        }
+        Event::Late { message } | Event::OutOfCall { message } => out.extend_from_slice(message),
+        Event::Log(text) | Event::Warning(text) | Event::Error(text) => {
+            out.extend_from_slice(text);
+        }
+        Event::CallStarted { call_id, is_incoming, ends } => {
+            put_ends(&ends, out);
+            out.push(u8::from(is_incoming));
+            out.extend_from_slice(call_id);
+        }
+        Event::CallEnded { call_id, cause, length_ns } => {
+            out.push(cause.map_or(0, number_of));
+            out.extend_from_slice(&length_ns.to_le_bytes());
+            out.extend_from_slice(call_id);
+        }
+        Event::Step { call_id } => out.extend_from_slice(call_id),
+        Event::ResponseTime { rtd, duration_ns } => {
+            out.extend_from_slice(&rtd.to_le_bytes());
+            out.extend_from_slice(&duration_ns.to_le_bytes());
+        }
+        Event::TimedOut { call_id, patience, aborts, waited_ms } => {
+            out.push(patience as u8);
+            out.push(u8::from(aborts));
+            out.extend_from_slice(&waited_ms.to_le_bytes());
+            out.extend_from_slice(call_id);
+        }
+        Event::Authenticated(auth) => {
+            out.extend_from_slice(&auth.challenge.to_le_bytes());
+            out.push(u8::from(auth.is_ok));
+            for text in [auth.username, auth.realm, auth.algorithm, auth.qop] {
+                let text = &text[..text.len().min(usize::from(u16::MAX))];
+                out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+                out.extend_from_slice(text);
+            }
+            out.extend_from_slice(auth.call_id);
+        }
+    }
+    let length = (out.len() - begin) as u32;
+    out[begin..begin + LENGTH].copy_from_slice(&length.to_le_bytes());
+}
+
+/// A cause as a number from 1.
+fn number_of(cause: FailureCause) -> u8 {
+    cause as u8 + 1
+}
+
+fn put_ends(ends: &Ends, out: &mut Vec<u8>) {
+    out.push(ends.protocol as u8);
+    put_address(ends.local, out);
+    put_address(ends.remote, out);
+}
+
+fn put_address(address: SocketAddr, out: &mut Vec<u8>) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            out.push(4);
+            out.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    out.extend_from_slice(&address.port().to_le_bytes());
+}

@@ -1,0 +1,57 @@
+//! The record stream: what an engine says about single messages and calls, as compact bytes.
+//!
+//! An engine appends [`Event`]s to its [`Tracer`] where somebody wants their kind; otherwise a
+//! record costs one test of a mask. The worker moves the bytes on once per turn; on another thread
+//! [`Records`] turns them back into [`Record`]s. Pure: knows neither files nor formats nor threads.
+
+mod decode;
+mod encode;
+mod event;
+
+pub use decode::Records;
+pub use encode::{Tracer, each_record};
+pub use event::{Authenticated, Ends, Event, NO_CALL, NO_STEP, Patience, Protocol, Record};
+
+use crate::stats::TraceKind;
+
+/// A set of kinds of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds(u32);
+
+impl Kinds {
+    /// No kind: nothing is recorded.
+    pub const NONE: Self = Self(0);
+
+    /// Messages in both directions.
+    pub const MESSAGES: Self = Self::of(&[TraceKind::MessageSent, TraceKind::MessageReceived]);
+
+    /// The set of `kinds`.
+    pub const fn of(kinds: &[TraceKind]) -> Self {
+        let mut bits = 0;
+        let mut index = 0;
+        while index < kinds.len() {
+            bits |= 1 << kinds[index] as u32;
+            index += 1;
+        }
+        Self(bits)
+    }
+
+    /// What is in either.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `kind` is in the set.
+    #[inline]
+    pub const fn has(self, kind: TraceKind) -> bool {
+        self.0 & (1 << kind as u32) != 0
+    }
+
+    /// Whether nothing is in the set.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;
