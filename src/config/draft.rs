@@ -18,6 +18,10 @@ use super::value::HostPort;
 pub struct RunDraft {
     pub scenario_file: Option<PathBuf>,
     pub scenario_name: Option<String>,
+    pub receiving_file: Option<PathBuf>,
+    pub receiving_name: Option<String>,
+    pub out_of_call_file: Option<PathBuf>,
+    pub out_of_call_name: Option<String>,
     pub service: Option<String>,
     pub auth_user: Option<String>,
     pub auth_password: Option<String>,
@@ -84,10 +88,11 @@ impl RunDraft {
         self.check()?;
         let notices = self.notices();
         let service = self.service.unwrap_or_else(|| "service".to_owned());
-        let scenario = match (self.scenario_file, self.scenario_name) {
-            (Some(file), _) => ScenarioSource::File(file),
-            (None, name) => ScenarioSource::Builtin(name.unwrap_or_else(|| "uac".to_owned())),
+        let source = |file: Option<PathBuf>, name: Option<String>| {
+            file.map(ScenarioSource::File).or(name.map(ScenarioSource::Builtin))
         };
+        let scenario = source(self.scenario_file, self.scenario_name)
+            .unwrap_or_else(|| ScenarioSource::Builtin("uac".to_owned()));
         let calls_max = match (self.calls_max, flavor) {
             (Some(0), _) | (None, Flavor::Sipp) => CallLimit::Unlimited,
             (Some(count), _) => CallLimit::Count(count),
@@ -102,6 +107,8 @@ impl RunDraft {
             flavor,
             notices,
             scenario,
+            receiving: source(self.receiving_file, self.receiving_name),
+            out_of_call: source(self.out_of_call_file, self.out_of_call_name),
             auth_user: self.auth_user.unwrap_or_else(|| service.clone()),
             service,
             auth_password: self.auth_password.unwrap_or_else(|| "password".to_owned()),
@@ -202,6 +209,17 @@ impl RunDraft {
         let exclusive = |first, second, why| Err(ConfigError::Exclusive { first, second, why });
         if self.scenario_file.is_some() && self.scenario_name.is_some() {
             return exclusive("sf", "sn", "a run has one scenario; give a file or a name");
+        }
+        if self.receiving_file.is_some() && self.receiving_name.is_some() {
+            return exclusive("rxsf", "rxrn", "one scenario answers calls; give a file or a name");
+        }
+        if self.out_of_call_file.is_some() && self.out_of_call_name.is_some() {
+            return exclusive("oocsf", "oocsn", "give a file or a name");
+        }
+        let answers = self.receiving_file.is_some() || self.receiving_name.is_some();
+        if answers && (self.out_of_call_file.is_some() || self.out_of_call_name.is_some()) {
+            let why = "-rxsf answers every call that arrives, so that none is out of call";
+            return exclusive("rxsf", "oocsf", why);
         }
         if self.users.is_none() {
             return Ok(());

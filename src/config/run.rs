@@ -178,6 +178,10 @@ pub struct RunConfig {
 
     /// Scenario to run.
     pub scenario: ScenarioSource,
+    /// Scenario of calls that arrive while `scenario` makes calls.
+    pub receiving: Option<ScenarioSource>,
+    /// Scenario of messages of unknown calls while `scenario` makes calls.
+    pub out_of_call: Option<ScenarioSource>,
     /// `[service]`: the user part of the request URI.
     pub service: String,
     /// User name of digest credentials.

@@ -16,8 +16,7 @@ use thiserror::Error;
 use super::worker::{
     Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
-use crate::engine::{Engine, EngineConfig, StopRequest};
-use crate::scenario::Program;
+use crate::engine::{Engine, EngineConfig, Programs, StopRequest};
 use crate::stats::{Layout, Report};
 
 /// Reports in circulation per worker.
@@ -58,7 +57,7 @@ pub struct Launch {
     /// Longest time that a worker lets events gather under load, in nanoseconds; 0 never does.
     pub grain_ns: u64,
     /// The scenario.
-    pub program: Arc<Program>,
+    pub programs: Programs,
     /// Its measurements.
     pub layout: Arc<Layout>,
     /// Bytes of each worker's queue of records; 0 if nobody will want records.
@@ -347,7 +346,7 @@ fn work<D: Make>(
         .map(|max| PerCallSockets { spec: sip_socket(SocketAddr::new(bind.ip, 0), 0, false), max });
     let port = driver.local_addr(main_socket).port();
     config.environment.local_port = per_call.is_none().then_some(port);
-    let mut engine = Engine::new(Arc::clone(&launch.program), &launch.layout, config);
+    let mut engine = Engine::new(launch.programs.clone(), &launch.layout, config);
     if per_call.is_none() {
         engine.share_socket(main_socket);
     }

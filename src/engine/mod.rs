@@ -83,6 +83,8 @@ pub struct Engine {
     active: usize,
     lingering: usize,
     created: u64,
+    /// Calls of the out-of-call program, which do not count towards `-m`.
+    created_aside: u64,
     /// This worker's share of `-m`.
     created_max: u64,
     /// This worker's share of `-l`.
@@ -233,6 +235,7 @@ impl Engine {
             active: 0,
             lingering: 0,
             created: 0,
+            created_aside: 0,
             created_max,
             active_max,
             accepting: true,

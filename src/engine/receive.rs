@@ -276,7 +276,7 @@ impl Engine {
             self.reply_stateless(message.bytes(), 400, "Bad CSeq", socket, source, cx.tx);
             return;
         };
-        if self.calls[slot].incoming && self.config.environment.next_hop.is_none() {
+        if self.calls[slot].incoming && self.answers_to().is_none() {
             self.calls[slot].remote = source;
         }
         let bound = Rc::clone(self.program_of(slot));

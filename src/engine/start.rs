@@ -7,6 +7,7 @@ use gossipper_uring::{SocketId, TxArena};
 use super::call::Slot;
 use super::lookup::CallIdHash;
 use super::{Arrivals, Cx, Engine, SocketPool};
+use crate::scenario::Mode;
 use crate::stats::WithheldCause;
 
 /// Why [`Engine::start_calls`] returned.
@@ -152,7 +153,8 @@ impl Engine {
         source: SocketAddr,
         now: u64,
     ) -> Option<Slot> {
-        if self.active as u64 >= self.active_max {
+        // `-l` bounds what the main program has open, whoever starts it.
+        if program == 0 && self.active as u64 >= self.active_max {
             self.counters.withheld.bump(WithheldCause::CallLimit);
             return None;
         }
@@ -174,7 +176,7 @@ impl Engine {
                 return None;
             }
         };
-        let remote = self.config.environment.next_hop.unwrap_or(source);
+        let remote = self.answers_to().unwrap_or(source);
         let local_port = self.config.environment.local_port.unwrap_or(0);
         let call = &mut self.calls[slot];
         call.incoming = true;
@@ -196,16 +198,26 @@ impl Engine {
         let slot = self.calls.allocate()?;
         let workers = self.config.workers.max(1) as u64;
         let call = &mut self.calls[slot];
-        call.number = self.created * workers + self.config.worker as u64 + 1;
+        call.number = (self.created + self.created_aside) * workers + self.config.worker as u64 + 1;
         call.program = program;
         call.started_ns = now;
         call.cseq = self.config.base_cseq.saturating_sub(1);
-        self.created += 1;
+        if self.out_of_call == Some(program) {
+            self.created_aside += 1;
+        } else {
+            self.created += 1;
+        }
         self.active += 1;
         let peak = &mut self.report.peak_active;
         *peak = (*peak).max(self.active as u64);
         self.reset_call_values(slot);
         Some(slot)
+    }
+
+    /// Where answers to calls that arrive go, if not to where they come from.
+    pub(super) fn answers_to(&self) -> Option<SocketAddr> {
+        let is_server = self.programs[0].program.mode == Mode::Server;
+        self.config.environment.next_hop.filter(|_| is_server)
     }
 
     /// `true` if calls are started by users rather than by a schedule.

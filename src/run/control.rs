@@ -212,7 +212,7 @@ impl<'c> Control<'c> {
         let _ = writeln!(
             io::stdout(),
             "{dim}{} | {} UDP {}{peer} | {workers}, {} driver{dim:#}",
-            launch.program.name,
+            launch.programs.main.name,
             self.config.transport.code(),
             self.running.local,
             self.plan.driver_name,

@@ -24,6 +24,16 @@ pub enum RunError {
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// A second scenario where it cannot work.
+    #[error("{option} {problem}\n  hint: {hint}")]
+    SecondScenario {
+        /// The option that names it.
+        option: &'static str,
+        /// What is wrong.
+        problem: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A client has nobody to call.
     #[error(
         "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper sipp -sn uac 192.0.2.1:5060) or with -rsa"

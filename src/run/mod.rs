@@ -39,8 +39,8 @@ pub fn run(config: &RunConfig) -> ExitCode {
 fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
     let signals = control::Signals::install()?;
-    let program = scenario::load(&config.scenario, &config.keys)?;
-    let mut plan = plan::plan(config, program)?;
+    let programs = scenario::load_all(config)?;
+    let mut plan = plan::plan(config, programs)?;
     for notice in config.notices.iter().chain(&plan.notices) {
         let _ = writeln!(io::stderr(), "note: {notice}");
     }

@@ -15,7 +15,8 @@ use crate::config::{
 use crate::dataplane::{Bind, Launch};
 use crate::engine::pacing::RatePlan;
 use crate::engine::{
-    Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission, layout,
+    Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Programs, Retransmission,
+    layout,
 };
 use crate::scenario::{Mode, Program};
 use crate::trace::Kinds;
@@ -48,26 +49,34 @@ pub(super) struct Plan {
     pub(super) notices: Vec<String>,
 }
 
-pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunError> {
+pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunError> {
+    let program = &*programs.main;
     let is_client = program.mode == Mode::Client;
+    let answers = !is_client || programs.receiving.is_some() || programs.out_of_call.is_some();
     let mut notices = Vec::new();
     for (name, _) in &config.sets {
-        if !program.global_variables.contains(name) {
+        if !programs.all().any(|program| program.global_variables.contains(name)) {
             return Err(RunError::Set { name: name.clone() });
         }
     }
     let addresses = Addresses::resolve(config, is_client)?;
     let (use_uring, notice) = driver(config)?;
     notices.extend(notice);
-    let concurrent_max = concurrent_max(config, &program, is_client);
-    let workers = workers(config, &program, &mut notices);
+    let concurrent_max = concurrent_max(config, program, is_client);
+    let workers = workers(config, &programs, &mut notices);
     let workers = sharing_workers(workers, concurrent_max, config.users);
     let calls_total = match config.calls_max {
         CallLimit::Count(count) => Some(count),
         CallLimit::ClientDefault if is_client => Some(1),
         CallLimit::ClientDefault | CallLimit::Unlimited => None,
     };
-    let pool = pool(config, calls_total, concurrent_max)?;
+    let pool = {
+        // Calls that arrive beside those that we make are not bounded by -l, nor those out of call
+        // by -m.
+        let concurrent_max = concurrent_max.filter(|_| is_client != answers);
+        let calls_total = calls_total.filter(|_| programs.out_of_call.is_none());
+        pool(config, calls_total, concurrent_max)?
+    };
     let pool_per_worker = pool.div_ceil(workers as u64) as usize;
     let per_call_sockets = match config.transport {
         Transport::UdpMulti if is_client => {
@@ -84,13 +93,14 @@ pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunErro
         shared: shared_port,
         buffer_bytes: config.socket_buffer_bytes as usize,
     };
-    let layout = Arc::new(layout(&[&program], config.pause_ms_default));
+    let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
+    let layout = Arc::new(layout(&all, config.pause_ms_default));
     let engine = EngineConfig {
         worker: 0,
         workers,
         seed: config.seed.unwrap_or_else(random_seed),
         calls_max: pool_per_worker,
-        dead_calls_max: if is_client { 1 } else { (4 * pool_per_worker).min(DEAD_CALLS) },
+        dead_calls_max: if !answers { 1 } else { (4 * pool_per_worker).min(DEAD_CALLS) },
         blob_bytes_max: (pool_per_worker * CALL_BYTES as usize).max(16 << 20),
         concurrent_max,
         calls_total,
@@ -150,7 +160,7 @@ pub(super) fn plan(config: &RunConfig, program: Program) -> Result<Plan, RunErro
         bind,
         per_call_sockets,
         grain_ns: config.grain_us * 1_000,
-        program: Arc::new(program),
+        programs,
         layout,
         record_bytes: 0,
         engine,
@@ -257,11 +267,11 @@ fn driver(config: &RunConfig) -> Result<(bool, Option<String>), RunError> {
     }
 }
 
-fn workers(config: &RunConfig, program: &Program, notices: &mut Vec<String>) -> usize {
+fn workers(config: &RunConfig, programs: &Programs, notices: &mut Vec<String>) -> usize {
     const WORKERS_MAX: usize = 256;
     let default = sys::online_cpus().len().saturating_sub(1).max(1);
     let workers = config.workers.unwrap_or(default).clamp(1, WORKERS_MAX);
-    if workers > 1 && program.writes_shared_variables {
+    if workers > 1 && programs.all().any(|program| program.writes_shared_variables) {
         notices.push(
             "the scenario writes global or user variables, which calls share: one worker is used"
                 .to_owned(),

@@ -36,6 +36,16 @@ pub const BUILTINS: &[Builtin] = &[
         description: "Answer OPTIONS with 200",
         text: include_str!("builtin/management.xml"),
     },
+    Builtin {
+        name: "ooc_default",
+        description: "Answer any request with 200 (for -oocsn)",
+        text: include_str!("builtin/ooc_default.xml"),
+    },
+    Builtin {
+        name: "ooc_dummy",
+        description: "Expect a request that nobody sends (for -oocsn)",
+        text: include_str!("builtin/ooc_dummy.xml"),
+    },
 ];
 
 /// The built-in of that name. `options_client` and `options_server` are aliases of the OPTIONS
@@ -59,8 +69,6 @@ const LATER: &[(&str, &str)] = &[
     ("3pcc-C-B", "third-party call control"),
     ("3pcc-A", "third-party call control"),
     ("3pcc-B", "third-party call control"),
-    ("ooc_default", "out-of-call scenarios"),
-    ("ooc_dummy", "out-of-call scenarios"),
 ];
 
 /// Compiles the built-in of that name, with the `-key` names and values.

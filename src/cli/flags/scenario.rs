@@ -3,8 +3,6 @@
 use super::{Accept, FlagGroup, Immediate, Status, alias, later, row, takes, within};
 
 const INJECTION: &str = "injection files (CSV)";
-const OUT_OF_CALL: &str = "out-of-call scenarios";
-const RECEIVING: &str = "a second, receiving scenario";
 const DYNAMIC_ID: &str = "the keyword [dynamic_id]";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
@@ -75,10 +73,30 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         later("infindex", &["FILE", "FIELD"], INJECTION, "Index a CSV file by a column"),
         later("ip_field", &["N"], INJECTION, "Column of the CSV file that holds source addresses"),
         alias("ipfield", "ip_field").ours(),
-        later("rxsf", &["FILE"], RECEIVING, "XML scenario for calls that arrive"),
-        later("rxrn", &["NAME"], RECEIVING, "Built-in scenario for calls that arrive"),
-        later("oocsf", &["FILE"], OUT_OF_CALL, "XML scenario for messages of unknown calls"),
-        later("oocsn", &["NAME"], OUT_OF_CALL, "Built-in scenario for messages of unknown calls"),
+        takes(
+            "rxsf",
+            &["FILE"],
+            Accept::Path(|d, v| d.receiving_file = Some(v)),
+            "Answer calls that arrive with the XML scenario in FILE, while -sf or -sn makes calls",
+        ),
+        takes(
+            "rxrn",
+            &["NAME"],
+            Accept::Text(|d, v| d.receiving_name = Some(v)),
+            "Answer calls that arrive with the built-in scenario NAME, while -sf or -sn makes calls",
+        ),
+        takes(
+            "oocsf",
+            &["FILE"],
+            Accept::Path(|d, v| d.out_of_call_file = Some(v)),
+            "Answer messages of unknown calls with the XML scenario in FILE, while making calls",
+        ),
+        takes(
+            "oocsn",
+            &["NAME"],
+            Accept::Text(|d, v| d.out_of_call_name = Some(v)),
+            "Answer messages of unknown calls with the built-in scenario NAME, such as ooc_default",
+        ),
         later("cid_str", &["FORMAT"], "Call-IDs in a format of your own", "Format of Call-IDs"),
         later("cid_type", &["TYPE"], "Call-IDs in a format of your own", "Kind of Call-IDs"),
         later("tdmmap", &["MAP"], "the keyword [tdmmap]", "Circuits to allot to calls"),

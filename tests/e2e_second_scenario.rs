@@ -1,0 +1,82 @@
+//! A run with two scenarios: one makes calls, the other answers what arrives meanwhile.
+
+mod e2e;
+
+use e2e::peer::Peer;
+use e2e::{gossipper, lock, ports, sipp};
+
+const REQUEST: &str = "OPTIONS sip:service@HERE SIP/2.0\r\n\
+    Via: SIP/2.0/UDP THERE;branch=z9hG4bK-NUMBER\r\n\
+    From: <sip:peer@THERE>;tag=1\r\n\
+    To: <sip:service@HERE>\r\n\
+    Call-ID: NUMBER@peer\r\n\
+    CSeq: 1 OPTIONS\r\n\
+    Max-Forwards: 70\r\n\
+    Content-Length: 0\r\n\r\n";
+
+fn options(peer: &Peer, to: std::net::SocketAddr, number: &str) -> String {
+    let text = REQUEST.replace("HERE", &to.to_string());
+    let text = text.replace("THERE", &peer.address().to_string()).replace("NUMBER", number);
+    peer.send(to, &text);
+    let answer = peer.receive();
+    assert_eq!(answer.header("Call-ID"), format!("{number}@peer"));
+    answer.first_line().to_owned()
+}
+
+#[test]
+fn calls_are_made_and_answered_at_the_same_time() {
+    let _turn = lock::heavy();
+    let port = ports::free();
+    let local = ["-i", "127.0.0.1"];
+    let callee = sipp::serve(port, &[&["-sn", "uas", "-m", "200"], &local[..]].concat());
+    let remote = format!("127.0.0.1:{port}");
+    let line = ["-sn", "uac", "-rxrn", "uas", "-p", "0", "-m", "500", "-r", "50", "-d", "100ms"];
+    let mut both = gossipper::start(&[&line, &local[..], &[&remote]].concat());
+    let here = both.wait_until_listening().to_string();
+    let caller_port = ports::free().to_string();
+    let line = ["-sn", "uac", "-m", "300", "-r", "100", "-p", &caller_port];
+    let caller = sipp::start(&[&line, &local[..], &[&here]].concat());
+    caller.finish().expect_all_succeeded(300);
+    callee.finish().expect_all_succeeded(200);
+    let both = both.finish().expect_code(0);
+    let summary = both.summary();
+    summary.expect_all_succeeded(500);
+    assert_eq!(summary.counter("calls_outgoing"), 200);
+    assert_eq!(summary.counter("calls_incoming"), 300);
+    assert_eq!(summary.counter("out_of_call_messages"), 0);
+}
+
+#[test]
+fn what_belongs_to_no_call_is_answered_by_a_scenario_of_its_own() {
+    let _turn = lock::light();
+    let (callee, peer) = (Peer::new(), Peer::new());
+    let remote = callee.address().to_string();
+    let line = ["-sn", "uac", "-oocsn", "ooc_default", "-i", "127.0.0.1", "-p", "0", "-m", "1"];
+    let mut run = gossipper::start(&[&line[..], &[&remote]].concat());
+    let here = run.wait_until_listening();
+    let invite = callee.receive();
+    assert_eq!(options(&peer, here, "first"), "SIP/2.0 200 OK");
+    assert_eq!(options(&peer, here, "second"), "SIP/2.0 200 OK");
+    callee.answer(&invite, "486 Busy Here", "");
+    assert_eq!(callee.receive().kind(), "ACK");
+    let over = run.finish().expect_code(1);
+    let summary = over.summary();
+    assert_eq!(summary.counter("calls_outgoing"), 1);
+    assert_eq!(summary.counter("out_of_call_messages"), 2);
+    assert_eq!(summary.counter("calls_incoming"), 2);
+}
+
+#[test]
+fn a_second_scenario_must_fit() {
+    let refused = |args: &[&str], why: &str| {
+        let over = gossipper::run(args).expect_code(255);
+        assert!(over.finished.stderr.contains(why), "{}", over.finished.stderr);
+    };
+    refused(&["-sn", "uas", "-rxrn", "uas"], "-rxsf needs a main scenario that makes calls");
+    refused(&["-sn", "uac", "-rxrn", "uac", "127.0.0.1"], "begins with <send>");
+    refused(
+        &["-sn", "uac", "-rxrn", "uas", "-oocsn", "ooc_default", "127.0.0.1"],
+        "every call that arrives",
+    );
+    refused(&["-sn", "uac", "-rxsf", "missing.xml", "127.0.0.1"], "missing.xml");
+}
