@@ -12,15 +12,7 @@ use gossipper_uring::{
     ConnectSpec, Driver, DriverConfig, ListenSpec, SocketId, StreamCause, StreamWriteError, sys,
 };
 
-macro_rules! on_syscall {
-    ($($name:ident),+ $(,)?) => {
-        mod syscall {
-            $(#[test] fn $name() { super::$name(gossipper_uring::SyscallDriver::new) })+
-        }
-    };
-}
-
-on_syscall!(
+on_both_drivers!(
     bytes_go_both_ways,
     bytes_come_in_order_whatever_the_pieces,
     a_burst_of_a_megabyte_arrives_whole_and_room_is_reported,

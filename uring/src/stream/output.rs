@@ -65,7 +65,6 @@ pub(crate) struct Pool {
     chunks_max: usize,
 }
 
-#[allow(dead_code, reason = "headers are for the io_uring driver")]
 impl Pool {
     pub(crate) fn new(bytes: usize) -> Self {
         let chunks_max = (bytes / CHUNK_BYTES).clamp(1, NONE as usize - 1);

@@ -369,6 +369,16 @@ impl<D> Table<D> {
         }
     }
 
+    /// Ends a stream whatever it still has to send, as if its linger time were over.
+    pub(crate) fn doom(&mut self, key: Key, counters: &mut DriverCounters) {
+        let Some(stream) = self.get_mut(key) else { return };
+        stream.muted = true;
+        if !std::mem::replace(&mut stream.doomed, true) && !stream.output.is_empty() {
+            counters.streams_cut += 1;
+            socket::reset_on_close(&stream.fd);
+        }
+    }
+
     /// Whether a stream only waits to be taken back from the kernel.
     pub(crate) fn is_doomed(&self, key: Key) -> bool {
         self.get(key).is_some_and(|stream| stream.doomed)
@@ -411,13 +421,10 @@ impl<D> Table<D> {
     ) -> Option<Key> {
         while self.lingering.front().is_some_and(|&(until, _)| until <= now) {
             let (_, key) = self.lingering.pop_front()?;
-            let Some(stream) = self.get_mut(key).filter(|stream| !stream.doomed) else { continue };
-            stream.doomed = true;
-            if !stream.output.is_empty() {
-                counters.streams_cut += 1;
-                socket::reset_on_close(&stream.fd);
+            if self.get(key).is_some_and(|stream| !stream.doomed) {
+                self.doom(key, counters);
+                return Some(key);
             }
-            return Some(key);
         }
         None
     }

@@ -15,8 +15,8 @@ use crate::stream::{CHUNKS_PER_WRITE, socket};
 use crate::sys::monotonic_now;
 use crate::tx::TxArena;
 use crate::{
-    ConnectSpec, Event, ListenSpec, Nanos, SocketId, StreamCause, StreamEvent, StreamWriteError,
-    kernel,
+    ConnectSpec, Event, ListenSpec, NEVER, Nanos, SocketId, StreamCause, StreamEvent,
+    StreamWriteError, kernel,
 };
 
 /// Bytes of one receive.
@@ -180,8 +180,7 @@ impl SyscallDriver {
         while let Some(key) = self.streams.table.next_fed() {
             self.streams.notes.push_back(Note::Drained(key));
         }
-        let next = self.streams.table.next_deadline();
-        if next > deadline {
+        if self.streams.table.next_deadline() == NEVER {
             return deadline;
         }
         let now = monotonic_now();

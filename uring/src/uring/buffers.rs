@@ -54,6 +54,11 @@ impl Buffers {
         self.group
     }
 
+    /// Buffers that the kernel has to receive into, as far as completions have told.
+    pub(super) fn free(&self) -> u32 {
+        self.count - self.taken
+    }
+
     /// Whether the kernel has any buffer to receive into.
     pub(super) fn available(&self) -> bool {
         self.taken < self.count

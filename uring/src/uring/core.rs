@@ -10,6 +10,7 @@ use super::buffers::Buffers;
 use super::events::{Events, Pending};
 use super::ring::Ring;
 use super::sockets::{CANCEL, GENERATIONS, Place, RECEIVE, SEND, Socket, Tag, WAKE};
+use super::streams::Streams;
 use crate::config::DriverConfig;
 use crate::errqueue::ErrorReader;
 use crate::fault::{self, Site};
@@ -17,8 +18,8 @@ use crate::settle::{self, Settled};
 use crate::tx::TxArena;
 use crate::{DriverCounters, RxClass, SocketSpec, socket};
 
-const MORE: u32 = 1 << 1;
-const BUFFER: u32 = 1 << 0;
+pub(super) const MORE: u32 = 1 << 1;
+pub(super) const BUFFER: u32 = 1 << 0;
 
 pub(super) struct Core {
     pub(super) arena: TxArena,
@@ -45,6 +46,7 @@ pub(super) struct Core {
     pub(super) send_completed: bool,
     /// Buffers were given back and not published.
     pub(super) unpublished: bool,
+    pub(super) streams: Streams,
 }
 
 impl Core {
@@ -68,6 +70,7 @@ impl Core {
             to_cancel: Vec::new(),
             send_completed: false,
             unpublished: false,
+            streams: Streams::new(config),
         })
     }
 
@@ -191,7 +194,7 @@ impl Core {
                     }
                 }
             }
-            _ => {}
+            _ => self.stream_completed(tag, completion.result(), completion.flags()),
         }
     }
 
@@ -302,7 +305,8 @@ impl Core {
     pub(super) fn publish(&mut self) {
         if self.unpublished {
             self.unpublished = false;
-            for buffers in [&mut self.large, &mut self.small].into_iter().flatten() {
+            let all = [&mut self.large, &mut self.small, &mut self.streams.buffers];
+            for buffers in all.into_iter().flatten() {
                 buffers.publish();
             }
         }

@@ -23,11 +23,11 @@ pub(super) const HEADER_BYTES: usize = OUT_BYTES + NAME_FIELD + CONTROL_FIELD;
 const _: () = assert!(HEADER_BYTES == 128);
 
 /// A receive buffer taken apart.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     name: &'a [u8],
-    control: &'a [u8],
+    pub(super) control: &'a [u8],
     flags: i32,
-    payload: &'a [u8],
+    pub(super) payload: &'a [u8],
 }
 
 impl Core {
@@ -52,6 +52,7 @@ impl Core {
                 Pending::Errors { index, generation } => {
                     self.deliver_errors(index, generation, &mut handler)
                 }
+                stream => self.deliver_stream(stream, &clock, &mut handler),
             };
             if flow.is_break() {
                 return if self.events.is_empty() {
@@ -205,7 +206,7 @@ impl Core {
 
 /// Takes the buffer of a multishot receive apart.
 #[inline]
-fn parse(buffers: &Buffers, buffer: u16, bytes: usize) -> Option<Parts<'_>> {
+pub(super) fn parse(buffers: &Buffers, buffer: u16, bytes: usize) -> Option<Parts<'_>> {
     let data = buffers.filled(buffer, bytes);
     let (out, rest) = data.split_first_chunk::<OUT_BYTES>()?;
     let word = |at: usize| u32::from_ne_bytes([out[at], out[at + 1], out[at + 2], out[at + 3]]);

@@ -11,7 +11,20 @@ pub(super) enum Pending {
     SendFailed { train: u32, errno: i32 },
     /// A socket whose error queue must be read.
     Errors { index: u32, generation: u32 },
+    /// A listener has accepted this stream.
+    Accepted { place: u32, generation: u32 },
+    /// A stream is connected.
+    Connected { place: u32, generation: u32 },
+    /// A buffer with bytes of a stream.
+    Data { place: u32, generation: u32, buffer: u16, bytes: u32 },
+    /// A stream has ended.
+    Closed { place: u32, generation: u32, errno: i32 },
+    /// A stream has room again.
+    Drained { place: u32, generation: u32 },
 }
+
+// Events of streams must not make those of datagrams larger.
+const _: () = assert!(size_of::<Pending>() == 16);
 
 /// A queue that starts over at the beginning of its memory each time it runs empty, so that the
 /// same few cache lines serve every turn.

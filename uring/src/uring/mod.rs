@@ -6,6 +6,8 @@
 //! do enters a second time, to sleep, so that [`DriverCounters::wait_ns`] holds sleep and nothing
 //! else.
 //!
+//! Streams ([`streams`]) have operations of their own, and cost a turn without streams one branch.
+//!
 //! A send that meets a full send buffer waits in the kernel, and later sends of the same socket may
 //! overtake it then; nothing else reorders the datagrams of a call.
 
@@ -16,6 +18,7 @@ mod events;
 mod oneshot;
 pub(crate) mod ring;
 mod sockets;
+mod streams;
 mod teardown;
 
 use std::io;
@@ -44,7 +47,10 @@ const IDLE_WAKES_MAX: usize = 8;
 /// kernel never runs out of them while a worker sleeps.
 const GATHERED_MAX: u32 = 64;
 
-/// Drives UDP sockets through one io_uring. Made, used and dropped on one thread.
+/// Connections that may be accepted between two reaps without the completion queue overflowing.
+const ACCEPTS: usize = 1024;
+
+/// Drives UDP sockets and TCP streams through one io_uring. Made, used and dropped on one thread.
 pub struct UringDriver {
     // Field order is drop order: the ring goes before the memory that its operations use.
     ring: Ring,
@@ -74,7 +80,12 @@ impl UringDriver {
     pub fn new(config: &DriverConfig) -> io::Result<Self> {
         // Everything that can complete between two reaps: each receive buffer once, and two batches
         // of sends. An overflow loses nothing but is slow and ends multishot receives.
-        let computed = config.rx_large_buffers + config.rx_small_buffers + 2 * config.sq_entries;
+        // A burst of connections adds to it, and what they bring.
+        let computed = config.rx_large_buffers
+            + config.rx_small_buffers
+            + config.stream_rx_buffers
+            + ACCEPTS
+            + 2 * config.sq_entries;
         let cq_entries = if config.cq_entries == 0 { computed } else { config.cq_entries };
         let ring = Ring::new(config, u32::try_from(cq_entries).unwrap_or(u32::MAX))?;
         // SAFETY: all-zero is a valid msghdr.
@@ -316,21 +327,26 @@ impl Driver for UringDriver {
         self.core.open(&self.ring, spec, &self.config).map(SocketId)
     }
 
-    fn listen(&mut self, _spec: &ListenSpec) -> io::Result<SocketId> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "no streams by io_uring; use -io syscall"))
+    fn listen(&mut self, spec: &ListenSpec) -> io::Result<SocketId> {
+        self.open_listener(spec)
     }
 
-    fn connect(&mut self, _spec: &ConnectSpec) -> io::Result<SocketId> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "no streams by io_uring; use -io syscall"))
+    fn connect(&mut self, spec: &ConnectSpec) -> io::Result<SocketId> {
+        self.open_stream(spec)
     }
 
-    fn stream_write(&mut self, _stream: SocketId, _bytes: &[u8]) -> Result<(), StreamWriteError> {
-        Err(StreamWriteError::Closed)
+    fn stream_write(&mut self, stream: SocketId, bytes: &[u8]) -> Result<(), StreamWriteError> {
+        self.write_stream(stream, bytes)
     }
 
-    fn abort(&mut self, _stream: SocketId) {}
+    fn abort(&mut self, stream: SocketId) {
+        self.abort_stream(stream);
+    }
 
     fn local_addr(&self, socket: SocketId) -> SocketAddr {
+        if socket.is_stream() {
+            return self.core.streams.local_addr(socket);
+        }
         let place = self.core.places.get(socket.0 as usize);
         place
             .and_then(|place| place.socket.as_ref())
@@ -338,7 +354,11 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, socket: SocketId) {
-        self.core.close(socket.0);
+        if socket.is_stream() {
+            self.close_stream(socket);
+        } else {
+            self.core.close(socket.0);
+        }
     }
 
     fn tx(&mut self) -> &mut TxArena {
@@ -348,6 +368,7 @@ impl Driver for UringDriver {
     fn turn_gathering(&mut self, gather_until: Nanos, deadline: Nanos) -> io::Result<()> {
         self.arm()?;
         self.send_staged()?;
+        self.drive_streams(deadline)?;
         self.cancel()?;
         let mut polled = false;
         if gather_until > 0 && self.core.events.is_empty() && self.core.injected.is_empty() {
@@ -374,11 +395,17 @@ impl Driver for UringDriver {
             }
             self.arm()?;
             self.cancel()?;
+            let until = self.drive_streams(deadline)?;
+            if until <= now {
+                self.poll()?;
+                polled = true;
+                continue;
+            }
             if !self.waker.park() {
                 break;
             }
             self.core.send_completed = false;
-            let entered = self.sleep(now, deadline);
+            let entered = self.sleep(now, until);
             let woken = self.waker.unpark();
             polled = true;
             // Freed slots are news to a worker that had run out of them.

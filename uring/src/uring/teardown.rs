@@ -22,10 +22,18 @@ impl UringDriver {
         for index in 0..self.core.places.len() as u32 {
             self.core.close(index);
         }
+        self.close_streams();
+        // Streams may send what they hold, but not so long that there is no time to cancel them.
+        let now = monotonic_now();
+        let give_up = now + deadline.saturating_sub(now) / 4 * 3;
+        let mut given_up = false;
         let mut wake_cancelled = false;
         loop {
             // Errors end the attempt, not the process: what stays in flight is leaked.
-            if self.send_staged().is_err() || self.cancel().is_err() {
+            if self.send_staged().is_err()
+                || self.drive_streams(deadline).is_err()
+                || self.cancel().is_err()
+            {
                 break;
             }
             if self.core.wake_armed && !wake_cancelled {
@@ -42,6 +50,10 @@ impl UringDriver {
                 break;
             }
             let now = monotonic_now();
+            if now >= give_up && !std::mem::replace(&mut given_up, true) {
+                self.give_streams_up();
+                continue;
+            }
             if now >= deadline || self.sleep(now, deadline.min(now + STEP_NS)).is_err() {
                 break;
             }
@@ -55,6 +67,7 @@ impl UringDriver {
         self.core.armed
             + self.core.arena.in_kernel()
             + self.core.arena.staged()
+            + self.core.streams.unfinished()
             + usize::from(self.core.wake_armed)
     }
 
@@ -63,6 +76,7 @@ impl UringDriver {
         if self.core.wake_armed {
             std::mem::forget(std::mem::take(&mut self.wake_word));
         }
+        self.core.streams.leak();
         if self.core.armed > 0 {
             for buffers in [&mut self.core.large, &mut self.core.small].into_iter().flatten() {
                 buffers.leak();

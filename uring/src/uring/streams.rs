@@ -1,0 +1,710 @@
+//! Streams by io_uring: multishot accepts and receives, connects, and one write at a time.
+//!
+//! What a stream has in the kernel is compared with what its state calls for, each time when one of
+//! the two has changed: such streams stand in `todo` until the next turn. Receives are
+//! `RECVMSG` like those of datagrams, for the time of receipt that comes with them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::ControlFlow;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use io_uring::opcode;
+use io_uring::types::{CancelBuilder, Fd};
+
+use super::UringDriver;
+use super::buffers::Buffers;
+use super::core::{BUFFER, Core, MORE};
+use super::deliver::{HEADER_BYTES, parse};
+use super::events::Pending;
+use super::sockets::Tag;
+use crate::addr::{self, NAME_BYTES};
+use crate::cmsg::{self, ReceiveClock};
+use crate::config::DriverConfig;
+use crate::fault::{self, Site};
+use crate::region::Region;
+use crate::stream::socket;
+use crate::stream::table::{self, Key, Phase, Step, Table};
+use crate::sys::monotonic_now;
+use crate::tx::TxArena;
+use crate::{
+    ConnectSpec, Event, ListenSpec, NEVER, Nanos, SocketId, StreamCause, StreamEvent,
+    StreamWriteError,
+};
+
+// Kinds of tags, beside those of datagram sockets.
+const STREAM_RECEIVE: u8 = 5;
+const STREAM_SEND: u8 = 6;
+const CONNECT: u8 = 7;
+const ACCEPT: u8 = 8;
+const STREAM_CANCEL: u8 = 9;
+
+/// The buffer group of streams; 0 and 1 are those of datagrams.
+const GROUP: u16 = 2;
+
+/// Bytes of a receive buffer, of which [`HEADER_BYTES`] come before the payload.
+const BUFFER_BYTES: usize = 8192;
+
+/// Room for one address per place.
+const NAME_STRIDE: usize = 32;
+
+const _: () = assert!(NAME_BYTES <= NAME_STRIDE);
+
+/// How often per turn receives that ended for want of buffers are armed anew.
+const FEEDS_MAX: usize = 8;
+
+/// What this driver keeps per stream.
+#[derive(Debug)]
+pub(super) struct Ops {
+    accepting: bool,
+    connecting: bool,
+    receiving: bool,
+    sending: bool,
+    cancelling: bool,
+    /// It stands in `todo`.
+    queued: bool,
+    /// It stands in `hungry`.
+    hungry: bool,
+    /// A listener that rests after a failure.
+    resting: bool,
+    /// A fault plan wants its receive cancelled.
+    stop: bool,
+    /// The pool's chunk with the header of the write under way.
+    header: Option<u32>,
+    /// For an accepted stream, until that is told.
+    listener: SocketId,
+    peer: SocketAddr,
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self {
+            accepting: false,
+            connecting: false,
+            receiving: false,
+            sending: false,
+            cancelling: false,
+            queued: false,
+            hungry: false,
+            resting: false,
+            stop: false,
+            header: None,
+            listener: SocketId(0),
+            peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        }
+    }
+}
+
+impl Ops {
+    /// Whether the kernel has anything of the stream.
+    fn is_busy(&self) -> bool {
+        self.accepting || self.connecting || self.receiving || self.sending || self.cancelling
+    }
+}
+
+/// The streams of a driver.
+#[derive(Debug)]
+pub(super) struct Streams {
+    pub(super) table: Table<Ops>,
+    pub(super) buffers: Option<Buffers>,
+    /// Addresses to connect to, one per place: the kernel reads them on submission.
+    names: Option<Region>,
+    /// Streams to look at in the next turn.
+    todo: VecDeque<Key>,
+    /// Streams whose receive waits for buffers.
+    hungry: VecDeque<Key>,
+    /// Operations in the kernel.
+    in_kernel: usize,
+}
+
+impl Streams {
+    pub(super) fn new(config: &DriverConfig) -> Self {
+        Self {
+            table: Table::new(config),
+            buffers: None,
+            names: None,
+            todo: VecDeque::new(),
+            hungry: VecDeque::new(),
+            in_kernel: 0,
+        }
+    }
+
+    pub(super) fn local_addr(&self, id: SocketId) -> SocketAddr {
+        let stream = self.table.find(id).and_then(|key| self.table.get(key));
+        stream
+            .and_then(|stream| socket::local_addr(&stream.fd))
+            .unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    }
+
+    /// Streams that are there or have something in the kernel.
+    pub(super) fn unfinished(&self) -> usize {
+        self.table.len()
+    }
+
+    fn free_buffers(&self) -> u32 {
+        self.buffers.as_ref().map_or(0, Buffers::free)
+    }
+
+    /// Gives away for good what the kernel may still use.
+    pub(super) fn leak(&mut self) {
+        if self.in_kernel == 0 {
+            return;
+        }
+        self.table.pool.leak();
+        self.names.iter_mut().for_each(Region::leak);
+        self.buffers.iter_mut().for_each(Buffers::leak);
+    }
+
+    /// Has a stream looked at in the next turn.
+    fn queue(&mut self, key: Key) {
+        if let Some(stream) = self.table.get_mut(key)
+            && !std::mem::replace(&mut stream.driver.queued, true)
+        {
+            self.todo.push_back(key);
+        }
+    }
+
+    fn tag(kind: u8, key: Key) -> u64 {
+        Tag { kind, generation: key.generation, index: key.place }.pack()
+    }
+}
+
+impl UringDriver {
+    pub(super) fn open_listener(&mut self, spec: &ListenSpec) -> io::Result<SocketId> {
+        self.prepare_streams()?;
+        let fd = socket::listen(spec, false)?;
+        let streams = &mut self.core.streams;
+        let key = streams.table.insert(fd, Phase::Listening, Ops::default())?;
+        streams.queue(key);
+        Ok(key.id())
+    }
+
+    pub(super) fn open_stream(&mut self, spec: &ConnectSpec) -> io::Result<SocketId> {
+        self.prepare_streams()?;
+        let fd = socket::outgoing(spec, false)?;
+        let streams = &mut self.core.streams;
+        let ops = Ops { peer: spec.remote, ..Ops::default() };
+        let key = streams.table.insert(fd, Phase::Connecting, ops)?;
+        streams.queue(key);
+        self.core.counters.streams_opened += 1;
+        Ok(key.id())
+    }
+
+    pub(super) fn write_stream(
+        &mut self,
+        id: SocketId,
+        bytes: &[u8],
+    ) -> Result<(), StreamWriteError> {
+        match self.core.streams.table.write(id, bytes) {
+            Ok(key) => {
+                self.core.streams.queue(key);
+                Ok(())
+            }
+            Err(error) => {
+                let full = u64::from(error == StreamWriteError::Full);
+                self.core.counters.stream_writes_full += full;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn close_stream(&mut self, id: SocketId) {
+        let streams = &mut self.core.streams;
+        if let Some(key) = streams.table.close(id, monotonic_now()) {
+            streams.queue(key);
+        }
+    }
+
+    pub(super) fn abort_stream(&mut self, id: SocketId) {
+        let streams = &mut self.core.streams;
+        if let Some(key) = streams.table.abort(id) {
+            streams.queue(key);
+        }
+    }
+
+    /// Closes all streams. Those that have not come to their end by `until` are to be given up with
+    /// [`give_streams_up`](Self::give_streams_up).
+    pub(super) fn close_streams(&mut self) {
+        let keys: Vec<Key> = self.core.streams.table.keys().collect();
+        for key in keys {
+            self.close_stream(key.id());
+        }
+    }
+
+    /// Ends all streams, whatever they still have to send.
+    pub(super) fn give_streams_up(&mut self) {
+        let keys: Vec<Key> = self.core.streams.table.keys().collect();
+        for key in keys {
+            self.core.streams.table.doom(key, &mut self.core.counters);
+            self.core.streams.queue(key);
+        }
+    }
+
+    fn prepare_streams(&mut self) -> io::Result<()> {
+        let streams = &mut self.core.streams;
+        streams.table.check_room()?;
+        if streams.buffers.is_none() {
+            let count = self.config.stream_rx_buffers;
+            streams.buffers = Some(Buffers::new(&self.ring, count, BUFFER_BYTES, GROUP)?);
+        }
+        if streams.names.is_none() {
+            streams.names = Some(Region::new(self.config.streams_max * NAME_STRIDE)?);
+        }
+        Ok(())
+    }
+
+    /// Brings what streams have in the kernel in line with their states, and sees to what is due.
+    /// Returns the deadline, or the earlier one of a stream; a past one if there is more to do.
+    pub(super) fn drive_streams(&mut self, deadline: Nanos) -> io::Result<Nanos> {
+        if self.core.streams.table.is_unused() {
+            return Ok(deadline);
+        }
+        self.core.streams_due();
+        self.drive_queued()?;
+        // Those armed may find the buffers gone again, and those that were not may find some: as
+        // long as there are buffers, nobody is left waiting.
+        for _ in 0..FEEDS_MAX {
+            let free = self.core.streams.free_buffers();
+            if self.core.streams.hungry.is_empty() || free == 0 {
+                break;
+            }
+            for _ in 0..free {
+                let Some(key) = self.core.streams.hungry.pop_front() else { break };
+                if let Some(stream) = self.core.streams.table.get_mut(key) {
+                    stream.driver.hungry = false;
+                    self.core.streams.queue(key);
+                }
+            }
+            self.drive_queued()?;
+            if !self.core.streams.hungry.is_empty() {
+                self.poll()?;
+                self.core.publish();
+            }
+        }
+        let streams = &mut self.core.streams;
+        // Without free buffers there are events to deliver, so that nobody sleeps over the hungry.
+        let fed = streams.hungry.is_empty() || streams.free_buffers() == 0;
+        if !fed || !streams.todo.is_empty() {
+            return Ok(0);
+        }
+        Ok(deadline.min(streams.table.next_deadline()))
+    }
+
+    fn drive_queued(&mut self) -> io::Result<()> {
+        for _ in 0..self.core.streams.todo.len() {
+            let Some(key) = self.core.streams.todo.pop_front() else { break };
+            if let Some(stream) = self.core.streams.table.get_mut(key) {
+                stream.driver.queued = false;
+                if !self.drive(key)? {
+                    self.core.streams.queue(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues what one stream needs. `false` if the submission queue has no room for it.
+    fn drive(&mut self, key: Key) -> io::Result<bool> {
+        let streams = &mut self.core.streams;
+        let Some(stream) = streams.table.get(key) else { return Ok(true) };
+        let busy = stream.driver.is_busy();
+        match streams.table.step(key, busy) {
+            Step::Release => {
+                streams.table.release(key, &mut self.core.counters);
+                return Ok(true);
+            }
+            Step::Cancel => return self.cancel_stream(key),
+            Step::Wait | Step::Send => {}
+        }
+        let Some(stream) = streams.table.get_mut(key) else { return Ok(true) };
+        if std::mem::take(&mut stream.driver.stop) && !self.cancel_stream(key)? {
+            return Ok(false);
+        }
+        let streams = &mut self.core.streams;
+        let Some(stream) = streams.table.get(key) else { return Ok(true) };
+        if streams.table.is_doomed(key) {
+            return Ok(true);
+        }
+        let ops = &stream.driver;
+        let done = match stream.phase {
+            Phase::Listening if !ops.accepting && !ops.resting => self.accept(key)?,
+            Phase::Connecting if !ops.connecting => self.connect_stream(key)?,
+            Phase::Open if !ops.receiving && !ops.hungry => self.receive_stream(key)?,
+            _ => true,
+        };
+        Ok(done && self.send_stream(key)?)
+    }
+
+    /// Queues an operation of a stream.
+    ///
+    /// # Safety
+    /// As for [`push`](Self::push).
+    unsafe fn push_for(
+        &mut self,
+        key: Key,
+        kind: u8,
+        entry: io_uring::squeue::Entry,
+    ) -> io::Result<bool> {
+        // SAFETY: passed on to the caller.
+        let pushed = unsafe { self.push(&entry.user_data(Streams::tag(kind, key))) }?;
+        self.core.streams.in_kernel += usize::from(pushed);
+        let Some(stream) = self.core.streams.table.get_mut(key) else { return Ok(pushed) };
+        let ops = &mut stream.driver;
+        let flag = match kind {
+            ACCEPT => &mut ops.accepting,
+            CONNECT => &mut ops.connecting,
+            STREAM_RECEIVE => &mut ops.receiving,
+            STREAM_SEND => &mut ops.sending,
+            _ => &mut ops.cancelling,
+        };
+        *flag |= pushed;
+        Ok(pushed)
+    }
+
+    /// Takes all operations of a stream back.
+    fn cancel_stream(&mut self, key: Key) -> io::Result<bool> {
+        let Some(stream) = self.core.streams.table.get(key) else { return Ok(true) };
+        if stream.driver.cancelling {
+            return Ok(true);
+        }
+        let all = CancelBuilder::fd(Fd(stream.fd.as_raw_fd())).all();
+        // SAFETY: the entry points to nothing.
+        unsafe { self.push_for(key, STREAM_CANCEL, opcode::AsyncCancel2::new(all).build()) }
+    }
+
+    fn accept(&mut self, key: Key) -> io::Result<bool> {
+        if let Some(errno) = fault::take(Site::Accept) {
+            self.core.accept_ended(key, errno);
+            return Ok(true);
+        }
+        let Some(stream) = self.core.streams.table.get(key) else { return Ok(true) };
+        let entry = opcode::AcceptMulti::new(Fd(stream.fd.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
+        // SAFETY: the entry points to nothing.
+        unsafe { self.push_for(key, ACCEPT, entry.build()) }
+    }
+
+    fn connect_stream(&mut self, key: Key) -> io::Result<bool> {
+        if let Some(errno) = fault::take(Site::Connect) {
+            self.core.connect_ended(key, -errno);
+            return Ok(true);
+        }
+        let streams = &mut self.core.streams;
+        let (Some(stream), Some(names)) = (streams.table.get(key), streams.names.as_mut()) else {
+            return Ok(true);
+        };
+        // SAFETY: a place connects once, and the kernel reads the name only on that submission.
+        let name = unsafe { names.slice_mut(key.place as usize * NAME_STRIDE, NAME_BYTES) };
+        let Some(name) = name.first_chunk_mut::<NAME_BYTES>() else { return Ok(true) };
+        let bytes = addr::encode(&stream.driver.peer, name);
+        let entry = opcode::Connect::new(Fd(stream.fd.as_raw_fd()), name.as_ptr().cast(), bytes);
+        // SAFETY: the name stays where it is and as it is until the place connects anew, and the
+        // mapping is leaked should the connect still be in flight at the end.
+        unsafe { self.push_for(key, CONNECT, entry.build()) }
+    }
+
+    fn receive_stream(&mut self, key: Key) -> io::Result<bool> {
+        let header: *const libc::msghdr = &raw const *self.header;
+        let streams = &mut self.core.streams;
+        // Armed without a buffer the receive would fail at once.
+        if !streams.buffers.as_ref().is_some_and(Buffers::available) {
+            self.core.hungry(key);
+            return Ok(true);
+        }
+        let Some(stream) = streams.table.get(key) else { return Ok(true) };
+        let entry = opcode::RecvMsgMulti::new(Fd(stream.fd.as_raw_fd()), header, GROUP);
+        // SAFETY: the header is copied on submission and lives as long as the driver; buffers are
+        // leaked should the receive still be in flight at the end.
+        unsafe { self.push_for(key, STREAM_RECEIVE, entry.build()) }
+    }
+
+    fn send_stream(&mut self, key: Key) -> io::Result<bool> {
+        let Some((stream, pool)) = self.core.streams.table.with_pool(key) else { return Ok(true) };
+        let up = matches!(stream.phase, Phase::Open | Phase::Ended);
+        if !up || stream.driver.sending || stream.output.is_empty() {
+            return Ok(true);
+        }
+        let fd = Fd(stream.fd.as_raw_fd());
+        let mut pieces = pool.pieces(&stream.output);
+        let Some((data, bytes)) = pieces.next() else { return Ok(true) };
+        let single = pieces.next().is_none();
+        drop(pieces);
+        if let Some(errno) = fault::take(Site::StreamSend) {
+            self.core.send_ended(key, -errno);
+            return Ok(true);
+        }
+        let header = if single { None } else { pool.header(&stream.output) };
+        let entry = match header {
+            Some((_, message)) => opcode::SendMsg::new(fd, message).build(),
+            // Without a chunk for the header the pieces go one by one.
+            None => opcode::Send::new(fd, data, bytes as u32).build(),
+        };
+        // SAFETY: chunks of a queue stay put until they are consumed, and that of the header until
+        // the write has completed; the pool is leaked should it still be in flight at the end.
+        let pushed = unsafe { self.push_for(key, STREAM_SEND, entry) }?;
+        if let (Some((chunk, _)), Some((stream, pool))) =
+            (header, self.core.streams.table.with_pool(key))
+        {
+            if pushed {
+                stream.driver.header = Some(chunk);
+            } else {
+                pool.free_header(chunk);
+            }
+        }
+        Ok(pushed)
+    }
+}
+
+impl Core {
+    /// Takes up what time has brought: streams that lingered too long, listeners that have rested,
+    /// and memory that others have freed.
+    fn streams_due(&mut self) {
+        while let Some(Key { place, generation }) = self.streams.table.next_fed() {
+            self.events.push(Pending::Drained { place, generation });
+        }
+        if self.streams.table.next_deadline() == NEVER {
+            return;
+        }
+        let now = monotonic_now();
+        while let Some(key) = self.streams.table.next_expired(now, &mut self.counters) {
+            self.streams.queue(key);
+        }
+        while let Some(key) = self.streams.table.next_rested(now) {
+            if let Some(stream) = self.streams.table.get_mut(key) {
+                stream.driver.resting = false;
+            }
+            self.streams.queue(key);
+        }
+    }
+
+    /// Has a receive wait for buffers.
+    fn hungry(&mut self, key: Key) {
+        if let Some(stream) = self.streams.table.get_mut(key)
+            && !std::mem::replace(&mut stream.driver.hungry, true)
+        {
+            self.streams.hungry.push_back(key);
+        }
+    }
+
+    /// Takes up the completion of an operation of a stream.
+    pub(super) fn stream_completed(&mut self, tag: Tag, result: i32, flags: u32) {
+        let key = Key { place: tag.index, generation: tag.generation };
+        // A place is not used again before the last completion of its operations.
+        let Some(stream) = self.streams.table.get_mut(key) else { return };
+        let ops = &mut stream.driver;
+        let last = flags & MORE == 0;
+        let flag = match tag.kind {
+            ACCEPT => &mut ops.accepting,
+            CONNECT => &mut ops.connecting,
+            STREAM_RECEIVE => &mut ops.receiving,
+            STREAM_SEND => &mut ops.sending,
+            STREAM_CANCEL => &mut ops.cancelling,
+            _ => return,
+        };
+        if last {
+            *flag = false;
+            self.streams.in_kernel -= 1;
+            self.streams.queue(key);
+        }
+        match tag.kind {
+            ACCEPT if result >= 0 => self.accepted(key, result),
+            ACCEPT => self.accept_ended(key, -result),
+            CONNECT => self.connect_ended(key, result),
+            STREAM_RECEIVE => self.stream_received(key, result, flags),
+            STREAM_SEND => self.send_ended(key, result),
+            _ => {}
+        }
+    }
+
+    fn accepted(&mut self, of: Key, fd: i32) {
+        // SAFETY: the kernel has just made this descriptor for us and nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        if self.streams.table.get(of).is_none_or(|listener| listener.muted) {
+            return;
+        }
+        // One that is reset already has no peer any more.
+        let taken = socket::peer_addr(&fd).and_then(|peer| {
+            let ops = Ops { listener: of.id(), peer, ..Ops::default() };
+            self.streams.table.insert(fd, Phase::Open, ops).ok()
+        });
+        let Some(key) = taken else {
+            self.counters.accept_errors += 1;
+            return;
+        };
+        self.counters.streams_accepted += 1;
+        self.streams.queue(key);
+        let Key { place, generation } = key;
+        self.events.push(Pending::Accepted { place, generation });
+    }
+
+    fn accept_ended(&mut self, key: Key, errno: i32) {
+        let Some(stream) = self.streams.table.get_mut(key).filter(|stream| !stream.muted) else {
+            return;
+        };
+        self.counters.accept_errors += 1;
+        if table::accept_must_pause(errno) {
+            stream.driver.resting = true;
+            self.streams.table.pause(key, monotonic_now());
+        } else {
+            self.streams.queue(key);
+        }
+    }
+
+    fn connect_ended(&mut self, key: Key, result: i32) {
+        if matches!(-result, libc::EINTR | libc::EAGAIN)
+            || (result == -libc::ECANCELED && self.streams.table.is_doomed(key))
+        {
+            self.streams.queue(key);
+            return;
+        }
+        let Key { place, generation } = key;
+        if self.streams.table.connected(key, -result, &mut self.counters) {
+            self.events.push(match -result {
+                0 => Pending::Connected { place, generation },
+                errno => Pending::Closed { place, generation, errno },
+            });
+        }
+        self.streams.queue(key);
+    }
+
+    fn send_ended(&mut self, key: Key, result: i32) {
+        let Some((stream, pool)) = self.streams.table.with_pool(key) else { return };
+        if let Some(chunk) = stream.driver.header.take() {
+            pool.free_header(chunk);
+        }
+        match result {
+            0.. => {
+                if self.streams.table.sent(key, result as usize, &mut self.counters) {
+                    let Key { place, generation } = key;
+                    self.events.push(Pending::Drained { place, generation });
+                }
+            }
+            _ => match -result {
+                libc::EINTR | libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => {}
+                libc::ECANCELED => {}
+                errno => self.streams.table.write_failed(key, errno),
+            },
+        }
+        self.streams.queue(key);
+    }
+
+    fn stream_received(&mut self, key: Key, result: i32, flags: u32) {
+        let Some(stream) = self.streams.table.get_mut(key) else { return };
+        let payload = result.saturating_sub(HEADER_BYTES as i32);
+        let muted = stream.muted;
+        if flags & MORE != 0 && fault::take(Site::StopReceive).is_some() {
+            stream.driver.stop = true;
+            self.streams.queue(key);
+        }
+        if flags & BUFFER != 0
+            && let Some(buffers) = self.streams.buffers.as_mut()
+        {
+            let buffer = (flags >> 16) as u16;
+            buffers.take();
+            if payload > 0 && !muted {
+                let Key { place, generation } = key;
+                let bytes = result as u32;
+                self.events.push(Pending::Data { place, generation, buffer, bytes });
+            } else {
+                buffers.give_back(buffer);
+                self.unpublished = true;
+            }
+        }
+        match -result {
+            // Beside the payload there is always the header.
+            ..=0 if payload > 0 => {}
+            ..=0 => self.receive_ended(key, 0),
+            libc::ENOBUFS => {
+                self.counters.receive_rearms_nobufs += 1;
+                self.hungry(key);
+            }
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+            errno => self.receive_ended(key, errno),
+        }
+    }
+
+    fn receive_ended(&mut self, key: Key, errno: i32) {
+        if let Some(errno) = self.streams.table.ended(key, errno, monotonic_now()) {
+            let Key { place, generation } = key;
+            self.events.push(Pending::Closed { place, generation, errno });
+        }
+        self.streams.queue(key);
+    }
+
+    /// Delivers an event of a stream, the first of those pending.
+    #[inline(never)]
+    pub(super) fn deliver_stream<F>(
+        &mut self,
+        pending: Pending,
+        clock: &ReceiveClock,
+        handler: &mut F,
+    ) -> ControlFlow<()>
+    where
+        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
+    {
+        self.events.pop();
+        let (Pending::Accepted { place, generation }
+        | Pending::Connected { place, generation }
+        | Pending::Drained { place, generation }
+        | Pending::Data { place, generation, .. }
+        | Pending::Closed { place, generation, .. }) = pending
+        else {
+            return ControlFlow::Continue(());
+        };
+        let key = Key { place, generation };
+        let socket = key.id();
+        let stream = self.streams.table.get(key).filter(|stream| !stream.muted);
+        let wanted = stream.is_some();
+        let event = match pending {
+            Pending::Data { buffer, bytes, .. } => {
+                return self.deliver_data(wanted.then_some(socket), buffer, bytes, clock, handler);
+            }
+            Pending::Closed { errno, .. } => {
+                self.streams.table.closed_delivered(key);
+                self.streams.queue(key);
+                StreamEvent::Closed { socket, cause: StreamCause::of(errno) }
+            }
+            Pending::Drained { .. } => StreamEvent::Drained { socket },
+            _ => match stream.map(|stream| &stream.driver) {
+                Some(ops) if matches!(pending, Pending::Accepted { .. }) => {
+                    StreamEvent::Accepted { listener: ops.listener, socket, peer: ops.peer }
+                }
+                _ => StreamEvent::Connected { socket },
+            },
+        };
+        if wanted {
+            handler(Event::Stream(event), &mut self.arena)
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn deliver_data<F>(
+        &mut self,
+        socket: Option<SocketId>,
+        buffer: u16,
+        bytes: u32,
+        clock: &ReceiveClock,
+        handler: &mut F,
+    ) -> ControlFlow<()>
+    where
+        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
+    {
+        let Some(buffers) = self.streams.buffers.as_mut() else {
+            return ControlFlow::Continue(());
+        };
+        let mut flow = ControlFlow::Continue(());
+        if let Some(socket) = socket
+            && let Some(parts) = parse(buffers, buffer, bytes as usize)
+        {
+            self.counters.receives += 1;
+            self.counters.stream_bytes_received += parts.payload.len() as u64;
+            let received_ns = clock.received_ns(&cmsg::decode_received(parts.control));
+            let event = StreamEvent::Data { socket, bytes: parts.payload, received_ns };
+            flow = handler(Event::Stream(event), &mut self.arena);
+        }
+        buffers.give_back(buffer);
+        self.unpublished = true;
+        flow
+    }
+}
