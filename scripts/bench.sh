@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Measures this machine and keeps the raw results in benches/results/<date>/ (benches/README.md).
 #
-#   scripts/bench.sh            everything, below 25 minutes
+#   scripts/bench.sh            everything, below 45 minutes
 #   scripts/bench.sh profile    where our caller's CPU time goes at half of its clean rate (perf)
 #
 # BENCH_QUICK=1       below 3 minutes, to see that the rig works; the figures mean nothing
-# BENCH_PARTS="..."   some of: limit micro rate cpu memory start lateness mechanisms
+# BENCH_PARTS="..."   some of: limit micro rate cpu memory start lateness mechanisms transports
+#                     tracing
 # BENCH_CPUS=0,1      cores of the answering and the calling side (default: the first two)
 # BENCH_OUT=DIR       another directory for the results
 #
@@ -15,7 +16,7 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 mode=${1:-bench}
 quick=${BENCH_QUICK:-}
-parts=${BENCH_PARTS:-limit micro rate cpu memory start lateness mechanisms}
+parts=${BENCH_PARTS:-limit micro rate cpu memory start lateness mechanisms transports tracing}
 
 case $mode in
     bench | profile) ;;

@@ -14,8 +14,11 @@ from .load import Bench, say
 from .processes import RigError, kill_all
 from .tools import Gossipper, Sipp
 
-PARTS = ["limit", "micro", "rate", "cpu", "memory", "start", "lateness", "mechanisms"]
-NEED_RATES = {"cpu", "lateness", "mechanisms"}
+PARTS = [
+    "limit", "micro", "rate", "cpu", "memory", "start", "lateness", "mechanisms", "transports",
+    "tracing",
+]  # fmt: skip
+NEED_RATES = {"cpu", "lateness", "mechanisms", "tracing"}
 RATES_FILE = "rates.json"
 
 
@@ -79,6 +82,8 @@ def _bench(arguments):
         "start": lambda: parts.start_time(bench, size, ours),
         "lateness": lambda: parts.lateness(bench, size, ours, rates()),
         "mechanisms": lambda: parts.mechanisms(bench, size, ours, rates()),
+        "transports": lambda: parts.transports(bench, size, ours),
+        "tracing": lambda: parts.tracing(bench, size, ours, rates()),
     }
     sections = {}
     facts, rows = [], []

@@ -1,9 +1,13 @@
 """What is measured beside SIPp. Each part returns rows of the summary table."""
 
+import atexit
 import os
 import re
+import shutil
 import socket
 import statistics
+import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 
@@ -20,6 +24,7 @@ class Size:
 
     rate: Effort
     mechanisms: Effort
+    transports: Effort
     repetitions: int
     cpu_s: float
     held_ours: int
@@ -31,6 +36,7 @@ class Size:
 FULL = Size(
     rate=Effort(climb_s=3, run_s=10, resolution=1.05, tries=2),
     mechanisms=Effort(climb_s=5, run_s=5, resolution=1.08, tries=2),
+    transports=Effort(climb_s=2, run_s=5, resolution=1.1, tries=2),
     repetitions=5,
     cpu_s=5,
     held_ours=200_000,
@@ -42,6 +48,7 @@ FULL = Size(
 QUICK = Size(
     rate=Effort(climb_s=1, run_s=1, resolution=1.5, tries=2),
     mechanisms=Effort(climb_s=1, run_s=1, resolution=2.0, tries=1),
+    transports=Effort(climb_s=1, run_s=1, resolution=2.0, tries=1),
     repetitions=1,
     cpu_s=1,
     held_ours=20_000,
@@ -259,6 +266,90 @@ def mechanisms(bench, size, ours, rates):
             note="" if name == "as it is" else f"{best[name] / whole:.2f} of it as it is")
         for name, _ in cases
     ]  # fmt: skip
+
+
+def transports(bench, size, ours):
+    """The highest clean rate over streams: one connection for all calls, and one for each."""
+    key, certificate = _certificate()
+    tls = ["-tls_cert", certificate, "-tls_key", key]
+    cases = [
+        ("t1", "TCP, one connection", [], True, 8_000),
+        ("tn", "TCP, a connection per call", [], True, 2_000),
+        ("l1", "TLS, one connection", tls, False, 8_000),
+        ("ln", "TLS, a connection per call", tls, False, 250),
+        ("w1", "WebSocket, one connection", [], False, 8_000),
+        ("ws1", "WebSocket over TLS, one connection", tls, False, 8_000),
+    ]
+    searches = {}
+    for mode, name, options, both, start in cases:
+        options = ["-t", mode, *options]
+        # TLS is not in Debian's build of SIPp, WebSocket in none.
+        tools = [Gossipper(ours.binary, options, f"gossipper {mode}")]
+        if both:
+            tools.append(Sipp(options, f"sipp {mode}"))
+        searches[name] = [
+            Search(bench, tool, start if index == 0 else 500, 2, size.transports, "transports")
+            for index, tool in enumerate(tools)
+        ]
+    best = alternate([search for pair in searches.values() for search in pair])
+    rows = []
+    for name, pair in searches.items():
+        own, *theirs = (best[search.name] for search in pair)
+        theirs = theirs[0] if theirs else None
+        ratio = own / theirs if theirs else None
+        rows.append(Row(f"Highest clean rate, {name}", "calls/s", own, theirs, ratio))
+    return rows
+
+
+def _certificate():
+    """A key and a certificate that is its own authority, gone when the rig is."""
+    kept = tempfile.mkdtemp(prefix="gossipper-bench.")
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
+    key, certificate = os.path.join(kept, "key.pem"), os.path.join(kept, "certificate.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=bench", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return key, certificate
+
+
+TRACES = ["-trace_msg", "-trace_shortmsg", "-trace_stat", "-trace_rtt", "-trace_err"]
+
+
+def tracing(bench, size, ours, rates):
+    """What traces cost the side that writes them, beside the same run without."""
+    plain = Gossipper(ours.binary, [], "gossipper, no trace")
+    traced = Gossipper(ours.binary, TRACES, "gossipper, traces")
+    sipp = rates.sipp_tool
+    sipp_traced = Sipp([*sipp.options, *TRACES], "sipp, traces")
+    rows = []
+    for title, pair, rate in (
+        (f"at {number(rates.ours / 4)}/s", (plain, traced), rates.ours / 4),
+        (f"at {number(rates.sipp / 2)}/s", (sipp, sipp_traced), rates.sipp / 2),
+    ):
+        spent = {tool.name: [] for tool in pair}
+        for _ in range(size.repetitions):
+            for tool in pair:
+                run = bench.run(tool, rate, size.cpu_s, "tracing", "cpu")
+                spent[tool.name].append(run.uac_cpu_s / run.calls * 1e6)
+        without, with_traces = (statistics.median(spent[tool.name]) for tool in pair)
+        is_ours = pair[0] is plain
+        rows.append(Row(
+            f"CPU per call of the caller with traces, {title}", "µs",
+            with_traces if is_ours else None, None if is_ours else with_traces,
+            note=f"{with_traces / without:.2f} of it without, all threads counted",
+        ))  # fmt: skip
+    best = alternate([
+        Search(bench, tool, rates.ours * 0.5, 1.3, size.mechanisms, "tracing")
+        for tool in (plain, traced)
+    ])
+    ratio = best[traced.name] / best[plain.name]
+    rows.append(Row(
+        "Highest clean rate with traces", "calls/s", best[traced.name], None, None, "≥ 0.9 of it",
+        ratio >= 0.9, f"{ratio:.2f} of it without ({number(best[plain.name])})",
+    ))  # fmt: skip
+    return rows
 
 
 def own_cpus():

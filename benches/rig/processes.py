@@ -99,26 +99,32 @@ def kill_all():
 
 
 def free_port():
-    """A UDP port of loopback that nobody uses, below the range the kernel hands out."""
+    """A port of loopback that nobody uses, below the range the kernel hands out."""
     for _ in range(200):
         port = random.randrange(20000, 30000)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-        return port
+        if all(_can_bind(kind, port) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+            return port
     raise RigError("found no free port")
 
 
+def _can_bind(kind, port):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
 def wait_bound(child, port):
-    """Returns when the UDP port is bound, so that calls can be placed."""
+    """Returns when the port is bound for UDP or listens for TCP, so that calls can be placed."""
     wanted = f":{port:04X} "
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        with open("/proc/net/udp", encoding="ascii") as table:
-            if any(wanted in line[:30] for line in table):
-                return
+        for name in ("udp", "tcp"):
+            with open(f"/proc/net/{name}", encoding="ascii") as table:
+                if any(wanted in line[:30] for line in table):
+                    return
         if child.wait(0.005):
             break
     child.kill()
