@@ -4,12 +4,14 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{config, loopback, open_as};
 use gossipper_uring::{
-    Driver, Event, RxClass, SocketId, SocketSpec, SyscallDriver, TxOrder, UringDriver, sys,
+    ConnectSpec, Driver, Event, ListenSpec, RxClass, SocketId, SocketSpec, StreamEvent,
+    SyscallDriver, TxOrder, UringDriver, sys,
 };
 
 struct Counting;
@@ -71,6 +73,81 @@ fn play<D: Driver>(driver: &mut D, client: SocketId, server: SocketId, rounds: u
     received
 }
 
+/// Opens ten streams, sends questions of one byte to 90 KiB over each and the answers back, and
+/// closes them. Returns the bytes received.
+fn play_streams<D: Driver>(driver: &mut D, listener: SocketId, rounds: usize) -> usize {
+    static BYTES: [u8; 90_000] = [7; 90_000];
+    let to = driver.local_addr(listener);
+    let mut received = 0;
+    for round in 0..rounds {
+        let length = 1 + (round * 9001) % BYTES.len();
+        let mut clients = [None; 10];
+        for client in &mut clients {
+            let stream = driver.connect(&ConnectSpec::new(to)).expect("connect");
+            driver.stream_write(stream, &BYTES[..length]).expect("write");
+            *client = Some(stream);
+        }
+        let mut servers = [None; 10];
+        let end = received + 20 * length;
+        let deadline = driver.now() + 1_000_000_000;
+        while received < end && driver.now() < deadline {
+            let mut answers = [(0, SocketId(0)); 64];
+            let mut count = 0;
+            driver.turn(deadline).expect("turn");
+            let _ = driver.drain(|event, _| {
+                match event {
+                    Event::Stream(StreamEvent::Accepted { socket, .. }) => {
+                        if let Some(server) = servers.iter_mut().find(|server| server.is_none()) {
+                            *server = Some(socket);
+                        }
+                    }
+                    Event::Stream(StreamEvent::Data { socket, bytes, .. }) => {
+                        received += bytes.len();
+                        if servers.contains(&Some(socket)) {
+                            answers[count] = (bytes.len(), socket);
+                            count += 1;
+                        }
+                    }
+                    _ => {}
+                }
+                if count == answers.len() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            for &(bytes, server) in &answers[..count] {
+                driver.stream_write(server, &BYTES[..bytes]).expect("write");
+            }
+        }
+        for stream in clients.into_iter().chain(servers).flatten() {
+            driver.close(stream);
+        }
+        let counters = |driver: &D| driver.counters();
+        while counters(driver).streams_closed
+            < counters(driver).streams_opened + counters(driver).streams_accepted
+            && driver.now() < deadline
+        {
+            driver.turn(driver.now() + 1_000_000).expect("turn");
+            let _ = driver.drain(|_, _| ControlFlow::Continue(()));
+        }
+    }
+    received
+}
+
+fn warm_streams_allocate_nothing<D: Driver>(name: &str, mut driver: D) {
+    let listener = driver
+        .listen(&ListenSpec::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
+        .expect("listen");
+    play_streams(&mut driver, listener, 40);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let received = play_streams(&mut driver, listener, 40);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let expected: usize = (0..40).map(|round| 20 * (1 + (round * 9001) % 90_000)).sum();
+    assert_eq!(received, expected, "{name}: {:?}", driver.counters());
+    assert_eq!(allocations, 0, "{name}, for {received} bytes of 400 streams");
+}
+
 fn warm_path_allocates_nothing<D: Driver>(name: &str, mut driver: D) {
     for rx_class in [RxClass::Large, RxClass::Small] {
         let spec = SocketSpec { rx_class, ..loopback() };
@@ -90,4 +167,6 @@ fn warm_path_allocates_nothing<D: Driver>(name: &str, mut driver: D) {
 fn the_warm_path_allocates_nothing() {
     warm_path_allocates_nothing("uring", UringDriver::new(&config()).expect("driver"));
     warm_path_allocates_nothing("syscall", SyscallDriver::new(&config()).expect("driver"));
+    warm_streams_allocate_nothing("uring", UringDriver::new(&config()).expect("driver"));
+    warm_streams_allocate_nothing("syscall", SyscallDriver::new(&config()).expect("driver"));
 }

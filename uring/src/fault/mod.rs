@@ -4,6 +4,8 @@
 //! used once, in order; a seeded rate answers at random but repeatably.
 
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;

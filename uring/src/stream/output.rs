@@ -16,6 +16,9 @@ const SLAB_CHUNKS: usize = 64;
 /// Most chunks in one write: 256 KiB, more than a socket's send buffer usually takes.
 pub(crate) const CHUNKS_PER_WRITE: usize = 64;
 
+/// Free chunks that count as room: as much as the largest SIP message takes.
+const ROOM_CHUNKS: usize = 16;
+
 /// No chunk.
 const NONE: u32 = u32::MAX;
 
@@ -77,9 +80,11 @@ impl Pool {
         self.next.len() - self.free.len()
     }
 
-    /// Whether a queue that holds nothing could grow now.
+    /// Whether there is room again for writes that were refused: not just for a chunk, or they
+    /// would be refused over and over.
     pub(crate) fn has_room(&self) -> bool {
-        !self.free.is_empty() || self.next.len() < self.chunks_max
+        let free = self.free.len() + (self.chunks_max - self.next.len());
+        free >= ROOM_CHUNKS.min(self.chunks_max.div_ceil(4))
     }
 
     /// Appends `bytes`, all or nothing.

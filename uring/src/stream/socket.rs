@@ -102,3 +102,37 @@ fn prepare(
     set_buffers(socket, receive_buffer_bytes, send_buffer_bytes)?;
     bind_to_device(socket, device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel;
+    use std::net::{Ipv4Addr, TcpStream};
+
+    #[test]
+    fn accepted_and_connected_sockets_have_the_options_that_we_rely_on() {
+        let spec = ListenSpec::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let listener = listen(&spec, false).expect("listen");
+        let at = local_addr(&listener).expect("address");
+        let peer = TcpStream::connect(at).expect("connect");
+        let accepted = kernel::accept(listener.as_raw_fd()).expect("accept");
+        assert_eq!(peer_addr(&accepted), peer.local_addr().ok());
+        let outgoing = outgoing(&ConnectSpec::new(at), false).expect("socket");
+        for fd in [&accepted, &outgoing] {
+            assert!(SockRef::from(fd).tcp_nodelay().expect("option"));
+            let mut stamps = 0_i32;
+            let mut bytes = size_of::<i32>() as libc::socklen_t;
+            // SAFETY: the kernel writes at most four bytes to a live integer.
+            let done = unsafe {
+                libc::getsockopt(
+                    fd.as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    libc::SO_TIMESTAMPNS,
+                    (&raw mut stamps).cast(),
+                    &raw mut bytes,
+                )
+            };
+            assert_eq!((done, stamps), (0, 1));
+        }
+    }
+}

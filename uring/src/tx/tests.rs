@@ -196,6 +196,46 @@ fn memory_of_a_train_in_the_kernel_outlives_the_arena() {
     assert_eq!(data, b"still read");
 }
 
+#[test]
+fn what_is_taken_comes_in_order_and_frees_its_slots() {
+    let mut arena = TxArena::standalone(8, 1).expect("memory");
+    for round in 0..20_u64 {
+        let payloads: Vec<Vec<u8>> =
+            (0..5).map(|at| vec![at as u8; if at == 3 { 3000 } else { 100 }]).collect();
+        for (cookie, payload) in payloads.iter().enumerate() {
+            let cookie = round << 8 | cookie as u64;
+            let mut order = TxOrder::default();
+            assert!(arena.send_copy(payload, SocketId(9), peer(1), cookie, &mut order));
+        }
+        let mut taken = Vec::new();
+        arena.take_staged(|socket, destination, cookie, payload| {
+            assert_eq!((socket, destination), (SocketId(9), peer(1)));
+            taken.push((cookie, payload.to_vec()));
+        });
+        let numbered = payloads.into_iter().enumerate();
+        let expected: Vec<_> = numbered.map(|(at, p)| (round << 8 | at as u64, p)).collect();
+        assert!(taken == expected, "round {round}");
+        assert_eq!((arena.free(), arena.free_large(), arena.staged()), (8, 1, 0));
+    }
+}
+
+#[test]
+fn taking_from_a_drivers_arena_keeps_each_calls_order() {
+    let mut arena = arena(&config());
+    let mut order = TxOrder::default();
+    for (cookie, length) in [100, 200, 100, 100, 50].into_iter().enumerate() {
+        let payload = vec![cookie as u8; length];
+        assert!(arena.send_copy(&payload, SocketId(0), peer(1), cookie as u64, &mut order));
+    }
+    let mut taken = Vec::new();
+    arena.take_staged(|_, _, cookie, payload| {
+        assert!(payload.iter().all(|&byte| u64::from(byte) == cookie));
+        taken.push(cookie);
+    });
+    assert_eq!(taken, [0, 1, 2, 3, 4]);
+    assert_eq!((arena.in_kernel(), arena.free()), (0, config().tx_small_slots));
+}
+
 /// One commit of a random run: call, socket, peer, length class, and whether the trains leave
 /// first.
 #[derive(Clone, Debug)]

@@ -396,6 +396,10 @@ impl Driver for UringDriver {
             self.arm()?;
             self.cancel()?;
             let until = self.drive_streams(deadline)?;
+            // Submitting on the way may have brought something.
+            if !self.core.events.is_empty() {
+                break;
+            }
             if until <= now {
                 self.poll()?;
                 polled = true;
