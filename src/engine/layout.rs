@@ -113,6 +113,11 @@ fn length(duration: &Duration, pause_ms: u64) -> String {
         Distribution::Exponential { mean } => format!("Exp({mean})"),
         Distribution::Weibull { lambda, k } => format!("Wb({lambda},{k})"),
         Distribution::Pareto { k, x_m } => format!("P({k},{x_m})"),
+        Distribution::GeneralisedPareto { shape, scale, location } => {
+            format!("GP({shape},{scale},{location})")
+        }
+        Distribution::Gamma { k, theta } => format!("G({k},{theta})"),
+        Distribution::NegativeBinomial { n, p } => format!("NB({n},{p})"),
     }
 }
 

@@ -24,6 +24,7 @@ const ACTIONS: &[&str] = &[
     "jump",
     "log",
     "multiply",
+    "pauserestore",
     "sample",
     "strcmp",
     "subtract",
@@ -40,12 +41,12 @@ const LATER: &[(&str, &str)] = &[
     ("index", "injection files"),
     ("insert", "injection files"),
     ("lookup", "injection files"),
-    ("pauserestore", "paused jumps"),
     ("replace", "injection files"),
-    ("rtp_echo", "RTP"),
+    ("rtp_echo", MEDIA),
     ("setdest", "changing the peer"),
     ("verifyauth", "digest authentication"),
 ];
+const MEDIA: &str = "media: comes with the media engine";
 /// A scenario names at most the whole match and nine groups.
 const GROUPS_MAX: usize = 10;
 
@@ -99,6 +100,7 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
         "urlencode" => Action::UrlEncode(named(&attributes, "variable", table)?),
         "urldecode" => Action::UrlDecode(named(&attributes, "variable", table)?),
         "jump" => Action::Jump(operand(&attributes, "variable", table)?),
+        "pauserestore" => Action::PauseRestore(operand(&attributes, "variable", table)?),
         "exec" => exec(&attributes)?,
         name => {
             if let Some((_, why)) = LATER.iter().find(|(known, _)| *known == name) {
@@ -250,16 +252,19 @@ fn strcmp(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, 
 }
 
 fn exec(attributes: &Attributes<'_>) -> Result<Action, Fault> {
-    for (name, why) in [
-        ("command", "running commands"),
-        ("play_pcap_audio", "RTP"),
-        ("play_pcap_video", "RTP"),
-        ("play_pcap_image", "RTP"),
-        ("play_dtmf", "RTP"),
-        ("rtp_stream", "RTP"),
-        ("rtp_echo", "RTP"),
+    attributes.later("command", "running commands")?;
+    for name in [
+        "play_pcap_audio",
+        "play_pcap_video",
+        "play_pcap_image",
+        "play_dtmf",
+        "rtp_stream",
+        "rtp_echo",
+        "rtp_record",
+        "rtpcheck",
+        "send_dtmf",
     ] {
-        attributes.later(name, why)?;
+        attributes.later(name, MEDIA)?;
     }
     let command = attributes.required("int_cmd")?;
     let command = match command.value.trim() {

@@ -24,6 +24,7 @@ pub(super) fn writes_shared(step: &Step) -> bool {
         | Action::Warning(_)
         | Action::Error(_)
         | Action::Jump(_)
+        | Action::PauseRestore(_)
         | Action::Command(_) => false,
     })
 }
@@ -127,7 +128,7 @@ fn action_reads(action: &Action) -> Keep {
 impl Program {
     /// Every template of the program: messages and action texts.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        self.steps.iter().chain(&self.init).flat_map(|step| {
+        let steps = self.steps.iter().chain(&self.init).flat_map(|step| {
             let message = match &step.kind {
                 StepKind::Send(send) => Some(&send.template),
                 _ => None,
@@ -140,7 +141,8 @@ impl Program {
                 Action::Strcmp(check) => Some(&check.value),
                 _ => None,
             }))
-        })
+        });
+        steps.chain(self.default_messages.templates())
     }
 
     /// The sum of the 99th percentiles of all pauses, in milliseconds; `run_default_ms` stands for

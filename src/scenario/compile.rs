@@ -9,14 +9,17 @@ use super::error::{Fault, Position};
 use super::keyword::Names;
 use super::names::{Scope, Table, split_list};
 use super::program::{
-    Condition, Distribution, Duration, Keep, Next, Program, RtdStop, Step, StepKind, VariableRef,
+    Condition, DefaultMessages, Distribution, Duration, Keep, Next, Program, RtdStop, ScreenRow,
+    Step, StepKind, VariableRef,
 };
 use super::template::{Field, Template};
+use super::transactions::NamedTransactions;
 use super::xml::{Attribute, Element};
 use super::{action, messages};
 
 const ELEMENTS: &[&str] = &[
     "CallLengthRepartition",
+    "DefaultMessage",
     "Global",
     "Reference",
     "ResponseTimeRepartition",
@@ -30,11 +33,8 @@ const ELEMENTS: &[&str] = &[
     "timewait",
 ];
 /// SIPp has them; this version does not, for the reason given.
-const LATER: &[(&str, &str)] = &[
-    ("sendCmd", "third-party call control"),
-    ("recvCmd", "third-party call control"),
-    ("DefaultMessage", "own texts for automatic messages"),
-];
+const LATER: &[(&str, &str)] =
+    &[("sendCmd", "third-party call control"), ("recvCmd", "third-party call control")];
 const STEPS_MAX: usize = 4096;
 const LABELS_MAX: usize = 4096;
 const BOUNDS_MAX: usize = 256;
@@ -89,6 +89,8 @@ struct Compiler<'k> {
     init_labels: HashMap<String, u16>,
     jumps: Vec<PendingJump>,
     transactions: Vec<String>,
+    named_transactions: NamedTransactions,
+    default_messages: DefaultMessages,
     rtd_repartition_ms: Vec<u64>,
     call_length_repartition_ms: Vec<u64>,
     rtd_uses: Vec<RtdUse>,
@@ -105,6 +107,8 @@ impl<'k> Compiler<'k> {
             init_labels: HashMap::new(),
             jumps: Vec::new(),
             transactions: Vec::new(),
+            named_transactions: NamedTransactions::default(),
+            default_messages: DefaultMessages::default(),
             rtd_repartition_ms: Vec::new(),
             call_length_repartition_ms: Vec::new(),
             rtd_uses: Vec::new(),
@@ -136,6 +140,9 @@ impl<'k> Compiler<'k> {
         match element.name.as_str() {
             "Global" | "User" | "Reference" => Ok(()),
             "ResponseTimeRepartition" => repartition(element, &mut self.rtd_repartition_ms),
+            "DefaultMessage" => {
+                messages::default_message(element, &mut self.table, &mut self.default_messages)
+            }
             "CallLengthRepartition" => repartition(element, &mut self.call_length_repartition_ms),
             "init" => {
                 Attributes::new(element).finish()?;
@@ -161,8 +168,11 @@ impl<'k> Compiler<'k> {
                 &attributes,
                 &mut self.table,
                 &mut self.transactions,
+                &mut self.named_transactions,
             )?),
-            "recv" if !in_init => StepKind::Recv(messages::recv(&attributes)?),
+            "recv" if !in_init => {
+                StepKind::Recv(messages::recv(&attributes, &mut self.named_transactions)?)
+            }
             "pause" if !in_init => StepKind::Pause(self.duration(&attributes)?),
             "timewait" if !in_init => StepKind::Timewait(self.duration(&attributes)?),
             name if in_init && ELEMENTS.contains(&name) => {
@@ -239,13 +249,17 @@ impl<'k> Compiler<'k> {
             Some(name) => Some(self.table.counter(name.value.trim(), name.position)?),
             None => None,
         };
-        if let Some(display) = attributes.get("display") {
-            self.table.display(display.value.trim(), display.position)?;
-        }
-        // These only shape SIPp's screens; they are accepted and have no effect on calls.
-        for flag in ["crlf", "hide", "hiderest", "ignoresdp"] {
-            attributes.boolean(flag)?;
-        }
+        // Only a receive has a body to ignore; elsewhere SIPp takes it without effect.
+        attributes.boolean("ignoresdp")?;
+        let screen = ScreenRow {
+            crlf: attributes.boolean("crlf")?.unwrap_or(false),
+            hide: attributes.boolean("hide")?.unwrap_or(false),
+            hide_rest: attributes.boolean("hiderest")?.unwrap_or(false),
+            display: match attributes.get("display") {
+                Some(text) => Some(self.table.display(text.value.trim(), text.position)?),
+                None => None,
+            },
+        };
         let lost_percent = attributes.double("lost")?;
         if lost_percent.is_some_and(|lost| !(0.0..=100.0).contains(&lost)) {
             let message = "lost= is a percentage from 0 to 100";
@@ -286,6 +300,7 @@ impl<'k> Compiler<'k> {
             lost_percent,
             on_timeout: None,
             actions,
+            screen,
             keep: Keep::default(),
         })
     }
@@ -380,6 +395,7 @@ impl<'k> Compiler<'k> {
         self.resolve_jumps()?;
         checks::rtds(&self.rtd_uses, &self.table.rtds)?;
         checks::optional_order(&self.steps)?;
+        self.named_transactions.check()?;
         checks::jump_actions(&self.steps)?;
         checks::jump_actions(&self.init)?;
         self.table.check_uses()?;
@@ -389,6 +405,7 @@ impl<'k> Compiler<'k> {
         })?;
         let unexpected_label = self.labels.get(UNEXPECTED_LABEL).copied();
         let unexpected_return = self.table.return_address();
+        let unexpected_paused = self.table.paused_address();
         let mut program = Program {
             name,
             mode,
@@ -397,12 +414,15 @@ impl<'k> Compiler<'k> {
             init: self.init,
             unexpected_label,
             unexpected_return,
+            unexpected_paused,
             call_variables: self.table.call_variables,
             global_variables: self.table.global_variables,
             user_variables: self.table.user_variables,
             rtds: self.table.rtds,
             counters: self.table.counters,
             displays: self.table.displays,
+            named_transactions: self.named_transactions.names,
+            default_messages: self.default_messages,
             transactions: self.transactions,
             rtd_repartition_ms: self.rtd_repartition_ms,
             call_length_repartition_ms: self.call_length_repartition_ms,

@@ -4,10 +4,18 @@ use super::attributes::Attributes;
 use super::error::{Fault, Position};
 use super::program::Distribution;
 
-const KNOWN: [&str; 7] =
-    ["fixed", "uniform", "normal", "lognormal", "exponential", "weibull", "pareto"];
-/// SIPp has them; this version does not.
-const LATER: [&str; 3] = ["gpareto", "gamma", "negbin"];
+const KNOWN: [&str; 10] = [
+    "fixed",
+    "uniform",
+    "normal",
+    "lognormal",
+    "exponential",
+    "weibull",
+    "pareto",
+    "gpareto",
+    "gamma",
+    "negbin",
+];
 
 /// The distribution that the attributes describe, if they describe one.
 ///
@@ -42,9 +50,20 @@ pub(super) fn distribution(attributes: &Attributes<'_>) -> Result<Option<Distrib
             let (k, x_m) = (parameters.positive("k")?, parameters.positive("x_m")?);
             Distribution::Pareto { k, x_m }
         }
-        later if LATER.contains(&later) => {
-            let what = format!("distribution \"{later}\" is not supported in this version");
-            return Err(Fault::new(position, what).hint(format!("one of {}", KNOWN.join(", "))));
+        "gpareto" => {
+            let (shape, scale) = (parameters.any("shape")?, parameters.positive("scale")?);
+            Distribution::GeneralisedPareto { shape, scale, location: parameters.any("location")? }
+        }
+        "gamma" => {
+            let (k, theta) = (parameters.positive("k")?, parameters.positive("theta")?);
+            Distribution::Gamma { k, theta }
+        }
+        "negbin" => {
+            let (n, p) = (parameters.positive("n")?, parameters.positive("p")?);
+            if p > 1.0 {
+                return Err(Fault::new(attributes.place("p"), "p= is a probability, up to 1"));
+            }
+            Distribution::NegativeBinomial { n, p }
         }
         other => {
             return Err(Fault::new(position, format!("unknown distribution \"{other}\""))
@@ -59,7 +78,7 @@ fn named<'e>(attributes: &Attributes<'e>) -> Result<Option<(&'e str, Position)>,
     if let Some(attribute) = attributes.get("distribution") {
         return Ok(Some((attribute.value.trim(), attribute.position)));
     }
-    for legacy in KNOWN.into_iter().chain(LATER) {
+    for legacy in KNOWN {
         if attributes.boolean(legacy)? == Some(true) {
             return Ok(Some((legacy, attributes.place(legacy))));
         }
@@ -103,7 +122,8 @@ impl Parameters<'_, '_> {
 }
 
 impl Distribution {
-    /// The 99th percentile, for sanity checks and sizing.
+    /// The 99th percentile, for sanity checks and sizing. Of gamma and negative binomial it is
+    /// approximate: a few percent off.
     pub fn p99(&self) -> f64 {
         // Standard normal quantile of 0.99, and -ln(0.01).
         const Z99: f64 = 2.326_347_874;
@@ -116,6 +136,28 @@ impl Distribution {
             Self::Exponential { mean } => mean * LN100,
             Self::Weibull { lambda, k } => lambda * LN100.powf(1.0 / k),
             Self::Pareto { k, x_m } => x_m * 100f64.powf(1.0 / k),
+            Self::GeneralisedPareto { shape, scale, location } if shape == 0.0 => {
+                location + scale * LN100
+            }
+            Self::GeneralisedPareto { shape, scale, location } => {
+                location + scale * (100f64.powf(shape) - 1.0) / shape
+            }
+            Self::Gamma { k, theta } => theta * gamma_p99(k),
+            // A Poisson number whose mean has a gamma distribution.
+            Self::NegativeBinomial { n, p } => {
+                let odds = (1.0 - p) / p;
+                let mean = odds * gamma_p99(n);
+                mean.max(n * odds + Z99 * (n * odds / p).sqrt())
+            }
         }
     }
+}
+
+/// The 99th percentile of a gamma distribution with scale 1, by the cube of a normal (Wilson and
+/// Hilferty 1931); for small shapes the tail of an exponential bounds it.
+fn gamma_p99(k: f64) -> f64 {
+    const Z99: f64 = 2.326_347_874;
+    let ninth = 1.0 / (9.0 * k);
+    let cube = k * (1.0 - ninth + Z99 * ninth.sqrt()).max(0.0).powi(3);
+    if k < 1.0 { cube.min(4.605_170_186) } else { cube }
 }

@@ -24,6 +24,8 @@ enum Kind {
     Later(&'static str),
 }
 
+const MEDIA: &str = "media: comes with the media engine";
+
 /// Every keyword without arguments of its own; `[$var]`, `[last_*]`, `[fill]` and `-key` names are
 /// resolved beside it.
 const KEYWORDS: &[(&str, Kind)] = &[
@@ -33,8 +35,10 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("call_id", Kind::Plain(Field::CallId)),
     ("call_number", Kind::Number(Field::CallNumber)),
     ("clock_tick", Kind::Number(Field::ClockTick)),
+    ("contact_transport", Kind::Plain(Field::Transport)),
     ("cseq", Kind::Number(Field::Cseq)),
     ("date", Kind::Plain(Field::Date)),
+    ("dtmf_digits", Kind::Later(MEDIA)),
     ("dynamic_id", Kind::Plain(Field::DynamicId)),
     ("file", Kind::Later("files in messages")),
     ("last_cseq_number", Kind::Number(Field::LastCseqNumber)),
@@ -47,6 +51,7 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("media_ip", Kind::Plain(Field::MediaIp)),
     ("media_ip_type", Kind::Plain(Field::MediaIpType)),
     ("media_port", Kind::Number(Field::MediaPort)),
+    ("media_transport", Kind::Later(MEDIA)),
     ("msg_index", Kind::Plain(Field::MsgIndex)),
     ("next_url", Kind::Plain(Field::NextUrl)),
     ("peer_tag_param", Kind::Plain(Field::PeerTagParam)),
@@ -55,10 +60,12 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("remote_ip", Kind::Plain(Field::RemoteIp)),
     ("remote_port", Kind::Number(Field::RemotePort)),
     ("routes", Kind::Plain(Field::Routes)),
-    ("rtpstream_audio_port", Kind::Later("RTP streams")),
-    ("rtpstream_video_port", Kind::Later("RTP streams")),
+    ("rtpstream_audio_port", Kind::Number(Field::MediaPort)),
+    // Audio has its port and, for RTCP, the one behind it.
+    ("rtpstream_video_port", Kind::Number(|offset| Field::MediaPort(offset + 2))),
     ("server_ip", Kind::Plain(Field::ServerIp)),
     ("service", Kind::Plain(Field::Service)),
+    ("sip_transport", Kind::Plain(Field::Transport)),
     ("sipp_version", Kind::Plain(Field::SippVersion)),
     ("tdmmap", Kind::Later("the circuit table of -tdmmap")),
     ("timestamp", Kind::Plain(Field::Timestamp)),
@@ -268,12 +275,53 @@ fn keyword(
     if strip_prefix(word, "field").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
         return Err(later(position, content, "injection files"));
     }
-    if strip_prefix(word, "crypto").is_some() || strip_prefix(word, "ueaescm").is_some() {
-        return Err(later(position, content, "SRTP"));
+    if let Some(part) = crypto(name) {
+        takes_no_arguments(word)?;
+        match (part, offset) {
+            (Crypto::Key(index), offset) => {
+                builder.field(Field::CryptoKey { index, again: offset.is_some_and(|n| n < 0) });
+            }
+            (Crypto::Text(text), None) => builder.literal(text.as_bytes()),
+            (Crypto::Text(_), Some(_)) => {
+                return Err(Fault::new(position, format!("[{name}] takes no offset")));
+            }
+        }
+        return Ok(());
     }
     Err(Fault::new(position, format!("unknown keyword [{content}]"))
         .hint("a literal bracket is written \\x5b; own keywords are defined with -key NAME VALUE")
         .suggest(name, KEYWORDS.iter().map(|(known, _)| *known)))
+}
+
+/// A keyword of an `a=crypto` line (RFC 4568).
+enum Crypto {
+    Text(&'static str),
+    /// Which of the four keys.
+    Key(u8),
+}
+
+/// `cryptotag1audio`, `cryptosuiteaescm128sha1802video` and their kin: two lines for each of audio
+/// and video.
+fn crypto(name: &str) -> Option<Crypto> {
+    let name = name.to_ascii_lowercase();
+    let (rest, medium) = match name.strip_suffix("audio") {
+        Some(rest) => (rest, 0),
+        None => (name.strip_suffix("video")?, 2),
+    };
+    let (what, line) = match rest.strip_suffix('1') {
+        Some(what) => (what, 0),
+        None => (rest.strip_suffix('2')?, 1),
+    };
+    Some(match what {
+        "cryptotag" => Crypto::Text(if line == 0 { "1" } else { "2" }),
+        "cryptosuiteaescm128sha180" => Crypto::Text("AES_CM_128_HMAC_SHA1_80"),
+        "cryptosuiteaescm128sha132" => Crypto::Text("AES_CM_128_HMAC_SHA1_32"),
+        "cryptosuitenullsha180" => Crypto::Text("NULL_HMAC_SHA1_80"),
+        "cryptosuitenullsha132" => Crypto::Text("NULL_HMAC_SHA1_32"),
+        "ueaescm128sha180" | "ueaescm128sha132" => Crypto::Text("UNENCRYPTED_SRTP"),
+        "cryptokeyparams" => Crypto::Key(medium + line),
+        _ => return None,
+    })
 }
 
 fn later(position: Position, content: &str, what: &str) -> Fault {

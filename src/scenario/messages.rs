@@ -4,8 +4,9 @@ use super::attributes::Attributes;
 use super::error::Fault;
 use super::keyword::{self, is_token};
 use super::names::Table;
-use super::program::{Expect, Optional, Outgoing, Recv, Send};
+use super::program::{DefaultMessages, Expect, NamedTransaction, Optional, Outgoing, Recv, Send};
 use super::template::{Part, Template};
+use super::transactions::NamedTransactions;
 use super::xml::{Attribute, Element};
 use crate::sip::Method;
 
@@ -15,11 +16,9 @@ pub(super) fn send(
     attributes: &Attributes<'_>,
     table: &mut Table<'_>,
     transactions: &mut Vec<String>,
+    named_transactions: &mut NamedTransactions,
 ) -> Result<Send, Fault> {
-    for name in ["start_txn", "ack_txn"] {
-        attributes.later(name, "named transactions")?;
-    }
-    attributes.later("timeout", "send timeouts")?;
+    let timeout_ms = attributes.number("timeout", "a number of milliseconds")?;
     let retrans_ms = attributes.number("retrans", "a number of milliseconds")?;
     if retrans_ms == Some(0) {
         return Err(Fault::new(attributes.place("retrans"), "retrans=\"0\"")
@@ -44,7 +43,27 @@ pub(super) fn send(
         }
         _ => None,
     };
-    Ok(Send { template, message, retrans_ms, transaction })
+    let named = named(attributes, message, named_transactions)?;
+    Ok(Send { template, message, retrans_ms, timeout_ms, transaction, named })
+}
+
+fn named(
+    attributes: &Attributes<'_>,
+    message: Outgoing,
+    transactions: &mut NamedTransactions,
+) -> Result<Option<NamedTransaction>, Fault> {
+    let (start, ack) = (attributes.get("start_txn"), attributes.get("ack_txn"));
+    let Some(given) = start.or(ack) else { return Ok(None) };
+    let Outgoing::Request(bit) = message else {
+        return Err(Fault::new(given.position, format!("{}= on a response", given.name))
+            .hint("transactions are those of requests that the scenario sends"));
+    };
+    match (start, ack) {
+        (Some(_), Some(ack)) => Err(Fault::new(ack.position, "start_txn= and ack_txn= together")),
+        (Some(start), None) => Ok(Some(NamedTransaction::Start(transactions.start(start, bit)?))),
+        (None, Some(ack)) => Ok(Some(NamedTransaction::Ack(transactions.ack(ack, bit)?))),
+        (None, None) => Ok(None),
+    }
 }
 
 /// What kind of message the template makes, and the first token of its first line. That line must
@@ -94,8 +113,18 @@ impl StartLineFault {
 }
 
 /// Compiles a `<recv>`.
-pub(super) fn recv(attributes: &Attributes<'_>) -> Result<Recv, Fault> {
-    attributes.later("response_txn", "named transactions")?;
+pub(super) fn recv(
+    attributes: &Attributes<'_>,
+    transactions: &mut NamedTransactions,
+) -> Result<Recv, Fault> {
+    let named = match attributes.get("response_txn") {
+        Some(name) if attributes.get("response").is_none() => {
+            return Err(Fault::new(name.position, "response_txn= needs response="));
+        }
+        Some(name) => Some(transactions.response(name)?),
+        None => None,
+    };
+    let ignore_sdp = attributes.boolean("ignoresdp")?.unwrap_or(false);
     if attributes.boolean("auth")? == Some(true) {
         return Err(Fault::later(attributes.place("auth"), "auth=", "digest authentication"));
     }
@@ -119,7 +148,7 @@ pub(super) fn recv(attributes: &Attributes<'_>) -> Result<Recv, Fault> {
     let timeout_ms = attributes.number("timeout", "a number of milliseconds")?;
     let record_route_set = attributes.boolean("rrs")?.unwrap_or(false);
     let expect = expect(attributes)?;
-    Ok(Recv { expect, optional, timeout_ms, record_route_set, advance_state })
+    Ok(Recv { expect, optional, timeout_ms, named, ignore_sdp, record_route_set, advance_state })
 }
 
 fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
@@ -152,4 +181,53 @@ fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
             ))
         }
     }
+}
+
+/// Compiles a `<DefaultMessage>`.
+pub(super) fn default_message(
+    element: &Element,
+    table: &mut Table<'_>,
+    messages: &mut DefaultMessages,
+) -> Result<(), Fault> {
+    const IDS: [&str; 6] = ["3pcc_abort", "ack", "ack2", "bye", "cancel", "200"];
+    let attributes = Attributes::new(element);
+    let id = attributes.required("id")?;
+    let (place, starts) = match id.value.trim() {
+        "3pcc_abort" => (&mut messages.abort_3pcc, None),
+        "ack" => (&mut messages.ack, Some("ACK")),
+        "ack2" => (&mut messages.ack2, Some("ACK")),
+        "bye" => (&mut messages.bye, Some("BYE")),
+        "cancel" => (&mut messages.cancel, Some("CANCEL")),
+        "200" => (&mut messages.ok, Some("SIP/2.0")),
+        other => {
+            let message = format!("there is no default message \"{other}\"");
+            return Err(Fault::new(id.position, message)
+                .hint(format!("one of {}", IDS.join(", ")))
+                .suggest(other, IDS.into_iter()));
+        }
+    };
+    if place.is_some() {
+        return Err(Fault::new(id.position, format!("default message \"{}\" twice", id.value)));
+    }
+    if element.text.trim_ascii().is_empty() {
+        return Err(Fault::new(element.position, "<DefaultMessage> without a message")
+            .hint("the message stands inside <![CDATA[ ... ]]>"));
+    }
+    let template = keyword::message(&element.text, table)?;
+    if let Some(word) = starts {
+        let (_, method) = outgoing(&template).map_err(|fault| fault.at(element.text_position()))?;
+        if method != word {
+            let message = format!("default message \"{}\" begins with {method}", id.value);
+            return Err(Fault::new(element.text_position(), message)
+                .hint(format!("it takes the place of a message that begins with {word}")));
+        }
+    }
+    *place = Some(template);
+    if let Some(child) = element.children.first() {
+        return Err(Fault::new(
+            child.position,
+            format!("<{}> inside <DefaultMessage>", child.name),
+        ));
+    }
+    attributes.finish()
 }

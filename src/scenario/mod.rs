@@ -19,6 +19,7 @@ mod names;
 mod program;
 mod template;
 mod text;
+mod transactions;
 mod xml;
 
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};

@@ -103,6 +103,11 @@ impl<'k> Table<'k> {
         self.variables.get(RETURN_ADDRESS).map(|variable| variable.reference)
     }
 
+    /// `_unexp.pausedaddr`, if the scenario uses it.
+    pub(super) fn paused_address(&self) -> Option<VariableRef> {
+        self.variables.get(PAUSED_ADDRESS).map(|variable| variable.reference)
+    }
+
     /// A comma-separated `assign_to` list.
     pub(super) fn variables(
         &mut self,
@@ -120,14 +125,14 @@ impl<'k> Table<'k> {
         column(&mut self.counters, name, "counters", position)
     }
 
-    pub(super) fn display(&mut self, name: &str, position: Position) -> Result<(), Fault> {
-        column(&mut self.displays, name, "displays", position).map(drop)
+    pub(super) fn display(&mut self, name: &str, position: Position) -> Result<u16, Fault> {
+        column(&mut self.displays, name, "displays", position)
     }
 
     /// A name used once is a typing error more often than not: SIPp refuses it, and so do we.
     pub(super) fn check_uses(&self) -> Result<(), Fault> {
-        let exempt =
-            |name: &str| name == "_" || name == RETURN_ADDRESS || self.referenced.contains(name);
+        let reserved = ["_", RETURN_ADDRESS, PAUSED_ADDRESS];
+        let exempt = |name: &str| reserved.contains(&name) || self.referenced.contains(name);
         let mut lonely: Vec<_> = self
             .variables
             .iter()
@@ -177,14 +182,16 @@ impl Names for Table<'_> {
     }
 }
 
-fn check_variable_name(name: &str, position: Position) -> Result<(), Fault> {
+/// `true` for names that variables and transactions may have.
+pub(super) fn is_name(name: &str) -> bool {
     let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b'-';
-    if name.is_empty() || !name.bytes().all(valid) {
+    !name.is_empty() && name.bytes().all(valid)
+}
+
+fn check_variable_name(name: &str, position: Position) -> Result<(), Fault> {
+    if !is_name(name) {
         return Err(Fault::new(position, format!("\"{name}\" is no variable name"))
             .hint("names are letters, digits, '_', '-' and '.'; no '$' in attributes"));
-    }
-    if name == PAUSED_ADDRESS {
-        return Err(Fault::later(position, format_args!("variable \"{name}\""), "paused jumps"));
     }
     Ok(())
 }

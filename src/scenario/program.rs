@@ -23,6 +23,9 @@ pub struct Program {
     /// Variable `_unexp.retaddr`, if the scenario uses it: the jump to `_unexp.main` leaves the
     /// index of the step there at which the call was.
     pub unexpected_return: Option<VariableRef>,
+    /// Variable `_unexp.pausedaddr`, likewise: when the pause that was interrupted would have ended,
+    /// in milliseconds since the run began; 0 if there was none.
+    pub unexpected_paused: Option<VariableRef>,
     /// Call-scope variables: their names by index.
     pub call_variables: Vec<String>,
     /// Global-scope variables: their names by index.
@@ -38,6 +41,10 @@ pub struct Program {
     pub counters: Vec<String>,
     /// `display=` texts in order of first use.
     pub displays: Vec<String>,
+    /// Transactions that the scenario names (`start_txn=`), by index.
+    pub named_transactions: Vec<String>,
+    /// Texts of automatic messages (`<DefaultMessage>`) that replace our own.
+    pub default_messages: DefaultMessages,
     /// Client transactions by index, as "INVITE" or "INVITE#2".
     pub transactions: Vec<String>,
     /// Bounds of `ResponseTimeRepartition`, in milliseconds.
@@ -49,6 +56,44 @@ pub struct Program {
     pub last_headers: Vec<String>,
     /// `true` if some step reads `[routes]` or `[next_url]`.
     pub reads_route_set: bool,
+}
+
+/// Texts of messages that the scenario does not send itself; `None` takes ours.
+#[derive(Debug, Default)]
+pub struct DefaultMessages {
+    /// `3pcc_abort`: tells the other side of a third-party call that it failed.
+    pub abort_3pcc: Option<Template>,
+    /// `ack`: of a final response that refuses.
+    pub ack: Option<Template>,
+    /// `ack2`: of a 2xx.
+    pub ack2: Option<Template>,
+    /// `bye`
+    pub bye: Option<Template>,
+    /// `cancel`
+    pub cancel: Option<Template>,
+    /// `200`: the answer to a request that the scenario does not expect.
+    pub ok: Option<Template>,
+}
+
+impl DefaultMessages {
+    /// All texts that there are.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let Self { abort_3pcc, ack, ack2, bye, cancel, ok } = self;
+        [abort_3pcc, ack, ack2, bye, cancel, ok].into_iter().flatten()
+    }
+}
+
+/// What an element says about its row on the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScreenRow {
+    /// `crlf`: an empty row behind it.
+    pub crlf: bool,
+    /// `hide`: not shown.
+    pub hide: bool,
+    /// `hiderest`: neither it nor anything behind it is shown.
+    pub hide_rest: bool,
+    /// `display`: a text to show with it; index into `Program::displays`.
+    pub display: Option<u16>,
 }
 
 /// Who speaks first.
@@ -100,10 +145,12 @@ pub struct Step {
     pub counter: Option<u16>,
     /// Loss probability of this message in percent, over the global one.
     pub lost_percent: Option<f64>,
-    /// Where to go when a receive times out or retransmissions are exhausted.
+    /// Where to go when a receive or send times out, or retransmissions are exhausted.
     pub on_timeout: Option<u16>,
     /// Actions, run after the step (for a receive: on the received message).
     pub actions: Vec<Action>,
+    /// How it looks on the screen.
+    pub screen: ScreenRow,
     /// What to keep of the last received message when the call waits at this step.
     pub keep: Keep,
 }
@@ -132,8 +179,22 @@ pub struct Send {
     pub message: Outgoing,
     /// T1 in milliseconds; `None` never retransmits.
     pub retrans_ms: Option<u32>,
+    /// How long it may wait for room to be sent, in milliseconds; `None` takes the run's default.
+    pub timeout_ms: Option<u32>,
     /// Index into `Program::transactions` for requests that expect a response.
     pub transaction: Option<u16>,
+    /// What it has to do with a named transaction.
+    pub named: Option<NamedTransaction>,
+}
+
+/// What a request has to do with a named transaction; the index is into
+/// `Program::named_transactions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedTransaction {
+    /// `start_txn=`: it begins it.
+    Start(u16),
+    /// `ack_txn=`: it is the ACK of its INVITE.
+    Ack(u16),
 }
 
 /// What kind of message a send step makes.
@@ -154,6 +215,10 @@ pub struct Recv {
     pub optional: Optional,
     /// Timeout in milliseconds; `None` takes the run's default.
     pub timeout_ms: Option<u32>,
+    /// `response_txn=`: the named transaction whose response it is.
+    pub named: Option<u16>,
+    /// `ignoresdp`: what the body says of media counts for nothing.
+    pub ignore_sdp: bool,
     /// Keep Record-Route and Contact for `[routes]` and `[next_url]`.
     pub record_route_set: bool,
     /// On an optional match: `false` runs the actions but leaves the call where it is.
@@ -239,6 +304,29 @@ pub enum Distribution {
         k: f64,
         /// Smallest.
         x_m: f64,
+    },
+    /// Generalised Pareto.
+    GeneralisedPareto {
+        /// Shape.
+        shape: f64,
+        /// Scale.
+        scale: f64,
+        /// Smallest.
+        location: f64,
+    },
+    /// Gamma.
+    Gamma {
+        /// Shape.
+        k: f64,
+        /// Scale.
+        theta: f64,
+    },
+    /// Negative binomial: failures before the `n`-th success.
+    NegativeBinomial {
+        /// Successes.
+        n: f64,
+        /// Probability of one.
+        p: f64,
     },
 }
 
@@ -326,6 +414,9 @@ pub enum Action {
     UrlDecode(VariableRef),
     /// Go to a step by number.
     Jump(Operand),
+    /// Makes the next pause end when an interrupted one would have ended, at this number of
+    /// milliseconds as `_unexp.pausedaddr` has it.
+    PauseRestore(Operand),
     /// End the call, or the run.
     Command(InternalCommand),
 }

@@ -65,6 +65,14 @@ pub enum Field {
     MediaIpType,
     /// `[media_port]`
     MediaPort(i64),
+    /// `[cryptokeyparams...]`: key and salt of SRTP (RFC 4568 section 6.1) in base64, fresh or the
+    /// last one again.
+    CryptoKey {
+        /// Which of the call's four: audio 1 and 2, video 1 and 2.
+        index: u8,
+        /// The last one again.
+        again: bool,
+    },
     /// `[auto_media_port]`: base + 4 per call, modulo 10,000
     AutoMediaPort(i64),
     /// `[pid]`

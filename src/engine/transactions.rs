@@ -1,0 +1,180 @@
+//! Transactions that the scenario names: `start_txn=`, `response_txn=`, `ack_txn=`.
+//!
+//! A response is told by the branch of its request (RFC 3261 section 17.1.3), so that several
+//! transactions of one call may be open at once, and each INVITE keeps the ACK of its own.
+
+use std::hash::{BuildHasher, Hasher};
+
+use super::Engine;
+use super::blob::Blob;
+use super::call::{NO_INDEX, Slot};
+use crate::scenario::NamedTransaction;
+use crate::sip::{CSeq, HeaderId, Message, MethodId, Via};
+
+/// The state of one named transaction of a call.
+#[derive(Debug, Default)]
+pub(super) struct NamedState {
+    /// Hash of the branch; 0 if it was not started.
+    branch: u64,
+    /// The step that started it: what `[branch]` of its ACK is made from.
+    step: u16,
+    cseq: u32,
+    method: u32,
+    /// A final response was accepted.
+    answered: bool,
+    /// The ACK, as it left.
+    ack: Blob,
+    ack_step: u16,
+}
+
+impl Engine {
+    /// The state of transaction `index` of the call.
+    fn named(&self, slot: Slot, index: u16) -> &NamedState {
+        &self.named[slot as usize * self.named_each + usize::from(index)]
+    }
+
+    fn named_mut(&mut self, slot: Slot, index: u16) -> &mut NamedState {
+        &mut self.named[slot as usize * self.named_each + usize::from(index)]
+    }
+
+    /// Makes room for the transactions of a new call.
+    pub(super) fn reset_named(&mut self, slot: Slot) {
+        let end = (slot as usize + 1) * self.named_each;
+        while self.named.len() < end {
+            self.named.push(NamedState::default());
+        }
+    }
+
+    /// Frees the transactions of a call that ends.
+    pub(super) fn free_named(&mut self, slot: Slot) {
+        let first = slot as usize * self.named_each;
+        for state in &mut self.named[first..first + self.named_each] {
+            self.blobs.free(&mut state.ack);
+            *state = NamedState::default();
+        }
+    }
+
+    /// The message step and CSeq number of the transaction that the ACK at `step` belongs to.
+    pub(super) fn acknowledged(&self, slot: Slot, named: NamedTransaction) -> Option<(u16, u32)> {
+        let NamedTransaction::Ack(index) = named else { return None };
+        let state = self.named(slot, index);
+        (state.branch != 0).then_some((state.step, state.cseq))
+    }
+
+    /// Notes that `message` left at `step`; `false` if its ACK could not be kept.
+    pub(super) fn note_named(
+        &mut self,
+        slot: Slot,
+        named: NamedTransaction,
+        step: u16,
+        method: u32,
+        message: &[u8],
+    ) -> bool {
+        match named {
+            NamedTransaction::Start(index) => {
+                let cseq = self.calls[slot].cseq;
+                let branch = self.branch_hash(branch_of_text(message));
+                let mut ack = std::mem::take(&mut self.named_mut(slot, index).ack);
+                self.blobs.free(&mut ack);
+                *self.named_mut(slot, index) = NamedState {
+                    branch,
+                    step,
+                    cseq,
+                    method,
+                    answered: false,
+                    ack,
+                    ack_step: NO_INDEX,
+                };
+                true
+            }
+            NamedTransaction::Ack(index) => {
+                let at = slot as usize * self.named_each + usize::from(index);
+                let state = &mut self.named[at];
+                state.ack_step = step;
+                self.blobs.replace(&mut state.ack, message)
+            }
+        }
+    }
+
+    /// `true` if `response` belongs to transaction `index`.
+    pub(super) fn answers(
+        &self,
+        slot: Slot,
+        index: u16,
+        response: &Message<'_>,
+        cseq: &CSeq<'_>,
+    ) -> bool {
+        let state = self.named(slot, index);
+        state.branch != 0
+            && state.method == cseq.method.bit()
+            && state.cseq == cseq.number
+            && state.branch == self.branch_hash(branch_of(response))
+    }
+
+    /// Notes that a response of transaction `index` was accepted.
+    pub(super) fn note_answered(&mut self, slot: Slot, index: u16, code: u16) {
+        self.named_mut(slot, index).answered |= code >= 200;
+    }
+
+    /// What to do with a response of a named transaction that no step waits for: a provisional one
+    /// means nothing, a final one again gets the ACK again. `false` if it is of no such transaction,
+    /// or its first final response.
+    pub(super) fn repeats_named(
+        &mut self,
+        slot: Slot,
+        response: &Message<'_>,
+        cseq: &CSeq<'_>,
+        tx: &mut gossipper_uring::TxArena,
+    ) -> bool {
+        let Some(code) = response.status().filter(|_| self.named_each > 0) else { return false };
+        let count = self.program_of(slot).program.named_transactions.len() as u16;
+        let Some(index) = (0..count).find(|&index| self.answers(slot, index, response, cseq))
+        else {
+            return false;
+        };
+        let state = self.named(slot, index);
+        if code < 200 {
+            return true;
+        }
+        if !state.answered {
+            return false;
+        }
+        self.counters.retransmissions_received += 1;
+        if cseq.method.id() == MethodId::Invite && !state.ack.is_empty() {
+            self.resend_named_ack(slot, index, tx);
+        }
+        true
+    }
+
+    fn resend_named_ack(&mut self, slot: Slot, index: u16, tx: &mut gossipper_uring::TxArena) {
+        let cookie = self.call_ref(slot).to_bits();
+        let state = &self.named[slot as usize * self.named_each + usize::from(index)];
+        let step = state.ack_step;
+        let bytes = self.blobs.bytes(&state.ack);
+        let call = &mut self.calls[slot];
+        if Self::resend(bytes, call, cookie, tx, &mut self.counters) && step != NO_INDEX {
+            self.step_counts(slot, step).retransmissions += 1;
+        }
+    }
+
+    /// Never 0, which is no transaction.
+    fn branch_hash(&self, branch: &[u8]) -> u64 {
+        let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
+        hasher.write(branch);
+        hasher.finish() | 1
+    }
+}
+
+fn branch_of<'m>(message: &Message<'m>) -> &'m [u8] {
+    let via = message.first(HeaderId::Via).map(Via::parse);
+    via.and_then(Result::ok).and_then(|via| via.branch()).unwrap_or_default()
+}
+
+/// The branch of the topmost Via of a message that we have written.
+fn branch_of_text(message: &[u8]) -> &[u8] {
+    const NAME: &[u8] = b"branch=";
+    let Some(at) = memchr::memmem::find(message, NAME) else { return &[] };
+    let value = &message[at + NAME.len()..];
+    let end = value.iter().position(|byte| b" \t\r\n;,".contains(byte)).unwrap_or(value.len());
+    &value[..end]
+}

@@ -1,0 +1,110 @@
+//! Named transactions: `start_txn=`, `response_txn=` and `ack_txn=`, and what must be true of them
+//! all together.
+
+use super::error::{Fault, Position};
+use super::names::is_name;
+use super::xml::Attribute;
+use crate::sip::MethodId;
+
+/// Every call of a run holds a state for each of them.
+const TRANSACTIONS_MAX: usize = 256;
+
+/// What a message has to do with a named transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Start { is_invite: bool },
+    Response,
+    Ack,
+}
+
+struct Use {
+    transaction: u16,
+    role: Role,
+    position: Position,
+}
+
+/// The named transactions of a scenario, in order of first use.
+#[derive(Default)]
+pub(super) struct NamedTransactions {
+    pub(super) names: Vec<String>,
+    uses: Vec<Use>,
+}
+
+impl NamedTransactions {
+    /// `start_txn=` on a request with the method `bit`.
+    pub(super) fn start(&mut self, name: &Attribute, bit: u32) -> Result<u16, Fault> {
+        if bit == MethodId::Ack.bit() {
+            return Err(Fault::new(name.position, "start_txn= on an ACK")
+                .hint("an ACK belongs to the transaction of its INVITE: write ack_txn="));
+        }
+        self.add(name, Role::Start { is_invite: bit == MethodId::Invite.bit() })
+    }
+
+    /// `ack_txn=` on a request with the method `bit`.
+    pub(super) fn ack(&mut self, name: &Attribute, bit: u32) -> Result<u16, Fault> {
+        if bit != MethodId::Ack.bit() {
+            return Err(Fault::new(name.position, "ack_txn= on a message that is no ACK")
+                .hint("start_txn= begins the transaction of another request"));
+        }
+        self.add(name, Role::Ack)
+    }
+
+    /// `response_txn=` on a `<recv response=>`.
+    pub(super) fn response(&mut self, name: &Attribute) -> Result<u16, Fault> {
+        self.add(name, Role::Response)
+    }
+
+    fn add(&mut self, name: &Attribute, role: Role) -> Result<u16, Fault> {
+        let position = name.position;
+        let text = name.value.trim();
+        if !is_name(text) {
+            return Err(Fault::new(position, format!("\"{text}\" is no name of a transaction")));
+        }
+        let known = self.names.iter().position(|known| known == text);
+        let index = known.unwrap_or_else(|| {
+            self.names.push(text.to_owned());
+            self.names.len() - 1
+        });
+        if index >= TRANSACTIONS_MAX {
+            let message = format!("more than {TRANSACTIONS_MAX} named transactions");
+            return Err(Fault::new(position, message));
+        }
+        let transaction = index as u16;
+        self.uses.push(Use { transaction, role, position });
+        Ok(transaction)
+    }
+
+    /// Each transaction is started and answered; those of INVITE, and only those, are ACKed.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        for using in &self.uses {
+            let name = &self.names[usize::from(using.transaction)];
+            let others = || self.uses.iter().filter(|other| other.transaction == using.transaction);
+            let has = |role: Role| others().any(|other| other.role == role);
+            let starts_invite = has(Role::Start { is_invite: true });
+            let starts = starts_invite || has(Role::Start { is_invite: false });
+            let fault = |what: &str| {
+                Err(Fault::new(using.position, format!("transaction \"{name}\" {what}"))
+                    .suggest(name, self.names.iter().map(String::as_str).filter(|n| *n != name)))
+            };
+            match using.role {
+                Role::Response | Role::Ack if !starts => {
+                    return fault("is never started; add start_txn= to its request");
+                }
+                Role::Ack if !starts_invite => {
+                    return fault("is ACKed but not one of an INVITE");
+                }
+                Role::Start { .. } if !has(Role::Response) => {
+                    return fault("is never answered; add response_txn= to a <recv response=>");
+                }
+                Role::Start { is_invite: true } if !has(Role::Ack) => {
+                    return fault("is never ACKed; add ack_txn= to the ACK of its INVITE");
+                }
+                Role::Start { is_invite } if has(Role::Start { is_invite: !is_invite }) => {
+                    return fault("is started by an INVITE and by another request");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
