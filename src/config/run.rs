@@ -249,6 +249,8 @@ pub struct RunConfig {
 
     /// Longest wait in a `<recv>` without its own timeout.
     pub recv_timeout_ms: Option<u64>,
+    /// Longest wait of a message for room to be sent, for a `<send>` without its own timeout.
+    pub send_timeout_ms: Option<u64>,
     /// Stop the run after this time.
     pub timeout_ms: Option<u64>,
     /// Whether a run that ran into `timeout_ms` failed.

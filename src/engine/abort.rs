@@ -5,6 +5,8 @@
 //! CANCEL or BYE is sent and repeated until it is answered, at most for 64 * T1 (RFC 3261 timers B,
 //! E and F). A server-mode call sends nothing, as SIPp has it.
 
+use std::rc::Rc;
+
 use gossipper_uring::{IcmpCause, SendFailure, TxArena};
 
 use super::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
@@ -12,6 +14,7 @@ use super::ids::CallRef;
 use super::receive::AUTO_ANSWERED;
 use super::render::Out;
 use super::{Cx, Engine};
+use crate::scenario::{DefaultMessages, Template};
 use crate::sip::{CSeq, HeaderId, HeaderIndex, Kind, Message, Method, MethodId};
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Event, NO_STEP};
@@ -19,6 +22,8 @@ use crate::trace::{Event, NO_STEP};
 /// Message numbers for branches of our own requests, beyond all steps of a scenario.
 const ABORT_ACK: u64 = 0xfff0;
 const ABORT_REQUEST: u64 = 0xfff1;
+/// Longest automatic message whose text is the scenario's.
+const OWN_TEXT_MAX: usize = 8192;
 /// T1 of RFC 3261 section 17.1.1.1.
 const T1_MS: u32 = 500;
 /// 64 * T1.
@@ -202,7 +207,12 @@ impl Engine {
     fn answer_ok(&mut self, slot: Slot, message: &Message<'_>, hash: u64, cx: &mut Cx<'_, '_>) {
         let socket = self.calls[slot].socket;
         let remote = self.calls[slot].remote;
-        if self.reply_stateless(message.bytes(), 200, "OK", socket, remote, cx.tx) {
+        let bound = Rc::clone(self.program_of(slot));
+        if let Some(template) = &bound.defaults.ok {
+            if self.send_default_ok(slot, template, cx) {
+                self.counters.auto_answered += 1;
+            }
+        } else if self.reply_stateless(message.bytes(), 200, "OK", socket, remote, cx.tx) {
             self.counters.auto_answered += 1;
         }
         let call = &mut self.calls[slot];
@@ -328,7 +338,8 @@ impl Engine {
     /// ACK of a final response other than 2xx: of the same transaction (RFC 3261 17.1.1.3).
     fn acknowledge(&mut self, slot: Slot, response: &Message<'_>, cx: &mut Cx<'_, '_>) {
         let to = response.first(HeaderId::To).unwrap_or_default().to_vec();
-        self.build(slot, cx, |engine, invite, out| {
+        let number = self.calls[slot].invite_cseq;
+        self.build(slot, cx, (|own| &own.ack, number), |engine, invite, out| {
             let number = invite.cseq().map_or(0, |cseq| cseq.number);
             engine.put_head(slot, "ACK", Branch::OfRequest, invite, out);
             out.put(b"To: ");
@@ -342,7 +353,7 @@ impl Engine {
     /// ACK of a 2xx: a transaction of its own (RFC 3261 13.2.2.4).
     fn send_ack_of_success(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
         let number = self.calls[slot].invite_cseq;
-        let built = self.build(slot, cx, |engine, request, out| {
+        let built = self.build(slot, cx, (|own| &own.ack2, number), |engine, request, out| {
             engine.put_head(slot, "ACK", Branch::New(ABORT_ACK), request, out);
             engine.put_to_with_tag(slot, request, out);
             put_tail(request, number, "ACK", out);
@@ -356,7 +367,7 @@ impl Engine {
     fn send_in_dialog(&mut self, slot: Slot, method: Method<'_>, cx: &mut Cx<'_, '_>) -> bool {
         let name = std::str::from_utf8(method.as_bytes()).unwrap_or_default();
         let number = self.calls[slot].cseq.wrapping_add(1) & 0x7fff_ffff;
-        let built = self.build(slot, cx, |engine, request, out| {
+        let built = self.build(slot, cx, (|own| &own.bye, number), |engine, request, out| {
             engine.put_head(slot, name, Branch::New(ABORT_REQUEST), request, out);
             engine.put_to_with_tag(slot, request, out);
             let routes = engine.blobs.bytes(&engine.calls[slot].routes);
@@ -377,7 +388,7 @@ impl Engine {
     /// CANCEL of the pending INVITE: same Request-URI, Via, To and CSeq number (RFC 3261 9.1).
     fn send_cancel(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) -> bool {
         let number = self.calls[slot].invite_cseq;
-        self.build(slot, cx, |engine, invite, out| {
+        self.build(slot, cx, (|own| &own.cancel, number), |engine, invite, out| {
             engine.put_head(slot, "CANCEL", Branch::OfRequest, invite, out);
             out.put(b"To: ");
             out.put(invite.first(HeaderId::To).unwrap_or_default());
@@ -386,12 +397,62 @@ impl Engine {
         })
     }
 
-    /// Builds a request from the INVITE (or else the last request) that the call sent, stores it as
-    /// the last message sent, and sends it. `false` if that was not possible.
+    /// The scenario's own 200 to a request inside the call; `false` if it could not be sent.
+    fn send_default_ok(&mut self, slot: Slot, ok: &Template, cx: &mut Cx<'_, '_>) -> bool {
+        let Some(tx_slot) = cx.tx.reserve(OWN_TEXT_MAX) else {
+            self.counters.sends_deferred += 1;
+            return false;
+        };
+        let mut out = Out::new(cx.tx.buffer(&tx_slot));
+        let step = self.calls[slot].step;
+        self.render(ok, slot, step, cx.now, cx.last, &mut out);
+        let Some(len) = out.len() else {
+            cx.tx.release(tx_slot);
+            return false;
+        };
+        if self.tracer.wants(TraceKind::MessageSent) {
+            let ends = self.ends(slot);
+            let message = &cx.tx.buffer(&tx_slot)[..len];
+            self.trace(slot, NO_STEP, Event::Sent { ends, is_repeated: false, message });
+        }
+        let cookie = self.call_ref(slot).to_bits();
+        let call = &mut self.calls[slot];
+        cx.tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+        self.counters.responses_sent += 1;
+        true
+    }
+
+    /// The scenario's own text of an automatic request, with what is known of the last message.
+    fn write_default(
+        &mut self,
+        slot: Slot,
+        template: &Template,
+        number: u32,
+        cx: &Cx<'_, '_>,
+        room: &mut [u8],
+    ) -> Option<usize> {
+        let saved = self.blobs.bytes(&self.calls[slot].saved).to_vec();
+        let mut index = HeaderIndex::new();
+        let parsed = index.parse(&saved).ok();
+        let last = match cx.last {
+            Some(last) => Some(last),
+            None => parsed.as_ref(),
+        };
+        let before = std::mem::replace(&mut self.calls[slot].cseq, number);
+        let mut out = Out::new(room);
+        self.render(template, slot, ABORT_REQUEST as u16, cx.now, last, &mut out);
+        self.calls[slot].cseq = before;
+        out.len()
+    }
+
+    /// Builds a request from the INVITE (or else the last request) that the call sent, or from the
+    /// scenario's own text for it, stores it as the last message sent, and sends it. `false` if
+    /// that was not possible.
     fn build(
         &mut self,
         slot: Slot,
         cx: &mut Cx<'_, '_>,
+        (own, number): (fn(&DefaultMessages) -> &Option<Template>, u32),
         write: impl FnOnce(&Engine, &Message<'_>, &mut Out<'_>),
     ) -> bool {
         let call = &self.calls[slot];
@@ -402,13 +463,31 @@ impl Engine {
         if request.method().is_none() {
             return false;
         }
-        let Some(tx_slot) = cx.tx.reserve(bytes.len() + 256) else {
+        let bound = Rc::clone(self.program_of(slot));
+        let own = own(&bound.defaults).as_ref();
+        let room = own.map_or(bytes.len() + 256, |_| OWN_TEXT_MAX);
+        let Some(tx_slot) = cx.tx.reserve(room) else {
             self.counters.sends_deferred += 1;
             return false;
         };
-        let mut out = Out::new(cx.tx.buffer(&tx_slot));
-        write(self, &request, &mut out);
-        let Some(len) = out.len() else {
+        let len = match own {
+            Some(template) => {
+                let mut text = std::mem::take(&mut self.default_text);
+                text.resize(OWN_TEXT_MAX, 0);
+                let len = self.write_default(slot, template, number, cx, &mut text);
+                if let Some(len) = len {
+                    cx.tx.buffer(&tx_slot)[..len].copy_from_slice(&text[..len]);
+                }
+                self.default_text = text;
+                len
+            }
+            None => {
+                let mut out = Out::new(cx.tx.buffer(&tx_slot));
+                write(self, &request, &mut out);
+                out.len()
+            }
+        };
+        let Some(len) = len else {
             cx.tx.release(tx_slot);
             return false;
         };

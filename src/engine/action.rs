@@ -126,6 +126,13 @@ impl Engine {
                 }
                 return Ok(Flow::Jump(target as u16));
             }
+            Action::PauseRestore(operand) => {
+                let end_ms = self.operand(slot, operand);
+                self.calls[slot].restored_ns = match end_ms > 0.0 {
+                    true => self.config.start_ns.saturating_add((end_ms * 1e6) as u64),
+                    false => 0,
+                };
+            }
             Action::Command(InternalCommand::StopCall) => {
                 self.end(slot, None, cx.now);
                 return Ok(Flow::Ended);
@@ -295,6 +302,7 @@ impl Engine {
         let Some(slot) = self.calls.allocate() else { return };
         self.calls[slot].program = program;
         self.reset_call_values(slot);
+        self.reset_named(slot);
         let Ok(mut tx) = gossipper_uring::TxArena::standalone(1, 1) else { return };
         let mut index = 0;
         for _ in 0..STEPS_MAX {

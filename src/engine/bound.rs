@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::config::Environment;
-use crate::scenario::{Field, Program, StepKind, Template};
+use crate::scenario::{DefaultMessages, Field, NamedTransaction, Program, StepKind, Template};
 use crate::sip::HeaderId;
 use crate::stats::{Layout, ProgramLayout};
 
@@ -13,6 +13,8 @@ pub(super) struct Bound {
     pub(super) program: Arc<Program>,
     /// The message of each send step, by step; empty for other steps.
     pub(super) messages: Vec<Template>,
+    /// The texts of automatic messages that the scenario has.
+    pub(super) defaults: DefaultMessages,
     /// Ids of `Program::last_headers`.
     pub(super) last_ids: Vec<HeaderId>,
     /// What the environment's addresses look like in a message.
@@ -98,7 +100,29 @@ impl Bound {
             local_ip: bracketed(environment.local_ip),
             host: environment.local_ip.to_string().into_bytes(),
         };
-        Self { program, messages, last_ids, text, base }
+        let bind = |template: &Option<Template>| {
+            template.as_ref().map(|template| template.bind(|field| constant(field, environment)))
+        };
+        let own = &program.default_messages;
+        let defaults = DefaultMessages {
+            abort_3pcc: bind(&own.abort_3pcc),
+            ack: bind(&own.ack),
+            ack2: bind(&own.ack2),
+            bye: bind(&own.bye),
+            cancel: bind(&own.cancel),
+            ok: bind(&own.ok),
+        };
+        Self { program, messages, defaults, last_ids, text, base }
+    }
+}
+
+impl Bound {
+    /// What the message of a step has to do with a named transaction.
+    pub(super) fn named(&self, step: u16) -> Option<NamedTransaction> {
+        match &self.program.steps.get(usize::from(step))?.kind {
+            StepKind::Send(send) => send.named,
+            _ => None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One call's state, and the slab that holds all calls of a worker.
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use gossipper_uring::{SocketId, TxOrder};
@@ -115,6 +116,12 @@ pub(super) struct Call {
     pub(super) started_ns: u64,
     /// When the current step was due: the planned time of a request sent by it.
     pub(super) due_ns: u64,
+    /// When the next pause ends, as `<pauserestore>` wants it; 0 if it does not.
+    pub(super) restored_ns: u64,
+    /// When a message that found no room has waited too long; 0 if none waits.
+    pub(super) send_deadline_ns: u64,
+    /// How many keys each of the four lines of SRTP was given.
+    pub(super) crypto_keys: Cell<[u8; 4]>,
     pub(super) cseq: u32,
     /// CSeq number of the last INVITE sent or received.
     pub(super) invite_cseq: u32,
@@ -172,6 +179,9 @@ impl Call {
             hash: CallIdHash::default(),
             started_ns: 0,
             due_ns: 0,
+            restored_ns: 0,
+            send_deadline_ns: 0,
+            crypto_keys: Cell::new([0; 4]),
             cseq: 0,
             invite_cseq: 0,
             methods_sent: 0,

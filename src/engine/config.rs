@@ -34,6 +34,8 @@ pub struct EngineConfig {
     pub retransmission: Retransmission,
     /// Default `<recv>` timeout in milliseconds; 0 is none.
     pub recv_timeout_ms: u64,
+    /// How long a message may wait for room to be sent, in milliseconds; 0 is no limit.
+    pub send_timeout_ms: u64,
     /// Length of `<pause/>` in milliseconds (`-d`).
     pub pause_ms: u64,
     /// How long an ended foreign Call-ID is remembered, in milliseconds.

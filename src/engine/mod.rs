@@ -26,6 +26,7 @@ mod run;
 mod start;
 mod timers;
 mod tracing;
+mod transactions;
 mod variables;
 
 use std::cell::Cell;
@@ -95,6 +96,12 @@ pub struct Engine {
     saved_index: Option<Box<HeaderIndex>>,
     saved_bytes: Vec<u8>,
     scratch: Vec<u8>,
+    /// Room for automatic messages whose text is the scenario's.
+    default_text: Vec<u8>,
+    /// States of named transactions, those of one call after the other's.
+    named: Vec<transactions::NamedState>,
+    /// Room for the named transactions of one call.
+    named_each: usize,
     /// Memory of matching regular expressions.
     regex: std::cell::RefCell<Scratch>,
     /// Calls that found the send arena full, in order.
@@ -244,6 +251,9 @@ impl Engine {
             saved_index: Some(Box::new(HeaderIndex::new())),
             saved_bytes: Vec::with_capacity(1 << 16),
             scratch: Vec::with_capacity(1 << 16),
+            default_text: Vec::new(),
+            named: Vec::new(),
+            named_each: most(|program| program.named_transactions.len()),
             regex: std::cell::RefCell::default(),
             deferred: Vec::with_capacity(1024),
             deferred_spare: Vec::with_capacity(1024),

@@ -58,7 +58,52 @@ impl Random {
                 lambda * (-(1.0 - self.unit()).ln()).powf(1.0 / k)
             }
             Distribution::Pareto { k, x_m } => x_m / (1.0 - self.unit()).powf(1.0 / k),
+            Distribution::GeneralisedPareto { shape, scale, location } => {
+                let log = -(1.0 - self.unit()).ln();
+                let excess = match shape == 0.0 {
+                    true => log,
+                    false => ((shape * log).exp() - 1.0) / shape,
+                };
+                location + scale * excess
+            }
+            Distribution::Gamma { k, theta } => theta * self.gamma(k),
+            Distribution::NegativeBinomial { n, p } => {
+                let mean = self.gamma(n) * (1.0 - p) / p;
+                self.poisson(mean)
+            }
         }
+    }
+
+    /// A gamma sample with scale 1 (Marsaglia and Tsang 2000).
+    fn gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            let boost = (1.0 - self.unit()).powf(1.0 / shape);
+            return self.gamma(shape + 1.0) * boost;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            let u = 1.0 - self.unit();
+            if v > 0.0 && u.ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return d * v;
+            }
+        }
+    }
+
+    /// A Poisson sample: by counting arrivals, or for large means by the normal that it resembles.
+    fn poisson(&mut self, mean: f64) -> f64 {
+        if mean > 500.0 {
+            return (mean + mean.sqrt() * self.normal()).round().max(0.0);
+        }
+        let limit = (-mean).exp();
+        let (mut count, mut product) = (0.0, 1.0 - self.unit());
+        while product > limit {
+            count += 1.0;
+            product *= 1.0 - self.unit();
+        }
+        count
     }
 
     /// A standard normal sample (Box and Muller).
@@ -82,12 +127,41 @@ mod tests {
             (Distribution::LogNormal { mean: 1.0, stdev: 0.5 }, (1.0f64 + 0.125).exp()),
             (Distribution::Weibull { lambda: 2.0, k: 1.0 }, 2.0),
             (Distribution::Pareto { k: 3.0, x_m: 2.0 }, 3.0),
+            (Distribution::GeneralisedPareto { shape: 0.25, scale: 3.0, location: 10.0 }, 14.0),
+            (Distribution::GeneralisedPareto { shape: 0.0, scale: 3.0, location: 1.0 }, 4.0),
+            (Distribution::Gamma { k: 4.5, theta: 2.0 }, 9.0),
+            (Distribution::Gamma { k: 0.5, theta: 8.0 }, 4.0),
+            (Distribution::NegativeBinomial { n: 6.0, p: 0.3 }, 14.0),
+            (Distribution::NegativeBinomial { n: 50.0, p: 0.01 }, 4950.0),
         ];
         for (distribution, mean) in cases {
             let n = 200_000;
             let sum: f64 = (0..n).map(|_| random.sample(&distribution)).sum();
             let got = sum / f64::from(n);
             assert!((got - mean).abs() < mean * 0.02, "{distribution:?}: {got}");
+        }
+    }
+
+    #[test]
+    fn spreads_and_percentiles_come_out_as_asked() {
+        let mut random = Random::new(8);
+        let cases = [
+            (Distribution::Uniform { min: 10.0, max: 30.0 }, 400.0 / 12.0),
+            (Distribution::Normal { mean: 50.0, stdev: 5.0 }, 25.0),
+            (Distribution::Exponential { mean: 40.0 }, 1600.0),
+            (Distribution::Gamma { k: 4.5, theta: 2.0 }, 18.0),
+            (Distribution::NegativeBinomial { n: 6.0, p: 0.3 }, 6.0 * 0.7 / 0.09),
+        ];
+        for (distribution, variance) in cases {
+            let n = 100_000;
+            let mut samples: Vec<f64> = (0..n).map(|_| random.sample(&distribution)).collect();
+            let mean = samples.iter().sum::<f64>() / f64::from(n);
+            let got = samples.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / f64::from(n);
+            assert!((got - variance).abs() < variance * 0.05, "{distribution:?}: {got}");
+            samples.sort_by(f64::total_cmp);
+            let p99 = samples[n as usize * 99 / 100];
+            let told = distribution.p99();
+            assert!((told - p99).abs() < p99 * 0.08, "{distribution:?}: {told}, not {p99}");
         }
     }
 

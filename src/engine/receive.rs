@@ -267,6 +267,12 @@ impl Engine {
                 };
             }
             if let Some(seen) = seen.iter().find(|seen| seen.hash == hash) {
+                // A final response of an INVITE wants its own ACK again.
+                if let Ok(cseq) = message.cseq()
+                    && self.repeats_named(slot, message, &cseq, cx.tx)
+                {
+                    return;
+                }
                 return self.note_repetition(slot, seen.step);
             }
         }
@@ -435,6 +441,9 @@ impl Engine {
                 if code >= 200 {
                     self.note_final_response(slot, is_invite, cseq.number, at);
                 }
+                if let Some(named) = recv.named {
+                    self.note_answered(slot, named, code);
+                }
             }
         }
         let peer_tag = match message.kind() {
@@ -473,22 +482,33 @@ impl Engine {
     }
 
     /// The route set (RFC 3261 section 12.1): as received for the callee, reversed for the caller;
-    /// and the remote target.
+    /// and the remote target. A first router without `lr` routes strictly: requests are addressed
+    /// to it, and the target goes to the end of the routes (section 12.2.1.1).
     fn keep_route_set(&mut self, slot: Slot, message: &Message<'_>) {
-        if let Some(contact) = message.contact_uri() {
-            self.blobs.replace(&mut self.calls[slot].next_url, contact);
-        }
-        let is_response = message.status().is_some();
-        let mut routes: Vec<&[u8]> = message
-            .record_routes()
-            .filter_map(Result::ok)
-            .map(|route: NameAddr<'_>| route.raw)
-            .collect();
-        if is_response {
+        let contact = message.contact_uri();
+        let mut routes: Vec<NameAddr<'_>> =
+            message.record_routes().filter_map(Result::ok).collect();
+        if message.status().is_some() {
             routes.reverse();
         }
-        if !routes.is_empty() {
-            let joined = routes.join(&b", "[..]);
+        let strict = routes.first().is_some_and(|first| !is_loose(first.uri));
+        let target = match strict {
+            true => Some(routes.remove(0).uri),
+            false => contact,
+        };
+        if let Some(target) = target {
+            self.blobs.replace(&mut self.calls[slot].next_url, target);
+        }
+        let mut joined = routes.iter().map(|route| route.raw).collect::<Vec<_>>().join(&b", "[..]);
+        if let Some(contact) = contact.filter(|_| strict) {
+            if !joined.is_empty() {
+                joined.extend_from_slice(b", ");
+            }
+            joined.push(b'<');
+            joined.extend_from_slice(contact);
+            joined.push(b'>');
+        }
+        if !joined.is_empty() {
             self.blobs.replace(&mut self.calls[slot].routes, &joined);
         }
     }
@@ -511,7 +531,7 @@ impl Engine {
             if self.is_skipped(slot, step) {
                 continue;
             }
-            if self.matches(recv, index, methods_sent, message, cseq) {
+            if self.matches(slot, recv, index, methods_sent, message, cseq) {
                 return Some(Hit::Forward(index as u16));
             }
             if recv.optional == Optional::Mandatory {
@@ -533,7 +553,7 @@ impl Engine {
                 Optional::Local => contiguous,
                 Optional::Global => true,
             };
-            if reachable && self.matches(recv, index, methods_sent, message, cseq) {
+            if reachable && self.matches(slot, recv, index, methods_sent, message, cseq) {
                 return Some(Hit::Aside(index as u16));
             }
         }
@@ -543,6 +563,7 @@ impl Engine {
     /// Whether `message` is what `recv`, the step at `index`, waits for.
     fn matches(
         &self,
+        slot: Slot,
         recv: &Recv,
         index: usize,
         methods_sent: u32,
@@ -554,7 +575,10 @@ impl Engine {
             pattern.is_match(text, &mut self.regex.borrow_mut()) == Ok(true)
         };
         // A response must answer a method that the call has sent; at the first step any will do.
-        let answers_ours = || index == 0 || methods_sent & cseq.method.bit() != 0;
+        let answers_ours = || match recv.named {
+            Some(named) => self.answers(slot, named, message, cseq),
+            None => index == 0 || methods_sent & cseq.method.bit() != 0,
+        };
         match (&recv.expect, message.kind()) {
             (Expect::Request(expected), Kind::Request { method, .. }) => {
                 expected.as_bytes() == method.as_bytes()
@@ -587,6 +611,9 @@ impl Engine {
         bound: &Bound,
         cx: &mut Cx<'_, '_>,
     ) {
+        if self.repeats_named(slot, message, cseq, cx.tx) {
+            return;
+        }
         // A repeated final response whose bytes differ, as through another path of a proxy: the ACK
         // again (RFC 3261 section 13.2.2.4).
         let is_final = message.status().is_some_and(|code| code >= 200);
@@ -600,6 +627,13 @@ impl Engine {
             return self.resend_ack(slot, cx.tx);
         }
         if let Some(target) = bound.program.unexpected_label {
+            if let Some(variable) = bound.program.unexpected_paused {
+                let step = bound.program.steps.get(usize::from(self.calls[slot].step));
+                let pauses = step.is_some_and(|step| matches!(step.kind, StepKind::Pause(_)));
+                let left_ns = self.calls[slot].due_ns.saturating_sub(self.config.start_ns);
+                let end_ms = if pauses { left_ns as f64 / 1e6 } else { 0.0 };
+                self.assign(slot, variable, Value::Number(end_ms));
+            }
             if let Some(variable) = bound.program.unexpected_return {
                 let back = f64::from(self.calls[slot].step);
                 self.assign(slot, variable, Value::Number(back));
@@ -645,6 +679,15 @@ pub(super) const AUTO_ANSWERED: u32 = MethodId::Info.bit()
     | MethodId::Notify.bit()
     | MethodId::Options.bit()
     | MethodId::Update.bit();
+
+/// `true` if the URI of a router has the parameter `lr` (RFC 3261 section 19.1.1).
+fn is_loose(uri: &[u8]) -> bool {
+    let parameters = uri.split(|&byte| byte == b'?').next().unwrap_or_default();
+    parameters.split(|&byte| byte == b';').skip(1).any(|parameter| {
+        let name = parameter.split(|&byte| byte == b'=').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"lr")
+    })
+}
 
 /// Under which cause a message that does not parse is counted.
 fn drop_cause(error: ParseError) -> DropCause {

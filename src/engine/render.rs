@@ -152,9 +152,25 @@ impl Engine {
         match field {
             Field::CallId => self.put_call_id(slot, out),
             Field::CallNumber(offset) => out.number(call.number as i64 + offset),
-            Field::Cseq(offset) => out.number(i64::from(call.cseq) + offset),
+            Field::Cseq(offset) => {
+                let named = bound.named(step).and_then(|named| self.acknowledged(slot, named));
+                let cseq = named.map_or(call.cseq, |(_, cseq)| cseq);
+                out.number(i64::from(cseq) + offset);
+            }
             Field::Branch(offset) => {
+                let named = bound.named(step).and_then(|named| self.acknowledged(slot, named));
+                let step = named.map_or(step, |(step, _)| step);
                 self.put_branch(slot, (i64::from(step) + offset).max(0) as u64, out);
+            }
+            Field::CryptoKey { index, again } => {
+                let mut keys = call.crypto_keys.get();
+                let count = &mut keys[usize::from(*index)];
+                if !again || *count == 0 {
+                    *count = count.wrapping_add(1).max(1);
+                }
+                let count = *count;
+                call.crypto_keys.set(keys);
+                out.put(&self.crypto_key(slot, *index, count));
             }
             Field::MsgIndex => out.number(i64::from(step)),
             Field::PeerTagParam => out.put(self.blobs.bytes(&call.peer_tag)),
@@ -225,6 +241,19 @@ impl Engine {
         true
     }
 
+    /// The `count`-th key and salt of a crypto line of the call, in base64. It is drawn from what
+    /// names it, so that nothing need be stored to know it again.
+    fn crypto_key(&self, slot: Slot, index: u8, count: u8) -> [u8; 40] {
+        let call = &self.calls[slot];
+        let name = call.number << 16 | u64::from(index) << 8 | u64::from(count);
+        let mut random = super::random::Random::new(self.config.seed ^ name.rotate_left(17));
+        let mut bytes = [0; 32];
+        for chunk in bytes.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&random.next_u64().to_le_bytes());
+        }
+        base64(&bytes[..30])
+    }
+
     /// Our Call-ID for the call, or the peer's for a call that it started.
     pub(super) fn put_call_id(&self, slot: Slot, out: &mut Out<'_>) {
         let call = &self.calls[slot];
@@ -249,6 +278,19 @@ impl Engine {
         // Four digits: fixed width for all steps that a scenario can have.
         out.put(&hex16(message)[12..]);
     }
+}
+
+/// Thirty bytes in base64 (RFC 4648 section 4): no padding is needed.
+fn base64(bytes: &[u8]) -> [u8; 40] {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = [0; 40];
+    for (three, four) in bytes.chunks_exact(3).zip(out.chunks_exact_mut(4)) {
+        let bits = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);
+        for (place, digit) in four.iter_mut().enumerate() {
+            *digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
+        }
+    }
+    out
 }
 
 fn patch_len(room: &mut [u8], mut value: i64) {

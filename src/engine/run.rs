@@ -74,9 +74,11 @@ impl Engine {
                 }
                 StepKind::Pause(duration) | StepKind::Timewait(duration) => {
                     self.step_counts(slot, index).messages += 1;
-                    let length_ns = self.length_ns(slot, duration);
-                    if length_ns > 0 {
-                        let due_ns = cx.now + length_ns;
+                    let due_ns = match std::mem::take(&mut self.calls[slot].restored_ns) {
+                        0 => cx.now.saturating_add(self.length_ns(slot, duration)),
+                        restored_ns => restored_ns,
+                    };
+                    if due_ns > cx.now {
                         self.calls[slot].due_ns = due_ns;
                         self.wheel.arm(Self::step_timer(slot), due_ns);
                         return self.wait(slot, step.keep, cx);
@@ -237,7 +239,7 @@ impl Engine {
                 if numbers {
                     self.calls[slot].cseq = self.calls[slot].cseq.wrapping_sub(1);
                 }
-                return self.defer(slot);
+                return self.defer(slot, send, cx.now);
             };
             let mut out = Out::new(cx.tx.buffer(&tx_slot));
             self.render(template, slot, index, cx.now, cx.last, &mut out);
@@ -257,6 +259,17 @@ impl Engine {
             return Sent::Ended;
         }
         self.note_sent(slot, send, cx.now);
+        if let (Some(named), Outgoing::Request(method)) = (send.named, send.message) {
+            let message = &cx.tx.buffer(&tx_slot)[..len];
+            if !self.note_named(slot, named, index, method, message) {
+                cx.tx.release(tx_slot);
+                self.abort(slot, FailureCause::PoolExhausted, cx);
+                return Sent::Ended;
+            }
+        }
+        if std::mem::take(&mut self.calls[slot].send_deadline_ns) != 0 {
+            self.wheel.cancel(Self::step_timer(slot));
+        }
         self.step_counts(slot, index).messages += 1;
         let lost = step.lost_percent.unwrap_or(self.config.lost_percent);
         if lost > 0.0 && self.random.chance(lost / 100.0) {
@@ -283,8 +296,14 @@ impl Engine {
         Sent::Done
     }
 
-    fn defer(&mut self, slot: Slot) -> Sent {
+    fn defer(&mut self, slot: Slot, send: &Send, now: u64) -> Sent {
         self.counters.sends_deferred += 1;
+        let timeout_ms = send.timeout_ms.map_or(self.config.send_timeout_ms, u64::from);
+        if timeout_ms > 0 && self.calls[slot].send_deadline_ns == 0 {
+            let deadline_ns = now.saturating_add(timeout_ms * 1_000_000);
+            self.calls[slot].send_deadline_ns = deadline_ns;
+            self.wheel.arm(Self::step_timer(slot), deadline_ns);
+        }
         self.calls[slot].deferred = true;
         self.deferred.push((slot, self.calls[slot].generation));
         Sent::Waits
@@ -380,6 +399,7 @@ impl Engine {
         self.wheel.cancel(Self::step_timer(slot));
         self.wheel.cancel(Self::retransmit_timer(slot));
         self.free_call_values(slot);
+        self.free_named(slot);
         let wait_ns = self.config.deadcall_wait_ms * 1_000_000;
         let call = &mut self.calls[slot];
         for blob in call.blobs_mut() {

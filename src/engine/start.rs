@@ -211,6 +211,8 @@ impl Engine {
         let peak = &mut self.report.peak_active;
         *peak = (*peak).max(self.active as u64);
         self.reset_call_values(slot);
+        self.reset_named(slot);
+        self.start_rtds(slot, now);
         Some(slot)
     }
 

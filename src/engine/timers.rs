@@ -5,7 +5,7 @@ use std::rc::Rc;
 use gossipper_uring::TxArena;
 
 use super::blob::Blob;
-use super::call::{Call, NO_INDEX, Phase, Retransmit, Slot};
+use super::call::{NO_INDEX, Phase, Retransmit, Slot};
 use super::{Cx, Engine};
 use crate::scenario::{Outgoing, StepKind};
 use crate::sip::MethodId;
@@ -58,7 +58,25 @@ impl Engine {
                     self.resume(slot, now, tx);
                 }
             }
-            StepKind::Send(_) | StepKind::Nop => {}
+            StepKind::Send(send) => {
+                if !std::mem::take(&mut self.calls[slot].deferred) {
+                    return;
+                }
+                self.calls[slot].send_deadline_ns = 0;
+                self.step_counts(slot, index).timeouts += 1;
+                let waited_ms = send.timeout_ms.map_or(self.config.send_timeout_ms, u64::from);
+                let aborts = step.on_timeout.is_none();
+                self.trace_timeout(slot, index, Patience::Send, aborts, waited_ms);
+                match step.on_timeout {
+                    Some(target) => {
+                        self.calls[slot].due_ns = now;
+                        self.calls[slot].step = target;
+                        self.resume(slot, now, tx);
+                    }
+                    None => self.abort(slot, FailureCause::SendTimeout, &mut cx),
+                }
+            }
+            StepKind::Nop => {}
         }
     }
 
@@ -105,21 +123,27 @@ impl Engine {
     /// Sends the last message again, byte for byte.
     pub(super) fn resend_last(&mut self, slot: Slot, tx: &mut TxArena) {
         let step = self.calls[slot].sent_step;
-        self.resend(slot, step, |call| &call.last_sent, tx);
+        self.resend(slot, step, |engine| &engine.calls[slot].last_sent, tx);
     }
 
     /// Sends the ACK of the INVITE's final response again.
     pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
         let call = &self.calls[slot];
         match self.blobs.bytes(&call.last_sent).starts_with(b"ACK ") {
-            true => self.resend(slot, call.sent_step, |call| &call.last_sent, tx),
-            false => self.resend(slot, call.ack_step, |call| &call.ack_sent, tx),
+            true => self.resend(slot, call.sent_step, |engine| &engine.calls[slot].last_sent, tx),
+            false => self.resend(slot, call.ack_step, |engine| &engine.calls[slot].ack_sent, tx),
         }
     }
 
     /// Sends a stored message of the call, of step `step`, again.
-    fn resend(&mut self, slot: Slot, step: u16, which: fn(&Call) -> &Blob, tx: &mut TxArena) {
-        let bytes = self.blobs.bytes(which(&self.calls[slot]));
+    pub(super) fn resend(
+        &mut self,
+        slot: Slot,
+        step: u16,
+        which: impl for<'e> Fn(&'e Self) -> &'e Blob,
+        tx: &mut TxArena,
+    ) {
+        let bytes = self.blobs.bytes(which(self));
         if bytes.is_empty() {
             return;
         }

@@ -133,28 +133,23 @@ impl Engine {
             return false;
         };
         let state = self.named(slot, index);
+        let (answered, has_ack) = (state.answered, !state.ack.is_empty());
         if code < 200 {
             return true;
         }
-        if !state.answered {
+        if !answered {
             return false;
         }
         self.counters.retransmissions_received += 1;
-        if cseq.method.id() == MethodId::Invite && !state.ack.is_empty() {
+        if cseq.method.id() == MethodId::Invite && has_ack {
             self.resend_named_ack(slot, index, tx);
         }
         true
     }
 
     fn resend_named_ack(&mut self, slot: Slot, index: u16, tx: &mut gossipper_uring::TxArena) {
-        let cookie = self.call_ref(slot).to_bits();
-        let state = &self.named[slot as usize * self.named_each + usize::from(index)];
-        let step = state.ack_step;
-        let bytes = self.blobs.bytes(&state.ack);
-        let call = &mut self.calls[slot];
-        if Self::resend(bytes, call, cookie, tx, &mut self.counters) && step != NO_INDEX {
-            self.step_counts(slot, step).retransmissions += 1;
-        }
+        let step = self.named(slot, index).ack_step;
+        self.resend(slot, step, |engine| &engine.named(slot, index).ack, tx);
     }
 
     /// Never 0, which is no transaction.
@@ -167,7 +162,7 @@ impl Engine {
 
 fn branch_of<'m>(message: &Message<'m>) -> &'m [u8] {
     let via = message.first(HeaderId::Via).map(Via::parse);
-    via.and_then(Result::ok).and_then(|via| via.branch()).unwrap_or_default()
+    via.and_then(Result::ok).and_then(|via| via.branch).unwrap_or_default()
 }
 
 /// The branch of the topmost Via of a message that we have written.

@@ -132,6 +132,14 @@ impl Engine {
         self.rtd_starts[end - rtds..end].fill(0);
     }
 
+    /// Begins the durations that no step begins.
+    pub(super) fn start_rtds(&mut self, slot: Slot, now: u64) {
+        let bound = std::rc::Rc::clone(self.program_of(slot));
+        for &rtd in &bound.program.rtds_from_start {
+            self.rtd_starts[slot as usize * self.rtds_each + usize::from(rtd)] = now.max(1);
+        }
+    }
+
     /// Frees the variables of a call that ends.
     pub(super) fn free_call_values(&mut self, slot: Slot) {
         let count = self.call_values_each;

@@ -114,6 +114,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
             t2_ms: u32::try_from(config.retrans.t2_ms).unwrap_or(u32::MAX),
         },
         recv_timeout_ms: config.recv_timeout_ms.unwrap_or(0),
+        send_timeout_ms: config.send_timeout_ms.unwrap_or(0),
         pause_ms: config.pause_ms_default,
         deadcall_wait_ms: config.deadcall_wait_ms,
         behaviors: Behaviors {

@@ -92,8 +92,13 @@ pub(super) fn fill_keeps(program: &mut Program) {
     }
     // A call that waits at a receive is reached again by its message, its timeout, or the label for
     // unexpected messages; one that waits at a pause goes on behind it.
+    // Automatic messages may have to be sent wherever the call waits.
+    let automatic = program
+        .default_messages
+        .templates()
+        .fold(Keep::default(), |keep, template| keep.union(reads(template)));
     for (step, keep) in program.steps.iter_mut().zip(live) {
-        step.keep = keep;
+        step.keep = keep.union(automatic);
     }
 }
 

@@ -27,6 +27,21 @@ pub const BUILTINS: &[Builtin] = &[
         text: include_str!("builtin/uas.xml"),
     },
     Builtin {
+        name: "regexp",
+        description: "Call as uac, and say in the ACK what was found in the 200",
+        text: include_str!("builtin/regexp.xml"),
+    },
+    Builtin {
+        name: "branchc",
+        description: "Register and call; what follows depends on the answer",
+        text: include_str!("builtin/branchc.xml"),
+    },
+    Builtin {
+        name: "branchs",
+        description: "Answer REGISTER, then INVITE with 200 or 403, depending on who calls",
+        text: include_str!("builtin/branchs.xml"),
+    },
+    Builtin {
         name: "options",
         description: "Ping: OPTIONS, wait for 200",
         text: include_str!("builtin/options.xml"),
@@ -61,10 +76,7 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 
 /// SIPp's built-ins that this version does not have, and what they wait for.
 const LATER: &[(&str, &str)] = &[
-    ("regexp", "write it as a file with -sf"),
-    ("branchc", "write it as a file with -sf"),
-    ("branchs", "write it as a file with -sf"),
-    ("uac_pcap", "RTP"),
+    ("uac_pcap", "media: comes with the media engine"),
     ("3pcc-C-A", "third-party call control"),
     ("3pcc-C-B", "third-party call control"),
     ("3pcc-A", "third-party call control"),

@@ -12,8 +12,9 @@ pub(super) struct RtdUse {
     pub(super) is_start: bool,
 }
 
-/// Every duration that is started must be stopped somewhere, and the other way round.
-pub(super) fn rtds(uses: &[RtdUse], names: &[String]) -> Result<(), Fault> {
+/// Every duration that is started must be stopped somewhere. Those that are stopped without ever
+/// being started begin with the call, as SIPp has it: they are returned.
+pub(super) fn rtds(uses: &[RtdUse], names: &[String]) -> Result<Vec<u16>, Fault> {
     let of = |is_start: bool| -> HashSet<u16> {
         uses.iter().filter(|rtd| rtd.is_start == is_start).map(|rtd| rtd.name).collect()
     };
@@ -24,12 +25,10 @@ pub(super) fn rtds(uses: &[RtdUse], names: &[String]) -> Result<(), Fault> {
             return Err(Fault::new(rtd.position, format!("rtd \"{name}\" is never stopped"))
                 .hint(format!("add rtd=\"{name}\" to the message that ends it")));
         }
-        if !rtd.is_start && !started.contains(&rtd.name) {
-            return Err(Fault::new(rtd.position, format!("rtd \"{name}\" is never started"))
-                .hint(format!("add start_rtd=\"{name}\" to the message that begins it")));
-        }
     }
-    Ok(())
+    let mut from_start: Vec<u16> = stopped.difference(&started).copied().collect();
+    from_start.sort_unstable();
+    Ok(from_start)
 }
 
 /// `<jump>` with a number must land on a step, or right behind the last one.

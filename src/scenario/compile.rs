@@ -393,7 +393,7 @@ impl<'k> Compiler<'k> {
 
     fn finish(mut self, root: &Element, name: String) -> Result<Program, Fault> {
         self.resolve_jumps()?;
-        checks::rtds(&self.rtd_uses, &self.table.rtds)?;
+        let rtds_from_start = checks::rtds(&self.rtd_uses, &self.table.rtds)?;
         checks::optional_order(&self.steps)?;
         self.named_transactions.check()?;
         checks::jump_actions(&self.steps)?;
@@ -419,6 +419,7 @@ impl<'k> Compiler<'k> {
             global_variables: self.table.global_variables,
             user_variables: self.table.user_variables,
             rtds: self.table.rtds,
+            rtds_from_start,
             counters: self.table.counters,
             displays: self.table.displays,
             named_transactions: self.named_transactions.names,

@@ -136,11 +136,12 @@ impl Distribution {
             Self::Exponential { mean } => mean * LN100,
             Self::Weibull { lambda, k } => lambda * LN100.powf(1.0 / k),
             Self::Pareto { k, x_m } => x_m * 100f64.powf(1.0 / k),
-            Self::GeneralisedPareto { shape, scale, location } if shape == 0.0 => {
-                location + scale * LN100
-            }
             Self::GeneralisedPareto { shape, scale, location } => {
-                location + scale * (100f64.powf(shape) - 1.0) / shape
+                let excess = match shape == 0.0 {
+                    true => LN100,
+                    false => (100f64.powf(shape) - 1.0) / shape,
+                };
+                location + scale * excess
             }
             Self::Gamma { k, theta } => theta * gamma_p99(k),
             // A Poisson number whose mean has a gamma distribution.

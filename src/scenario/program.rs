@@ -37,6 +37,8 @@ pub struct Program {
     pub writes_shared_variables: bool,
     /// Names of response-time durations by index.
     pub rtds: Vec<String>,
+    /// Durations that begin with the call: no step starts them.
+    pub rtds_from_start: Vec<u16>,
     /// Names of `counter=` attributes by index.
     pub counters: Vec<String>,
     /// `display=` texts in order of first use.

@@ -83,6 +83,9 @@ causes! {
         MaxUdpRetrans = "max_udp_retrans",
         /// A `<recv>` waited longer than its timeout.
         RecvTimeout = "recv_timeout",
+        /// A message found no room to be sent for longer than `-send_timeout`, or than its `<send>`
+        /// allows.
+        SendTimeout = "send_timeout",
         /// A message arrived that the scenario does not expect at this point.
         UnexpectedMessage = "unexpected_message",
         /// The peer ended the call (BYE or CANCEL) before the scenario expected it.
@@ -197,7 +200,7 @@ impl FailureCause {
     /// The class under which `failure_classes` of the summary counts this cause.
     pub fn class(self) -> &'static str {
         match self {
-            Self::MaxUdpRetrans | Self::RecvTimeout => "timeout",
+            Self::MaxUdpRetrans | Self::RecvTimeout | Self::SendTimeout => "timeout",
             Self::UnexpectedMessage | Self::PeerHangup | Self::AckCseqMismatch => "unexpected_sip",
             Self::CannotSendMessage | Self::IcmpUnreachable => "transport_error",
             Self::RegexpDoesntMatch

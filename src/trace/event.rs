@@ -68,11 +68,13 @@ pub enum Patience {
     Retransmission,
     /// A command of the other side of a controlled call (3PCC).
     Command,
+    /// Room to send a message.
+    Send,
 }
 
 impl Patience {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Receive, Self::Retransmission, Self::Command];
+    pub const ALL: [Self; 4] = [Self::Receive, Self::Retransmission, Self::Command, Self::Send];
 }
 
 /// An answer to a challenge, or a check of one.

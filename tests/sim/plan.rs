@@ -386,7 +386,7 @@ impl Plan {
         let perfect = self.is_perfect();
         match cause {
             FailureCause::Cancelled => self.is_cancelled() || !perfect,
-            FailureCause::RecvTimeout => !perfect,
+            FailureCause::RecvTimeout | FailureCause::SendTimeout => !perfect,
             // A call that is cancelled before anybody answered leaves its INVITE to itself.
             FailureCause::MaxUdpRetrans => !perfect || self.is_cancelled(),
             // A 503 for want of room, a message out of order, a CANCEL.

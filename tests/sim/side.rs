@@ -64,6 +64,7 @@ impl SideOptions {
                 t2_ms: 4000,
             },
             recv_timeout_ms: 0,
+            send_timeout_ms: 0,
             pause_ms: 0,
             deadcall_wait_ms: 33_000,
             behaviors: Behaviors {

@@ -35,7 +35,13 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         alias("recv_timeout_ms", "recv_timeout").ours(),
         later("recv_bye_timeout_ms", &["TIME"], "a timeout for BYE alone", "Least wait for BYE")
             .ours(),
-        later("send_timeout", &["TIME"], "send timeouts", "Longest wait for a congested socket"),
+        takes(
+            "send_timeout",
+            &["TIME"],
+            milliseconds(0, |d, v| d.send_timeout_ms = Some(v)),
+            "Longest wait of a message for room to be sent (bare number: ms); 0 is forever",
+        )
+        .default("0"),
         takes(
             "max_invite_retrans",
             &["N"],
