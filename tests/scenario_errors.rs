@@ -80,9 +80,9 @@ fn elements() {
         ("¶<recvCmd/>", "third-party call control", ""),
         ("¶<DefaultMessage id=\"bye\"/>", "without a message", "CDATA"),
         (
-            "<DefaultMessage ¶id=\"by\">BYE a</DefaultMessage>",
-            "no default message \"by\"",
-            "\"bye\"",
+            "<DefaultMessage ¶id=\"cancle\">BYE a</DefaultMessage>",
+            "message \"cancle\"",
+            "\"cancel\"",
         ),
         ("<DefaultMessage id=\"bye\">¶ACK a</DefaultMessage>", "begins with ACK", "BYE"),
         ("¶<DefaultMessage>BYE a</DefaultMessage>", "needs id=", ""),
@@ -378,11 +378,13 @@ fn the_whole_text_of_an_error() {
     assert_eq!(
         load_builtin("usa", &[]).unwrap_err().to_string(),
         "built-in: no built-in scenario \"usa\"\n  hint: did you mean \"uas\"? \
-         built-in scenarios are uac, uas, options, management"
+         built-in scenarios are uac, uas, regexp, branchc, branchs, options, management, \
+         ooc_default, ooc_dummy"
     );
     assert_eq!(
         load_builtin("3pcc-A", &[]).unwrap_err().to_string(),
         "built-in: the built-in scenario \"3pcc-A\" is not supported in this version: \
-         third-party call control\n  hint: built-in scenarios are uac, uas, options, management"
+         third-party call control\n  hint: built-in scenarios are uac, uas, regexp, branchc, branchs, options, management, \
+         ooc_default, ooc_dummy"
     );
 }

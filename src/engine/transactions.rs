@@ -117,8 +117,8 @@ impl Engine {
     }
 
     /// What to do with a response of a named transaction that no step waits for: a provisional one
-    /// means nothing, a final one again gets the ACK again. `false` if it is of no such transaction,
-    /// or its first final response.
+    /// means nothing, a final one again gets the ACK again. `false` if it is of no such
+    /// transaction, or its first final response.
     pub(super) fn repeats_named(
         &mut self,
         slot: Slot,

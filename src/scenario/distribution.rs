@@ -144,11 +144,12 @@ impl Distribution {
                 location + scale * excess
             }
             Self::Gamma { k, theta } => theta * gamma_p99(k),
-            // A Poisson number whose mean has a gamma distribution.
+            // By mean, deviation and skewness (Cornish and Fisher 1938).
             Self::NegativeBinomial { n, p } => {
-                let odds = (1.0 - p) / p;
-                let mean = odds * gamma_p99(n);
-                mean.max(n * odds + Z99 * (n * odds / p).sqrt())
+                let mean = n * (1.0 - p) / p;
+                let skewness = (2.0 - p) / (n * (1.0 - p)).sqrt();
+                let deviations = Z99 + skewness * (Z99 * Z99 - 1.0) / 6.0;
+                if p < 1.0 { mean + (mean / p).sqrt() * deviations } else { 0.0 }
             }
         }
     }

@@ -23,8 +23,8 @@ pub struct Program {
     /// Variable `_unexp.retaddr`, if the scenario uses it: the jump to `_unexp.main` leaves the
     /// index of the step there at which the call was.
     pub unexpected_return: Option<VariableRef>,
-    /// Variable `_unexp.pausedaddr`, likewise: when the pause that was interrupted would have ended,
-    /// in milliseconds since the run began; 0 if there was none.
+    /// Variable `_unexp.pausedaddr`, likewise: when the pause that was interrupted would have
+    /// ended, in milliseconds since the run began; 0 if there was none.
     pub unexpected_paused: Option<VariableRef>,
     /// Call-scope variables: their names by index.
     pub call_variables: Vec<String>,

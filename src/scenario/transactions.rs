@@ -82,25 +82,29 @@ impl NamedTransactions {
             let has = |role: Role| others().any(|other| other.role == role);
             let starts_invite = has(Role::Start { is_invite: true });
             let starts = starts_invite || has(Role::Start { is_invite: false });
-            let fault = |what: &str| {
+            let fault = |what: &str, hint: &str| {
                 Err(Fault::new(using.position, format!("transaction \"{name}\" {what}"))
+                    .hint(hint)
                     .suggest(name, self.names.iter().map(String::as_str).filter(|n| *n != name)))
             };
             match using.role {
                 Role::Response | Role::Ack if !starts => {
-                    return fault("is never started; add start_txn= to its request");
+                    return fault("is never started", "add start_txn= to its request");
                 }
                 Role::Ack if !starts_invite => {
-                    return fault("is ACKed but not one of an INVITE");
+                    return fault("is ACKed but not one of an INVITE", "leave ack_txn= out");
                 }
                 Role::Start { .. } if !has(Role::Response) => {
-                    return fault("is never answered; add response_txn= to a <recv response=>");
+                    return fault("is never answered", "add response_txn= to a <recv response=>");
                 }
                 Role::Start { is_invite: true } if !has(Role::Ack) => {
-                    return fault("is never ACKed; add ack_txn= to the ACK of its INVITE");
+                    return fault("is never ACKed", "add ack_txn= to the ACK of its INVITE");
                 }
                 Role::Start { is_invite } if has(Role::Start { is_invite: !is_invite }) => {
-                    return fault("is started by an INVITE and by another request");
+                    return fault(
+                        "is started by an INVITE and by another request",
+                        "use two names",
+                    );
                 }
                 _ => {}
             }

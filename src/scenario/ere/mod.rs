@@ -2,8 +2,8 @@
 //! has them. Knows nothing of scenarios.
 //!
 //! The crates at hand take the first alternative that matches rather than the longest, so this is a
-//! matcher of its own. Where both are provably the same ([`fast`]), which is nearly every expression
-//! in use, the crate does the work. Time and memory are bounded whatever expression and text are,
+//! matcher of its own. Where both are provably the same ([`fast`]), which is nearly every
+//! expression in use, the crate does the work. Time and memory are bounded whatever expression and text are,
 //! and nothing is allocated per match once a [`Scratch`] is warm.
 
 mod backtrack;
@@ -30,14 +30,20 @@ const CAPTURES_MAX: usize = 10;
 const WORK_MAX: usize = 20_000_000;
 
 /// A compiled expression.
-#[derive(Debug)]
 pub struct Regex {
     text: String,
+    case_insensitive: bool,
     groups: u16,
     matcher: Matcher,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Regex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let flags = if self.case_insensitive { "i" } else { "" };
+        write!(f, "/{}/{flags}", self.text)
+    }
+}
+
 enum Matcher {
     /// The crate's leftmost-first match is the one that POSIX wants.
     Fast {
@@ -125,7 +131,7 @@ impl Regex {
             let mut budget = Budget::default();
             Matcher::Posix(Box::new(Posix::new(&parsed.node, &mut budget).map_err(too_large)?))
         };
-        Ok(Self { text: text.to_owned(), groups, matcher })
+        Ok(Self { text: text.to_owned(), case_insensitive, groups, matcher })
     }
 
     /// The expression as it was written.
