@@ -448,3 +448,113 @@ impl<D> Table<D> {
 pub(crate) fn accept_must_pause(errno: i32) -> bool {
     !matches!(errno, libc::EINTR | libc::EAGAIN | libc::ECONNABORTED | libc::EPROTO)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    /// A table with one stream and the other end of it.
+    fn with_stream(config: &DriverConfig) -> (Table<()>, Key, UnixStream) {
+        let mut table = Table::new(config);
+        let (ours, theirs) = UnixStream::pair().expect("pair");
+        let key = table.insert(ours.into(), Phase::Open, ()).expect("room");
+        (table, key, theirs)
+    }
+
+    fn small() -> DriverConfig {
+        DriverConfig { stream_output_bytes: 1000, ..DriverConfig::default() }
+    }
+
+    #[test]
+    fn an_idle_stream_takes_little_memory() {
+        assert!(size_of::<Place<[u64; 8]>>() <= 160, "{}", size_of::<Place<[u64; 8]>>());
+        let (table, ..) = with_stream(&small());
+        assert_eq!((table.pool.has_room(), table.len()), (true, 1));
+    }
+
+    #[test]
+    fn a_closed_stream_sends_then_says_so_then_awaits_the_peer() {
+        let mut counters = DriverCounters::default();
+        let (mut table, key, _peer) = with_stream(&small());
+        table.write(key.id(), b"last").expect("room");
+        assert_eq!(table.step(key, false), Step::Wait, "nobody closed it");
+        assert_eq!(table.close(key.id(), 0), Some(key));
+        assert_eq!(table.close(key.id(), 0), None, "it is its owner's no longer");
+        assert_eq!(table.write(key.id(), b"x"), Err(StreamWriteError::Closed));
+        assert_eq!(table.step(key, false), Step::Send);
+        assert!(!table.sent(key, 4, &mut counters));
+        assert_eq!(table.step(key, true), Step::Wait, "the peer has not ended");
+        assert_eq!(table.ended(key, 0, 1), None, "nobody wants to hear it");
+        assert_eq!(table.step(key, true), Step::Cancel);
+        assert_eq!(table.step(key, false), Step::Release);
+        table.release(key, &mut counters);
+        assert_eq!((counters.streams_closed, table.len()), (1, 0));
+        assert_eq!(table.next_deadline(), Nanos::MAX);
+    }
+
+    #[test]
+    fn a_place_waits_for_the_delivery_of_the_end() {
+        let mut counters = DriverCounters::default();
+        let (mut table, key, _peer) = with_stream(&small());
+        assert_eq!(table.ended(key, libc::ECONNRESET, 0), Some(libc::ECONNRESET));
+        assert_eq!(table.ended(key, 0, 0), None, "once");
+        assert_eq!(table.step(key, false), Step::Wait);
+        assert_eq!(table.write(key.id(), b"lost"), Ok(key), "the owner cannot know yet");
+        assert!(table.closed_delivered(key));
+        assert!(!table.closed_delivered(key));
+        assert_eq!(table.write(key.id(), b"x"), Err(StreamWriteError::Closed));
+        assert_eq!(table.step(key, false), Step::Release);
+        table.release(key, &mut counters);
+        let next = table.insert(UnixStream::pair().expect("pair").0.into(), Phase::Open, ());
+        let next = next.expect("room");
+        assert_eq!((next.place, table.find(key.id())), (key.place, None));
+        assert_eq!(table.find(next.id()), Some(next));
+    }
+
+    #[test]
+    fn a_stream_that_lingers_too_long_is_cut() {
+        let mut counters = DriverCounters::default();
+        let (mut table, key, _peer) = with_stream(&small());
+        table.write(key.id(), b"stuck").expect("room");
+        table.close(key.id(), 5);
+        let until = 5 + small().stream_linger_ns;
+        assert_eq!(table.next_deadline(), until);
+        assert_eq!(table.next_expired(until - 1, &mut counters), None);
+        assert_eq!(table.next_expired(until, &mut counters), Some(key));
+        assert_eq!(counters.streams_cut, 1);
+        assert_eq!(table.step(key, true), Step::Cancel);
+        assert_eq!(table.next_deadline(), Nanos::MAX);
+    }
+
+    #[test]
+    fn room_is_reported_when_half_of_it_is_free_and_once_per_refusal() {
+        let mut counters = DriverCounters::default();
+        let (mut table, key, _peer) = with_stream(&small());
+        table.write(key.id(), &[0; 900]).expect("room");
+        assert_eq!(table.write(key.id(), &[0; 101]), Err(StreamWriteError::Full));
+        assert_eq!(table.write(key.id(), &[0; 101]), Err(StreamWriteError::Full));
+        assert_eq!(table.write(key.id(), &[0; 1001]), Err(StreamWriteError::TooLarge));
+        assert!(!table.sent(key, 399, &mut counters), "more than half is taken");
+        assert!(table.sent(key, 1, &mut counters));
+        assert!(!table.sent(key, 100, &mut counters));
+        assert_eq!(table.next_fed(), None);
+    }
+
+    #[test]
+    fn a_listener_rests_for_a_while() {
+        let mut table: Table<()> = Table::new(&small());
+        let fd = UnixStream::pair().expect("pair").0.into();
+        let key = table.insert(fd, Phase::Listening, ()).expect("room");
+        assert_eq!(table.write(key.id(), b"x"), Err(StreamWriteError::Closed));
+        assert_eq!(table.abort(key.id()), None);
+        table.pause(key, 7);
+        assert_eq!(table.next_rested(7), None);
+        assert_eq!(table.next_deadline(), 7 + ACCEPT_PAUSE_NS);
+        assert_eq!(table.next_rested(7 + ACCEPT_PAUSE_NS), Some(key));
+        table.pause(key, 7);
+        table.close(key.id(), 8);
+        assert_eq!(table.next_rested(Nanos::MAX), None, "closed meanwhile");
+        assert_eq!(table.step(key, false), Step::Release);
+    }
+}

@@ -4,34 +4,27 @@
 //! the two has changed: such streams stand in `todo` until the next turn. Receives are
 //! `RECVMSG` like those of datagrams, for the time of receipt that comes with them.
 
+mod complete;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::ControlFlow;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use io_uring::opcode;
 use io_uring::types::{CancelBuilder, Fd};
 
 use super::UringDriver;
 use super::buffers::Buffers;
-use super::core::{BUFFER, Core, MORE};
-use super::deliver::{HEADER_BYTES, parse};
-use super::events::Pending;
 use super::sockets::Tag;
 use crate::addr::{self, NAME_BYTES};
-use crate::cmsg::{self, ReceiveClock};
 use crate::config::DriverConfig;
 use crate::fault::{self, Site};
 use crate::region::Region;
 use crate::stream::socket;
-use crate::stream::table::{self, Key, Phase, Step, Table};
+use crate::stream::table::{Key, Phase, Step, Table};
 use crate::sys::monotonic_now;
-use crate::tx::TxArena;
-use crate::{
-    ConnectSpec, Event, ListenSpec, NEVER, Nanos, SocketId, StreamCause, StreamEvent,
-    StreamWriteError,
-};
+use crate::{ConnectSpec, ListenSpec, Nanos, SocketId, StreamWriteError};
 
 // Kinds of tags, beside those of datagram sockets.
 const STREAM_RECEIVE: u8 = 5;
@@ -43,7 +36,7 @@ const STREAM_CANCEL: u8 = 9;
 /// The buffer group of streams; 0 and 1 are those of datagrams.
 const GROUP: u16 = 2;
 
-/// Bytes of a receive buffer, of which [`HEADER_BYTES`] come before the payload.
+/// Bytes of a receive buffer, header included.
 const BUFFER_BYTES: usize = 8192;
 
 /// Room for one address per place.
@@ -223,8 +216,7 @@ impl UringDriver {
         }
     }
 
-    /// Closes all streams. Those that have not come to their end by `until` are to be given up with
-    /// [`give_streams_up`](Self::give_streams_up).
+    /// Closes all streams and listeners; streams still send what was written to them.
     pub(super) fn close_streams(&mut self) {
         let keys: Vec<Key> = self.core.streams.table.keys().collect();
         for key in keys {
@@ -452,259 +444,5 @@ impl UringDriver {
             }
         }
         Ok(pushed)
-    }
-}
-
-impl Core {
-    /// Takes up what time has brought: streams that lingered too long, listeners that have rested,
-    /// and memory that others have freed.
-    fn streams_due(&mut self) {
-        while let Some(Key { place, generation }) = self.streams.table.next_fed() {
-            self.events.push(Pending::Drained { place, generation });
-        }
-        if self.streams.table.next_deadline() == NEVER {
-            return;
-        }
-        let now = monotonic_now();
-        while let Some(key) = self.streams.table.next_expired(now, &mut self.counters) {
-            self.streams.queue(key);
-        }
-        while let Some(key) = self.streams.table.next_rested(now) {
-            if let Some(stream) = self.streams.table.get_mut(key) {
-                stream.driver.resting = false;
-            }
-            self.streams.queue(key);
-        }
-    }
-
-    /// Has a receive wait for buffers.
-    fn hungry(&mut self, key: Key) {
-        if let Some(stream) = self.streams.table.get_mut(key)
-            && !std::mem::replace(&mut stream.driver.hungry, true)
-        {
-            self.streams.hungry.push_back(key);
-        }
-    }
-
-    /// Takes up the completion of an operation of a stream.
-    pub(super) fn stream_completed(&mut self, tag: Tag, result: i32, flags: u32) {
-        let key = Key { place: tag.index, generation: tag.generation };
-        // A place is not used again before the last completion of its operations.
-        let Some(stream) = self.streams.table.get_mut(key) else { return };
-        let ops = &mut stream.driver;
-        let last = flags & MORE == 0;
-        let flag = match tag.kind {
-            ACCEPT => &mut ops.accepting,
-            CONNECT => &mut ops.connecting,
-            STREAM_RECEIVE => &mut ops.receiving,
-            STREAM_SEND => &mut ops.sending,
-            STREAM_CANCEL => &mut ops.cancelling,
-            _ => return,
-        };
-        if last {
-            *flag = false;
-            self.streams.in_kernel -= 1;
-            self.streams.queue(key);
-        }
-        match tag.kind {
-            ACCEPT if result >= 0 => self.accepted(key, result),
-            ACCEPT => self.accept_ended(key, -result),
-            CONNECT => self.connect_ended(key, result),
-            STREAM_RECEIVE => self.stream_received(key, result, flags),
-            STREAM_SEND => self.send_ended(key, result),
-            _ => {}
-        }
-    }
-
-    fn accepted(&mut self, of: Key, fd: i32) {
-        // SAFETY: the kernel has just made this descriptor for us and nobody else has it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        if self.streams.table.get(of).is_none_or(|listener| listener.muted) {
-            return;
-        }
-        // One that is reset already has no peer any more.
-        let taken = socket::peer_addr(&fd).and_then(|peer| {
-            let ops = Ops { listener: of.id(), peer, ..Ops::default() };
-            self.streams.table.insert(fd, Phase::Open, ops).ok()
-        });
-        let Some(key) = taken else {
-            self.counters.accept_errors += 1;
-            return;
-        };
-        self.counters.streams_accepted += 1;
-        self.streams.queue(key);
-        let Key { place, generation } = key;
-        self.events.push(Pending::Accepted { place, generation });
-    }
-
-    fn accept_ended(&mut self, key: Key, errno: i32) {
-        let Some(stream) = self.streams.table.get_mut(key).filter(|stream| !stream.muted) else {
-            return;
-        };
-        self.counters.accept_errors += 1;
-        if table::accept_must_pause(errno) {
-            stream.driver.resting = true;
-            self.streams.table.pause(key, monotonic_now());
-        } else {
-            self.streams.queue(key);
-        }
-    }
-
-    fn connect_ended(&mut self, key: Key, result: i32) {
-        if matches!(-result, libc::EINTR | libc::EAGAIN)
-            || (result == -libc::ECANCELED && self.streams.table.is_doomed(key))
-        {
-            self.streams.queue(key);
-            return;
-        }
-        let Key { place, generation } = key;
-        if self.streams.table.connected(key, -result, &mut self.counters) {
-            self.events.push(match -result {
-                0 => Pending::Connected { place, generation },
-                errno => Pending::Closed { place, generation, errno },
-            });
-        }
-        self.streams.queue(key);
-    }
-
-    fn send_ended(&mut self, key: Key, result: i32) {
-        let Some((stream, pool)) = self.streams.table.with_pool(key) else { return };
-        if let Some(chunk) = stream.driver.header.take() {
-            pool.free_header(chunk);
-        }
-        match result {
-            0.. => {
-                if self.streams.table.sent(key, result as usize, &mut self.counters) {
-                    let Key { place, generation } = key;
-                    self.events.push(Pending::Drained { place, generation });
-                }
-            }
-            _ => match -result {
-                libc::EINTR | libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => {}
-                libc::ECANCELED => {}
-                errno => self.streams.table.write_failed(key, errno),
-            },
-        }
-        self.streams.queue(key);
-    }
-
-    fn stream_received(&mut self, key: Key, result: i32, flags: u32) {
-        let Some(stream) = self.streams.table.get_mut(key) else { return };
-        let payload = result.saturating_sub(HEADER_BYTES as i32);
-        let muted = stream.muted;
-        if flags & MORE != 0 && fault::take(Site::StopReceive).is_some() {
-            stream.driver.stop = true;
-            self.streams.queue(key);
-        }
-        if flags & BUFFER != 0
-            && let Some(buffers) = self.streams.buffers.as_mut()
-        {
-            let buffer = (flags >> 16) as u16;
-            buffers.take();
-            if payload > 0 && !muted {
-                let Key { place, generation } = key;
-                let bytes = result as u32;
-                self.events.push(Pending::Data { place, generation, buffer, bytes });
-            } else {
-                buffers.give_back(buffer);
-                self.unpublished = true;
-            }
-        }
-        match -result {
-            // Beside the payload there is always the header.
-            ..=0 if payload > 0 => {}
-            ..=0 => self.receive_ended(key, 0),
-            libc::ENOBUFS => {
-                self.counters.receive_rearms_nobufs += 1;
-                self.hungry(key);
-            }
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
-            errno => self.receive_ended(key, errno),
-        }
-    }
-
-    fn receive_ended(&mut self, key: Key, errno: i32) {
-        if let Some(errno) = self.streams.table.ended(key, errno, monotonic_now()) {
-            let Key { place, generation } = key;
-            self.events.push(Pending::Closed { place, generation, errno });
-        }
-        self.streams.queue(key);
-    }
-
-    /// Delivers an event of a stream, the first of those pending.
-    #[inline(never)]
-    pub(super) fn deliver_stream<F>(
-        &mut self,
-        pending: Pending,
-        clock: &ReceiveClock,
-        handler: &mut F,
-    ) -> ControlFlow<()>
-    where
-        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
-    {
-        self.events.pop();
-        let (Pending::Accepted { place, generation }
-        | Pending::Connected { place, generation }
-        | Pending::Drained { place, generation }
-        | Pending::Data { place, generation, .. }
-        | Pending::Closed { place, generation, .. }) = pending
-        else {
-            return ControlFlow::Continue(());
-        };
-        let key = Key { place, generation };
-        let socket = key.id();
-        let stream = self.streams.table.get(key).filter(|stream| !stream.muted);
-        let wanted = stream.is_some();
-        let event = match pending {
-            Pending::Data { buffer, bytes, .. } => {
-                return self.deliver_data(wanted.then_some(socket), buffer, bytes, clock, handler);
-            }
-            Pending::Closed { errno, .. } => {
-                self.streams.table.closed_delivered(key);
-                self.streams.queue(key);
-                StreamEvent::Closed { socket, cause: StreamCause::of(errno) }
-            }
-            Pending::Drained { .. } => StreamEvent::Drained { socket },
-            _ => match stream.map(|stream| &stream.driver) {
-                Some(ops) if matches!(pending, Pending::Accepted { .. }) => {
-                    StreamEvent::Accepted { listener: ops.listener, socket, peer: ops.peer }
-                }
-                _ => StreamEvent::Connected { socket },
-            },
-        };
-        if wanted {
-            handler(Event::Stream(event), &mut self.arena)
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
-
-    fn deliver_data<F>(
-        &mut self,
-        socket: Option<SocketId>,
-        buffer: u16,
-        bytes: u32,
-        clock: &ReceiveClock,
-        handler: &mut F,
-    ) -> ControlFlow<()>
-    where
-        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
-    {
-        let Some(buffers) = self.streams.buffers.as_mut() else {
-            return ControlFlow::Continue(());
-        };
-        let mut flow = ControlFlow::Continue(());
-        if let Some(socket) = socket
-            && let Some(parts) = parse(buffers, buffer, bytes as usize)
-        {
-            self.counters.receives += 1;
-            self.counters.stream_bytes_received += parts.payload.len() as u64;
-            let received_ns = clock.received_ns(&cmsg::decode_received(parts.control));
-            let event = StreamEvent::Data { socket, bytes: parts.payload, received_ns };
-            flow = handler(Event::Stream(event), &mut self.arena);
-        }
-        buffers.give_back(buffer);
-        self.unpublished = true;
-        flow
     }
 }
