@@ -5,6 +5,10 @@
 //! files. What does not fit into a queue is lost and counted where it was lost; what cannot be
 //! written is counted here and said once per file. Knows no format: those are sinks.
 
+pub mod call_debug;
+pub mod own;
+pub mod sipp;
+
 mod backend;
 mod files;
 mod merge;
@@ -16,7 +20,7 @@ pub use thread::{Artefacts, ArtefactsEnd, Order};
 use std::sync::Arc;
 
 use crate::output::Clock;
-use crate::stats::Layout;
+use crate::stats::{Layout, StepLayout};
 use crate::trace::{Kinds, Record};
 
 /// A log that can be switched on and off while a run goes on.
@@ -46,6 +50,38 @@ pub struct Context<'c> {
     pub clock: &'c mut Clock,
     /// Names of what is measured.
     pub layout: &'c Arc<Layout>,
+}
+
+impl Context<'_> {
+    /// Appends one entry to a file; `write` is given the wall time of `at_ns`.
+    pub fn entry(
+        &mut self,
+        file: FileId,
+        at_ns: u64,
+        write: impl FnOnce(u64, &mut Clock, &mut Vec<u8>),
+    ) {
+        let unix_ns = self.clock.unix_ns(at_ns);
+        let entry = self.files.entry(file);
+        let begin = entry.len();
+        write(unix_ns, self.clock, entry);
+        self.files.end(file, begin, unix_ns / 1_000_000_000);
+    }
+
+    /// The step at which the record's call was.
+    pub fn step(&self, record: &Record<'_>) -> Option<&StepLayout> {
+        let program = self.layout.programs.get(usize::from(record.program))?;
+        program.steps.get(usize::from(record.step))
+    }
+
+    /// What the step at which the record's call was sends or waits for.
+    pub fn step_name(&self, record: &Record<'_>) -> String {
+        self.step(record).map_or_else(String::new, |step| step.name.clone())
+    }
+
+    /// The name of the record's scenario.
+    pub fn program_name(&self, record: &Record<'_>) -> &str {
+        self.layout.programs.get(usize::from(record.program)).map_or("", |program| &program.name)
+    }
 }
 
 /// Somewhere for records to go. Lives on the artefact thread; may wait a little, as for a disk.

@@ -8,6 +8,7 @@ use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, DefaultBehaviors, Flavor, HealthGates, IoChoice,
     MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
 };
+use super::trace::TraceConfig;
 use super::value::HostPort;
 
 /// What was said about a run: `None` or `false` is "nothing", a later source overwrites an
@@ -71,6 +72,7 @@ pub struct RunDraft {
     pub color: Option<ColorChoice>,
     pub summary_json: Option<PathBuf>,
     pub stat_period_ms: Option<u64>,
+    pub trace: TraceConfig,
     pub health: HealthGates,
     pub fail_if_limited: bool,
     pub workers: Option<usize>,
@@ -166,6 +168,7 @@ impl RunDraft {
             color: self.color.unwrap_or_default(),
             summary_json: self.summary_json,
             stat_period_ms: nonzero(self.stat_period_ms),
+            trace: self.trace,
             health: self.health,
             fail_if_limited: self.fail_if_limited,
             workers: self.workers.or(Some(self.cpus.len()).filter(|&cpus| cpus > 0)),
@@ -222,6 +225,10 @@ impl RunDraft {
         if answers && (self.out_of_call_file.is_some() || self.out_of_call_name.is_some()) {
             let why = "-rxsf answers every call that arrives, so that none is out of call";
             return exclusive("rxsf", "oocsf", why);
+        }
+        if self.trace.ringbuffer_size > 0 && self.trace.max_log_size > 0 {
+            let why = "a full file is either put aside or ends; drop one of them";
+            return exclusive("ringbuffer_size", "max_log_size", why);
         }
         if self.users.is_none() {
             return Ok(());

@@ -8,6 +8,7 @@
 mod draft;
 mod error;
 mod run;
+mod trace;
 mod value;
 
 pub use draft::RunDraft;
@@ -16,6 +17,7 @@ pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, DefaultBehaviors, Flavor, HealthGates, IoChoice,
     MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
 };
+pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{
     HostPort, TimeUnit, ValueError, parse_behaviors, parse_bool, parse_cpu_list, parse_float,
     parse_integer, parse_ip, parse_time_ms,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::trace::TraceConfig;
 use super::value::HostPort;
 
 /// Whose defaults apply where the user says nothing.
@@ -275,6 +276,8 @@ pub struct RunConfig {
     pub summary_json: Option<PathBuf>,
     /// Period of the progress line on stderr.
     pub stat_period_ms: Option<u64>,
+    /// Traces and statistics files.
+    pub trace: TraceConfig,
     /// Conditions that decide about success.
     pub health: HealthGates,
     /// Whether a run that the generator itself limited failed.

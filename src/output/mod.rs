@@ -2,6 +2,7 @@
 //!
 //! Reads snapshots only. Nothing here runs on a worker thread.
 
+pub mod own_csv;
 pub mod summary;
 pub mod units;
 
@@ -10,6 +11,7 @@ mod clock;
 mod console;
 mod findings;
 mod palette;
+mod sipp_csv;
 mod status;
 mod table;
 mod timestamp;
@@ -19,6 +21,7 @@ pub use clock::{Clock, put_number};
 pub use console::ConsoleLine;
 pub use findings::findings;
 pub use palette::Palette;
+pub use sipp_csv::{SippCsv, put_duration_ms};
 pub use status::{LiveStatus, StatusMode};
 pub use summary::{Summary, SummaryContext};
 pub use table::FinalTable;

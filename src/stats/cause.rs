@@ -215,6 +215,28 @@ impl FailureCause {
             Self::Cancelled => "cancelled",
         }
     }
+
+    /// The column of SIPp's statistics that counts this cause; `None` if only the sum of all
+    /// failures does.
+    pub fn sipp_statistic(self) -> Option<&'static str> {
+        Some(match self {
+            Self::MaxUdpRetrans => "FailedMaxUDPRetrans",
+            Self::RecvTimeout => "FailedTimeoutOnRecv",
+            Self::UnexpectedMessage | Self::PeerHangup | Self::AckCseqMismatch => {
+                "FailedUnexpectedMessage"
+            }
+            Self::CannotSendMessage | Self::IcmpUnreachable => "FailedCannotSendMessage",
+            Self::RegexpDoesntMatch => "FailedRegexpDoesntMatch",
+            Self::RegexpShouldntMatch => "FailedRegexpShouldntMatch",
+            Self::RegexpHdrNotFound => "FailedRegexpHdrNotFound",
+            Self::TestDoesntMatch => "FailedTestDoesntMatch",
+            Self::TestShouldntMatch => "FailedTestShouldntMatch",
+            Self::StrcmpDoesntMatch => "FailedStrcmpDoesntMatch",
+            Self::StrcmpShouldntMatch => "FailedStrcmpShouldntMatch",
+            Self::ScenarioError | Self::PoolExhausted => "FailedCallRejected",
+            Self::Cancelled => return None,
+        })
+    }
 }
 
 #[cfg(test)]

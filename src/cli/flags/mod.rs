@@ -12,6 +12,7 @@ mod performance;
 mod rate;
 mod scenario;
 mod timers;
+mod traces;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -133,6 +134,8 @@ pub const GROUPS: &[FlagGroup] = &[
     timers::GROUP,
     media::GROUP,
     output::STATISTICS,
+    traces::STATISTICS,
+    traces::TRACES,
     output::HEALTH,
     output::TRACES,
     performance::GROUP,

@@ -4,8 +4,6 @@ use crate::config::ColorChoice;
 
 use super::{Accept, FlagGroup, choice, later, seconds, switch, takes};
 
-const STAT_CSV: &str = "statistics files (CSV)";
-const TRACE: &str = "trace files";
 const EVENT_LOG: &str = "the event log";
 const MEDIA_GATES: &str = "health gates on media";
 const API: &str = "the HTTP API";
@@ -53,16 +51,6 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         )
         .default("auto")
         .ours(),
-        later("trace_stat", &[], STAT_CSV, "Write statistics"),
-        later("stf", &["FILE"], STAT_CSV, "Name of the statistics file"),
-        later("stat_delimiter", &["TEXT"], STAT_CSV, "Separator of columns"),
-        later("fd", &["TIME"], STAT_CSV, "Period of the statistics"),
-        later("rfc3339", &[], STAT_CSV, "Times as in RFC 3339"),
-        later("periodic_rtd", &[], STAT_CSV, "Start repartitions anew each period"),
-        later("trace_rtt", &[], STAT_CSV, "Write response times"),
-        later("rtt_freq", &["N"], STAT_CSV, "Calls between two writes of response times"),
-        later("trace_counts", &[], STAT_CSV, "Write message counts"),
-        later("trace_error_codes", &[], STAT_CSV, "Write unexpected response codes"),
         later("summary_html", &["FILE"], "HTML reports", "Write a report").ours(),
         later("call_records_jsonl", &["FILE"], "call records", "One line of JSON per call").ours(),
     ],
@@ -119,29 +107,8 @@ pub(super) const HEALTH: FlagGroup = FlagGroup {
 };
 
 pub(super) const TRACES: FlagGroup = FlagGroup {
-    title: "Traces and logs",
+    title: "Event log, interfaces and profiles",
     flags: &[
-        later("trace_msg", &[], TRACE, "Write messages"),
-        later("message_file", &["FILE"], TRACE, "Name of the message file"),
-        later("message_overwrite", &["BOOL"], TRACE, "Overwrite the message file"),
-        later("trace_shortmsg", &[], TRACE, "Write a line per message"),
-        later("shortmessage_file", &["FILE"], TRACE, "Name of the short message file"),
-        later("shortmessage_overwrite", &["BOOL"], TRACE, "Overwrite the short message file"),
-        later("trace_err", &[], TRACE, "Write errors"),
-        later("error_file", &["FILE"], TRACE, "Name of the error file"),
-        later("error_overwrite", &["BOOL"], TRACE, "Overwrite the error file"),
-        later("trace_logs", &[], TRACE, "Write the output of log actions"),
-        later("log_file", &["FILE"], TRACE, "Name of the log file"),
-        later("log_overwrite", &["BOOL"], TRACE, "Overwrite the log file"),
-        later("trace_calldebug", &[], TRACE, "Write the history of failed calls"),
-        later("calldebug_file", &["FILE"], TRACE, "Name of the call history file"),
-        later("calldebug_overwrite", &["BOOL"], TRACE, "Overwrite the call history file"),
-        later("trace_screen", &[], TRACE, "Write the screens"),
-        later("screen_file", &["FILE"], TRACE, "Name of the screen file"),
-        later("screen_overwrite", &["BOOL"], TRACE, "Overwrite the screen file"),
-        later("ringbuffer_files", &["N"], TRACE, "Files to keep"),
-        later("ringbuffer_size", &["BYTES"], TRACE, "Size at which a file is rotated"),
-        later("max_log_size", &["BYTES"], TRACE, "Size at which a file ends"),
         later("log_stdout", &[], EVENT_LOG, "Events to stderr").ours(),
         later("log_file_jsonl", &["FILE"], EVENT_LOG, "Events to a file").ours(),
         later("log_otel_endpoint", &["URL"], EVENT_LOG, "Events to OTLP").ours(),

@@ -1,0 +1,102 @@
+//! Traces and statistics files: which, where and how.
+
+use std::path::PathBuf;
+
+/// Whose files are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TraceFormat {
+    /// SIPp's, byte for byte.
+    #[default]
+    Sipp,
+    /// Our own CSV and text files.
+    Gossipper,
+}
+
+/// A log file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Whether it is written.
+    pub is_on: bool,
+    /// Where, if not under the name made from scenario and process.
+    pub path: Option<PathBuf>,
+    /// Whether an existing file is replaced rather than continued.
+    pub overwrite: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { is_on: false, path: None, overwrite: true }
+    }
+}
+
+/// All of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceConfig {
+    /// Whose files.
+    pub format: TraceFormat,
+    /// Messages, whole.
+    pub messages: LogConfig,
+    /// Messages, a line each.
+    pub short_messages: LogConfig,
+    /// Unexpected messages and other trouble.
+    pub errors: LogConfig,
+    /// Texts of `log` actions.
+    pub logs: LogConfig,
+    /// Histories of failed calls.
+    pub call_debug: LogConfig,
+    /// Screens.
+    pub screen: LogConfig,
+    /// Whether statistics are written.
+    pub stat: bool,
+    /// Where, if not under the usual name.
+    pub stat_path: Option<PathBuf>,
+    /// Between two columns of SIPp's CSV files.
+    pub stat_delimiter: String,
+    /// Period of rows in milliseconds.
+    pub stat_period_ms: u64,
+    /// Times as in RFC 3339.
+    pub rfc3339: bool,
+    /// Repartitions begin anew with each row.
+    pub periodic_rtd: bool,
+    /// Whether response times are written.
+    pub rtt: bool,
+    /// Response times gathered between two writes (at least 1).
+    pub rtt_freq: u64,
+    /// Whether counts by step are written.
+    pub counts: bool,
+    /// Whether codes of unexpected responses are written.
+    pub error_codes: bool,
+    /// Files put aside that are kept.
+    pub ringbuffer_files: u64,
+    /// Bytes at which a log is put aside; 0 never.
+    pub ringbuffer_size: u64,
+    /// Bytes at which a log ends; 0 never.
+    pub max_log_size: u64,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self {
+            format: TraceFormat::default(),
+            messages: LogConfig::default(),
+            short_messages: LogConfig::default(),
+            errors: LogConfig::default(),
+            logs: LogConfig::default(),
+            call_debug: LogConfig::default(),
+            screen: LogConfig::default(),
+            stat: false,
+            stat_path: None,
+            stat_delimiter: ";".to_owned(),
+            stat_period_ms: 60_000,
+            rfc3339: false,
+            periodic_rtd: false,
+            rtt: false,
+            rtt_freq: 200,
+            counts: false,
+            error_codes: false,
+            ringbuffer_files: 0,
+            ringbuffer_size: 0,
+            max_log_size: 0,
+        }
+    }
+}
