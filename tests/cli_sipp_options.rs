@@ -43,6 +43,12 @@ const SUPPORTED: &str = "
     max_invite_retrans max_non_invite_retrans nr rtcheck T2 lost nostdin
     workers io cpus max_calls summary_json stat_period f health_min_success_ratio
     health_max_failed_calls health_max_timeouts fail_if_limited seed grain_us no_gso no_gro color
+    trace_stat stf stat_delimiter fd rfc3339 periodic_rtd trace_format
+    trace_msg trace_shortmsg trace_err trace_logs trace_calldebug trace_screen
+    message_file shortmessage_file error_file log_file calldebug_file screen_file
+    message_overwrite shortmessage_overwrite error_overwrite log_overwrite calldebug_overwrite
+    screen_overwrite trace_counts trace_error_codes trace_rtt rtt_freq
+    ringbuffer_files ringbuffer_size max_log_size
 ";
 
 #[test]

@@ -13,6 +13,7 @@ mod backend;
 mod files;
 mod merge;
 mod thread;
+mod uring;
 
 pub use files::{FileId, FileSpec, Files, Rotation};
 pub use thread::{Artefacts, ArtefactsEnd, Order};
@@ -20,7 +21,7 @@ pub use thread::{Artefacts, ArtefactsEnd, Order};
 use std::sync::Arc;
 
 use crate::output::Clock;
-use crate::stats::{Layout, StepLayout};
+use crate::stats::{Layout, StepLayout, TraceKind};
 use crate::trace::{Kinds, Record};
 
 /// A log that can be switched on and off while a run goes on.
@@ -39,6 +40,23 @@ pub enum Log {
 impl Log {
     /// All, in order.
     pub const ALL: [Self; 4] = [Self::Messages, Self::ShortMessages, Self::Errors, Self::Logs];
+
+    /// The kinds of records that go to it.
+    pub fn kinds(self) -> Kinds {
+        match self {
+            Self::Messages | Self::ShortMessages => Kinds::MESSAGES,
+            Self::Errors => Kinds::of(&[
+                TraceKind::Unexpected,
+                TraceKind::Late,
+                TraceKind::OutOfCall,
+                TraceKind::Warning,
+                TraceKind::Error,
+                TraceKind::TimedOut,
+                TraceKind::CallEnded,
+            ]),
+            Self::Logs => Kinds::of(&[TraceKind::Log]),
+        }
+    }
 }
 
 /// What a sink works with.

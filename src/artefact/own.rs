@@ -12,7 +12,7 @@ pub struct Messages(pub FileId);
 
 impl RecordSink for Messages {
     fn kinds(&self) -> Kinds {
-        Kinds::MESSAGES
+        Log::Messages.kinds()
     }
 
     fn log(&self) -> Option<Log> {
@@ -74,7 +74,7 @@ impl ShortMessages {
 
 impl RecordSink for ShortMessages {
     fn kinds(&self) -> Kinds {
-        Kinds::MESSAGES
+        Log::ShortMessages.kinds()
     }
 
     fn log(&self) -> Option<Log> {
@@ -104,14 +104,7 @@ pub struct Errors(pub FileId);
 
 impl RecordSink for Errors {
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[
-            TraceKind::Unexpected,
-            TraceKind::OutOfCall,
-            TraceKind::Warning,
-            TraceKind::Error,
-            TraceKind::TimedOut,
-            TraceKind::CallEnded,
-        ])
+        Log::Errors.kinds()
     }
 
     fn log(&self) -> Option<Log> {
@@ -137,6 +130,7 @@ impl RecordSink for Errors {
                 let what = match patience {
                     Patience::Receive | Patience::Command => "no message",
                     Patience::Retransmission => "no answer",
+                    Patience::Send => "no room to send",
                 };
                 format!("{what} at {} after {waited_ms} ms", cx.step_name(record))
             }
@@ -194,7 +188,7 @@ pub struct Logs(pub FileId);
 
 impl RecordSink for Logs {
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[TraceKind::Log])
+        Log::Logs.kinds()
     }
 
     fn log(&self) -> Option<Log> {

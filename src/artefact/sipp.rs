@@ -1,5 +1,7 @@
 //! SIPp's logs: messages, short messages, errors, logs, response times and codes of errors.
 
+use std::collections::VecDeque;
+
 use super::{Context, FileId, Log, RecordSink};
 use crate::output::put_number;
 use crate::stats::TraceKind;
@@ -13,7 +15,7 @@ pub struct Messages(pub FileId);
 
 impl RecordSink for Messages {
     fn kinds(&self) -> Kinds {
-        Kinds::MESSAGES
+        Log::Messages.kinds()
     }
 
     fn log(&self) -> Option<Log> {
@@ -52,7 +54,7 @@ pub struct ShortMessages(pub FileId);
 
 impl RecordSink for ShortMessages {
     fn kinds(&self) -> Kinds {
-        Kinds::MESSAGES
+        Log::ShortMessages.kinds()
     }
 
     fn log(&self) -> Option<Log> {
@@ -94,15 +96,7 @@ impl Errors {
 
 impl RecordSink for Errors {
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[
-            TraceKind::Unexpected,
-            TraceKind::Late,
-            TraceKind::OutOfCall,
-            TraceKind::Warning,
-            TraceKind::Error,
-            TraceKind::TimedOut,
-            TraceKind::CallEnded,
-        ])
+        Log::Errors.kinds()
     }
 
     fn log(&self) -> Option<Log> {
@@ -176,10 +170,13 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
                 false => b", jumping to its label (ontimeout attribute)",
             };
             match (patience, aborts) {
-                (Patience::Receive | Patience::Command, _) => put(&[
+                (Patience::Receive | Patience::Command | Patience::Send, _) => put(&[
                     b"Call-Id: ",
                     call_id,
-                    b", receive timeout on message ",
+                    match patience {
+                        Patience::Send => b", send timeout on message ",
+                        _ => b", receive timeout on message ",
+                    },
                     cx.program_name(record).as_bytes(),
                     b":",
                     index.as_bytes(),
@@ -203,10 +200,11 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
         }
         Event::CallEnded { call_id, cause: Some(cause), .. } => {
             use crate::stats::FailureCause::{
-                Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, UnexpectedMessage,
+                Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, SendTimeout, UnexpectedMessage,
             };
             // The events above tell of these, and a cancelled call is no error.
-            let told = [Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, UnexpectedMessage];
+            let told =
+                [Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, SendTimeout, UnexpectedMessage];
             if told.contains(&cause) {
                 return false;
             }
@@ -232,7 +230,7 @@ pub struct Logs(pub FileId);
 
 impl RecordSink for Logs {
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[TraceKind::Log])
+        Log::Logs.kinds()
     }
 
     fn log(&self) -> Option<Log> {
@@ -321,16 +319,17 @@ impl RecordSink for ResponseTimes {
 pub struct ErrorCodes {
     file: FileId,
     delimiter: Vec<u8>,
-    codes: Vec<u8>,
+    /// Codes that no row has yet, with their times.
+    codes: VecDeque<(u64, [u8; 3])>,
 }
 
-/// Bytes of codes kept for one row: 16,384 codes. Later ones of the period are left out.
-const CODES_BYTES_MAX: usize = 1 << 16;
+/// Codes kept for one row. Later ones of the period are left out.
+const CODES_MAX: usize = 1 << 16;
 
 impl ErrorCodes {
     /// Codes in `file`.
     pub fn new(file: FileId, delimiter: &str) -> Self {
-        Self { file, delimiter: delimiter.as_bytes().to_vec(), codes: Vec::new() }
+        Self { file, delimiter: delimiter.as_bytes().to_vec(), codes: VecDeque::new() }
     }
 }
 
@@ -339,13 +338,13 @@ impl RecordSink for ErrorCodes {
         Kinds::of(&[TraceKind::Unexpected])
     }
 
-    fn record(&mut self, record: &Record<'_>, _: &mut Context<'_>) {
+    fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
         let Event::Unexpected { message, .. } = record.event else { return };
-        if let Some((code, _)) = status(message)
-            && self.codes.len() < CODES_BYTES_MAX
+        let code = status(message).and_then(|(code, _)| <[u8; 3]>::try_from(code).ok());
+        if let Some(code) = code
+            && self.codes.len() < CODES_MAX
         {
-            self.codes.extend_from_slice(code);
-            self.codes.push(b',');
+            self.codes.push_back((cx.clock.unix_ns(record.at_ns), code));
         }
     }
 
@@ -356,9 +355,11 @@ impl RecordSink for ErrorCodes {
         entry.extend_from_slice(&self.delimiter);
         crate::output::put_duration_ms(elapsed_ns / 1_000_000, entry);
         entry.extend_from_slice(&self.delimiter);
-        entry.extend_from_slice(&self.codes);
+        while let Some((_, code)) = self.codes.pop_front_if(|(at_ns, _)| *at_ns <= unix_ns) {
+            entry.extend_from_slice(&code);
+            entry.push(b',');
+        }
         entry.push(b'\n');
-        self.codes.clear();
         cx.files.end(self.file, begin, unix_ns / 1_000_000_000);
     }
 }

@@ -10,7 +10,8 @@ use rtrb::Consumer;
 
 use super::backend::{Backend, StdBackend, run_ready};
 use super::merge::Merge;
-use super::{Context, FileId, Files, Log, RecordSink};
+use super::uring::UringBackend;
+use super::{Context, FileId, FileSpec, Files, Log, RecordSink};
 use crate::output::Clock;
 use crate::stats::Layout;
 use crate::trace::Kinds;
@@ -22,8 +23,10 @@ const NAP: Duration = Duration::from_millis(10);
 /// The same while no records are wanted. An order ends the sleep.
 const LONG_NAP: Duration = Duration::from_secs(1);
 
+/// Makes a sink for a file.
+type MakeSink = Box<dyn FnOnce(FileId) -> Box<dyn RecordSink> + Send>;
+
 /// What the control side wants of the thread.
-#[derive(Debug)]
 pub enum Order {
     /// A whole entry for a file.
     Append(FileId, Vec<u8>),
@@ -38,6 +41,8 @@ pub enum Order {
     Dump,
     /// Switches a log.
     Switch(Log, bool),
+    /// One more sink, for a file that is opened now.
+    Adopt(FileSpec, MakeSink),
     /// All workers have ended: write what is left, then end.
     Finish,
 }
@@ -63,23 +68,21 @@ pub struct Artefacts {
 }
 
 impl Artefacts {
-    /// Starts the thread. `sinks` write to `files`; of their logs those in `off` begin switched
-    /// off. `queues` are the receiving ends of the workers' queues.
+    /// Starts the thread. `sinks` write to `files`; `queues` are the receiving ends of the workers'
+    /// queues. Files are written through io_uring if `use_uring` and the kernel allows it.
     ///
     /// # Errors
     /// If the thread cannot be started.
     pub fn start(
         files: Files,
         sinks: Vec<Box<dyn RecordSink>>,
-        off: &[Log],
         queues: Vec<Consumer<u8>>,
         clock: Clock,
         layout: Arc<Layout>,
+        use_uring: bool,
     ) -> io::Result<Self> {
         let (orders, inbox) = mpsc::sync_channel(ORDERS);
-        let is_on = |log: Option<Log>| log.is_none_or(|log| !off.contains(&log));
-        let sinks: Vec<Seat> =
-            sinks.into_iter().map(|sink| Seat { is_on: is_on(sink.log()), sink }).collect();
+        let sinks: Vec<Seat> = sinks.into_iter().map(|sink| Seat { is_on: true, sink }).collect();
         let (always, logs) = wanted(&sinks);
         let thread = Thread {
             files,
@@ -92,7 +95,7 @@ impl Artefacts {
         };
         let thread = thread::Builder::new()
             .name("artefacts".to_owned())
-            .spawn(move || run_ready(thread.run(StdBackend)).unwrap_or_default())?;
+            .spawn(move || thread.run_on(use_uring))?;
         Ok(Self { orders, thread: Some(thread), lost_orders: 0, always, logs })
     }
 
@@ -102,9 +105,21 @@ impl Artefacts {
         on.fold(self.always, |all, (_, kinds, _)| all.union(*kinds))
     }
 
-    /// Whether a log is on.
-    pub fn is_on(&self, log: Log) -> bool {
-        self.logs.iter().any(|(known, _, is_on)| *known == log && *is_on)
+    /// Whether there is a sink for a log, on or off.
+    pub fn knows(&self, log: Log) -> bool {
+        self.logs.iter().any(|(known, ..)| *known == log)
+    }
+
+    /// Opens a file for a log that had none, and makes its sink. A file that cannot be opened is
+    /// said to the user, and the log stays empty.
+    pub fn adopt(
+        &mut self,
+        log: Log,
+        spec: FileSpec,
+        make: impl FnOnce(FileId) -> Box<dyn RecordSink> + Send + 'static,
+    ) {
+        self.logs.push((log, log.kinds(), false));
+        self.order(Order::Adopt(spec, Box::new(make)));
     }
 
     /// Switches a log and returns the kinds that are wanted now, for the workers.
@@ -169,6 +184,14 @@ struct Thread {
 }
 
 impl Thread {
+    /// The thread, on io_uring where that is wanted and possible.
+    fn run_on(self, use_uring: bool) -> ArtefactsEnd {
+        if use_uring && let Ok(runtime) = tokio_uring::Runtime::new(&tokio_uring::builder()) {
+            return runtime.block_on(self.run(UringBackend));
+        }
+        run_ready(self.run(StdBackend)).unwrap_or_default()
+    }
+
     async fn run(mut self, mut backend: impl Backend) -> ArtefactsEnd {
         loop {
             self.take_orders();
@@ -216,6 +239,13 @@ impl Thread {
                         if seat.sink.log() == Some(log) {
                             seat.is_on = is_on;
                         }
+                    }
+                }
+                Order::Adopt(spec, make) => {
+                    let path = spec.path.clone();
+                    match self.files.open(spec) {
+                        Ok(file) => self.sinks.push(Seat { sink: make(file), is_on: false }),
+                        Err(error) => tell(&path, &error),
                     }
                 }
                 Order::Finish => self.is_finishing = true,

@@ -21,11 +21,11 @@ mod config;
 mod layout;
 mod programs;
 mod receive;
+mod recording;
 mod render;
 mod run;
 mod start;
 mod timers;
-mod tracing;
 mod transactions;
 mod variables;
 
@@ -237,7 +237,7 @@ impl Engine {
             pacer,
             idle_users,
             counters: Counters::default(),
-            tracer: tracing::tracer(config.worker, config.trace),
+            tracer: recording::tracer(config.worker, config.trace),
             report: Box::new(Report::new(layout, config.worker as u16)),
             active: 0,
             lingering: 0,

@@ -31,6 +31,10 @@ pub struct SummaryContext {
     pub health: Health,
     /// Media totals.
     pub media: Media,
+    /// Rows of statistics files that had no room on their way to the file.
+    pub trace_rows_dropped: u64,
+    /// Bytes of traces that could not be written.
+    pub trace_bytes_unwritten: u64,
 }
 
 /// The content of `summary.json`.
@@ -105,6 +109,9 @@ pub struct Summary {
     /// Malformed datagrams by cause.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub drops: BTreeMap<String, u64>,
+    /// What traces and statistics files lack, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<TraceLosses>,
     /// What the generator measured about itself.
     pub generator: Generator,
     /// Everything that was counted, by name.
@@ -115,6 +122,31 @@ pub struct Summary {
     /// The run in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
+}
+
+/// What traces and statistics files lack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TraceLosses {
+    /// Records that had no room on their way to the file, by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped_records: BTreeMap<String, u64>,
+    /// Rows of statistics files that had no room on their way.
+    pub dropped_rows: u64,
+    /// Bytes that could not be written.
+    pub unwritten_bytes: u64,
+}
+
+impl TraceLosses {
+    fn unless_none(counters: &Counters, context: &SummaryContext) -> Option<Self> {
+        let dropped = counters.trace_drops.nonzero().map(|(kind, n)| (kind.label(), n));
+        let losses = Self {
+            dropped_records: labelled(dropped),
+            dropped_rows: context.trace_rows_dropped,
+            unwritten_bytes: context.trace_bytes_unwritten,
+        };
+        (losses != Self::default()).then_some(losses)
+    }
 }
 
 /// Durations of one kind.
@@ -292,6 +324,7 @@ impl Summary {
             failure_causes: labelled(counters.failures.nonzero().map(|(c, n)| (c.label(), n))),
             withheld: labelled(counters.withheld.nonzero().map(|(c, n)| (c.label(), n))),
             drops: labelled(counters.drops.nonzero().map(|(c, n)| (c.label(), n))),
+            traces: TraceLosses::unless_none(counters, context),
             generator: Generator::new(snapshot, &context.driver),
             engine_counters: labelled(counters.each()),
             health: health.active.then(|| HealthSection {

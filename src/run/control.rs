@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
 use super::plan::Plan;
+use super::traces::{Prepared, Traces};
 use super::{RunError, palette};
 use crate::config::RunConfig;
 use crate::dataplane::{Command, Running};
@@ -120,25 +121,32 @@ pub(super) struct Control<'c> {
     next_line_ns: u64,
     timeout_ns: u64,
     palette: Palette,
+    /// Until the end of the run.
+    traces: Option<Traces>,
 }
 
 impl<'c> Control<'c> {
     pub(super) fn new(
         config: &'c RunConfig,
         plan: Plan,
-        running: Running,
+        mut running: Running,
         signals: Signals,
-    ) -> Self {
+        traces: Prepared,
+    ) -> Result<Self, RunError> {
         let start_ns = running.start_ns;
         let unix_ns =
             sys::realtime_now_ns().saturating_sub(sys::monotonic_now().saturating_sub(start_ns));
         let start = RunStart { unix_ns, monotonic_ns: start_ns };
         let aggregate = Aggregate::new(Arc::clone(&plan.launch.layout), plan.launch.workers, start);
+        let layout = &plan.launch.layout;
+        let mut traces =
+            traces.start(config, plan.launch.use_uring, &mut running, layout, start)?;
+        traces.begin(&aggregate.snapshot());
         let after = |period_ms: Option<u64>| match period_ms {
             Some(period_ms) if period_ms > 0 => start_ns + period_ms * 1_000_000,
             _ => u64::MAX,
         };
-        Self {
+        Ok(Self {
             config,
             aggregate,
             signals,
@@ -152,7 +160,8 @@ impl<'c> Control<'c> {
             palette: palette(config, io::stdout().is_terminal()),
             plan,
             running,
-        }
+            traces: Some(traces),
+        })
     }
 
     /// Watches the run to its end and writes every report.
@@ -168,6 +177,7 @@ impl<'c> Control<'c> {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
             self.take_reports();
+            self.write_rows();
             self.take_stops(now);
             self.take_signals(now, &mut status);
             self.advance_ending(now);
@@ -234,6 +244,20 @@ impl<'c> Control<'c> {
         }
     }
 
+    /// Rows of the statistics files that are due.
+    fn write_rows(&mut self) {
+        if self.aggregate.is_finished() {
+            // The last row follows, with everything.
+            return;
+        }
+        let Some(seconds) = self.aggregate.last_second().map(|(row, _)| row.second + 1) else {
+            return;
+        };
+        if let Some(traces) = self.traces.as_mut().filter(|traces| traces.is_due(seconds)) {
+            traces.row(&self.aggregate.snapshot(), seconds);
+        }
+    }
+
     fn take_stops(&mut self, now: u64) {
         for index in 0..self.running.workers.len() {
             while let Ok(stop) = self.running.workers[index].stops.pop() {
@@ -279,6 +303,10 @@ impl<'c> Control<'c> {
             let _ = status.clear();
             let snapshot = self.aggregate.snapshot();
             self.print_table(&snapshot);
+            self.put_screens(&snapshot);
+            if let Some(traces) = &mut self.traces {
+                traces.dump();
+            }
         }
     }
 
@@ -335,6 +363,17 @@ impl<'c> Control<'c> {
         let _ = writeln!(io::stdout(), "{table}");
     }
 
+    /// What the terminal shows, into the screen file.
+    fn put_screens(&mut self, snapshot: &Snapshot) {
+        let health = self.gates().evaluate(snapshot);
+        if let Some(traces) = &mut self.traces {
+            let palette = Palette::plain();
+            let driver = self.plan.driver_name;
+            let table = FinalTable { snapshot, health: &health, driver, palette: &palette };
+            traces.put_screens(&format!("{table}\n"));
+        }
+    }
+
     fn gates(&self) -> HealthGates {
         let gates = &self.config.health;
         HealthGates {
@@ -348,6 +387,9 @@ impl<'c> Control<'c> {
     fn finish(&mut self) -> Result<ExitCode, RunError> {
         let snapshot = self.aggregate.snapshot();
         let health = self.gates().evaluate(&snapshot);
+        self.put_screens(&snapshot);
+        let losses = self.traces.take().map(|traces| traces.finish(&snapshot));
+        let losses = losses.unwrap_or_default();
         self.print_table(&snapshot);
         let _ = writeln!(io::stdout(), "{}", self.line(&snapshot));
         if let Some(path) = &self.config.summary_json {
@@ -355,8 +397,18 @@ impl<'c> Control<'c> {
                 driver: self.plan.driver_name.to_owned(),
                 health: health.clone(),
                 media: Media::default(),
+                trace_rows_dropped: losses.lost_orders,
+                trace_bytes_unwritten: losses.lost_bytes,
             };
             Summary::new(&snapshot, &context).write(path)?;
+        }
+        let dropped = snapshot.counters.trace_drops.total();
+        if dropped > 0 {
+            let _ = writeln!(
+                io::stderr(),
+                "warning: the trace files lack {dropped} records that came faster than they could \
+                 be written"
+            );
         }
         if let Some(text) = self.fatal.take() {
             return Err(RunError::Scripted(text));

@@ -21,6 +21,17 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// A trace or statistics file cannot be opened.
+    #[error("cannot create {}: {source}\n  hint: check the directory and its permissions, or choose another name (see `gossipper sipp -h`, statistics files and traces)", path.display())]
+    TraceFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The thread that writes files cannot be started.
+    #[error("cannot start the thread that writes files: {0}\n  hint: see `ulimit -u`")]
+    ArtefactThread(io::Error),
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),

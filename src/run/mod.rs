@@ -6,6 +6,7 @@ mod control;
 mod error;
 mod plan;
 mod scenario;
+mod traces;
 
 pub use error::RunError;
 pub use scenario::load as load_scenario;
@@ -51,8 +52,13 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
             plan.launch.engine.calls_total = Some(0);
         }
     }
+    // Files before workers: one that cannot be opened ends the run before the first call.
+    let has_losses = config.lost_percent > 0.0 || plan.launch.programs.main.has_losses();
+    let traces = traces::Prepared::open(config, plan.launch.engine.environment.pid, has_losses)?;
+    plan.launch.engine.trace = traces.kinds();
+    plan.launch.record_bytes = traces.queue_bytes();
     let running = dataplane::launch(&plan.launch)?;
-    control::Control::new(config, plan, running, signals).watch()
+    control::Control::new(config, plan, running, signals, traces)?.watch()
 }
 
 /// The palette for a stream, as `-color` and the environment have it.

@@ -98,6 +98,13 @@ pub struct ScreenRow {
     pub display: Option<u16>,
 }
 
+impl Program {
+    /// Whether a message of it may be lost on purpose.
+    pub fn has_losses(&self) -> bool {
+        self.steps.iter().any(|step| step.lost_percent.is_some_and(|percent| percent > 0.0))
+    }
+}
+
 /// Who speaks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

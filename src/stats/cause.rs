@@ -222,6 +222,7 @@ impl FailureCause {
         Some(match self {
             Self::MaxUdpRetrans => "FailedMaxUDPRetrans",
             Self::RecvTimeout => "FailedTimeoutOnRecv",
+            Self::SendTimeout => "FailedTimeoutOnSend",
             Self::UnexpectedMessage | Self::PeerHangup | Self::AckCseqMismatch => {
                 "FailedUnexpectedMessage"
             }

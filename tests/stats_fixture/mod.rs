@@ -48,6 +48,7 @@ impl Fixture {
             driver: "syscall".into(),
             health: self.gates.evaluate(&self.snapshot()),
             media: Media { rtp_packets_sent: 1200, rtp_octets_sent: 192_000, ..Media::default() },
+            ..SummaryContext::default()
         }
     }
 
