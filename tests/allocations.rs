@@ -179,6 +179,16 @@ fn a_call_allocates_nothing_on_either_side() {
 }
 
 #[test]
+fn expressions_and_variables_allocate_nothing() {
+    let sides = steady(SideOptions::new(builtin("regexp")), SideOptions::new(builtin("uas")), 10);
+    for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
+        assert!(counters.calls_succeeded >= 1800, "{who}: {counters:?}");
+        assert_eq!(counters.calls_failed, 0, "{who}");
+        assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
+    }
+}
+
+#[test]
 fn a_ping_allocates_nothing_on_either_side() {
     let callee = SideOptions::new(builtin("management"));
     let sides = steady(SideOptions::new(builtin("options")), callee, 10);

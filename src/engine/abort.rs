@@ -339,25 +339,35 @@ impl Engine {
     fn acknowledge(&mut self, slot: Slot, response: &Message<'_>, cx: &mut Cx<'_, '_>) {
         let to = response.first(HeaderId::To).unwrap_or_default().to_vec();
         let number = self.calls[slot].invite_cseq;
-        self.build(slot, cx, (|own| &own.ack, number), |engine, invite, out| {
-            let number = invite.cseq().map_or(0, |cseq| cseq.number);
-            engine.put_head(slot, "ACK", Branch::OfRequest, invite, out);
-            out.put(b"To: ");
-            out.put(&to);
-            out.put(b"\r\n");
-            put_tail(invite, number, "ACK", out);
-        });
+        self.build(
+            slot,
+            cx,
+            (|own| &own.ack, number, self.calls[slot].invite_step),
+            |engine, invite, out| {
+                let number = invite.cseq().map_or(0, |cseq| cseq.number);
+                engine.put_head(slot, "ACK", Branch::OfRequest, invite, out);
+                out.put(b"To: ");
+                out.put(&to);
+                out.put(b"\r\n");
+                put_tail(invite, number, "ACK", out);
+            },
+        );
         self.calls[slot].invite_state = InviteState::Over;
     }
 
     /// ACK of a 2xx: a transaction of its own (RFC 3261 13.2.2.4).
     fn send_ack_of_success(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
         let number = self.calls[slot].invite_cseq;
-        let built = self.build(slot, cx, (|own| &own.ack2, number), |engine, request, out| {
-            engine.put_head(slot, "ACK", Branch::New(ABORT_ACK), request, out);
-            engine.put_to_with_tag(slot, request, out);
-            put_tail(request, number, "ACK", out);
-        });
+        let built = self.build(
+            slot,
+            cx,
+            (|own| &own.ack2, number, ABORT_ACK as u16),
+            |engine, request, out| {
+                engine.put_head(slot, "ACK", Branch::New(ABORT_ACK), request, out);
+                engine.put_to_with_tag(slot, request, out);
+                put_tail(request, number, "ACK", out);
+            },
+        );
         if built {
             self.calls[slot].invite_state = InviteState::Confirmed;
         }
@@ -367,17 +377,22 @@ impl Engine {
     fn send_in_dialog(&mut self, slot: Slot, method: Method<'_>, cx: &mut Cx<'_, '_>) -> bool {
         let name = std::str::from_utf8(method.as_bytes()).unwrap_or_default();
         let number = self.calls[slot].cseq.wrapping_add(1) & 0x7fff_ffff;
-        let built = self.build(slot, cx, (|own| &own.bye, number), |engine, request, out| {
-            engine.put_head(slot, name, Branch::New(ABORT_REQUEST), request, out);
-            engine.put_to_with_tag(slot, request, out);
-            let routes = engine.blobs.bytes(&engine.calls[slot].routes);
-            if !routes.is_empty() {
-                out.put(b"Route: ");
-                out.put(routes);
-                out.put(b"\r\n");
-            }
-            put_tail(request, number, name, out);
-        });
+        let built = self.build(
+            slot,
+            cx,
+            (|own| &own.bye, number, ABORT_REQUEST as u16),
+            |engine, request, out| {
+                engine.put_head(slot, name, Branch::New(ABORT_REQUEST), request, out);
+                engine.put_to_with_tag(slot, request, out);
+                let routes = engine.blobs.bytes(&engine.calls[slot].routes);
+                if !routes.is_empty() {
+                    out.put(b"Route: ");
+                    out.put(routes);
+                    out.put(b"\r\n");
+                }
+                put_tail(request, number, name, out);
+            },
+        );
         if built {
             self.calls[slot].cseq = number;
             self.calls[slot].invite_state = InviteState::Over;
@@ -388,13 +403,18 @@ impl Engine {
     /// CANCEL of the pending INVITE: same Request-URI, Via, To and CSeq number (RFC 3261 9.1).
     fn send_cancel(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) -> bool {
         let number = self.calls[slot].invite_cseq;
-        self.build(slot, cx, (|own| &own.cancel, number), |engine, invite, out| {
-            engine.put_head(slot, "CANCEL", Branch::OfRequest, invite, out);
-            out.put(b"To: ");
-            out.put(invite.first(HeaderId::To).unwrap_or_default());
-            out.put(b"\r\n");
-            put_tail(invite, number, "CANCEL", out);
-        })
+        self.build(
+            slot,
+            cx,
+            (|own| &own.cancel, number, self.calls[slot].invite_step),
+            |engine, invite, out| {
+                engine.put_head(slot, "CANCEL", Branch::OfRequest, invite, out);
+                out.put(b"To: ");
+                out.put(invite.first(HeaderId::To).unwrap_or_default());
+                out.put(b"\r\n");
+                put_tail(invite, number, "CANCEL", out);
+            },
+        )
     }
 
     /// The scenario's own 200 to a request inside the call; `false` if it could not be sent.
@@ -427,7 +447,7 @@ impl Engine {
         &mut self,
         slot: Slot,
         template: &Template,
-        number: u32,
+        (number, branch): (u32, u16),
         cx: &Cx<'_, '_>,
         room: &mut [u8],
     ) -> Option<usize> {
@@ -440,7 +460,7 @@ impl Engine {
         };
         let before = std::mem::replace(&mut self.calls[slot].cseq, number);
         let mut out = Out::new(room);
-        self.render(template, slot, ABORT_REQUEST as u16, cx.now, last, &mut out);
+        self.render(template, slot, branch, cx.now, last, &mut out);
         self.calls[slot].cseq = before;
         out.len()
     }
@@ -452,7 +472,7 @@ impl Engine {
         &mut self,
         slot: Slot,
         cx: &mut Cx<'_, '_>,
-        (own, number): (fn(&DefaultMessages) -> &Option<Template>, u32),
+        (own, number, branch): (fn(&DefaultMessages) -> &Option<Template>, u32, u16),
         write: impl FnOnce(&Engine, &Message<'_>, &mut Out<'_>),
     ) -> bool {
         let call = &self.calls[slot];
@@ -474,7 +494,7 @@ impl Engine {
             Some(template) => {
                 let mut text = std::mem::take(&mut self.default_text);
                 text.resize(OWN_TEXT_MAX, 0);
-                let len = self.write_default(slot, template, number, cx, &mut text);
+                let len = self.write_default(slot, template, (number, branch), cx, &mut text);
                 if let Some(len) = len {
                     cx.tx.buffer(&tx_slot)[..len].copy_from_slice(&text[..len]);
                 }

@@ -235,26 +235,41 @@ impl Engine {
         ereg: &Ereg,
         last: Option<&Message<'_>>,
     ) -> Result<(), FailureCause> {
-        let mut text = Vec::new();
-        match &ereg.search_in {
-            SearchIn::Message => {
-                text.extend_from_slice(last.map(Message::bytes).unwrap_or_default());
+        let mut own = std::mem::take(&mut self.scratch);
+        own.clear();
+        let result = self.ereg_in(slot, ereg, last, &mut own);
+        self.scratch = own;
+        result
+    }
+
+    /// As [`Self::ereg`]; `own` is room for the text of a variable.
+    fn ereg_in(
+        &mut self,
+        slot: Slot,
+        ereg: &Ereg,
+        last: Option<&Message<'_>>,
+        own: &mut Vec<u8>,
+    ) -> Result<(), FailureCause> {
+        let text = match &ereg.search_in {
+            SearchIn::Message => last.map(Message::bytes).unwrap_or_default(),
+            SearchIn::Body => last.map(Message::body).unwrap_or_default(),
+            SearchIn::Variable(variable) => {
+                self.variable_text(slot, *variable, own);
+                own.as_slice()
             }
-            SearchIn::Body => text.extend_from_slice(last.map(Message::body).unwrap_or_default()),
-            SearchIn::Variable(variable) => self.variable_text(slot, *variable, &mut text),
             SearchIn::Header { name, occurrence, .. } => {
                 let nth = occurrence.saturating_sub(1) as usize;
                 match last.and_then(|last| last.all_by_name(name).nth(nth)) {
-                    Some(value) => text.extend_from_slice(value),
+                    Some(value) => value,
                     None if ereg.check_it == CheckIt::FailIfFalse => {
                         return Err(FailureCause::RegexpHdrNotFound);
                     }
                     None => return Ok(()),
                 }
             }
-        }
+        };
         let groups = ereg.assign_to.len().saturating_sub(1);
-        let found = ereg.regex.captures(&text, groups, &mut self.regex.borrow_mut());
+        let found = ereg.regex.captures(text, groups, &mut self.regex.borrow_mut());
         let Some(captures) = found.map_err(|_| FailureCause::ScenarioError)? else {
             return match ereg.check_it {
                 CheckIt::FailIfFalse => Err(FailureCause::RegexpDoesntMatch),

@@ -155,7 +155,7 @@ pub(super) fn constant(field: &Field, environment: &Environment) -> Option<Vec<u
         Field::MediaPort(offset) => offset_port(environment.media_port, *offset),
         Field::Pid => environment.pid.to_string().into_bytes(),
         Field::Users => environment.users.to_string().into_bytes(),
-        Field::SippVersion => concat!("v", env!("CARGO_PKG_VERSION")).as_bytes().to_vec(),
+        Field::SippVersion => env!("CARGO_PKG_VERSION").as_bytes().to_vec(),
         _ => return None,
     })
 }

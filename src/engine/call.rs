@@ -138,6 +138,8 @@ pub(super) struct Call {
     pub(super) seen: [Heard; 3],
     /// The step that sent `last_sent`; `NO_INDEX` if no step did.
     pub(super) sent_step: u16,
+    /// The step that sent the last INVITE.
+    pub(super) invite_step: u16,
     /// The step that sent `ack_sent`; `NO_INDEX` if no step did.
     pub(super) ack_step: u16,
     /// The last message that we sent, as it left.
@@ -192,6 +194,7 @@ impl Call {
             unanswered: Heard::NOTHING,
             seen: [Heard::NOTHING; 3],
             sent_step: NO_INDEX,
+            invite_step: NO_INDEX,
             ack_step: NO_INDEX,
             last_sent: Blob::default(),
             ack_sent: Blob::default(),

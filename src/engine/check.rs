@@ -75,7 +75,11 @@ impl Engine {
             .chain(&self.user_values)
             .filter(|value| matches!(value, super::Value::Text(blob) if !blob.is_empty()))
             .count();
-        differ("stored strings", self.blobs.live() as u64, (blobs + texts) as u64)?;
+        differ(
+            "stored strings",
+            self.blobs.live() as u64,
+            (blobs + texts + self.named_acks()) as u64,
+        )?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use super::Engine;
 use super::bound::{Bound, peer_field};
 use super::call::Slot;
 use super::ids::hex16;
+use super::variables::Value;
 use crate::scenario::{Field, Part, Template};
 use crate::sip::{HeaderId, Message, NameAddr};
 
@@ -153,13 +154,13 @@ impl Engine {
             Field::CallId => self.put_call_id(slot, out),
             Field::CallNumber(offset) => out.number(call.number as i64 + offset),
             Field::Cseq(offset) => {
-                let named = bound.named(step).and_then(|named| self.acknowledged(slot, named));
-                let cseq = named.map_or(call.cseq, |(_, cseq)| cseq);
+                let named = bound.named(step).and_then(|named| self.acknowledged_cseq(slot, named));
+                let cseq = named.unwrap_or(call.cseq);
                 out.number(i64::from(cseq) + offset);
             }
             Field::Branch(offset) => {
-                let named = bound.named(step).and_then(|named| self.acknowledged(slot, named));
-                let step = named.map_or(step, |(step, _)| step);
+                let named = bound.named(step).and_then(|named| self.acknowledged_step(slot, named));
+                let step = named.unwrap_or(step);
                 self.put_branch(slot, (i64::from(step) + offset).max(0) as u64, out);
             }
             Field::CryptoKey { index, again } => {
@@ -222,11 +223,19 @@ impl Engine {
             }
             Field::Timestamp => put_timestamp(now + self.config.wall_offset_ns, out),
             Field::Date => put_date(now + self.config.wall_offset_ns, out),
-            Field::Variable(variable) => {
-                let mut text = Vec::new();
-                self.variable_text(slot, *variable, &mut text);
-                out.put(&text);
-            }
+            Field::Variable(variable) => match self.variable(slot, *variable) {
+                Value::Unset => {}
+                Value::Truth(truth) => out.put(if *truth { b"true" } else { b"false" }),
+                Value::Text(blob) => out.put(self.blobs.bytes(blob)),
+                Value::Number(number) => {
+                    // The longest double has 309 digits before the point.
+                    let mut text = [0u8; 320];
+                    let mut rest = &mut text[..];
+                    let _ = write!(rest, "{number:.6}");
+                    let left = rest.len();
+                    out.put(&text[..320 - left]);
+                }
+            },
             Field::Fill { text, variable } => {
                 let wanted = self.variable(slot, *variable).number(&self.blobs).max(0.0) as usize;
                 for at in 0..wanted.min(u16::MAX.into()) {
@@ -325,24 +334,20 @@ fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<
     found
 }
 
-/// `YYYY-MM-DD HH:MM:SS.uuuuuu`, in UTC.
+/// Date, time and seconds since 1970, separated by tabs, in UTC.
 fn put_timestamp(unix_ns: u64, out: &mut Out<'_>) {
-    let time = civil(unix_ns / 1_000_000_000);
-    let mut text = [0u8; 32];
+    let unix_s = unix_ns / 1_000_000_000;
+    let time = civil(unix_s);
+    let micros = unix_ns / 1000 % 1_000_000;
+    let mut text = [0u8; 64];
     let mut rest = &mut text[..];
     let _ = write!(
         rest,
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}",
-        time.year,
-        time.month,
-        time.day,
-        time.hour,
-        time.minute,
-        time.second,
-        unix_ns / 1000 % 1_000_000
+        "{:04}-{:02}-{:02}\t{:02}:{:02}:{:02}.{micros:06}\t{unix_s}.{micros:06}",
+        time.year, time.month, time.day, time.hour, time.minute, time.second
     );
     let left = rest.len();
-    out.put(&text[..32 - left]);
+    out.put(&text[..64 - left]);
 }
 
 /// `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 section 20.17).
@@ -414,7 +419,10 @@ mod tests {
     fn dates_are_those_of_the_rfc() {
         let at = 1_289_690_940_000_000_000;
         assert_eq!(written(|out| put_date(at, out)), "Sat, 13 Nov 2010 23:29:00 GMT");
-        assert_eq!(written(|out| put_timestamp(at + 1_000, out)), "2010-11-13 23:29:00.000001");
+        assert_eq!(
+            written(|out| put_timestamp(at + 1_000, out)),
+            "2010-11-13\t23:29:00.000001\t1289690940.000001"
+        );
         let leap = 1_709_164_800_000_000_000;
         assert_eq!(written(|out| put_date(leap, out)), "Thu, 29 Feb 2024 00:00:00 GMT");
     }

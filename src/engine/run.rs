@@ -323,6 +323,9 @@ impl Engine {
             call.invite_sent = call.last_sent.take();
         }
         call.sent_step = step;
+        if message.starts_with(b"INVITE ") {
+            call.invite_step = step;
+        }
         self.blobs.replace(&mut call.last_sent, message)
     }
 

@@ -20,8 +20,8 @@ pub(super) struct NamedState {
     step: u16,
     cseq: u32,
     method: u32,
-    /// A final response was accepted.
-    answered: bool,
+    /// Code of the last final response that was accepted; 0 if there was none.
+    answered: u16,
     /// The ACK, as it left.
     ack: Blob,
     ack_step: u16,
@@ -35,6 +35,11 @@ impl Engine {
 
     fn named_mut(&mut self, slot: Slot, index: u16) -> &mut NamedState {
         &mut self.named[slot as usize * self.named_each + usize::from(index)]
+    }
+
+    /// How many ACKs are kept.
+    pub(super) fn named_acks(&self) -> usize {
+        self.named.iter().filter(|state| !state.ack.is_empty()).count()
     }
 
     /// Makes room for the transactions of a new call.
@@ -54,11 +59,19 @@ impl Engine {
         }
     }
 
-    /// The message step and CSeq number of the transaction that the ACK at `step` belongs to.
-    pub(super) fn acknowledged(&self, slot: Slot, named: NamedTransaction) -> Option<(u16, u32)> {
+    /// What an ACK is numbered by: the CSeq number of its INVITE.
+    pub(super) fn acknowledged_cseq(&self, slot: Slot, named: NamedTransaction) -> Option<u32> {
         let NamedTransaction::Ack(index) = named else { return None };
         let state = self.named(slot, index);
-        (state.branch != 0).then_some((state.step, state.cseq))
+        (state.branch != 0).then_some(state.cseq)
+    }
+
+    /// The step whose branch an ACK takes over: that of a refused INVITE. An ACK of a 2xx is a
+    /// transaction of its own (RFC 3261 sections 17.1.1.3 and 13.2.2.4).
+    pub(super) fn acknowledged_step(&self, slot: Slot, named: NamedTransaction) -> Option<u16> {
+        let NamedTransaction::Ack(index) = named else { return None };
+        let state = self.named(slot, index);
+        (state.answered >= 300).then_some(state.step)
     }
 
     /// Notes that `message` left at `step`; `false` if its ACK could not be kept.
@@ -76,15 +89,8 @@ impl Engine {
                 let branch = self.branch_hash(branch_of_text(message));
                 let mut ack = std::mem::take(&mut self.named_mut(slot, index).ack);
                 self.blobs.free(&mut ack);
-                *self.named_mut(slot, index) = NamedState {
-                    branch,
-                    step,
-                    cseq,
-                    method,
-                    answered: false,
-                    ack,
-                    ack_step: NO_INDEX,
-                };
+                *self.named_mut(slot, index) =
+                    NamedState { branch, step, cseq, method, answered: 0, ack, ack_step: NO_INDEX };
                 true
             }
             NamedTransaction::Ack(index) => {
@@ -113,7 +119,9 @@ impl Engine {
 
     /// Notes that a response of transaction `index` was accepted.
     pub(super) fn note_answered(&mut self, slot: Slot, index: u16, code: u16) {
-        self.named_mut(slot, index).answered |= code >= 200;
+        if code >= 200 {
+            self.named_mut(slot, index).answered = code;
+        }
     }
 
     /// What to do with a response of a named transaction that no step waits for: a provisional one
@@ -133,7 +141,7 @@ impl Engine {
             return false;
         };
         let state = self.named(slot, index);
-        let (answered, has_ack) = (state.answered, !state.ack.is_empty());
+        let (answered, has_ack) = (state.answered != 0, !state.ack.is_empty());
         if code < 200 {
             return true;
         }

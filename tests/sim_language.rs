@@ -1,0 +1,292 @@
+//! Scenarios of `tests/scenarios`, one for each part of the language that needs several steps, each
+//! against a scripted peer.
+
+mod sim;
+
+use std::sync::Arc;
+
+use gossipper::engine::Engine;
+use gossipper::scenario::Program;
+use gossipper::stats::{Counters, FailureCause};
+use gossipper_uring::{SocketId, TxArena};
+
+use sim::MS;
+use sim::rig::{Rig, answer, header, request_back};
+use sim::scenarios::{file, inline};
+use sim::side::SideOptions;
+
+#[track_caller]
+fn assert_succeeded(counters: &Counters) {
+    assert_eq!((counters.calls_succeeded, counters.calls_failed), (1, 0), "{counters:?}");
+}
+
+#[track_caller]
+fn assert_failed(counters: &Counters, cause: FailureCause) {
+    let failures: Vec<_> = counters.failures.nonzero().collect();
+    assert_eq!(failures, [(cause, 1)], "{counters:?}");
+}
+
+fn named() -> Program {
+    file(include_str!("scenarios/named_transactions.xml"))
+}
+
+fn own_texts() -> Program {
+    file(include_str!("scenarios/default_messages.xml"))
+}
+
+/// The branch of a message's Via.
+fn branch(text: &str) -> &str {
+    header(text, "Via").split_once("branch=").expect("a branch").1
+}
+
+#[test]
+fn responses_go_to_the_transaction_that_they_answer() {
+    let mut rig = Rig::new(named());
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 180, "t"));
+    let info = rig.expect("INFO").text;
+    rig.send(&answer(&info, 200, "t"));
+    // Late, and of no step: a provisional response means nothing.
+    rig.send(&answer(&invite, 183, "t"));
+    rig.send(&answer(&invite, 200, "t"));
+    let ack = rig.expect("ACK").text;
+    // The ACK is of the INVITE, whatever was sent since, and a transaction of its own.
+    assert_eq!(header(&ack, "CSeq"), header(&invite, "CSeq").replace("INVITE", "ACK"));
+    assert_ne!(branch(&ack), branch(&invite));
+    let bye = rig.expect("BYE").text;
+    // The same response again, and another one of the same transaction: the ACK again.
+    rig.send(&answer(&invite, 200, "t"));
+    assert_eq!(rig.expect("ACK").text, ack);
+    rig.send(&answer(&invite, 200, "t").replace("Some Reason", "Another Way"));
+    assert_eq!(rig.expect("ACK").text, ack);
+    rig.send(&answer(&bye, 200, "t"));
+    let counters = rig.end();
+    assert_succeeded(&counters);
+    assert_eq!(counters.retransmissions_received, 2);
+}
+
+#[test]
+fn a_response_of_another_transaction_is_not_taken() {
+    let mut rig = Rig::new(named());
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 180, "t"));
+    rig.expect("INFO");
+    // A 200 is expected, but not this one.
+    rig.send(&answer(&invite, 200, "t"));
+    rig.expect("ACK");
+    rig.expect("BYE");
+    assert_failed(&rig.end(), FailureCause::UnexpectedMessage);
+}
+
+#[test]
+fn the_ack_of_a_refusal_is_of_the_same_transaction() {
+    let mut rig = Rig::new(named());
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 180, "t"));
+    let info = rig.expect("INFO").text;
+    rig.send(&answer(&info, 200, "t"));
+    rig.send(&answer(&invite, 486, "t"));
+    let ack = rig.expect("ACK").text;
+    assert_eq!(branch(&ack), branch(&invite));
+    assert_succeeded(&rig.end());
+}
+
+#[test]
+fn a_refusal_is_acked_in_the_scenarios_own_words() {
+    let mut rig = Rig::new(own_texts());
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 486, "t"));
+    let ack = rig.expect("ACK").text;
+    assert_eq!(header(&ack, "X-Own"), "ack");
+    assert_eq!(branch(&ack), branch(&invite));
+    assert_eq!(header(&ack, "X-Branch"), branch(&invite));
+    assert!(header(&ack, "To").ends_with(";tag=t"), "{ack}");
+    assert_failed(&rig.end(), FailureCause::UnexpectedMessage);
+}
+
+#[test]
+fn a_call_is_cancelled_in_the_scenarios_own_words() {
+    let mut rig = Rig::new(own_texts());
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 180, "t"));
+    let cancel = rig.expect("CANCEL").text;
+    assert_eq!(header(&cancel, "X-Own"), "cancel");
+    assert_eq!(branch(&cancel), branch(&invite));
+    assert_eq!(header(&cancel, "CSeq"), header(&invite, "CSeq").replace("INVITE", "CANCEL"));
+    rig.send(&answer(&cancel, 200, "t"));
+    rig.send(&answer(&invite, 487, "t"));
+    assert_eq!(header(&rig.expect("ACK").text, "X-Own"), "ack");
+    assert_failed(&rig.end(), FailureCause::RecvTimeout);
+}
+
+#[test]
+fn a_dialog_is_ended_in_the_scenarios_own_words() {
+    let mut rig = Rig::new(own_texts());
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 200, "t"));
+    rig.expect("ACK");
+    let bye = rig.expect("BYE").text;
+    assert_eq!(header(&bye, "X-Own"), "bye");
+    assert_eq!(header(&bye, "CSeq"), "2 BYE");
+    assert!(header(&bye, "To").ends_with(";tag=t"), "{bye}");
+    rig.send(&answer(&bye, 200, "t"));
+    assert_failed(&rig.end(), FailureCause::RecvTimeout);
+}
+
+#[test]
+fn what_is_answered_automatically_is_answered_in_the_scenarios_own_words() {
+    let options = SideOptions::new(own_texts()).with(|engine| engine.behaviors.auto_answer = true);
+    let mut rig = Rig::with(options);
+    let invite = rig.expect("INVITE").text;
+    rig.send(&request_back("OPTIONS", &invite, 7));
+    let ok = rig.expect("SIP/2.0 200 Fine").text;
+    assert_eq!((header(&ok, "X-Own"), header(&ok, "CSeq")), ("200", "7 OPTIONS"));
+    rig.send(&answer(&invite, 200, "t"));
+    rig.expect("ACK");
+    rig.send(&request_back("BYE", &invite, 8));
+    assert_succeeded(&rig.end());
+}
+
+#[test]
+fn an_interrupted_pause_ends_when_it_would_have() {
+    let mut rig = Rig::new(file(include_str!("scenarios/pause_restored.xml")));
+    let options = rig.expect("OPTIONS");
+    rig.send(&answer(&options.text, 200, "t"));
+    rig.run(700);
+    rig.send(&request_back("NOTIFY", &options.text, 3));
+    rig.expect("SIP/2.0 200");
+    rig.run(600);
+    rig.send(&request_back("MESSAGE", &options.text, 4));
+    rig.expect("SIP/2.0 200");
+    let info = rig.expect("INFO");
+    assert_eq!(info.at_ms, options.at_ms + 2000);
+    rig.send(&answer(&info.text, 200, "t"));
+    assert_succeeded(&rig.end());
+}
+
+#[test]
+fn a_strict_router_is_addressed_and_the_target_goes_last() {
+    let mut rig = Rig::new(file(include_str!("scenarios/unexpected_label.xml")));
+    let invite = rig.expect("INVITE").text;
+    let routes = "Contact: <sip:peer@192.0.2.2:5060>\r\n\
+                  Record-Route: <sip:far.example;lr>, <sip:near.example;maddr=x>";
+    let ok = answer(&invite, 200, "t").replace("Contact: <sip:peer@192.0.2.2:5060>", routes);
+    rig.send(&ok);
+    let ack = rig.expect("ACK").text;
+    assert!(ack.starts_with("ACK sip:near.example;maddr=x SIP/2.0\r\n"), "{ack}");
+    assert_eq!(header(&ack, "Route"), "<sip:far.example;lr>, <sip:peer@192.0.2.2:5060>");
+    rig.send(&request_back("BYE", &invite, 3));
+    rig.expect("SIP/2.0 200");
+    assert_succeeded(&rig.end());
+}
+
+#[test]
+fn srtp_keys_are_fresh_unless_the_last_one_is_asked_for() {
+    let key = |text: &str, name: &str| {
+        let value = header(text, name).to_owned();
+        let key =
+            value.split_once("inline:").expect("a key").1.split(' ').next().unwrap().to_owned();
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+        assert!(key.len() == 40 && key.bytes().all(is_base64), "{key}");
+        (value, key)
+    };
+    let mut rig = Rig::new(file(include_str!("scenarios/srtp_keys.xml")));
+    let options = rig.expect("OPTIONS").text;
+    let (audio, first) = key(&options, "X-Audio-1");
+    assert_eq!(audio, format!("1 AES_CM_128_HMAC_SHA1_80 inline:{first}"));
+    let (audio, second) = key(&options, "X-Audio-2");
+    assert_eq!(audio, format!("2 AES_CM_128_HMAC_SHA1_32 inline:{second}"));
+    let (video, third) = key(&options, "X-Video-1");
+    assert_eq!(video, format!("1 NULL_HMAC_SHA1_80 inline:{third} UNENCRYPTED_SRTP"));
+    assert_eq!(key(&options, "X-Again").1, first);
+    let mut all = [first, second, third, key(&options, "X-New").1];
+    all.sort();
+    assert!(all.windows(2).all(|two| two[0] != two[1]), "{all:?}");
+    rig.send(&answer(&options, 200, "t"));
+    assert_succeeded(&rig.end());
+}
+
+#[test]
+fn expressions_take_the_longest_of_the_leftmost_matches() {
+    let mut rig = Rig::new(file(include_str!("scenarios/posix_ereg.xml")));
+    let options = rig.expect("OPTIONS").text;
+    let headers = "X-Text: xabcd\r\nX-Text: a foobar bar bar\r\nX-Other: Side";
+    let ok = answer(&options, 200, "t")
+        .replace("Content-Length", &format!("{headers}\r\nContent-Length"));
+    rig.send(&ok);
+    let info = rig.expect("INFO").text;
+    for (name, value) in [
+        ("X-Whole", "abcd"),
+        ("X-Groups", "ab,c,d"),
+        ("X-Longest", "foobar"),
+        ("X-Again", "bar bar"),
+        ("X-Variable", "b"),
+    ] {
+        assert_eq!(header(&info, name), value, "{name}");
+    }
+    assert!(header(&info, "X-Case").starts_with("X-Other: Side"), "{info}");
+    rig.send(&answer(&info, 200, "t"));
+    assert_succeeded(&rig.end());
+}
+
+#[test]
+fn a_duration_that_no_step_starts_begins_with_the_call() {
+    let mut rig = Rig::new(inline(
+        "measured",
+        r#"<pause milliseconds="300"/><send>@OPTIONS@</send><recv response="200" rtd="total"/>"#,
+    ));
+    let options = rig.expect("OPTIONS").text;
+    rig.run(200);
+    rig.send(&answer(&options, 200, "t"));
+    rig.run(2_000);
+    let durations = &rig.side().histograms.rtds[0];
+    assert_eq!(durations.count(), 1);
+    let longest_ms = durations.quantile_ns(1.0) / MS;
+    assert!((490..=510).contains(&longest_ms), "{longest_ms}");
+    assert_succeeded(&rig.end());
+}
+
+/// A call whose second message finds no room.
+fn crowded(timeout: &str, send_timeout_ms: u64) -> (Engine, TxArena) {
+    let steps = format!(
+        r#"<send>@OPTIONS@</send>
+        <send {timeout}>@INFO@</send>
+        <recv response="200"/>
+        <label id="late"/>
+        <nop counter="late"/>"#
+    );
+    let program = Arc::new(inline("crowded", &steps));
+    let mut config = SideOptions::new(inline("same", &steps)).engine;
+    config.send_timeout_ms = send_timeout_ms;
+    let layout = gossipper::engine::layout(&[&program], 0);
+    let mut engine = Engine::new(Arc::clone(&program), &layout, config);
+    engine.share_socket(SocketId(0));
+    let mut full = TxArena::standalone(2, 0).unwrap();
+    let taken = full.reserve(100).expect("room for two");
+    engine.start_calls(0, 0, &mut full, 0);
+    assert!(engine.has_deferred());
+    full.release(taken);
+    (engine, full)
+}
+
+#[test]
+fn a_message_that_finds_no_room_for_too_long_fails_its_call() {
+    for (timeout, run_ms, due_ms) in [(r#"timeout="500""#, 9_000, 500), ("", 700, 700)] {
+        let (mut engine, mut tx) = crowded(timeout, run_ms);
+        engine.fire_timers((due_ms - 1) * MS, &mut tx, 0);
+        assert_eq!(engine.active(), 1, "{timeout}");
+        engine.fire_timers((due_ms + 1) * MS, &mut tx, 0);
+        assert_failed(engine.counters(), FailureCause::SendTimeout);
+    }
+    let (mut engine, mut tx) = crowded("", 0);
+    engine.fire_timers(60_000 * MS, &mut tx, 0);
+    assert_eq!(engine.active(), 1);
+}
+
+#[test]
+fn a_message_that_finds_no_room_for_too_long_goes_to_its_label() {
+    let (mut engine, mut tx) = crowded(r#"timeout="500" ontimeout="late""#, 0);
+    engine.fire_timers(501 * MS, &mut tx, 0);
+    assert_succeeded(engine.counters());
+    assert_eq!(engine.report_mut().generic_counters, [1]);
+}
