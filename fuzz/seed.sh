@@ -5,7 +5,8 @@
 # scenario_xml finds more with -- -dict=fuzz/scenario_xml.dict
 set -eu
 cd "$(dirname "$0")"
-mkdir -p seeds/engine_datagrams seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured seeds/scenario_xml
+mkdir -p seeds/engine_datagrams seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured seeds/scenario_xml \
+    seeds/regex
 for message in ../tests/data/rfc4475/*.dat; do
     name=$(basename "$message" .dat)
     cp "$message" "seeds/sip_message/$name"
@@ -19,4 +20,9 @@ for message in ../tests/data/rfc4475/*.dat; do
     # Any bytes are choices.
     head -c 400 "$message" > "seeds/sip_structured/$name"
 done
+# Flags, an expression, a text to search.
+printf '0(a|ab)(c|bcd)(d*)\nxabcd' > seeds/regex/longest
+printf '1sips?:([^@;>]*)@([0-9.]+)(:[0-9]{1,5})?\nContact: <SIP:a@10.0.0.1:5060>' > seeds/regex/uri
+printf '0((a*)(b|c)){2,}\\1$\naabcbc' > seeds/regex/reference
+printf '0^[]x[:digit:]-]+|\\<[^a-z]\n]x3-' > seeds/regex/bracket
 cp ../src/scenario/builtin/*.xml ../tests/scenarios/*.xml seeds/scenario_xml/

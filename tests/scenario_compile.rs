@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 mod scenario_support;
 
-use scenario_support::{any_file, assert_sound, rendered};
+use scenario_support::{any_file, any_regex, assert_sound, rendered};
 
 fn program(text: &str) -> Program {
     let program = compile(text, "t.xml", &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -463,6 +463,15 @@ proptest! {
         text in "(\\PC|[\\[\\] \t\r\n\\\\x5b$:]){0,80}",
     ) {
         any_file(around(&format!("<send><![CDATA[A b{text}]]></send>")).as_bytes());
+    }
+
+    #[test]
+    fn any_expression_is_matched_or_refused(
+        pattern in "[ab.*+?{}0-3,()|^$\\[\\]\\\\:-]{0,12}",
+        text in "[ab\\]{*]{0,20}",
+        flags in 0..2u8,
+    ) {
+        any_regex(format!("{flags}{pattern}\n{text}").as_bytes());
     }
 
     #[test]

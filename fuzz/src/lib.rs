@@ -43,6 +43,11 @@ pub fn sdp(bytes: &[u8]) {
     invariants::sdp(bytes);
 }
 
+/// Any bytes as a regular expression and a text.
+pub fn regex(bytes: &[u8]) {
+    scenario_support::any_regex(bytes);
+}
+
 /// Any bytes as a scenario file.
 pub fn scenario_xml(bytes: &[u8]) {
     scenario_support::any_file(bytes);

@@ -472,7 +472,7 @@ impl Engine {
         &mut self,
         slot: Slot,
         cx: &mut Cx<'_, '_>,
-        (own, number, branch): (fn(&DefaultMessages) -> &Option<Template>, u32, u16),
+        (own, number, branch): (OwnText, u32, u16),
         write: impl FnOnce(&Engine, &Message<'_>, &mut Out<'_>),
     ) -> bool {
         let call = &self.calls[slot];
@@ -598,6 +598,9 @@ fn put_tail(request: &Message<'_>, number: u32, method: &str, out: &mut Out<'_>)
     out.put(method.as_bytes());
     out.put(b"\r\nContent-Length: 0\r\n\r\n");
 }
+
+/// Which of the scenario's own texts.
+type OwnText = fn(&DefaultMessages) -> &Option<Template>;
 
 /// Which branch a request carries.
 #[derive(Clone, Copy)]

@@ -1,7 +1,9 @@
 //! What the scenario tests and the fuzz target share.
 #![allow(dead_code, unreachable_pub)]
 
-use gossipper::scenario::{Part, Program, ScenarioError, StepKind, Template, compile, decode};
+use gossipper::scenario::{
+    Part, Program, Regex, ScenarioError, Scratch, StepKind, Template, compile, decode,
+};
 
 /// Any bytes as a scenario file: no panic, an error stands inside the file, and a program's
 /// messages are well-formed.
@@ -16,6 +18,24 @@ pub fn any_file(bytes: &[u8]) {
         Ok(program) if text.contains("\\x0") => program.templates().for_each(assert_template),
         Ok(program) => assert_sound(&program),
         Err(error) => assert_inside(&error, &text),
+    }
+}
+
+/// Any bytes as flags, a regular expression and, behind a line end, a text: no panic, and spans lie
+/// in the text and in each other.
+pub fn any_regex(bytes: &[u8]) {
+    let Some((&flags, rest)) = bytes.split_first() else { return };
+    let Some(at) = rest.iter().position(|&byte| byte == b'\n') else { return };
+    let (pattern, text) = (String::from_utf8_lossy(&rest[..at]), &rest[at + 1..]);
+    let Ok(regex) = Regex::new(&pattern, flags & 1 != 0) else { return };
+    let mut scratch = Scratch::default();
+    let Ok(found) = regex.captures(text, 9, &mut scratch) else { return };
+    assert_eq!(regex.is_match(text, &mut scratch), Ok(found.is_some()), "{pattern:?}");
+    let Some(found) = found else { return };
+    let (begin, end) = found.get(0).expect("a match has a place");
+    assert!(begin <= end && end <= text.len(), "{pattern:?}");
+    for (from, to) in (1..=regex.groups().min(9)).filter_map(|group| found.get(group)) {
+        assert!(begin <= from && from <= to && to <= end, "{pattern:?}: {found:?}");
     }
 }
 
