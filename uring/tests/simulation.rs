@@ -328,7 +328,12 @@ fn run_streams(seed: u64, config: SimConfig, bytes: usize) -> (Run, SimNet) {
         let now = net.now();
         let flow = driver.drain(|event, _| {
             let Event::Stream(event) = event else { panic!("{event:?}") };
-            run.log.push(format!("{now} {event:?}"));
+            run.log.push(match event {
+                StreamEvent::Data { socket, bytes, received_ns } => {
+                    format!("{now} {socket:?} {} bytes at {received_ns}", bytes.len())
+                }
+                _ => format!("{now} {event:?}"),
+            });
             match event {
                 StreamEvent::Data { socket, bytes, .. } => {
                     run.received.entry(socket.0).or_default().extend_from_slice(bytes);

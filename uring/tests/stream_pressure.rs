@@ -159,8 +159,11 @@ fn accounts(driver: &mut impl Driver, seed: u64) -> Vec<Account> {
         let mut peer = TcpStream::connect(to).expect("connect");
         peer.set_read_timeout(Some(Duration::from_nanos(PATIENCE_NS))).expect("timeout");
         let down = vec![number; random.below(100_000) as usize];
-        let up: Vec<Vec<u8>> =
-            (0..random.below(20)).map(|at| vec![at as u8; random.below(9000) as usize]).collect();
+        // The peer waits for at least one byte: a stream that it resets before it is accepted is
+        // never heard of.
+        let up: Vec<Vec<u8>> = (0..=random.below(20))
+            .map(|at| vec![at as u8; 1 + random.below(9000) as usize])
+            .collect();
         let resets = random.chance(300_000);
         let closes = !resets && random.chance(500_000);
         let expected: usize = up.iter().map(Vec::len).sum();
