@@ -1,5 +1,5 @@
-//! Built-in scenarios beside SIPp's own: each is known, ours run under SIPp, and all combinations of
-//! caller and answerer get along.
+//! Built-in scenarios beside SIPp's own: each is known, ours run under SIPp, and all combinations
+//! of caller and answerer get along.
 
 mod e2e;
 

@@ -224,7 +224,7 @@ fn messages() {
         ("<send><![CDATA[A ¶[$x]]]></send>", "used only once", "Reference"),
         ("<send><![CDATA[A ¶[$]]]></send>", "no variable name", ""),
         ("<send><![CDATA[A\n¶[len][len][len][len][len]]]></send>", "[len]", ""),
-        ("<send ¶retrans=\"0\"><![CDATA[A b]]></send>", "retrans=\"0\"", "leave retrans= out"),
+        ("<send ¶retrans=\"-1\"><![CDATA[A b]]></send>", "is not a number", ""),
         (
             "<send ¶start_txn=\"i\"><![CDATA[A b]]></send>",
             "\"i\" is never answered",

@@ -230,6 +230,22 @@ fn expressions_take_the_longest_of_the_leftmost_matches() {
 }
 
 #[test]
+fn an_optional_receive_at_the_end_is_waited_for() {
+    let mut rig = Rig::new(inline(
+        "last",
+        r#"<send>@OPTIONS@</send><recv response="200"/>
+        <recv request="NOTIFY" optional="true" timeout="3000" ontimeout="end"/>
+        <label id="end"/>"#,
+    ));
+    let options = rig.expect("OPTIONS").text;
+    rig.send(&answer(&options, 200, "t"));
+    rig.run(2_000);
+    assert_eq!(rig.counters().calls_succeeded, 0);
+    rig.send(&request_back("NOTIFY", &options, 3));
+    assert_succeeded(&rig.end());
+}
+
+#[test]
 fn a_duration_that_no_step_starts_begins_with_the_call() {
     let mut rig = Rig::new(inline(
         "measured",

@@ -31,8 +31,49 @@ Where the two differ:
 pub fn compatibility_markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
     section(&mut text, "Options of SIPp", Origin::Sipp);
+    language(&mut text);
     section(&mut text, "Options that SIPp does not have", Origin::Gossipper);
     text
+}
+
+const LANGUAGE: &str = "
+## Scenario language
+
+Unknown elements, attributes, actions and keywords are errors, with file, line and column.
+
+Regular expressions are POSIX extended ones over bytes, as in SIPp: of the matches that begin leftmost
+the longest is taken. What POSIX leaves open is as in the GNU C library: `\\1` to `\\9` refer back, and
+`\\w \\W \\s \\S \\b \\B \\< \\>` mean what they do there; another letter behind a backslash is that
+letter. They differ from that library in this:
+
+- Groups hold what POSIX says: the longest text from left to right, and in repetitions what the last
+  round matched. The library sometimes gives a group less, or what it held in an earlier round.
+- An anchor inside a repeated group is an anchor; the library sometimes loses it.
+- Equivalence classes `[=x=]` and collating symbols `[.x.]` are errors.
+- Letters beyond ASCII are bytes: `[é]` matches each of the two. Upper and lower case are those of ASCII.
+- An expression that compiles to more than 60,000 states is an error. A match that takes too long (some
+  ten milliseconds) is given up, and the call fails with `scenario_error`.
+
+`[timestamp]` and `[date]` are in UTC. `[sipp_version]` is the version of Gossipper. `ack_txn` gives the
+ACK of a refused INVITE the branch of that INVITE, and the ACK of a 2xx one of its own.
+";
+
+fn language(text: &mut String) {
+    text.push_str(LANGUAGE);
+    for section in crate::scenario::language() {
+        text.push_str(&format!("\n### {}\n\n| Name | Status |\n|---|---|\n", section.title));
+        for entry in section.entries {
+            let status = match entry.missing {
+                Some(missing) => format!("not yet: {missing}"),
+                None => "supported".to_owned(),
+            };
+            text.push_str(&format!(
+                "| `{}` | {} |\n",
+                entry.name.replace('|', "\\|"),
+                cell(&status)
+            ));
+        }
+    }
 }
 
 fn section(text: &mut String, title: &str, origin: Origin) {

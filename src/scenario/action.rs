@@ -47,6 +47,32 @@ const LATER: &[(&str, &str)] = &[
     ("verifyauth", "digest authentication"),
 ];
 const MEDIA: &str = "media: comes with the media engine";
+/// What `<exec>` does in SIPp and not in this version.
+const EXEC_LATER: &[(&str, &str)] = &[
+    ("command", "running commands"),
+    ("play_dtmf", MEDIA),
+    ("play_pcap_audio", MEDIA),
+    ("play_pcap_image", MEDIA),
+    ("play_pcap_video", MEDIA),
+    ("rtp_echo", MEDIA),
+    ("rtp_record", MEDIA),
+    ("rtp_stream", MEDIA),
+    ("rtpcheck", MEDIA),
+    ("send_dtmf", MEDIA),
+];
+
+/// The actions: with what the ones that are refused wait for.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let known = ACTIONS.iter().filter(|name| **name != "exec").map(|name| (*name, None));
+    known.chain(LATER.iter().map(|(name, why)| (*name, Some(*why))))
+}
+
+/// What `<exec>` can do, likewise.
+pub(super) fn exec_names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let later = EXEC_LATER.iter().map(|(name, why)| (*name, Some(*why)));
+    std::iter::once(("int_cmd", None)).chain(later)
+}
+
 /// A scenario names at most the whole match and nine groups.
 const GROUPS_MAX: usize = 10;
 
@@ -252,19 +278,8 @@ fn strcmp(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, 
 }
 
 fn exec(attributes: &Attributes<'_>) -> Result<Action, Fault> {
-    attributes.later("command", "running commands")?;
-    for name in [
-        "play_pcap_audio",
-        "play_pcap_video",
-        "play_pcap_image",
-        "play_dtmf",
-        "rtp_stream",
-        "rtp_echo",
-        "rtp_record",
-        "rtpcheck",
-        "send_dtmf",
-    ] {
-        attributes.later(name, MEDIA)?;
+    for (name, why) in EXEC_LATER {
+        attributes.later(name, why)?;
     }
     let command = attributes.required("int_cmd")?;
     let command = match command.value.trim() {

@@ -74,9 +74,18 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name == name)
 }
 
-/// SIPp's built-ins that this version does not have, and what they wait for.
+const MEDIA: &str = "media: comes with the media engine";
+
+/// Built-ins of SIPp and of the laboratory that this version does not have, and what they wait for.
 const LATER: &[(&str, &str)] = &[
-    ("uac_pcap", "media: comes with the media engine"),
+    ("uac_pcap", MEDIA),
+    ("invite_media", MEDIA),
+    ("invite_media_scale", MEDIA),
+    ("invite_media_early", MEDIA),
+    ("invite_media_early_180", MEDIA),
+    ("invite_media_savpf", MEDIA),
+    ("webrtc_uac", MEDIA),
+    ("webrtc_uas", MEDIA),
     ("3pcc-C-A", "third-party call control"),
     ("3pcc-C-B", "third-party call control"),
     ("3pcc-A", "third-party call control"),

@@ -35,6 +35,12 @@ const ELEMENTS: &[&str] = &[
 /// SIPp has them; this version does not, for the reason given.
 const LATER: &[(&str, &str)] =
     &[("sendCmd", "third-party call control"), ("recvCmd", "third-party call control")];
+/// The elements: with what the ones that are refused wait for.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let known = ELEMENTS.iter().map(|name| (*name, None));
+    known.chain(LATER.iter().map(|(name, why)| (*name, Some(*why))))
+}
+
 const STEPS_MAX: usize = 4096;
 const LABELS_MAX: usize = 4096;
 const BOUNDS_MAX: usize = 256;

@@ -4,7 +4,8 @@ use super::attributes::Attributes;
 use super::error::{Fault, Position};
 use super::program::Distribution;
 
-const KNOWN: [&str; 10] = [
+/// All distributions.
+pub(super) const KNOWN: [&str; 10] = [
     "fixed",
     "uniform",
     "normal",

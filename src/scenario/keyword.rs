@@ -74,6 +74,27 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("users", Kind::Plain(Field::Users)),
 ];
 
+/// Keywords with arguments or a varying name, as documentation writes them.
+const WRITTEN: &[(&str, Option<&str>)] = &[
+    ("$variable", None),
+    ("cryptokeyparams{1,2}{audio,video}", None),
+    ("cryptosuite{aescm128,null}sha1{80,32}{1,2}{audio,video}", None),
+    ("cryptotag{1,2}{audio,video}", None),
+    ("fieldN", Some("injection files")),
+    ("fill text= variable=", None),
+    ("last_Header", None),
+    ("ueaescm128sha1{80,32}{1,2}{audio,video}", None),
+];
+
+/// The keywords: with what the ones that are refused wait for.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let fixed = KEYWORDS.iter().map(|(name, kind)| match kind {
+        Kind::Later(why) => (*name, Some(*why)),
+        Kind::Plain(_) | Kind::Number(_) => (*name, None),
+    });
+    fixed.chain(WRITTEN.iter().copied())
+}
+
 /// What keyword resolution needs to know of the scenario around a text.
 pub(super) trait Names {
     /// The variable of that name, declared on first use.

@@ -19,11 +19,8 @@ pub(super) fn send(
     named_transactions: &mut NamedTransactions,
 ) -> Result<Send, Fault> {
     let timeout_ms = attributes.number("timeout", "a number of milliseconds")?;
-    let retrans_ms = attributes.number("retrans", "a number of milliseconds")?;
-    if retrans_ms == Some(0) {
-        return Err(Fault::new(attributes.place("retrans"), "retrans=\"0\"")
-            .hint("leave retrans= out to never retransmit"));
-    }
+    let retrans_ms: Option<u32> = attributes.number("retrans", "a number of milliseconds")?;
+    let retrans_ms = retrans_ms.filter(|&retrans_ms| retrans_ms > 0);
     if element.text.trim_ascii().is_empty() {
         return Err(Fault::new(element.position, "<send> without a message")
             .hint("the message stands inside <![CDATA[ ... ]]>"));

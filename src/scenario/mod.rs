@@ -14,6 +14,7 @@ mod distribution;
 mod ere;
 mod error;
 mod keyword;
+mod language;
 mod messages;
 mod names;
 mod program;
@@ -26,6 +27,7 @@ pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
 pub use decode::{FILE_BYTES_MAX, decode};
 pub use ere::{Captures, Regex, Scratch, TooComplex};
 pub use error::{Position, ScenarioError};
+pub use language::{LanguageEntry, LanguageSection, language};
 pub use program::*;
 pub use template::{Field, Part, Template};
 

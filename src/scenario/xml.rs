@@ -241,7 +241,12 @@ impl Tree<'_> {
             return Ok((first, first.len_utf8()));
         }
         let place = self.lines.position(offset);
-        let Some(end) = rest.find(';') else { return Err(unknown_entity("", place)) };
+        // Outside of XML's grammar but common: an '&' that begins no entity is itself.
+        let name = rest[1..].bytes().take_while(|&b| b.is_ascii_alphanumeric() || b == b'#');
+        let end = 1 + name.count();
+        if end == 1 || !rest[end..].starts_with(';') {
+            return Ok(('&', 1));
+        }
         let entity = &rest[1..end];
         let value = resolve(entity).ok_or_else(|| unknown_entity(entity, place))?;
         Ok((value, end + 1))
@@ -361,6 +366,9 @@ mod tests {
         let root = parse("<a x='1\r\n2\t3&quot;4\\\\n&#92;n5'/>").unwrap();
         let value = &root.attribute("x").unwrap().value;
         assert_eq!(&**value, "1 2 3\"4\\n\n5");
+        let root = parse("<a x='a=1&b=2; & &amp;&' y='<sip:b>'/>").unwrap();
+        assert_eq!(&*root.attribute("x").unwrap().value, "a=1&b=2; & &&");
+        assert_eq!(&*root.attribute("y").unwrap().value, "<sip:b>");
         assert_eq!(value.position(0), Position { line: 1, column: 7 });
         assert_eq!(value.position(2), Position { line: 2, column: 1 });
         assert_eq!(value.position(value.len() - 1), Position { line: 2, column: 20 });
@@ -371,9 +379,7 @@ mod tests {
         for (text, column) in [
             ("<a b='1' b='2'/>", 10),
             ("<a b='&nope;'/>", 7),
-            ("<a b='x&amp'/>", 8),
             ("<a b='&#0;'/>", 7),
-            ("<a b='&#+65;'/>", 7),
             ("<a b/>", 5),
             ("<a b=c/>", 6),
         ] {

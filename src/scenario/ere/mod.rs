@@ -3,8 +3,8 @@
 //!
 //! The crates at hand take the first alternative that matches rather than the longest, so this is a
 //! matcher of its own. Where both are provably the same ([`fast`]), which is nearly every
-//! expression in use, the crate does the work. Time and memory are bounded whatever expression and text are,
-//! and nothing is allocated per match once a [`Scratch`] is warm.
+//! expression in use, the crate does the work. Time and memory are bounded whatever expression and
+//! text are, and nothing is allocated per match once a [`Scratch`] is warm.
 
 mod backtrack;
 mod fast;

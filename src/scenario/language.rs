@@ -1,0 +1,57 @@
+//! What there is of the scenario language, by name, for the documentation: made from the tables
+//! that the compiler itself goes by.
+
+use super::{action, compile, distribution, keyword};
+
+/// One name of the language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LanguageEntry {
+    /// The name, as it is written.
+    pub name: String,
+    /// What it waits for, if this version refuses it.
+    pub missing: Option<&'static str>,
+}
+
+/// All names of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LanguageSection {
+    /// What they are names of.
+    pub title: &'static str,
+    /// The names, in alphabetical order.
+    pub entries: Vec<LanguageEntry>,
+}
+
+/// The elements, actions, distributions and keywords that are known.
+pub fn language() -> Vec<LanguageSection> {
+    let element = |name: &str| format!("<{name}>");
+    let exec = |name: &str| format!("<exec {name}=>");
+    let bracket = |name: &str| format!("[{name}]");
+    vec![
+        section("Elements", [entries(compile::names(), element)]),
+        section(
+            "Actions",
+            [entries(action::names(), element), entries(action::exec_names(), exec)],
+        ),
+        section(
+            "Distributions",
+            [entries(distribution::KNOWN.into_iter().map(|name| (name, None)), str::to_owned)],
+        ),
+        section("Keywords", [entries(keyword::names(), bracket)]),
+    ]
+}
+
+fn entries(
+    names: impl Iterator<Item = (&'static str, Option<&'static str>)>,
+    write: impl Fn(&str) -> String,
+) -> Vec<LanguageEntry> {
+    names.map(|(name, missing)| LanguageEntry { name: write(name), missing }).collect()
+}
+
+fn section<const N: usize>(
+    title: &'static str,
+    groups: [Vec<LanguageEntry>; N],
+) -> LanguageSection {
+    let mut entries: Vec<_> = groups.into_iter().flatten().collect();
+    entries.sort_by_key(|entry| entry.name.to_ascii_lowercase());
+    LanguageSection { title, entries }
+}
