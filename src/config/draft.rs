@@ -1,11 +1,11 @@
 //! A run as far as its sources have said something about it, and the step to a `RunConfig`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::run::{
-    CallLimit, ColorChoice, ConcurrencyLimit, DefaultBehaviors, Flavor, HealthGates, IoChoice,
+    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors, Flavor, HealthGates, IoChoice,
     MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
 };
 use super::trace::TraceConfig;
@@ -69,6 +69,8 @@ pub struct RunDraft {
     pub media_port_max: Option<u16>,
     pub screen_period_ms: Option<u64>,
     pub no_stdin: bool,
+    pub control_ip: Option<Ipv4Addr>,
+    pub control_port: Option<u16>,
     pub color: Option<ColorChoice>,
     pub summary_json: Option<PathBuf>,
     pub stat_period_ms: Option<u64>,
@@ -165,6 +167,14 @@ impl RunDraft {
             },
             screen_period_ms: self.screen_period_ms.unwrap_or(1000),
             no_stdin: self.no_stdin,
+            control_socket: ControlSocketConfig {
+                ip: self.control_ip,
+                port: match (self.control_port, self.control_ip, flavor) {
+                    (Some(port), ..) => ControlPort::Given(port),
+                    (None, None, Flavor::Gossipper) => ControlPort::Closed,
+                    (None, ..) => ControlPort::From(CONTROL_PORT_DEFAULT),
+                },
+            },
             color: self.color.unwrap_or_default(),
             summary_json: self.summary_json,
             stat_period_ms: nonzero(self.stat_period_ms),
@@ -286,6 +296,8 @@ const GOSSIPPER_SOCKET_BUFFER_BYTES: u32 = 16 << 20;
 /// A thousand wakes a second, as SIPp's tick; a call starts in the nearest one, half a millisecond
 /// from its planned time at most. 1,500 µs cost the 99th percentile its millisecond at full load.
 const GRAIN_US_DEFAULT: u64 = 1000;
+/// Where SIPp listens for commands.
+const CONTROL_PORT_DEFAULT: u16 = 8888;
 /// Calls per period where nothing was said; both flavours start at SIPp's rate.
 const RATE_DEFAULT: f64 = 10.0;
 

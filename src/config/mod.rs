@@ -14,11 +14,11 @@ mod value;
 pub use draft::RunDraft;
 pub use error::ConfigError;
 pub use run::{
-    CallLimit, ColorChoice, ConcurrencyLimit, DefaultBehaviors, Flavor, HealthGates, IoChoice,
+    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors, Flavor, HealthGates, IoChoice,
     MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
 };
 pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{
     HostPort, TimeUnit, ValueError, parse_behaviors, parse_bool, parse_cpu_list, parse_float,
-    parse_integer, parse_ip, parse_time_ms,
+    parse_integer, parse_ip, parse_ipv4, parse_time_ms,
 };

@@ -1,6 +1,6 @@
 //! The resolved configuration of one run.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use super::trace::TraceConfig;
@@ -156,6 +156,26 @@ pub enum IoChoice {
     Syscall,
 }
 
+/// The UDP socket through which a run can be controlled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlSocketConfig {
+    /// Its address; all where `None`.
+    pub ip: Option<Ipv4Addr>,
+    /// Its port.
+    pub port: ControlPort,
+}
+
+/// Which port the control socket takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlPort {
+    /// There is no control socket.
+    Closed,
+    /// This one or none; 0 lets the kernel choose.
+    Given(u16),
+    /// The first free one of sixty from here on.
+    From(u16),
+}
+
 /// When output is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColorChoice {
@@ -270,6 +290,8 @@ pub struct RunConfig {
     pub screen_period_ms: u64,
     /// Whether the keyboard is left alone.
     pub no_stdin: bool,
+    /// The control socket.
+    pub control_socket: ControlSocketConfig,
     /// Colours of the program's output.
     pub color: ColorChoice,
     /// Where the summary goes.

@@ -4,7 +4,7 @@
 //! unit of their option. Knows nothing of which option a value belongs to.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::run::DefaultBehaviors;
 
@@ -57,6 +57,9 @@ pub enum ValueError {
     /// An IP address was expected.
     #[error("{0:?} is not an IP address; write it as 192.0.2.1 or 2001:db8::1, not as a name")]
     NotAnIp(String),
+    /// An IPv4 address was expected.
+    #[error("{0:?} is not an IPv4 address; write it as 192.0.2.1, not as a name")]
+    NotAnIpv4(String),
     /// `host[:port]` was expected.
     #[error("{text:?} is not HOST[:PORT]: {reason}")]
     NotAnEndpoint {
@@ -98,6 +101,7 @@ impl ValueError {
             Self::NotATime { .. } => "not_a_time",
             Self::NotABool(_) => "not_a_bool",
             Self::NotAnIp(_) => "not_an_ip",
+            Self::NotAnIpv4(_) => "not_an_ipv4",
             Self::NotAnEndpoint { .. } => "not_an_endpoint",
             Self::UnknownChoice { .. } => "unknown_choice",
             Self::NotACpuList(_) => "not_a_cpu_list",
@@ -300,6 +304,11 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, ValueError> {
         None => text.parse::<IpAddr>(),
     };
     parsed.map_err(|_| ValueError::NotAnIp(text.to_owned()))
+}
+
+/// Reads an IPv4 address.
+pub fn parse_ipv4(text: &str) -> Result<Ipv4Addr, ValueError> {
+    text.parse().map_err(|_| ValueError::NotAnIpv4(text.to_owned()))
 }
 
 /// Reads a list of CPU numbers and ranges, such as `0-3,8`, in the order given.

@@ -43,6 +43,10 @@ pub enum Command {
     StopNow,
     /// A new rate, in calls per period over all workers.
     SetRate(f64),
+    /// Another number of users, over all workers.
+    SetUsers(u64),
+    /// Another limit of open calls, over all workers.
+    SetCallLimit(u64),
     /// Pause or resume the start of calls.
     SetPaused(bool),
     /// Make records of these kinds only.
@@ -382,6 +386,8 @@ impl<D: Driver> Worker<D> {
                     self.stopping = true;
                 }
                 Command::SetRate(rate) => self.engine.set_rate(rate, now),
+                Command::SetUsers(users) => self.engine.set_users(users, now),
+                Command::SetCallLimit(limit) => self.engine.set_call_limit(limit),
                 Command::SetPaused(paused) => self.engine.set_paused(paused, now),
                 Command::SetTrace(kinds) => self.engine.set_trace(kinds),
             }

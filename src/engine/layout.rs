@@ -47,6 +47,9 @@ fn program_layout(program: &Program, pause_ms: u64, earlier: &Layout) -> Program
             name,
             rtd_starts: step.rtd_starts.iter().map(|&rtd| name_of(rtd)).collect(),
             rtd_stops: step.rtd_stops.iter().map(|stop| name_of(stop.rtd)).collect(),
+            display: step.display.clone(),
+            is_hidden: step.hide,
+            is_gap_after: step.crlf,
         }
     });
     ProgramLayout {

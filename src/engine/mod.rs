@@ -20,6 +20,7 @@ mod check;
 mod config;
 mod layout;
 mod programs;
+mod control;
 mod receive;
 mod recording;
 mod render;
@@ -77,6 +78,10 @@ pub struct Engine {
     pacer: Option<Pacer>,
     /// Users without a call, and when their next call is due.
     idle_users: Vec<(u32, u64)>,
+    /// This worker's users; calls of users from here on are their last.
+    users: u32,
+    /// Users start no calls for now; a schedule has a pause of its own.
+    users_paused: bool,
     counters: Counters,
     tracer: Tracer,
     report: Box<Report>,
@@ -236,6 +241,8 @@ impl Engine {
             random,
             pacer,
             idle_users,
+            users,
+            users_paused: false,
             counters: Counters::default(),
             tracer: recording::tracer(config.worker, config.trace),
             report: Box::new(Report::new(layout, config.worker as u16)),
@@ -398,25 +405,6 @@ impl Engine {
     /// The rate that the schedule had, also after its end.
     pub fn scheduled_rate(&self) -> f64 {
         self.pacer.as_ref().map_or(0.0, Pacer::scheduled_per_second)
-    }
-
-    /// Changes the rate (calls per period over all workers).
-    pub fn set_rate(&mut self, rate: f64, now: u64) {
-        if let Some(pacer) = &mut self.pacer {
-            pacer.set_rate(rate, now);
-        }
-    }
-
-    /// The rate in calls per period over all workers.
-    pub fn rate(&self) -> f64 {
-        self.pacer.as_ref().map_or(0.0, Pacer::rate)
-    }
-
-    /// Pauses or resumes the start of calls.
-    pub fn set_paused(&mut self, paused: bool, now: u64) {
-        if let Some(pacer) = &mut self.pacer {
-            pacer.set_paused(paused, now);
-        }
     }
 
     /// Starts and accepts no more calls.

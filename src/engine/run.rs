@@ -392,7 +392,8 @@ impl Engine {
         self.trace_end(slot, cause, length);
         self.active -= 1;
         let user = self.calls[slot].user;
-        if matches!(self.config.arrivals, super::Arrivals::Users(_)) && !self.calls[slot].incoming {
+        let is_kept = user < self.users && !self.calls[slot].incoming;
+        if is_kept && matches!(self.config.arrivals, super::Arrivals::Users(_)) {
             self.idle_users.push((user, now));
         }
     }

@@ -63,6 +63,7 @@ impl Engine {
         }
         match &self.pacer {
             Some(pacer) => pacer.next_deadline_ns(),
+            None if self.users_paused => u64::MAX,
             None => self.idle_users.last().map_or(u64::MAX, |&(_, due_ns)| due_ns),
         }
     }
@@ -73,6 +74,7 @@ impl Engine {
         }
         match &mut self.pacer {
             Some(pacer) => pacer.due(now),
+            None if self.users_paused => None,
             None => self.idle_users.last().map(|&(_, due_ns)| due_ns).filter(|&due| due <= now),
         }
     }

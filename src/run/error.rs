@@ -1,7 +1,7 @@
 //! Why a run could not be started.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -104,6 +104,16 @@ pub enum RunError {
     /// The workers could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The control socket could not be opened.
+    #[error(
+        "cannot open the control socket {address}: {source}\n  hint: choose another port with -cp, or 0 for one of the kernel's choice"
+    )]
+    ControlSocket {
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// Signals could not be set up.
     #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),

@@ -59,6 +59,12 @@ pub struct StepLayout {
     pub rtd_starts: Vec<String>,
     /// Names of the response times that end here.
     pub rtd_stops: Vec<String>,
+    /// What a screen shows in place of a step without a message (`display=`).
+    pub display: Option<String>,
+    /// A screen leaves the step out (`hide=`).
+    pub is_hidden: bool,
+    /// A screen leaves a line free behind the step (`crlf=`).
+    pub is_gap_after: bool,
 }
 
 /// One program: its steps, in order, and where what it measures begins among the figures of all.

@@ -1,13 +1,12 @@
 //! Options about addresses, ports, sockets and transports.
 
-use crate::config::{HostPort, RunDraft, Transport, ValueError, parse_ip};
+use crate::config::{HostPort, RunDraft, Transport, ValueError, parse_ip, parse_ipv4};
 
 use super::{Accept, FlagGroup, later, refused, switch, takes, within};
 
 const SCTP: &str = "SCTP is not supported; use UDP (-t u1 or -t un)";
 const TLS: &str = "TLS";
 const STREAM: &str = "TCP and TLS";
-const CONTROL: &str = "the control socket";
 const TWIN: &str = "third-party call control (3PCC)";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
@@ -62,8 +61,20 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Leave the limit of open files (RLIMIT_NOFILE) alone",
         ),
         later("bind_to_device", &["DEVICE"], "SO_BINDTODEVICE", "Bind sockets to an interface"),
-        later("ci", &["IP"], CONTROL, "Address of the control socket"),
-        later("cp", &["PORT"], CONTROL, "Port of the control socket"),
+        takes(
+            "ci",
+            &["IP"],
+            Accept::Parsed(|d, v| parse_ipv4(v).map(|ip| d.control_ip = Some(ip))),
+            "Address of the control socket (IPv4)",
+        )
+        .default("all"),
+        takes(
+            "cp",
+            &["PORT"],
+            within(0, u16::MAX as u64, |d, v| d.control_port = Some(v as u16)),
+            "Take keys and commands on this UDP port: see the guide",
+        )
+        .default("closed; as sipp first free one of 8888 to 8947"),
         later("sendbuffer_warn", &["BOOL"], STREAM, "Warn when a send buffer is full"),
         later("3pcc", &["HOST[:PORT]"], TWIN, "Address of the twin process"),
         later("master", &["NAME"], TWIN, "Name of this master"),

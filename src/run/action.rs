@@ -1,0 +1,274 @@
+//! What can be asked of a run while it goes on, and how keys and command lines say it.
+//!
+//! Keyboard, control socket, signals and the dashboard all end in one [`Action`]; the control side
+//! carries it out in one place. Nothing here knows where the bytes came from.
+
+use thiserror::Error;
+
+use crate::output::screen::Screen;
+
+/// Something that is asked of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// Show a screen.
+    Show(Screen),
+    /// Show the one status line again.
+    ShowStatusLine,
+    /// Add so many times the rate's step (`-rate_scale`) to the rate, or users to the users.
+    Step(f64),
+    /// A new rate, in calls per period.
+    SetRate(f64),
+    /// A new step of the keys that change the rate.
+    SetRateScale(f64),
+    /// Another number of users.
+    SetUsers(u64),
+    /// Another limit of open calls.
+    SetCallLimit(u64),
+    /// Pause the start of calls, or go on.
+    TogglePause,
+    /// No new calls; a second time: end the open ones.
+    Quit,
+    /// No new calls, and end the open ones.
+    Abort,
+    /// End at once, whatever is open.
+    Stop,
+    /// Write the screens to a file.
+    DumpScreens,
+    /// Begin the statistics anew.
+    ResetStats,
+    /// Switch a trace on or off.
+    Trace(Trace, bool),
+    /// Show the steps of this scenario.
+    Display(Display),
+    /// Whether steps with `hide="true"` are left out.
+    Hide(bool),
+    /// Write what the workers do to the error log.
+    DumpTasks,
+    /// Write the global variables to the error log.
+    DumpVariables,
+}
+
+/// Traces that can be switched while calls go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// `-trace_err`
+    Errors,
+    /// `-trace_logs`
+    Logs,
+    /// `-trace_msg`
+    Messages,
+    /// `-trace_shortmsg`
+    ShortMessages,
+}
+
+/// Which scenario's steps the first screen shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Display {
+    /// The one that was asked for with `-sf` or `-sn`.
+    #[default]
+    Main,
+    /// The one for calls that nobody knows.
+    OutOfCall,
+    /// The receiving one of a mixed run.
+    Receiving,
+}
+
+/// Why a command line was not understood.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CommandError {
+    /// Nothing to do.
+    #[error("an empty command; there are: {COMMANDS}")]
+    Empty,
+    /// The first words mean nothing.
+    #[error("unknown command {0:?}; there are: {COMMANDS}")]
+    Unknown(String),
+    /// A value is missing or wrong.
+    #[error("{command} takes {expected}, not {given:?}")]
+    BadValue {
+        /// The command.
+        command: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// What was given.
+        given: String,
+    },
+}
+
+const COMMANDS: &str = "set rate|rate-scale|users|limit N, set display main|ooc|rx, \
+                        set hide true|false, trace error|logs|messages|shortmessages on|off, \
+                        dump tasks|variables, reset stats";
+
+/// What a key asks for; `None` if it means nothing. `c` begins a command line and is not here.
+pub fn of_key(key: u8) -> Option<Action> {
+    Some(match key {
+        b'0' => Action::ShowStatusLine,
+        b'1'..=b'9' => Action::Show(Screen::from_digit(key - b'0')?),
+        b'+' | b'=' => Action::Step(1.0),
+        b'-' => Action::Step(-1.0),
+        b'*' => Action::Step(10.0),
+        b'/' => Action::Step(-10.0),
+        b'p' => Action::TogglePause,
+        b'q' => Action::Quit,
+        b'Q' => Action::Abort,
+        b's' => Action::DumpScreens,
+        _ => return None,
+    })
+}
+
+/// What a command line asks for. Words are told apart by white space; `text` may hold anything.
+///
+/// # Errors
+/// The command is unknown, or its value is; the text says what there is.
+pub fn of_command(text: &str) -> Result<Action, CommandError> {
+    let mut words = text.split_whitespace();
+    let first = words.next().ok_or(CommandError::Empty)?;
+    let (second, third) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    if words.next().is_some() {
+        return Err(unknown(text));
+    }
+    match (first, second) {
+        ("set", "rate") => Ok(Action::SetRate(number("set rate", third)?)),
+        ("set", "rate-scale") => Ok(Action::SetRateScale(number("set rate-scale", third)?)),
+        ("set", "users") => Ok(Action::SetUsers(whole("set users", third)?)),
+        ("set", "limit") => Ok(Action::SetCallLimit(whole("set limit", third)?)),
+        ("set", "display") => match third {
+            "main" => Ok(Action::Display(Display::Main)),
+            "ooc" => Ok(Action::Display(Display::OutOfCall)),
+            "rx" => Ok(Action::Display(Display::Receiving)),
+            _ => Err(bad("set display", "main, ooc or rx", third)),
+        },
+        ("set", "hide") => match third {
+            "true" => Ok(Action::Hide(true)),
+            "false" => Ok(Action::Hide(false)),
+            _ => Err(bad("set hide", "true or false", third)),
+        },
+        ("trace", name) => {
+            let trace = match name {
+                "error" => Trace::Errors,
+                "logs" => Trace::Logs,
+                "messages" => Trace::Messages,
+                "shortmessages" => Trace::ShortMessages,
+                _ => return Err(bad("trace", "error, logs, messages or shortmessages", name)),
+            };
+            match third {
+                "on" => Ok(Action::Trace(trace, true)),
+                "off" => Ok(Action::Trace(trace, false)),
+                _ => Err(bad("trace", "on or off", third)),
+            }
+        }
+        ("dump", "tasks") if third.is_empty() => Ok(Action::DumpTasks),
+        ("dump", "variables") if third.is_empty() => Ok(Action::DumpVariables),
+        ("reset", "stats") if third.is_empty() => Ok(Action::ResetStats),
+        _ => Err(unknown(text)),
+    }
+}
+
+/// What a datagram on the control socket asks for: its first byte is a key, and `c` is followed by
+/// a command. `Ok(None)` is a key that means nothing here.
+///
+/// # Errors
+/// The command is not understood.
+pub fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
+    match bytes.split_first() {
+        Some((b'c', command)) => of_command(&String::from_utf8_lossy(command)).map(Some),
+        Some((&key, _)) => Ok(of_key(key)),
+        None => Ok(None),
+    }
+}
+
+/// More than any rate that makes sense, and far from where arithmetic loses precision.
+const NUMBER_MAX: f64 = 1e9;
+
+fn number(command: &'static str, text: &str) -> Result<f64, CommandError> {
+    let value = text.parse().ok().filter(|value| (0.0..=NUMBER_MAX).contains(value));
+    value.ok_or_else(|| bad(command, "a number from 0 to 1000000000", text))
+}
+
+fn whole(command: &'static str, text: &str) -> Result<u64, CommandError> {
+    let value = text.parse().ok().filter(|&value| value <= u64::from(u32::MAX));
+    value.ok_or_else(|| bad(command, "a whole number from 0", text))
+}
+
+fn bad(command: &'static str, expected: &'static str, given: &str) -> CommandError {
+    CommandError::BadValue { command, expected, given: shortened(given) }
+}
+
+fn unknown(text: &str) -> CommandError {
+    CommandError::Unknown(shortened(text.trim()))
+}
+
+/// What is quoted of somebody else's bytes.
+fn shortened(text: &str) -> String {
+    const QUOTED_MAX: usize = 60;
+    text.chars().take(QUOTED_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_sipps() {
+        assert_eq!(of_key(b'+'), Some(Action::Step(1.0)));
+        assert_eq!(of_key(b'/'), Some(Action::Step(-10.0)));
+        assert_eq!(of_key(b'1'), Some(Action::Show(Screen::Scenario)));
+        assert_eq!(of_key(b'9'), Some(Action::Show(Screen::Repartition(4))));
+        assert_eq!(of_key(b'Q'), Some(Action::Abort));
+        for key in [0, b'c', b'\n', b'x', 0x80, 0xff] {
+            assert_eq!(of_key(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn commands_are_sipps() {
+        for (text, action) in [
+            ("set rate 10.5", Action::SetRate(10.5)),
+            (" set  rate-scale 2\n", Action::SetRateScale(2.0)),
+            ("set users 7", Action::SetUsers(7)),
+            ("set limit 100\r\n", Action::SetCallLimit(100)),
+            ("set display rx", Action::Display(Display::Receiving)),
+            ("set hide false", Action::Hide(false)),
+            ("trace shortmessages on", Action::Trace(Trace::ShortMessages, true)),
+            ("trace error off", Action::Trace(Trace::Errors, false)),
+            ("dump tasks", Action::DumpTasks),
+            ("dump variables", Action::DumpVariables),
+            ("reset stats", Action::ResetStats),
+        ] {
+            assert_eq!(of_command(text), Ok(action), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_errors_that_say_what_is_right() {
+        for (text, part) in [
+            ("set rate", "a number"),
+            ("set rate -1", "a number"),
+            ("set rate NaN", "a number"),
+            ("set rate inf", "a number"),
+            ("set rate 1 2", "unknown command"),
+            ("set users 1.5", "a whole number"),
+            ("set users 99999999999999999999", "a whole number"),
+            ("set limit", "a whole number"),
+            ("set display all", "main, ooc or rx"),
+            ("set colour red", "unknown command"),
+            ("trace messages", "on or off"),
+            ("trace packets on", "error, logs"),
+            ("dump everything", "unknown command"),
+            ("", "empty"),
+        ] {
+            let error = of_command(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn noise_in_a_datagram_is_told_apart_from_keys() {
+        assert_eq!(of_datagram(b"q"), Ok(Some(Action::Quit)));
+        assert_eq!(of_datagram(b"cset rate 3"), Ok(Some(Action::SetRate(3.0))));
+        assert_eq!(of_datagram(b"p anything may follow"), Ok(Some(Action::TogglePause)));
+        assert_eq!(of_datagram(b""), Ok(None));
+        assert_eq!(of_datagram(&[0xff; 70_000]), Ok(None));
+        let long = [b"c".as_slice(), &[0xfe; 70_000]].concat();
+        assert!(of_datagram(&long).unwrap_err().to_string().len() < 500);
+    }
+}

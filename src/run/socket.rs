@@ -1,0 +1,130 @@
+//! The control socket: datagrams that ask something of the run (`-ci`, `-cp`).
+//!
+//! It is looked at by the control side between two reports and never by a worker. Whoever can send
+//! to it controls the run, so under the name `gossipper` it is open only where it was asked for.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use super::RunError;
+use super::action::{self, Action};
+use crate::config::{ControlPort, ControlSocketConfig};
+
+/// Ports tried from the default one on.
+const TRIES: u16 = 60;
+/// Longest command that is read; the rest of a longer datagram is cut off.
+const COMMAND_BYTES_MAX: usize = 512;
+/// Datagrams taken in one turn of the control side, so that a flood does not keep it from its work.
+const DATAGRAMS_PER_TURN: usize = 32;
+
+/// See the module's documentation.
+pub(super) struct ControlSocket {
+    socket: UdpSocket,
+    /// Datagrams that meant nothing.
+    noise: u64,
+    last_error: Option<String>,
+}
+
+impl ControlSocket {
+    /// Opens the socket; `None` if the configuration wants none.
+    ///
+    /// # Errors
+    /// If the port that was given is not free, or none of those that are tried is.
+    pub(super) fn open(config: &ControlSocketConfig) -> Result<Option<Self>, RunError> {
+        let ip = config.ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let ports = match config.port {
+            ControlPort::Closed => return Ok(None),
+            ControlPort::Given(port) => port..=port,
+            ControlPort::From(port) => port..=port.saturating_add(TRIES - 1),
+        };
+        let mut last = None;
+        for port in ports {
+            let address = SocketAddr::from((ip, port));
+            match UdpSocket::bind(address).and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            }) {
+                Ok(socket) => return Ok(Some(Self { socket, noise: 0, last_error: None })),
+                Err(source) => last = Some((address, source)),
+            }
+        }
+        let (address, source) = last.unwrap_or_else(|| {
+            (SocketAddr::from((ip, 0)), io::Error::other("there is no port to try"))
+        });
+        Err(RunError::ControlSocket { address, source })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+
+    /// Takes what has arrived.
+    pub(super) fn poll(&mut self, actions: &mut Vec<Action>) {
+        let mut buffer = [0; COMMAND_BYTES_MAX];
+        for _ in 0..DATAGRAMS_PER_TURN {
+            match self.socket.recv_from(&mut buffer) {
+                Ok((len, _)) => match action::of_datagram(&buffer[..len]) {
+                    Ok(Some(action)) => actions.push(action),
+                    Ok(None) => self.noise += 1,
+                    Err(error) => {
+                        self.noise += 1;
+                        self.last_error = Some(error.to_string());
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP error about an answer that we never sent, or the like: nothing to do.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Datagrams that meant nothing, and what was wrong with the last command among them.
+    pub(super) fn noise(&self) -> (u64, Option<&str>) {
+        (self.noise, self.last_error.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(port: ControlPort) -> Result<Option<ControlSocket>, RunError> {
+        ControlSocket::open(&ControlSocketConfig { ip: Some(Ipv4Addr::LOCALHOST), port })
+    }
+
+    #[test]
+    fn the_default_port_is_cycled_and_a_given_one_is_not() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = open(ControlPort::Given(port)).err().unwrap().to_string();
+        assert!(error.contains(&port.to_string()) && error.contains("-cp"), "{error}");
+        // Near the top of the range there may be no port left to try.
+        if port < u16::MAX - TRIES {
+            let socket = open(ControlPort::From(port)).unwrap().unwrap();
+            assert!(socket.address().unwrap().port() > port);
+        }
+        assert!(open(ControlPort::Closed).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_flood_of_noise_is_counted_and_taken_in_turns() {
+        let mut socket = open(ControlPort::Given(0)).unwrap().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = socket.address().unwrap();
+        for _ in 0..DATAGRAMS_PER_TURN {
+            sender.send_to(&[0xfe; 9000], target).unwrap();
+        }
+        sender.send_to(b"c\xff\xfe rate", target).unwrap();
+        sender.send_to(b"cset rate 12", target).unwrap();
+        let mut actions = Vec::new();
+        socket.poll(&mut actions);
+        assert_eq!(actions, []);
+        assert_eq!(socket.noise().0, DATAGRAMS_PER_TURN as u64);
+        socket.poll(&mut actions);
+        assert_eq!(actions, [Action::SetRate(12.0)]);
+        let (noise, error) = socket.noise();
+        assert_eq!(noise, DATAGRAMS_PER_TURN as u64 + 1);
+        assert!(error.unwrap().contains("unknown command"));
+    }
+}
