@@ -15,4 +15,5 @@ pub mod scenario;
 pub mod sip;
 pub mod stats;
 pub mod stream;
+pub mod terminal;
 pub mod trace;

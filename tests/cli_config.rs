@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use gossipper::cli::{Action, parse};
 use gossipper::config::{
-    CallLimit, ColorChoice, ConcurrencyLimit, DefaultBehaviors, Flavor, HostPort, IoChoice,
-    RetransmissionCheck, RunConfig, ScenarioSource, Transport,
+    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, DefaultBehaviors, Flavor, HostPort,
+    IoChoice, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
 };
 
 fn argv(line: &str) -> Vec<OsString> {
@@ -35,7 +35,11 @@ fn error(line: &str) -> String {
 #[test]
 fn under_the_name_sipp_the_defaults_are_sipps() {
     let config = run("/usr/bin/sipp 192.0.2.1");
+    assert_eq!(run("gossipper sipp 192.0.2.1"), config);
+    assert_eq!(run("gossipper sipp sipp 192.0.2.1"), config);
     assert_eq!(config.flavor, Flavor::Sipp);
+    assert_eq!(config.control_socket.port, ControlPort::From(8888));
+    assert_eq!(run("sipp -cp 9 h").control_socket.port, ControlPort::Given(9));
     assert_eq!(config.calls_max, CallLimit::Unlimited);
     assert_eq!(config.concurrent_max, ConcurrencyLimit::SippRule);
     assert_eq!(config.scenario, ScenarioSource::Builtin("uac".to_owned()));
@@ -62,15 +66,14 @@ fn under_the_name_sipp_the_defaults_are_sipps() {
 
 #[test]
 fn under_the_name_gossipper_a_client_makes_one_call_and_the_pool_is_the_limit() {
-    for line in ["gossipper 192.0.2.1", "gossipper sipp 192.0.2.1", "gossipper sipp sipp 192.0.2.1"]
-    {
-        let config = run(line);
-        assert_eq!(config.flavor, Flavor::Gossipper);
-        assert_eq!(config.calls_max, CallLimit::ClientDefault);
-        assert_eq!(config.concurrent_max, ConcurrencyLimit::Pool);
-        assert_eq!(config.rate, 10.0);
-        assert_eq!(config.remote, Some(HostPort { host: "192.0.2.1".to_owned(), port: 5060 }));
-    }
+    let config = run("gossipper 192.0.2.1");
+    assert_eq!(config.flavor, Flavor::Gossipper);
+    assert_eq!(config.calls_max, CallLimit::ClientDefault);
+    assert_eq!(config.concurrent_max, ConcurrencyLimit::Pool);
+    assert_eq!(config.control_socket.port, ControlPort::Closed);
+    assert_eq!(run("gossipper -ci 127.0.0.1 h -cp 1").control_socket.port, ControlPort::Given(1));
+    assert_eq!(config.rate, 10.0);
+    assert_eq!(config.remote, Some(HostPort { host: "192.0.2.1".to_owned(), port: 5060 }));
 }
 
 #[test]

@@ -44,7 +44,7 @@ class Gossipper:
         pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
         own_cpu = ["-cpus", str(cpu)] if cpu is not None else []
         return [
-            *pin, self.binary, "sipp", "-sn", scenario, "-i", HOST, "-p", str(port), "-nostdin",
+            *pin, self.binary, "-sn", scenario, "-i", HOST, "-p", str(port), "-nostdin",
             *own_cpu, "-summary_json", report + ".json", *self.options, *options,
         ]  # fmt: skip
 

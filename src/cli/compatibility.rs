@@ -13,11 +13,20 @@ does not support is an error, never ignored.
 
 Where the two differ:
 
-- Under the name `gossipper`, a client without `-m` makes one call and stops; `-m 0` goes on until
-  stopped. A server goes on until stopped. Under the name `sipp` (a link to the program), both go on.
-- Under the name `gossipper`, only the call pool bounds the number of open calls when `-l` is not
-  given. Under the name `sipp`, SIPp's rule applies: 3 x rate x duration.
-- Help, version and `-sd` exit with 99 under the name `sipp`, with 0 under the name `gossipper`.
+- `gossipper sipp`, and a link to the program named `sipp`, have SIPp's defaults, screens and exit
+  codes. `gossipper` without a command has its own:
+  - A client without `-m` makes one call and stops; `-m 0` goes on until stopped. A server goes on
+    until stopped. As `sipp`, both go on.
+  - Only the call pool bounds the number of open calls when `-l` is not given. As `sipp`, SIPp's rule
+    applies: 3 x rate x duration.
+  - One line of status, which the keys `1` to `9` exchange for SIPp's screens, and a table at the end.
+    As `sipp`, the screens, of which the first two are printed at the end.
+  - The first SIGINT or SIGTERM, and `q`, give open calls five seconds before they are ended. As
+    `sipp`, SIGINT and SIGTERM stop at once, and `q` waits for open calls.
+  - The control socket is closed unless `-cp` or `-ci` is given. As `sipp`, it is open.
+  - Help, version and `-sd` exit with 0. As `sipp`, with 99.
+- Screens show times in UTC. Where SIPp shows what its scheduler does, ours show what withheld calls
+  and whether the generator keeps up.
 - `-option=value` is taken as well, for options with one value; `-switch=false` leaves a switch off.
 - All spellings with two dashes work, also `--sf`, `--sn` and `--sd`.
 - Options are read from left to right in one pass; where one is repeated, the last one counts, except

@@ -31,7 +31,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
     ("2", "a health gate is not met"),
     ("3", "the generator limited the run, with -fail_if_limited"),
     ("97", "-timeout ended the run before any call succeeded"),
-    ("99", "nothing was run (under the name sipp: help, version, -sd)"),
+    ("99", "nothing was run (as sipp: help, version, -sd)"),
     ("254", "the local port is in use"),
     ("255", "the run could not be started, or -timeout_error"),
 ];
@@ -58,8 +58,8 @@ pub(super) fn root() -> StyledText {
     page.plain("\n");
     paragraph(
         &mut page,
-        "Without a command, gossipper runs a scenario as `gossipper sipp` does. A link to it \
-         named sipp has SIPp's own defaults and exit codes.",
+        "Without a command, gossipper runs a scenario with defaults of its own. `gossipper sipp`, \
+         and a link to it named sipp, have SIPp's defaults, screens and exit codes.",
     );
     heading(&mut page, "Examples");
     for (what, line) in EXAMPLES {

@@ -3,8 +3,8 @@
 //! One flag table ([`flags`]) feeds the parser, the help and the compatibility table. This module
 //! looks at nothing but argv: it opens no file, resolves no name and starts nothing.
 //!
-//! Exit codes: under the name `sipp`, help, version and `-sd` end with 99 as SIPp defines it; under
-//! the name `gossipper` they end with 0. A line of the run form that cannot be used ends with 255
+//! Exit codes: as `sipp` and `gossipper sipp`, help, version and `-sd` end with 99 as SIPp defines it;
+//! as `gossipper` they end with 0. A line of the run form that cannot be used ends with 255
 //! under both names; a command that is not in this version ends with 1.
 
 mod args;
@@ -109,16 +109,16 @@ impl Entry {
 
     fn flavor(self) -> Flavor {
         match self {
-            Self::Sipp => Flavor::Sipp,
-            Self::Subcommand | Self::Bare => Flavor::Gossipper,
+            Self::Sipp | Self::Subcommand => Flavor::Sipp,
+            Self::Bare => Flavor::Gossipper,
         }
     }
 
     /// Exit code where something was printed as asked.
     fn exit_printed(self) -> u8 {
         match self {
-            Self::Sipp => EXIT_NOTHING_RUN,
-            Self::Subcommand | Self::Bare => 0,
+            Self::Sipp | Self::Subcommand => EXIT_NOTHING_RUN,
+            Self::Bare => 0,
         }
     }
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::run::{
-    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors, Flavor, HealthGates, IoChoice,
-    MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
+    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
+    Flavor, HealthGates, IoChoice, MediaConfig, RetransConfig, RetransmissionCheck, RunConfig,
+    ScenarioSource, Transport,
 };
 use super::trace::TraceConfig;
 use super::value::HostPort;

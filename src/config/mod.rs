@@ -14,8 +14,9 @@ mod value;
 pub use draft::RunDraft;
 pub use error::ConfigError;
 pub use run::{
-    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors, Flavor, HealthGates, IoChoice,
-    MediaConfig, RetransConfig, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
+    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
+    Flavor, HealthGates, IoChoice, MediaConfig, RetransConfig, RetransmissionCheck, RunConfig,
+    ScenarioSource, Transport,
 };
 pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{

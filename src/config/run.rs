@@ -9,7 +9,7 @@ use super::value::HostPort;
 /// Whose defaults apply where the user says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
-    /// Started under the name `sipp`: SIPp's defaults and exit codes.
+    /// Started as `sipp` or `gossipper sipp`: SIPp's defaults, screens and exit codes.
     Sipp,
     /// Started as `gossipper`: a client without `-m` makes one call, and only the call pool
     /// bounds the number of open calls.
@@ -40,6 +40,13 @@ impl Transport {
         match self {
             Self::UdpMono => "u1",
             Self::UdpMulti => "un",
+        }
+    }
+
+    /// The protocol as SIP names it in a Via header.
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::UdpMono | Self::UdpMulti => "UDP",
         }
     }
 }

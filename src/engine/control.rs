@@ -52,7 +52,7 @@ impl Engine {
             // One that was taken away and comes back may still be in its last call.
             let fresh = (self.users..users).filter(|&user| !is_calling[user as usize]);
             self.idle_users.extend(fresh.rev().map(|user| (user, now)));
-            let values = self.bound.program.user_variables.len() * users as usize;
+            let values = self.user_values_each * users as usize;
             if values > self.user_values.len() {
                 self.user_values.resize_with(values, Default::default);
             }

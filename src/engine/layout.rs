@@ -40,16 +40,18 @@ fn extend(all: &mut Vec<String>, own: &[String], program: &str) {
 
 fn program_layout(program: &Program, pause_ms: u64, earlier: &Layout) -> ProgramLayout {
     let name_of = |rtd: u16| program.rtds.get(usize::from(rtd)).cloned().unwrap_or_default();
+    let mut hides_rest = false;
     let steps = program.steps.iter().map(|step| {
+        hides_rest |= step.screen.hide_rest;
         let (kind, name) = kind_and_name(step, pause_ms);
         StepLayout {
             kind,
             name,
             rtd_starts: step.rtd_starts.iter().map(|&rtd| name_of(rtd)).collect(),
             rtd_stops: step.rtd_stops.iter().map(|stop| name_of(stop.rtd)).collect(),
-            display: step.display.clone(),
-            is_hidden: step.hide,
-            is_gap_after: step.crlf,
+            display: step.screen.display.map(|index| program.displays[usize::from(index)].clone()),
+            is_hidden: step.screen.hide || hides_rest,
+            is_gap_after: step.screen.crlf,
         }
     });
     ProgramLayout {

@@ -3,6 +3,7 @@
 //! Reads snapshots only. Nothing here runs on a worker thread.
 
 pub mod own_csv;
+pub mod screen;
 pub mod summary;
 pub mod units;
 

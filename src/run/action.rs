@@ -5,6 +5,7 @@
 
 use thiserror::Error;
 
+use crate::artefact::Log;
 use crate::output::screen::Screen;
 
 /// Something that is asked of a run.
@@ -37,7 +38,7 @@ pub enum Action {
     /// Begin the statistics anew.
     ResetStats,
     /// Switch a trace on or off.
-    Trace(Trace, bool),
+    Trace(Log, bool),
     /// Show the steps of this scenario.
     Display(Display),
     /// Whether steps with `hide="true"` are left out.
@@ -46,19 +47,6 @@ pub enum Action {
     DumpTasks,
     /// Write the global variables to the error log.
     DumpVariables,
-}
-
-/// Traces that can be switched while calls go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trace {
-    /// `-trace_err`
-    Errors,
-    /// `-trace_logs`
-    Logs,
-    /// `-trace_msg`
-    Messages,
-    /// `-trace_shortmsg`
-    ShortMessages,
 }
 
 /// Which scenario's steps the first screen shows.
@@ -144,10 +132,10 @@ pub fn of_command(text: &str) -> Result<Action, CommandError> {
         },
         ("trace", name) => {
             let trace = match name {
-                "error" => Trace::Errors,
-                "logs" => Trace::Logs,
-                "messages" => Trace::Messages,
-                "shortmessages" => Trace::ShortMessages,
+                "error" => Log::Errors,
+                "logs" => Log::Logs,
+                "messages" => Log::Messages,
+                "shortmessages" => Log::ShortMessages,
                 _ => return Err(bad("trace", "error, logs, messages or shortmessages", name)),
             };
             match third {
@@ -228,8 +216,8 @@ mod tests {
             ("set limit 100\r\n", Action::SetCallLimit(100)),
             ("set display rx", Action::Display(Display::Receiving)),
             ("set hide false", Action::Hide(false)),
-            ("trace shortmessages on", Action::Trace(Trace::ShortMessages, true)),
-            ("trace error off", Action::Trace(Trace::Errors, false)),
+            ("trace shortmessages on", Action::Trace(Log::ShortMessages, true)),
+            ("trace error off", Action::Trace(Log::Errors, false)),
             ("dump tasks", Action::DumpTasks),
             ("dump variables", Action::DumpVariables),
             ("reset stats", Action::ResetStats),

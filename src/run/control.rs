@@ -1,25 +1,26 @@
 //! Watching a run: reports in, status out, signals and limits to the workers, and the end.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gossipper_uring::sys;
-use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::flag;
 
+use super::action::{Action, Display};
+use super::face::Face;
 use super::plan::Plan;
+use super::signals::Signals;
+use super::socket::ControlSocket;
 use super::traces::{Prepared, Traces};
-use super::{RunError, palette};
-use crate::config::RunConfig;
+use super::{RunError, facts, palette};
+use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{Command, Running};
 use crate::engine::StopRequest;
+use crate::output::screen::Footer;
 use crate::output::summary::Media;
-use crate::output::{
-    ConsoleLine, FinalTable, LiveStatus, Palette, StatusMode, Summary, SummaryContext,
-};
+use crate::output::{ConsoleLine, FinalTable, Palette, Summary, SummaryContext};
 use crate::stats::{
     Aggregate, ExitCode, FailureCause, HealthGates, Outcome, RunEnd, RunStart, Snapshot, Verdict,
     exit_code,
@@ -32,64 +33,6 @@ const POLL: Duration = Duration::from_millis(100);
 const DRAIN_NS: u64 = 5_000_000_000;
 /// How long workers may take after they were told to end their calls.
 const CANCEL_NS: u64 = 5_000_000_000;
-/// Columns where the terminal does not tell.
-const COLUMNS_DEFAULT: usize = 100;
-
-/// Signals that the run listens to, as flags that handlers set.
-pub(super) struct Signals {
-    /// SIGINT and SIGTERM, counted: the first drains, the second stops.
-    stops: Arc<AtomicUsize>,
-    /// SIGUSR1: the same as the key `q`.
-    quit: Arc<AtomicBool>,
-    /// SIGUSR2: print the state.
-    dump: Arc<AtomicBool>,
-}
-
-impl Signals {
-    pub(super) fn install() -> Result<Self, RunError> {
-        let signals = Self {
-            stops: Arc::new(AtomicUsize::new(0)),
-            quit: Arc::new(AtomicBool::new(false)),
-            dump: Arc::new(AtomicBool::new(false)),
-        };
-        let flags = || -> io::Result<()> {
-            flag::register(SIGUSR1, Arc::clone(&signals.quit))?;
-            flag::register(SIGUSR2, Arc::clone(&signals.dump))?;
-            // A closed pipe is an error of the write, not the end of the run.
-            flag::register(SIGPIPE, Arc::new(AtomicBool::new(false)))?;
-            let mut all = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?;
-            let (stops, control) = (Arc::clone(&signals.stops), thread::current());
-            thread::Builder::new().name("signals".to_owned()).spawn(move || {
-                for signal in all.forever() {
-                    if matches!(signal, SIGINT | SIGTERM) {
-                        stops.fetch_add(1, Ordering::Relaxed);
-                    }
-                    control.unpark();
-                }
-            })?;
-            Ok(())
-        };
-        flags().map_err(RunError::Signals)?;
-        Ok(signals)
-    }
-
-    /// Whether a signal came that ends the run.
-    pub(super) fn ask_to_end(&self) -> bool {
-        self.stops.load(Ordering::Relaxed) > 0 || self.quit.load(Ordering::Relaxed)
-    }
-
-    /// Sleeps for `length`, or until a signal comes that ends the run.
-    pub(super) fn sleep(&self, length: Duration) {
-        let end = Instant::now() + length;
-        while !self.ask_to_end() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::sleep(left.min(POLL));
-        }
-    }
-}
 
 /// How far the end of a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +66,16 @@ pub(super) struct Control<'c> {
     palette: Palette,
     /// Until the end of the run.
     traces: Option<Traces>,
+    socket: Option<ControlSocket>,
+    face: Face,
+    /// Calls per period, as last asked for.
+    rate: f64,
+    /// Step of the keys that change it.
+    rate_scale: f64,
+    users: Option<u64>,
+    is_paused: bool,
+    /// Somebody set the limit of open calls, so that it no longer follows the rate.
+    is_limit_set: bool,
 }
 
 impl<'c> Control<'c> {
@@ -132,7 +85,10 @@ impl<'c> Control<'c> {
         mut running: Running,
         signals: Signals,
         traces: Prepared,
+        socket: Option<ControlSocket>,
     ) -> Result<Self, RunError> {
+        let palette = palette(config, io::stdout().is_terminal());
+        let facts = facts::facts(config, &plan, running.local.port());
         let start_ns = running.start_ns;
         let unix_ns =
             sys::realtime_now_ns().saturating_sub(sys::monotonic_now().saturating_sub(start_ns));
@@ -157,7 +113,14 @@ impl<'c> Control<'c> {
             next_status_ns: after(Some(config.screen_period_ms)),
             next_line_ns: after(config.stat_period_ms),
             timeout_ns: after(config.timeout_ms),
-            palette: palette(config, io::stdout().is_terminal()),
+            palette,
+            socket,
+            face: Face::new(config, facts, palette),
+            rate: config.rate,
+            rate_scale: config.rate_scale,
+            users: config.users,
+            is_paused: false,
+            is_limit_set: plan.limit_per_rate.is_none(),
             plan,
             running,
             traces: Some(traces),
@@ -167,24 +130,26 @@ impl<'c> Control<'c> {
     /// Watches the run to its end and writes every report.
     pub(super) fn watch(mut self) -> Result<ExitCode, RunError> {
         self.announce();
-        let is_terminal = io::stdout().is_terminal();
-        let mode = match terminal_columns() {
-            Some(columns) if is_terminal => StatusMode::Rewrite { columns },
-            _ => StatusMode::Lines,
-        };
-        let mut status = LiveStatus::new(io::stdout(), mode, self.palette, self.plan.calls_total);
+        let mut actions = Vec::new();
         while !self.aggregate.is_finished() && !self.workers_are_over() {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
             self.take_reports();
             self.write_rows();
             self.take_stops(now);
-            self.take_signals(now, &mut status);
+            self.take_signals(now);
+            if let Some(socket) = &mut self.socket {
+                socket.poll(&mut actions);
+            }
+            self.face.poll(&mut actions, self.footer());
+            for action in actions.drain(..) {
+                self.perform(action, now);
+            }
             self.advance_ending(now);
             if now >= self.next_status_ns {
                 self.next_status_ns = now + self.config.screen_period_ms * 1_000_000;
-                if self.aggregate.last_second().is_some() && self.config.stat_period_ms.is_none() {
-                    let _ = status.update(&self.aggregate.snapshot());
+                if self.aggregate.last_second().is_some() {
+                    self.face.update(self.aggregate.snapshot(), self.footer());
                 }
             }
             if now >= self.next_line_ns {
@@ -201,7 +166,7 @@ impl<'c> Control<'c> {
         }
         self.take_reports();
         self.aggregate.finish();
-        let _ = status.clear();
+        self.face.close();
         let code = self.finish()?;
         match failed {
             Some(error) => Err(error),
@@ -219,9 +184,16 @@ impl<'c> Control<'c> {
         let peer = launch.engine.environment.next_hop;
         let peer = peer.map_or(String::new(), |peer| format!(" -> {peer}"));
         let dim = self.palette.dim;
+        // SIPp prints nothing on stdout before its screens.
+        let mut out: Box<dyn Write> = match self.config.flavor {
+            Flavor::Sipp => Box::new(io::stderr()),
+            Flavor::Gossipper => Box::new(io::stdout()),
+        };
+        let control = self.socket.as_ref().and_then(ControlSocket::address);
+        let control = control.map_or(String::new(), |at| format!(" | control {at}"));
         let _ = writeln!(
-            io::stdout(),
-            "{dim}{} | {} UDP {}{peer} | {workers}, {} driver{dim:#}",
+            out,
+            "{dim}{} | {} UDP {}{peer} | {workers}, {} driver{control}{dim:#}",
             launch.programs.main.name,
             self.config.transport.code(),
             self.running.local,
@@ -262,7 +234,7 @@ impl<'c> Control<'c> {
         for index in 0..self.running.workers.len() {
             while let Ok(stop) = self.running.workers[index].stops.pop() {
                 match stop {
-                    StopRequest::Gracefully => self.drain(now),
+                    StopRequest::Gracefully => self.drain(now + DRAIN_NS),
                     StopRequest::Now => {
                         self.end = RunEnd::StoppedByScenario;
                         self.stop();
@@ -277,36 +249,175 @@ impl<'c> Control<'c> {
         }
     }
 
-    fn take_signals(&mut self, now: u64, status: &mut LiveStatus<io::Stdout>) {
-        let stops = self.signals.stops.load(Ordering::Relaxed);
+    fn take_signals(&mut self, now: u64) {
+        let stops = self.signals.stops();
         if stops > self.stops_seen {
             let first = self.stops_seen == 0 && stops == 1;
             self.stops_seen = stops;
-            let _ = status.clear();
-            if first && self.ending == Ending::Running {
-                let _ = writeln!(
-                    io::stderr(),
-                    "stopping: no new calls, open ones are ended (again to stop at once)"
-                );
-                self.drain(now);
+            if first && self.ending == Ending::Running && self.config.flavor == Flavor::Gossipper {
+                self.face
+                    .say("stopping: no new calls, open ones are ended (again to stop at once)");
+                self.drain(now + DRAIN_NS);
             } else {
-                self.stop();
+                self.perform(Action::Stop, now);
             }
         }
-        if self.signals.quit.swap(false, Ordering::Relaxed) {
-            match self.ending {
-                Ending::Running => self.drain(now),
+        if self.signals.take_quit() {
+            self.perform(Action::Quit, now);
+        }
+        if self.signals.take_dump() {
+            match self.config.flavor {
+                Flavor::Sipp => self.perform(Action::DumpScreens, now),
+                Flavor::Gossipper => {
+                    self.face.clear();
+                    let snapshot = self.aggregate.snapshot();
+                    self.print_table(&snapshot);
+                }
+            }
+        }
+        if self.signals.take_resumed() {
+            self.face.resume(self.footer());
+        }
+    }
+
+    /// Carries out what keys, the control socket and signals ask for.
+    fn perform(&mut self, action: Action, now: u64) {
+        match action {
+            Action::Show(screen) => self.face.show(screen, self.footer()),
+            Action::ShowStatusLine => self.face.show_status_line(),
+            Action::Step(steps) => match self.users {
+                Some(users) => {
+                    let users = (users as f64 + steps * self.rate_scale).max(0.0);
+                    self.set_users(users as u64);
+                }
+                None => self.set_rate((self.current_rate() + steps * self.rate_scale).max(0.0)),
+            },
+            Action::SetRate(rate) => self.set_rate(rate),
+            Action::SetRateScale(scale) => self.rate_scale = scale,
+            Action::SetUsers(users) => self.set_users(users),
+            Action::SetCallLimit(limit) => {
+                self.is_limit_set = true;
+                self.set_call_limit(limit);
+            }
+            Action::TogglePause => {
+                self.is_paused = !self.is_paused;
+                self.send(Command::SetPaused(self.is_paused));
+            }
+            Action::Quit => match (self.ending, self.config.flavor) {
+                // As SIPp: whoever wants it sooner asks again.
+                (Ending::Running, Flavor::Sipp) => self.drain(u64::MAX),
+                (Ending::Running, Flavor::Gossipper) => self.drain(now + DRAIN_NS),
                 _ => self.cancel(now),
+            },
+            Action::Abort => self.cancel(now),
+            Action::Stop => self.stop(),
+            Action::DumpScreens => self.dump_screens(),
+            Action::ResetStats => {
+                self.aggregate.reset();
+                self.face.forget();
+            }
+            Action::Display(display) => self.display(display),
+            Action::Hide(hides) => self.face.shows_hidden = !hides,
+            Action::Trace(log, is_on) => {
+                if let Some(traces) = &mut self.traces {
+                    let kinds = traces.switch(log, is_on);
+                    self.send(Command::SetTrace(kinds));
+                }
+            }
+            Action::DumpTasks => {
+                let calls = self.aggregate.snapshot().calls;
+                let workers = self.running.workers.len();
+                let text = format!("{} calls are open, in {workers} workers", calls.active);
+                self.face.say(&text);
+            }
+            Action::DumpVariables => self.face.say(
+                "variables live with the workers and cannot be read while calls go on; a <log> \
+                 action writes them",
+            ),
+        }
+    }
+
+    /// The rate that a step starts from: a ramp may have moved it.
+    fn current_rate(&self) -> f64 {
+        let now = self.aggregate.target_rate() * self.config.rate_period_ms as f64 / 1e3;
+        if self.config.rate_increase != 0.0 && now > 0.0 { now } else { self.rate }
+    }
+
+    fn set_rate(&mut self, rate: f64) {
+        if self.users.is_some() || !self.face.facts.is_client {
+            self.face.say("calls are not started at a rate in this run");
+            return;
+        }
+        self.rate = rate;
+        self.face.facts.rate = rate;
+        self.send(Command::SetRate(rate));
+        if let (false, Some(per_rate)) = (self.is_limit_set, self.plan.limit_per_rate) {
+            self.set_call_limit(((per_rate * rate) as u64).max(1));
+        }
+    }
+
+    fn set_users(&mut self, users: u64) {
+        if self.users.is_none() {
+            self.face.say("calls are not started by users in this run; -users starts one");
+            return;
+        }
+        self.users = Some(users);
+        self.face.facts.users = Some(users);
+        self.send(Command::SetUsers(users));
+    }
+
+    fn set_call_limit(&mut self, limit: u64) {
+        self.face.facts.call_limit = Some(limit);
+        self.send(Command::SetCallLimit(limit));
+    }
+
+    /// Shows the steps of another scenario of the run, if it has that one.
+    fn display(&mut self, display: Display) {
+        let programs = &self.plan.launch.programs;
+        let wanted = match display {
+            Display::Main => Some(&programs.main),
+            Display::Receiving => programs.receiving.as_ref(),
+            Display::OutOfCall => programs.out_of_call.as_ref(),
+        };
+        let index =
+            wanted.and_then(|wanted| programs.all().position(|known| Arc::ptr_eq(known, wanted)));
+        match index {
+            Some(index) => self.face.program = index,
+            None => self.face.say("this run has no such scenario"),
+        }
+    }
+
+    /// Appends all screens to the screen file; without one, to `<scenario>_<pid>_screen.log`.
+    fn dump_screens(&mut self) {
+        let text = self.face.pages(&self.aggregate.snapshot(), self.footer());
+        if let Some(traces) = &mut self.traces {
+            traces.dump();
+            if traces.put_screens(&text) {
+                return;
             }
         }
-        if self.signals.dump.swap(false, Ordering::Relaxed) {
-            let _ = status.clear();
-            let snapshot = self.aggregate.snapshot();
-            self.print_table(&snapshot);
-            self.put_screens(&snapshot);
-            if let Some(traces) = &mut self.traces {
-                traces.dump();
-            }
+        let name =
+            format!("{}_{}_screen.log", self.plan.launch.programs.main.name, sys::process_id());
+        // The scenario's name may be anything, and must not lead out of this directory.
+        let name = name.replace(['/', '\0'], "_");
+        let mut options = OpenOptions::new();
+        let written = options
+            .create(true)
+            .append(true)
+            .open(&name)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        match written {
+            Ok(()) => self.face.say(&format!("the screens are in {name}")),
+            Err(error) => self.face.say(&format!("cannot write {name}: {error}")),
+        }
+    }
+
+    fn footer(&self) -> Footer {
+        match (self.ending, self.is_paused) {
+            (Ending::Running, true) => Footer::Paused,
+            (Ending::Running, false) if self.face.facts.is_client => Footer::Client,
+            (Ending::Running, false) => Footer::Server,
+            _ => Footer::Quitting,
         }
     }
 
@@ -314,7 +425,7 @@ impl<'c> Control<'c> {
         if now >= self.timeout_ns && self.ending == Ending::Running {
             self.end =
                 if self.config.timeout_error { RunEnd::TimedOutAsError } else { RunEnd::TimedOut };
-            self.drain(now);
+            self.drain(now + DRAIN_NS);
         }
         match self.ending {
             Ending::Draining { until_ns } if now >= until_ns => self.cancel(now),
@@ -323,9 +434,10 @@ impl<'c> Control<'c> {
         }
     }
 
-    fn drain(&mut self, now: u64) {
+    /// No new calls; open ones may finish until `until_ns`.
+    fn drain(&mut self, until_ns: u64) {
         if self.ending == Ending::Running {
-            self.ending = Ending::Draining { until_ns: now + DRAIN_NS };
+            self.ending = Ending::Draining { until_ns };
             self.send(Command::StopNewCalls);
         }
     }
@@ -363,14 +475,23 @@ impl<'c> Control<'c> {
         let _ = writeln!(io::stdout(), "{table}");
     }
 
-    /// What the terminal shows, into the screen file.
-    fn put_screens(&mut self, snapshot: &Snapshot) {
-        let health = self.gates().evaluate(snapshot);
-        if let Some(traces) = &mut self.traces {
-            let palette = Palette::plain();
-            let driver = self.plan.driver_name;
-            let table = FinalTable { snapshot, health: &health, driver, palette: &palette };
-            traces.put_screens(&format!("{table}\n"));
+    /// What SIPp prints at its end, and on stderr what it does not know.
+    fn print_screens(&self, snapshot: &Snapshot) {
+        let _ = write!(io::stdout(), "{}", self.face.last_pages(snapshot));
+        if let Verdict::GeneratorLimited { .. } = snapshot.verdict.verdict() {
+            let warn = self.palette.warning;
+            let _ = writeln!(
+                io::stderr(),
+                "{warn}note:{warn:#} the generator limited this run: its figures are not those of \
+                 the peer; -summary_json has the reasons"
+            );
+        }
+        if let Some((noise @ 1.., error)) = self.socket.as_ref().map(ControlSocket::noise) {
+            let error = error.map_or(String::new(), |error| format!("; the last one: {error}"));
+            let _ = writeln!(
+                io::stderr(),
+                "note: {noise} datagrams on the control socket meant nothing{error}"
+            );
         }
     }
 
@@ -387,11 +508,18 @@ impl<'c> Control<'c> {
     fn finish(&mut self) -> Result<ExitCode, RunError> {
         let snapshot = self.aggregate.snapshot();
         let health = self.gates().evaluate(&snapshot);
-        self.put_screens(&snapshot);
+        if let Some(traces) = &mut self.traces {
+            traces.put_screens(&self.face.pages(&snapshot, Footer::Over));
+        }
         let losses = self.traces.take().map(|traces| traces.finish(&snapshot));
         let losses = losses.unwrap_or_default();
-        self.print_table(&snapshot);
-        let _ = writeln!(io::stdout(), "{}", self.line(&snapshot));
+        match self.config.flavor {
+            Flavor::Sipp => self.print_screens(&snapshot),
+            Flavor::Gossipper => {
+                self.print_table(&snapshot);
+                let _ = writeln!(io::stdout(), "{}", self.line(&snapshot));
+            }
+        }
         if let Some(path) = &self.config.summary_json {
             let context = SummaryContext {
                 driver: self.plan.driver_name.to_owned(),
@@ -429,13 +557,4 @@ impl<'c> Control<'c> {
             is_rtp_check_failed: false,
         }))
     }
-}
-
-/// Columns of the terminal on stdout.
-fn terminal_columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    Some(match size.ws_col {
-        0 => COLUMNS_DEFAULT,
-        columns => usize::from(columns),
-    })
 }

@@ -47,7 +47,7 @@ pub enum RunError {
     },
     /// A client has nobody to call.
     #[error(
-        "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper sipp -sn uac 192.0.2.1:5060) or with -rsa"
+        "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper -sn uac 192.0.2.1:5060) or with -rsa"
     )]
     NoRemote,
     /// A host name does not resolve.

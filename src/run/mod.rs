@@ -2,10 +2,16 @@
 //!
 //! Everything here happens on the control side; workers are reached through their queues only.
 
+pub mod action;
+
 mod control;
 mod error;
+mod face;
+mod facts;
 mod plan;
 mod scenario;
+mod signals;
+mod socket;
 mod traces;
 
 pub use error::RunError;
@@ -14,7 +20,7 @@ pub use scenario::load as load_scenario;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use crate::config::{ColorChoice, RunConfig};
+use crate::config::{ColorChoice, ControlPort, RunConfig};
 use crate::dataplane::{self, LaunchError};
 use crate::output::Palette;
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
@@ -39,7 +45,7 @@ pub fn run(config: &RunConfig) -> ExitCode {
 
 fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
-    let signals = control::Signals::install()?;
+    let signals = signals::Signals::install()?;
     let programs = scenario::load_all(config)?;
     let mut plan = plan::plan(config, programs)?;
     for notice in config.notices.iter().chain(&plan.notices) {
@@ -57,8 +63,20 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     let traces = traces::Prepared::open(config, plan.launch.engine.environment.pid, has_losses)?;
     plan.launch.engine.trace = traces.kinds();
     plan.launch.record_bytes = traces.queue_bytes();
+    let socket = control_socket(config)?;
     let running = dataplane::launch(&plan.launch)?;
-    control::Control::new(config, plan, running, signals, traces)?.watch()
+    control::Control::new(config, plan, running, signals, traces, socket)?.watch()
+}
+
+/// The control socket. One that was not asked for is no reason not to run.
+fn control_socket(config: &RunConfig) -> Result<Option<socket::ControlSocket>, RunError> {
+    match socket::ControlSocket::open(&config.control_socket) {
+        Err(error) if matches!(config.control_socket.port, ControlPort::From(_)) => {
+            let _ = writeln!(io::stderr(), "note: {error}");
+            Ok(None)
+        }
+        opened => opened,
+    }
 }
 
 /// The palette for a stream, as `-color` and the environment have it.

@@ -25,6 +25,8 @@ use crate::trace::Kinds;
 const POOL_DEFAULT: u64 = 1_000_000;
 /// Calls beyond `-l` that the pool holds, for failed calls that still end their dialogs.
 const POOL_SLACK: u64 = 1_000;
+/// Calls in the pool of a run whose limit follows the rate, at least.
+const POOL_FOR_KEYS: u64 = 100_000;
 /// Bytes that a held call takes at most in the usual scenarios, for sizing.
 const CALL_BYTES: u64 = 2_048;
 /// Bytes of a call's own state, its timers and its place in the tables.
@@ -43,6 +45,8 @@ pub(super) struct Plan {
     pub(super) launch: Launch,
     /// Calls that the run will make or answer, if there is an end.
     pub(super) calls_total: Option<u64>,
+    /// The limit of open calls as a multiple of the rate, where it follows from that: SIPp's rule.
+    pub(super) limit_per_rate: Option<f64>,
     /// Name of the I/O driver.
     pub(super) driver_name: &'static str,
     /// Worth telling the user before the run.
@@ -62,7 +66,12 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
     let addresses = Addresses::resolve(config, is_client)?;
     let (use_uring, notice) = driver(config)?;
     notices.extend(notice);
-    let concurrent_max = concurrent_max(config, program, is_client);
+    let limit_per_rate = limit_per_rate(config, program, is_client);
+    let concurrent_max = match (config.concurrent_max, limit_per_rate) {
+        (ConcurrencyLimit::Count(count), _) => Some(count),
+        (_, Some(per_rate)) => Some(((per_rate * config.rate) as u64).max(1)),
+        (_, None) => None,
+    };
     let workers = workers(config, &programs, &mut notices);
     let workers = sharing_workers(workers, concurrent_max, config.users);
     let calls_total = match config.calls_max {
@@ -167,7 +176,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
         engine,
     };
     let driver_name = if use_uring { "uring" } else { "syscall" };
-    Ok(Plan { launch, calls_total, driver_name, notices })
+    Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices })
 }
 
 /// Who we are and whom we call, as addresses.
@@ -306,18 +315,14 @@ fn cpus(config: &RunConfig, workers: usize) -> Vec<usize> {
     cpus
 }
 
-fn concurrent_max(config: &RunConfig, program: &Program, is_client: bool) -> Option<u64> {
-    match config.concurrent_max {
-        ConcurrencyLimit::Count(count) => Some(count),
-        ConcurrencyLimit::SippRule if is_client && config.users.is_none() => {
-            // SIPp: three times the offered load, over at least one second per call.
-            let default_ms = config.pause_ms_default;
-            let duration_ms = program.pauses_p99_ms(default_ms).max(default_ms as f64).max(1000.0);
-            let calls = 3.0 * config.rate * duration_ms / config.rate_period_ms as f64;
-            Some((calls as u64).max(1))
-        }
-        ConcurrencyLimit::SippRule | ConcurrencyLimit::Pool => None,
-    }
+/// SIPp's limit of open calls for each call per period: three times the offered load, over at least
+/// one second per call.
+fn limit_per_rate(config: &RunConfig, program: &Program, is_client: bool) -> Option<f64> {
+    let applies =
+        config.concurrent_max == ConcurrencyLimit::SippRule && is_client && config.users.is_none();
+    let default_ms = config.pause_ms_default;
+    let duration_ms = program.pauses_p99_ms(default_ms).max(default_ms as f64).max(1000.0);
+    applies.then(|| 3.0 * duration_ms / config.rate_period_ms as f64)
 }
 
 /// Size of the call pool over all workers, checked against memory.
@@ -330,6 +335,10 @@ fn pool(
     let affordable = (available / 2 / CALL_BYTES).max(1000);
     let wanted = match (config.max_calls, concurrent_max, config.users) {
         (Some(calls), _, _) => calls,
+        // The limit follows the rate, which keys may raise.
+        (None, Some(limit), _) if config.concurrent_max == ConcurrencyLimit::SippRule => {
+            limit.saturating_add(limit / 4 + POOL_SLACK).max(POOL_FOR_KEYS.min(affordable))
+        }
         (None, Some(limit), _) => limit.saturating_add(limit / 4 + POOL_SLACK),
         (None, None, Some(users)) => users.saturating_add(users / 4 + POOL_SLACK),
         (None, None, None) => POOL_DEFAULT.min(affordable),

@@ -281,11 +281,13 @@ impl Traces {
         }
     }
 
-    /// Appends screens to the screen file, if there is one.
-    pub(super) fn put_screens(&mut self, text: &str) {
-        if let Some(file) = self.rows.screen.filter(|_| self.config.format == TraceFormat::Sipp) {
+    /// Appends screens to the screen file; `false` if there is none.
+    pub(super) fn put_screens(&mut self, text: &str) -> bool {
+        let file = self.rows.screen.filter(|_| self.config.format == TraceFormat::Sipp);
+        if let Some(file) = file {
             self.artefacts.order(Order::Append(file, text.as_bytes().to_vec()));
         }
+        file.is_some()
     }
 
     /// Writes what waits to be written (SIGUSR2).
@@ -295,7 +297,6 @@ impl Traces {
 
     /// Switches a log and returns the kinds of records that are wanted now: to be sent to all
     /// workers ([`crate::dataplane::Command::SetTrace`]).
-    #[allow(dead_code)] // The control socket calls it.
     pub(super) fn switch(&mut self, log: Log, is_on: bool) -> Kinds {
         if is_on && !self.artefacts.knows(log) {
             let spec = self.names.log_spec(&self.config, log);

@@ -114,6 +114,17 @@ pub struct Aggregate {
     planned_calls: f64,
     pacing_ns: u64,
     calls_active: u64,
+    base: Base,
+}
+
+/// The cumulative figures at the last reset, which snapshots leave out.
+#[derive(Clone, Debug, Default)]
+struct Base {
+    end_ns: u64,
+    counters: Counters,
+    generic_counters: Vec<u64>,
+    displays: Vec<u64>,
+    steps: Vec<StepCounts>,
 }
 
 impl Aggregate {
@@ -138,7 +149,53 @@ impl Aggregate {
             planned_calls: 0.0,
             pacing_ns: 0,
             calls_active: 0,
+            base: Base { end_ns: start.monotonic_ns, ..Base::default() },
         }
+    }
+
+    /// Begins the figures of the run anew: snapshots from now on tell what happens from now on.
+    /// Open calls count as started then, so that calls still add up. The history stays.
+    pub fn reset(&mut self) {
+        self.base = self.cumulative();
+        let counters = &mut self.base.counters;
+        let active = counters.calls_active();
+        let outgoing = active.min(counters.calls_outgoing);
+        counters.calls_outgoing -= outgoing;
+        counters.calls_incoming = counters.calls_incoming.saturating_sub(active - outgoing);
+        self.totals.clear();
+        self.tally = VerdictTally::default();
+        self.peak_active = active;
+        self.busy_share_max = 0.0;
+        self.paced_calls = 0;
+        self.planned_calls = 0.0;
+        self.pacing_ns = 0;
+        for worker in &mut self.workers {
+            worker.busy_ns = 0;
+            worker.reported_ns = 0;
+        }
+    }
+
+    /// The target rate of the whole run now, in calls per second; 0 if calls are not paced.
+    pub fn target_rate(&self) -> f64 {
+        self.workers.iter().map(|worker| worker.target_rate).sum()
+    }
+
+    /// What all workers have counted since the start.
+    fn cumulative(&self) -> Base {
+        let mut sum = Base {
+            end_ns: self.end_ns,
+            counters: Counters::default(),
+            generic_counters: vec![0; self.layout.counters.len()],
+            displays: vec![0; self.layout.displays.len()],
+            steps: vec![StepCounts::default(); self.layout.steps_total()],
+        };
+        for worker in &self.workers {
+            sum.counters.add(&worker.counters);
+            add_all(&mut sum.generic_counters, &worker.generic_counters);
+            add_all(&mut sum.displays, &worker.displays);
+            sum.steps.iter_mut().zip(&worker.steps).for_each(|(sum, counts)| sum.add(counts));
+        }
+        sum
     }
 
     /// Takes in one report and returns how many seconds it completed.
@@ -206,16 +263,17 @@ impl Aggregate {
 
     /// The state of the run.
     pub fn snapshot(&self) -> Snapshot {
-        let mut counters = Counters::default();
-        let mut generic_counters = vec![0; self.layout.counters.len()];
-        let mut displays = vec![0; self.layout.displays.len()];
-        let mut steps = vec![StepCounts::default(); self.layout.steps_total()];
-        for worker in &self.workers {
-            counters.add(&worker.counters);
-            add_all(&mut generic_counters, &worker.generic_counters);
-            add_all(&mut displays, &worker.displays);
-            steps.iter_mut().zip(&worker.steps).for_each(|(sum, counts)| sum.add(counts));
-        }
+        let Base { end_ns, counters, mut generic_counters, mut displays, mut steps } =
+            self.cumulative();
+        let counters = counters.since(&self.base.counters);
+        let subtract = |value: &mut u64, base: &u64| *value = value.saturating_sub(*base);
+        generic_counters
+            .iter_mut()
+            .zip(&self.base.generic_counters)
+            .for_each(|(v, b)| subtract(v, b));
+        displays.iter_mut().zip(&self.base.displays).for_each(|(v, b)| subtract(v, b));
+        steps.iter_mut().zip(&self.base.steps).for_each(|(step, base)| *step = step.since(base));
+        let since_start_ns = self.base.end_ns - self.start.monotonic_ns;
         let calls = CallTotals::of(&counters);
         debug_assert_eq!(calls.started, calls.succeeded + calls.failed + calls.active);
 
@@ -225,8 +283,11 @@ impl Aggregate {
             response: histograms.response.summarize(),
         };
         Snapshot {
-            start: self.start,
-            elapsed_ns: self.end_ns - self.start.monotonic_ns,
+            start: RunStart {
+                unix_ns: self.start.unix_ns + since_start_ns,
+                monotonic_ns: self.base.end_ns,
+            },
+            elapsed_ns: end_ns - self.base.end_ns,
             workers: self.workers.len(),
             is_finished: self.is_finished(),
             calls,
@@ -243,7 +304,7 @@ impl Aggregate {
             planned_send_error: self.totals.planned_send_error.summarize(),
             loop_time: self.totals.loop_time.summarize(),
             rate: RateSummary {
-                target_now: self.workers.iter().map(|worker| worker.target_rate).sum(),
+                target_now: self.target_rate(),
                 target_average: per_second(self.planned_calls, self.pacing_ns),
                 achieved: per_second(self.paced_calls as f64, self.pacing_ns),
                 pacing_ns: self.pacing_ns,

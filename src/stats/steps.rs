@@ -27,6 +27,17 @@ impl StepCounts {
         self.unexpected += other.unexpected;
         self.lost += other.lost;
     }
+
+    /// What was counted since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(earlier.messages),
+            retransmissions: self.retransmissions.saturating_sub(earlier.retransmissions),
+            timeouts: self.timeouts.saturating_sub(earlier.timeouts),
+            unexpected: self.unexpected.saturating_sub(earlier.unexpected),
+            lost: self.lost.saturating_sub(earlier.lost),
+        }
+    }
 }
 
 /// The kind of a step, as far as it matters to who shows it.

@@ -18,6 +18,7 @@ pub mod scratch;
 pub mod sipp;
 pub mod summary;
 pub mod tools;
+pub mod tty;
 
 use std::time::Duration;
 

@@ -63,6 +63,7 @@ fn every_supported_option_changes_the_draft() {
         let values: &[&str] = match (flag.name, accept) {
             ("t", _) => &["un"],
             ("i" | "mi", _) => &["::1"],
+            ("ci", _) => &["127.0.0.1"],
             ("rsa", _) => &["host"],
             ("cpus", _) => &["0-3"],
             ("default_behaviors", _) => &["all,-bye"],

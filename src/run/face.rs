@@ -1,0 +1,270 @@
+//! What a run shows while it goes on, and the keys that are pressed meanwhile.
+//!
+//! Under the name `sipp` these are SIPp's screens, drawn where stdout is a terminal; otherwise one
+//! line of status, which the keys `1` to `9` exchange for the screens. Where stdout is no terminal,
+//! SIPp prints nothing until the end, and `gossipper` a line per update.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use super::action::{self, Action};
+use crate::config::{Flavor, RunConfig};
+use crate::output::screen::{Footer, Frame, RunFacts, Screen};
+use crate::output::{LiveStatus, Palette, StatusMode};
+use crate::stats::Snapshot;
+use crate::terminal::{self, Key, Keyboard, Page};
+
+/// Columns where the terminal does not tell.
+const COLUMNS_DEFAULT: u16 = 100;
+
+/// See the module's documentation.
+pub(super) struct Face {
+    /// What is fixed, as far as commands have not changed it.
+    pub(super) facts: RunFacts,
+    /// The program whose steps are shown, by its place in the layout.
+    pub(super) program: usize,
+    /// Steps with `hide="true"` are shown as well.
+    pub(super) shows_hidden: bool,
+    flavor: Flavor,
+    uses_keyboard: bool,
+    view: View,
+    keyboard: Option<Keyboard>,
+    page: Option<Page>,
+    status: LiveStatus<io::Stdout>,
+    /// A command that is being typed.
+    command: Option<String>,
+    /// The answer to the last command.
+    message: Option<String>,
+    before: Option<Snapshot>,
+    latest: Option<Snapshot>,
+    peak: (u64, Duration),
+}
+
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// One line.
+    Status,
+    /// A page.
+    Screen(Screen),
+    /// Nothing until the end.
+    Nothing,
+}
+
+impl Face {
+    /// A face for a run; takes the keyboard and the screen as far as there are some.
+    pub(super) fn new(config: &RunConfig, facts: RunFacts, palette: Palette) -> Self {
+        let columns = terminal::size().map_or(COLUMNS_DEFAULT, |(columns, _)| columns);
+        let is_terminal = io::stdout().is_terminal();
+        let mode = match is_terminal {
+            true => StatusMode::Rewrite { columns: usize::from(columns) },
+            false => StatusMode::Lines,
+        };
+        let can_draw = terminal::can_draw();
+        let view = match (config.flavor, config.stat_period_ms) {
+            // Progress lines on stderr take its place.
+            (Flavor::Gossipper, Some(_)) => View::Nothing,
+            (Flavor::Gossipper, None) => View::Status,
+            (Flavor::Sipp, _) if can_draw => View::Screen(Screen::Scenario),
+            (Flavor::Sipp, _) if is_terminal => View::Status,
+            (Flavor::Sipp, _) => View::Nothing,
+        };
+        let status = LiveStatus::new(io::stdout(), mode, palette, facts.calls_total);
+        let mut face = Self {
+            facts,
+            program: 0,
+            shows_hidden: false,
+            flavor: config.flavor,
+            uses_keyboard: !config.no_stdin,
+            view,
+            keyboard: None,
+            page: None,
+            status,
+            command: None,
+            message: None,
+            before: None,
+            latest: None,
+            peak: (0, Duration::ZERO),
+        };
+        face.take_terminal();
+        face
+    }
+
+    fn take_terminal(&mut self) {
+        self.page = None;
+        self.keyboard = None;
+        if self.uses_keyboard {
+            self.keyboard = Keyboard::open();
+        }
+        if matches!(self.view, View::Screen(_)) {
+            self.page = Page::open();
+        }
+    }
+
+    /// The terminal was somebody else's for a while.
+    pub(super) fn resume(&mut self, footer: Footer) {
+        self.take_terminal();
+        self.redraw(footer);
+    }
+
+    /// Takes the keys that were pressed.
+    pub(super) fn poll(&mut self, actions: &mut Vec<Action>, footer: Footer) {
+        let Some(keyboard) = &mut self.keyboard else { return };
+        let mut keys = Vec::new();
+        keyboard.read(Duration::ZERO, &mut keys);
+        let pressed = !keys.is_empty();
+        for key in keys {
+            self.press(key, actions);
+        }
+        if pressed {
+            self.redraw(footer);
+        }
+    }
+
+    fn press(&mut self, key: Key, actions: &mut Vec<Action>) {
+        if let Some(command) = &mut self.command {
+            match key {
+                Key::Char(c) => command.push(c),
+                Key::Backspace => _ = command.pop(),
+                Key::Escape => self.command = None,
+                Key::Enter => {
+                    let command = self.command.take().unwrap_or_default();
+                    match action::of_command(&command) {
+                        Ok(action) => actions.push(action),
+                        Err(error) => self.message = Some(error.to_string()),
+                    }
+                }
+                _ => {}
+            }
+            return;
+        }
+        self.message = None;
+        match key {
+            Key::Char('c') => self.command = Some(String::new()),
+            Key::Char(c) if c.is_ascii() => actions.extend(action::of_key(c as u8)),
+            Key::Escape => actions.push(Action::ShowStatusLine),
+            _ => {}
+        }
+    }
+
+    /// Exchanges what is shown.
+    pub(super) fn show(&mut self, screen: Screen, footer: Footer) {
+        if !terminal::can_draw() {
+            return;
+        }
+        let _ = self.status.clear();
+        self.view = View::Screen(screen);
+        if self.page.is_none() {
+            self.page = Page::open();
+        }
+        self.redraw(footer);
+    }
+
+    /// Shows one line again, where that is what the run began with.
+    pub(super) fn show_status_line(&mut self) {
+        if self.flavor == Flavor::Gossipper && self.page.is_some() {
+            self.page = None;
+            self.view = View::Status;
+        }
+    }
+
+    /// Says something to whoever looks at the screen; elsewhere to stderr.
+    pub(super) fn say(&mut self, text: &str) {
+        if self.page.is_some() {
+            self.message = Some(text.to_owned());
+        } else {
+            self.clear();
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Shows the state.
+    pub(super) fn update(&mut self, snapshot: Snapshot, footer: Footer) {
+        if snapshot.peak_active > self.peak.0 {
+            self.peak = (snapshot.peak_active, Duration::from_nanos(snapshot.elapsed_ns));
+        }
+        let is_news =
+            self.latest.as_ref().is_none_or(|latest| latest.elapsed_ns != snapshot.elapsed_ns);
+        if is_news {
+            self.before = self.latest.take();
+        }
+        self.latest = Some(snapshot);
+        self.redraw(footer);
+    }
+
+    /// The statistics begin anew.
+    pub(super) fn forget(&mut self) {
+        self.before = None;
+        self.latest = None;
+        self.peak = (0, Duration::ZERO);
+    }
+
+    fn redraw(&mut self, footer: Footer) {
+        let Some(latest) = &self.latest else { return };
+        match (self.view, &mut self.page) {
+            (View::Status, _) => match &self.command {
+                Some(_) => _ = self.status.clear(),
+                None => _ = self.status.update(latest),
+            },
+            (View::Screen(screen), Some(page)) => {
+                let frame = Frame {
+                    facts: &self.facts,
+                    now: latest,
+                    before: self.before.as_ref(),
+                    program: self.program,
+                    shows_hidden: self.shows_hidden,
+                    peak_at: self.peak.1,
+                    last_error: self.message.as_deref(),
+                    footer,
+                };
+                let mut lines = frame.lines(screen);
+                if let (Some(command), Some(last)) = (&self.command, lines.last_mut()) {
+                    *last = format!("Command: {command}_");
+                }
+                let _ = page.show(&lines);
+            }
+            (View::Screen(_) | View::Nothing, _) => {}
+        }
+        if let (View::Status, Some(command)) = (self.view, &self.command) {
+            let _ = write!(io::stdout(), "\r\x1b[KCommand: {command}");
+            let _ = io::stdout().flush();
+        }
+    }
+
+    /// All pages as text.
+    pub(super) fn pages(&self, snapshot: &Snapshot, footer: Footer) -> String {
+        self.frame(snapshot, footer).all()
+    }
+
+    /// The pages that SIPp prints at the end.
+    pub(super) fn last_pages(&self, snapshot: &Snapshot) -> String {
+        let frame = self.frame(snapshot, Footer::Over);
+        let screens = [Screen::Scenario, Screen::Statistics];
+        screens.map(|screen| crate::output::screen::join(&frame.lines(screen))).concat()
+    }
+
+    fn frame<'a>(&'a self, snapshot: &'a Snapshot, footer: Footer) -> Frame<'a> {
+        Frame {
+            facts: &self.facts,
+            now: snapshot,
+            before: self.before.as_ref(),
+            program: self.program,
+            shows_hidden: self.shows_hidden,
+            peak_at: self.peak.1,
+            last_error: None,
+            footer,
+        }
+    }
+
+    /// Wipes the status line off, so that other text can be printed.
+    pub(super) fn clear(&mut self) {
+        let _ = self.status.clear();
+    }
+
+    /// Gives the terminal back.
+    pub(super) fn close(&mut self) {
+        self.clear();
+        self.page = None;
+        self.keyboard = None;
+    }
+}

@@ -1,0 +1,132 @@
+//! What an operator changes while calls go on: users, the limit of open calls, pauses.
+
+mod sim;
+
+use gossipper::dataplane::Command;
+use gossipper::engine::Arrivals;
+use gossipper::scenario::{Program, compile};
+use gossipper::stats::WithheldCause;
+
+use sim::rig::{Rig, answer, header};
+use sim::side::{SideOptions, rate};
+
+/// A caller whose calls last as long as the test wants: they end with the final response.
+fn options() -> Program {
+    let xml = r#"<scenario name="o"><send><![CDATA[
+OPTIONS sip:[service]@[remote_ip] SIP/2.0
+Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
+From: <sip:a@[local_ip]>;tag=[call_number]
+To: <sip:[service]@[remote_ip]>
+Call-ID: [call_id]
+CSeq: 1 OPTIONS
+User: [userid]
+Content-Length: 0
+]]></send><recv response="200"/></scenario>"#;
+    compile(xml, "o.xml", &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn users(count: u64) -> Rig {
+    Rig::with(SideOptions::new(options()).with(|engine| {
+        engine.arrivals = Arrivals::Users(count);
+        engine.calls_total = None;
+    }))
+}
+
+/// The requests that have come since the last look.
+fn calls(rig: &mut Rig, ms: u64) -> Vec<String> {
+    rig.run(ms);
+    rig.inbox.drain(..).map(|got| got.text).collect()
+}
+
+fn user_ids(calls: &[String]) -> Vec<String> {
+    let mut ids: Vec<String> = calls.iter().map(|text| header(text, "User").to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn more_users_begin_at_once_and_each_has_an_id_of_its_own() {
+    let mut rig = users(2);
+    let mut open = calls(&mut rig, 100);
+    assert_eq!(open.len(), 2);
+    rig.command(Command::SetUsers(5));
+    open.extend(calls(&mut rig, 100));
+    assert_eq!(open.len(), 5);
+    let ids = user_ids(&open);
+    let mut distinct = ids.clone();
+    distinct.dedup();
+    assert_eq!(ids, distinct);
+}
+
+#[test]
+fn users_that_are_too_many_finish_their_call_and_start_no_other() {
+    let mut rig = users(4);
+    let open = calls(&mut rig, 100);
+    assert_eq!(open.len(), 4);
+    rig.command(Command::SetUsers(1));
+    assert_eq!(calls(&mut rig, 100).len(), 0);
+    for call in &open {
+        rig.send(&answer(call, 200, "t"));
+    }
+    let again = calls(&mut rig, 100);
+    assert_eq!(again.len(), 1);
+    // Those that come back are the same again, and no user has two calls.
+    rig.command(Command::SetUsers(4));
+    let open = [again, calls(&mut rig, 100)].concat();
+    assert_eq!(open.len(), 4);
+    let mut ids = user_ids(&open);
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+    assert_eq!(rig.counters().calls_succeeded, 4);
+}
+
+#[test]
+fn a_user_taken_away_and_given_back_within_a_call_still_has_one_call() {
+    let mut rig = users(3);
+    let open = calls(&mut rig, 100);
+    rig.command(Command::SetUsers(1));
+    rig.command(Command::SetUsers(3));
+    assert_eq!(calls(&mut rig, 100).len(), 0);
+    for call in &open {
+        rig.send(&answer(call, 200, "t"));
+    }
+    assert_eq!(calls(&mut rig, 100).len(), 3);
+}
+
+#[test]
+fn paused_users_start_no_calls_until_they_go_on() {
+    let mut rig = users(2);
+    let open = calls(&mut rig, 100);
+    rig.command(Command::SetPaused(true));
+    for call in &open {
+        rig.send(&answer(call, 200, "t"));
+    }
+    assert_eq!(calls(&mut rig, 5000).len(), 0);
+    rig.command(Command::SetPaused(false));
+    assert_eq!(calls(&mut rig, 100).len(), 2);
+}
+
+#[test]
+fn a_lower_limit_holds_calls_back_and_a_higher_one_lets_them_go() {
+    let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
+        engine.arrivals = rate(100.0);
+        engine.calls_total = None;
+        engine.concurrent_max = Some(10);
+    }));
+    assert_eq!(calls(&mut rig, 1000).len(), 10);
+    rig.command(Command::SetCallLimit(4));
+    assert_eq!(calls(&mut rig, 1000).len(), 0);
+    rig.command(Command::SetCallLimit(15));
+    assert_eq!(calls(&mut rig, 1000).len(), 5);
+    assert!(rig.counters().withheld.count(WithheldCause::CallLimit) > 200);
+}
+
+#[test]
+fn users_of_a_run_without_users_are_ignored() {
+    let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
+        engine.arrivals = rate(10.0);
+        engine.calls_total = None;
+    }));
+    rig.command(Command::SetUsers(50));
+    assert_eq!(calls(&mut rig, 950).len(), 10);
+}
