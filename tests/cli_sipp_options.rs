@@ -36,7 +36,7 @@ const SIPP_OPTIONS: &str = "
 
 /// What this version supports.
 const SUPPORTED: &str = "
-    sd sf sn t i p bind_local max_socket rsa v version h help sleep skip_rlimit buff_size key set
+    sd sf sn rxsf rxrn oocsf oocsn t i p bind_local max_socket rsa v version h help sleep skip_rlimit buff_size key set
     base_cseq d pause_ms deadcall_wait au ap s default_behaviors nd pause_msg_ign aa mi
     min_rtp_port mp max_rtp_port r rp rate_scale rate_increase rate_max rate_interval no_rate_quit
     ci cp l m users recv_timeout recv_timeout_ms send_timeout timeout timeout_global timeout_error max_retrans

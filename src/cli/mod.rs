@@ -3,8 +3,8 @@
 //! One flag table ([`flags`]) feeds the parser, the help and the compatibility table. This module
 //! looks at nothing but argv: it opens no file, resolves no name and starts nothing.
 //!
-//! Exit codes: as `sipp` and `gossipper sipp`, help, version and `-sd` end with 99 as SIPp defines it;
-//! as `gossipper` they end with 0. A line of the run form that cannot be used ends with 255
+//! Exit codes: as `sipp` and `gossipper sipp`, help, version and `-sd` end with 99 as SIPp defines
+//! it; as `gossipper` they end with 0. A line of the run form that cannot be used ends with 255
 //! under both names; a command that is not in this version ends with 1.
 
 mod args;

@@ -144,8 +144,8 @@ impl Engine {
         self.run(slot, &mut cx);
     }
 
-    /// A call that a peer starts with the Call-ID `call_id`, to follow `program`; `None` if there is
-    /// no room.
+    /// A call that a peer starts with the Call-ID `call_id`, to follow `program`; `None` if there
+    /// is no room.
     pub(super) fn accept_call(
         &mut self,
         program: u8,

@@ -1,10 +1,10 @@
 //! Whom to believe, in the way that SIPp's users rely on.
 //!
 //! Without authorities nobody is verified, signatures included: the certificate may be of any kind.
-//! With authorities the chain, its dates and its revocation are verified; the name is verified where
-//! the peer is addressed by one, for certificates of SIP servers seldom carry IP addresses. A peer
-//! that shows one of the given certificates itself is believed too: the usual set-up of a test has
-//! one self-signed certificate on both sides.
+//! With authorities the chain, its dates and its revocation are verified; the name is verified
+//! where the peer is addressed by one, for certificates of SIP servers seldom carry IP addresses. A
+//! peer that shows one of the given certificates itself is believed too: the usual set-up of a test
+//! has one self-signed certificate on both sides.
 
 use std::sync::Arc;
 

@@ -1,10 +1,11 @@
 //! Batched UDP and TCP I/O for a thread-per-core worker.
 //!
 //! A [`Driver`] opens sockets, hands received datagrams and bytes to a closure, and sends what was
-//! staged in its [`TxArena`] or written to its streams, all on the one thread that made it. Three drivers share the same semantics:
-//! `uring` (the product), `syscall` (epoll with `sendmmsg`/`recvmmsg`, for kernels and containers
-//! that forbid io_uring) and `sim` (in memory, virtual clock, seeded faults). The crate knows
-//! nothing of SIP; it is also the only place in the workspace where `unsafe` is allowed.
+//! staged in its [`TxArena`] or written to its streams, all on the one thread that made it. Three
+//! drivers share the same semantics: `uring` (the product), `syscall` (epoll with
+//! `sendmmsg`/`recvmmsg`, for kernels and containers that forbid io_uring) and `sim` (in memory,
+//! virtual clock, seeded faults). The crate knows nothing of SIP; it is also the only place in the
+//! workspace where `unsafe` is allowed.
 
 mod addr;
 mod cmsg;
@@ -226,8 +227,8 @@ pub trait Driver {
     /// The address that `socket` is bound to.
     fn local_addr(&self, socket: SocketId) -> SocketAddr;
 
-    /// Opens a TCP listener, which accepts by itself ([`StreamEvent::Accepted`]) until it is closed.
-    /// When descriptors run out it pauses, counted, and goes on.
+    /// Opens a TCP listener, which accepts by itself ([`StreamEvent::Accepted`]) until it is
+    /// closed. When descriptors run out it pauses, counted, and goes on.
     ///
     /// # Errors
     /// Whatever `socket`, `bind` or `listen` returned.

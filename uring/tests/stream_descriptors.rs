@@ -1,5 +1,5 @@
-//! Descriptors of streams: none leaks, and running out of them loses no listener. One test, alone in
-//! its process, so that nobody else opens or closes any meanwhile.
+//! Descriptors of streams: none leaks, and running out of them loses no listener. One test, alone
+//! in its process, so that nobody else opens or closes any meanwhile.
 
 mod common;
 

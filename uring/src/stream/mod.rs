@@ -1,7 +1,7 @@
 //! TCP streams: what crosses the border of the crate, and what both kernel drivers share.
 //!
-//! A stream is made by [`Driver::connect`](crate::Driver::connect) or comes from a listener. What is
-//! written to it gathers in a bounded buffer and leaves with the next turn, one write at a time;
+//! A stream is made by [`Driver::connect`](crate::Driver::connect) or comes from a listener. What
+//! is written to it gathers in a bounded buffer and leaves with the next turn, one write at a time;
 //! what it receives arrives as events, in whatever pieces the network makes of it. Framing is the
 //! caller's business.
 

@@ -429,8 +429,8 @@ impl<D> Table<D> {
         None
     }
 
-    /// When [`next_expired`](Self::next_expired) or [`next_rested`](Self::next_rested) has something
-    /// to say.
+    /// When [`next_expired`](Self::next_expired) or [`next_rested`](Self::next_rested) has
+    /// something to say.
     pub(crate) fn next_deadline(&mut self) -> Nanos {
         let mut next = Nanos::MAX;
         while let Some(&(until, key)) = self.lingering.front() {

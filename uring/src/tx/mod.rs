@@ -154,8 +154,8 @@ impl TxArena {
     }
 
     /// An arena that belongs to no driver. What is staged in it stays there until it is taken with
-    /// [`take_staged`](Self::take_staged), in the order of the commits: without sockets there are no
-    /// trains.
+    /// [`take_staged`](Self::take_staged), in the order of the commits: without sockets there are
+    /// no trains.
     ///
     /// # Errors
     /// Want of memory.
