@@ -44,7 +44,9 @@ impl Log {
     /// The kinds of records that go to it.
     pub fn kinds(self) -> Kinds {
         match self {
-            Self::Messages | Self::ShortMessages => Kinds::MESSAGES,
+            // SIPp's has unexpected messages once more, as such.
+            Self::Messages => Kinds::MESSAGES.union(Kinds::of(&[TraceKind::Unexpected])),
+            Self::ShortMessages => Kinds::MESSAGES,
             Self::Errors => Kinds::of(&[
                 TraceKind::Unexpected,
                 TraceKind::Late,

@@ -1,6 +1,6 @@
 //! Our own logs (`-trace_format gossipper`). Their forms are interfaces.
 
-use super::sipp::{first_line, header, status};
+use super::sipp::{first_line, header, is_told, status};
 use super::{Context, FileId, Log, RecordSink};
 use crate::output::put_number;
 use crate::stats::TraceKind;
@@ -134,7 +134,7 @@ impl RecordSink for Errors {
                 };
                 format!("{what} at {} after {waited_ms} ms", cx.step_name(record))
             }
-            Event::CallEnded { cause: Some(cause), .. } => {
+            Event::CallEnded { cause: Some(cause), .. } if !is_told(cause) => {
                 format!("the call failed: {}: {}", cause.label(), cause.description())
             }
             _ => return,

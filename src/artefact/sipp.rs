@@ -4,14 +4,26 @@ use std::collections::VecDeque;
 
 use super::{Context, FileId, Log, RecordSink};
 use crate::output::put_number;
-use crate::stats::TraceKind;
-use crate::trace::{Event, Kinds, Patience, Record};
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::{Event, Kinds, Patience, Protocol, Record};
 
-const MESSAGE_RULE: &[u8] = b"----------------------------------------------- ";
+const MESSAGE_RULE: &[u8] = b"-----------------------------------------------";
 
-/// Messages as they were, each below a line with its time (`-trace_msg`).
+/// Messages as they were, each below a line with its time (`-trace_msg`). A message that fails its
+/// call stands there once more, as unexpected.
 #[derive(Debug)]
-pub struct Messages(pub FileId);
+pub struct Messages {
+    file: FileId,
+    /// How the last message came.
+    protocol: Protocol,
+}
+
+impl Messages {
+    /// Messages in `file`.
+    pub fn new(file: FileId) -> Self {
+        Self { file, protocol: Protocol::default() }
+    }
+}
 
 impl RecordSink for Messages {
     fn kinds(&self) -> Kinds {
@@ -25,11 +37,26 @@ impl RecordSink for Messages {
     fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
         let (ends, message, is_sent) = match record.event {
             Event::Sent { ends, message, .. } => (ends, message, true),
-            Event::Received { ends, message } => (ends, message, false),
+            Event::Received { ends, message } => {
+                self.protocol = ends.protocol;
+                (ends, message, false)
+            }
+            Event::Unexpected { message, .. } if !has_answer_of_its_own(message) => {
+                let protocol = self.protocol.name();
+                return cx.entry(self.file, record.at_ns, |_, _, out| {
+                    out.extend_from_slice(MESSAGE_RULE);
+                    out.extend_from_slice(b"\nUnexpected ");
+                    out.extend_from_slice(protocol.as_bytes());
+                    out.extend_from_slice(b" message received:\n\n");
+                    out.extend_from_slice(message);
+                    out.push(b'\n');
+                });
+            }
             _ => return,
         };
-        cx.entry(self.0, record.at_ns, |unix_ns, clock, out| {
+        cx.entry(self.file, record.at_ns, |unix_ns, clock, out| {
             out.extend_from_slice(MESSAGE_RULE);
+            out.push(b' ');
             clock.put_date_time(unix_ns, b' ', out);
             out.push(b'\n');
             out.extend_from_slice(ends.protocol.name().as_bytes());
@@ -199,13 +226,7 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
             }
         }
         Event::CallEnded { call_id, cause: Some(cause), .. } => {
-            use crate::stats::FailureCause::{
-                Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, SendTimeout, UnexpectedMessage,
-            };
-            // The events above tell of these, and a cancelled call is no error.
-            let told =
-                [Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, SendTimeout, UnexpectedMessage];
-            if told.contains(&cause) {
+            if is_told(cause) {
                 return false;
             }
             put(&[
@@ -222,6 +243,18 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
         _ => return false,
     }
     true
+}
+
+/// Whether another event of the call tells of `cause` already, or it is no error: a cancelled call
+/// is none.
+pub(super) fn is_told(cause: FailureCause) -> bool {
+    use FailureCause::{
+        Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, SendTimeout, UnexpectedMessage,
+    };
+    matches!(
+        cause,
+        Cancelled | MaxUdpRetrans | PeerHangup | RecvTimeout | SendTimeout | UnexpectedMessage
+    )
 }
 
 /// The texts of `log` actions (`-trace_logs`).
@@ -362,6 +395,14 @@ impl RecordSink for ErrorCodes {
         entry.push(b'\n');
         cx.files.end(self.file, begin, unix_ns / 1_000_000_000);
     }
+}
+
+/// Whether an unexpected message is one that a default behaviour answers.
+fn has_answer_of_its_own(message: &[u8]) -> bool {
+    let method = first_line(message).split(|&byte| byte == b' ').next();
+    let answered: [&[u8]; 7] =
+        [b"BYE", b"CANCEL", b"PING", b"INFO", b"NOTIFY", b"OPTIONS", b"UPDATE"];
+    method.is_some_and(|method| answered.contains(&method))
 }
 
 /// Code and reason of a response.

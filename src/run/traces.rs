@@ -316,7 +316,7 @@ impl Traces {
 /// The sink of a log.
 fn log_sink(format: TraceFormat, log: Log, file: FileId) -> Box<dyn RecordSink> {
     match (format, log) {
-        (TraceFormat::Sipp, Log::Messages) => Box::new(sipp::Messages(file)),
+        (TraceFormat::Sipp, Log::Messages) => Box::new(sipp::Messages::new(file)),
         (TraceFormat::Sipp, Log::ShortMessages) => Box::new(sipp::ShortMessages(file)),
         (TraceFormat::Sipp, Log::Errors) => Box::new(sipp::Errors::new(file)),
         (TraceFormat::Sipp, Log::Logs) => Box::new(sipp::Logs(file)),

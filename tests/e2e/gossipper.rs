@@ -135,7 +135,14 @@ impl Run {
     /// Waits for its end.
     #[track_caller]
     pub fn finish(self) -> Over {
+        self.finish_with_files().0
+    }
+
+    /// As [`Self::finish`], with the folder in which it ran.
+    #[track_caller]
+    pub fn finish_with_files(self) -> (Over, Scratch) {
         let finished = self.process.finish();
-        Over { finished, summary: Summary::read(&summary_path(&self.scratch)) }
+        let summary = Summary::read(&summary_path(&self.scratch));
+        (Over { finished, summary }, self.scratch)
     }
 }

@@ -56,13 +56,19 @@ impl Sipp {
     /// Waits for its end.
     #[track_caller]
     pub fn finish(self) -> Over {
+        self.finish_with_files().0
+    }
+
+    /// As [`Self::finish`], with the folder in which it ran.
+    #[track_caller]
+    pub fn finish_with_files(self) -> (Over, Scratch) {
         let finished = self.process.finish();
         let table = fs::read_to_string(self.scratch.join("statistics.csv")).unwrap_or_default();
         let errors = fs::read_to_string(self.scratch.join("errors.log")).unwrap_or_default();
         let mut lines = table.lines();
         let names = lines.next().unwrap_or_default().split(';').map(str::to_owned);
         let values = lines.last().unwrap_or_default().split(';').map(str::to_owned);
-        Over { finished, statistics: names.zip(values).collect(), errors }
+        (Over { finished, statistics: names.zip(values).collect(), errors }, self.scratch)
     }
 }
 
