@@ -24,6 +24,7 @@ use gossipper::engine::{
     Retransmission, layout,
 };
 use gossipper::scenario::{builtin, compile};
+use gossipper::trace::Protocol;
 use gossipper_uring::{
     Driver, DriverConfig, Event, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec,
     TxArena,
@@ -95,6 +96,7 @@ fn engine(name: &str) -> Engine {
             cseq_check: true,
             auto_answer: false,
         },
+        congestion_warns: false,
         lost_percent: 0.0,
         base_cseq: 1,
         ignore_messages_in_pause: false,
@@ -104,6 +106,7 @@ fn engine(name: &str) -> Engine {
         trace: gossipper::trace::Kinds::NONE,
         environment: Environment {
             service: "service".to_owned(),
+            protocol: Protocol::Udp,
             local_ip: local.ip(),
             local_port: Some(local.port()),
             media_ip: local.ip(),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
-    Flavor, HealthGates, IoChoice, MediaConfig, RetransConfig, RetransmissionCheck, RunConfig,
-    ScenarioSource, Transport,
+    Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
+    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, Transport, TransportFor,
 };
 use super::trace::TraceConfig;
 use super::value::HostPort;
@@ -31,6 +31,14 @@ pub struct RunDraft {
     pub sets: Vec<(String, String)>,
     pub base_cseq: Option<u32>,
     pub transport: Option<Transport>,
+    pub transport_for: Option<TransportFor>,
+    pub tls: TlsOptions,
+    pub reconnect_max: Option<u64>,
+    pub reconnect_unlimited: bool,
+    pub reconnect_close: Option<bool>,
+    pub reconnect_sleep_ms: Option<u64>,
+    pub device: Option<String>,
+    pub sendbuffer_warn: bool,
     pub local_ip: Option<IpAddr>,
     pub local_port: Option<u16>,
     pub bind_local: bool,
@@ -122,6 +130,22 @@ impl RunDraft {
             sets: self.sets,
             base_cseq: self.base_cseq.unwrap_or(1),
             transport: self.transport.unwrap_or(Transport::UdpMono),
+            transport_for: self.transport_for,
+            tls: self.tls,
+            reconnect: ReconnectConfig {
+                max: match self.reconnect_unlimited {
+                    true => None,
+                    false => Some(self.reconnect_max.unwrap_or(0)),
+                },
+                close_calls: self.reconnect_close.unwrap_or(true),
+                sleep_ms: self.reconnect_sleep_ms.unwrap_or(1000),
+            },
+            device: self.device,
+            sendbuffer_warn: self.sendbuffer_warn,
+            stream_buffer_bytes: self.socket_buffer_bytes.unwrap_or(match flavor {
+                Flavor::Sipp => 65_536,
+                Flavor::Gossipper => 0,
+            }),
             local_ip: self.local_ip,
             local_port: self.local_port,
             bind_local: self.bind_local,
@@ -195,6 +219,7 @@ impl RunDraft {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.check_exclusions()?;
+        self.check_tls()?;
         self.check_pool()?;
         if let Some(rate_max) = nonzero_rate(self.rate_max) {
             let rate = self.rate.unwrap_or(RATE_DEFAULT);
@@ -217,6 +242,19 @@ impl RunDraft {
             && remote.ip().is_some_and(|ip| ip.is_ipv4() != local.is_ipv4())
         {
             return Err(ConfigError::AddressFamily { local, remote: remote.clone() });
+        }
+        Ok(())
+    }
+
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        if self.tls.ca.is_some() {
+            return Ok(());
+        }
+        if self.tls.crl.is_some() {
+            return Err(ConfigError::NeedsAuthorities { option: "tls_crl FILE" });
+        }
+        if self.tls.skip_verify == Some(false) {
+            return Err(ConfigError::NeedsAuthorities { option: "tls_skip_verify false" });
         }
         Ok(())
     }
@@ -272,12 +310,23 @@ impl RunDraft {
     /// What has no effect. Not an error, because SIPp lets it pass and scripts rely on that.
     fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();
+        let transport = self.transport.unwrap_or(Transport::UdpMono);
+        let gives_tls = self.tls != TlsOptions::default();
+        let gives_reconnect = self.reconnect_unlimited
+            || self.reconnect_max.is_some()
+            || self.reconnect_close.is_some()
+            || self.reconnect_sleep_ms.is_some();
         let mut add = |applies: bool, text: &str| {
             if applies {
                 notices.push(text.to_owned());
             }
         };
         let has_ramp = self.rate_increase.is_some_and(|step| step > 0.0);
+        add(gives_tls && !transport.uses_tls(), "-tls_* has no effect: -t is no TLS transport");
+        add(
+            gives_reconnect && !transport.is_stream(),
+            "-max_reconnect and -reconnect_* have no effect: -t is UDP",
+        );
         add(self.users.is_some() && self.rate.is_some(), "-r has no effect: -users is given");
         add(
             nonzero_rate(self.rate_max).is_some() && !has_ramp,

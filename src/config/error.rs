@@ -53,6 +53,15 @@ pub enum ConfigError {
         /// Workers asked for.
         workers: usize,
     },
+    /// Nobody can be verified without authorities.
+    #[error(
+        "-{option} needs -tls_ca: name the authorities to trust, as in -tls_ca \
+         /etc/ssl/certs/ca-certificates.crt"
+    )]
+    NeedsAuthorities {
+        /// The option that wants to verify.
+        option: &'static str,
+    },
     /// Nothing can be sent from an IPv4 address to an IPv6 one or the other way round.
     #[error("-i {local} cannot reach {remote}: give both as IPv4 or both as IPv6")]
     AddressFamily {
@@ -72,6 +81,7 @@ impl ConfigError {
             Self::RtpPortsReversed { .. } => "rtp_ports_reversed",
             Self::PoolTooSmall { .. } => "pool_too_small",
             Self::TooFewCpus { .. } => "too_few_cpus",
+            Self::NeedsAuthorities { .. } => "needs_authorities",
             Self::AddressFamily { .. } => "address_family",
         }
     }

@@ -15,8 +15,9 @@ pub use draft::RunDraft;
 pub use error::ConfigError;
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
-    Flavor, HealthGates, IoChoice, MediaConfig, RetransConfig, RetransmissionCheck, RunConfig,
-    ScenarioSource, Transport,
+    Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
+    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, TlsVersion, Transport,
+    TransportFor,
 };
 pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{

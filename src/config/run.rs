@@ -32,6 +32,73 @@ pub enum Transport {
     UdpMono,
     /// `un`: one UDP socket for each call.
     UdpMulti,
+    /// `t1`: one TCP connection for all calls of a worker.
+    TcpMono,
+    /// `tn`: one TCP connection for each call.
+    TcpMulti,
+    /// `l1`: one TLS connection for all calls of a worker.
+    TlsMono,
+    /// `ln`: one TLS connection for each call.
+    TlsMulti,
+    /// `w1`: one WebSocket for all calls of a worker.
+    WsMono,
+    /// `wn`: one WebSocket for each call.
+    WsMulti,
+    /// `ws1`: one WebSocket over TLS for all calls of a worker.
+    WssMono,
+    /// `wsn`: one WebSocket over TLS for each call.
+    WssMulti,
+}
+
+/// Whom a transport of a name of its own is meant for (`sl`, `cl`, `cln`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportFor {
+    /// Scenarios that make calls.
+    Clients,
+    /// Scenarios that answer calls.
+    Servers,
+}
+
+/// What happens when a connection that we opened is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReconnectConfig {
+    /// Attempts to open connections again; `None` is no limit.
+    pub max: Option<u64>,
+    /// Whether the calls on it fail; otherwise they go on with the new one.
+    pub close_calls: bool,
+    /// Wait before an attempt.
+    pub sleep_ms: u64,
+}
+
+/// Versions of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.3 where the peer has it, else 1.2.
+    #[default]
+    Auto,
+    /// TLS 1.2 only.
+    V1_2,
+    /// TLS 1.3 only.
+    V1_3,
+}
+
+/// TLS, as far as the user has said something; the files are not read yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Our certificate.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// Authorities to verify the peer against.
+    pub ca: Option<PathBuf>,
+    /// Revoked certificates.
+    pub crl: Option<PathBuf>,
+    /// Versions to speak.
+    pub version: TlsVersion,
+    /// Whether peers are believed without looking.
+    pub skip_verify: Option<bool>,
+    /// Whether a client resumes earlier sessions.
+    pub resume: bool,
 }
 
 impl Transport {
@@ -40,6 +107,14 @@ impl Transport {
         match self {
             Self::UdpMono => "u1",
             Self::UdpMulti => "un",
+            Self::TcpMono => "t1",
+            Self::TcpMulti => "tn",
+            Self::TlsMono => "l1",
+            Self::TlsMulti => "ln",
+            Self::WsMono => "w1",
+            Self::WsMulti => "wn",
+            Self::WssMono => "ws1",
+            Self::WssMulti => "wsn",
         }
     }
 
@@ -47,7 +122,34 @@ impl Transport {
     pub fn protocol(self) -> &'static str {
         match self {
             Self::UdpMono | Self::UdpMulti => "UDP",
+            Self::TcpMono | Self::TcpMulti => "TCP",
+            Self::TlsMono | Self::TlsMulti => "TLS",
+            Self::WsMono | Self::WsMulti => "WS",
+            Self::WssMono | Self::WssMulti => "WSS",
         }
+    }
+
+    /// Whether each call has a socket or connection of its own.
+    pub fn is_multi(self) -> bool {
+        matches!(
+            self,
+            Self::UdpMulti | Self::TcpMulti | Self::TlsMulti | Self::WsMulti | Self::WssMulti
+        )
+    }
+
+    /// Whether messages travel over connections.
+    pub fn is_stream(self) -> bool {
+        !matches!(self, Self::UdpMono | Self::UdpMulti)
+    }
+
+    /// Whether connections are TLS connections.
+    pub fn uses_tls(self) -> bool {
+        matches!(self, Self::TlsMono | Self::TlsMulti | Self::WssMono | Self::WssMulti)
+    }
+
+    /// Whether connections are WebSockets.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::WsMono | Self::WsMulti | Self::WssMono | Self::WssMulti)
     }
 }
 
@@ -225,6 +327,16 @@ pub struct RunConfig {
 
     /// Transport of SIP messages.
     pub transport: Transport,
+    /// Whom the name of the transport is meant for, if only for some.
+    pub transport_for: Option<TransportFor>,
+    /// TLS.
+    pub tls: TlsOptions,
+    /// What happens when a connection is lost.
+    pub reconnect: ReconnectConfig,
+    /// Network interface that sockets are bound to.
+    pub device: Option<String>,
+    /// Whether a message that a connection has no room for is only a warning.
+    pub sendbuffer_warn: bool,
     /// Local address; chosen by the route to the peer where `None`.
     pub local_ip: Option<IpAddr>,
     /// Local SIP port: 0 lets the kernel choose; `None` tries 5060 to 5119, then lets the kernel
@@ -240,6 +352,8 @@ pub struct RunConfig {
     pub max_sockets: u32,
     /// Send and receive buffer of each socket.
     pub socket_buffer_bytes: u32,
+    /// Send and receive buffer of each connection; 0 leaves it to the kernel.
+    pub stream_buffer_bytes: u32,
     /// Whether RLIMIT_NOFILE is left alone.
     pub skip_rlimit: bool,
 

@@ -79,8 +79,17 @@ pub enum ValueError {
     /// A list of CPU numbers was expected.
     #[error("{0:?} is not a list of CPUs; write it as 2,3 or 0-3,8 with each CPU once")]
     NotACpuList(String),
+    /// A version of TLS that is not spoken.
+    #[error(
+        "TLS {0} is not supported: it is broken and forbidden (RFC 8996); use 1.2, 1.3 or 0 for \
+         either"
+    )]
+    TlsVersionUnavailable(String),
     /// The transport is known, but not available.
-    #[error("transport {mode:?} is {why}; use u1 (one UDP socket) or un (one per call)")]
+    #[error(
+        "transport {mode:?} is {why}; use u1 (UDP), t1 (TCP), l1 (TLS), w1 (WebSocket) or ws1 \
+         (WebSocket over TLS), or un tn ln wn wsn for one socket or connection per call"
+    )]
     TransportUnavailable {
         /// The transport mode given.
         mode: String,
@@ -105,6 +114,7 @@ impl ValueError {
             Self::NotAnEndpoint { .. } => "not_an_endpoint",
             Self::UnknownChoice { .. } => "unknown_choice",
             Self::NotACpuList(_) => "not_a_cpu_list",
+            Self::TlsVersionUnavailable(_) => "tls_version_unavailable",
             Self::TransportUnavailable { .. } => "transport_unavailable",
         }
     }

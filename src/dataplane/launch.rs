@@ -9,15 +9,19 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use gossipper_uring::{Driver, DriverConfig, SyscallDriver, UringDriver, Waker, sys};
+use gossipper_uring::{Driver, DriverConfig, SocketSpec, SyscallDriver, UringDriver, Waker, sys};
 use rtrb::{Consumer, Producer, RingBuffer};
+use rustls::server::ProducesTickets;
 use thiserror::Error;
 
+use super::link::Link;
+use super::mux::{MuxConfig, Reconnect, StreamMux};
 use super::worker::{
     Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
 use crate::engine::{Engine, EngineConfig, Programs, StopRequest};
 use crate::stats::{Layout, Report};
+use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 
 /// Reports in circulation per worker.
 const REPORTS: usize = 4;
@@ -37,6 +41,59 @@ pub struct Bind {
     pub shared: bool,
     /// Socket buffer size in bytes.
     pub buffer_bytes: usize,
+    /// Network interface to bind to.
+    pub device: Option<String>,
+}
+
+/// How messages travel over connections.
+#[derive(Clone)]
+pub struct StreamPlan {
+    /// TLS, if so wanted.
+    pub tls: Option<TlsSettings>,
+    /// Seals the tickets with which TLS sessions are resumed, for all workers.
+    pub tickets: Arc<dyn ProducesTickets>,
+    /// Messages travel in WebSockets.
+    pub websocket: bool,
+    /// Whom a client connects to.
+    pub remote: Option<SocketAddr>,
+    /// The peer's name as the user wrote it.
+    pub remote_name: String,
+    /// Connections that the calls of a worker may have for themselves; `None` shares one.
+    pub per_call: Option<usize>,
+    /// Connections leave from the address that listens.
+    pub bind_local: bool,
+    /// Connections of a worker at one time.
+    pub connections_max: usize,
+    /// What happens when a connection is lost.
+    pub reconnect: Reconnect,
+    /// What peers may make us store and wait for.
+    pub limits: Limits,
+}
+
+impl StreamPlan {
+    /// What the sessions of a worker are made from.
+    ///
+    /// # Errors
+    /// A sentence about what does not fit.
+    pub fn session(&self) -> Result<SessionConfig, String> {
+        let tls = match &self.tls {
+            None => None,
+            Some(settings) => {
+                let client = TlsConfig::client(settings)?;
+                Some(match settings.identity {
+                    None => client,
+                    Some(_) => client.with_server(settings, &self.tickets)?,
+                })
+            }
+        };
+        let session = SessionConfig::new(tls, self.websocket, self.limits);
+        match self.remote {
+            None => Ok(session),
+            Some(remote) => session
+                .with_server(&self.remote_name, remote.port())
+                .map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// Everything a run needs to start its workers.
@@ -54,6 +111,8 @@ pub struct Launch {
     pub bind: Bind,
     /// Sockets per worker that calls may open for themselves.
     pub per_call_sockets: Option<usize>,
+    /// Connections rather than datagrams.
+    pub streams: Option<StreamPlan>,
     /// Longest time that a worker lets events gather under load, in nanoseconds; 0 never does.
     pub grain_ns: u64,
     /// The scenario.
@@ -78,8 +137,10 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The port could not be bound.
-    #[error("cannot bind UDP {address}: {source}{}", bind_hint(source))]
+    #[error("cannot bind {protocol} {address}: {source}{}", bind_hint(source))]
     Bind {
+        /// `UDP` or `TCP`.
+        protocol: &'static str,
         /// What was tried (last).
         address: SocketAddr,
         /// Why.
@@ -99,7 +160,7 @@ fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "\n  hint: another process holds the port; choose another with -p, or find it with \
-             `ss -ulpn`"
+             `ss -tulpn`"
         }
         io::ErrorKind::AddrNotAvailable => {
             "\n  hint: the address is not one of this host; see `ip addr`, and choose it with -i"
@@ -177,29 +238,52 @@ type Ready = Result<(SocketAddr, Waker), LaunchError>;
 /// # Errors
 /// The first thing that failed; workers already started are ended.
 pub fn launch(launch: &Launch) -> Result<Running, LaunchError> {
-    match launch.use_uring {
-        true => launch_on::<UringDriver>(launch),
-        false => launch_on::<SyscallDriver>(launch),
+    match (launch.use_uring, launch.streams.is_some()) {
+        (true, false) => launch_on::<UringDriver>(launch),
+        (false, false) => launch_on::<SyscallDriver>(launch),
+        (true, true) => launch_on::<StreamMux<UringDriver>>(launch),
+        (false, true) => launch_on::<StreamMux<SyscallDriver>>(launch),
     }
 }
 
-/// A driver that can be made from a configuration alone.
-trait Make: Driver + Sized {
+/// A driver that can be made from the plan alone.
+trait Make: Link + Sized {
     const NAME: &'static str;
-    fn make(config: &DriverConfig) -> io::Result<Self>;
+    const PROTOCOL: &'static str;
+    fn make(launch: &Launch) -> io::Result<Self>;
 }
 
 impl Make for UringDriver {
     const NAME: &'static str = "uring";
-    fn make(config: &DriverConfig) -> io::Result<Self> {
-        Self::new(config)
+    const PROTOCOL: &'static str = "UDP";
+    fn make(launch: &Launch) -> io::Result<Self> {
+        Self::new(&launch.driver)
     }
 }
 
 impl Make for SyscallDriver {
     const NAME: &'static str = "syscall";
-    fn make(config: &DriverConfig) -> io::Result<Self> {
-        Self::new(config)
+    const PROTOCOL: &'static str = "UDP";
+    fn make(launch: &Launch) -> io::Result<Self> {
+        Self::new(&launch.driver)
+    }
+}
+
+impl<D: Make> Make for StreamMux<D> {
+    const NAME: &'static str = D::NAME;
+    const PROTOCOL: &'static str = "TCP";
+    fn make(launch: &Launch) -> io::Result<Self> {
+        let Some(streams) = &launch.streams else {
+            return Err(io::Error::other("nothing is planned for connections"));
+        };
+        let config = MuxConfig {
+            session: streams.session().map_err(io::Error::other)?,
+            reconnect: streams.reconnect,
+            per_call: streams.per_call.is_some(),
+            connections_max: streams.connections_max,
+            tx_slots: (launch.driver.tx_small_slots, launch.driver.tx_large_slots),
+        };
+        Self::new(D::make(launch)?, config)
     }
 }
 
@@ -317,13 +401,13 @@ fn work<D: Make>(
     }
     // The default slack of 50 µs would be added to every deadline.
     let _ = sys::set_timer_slack_ns(1_000);
-    let opened = D::make(&launch.driver)
+    let opened = D::make(launch)
         .map_err(|source| LaunchError::Driver { driver: D::NAME, source })
         .and_then(|mut driver| {
-            let socket = bind_first(&mut driver, bind)?;
+            let socket = bind_first(&mut driver, bind, D::PROTOCOL)?;
             Ok((driver, socket))
         });
-    let (driver, main_socket) = match opened {
+    let (mut driver, main_socket) = match opened {
         Ok((driver, socket)) => {
             let address = driver.local_addr(socket);
             let _ = ready.send(Ok((address, driver.waker())));
@@ -341,14 +425,35 @@ fn work<D: Make>(
     config.workers = launch.workers;
     config.start_ns = begin.start_ns;
     config.wall_offset_ns = sys::realtime_now_ns().saturating_sub(sys::monotonic_now());
-    let per_call = launch
-        .per_call_sockets
-        .map(|max| PerCallSockets { spec: sip_socket(SocketAddr::new(bind.ip, 0), 0, false), max });
     let port = driver.local_addr(main_socket).port();
-    config.environment.local_port = per_call.is_none().then_some(port);
+    let outgoing = outgoing_spec(launch, bind);
+    let streams = launch.streams.as_ref();
+    let per_call = match streams {
+        None => launch.per_call_sockets.map(|max| PerCallSockets { spec: outgoing.clone(), max }),
+        // The engine sees to the limit, for connections are closed with their calls.
+        Some(streams) => {
+            streams.per_call.map(|_| PerCallSockets { spec: outgoing.clone(), max: usize::MAX })
+        }
+    };
+    let has_port = per_call.is_none() || streams.is_some();
+    config.environment.local_port = has_port.then_some(port);
     let mut engine = Engine::new(launch.programs.clone(), &launch.layout, config);
-    if per_call.is_none() {
-        engine.share_socket(main_socket);
+    let mut shared = None;
+    match streams {
+        Some(streams) => {
+            engine.set_listener(main_socket);
+            match (streams.per_call, streams.remote) {
+                (Some(max), _) => engine.use_connections(max),
+                (None, Some(_)) => {
+                    let connection = driver.open(&outgoing)?;
+                    engine.share_socket(connection);
+                    shared = Some(connection);
+                }
+                (None, None) => engine.share_socket(main_socket),
+            }
+        }
+        None if per_call.is_none() => engine.share_socket(main_socket),
+        None => {}
     }
     let links = Links { handover_out: begin.handover_out, handover_in: begin.handover_in, ..links };
     let mut worker = Worker::new(WorkerParts {
@@ -356,6 +461,7 @@ fn work<D: Make>(
         engine,
         links,
         main_socket,
+        shared,
         per_call,
         index: worker,
         workers: launch.workers,
@@ -366,19 +472,38 @@ fn work<D: Make>(
     Ok(())
 }
 
+/// What calls send from, where that is not the main socket.
+fn outgoing_spec(launch: &Launch, bind: &Bind) -> SocketSpec {
+    let mut spec = sip_socket(SocketAddr::new(bind.ip, 0), 0, false);
+    spec.device.clone_from(&bind.device);
+    if let Some(streams) = &launch.streams {
+        spec.remote = streams.remote;
+        spec.receive_buffer_bytes = bind.buffer_bytes;
+        spec.send_buffer_bytes = bind.buffer_bytes;
+        if !streams.bind_local {
+            let any = if bind.ip.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+            spec.local = SocketAddr::new(any, 0);
+        }
+    }
+    spec
+}
+
 /// Opens the main socket on the first port that is free.
 fn bind_first<D: Driver>(
     driver: &mut D,
     bind: &Bind,
+    protocol: &'static str,
 ) -> Result<gossipper_uring::SocketId, LaunchError> {
     let mut last = None;
     for &port in &bind.ports {
         let address = SocketAddr::new(bind.ip, port);
-        match driver.open(&sip_socket(address, bind.buffer_bytes, bind.shared)) {
+        let mut spec = sip_socket(address, bind.buffer_bytes, bind.shared);
+        spec.device.clone_from(&bind.device);
+        match driver.open(&spec) {
             Ok(socket) => return Ok(socket),
             Err(source) => {
                 let in_use = source.kind() == io::ErrorKind::AddrInUse;
-                last = Some(LaunchError::Bind { address, source });
+                last = Some(LaunchError::Bind { protocol, address, source });
                 if !in_use {
                     break;
                 }
@@ -386,6 +511,7 @@ fn bind_first<D: Driver>(
         }
     }
     Err(last.unwrap_or_else(|| LaunchError::Bind {
+        protocol,
         address: SocketAddr::new(bind.ip, 0),
         source: io::Error::other("no port to try"),
     }))

@@ -3,9 +3,13 @@
 //! Knows engines, drivers and queues; knows nothing of command lines, files or terminals.
 
 mod launch;
+mod link;
+mod mux;
 mod worker;
 
-pub use launch::{Bind, Launch, LaunchError, Running, launch};
+pub use launch::{Bind, Launch, LaunchError, Running, StreamPlan, launch};
+pub use link::{Link, News};
+pub use mux::{MuxConfig, Reconnect, StreamMux};
 pub use worker::{
     Command, Handover, Links, PerCallSockets, REPORT_NS, Turn, Undone, Worker, WorkerParts,
     sip_socket,

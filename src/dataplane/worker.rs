@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Thread;
 
-use gossipper_uring::{Driver, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
+use gossipper_uring::{Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
 
+use super::link::{Link, News};
 use crate::engine::{Disposition, Engine, Incoming, Started, StopRequest};
 use crate::stats::{Counters, Report};
 use crate::trace::Kinds;
@@ -62,6 +63,10 @@ pub struct Handover {
     pub source: SocketAddr,
     /// When it arrived, on the monotonic clock.
     pub received_ns: u64,
+    /// The socket that received it, of the worker that received it.
+    pub socket: SocketId,
+    /// The worker that received it.
+    pub receiver: usize,
     /// How many workers have looked at it.
     pub hops: usize,
     /// The worker that owns the call, if the Call-ID says so.
@@ -129,11 +134,12 @@ pub struct PerCallSockets {
 }
 
 /// See the module's documentation.
-pub struct Worker<D: Driver> {
+pub struct Worker<D: Link> {
     driver: D,
     engine: Engine,
     links: Links,
     main_socket: SocketId,
+    shared: Option<SocketId>,
     per_call: Option<PerCallSockets>,
     sockets_open: usize,
     workers: usize,
@@ -159,7 +165,7 @@ pub struct Worker<D: Driver> {
 }
 
 /// What a worker is made of.
-pub struct WorkerParts<D: Driver> {
+pub struct WorkerParts<D: Link> {
     /// Its driver, with `main_socket` open.
     pub driver: D,
     /// Its engine.
@@ -168,6 +174,8 @@ pub struct WorkerParts<D: Driver> {
     pub links: Links,
     /// The socket that receives requests, and sends where calls have no socket of their own.
     pub main_socket: SocketId,
+    /// The one connection that calls share, if they do.
+    pub shared: Option<SocketId>,
     /// One socket per call, if so configured.
     pub per_call: Option<PerCallSockets>,
     /// Its index.
@@ -215,7 +223,7 @@ impl WakeBudget {
     }
 }
 
-impl<D: Driver> Worker<D> {
+impl<D: Link> Worker<D> {
     /// A worker that begins at `parts.start_ns`.
     pub fn new(mut parts: WorkerParts<D>) -> Self {
         // Ending all calls at once must not starve what they still receive.
@@ -226,6 +234,7 @@ impl<D: Driver> Worker<D> {
             engine: parts.engine,
             links: parts.links,
             main_socket: parts.main_socket,
+            shared: parts.shared,
             per_call: parts.per_call,
             sockets_open: 0,
             workers: parts.workers,
@@ -294,6 +303,7 @@ impl<D: Driver> Worker<D> {
             self.hurry |= self.cancelling.is_some();
         }
         self.receive(now);
+        self.take_news(now);
         self.take_handovers(now);
         if self.engine.has_deferred() {
             self.engine.resume_deferred(now, self.driver.tx());
@@ -398,8 +408,9 @@ impl<D: Driver> Worker<D> {
         let engine = &mut self.engine;
         let links = &mut self.links;
         let own = &mut self.own;
+        let receiver = self.index;
         let left = self.driver.drain(|event, tx| {
-            if let Event::Datagram { source, payload, received_ns, .. } = event {
+            if let Event::Datagram { socket, source, payload, received_ns } = event {
                 let owner = match engine.on_event(event, now, tx) {
                     Disposition::Done => None,
                     Disposition::HandOver(owner) => Some(Some(owner)),
@@ -407,7 +418,8 @@ impl<D: Driver> Worker<D> {
                 };
                 if let Some(owner) = owner {
                     let payload = payload.into();
-                    let handover = Handover { payload, source, received_ns, hops: 1, owner };
+                    let handover =
+                        Handover { payload, source, received_ns, socket, receiver, hops: 1, owner };
                     hand_over(links, own, handover);
                 }
             } else {
@@ -416,6 +428,37 @@ impl<D: Driver> Worker<D> {
             if tx.free() > TX_RESERVE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         self.hurry |= left.is_break();
+    }
+
+    /// What the driver tells of connections.
+    fn take_news(&mut self, now: u64) {
+        while let Some(news) = self.driver.take_news() {
+            match news {
+                News::Up(socket) => self.engine.connection_up(socket),
+                News::Congested(socket) => self.engine.connection_congested(socket),
+                News::Drained(socket) => self.engine.connection_drained(socket),
+                News::NotSent { cookie, cause } => {
+                    self.engine.message_not_sent(cookie, cause, now, self.driver.tx());
+                }
+                News::Lost { socket, fails, drop, comes_back, text } => {
+                    if let Some(drop) = drop {
+                        self.engine.count_drop(drop);
+                    }
+                    match fails {
+                        Some(cause) => self.engine.connection_lost(socket, cause, now),
+                        None => self.engine.connection_suspended(socket),
+                    }
+                    // As SIPp: without its one connection the run is over.
+                    if self.shared == Some(socket) && !comes_back && !self.engine.all_created() {
+                        let _ = self.links.stops.push(StopRequest::Disconnected(text));
+                        self.wake_control();
+                    }
+                }
+            }
+        }
+        while let Some(socket) = self.engine.take_closable() {
+            self.driver.close(socket);
+        }
     }
 
     fn take_handovers(&mut self, now: u64) {
@@ -433,7 +476,10 @@ impl<D: Driver> Worker<D> {
             // Back at the worker that received it: nobody knows its call.
             let is_final = handover.hops >= self.workers;
             let datagram = Incoming {
-                socket: self.main_socket,
+                socket: match handover.receiver == self.index {
+                    true => handover.socket,
+                    false => self.main_socket,
+                },
                 source: handover.source,
                 payload: &handover.payload,
                 received_ns: handover.received_ns,
@@ -521,6 +567,7 @@ impl<D: Driver> Worker<D> {
         report.is_last = is_last;
         let counters = &mut report.counters;
         counters.add(&self.own);
+        self.driver.count(counters);
         counters.datagrams_sent = driver.datagrams_sent;
         counters.trains_sent = driver.trains_sent;
         counters.datagrams_received = driver.datagrams_received;
@@ -553,7 +600,7 @@ impl<D: Driver> Worker<D> {
     }
 }
 
-impl<D: Driver> Drop for Worker<D> {
+impl<D: Link> Drop for Worker<D> {
     /// Nobody waits for a worker that is gone, as after an error of its driver.
     fn drop(&mut self) {
         if !self.done {

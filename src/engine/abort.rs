@@ -111,7 +111,8 @@ impl Engine {
     pub(super) fn abort(&mut self, slot: Slot, cause: FailureCause, cx: &mut Cx<'_, '_>) {
         let state = self.calls[slot].invite_state;
         // `incoming` calls send nothing; neither does a call whose INVITE nobody answered.
-        let ends_dialog = self.config.behaviors.bye && !self.calls[slot].incoming;
+        let ends_dialog =
+            self.config.behaviors.bye && !self.calls[slot].incoming && !self.is_cut_off(slot);
         self.count_end(slot, Some(cause), cx.now);
         let lingers = ends_dialog
             && match state {
@@ -170,7 +171,13 @@ impl Engine {
         self.fail_transport(call, FailureCause::IcmpUnreachable, now, tx);
     }
 
-    fn fail_transport(&mut self, call: CallRef, cause: FailureCause, now: u64, tx: &mut TxArena) {
+    pub(super) fn fail_transport(
+        &mut self,
+        call: CallRef,
+        cause: FailureCause,
+        now: u64,
+        tx: &mut TxArena,
+    ) {
         if usize::from(call.worker) != self.config.worker {
             return;
         }
@@ -243,7 +250,7 @@ impl Engine {
         self.wheel.arm(Self::step_timer(slot), now + LINGER_MS_MAX * 1_000_000);
     }
 
-    fn end_linger(&mut self, slot: Slot, now: u64) {
+    pub(super) fn end_linger(&mut self, slot: Slot, now: u64) {
         self.lingering -= 1;
         self.release(slot, now);
     }
@@ -565,7 +572,9 @@ impl Engine {
                 out.put(request.first(HeaderId::Via).unwrap_or_default());
             }
             Branch::New(message) => {
-                out.put(b"Via: SIP/2.0/UDP ");
+                out.put(b"Via: SIP/2.0/");
+                out.put(self.config.environment.protocol.name().as_bytes());
+                out.put(b" ");
                 out.put(&self.program_of(slot).text.local_ip);
                 out.put(b":");
                 out.number(i64::from(self.calls[slot].local_port));

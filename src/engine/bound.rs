@@ -149,7 +149,7 @@ pub(super) fn constant(field: &Field, environment: &Environment) -> Option<Vec<u
         Field::LocalIp | Field::ServerIp => bracketed(environment.local_ip),
         Field::LocalIpType => ip_type(environment.local_ip),
         Field::LocalPort(offset) => offset_port(environment.local_port?, *offset),
-        Field::Transport => b"UDP".to_vec(),
+        Field::Transport => environment.protocol.name().as_bytes().to_vec(),
         Field::MediaIp => environment.media_ip.to_string().into_bytes(),
         Field::MediaIpType => ip_type(environment.media_ip),
         Field::MediaPort(offset) => offset_port(environment.media_port, *offset),

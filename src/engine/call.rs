@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use gossipper_uring::{SocketId, TxOrder};
 
 use super::blob::Blob;
+use super::connections::NO_SLOT;
 use super::lookup::CallIdHash;
 
 /// Index of a call in its worker's slab.
@@ -102,6 +103,12 @@ pub(super) struct Call {
     pub(super) deferred: bool,
     /// `true` if the socket is the call's own and goes back to the pool at its end.
     pub(super) owns_socket: bool,
+    /// `true` while it is on the list of its connection.
+    pub(super) attached: bool,
+    /// The call before it on its connection.
+    pub(super) previous_on_connection: Slot,
+    /// The call behind it on its connection.
+    pub(super) next_on_connection: Slot,
     /// Which of the engine's programs it follows.
     pub(super) program: u8,
     /// The step that it waits at or will execute next.
@@ -170,6 +177,9 @@ impl Call {
             foreign: false,
             deferred: false,
             owns_socket: false,
+            attached: false,
+            previous_on_connection: NO_SLOT,
+            next_on_connection: NO_SLOT,
             program: 0,
             step: 0,
             socket: SocketId(0),

@@ -59,6 +59,8 @@ impl Engine {
         };
         differ("active calls, counted and in slots", self.active as u64, running)?;
         differ("lingering calls, counted and in slots", self.lingering as u64, lingering)?;
+        let attached = (0..self.calls.used()).filter(|&slot| self.calls[slot].attached).count();
+        differ("calls on connections", self.connections.calls(), attached as u64)?;
         differ("slots in use", self.calls.in_use() as u64, running + lingering)?;
         differ("armed timers, wheel and calls", self.wheel.armed() as u64, timers as u64)?;
         differ("foreign calls, table and slots", self.map.len() as u64, foreign)?;

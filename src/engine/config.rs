@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::pacing::RatePlan;
-use crate::trace::Kinds;
+use crate::trace::{Kinds, Protocol};
 
 /// Configuration of one worker's engine.
 #[derive(Clone, Debug)]
@@ -42,6 +42,9 @@ pub struct EngineConfig {
     pub deadcall_wait_ms: u64,
     /// Default behaviours.
     pub behaviors: Behaviors,
+    /// A message that a connection has no room for is a warning, not the end of its call
+    /// (`-sendbuffer_warn`).
+    pub congestion_warns: bool,
     /// Loss simulated on every message, in percent.
     pub lost_percent: f64,
     /// First `[cseq]`.
@@ -113,6 +116,9 @@ pub enum DuplicateCheck {
 pub struct Environment {
     /// `[service]`
     pub service: String,
+    /// `[transport]`. Over streams (RFC 3261 section 17: a reliable transport) nothing is
+    /// retransmitted, and a call fails with its connection.
+    pub protocol: Protocol,
     /// `[local_ip]`
     pub local_ip: IpAddr,
     /// `[local_port]`; `None` if each call has its own socket.

@@ -18,6 +18,7 @@ mod bound;
 mod call;
 mod check;
 mod config;
+mod connections;
 mod control;
 mod layout;
 mod programs;
@@ -50,6 +51,7 @@ pub use start::Started;
 use blob::BlobPool;
 use bound::{Base, Bound, SharedNames};
 use call::{Phase, Slab, Slot};
+use connections::{Connections, GONE};
 use ids::{CallRef, RunNonce};
 use lookup::{CallIdHasher, CallMap, DeadCalls};
 use pacing::Pacer;
@@ -116,6 +118,9 @@ pub struct Engine {
     staged: Vec<StagedRequest>,
     /// Sockets free for new calls (one socket per call), or the one shared socket.
     sockets: SocketPool,
+    connections: Connections,
+    /// See [`set_listener`](Self::set_listener).
+    listener: SocketId,
     call_values: Vec<Value>,
     /// Room for the variables of one call: those of the program with most.
     call_values_each: usize,
@@ -134,6 +139,20 @@ pub struct Engine {
 enum SocketPool {
     /// All calls share one.
     Shared(SocketId),
+    /// The shared one, a connection, is gone, and may come back.
+    Lost(SocketId),
+    /// Each call takes a connection, which is closed with the last call on it.
+    Connections {
+        /// Opened for the next call.
+        fresh: Option<SocketId>,
+        /// All that are open.
+        all: Vec<SocketId>,
+        /// As many as may be open; calls beyond share them in turn.
+        max: usize,
+        /// The last attempt to open one failed.
+        refused: bool,
+        next_shared: usize,
+    },
     /// Each call takes its own and gives it back.
     PerCall {
         free: Vec<(SocketId, u16)>,
@@ -151,6 +170,8 @@ pub enum StopRequest {
     Gracefully,
     /// `int_cmd="stop_now"`.
     Now,
+    /// The one connection that calls share is gone for good; with a text about it.
+    Disconnected(String),
     /// An `<error>` action, with its text.
     Fatal(String),
 }
@@ -179,9 +200,13 @@ struct Cx<'a, 'm> {
 
 impl Engine {
     /// An engine for `programs`. `layout` must be theirs.
-    pub fn new(programs: impl Into<Programs>, layout: &Layout, config: EngineConfig) -> Self {
+    pub fn new(programs: impl Into<Programs>, layout: &Layout, mut config: EngineConfig) -> Self {
+        // RFC 3261 section 17: not over a reliable transport.
+        config.retransmission.enabled &= !config.environment.protocol.is_stream();
+        let connections =
+            if config.environment.protocol.is_stream() { capacity_of(&config) } else { 0 };
         let programs: Programs = programs.into();
-        let capacity = config.calls_max.clamp(1, ids::SLOTS_MAX);
+        let capacity = capacity_of(&config);
         // A caller and an answerer that are given one seed must not take each other's Call-IDs for
         // their own.
         let role = match programs.main.mode {
@@ -266,6 +291,8 @@ impl Engine {
             deferred_spare: Vec::with_capacity(1024),
             staged: Vec::with_capacity(8192),
             sockets,
+            connections: Connections::with_capacity(connections),
+            listener: GONE,
             call_values: Vec::new(),
             call_values_each: most(|program| program.call_variables.len()),
             user_values_each: names.users.len(),
@@ -289,14 +316,26 @@ impl Engine {
 
     /// Gives the engine one more socket to use for one call at a time.
     pub fn add_socket(&mut self, socket: SocketId, local_port: u16) {
-        if let SocketPool::PerCall { free, all, .. } = &mut self.sockets {
-            free.push((socket, local_port));
-            all.push((socket, local_port));
+        match &mut self.sockets {
+            SocketPool::PerCall { free, all, .. } => {
+                free.push((socket, local_port));
+                all.push((socket, local_port));
+            }
+            SocketPool::Connections { fresh, all, .. } => {
+                *fresh = Some(socket);
+                self.connections.note_pooled(socket, all.len());
+                all.push(socket);
+            }
+            SocketPool::Shared(_) | SocketPool::Lost(_) => {}
         }
     }
 
     /// Tells the engine that no more sockets will come: calls then share the existing ones in turn.
+    /// Where calls have connections of their own, that is about the next one only.
     pub fn no_more_sockets(&mut self) {
+        if self.refuse_connection() {
+            return;
+        }
         if let SocketPool::PerCall { exhausted, .. } = &mut self.sockets {
             *exhausted = true;
         }
@@ -481,4 +520,8 @@ impl Engine {
     fn call_ref(&self, slot: Slot) -> CallRef {
         CallRef { worker: self.config.worker as u8, slot, generation: self.calls[slot].generation }
     }
+}
+
+fn capacity_of(config: &EngineConfig) -> usize {
+    config.calls_max.clamp(1, ids::SLOTS_MAX)
 }

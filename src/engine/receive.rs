@@ -98,7 +98,7 @@ impl Engine {
                 return Disposition::Done;
             }
             match self.calls.current(call.slot, call.generation) {
-                Some(_) => self.deliver(call.slot, message, source, &mut cx),
+                Some(_) => self.deliver(call.slot, message, datagram, &mut cx),
                 None => self.late(message, socket, source, at),
             }
             return Disposition::Done;
@@ -106,7 +106,7 @@ impl Engine {
         let hash = self.hasher.hash(call_id);
         let calls = &self.calls;
         if let Some(slot) = self.map.find(hash, |slot| calls[slot].hash == hash) {
-            self.deliver(slot, message, source, &mut cx);
+            self.deliver(slot, message, datagram, &mut cx);
             return Disposition::Done;
         }
         if self.dead.contains(hash, now) {
@@ -174,7 +174,7 @@ impl Engine {
             return;
         }
         match self.accept_call(program, hash, call_id, socket, source, cx.now) {
-            Some(slot) => self.deliver(slot, message, source, cx),
+            Some(slot) => self.deliver(slot, message, datagram, cx),
             None => {
                 // RFC 3261 section 21.5.4: overloaded.
                 let busy = "Service Unavailable";
@@ -200,6 +200,11 @@ impl Engine {
         {
             self.counters.bad_requests_answered += 1;
         }
+    }
+
+    /// Counts a message that never became one: the peer's stream could not be cut.
+    pub fn count_drop(&mut self, cause: DropCause) {
+        self.drop_malformed(cause);
     }
 
     fn drop_malformed(&mut self, cause: DropCause) {
@@ -245,9 +250,13 @@ impl Engine {
         &mut self,
         slot: Slot,
         message: &Message<'_>,
-        source: SocketAddr,
+        datagram: &Incoming<'_>,
         cx: &mut Cx<'_, '_>,
     ) {
+        let source = datagram.source;
+        if message.method().is_some() {
+            self.follow(slot, datagram.socket);
+        }
         self.trace_received(slot, source, cx.at, message.bytes());
         if self.calls[slot].phase == Phase::Lingering {
             return self.linger_message(slot, message, cx);

@@ -8,7 +8,7 @@ use super::Engine;
 use super::call::Slot;
 use super::render::Out;
 use crate::stats::{FailureCause, TraceKind};
-use crate::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer};
+use crate::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer};
 
 /// Bytes of records that one turn can make: some thousands of messages, which is as many as the
 /// send arena holds.
@@ -36,7 +36,7 @@ impl Engine {
     pub(super) fn ends(&self, slot: Slot) -> Ends {
         let call = &self.calls[slot];
         let local = SocketAddr::new(self.config.environment.local_ip, call.local_port);
-        Ends { local, remote: call.remote, protocol: Protocol::Udp }
+        Ends { local, remote: call.remote, protocol: self.config.environment.protocol }
     }
 
     /// Both ends of a message that belongs to no call.
@@ -44,7 +44,7 @@ impl Engine {
         let environment = &self.config.environment;
         let port = environment.local_port.unwrap_or(0);
         let local = SocketAddr::new(environment.local_ip, port);
-        Ends { local, remote, protocol: Protocol::Udp }
+        Ends { local, remote, protocol: self.config.environment.protocol }
     }
 
     /// Records an event of the call.

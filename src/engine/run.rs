@@ -69,6 +69,9 @@ impl Engine {
                     Sent::Ended => return,
                 },
                 StepKind::Recv(recv) => {
+                    if self.is_cut_off(slot) {
+                        return self.end(slot, Some(FailureCause::TcpClosed), cx.now);
+                    }
                     self.arm_receive(slot, recv, cx.now);
                     return self.wait(slot, step.keep, cx);
                 }
@@ -224,6 +227,16 @@ impl Engine {
     ) -> Sent {
         // SIPp: a following send waits while a retransmission is pending.
         if self.calls[slot].retransmit.is_pending() {
+            return Sent::Waits;
+        }
+        if self.is_cut_off(slot) {
+            self.end(slot, Some(FailureCause::TcpClosed), cx.now);
+            return Sent::Ended;
+        }
+        if self.is_congested(slot) {
+            // Resumed by `connection_drained`.
+            self.calls[slot].deferred = true;
+            self.counters.sends_congested += 1;
             return Sent::Waits;
         }
         let is_ack = send.message == Outgoing::Request(MethodId::Ack.bit());
@@ -416,6 +429,7 @@ impl Engine {
                 self.counters.dead_calls_evicted += 1;
             }
         }
+        self.detach(slot);
         if self.calls[slot].owns_socket {
             let (socket, port) = (self.calls[slot].socket, self.calls[slot].local_port);
             if let super::SocketPool::PerCall { free, .. } = &mut self.sockets {

@@ -45,11 +45,18 @@ impl Engine {
                 continue;
             }
             let Some((socket, local_port, owns_socket)) = self.take_socket() else {
-                if matches!(self.sockets, SocketPool::PerCall { exhausted: true, .. }) {
-                    self.withhold(WithheldCause::SocketLimit);
-                    continue;
+                match &mut self.sockets {
+                    SocketPool::PerCall { exhausted: true, .. } => {
+                        self.withhold(WithheldCause::SocketLimit);
+                    }
+                    SocketPool::Connections { refused: refused @ true, .. } => {
+                        *refused = false;
+                        self.withhold(WithheldCause::SocketLimit);
+                    }
+                    SocketPool::Lost(_) => self.withhold(WithheldCause::NoConnection),
+                    _ => return Started::NeedsSocket,
                 }
-                return Started::NeedsSocket;
+                continue;
             };
             self.start_call(planned_ns, now, socket, local_port, owns_socket, tx);
         }
@@ -98,6 +105,19 @@ impl Engine {
             SocketPool::Shared(socket) => {
                 Some((*socket, self.config.environment.local_port.unwrap_or(0), false))
             }
+            SocketPool::Lost(_) => None,
+            SocketPool::Connections { fresh, all, max, refused, next_shared } => {
+                let port = self.config.environment.local_port.unwrap_or(0);
+                if let Some(socket) = fresh.take() {
+                    return Some((socket, port, true));
+                }
+                if (all.len() < *max && !*refused) || all.is_empty() {
+                    return None;
+                }
+                *refused = false;
+                *next_shared += 1;
+                Some((all[*next_shared % all.len()], port, false))
+            }
             SocketPool::PerCall { free, all, exhausted, next_shared } => {
                 if let Some((socket, port)) = free.pop() {
                     return Some((socket, port, true));
@@ -133,11 +153,11 @@ impl Engine {
         let call = &mut self.calls[slot];
         call.incoming = false;
         call.owns_socket = owns_socket;
-        call.socket = socket;
         call.local_port = local_port;
         call.remote = remote;
         call.user = user;
         call.due_ns = planned_ns;
+        self.attach(slot, socket);
         self.counters.calls_outgoing += 1;
         self.trace_start(slot);
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
@@ -184,10 +204,10 @@ impl Engine {
         call.incoming = true;
         call.foreign = true;
         call.hash = hash;
-        call.socket = socket;
         call.local_port = local_port;
         call.remote = remote;
         call.due_ns = now;
+        self.attach(slot, socket);
         // The slab and the table have the same capacity.
         let inserted = self.map.insert(hash, slot);
         debug_assert!(inserted);

@@ -58,7 +58,7 @@ pub(super) struct Control<'c> {
     aggregate: Aggregate,
     ending: Ending,
     end: RunEnd,
-    fatal: Option<String>,
+    fatal: Option<RunError>,
     stops_seen: usize,
     next_status_ns: u64,
     next_line_ns: u64,
@@ -193,9 +193,10 @@ impl<'c> Control<'c> {
         let control = control.map_or(String::new(), |at| format!(" | control {at}"));
         let _ = writeln!(
             out,
-            "{dim}{} | {} UDP {}{peer} | {workers}, {} driver{control}{dim:#}",
+            "{dim}{} | {} {} {}{peer} | {workers}, {} driver{control}{dim:#}",
             launch.programs.main.name,
             self.config.transport.code(),
+            self.config.transport.protocol(),
             self.running.local,
             self.plan.driver_name,
         );
@@ -241,7 +242,12 @@ impl<'c> Control<'c> {
                     }
                     StopRequest::Fatal(text) => {
                         self.end = RunEnd::Fatal;
-                        self.fatal = Some(text);
+                        self.fatal = Some(RunError::Scripted(text));
+                        self.stop();
+                    }
+                    StopRequest::Disconnected(text) => {
+                        self.end = RunEnd::Fatal;
+                        self.fatal = Some(RunError::Disconnected(text));
                         self.stop();
                     }
                 }
@@ -538,8 +544,8 @@ impl<'c> Control<'c> {
                  be written"
             );
         }
-        if let Some(text) = self.fatal.take() {
-            return Err(RunError::Scripted(text));
+        if let Some(error) = self.fatal.take() {
+            return Err(error);
         }
         for reason in health.reasons.iter().filter(|_| health.active && !health.pass) {
             let bad = self.palette.bad;

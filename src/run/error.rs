@@ -98,6 +98,56 @@ pub enum RunError {
         /// The knob to turn.
         hint: String,
     },
+    /// A server that speaks TLS has no certificate.
+    #[error(
+        "a TLS server needs a certificate, but {} cannot be read: {source}\n  hint: give -tls_cert and -tls_key; `openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=localhost -keyout cakey.pem -out cacert.pem` makes both under their default names",
+        path.display()
+    )]
+    NoCertificate {
+        /// The file that was looked for.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: io::Error,
+    },
+    /// A file for TLS cannot be used.
+    #[error("-{flag} {}: {reason}", path.display())]
+    TlsFile {
+        /// The option that names it.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificates, keys and authorities do not fit together.
+    #[error("TLS: {what}\n  hint: check -tls_cert, -tls_key, -tls_ca and -tls_crl")]
+    Tls {
+        /// What is wrong.
+        what: String,
+    },
+    /// The remote host cannot be spoken to over this transport.
+    #[error("-t {code}: {reason}\n  hint: give the remote host as a host name or an address")]
+    RemoteName {
+        /// The transport.
+        code: &'static str,
+        /// What is wrong with the name.
+        reason: String,
+    },
+    /// The transport is named for the other role.
+    #[error(
+        "this name of the transport is for {whom} only\n  hint: -t {code} is the name for both"
+    )]
+    TransportRole {
+        /// Whom it is for.
+        whom: &'static str,
+        /// The name for both roles.
+        code: &'static str,
+    },
+    /// The one connection of the run is gone for good.
+    #[error(
+        "{0}\n  hint: see -max_reconnect, -reconnect_sleep and -reconnect_close; with -t tn, ln, wn or wsn each call has a connection of its own"
+    )]
+    Disconnected(String),
     /// io_uring was demanded and is refused.
     #[error("{0}")]
     Uring(String),

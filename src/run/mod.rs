@@ -12,6 +12,7 @@ mod plan;
 mod scenario;
 mod signals;
 mod socket;
+mod tls;
 mod traces;
 
 pub use error::RunError;

@@ -3,7 +3,7 @@
 //! All limits are chosen here and checked against the system before the first call.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
 use gossipper_uring::{DriverConfig, probe, sys};
@@ -11,15 +11,17 @@ use gossipper_uring::{DriverConfig, probe, sys};
 use super::RunError;
 use crate::config::{
     CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig, Transport,
+    TransportFor,
 };
-use crate::dataplane::{Bind, Launch};
+use crate::dataplane::{Bind, Launch, Reconnect, StreamPlan};
 use crate::engine::pacing::RatePlan;
 use crate::engine::{
     Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Programs, Retransmission,
     layout,
 };
 use crate::scenario::{Mode, Program};
-use crate::trace::Kinds;
+use crate::stream::{Limits, TlsConfig};
+use crate::trace::{Kinds, Protocol};
 
 /// Calls in the pool of a run that sets no limit.
 const POOL_DEFAULT: u64 = 1_000_000;
@@ -35,6 +37,8 @@ const CALL_STATE_BYTES: u64 = 640;
 const DEAD_CALLS: usize = 1 << 22;
 /// Ports that are tried without `-p`, as SIPp does.
 const DEFAULT_PORTS: std::ops::RangeInclusive<u16> = 5060..=5119;
+/// Connections that peers may open to a client.
+const PEERS: u64 = 64;
 /// Descriptors that the process needs beside the calls' sockets.
 const SPARE_FILES: u64 = 64;
 /// What `[dynamic_id]` counts, until there are options for it: SIPp's defaults.
@@ -63,6 +67,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
             return Err(RunError::Set { name: name.clone() });
         }
     }
+    check_role(config, is_client)?;
     let addresses = Addresses::resolve(config, is_client)?;
     let (use_uring, notice) = driver(config)?;
     notices.extend(notice);
@@ -74,6 +79,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
     };
     let workers = workers(config, &programs, &mut notices);
     let workers = sharing_workers(workers, concurrent_max, config.users);
+    let workers = connected_workers(workers, config, is_client, &mut notices);
     let calls_total = match config.calls_max {
         CallLimit::Count(count) => Some(count),
         CallLimit::ClientDefault if is_client => Some(1),
@@ -93,14 +99,22 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
             check_files(config, wanted)?;
             Some((wanted as usize).div_ceil(workers))
         }
-        Transport::UdpMono | Transport::UdpMulti => None,
+        _ => None,
+    };
+    let streams = match config.transport.is_stream() {
+        true => Some(streams(config, is_client, &addresses, pool, workers, &mut notices)?),
+        false => None,
     };
     let shared_port = !is_client && workers > 1;
     let bind = Bind {
         ip: addresses.bind,
         ports: ports(config, &addresses, shared_port),
         shared: shared_port,
-        buffer_bytes: config.socket_buffer_bytes as usize,
+        buffer_bytes: match config.transport.is_stream() {
+            true => config.stream_buffer_bytes,
+            false => config.socket_buffer_bytes,
+        } as usize,
+        device: config.device.clone(),
     };
     let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
     let layout = Arc::new(layout(&all, config.pause_ms_default));
@@ -133,6 +147,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
             cseq_check: config.default_behaviors.cseq_check,
             auto_answer: config.auto_answer,
         },
+        congestion_warns: config.sendbuffer_warn,
         lost_percent: config.lost_percent,
         base_cseq: config.base_cseq,
         ignore_messages_in_pause: config.pause_drops_messages,
@@ -145,6 +160,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
         trace: Kinds::NONE,
         environment: Environment {
             service: config.service.clone(),
+            protocol: protocol(config.transport),
             local_ip: addresses.local,
             local_port: None,
             media_ip: config.media.ip.unwrap_or(addresses.local),
@@ -160,6 +176,8 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
         gso: config.gso,
         gro: config.gro,
         sockets_max: per_call_sockets.unwrap_or(0) + 8,
+        // Listeners, and connections that are on their way out, take places too.
+        streams_max: streams.as_ref().map_or(8, |streams| 2 * streams.connections_max + 64),
         ..DriverConfig::default()
     };
     let launch = Launch {
@@ -169,6 +187,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
         use_uring,
         bind,
         per_call_sockets,
+        streams,
         grain_ns: config.grain_us * 1_000,
         programs,
         layout,
@@ -298,6 +317,102 @@ fn sharing_workers(workers: usize, concurrent_max: Option<u64>, users: Option<u6
     workers.min(usize::try_from(shares).unwrap_or(usize::MAX))
 }
 
+/// A transport whose name says whom it is for.
+fn check_role(config: &RunConfig, is_client: bool) -> Result<(), RunError> {
+    let whom = match config.transport_for {
+        Some(TransportFor::Clients) if !is_client => "scenarios that make calls",
+        Some(TransportFor::Servers) if is_client => "scenarios that answer calls",
+        _ => return Ok(()),
+    };
+    Err(RunError::TransportRole { whom, code: config.transport.code() })
+}
+
+fn protocol(transport: Transport) -> Protocol {
+    let named = |protocol: &Protocol| protocol.name() == transport.protocol();
+    Protocol::ALL.into_iter().find(named).unwrap_or_default()
+}
+
+/// A connection stays with the worker that accepted it, so that limits of a server cannot be split:
+/// all calls may come over one connection.
+fn connected_workers(
+    workers: usize,
+    config: &RunConfig,
+    is_client: bool,
+    notices: &mut Vec<String>,
+) -> usize {
+    let has_limit = matches!(config.calls_max, CallLimit::Count(_))
+        || matches!(config.concurrent_max, ConcurrencyLimit::Count(_));
+    if workers > 1 && config.transport.is_stream() && !is_client && has_limit {
+        notices.push(
+            "-m and -l of a server hold for all connections together: one worker is used"
+                .to_owned(),
+        );
+        return 1;
+    }
+    workers
+}
+
+/// Connections: how they are made, and how many.
+fn streams(
+    config: &RunConfig,
+    is_client: bool,
+    addresses: &Addresses,
+    pool: u64,
+    workers: usize,
+    notices: &mut Vec<String>,
+) -> Result<StreamPlan, RunError> {
+    let per_call = is_client && config.transport.is_multi();
+    let wanted = match (is_client, per_call) {
+        (true, true) => u64::from(config.max_sockets).min(pool),
+        (true, false) => workers as u64,
+        // As many as come, which nobody knows.
+        (false, _) => pool.min(1 << 20),
+    };
+    // Peers may connect to a client too.
+    let needed = if is_client { wanted + PEERS } else { wanted };
+    let connections_max = match is_client {
+        true => {
+            check_files(config, needed)?;
+            needed
+        }
+        false => needed.min(affordable_files(config, needed)).max(1),
+    };
+    let tls = match config.transport.uses_tls() {
+        true => Some(super::tls::settings(config, is_client, notices)?),
+        false => None,
+    };
+    let tickets = TlsConfig::tickets().map_err(|what| RunError::Tls { what })?;
+    let plan = StreamPlan {
+        tls,
+        tickets,
+        websocket: config.transport.is_websocket(),
+        remote: addresses.next_hop.filter(|_| is_client),
+        remote_name: config.next_hop().map(|hop| hop.host.clone()).unwrap_or_default(),
+        per_call: per_call.then_some((wanted as usize).div_ceil(workers)),
+        bind_local: config.bind_local,
+        connections_max: (connections_max as usize).div_ceil(workers),
+        reconnect: Reconnect {
+            max: config.reconnect.max,
+            fails_calls: config.reconnect.close_calls,
+            sleep_ns: config.reconnect.sleep_ms.saturating_mul(1_000_000),
+        },
+        limits: Limits::default(),
+    };
+    // What is wrong with the name of the peer is found now, and not by a worker.
+    plan.session()
+        .map_err(|reason| RunError::RemoteName { code: config.transport.code(), reason })?;
+    Ok(plan)
+}
+
+/// Descriptors that there may be for connections that peers open.
+fn affordable_files(config: &RunConfig, wanted: u64) -> u64 {
+    let limit = match config.skip_rlimit {
+        true => sys::nofile_limit(),
+        false => sys::raise_nofile_limit(wanted + SPARE_FILES).or_else(|_| sys::nofile_limit()),
+    };
+    limit.unwrap_or(1024).saturating_sub(SPARE_FILES)
+}
+
 /// CPUs to pin to. A lone worker is left to the scheduler unless asked otherwise: on a small host
 /// two processes would otherwise meet on one core.
 fn cpus(config: &RunConfig, workers: usize) -> Vec<usize> {
@@ -405,7 +520,7 @@ fn check_files(config: &RunConfig, sockets: u64) -> Result<(), RunError> {
         return Ok(());
     }
     Err(RunError::Limit {
-        what: format!("-t un with {sockets} sockets"),
+        what: format!("-t {} with {sockets} sockets", config.transport.code()),
         needed: format!("{needed} file descriptors"),
         limit: limit.to_string(),
         hint: format!(
@@ -426,8 +541,12 @@ fn ports(config: &RunConfig, addresses: &Addresses, shared: bool) -> Vec<u16> {
     // With SO_REUSEPORT a port that another process uses would be shared with it: find one that is
     // free without it first.
     let free = candidates.iter().find_map(|&port| {
-        let socket = UdpSocket::bind(SocketAddr::new(addresses.bind, port)).ok()?;
-        Some(socket.local_addr().ok()?.port())
+        let address = SocketAddr::new(addresses.bind, port);
+        let local = match config.transport.is_stream() {
+            true => TcpListener::bind(address).ok()?.local_addr(),
+            false => UdpSocket::bind(address).ok()?.local_addr(),
+        };
+        Some(local.ok()?.port())
     });
     match free {
         Some(port) => vec![port],

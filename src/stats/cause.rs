@@ -96,6 +96,22 @@ causes! {
         CannotSendMessage = "cannot_send_message",
         /// The network answered a message with an ICMP error, as when nobody listens on the port.
         IcmpUnreachable = "icmp_unreachable",
+        /// The connection could not be established: refused, unreachable, or no answer.
+        TcpConnect = "tcp_connect",
+        /// No local port was free for another connection: most are in TIME_WAIT.
+        NoLocalPort = "no_local_port",
+        /// The connection was closed or reset while the call needed it.
+        TcpClosed = "tcp_closed",
+        /// The TLS handshake failed, or a TLS record could not be read.
+        TlsHandshake = "tls_handshake",
+        /// The peer's certificate is not trusted, is revoked, or is missing.
+        TlsCertificate = "tls_certificate",
+        /// The WebSocket handshake failed, or a frame could not be read.
+        WebSocket = "websocket",
+        /// The peer's stream could not be cut into messages, or one took too long to arrive.
+        StreamBroken = "stream_broken",
+        /// The connection did not take the message: too much waits to be sent already.
+        OutboundCongestion = "outbound_congestion",
         /// `check_it` of an `ereg` action found no match.
         RegexpDoesntMatch = "regexp_doesnt_match",
         /// `check_it_inverse` of an `ereg` action found a match.
@@ -130,6 +146,8 @@ causes! {
         PoolFull = "pool_full",
         /// The socket limit `-max_socket` was reached and no socket could be shared.
         SocketLimit = "socket_limit",
+        /// The shared connection was lost and has not been established again.
+        NoConnection = "no_connection",
     }
 }
 
@@ -151,6 +169,12 @@ causes! {
         TooManyHeaders = "too_many_headers",
         /// Its Content-Length is no number, or given twice with different numbers.
         BadContentLength = "bad_content_length",
+        /// It has no Content-Length, which a stream needs to find its end.
+        MissingContentLength = "missing_content_length",
+        /// It is longer than a stream may make us store.
+        MessageTooLong = "message_too_long",
+        /// It took too long to arrive.
+        SlowMessage = "slow_message",
         /// Its body is shorter than its Content-Length.
         BodyTooShort = "body_too_short",
         /// It has no Call-ID.
@@ -202,7 +226,16 @@ impl FailureCause {
         match self {
             Self::MaxUdpRetrans | Self::RecvTimeout | Self::SendTimeout => "timeout",
             Self::UnexpectedMessage | Self::PeerHangup | Self::AckCseqMismatch => "unexpected_sip",
-            Self::CannotSendMessage | Self::IcmpUnreachable => "transport_error",
+            Self::CannotSendMessage
+            | Self::IcmpUnreachable
+            | Self::TcpConnect
+            | Self::NoLocalPort
+            | Self::TcpClosed
+            | Self::TlsHandshake
+            | Self::TlsCertificate
+            | Self::WebSocket
+            | Self::StreamBroken
+            | Self::OutboundCongestion => "transport_error",
             Self::RegexpDoesntMatch
             | Self::RegexpShouldntMatch
             | Self::RegexpHdrNotFound
@@ -227,6 +260,13 @@ impl FailureCause {
                 "FailedUnexpectedMessage"
             }
             Self::CannotSendMessage | Self::IcmpUnreachable => "FailedCannotSendMessage",
+            Self::TcpConnect
+            | Self::NoLocalPort
+            | Self::TlsHandshake
+            | Self::TlsCertificate
+            | Self::WebSocket => "FailedTcpConnect",
+            Self::TcpClosed | Self::StreamBroken => "FailedTcpClosed",
+            Self::OutboundCongestion => "FailedOutboundCongestion",
             Self::RegexpDoesntMatch => "FailedRegexpDoesntMatch",
             Self::RegexpShouldntMatch => "FailedRegexpShouldntMatch",
             Self::RegexpHdrNotFound => "FailedRegexpHdrNotFound",

@@ -96,6 +96,26 @@ counters! {
     simulated_losses,
     /// Messages for which the send arena had no room at first; sent later or by retransmission.
     sends_deferred,
+    /// Messages that waited because their connection took no more at the time.
+    sends_congested,
+    /// Connections that we began to open.
+    connections_opened,
+    /// Connections that peers opened.
+    connections_accepted,
+    /// Connections that did not come up, TLS and WebSocket handshakes included.
+    connections_failed,
+    /// Connections that were up and ended without our doing.
+    connections_lost,
+    /// Connections opened again after a loss (`-max_reconnect`).
+    reconnects,
+    /// TLS and WebSocket handshakes that ended well.
+    handshakes,
+    /// Those of them that resumed an earlier TLS session.
+    handshakes_resumed,
+    /// Bytes sent on connections, those of TLS and WebSocket included.
+    stream_bytes_sent,
+    /// Bytes received on connections, those of TLS and WebSocket included.
+    stream_bytes_received,
     /// Messages that the kernel had no buffer for (`ENOBUFS`).
     send_no_buffer,
     /// `warning` actions and recoverable oddities.

@@ -41,13 +41,14 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 32 s for a message and for a handshake, which is how long SIP waits for an answer (64 * T1,
-    /// RFC 3261 section 17.1.1.2); 256 KiB that wait.
+    /// RFC 3261 section 17.1.1.2); 4 MiB that wait,
+    /// which is what a worker may send in one turn before it hears that a connection is congested.
     fn default() -> Self {
         Self {
             frame: FrameLimits::default(),
             message_ns_max: 32_000_000_000,
             handshake_ns_max: 32_000_000_000,
-            waiting_bytes_max: 262_144,
+            waiting_bytes_max: 4 << 20,
         }
     }
 }

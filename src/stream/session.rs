@@ -296,8 +296,7 @@ impl Session {
     /// # Errors
     /// Too much waits already.
     pub fn send(&mut self, message: &[u8]) -> Result<(), Congested> {
-        let waiting = self.waiting.len() + self.output.len() + message.len();
-        if waiting > self.limits.waiting_bytes_max {
+        if self.waits() + message.len() > self.limits.waiting_bytes_max {
             return Err(Congested);
         }
         if self.open {
@@ -313,6 +312,11 @@ impl Session {
     /// What is to be written.
     pub fn output(&self) -> &[u8] {
         self.output.as_slice()
+    }
+
+    /// Bytes that wait to be sent: written ones, and messages that wait for the handshake.
+    pub fn waits(&self) -> usize {
+        self.output.len() + self.waiting.len()
     }
 
     /// The first `len` bytes of [`output`](Self::output) were written.
@@ -338,6 +342,18 @@ impl Session {
         let longest =
             if self.open { self.limits.message_ns_max } else { self.limits.handshake_ns_max };
         self.begun_ns.map(|begun_ns| begun_ns.saturating_add(longest))
+    }
+
+    /// The time of a handshake begins now.
+    pub fn restart_clock(&mut self, now_ns: u64) {
+        if !self.open {
+            self.begun_ns = Some(now_ns);
+        }
+    }
+
+    /// Whether the TLS handshake has ended, or there is none.
+    pub fn is_tls_open(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.is_open())
     }
 
     /// Why the peer's time is up at `now_ns`, if it is.

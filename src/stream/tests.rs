@@ -229,7 +229,9 @@ fn a_handshake_that_does_not_end_is_overdue() {
 
 #[test]
 fn what_waits_for_a_handshake_is_bounded() {
-    let pair = Pair::plain(true);
+    let mut pair = Pair::plain(true);
+    let limits = Limits { waiting_bytes_max: 262_144, ..Limits::default() };
+    pair.client = SessionConfig::new(None, true, limits).with_server("server.test", 5060).unwrap();
     let (mut client, _) = pair.sessions();
     client.connected();
     let message = vec![b'x'; 100_000];

@@ -120,7 +120,8 @@ impl Run {
     #[track_caller]
     pub fn wait_until_listening(&mut self) -> SocketAddr {
         self.process.wait_for_stdout("address", |text| {
-            let (_, rest) = text.split_once(" UDP ")?;
+            let names = [" UDP ", " TCP ", " TLS ", " WS ", " WSS "];
+            let (_, rest) = names.iter().find_map(|name| text.split_once(name))?;
             let end = rest.find([' ', '\n'])?;
             rest[..end].parse().ok()
         })

@@ -6,6 +6,7 @@
 // Each test crate uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod certs;
 pub mod gossipper;
 pub mod kamailio;
 pub mod lock;

@@ -48,7 +48,9 @@ pub fn serve(port: u16, args: &[&str]) -> Sipp {
     let port_text = port.to_string();
     let mut sipp = start(&[args, &["-p", &port_text]].concat());
     let pid = sipp.process.id();
-    sipp.process.wait_until("bound port", || ports::is_bound(pid, port).then_some(()));
+    sipp.process.wait_until("bound port", || {
+        (ports::is_bound(pid, port) || ports::is_listening(pid, port)).then_some(())
+    });
     sipp
 }
 

@@ -7,6 +7,7 @@
 // Each test crate uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod carrier;
 pub mod log;
 pub mod plan;
 pub mod rig;

@@ -14,10 +14,12 @@ use gossipper::engine::{
 };
 use gossipper::scenario::{Mode, Program};
 use gossipper::stats::{Counters, Histograms, Layout, Report, StepCounts};
-use gossipper_uring::{Driver, DriverConfig, SimDriver, SimNet};
+use gossipper::trace::Protocol;
+use gossipper_uring::{Driver, DriverConfig, SimNet};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::SECOND;
+use super::carrier::{Carrier, Streams};
 
 pub const CALLER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
 pub const CALLEE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 5060);
@@ -31,6 +33,8 @@ pub struct SideOptions {
     /// All workers on one port; otherwise each takes the next one.
     pub share_port: bool,
     pub per_call_sockets: Option<usize>,
+    /// Connections instead of datagrams.
+    pub streams: Option<Streams>,
     pub driver: DriverConfig,
     pub grain_ns: u64,
     /// Length of the queue between two workers.
@@ -74,6 +78,7 @@ impl SideOptions {
                 cseq_check: true,
                 auto_answer: false,
             },
+            congestion_warns: false,
             lost_percent: 0.0,
             base_cseq: 1,
             ignore_messages_in_pause: false,
@@ -83,6 +88,7 @@ impl SideOptions {
             trace: gossipper::trace::Kinds::NONE,
             environment: Environment {
                 service: "service".to_owned(),
+                protocol: Protocol::Udp,
                 local_ip: address.ip(),
                 local_port: None,
                 media_ip: address.ip(),
@@ -106,6 +112,7 @@ impl SideOptions {
             workers: 1,
             share_port: false,
             per_call_sockets: None,
+            streams: None,
             driver,
             grain_ns: 0,
             handovers_max: 4096,
@@ -138,7 +145,7 @@ pub fn layout(program: &Program) -> Layout {
 
 /// One worker and the control side's ends of its queues.
 pub struct Seat {
-    worker: Worker<SimDriver>,
+    worker: Worker<Carrier>,
     commands: Producer<Command>,
     reports: Consumer<Box<Report>>,
     empties: Producer<Box<Report>>,
@@ -176,7 +183,8 @@ impl Side {
         let mut seats = Vec::new();
         let undone = Undone::new(options.workers);
         for index in 0..options.workers {
-            let mut driver = SimDriver::new(net, &options.driver).expect("memory for a driver");
+            let streams = options.streams.as_ref();
+            let mut driver = Carrier::new(net, &options.driver, streams);
             let mut address = options.address;
             if !options.share_port {
                 address.set_port(address.port() + index as u16);
@@ -191,9 +199,36 @@ impl Side {
                 spec: sip_socket(SocketAddr::new(address.ip(), 0), 0, false),
                 max,
             });
-            config.environment.local_port = per_call.is_none().then_some(address.port());
+            let outgoing = streams.map(|_| {
+                let mut spec = sip_socket(SocketAddr::new(address.ip(), 0), 0, false);
+                spec.remote = config.environment.next_hop;
+                spec
+            });
+            let per_call = match (&outgoing, streams.and_then(|streams| streams.per_call)) {
+                (Some(spec), Some(_)) => {
+                    Some(PerCallSockets { spec: spec.clone(), max: usize::MAX })
+                }
+                _ => per_call,
+            };
+            let has_port = per_call.is_none() || streams.is_some();
+            config.environment.local_port = has_port.then_some(address.port());
+            if streams.is_some() {
+                config.environment.protocol = Protocol::Tcp;
+            }
             let mut engine = Engine::new(Arc::clone(&options.program), &layout, config);
-            if per_call.is_none() {
+            let mut shared = None;
+            if let Some(streams) = streams {
+                engine.set_listener(main_socket);
+                match (streams.per_call, outgoing.filter(|spec| spec.remote.is_some())) {
+                    (Some(max), _) => engine.use_connections(max),
+                    (None, Some(spec)) => {
+                        let connection = driver.open(&spec).expect("a free port");
+                        engine.share_socket(connection);
+                        shared = Some(connection);
+                    }
+                    (None, None) => engine.share_socket(main_socket),
+                }
+            } else if per_call.is_none() {
                 engine.share_socket(main_socket);
             }
             let (commands, commands_out) = RingBuffer::new(64);
@@ -225,6 +260,7 @@ impl Side {
                     undone: undone.clone(),
                 },
                 main_socket,
+                shared,
                 per_call,
                 index,
                 workers: options.workers,
@@ -426,13 +462,13 @@ impl Side {
 
 impl Seat {
     fn next_deadline_ns(&self) -> u64 {
-        self.worker.next_deadline_ns()
+        self.worker.next_deadline_ns().min(self.worker.driver().next_deadline())
     }
 
     fn is_due(&mut self, now: u64) -> bool {
         self.woken
             || self.worker.next_deadline_ns() <= now
-            || self.worker.driver().next_deadline() == now
+            || self.worker.driver().next_deadline() <= now
             || self.worker.tx().staged() > 0
     }
 

@@ -486,7 +486,7 @@ fn a_given_local_address_is_used<D: Driver>(make: impl Fn(&DriverConfig) -> io::
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
         Ok(twin) => {
             let seen = run_until(&mut driver, |seen| !seen.is_empty());
-            assert_eq!(seen, [Seen::Closed { socket: twin, cause: StreamCause::NoRoute }]);
+            assert_eq!(seen, [Seen::Closed { socket: twin, cause: StreamCause::NoLocalPort }]);
         }
     }
 }

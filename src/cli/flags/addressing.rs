@@ -1,12 +1,13 @@
 //! Options about addresses, ports, sockets and transports.
 
-use crate::config::{HostPort, RunDraft, Transport, ValueError, parse_ip, parse_ipv4};
+use crate::config::{
+    HostPort, RunDraft, TlsVersion, Transport, TransportFor, ValueError, parse_bool, parse_ip,
+    parse_ipv4,
+};
 
-use super::{Accept, FlagGroup, later, refused, switch, takes, within};
+use super::{Accept, FlagGroup, choice, later, milliseconds, refused, switch, takes, within};
 
-const SCTP: &str = "SCTP is not supported; use UDP (-t u1 or -t un)";
-const TLS: &str = "TLS";
-const STREAM: &str = "TCP and TLS";
+const SCTP: &str = "SCTP is not supported; use UDP (-t u1) or TCP (-t t1)";
 const TWIN: &str = "third-party call control (3PCC)";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
@@ -16,7 +17,9 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "t",
             &["MODE"],
             Accept::Parsed(transport),
-            "Transport: u1 is one UDP socket for all calls, un is one for each call",
+            "Transport: u1 t1 l1 w1 ws1 is one UDP socket or TCP, TLS, WebSocket, secure WebSocket \
+             connection for all calls; un tn ln wn wsn is one for each call; cl cln (client) and sl \
+             (server) are l1 ln l1",
         )
         .default("u1"),
         takes(
@@ -45,7 +48,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "max_socket",
             &["N"],
             within(1, u32::MAX as u64, |d, v| d.max_sockets = Some(v as u32)),
-            "With -t un: sockets to open at most, which calls then share",
+            "Where each call has a socket or connection: how many at most, which calls then share",
         )
         .default("50000"),
         takes(
@@ -60,7 +63,12 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             |d| d.skip_rlimit = true,
             "Leave the limit of open files (RLIMIT_NOFILE) alone",
         ),
-        later("bind_to_device", &["DEVICE"], "SO_BINDTODEVICE", "Bind sockets to an interface"),
+        takes(
+            "bind_to_device",
+            &["DEVICE"],
+            Accept::Parsed(device),
+            "Bind sockets to a network interface (SO_BINDTODEVICE)",
+        ),
         takes(
             "ci",
             &["IP"],
@@ -75,7 +83,6 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Take keys and commands on this UDP port: see the guide",
         )
         .default("closed; as sipp first free one of 8888 to 8947"),
-        later("sendbuffer_warn", &["BOOL"], STREAM, "Warn when a send buffer is full"),
         later("3pcc", &["HOST[:PORT]"], TWIN, "Address of the twin process"),
         later("master", &["NAME"], TWIN, "Name of this master"),
         later("slave", &["NAME"], TWIN, "Name of this slave"),
@@ -86,17 +93,84 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
 };
 
 pub(super) const STREAMS: FlagGroup = FlagGroup {
-    title: "TCP, TLS and SCTP",
+    title: "TCP, TLS, WebSocket and SCTP",
     flags: &[
-        later("max_reconnect", &["N"], STREAM, "Attempts to reconnect"),
-        later("reconnect_close", &["BOOL"], STREAM, "End calls when their connection breaks"),
-        later("reconnect_sleep", &["TIME"], STREAM, "Wait before reconnecting"),
-        later("tls_cert", &["FILE"], TLS, "Certificate"),
-        later("tls_key", &["FILE"], TLS, "Private key"),
-        later("tls_ca", &["FILE"], TLS, "Authorities to trust"),
-        later("tls_crl", &["FILE"], TLS, "Revoked certificates"),
-        later("tls_version", &["VERSION"], TLS, "Version to speak"),
-        later("tls_skip_verify", &["BOOL"], TLS, "Trust any certificate").ours(),
+        takes(
+            "max_reconnect",
+            &["N"],
+            Accept::CountOrOff(reconnects),
+            "Attempts of each worker to open lost connections again; -1 for no limit",
+        )
+        .default("0"),
+        takes(
+            "reconnect_close",
+            &["BOOL"],
+            Accept::Parsed(|d, v| parse_bool(v).map(|close| d.reconnect_close = Some(close))),
+            "Fail the calls of a lost connection that is opened again; false lets them go on",
+        )
+        .default("true"),
+        takes(
+            "reconnect_sleep",
+            &["TIME"],
+            milliseconds(0, |d, v| d.reconnect_sleep_ms = Some(v)),
+            "Wait before a lost connection is opened again",
+        )
+        .default("1000"),
+        takes(
+            "sendbuffer_warn",
+            &["BOOL"],
+            Accept::Parsed(|d, v| parse_bool(v).map(|warns| d.sendbuffer_warn = warns)),
+            "Only warn about a message that a connection has no room for, instead of failing its call",
+        )
+        .default("false"),
+        takes(
+            "tls_cert",
+            &["FILE"],
+            Accept::Path(|d, v| d.tls.cert = Some(v)),
+            "Certificate to show, with those that lead to its authority (PEM)",
+        )
+        .default("cacert.pem, which a client may lack"),
+        takes(
+            "tls_key",
+            &["FILE"],
+            Accept::Path(|d, v| d.tls.key = Some(v)),
+            "Private key of the certificate (PEM, not encrypted)",
+        )
+        .default("cakey.pem, which a client may lack"),
+        takes(
+            "tls_ca",
+            &["FILE"],
+            Accept::Path(|d, v| d.tls.ca = Some(v)),
+            "Verify the peer against these authorities (PEM); a server then demands a certificate",
+        )
+        .default("nobody is verified"),
+        takes(
+            "tls_crl",
+            &["FILE"],
+            Accept::Path(|d, v| d.tls.crl = Some(v)),
+            "Revoked certificates (PEM); needs -tls_ca",
+        ),
+        takes(
+            "tls_version",
+            &["VERSION"],
+            Accept::Parsed(tls_version),
+            "Version of TLS to speak: 1.2, 1.3, or 0 for either",
+        )
+        .default("0"),
+        takes(
+            "tls_skip_verify",
+            &["BOOL"],
+            Accept::Parsed(|d, v| parse_bool(v).map(|skip| d.tls.skip_verify = Some(skip))),
+            "Trust any certificate, even with -tls_ca",
+        )
+        .default("true without -tls_ca, false with it")
+        .ours(),
+        switch(
+            "tls_resume",
+            |d| d.tls.resume = true,
+            "As a client, resume earlier TLS sessions instead of making each handshake a full one",
+        )
+        .ours(),
         refused("multihome", &["IP"], SCTP, "Second local address"),
         refused("heartbeat", &["MS"], SCTP, "Heartbeat interval"),
         refused("assocmaxret", &["N"], SCTP, "Retransmissions of an association"),
@@ -108,22 +182,56 @@ pub(super) const STREAMS: FlagGroup = FlagGroup {
 
 fn transport(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
     let mode = text.to_ascii_lowercase();
-    let why = match mode.as_str() {
-        "u1" => {
-            draft.transport = Some(Transport::UdpMono);
-            return Ok(());
+    let (transport, whom) = match mode.as_str() {
+        "u1" => (Transport::UdpMono, None),
+        "un" => (Transport::UdpMulti, None),
+        "t1" => (Transport::TcpMono, None),
+        "tn" => (Transport::TcpMulti, None),
+        "l1" => (Transport::TlsMono, None),
+        "ln" => (Transport::TlsMulti, None),
+        "w1" => (Transport::WsMono, None),
+        "wn" => (Transport::WsMulti, None),
+        "ws1" => (Transport::WssMono, None),
+        "wsn" => (Transport::WssMulti, None),
+        "sl" => (Transport::TlsMono, Some(TransportFor::Servers)),
+        "cl" => (Transport::TlsMono, Some(TransportFor::Clients)),
+        "cln" => (Transport::TlsMulti, Some(TransportFor::Clients)),
+        _ => {
+            let why = match mode.as_str() {
+                "ui" => "one UDP socket for each address of an injection file: not in this version",
+                "s1" | "sn" => "SCTP: not supported; for UDP give u1 or un",
+                "c1" | "cn" => "compressed UDP: not supported",
+                _ => "unknown",
+            };
+            return Err(ValueError::TransportUnavailable { mode: text.to_owned(), why });
         }
-        "un" => {
-            draft.transport = Some(Transport::UdpMulti);
-            return Ok(());
-        }
-        "ui" => "one UDP socket for each address of an injection file: not in this version",
-        "t1" | "tn" => "TCP: not in this version",
-        "l1" | "ln" | "sl" | "cl" | "cln" => "TLS: not in this version",
-        "w1" | "wn" | "ws1" | "wsn" => "SIP over WebSocket: not in this version",
-        "s1" | "sn" => "SCTP: not supported",
-        "c1" | "cn" => "compressed UDP: not supported",
-        _ => "unknown",
     };
-    Err(ValueError::TransportUnavailable { mode: text.to_owned(), why })
+    draft.transport = Some(transport);
+    draft.transport_for = whom;
+    Ok(())
+}
+
+/// SIPp's numbers; 0 leaves the choice to the handshake.
+fn tls_version(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
+    const WORDS: &[&str] = &["0", "auto", "1.2", "1.3"];
+    const MEANINGS: &[TlsVersion] =
+        &[TlsVersion::Auto, TlsVersion::Auto, TlsVersion::V1_2, TlsVersion::V1_3];
+    if matches!(text, "1.0" | "1.1" | "1") {
+        // RFC 8996: must not be used.
+        return Err(ValueError::TlsVersionUnavailable(text.to_owned()));
+    }
+    choice(text, WORDS, MEANINGS).map(|version| draft.tls.version = version)
+}
+
+fn reconnects(draft: &mut RunDraft, attempts: Option<u64>) {
+    draft.reconnect_unlimited = attempts.is_none();
+    draft.reconnect_max = attempts;
+}
+
+fn device(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
+    if text.is_empty() {
+        return Err(ValueError::Empty("a network interface"));
+    }
+    draft.device = Some(text.to_owned());
+    Ok(())
 }

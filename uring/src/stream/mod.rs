@@ -137,9 +137,10 @@ pub enum StreamCause {
     Refused,
     /// No answer (`ETIMEDOUT`).
     TimedOut,
-    /// `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`, `EHOSTDOWN`, `EADDRNOTAVAIL`: no route, or no
-    /// local address or port left for that peer.
+    /// `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`, `EHOSTDOWN`: no route.
     NoRoute,
+    /// `EADDRNOTAVAIL`: no local port is left for that peer.
+    NoLocalPort,
     /// Any other errno.
     Other(i32),
 }
@@ -152,11 +153,10 @@ impl StreamCause {
             libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => Self::Reset,
             libc::ECONNREFUSED => Self::Refused,
             libc::ETIMEDOUT => Self::TimedOut,
-            libc::ENETUNREACH
-            | libc::EHOSTUNREACH
-            | libc::ENETDOWN
-            | libc::EHOSTDOWN
-            | libc::EADDRNOTAVAIL => Self::NoRoute,
+            libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN => {
+                Self::NoRoute
+            }
+            libc::EADDRNOTAVAIL => Self::NoLocalPort,
             other => Self::Other(other),
         }
     }

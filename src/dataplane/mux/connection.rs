@@ -1,0 +1,166 @@
+//! One connection: its session, the stream below it, and how far it is.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use gossipper_uring::{ConnectSpec, SocketId, StreamCause};
+
+use crate::sip::ParseError;
+use crate::stats::{DropCause, FailureCause};
+use crate::stream::{Role, Session, SessionConfig, SessionFailure};
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing: the place is free.
+    Free,
+    /// On its way to the peer.
+    Connecting,
+    /// There; the session may still shake hands.
+    Up,
+    /// Lost, and to be opened again.
+    Waiting,
+}
+
+pub(super) struct Connection {
+    pub(super) session: Session,
+    pub(super) state: State,
+    /// Counts the connections at this place, so that an id that is out of date means none.
+    pub(super) generation: u32,
+    /// The driver's stream.
+    pub(super) stream: Option<SocketId>,
+    pub(super) peer: SocketAddr,
+    /// How we opened it; `None` if the peer did.
+    pub(super) target: Option<ConnectSpec>,
+    pub(super) begun_ns: u64,
+    /// When the last bytes arrived.
+    pub(super) received_ns: u64,
+    /// It is on the list of those that have something to write.
+    pub(super) is_dirty: bool,
+    /// It is on the list of those with messages that nobody took.
+    pub(super) is_ready: bool,
+    pub(super) is_congested: bool,
+    /// Its stream has ended; told when its messages are taken.
+    pub(super) ended: Option<StreamCause>,
+}
+
+impl Connection {
+    pub(super) fn new(session: Session) -> Self {
+        Self {
+            session,
+            state: State::Free,
+            generation: 0,
+            stream: None,
+            peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            target: None,
+            begun_ns: 0,
+            received_ns: 0,
+            is_dirty: false,
+            is_ready: false,
+            is_congested: false,
+            ended: None,
+        }
+    }
+
+    /// A new connection at this place, or the same one opened again.
+    pub(super) fn begin(
+        &mut self,
+        config: &SessionConfig,
+        role: Role,
+        peer: SocketAddr,
+        now_ns: u64,
+    ) -> Result<(), SessionFailure> {
+        self.session.begin(config, role, now_ns)?;
+        self.state = match role {
+            Role::Client => State::Connecting,
+            Role::Server => State::Up,
+        };
+        self.peer = peer;
+        self.begun_ns = now_ns;
+        self.is_congested = false;
+        self.ended = None;
+        Ok(())
+    }
+
+    /// The place is free.
+    pub(super) fn end(&mut self) {
+        self.state = State::Free;
+        self.generation = self.generation.wrapping_add(1);
+        self.stream = None;
+        self.target = None;
+        self.ended = None;
+    }
+
+    /// The layer whose handshake is under way.
+    fn handshake_cause(&self) -> FailureCause {
+        match self.session.is_tls_open() {
+            false => FailureCause::TlsHandshake,
+            true => FailureCause::WebSocket,
+        }
+    }
+
+    /// Why calls fail whose connection ended with `cause`, and how a person says it.
+    pub(super) fn cause_of(&self, cause: StreamCause) -> (FailureCause, String) {
+        if self.state == State::Connecting {
+            return match cause {
+                StreamCause::NoLocalPort => (
+                    FailureCause::NoLocalPort,
+                    "no local port is free; see net.ipv4.ip_local_port_range".to_owned(),
+                ),
+                StreamCause::Refused => (FailureCause::TcpConnect, "refused".to_owned()),
+                StreamCause::TimedOut => (FailureCause::TcpConnect, "no answer".to_owned()),
+                other => (FailureCause::TcpConnect, words(other)),
+            };
+        }
+        if !self.session.is_open() {
+            let text = format!("{} within the handshake", words(cause));
+            return (self.handshake_cause(), text);
+        }
+        (FailureCause::TcpClosed, words(cause))
+    }
+
+    /// Why calls fail whose session failed, and what is counted about the peer's stream.
+    pub(super) fn cause_of_failure(
+        &self,
+        failure: &SessionFailure,
+    ) -> (FailureCause, Option<DropCause>) {
+        match failure {
+            SessionFailure::Tls(_) => (FailureCause::TlsHandshake, None),
+            SessionFailure::Certificate(_) => (FailureCause::TlsCertificate, None),
+            SessionFailure::WebSocket(_) => (FailureCause::WebSocket, None),
+            SessionFailure::SlowHandshake if self.state == State::Connecting => {
+                (FailureCause::TcpConnect, None)
+            }
+            SessionFailure::SlowHandshake => (self.handshake_cause(), None),
+            SessionFailure::SlowMessage => {
+                (FailureCause::StreamBroken, Some(DropCause::SlowMessage))
+            }
+            SessionFailure::Ended => (FailureCause::TcpClosed, None),
+            SessionFailure::Framing(error) => {
+                (FailureCause::StreamBroken, Some(drop_cause(*error)))
+            }
+        }
+    }
+}
+
+fn words(cause: StreamCause) -> String {
+    match cause {
+        StreamCause::Eof => "closed by the peer".to_owned(),
+        StreamCause::Reset => "reset by the peer".to_owned(),
+        StreamCause::Refused => "refused".to_owned(),
+        StreamCause::TimedOut => "timed out".to_owned(),
+        StreamCause::NoRoute => "no route".to_owned(),
+        StreamCause::NoLocalPort => "no local port".to_owned(),
+        StreamCause::Other(errno) => std::io::Error::from_raw_os_error(errno).to_string(),
+    }
+}
+
+fn drop_cause(error: ParseError) -> DropCause {
+    match error {
+        ParseError::MissingContentLength => DropCause::MissingContentLength,
+        ParseError::HeadersTooLong | ParseError::MessageTooLong => DropCause::MessageTooLong,
+        ParseError::BadContentLength | ParseError::ConflictingContentLength => {
+            DropCause::BadContentLength
+        }
+        _ => DropCause::BadStartLine,
+    }
+}
