@@ -250,7 +250,7 @@ fn actions_with_the_spellings_of_old_scenarios() {
     );
     let [ereg, copy, assign, jump, test, stop] = &steps[0].actions[..] else { panic!() };
     let Action::Ereg(ereg) = ereg else { panic!() };
-    let SearchIn::Header { name, occurrence, start_line } = &ereg.search_in else { panic!() };
+    let SearchIn::Header { name, occurrence, start_line, .. } = &ereg.search_in else { panic!() };
     assert_eq!((&**name, *occurrence, *start_line), (&b"Via"[..], 2, true));
     assert_eq!(ereg.assign_to.len(), 3);
     let Action::AssignText(_, template) = copy else { panic!() };

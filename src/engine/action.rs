@@ -8,7 +8,7 @@ use crate::scenario::{
     Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
     StrcmpCheck, Template, VariableRef,
 };
-use crate::sip::Message;
+use crate::sip::{Header, Message};
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::Event;
 
@@ -257,10 +257,10 @@ impl Engine {
                 self.variable_text(slot, *variable, own);
                 own.as_slice()
             }
-            SearchIn::Header { name, occurrence, .. } => {
+            SearchIn::Header { name, colon, blanks, occurrence, .. } => {
                 let nth = occurrence.saturating_sub(1) as usize;
-                match last.and_then(|last| last.all_by_name(name).nth(nth)) {
-                    Some(value) => value,
+                match last.and_then(|last| last.lines_by_name(name).nth(nth)) {
+                    Some(header) => behind_name(&header, *colon, *blanks),
                     None if ereg.check_it == CheckIt::FailIfFalse => {
                         return Err(FailureCause::RegexpHdrNotFound);
                     }
@@ -355,6 +355,19 @@ impl Engine {
         self.free_call_values(slot);
         self.calls.release(slot);
     }
+}
+
+/// What follows the name of a header as a scenario writes it: SIPp searches from there, with the
+/// white space that stands before the value.
+fn behind_name<'m>(header: &Header<'m>, colon: bool, blanks: u8) -> &'m [u8] {
+    let line = header.line;
+    let mut at = header.name.len().min(line.len());
+    if colon {
+        at = memchr::memchr(b':', line).map_or(line.len(), |colon| colon + 1);
+    }
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    at += line[at..].iter().take(usize::from(blanks)).take_while(is_blank).count();
+    &line[at..]
 }
 
 fn url_encode(text: &[u8]) -> Vec<u8> {

@@ -313,7 +313,8 @@ fn patch_len(room: &mut [u8], mut value: i64) {
     }
 }
 
-/// All lines of one header, as they were received, separated by CRLF.
+/// All lines of one header: the first as it was received, and behind it, separated by commas, the
+/// values of the others (RFC 3261 section 7.3.1).
 fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) -> bool {
     let mut found = false;
     for header in last.headers() {
@@ -325,9 +326,11 @@ fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<
         };
         if matches {
             if found {
-                out.put(b"\r\n");
+                out.put(b", ");
+                out.put(header.value);
+            } else {
+                out.put(header.line);
             }
-            out.put(header.line);
             found = true;
         }
     }

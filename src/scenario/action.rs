@@ -349,13 +349,26 @@ fn search_in(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Searc
         "body" => Ok(SearchIn::Body),
         "hdr" => {
             let header = header.ok_or_else(|| attributes.missing(&["header"]))?;
-            let name = header.value.trim().trim_end_matches(':').trim();
+            let written = header.value.trim_start();
+            let (name, behind) = match written.split_once(':') {
+                Some((name, behind)) => (name.trim_end(), Some(behind)),
+                None => (written.trim_end(), None),
+            };
+            let rest = behind.map_or("", |behind| behind.trim());
+            let blanks = behind.map_or(0, |behind| behind.len().min(usize::from(u8::MAX)) as u8);
+            let name = if rest.is_empty() { name } else { written };
             if !keyword::is_token(name) {
                 return Err(Fault::new(header.position, format!("\"{name}\" is no header name"))
                     .hint("the name of one header, as in header=\"Contact:\""));
             }
             let occurrence = occurrence.unwrap_or(1);
-            Ok(SearchIn::Header { name: name.as_bytes().into(), occurrence, start_line })
+            Ok(SearchIn::Header {
+                name: name.as_bytes().into(),
+                colon: behind.is_some(),
+                blanks,
+                occurrence,
+                start_line,
+            })
         }
         "var" => {
             let variable = variable.ok_or_else(|| attributes.missing(&["variable"]))?;

@@ -105,8 +105,9 @@ pub(super) trait Names {
     fn key(&self, name: &str) -> Option<&str>;
 }
 
-/// Compiles the text of a message: outer white space and indentation go, lines end in CRLF, the
-/// header block ends in an empty line, and a body keeps one final CRLF if it had a newline.
+/// Compiles the text of a message: outer white space, indentation (blanks, then tabs, as SIPp has
+/// it) and white space at the ends of lines go, lines end in CRLF, the header block ends in an empty
+/// line, and a body keeps one final CRLF if it had a newline.
 pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let inner = text.trim_ascii();
     let first = text.len() - text.trim_ascii_start().len();
@@ -116,10 +117,12 @@ pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fa
     let mut begin = first;
     let mut lines = inner.split('\n').peekable();
     while let Some(line) = lines.next() {
-        let stripped = line.trim_start_matches([' ', '\t']);
+        let line_len = line.len();
+        let line = line.trim_end_matches([' ', '\t']);
+        let stripped = line.trim_start_matches(' ').trim_start_matches('\t');
         let start = begin + line.len() - stripped.len();
         let end = begin + line.len();
-        begin = end + 1;
+        begin += line_len + 1;
         if !in_body && stripped.is_empty() {
             builder.literal(b"\r\n");
             builder.mark_body();
@@ -459,6 +462,7 @@ mod tests {
         assert_eq!(compiled("\nACK a SIP/2.0\n\n"), "ACK a SIP/2.0\r\n\r\n");
         assert_eq!(compiled("ACK a SIP/2.0\n\nv=0"), "ACK a SIP/2.0\r\n\r\n|body|v=0");
         assert_eq!(compiled("ACK a\r\n  b: c\r\n"), "ACK a\r\nb: c\r\n\r\n");
+        assert_eq!(compiled("A b  \n  \t c: d \t\n \t \ne"), "A b\r\n c: d\r\n\r\n|body|e");
     }
 
     #[test]

@@ -518,10 +518,14 @@ pub struct Ereg {
 pub enum SearchIn {
     /// The whole message.
     Message,
-    /// A header's value: the `occurrence`-th line of that name, from 1.
+    /// What follows the name in the `occurrence`-th line of a header.
     Header {
         /// Header name without colon.
         name: Box<[u8]>,
+        /// Whether the colon is written with the name, so that the search begins behind it.
+        colon: bool,
+        /// How many blanks are written behind it, which are passed over likewise.
+        blanks: u8,
         /// Which of several, from 1.
         occurrence: u32,
         /// Only match names at the start of a line (always so here; kept for the file's sake).

@@ -134,13 +134,19 @@ impl<'m> Message<'m> {
         &self,
         name: &'n [u8],
     ) -> impl Iterator<Item = &'m [u8]> + Clone + use<'m, 'n> {
+        self.lines_by_name(name).map(|header| header.value)
+    }
+
+    /// As [`Self::all_by_name`], with the lines that the values stand in.
+    pub fn lines_by_name<'n>(
+        &self,
+        name: &'n [u8],
+    ) -> impl Iterator<Item = Header<'m>> + Clone + use<'m, 'n> {
         let id = HeaderId::from_name(name);
-        self.headers()
-            .filter(move |header| {
-                let same_text = || header.name.eq_ignore_ascii_case(name);
-                header.id == id && (id != HeaderId::Other || same_text())
-            })
-            .map(|header| header.value)
+        self.headers().filter(move |header| {
+            let same_text = || header.name.eq_ignore_ascii_case(name);
+            header.id == id && (id != HeaderId::Other || same_text())
+        })
     }
 
     /// Call-ID.
