@@ -1,5 +1,5 @@
-//! What we send beside what SIPp sends for the same scenario: the bytes are equal once ids and ports
-//! are made so.
+//! What we send beside what SIPp sends for the same scenario: the bytes are equal once ids and
+//! ports are made so.
 
 mod e2e;
 

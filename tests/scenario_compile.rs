@@ -484,7 +484,7 @@ proptest! {
     fn messages_keep_their_lines(
         headers in prop::collection::vec("[A-Z][a-z]{0,5}: [!-Z^-~]{1,20}", 0..6),
         body in prop::collection::vec("[!-Z^-~]{1,20}", 0..5),
-        indent in "[ \t]{0,6}",
+        indent in " {0,4}\t{0,2}",
         line_end in prop::sample::select(vec!["\n", "\r\n"]),
         final_newline in any::<bool>(),
     ) {

@@ -106,8 +106,8 @@ pub(super) trait Names {
 }
 
 /// Compiles the text of a message: outer white space, indentation (blanks, then tabs, as SIPp has
-/// it) and white space at the ends of lines go, lines end in CRLF, the header block ends in an empty
-/// line, and a body keeps one final CRLF if it had a newline.
+/// it) and white space at the ends of lines go, lines end in CRLF, the header block ends in an
+/// empty line, and a body keeps one final CRLF if it had a newline.
 pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let inner = text.trim_ascii();
     let first = text.len() - text.trim_ascii_start().len();
