@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use gossipper::engine::{Disposition, Engine, Incoming, Started};
 use gossipper::stats::{Counters, Layout};
+use gossipper::trace::Protocol;
 use gossipper_uring::{Driver, Event};
 use gossipper_uring::{DriverConfig, SimConfig, SimDriver, SimNet, SocketId};
 
@@ -184,6 +185,20 @@ fn expressions_and_variables_allocate_nothing() {
     for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
         assert!(counters.calls_succeeded >= 1800, "{who}: {counters:?}");
         assert_eq!(counters.calls_failed, 0, "{who}");
+        assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
+    }
+}
+
+#[test]
+fn a_call_over_a_connection_allocates_nothing() {
+    let over_tcp = |name: &str| {
+        let mut side = SideOptions::new(builtin(name));
+        side.engine.environment.protocol = Protocol::Tcp;
+        side
+    };
+    let sides = steady(over_tcp("uac"), over_tcp("uas"), 10);
+    for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
+        assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
         assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
     }
 }

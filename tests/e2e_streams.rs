@@ -434,6 +434,25 @@ fn workers_share_a_port_for_connections() {
 }
 
 #[test]
+fn sockets_are_bound_to_an_interface() {
+    let _turn = lock::light();
+    for mode in ["u1", "un", "t1", "tn"] {
+        let base = ["-sn", "uas", "-i", "127.0.0.1", "-m", "5", "-t", mode];
+        let (server, address) = gossipper::serve(&[&base[..], &["-bind_to_device", "lo"]].concat());
+        let remote = address.to_string();
+        let line = ["-sn", "uac", "-m", "5", "-r", "50", "-t", mode, "-bind_to_device", "lo"];
+        let over = gossipper::run(&[&line[..], &[&remote]].concat()).expect_code(0);
+        over.summary().expect_all_succeeded(5);
+        let name = if mode.starts_with('t') { "TCP" } else { "UDP" };
+        assert_eq!(over.summary().0["generator"]["transport"], name);
+        server.finish().expect_code(0);
+        let line = ["-sn", "uas", "-t", mode, "-bind_to_device", "nowhere"];
+        let over = gossipper::run(&line).expect_code(254);
+        assert!(over.finished.stderr.contains("-bind_to_device"), "{:?}", over.finished);
+    }
+}
+
+#[test]
 fn torture_over_tcp_touches_no_call() {
     let _turn = lock::light();
     let (server, address) = gossipper::serve(&["-sn", "uas", "-t", "t1", "-i", "127.0.0.1"]);

@@ -16,7 +16,7 @@ use sim::scenarios::{builtin, inline};
 use sim::side::{CALLEE, SideOptions, rate};
 use sim::{MS, SECOND, World};
 
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 15;
 
 /// A network on which segments have any length up to `segment_max`.
 fn network(segment_max: usize) -> SimConfig {

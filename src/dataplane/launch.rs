@@ -157,6 +157,10 @@ pub enum LaunchError {
 }
 
 fn bind_hint(error: &io::Error) -> &'static str {
+    // The driver has put the interface into the error, in which its number is lost.
+    if error.to_string().contains("network interface") {
+        return "\n  hint: see `ip link` for the names of interfaces (-bind_to_device)";
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "\n  hint: another process holds the port; choose another with -p, or find it with \
@@ -166,7 +170,8 @@ fn bind_hint(error: &io::Error) -> &'static str {
             "\n  hint: the address is not one of this host; see `ip addr`, and choose it with -i"
         }
         io::ErrorKind::PermissionDenied => {
-            "\n  hint: ports below 1024 need CAP_NET_BIND_SERVICE; choose another with -p"
+            "\n  hint: ports below 1024 need CAP_NET_BIND_SERVICE; choose another with -p; \
+             -bind_to_device may need CAP_NET_RAW"
         }
         _ => "",
     }

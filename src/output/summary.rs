@@ -27,6 +27,8 @@ const FAILURE_CLASSES: [&str; 6] =
 pub struct SummaryContext {
     /// Name of the I/O driver in use.
     pub driver: String,
+    /// How messages travelled, as in a Via header: `UDP`, `TCP`, `TLS`, `WS` or `WSS`.
+    pub transport: String,
     /// Result of the health gates.
     pub health: Health,
     /// Media totals.
@@ -242,6 +244,8 @@ pub struct Generator {
     pub busy_share_avg: f64,
     /// Name of the I/O driver.
     pub driver: String,
+    /// How messages travelled: `UDP`, `TCP`, `TLS`, `WS` or `WSS`.
+    pub transport: String,
     /// Number of workers.
     pub workers: u64,
     /// Datagrams that the kernel dropped because our receive queue was full.
@@ -325,7 +329,7 @@ impl Summary {
             withheld: labelled(counters.withheld.nonzero().map(|(c, n)| (c.label(), n))),
             drops: labelled(counters.drops.nonzero().map(|(c, n)| (c.label(), n))),
             traces: TraceLosses::unless_none(counters, context),
-            generator: Generator::new(snapshot, &context.driver),
+            generator: Generator::new(snapshot, context),
             engine_counters: labelled(counters.each()),
             health: health.active.then(|| HealthSection {
                 active: health.active,
@@ -375,7 +379,7 @@ impl Durations {
 }
 
 impl Generator {
-    fn new(snapshot: &Snapshot, driver: &str) -> Self {
+    fn new(snapshot: &Snapshot, context: &SummaryContext) -> Self {
         let VerdictTally { judged_seconds, limited_seconds, causes, worst } = snapshot.verdict;
         let counters = &snapshot.counters;
         Self {
@@ -393,7 +397,8 @@ impl Generator {
             loop_time: Durations::new(&snapshot.loop_time),
             busy_share_max: snapshot.busy.share_max,
             busy_share_avg: snapshot.busy.share_average,
-            driver: driver.to_owned(),
+            driver: context.driver.clone(),
+            transport: context.transport.clone(),
             workers: snapshot.workers as u64,
             receive_overflow: counters.receive_overflow,
             receive_rearms: counters.receive_rearms,

@@ -189,6 +189,20 @@ impl FinalTable<'_> {
             );
             self.line(f, "  lateness", &values)?;
         }
+        let connections = counters.connections_opened + counters.connections_accepted;
+        if connections > 0 {
+            let values = format!(
+                "{connections} opened, {} of them not usable, {} ended by the peer",
+                counters.connections_failed, counters.connections_lost,
+            );
+            self.line(f, "  connections", &values)?;
+            let values = format!(
+                "{} out, {} in",
+                units::count(counters.datagrams_sent),
+                units::count(counters.datagrams_received),
+            );
+            return self.line(f, "  messages", &values);
+        }
         let values = format!(
             "{} out in {} sends, {} in, {} dropped by the kernel",
             units::count(counters.datagrams_sent),

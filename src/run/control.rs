@@ -529,6 +529,7 @@ impl<'c> Control<'c> {
         if let Some(path) = &self.config.summary_json {
             let context = SummaryContext {
                 driver: self.plan.driver_name.to_owned(),
+                transport: self.config.transport.protocol().to_owned(),
                 health: health.clone(),
                 media: Media::default(),
                 trace_rows_dropped: losses.lost_orders,

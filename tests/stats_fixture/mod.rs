@@ -46,6 +46,7 @@ impl Fixture {
     pub(crate) fn context(&self) -> SummaryContext {
         SummaryContext {
             driver: "syscall".into(),
+            transport: "UDP".to_owned(),
             health: self.gates.evaluate(&self.snapshot()),
             media: Media { rtp_packets_sent: 1200, rtp_octets_sent: 192_000, ..Media::default() },
             ..SummaryContext::default()

@@ -2,8 +2,8 @@
 //!
 //! A [`StreamMux`] is a driver on top of a driver with streams. A message staged for a connection
 //! goes through the connection's [`Session`](crate::stream::Session) and leaves as bytes; bytes
-//! that arrive come out as one [`Event::Datagram`] per message. What happens to connections is told as
-//! [`News`]. It knows nothing of calls: a message carries a cookie, and that is all.
+//! that arrive come out as one [`Event::Datagram`] per message. What happens to connections is told
+//! as [`News`]. It knows nothing of calls: a message carries a cookie, and that is all.
 //!
 //! A connection keeps its id while it is opened again (`-max_reconnect`). Nothing per message is
 //! allocated over TCP; TLS and WebSocket allocate inside their libraries.
