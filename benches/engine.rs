@@ -86,6 +86,7 @@ fn engine(name: &str) -> Engine {
             t2_ms: 4_000,
         },
         recv_timeout_ms: 0,
+        recv_bye_timeout_ms: 0,
         send_timeout_ms: 0,
         pause_ms: 0,
         deadcall_wait_ms: 33_000,

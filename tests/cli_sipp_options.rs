@@ -36,6 +36,9 @@ const SIPP_OPTIONS: &str = "
 
 /// What this version supports.
 const SUPPORTED: &str = "
+    bg timer_resol max_recv_loops max_sched_loops watchdog_interval watchdog_reset
+    watchdog_minor_threshold watchdog_major_threshold watchdog_minor_maxtriggers
+    watchdog_major_maxtriggers recv_bye_timeout_ms
     sd sf sn rxsf rxrn oocsf oocsn t i p bind_local max_socket rsa v version h help sleep skip_rlimit buff_size key set
     base_cseq d pause_ms deadcall_wait au ap s default_behaviors nd pause_msg_ign aa mi
     min_rtp_port mp max_rtp_port r rp rate_scale rate_increase rate_max rate_interval no_rate_quit

@@ -99,7 +99,12 @@ fn canonicalise(args: &[OsString]) -> Result<Canonical, UsageError> {
         }
         let Some(values) = values_of(&option, &mut rest)? else { continue };
         if let Status::Immediate(immediate) = option.flag.resolved().status {
-            return Ok(Canonical::Immediate(immediate, values.into_iter().next()));
+            // `-h stat`, the one help that has a topic.
+            let topic = rest.next().filter(|word| immediate == Immediate::Help && *word == "stat");
+            return Ok(Canonical::Immediate(
+                immediate,
+                values.into_iter().next().or(topic.cloned()),
+            ));
         }
         let name = option.flag.name;
         if values.is_empty() {

@@ -36,6 +36,61 @@ const EXIT_CODES: &[(&str, &str)] = &[
     ("255", "the run could not be started, or -timeout_error"),
 ];
 
+/// Columns of SIPp's statistics file, with what stands in them. `(P)` is since the row before, `(C)`
+/// since the start.
+const STATISTICS: &[(&str, &str)] = &[
+    ("StartTime", "when the run began"),
+    ("LastResetTime", "when the statistics last began anew: the row before"),
+    ("CurrentTime", "when the row was written"),
+    ("ElapsedTime(P) (C)", "hours:minutes:seconds since then"),
+    ("TargetRate", "calls per second to start; with -users, how many users"),
+    ("CallRate(P) (C)", "calls started per second"),
+    ("IncomingCall(P) (C)", "calls that the peer started"),
+    ("OutgoingCall(P) (C)", "calls that we started"),
+    ("TotalCallCreated", "both together"),
+    ("CurrentCall", "calls open now"),
+    ("SuccessfulCall(P) (C)", "calls that followed their scenario to its end"),
+    ("FailedCall(P) (C)", "calls that did not"),
+    ("FailedCannotSendMessage", "a message could not be sent (P and C, as all that follow)"),
+    ("FailedMaxUDPRetrans", "nobody answered, however often it was sent"),
+    ("FailedTcpConnect", "a connection could not be made"),
+    ("FailedTcpClosed", "a connection broke"),
+    ("FailedUnexpectedMessage", "a message that the scenario does not expect"),
+    ("FailedCallRejected", "the call was rejected"),
+    ("FailedCmdNotSent", "a command to the 3PCC twin could not be sent"),
+    ("FailedRegexp...", "an <ereg> with check_it did not hold, or found no header"),
+    ("FailedOutboundCongestion", "no room to send within -send_timeout"),
+    ("FailedTimeoutOnRecv", "a <recv> waited too long"),
+    ("FailedTimeoutOnSend", "a <send> waited too long"),
+    ("FailedTest... FailedStrcmp...", "a <test> or <strcmp> with check_it did not hold"),
+    ("OutOfCallMsgs", "messages of no known call"),
+    ("DeadCallMsgs", "messages of a call that was over"),
+    ("Retransmissions", "messages sent again"),
+    ("AutoAnswered", "requests answered because of -aa"),
+    ("Warnings FatalErrors", "what <warning> and <error> actions said"),
+    ("WatchdogMajor WatchdogMinor", "times that a worker was kept from its work"),
+    ("ResponseTimeN(P) (C)", "mean of timer N, and ResponseTimeNStDev its standard deviation"),
+    ("CallLength(P) (C)", "mean length of calls, and CallLengthStDev its standard deviation"),
+    ("GenericCounterN(P) (C)", "counter=\"N\" of the scenario; others under their own name"),
+    ("ResponseTimeRepartitionN", "how many values of timer N were below each bound"),
+    ("CallLengthRepartition", "how many calls were shorter than each bound"),
+];
+
+/// `-h stat`.
+pub(super) fn statistics() -> StyledText {
+    let mut page = StyledText::default();
+    paragraph(
+        &mut page,
+        "Columns of the statistics file (-trace_stat), in their order. (P) counts since the row \
+         before, (C) since the start of the run.",
+    );
+    heading(&mut page, "Columns");
+    for (column, about) in STATISTICS {
+        entry(&mut page, column, about, "");
+    }
+    page
+}
+
 /// `gossipper --help`.
 pub(super) fn root() -> StyledText {
     let mut page = StyledText::default();

@@ -176,7 +176,10 @@ fn run_form(entry: Entry, args: &[OsString]) -> Action {
     let exit_code = entry.exit_printed();
     let result = match args::read(args) {
         Ok(Request::Run(low)) => resolve(&low, entry.flavor()).map(Box::new).map(Action::Run),
-        Ok(Request::Immediate(Immediate::Help, _)) => {
+        Ok(Request::Immediate(Immediate::Help, Some(_))) => {
+            Ok(print(help::statistics().with_color(color), exit_code))
+        }
+        Ok(Request::Immediate(Immediate::Help, None)) => {
             Ok(print(help::run(entry.program()).with_color(color), exit_code))
         }
         Ok(Request::Immediate(Immediate::Version, _)) => {

@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
-    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, Transport, TransportFor,
+    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, Transport, TransportFor, Watchdog,
 };
 use super::trace::TraceConfig;
 use super::value::HostPort;
@@ -86,6 +86,10 @@ pub struct RunDraft {
     pub trace: TraceConfig,
     pub health: HealthGates,
     pub fail_if_limited: bool,
+    pub background: bool,
+    pub tunes_scheduler: bool,
+    pub recv_bye_timeout_ms: Option<u64>,
+    pub watchdog: WatchdogDraft,
     pub workers: Option<usize>,
     pub cpus: Vec<usize>,
     pub io: Option<IoChoice>,
@@ -206,6 +210,9 @@ impl RunDraft {
             trace: self.trace,
             health: self.health,
             fail_if_limited: self.fail_if_limited,
+            background: self.background,
+            recv_bye_timeout_ms: nonzero(self.recv_bye_timeout_ms),
+            watchdog: self.watchdog.resolve(flavor),
             workers: self.workers.or(Some(self.cpus.len()).filter(|&cpus| cpus > 0)),
             cpus: self.cpus,
             io: self.io.unwrap_or(IoChoice::Auto),
@@ -333,10 +340,46 @@ impl RunDraft {
             "-rate_max has no effect: -rate_increase is not given",
         );
         add(
+            self.tunes_scheduler,
+            "-timer_resol, -max_recv_loops and -max_sched_loops have no effect: there is no tick",
+        );
+        add(
             self.timeout_error && nonzero(self.timeout_ms).is_none(),
             "-timeout_error has no effect: -timeout is not given",
         );
         notices
+    }
+}
+
+/// What was said about the watchdog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // The fields are those of `Watchdog`, documented there.
+pub struct WatchdogDraft {
+    pub interval_ms: Option<u64>,
+    pub reset_ms: Option<u64>,
+    pub minor_ms: Option<u64>,
+    pub major_ms: Option<u64>,
+    pub minor_max: Option<u64>,
+    pub major_max: Option<u64>,
+}
+
+impl WatchdogDraft {
+    /// SIPp has a watchdog unless told otherwise; here a limited run is judged at its end, unless
+    /// somebody asks for the watchdog.
+    fn resolve(self, flavor: Flavor) -> Watchdog {
+        let is_on = match (self.interval_ms, flavor) {
+            (Some(interval_ms), _) => interval_ms > 0,
+            (None, Flavor::Sipp) => true,
+            (None, Flavor::Gossipper) => self != Self::default(),
+        };
+        Watchdog {
+            is_on,
+            reset_ms: self.reset_ms.unwrap_or(600_000),
+            minor_ms: self.minor_ms.unwrap_or(500),
+            major_ms: self.major_ms.unwrap_or(3000),
+            minor_max: self.minor_max.unwrap_or(120),
+            major_max: self.major_max.unwrap_or(10),
+        }
     }
 }
 

@@ -11,13 +11,13 @@ mod run;
 mod trace;
 mod value;
 
-pub use draft::RunDraft;
+pub use draft::{RunDraft, WatchdogDraft};
 pub use error::ConfigError;
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
     RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, TlsVersion, Transport,
-    TransportFor,
+    TransportFor, Watchdog,
 };
 pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{

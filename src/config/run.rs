@@ -25,6 +25,23 @@ pub enum ScenarioSource {
     File(PathBuf),
 }
 
+/// Ends a run whose workers are kept from their work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watchdog {
+    /// Whether it may end the run; stalls are counted in any case.
+    pub is_on: bool,
+    /// Stalls are forgotten when none has come for so long, in milliseconds.
+    pub reset_ms: u64,
+    /// From here on a stall is minor, in milliseconds.
+    pub minor_ms: u64,
+    /// From here on a stall is major, in milliseconds.
+    pub major_ms: u64,
+    /// More minor stalls end the run.
+    pub minor_max: u64,
+    /// More major stalls end the run.
+    pub major_max: u64,
+}
+
 /// How SIP messages travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -425,6 +442,13 @@ pub struct RunConfig {
     pub health: HealthGates,
     /// Whether a run that the generator itself limited failed.
     pub fail_if_limited: bool,
+    /// Detach from the terminal.
+    pub background: bool,
+    /// Least wait for a mandatory BYE without a timeout of its own where there is a default one, in
+    /// milliseconds.
+    pub recv_bye_timeout_ms: Option<u64>,
+    /// What ends a run whose workers stall.
+    pub watchdog: Watchdog,
 
     /// Worker threads: as given, else one for each of `cpus`; where `None`, chosen from the CPUs.
     pub workers: Option<usize>,

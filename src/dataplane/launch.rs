@@ -115,6 +115,8 @@ pub struct Launch {
     pub streams: Option<StreamPlan>,
     /// Longest time that a worker lets events gather under load, in nanoseconds; 0 never does.
     pub grain_ns: u64,
+    /// From how long a stall is counted as minor, and as major.
+    pub watchdog_ns: (u64, u64),
     /// The scenario.
     pub programs: Programs,
     /// Its measurements.
@@ -472,6 +474,7 @@ fn work<D: Make>(
         workers: launch.workers,
         start_ns: begin.start_ns,
         grain_ns: launch.grain_ns,
+        watchdog_ns: launch.watchdog_ns,
     });
     while worker.turn()? == Turn::Again {}
     Ok(())

@@ -11,6 +11,6 @@ pub use launch::{Bind, Launch, LaunchError, Running, StreamPlan, launch};
 pub use link::{Link, News};
 pub use mux::{MuxConfig, Reconnect, StreamMux};
 pub use worker::{
-    Command, Handover, Links, PerCallSockets, REPORT_NS, Turn, Undone, Worker, WorkerParts,
-    sip_socket,
+    Command, Handover, Links, PerCallSockets, REPORT_NS, Turn, Undone, WATCHDOG_NS, Worker,
+    WorkerParts, sip_socket,
 };

@@ -31,7 +31,7 @@ const SHUTDOWN_NS: u64 = 200_000_000;
 const SOCKETS_PER_TURN: usize = 256;
 
 /// From how long a stall is counted as minor, and as major: the thresholds of SIPp's watchdog.
-const WATCHDOG_NS: (u64, u64) = (500_000_000, 3_000_000_000);
+pub const WATCHDOG_NS: (u64, u64) = (500_000_000, 3_000_000_000);
 
 /// What the control side asks of a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,6 +151,7 @@ pub struct Worker<D: Link> {
     last_cpu_ns: u64,
     own: Counters,
     wakes: WakeBudget,
+    watchdog_ns: (u64, u64),
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
     idle_since_ns: Option<u64>,
@@ -186,6 +187,8 @@ pub struct WorkerParts<D: Link> {
     pub start_ns: u64,
     /// Longest time that events may gather when they come thick and fast; 0 handles each at once.
     pub grain_ns: u64,
+    /// From how long a stall is counted as minor, and as major; [`WATCHDOG_NS`] is SIPp's.
+    pub watchdog_ns: (u64, u64),
 }
 
 /// How often a worker wakes up. Each wake costs a few microseconds that a call could use better, so
@@ -245,6 +248,7 @@ impl<D: Link> Worker<D> {
             pacing_until_ns: None,
             last_cpu_ns,
             own: Counters::default(),
+            watchdog_ns: parts.watchdog_ns,
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
@@ -349,7 +353,7 @@ impl<D: Link> Worker<D> {
 
     /// Counts a stall: a turn that took long, or a wake that came late.
     fn watch(&mut self, stall_ns: u64) {
-        let (minor_ns, major_ns) = WATCHDOG_NS;
+        let (minor_ns, major_ns) = self.watchdog_ns;
         if stall_ns >= major_ns {
             self.own.watchdog_major += 1;
         } else if stall_ns >= minor_ns {

@@ -36,6 +36,9 @@ pub struct EngineConfig {
     pub recv_timeout_ms: u64,
     /// How long a message may wait for room to be sent, in milliseconds; 0 is no limit.
     pub send_timeout_ms: u64,
+    /// Least wait for a mandatory BYE without a timeout of its own, in milliseconds, where there is
+    /// a default timeout.
+    pub recv_bye_timeout_ms: u64,
     /// Length of `<pause/>` in milliseconds (`-d`).
     pub pause_ms: u64,
     /// How long an ended foreign Call-ID is remembered, in milliseconds.

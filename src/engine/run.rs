@@ -200,7 +200,13 @@ impl Engine {
     }
 
     fn arm_receive(&mut self, slot: Slot, recv: &Recv, now: u64) {
-        let timeout_ms = recv.timeout_ms.map_or(self.config.recv_timeout_ms, u64::from);
+        let timeout_ms = match recv.timeout_ms {
+            Some(own) => u64::from(own),
+            None if self.config.recv_timeout_ms > 0 && recv.is_mandatory_bye() => {
+                self.config.recv_timeout_ms.max(self.config.recv_bye_timeout_ms)
+            }
+            None => self.config.recv_timeout_ms,
+        };
         if timeout_ms > 0 {
             self.wheel.arm(Self::step_timer(slot), now + timeout_ms * 1_000_000);
         }

@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::signals::Signals;
 use super::socket::ControlSocket;
 use super::traces::{Prepared, Traces};
+use super::watchdog::{Guard, Stalls};
 use super::{RunError, facts, palette};
 use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{Command, Running};
@@ -59,6 +60,7 @@ pub(super) struct Control<'c> {
     ending: Ending,
     end: RunEnd,
     fatal: Option<RunError>,
+    guard: Guard,
     stops_seen: usize,
     next_status_ns: u64,
     next_line_ns: u64,
@@ -109,6 +111,7 @@ impl<'c> Control<'c> {
             ending: Ending::Running,
             end: RunEnd::Completed,
             fatal: None,
+            guard: Guard::new(config.watchdog),
             stops_seen: 0,
             next_status_ns: after(Some(config.screen_period_ms)),
             next_line_ns: after(config.stat_period_ms),
@@ -137,6 +140,7 @@ impl<'c> Control<'c> {
             self.take_reports();
             self.write_rows();
             self.take_stops(now);
+            self.watch_stalls(now);
             self.take_signals(now);
             if let Some(socket) = &mut self.socket {
                 socket.poll(&mut actions);
@@ -252,6 +256,19 @@ impl<'c> Control<'c> {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends the run if its workers are kept from their work too often.
+    fn watch_stalls(&mut self, now: u64) {
+        let (minor, major) = self.aggregate.stalls();
+        let stalls = Stalls { minor, major };
+        if self.fatal.is_none()
+            && let Some(text) = self.guard.check(stalls, now)
+        {
+            self.end = RunEnd::Fatal;
+            self.fatal = Some(RunError::Watchdog(text));
+            self.stop();
         }
     }
 

@@ -178,6 +178,15 @@ pub enum RunError {
     /// A report could not be written.
     #[error(transparent)]
     Write(#[from] WriteFileError),
+    /// The run could not be put into the background.
+    #[error("cannot run in the background: {source}")]
+    Background {
+        /// Why.
+        source: io::Error,
+    },
+    /// The watchdog ended the run.
+    #[error("{0}")]
+    Watchdog(String),
     /// An `<error>` action stopped the run.
     #[error("the scenario stopped the run: {0}")]
     Scripted(String),

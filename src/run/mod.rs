@@ -4,6 +4,7 @@
 
 pub mod action;
 
+mod background;
 mod control;
 mod error;
 mod face;
@@ -14,6 +15,7 @@ mod signals;
 mod socket;
 mod tls;
 mod traces;
+mod watchdog;
 
 pub use error::RunError;
 pub use scenario::load as load_scenario;
@@ -45,6 +47,11 @@ pub fn run(config: &RunConfig) -> ExitCode {
 }
 
 fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
+    if config.background
+        && let background::Background::Elsewhere = background::detach()?
+    {
+        return Ok(exit_code(&Outcome::new(RunEnd::NothingRun)));
+    }
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
     let signals = signals::Signals::install()?;
     let programs = scenario::load_all(config)?;

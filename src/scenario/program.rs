@@ -98,6 +98,14 @@ pub struct ScreenRow {
     pub display: Option<u16>,
 }
 
+impl Recv {
+    /// Whether a BYE must come here.
+    pub fn is_mandatory_bye(&self) -> bool {
+        let is_bye = matches!(&self.expect, Expect::Request(method) if &**method == "BYE");
+        is_bye && self.optional == Optional::Mandatory
+    }
+}
+
 impl Program {
     /// Whether a message of it may be lost on purpose.
     pub fn has_losses(&self) -> bool {

@@ -198,6 +198,13 @@ impl Aggregate {
         sum
     }
 
+    /// How often workers have stalled since the start of the run: minor, major.
+    pub fn stalls(&self) -> (u64, u64) {
+        self.workers.iter().fold((0, 0), |(minor, major), worker| {
+            (minor + worker.counters.watchdog_minor, major + worker.counters.watchdog_major)
+        })
+    }
+
     /// Takes in one report and returns how many seconds it completed.
     ///
     /// A report belongs to the second in which it begins. If that second is already closed, it

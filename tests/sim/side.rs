@@ -68,6 +68,7 @@ impl SideOptions {
                 t2_ms: 4000,
             },
             recv_timeout_ms: 0,
+            recv_bye_timeout_ms: 0,
             send_timeout_ms: 0,
             pause_ms: 0,
             deadcall_wait_ms: 33_000,
@@ -266,6 +267,7 @@ impl Side {
                 workers: options.workers,
                 start_ns,
                 grain_ns: options.grain_ns,
+                watchdog_ns: gossipper::dataplane::WATCHDOG_NS,
             });
             seats.push(Seat {
                 worker,

@@ -3,15 +3,12 @@
 use crate::config::{IoChoice, parse_cpu_list};
 
 use super::{
-    Accept, FlagGroup, Immediate, Status, alias, choice, count, later, refused, row, switch, takes,
-    within,
+    Accept, FlagGroup, Immediate, Status, alias, choice, count, later, milliseconds, refused, row,
+    switch, takes, within,
 };
 
 /// More threads than any machine has CPUs.
 const WORKERS_MAX: u64 = 4096;
-
-const LOOPS: &str = "tuning of the scheduler";
-const WATCHDOG: &str = "a watchdog that ends the run; -fail_if_limited judges it at its end";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Performance",
@@ -74,26 +71,87 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         .ours(),
         switch("no_gso", |d| d.no_gso = true, "Send each datagram by itself").ours(),
         switch("no_gro", |d| d.no_gro = true, "Receive each datagram by itself").ours(),
-        later("timer_resol", &["TIME"], LOOPS, "Tick of the scheduler"),
-        later("max_recv_loops", &["N"], LOOPS, "Messages read per tick"),
-        later("max_sched_loops", &["N"], LOOPS, "Calls run per tick"),
-        later("watchdog_interval", &["TIME"], WATCHDOG, "Interval of the watchdog"),
-        later("watchdog_reset", &["TIME"], WATCHDOG, "When its counters start anew"),
-        later("watchdog_minor_threshold", &["TIME"], WATCHDOG, "Gap that counts as minor"),
-        later("watchdog_major_threshold", &["TIME"], WATCHDOG, "Gap that counts as major"),
-        later("watchdog_minor_maxtriggers", &["N"], WATCHDOG, "Minor gaps that end the run"),
-        later("watchdog_major_maxtriggers", &["N"], WATCHDOG, "Major gaps that end the run"),
+        takes(
+            "timer_resol",
+            &["TIME"],
+            milliseconds(1, |d, _| d.tunes_scheduler = true),
+            "Accepted without effect: there is no tick, and -grain_us bounds how long events gather",
+        ),
+        takes(
+            "max_recv_loops",
+            &["N"],
+            within(1, u64::MAX, |d, _| d.tunes_scheduler = true),
+            "Accepted without effect: a turn takes what has come, up to what it has room to answer",
+        ),
+        takes(
+            "max_sched_loops",
+            &["N"],
+            within(1, u64::MAX, |d, _| d.tunes_scheduler = true),
+            "Accepted without effect: a turn starts every call that is due",
+        ),
+        takes(
+            "watchdog_interval",
+            &["TIME"],
+            milliseconds(0, |d, v| d.watchdog.interval_ms = Some(v)),
+            "0 switches the watchdog off; workers notice every stall, so that other values have no \
+             effect (bare number: ms)",
+        )
+        .default("400ms as sipp, else 0"),
+        takes(
+            "watchdog_reset",
+            &["TIME"],
+            milliseconds(0, |d, v| d.watchdog.reset_ms = Some(v)),
+            "Forget stalls once none has come for TIME (bare number: ms)",
+        )
+        .default("10m"),
+        takes(
+            "watchdog_minor_threshold",
+            &["TIME"],
+            milliseconds(1, |d, v| d.watchdog.minor_ms = Some(v)),
+            "Count a worker's stall from TIME on as minor (bare number: ms)",
+        )
+        .default("500ms"),
+        takes(
+            "watchdog_major_threshold",
+            &["TIME"],
+            milliseconds(1, |d, v| d.watchdog.major_ms = Some(v)),
+            "Count a worker's stall from TIME on as major (bare number: ms)",
+        )
+        .default("3s"),
+        takes(
+            "watchdog_minor_maxtriggers",
+            &["N"],
+            count(|d, v| d.watchdog.minor_max = Some(v)),
+            "End the run after more minor stalls than N",
+        )
+        .default("120"),
+        takes(
+            "watchdog_major_maxtriggers",
+            &["N"],
+            count(|d, v| d.watchdog.major_max = Some(v)),
+            "End the run after more major stalls than N",
+        )
+        .default("10"),
     ],
 };
 
 pub(super) const PROGRAM: FlagGroup = FlagGroup {
     title: "Program",
     flags: &[
-        row("h", &[], Status::Immediate(Immediate::Help), "Print this help and exit"),
+        row(
+            "h",
+            &[],
+            Status::Immediate(Immediate::Help),
+            "Print this help and exit; -h stat: the columns of the statistics file",
+        ),
         alias("help", "h"),
         row("v", &[], Status::Immediate(Immediate::Version), "Print the version and exit"),
         alias("version", "v").ours(),
-        later("bg", &[], "running in the background: use your shell or systemd", "Detach"),
+        switch(
+            "bg",
+            |d| d.background = true,
+            "Run in the background: print the process id and exit with 99",
+        ),
         later("interactive", &[], "the full-screen interface", "Full-screen interface").ours(),
         refused(
             "plugin",

@@ -2,9 +2,7 @@
 
 use crate::config::RetransmissionCheck;
 
-use super::{
-    Accept, FlagGroup, alias, choice, later, milliseconds, seconds, switch, takes, within,
-};
+use super::{Accept, FlagGroup, alias, choice, milliseconds, seconds, switch, takes, within};
 
 /// Retransmissions beyond any use; with T1 doubling each time the pause outgrows every run.
 const RETRANS_MAX: u64 = 1000;
@@ -33,8 +31,15 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         )
         .default("0"),
         alias("recv_timeout_ms", "recv_timeout").ours(),
-        later("recv_bye_timeout_ms", &["TIME"], "a timeout for BYE alone", "Least wait for BYE")
-            .ours(),
+        takes(
+            "recv_bye_timeout_ms",
+            &["TIME"],
+            milliseconds(0, |d, v| d.recv_bye_timeout_ms = Some(v)),
+            "Wait at least so long for a mandatory BYE, where -recv_timeout is shorter (bare number: \
+             ms); 0 is no such floor",
+        )
+        .default("0")
+        .ours(),
         takes(
             "send_timeout",
             &["TIME"],
