@@ -351,36 +351,52 @@ fn an_answer_leaves_on_the_connection_that_the_request_came_by() {
     assert_eq!(counters.calls_succeeded, 1, "{counters:?}");
 }
 
-#[test]
-fn a_full_connection_makes_calls_wait() {
-    // A peer that takes 4 KiB at a time, slowly; messages of 60 KiB.
+/// A caller that floods a callee with ten messages of 60 KiB, over a path that takes 4 KiB at a
+/// time; gives back the world and the sides of caller and callee.
+fn flood(send_timeout_ms: u64) -> (World, usize, usize) {
     let filler = "x".repeat(60_000);
-    let message = |method: &str| {
-        format!(
-            "<send><![CDATA[\n{method} sip:a@b SIP/2.0\nVia: SIP/2.0/[transport] \
-             [local_ip]:[local_port];branch=[branch]\nFrom: <sip:a@b>;tag=[call_number]\nTo: \
-             <sip:b@c>\nCall-ID: [call_id]\nCSeq: 1 {method}\nContent-Length: [len]\n\n{filler}\n\
-             ]]></send>"
-        )
-    };
-    let steps = message("MESSAGE").repeat(10) + "<recv response=\"200\"/>";
+    let message = format!(
+        "<send><![CDATA[\nMESSAGE sip:a@b SIP/2.0\nVia: SIP/2.0/[transport] \
+         [local_ip]:[local_port];branch=[branch]\nFrom: <sip:a@b>;tag=[call_number]\nTo: \
+         <sip:b@c>\nCall-ID: [call_id]\nCSeq: 1 MESSAGE\nContent-Length: [len]\n\n{filler}\n\
+         ]]></send>"
+    );
+    let steps = message.repeat(10) + "<recv response=\"200\"/>";
     let mut caller = SideOptions::new(sim::scenarios::spelled_out("flood", &steps));
-    caller.engine.blob_bytes_max = 64 << 20;
-    caller.streams = Some(Streams::shared());
-    let mut answers =
-        SideOptions::new(inline("sink", r#"<recv request="MESSAGE"/>"#.repeat(10).as_str()));
-    answers.streams = Some(Streams::shared());
-    answers.engine.blob_bytes_max = 64 << 20;
+    caller.engine.send_timeout_ms = send_timeout_ms;
+    let steps = r#"<recv request="MESSAGE"/>"#.repeat(10);
+    let mut callee = SideOptions::new(inline("sink", &steps));
+    for options in [&mut caller, &mut callee] {
+        options.engine.blob_bytes_max = 64 << 20;
+        options.streams = Some(Streams::shared());
+    }
     let config = SimConfig { stream_window_bytes: 4096, ..network(4096) };
     let mut world = World::new(1, config);
-    let callee = world.add(&answers);
-    let side = world.add(&caller);
+    let callee = world.add(&callee);
+    let caller = world.add(&caller);
+    (world, caller, callee)
+}
+
+#[test]
+fn a_full_connection_makes_calls_wait() {
+    let (mut world, caller, callee) = flood(0);
     let end_ns = world.net.now() + 60 * SECOND;
     world
         .run_until(end_ns, |world| world.sides[callee].counters().requests_received == 10)
         .unwrap();
-    let counters = world.sides[side].counters();
+    let counters = world.sides[caller].counters();
     assert_eq!(world.sides[callee].counters().requests_received, 10, "{counters:?}");
     assert!(counters.sends_congested > 0, "{counters:?}");
     assert_eq!(counters.calls_failed, 0, "{counters:?}");
+}
+
+#[test]
+fn a_connection_that_stays_full_fails_calls_by_their_send_timeout() {
+    let (mut world, caller, callee) = flood(500);
+    let until_ns = world.net.now() + 60 * SECOND;
+    world.sides[callee].stall(until_ns);
+    world.run_until(until_ns - SECOND, |world| world.sides[caller].active() == 0).unwrap();
+    let counters = world.sides[caller].counters();
+    assert_eq!(counters.failures.count(FailureCause::SendTimeout), 1, "{counters:?}");
+    assert_eq!(counters.calls_failed, 1, "{counters:?}");
 }

@@ -241,9 +241,8 @@ impl Engine {
         }
         if self.is_congested(slot) {
             // Resumed by `connection_drained`.
-            self.calls[slot].deferred = true;
             self.counters.sends_congested += 1;
-            return Sent::Waits;
+            return self.wait_to_send(slot, send, cx.now);
         }
         let is_ack = send.message == Outgoing::Request(MethodId::Ack.bit());
         let is_cancel = send.message == Outgoing::Request(MethodId::Cancel.bit());
@@ -317,6 +316,11 @@ impl Engine {
 
     fn defer(&mut self, slot: Slot, send: &Send, now: u64) -> Sent {
         self.counters.sends_deferred += 1;
+        self.deferred.push((slot, self.calls[slot].generation));
+        self.wait_to_send(slot, send, now)
+    }
+
+    fn wait_to_send(&mut self, slot: Slot, send: &Send, now: u64) -> Sent {
         let timeout_ms = send.timeout_ms.map_or(self.config.send_timeout_ms, u64::from);
         if timeout_ms > 0 && self.calls[slot].send_deadline_ns == 0 {
             let deadline_ns = now.saturating_add(timeout_ms * 1_000_000);
@@ -324,7 +328,6 @@ impl Engine {
             self.wheel.arm(Self::step_timer(slot), deadline_ns);
         }
         self.calls[slot].deferred = true;
-        self.deferred.push((slot, self.calls[slot].generation));
         Sent::Waits
     }
 

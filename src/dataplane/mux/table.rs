@@ -384,6 +384,11 @@ impl Table {
         } else {
             self.totals.failed += 1;
         }
+        if connection.is_congested {
+            // Calls that go on find room in the new session.
+            connection.is_congested = false;
+            self.news.push_back(News::Drained(socket));
+        }
         let is_ours = connection.target.is_some();
         let is_wanted = !reconnect.fails_calls || !self.config.per_call;
         let comes_back = is_ours && is_wanted && self.attempts_left != Some(0);
