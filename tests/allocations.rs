@@ -10,8 +10,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use gossipper::engine::{Disposition, Engine, Incoming, Started};
-use gossipper::stats::{Counters, Layout};
-use gossipper::trace::Protocol;
+use gossipper::stats::{Counters, Layout, TraceKind};
+use gossipper::trace::{Kinds, Protocol, each_record};
 use gossipper_uring::{Driver, Event};
 use gossipper_uring::{DriverConfig, SimConfig, SimDriver, SimNet, SocketId};
 
@@ -77,6 +77,9 @@ struct Party {
     driver: SimDriver,
     socket: SocketId,
     allocations: u64,
+    is_traced: bool,
+    /// Records of the engine.
+    records: u64,
 }
 
 impl Party {
@@ -88,9 +91,10 @@ impl Party {
         let mut config = options.engine.clone();
         config.start_ns = net.now();
         config.environment.local_port = Some(options.address.port());
+        let is_traced = !config.trace.is_none();
         let mut engine = Engine::new(Arc::clone(&options.program), &layout, config);
         engine.share_socket(socket);
-        Self { engine, driver, socket, allocations: 0 }
+        Self { engine, driver, socket, allocations: 0, is_traced, records: 0 }
     }
 
     /// What a worker does in a turn.
@@ -113,6 +117,13 @@ impl Party {
             self.engine.resume_deferred(now, tx);
             assert!(!self.engine.fire_timers(now, tx, 64));
             assert_eq!(self.engine.start_calls(now, 0, tx, 64), Started::All);
+        });
+        let records = &mut self.records;
+        counted(|| {
+            self.engine.tracer_mut().hand_on(|bytes| {
+                each_record(bytes, |_, _| *records += 1);
+                true
+            });
         });
         self.allocations += ALLOCATIONS.get() - before;
     }
@@ -158,6 +169,7 @@ fn steady(mut caller: SideOptions, mut callee: SideOptions, seconds: u64) -> [(u
     let [caller, callee] = &parties;
     [(caller, before[0]), (callee, before[1])].map(|(party, before)| {
         party.engine.check_invariants().expect("sound");
+        assert_eq!(party.is_traced, party.records > 1000);
         (party.allocations, party.engine.counters().since(&before))
     })
 }
@@ -175,6 +187,21 @@ fn a_call_allocates_nothing_on_either_side() {
     for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
         assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
         assert_eq!(counters.calls_failed, 0, "{who}");
+        assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
+    }
+}
+
+#[test]
+fn recording_everything_allocates_nothing() {
+    let [caller, callee] = ["uac", "uas"].map(|name| {
+        let options = SideOptions::new(builtin(name));
+        options.with(|engine| engine.trace = Kinds::of(TraceKind::ALL))
+    });
+    for (who, (allocations, counters)) in
+        ["caller", "callee"].into_iter().zip(steady(caller, callee, 10))
+    {
+        assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
+        assert_eq!(counters.trace_drops.total(), 0, "{who}");
         assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
     }
 }

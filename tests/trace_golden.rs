@@ -1,7 +1,7 @@
 //! Every trace and statistics file, byte for byte, from records and figures that are made up.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test trace_golden` writes the expected files anew; the difference is
-//! then for the reviewer to judge.
+//! `UPDATE_GOLDEN=1 cargo test --test trace_golden` writes the expected files anew; the difference
+//! is then for the reviewer to judge.
 
 #[path = "golden_file/mod.rs"]
 mod golden_file;

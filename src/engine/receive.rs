@@ -272,7 +272,7 @@ impl Engine {
                 return if answers_final {
                     self.resend_ack(slot, cx.tx);
                 } else {
-                    self.resend_last(slot, cx.tx);
+                    self.answer_again(slot, cx.tx);
                 };
             }
             if let Some(seen) = seen.iter().find(|seen| seen.hash == hash) {

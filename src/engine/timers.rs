@@ -126,13 +126,22 @@ impl Engine {
         self.resend(slot, step, |engine| &engine.calls[slot].last_sent, tx);
     }
 
-    /// Sends the ACK of the INVITE's final response again.
+    /// Sends the last message again because the peer repeated what it answers.
+    pub(super) fn answer_again(&mut self, slot: Slot, tx: &mut TxArena) {
+        let before = self.counters.retransmissions_sent;
+        self.resend_last(slot, tx);
+        self.counters.answers_repeated += self.counters.retransmissions_sent - before;
+    }
+
+    /// Sends the ACK of the INVITE's final response again, which the peer has repeated.
     pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
+        let before = self.counters.retransmissions_sent;
         let call = &self.calls[slot];
         match self.blobs.bytes(&call.last_sent).starts_with(b"ACK ") {
             true => self.resend(slot, call.sent_step, |engine| &engine.calls[slot].last_sent, tx),
             false => self.resend(slot, call.ack_step, |engine| &engine.calls[slot].ack_sent, tx),
         }
+        self.counters.answers_repeated += self.counters.retransmissions_sent - before;
     }
 
     /// Sends a stored message of the call, of step `step`, again.

@@ -97,7 +97,8 @@ impl Figures {
             others: [
                 counters.out_of_call_messages,
                 counters.dead_call_messages,
-                counters.retransmissions_sent,
+                // SIPp counts what its timers send again, not answers to repetitions.
+                counters.retransmissions_sent.saturating_sub(counters.answers_repeated),
                 counters.auto_answered,
                 warnings(counters),
                 counters.fatal_errors,

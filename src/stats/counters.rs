@@ -72,6 +72,8 @@ counters! {
     responses_received,
     /// Messages that we sent again.
     retransmissions_sent,
+    /// Of these, answers to messages that the peer sent again.
+    answers_repeated,
     /// Messages that a peer sent again.
     retransmissions_received,
     /// Messages answered by a default behaviour rather than by the scenario.
