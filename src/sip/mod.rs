@@ -11,6 +11,7 @@ mod auth;
 mod check;
 mod classify;
 mod cseq;
+pub mod digest;
 mod error;
 mod frame;
 mod header_id;
