@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod dataplane;
 pub mod engine;
+pub mod injection;
 pub mod output;
 pub mod run;
 pub mod scenario;

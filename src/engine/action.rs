@@ -1,7 +1,8 @@
 //! Actions: what a scenario computes on the way.
 
+use super::authenticate::verifies;
 use super::call::Slot;
-use super::render::Out;
+use super::render::{At, Out};
 use super::variables::{Value, leading_number};
 use super::{Cx, Engine, StopRequest};
 use crate::scenario::{
@@ -133,6 +134,35 @@ impl Engine {
                     false => 0,
                 };
             }
+            Action::Index(to) => {
+                // The call stands behind the step that is being completed.
+                let index = f64::from(self.calls[slot].step.saturating_sub(1));
+                self.assign(slot, *to, Value::Number(index));
+            }
+            Action::Lookup { assign_to, table, key } => {
+                let key = self.text(slot, key, cx)?;
+                self.lookup(slot, *assign_to, *table, &key);
+            }
+            Action::Insert { table, value } => {
+                let row = self.text(slot, value, cx)?;
+                self.insert_row(*table, &row)?;
+            }
+            Action::Replace { table, line, value } => {
+                let line = self.text(slot, line, cx)?;
+                let row = self.text(slot, value, cx)?;
+                self.replace_row(*table, &line, &row)?;
+            }
+            Action::VerifyAuth { assign_to, username, password } => {
+                let user = self.text(slot, username, cx)?;
+                let password = self.text(slot, password, cx)?;
+                let outcome = cx.last.is_some_and(|last| verifies(last, &user, &password));
+                self.assign(slot, *assign_to, Value::Truth(outcome));
+            }
+            Action::SetDest(to) => self.set_dest(slot, to, cx)?,
+            Action::Execute(command) => {
+                let command = self.text(slot, command, cx)?;
+                self.execute(command);
+            }
             Action::Command(InternalCommand::StopCall) => {
                 self.end(slot, None, cx.now);
                 return Ok(Flow::Ended);
@@ -152,7 +182,7 @@ impl Engine {
         }
     }
 
-    fn text(
+    pub(super) fn text(
         &mut self,
         slot: Slot,
         template: &Template,
@@ -164,8 +194,9 @@ impl Engine {
         let mut buffer = vec![0; TEXT_MAX];
         let step = self.calls[slot].step;
         let mut out = Out::new(&mut buffer);
-        self.render(&template, slot, step, cx.now, cx.last, &mut out);
-        let len = out.len().ok_or(FailureCause::ScenarioError)?;
+        self.render(&template, &At { slot, step, now: cx.now, last: cx.last }, &mut out);
+        let failure = out.failure().unwrap_or(FailureCause::ScenarioError);
+        let len = out.len().ok_or(failure)?;
         buffer.truncate(len);
         Ok(buffer)
     }

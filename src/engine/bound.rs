@@ -13,6 +13,8 @@ pub(super) struct Bound {
     pub(super) program: Arc<Program>,
     /// The message of each send step, by step; empty for other steps.
     pub(super) messages: Vec<Template>,
+    /// Which of them answer a challenge.
+    pub(super) answers_challenge: Vec<bool>,
     /// The texts of automatic messages that the scenario has.
     pub(super) defaults: DefaultMessages,
     /// Ids of `Program::last_headers`.
@@ -86,7 +88,7 @@ pub(super) struct AddressText {
 
 impl Bound {
     pub(super) fn new(program: Arc<Program>, base: Base, environment: &Environment) -> Self {
-        let messages = program
+        let messages: Vec<Template> = program
             .steps
             .iter()
             .map(|step| match &step.kind {
@@ -103,6 +105,7 @@ impl Bound {
         let bind = |template: &Option<Template>| {
             template.as_ref().map(|template| template.bind(|field| constant(field, environment)))
         };
+        let answers_challenge = messages.iter().map(Template::authenticates).collect();
         let own = &program.default_messages;
         let defaults = DefaultMessages {
             abort_3pcc: bind(&own.abort_3pcc),
@@ -112,7 +115,7 @@ impl Bound {
             cancel: bind(&own.cancel),
             ok: bind(&own.ok),
         };
-        Self { program, messages, defaults, last_ids, text, base }
+        Self { program, messages, answers_challenge, defaults, last_ids, text, base }
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) type Slot = u32;
 /// No step, no user, no transaction.
 pub(super) const NO_INDEX: u16 = u16::MAX;
 
+/// No circuit of a TDM trunk.
+pub(super) const NO_CIRCUIT: u32 = u32::MAX;
+
 /// What a slot is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -165,6 +168,16 @@ pub(super) struct Call {
     pub(super) next_url: Blob,
     /// A foreign Call-ID.
     pub(super) call_id: Blob,
+    /// The challenge to answer: `P` of a proxy or `W`, and its value.
+    pub(super) challenge: Blob,
+    /// How often the challenge's nonce was used.
+    pub(super) nonce_count: u32,
+    /// Our own nonce for it.
+    pub(super) cnonce: u32,
+    /// The circuit that it holds; `NO_CIRCUIT` is none.
+    pub(super) circuit: u32,
+    /// `true` if the scenario chose the peer, wherever messages come from.
+    pub(super) remote_is_fixed: bool,
 }
 
 impl Call {
@@ -214,11 +227,16 @@ impl Call {
             routes: Blob::default(),
             next_url: Blob::default(),
             call_id: Blob::default(),
+            challenge: Blob::default(),
+            nonce_count: 0,
+            cnonce: 0,
+            circuit: NO_CIRCUIT,
+            remote_is_fixed: false,
         }
     }
 
     /// All stored strings, to free them.
-    pub(super) fn blobs_mut(&mut self) -> [&mut Blob; 8] {
+    pub(super) fn blobs_mut(&mut self) -> [&mut Blob; 9] {
         [
             &mut self.last_sent,
             &mut self.ack_sent,
@@ -228,6 +246,7 @@ impl Call {
             &mut self.routes,
             &mut self.next_url,
             &mut self.call_id,
+            &mut self.challenge,
         ]
     }
 

@@ -1,8 +1,12 @@
 //! What an engine is told at start. Everything is resolved and checked before it gets here.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use super::call_ids::CallIdStyle;
+use super::circuits::CircuitMap;
 use super::pacing::RatePlan;
+use crate::injection::InjectionFile;
 use crate::trace::{Kinds, Protocol};
 
 /// Configuration of one worker's engine.
@@ -64,6 +68,27 @@ pub struct EngineConfig {
     pub trace: Kinds,
     /// Who we are and whom we call.
     pub environment: Environment,
+    /// What scenarios are fed with.
+    pub data: DataConfig,
+}
+
+/// What scenarios are fed with, beside the environment.
+#[derive(Clone, Debug, Default)]
+pub struct DataConfig {
+    /// User name for digests where the scenario gives none (`-au`).
+    pub auth_user: String,
+    /// Password likewise (`-ap`).
+    pub auth_password: String,
+    /// Digest URI (`-auth_uri`, with its scheme); `None` names the peer.
+    pub auth_uri: Option<String>,
+    /// Injection files, in the order that programs were compiled with.
+    pub tables: Vec<Arc<InjectionFile>>,
+    /// Circuits for calls that we make (`-tdmmap`).
+    pub circuits: Option<CircuitMap>,
+    /// How Call-IDs of calls that we make look.
+    pub call_ids: CallIdStyle,
+    /// Addresses of the names that `<setdest>` actions write out.
+    pub hosts: Vec<(String, IpAddr)>,
 }
 
 /// How calls are started.

@@ -14,13 +14,18 @@ pub mod wheel;
 
 mod abort;
 mod action;
+mod authenticate;
 mod bound;
 mod call;
+mod call_ids;
 mod check;
+mod circuits;
 mod config;
 mod connections;
 mod control;
+mod inject;
 mod layout;
+mod outside;
 mod programs;
 mod receive;
 mod recording;
@@ -31,18 +36,26 @@ mod timers;
 mod transactions;
 mod variables;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use gossipper_uring::{Event, SocketId, TxArena};
 
+use crate::injection::Table;
 use crate::scenario::{Mode, Program, Scratch};
+use crate::sip::digest::Ha1Cache;
 use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
 use crate::trace::Tracer;
 
-pub use config::{Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Retransmission};
+pub use authenticate::digest_uri;
+pub use call_ids::CallIdStyle;
+pub use circuits::CircuitMap;
+pub use config::{
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Retransmission,
+};
 pub use layout::layout;
 pub use programs::Programs;
 pub use receive::{Disposition, Incoming};
@@ -51,6 +64,7 @@ pub use start::Started;
 use blob::BlobPool;
 use bound::{Base, Bound, SharedNames};
 use call::{Phase, Slab, Slot};
+use circuits::Circuits;
 use connections::{Connections, GONE};
 use ids::{CallRef, RunNonce};
 use lookup::{CallIdHasher, CallMap, DeadCalls};
@@ -58,6 +72,9 @@ use pacing::Pacer;
 use random::Random;
 use variables::Value;
 use wheel::Wheel;
+
+/// Users whose digests are remembered.
+const DIGESTS: usize = 4096;
 
 /// One worker's calls. See the module's documentation.
 pub struct Engine {
@@ -132,6 +149,13 @@ pub struct Engine {
     global_values: Vec<Value>,
     rtd_starts: Vec<u64>,
     dynamic_id: Cell<u64>,
+    /// Injection files and what the scenario changed in them.
+    tables: Vec<Table>,
+    /// What users, realms and passwords hash to.
+    digests: RefCell<Ha1Cache>,
+    circuits: Option<Circuits>,
+    /// Commands for the shell that nobody has taken yet.
+    commands: VecDeque<Box<[u8]>>,
 }
 
 /// Sockets that calls send from.
@@ -303,6 +327,13 @@ impl Engine {
                 .collect(),
             rtd_starts: Vec::new(),
             dynamic_id: Cell::new(config.dynamic_ids.0),
+            tables: config.data.tables.iter().cloned().map(Table::new).collect(),
+            digests: RefCell::new(Ha1Cache::new(DIGESTS, seeds.next_u64())),
+            circuits: config
+                .data
+                .circuits
+                .map(|map| Circuits::new(map, config.worker, config.workers)),
+            commands: VecDeque::new(),
             config,
         };
         engine.initialise_globals(&names.globals);

@@ -291,7 +291,8 @@ impl Engine {
             self.reply_stateless(message.bytes(), 400, "Bad CSeq", socket, source, cx.tx);
             return;
         };
-        if self.calls[slot].incoming && self.answers_to().is_none() {
+        let follows_source = self.calls[slot].incoming && !self.calls[slot].remote_is_fixed;
+        if follows_source && self.answers_to().is_none() {
             self.calls[slot].remote = source;
         }
         let bound = Rc::clone(self.program_of(slot));
@@ -359,6 +360,9 @@ impl Engine {
         };
         self.stop_retransmission(slot, index, message, cseq);
         self.note_dialog(slot, message, cseq, recv, cx.at);
+        if recv.keeps_challenge {
+            self.keep_challenge(slot, message);
+        }
         let call = &mut self.calls[slot];
         if !moves {
             call.seen = [heard, call.seen[0], call.seen[1]];

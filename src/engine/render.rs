@@ -3,28 +3,68 @@
 use std::io::Write as _;
 
 use super::Engine;
+use super::authenticate::Place;
 use super::bound::{Bound, peer_field};
-use super::call::Slot;
+use super::call::{NO_CIRCUIT, Slot};
 use super::ids::hex16;
 use super::variables::Value;
-use crate::scenario::{Field, Part, Template};
+use crate::scenario::{Authentication, Field, Part, Template};
 use crate::sip::{HeaderId, Message, NameAddr};
+use crate::stats::FailureCause;
 
 /// Writes into a fixed buffer and remembers if it was too small.
 pub(super) struct Out<'b> {
     buffer: &'b mut [u8],
     at: usize,
     overflow: bool,
+    failure: Option<FailureCause>,
+}
+
+/// What a text is rendered for.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a, 'm> {
+    pub(super) slot: Slot,
+    pub(super) step: u16,
+    pub(super) now: u64,
+    /// The last received message.
+    pub(super) last: Option<&'a Message<'m>>,
 }
 
 impl<'b> Out<'b> {
     pub(super) fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, at: 0, overflow: false }
+        Self { buffer, at: 0, overflow: false, failure: None }
     }
 
-    /// The bytes written, or `None` if they did not fit.
+    /// The bytes written, or `None` if they did not fit, or a value could not be had.
     pub(super) fn len(&self) -> Option<usize> {
-        (!self.overflow).then_some(self.at)
+        (!self.overflow && self.failure.is_none()).then_some(self.at)
+    }
+
+    /// Why a value could not be had.
+    pub(super) fn failure(&self) -> Option<FailureCause> {
+        self.failure
+    }
+
+    /// Notes that a value could not be had.
+    pub(super) fn fail(&mut self, cause: FailureCause) {
+        self.failure.get_or_insert(cause);
+    }
+
+    /// What was written.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.buffer[..self.at]
+    }
+
+    /// Makes room for `bytes` at `at`, within what was written.
+    pub(super) fn insert(&mut self, at: usize, bytes: &[u8]) {
+        let end = self.at + bytes.len();
+        if end > self.buffer.len() || at > self.at {
+            self.overflow = true;
+            return;
+        }
+        self.buffer.copy_within(at..self.at, at + bytes.len());
+        self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
+        self.at = end;
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {
@@ -66,17 +106,11 @@ struct LenPatch {
 const LEN_WIDTH: usize = 5;
 
 impl Engine {
-    /// Renders `template` for the call in `slot` at step `step`.
-    pub(super) fn render(
-        &self,
-        template: &Template,
-        slot: Slot,
-        step: u16,
-        now: u64,
-        last: Option<&Message<'_>>,
-        out: &mut Out<'_>,
-    ) {
-        let bound = &**self.program_of(slot);
+    /// Renders `template` for a call at a step.
+    pub(super) fn render(&self, template: &Template, at: &At<'_, '_>, out: &mut Out<'_>) {
+        let bound = &**self.program_of(at.slot);
+        // The answer to a challenge may depend on all that follows it.
+        let mut answer: Option<(usize, &Authentication)> = None;
         let mut patches: [Option<LenPatch>; 4] = [const { None }; 4];
         let mut patch_count = 0;
         let mut body_at = 0;
@@ -100,8 +134,9 @@ impl Engine {
                     }
                     out.put(&[b' '; LEN_WIDTH]);
                 }
+                Part::Field(Field::Authentication(parts)) => answer = Some((out.at, parts)),
                 Part::Field(field) => {
-                    let present = self.field(field, slot, step, now, last, bound, out);
+                    let present = self.field(field, at, bound, out);
                     if !present
                         && field.drops_line()
                         && let Some((end, start)) = line
@@ -114,6 +149,7 @@ impl Engine {
                             patch_count -= 1;
                             patches[patch_count] = None;
                         }
+                        answer = answer.filter(|(place, _)| *place < start);
                         index = end;
                         line = None;
                         continue;
@@ -135,20 +171,14 @@ impl Engine {
         for patch in patches.iter().flatten() {
             patch_len(&mut out.buffer[patch.at..patch.at + LEN_WIDTH], body_len + patch.offset);
         }
+        if let Some((place, parts)) = answer {
+            self.answer_challenge(parts, at, &Place { at: place, body: body_at }, out);
+        }
     }
 
     /// Writes one field; `false` if its value is absent.
-    #[allow(clippy::too_many_arguments)]
-    fn field(
-        &self,
-        field: &Field,
-        slot: Slot,
-        step: u16,
-        now: u64,
-        last: Option<&Message<'_>>,
-        bound: &Bound,
-        out: &mut Out<'_>,
-    ) -> bool {
+    fn field(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) -> bool {
+        let At { slot, step, now, last } = *at;
         let call = &self.calls[slot];
         match field {
             Field::CallId => self.put_call_id(slot, out),
@@ -209,7 +239,7 @@ impl Engine {
                 let port = i64::from(self.config.environment.media_port) + shift;
                 out.number(port + offset);
             }
-            Field::UserId => out.number(i64::from(call.user) + 1),
+            Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
             Field::DynamicId => {
                 let (first, last, step) = self.config.dynamic_ids;
                 let id = self.dynamic_id.get();
@@ -240,6 +270,14 @@ impl Engine {
                 let wanted = self.variable(slot, *variable).number(&self.blobs).max(0.0) as usize;
                 for at in 0..wanted.min(u16::MAX.into()) {
                     out.put(&text[at % text.len()..][..1]);
+                }
+            }
+            Field::Injected(injected) => self.put_injected(injected, at, out),
+            Field::Circuit => {
+                if let Some(circuits) =
+                    self.circuits.as_ref().filter(|_| call.circuit != NO_CIRCUIT)
+                {
+                    circuits.map.put(call.circuit, out);
                 }
             }
             field => match peer_field(field, call.remote) {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::action::Flow;
 use super::bound::{Base, Bound};
-use super::call::{InviteState, NO_INDEX, Phase, Retransmit, Slot};
-use super::render::Out;
+use super::call::{InviteState, NO_CIRCUIT, NO_INDEX, Phase, Retransmit, Slot};
+use super::render::{At, Out};
 use super::{Cx, Engine, StagedRequest};
 use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
 use crate::sip::{Message, MethodId};
@@ -260,13 +260,15 @@ impl Engine {
                 return self.defer(slot, send, cx.now);
             };
             let mut out = Out::new(cx.tx.buffer(&tx_slot));
-            self.render(template, slot, index, cx.now, cx.last, &mut out);
+            let at = At { slot, step: index, now: cx.now, last: cx.last };
+            self.render(template, &at, &mut out);
+            let failure = out.failure();
             match out.len() {
                 Some(len) => break (tx_slot, len),
                 None => cx.tx.release(tx_slot),
             }
-            if capacity == LARGE_MESSAGE {
-                self.abort(slot, FailureCause::CannotSendMessage, cx);
+            if failure.is_some() || capacity == LARGE_MESSAGE {
+                self.abort(slot, failure.unwrap_or(FailureCause::CannotSendMessage), cx);
                 return Sent::Ended;
             }
             capacity = LARGE_MESSAGE;
@@ -275,6 +277,9 @@ impl Engine {
             cx.tx.release(tx_slot);
             self.abort(slot, FailureCause::PoolExhausted, cx);
             return Sent::Ended;
+        }
+        if bound.answers_challenge[usize::from(index)] {
+            self.calls[slot].nonce_count += 1;
         }
         self.note_sent(slot, send, cx.now);
         if let (Some(named), Outgoing::Request(method)) = (send.named, send.message) {
@@ -437,6 +442,10 @@ impl Engine {
             if wait_ns > 0 && self.dead.remember(hash, now + wait_ns, now) {
                 self.counters.dead_calls_evicted += 1;
             }
+        }
+        let circuit = std::mem::replace(&mut self.calls[slot].circuit, NO_CIRCUIT);
+        if let Some(circuits) = self.circuits.as_mut().filter(|_| circuit != NO_CIRCUIT) {
+            circuits.give_back(circuit);
         }
         self.detach(slot);
         if self.calls[slot].owns_socket {

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use gossipper_uring::{SocketId, TxArena};
 
-use super::call::Slot;
+use super::call::{NO_CIRCUIT, Slot};
 use super::lookup::CallIdHash;
 use super::{Arrivals, Cx, Engine, SocketPool};
 use crate::scenario::Mode;
-use crate::stats::WithheldCause;
+use crate::stats::{FailureCause, WithheldCause};
 
 /// Why [`Engine::start_calls`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ impl Engine {
             }
             if !self.calls.has_room() {
                 self.withhold(WithheldCause::PoolFull);
+                continue;
+            }
+            if self.circuits.as_ref().is_some_and(super::Circuits::is_empty) {
+                self.withhold(WithheldCause::CircuitsBusy);
                 continue;
             }
             let Some((socket, local_port, owns_socket)) = self.take_socket() else {
@@ -159,6 +163,12 @@ impl Engine {
         call.due_ns = planned_ns;
         self.attach(slot, socket);
         self.counters.calls_outgoing += 1;
+        if let Some(circuits) = &mut self.circuits {
+            self.calls[slot].circuit = circuits.take().unwrap_or(NO_CIRCUIT);
+        }
+        if !self.give_call_id(slot, now) {
+            return self.end(slot, Some(FailureCause::PoolExhausted), now);
+        }
         self.trace_start(slot);
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         self.run(slot, &mut cx);

@@ -3,11 +3,11 @@
 use super::attributes::{Attributes, no_text};
 use super::distribution::distribution;
 use super::error::Fault;
-use super::keyword::{self, Names};
+use super::keyword::{self, Names as _};
 use super::names::Table;
 use super::program::{
     Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
-    StrcmpCheck, VariableRef,
+    SetDest, StrcmpCheck, VariableRef,
 };
 use super::template::Template;
 use super::xml::{Attribute, Element};
@@ -21,11 +21,16 @@ const ACTIONS: &[&str] = &[
     "error",
     "exec",
     "gettimeofday",
+    "index",
+    "insert",
     "jump",
     "log",
+    "lookup",
     "multiply",
     "pauserestore",
+    "replace",
     "sample",
+    "setdest",
     "strcmp",
     "subtract",
     "test",
@@ -33,23 +38,14 @@ const ACTIONS: &[&str] = &[
     "trim",
     "urldecode",
     "urlencode",
+    "verifyauth",
     "warning",
 ];
 /// Actions that SIPp has and this version lacks, with what they wait for.
-const LATER: &[(&str, &str)] = &[
-    ("closecon", "stream transports"),
-    ("index", "injection files"),
-    ("insert", "injection files"),
-    ("lookup", "injection files"),
-    ("replace", "injection files"),
-    ("rtp_echo", MEDIA),
-    ("setdest", "changing the peer"),
-    ("verifyauth", "digest authentication"),
-];
+const LATER: &[(&str, &str)] = &[("closecon", "stream transports"), ("rtp_echo", MEDIA)];
 const MEDIA: &str = "media: comes with the media engine";
 /// What `<exec>` does in SIPp and not in this version.
 const EXEC_LATER: &[(&str, &str)] = &[
-    ("command", "running commands"),
     ("play_dtmf", MEDIA),
     ("play_pcap_audio", MEDIA),
     ("play_pcap_image", MEDIA),
@@ -70,7 +66,7 @@ pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str
 /// What `<exec>` can do, likewise.
 pub(super) fn exec_names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let later = EXEC_LATER.iter().map(|(name, why)| (*name, Some(*why)));
-    std::iter::once(("int_cmd", None)).chain(later)
+    [("command", None), ("int_cmd", None)].into_iter().chain(later)
 }
 
 /// A scenario names at most the whole match and nine groups.
@@ -127,7 +123,35 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
         "urldecode" => Action::UrlDecode(named(&attributes, "variable", table)?),
         "jump" => Action::Jump(operand(&attributes, "variable", table)?),
         "pauserestore" => Action::PauseRestore(operand(&attributes, "variable", table)?),
-        "exec" => exec(&attributes)?,
+        "index" => Action::Index(target(&attributes, table)?),
+        "lookup" => {
+            let file = attributes.required("file")?;
+            Action::Lookup {
+                assign_to: target(&attributes, table)?,
+                table: table.indexed_table(file.value.trim(), file.position)?,
+                key: template(&attributes, "key", table)?,
+            }
+        }
+        "insert" => Action::Insert {
+            table: injection_file(&attributes, table)?,
+            value: template(&attributes, "value", table)?,
+        },
+        "replace" => Action::Replace {
+            table: injection_file(&attributes, table)?,
+            line: template(&attributes, "line", table)?,
+            value: template(&attributes, "value", table)?,
+        },
+        "verifyauth" => Action::VerifyAuth {
+            assign_to: target(&attributes, table)?,
+            username: template(&attributes, "username", table)?,
+            password: template(&attributes, "password", table)?,
+        },
+        "setdest" => Action::SetDest(Box::new(SetDest {
+            host: template(&attributes, "host", table)?,
+            port: template(&attributes, "port", table)?,
+            protocol: protocol(&attributes, table)?,
+        })),
+        "exec" => exec(&attributes, table)?,
         name => {
             if let Some((_, why)) = LATER.iter().find(|(known, _)| *known == name) {
                 return Err(Fault::later(element.position, format_args!("<{name}>"), why));
@@ -277,7 +301,45 @@ fn strcmp(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, 
     }))
 }
 
-fn exec(attributes: &Attributes<'_>) -> Result<Action, Fault> {
+fn template(
+    attributes: &Attributes<'_>,
+    name: &'static str,
+    table: &mut Table<'_>,
+) -> Result<Template, Fault> {
+    let attribute = attributes.required(name)?;
+    keyword::text(&attribute.value, table)
+}
+
+fn injection_file(attributes: &Attributes<'_>, table: &Table<'_>) -> Result<u16, Fault> {
+    let file = attributes.required("file")?;
+    table.table(Some(file.value.trim()), file.position)
+}
+
+/// The protocol of a `<setdest>`, which must be the run's own.
+fn protocol(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Template, Fault> {
+    let template = template(attributes, "protocol", table)?;
+    let known = |text: &[u8]| {
+        [&b"udp"[..], b"tcp"].iter().any(|known| known.eq_ignore_ascii_case(text.trim_ascii()))
+    };
+    if template.as_literal().is_some_and(|text| !known(text)) {
+        let message = "protocol= is neither udp nor tcp";
+        return Err(Fault::new(attributes.place("protocol"), message)
+            .hint("a call keeps the transport of the run; TLS cannot be chosen per call"));
+    }
+    Ok(template)
+}
+
+fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
+    if let Some(command) = attributes.get("command") {
+        if let Err(why) = table.commands() {
+            return Err(Fault::new(
+                command.position,
+                format!("exec command= is forbidden by {why}"),
+            )
+            .hint("remove the action, or allow commands if you trust the scenario"));
+        }
+        return Ok(Action::Execute(keyword::text(&command.value, table)?));
+    }
     for (name, why) in EXEC_LATER {
         attributes.later(name, why)?;
     }

@@ -20,11 +20,19 @@ pub(super) fn writes_shared(step: &Step) -> bool {
         Action::Test(check) => check.assign_to.iter().any(shared),
         Action::Strcmp(check) => check.assign_to.iter().any(shared),
         Action::TimeOfDay(a, b) => shared(a) || shared(b),
+        Action::Index(to) => shared(to),
+        Action::Lookup { assign_to, .. } | Action::VerifyAuth { assign_to, .. } => {
+            shared(assign_to)
+        }
+        // In SIPp all calls see the rows that one of them changes.
+        Action::Insert { .. } | Action::Replace { .. } => true,
         Action::Log(_)
         | Action::Warning(_)
         | Action::Error(_)
         | Action::Jump(_)
         | Action::PauseRestore(_)
+        | Action::SetDest(_)
+        | Action::Execute(_)
         | Action::Command(_) => false,
     })
 }
@@ -121,12 +129,8 @@ fn action_reads(action: &Action) -> Keep {
         Action::Ereg(ereg) if !matches!(ereg.search_in, SearchIn::Variable(_)) => {
             Keep { headers: 0, message: true }
         }
-        Action::Log(template)
-        | Action::Warning(template)
-        | Action::Error(template)
-        | Action::AssignText(_, template) => reads(template),
-        Action::Strcmp(check) => reads(&check.value),
-        _ => Keep::default(),
+        Action::VerifyAuth { .. } => Keep { headers: 0, message: true },
+        action => action.templates().map(reads).fold(Keep::default(), Keep::union),
     }
 }
 
@@ -138,14 +142,7 @@ impl Program {
                 StepKind::Send(send) => Some(&send.template),
                 _ => None,
             };
-            message.into_iter().chain(step.actions.iter().filter_map(|action| match action {
-                Action::Log(template)
-                | Action::Warning(template)
-                | Action::Error(template)
-                | Action::AssignText(_, template) => Some(template),
-                Action::Strcmp(check) => Some(&check.value),
-                _ => None,
-            }))
+            message.into_iter().chain(step.actions.iter().flat_map(Action::templates))
         });
         steps.chain(self.default_messages.templates())
     }

@@ -12,6 +12,7 @@ use super::program::{
     Condition, DefaultMessages, Distribution, Duration, Keep, Next, Program, RtdStop, ScreenRow,
     Step, StepKind, VariableRef,
 };
+use super::resources::Resources;
 use super::template::{Field, Template};
 use super::transactions::NamedTransactions;
 use super::xml::{Attribute, Element};
@@ -51,7 +52,7 @@ const PAUSE_MS_MAX: f64 = i32::MAX as f64;
 pub(super) fn compile(
     root: &Element,
     fallback_name: &str,
-    keys: &[(String, String)],
+    resources: &Resources<'_>,
 ) -> Result<Program, Fault> {
     if root.name != "scenario" {
         return Err(Fault::new(root.position, format!("the root element is <{}>", root.name))
@@ -64,7 +65,7 @@ pub(super) fn compile(
     attributes.finish()?;
     no_text(root)?;
 
-    let mut compiler = Compiler::new(keys);
+    let mut compiler = Compiler::new(resources);
     compiler.declarations(root)?;
     for child in &root.children {
         compiler.element(child)?;
@@ -104,9 +105,9 @@ struct Compiler<'k> {
 }
 
 impl<'k> Compiler<'k> {
-    fn new(keys: &'k [(String, String)]) -> Self {
+    fn new(resources: &'k Resources<'k>) -> Self {
         Self {
-            table: Table::new(keys),
+            table: Table::new(resources),
             steps: Vec::new(),
             init: Vec::new(),
             labels: HashMap::new(),

@@ -1,5 +1,6 @@
 //! The keyword table, and texts with keywords to templates.
 
+use super::arguments;
 use super::error::{Fault, Position};
 use super::program::VariableRef;
 use super::template::{Builder, Field, Template};
@@ -29,7 +30,6 @@ const MEDIA: &str = "media: comes with the media engine";
 /// Every keyword without arguments of its own; `[$var]`, `[last_*]`, `[fill]` and `-key` names are
 /// resolved beside it.
 const KEYWORDS: &[(&str, Kind)] = &[
-    ("authentication", Kind::Later("digest authentication")),
     ("auto_media_port", Kind::Number(Field::AutoMediaPort)),
     ("branch", Kind::Number(Field::Branch)),
     ("call_id", Kind::Plain(Field::CallId)),
@@ -40,7 +40,6 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("date", Kind::Plain(Field::Date)),
     ("dtmf_digits", Kind::Later(MEDIA)),
     ("dynamic_id", Kind::Plain(Field::DynamicId)),
-    ("file", Kind::Later("files in messages")),
     ("last_cseq_number", Kind::Number(Field::LastCseqNumber)),
     ("last_message", Kind::Plain(Field::LastMessage)),
     ("last_Request_URI", Kind::Plain(Field::LastRequestUri)),
@@ -67,7 +66,7 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("service", Kind::Plain(Field::Service)),
     ("sip_transport", Kind::Plain(Field::Transport)),
     ("sipp_version", Kind::Plain(Field::SippVersion)),
-    ("tdmmap", Kind::Later("the circuit table of -tdmmap")),
+    ("tdmmap", Kind::Plain(Field::Circuit)),
     ("timestamp", Kind::Plain(Field::Timestamp)),
     ("transport", Kind::Plain(Field::Transport)),
     ("userid", Kind::Plain(Field::UserId)),
@@ -103,6 +102,10 @@ pub(super) trait Names {
     fn last_header(&mut self, name: &str, position: Position) -> Result<u16, Fault>;
     /// The value of a `-key` name.
     fn key(&self, name: &str) -> Option<&str>;
+    /// The index of the injection file of that name; without a name, of the default one.
+    fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault>;
+    /// The content of a file, or why there is none.
+    fn file_text(&self, name: &str) -> Result<Vec<u8>, String>;
 }
 
 /// Compiles the text of a message: outer white space, indentation (blanks, then tabs, as SIPp has
@@ -144,6 +147,11 @@ pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fa
         builder.literal(b"\r\n");
         builder.mark_body();
     }
+    if builder.authentication_fields() > 1 {
+        let place = text.position(first);
+        return Err(Fault::new(place, "more than one [authentication] in a message")
+            .hint("a message answers one challenge"));
+    }
     Ok(builder.finish())
 }
 
@@ -151,6 +159,10 @@ pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fa
 pub(super) fn text(text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let mut builder = Builder::default();
     scan(text, 0, text.len(), names, &mut builder)?;
+    if builder.authentication_fields() > 0 {
+        return Err(Fault::new(text.position(0), "[authentication] outside of a <send>")
+            .hint("it depends on the method and the body of a message"));
+    }
     Ok(builder.finish())
 }
 
@@ -286,6 +298,14 @@ fn keyword(
         builder.field(fill(&content["fill".len()..], position, names)?);
         return Ok(());
     }
+    if word.eq_ignore_ascii_case("authentication") {
+        let arguments = &content["authentication".len()..];
+        builder.field(arguments::authentication(arguments, position, names)?);
+        return Ok(());
+    }
+    if word.eq_ignore_ascii_case("file") {
+        return arguments::file(&content["file".len()..], position, names, builder);
+    }
     if let Some(header) = strip_prefix(word, "last_") {
         takes_no_arguments(word)?;
         let header = header.strip_suffix(':').unwrap_or(header);
@@ -296,8 +316,16 @@ fn keyword(
         builder.field(Field::LastHeader(names.last_header(header, position)?));
         return Ok(());
     }
-    if strip_prefix(word, "field").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(later(position, content, "injection files"));
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some(number) = strip_prefix(word, "field").filter(is_number) {
+        let arguments = &content[word.len()..];
+        builder.field(arguments::injected(number, arguments, position, names)?);
+        return Ok(());
+    }
+    if let Some(text) = trunk_text(word) {
+        takes_no_arguments(word)?;
+        let text = Text::at(text, position);
+        return scan(&text, 0, text.len(), names, builder);
     }
     if let Some(part) = crypto(name) {
         takes_no_arguments(word)?;
@@ -346,6 +374,16 @@ fn crypto(name: &str) -> Option<Crypto> {
         "cryptokeyparams" => Crypto::Key(medium + line),
         _ => return None,
     })
+}
+
+/// What the keywords of `-sip_from` and its siblings stand for without their option: who built-in
+/// scenarios say they are, and no headers.
+fn trunk_text(word: &str) -> Option<&'static str> {
+    match word {
+        "trunk_from" => Some("sipp <sip:sipp@[local_ip]:[local_port]>"),
+        "trunk_pai" | "trunk_provider" | "trunk_extra" => Some(""),
+        _ => None,
+    }
 }
 
 fn later(position: Position, content: &str, what: &str) -> Fault {
@@ -429,6 +467,19 @@ mod tests {
                 .into_iter()
                 .find(|key| key.0 == name)
                 .map(|key| key.1)
+        }
+        fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault> {
+            match name {
+                None | Some("u.csv") => Ok(0),
+                Some("v.csv") => Ok(1),
+                Some(_) => Err(Fault::new(position, "no such file")),
+            }
+        }
+        fn file_text(&self, name: &str) -> Result<Vec<u8>, String> {
+            match name {
+                "f.txt" => Ok(b"a [cseq]\nb\n".to_vec()),
+                _ => Err("it is not there".to_owned()),
+            }
         }
     }
 
@@ -528,8 +579,51 @@ mod tests {
         let fault = refused("A\n  B: [call_nubmer]");
         assert_eq!(fault.position, Position { line: 5, column: 6 });
         assert!(fault.hint.contains("call_number"), "{}", fault.hint);
-        assert!(refused("A [field0]").message.contains("injection files"));
         assert!(refused("A [oops").message.contains("without"));
+    }
+
+    #[test]
+    fn keywords_with_arguments_name_rows_files_and_secrets() {
+        assert_eq!(
+            compiled("A [field0] [field12 file=\"v.csv\" line=3] [field1 line=-1]"),
+            "A {Injected(Injected { table: 0, field: 0, row: Own })} \
+             {Injected(Injected { table: 1, field: 12, row: Number(3) })} \
+             {Injected(Injected { table: 0, field: 1, row: Own })}\r\n\r\n"
+        );
+        assert_eq!(compiled("A b\n\n[file name=f.txt]"), "A b\r\n\r\n|body|a [cseq]\nb\n");
+        for line in ["\"[$row]\"", "[$row]"] {
+            let text = format!("A [field0 line={line}]");
+            assert!(compiled(&text).contains("Variable(Call(0))"), "{text}");
+        }
+        let text = "A b\n[authentication username=[field0] password=\"a b\" aka_K=0x00]";
+        let shown = compiled(text);
+        assert!(shown.contains("Injected") && shown.contains("97, 32, 98"), "{shown}");
+        for text in [
+            "A [field0 file=w.csv]",
+            "A [field0 line=x]",
+            "A [field0 lien=1]",
+            "A [field99999]",
+            "A [file]",
+            "A [file name=g.txt]",
+            "A [file name=[$x]]",
+            "A [authentication user=a]",
+            "A [authentication aka_K=0x123]",
+            "A [authentication aka_AMF=0x123456]",
+            "A [authentication][authentication]",
+        ] {
+            assert!(message(&Text::plain(text, 1, 1), &mut Plain::default()).is_err(), "{text}");
+        }
+        assert!(
+            super::text(&Text::plain("[authentication]", 1, 1), &mut Plain::default()).is_err()
+        );
+    }
+
+    #[test]
+    fn trunk_keywords_have_defaults() {
+        assert_eq!(
+            compiled("A b\nFrom: [trunk_from]\n[trunk_pai]\nC: d"),
+            "A b\r\nFrom: sipp <sip:sipp@{LocalIp}:{LocalPort(0)}>\r\nC: d\r\n\r\n"
+        );
     }
 
     #[test]

@@ -122,9 +122,7 @@ pub(super) fn recv(
         None => None,
     };
     let ignore_sdp = attributes.boolean("ignoresdp")?.unwrap_or(false);
-    if attributes.boolean("auth")? == Some(true) {
-        return Err(Fault::later(attributes.place("auth"), "auth=", "digest authentication"));
-    }
+    let keeps_challenge = attributes.boolean("auth")?.unwrap_or(false);
     let optional = match attributes.text("optional").map(|text| text.trim()) {
         None | Some("false" | "no" | "0") => Optional::Mandatory,
         Some("true" | "yes" | "1") => Optional::Local,
@@ -145,7 +143,16 @@ pub(super) fn recv(
     let timeout_ms = attributes.number("timeout", "a number of milliseconds")?;
     let record_route_set = attributes.boolean("rrs")?.unwrap_or(false);
     let expect = expect(attributes)?;
-    Ok(Recv { expect, optional, timeout_ms, named, ignore_sdp, record_route_set, advance_state })
+    Ok(Recv {
+        expect,
+        optional,
+        timeout_ms,
+        named,
+        ignore_sdp,
+        record_route_set,
+        keeps_challenge,
+        advance_state,
+    })
 }
 
 fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {

@@ -5,6 +5,7 @@
 
 mod action;
 mod analysis;
+mod arguments;
 mod attributes;
 mod builtin;
 mod checks;
@@ -18,18 +19,21 @@ mod language;
 mod messages;
 mod names;
 mod program;
+mod resources;
 mod template;
 mod text;
 mod transactions;
 mod xml;
 
+pub use arguments::secret_bytes;
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
 pub use decode::{FILE_BYTES_MAX, decode};
 pub use ere::{Captures, Regex, Scratch, TooComplex};
 pub use error::{Position, ScenarioError};
 pub use language::{LanguageEntry, LanguageSection, language};
 pub use program::*;
-pub use template::{Field, Part, Template};
+pub use resources::{Resources, TableInfo};
+pub use template::{Authentication, Field, Injected, Part, Row, Template};
 
 /// Compiles the text of a scenario file, as [`decode()`] gives it.
 ///
@@ -42,10 +46,22 @@ pub fn compile(
     source: &str,
     keys: &[(String, String)],
 ) -> Result<Program, ScenarioError> {
+    compile_with(text, source, &Resources::keys(keys))
+}
+
+/// As [`compile()`], for a scenario that may refer to more than keys.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn compile_with(
+    text: &str,
+    source: &str,
+    resources: &Resources<'_>,
+) -> Result<Program, ScenarioError> {
     let fallback_name = source.rsplit('/').next().unwrap_or(source).trim_end_matches(".xml");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     decode::check_size(text.len())
         .and_then(|()| xml::parse(text))
-        .and_then(|root| compile::compile(&root, fallback_name, keys))
+        .and_then(|root| compile::compile(&root, fallback_name, resources))
         .map_err(|fault| fault.in_source(source))
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::error::{Fault, Position};
 use super::keyword::Names;
 use super::program::VariableRef;
+use super::resources::Resources;
 
 /// The variable that remembers where a call was when `_unexp.main` took it away.
 const RETURN_ADDRESS: &str = "_unexp.retaddr";
@@ -25,7 +26,7 @@ struct Variable {
 }
 
 /// Collects names while steps are compiled, then checks them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table<'k> {
     variables: HashMap<String, Variable>,
     pub(super) call_variables: Vec<String>,
@@ -36,7 +37,7 @@ pub(super) struct Table<'k> {
     pub(super) rtds: Vec<String>,
     pub(super) counters: Vec<String>,
     pub(super) displays: Vec<String>,
-    keys: Option<&'k [(String, String)]>,
+    resources: &'k Resources<'k>,
 }
 
 /// Where a declared variable lives.
@@ -48,8 +49,37 @@ pub(super) enum Scope {
 }
 
 impl<'k> Table<'k> {
-    pub(super) fn new(keys: &'k [(String, String)]) -> Self {
-        Self { keys: Some(keys), ..Self::default() }
+    pub(super) fn new(resources: &'k Resources<'k>) -> Self {
+        Self {
+            variables: HashMap::new(),
+            call_variables: Vec::new(),
+            user_variables: Vec::new(),
+            global_variables: Vec::new(),
+            referenced: HashSet::new(),
+            last_headers: Vec::new(),
+            rtds: Vec::new(),
+            counters: Vec::new(),
+            displays: Vec::new(),
+            resources,
+        }
+    }
+
+    /// What forbids `exec command=`, if something does.
+    pub(super) fn commands(&self) -> Result<(), &'static str> {
+        self.resources.commands
+    }
+
+    /// The indexed injection file of that name.
+    pub(super) fn indexed_table(&self, name: &str, position: Position) -> Result<u16, Fault> {
+        let table = self.table(Some(name), position)?;
+        match self.resources.tables.get(usize::from(table)) {
+            Some(info) if !info.is_indexed => {
+                Err(Fault::new(position, format!("\"{name}\" has no index")).hint(format!(
+                    "add -infindex {name} FIELD with the column to look for, from 0"
+                )))
+            }
+            _ => Ok(table),
+        }
     }
 
     /// Declares the variables of a `<Global>` or `<User>` element.
@@ -178,7 +208,32 @@ impl Names for Table<'_> {
     }
 
     fn key(&self, name: &str) -> Option<&str> {
-        self.keys?.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        let keys = self.resources.keys;
+        keys.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault> {
+        let Resources { tables, default_table, .. } = *self.resources;
+        if tables.is_empty() {
+            return Err(Fault::new(position, "a field of an injection file, and there is none")
+                .hint("give the file with -inf FILE"));
+        }
+        let Some(name) = name else { return Ok(default_table) };
+        // SIPp knows files by their names alone.
+        let name = name.rsplit('/').next().unwrap_or(name);
+        match tables.iter().position(|table| table.name == name) {
+            Some(index) => Ok(index as u16),
+            None => {
+                let known: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+                Err(Fault::new(position, format!("no injection file is called \"{name}\""))
+                    .hint(format!("-inf gave {}", known.join(", ")))
+                    .suggest(name, known.iter().copied()))
+            }
+        }
+    }
+
+    fn file_text(&self, name: &str) -> Result<Vec<u8>, String> {
+        (self.resources.read)(name)
     }
 }
 

@@ -238,6 +238,8 @@ pub struct Recv {
     pub ignore_sdp: bool,
     /// Keep Record-Route and Contact for `[routes]` and `[next_url]`.
     pub record_route_set: bool,
+    /// `auth`: keep the message's challenge for `[authentication]`.
+    pub keeps_challenge: bool,
     /// On an optional match: `false` runs the actions but leaves the call where it is.
     pub advance_state: bool,
 }
@@ -434,8 +436,80 @@ pub enum Action {
     /// Makes the next pause end when an interrupted one would have ended, at this number of
     /// milliseconds as `_unexp.pausedaddr` has it.
     PauseRestore(Operand),
+    /// The index of the step into a variable.
+    Index(VariableRef),
+    /// The row of an injection file whose indexed column is `key`, or -1, into a variable.
+    Lookup {
+        /// Where the row goes.
+        assign_to: VariableRef,
+        /// The file.
+        table: u16,
+        /// What is looked for.
+        key: Template,
+    },
+    /// A row at the end of an injection file.
+    Insert {
+        /// The file.
+        table: u16,
+        /// The row.
+        value: Template,
+    },
+    /// Another row in the place of one of an injection file.
+    Replace {
+        /// The file.
+        table: u16,
+        /// Which row, from 0.
+        line: Template,
+        /// The new row.
+        value: Template,
+    },
+    /// Whether the received request answers a challenge with these credentials.
+    VerifyAuth {
+        /// Where the outcome goes.
+        assign_to: VariableRef,
+        /// User name.
+        username: Template,
+        /// Password.
+        password: Template,
+    },
+    /// Another peer for the call.
+    SetDest(Box<SetDest>),
+    /// A command for the shell.
+    Execute(Template),
     /// End the call, or the run.
     Command(InternalCommand),
+}
+
+impl Action {
+    /// Its texts.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let texts: [Option<&Template>; 3] = match self {
+            Self::Log(text)
+            | Self::Warning(text)
+            | Self::Error(text)
+            | Self::AssignText(_, text)
+            | Self::Execute(text)
+            | Self::Lookup { key: text, .. }
+            | Self::Insert { value: text, .. } => [Some(text), None, None],
+            Self::Strcmp(check) => [Some(&check.value), None, None],
+            Self::Replace { line, value, .. } => [Some(line), Some(value), None],
+            Self::VerifyAuth { username, password, .. } => [Some(username), Some(password), None],
+            Self::SetDest(to) => [Some(&to.host), Some(&to.port), Some(&to.protocol)],
+            _ => [None; 3],
+        };
+        texts.into_iter().flatten()
+    }
+}
+
+/// A `setdest` action.
+#[derive(Debug)]
+pub struct SetDest {
+    /// Address, or a name that the scenario writes out.
+    pub host: Template,
+    /// Port.
+    pub port: Template,
+    /// Transport protocol.
+    pub protocol: Template,
 }
 
 /// The four operations.

@@ -126,9 +126,93 @@ pub enum Field {
     },
     /// `[len]`: body bytes, right-aligned in five characters
     Len(i64),
+    /// `[fieldN]`: a column of an injection file
+    Injected(Box<Injected>),
+    /// `[authentication]`: the answer to the challenge that the call keeps, as a header line
+    Authentication(Box<Authentication>),
+    /// `[tdmmap]`: the call's circuit
+    Circuit,
+}
+
+/// A column of an injection file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Injected {
+    /// The file, by index.
+    pub table: u16,
+    /// The column, from 0.
+    pub field: u16,
+    /// The row.
+    pub row: Row,
+}
+
+/// A row of an injection file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// The one that the call took.
+    Own,
+    /// A fixed one, from 0.
+    Number(u64),
+    /// The one that a text names.
+    Of(Template),
+}
+
+/// Credentials; what is absent comes from the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authentication {
+    /// `username=`
+    pub username: Option<Template>,
+    /// `password=`
+    pub password: Option<Template>,
+    /// `aka_K=`: the key of a SIM
+    pub aka_k: Option<Template>,
+    /// `aka_OP=`: the variant of its operator
+    pub aka_op: Option<Template>,
+    /// `aka_AMF=`: the authentication management field
+    pub aka_amf: Option<Template>,
+}
+
+impl Authentication {
+    fn templates(&self) -> [&Option<Template>; 5] {
+        [&self.username, &self.password, &self.aka_k, &self.aka_op, &self.aka_amf]
+    }
 }
 
 impl Field {
+    /// The texts inside of it.
+    fn nested(&self) -> impl Iterator<Item = &Template> {
+        let (row, parts) = match self {
+            Self::Injected(injected) => match &injected.row {
+                Row::Of(template) => (Some(template), None),
+                Row::Own | Row::Number(_) => (None, None),
+            },
+            Self::Authentication(authentication) => (None, Some(authentication.templates())),
+            _ => (None, None),
+        };
+        row.into_iter().chain(parts.into_iter().flatten().flatten())
+    }
+
+    /// The same field with its texts bound.
+    fn bind(&self, constant: &dyn Fn(&Field) -> Option<Vec<u8>>) -> Self {
+        let bind = |template: &Option<Template>| template.as_ref().map(|t| t.bind(constant));
+        match self {
+            Self::Injected(injected) => match &injected.row {
+                Row::Of(template) => Self::Injected(Box::new(Injected {
+                    row: Row::Of(template.bind(constant)),
+                    ..**injected
+                })),
+                Row::Own | Row::Number(_) => self.clone(),
+            },
+            Self::Authentication(parts) => Self::Authentication(Box::new(Authentication {
+                username: bind(&parts.username),
+                password: bind(&parts.password),
+                aka_k: bind(&parts.aka_k),
+                aka_op: bind(&parts.aka_op),
+                aka_amf: bind(&parts.aka_amf),
+            })),
+            _ => self.clone(),
+        }
+    }
+
     /// `true` if the line holding it disappears when the value is absent.
     pub fn drops_line(&self) -> bool {
         matches!(
@@ -154,6 +238,7 @@ pub(super) struct Builder {
     /// No literal of this index may grow the one before it: a line begins here.
     barrier: Option<usize>,
     len_fields: usize,
+    authentication_fields: usize,
 }
 
 impl Builder {
@@ -172,6 +257,7 @@ impl Builder {
     pub(super) fn field(&mut self, field: Field) {
         self.line_optional |= field.drops_line();
         self.len_fields += usize::from(matches!(field, Field::Len(_)));
+        self.authentication_fields += usize::from(matches!(field, Field::Authentication(_)));
         self.template.parts.push(Part::Field(field));
     }
 
@@ -188,6 +274,11 @@ impl Builder {
     /// How many `[len]` there are so far.
     pub(super) fn len_fields(&self) -> usize {
         self.len_fields
+    }
+
+    /// How many `[authentication]` there are so far.
+    pub(super) fn authentication_fields(&self) -> usize {
+        self.authentication_fields
     }
 
     /// Ends a line; returns of how many parts it consists.
@@ -214,7 +305,7 @@ impl Builder {
     }
 
     pub(super) fn finish(mut self) -> Template {
-        merge_literals(&mut self.template, |_| None);
+        merge_literals(&mut self.template, &|_| None);
         self.template
     }
 }
@@ -241,7 +332,7 @@ fn push_literal(template: &mut Template, bytes: &[u8], barrier: Option<usize>) {
 /// Rebuilds `template` with every field for which `constant` gives bytes turned into a literal,
 /// neighbouring literals merged. Nothing merges across the borders of optional lines and of the
 /// body.
-fn merge_literals(template: &mut Template, constant: impl Fn(&Field) -> Option<Vec<u8>>) {
+fn merge_literals(template: &mut Template, constant: &dyn Fn(&Field) -> Option<Vec<u8>>) {
     let old = std::mem::take(template);
     let mut barrier = None;
     let mut wrapped: Option<(usize, usize)> = None; // (index of OptionalLine, old end)
@@ -262,7 +353,7 @@ fn merge_literals(template: &mut Template, constant: impl Fn(&Field) -> Option<V
             }
             Part::Field(field) => match constant(field) {
                 Some(bytes) => push_literal(template, &bytes, barrier),
-                None => template.parts.push(Part::Field(field.clone())),
+                None => template.parts.push(Part::Field(field.bind(constant))),
             },
         }
         if let Some((start, end)) = wrapped
@@ -283,12 +374,25 @@ impl Template {
     /// The same template with every field that `constant` knows folded into the literals.
     pub fn bind(&self, constant: impl Fn(&Field) -> Option<Vec<u8>>) -> Template {
         let mut bound = self.clone();
-        merge_literals(&mut bound, constant);
+        merge_literals(&mut bound, &constant);
         bound
     }
 
-    /// All fields, in order.
+    /// All fields, in order, and those of the texts inside of them.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.own_fields().flat_map(|field| {
+            let nested: Box<dyn Iterator<Item = &Field> + '_> =
+                Box::new(field.nested().flat_map(Template::fields));
+            std::iter::once(field).chain(nested)
+        })
+    }
+
+    /// `true` if it answers a challenge.
+    pub fn authenticates(&self) -> bool {
+        self.own_fields().any(|field| matches!(field, Field::Authentication(_)))
+    }
+
+    fn own_fields(&self) -> impl Iterator<Item = &Field> {
         self.parts.iter().filter_map(|part| match part {
             Part::Field(field) => Some(field),
             _ => None,
@@ -297,6 +401,6 @@ impl Template {
 
     /// The text, if it has no fields.
     pub fn as_literal(&self) -> Option<&[u8]> {
-        self.fields().next().is_none().then_some(&self.pool[..])
+        self.own_fields().next().is_none().then_some(&self.pool[..])
     }
 }

@@ -56,6 +56,12 @@ impl Text {
         (blank < self.value.len()).then(|| self.position(blank))
     }
 
+    /// A part of a text whose place is only known as a whole: all of it stands at `position`.
+    pub(super) fn at(value: &str, position: Position) -> Self {
+        let runs = (0..=value.len()).map(|at| (at, position)).collect();
+        Self { value: value.to_owned(), runs }
+    }
+
     /// A text that stands in a file at `line` and `column` as it is.
     #[cfg(test)]
     pub(super) fn plain(value: &str, line: u32, column: u32) -> Self {

@@ -126,6 +126,12 @@ causes! {
         StrcmpDoesntMatch = "strcmp_doesnt_match",
         /// `check_it_inverse` of a `strcmp` action found the strings equal.
         StrcmpShouldntMatch = "strcmp_shouldnt_match",
+        /// `[authentication]` could not answer: no challenge was kept, or none that it understands.
+        AuthenticationFailed = "authentication_failed",
+        /// A row of an injection file does not exist or cannot be changed.
+        InjectionFailed = "injection_failed",
+        /// `<setdest>` named no address, or another protocol than the call's.
+        SetDestFailed = "setdest_failed",
         /// An action or message could not be carried out, as a division by zero.
         ScenarioError = "scenario_error",
         /// A fixed pool of the generator was exhausted; the message names the knob to turn.
@@ -148,6 +154,8 @@ causes! {
         SocketLimit = "socket_limit",
         /// The shared connection was lost and has not been established again.
         NoConnection = "no_connection",
+        /// All circuits of `-tdmmap` were in use.
+        CircuitsBusy = "circuits_busy",
     }
 }
 
@@ -243,6 +251,9 @@ impl FailureCause {
             | Self::TestShouldntMatch
             | Self::StrcmpDoesntMatch
             | Self::StrcmpShouldntMatch
+            | Self::AuthenticationFailed
+            | Self::InjectionFailed
+            | Self::SetDestFailed
             | Self::ScenarioError
             | Self::PoolExhausted => "scenario_error",
             Self::Cancelled => "cancelled",

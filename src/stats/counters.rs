@@ -122,6 +122,8 @@ counters! {
     send_no_buffer,
     /// `warning` actions and recoverable oddities.
     warnings,
+    /// Commands of `exec command=` that were not run: too many waited, or the shell did not start.
+    commands_dropped,
     /// `error` actions, each of which stops the run.
     fatal_errors,
     /// Times that the worker was kept from its work for longer than SIPp's watchdog calls minor.

@@ -1,0 +1,115 @@
+//! Rows of injection files: keywords and actions.
+
+use super::Engine;
+use super::call::Slot;
+use super::render::{At, Out};
+use super::variables::Value;
+use crate::injection::EditError;
+use crate::scenario::{Injected, Row, Template, VariableRef};
+use crate::stats::FailureCause;
+
+impl Engine {
+    /// Writes a column of a row. A column that the row lacks is empty, as in SIPp.
+    pub(super) fn put_injected(&self, injected: &Injected, at: &At<'_, '_>, out: &mut Out<'_>) {
+        let Some(table) = self.tables.get(usize::from(injected.table)) else { return };
+        let row = match &injected.row {
+            Row::Number(row) => Some(*row),
+            Row::Own => {
+                let seed = self.config.seed ^ u64::from(injected.table);
+                table.row_of(self.calls[at.slot].number, self.user_number(at.slot), seed)
+            }
+            Row::Of(template) => {
+                let mut buffer = [0; 64];
+                let text = self.nested(template, at, &mut buffer);
+                let Some(row) = text.and_then(leading_integer) else {
+                    return out.fail(FailureCause::InjectionFailed);
+                };
+                u64::try_from(row).ok()
+            }
+        };
+        if let Some(row) = row {
+            table.put_field(row, injected.field, |bytes| out.put(bytes));
+        }
+    }
+
+    /// Number of the call's user over all workers, from 0.
+    pub(super) fn user_number(&self, slot: Slot) -> u32 {
+        let workers = self.config.workers.max(1) as u32;
+        self.calls[slot].user.saturating_mul(workers).saturating_add(self.config.worker as u32)
+    }
+
+    pub(super) fn lookup(&mut self, slot: Slot, to: VariableRef, table: u16, key: &[u8]) {
+        let row = self.tables.get(usize::from(table)).and_then(|table| table.lookup(key));
+        self.assign(slot, to, Value::Number(row.map_or(-1.0, f64::from)));
+    }
+
+    pub(super) fn insert_row(&mut self, table: u16, row: &[u8]) -> Result<(), FailureCause> {
+        let table = self.tables.get_mut(usize::from(table));
+        table.map_or(Err(EditError::NoSuchRow), |table| table.insert(row)).map_err(cause)
+    }
+
+    pub(super) fn replace_row(
+        &mut self,
+        table: u16,
+        line: &[u8],
+        row: &[u8],
+    ) -> Result<(), FailureCause> {
+        let line = leading_integer(line).and_then(|line| u64::try_from(line).ok());
+        let line = line.ok_or(FailureCause::InjectionFailed)?;
+        let table = self.tables.get_mut(usize::from(table));
+        table.map_or(Err(EditError::NoSuchRow), |table| table.replace(line, row)).map_err(cause)
+    }
+
+    /// The text of a template inside of another one; `None` if it does not fit.
+    pub(super) fn nested<'b>(
+        &self,
+        template: &Template,
+        at: &At<'_, '_>,
+        buffer: &'b mut [u8],
+    ) -> Option<&'b [u8]> {
+        let mut out = Out::new(buffer);
+        self.render(template, at, &mut out);
+        let len = out.len()?;
+        Some(&buffer[..len])
+    }
+}
+
+fn cause(error: EditError) -> FailureCause {
+    match error {
+        EditError::Full => FailureCause::PoolExhausted,
+        EditError::NoSuchRow | EditError::Printf => FailureCause::InjectionFailed,
+    }
+}
+
+/// The whole number at the beginning of `text`, as C's `strtol` reads it.
+fn leading_integer(text: &[u8]) -> Option<i64> {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, text),
+    };
+    let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count().min(18);
+    let value: i64 = std::str::from_utf8(&digits[..len]).ok()?.parse().ok()?;
+    Some(if negative { -value } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_strtol_does() {
+        for (text, number) in [
+            ("3", Some(3)),
+            (" 12.900000", Some(12)),
+            ("-1.000000", Some(-1)),
+            ("+7x", Some(7)),
+            ("abc", None),
+            ("", None),
+            ("99999999999999999999", Some(999_999_999_999_999_999)),
+        ] {
+            assert_eq!(leading_integer(text.as_bytes()), number, "{text}");
+        }
+    }
+}

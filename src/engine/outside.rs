@@ -1,0 +1,69 @@
+//! Actions that reach beyond the call: another peer, a command for the shell.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::call::Slot;
+use super::{Cx, Engine};
+use crate::scenario::SetDest;
+use crate::stats::FailureCause;
+
+/// Commands that wait for whoever runs them; what comes beyond is dropped and counted.
+const COMMANDS_MAX: usize = 256;
+
+impl Engine {
+    /// Changes the call's peer. Names were resolved at start: nothing here may wait for a resolver.
+    pub(super) fn set_dest(
+        &mut self,
+        slot: Slot,
+        to: &SetDest,
+        cx: &Cx<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        const FAILED: FailureCause = FailureCause::SetDestFailed;
+        let protocol = self.text(slot, &to.protocol, cx)?;
+        if !protocol.trim_ascii().eq_ignore_ascii_case(b"udp") {
+            return Err(FAILED);
+        }
+        let host = self.text(slot, &to.host, cx)?;
+        let host = std::str::from_utf8(&host).map_err(|_| FAILED)?.trim();
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let ip = match bare.parse::<IpAddr>() {
+            Ok(ip) => Some(ip),
+            Err(_) => {
+                let known = self.config.data.hosts.iter().find(|(name, _)| name == host);
+                known.map(|(_, ip)| *ip)
+            }
+        };
+        let ip = ip.filter(|ip| ip.is_ipv4() == self.config.environment.local_ip.is_ipv4());
+        let port = self.text(slot, &to.port, cx)?;
+        // A variable prints with six decimals.
+        let port = super::variables::leading_number(&port).map(|port| port as u16);
+        match (ip, port) {
+            (Some(ip), Some(port @ 1..)) => {
+                let call = &mut self.calls[slot];
+                call.remote = SocketAddr::new(ip, port);
+                call.remote_is_fixed = true;
+                Ok(())
+            }
+            _ => Err(FAILED),
+        }
+    }
+
+    /// Leaves a command for [`Engine::take_command`].
+    pub(super) fn execute(&mut self, command: Vec<u8>) {
+        if self.commands.len() < COMMANDS_MAX {
+            self.commands.push_back(command.into_boxed_slice());
+        } else {
+            self.counters.commands_dropped += 1;
+        }
+    }
+
+    /// The next command that a scenario wants to run, in order.
+    pub fn take_command(&mut self) -> Option<Box<[u8]>> {
+        self.commands.pop_front()
+    }
+
+    /// Counts a command that could not be handed on.
+    pub fn note_command_dropped(&mut self) {
+        self.counters.commands_dropped += 1;
+    }
+}

@@ -1,0 +1,215 @@
+//! Keywords with arguments of their own: `[fieldN]`, `[file]`, `[authentication]`.
+
+use super::error::{Fault, Position};
+use super::keyword::{self, Names};
+use super::template::{Authentication, Builder, Field, Injected, Row, Template};
+use super::text::Text;
+
+/// Columns that a row can have.
+const FIELD_MAX: u16 = 4095;
+
+/// `[fieldN file="x.csv" line=[$v]]`; `digits` are those of its name.
+pub(super) fn injected(
+    digits: &str,
+    arguments: &str,
+    position: Position,
+    names: &mut dyn Names,
+) -> Result<Field, Fault> {
+    let field = digits.parse().ok().filter(|&field| field <= FIELD_MAX).ok_or_else(|| {
+        Fault::new(position, format!("[field{digits}]: columns are numbered 0 to {FIELD_MAX}"))
+    })?;
+    let usage = "write [field0], [field1 file=\"users.csv\"] or [field1 line=\"[$row]\"]";
+    let arguments = Arguments::parse(arguments, &["file", "line"], position, usage)?;
+    let table = match arguments.get("file") {
+        None => names.table(None, position)?,
+        Some(name) => names.table(Some(name), position)?,
+    };
+    let row = match arguments.template("line", position, names)? {
+        None => Row::Own,
+        Some(template) => match template.as_literal().map(String::from_utf8_lossy) {
+            None => Row::Of(template),
+            // SIPp: -1 is the call's own.
+            Some(text) => match text.trim().parse::<i64>() {
+                Ok(-1) => Row::Own,
+                Ok(row @ 0..) => Row::Number(row as u64),
+                _ => {
+                    let message = format!("line={text} is no row; the first one is 0");
+                    return Err(Fault::new(position, message).hint(usage));
+                }
+            },
+        },
+    };
+    Ok(Field::Injected(Box::new(Injected { table, field, row })))
+}
+
+/// `[file name=x.txt]`: the file's content, as it is.
+pub(super) fn file(
+    arguments: &str,
+    position: Position,
+    names: &mut dyn Names,
+    builder: &mut Builder,
+) -> Result<(), Fault> {
+    let usage = "write [file name=body.txt]";
+    let arguments = Arguments::parse(arguments, &["name"], position, usage)?;
+    let Some(name) = arguments.template("name", position, names)? else {
+        return Err(Fault::new(position, "[file] needs name=").hint(usage));
+    };
+    let Some(name) = name.as_literal().map(String::from_utf8_lossy) else {
+        let message = "[file] with a name that only a call knows";
+        return Err(Fault::new(position, message)
+            .hint("files are read before the first call; use an injection file for what varies"));
+    };
+    let content = names.file_text(&name).map_err(|why| {
+        Fault::new(position, format!("[file name={name}]: {why}"))
+            .hint("names are relative to the current directory, then to the scenario's")
+    })?;
+    builder.literal(&content);
+    Ok(())
+}
+
+/// `[authentication username=joe password=[field1] aka_K=0x... aka_OP=0x... aka_AMF=0x...]`
+pub(super) fn authentication(
+    arguments: &str,
+    position: Position,
+    names: &mut dyn Names,
+) -> Result<Field, Fault> {
+    let usage = "write [authentication username=joe password=secret]";
+    let known = ["username", "password", "aka_K", "aka_OP", "aka_AMF"];
+    let arguments = Arguments::parse(arguments, &known, position, usage)?;
+    let mut argument = |name| arguments.template(name, position, names);
+    let authentication = Authentication {
+        username: argument("username")?,
+        password: argument("password")?,
+        aka_k: argument("aka_K")?,
+        aka_op: argument("aka_OP")?,
+        aka_amf: argument("aka_AMF")?,
+    };
+    for (name, value, bytes) in [
+        ("aka_K", &authentication.aka_k, 16),
+        ("aka_OP", &authentication.aka_op, 16),
+        ("aka_AMF", &authentication.aka_amf, 2),
+    ] {
+        let literal = value.as_ref().and_then(Template::as_literal);
+        if literal.is_some_and(|text| secret_bytes(text, &mut [0; 16][..bytes]).is_none()) {
+            let message = format!("{name}= is neither 0x and hexadecimal digits nor a short text");
+            return Err(Fault::new(position, message)
+                .hint(format!("it has {bytes} bytes: 0x and {} digits", 2 * bytes)));
+        }
+    }
+    Ok(Field::Authentication(Box::new(authentication)))
+}
+
+/// A SIM's secret as a scenario writes it: `0x` and hexadecimal digits, or the bytes themselves.
+/// What is shorter than `out` leaves zeros; `None` is what is longer, or no number.
+pub fn secret_bytes(text: &[u8], out: &mut [u8]) -> Option<()> {
+    out.fill(0);
+    let Some(digits) = text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X")) else {
+        out.get_mut(..text.len())?.copy_from_slice(text);
+        return Some(());
+    };
+    if digits.len() > 2 * out.len() || digits.len() % 2 == 1 {
+        return None;
+    }
+    let value = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(())
+}
+
+/// `name=value name="value" ...`
+struct Arguments<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Arguments<'a> {
+    fn parse(
+        text: &'a str,
+        known: &[&'static str],
+        position: Position,
+        usage: &str,
+    ) -> Result<Self, Fault> {
+        let wrong = |message: String| Fault::new(position, message).hint(usage);
+        let mut all: Vec<(&str, &str)> = Vec::new();
+        let mut rest = text.trim_ascii();
+        while !rest.is_empty() {
+            let Some((name, after)) = rest.split_once('=') else {
+                return Err(wrong(format!("\"{rest}\" is no argument")));
+            };
+            let name = name.trim_ascii();
+            if !known.contains(&name) {
+                return Err(wrong(format!("no argument is called \"{name}\""))
+                    .suggest(name, known.iter().copied()));
+            }
+            if all.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(wrong(format!("{name}= is given twice")));
+            }
+            let (value, after) = value(after)
+                .ok_or_else(|| wrong(format!("the quotes behind {name}= do not close")))?;
+            all.push((name, value));
+            rest = after.trim_ascii_start();
+        }
+        Ok(Self(all))
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// The argument as a text that may hold keywords.
+    fn template(
+        &self,
+        name: &str,
+        position: Position,
+        names: &mut dyn Names,
+    ) -> Result<Option<Template>, Fault> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        keyword::text(&Text::at(value, position), names).map(Some)
+    }
+}
+
+/// A value off the front of `text`: quoted, or up to white space outside of brackets.
+fn value(text: &str) -> Option<(&str, &str)> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return quoted.split_once('"');
+    }
+    let mut depth = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth -= 1,
+            b' ' | b'\t' | b'\n' | b'\r' if depth <= 0 => return Some(text.split_at(at)),
+            _ => {}
+        }
+    }
+    Some((text, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_may_be_quoted_and_hold_keywords() {
+        let text = r#" file="a b.csv"  line=[field0 line=3] "#;
+        let at = Position::default();
+        let arguments = Arguments::parse(text, &["file", "line"], at, "").unwrap();
+        assert_eq!(arguments.get("file"), Some("a b.csv"));
+        assert_eq!(arguments.get("line"), Some("[field0 line=3]"));
+        for wrong in ["file", "file=a file=b", "fiel=a", "file=\"a"] {
+            assert!(Arguments::parse(wrong, &["file"], at, "").is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_digits_or_bytes() {
+        let read = |text: &str| {
+            let mut out = [9; 4];
+            secret_bytes(text.as_bytes(), &mut out).map(|()| out)
+        };
+        assert_eq!(read("0x0102fFA0"), Some([1, 2, 255, 160]));
+        assert_eq!(read("0x01"), Some([1, 0, 0, 0]));
+        assert_eq!(read("ab"), Some([b'a', b'b', 0, 0]));
+        for wrong in ["abcde", "0x123", "0x0102030405", "0xzz"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}
