@@ -20,7 +20,7 @@ use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::random::Random;
 use gossipper::engine::wheel::Wheel;
 use gossipper::engine::{
-    Arrivals, Behaviors, DuplicateCheck, Engine, EngineConfig, Environment, Incoming,
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment, Incoming,
     Retransmission, layout,
 };
 use gossipper::scenario::{builtin, compile};
@@ -105,6 +105,7 @@ fn engine(name: &str) -> Engine {
         dynamic_ids: (10_000, 12_000, 4),
         sets: Vec::new(),
         trace: gossipper::trace::Kinds::NONE,
+        data: DataConfig::default(),
         environment: Environment {
             service: "service".to_owned(),
             protocol: Protocol::Udp,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use super::data::{CallIds, TdmMap, Trunk};
 use super::error::ConfigError;
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
@@ -27,6 +28,18 @@ pub struct RunDraft {
     pub service: Option<String>,
     pub auth_user: Option<String>,
     pub auth_password: Option<String>,
+    pub auth_uri: Option<String>,
+    pub injection: Vec<PathBuf>,
+    pub injection_receiving: Option<PathBuf>,
+    pub injection_indexes: Vec<(String, u16)>,
+    pub circuits: Option<TdmMap>,
+    pub dynamic_start: Option<u64>,
+    pub dynamic_max: Option<u64>,
+    pub dynamic_step: Option<u64>,
+    pub call_id_format: Option<String>,
+    pub call_ids: Option<CallIds>,
+    pub trunk: Trunk,
+    pub no_commands: bool,
     pub keys: Vec<(String, String)>,
     pub sets: Vec<(String, String)>,
     pub base_cseq: Option<u32>,
@@ -130,6 +143,24 @@ impl RunDraft {
             auth_user: self.auth_user.unwrap_or_else(|| service.clone()),
             service,
             auth_password: self.auth_password.unwrap_or_else(|| "password".to_owned()),
+            auth_uri: self.auth_uri,
+            injection: self.injection,
+            injection_receiving: self.injection_receiving,
+            injection_indexes: self.injection_indexes,
+            circuits: self.circuits,
+            dynamic_ids: (
+                self.dynamic_start.unwrap_or(10_000),
+                self.dynamic_max.unwrap_or(12_000),
+                self.dynamic_step.unwrap_or(4),
+            ),
+            call_ids: match (self.call_id_format, self.call_ids) {
+                (Some(format), None | Some(CallIds::Own | CallIds::Format(_))) => {
+                    CallIds::Format(format)
+                }
+                (_, kind) => kind.unwrap_or_default(),
+            },
+            trunk: self.trunk,
+            commands: !self.no_commands,
             keys: self.keys,
             sets: self.sets,
             base_cseq: self.base_cseq.unwrap_or(1),

@@ -5,12 +5,17 @@
 //! A `RunConfig` that exists is a consistent one. Knows nothing of argv, opens no file and
 //! resolves no host name.
 
+mod data;
 mod draft;
 mod error;
 mod run;
 mod trace;
 mod value;
 
+pub use data::{
+    CallIds, TdmMap, Trunk, parse_call_id_format, parse_call_ids, parse_header_line,
+    parse_header_text, parse_tdm_map,
+};
 pub use draft::{RunDraft, WatchdogDraft};
 pub use error::ConfigError;
 pub use run::{

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use super::data::{CallIds, TdmMap, Trunk};
 use super::trace::TraceConfig;
 use super::value::HostPort;
 
@@ -335,6 +336,24 @@ pub struct RunConfig {
     pub auth_user: String,
     /// Password of digest credentials.
     pub auth_password: String,
+    /// Digest URI instead of the peer's address.
+    pub auth_uri: Option<String>,
+    /// Injection files, the default one first (not yet read).
+    pub injection: Vec<PathBuf>,
+    /// The default injection file of the receiving scenario.
+    pub injection_receiving: Option<PathBuf>,
+    /// Which injection files are indexed, by name and column.
+    pub injection_indexes: Vec<(String, u16)>,
+    /// Circuits that calls take.
+    pub circuits: Option<TdmMap>,
+    /// First, highest and step of `[dynamic_id]`.
+    pub dynamic_ids: (u64, u64, u64),
+    /// How Call-IDs look.
+    pub call_ids: CallIds,
+    /// Identities of built-in scenarios.
+    pub trunk: Trunk,
+    /// Whether scenarios may run shell commands.
+    pub commands: bool,
     /// Keywords defined by the user, in order; a later one of the same name wins.
     pub keys: Vec<(String, String)>,
     /// Initial values of global variables, in order.

@@ -85,6 +85,25 @@ pub enum ValueError {
          either"
     )]
     TlsVersionUnavailable(String),
+    /// Circuits were expected.
+    #[error("{text:?} is not {{a-b}}{{h}}{{c-d}}{{e-f}}: {reason}")]
+    NotATdmMap {
+        /// What was given.
+        text: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A Call-ID was expected.
+    #[error("{0:?} cannot stand in a Call-ID; write visible ASCII characters without blanks")]
+    NotACallId(String),
+    /// A header was expected.
+    #[error("{text:?} is no header: {reason}")]
+    NotAHeader {
+        /// What was given.
+        text: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// The transport is known, but not available.
     #[error(
         "transport {mode:?} is {why}; use u1 (UDP), t1 (TCP), l1 (TLS), w1 (WebSocket) or ws1 \
@@ -115,6 +134,9 @@ impl ValueError {
             Self::UnknownChoice { .. } => "unknown_choice",
             Self::NotACpuList(_) => "not_a_cpu_list",
             Self::TlsVersionUnavailable(_) => "tls_version_unavailable",
+            Self::NotATdmMap { .. } => "not_a_tdm_map",
+            Self::NotACallId(_) => "not_a_call_id",
+            Self::NotAHeader { .. } => "not_a_header",
             Self::TransportUnavailable { .. } => "transport_unavailable",
         }
     }

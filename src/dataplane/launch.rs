@@ -27,6 +27,8 @@ use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 const REPORTS: usize = 4;
 /// Commands on their way to a worker.
 const COMMANDS: usize = 64;
+/// Shell commands on their way from a worker.
+const SHELL_COMMANDS: usize = 1024;
 /// Datagrams on their way from one worker to the next.
 const HANDOVERS: usize = 4096;
 
@@ -121,6 +123,8 @@ pub struct Launch {
     pub programs: Programs,
     /// Its measurements.
     pub layout: Arc<Layout>,
+    /// Whether the scenario runs shell commands.
+    pub runs_commands: bool,
     /// Bytes of each worker's queue of records; 0 if nobody will want records.
     pub record_bytes: usize,
     /// The engines' configuration; worker, ports and times are filled in per worker.
@@ -201,6 +205,8 @@ pub struct WorkerHandle {
     pub stops: Consumer<StopRequest>,
     /// Records of the worker, if it has a queue for them.
     pub records: Option<Consumer<u8>>,
+    /// The scenario's shell commands, where it has some.
+    pub shell: Option<Consumer<Box<[u8]>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -314,6 +320,13 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             // The queue is as long as the reports are many.
             let _ = empty_in.push(Box::new(Report::new(&launch.layout, worker as u16)));
         }
+        let (shell_in, shell_out) = match launch.runs_commands {
+            false => (None, None),
+            true => {
+                let (shell_in, shell_out) = RingBuffer::new(SHELL_COMMANDS);
+                (Some(shell_in), Some(shell_out))
+            }
+        };
         let (record_in, record_out) = match launch.record_bytes {
             0 => (None, None),
             bytes => {
@@ -327,6 +340,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             empties: empty_out,
             stops: stop_in,
             records: record_in,
+            shell: shell_in,
             control: Some(thread::current()),
             handover_out: None,
             handover_in: None,
@@ -358,6 +372,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             empties: empty_in,
             stops: stop_out,
             records: record_out,
+            shell: shell_out,
             thread: Some(thread),
         };
         starting.push(Starting { begin: begin_in, waker, handle });

@@ -83,6 +83,8 @@ pub struct Links {
     pub empties: Consumer<Box<Report>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
+    /// Shell commands of the scenario, where it has some.
+    pub shell: Option<Producer<Box<[u8]>>>,
     /// Records to the artefact thread, where anybody wants some.
     pub records: Option<Producer<u8>>,
     /// The control side's thread, to wake when there is something in its queues.
@@ -316,6 +318,7 @@ impl<D: Link> Worker<D> {
         // Where turns are a grain apart, a call starts in the turn nearest to its time.
         let lead_ns = self.wakes.lead_ns(now);
         self.start_calls(now, lead_ns);
+        self.hand_on_commands();
         if let Some(stop) = self.engine.take_stop_request() {
             // A full queue holds an earlier demand of the same weight.
             let _ = self.links.stops.push(stop);
@@ -368,6 +371,17 @@ impl<D: Link> Worker<D> {
         match &mut self.links.records {
             Some(queue) => tracer.hand_on(|bytes| queue.push_entire_slice(bytes).is_ok()),
             None => tracer.clear(),
+        }
+    }
+
+    /// Hands shell commands on to whoever runs them; what finds no room is dropped and counted.
+    fn hand_on_commands(&mut self) {
+        while let Some(command) = self.engine.take_command() {
+            let handed_on =
+                self.links.shell.as_mut().is_some_and(|shell| shell.push(command).is_ok());
+            if !handed_on {
+                self.engine.note_command_dropped();
+            }
         }
     }
 

@@ -14,6 +14,8 @@ impl Engine {
         let Some(table) = self.tables.get(usize::from(injected.table)) else { return };
         let row = match &injected.row {
             Row::Number(row) => Some(*row),
+            // SIPp: without users there is no row of a user.
+            Row::Own if table.is_by_user() && !self.has_users() => None,
             Row::Own => {
                 let seed = self.config.seed ^ u64::from(injected.table);
                 table.row_of(self.calls[at.slot].number, self.user_number(at.slot), seed)

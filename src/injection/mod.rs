@@ -108,6 +108,11 @@ impl InjectionFile {
         &self.name
     }
 
+    /// Gives the file the name by which scenarios know it.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
     /// In which order calls take rows.
     pub fn order(&self) -> Order {
         self.order

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::dataplane::LaunchError;
+use crate::injection::InjectionError;
 use crate::output::WriteFileError;
 use crate::scenario::ScenarioError;
 
@@ -45,6 +46,43 @@ pub enum RunError {
         /// What to do.
         hint: &'static str,
     },
+    /// An injection file cannot be read.
+    #[error("cannot read the injection file {}: {source}\n  hint: -inf takes a CSV file, relative to the current directory", path.display())]
+    InjectionFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An injection file is wrong.
+    #[error(transparent)]
+    Injection(#[from] InjectionError),
+    /// Two injection files could not be told apart.
+    #[error(
+        "two injection files are called {name}\n  hint: scenarios know files by name without directories; rename one"
+    )]
+    InjectionTwice {
+        /// Their name.
+        name: String,
+    },
+    /// `-infindex` names no injection file.
+    #[error(
+        "-infindex {name}: no injection file has that name ({known})\n  hint: give the file with -inf, and its name without directories to -infindex"
+    )]
+    InjectionIndex {
+        /// The name.
+        name: String,
+        /// The files there are.
+        known: String,
+    },
+    /// `[tdmmap]` without circuits.
+    #[error(
+        "the scenario uses [tdmmap], and there are no circuits\n  hint: give them with -tdmmap, as {{0-3}}{{99}}{{5-8}}{{1-31}}"
+    )]
+    NoCircuits,
+    /// The thread that runs shell commands could not be started.
+    #[error("cannot start the thread that runs commands: {0}")]
+    Shell(io::Error),
     /// A client has nobody to call.
     #[error(
         "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper -sn uac 192.0.2.1:5060) or with -rsa"

@@ -6,11 +6,13 @@ pub mod action;
 
 mod background;
 mod control;
+mod data;
 mod error;
 mod face;
 mod facts;
 mod plan;
 mod scenario;
+mod shell;
 mod signals;
 mod socket;
 mod tls;
@@ -54,8 +56,9 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     }
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
     let signals = signals::Signals::install()?;
-    let programs = scenario::load_all(config)?;
-    let mut plan = plan::plan(config, programs)?;
+    let tables = data::Tables::load(config)?;
+    let programs = scenario::load_all(config, &tables)?;
+    let mut plan = plan::plan(config, programs, &tables)?;
     for notice in config.notices.iter().chain(&plan.notices) {
         let _ = writeln!(io::stderr(), "note: {notice}");
     }
@@ -72,8 +75,18 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     plan.launch.engine.trace = traces.kinds();
     plan.launch.record_bytes = traces.queue_bytes();
     let socket = control_socket(config)?;
-    let running = dataplane::launch(&plan.launch)?;
-    control::Control::new(config, plan, running, signals, traces, socket)?.watch()
+    let mut running = dataplane::launch(&plan.launch)?;
+    let commands: Vec<_> =
+        running.workers.iter_mut().filter_map(|worker| worker.shell.take()).collect();
+    let shell = match commands.is_empty() {
+        true => None,
+        false => Some(shell::Shell::start(commands).map_err(RunError::Shell)?),
+    };
+    let outcome = control::Control::new(config, plan, running, signals, traces, socket)?.watch();
+    if let Some(shell) = shell {
+        shell.finish();
+    }
+    outcome
 }
 
 /// The control socket. One that was not asked for is no reason not to run.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use gossipper_uring::{DriverConfig, probe, sys};
 
 use super::RunError;
+use super::data::Tables;
 use crate::config::{
+    CallIds,
     CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig, Transport,
     TransportFor,
 };
@@ -41,8 +43,6 @@ const DEFAULT_PORTS: std::ops::RangeInclusive<u16> = 5060..=5119;
 const PEERS: u64 = 64;
 /// Descriptors that the process needs beside the calls' sockets.
 const SPARE_FILES: u64 = 64;
-/// What `[dynamic_id]` counts, until there are options for it: SIPp's defaults.
-const DYNAMIC_IDS: (u64, u64, u64) = (10_000, 12_000, 4);
 
 /// A run that can be launched.
 pub(super) struct Plan {
@@ -57,7 +57,11 @@ pub(super) struct Plan {
     pub(super) notices: Vec<String>,
 }
 
-pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunError> {
+pub(super) fn plan(
+    config: &RunConfig,
+    programs: Programs,
+    tables: &Tables,
+) -> Result<Plan, RunError> {
     let program = &*programs.main;
     let is_client = program.mode == Mode::Client;
     let answers = !is_client || programs.receiving.is_some() || programs.out_of_call.is_some();
@@ -118,12 +122,24 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
     };
     let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
     let layout = Arc::new(layout(&all, config.pause_ms_default));
+    let resolve_host = |host: &str| {
+        let host = HostPort { host: host.to_owned(), port: 5060 };
+        resolve(&host, Some(addresses.local)).map(|address| address.ip())
+    };
+    let mut data = tables.data(config, &programs, resolve_host, &mut notices)?;
+    // [remote_host] may be what a <setdest> names.
+    let remote_ip = addresses.remote.map(|remote| remote.ip());
+    data.hosts.extend(remote_ip.map(|ip| (addresses.remote_host.clone(), ip)));
     let engine = EngineConfig {
         worker: 0,
         workers,
         seed: config.seed.unwrap_or_else(random_seed),
         calls_max: pool_per_worker,
-        dead_calls_max: if !answers { 1 } else { (4 * pool_per_worker).min(DEAD_CALLS) },
+        dead_calls_max: if !answers && config.call_ids == CallIds::Own {
+            1
+        } else {
+            (4 * pool_per_worker).min(DEAD_CALLS)
+        },
         blob_bytes_max: (pool_per_worker * CALL_BYTES as usize).max(16 << 20),
         concurrent_max,
         calls_total,
@@ -156,7 +172,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
             RetransmissionCheck::Full => DuplicateCheck::Full,
             RetransmissionCheck::Loose => DuplicateCheck::Loose,
         },
-        dynamic_ids: DYNAMIC_IDS,
+        dynamic_ids: config.dynamic_ids,
         sets: config.sets.clone(),
         trace: Kinds::NONE,
         environment: Environment {
@@ -172,7 +188,9 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
             pid: sys::process_id(),
             users: config.users.unwrap_or(0),
         },
+        data,
     };
+    let runs_commands = programs.all().any(|program| program.runs_commands());
     let driver = DriverConfig {
         gso: config.gso,
         gro: config.gro,
@@ -194,6 +212,7 @@ pub(super) fn plan(config: &RunConfig, programs: Programs) -> Result<Plan, RunEr
         programs,
         layout,
         record_bytes: 0,
+        runs_commands,
         engine,
     };
     let driver_name = if use_uring { "uring" } else { "syscall" };

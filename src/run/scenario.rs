@@ -1,12 +1,14 @@
 //! Loading the scenario that the configuration names.
 
+use std::borrow::Cow;
 use std::fs;
 use std::sync::Arc;
 
 use super::RunError;
-use crate::config::{RunConfig, ScenarioSource};
+use super::data::Tables;
+use crate::config::{RunConfig, ScenarioSource, Trunk};
 use crate::engine::Programs;
-use crate::scenario::{self, Mode, Program};
+use crate::scenario::{self, Mode, Program, Resources};
 
 /// Loads and compiles a scenario. `keys` are the `-key` names and values.
 ///
@@ -25,12 +27,75 @@ pub fn load(source: &ScenarioSource, keys: &[(String, String)]) -> Result<Progra
     }
 }
 
+/// As [`load`], for a scenario that may refer to injection files.
+fn load_with(
+    source: &ScenarioSource,
+    trunk: &Trunk,
+    resources: &Resources<'_>,
+) -> Result<Program, RunError> {
+    match source {
+        ScenarioSource::Builtin(name) => {
+            let builtin = scenario::find_builtin(name)?;
+            let text = with_trunk(builtin.text, trunk);
+            Ok(scenario::compile_with(&text, builtin.name, resources)?)
+        }
+        ScenarioSource::File(path) => {
+            let bytes = fs::read(path)
+                .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
+            let name = path.display().to_string();
+            let text = scenario::decode(&bytes, &name)?;
+            Ok(scenario::compile_with(&text, &name, resources)?)
+        }
+    }
+}
+
+/// A built-in scenario with the identities of `-sip_from` and its siblings. The keywords for them
+/// do not stand in the texts that `-sd` prints: SIPp does not know them.
+fn with_trunk<'t>(text: &'t str, trunk: &Trunk) -> Cow<'t, str> {
+    if *trunk == Trunk::default() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 256);
+    let lines = trunk.header_lines();
+    let mut is_invite = false;
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_start();
+        let indent = &line[..line.len() - bare.len()];
+        is_invite = match bare.split(' ').next() {
+            Some("INVITE" | "OPTIONS") => true,
+            Some("ACK" | "BYE" | "SIP/2.0") => false,
+            _ => is_invite,
+        };
+        let from = bare.strip_prefix("From: ").and_then(|rest| rest.split_once(";tag="));
+        match (&trunk.from, from) {
+            (Some(from), Some((_, tag))) => {
+                out.push_str(&format!("{indent}From: {};tag={tag}", escaped(from)));
+            }
+            _ => out.push_str(line),
+        }
+        if from.is_some() && is_invite {
+            lines.iter().for_each(|line| out.push_str(&format!("{indent}{}\n", escaped(line))));
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A text of the user's inside of a message: a bracket in it is a bracket.
+fn escaped(text: &str) -> String {
+    text.replace('[', "\\x5b")
+}
+
 /// Loads all scenarios of a run.
 ///
 /// # Errors
 /// As [`load`], and if a second scenario does not fit the main one.
-pub(super) fn load_all(config: &RunConfig) -> Result<Programs, RunError> {
-    let main = load(&config.scenario, &config.keys)?;
+pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<Programs, RunError> {
+    let load = |source: &ScenarioSource, is_receiving| {
+        tables.with_resources(config, source, is_receiving, |resources| {
+            load_with(source, &config.trunk, resources)
+        })
+    };
+    let main = load(&config.scenario, false)?;
     let second = |source: &Option<ScenarioSource>, option| {
         let Some(source) = source else { return Ok(None) };
         if main.mode == Mode::Server {
@@ -40,7 +105,7 @@ pub(super) fn load_all(config: &RunConfig) -> Result<Programs, RunError> {
                 hint: "name a client scenario with -sf or -sn, or leave the option out",
             });
         }
-        let program = load(source, &config.keys)?;
+        let program = load(source, true)?;
         if program.mode == Mode::Client {
             return Err(RunError::SecondScenario {
                 option,
@@ -53,4 +118,27 @@ pub(super) fn load_all(config: &RunConfig) -> Result<Programs, RunError> {
     let receiving = second(&config.receiving, "-rxsf")?;
     let out_of_call = second(&config.out_of_call, "-oocsf")?;
     Ok(Programs { main: Arc::new(main), receiving, out_of_call })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_stand_in_built_in_scenarios_only_if_given() {
+        let text = scenario::builtin("uac").unwrap().text;
+        assert!(matches!(with_trunk(text, &Trunk::default()), Cow::Borrowed(_)));
+        let trunk = Trunk {
+            from: Some("\"A\" <sip:a@[::1]>".to_owned()),
+            asserted_identity: Some("<sip:p@h>".to_owned()),
+            provider: Some("prov".to_owned()),
+            extra_headers: vec!["X-One: 1".to_owned(), "X-Two: 2".to_owned()],
+        };
+        let changed = with_trunk(text, &trunk);
+        assert_eq!(changed.matches("From: \"A\" <sip:a@\\x5b::1]>;tag=[pid]").count(), 3);
+        let block = "P-Asserted-Identity: <sip:p@h>\n      X-provider: prov\n      X-One: 1\n      X-Two: 2\n";
+        assert_eq!(changed.matches(block).count(), 1);
+        assert!(changed.find(block) < changed.find("ACK "));
+        assert!(scenario::compile(&changed, "uac", &[]).is_ok());
+    }
 }

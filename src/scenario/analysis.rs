@@ -147,6 +147,12 @@ impl Program {
         steps.chain(self.default_messages.templates())
     }
 
+    /// `true` if some step runs a shell command.
+    pub fn runs_commands(&self) -> bool {
+        let mut steps = self.steps.iter().chain(&self.init);
+        steps.any(|step| step.actions.iter().any(|action| matches!(action, Action::Execute(_))))
+    }
+
     /// The sum of the 99th percentiles of all pauses, in milliseconds; `run_default_ms` stands for
     /// pauses without a length. It bounds how long a call lasts at least, nearly always.
     pub fn pauses_p99_ms(&self, run_default_ms: u64) -> f64 {

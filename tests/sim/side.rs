@@ -9,8 +9,8 @@ use gossipper::dataplane::{
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
-    Arrivals, Behaviors, DuplicateCheck, Engine, EngineConfig, Environment, Retransmission,
-    StopRequest,
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment,
+    Retransmission, StopRequest,
 };
 use gossipper::scenario::{Mode, Program};
 use gossipper::stats::{Counters, Histograms, Layout, Report, StepCounts};
@@ -87,6 +87,7 @@ impl SideOptions {
             dynamic_ids: (10_000, 12_000, 4),
             sets: Vec::new(),
             trace: gossipper::trace::Kinds::NONE,
+            data: DataConfig::default(),
             environment: Environment {
                 service: "service".to_owned(),
                 protocol: Protocol::Udp,
@@ -255,6 +256,7 @@ impl Side {
                     empties: empties_out,
                     stops: stops_in,
                     records: None,
+                    shell: None,
                     control: None,
                     handover_out,
                     handover_in,

@@ -94,7 +94,7 @@ fn aliases_keep_the_name_that_was_typed() {
 
 #[test]
 fn options_without_their_part_are_errors_that_name_it() {
-    for (option, part) in [("-trace_msg", "trace files"), ("--3pcc", "3PCC"), ("-inf", "CSV")] {
+    for (option, part) in [("--3pcc", "3PCC"), ("-ip_field", "CSV")] {
         let error = error(&["-r", "5", option]);
         assert_eq!(error.label(), "not_in_this_version");
         let message = error.to_string();

@@ -96,6 +96,8 @@ pub enum Accept {
     Parsed(fn(&mut RunDraft, &str) -> Result<(), ValueError>),
     /// A name and a text; may be given several times.
     Pair(fn(&mut RunDraft, String, String)),
+    /// A name and a column number; may be given several times.
+    NameAndColumn(fn(&mut RunDraft, String, u16)),
 }
 
 /// A row of the table.
@@ -123,6 +125,9 @@ pub struct FlagGroup {
     /// The options, in the order of the help.
     pub flags: &'static [FlagSpec],
 }
+
+/// Highest column number of an injection file.
+const COLUMN_MAX: u64 = 4095;
 
 /// The table.
 pub const GROUPS: &[FlagGroup] = &[
@@ -226,6 +231,15 @@ impl Accept {
             Self::Path(_) if first.is_empty() => return Err(ValueError::Empty("a file name")),
             Self::Path(set) => set(draft, PathBuf::from(first)),
             Self::Parsed(read) => read(draft, utf8(first)?)?,
+            Self::NameAndColumn(set) => {
+                let name = utf8(first)?;
+                let text = utf8(values.get(1).copied().unwrap_or_default())?;
+                if name.is_empty() {
+                    return Err(ValueError::Empty("a file name"));
+                }
+                let column = integer_within(text, 0, COLUMN_MAX)?;
+                set(draft, name.to_owned(), column as u16);
+            }
             Self::Pair(set) => {
                 let name = utf8(first)?;
                 let text = utf8(values.get(1).copied().unwrap_or_default())?;

@@ -1,9 +1,11 @@
 //! Options that choose the scenario and fill its keywords.
 
-use super::{Accept, FlagGroup, Immediate, Status, alias, later, row, takes, within};
+use super::{Accept, FlagGroup, Immediate, Status, alias, later, row, switch, takes, within};
+use crate::config::{
+    parse_call_id_format, parse_call_ids, parse_header_line, parse_header_text, parse_tdm_map,
+};
 
 const INJECTION: &str = "injection files (CSV)";
-const DYNAMIC_ID: &str = "the keyword [dynamic_id]";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Scenario",
@@ -67,10 +69,31 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Password for digest authentication",
         )
         .default("password"),
-        later("auth_uri", &["URI"], "a digest URI of its own", "URI to use in digest credentials"),
-        later("inf", &["FILE"], INJECTION, "Fill [fieldN] from a CSV file"),
-        later("rxinf", &["FILE"], INJECTION, "CSV file of the receiving scenario"),
-        later("infindex", &["FILE", "FIELD"], INJECTION, "Index a CSV file by a column"),
+        takes(
+            "auth_uri",
+            &["URI"],
+            Accept::Text(|d, v| d.auth_uri = Some(v)),
+            "URI in digest credentials, with or without sip:",
+        )
+        .default("sip: and the remote address"),
+        takes(
+            "inf",
+            &["FILE"],
+            Accept::Path(|d, v| d.injection.push(v)),
+            "Fill [fieldN] from the CSV file FILE; may be repeated, the first is the default",
+        ),
+        takes(
+            "rxinf",
+            &["FILE"],
+            Accept::Path(|d, v| d.injection_receiving = Some(v)),
+            "Default CSV file of the receiving scenario",
+        ),
+        takes(
+            "infindex",
+            &["FILE", "FIELD"],
+            Accept::NameAndColumn(|d, name, field| d.injection_indexes.push((name, field))),
+            "Index the CSV file FILE by column FIELD (from 0), for <lookup>",
+        ),
         later("ip_field", &["N"], INJECTION, "Column of the CSV file that holds source addresses"),
         alias("ipfield", "ip_field").ours(),
         takes(
@@ -97,22 +120,81 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             Accept::Text(|d, v| d.out_of_call_name = Some(v)),
             "Answer messages of unknown calls with the built-in scenario NAME, such as ooc_default",
         ),
-        later("cid_str", &["FORMAT"], "Call-IDs in a format of your own", "Format of Call-IDs"),
-        later("cid_type", &["TYPE"], "Call-IDs in a format of your own", "Kind of Call-IDs"),
-        later("tdmmap", &["MAP"], "the keyword [tdmmap]", "Circuits to allot to calls"),
-        later("dynamicStart", &["N"], DYNAMIC_ID, "First value of [dynamic_id]"),
-        later("dynamicMax", &["N"], DYNAMIC_ID, "Last value of [dynamic_id]"),
-        later("dynamicStep", &["N"], DYNAMIC_ID, "Step of [dynamic_id]"),
-        later("sip_from", &["TEXT"], BUILT_IN_HEADERS, "From value of built-in scenarios").ours(),
-        later("sip_pai", &["TEXT"], BUILT_IN_HEADERS, "P-Asserted-Identity of built-in scenarios")
-            .ours(),
-        later("sip_provider", &["TEXT"], BUILT_IN_HEADERS, "X-provider of built-in scenarios")
-            .ours(),
-        later(
+        takes(
+            "cid_str",
+            &["FORMAT"],
+            Accept::Parsed(|d, v| {
+                parse_call_id_format(v).map(|format| d.call_id_format = Some(format))
+            }),
+            "Format of Call-IDs: %u call number, %p process, %s local address, %r random, %%",
+        )
+        .default("a form that is found without a table"),
+        takes(
+            "cid_type",
+            &["TYPE"],
+            Accept::Parsed(|d, v| parse_call_ids(v).map(|ids| d.call_ids = Some(ids))),
+            "Kind of Call-IDs: default, format (%u-%p@%s, or as -cid_str), uuid, uuid-compact, \
+             random-hex, timestamp",
+        )
+        .default("default"),
+        takes(
+            "tdmmap",
+            &["MAP"],
+            Accept::Parsed(|d, v| parse_tdm_map(v).map(|map| d.circuits = Some(map))),
+            "Circuits that calls take, for [tdmmap], as {0-3}{99}{5-8}{1-31}",
+        ),
+        takes(
+            "dynamicStart",
+            &["N"],
+            within(0, DYNAMIC_ID_MAX, |d, v| d.dynamic_start = Some(v)),
+            "First value of [dynamic_id]",
+        )
+        .default("10000"),
+        takes(
+            "dynamicMax",
+            &["N"],
+            within(0, DYNAMIC_ID_MAX, |d, v| d.dynamic_max = Some(v)),
+            "Highest value of [dynamic_id]",
+        )
+        .default("12000"),
+        takes(
+            "dynamicStep",
+            &["N"],
+            within(0, DYNAMIC_ID_MAX, |d, v| d.dynamic_step = Some(v)),
+            "Step of [dynamic_id]",
+        )
+        .default("4"),
+        switch("no_exec", |d| d.no_commands = true, "Refuse scenarios with exec command=").ours(),
+        takes(
+            "sip_from",
+            &["TEXT"],
+            Accept::Parsed(|d, v| parse_header_text(v).map(|text| d.trunk.from = Some(text))),
+            "From value, before ;tag=, of built-in scenarios; [trunk_from] elsewhere",
+        )
+        .ours(),
+        takes(
+            "sip_pai",
+            &["TEXT"],
+            Accept::Parsed(|d, v| {
+                parse_header_text(v).map(|text| d.trunk.asserted_identity = Some(text))
+            }),
+            "P-Asserted-Identity of built-in scenarios; the line [trunk_pai] elsewhere",
+        )
+        .ours(),
+        takes(
+            "sip_provider",
+            &["TEXT"],
+            Accept::Parsed(|d, v| parse_header_text(v).map(|text| d.trunk.provider = Some(text))),
+            "X-provider of built-in scenarios; the line [trunk_provider] elsewhere",
+        )
+        .ours(),
+        takes(
             "sip_extra_header",
             &["LINE"],
-            BUILT_IN_HEADERS,
-            "More headers in built-in scenarios",
+            Accept::Parsed(|d, v| {
+                parse_header_line(v).map(|line| d.trunk.extra_headers.push(line))
+            }),
+            "One more header line in built-in scenarios, [trunk_extra] elsewhere; may be repeated",
         )
         .ours(),
         later("config", &["FILE"], RUN_PROFILES, "Run profiles in JSON").ours(),
@@ -124,5 +206,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
 /// RFC 3261, section 8.1.1.5: a CSeq number is below 2^31.
 const MAX_CSEQ: u64 = (1 << 31) - 1;
 
-const BUILT_IN_HEADERS: &str = "headers for built-in scenarios";
+/// Far from where a sum overflows.
+const DYNAMIC_ID_MAX: u64 = i64::MAX as u64 / 2;
+
 const RUN_PROFILES: &str = "run profiles";

@@ -14,7 +14,7 @@ fn rows_take_as_many_values_as_their_accept_reads() {
     for flag in all() {
         let expected = match flag.status {
             Status::Supported(Accept::Switch(_)) => 0,
-            Status::Supported(Accept::Pair(_)) => 2,
+            Status::Supported(Accept::Pair(_) | Accept::NameAndColumn(_)) => 2,
             Status::Supported(_) => 1,
             Status::Immediate(Immediate::DumpScenario) => 1,
             Status::Immediate(_) | Status::Alias(_) => 0,
@@ -72,7 +72,11 @@ fn every_supported_option_changes_the_draft() {
             ("color", _) => &["never"],
             ("io", _) => &["syscall"],
             (_, Accept::Switch(_)) => &[],
+            ("tdmmap", _) => &["{0-3}{99}{5-8}{1-31}"],
+            ("cid_type", _) => &["uuid"],
+            ("sip_extra_header", _) => &["X-A: b"],
             (_, Accept::Pair(_)) => &["a", ""],
+            (_, Accept::NameAndColumn(_)) => &["a", "0"],
             (_, Accept::Time { .. }) => &["2500ms"],
             _ => &["1"],
         };

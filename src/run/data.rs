@@ -1,0 +1,221 @@
+//! The files that feed scenarios: injection files, and texts that messages include.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::RunError;
+use crate::config::{CallIds, RunConfig, ScenarioSource};
+use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
+use crate::injection::{InjectionFile, Order};
+use crate::scenario::{Action, Field, Program, Resources, TableInfo, Template};
+
+/// Largest text that a message includes: no transport carries more.
+const TEXT_BYTES_MAX: u64 = 65_535;
+
+/// The injection files of a run.
+pub(super) struct Tables {
+    pub(super) files: Vec<Arc<InjectionFile>>,
+    infos: Vec<TableInfo>,
+    receiving: u16,
+    keys: Vec<(String, String)>,
+}
+
+impl Tables {
+    /// Reads and indexes all files that the configuration names.
+    pub(super) fn load(config: &RunConfig) -> Result<Self, RunError> {
+        let mut files: Vec<InjectionFile> = Vec::new();
+        for path in config.injection.iter().chain(&config.injection_receiving) {
+            let file = read(path)?;
+            if let Some(known) = files.iter().position(|known| known.name() == file.name()) {
+                if config.injection_receiving.as_ref() == Some(path) && known < files.len() {
+                    continue;
+                }
+                return Err(RunError::InjectionTwice { name: file.name().to_owned() });
+            }
+            files.push(file);
+        }
+        for (name, field) in &config.injection_indexes {
+            let base = base_name(Path::new(name));
+            let known: Vec<String> = files.iter().map(|file| file.name().to_owned()).collect();
+            match files.iter_mut().find(|file| file.name() == base) {
+                Some(file) => file.build_index(*field),
+                None => {
+                    return Err(RunError::InjectionIndex {
+                        name: name.clone(),
+                        known: known.join(", "),
+                    });
+                }
+            }
+        }
+        let infos = files
+            .iter()
+            .map(|file| TableInfo {
+                name: file.name().to_owned(),
+                is_indexed: file.indexed_field().is_some(),
+            })
+            .collect();
+        let receiving = config.injection_receiving.as_ref().map_or(0, |path| {
+            let base = base_name(path);
+            files.iter().position(|file| file.name() == base).unwrap_or(0) as u16
+        });
+        let files = files.into_iter().map(Arc::new).collect();
+        let mut keys = config.keys.clone();
+        let trunk = &config.trunk;
+        let lines = |list: Vec<String>| list.join("\r\n");
+        let only = |text: &Option<String>, name: &str| {
+            text.as_ref().map(|value| format!("{name}: {value}"))
+        };
+        let extra = Some(lines(trunk.extra_headers.clone())).filter(|text| !text.is_empty());
+        for (name, text) in [
+            ("trunk_from", trunk.from.clone()),
+            ("trunk_pai", only(&trunk.asserted_identity, "P-Asserted-Identity")),
+            ("trunk_provider", only(&trunk.provider, "X-provider")),
+            ("trunk_extra", extra),
+        ] {
+            keys.extend(text.map(|text| (name.to_owned(), text)));
+        }
+        Ok(Self { files, infos, receiving, keys })
+    }
+
+    /// What a scenario may refer to; a receiving one has its own default file.
+    pub(super) fn with_resources<T>(
+        &self,
+        config: &RunConfig,
+        source: &ScenarioSource,
+        is_receiving: bool,
+        compile: impl FnOnce(&Resources<'_>) -> T,
+    ) -> T {
+        let folder = match source {
+            ScenarioSource::File(path) => path.parent().map(Path::to_owned),
+            ScenarioSource::Builtin(_) => None,
+        };
+        let read = |name: &str| text_of(name, folder.as_deref());
+        compile(&Resources {
+            keys: &self.keys,
+            tables: &self.infos,
+            default_table: if is_receiving { self.receiving } else { 0 },
+            read: &read,
+            commands: if config.commands { Ok(()) } else { Err("-no_exec") },
+        })
+    }
+
+    /// What the engines are told, and what the user should know.
+    pub(super) fn data(
+        &self,
+        config: &RunConfig,
+        programs: &Programs,
+        resolve: impl Fn(&str) -> Result<IpAddr, RunError>,
+        notices: &mut Vec<String>,
+    ) -> Result<DataConfig, RunError> {
+        let uses_circuits = programs
+            .all()
+            .flat_map(|program| program.templates())
+            .flat_map(Template::fields)
+            .any(|field| *field == Field::Circuit);
+        if uses_circuits && config.circuits.is_none() {
+            return Err(RunError::NoCircuits);
+        }
+        self.note_gaps(config, programs, notices);
+        let mut hosts = Vec::new();
+        for host in programs.all().flat_map(|program| written_hosts(program)) {
+            if hosts.iter().all(|(known, _)| *known != host) {
+                let ip = resolve(&host)?;
+                hosts.push((host, ip));
+            }
+        }
+        Ok(DataConfig {
+            auth_user: config.auth_user.clone(),
+            auth_password: config.auth_password.clone(),
+            auth_uri: config.auth_uri.as_deref().map(digest_uri),
+            tables: self.files.clone(),
+            circuits: config.circuits.map(|map| CircuitMap {
+                first: map.first,
+                second: map.second,
+                third: map.third,
+                fourth: map.fourth,
+            }),
+            call_ids: match &config.call_ids {
+                CallIds::Own => CallIdStyle::Own,
+                CallIds::Format(format) => CallIdStyle::Format(format.clone().into_bytes()),
+                CallIds::Uuid => CallIdStyle::Uuid,
+                CallIds::UuidCompact => CallIdStyle::UuidCompact,
+                CallIds::RandomHex => CallIdStyle::RandomHex,
+                CallIds::Timestamp => CallIdStyle::Timestamp,
+            },
+            hosts,
+        })
+    }
+
+    /// SIPp goes on with empty fields; so do we, but not in silence.
+    fn note_gaps(&self, config: &RunConfig, programs: &Programs, notices: &mut Vec<String>) {
+        let mut columns: Vec<(u16, u16)> = programs
+            .all()
+            .flat_map(|program| program.templates())
+            .flat_map(Template::fields)
+            .filter_map(|field| match field {
+                Field::Injected(injected) => Some((injected.table, injected.field)),
+                _ => None,
+            })
+            .collect();
+        columns.sort_unstable();
+        columns.dedup();
+        for (table, field) in columns {
+            let Some(file) = self.files.get(usize::from(table)) else { continue };
+            if let Some((line, rows)) = file.ragged(field) {
+                notices.push(format!(
+                    "{}:{line}: the row has no column {field}, which the scenario reads \
+                     (as {rows} in all): it is empty there",
+                    file.name()
+                ));
+            }
+        }
+        for file in self.files.iter().filter(|file| file.order() == Order::User) {
+            if config.users.is_none() {
+                notices.push(format!(
+                    "{}: USER rows belong to the users of -users, which is not given: fields are \
+                     empty",
+                    file.name()
+                ));
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<InjectionFile, RunError> {
+    let failed = |source| RunError::InjectionFile { path: path.to_owned(), source };
+    let bytes = fs::read(path).map_err(failed)?;
+    let mut file = InjectionFile::parse(&path.display().to_string(), bytes)?;
+    file.rename(&base_name(path));
+    Ok(file)
+}
+
+fn base_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The content of a file that a message includes.
+fn text_of(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
+    let here = PathBuf::from(name);
+    let path = match folder {
+        Some(folder) if !here.exists() => folder.join(name),
+        _ => here,
+    };
+    let size = fs::metadata(&path).map_err(|error| error.to_string())?.len();
+    if size > TEXT_BYTES_MAX {
+        return Err(format!("the file has {size} bytes, more than a message can carry"));
+    }
+    fs::read(&path).map_err(|error| error.to_string())
+}
+
+/// Names that `<setdest>` actions write out.
+fn written_hosts(program: &Program) -> impl Iterator<Item = String> + '_ {
+    let steps = program.steps.iter().chain(&program.init);
+    steps.flat_map(|step| &step.actions).filter_map(|action| {
+        let Action::SetDest(to) = action else { return None };
+        let host = String::from_utf8_lossy(to.host.as_literal()?).trim().to_owned();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_err().then_some(host)
+    })
+}
