@@ -12,7 +12,7 @@ use gossipper_uring::{IcmpCause, SendFailure, TxArena};
 use super::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use super::ids::CallRef;
 use super::receive::AUTO_ANSWERED;
-use super::render::Out;
+use super::render::{At, Out};
 use super::{Cx, Engine};
 use crate::scenario::{DefaultMessages, Template};
 use crate::sip::{CSeq, HeaderId, HeaderIndex, Kind, Message, Method, MethodId};
@@ -432,7 +432,7 @@ impl Engine {
         };
         let mut out = Out::new(cx.tx.buffer(&tx_slot));
         let step = self.calls[slot].step;
-        self.render(ok, slot, step, cx.now, cx.last, &mut out);
+        self.render(ok, &At { slot, step, now: cx.now, last: cx.last }, &mut out);
         let Some(len) = out.len() else {
             cx.tx.release(tx_slot);
             return false;
@@ -467,9 +467,12 @@ impl Engine {
         };
         let before = std::mem::replace(&mut self.calls[slot].cseq, number);
         let mut out = Out::new(room);
-        self.render(template, slot, branch, cx.now, last, &mut out);
-        self.calls[slot].cseq = before;
-        out.len()
+        self.render(template, &At { slot, step: branch, now: cx.now, last }, &mut out);
+        let len = out.len();
+        let call = &mut self.calls[slot];
+        call.cseq = before;
+        call.nonce_count += u32::from(template.authenticates());
+        len
     }
 
     /// Builds a request from the INVITE (or else the last request) that the call sent, or from the

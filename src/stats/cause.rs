@@ -285,7 +285,11 @@ impl FailureCause {
             Self::TestShouldntMatch => "FailedTestShouldntMatch",
             Self::StrcmpDoesntMatch => "FailedStrcmpDoesntMatch",
             Self::StrcmpShouldntMatch => "FailedStrcmpShouldntMatch",
-            Self::ScenarioError | Self::PoolExhausted => "FailedCallRejected",
+            Self::AuthenticationFailed
+            | Self::InjectionFailed
+            | Self::SetDestFailed
+            | Self::ScenarioError
+            | Self::PoolExhausted => "FailedCallRejected",
             Self::Cancelled => return None,
         })
     }
