@@ -305,7 +305,6 @@ fn actions() {
             "from 1",
         ),
         ("<ereg regexp=\"a\" ¶assign_to=\"a,b\"/>", "2 variables", "whole match"),
-        ("<exec ¶command=\"rm\"/>", "command= is not supported", ""),
         ("<exec ¶play_pcap_audio=\"a.pcap\"/>", "comes with the media engine", ""),
         ("<exec ¶rtp_stream=\"a.wav\"/>", "comes with the media engine", ""),
         ("<exec ¶int_cmd=\"stop\"/>", "int_cmd=\"stop\"", "stop_gracefully"),

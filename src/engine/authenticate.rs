@@ -123,8 +123,8 @@ impl Engine {
         answer.write(kind == b'P', &mut self.digests.borrow_mut(), header).ok()
     }
 
-    /// The secrets of a SIM. Without a key of its own the password is the key, as in SIPp; `None` is
-    /// a secret that cannot be read.
+    /// The secrets of a SIM. Without a key of its own the password is the key, as in SIPp; `None`
+    /// is a secret that cannot be read.
     fn aka_keys(
         &self,
         parts: &Authentication,

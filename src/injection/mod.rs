@@ -1,7 +1,7 @@
 //! Injection files: the rows behind `[fieldN]`, as SIPp has them.
 //!
-//! A file is read once, kept as its own bytes with the place of each row, and shared by all workers;
-//! what a scenario inserts or replaces lies in a [`Table`] over it. Which row a call sees is a
+//! A file is read once, kept as its own bytes with the place of each row, and shared by all
+//! workers; what a scenario inserts or replaces lies in a [`Table`] over it. Which row a call sees is a
 //! function of the call's number or user, so that workers need not agree on anything. Pure: it is
 //! given bytes, and knows nothing of files, calls or keywords.
 
@@ -55,8 +55,8 @@ impl std::fmt::Debug for InjectionFile {
 }
 
 impl InjectionFile {
-    /// Reads `bytes`: a first line with SEQUENTIAL, RANDOM or USER (and PRINTF settings), then a row
-    /// per line. Lines that begin with `#` are comments; an empty line ends the file.
+    /// Reads `bytes`: a first line with SEQUENTIAL, RANDOM or USER (and PRINTF settings), then a
+    /// row per line. Lines that begin with `#` are comments; an empty line ends the file.
     ///
     /// # Errors
     /// What is wrong, with its line.
@@ -140,7 +140,7 @@ impl InjectionFile {
         }
     }
 
-    /// The first row that lacks the column `field`: its line in the file, and how many rows lack it.
+    /// The first row that lacks the column `field`: its line in the file, and how many lack it.
     pub fn ragged(&self, field: u16) -> Option<(usize, usize)> {
         let lacks = |row: &u32| {
             let columns = memchr_iter(DELIMITER, self.text(*row)).count() + 1;
@@ -162,8 +162,8 @@ impl InjectionFile {
         memchr_iter(b'\n', &self.bytes[..place]).count() + 1
     }
 
-    /// The row that a call takes: by its number (from 1, counted over all workers) or its user (from
-    /// 0). `None` for a user without a row.
+    /// The row that a call takes: by its number (from 1, counted over all workers) or its user
+    /// (from 0). `None` for a user without a row.
     pub fn row_of(&self, rows: u64, call_number: u64, user: u32, seed: u64) -> Option<u64> {
         match self.order {
             Order::Sequential => Some(call_number.wrapping_sub(1) % rows.max(1)),

@@ -11,9 +11,8 @@ use gossipper_uring::{DriverConfig, probe, sys};
 use super::RunError;
 use super::data::Tables;
 use crate::config::{
-    CallIds,
-    CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig, Transport,
-    TransportFor,
+    CallIds, CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig,
+    Transport, TransportFor,
 };
 use crate::dataplane::{Bind, Launch, Reconnect, StreamPlan};
 use crate::engine::pacing::RatePlan;

@@ -72,6 +72,7 @@ fn every_supported_option_changes_the_draft() {
             ("color", _) => &["never"],
             ("io", _) => &["syscall"],
             (_, Accept::Switch(_)) => &[],
+            ("trace_format", _) => &["gossipper"],
             ("tdmmap", _) => &["{0-3}{99}{5-8}{1-31}"],
             ("cid_type", _) => &["uuid"],
             ("sip_extra_header", _) => &["X-A: b"],
