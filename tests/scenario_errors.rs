@@ -270,7 +270,7 @@ fn actions() {
         ("¶<assgin/>", "unknown action <assgin>", "did you mean \"assign\""),
         ("¶<frobnicate/>", "unknown action", "actions are"),
         ("<lookup assign_to=\"a\" ¶file=\"b.csv\" key=\"c\"/>", "there is none", "-inf FILE"),
-        ("<setdest host=\"a\" port=\"1\" ¶protocol=\"tls\"/>", "neither udp nor tcp", ""),
+        ("<setdest host=\"a\" port=\"1\" ¶protocol=\"tls\"/>", "is not udp", "keeps the transport"),
         ("¶<pauserestore/>", "needs value= or variable=", ""),
         ("¶text", "text inside <action>", ""),
         ("<log message=\"a\">¶<x/></log>", "<x> inside <log>", ""),

@@ -6,6 +6,7 @@ use super::call::Slot;
 use super::{Cx, Engine};
 use crate::scenario::SetDest;
 use crate::stats::FailureCause;
+use crate::trace::Protocol;
 
 /// Commands that wait for whoever runs them; what comes beyond is dropped and counted.
 const COMMANDS_MAX: usize = 256;
@@ -20,7 +21,8 @@ impl Engine {
     ) -> Result<(), FailureCause> {
         const FAILED: FailureCause = FailureCause::SetDestFailed;
         let protocol = self.text(slot, &to.protocol, cx)?;
-        if !protocol.trim_ascii().eq_ignore_ascii_case(b"udp") {
+        let is_udp = self.config.environment.protocol == Protocol::Udp;
+        if !is_udp || !protocol.trim_ascii().eq_ignore_ascii_case(b"udp") {
             return Err(FAILED);
         }
         let host = self.text(slot, &to.host, cx)?;

@@ -315,16 +315,14 @@ fn injection_file(attributes: &Attributes<'_>, table: &Table<'_>) -> Result<u16,
     table.table(Some(file.value.trim()), file.position)
 }
 
-/// The protocol of a `<setdest>`, which must be the run's own.
+/// The protocol of a `<setdest>`: UDP, which has no connection to keep.
 fn protocol(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Template, Fault> {
     let template = template(attributes, "protocol", table)?;
-    let known = |text: &[u8]| {
-        [&b"udp"[..], b"tcp"].iter().any(|known| known.eq_ignore_ascii_case(text.trim_ascii()))
-    };
-    if template.as_literal().is_some_and(|text| !known(text)) {
-        let message = "protocol= is neither udp nor tcp";
+    let is_udp = |text: &[u8]| text.trim_ascii().eq_ignore_ascii_case(b"udp");
+    if template.as_literal().is_some_and(|text| !is_udp(text)) {
+        let message = "protocol= is not udp: no other call can change its peer";
         return Err(Fault::new(attributes.place("protocol"), message)
-            .hint("a call keeps the transport of the run; TLS cannot be chosen per call"));
+            .hint("a call keeps the transport of the run, and a stream its connection"));
     }
     Ok(template)
 }

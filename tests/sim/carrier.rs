@@ -36,14 +36,14 @@ impl Streams {
 
 /// See the module's documentation.
 pub enum Carrier {
-    Datagrams(SimDriver),
+    Datagrams(Box<SimDriver>),
     Streams(Box<StreamMux<SimDriver>>),
 }
 
 impl Carrier {
     pub fn new(net: &SimNet, config: &DriverConfig, streams: Option<&Streams>) -> Self {
         let driver = SimDriver::new(net, config).expect("memory for a driver");
-        let Some(streams) = streams else { return Self::Datagrams(driver) };
+        let Some(streams) = streams else { return Self::Datagrams(Box::new(driver)) };
         let session = SessionConfig::new(None, streams.websocket, Limits::default());
         let config = MuxConfig {
             session: session.with_server("peer.test", 5060).expect("a good name"),
