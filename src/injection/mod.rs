@@ -1,9 +1,9 @@
 //! Injection files: the rows behind `[fieldN]`, as SIPp has them.
 //!
 //! A file is read once, kept as its own bytes with the place of each row, and shared by all
-//! workers; what a scenario inserts or replaces lies in a [`Table`] over it. Which row a call sees is a
-//! function of the call's number or user, so that workers need not agree on anything. Pure: it is
-//! given bytes, and knows nothing of files, calls or keywords.
+//! workers; what a scenario inserts or replaces lies in a [`Table`] over it. Which row a call sees
+//! is a function of the call's number or user, so that workers need not agree on anything. Pure: it
+//! is given bytes, and knows nothing of files, calls or keywords.
 
 mod edits;
 mod error;
