@@ -5,6 +5,7 @@
 
 #[path = "golden_file/mod.rs"]
 mod golden_file;
+mod summary_schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use gossipper::artefact::{
     Artefacts, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation, call_debug::CallDebug,
-    own, sipp,
+    call_records::CallRecords, own, sipp,
 };
 use gossipper::engine::layout;
 use gossipper::output::{Clock, SippCsv, own_csv};
@@ -218,6 +219,20 @@ fn our_own_logs() {
     {
         compare("trace_own", name, &scratch.read(name));
     }
+}
+
+#[test]
+fn call_records() {
+    let scratch = Scratch::new("calls");
+    let mut files = Files::default();
+    let file = scratch.open(&mut files, "calls.jsonl");
+    write(files, vec![Box::new(CallRecords::new(file))], false);
+    let text = scratch.read("calls.jsonl");
+    for line in text.lines() {
+        let record = serde_json::from_str(line).unwrap();
+        summary_schema::check_call_record(&record).unwrap();
+    }
+    compare("exports", "calls.jsonl", &text);
 }
 
 #[test]

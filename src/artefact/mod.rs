@@ -6,6 +6,7 @@
 //! written is counted here and said once per file. Knows no format: those are sinks.
 
 pub mod call_debug;
+pub mod call_records;
 pub mod own;
 pub mod sipp;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::data::{CallIds, TdmMap, Trunk};
 use super::error::ConfigError;
+use super::export::ExportConfig;
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
@@ -97,6 +98,7 @@ pub struct RunDraft {
     pub summary_json: Option<PathBuf>,
     pub stat_period_ms: Option<u64>,
     pub trace: TraceConfig,
+    pub export: ExportConfig,
     pub health: HealthGates,
     pub fail_if_limited: bool,
     pub background: bool,
@@ -239,6 +241,7 @@ impl RunDraft {
             summary_json: self.summary_json,
             stat_period_ms: nonzero(self.stat_period_ms),
             trace: self.trace,
+            export: self.export,
             health: self.health,
             fail_if_limited: self.fail_if_limited,
             background: self.background,

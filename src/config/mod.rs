@@ -8,6 +8,7 @@
 mod data;
 mod draft;
 mod error;
+mod export;
 mod run;
 mod trace;
 mod value;
@@ -18,6 +19,10 @@ pub use data::{
 };
 pub use draft::{RunDraft, WatchdogDraft};
 pub use error::ConfigError;
+pub use export::{
+    EVENT_BUFFER_DEFAULT, EventLogConfig, ExportConfig, HepConfig, LogLevel, OtlpConfig,
+    OtlpProtocol, parse_pair,
+};
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,

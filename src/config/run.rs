@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use super::data::{CallIds, TdmMap, Trunk};
+use super::export::ExportConfig;
 use super::trace::TraceConfig;
 use super::value::HostPort;
 
@@ -457,6 +458,8 @@ pub struct RunConfig {
     pub stat_period_ms: Option<u64>,
     /// Traces and statistics files.
     pub trace: TraceConfig,
+    /// What other programs are told.
+    pub export: ExportConfig,
     /// Conditions that decide about success.
     pub health: HealthGates,
     /// Whether a run that the generator itself limited failed.

@@ -54,6 +54,9 @@ pub enum ValueError {
     /// A truth value was expected.
     #[error("{0:?} is neither true nor false; write true, false, 1 or 0")]
     NotABool(String),
+    /// A key and a value were expected.
+    #[error("{0:?} is not KEY=VALUE")]
+    NotAPair(String),
     /// An IP address was expected.
     #[error("{0:?} is not an IP address; write it as 192.0.2.1 or 2001:db8::1, not as a name")]
     NotAnIp(String),
@@ -128,6 +131,7 @@ impl ValueError {
             Self::OutOfRange { .. } => "out_of_range",
             Self::NotATime { .. } => "not_a_time",
             Self::NotABool(_) => "not_a_bool",
+            Self::NotAPair(_) => "not_a_pair",
             Self::NotAnIp(_) => "not_an_ip",
             Self::NotAnIpv4(_) => "not_an_ipv4",
             Self::NotAnEndpoint { .. } => "not_an_endpoint",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::RunError;
 use crate::artefact::{
     Artefacts, ArtefactsEnd, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation,
-    call_debug::CallDebug, own, sipp,
+    call_debug::CallDebug, call_records::CallRecords, own, sipp,
 };
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
 use crate::dataplane::Running;
@@ -77,6 +77,10 @@ impl Prepared {
         match prepared.config.format {
             TraceFormat::Sipp => prepared.open_sipp()?,
             TraceFormat::Gossipper => prepared.open_own()?,
+        }
+        if let Some(path) = &config.export.call_records {
+            let file = prepared.open_file(plain(path.clone()))?;
+            prepared.sinks.push(Box::new(CallRecords::new(file)));
         }
         Ok(prepared)
     }

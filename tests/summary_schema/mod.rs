@@ -1,7 +1,11 @@
-//! Checks a summary against `docs/summary.schema.json`.
+//! Checks JSON against the schemas that are published: `docs/summary.schema.json` and
+//! `docs/call-record.schema.json`.
 //!
 //! The validator knows the keywords that the schema uses and refuses all others, so that the schema
 //! cannot come to say something that nobody checks.
+
+// Each test file uses its part.
+#![allow(dead_code)]
 
 use serde_json::{Map, Value};
 
@@ -10,6 +14,13 @@ pub(crate) fn check(summary: &Value) -> Result<(), String> {
     let text = include_str!("../../docs/summary.schema.json");
     let schema = serde_json::from_str(text).expect("the schema is JSON");
     validate(&schema, &schema, summary, "summary")
+}
+
+/// Says what in a call record the schema forbids.
+pub(crate) fn check_call_record(record: &Value) -> Result<(), String> {
+    let text = include_str!("../../docs/call-record.schema.json");
+    let schema = serde_json::from_str(text).expect("the schema is JSON");
+    validate(&schema, &schema, record, "record")
 }
 
 /// Checks `value` against `schema`, a part of `root`; `at` names the place in errors.

@@ -52,7 +52,13 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         .default("auto")
         .ours(),
         later("summary_html", &["FILE"], "HTML reports", "Write a report").ours(),
-        later("call_records_jsonl", &["FILE"], "call records", "One line of JSON per call").ours(),
+        takes(
+            "call_records_jsonl",
+            &["FILE"],
+            Accept::Path(|d, v| d.export.call_records = Some(v)),
+            "Write a line of JSON to FILE for each call that ends",
+        )
+        .ours(),
     ],
 };
 

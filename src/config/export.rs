@@ -1,0 +1,130 @@
+//! What a run tells other programs while it goes on: call records, HEP and the event log.
+
+use std::path::PathBuf;
+
+use super::value::{HostPort, ValueError};
+
+/// Events that may wait for the collector of the event log, unless `-log_buffer_size` says
+/// otherwise.
+pub const EVENT_BUFFER_DEFAULT: u64 = 16_384;
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExportConfig {
+    /// Where a line of JSON per call goes.
+    pub call_records: Option<PathBuf>,
+    /// Messages for a capture server.
+    pub hep: HepConfig,
+    /// Events.
+    pub events: EventLogConfig,
+}
+
+/// Messages for a capture server that speaks HEP3 over UDP.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HepConfig {
+    /// The server; `None` if there is none.
+    pub collector: Option<HostPort>,
+    /// The number by which the server knows us.
+    pub capture_id: Option<u32>,
+    /// What the server authenticates us by.
+    pub password: Option<String>,
+}
+
+/// The event log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventLogConfig {
+    /// Whether events are lines of text on stderr.
+    pub stderr: bool,
+    /// Where events are lines of JSON.
+    pub file: Option<PathBuf>,
+    /// The collector that events are sent to.
+    pub otlp: OtlpConfig,
+    /// Attributes of all events.
+    pub attributes: Vec<(String, String)>,
+    /// Events that may wait for the collector.
+    pub buffer: u64,
+    /// Events below this level are left out.
+    pub level: LogLevel,
+}
+
+impl Default for EventLogConfig {
+    fn default() -> Self {
+        Self {
+            stderr: false,
+            file: None,
+            otlp: OtlpConfig::default(),
+            attributes: Vec::new(),
+            buffer: EVENT_BUFFER_DEFAULT,
+            level: LogLevel::default(),
+        }
+    }
+}
+
+impl EventLogConfig {
+    /// Whether events go anywhere.
+    pub fn is_on(&self) -> bool {
+        self.stderr || self.file.is_some() || self.otlp.endpoint.is_some()
+    }
+}
+
+/// A collector that speaks OTLP.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OtlpConfig {
+    /// Host and port, or a URL; `None` if there is none.
+    pub endpoint: Option<String>,
+    /// How it is spoken to.
+    pub protocol: OtlpProtocol,
+    /// Without TLS.
+    pub insecure: bool,
+    /// Headers of each request.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What OTLP is carried by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// gRPC, usually port 4317.
+    #[default]
+    Grpc,
+    /// Protobuf in HTTP requests, usually port 4318.
+    Http,
+}
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// For those who look for a mistake.
+    Debug,
+    /// What happens.
+    #[default]
+    Info,
+    /// What should not happen.
+    Warn,
+    /// What must not happen.
+    Error,
+}
+
+impl LogLevel {
+    /// All, least first.
+    pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warn, Self::Error];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Reads `KEY=VALUE`.
+pub fn parse_pair(text: &str) -> Result<(String, String), ValueError> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err(ValueError::NotAPair(text.to_owned())),
+    }
+}
