@@ -54,6 +54,8 @@ const SUPPORTED: &str = "
     message_overwrite shortmessage_overwrite error_overwrite log_overwrite calldebug_overwrite
     screen_overwrite trace_counts trace_error_codes trace_rtt rtt_freq
     ringbuffer_files ringbuffer_size max_log_size
+    bind_to_device max_reconnect reconnect_close reconnect_sleep sendbuffer_warn
+    tls_cert tls_key tls_ca tls_crl tls_version tls_skip_verify tls_resume
 ";
 
 #[test]
