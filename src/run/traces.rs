@@ -15,9 +15,9 @@ use crate::output::{Clock, SippCsv, own_csv};
 use crate::stats::{Layout, RunStart, Snapshot};
 use crate::trace::Kinds;
 
-/// Bytes of a worker's queue of records: a tenth of a second of messages at full load. The queue is
-/// gone through from end to end, over and over, so that a larger one would not stay in the cache.
-const QUEUE_BYTES: usize = 8 << 20;
+/// Bytes of a worker's queue of records: half a second of messages at full load. A quarter of it
+/// would stay in the cache, but lost records where the writing thread had to wait for a core.
+const QUEUE_BYTES: usize = 32 << 20;
 /// The same where no messages are wanted, so that a log can still be switched on.
 const SMALL_QUEUE_BYTES: usize = 4 << 20;
 
