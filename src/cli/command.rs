@@ -29,6 +29,11 @@ pub fn root_command() -> Command {
                 .about("Print help, also about a command")
                 .arg(Arg::new("command").value_name("COMMAND")),
         )
+        .subcommand(
+            Command::new("shell")
+                .visible_alias("cli")
+                .about("Build a run up line by line, check it and run it"),
+        )
         .subcommand(Command::new("version").about("Print the version"))
 }
 

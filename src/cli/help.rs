@@ -12,6 +12,7 @@ const HELP_COLUMN: usize = 26;
 
 const COMMANDS: &[(&str, &str)] = &[
     ("sipp", "Run a scenario, with the options of SIPp"),
+    ("shell", "Build a run up line by line, check it and run it (also: cli)"),
     ("help [COMMAND]", "Print this page, or the page of a command"),
     ("version", "Print the version"),
 ];
@@ -36,8 +37,8 @@ const EXIT_CODES: &[(&str, &str)] = &[
     ("255", "the run could not be started, or -timeout_error"),
 ];
 
-/// Columns of SIPp's statistics file, with what stands in them. `(P)` is since the row before, `(C)`
-/// since the start.
+/// Columns of SIPp's statistics file, with what stands in them. `(P)` is since the row before,
+/// `(C)` since the start.
 const STATISTICS: &[(&str, &str)] = &[
     ("StartTime", "when the run began"),
     ("LastResetTime", "when the statistics last began anew: the row before"),

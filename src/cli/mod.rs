@@ -42,6 +42,8 @@ pub enum Action {
         /// How to exit after printing it.
         exit_code: u8,
     },
+    /// Read commands from lines (`gossipper shell`).
+    Shell,
     /// Print something that was asked for to stdout.
     Print {
         /// What to print.
@@ -72,8 +74,6 @@ pub const EXIT_COMMAND_FAILED: u8 = 1;
 const LATER_COMMANDS: &[&str] = &[
     "server",
     "ui",
-    "shell",
-    "cli",
     "tui",
     "auth",
     "worker",
@@ -138,6 +138,14 @@ pub fn parse(argv: Vec<OsString>) -> Action {
             let skip = args.iter().take_while(|&word| word == "sipp").count();
             run_form(Entry::Subcommand, &args[skip..])
         }
+        Some(name @ ("shell" | "cli")) => match args.get(1) {
+            None => Action::Shell,
+            Some(word) => {
+                let word = word.to_string_lossy();
+                let message = format!("`gossipper {name}` takes no arguments, and {word:?} is one");
+                fail(error_text(&message), EXIT_COMMAND_FAILED)
+            }
+        },
         Some("help") => help_command(&args[1..]),
         Some("-h" | "--h" | "-help" | "--help") => print(help::root(), 0),
         Some("version") => print(help::version(), 0),
@@ -149,7 +157,7 @@ pub fn parse(argv: Vec<OsString>) -> Action {
 fn help_command(topic: &[OsString]) -> Action {
     match topic.first().and_then(|word| word.to_str()) {
         None if topic.is_empty() => print(help::root(), 0),
-        Some("help" | "version") => print(help::root(), 0),
+        Some("help" | "version" | "shell" | "cli") => print(help::root(), 0),
         Some("sipp") => print(help::run(Entry::Subcommand.program()), 0),
         Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
         _ => {
