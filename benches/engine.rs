@@ -101,6 +101,7 @@ fn engine(name: &str) -> Engine {
         lost_percent: 0.0,
         base_cseq: 1,
         ignore_messages_in_pause: false,
+        whole_call_ids: false,
         duplicate_check: DuplicateCheck::Full,
         dynamic_ids: (10_000, 12_000, 4),
         sets: Vec::new(),

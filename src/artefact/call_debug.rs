@@ -143,6 +143,8 @@ fn type_of(kind: Option<StepKind>) -> u64 {
         Some(StepKind::Recv { .. }) => 3,
         Some(StepKind::Pause) => 4,
         Some(StepKind::Nop) | None => 5,
+        Some(StepKind::RecvCommand) => 6,
+        Some(StepKind::SendCommand) => 7,
     }
 }
 

@@ -9,7 +9,8 @@ use super::export::ExportConfig;
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
-    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, Transport, TransportFor, Watchdog,
+    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, Transport, TransportFor,
+    TwinConfig, Watchdog,
 };
 use super::trace::TraceConfig;
 use super::value::HostPort;
@@ -26,6 +27,11 @@ pub struct RunDraft {
     pub receiving_name: Option<String>,
     pub out_of_call_file: Option<PathBuf>,
     pub out_of_call_name: Option<String>,
+    pub twin: Option<HostPort>,
+    pub master: Option<String>,
+    pub slave: Option<String>,
+    pub instance_name: Option<String>,
+    pub instances_file: Option<PathBuf>,
     pub service: Option<String>,
     pub auth_user: Option<String>,
     pub auth_password: Option<String>,
@@ -65,6 +71,7 @@ pub struct RunDraft {
     pub default_behaviors: Option<DefaultBehaviors>,
     pub auto_answer: bool,
     pub pause_drops_messages: bool,
+    pub whole_call_ids: bool,
     pub deadcall_wait_ms: Option<u64>,
     pub rate: Option<f64>,
     pub rate_period_ms: Option<u64>,
@@ -117,9 +124,10 @@ pub struct RunDraft {
 
 impl RunDraft {
     /// Applies the defaults of `flavor` and checks what contradicts what.
-    pub fn resolve(self, flavor: Flavor) -> Result<RunConfig, ConfigError> {
+    pub fn resolve(mut self, flavor: Flavor) -> Result<RunConfig, ConfigError> {
         self.check()?;
         let notices = self.notices();
+        let twin = self.twin_config();
         let service = self.service.unwrap_or_else(|| "service".to_owned());
         let source = |file: Option<PathBuf>, name: Option<String>| {
             file.map(ScenarioSource::File).or(name.map(ScenarioSource::Builtin))
@@ -142,6 +150,7 @@ impl RunDraft {
             scenario,
             receiving: source(self.receiving_file, self.receiving_name),
             out_of_call: source(self.out_of_call_file, self.out_of_call_name),
+            twin,
             auth_user: self.auth_user.unwrap_or_else(|| service.clone()),
             service,
             auth_password: self.auth_password.unwrap_or_else(|| "password".to_owned()),
@@ -198,6 +207,7 @@ impl RunDraft {
             default_behaviors: self.default_behaviors.unwrap_or(DefaultBehaviors::ALL),
             auto_answer: self.auto_answer,
             pause_drops_messages: self.pause_drops_messages,
+            whole_call_ids: self.whole_call_ids,
             deadcall_wait_ms: self.deadcall_wait_ms.unwrap_or(33_000),
             rate: self.rate.unwrap_or(RATE_DEFAULT),
             rate_period_ms: self.rate_period_ms.unwrap_or(1000),
@@ -311,6 +321,7 @@ impl RunDraft {
         if self.out_of_call_file.is_some() && self.out_of_call_name.is_some() {
             return exclusive("oocsf", "oocsn", "give a file or a name");
         }
+        self.check_twin()?;
         let answers = self.receiving_file.is_some() || self.receiving_name.is_some();
         if answers && (self.out_of_call_file.is_some() || self.out_of_call_name.is_some()) {
             let why = "-rxsf answers every call that arrives, so that none is out of call";
@@ -334,6 +345,50 @@ impl RunDraft {
             return exclusive("users", "rate_max", no_rate);
         }
         Ok(())
+    }
+
+    fn check_twin(&self) -> Result<(), ConfigError> {
+        let names = [
+            ("3pcc", self.twin.is_some()),
+            ("master", self.master.is_some()),
+            ("slave", self.slave.is_some()),
+            ("cmd_name", self.instance_name.is_some()),
+        ];
+        let mut given = names.into_iter().filter(|&(_, given)| given).map(|(name, _)| name);
+        let file = self.instances_file.is_some();
+        match (given.next(), given.next()) {
+            (Some(first), Some(second)) => {
+                let why = "an instance has one part in the calls; drop one of them";
+                Err(ConfigError::Exclusive { first, second, why })
+            }
+            (Some("3pcc"), None) if file => {
+                let why = "two instances need no file; drop it, or -3pcc";
+                Err(ConfigError::Exclusive { first: "3pcc", second: "slave_cfg", why })
+            }
+            (Some(option @ ("master" | "slave" | "cmd_name")), None) if !file => {
+                let needed = "slave_cfg FILE";
+                let why = "it has the addresses of all instances";
+                Err(ConfigError::Needs { option, needed, why })
+            }
+            (None, _) if file => {
+                let needed = "master NAME or -slave NAME";
+                let why = "the file has this instance too, and only a name tells which it is";
+                Err(ConfigError::Needs { option: "slave_cfg", needed, why })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn twin_config(&mut self) -> Option<TwinConfig> {
+        if let Some(twin) = self.twin.take() {
+            return Some(TwinConfig::Pair(twin));
+        }
+        let (name, leads) = match (self.master.take(), self.slave.take()) {
+            (Some(name), _) => (name, Some(true)),
+            (None, Some(name)) => (name, Some(false)),
+            (None, None) => (self.instance_name.take()?, None),
+        };
+        Some(TwinConfig::Named { name, leads, file: self.instances_file.take()? })
     }
 
     fn check_pool(&self) -> Result<(), ConfigError> {

@@ -17,6 +17,16 @@ pub enum ConfigError {
         /// Why, and what to drop.
         why: &'static str,
     },
+    /// An option is useless without another one.
+    #[error("-{option} needs -{needed}: {why}")]
+    Needs {
+        /// The option.
+        option: &'static str,
+        /// What is missing, without its dash.
+        needed: &'static str,
+        /// What for.
+        why: &'static str,
+    },
     /// The ceiling of the ramp is below where it starts.
     #[error("-rate_max {rate_max} is below -r {rate}; raise -rate_max or lower -r")]
     RateMaxBelowRate {
@@ -77,6 +87,7 @@ impl ConfigError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Exclusive { .. } => "exclusive_options",
+            Self::Needs { .. } => "missing_option",
             Self::RateMaxBelowRate { .. } => "rate_max_below_rate",
             Self::RtpPortsReversed { .. } => "rtp_ports_reversed",
             Self::PoolTooSmall { .. } => "pool_too_small",

@@ -27,7 +27,7 @@ pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
     RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, TlsVersion, Transport,
-    TransportFor, Watchdog,
+    TransportFor, TwinConfig, Watchdog,
 };
 pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{

@@ -44,6 +44,22 @@ pub struct Watchdog {
     pub major_max: u64,
 }
 
+/// How instances that control calls together (3PCC) find each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TwinConfig {
+    /// There are two; one of them listens here.
+    Pair(HostPort),
+    /// There are several, which a file names.
+    Named {
+        /// This one's name.
+        name: String,
+        /// Whether it shall send the first command; `None` leaves that to the scenario.
+        leads: Option<bool>,
+        /// The file with all names and addresses (not yet read).
+        file: PathBuf,
+    },
+}
+
 /// How SIP messages travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -331,6 +347,8 @@ pub struct RunConfig {
     pub receiving: Option<ScenarioSource>,
     /// Scenario of messages of unknown calls while `scenario` makes calls.
     pub out_of_call: Option<ScenarioSource>,
+    /// The instances that control calls together with this one.
+    pub twin: Option<TwinConfig>,
     /// `[service]`: the user part of the request URI.
     pub service: String,
     /// User name of digest credentials.
@@ -402,6 +420,8 @@ pub struct RunConfig {
     pub auto_answer: bool,
     /// Whether messages that arrive during a pause are dropped.
     pub pause_drops_messages: bool,
+    /// Whether a Call-ID is compared with what stands before `///` in it.
+    pub whole_call_ids: bool,
     /// How long the Call-ID of a finished call is remembered.
     pub deadcall_wait_ms: u64,
 

@@ -186,6 +186,11 @@ pub struct HostPort {
 impl HostPort {
     /// Reads `host`, `host:port`, `v6`, `[v6]` or `[v6]:port`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
+        Self::parse_with_port(text, SIP_PORT)
+    }
+
+    /// As [`HostPort::parse`], with another port where the text has none.
+    pub fn parse_with_port(text: &str, default_port: u16) -> Result<Self, ValueError> {
         let wrong = |reason| ValueError::NotAnEndpoint { text: text.to_owned(), reason };
         if text.is_empty() {
             return Err(ValueError::Empty("a host as in 192.0.2.1:5060"));
@@ -201,17 +206,17 @@ impl HostPort {
             }
             let port = match rest.strip_prefix(':') {
                 Some(port) => parse_port(port).ok_or_else(|| wrong(PORT_RANGE))?,
-                None if rest.is_empty() => SIP_PORT,
+                None if rest.is_empty() => default_port,
                 None => return Err(wrong("only :PORT may follow the closing bracket")),
             };
             return Ok(Self { host: host.to_owned(), port });
         }
         if is_ipv6(text) {
-            return Ok(Self { host: text.to_owned(), port: SIP_PORT });
+            return Ok(Self { host: text.to_owned(), port: default_port });
         }
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, parse_port(port).ok_or_else(|| wrong(PORT_RANGE))?),
-            None => (text, SIP_PORT),
+            None => (text, default_port),
         };
         if host.is_empty() {
             return Err(wrong("the host is missing before the colon"));

@@ -16,6 +16,8 @@ use thiserror::Error;
 
 use super::link::Link;
 use super::mux::{MuxConfig, Reconnect, StreamMux};
+use super::twin::link::WorkerEnd;
+use super::twin::{self, Twin, TwinError, TwinPlan};
 use super::worker::{
     Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
@@ -121,6 +123,8 @@ pub struct Launch {
     pub watchdog_ns: (u64, u64),
     /// The scenario.
     pub programs: Programs,
+    /// Other instances that control the calls together with this one; such a run has one worker.
+    pub twin: Option<TwinPlan>,
     /// Its measurements.
     pub layout: Arc<Layout>,
     /// Whether the scenario runs shell commands.
@@ -152,6 +156,9 @@ pub enum LaunchError {
         /// Why.
         source: io::Error,
     },
+    /// Other instances cannot be talked to.
+    #[error(transparent)]
+    Twin(#[from] TwinError),
     /// A thread could not be started, or ended before it was ready.
     #[error("cannot start worker {worker}: {source}")]
     Thread {
@@ -191,6 +198,8 @@ pub struct Running {
     pub start_ns: u64,
     /// Where the first worker listens.
     pub local: SocketAddr,
+    /// The thread that talks to other instances.
+    pub twin: Option<Twin>,
 }
 
 /// One worker, seen from the control side.
@@ -241,6 +250,7 @@ struct Begin {
     start_ns: u64,
     handover_out: Option<(Producer<Handover>, Waker)>,
     handover_in: Option<Consumer<Handover>>,
+    twin: Option<WorkerEnd>,
 }
 
 /// What a worker's thread reports when its socket is bound.
@@ -344,6 +354,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             control: Some(thread::current()),
             handover_out: None,
             handover_in: None,
+            twin: None,
             undone: undone.clone(),
         };
         let (ready_in, ready_out) = mpsc::sync_channel::<Ready>(1);
@@ -377,6 +388,13 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         };
         starting.push(Starting { begin: begin_in, waker, handle });
     }
+    let (twin, mut twin_end) = match (&launch.twin, starting.first()) {
+        (Some(plan), Some(first)) => {
+            let (twin, end) = twin::start(plan, first.waker.clone())?;
+            (Some(twin), Some(end))
+        }
+        _ => (None, None),
+    };
     let start_ns = sys::monotonic_now();
     let mut workers = Vec::new();
     let wakers: Vec<Waker> = starting.iter().map(|worker| worker.waker.clone()).collect();
@@ -385,11 +403,16 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         let (handover_out, handover_in) =
             circle.get_mut(worker).map(std::mem::take).unwrap_or_default();
         // A thread that is gone is noticed when it is joined.
-        let _ = starting.begin.send(Begin { start_ns, handover_out, handover_in });
+        let _ = starting.begin.send(Begin {
+            start_ns,
+            handover_out,
+            handover_in,
+            twin: twin_end.take(),
+        });
         workers.push(starting.handle);
     }
     let local = local.unwrap_or(SocketAddr::new(launch.bind.ip, 0));
-    Ok(Running { workers, start_ns, local })
+    Ok(Running { workers, start_ns, local, twin })
 }
 
 type CircleEnds = (Option<(Producer<Handover>, Waker)>, Option<Consumer<Handover>>);
@@ -477,7 +500,15 @@ fn work<D: Make>(
         None if per_call.is_none() => engine.share_socket(main_socket),
         None => {}
     }
-    let links = Links { handover_out: begin.handover_out, handover_in: begin.handover_in, ..links };
+    if let Some(twin) = &launch.twin {
+        engine.set_peering(twin.peering);
+    }
+    let links = Links {
+        handover_out: begin.handover_out,
+        handover_in: begin.handover_in,
+        twin: begin.twin,
+        ..links
+    };
     let mut worker = Worker::new(WorkerParts {
         driver,
         engine,

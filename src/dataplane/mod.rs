@@ -2,6 +2,8 @@
 //!
 //! Knows engines, drivers and queues; knows nothing of command lines, files or terminals.
 
+pub mod twin;
+
 mod launch;
 mod link;
 mod mux;

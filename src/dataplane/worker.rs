@@ -14,8 +14,9 @@ use gossipper_uring::{Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
 
 use super::link::{Link, News};
-use crate::engine::{Disposition, Engine, Incoming, Started, StopRequest};
-use crate::stats::{Counters, Report};
+use super::twin::link::{Tell, WorkerEnd};
+use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest};
+use crate::stats::{Counters, DropCause, Report};
 use crate::trace::Kinds;
 
 /// Length of a report's interval.
@@ -93,6 +94,8 @@ pub struct Links {
     pub handover_out: Option<(Producer<Handover>, Waker)>,
     /// Datagrams from the previous worker in the circle.
     pub handover_in: Option<Consumer<Handover>>,
+    /// Commands from and to other instances (3PCC), and news of them.
+    pub twin: Option<WorkerEnd>,
     /// How many workers of the run are not done yet.
     pub undone: Undone,
 }
@@ -317,8 +320,11 @@ impl<D: Link> Worker<D> {
         self.hurry |= self.engine.fire_timers(now, self.driver.tx(), TX_RESERVE);
         // Where turns are a grain apart, a call starts in the turn nearest to its time.
         let lead_ns = self.wakes.lead_ns(now);
+        // A call that begins with a command needs to know who can be reached.
+        self.hear_commands(now);
         self.start_calls(now, lead_ns);
         self.hand_on_commands();
+        self.say_commands();
         if let Some(stop) = self.engine.take_stop_request() {
             // A full queue holds an earlier demand of the same weight.
             let _ = self.links.stops.push(stop);
@@ -531,6 +537,43 @@ impl<D: Link> Worker<D> {
                 }
             }
         }
+    }
+
+    /// Third-party call control: what other instances said, and news of them.
+    fn hear_commands(&mut self, now: u64) {
+        let Some(mut twin) = self.links.twin.take() else { return };
+        while self.driver.tx().free() > TX_RESERVE {
+            let (engine, tx) = (&mut self.engine, self.driver.tx());
+            let taken = match twin.read() {
+                None => break,
+                Some(Tell::Command(text)) => engine.on_command(text, now, tx),
+                Some(Tell::Unfinished) => {
+                    engine.drop_command(DropCause::CommandUnfinished);
+                    CommandTaken::Done
+                }
+                Some(Tell::Reachable(peer)) => {
+                    engine.peer_reachable(peer);
+                    CommandTaken::Done
+                }
+                Some(Tell::Gone(peer)) => {
+                    engine.peer_gone(peer, now, tx);
+                    CommandTaken::Done
+                }
+            };
+            if taken == CommandTaken::NeedsSocket {
+                twin.hold_command();
+                self.open_socket();
+            }
+        }
+        self.hurry |= twin.has_more();
+        self.links.twin = Some(twin);
+    }
+
+    /// What there is to say to other instances.
+    fn say_commands(&mut self) {
+        let Some(twin) = &mut self.links.twin else { return };
+        self.engine.carry_commands(|peer, text| twin.push(peer, text));
+        twin.wake();
     }
 
     fn open_socket(&mut self) {

@@ -199,7 +199,7 @@ impl Engine {
             if !name.eq_ignore_ascii_case(b"Call-ID") && !name.eq_ignore_ascii_case(b"i") {
                 continue;
             }
-            let value = super::ids::key(value.get(1..)?.trim_ascii());
+            let value = self.call_key(value.get(1..)?.trim_ascii());
             if let Some(call) = self.nonce.parse(value) {
                 return Some(call);
             }

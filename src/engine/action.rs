@@ -2,6 +2,7 @@
 
 use super::authenticate::verifies;
 use super::call::Slot;
+use super::command;
 use super::render::{At, Out};
 use super::variables::{Value, leading_number};
 use super::{Cx, Engine, StopRequest};
@@ -268,30 +269,42 @@ impl Engine {
     ) -> Result<(), FailureCause> {
         let mut own = std::mem::take(&mut self.scratch);
         own.clear();
-        let result = self.ereg_in(slot, ereg, last, &mut own);
+        let command = self.peers.take_current();
+        let result = self.ereg_in(slot, ereg, last, command.as_deref(), &mut own);
+        self.peers.put_current(command);
         self.scratch = own;
         result
     }
 
-    /// As [`Self::ereg`]; `own` is room for the text of a variable.
+    /// As [`Self::ereg`]; `command` is what came last, if that was no message, and `own` is room
+    /// for the text of a variable.
     fn ereg_in(
         &mut self,
         slot: Slot,
         ereg: &Ereg,
         last: Option<&Message<'_>>,
+        command: Option<&[u8]>,
         own: &mut Vec<u8>,
     ) -> Result<(), FailureCause> {
         let text = match &ereg.search_in {
-            SearchIn::Message => last.map(Message::bytes).unwrap_or_default(),
-            SearchIn::Body => last.map(Message::body).unwrap_or_default(),
+            SearchIn::Message => command.or(last.map(Message::bytes)).unwrap_or_default(),
+            SearchIn::Body => {
+                command.map(command::body).or(last.map(Message::body)).unwrap_or_default()
+            }
             SearchIn::Variable(variable) => {
                 self.variable_text(slot, *variable, own);
                 own.as_slice()
             }
             SearchIn::Header { name, colon, blanks, occurrence, .. } => {
                 let nth = occurrence.saturating_sub(1) as usize;
-                match last.and_then(|last| last.lines_by_name(name).nth(nth)) {
-                    Some(header) => behind_name(&header, *colon, *blanks),
+                let found = match command {
+                    Some(command) => command::line_value(command, name, nth),
+                    None => last
+                        .and_then(|last| last.lines_by_name(name).nth(nth))
+                        .map(|header| behind_name(&header, *colon, *blanks)),
+                };
+                match found {
+                    Some(found) => found,
                     None if ereg.check_it == CheckIt::FailIfFalse => {
                         return Err(FailureCause::RegexpHdrNotFound);
                     }

@@ -93,6 +93,9 @@ impl Bound {
             .iter()
             .map(|step| match &step.kind {
                 StepKind::Send(send) => send.template.bind(|field| constant(field, environment)),
+                StepKind::SendCommand(send) => {
+                    send.template.bind(|field| constant(field, environment))
+                }
                 _ => Template::default(),
             })
             .collect();

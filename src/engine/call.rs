@@ -104,6 +104,8 @@ pub(super) struct Call {
     pub(super) foreign: bool,
     /// `true` while it waits for room to send at `step`.
     pub(super) deferred: bool,
+    /// `true` if it exchanged commands with another instance.
+    pub(super) commanded: bool,
     /// `true` if the socket is the call's own and goes back to the pool at its end.
     pub(super) owns_socket: bool,
     /// `true` while it is on the list of its connection.
@@ -189,6 +191,7 @@ impl Call {
             incoming: false,
             foreign: false,
             deferred: false,
+            commanded: false,
             owns_socket: false,
             attached: false,
             previous_on_connection: NO_SLOT,

@@ -115,7 +115,7 @@ impl Engine {
             unix_us: (now + self.config.wall_offset_ns) / 1000,
         };
         self.config.data.call_ids.write(&parts, &mut self.random, &mut call_id);
-        let hash = self.hasher.hash(super::ids::key(&call_id));
+        let hash = self.hasher.hash(self.call_key(&call_id));
         let stored = self.blobs.store(&call_id);
         self.scratch = call_id;
         let Some(stored) = stored else { return false };

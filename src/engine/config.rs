@@ -58,6 +58,8 @@ pub struct EngineConfig {
     pub base_cseq: u32,
     /// Drop messages that arrive while a call pauses (`-pause_msg_ign`).
     pub ignore_messages_in_pause: bool,
+    /// A Call-ID counts as a whole, `prefix///` included (`-callid_slash_ign`).
+    pub whole_call_ids: bool,
     /// Whether duplicates are told by their whole text.
     pub duplicate_check: DuplicateCheck,
     /// `-dynamicStart`, `-dynamicMax`, `-dynamicStep`.

@@ -84,6 +84,8 @@ fn kind_and_name(step: &Step, pause_ms: u64) -> (stats::StepKind, String) {
             (stats::StepKind::Pause, length(duration, pause_ms))
         }
         StepKind::Nop => (stats::StepKind::Nop, String::new()),
+        StepKind::SendCommand(_) => (stats::StepKind::SendCommand, "sendCmd".to_owned()),
+        StepKind::RecvCommand(_) => (stats::StepKind::RecvCommand, "recvCmd".to_owned()),
     }
 }
 

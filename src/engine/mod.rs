@@ -20,6 +20,7 @@ mod call;
 mod call_ids;
 mod check;
 mod circuits;
+mod command;
 mod config;
 mod connections;
 mod control;
@@ -53,6 +54,7 @@ use crate::trace::Tracer;
 pub use authenticate::digest_uri;
 pub use call_ids::CallIdStyle;
 pub use circuits::CircuitMap;
+pub use command::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
 pub use config::{
     Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Retransmission,
 };
@@ -65,6 +67,7 @@ use blob::BlobPool;
 use bound::{Base, Bound, SharedNames};
 use call::{Phase, Slab, Slot};
 use circuits::Circuits;
+use command::Commands;
 use connections::{Connections, GONE};
 use ids::{CallRef, RunNonce};
 use lookup::{CallIdHasher, CallMap, DeadCalls};
@@ -156,6 +159,7 @@ pub struct Engine {
     circuits: Option<Circuits>,
     /// Commands for the shell that nobody has taken yet.
     commands: VecDeque<Box<[u8]>>,
+    peers: Commands,
 }
 
 /// Sockets that calls send from.
@@ -196,6 +200,8 @@ pub enum StopRequest {
     Now,
     /// The one connection that calls share is gone for good; with a text about it.
     Disconnected(String),
+    /// Another instance that has a part in the calls (3PCC) is gone: no new calls.
+    PeerGone,
     /// An `<error>` action, with its text.
     Fatal(String),
 }
@@ -326,6 +332,7 @@ impl Engine {
                 .take(names.globals.len())
                 .collect(),
             rtd_starts: Vec::new(),
+            peers: Commands::none(),
             dynamic_id: Cell::new(config.dynamic_ids.0),
             tables: config.data.tables.iter().cloned().map(Table::new).collect(),
             digests: RefCell::new(Ha1Cache::new(DIGESTS, seeds.next_u64())),
@@ -546,6 +553,11 @@ impl Engine {
     /// The program that the call in `slot` follows.
     fn program_of(&self, slot: Slot) -> &Rc<Bound> {
         &self.programs[usize::from(self.calls[slot].program)]
+    }
+
+    /// What identifies a call in a Call-ID.
+    fn call_key<'c>(&self, call_id: &'c [u8]) -> &'c [u8] {
+        if self.config.whole_call_ids { call_id } else { ids::key(call_id) }
     }
 
     fn call_ref(&self, slot: Slot) -> CallRef {

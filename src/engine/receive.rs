@@ -80,7 +80,7 @@ impl Engine {
         tx: &mut TxArena,
     ) -> Disposition {
         let &Incoming { socket, source, received_ns, is_final, .. } = datagram;
-        let call_id = message.call_id().map(super::ids::key);
+        let call_id = message.call_id().map(|id| self.call_key(id));
         let Some(call_id) = call_id.filter(|id| !id.is_empty()) else {
             self.drop_malformed(DropCause::MissingCallId);
             self.trace_stray(socket, source, received_ns.min(now), message.bytes());
@@ -153,7 +153,7 @@ impl Engine {
         let is_client = self.programs[0].program.mode == Mode::Client;
         let program = match is_client {
             true => self.receiving.or(self.out_of_call),
-            false => Some(0),
+            false => Some(0).filter(|_| !self.programs[0].program.begins_with_command()),
         };
         let Some(program) = program else {
             self.trace_stray(socket, source, cx.at, message.bytes());
@@ -540,7 +540,11 @@ impl Engine {
         let at = usize::from(self.calls[slot].step);
         let methods_sent = self.calls[slot].methods_sent;
         for (index, step) in steps.iter().enumerate().skip(at) {
-            let StepKind::Recv(recv) = &step.kind else { break };
+            let recv = match &step.kind {
+                StepKind::Recv(recv) => recv,
+                StepKind::RecvCommand(recv) if recv.optional => continue,
+                _ => break,
+            };
             if self.is_skipped(slot, step) {
                 continue;
             }
@@ -553,9 +557,13 @@ impl Engine {
         }
         let mut contiguous = true;
         for (index, step) in steps.iter().enumerate().take(at).rev() {
-            let StepKind::Recv(recv) = &step.kind else {
-                contiguous = false;
-                continue;
+            let recv = match &step.kind {
+                StepKind::Recv(recv) => recv,
+                StepKind::RecvCommand(recv) if recv.optional => continue,
+                _ => {
+                    contiguous = false;
+                    continue;
+                }
             };
             if self.is_skipped(slot, step) {
                 continue;

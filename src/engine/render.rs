@@ -96,6 +96,36 @@ impl<'b> Out<'b> {
     }
 }
 
+/// What the text of a variable ends with. As in SIPp, a line that a text ends itself is not ended
+/// again; nor is the head of a message, where the text holds its end, as that of another message.
+#[derive(Clone, Copy, Default)]
+enum Brought {
+    #[default]
+    Nothing,
+    Line,
+    Head,
+}
+
+impl Brought {
+    fn by(text: &[u8]) -> Self {
+        match text {
+            [.., b'\n'] if memchr::memmem::find(text, b"\r\n\r\n").is_some() => Self::Head,
+            [.., b'\n'] => Self::Line,
+            _ => Self::Nothing,
+        }
+    }
+
+    /// `text` without what was brought.
+    fn cut(self, text: &[u8]) -> &[u8] {
+        let without = |text| <[u8]>::strip_prefix(text, b"\r\n").unwrap_or(text);
+        match self {
+            Self::Nothing => text,
+            Self::Line => without(text),
+            Self::Head => without(without(text)),
+        }
+    }
+}
+
 /// Where `[len]` has to be written once the body is known.
 struct LenPatch {
     at: usize,
@@ -115,6 +145,8 @@ impl Engine {
         let mut patch_count = 0;
         let mut body_at = 0;
         let mut line: Option<(usize, usize)> = None; // (part after the line, begin of the line)
+        // What of a line's end the text of a variable before it has already brought.
+        let mut brought = Brought::Nothing;
         let mut index = 0;
         while index < template.parts.len() {
             if index == template.body_part {
@@ -122,7 +154,8 @@ impl Engine {
             }
             match &template.parts[index] {
                 Part::Literal { start, end } => {
-                    out.put(&template.pool[*start as usize..*end as usize]);
+                    let text = &template.pool[*start as usize..*end as usize];
+                    out.put(std::mem::take(&mut brought).cut(text));
                 }
                 Part::OptionalLine { parts } => {
                     line = Some((index + 1 + usize::from(*parts), out.at));
@@ -136,7 +169,11 @@ impl Engine {
                 }
                 Part::Field(Field::Authentication(parts)) => answer = Some((out.at, parts)),
                 Part::Field(field) => {
+                    let begin = out.at;
                     let present = self.field(field, at, bound, out);
+                    if matches!(field, Field::Variable(_)) && !out.overflow {
+                        brought = Brought::by(&out.buffer[begin..out.at]);
+                    }
                     if !present
                         && field.drops_line()
                         && let Some((end, start)) = line

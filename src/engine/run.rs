@@ -87,6 +87,18 @@ impl Engine {
                         return self.wait(slot, step.keep, cx);
                     }
                 }
+                StepKind::SendCommand(command) => {
+                    if !self.send_command(slot, index, command, cx) {
+                        return self.abort(slot, FailureCause::CmdNotSent, cx);
+                    }
+                }
+                StepKind::RecvCommand(recv) => {
+                    let wait_ms = self.command_wait_ms(slot, index, recv);
+                    if wait_ms > 0 {
+                        self.wheel.arm(Self::step_timer(slot), cx.now + wait_ms * 1_000_000);
+                    }
+                    return self.wait(slot, step.keep, cx);
+                }
                 StepKind::Nop => {}
             }
             if !self.complete(slot, index, step, cx) {
@@ -410,6 +422,7 @@ impl Engine {
         match cause {
             None => self.counters.calls_succeeded += 1,
             Some(cause) => {
+                self.tell_of_failure(slot, cause, now);
                 self.counters.calls_failed += 1;
                 self.counters.failures.bump(cause);
             }

@@ -104,7 +104,7 @@ impl Engine {
         }
     }
 
-    fn take_socket(&mut self) -> Option<(SocketId, u16, bool)> {
+    pub(super) fn take_socket(&mut self) -> Option<(SocketId, u16, bool)> {
         match &mut self.sockets {
             SocketPool::Shared(socket) => {
                 Some((*socket, self.config.environment.local_port.unwrap_or(0), false))

@@ -58,6 +58,20 @@ impl Engine {
                     self.resume(slot, now, tx);
                 }
             }
+            StepKind::RecvCommand(recv) => {
+                self.step_counts(slot, index).timeouts += 1;
+                let target = step.on_timeout.or(recv.optional.then_some(index + 1));
+                let waited_ms = self.command_wait_ms(slot, index, recv);
+                self.trace_timeout(slot, index, Patience::Command, target.is_none(), waited_ms);
+                match target {
+                    Some(target) => {
+                        self.calls[slot].due_ns = now;
+                        self.calls[slot].step = target;
+                        self.resume(slot, now, tx);
+                    }
+                    None => self.abort(slot, FailureCause::RecvTimeout, &mut cx),
+                }
+            }
             StepKind::Send(send) => {
                 if !std::mem::take(&mut self.calls[slot].deferred) {
                     return;
@@ -76,7 +90,7 @@ impl Engine {
                     None => self.abort(slot, FailureCause::SendTimeout, &mut cx),
                 }
             }
-            StepKind::Nop => {}
+            StepKind::SendCommand(_) | StepKind::Nop => {}
         }
     }
 

@@ -166,7 +166,7 @@ pub fn counts_row(snapshot: &Snapshot, clock: &mut Clock) -> Vec<u8> {
         match step.kind {
             StepKind::Send { .. } => integers(&mut row, &[messages, 0, counts.unexpected]),
             StepKind::Recv { .. } => integers(&mut row, &[0, messages, counts.unexpected]),
-            StepKind::Pause | StepKind::Nop => {}
+            StepKind::Pause | StepKind::Nop | StepKind::SendCommand | StepKind::RecvCommand => {}
         }
     }
     row.push('\n');

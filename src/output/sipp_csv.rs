@@ -242,7 +242,10 @@ impl SippCsv {
             for (suffix, _) in step_columns(step, has_losses) {
                 let name = match step.kind {
                     StepKind::Pause | StepKind::Nop => "Pause",
-                    StepKind::Send { .. } | StepKind::Recv { .. } => &step.name,
+                    StepKind::Send { .. }
+                    | StepKind::Recv { .. }
+                    | StepKind::SendCommand
+                    | StepKind::RecvCommand => &step.name,
                 };
                 line.text(&format!("{index}_{name}_{suffix}"));
             }
@@ -275,7 +278,7 @@ fn step_columns(
     let timeouts: fn(&StepCounts) -> u64 = |counts| counts.timeouts;
     let unexpected: fn(&StepCounts) -> u64 = |counts| counts.unexpected;
     let lost: fn(&StepCounts) -> u64 = |counts| counts.lost;
-    let is_pause = matches!(step.kind, StepKind::Pause | StepKind::Nop);
+    let is_pause = !matches!(step.kind, StepKind::Send { .. } | StepKind::Recv { .. });
     let columns = match step.kind {
         StepKind::Send { retransmits } => [
             Some(("Sent", messages)),
@@ -288,6 +291,13 @@ fn step_columns(
             Some(("Retrans", retransmissions)),
             Some(("Timeout", timeouts)),
             Some(("Unexp", unexpected)),
+        ],
+        StepKind::SendCommand => [Some(("Sent", messages)), None, None, None],
+        StepKind::RecvCommand => [
+            Some(("Recv", messages)),
+            Some(("Timeout", timeouts)),
+            Some(("Unexp", unexpected)),
+            None,
         ],
         StepKind::Pause | StepKind::Nop => {
             [Some(("Sessions", messages)), Some(("Unexp", unexpected)), None, None]

@@ -141,6 +141,7 @@ impl<'c> Control<'c> {
             self.write_rows();
             self.take_stops(now);
             self.watch_stalls(now);
+            self.tell_notes();
             self.take_signals(now);
             if let Some(socket) = &mut self.socket {
                 socket.poll(&mut actions);
@@ -168,6 +169,10 @@ impl<'c> Control<'c> {
                 failed.get_or_insert(RunError::Worker { worker, source });
             }
         }
+        if let Some(twin) = &mut self.running.twin {
+            twin.join();
+        }
+        self.tell_notes();
         self.take_reports();
         self.aggregate.finish();
         self.face.close();
@@ -240,6 +245,8 @@ impl<'c> Control<'c> {
             while let Ok(stop) = self.running.workers[index].stops.pop() {
                 match stop {
                     StopRequest::Gracefully => self.drain(now + DRAIN_NS),
+                    // As SIPp has it: open calls go on for as long as they take.
+                    StopRequest::PeerGone => self.send(Command::StopNewCalls),
                     StopRequest::Now => {
                         self.end = RunEnd::StoppedByScenario;
                         self.stop();
@@ -269,6 +276,15 @@ impl<'c> Control<'c> {
             self.end = RunEnd::Fatal;
             self.fatal = Some(RunError::Watchdog(text));
             self.stop();
+        }
+    }
+
+    /// What the thread that talks to other instances has to say.
+    fn tell_notes(&mut self) {
+        let Some(twin) = &self.running.twin else { return };
+        let notes: Vec<String> = twin.notes().collect();
+        for note in notes {
+            self.face.say(&format!("note: {note}"));
         }
     }
 

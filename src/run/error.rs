@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::TwinConfigError;
 use crate::dataplane::LaunchError;
 use crate::injection::InjectionError;
 use crate::output::WriteFileError;
@@ -83,6 +84,9 @@ pub enum RunError {
     /// The thread that runs shell commands could not be started.
     #[error("cannot start the thread that runs commands: {0}")]
     Shell(io::Error),
+    /// The options and the scenario of third-party call control do not fit.
+    #[error(transparent)]
+    Twin(#[from] TwinConfigError),
     /// A client has nobody to call.
     #[error(
         "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper -sn uac 192.0.2.1:5060) or with -rsa"

@@ -17,10 +17,12 @@ mod signals;
 mod socket;
 mod tls;
 mod traces;
+mod twin;
 mod watchdog;
 
 pub use error::RunError;
 pub use scenario::load as load_scenario;
+pub use twin::TwinConfigError;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use gossipper_uring::{DriverConfig, probe, sys};
 
-use super::RunError;
 use super::data::Tables;
+use super::{RunError, twin};
 use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig,
     Transport, TransportFor,
@@ -63,6 +63,8 @@ pub(super) fn plan(
 ) -> Result<Plan, RunError> {
     let program = &*programs.main;
     let is_client = program.mode == Mode::Client;
+    // Commands of another instance can start the calls that we make.
+    let calls_out = program.sip_mode == Mode::Client;
     let answers = !is_client || programs.receiving.is_some() || programs.out_of_call.is_some();
     let mut notices = Vec::new();
     for (name, _) in &config.sets {
@@ -71,7 +73,7 @@ pub(super) fn plan(
         }
     }
     check_role(config, is_client)?;
-    let addresses = Addresses::resolve(config, is_client)?;
+    let addresses = Addresses::resolve(config, calls_out)?;
     let (use_uring, notice) = driver(config)?;
     notices.extend(notice);
     let limit_per_rate = limit_per_rate(config, program, is_client);
@@ -81,6 +83,16 @@ pub(super) fn plan(
         (_, None) => None,
     };
     let workers = workers(config, &programs, &mut notices);
+    let twin = twin::plan(config, &programs, &mut notices)?;
+    let workers = match &twin {
+        Some(_) if config.workers.is_some_and(|workers| workers > 1) => {
+            let text = "commands of other instances come to one place: one worker is used";
+            notices.push(text.to_owned());
+            1
+        }
+        Some(_) => 1,
+        None => workers,
+    };
     let workers = sharing_workers(workers, concurrent_max, config.users);
     let workers = connected_workers(workers, config, is_client, &mut notices);
     let calls_total = match config.calls_max {
@@ -97,7 +109,7 @@ pub(super) fn plan(
     };
     let pool_per_worker = pool.div_ceil(workers as u64) as usize;
     let per_call_sockets = match config.transport {
-        Transport::UdpMulti if is_client => {
+        Transport::UdpMulti if calls_out => {
             let wanted = u64::from(config.max_sockets).min(pool);
             check_files(config, wanted)?;
             Some((wanted as usize).div_ceil(workers))
@@ -167,6 +179,7 @@ pub(super) fn plan(
         lost_percent: config.lost_percent,
         base_cseq: config.base_cseq,
         ignore_messages_in_pause: config.pause_drops_messages,
+        whole_call_ids: config.whole_call_ids,
         duplicate_check: match config.retrans.check {
             RetransmissionCheck::Full => DuplicateCheck::Full,
             RetransmissionCheck::Loose => DuplicateCheck::Loose,
@@ -209,6 +222,7 @@ pub(super) fn plan(
         grain_ns: config.grain_us * 1_000,
         watchdog_ns: (config.watchdog.minor_ms * 1_000_000, config.watchdog.major_ms * 1_000_000),
         programs,
+        twin,
         layout,
         record_bytes: 0,
         runs_commands,
@@ -262,7 +276,7 @@ impl Addresses {
     }
 }
 
-fn resolve(host: &HostPort, local: Option<IpAddr>) -> Result<SocketAddr, RunError> {
+pub(super) fn resolve(host: &HostPort, local: Option<IpAddr>) -> Result<SocketAddr, RunError> {
     let failed = |reason: String| RunError::Resolve { host: host.host.clone(), reason };
     let all: Vec<SocketAddr> = match host.ip() {
         Some(ip) => vec![SocketAddr::new(ip, host.port)],

@@ -1,7 +1,9 @@
 //! What a program needs to remember: which headers of the last received message are still read
 //! after the call has waited, and whether it writes variables that calls share.
 
-use super::program::{Action, Duration, Keep, Program, SearchIn, Step, StepKind, VariableRef};
+use super::program::{
+    Action, Duration, Keep, Optional, Program, SearchIn, Step, StepKind, VariableRef,
+};
 use super::template::{Field, Template};
 
 /// `true` if the step assigns a global or user variable.
@@ -45,6 +47,7 @@ pub(super) fn fill_keeps(program: &mut Program) {
         .steps
         .iter()
         .any(|step| step.actions.iter().any(|action| matches!(action, Action::Jump(_))));
+    let has_commands = program.twin_role.is_some();
     // A send whose retransmissions are exhausted goes to its label from wherever the call waits.
     let exhausted: Vec<u16> = program
         .steps
@@ -67,15 +70,19 @@ pub(super) fn fill_keeps(program: &mut Program) {
                 keep = keep.union(live[usize::from(target)]);
             }
             match &step.kind {
-                StepKind::Recv(_) => {
-                    // A conditional receive may be skipped with the older message still current.
-                    if step.condition.is_some() {
+                StepKind::Recv(recv) => {
+                    // A conditional receive may be skipped with the older message still current,
+                    // and an optional one by a command.
+                    let skippable = recv.optional != Optional::Mandatory && has_commands;
+                    if step.condition.is_some() || skippable {
                         keep = keep.union(live[index + 1]);
                     }
                 }
                 kind => {
-                    if let StepKind::Send(send) = kind {
-                        keep = keep.union(reads(&send.template));
+                    match kind {
+                        StepKind::Send(send) => keep = keep.union(reads(&send.template)),
+                        StepKind::SendCommand(send) => keep = keep.union(reads(&send.template)),
+                        _ => {}
                     }
                     for action in &step.actions {
                         keep = keep.union(action_reads(action));
@@ -140,6 +147,7 @@ impl Program {
         let steps = self.steps.iter().chain(&self.init).flat_map(|step| {
             let message = match &step.kind {
                 StepKind::Send(send) => Some(&send.template),
+                StepKind::SendCommand(send) => Some(&send.template),
                 _ => None,
             };
             message.into_iter().chain(step.actions.iter().flat_map(Action::templates))

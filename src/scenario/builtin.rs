@@ -61,6 +61,26 @@ pub const BUILTINS: &[Builtin] = &[
         description: "Expect a request that nobody sends (for -oocsn)",
         text: include_str!("builtin/ooc_dummy.xml"),
     },
+    Builtin {
+        name: "3pcc-C-A",
+        description: "Controller A (-3pcc): call one party, connect it to that of controller B",
+        text: include_str!("builtin/3pcc-C-A.xml"),
+    },
+    Builtin {
+        name: "3pcc-C-B",
+        description: "Controller B (-3pcc): call the other party when controller A says so",
+        text: include_str!("builtin/3pcc-C-B.xml"),
+    },
+    Builtin {
+        name: "3pcc-A",
+        description: "The party that controller A calls",
+        text: include_str!("builtin/3pcc-A.xml"),
+    },
+    Builtin {
+        name: "3pcc-B",
+        description: "The party that controller B calls",
+        text: include_str!("builtin/3pcc-B.xml"),
+    },
 ];
 
 /// The built-in of that name. `options_client` and `options_server` are aliases of the OPTIONS
@@ -86,10 +106,6 @@ const LATER: &[(&str, &str)] = &[
     ("invite_media_savpf", MEDIA),
     ("webrtc_uac", MEDIA),
     ("webrtc_uas", MEDIA),
-    ("3pcc-C-A", "third-party call control"),
-    ("3pcc-C-B", "third-party call control"),
-    ("3pcc-A", "third-party call control"),
-    ("3pcc-B", "third-party call control"),
 ];
 
 /// Compiles the built-in of that name, with the `-key` names and values.

@@ -45,8 +45,8 @@ pub(super) fn jump_actions(steps: &[Step]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A client's first message step is a send; a leading pause or nop does not count.
-pub(super) fn mode(steps: &[Step]) -> Option<Mode> {
+/// Who says the first SIP message of a call; a leading pause or nop does not count.
+pub(super) fn sip_mode(steps: &[Step]) -> Option<Mode> {
     steps.iter().find_map(|step| match step.kind {
         StepKind::Send(_) => Some(Mode::Client),
         StepKind::Recv(_) => Some(Mode::Server),
@@ -62,6 +62,8 @@ pub(super) fn optional_order(steps: &[Step]) -> Result<(), Fault> {
         match &step.kind {
             StepKind::Recv(recv) if recv.optional == Optional::Mandatory => optional = None,
             StepKind::Recv(_) => optional = Some(step),
+            StepKind::RecvCommand(command) if !command.optional => optional = None,
+            StepKind::RecvCommand(_) => {}
             _ => {
                 if let Some(optional) = optional {
                     return Err(Fault::new(

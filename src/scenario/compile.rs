@@ -16,7 +16,7 @@ use super::resources::Resources;
 use super::template::{Field, Template};
 use super::transactions::NamedTransactions;
 use super::xml::{Attribute, Element};
-use super::{action, messages};
+use super::{action, commands, messages};
 
 const ELEMENTS: &[&str] = &[
     "CallLengthRepartition",
@@ -30,16 +30,14 @@ const ELEMENTS: &[&str] = &[
     "nop",
     "pause",
     "recv",
+    "recvCmd",
     "send",
+    "sendCmd",
     "timewait",
 ];
-/// SIPp has them; this version does not, for the reason given.
-const LATER: &[(&str, &str)] =
-    &[("sendCmd", "third-party call control"), ("recvCmd", "third-party call control")];
-/// The elements: with what the ones that are refused wait for.
+/// The elements, none of which is refused.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
-    let known = ELEMENTS.iter().map(|name| (*name, None));
-    known.chain(LATER.iter().map(|(name, why)| (*name, Some(*why))))
+    ELEMENTS.iter().map(|name| (*name, None))
 }
 
 const STEPS_MAX: usize = 4096;
@@ -102,6 +100,7 @@ struct Compiler<'k> {
     call_length_repartition_ms: Vec<u64>,
     rtd_uses: Vec<RtdUse>,
     timewait: Option<Position>,
+    peers: commands::Peers,
 }
 
 impl<'k> Compiler<'k> {
@@ -120,6 +119,7 @@ impl<'k> Compiler<'k> {
             call_length_repartition_ms: Vec::new(),
             rtd_uses: Vec::new(),
             timewait: None,
+            peers: commands::Peers::default(),
         }
     }
 
@@ -164,9 +164,6 @@ impl<'k> Compiler<'k> {
         if element.name == "label" {
             return self.label(element, in_init);
         }
-        if let Some((_, why)) = LATER.iter().find(|(name, _)| *name == element.name) {
-            return Err(Fault::later(element.position, format_args!("<{}>", element.name), why));
-        }
         let attributes = Attributes::new(element);
         let kind = match element.name.as_str() {
             "nop" => StepKind::Nop,
@@ -181,6 +178,15 @@ impl<'k> Compiler<'k> {
                 StepKind::Recv(messages::recv(&attributes, &mut self.named_transactions)?)
             }
             "pause" if !in_init => StepKind::Pause(self.duration(&attributes)?),
+            "sendCmd" if !in_init => StepKind::SendCommand(commands::send(
+                element,
+                &attributes,
+                &mut self.table,
+                &mut self.peers,
+            )?),
+            "recvCmd" if !in_init => {
+                StepKind::RecvCommand(commands::recv(&attributes, &mut self.peers)?)
+            }
             "timewait" if !in_init => StepKind::Timewait(self.duration(&attributes)?),
             name if in_init && ELEMENTS.contains(&name) => {
                 return Err(Fault::new(element.position, format!("<{name}> inside <init>"))
@@ -292,7 +298,7 @@ impl<'k> Compiler<'k> {
             }
             actions.extend(action::compile(child, &mut self.table)?);
         }
-        if !matches!(kind, StepKind::Send(_)) {
+        if !matches!(kind, StepKind::Send(_) | StepKind::SendCommand(_)) {
             no_text(element)?;
         }
         attributes.finish()?;
@@ -406,7 +412,7 @@ impl<'k> Compiler<'k> {
         checks::jump_actions(&self.steps)?;
         checks::jump_actions(&self.init)?;
         self.table.check_uses()?;
-        let mode = checks::mode(&self.steps).ok_or_else(|| {
+        let sip_mode = checks::sip_mode(&self.steps).ok_or_else(|| {
             Fault::new(root.position, "the scenario has neither a <send> nor a <recv>")
                 .hint("a call needs a message; `-sd uac` prints a scenario to start from")
         })?;
@@ -415,7 +421,10 @@ impl<'k> Compiler<'k> {
         let unexpected_paused = self.table.paused_address();
         let mut program = Program {
             name,
-            mode,
+            mode: commands::mode(&self.steps).unwrap_or(sip_mode),
+            sip_mode,
+            twin_role: commands::role(&self.steps),
+            peers: self.peers.names,
             writes_shared_variables: self.steps.iter().any(super::analysis::writes_shared),
             steps: self.steps,
             init: self.init,

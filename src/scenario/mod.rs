@@ -9,6 +9,7 @@ mod arguments;
 mod attributes;
 mod builtin;
 mod checks;
+mod commands;
 mod compile;
 mod decode;
 mod distribution;
@@ -27,6 +28,7 @@ mod xml;
 
 pub use arguments::secret_bytes;
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
+pub use commands::{END_OF_COMMAND, RecvCommand, SendCommand, TwinRole};
 pub use decode::{FILE_BYTES_MAX, decode};
 pub use ere::{Captures, Regex, Scratch, TooComplex};
 pub use error::{Position, ScenarioError};

@@ -3,6 +3,7 @@
 //! A `Program` that exists is sound: every label, variable and keyword in it resolves, and every
 //! index is in range.
 
+use super::commands::{RecvCommand, SendCommand, TwinRole};
 use super::ere::Regex;
 use super::error::Position;
 use super::template::Template;
@@ -14,6 +15,13 @@ pub struct Program {
     pub name: String,
     /// Whether the program starts calls or waits for them.
     pub mode: Mode,
+    /// Whether the first SIP message of a call is ours; differs from `mode` where a command of
+    /// another instance starts the calls that we make.
+    pub sip_mode: Mode,
+    /// Its part in third-party call control; `None` if it sends and receives no command.
+    pub twin_role: Option<TwinRole>,
+    /// Names of other instances in `dest=` and `src=`, by index.
+    pub peers: Vec<String>,
     /// Steps in order; jump targets are indices into it, `steps.len()` is the end.
     pub steps: Vec<Step>,
     /// Steps of `<init>`, run once before traffic.
@@ -185,6 +193,10 @@ pub enum StepKind {
     Timewait(Duration),
     /// Only actions.
     Nop,
+    /// Tell another instance something (`<sendCmd>`).
+    SendCommand(SendCommand),
+    /// Wait for what another instance says (`<recvCmd>`).
+    RecvCommand(RecvCommand),
 }
 
 /// A message to send.

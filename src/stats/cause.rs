@@ -136,6 +136,12 @@ causes! {
         ScenarioError = "scenario_error",
         /// A fixed pool of the generator was exhausted; the message names the knob to turn.
         PoolExhausted = "pool_exhausted",
+        /// A command could not be sent to another instance (3PCC).
+        CmdNotSent = "cmd_not_sent",
+        /// Another instance (3PCC) ended the call, or sent a command that it did not wait for.
+        CallRejected = "call_rejected",
+        /// Another instance (3PCC) went away while the call waited for its command.
+        PeerGone = "peer_gone",
         /// The run was stopped before the call ended.
         Cancelled = "cancelled",
     }
@@ -189,6 +195,12 @@ causes! {
         MissingCallId = "missing_call_id",
         /// Its CSeq is missing or malformed.
         BadCseq = "bad_cseq",
+        /// It is a command of another instance (3PCC) without a Call-ID.
+        CommandWithoutCallId = "command_without_call_id",
+        /// It is a command that was too long, or had not ended when its connection did.
+        CommandUnfinished = "command_unfinished",
+        /// It is a command from another instance than the one that the scenario waits for.
+        CommandFromStranger = "command_from_stranger",
     }
 }
 
@@ -233,7 +245,10 @@ impl FailureCause {
     pub fn class(self) -> &'static str {
         match self {
             Self::MaxUdpRetrans | Self::RecvTimeout | Self::SendTimeout => "timeout",
-            Self::UnexpectedMessage | Self::PeerHangup | Self::AckCseqMismatch => "unexpected_sip",
+            Self::UnexpectedMessage
+            | Self::PeerHangup
+            | Self::AckCseqMismatch
+            | Self::CallRejected => "unexpected_sip",
             Self::CannotSendMessage
             | Self::IcmpUnreachable
             | Self::TcpConnect
@@ -243,7 +258,9 @@ impl FailureCause {
             | Self::TlsCertificate
             | Self::WebSocket
             | Self::StreamBroken
-            | Self::OutboundCongestion => "transport_error",
+            | Self::OutboundCongestion
+            | Self::CmdNotSent
+            | Self::PeerGone => "transport_error",
             Self::RegexpDoesntMatch
             | Self::RegexpShouldntMatch
             | Self::RegexpHdrNotFound
@@ -285,12 +302,14 @@ impl FailureCause {
             Self::TestShouldntMatch => "FailedTestShouldntMatch",
             Self::StrcmpDoesntMatch => "FailedStrcmpDoesntMatch",
             Self::StrcmpShouldntMatch => "FailedStrcmpShouldntMatch",
+            Self::CmdNotSent => "FailedCmdNotSent",
             Self::AuthenticationFailed
             | Self::InjectionFailed
             | Self::SetDestFailed
             | Self::ScenarioError
-            | Self::PoolExhausted => "FailedCallRejected",
-            Self::Cancelled => return None,
+            | Self::PoolExhausted
+            | Self::CallRejected => "FailedCallRejected",
+            Self::PeerGone | Self::Cancelled => return None,
         })
     }
 }

@@ -70,6 +70,10 @@ counters! {
     requests_received,
     /// Responses received, without retransmissions.
     responses_received,
+    /// Commands sent to other instances (3PCC).
+    commands_sent,
+    /// Commands received from other instances (3PCC) for a call.
+    commands_received,
     /// Messages that we sent again.
     retransmissions_sent,
     /// Of these, answers to messages that the peer sent again.

@@ -57,6 +57,10 @@ pub enum StepKind {
     Pause,
     /// Only runs actions.
     Nop,
+    /// Sends a command to another instance (3PCC).
+    SendCommand,
+    /// Waits for a command of another instance (3PCC).
+    RecvCommand,
 }
 
 /// One step as it is shown.

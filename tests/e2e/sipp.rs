@@ -55,6 +55,14 @@ pub fn serve(port: u16, args: &[&str]) -> Sipp {
 }
 
 impl Sipp {
+    /// Waits until it listens on TCP `port`, as a twin does.
+    #[track_caller]
+    pub fn wait_until_listening(&mut self, port: u16) {
+        let pid = self.process.id();
+        let listening = || ports::is_listening(pid, port).then_some(());
+        self.process.wait_until("listening port", listening);
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn finish(self) -> Over {

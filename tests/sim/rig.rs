@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use gossipper::dataplane::Command;
+use gossipper::dataplane::twin::link::Tell;
 use gossipper::scenario::Program;
 use gossipper::stats::{Counters, FailureCause, StepCounts};
 use gossipper_uring::{Driver, DriverConfig, Event, SimConfig, SimDriver, SocketId, TxOrder};
@@ -175,6 +176,36 @@ impl Rig {
 
     pub fn side(&self) -> &Side {
         &self.world.sides[self.side]
+    }
+
+    /// Another instance says something.
+    pub fn tell(&mut self, what: Tell<'_>) {
+        self.tell_all(&[what]);
+    }
+
+    /// Several things are said at once.
+    pub fn tell_all(&mut self, what: &[Tell<'_>]) {
+        for &what in what {
+            self.world.sides[self.side].tell(what);
+        }
+        self.instant();
+    }
+
+    /// What is said to another instance next; its call's Call-ID, and the rest of the text.
+    #[track_caller]
+    pub fn said(&mut self, peer: u16) -> String {
+        self.instant();
+        match self.world.sides[self.side].said() {
+            Some((to, text)) if to == peer => text,
+            said => panic!("nothing is said to {peer}: {said:?}\n{}", self.world.log.tail(30)),
+        }
+    }
+
+    /// Nothing is said to other instances.
+    #[track_caller]
+    pub fn says_nothing(&mut self) {
+        self.instant();
+        assert_eq!(self.world.sides[self.side].said(), None);
     }
 
     pub fn counters(&self) -> Counters {

@@ -4,12 +4,16 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use gossipper::dataplane::twin::{
+    self,
+    link::{Tell, ThreadEnd},
+};
 use gossipper::dataplane::{
     Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment,
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment, Peering,
     Retransmission, StopRequest,
 };
 use gossipper::scenario::{Mode, Program};
@@ -41,6 +45,8 @@ pub struct SideOptions {
     pub handovers_max: usize,
     /// How often the control side collects reports.
     pub collect_ns: u64,
+    /// Third-party call control, with the test in the place of the other instances.
+    pub peering: Option<Peering>,
     pub engine: EngineConfig,
 }
 
@@ -48,7 +54,8 @@ impl SideOptions {
     /// A caller without `peer`'s knowledge of it, or an answerer.
     pub fn new(program: Program) -> Self {
         let is_client = program.mode == Mode::Client;
-        let address = if is_client { CALLER } else { CALLEE };
+        let calls_out = program.sip_mode == Mode::Client;
+        let address = if calls_out { CALLER } else { CALLEE };
         let engine = EngineConfig {
             worker: 0,
             workers: 1,
@@ -83,6 +90,7 @@ impl SideOptions {
             lost_percent: 0.0,
             base_cseq: 1,
             ignore_messages_in_pause: false,
+            whole_call_ids: false,
             duplicate_check: DuplicateCheck::Full,
             dynamic_ids: (10_000, 12_000, 4),
             sets: Vec::new(),
@@ -95,9 +103,9 @@ impl SideOptions {
                 local_port: None,
                 media_ip: address.ip(),
                 media_port: 6000,
-                remote_host: if is_client { CALLEE.ip().to_string() } else { String::new() },
-                remote: is_client.then_some(CALLEE),
-                next_hop: is_client.then_some(CALLEE),
+                remote_host: if calls_out { CALLEE.ip().to_string() } else { String::new() },
+                remote: calls_out.then_some(CALLEE),
+                next_hop: calls_out.then_some(CALLEE),
                 pid: 4711,
                 users: 0,
             },
@@ -119,6 +127,7 @@ impl SideOptions {
             grain_ns: 0,
             handovers_max: 4096,
             collect_ns: SECOND,
+            peering: None,
             engine,
         }
     }
@@ -152,6 +161,8 @@ pub struct Seat {
     reports: Consumer<Box<Report>>,
     empties: Producer<Box<Report>>,
     stops: Consumer<StopRequest>,
+    /// The place of the other instances.
+    twin: Option<ThreadEnd>,
     /// From the worker, on their way to the next one.
     handovers: Option<Consumer<Handover>>,
     /// Into the worker.
@@ -246,6 +257,14 @@ impl Side {
             } else {
                 (None, None, None, None)
             };
+            let (twin_end, twin) = match options.peering {
+                Some(peering) => {
+                    engine.set_peering(peering);
+                    let (worker_end, thread_end) = twin::link::pair(None);
+                    (Some(worker_end), Some(thread_end))
+                }
+                None => (None, None),
+            };
             let slots = driver.tx().free();
             let worker = Worker::new(WorkerParts {
                 driver,
@@ -260,6 +279,7 @@ impl Side {
                     control: None,
                     handover_out,
                     handover_in,
+                    twin: twin_end,
                     undone: undone.clone(),
                 },
                 main_socket,
@@ -277,6 +297,7 @@ impl Side {
                 reports,
                 empties,
                 stops,
+                twin,
                 handovers,
                 inbox,
                 woken: true,
@@ -305,6 +326,21 @@ impl Side {
             seat.commands.push(command).expect("the queue of commands is never full here");
             seat.woken = true;
         }
+    }
+
+    /// Another instance says something to the first worker.
+    pub fn tell(&mut self, what: Tell<'_>) {
+        let seat = &mut self.seats[0];
+        let twin = seat.twin.as_mut().expect("the side takes part in third-party call control");
+        assert!(twin.tell(what), "the ring is never full here");
+        seat.woken = true;
+    }
+
+    /// What the first worker says next to another instance, and to which.
+    pub fn said(&mut self) -> Option<(u16, String)> {
+        let mut text = Vec::new();
+        let peer = self.seats[0].twin.as_mut()?.read(&mut text)?;
+        Some((peer, String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// No worker of this side gets the processor until `until_ns`.

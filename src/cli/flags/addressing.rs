@@ -5,10 +5,11 @@ use crate::config::{
     parse_ipv4,
 };
 
-use super::{Accept, FlagGroup, choice, later, milliseconds, refused, switch, takes, within};
+use super::{Accept, FlagGroup, alias, choice, milliseconds, refused, switch, takes, within};
 
 const SCTP: &str = "SCTP is not supported; use UDP (-t u1) or TCP (-t t1)";
-const TWIN: &str = "third-party call control (3PCC)";
+/// Where controller B listens if nothing else is said.
+const TWIN_PORT: u16 = 6060;
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Addressing",
@@ -83,12 +84,43 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Take keys and commands on this UDP port: see the guide",
         )
         .default("closed; as sipp first free one of 8888 to 8947"),
-        later("3pcc", &["HOST[:PORT]"], TWIN, "Address of the twin process"),
-        later("master", &["NAME"], TWIN, "Name of this master"),
-        later("slave", &["NAME"], TWIN, "Name of this slave"),
-        later("slave_cfg", &["FILE"], TWIN, "Addresses of all peers"),
-        later("cmd_name", &["NAME"], TWIN, "Name of this process among its peers").ours(),
-        later("cmd_peers", &["FILE"], TWIN, "Addresses of all peers").ours(),
+        takes(
+            "3pcc",
+            &["HOST[:PORT]"],
+            Accept::Parsed(|d, v| {
+                HostPort::parse_with_port(v, TWIN_PORT).map(|twin| d.twin = Some(twin))
+            }),
+            "Control calls together with a twin (third-party call control): where controller B \
+             listens; the scenario decides which of the two this is (port 6060 if none is given)",
+        ),
+        takes(
+            "master",
+            &["NAME"],
+            Accept::Text(|d, v| d.master = Some(v)),
+            "Control calls together with several instances, as the one called NAME that sends the \
+             first command",
+        ),
+        takes(
+            "slave",
+            &["NAME"],
+            Accept::Text(|d, v| d.slave = Some(v)),
+            "Control calls together with several instances, as one called NAME that waits for a \
+             command",
+        ),
+        takes(
+            "slave_cfg",
+            &["FILE"],
+            Accept::Path(|d, v| d.instances_file = Some(v)),
+            "All instances, a line each: NAME;HOST:PORT",
+        ),
+        takes(
+            "cmd_name",
+            &["NAME"],
+            Accept::Text(|d, v| d.instance_name = Some(v)),
+            "Same as -master NAME or -slave NAME, whichever the scenario is for",
+        )
+        .ours(),
+        alias("cmd_peers", "slave_cfg").ours(),
     ],
 };
 

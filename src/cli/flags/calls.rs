@@ -2,7 +2,7 @@
 
 use crate::config::{DefaultBehaviors, parse_behaviors};
 
-use super::{Accept, FlagGroup, alias, later, milliseconds, switch, takes};
+use super::{Accept, FlagGroup, alias, milliseconds, switch, takes};
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Call behaviour",
@@ -49,11 +49,10 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Remember the Call-ID of a finished call for TIME (bare number: ms)",
         )
         .default("33s"),
-        later(
+        switch(
             "callid_slash_ign",
-            &[],
-            "Call-IDs with a /// prefix",
-            "Keep the part of a Call-ID before ///",
+            |d| d.whole_call_ids = true,
+            "Compare Call-IDs whole; otherwise what stands before /// in them does not count",
         ),
     ],
 };

@@ -134,12 +134,15 @@ fn step_line(frame: &Frame<'_>, step: &StepLayout, counts: &StepCounts) -> Optio
         (StepKind::Nop, _) => {
             return step.display.as_ref().map(|text| format!(" {}", cut(text, 77)));
         }
+        // They go neither to the left nor to the right, but to another instance.
+        (StepKind::SendCommand | StepKind::RecvCommand, _) => format!("[{:>9}]", step.name),
         (StepKind::Pause, _) => format!("[{:>9}]", cut(&step.name, 9)),
         (StepKind::Send { .. }, true) | (StepKind::Recv { .. }, false) => "---------->".to_owned(),
         (StepKind::Send { .. }, false) | (StepKind::Recv { .. }, true) => "<----------".to_owned(),
     };
     let name = match step.kind {
         StepKind::Pause => "Pause".to_owned(),
+        StepKind::SendCommand | StepKind::RecvCommand => "Command".to_owned(),
         _ => cut(&step.name, if frame.facts.is_client { 12 } else { 10 }),
     };
     // Whoever starts the calls stands on the left.
@@ -164,6 +167,7 @@ fn step_line(frame: &Frame<'_>, step: &StepLayout, counts: &StepCounts) -> Optio
         StepKind::Recv { .. } => {
             (figure(counts.retransmissions), figure(counts.timeouts), figure(counts.unexpected))
         }
+        StepKind::RecvCommand => (none.clone(), figure(counts.timeouts), figure(counts.unexpected)),
         _ => (none.clone(), none.clone(), figure(counts.unexpected)),
     };
     let lost = match step.kind {
