@@ -12,13 +12,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gossipper::artefact::{
-    Artefacts, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation, call_debug::CallDebug,
-    call_records::CallRecords, own, sipp,
+    Artefacts, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation, RunTotals,
+    call_debug::CallDebug, call_records::CallRecords, events, own, sipp,
 };
+use gossipper::config::LogLevel;
 use gossipper::engine::layout;
 use gossipper::output::{Clock, SippCsv, own_csv};
 use gossipper::scenario::load_builtin;
-use gossipper::stats::{Aggregate, FailureCause, Layout, Report, RunStart, Snapshot, TraceKind};
+use gossipper::stats::{
+    Aggregate, CallTotals, FailureCause, Layout, Report, RunStart, Snapshot, TraceDropCounts,
+    TraceKind,
+};
 use gossipper::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -137,7 +141,12 @@ fn write(files: Files, sinks: Vec<Box<dyn RecordSink>>, use_uring: bool) {
         let elapsed_ns = second * SECOND_NS;
         artefacts.order(Order::Period { unix_ns: START.unix_ns + elapsed_ns, elapsed_ns });
     }
-    let end = artefacts.finish();
+    let calls = CallTotals { started: 4, succeeded: 1, failed: 3, active: 0 };
+    let unix_ns = START.unix_ns + 3 * SECOND_NS;
+    let mut dropped = TraceDropCounts::default();
+    dropped.bump(TraceKind::MessageSent);
+    dropped.bump(TraceKind::Step);
+    let end = artefacts.finish(RunTotals { unix_ns, calls, dropped });
     assert_eq!((end.lost_bytes, end.lost_orders), (0, 0));
 }
 
@@ -236,6 +245,24 @@ fn call_records() {
 }
 
 #[test]
+fn the_event_log() {
+    for (level, name) in [(LogLevel::Info, "events"), (LogLevel::Error, "events_error")] {
+        let scratch = Scratch::new(name);
+        let mut files = Files::default();
+        let common = vec![("site".to_owned(), "lab 1".to_owned())];
+        let intent = events::Intent { calls: 4, rate: 2.5 };
+        let mut log = events::EventLog::new(level, intent, common);
+        log.write_json(scratch.open(&mut files, "events.jsonl"));
+        log.write_text(scratch.open(&mut files, "events.log"));
+        write(files, vec![Box::new(log)], false);
+        for end in ["jsonl", "log"] {
+            let text = scratch.read(&format!("events.{end}"));
+            compare("exports", &format!("{name}.{end}"), &text);
+        }
+    }
+}
+
+#[test]
 fn a_log_can_be_switched_while_the_run_goes_on() {
     let scratch = Scratch::new("switch");
     let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 20);
@@ -255,7 +282,7 @@ fn a_log_can_be_switched_while_the_run_goes_on() {
         std::thread::yield_now();
     }
     assert!(artefacts.switch(Log::Logs, false).is_none());
-    artefacts.finish();
+    artefacts.finish(RunTotals::default());
     assert_eq!(scratch.read("logs.log"), "call 2, \"quoted\"\n");
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
-use super::{Context, FileId, RecordSink};
+use super::{Context, FileId, RecordSink, RunTotals};
 use crate::output::put_number;
 use crate::stats::{StepKind, TraceKind};
 use crate::trace::{Event, Kinds, NO_CALL, NO_STEP, Record};
@@ -131,7 +131,7 @@ impl RecordSink for CallDebug {
         }
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>) {
+    fn finish(&mut self, _: &RunTotals, cx: &mut Context<'_>) {
         self.write_failed(cx);
     }
 }

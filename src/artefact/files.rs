@@ -74,20 +74,17 @@ impl Files {
             return Ok(FileId(index));
         }
         let (file, position) = open(&spec.path, !spec.overwrite)?;
-        self.outputs.push(Output {
-            file: Some(file),
-            position,
-            pending: Vec::new(),
-            cuts: VecDeque::new(),
-            size: position.unwrap_or(0),
-            aside: VecDeque::new(),
-            aside_named: (0, 0),
-            failure: None,
-            is_reported: false,
-            lost_bytes: 0,
-            spec,
-        });
+        self.outputs.push(Output::new(spec, file, position));
         Ok(FileId(self.outputs.len() - 1))
+    }
+
+    /// Takes a file that is open and has no position of its own to write to: what is written goes
+    /// to where the file is. `name` is what it is called in errors.
+    pub fn adopt(&mut self, name: &str, file: File) -> FileId {
+        let spec =
+            FileSpec { path: PathBuf::from(name), overwrite: false, rotation: Rotation::default() };
+        self.outputs.push(Output::new(spec, file, None));
+        FileId(self.outputs.len() - 1)
     }
 
     /// The end of the file, for one entry; [`Self::end`] must follow.
@@ -137,6 +134,22 @@ pub struct Piece {
 }
 
 impl Output {
+    fn new(spec: FileSpec, file: File, position: Option<u64>) -> Self {
+        Self {
+            file: Some(file),
+            position,
+            pending: Vec::new(),
+            cuts: VecDeque::new(),
+            size: position.unwrap_or(0),
+            aside: VecDeque::new(),
+            aside_named: (0, 0),
+            failure: None,
+            is_reported: false,
+            lost_bytes: 0,
+            spec,
+        }
+    }
+
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.spec.path

@@ -7,6 +7,8 @@
 
 pub mod call_debug;
 pub mod call_records;
+pub mod events;
+pub mod hep;
 pub mod own;
 pub mod sipp;
 
@@ -22,7 +24,7 @@ pub use thread::{Artefacts, ArtefactsEnd, Order};
 use std::sync::Arc;
 
 use crate::output::Clock;
-use crate::stats::{Layout, StepLayout, TraceKind};
+use crate::stats::{CallTotals, Layout, StepLayout, TraceDropCounts, TraceKind};
 use crate::trace::{Kinds, Record};
 
 /// A log that can be switched on and off while a run goes on.
@@ -105,6 +107,26 @@ impl Context<'_> {
     }
 }
 
+/// How a run went, as its sinks are told in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunTotals {
+    /// The end of the run, in nanoseconds since 1970 UTC.
+    pub unix_ns: u64,
+    /// Its calls.
+    pub calls: CallTotals,
+    /// Records that had no room on their way to the sinks.
+    pub dropped: TraceDropCounts,
+}
+
+/// What sinks could not pass on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Packets for the HEP collector.
+    pub hep_packets: u64,
+    /// Events for the collector of the event log.
+    pub events: u64,
+}
+
 /// Somewhere for records to go. Lives on the artefact thread; may wait a little, as for a disk.
 pub trait RecordSink: Send {
     /// The kinds that it wants. It may be shown others, which others want.
@@ -113,6 +135,11 @@ pub trait RecordSink: Send {
     /// The log that it writes, if it can be switched off.
     fn log(&self) -> Option<Log> {
         None
+    }
+
+    /// Comes once, before all records.
+    fn begin(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
     }
 
     /// One record.
@@ -135,7 +162,12 @@ pub trait RecordSink: Send {
     }
 
     /// No more records will come.
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        let _ = cx;
+    fn finish(&mut self, totals: &RunTotals, cx: &mut Context<'_>) {
+        let _ = (totals, cx);
+    }
+
+    /// What it could not pass on so far.
+    fn losses(&self) -> Losses {
+        Losses::default()
     }
 }

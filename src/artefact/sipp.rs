@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Context, FileId, Log, RecordSink};
+use super::{Context, FileId, Log, RecordSink, RunTotals};
 use crate::output::put_number;
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Event, Kinds, Patience, Protocol, Record};
@@ -342,7 +342,7 @@ impl RecordSink for ResponseTimes {
         self.flush(cx);
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>) {
+    fn finish(&mut self, _: &RunTotals, cx: &mut Context<'_>) {
         self.flush(cx);
     }
 }

@@ -11,7 +11,7 @@ use rtrb::Consumer;
 use super::backend::{Backend, StdBackend, run_ready};
 use super::merge::Merge;
 use super::uring::UringBackend;
-use super::{Context, FileId, FileSpec, Files, Log, RecordSink};
+use super::{Context, FileId, FileSpec, Files, Log, Losses, RecordSink, RunTotals};
 use crate::output::Clock;
 use crate::stats::Layout;
 use crate::trace::Kinds;
@@ -44,7 +44,7 @@ pub enum Order {
     /// One more sink, for a file that is opened now.
     Adopt(FileSpec, MakeSink),
     /// All workers have ended: write what is left, then end.
-    Finish,
+    Finish(RunTotals),
 }
 
 /// What the thread leaves behind.
@@ -54,6 +54,8 @@ pub struct ArtefactsEnd {
     pub lost_bytes: u64,
     /// Orders that had no room on their way to the thread: rows of statistics files.
     pub lost_orders: u64,
+    /// What could not be passed on to other programs.
+    pub losses: Losses,
 }
 
 /// The control side's handle.
@@ -84,15 +86,8 @@ impl Artefacts {
         let (orders, inbox) = mpsc::sync_channel(ORDERS);
         let sinks: Vec<Seat> = sinks.into_iter().map(|sink| Seat { is_on: true, sink }).collect();
         let (always, logs) = wanted(&sinks);
-        let thread = Thread {
-            files,
-            sinks,
-            inbox,
-            merge: Merge::new(queues),
-            clock,
-            layout,
-            is_finishing: false,
-        };
+        let thread =
+            Thread { files, sinks, inbox, merge: Merge::new(queues), clock, layout, totals: None };
         let thread = thread::Builder::new()
             .name("artefacts".to_owned())
             .spawn(move || thread.run_on(use_uring))?;
@@ -145,9 +140,9 @@ impl Artefacts {
     }
 
     /// Waits until everything is written. All workers must have ended.
-    pub fn finish(mut self) -> ArtefactsEnd {
+    pub fn finish(mut self, totals: RunTotals) -> ArtefactsEnd {
         // This one may wait: nothing else is left to do.
-        let _ = self.orders.send(Order::Finish);
+        let _ = self.orders.send(Order::Finish(totals));
         let Some(thread) = self.thread.take() else { return ArtefactsEnd::default() };
         thread.thread().unpark();
         let end = thread.join().unwrap_or_default();
@@ -180,7 +175,8 @@ struct Thread {
     merge: Merge,
     clock: Clock,
     layout: Arc<Layout>,
-    is_finishing: bool,
+    /// How the run went, once all workers have ended.
+    totals: Option<RunTotals>,
 }
 
 impl Thread {
@@ -193,7 +189,8 @@ impl Thread {
     }
 
     async fn run(mut self, mut backend: impl Backend) -> ArtefactsEnd {
-        loop {
+        self.each(|sink, cx| sink.begin(cx));
+        let totals = loop {
             self.take_orders();
             let any = self.take_records();
             self.each(|sink, cx| sink.tick(cx));
@@ -201,13 +198,19 @@ impl Thread {
             if any {
                 continue;
             }
-            if self.is_finishing {
-                break;
+            if let Some(totals) = self.totals {
+                break totals;
             }
             let is_idle = self.sinks.iter().all(|seat| !seat.is_on);
             thread::park_timeout(if is_idle { LONG_NAP } else { NAP });
+        };
+        self.each(|sink, cx| sink.finish(&totals, cx));
+        let mut losses = Losses::default();
+        for seat in &self.sinks {
+            let Losses { hep_packets, events } = seat.sink.losses();
+            losses.hep_packets += hep_packets;
+            losses.events += events;
         }
-        self.each(|sink, cx| sink.finish(cx));
         self.write(&mut backend).await;
         for output in self.files.outputs_mut() {
             let Some(file) = output.take_file() else { continue };
@@ -215,7 +218,7 @@ impl Thread {
                 tell(output.path(), &error);
             }
         }
-        ArtefactsEnd { lost_bytes: self.files.lost_bytes(), lost_orders: 0 }
+        ArtefactsEnd { lost_bytes: self.files.lost_bytes(), lost_orders: 0, losses }
     }
 
     fn take_orders(&mut self) {
@@ -248,7 +251,7 @@ impl Thread {
                         Err(error) => tell(&path, &error),
                     }
                 }
-                Order::Finish => self.is_finishing = true,
+                Order::Finish(totals) => self.totals = Some(totals),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::data::{CallIds, TdmMap, Trunk};
 use super::error::ConfigError;
-use super::export::ExportConfig;
+use super::export::{EventLogConfig, ExportConfig};
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
@@ -422,6 +422,15 @@ impl RunDraft {
         add(
             gives_reconnect && !transport.is_stream(),
             "-max_reconnect and -reconnect_* have no effect: -t is UDP",
+        );
+        let (hep, events) = (&self.export.hep, &self.export.events);
+        add(
+            hep.collector.is_none() && (hep.capture_id.is_some() || hep.password.is_some()),
+            "-hep_capture_id and -hep_password have no effect: -hep_addr is not given",
+        );
+        add(
+            !events.is_on() && *events != EventLogConfig::default(),
+            "-log_* has no effect: give -log_stdout, -log_file_jsonl or -log_otel_endpoint",
         );
         add(self.users.is_some() && self.rate.is_some(), "-r has no effect: -users is given");
         add(

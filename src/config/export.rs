@@ -128,3 +128,41 @@ pub fn parse_pair(text: &str) -> Result<(String, String), ValueError> {
         _ => Err(ValueError::NotAPair(text.to_owned())),
     }
 }
+
+/// Reads `HOST:PORT` of a collector, which has no usual port.
+pub fn parse_collector(text: &str) -> Result<HostPort, ValueError> {
+    let host = HostPort::parse(text)?;
+    let reason = "the port is missing; write it as 192.0.2.1:9060 or [2001:db8::1]:9060";
+    let has_port = text.rsplit_once(':').is_some_and(|(before, port)| {
+        port.parse() == Ok(host.port) && (text.starts_with('[') || !before.contains(':'))
+    });
+    match has_port {
+        true => Ok(host),
+        false => Err(ValueError::NotAnEndpoint { text: text.to_owned(), reason }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_has_a_port() {
+        for text in ["192.0.2.1:9060", "[2001:db8::1]:9060", "hep.example.org:9060"] {
+            assert_eq!(parse_collector(text).unwrap().port, 9060, "{text}");
+        }
+        for text in ["192.0.2.1", "2001:db8::5060", "[2001:db8::1]", "hep", ":9060", "h:0", "h:x"] {
+            assert!(parse_collector(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pair_has_a_key() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(parse_pair("a=b=c"), Ok(pair("a", "b=c")));
+        assert_eq!(parse_pair(" a ="), Ok(pair("a", "")));
+        for text in ["", "a", "=b", " =b"] {
+            assert!(parse_pair(text).is_err(), "{text}");
+        }
+    }
+}

@@ -21,7 +21,7 @@ pub use draft::{RunDraft, WatchdogDraft};
 pub use error::ConfigError;
 pub use export::{
     EVENT_BUFFER_DEFAULT, EventLogConfig, ExportConfig, HepConfig, LogLevel, OtlpConfig,
-    OtlpProtocol, parse_pair,
+    OtlpProtocol, parse_collector, parse_pair,
 };
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,

@@ -37,6 +37,10 @@ pub struct SummaryContext {
     pub trace_rows_dropped: u64,
     /// Bytes of traces that could not be written.
     pub trace_bytes_unwritten: u64,
+    /// Packets that could not be sent to the HEP collector.
+    pub hep_packets_dropped: u64,
+    /// Events that could not be sent to the collector of the event log.
+    pub events_dropped: u64,
 }
 
 /// The content of `summary.json`.
@@ -126,7 +130,7 @@ pub struct Summary {
     pub findings: Vec<String>,
 }
 
-/// What traces and statistics files lack.
+/// What traces, statistics files and other programs lack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TraceLosses {
@@ -137,6 +141,10 @@ pub struct TraceLosses {
     pub dropped_rows: u64,
     /// Bytes that could not be written.
     pub unwritten_bytes: u64,
+    /// Packets that could not be sent to the HEP collector.
+    pub dropped_hep_packets: u64,
+    /// Events that could not be sent to the collector of the event log.
+    pub dropped_events: u64,
 }
 
 impl TraceLosses {
@@ -146,6 +154,8 @@ impl TraceLosses {
             dropped_records: labelled(dropped),
             dropped_rows: context.trace_rows_dropped,
             unwritten_bytes: context.trace_bytes_unwritten,
+            dropped_hep_packets: context.hep_packets_dropped,
+            dropped_events: context.events_dropped,
         };
         (losses != Self::default()).then_some(losses)
     }

@@ -567,8 +567,18 @@ impl<'c> Control<'c> {
                 media: Media::default(),
                 trace_rows_dropped: losses.lost_orders,
                 trace_bytes_unwritten: losses.lost_bytes,
+                hep_packets_dropped: losses.losses.hep_packets,
+                events_dropped: losses.losses.events,
             };
             Summary::new(&snapshot, &context).write(path)?;
+        }
+        for (lost, what, whom) in [
+            (losses.losses.hep_packets, "packets", "the HEP collector"),
+            (losses.losses.events, "events", "the collector of the event log"),
+        ] {
+            if lost > 0 {
+                let _ = writeln!(io::stderr(), "warning: {lost} {what} did not reach {whom}");
+            }
         }
         let dropped = snapshot.counters.trace_drops.total();
         if dropped > 0 {

@@ -31,6 +31,17 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// There is no way to the collector of messages.
+    #[error("cannot send to the HEP collector {collector}: {source}\n  hint: see `ip route get {}`", collector.ip())]
+    Hep {
+        /// Its address.
+        collector: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// stderr cannot be used for events.
+    #[error("cannot write events to stderr: {0}\n  hint: -log_file_jsonl writes them to a file")]
+    EventsToStderr(io::Error),
     /// The thread that writes files cannot be started.
     #[error("cannot start the thread that writes files: {0}\n  hint: see `ulimit -u`")]
     ArtefactThread(io::Error),

@@ -8,6 +8,7 @@ mod background;
 mod control;
 mod data;
 mod error;
+mod exports;
 mod face;
 mod facts;
 mod plan;
@@ -72,8 +73,7 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
         }
     }
     // Files before workers: one that cannot be opened ends the run before the first call.
-    let has_losses = config.lost_percent > 0.0 || plan.launch.programs.main.has_losses();
-    let traces = traces::Prepared::open(config, plan.launch.engine.environment.pid, has_losses)?;
+    let traces = traces::Prepared::open(config, &plan)?;
     plan.launch.engine.trace = traces.kinds();
     plan.launch.record_bytes = traces.queue_bytes();
     let socket = control_socket(config)?;

@@ -276,6 +276,7 @@ impl Addresses {
     }
 }
 
+/// The address of a host, of the family of `local` where that is given.
 pub(super) fn resolve(host: &HostPort, local: Option<IpAddr>) -> Result<SocketAddr, RunError> {
     let failed = |reason: String| RunError::Resolve { host: host.host.clone(), reason };
     let all: Vec<SocketAddr> = match host.ip() {

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::RunError;
+use super::plan::Plan;
+use super::{RunError, exports};
 use crate::artefact::{
-    Artefacts, ArtefactsEnd, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation,
-    call_debug::CallDebug, call_records::CallRecords, own, sipp,
+    Artefacts, ArtefactsEnd, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation, RunTotals,
+    call_debug::CallDebug, own, sipp,
 };
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
 use crate::dataplane::Running;
@@ -57,7 +58,9 @@ pub(super) struct Traces {
 
 impl Prepared {
     /// Opens everything that the configuration asks for.
-    pub(super) fn open(config: &RunConfig, pid: u32, has_losses: bool) -> Result<Self, RunError> {
+    pub(super) fn open(config: &RunConfig, plan: &Plan) -> Result<Self, RunError> {
+        let pid = plan.launch.engine.environment.pid;
+        let has_losses = config.lost_percent > 0.0 || plan.launch.programs.main.has_losses();
         let names = Names::new(config, pid);
         let trace = config.trace.clone();
         let mut prepared = Self {
@@ -78,16 +81,13 @@ impl Prepared {
             TraceFormat::Sipp => prepared.open_sipp()?,
             TraceFormat::Gossipper => prepared.open_own()?,
         }
-        if let Some(path) = &config.export.call_records {
-            let file = prepared.open_file(plain(path.clone()))?;
-            prepared.sinks.push(Box::new(CallRecords::new(file)));
-        }
+        let sinks = exports::open(config, plan, &mut prepared.files)?;
+        prepared.sinks.extend(sinks);
         Ok(prepared)
     }
 
     fn open_file(&mut self, spec: FileSpec) -> Result<FileId, RunError> {
-        let path = spec.path.clone();
-        self.files.open(spec).map_err(|source| RunError::TraceFile { path, source })
+        exports::open_file(&mut self.files, spec)
     }
 
     fn put_log_header(&mut self, log: Log, file: FileId) {
@@ -314,7 +314,11 @@ impl Traces {
     /// The last row, and the end. All workers must have ended.
     pub(super) fn finish(mut self, snapshot: &Snapshot) -> ArtefactsEnd {
         self.put_rows(snapshot);
-        self.artefacts.finish()
+        self.artefacts.finish(RunTotals {
+            unix_ns: snapshot.now_unix_ns(),
+            calls: snapshot.calls,
+            dropped: snapshot.counters.trace_drops,
+        })
     }
 }
 
@@ -411,7 +415,7 @@ fn logged(config: &TraceConfig, log: &LogConfig, usual: PathBuf) -> FileSpec {
 }
 
 /// A file that is replaced and never rotated.
-fn plain(path: PathBuf) -> FileSpec {
+pub(super) fn plain(path: PathBuf) -> FileSpec {
     FileSpec { path, overwrite: true, rotation: Rotation::default() }
 }
 

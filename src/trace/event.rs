@@ -41,6 +41,17 @@ impl Protocol {
         }
     }
 
+    /// In lower case, as in the transport parameter of a URI.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
     /// Whether messages travel in a stream rather than in datagrams.
     pub fn is_stream(self) -> bool {
         self != Self::Udp

@@ -11,7 +11,7 @@ const SRTP: &str = "SRTP";
 const TURN: &str = "TURN";
 const RECORDING: &str = "recording";
 const SCALE: &str = "the scale engine for RTP";
-const HEP: &str = "HEP reports";
+const MEDIA_REPORTS: &str = "reports on media, which need RTP streams";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Media",
@@ -67,11 +67,8 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         later("rtp_dur", &["TIME"], RTP_ONLY, "Duration").ours(),
         later("rtp_ch", &["N"], RTP_ONLY, "Channels").ours(),
         later("rtp_streams", &["N"], RTP_ONLY, "Streams").ours(),
-        later("hep_addr", &["HOST:PORT"], HEP, "Collector").ours(),
-        later("hep_capture_id", &["N"], HEP, "Node id").ours(),
-        later("hep_password", &["PASSWORD"], HEP, "Key of the collector").ours(),
-        later("hep_raw_rtcp", &[], HEP, "Binary RTCP reports").ours(),
-        later("hep_homer_lake_rtcp", &[], HEP, "RTCP reports as JSON").ours(),
-        later("send_media_report", &[], HEP, "Media reports").ours(),
+        later("hep_raw_rtcp", &[], MEDIA_REPORTS, "Binary RTCP reports").ours(),
+        later("hep_homer_lake_rtcp", &[], MEDIA_REPORTS, "RTCP reports as JSON").ours(),
+        later("send_media_report", &[], MEDIA_REPORTS, "Media reports").ours(),
     ],
 };

@@ -6,6 +6,7 @@
 
 mod addressing;
 mod calls;
+mod exports;
 mod media;
 mod output;
 mod performance;
@@ -141,6 +142,7 @@ pub const GROUPS: &[FlagGroup] = &[
     output::STATISTICS,
     traces::STATISTICS,
     traces::TRACES,
+    exports::GROUP,
     output::HEALTH,
     output::TRACES,
     performance::GROUP,

@@ -4,7 +4,6 @@ use crate::config::ColorChoice;
 
 use super::{Accept, FlagGroup, choice, later, seconds, switch, takes};
 
-const EVENT_LOG: &str = "the event log";
 const MEDIA_GATES: &str = "health gates on media";
 const API: &str = "the HTTP API";
 const PROFILING: &str = "built-in profiling";
@@ -113,17 +112,8 @@ pub(super) const HEALTH: FlagGroup = FlagGroup {
 };
 
 pub(super) const TRACES: FlagGroup = FlagGroup {
-    title: "Event log, interfaces and profiles",
+    title: "Interfaces and profiles",
     flags: &[
-        later("log_stdout", &[], EVENT_LOG, "Events to stderr").ours(),
-        later("log_file_jsonl", &["FILE"], EVENT_LOG, "Events to a file").ours(),
-        later("log_otel_endpoint", &["URL"], EVENT_LOG, "Events to OTLP").ours(),
-        later("log_otel_proto", &["PROTO"], EVENT_LOG, "OTLP protocol").ours(),
-        later("log_otel_insecure", &[], EVENT_LOG, "OTLP without TLS").ours(),
-        later("log_otel_header", &["KEY=VALUE"], EVENT_LOG, "OTLP header").ours(),
-        later("log_attr", &["KEY=VALUE"], EVENT_LOG, "OTLP resource attribute").ours(),
-        later("log_buffer_size", &["N"], EVENT_LOG, "Events to buffer").ours(),
-        later("log_level", &["LEVEL"], EVENT_LOG, "Least level").ours(),
         later("api_addr", &["HOST:PORT"], API, "Address of the API").ours(),
         later("api_token", &["TOKEN"], API, "Token of the API").ours(),
         later("ui_data_dir", &["DIR"], API, "Data of the Control UI").ours(),

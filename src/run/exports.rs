@@ -1,0 +1,67 @@
+//! What other programs are told of a run: where call records, messages and events go.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use super::RunError;
+use super::plan::{Plan, resolve};
+use super::traces::plain;
+use crate::artefact::call_records::CallRecords;
+use crate::artefact::events::{EventLog, Intent};
+use crate::artefact::hep::{Hep, HepIdentity};
+use crate::artefact::{FileId, FileSpec, Files, RecordSink};
+use crate::config::RunConfig;
+use crate::scenario::Mode;
+
+/// Opens everything that the configuration asks for.
+pub(super) fn open(
+    config: &RunConfig,
+    plan: &Plan,
+    files: &mut Files,
+) -> Result<Vec<Box<dyn RecordSink>>, RunError> {
+    let mut sinks: Vec<Box<dyn RecordSink>> = Vec::new();
+    if let Some(path) = &config.export.call_records {
+        let file = open_file(files, plain(path.clone()))?;
+        sinks.push(Box::new(CallRecords::new(file)));
+    }
+    if let Some(host) = &config.export.hep.collector {
+        let collector = resolve(host, None)?;
+        let identity = HepIdentity {
+            capture_id: config.export.hep.capture_id.unwrap_or(0),
+            password: config.export.hep.password.clone(),
+        };
+        let hep =
+            Hep::new(collector, identity).map_err(|source| RunError::Hep { collector, source })?;
+        sinks.push(Box::new(hep));
+    }
+    if config.export.events.is_on() {
+        sinks.push(Box::new(event_log(config, plan, files)?));
+    }
+    Ok(sinks)
+}
+
+/// Opens a file of a run.
+pub(super) fn open_file(files: &mut Files, spec: FileSpec) -> Result<FileId, RunError> {
+    let path = spec.path.clone();
+    files.open(spec).map_err(|source| RunError::TraceFile { path, source })
+}
+
+fn event_log(config: &RunConfig, plan: &Plan, files: &mut Files) -> Result<EventLog, RunError> {
+    let events = &config.export.events;
+    let calls = plan.launch.engine.calls_total.unwrap_or(0);
+    let is_client = plan.launch.programs.main.mode == Mode::Client;
+    let rate = match is_client && config.users.is_none() {
+        true => config.rate * 1000.0 / config.rate_period_ms.max(1) as f64,
+        false => 0.0,
+    };
+    let mut log = EventLog::new(events.level, Intent { calls, rate }, events.attributes.clone());
+    if let Some(path) = &events.file {
+        log.write_json(open_file(files, plain(path.clone()))?);
+    }
+    if events.stderr {
+        let twin = io::stderr().as_fd().try_clone_to_owned().map_err(RunError::EventsToStderr)?;
+        log.write_text(files.adopt("events to stderr", File::from(twin)));
+    }
+    Ok(log)
+}
