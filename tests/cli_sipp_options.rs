@@ -55,6 +55,7 @@ const SUPPORTED: &str = "
     screen_overwrite trace_counts trace_error_codes trace_rtt rtt_freq
     ringbuffer_files ringbuffer_size max_log_size
     bind_to_device max_reconnect reconnect_close reconnect_sleep sendbuffer_warn
+    3pcc master slave slave_cfg cmd_name cmd_peers callid_slash_ign call_records_jsonl
     tls_cert tls_key tls_ca tls_crl tls_version tls_skip_verify tls_resume
 ";
 

@@ -76,6 +76,20 @@ fn controller_b_calls_when_it_is_told_to() {
 }
 
 #[test]
+fn call_ids_can_be_told_to_count_as_a_whole() {
+    let mut options = side(builtin("3pcc-C-B"), Peering::Twin);
+    options.engine.whole_call_ids = true;
+    let mut rig = Rig::with(options);
+    rig.tell(Tell::Reachable(0));
+    rig.tell(Tell::Command(b"Call-ID: leg///one@a\r\n\r\n"));
+    assert_eq!(header(&rig.expect("INVITE").text, "Call-ID"), "leg///one@a");
+    rig.tell(Tell::Command(b"Call-ID: other///one@a\r\n\r\n"));
+    rig.expect("INVITE");
+    assert_eq!(rig.counters().calls_started(), 2);
+    rig.end();
+}
+
+#[test]
 fn sip_of_unknown_calls_starts_nothing_where_commands_do() {
     let mut rig = Rig::with(side(builtin("3pcc-C-B"), Peering::Twin));
     rig.send(&request_back("OPTIONS", &fake_invite(), 1));

@@ -1,8 +1,8 @@
 //! Third-party call control: commands to and from other instances that have a part in a call.
 //!
 //! Commands are texts with a `Call-ID` line. They travel beside SIP, on a connection of which the
-//! engine knows nothing: it keeps what it has to say in a bounded queue for whoever carries it, and is
-//! told what was heard and which of the other instances can be reached.
+//! engine knows nothing: it keeps what it has to say in a bounded queue for whoever carries it, and
+//! is told what was heard and which of the other instances can be reached.
 
 use gossipper_uring::TxArena;
 

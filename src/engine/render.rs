@@ -517,6 +517,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_variable_ends_itself_is_not_ended_again() {
+        let rest = |text: &[u8]| Brought::by(text).cut(b"\r\n\r\n").len();
+        assert_eq!(rest(b"X: 1"), 4);
+        assert_eq!(rest(b"X: 1\r\n"), 2);
+        assert_eq!(rest(b"X: 1\r\n\r\nbody\r\n"), 0);
+        assert_eq!(rest(b"X: 1\r\n\r\nbody"), 4);
+        assert_eq!(Brought::by(b"a\n").cut(b", b"), b", b");
+    }
+
+    #[test]
     fn overflow_is_remembered() {
         let mut buffer = [0; 4];
         let mut out = Out::new(&mut buffer);
