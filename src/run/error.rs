@@ -39,6 +39,11 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The collector of the event log cannot be used.
+    #[error(
+        "-log_otel_endpoint: {0}\n  hint: give HOST:PORT or a URL; -log_otel_insecure is without TLS, -log_otel_proto says how it is spoken to"
+    )]
+    Otlp(String),
     /// stderr cannot be used for events.
     #[error("cannot write events to stderr: {0}\n  hint: -log_file_jsonl writes them to a file")]
     EventsToStderr(io::Error),

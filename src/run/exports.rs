@@ -8,7 +8,9 @@ use super::RunError;
 use super::plan::{Plan, resolve};
 use super::traces::plain;
 use crate::artefact::call_records::CallRecords;
-use crate::artefact::events::{EventLog, Intent};
+#[cfg(feature = "otlp")]
+use crate::artefact::events::otlp;
+use crate::artefact::events::{EventExporter, EventLog, Intent};
 use crate::artefact::hep::{Hep, HepIdentity};
 use crate::artefact::{FileId, FileSpec, Files, RecordSink};
 use crate::config::RunConfig;
@@ -63,5 +65,27 @@ fn event_log(config: &RunConfig, plan: &Plan, files: &mut Files) -> Result<Event
         let twin = io::stderr().as_fd().try_clone_to_owned().map_err(RunError::EventsToStderr)?;
         log.write_text(files.adopt("events to stderr", File::from(twin)));
     }
+    if events.otlp.endpoint.is_some() {
+        log.export(otlp(config, if is_client { "client" } else { "server" })?);
+    }
     Ok(log)
+}
+
+/// The exporter to a collector that speaks OTLP.
+#[cfg(feature = "otlp")]
+fn otlp(config: &RunConfig, role: &str) -> Result<Box<dyn EventExporter>, RunError> {
+    let events = &config.export.events;
+    let mut attributes = vec![("gossipper.role".to_owned(), role.to_owned())];
+    attributes.extend(events.attributes.iter().cloned());
+    let buffer = usize::try_from(events.buffer).unwrap_or(usize::MAX);
+    match otlp::Otlp::start(&events.otlp, buffer, &attributes) {
+        Ok(otlp) => Ok(Box::new(otlp)),
+        Err(error) => Err(RunError::Otlp(error.to_string())),
+    }
+}
+
+/// Refuses a collector that this build cannot speak to.
+#[cfg(not(feature = "otlp"))]
+fn otlp(_: &RunConfig, _: &str) -> Result<Box<dyn EventExporter>, RunError> {
+    Err(RunError::Otlp("this program was built without OTLP (feature `otlp`)".to_owned()))
 }

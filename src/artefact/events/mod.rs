@@ -6,6 +6,8 @@
 
 mod event;
 mod format;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 
 pub use event::{Attributes, LogEvent, Value};
 

@@ -1,10 +1,8 @@
 //! Options about what other programs are told of a run while it goes on.
 
-use crate::config::{LogLevel, parse_collector, parse_pair};
+use crate::config::{LogLevel, OtlpProtocol, ValueError, parse_collector, parse_pair};
 
-use super::{Accept, FlagGroup, choice, later, switch, takes, within};
-
-const OTLP: &str = "OTLP";
+use super::{Accept, FlagGroup, choice, switch, takes, within};
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Capture server and event log",
@@ -61,10 +59,53 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "An attribute of all events; may be given several times",
         )
         .ours(),
-        later("log_otel_endpoint", &["URL"], OTLP, "Events to OTLP").ours(),
-        later("log_otel_proto", &["PROTO"], OTLP, "OTLP protocol").ours(),
-        later("log_otel_insecure", &[], OTLP, "OTLP without TLS").ours(),
-        later("log_otel_header", &["KEY=VALUE"], OTLP, "OTLP header").ours(),
-        later("log_buffer_size", &["N"], OTLP, "Events to buffer").ours(),
+        takes(
+            "log_otel_endpoint",
+            &["ADDRESS"],
+            Accept::Parsed(|d, v| {
+                if v.is_empty() {
+                    return Err(ValueError::Empty("a collector as in 192.0.2.1:4317"));
+                }
+                d.export.events.otlp.endpoint = Some(v.to_owned());
+                Ok(())
+            }),
+            "Send events to an OTLP collector: HOST:PORT or a URL",
+        )
+        .ours(),
+        takes(
+            "log_otel_proto",
+            &["PROTOCOL"],
+            Accept::Parsed(|d, v| {
+                let protocols = [OtlpProtocol::Grpc, OtlpProtocol::Http];
+                d.export.events.otlp.protocol = choice(v, &["grpc", "http"], &protocols)?;
+                Ok(())
+            }),
+            "How to speak to the collector: grpc or http (protobuf)",
+        )
+        .default("grpc")
+        .ours(),
+        switch(
+            "log_otel_insecure",
+            |d| d.export.events.otlp.insecure = true,
+            "Speak to the collector without TLS",
+        )
+        .ours(),
+        takes(
+            "log_otel_header",
+            &["KEY=VALUE"],
+            Accept::Parsed(|d, v| {
+                parse_pair(v).map(|pair| d.export.events.otlp.headers.push(pair))
+            }),
+            "A header of each request to the collector; may be given several times",
+        )
+        .ours(),
+        takes(
+            "log_buffer_size",
+            &["N"],
+            within(1, 1 << 24, |d, v| d.export.events.buffer = v),
+            "Events that may wait for the collector; the oldest make room",
+        )
+        .default("16384")
+        .ours(),
     ],
 };

@@ -74,6 +74,8 @@ fn every_supported_option_changes_the_draft() {
             (_, Accept::Switch(_)) => &[],
             ("hep_addr", _) => &["192.0.2.1:9060"],
             ("log_level", _) => &["warn"],
+            ("log_otel_proto", _) => &["http"],
+            ("log_otel_header", _) => &["a=b"],
             ("log_attr", _) => &["a=b"],
             ("trace_format", _) => &["gossipper"],
             ("tdmmap", _) => &["{0-3}{99}{5-8}{1-31}"],

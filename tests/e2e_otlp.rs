@@ -1,0 +1,251 @@
+//! Events at collectors that speak OTLP, held against the known counts of real runs.
+#![cfg(feature = "otlp")]
+
+mod e2e;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::thread::{self, JoinHandle};
+
+use e2e::{PATIENCE, gossipper, lock};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message;
+
+/// An answerer that refuses every fifth call.
+const REFUSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios/refusing_uas.xml");
+
+/// Events of ten calls, of which two are refused: begin and end of the run and of each call, two
+/// unexpected messages, and the messages.
+const EVENTS: usize = 2 + 2 * 10 + 2 + MESSAGES;
+const MESSAGES: usize = 8 * 6 + 2 * 3;
+
+/// Calls `REFUSING` ten times.
+#[track_caller]
+fn ten_calls(flags: &[&str]) -> gossipper::Over {
+    let server_line = ["-sf", REFUSING, "-m", "10", "-i", "127.0.0.1"];
+    let (server, address) = gossipper::serve(&server_line);
+    let remote = address.to_string();
+    let load = ["-sn", "uac", "-i", "127.0.0.1", "-p", "0", "-m", "10", "-r", "100", "-d", "10"];
+    let client = gossipper::start(&[&load[..], flags, &[&remote]].concat());
+    let over = client.finish();
+    server.finish().expect_code(0);
+    over.expect_code(1)
+}
+
+/// A request with its headers.
+type Request = (HashMap<String, String>, ExportLogsServiceRequest);
+
+fn records_of(request: &ExportLogsServiceRequest) -> impl Iterator<Item = &LogRecord> {
+    let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+    scopes.flat_map(|scope| &scope.log_records)
+}
+
+fn count_of(requests: &[Request]) -> usize {
+    requests.iter().map(|(_, request)| records_of(request).count()).sum()
+}
+
+fn text(value: Option<&AnyValue>) -> String {
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn map(attributes: &[KeyValue]) -> HashMap<String, String> {
+    attributes.iter().map(|pair| (pair.key.clone(), text(pair.value.as_ref()))).collect()
+}
+
+/// A collector over HTTP that answers until it has all events.
+fn http_collector() -> (String, JoinHandle<Vec<Request>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let collect = move || {
+        let mut requests = Vec::new();
+        while count_of(&requests) < EVENTS {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut reader = BufReader::new(stream);
+            while count_of(&requests) < EVENTS {
+                let Some(request) = http_request(&mut reader) else { break };
+                requests.push(request);
+                reader
+                    .get_mut()
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    .unwrap();
+            }
+        }
+        requests
+    };
+    (address, thread::spawn(collect))
+}
+
+fn http_request(reader: &mut impl BufRead) -> Option<Request> {
+    let mut headers = HashMap::new();
+    let mut line = String::new();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    assert_eq!(line, "POST /v1/logs HTTP/1.1\r\n");
+    loop {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let mut body = vec![0; headers["content-length"].parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    Some((headers, ExportLogsServiceRequest::decode(&body[..]).unwrap()))
+}
+
+/// A collector over gRPC that answers until it has all events.
+fn grpc_collector() -> (String, JoinHandle<Vec<Request>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let collect = async move {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut requests = Vec::new();
+        // To the end of the connection, so that the last answer is sent.
+        while let Some(accepted) = connection.accept().await {
+            let Ok((request, mut respond)) = accepted else { break };
+            let (parts, mut body) = request.into_parts();
+            assert_eq!(
+                parts.uri.path(),
+                "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+            );
+            let length = |bytes: &[u8]| match bytes {
+                [0, a, b, c, d, ..] => 5 + u32::from_be_bytes([*a, *b, *c, *d]) as usize,
+                _ => 5,
+            };
+            let mut bytes: Vec<u8> = Vec::new();
+            while bytes.len() < length(&bytes) {
+                // What is read of the stream comes while the connection is driven.
+                let chunk = std::future::poll_fn(|cx| {
+                    let _ = connection.poll_closed(cx);
+                    body.poll_data(cx)
+                });
+                let Some(chunk) = chunk.await else { break };
+                let chunk = chunk.unwrap();
+                body.flow_control().release_capacity(chunk.len()).unwrap();
+                bytes.extend_from_slice(&chunk);
+            }
+            let decoded = ExportLogsServiceRequest::decode(&bytes[5..]).unwrap();
+            let headers = parts.headers.iter().map(|(name, value)| {
+                (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned())
+            });
+            requests.push((headers.collect(), decoded));
+            let head = http::Response::builder().header("content-type", "application/grpc");
+            let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+            stream.send_data(vec![0; 5].into(), false).unwrap();
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            stream.send_trailers(trailers).unwrap();
+        }
+        requests
+    };
+    (address, thread::spawn(move || runtime.block_on(collect)))
+}
+
+#[track_caller]
+fn check(requests: &[Request]) {
+    assert_eq!(count_of(requests), EVENTS);
+    let mut kinds: HashMap<(String, String), usize> = HashMap::new();
+    for (headers, request) in requests {
+        assert_eq!(headers["x-token"], "abc");
+        for resource in &request.resource_logs {
+            let attributes = map(&resource.resource.as_ref().unwrap().attributes);
+            assert_eq!(attributes["service.name"], "gossipper");
+            assert_eq!(attributes["service.version"], env!("CARGO_PKG_VERSION"));
+            assert_eq!(attributes["gossipper.role"], "client");
+            assert_eq!(attributes["site"], "lab 1");
+        }
+        assert!(records_of(request).count() <= 256);
+        for record in records_of(request) {
+            let attributes = map(&record.attributes);
+            assert_eq!(attributes["gossipper.kind"], record.event_name);
+            assert!(!text(record.body.as_ref()).is_empty());
+            assert!(record.time_unix_nano > 1_700_000_000_000_000_000);
+            let key = (record.event_name.clone(), record.severity_text.clone());
+            *kinds.entry(key).or_default() += 1;
+            if record.event_name == "call.ended" && record.severity_text == "warn" {
+                assert_eq!(attributes["result"], "unexpected_sip");
+            }
+            if record.event_name == "engine.stopped" {
+                assert_eq!(
+                    (&attributes["failed"][..], &attributes["dropped_logs"][..]),
+                    ("2", "0")
+                );
+            }
+        }
+    }
+    let count = |kind: &str, level: &str| {
+        kinds.get(&(kind.to_owned(), level.to_owned())).copied().unwrap_or(0)
+    };
+    assert_eq!(count("engine.started", "info"), 1);
+    assert_eq!(count("call.started", "info"), 10);
+    assert_eq!((count("call.ended", "info"), count("call.ended", "warn")), (8, 2));
+    assert_eq!(count("sip.unexpected", "warn"), 2);
+    assert_eq!(count("sip.send", "info") + count("sip.recv", "info"), MESSAGES);
+    assert_eq!(count("engine.stopped", "info"), 1);
+}
+
+#[test]
+fn a_collector_over_http_gets_every_event() {
+    let _turn = lock::light();
+    let (address, requests) = http_collector();
+    let flags = ["-log_otel_endpoint", &address, "-log_otel_proto", "http", "-log_otel_insecure"];
+    let more = ["-log_otel_header", "X-Token=abc", "-log_attr", "site=lab 1"];
+    let over = ten_calls(&[&flags[..], &more].concat());
+    check(&requests.join().unwrap());
+    assert!(over.summary().0.pointer("/traces").is_none());
+}
+
+#[test]
+fn a_collector_over_grpc_gets_every_event() {
+    let _turn = lock::light();
+    let (address, requests) = grpc_collector();
+    let url = format!("http://{address}");
+    let flags = ["-log_otel_endpoint", &url, "-log_otel_header", "x-token=abc"];
+    let over = ten_calls(&[&flags[..], &["-log_attr", "site=lab 1"]].concat());
+    check(&requests.join().unwrap());
+    assert!(over.summary().0.pointer("/traces").is_none());
+}
+
+#[test]
+fn a_collector_that_is_down_costs_events_and_no_calls() {
+    let _turn = lock::light();
+    for protocol in ["grpc", "http"] {
+        // Bound, so that nobody gets it, then closed.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let flags = ["-log_otel_endpoint", &address, "-log_otel_insecure"];
+        let over = ten_calls(&[&flags[..], &["-log_otel_proto", protocol]].concat());
+        let said = &over.finished.stderr;
+        assert_eq!(said.matches("cannot send events to ").count(), 1, "{said}");
+        let end = format!("warning: {EVENTS} events did not reach the collector");
+        assert!(said.contains(&end), "{said}");
+        assert_eq!(over.summary().number("/traces/dropped_events"), EVENTS as u64);
+        assert_eq!(over.summary().number("/success_calls"), 8);
+    }
+}
+
+#[test]
+fn what_cannot_be_a_collector_ends_the_run_before_the_first_call() {
+    for (flags, reason) in [
+        (&["-log_otel_endpoint", "https://h:1", "-log_otel_insecure"][..], "forbids"),
+        (&["-log_otel_endpoint", "h:1", "-log_otel_header", "a b=c"][..], "a header cannot have"),
+        (&["-log_otel_endpoint", "http://h h"][..], "invalid"),
+    ] {
+        let line = [&["-sn", "uac", "-i", "127.0.0.1", "-p", "0", "127.0.0.1:9"], flags].concat();
+        let over = gossipper::run(&line).expect_code(255);
+        let said = &over.finished.stderr;
+        assert!(said.contains("-log_otel_endpoint: ") && said.contains(reason), "{said}");
+        assert!(over.summary.is_none());
+    }
+}
