@@ -40,7 +40,7 @@ const SUPPORTED: &str = "
     watchdog_minor_threshold watchdog_major_threshold watchdog_minor_maxtriggers
     watchdog_major_maxtriggers recv_bye_timeout_ms
     sd sf sn rxsf rxrn oocsf oocsn t i p bind_local max_socket rsa v version h help sleep skip_rlimit buff_size key set
-    auth_uri inf rxinf infindex cid_str cid_type tdmmap dynamicStart dynamicMax dynamicStep
+    auth_uri inf rxinf infindex ip_field ipfield cid_str cid_type tdmmap dynamicStart dynamicMax dynamicStep
     no_exec sip_from sip_pai sip_provider sip_extra_header
     base_cseq d pause_ms deadcall_wait au ap s default_behaviors nd pause_msg_ign aa mi
     min_rtp_port mp max_rtp_port r rp rate_scale rate_increase rate_max rate_interval no_rate_quit

@@ -193,7 +193,8 @@ fn lines_that_cannot_be_run_exit_with_255_and_a_reason() {
         (&["-i", "::1", peer], &["-i ::1 cannot reach 127.0.0.1:9"]),
         (&["-m", "many", peer], &["-m", "many"]),
         (&["-plugin", "x.so", peer], &["-plugin is refused"]),
-        (&["-ip_field", "0", peer], &["-ip_field is not in this version"]),
+        (&["-ip_field", "0", peer], &["-ip_field needs -t ui"]),
+        (&["-t", "ui", peer], &["-t ui needs -inf FILE"]),
     ];
     for (line, parts) in cases {
         expect_refused(line, parts);

@@ -39,6 +39,7 @@ pub struct RunDraft {
     pub injection: Vec<PathBuf>,
     pub injection_receiving: Option<PathBuf>,
     pub injection_indexes: Vec<(String, u16)>,
+    pub address_column: Option<u16>,
     pub circuits: Option<TdmMap>,
     pub dynamic_start: Option<u64>,
     pub dynamic_max: Option<u64>,
@@ -158,6 +159,7 @@ impl RunDraft {
             injection: self.injection,
             injection_receiving: self.injection_receiving,
             injection_indexes: self.injection_indexes,
+            address_column: self.address_column.unwrap_or(0),
             circuits: self.circuits,
             dynamic_ids: (
                 self.dynamic_start.unwrap_or(10_000),
@@ -322,6 +324,15 @@ impl RunDraft {
             return exclusive("oocsf", "oocsn", "give a file or a name");
         }
         self.check_twin()?;
+        let per_address = self.transport == Some(Transport::UdpPerAddress);
+        if per_address && self.injection.is_empty() {
+            let why = "it opens a socket for each address in a column of that file";
+            return Err(ConfigError::Needs { option: "t ui", needed: "inf FILE", why });
+        }
+        if self.address_column.is_some() && !per_address {
+            let why = "addresses are taken from a file with that transport only";
+            return Err(ConfigError::Needs { option: "ip_field", needed: "t ui", why });
+        }
         let answers = self.receiving_file.is_some() || self.receiving_name.is_some();
         if answers && (self.out_of_call_file.is_some() || self.out_of_call_name.is_some()) {
             let why = "-rxsf answers every call that arrives, so that none is out of call";

@@ -67,6 +67,8 @@ pub enum Transport {
     UdpMono,
     /// `un`: one UDP socket for each call.
     UdpMulti,
+    /// `ui`: one UDP socket for each address in the injection file.
+    UdpPerAddress,
     /// `t1`: one TCP connection for all calls of a worker.
     TcpMono,
     /// `tn`: one TCP connection for each call.
@@ -142,6 +144,7 @@ impl Transport {
         match self {
             Self::UdpMono => "u1",
             Self::UdpMulti => "un",
+            Self::UdpPerAddress => "ui",
             Self::TcpMono => "t1",
             Self::TcpMulti => "tn",
             Self::TlsMono => "l1",
@@ -156,7 +159,7 @@ impl Transport {
     /// The protocol as SIP names it in a Via header.
     pub fn protocol(self) -> &'static str {
         match self {
-            Self::UdpMono | Self::UdpMulti => "UDP",
+            Self::UdpMono | Self::UdpMulti | Self::UdpPerAddress => "UDP",
             Self::TcpMono | Self::TcpMulti => "TCP",
             Self::TlsMono | Self::TlsMulti => "TLS",
             Self::WsMono | Self::WsMulti => "WS",
@@ -174,7 +177,7 @@ impl Transport {
 
     /// Whether messages travel over connections.
     pub fn is_stream(self) -> bool {
-        !matches!(self, Self::UdpMono | Self::UdpMulti)
+        !matches!(self, Self::UdpMono | Self::UdpMulti | Self::UdpPerAddress)
     }
 
     /// Whether connections are TLS connections.
@@ -363,6 +366,9 @@ pub struct RunConfig {
     pub injection_receiving: Option<PathBuf>,
     /// Which injection files are indexed, by name and column.
     pub injection_indexes: Vec<(String, u16)>,
+    /// The column of the default injection file, from 0, that says from where calls are made
+    /// (`ui`).
+    pub address_column: u16,
     /// Circuits that calls take.
     pub circuits: Option<TdmMap>,
     /// First, highest and step of `[dynamic_id]`.

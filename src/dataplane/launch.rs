@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use gossipper_uring::{Driver, DriverConfig, SocketSpec, SyscallDriver, UringDriver, Waker, sys};
+use gossipper_uring::{
+    Driver, DriverConfig, SocketId, SocketSpec, SyscallDriver, UringDriver, Waker, sys,
+};
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustls::server::ProducesTickets;
 use thiserror::Error;
@@ -115,6 +117,9 @@ pub struct Launch {
     pub bind: Bind,
     /// Sockets per worker that calls may open for themselves.
     pub per_call_sockets: Option<usize>,
+    /// Addresses to listen on and to make calls from, all on one port, and the column of the first
+    /// injection file that says which of them a call takes; such a run has one worker.
+    pub sources: Option<(u16, Vec<IpAddr>)>,
     /// Connections rather than datagrams.
     pub streams: Option<StreamPlan>,
     /// Longest time that a worker lets events gather under load, in nanoseconds; 0 never does.
@@ -450,13 +455,14 @@ fn work<D: Make>(
         .map_err(|source| LaunchError::Driver { driver: D::NAME, source })
         .and_then(|mut driver| {
             let socket = bind_first(&mut driver, bind, D::PROTOCOL)?;
-            Ok((driver, socket))
+            let sources = bind_sources(&mut driver, launch, bind, socket)?;
+            Ok((driver, socket, sources))
         });
-    let (mut driver, main_socket) = match opened {
-        Ok((driver, socket)) => {
+    let (mut driver, main_socket, sources) = match opened {
+        Ok((driver, socket, sources)) => {
             let address = driver.local_addr(socket);
             let _ = ready.send(Ok((address, driver.waker())));
-            (driver, socket)
+            (driver, socket, sources)
         }
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -500,6 +506,9 @@ fn work<D: Make>(
         None if per_call.is_none() => engine.share_socket(main_socket),
         None => {}
     }
+    if let Some((column, _)) = &launch.sources {
+        engine.use_sources(*column, sources);
+    }
     if let Some(twin) = &launch.twin {
         engine.set_peering(twin.peering);
     }
@@ -542,12 +551,37 @@ fn outgoing_spec(launch: &Launch, bind: &Bind) -> SocketSpec {
     spec
 }
 
+/// Opens a socket for each address that calls are made from, on the port of the main socket, which
+/// belongs to the first of them.
+fn bind_sources<D: Driver>(
+    driver: &mut D,
+    launch: &Launch,
+    bind: &Bind,
+    main_socket: SocketId,
+) -> Result<Vec<(IpAddr, SocketId)>, LaunchError> {
+    let Some((_, ips)) = &launch.sources else { return Ok(Vec::new()) };
+    let main = driver.local_addr(main_socket);
+    let mut sockets = vec![(main.ip(), main_socket)];
+    for &ip in ips.iter().filter(|&&ip| ip != main.ip()) {
+        let address = SocketAddr::new(ip, main.port());
+        let mut spec = sip_socket(address, bind.buffer_bytes, bind.shared);
+        spec.device.clone_from(&bind.device);
+        let socket = driver.open(&spec).map_err(|source| LaunchError::Bind {
+            protocol: "UDP",
+            address,
+            source,
+        })?;
+        sockets.push((ip, socket));
+    }
+    Ok(sockets)
+}
+
 /// Opens the main socket on the first port that is free.
 fn bind_first<D: Driver>(
     driver: &mut D,
     bind: &Bind,
     protocol: &'static str,
-) -> Result<gossipper_uring::SocketId, LaunchError> {
+) -> Result<SocketId, LaunchError> {
     let mut last = None;
     for &port in &bind.ports {
         let address = SocketAddr::new(bind.ip, port);

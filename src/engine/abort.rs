@@ -578,7 +578,7 @@ impl Engine {
                 out.put(b"Via: SIP/2.0/");
                 out.put(self.config.environment.protocol.name().as_bytes());
                 out.put(b" ");
-                out.put(&self.program_of(slot).text.local_ip);
+                out.put(self.local_ip_text(slot));
                 out.put(b":");
                 out.number(i64::from(self.calls[slot].local_port));
                 out.put(b";branch=");

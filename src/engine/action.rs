@@ -191,7 +191,9 @@ impl Engine {
     ) -> Result<Vec<u8>, FailureCause> {
         let environment = &self.config.environment;
         // Action texts are rare; they are bound when they are rendered.
-        let template = template.bind(|field| super::bound::constant(field, environment));
+        let per_source = self.config.data.per_source;
+        let template =
+            template.bind(|field| super::bound::constant(field, environment, per_source));
         let mut buffer = vec![0; TEXT_MAX];
         let step = self.calls[slot].step;
         let mut out = Out::new(&mut buffer);

@@ -87,14 +87,21 @@ pub(super) struct AddressText {
 }
 
 impl Bound {
-    pub(super) fn new(program: Arc<Program>, base: Base, environment: &Environment) -> Self {
+    pub(super) fn new(
+        program: Arc<Program>,
+        base: Base,
+        environment: &Environment,
+        per_source: bool,
+    ) -> Self {
         let messages: Vec<Template> = program
             .steps
             .iter()
             .map(|step| match &step.kind {
-                StepKind::Send(send) => send.template.bind(|field| constant(field, environment)),
+                StepKind::Send(send) => {
+                    send.template.bind(|field| constant(field, environment, per_source))
+                }
                 StepKind::SendCommand(send) => {
-                    send.template.bind(|field| constant(field, environment))
+                    send.template.bind(|field| constant(field, environment, per_source))
                 }
                 _ => Template::default(),
             })
@@ -106,7 +113,9 @@ impl Bound {
             host: environment.local_ip.to_string().into_bytes(),
         };
         let bind = |template: &Option<Template>| {
-            template.as_ref().map(|template| template.bind(|field| constant(field, environment)))
+            template
+                .as_ref()
+                .map(|template| template.bind(|field| constant(field, environment, per_source)))
         };
         let answers_challenge = messages.iter().map(Template::authenticates).collect();
         let own = &program.default_messages;
@@ -140,8 +149,13 @@ pub(super) fn bracketed(ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The bytes of a field that is constant in `environment`.
-pub(super) fn constant(field: &Field, environment: &Environment) -> Option<Vec<u8>> {
+/// The bytes of a field that is constant in `environment`. Where calls have their own source
+/// addresses those are not.
+pub(super) fn constant(
+    field: &Field,
+    environment: &Environment,
+    per_source: bool,
+) -> Option<Vec<u8>> {
     let offset_port = |port: u16, offset: i64| (i64::from(port) + offset).to_string().into_bytes();
     let ip_type = |ip: IpAddr| if ip.is_ipv4() { b"4".to_vec() } else { b"6".to_vec() };
     let remote = environment.remote;
@@ -152,6 +166,7 @@ pub(super) fn constant(field: &Field, environment: &Environment) -> Option<Vec<u
         }
         Field::RemoteIp => bracketed(remote?.ip()),
         Field::RemotePort(offset) => offset_port(remote?.port(), *offset),
+        Field::LocalIp | Field::ServerIp if per_source => return None,
         Field::LocalIp | Field::ServerIp => bracketed(environment.local_ip),
         Field::LocalIpType => ip_type(environment.local_ip),
         Field::LocalPort(offset) => offset_port(environment.local_port?, *offset),

@@ -276,6 +276,10 @@ impl Engine {
         call.owns_socket = owns_socket;
         call.local_port = local_port;
         call.remote = remote;
+        if !self.take_source(slot) {
+            self.end(slot, Some(FailureCause::InjectionFailed), now);
+            return Ok(None);
+        }
         // Whatever comes before the first <recvCmd>: it may only be a <nop> or <pause>.
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         self.run(slot, &mut cx);

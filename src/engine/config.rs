@@ -85,6 +85,9 @@ pub struct DataConfig {
     pub auth_uri: Option<String>,
     /// Injection files, in the order that programs were compiled with.
     pub tables: Vec<Arc<InjectionFile>>,
+    /// Calls leave from addresses that the first file names (`-t ui`); see
+    /// [`Engine::use_sources`](super::Engine::use_sources).
+    pub per_source: bool,
     /// Circuits for calls that we make (`-tdmmap`).
     pub circuits: Option<CircuitMap>,
     /// How Call-IDs of calls that we make look.

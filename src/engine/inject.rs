@@ -14,12 +14,7 @@ impl Engine {
         let Some(table) = self.tables.get(usize::from(injected.table)) else { return };
         let row = match &injected.row {
             Row::Number(row) => Some(*row),
-            // SIPp: without users there is no row of a user.
-            Row::Own if table.is_by_user() && !self.has_users() => None,
-            Row::Own => {
-                let seed = self.config.seed ^ u64::from(injected.table);
-                table.row_of(self.calls[at.slot].number, self.user_number(at.slot), seed)
-            }
+            Row::Own => self.own_row(injected.table, at.slot),
             Row::Of(template) => {
                 let mut buffer = [0; 64];
                 let text = self.nested(template, at, &mut buffer);
@@ -32,6 +27,17 @@ impl Engine {
         if let Some(row) = row {
             table.put_field(row, injected.field, |bytes| out.put(bytes));
         }
+    }
+
+    /// The row of an injection file that the call takes.
+    pub(super) fn own_row(&self, table: u16, slot: Slot) -> Option<u64> {
+        let rows = self.tables.get(usize::from(table))?;
+        // SIPp: without users there is no row of a user.
+        if rows.is_by_user() && !self.has_users() {
+            return None;
+        }
+        let seed = self.config.seed ^ u64::from(table);
+        rows.row_of(self.calls[slot].number, self.user_number(slot), seed)
     }
 
     /// Number of the call's user over all workers, from 0.

@@ -32,6 +32,7 @@ mod receive;
 mod recording;
 mod render;
 mod run;
+mod sources;
 mod start;
 mod timers;
 mod transactions;
@@ -73,6 +74,7 @@ use ids::{CallRef, RunNonce};
 use lookup::{CallIdHasher, CallMap, DeadCalls};
 use pacing::Pacer;
 use random::Random;
+use sources::Sources;
 use variables::Value;
 use wheel::Wheel;
 
@@ -160,6 +162,8 @@ pub struct Engine {
     /// Commands for the shell that nobody has taken yet.
     commands: VecDeque<Box<[u8]>>,
     peers: Commands,
+    /// Where injection files say from where calls are made.
+    sources: Option<Sources>,
 }
 
 /// Sockets that calls send from.
@@ -265,7 +269,8 @@ impl Engine {
             .enumerate()
             .map(|(index, program)| {
                 let base = Base::new(program, index, layout, &mut names);
-                Rc::new(Bound::new(Arc::clone(program), base, &config.environment))
+                let per_source = config.data.per_source;
+                Rc::new(Bound::new(Arc::clone(program), base, &config.environment, per_source))
             })
             .collect();
         let most = |count: fn(&Program) -> usize| {
@@ -333,6 +338,7 @@ impl Engine {
                 .collect(),
             rtd_starts: Vec::new(),
             peers: Commands::none(),
+            sources: None,
             dynamic_id: Cell::new(config.dynamic_ids.0),
             tables: config.data.tables.iter().cloned().map(Table::new).collect(),
             digests: RefCell::new(Ha1Cache::new(DIGESTS, seeds.next_u64())),

@@ -35,15 +35,15 @@ impl Engine {
     /// Both ends of the call's messages.
     pub(super) fn ends(&self, slot: Slot) -> Ends {
         let call = &self.calls[slot];
-        let local = SocketAddr::new(self.config.environment.local_ip, call.local_port);
+        let local = SocketAddr::new(self.local_ip_of(call.socket), call.local_port);
         Ends { local, remote: call.remote, protocol: self.config.environment.protocol }
     }
 
     /// Both ends of a message that belongs to no call.
-    pub(super) fn ends_of(&self, _socket: SocketId, remote: SocketAddr) -> Ends {
+    pub(super) fn ends_of(&self, socket: SocketId, remote: SocketAddr) -> Ends {
         let environment = &self.config.environment;
         let port = environment.local_port.unwrap_or(0);
-        let local = SocketAddr::new(environment.local_ip, port);
+        let local = SocketAddr::new(self.local_ip_of(socket), port);
         Ends { local, remote, protocol: self.config.environment.protocol }
     }
 

@@ -270,6 +270,8 @@ impl Engine {
                 let Some(Ok(cseq)) = last.map(Message::cseq) else { return false };
                 out.number(i64::from(cseq.number) + offset);
             }
+            // Constant unless calls have their own source addresses.
+            Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
             Field::AutoMediaPort(offset) => {
                 let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);

@@ -10,6 +10,9 @@ use super::{Arrivals, Cx, Engine, SocketPool};
 use crate::scenario::Mode;
 use crate::stats::{FailureCause, WithheldCause};
 
+/// How long a user waits whose call could not start.
+const USER_RETRY_NS: u64 = 1_000_000_000;
+
 /// Why [`Engine::start_calls`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
@@ -90,9 +93,15 @@ impl Engine {
         }
     }
 
+    /// A user whose call could not even begin tries again in a second: at once would be for ever.
+    fn rest(&mut self, user: u32, now: u64) {
+        if let Some((last, _)) = self.idle_users.pop_if(|&mut (last, _)| last == user) {
+            self.idle_users.insert(0, (last, now + USER_RETRY_NS));
+        }
+    }
+
     /// Counts a due call that cannot be started. A user tries again in a second.
     fn withhold(&mut self, cause: WithheldCause) {
-        const USER_RETRY_NS: u64 = 1_000_000_000;
         self.counters.withheld.bump(cause);
         match &mut self.pacer {
             Some(pacer) => pacer.advance(),
@@ -165,6 +174,10 @@ impl Engine {
         self.counters.calls_outgoing += 1;
         if let Some(circuits) = &mut self.circuits {
             self.calls[slot].circuit = circuits.take().unwrap_or(NO_CIRCUIT);
+        }
+        if !self.take_source(slot) {
+            self.end(slot, Some(FailureCause::InjectionFailed), now);
+            return self.rest(user, now);
         }
         if !self.give_call_id(slot, now) {
             return self.end(slot, Some(FailureCause::PoolExhausted), now);

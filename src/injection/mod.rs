@@ -162,6 +162,26 @@ impl InjectionFile {
         memchr_iter(b'\n', &self.bytes[..place]).count() + 1
     }
 
+    /// What is wrong with a column of a row, for the user.
+    pub fn fault(&self, row: u32, what: String, hint: &'static str) -> InjectionError {
+        InjectionError::new(&self.name, self.line_number(row), what, hint)
+    }
+
+    /// How many rows the file has, without virtual ones.
+    pub fn rows_in_file(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// The row of the file that stands for the row `row`, which may be a virtual one.
+    pub fn row_in_file(&self, row: u64) -> u32 {
+        (row % self.rows.len().max(1) as u64) as u32
+    }
+
+    /// `true` if numbers are put into the column `field`, so that its virtual rows differ.
+    pub fn varies(&self, field: u16) -> bool {
+        self.printf.is_some() && self.column(field).any(|(_, text)| memchr(b'%', text).is_some())
+    }
+
     /// The row that a call takes: by its number (from 1, counted over all workers) or its user
     /// (from 0). `None` for a user without a row.
     pub fn row_of(&self, rows: u64, call_number: u64, user: u32, seed: u64) -> Option<u64> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::RunError;
-use crate::config::{CallIds, RunConfig, ScenarioSource};
+use crate::config::{CallIds, RunConfig, ScenarioSource, Transport};
 use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
 use crate::injection::{InjectionFile, Order};
 use crate::scenario::{Action, Field, Program, Resources, TableInfo, Template};
@@ -130,6 +130,7 @@ impl Tables {
             auth_password: config.auth_password.clone(),
             auth_uri: config.auth_uri.as_deref().map(digest_uri),
             tables: self.files.clone(),
+            per_source: config.transport == Transport::UdpPerAddress,
             circuits: config.circuits.map(|map| CircuitMap {
                 first: map.first,
                 second: map.second,

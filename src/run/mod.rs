@@ -16,6 +16,7 @@ mod scenario;
 mod shell;
 mod signals;
 mod socket;
+mod sources;
 mod tls;
 mod traces;
 mod twin;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use gossipper_uring::{DriverConfig, probe, sys};
 
 use super::data::Tables;
-use super::{RunError, twin};
+use super::{RunError, sources, twin};
 use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig,
     Transport, TransportFor,
@@ -73,7 +73,19 @@ pub(super) fn plan(
         }
     }
     check_role(config, is_client)?;
-    let addresses = Addresses::resolve(config, calls_out)?;
+    let mut addresses = Addresses::resolve(config, calls_out)?;
+    let sources = {
+        let peer = addresses.next_hop.map(|hop| hop.ip());
+        let most = config.max_sockets as usize;
+        sources::read(config, tables, peer, most)?
+    };
+    if let Some((column, ips)) = &sources {
+        check_sources(config, ips.len())?;
+        sources::check_local(tables, *column, ips)?;
+        if let Some(&first) = ips.first() {
+            addresses.bind = first;
+        }
+    }
     let (use_uring, notice) = driver(config)?;
     notices.extend(notice);
     let limit_per_rate = limit_per_rate(config, program, is_client);
@@ -87,6 +99,15 @@ pub(super) fn plan(
     let workers = match &twin {
         Some(_) if config.workers.is_some_and(|workers| workers > 1) => {
             let text = "commands of other instances come to one place: one worker is used";
+            notices.push(text.to_owned());
+            1
+        }
+        Some(_) => 1,
+        None => workers,
+    };
+    let workers = match &sources {
+        Some(_) if config.workers.is_some_and(|workers| workers > 1) => {
+            let text = "-t ui: the sockets of all addresses belong together: one worker is used";
             notices.push(text.to_owned());
             1
         }
@@ -121,9 +142,13 @@ pub(super) fn plan(
         false => None,
     };
     let shared_port = !is_client && workers > 1;
+    let ports = ports(config, &addresses, shared_port);
     let bind = Bind {
         ip: addresses.bind,
-        ports: ports(config, &addresses, shared_port),
+        ports: match &sources {
+            Some((_, ips)) => sources::common_port(ports, ips),
+            None => ports,
+        },
         shared: shared_port,
         buffer_bytes: match config.transport.is_stream() {
             true => config.stream_buffer_bytes,
@@ -206,7 +231,9 @@ pub(super) fn plan(
     let driver = DriverConfig {
         gso: config.gso,
         gro: config.gro,
-        sockets_max: per_call_sockets.unwrap_or(0) + 8,
+        sockets_max: per_call_sockets.unwrap_or(0)
+            + sources.as_ref().map_or(0, |(_, ips)| ips.len())
+            + 8,
         // Listeners, and connections that are on their way out, take places too.
         streams_max: streams.as_ref().map_or(8, |streams| 2 * streams.connections_max + 64),
         ..DriverConfig::default()
@@ -218,6 +245,7 @@ pub(super) fn plan(
         use_uring,
         bind,
         per_call_sockets,
+        sources,
         streams,
         grain_ns: config.grain_us * 1_000,
         watchdog_ns: (config.watchdog.minor_ms * 1_000_000, config.watchdog.major_ms * 1_000_000),
@@ -542,6 +570,20 @@ fn is_reservable(calls: u64) -> bool {
     // Without this the compiler may drop an allocation that nobody uses.
     std::hint::black_box(&probe);
     reserved
+}
+
+/// Makes sure that a socket for each address fits both limits.
+fn check_sources(config: &RunConfig, addresses: usize) -> Result<(), RunError> {
+    let most = config.max_sockets as usize;
+    if addresses > most {
+        return Err(RunError::Limit {
+            what: "-t ui".to_owned(),
+            needed: format!("more than {most} sockets, one for each address in the -inf file"),
+            limit: format!("-max_socket {most}"),
+            hint: "raise -max_socket, or let fewer addresses be in the file".to_owned(),
+        });
+    }
+    check_files(config, addresses as u64)
 }
 
 /// Makes sure that the calls' sockets fit the descriptor limit.

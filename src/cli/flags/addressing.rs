@@ -19,8 +19,9 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             &["MODE"],
             Accept::Parsed(transport),
             "Transport: u1 t1 l1 w1 ws1 is one UDP socket or TCP, TLS, WebSocket, secure WebSocket \
-             connection for all calls; un tn ln wn wsn is one for each call; cl cln (client) and sl \
-             (server) are l1 ln l1",
+             connection for all calls; un tn ln wn wsn is one for each call; ui is one UDP socket for \
+             each address in the -inf file (-ip_field); cl cln (client) and sl (server) are l1 ln \
+             l1",
         )
         .default("u1"),
         takes(
@@ -217,6 +218,7 @@ fn transport(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
     let (transport, whom) = match mode.as_str() {
         "u1" => (Transport::UdpMono, None),
         "un" => (Transport::UdpMulti, None),
+        "ui" => (Transport::UdpPerAddress, None),
         "t1" => (Transport::TcpMono, None),
         "tn" => (Transport::TcpMulti, None),
         "l1" => (Transport::TlsMono, None),
@@ -230,7 +232,6 @@ fn transport(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
         "cln" => (Transport::TlsMulti, Some(TransportFor::Clients)),
         _ => {
             let why = match mode.as_str() {
-                "ui" => "one UDP socket for each address of an injection file: not in this version",
                 "s1" | "sn" => "SCTP: not supported; for UDP give u1 or un",
                 "c1" | "cn" => "compressed UDP: not supported",
                 _ => "unknown",

@@ -1,11 +1,11 @@
 //! Options that choose the scenario and fill its keywords.
 
-use super::{Accept, FlagGroup, Immediate, Status, alias, later, row, switch, takes, within};
+use super::{
+    Accept, COLUMN_MAX, FlagGroup, Immediate, Status, alias, later, row, switch, takes, within,
+};
 use crate::config::{
     parse_call_id_format, parse_call_ids, parse_header_line, parse_header_text, parse_tdm_map,
 };
-
-const INJECTION: &str = "injection files (CSV)";
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Scenario",
@@ -94,7 +94,13 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             Accept::NameAndColumn(|d, name, field| d.injection_indexes.push((name, field))),
             "Index the CSV file FILE by column FIELD (from 0), for <lookup>",
         ),
-        later("ip_field", &["N"], INJECTION, "Column of the CSV file that holds source addresses"),
+        takes(
+            "ip_field",
+            &["N"],
+            within(0, COLUMN_MAX, |d, v| d.address_column = Some(v as u16)),
+            "Column of the first -inf file, from 0, with the addresses of -t ui",
+        )
+        .default("0"),
         alias("ipfield", "ip_field").ours(),
         takes(
             "rxsf",
