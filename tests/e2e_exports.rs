@@ -257,3 +257,42 @@ fn reports_on_media_are_refused_by_name() {
         assert!(said.contains(&reason), "{said}");
     }
 }
+
+#[test]
+fn credentials_that_are_made_and_checked_are_events() {
+    let _turn = lock::light();
+    let scratch = e2e::scratch::Scratch::new();
+    let users = scratch.write("users.csv", "SEQUENTIAL\nalice;se cret\n");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/data");
+    let registrar = format!("{folder}/registrar_digest.xml");
+    let client = format!("{folder}/register_digest.xml");
+    let log = ["-log_file_jsonl", "events.jsonl"];
+    let keys = ["-key", "alg", "SHA-256", "-key", "qop", ", qop=\"auth\""];
+    let line = ["-sf", &registrar, "-i", "127.0.0.1", "-m", "3"];
+    let (server, address) = gossipper::serve(&[&line[..], &keys, &log].concat());
+    let remote = address.to_string();
+    let line = ["-sf", &client, "-i", "127.0.0.1", "-p", "0", "-m", "3", "-inf", &users];
+    let run = gossipper::start(&[&line[..], &log, &[&remote]].concat());
+    let (over, client) = run.finish_with_files();
+    over.expect_code(0);
+    let (over, server) = server.finish_with_files();
+    over.expect_code(0);
+    // Each call answers twice; the registrar checks each answer, and one once more, wrongly.
+    for (folder, challenge, made, wrong) in [(client, 401, 6, 0), (server, 0, 9, 3)] {
+        let events = lines(&folder.join("events.jsonl"));
+        let auth: Vec<&Value> = events.iter().filter(|event| event["kind"] == "auth").collect();
+        assert_eq!(auth.len(), made);
+        let failed = auth.iter().filter(|event| event["attrs"]["result"] == "failure");
+        assert_eq!(failed.count(), wrong);
+        assert_eq!(count(&events, "auth", "error"), wrong);
+        for event in auth {
+            let attributes = &event["attrs"];
+            for (key, value) in [("username", "alice"), ("algorithm", "SHA-256"), ("qop", "auth")] {
+                assert_eq!(attributes[key], value);
+            }
+            assert_eq!(attributes["challenge.status"], challenge);
+            assert!(!attributes["realm"].as_str().unwrap().is_empty());
+            assert!(attributes["call_num"].as_u64().unwrap() >= 1);
+        }
+    }
+}

@@ -185,7 +185,7 @@ mod tests {
         let identity = HepIdentity { capture_id: 2001, password: Some("key".to_owned()) };
         let packet = packet("192.0.2.1:5060", "198.51.100.2:5070", Protocol::Udp, &identity);
         let expected: &[&[u8]] = &[
-            b"HEP3\x00\x77",
+            b"HEP3\x00\x6f",
             b"\0\0\0\x01\0\x07\x02",
             b"\0\0\0\x02\0\x07\x11",
             b"\0\0\0\x03\0\x0a\xc0\x00\x02\x01",

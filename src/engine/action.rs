@@ -157,6 +157,10 @@ impl Engine {
                 let user = self.text(slot, username, cx)?;
                 let password = self.text(slot, password, cx)?;
                 let outcome = cx.last.is_some_and(|last| verifies(last, &user, &password));
+                if let Some(last) = cx.last {
+                    let step = self.calls[slot].step;
+                    self.trace_checked(slot, step, last.bytes(), outcome);
+                }
                 self.assign(slot, *assign_to, Value::Truth(outcome));
             }
             Action::SetDest(to) => self.set_dest(slot, to, cx)?,

@@ -7,8 +7,9 @@ use gossipper_uring::SocketId;
 use super::Engine;
 use super::call::Slot;
 use super::render::Out;
+use crate::sip::Challenge;
 use crate::stats::{FailureCause, TraceKind};
-use crate::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer};
+use crate::trace::{Authenticated, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer};
 
 /// Bytes of records that one turn can make: some thousands of messages, which is as many as the
 /// send arena holds.
@@ -131,4 +132,62 @@ impl Engine {
             self.trace(slot, step, event);
         }
     }
+
+    /// Records that `message` answers a challenge.
+    pub(super) fn trace_answered(&mut self, slot: Slot, step: u16, message: &[u8]) {
+        if self.tracer.wants(TraceKind::Authenticated)
+            && let Some((challenge, value)) = credentials(message)
+        {
+            self.trace_credentials(slot, step, value, challenge, true);
+        }
+    }
+
+    /// Records that the credentials of `message` were checked.
+    pub(super) fn trace_checked(&mut self, slot: Slot, step: u16, message: &[u8], is_ok: bool) {
+        if self.tracer.wants(TraceKind::Authenticated) {
+            let value = credentials(message).map_or(&b""[..], |(_, value)| value);
+            self.trace_credentials(slot, step, value, 0, is_ok);
+        }
+    }
+
+    fn trace_credentials(
+        &mut self,
+        slot: Slot,
+        step: u16,
+        value: &[u8],
+        challenge: u16,
+        is_ok: bool,
+    ) {
+        let mut room = [0; CALL_ID_MAX];
+        let call_id = self.call_id(slot, &mut room);
+        let fields = Challenge::parse(value).ok();
+        let field =
+            |name: &str| fields.as_ref().and_then(|fields| fields.field(name)).unwrap_or_default();
+        let event = Event::Authenticated(Authenticated {
+            call_id,
+            username: field("username"),
+            realm: field("realm"),
+            algorithm: field("algorithm"),
+            qop: field("qop"),
+            challenge,
+            is_ok,
+        });
+        self.trace(slot, step, event);
+    }
+}
+
+/// The credentials that a message carries, and the status of the challenge that they answer.
+fn credentials(message: &[u8]) -> Option<(u16, &[u8])> {
+    let lines = message.split(|&byte| byte == b'\n').skip(1);
+    for line in lines.map(|line| line.trim_ascii_end()).take_while(|line| !line.is_empty()) {
+        for (name, status) in [(&b"Authorization"[..], 401), (b"Proxy-Authorization", 407)] {
+            let Some((begin, rest)) = line.split_at_checked(name.len()) else { continue };
+            if begin.eq_ignore_ascii_case(name)
+                && let [b':', value @ ..] = rest.trim_ascii_start()
+            {
+                return Some((status, value.trim_ascii()));
+            }
+        }
+    }
+    None
 }

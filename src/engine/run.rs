@@ -292,6 +292,7 @@ impl Engine {
         }
         if bound.answers_challenge[usize::from(index)] {
             self.calls[slot].nonce_count += 1;
+            self.trace_answered(slot, index, &cx.tx.buffer(&tx_slot)[..len]);
         }
         self.note_sent(slot, send, cx.now);
         if let (Some(named), Outgoing::Request(method)) = (send.named, send.message) {
