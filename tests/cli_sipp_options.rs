@@ -57,6 +57,8 @@ const SUPPORTED: &str = "
     bind_to_device max_reconnect reconnect_close reconnect_sleep sendbuffer_warn
     3pcc master slave slave_cfg cmd_name cmd_peers callid_slash_ign call_records_jsonl
     tls_cert tls_key tls_ca tls_crl tls_version tls_skip_verify tls_resume
+    hep_addr hep_capture_id hep_password log_stdout log_file_jsonl log_level log_attr
+    log_otel_endpoint log_otel_proto log_otel_insecure log_otel_header log_buffer_size
 ";
 
 #[test]
