@@ -19,3 +19,4 @@ pub mod stats;
 pub mod stream;
 pub mod terminal;
 pub mod trace;
+pub mod tui;

@@ -4,13 +4,14 @@
 use std::process::ExitCode;
 
 use gossipper::cli::{self, Action};
-use gossipper::{run, scenario, shell};
+use gossipper::{run, scenario, shell, tui};
 
 fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os().collect()) {
         Action::Run(config) => run::run(&config).code(),
         Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
         Action::Shell => shell::run(),
+        Action::Tui => tui::run(),
         Action::Print { text, exit_code } => match text.print() {
             Ok(()) => exit_code,
             Err(_) => cli::EXIT_FATAL,

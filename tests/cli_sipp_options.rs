@@ -36,7 +36,7 @@ const SIPP_OPTIONS: &str = "
 
 /// What this version supports.
 const SUPPORTED: &str = "
-    bg timer_resol max_recv_loops max_sched_loops watchdog_interval watchdog_reset
+    interactive bg timer_resol max_recv_loops max_sched_loops watchdog_interval watchdog_reset
     watchdog_minor_threshold watchdog_major_threshold watchdog_minor_maxtriggers
     watchdog_major_maxtriggers recv_bye_timeout_ms
     sd sf sn rxsf rxrn oocsf oocsn t i p bind_local max_socket rsa v version h help sleep skip_rlimit buff_size key set

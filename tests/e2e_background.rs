@@ -48,6 +48,22 @@ fn a_server_in_the_background_answers_and_ends() {
 }
 
 #[test]
+fn what_keeps_a_run_from_starting_is_told_before_it_is_in_the_background() {
+    let _turn = lock::light();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket can be bound");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let mut command = Command::new(gossipper::PROGRAM);
+    command.args(["sipp", "-sn", "uas", "-bg", "-i", "127.0.0.1", "-p", &port]);
+    let finished = Process::spawn(command).finish().expect_code(254);
+    assert!(!finished.stdout.contains("PID"), "{}", finished.stdout);
+    assert!(finished.stderr.contains(&port), "{}", finished.stderr);
+    let mut command = Command::new(gossipper::PROGRAM);
+    command.args(["sipp", "-sf", "missing.xml", "-bg", "127.0.0.1"]);
+    let finished = Process::spawn(command).finish().expect_code(255);
+    assert!(finished.stderr.contains("missing.xml"), "{}", finished.stderr);
+}
+
+#[test]
 fn the_watchdog_ends_a_run_that_is_kept_from_its_work() {
     let _turn = lock::light();
     let options = ["-watchdog_minor_threshold", "200", "-watchdog_minor_maxtriggers", "0"];

@@ -61,6 +61,39 @@ fn sipps_screens_are_drawn_and_its_keys_work() {
 }
 
 #[test]
+fn a_form_leads_to_a_run_under_a_dashboard() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
+    let mut tty = Tty::start(&format!("{PROGRAM} tui"));
+    let at = tty.wait_for(0, "Remote host");
+    // Enter without a remote host starts the program, which says what is missing.
+    tty.press(&format!("{address}\t\x1b[B\x1b[A\t127.0.0.1\t0\t\tx\r"));
+    let at = tty.wait_for(at, "not a");
+    tty.press("\x7f\r");
+    let at = tty.wait_for(at, "Service time");
+    let at = tty.wait_for(at, "INVITE");
+    tty.press("p");
+    let at = tty.wait_for(at, "paused");
+    tty.press("2");
+    let at = tty.wait_for(at, "Statistics Screen");
+    tty.press("\x1b");
+    let at = tty.wait_for(at, "Failures by cause");
+    tty.press("q");
+    tty.wait_for(at, "exit code 0");
+    assert_eq!(tty.finish(), 0);
+    server.signal(Signal::INT);
+    server.finish().expect_code(0);
+}
+
+#[test]
+fn the_form_needs_a_terminal() {
+    let mut command = std::process::Command::new(PROGRAM);
+    command.arg("tui");
+    let finished = Process::spawn(command).finish().expect_code(1);
+    assert!(finished.stderr.contains("needs a terminal"), "{}", finished.stderr);
+}
+
+#[test]
 fn our_status_line_can_be_exchanged_for_screens() {
     let _turn = lock::light();
     let mut tty = Tty::start(&format!("{PROGRAM} -sn uas -i 127.0.0.1 -p 0"));

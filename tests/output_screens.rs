@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use golden_file::compare;
+use gossipper::output::dashboard::{Caption, Dashboard, to_text};
 use gossipper::output::screen::{Footer, Frame, RunFacts, Screen, join};
 use gossipper::stats::{Aggregate, Layout, Report, RunStart, Snapshot, StepCounts};
+use ratatui::layout::Rect;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const START: RunStart = RunStart { unix_ns: 1_790_000_000_123_456_789, monotonic_ns: SECOND_NS };
@@ -120,6 +122,27 @@ fn the_screens_of_a_server() {
     let mut frame = frame(&facts, &states);
     frame.last_error = Some("unknown command \"x\"");
     compare("tests/golden/screens_server.txt", &page(&frame, 1..=5));
+}
+
+#[test]
+fn the_dashboard() {
+    let states = two_seconds(&client(), true);
+    let mut dashboard = Dashboard::default();
+    let caption = Caption { title: "UDP to 192.0.2.1:5060", state: "paused", message: None };
+    for state in &states {
+        dashboard.note(state);
+        // The same second again is no news.
+        dashboard.note(state);
+    }
+    let page = |columns, rows| {
+        let cells = dashboard.draw(&states[1], &caption, Rect::new(0, 0, columns, rows));
+        to_text(&cells).join("\n") + "\n"
+    };
+    compare("tests/golden/dashboard.txt", &page(100, 30));
+    // No size is too small.
+    for (columns, rows) in [(1, 1), (20, 5), (300, 2)] {
+        assert_eq!(page(columns, rows).lines().count(), usize::from(rows));
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub fn root_command() -> Command {
                 .visible_alias("cli")
                 .about("Build a run up line by line, check it and run it"),
         )
+        .subcommand(Command::new("tui").about("Fill in a form, then watch the run on a dashboard"))
         .subcommand(Command::new("version").about("Print the version"))
 }
 

@@ -13,6 +13,7 @@ const HELP_COLUMN: usize = 26;
 const COMMANDS: &[(&str, &str)] = &[
     ("sipp", "Run a scenario, with the options of SIPp"),
     ("shell", "Build a run up line by line, check it and run it (also: cli)"),
+    ("tui", "Fill in a form, then watch the run on a dashboard"),
     ("help [COMMAND]", "Print this page, or the page of a command"),
     ("version", "Print the version"),
 ];

@@ -44,6 +44,8 @@ pub enum Action {
     },
     /// Read commands from lines (`gossipper shell`).
     Shell,
+    /// Show the form (`gossipper tui`).
+    Tui,
     /// Print something that was asked for to stdout.
     Print {
         /// What to print.
@@ -74,7 +76,6 @@ pub const EXIT_COMMAND_FAILED: u8 = 1;
 const LATER_COMMANDS: &[&str] = &[
     "server",
     "ui",
-    "tui",
     "auth",
     "worker",
     "pcap2scenario",
@@ -138,7 +139,8 @@ pub fn parse(argv: Vec<OsString>) -> Action {
             let skip = args.iter().take_while(|&word| word == "sipp").count();
             run_form(Entry::Subcommand, &args[skip..])
         }
-        Some(name @ ("shell" | "cli")) => match args.get(1) {
+        Some(name @ ("shell" | "cli" | "tui")) => match args.get(1) {
+            None if name == "tui" => Action::Tui,
             None => Action::Shell,
             Some(word) => {
                 let word = word.to_string_lossy();
@@ -157,7 +159,7 @@ pub fn parse(argv: Vec<OsString>) -> Action {
 fn help_command(topic: &[OsString]) -> Action {
     match topic.first().and_then(|word| word.to_str()) {
         None if topic.is_empty() => print(help::root(), 0),
-        Some("help" | "version" | "shell" | "cli") => print(help::root(), 0),
+        Some("help" | "version" | "shell" | "cli" | "tui") => print(help::root(), 0),
         Some("sipp") => print(help::run(Entry::Subcommand.program()), 0),
         Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
         _ => {

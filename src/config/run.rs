@@ -490,6 +490,8 @@ pub struct RunConfig {
     pub health: HealthGates,
     /// Whether a run that the generator itself limited failed.
     pub fail_if_limited: bool,
+    /// Show a dashboard.
+    pub interactive: bool,
     /// Detach from the terminal.
     pub background: bool,
     /// Least wait for a mandatory BYE without a timeout of its own where there is a default one, in

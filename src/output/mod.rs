@@ -2,6 +2,7 @@
 //!
 //! Reads snapshots only. Nothing here runs on a worker thread.
 
+pub mod dashboard;
 pub mod own_csv;
 pub mod screen;
 pub mod summary;

@@ -1,30 +1,37 @@
 //! `-bg`: the same run once more, as a process of its own without a terminal. What it has to say
-//! stands in the files that it writes.
+//! stands in the files that it writes; only what keeps it from starting is still printed.
 
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 
 use super::RunError;
+use crate::stats::ExitCode;
 
-/// Tells the second process that it is one. Its value has no meaning.
-const MARK: &str = "GOSSIPPER_IN_BACKGROUND";
+/// Tells the second process that it is one: the process id of the first. What a run starts itself
+/// inherits it too, and has another parent.
+const MARK: &str = "GOSSIPPER_BACKGROUND_OF";
+
+/// What the second process writes once nothing can go wrong any more.
+const READY: &[u8] = b"ready\n";
 
 /// What becomes of this process.
 pub(super) enum Background {
-    /// It is the one in the background: it runs.
+    /// It is the one in the background: it runs, and says so with [`settle`].
     Here,
-    /// The run is another process now.
-    Elsewhere,
+    /// The run is another process now, or could not be started: how this one exits.
+    Elsewhere(ExitCode),
 }
 
-/// Starts the run in the background and prints its process id, or, in that process, leaves the
-/// terminal.
+/// Starts the run in the background, waits until it has started and prints its process id; or, in
+/// that process, leaves the terminal.
 ///
 /// A process cannot detach by itself once it may have threads; so the program is started again with
 /// the same arguments.
 pub(super) fn detach() -> Result<Background, RunError> {
-    if std::env::var_os(MARK).is_some() {
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    if std::env::var(MARK).ok().is_some_and(|mark| Some(mark) == parent) {
         // Fails only for the leader of a group, which a child of ours is not.
         let _ = rustix::process::setsid();
         return Ok(Background::Here);
@@ -32,12 +39,37 @@ pub(super) fn detach() -> Result<Background, RunError> {
     let failed = |source| RunError::Background { source };
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_default();
-    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    // Nor does it hold a pipe open: whoever reads our output is not to wait for the run.
-    command.arg0(program).args(words).env(MARK, "1");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().map_err(failed)?;
-    // The line that scripts written for SIPp look for.
-    let _ = writeln!(io::stdout(), "Background mode - PID=[{}]", child.id());
-    Ok(Background::Elsewhere)
+    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+        .arg0(program)
+        .args(words)
+        .env(MARK, process::id().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let mut word = [0; READY.len()];
+    let pipe = child.stdout.as_mut();
+    let started = pipe.is_some_and(|pipe| pipe.read_exact(&mut word).is_ok() && word == *READY);
+    if started {
+        // The line that scripts written for SIPp look for.
+        let _ = writeln!(io::stdout(), "Background mode - PID=[{}]", child.id());
+        return Ok(Background::Elsewhere(ExitCode::NothingRun));
+    }
+    // It has said why on stderr.
+    let code = child.wait().map_err(failed)?.code();
+    Ok(Background::Elsewhere(match code {
+        Some(code) if code == i32::from(ExitCode::BindFailed.code()) => ExitCode::BindFailed,
+        _ => ExitCode::Fatal,
+    }))
+}
+
+/// Tells the first process that the run has started, and lets go of stdout and stderr: whoever reads
+/// them is not to wait for the end of the run.
+pub(super) fn settle() -> Result<(), RunError> {
+    let failed = |source| RunError::Background { source };
+    let nowhere = OpenOptions::new().write(true).open("/dev/null").map_err(failed)?;
+    // The first process may have been ended; the run goes on.
+    let _ = io::stdout().write_all(READY).and_then(|()| io::stdout().flush());
+    rustix::stdio::dup2_stdout(&nowhere).map_err(|error| failed(error.into()))?;
+    rustix::stdio::dup2_stderr(&nowhere).map_err(|error| failed(error.into()))
 }

@@ -7,8 +7,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use ratatui::layout::Rect;
+
 use super::action::{self, Action};
 use crate::config::{Flavor, RunConfig};
+use crate::output::dashboard::{Caption, Dashboard, to_ansi};
 use crate::output::screen::{Footer, Frame, RunFacts, Screen};
 use crate::output::{LiveStatus, Palette, StatusMode};
 use crate::stats::Snapshot;
@@ -25,6 +28,10 @@ pub(super) struct Face {
     pub(super) program: usize,
     /// Steps with `hide="true"` are shown as well.
     pub(super) shows_hidden: bool,
+    dashboard: Dashboard,
+    /// What the dashboard is headed with.
+    title: String,
+    is_interactive: bool,
     flavor: Flavor,
     uses_keyboard: bool,
     view: View,
@@ -47,6 +54,8 @@ enum View {
     Status,
     /// A page.
     Screen(Screen),
+    /// Charts and figures at a glance.
+    Dashboard,
     /// Nothing until the end.
     Nothing,
 }
@@ -62,6 +71,7 @@ impl Face {
         };
         let can_draw = terminal::can_draw();
         let view = match (config.flavor, config.stat_period_ms) {
+            _ if config.interactive && can_draw => View::Dashboard,
             // Progress lines on stderr take its place.
             (Flavor::Gossipper, Some(_)) => View::Nothing,
             (Flavor::Gossipper, None) => View::Status,
@@ -69,11 +79,18 @@ impl Face {
             (Flavor::Sipp, _) if is_terminal => View::Status,
             (Flavor::Sipp, _) => View::Nothing,
         };
+        let title = match facts.remote.as_str() {
+            "" => format!("{} waits on port {}", facts.transport, facts.local_port),
+            remote => format!("{} to {remote}", facts.transport),
+        };
         let status = LiveStatus::new(io::stdout(), mode, palette, facts.calls_total);
         let mut face = Self {
             facts,
             program: 0,
             shows_hidden: false,
+            dashboard: Dashboard::default(),
+            title,
+            is_interactive: config.interactive,
             flavor: config.flavor,
             uses_keyboard: !config.no_stdin,
             view,
@@ -96,7 +113,7 @@ impl Face {
         if self.uses_keyboard {
             self.keyboard = Keyboard::open();
         }
-        if matches!(self.view, View::Screen(_)) {
+        if matches!(self.view, View::Screen(_) | View::Dashboard) {
             self.page = Page::open();
         }
     }
@@ -142,6 +159,9 @@ impl Face {
         match key {
             Key::Char('c') => self.command = Some(String::new()),
             Key::Char(c) if c.is_ascii() => actions.extend(action::of_key(c as u8)),
+            Key::Escape if self.is_interactive && self.view == View::Dashboard => {
+                actions.push(Action::Stop);
+            }
             Key::Escape => actions.push(Action::ShowStatusLine),
             _ => {}
         }
@@ -162,6 +182,10 @@ impl Face {
 
     /// Shows one line again, where that is what the run began with.
     pub(super) fn show_status_line(&mut self) {
+        if self.is_interactive {
+            self.view = View::Dashboard;
+            return;
+        }
         if self.flavor == Flavor::Gossipper && self.page.is_some() {
             self.page = None;
             self.view = View::Status;
@@ -188,6 +212,7 @@ impl Face {
         if is_news {
             self.before = self.latest.take();
         }
+        self.dashboard.note(&snapshot);
         self.latest = Some(snapshot);
         self.redraw(footer);
     }
@@ -195,6 +220,7 @@ impl Face {
     /// The statistics begin anew.
     pub(super) fn forget(&mut self) {
         self.before = None;
+        self.dashboard.clear();
         self.latest = None;
         self.peak = (0, Duration::ZERO);
     }
@@ -223,7 +249,21 @@ impl Face {
                 }
                 let _ = page.show(&lines);
             }
-            (View::Screen(_) | View::Nothing, _) => {}
+            (View::Dashboard, Some(page)) => {
+                let (columns, rows) = page.measure();
+                let caption = Caption {
+                    title: &self.title,
+                    state: match footer {
+                        Footer::Paused => "paused",
+                        Footer::Quitting => "ending",
+                        _ => "",
+                    },
+                    message: self.message.as_deref(),
+                };
+                let cells = self.dashboard.draw(latest, &caption, Rect::new(0, 0, columns, rows));
+                let _ = page.put(to_ansi(&cells));
+            }
+            (View::Screen(_) | View::Dashboard | View::Nothing, _) => {}
         }
         if let (View::Status, Some(command)) = (self.view, &self.command) {
             let _ = write!(io::stdout(), "\r\x1b[KCommand: {command}");

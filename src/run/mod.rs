@@ -54,9 +54,9 @@ pub fn run(config: &RunConfig) -> ExitCode {
 
 fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     if config.background
-        && let background::Background::Elsewhere = background::detach()?
+        && let background::Background::Elsewhere(code) = background::detach()?
     {
-        return Ok(exit_code(&Outcome::new(RunEnd::NothingRun)));
+        return Ok(code);
     }
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
     let signals = signals::Signals::install()?;
@@ -67,6 +67,9 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
         let _ = writeln!(io::stderr(), "note: {notice}");
     }
     if config.start_delay_ms > 0 {
+        if config.background {
+            background::settle()?;
+        }
         signals.sleep(Duration::from_millis(config.start_delay_ms));
         if signals.ask_to_end() {
             // Every report is written, about a run without a call.
@@ -79,6 +82,9 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     plan.launch.record_bytes = traces.queue_bytes();
     let socket = control_socket(config)?;
     let mut running = dataplane::launch(&plan.launch)?;
+    if config.background && config.start_delay_ms == 0 {
+        background::settle()?;
+    }
     let commands: Vec<_> =
         running.workers.iter_mut().filter_map(|worker| worker.shell.take()).collect();
     let shell = match commands.is_empty() {

@@ -165,7 +165,8 @@ impl Session {
         names.into_iter().filter(|name| name.starts_with(last)).collect()
     }
 
-    fn set(&mut self, name: &str, values: &[String]) -> Answer {
+    /// Changes a setting, as the command `set` does.
+    pub fn set(&mut self, name: &str, values: &[String]) -> Answer {
         if let (DESTINATION | DESTINATION_HOST | DESTINATION_PORT, [value]) = (name, values) {
             self.remote = match (name, self.parts()) {
                 (DESTINATION_HOST, (_, Some(port))) => Some(format!("{}:{port}", host(value))),
@@ -301,7 +302,7 @@ impl Session {
                 let first = text.lines().next().unwrap_or_default();
                 Err(first.trim_start_matches("error: ").to_owned())
             }
-            Action::DumpScenario { .. } | Action::Print { .. } | Action::Shell => {
+            Action::DumpScenario { .. } | Action::Print { .. } | Action::Shell | Action::Tui => {
                 Err("these settings do not make a run".to_owned())
             }
         }

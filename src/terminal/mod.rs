@@ -162,14 +162,25 @@ impl Page {
     /// # Errors
     /// If the terminal is gone.
     pub fn show(&mut self, lines: &[String]) -> io::Result<()> {
+        let (columns, rows) = self.measure();
+        self.put(fit(lines, columns.into(), rows.into()))
+    }
+
+    /// Columns and rows to draw in.
+    pub fn measure(&mut self) -> (u16, u16) {
         let size = size();
         if size != self.size {
             self.size = size;
             self.shown.clear();
         }
-        let (columns, rows) =
-            size.map_or((80, 24), |(columns, rows)| (columns.into(), rows.into()));
-        let fitted = fit(lines, columns, rows);
+        size.unwrap_or((80, 24))
+    }
+
+    /// Shows rows that fit already and may have colours.
+    ///
+    /// # Errors
+    /// If the terminal cannot be written to.
+    pub fn put(&mut self, fitted: Vec<String>) -> io::Result<()> {
         let text = difference(&self.shown, &fitted);
         self.shown = fitted;
         let mut stdout = io::stdout().lock();

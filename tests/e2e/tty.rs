@@ -72,7 +72,7 @@ impl Tty {
     /// was: it echoes, reads lines, and shows its own screen and cursor.
     #[track_caller]
     pub fn finish(mut self) -> i32 {
-        let at = self.wait_for(0, "over ");
+        let at = self.wait_for(0, "\nover ");
         self.wait_for(at, " echo ");
         let screen = self.screen();
         let code = screen[at..].split_whitespace().next().unwrap_or_default();

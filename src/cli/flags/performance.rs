@@ -3,8 +3,8 @@
 use crate::config::{IoChoice, parse_cpu_list};
 
 use super::{
-    Accept, FlagGroup, Immediate, Status, alias, choice, count, later, milliseconds, refused, row,
-    switch, takes, within,
+    Accept, FlagGroup, Immediate, Status, alias, choice, count, milliseconds, refused, row, switch,
+    takes, within,
 };
 
 /// More threads than any machine has CPUs.
@@ -152,7 +152,12 @@ pub(super) const PROGRAM: FlagGroup = FlagGroup {
             |d| d.background = true,
             "Run in the background: print the process id and exit with 99",
         ),
-        later("interactive", &[], "the full-screen interface", "Full-screen interface").ours(),
+        switch(
+            "interactive",
+            |d| d.interactive = true,
+            "Show a dashboard: charts, percentiles, causes, and keys that steer the run",
+        )
+        .ours(),
         refused(
             "plugin",
             &["FILE"],

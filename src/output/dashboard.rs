@@ -1,0 +1,283 @@
+//! A run at a glance: charts of rate and latency, calls, percentiles, causes, verdict.
+//!
+//! Pure: [`Dashboard`] remembers two minutes of seconds and draws a [`Snapshot`] into the cells of a
+//! page of any size. Who shows the page, and which keys are pressed, is not known here.
+
+use std::collections::VecDeque;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::symbols::Marker;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table, Widget};
+
+use super::units;
+use crate::stats::{DurationSummary, FailureCause, Snapshot, Verdict};
+
+/// Seconds that charts go back.
+const SECONDS: usize = 120;
+
+/// What a chart shows of one second.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    second: f64,
+    target: f64,
+    achieved: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// A line of a chart: its name, its colour, and what it shows of a second.
+type Curve<'a> = (&'a str, Color, fn(&Point) -> f64);
+
+/// What is remembered of a run for its charts.
+#[derive(Debug, Default)]
+pub struct Dashboard {
+    points: VecDeque<Point>,
+}
+
+/// What the page says beside the figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Caption<'a> {
+    /// The scenario, and where its calls go.
+    pub title: &'a str,
+    /// Paused, ending: empty while calls are made as planned.
+    pub state: &'a str,
+    /// The answer to the last key.
+    pub message: Option<&'a str>,
+}
+
+impl Dashboard {
+    /// Takes the last complete second of `snapshot`, once.
+    pub fn note(&mut self, snapshot: &Snapshot) {
+        let Some(row) = snapshot.last_second else { return };
+        let second = row.second as f64;
+        if self.points.back().is_some_and(|last| last.second >= second) {
+            return;
+        }
+        if self.points.len() == SECONDS {
+            self.points.pop_front();
+        }
+        let seconds = row.duration_ns.max(1) as f64 / 1e9;
+        self.points.push_back(Point {
+            second,
+            target: snapshot.rate.target_now,
+            achieved: row.calls_started as f64 / seconds,
+            p50_ms: row.service_p50_ns as f64 / 1e6,
+            p99_ms: row.service_p99_ns as f64 / 1e6,
+        });
+    }
+
+    /// Forgets the seconds so far.
+    pub fn clear(&mut self) {
+        self.points.clear();
+    }
+
+    /// The page as cells.
+    pub fn draw(&self, snapshot: &Snapshot, caption: &Caption<'_>, area: Rect) -> Buffer {
+        let mut page = Buffer::empty(area);
+        let [head, charts, middle, causes, foot] = Layout::vertical([
+            Constraint::Length(3),
+            Constraint::Min(6),
+            Constraint::Length(transactions(snapshot).len().clamp(1, 6) as u16 + 3),
+            Constraint::Length(5),
+            Constraint::Length(1),
+        ])
+        .areas(area);
+        head_lines(snapshot, caption).render(head, &mut page);
+        let [rate, latency] = Layout::horizontal([Constraint::Fill(1); 2]).areas(charts);
+        self.chart(
+            "Calls/s",
+            rate,
+            [
+                ("target", Color::DarkGray, |point: &Point| point.target),
+                ("started", Color::Green, |point: &Point| point.achieved),
+            ],
+            &mut page,
+        );
+        self.chart(
+            "Latency in ms",
+            latency,
+            [
+                ("p99", Color::Yellow, |point: &Point| point.p99_ms),
+                ("p50", Color::Cyan, |point: &Point| point.p50_ms),
+            ],
+            &mut page,
+        );
+        percentiles(snapshot).render(middle, &mut page);
+        failures(snapshot).render(causes, &mut page);
+        keys(caption).render(foot, &mut page);
+        page
+    }
+
+    fn chart(&self, title: &str, area: Rect, lines: [Curve<'_>; 2], page: &mut Buffer) {
+        let last = self.points.back().map_or(0.0, |point| point.second);
+        let first = last - (SECONDS - 1) as f64;
+        let series = lines.map(|(_, _, value)| -> Vec<(f64, f64)> {
+            self.points.iter().map(|point| (point.second, value(point))).collect()
+        });
+        let most = series.iter().flatten().map(|(_, value)| *value).fold(0.0, f64::max);
+        let top = if most > 0.0 { most * 1.1 } else { 1.0 };
+        let datasets = lines.iter().zip(&series).map(|((name, color, _), data)| {
+            Dataset::default()
+                .name(*name)
+                .marker(Marker::Braille)
+                .graph_type(GraphType::Line)
+                .style(Style::new().fg(*color))
+                .data(data)
+        });
+        let bound = |value: f64| Span::raw(format!("{value:.*}", usize::from(value < 10.0)));
+        Chart::new(datasets.collect())
+            .block(Block::bordered().title(format!(" {title} ")))
+            .x_axis(Axis::default().bounds([first, last.max(first + 1.0)]))
+            .y_axis(Axis::default().bounds([0.0, top]).labels([
+                bound(0.0),
+                bound(top / 2.0),
+                bound(top),
+            ]))
+            .render(area, page);
+    }
+}
+
+fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Paragraph<'a> {
+    let calls = &snapshot.calls;
+    let (word, style) = match snapshot.verdict.verdict() {
+        Verdict::GeneratorLimited { .. } => ("generator-limited", Style::new().fg(Color::Red)),
+        _ => ("ok", Style::new().fg(Color::Green)),
+    };
+    let failed = match calls.failed {
+        0 => Style::new(),
+        _ => Style::new().fg(Color::Red),
+    };
+    let elapsed_s = snapshot.elapsed_ns / 1_000_000_000;
+    Paragraph::new(vec![
+        Line::from(vec![
+            Span::raw(caption.title).bold(),
+            Span::raw("  "),
+            Span::raw(caption.state).fg(Color::Yellow),
+        ]),
+        Line::from(vec![
+            Span::raw(format!(
+                "{:02}:{:02}:{:02}  open {}  started {}  succeeded {}  ",
+                elapsed_s / 3600,
+                elapsed_s / 60 % 60,
+                elapsed_s % 60,
+                units::count(calls.active),
+                units::count(calls.started),
+                units::count(calls.succeeded),
+            )),
+            Span::styled(format!("failed {}", units::count(calls.failed)), failed),
+        ]),
+        Line::from(vec![
+            Span::raw(format!(
+                "target {} calls/s  achieved {}  sent again {}  verdict ",
+                units::rate(snapshot.rate.target_now),
+                units::rate(snapshot.rate.achieved),
+                units::count(snapshot.counters.retransmissions_sent),
+            )),
+            Span::styled(word, style),
+        ]),
+    ])
+}
+
+/// Names and service times of the transactions that were seen.
+fn transactions(snapshot: &Snapshot) -> Vec<(&str, &DurationSummary)> {
+    let names = snapshot.layout.transactions.iter().map(String::as_str);
+    let times = snapshot.transactions.iter().map(|transaction| &transaction.service);
+    names.zip(times).filter(|(_, service)| service.count > 0).take(6).collect()
+}
+
+fn percentiles(snapshot: &Snapshot) -> Table<'_> {
+    let rows = transactions(snapshot).into_iter().map(|(name, service)| {
+        let times = [service.p50_ns, service.p90_ns, service.p99_ns, service.max_ns];
+        let times = times.map(units::duration);
+        let [p50, p90, p99, max] = times;
+        Row::new([name.to_owned(), units::count(service.count), p50, p90, p99, max])
+    });
+    let widths = [14, 10, 9, 9, 9, 9].map(Constraint::Length);
+    Table::new(rows, widths)
+        .header(Row::new(["Transaction", "count", "p50", "p90", "p99", "max"]).bold())
+        .block(Block::bordered().title(" Service time "))
+}
+
+fn failures(snapshot: &Snapshot) -> Paragraph<'_> {
+    let counts = &snapshot.counters.failures;
+    let mut causes: Vec<(u64, &str)> = FailureCause::ALL
+        .iter()
+        .map(|&cause| (counts.count(cause), cause.label()))
+        .filter(|(count, _)| *count > 0)
+        .collect();
+    causes.sort_by_key(|&(count, label)| (std::cmp::Reverse(count), label));
+    let lines: Vec<Line<'_>> = match causes.is_empty() {
+        true => vec![Line::from("none").dim()],
+        false => causes
+            .iter()
+            .take(3)
+            .map(|(count, label)| Line::from(format!("{:>10}  {label}", units::count(*count))))
+            .collect(),
+    };
+    Paragraph::new(lines).block(Block::bordered().title(" Failures by cause "))
+}
+
+fn keys<'a>(caption: &Caption<'a>) -> Line<'a> {
+    match caption.message {
+        Some(message) => Line::from(message).fg(Color::Yellow),
+        None => Line::from(
+            "+ - one step  * / ten steps  p pause  q end (again: at once)  Esc stop  1-9 screens",
+        )
+        .dim(),
+    }
+}
+
+/// The rows of a page as text for a terminal, with its colours (ECMA-48, SGR).
+pub fn to_ansi(page: &Buffer) -> Vec<String> {
+    let area = page.area;
+    (area.top()..area.bottom())
+        .map(|y| {
+            let mut row = String::new();
+            let mut now = (Color::Reset, Modifier::empty());
+            for x in area.left()..area.right() {
+                let Some(cell) = page.cell((x, y)) else { continue };
+                let wanted = (cell.fg, cell.modifier);
+                if wanted != now {
+                    row.push_str(&sgr(wanted));
+                    now = wanted;
+                }
+                row.push_str(cell.symbol());
+            }
+            if now != (Color::Reset, Modifier::empty()) {
+                row.push_str("\x1b[0m");
+            }
+            row
+        })
+        .collect()
+}
+
+/// The rows of a page without colours, for tests and files.
+pub fn to_text(page: &Buffer) -> Vec<String> {
+    let area = page.area;
+    let cells = |y| (area.left()..area.right()).filter_map(move |x| page.cell((x, y)));
+    let row = |y| cells(y).map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned();
+    (area.top()..area.bottom()).map(row).collect()
+}
+
+fn sgr((color, modifier): (Color, Modifier)) -> String {
+    let mut codes = String::from("\x1b[0");
+    if modifier.contains(Modifier::BOLD) {
+        codes.push_str(";1");
+    }
+    if modifier.contains(Modifier::DIM) {
+        codes.push_str(";2");
+    }
+    codes.push_str(match color {
+        Color::Red => ";31",
+        Color::Green => ";32",
+        Color::Yellow => ";33",
+        Color::Cyan => ";36",
+        Color::DarkGray => ";90",
+        _ => "",
+    });
+    codes.push('m');
+    codes
+}

@@ -1,0 +1,243 @@
+//! The form: fields, the one that is edited, and what is wrong with them.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Paragraph, Widget};
+
+use crate::output::dashboard::to_ansi;
+use crate::scenario::builtin;
+use crate::shell::{Answer, Session};
+use crate::terminal::Key;
+
+/// What a key leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The form goes on.
+    Stay,
+    /// The user leaves.
+    Leave,
+    /// Run the program with these arguments.
+    Start(Vec<String>),
+}
+
+/// How a field is filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Typed.
+    Text,
+    /// Typed, and shown as stars.
+    Secret,
+    /// Yes or no, by the space bar.
+    Switch,
+}
+
+/// A field: its label, the setting of the shell that it fills, its kind, what stands in it at first.
+const FIELDS: &[(&str, &str, Kind, &str)] = &[
+    ("Scenario (name or file)", "builtin_scenario", Kind::Text, "uac"),
+    ("Remote host[:port]", "destination", Kind::Text, ""),
+    ("Transport", "transport", Kind::Text, "u1"),
+    ("Local IP", "local_bind_ip", Kind::Text, ""),
+    ("Local port", "listen_port", Kind::Text, ""),
+    ("Service (user part)", "service", Kind::Text, "service"),
+    ("Calls per second", "calls_per_second", Kind::Text, "10"),
+    ("Calls in all (0: no end)", "total_calls", Kind::Text, "0"),
+    ("Call length", "call_length", Kind::Text, "3s"),
+    ("Open calls at most", "concurrent_calls", Kind::Text, ""),
+    ("Users instead of a rate", "users", Kind::Text, ""),
+    ("Digest user", "auth_username", Kind::Text, ""),
+    ("Digest password", "auth_password", Kind::Secret, ""),
+    ("Injection file", "injection_file", Kind::Text, ""),
+    ("Summary file", "summary_file", Kind::Text, ""),
+    ("Trace messages", "trace_msg", Kind::Switch, ""),
+    ("Trace errors", "trace_err", Kind::Switch, ""),
+    ("Trace statistics", "trace_stat", Kind::Switch, ""),
+];
+
+/// Longest text of a field.
+const VALUE_MAX: usize = 200;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Form {
+    values: Vec<String>,
+    at: usize,
+    error: Option<String>,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        let values = FIELDS.iter().map(|(.., first)| (*first).to_owned()).collect();
+        Self { values, at: 1, error: None }
+    }
+}
+
+impl Form {
+    /// Takes a key.
+    pub fn press(&mut self, key: Key) -> Step {
+        let (.., kind, _) = FIELDS[self.at];
+        let value = &mut self.values[self.at];
+        match (key, kind) {
+            (Key::Escape | Key::Ctrl('c'), _) => return Step::Leave,
+            (Key::Enter, _) => {
+                return match self.options() {
+                    Ok(options) => Step::Start(options),
+                    Err(error) => {
+                        self.error = Some(error);
+                        Step::Stay
+                    }
+                };
+            }
+            (Key::Tab | Key::Down, _) => self.at = (self.at + 1) % FIELDS.len(),
+            (Key::BackTab | Key::Up, _) => self.at = (self.at + FIELDS.len() - 1) % FIELDS.len(),
+            (Key::Home | Key::PageUp, _) => self.at = 0,
+            (Key::End | Key::PageDown, _) => self.at = FIELDS.len() - 1,
+            (Key::Char(' '), Kind::Switch) => {
+                *value = if value.is_empty() { "yes".to_owned() } else { String::new() };
+            }
+            (Key::Char(c), Kind::Text | Kind::Secret) if value.chars().count() < VALUE_MAX => {
+                value.push(c);
+            }
+            (Key::Backspace, Kind::Text | Kind::Secret) => _ = value.pop(),
+            (Key::Delete | Key::Ctrl('u'), _) => value.clear(),
+            _ => return Step::Stay,
+        }
+        self.error = None;
+        Step::Stay
+    }
+
+    /// The arguments of the run, under a dashboard.
+    fn options(&self) -> Result<Vec<String>, String> {
+        let mut session = Session::default();
+        let mut set = |name: &str, values: &[String]| match session.set(name, values) {
+            Answer::Refused(why) => Err(why),
+            _ => Ok(()),
+        };
+        set("interactive", &[])?;
+        for ((label, name, kind, _), value) in FIELDS.iter().zip(&self.values) {
+            let value = value.trim();
+            let is_file = *name == "builtin_scenario" && builtin(value).is_none();
+            let taken = match (kind, value) {
+                (_, "") => Ok(()),
+                (Kind::Switch, _) => set(name, &[]),
+                (_, value) if is_file => set("scenario_file", &[value.to_owned()]),
+                (_, value) => set(name, &[value.to_owned()]),
+            };
+            taken.map_err(|why| format!("{label}: {why}"))?;
+        }
+        match session.line("run") {
+            Answer::Run(options) => Ok(options),
+            Answer::Refused(why) => Err(why),
+            Answer::Text(_) | Answer::Quit => Err("there is nothing to run".to_owned()),
+        }
+    }
+
+    /// The form as rows of a terminal.
+    pub fn draw(&self, columns: u16, rows: u16) -> Vec<String> {
+        let area = Rect::new(0, 0, columns, rows);
+        let mut page = Buffer::empty(area);
+        let [fields, foot] =
+            Layout::vertical([Constraint::Min(3), Constraint::Length(2)]).areas(area);
+        // The field that is edited is always seen.
+        let room = usize::from(fields.height.saturating_sub(2)).max(1);
+        let first = (self.at + 1).saturating_sub(room);
+        let lines: Vec<Line<'_>> =
+            (first..FIELDS.len()).take(room).map(|at| self.row(at)).collect();
+        Paragraph::new(lines)
+            .block(Block::bordered().title(" Gossipper: a run "))
+            .render(fields, &mut page);
+        let error = self.error.as_deref().unwrap_or_default();
+        let error = error.lines().next().unwrap_or_default();
+        Paragraph::new(vec![
+            Line::from(error).fg(Color::Red),
+            Line::from("Tab and arrows move  Space switches  Enter starts  Esc leaves").dim(),
+        ])
+        .render(foot, &mut page);
+        to_ansi(&page)
+    }
+
+    fn row(&self, at: usize) -> Line<'_> {
+        let (label, _, kind, _) = FIELDS[at];
+        let value = &self.values[at];
+        let shown = match kind {
+            Kind::Text => value.clone(),
+            Kind::Secret => "*".repeat(value.chars().count()),
+            Kind::Switch if value.is_empty() => "[ ]".to_owned(),
+            Kind::Switch => "[x]".to_owned(),
+        };
+        let is_edited = at == self.at;
+        let cursor = if is_edited && kind != Kind::Switch { "_" } else { "" };
+        let style = match is_edited {
+            true => Style::new().fg(Color::Cyan).bold(),
+            false => Style::new(),
+        };
+        Line::from(vec![
+            Span::styled(format!(" {} {label:26}", if is_edited { '>' } else { ' ' }), style),
+            Span::raw(shown),
+            Span::styled(cursor, style),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(form: &mut Form, text: &str) {
+        for c in text.chars() {
+            assert_eq!(form.press(Key::Char(c)), Step::Stay);
+        }
+    }
+
+    #[test]
+    fn fields_become_options() {
+        let mut form = Form::default();
+        typed(&mut form, "192.0.2.1:5070");
+        form.press(Key::Tab);
+        form.press(Key::Delete);
+        typed(&mut form, "t1");
+        form.press(Key::End);
+        form.press(Key::Char(' '));
+        let Step::Start(options) = form.press(Key::Enter) else { panic!("{form:?}") };
+        assert_eq!(
+            options.join(" "),
+            "-interactive -sn uac -t t1 -s service -r 10 -m 0 -d 3s -trace_stat 192.0.2.1:5070"
+        );
+        form.press(Key::Home);
+        form.press(Key::Delete);
+        typed(&mut form, "my.xml");
+        let Step::Start(options) = form.press(Key::Enter) else { panic!("{form:?}") };
+        assert!(options.join(" ").contains("-sf my.xml"), "{options:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown() {
+        let mut form = Form::default();
+        form.press(Key::Down);
+        form.press(Key::Backspace);
+        typed(&mut form, "9");
+        assert_eq!(form.press(Key::Enter), Step::Stay);
+        let rows = form.draw(100, 30).join("\n");
+        assert!(rows.contains("u9"), "{rows}");
+        assert!(form.error.as_deref().is_some_and(|error| error.contains("-t")), "{form:?}");
+        assert_eq!(form.press(Key::Escape), Step::Leave);
+    }
+
+    #[test]
+    fn the_edited_field_is_seen_on_a_small_terminal() {
+        let mut form = Form::default();
+        form.press(Key::End);
+        let rows = form.draw(60, 8).join("\n");
+        assert!(rows.contains("Trace statistics"), "{rows}");
+        form.press(Key::Up);
+        form.press(Key::Up);
+        form.press(Key::Up);
+        assert!(!form.draw(2, 1).is_empty());
+        let secrets = FIELDS.iter().position(|(.., kind, _)| *kind == Kind::Secret).unwrap();
+        form.at = secrets;
+        typed(&mut form, "hush");
+        let rows = form.draw(80, 40).join("\n");
+        assert!(rows.contains("****") && !rows.contains("hush"), "{rows}");
+    }
+}
