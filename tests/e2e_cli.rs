@@ -189,7 +189,7 @@ fn lines_that_cannot_be_run_exit_with_255_and_a_reason() {
         (&["-sn", "nothing", peer], &["no built-in scenario \"nothing\"", "uac"]),
         (&["-sf", "/nonexistent/x.xml", peer], &["/nonexistent/x.xml", "-sn"]),
         (&["-set", "unheard", "1", peer], &["-set unheard", "<Global variables="]),
-        (&["-t", "t1", peer], &["-t", "t1", "TCP"]),
+        (&["-t", "s1", peer], &["-t", "s1", "SCTP"]),
         (&["-i", "::1", peer], &["-i ::1 cannot reach 127.0.0.1:9"]),
         (&["-m", "many", peer], &["-m", "many"]),
         (&["-plugin", "x.so", peer], &["-plugin is refused"]),

@@ -42,7 +42,8 @@ const ACTIONS: &[&str] = &[
     "warning",
 ];
 /// Actions that SIPp has and this version lacks, with what they wait for.
-const LATER: &[(&str, &str)] = &[("closecon", "stream transports"), ("rtp_echo", MEDIA)];
+const LATER: &[(&str, &str)] =
+    &[("closecon", "a new connection in the middle of a call"), ("rtp_echo", MEDIA)];
 const MEDIA: &str = "media: comes with the media engine";
 /// What `<exec>` does in SIPp and not in this version.
 const EXEC_LATER: &[(&str, &str)] = &[
