@@ -1,9 +1,9 @@
 //! Events for a collector that speaks OTLP (`-log_otel_endpoint`), over gRPC or HTTP.
 //!
 //! Events wait in a ring of limited size, where the oldest make room for new ones. A thread with a
-//! small runtime of its own sends them in batches; nobody waits for it but the end of a run, and that
-//! for a limited time. What does not reach the collector is counted, and said once. The only user of
-//! the OpenTelemetry crates, which change their interfaces from version to version.
+//! small runtime of its own sends them in batches; nobody waits for it but the end of a run, and
+//! that for a limited time. What does not reach the collector is counted, and said once. The only
+//! user of the OpenTelemetry crates, which change their interfaces from version to version.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
