@@ -79,10 +79,20 @@ fn a_form_leads_to_a_run_under_a_dashboard() {
     tty.press("\x1b");
     let at = tty.wait_for(at, "Failures by cause");
     tty.press("q");
-    tty.wait_for(at, "exit code 0");
+    tty.wait_for(at, "verdict=");
     assert_eq!(tty.finish(), 0);
     server.signal(Signal::INT);
     server.finish().expect_code(0);
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back_from_the_form() {
+    let _turn = lock::light();
+    let mut tty = Tty::start(&format!("{PROGRAM} tui"));
+    tty.wait_for(0, "Remote host");
+    // Ctrl-C.
+    tty.press("\x03");
+    assert_eq!(tty.finish(), 0);
 }
 
 #[test]

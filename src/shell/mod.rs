@@ -62,7 +62,7 @@ fn read_script(input: &mut impl BufRead) -> u8 {
 }
 
 /// Runs the program with `options` and waits for its end.
-pub(crate) fn start(options: &[String]) -> u8 {
+fn start(options: &[String]) -> u8 {
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => {

@@ -103,6 +103,11 @@ impl Keyboard {
         Some(Self { decoder: Decoder::default(), is_open: true })
     }
 
+    /// `false` once the terminal is gone.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Waits up to `wait` for a key, then takes all that were pressed.
     pub fn read(&mut self, wait: Duration, keys: &mut Vec<Key>) {
         if !self.is_open || !is_in_foreground() {

@@ -1,25 +1,29 @@
 //! The form: fields, the one that is edited, and what is wrong with them.
 
+use std::ffi::OsString;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Widget};
 
+use crate::cli::{self, Action};
+use crate::config::RunConfig;
 use crate::output::dashboard::to_ansi;
 use crate::scenario::builtin;
 use crate::shell::{Answer, Session};
 use crate::terminal::Key;
 
 /// What a key leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// The form goes on.
     Stay,
     /// The user leaves.
     Leave,
-    /// Run the program with these arguments.
-    Start(Vec<String>),
+    /// Carry this run out.
+    Start(Box<RunConfig>),
 }
 
 /// How a field is filled in.
@@ -81,8 +85,8 @@ impl Form {
         match (key, kind) {
             (Key::Escape | Key::Ctrl('c'), _) => return Step::Leave,
             (Key::Enter, _) => {
-                return match self.options() {
-                    Ok(options) => Step::Start(options),
+                return match self.options().and_then(|options| config(&options)) {
+                    Ok(config) => Step::Start(config),
                     Err(error) => {
                         self.error = Some(error);
                         Step::Stay
@@ -180,6 +184,16 @@ impl Form {
     }
 }
 
+/// The run that arguments ask for.
+fn config(options: &[String]) -> Result<Box<RunConfig>, String> {
+    let argv = std::iter::once("gossipper").chain(options.iter().map(String::as_str));
+    match cli::parse(argv.map(OsString::from).collect()) {
+        Action::Run(config) => Ok(config),
+        // The session has checked them already.
+        _ => Err("these settings do not make a run".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,15 +213,15 @@ mod tests {
         typed(&mut form, "t1");
         form.press(Key::End);
         form.press(Key::Char(' '));
-        let Step::Start(options) = form.press(Key::Enter) else { panic!("{form:?}") };
+        assert!(matches!(form.press(Key::Enter), Step::Start(_)), "{form:?}");
         assert_eq!(
-            options.join(" "),
+            form.options().unwrap().join(" "),
             "-interactive -sn uac -t t1 -s service -r 10 -m 0 -d 3s -trace_stat 192.0.2.1:5070"
         );
         form.press(Key::Home);
         form.press(Key::Delete);
         typed(&mut form, "my.xml");
-        let Step::Start(options) = form.press(Key::Enter) else { panic!("{form:?}") };
+        let options = form.options().unwrap();
         assert!(options.join(" ").contains("-sf my.xml"), "{options:?}");
     }
 

@@ -1,14 +1,20 @@
 //! `gossipper tui`: a form in which a run is put together, and the run under its dashboard.
 //!
-//! [`form`] knows the fields and what keys do to them; here are the terminal and the process. As in
-//! the shell, a run is a process of its own, with the options that a command line would have.
+//! [`form`] knows the fields and what keys do to them; here is the terminal. The run goes on in this
+//! process, so that a password of the form is in nobody's list of processes.
 
 mod form;
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::shell;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::{SigId, flag, low_level};
+
+use crate::config::RunConfig;
+use crate::run;
 use crate::terminal::{self, Keyboard, Page};
 
 pub use form::{Form, Step};
@@ -21,9 +27,8 @@ const WAIT: Duration = Duration::from_millis(250);
 /// Shows the form until a run is started or the user leaves. Returns the exit code: that of the run,
 /// 0 without one.
 pub fn run() -> u8 {
-    let mut form = Form::default();
-    match ask(&mut form) {
-        Some(Some(options)) => shell::start(&options),
+    match ask(&mut Form::default()) {
+        Some(Some(config)) => run::run(&config).code(),
         Some(None) => 0,
         None => {
             let _ = writeln!(
@@ -36,16 +41,17 @@ pub fn run() -> u8 {
     }
 }
 
-/// The options of the run that the user wants, `Some(None)` for none; `None` without a terminal. The
-/// terminal is given back before this returns.
-fn ask(form: &mut Form) -> Option<Option<Vec<String>>> {
+/// The run that the user wants, `Some(None)` for none; `None` without a terminal. The terminal is
+/// given back before this returns.
+fn ask(form: &mut Form) -> Option<Option<Box<RunConfig>>> {
     if !terminal::can_draw() {
         return None;
     }
+    let signals = Signals::catch();
     let mut keyboard = Keyboard::open()?;
     let mut page = Page::open()?;
     let mut keys = Vec::new();
-    loop {
+    while keyboard.is_open() && !signals.end.load(Ordering::Relaxed) {
         let (columns, rows) = page.measure();
         if page.put(form.draw(columns, rows)).is_err() {
             return None;
@@ -55,8 +61,35 @@ fn ask(form: &mut Form) -> Option<Option<Vec<String>>> {
             match form.press(key) {
                 Step::Stay => {}
                 Step::Leave => return Some(None),
-                Step::Start(options) => return Some(Some(options)),
+                Step::Start(config) => return Some(Some(config)),
             }
+        }
+    }
+    Some(None)
+}
+
+/// Signals that would end the process with the terminal as the form has it: they end the form.
+struct Signals {
+    end: Arc<AtomicBool>,
+    caught: Vec<SigId>,
+}
+
+impl Signals {
+    fn catch() -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let ends = [SIGINT, SIGTERM, SIGHUP].map(|signal| (signal, Arc::clone(&end)));
+        // A form that was stopped would leave its screen behind.
+        let ignored = [(SIGTSTP, Arc::default())];
+        let register = |(signal, flag)| flag::register(signal, flag).ok();
+        let caught = ends.into_iter().chain(ignored).filter_map(register).collect();
+        Self { end, caught }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for signal in self.caught.drain(..) {
+            low_level::unregister(signal);
         }
     }
 }
