@@ -1,7 +1,7 @@
 //! A run at a glance: charts of rate and latency, calls, percentiles, causes, verdict.
 //!
-//! Pure: [`Dashboard`] remembers two minutes of seconds and draws a [`Snapshot`] into the cells of a
-//! page of any size. Who shows the page, and which keys are pressed, is not known here.
+//! Pure: [`Dashboard`] remembers two minutes of seconds and draws a [`Snapshot`] into the cells of
+//! a page of any size. Who shows the page, and which keys are pressed, is not known here.
 
 use std::collections::VecDeque;
 

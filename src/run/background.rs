@@ -63,8 +63,8 @@ pub(super) fn detach() -> Result<Background, RunError> {
     }))
 }
 
-/// Tells the first process that the run has started, and lets go of stdout and stderr: whoever reads
-/// them is not to wait for the end of the run.
+/// Tells the first process that the run has started, and lets go of stdout and stderr: whoever
+/// reads them is not to wait for the end of the run.
 pub(super) fn settle() -> Result<(), RunError> {
     let failed = |source| RunError::Background { source };
     let nowhere = OpenOptions::new().write(true).open("/dev/null").map_err(failed)?;

@@ -37,7 +37,8 @@ enum Kind {
     Switch,
 }
 
-/// A field: its label, the setting of the shell that it fills, its kind, what stands in it at first.
+/// A field: its label, the setting of the shell that it fills, its kind, what stands in it at
+/// first.
 const FIELDS: &[(&str, &str, Kind, &str)] = &[
     ("Scenario (name or file)", "builtin_scenario", Kind::Text, "uac"),
     ("Remote host[:port]", "destination", Kind::Text, ""),

@@ -1,7 +1,7 @@
 //! `gossipper tui`: a form in which a run is put together, and the run under its dashboard.
 //!
-//! [`form`] knows the fields and what keys do to them; here is the terminal. The run goes on in this
-//! process, so that a password of the form is in nobody's list of processes.
+//! [`form`] knows the fields and what keys do to them; here is the terminal. The run goes on in
+//! this process, so that a password of the form is in nobody's list of processes.
 
 mod form;
 
@@ -24,8 +24,8 @@ const EXIT_NO_TERMINAL: u8 = 1;
 /// How long to wait for a key before the page is drawn anew: its size may have changed.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// Shows the form until a run is started or the user leaves. Returns the exit code: that of the run,
-/// 0 without one.
+/// Shows the form until a run is started or the user leaves. Returns the exit code: that of the
+/// run, 0 without one.
 pub fn run() -> u8 {
     match ask(&mut Form::default()) {
         Some(Some(config)) => run::run(&config).code(),
