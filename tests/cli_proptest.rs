@@ -67,7 +67,10 @@ proptest! {
                 prop_assert!(config.rate >= 0.0 && config.rate_period_ms > 0);
                 prop_assert!(config.media.port_min <= config.media.port_max);
             }
-            Action::Print { .. } | Action::DumpScenario { .. } => {}
+            Action::Print { .. }
+            | Action::DumpScenario { .. }
+            | Action::Shell
+            | Action::Tui => {}
         }
     }
 
