@@ -112,8 +112,10 @@ mod tests {
         let mut socket = open(ControlPort::Given(0)).unwrap().unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let target = socket.address().unwrap();
-        for _ in 0..DATAGRAMS_PER_TURN {
-            sender.send_to(&[0xfe; 9000], target).unwrap();
+        // One that is larger than any command; many of those would not fit the receive buffer.
+        sender.send_to(&[0xfe; 9000], target).unwrap();
+        for _ in 1..DATAGRAMS_PER_TURN {
+            sender.send_to(&[0xfe; 8], target).unwrap();
         }
         sender.send_to(b"c\xff\xfe rate", target).unwrap();
         sender.send_to(b"cset rate 12", target).unwrap();
