@@ -21,7 +21,7 @@ impl Tty {
     pub fn start(line: &str) -> Self {
         tools::need("script");
         let line =
-            format!("stty rows 50 cols 100; export TERM=xterm; {line}; echo over $?; stty -a");
+            format!("stty rows 50 cols 100; export TERM=xterm; {line}; echo is-over $?; stty -a");
         let mut child = Command::new("script")
             .args(["-qfc", &line, "/dev/null"])
             .stdin(Stdio::piped())
@@ -72,7 +72,7 @@ impl Tty {
     /// was: it echoes, reads lines, and shows its own screen and cursor.
     #[track_caller]
     pub fn finish(mut self) -> i32 {
-        let at = self.wait_for(0, "\nover ");
+        let at = self.wait_for(0, "is-over ");
         self.wait_for(at, " echo ");
         let screen = self.screen();
         let code = screen[at..].split_whitespace().next().unwrap_or_default();
