@@ -85,8 +85,11 @@ fn call_records_on_a_full_disk_are_said_once_and_counted() {
     assert!(over.summary().number("/traces/unwritten_bytes") > 1000);
 }
 
+/// A packet's chunks by their type.
+type Chunks = HashMap<u16, Vec<u8>>;
+
 /// A collector that reads until it has `count` packets.
-fn collector(count: usize) -> (String, thread::JoinHandle<Vec<HashMap<u16, Vec<u8>>>>) {
+fn collector(count: usize) -> (String, thread::JoinHandle<Vec<Chunks>>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = socket.local_addr().unwrap().to_string();

@@ -112,7 +112,7 @@ fn a_connect_that_fails_at_once_is_an_event<D: Driver>(
 ) {
     for (errno, cause) in [
         (libc::ENETUNREACH, StreamCause::NoRoute),
-        (libc::EADDRNOTAVAIL, StreamCause::NoRoute),
+        (libc::EADDRNOTAVAIL, StreamCause::NoLocalPort),
         (libc::ETIMEDOUT, StreamCause::TimedOut),
         (libc::EPERM, StreamCause::Other(libc::EPERM)),
     ] {
