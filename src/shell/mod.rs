@@ -1,6 +1,6 @@
 //! `gossipper shell`: lines that build up a run, and carry it out.
 //!
-//! [`session`] understands the lines and knows neither a terminal nor a process; [`terminal`] edits
+//! `session` understands the lines and knows neither a terminal nor a process; `terminal` edits
 //! lines, completes names and keeps a history; here the two are put together. A run is a process of
 //! its own, with the options that `show` shows, so that what works here works in a script.
 

@@ -1,6 +1,6 @@
 //! `gossipper tui`: a form in which a run is put together, and the run under its dashboard.
 //!
-//! [`form`] knows the fields and what keys do to them; here is the terminal. The run goes on in
+//! `form` knows the fields and what keys do to them; here is the terminal. The run goes on in
 //! this process, so that a password of the form is in nobody's list of processes.
 
 mod form;
