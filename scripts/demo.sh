@@ -59,7 +59,7 @@ trap 'exit 143' TERM
 # Job control for one command: without it a background process starts with SIGINT ignored, and with
 # it a Ctrl-C on the terminal reaches the caller only, so that the answering side outlives it.
 set -m
-"$gossipper" sipp -sn uas -i 127.0.0.1 -p "$port" -nostdin -workers 1 \
+"$gossipper" -sn uas -i 127.0.0.1 -p "$port" -nostdin -workers 1 \
     -summary_json "$dir/uas.json" </dev/null >"$uas_log" 2>&1 &
 uas_pid=$!
 set +m
@@ -78,7 +78,7 @@ fi
 echo "Answering on 127.0.0.1:$port. Placing $calls calls at $rate per second, held for $hold_ms ms."
 echo
 status=0
-"$gossipper" sipp -sn uac -i 127.0.0.1 -rsa "127.0.0.1:$port" -m "$calls" -r "$rate" -d "$hold_ms" \
+"$gossipper" -sn uac -i 127.0.0.1 -rsa "127.0.0.1:$port" -m "$calls" -r "$rate" -d "$hold_ms" \
     -workers 1 -summary_json "$dir/uac.json" || status=$?
 
 echo "Stopping the answering side, which remembers each call for 4 s to repeat its last answer."
