@@ -20,9 +20,12 @@ impl Tty {
     #[track_caller]
     pub fn start(line: &str) -> Self {
         tools::need("script");
-        let line =
-            format!("stty rows 50 cols 100; export TERM=xterm; {line}; echo is-over $?; stty -a");
+        // The shell itself outlives a Ctrl-C, which dash would not without the trap.
+        let line = format!(
+            "trap : INT; stty rows 50 cols 100; export TERM=xterm; {line}; echo is-over $?; stty -a"
+        );
         let mut child = Command::new("script")
+            .env("SHELL", "/bin/sh")
             .args(["-qfc", &line, "/dev/null"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
