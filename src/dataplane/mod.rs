@@ -9,7 +9,7 @@ mod link;
 mod mux;
 mod worker;
 
-pub use launch::{Bind, Launch, LaunchError, Running, StreamPlan, launch};
+pub use launch::{Bind, Launch, LaunchError, Running, StreamPlan, WorkerHandle, launch};
 pub use link::{Link, News};
 pub use mux::{MuxConfig, Reconnect, StreamMux};
 pub use worker::{
