@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use e2e::gossipper::{self, Over, Run};
 use e2e::lock;
-use e2e::namespaces::{Pair, SERVER};
+use e2e::namespaces::{CLIENT, Pair, SERVER};
 use e2e::relay::{Impairment, Relay};
 use rustix::process::Signal;
 
@@ -52,6 +52,32 @@ fn ten_percent_loss_is_repaired_by_retransmission() {
     assert!(peers.counter("retransmissions_sent") > 0);
     assert!(peers.counter("retransmissions_received") > 0);
     assert_eq!(ours.failed_by("unexpected_message"), 0, "{:#}", ours.0);
+}
+
+#[test]
+fn connections_beyond_the_local_ports_fail_by_that() {
+    let _turn = lock::heavy();
+    let pair = Pair::new();
+    pair.set_client("net.ipv4.ip_local_port_range", "40000 40003");
+    for io in ["uring", "syscall"] {
+        let (server, address) = serve_in(&pair, &["-t", "t1", "-io", io]);
+        let (remote, client_ip) = (address.to_string(), CLIENT.to_string());
+        // Ten calls at once that hold their connections: four have ports; we listen elsewhere.
+        let line = ["-sn", "uac", "-t", "tn", "-m", "10", "-r", "200", "-d", "1000"];
+        let more = ["-p", "5060", "-io", io, "-i", &client_ip, &remote];
+        let client = gossipper::start_in(pair.client(), &[&line[..], &more].concat()).finish();
+        server.signal(Signal::INT);
+        server.finish();
+        let summary = client.expect_code(1);
+        let summary = summary.summary();
+        summary.expect_to_add_up();
+        assert_eq!(
+            (summary.succeeded(), summary.failed_by("no_local_port")),
+            (4, 6),
+            "{io}: {:#}",
+            summary.0
+        );
+    }
 }
 
 #[test]

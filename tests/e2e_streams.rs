@@ -81,8 +81,9 @@ fn ours(client: &[&str], server: &[&str], calls: u64) -> [Over; 2] {
     let base = ["-sn", "uas", "-m", &calls];
     let (server, address) = gossipper::serve(&args(&[&base], &line));
     let remote = address.to_string();
-    let load = ["-sn", "uac", "-m", &calls, "-r", "200", &remote];
-    let client = gossipper::run(&args(&[&load, client], &[]));
+    let load = ["-m", &calls, "-r", "200", &remote];
+    let scenario: &[&str] = if client.contains(&"-sf") { &[] } else { &["-sn", "uac"] };
+    let client = gossipper::run(&args(&[scenario, &load, client], &[]));
     server.signal(Signal::INT);
     [client, server.finish()]
 }
@@ -364,6 +365,50 @@ fn each_call_fails_with_its_own_connection_only() {
         let summary = over.summary();
         summary.expect_to_add_up();
         assert_eq!((summary.succeeded(), summary.failed_by("tcp_closed")), (1, 3), "{io}");
+    }
+}
+
+const CLOSECON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/uac_closecon.xml");
+
+#[test]
+fn what_follows_closecon_comes_by_a_new_connection() {
+    let _turn = lock::light();
+    for io in ["uring", "syscall"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let remote = listener.local_addr().unwrap().to_string();
+        let line = ["-sf", CLOSECON, "-t", "tn", "-m", "1", "-d", "50", "-io", io, &remote];
+        let client = gossipper::start(&line);
+        let (mut first, from_first) = listener.accept().unwrap();
+        let invite = read_head(&mut first);
+        first.write_all(ok(&invite).as_bytes()).unwrap();
+        assert!(read_head(&mut first).starts_with("ACK "));
+        // Closed in good order, with nothing behind the ACK.
+        let mut rest = Vec::new();
+        first.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+        let (mut second, from_second) = listener.accept().unwrap();
+        assert_ne!(from_first, from_second);
+        let bye = read_head(&mut second);
+        assert!(bye.starts_with("BYE "), "{bye}");
+        assert_eq!(header(&bye, "Call-ID"), header(&invite, "Call-ID"));
+        second.write_all(ok(&bye).as_bytes()).unwrap();
+        let over = client.finish().expect_code(0);
+        over.summary().expect_all_succeeded(1);
+        assert_eq!(over.summary().counter("connections_opened"), 2, "{io}");
+    }
+}
+
+#[test]
+fn connections_are_closed_and_opened_within_calls_over_every_transport() {
+    let _turn = lock::light();
+    for (mode, peer) in [("tn", "t1"), ("ln", "l1"), ("wn", "w1"), ("wsn", "ws1")] {
+        let line = ["-t", mode, "-sf", CLOSECON, "-d", "20"];
+        let [client, server] =
+            ours(&line, &["-t", peer, "-i", "127.0.0.1", "-reconnect_close", "false"], 50);
+        client.expect_code(0).summary().expect_all_succeeded(50);
+        let server = server.expect_code(0);
+        server.summary().expect_all_succeeded(50);
+        assert_eq!(server.summary().counter("connections_accepted"), 100, "{mode}");
     }
 }
 

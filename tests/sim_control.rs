@@ -7,7 +7,8 @@ use gossipper::engine::Arrivals;
 use gossipper::scenario::{Program, compile};
 use gossipper::stats::WithheldCause;
 
-use sim::rig::{Rig, answer, header};
+use sim::rig::{Rig, answer, header, request, to_tag};
+use sim::scenarios::builtin;
 use sim::side::{SideOptions, rate};
 
 /// A caller whose calls last as long as the test wants: they end with the final response.
@@ -129,4 +130,55 @@ fn users_of_a_run_without_users_are_ignored() {
     }));
     rig.command(Command::SetUsers(50));
     assert_eq!(calls(&mut rig, 950).len(), 10);
+}
+
+#[test]
+fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
+    let mut rig = Rig::new(builtin("uas"));
+    rig.send(&request("INVITE", "open", 1, ""));
+    rig.expect("SIP/2.0 180");
+    let tag = to_tag(&rig.expect("SIP/2.0 200").text).to_owned();
+    rig.send(&request("ACK", "open", 1, &tag));
+    rig.command(Command::SetAccepting(false));
+    // Nothing is kept of what is refused: a repetition is refused again.
+    for _ in 0..2 {
+        rig.send(&request("INVITE", "refused", 1, ""));
+        let busy = rig.expect("SIP/2.0 503").text;
+        assert_eq!(header(&busy, "Retry-After"), "10");
+        assert_eq!(header(&busy, "Call-ID"), "refused");
+        assert!(!to_tag(&busy).is_empty());
+    }
+    rig.send(&request("ACK", "refused", 1, "t"));
+    rig.run(1000);
+    assert!(rig.inbox.is_empty(), "{:?}", rig.inbox);
+    rig.send(&request("BYE", "open", 2, &tag));
+    rig.expect("SIP/2.0 200");
+    rig.run(5000);
+    let counters = rig.counters();
+    assert_eq!((counters.calls_started(), counters.calls_succeeded), (1, 1), "{counters:?}");
+    assert_eq!(counters.withheld.count(WithheldCause::ListenerOff), 2);
+    assert_eq!(counters.out_of_call_messages, 1);
+    rig.command(Command::SetAccepting(true));
+    rig.send(&request("INVITE", "later", 1, ""));
+    rig.expect("SIP/2.0 180");
+}
+
+#[test]
+fn a_new_rate_takes_effect_within_a_tenth_of_a_second() {
+    let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
+        engine.arrivals = rate(0.1);
+        engine.calls_total = None;
+        engine.calls_max = 4096;
+    }));
+    assert!(calls(&mut rig, 3_000).len() <= 1);
+    let told_ms = rig.ms();
+    rig.command(Command::SetRate(100.0));
+    let first = rig.expect("OPTIONS").at_ms - told_ms;
+    assert!(first <= 11, "the first call at the new rate comes after {first} ms");
+    let second = calls(&mut rig, 1_000).len();
+    assert!((99..=101).contains(&second), "{second} calls in a second");
+    // Down again: nothing that was planned at the old rate comes.
+    rig.command(Command::SetRate(1.0));
+    let rest = calls(&mut rig, 990);
+    assert!(rest.len() <= 1, "{} calls at the old rate", rest.len());
 }

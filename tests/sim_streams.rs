@@ -12,7 +12,7 @@ use gossipper_uring::{
 
 use sim::carrier::Streams;
 use sim::rig::{header, request, to_tag};
-use sim::scenarios::{builtin, inline};
+use sim::scenarios::{builtin, file, inline};
 use sim::side::{CALLEE, SideOptions, rate};
 use sim::{MS, SECOND, World};
 
@@ -110,6 +110,144 @@ fn beyond_the_limit_calls_share_connections_in_turn() {
     expect_success(&theirs, 60);
     // 60 calls within 150 ms that last more than a second: they share the first three.
     assert_eq!((ours.connections_opened, theirs.connections_accepted), (3, 3));
+}
+
+/// A caller whose calls close their connection between ACK and BYE.
+fn closing(streams: Streams, calls: u64, per_second: f64) -> SideOptions {
+    let program = file(include_str!("scenarios/uac_closecon.xml"));
+    SideOptions { program: program.into(), ..caller(streams, calls, per_second) }
+}
+
+/// A callee whose calls outlive their connections.
+fn patient_callee() -> SideOptions {
+    let reconnect = Reconnect { max: Some(0), fails_calls: false, sleep_ns: SECOND };
+    SideOptions { streams: Some(Streams { reconnect, ..Streams::shared() }), ..callee() }
+}
+
+#[test]
+fn a_call_that_closes_its_connection_goes_on_over_a_new_one() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, network(500));
+        let [ours, theirs] =
+            play(&mut world, &closing(Streams::per_call(64), 100, 200.0), &patient_callee());
+        expect_success(&ours, 100);
+        expect_success(&theirs, 100);
+        assert_eq!((ours.connections_opened, theirs.connections_accepted), (200, 200));
+        // Every one is closed by the caller, half of them while their call goes on.
+        assert_eq!((ours.connections_lost, theirs.connections_lost), (0, 200));
+    }
+}
+
+#[test]
+fn a_closed_connection_makes_room_for_another_call_at_the_limit() {
+    let mut world = World::new(1, network(500));
+    let mut caller = closing(Streams::per_call(2), 20, 10.0);
+    // The table has no room for a connection beside those two.
+    caller.driver.sockets_max = 2;
+    let [ours, theirs] = play(&mut world, &caller, &patient_callee());
+    expect_success(&ours, 20);
+    expect_success(&theirs, 20);
+    assert_eq!(ours.connections_opened, 40, "{ours:?}");
+}
+
+#[test]
+fn the_one_connection_of_all_calls_is_not_closed_for_one() {
+    let mut world = World::new(1, network(500));
+    let [ours, theirs] = play(&mut world, &closing(Streams::shared(), 60, 100.0), &callee());
+    expect_success(&ours, 60);
+    expect_success(&theirs, 60);
+    assert_eq!((ours.connections_opened, theirs.connections_accepted), (1, 1));
+}
+
+#[test]
+fn a_call_whose_new_connection_is_refused_fails_by_that() {
+    let mut world = World::new(1, network(500));
+    let caller = closing(Streams::per_call(8), 5, 100.0);
+    let callee = world.add(&patient_callee());
+    let mut caller = caller;
+    caller.engine.pause_ms = 1000;
+    let caller = world.add(&caller);
+    let until_ns = world.net.now() + 500 * MS;
+    world.run_until(until_ns, |_| false).unwrap();
+    assert_eq!(world.sides[callee].active(), 5);
+    world.net.set_config(SimConfig { connect_refused_ppm: 1_000_000, ..network(500) });
+    let end_ns = world.net.now() + 60 * SECOND;
+    world.run_until(end_ns, |world| world.is_finished(caller)).unwrap();
+    world.sides[caller].check_end(false).unwrap();
+    let counters = world.sides[caller].reported();
+    assert_eq!(counters.failures.count(FailureCause::TcpConnect), 5, "{counters:?}");
+    assert_eq!(counters.calls_failed, 5);
+}
+
+#[test]
+fn a_server_that_closes_hears_the_call_again_when_its_peer_comes_back() {
+    let mut world = World::new(1, network(100));
+    let steps = r#"
+        <recv request="INVITE"/>
+        <send>@200@</send>
+        <recv request="ACK"><action><closecon/></action></recv>
+        <recv request="BYE"/>
+        <send>@200=@</send>"#;
+    let mut callee = SideOptions::new(inline("closer", steps)).with(|engine| {
+        engine.calls_total = Some(1);
+    });
+    callee.streams = Some(Streams::shared());
+    let side = world.add(&callee);
+    let mut raw = Raw::new(&world, 2);
+    raw.say(0, &request("INVITE", "moving", 1, ""));
+    raw.run(&mut world, 100);
+    let tag = to_tag(raw.heard[0].split("SIP/2.0 200").nth(1).unwrap()).to_owned();
+    raw.say(0, &request("ACK", "moving", 1, &tag));
+    raw.run(&mut world, 100);
+    assert_eq!(raw.closed, [true, false]);
+    raw.say(1, &request("BYE", "moving", 2, &tag));
+    raw.run(&mut world, 5000);
+    assert_eq!(header(&raw.heard[1], "CSeq"), "2 BYE");
+    let counters = world.sides[side].counters();
+    assert_eq!((counters.calls_succeeded, counters.calls_failed), (1, 0), "{counters:?}");
+}
+
+#[test]
+fn calls_may_outlive_the_connection_that_their_peer_closes() {
+    for (is_patient, outcome) in [(true, (1, 0)), (false, (0, 1))] {
+        let mut world = World::new(1, network(100));
+        let mut callee = if is_patient { patient_callee() } else { callee() };
+        callee.engine.calls_total = Some(1);
+        let side = world.add(&callee);
+        let mut raw = Raw::new(&world, 2);
+        raw.say(0, &request("INVITE", "moving", 1, ""));
+        raw.run(&mut world, 100);
+        let tag = to_tag(raw.heard[0].split("SIP/2.0 200").nth(1).unwrap()).to_owned();
+        raw.say(0, &request("ACK", "moving", 1, &tag));
+        raw.run(&mut world, 100);
+        raw.driver.close(raw.streams[0]);
+        raw.run(&mut world, 100);
+        if is_patient {
+            raw.say(1, &request("BYE", "moving", 2, &tag));
+            raw.run(&mut world, 5000);
+        }
+        let counters = world.sides[side].counters();
+        assert_eq!((counters.calls_succeeded, counters.calls_failed), outcome, "{counters:?}");
+    }
+}
+
+#[test]
+fn a_server_cannot_open_the_connection_that_it_closed() {
+    let mut world = World::new(1, network(100));
+    let steps = r#"
+        <recv request="INVITE"><action><closecon/></action></recv>
+        <send>@200@</send>"#;
+    let mut callee = SideOptions::new(inline("closer", steps)).with(|engine| {
+        engine.calls_total = Some(1);
+    });
+    callee.streams = Some(Streams::shared());
+    let side = world.add(&callee);
+    let mut raw = Raw::new(&world, 1);
+    raw.say(0, &request("INVITE", "gone", 1, ""));
+    raw.run(&mut world, 100);
+    assert_eq!(raw.closed, [true]);
+    let counters = world.sides[side].counters();
+    assert_eq!(counters.failures.count(FailureCause::TcpClosed), 1, "{counters:?}");
 }
 
 #[test]
@@ -225,6 +363,7 @@ struct Raw {
     driver: SimDriver,
     streams: Vec<SocketId>,
     heard: Vec<String>,
+    closed: Vec<bool>,
 }
 
 impl Raw {
@@ -234,7 +373,8 @@ impl Raw {
         let streams: Vec<_> = (0..connections)
             .map(|_| driver.connect(&ConnectSpec::new(CALLEE)).expect("a free port"))
             .collect();
-        Self { driver, heard: vec![String::new(); streams.len()], streams }
+        let heard = vec![String::new(); connections];
+        Self { driver, streams, heard, closed: vec![false; connections] }
     }
 
     fn say(&mut self, connection: usize, text: &str) {
@@ -246,11 +386,17 @@ impl Raw {
         let end_ns = world.net.now() + ms * MS;
         while world.net.now() < end_ns {
             self.driver.turn(0).unwrap();
-            let (streams, heard) = (&self.streams, &mut self.heard);
-            let _ = self.driver.drain(|event, _| {
-                if let Event::Stream(StreamEvent::Data { socket, bytes, .. }) = event {
-                    let index = streams.iter().position(|&stream| stream == socket);
-                    heard[index.unwrap()].push_str(&String::from_utf8_lossy(bytes));
+            let Self { driver, streams, heard, closed } = self;
+            let _ = driver.drain(|event, _| {
+                let place = |socket| streams.iter().position(|&stream| stream == socket).unwrap();
+                match event {
+                    Event::Stream(StreamEvent::Data { socket, bytes, .. }) => {
+                        heard[place(socket)].push_str(&String::from_utf8_lossy(bytes));
+                    }
+                    Event::Stream(StreamEvent::Closed { socket, .. }) => {
+                        closed[place(socket)] = true;
+                    }
+                    _ => {}
                 }
                 std::ops::ControlFlow::Continue(())
             });

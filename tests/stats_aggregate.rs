@@ -49,6 +49,7 @@ fn layout() -> Arc<Layout> {
         rtd_repartition_ms: vec![10, 1000],
         call_length_repartition_ms: vec![5000],
         programs: Vec::new(),
+        generation: 0,
     })
 }
 

@@ -92,7 +92,7 @@ impl Context<'_> {
 
     /// The step at which the record's call was.
     pub fn step(&self, record: &Record<'_>) -> Option<&StepLayout> {
-        let program = self.layout.programs.get(usize::from(record.program))?;
+        let program = &self.layout.programs[self.layout.place_of(record.program)?];
         program.steps.get(usize::from(record.step))
     }
 
@@ -103,7 +103,8 @@ impl Context<'_> {
 
     /// The name of the record's scenario.
     pub fn program_name(&self, record: &Record<'_>) -> &str {
-        self.layout.programs.get(usize::from(record.program)).map_or("", |program| &program.name)
+        let place = self.layout.place_of(record.program);
+        place.map_or("", |place| &self.layout.programs[place].name)
     }
 }
 

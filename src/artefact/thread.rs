@@ -43,6 +43,8 @@ pub enum Order {
     Switch(Log, bool),
     /// One more sink, for a file that is opened now.
     Adopt(FileSpec, MakeSink),
+    /// The layout of the run from now on.
+    Layout(Arc<Layout>),
     /// All workers have ended: write what is left, then end.
     Finish(RunTotals),
 }
@@ -251,6 +253,7 @@ impl Thread {
                         Err(error) => tell(&path, &error),
                     }
                 }
+                Order::Layout(layout) => self.layout = layout,
                 Order::Finish(totals) => self.totals = Some(totals),
             }
         }

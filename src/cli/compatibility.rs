@@ -65,6 +65,13 @@ letter. They differ from that library in this:
 
 `[timestamp]` and `[date]` are in UTC. `[sipp_version]` is the version of Gossipper. `ack_txn` gives the
 ACK of a refused INVITE the branch of that INVITE, and the ACK of a 2xx one of its own.
+
+`<closecon/>` is for calls with a connection of their own (`-t tn ln cln wn wsn`): it is closed with the last
+call on it, and the next message of the call opens a new one. A call that the peer began waits for the peer to
+come back on another connection, since only the peer can open one, and fails by `tcp_closed` if it has to speak
+before that; with `-reconnect_close false` it does so too when the peer closes the connection. Over UDP with a socket per call (`-t un`) the next message leaves from another socket. Where all
+calls share one socket or connection it stays open, and the action has no effect; SIPp closes it, and ends
+with a failed assertion when the call sends its next message.
 ";
 
 fn language(text: &mut String) {

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use gossipper_uring::{
     Driver, DriverConfig, SocketId, SocketSpec, SyscallDriver, UringDriver, Waker, sys,
@@ -18,17 +18,16 @@ use thiserror::Error;
 
 use super::link::Link;
 use super::mux::{MuxConfig, Reconnect, StreamMux};
+use super::running::{Running, WorkerHandle};
 use super::twin::link::WorkerEnd;
-use super::twin::{self, Twin, TwinError, TwinPlan};
+use super::twin::{self, TwinError, TwinPlan};
 use super::worker::{
-    Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
+    Handover, Links, PerCallSockets, REPORTS, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
-use crate::engine::{Engine, EngineConfig, Programs, StopRequest};
+use crate::engine::{Engine, EngineConfig, Generations, Programs};
 use crate::stats::{Layout, Report};
 use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 
-/// Reports in circulation per worker.
-const REPORTS: usize = 4;
 /// Commands on their way to a worker.
 const COMMANDS: usize = 64;
 /// Shell commands on their way from a worker.
@@ -140,6 +139,14 @@ pub struct Launch {
     pub engine: EngineConfig,
 }
 
+impl Launch {
+    /// What decides which programs the run may go on with, where it has `workers` in all.
+    pub fn generations(&self, workers: usize) -> Generations {
+        let (programs, layout) = (self.programs.clone(), Arc::clone(&self.layout));
+        Generations::new(programs, layout, &self.engine, workers, self.runs_commands)
+    }
+}
+
 /// Why workers could not be started.
 #[derive(Debug, Error)]
 pub enum LaunchError {
@@ -192,61 +199,6 @@ fn bind_hint(error: &io::Error) -> &'static str {
              -bind_to_device may need CAP_NET_RAW"
         }
         _ => "",
-    }
-}
-
-/// Started workers, seen from the control side.
-pub struct Running {
-    /// The workers' ends.
-    pub workers: Vec<WorkerHandle>,
-    /// Begin of the run on the monotonic clock.
-    pub start_ns: u64,
-    /// Where the first worker listens.
-    pub local: SocketAddr,
-    /// The thread that talks to other instances.
-    pub twin: Option<Twin>,
-}
-
-/// One worker, seen from the control side.
-pub struct WorkerHandle {
-    commands: Producer<Command>,
-    waker: Waker,
-    /// Reports from the worker.
-    pub reports: Consumer<Box<Report>>,
-    /// Empty reports to the worker.
-    pub empties: Producer<Box<Report>>,
-    /// Demands of the scenario to stop the run.
-    pub stops: Consumer<StopRequest>,
-    /// Records of the worker, if it has a queue for them.
-    pub records: Option<Consumer<u8>>,
-    /// The scenario's shell commands, where it has some.
-    pub shell: Option<Consumer<Box<[u8]>>>,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl WorkerHandle {
-    /// Sends a command; `false` if the worker's queue is full.
-    pub fn send(&mut self, command: Command) -> bool {
-        let sent = self.commands.push(command).is_ok();
-        self.waker.wake();
-        sent
-    }
-
-    /// `true` if the worker's thread has ended.
-    pub fn is_over(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    /// Waits for the thread to end.
-    ///
-    /// # Errors
-    /// What made its driver unusable, or that it panicked.
-    pub fn join(&mut self) -> io::Result<()> {
-        match self.thread.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(io::Error::other("the worker panicked")),
-        }
     }
 }
 
@@ -328,8 +280,11 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
     let undone = Undone::new(launch.workers);
     for worker in 0..launch.workers {
         let (command_in, command_out) = RingBuffer::new(COMMANDS);
-        let (report_in, report_out) = RingBuffer::new(REPORTS);
+        // Those of an earlier layout and those of the next.
+        let (report_in, report_out) = RingBuffer::new(2 * REPORTS);
         let (mut empty_in, empty_out) = RingBuffer::new(REPORTS);
+        let (swap_in, swap_out) = RingBuffer::new(1);
+        let (swapped_in, swapped_out) = RingBuffer::new(1);
         let (stop_in, stop_out) = RingBuffer::new(4);
         for _ in 1..REPORTS {
             // The queue is as long as the reports are many.
@@ -353,6 +308,8 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             commands: command_out,
             reports: report_in,
             empties: empty_out,
+            swaps: swap_out,
+            swapped: swapped_in,
             stops: stop_in,
             records: record_in,
             shell: shell_in,
@@ -386,6 +343,9 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             waker: waker.clone(),
             reports: report_out,
             empties: empty_in,
+            swaps: swap_in,
+            swapped: swapped_out,
+            generation: launch.layout.generation,
             stops: stop_out,
             records: record_out,
             shell: shell_out,

@@ -15,7 +15,7 @@ pub enum News {
     Lost {
         /// Which.
         socket: SocketId,
-        /// Why its calls fail; `None` if they go on when it has come back.
+        /// Why its calls fail; `None` if they go on when it has come back, or when its peer has.
         fails: Option<FailureCause>,
         /// What was wrong with the peer's stream, if that was why.
         drop: Option<DropCause>,

@@ -7,11 +7,13 @@ pub mod twin;
 mod launch;
 mod link;
 mod mux;
+mod running;
 mod worker;
 
-pub use launch::{Bind, Launch, LaunchError, Running, StreamPlan, WorkerHandle, launch};
+pub use launch::{Bind, Launch, LaunchError, StreamPlan, launch};
 pub use link::{Link, News};
 pub use mux::{MuxConfig, Reconnect, StreamMux};
+pub use running::{Running, WorkerHandle, swap};
 pub use worker::{
     Command, Handover, Links, PerCallSockets, REPORT_NS, Turn, Undone, WATCHDOG_NS, Worker,
     WorkerParts, sip_socket,

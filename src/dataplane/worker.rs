@@ -3,6 +3,7 @@
 //! A turn sends what was staged, waits for traffic or the next deadline, handles what came, fires
 //! timers, and starts the calls that are due. Nothing else happens on a worker's thread.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -15,12 +16,14 @@ use rtrb::{Consumer, Producer};
 
 use super::link::{Link, News};
 use super::twin::link::{Tell, WorkerEnd};
-use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest};
+use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest, Swap};
 use crate::stats::{Counters, DropCause, Report};
 use crate::trace::Kinds;
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
+/// Reports in circulation per worker.
+pub(super) const REPORTS: usize = 4;
 /// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
 /// one of them causes still fits: a datagram causes a handful of sends at most.
 const TX_RESERVE: usize = 64;
@@ -53,6 +56,8 @@ pub enum Command {
     SetPaused(bool),
     /// Make records of these kinds only.
     SetTrace(Kinds),
+    /// Serve requests that belong to no call, or refuse them with 503.
+    SetAccepting(bool),
 }
 
 /// A datagram on its way to the worker that owns its call.
@@ -82,6 +87,10 @@ pub struct Links {
     pub reports: Producer<Box<Report>>,
     /// Empty reports from the control side.
     pub empties: Consumer<Box<Report>>,
+    /// Programs for new calls; taken at the end of an interval.
+    pub swaps: Consumer<Box<Swap>>,
+    /// What is left of them, for the control side to free.
+    pub swapped: Producer<Box<Swap>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
     /// Shell commands of the scenario, where it has some.
@@ -155,6 +164,8 @@ pub struct Worker<D: Link> {
     pacing_until_ns: Option<u64>,
     last_cpu_ns: u64,
     own: Counters,
+    /// Empty reports that came with other programs.
+    spare: VecDeque<Box<Report>>,
     wakes: WakeBudget,
     watchdog_ns: (u64, u64),
     /// No waiting in the next turn: something is left to do.
@@ -253,6 +264,7 @@ impl<D: Link> Worker<D> {
             pacing_until_ns: None,
             last_cpu_ns,
             own: Counters::default(),
+            spare: VecDeque::with_capacity(REPORTS),
             watchdog_ns: parts.watchdog_ns,
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
@@ -277,7 +289,7 @@ impl<D: Link> Worker<D> {
 
     /// When the worker next has something to do without being woken.
     pub fn next_deadline_ns(&self) -> u64 {
-        if self.hurry || self.engine.has_deferred() {
+        if self.hurry || self.engine.has_deferred() || self.engine.has_closable() {
             return 0;
         }
         let mut deadline = self.engine.next_deadline_ns().min(self.next_report_ns);
@@ -315,6 +327,7 @@ impl<D: Link> Worker<D> {
         self.take_news(now);
         self.take_handovers(now);
         if self.engine.has_deferred() {
+            self.reopen_connections(now);
             self.engine.resume_deferred(now, self.driver.tx());
         }
         self.hurry |= self.engine.fire_timers(now, self.driver.tx(), TX_RESERVE);
@@ -424,6 +437,7 @@ impl<D: Link> Worker<D> {
                 Command::SetCallLimit(limit) => self.engine.set_call_limit(limit),
                 Command::SetPaused(paused) => self.engine.set_paused(paused, now),
                 Command::SetTrace(kinds) => self.engine.set_trace(kinds),
+                Command::SetAccepting(accepting) => self.engine.set_accepting(accepting),
             }
         }
     }
@@ -470,7 +484,8 @@ impl<D: Link> Worker<D> {
                     }
                     match fails {
                         Some(cause) => self.engine.connection_lost(socket, cause, now),
-                        None => self.engine.connection_suspended(socket),
+                        None if comes_back => self.engine.connection_suspended(socket),
+                        None => self.engine.connection_left(socket),
                     }
                     // As SIPp: without its one connection the run is over.
                     if self.shared == Some(socket) && !comes_back && !self.engine.all_created() {
@@ -480,6 +495,11 @@ impl<D: Link> Worker<D> {
                 }
             }
         }
+        self.close_unneeded();
+    }
+
+    /// Closes connections that have no calls any more.
+    fn close_unneeded(&mut self) {
         while let Some(socket) = self.engine.take_closable() {
             self.driver.close(socket);
         }
@@ -539,6 +559,19 @@ impl<D: Link> Worker<D> {
         }
     }
 
+    /// Opens connections for calls that closed theirs.
+    fn reopen_connections(&mut self, now: u64) {
+        // They may be what the limit of connections leaves no room for.
+        self.close_unneeded();
+        for _ in 0..SOCKETS_PER_TURN {
+            if !self.engine.wants_socket() || self.driver.tx().free() <= TX_RESERVE {
+                return;
+            }
+            self.open_socket();
+            self.engine.give_socket(now, self.driver.tx());
+        }
+    }
+
     /// Third-party call control: what other instances said, and news of them.
     fn hear_commands(&mut self, now: u64) {
         let Some(mut twin) = self.links.twin.take() else { return };
@@ -593,11 +626,7 @@ impl<D: Link> Worker<D> {
     }
 
     fn report(&mut self, now: u64, is_last: bool) {
-        let mut empty = self.links.empties.pop().ok();
-        if is_last && empty.is_none() {
-            empty = Some(Box::new(self.engine.report_mut().clone()));
-        }
-        let Some(empty) = empty else {
+        let Some(mut report) = self.finished_report(is_last) else {
             // The control side is late: report a longer interval later.
             self.next_report_ns += REPORT_NS;
             return;
@@ -606,7 +635,6 @@ impl<D: Link> Worker<D> {
         // Intervals end at whole seconds, so that all workers' seconds coincide.
         let end_ns = if is_last { now } else { now - (now - self.next_report_ns) % REPORT_NS };
         let end_ns = end_ns.max(start_ns);
-        let mut report = self.engine.swap_report(empty);
         let driver = self.driver.counters();
         let cpu_ns = self.driver.cpu_time_ns();
         let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
@@ -647,6 +675,39 @@ impl<D: Link> Worker<D> {
         let pushed = self.links.reports.push(report);
         debug_assert!(pushed.is_ok());
         self.wake_control();
+    }
+
+    /// The report of the interval that ends now. Other programs, if some have come, begin with the
+    /// next one; the run's last report does not bother.
+    fn finished_report(&mut self, is_last: bool) -> Option<Box<Report>> {
+        if !is_last && let Some(report) = self.swap() {
+            return Some(report);
+        }
+        let empty = self.spare.pop_front().or_else(|| self.links.empties.pop().ok());
+        match empty {
+            Some(empty) => Some(self.engine.swap_report(empty)),
+            None if is_last => {
+                let empty = Box::new(self.engine.report_mut().clone());
+                Some(self.engine.swap_report(empty))
+            }
+            None => None,
+        }
+    }
+
+    fn swap(&mut self) -> Option<Box<Report>> {
+        if !self.engine.can_swap(self.links.swaps.peek().ok()?) {
+            return None;
+        }
+        let mut swap = self.links.swaps.pop().ok()?;
+        let report = self.engine.swap(&mut swap);
+        self.spare.extend(swap.reports.drain(..));
+        // They have another layout now. The control side sends no more such.
+        while let Ok(stale) = self.links.empties.pop() {
+            swap.stale.push(stale);
+        }
+        // One at a time is on its way.
+        let _ = self.links.swapped.push(swap);
+        report
     }
 
     fn wake_control(&self) {

@@ -437,14 +437,7 @@ impl Engine {
             cx.tx.release(tx_slot);
             return false;
         };
-        if self.tracer.wants(TraceKind::MessageSent) {
-            let ends = self.ends(slot);
-            let message = &cx.tx.buffer(&tx_slot)[..len];
-            self.trace(slot, NO_STEP, Event::Sent { ends, is_repeated: false, message });
-        }
-        let cookie = self.call_ref(slot).to_bits();
-        let call = &mut self.calls[slot];
-        cx.tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+        self.dispatch(slot, NO_STEP, false, (tx_slot, len), cx.tx);
         self.counters.responses_sent += 1;
         true
     }
@@ -541,14 +534,7 @@ impl Engine {
             cx.tx.release(tx_slot);
             return false;
         }
-        if self.tracer.wants(TraceKind::MessageSent) {
-            let ends = self.ends(slot);
-            let message = &cx.tx.buffer(&tx_slot)[..len];
-            self.trace(slot, NO_STEP, Event::Sent { ends, is_repeated: false, message });
-        }
-        let cookie = self.call_ref(slot).to_bits();
-        let call = &mut self.calls[slot];
-        cx.tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+        self.dispatch(slot, NO_STEP, false, (tx_slot, len), cx.tx);
         self.counters.requests_sent += 1;
         true
     }

@@ -164,6 +164,7 @@ impl Engine {
                 self.assign(slot, *assign_to, Value::Truth(outcome));
             }
             Action::SetDest(to) => self.set_dest(slot, to, cx)?,
+            Action::CloseConnection => self.close_connection(slot),
             Action::Execute(command) => {
                 let command = self.text(slot, command, cx)?;
                 self.execute(command);
@@ -336,13 +337,12 @@ impl Engine {
         }
     }
 
-    /// Assigns `-set` values and runs `<init>`, once.
-    /// `names` are those of the global variables, by index.
-    pub(super) fn initialise_globals(&mut self, names: &[String]) {
+    /// Assigns `-set` values to global variables, from index `first` on.
+    pub(super) fn set_globals(&mut self, first: usize) {
         let sets = self.config.sets.clone();
         for (name, value) in sets {
-            let index = names.iter().position(|known| *known == name);
-            let Some(index) = index else { continue };
+            let index = self.names.globals.iter().position(|known| *known == name);
+            let Some(index) = index.filter(|&index| index >= first) else { continue };
             let stored = self.blobs.store(value.as_bytes()).unwrap_or_default();
             self.global_values[index] = match value.parse::<f64>() {
                 Ok(number) => {
@@ -353,24 +353,26 @@ impl Engine {
                 Err(_) => Value::Text(stored),
             };
         }
-        for index in 0..self.programs.len() {
-            let bound = std::rc::Rc::clone(&self.programs[index]);
-            if !bound.program.init.is_empty() {
-                self.run_init(index as u8, &bound.program.init);
-            }
+    }
+
+    /// Runs the `<init>` of a program.
+    pub(super) fn initialise(&mut self, number: u8) {
+        let bound = std::rc::Rc::clone(&self.programs[usize::from(number)]);
+        if !bound.program.init.is_empty() {
+            self.run_init(number, &bound.program.init);
         }
     }
 
     /// `<init>` runs on a call of its own that is counted nowhere.
     fn run_init(&mut self, program: u8, steps: &[crate::scenario::Step]) {
         const STEPS_MAX: usize = 100_000;
+        let Ok(mut tx) = gossipper_uring::TxArena::standalone(1, 1) else { return };
         let Some(slot) = self.calls.allocate() else { return };
         self.calls[slot].program = program;
         self.reset_call_values(slot);
         self.reset_named(slot);
-        let Ok(mut tx) = gossipper_uring::TxArena::standalone(1, 1) else { return };
         let mut index = 0;
-        for _ in 0..STEPS_MAX {
+        'steps: for _ in 0..STEPS_MAX {
             let Some(step) = steps.get(index) else { break };
             let skipped = self.is_skipped(slot, step);
             index += 1;
@@ -380,11 +382,13 @@ impl Engine {
             let now = self.config.start_ns;
             let mut cx = Cx { now, at: now, tx: &mut tx, last: None, last_is_saved: false };
             for action in &step.actions {
+                // A call that is counted nowhere must not be counted as ended either.
+                if matches!(action, Action::Command(InternalCommand::StopCall)) {
+                    break 'steps;
+                }
                 match self.action(slot, action, &mut cx) {
-                    Ok(Flow::Continue) => {}
+                    Ok(Flow::Continue | Flow::Ended) => {}
                     Ok(Flow::Jump(target)) => index = usize::from(target),
-                    // A call that is counted nowhere cannot be stopped either.
-                    Ok(Flow::Ended) => return,
                     Err(cause) => {
                         self.stop = Some(StopRequest::Fatal(format!(
                             "<init> failed at line {}: {}",

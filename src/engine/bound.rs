@@ -1,5 +1,6 @@
 //! A program bound to its environment: what is constant for the run is folded into the templates.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -28,10 +29,14 @@ pub(super) struct Bound {
 /// Where the figures and variables of one program begin among those of all.
 #[derive(Default)]
 pub(super) struct Base {
-    pub(super) step: usize,
-    pub(super) transaction: u16,
-    pub(super) rtd: usize,
-    pub(super) counter: usize,
+    /// Of its first step; another one once programs are exchanged.
+    pub(super) step: Cell<usize>,
+    /// By transaction of the program.
+    pub(super) transactions: Vec<u16>,
+    /// By duration of the program.
+    pub(super) rtds: Vec<u16>,
+    /// By counter of the program.
+    pub(super) counters: Vec<u16>,
     /// Index in the engine of each global variable: those of one name are one.
     pub(super) globals: Vec<u16>,
     /// Index in the engine of each user variable, likewise.
@@ -55,12 +60,12 @@ impl Base {
         names: &mut SharedNames,
     ) -> Self {
         let own = layout.programs.get(index);
-        let first = |of: fn(&ProgramLayout) -> usize| own.map_or(0, of);
+        let places = |of: fn(&ProgramLayout) -> &Vec<u16>| own.map(of).cloned().unwrap_or_default();
         Self {
-            step: layout.first_step(index),
-            transaction: first(|own| own.first_transaction) as u16,
-            rtd: first(|own| own.first_rtd),
-            counter: first(|own| own.first_counter),
+            step: Cell::new(layout.first_step(index)),
+            transactions: places(|own| &own.transactions),
+            rtds: places(|own| &own.rtds),
+            counters: places(|own| &own.counters),
             globals: indices(&program.global_variables, &mut names.globals),
             users: indices(&program.user_variables, &mut names.users),
         }

@@ -108,6 +108,9 @@ pub(super) struct Call {
     pub(super) commanded: bool,
     /// `true` if the socket is the call's own and goes back to the pool at its end.
     pub(super) owns_socket: bool,
+    /// `true` from `<closecon/>`, or from when the peer closed a connection that it had opened,
+    /// until it has another connection or socket.
+    pub(super) reopens: bool,
     /// `true` while it is on the list of its connection.
     pub(super) attached: bool,
     /// The call before it on its connection.
@@ -193,6 +196,7 @@ impl Call {
             deferred: false,
             commanded: false,
             owns_socket: false,
+            reopens: false,
             attached: false,
             previous_on_connection: NO_SLOT,
             next_on_connection: NO_SLOT,

@@ -14,6 +14,7 @@ impl Engine {
         let mut timers = 0;
         let mut foreign = 0;
         let mut blobs = 0;
+        let mut calls_of = vec![0; self.calls_of.len()];
         for slot in 0..self.calls.used() {
             let call = &self.calls[slot];
             let armed = [Self::step_timer(slot), Self::retransmit_timer(slot)]
@@ -27,6 +28,7 @@ impl Engine {
                 Phase::Running => running += 1,
                 Phase::Lingering => lingering += 1,
             }
+            calls_of[usize::from(call.program)] += 1;
             blobs += [
                 &call.last_sent,
                 &call.ack_sent,
@@ -59,6 +61,9 @@ impl Engine {
         };
         differ("active calls, counted and in slots", self.active as u64, running)?;
         differ("lingering calls, counted and in slots", self.lingering as u64, lingering)?;
+        if calls_of != self.calls_of {
+            return Err(format!("calls by program: {:?} against {calls_of:?}", self.calls_of));
+        }
         let attached = (0..self.calls.used()).filter(|&slot| self.calls[slot].attached).count();
         differ("calls on connections", self.connections.calls(), attached as u64)?;
         differ("slots in use", self.calls.in_use() as u64, running + lingering)?;

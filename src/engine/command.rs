@@ -110,7 +110,7 @@ impl Engine {
     pub fn set_peering(&mut self, peering: Peering) {
         let peers = match peering {
             Peering::Twin => 1,
-            Peering::Named => self.programs[0].program.peers.len(),
+            Peering::Named => self.main_program().program.peers.len(),
         };
         self.peers = Commands {
             peering,
@@ -234,7 +234,7 @@ impl Engine {
         now: u64,
         tx: &mut TxArena,
     ) -> Result<Option<Slot>, NoSocketYet> {
-        let program = std::rc::Rc::clone(&self.programs[0]);
+        let program = std::rc::Rc::clone(self.main_program());
         let first = program.program.steps.iter().find_map(|step| match &step.kind {
             StepKind::RecvCommand(recv) => Some(recv),
             _ => None,
@@ -263,7 +263,7 @@ impl Engine {
         };
         let remote = self.config.environment.next_hop;
         let remote = remote.unwrap_or(([0, 0, 0, 0], 0).into());
-        let Some(slot) = self.accept_call(0, hash, call_id, socket, remote, now) else {
+        let Some(slot) = self.accept_call(self.main, hash, call_id, socket, remote, now) else {
             if owns_socket && let SocketPool::PerCall { free, .. } = &mut self.sockets {
                 free.push((socket, local_port));
             }
@@ -348,7 +348,7 @@ impl Engine {
     /// `true` if the command comes from whom the step waits for.
     fn is_from(&self, text: &[u8], recv: &RecvCommand) -> bool {
         let (Peering::Named, Some(src)) = (self.peers.peering, recv.src) else { return true };
-        let name = self.programs[0].program.peers[usize::from(src)].as_bytes();
+        let name = self.main_program().program.peers[usize::from(src)].as_bytes();
         sender(text) == Some(name)
     }
 

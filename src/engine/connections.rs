@@ -77,6 +77,11 @@ impl Engine {
         self.connections.closable.pop()
     }
 
+    /// `true` if connections wait to be closed.
+    pub fn has_closable(&self) -> bool {
+        !self.connections.closable.is_empty()
+    }
+
     /// Whether messages travel over connections.
     fn is_reliable(&self) -> bool {
         self.config.environment.protocol.is_stream()
@@ -85,7 +90,9 @@ impl Engine {
     /// The call in `slot` sends on `socket` from now on.
     pub(super) fn attach(&mut self, slot: Slot, socket: SocketId) {
         if !self.is_reliable() {
-            self.calls[slot].socket = socket;
+            let call = &mut self.calls[slot];
+            call.socket = socket;
+            call.reopens = false;
             return;
         }
         self.detach(slot);
@@ -98,6 +105,7 @@ impl Engine {
         let call = &mut self.calls[slot];
         call.socket = socket;
         call.attached = true;
+        call.reopens = false;
         call.next_on_connection = next;
         call.previous_on_connection = NO_SLOT;
     }
@@ -105,6 +113,16 @@ impl Engine {
     /// The call in `slot` leaves its connection. One that was opened for calls and has none left
     /// becomes closable.
     pub(super) fn detach(&mut self, slot: Slot) {
+        self.leave(slot, false);
+    }
+
+    /// As [`detach`](Self::detach), but a connection that has no calls left becomes closable
+    /// whoever opened it.
+    pub(super) fn detach_and_close(&mut self, slot: Slot) {
+        self.leave(slot, true);
+    }
+
+    fn leave(&mut self, slot: Slot, closes: bool) {
         let call = &mut self.calls[slot];
         if !call.attached {
             return;
@@ -127,7 +145,7 @@ impl Engine {
         if connection.calls == 0 {
             let was_pooled = connection.pooled != NO_SLOT;
             self.forget(socket);
-            if was_pooled {
+            if was_pooled || closes {
                 self.connections.closable.push(socket);
             }
         }
@@ -226,6 +244,16 @@ impl Engine {
         {
             self.sockets = SocketPool::Lost(socket);
         }
+    }
+
+    /// The peer has closed a connection that it opened: the calls on it wait for it to come back on
+    /// another, and fail if they have something to say before.
+    pub fn connection_left(&mut self, socket: SocketId) {
+        while let Some(slot) = self.first_on(socket) {
+            self.detach(slot);
+            self.calls[slot].reopens = true;
+        }
+        self.forget(socket);
     }
 
     /// A connection is up, again or for the first time.

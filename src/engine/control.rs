@@ -29,6 +29,13 @@ impl Engine {
         }
     }
 
+    /// Serves or refuses requests that belong to no call. Open calls go on, and calls that we make.
+    /// Refusing costs nothing but the answer: 503 with Retry-After (RFC 3261 section 21.5.4), which
+    /// is counted as [`WithheldCause::ListenerOff`](crate::stats::WithheldCause::ListenerOff).
+    pub fn set_accepting(&mut self, accepting: bool) {
+        self.is_listening = accepting;
+    }
+
     /// Changes the number of users over all workers. Users that are too many finish the call that
     /// they are in. Nothing happens in a run without users.
     pub fn set_users(&mut self, total: u64, now: u64) {

@@ -14,31 +14,97 @@ pub fn layout(programs: &[&Program], pause_ms: u64) -> Layout {
         layout.rtd_repartition_ms.clone_from(&main.rtd_repartition_ms);
         layout.call_length_repartition_ms.clone_from(&main.call_length_repartition_ms);
     }
-    for program in programs {
-        let own = program_layout(program, pause_ms, &layout);
-        extend(&mut layout.transactions, &program.transactions, &program.name);
-        extend(&mut layout.rtds, &program.rtds, &program.name);
-        extend(&mut layout.counters, &program.counters, &program.name);
-        extend(&mut layout.displays, &program.displays, &program.name);
-        layout.programs.push(own);
-    }
+    let numbers: Vec<u8> = (0..=u8::MAX).take(programs.len()).collect();
+    layout.programs = add_programs(&mut layout, programs, &numbers, pause_ms);
     layout
 }
 
-/// Appends the names of one program. A name that an earlier program has too is told apart by the
-/// program's own name, as in `answer/BYE`.
-fn extend(all: &mut Vec<String>, own: &[String], program: &str) {
-    let first = all.len();
-    for name in own {
-        let mut unique = name.clone();
-        while all[..first].contains(&unique) {
-            unique = format!("{program}/{unique}");
+/// The layout that follows `before` when new calls follow `programs`, to which `numbers` are given.
+/// Of the programs before, those stay that `stays` wants, by index. Names that `before` has keep
+/// their figures, and so do the bounds of repartitions.
+pub(super) fn next_layout(
+    before: &Layout,
+    stays: impl Fn(usize) -> bool,
+    programs: &[&Program],
+    numbers: &[u8],
+    pause_ms: u64,
+) -> Layout {
+    let mut layout = Layout { programs: Vec::new(), ..before.clone() };
+    layout.generation += 1;
+    let mut all = add_programs(&mut layout, programs, numbers, pause_ms);
+    let earlier = before.programs.iter().enumerate().filter(|&(index, _)| stays(index));
+    all.extend(earlier.map(|(_, program)| program.clone()));
+    layout.programs = all;
+    layout
+}
+
+/// Adds the names of `programs` that `layout` lacks, and gives back how they are laid out.
+fn add_programs(
+    layout: &mut Layout,
+    programs: &[&Program],
+    numbers: &[u8],
+    pause_ms: u64,
+) -> Vec<ProgramLayout> {
+    let mut taken = Taken::default();
+    let laid_out = programs.iter().zip(numbers).map(|(program, &number)| {
+        let name = &program.name;
+        ProgramLayout {
+            name: name.clone(),
+            number,
+            generation: layout.generation,
+            steps: step_layouts(program, pause_ms),
+            transactions: taken.transactions.place(
+                &mut layout.transactions,
+                &program.transactions,
+                name,
+            ),
+            rtds: taken.rtds.place(&mut layout.rtds, &program.rtds, name),
+            counters: taken.counters.place(&mut layout.counters, &program.counters, name),
         }
-        all.push(unique);
+    });
+    let laid_out = laid_out.collect();
+    for program in programs {
+        taken.displays.place(&mut layout.displays, &program.displays, &program.name);
+    }
+    laid_out
+}
+
+/// Names that the programs placed so far have taken, by kind.
+#[derive(Default)]
+struct Taken {
+    transactions: TakenNames,
+    rtds: TakenNames,
+    counters: TakenNames,
+    displays: TakenNames,
+}
+
+#[derive(Default)]
+struct TakenNames(Vec<String>);
+
+impl TakenNames {
+    /// Places the names of one program among `all`, where names of an earlier generation are used
+    /// again, and gives back where. A name that an earlier program of the same generation has too
+    /// is told apart by the program's own name, as in `answer/BYE`.
+    fn place(&mut self, all: &mut Vec<String>, own: &[String], program: &str) -> Vec<u16> {
+        let earlier = self.0.len();
+        let mut places = Vec::with_capacity(own.len());
+        for name in own {
+            let mut unique = name.clone();
+            while self.0[..earlier].contains(&unique) {
+                unique = format!("{program}/{unique}");
+            }
+            let place = all.iter().position(|known| *known == unique).unwrap_or_else(|| {
+                all.push(unique.clone());
+                all.len() - 1
+            });
+            self.0.push(unique);
+            places.push(place as u16);
+        }
+        places
     }
 }
 
-fn program_layout(program: &Program, pause_ms: u64, earlier: &Layout) -> ProgramLayout {
+fn step_layouts(program: &Program, pause_ms: u64) -> Vec<StepLayout> {
     let name_of = |rtd: u16| program.rtds.get(usize::from(rtd)).cloned().unwrap_or_default();
     let mut hides_rest = false;
     let steps = program.steps.iter().map(|step| {
@@ -54,14 +120,7 @@ fn program_layout(program: &Program, pause_ms: u64, earlier: &Layout) -> Program
             is_gap_after: step.screen.crlf,
         }
     });
-    ProgramLayout {
-        name: program.name.clone(),
-        steps: steps.collect(),
-        first_transaction: earlier.transactions.len(),
-        first_rtd: earlier.rtds.len(),
-        first_counter: earlier.counters.len(),
-        first_display: earlier.displays.len(),
-    }
+    steps.collect()
 }
 
 fn kind_and_name(step: &Step, pause_ms: u64) -> (stats::StepKind, String) {
@@ -155,8 +214,26 @@ mod tests {
         let name = &uac.name;
         let twice = format!("{name}/INVITE");
         assert_eq!(layout.transactions, ["INVITE", "BYE", &twice, &format!("{name}/BYE")]);
-        assert_eq!(layout.programs[1].first_transaction, 2);
+        assert_eq!(layout.programs[1].transactions, [2, 3]);
         assert_eq!(layout.first_step(1), layout.programs[0].steps.len());
         assert_eq!(layout.primary_transaction(), Some(0));
+    }
+    #[test]
+    fn a_later_layout_keeps_the_places_of_names_and_adds_new_ones() {
+        let uac = crate::scenario::load_builtin("uac", &[]).unwrap();
+        let options = crate::scenario::load_builtin("options", &[]).unwrap();
+        let first = layout(&[&uac], 0);
+        let second = next_layout(&first, |_| true, &[&options], &[1], 0);
+        assert_eq!(second.transactions, ["INVITE", "BYE", "OPTIONS"]);
+        assert_eq!(second.programs[0].transactions, [2]);
+        assert_eq!(second.programs[1], first.programs[0]);
+        assert_eq!((second.generation, second.programs[0].generation), (1, 1));
+        // What is gone leaves its names behind; who comes back finds them again.
+        let third = next_layout(&second, |index| index == 0, &[&uac], &[2], 0);
+        assert_eq!(third.transactions, second.transactions);
+        assert_eq!(third.programs[0].transactions, [0, 1]);
+        assert_eq!(third.programs.len(), 2);
+        let carried = third.carry_steps(&second, &vec![Default::default(); second.steps_total()]);
+        assert_eq!(carried.len(), third.steps_total());
     }
 }

@@ -24,6 +24,7 @@ mod command;
 mod config;
 mod connections;
 mod control;
+mod generations;
 mod inject;
 mod layout;
 mod outside;
@@ -31,9 +32,11 @@ mod programs;
 mod receive;
 mod recording;
 mod render;
+mod reopen;
 mod run;
 mod sources;
 mod start;
+mod swap;
 mod timers;
 mod transactions;
 mod variables;
@@ -59,10 +62,12 @@ pub use command::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
 pub use config::{
     Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Retransmission,
 };
+pub use generations::{Generations, SwapRefused};
 pub use layout::layout;
 pub use programs::Programs;
 pub use receive::{Disposition, Incoming};
 pub use start::Started;
+pub use swap::Swap;
 
 use blob::BlobPool;
 use bound::{Base, Bound, SharedNames};
@@ -84,8 +89,16 @@ const DIGESTS: usize = 4096;
 /// One worker's calls. See the module's documentation.
 pub struct Engine {
     config: EngineConfig,
-    /// The programs, the main one first; a call knows which one it follows.
+    /// The programs by number; a call knows which one it follows. A number that means none has any.
     programs: Vec<Rc<Bound>>,
+    /// Calls that follow each of them, lingering ones included.
+    calls_of: Vec<u32>,
+    /// Numbers in the order of the layout's programs.
+    numbers: Vec<u8>,
+    /// Names of the variables that programs share.
+    names: SharedNames,
+    /// The main program of new calls.
+    main: u8,
     /// The program of calls that arrive while the main one makes calls.
     receiving: Option<u8>,
     /// The program of unknown calls while the main one makes calls.
@@ -120,6 +133,8 @@ pub struct Engine {
     /// This worker's share of `-l`.
     active_max: u64,
     accepting: bool,
+    /// Requests that begin a call are served; otherwise they are refused.
+    is_listening: bool,
     stop: Option<StopRequest>,
     index: Option<Box<HeaderIndex>>,
     saved_index: Option<Box<HeaderIndex>>,
@@ -136,6 +151,9 @@ pub struct Engine {
     /// Calls that found the send arena full, in order.
     deferred: Vec<(Slot, u32)>,
     deferred_spare: Vec<(Slot, u32)>,
+    /// Calls that wait for another connection, in order; those that went on without are passed
+    /// over.
+    reopening: VecDeque<(Slot, u32)>,
     /// Requests staged since the last flush, whose time of departure is not known yet.
     staged: Vec<StagedRequest>,
     /// Sockets free for new calls (one socket per call), or the one shared socket.
@@ -276,7 +294,10 @@ impl Engine {
         let most = |count: fn(&Program) -> usize| {
             programs.all().map(|program| count(program)).max().unwrap_or(0)
         };
-        let user_values = names.users.len() * (users as usize).max(1);
+        let user_values_each = names.users.len();
+        let user_values = user_values_each * (users as usize).max(1);
+        let global_values =
+            std::iter::repeat_with(Value::default).take(names.globals.len()).collect();
         let created_max = config.calls_total.map_or(u64::MAX, split);
         let active_max = config.concurrent_max.map_or(u64::MAX, split);
         let shared = SocketPool::Shared(SocketId(0));
@@ -288,7 +309,11 @@ impl Engine {
         };
         let sockets = if config.environment.local_port.is_some() { shared } else { per_call };
         let mut engine = Self {
+            calls_of: vec![0; bounds.len()],
+            numbers: (0..=u8::MAX).take(bounds.len()).collect(),
             programs: bounds,
+            names,
+            main: 0,
             receiving: programs.receiving_index(),
             out_of_call: programs.out_of_call_index(),
             calls: Slab::new(capacity),
@@ -313,6 +338,7 @@ impl Engine {
             created_max,
             active_max,
             accepting: true,
+            is_listening: true,
             stop: None,
             index: Some(Box::new(HeaderIndex::new())),
             saved_index: Some(Box::new(HeaderIndex::new())),
@@ -324,18 +350,17 @@ impl Engine {
             regex: std::cell::RefCell::default(),
             deferred: Vec::with_capacity(1024),
             deferred_spare: Vec::with_capacity(1024),
+            reopening: VecDeque::with_capacity(64),
             staged: Vec::with_capacity(8192),
             sockets,
             connections: Connections::with_capacity(connections),
             listener: GONE,
             call_values: Vec::new(),
             call_values_each: most(|program| program.call_variables.len()),
-            user_values_each: names.users.len(),
+            user_values_each,
             rtds_each: most(|program| program.rtds.len()),
             user_values: std::iter::repeat_with(Value::default).take(user_values).collect(),
-            global_values: std::iter::repeat_with(Value::default)
-                .take(names.globals.len())
-                .collect(),
+            global_values,
             rtd_starts: Vec::new(),
             peers: Commands::none(),
             sources: None,
@@ -349,7 +374,10 @@ impl Engine {
             commands: VecDeque::new(),
             config,
         };
-        engine.initialise_globals(&names.globals);
+        engine.set_globals(0);
+        for number in 0..engine.numbers.len() as u8 {
+            engine.initialise(number);
+        }
         engine
     }
 
@@ -428,9 +456,9 @@ impl Engine {
         }
     }
 
-    /// `true` if calls wait for room in the send arena.
+    /// `true` if calls wait for room in the send arena, or for a connection.
     pub fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty()
+        !self.deferred.is_empty() || !self.reopening.is_empty()
     }
 
     /// Lets calls that found the send arena full try again.
@@ -464,10 +492,18 @@ impl Engine {
         self.report.generic_counters.clone_from(&full.generic_counters);
         self.report.displays.clone_from(&full.displays);
         self.report.steps.clone_from(&full.steps);
+        self.fill_report(&mut full);
+        full
+    }
+
+    /// Completes the report of the finished interval, which is no longer the current one.
+    fn fill_report(&mut self, full: &mut Report) {
         self.report.peak_active = self.active as u64;
         full.counters = self.counters;
         full.counters.trace_drops = *self.tracer.dropped();
-        full
+        for (calls, &number) in full.program_calls.iter_mut().zip(&self.numbers) {
+            *calls = u64::from(self.calls_of[usize::from(number)]);
+        }
     }
 
     /// Calls open now.
@@ -544,7 +580,7 @@ impl Engine {
 
     /// The counts of a step of the call's program.
     fn step_counts(&mut self, slot: Slot, step: u16) -> &mut StepCounts {
-        let first = self.program_of(slot).base.step;
+        let first = self.program_of(slot).base.step.get();
         &mut self.report.steps[first + usize::from(step)]
     }
 
@@ -559,6 +595,11 @@ impl Engine {
     /// The program that the call in `slot` follows.
     fn program_of(&self, slot: Slot) -> &Rc<Bound> {
         &self.programs[usize::from(self.calls[slot].program)]
+    }
+
+    /// The main program of new calls.
+    fn main_program(&self) -> &Rc<Bound> {
+        &self.programs[usize::from(self.main)]
     }
 
     /// What identifies a call in a Call-ID.

@@ -13,7 +13,7 @@ use super::variables::Value;
 use super::{Cx, Engine};
 use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
-use crate::stats::{DropCause, FailureCause, TraceKind};
+use crate::stats::{DropCause, FailureCause, TraceKind, WithheldCause};
 use crate::trace::{Event, NO_CALL, NO_STEP};
 
 /// One datagram to handle.
@@ -150,10 +150,10 @@ impl Engine {
         cx: &mut Cx<'_, '_>,
     ) {
         let &Incoming { socket, source, .. } = datagram;
-        let is_client = self.programs[0].program.mode == Mode::Client;
+        let is_client = self.main_program().program.mode == Mode::Client;
         let program = match is_client {
             true => self.receiving.or(self.out_of_call),
-            false => Some(0).filter(|_| !self.programs[0].program.begins_with_command()),
+            false => Some(self.main).filter(|_| !self.main_program().program.begins_with_command()),
         };
         let Some(program) = program else {
             self.trace_stray(socket, source, cx.at, message.bytes());
@@ -168,6 +168,8 @@ impl Engine {
         };
         if self.out_of_call == Some(program) {
             self.counters.out_of_call_messages += 1;
+        } else if !self.is_listening {
+            return self.refuse_dialog(message, socket, source, cx);
         } else if !self.accepting || self.created >= self.created_max {
             self.trace_stray(socket, source, cx.at, message.bytes());
             self.out_of_call(message);
@@ -181,6 +183,24 @@ impl Engine {
                 self.trace_stray(socket, source, cx.at, message.bytes());
                 self.reply_stateless(message.bytes(), 503, busy, socket, source, cx.tx);
             }
+        }
+    }
+
+    /// Answers a request that nobody may make at present (RFC 3261 section 21.5.4), without keeping
+    /// anything of it. What may not be answered, as the ACK of that answer, is dropped.
+    fn refuse_dialog(
+        &mut self,
+        message: &Message<'_>,
+        socket: SocketId,
+        source: SocketAddr,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        let busy = (503, "Service Unavailable", RETRY_LATER);
+        self.trace_stray(socket, source, cx.at, message.bytes());
+        if self.reply_stateless_with(message.bytes(), busy, socket, source, cx.tx) {
+            self.counters.withheld.bump(WithheldCause::ListenerOff);
+        } else {
+            self.out_of_call(message);
         }
     }
 
@@ -222,10 +242,22 @@ impl Engine {
         source: SocketAddr,
         tx: &mut TxArena,
     ) -> bool {
-        let Some(slot) = tx.reserve(request.len() + 128) else { return false };
+        self.reply_stateless_with(request, (code, reason, b""), socket, source, tx)
+    }
+
+    /// As [`reply_stateless`](Self::reply_stateless), with more header lines.
+    fn reply_stateless_with(
+        &mut self,
+        request: &[u8],
+        (code, reason, more): (u16, &str, &[u8]),
+        socket: SocketId,
+        source: SocketAddr,
+        tx: &mut TxArena,
+    ) -> bool {
+        let Some(slot) = tx.reserve(request.len() + 128 + more.len()) else { return false };
         let tag = super::ids::hex16(self.random.next_u64());
         let room = tx.buffer(&slot);
-        match sip::write_error_response(request, code, reason, &tag, room) {
+        match sip::write_error_response_with(request, code, reason, &tag, more, room) {
             Some(len) => {
                 if self.tracer.wants(TraceKind::MessageSent) {
                     let ends = self.ends_of(socket, source);
@@ -694,6 +726,10 @@ impl Engine {
         hasher.finish() | 1
     }
 }
+
+/// When a caller that is refused for now may ask again (RFC 3261 section 20.33): soon enough to
+/// notice that somebody listens again, and seldom enough to be no load.
+const RETRY_LATER: &[u8] = b"Retry-After: 10\r\n";
 
 /// Methods that `-aa` answers.
 pub(super) const AUTO_ANSWERED: u32 = MethodId::Info.bit()

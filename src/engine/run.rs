@@ -9,7 +9,7 @@ use super::render::{At, Out};
 use super::{Cx, Engine, StagedRequest};
 use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
 use crate::sip::{Message, MethodId};
-use crate::stats::{FailureCause, TraceKind};
+use crate::stats::FailureCause;
 use crate::trace::Event;
 
 /// Steps without waiting after which a call is taken to loop forever.
@@ -69,7 +69,8 @@ impl Engine {
                     Sent::Ended => return,
                 },
                 StepKind::Recv(recv) => {
-                    if self.is_cut_off(slot) {
+                    // The peer may come back on a connection of its own.
+                    if self.is_cut_off(slot) && !self.calls[slot].reopens {
                         return self.end(slot, Some(FailureCause::TcpClosed), cx.now);
                     }
                     self.arm_receive(slot, recv, cx.now);
@@ -125,7 +126,8 @@ impl Engine {
         cx: &mut Cx<'_, '_>,
     ) -> bool {
         let base = slot as usize * self.rtds_each;
-        let Base { rtd: first_rtd, counter: first_counter, .. } = self.program_of(slot).base;
+        let bound = Rc::clone(self.program_of(slot));
+        let Base { rtds, counters, .. } = &bound.base;
         let at = match step.kind {
             StepKind::Recv(_) => cx.at,
             _ => cx.now,
@@ -134,9 +136,9 @@ impl Engine {
             let start = &mut self.rtd_starts[base + usize::from(stop.rtd)];
             if *start != 0 {
                 let duration = at.saturating_sub(*start);
-                let rtd = first_rtd + usize::from(stop.rtd);
-                self.report.histograms.record_rtd(rtd, duration);
-                let event = Event::ResponseTime { rtd: rtd as u16, duration_ns: duration };
+                let rtd = rtds[usize::from(stop.rtd)];
+                self.report.histograms.record_rtd(usize::from(rtd), duration);
+                let event = Event::ResponseTime { rtd, duration_ns: duration };
                 let call = &self.calls[slot];
                 self.tracer.record_at(at, call.number, call.program, index, event);
                 if !stop.repeat {
@@ -148,7 +150,7 @@ impl Engine {
             self.rtd_starts[base + usize::from(start)] = at.max(1);
         }
         if let Some(counter) = step.counter {
-            self.report.generic_counters[first_counter + usize::from(counter)] += 1;
+            self.report.generic_counters[usize::from(counters[usize::from(counter)])] += 1;
         }
         self.calls[slot].step = index + 1;
         match self.actions(slot, &step.actions, cx) {
@@ -247,6 +249,11 @@ impl Engine {
         if self.calls[slot].retransmit.is_pending() {
             return Sent::Waits;
         }
+        if self.can_reopen(slot) && !self.reopen(slot) {
+            // Resumed by `give_socket`.
+            self.queue_for_socket(slot);
+            return self.wait_to_send(slot, send, cx.now);
+        }
         if self.is_cut_off(slot) {
             self.end(slot, Some(FailureCause::TcpClosed), cx.now);
             return Sent::Ended;
@@ -313,14 +320,7 @@ impl Engine {
             self.step_counts(slot, index).lost += 1;
             cx.tx.release(tx_slot);
         } else {
-            if self.tracer.wants(TraceKind::MessageSent) {
-                let ends = self.ends(slot);
-                let message = &cx.tx.buffer(&tx_slot)[..len];
-                self.trace(slot, index, Event::Sent { ends, is_repeated: false, message });
-            }
-            let cookie = self.call_ref(slot).to_bits();
-            let call = &mut self.calls[slot];
-            cx.tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+            self.dispatch(slot, index, false, (tx_slot, len), cx.tx);
         }
         if let Some(interval_ms) = send.retrans_ms
             && self.config.retransmission.enabled
@@ -371,7 +371,9 @@ impl Engine {
 
     fn note_sent(&mut self, slot: Slot, send: &Send, now: u64) {
         let generation = self.calls[slot].generation;
-        let first_transaction = self.program_of(slot).base.transaction;
+        let stat = send
+            .transaction
+            .and_then(|own| self.program_of(slot).base.transactions.get(usize::from(own)).copied());
         let call = &mut self.calls[slot];
         let is_arrival = !call.incoming && call.methods_sent == 0;
         call.note_sent();
@@ -392,8 +394,7 @@ impl Engine {
                 } else if bit == MethodId::Bye.bit() {
                     call.invite_state = InviteState::Over;
                 }
-                let Some(stat) = send.transaction else { return };
-                let stat = first_transaction + stat;
+                let Some(stat) = stat else { return };
                 let open = if is_invite { &mut call.invite } else { &mut call.request };
                 open.stat = stat;
                 open.cseq = call.cseq;
@@ -468,6 +469,7 @@ impl Engine {
                 free.push((socket, port));
             }
         }
+        self.calls_of[usize::from(self.calls[slot].program)] -= 1;
         self.calls.release(slot);
     }
 

@@ -162,7 +162,7 @@ impl Engine {
             None => self.idle_users.pop().map_or(0, |(user, _)| user),
         };
         let Some(remote) = self.config.environment.next_hop else { return };
-        let Some(slot) = self.new_call(0, now) else { return };
+        let Some(slot) = self.new_call(self.main, now) else { return };
         let call = &mut self.calls[slot];
         call.incoming = false;
         call.owns_socket = owns_socket;
@@ -199,7 +199,7 @@ impl Engine {
         now: u64,
     ) -> Option<Slot> {
         // `-l` bounds what the main program has open, whoever starts it.
-        if program == 0 && self.active as u64 >= self.active_max {
+        if program == self.main && self.active as u64 >= self.active_max {
             self.counters.withheld.bump(WithheldCause::CallLimit);
             return None;
         }
@@ -253,6 +253,7 @@ impl Engine {
             self.created += 1;
         }
         self.active += 1;
+        self.calls_of[usize::from(program)] += 1;
         let peak = &mut self.report.peak_active;
         *peak = (*peak).max(self.active as u64);
         self.reset_call_values(slot);
@@ -263,7 +264,7 @@ impl Engine {
 
     /// Where answers to calls that arrive go, if not to where they come from.
     pub(super) fn answers_to(&self) -> Option<SocketAddr> {
-        let is_server = self.programs[0].program.mode == Mode::Server;
+        let is_server = self.main_program().program.mode == Mode::Server;
         self.config.environment.next_hop.filter(|_| is_server)
     }
 

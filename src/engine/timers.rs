@@ -9,8 +9,8 @@ use super::call::{NO_INDEX, Phase, Retransmit, Slot};
 use super::{Cx, Engine};
 use crate::scenario::{Outgoing, StepKind};
 use crate::sip::MethodId;
-use crate::stats::{FailureCause, TraceKind};
-use crate::trace::{Event, Patience};
+use crate::stats::FailureCause;
+use crate::trace::Patience;
 
 impl Engine {
     /// Fires timers that are due. Stops early when the send arena is nearly full; returns `true` if
@@ -177,14 +177,7 @@ impl Engine {
         };
         let len = bytes.len();
         tx.buffer(&tx_slot)[..len].copy_from_slice(bytes);
-        if self.tracer.wants(TraceKind::MessageSent) {
-            let ends = self.ends(slot);
-            let message = &tx.buffer(&tx_slot)[..len];
-            self.trace(slot, step, Event::Sent { ends, is_repeated: true, message });
-        }
-        let cookie = self.call_ref(slot).to_bits();
-        let call = &mut self.calls[slot];
-        tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
+        self.dispatch(slot, step, true, (tx_slot, len), tx);
         self.counters.retransmissions_sent += 1;
         if step != NO_INDEX {
             self.step_counts(slot, step).retransmissions += 1;

@@ -126,6 +126,16 @@ impl Figures {
             ..Self::default()
         }
     }
+
+    /// Makes room for what `now` has more, as after other programs have taken over.
+    fn widen(mut self, now: &Self) -> Self {
+        self.rtds.resize(now.rtds.len(), DurationSummary::default());
+        self.generic.resize(now.generic.len(), 0);
+        let more = now.rtd_repartitions.iter().skip(self.rtd_repartitions.len());
+        let more: Vec<_> = more.map(|counts| vec![0; counts.len()]).collect();
+        self.rtd_repartitions.extend(more);
+        self
+    }
 }
 
 /// SIPp warns once for every call that it aborts, and for every message without a call.
@@ -188,7 +198,7 @@ impl SippCsv {
         clock: &mut Clock,
     ) -> Vec<u8> {
         let now = Figures::of(snapshot);
-        let last = self.last.take().unwrap_or_else(|| Figures::empty(snapshot));
+        let last = self.last.take().unwrap_or_else(|| Figures::empty(snapshot)).widen(&now);
         if snapshot.rate.target_now > 0.0 {
             self.target = snapshot.rate.target_now;
         } else if self.target == 0.0 {

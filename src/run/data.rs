@@ -2,31 +2,17 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::RunError;
 use crate::config::{CallIds, RunConfig, ScenarioSource, Transport};
 use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
 use crate::injection::{InjectionFile, Order};
-use crate::scenario::{Action, Field, Program, Resources, TableInfo, Template};
+use crate::scenario::{Field, Resources, TableInfo, Template};
 
 /// Largest text that a message includes: no transport carries more.
 const TEXT_BYTES_MAX: u64 = 65_535;
-
-/// Where a scenario comes from, which decides what it may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// The user named it, as the main one.
-    Main,
-    /// The user named it, as one that answers; it has its own default injection file.
-    Receiving,
-    /// Somebody sent it to a run that goes on, as the main one.
-    Sent {
-        /// Whether it may run shell commands, as far as the user lets any scenario.
-        allows_commands: bool,
-    },
-}
 
 /// The injection files of a run.
 pub(super) struct Tables {
@@ -93,35 +79,25 @@ impl Tables {
         Ok(Self { files, infos, receiving, keys })
     }
 
-    /// What a scenario may refer to. `source` says where its files are.
+    /// What a scenario may refer to; a receiving one has its own default file.
     pub(super) fn with_resources<T>(
         &self,
         config: &RunConfig,
         source: &ScenarioSource,
-        origin: Origin,
+        is_receiving: bool,
         compile: impl FnOnce(&Resources<'_>) -> T,
     ) -> T {
         let folder = match source {
             ScenarioSource::File(path) => path.parent().map(Path::to_owned),
             ScenarioSource::Builtin(_) => None,
         };
-        let read = |name: &str| match origin {
-            Origin::Main | Origin::Receiving => text_of(name, folder.as_deref()),
-            Origin::Sent { .. } => text_beside(name, folder.as_deref()),
-        };
-        let commands = match origin {
-            Origin::Sent { allows_commands: false } => {
-                Err("the policy for scenarios that are sent to a server (allow_exec)")
-            }
-            _ if !config.commands => Err("-no_exec"),
-            _ => Ok(()),
-        };
+        let read = |name: &str| text_of(name, folder.as_deref());
         compile(&Resources {
             keys: &self.keys,
             tables: &self.infos,
-            default_table: if origin == Origin::Receiving { self.receiving } else { 0 },
+            default_table: if is_receiving { self.receiving } else { 0 },
             read: &read,
-            commands,
+            commands: if config.commands { Ok(()) } else { Err("-no_exec") },
         })
     }
 
@@ -143,7 +119,7 @@ impl Tables {
         }
         self.note_gaps(config, programs, notices);
         let mut hosts = Vec::new();
-        for host in programs.all().flat_map(|program| written_hosts(program)) {
+        for host in programs.all().flat_map(|program| program.written_hosts()) {
             if hosts.iter().all(|(known, _)| *known != host) {
                 let ip = resolve(&host)?;
                 hosts.push((host, ip));
@@ -220,16 +196,6 @@ fn base_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// The content of a file that a message of somebody else's scenario includes: one in `folder`, and
-/// no other file of the host.
-fn text_beside(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
-    let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    match folder {
-        Some(folder) if is_plain => text_at(&folder.join(name)),
-        _ => Err("a scenario that was sent reads files beside the scenario file only".to_owned()),
-    }
-}
-
 /// The content of a file that a message includes.
 fn text_of(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
     let here = PathBuf::from(name);
@@ -237,24 +203,9 @@ fn text_of(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
         Some(folder) if !here.exists() => folder.join(name),
         _ => here,
     };
-    text_at(&path)
-}
-
-fn text_at(path: &Path) -> Result<Vec<u8>, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let size = fs::metadata(&path).map_err(|error| error.to_string())?.len();
     if size > TEXT_BYTES_MAX {
         return Err(format!("the file has {size} bytes, more than a message can carry"));
     }
-    fs::read(path).map_err(|error| error.to_string())
-}
-
-/// Names that `<setdest>` actions write out.
-fn written_hosts(program: &Program) -> impl Iterator<Item = String> + '_ {
-    let steps = program.steps.iter().chain(&program.init);
-    steps.flat_map(|step| &step.actions).filter_map(|action| {
-        let Action::SetDest(to) = action else { return None };
-        let host = String::from_utf8_lossy(to.host.as_literal()?).trim().to_owned();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        bare.parse::<IpAddr>().is_err().then_some(host)
-    })
+    fs::read(&path).map_err(|error| error.to_string())
 }

@@ -428,8 +428,9 @@ fn streams(
     let wanted = match (is_client, per_call) {
         (true, true) => u64::from(config.max_sockets).min(pool),
         (true, false) => workers as u64,
-        // As many as come, which nobody knows.
-        (false, _) => pool.min(1 << 20),
+        // As many as come, which nobody knows. A call may come back on a new one before we have
+        // seen the end of the one before.
+        (false, _) => (2 * pool + PEERS).min(1 << 20),
     };
     // Peers may connect to a client too.
     let needed = if is_client { wanted + PEERS } else { wanted };

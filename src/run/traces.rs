@@ -4,8 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rtrb::Consumer;
-
 use super::plan::Plan;
 use super::{RunError, exports};
 use crate::artefact::{
@@ -13,6 +11,7 @@ use crate::artefact::{
     call_debug::CallDebug, own, sipp,
 };
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
+use crate::dataplane::Running;
 use crate::output::{Clock, SippCsv, own_csv};
 use crate::stats::{Layout, RunStart, Snapshot};
 use crate::trace::Kinds;
@@ -59,15 +58,10 @@ pub(super) struct Traces {
 
 impl Prepared {
     /// Opens everything that the configuration asks for.
-    /// `label` tells the files of this run from those of others of the same process.
-    pub(super) fn open(
-        config: &RunConfig,
-        plan: &Plan,
-        label: Option<&str>,
-    ) -> Result<Self, RunError> {
+    pub(super) fn open(config: &RunConfig, plan: &Plan) -> Result<Self, RunError> {
         let pid = plan.launch.engine.environment.pid;
         let has_losses = config.lost_percent > 0.0 || plan.launch.programs.main.has_losses();
-        let names = Names::new(config, pid, label);
+        let names = Names::new(config, pid);
         let trace = config.trace.clone();
         let mut prepared = Self {
             names,
@@ -191,20 +185,21 @@ impl Prepared {
         }
     }
 
-    /// Starts the artefact thread on the queues of workers that run.
+    /// Starts the artefact thread for workers that run.
     pub(super) fn start(
         self,
         config: &RunConfig,
         use_uring: bool,
-        queues: Vec<Consumer<u8>>,
+        running: &mut Running,
         layout: &Arc<Layout>,
         start: RunStart,
     ) -> Result<Traces, RunError> {
+        let queues = running.workers.iter_mut().filter_map(|worker| worker.records.take());
         let clock = Clock::new(start, self.config.rfc3339);
         let artefacts = Artefacts::start(
             self.files,
             self.sinks,
-            queues,
+            queues.collect(),
             clock.clone(),
             Arc::clone(layout),
             use_uring,
@@ -230,23 +225,26 @@ impl Prepared {
 impl Traces {
     /// Headers and the first rows, of a run in which nothing has happened.
     pub(super) fn begin(&mut self, snapshot: &Snapshot) {
-        match self.config.format {
-            TraceFormat::Sipp => {
-                if let Some(file) = self.rows.stat {
-                    let header = self.sipp.stat_header(snapshot);
-                    self.artefacts.order(Order::Append(file, header));
-                }
-                if let Some(file) = self.rows.counts {
-                    let header = self.sipp.counts_header(snapshot, self.rows.has_losses);
-                    self.artefacts.order(Order::Append(file, header));
-                }
-                self.put_rows(snapshot);
-            }
+        self.put_headers(snapshot);
+        if self.config.format == TraceFormat::Sipp {
+            self.put_rows(snapshot);
+        }
+    }
+
+    fn put_headers(&mut self, snapshot: &Snapshot) {
+        let Rows { stat, counts, has_losses, .. } = self.rows;
+        let headers = match self.config.format {
+            TraceFormat::Sipp => [
+                (stat, stat.map(|_| self.sipp.stat_header(snapshot))),
+                (counts, counts.map(|_| self.sipp.counts_header(snapshot, has_losses))),
+            ],
             TraceFormat::Gossipper => {
-                if let Some(file) = self.rows.counts {
-                    let header = own_csv::counts_header(snapshot);
-                    self.artefacts.order(Order::Append(file, header));
-                }
+                [(None, None), (counts, counts.map(|_| own_csv::counts_header(snapshot)))]
+            }
+        };
+        for (file, header) in headers {
+            if let (Some(file), Some(header)) = (file, header) {
+                self.artefacts.order(Order::Append(file, header));
             }
         }
     }
@@ -356,34 +354,32 @@ impl TraceConfig {
 #[derive(Clone, Debug)]
 struct Names {
     scenario: String,
-    /// The process, and the run where there are several in it.
-    run: String,
+    pid: u32,
     /// Our own files are named after the message file.
     message_file: Option<PathBuf>,
 }
 
 impl Names {
-    fn new(config: &RunConfig, pid: u32, label: Option<&str>) -> Self {
+    fn new(config: &RunConfig, pid: u32) -> Self {
         let scenario = match &config.scenario {
             ScenarioSource::Builtin(name) => name.clone(),
             ScenarioSource::File(path) => {
                 path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
             }
         };
-        let run = label.map_or_else(|| pid.to_string(), |label| format!("{pid}_{label}"));
-        Self { scenario, run, message_file: config.trace.messages.path.clone() }
+        Self { scenario, pid, message_file: config.trace.messages.path.clone() }
     }
 
-    /// `<scenario>_<run>_<what>.<extension>` in the working directory.
+    /// `<scenario>_<pid>_<what>.<extension>` in the working directory.
     fn sipp(&self, what: &str, extension: &str) -> PathBuf {
-        PathBuf::from(format!("{}_{}_{what}.{extension}", self.scenario, self.run))
+        PathBuf::from(format!("{}_{}_{what}.{extension}", self.scenario, self.pid))
     }
 
     /// The message file, with `suffix` before its extension.
     fn own(&self, suffix: &str) -> PathBuf {
         let base = match &self.message_file {
             Some(path) => path.clone(),
-            None => PathBuf::from(format!("./gossipper_{}_messages.log", self.run)),
+            None => PathBuf::from(format!("./gossipper_{}_messages.log", self.pid)),
         };
         with_suffix(&base, suffix)
     }
@@ -444,7 +440,7 @@ mod tests {
     fn our_files_are_named_after_the_message_file() {
         let names = |message_file: Option<&str>| Names {
             scenario: "uac".to_owned(),
-            run: "42".to_owned(),
+            pid: 42,
             message_file: message_file.map(PathBuf::from),
         };
         let usual = names(None).own("_stats");

@@ -16,6 +16,7 @@ const ACTIONS: &[&str] = &[
     "add",
     "assign",
     "assignstr",
+    "closecon",
     "divide",
     "ereg",
     "error",
@@ -42,8 +43,7 @@ const ACTIONS: &[&str] = &[
     "warning",
 ];
 /// Actions that SIPp has and this version lacks, with what they wait for.
-const LATER: &[(&str, &str)] =
-    &[("closecon", "a new connection in the middle of a call"), ("rtp_echo", MEDIA)];
+const LATER: &[(&str, &str)] = &[("rtp_echo", MEDIA)];
 const MEDIA: &str = "media: comes with the media engine";
 /// What `<exec>` does in SIPp and not in this version.
 const EXEC_LATER: &[(&str, &str)] = &[
@@ -152,6 +152,7 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
             port: template(&attributes, "port", table)?,
             protocol: protocol(&attributes, table)?,
         })),
+        "closecon" => Action::CloseConnection,
         "exec" => exec(&attributes, table)?,
         name => {
             if let Some((_, why)) = LATER.iter().find(|(known, _)| *known == name) {

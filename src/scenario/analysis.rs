@@ -1,6 +1,8 @@
 //! What a program needs to remember: which headers of the last received message are still read
 //! after the call has waited, and whether it writes variables that calls share.
 
+use std::net::IpAddr;
+
 use super::program::{
     Action, Duration, Keep, Optional, Program, SearchIn, Step, StepKind, VariableRef,
 };
@@ -34,6 +36,7 @@ pub(super) fn writes_shared(step: &Step) -> bool {
         | Action::Jump(_)
         | Action::PauseRestore(_)
         | Action::SetDest(_)
+        | Action::CloseConnection
         | Action::Execute(_)
         | Action::Command(_) => false,
     })
@@ -153,6 +156,17 @@ impl Program {
             message.into_iter().chain(step.actions.iter().flat_map(Action::templates))
         });
         steps.chain(self.default_messages.templates())
+    }
+
+    /// Names that `<setdest>` actions write out: they are to be resolved before calls begin.
+    pub fn written_hosts(&self) -> impl Iterator<Item = String> {
+        let steps = self.steps.iter().chain(&self.init);
+        steps.flat_map(|step| &step.actions).filter_map(|action| {
+            let Action::SetDest(to) = action else { return None };
+            let host = String::from_utf8_lossy(to.host.as_literal()?).trim().to_owned();
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            bare.parse::<IpAddr>().is_err().then_some(host)
+        })
     }
 
     /// `true` if some step runs a shell command.

@@ -486,6 +486,8 @@ pub enum Action {
     },
     /// Another peer for the call.
     SetDest(Box<SetDest>),
+    /// The call leaves its connection; its next message opens a new one.
+    CloseConnection,
     /// A command for the shell.
     Execute(Template),
     /// End the call, or the run.

@@ -43,7 +43,7 @@ pub use message::{Header, Kind, Message};
 pub use method::{Method, MethodId};
 pub use name_addr::NameAddr;
 pub use params::{Param, Params};
-pub use respond::write_error_response;
+pub use respond::{write_error_response, write_error_response_with};
 pub use sdp::{Connection, Direction, Fmtp, Media, RtpMap, Sdp, SdpError};
 pub use text::{is_token, unfold};
 pub use uri::{SipUri, Uri};

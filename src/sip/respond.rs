@@ -25,6 +25,18 @@ pub fn write_error_response(
     to_tag: &[u8],
     out: &mut [u8],
 ) -> Option<usize> {
+    write_error_response_with(request, code, reason, to_tag, b"", out)
+}
+
+/// As [`write_error_response`], with `more` header lines, each with its CRLF.
+pub fn write_error_response_with(
+    request: &[u8],
+    code: u16,
+    reason: &str,
+    to_tag: &[u8],
+    more: &[u8],
+    out: &mut [u8],
+) -> Option<usize> {
     let request = &request[lines::leading_breaks(request)..];
     let (first, headers_at) = lines::first_line(request)?;
     if !may_be_answered(first) {
@@ -46,6 +58,7 @@ pub fn write_error_response(
         let needs_tag = id == HeaderId::To && name_addr::find_tag(value).is_none();
         out.header(id, value, if needs_tag { to_tag } else { &[] })?;
     }
+    out.put(more)?;
     out.put(b"Content-Length: 0\r\n\r\n")?;
     Some(out.len)
 }

@@ -32,6 +32,11 @@ struct Worker {
     generic_counters: Vec<u64>,
     displays: Vec<u64>,
     steps: Vec<StepCounts>,
+    program_calls: Vec<u64>,
+    /// Of the layout of its last report.
+    generation: u32,
+    /// Of the layout in whose order its figures by step and program are.
+    ordered_by: u32,
     target_rate: f64,
     /// Seconds before this one are reported in full.
     covered: u64,
@@ -95,6 +100,8 @@ impl OpenSecond {
 #[derive(Debug)]
 pub struct Aggregate {
     layout: Arc<Layout>,
+    /// The one before, of which reports may still come.
+    earlier: Option<Arc<Layout>>,
     start: RunStart,
     end_ns: u64,
     workers: Vec<Worker>,
@@ -132,10 +139,11 @@ impl Aggregate {
     pub fn new(layout: Arc<Layout>, workers: usize, start: RunStart) -> Self {
         Self {
             totals: Histograms::new(&layout),
+            workers: vec![Worker::of(layout.generation); workers],
             layout,
+            earlier: None,
             start,
             end_ns: start.monotonic_ns,
-            workers: vec![Worker::default(); workers],
             open: VecDeque::new(),
             first_open: 0,
             spare: Vec::new(),
@@ -175,6 +183,34 @@ impl Aggregate {
         }
     }
 
+    /// Goes on with a later layout of the same run, in which workers will report from some moment
+    /// on. Only once all of them do ([`is_changing_layout`](Self::is_changing_layout)) another one
+    /// may follow.
+    pub fn change_layout(&mut self, layout: Arc<Layout>) {
+        let earlier = std::mem::replace(&mut self.layout, layout);
+        for worker in &mut self.workers {
+            worker.carry(&self.layout, &earlier);
+        }
+        self.base.steps = self.layout.carry_steps(&earlier, &self.base.steps);
+        self.totals.grow(&self.layout);
+        let seconds = self.open.iter_mut().chain(&mut self.spare).chain(&mut self.closed);
+        seconds.for_each(|second| second.histograms.grow(&self.layout));
+        self.earlier = Some(earlier);
+    }
+
+    /// Whether a worker still reports in an earlier layout.
+    pub fn is_changing_layout(&self) -> bool {
+        let generation = self.layout.generation;
+        self.workers.iter().any(|worker| !worker.is_done && worker.generation != generation)
+    }
+
+    /// Calls that follow each of [`Layout::programs`], as workers last reported.
+    pub fn program_calls(&self) -> Vec<u64> {
+        let mut sum = vec![0; self.layout.programs.len()];
+        self.workers.iter().for_each(|worker| add_all(&mut sum, &worker.program_calls));
+        sum
+    }
+
     /// The target rate of the whole run now, in calls per second; 0 if calls are not paced.
     pub fn target_rate(&self) -> f64 {
         self.workers.iter().map(|worker| worker.target_rate).sum()
@@ -212,12 +248,18 @@ impl Aggregate {
     pub fn absorb(&mut self, report: &Report) -> u64 {
         let index = usize::from(report.worker);
         if index >= self.workers.len() {
-            self.workers.resize_with(index + 1, Worker::default);
+            let generation = self.layout.generation;
+            self.workers.resize_with(index + 1, || Worker::of(generation));
         }
         let begin = self.second_of(report.start_ns);
         let second = begin.clamp(self.first_open, self.first_open + GAP_SECONDS_MAX);
         let covered = self.second_of(report.end_ns).min(second + GAP_SECONDS_MAX);
         let counted = self.workers[index].absorb(report, covered);
+        if report.generation != self.layout.generation
+            && let Some(earlier) = &self.earlier
+        {
+            self.workers[index].carry(&self.layout, earlier);
+        }
         self.end_ns = self.end_ns.max(report.end_ns);
         self.totals.add(&report.histograms);
 
@@ -302,6 +344,7 @@ impl Aggregate {
             generic_counters,
             displays,
             steps,
+            program_calls: self.program_calls(),
             transactions: self.totals.transactions.iter().map(transaction).collect(),
             rtds: self.totals.rtds.iter().map(Distribution::summarize).collect(),
             rtd_repartitions: self.totals.rtds.iter().map(rtd_repartition).collect(),
@@ -460,6 +503,10 @@ impl Aggregate {
 }
 
 impl Worker {
+    fn of(generation: u32) -> Self {
+        Self { generation, ordered_by: generation, ..Self::default() }
+    }
+
     /// Takes over the cumulative figures of a report and returns what they grew by. A report that
     /// comes after its successor has nothing to add to them.
     fn absorb(&mut self, report: &Report, covered: u64) -> Counters {
@@ -477,7 +524,22 @@ impl Worker {
         self.generic_counters.clone_from(&report.generic_counters);
         self.displays.clone_from(&report.displays);
         self.steps.clone_from(&report.steps);
+        self.program_calls.clone_from(&report.program_calls);
+        self.generation = report.generation;
+        self.ordered_by = report.generation;
         counted
+    }
+
+    /// Brings figures by step and program into the order of a later layout.
+    fn carry(&mut self, layout: &Layout, earlier: &Layout) {
+        if self.ordered_by != earlier.generation {
+            return;
+        }
+        self.ordered_by = layout.generation;
+        self.steps = layout.carry_steps(earlier, &self.steps);
+        let calls = |number| self.program_calls.get(earlier.place_of(number)?).copied();
+        let programs = layout.programs.iter();
+        self.program_calls = programs.map(|own| calls(own.number).unwrap_or(0)).collect();
     }
 }
 

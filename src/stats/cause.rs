@@ -162,6 +162,8 @@ causes! {
         NoConnection = "no_connection",
         /// All circuits of `-tdmmap` were in use.
         CircuitsBusy = "circuits_busy",
+        /// The listener was switched off: a request that belongs to no call was answered with 503.
+        ListenerOff = "listener_off",
     }
 }
 

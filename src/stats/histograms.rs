@@ -13,6 +13,12 @@ pub struct TransactionHistograms<C: Cell = u32> {
     pub response: Distribution<C>,
 }
 
+impl<C: Cell> TransactionHistograms<C> {
+    fn new() -> Self {
+        Self { service: Distribution::new(), response: Distribution::new() }
+    }
+}
+
 /// All distributions of one scenario: of one worker and interval (`u32` cells), or of a whole run
 /// (`u64` cells).
 ///
@@ -36,12 +42,12 @@ pub struct Histograms<C: Cell = u32> {
 impl<C: Cell> Histograms<C> {
     /// Empty histograms for a scenario.
     pub fn new(layout: &Layout) -> Self {
-        let transaction = |_| TransactionHistograms {
-            service: Distribution::new(),
-            response: Distribution::new(),
-        };
         Self {
-            transactions: layout.transactions.iter().map(transaction).collect(),
+            transactions: layout
+                .transactions
+                .iter()
+                .map(|_| TransactionHistograms::new())
+                .collect(),
             rtds: layout
                 .rtds
                 .iter()
@@ -92,10 +98,21 @@ impl<C: Cell> Histograms<C> {
         self.loop_time.record(duration_ns);
     }
 
-    /// Adds everything that `other` (of the same layout) recorded.
+    /// Makes room for what a later layout of the same run has more.
+    pub fn grow(&mut self, layout: &Layout) {
+        self.transactions.resize_with(
+            layout.transactions.len().max(self.transactions.len()),
+            TransactionHistograms::new,
+        );
+        self.rtds.resize_with(layout.rtds.len().max(self.rtds.len()), || {
+            Distribution::with_repartition(&layout.rtd_repartition_ms)
+        });
+    }
+
+    /// Adds everything that `other` (of the same layout, or of an earlier one of the run) recorded.
     pub fn add<D: Cell>(&mut self, other: &Histograms<D>) {
-        debug_assert_eq!(self.transactions.len(), other.transactions.len());
-        debug_assert_eq!(self.rtds.len(), other.rtds.len());
+        debug_assert!(self.transactions.len() >= other.transactions.len());
+        debug_assert!(self.rtds.len() >= other.rtds.len());
         for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {
             mine.service.add(&theirs.service);
             mine.response.add(&theirs.response);

@@ -2,7 +2,7 @@
 //!
 //! Workers record by index; only the control side turns an index back into a name.
 
-use super::steps::ProgramLayout;
+use super::steps::{ProgramLayout, StepCounts};
 
 /// Names and bounds of a compiled scenario's measurements. The position of a name is the index that
 /// the recording functions take.
@@ -20,8 +20,12 @@ pub struct Layout {
     pub rtd_repartition_ms: Vec<u64>,
     /// Upper bounds of the call-length repartition in milliseconds, ascending.
     pub call_length_repartition_ms: Vec<u64>,
-    /// The programs of the run with their steps; the main one first.
+    /// The programs of the run with their steps: those that new calls follow, the main one first,
+    /// then those of earlier generations that calls may still follow.
     pub programs: Vec<ProgramLayout>,
+    /// How often the programs of the run were exchanged before. A later layout has all names of an
+    /// earlier one at the same places, and may have more; only `programs` are others.
+    pub generation: u32,
 }
 
 impl Layout {
@@ -40,6 +44,28 @@ impl Layout {
     /// Steps of all programs.
     pub fn steps_total(&self) -> usize {
         self.first_step(self.programs.len())
+    }
+
+    /// Brings the counts of steps of an earlier layout into the order of this one. Those of
+    /// programs that are gone are left out.
+    pub fn carry_steps(&self, earlier: &Self, steps: &[StepCounts]) -> Vec<StepCounts> {
+        let mut carried = vec![StepCounts::default(); self.steps_total()];
+        for (index, program) in self.programs.iter().enumerate() {
+            let Some(before) = earlier.place_of(program.number) else { continue };
+            let (to, from) = (self.first_step(index), earlier.first_step(before));
+            let count = program.steps.len();
+            if let (Some(to), Some(from)) =
+                (carried.get_mut(to..to + count), steps.get(from..from + count))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+        carried
+    }
+
+    /// Place among [`programs`](Self::programs) of the program with that number.
+    pub fn place_of(&self, number: u8) -> Option<usize> {
+        self.programs.iter().position(|program| program.number == number)
     }
 
     /// Indices of all INVITE transactions, which `invite_rtt` of the summary adds up.

@@ -13,6 +13,8 @@ pub struct Report {
     pub worker: u16,
     /// Position among the worker's reports, counted from 0.
     pub sequence: u64,
+    /// [`Layout::generation`] of the layout that it has.
+    pub generation: u32,
     /// Begin of the interval on the monotonic clock: the end of the previous one.
     pub start_ns: u64,
     /// End of the interval on the monotonic clock. Workers end intervals at whole seconds after the
@@ -30,6 +32,9 @@ pub struct Report {
     /// What happened at each step since the start: all steps of the first of
     /// [`Layout::programs`], then of the next.
     pub steps: Vec<StepCounts>,
+    /// Calls that follow each of [`Layout::programs`] at the end of the interval, those included
+    /// that have failed and still end their dialog.
+    pub program_calls: Vec<u64>,
     /// Time of the interval that the worker did not spend waiting.
     pub busy_ns: u64,
     /// This worker's share of the target rate, in calls per second; 0 if calls are not paced (as
@@ -50,6 +55,7 @@ impl Report {
         Self {
             worker,
             sequence: 0,
+            generation: layout.generation,
             start_ns: 0,
             end_ns: 0,
             counters: Counters::default(),
@@ -57,6 +63,7 @@ impl Report {
             generic_counters: vec![0; layout.counters.len()],
             displays: vec![0; layout.displays.len()],
             steps: vec![StepCounts::default(); layout.steps_total()],
+            program_calls: vec![0; layout.programs.len()],
             busy_ns: 0,
             target_rate: 0.0,
             pacing_ns: 0,
@@ -76,6 +83,7 @@ impl Report {
         self.generic_counters.fill(0);
         self.displays.fill(0);
         self.steps.fill(StepCounts::default());
+        self.program_calls.fill(0);
         self.busy_ns = 0;
         self.target_rate = 0.0;
         self.pacing_ns = 0;

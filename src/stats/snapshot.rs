@@ -109,6 +109,9 @@ pub struct Snapshot {
     pub displays: Vec<u64>,
     /// What happened at each step, in the order of [`super::Report::steps`].
     pub steps: Vec<StepCounts>,
+    /// Calls that follow each of [`Layout::programs`], those included that have failed and still
+    /// end their dialog; as far as workers have reported.
+    pub program_calls: Vec<u64>,
     /// By transaction, in the order of [`Layout::transactions`].
     pub transactions: Vec<TransactionSummary>,
     /// By response-time timer, in the order of [`Layout::rtds`].

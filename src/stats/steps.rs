@@ -82,19 +82,22 @@ pub struct StepLayout {
     pub is_gap_after: bool,
 }
 
-/// One program: its steps, in order, and where what it measures begins among the figures of all.
+/// One program: its steps, in order, and where what it measures stands among the figures of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramLayout {
     /// The scenario's name.
     pub name: String,
+    /// Tells the program from all others that calls may follow at the same time; records of traces
+    /// name it by that.
+    pub number: u8,
+    /// How often the programs of the run had been exchanged when it came.
+    pub generation: u32,
     /// Its steps.
     pub steps: Vec<StepLayout>,
-    /// Index of its first entry in `Layout::transactions`.
-    pub first_transaction: usize,
-    /// Index of its first entry in `Layout::rtds`.
-    pub first_rtd: usize,
-    /// Index of its first entry in `Layout::counters`.
-    pub first_counter: usize,
-    /// Index of its first entry in `Layout::displays`.
-    pub first_display: usize,
+    /// Index in `Layout::transactions` of each of its transactions.
+    pub transactions: Vec<u16>,
+    /// Index in `Layout::rtds` of each of its durations.
+    pub rtds: Vec<u16>,
+    /// Index in `Layout::counters` of each of its counters.
+    pub counters: Vec<u16>,
 }

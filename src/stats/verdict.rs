@@ -265,9 +265,12 @@ impl VerdictTally {
     }
 }
 
-/// Whose limit withheld calls: `-l` is what the user asked for, the rest is the generator.
+/// Whose limit withheld calls: `-l` and a listener that is off are what the user asked for, the
+/// rest is the generator.
 pub fn withheld_by_generator(withheld: &WithheldCounts) -> u64 {
-    withheld.total() - withheld.count(WithheldCause::CallLimit)
+    withheld.total()
+        - withheld.count(WithheldCause::CallLimit)
+        - withheld.count(WithheldCause::ListenerOff)
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ pub struct Record<'b> {
     pub call: u64,
     /// The worker.
     pub worker: u16,
-    /// Index of the call's program.
+    /// Number of the call's program, as the layout has it.
     pub program: u8,
     /// The step at which the call was; [`NO_STEP`] if at none.
     pub step: u16,

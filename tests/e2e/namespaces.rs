@@ -59,6 +59,12 @@ impl Pair {
         &self.server
     }
 
+    /// Sets a parameter of the client's network.
+    pub fn set_client(&self, name: &str, value: &str) {
+        let setting = format!("{name}={value}");
+        ip(&["netns", "exec", &self.client, "sysctl", "-qw", &setting]);
+    }
+
     /// Takes one end of the cable down.
     pub fn pull(&self, namespace: &str) {
         ip(&["-n", namespace, "link", "set", "cable", "down"]);

@@ -13,11 +13,11 @@ use gossipper::dataplane::{
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment, Peering,
-    Retransmission, StopRequest,
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment,
+    Generations, Peering, Programs, Retransmission, StopRequest, Swap, SwapRefused,
 };
 use gossipper::scenario::{Mode, Program};
-use gossipper::stats::{Counters, Histograms, Layout, Report, StepCounts};
+use gossipper::stats::{Aggregate, Counters, Histograms, Layout, Report, RunStart, StepCounts};
 use gossipper::trace::Protocol;
 use gossipper_uring::{Driver, DriverConfig, SimNet};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -160,6 +160,8 @@ pub struct Seat {
     commands: Producer<Command>,
     reports: Consumer<Box<Report>>,
     empties: Producer<Box<Report>>,
+    swaps: Producer<Box<Swap>>,
+    swapped: Consumer<Box<Swap>>,
     stops: Consumer<StopRequest>,
     /// The place of the other instances.
     twin: Option<ThreadEnd>,
@@ -187,6 +189,9 @@ pub struct Side {
     collect_ns: u64,
     next_collect_ns: u64,
     totals: Counters,
+    generations: Generations,
+    /// What the run's control side would make of the reports, once programs were exchanged.
+    pub aggregate: Option<Aggregate>,
 }
 
 impl Side {
@@ -246,6 +251,8 @@ impl Side {
             }
             let (commands, commands_out) = RingBuffer::new(64);
             let (reports_in, reports) = RingBuffer::new(4);
+            let (swaps, swaps_out) = RingBuffer::new(1);
+            let (swapped_in, swapped) = RingBuffer::new(1);
             let (mut empties, empties_out) = RingBuffer::new(4);
             let (stops_in, stops) = RingBuffer::new(4);
             // One that circulates and the one that the engine holds: histograms are large.
@@ -273,6 +280,8 @@ impl Side {
                     commands: commands_out,
                     reports: reports_in,
                     empties: empties_out,
+                    swaps: swaps_out,
+                    swapped: swapped_in,
                     stops: stops_in,
                     records: None,
                     shell: None,
@@ -296,6 +305,8 @@ impl Side {
                 commands,
                 reports,
                 empties,
+                swaps,
+                swapped,
                 stops,
                 twin,
                 handovers,
@@ -318,7 +329,48 @@ impl Side {
             collect_ns: options.collect_ns,
             next_collect_ns: start_ns,
             totals: Counters::default(),
+            generations: Generations::new(
+                Arc::clone(&options.program).into(),
+                layout,
+                &options.engine,
+                options.workers,
+                false,
+            ),
+            aggregate: None,
         }
+    }
+
+    /// Aggregates reports from now on, as a run does; do so before the first of them.
+    pub fn aggregate(&mut self, start_ns: u64) {
+        let start = RunStart { unix_ns: 0, monotonic_ns: start_ns };
+        let layout = Arc::clone(self.generations.layout());
+        self.aggregate = Some(Aggregate::new(layout, self.seats.len(), start));
+    }
+
+    /// As [`gossipper::dataplane::swap`].
+    pub fn swap(&mut self, program: Program) -> Result<(), SwapRefused> {
+        let aggregate = self.aggregate.as_mut().expect("the side aggregates");
+        if aggregate.is_changing_layout() {
+            return Err(SwapRefused::UnderWay);
+        }
+        let programs = Programs::from(Arc::new(program));
+        let layout = self.generations.advance(programs.clone(), &aggregate.program_calls())?;
+        aggregate.change_layout(Arc::clone(&layout));
+        self.histograms.grow(&layout);
+        self.generic_counters.resize(layout.counters.len(), 0);
+        self.steps = vec![StepCounts::default(); layout.steps_total()];
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            let empty = || Box::new(Report::new(&layout, index as u16));
+            let swap = Swap {
+                programs: programs.clone(),
+                layout: Arc::clone(&layout),
+                hosts: Vec::new(),
+                reports: vec![empty(), empty()],
+                stale: Vec::with_capacity(2),
+            };
+            assert!(seat.swaps.push(Box::new(swap)).is_ok(), "one at a time");
+        }
+        Ok(())
     }
 
     pub fn command(&mut self, command: Command) {
@@ -427,6 +479,10 @@ impl Side {
             while let Ok(mut report) = seat.reports.pop() {
                 seat.check_report(&report).map_err(|error| format!("worker {index}: {error}"))?;
                 self.histograms.add(&report.histograms);
+                if let Some(aggregate) = &mut self.aggregate {
+                    aggregate.absorb(&report);
+                }
+                while seat.swapped.pop().is_ok() {}
                 self.peak_active = self.peak_active.max(report.peak_active);
                 if report.is_last {
                     self.totals.add(&report.counters);
@@ -436,8 +492,10 @@ impl Side {
                     sums.for_each(|(sum, counts)| sum.add(counts));
                     continue;
                 }
-                report.recycle();
-                let _ = seat.empties.push(report);
+                if report.generation == self.generations.layout().generation {
+                    report.recycle();
+                    let _ = seat.empties.push(report);
+                }
             }
         }
         Ok(())

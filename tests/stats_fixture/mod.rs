@@ -62,6 +62,7 @@ impl Fixture {
             rtd_repartition_ms: vec![10, 100],
             call_length_repartition_ms: vec![1000, 5000],
             programs: Vec::new(),
+            generation: 0,
         });
         let mut aggregate = Aggregate::new(Arc::clone(&layout), WORKERS.into(), start());
         let mut counters = [Counters::default(); WORKERS as usize];

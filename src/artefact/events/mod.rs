@@ -343,7 +343,7 @@ fn put_sip<'e>(message: &'e [u8], attributes: &mut Attributes<'e>) {
 
 /// What the step at which the record's call was sends or waits for.
 fn step_name<'l>(layout: &'l crate::stats::Layout, record: &Record<'_>) -> &'l [u8] {
-    let program = layout.programs.get(usize::from(record.program));
+    let program = layout.place_of(record.program).map(|place| &layout.programs[place]);
     let step = program.and_then(|program| program.steps.get(usize::from(record.step)));
     step.map_or(b"", |step| step.name.as_bytes())
 }

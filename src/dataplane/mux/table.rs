@@ -392,7 +392,9 @@ impl Table {
         let is_ours = connection.target.is_some();
         let is_wanted = !reconnect.fails_calls || !self.config.per_call;
         let comes_back = is_ours && is_wanted && self.attempts_left != Some(0);
-        let fails = (reconnect.fails_calls || !comes_back).then_some(cause);
+        // One that the peer opened may be opened again by the peer.
+        let is_final = is_ours && !comes_back;
+        let fails = (reconnect.fails_calls || is_final).then_some(cause);
         let text = format!("the connection with {} is lost: {text}", connection.peer);
         self.news.push_back(News::Lost { socket, fails, drop, comes_back, text });
         // A stream that has not ended by itself may have something to say: written with the rest.

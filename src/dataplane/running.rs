@@ -1,0 +1,128 @@
+//! Started workers as the control side sees them: commands in, reports out, other programs.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use gossipper_uring::Waker;
+use rtrb::{Consumer, Producer};
+
+use super::twin::Twin;
+use super::worker::{Command, REPORTS};
+use crate::engine::{Generations, Programs, StopRequest, Swap, SwapRefused};
+use crate::stats::{Aggregate, Report};
+
+/// Started workers, seen from the control side.
+pub struct Running {
+    /// The workers' ends.
+    pub workers: Vec<WorkerHandle>,
+    /// Begin of the run on the monotonic clock.
+    pub start_ns: u64,
+    /// Where the first worker listens.
+    pub local: SocketAddr,
+    /// The thread that talks to other instances.
+    pub twin: Option<Twin>,
+}
+
+/// Lets new calls of a run follow `programs`, from the end of each worker's interval on: within a
+/// second. Calls that are open keep the programs that they have, and the totals of the run go on.
+///
+/// `parts` are all workers of the run, `generations` and `aggregate` belong to all of them. `hosts`
+/// are the addresses of names in the programs' `<setdest>` actions
+/// ([`Program::written_hosts`](crate::scenario::Program::written_hosts)). All workers have the
+/// programs once [`Aggregate::is_changing_layout`] is over.
+///
+/// # Errors
+/// Why the run cannot go on with them; nothing has changed then.
+pub fn swap<'r>(
+    parts: impl IntoIterator<Item = &'r mut Running>,
+    generations: &mut Generations,
+    aggregate: &mut Aggregate,
+    programs: Programs,
+    hosts: &[(String, IpAddr)],
+) -> Result<(), SwapRefused> {
+    if aggregate.is_changing_layout() {
+        return Err(SwapRefused::UnderWay);
+    }
+    let layout = generations.advance(programs.clone(), &aggregate.program_calls())?;
+    aggregate.change_layout(Arc::clone(&layout));
+    for part in parts {
+        for (worker, handle) in part.workers.iter_mut().enumerate() {
+            let empty = || Box::new(Report::new(&layout, worker as u16));
+            handle.swap(Box::new(Swap {
+                programs: programs.clone(),
+                layout: Arc::clone(&layout),
+                hosts: hosts.to_vec(),
+                reports: std::iter::repeat_with(empty).take(REPORTS).collect(),
+                stale: Vec::with_capacity(REPORTS),
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// One worker, seen from the control side.
+pub struct WorkerHandle {
+    pub(super) commands: Producer<Command>,
+    pub(super) waker: Waker,
+    /// Reports from the worker.
+    pub reports: Consumer<Box<Report>>,
+    pub(super) empties: Producer<Box<Report>>,
+    pub(super) swaps: Producer<Box<Swap>>,
+    pub(super) swapped: Consumer<Box<Swap>>,
+    /// Of the layout that the worker has, or was sent last.
+    pub(super) generation: u32,
+    /// Demands of the scenario to stop the run.
+    pub stops: Consumer<StopRequest>,
+    /// Records of the worker, if it has a queue for them.
+    pub records: Option<Consumer<u8>>,
+    /// The scenario's shell commands, where it has some.
+    pub shell: Option<Consumer<Box<[u8]>>>,
+    pub(super) thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl WorkerHandle {
+    /// Sends a command; `false` if the worker's queue is full.
+    pub fn send(&mut self, command: Command) -> bool {
+        let sent = self.commands.push(command).is_ok();
+        self.waker.wake();
+        sent
+    }
+
+    /// Gives a report back that was absorbed.
+    pub fn give_back(&mut self, mut report: Box<Report>) {
+        // What the exchange of programs has left over.
+        while self.swapped.pop().is_ok() {}
+        if report.generation == self.generation {
+            report.recycle();
+            // The queue is as long as the reports are many; a worker that is gone needs none.
+            let _ = self.empties.push(report);
+        }
+    }
+
+    /// Sends the programs that new calls are to follow from the end of the worker's interval on.
+    fn swap(&mut self, swap: Box<Swap>) {
+        while self.swapped.pop().is_ok() {}
+        self.generation = swap.layout.generation;
+        // The one before was taken; see `swap`.
+        let _ = self.swaps.push(swap);
+    }
+
+    /// `true` if the worker's thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the thread to end.
+    ///
+    /// # Errors
+    /// What made its driver unusable, or that it panicked.
+    pub fn join(&mut self) -> io::Result<()> {
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("the worker panicked")),
+        }
+    }
+}

@@ -1,3 +1,0 @@
-//! The long-running process: engines that an operator watches and steers while they run.
-
-pub mod engines;
