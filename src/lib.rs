@@ -13,6 +13,7 @@ pub mod injection;
 pub mod output;
 pub mod run;
 pub mod scenario;
+pub mod server;
 pub mod shell;
 pub mod sip;
 pub mod stats;

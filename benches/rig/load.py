@@ -21,8 +21,8 @@ _COLUMNS = [
     "succeeded", "failed", "uac_retransmissions", "uas_failed", "uas_retransmissions",
     "uac_user_s", "uac_system_s", "uas_user_s", "uas_system_s", "steal_percent",
     "foreign_percent", "driver", "verdict", "late_p50_ns", "late_p99_ns", "late_p999_ns",
-    "late_max_ns", "receive_overflow", "datagrams", "kernel_enters", "uac_command",
-    "uas_command",
+    "late_max_ns", "receive_overflow", "datagrams", "kernel_enters", "worker_cpu_s",
+    "uac_command", "uas_command",
 ]  # fmt: skip
 
 

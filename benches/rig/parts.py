@@ -3,6 +3,7 @@
 import atexit
 import os
 import re
+import resource
 import shutil
 import socket
 import statistics
@@ -286,6 +287,9 @@ def transports(bench, size, ours):
         # TLS is not in Debian's build of SIPp, WebSocket in none.
         tools = [Gossipper(ours.binary, options, f"gossipper {mode}")]
         if both:
+            # Without this SIPp wants more descriptors than many systems give, and does not start.
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200
+            options = [*options, "-max_socket", str(min(most, 50_000))]
             tools.append(Sipp(options, f"sipp {mode}"))
         searches[name] = [
             Search(bench, tool, start if index == 0 else 500, 2, size.transports, "transports")
@@ -324,30 +328,40 @@ def tracing(bench, size, ours, rates):
     sipp = rates.sipp_tool
     sipp_traced = Sipp([*sipp.options, *TRACES], "sipp, traces")
     rows = []
-    for title, pair, rate in (
-        (f"at {number(rates.ours / 4)}/s", (plain, traced), rates.ours / 4),
-        (f"at {number(rates.sipp / 2)}/s", (sipp, sipp_traced), rates.sipp / 2),
-    ):
-        spent = {tool.name: [] for tool in pair}
-        for _ in range(size.repetitions):
-            for tool in pair:
-                run = bench.run(tool, rate, size.cpu_s, "tracing", "cpu")
-                spent[tool.name].append(run.uac_cpu_s / run.calls * 1e6)
-        without, with_traces = (statistics.median(spent[tool.name]) for tool in pair)
-        is_ours = pair[0] is plain
-        rows.append(Row(
-            f"CPU per call of the caller with traces, {title}", "µs",
-            with_traces if is_ours else None, None if is_ours else with_traces,
-            note=f"{with_traces / without:.2f} of it without, all threads counted",
-        ))  # fmt: skip
+    rate = rates.ours / 16
+    worker = {plain.name: [], traced.name: []}
+    whole = {plain.name: [], traced.name: []}
+    for _ in range(size.repetitions):
+        for tool in (plain, traced):
+            run = bench.run(tool, rate, size.cpu_s, "tracing", "cpu")
+            worker[tool.name].append(run.uac.extra["worker_cpu_s"] / run.calls * 1e6)
+            whole[tool.name].append(run.uac_cpu_s / run.calls * 1e6)
+    without, with_traces = (statistics.median(worker[tool.name]) for tool in (plain, traced))
+    all_without, all_with = (statistics.median(whole[tool.name]) for tool in (plain, traced))
+    ratio = with_traces / without
+    rows.append(Row(
+        f"CPU per call of the caller's worker with traces, at {number(rate)}/s", "µs",
+        with_traces, None, None, "≤ 1.1 of it without", ratio <= 1.1,
+        f"{ratio:.2f} of it without ({without:.1f})",
+    ))  # fmt: skip
+    theirs = {tool.name: [] for tool in (sipp, sipp_traced)}
+    for _ in range(size.repetitions):
+        for tool in (sipp, sipp_traced):
+            run = bench.run(tool, rates.sipp / 4, size.cpu_s, "tracing", "cpu")
+            theirs[tool.name].append(run.uac_cpu_s / run.calls * 1e6)
+    sipp_without, sipp_with = (statistics.median(theirs[tool.name]) for tool in (sipp, sipp_traced))
+    rows.append(Row(
+        "CPU per call of the caller with traces, all threads", "µs", all_with, sipp_with,
+        all_with / sipp_with, note=f"without: {all_without:.1f} and {sipp_without:.1f}",
+    ))  # fmt: skip
     best = alternate([
         Search(bench, tool, rates.ours * 0.5, 1.3, size.mechanisms, "tracing")
         for tool in (plain, traced)
     ])
     ratio = best[traced.name] / best[plain.name]
     rows.append(Row(
-        "Highest clean rate with traces", "calls/s", best[traced.name], None, None, "≥ 0.9 of it",
-        ratio >= 0.9, f"{ratio:.2f} of it without ({number(best[plain.name])})",
+        "Highest clean rate with traces, worker and writer on one core", "calls/s",
+        best[traced.name], note=f"{ratio:.2f} of it without ({number(best[plain.name])})",
     ))  # fmt: skip
     return rows
 

@@ -78,6 +78,8 @@ class Gossipper:
                 "receive_overflow": generator["receive_overflow"],
                 "datagrams": counters["datagrams_sent"] + counters["datagrams_received"],
                 "kernel_enters": counters["kernel_enters"],
+                # CPU time of the worker's own thread.
+                "worker_cpu_s": round(generator["busy_share_avg"] * summary["duration"] / 1e9, 4),
             },
         )
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::RunError;
@@ -13,6 +13,20 @@ use crate::scenario::{Field, Resources, TableInfo, Template};
 
 /// Largest text that a message includes: no transport carries more.
 const TEXT_BYTES_MAX: u64 = 65_535;
+
+/// Where a scenario comes from, which decides what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The user named it, as the main one.
+    Main,
+    /// The user named it, as one that answers; it has its own default injection file.
+    Receiving,
+    /// Somebody sent it to a run that goes on, as the main one.
+    Sent {
+        /// Whether it may run shell commands, as far as the user lets any scenario.
+        allows_commands: bool,
+    },
+}
 
 /// The injection files of a run.
 pub(super) struct Tables {
@@ -79,25 +93,35 @@ impl Tables {
         Ok(Self { files, infos, receiving, keys })
     }
 
-    /// What a scenario may refer to; a receiving one has its own default file.
+    /// What a scenario may refer to. `source` says where its files are.
     pub(super) fn with_resources<T>(
         &self,
         config: &RunConfig,
         source: &ScenarioSource,
-        is_receiving: bool,
+        origin: Origin,
         compile: impl FnOnce(&Resources<'_>) -> T,
     ) -> T {
         let folder = match source {
             ScenarioSource::File(path) => path.parent().map(Path::to_owned),
             ScenarioSource::Builtin(_) => None,
         };
-        let read = |name: &str| text_of(name, folder.as_deref());
+        let read = |name: &str| match origin {
+            Origin::Main | Origin::Receiving => text_of(name, folder.as_deref()),
+            Origin::Sent { .. } => text_beside(name, folder.as_deref()),
+        };
+        let commands = match origin {
+            Origin::Sent { allows_commands: false } => {
+                Err("the policy for scenarios that are sent to a server (allow_exec)")
+            }
+            _ if !config.commands => Err("-no_exec"),
+            _ => Ok(()),
+        };
         compile(&Resources {
             keys: &self.keys,
             tables: &self.infos,
-            default_table: if is_receiving { self.receiving } else { 0 },
+            default_table: if origin == Origin::Receiving { self.receiving } else { 0 },
             read: &read,
-            commands: if config.commands { Ok(()) } else { Err("-no_exec") },
+            commands,
         })
     }
 
@@ -196,6 +220,16 @@ fn base_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
+/// The content of a file that a message of somebody else's scenario includes: one in `folder`, and
+/// no other file of the host.
+fn text_beside(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
+    let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    match folder {
+        Some(folder) if is_plain => text_at(&folder.join(name)),
+        _ => Err("a scenario that was sent reads files beside the scenario file only".to_owned()),
+    }
+}
+
 /// The content of a file that a message includes.
 fn text_of(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
     let here = PathBuf::from(name);
@@ -203,9 +237,13 @@ fn text_of(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
         Some(folder) if !here.exists() => folder.join(name),
         _ => here,
     };
-    let size = fs::metadata(&path).map_err(|error| error.to_string())?.len();
+    text_at(&path)
+}
+
+fn text_at(path: &Path) -> Result<Vec<u8>, String> {
+    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if size > TEXT_BYTES_MAX {
         return Err(format!("the file has {size} bytes, more than a message can carry"));
     }
-    fs::read(&path).map_err(|error| error.to_string())
+    fs::read(path).map_err(|error| error.to_string())
 }

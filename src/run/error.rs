@@ -63,6 +63,20 @@ pub enum RunError {
         /// What to do.
         hint: &'static str,
     },
+    /// A scenario that cannot take the place of the one that runs.
+    #[error("the scenario {problem}\n  hint: {hint}")]
+    Exchange {
+        /// What is wrong.
+        problem: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Several listeners where there can be one.
+    #[error("several listeners {problem}\n  hint: leave one listener, or start another engine")]
+    Listeners {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// An injection file cannot be read.
     #[error("cannot read the injection file {}: {source}\n  hint: -inf takes a CSV file, relative to the current directory", path.display())]
     InjectionFile {

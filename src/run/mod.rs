@@ -8,29 +8,43 @@ mod background;
 mod control;
 mod data;
 mod error;
+mod exchange;
 mod exports;
 mod face;
 mod facts;
 mod plan;
+mod planned;
 mod scenario;
 mod shell;
 mod signals;
 mod socket;
 mod sources;
+mod supervisor;
 mod tls;
 mod traces;
 mod twin;
 mod watchdog;
+
+/// What an engine of the server needs to run beside others.
+pub(crate) mod supervised {
+    pub(crate) use super::exchange::{Compiler, Replacement};
+    pub(crate) use super::planned::{ListenAt, Planned};
+    pub(crate) use super::scenario::Text;
+    pub(crate) use super::supervisor::{Finished, Supervisor};
+}
 
 pub use error::RunError;
 pub use scenario::load as load_scenario;
 pub use twin::TwinConfigError;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
+use planned::Planned;
+
 use crate::config::{ColorChoice, ControlPort, RunConfig};
-use crate::dataplane::{self, LaunchError};
+use crate::dataplane::LaunchError;
 use crate::output::Palette;
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
 
@@ -60,10 +74,8 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     }
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
     let signals = signals::Signals::install()?;
-    let tables = data::Tables::load(config)?;
-    let programs = scenario::load_all(config, &tables)?;
-    let mut plan = plan::plan(config, programs, &tables)?;
-    for notice in config.notices.iter().chain(&plan.notices) {
+    let mut planned = Planned::new(Arc::new(config.clone()))?;
+    for notice in planned.notices() {
         let _ = writeln!(io::stderr(), "note: {notice}");
     }
     if config.start_delay_ms > 0 {
@@ -72,28 +84,21 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
         }
         signals.sleep(Duration::from_millis(config.start_delay_ms));
         if signals.ask_to_end() {
-            // Every report is written, about a run without a call.
-            plan.launch.engine.calls_total = Some(0);
+            planned.make_no_call();
         }
     }
-    // Files before workers: one that cannot be opened ends the run before the first call.
-    let traces = traces::Prepared::open(config, &plan)?;
-    plan.launch.engine.trace = traces.kinds();
-    plan.launch.record_bytes = traces.queue_bytes();
+    let ready = planned.open(None)?;
     let socket = control_socket(config)?;
-    let mut running = dataplane::launch(&plan.launch)?;
+    let mut supervisor = ready.launch()?;
     if config.background && config.start_delay_ms == 0 {
         background::settle()?;
     }
-    let commands: Vec<_> =
-        running.workers.iter_mut().filter_map(|worker| worker.shell.take()).collect();
-    let shell = match commands.is_empty() {
-        true => None,
-        false => Some(shell::Shell::start(commands).map_err(RunError::Shell)?),
-    };
-    let outcome = control::Control::new(config, plan, running, signals, traces, socket)?.watch();
-    if let Some(shell) = shell {
-        shell.finish();
+    let shell = supervisor.take_shell();
+    let outcome = control::Control::new(config, supervisor, signals, socket).watch();
+    let dropped = shell.map_or(0, shell::Shell::finish);
+    if dropped > 0 {
+        let text = "note: commands of exec command= that were not run";
+        let _ = writeln!(io::stderr(), "{text}: {dropped}");
     }
     outcome
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::sync::Arc;
 
 use super::RunError;
-use super::data::Tables;
+use super::data::{Origin, Tables};
 use crate::config::{RunConfig, ScenarioSource, Trunk};
 use crate::engine::Programs;
-use crate::scenario::{self, Mode, Program, Resources};
+use crate::scenario::{self, Mode, Program};
 
 /// Loads and compiles a scenario. `keys` are the `-key` names and values.
 ///
@@ -27,24 +27,34 @@ pub fn load(source: &ScenarioSource, keys: &[(String, String)]) -> Result<Progra
     }
 }
 
-/// As [`load`], for a scenario that may refer to injection files.
-fn load_with(
-    source: &ScenarioSource,
-    trunk: &Trunk,
-    resources: &Resources<'_>,
-) -> Result<Program, RunError> {
-    match source {
-        ScenarioSource::Builtin(name) => {
-            let builtin = scenario::find_builtin(name)?;
-            let text = with_trunk(builtin.text, trunk);
-            Ok(scenario::compile_with(&text, builtin.name, resources)?)
-        }
-        ScenarioSource::File(path) => {
-            let bytes = fs::read(path)
-                .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
-            let name = path.display().to_string();
-            let text = scenario::decode(&bytes, &name)?;
-            Ok(scenario::compile_with(&text, &name, resources)?)
+/// A scenario that is read and not compiled.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    /// What errors call it: its file, or its name among the built-ins.
+    pub(crate) name: String,
+    /// Its XML.
+    pub(crate) xml: String,
+}
+
+impl Text {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// If there is no such built-in, or the file cannot be read.
+    pub(crate) fn read(source: &ScenarioSource, trunk: &Trunk) -> Result<Self, RunError> {
+        match source {
+            ScenarioSource::Builtin(name) => {
+                let builtin = scenario::find_builtin(name)?;
+                let xml = with_trunk(builtin.text, trunk).into_owned();
+                Ok(Self { name: builtin.name.to_owned(), xml })
+            }
+            ScenarioSource::File(path) => {
+                let bytes = fs::read(path)
+                    .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
+                let name = path.display().to_string();
+                let xml = scenario::decode(&bytes, &name)?;
+                Ok(Self { name, xml: xml.into_owned() })
+            }
         }
     }
 }
@@ -85,17 +95,18 @@ fn escaped(text: &str) -> String {
     text.replace('[', "\\x5b")
 }
 
-/// Loads all scenarios of a run.
+/// Loads all scenarios of a run, and returns the text of the main one too.
 ///
 /// # Errors
 /// As [`load`], and if a second scenario does not fit the main one.
-pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<Programs, RunError> {
-    let load = |source: &ScenarioSource, is_receiving| {
-        tables.with_resources(config, source, is_receiving, |resources| {
-            load_with(source, &config.trunk, resources)
+pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<(Programs, Text), RunError> {
+    let compile = |text: &Text, source: &ScenarioSource, origin| {
+        tables.with_resources(config, source, origin, |resources| {
+            scenario::compile_with(&text.xml, &text.name, resources)
         })
     };
-    let main = load(&config.scenario, false)?;
+    let text = Text::read(&config.scenario, &config.trunk)?;
+    let main = compile(&text, &config.scenario, Origin::Main)?;
     let second = |source: &Option<ScenarioSource>, option| {
         let Some(source) = source else { return Ok(None) };
         if main.mode == Mode::Server {
@@ -105,7 +116,7 @@ pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<Programs, 
                 hint: "name a client scenario with -sf or -sn, or leave the option out",
             });
         }
-        let program = load(source, true)?;
+        let program = compile(&Text::read(source, &config.trunk)?, source, Origin::Receiving)?;
         if program.mode == Mode::Client {
             return Err(RunError::SecondScenario {
                 option,
@@ -117,7 +128,7 @@ pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<Programs, 
     };
     let receiving = second(&config.receiving, "-rxsf")?;
     let out_of_call = second(&config.out_of_call, "-oocsf")?;
-    Ok(Programs { main: Arc::new(main), receiving, out_of_call })
+    Ok((Programs { main: Arc::new(main), receiving, out_of_call }, text))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! collects them when they end. A worker only ever puts a text into a queue.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -20,9 +20,9 @@ const POLL: Duration = Duration::from_millis(5);
 const FINISH: Duration = Duration::from_secs(5);
 
 /// The thread. See the module's documentation.
-pub(super) struct Shell {
+pub(crate) struct Shell {
     is_over: Arc<AtomicBool>,
-    thread: JoinHandle<usize>,
+    thread: Option<JoinHandle<usize>>,
 }
 
 impl Shell {
@@ -35,18 +35,20 @@ impl Shell {
         let over = Arc::clone(&is_over);
         let thread =
             thread::Builder::new().name("shell".to_owned()).spawn(move || run(queues, &over))?;
-        Ok(Self { is_over, thread })
+        Ok(Self { is_over, thread: Some(thread) })
     }
 
-    /// Lets what waits still start, and says what could not. Commands that run go on by themselves,
-    /// as in SIPp.
-    pub(super) fn finish(self) {
+    /// Lets what waits still start, and returns how many commands could not. Commands that run go
+    /// on by themselves, as in SIPp.
+    pub(crate) fn finish(mut self) -> usize {
         self.is_over.store(true, Ordering::Release);
-        let dropped = self.thread.join().unwrap_or(0);
-        if dropped > 0 {
-            let text = "note: commands of exec command= that were not run";
-            let _ = writeln!(io::stderr(), "{text}: {dropped}");
-        }
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
     }
 }
 

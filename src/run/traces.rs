@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rtrb::Consumer;
+
 use super::plan::Plan;
 use super::{RunError, exports};
 use crate::artefact::{
@@ -11,7 +13,6 @@ use crate::artefact::{
     call_debug::CallDebug, own, sipp,
 };
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
-use crate::dataplane::Running;
 use crate::output::{Clock, SippCsv, own_csv};
 use crate::stats::{Layout, RunStart, Snapshot};
 use crate::trace::Kinds;
@@ -58,10 +59,15 @@ pub(super) struct Traces {
 
 impl Prepared {
     /// Opens everything that the configuration asks for.
-    pub(super) fn open(config: &RunConfig, plan: &Plan) -> Result<Self, RunError> {
+    /// `label` tells the files of this run from those of others of the same process.
+    pub(super) fn open(
+        config: &RunConfig,
+        plan: &Plan,
+        label: Option<&str>,
+    ) -> Result<Self, RunError> {
         let pid = plan.launch.engine.environment.pid;
         let has_losses = config.lost_percent > 0.0 || plan.launch.programs.main.has_losses();
-        let names = Names::new(config, pid);
+        let names = Names::new(config, pid, label);
         let trace = config.trace.clone();
         let mut prepared = Self {
             names,
@@ -185,21 +191,20 @@ impl Prepared {
         }
     }
 
-    /// Starts the artefact thread for workers that run.
+    /// Starts the artefact thread on the queues of workers that run.
     pub(super) fn start(
         self,
         config: &RunConfig,
         use_uring: bool,
-        running: &mut Running,
+        queues: Vec<Consumer<u8>>,
         layout: &Arc<Layout>,
         start: RunStart,
     ) -> Result<Traces, RunError> {
-        let queues = running.workers.iter_mut().filter_map(|worker| worker.records.take());
         let clock = Clock::new(start, self.config.rfc3339);
         let artefacts = Artefacts::start(
             self.files,
             self.sinks,
-            queues.collect(),
+            queues,
             clock.clone(),
             Arc::clone(layout),
             use_uring,
@@ -354,32 +359,34 @@ impl TraceConfig {
 #[derive(Clone, Debug)]
 struct Names {
     scenario: String,
-    pid: u32,
+    /// The process, and the run where there are several in it.
+    run: String,
     /// Our own files are named after the message file.
     message_file: Option<PathBuf>,
 }
 
 impl Names {
-    fn new(config: &RunConfig, pid: u32) -> Self {
+    fn new(config: &RunConfig, pid: u32, label: Option<&str>) -> Self {
         let scenario = match &config.scenario {
             ScenarioSource::Builtin(name) => name.clone(),
             ScenarioSource::File(path) => {
                 path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
             }
         };
-        Self { scenario, pid, message_file: config.trace.messages.path.clone() }
+        let run = label.map_or_else(|| pid.to_string(), |label| format!("{pid}_{label}"));
+        Self { scenario, run, message_file: config.trace.messages.path.clone() }
     }
 
-    /// `<scenario>_<pid>_<what>.<extension>` in the working directory.
+    /// `<scenario>_<run>_<what>.<extension>` in the working directory.
     fn sipp(&self, what: &str, extension: &str) -> PathBuf {
-        PathBuf::from(format!("{}_{}_{what}.{extension}", self.scenario, self.pid))
+        PathBuf::from(format!("{}_{}_{what}.{extension}", self.scenario, self.run))
     }
 
     /// The message file, with `suffix` before its extension.
     fn own(&self, suffix: &str) -> PathBuf {
         let base = match &self.message_file {
             Some(path) => path.clone(),
-            None => PathBuf::from(format!("./gossipper_{}_messages.log", self.pid)),
+            None => PathBuf::from(format!("./gossipper_{}_messages.log", self.run)),
         };
         with_suffix(&base, suffix)
     }
@@ -440,7 +447,7 @@ mod tests {
     fn our_files_are_named_after_the_message_file() {
         let names = |message_file: Option<&str>| Names {
             scenario: "uac".to_owned(),
-            pid: 42,
+            run: "42".to_owned(),
             message_file: message_file.map(PathBuf::from),
         };
         let usual = names(None).own("_stats");

@@ -1,0 +1,166 @@
+//! The steps from a configuration to workers: planned, its files open, started.
+//!
+//! Everything that can be wrong with a run is found in the first two.
+
+use std::iter;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::RunError;
+use super::data::Tables;
+use super::exchange::Compiler;
+use super::plan::{self, Plan};
+use super::scenario::{self, Text};
+use super::supervisor::Supervisor;
+use super::traces::Prepared;
+use crate::config::{CallLimit, RunConfig, Transport};
+use crate::engine::Programs;
+use crate::scenario::Mode;
+
+/// Where one of several listeners of a run listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAt {
+    pub(crate) transport: Transport,
+    pub(crate) local_ip: Option<IpAddr>,
+    pub(crate) local_port: Option<u16>,
+}
+
+/// A run that is planned and fits the system.
+pub(crate) struct Planned {
+    config: Arc<RunConfig>,
+    plans: Plans,
+    text: Text,
+    compiler: Arc<Compiler>,
+}
+
+/// One plan for each listener, all for the same programs.
+pub(super) struct Plans {
+    pub(super) first: Plan,
+    pub(super) others: Vec<Plan>,
+}
+
+impl Plans {
+    fn all(&self) -> impl Iterator<Item = &Plan> {
+        iter::once(&self.first).chain(&self.others)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
+        iter::once(&mut self.first).chain(&mut self.others)
+    }
+}
+
+/// A run whose files are open.
+pub(crate) struct Ready {
+    config: Arc<RunConfig>,
+    plans: Plans,
+    text: Text,
+    traces: Prepared,
+}
+
+impl Planned {
+    /// Plans a run that listens where the configuration says.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it, its scenario or its limits.
+    pub(crate) fn new(config: Arc<RunConfig>) -> Result<Self, RunError> {
+        Self::with_listeners(config, &[])
+    }
+
+    /// Plans a run that listens where the configuration says and in `more` places. All answer calls
+    /// by the same scenario.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn with_listeners(
+        config: Arc<RunConfig>,
+        more: &[ListenAt],
+    ) -> Result<Self, RunError> {
+        let tables = Arc::new(Tables::load(&config)?);
+        let (programs, text) = scenario::load_all(&config, &tables)?;
+        let first = plan::plan(&config, programs.clone(), &tables)?;
+        check_listeners(&config, &programs, more)?;
+        let mut others = Vec::new();
+        for (index, listener) in more.iter().enumerate() {
+            let mut config = RunConfig::clone(&config);
+            config.transport = listener.transport;
+            config.local_ip = listener.local_ip;
+            config.local_port = listener.local_port;
+            let mut plan = plan::plan(&config, programs.clone(), &tables)?;
+            // The same programs measure the same; reports of all are added up.
+            plan.launch.layout = Arc::clone(&first.launch.layout);
+            // Two workers must not make the same Call-IDs.
+            plan.launch.engine.seed ^= (index as u64 + 1) << 32;
+            others.push(plan);
+        }
+        let compiler = Arc::new(Compiler::new(Arc::clone(&config), tables, &programs));
+        Ok(Self { config, plans: Plans { first, others }, text, compiler })
+    }
+
+    /// Who compiles another scenario for this run.
+    pub(crate) fn compiler(&self) -> &Arc<Compiler> {
+        &self.compiler
+    }
+
+    /// Worth telling the user before the run.
+    pub(crate) fn notices(&self) -> impl Iterator<Item = &String> {
+        self.config.notices.iter().chain(self.plans.all().flat_map(|plan| &plan.notices))
+    }
+
+    /// Workers are left to the scheduler: others use the CPUs too.
+    pub(crate) fn leave_cpus_alone(&mut self) {
+        self.plans.all_mut().for_each(|plan| plan.launch.cpus.clear());
+    }
+
+    /// The run will make and answer no call: every report is written about that.
+    pub(crate) fn make_no_call(&mut self) {
+        for plan in self.plans.all_mut() {
+            plan.launch.engine.calls_total = Some(0);
+        }
+    }
+
+    /// Opens the files of the run: one that cannot be opened ends it before the first call. Where a
+    /// process has several runs, `label` is part of the names of files that have none of their own.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, or a collector that there is no way to.
+    pub(crate) fn open(self, label: Option<&str>) -> Result<Ready, RunError> {
+        let Self { config, mut plans, text, .. } = self;
+        let traces = Prepared::open(&config, &plans.first, label)?;
+        for plan in plans.all_mut() {
+            plan.launch.engine.trace = traces.kinds();
+            plan.launch.record_bytes = traces.queue_bytes();
+        }
+        Ok(Ready { config, plans, text, traces })
+    }
+}
+
+/// What several listeners do not go with.
+fn check_listeners(
+    config: &RunConfig,
+    programs: &Programs,
+    more: &[ListenAt],
+) -> Result<(), RunError> {
+    if more.is_empty() {
+        return Ok(());
+    }
+    let problem = if programs.main.mode == Mode::Client {
+        "answer calls, and this scenario makes them"
+    } else if matches!(config.calls_max, CallLimit::Count(_)) {
+        "answer calls without an end: they do not count together, as -m demands"
+    } else if config.twin.is_some() {
+        "are no part of third-party call control"
+    } else {
+        return Ok(());
+    };
+    Err(RunError::Listeners { problem })
+}
+
+impl Ready {
+    /// Starts the workers. They wake the calling thread, which is to poll what this returns.
+    ///
+    /// # Errors
+    /// If an address cannot be bound or a thread cannot be started.
+    pub(crate) fn launch(self) -> Result<Supervisor, RunError> {
+        Supervisor::start(self.config, self.plans, self.text, self.traces)
+    }
+}

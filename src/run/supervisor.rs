@@ -1,0 +1,611 @@
+//! A run from its start to its reports, whoever drives it: the terminal or an engine of the server.
+//!
+//! It takes in what workers report, writes the rows that are due, ends the run when its time has
+//! come, and passes on what somebody asks for. It knows no terminal, no key, no signal and no
+//! socket, and prints nothing. All of it happens on the thread that made it, which workers wake.
+
+use std::iter;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use gossipper_uring::sys;
+
+use super::RunError;
+use super::plan::Plan;
+use super::planned::Plans;
+use super::scenario::Text;
+use super::shell::Shell;
+use super::traces::{Prepared, Traces};
+use super::watchdog::{Guard, Stalls};
+use crate::artefact::{ArtefactsEnd, Log};
+use crate::config::{Flavor, RunConfig};
+use crate::dataplane::{self, Command, Running, WorkerHandle};
+use crate::engine::StopRequest;
+use crate::output::summary::Media;
+use crate::output::{Summary, SummaryContext, WriteFileError};
+use crate::scenario::Mode;
+use crate::stats::{
+    Aggregate, ExitCode, FailureCause, Health, HealthGates, Outcome, RunEnd, RunStart, Snapshot,
+    Verdict, exit_code,
+};
+
+/// How long open calls may finish by themselves after a request to stop.
+pub(crate) const DRAIN_NS: u64 = 5_000_000_000;
+/// How long workers may take after they were told to end their calls.
+const CANCEL_NS: u64 = 5_000_000_000;
+
+/// How far the end of a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    Running,
+    /// No new calls; open ones may finish until then.
+    Draining {
+        until_ns: u64,
+    },
+    /// Open calls were told to end.
+    Cancelling {
+        until_ns: u64,
+    },
+    /// Workers were told to stop.
+    Stopping,
+}
+
+/// The workers of one listener, or of the whole run where it has one.
+pub(super) struct Part {
+    pub(super) plan: Plan,
+    pub(super) running: Running,
+    /// Place of its first worker among those of all parts.
+    first_worker: u16,
+    /// By worker: when it was last heard of, on the monotonic clock.
+    heard: Vec<Heard>,
+}
+
+/// What is known of a worker's life.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at_ns: u64,
+    /// It has given its last report.
+    is_done: bool,
+    /// Its thread is gone without a last report.
+    is_lost: bool,
+}
+
+/// All workers of a run. They end with it, whatever ends it.
+struct Parts {
+    first: Part,
+    others: Vec<Part>,
+}
+
+impl Parts {
+    fn launch(plans: Plans) -> Result<Self, RunError> {
+        let start = |plan: Plan, first_worker| -> Result<Part, RunError> {
+            let running = dataplane::launch(&plan.launch)?;
+            let heard = Heard { at_ns: running.start_ns, is_done: false, is_lost: false };
+            let heard = vec![heard; running.workers.len()];
+            Ok(Part { plan, running, first_worker, heard })
+        };
+        let mut parts = Self { first: start(plans.first, 0)?, others: Vec::new() };
+        for plan in plans.others {
+            // There are at most a few hundred.
+            let first_worker = u16::try_from(parts.workers().count()).unwrap_or(u16::MAX);
+            parts.others.push(start(plan, first_worker)?);
+        }
+        Ok(parts)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Part> {
+        iter::once(&self.first).chain(&self.others)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &WorkerHandle> {
+        self.all().flat_map(|part| &part.running.workers)
+    }
+
+    fn workers_mut(&mut self) -> impl Iterator<Item = &mut WorkerHandle> {
+        self.all_mut().flat_map(|part| &mut part.running.workers)
+    }
+
+    fn send(&mut self, command: Command) {
+        self.workers_mut().for_each(|worker| _ = worker.send(command));
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        // Nothing is left to do where the run has come to its end.
+        self.send(Command::StopNow);
+        self.workers_mut().for_each(|worker| _ = worker.join());
+    }
+}
+
+/// What a run has come to.
+pub(crate) struct Finished {
+    /// The last state.
+    pub(crate) snapshot: Snapshot,
+    /// The outcome of the health gates.
+    pub(crate) health: Health,
+    /// What could not be written or passed on.
+    pub(crate) losses: ArtefactsEnd,
+    /// The summary.
+    pub(crate) summary: Summary,
+    /// Whether the summary is in its file, where it should be in one.
+    pub(crate) written: Result<(), WriteFileError>,
+    /// What ended the run before its time.
+    pub(crate) fatal: Option<RunError>,
+    /// The first worker that ended with an error.
+    pub(crate) failed: Option<RunError>,
+    /// The exit code, where nothing above is an error.
+    pub(crate) code: ExitCode,
+}
+
+/// See the module's documentation.
+pub(crate) struct Supervisor {
+    config: Arc<RunConfig>,
+    parts: Parts,
+    text: Text,
+    aggregate: Aggregate,
+    ending: Ending,
+    /// From here on nothing waits for calls any more.
+    deadline_ns: u64,
+    end: RunEnd,
+    fatal: Option<RunError>,
+    guard: Guard,
+    timeout_ns: u64,
+    /// Until the end of the run.
+    traces: Option<Traces>,
+    shell: Option<Shell>,
+    is_client: bool,
+    /// Calls per period, as last asked for.
+    rate: f64,
+    users: Option<u64>,
+    call_limit: Option<u64>,
+    is_paused: bool,
+    /// Somebody set the limit of open calls, so that it no longer follows the rate.
+    is_limit_set: bool,
+}
+
+impl Supervisor {
+    /// Starts the workers, which wake this thread from now on. There is one plan for each listener,
+    /// all for the same programs and one layout.
+    pub(super) fn start(
+        config: Arc<RunConfig>,
+        plans: Plans,
+        text: Text,
+        traces: Prepared,
+    ) -> Result<Self, RunError> {
+        let mut parts = Parts::launch(plans)?;
+        let commands: Vec<_> =
+            parts.workers_mut().filter_map(|worker| worker.shell.take()).collect();
+        let shell = match commands.is_empty() {
+            true => None,
+            false => Some(Shell::start(commands).map_err(RunError::Shell)?),
+        };
+        let first = &parts.first;
+        let start_ns = first.running.start_ns;
+        let unix_ns =
+            sys::realtime_now_ns().saturating_sub(sys::monotonic_now().saturating_sub(start_ns));
+        let start = RunStart { unix_ns, monotonic_ns: start_ns };
+        let layout = Arc::clone(&first.plan.launch.layout);
+        let use_uring = first.plan.launch.use_uring;
+        let is_client = first.plan.launch.programs.main.mode == Mode::Client;
+        let is_limit_set = first.plan.limit_per_rate.is_none();
+        let call_limit = first.plan.launch.engine.concurrent_max;
+        let aggregate = Aggregate::new(Arc::clone(&layout), parts.workers().count(), start);
+        let queues = parts.workers_mut().filter_map(|worker| worker.records.take()).collect();
+        let mut traces = traces.start(&config, use_uring, queues, &layout, start)?;
+        traces.begin(&aggregate.snapshot());
+        let timeout_ns = match config.timeout_ms {
+            Some(period_ms) if period_ms > 0 => start_ns + period_ms * 1_000_000,
+            _ => u64::MAX,
+        };
+        Ok(Self {
+            parts,
+            text,
+            aggregate,
+            ending: Ending::Running,
+            deadline_ns: u64::MAX,
+            end: RunEnd::Completed,
+            fatal: None,
+            guard: Guard::new(config.watchdog),
+            timeout_ns,
+            traces: Some(traces),
+            shell,
+            is_client,
+            rate: config.rate,
+            users: config.users,
+            call_limit,
+            is_paused: false,
+            is_limit_set,
+            config,
+        })
+    }
+
+    /// The first listener of the run and its workers.
+    pub(super) fn first(&self) -> &Part {
+        &self.parts.first
+    }
+
+    /// Where the listeners listen, in order.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.parts.all().map(|part| part.running.local)
+    }
+
+    /// Begin of the run on the monotonic clock.
+    pub(crate) fn start_ns(&self) -> u64 {
+        self.parts.first.running.start_ns
+    }
+
+    /// The name of the main scenario.
+    pub(crate) fn scenario_name(&self) -> &str {
+        &self.parts.first.plan.launch.programs.main.name
+    }
+
+    /// The text of the main scenario.
+    pub(crate) fn text(&self) -> &Text {
+        &self.text
+    }
+
+    /// Name of the I/O driver.
+    pub(crate) fn driver_name(&self) -> &'static str {
+        self.parts.first.plan.driver_name
+    }
+
+    /// The thread that runs shell commands, if the scenario has some: whoever takes it lets it
+    /// finish.
+    pub(crate) fn take_shell(&mut self) -> Option<Shell> {
+        self.shell.take()
+    }
+
+    /// Whether every worker has given its last report, or will give none any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.aggregate.is_finished()
+            || self.parts.workers().all(|worker| worker.is_over() && worker.reports.is_empty())
+    }
+
+    /// Takes in what workers report, and does what is due at `now`. Returns whether a worker had
+    /// something to say.
+    pub(crate) fn poll(&mut self, now: u64) -> bool {
+        let has_news = self.take_reports(now);
+        self.write_rows();
+        self.take_stops(now);
+        self.watch_stalls(now);
+        self.advance_ending(now);
+        has_news
+    }
+
+    /// When each worker that has not come to its end was last heard of: the oldest of these, on the
+    /// monotonic clock.
+    pub(crate) fn oldest_report_ns(&self) -> u64 {
+        let running = self.parts.all().flat_map(|part| &part.heard).filter(|heard| !heard.is_done);
+        running.map(|heard| heard.at_ns).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether the thread of a worker is gone without a last report.
+    pub(crate) fn has_lost_worker(&self) -> bool {
+        self.parts.all().flat_map(|part| &part.heard).any(|heard| heard.is_lost)
+    }
+
+    /// The state as last reported.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.aggregate.snapshot()
+    }
+
+    /// Whether a whole second has been reported.
+    pub(crate) fn has_second(&self) -> bool {
+        self.aggregate.last_second().is_some()
+    }
+
+    /// The outcome of the health gates for `snapshot`.
+    pub(crate) fn health(&self, snapshot: &Snapshot) -> Health {
+        let gates = &self.config.health;
+        let gates = HealthGates {
+            success_ratio_min: gates.min_success_ratio,
+            failed_calls_max: gates.max_failed_calls,
+            timeouts_max: gates.max_timeouts,
+        };
+        gates.evaluate(snapshot)
+    }
+
+    /// What the thread that talks to other instances has to say.
+    pub(crate) fn take_notes(&self) -> Vec<String> {
+        let twins = self.parts.all().filter_map(|part| part.running.twin.as_ref());
+        twins.flat_map(|twin| twin.notes()).collect()
+    }
+
+    /// Whether calls are made rather than answered.
+    pub(crate) fn is_client(&self) -> bool {
+        self.is_client
+    }
+
+    /// Calls per period, as last asked for.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The number of users, as last asked for.
+    pub(crate) fn users(&self) -> Option<u64> {
+        self.users
+    }
+
+    /// The limit of open calls, if there is one.
+    pub(crate) fn call_limit(&self) -> Option<u64> {
+        self.call_limit
+    }
+
+    /// Whether the start of calls is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Whether the run has begun to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending != Ending::Running
+    }
+
+    /// The rate that a step starts from, in calls per period: a ramp may have moved it.
+    pub(crate) fn rate_now(&self) -> f64 {
+        let now = self.aggregate.target_rate() * self.config.rate_period_ms as f64 / 1e3;
+        if self.config.rate_increase != 0.0 && now > 0.0 { now } else { self.rate }
+    }
+
+    /// Another rate, in calls per period. The limit of open calls follows it, where nobody set one.
+    ///
+    /// # Errors
+    /// A sentence, if calls are not started at a rate.
+    pub(crate) fn set_rate(&mut self, rate: f64) -> Result<(), &'static str> {
+        if self.users.is_some() || !self.is_client {
+            return Err("calls are not started at a rate in this run");
+        }
+        self.rate = rate;
+        self.parts.send(Command::SetRate(rate));
+        let per_rate = self.parts.first.plan.limit_per_rate;
+        if let (false, Some(per_rate)) = (self.is_limit_set, per_rate) {
+            self.tell_call_limit(((per_rate * rate) as u64).max(1));
+        }
+        Ok(())
+    }
+
+    /// Another number of users.
+    ///
+    /// # Errors
+    /// A sentence, if calls are not started by users.
+    pub(crate) fn set_users(&mut self, users: u64) -> Result<(), &'static str> {
+        if self.users.is_none() {
+            return Err("calls are not started by users in this run; -users starts one");
+        }
+        self.users = Some(users);
+        self.parts.send(Command::SetUsers(users));
+        Ok(())
+    }
+
+    /// Another limit of open calls, which no longer follows the rate.
+    pub(crate) fn set_call_limit(&mut self, limit: u64) {
+        self.is_limit_set = true;
+        self.tell_call_limit(limit);
+    }
+
+    fn tell_call_limit(&mut self, limit: u64) {
+        self.call_limit = Some(limit);
+        self.parts.send(Command::SetCallLimit(limit));
+    }
+
+    /// Pauses the start of calls, or lets them go on.
+    pub(crate) fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+        self.parts.send(Command::SetPaused(is_paused));
+    }
+
+    /// Begins the statistics anew.
+    pub(crate) fn reset_stats(&mut self) {
+        self.aggregate.reset();
+    }
+
+    /// Switches a log on or off.
+    pub(crate) fn switch_trace(&mut self, log: Log, is_on: bool) {
+        if let Some(traces) = &mut self.traces {
+            let kinds = traces.switch(log, is_on);
+            self.parts.send(Command::SetTrace(kinds));
+        }
+    }
+
+    /// Appends `screens` to the screen file, and writes what waits to be written; `false` if there
+    /// is no screen file.
+    pub(crate) fn dump(&mut self, screens: &str) -> bool {
+        self.traces.as_mut().is_some_and(|traces| {
+            traces.dump();
+            traces.put_screens(screens)
+        })
+    }
+
+    /// No new calls; open ones may finish until `until_ns`.
+    pub(crate) fn drain(&mut self, until_ns: u64) {
+        if self.ending == Ending::Running {
+            self.ending = Ending::Draining { until_ns };
+            self.parts.send(Command::StopNewCalls);
+        }
+    }
+
+    /// The run must have ended by `stop_ns`: no new calls, and those that are still open at
+    /// `cancel_ns` are ended.
+    pub(crate) fn end_by(&mut self, cancel_ns: u64, stop_ns: u64) {
+        self.deadline_ns = stop_ns;
+        match &mut self.ending {
+            Ending::Running => self.drain(cancel_ns),
+            Ending::Draining { until_ns } => *until_ns = cancel_ns.min(*until_ns),
+            Ending::Cancelling { until_ns } => *until_ns = stop_ns.min(*until_ns),
+            Ending::Stopping => {}
+        }
+    }
+
+    /// What the user means by `q`: no new calls; a second time: end the open ones.
+    pub(crate) fn quit(&mut self, now: u64) {
+        match (self.ending, self.config.flavor) {
+            // As SIPp: whoever wants it sooner asks again.
+            (Ending::Running, Flavor::Sipp) => self.drain(u64::MAX),
+            (Ending::Running, Flavor::Gossipper) => self.drain(now + DRAIN_NS),
+            _ => self.cancel(now),
+        }
+    }
+
+    /// No new calls, and the open ones are ended.
+    pub(crate) fn cancel(&mut self, now: u64) {
+        if self.ending < (Ending::Cancelling { until_ns: 0 }) {
+            let until_ns = (now + CANCEL_NS).min(self.deadline_ns);
+            self.ending = Ending::Cancelling { until_ns };
+            self.parts.send(Command::CancelCalls);
+        }
+    }
+
+    /// Ends at once, whatever is open.
+    pub(crate) fn stop(&mut self) {
+        self.ending = Ending::Stopping;
+        self.parts.send(Command::StopNow);
+    }
+
+    fn take_reports(&mut self, now: u64) -> bool {
+        let mut any = false;
+        for part in self.parts.all_mut() {
+            for (worker, heard) in part.running.workers.iter_mut().zip(&mut part.heard) {
+                // Asked first: what it said before it went is not missed.
+                let is_gone = worker.is_over();
+                while let Ok(mut report) = worker.reports.pop() {
+                    any = true;
+                    heard.at_ns = now;
+                    heard.is_done |= report.is_last;
+                    report.worker += part.first_worker;
+                    self.aggregate.absorb(&report);
+                    worker.give_back(report);
+                }
+                heard.is_lost |= is_gone && !heard.is_done;
+            }
+        }
+        any
+    }
+
+    /// Rows of the statistics files that are due.
+    fn write_rows(&mut self) {
+        if self.aggregate.is_finished() {
+            // The last row follows, with everything.
+            return;
+        }
+        let Some(seconds) = self.aggregate.last_second().map(|(row, _)| row.second + 1) else {
+            return;
+        };
+        if let Some(traces) = self.traces.as_mut().filter(|traces| traces.is_due(seconds)) {
+            traces.row(&self.aggregate.snapshot(), seconds);
+        }
+    }
+
+    fn take_stops(&mut self, now: u64) {
+        let mut stops = Vec::new();
+        for worker in self.parts.workers_mut() {
+            while let Ok(stop) = worker.stops.pop() {
+                stops.push(stop);
+            }
+        }
+        for stop in stops {
+            match stop {
+                StopRequest::Gracefully => self.drain(now + DRAIN_NS),
+                // As SIPp has it: open calls go on for as long as they take.
+                StopRequest::PeerGone => self.parts.send(Command::StopNewCalls),
+                StopRequest::Now => {
+                    self.end = RunEnd::StoppedByScenario;
+                    self.stop();
+                }
+                StopRequest::Fatal(text) => self.fail(RunError::Scripted(text)),
+                StopRequest::Disconnected(text) => self.fail(RunError::Disconnected(text)),
+            }
+        }
+    }
+
+    /// Ends the run with an error.
+    fn fail(&mut self, error: RunError) {
+        self.end = RunEnd::Fatal;
+        self.fatal = Some(error);
+        self.stop();
+    }
+
+    /// Ends the run if its workers are kept from their work too often.
+    fn watch_stalls(&mut self, now: u64) {
+        let (minor, major) = self.aggregate.stalls();
+        let stalls = Stalls { minor, major };
+        if self.fatal.is_none()
+            && let Some(text) = self.guard.check(stalls, now)
+        {
+            self.fail(RunError::Watchdog(text));
+        }
+    }
+
+    fn advance_ending(&mut self, now: u64) {
+        if now >= self.timeout_ns && self.ending == Ending::Running {
+            self.end =
+                if self.config.timeout_error { RunEnd::TimedOutAsError } else { RunEnd::TimedOut };
+            self.drain(now + DRAIN_NS);
+        }
+        match self.ending {
+            Ending::Draining { until_ns } if now >= until_ns => self.cancel(now),
+            Ending::Cancelling { until_ns } if now >= until_ns => self.stop(),
+            _ => {}
+        }
+    }
+
+    /// Waits for the workers, which must be at their end, and takes in what they said last.
+    pub(crate) fn join(&mut self) -> Option<RunError> {
+        let mut failed = None;
+        for (worker, handle) in self.parts.workers_mut().enumerate() {
+            if let Err(source) = handle.join() {
+                failed.get_or_insert(RunError::Worker { worker, source });
+            }
+        }
+        for part in self.parts.all_mut() {
+            if let Some(twin) = &mut part.running.twin {
+                twin.join();
+            }
+        }
+        self.take_reports(sys::monotonic_now());
+        self.aggregate.finish();
+        failed
+    }
+
+    /// Writes the last rows and the summary. `screens` are appended to the screen file, if there is
+    /// one. Call it after [`join`](Self::join), with what that gave.
+    pub(crate) fn finish(mut self, screens: Option<&str>, failed: Option<RunError>) -> Finished {
+        let snapshot = self.aggregate.snapshot();
+        let health = self.health(&snapshot);
+        if let (Some(traces), Some(screens)) = (&mut self.traces, screens) {
+            traces.put_screens(screens);
+        }
+        let losses = self.traces.take().map(|traces| traces.finish(&snapshot)).unwrap_or_default();
+        let context = SummaryContext {
+            driver: self.driver_name().to_owned(),
+            transport: self.config.transport.protocol().to_owned(),
+            health: health.clone(),
+            media: Media::default(),
+            trace_rows_dropped: losses.lost_orders,
+            trace_bytes_unwritten: losses.lost_bytes,
+            hep_packets_dropped: losses.losses.hep_packets,
+            events_dropped: losses.losses.events,
+        };
+        let summary = Summary::new(&snapshot, &context);
+        let path: Option<&Path> = self.config.summary_json.as_deref();
+        let written = path.map_or(Ok(()), |path| summary.write(path));
+        let limited = matches!(snapshot.verdict.verdict(), Verdict::GeneratorLimited { .. });
+        let cancelled = snapshot.counters.failures.count(FailureCause::Cancelled);
+        let code = exit_code(&Outcome {
+            end: self.end,
+            calls_succeeded: snapshot.calls.succeeded,
+            // Calls that were open when the user ended the run have not failed.
+            calls_failed: snapshot.calls.failed - cancelled,
+            gates_pass: health.active.then_some(health.pass),
+            is_limited_failure: limited && self.config.fail_if_limited,
+            is_rtp_check_failed: false,
+        });
+        let fatal = self.fatal.take();
+        Finished { snapshot, health, losses, summary, written, fatal, failed, code }
+    }
+}

@@ -1,0 +1,254 @@
+//! The way to an engine: its state to read, and a queue for what is asked of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::error::AskError;
+use super::registry::Policy;
+use super::spec::{Bind, Claim, EngineKind, EngineSpec};
+use super::state::EngineState;
+use crate::run::RunError;
+use crate::run::supervised::{Compiler, Replacement, Text};
+
+/// Questions that wait at one time.
+const ASKS: usize = 32;
+/// How long an answer may take. The engine's thread looks at its questions at once, unless it
+/// writes a row to a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same where a scenario is compiled and all workers have to take it.
+const PATIENCE_SWAP: Duration = Duration::from_secs(10);
+
+/// What can be asked of an engine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// Another rate, in calls per second.
+    SetRate(f64),
+    /// Start no calls for now, or go on. An engine that answers calls takes no new ones.
+    SetPaused(bool),
+    /// Another number of users.
+    SetUsers(u64),
+    /// Another limit of open calls.
+    SetCallLimit(u64),
+    /// Whether a listener accepts calls; open ones go on.
+    SetListener {
+        /// Its position, from 0.
+        index: usize,
+        /// Whether it does.
+        enabled: bool,
+    },
+    /// Another scenario for calls that begin from now on; open ones keep theirs.
+    Swap(NewScenario),
+    /// No new calls; open ones come to their end by themselves.
+    Drain,
+    /// No new calls, and the open ones are ended, which takes five seconds at most.
+    Stop,
+    /// Begin the statistics anew.
+    ResetStats,
+}
+
+/// Where another scenario comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewScenario {
+    /// This text. The engine's file stays as it is.
+    Text(String),
+    /// The engine's file, read again.
+    Reload,
+}
+
+/// A question and where its answer goes.
+pub(super) struct Question {
+    pub(super) ask: Ask,
+    /// The scenario of [`Ask::Swap`], compiled by whoever asks.
+    pub(super) replacement: Option<Replacement>,
+    pub(super) answer: SyncSender<Result<(), AskError>>,
+}
+
+/// What everybody shares who knows an engine.
+pub(super) struct Shared {
+    pub(super) id: String,
+    kind: EngineKind,
+    /// Files that it writes under names of their own.
+    files: Vec<PathBuf>,
+    policy: Policy,
+    pub(super) state: ArcSwap<EngineState>,
+    questions: SyncSender<Question>,
+    /// Since it was planned.
+    pub(super) compiler: OnceLock<Arc<Compiler>>,
+    /// The engine's thread, to wake it.
+    thread: OnceLock<Thread>,
+    join: Mutex<Option<JoinHandle<()>>>,
+    /// When each of its workers had last reported, on the monotonic clock: the oldest of these.
+    pub(super) beat_ns: AtomicU64,
+    /// When it must have ended, on the monotonic clock; `u64::MAX` is never.
+    pub(super) end_by_ns: AtomicU64,
+}
+
+/// An engine, to be read and asked. Clones are the same engine.
+#[derive(Clone)]
+pub struct EngineHandle {
+    shared: Arc<Shared>,
+}
+
+impl EngineHandle {
+    /// A handle, and the end of the queue that the engine's thread reads.
+    pub(super) fn new(
+        spec: &EngineSpec,
+        policy: Policy,
+        state: EngineState,
+    ) -> (Self, Receiver<Question>) {
+        let (questions, queue) = sync_channel(ASKS);
+        let shared = Shared {
+            id: spec.id.clone(),
+            kind: spec.kind,
+            files: Claim::of(spec).files,
+            policy,
+            state: ArcSwap::from_pointee(state),
+            questions,
+            compiler: OnceLock::new(),
+            thread: OnceLock::new(),
+            join: Mutex::new(None),
+            beat_ns: AtomicU64::new(u64::MAX),
+            end_by_ns: AtomicU64::new(u64::MAX),
+        };
+        (Self { shared: Arc::new(shared) }, queue)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The thread was started.
+    pub(super) fn adopt(&self, thread: JoinHandle<()>) {
+        let _ = self.shared.thread.set(thread.thread().clone());
+        *self.shared.join.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// Where it comes from.
+    pub fn kind(&self) -> EngineKind {
+        self.shared.kind
+    }
+
+    /// How it is doing. Never waits.
+    pub fn state(&self) -> Arc<EngineState> {
+        self.shared.state.load_full()
+    }
+
+    /// Asks something of the engine, and waits until it is done: the workers have been told, and a
+    /// new scenario has been taken by all of them.
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub fn ask(&self, ask: Ask) -> Result<(), AskError> {
+        let (replacement, patience) = match &ask {
+            Ask::Swap(new) => (Some(self.compile(new)?), PATIENCE_SWAP),
+            _ => (None, PATIENCE),
+        };
+        let (answer, answers) = sync_channel(1);
+        let question = Question { ask, replacement, answer };
+        self.shared.questions.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => AskError::Busy,
+            TrySendError::Disconnected(_) => AskError::Over,
+        })?;
+        self.wake();
+        answers.recv_timeout(patience).unwrap_or_else(|error| {
+            Err(match error {
+                RecvTimeoutError::Timeout => AskError::Timeout,
+                RecvTimeoutError::Disconnected => AskError::Over,
+            })
+        })
+    }
+
+    /// Whether a text could take the place of the engine's scenario, as [`Ask::Swap`] would say, as
+    /// far as that is known without the workers.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_scenario(&self, xml: &str) -> Result<(), AskError> {
+        self.compile(&NewScenario::Text(xml.to_owned())).map(|_| ())
+    }
+
+    /// Compiles a scenario as one that shall take the place of the engine's.
+    fn compile(&self, new: &NewScenario) -> Result<Replacement, AskError> {
+        if self.state().phase.is_over() {
+            return Err(AskError::Over);
+        }
+        let compiler = self.shared.compiler.get().ok_or(AskError::Busy)?;
+        let invalid = |error: RunError| match error {
+            RunError::Exchange { .. } => AskError::Refused(error.to_string()),
+            _ => AskError::Invalid(error.to_string()),
+        };
+        let text = match new {
+            NewScenario::Text(xml) => Text { name: compiler.name(), xml: xml.clone() },
+            NewScenario::Reload => compiler.read_again().map_err(invalid)?.ok_or_else(|| {
+                let why = "the engine runs a built-in scenario: there is no file to read again";
+                AskError::Refused(why.to_owned())
+            })?,
+        };
+        compiler.compile(text, self.shared.policy.api_commands).map_err(invalid)
+    }
+
+    /// Tells the engine when it must have ended; does not wait.
+    pub(super) fn end_by(&self, monotonic_ns: u64) {
+        self.shared.end_by_ns.store(monotonic_ns, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// What it has for itself, as long as it is not over.
+    pub(super) fn claim(&self) -> Claim {
+        let state = self.state();
+        if state.phase.is_over() {
+            return Claim::default();
+        }
+        let listeners = state.listeners.iter().map(|listener| Bind {
+            is_stream: listener.transport.is_stream(),
+            ip: Some(listener.local_ip),
+            port: listener.local_port,
+        });
+        let client = state.client.iter().map(|client| Bind {
+            is_stream: client.transport.is_stream(),
+            ip: Some(client.local_ip),
+            port: client.local_port,
+        });
+        Claim { binds: listeners.chain(client).collect(), files: self.shared.files.clone() }
+    }
+
+    /// When each of its workers had last reported: the oldest of these, on the monotonic clock.
+    pub(super) fn beat_ns(&self) -> u64 {
+        self.shared.beat_ns.load(Ordering::Relaxed)
+    }
+
+    /// Whether its thread has ended, which it does soon after its state says so.
+    pub(super) fn is_gone(&self) -> bool {
+        let join = self.shared.join.lock().unwrap_or_else(PoisonError::into_inner);
+        join.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.shared.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+impl fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = self.state().phase.clone();
+        f.debug_struct("EngineHandle")
+            .field("id", &self.shared.id)
+            .field("kind", &self.shared.kind)
+            .field("phase", &phase)
+            .finish_non_exhaustive()
+    }
+}

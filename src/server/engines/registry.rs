@@ -1,0 +1,382 @@
+//! All engines of a process, and the two ways into the list: the configuration, and somebody who
+//! asks for one more.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use gossipper_uring::sys;
+
+use super::engine::{self, Start};
+use super::error::{AskError, DynamicError, ForgetError, StartError};
+use super::handle::{Ask, EngineHandle};
+use super::spec::{Claim, EngineKind, EngineSpec, is_id};
+use super::state::Phase;
+use crate::config::RunConfig;
+use crate::stats::ExitCode;
+
+/// Engines of the configuration that a process may have.
+pub const STATIC_MAX: usize = 16;
+/// Engines that may be started beside them.
+pub const DYNAMIC_MAX: usize = 32;
+
+/// The id under which the primary engine is known too.
+const PRIMARY: &str = "primary";
+/// Workers that have said nothing for so long are stuck: they report every second.
+const SILENCE_NS: u64 = 5_000_000_000;
+/// How often somebody who waits for the end of engines looks.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What is allowed to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether scenarios that come over the API may run shell commands.
+    pub api_commands: bool,
+}
+
+/// How the engines of a process have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// The exit code: the highest of all engines, and 255 if one failed.
+    pub code: u8,
+    /// Whether all have ended in time.
+    pub in_time: bool,
+}
+
+/// The engines of a process. Clones are the same.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rows: ArcSwap<Vec<EngineHandle>>,
+    roster: Mutex<Roster>,
+    policy: Policy,
+}
+
+impl Drop for Shared {
+    /// Nobody can reach them any more.
+    fn drop(&mut self) {
+        self.rows.load().iter().for_each(|row| row.end_by(sys::monotonic_now()));
+    }
+}
+
+/// What is needed to change the list, which happens rarely.
+#[derive(Default)]
+struct Roster {
+    /// Engines without a row that have not ended yet.
+    leaving: Vec<EngineHandle>,
+    /// Those that are being started: their ids and what they claim are taken.
+    starting: Vec<(String, Claim)>,
+    /// Number of the next engine that is given no id.
+    next: u64,
+    is_closed: bool,
+}
+
+impl Registry {
+    /// Starts the engines of a configuration, the primary one first, and waits until each runs or
+    /// has failed. One that fails beside the primary is a row that says why.
+    ///
+    /// # Errors
+    /// What is wrong with the specifications together, or why the primary engine does not run.
+    pub fn start(specs: Vec<EngineSpec>, policy: Policy) -> Result<Self, StartError> {
+        check(&specs)?;
+        let share = share_of_cpus(&specs);
+        let registry = Self {
+            shared: Arc::new(Shared {
+                rows: ArcSwap::default(),
+                roster: Mutex::new(Roster { next: 1, ..Roster::default() }),
+                policy,
+            }),
+        };
+        let mut waiting = Vec::new();
+        for (index, mut spec) in specs.into_iter().enumerate() {
+            let id = spec.id.clone();
+            if index > 0 && spec.listeners.is_empty() && spec.run.local_port.is_none() {
+                // The port that is tried first without one may be that of a later engine.
+                spec.run.local_port = Some(0);
+            }
+            let (handle, started) = spawn(spec, policy, share)
+                .map_err(|reason| StartError::Thread { id: id.clone(), reason })?;
+            registry.change_rows(|rows| rows.push(handle));
+            match index {
+                0 => wait(&started).map_err(|reason| StartError::Primary { id, reason })?,
+                _ => waiting.push(started),
+            }
+        }
+        // Their states say why those that failed did.
+        waiting.iter().for_each(|started| _ = wait(started));
+        Ok(registry)
+    }
+
+    /// All engines: the primary one, those of the configuration in its order, then the others in
+    /// the order of their start. Never waits.
+    pub fn engines(&self) -> Arc<Vec<EngineHandle>> {
+        self.shared.rows.load_full()
+    }
+
+    /// The engine of that id; `primary` is the first one.
+    pub fn get(&self, id: &str) -> Option<EngineHandle> {
+        let rows = self.shared.rows.load();
+        let named = rows.iter().find(|row| row.id() == id);
+        let first = || rows.first().filter(|_| id == PRIMARY);
+        named.or_else(first).cloned()
+    }
+
+    /// The primary engine.
+    pub fn primary(&self) -> Option<EngineHandle> {
+        self.shared.rows.load().first().cloned()
+    }
+
+    /// What is allowed to whom.
+    pub fn policy(&self) -> Policy {
+        self.shared.policy
+    }
+
+    /// Starts one more engine and waits until it runs; returns its id. Without one it is `dyn-` and
+    /// a number. Its scenario may run shell commands only where the policy lets it.
+    ///
+    /// # Errors
+    /// Why it does not run; it has no row then.
+    pub fn start_dynamic(
+        &self,
+        id: Option<String>,
+        mut run: RunConfig,
+    ) -> Result<String, DynamicError> {
+        run.commands &= self.shared.policy.api_commands;
+        // The port that is tried first without one may be that of another engine.
+        run.local_port = run.local_port.or(Some(0));
+        let mut spec =
+            EngineSpec { id: String::new(), kind: EngineKind::Dynamic, listeners: Vec::new(), run };
+        let id = self.reserve(id, Claim::of(&spec))?;
+        spec.id.clone_from(&id);
+        let outcome = spawn(spec, self.shared.policy, Some(1)).and_then(|(handle, started)| {
+            wait(&started)?;
+            Ok(handle)
+        });
+        let mut roster = self.roster();
+        roster.starting.retain(|(starting, _)| *starting != id);
+        match outcome {
+            Ok(handle) if roster.is_closed => {
+                handle.end_by(sys::monotonic_now());
+                roster.leaving.push(handle);
+                Err(DynamicError::ShuttingDown)
+            }
+            Ok(handle) => {
+                self.change_rows(|rows| rows.push(handle));
+                Ok(id)
+            }
+            Err(reason) => Err(DynamicError::Failed(reason)),
+        }
+    }
+
+    /// Takes an id and what else it claims for an engine that is about to start.
+    fn reserve(&self, id: Option<String>, claim: Claim) -> Result<String, DynamicError> {
+        let mut roster = self.roster();
+        if roster.is_closed {
+            return Err(DynamicError::ShuttingDown);
+        }
+        let rows = self.engines();
+        let dynamic = rows.iter().filter(|row| row.kind() == EngineKind::Dynamic).count();
+        if dynamic + roster.starting.len() >= DYNAMIC_MAX {
+            return Err(DynamicError::TooMany);
+        }
+        let is_taken = |roster: &Roster, id: &str| {
+            id == PRIMARY
+                || rows.iter().any(|row| row.id() == id)
+                || roster.starting.iter().any(|(starting, _)| starting == id)
+        };
+        let id = match id {
+            Some(id) if !is_id(&id) => return Err(DynamicError::Id(id)),
+            Some(id) if is_taken(&roster, &id) => return Err(DynamicError::Duplicate(id)),
+            Some(id) => id,
+            None => loop {
+                let id = format!("dyn-{}", roster.next);
+                roster.next += 1;
+                if !is_taken(&roster, &id) {
+                    break id;
+                }
+            },
+        };
+        roster.leaving.retain(|handle| !handle.is_gone());
+        let rows = rows.iter().chain(&roster.leaving).map(|row| (row.id(), row.claim()));
+        let starting = roster.starting.iter().map(|(id, claim)| (id.as_str(), claim.clone()));
+        for (other, taken) in rows.chain(starting) {
+            if let Some(sentence) = claim.clash(&id, other, &taken) {
+                return Err(DynamicError::Clash(sentence));
+            }
+        }
+        roster.starting.push((id.clone(), claim));
+        Ok(id)
+    }
+
+    /// Ends an engine: no new calls, and the open ones are ended. Its row stays. Does not wait for
+    /// the end.
+    ///
+    /// # Errors
+    /// If there is no such engine, or it has ended.
+    pub fn stop(&self, id: &str) -> Result<(), AskError> {
+        self.get(id).ok_or_else(|| AskError::Unknown(id.to_owned()))?.ask(Ask::Stop)
+    }
+
+    /// Removes the row of a dynamic engine that has ended.
+    ///
+    /// # Errors
+    /// If there is none, or it has not ended.
+    pub fn forget(&self, id: &str) -> Result<(), ForgetError> {
+        let _roster = self.roster();
+        let handle = self.dynamic(id)?;
+        if !handle.state().phase.is_over() {
+            return Err(ForgetError::Running(id.to_owned()));
+        }
+        self.change_rows(|rows| rows.retain(|row| row.id() != id));
+        Ok(())
+    }
+
+    /// Removes the row of a dynamic engine at once. If it still runs, it ends as after
+    /// [`stop`](Self::stop), without a row.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn remove(&self, id: &str) -> Result<(), ForgetError> {
+        let handle = self.dynamic(id)?;
+        match handle.ask(Ask::Stop) {
+            Ok(()) | Err(AskError::Over) => {}
+            // It does not listen: it has to be over soon all the same.
+            Err(_) => handle.end_by(sys::monotonic_now()),
+        }
+        let mut roster = self.roster();
+        self.change_rows(|rows| rows.retain(|row| row.id() != id));
+        roster.leaving.retain(|handle| !handle.is_gone());
+        roster.leaving.push(handle);
+        Ok(())
+    }
+
+    fn dynamic(&self, id: &str) -> Result<EngineHandle, ForgetError> {
+        let handle = self.get(id).ok_or_else(|| ForgetError::Unknown(id.to_owned()))?;
+        match handle.kind() {
+            EngineKind::Dynamic => Ok(handle),
+            _ => Err(ForgetError::NotDynamic(id.to_owned())),
+        }
+    }
+
+    /// Whether all workers that should report do: what a watchdog wants to know.
+    pub fn data_plane_alive(&self) -> bool {
+        let now = sys::monotonic_now();
+        self.shared.rows.load().iter().all(|row| match row.state().phase {
+            Phase::Starting | Phase::Finished { .. } | Phase::Failed { .. } => true,
+            Phase::Running | Phase::Paused | Phase::Draining => {
+                now.saturating_sub(row.beat_ns()) < SILENCE_NS
+            }
+        })
+    }
+
+    /// Whether every engine of the configuration has ended.
+    pub fn is_over(&self) -> bool {
+        let rows = self.shared.rows.load();
+        let mut configured = rows.iter().filter(|row| row.kind() != EngineKind::Dynamic);
+        configured.all(|row| row.state().phase.is_over())
+    }
+
+    /// Ends all engines within about that time: no new calls, open ones may finish, the rest is
+    /// ended, reports are written. Engines that are asked for later are refused.
+    pub fn shutdown(&self, within: Duration) -> Shutdown {
+        let within_ns = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX / 2);
+        let deadline_ns = sys::monotonic_now().saturating_add(within_ns);
+        let all: Vec<EngineHandle> = {
+            let mut roster = self.roster();
+            roster.is_closed = true;
+            self.engines().iter().chain(&roster.leaving).cloned().collect()
+        };
+        all.iter().for_each(|handle| handle.end_by(deadline_ns));
+        while !all.iter().all(EngineHandle::is_gone) && sys::monotonic_now() < deadline_ns {
+            thread::sleep(POLL);
+        }
+        let code = |row: &EngineHandle| match row.state().phase {
+            Phase::Finished { code } => code,
+            Phase::Failed { .. } => ExitCode::Fatal.code(),
+            _ => ExitCode::Success.code(),
+        };
+        Shutdown {
+            code: self.engines().iter().map(code).max().unwrap_or(ExitCode::Success.code()),
+            in_time: all.iter().all(EngineHandle::is_gone),
+        }
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        // Every change of it is complete at any time.
+        self.shared.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the list; the caller holds the roster.
+    fn change_rows(&self, change: impl FnOnce(&mut Vec<EngineHandle>)) {
+        let mut rows = Vec::clone(&self.shared.rows.load());
+        change(&mut rows);
+        self.shared.rows.store(Arc::new(rows));
+    }
+}
+
+/// What is wrong with specifications before any of them is started.
+fn check(specs: &[EngineSpec]) -> Result<(), StartError> {
+    if specs.is_empty() {
+        return Err(StartError::NoEngine);
+    }
+    if specs.len() > STATIC_MAX {
+        return Err(StartError::TooMany { count: specs.len() });
+    }
+    let mut taken: Vec<(&str, Claim)> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let is_alias = index > 0 && spec.id == PRIMARY;
+        if !is_id(&spec.id) {
+            return Err(StartError::Id { id: spec.id.clone() });
+        }
+        if is_alias || specs[..index].iter().any(|earlier| earlier.id == spec.id) {
+            return Err(StartError::DuplicateId { id: spec.id.clone() });
+        }
+        let claim = Claim::of(spec);
+        let clash = claim.clash_within(&spec.id).or_else(|| {
+            taken.iter().find_map(|(other, taken)| claim.clash(&spec.id, other, taken))
+        });
+        if let Some(sentence) = clash {
+            return Err(StartError::Clash(sentence));
+        }
+        taken.push((&spec.id, claim));
+    }
+    Ok(())
+}
+
+/// Workers for each listener, where several engines share the host; `None` where one has it for
+/// itself.
+fn share_of_cpus(specs: &[EngineSpec]) -> Option<usize> {
+    let listeners: usize = specs.iter().map(|spec| spec.listeners.len().max(1)).sum();
+    let cpus = sys::online_cpus().len();
+    (listeners > 1).then(|| (cpus.saturating_sub(1) / listeners).max(1))
+}
+
+type Started = Receiver<Result<(), String>>;
+
+/// Starts the thread of an engine.
+fn spawn(
+    spec: EngineSpec,
+    policy: Policy,
+    workers: Option<usize>,
+) -> Result<(EngineHandle, Started), String> {
+    let state = engine::initial_state(&spec);
+    let (handle, questions) = EngineHandle::new(&spec, policy, state);
+    let (started, starts) = sync_channel(1);
+    let start = Start { handle: handle.clone(), spec, questions, started, workers };
+    let thread = thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || engine::run(start))
+        .map_err(|error| error.to_string())?;
+    handle.adopt(thread);
+    Ok((handle, starts))
+}
+
+/// Waits until an engine runs, or has failed.
+fn wait(started: &Started) -> Result<(), String> {
+    started.recv().unwrap_or_else(|_| Err("its thread ended unexpectedly".to_owned()))
+}

@@ -1,0 +1,150 @@
+//! How an engine is doing, as everybody may see it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use crate::config::Transport;
+use crate::output::{Summary, SummaryContext};
+use crate::stats::{Health, Snapshot};
+
+/// Where an engine is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It is being prepared: nothing is bound yet.
+    Starting,
+    /// It makes or answers calls.
+    Running,
+    /// It starts no calls for now.
+    Paused,
+    /// It starts no more calls; open ones come to their end.
+    Draining,
+    /// It has come to its end.
+    Finished {
+        /// The exit code that a process of its own would have had.
+        code: u8,
+    },
+    /// It could not start or go on.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Phase {
+    /// Its name in lower case.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Finished { .. } => "finished",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether nothing will happen any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Finished { .. } | Self::Failed { .. })
+    }
+}
+
+/// A place where an engine that answers calls listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerState {
+    /// Its position, from 0.
+    pub index: usize,
+    /// How messages travel.
+    pub transport: Transport,
+    /// The address that is bound.
+    pub local_ip: IpAddr,
+    /// The port that is bound.
+    pub local_port: u16,
+    /// Whether it accepts calls.
+    pub enabled: bool,
+    /// The scenario that answers.
+    pub scenario_name: String,
+}
+
+/// Whom an engine that makes calls talks to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientState {
+    /// How messages travel.
+    pub transport: Transport,
+    /// The address that is bound.
+    pub local_ip: IpAddr,
+    /// The port that is bound.
+    pub local_port: u16,
+    /// Where messages go, as `host:port`.
+    pub remote_addr: String,
+    /// Whether calls are started: it is not paused.
+    pub accepting: bool,
+}
+
+/// What an engine runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioState {
+    /// The name that the scenario gives itself.
+    pub name: String,
+    /// Its file; `None` of a built-in one.
+    pub file: Option<PathBuf>,
+    /// Its text, also of a built-in one. Another text than that of the file, if that was exchanged.
+    pub xml: Arc<str>,
+    /// Whether the program carries it.
+    pub builtin: bool,
+}
+
+/// The state of an engine at one moment, consistent in itself.
+#[derive(Debug)]
+pub struct EngineState {
+    /// Where it is on its way.
+    pub phase: Phase,
+    /// Sixteen hexadecimal digits that no other run has.
+    pub run_id: String,
+    /// When it was started, in nanoseconds since 1970 UTC.
+    pub started_at_unix_ns: u64,
+    /// Its figures; an empty snapshot before the first, and of an engine that could not start.
+    pub snapshot: Arc<Snapshot>,
+    /// The outcome of its health gates now.
+    pub health: Health,
+    /// Calls per second, as last asked for; 0 where calls are not started at a rate.
+    pub rate: f64,
+    /// The number of users, where calls are started by users.
+    pub users: Option<u64>,
+    /// The limit of open calls, if there is one.
+    pub call_limit: Option<u64>,
+    /// Whether it makes calls rather than answers them.
+    pub is_client: bool,
+    /// Whether it starts no calls for now.
+    pub is_paused: bool,
+    /// Where it listens, if it answers calls.
+    pub listeners: Vec<ListenerState>,
+    /// Whom it calls, if it makes calls.
+    pub client: Option<ClientState>,
+    /// What it runs.
+    pub scenario: ScenarioState,
+    /// Name of the I/O driver; empty before it runs.
+    pub driver: &'static str,
+    /// What an operator should read, the newest last; a bounded number.
+    pub notices: Vec<String>,
+    /// How messages travel, as in a Via header.
+    pub(super) protocol: &'static str,
+    pub(super) summary: OnceLock<Arc<Summary>>,
+}
+
+impl EngineState {
+    /// The summary of the run so far, or of all of it once it is over.
+    pub fn summary(&self) -> Arc<Summary> {
+        let make = || {
+            let context = SummaryContext {
+                driver: self.driver.to_owned(),
+                transport: self.protocol.to_owned(),
+                health: self.health.clone(),
+                ..SummaryContext::default()
+            };
+            Arc::new(Summary::new(&self.snapshot, &context))
+        };
+        Arc::clone(self.summary.get_or_init(make))
+    }
+}

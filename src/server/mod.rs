@@ -1,0 +1,3 @@
+//! The long-running process: engines that an operator watches and steers while they run.
+
+pub mod engines;

@@ -1,0 +1,398 @@
+//! Several engines in one process: they call each other over the loopback interface, and are watched
+//! and steered through the registry.
+
+use std::time::{Duration, Instant};
+
+use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft, Transport};
+use gossipper::output::Summary;
+use gossipper::server::engines::{
+    Ask, AskError, DYNAMIC_MAX, DynamicError, EngineHandle, EngineKind, EngineSpec, EngineState,
+    ForgetError, ListenerSpec, Phase, Policy, Registry, STATIC_MAX, StartError,
+};
+use gossipper::stats::FailureCause;
+
+/// When a test that hangs is ended; generous for slow machines.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn draft() -> RunDraft {
+    RunDraft {
+        local_ip: Some([127, 0, 0, 1].into()),
+        local_port: Some(0),
+        calls_max: Some(0),
+        max_calls: Some(2_000),
+        ..RunDraft::default()
+    }
+}
+
+fn uas() -> RunConfig {
+    let draft = RunDraft { scenario_name: Some("uas".to_owned()), ..draft() };
+    draft.resolve(Flavor::Gossipper).unwrap()
+}
+
+/// A caller to `port`, `rate` calls per second, each of which lasts `pause_ms`.
+fn uac_with(port: u16, rate: f64, pause_ms: u64, change: impl FnOnce(&mut RunDraft)) -> RunConfig {
+    let mut draft = RunDraft {
+        scenario_name: Some("uac".to_owned()),
+        remote: Some(HostPort { host: "127.0.0.1".to_owned(), port }),
+        rate: Some(rate),
+        pause_ms_default: Some(pause_ms),
+        ..draft()
+    };
+    change(&mut draft);
+    draft.resolve(Flavor::Gossipper).unwrap()
+}
+
+fn uac(port: u16, rate: f64) -> RunConfig {
+    uac_with(port, rate, 0, |_| ())
+}
+
+fn spec(id: &str, kind: EngineKind, run: RunConfig) -> EngineSpec {
+    EngineSpec { id: id.to_owned(), kind, listeners: Vec::new(), run }
+}
+
+/// A registry with one engine that answers calls, and its port.
+fn answering() -> (Registry, u16) {
+    let specs = vec![spec("answer", EngineKind::Primary, uas())];
+    let registry = Registry::start(specs, Policy::default()).unwrap();
+    let port = registry.get("primary").unwrap().state().listeners[0].local_port;
+    (registry, port)
+}
+
+/// Waits until `is_so` holds for the state of an engine.
+fn until(engine: &EngineHandle, what: &str, is_so: impl Fn(&EngineState) -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !is_so(&engine.state()) {
+        let state = engine.state();
+        assert!(Instant::now() < end, "{} is not {what}: {state:#?}", engine.id());
+        assert!(!matches!(state.phase, Phase::Failed { .. }), "{:?}", state.phase);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits for a snapshot of a later second.
+fn a_second_later(engine: &EngineHandle) {
+    let before = engine.state().snapshot.elapsed_ns;
+    until(engine, "a second older", |state| state.snapshot.elapsed_ns >= before + 1_000_000_000);
+}
+
+fn is_finished(state: &EngineState) -> bool {
+    matches!(state.phase, Phase::Finished { .. })
+}
+
+#[test]
+fn engines_of_one_process_call_each_other() {
+    let (registry, port) = answering();
+    let id = registry.start_dynamic(Some("load".to_owned()), uac(port, 50.0)).unwrap();
+    assert_eq!(id, "load");
+    let (answer, load) = (registry.get("answer").unwrap(), registry.get("load").unwrap());
+    until(&load, "calling", |state| state.snapshot.calls.succeeded > 50);
+    until(&answer, "answering", |state| state.snapshot.calls.succeeded > 50);
+
+    let state = load.state();
+    assert_eq!(state.phase, Phase::Running);
+    let calls = state.snapshot.calls;
+    assert_eq!(calls.started, calls.succeeded + calls.failed + calls.active);
+    assert_eq!((state.rate, state.is_paused, state.is_client), (50.0, false, true));
+    let client = state.client.as_ref().unwrap();
+    assert_eq!(client.remote_addr, format!("127.0.0.1:{port}"));
+    assert_eq!((client.transport, client.accepting), (Transport::UdpMono, true));
+    assert!(client.local_port != 0 && state.listeners.is_empty());
+    assert_eq!((state.scenario.builtin, state.scenario.file.as_ref()), (true, None));
+    assert!(state.scenario.xml.contains("INVITE"), "{}", state.scenario.xml);
+    assert_eq!(state.summary().total_calls, state.snapshot.calls.started);
+    assert_ne!(state.run_id, answer.state().run_id);
+    let kinds: Vec<_> = registry.engines().iter().map(EngineHandle::kind).collect();
+    assert_eq!(kinds, [EngineKind::Primary, EngineKind::Dynamic]);
+    assert!(registry.data_plane_alive());
+    let state = answer.state();
+    assert!(state.client.is_none() && !state.is_client && state.listeners[0].enabled);
+
+    let shutdown = registry.shutdown(LIMIT);
+    assert!(shutdown.in_time, "{:?}", registry.engines());
+    assert_eq!(shutdown.code, 0);
+    assert!(registry.engines().iter().all(|engine| is_finished(&engine.state())));
+    let refused = registry.start_dynamic(None, uac(port, 1.0));
+    assert_eq!(refused, Err(DynamicError::ShuttingDown));
+}
+
+#[test]
+fn rate_and_pause_change_while_calls_go_on() {
+    let (registry, port) = answering();
+    registry.start_dynamic(Some("load".to_owned()), uac(port, 5.0)).unwrap();
+    let load = registry.get("load").unwrap();
+    load.ask(Ask::SetRate(200.0)).unwrap();
+    // Whoever asked sees what came of it.
+    assert_eq!(load.state().rate, 200.0);
+    until(&load, "faster", |state| state.snapshot.rate.target_now == 200.0);
+    until(&load, "calling", |state| {
+        state.snapshot.last_second.is_some_and(|second| second.calls_started > 150)
+    });
+
+    load.ask(Ask::SetPaused(true)).unwrap();
+    let state = load.state();
+    assert_eq!((state.phase.clone(), state.is_paused), (Phase::Paused, true));
+    assert!(!state.client.as_ref().unwrap().accepting);
+    a_second_later(&load);
+    let started = load.state().snapshot.calls.started;
+    a_second_later(&load);
+    assert_eq!(load.state().snapshot.calls.started, started);
+
+    load.ask(Ask::SetPaused(false)).unwrap();
+    until(&load, "calling again", |state| state.snapshot.calls.started > started);
+    for rate in [-1.0, f64::NAN, f64::INFINITY, 1e12] {
+        assert!(matches!(load.ask(Ask::SetRate(rate)), Err(AskError::Invalid(_))), "{rate}");
+    }
+    let answer = registry.get("answer").unwrap();
+    assert!(matches!(answer.ask(Ask::SetRate(1.0)), Err(AskError::Refused(_))));
+    assert!(matches!(load.ask(Ask::SetUsers(1)), Err(AskError::Refused(_))));
+    load.ask(Ask::ResetStats).unwrap();
+    assert!(load.state().snapshot.calls.started < started);
+    registry.shutdown(LIMIT);
+}
+
+#[test]
+fn users_and_the_limit_of_open_calls_change() {
+    let (registry, port) = answering();
+    let run = uac_with(port, 1.0, 50, |draft| {
+        draft.rate = None;
+        draft.users = Some(2);
+    });
+    registry.start_dynamic(Some("users".to_owned()), run).unwrap();
+    let users = registry.get("users").unwrap();
+    until(&users, "calling", |state| state.snapshot.calls.started > 2);
+    assert_eq!((users.state().users, users.state().rate), (Some(2), 0.0));
+    users.ask(Ask::SetUsers(9)).unwrap();
+    assert_eq!(users.state().users, Some(9));
+    until(&users, "more", |state| state.snapshot.peak_active == 9);
+
+    let run = uac_with(port, 500.0, 100, |draft| draft.concurrent_max = Some(3));
+    registry.start_dynamic(Some("limited".to_owned()), run).unwrap();
+    let limited = registry.get("limited").unwrap();
+    until(&limited, "at its limit", |state| state.snapshot.peak_active == 3);
+    limited.ask(Ask::SetCallLimit(11)).unwrap();
+    assert_eq!(limited.state().call_limit, Some(11));
+    until(&limited, "at its new limit", |state| state.snapshot.peak_active == 11);
+    registry.shutdown(LIMIT);
+}
+
+#[test]
+fn a_drained_engine_lets_its_calls_finish_and_a_stopped_one_ends_them() {
+    let (registry, port) = answering();
+    let run = uac_with(port, 100.0, 700, |_| ());
+    registry.start_dynamic(Some("drained".to_owned()), run).unwrap();
+    let drained = registry.get("drained").unwrap();
+    until(&drained, "calling", |state| state.snapshot.calls.active > 10);
+    drained.ask(Ask::Drain).unwrap();
+    assert!(matches!(drained.state().phase, Phase::Draining | Phase::Finished { .. }));
+    until(&drained, "finished", is_finished);
+    let state = drained.state();
+    let calls = state.snapshot.calls;
+    assert_eq!((calls.failed, calls.active), (0, 0), "{calls:?}");
+    assert_eq!(state.phase, Phase::Finished { code: 0 });
+    assert_eq!(state.summary().success_calls, calls.succeeded);
+    assert_eq!(drained.ask(Ask::SetRate(1.0)), Err(AskError::Over));
+
+    let answer = registry.get("answer").unwrap();
+    until(&answer, "quiet", |state| state.snapshot.calls.active == 0);
+    let answered = answer.state().snapshot.calls.succeeded;
+    let run = uac_with(port, 100.0, 3_600_000, |_| ());
+    registry.start_dynamic(Some("stopped".to_owned()), run).unwrap();
+    let stopped = registry.get("stopped").unwrap();
+    until(&stopped, "calling", |state| state.snapshot.calls.active > 10);
+    registry.stop("stopped").unwrap();
+    until(&stopped, "finished", is_finished);
+    let snapshot = stopped.state().snapshot.clone();
+    let cancelled = snapshot.counters.failures.count(FailureCause::Cancelled);
+    assert!(cancelled > 10, "{:?}", snapshot.calls);
+    // The peer was told: its calls have come to their ends.
+    until(&answer, "told", |state| {
+        state.snapshot.calls.active == 0 && state.snapshot.calls.succeeded > answered + 10
+    });
+    assert_eq!(registry.stop("nobody"), Err(AskError::Unknown("nobody".to_owned())));
+    registry.shutdown(LIMIT);
+}
+
+#[test]
+fn an_engine_that_cannot_start_leaves_the_others_alone() {
+    let mut lost = uac(5060, 1.0);
+    lost.remote = Some(HostPort { host: "no-such-host.invalid".to_owned(), port: 5060 });
+    let specs = vec![
+        spec("answer", EngineKind::Primary, uas()),
+        spec("lost", EngineKind::Static, lost.clone()),
+    ];
+    let registry = Registry::start(specs, Policy::default()).unwrap();
+    let state = registry.get("lost").unwrap().state();
+    let Phase::Failed { reason } = &state.phase else { panic!("{:?}", state.phase) };
+    assert!(reason.contains("no-such-host.invalid"), "{reason}");
+    assert_eq!(state.summary().total_calls, 0);
+    assert_eq!(registry.get("lost").unwrap().ask(Ask::Stop), Err(AskError::Over));
+    let answer = registry.primary().unwrap();
+    assert_eq!(answer.state().phase, Phase::Running);
+    let port = answer.state().listeners[0].local_port;
+
+    let error = registry.start_dynamic(Some("lost-too".to_owned()), lost.clone()).unwrap_err();
+    assert!(matches!(&error, DynamicError::Failed(why) if why.contains("no-such-host")), "{error}");
+    assert!(registry.get("lost-too").is_none());
+
+    registry.start_dynamic(Some("load".to_owned()), uac(port, 100.0)).unwrap();
+    let load = registry.get("load").unwrap();
+    until(&load, "calling", |state| state.snapshot.calls.succeeded > 20);
+    assert_eq!(registry.shutdown(LIMIT).code, 255);
+
+    let specs = vec![spec("lost", EngineKind::Primary, lost)];
+    let error = Registry::start(specs, Policy::default()).err().unwrap();
+    assert!(matches!(&error, StartError::Primary { id, .. } if id == "lost"), "{error}");
+}
+
+#[test]
+fn what_clashes_is_named_before_anything_starts() {
+    let at = |port: u16| {
+        let mut run = uas();
+        run.local_port = Some(port);
+        run
+    };
+    let start = |specs: Vec<EngineSpec>| Registry::start(specs, Policy::default()).err().unwrap();
+    let error = start(vec![
+        spec("one", EngineKind::Primary, at(21_999)),
+        spec("two", EngineKind::Static, at(21_999)),
+    ]);
+    let text = error.to_string();
+    assert!(matches!(error, StartError::Clash(_)), "{text}");
+    assert!(text.contains("engines one and two both want UDP 127.0.0.1:21999"), "{text}");
+
+    let listener = ListenerSpec {
+        transport: Transport::TcpMono,
+        local_ip: Some([127, 0, 0, 1].into()),
+        local_port: Some(21_998),
+    };
+    let mut twice = spec("one", EngineKind::Primary, uas());
+    twice.listeners = vec![listener, listener];
+    let text = start(vec![twice]).to_string();
+    assert!(text.contains("engine one listens on TCP 127.0.0.1:21998 twice"), "{text}");
+
+    let error = start(vec![
+        spec("one", EngineKind::Primary, uas()),
+        spec("one", EngineKind::Static, uas()),
+    ]);
+    assert_eq!(error, StartError::DuplicateId { id: "one".to_owned() });
+    let error = start(vec![spec("a b", EngineKind::Primary, uas())]);
+    assert_eq!(error, StartError::Id { id: "a b".to_owned() });
+    let many = (0..=STATIC_MAX).map(|n| spec(&format!("w{n}"), EngineKind::Static, uas()));
+    assert_eq!(start(many.collect()), StartError::TooMany { count: STATIC_MAX + 1 });
+    assert_eq!(start(Vec::new()), StartError::NoEngine);
+
+    // An address that another engine has bound at run time.
+    let (registry, port) = answering();
+    let mut taken = uas();
+    taken.local_port = Some(port);
+    let error = registry.start_dynamic(Some("late".to_owned()), taken).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, DynamicError::Clash(_)), "{text}");
+    assert!(text.contains("engines answer and late both want"), "{text}");
+    registry.shutdown(LIMIT);
+}
+
+#[test]
+fn dynamic_engines_come_and_go() {
+    let (registry, port) = answering();
+    let few = |count: u64| uac_with(port, 50.0, 0, |draft| draft.calls_max = Some(count));
+    let id = registry.start_dynamic(None, few(3)).unwrap();
+    assert_eq!(id, "dyn-1");
+    let first = registry.get(&id).unwrap();
+    until(&first, "finished", is_finished);
+    // It keeps its row, and its id.
+    assert_eq!(first.state().snapshot.calls.succeeded, 3);
+    let twice = registry.start_dynamic(Some(id.clone()), few(1));
+    assert_eq!(twice, Err(DynamicError::Duplicate(id.clone())));
+    for taken in ["answer", "primary"] {
+        let error = registry.start_dynamic(Some(taken.to_owned()), few(1)).unwrap_err();
+        assert_eq!(error, DynamicError::Duplicate(taken.to_owned()));
+    }
+    let error = registry.start_dynamic(Some("../x".to_owned()), few(1)).unwrap_err();
+    assert_eq!(error, DynamicError::Id("../x".to_owned()));
+    registry.forget(&id).unwrap();
+    assert!(registry.get(&id).is_none());
+    assert_eq!(registry.forget(&id), Err(ForgetError::Unknown(id)));
+    let own = "answer".to_owned();
+    assert_eq!(registry.forget("answer"), Err(ForgetError::NotDynamic(own.clone())));
+    assert_eq!(registry.remove("answer"), Err(ForgetError::NotDynamic(own)));
+
+    let id = registry.start_dynamic(None, uac(port, 10.0)).unwrap();
+    assert_eq!(registry.forget(&id), Err(ForgetError::Running(id.clone())));
+    let removed = registry.get(&id).unwrap();
+    registry.remove(&id).unwrap();
+    assert!(registry.get(&id).is_none());
+    until(&removed, "finished", is_finished);
+
+    // The limit holds for rows, also of those that have finished.
+    for n in 0..DYNAMIC_MAX {
+        registry.start_dynamic(Some(format!("n{n}")), few(1)).unwrap();
+    }
+    assert_eq!(registry.start_dynamic(None, few(1)), Err(DynamicError::TooMany));
+    until(&registry.get("n7").unwrap(), "finished", is_finished);
+    registry.forget("n7").unwrap();
+    registry.start_dynamic(None, few(1)).unwrap();
+    assert!(registry.shutdown(LIMIT).in_time);
+}
+
+#[test]
+fn a_shutdown_writes_what_runs_leave_behind() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("server-engines-{}.json", std::process::id()));
+    let (registry, port) = answering();
+    let run = uac_with(port, 50.0, 3_600_000, |draft| draft.summary_json = Some(path.clone()));
+    registry.start_dynamic(Some("load".to_owned()), run).unwrap();
+    let load = registry.get("load").unwrap();
+    until(&load, "calling", |state| state.snapshot.calls.active > 5);
+    let shutdown = registry.shutdown(Duration::from_secs(8));
+    assert!(shutdown.in_time, "{:?}", registry.engines());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let summary: Summary = serde_json::from_str(&text).unwrap();
+    assert_eq!(summary.active_calls, 0);
+    assert_eq!(summary.total_calls, load.state().snapshot.calls.started);
+    assert_eq!(summary.failure_causes["cancelled"], summary.failed_calls);
+    assert_eq!(*load.state().summary(), summary);
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn several_listeners_are_one_engine() {
+    let listen = |transport| ListenerSpec {
+        transport,
+        local_ip: Some([127, 0, 0, 1].into()),
+        local_port: Some(0),
+    };
+    let mut answer = spec("answer", EngineKind::Primary, uas());
+    answer.listeners =
+        vec![listen(Transport::UdpMono), listen(Transport::TcpMono), listen(Transport::UdpMulti)];
+    let registry = Registry::start(vec![answer.clone()], Policy::default()).unwrap();
+    let listeners = registry.primary().unwrap().state().listeners.clone();
+    let transports: Vec<_> = listeners.iter().map(|listener| listener.transport.code()).collect();
+    assert_eq!(transports, ["u1", "t1", "un"]);
+    for (listener, transport) in
+        listeners.iter().zip([Transport::UdpMono, Transport::TcpMono, Transport::UdpMono])
+    {
+        let run = uac_with(listener.local_port, 50.0, 0, |draft| {
+            draft.transport = Some(transport);
+            draft.calls_max = Some(20);
+        });
+        let id = registry.start_dynamic(None, run).unwrap();
+        let load = registry.get(&id).unwrap();
+        until(&load, "finished", is_finished);
+        assert_eq!(load.state().snapshot.calls.succeeded, 20, "{listener:?}");
+    }
+    let answer_now = registry.primary().unwrap();
+    until(&answer_now, "done", |state| state.snapshot.calls.succeeded == 60);
+    assert_eq!(answer_now.state().snapshot.calls.started, 60);
+    registry.shutdown(LIMIT);
+
+    // What does not go together is refused with the reason.
+    let mut calls = answer.clone();
+    calls.run = uac(9, 1.0);
+    let error = Registry::start(vec![calls], Policy::default()).err().unwrap().to_string();
+    assert!(error.contains("this scenario makes them"), "{error}");
+    let mut counted = answer;
+    counted.run.calls_max = gossipper::config::CallLimit::Count(5);
+    let error = Registry::start(vec![counted], Policy::default()).err().unwrap().to_string();
+    assert!(error.contains("do not count together"), "{error}");
+}
