@@ -1,5 +1,5 @@
-//! Several engines in one process: they call each other over the loopback interface, and are watched
-//! and steered through the registry.
+//! Several engines in one process: they call each other over the loopback interface, and are
+//! watched and steered through the registry.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft, Transport};
 use gossipper::output::Summary;
 use gossipper::server::engines::{
     Ask, AskError, DYNAMIC_MAX, DynamicError, EngineHandle, EngineKind, EngineSpec, EngineState,
-    ForgetError, ListenerSpec, Phase, Policy, Registry, STATIC_MAX, StartError,
+    ForgetError, ListenerSpec, NewScenario, Phase, Policy, Registry, STATIC_MAX, StartError,
 };
 use gossipper::stats::FailureCause;
 
@@ -381,9 +381,39 @@ fn several_listeners_are_one_engine() {
         until(&load, "finished", is_finished);
         assert_eq!(load.state().snapshot.calls.succeeded, 20, "{listener:?}");
     }
-    let answer_now = registry.primary().unwrap();
-    until(&answer_now, "done", |state| state.snapshot.calls.succeeded == 60);
-    assert_eq!(answer_now.state().snapshot.calls.started, 60);
+    let engine = registry.primary().unwrap();
+    until(&engine, "done", |state| state.snapshot.calls.succeeded == 60);
+    assert_eq!(engine.state().snapshot.calls.started, 60);
+
+    // One that is off refuses new calls, and the others do not.
+    let call = |index: usize, transport: Transport| {
+        let run = uac_with(listeners[index].local_port, 50.0, 0, |draft| {
+            draft.transport = Some(transport);
+            draft.calls_max = Some(5);
+        });
+        let id = registry.start_dynamic(None, run).unwrap();
+        let load = registry.get(&id).unwrap();
+        until(&load, "finished", is_finished);
+        load.state().snapshot.calls
+    };
+    let switch = |index, enabled| engine.ask(Ask::SetListener { index, enabled });
+    switch(1, false).unwrap();
+    let enabled: Vec<_> = engine.state().listeners.iter().map(|one| one.enabled).collect();
+    assert_eq!(enabled, [true, false, true]);
+    assert_eq!(call(1, Transport::TcpMono).failed, 5);
+    assert_eq!(call(0, Transport::UdpMono).succeeded, 5);
+    switch(1, true).unwrap();
+    assert_eq!(call(1, Transport::TcpMono).succeeded, 5);
+    // A paused engine takes no calls at all; what is off stays so.
+    switch(0, false).unwrap();
+    engine.ask(Ask::SetPaused(true)).unwrap();
+    assert_eq!(engine.state().phase, Phase::Paused);
+    assert_eq!(call(1, Transport::TcpMono).failed, 5);
+    engine.ask(Ask::SetPaused(false)).unwrap();
+    assert_eq!(call(1, Transport::TcpMono).succeeded, 5);
+    assert_eq!(call(0, Transport::UdpMono).failed, 5);
+    let error = switch(3, true).unwrap_err();
+    assert!(matches!(&error, AskError::Invalid(why) if why.contains("the last one is 2")));
     registry.shutdown(LIMIT);
 
     // What does not go together is refused with the reason.
@@ -395,4 +425,96 @@ fn several_listeners_are_one_engine() {
     counted.run.calls_max = gossipper::config::CallLimit::Count(5);
     let error = Registry::start(vec![counted], Policy::default()).err().unwrap().to_string();
     assert!(error.contains("do not count together"), "{error}");
+}
+
+/// Answers every call with 486.
+const BUSY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<scenario name="busy">
+  <recv request="INVITE"/>
+  <send><![CDATA[
+
+    SIP/2.0 486 Busy Here
+    [last_Via:]
+    [last_From:]
+    [last_To:];tag=[call_number]
+    [last_Call-ID:]
+    [last_CSeq:]
+    Content-Length: 0
+
+  ]]></send>
+  <recv request="ACK"/>
+</scenario>
+"#;
+
+#[test]
+fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
+    let (registry, port) = answering();
+    let answer = registry.primary().unwrap();
+    let open = uac_with(port, 1000.0, 4_000, |draft| draft.calls_max = Some(5));
+    registry.start_dynamic(Some("open".to_owned()), open).unwrap();
+    let open = registry.get("open").unwrap();
+    until(&answer, "in calls", |state| state.snapshot.calls.active == 5);
+
+    let before = answer.state();
+    answer.check_scenario(BUSY).unwrap();
+    assert_eq!(answer.state().scenario, before.scenario);
+    answer.ask(Ask::Swap(NewScenario::Text(BUSY.to_owned()))).unwrap();
+    let state = answer.state();
+    assert_eq!((state.scenario.name.as_str(), &*state.scenario.xml), ("busy", BUSY));
+    assert_eq!(state.listeners[0].scenario_name, "busy");
+    let late = uac_with(port, 1000.0, 0, |draft| draft.calls_max = Some(7));
+    registry.start_dynamic(Some("late".to_owned()), late).unwrap();
+    let late = registry.get("late").unwrap();
+    until(&late, "finished", is_finished);
+    assert_eq!(late.state().snapshot.calls.failed, 7);
+    until(&open, "finished", is_finished);
+    assert_eq!(open.state().snapshot.calls.succeeded, 5);
+    until(&answer, "quiet", |state| state.snapshot.calls.active == 0);
+    let calls = answer.state().snapshot.calls;
+    assert_eq!((calls.started, calls.succeeded), (12, 12));
+
+    // What cannot take its place is refused, and it goes on.
+    let swap = |xml: String| answer.ask(Ask::Swap(NewScenario::Text(xml))).unwrap_err();
+    let error = swap(BUSY.replace("<recv", "<recieve"));
+    let AskError::Invalid(text) = &error else { panic!("{error:?}") };
+    assert!(text.contains("3:3") && text.contains("recieve"), "{text}");
+    let action = "<action><exec command=\"true\"/></action></recv>";
+    let error =
+        swap(BUSY.replacen("request=\"INVITE\"/>", &format!("request=\"INVITE\">{action}"), 1));
+    let AskError::Invalid(text) = &error else { panic!("{error:?}") };
+    assert!(text.contains("exec command= is forbidden by the policy"), "{text}");
+    let error = swap(gossipper::scenario::builtin("uac").unwrap().text.to_owned());
+    let AskError::Refused(text) = &error else { panic!("{error:?}") };
+    assert!(text.contains("makes calls"), "{text}");
+    let error = swap(BUSY.replace("Content-Length: 0", "[file name=\"/etc/hostname\"]"));
+    let AskError::Invalid(text) = &error else { panic!("{error:?}") };
+    assert!(text.contains("beside the scenario file only"), "{text}");
+    let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
+    assert!(matches!(&error, AskError::Refused(why) if why.contains("built-in")), "{error}");
+    assert_eq!(answer.state().scenario.name, "busy");
+    registry.shutdown(LIMIT);
+}
+
+#[test]
+fn a_scenario_file_is_read_again_when_somebody_asks() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("server-engines-{}.xml", std::process::id()));
+    std::fs::write(&path, gossipper::scenario::builtin("uas").unwrap().text).unwrap();
+    let mut run = uas();
+    run.scenario = gossipper::config::ScenarioSource::File(path.clone());
+    let specs = vec![spec("answer", EngineKind::Primary, run)];
+    let registry = Registry::start(specs, Policy::default()).unwrap();
+    let answer = registry.primary().unwrap();
+    let state = answer.state();
+    assert_eq!((state.scenario.builtin, state.scenario.file.as_ref()), (false, Some(&path)));
+    std::fs::write(&path, "<scenario>").unwrap();
+    let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
+    assert!(matches!(&error, AskError::Invalid(why) if why.contains(".xml:1")), "{error}");
+    std::fs::write(&path, BUSY).unwrap();
+    answer.ask(Ask::Swap(NewScenario::Reload)).unwrap();
+    assert_eq!(answer.state().scenario.name, "busy");
+    std::fs::remove_file(&path).unwrap();
+    let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
+    assert!(matches!(&error, AskError::Invalid(why) if why.contains("cannot read")), "{error}");
+    registry.shutdown(LIMIT);
 }

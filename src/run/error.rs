@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::TwinConfigError;
 use crate::dataplane::LaunchError;
+use crate::engine::SwapRefused;
 use crate::injection::InjectionError;
 use crate::output::WriteFileError;
 use crate::scenario::ScenarioError;
@@ -64,13 +65,8 @@ pub enum RunError {
         hint: &'static str,
     },
     /// A scenario that cannot take the place of the one that runs.
-    #[error("the scenario {problem}\n  hint: {hint}")]
-    Exchange {
-        /// What is wrong.
-        problem: &'static str,
-        /// What to do.
-        hint: &'static str,
-    },
+    #[error(transparent)]
+    Swap(#[from] SwapRefused),
     /// Several listeners where there can be one.
     #[error("several listeners {problem}\n  hint: leave one listener, or start another engine")]
     Listeners {

@@ -1,41 +1,44 @@
 //! Another scenario for a run that goes on: compiled beside the run, by whoever brings it, and
 //! checked against what cannot change while calls are open.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::RunError;
 use super::data::{Origin, Tables};
+use super::plan;
 use super::scenario::Text;
-use crate::config::{RunConfig, ScenarioSource};
-use crate::engine::Programs;
-use crate::scenario::{self, Mode, Program};
+use crate::config::{HostPort, RunConfig, ScenarioSource};
+use crate::engine::{Generations, Programs};
+use crate::scenario;
 
 /// Compiles scenarios for a run that goes on.
 pub(crate) struct Compiler {
     config: Arc<RunConfig>,
     tables: Arc<Tables>,
-    /// What runs now, as far as another one must be like it.
-    mode: (Mode, Mode),
-    /// Somebody runs shell commands for the workers.
-    runs_commands: bool,
+    /// What the run began with, which decides what it can go on with.
+    began: Generations,
+    /// An address of ours, whose family those of others must have.
+    local: IpAddr,
 }
 
 /// A scenario that can take the place of a run's main one.
 #[derive(Debug)]
 pub(crate) struct Replacement {
-    pub(crate) program: Arc<Program>,
+    pub(crate) programs: Programs,
     pub(crate) text: Text,
+    /// Addresses of names in it.
+    pub(crate) hosts: Vec<(String, IpAddr)>,
 }
 
 impl Compiler {
-    pub(super) fn new(config: Arc<RunConfig>, tables: Arc<Tables>, programs: &Programs) -> Self {
-        let main = &programs.main;
-        Self {
-            config,
-            tables,
-            mode: (main.mode, main.sip_mode),
-            runs_commands: programs.all().any(|program| program.runs_commands()),
-        }
+    pub(super) fn new(
+        config: Arc<RunConfig>,
+        tables: Arc<Tables>,
+        began: Generations,
+        local: IpAddr,
+    ) -> Self {
+        Self { config, tables, began, local }
     }
 
     /// The file of the run, read again; `None` where it runs a built-in scenario.
@@ -57,8 +60,8 @@ impl Compiler {
         }
     }
 
-    /// Compiles a scenario that somebody sent. It may not name files elsewhere than the scenario
-    /// that runs, and may run shell commands only if `allows_commands`.
+    /// Compiles a scenario that somebody sent. It may name no files but those beside the scenario
+    /// of the run, and may run shell commands only if `allows_commands`.
     ///
     /// # Errors
     /// What is wrong with it, with line and column; or what it has that this run cannot change to.
@@ -68,43 +71,20 @@ impl Compiler {
         allows_commands: bool,
     ) -> Result<Replacement, RunError> {
         let origin = Origin::Sent { allows_commands };
-        let program = self.tables.with_resources(
+        let main = self.tables.with_resources(
             &self.config,
             &self.config.scenario,
             origin,
             |resources| scenario::compile_with(&text.xml, &text.name, resources),
         )?;
-        self.check(&program)?;
-        Ok(Replacement { program: Arc::new(program), text })
-    }
-
-    fn check(&self, program: &Program) -> Result<(), RunError> {
-        let refuse = |problem, hint| Err(RunError::Exchange { problem, hint });
-        let (mode, sip_mode) = self.mode;
-        if program.mode != mode || program.sip_mode != sip_mode {
-            return match sip_mode {
-                Mode::Client => refuse(
-                    "answers calls, and the one that runs makes them",
-                    "send a scenario that begins with <send>",
-                ),
-                Mode::Server => refuse(
-                    "makes calls, and the one that runs answers them",
-                    "send a scenario that begins with <recv>",
-                ),
-            };
+        let programs = Programs { main: Arc::new(main), ..self.began.programs().clone() };
+        self.began.check(&programs)?;
+        plan::check_sets(&self.config, &programs)?;
+        let mut hosts = Vec::new();
+        for host in programs.main.written_hosts() {
+            let named = HostPort { host: host.clone(), port: 5060 };
+            hosts.push((host, plan::resolve(&named, Some(self.local))?.ip()));
         }
-        if program.twin_role.is_some() || self.config.twin.is_some() {
-            return refuse(
-                "is part of third-party call control, whose parts begin together",
-                "restart the instances with it",
-            );
-        }
-        if program.runs_commands() && !self.runs_commands {
-            return refuse(
-                "runs shell commands, and the one that the run began with has none",
-                "restart the engine with it",
-            );
-        }
-        Ok(())
+        Ok(Replacement { programs, text, hosts })
     }
 }

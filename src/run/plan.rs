@@ -67,11 +67,7 @@ pub(super) fn plan(
     let calls_out = program.sip_mode == Mode::Client;
     let answers = !is_client || programs.receiving.is_some() || programs.out_of_call.is_some();
     let mut notices = Vec::new();
-    for (name, _) in &config.sets {
-        if !programs.all().any(|program| program.global_variables.contains(name)) {
-            return Err(RunError::Set { name: name.clone() });
-        }
-    }
+    check_sets(config, &programs)?;
     check_role(config, is_client)?;
     let mut addresses = Addresses::resolve(config, calls_out)?;
     let sources = {
@@ -258,6 +254,15 @@ pub(super) fn plan(
     };
     let driver_name = if use_uring { "uring" } else { "syscall" };
     Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices })
+}
+
+/// Whether there is a global variable for each of `-set`.
+pub(super) fn check_sets(config: &RunConfig, programs: &Programs) -> Result<(), RunError> {
+    let is_known = |name| programs.all().any(|program| program.global_variables.contains(name));
+    match config.sets.iter().find(|(name, _)| !is_known(name)) {
+        Some((name, _)) => Err(RunError::Set { name: name.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Who we are and whom we call, as addresses.

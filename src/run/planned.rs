@@ -92,8 +92,12 @@ impl Planned {
             plan.launch.engine.seed ^= (index as u64 + 1) << 32;
             others.push(plan);
         }
-        let compiler = Arc::new(Compiler::new(Arc::clone(&config), tables, &programs));
-        Ok(Self { config, plans: Plans { first, others }, text, compiler })
+        let local = first.launch.engine.environment.local_ip;
+        let plans = Plans { first, others };
+        let workers = plans.all().map(|plan| plan.launch.workers).sum();
+        let began = plans.first.launch.generations(workers);
+        let compiler = Arc::new(Compiler::new(Arc::clone(&config), tables, began, local));
+        Ok(Self { config, plans, text, compiler })
     }
 
     /// Who compiles another scenario for this run.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use gossipper_uring::sys;
 
 use super::RunError;
+use super::exchange::Replacement;
 use super::plan::Plan;
 use super::planned::Plans;
 use super::scenario::Text;
@@ -21,7 +22,7 @@ use super::watchdog::{Guard, Stalls};
 use crate::artefact::{ArtefactsEnd, Log};
 use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Command, Running, WorkerHandle};
-use crate::engine::StopRequest;
+use crate::engine::{Generations, StopRequest, SwapRefused};
 use crate::output::summary::Media;
 use crate::output::{Summary, SummaryContext, WriteFileError};
 use crate::scenario::Mode;
@@ -149,6 +150,7 @@ pub(crate) struct Supervisor {
     parts: Parts,
     text: Text,
     aggregate: Aggregate,
+    generations: Generations,
     ending: Ending,
     /// From here on nothing waits for calls any more.
     deadline_ns: u64,
@@ -196,6 +198,7 @@ impl Supervisor {
         let is_limit_set = first.plan.limit_per_rate.is_none();
         let call_limit = first.plan.launch.engine.concurrent_max;
         let aggregate = Aggregate::new(Arc::clone(&layout), parts.workers().count(), start);
+        let generations = first.plan.launch.generations(parts.workers().count());
         let queues = parts.workers_mut().filter_map(|worker| worker.records.take()).collect();
         let mut traces = traces.start(&config, use_uring, queues, &layout, start)?;
         traces.begin(&aggregate.snapshot());
@@ -207,6 +210,7 @@ impl Supervisor {
             parts,
             text,
             aggregate,
+            generations,
             ending: Ending::Running,
             deadline_ns: u64::MAX,
             end: RunEnd::Completed,
@@ -242,7 +246,7 @@ impl Supervisor {
 
     /// The name of the main scenario.
     pub(crate) fn scenario_name(&self) -> &str {
-        &self.parts.first.plan.launch.programs.main.name
+        &self.generations.programs().main.name
     }
 
     /// The text of the main scenario.
@@ -398,6 +402,36 @@ impl Supervisor {
     pub(crate) fn set_paused(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
         self.parts.send(Command::SetPaused(is_paused));
+    }
+
+    /// Lets the listener at `index` accept calls, or refuse them; open ones go on.
+    pub(crate) fn set_accepting(&mut self, index: usize, is_accepting: bool) {
+        if let Some(part) = self.parts.all_mut().nth(index) {
+            for worker in &mut part.running.workers {
+                worker.send(Command::SetAccepting(is_accepting));
+            }
+        }
+    }
+
+    /// Lets calls that begin from now on follow another scenario. All workers have it once
+    /// [`is_swapping`](Self::is_swapping) is over, within a second or so.
+    ///
+    /// # Errors
+    /// Why the run cannot go on with it; nothing has changed then.
+    pub(crate) fn swap(&mut self, replacement: Replacement) -> Result<(), SwapRefused> {
+        let Replacement { programs, text, hosts } = replacement;
+        let parts = self.parts.all_mut().map(|part| &mut part.running);
+        dataplane::swap(parts, &mut self.generations, &mut self.aggregate, programs, &hosts)?;
+        self.text = text;
+        if let Some(traces) = &mut self.traces {
+            traces.change_layout(&self.aggregate.snapshot());
+        }
+        Ok(())
+    }
+
+    /// Whether a worker has not taken the last scenario yet.
+    pub(crate) fn is_swapping(&self) -> bool {
+        self.aggregate.is_changing_layout()
     }
 
     /// Begins the statistics anew.

@@ -254,6 +254,13 @@ impl Traces {
         }
     }
 
+    /// The run goes on with other programs, as `snapshot` has them: columns that go by name or step
+    /// get a new header, and records their names.
+    pub(super) fn change_layout(&mut self, snapshot: &Snapshot) {
+        self.artefacts.order(Order::Layout(Arc::clone(&snapshot.layout)));
+        self.put_headers(snapshot);
+    }
+
     /// Whether a row is due once `seconds` of the run are reported in full.
     pub(super) fn is_due(&self, seconds: u64) -> bool {
         let any = self.rows.stat.or(self.rows.counts).or(self.rows.screen).is_some();

@@ -21,7 +21,7 @@ use super::state::{ClientState, EngineState, ListenerState, Phase, ScenarioState
 use crate::config::{ControlPort, RunConfig, ScenarioSource};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
-use crate::run::supervised::{Finished, ListenAt, Planned, Replacement, Supervisor};
+use crate::run::supervised::{Finished, ListenAt, Planned, Supervisor};
 use crate::stats::{Aggregate, Health, RunStart, Snapshot};
 
 /// How often an engine looks at its clock. Workers and questions wake it.
@@ -155,6 +155,8 @@ struct Engine<'s> {
     next_publish_ns: u64,
     next_line_ns: u64,
     is_shutting_down: bool,
+    /// Who waits for all workers to have a new scenario.
+    swap_answer: Option<SyncSender<Result<(), AskError>>>,
 }
 
 impl<'s> Engine<'s> {
@@ -219,6 +221,7 @@ impl<'s> Engine<'s> {
                 _ => u64::MAX,
             },
             is_shutting_down: false,
+            swap_answer: None,
             run,
             config,
         })
@@ -238,13 +241,10 @@ impl<'s> Engine<'s> {
                 self.run.stop();
             }
             self.look_at_the_end(now);
-            while let Ok(Question { ask, answer, replacement }) = questions.try_recv() {
-                let result = self.answer(ask, replacement, now);
-                // Published first: who asked sees what came of it.
-                self.publish(self.phase());
-                // Whoever asked may have lost patience.
-                let _ = answer.try_send(result);
+            while let Ok(question) = questions.try_recv() {
+                self.take(question, now);
             }
+            self.look_at_the_swap();
             self.shared.beat_ns.store(self.run.oldest_report_ns(), Ordering::Relaxed);
             has_news |= now >= self.next_publish_ns;
             if has_news {
@@ -279,60 +279,84 @@ impl<'s> Engine<'s> {
         self.run.end_by(stop_ns.saturating_sub(goodbye_ns), stop_ns);
     }
 
-    fn answer(
-        &mut self,
-        ask: Ask,
-        replacement: Option<Replacement>,
-        now: u64,
-    ) -> Result<(), AskError> {
+    fn take(&mut self, question: Question, now: u64) {
+        let Question { ask, replacement, answer } = question;
+        let result = match replacement {
+            None => self.answer(ask, now),
+            Some(replacement) => match self.run.swap(replacement) {
+                Ok(()) => {
+                    self.xml = Arc::from(self.run.text().xml.as_str());
+                    self.refresh();
+                    self.publish(self.phase());
+                    self.swap_answer = Some(answer);
+                    return;
+                }
+                Err(refused) => Err(AskError::Refused(refused.to_string())),
+            },
+        };
+        // Published first: who asked sees what came of it.
+        self.publish(self.phase());
+        // Whoever asked may have lost patience.
+        let _ = answer.try_send(result);
+    }
+
+    /// Answers who brought another scenario, once all workers have it.
+    fn look_at_the_swap(&mut self) {
+        if !self.run.is_swapping()
+            && let Some(answer) = self.swap_answer.take()
+        {
+            let _ = answer.try_send(Ok(()));
+        }
+    }
+
+    fn answer(&mut self, ask: Ask, now: u64) -> Result<(), AskError> {
         let refused = |why: &str| AskError::Refused(why.to_owned());
         match ask {
             Ask::SetRate(rate) if !(0.0..=RATE_MAX).contains(&rate) => {
-                Err(AskError::Invalid(format!("a rate is a number from 0 to {RATE_MAX}")))
+                return Err(AskError::Invalid(format!("a rate is a number from 0 to {RATE_MAX}")));
             }
             Ask::SetRate(rate) => {
                 let per_period = rate * self.config.rate_period_ms as f64 / 1e3;
-                self.run.set_rate(per_period).map_err(refused)
+                self.run.set_rate(per_period).map_err(refused)?;
             }
-            Ask::SetUsers(users) => self.run.set_users(users).map_err(refused),
-            Ask::SetCallLimit(limit) => {
-                self.run.set_call_limit(limit);
-                Ok(())
-            }
+            Ask::SetUsers(users) => self.run.set_users(users).map_err(refused)?,
+            Ask::SetCallLimit(limit) => self.run.set_call_limit(limit),
             Ask::SetPaused(is_paused) => {
-                if !self.run.is_client() {
-                    return Err(refused("this engine answers calls; switch its listeners off"));
-                }
                 self.run.set_paused(is_paused);
-                Ok(())
+                self.tell_listeners();
             }
             Ask::SetListener { index, .. } if self.run.is_client() => {
-                Err(AskError::Invalid(format!("this engine makes calls: no listener {index}")))
+                let why = format!("this engine makes calls: it has no listener {index}");
+                return Err(AskError::Invalid(why));
             }
-            Ask::SetListener { index, .. } if index >= self.places.len() => Err(AskError::Invalid(
-                format!("there is no listener {index}; the last one is {}", self.places.len() - 1),
-            )),
-            Ask::SetListener { .. } => Err(refused("listeners cannot be switched")),
-            Ask::Swap(_) => match replacement {
-                Some(new) => Err(AskError::Refused(format!(
-                    "{} ({}): workers do not exchange scenarios yet",
-                    new.program.name, new.text.name
-                ))),
-                None => Err(AskError::Busy),
-            },
-            Ask::Drain => {
-                self.run.drain(u64::MAX);
-                Ok(())
+            Ask::SetListener { index, enabled } => {
+                let last = self.enabled.len().saturating_sub(1);
+                let listener = self.enabled.get_mut(index).ok_or_else(|| {
+                    let why = format!("there is no listener {index}; the last one is {last}");
+                    AskError::Invalid(why)
+                })?;
+                *listener = enabled;
+                self.tell_listeners();
             }
-            Ask::Stop => {
-                self.run.cancel(now);
-                Ok(())
-            }
+            // It comes with what was compiled.
+            Ask::Swap(_) => return Err(AskError::Busy),
+            Ask::Drain => self.run.drain(u64::MAX),
+            Ask::Stop => self.run.cancel(now),
             Ask::ResetStats => {
                 self.run.reset_stats();
                 self.refresh();
-                Ok(())
             }
+        }
+        Ok(())
+    }
+
+    /// Listeners that are on accept calls while the engine is not paused.
+    fn tell_listeners(&mut self) {
+        if self.run.is_client() {
+            return;
+        }
+        for (index, &is_enabled) in self.enabled.iter().enumerate() {
+            self.run.set_accepting(index, is_enabled && !self.run.is_paused());
         }
     }
 

@@ -186,7 +186,7 @@ impl EngineHandle {
         }
         let compiler = self.shared.compiler.get().ok_or(AskError::Busy)?;
         let invalid = |error: RunError| match error {
-            RunError::Exchange { .. } => AskError::Refused(error.to_string()),
+            RunError::Swap(_) => AskError::Refused(error.to_string()),
             _ => AskError::Invalid(error.to_string()),
         };
         let text = match new {
