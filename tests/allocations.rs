@@ -9,11 +9,16 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use gossipper::engine::{Disposition, Engine, Incoming, Started};
-use gossipper::stats::{Counters, Layout, TraceKind};
+use gossipper::dataplane::{Link as _, MuxConfig, Reconnect, StreamMux};
+use gossipper::engine::{Disposition, Engine, Generations, Incoming, Programs, Started, Swap};
+use gossipper::scenario::Program;
+use gossipper::stats::{Counters, Layout, Report, TraceKind};
+use gossipper::stream::{Limits, SessionConfig};
 use gossipper::trace::{Kinds, Protocol, each_record};
-use gossipper_uring::{Driver, Event};
-use gossipper_uring::{DriverConfig, SimConfig, SimDriver, SimNet, SocketId};
+use gossipper_uring::{
+    Driver, DriverConfig, Event, SimConfig, SimDriver, SimNet, SocketId, SyscallDriver, TxArena,
+    TxOrder,
+};
 
 use sim::scenarios::builtin;
 use sim::side::{SideOptions, layout, rate};
@@ -80,6 +85,7 @@ struct Party {
     is_traced: bool,
     /// Records of the engine.
     records: u64,
+    generations: Generations,
 }
 
 impl Party {
@@ -92,9 +98,20 @@ impl Party {
         config.start_ns = net.now();
         config.environment.local_port = Some(options.address.port());
         let is_traced = !config.trace.is_none();
-        let mut engine = Engine::new(Arc::clone(&options.program), &layout, config);
+        let programs = Programs::from(Arc::clone(&options.program));
+        let mut engine = Engine::new(programs.clone(), &layout, config.clone());
         engine.share_socket(socket);
-        Self { engine, driver, socket, allocations: 0, is_traced, records: 0 }
+        let generations = Generations::new(programs, Arc::new(layout), &config, 1, false);
+        Self { engine, driver, socket, allocations: 0, is_traced, records: 0, generations }
+    }
+
+    /// Lets new calls follow another program.
+    fn exchange(&mut self, program: Program) {
+        let programs = Programs::from(Arc::new(program));
+        let layout = self.generations.advance(programs.clone(), &[]).expect("it fits");
+        let reports = vec![Box::new(Report::new(&layout, 0))];
+        let mut swap = Swap { programs, layout, hosts: Vec::new(), reports, stale: Vec::new() };
+        assert!(self.engine.swap(&mut swap).is_some());
     }
 
     /// What a worker does in a turn.
@@ -136,7 +153,17 @@ impl Party {
 }
 
 /// Plays calls at a steady rate: a warm-up, then `seconds` that are counted.
-fn steady(mut caller: SideOptions, mut callee: SideOptions, seconds: u64) -> [(u64, Counters); 2] {
+fn steady(caller: SideOptions, callee: SideOptions, seconds: u64) -> [(u64, Counters); 2] {
+    steady_with(caller, callee, seconds, None)
+}
+
+/// As [`steady`]; within the warm-up both sides go over to other programs.
+fn steady_with(
+    mut caller: SideOptions,
+    mut callee: SideOptions,
+    seconds: u64,
+    mut others: Option<[Program; 2]>,
+) -> [(u64, Counters); 2] {
     for side in [&mut caller, &mut callee] {
         side.engine.calls_max = 4096;
         side.engine.dead_calls_max = 1 << 16;
@@ -158,6 +185,11 @@ fn steady(mut caller: SideOptions, mut callee: SideOptions, seconds: u64) -> [(u
         if !warm && net.now() >= warm_ns {
             warm = true;
             before = [parties[0].begin(), parties[1].begin()];
+        }
+        if net.now() >= begin + 3 * SECOND
+            && let Some(others) = others.take()
+        {
+            parties.iter_mut().zip(others).for_each(|(party, other)| party.exchange(other));
         }
         for party in &mut parties {
             party.turn(net.now());
@@ -189,6 +221,75 @@ fn a_call_allocates_nothing_on_either_side() {
         assert_eq!(counters.calls_failed, 0, "{who}");
         assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
     }
+}
+
+#[test]
+fn a_call_allocates_nothing_once_programs_were_exchanged() {
+    let others = [builtin("uac"), builtin("uas")];
+    let (caller, callee) = (SideOptions::new(builtin("regexp")), SideOptions::new(builtin("uas")));
+    let sides = steady_with(caller, callee, 10, Some(others));
+    for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
+        assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
+        assert_eq!(counters.calls_failed, 0, "{who}");
+        assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
+    }
+}
+
+/// One end of a connection over loopback.
+fn mux() -> StreamMux<SyscallDriver> {
+    let config = MuxConfig {
+        session: SessionConfig::new(None, false, Limits::default()),
+        reconnect: Reconnect { max: Some(0), fails_calls: true, sleep_ns: SECOND },
+        per_call: false,
+        connections_max: 4,
+        tx_slots: (64, 4),
+    };
+    let driver = SyscallDriver::new(&DriverConfig::default()).expect("sockets");
+    StreamMux::new(driver, config).expect("memory")
+}
+
+/// Stages a message as a worker does.
+fn say(mux_tx: &mut TxArena, to: SocketId, message: &[u8]) {
+    let slot = mux_tx.reserve(message.len()).expect("a free slot");
+    mux_tx.buffer(&slot)[..message.len()].copy_from_slice(message);
+    let (nobody, mut order) = (([127, 0, 0, 1], 9).into(), TxOrder::default());
+    mux_tx.commit(slot, message.len(), to, nobody, u64::MAX, &mut order);
+}
+
+#[test]
+fn a_message_over_tcp_allocates_nothing() {
+    const MESSAGE: &[u8] =
+        b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nContent-Length: 4\r\n\r\nbody";
+    const WARM: u64 = 200;
+    let (mut client, mut server) = (mux(), mux());
+    let any = ([127, 0, 0, 1], 0).into();
+    let listener = server.open(&gossipper::dataplane::sip_socket(any, 0, false)).unwrap();
+    let mut spec = gossipper::dataplane::sip_socket(any, 0, false);
+    spec.remote = Some(server.local_addr(listener));
+    let connection = client.open(&spec).unwrap();
+    let (mut echoed, mut before) = (0, 0);
+    say(client.tx(), connection, MESSAGE);
+    while echoed < WARM + 2_000 {
+        if echoed == WARM {
+            before = ALLOCATIONS.get();
+        }
+        counted(|| {
+            for end in [&mut client, &mut server] {
+                let deadline = end.now() + MS;
+                end.turn(deadline).expect("loopback works");
+                let _ = end.drain(|event, tx| {
+                    if let Event::Datagram { socket, payload, .. } = event {
+                        assert_eq!(payload, MESSAGE);
+                        echoed += u64::from(socket == connection);
+                        say(tx, socket, payload);
+                    }
+                    std::ops::ControlFlow::Continue(())
+                });
+                while end.take_news().is_some() {}
+            }
+        });
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0, "in 2000 messages each way");
 }
 
 #[test]

@@ -262,9 +262,10 @@ fn what_does_not_fit_is_refused_with_the_reason() {
 
 #[test]
 fn workers_exchange_programs_together_and_the_run_adds_up() {
-    for seed in 0..5 {
+    for seed in 0..2 {
         let network = SimConfig { delay_ns_min: MS, delay_ns_max: 5 * MS, ..SimConfig::default() };
         let mut world = World::new(seed, network);
+        world.check_every = 64;
         let mut callee = SideOptions::new(builtin("uas")).with(|engine| {
             engine.seed = 77;
             engine.calls_max = 2048;
