@@ -5,7 +5,7 @@ export CARGO
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke deps
+.PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
 
 help: ## List the targets
 	@echo "make demo and make test are all you need; the others are their parts."
@@ -53,6 +53,9 @@ sanitize: ## Tests of uring/ under AddressSanitizer (nightly toolchain)
 
 fuzz-smoke: ## Each fuzz target for FUZZ_SECONDS (60; nightly toolchain)
 	@scripts/fuzz-smoke.sh
+
+soak: ## Churn everything for MINUTES (10) and see that nothing is left behind
+	@scripts/soak.sh $(MINUTES)
 
 deps: ## Install the Debian packages that tests need, if any is missing
 	@scripts/deps.sh

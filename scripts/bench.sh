@@ -6,7 +6,7 @@
 #
 # BENCH_QUICK=1       below 3 minutes, to see that the rig works; the figures mean nothing
 # BENCH_PARTS="..."   some of: limit micro rate cpu memory start lateness mechanisms transports
-#                     tracing
+#                     tracing daemon
 # BENCH_CPUS=0,1      cores of the answering and the calling side (default: the first two)
 # BENCH_OUT=DIR       another directory for the results
 #
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 mode=${1:-bench}
 quick=${BENCH_QUICK:-}
-parts=${BENCH_PARTS:-limit micro rate cpu memory start lateness mechanisms transports tracing}
+parts=${BENCH_PARTS:-limit micro rate cpu memory start lateness mechanisms transports tracing daemon}
 
 case $mode in
     bench | profile) ;;

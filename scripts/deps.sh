@@ -10,6 +10,7 @@ needed=(
     "openssl openssl"   # certificates, and a peer for TLS
     "ip iproute2"       # network namespaces in the end-to-end tests
     "python3 python3"   # the fake peers and report checks among the tests
+    "promtool prometheus" # metrics, rules and dashboards are tried against it
     "cc gcc"            # build scripts and the linker
 )
 

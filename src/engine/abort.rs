@@ -50,7 +50,7 @@ impl Engine {
         }
         match message.kind() {
             Kind::Request { method, .. } => {
-                self.counters.requests_received += 1;
+                self.count_request(slot, method.id());
                 let bit = method.bit();
                 if matches!(method, Method::Bye | Method::Cancel) {
                     self.answer_ok(slot, message, hash, cx);
@@ -71,7 +71,7 @@ impl Engine {
                 }
             }
             Kind::Response { code, .. } => {
-                self.counters.responses_received += 1;
+                self.count_response(cseq.method.id(), code);
                 if let Some(tag) = message.to_tag() {
                     self.keep_peer_tag(slot, tag);
                 }
@@ -439,6 +439,7 @@ impl Engine {
         };
         self.dispatch(slot, NO_STEP, false, (tx_slot, len), cx.tx);
         self.counters.responses_sent += 1;
+        self.report.messages.sent.response(self.calls[slot].asked as usize, 200);
         true
     }
 
@@ -516,6 +517,8 @@ impl Engine {
         };
         let message = &cx.tx.buffer(&tx_slot)[..len];
         let is_ack = message.starts_with(b"ACK ");
+        let method = message.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let method = Method::from_bytes(method).id();
         let call = &mut self.calls[slot];
         // The BYE that follows is built from the same request, so that must survive.
         let stored = if is_ack {
@@ -536,6 +539,7 @@ impl Engine {
         }
         self.dispatch(slot, NO_STEP, false, (tx_slot, len), cx.tx);
         self.counters.requests_sent += 1;
+        self.report.messages.sent.request(method as usize);
         true
     }
 

@@ -8,6 +8,7 @@ use gossipper_uring::{SocketId, TxOrder};
 use super::blob::Blob;
 use super::connections::NO_SLOT;
 use super::lookup::CallIdHash;
+use crate::sip::MethodId;
 
 /// Index of a call in its worker's slab.
 pub(super) type Slot = u32;
@@ -142,6 +143,8 @@ pub(super) struct Call {
     pub(super) invite_cseq: u32,
     /// Bits of the methods of requests that we sent.
     pub(super) methods_sent: u32,
+    /// Method of the last request received, ACK aside: what our responses answer.
+    pub(super) asked: MethodId,
     pub(super) invite: OpenTransaction,
     pub(super) request: OpenTransaction,
     pub(super) retransmit: Retransmit,
@@ -217,6 +220,7 @@ impl Call {
             cseq: 0,
             invite_cseq: 0,
             methods_sent: 0,
+            asked: MethodId::Other,
             invite: OpenTransaction::NONE,
             request: OpenTransaction::NONE,
             retransmit: Retransmit::NONE,

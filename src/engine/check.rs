@@ -75,6 +75,22 @@ impl Engine {
             counters.calls_succeeded + counters.calls_failed + self.active as u64,
         )?;
         differ("failed = sum of causes", counters.calls_failed, counters.failures.total())?;
+        let messages = &self.report.messages;
+        let both = [
+            ("sent", &messages.sent, counters.requests_sent, counters.responses_sent),
+            (
+                "received",
+                &messages.received,
+                counters.requests_received,
+                counters.responses_received,
+            ),
+        ];
+        for (way, one_way, requests, responses) in both {
+            let by_method = one_way.requests().map(|(_, count)| count).sum();
+            differ(&format!("requests {way}, in all and by method"), requests, by_method)?;
+            let by_code = one_way.responses().map(|(_, _, count)| count).sum();
+            differ(&format!("responses {way}, in all and by code"), responses, by_code)?;
+        }
         let texts = self
             .call_values
             .iter()
@@ -93,5 +109,20 @@ impl Engine {
     /// Capacity of the call pool.
     pub fn capacity(&self) -> usize {
         self.calls.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sip::MethodId;
+    use crate::stats::METHOD_NAMES;
+
+    #[test]
+    fn a_method_is_counted_under_its_name() {
+        for &method in MethodId::KNOWN {
+            assert_eq!(METHOD_NAMES.get(method as usize).copied(), method.name());
+        }
+        assert_eq!(METHOD_NAMES[MethodId::Other as usize], "other");
+        assert_eq!(METHOD_NAMES.len(), MethodId::KNOWN.len() + 1);
     }
 }

@@ -492,6 +492,7 @@ impl Engine {
         self.report.generic_counters.clone_from(&full.generic_counters);
         self.report.displays.clone_from(&full.displays);
         self.report.steps.clone_from(&full.steps);
+        self.report.messages.copy_from(&full.messages);
         self.fill_report(&mut full);
         full
     }

@@ -350,6 +350,21 @@ impl Engine {
         }
     }
 
+    /// Counts a request that a call received.
+    pub(super) fn count_request(&mut self, slot: Slot, method: MethodId) {
+        self.counters.requests_received += 1;
+        self.report.messages.received.request(method as usize);
+        if method != MethodId::Ack {
+            self.calls[slot].asked = method;
+        }
+    }
+
+    /// Counts a response to a request of `method`.
+    pub(super) fn count_response(&mut self, method: MethodId, code: u16) {
+        self.counters.responses_received += 1;
+        self.report.messages.received.response(method as usize, code);
+    }
+
     /// A message that a receive step matches.
     #[allow(clippy::too_many_arguments)]
     fn accept(
@@ -375,7 +390,7 @@ impl Engine {
         let heard = Heard { hash, step: index };
         match message.kind() {
             Kind::Request { method, .. } => {
-                self.counters.requests_received += 1;
+                self.count_request(slot, method.id());
                 if method.id() == MethodId::Ack
                     && self.config.behaviors.cseq_check
                     && cseq.number != self.calls[slot].invite_cseq
@@ -384,7 +399,7 @@ impl Engine {
                     return self.abort(slot, FailureCause::AckCseqMismatch, cx);
                 }
             }
-            Kind::Response { .. } => self.counters.responses_received += 1,
+            Kind::Response { code, .. } => self.count_response(cseq.method.id(), code),
         }
         let moves = match hit {
             Hit::Forward(_) => recv.advance_state,

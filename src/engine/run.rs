@@ -378,9 +378,14 @@ impl Engine {
         let is_arrival = !call.incoming && call.methods_sent == 0;
         call.note_sent();
         match send.message {
-            Outgoing::Response(_) => self.counters.responses_sent += 1,
+            Outgoing::Response(code) => {
+                self.counters.responses_sent += 1;
+                self.report.messages.sent.response(call.asked as usize, code);
+            }
             Outgoing::Request(bit) => {
                 self.counters.requests_sent += 1;
+                // A method's bit is its index.
+                self.report.messages.sent.request(bit.trailing_zeros() as usize);
                 call.methods_sent |= bit;
                 let is_invite = bit == MethodId::Invite.bit();
                 if is_invite {

@@ -50,6 +50,7 @@ impl Engine {
         ] {
             all.iter_mut().zip(kept).for_each(|(all, kept)| *all = *kept);
         }
+        self.report.messages.copy_from(&full.messages);
         self.keep_programs(&swap.layout, &full);
         let globals_before = self.names.globals.len();
         self.add_programs(&swap.programs, &swap.layout);

@@ -1,3 +1,4 @@
 //! The long-running process: engines that an operator watches and steers while they run.
 
 pub mod engines;
+pub mod metrics;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::distribution::add_all;
 use super::history::{History, HistoryRow, per_second};
+use super::lifetime::{BeforeReset, JudgedSeconds, Lifetime, Measured};
 use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, timeouts};
 use super::verdict::{Evidence, Verdict, VerdictTally, withheld_by_generator};
 use super::{
-    Counters, Distribution, Histograms, Layout, Report, StepCounts, TransactionHistograms,
-    TransactionSummary, WithheldCause,
+    Counters, Distribution, Histograms, Layout, MessageCounts, Report, StepCounts,
+    TransactionHistograms, TransactionSummary, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -29,6 +30,7 @@ const GAP_SECONDS_MAX: u64 = 3600;
 struct Worker {
     next_sequence: u64,
     counters: Counters,
+    messages: MessageCounts,
     generic_counters: Vec<u64>,
     displays: Vec<u64>,
     steps: Vec<StepCounts>,
@@ -122,6 +124,7 @@ pub struct Aggregate {
     pacing_ns: u64,
     calls_active: u64,
     base: Base,
+    before_reset: Option<BeforeReset>,
 }
 
 /// The cumulative figures at the last reset, which snapshots leave out.
@@ -158,12 +161,14 @@ impl Aggregate {
             pacing_ns: 0,
             calls_active: 0,
             base: Base { end_ns: start.monotonic_ns, ..Base::default() },
+            before_reset: None,
         }
     }
 
     /// Begins the figures of the run anew: snapshots from now on tell what happens from now on.
     /// Open calls count as started then, so that calls still add up. The history stays.
     pub fn reset(&mut self) {
+        self.before_reset = Some(self.since_start());
         self.base = self.cumulative();
         let counters = &mut self.base.counters;
         let active = counters.calls_active();
@@ -308,6 +313,39 @@ impl Aggregate {
     /// The histograms of the whole run.
     pub fn totals(&self) -> &Histograms<u64> {
         &self.totals
+    }
+
+    /// The figures of the run since its start, resets or not.
+    pub fn lifetime(&self) -> Lifetime {
+        let Base { counters, steps, .. } = self.cumulative();
+        let BeforeReset { measured, seconds, busy_ns } = self.since_start();
+        let mut messages = MessageCounts::default();
+        self.workers.iter().for_each(|worker| messages.add(&worker.messages));
+        Lifetime {
+            layout: Arc::clone(&self.layout),
+            start: self.start,
+            counters,
+            messages,
+            steps,
+            measured,
+            seconds,
+            busy_ns,
+        }
+    }
+
+    /// What resets clear, with what they have cleared.
+    fn since_start(&self) -> BeforeReset {
+        let mut sum = BeforeReset {
+            measured: Measured::of(&self.totals),
+            seconds: JudgedSeconds::of(&self.tally),
+            busy_ns: self.workers.iter().map(|worker| worker.busy_ns).collect(),
+        };
+        if let Some(before) = &self.before_reset {
+            sum.measured.add(&before.measured);
+            sum.seconds.add(&before.seconds);
+            add_all(&mut sum.busy_ns, &before.busy_ns);
+        }
+        sum
     }
 
     /// The state of the run.
@@ -521,6 +559,7 @@ impl Worker {
         self.target_rate = if report.is_last { 0.0 } else { finite(report.target_rate) };
         let counted = report.counters.since(&self.counters);
         self.counters = report.counters;
+        self.messages.copy_from(&report.messages);
         self.generic_counters.clone_from(&report.generic_counters);
         self.displays.clone_from(&report.displays);
         self.steps.clone_from(&report.steps);

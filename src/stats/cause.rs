@@ -40,6 +40,11 @@ macro_rules! causes {
                 self.0[cause as usize] += 1;
             }
 
+            /// Adds `count` to `cause`.
+            pub fn bump_by(&mut self, cause: $name, count: u64) {
+                self.0[cause as usize] += count;
+            }
+
             /// The count of `cause`.
             pub fn count(&self, cause: $name) -> u64 {
                 self.0[cause as usize]

@@ -226,6 +226,13 @@ impl<C: Cell> Distribution<C> {
         &self.repartition
     }
 
+    /// The histogram's cells that are not empty, in ascending order: the longest duration that
+    /// counts in the cell, in microseconds, and how many do.
+    pub fn cells(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let cells = self.histogram_us.iter_recorded();
+        cells.map(|cell| (cell.value_iterated_to(), cell.count_at_value().as_u64()))
+    }
+
     /// What reports show of it.
     pub fn summarize(&self) -> DurationSummary {
         let moments = &self.moments;

@@ -14,6 +14,8 @@ mod health;
 mod histograms;
 mod history;
 mod layout;
+mod lifetime;
+mod messages;
 mod report;
 mod snapshot;
 mod steps;
@@ -34,6 +36,11 @@ pub use health::{Health, HealthGates};
 pub use histograms::{Histograms, TransactionHistograms};
 pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};
 pub use layout::Layout;
+pub use lifetime::{
+    Buckets, CALL_LENGTH_BOUNDS_US, JudgedSeconds, LAG_BOUNDS_US, Lifetime, Measured,
+    RESPONSE_BOUNDS_US, TransactionBuckets,
+};
+pub use messages::{METHOD_NAMES, MessageCounts, OneWay};
 pub use report::Report;
 pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};

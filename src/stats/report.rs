@@ -4,7 +4,7 @@
 //! the end of an interval; nothing is copied. If no empty box has come back it keeps the one it has
 //! and reports a longer interval later: it never waits.
 
-use super::{Counters, Histograms, Layout, StepCounts};
+use super::{Counters, Histograms, Layout, MessageCounts, StepCounts};
 
 /// One worker's figures for one interval. Boxed and recycled.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Report {
     /// Everything counted since the start of the run. The worker that counts a call as started also
     /// counts its end, so that calls add up whatever the order in which reports arrive.
     pub counters: Counters,
+    /// Messages by direction, method and code since the start.
+    pub messages: MessageCounts,
     /// What was measured in this interval.
     pub histograms: Histograms,
     /// Values of the `counter=` counters since the start, in the order of [`Layout::counters`].
@@ -59,6 +61,7 @@ impl Report {
             start_ns: 0,
             end_ns: 0,
             counters: Counters::default(),
+            messages: MessageCounts::default(),
             histograms: Histograms::new(layout),
             generic_counters: vec![0; layout.counters.len()],
             displays: vec![0; layout.displays.len()],
@@ -79,6 +82,7 @@ impl Report {
         self.start_ns = 0;
         self.end_ns = 0;
         self.counters = Counters::default();
+        self.messages.clear();
         self.histograms.clear();
         self.generic_counters.fill(0);
         self.displays.fill(0);

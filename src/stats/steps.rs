@@ -28,6 +28,15 @@ impl StepCounts {
         self.lost += other.lost;
     }
 
+    /// Whether no field is below that of `earlier`.
+    pub fn has_grown_from(&self, earlier: &Self) -> bool {
+        self.messages >= earlier.messages
+            && self.retransmissions >= earlier.retransmissions
+            && self.timeouts >= earlier.timeouts
+            && self.unexpected >= earlier.unexpected
+            && self.lost >= earlier.lost
+    }
+
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod certs;
+pub mod daemon;
 pub mod gossipper;
 pub mod kamailio;
 pub mod lock;
@@ -14,6 +15,7 @@ pub mod namespaces;
 pub mod peer;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod relay;
 pub mod scratch;
 pub mod sipp;

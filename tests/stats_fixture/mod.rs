@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::output::summary::Media;
 use gossipper::stats::{
-    Aggregate, Counters, FailureCause, HealthGates, Layout, Report, RunStart, Snapshot,
+    Aggregate, Counters, FailureCause, HealthGates, Layout, Lifetime, Report, RunStart, Snapshot,
     WithheldCause,
 };
 
@@ -41,6 +41,10 @@ impl Fixture {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.aggregate.snapshot()
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        self.aggregate.lifetime()
     }
 
     pub(crate) fn context(&self) -> SummaryContext {

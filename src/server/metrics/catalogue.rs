@@ -1,0 +1,246 @@
+//! Every family of metrics: name, kind, labels and what it means.
+//!
+//! The exposition, its descriptions and the table in `docs/observability.md` come from this list.
+
+/// What a family's samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, but for restarts.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Cumulative buckets with sum and count.
+    Histogram,
+}
+
+impl Kind {
+    /// The word of the `# TYPE` line.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One family.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// The name, unit last.
+    pub name: &'static str,
+    /// What its samples are.
+    pub kind: Kind,
+    /// Names of its labels (`le` of histograms aside).
+    pub labels: &'static [&'static str],
+    /// What it counts: one sentence.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($(#[doc = $comment:literal])* $ident:ident $kind:ident $name:literal [$($label:literal)*] $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $ident: Family = Family {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )+
+
+        /// All families, in the order in which they are exposed.
+        pub const ALL: &[Family] = &[$($ident),+];
+    };
+}
+
+families! {
+    BUILD_INFO Gauge "gossipper_build_info" ["version" "commit" "features"]
+        "The program that runs; always 1.";
+    ENGINES Gauge "gossipper_engines" ["kind" "state"]
+        "Engines by kind and state.";
+    RUN_INFO Gauge "gossipper_run_info" ["engine" "run_id" "profile" "scenario" "kind"]
+        "What runs in an engine; always 1. Join it to other metrics by engine.";
+    RUN_STATE Gauge "gossipper_run_state" ["engine" "state"]
+        "1 for the state that the engine is in, 0 for the others.";
+    RUN_START Gauge "gossipper_run_start_timestamp_seconds" ["engine"]
+        "When the run began, in seconds since 1970 UTC.";
+    WORKERS Gauge "gossipper_workers" ["engine"]
+        "Worker threads of the engine.";
+
+    TARGET_RATE Gauge "gossipper_target_call_rate" ["engine"]
+        "Calls per second that the engine is asked to start now; 0 if calls are not paced.";
+    CALLS_STARTED Counter "gossipper_calls_started_total" ["engine"]
+        "Calls started, by us or by peers: completed, failed and active add up to it.";
+    CALLS_COMPLETED Counter "gossipper_calls_completed_total" ["engine"]
+        "Calls that reached the end of the scenario.";
+    CALLS_FAILED Counter "gossipper_calls_failed_total" ["engine" "reason"]
+        "Calls that failed, by the one reason that each has.";
+    CALLS_SKIPPED Counter "gossipper_calls_skipped_total" ["engine" "cause"]
+        "Planned calls that were not started and never will be, by cause.";
+    CALLS_ACTIVE Gauge "gossipper_calls_active" ["engine"]
+        "Calls open now.";
+    CALL_DURATION Histogram "gossipper_call_duration_seconds" ["engine"]
+        "From the first message of a call to its end.";
+
+    REQUESTS_SENT Counter "gossipper_sip_requests_sent_total" ["engine" "method"]
+        "Requests sent, without retransmissions.";
+    REQUESTS_RECEIVED Counter "gossipper_sip_requests_received_total" ["engine" "method"]
+        "Requests received, without retransmissions.";
+    RESPONSES_SENT Counter "gossipper_sip_responses_sent_total" ["engine" "method" "code"]
+        "Responses sent, without retransmissions.";
+    RESPONSES_RECEIVED Counter "gossipper_sip_responses_received_total" ["engine" "method" "code"]
+        "Responses received, without retransmissions.";
+    RETRANSMISSIONS_SENT Counter "gossipper_sip_retransmissions_sent_total" ["engine"]
+        "Messages that we sent again.";
+    RETRANSMISSIONS_RECEIVED Counter "gossipper_sip_retransmissions_received_total" ["engine"]
+        "Messages that a peer sent again.";
+    PARSE_ERRORS Counter "gossipper_sip_parse_errors_total" ["engine" "cause"]
+        "Malformed messages that were dropped, by cause.";
+    OUT_OF_DIALOG Counter "gossipper_sip_out_of_dialog_total" ["engine"]
+        "Messages for no call, which the scenario does not let start one.";
+    LATE_MESSAGES Counter "gossipper_sip_late_messages_total" ["engine"]
+        "Messages for a call that had ended.";
+    AUTO_ANSWERED Counter "gossipper_sip_auto_answered_total" ["engine"]
+        "Messages answered by a default behaviour rather than by the scenario.";
+    SIMULATED_LOSSES Counter "gossipper_sip_simulated_losses_total" ["engine"]
+        "Messages lost on purpose.";
+    RESPONSE_SECONDS Histogram "gossipper_sip_response_seconds" ["engine" "method"]
+        "From the moment a request was planned to its final response: what a caller would have seen.";
+    SERVICE_SECONDS Histogram "gossipper_sip_service_seconds" ["engine" "method"]
+        "From a request's first transmission to its final response: the system under test.";
+    TIMER_SECONDS Histogram "gossipper_response_time_seconds" ["engine" "timer"]
+        "Response times of the scenario (start_rtd, rtd).";
+
+    STEP_MESSAGES Counter "gossipper_scenario_step_messages_total" ["engine" "step"]
+        "Messages sent or received by a step of the scenario, and pauses begun by it.";
+    STEP_RETRANSMISSIONS Counter "gossipper_scenario_step_retransmissions_total" ["engine" "step"]
+        "Messages of a step that were sent again, by us or by the peer.";
+    STEP_TIMEOUTS Counter "gossipper_scenario_step_timeouts_total" ["engine" "step"]
+        "Receives of a step that waited too long, and sends that were never answered.";
+    STEP_UNEXPECTED Counter "gossipper_scenario_step_unexpected_total" ["engine" "step"]
+        "Messages that came while a call was at the step and that the scenario does not expect.";
+
+    CONNECTIONS_OPENED Counter "gossipper_connections_opened_total" ["engine"]
+        "Connections that we began to open.";
+    CONNECTIONS_ACCEPTED Counter "gossipper_connections_accepted_total" ["engine"]
+        "Connections that peers opened.";
+    CONNECTIONS_FAILED Counter "gossipper_connections_failed_total" ["engine"]
+        "Connections that did not come up, TLS and WebSocket handshakes included.";
+    CONNECTIONS_LOST Counter "gossipper_connections_lost_total" ["engine"]
+        "Connections that were up and ended without our doing.";
+    RECONNECTS Counter "gossipper_reconnects_total" ["engine"]
+        "Connections opened again after a loss.";
+    HANDSHAKES Counter "gossipper_handshakes_total" ["engine"]
+        "TLS and WebSocket handshakes that ended well.";
+    HANDSHAKES_RESUMED Counter "gossipper_handshakes_resumed_total" ["engine"]
+        "Handshakes that resumed an earlier TLS session.";
+    STREAM_BYTES_SENT Counter "gossipper_stream_sent_bytes_total" ["engine"]
+        "Bytes sent on connections.";
+    STREAM_BYTES_RECEIVED Counter "gossipper_stream_received_bytes_total" ["engine"]
+        "Bytes received on connections.";
+
+    SCHEDULER_LAG Histogram "gossipper_scheduler_lag_seconds" ["engine"]
+        "How far from its planned time a call was started: the generator's own error.";
+    LOOP_SECONDS Histogram "gossipper_loop_turn_seconds" ["engine"]
+        "Turns of the workers' loops, without the wait.";
+    CORE_BUSY Counter "gossipper_core_busy_seconds_total" ["engine" "core"]
+        "Time that a worker did not wait.";
+    HEADROOM Gauge "gossipper_headroom_ratio" ["engine"]
+        "Share of the last second, 0 to 1, that its busiest worker had left.";
+    JUDGED_SECONDS Counter "gossipper_judged_seconds_total" ["engine"]
+        "Seconds of the run that were judged.";
+    VERDICT_SECONDS Counter "gossipper_verdict_seconds_total" ["engine" "cause"]
+        "Seconds in which the generator was the limit, by cause; a second may have several. Cause none: it was not.";
+    WORKER_STALLS Counter "gossipper_worker_stalls_total" ["engine" "severity"]
+        "Times that a worker was kept from its work for too long.";
+    DATAGRAMS_SENT Counter "gossipper_datagrams_sent_total" ["engine"]
+        "Datagrams handed to the kernel.";
+    DATAGRAMS_RECEIVED Counter "gossipper_datagrams_received_total" ["engine"]
+        "Datagrams received.";
+    SEND_OPERATIONS Counter "gossipper_send_operations_total" ["engine"]
+        "Send operations; a train of segments counts once.";
+    SEGMENTATION_FALLBACKS Counter "gossipper_send_train_fallbacks_total" ["engine"]
+        "Trains that had to be sent datagram by datagram.";
+    SENDS_DEFERRED Counter "gossipper_sends_deferred_total" ["engine" "cause"]
+        "Messages that had to wait: for room in the arena, or for their connection.";
+    KERNEL_ENTERS Counter "gossipper_kernel_enters_total" ["engine"]
+        "Calls into the kernel that submit or wait.";
+    SEND_ERRORS Counter "gossipper_socket_send_errors_total" ["engine" "errno"]
+        "Messages that the kernel refused for want of a buffer.";
+    ICMP_ERRORS Counter "gossipper_icmp_errors_total" ["engine"]
+        "ICMP errors received.";
+    RECEIVE_DROPS Counter "gossipper_socket_receive_drops_total" ["engine" "cause"]
+        "Datagrams lost on the way in: the receive queue was full, or they exceed their buffer.";
+    RECEIVE_REARMS Counter "gossipper_receive_rearms_total" ["engine"]
+        "Times that receiving stopped for want of buffers and was armed again.";
+    CQ_OVERFLOW Counter "gossipper_uring_cq_overflow_total" ["engine"]
+        "Overflows of completion queues.";
+    HANDED_OVER Counter "gossipper_handed_over_total" ["engine"]
+        "Datagrams handed to the worker that owns their call.";
+    HANDOVER_DROPS Counter "gossipper_handover_drops_total" ["engine"]
+        "Datagrams lost because the queue to another worker was full.";
+    COMMANDS_DROPPED Counter "gossipper_exec_commands_dropped_total" ["engine"]
+        "Commands of exec actions that were not run.";
+    SCENARIO_WARNINGS Counter "gossipper_scenario_warnings_total" ["engine"]
+        "Warnings of scenarios and recoverable oddities.";
+    TRACE_DROPS Counter "gossipper_trace_records_dropped_total" ["engine" "kind"]
+        "Records of traces, call records, HEP and event logs lost because a queue was full, by kind.";
+
+    API_REQUESTS Counter "gossipper_api_requests_total" ["route" "code"]
+        "Requests to the API by route and status code.";
+    API_SECONDS Histogram "gossipper_api_request_seconds" ["route"]
+        "From a request to the API to its response.";
+    WS_CLIENTS Gauge "gossipper_ws_clients" []
+        "Clients of the live WebSocket.";
+    WS_FRAMES_SENT Counter "gossipper_ws_frames_sent_total" []
+        "Frames sent on the live WebSocket.";
+    WS_FRAMES_DROPPED Counter "gossipper_ws_frames_dropped_total" []
+        "Frames that slow clients of the live WebSocket did not get.";
+    LOGINS Counter "gossipper_auth_logins_total" ["outcome"]
+        "Attempts to log in, by outcome.";
+    AUTH_FAILURES Counter "gossipper_auth_failures_total" ["reason"]
+        "Requests that were refused for want of authentication or permission, by reason.";
+    RELOAD_SUCCESSFUL Gauge "gossipper_config_last_reload_successful" []
+        "1 if the configuration was taken when it was last read, else 0.";
+    RELOAD_TIMESTAMP Gauge "gossipper_config_last_reload_success_timestamp_seconds" []
+        "When the configuration was last taken, in seconds since 1970 UTC.";
+
+    PROCESS_CPU Counter "process_cpu_seconds_total" []
+        "User and system time of the process.";
+    PROCESS_RSS Gauge "process_resident_memory_bytes" []
+        "Resident memory of the process.";
+    PROCESS_VIRTUAL Gauge "process_virtual_memory_bytes" []
+        "Virtual memory of the process.";
+    PROCESS_FDS Gauge "process_open_fds" []
+        "Open file descriptors of the process.";
+    PROCESS_FDS_MAX Gauge "process_max_fds" []
+        "Most file descriptors that the process may open.";
+    PROCESS_THREADS Gauge "process_threads" []
+        "Threads of the process.";
+    PROCESS_START Gauge "process_start_time_seconds" []
+        "When the process began, in seconds since 1970 UTC.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules() {
+        let mut seen = std::collections::HashSet::new();
+        for family in ALL {
+            let name = family.name;
+            assert!(seen.insert(name), "{name} twice");
+            assert!(name.starts_with("gossipper_") || name.starts_with("process_"), "{name}");
+            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+            if family.kind == Kind::Histogram {
+                assert!(name.ends_with("_seconds"), "{name}");
+            }
+            for reserved in ["le", "quantile", "job", "instance", "type"] {
+                assert!(!family.labels.contains(&reserved), "{name} has the label {reserved}");
+            }
+            assert!(family.help.ends_with('.'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the metrics read of an engine, apart from the registry that it comes from.
+
+use std::sync::Arc;
+
+use crate::stats::{Lifetime, Snapshot};
+
+/// The states of an engine, as labels.
+pub const STATES: [&str; 6] = ["starting", "running", "paused", "draining", "finished", "failed"];
+
+/// The kinds of engine, as labels.
+pub const KINDS: [&str; 3] = ["primary", "static", "dynamic"];
+
+/// One engine at one moment.
+#[derive(Clone, Debug)]
+pub struct EngineFigures {
+    /// Its id.
+    pub id: String,
+    /// One of [`KINDS`].
+    pub kind: &'static str,
+    /// One of [`STATES`].
+    pub state: &'static str,
+    /// Id of its run.
+    pub run_id: String,
+    /// Name of its scenario.
+    pub scenario: String,
+    /// When its run began, in nanoseconds since 1970 UTC.
+    pub started_at_unix_ns: u64,
+    /// Its figures since the last reset.
+    pub snapshot: Arc<Snapshot>,
+    /// Its figures since its start.
+    pub lifetime: Arc<Lifetime>,
+}
+
+impl EngineFigures {
+    /// It was started over the API.
+    pub(super) fn is_dynamic(&self) -> bool {
+        self.kind == "dynamic"
+    }
+
+    /// It makes no calls any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, "finished" | "failed")
+    }
+}

@@ -1,0 +1,115 @@
+//! `/metrics`: what engines and the service count, in Prometheus' exposition format.
+//!
+//! Reads figures that the control side keeps anyway; a scrape never touches a worker. Knows neither
+//! HTTP nor who may read it.
+
+pub mod catalogue;
+
+mod engines;
+mod figures;
+mod process;
+mod service;
+mod slots;
+mod text;
+mod totals;
+
+pub use figures::{EngineFigures, KINDS, STATES};
+pub use process::Process;
+pub use service::{LoginOutcome, Refusal};
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use catalogue::BUILD_INFO;
+use engines::Exposed;
+use service::Service;
+use slots::Slots;
+use text::Text;
+
+/// The media type of what [`Metrics::render`] returns.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Room for a first scrape; the next ones know better.
+const SCRAPE_BYTES: usize = 128 << 10;
+
+/// The metrics of one daemon.
+#[derive(Debug)]
+pub struct Metrics {
+    service: Service,
+    slots: Mutex<Slots>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics with everything at 0.
+    pub fn new() -> Self {
+        Self { service: Service::new(), slots: Mutex::default() }
+    }
+
+    /// The exposition of these engines, the service and the process.
+    ///
+    /// Counters never fall, whatever happens to the engines' own figures: see `slots`.
+    pub fn render_figures(&self, engines: &[EngineFigures], process: &Process) -> String {
+        let sums = self.slots.lock().unwrap_or_else(PoisonError::into_inner).take_in(engines);
+        let exposed = engines.iter().zip(sums);
+        let exposed: Vec<Exposed<'_>> =
+            exposed.map(|(engine, sum)| Exposed { engine, sum }).collect();
+        let mut text = Text::with_capacity(SCRAPE_BYTES);
+        text.family(&BUILD_INFO);
+        let commit = option_env!("GOSSIPPER_COMMIT").unwrap_or("unknown");
+        let features = if cfg!(feature = "otlp") { "otlp" } else { "" };
+        text.sample(&BUILD_INFO, &[env!("CARGO_PKG_VERSION"), commit, features], 1);
+        engines::write(&mut text, &exposed);
+        text.append(&self.service.render());
+        process.write(&mut text);
+        text.into_string()
+    }
+
+    /// Lets a route of the API appear before its first request.
+    pub fn declare(&self, route: &str) {
+        self.service.declare(route);
+    }
+
+    /// A request to `route` (the pattern, not the path) was answered with `code`.
+    pub fn request(&self, route: &str, code: u16, took: Duration) {
+        self.service.request(route, code, took);
+    }
+
+    /// A client of the live WebSocket came.
+    pub fn live_opened(&self) {
+        self.service.live_opened();
+    }
+
+    /// A client of the live WebSocket went.
+    pub fn live_closed(&self) {
+        self.service.live_closed();
+    }
+
+    /// Frames that a client of the live WebSocket got, and those that it was too slow for.
+    pub fn live_frames(&self, sent: u64, dropped: u64) {
+        self.service.live_frames(sent, dropped);
+    }
+
+    /// Somebody tried to log in.
+    pub fn login(&self, outcome: LoginOutcome) {
+        self.service.login(outcome);
+    }
+
+    /// A request was refused for want of authentication or permission.
+    pub fn unauthorized(&self, reason: Refusal) {
+        self.service.refused(reason);
+    }
+
+    /// The configuration was read, at start or again.
+    pub fn reloaded(&self, is_ok: bool) {
+        self.service.reloaded(is_ok);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! What a run has counted and measured since it began, which no reset takes back.
+//!
+//! A [`super::Snapshot`] begins anew when the user resets the figures. A monitoring system takes rates of
+//! what it reads and so needs figures that only grow; these do, whatever happens to the snapshots.
+
+use std::sync::Arc;
+
+use super::distribution::{Cell, Distribution};
+use super::histograms::{Histograms, TransactionHistograms};
+use super::snapshot::RunStart;
+use super::verdict::VerdictTally;
+use super::{Counters, Layout, LimitCounts, MessageCounts, StepCounts};
+
+/// Upper bounds of the buckets of transactions and response times, in microseconds. The last is
+/// 64 times T1 (RFC 3261 section 17.1.1.2): what takes longer is no answer any more.
+pub const RESPONSE_BOUNDS_US: &[u64] = &[
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 5_000_000, 32_000_000,
+];
+
+/// Upper bounds of the buckets of what the generator does to itself (lateness, turns of its loop),
+/// in microseconds.
+pub const LAG_BOUNDS_US: &[u64] =
+    &[10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 1_000_000];
+
+/// Upper bounds of the buckets of the lengths of calls, in microseconds.
+pub const CALL_LENGTH_BOUNDS_US: &[u64] = &[
+    10_000,
+    50_000,
+    100_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
+    300_000_000,
+    600_000_000,
+    1_800_000_000,
+    3_600_000_000,
+];
+
+/// Durations counted between fixed bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    /// Upper bounds in microseconds, ascending; a duration equal to a bound lies below it.
+    pub bounds_us: &'static [u64],
+    /// Durations up to each bound but above the one before, and last those above all.
+    pub counts: Vec<u64>,
+    /// Sum of all durations in nanoseconds, exact.
+    pub sum_ns: u128,
+}
+
+impl Buckets {
+    /// No duration between `bounds_us`.
+    pub fn new(bounds_us: &'static [u64]) -> Self {
+        Self { bounds_us, counts: vec![0; bounds_us.len() + 1], sum_ns: 0 }
+    }
+
+    /// What `distribution` recorded. A cell of the histogram that a bound cuts counts as above it:
+    /// a bound is off by one part in a thousand at most.
+    pub fn of<C: Cell>(distribution: &Distribution<C>, bounds_us: &'static [u64]) -> Self {
+        let mut buckets = Self::new(bounds_us);
+        buckets.sum_ns = distribution.moments().sum_ns;
+        for (highest_us, count) in distribution.cells() {
+            buckets.counts[bounds_us.partition_point(|&bound| bound < highest_us)] += count;
+        }
+        buckets
+    }
+
+    /// Durations counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Adds what `other`, of the same bounds, counted.
+    pub fn add(&mut self, other: &Self) {
+        debug_assert_eq!(self.bounds_us, other.bounds_us);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+    }
+}
+
+/// The two clocks of one kind of transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionBuckets {
+    /// From the request's first transmission to the final response.
+    pub service: Buckets,
+    /// From the moment the request was planned.
+    pub response: Buckets,
+}
+
+/// Everything that is measured, between fixed bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// By transaction, in the order of [`Layout::transactions`].
+    pub transactions: Vec<TransactionBuckets>,
+    /// By response-time timer, in the order of [`Layout::rtds`].
+    pub rtds: Vec<Buckets>,
+    /// From a call's first message to its end.
+    pub call_length: Buckets,
+    /// How far from its planned time a call was started.
+    pub planned_send_error: Buckets,
+    /// Turns of the workers' loops.
+    pub loop_time: Buckets,
+}
+
+impl Measured {
+    pub(super) fn of<C: Cell>(histograms: &Histograms<C>) -> Self {
+        let transaction = |both: &TransactionHistograms<C>| TransactionBuckets {
+            service: Buckets::of(&both.service, RESPONSE_BOUNDS_US),
+            response: Buckets::of(&both.response, RESPONSE_BOUNDS_US),
+        };
+        let rtd = |rtd: &Distribution<C>| Buckets::of(rtd, RESPONSE_BOUNDS_US);
+        Self {
+            transactions: histograms.transactions.iter().map(transaction).collect(),
+            rtds: histograms.rtds.iter().map(rtd).collect(),
+            call_length: Buckets::of(&histograms.call_length, CALL_LENGTH_BOUNDS_US),
+            planned_send_error: Buckets::of(&histograms.planned_send_error, LAG_BOUNDS_US),
+            loop_time: Buckets::of(&histograms.loop_time, LAG_BOUNDS_US),
+        }
+    }
+
+    /// Adds what `other` measured, in the same layout or an earlier one of the same run, which later
+    /// ones only append to.
+    pub(super) fn add(&mut self, other: &Self) {
+        debug_assert!(self.transactions.len() >= other.transactions.len());
+        for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {
+            mine.service.add(&theirs.service);
+            mine.response.add(&theirs.response);
+        }
+        self.rtds.iter_mut().zip(&other.rtds).for_each(|(mine, theirs)| mine.add(theirs));
+        self.call_length.add(&other.call_length);
+        self.planned_send_error.add(&other.planned_send_error);
+        self.loop_time.add(&other.loop_time);
+    }
+}
+
+/// Seconds judged since the run began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JudgedSeconds {
+    /// Seconds judged.
+    pub judged: u64,
+    /// Seconds in which the generator was the limit.
+    pub limited: u64,
+    /// Limited seconds by cause; a second may have several.
+    pub causes: LimitCounts,
+}
+
+impl JudgedSeconds {
+    pub(super) fn of(tally: &VerdictTally) -> Self {
+        Self { judged: tally.judged_seconds, limited: tally.limited_seconds, causes: tally.causes }
+    }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.judged += other.judged;
+        self.limited += other.limited;
+        self.causes.add(&other.causes);
+    }
+}
+
+/// The figures of a run since it began. None of them ever decreases.
+#[derive(Clone, Debug)]
+pub struct Lifetime {
+    /// The names of what was measured.
+    pub layout: Arc<Layout>,
+    /// When the run began.
+    pub start: RunStart,
+    /// Everything counted.
+    pub counters: Counters,
+    /// Messages by direction, method and code.
+    pub messages: MessageCounts,
+    /// What happened at each step, in the order of [`super::Report::steps`].
+    pub steps: Vec<StepCounts>,
+    /// Everything measured.
+    pub measured: Measured,
+    /// The judgement of the seconds.
+    pub seconds: JudgedSeconds,
+    /// By worker: nanoseconds that it did not wait.
+    pub busy_ns: Vec<u64>,
+}
+
+/// What had been measured and judged when the figures were last reset.
+#[derive(Clone, Debug)]
+pub(super) struct BeforeReset {
+    pub(super) measured: Measured,
+    pub(super) seconds: JudgedSeconds,
+    /// By worker.
+    pub(super) busy_ns: Vec<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_lies_below_the_bound_that_it_equals() {
+        let mut distribution = Distribution::<u64>::new();
+        for us in [10, 11, 1_000_000, 1_000_001, 2_000_000] {
+            distribution.record(us * 1000);
+        }
+        let buckets = Buckets::of(&distribution, LAG_BOUNDS_US);
+        assert_eq!(buckets.counts[..2], [1, 1]);
+        assert_eq!(buckets.count(), 5);
+        assert_eq!(buckets.sum_ns, 4_000_022_000);
+        // A second lies in a cell that its bound cuts, as do the microseconds after it.
+        assert_eq!(*buckets.counts.last().unwrap(), 3);
+    }
+
+    #[test]
+    fn bounds_of_milliseconds_are_those_of_cells_or_off_by_a_thousandth() {
+        for bounds in [RESPONSE_BOUNDS_US, LAG_BOUNDS_US, CALL_LENGTH_BOUNDS_US] {
+            assert!(bounds.is_sorted());
+            for &bound_us in bounds {
+                let mut distribution = Distribution::<u64>::new();
+                distribution.record((bound_us - bound_us / 999 - 1) * 1000);
+                let buckets = Buckets::of(&distribution, bounds);
+                let index = buckets.counts.iter().position(|&count| count == 1).unwrap();
+                assert!(bounds[index] <= bound_us, "{bound_us}");
+            }
+        }
+    }
+
+    #[test]
+    fn adding_keeps_counts_and_sums() {
+        let mut distribution = Distribution::<u32>::new();
+        distribution.record(3_000_000);
+        let mut buckets = Buckets::of(&distribution, RESPONSE_BOUNDS_US);
+        buckets.add(&buckets.clone());
+        assert_eq!((buckets.count(), buckets.sum_ns), (2, 6_000_000));
+    }
+}

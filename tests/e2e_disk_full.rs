@@ -1,0 +1,120 @@
+//! A disk that fills up during a run costs what should have been written there, is said and counted,
+//! and never ends the run.
+
+mod e2e;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::scratch::Scratch;
+use e2e::{gossipper, lock, tools};
+
+/// A file system of one MiB in memory. Needs root.
+struct SmallDisk {
+    path: PathBuf,
+    _scratch: Scratch,
+}
+
+impl SmallDisk {
+    fn new() -> Self {
+        tools::need("mount");
+        assert!(rustix::process::geteuid().is_root(), "mounting needs root: run with sudo");
+        let scratch = Scratch::new();
+        let path = scratch.join("disk");
+        fs::create_dir(&path).unwrap();
+        let mount = ["-t", "tmpfs", "-o", "size=1m", "tmpfs"];
+        let status = Command::new("mount").args(mount).arg(&path).status().unwrap();
+        assert!(status.success(), "the file system cannot be mounted");
+        Self { path, _scratch: scratch }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+fn size(path: &str) -> u64 {
+    fs::metadata(Path::new(path)).map_or(0, |meta| meta.len())
+}
+
+/// 2,000 calls against a server of ours, some megabytes of messages, with `options`.
+fn calls(options: &[&str]) -> gossipper::Over {
+    let (_server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
+    let peer = address.to_string();
+    let args = ["-sn", "uac", "-i", "127.0.0.1", "-d", "0", "-m", "2000", "-r", "1000"];
+    gossipper::run(&[&args[..], options, &[&peer]].concat())
+}
+
+#[test]
+fn traces_and_call_records_on_a_full_disk_cost_only_themselves() {
+    let _turn = lock::light();
+    let disk = SmallDisk::new();
+    let [messages, records, events] = ["messages", "records", "events"].map(|name| disk.file(name));
+    let over = calls(&[
+        "-trace_msg",
+        "-message_file",
+        &messages,
+        "-call_records_jsonl",
+        &records,
+        "-log_file_jsonl",
+        &events,
+    ])
+    .expect_code(0);
+    assert_eq!(over.summary().succeeded(), 2000);
+    let unwritten = over.summary().number("/traces/unwritten_bytes");
+    assert!(unwritten > 1 << 20, "{unwritten} bytes were not written");
+    let said = &over.finished.stderr;
+    // Once for each file that did not fit, not once for each record.
+    let complaints = said.matches("cannot write").count();
+    assert!((1..=3).contains(&complaints), "{said}");
+    let written: u64 = [&messages, &records, &events].map(|path| size(path)).into_iter().sum();
+    assert!(written <= 1 << 20);
+}
+
+#[test]
+fn files_that_are_put_aside_stay_within_a_small_disk() {
+    let _turn = lock::light();
+    let disk = SmallDisk::new();
+    let messages = disk.file("messages");
+    let over = calls(&[
+        "-trace_msg",
+        "-message_file",
+        &messages,
+        "-ringbuffer_size",
+        "100000",
+        "-ringbuffer_files",
+        "3",
+    ])
+    .expect_code(0);
+    assert_eq!(over.summary().succeeded(), 2000);
+    let unwritten = over.summary().number("/traces/unwritten_bytes");
+    assert_eq!(unwritten, 0, "{}", over.finished.stderr);
+    let files: Vec<u64> = fs::read_dir(&disk.path)
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert!((2..=4).contains(&files.len()), "{files:?}");
+    // The last entry of a file may exceed its limit.
+    assert!(files.iter().all(|&bytes| bytes < 110_000), "{files:?}");
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_beginning_does_not_keep_calls_from_being_made() {
+    let _turn = lock::light();
+    let disk = SmallDisk::new();
+    // Full before the run begins.
+    let filler = disk.file("filler");
+    let _ = fs::write(&filler, vec![0; 2 << 20]);
+    assert!(size(&filler) >= 1 << 19, "the disk is not full");
+    let rows = disk.file("rows.csv");
+    let over = calls(&["-trace_stat", "-stf", &rows, "-fd", "1"]).expect_code(0);
+    assert_eq!(over.summary().succeeded(), 2000);
+    assert!(over.finished.stderr.contains("cannot write"), "{}", over.finished.stderr);
+}
