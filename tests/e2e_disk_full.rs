@@ -1,5 +1,5 @@
-//! A disk that fills up during a run costs what should have been written there, is said and counted,
-//! and never ends the run.
+//! A disk that fills up during a run costs what should have been written there, is said and
+//! counted, and never ends the run.
 
 mod e2e;
 

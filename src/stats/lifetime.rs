@@ -1,7 +1,8 @@
 //! What a run has counted and measured since it began, which no reset takes back.
 //!
-//! A [`super::Snapshot`] begins anew when the user resets the figures. A monitoring system takes rates of
-//! what it reads and so needs figures that only grow; these do, whatever happens to the snapshots.
+//! A [`super::Snapshot`] begins anew when the user resets the figures. A monitoring system takes
+//! rates of what it reads and so needs figures that only grow; these do, whatever happens to the
+//! snapshots.
 
 use std::sync::Arc;
 
@@ -122,8 +123,8 @@ impl Measured {
         }
     }
 
-    /// Adds what `other` measured, in the same layout or an earlier one of the same run, which later
-    /// ones only append to.
+    /// Adds what `other` measured, in the same layout or an earlier one of the same run, which
+    /// later ones only append to.
     pub(super) fn add(&mut self, other: &Self) {
         debug_assert!(self.transactions.len() >= other.transactions.len());
         for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {

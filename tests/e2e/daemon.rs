@@ -61,7 +61,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one with `config`, to which the address of the API is added, and waits until it answers.
+    /// Starts one with `config`, to which the address of the API is added, and waits until it
+    /// answers.
     #[track_caller]
     pub fn start(mut config: Value) -> Self {
         let scratch = Scratch::new();

@@ -43,8 +43,8 @@ pub(super) struct Sum {
 }
 
 impl Slot {
-    /// Ends the current run: its figures stay. Calls whose end was not seen count as cancelled, which
-    /// is what becomes of the calls of an engine that is taken away.
+    /// Ends the current run: its figures stay. Calls whose end was not seen count as cancelled, as
+    /// that is what becomes of the calls of an engine that is taken away.
     fn carry(&mut self) {
         let mut ended = std::mem::take(&mut self.current);
         let open = ended.counters.calls_active();
