@@ -27,8 +27,8 @@ use crate::output::summary::Media;
 use crate::output::{Summary, SummaryContext, WriteFileError};
 use crate::scenario::Mode;
 use crate::stats::{
-    Aggregate, ExitCode, FailureCause, Health, HealthGates, Outcome, RunEnd, RunStart, Snapshot,
-    Verdict, exit_code,
+    Aggregate, ExitCode, FailureCause, Health, HealthGates, Lifetime, Outcome, RunEnd, RunStart,
+    Snapshot, Verdict, exit_code,
 };
 
 /// How long open calls may finish by themselves after a request to stop.
@@ -302,6 +302,11 @@ impl Supervisor {
     /// Whether a whole second has been reported.
     pub(crate) fn has_second(&self) -> bool {
         self.aggregate.last_second().is_some()
+    }
+
+    /// The figures of the run since its start, resets or not.
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        self.aggregate.lifetime()
     }
 
     /// The outcome of the health gates for `snapshot`.

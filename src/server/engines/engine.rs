@@ -22,7 +22,7 @@ use crate::config::{ControlPort, RunConfig, ScenarioSource};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
 use crate::run::supervised::{Finished, ListenAt, Planned, Supervisor};
-use crate::stats::{Aggregate, Health, RunStart, Snapshot};
+use crate::stats::{Aggregate, Health, Lifetime, RunStart, Snapshot};
 
 /// How often an engine looks at its clock. Workers and questions wake it.
 const POLL: Duration = Duration::from_millis(50);
@@ -56,11 +56,13 @@ pub(super) fn initial_state(spec: &EngineSpec) -> EngineState {
         ScenarioSource::File(path) => (Some(path.clone()), String::new()),
         ScenarioSource::Builtin(name) => (None, name.clone()),
     };
+    let nothing = Aggregate::new(Arc::default(), 0, start);
     EngineState {
         phase: Phase::Starting,
         run_id: run_id(),
         started_at_unix_ns,
-        snapshot: Arc::new(Aggregate::new(Arc::default(), 0, start).snapshot()),
+        snapshot: Arc::new(nothing.snapshot()),
+        lifetime: Arc::new(nothing.lifetime()),
         health: Health::default(),
         rate: 0.0,
         users: spec.run.users,
@@ -115,6 +117,7 @@ fn fail(shared: &Shared, reason: String) {
         phase: Phase::Failed { reason },
         run_id: last.run_id.clone(),
         snapshot: Arc::clone(&last.snapshot),
+        lifetime: Arc::clone(&last.lifetime),
         health: last.health.clone(),
         listeners: Vec::new(),
         client: last.client.clone().map(|client| ClientState { accepting: false, ..client }),
@@ -150,6 +153,8 @@ struct Engine<'s> {
     xml: Arc<str>,
     /// The snapshot published last.
     snapshot: Arc<Snapshot>,
+    /// As of the same report.
+    lifetime: Arc<Lifetime>,
     health: Health,
     notices: VecDeque<String>,
     next_publish_ns: u64,
@@ -214,6 +219,7 @@ impl<'s> Engine<'s> {
             xml: Arc::from(run.text().xml.as_str()),
             health: run.health(&snapshot),
             snapshot,
+            lifetime: Arc::new(run.lifetime()),
             notices,
             next_publish_ns: start_ns,
             next_line_ns: match config.stat_period_ms {
@@ -369,7 +375,12 @@ impl<'s> Engine<'s> {
     }
 
     fn refresh(&mut self) {
-        self.snapshot = Arc::new(self.run.snapshot());
+        let snapshot = self.run.snapshot();
+        // It takes longer to make than a snapshot, and changes with reports of workers only.
+        if snapshot.now_unix_ns() != self.snapshot.now_unix_ns() || snapshot.is_finished {
+            self.lifetime = Arc::new(self.run.lifetime());
+        }
+        self.snapshot = Arc::new(snapshot);
         self.health = self.run.health(&self.snapshot);
     }
 
@@ -422,6 +433,7 @@ impl<'s> Engine<'s> {
             run_id: last.run_id.clone(),
             started_at_unix_ns: last.started_at_unix_ns,
             snapshot: Arc::clone(&self.snapshot),
+            lifetime: Arc::clone(&self.lifetime),
             health: self.health.clone(),
             rate: match has_rate {
                 true => run.rate() * 1e3 / self.config.rate_period_ms.max(1) as f64,

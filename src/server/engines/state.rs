@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::config::Transport;
 use crate::output::{Summary, SummaryContext};
-use crate::stats::{Health, Snapshot};
+use crate::stats::{Health, Lifetime, Snapshot};
 
 /// Where an engine is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,8 @@ pub struct EngineState {
     pub started_at_unix_ns: u64,
     /// Its figures; an empty snapshot before the first, and of an engine that could not start.
     pub snapshot: Arc<Snapshot>,
+    /// Its figures since it was started, which no reset takes back.
+    pub lifetime: Arc<Lifetime>,
     /// The outcome of its health gates now.
     pub health: Health,
     /// Calls per second, as last asked for; 0 where calls are not started at a rate.

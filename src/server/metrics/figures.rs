@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::server::engines::EngineHandle;
 use crate::stats::{Lifetime, Snapshot};
 
 /// The states of an engine, as labels.
@@ -32,6 +33,21 @@ pub struct EngineFigures {
 }
 
 impl EngineFigures {
+    /// The engine as it last published itself; never waits.
+    pub fn of(engine: &EngineHandle) -> Self {
+        let state = engine.state();
+        Self {
+            id: engine.id().to_owned(),
+            kind: engine.kind().label(),
+            state: state.phase.label(),
+            run_id: state.run_id.clone(),
+            scenario: state.scenario.name.clone(),
+            started_at_unix_ns: state.started_at_unix_ns,
+            snapshot: Arc::clone(&state.snapshot),
+            lifetime: Arc::clone(&state.lifetime),
+        }
+    }
+
     /// It was started over the API.
     pub(super) fn is_dynamic(&self) -> bool {
         self.kind == "dynamic"

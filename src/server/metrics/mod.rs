@@ -26,6 +26,8 @@ use service::Service;
 use slots::Slots;
 use text::Text;
 
+use super::engines::Registry;
+
 /// The media type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -49,6 +51,14 @@ impl Metrics {
     /// Metrics with everything at 0.
     pub fn new() -> Self {
         Self { service: Service::new(), slots: Mutex::default() }
+    }
+
+    /// The exposition of all engines of `registry`, the service and this process. Never waits for an
+    /// engine.
+    pub fn render(&self, registry: &Registry) -> String {
+        let engines = registry.engines();
+        let figures: Vec<EngineFigures> = engines.iter().map(EngineFigures::of).collect();
+        self.render_figures(&figures, &Process::read())
     }
 
     /// The exposition of these engines, the service and the process.
