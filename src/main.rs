@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use gossipper::cli::{self, Action};
+use gossipper::server::auth;
 use gossipper::{run, scenario, shell, tui};
 
 fn main() -> ExitCode {
@@ -12,6 +13,7 @@ fn main() -> ExitCode {
         Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
         Action::Shell => shell::run(),
         Action::Tui => tui::run(),
+        Action::Auth(command) => auth::run(&command),
         Action::Print { text, exit_code } => match text.print() {
             Ok(()) => exit_code,
             Err(_) => cli::EXIT_FATAL,

@@ -221,6 +221,7 @@ fn dependencies_point_one_way() {
         ("output", &["stats"]),
         ("artefact", &["sip", "stats", "trace", "config", "output"]),
         ("terminal", &[]),
+        ("server/auth", &["server", "terminal"]),
         (
             "dataplane",
             &["sip", "stream", "scenario", "stats", "trace", "media", "engine", "config", "output"],

@@ -14,6 +14,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("sipp", "Run a scenario, with the options of SIPp"),
     ("shell", "Build a run up line by line, check it and run it (also: cli)"),
     ("tui", "Fill in a form, then watch the run on a dashboard"),
+    ("auth", "Add, list and change the users of the API"),
     ("help [COMMAND]", "Print this page, or the page of a command"),
     ("version", "Print the version"),
 ];
@@ -180,7 +181,7 @@ pub(super) fn version() -> StyledText {
     text
 }
 
-fn heading(page: &mut StyledText, title: &str) {
+pub(super) fn heading(page: &mut StyledText, title: &str) {
     page.plain("\n").push(HEADING, title).plain("\n");
 }
 
@@ -194,7 +195,7 @@ fn option(page: &mut StyledText, flag: &'static FlagSpec) {
 }
 
 /// A term and its explanation in two columns.
-fn entry(page: &mut StyledText, term: &str, help: &str, default: &str) {
+pub(super) fn entry(page: &mut StyledText, term: &str, help: &str, default: &str) {
     page.plain("  ").push(LITERAL, term);
     let width = term.chars().count() + 2;
     let mut lead = if width + 2 > HELP_COLUMN {
@@ -226,7 +227,7 @@ fn entry(page: &mut StyledText, term: &str, help: &str, default: &str) {
     page.plain("\n");
 }
 
-fn paragraph(page: &mut StyledText, text: &str) {
+pub(super) fn paragraph(page: &mut StyledText, text: &str) {
     for line in wrap(text, COLUMNS) {
         page.plain(format!("{line}\n"));
     }

@@ -8,6 +8,7 @@
 //! under both names; a command that is not in this version ends with 1.
 
 mod args;
+mod auth;
 mod command;
 mod compatibility;
 mod error;
@@ -29,6 +30,7 @@ use flags::{Immediate, Status};
 use text::{ERROR, LITERAL};
 
 use crate::config::{ColorChoice, Flavor, HostPort, RunConfig, RunDraft, ValueError};
+use crate::server::auth::AuthCommand;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +48,8 @@ pub enum Action {
     Shell,
     /// Show the form (`gossipper tui`).
     Tui,
+    /// Change users of the API (`gossipper auth`).
+    Auth(Box<AuthCommand>),
     /// Print something that was asked for to stdout.
     Print {
         /// What to print.
@@ -76,7 +80,6 @@ pub const EXIT_COMMAND_FAILED: u8 = 1;
 const LATER_COMMANDS: &[&str] = &[
     "server",
     "ui",
-    "auth",
     "worker",
     "pcap2scenario",
     "report-html",
@@ -148,6 +151,7 @@ pub fn parse(argv: Vec<OsString>) -> Action {
                 fail(error_text(&message), EXIT_COMMAND_FAILED)
             }
         },
+        Some("auth") => auth::parse(&args[1..]),
         Some("help") => help_command(&args[1..]),
         Some("-h" | "--h" | "-help" | "--help") => print(help::root(), 0),
         Some("version") => print(help::version(), 0),
@@ -161,6 +165,7 @@ fn help_command(topic: &[OsString]) -> Action {
         None if topic.is_empty() => print(help::root(), 0),
         Some("help" | "version" | "shell" | "cli" | "tui") => print(help::root(), 0),
         Some("sipp") => print(help::run(Entry::Subcommand.program()), 0),
+        Some("auth") => auth::help(topic.get(1)),
         Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
         _ => {
             let message = format!(

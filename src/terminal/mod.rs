@@ -5,6 +5,7 @@
 //! settings are put back. Nothing here knows what is shown or what a key means.
 
 mod keys;
+mod secret;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, Once, PoisonError};
@@ -14,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 pub use keys::{Decoder, Key};
+pub use secret::ask_secretly;
 
 /// Back to the usual screen, with the cursor and its colours.
 const LEAVE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";

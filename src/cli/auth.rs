@@ -1,0 +1,409 @@
+//! `gossipper auth`: users of the API. One table of commands and options feeds the reading of a line
+//! and the help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::help::{entry, heading, paragraph};
+use super::text::{LITERAL, StyledText};
+use super::{Action, error_text, fail, print};
+use crate::server::auth::{AuthCommand, Deed, NewPassword, Role, UserDatabase};
+
+/// Exit code of a line of this command that cannot be read.
+const EXIT_USAGE: u8 = 2;
+
+/// One command under `auth`.
+struct Command {
+    name: &'static str,
+    about: &'static str,
+    /// More than the first line, for its own page.
+    more: &'static str,
+    /// Names from [`OPTIONS`].
+    options: &'static [&'static str],
+    example: &'static str,
+}
+
+/// An option: name, value, help.
+const OPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "config",
+        "FILE",
+        "The JSON file that `gossipper server` is started with; its auth.sqlite_path says where \
+         the users are",
+    ),
+    ("db", "FILE", "The user database itself, in the place of -config"),
+    ("username", "NAME", "The user: 1 to 64 letters (a-z), digits and . _ - @"),
+    (
+        "password",
+        "TEXT",
+        "The password. Other users of the host can see it; without this option the terminal is \
+         asked",
+    ),
+    ("password-stdin", "", "Read the password from the first line of stdin"),
+    (
+        "role",
+        "ROLE",
+        "viewer (looks), operator (also steers runs), admin (also users and settings)",
+    ),
+    ("json", "", "Print JSON"),
+];
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "user-add",
+        about: "Add a user",
+        more: "Without -role the first user becomes admin and every other one operator. The \
+               database is made if there is none. A name that is taken is refused. A password has \
+               8 characters at least; 15 or more are good.",
+        options: &["config", "db", "username", "password", "password-stdin", "role"],
+        example: "gossipper auth user-add -config gossipper.json -username alice -role operator",
+    },
+    Command {
+        name: "user-list",
+        about: "Show all users",
+        more: "",
+        options: &["config", "db", "json"],
+        example: "gossipper auth user-list -config gossipper.json",
+    },
+    Command {
+        name: "user-passwd",
+        about: "Give a user a new password",
+        more: "All logins of the user end.",
+        options: &["config", "db", "username", "password", "password-stdin"],
+        example: "gossipper auth user-passwd -config gossipper.json -username alice",
+    },
+    Command {
+        name: "user-role",
+        about: "Change what a user may do",
+        more: "All logins of the user end. The last admin stays one.",
+        options: &["config", "db", "username", "role"],
+        example: "gossipper auth user-role -config gossipper.json -username alice -role viewer",
+    },
+    Command {
+        name: "user-disable",
+        about: "Shut a user out",
+        more: "All logins of the user end. The last admin cannot be shut out.",
+        options: &["config", "db", "username"],
+        example: "gossipper auth user-disable -config gossipper.json -username alice",
+    },
+    Command {
+        name: "user-enable",
+        about: "Let a user in again",
+        more: "",
+        options: &["config", "db", "username"],
+        example: "gossipper auth user-enable -config gossipper.json -username alice",
+    },
+    Command {
+        name: "user-del",
+        about: "Delete a user",
+        more: "All logins of the user end. The last admin cannot be deleted.",
+        options: &["config", "db", "username"],
+        example: "gossipper auth user-del -config gossipper.json -username alice",
+    },
+];
+
+const EXIT_CODES: &[(&str, &str)] = &[
+    ("0", "done"),
+    ("1", "refused or failed; nothing was changed"),
+    ("2", "the command line cannot be read"),
+];
+
+/// What was typed.
+#[derive(Default)]
+struct Typed {
+    config: Option<PathBuf>,
+    db: Option<PathBuf>,
+    username: Option<String>,
+    password: Option<String>,
+    password_stdin: bool,
+    role: Option<Role>,
+    json: bool,
+}
+
+/// Reads what stands behind `gossipper auth`.
+pub(super) fn parse(args: &[OsString]) -> Action {
+    let Some(first) = args.first() else { return print(page(), 0) };
+    let name = first.to_string_lossy();
+    if is_help(&name) {
+        return print(page(), 0);
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
+        let message =
+            format!("there is no `gossipper auth {name}`; there are {}", names.join(", "));
+        return fail(error_text(&message), EXIT_USAGE);
+    };
+    if args[1..].iter().any(|word| is_help(&word.to_string_lossy())) {
+        return print(command_page(command), 0);
+    }
+    match read(command, &args[1..]).and_then(|typed| resolve(command, typed)) {
+        Ok(command) => Action::Auth(Box::new(command)),
+        Err(message) => {
+            let mut text = error_text(&message);
+            text.plain("\nOptions: ")
+                .push(LITERAL, format!("gossipper auth {} -h", command.name))
+                .plain("\n");
+            fail(text, EXIT_USAGE)
+        }
+    }
+}
+
+/// The page of `topic`, or that of all.
+pub(super) fn help(topic: Option<&OsString>) -> Action {
+    let name = topic.map(|topic| topic.to_string_lossy()).unwrap_or_default();
+    match COMMANDS.iter().find(|command| command.name == name) {
+        Some(command) => print(command_page(command), 0),
+        None => print(page(), 0),
+    }
+}
+
+fn is_help(word: &str) -> bool {
+    matches!(word, "-h" | "--h" | "-help" | "--help" | "help")
+}
+
+fn read(command: &Command, args: &[OsString]) -> Result<Typed, String> {
+    let mut typed = Typed::default();
+    let mut given: Vec<&str> = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let shown = word.to_string_lossy();
+        let name = shown.strip_prefix("--").or_else(|| shown.strip_prefix('-'));
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return Err(format!("{shown:?} is no option; a name is given with -username"));
+        };
+        let known = OPTIONS.iter().find(|(option, ..)| *option == name);
+        let Some((name, value, _)) = known.filter(|(name, ..)| command.options.contains(name))
+        else {
+            return Err(unknown(command, &shown, known.is_some()));
+        };
+        if given.contains(name) {
+            return Err(format!("-{name} is given twice"));
+        }
+        given.push(name);
+        let mut next = || {
+            let usage = format!("-{name} needs a value: write -{name} {value}");
+            words.next().ok_or(usage)
+        };
+        let text = |word: &OsString| {
+            let text = word.to_str().map(str::to_owned);
+            text.ok_or_else(|| format!("-{name}: {:?} is not UTF-8", word.to_string_lossy()))
+        };
+        match *name {
+            "config" => typed.config = Some(PathBuf::from(next()?)),
+            "db" => typed.db = Some(PathBuf::from(next()?)),
+            "username" => typed.username = Some(text(next()?)?),
+            "password" => typed.password = Some(text(next()?)?),
+            "role" => {
+                let role = text(next()?)?.parse();
+                typed.role = Some(role.map_err(|error| format!("-role: {error}"))?);
+            }
+            "json" => typed.json = true,
+            // The only one left in the table.
+            _ => typed.password_stdin = true,
+        }
+    }
+    Ok(typed)
+}
+
+fn unknown(command: &Command, shown: &str, is_of_another: bool) -> String {
+    let options: Vec<_> = command.options.iter().map(|option| format!("-{option}")).collect();
+    let what = if is_of_another { "takes no" } else { "knows no option" };
+    format!("`auth {}` {what} {shown}; it takes {}", command.name, options.join(" "))
+}
+
+fn resolve(command: &Command, typed: Typed) -> Result<AuthCommand, String> {
+    let database = match (typed.config, typed.db) {
+        (Some(config), None) => UserDatabase::OfConfig(config),
+        (None, Some(file)) => UserDatabase::File(file),
+        (None, None) => {
+            return Err(
+                "say which users with -config FILE, the file of `gossipper server`, or with \
+                        -db FILE"
+                    .to_owned(),
+            );
+        }
+        (Some(_), Some(_)) => return Err("give -config or -db, not both".to_owned()),
+    };
+    let password = match (typed.password, typed.password_stdin) {
+        (Some(password), false) => NewPassword::Given(password),
+        (None, true) => NewPassword::Stdin,
+        (None, false) => NewPassword::Prompt,
+        (Some(_), true) => return Err("give -password or -password-stdin, not both".to_owned()),
+    };
+    let needs = |option: &str| format!("`auth {}` needs -{option}", command.name);
+    if command.name == "user-list" {
+        return Ok(AuthCommand { database, deed: Deed::List { json: typed.json } });
+    }
+    let username = typed.username.ok_or_else(|| needs("username NAME"))?;
+    let deed = match command.name {
+        "user-add" => Deed::Add { username, password, role: typed.role },
+        "user-passwd" => Deed::Passwd { username, password },
+        "user-role" => Deed::Role { username, role: typed.role.ok_or_else(|| needs("role ROLE"))? },
+        "user-disable" => Deed::Disable { username, disabled: true },
+        "user-enable" => Deed::Disable { username, disabled: false },
+        _ => Deed::Delete { username },
+    };
+    Ok(AuthCommand { database, deed })
+}
+
+/// `gossipper auth -h`.
+fn page() -> StyledText {
+    let mut page = StyledText::default();
+    paragraph(
+        &mut page,
+        "Users of the API, in the database that auth.sqlite_path names. It works while the daemon \
+         runs, which notices within a second.",
+    );
+    heading(&mut page, "Usage");
+    page.plain("  ").push(LITERAL, "gossipper auth").plain(" COMMAND [OPTIONS]\n");
+    heading(&mut page, "Commands");
+    for command in COMMANDS {
+        entry(&mut page, command.name, command.about, "");
+    }
+    heading(&mut page, "Read on");
+    entry(&mut page, "gossipper auth COMMAND -h", "Options of a command", "");
+    entry(&mut page, "docs/authentication.md", "Roles, tokens, the first admin", "");
+    page
+}
+
+fn command_page(command: &Command) -> StyledText {
+    let mut page = StyledText::default();
+    page.plain(format!("{}.\n", command.about));
+    heading(&mut page, "Usage");
+    page.plain("  ")
+        .push(LITERAL, format!("gossipper auth {}", command.name))
+        .plain(" [OPTIONS]\n");
+    if !command.more.is_empty() {
+        page.plain("\n");
+        paragraph(&mut page, command.more);
+    }
+    heading(&mut page, "Options (with one dash or two)");
+    for (name, value, help) in OPTIONS {
+        if command.options.contains(name) {
+            entry(&mut page, format!("-{name} {value}").trim_end(), help, "");
+        }
+    }
+    heading(&mut page, "Example");
+    page.plain("  ").push(LITERAL, command.example).plain("\n");
+    heading(&mut page, "Exit codes");
+    for (code, meaning) in EXIT_CODES {
+        page.plain("  ").push(LITERAL, format!("{code:<5}")).plain(format!("{meaning}\n"));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(line: &str) -> Action {
+        parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    fn command(words: &str) -> AuthCommand {
+        match line(words) {
+            Action::Auth(command) => *command,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    fn refusal(words: &str) -> String {
+        match line(words) {
+            Action::Fail { text, exit_code: EXIT_USAGE } => text.to_string(),
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn lines_become_commands() {
+        let database = UserDatabase::OfConfig("g.json".into());
+        let username = "alice".to_owned();
+        let password = NewPassword::Given("secret".to_owned());
+        let add = Deed::Add { username, password, role: None };
+        let expected = AuthCommand { database: database.clone(), deed: add };
+        assert_eq!(command("user-add -config g.json -username alice -password secret"), expected);
+        assert_eq!(
+            command("user-add --username alice --password secret --config g.json"),
+            expected
+        );
+        let Deed::Add { password, role, .. } =
+            command("user-add -db u.db -username bob -role viewer --password-stdin").deed
+        else {
+            panic!()
+        };
+        assert_eq!((password, role), (NewPassword::Stdin, Some(Role::Viewer)));
+        assert_eq!(
+            command("user-passwd -db u.db -username bob"),
+            AuthCommand {
+                database: UserDatabase::File("u.db".into()),
+                deed: Deed::Passwd { username: "bob".to_owned(), password: NewPassword::Prompt },
+            }
+        );
+        assert_eq!(command("user-list -db u.db -json").deed, Deed::List { json: true });
+        let deed = |words: &str| command(&format!("{words} -db u.db -username bob")).deed;
+        let username = "bob".to_owned();
+        assert_eq!(deed("user-del"), Deed::Delete { username: username.clone() });
+        let role = Role::Admin;
+        assert_eq!(deed("user-role -role ADMIN"), Deed::Role { username: username.clone(), role });
+        let disable = |disabled| Deed::Disable { username: username.clone(), disabled };
+        assert_eq!(deed("user-disable"), disable(true));
+        assert_eq!(deed("user-enable"), disable(false));
+    }
+
+    #[test]
+    fn a_value_may_look_like_an_option() {
+        let Deed::Add { password, .. } =
+            command("user-add -db u.db -username bob -password -username").deed
+        else {
+            panic!()
+        };
+        assert_eq!(password, NewPassword::Given("-username".to_owned()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (words, expected) in [
+            ("user-ad", "there is no `gossipper auth user-ad`; there are user-add, user-list"),
+            ("user-add -username a -password b", "say which users with -config FILE"),
+            ("user-add -config a -db b -username c", "give -config or -db, not both"),
+            ("user-add -db b", "`auth user-add` needs -username NAME"),
+            ("user-role -db b -username c", "`auth user-role` needs -role ROLE"),
+            ("user-role -db b -username c -role root", "-role: \"root\" is no role"),
+            ("user-add -db b -user c", "`auth user-add` knows no option -user; it takes -config"),
+            ("user-list -db b -role admin", "`auth user-list` takes no -role; it takes -config"),
+            ("user-add -db", "-db needs a value: write -db FILE"),
+            ("user-add -db a -db b", "-db is given twice"),
+            ("user-add -db a alice", "\"alice\" is no option; a name is given with -username"),
+            ("user-add -db a -", "\"-\" is no option"),
+            (
+                "user-add -db a -username b -password c -password-stdin",
+                "give -password or -password-stdin, not both",
+            ),
+        ] {
+            let text = refusal(words);
+            assert!(text.contains(expected), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn every_option_of_a_command_is_in_the_table_and_used() {
+        for command in COMMANDS {
+            for option in command.options {
+                assert!(OPTIONS.iter().any(|(name, ..)| name == option), "{option}");
+            }
+        }
+        for (option, ..) in OPTIONS {
+            assert!(COMMANDS.iter().any(|command| command.options.contains(option)), "{option}");
+        }
+    }
+
+    #[test]
+    fn pages_fit_into_80_columns() {
+        for page in COMMANDS.iter().map(command_page).chain([page()]) {
+            for line in page.to_string().lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+                assert!(!line.ends_with(' '), "{line:?}");
+            }
+        }
+    }
+}

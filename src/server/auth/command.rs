@@ -1,0 +1,352 @@
+//! `gossipper auth`: users from the command line. It works on the file, whether or not a daemon has
+//! it open; a daemon notices within a second.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::authenticator::Now;
+use super::bootstrap::forget_password_file;
+use super::identity::Role;
+use super::password::{
+    Hasher, PASSWORD_BYTES_MAX, PASSWORD_CHARS_ADVISED, PasswordError, check_password,
+};
+use super::store::{By, Credential, NewRow, RowChange, Store, StoreError, User};
+use super::username::{BadUsername, check_username};
+use crate::terminal;
+
+/// A command line of `gossipper auth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthCommand {
+    /// Which users.
+    pub database: Database,
+    /// What to do.
+    pub deed: Deed,
+}
+
+/// Where the users are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// Where this configuration says.
+    OfConfig(PathBuf),
+    /// In this file.
+    File(PathBuf),
+}
+
+/// What to do with users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Make one.
+    Add {
+        /// The name.
+        username: String,
+        /// Where the password comes from.
+        password: NewPassword,
+        /// Admin for the first and operator for others if not given.
+        role: Option<Role>,
+    },
+    /// Show all.
+    List {
+        /// As JSON.
+        json: bool,
+    },
+    /// Give a new password.
+    Passwd {
+        /// Whose.
+        username: String,
+        /// Where it comes from.
+        password: NewPassword,
+    },
+    /// Remove one.
+    Delete {
+        /// Whom.
+        username: String,
+    },
+    /// Change what one may do.
+    Role {
+        /// Whose.
+        username: String,
+        /// To what.
+        role: Role,
+    },
+    /// Shut one out, or let one in again.
+    Disable {
+        /// Whom.
+        username: String,
+        /// Shut out.
+        disabled: bool,
+    },
+}
+
+/// Where a password comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum NewPassword {
+    /// From the command line.
+    Given(String),
+    /// The first line of stdin.
+    Stdin,
+    /// From a person at the terminal.
+    Prompt,
+}
+
+impl std::fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Given(_) => "Given(..)",
+            Self::Stdin => "Stdin",
+            Self::Prompt => "Prompt",
+        })
+    }
+}
+
+/// Exit code where what was asked for could not be done.
+const EXIT_FAILED: u8 = 1;
+
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Username(#[from] BadUsername),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(
+        "there is a user {0} already; `gossipper auth user-passwd` gives it a new password, \
+         `user-role` another role"
+    )]
+    Exists(String),
+    #[error("there is no user {0}; `gossipper auth user-list` shows those that there are")]
+    NoSuchUser(String),
+    #[error(
+        "there is no user database {}; `gossipper auth user-add` makes it, and so does the first \
+         start of the daemon", .0.display()
+    )]
+    NoDatabase(PathBuf),
+    #[error("{0}")]
+    Config(String),
+    #[error(
+        "there is no terminal to ask for the password; give it as the first line of stdin with \
+         --password-stdin"
+    )]
+    NoTerminal,
+    #[error("the two passwords differ; nothing was changed")]
+    Differ,
+    #[error("cancelled; nothing was changed")]
+    Cancelled,
+    #[error("stdin has no password; --password-stdin reads its first line")]
+    NoPassword,
+    #[error("cannot read the password: {0}")]
+    Input(io::Error),
+    #[error("{0}")]
+    Hash(String),
+    #[error("cannot write to stdout: {0}")]
+    Output(io::Error),
+}
+
+/// Carries out a command line; gives back the exit code of the process.
+pub fn run(command: &AuthCommand) -> u8 {
+    let done = act(command).and_then(|text| {
+        match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+            // `gossipper auth user-list | head` is a clean exit.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(CommandError::Output(error))
+            }
+            _ => Ok(()),
+        }
+    });
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            note("error", &error.to_string());
+            EXIT_FAILED
+        }
+    }
+}
+
+/// Says something beside the result. Nobody is left to tell if stderr is gone.
+fn note(kind: &str, text: &str) {
+    let _ = writeln!(io::stderr(), "{kind}: {text}");
+}
+
+/// Does it; gives back what to print.
+fn act(command: &AuthCommand) -> Result<String, CommandError> {
+    let path = match &command.database {
+        Database::File(path) => path.clone(),
+        Database::OfConfig(config) => sqlite_path_of(config).map_err(CommandError::Config)?,
+    };
+    match &command.deed {
+        Deed::Add { username, password, role } => {
+            check_username(username)?;
+            let mut store = Store::open(&path)?;
+            // Before anybody is asked for a password.
+            if let Some(taken) = store.credential(username)? {
+                return Err(CommandError::Exists(taken.user.username));
+            }
+            let password_hash = hash(&read_password(password, username)?)?;
+            let new = NewRow { username: username.clone(), password_hash, role: *role };
+            let user = store.create_user(&new, &by()).map_err(|error| match error {
+                StoreError::Exists(name) => CommandError::Exists(name),
+                error => error.into(),
+            })?;
+            Ok(format!("user {} added with the role {}\n", user.username, user.role))
+        }
+        Deed::List { json } => {
+            let users = open_existing(&path)?.users()?;
+            Ok(if *json { json_of(&users) } else { table_of(&users) })
+        }
+        Deed::Passwd { username, password } => {
+            let mut store = open_existing(&path)?;
+            let user = find(&store, username)?.user;
+            let password_hash = Some(hash(&read_password(password, &user.username)?)?);
+            let change = RowChange { password_hash, ..RowChange::default() };
+            store.update_user(user.id, &change, &by())?;
+            forget_password_file(&store, user.id);
+            Ok(format!("password of {} changed; its logins have ended\n", user.username))
+        }
+        Deed::Delete { username } => {
+            let mut store = open_existing(&path)?;
+            let id = find(&store, username)?.user.id;
+            let user = store.delete_user(id, &by())?;
+            forget_password_file(&store, id);
+            Ok(format!("user {} deleted; its logins have ended\n", user.username))
+        }
+        Deed::Role { username, role } => {
+            let mut store = open_existing(&path)?;
+            let user = find(&store, username)?.user;
+            if user.role == *role {
+                return Ok(format!("{} has the role {role} already\n", user.username));
+            }
+            let change = RowChange { role: Some(*role), ..RowChange::default() };
+            store.update_user(user.id, &change, &by())?;
+            Ok(format!("{} has the role {role} now; its logins have ended\n", user.username))
+        }
+        Deed::Disable { username, disabled } => {
+            let mut store = open_existing(&path)?;
+            let id = find(&store, username)?.user.id;
+            let change = RowChange { disabled: Some(*disabled), ..RowChange::default() };
+            let user = store.update_user(id, &change, &by())?;
+            let now = if *disabled { "is shut out; its logins have ended" } else { "may log in" };
+            Ok(format!("{} {now}\n", user.username))
+        }
+    }
+}
+
+/// Opens the database, which a slip in a path is not to make.
+fn open_existing(path: &Path) -> Result<Store, CommandError> {
+    if !path.exists() {
+        return Err(CommandError::NoDatabase(path.to_owned()));
+    }
+    Ok(Store::open(path)?)
+}
+
+fn find(store: &Store, username: &str) -> Result<Credential, CommandError> {
+    let found = store.credential(username)?;
+    found.ok_or_else(|| CommandError::NoSuchUser(username.to_owned()))
+}
+
+/// Who acts: whoever can write the file, by the number of the account on this host.
+fn by() -> By {
+    By {
+        user_id: None,
+        username: format!("uid:{}", rustix::process::getuid().as_raw()),
+        source: "local".to_owned(),
+        now_ms: Now::read().unix_ms,
+    }
+}
+
+fn hash(password: &str) -> Result<String, CommandError> {
+    let hasher = Hasher::new().and_then(|hasher| hasher.hash_now(password));
+    hasher.map_err(|error| CommandError::Hash(error.to_string()))
+}
+
+fn read_password(from: &NewPassword, username: &str) -> Result<String, CommandError> {
+    let password = match from {
+        NewPassword::Given(password) => {
+            note(
+                "note",
+                "other users of this host can see a password on the command line; \
+                 --password-stdin hides it",
+            );
+            password.clone()
+        }
+        NewPassword::Stdin if io::stdin().is_terminal() => ask(username)?,
+        NewPassword::Stdin => first_line()?,
+        NewPassword::Prompt => ask(username)?,
+    };
+    check_password(&password, username)?;
+    let chars = password.chars().count();
+    if chars < PASSWORD_CHARS_ADVISED {
+        let advised = PASSWORD_CHARS_ADVISED;
+        note("note", &format!("the password has {chars} characters; {advised} or more are good"));
+    }
+    Ok(password)
+}
+
+fn first_line() -> Result<String, CommandError> {
+    let mut line = Vec::new();
+    // One byte more than fits, so that a longer one is found to be so.
+    let mut stdin = io::stdin().lock().take(PASSWORD_BYTES_MAX as u64 + 2);
+    stdin.read_until(b'\n', &mut line).map_err(CommandError::Input)?;
+    let text = String::from_utf8(line).map_err(|_| {
+        CommandError::Input(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+    })?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(CommandError::NoPassword);
+    }
+    Ok(text.to_owned())
+}
+
+fn ask(username: &str) -> Result<String, CommandError> {
+    let ask = |question: &str| match terminal::ask_secretly(question) {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(CommandError::Cancelled),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(CommandError::NoTerminal),
+        Err(error) => Err(CommandError::Input(error)),
+    };
+    let password = ask(&format!("Password of {username}: "))?;
+    check_password(&password, username)?;
+    if ask("Again: ")? != password {
+        return Err(CommandError::Differ);
+    }
+    Ok(password)
+}
+
+fn table_of(users: &[User]) -> String {
+    let width = users.iter().map(|user| user.username.len()).max().unwrap_or(0).max(8);
+    let mut table = format!("{:<width$}  {:<8}  {:<8}  ID\n", "USERNAME", "ROLE", "LOGIN");
+    for user in users {
+        let login = if user.disabled { "disabled" } else { "enabled" };
+        let (name, role, id) = (&user.username, user.role.as_str(), user.id);
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "{name:<width$}  {role:<8}  {login:<8}  {id}");
+    }
+    table
+}
+
+fn json_of(users: &[User]) -> String {
+    let value = serde_json::json!({ "users": users });
+    format!("{value:#}\n")
+}
+
+/// Where a configuration keeps its users.
+fn sqlite_path_of(config: &Path) -> Result<PathBuf, String> {
+    let shown = config.display();
+    let text = std::fs::read_to_string(config)
+        .map_err(|error| format!("cannot read the configuration {shown}: {error}"))?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| format!("the configuration {shown} is no JSON: {error}"))?;
+    let auth = value.get("server").and_then(|server| server.get("auth"));
+    let auth = auth.or_else(|| value.get("auth"));
+    let member = |name| auth.and_then(|auth| auth.get(name)).and_then(|value| value.as_str());
+    if member("type") != Some("internal") {
+        return Err(format!(
+            "{shown} has no users: they need \"auth\": {{\"type\": \"internal\", \"sqlite_path\": \
+             FILE}}"
+        ));
+    }
+    let path = member("sqlite_path")
+        .ok_or_else(|| format!("{shown} does not say where the users are: auth.sqlite_path"))?;
+    Ok(config.parent().unwrap_or(Path::new("")).join(path))
+}

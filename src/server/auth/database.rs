@@ -1,0 +1,217 @@
+//! The thread that owns the users' file, and what every request is checked against.
+//!
+//! Checking a request reads memory only: [`Accounts`] as of the last look at the file. The thread
+//! looks every half second whether another process has written, and at once after what it wrote
+//! itself. Where it can look no more, what was seen last holds for [`TRUST_UNSEEN`] and then for
+//! nobody: somebody may have been shut out meanwhile.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::oneshot;
+
+use super::store::{Accounts, Store, StoreError};
+
+/// How often to look whether another process has written.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long what was seen last holds while the file cannot be read. Longer than another process may
+/// keep it locked.
+const TRUST_UNSEEN: Duration = Duration::from_secs(20);
+
+/// Requests that wait for the file.
+const JOBS_MAX: usize = 64;
+
+type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
+
+/// The way to the thread. Dropping it closes the file, after what waits is done.
+pub(super) struct Database {
+    jobs: Option<SyncSender<Job>>,
+    seen: Arc<Seen>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread saw last.
+struct Seen {
+    /// `None` if what was just written could not be read back.
+    accounts: ArcSwapOption<Accounts>,
+    /// When, in milliseconds since `begin`.
+    at_ms: AtomicU64,
+    begin: Instant,
+    /// The last look failed, which was told.
+    is_blind: AtomicBool,
+}
+
+/// The store, on its thread.
+struct Keeper {
+    store: Store,
+    seen: Arc<Seen>,
+    data_version: i64,
+    /// Device and inode of the file that is open.
+    file: Option<(u64, u64)>,
+}
+
+impl Database {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn start(store: Store) -> Result<Self, StoreError> {
+        // The version first: what is written in between is seen as a change.
+        let data_version = store.data_version()?;
+        let seen = Arc::new(Seen {
+            accounts: ArcSwapOption::from_pointee(store.accounts()?),
+            at_ms: AtomicU64::new(0),
+            begin: Instant::now(),
+            is_blind: AtomicBool::new(false),
+        });
+        let (jobs, queue) = sync_channel(JOBS_MAX);
+        let file = identity_of(store.path());
+        let path = store.path().to_owned();
+        let keeper = Keeper { store, seen: Arc::clone(&seen), data_version, file };
+        let thread = thread::Builder::new()
+            .name("auth-db".to_owned())
+            .spawn(move || keeper.run(&queue))
+            .map_err(|source| StoreError::File { path, source })?;
+        Ok(Self { jobs: Some(jobs), seen, thread: Some(thread) })
+    }
+
+    /// What requests are checked against; `None` if the file has not been seen for too long.
+    pub(super) fn accounts(&self) -> Option<Arc<Accounts>> {
+        let at = Duration::from_millis(self.seen.at_ms.load(Ordering::Acquire));
+        let unseen = self.seen.begin.elapsed().saturating_sub(at);
+        self.seen.accounts.load_full().filter(|_| unseen < TRUST_UNSEEN)
+    }
+
+    /// Waits until a look failed, and then is as if that had gone on for as long as it may.
+    #[cfg(test)]
+    pub(super) async fn wait_until_blind(&self) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !self.seen.is_blind.load(Ordering::Acquire) {
+            assert!(Instant::now() < end, "the look does not fail");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.seen.accounts.store(None);
+    }
+
+    /// Does `work` with the store on its thread. What it changes holds for requests before this
+    /// returns.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, waiting) = oneshot::channel();
+        let job: Job = Box::new(move |keeper| {
+            let result = work(&mut keeper.store);
+            if keeper.store.take_accounts_changed() {
+                keeper.look();
+            }
+            // Whoever asked may have gone away; the work is done all the same.
+            let _ = answer.send(result);
+        });
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })?;
+        waiting.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Keeper {
+    fn run(mut self, queue: &Receiver<Job>) {
+        let mut next_look = Instant::now() + LOOK_EVERY;
+        loop {
+            let wait = next_look.saturating_duration_since(Instant::now());
+            match queue.recv_timeout(wait) {
+                Ok(job) => job(&mut self),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Also where requests come without a pause.
+            if Instant::now() >= next_look {
+                self.look_if_changed();
+                next_look = Instant::now() + LOOK_EVERY;
+            }
+        }
+    }
+
+    /// Looks at the file if somebody else has written to it.
+    fn look_if_changed(&mut self) {
+        let checked = match self.store.data_version() {
+            Ok(_) if identity_of(self.store.path()) != self.file => {
+                Err(StoreError::Replaced { path: self.store.path().to_owned() })
+            }
+            result => result,
+        };
+        match checked {
+            Ok(version) if version == self.data_version => self.saw(),
+            Ok(version) => {
+                if self.look() {
+                    self.data_version = version;
+                }
+            }
+            Err(error) => self.is_unseen(&error),
+        }
+    }
+
+    /// Reads all accounts anew; `false` if that failed.
+    fn look(&mut self) -> bool {
+        match self.store.accounts() {
+            Ok(accounts) => {
+                self.seen.accounts.store(Some(Arc::new(accounts)));
+                self.saw();
+                true
+            }
+            Err(error) => {
+                // What was just written is not known: nobody is let in until the next look.
+                self.seen.accounts.store(None);
+                self.is_unseen(&error);
+                false
+            }
+        }
+    }
+
+    fn saw(&mut self) {
+        let at_ms = u64::try_from(self.seen.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.seen.at_ms.store(at_ms, Ordering::Release);
+        if self.seen.is_blind.swap(false, Ordering::AcqRel) {
+            tracing::info!("the user database can be read again");
+        }
+    }
+
+    fn is_unseen(&mut self, error: &StoreError) {
+        // So that the next look reads all, whatever the version.
+        self.data_version = i64::MIN;
+        if !self.seen.is_blind.swap(true, Ordering::AcqRel) {
+            tracing::error!("{error}; logins and tokens are refused until it can be read again");
+        }
+    }
+}
+
+/// What tells a file from another under the same name.
+fn identity_of(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// A lock on data that is consistent at every moment, whatever a thread with it did.
+pub(super) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,184 @@
+//! Who asks, and what that person may do.
+//!
+//! Roles are ordered: whoever may operate may look. What a route needs is one of three permissions;
+//! which route needs which is for the router to say.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::token::TokenId;
+
+/// What a user is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Looks at everything, changes nothing.
+    Viewer,
+    /// Steers runs: rate, pause, scenarios, listeners, clients.
+    Operator,
+    /// Also decides about users and settings, and reads the audit log.
+    Admin,
+}
+
+impl Role {
+    /// All roles, the least first.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+
+    /// The name as it stands in the database, in tokens and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Whether the role includes `permission`.
+    pub fn may(self, permission: Permission) -> bool {
+        self >= permission.least_role()
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no role; the roles are viewer, operator and admin")]
+pub struct UnknownRole(pub String);
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRole> {
+        let role = Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(name));
+        role.ok_or_else(|| UnknownRole(name.chars().take(32).collect()))
+    }
+}
+
+/// What a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Permission {
+    /// Reading state: statistics, scenario, control, listeners, the live WebSocket.
+    View,
+    /// Changing what runs: control, scenarios, listeners, clients.
+    Operate,
+    /// Users, audit log, settings.
+    Administer,
+}
+
+impl Permission {
+    /// All permissions, the least first.
+    pub const ALL: [Self; 3] = [Self::View, Self::Operate, Self::Administer];
+
+    /// The lowest role that has it.
+    pub fn least_role(self) -> Role {
+        match self {
+            Self::View => Role::Viewer,
+            Self::Operate => Role::Operator,
+            Self::Administer => Role::Admin,
+        }
+    }
+}
+
+/// How somebody proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdentityKind {
+    /// A token from a login.
+    User,
+    /// The one token of the configuration.
+    StaticToken,
+    /// Not at all: authentication is off.
+    Anonymous,
+    /// A ticket that one of the others drew.
+    Ticket,
+}
+
+/// Somebody who may enter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name in logs and in the audit log.
+    pub username: String,
+    /// What they may do.
+    pub role: Role,
+    /// How they proved it.
+    pub kind: IdentityKind,
+    /// The login that it rests on; `None` without users.
+    pub(super) session: Option<Session>,
+}
+
+/// The login behind an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) user_id: i64,
+    pub(super) epoch: i64,
+    pub(super) token_id: TokenId,
+    pub(super) expires_at_s: i64,
+}
+
+impl Identity {
+    /// Whoever comes while authentication is off. Nothing is forbidden then.
+    pub(super) fn anonymous() -> Self {
+        Self {
+            username: "anonymous".to_owned(),
+            role: Role::Admin,
+            kind: IdentityKind::Anonymous,
+            session: None,
+        }
+    }
+
+    /// Whoever holds the token of the configuration. It is shared and cannot be taken from one
+    /// person, so it does not decide about settings.
+    pub(super) fn static_token() -> Self {
+        Self {
+            username: "api_token".to_owned(),
+            role: Role::Operator,
+            kind: IdentityKind::StaticToken,
+            session: None,
+        }
+    }
+
+    /// The row of the user, if it is one.
+    pub fn user_id(&self) -> Option<i64> {
+        self.session.as_ref().map(|session| session.user_id)
+    }
+
+    /// When the login ends, in seconds of Unix time; `None` without users.
+    pub fn expires_at(&self) -> Option<i64> {
+        self.session.as_ref().map(|session| session.expires_at_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_has_its_permissions_and_those_below() {
+        let table = [
+            (Role::Viewer, [true, false, false]),
+            (Role::Operator, [true, true, false]),
+            (Role::Admin, [true, true, true]),
+        ];
+        for (role, expected) in table {
+            assert_eq!(Permission::ALL.map(|permission| role.may(permission)), expected, "{role}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
+        assert_eq!("ADMIN".parse(), Ok(Role::Admin));
+        let error = "root".parse::<Role>().unwrap_err().to_string();
+        assert_eq!(error, "\"root\" is no role; the roles are viewer, operator and admin");
+        assert!("".parse::<Role>().is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! The audit log: who did what, and who tried to get in.
+//!
+//! It is bounded by count. Attempts to log in are pruned by themselves, so that a flood of them
+//! cannot push out what users did.
+
+use rusqlite::Connection;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Store, StoreError};
+
+/// Acts of users that are kept at least.
+pub(super) const ACTS_KEPT: i64 = 50_000;
+
+/// Attempts to log in that are kept at least.
+pub(super) const ATTEMPTS_KEPT: i64 = 20_000;
+
+/// Rows between two prunings: finding the oldest row to keep costs a walk along the index.
+pub(super) const PRUNE_EVERY: i64 = 256;
+
+/// Bytes of a payload and of a target that are kept.
+const TEXT_BYTES_MAX: usize = 2048;
+
+/// One row of the audit log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AuditRow {
+    /// Its number; later rows have higher ones.
+    pub id: i64,
+    /// When, in milliseconds of Unix time.
+    pub ts: i64,
+    /// Who; `None` for who is not a user.
+    pub user_id: Option<i64>,
+    /// Their name then; empty if it is not known who it was.
+    pub username: String,
+    /// The address that it came from; `local` for the command line.
+    pub source: String,
+    /// What was done: `auth.login`, `user.create`, `scenario.apply`.
+    pub action: String,
+    /// What it was done to.
+    pub target: String,
+    /// More about it, as JSON.
+    pub payload_json: String,
+}
+
+/// Who acts, from where and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::server::auth) struct By {
+    pub(in crate::server::auth) user_id: Option<i64>,
+    pub(in crate::server::auth) username: String,
+    pub(in crate::server::auth) source: String,
+    pub(in crate::server::auth) now_ms: i64,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::server::auth) struct Act {
+    pub(in crate::server::auth) action: String,
+    pub(in crate::server::auth) target: String,
+    pub(in crate::server::auth) payload: Value,
+}
+
+impl Act {
+    pub(in crate::server::auth) fn new(action: &str, target: &str) -> Self {
+        Self { action: action.to_owned(), target: target.to_owned(), payload: Value::Null }
+    }
+
+    pub(in crate::server::auth) fn with(mut self, payload: Value) -> Self {
+        self.payload = payload;
+        self
+    }
+}
+
+/// Which rows an act is pruned with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server::auth) enum Weight {
+    /// Anybody can cause it.
+    Attempt = 0,
+    /// Only those who were let in can.
+    Act = 1,
+}
+
+impl Weight {
+    fn kept(self) -> i64 {
+        match self {
+            Self::Attempt => ATTEMPTS_KEPT,
+            Self::Act => ACTS_KEPT,
+        }
+    }
+}
+
+impl Store {
+    /// Adds a row.
+    pub(in crate::server::auth) fn record(
+        &mut self,
+        by: &By,
+        act: &Act,
+        weight: Weight,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| Ok(insert(transaction, by, act, weight)?))
+    }
+
+    /// The newest rows, newest first.
+    pub(in crate::server::auth) fn audit(&self, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.check(self.read_audit(limit))
+    }
+
+    fn read_audit(&self, limit: u32) -> rusqlite::Result<Vec<AuditRow>> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, ts, user_id, username, source, action, target, payload_json
+             FROM audit_log ORDER BY id DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([limit], |row| {
+            Ok(AuditRow {
+                id: row.get(0)?,
+                ts: row.get(1)?,
+                user_id: row.get(2)?,
+                username: row.get(3)?,
+                source: row.get(4)?,
+                action: row.get(5)?,
+                target: row.get(6)?,
+                payload_json: row.get(7)?,
+            })
+        })?;
+        rows.collect()
+    }
+}
+
+/// Adds a row within a transaction, and prunes now and then.
+pub(super) fn insert(
+    connection: &Connection,
+    by: &By,
+    act: &Act,
+    weight: Weight,
+) -> rusqlite::Result<()> {
+    let payload = match &act.payload {
+        Value::Null => "{}".to_owned(),
+        payload => {
+            let text = payload.to_string();
+            // Half a JSON text is none.
+            if text.len() > TEXT_BYTES_MAX { r#"{"omitted":"too long"}"#.to_owned() } else { text }
+        }
+    };
+    let mut statement = connection.prepare(
+        "INSERT INTO audit_log (ts, weight, user_id, username, source, action, target, payload_json)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    statement.execute((
+        by.now_ms,
+        weight as i64,
+        by.user_id,
+        &by.username,
+        &by.source,
+        &act.action,
+        &act.target[..act.target.floor_char_boundary(TEXT_BYTES_MAX)],
+        payload,
+    ))?;
+    if connection.last_insert_rowid() % PRUNE_EVERY == 0 {
+        let mut prune = connection.prepare(
+            "DELETE FROM audit_log WHERE weight = ?1 AND id <=
+                 (SELECT id FROM audit_log WHERE weight = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        )?;
+        for weight in [Weight::Attempt, Weight::Act] {
+            prune.execute((weight as i64, weight.kept()))?;
+        }
+    }
+    Ok(())
+}

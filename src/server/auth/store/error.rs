@@ -1,0 +1,185 @@
+//! What can go wrong with the users' file, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::super::random::NoRandomness;
+
+/// The users' file could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be made or opened.
+    #[error("cannot open the user database {}: {source}; {}", path.display(), advice(source))]
+    File {
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// SQLite cannot open the file or its companions.
+    #[error(
+        "cannot open the user database {}: {detail}; its directory and the files beside it that \
+         end in -wal and -shm must be writable for this user", path.display()
+    )]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
+    /// The file is no SQLite database, or a damaged one.
+    #[error(
+        "the user database {} is damaged or no SQLite database ({detail}); put a copy of it back, \
+         or move it away and make the users anew with `gossipper auth user-add`", path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
+    /// The database belongs to another program.
+    #[error(
+        "{} is a database of another program (application id {found:#x}); give `auth.sqlite_path` \
+         a file of its own", path.display()
+    )]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+        /// What stands in its header.
+        found: i32,
+    },
+    /// The database was written by a newer version.
+    #[error(
+        "the user database {} has version {found}, and this program (gossipper {}) knows {known} \
+         at most; update the program, or put back a copy from before the newer one ran",
+        path.display(), env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// The file system cannot share memory between processes.
+    #[error(
+        "the user database {} cannot use write-ahead logging, which needs a local file system; \
+         choose another `auth.sqlite_path`", path.display()
+    )]
+    NoWal {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Another process holds the file.
+    #[error(
+        "the user database {} is held by another process for more than 5 seconds; see which with \
+         `fuser {}`", path.display(), path.display()
+    )]
+    Busy {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The disk or the file's permissions forbid writing.
+    #[error("cannot write the user database {}: {detail}; {advice}", path.display())]
+    Write {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Something else that SQLite said.
+    #[error("the user database {}: {detail}", path.display())]
+    Sql {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
+    /// The file under the path is no longer the one that is open.
+    #[error(
+        "the user database {} was moved or replaced while it is in use; restart the daemon",
+        path.display()
+    )]
+    Replaced {
+        /// The database.
+        path: PathBuf,
+    },
+    /// There is a user of that name.
+    #[error("there is a user {0} already")]
+    Exists(String),
+    /// There is no such user.
+    #[error("there is no user {0}")]
+    NoSuchUser(String),
+    /// The user was changed by somebody else in the same moment.
+    #[error("{0} was changed by somebody else meanwhile; try again")]
+    Changed(String),
+    /// Without this user nobody could manage users.
+    #[error("{0} is the last admin who can log in; make another user admin first")]
+    LastAdmin(String),
+    /// No more users fit.
+    #[error("there are {0} users already, which is the limit")]
+    TooManyUsers(usize),
+    /// More work waits than the database can do.
+    #[error("too many requests wait for the user database")]
+    Overloaded,
+    /// The thread that owns the database has ended.
+    #[error("the user database is closed")]
+    Closed,
+    /// Nothing secret can be made.
+    #[error(transparent)]
+    Randomness(NoRandomness),
+}
+
+impl StoreError {
+    /// What SQLite said about the file at `path`.
+    pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        let detail = error.to_string();
+        let writable = "give it and its directory to this user";
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged { path, detail }
+            }
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::Open { path, detail }
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
+            Some(ErrorCode::ReadOnly) => Self::Write { path, detail, advice: writable },
+            Some(ErrorCode::DiskFull) => {
+                Self::Write { path, detail, advice: "free space on its file system" }
+            }
+            Some(ErrorCode::SystemIoFailure) => {
+                Self::Write { path, detail, advice: "check its file system and the kernel's log" }
+            }
+            _ => Self::Sql { path, detail },
+        }
+    }
+
+    /// Whether the request was at fault, not the file.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Exists(_)
+                | Self::NoSuchUser(_)
+                | Self::Changed(_)
+                | Self::LastAdmin(_)
+                | Self::TooManyUsers(_)
+        )
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "make its directory first",
+        io::ErrorKind::PermissionDenied => "run this as the user that owns it, or give it to them",
+        io::ErrorKind::ReadOnlyFilesystem => "choose an `auth.sqlite_path` that can be written",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there",
+        _ => "check `auth.sqlite_path`",
+    }
+}
