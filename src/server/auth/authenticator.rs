@@ -108,6 +108,14 @@ pub struct Ticket {
     pub expires_in_s: u64,
 }
 
+impl std::fmt::Debug for Ticket {
+    /// Without the ticket.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut fields = f.debug_struct("Ticket");
+        fields.field("expires_in_s", &self.expires_in_s).finish_non_exhaustive()
+    }
+}
+
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {

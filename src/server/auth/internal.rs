@@ -34,6 +34,15 @@ pub struct Login {
     pub role: Role,
 }
 
+impl std::fmt::Debug for Login {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut fields = f.debug_struct("Login");
+        fields.field("expires_at", &self.expires_at).field("role", &self.role);
+        fields.finish_non_exhaustive()
+    }
+}
+
 /// A user to be made.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewUser {
