@@ -9,7 +9,7 @@ use gossipper::scenario::Program;
 use gossipper::stats::{FailureCause, Snapshot};
 use gossipper_uring::SimConfig;
 
-use sim::rig::{Rig, answer, request, to_tag};
+use sim::rig::{Rig, answer, header, request, to_tag};
 use sim::scenarios::{builtin, file, inline};
 use sim::side::{SideOptions, rate};
 use sim::{MS, SECOND, World};
@@ -194,6 +194,40 @@ Content-Length: 0
     rig.run(2_000);
     rig.world.sides[0].check_end(false).unwrap();
     assert_eq!(rig.counters().calls_succeeded, all as u64);
+}
+
+#[test]
+fn a_new_scenario_is_initialised_once() {
+    let counting = |init: &str| {
+        file(&format!(
+            "<scenario name=\"c\"><Global variables=\"all\"/>{init}
+            <nop><action><add assign_to=\"all\" value=\"1\"/></action></nop><send><![CDATA[
+OPTIONS sip:[service]@[remote_ip] SIP/2.0
+Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
+From: <sip:a@[local_ip]>;tag=[call_number]
+To: <sip:[service]@[remote_ip]>
+Call-ID: [call_id]
+CSeq: 1 OPTIONS
+Subject: [$all]
+Content-Length: 0
+]]></send><recv response=\"200\"/></scenario>"
+        ))
+    };
+    let init =
+        "<init><nop><action><assign assign_to=\"all\" value=\"1000\"/></action></nop></init>";
+    let mut rig = rig(counting(""), 10.0);
+    let old = requests(&mut rig, 1_500);
+    let last = old.last().unwrap();
+    assert_eq!(header(last, "Subject"), format!("{}.000000", old.len()));
+    rig.world.sides[0].swap(counting(init)).unwrap();
+    let new = requests(&mut rig, 2_000);
+    let first = new.iter().find(|text| header(text, "Subject") == "1001.000000");
+    assert!(first.is_some(), "{new:?}");
+    // The same again: nothing begins anew.
+    let programs = rig.world.sides[0].programs();
+    rig.world.sides[0].swap_to(programs).unwrap();
+    let again = requests(&mut rig, 2_000);
+    assert!(again.iter().all(|text| header(text, "Subject") != "1001.000000"), "{again:?}");
 }
 
 #[test]

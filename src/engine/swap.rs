@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::bound::{Base, Bound};
 use super::{Engine, Programs};
+use crate::scenario::Program;
 use crate::stats::{Layout, Report};
 
 /// The programs that new calls are to follow, for one engine, and what it needs for them.
@@ -51,6 +52,14 @@ impl Engine {
             all.iter_mut().zip(kept).for_each(|(all, kept)| *all = *kept);
         }
         self.report.messages.copy_from(&full.messages);
+        // What new calls followed already is initialised.
+        let current = [Some(self.main), self.receiving, self.out_of_call];
+        let is_current = |program: &Arc<Program>| {
+            let mut programs = current.iter().flatten();
+            programs
+                .any(|&number| Arc::ptr_eq(&self.programs[usize::from(number)].program, program))
+        };
+        let known: Vec<bool> = swap.programs.all().map(is_current).collect();
         self.keep_programs(&swap.layout, &full);
         let globals_before = self.names.globals.len();
         self.add_programs(&swap.programs, &swap.layout);
@@ -63,8 +72,10 @@ impl Engine {
             }
         }
         self.set_globals(globals_before);
-        for index in 0..swap.programs.all().count() {
-            self.initialise(self.numbers[index]);
+        for (index, is_known) in known.into_iter().enumerate() {
+            if !is_known {
+                self.initialise(self.numbers[index]);
+            }
         }
         Some(full)
     }
@@ -119,7 +130,7 @@ impl Engine {
 
     /// Widens what each call and user has, where a new program has more.
     fn make_room(&mut self, programs: &Programs) {
-        let most = |count: fn(&crate::scenario::Program) -> usize| {
+        let most = |count: fn(&Program) -> usize| {
             programs.all().map(|program| count(program)).max().unwrap_or(0)
         };
         let slots = self.calls.used() as usize;

@@ -349,11 +349,20 @@ impl Side {
 
     /// As [`gossipper::dataplane::swap`].
     pub fn swap(&mut self, program: Program) -> Result<(), SwapRefused> {
+        self.swap_to(Arc::new(program).into())
+    }
+
+    /// What new calls follow.
+    pub fn programs(&self) -> Programs {
+        self.generations.programs().clone()
+    }
+
+    /// As [`Self::swap`].
+    pub fn swap_to(&mut self, programs: Programs) -> Result<(), SwapRefused> {
         let aggregate = self.aggregate.as_mut().expect("the side aggregates");
         if aggregate.is_changing_layout() {
             return Err(SwapRefused::UnderWay);
         }
-        let programs = Programs::from(Arc::new(program));
         let layout = self.generations.advance(programs.clone(), &aggregate.program_calls())?;
         aggregate.change_layout(Arc::clone(&layout));
         self.histograms.grow(&layout);
