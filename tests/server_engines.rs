@@ -87,6 +87,10 @@ fn engines_of_one_process_call_each_other() {
     let (answer, load) = (registry.get("answer").unwrap(), registry.get("load").unwrap());
     until(&load, "calling", |state| state.snapshot.calls.succeeded > 50);
     until(&answer, "answering", |state| state.snapshot.calls.succeeded > 50);
+    // Workers report once a second; figures are told more often.
+    until(&load, "between two reports", |state| {
+        (300_000_000..700_000_000).contains(&(state.snapshot.elapsed_ns % 1_000_000_000))
+    });
 
     let state = load.state();
     assert_eq!(state.phase, Phase::Running);

@@ -28,6 +28,8 @@ use crate::engine::{Engine, EngineConfig, Generations, Programs};
 use crate::stats::{Layout, Report};
 use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 
+/// Looks at a worker that somebody has not taken yet.
+const GLANCES: usize = 4;
 /// Commands on their way to a worker.
 const COMMANDS: usize = 64;
 /// Shell commands on their way from a worker.
@@ -133,6 +135,8 @@ pub struct Launch {
     pub layout: Arc<Layout>,
     /// Whether the scenario runs shell commands.
     pub runs_commands: bool,
+    /// Whether somebody wants to see counters between two reports.
+    pub glances: bool,
     /// Bytes of each worker's queue of records; 0 if nobody will want records.
     pub record_bytes: usize,
     /// The engines' configuration; worker, ports and times are filled in per worker.
@@ -283,6 +287,13 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         // Those of an earlier layout and those of the next.
         let (report_in, report_out) = RingBuffer::new(2 * REPORTS);
         let (mut empty_in, empty_out) = RingBuffer::new(REPORTS);
+        let (glance_in, glance_out) = match launch.glances {
+            false => (None, None),
+            true => {
+                let (glance_in, glance_out) = RingBuffer::new(GLANCES);
+                (Some(glance_in), Some(glance_out))
+            }
+        };
         let (swap_in, swap_out) = RingBuffer::new(1);
         let (swapped_in, swapped_out) = RingBuffer::new(1);
         let (stop_in, stop_out) = RingBuffer::new(4);
@@ -307,6 +318,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         let links = Links {
             commands: command_out,
             reports: report_in,
+            glances: glance_in,
             empties: empty_out,
             swaps: swap_out,
             swapped: swapped_in,
@@ -342,6 +354,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             commands: command_in,
             waker: waker.clone(),
             reports: report_out,
+            glances: glance_out,
             empties: empty_in,
             swaps: swap_in,
             swapped: swapped_out,

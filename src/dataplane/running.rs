@@ -11,7 +11,7 @@ use rtrb::{Consumer, Producer};
 use super::twin::Twin;
 use super::worker::{Command, REPORTS};
 use crate::engine::{Generations, Programs, StopRequest, Swap, SwapRefused};
-use crate::stats::{Aggregate, Report};
+use crate::stats::{Aggregate, Glance, Report};
 
 /// Started workers, seen from the control side.
 pub struct Running {
@@ -68,6 +68,8 @@ pub struct WorkerHandle {
     pub(super) waker: Waker,
     /// Reports from the worker.
     pub reports: Consumer<Box<Report>>,
+    /// Counters between two reports, where somebody wants them.
+    pub glances: Option<Consumer<Glance>>,
     pub(super) empties: Producer<Box<Report>>,
     pub(super) swaps: Producer<Box<Swap>>,
     pub(super) swapped: Consumer<Box<Swap>>,

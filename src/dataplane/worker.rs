@@ -17,11 +17,14 @@ use rtrb::{Consumer, Producer};
 use super::link::{Link, News};
 use super::twin::link::{Tell, WorkerEnd};
 use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest, Swap};
-use crate::stats::{Counters, DropCause, Report};
+use crate::stats::{Counters, DropCause, Glance, Report};
 use crate::trace::Kinds;
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
+/// Time between two looks at a worker ([`Glance`]), where somebody wants them: four for a report,
+/// and the last of these is the report.
+const GLANCE_NS: u64 = REPORT_NS / 4;
 /// Reports in circulation per worker.
 pub(super) const REPORTS: usize = 4;
 /// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
@@ -85,6 +88,8 @@ pub struct Links {
     pub commands: Consumer<Command>,
     /// Reports to the control side.
     pub reports: Producer<Box<Report>>,
+    /// Counters between two reports, where somebody wants them.
+    pub glances: Option<Producer<Glance>>,
     /// Empty reports from the control side.
     pub empties: Consumer<Box<Report>>,
     /// Programs for new calls; taken at the end of an interval.
@@ -160,6 +165,8 @@ pub struct Worker<D: Link> {
     index: usize,
     interval_start_ns: u64,
     next_report_ns: u64,
+    /// `u64::MAX` where nobody wants to look.
+    next_glance_ns: u64,
     sequence: u64,
     pacing_until_ns: Option<u64>,
     last_cpu_ns: u64,
@@ -248,6 +255,10 @@ impl<D: Link> Worker<D> {
         // Ending all calls at once must not starve what they still receive.
         let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
         let last_cpu_ns = parts.driver.cpu_time_ns();
+        let next_glance_ns = match parts.links.glances {
+            Some(_) => parts.start_ns + GLANCE_NS,
+            None => u64::MAX,
+        };
         Self {
             driver: parts.driver,
             engine: parts.engine,
@@ -260,6 +271,7 @@ impl<D: Link> Worker<D> {
             index: parts.index,
             interval_start_ns: parts.start_ns,
             next_report_ns: parts.start_ns + REPORT_NS,
+            next_glance_ns,
             sequence: 0,
             pacing_until_ns: None,
             last_cpu_ns,
@@ -292,7 +304,8 @@ impl<D: Link> Worker<D> {
         if self.hurry || self.engine.has_deferred() || self.engine.has_closable() {
             return 0;
         }
-        let mut deadline = self.engine.next_deadline_ns().min(self.next_report_ns);
+        let next_report_ns = self.next_report_ns.min(self.next_glance_ns);
+        let mut deadline = self.engine.next_deadline_ns().min(next_report_ns);
         if let Some(idle_since) = self.idle_since_ns.filter(|_| !self.done) {
             deadline = deadline.min(idle_since + LINGER_NS);
         }
@@ -369,6 +382,8 @@ impl<D: Link> Worker<D> {
         }
         if now >= self.next_report_ns {
             self.report(now, false);
+        } else if now >= self.next_glance_ns {
+            self.glance(now);
         }
         Ok(Turn::Again)
     }
@@ -635,7 +650,6 @@ impl<D: Link> Worker<D> {
         // Intervals end at whole seconds, so that all workers' seconds coincide.
         let end_ns = if is_last { now } else { now - (now - self.next_report_ns) % REPORT_NS };
         let end_ns = end_ns.max(start_ns);
-        let driver = self.driver.counters();
         let cpu_ns = self.driver.cpu_time_ns();
         let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
         self.last_cpu_ns = cpu_ns;
@@ -654,9 +668,42 @@ impl<D: Link> Worker<D> {
             report.target_rate = self.engine.scheduled_rate() / self.workers as f64;
         }
         report.is_last = is_last;
-        let counters = &mut report.counters;
+        self.count(&mut report.counters);
+        self.sequence += 1;
+        self.interval_start_ns = end_ns;
+        self.next_report_ns = end_ns + REPORT_NS;
+        self.plan_glance(end_ns);
+        // As many reports exist as the queue holds.
+        let pushed = self.links.reports.push(report);
+        debug_assert!(pushed.is_ok());
+        self.wake_control();
+    }
+
+    /// Lets somebody look in between two reports.
+    fn glance(&mut self, now: u64) {
+        self.plan_glance(now);
+        let mut counters = self.engine.counters_now();
+        self.count(&mut counters);
+        let target_rate = self.engine.target_rate() / self.workers as f64;
+        let glance = Glance { worker: self.index as u16, at_ns: now, counters, target_rate };
+        if let Some(glances) = &mut self.links.glances {
+            // Who does not come to look misses nothing: there is always another one.
+            let _ = glances.push(glance);
+        }
+        self.wake_control();
+    }
+
+    fn plan_glance(&mut self, now: u64) {
+        if self.links.glances.is_some() {
+            self.next_glance_ns = now + GLANCE_NS;
+        }
+    }
+
+    /// Adds what is not counted by the engine.
+    fn count(&self, counters: &mut Counters) {
         counters.add(&self.own);
         self.driver.count(counters);
+        let driver = self.driver.counters();
         counters.datagrams_sent = driver.datagrams_sent;
         counters.trains_sent = driver.trains_sent;
         counters.datagrams_received = driver.datagrams_received;
@@ -668,13 +715,6 @@ impl<D: Link> Worker<D> {
         counters.cq_overflow = driver.cq_overflow;
         counters.icmp_errors = driver.icmp_errors;
         counters.gso_fallbacks = driver.gso_fallbacks;
-        self.sequence += 1;
-        self.interval_start_ns = end_ns;
-        self.next_report_ns = end_ns + REPORT_NS;
-        // As many reports exist as the queue holds.
-        let pushed = self.links.reports.push(report);
-        debug_assert!(pushed.is_ok());
-        self.wake_control();
     }
 
     /// The report of the interval that ends now. Other programs, if some have come, begin with the

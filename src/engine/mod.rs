@@ -481,6 +481,11 @@ impl Engine {
         &self.counters
     }
 
+    /// As [`counters`](Self::counters), with the records that were lost.
+    pub fn counters_now(&self) -> Counters {
+        Counters { trace_drops: *self.tracer.dropped(), ..self.counters }
+    }
+
     /// The report of the current interval, into which everything is recorded.
     pub fn report_mut(&mut self) -> &mut Report {
         &mut self.report

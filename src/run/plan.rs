@@ -248,6 +248,7 @@ pub(super) fn plan(
         programs,
         twin,
         layout,
+        glances: false,
         record_bytes: 0,
         runs_commands,
         engine,

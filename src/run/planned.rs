@@ -115,6 +115,11 @@ impl Planned {
         self.plans.all_mut().for_each(|plan| plan.launch.cpus.clear());
     }
 
+    /// Counters are wanted more often than once a second.
+    pub(crate) fn look_often(&mut self) {
+        self.plans.all_mut().for_each(|plan| plan.launch.glances = true);
+    }
+
     /// The run will make and answer no call: every report is written about that.
     pub(crate) fn make_no_call(&mut self) {
         for plan in self.plans.all_mut() {

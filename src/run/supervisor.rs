@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gossipper_uring::sys;
+use rtrb::Consumer;
 
 use super::RunError;
 use super::exchange::Replacement;
@@ -519,6 +520,12 @@ impl Supervisor {
                     report.worker += part.first_worker;
                     self.aggregate.absorb(&report);
                     worker.give_back(report);
+                }
+                while let Some(Ok(mut glance)) = worker.glances.as_mut().map(Consumer::pop) {
+                    any = true;
+                    heard.at_ns = now;
+                    glance.worker += part.first_worker;
+                    self.aggregate.glance(&glance);
                 }
                 heard.is_lost |= is_gone && !heard.is_done;
             }

@@ -9,7 +9,7 @@ use super::lifetime::{BeforeReset, JudgedSeconds, Lifetime, Measured};
 use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, timeouts};
 use super::verdict::{Evidence, Verdict, VerdictTally, withheld_by_generator};
 use super::{
-    Counters, Distribution, Histograms, Layout, MessageCounts, Report, StepCounts,
+    Counters, Distribution, Glance, Histograms, Layout, MessageCounts, Report, StepCounts,
     TransactionHistograms, TransactionSummary, WithheldCause,
 };
 
@@ -29,7 +29,11 @@ const GAP_SECONDS_MAX: u64 = 3600;
 #[derive(Clone, Debug, Default)]
 struct Worker {
     next_sequence: u64,
+    /// As last reported; the history goes from here.
     counters: Counters,
+    /// As last seen, in a report or between two, and when that was.
+    seen: Counters,
+    seen_ns: u64,
     messages: MessageCounts,
     generic_counters: Vec<u64>,
     displays: Vec<u64>,
@@ -106,6 +110,8 @@ pub struct Aggregate {
     earlier: Option<Arc<Layout>>,
     start: RunStart,
     end_ns: u64,
+    /// When a worker was last seen between two reports.
+    seen_ns: u64,
     workers: Vec<Worker>,
     totals: Histograms<u64>,
     /// Seconds from `first_open` on, without gaps.
@@ -147,6 +153,7 @@ impl Aggregate {
             earlier: None,
             start,
             end_ns: start.monotonic_ns,
+            seen_ns: start.monotonic_ns,
             open: VecDeque::new(),
             first_open: 0,
             spare: Vec::new(),
@@ -224,14 +231,14 @@ impl Aggregate {
     /// What all workers have counted since the start.
     fn cumulative(&self) -> Base {
         let mut sum = Base {
-            end_ns: self.end_ns,
+            end_ns: self.end_ns.max(self.seen_ns),
             counters: Counters::default(),
             generic_counters: vec![0; self.layout.counters.len()],
             displays: vec![0; self.layout.displays.len()],
             steps: vec![StepCounts::default(); self.layout.steps_total()],
         };
         for worker in &self.workers {
-            sum.counters.add(&worker.counters);
+            sum.counters.add(&worker.seen);
             add_all(&mut sum.generic_counters, &worker.generic_counters);
             add_all(&mut sum.displays, &worker.displays);
             sum.steps.iter_mut().zip(&worker.steps).for_each(|(sum, counts)| sum.add(counts));
@@ -277,6 +284,19 @@ impl Aggregate {
         completed += self.make_room(last_covered);
         self.open_through(last_covered);
         completed + self.close_covered()
+    }
+
+    /// Takes in a look at a worker between two reports: snapshots tell its counters at once, and
+    /// the seconds of the history stay those of the reports.
+    pub fn glance(&mut self, glance: &Glance) {
+        let Some(worker) = self.workers.get_mut(usize::from(glance.worker)) else { return };
+        // Reports and looks come in queues of their own.
+        if worker.is_done || glance.at_ns <= worker.seen_ns {
+            return;
+        }
+        (worker.seen, worker.seen_ns) = (glance.counters, glance.at_ns);
+        worker.target_rate = finite(glance.target_rate);
+        self.seen_ns = self.seen_ns.max(glance.at_ns);
     }
 
     /// Closes the seconds that are still open, as when a worker died without a last report.
@@ -559,6 +579,9 @@ impl Worker {
         self.target_rate = if report.is_last { 0.0 } else { finite(report.target_rate) };
         let counted = report.counters.since(&self.counters);
         self.counters = report.counters;
+        if report.end_ns >= self.seen_ns || report.is_last {
+            (self.seen, self.seen_ns) = (report.counters, report.end_ns);
+        }
         self.messages.copy_from(&report.messages);
         self.generic_counters.clone_from(&report.generic_counters);
         self.displays.clone_from(&report.displays);

@@ -41,7 +41,7 @@ pub use lifetime::{
     RESPONSE_BOUNDS_US, TransactionBuckets,
 };
 pub use messages::{METHOD_NAMES, MessageCounts, OneWay};
-pub use report::Report;
+pub use report::{Glance, Report};
 pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
 pub use verdict::{

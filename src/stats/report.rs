@@ -51,6 +51,20 @@ pub struct Report {
     pub is_last: bool,
 }
 
+/// A worker's counters in between two reports, for whoever cannot wait a second. Durations and
+/// counts by step are in reports only.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// The worker, counted from 0.
+    pub worker: u16,
+    /// When it looked, on the monotonic clock.
+    pub at_ns: u64,
+    /// Everything counted since the start of the run, as in [`Report::counters`].
+    pub counters: Counters,
+    /// As [`Report::target_rate`].
+    pub target_rate: f64,
+}
+
 impl Report {
     /// An empty report for `worker`.
     pub fn new(layout: &Layout, worker: u16) -> Self {

@@ -279,6 +279,7 @@ impl Side {
                 links: Links {
                     commands: commands_out,
                     reports: reports_in,
+                    glances: None,
                     empties: empties_out,
                     swaps: swaps_out,
                     swapped: swapped_in,

@@ -26,8 +26,9 @@ use crate::stats::{Aggregate, Health, Lifetime, RunStart, Snapshot};
 
 /// How often an engine looks at its clock. Workers and questions wake it.
 const POLL: Duration = Duration::from_millis(50);
-/// The state is published so often even if nothing was asked.
-const PUBLISH_NS: u64 = 200_000_000;
+/// Figures are published this far apart at least: workers tell theirs four times a second, and not
+/// at the same time.
+const PUBLISH_NS: u64 = 100_000_000;
 /// Notices that are kept.
 const NOTICES_MAX: usize = 50;
 /// Rates beyond this are mistakes.
@@ -192,6 +193,7 @@ impl<'s> Engine<'s> {
             .collect();
         let config = Arc::new(config);
         let mut planned = Planned::with_listeners(Arc::clone(&config), &more)?;
+        planned.look_often();
         let _ = shared.compiler.set(Arc::clone(planned.compiler()));
         if shares_cpus {
             planned.leave_cpus_alone();
@@ -235,10 +237,11 @@ impl<'s> Engine<'s> {
 
     /// Watches the run to its end.
     fn supervise(&mut self, questions: &Receiver<Question>) {
+        let mut has_news = false;
         while !self.run.is_over() {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
-            let mut has_news = self.run.poll(now);
+            has_news |= self.run.poll(now);
             for note in self.run.take_notes() {
                 self.note(note);
             }
@@ -252,8 +255,8 @@ impl<'s> Engine<'s> {
             }
             self.look_at_the_swap();
             self.shared.beat_ns.store(self.run.oldest_report_ns(), Ordering::Relaxed);
-            has_news |= now >= self.next_publish_ns;
-            if has_news {
+            if has_news && now >= self.next_publish_ns {
+                has_news = false;
                 self.next_publish_ns = now + PUBLISH_NS;
                 self.refresh();
                 self.publish(self.phase());
@@ -376,8 +379,13 @@ impl<'s> Engine<'s> {
 
     fn refresh(&mut self) {
         let snapshot = self.run.snapshot();
-        // It takes longer to make than a snapshot, and changes with reports of workers only.
-        if snapshot.now_unix_ns() != self.snapshot.now_unix_ns() || snapshot.is_finished {
+        // It takes longer to make than a snapshot, and what it measures comes with reports only.
+        let second = |snapshot: &Snapshot| snapshot.last_second.map(|row| row.second);
+        let generation = |snapshot: &Snapshot| snapshot.layout.generation;
+        if second(&snapshot) != second(&self.snapshot)
+            || generation(&snapshot) != generation(&self.snapshot)
+            || snapshot.is_finished
+        {
             self.lifetime = Arc::new(self.run.lifetime());
         }
         self.snapshot = Arc::new(snapshot);
