@@ -6,6 +6,7 @@ export CARGO
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
+.PHONY: deb rpm install test-packages
 
 help: ## List the targets
 	@echo "make demo and make test are all you need; the others are their parts."
@@ -59,3 +60,19 @@ soak: ## Churn everything for MINUTES (10) and see that nothing is left behind
 
 deps: ## Install the Debian packages that tests need, if any is missing
 	@scripts/deps.sh
+
+deb: ## Build the Debian package in target/packages (GOSSIPPER_BINARY: from this program)
+	@scripts/deps.sh packages
+	@scripts/package.sh deb
+
+rpm: ## Build the RPM package in target/packages (GOSSIPPER_BINARY: from this program)
+	@scripts/deps.sh packages
+	@scripts/package.sh rpm
+
+install: ## Put what packages contain below DESTDIR, from GOSSIPPER_BINARY or a release build
+	@test -n "$(DESTDIR)" || { echo "say where: make install DESTDIR=DIR" >&2; exit 2; }
+	$(if $(GOSSIPPER_BINARY),,$(CARGO) build --locked --release --bin gossipper)
+	@scripts/install.sh $(or $(GOSSIPPER_BINARY),target/release/gossipper) "$(DESTDIR)"
+
+test-packages: ## Install, upgrade, remove and purge both packages (root, minutes, a Debian mirror)
+	@scripts/test-packages.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the tests need, and only what is missing: with everything in
-# place it calls no package manager and needs no network.
+# place it calls no package manager and needs no network. `scripts/deps.sh packages` installs those
+# that building and testing packages needs, too.
 set -euo pipefail
 
 # Command that a test runs, and the package that brings it.
@@ -12,7 +13,22 @@ needed=(
     "python3 python3"   # the fake peers and report checks among the tests
     "promtool prometheus" # metrics, rules and dashboards are tried against it
     "cc gcc"            # build scripts and the linker
+    "systemd-analyze systemd" # checks of the units
+    "rpmspec rpm"       # checks of the spec file
+    "mandoc mandoc"     # checks of the manual page
+    "zsh zsh"           # checks of completions
+    "fish fish"
 )
+if [ "${1:-}" = packages ]; then
+    needed+=(
+        "dpkg-buildpackage dpkg-dev"
+        "dh debhelper"
+        "rpmbuild rpm"
+        "lintian lintian"
+        "debootstrap debootstrap" # the system that packages are installed into
+        "file file"               # rpmbuild looks at what it packages
+    )
+fi
 
 missing=()
 for entry in "${needed[@]}"; do

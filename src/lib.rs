@@ -8,6 +8,7 @@ pub mod artefact;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+pub mod doctor;
 pub mod engine;
 pub mod injection;
 pub mod output;

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 
 use gossipper::cli::{self, Action};
 use gossipper::server::auth;
-use gossipper::{run, scenario, shell, tui};
+use gossipper::{doctor, run, scenario, shell, tui};
 
 fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os().collect()) {
         Action::Run(config) => run::run(&config).code(),
         Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
+        Action::Doctor(examination) => doctor::examine(examination),
         Action::Shell => shell::run(),
         Action::Tui => tui::run(),
         Action::Auth(command) => auth::run(&command),
+        Action::Tune(task) => doctor::tune(task),
         Action::Print { text, exit_code } => match text.print() {
             Ok(()) => exit_code,
             Err(_) => cli::EXIT_FATAL,

@@ -34,6 +34,19 @@ fn help_of_a_run() {
 }
 
 #[test]
+fn help_of_the_commands_for_the_host() {
+    for (command, file) in
+        [("doctor", "tests/golden/help-doctor.txt"), ("tune", "tests/golden/help-tune.txt")]
+    {
+        let help = page(&["gossipper", command, "-h"]);
+        compare(file, &help);
+        for line in [&["gossipper", "help", command][..], &["gossipper", command, "--help"]] {
+            assert_eq!(page(line), help);
+        }
+    }
+}
+
+#[test]
 fn compatibility_table() {
     compare("docs/sipp-compatibility.md", &compatibility_markdown());
 }

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
 use super::flags::{GROUPS, Status};
+use super::host;
 
 /// The id of the bare word.
 pub(super) const REMOTE: &str = "remote";
@@ -24,6 +25,9 @@ pub fn root_command() -> Command {
         .disable_help_subcommand(true)
         .disable_version_flag(true)
         .subcommand(run_command())
+        .subcommand(host::DOCTOR.definition())
+        .subcommand(host::TUNE.definition())
+        .subcommand(host::generate_definition())
         .subcommand(
             Command::new("help")
                 .about("Print help, also about a command")

@@ -2,6 +2,7 @@
 
 use super::command::ABOUT;
 use super::flags::{self, FlagSpec, GROUPS, Status};
+use super::host::{self, HostCommand};
 use super::text::{ASIDE, HEADING, LITERAL, StyledText};
 
 /// Columns of a page: a terminal without scroll bar.
@@ -15,11 +16,13 @@ const COMMANDS: &[(&str, &str)] = &[
     ("shell", "Build a run up line by line, check it and run it (also: cli)"),
     ("tui", "Fill in a form, then watch the run on a dashboard"),
     ("auth", "Add, list and change the users of the API"),
+    (host::DOCTOR.name, host::DOCTOR.about),
+    (host::TUNE.name, host::TUNE.about),
     ("help [COMMAND]", "Print this page, or the page of a command"),
     ("version", "Print the version"),
 ];
 
-const EXAMPLES: &[(&str, &str)] = &[
+pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("Answer calls on port 5060 until stopped:", "gossipper -sn uas -p 5060"),
     ("Make one call and see whether it works:", "gossipper 192.0.2.10"),
     (
@@ -28,7 +31,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
-const EXIT_CODES: &[(&str, &str)] = &[
+pub(super) const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "all calls succeeded, or the health gates are met"),
     ("1", "at least one call failed, and no health gate is set"),
     ("2", "a health gate is not met"),
@@ -169,6 +172,21 @@ pub(super) fn run(program: &str) -> StyledText {
     page
 }
 
+/// `gossipper doctor -h` and its like.
+pub(super) fn host(command: &HostCommand) -> StyledText {
+    let mut page = StyledText::default();
+    page.plain(format!("{}.\n", command.about));
+    heading(&mut page, "Usage");
+    page.plain("  ").push(LITERAL, format!("gossipper {}", command.name)).plain(" [OPTIONS]\n\n");
+    paragraph(&mut page, command.text);
+    heading(&mut page, "Options");
+    for flag in command.flags {
+        let term = format!("-{} {}", flag.name, flag.value);
+        entry(&mut page, term.trim_end(), flag.help, "");
+    }
+    page
+}
+
 /// `gossipper -version`.
 pub(super) fn version() -> StyledText {
     let mut text = StyledText::default();
@@ -260,7 +278,9 @@ mod tests {
 
     #[test]
     fn pages_fit_into_80_columns() {
-        for page in [root(), run("gossipper sipp"), run("sipp")] {
+        let pages = [root(), run("gossipper sipp"), run("sipp")];
+        let hosts = [&host::DOCTOR, &host::TUNE].map(host);
+        for page in pages.into_iter().chain(hosts) {
             for line in page.to_string().lines() {
                 assert!(line.chars().count() <= COLUMNS, "{line}");
                 assert!(!line.ends_with(' '), "{line:?}");

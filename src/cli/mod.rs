@@ -13,7 +13,9 @@ mod command;
 mod compatibility;
 mod error;
 pub mod flags;
+mod generate;
 mod help;
+mod host;
 mod text;
 
 use std::ffi::{OsStr, OsString};
@@ -30,11 +32,14 @@ use flags::{Immediate, Status};
 use text::{ERROR, LITERAL};
 
 use crate::config::{ColorChoice, Flavor, HostPort, RunConfig, RunDraft, ValueError};
+use crate::doctor::{Examination, Task};
 use crate::server::auth::AuthCommand;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Check this host (`gossipper doctor`).
+    Doctor(Examination),
     /// Run a scenario.
     Run(Box<RunConfig>),
     /// Print a built-in scenario.
@@ -50,6 +55,8 @@ pub enum Action {
     Tui,
     /// Change users of the API (`gossipper auth`).
     Auth(Box<AuthCommand>),
+    /// Kernel settings (`gossipper tune`).
+    Tune(Task),
     /// Print something that was asked for to stdout.
     Print {
         /// What to print.
@@ -86,8 +93,6 @@ const LATER_COMMANDS: &[&str] = &[
     "summary-to-pdf",
     "profile",
     "config",
-    "doctor",
-    "tune",
 ];
 
 /// The names under which the run form can be reached; they decide about usage lines, defaults and
@@ -152,6 +157,9 @@ pub fn parse(argv: Vec<OsString>) -> Action {
             }
         },
         Some("auth") => auth::parse(&args[1..]),
+        Some("doctor") => host::doctor(&args[1..]),
+        Some("tune") => host::tune(&args[1..]),
+        Some("generate") => host::generate(&args[1..]),
         Some("help") => help_command(&args[1..]),
         Some("-h" | "--h" | "-help" | "--help") => print(help::root(), 0),
         Some("version") => print(help::version(), 0),
@@ -166,6 +174,8 @@ fn help_command(topic: &[OsString]) -> Action {
         Some("help" | "version" | "shell" | "cli" | "tui") => print(help::root(), 0),
         Some("sipp") => print(help::run(Entry::Subcommand.program()), 0),
         Some("auth") => auth::help(topic.get(1)),
+        Some("doctor") => print(help::host(&host::DOCTOR), 0),
+        Some("tune") => print(help::host(&host::TUNE), 0),
         Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
         _ => {
             let message = format!(

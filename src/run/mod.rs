@@ -34,6 +34,7 @@ pub(crate) mod supervised {
 }
 
 pub use error::RunError;
+pub(crate) use plan::pool_bytes;
 pub use scenario::load as load_scenario;
 pub use twin::TwinConfigError;
 

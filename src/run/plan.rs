@@ -564,7 +564,8 @@ fn pool(
     })
 }
 
-fn pool_bytes(calls: u64) -> u64 {
+/// Bytes that a pool of so many calls takes at most in the usual scenarios.
+pub(crate) fn pool_bytes(calls: u64) -> u64 {
     calls.saturating_mul(CALL_BYTES + CALL_STATE_BYTES)
 }
 

@@ -302,11 +302,7 @@ impl Session {
                 let first = text.lines().next().unwrap_or_default();
                 Err(first.trim_start_matches("error: ").to_owned())
             }
-            Action::DumpScenario { .. }
-            | Action::Print { .. }
-            | Action::Shell
-            | Action::Tui
-            | Action::Auth(_) => Err("these settings do not make a run".to_owned()),
+            _ => Err("these settings do not make a run".to_owned()),
         }
     }
 

@@ -129,6 +129,17 @@ pub fn available_memory_bytes() -> Option<u64> {
     }
 }
 
+/// Whether the wall clock follows a time source, by what the kernel was told; `None` where it may
+/// not be asked.
+#[must_use]
+pub fn clock_synchronised() -> Option<bool> {
+    // SAFETY: all-zero is a valid structure, whose empty mode asks for no change.
+    let mut time: libc::timex = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes one live structure.
+    let state = unsafe { libc::adjtimex(&raw mut time) };
+    (state >= 0).then_some(state != libc::TIME_ERROR)
+}
+
 /// The number of this process.
 #[must_use]
 pub fn process_id() -> u32 {
@@ -210,6 +221,14 @@ mod tests {
         })
         .join()
         .expect("no panic");
+    }
+
+    #[test]
+    fn asking_whether_the_clock_is_synchronised_does_not_move_it() {
+        let before = realtime_now_ns();
+        let _ = clock_synchronised();
+        let passed = realtime_now_ns().abs_diff(before);
+        assert!(passed < 3_600_000_000_000, "{passed} ns");
     }
 
     #[test]

@@ -1,0 +1,301 @@
+//! The commands about the host and the program itself: `doctor`, `tune` and `generate`.
+//!
+//! Their options are rows of tables, from which the parser, the help pages, the manual and the
+//! completions are made. As everywhere, an option has one dash or two.
+
+use std::ffi::OsString;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command};
+
+use super::generate::Artefact;
+use super::text::StyledText;
+use super::{Action, EXIT_COMMAND_FAILED, error_text, fail, help, print};
+use crate::config::parse_float;
+use crate::doctor::{Examination, Load, Task};
+
+/// An option of a command.
+pub(super) struct HostFlag {
+    /// Name without dash.
+    pub(super) name: &'static str,
+    /// What its value is called; empty if it takes none.
+    pub(super) value: &'static str,
+    /// What it does.
+    pub(super) help: &'static str,
+}
+
+/// A command with options of its own.
+pub(super) struct HostCommand {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What it does, in a line.
+    pub(super) about: &'static str,
+    /// What it does, in a paragraph.
+    pub(super) text: &'static str,
+    /// Its options.
+    pub(super) flags: &'static [HostFlag],
+}
+
+const HELP: HostFlag = HostFlag { name: "h", value: "", help: "Print this page" };
+
+pub(super) const DOCTOR: HostCommand = HostCommand {
+    name: "doctor",
+    about: "Check whether this host is ready for a load",
+    text: "Looks at the kernel, io_uring, limits, memory, processors, clocks, ports and network \
+           cards, and says for each what was found, what it means for the load, and what to do. \
+           It changes nothing. Exit code 1 if a check failed.",
+    flags: &[
+        HostFlag {
+            name: "r",
+            value: "RATE",
+            help: "Calls per second that are planned [default: 1000]",
+        },
+        HostFlag {
+            name: "l",
+            value: "CALLS",
+            help: "Open calls that are planned [default: ten seconds of -r]",
+        },
+        HostFlag { name: "json", value: "", help: "Print JSON, with the facts behind it" },
+        HELP,
+    ],
+};
+
+pub(super) const TUNE: HostCommand = HostCommand {
+    name: "tune",
+    about: "Print, apply or take back kernel settings for high load",
+    text: "Without an option it prints the settings. Values that are better already are left \
+           alone, and every change is printed.",
+    flags: &[
+        HostFlag { name: "print", value: "", help: "Print the settings as a sysctl file" },
+        HostFlag {
+            name: "apply",
+            value: "",
+            help: "Set them, now and for restarts, and keep a record of what was before",
+        },
+        HostFlag {
+            name: "io-uring",
+            value: "",
+            help: "With -apply: allow io_uring where kernel.io_uring_disabled forbids it, to the \
+                   group gossipper if there is one, else to all",
+        },
+        HostFlag { name: "revert", value: "", help: "Bring back what was before -apply" },
+        HELP,
+    ],
+};
+
+impl HostCommand {
+    /// The definition, for manuals and completions.
+    pub(super) fn definition(&self) -> Command {
+        let mut command = Command::new(self.name)
+            .about(self.about)
+            .disable_help_flag(true)
+            .disable_version_flag(true);
+        for flag in self.flags {
+            let arg = Arg::new(flag.name).long(flag.name).help(flag.help);
+            command = command.arg(match flag.value {
+                "" => arg.action(ArgAction::SetTrue),
+                value => arg.action(ArgAction::Set).value_name(value),
+            });
+        }
+        command
+    }
+}
+
+/// `generate`, which packages call and people need not see.
+pub(super) fn generate_definition() -> Command {
+    let names = Artefact::ALL.map(Artefact::name);
+    Command::new("generate")
+        .about("Print the manual page, or completions of a shell")
+        .hide(true)
+        .disable_help_flag(true)
+        .arg(Arg::new("what").required(true).value_parser(PossibleValuesParser::new(names)))
+}
+
+/// `gossipper doctor ...`.
+pub(super) fn doctor(args: &[OsString]) -> Action {
+    let given = match read(&DOCTOR, args) {
+        Ok(given) => given,
+        Err(message) => return refuse(&DOCTOR, &message),
+    };
+    if given.has("h") {
+        return print(help::host(&DOCTOR), 0);
+    }
+    let number = |name: &str| match given.value(name) {
+        None => Ok(None),
+        Some(text) => match parse_float(text) {
+            Ok(number) if (0.0..=1e9).contains(&number) => Ok(Some(number)),
+            Ok(_) => Err(format!("-{name}: {text:?} is not from 0 to 1000000000")),
+            Err(error) => Err(format!("-{name}: {error}")),
+        },
+    };
+    let load = number("r").and_then(|rate| {
+        let rate = rate.unwrap_or(1_000.0);
+        let calls = number("l")?.unwrap_or(10.0 * rate).ceil();
+        Ok(Load { rate, calls: (calls as u64).max(1) })
+    });
+    match load {
+        Ok(load) => Action::Doctor(Examination { load, json: given.has("json") }),
+        Err(message) => refuse(&DOCTOR, &message),
+    }
+}
+
+/// `gossipper tune ...`.
+pub(super) fn tune(args: &[OsString]) -> Action {
+    let given = match read(&TUNE, args) {
+        Ok(given) => given,
+        Err(message) => return refuse(&TUNE, &message),
+    };
+    if given.has("h") {
+        return print(help::host(&TUNE), 0);
+    }
+    let tasks = ["print", "apply", "revert"].into_iter().filter(|name| given.has(name)).count();
+    if tasks > 1 {
+        return refuse(&TUNE, "-print, -apply and -revert exclude each other");
+    }
+    let io_uring = given.has("io-uring");
+    match (given.has("apply"), given.has("revert")) {
+        (true, _) => Action::Tune(Task::Apply { io_uring }),
+        _ if io_uring => refuse(&TUNE, "-io-uring goes with -apply"),
+        (_, true) => Action::Tune(Task::Revert),
+        _ => Action::Tune(Task::Print),
+    }
+}
+
+/// `gossipper generate WHAT`.
+pub(super) fn generate(args: &[OsString]) -> Action {
+    let [what] = args else {
+        let names = Artefact::ALL.map(Artefact::name).join(", ");
+        return fail(error_text(&format!("say what to generate: {names}")), EXIT_COMMAND_FAILED);
+    };
+    let known = Artefact::ALL.into_iter().find(|artefact| what == artefact.name());
+    match known {
+        Some(artefact) => {
+            let mut text = StyledText::default();
+            text.plain(artefact.text());
+            print(text, 0)
+        }
+        None => {
+            let names = Artefact::ALL.map(Artefact::name).join(", ");
+            let what = what.to_string_lossy();
+            let message = format!("cannot generate {what:?}, only: {names}");
+            fail(error_text(&message), EXIT_COMMAND_FAILED)
+        }
+    }
+}
+
+fn refuse(command: &HostCommand, message: &str) -> Action {
+    let text = format!("{message}\n  hint: `gossipper {} -h` lists the options", command.name);
+    fail(error_text(&text), EXIT_COMMAND_FAILED)
+}
+
+/// Options with their values, as given.
+struct Given<'a>(Vec<(&'static str, &'a str)>);
+
+impl<'a> Given<'a> {
+    fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// The last value counts.
+    fn value(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| *value)
+    }
+}
+
+fn read<'a>(command: &'static HostCommand, args: &'a [OsString]) -> Result<Given<'a>, String> {
+    let mut given = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let Some(text) = word.to_str() else {
+            return Err(format!("{:?} is not valid UTF-8", word.to_string_lossy()));
+        };
+        let name = text.strip_prefix("--").or_else(|| text.strip_prefix('-'));
+        let (name, joined) = match name.and_then(|name| name.split_once('=')) {
+            Some((name, value)) => (Some(name), Some(value)),
+            None => (name, None),
+        };
+        let name = name.map(|name| if name == "help" { "h" } else { name });
+        let flag = command.flags.iter().find(|flag| Some(flag.name) == name);
+        let Some(flag) = flag else {
+            return Err(format!("`gossipper {}` has no option {text:?}", command.name));
+        };
+        let value = match (flag.value, joined) {
+            ("", None) => "",
+            ("", Some(_)) => return Err(format!("-{} takes no value", flag.name)),
+            (_, Some(value)) => value,
+            (name, None) => match words.next().and_then(|word| word.to_str()) {
+                Some(value) => value,
+                None => return Err(format!("-{0} needs a value: write -{0} {name}", flag.name)),
+            },
+        };
+        given.push((flag.name, value));
+    }
+    Ok(Given(given))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    fn complaint(action: Action) -> String {
+        match action {
+            Action::Fail { text, exit_code: EXIT_COMMAND_FAILED } => text.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_load_is_read_with_one_dash_or_two() {
+        for (line, rate, calls, json) in [
+            ("", 1_000.0, 10_000, false),
+            ("-r 500", 500.0, 5_000, false),
+            ("--json -l 7 --r=0.5", 0.5, 7, true),
+            ("-r 0", 0.0, 1, false),
+            ("-r 1 -r 2", 2.0, 20, false),
+        ] {
+            let expected = Examination { load: Load { rate, calls }, json };
+            assert_eq!(doctor(&words(line)), Action::Doctor(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (line, part) in [
+            ("-r", "-r needs a value: write -r RATE"),
+            ("-r fast", "-r: \"fast\" is not a number"),
+            ("-r -1", "-r: \"-1\" is not from 0"),
+            ("-json=1", "-json takes no value"),
+            ("-x", "has no option \"-x\""),
+            ("10", "has no option \"10\""),
+        ] {
+            let text = complaint(doctor(&words(line)));
+            assert!(text.contains(part) && text.contains("gossipper doctor -h"), "{text}");
+        }
+    }
+
+    #[test]
+    fn tune_does_one_thing_at_a_time() {
+        for (line, task) in [
+            ("", Task::Print),
+            ("--print", Task::Print),
+            ("-apply", Task::Apply { io_uring: false }),
+            ("--apply --io-uring", Task::Apply { io_uring: true }),
+            ("--revert", Task::Revert),
+        ] {
+            assert_eq!(tune(&words(line)), Action::Tune(task), "{line}");
+        }
+        for line in ["--apply --revert", "--print --apply", "--io-uring", "--revert --io-uring"] {
+            complaint(tune(&words(line)));
+        }
+    }
+
+    #[test]
+    fn generate_names_what_it_can() {
+        assert!(complaint(generate(&words("perl"))).contains("man, bash, zsh, fish"));
+        assert!(complaint(generate(&[])).contains("man, bash, zsh, fish"));
+    }
+}

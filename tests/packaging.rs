@@ -1,0 +1,268 @@
+//! What packages contain: units, the manual page, completions, layout and versions.
+//!
+//! `make test-packages` installs the packages; here is what needs no package manager.
+
+mod e2e;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use e2e::gossipper::PROGRAM;
+use e2e::scratch::Scratch;
+use e2e::tools;
+
+const UNITS: [&str; 3] = ["server", "client", "hybrid"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn unit(kind: &str) -> String {
+    read(&format!("systemd/gossipper-{kind}.service"))
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output();
+    output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Runs a command that must succeed and have nothing to complain about; returns its output.
+#[track_caller]
+fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(output.status.success() && stderr.is_empty(), "{command:?}: {stdout}{stderr}");
+    stdout
+}
+
+fn generate(what: &str) -> String {
+    succeed(Command::new(PROGRAM).args(["generate", what]))
+}
+
+#[test]
+fn units_can_be_loaded() {
+    tools::need("systemd-analyze");
+    let scratch = Scratch::new();
+    for kind in UNITS {
+        // The program is not installed here.
+        let text = unit(kind).replace("/usr/local/gossipper/bin/gossipper", "/bin/true");
+        let file = scratch.write(&format!("gossipper-{kind}.service"), &text);
+        succeed(Command::new("systemd-analyze").args(["verify", "--man=no", &file]));
+    }
+}
+
+#[test]
+fn services_are_shut_in() {
+    tools::need("systemd-analyze");
+    // Tenths of systemd's exposure level: what is above is a failure.
+    let exposes = |file: &str, tenths: &str| {
+        let threshold = format!("--threshold={tenths}");
+        let mut command = Command::new("systemd-analyze");
+        command.args(["security", "--offline=true", "--no-pager", &threshold, file]);
+        !run(&mut command).status.success()
+    };
+    let scratch = Scratch::new();
+    for kind in UNITS {
+        let name = format!("gossipper-{kind}.service");
+        let file = scratch.write(&name, &unit(kind));
+        assert!(!exposes(&file, "15"), "{name} is above 1.5");
+        assert!(exposes(&file, "5"), "the check does not fail when it should");
+        let folder = scratch.join(&format!("{name}.d"));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("perf.conf"), read("systemd/perf.conf")).expect("a drop-in");
+        assert!(!exposes(&file, "22"), "{name} is above 2.2 with the drop-in");
+        assert!(exposes(&file, "15"), "the drop-in is not read");
+    }
+}
+
+#[test]
+fn the_units_differ_in_names_only() {
+    let plain = |kind: &str| {
+        let text = unit(kind);
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        text.replace(&format!("gossipper-{kind}"), "NAME").replace(&format!("({kind})"), "(KIND)")
+    };
+    for kind in UNITS {
+        assert_eq!(plain(kind), plain("server"), "{kind}");
+        let program = "/usr/local/gossipper/bin/gossipper";
+        let file = format!("-config /usr/local/gossipper/etc/gossipper-{kind}.json");
+        for line in [
+            format!("ExecStart={program} server {file}"),
+            format!("ExecStartPre={program} config check {file}"),
+            format!("ExecReload={program} config check {file}"),
+        ] {
+            assert!(unit(kind).lines().any(|found| found == line), "{line}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_enabled_by_itself() {
+    let preset = read("systemd/90-gossipper.preset");
+    for kind in UNITS {
+        let line = format!("disable gossipper-{kind}.service");
+        assert!(preset.lines().any(|found| found == line), "{line}");
+    }
+    assert!(!preset.lines().any(|line| line.starts_with("enable")));
+}
+
+#[test]
+fn the_manual_page_is_one() {
+    tools::need("mandoc");
+    let scratch = Scratch::new();
+    let file = scratch.write("gossipper.1", &generate("man"));
+    // Below "warning" it has opinions on style, and "base" would want the date of a BSD.
+    let complaints = run(Command::new("mandoc").args(["-T", "lint", "-W", "warning", &file]));
+    let text = String::from_utf8_lossy(&complaints.stdout).into_owned();
+    let unexpected: Vec<&str> =
+        text.lines().filter(|line| !line.contains("missing date, using \"\": TH")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+    let page = succeed(Command::new("mandoc").args(["-T", "markdown", &file])).replace('\\', "");
+    for part in ["EXIT STATUS", "OPTIONS OF DOCTOR", "/usr/local/gossipper/data", "**-sn** *NAME*"]
+    {
+        assert!(page.contains(part), "{part:?} in {page}");
+    }
+}
+
+#[test]
+fn shells_take_their_completions() {
+    let scratch = Scratch::new();
+    for (shell, what) in [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish")] {
+        tools::need(shell);
+        let file = scratch.write(&format!("completions.{what}"), &generate(what));
+        succeed(Command::new(shell).args(["-n", &file]));
+    }
+}
+
+#[test]
+fn bash_completes_options_values_and_commands() {
+    tools::need("bash");
+    let scratch = Scratch::new();
+    let file = scratch.write("completions", &generate("bash"));
+    let complete = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let at = words.len() - 1;
+        let script = format!(
+            "source {file}; COMP_WORDS=({}); COMP_CWORD={at}; _gossipper gossipper \"{}\" \"{}\"; \
+             echo \"${{COMPREPLY[@]}}\"",
+            words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" "),
+            words[at],
+            words[at - 1],
+        );
+        let reply = succeed(Command::new("bash").args(["--norc", "-c", &script]));
+        reply.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete("gossipper -summary_j"), ["-summary_json"]);
+    assert_eq!(complete("gossipper sipp -summary_j"), ["-summary_json"]);
+    assert!(complete("gossipper -sn ua").contains(&"uac".to_owned()));
+    assert_eq!(complete("gossipper doct"), ["doctor"]);
+    assert_eq!(complete("gossipper tune -rev"), ["-revert"]);
+}
+
+#[test]
+fn fish_completes_after_options_with_one_dash() {
+    tools::need("fish");
+    let scratch = Scratch::new();
+    let file = scratch.write("completions", &generate("fish"));
+    let complete = |line: &str| {
+        let script = format!("source {file}; complete -C '{line}'");
+        let mut command = Command::new("fish");
+        let folder = scratch.path();
+        command.env("HOME", folder).env("XDG_CONFIG_HOME", folder).env("XDG_DATA_HOME", folder);
+        succeed(command.args(["--no-config", "-c", &script]))
+    };
+    assert!(complete("gossipper -sn uac -summary_j").starts_with("-summary_json"));
+    assert!(complete("gossipper doct").starts_with("doctor"));
+    assert!(complete("gossipper tune -rev").starts_with("-revert"));
+    assert!(complete("gossipper -sn ua").contains("uas"));
+}
+
+#[test]
+fn packages_have_the_version_of_the_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog = read("debian/changelog");
+    assert!(changelog.starts_with(&format!("gossipper ({version}) ")), "debian/changelog");
+    let spec = read("rpm/gossipper.spec");
+    let line = format!("%{{!?gossipper_version:{version}}}");
+    assert!(spec.contains(&line), "rpm/gossipper.spec lacks {line}");
+}
+
+#[test]
+fn the_spec_file_can_be_read() {
+    tools::need("rpmspec");
+    let scratch = Scratch::new();
+    let database = format!("_dbpath {}", scratch.path().display());
+    let mut command = Command::new("rpmspec");
+    command.args(["-P", "--define", &database, "rpm/gossipper.spec"]).current_dir(root());
+    let spec = succeed(&mut command);
+    assert!(spec.contains("%config(noreplace) /usr/local/gossipper/etc/*.json"), "{spec}");
+    assert!(spec.contains(&format!("Version:        {}", env!("CARGO_PKG_VERSION"))), "{spec}");
+}
+
+#[test]
+fn maintainer_scripts_are_shell() {
+    for script in ["postinst", "prerm", "postrm"] {
+        let file = root().join(format!("debian/gossipper.{script}"));
+        succeed(Command::new("sh").arg("-n").arg(&file));
+        assert!(
+            read(&format!("debian/gossipper.{script}")).contains("\n#DEBHELPER#\n"),
+            "{script}"
+        );
+    }
+}
+
+#[test]
+fn both_packages_have_one_layout() {
+    let scratch = Scratch::new();
+    let mut install = Command::new(root().join("scripts/install.sh"));
+    succeed(install.arg(PROGRAM).arg(scratch.path()));
+    for path in [
+        "usr/local/gossipper/bin/gossipper",
+        "usr/local/gossipper/dist",
+        "usr/lib/systemd/system/gossipper-server.service",
+        "usr/lib/systemd/system/gossipper-client.service",
+        "usr/lib/systemd/system/gossipper-hybrid.service",
+        "usr/lib/sysusers.d/gossipper.conf",
+        "usr/lib/tmpfiles.d/gossipper.conf",
+        "usr/share/gossipper/sysctl/90-gossipper.conf",
+        "usr/share/gossipper/systemd/perf.conf",
+        "usr/share/man/man1/gossipper.1.gz",
+        "usr/share/doc/gossipper/docs/operations.md",
+    ] {
+        assert!(scratch.join(path).exists(), "{path}");
+    }
+    // What is installed and in no list of the spec file would end an rpm build.
+    let spec = read("rpm/gossipper.spec");
+    let listed: Vec<String> = spec
+        .lines()
+        .skip_while(|line| *line != "%files")
+        .filter_map(|line| line.split_whitespace().last())
+        .map(|path| path.replace("%{home}", "/usr/local/gossipper"))
+        .filter(|path| path.starts_with('/'))
+        .collect();
+    let mut folders = vec![scratch.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let installed =
+                format!("/{}", path.strip_prefix(scratch.path()).expect("below").display());
+            let is_listed = listed.iter().any(|listed| match listed.split_once('*') {
+                Some((start, end)) => installed.starts_with(start) && installed.ends_with(end),
+                None => Path::new(&installed).starts_with(listed),
+            });
+            assert!(is_listed, "{installed} is not in rpm/gossipper.spec");
+        }
+    }
+}
