@@ -320,3 +320,39 @@ fn a_message_that_finds_no_room_for_too_long_goes_to_its_label() {
     assert_succeeded(engine.counters());
     assert_eq!(engine.report_mut().generic_counters, [1]);
 }
+
+/// A call that closes its connection between ACK and BYE, over UDP: from where each message comes,
+/// and which port its Via names.
+fn closing_over_udp(sockets: Option<usize>) -> [(u16, String); 2] {
+    let mut options = SideOptions::new(file(include_str!("scenarios/uac_closecon.xml")));
+    options.per_call_sockets = sockets;
+    options.engine.pause_ms = 100;
+    let mut rig = Rig::with(options);
+    let invite = rig.expect("INVITE");
+    rig.send_from(0, invite.source, answer(&invite.text, 200, "t").as_bytes());
+    rig.expect("ACK");
+    let bye = rig.expect("BYE");
+    rig.send_from(0, bye.source, answer(&bye.text, 200, "t").as_bytes());
+    let via = |text: &str| {
+        let sent_by = header(text, "Via").split([' ', ';']).nth(1).expect("a host and a port");
+        sent_by.rsplit_once(':').expect("a port").1.to_owned()
+    };
+    let seen = [&invite, &bye].map(|got| (got.source.port(), via(&got.text)));
+    assert_succeeded(&rig.end());
+    seen
+}
+
+#[test]
+fn closecon_over_udp_takes_another_socket_where_calls_have_their_own() {
+    let [invite, bye] = closing_over_udp(Some(4));
+    assert_ne!(invite.0, bye.0);
+    for (port, via) in [invite, bye] {
+        assert_eq!(via, port.to_string());
+    }
+    // Without another its own is as good.
+    let [invite, bye] = closing_over_udp(Some(1));
+    assert_eq!(invite, bye);
+    // The socket of all calls stays.
+    let [invite, bye] = closing_over_udp(None);
+    assert_eq!(invite, bye);
+}
