@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::{Arg, ArgAction, ValueHint};
+
 use super::help::{entry, heading, paragraph};
 use super::text::{LITERAL, StyledText};
 use super::{Action, error_text, fail, print};
@@ -118,6 +120,34 @@ struct Typed {
     password_stdin: bool,
     role: Option<Role>,
     json: bool,
+}
+
+/// What the commands are for, in a line.
+pub(super) const ABOUT: &str = "Add, list and change the users of the API";
+
+/// The definition, for manuals and completions.
+pub(super) fn definition() -> clap::Command {
+    let arg = |name: &'static str| {
+        let (_, value, help) = OPTIONS.iter().find(|(option, ..)| *option == name)?;
+        let arg = Arg::new(name).long(name).help(*help);
+        Some(match (*value, name) {
+            ("", _) => arg.action(ArgAction::SetTrue),
+            ("FILE", _) => arg.value_name("FILE").value_hint(ValueHint::FilePath),
+            (value, "role") => arg.value_name(value).value_parser(Role::ALL.map(Role::as_str)),
+            (value, _) => arg.value_name(value),
+        })
+    };
+    let command = |name: &'static str, about: &'static str| {
+        clap::Command::new(name)
+            .about(about)
+            .disable_help_flag(true)
+            .disable_help_subcommand(true)
+            .disable_version_flag(true)
+    };
+    let commands = COMMANDS.iter().map(|this| {
+        command(this.name, this.about).args(this.options.iter().filter_map(|name| arg(name)))
+    });
+    command("auth", ABOUT).subcommands(commands)
 }
 
 /// Reads what stands behind `gossipper auth`.

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
 use super::flags::{GROUPS, Status};
-use super::host;
+use super::{auth, host};
 
 /// The id of the bare word.
 pub(super) const REMOTE: &str = "remote";
@@ -28,6 +28,7 @@ pub fn root_command() -> Command {
         .subcommand(host::DOCTOR.definition())
         .subcommand(host::TUNE.definition())
         .subcommand(host::generate_definition())
+        .subcommand(auth::definition())
         .subcommand(
             Command::new("help")
                 .about("Print help, also about a command")

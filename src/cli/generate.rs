@@ -123,7 +123,8 @@ fn completions(shell: Shell) -> String {
 /// `text` with one dash in front of our options instead of two, and without `=` behind them.
 fn one_dash(text: &str) -> String {
     let root = whole();
-    let all = std::iter::once(&root).chain(root.get_subcommands());
+    let below = root.get_subcommands().flat_map(Command::get_subcommands);
+    let all = std::iter::once(&root).chain(root.get_subcommands()).chain(below);
     let names: BTreeSet<&str> =
         all.flat_map(Command::get_arguments).filter_map(Arg::get_long).collect();
     let is_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
@@ -167,6 +168,18 @@ fn fish() -> String {
     for sub in root.get_subcommands().filter(|sub| sub.get_name() != "sipp") {
         let is_sub = format!("__fish_seen_subcommand_from {}", sub.get_name());
         fish_options(&mut text, sub, &is_sub);
+        for below in sub.get_subcommands() {
+            let (name, about) = (below.get_name(), below.get_about());
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "complete -c gossipper -n {} -f -a {name} -d {}",
+                fish_quoted(&is_sub),
+                fish_quoted(&about)
+            );
+            let is_below = format!("__fish_seen_subcommand_from {name}");
+            fish_options(&mut text, below, &is_below);
+        }
     }
     text
 }
@@ -279,6 +292,9 @@ fn manual() -> String {
     for command in [&DOCTOR, &TUNE] {
         command_section(&mut page, command);
     }
+    for command in root_command().get_subcommands() {
+        nested_section(&mut page, command);
+    }
     section(&mut page, "EXIT STATUS");
     for (code, meaning) in EXIT_CODES {
         entry(&mut page, [bold(*code)], meaning, "");
@@ -348,6 +364,27 @@ fn command_section(page: &mut Roff, command: &HostCommand) {
     }
 }
 
+/// A command that has commands of its own.
+fn nested_section(page: &mut Roff, command: &Command) {
+    if !command.has_subcommands() {
+        return;
+    }
+    section(page, &format!("COMMANDS OF {}", command.get_name().to_uppercase()));
+    for below in command.get_subcommands() {
+        page.control("SS", [format!("{} {}", command.get_name(), below.get_name()).as_str()]);
+        page.text([roman(format!("{}.", below.get_about().cloned().unwrap_or_default()))]);
+        for arg in below.get_arguments() {
+            let mut term = vec![bold(format!("-{}", arg.get_id()))];
+            let values = arg.get_value_names().filter(|_| takes_value(arg)).unwrap_or_default();
+            for value in values {
+                term.extend([roman(" "), italic(value.as_str())]);
+            }
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            entry(page, term, &help, "");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,6 +401,9 @@ mod tests {
             let is_named = page.contains(&format!("\n\\fB{}", command.get_name()));
             assert_eq!(is_named, !command.is_hide_set(), "{}", command.get_name());
         }
+        for named in ["auth user-passwd", "auth user-del", "-password-stdin"] {
+            assert!(page.contains(named), "{named} in {page}");
+        }
     }
 
     #[test]
@@ -372,6 +412,7 @@ mod tests {
             let text = artefact.text();
             assert!(text.contains("-summary_json") && text.contains("-io-uring"), "{text}");
             assert!(!text.contains("--summary_json") && !text.contains("--io-uring"), "{text}");
+            assert!(text.contains("-password-stdin") && !text.contains("--password"), "{text}");
             assert!(!text.contains("generate"), "{text}");
         }
     }
@@ -379,7 +420,14 @@ mod tests {
     #[test]
     fn fish_takes_every_option_as_a_word() {
         let text = fish();
-        for part in [" -o m -x -d", " -o sf -r -F -d", " -o sn -x -a 'uac uas ", "-a doctor -d"] {
+        for part in [
+            " -o m -x -d",
+            " -o sf -r -F -d",
+            " -o sn -x -a 'uac uas ",
+            "-a doctor -d",
+            "-a user-add -d",
+            " -o role -x -a 'viewer ",
+        ] {
             assert!(text.contains(part), "{part:?} in {text}");
         }
     }

@@ -15,7 +15,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("sipp", "Run a scenario, with the options of SIPp"),
     ("shell", "Build a run up line by line, check it and run it (also: cli)"),
     ("tui", "Fill in a form, then watch the run on a dashboard"),
-    ("auth", "Add, list and change the users of the API"),
+    ("auth", super::auth::ABOUT),
     (host::DOCTOR.name, host::DOCTOR.about),
     (host::TUNE.name, host::TUNE.about),
     ("help [COMMAND]", "Print this page, or the page of a command"),
