@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use gossipper::cli::{self, Action};
 use gossipper::server::auth;
+use gossipper::server::config::ServerConfig;
+use gossipper::server::config::commands::{self, Profiled};
 use gossipper::{doctor, run, scenario, shell, tui};
 
 fn main() -> ExitCode {
@@ -12,6 +14,17 @@ fn main() -> ExitCode {
         Action::Run(config) => run::run(&config).code(),
         Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
         Action::Doctor(examination) => doctor::examine(examination),
+        Action::Profile(line) => match commands::profile(&line) {
+            Profiled::Run(config) => run::run(&config).code(),
+            Profiled::Server(config) => serve(&config),
+            Profiled::Done(exit_code) => exit_code,
+        },
+        Action::Server(line) => match commands::server(&line) {
+            Ok(config) => serve(&config),
+            Err(exit_code) => exit_code,
+        },
+        Action::CheckConfig(line) => commands::check(&line),
+        Action::ConfigSchema => commands::print_schema(),
         Action::Shell => shell::run(),
         Action::Tui => tui::run(),
         Action::Auth(command) => auth::run(&command),
@@ -27,6 +40,18 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// The server; the configuration is in order.
+fn serve(config: &ServerConfig) -> u8 {
+    use std::io::Write as _;
+    let engines = config.engines.len();
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: this version checks the configuration of a server ({engines} engines are in order) \
+         and does not run it yet; run one engine with: gossipper sipp"
+    );
+    cli::EXIT_FATAL
 }
 
 /// `-sd`: the text of a built-in scenario.

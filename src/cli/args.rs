@@ -14,7 +14,7 @@ use super::flags::{self, FlagSpec, Immediate, Status};
 use crate::config::{ColorChoice, parse_bool};
 
 /// Exactly what was typed: nothing is read, defaulted or checked yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LowArgs {
     /// The options in their order.
     pub options: Vec<Given>,
@@ -29,6 +29,13 @@ pub struct Given {
     pub flag: &'static FlagSpec,
     /// As many values as the row says.
     pub values: Vec<OsString>,
+}
+
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        // Names are unique in the table.
+        self.flag.name == other.flag.name && self.values == other.values
+    }
 }
 
 /// What a command line of the run form asks for.

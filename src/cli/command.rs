@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
-use super::flags::{GROUPS, Status};
+use super::flags::{GROUPS, Status, server_flags};
 use super::{auth, host};
 
 /// The id of the bare word.
@@ -39,8 +39,54 @@ pub fn root_command() -> Command {
                 .visible_alias("cli")
                 .about("Build a run up line by line, check it and run it"),
         )
+        .subcommand(server_command("server", "Run engines as a service, steered over HTTP"))
+        .subcommand(
+            Command::new("config")
+                .about("Check the configuration of a service, or print its JSON Schema")
+                .disable_help_flag(true)
+                .subcommand(
+                    server_command("check", "Check a configuration and report all mistakes")
+                        .arg(
+                            Arg::new("json")
+                                .long("json")
+                                .help("Report as JSON")
+                                .action(ArgAction::SetTrue),
+                        )
+                        .arg(
+                            Arg::new("dump-effective")
+                                .long("dump-effective")
+                                .help("Print what applies in the end, secrets masked")
+                                .action(ArgAction::SetTrue),
+                        ),
+                )
+                .subcommand(
+                    Command::new("schema").about("Print the JSON Schema of configurations"),
+                ),
+        )
         .subcommand(Command::new("tui").about("Fill in a form, then watch the run on a dashboard"))
         .subcommand(Command::new("version").about("Print the version"))
+}
+
+/// A command that takes a configuration file. It takes the options of a run too, which stand in
+/// `gossipper sipp -h`.
+fn server_command(name: &'static str, about: &'static str) -> Command {
+    let mut command =
+        Command::new(name).about(about).disable_help_flag(true).disable_version_flag(true).arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .help("The configuration, as JSON")
+                .value_parser(ValueParser::os_string()),
+        );
+    for flag in server_flags() {
+        let arg = Arg::new(flag.name).long(flag.name).help(flag.help);
+        command = command.arg(if flag.values.is_empty() {
+            arg.action(ArgAction::SetTrue)
+        } else {
+            arg.value_name(flag.values.join(" ")).value_parser(ValueParser::os_string())
+        });
+    }
+    command
 }
 
 /// The run form: `gossipper sipp`, also what `gossipper` does without a command.

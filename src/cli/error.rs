@@ -53,6 +53,15 @@ pub enum UsageError {
         /// What is wrong.
         reason: ValueError,
     },
+    /// An option that a service has no use for.
+    #[error("{typed} is not for a server: it is about a run at a terminal; leave it out")]
+    NotForServer {
+        /// As typed, with its dashes.
+        typed: String,
+    },
+    /// A command needs a file.
+    #[error("the configuration file is missing: write -config FILE")]
+    MissingConfig,
     /// The remote host cannot be used.
     #[error("remote host: {0}")]
     BadRemote(ValueError),
@@ -73,6 +82,23 @@ pub enum UsageError {
 }
 
 impl UsageError {
+    /// The option that the mistake is about, as typed.
+    pub fn typed(&self) -> Option<&str> {
+        match self {
+            Self::UnknownOption { typed, .. }
+            | Self::MissingValue { typed, .. }
+            | Self::NoEqualsForm { typed, .. }
+            | Self::NotInThisVersion { typed, .. }
+            | Self::Refused { typed, .. }
+            | Self::NotForServer { typed }
+            | Self::BadValue { typed, .. } => Some(typed),
+            Self::SecondRemote { second, .. } => Some(second),
+            Self::MissingConfig | Self::BadRemote(_) | Self::Config(_) | Self::Definition(_) => {
+                None
+            }
+        }
+    }
+
     /// A short, stable name of the kind of mistake.
     pub fn label(&self) -> &'static str {
         match self {
@@ -82,6 +108,8 @@ impl UsageError {
             Self::NotInThisVersion { .. } => "not_in_this_version",
             Self::Refused { .. } => "refused",
             Self::BadValue { reason, .. } | Self::BadRemote(reason) => reason.label(),
+            Self::NotForServer { .. } => "not_for_server",
+            Self::MissingConfig => "missing_config",
             Self::SecondRemote { .. } => "second_remote",
             Self::Config(error) => error.label(),
             Self::Definition(_) => "definition",

@@ -13,6 +13,8 @@ const HELP_COLUMN: usize = 26;
 
 const COMMANDS: &[(&str, &str)] = &[
     ("sipp", "Run a scenario, with the options of SIPp"),
+    ("server", "Run engines as a service, steered over HTTP"),
+    ("config check", "Check the configuration of a service; config schema: its JSON Schema"),
     ("shell", "Build a run up line by line, check it and run it (also: cli)"),
     ("tui", "Fill in a form, then watch the run on a dashboard"),
     ("auth", super::auth::ABOUT),
@@ -133,6 +135,66 @@ pub(super) fn root() -> StyledText {
     page
 }
 
+/// `gossipper server -h`.
+pub(super) fn server() -> StyledText {
+    let mut page = StyledText::default();
+    page.plain("Run engines as a service, steered and watched over HTTP.\n");
+    heading(&mut page, "Usage");
+    page.plain("  ").push(LITERAL, "gossipper server").plain(" -config FILE [OPTIONS]\n\n");
+    paragraph(
+        &mut page,
+        "FILE is JSON: one engine (a flat object), or `server` and `clients` with several engines \
+         in one process. docs/configuration.md has all keys. Without FILE, one engine answers \
+         OPTIONS on port 5060.",
+    );
+    page.plain("\n");
+    paragraph(
+        &mut page,
+        "All options of a run are taken too; they apply to the first engine and win over the file. \
+         SIGHUP reads the file again; SIGTERM lets open calls end, then stops.",
+    );
+    heading(&mut page, "Options");
+    let config = flags::find("config");
+    for flag in config.into_iter().chain(flags::server_flags()) {
+        option(&mut page, flag);
+    }
+    heading(&mut page, "Read on");
+    entry(&mut page, "gossipper config check -h", "Find all mistakes of a file at once", "");
+    entry(&mut page, "gossipper sipp -h", "The options of a run", "");
+    page
+}
+
+/// `gossipper config -h`.
+pub(super) fn config() -> StyledText {
+    let mut page = StyledText::default();
+    page.plain("Check the configuration of a service.\n");
+    heading(&mut page, "Usage");
+    for usage in [" check -config FILE [--json] [--dump-effective] [OPTIONS]", " schema"] {
+        page.plain("  ").push(LITERAL, "gossipper config").plain(format!("{usage}\n"));
+    }
+    page.plain("\n");
+    paragraph(
+        &mut page,
+        "check reads FILE as `gossipper server` with the same options would, with the scenarios \
+         and files that it names, opens no socket, and reports every mistake with its place. \
+         schema prints the JSON Schema of the file, for editors.",
+    );
+    heading(&mut page, "Options");
+    entry(&mut page, "-config FILE", "The file to check", "");
+    entry(&mut page, "--json", "Report as JSON", "");
+    entry(
+        &mut page,
+        "--dump-effective",
+        "Print what applies in the end: defaults, FILE, its extra_args, options; secrets masked",
+        "",
+    );
+    heading(&mut page, "Exit codes");
+    for (code, meaning) in [("0", "the file can be used"), ("1", "it cannot, or is not there")] {
+        page.plain("  ").push(LITERAL, format!("{code:<5}")).plain(format!("{meaning}\n"));
+    }
+    page
+}
+
 /// `gossipper sipp -h` and `sipp -h`; `program` is how the user called it.
 pub(super) fn run(program: &str) -> StyledText {
     let mut page = StyledText::default();
@@ -163,7 +225,7 @@ pub(super) fn run(program: &str) -> StyledText {
         flags.iter().map(|flag| format!("-{}", flag.name)).collect::<Vec<_>>().join(" ")
     };
     indented(&mut page, &names(&later));
-    page.plain("\n  Refused in any version (SCTP, loadable code):\n");
+    page.plain("\n  Refused in any version (SCTP, loadable code, old names):\n");
     indented(&mut page, &names(&refused));
     heading(&mut page, "Exit codes");
     for (code, meaning) in EXIT_CODES {
@@ -278,7 +340,7 @@ mod tests {
 
     #[test]
     fn pages_fit_into_80_columns() {
-        let pages = [root(), run("gossipper sipp"), run("sipp")];
+        let pages = [root(), run("gossipper sipp"), run("sipp"), server(), config()];
         let hosts = [&host::DOCTOR, &host::TUNE].map(host);
         for page in pages.into_iter().chain(hosts) {
             for line in page.to_string().lines() {

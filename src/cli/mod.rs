@@ -16,7 +16,9 @@ pub mod flags;
 mod generate;
 mod help;
 mod host;
+mod server;
 mod text;
+mod usage;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -25,13 +27,14 @@ pub use args::{Given, LowArgs};
 pub use command::{root_command, run_command};
 pub use compatibility::compatibility_markdown;
 pub use error::UsageError;
+pub use server::{CheckLine, NOT_FOR_SERVER, ProfileLine, ServerLine};
 pub use text::{StyledText, wants_color};
 
 use args::Request;
 use flags::{Immediate, Status};
-use text::{ERROR, LITERAL};
+use text::ERROR;
 
-use crate::config::{ColorChoice, Flavor, HostPort, RunConfig, RunDraft, ValueError};
+use crate::config::{Flavor, HostPort, RunConfig, RunDraft, ValueError};
 use crate::doctor::{Examination, Task};
 use crate::server::auth::AuthCommand;
 
@@ -49,6 +52,14 @@ pub enum Action {
         /// How to exit after printing it.
         exit_code: u8,
     },
+    /// Run a profile of a file, or list them.
+    Profile(Box<ProfileLine>),
+    /// Run engines as a service (`gossipper server`).
+    Server(Box<ServerLine>),
+    /// Check the configuration of a service (`gossipper config check`).
+    CheckConfig(Box<CheckLine>),
+    /// Print the JSON Schema of configurations (`gossipper config schema`).
+    ConfigSchema,
     /// Read commands from lines (`gossipper shell`).
     Shell,
     /// Show the form (`gossipper tui`).
@@ -85,14 +96,12 @@ pub const EXIT_COMMAND_FAILED: u8 = 1;
 /// Names of commands that later versions have. Reserved, so that a line for a later version does
 /// not send calls to a host of that name.
 const LATER_COMMANDS: &[&str] = &[
-    "server",
     "ui",
     "worker",
     "pcap2scenario",
     "report-html",
     "summary-to-pdf",
     "profile",
-    "config",
 ];
 
 /// The names under which the run form can be reached; they decide about usage lines, defaults and
@@ -160,6 +169,8 @@ pub fn parse(argv: Vec<OsString>) -> Action {
         Some("doctor") => host::doctor(&args[1..]),
         Some("tune") => host::tune(&args[1..]),
         Some("generate") => host::generate(&args[1..]),
+        Some("server") => server::server_form(&args[1..]),
+        Some("config") => server::config_form(&args[1..]),
         Some("help") => help_command(&args[1..]),
         Some("-h" | "--h" | "-help" | "--help") => print(help::root(), 0),
         Some("version") => print(help::version(), 0),
@@ -176,6 +187,8 @@ fn help_command(topic: &[OsString]) -> Action {
         Some("auth") => auth::help(topic.get(1)),
         Some("doctor") => print(help::host(&host::DOCTOR), 0),
         Some("tune") => print(help::host(&host::TUNE), 0),
+        Some("server") => print(help::server(), 0),
+        Some("config") => print(help::config(), 0),
         Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
         _ => {
             let message = format!(
@@ -200,7 +213,12 @@ fn run_form(entry: Entry, args: &[OsString]) -> Action {
     let color = args::color_of(args);
     let exit_code = entry.exit_printed();
     let result = match args::read(args) {
-        Ok(Request::Run(low)) => resolve(&low, entry.flavor()).map(Box::new).map(Action::Run),
+        Ok(Request::Run(low)) => resolve(&low, entry.flavor()).map(|config| {
+            match server::profile_line(&low, entry.flavor()) {
+                Some(line) => Action::Profile(Box::new(line)),
+                None => Action::Run(Box::new(config)),
+            }
+        }),
         Ok(Request::Immediate(Immediate::Help, Some(_))) => {
             Ok(print(help::statistics().with_color(color), exit_code))
         }
@@ -215,16 +233,22 @@ fn run_form(entry: Entry, args: &[OsString]) -> Action {
         }
         Err(error) => Err(error),
     };
-    result.unwrap_or_else(|error| fail(usage_error(entry, &error, color), EXIT_FATAL))
+    result.unwrap_or_else(|error| fail(usage::of_run(entry, &error).with_color(color), EXIT_FATAL))
 }
 
 /// Reads what was typed: values, then the defaults of `flavor`, then what contradicts what.
 pub fn resolve(low: &LowArgs, flavor: Flavor) -> Result<RunConfig, UsageError> {
     let mut draft = RunDraft::default();
+    store(low, &mut draft)?;
+    Ok(draft.resolve(flavor)?)
+}
+
+/// Stores the values of what was typed in `draft`, over what is in it.
+pub fn store(low: &LowArgs, draft: &mut RunDraft) -> Result<(), UsageError> {
     for given in &low.options {
         let Status::Supported(accept) = given.flag.resolved().status else { continue };
         let values: Vec<&OsStr> = given.values.iter().map(OsString::as_os_str).collect();
-        accept.store(&mut draft, &values).map_err(|reason| UsageError::BadValue {
+        accept.store(draft, &values).map_err(|reason| UsageError::BadValue {
             typed: format!("-{}", given.flag.name),
             reason,
         })?;
@@ -235,7 +259,27 @@ pub fn resolve(low: &LowArgs, flavor: Flavor) -> Result<RunConfig, UsageError> {
         })?;
         draft.remote = Some(HostPort::parse(text).map_err(UsageError::BadRemote)?);
     }
-    Ok(draft.resolve(flavor)?)
+    Ok(())
+}
+
+/// Reads arguments that stand somewhere else than on the command line.
+///
+/// # Errors
+/// As on the command line; options that print something instead of running are errors too.
+pub fn read_options(words: &[OsString]) -> Result<LowArgs, UsageError> {
+    match args::read(words)? {
+        Request::Run(low) => Ok(low),
+        Request::Immediate(..) => Err(UsageError::NotForServer { typed: immediate_of(words) }),
+    }
+}
+
+/// The option that made a line an immediate one, as typed.
+fn immediate_of(words: &[OsString]) -> String {
+    let is_immediate = |word: &&OsString| {
+        let flag = word.to_str().and_then(|word| flags::find(word.trim_start_matches('-')));
+        flag.is_some_and(|flag| matches!(flag.resolved().status, Status::Immediate(_)))
+    };
+    words.iter().find(is_immediate).map_or("-h".to_owned(), |word| word.to_string_lossy().into())
 }
 
 fn scenario_name(value: Option<OsString>) -> Result<String, UsageError> {
@@ -260,17 +304,4 @@ fn error_text(message: &str) -> StyledText {
     let mut text = StyledText::default();
     text.push(ERROR, "error").plain(format!(": {message}\n"));
     text
-}
-
-fn usage_error(entry: Entry, error: &UsageError, color: ColorChoice) -> StyledText {
-    let mut text = error_text(&error.to_string());
-    text.plain("\nUsage: ")
-        .push(LITERAL, entry.program())
-        .plain(" [OPTIONS] [REMOTE_HOST[:PORT]]\nAll options: ")
-        .push(
-            LITERAL,
-            format!("{} -h", if entry == Entry::Sipp { "sipp" } else { "gossipper sipp" }),
-        )
-        .plain("\n");
-    text.with_color(color)
 }

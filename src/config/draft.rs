@@ -12,6 +12,7 @@ use super::run::{
     RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, Transport, TransportFor,
     TwinConfig, Watchdog,
 };
+use super::server::{ProcessDraft, ProfileDraft};
 use super::trace::TraceConfig;
 use super::value::HostPort;
 
@@ -122,6 +123,10 @@ pub struct RunDraft {
     pub grain_us: Option<u64>,
     pub no_gso: bool,
     pub no_gro: bool,
+    /// Not of a run: [`RunDraft::resolve`] refuses it, so that its readers take it out first.
+    pub process: ProcessDraft,
+    /// Not of a run either.
+    pub profiles: ProfileDraft,
 }
 
 impl RunDraft {
@@ -273,6 +278,10 @@ impl RunDraft {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if let Some(option) = self.process.first_given() {
+            return Err(ConfigError::OnlyServer { option });
+        }
+        self.check_profiles()?;
         self.check_exclusions()?;
         self.check_tls()?;
         self.check_pool()?;
@@ -299,6 +308,27 @@ impl RunDraft {
             return Err(ConfigError::AddressFamily { local, remote: remote.clone() });
         }
         Ok(())
+    }
+
+    fn check_profiles(&self) -> Result<(), ConfigError> {
+        let ProfileDraft { file, alias, list } = &self.profiles;
+        let needs = |option, needed, why| Err(ConfigError::Needs { option, needed, why });
+        match (file.is_some(), alias.is_some(), *list) {
+            (_, true, true) => {
+                let why = "names are listed, or one of them is run";
+                Err(ConfigError::Exclusive { first: "run-alias", second: "list-aliases", why })
+            }
+            (false, true, _) => needs("run-alias", "config FILE", "the profile stands in a file"),
+            (false, _, true) => {
+                needs("list-aliases", "config FILE", "the profiles stand in a file")
+            }
+            (true, false, false) => {
+                let why = "one of the profiles has to be chosen; a server with this configuration \
+                           is started by: gossipper server -config FILE";
+                needs("config", "run-alias NAME or -list-aliases", why)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_tls(&self) -> Result<(), ConfigError> {

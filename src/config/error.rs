@@ -27,6 +27,12 @@ pub enum ConfigError {
         /// What for.
         why: &'static str,
     },
+    /// An option of the process was given to a run.
+    #[error("-{option} is an option of the server: write gossipper server -{option} ...")]
+    OnlyServer {
+        /// The option.
+        option: &'static str,
+    },
     /// The ceiling of the ramp is below where it starts.
     #[error("-rate_max {rate_max} is below -r {rate}; raise -rate_max or lower -r")]
     RateMaxBelowRate {
@@ -88,6 +94,7 @@ impl ConfigError {
         match self {
             Self::Exclusive { .. } => "exclusive_options",
             Self::Needs { .. } => "missing_option",
+            Self::OnlyServer { .. } => "only_server",
             Self::RateMaxBelowRate { .. } => "rate_max_below_rate",
             Self::RtpPortsReversed { .. } => "rtp_ports_reversed",
             Self::PoolTooSmall { .. } => "pool_too_small",

@@ -46,6 +46,7 @@ use planned::Planned;
 
 use crate::config::{ColorChoice, ControlPort, RunConfig};
 use crate::dataplane::LaunchError;
+use crate::engine::Programs;
 use crate::output::Palette;
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
 
@@ -102,6 +103,15 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
         let _ = writeln!(io::stderr(), "{text}: {dropped}");
     }
     outcome
+}
+
+/// Loads all scenarios and data files of a run, as its start does, and nothing else.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn load_programs(config: &RunConfig) -> Result<Programs, RunError> {
+    let tables = data::Tables::load(config)?;
+    scenario::load_all(config, &tables)
 }
 
 /// The control socket. One that was not asked for is no reason not to run.

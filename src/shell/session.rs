@@ -296,7 +296,7 @@ impl Session {
             options => options,
         });
         match cli::parse(argv.map(OsString::from).collect()) {
-            Action::Run(_) => Ok(()),
+            Action::Run(_) | Action::Profile(_) => Ok(()),
             Action::Fail { text, .. } => {
                 let text = text.to_string();
                 let first = text.lines().next().unwrap_or_default();

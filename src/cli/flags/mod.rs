@@ -144,7 +144,7 @@ pub const GROUPS: &[FlagGroup] = &[
     traces::TRACES,
     exports::GROUP,
     output::HEALTH,
-    output::TRACES,
+    output::SERVER,
     performance::GROUP,
     performance::PROGRAM,
 ];
@@ -152,6 +152,11 @@ pub const GROUPS: &[FlagGroup] = &[
 /// Every row, in the order of the help.
 pub fn all() -> impl Iterator<Item = &'static FlagSpec> {
     GROUPS.iter().flat_map(|group| group.flags)
+}
+
+/// The rows of this version that are about a server and not about a run.
+pub fn server_flags() -> impl Iterator<Item = &'static FlagSpec> {
+    output::SERVER.flags.iter().filter(|flag| flag.is_available())
 }
 
 /// The row called `name` (without dashes).

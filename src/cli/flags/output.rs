@@ -1,12 +1,15 @@
 //! Options about what a run shows, writes and is judged by.
 
-use crate::config::ColorChoice;
+use crate::config::{ColorChoice, parse_listen_address};
 
-use super::{Accept, FlagGroup, choice, later, seconds, switch, takes};
+use super::{Accept, FlagGroup, choice, later, seconds, switch, takes, within};
 
 const MEDIA_GATES: &str = "health gates on media";
-const API: &str = "the HTTP API";
+const UI: &str = "the Control UI";
 const PROFILING: &str = "built-in profiling";
+
+/// As many as the API is specified for.
+const DYNAMIC_CLIENTS_MAX: u64 = 32;
 
 pub(super) const STATISTICS: FlagGroup = FlagGroup {
     title: "Statistics",
@@ -111,14 +114,62 @@ pub(super) const HEALTH: FlagGroup = FlagGroup {
     ],
 };
 
-pub(super) const TRACES: FlagGroup = FlagGroup {
-    title: "Interfaces and profiles",
+pub(super) const SERVER: FlagGroup = FlagGroup {
+    title: "Server (gossipper server only)",
     flags: &[
-        later("api_addr", &["HOST:PORT"], API, "Address of the API").ours(),
-        later("api_token", &["TOKEN"], API, "Token of the API").ours(),
-        later("ui_data_dir", &["DIR"], API, "Data of the Control UI").ours(),
-        later("scenario_history_keep", &["N"], API, "Old scenarios to keep").ours(),
-        later("legacy_api_v1", &["BOOL"], API, "Serve version 1").ours(),
+        takes(
+            "api_addr",
+            &["IP:PORT"],
+            Accept::Parsed(|d, v| parse_listen_address(v).map(|at| d.process.api_addr = Some(at))),
+            "Serve the HTTP API here; :PORT is on all addresses",
+        )
+        .default("127.0.0.1:8080")
+        .ours(),
+        takes(
+            "api_token",
+            &["TOKEN"],
+            Accept::Text(|d, v| d.process.api_token = Some(v)),
+            "Let in only who shows this token, of 16 characters or more; better in the file, as \
+             others see a command line",
+        )
+        .ours(),
+        takes(
+            "api_tls_cert",
+            &["FILE"],
+            Accept::Path(|d, v| d.process.api_tls_cert = Some(v)),
+            "Serve HTTPS with this certificate (PEM), those that lead to its authority behind it",
+        )
+        .ours(),
+        takes(
+            "api_tls_key",
+            &["FILE"],
+            Accept::Path(|d, v| d.process.api_tls_key = Some(v)),
+            "Private key of the certificate (PEM, not encrypted)",
+        )
+        .ours(),
+        switch(
+            "insecure_http",
+            |d| d.process.insecure_http = true,
+            "Let anybody in who reaches the address, also from other machines",
+        )
+        .ours(),
+        switch(
+            "allow_exec",
+            |d| d.process.allow_exec = true,
+            "Let scenarios that arrive over the API run shell commands",
+        )
+        .ours(),
+        takes(
+            "max_dynamic_clients",
+            &["N"],
+            within(0, DYNAMIC_CLIENTS_MAX, |d, v| d.process.max_dynamic_clients = Some(v)),
+            "Clients that the API may add at the same time; 0 lets it add none",
+        )
+        .default("32")
+        .ours(),
+        later("ui_data_dir", &["DIR"], UI, "Data of the Control UI").ours(),
+        later("scenario_history_keep", &["N"], UI, "Old scenarios to keep").ours(),
+        later("legacy_api_v1", &["BOOL"], UI, "Serve version 1 beside it").ours(),
         later("pprof", &["HOST:PORT"], PROFILING, "Profiles over HTTP").ours(),
         later("cpuprofile", &["FILE"], PROFILING, "CPU profile").ours(),
         later("memprofile", &["FILE"], PROFILING, "Memory profile").ours(),

@@ -1,7 +1,7 @@
 //! Options that choose the scenario and fill its keywords.
 
 use super::{
-    Accept, COLUMN_MAX, FlagGroup, Immediate, Status, alias, later, row, switch, takes, within,
+    Accept, COLUMN_MAX, FlagGroup, Immediate, Status, alias, refused, row, switch, takes, within,
 };
 use crate::config::{
     parse_call_id_format, parse_call_ids, parse_header_line, parse_header_text, parse_tdm_map,
@@ -203,9 +203,30 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "One more header line in built-in scenarios, [trunk_extra] elsewhere; may be repeated",
         )
         .ours(),
-        later("config", &["FILE"], RUN_PROFILES, "Run profiles in JSON").ours(),
-        later("run-alias", &["NAME"], RUN_PROFILES, "Run profile to apply").ours(),
-        later("list-aliases", &[], RUN_PROFILES, "List the run profiles").ours(),
+        takes(
+            "config",
+            &["FILE"],
+            Accept::Path(|d, v| d.profiles.file = Some(v)),
+            "JSON file with run profiles, for -run-alias and -list-aliases (gossipper server: with \
+             the configuration of the server)",
+        )
+        .ours(),
+        takes(
+            "run-alias",
+            &["NAME"],
+            Accept::Text(|d, v| d.profiles.alias = Some(v)),
+            "Run as the profile NAME of the -config file says; options of the line win",
+        )
+        .ours(),
+        switch(
+            "list-aliases",
+            |d| d.profiles.list = true,
+            "Print the names of the profiles in the -config file and exit",
+        )
+        .ours(),
+        refused("config-server", &["FILE"], SERVER_FORM, "Configuration of a server").ours(),
+        refused("config-client", &["FILE"], SERVER_FORM, "Configuration of a client").ours(),
+        refused("server", &[], SERVER_FORM, "Run as a server").ours(),
     ],
 };
 
@@ -215,4 +236,4 @@ const MAX_CSEQ: u64 = (1 << 31) - 1;
 /// Far from where a sum overflows.
 const DYNAMIC_ID_MAX: u64 = i64::MAX as u64 / 2;
 
-const RUN_PROFILES: &str = "run profiles";
+const SERVER_FORM: &str = "it was removed; write gossipper server -config FILE";

@@ -64,6 +64,7 @@ fn every_supported_option_changes_the_draft() {
             ("t", _) => &["un"],
             ("tls_version", _) => &["1.3"],
             ("i" | "mi", _) => &["::1"],
+            ("api_addr", _) => &[":8080"],
             ("ci", _) => &["127.0.0.1"],
             ("rsa", _) => &["host"],
             ("cpus", _) => &["0-3"],

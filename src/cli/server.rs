@@ -1,0 +1,148 @@
+//! The command lines of the server: `gossipper server` and `gossipper config`.
+//!
+//! Both take the options of a run, which are applied to the first engine of the configuration
+//! file. What is in the file is the business of `server::config`; nothing is opened here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::args::{self, Given, LowArgs, Request};
+use super::error::UsageError;
+use super::flags::Immediate;
+use super::{Action, EXIT_COMMAND_FAILED, EXIT_FATAL, error_text, fail, help, print, usage};
+use crate::config::Flavor;
+
+/// A command line of the server form.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerLine {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// The options beside it.
+    pub options: LowArgs,
+}
+
+/// `gossipper config check`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CheckLine {
+    /// What is checked, as the server would be started with it.
+    pub server: ServerLine,
+    /// Whether the report is JSON.
+    pub json: bool,
+    /// Whether to print what applies in the end.
+    pub dump_effective: bool,
+}
+
+/// `gossipper -config FILE` with `-run-alias NAME` or `-list-aliases`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProfileLine {
+    /// The file with the profiles.
+    pub config: PathBuf,
+    /// The profile to run; without one their names are listed.
+    pub alias: Option<String>,
+    /// The options beside it.
+    pub options: LowArgs,
+    /// Whose defaults apply.
+    pub flavor: Flavor,
+}
+
+/// `gossipper server ...`, without its first two words.
+pub(super) fn server_form(words: &[OsString]) -> Action {
+    let color = args::color_of(words);
+    let result = match args::read(words) {
+        Ok(Request::Run(low)) => server_line(low).map(Box::new).map(Action::Server),
+        Ok(Request::Immediate(Immediate::Help, _)) => Ok(print(help::server(), 0)),
+        Ok(Request::Immediate(Immediate::Version, _)) => Ok(print(help::version(), 0)),
+        Ok(Request::Immediate(Immediate::DumpScenario, _)) => {
+            Err(UsageError::NotForServer { typed: "-sd".to_owned() })
+        }
+        Err(error) => Err(error),
+    };
+    result.unwrap_or_else(|error| fail(usage::of_server(&error).with_color(color), EXIT_FATAL))
+}
+
+/// `gossipper config ...`, without its first two words.
+pub(super) fn config_form(words: &[OsString]) -> Action {
+    let command = words.first().and_then(|word| word.to_str());
+    match command {
+        Some("check") => check_form(&words[1..]),
+        Some("schema") if words.len() == 1 => Action::ConfigSchema,
+        Some("-h" | "--h" | "-help" | "--help") => print(help::config(), 0),
+        None => print(help::config(), 0),
+        Some(other) => {
+            let message = match other {
+                "schema" => "`gossipper config schema` takes no arguments".to_owned(),
+                _ => {
+                    format!("`gossipper config` has no command {other:?}; it has check and schema")
+                }
+            };
+            fail(error_text(&message), EXIT_COMMAND_FAILED)
+        }
+    }
+}
+
+fn check_form(words: &[OsString]) -> Action {
+    let color = args::color_of(words);
+    let mut line = CheckLine::default();
+    let mut rest = Vec::with_capacity(words.len());
+    for word in words {
+        match word.to_str() {
+            Some("--json" | "-json") => line.json = true,
+            Some("--dump-effective" | "-dump-effective") => line.dump_effective = true,
+            _ => rest.push(word.clone()),
+        }
+    }
+    let result = match args::read(&rest) {
+        Ok(Request::Run(low)) => server_line(low).and_then(|server| {
+            if server.config.is_none() {
+                return Err(UsageError::MissingConfig);
+            }
+            line.server = server;
+            Ok(Action::CheckConfig(Box::new(line)))
+        }),
+        Ok(Request::Immediate(Immediate::Version, _)) => Ok(print(help::version(), 0)),
+        Ok(Request::Immediate(..)) => Ok(print(help::config(), 0)),
+        Err(error) => Err(error),
+    };
+    result.unwrap_or_else(|error| {
+        fail(usage::of_server(&error).with_color(color), EXIT_COMMAND_FAILED)
+    })
+}
+
+/// Takes the file out of the options, and refuses what a service cannot do.
+fn server_line(low: LowArgs) -> Result<ServerLine, UsageError> {
+    let mut line = ServerLine::default();
+    line.options.remote = low.remote;
+    for given in low.options {
+        match given.flag.resolved().name {
+            "config" => line.config = given.values.into_iter().next().map(PathBuf::from),
+            name if NOT_FOR_SERVER.contains(&name) => {
+                return Err(UsageError::NotForServer { typed: format!("-{}", given.flag.name) });
+            }
+            _ => line.options.options.push(given),
+        }
+    }
+    match &line.config {
+        Some(file) if file.as_os_str().is_empty() => Err(UsageError::MissingConfig),
+        _ => Ok(line),
+    }
+}
+
+/// The request for a profile in the options of a run, if there is one. `RunDraft::resolve` has
+/// found it complete.
+pub(super) fn profile_line(low: &LowArgs, flavor: Flavor) -> Option<ProfileLine> {
+    let value = |name: &str| {
+        let given = low.options.iter().rev().find(|given| given.flag.name == name)?;
+        given.values.first()
+    };
+    let config = PathBuf::from(value("config")?);
+    let alias = value("run-alias").map(|alias| alias.to_string_lossy().into_owned());
+    let is_ours =
+        |given: &Given| matches!(given.flag.name, "config" | "run-alias" | "list-aliases");
+    let options = low.options.iter().filter(|given| !is_ours(given)).cloned().collect();
+    let options = LowArgs { options, remote: low.remote.clone() };
+    Some(ProfileLine { config, alias, options, flavor })
+}
+
+/// Options that are about a run at a terminal.
+pub const NOT_FOR_SERVER: &[&str] =
+    &["run-alias", "list-aliases", "bg", "interactive", "cp", "ci", "color"];

@@ -1,0 +1,192 @@
+//! What applies in the end, in the form of a file that says the same.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{AuthKeys, AuthType, Duration, ListenerKeys, Profile, RoleName};
+use super::resolved::{AuthConfig, EngineConfig, MASK, Role, Secret, ServerConfig};
+use crate::config::{
+    CallLimit, ConcurrencyLimit, LogLevel, OtlpProtocol, RunConfig, ScenarioSource, Transport,
+    TransportFor,
+};
+
+/// A file that says what `config` is, defaults and all, with its secrets masked.
+pub fn effective(config: &ServerConfig) -> Value {
+    file(config, true)
+}
+
+/// As [`effective`], with or without mask.
+pub(super) fn file(config: &ServerConfig, is_masked: bool) -> Value {
+    let secret = |secret: &Secret| match is_masked {
+        true => MASK.to_owned(),
+        false => secret.expose().to_owned(),
+    };
+    let mut profiles: Vec<Profile> =
+        config.engines.iter().map(|engine| profile(engine, is_masked)).collect();
+    if let Some(first) = profiles.first_mut() {
+        if let Some(http) = &config.http {
+            first.api_addr = Some(http.addr.to_string());
+            first.api_tls_cert = http.tls.as_ref().map(|tls| tls.cert.clone());
+            first.api_tls_key = http.tls.as_ref().map(|tls| tls.key.clone());
+            first.insecure_http = http.insecure.then_some(true);
+            let listed = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+            first.api_allowed_hosts = listed(&http.allowed_hosts);
+            first.api_allowed_origins = listed(&http.allowed_origins);
+        }
+        first.allow_exec = Some(config.allow_exec);
+        first.max_dynamic_clients = match config.engines[0].role {
+            Role::Management => Some(config.dynamic_clients_max as u64),
+            Role::Load => None,
+        };
+        match &config.auth {
+            AuthConfig::None => {}
+            AuthConfig::Token(token) => first.api_token = Some(secret(token)),
+            AuthConfig::Internal { sqlite_path, jwt_secret } => {
+                first.auth = Some(AuthKeys {
+                    kind: Some(AuthType::Internal),
+                    sqlite_path: Some(sqlite_path.clone()),
+                    jwt_secret: jwt_secret.as_ref().map(secret),
+                });
+            }
+        }
+    }
+    let mut values = profiles.into_iter().map(|profile| json!(profile));
+    match (values.next(), config.engines.len()) {
+        (Some(only), 1) => only,
+        (first, _) => json!({ "server": first, "clients": values.collect::<Vec<_>>() }),
+    }
+}
+
+/// The keys of an engine.
+pub(super) fn keys(engine: &EngineConfig, is_masked: bool) -> Map<String, Value> {
+    match json!(profile(engine, is_masked)) {
+        Value::Object(keys) => keys,
+        _ => Map::new(),
+    }
+}
+
+fn profile(engine: &EngineConfig, is_masked: bool) -> Profile {
+    let run = &engine.run;
+    let secret = |text: &String| match is_masked {
+        true => MASK.to_owned(),
+        false => text.clone(),
+    };
+    let (hep, events) = (&run.export.hep, &run.export.events);
+    let whole = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok());
+    let mut extra_args = masked(&engine.extra_args, is_masked);
+    if run.injection.len() > 1 {
+        let files = run.injection.iter();
+        let words = files.flat_map(|file| ["-inf".to_owned(), file.display().to_string()]);
+        // Before the bare word, if there is one.
+        extra_args.splice(0..0, words);
+    }
+    Profile {
+        id: Some(engine.id.clone()),
+        role: Some(match engine.role {
+            Role::Management => RoleName::Management,
+            Role::Load => RoleName::Load,
+        }),
+        scenario_file: match &run.scenario {
+            ScenarioSource::File(path) => Some(path.clone()),
+            ScenarioSource::Builtin(_) => None,
+        },
+        scenario_name: match &run.scenario {
+            ScenarioSource::Builtin(name) => Some(name.clone()),
+            ScenarioSource::File(_) => None,
+        },
+        service: Some(run.service.clone()),
+        transport: Some(transport(run).to_owned()),
+        local_ip: run.local_ip.map(|ip| ip.to_string()),
+        local_port: run.local_port,
+        listeners: (!engine.listeners.is_empty()).then(|| {
+            let keys = engine.listeners.iter().map(|listener| ListenerKeys {
+                transport: Some(listener.transport.code().to_owned()),
+                local_ip: listener.local_ip.map(|ip| ip.to_string()),
+                local_port: listener.local_port,
+            });
+            keys.collect()
+        }),
+        remote_addr: run.rsa.as_ref().map(ToString::to_string),
+        tls_cert: run.tls.cert.clone(),
+        tls_key: run.tls.key.clone(),
+        tls_ca: run.tls.ca.clone(),
+        auth_username: Some(run.auth_user.clone()),
+        auth_password: Some(secret(&run.auth_password)),
+        rate: Some(run.rate),
+        max_concurrent: match run.concurrent_max {
+            ConcurrencyLimit::Count(count) => Some(count),
+            ConcurrencyLimit::Pool | ConcurrencyLimit::SippRule => None,
+        },
+        total_calls: match run.calls_max {
+            CallLimit::Unlimited => Some(0),
+            CallLimit::Count(count) => Some(count),
+            CallLimit::ClientDefault => None,
+        },
+        users: run.users,
+        sip_from: run.trunk.from.clone(),
+        sip_pai: run.trunk.asserted_identity.clone(),
+        sip_provider: run.trunk.provider.clone(),
+        sip_extra_headers: (!run.trunk.extra_headers.is_empty())
+            .then(|| run.trunk.extra_headers.clone()),
+        injection_file: match run.injection.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        },
+        ip_field: (run.transport == Transport::UdpPerAddress)
+            .then_some(i64::from(run.address_column)),
+        hep_addr: hep.collector.as_ref().map(ToString::to_string),
+        hep_capture_id: hep.capture_id,
+        hep_password: hep.password.as_ref().map(secret),
+        summary_json: run.summary_json.clone(),
+        call_records_jsonl: run.export.call_records.clone(),
+        trace_msg: Some(run.trace.messages.is_on),
+        stat_period: run.stat_period_ms.map(|period| Duration::Text(format!("{period}ms"))),
+        log_level: Some(level(events.level).to_owned()),
+        log_file_jsonl: events.file.clone(),
+        log_otel_endpoint: events.otlp.endpoint.clone(),
+        log_otel_proto: events.otlp.endpoint.as_ref().map(|_| {
+            match events.otlp.protocol {
+                OtlpProtocol::Grpc => "grpc",
+                OtlpProtocol::Http => "http",
+            }
+            .to_owned()
+        }),
+        log_otel_insecure: events.otlp.insecure.then_some(true),
+        health_min_success_ratio: run.health.min_success_ratio,
+        health_max_failed_calls: whole(run.health.max_failed_calls),
+        health_max_timeouts: whole(run.health.max_timeouts),
+        extra_args: (!extra_args.is_empty()).then_some(extra_args),
+        ..Profile::default()
+    }
+}
+
+/// Options whose value may be shown to nobody, and that no key stands for.
+const SECRET_OPTIONS: &[&str] = &["-log_otel_header"];
+
+fn masked(words: &[String], is_masked: bool) -> Vec<String> {
+    let mut is_secret = false;
+    let words = words.iter().map(|word| {
+        let shown = if is_secret && is_masked { MASK.to_owned() } else { word.clone() };
+        is_secret = SECRET_OPTIONS.contains(&word.as_str());
+        shown
+    });
+    words.collect()
+}
+
+fn transport(run: &RunConfig) -> &'static str {
+    match (run.transport, run.transport_for) {
+        (Transport::TlsMono, Some(TransportFor::Servers)) => "sl",
+        (Transport::TlsMono, Some(TransportFor::Clients)) => "cl",
+        (Transport::TlsMulti, Some(TransportFor::Clients)) => "cln",
+        (transport, _) => transport.code(),
+    }
+}
+
+/// The word of an event level.
+pub(super) fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    }
+}

@@ -1,0 +1,64 @@
+//! Files that a configuration names: whether they can be used, without changing anything.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Component, Path};
+
+/// What is wrong with a path, for what it is meant: `read`, `write` or `directory`.
+pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
+    let shown = path.display();
+    match purpose {
+        "read" => match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                Some(format!("{shown} is a directory; name a file"))
+            }
+            // Opening a pipe would wait for its other end.
+            Ok(metadata) if !metadata.is_file() => None,
+            Ok(_) => File::open(path).err().map(|error| cannot("read", path, &error)),
+            Err(error) => Some(cannot("read", path, &error)),
+        },
+        "write" if path.is_dir() => Some(format!("{shown} is a directory; name a file")),
+        "directory" if path.exists() && !path.is_dir() => {
+            Some(format!("{shown} is not a directory; name one"))
+        }
+        "directory" if path.is_dir() => None,
+        _ => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty())?;
+            match fs::metadata(parent) {
+                Ok(metadata) if metadata.is_dir() => None,
+                Ok(_) => Some(format!("{} is not a directory", parent.display())),
+                Err(error) => Some(format!(
+                    "cannot write {shown}: the directory {} {}; create it",
+                    parent.display(),
+                    reason(&error)
+                )),
+            }
+        }
+    }
+}
+
+/// Reads at most `max` bytes and one more, so that the reader can tell.
+pub(super) fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(max as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Whether a path stays below a directory, links aside.
+pub(super) fn is_below(path: &Path, directory: &Path) -> bool {
+    let Ok(inner) = path.strip_prefix(directory) else { return false };
+    inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// Why a file cannot be used, and what to do.
+pub(super) fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("cannot {what} {}: it {}; correct the path", path.display(), reason(error))
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "is not there".to_owned(),
+        io::ErrorKind::PermissionDenied => "may not be opened by this user".to_owned(),
+        _ => format!("cannot be opened ({error})"),
+    }
+}

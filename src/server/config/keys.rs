@@ -1,0 +1,437 @@
+//! The keys of a configuration file: the structs that the JSON Schema, the checks, the tables of
+//! the documentation and the reading are all made from.
+//!
+//! `x-flag` names the option that a key is another way to write: range, default and reading are
+//! then those of the option, so that file and command line cannot differ. `x-path` says that the
+//! value is a path and what for, `x-off` which values ask for nothing, `x-secret` that the value
+//! is never shown, `x-process` that the key is about the process and not about one engine,
+//! `x-missing` what the key has to wait for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One engine: a scenario, where it listens or whom it calls, how much, and what it writes.
+///
+/// The same keys stand at the top of a flat file, in `server`, in each of `clients`, and in each
+/// of `aliases`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(transform = super::schema::complete)]
+pub struct Profile {
+    /// Name of the engine in statistics, control and logs: 1 to 64 letters, digits, dots, hyphens
+    /// and underscores. Without one, engines are called w0, w1 and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What the engine is for: management and server answer calls and carry the API; load, client
+    /// and uac make calls. Without it, the other keys decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+
+    /// XML scenario. Wins over scenario_name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "sf", "x-path" = "read"))]
+    pub scenario_file: Option<PathBuf>,
+    /// Built-in scenario. Management engines have management where nothing or uac is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "sn"))]
+    pub scenario_name: Option<String>,
+    /// User part of the request URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "s"))]
+    pub service: Option<String>,
+    /// Transport: UDP (u1, un, ui), TCP (t1, tn), TLS (l1, ln, or sl, cl, cln), WebSocket (w1, wn)
+    /// or WebSocket over TLS (ws1, wsn). The ones that end with n have a socket or connection for
+    /// each call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "t", "enum" = TRANSPORTS))]
+    pub transport: Option<String>,
+    /// Local address. Without one, the one that routes to the peer; all for a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "i"))]
+    pub local_ip: Option<String>,
+    /// Local SIP port. 0 is a free one; for a management engine it is 5060.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "p"))]
+    pub local_port: Option<u16>,
+    /// Addresses to listen at; what an entry leaves out is that of the engine. The first is the
+    /// primary one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub listeners: Option<Vec<ListenerKeys>>,
+    /// Whom to call: host and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "rsa"))]
+    pub remote_addr: Option<String>,
+    /// Certificate of SIP over TLS (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "tls_cert", "x-path" = "read"))]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM, not encrypted).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "tls_key", "x-path" = "read"))]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities that SIP peers are verified against (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "tls_ca", "x-path" = "read"))]
+    pub tls_ca: Option<PathBuf>,
+    /// User of SIP digest authentication. Without one, service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "au"))]
+    pub auth_username: Option<String>,
+    /// Password of SIP digest authentication.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "ap", "x-secret" = true))]
+    pub auth_password: Option<String>,
+
+    /// Calls to start per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "r"))]
+    pub rate: Option<f64>,
+    /// Most calls open at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "l"))]
+    pub max_concurrent: Option<u64>,
+    /// Calls to make; 0 goes on until stopped. A load engine without this key makes one call, a
+    /// management engine goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "m"))]
+    pub total_calls: Option<u64>,
+    /// Keep so many calls open instead of starting calls at a rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "users"))]
+    pub users: Option<u64>,
+
+    /// From value of built-in scenarios, before the tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "sip_from"))]
+    pub sip_from: Option<String>,
+    /// P-Asserted-Identity of built-in scenarios.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "sip_pai"))]
+    pub sip_pai: Option<String>,
+    /// X-provider of built-in scenarios.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "sip_provider"))]
+    pub sip_provider: Option<String>,
+    /// More header lines in built-in scenarios.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "sip_extra_header"))]
+    pub sip_extra_headers: Option<Vec<String>>,
+
+    /// CSV file that fills [fieldN].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "inf", "x-path" = "read"))]
+    pub injection_file: Option<PathBuf>,
+    /// Column of the CSV file, from 0, with the addresses of transport ui; -1 is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "ip_field", "x-off" = [-1], "default" = -1, "minimum" = -1))]
+    pub ip_field: Option<i64>,
+
+    /// Capture server that gets each SIP message as HEP3: host and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "hep_addr"))]
+    pub hep_addr: Option<String>,
+    /// The number by which the capture server knows us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "hep_capture_id"))]
+    pub hep_capture_id: Option<u32>,
+    /// What the capture server authenticates us by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "hep_password", "x-secret" = true))]
+    pub hep_password: Option<String>,
+    /// Binary RTCP reports to the capture server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "hep_raw_rtcp"))]
+    pub hep_raw_rtcp: Option<bool>,
+    /// RTCP reports as JSON to the capture server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "hep_homer_lake_rtcp"))]
+    pub hep_homer_lake_rtcp: Option<bool>,
+    /// Media reports to the capture server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "send_media_report"))]
+    pub send_media_report: Option<bool>,
+
+    /// Summary of the run, as JSON, written when it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "summary_json", "x-path" = "write"))]
+    pub summary_json: Option<PathBuf>,
+    /// Summary of the run, as HTML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "summary_html", "x-path" = "write"))]
+    pub summary_html: Option<PathBuf>,
+    /// Directory for a WAV file per call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "record_wav_dir", "x-path" = "directory"))]
+    pub record_wav_dir: Option<PathBuf>,
+    /// Record both directions, sent left and received right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "record_wav_duplex"))]
+    pub record_wav_duplex: Option<bool>,
+    /// A line of JSON for each call that ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "call_records_jsonl", "x-path" = "write"))]
+    pub call_records_jsonl: Option<PathBuf>,
+    /// Write all messages to a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "trace_msg"))]
+    pub trace_msg: Option<bool>,
+    /// Write a progress line to stderr so often: a number with ms, s, m or h, or of seconds; 0 is
+    /// never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "stat_period"))]
+    pub stat_period: Option<Duration>,
+    /// Leave out events below this level: debug, info, warn or error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "log_level", "enum" = LEVELS))]
+    pub log_level: Option<String>,
+    /// Events, as lines of JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "log_file_jsonl", "x-path" = "write"))]
+    pub log_file_jsonl: Option<PathBuf>,
+    /// OTLP collector that events are sent to: host and port, or a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "log_otel_endpoint"))]
+    pub log_otel_endpoint: Option<String>,
+    /// How to speak to the collector: grpc or http.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "log_otel_proto", "enum" = ["grpc", "http"]))]
+    pub log_otel_proto: Option<String>,
+    /// Speak to the collector without TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "log_otel_insecure"))]
+    pub log_otel_insecure: Option<bool>,
+    /// Link type of PCAP files that are played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "pcap-link", "x-off" = ["auto"]))]
+    pub pcap_link: Option<String>,
+
+    /// Least share of successful calls; 0 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_min_success_ratio"))]
+    pub health_min_success_ratio: Option<f64>,
+    /// Most failed calls; -1 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_max_failed_calls"))]
+    pub health_max_failed_calls: Option<i64>,
+    /// Most calls that failed by a timeout; -1 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_max_timeouts"))]
+    pub health_max_timeouts: Option<i64>,
+    /// Most loss that peers may report, as a share; 0 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("x-flag" = "health_max_rtcp_fraction_lost"))]
+    pub health_max_rtcp_fraction_lost: Option<f64>,
+    /// Most jitter that peers may report, in units of the RTP clock; 0 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_max_rtcp_jitter_ts"))]
+    pub health_max_rtcp_jitter_ts: Option<u64>,
+    /// Least RTP packets in all; 0 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_min_rtp_packets_recv"))]
+    pub health_min_rtp_packets_recv: Option<u64>,
+    /// Least RTP packets of each call; 0 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_min_rtp_packets_recv_per_call"))]
+    pub health_min_rtp_packets_recv_per_call: Option<u64>,
+
+    /// Where HTTP is served: IP:PORT, localhost:PORT, or :PORT for all addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "api_addr", "x-process" = true))]
+    pub api_addr: Option<String>,
+    /// Static token of the API, of 16 characters or more. Does not count where auth.type is
+    /// internal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "api_token", "x-process" = true, "x-secret" = true))]
+    pub api_token: Option<String>,
+    /// Certificate of HTTPS (PEM). Read again on SIGHUP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "api_tls_cert", "x-process" = true, "x-path" = "read"))]
+    pub api_tls_cert: Option<PathBuf>,
+    /// Private key of HTTPS (PEM, not encrypted).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "api_tls_key", "x-process" = true, "x-path" = "read"))]
+    pub api_tls_key: Option<PathBuf>,
+    /// Host names, beside localhost and addresses, under which the API may be asked while it asks
+    /// nobody who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-process" = true))]
+    pub api_allowed_hosts: Option<Vec<String>>,
+    /// Origins (http://host:port) of other pages that may open the WebSocket and send changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-process" = true))]
+    pub api_allowed_origins: Option<Vec<String>>,
+    /// Serve HTTP to other machines without authentication.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "insecure_http", "x-process" = true))]
+    pub insecure_http: Option<bool>,
+    /// Let scenarios that arrive over the API run shell commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "allow_exec", "x-process" = true))]
+    pub allow_exec: Option<bool>,
+    /// Clients that the API may add at the same time; 0 lets it add none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "max_dynamic_clients", "x-process" = true))]
+    pub max_dynamic_clients: Option<u64>,
+    /// Who may use the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-process" = true))]
+    pub auth: Option<AuthKeys>,
+    /// Data of the Control UI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "ui_data_dir", "x-process" = true, "x-path" = "directory"))]
+    pub ui_data_dir: Option<PathBuf>,
+    /// Old versions of a scenario that the Control UI keeps; 0 keeps all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "scenario_history_keep", "x-process" = true))]
+    pub scenario_history_keep: Option<u64>,
+    /// Serve version 1 of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "legacy_api_v1", "x-process" = true, "x-off" = [true]))]
+    #[schemars(extend("default" = true))]
+    pub legacy_api_v1: Option<bool>,
+
+    /// PBX account that the server registers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-process" = true, "x-missing" = "registration at a PBX"))]
+    pub gateway: Option<BTreeMap<String, serde_json::Value>>,
+    /// PBX accounts that the server registers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-process" = true, "x-missing" = "registration at a PBX"))]
+    pub gateways: Option<Vec<BTreeMap<String, serde_json::Value>>>,
+
+    /// Any options of `gossipper sipp -h`, as on a command line; they win over the keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub extra_args: Option<Vec<String>>,
+}
+
+/// An address to listen at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(transform = super::schema::complete)]
+pub struct ListenerKeys {
+    /// As transport of the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "t", "enum" = TRANSPORTS))]
+    pub transport: Option<String>,
+    /// As local_ip of the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "i"))]
+    pub local_ip: Option<String>,
+    /// Local SIP port; 0 is a free one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "p"))]
+    pub local_port: Option<u16>,
+}
+
+/// Who may use the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(transform = super::schema::complete)]
+pub struct AuthKeys {
+    /// none: whoever knows api_token, or everybody without one; internal: users with passwords.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<AuthType>,
+    /// SQLite file with the users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = "write"))]
+    pub sqlite_path: Option<PathBuf>,
+    /// Key that tokens are signed with, of 16 characters or more. Without one, a random key is
+    /// made and kept beside the users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
+    pub jwt_secret: Option<String>,
+}
+
+/// Kinds of authentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthType {
+    /// No users.
+    None,
+    /// Users in SQLite.
+    Internal,
+}
+
+/// What an engine is for, by all its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleName {
+    /// Answers calls.
+    Management,
+    /// The same.
+    Server,
+    /// Makes calls.
+    Load,
+    /// The same.
+    Client,
+    /// The same.
+    Uac,
+}
+
+/// A time as text with a unit, or as a number of seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(transform = super::schema::one_of_two_types)]
+pub enum Duration {
+    /// With ms, s, m or h.
+    Text(String),
+    /// Seconds.
+    Seconds(f64),
+}
+
+/// What stands at the top of a file beside the keys of an engine.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[schemars(title = "Gossipper server configuration", transform = super::schema::complete)]
+pub struct TopKeys {
+    /// Address of the schema, for editors.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    /// The management engine of a file with several engines. As true: this engine answers calls.
+    pub server: Option<ServerKey>,
+    /// The other engines; what they leave out is taken from the top of the file.
+    pub clients: Option<Vec<Profile>>,
+    /// One other engine, or a list as clients.
+    pub client: Option<OneOrMany>,
+    /// Run profiles, by name; for gossipper -config FILE -run-alias NAME.
+    pub aliases: Option<BTreeMap<String, Alias>>,
+}
+
+/// `server` at the top of a file.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ServerKey {
+    /// Of a flat file.
+    Flag(bool),
+    /// Of a file with several engines.
+    Engine(Box<Profile>),
+}
+
+/// `client` at the top of a file.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One engine.
+    One(Box<Profile>),
+    /// Several.
+    Many(Vec<Profile>),
+}
+
+/// A run profile: the keys of an engine, and `server`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::complete)]
+pub struct Alias {
+    /// Run as a server: with its defaults, and with the API.
+    pub server: Option<bool>,
+}
+
+/// The transports that can be configured.
+pub(super) const TRANSPORTS: &[&str] =
+    &["u1", "un", "ui", "t1", "tn", "l1", "ln", "sl", "cl", "cln", "w1", "wn", "ws1", "wsn"];
+
+const LEVELS: &[&str] = &["debug", "info", "warn", "error"];

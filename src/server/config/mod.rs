@@ -1,0 +1,37 @@
+//! The configuration of a server: one JSON file, in three layouts, into a [`ServerConfig`].
+//!
+//! Every mistake is found at load and reported with its place, all at once. Keys and their rules
+//! are in `keys`; a key that is another way to write an option is read by that option. Opens the
+//! files that are named, but no socket, and starts nothing.
+
+mod alias;
+mod binds;
+mod check;
+pub mod commands;
+mod effective;
+mod engine;
+mod files;
+pub mod keys;
+mod layout;
+mod load;
+mod problem;
+mod process;
+mod reload;
+mod resolved;
+mod schema;
+mod table;
+mod tree;
+
+pub use alias::{AliasRun, aliases, run_alias};
+pub use effective::effective;
+pub use load::{load, parse, snippet};
+pub use problem::{Place, Problem, ProblemKind, Problems};
+pub use reload::{LiveChange, ReloadPlan, compare};
+pub use resolved::{
+    AuthConfig, EngineConfig, HttpConfig, HttpTls, ListenerConfig, Role, Secret, ServerConfig,
+};
+pub use schema::schema;
+pub use table::keys_markdown;
+
+#[cfg(test)]
+mod tests;

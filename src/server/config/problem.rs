@@ -1,0 +1,125 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// A place in a text, counted from 1; columns are characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Line.
+    pub line: u32,
+    /// Column.
+    pub column: u32,
+}
+
+/// Kinds of mistakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// The file cannot be read.
+    Unreadable,
+    /// The text is not JSON, or too large or too deep.
+    Syntax,
+    /// A key stands twice in one object.
+    DuplicateKey,
+    /// No such key, or not there.
+    UnknownKey,
+    /// A key of an older layout.
+    RemovedKey,
+    /// A key that has to be there is not.
+    MissingKey,
+    /// A value of another type.
+    WrongType,
+    /// A value that cannot be used.
+    BadValue,
+    /// What the key asks for is not in this version.
+    NotInThisVersion,
+    /// Keys that do not go together.
+    Contradiction,
+    /// A file or directory that is not there, or cannot be used.
+    File,
+    /// A scenario or a data file that is wrong in itself.
+    Scenario,
+    /// Two engines want the same address.
+    Bind,
+    /// A secret that everybody knows or can guess.
+    Secret,
+    /// The API would be open to others without authentication.
+    OpenApi,
+    /// `extra_args` or an option of the command line.
+    Option,
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where; `None` if it is not about the text of the file.
+    pub place: Option<Place>,
+    /// The key, from the top of the file: `clients[1].rate`.
+    pub key: String,
+    /// What kind of mistake it is.
+    pub kind: ProblemKind,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+/// All mistakes of a configuration, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems {
+    /// The file, as it was named; `None` for what came another way.
+    pub file: Option<PathBuf>,
+    /// At least one.
+    pub list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Puts mistakes in the order of the file; what has no place comes last.
+    pub(super) fn new(file: Option<PathBuf>, mut list: Vec<Problem>) -> Self {
+        list.sort_by_key(|problem| problem.place.map_or((1, Place::default()), |at| (0, at)));
+        list.dedup();
+        Self { file, list }
+    }
+
+    /// For programs: what `gossipper config check --json` prints.
+    pub fn to_json(&self) -> serde_json::Value {
+        let rows = self.list.iter().map(|problem| {
+            serde_json::json!({
+                "line": problem.place.map(|at| at.line),
+                "column": problem.place.map(|at| at.column),
+                "key": problem.key,
+                "kind": problem.kind,
+                "message": problem.message,
+            })
+        });
+        rows.collect()
+    }
+}
+
+impl fmt::Display for Problems {
+    /// A line for each: `file:line:column: key: message`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            if let Some(file) = &self.file {
+                write!(f, "{}:", file.display())?;
+            }
+            if let Some(at) = problem.place {
+                write!(f, "{}:{}:", at.line, at.column)?;
+            }
+            if self.file.is_some() || problem.place.is_some() {
+                f.write_str(" ")?;
+            }
+            if !problem.key.is_empty() {
+                write!(f, "{}: ", problem.key)?;
+            }
+            f.write_str(&problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,279 @@
+//! The HTTP side of the process: where it is served, to whom, and which secrets are none.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use super::check::join;
+use super::files;
+use super::keys::{AuthKeys, AuthType};
+use super::layout::{Key, Profile};
+use super::problem::{Place, Problem, ProblemKind};
+use super::resolved::{AuthConfig, HttpConfig, HttpTls, Role, Secret};
+use crate::config::ProcessDraft;
+
+/// Least characters of secrets.
+const SECRET_CHARS_MIN: usize = 16;
+
+/// Where the API is served unless something else is said: only this machine can reach it.
+const API_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Clients that the API may add unless something else is said.
+const DYNAMIC_CLIENTS: usize = 32;
+
+/// Words of examples, which are no secrets.
+const PLACEHOLDERS: &[&str] = &[
+    "change-me",
+    "change_me",
+    "changeme",
+    "change this",
+    "replace",
+    "placeholder",
+    "example",
+    "your-",
+    "your_",
+    "<",
+    "xxxx",
+    "0123456789",
+    "abcdefgh",
+    "secret-secret",
+    "password",
+];
+
+/// The HTTP side of a process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) http: Option<HttpConfig>,
+    pub(super) auth: AuthConfig,
+    pub(super) dynamic_clients_max: usize,
+}
+
+/// Puts the HTTP side together, from what the primary engine's sources said about it.
+pub(super) fn build(
+    draft: &ProcessDraft,
+    profile: &Profile,
+    role: Role,
+    directory: &Path,
+    problems: &mut Vec<Problem>,
+    notices: &mut Vec<String>,
+) -> Process {
+    let mut report = |(place, key): (Place, String), kind, message: String| {
+        problems.push(Problem { place: Some(place), key, kind, message });
+    };
+    let place = |key: &str| profile.place_of(&[key, "extra_args"]);
+    let is_management = role == Role::Management;
+    let addr = draft.api_addr.or(is_management.then_some(API_ADDR));
+    let tls = match (&draft.api_tls_cert, &draft.api_tls_key) {
+        (Some(cert), Some(key)) => Some(HttpTls { cert: cert.clone(), key: key.clone() }),
+        (None, None) => None,
+        (cert, _) => {
+            let (given, missing) = match cert {
+                Some(_) => ("api_tls_cert", "api_tls_key"),
+                None => ("api_tls_key", "api_tls_cert"),
+            };
+            let message = format!("{missing} is missing; HTTPS needs both");
+            report(place(given), ProblemKind::Contradiction, message);
+            None
+        }
+    };
+    if let Some(token) = &draft.api_token
+        && let Some(message) = weak(token, "api_token")
+    {
+        report(place("api_token"), ProblemKind::Secret, message);
+    }
+    let mut auth = match &draft.api_token {
+        Some(token) => AuthConfig::Token(Secret::new(token.clone())),
+        None => AuthConfig::None,
+    };
+    if let Some(key) = profile.key("auth")
+        && let Some(internal) = internal(key, directory, &mut report)
+    {
+        if draft.api_token.is_some() {
+            notices.push("api_token has no effect: auth.type is internal".to_owned());
+        }
+        auth = internal;
+    }
+    if let Some(addr) = addr
+        && auth == AuthConfig::None
+        && !addr.ip().is_loopback()
+        && !draft.insecure_http
+    {
+        let message = format!(
+            "{addr} can be reached from other machines, and nobody is asked who they are; give \
+             127.0.0.1:{}, or auth with type internal, or an api_token, or insecure_http true if \
+             everybody shall steer this process",
+            addr.port()
+        );
+        report(place("api_addr"), ProblemKind::OpenApi, message);
+    }
+    if let Some(addr) = addr
+        && auth != AuthConfig::None
+        && tls.is_none()
+        && !addr.ip().is_loopback()
+    {
+        notices.push(format!(
+            "passwords and tokens travel to {addr} in clear; api_tls_cert and api_tls_key encrypt \
+             them"
+        ));
+    }
+    let allowed_hosts = listed(profile, "api_allowed_hosts", host_name, &mut report);
+    let allowed_origins = listed(profile, "api_allowed_origins", origin, &mut report);
+    let wanted = draft.max_dynamic_clients.and_then(|count| usize::try_from(count).ok());
+    Process {
+        http: addr.map(|addr| HttpConfig {
+            addr,
+            tls,
+            insecure: draft.insecure_http,
+            allowed_hosts,
+            allowed_origins,
+        }),
+        auth,
+        dynamic_clients_max: if is_management { wanted.unwrap_or(DYNAMIC_CLIENTS) } else { 0 },
+    }
+}
+
+/// The entries of a list of texts, each read by `read`.
+fn listed(
+    profile: &Profile,
+    key: &str,
+    read: fn(&str) -> Result<String, &'static str>,
+    report: &mut impl FnMut((Place, String), ProblemKind, String),
+) -> Vec<String> {
+    let Some(key) = profile.key(key) else { return Vec::new() };
+    let mut values = Vec::new();
+    for (index, node) in key.node.elements().iter().enumerate() {
+        let text = node.text().unwrap_or_default();
+        match read(text) {
+            Ok(value) => values.push(value),
+            Err(reason) => {
+                let place = (node.at, format!("{}[{index}]", key.path));
+                let message = format!("{:?}: {reason}", super::check::shortened(text));
+                report(place, ProblemKind::BadValue, message);
+            }
+        }
+    }
+    values
+}
+
+fn host_name(text: &str) -> Result<String, &'static str> {
+    let is_host_char = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    match !text.is_empty() && text.len() <= 253 && text.chars().all(is_host_char) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("write a host name without port, as in load.example.org"),
+    }
+}
+
+fn origin(text: &str) -> Result<String, &'static str> {
+    let wrong = "write scheme, host and port as browsers do, as in https://load.example.org:8443";
+    let lower = text.to_ascii_lowercase();
+    let rest = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://"));
+    let authority = rest.and_then(|rest| rest.parse::<http::uri::Authority>().ok()).ok_or(wrong)?;
+    let has_port = authority.as_str().len() > authority.host().len();
+    let is_origin = !authority.as_str().contains('@')
+        && !authority.host().is_empty()
+        && has_port == authority.port_u16().is_some();
+    if is_origin { Ok(lower) } else { Err(wrong) }
+}
+
+/// `auth`, if it asks for users.
+fn internal(
+    key: &Key,
+    directory: &Path,
+    report: &mut impl FnMut((Place, String), ProblemKind, String),
+) -> Option<AuthConfig> {
+    let keys: AuthKeys = serde_json::from_value(key.node.to_json()).ok()?;
+    let place = |name: &str| {
+        let at = key.node.member(name).map_or(key.at, |member| member.node.at);
+        (at, join(&key.path, name))
+    };
+    let secret = keys.jwt_secret.filter(|secret| !secret.is_empty());
+    if let Some(secret) = &secret
+        && let Some(message) = weak(secret, "jwt_secret")
+    {
+        report(place("jwt_secret"), ProblemKind::Secret, message);
+    }
+    let path = keys.sqlite_path.filter(|path| !path.as_os_str().is_empty());
+    let path = path.map(|path| directory.join(path));
+    if let Some(path) = &path
+        && let Some(message) = files::unusable(path, "write")
+    {
+        report(place("sqlite_path"), ProblemKind::File, message);
+    }
+    match (keys.kind, path) {
+        (Some(AuthType::Internal), Some(sqlite_path)) => {
+            let jwt_secret = secret.map(Secret::new);
+            Some(AuthConfig::Internal { sqlite_path, jwt_secret })
+        }
+        (Some(AuthType::Internal), None) => {
+            let message = "the key is missing; name the SQLite file that users are kept in";
+            report(place("sqlite_path"), ProblemKind::MissingKey, message.to_owned());
+            // Not `None`: users were asked for, and that is not to be reported too.
+            Some(AuthConfig::Internal { sqlite_path: Default::default(), jwt_secret: None })
+        }
+        (Some(AuthType::None), _) => None,
+        (None, _) => {
+            let message = "the key is missing; write \"internal\" or \"none\"";
+            report(place("type"), ProblemKind::MissingKey, message.to_owned());
+            Some(AuthConfig::Internal { sqlite_path: Default::default(), jwt_secret: None })
+        }
+    }
+}
+
+/// Why a text is no secret.
+fn weak(text: &str, key: &str) -> Option<String> {
+    let characters = text.chars().count();
+    let lower = text.to_lowercase();
+    let advice = "make one with: openssl rand -hex 32";
+    if characters < SECRET_CHARS_MIN {
+        return Some(format!(
+            "{characters} characters are too few for {key}, {SECRET_CHARS_MIN} are the least; {advice}"
+        ));
+    }
+    if let Some(word) = PLACEHOLDERS.iter().find(|word| lower.contains(**word)) {
+        return Some(format!(
+            "this is the text of an example (it contains {word:?}), which everybody knows; {advice}"
+        ));
+    }
+    let mut different: Vec<char> = text.chars().collect();
+    different.sort_unstable();
+    different.dedup();
+    (different.len() < 6)
+        .then(|| format!("{} different characters can be guessed; {advice}", different.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_origins_have_one_form() {
+        assert_eq!(host_name("Load.example.org"), Ok("load.example.org".to_owned()));
+        for text in ["", "a:80", "http://a", "a/b"] {
+            assert!(host_name(text).is_err(), "{text}");
+        }
+        assert_eq!(origin("https://A:8443"), Ok("https://a:8443".to_owned()));
+        assert!(origin("http://[::1]:80").is_ok());
+        for text in ["", "a", "http://", "http://a/", "ftp://a", "http://u@a", "*", "http://a:b"] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_long_and_of_nobody_else() {
+        for (text, part) in [
+            ("", "too few"),
+            ("fifteen-chars-x", "too few"),
+            ("CHANGE-ME-please-do", "example"),
+            ("replace-with-openssl-rand", "example"),
+            ("aaaaaaaaaaaaaaaaaaaaaa", "different characters"),
+            ("abababababababababababab", "different characters"),
+        ] {
+            let message = weak(text, "jwt_secret").unwrap_or_default();
+            assert!(message.contains(part), "{text:?}: {message}");
+            assert!(message.contains("openssl rand"), "{message}");
+        }
+        for text in ["5f2b8c1e9a7d4036", "correct horse battery", "ЖуткоДлинныйСекрет"]
+        {
+            assert_eq!(weak(text, "api_token"), None, "{text}");
+        }
+    }
+}
