@@ -62,7 +62,7 @@ fn a_line_that_cannot_be_used_ends_with_255_and_says_why_on_stderr() {
 
 #[test]
 fn commands_of_later_versions_fail_and_do_nothing() {
-    for name in ["server", "worker", "pcap2scenario", "report-html"] {
+    for name in ["ui", "pcap2scenario", "report-html"] {
         for line in [&[name, "-h"][..], &["help", name]] {
             let output = run(line);
             assert_eq!(output.status.code(), Some(1));

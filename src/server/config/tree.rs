@@ -133,6 +133,10 @@ pub(super) fn parse(text: &[u8]) -> Result<Node, Problem> {
     let parsed = parse_to_ast(text, &CollectOptions::default(), &strict).map_err(|error| {
         syntax(Some(lines.place(error.range().start)), explanation(error.kind()))
     })?;
+    let Some(value) = parsed.value else {
+        let message = "the file is empty; an object {...} is needed".to_owned();
+        return Err(syntax(None, message));
+    };
     // What the first parser lets pass: commas that are missing in lists, control characters.
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let place = Place { line: error.line() as u32, column: error.column().max(1) as u32 };
@@ -140,10 +144,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Node, Problem> {
         let message = whole.split(" at line ").next().unwrap_or(&whole);
         return Err(syntax(Some(place), format!("this is not JSON: {message}")));
     }
-    match parsed.value {
-        Some(value) => Ok(convert(value, &lines)),
-        None => Err(syntax(None, "the file is empty; an object {...} is needed".to_owned())),
-    }
+    Ok(convert(value, &lines))
 }
 
 fn syntax(place: Option<Place>, message: String) -> Problem {
