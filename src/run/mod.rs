@@ -111,7 +111,7 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
 /// What is wrong with one of them.
 pub fn load_programs(config: &RunConfig) -> Result<Programs, RunError> {
     let tables = data::Tables::load(config)?;
-    scenario::load_all(config, &tables)
+    Ok(scenario::load_all(config, &tables)?.0)
 }
 
 /// The control socket. One that was not asked for is no reason not to run.

@@ -1,61 +1,72 @@
-//! Addresses that engines and the API want to have for themselves.
+//! Addresses and files that engines, and the API, want to have for themselves.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
+use super::check::join;
 use super::layout::Profile;
 use super::problem::{Place, Problem, ProblemKind};
 use super::resolved::{EngineConfig, HttpConfig};
+use crate::server::engines::{Bind, files};
 
-/// Who wants an address.
-struct Bind {
-    is_stream: bool,
-    ip: IpAddr,
-    port: u16,
+/// Something that one has for itself, and who wants it.
+struct Claim<T> {
+    what: T,
     place: Place,
     key: String,
 }
 
-/// Reports every address that two want. Sockets of one process could share it unnoticed, and each
-/// would get a part of the messages.
+/// Reports every address and file that two want. Sockets of one process could share an address
+/// unnoticed, and each would get a part of the messages.
 pub(super) fn check(
     engines: &[(EngineConfig, &Profile)],
     http: Option<(&HttpConfig, &Profile)>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut taken: Vec<Bind> = Vec::new();
-    if let Some((http, profile)) = http {
+    let mut taken: Vec<Claim<Bind>> = Vec::new();
+    if let Some((http, profile)) = http
+        && http.addr.port() != 0
+    {
         let (place, key) = profile.place_of(&["api_addr"]);
-        let (ip, port) = (http.addr.ip(), http.addr.port());
-        taken.extend((port != 0).then_some(Bind { is_stream: true, ip, port, place, key }));
+        let ip = Some(http.addr.ip());
+        let what = Bind { is_stream: true, ip, port: http.addr.port() };
+        taken.push(Claim { what, place, key });
     }
+    for claim in engines.iter().flat_map(|(engine, profile)| binds(engine, profile)) {
+        let clash = taken.iter().find(|other| other.what.clashes(&claim.what));
+        if let Some(other) = clash {
+            let message = format!(
+                "{} is taken by {} (line {}); give another port or address",
+                claim.what,
+                if other.key.is_empty() { "the engine" } else { &other.key },
+                other.place.line
+            );
+            let (place, key) = (Some(claim.place), claim.key);
+            problems.push(Problem { place, key, kind: ProblemKind::Bind, message });
+        } else {
+            taken.push(claim);
+        }
+    }
+    let mut taken: Vec<(&str, Claim<PathBuf>)> = Vec::new();
     for (engine, profile) in engines {
-        for bind in binds(engine, profile) {
-            let clash = taken.iter().find(|other| {
-                other.is_stream == bind.is_stream
-                    && other.port == bind.port
-                    && overlap(other.ip, bind.ip)
-            });
-            if let Some(other) = clash {
-                let protocol = if bind.is_stream { "TCP" } else { "UDP" };
-                let message = format!(
-                    "{protocol} {}:{} is taken by {} (line {}); give another port or address",
-                    bind.ip,
-                    bind.port,
-                    if other.key.is_empty() { "the engine" } else { &other.key },
-                    other.place.line,
-                );
-                let (place, key) = (Some(bind.place), bind.key.clone());
-                problems.push(Problem { place, key, kind: ProblemKind::Bind, message });
-            } else {
-                taken.push(bind);
-            }
+        for claim in written(engine, profile) {
+            let clash = taken.iter().find(|(_, other)| other.what == claim.what);
+            let Some((other, _)) = clash else {
+                taken.push((&engine.id, claim));
+                continue;
+            };
+            let message = format!(
+                "{} would be written by the engines {other} and {}; give each a file of its own",
+                claim.what.display(),
+                engine.id
+            );
+            let (place, key) = (Some(claim.place), claim.key);
+            problems.push(Problem { place, key, kind: ProblemKind::Bind, message });
         }
     }
 }
 
-fn binds(engine: &EngineConfig, profile: &Profile) -> Vec<Bind> {
+fn binds(engine: &EngineConfig, profile: &Profile) -> Vec<Claim<Bind>> {
     let run = &engine.run;
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let own = || {
         let (place, key) = profile.place_of(&["local_port", "extra_args", "transport"]);
         (run.transport, run.local_ip, run.local_port, place, key)
@@ -65,7 +76,7 @@ fn binds(engine: &EngineConfig, profile: &Profile) -> Vec<Bind> {
         let entry = entries.get(index);
         let port = entry.and_then(|entry| entry.member("local_port"));
         let place = port.map(|port| port.at).or(entry.map(|entry| entry.at)).unwrap_or(profile.at);
-        let key = super::check::join(&profile.path, &format!("listeners[{index}]"));
+        let key = join(&profile.path, &format!("listeners[{index}]"));
         (listener.transport, listener.local_ip, listener.local_port, place, key)
     });
     let all: Vec<_> = match engine.listeners.is_empty() {
@@ -76,34 +87,24 @@ fn binds(engine: &EngineConfig, profile: &Profile) -> Vec<Bind> {
         .filter_map(|(transport, ip, port, place, key)| {
             // Port 0 is a free one.
             let port = port.filter(|&port| port != 0)?;
-            let is_stream = transport.is_stream();
-            Some(Bind { is_stream, ip: ip.unwrap_or(any), port, place, key })
+            Some(Claim { what: Bind { is_stream: transport.is_stream(), ip, port }, place, key })
         })
         .collect()
 }
 
-/// Whether two addresses cannot both be bound at one port: the same one, or one that stands for
-/// all of its family.
-fn overlap(a: IpAddr, b: IpAddr) -> bool {
-    a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_that_stands_for_all_overlaps_with_each_of_its_family() {
-        for (a, b, expected) in [
-            ("0.0.0.0", "127.0.0.1", true),
-            ("127.0.0.1", "127.0.0.2", false),
-            ("127.0.0.1", "127.0.0.1", true),
-            ("::", "::1", true),
-            ("::", "127.0.0.1", false),
-            ("0.0.0.0", "0.0.0.0", true),
-        ] {
-            assert_eq!(overlap(a.parse().unwrap(), b.parse().unwrap()), expected, "{a} {b}");
-            assert_eq!(overlap(b.parse().unwrap(), a.parse().unwrap()), expected, "{b} {a}");
-        }
-    }
+fn written(engine: &EngineConfig, profile: &Profile) -> Vec<Claim<PathBuf>> {
+    let export = &engine.run.export;
+    let keys = [
+        ("summary_json", &engine.run.summary_json),
+        ("call_records_jsonl", &export.call_records),
+        ("log_file_jsonl", &export.events.file),
+    ];
+    files(&engine.run)
+        .map(|path| {
+            let key = keys.iter().find(|(_, own)| own.as_deref() == Some(path));
+            let names = [key.map_or("extra_args", |(key, _)| *key), "extra_args"];
+            let (place, key) = profile.place_of(&names);
+            Claim { what: path.to_owned(), place, key }
+        })
+        .collect()
 }

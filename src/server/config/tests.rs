@@ -247,7 +247,17 @@ fn addresses_are_wanted_by_one_only() {
         }
     }
     let problems = bad(json!({ "listeners": [{}, { "transport": "un" }] }));
-    assert!(problems["listeners[1]"].message.contains("UDP 0.0.0.0:5060 is taken by listeners[0]"));
+    assert!(problems["listeners[1]"].message.contains("UDP *:5060 is taken by listeners[0]"));
+    // A file that is named at the top is named for all engines.
+    let file = json!({
+        "summary_json": "one.json", "server": {},
+        "clients": [{ "id": "c", "remote_addr": "192.0.2.1" }],
+    });
+    let problems = bad(file);
+    assert!(
+        problems["summary_json"].message.contains("w0 and c; give each a file of its own"),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -18,5 +18,6 @@ mod state;
 pub use error::{AskError, DynamicError, ForgetError, StartError};
 pub use handle::{Ask, EngineHandle, NewScenario};
 pub use registry::{DYNAMIC_MAX, Policy, Registry, STATIC_MAX, Shutdown};
+pub(super) use spec::{Bind, files};
 pub use spec::{EngineKind, EngineSpec, ID_MAX, ListenerSpec};
 pub use state::{ClientState, EngineState, ListenerState, Phase, ScenarioState};

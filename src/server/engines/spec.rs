@@ -85,7 +85,7 @@ impl EngineSpec {
 }
 
 /// Files that `run` writes under a name of its own.
-fn files(run: &RunConfig) -> impl Iterator<Item = &Path> {
+pub(in crate::server) fn files(run: &RunConfig) -> impl Iterator<Item = &Path> {
     let trace = &run.trace;
     let logs = [&trace.messages, &trace.short_messages, &trace.errors, &trace.logs];
     let logs = logs.into_iter().chain([&trace.call_debug, &trace.screen]);
@@ -138,16 +138,16 @@ const BIND_HINT: &str = "give one of them another local_port, or 0 for one of th
 
 /// An address that one socket has for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bind {
-    pub(super) is_stream: bool,
+pub(in crate::server) struct Bind {
+    pub(in crate::server) is_stream: bool,
     /// All addresses where `None`.
-    pub(super) ip: Option<IpAddr>,
-    pub(super) port: u16,
+    pub(in crate::server) ip: Option<IpAddr>,
+    pub(in crate::server) port: u16,
 }
 
 impl Bind {
     /// Whether both cannot be bound at the same time.
-    pub(super) fn clashes(&self, other: &Self) -> bool {
+    pub(in crate::server) fn clashes(&self, other: &Self) -> bool {
         let overlap = match (self.ip, other.ip) {
             (Some(one), Some(other)) => {
                 let is_any = one.is_unspecified() || other.is_unspecified();
