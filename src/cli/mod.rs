@@ -95,14 +95,8 @@ pub const EXIT_COMMAND_FAILED: u8 = 1;
 
 /// Names of commands that later versions have. Reserved, so that a line for a later version does
 /// not send calls to a host of that name.
-const LATER_COMMANDS: &[&str] = &[
-    "ui",
-    "worker",
-    "pcap2scenario",
-    "report-html",
-    "summary-to-pdf",
-    "profile",
-];
+const LATER_COMMANDS: &[&str] =
+    &["ui", "worker", "pcap2scenario", "report-html", "summary-to-pdf", "profile"];
 
 /// The names under which the run form can be reached; they decide about usage lines, defaults and
 /// exit codes.
