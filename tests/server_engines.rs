@@ -155,6 +155,21 @@ fn rate_and_pause_change_while_calls_go_on() {
 }
 
 #[test]
+fn a_sleeping_worker_is_woken_for_a_new_rate() {
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(LIMIT)).unwrap();
+    let port = peer.local_addr().unwrap().port();
+    let specs = vec![spec("load", EngineKind::Primary, uac(port, 0.0))];
+    let registry = Registry::start(specs, Policy::default()).unwrap();
+    let load = registry.primary().unwrap();
+    load.ask(Ask::SetRate(1000.0)).unwrap();
+    let mut message = [0; 2048];
+    let len = peer.recv(&mut message).unwrap();
+    assert!(message[..len].starts_with(b"INVITE sip:service@127.0.0.1"));
+    registry.shutdown(Duration::from_secs(1));
+}
+
+#[test]
 fn users_and_the_limit_of_open_calls_change() {
     let (registry, port) = answering();
     let run = uac_with(port, 1.0, 50, |draft| {
@@ -418,6 +433,10 @@ fn several_listeners_are_one_engine() {
     assert_eq!(call(0, Transport::UdpMono).failed, 5);
     let error = switch(3, true).unwrap_err();
     assert!(matches!(&error, AskError::Invalid(why) if why.contains("the last one is 2")));
+    // All of them take another scenario.
+    engine.ask(Ask::Swap(NewScenario::Text(BUSY.to_owned()))).unwrap();
+    assert_eq!(call(2, Transport::UdpMono).failed, 5);
+    assert_eq!(call(1, Transport::TcpMono).failed, 5);
     registry.shutdown(LIMIT);
 
     // What does not go together is refused with the reason.

@@ -13,7 +13,7 @@ use super::plan::{self, Plan};
 use super::scenario::{self, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
-use crate::config::{CallLimit, RunConfig, Transport};
+use crate::config::{CallLimit, ConcurrencyLimit, RunConfig, Transport};
 use crate::engine::Programs;
 use crate::scenario::Mode;
 
@@ -77,7 +77,7 @@ impl Planned {
     ) -> Result<Self, RunError> {
         let tables = Arc::new(Tables::load(&config)?);
         let (programs, text) = scenario::load_all(&config, &tables)?;
-        let first = plan::plan(&config, programs.clone(), &tables)?;
+        let mut first = plan::plan(&config, programs.clone(), &tables)?;
         check_listeners(&config, &programs, more)?;
         let mut others = Vec::new();
         for (index, listener) in more.iter().enumerate() {
@@ -91,6 +91,10 @@ impl Planned {
             // Two workers must not make the same Call-IDs.
             plan.launch.engine.seed ^= (index as u64 + 1) << 32;
             others.push(plan);
+        }
+        if !more.is_empty() && config.concurrent_max != ConcurrencyLimit::Pool {
+            let text = "-l holds for each listener by itself: calls of several are not added up";
+            first.notices.push(text.to_owned());
         }
         let local = first.launch.engine.environment.local_ip;
         let plans = Plans { first, others };

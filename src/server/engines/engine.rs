@@ -18,7 +18,7 @@ use super::error::AskError;
 use super::handle::{Ask, EngineHandle, Question, Shared};
 use super::spec::{EngineSpec, ListenerSpec};
 use super::state::{ClientState, EngineState, ListenerState, Phase, ScenarioState};
-use crate::config::{ControlPort, RunConfig, ScenarioSource};
+use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
 use crate::run::supervised::{Finished, ListenAt, Planned, Supervisor};
@@ -468,6 +468,8 @@ impl<'s> Engine<'s> {
 
     /// The end: every report is written, and the last state says how it went.
     fn finish(mut self) {
+        // Disks may take their time; no worker is waited for any more.
+        self.shared.beat_ns.store(u64::MAX, Ordering::Relaxed);
         let failed = self.run.join();
         let shell = self.run.take_shell();
         self.refresh();
@@ -519,6 +521,11 @@ fn check_run(run: &RunConfig) -> Result<(), AskError> {
     let refused = [
         (run.background, "-bg", "the service manager puts the server into the background"),
         (run.interactive, "-interactive", "an engine of the server has no terminal"),
+        (
+            run.trace.screen.is_on && run.trace.format == TraceFormat::Sipp,
+            "-trace_screen",
+            "an engine of the server has no screens",
+        ),
         (
             run.control_socket.port != ControlPort::Closed,
             "-cp and -ci",

@@ -369,7 +369,7 @@ fn spawn(
     let (started, starts) = sync_channel(1);
     let start = Start { handle: handle.clone(), spec, questions, started, workers };
     let thread = thread::Builder::new()
-        .name("engine".to_owned())
+        .name(format!("engine-{}", handle.id()))
         .spawn(move || engine::run(start))
         .map_err(|error| error.to_string())?;
     handle.adopt(thread);
