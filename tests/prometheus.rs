@@ -94,7 +94,8 @@ fn every_alert_has_a_test_and_a_runbook() {
             .any(|test| test.lines().next() == Some(alert) && test.contains("exp_alerts:\n"));
         assert!(fires, "no test lets {alert} fire");
         assert!(document.contains(&format!("\n### {alert}\n")), "{alert} has no runbook");
-        let address = format!("/usr/share/doc/gossipper/observability.md#{}", alert.to_lowercase());
+        let address =
+            format!("/usr/share/doc/gossipper/docs/observability.md#{}", alert.to_lowercase());
         let runbook = format!("runbook_url: {address}\n");
         assert_eq!(rules.matches(&runbook).count(), 1, "{alert} does not lead to its runbook");
     }

@@ -222,6 +222,7 @@ fn dependencies_point_one_way() {
         ("artefact", &["sip", "stats", "trace", "config", "output"]),
         ("terminal", &[]),
         ("server/auth", &["server", "terminal"]),
+        ("server/metrics", &["server", "stats"]),
         ("doctor", &["cli", "config", "output", "run"]),
         (
             "dataplane",

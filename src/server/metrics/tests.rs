@@ -347,6 +347,29 @@ fn steps_of_a_program_that_goes_stay() {
 }
 
 #[test]
+fn a_program_with_the_number_of_an_earlier_one_counts_on() {
+    let layout = || Layout {
+        programs: vec![ProgramLayout {
+            steps: vec![step(StepKind::Send { retransmits: true }, "INVITE")],
+            ..ProgramLayout::default()
+        }],
+        ..Layout::default()
+    };
+    let metrics = Metrics::new();
+    let mut run = Run::new("primary", "primary", layout());
+    run.second();
+    run.second();
+    metrics.render_figures(&[run.figures()], &process());
+    let mut figures = run.figures();
+    let mut lifetime = Lifetime::clone(&figures.lifetime);
+    lifetime.steps[0].messages = 3;
+    figures.lifetime = Arc::new(lifetime);
+    let after = metrics.render_figures(&[figures], &process());
+    let name = "gossipper_scenario_step_messages_total";
+    assert_is(&after, &format!("{name}{{engine=\"primary\",step=\"00 send INVITE\"}} 23"));
+}
+
+#[test]
 fn dynamic_engines_share_few_labels() {
     let metrics = Metrics::new();
     let primary = Run::new("primary", "primary", layout());
