@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use gossipper::cli::{self, Action};
 use gossipper::server::auth;
-use gossipper::server::config::ServerConfig;
 use gossipper::server::config::commands::{self, Profiled};
-use gossipper::{doctor, run, scenario, shell, tui};
+use gossipper::{doctor, run, scenario, server, shell, tui};
 
 fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os().collect()) {
@@ -16,11 +15,11 @@ fn main() -> ExitCode {
         Action::Doctor(examination) => doctor::examine(examination),
         Action::Profile(line) => match commands::profile(&line) {
             Profiled::Run(config) => run::run(&config).code(),
-            Profiled::Server(config) => serve(&config),
+            Profiled::Server(config) => server::run(*config, None),
             Profiled::Done(exit_code) => exit_code,
         },
         Action::Server(line) => match commands::server(&line) {
-            Ok(config) => serve(&config),
+            Ok(config) => server::run(config, Some(&line)),
             Err(exit_code) => exit_code,
         },
         Action::CheckConfig(line) => commands::check(&line),
@@ -40,18 +39,6 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
-}
-
-/// The server; the configuration is in order.
-fn serve(config: &ServerConfig) -> u8 {
-    use std::io::Write as _;
-    let engines = config.engines.len();
-    let _ = writeln!(
-        std::io::stderr(),
-        "error: this version checks the configuration of a server ({engines} engines are in order) \
-         and does not run it yet; run one engine with: gossipper sipp"
-    );
-    cli::EXIT_FATAL
 }
 
 /// `-sd`: the text of a built-in scenario.

@@ -1,6 +1,152 @@
-//! The long-running process: engines that an operator watches and steers while they run.
+//! The daemon: engines that run for days, steered and watched over HTTP.
+//!
+//! [`run`] is its life, from the configuration to an exit code: log, sockets, users, engines, in that
+//! order, so that whatever cannot work is said before the first call. Everything here is control
+//! side; engines are reached through [`engines::Registry`] only.
 
+pub mod api;
 pub mod auth;
 pub mod config;
 pub mod engines;
 pub mod metrics;
+
+mod daemon;
+mod error;
+mod http;
+mod logging;
+mod notify;
+mod tls;
+
+pub use error::ServerError;
+pub use tls::TlsError;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::ServerLine;
+use auth::{AuthMode, AuthSettings, Authenticator};
+use config::{AuthConfig, HttpConfig, ListenerConfig, ServerConfig};
+use engines::{EngineKind, EngineSpec, ListenerSpec, Policy, Registry};
+use logging::Log;
+
+/// How long the token of a sign-in lasts.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+/// Threads of the API. They share their processors with whoever is idle, and are few, so that the
+/// API cannot take more of the machine than that.
+const API_THREADS: usize = 2;
+
+/// Threads for what blocks: questions to engines, files, passwords. More than that waits in line.
+const BLOCKING_THREADS_MAX: usize = 16;
+
+/// Runs the daemon and returns the process's exit code. What went wrong is on stderr. `line` is what
+/// `config` was made of, to be read again on SIGHUP; without it there is nothing to read again.
+pub fn run(config: ServerConfig, line: Option<&ServerLine>) -> u8 {
+    let log = Log::start(config.log_level);
+    match try_run(line, config, log) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code().code()
+        }
+    }
+}
+
+fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<u8, ServerError> {
+    let http = config.http.as_ref().map(bind).transpose()?;
+    let auth = Authenticator::open(auth_settings(&config.auth)).map_err(ServerError::Auth)?;
+    check_exposure(&config, &auth)?;
+    if let Some(admin) = auth.first_admin() {
+        tracing::warn!("{}", first_admin_text(admin));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(API_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("gossipper-api")
+        .enable_all()
+        .build()
+        .map_err(ServerError::Runtime)?;
+    // Signals first: one that comes while engines start must not kill them half-way.
+    let signals = {
+        let _guard = runtime.enter();
+        daemon::Signals::install().map_err(ServerError::Signals)?
+    };
+    let policy = Policy { api_commands: config.allow_exec };
+    let registry = Registry::start(engine_specs(&config), policy).map_err(ServerError::Engines)?;
+    let daemon = daemon::Daemon { line, config, log, auth, registry, signals };
+    let code = runtime.block_on(daemon.live(http));
+    // What still runs is a request that had its time.
+    runtime.shutdown_background();
+    code
+}
+
+/// Binds the socket of the API, and reads its certificate.
+fn bind(http: &HttpConfig) -> Result<Bound, ServerError> {
+    let tls = http.tls.as_ref().map(|tls| tls::load(&tls.cert, &tls.key)).transpose()?;
+    let failed = |source| ServerError::Bind { addr: http.addr, source };
+    let listener = TcpListener::bind(http.addr).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(Bound { listener, tls: tls.map(|tls| Arc::new(http::Tls::from(tls))) })
+}
+
+/// The socket of the API.
+struct Bound {
+    listener: TcpListener,
+    tls: Option<Arc<http::Tls>>,
+}
+
+/// Refuses what would let everybody on the network steer the daemon.
+fn check_exposure(config: &ServerConfig, auth: &Authenticator) -> Result<(), ServerError> {
+    match &config.http {
+        Some(HttpConfig { addr, insecure: false, .. })
+            if auth.is_open() && !addr.ip().is_loopback() =>
+        {
+            Err(ServerError::Exposed(*addr))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn auth_settings(auth: &AuthConfig) -> AuthSettings {
+    let mode = match auth {
+        AuthConfig::None => AuthMode::Open,
+        AuthConfig::Token(token) => AuthMode::StaticToken(token.expose().to_owned()),
+        AuthConfig::Internal { sqlite_path, jwt_secret } => AuthMode::Internal {
+            sqlite_path: sqlite_path.clone(),
+            jwt_secret: jwt_secret.as_ref().map(|secret| secret.expose().to_owned()),
+        },
+    };
+    AuthSettings { mode, allow_query_token: true, token_lifetime: TOKEN_LIFETIME }
+}
+
+fn first_admin_text(admin: &auth::FirstAdmin) -> String {
+    let name = &admin.username;
+    match &admin.password_file {
+        Some(file) => format!(
+            "the user {name:?} was made; the password is in {}, which only its owner can read; \
+             change it and delete the file",
+            file.display()
+        ),
+        None => format!("the user {name:?} was made with the password of the environment"),
+    }
+}
+
+/// Engines as the registry wants them.
+fn engine_specs(config: &ServerConfig) -> Vec<EngineSpec> {
+    let specs = config.engines.iter().enumerate().map(|(index, engine)| EngineSpec {
+        id: engine.id.clone(),
+        kind: if index == 0 { EngineKind::Primary } else { EngineKind::Static },
+        listeners: engine.listeners.iter().map(listener_spec).collect(),
+        run: engine.run.clone(),
+    });
+    specs.collect()
+}
+
+fn listener_spec(listener: &ListenerConfig) -> ListenerSpec {
+    ListenerSpec {
+        transport: listener.transport,
+        local_ip: listener.local_ip,
+        local_port: listener.local_port,
+    }
+}

@@ -9,6 +9,7 @@
 pub mod certs;
 pub mod daemon;
 pub mod gossipper;
+pub mod http;
 pub mod kamailio;
 pub mod lock;
 pub mod namespaces;
@@ -18,6 +19,7 @@ pub mod process;
 pub mod prometheus;
 pub mod relay;
 pub mod scratch;
+pub mod service;
 pub mod sipp;
 pub mod summary;
 pub mod tools;

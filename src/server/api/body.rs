@@ -1,0 +1,199 @@
+//! Reading what a request carries, within the limits of its route: bytes, JSON and the query.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Query;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+
+/// How long a body may take.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of a body that nobody wants is read, so that its sender gets to read the refusal: a
+/// connection that is closed with unread bytes is reset.
+const DRAINED_BYTES_MAX: usize = 1 << 20;
+
+/// How long such a body may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Reads a body of at most `limit_bytes`.
+///
+/// # Errors
+/// 413, 408, and 400 for a body that breaks off.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit_bytes: usize,
+) -> Result<Bytes, ApiError> {
+    if announced(headers).is_some_and(|len| len > limit_bytes as u64) {
+        drain(body).await;
+        return Err(ApiError::too_large(limit_bytes));
+    }
+    let collected = Limited::new(body, limit_bytes).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, collected).await {
+        Err(_) => Err(ApiError::too_slow(BODY_TIMEOUT)),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes)),
+        Ok(Err(_)) => Err(ApiError::bad_request("the body is not complete")),
+    }
+}
+
+/// Reads a body that is of no interest, up to a limit.
+pub(crate) async fn drain(body: Body) {
+    let rest = Limited::new(body, DRAINED_BYTES_MAX).collect();
+    // What it was does not matter, nor whether it came to an end.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The media type of the body, in lower case and without parameters; `None` if nothing is said.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().unwrap_or("unreadable");
+    let essence = value.split(';').next().unwrap_or("").trim();
+    Some(essence.to_ascii_lowercase())
+}
+
+/// Reads JSON into a `T`.
+///
+/// # Errors
+/// 400 with the key, the line and the column.
+pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(ApiError::bad_request("the body is empty; send a JSON object"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match path.as_str() {
+            "." | "?" => ApiError::bad_request(format!("the body is no valid JSON here: {inner}")),
+            path => ApiError::bad_request(format!("{path}: {inner}")),
+        }
+    })?;
+    reader.end().map_err(|error| {
+        ApiError::bad_request(format!("something follows the JSON object: {error}"))
+    })?;
+    Ok(value)
+}
+
+/// The parameters of a request's query.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Reads the query of `uri`; every parameter must be one of `known`, and stand there once.
+    ///
+    /// # Errors
+    /// 400 with the parameter.
+    pub(crate) fn of(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| ApiError::bad_request("the query is not name=value&..."))?;
+        for (index, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let name: String = name.chars().take(60).collect();
+                let message = match (name.as_str(), known) {
+                    ("token", _) => "?token= is for /api/v1/live only; send the token as \
+                         Authorization: Bearer"
+                        .to_owned(),
+                    (_, []) => format!("unknown query parameter {name:?}; none is known here"),
+                    _ => format!("unknown query parameter {name:?}; known: {}", known.join(", ")),
+                };
+                return Err(ApiError::bad_request(message));
+            }
+            if pairs[..index].iter().any(|(other, _)| other == name) {
+                return Err(ApiError::bad_request(format!("{name} is given twice")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of `name`.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `name` as a switch: `1` and `true`, `0` and `false`; off where it is missing.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub(crate) fn switch(&self, name: &str) -> Result<bool, ApiError> {
+        match self.text(name) {
+            None | Some("0" | "false") => Ok(false),
+            Some("1" | "true") => Ok(true),
+            Some(_) => Err(ApiError::bad_request(format!("{name} is 1, true, 0 or false"))),
+        }
+    }
+
+    /// `name` as a whole number of `range`.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub(crate) fn whole(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Result<Option<u32>, ApiError> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        value.map(Some).ok_or_else(|| {
+            let (low, high) = (range.start(), range.end());
+            ApiError::bad_request(format!("{name} is a whole number from {low} to {high}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[serde(default)]
+        rates: Vec<f64>,
+    }
+
+    fn message(text: &str) -> String {
+        json::<Sample>(text.as_bytes()).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn mistakes_in_json_are_named_with_their_place() {
+        assert_eq!(json::<Sample>(br#"{"rates":[1, 2.5]}"#).unwrap().rates, [1.0, 2.5]);
+        let text = message("{\"rates\":[1,\n\"x\"]}");
+        assert!(text.starts_with("rates[1]: ") && text.contains("line 2 column"), "{text}");
+        let text = message(r#"{"rat":1}"#);
+        assert!(text.contains("`rat`") && text.contains("`rates`"), "{text}");
+        for text in ["", " \n", "{", "[]", "{} {}", "null", "\u{1}", "{\"rates\":[1]"] {
+            assert!(!message(text).is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_known_or_refused() {
+        let of = |query: &str, known: &[&str]| {
+            Parameters::of(&format!("/x?{query}").parse().unwrap(), known)
+        };
+        assert_eq!(of("id=a%20b", &["id"]).unwrap().text("id"), Some("a b"));
+        assert!(of("", &[]).is_ok());
+        assert!(of("idd=1", &["id"]).unwrap_err().message().contains("known: id"));
+        assert!(of("id=1&id=2", &["id"]).unwrap_err().message().contains("twice"));
+        assert!(of("token=secret", &[]).unwrap_err().message().contains("Bearer"));
+        let given = of("apply=true&n=250", &["apply", "n"]).unwrap();
+        assert!(given.switch("apply").unwrap() && !given.switch("other").unwrap());
+        assert_eq!(given.whole("n", 250..=60_000).unwrap(), Some(250));
+        assert!(given.whole("n", 251..=60_000).is_err());
+        assert!(given.switch("n").is_err());
+    }
+}

@@ -1,0 +1,200 @@
+//! `/control`: rate and pause.
+
+use http::StatusCode;
+use serde_json::json as value;
+
+use super::app::App;
+use super::call::{Answer, Call, blocking, json};
+use super::error::ApiError;
+use super::model::{Always, Control, ControlRequest, EngineControl};
+use super::body;
+use crate::server::engines::{Ask, AskError, EngineHandle};
+
+/// The fastest that anybody may ask for, in calls per second.
+const RATE_MAX: f64 = 1e9;
+
+pub(crate) async fn get(call: Call) -> Answer {
+    json(StatusCode::OK, &control(&call.app))
+}
+
+/// Rate and pause of all engines.
+pub(crate) fn control(app: &App) -> Control {
+    let engines = app.registry.engines();
+    match engines.as_slice() {
+        [only] => {
+            let state = only.state();
+            Control::One { rate: state.rate, paused: state.is_paused }
+        }
+        engines => {
+            let row = |engine: &EngineHandle| {
+                let state = engine.state();
+                let id = engine.id().to_owned();
+                EngineControl { id, rate: state.rate, paused: state.is_paused }
+            };
+            Control::Many { multi: Always, engines: engines.iter().map(row).collect() }
+        }
+    }
+}
+
+pub(crate) async fn post(call: Call) -> Answer {
+    let request: ControlRequest = body::json(&call.body)?;
+    let change = Change::of(&request)?;
+    let id = match (&request.engine_id, &request.id) {
+        (Some(one), Some(other)) if one != other => {
+            return Err(ApiError::bad_request("engine_id and id name different engines"));
+        }
+        (one, other) => one.as_ref().or(other.as_ref()).filter(|id| !id.is_empty()),
+    };
+    match id {
+        Some(id) => {
+            let engine = call.app.registry.get(id).ok_or_else(|| unknown_engine(&call.app, id))?;
+            let asked = change.asks_of(&engine, true);
+            blocking(move || asked.into_iter().try_for_each(|ask| engine.ask(ask))).await??;
+        }
+        None => ask_all(&call.app, change).await?,
+    }
+    let payload = value!({ "rate": change.rate, "paused": change.paused });
+    call.record("control.set", id.map_or("all", String::as_str), payload).await;
+    json(StatusCode::OK, &control(&call.app))
+}
+
+/// 404, with the engines that there are.
+pub(crate) fn unknown_engine(app: &App, id: &str) -> ApiError {
+    let engines = app.registry.engines();
+    let ids: Vec<&str> = engines.iter().map(EngineHandle::id).collect();
+    let id: String = id.chars().take(80).collect();
+    ApiError::not_found(format!("there is no engine {id:?}; there are: {}", ids.join(", ")))
+}
+
+/// What is to change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Change {
+    rate: Option<f64>,
+    paused: Option<bool>,
+}
+
+impl Change {
+    fn of(request: &ControlRequest) -> Result<Self, ApiError> {
+        if let Some(rate) = request.rate
+            && !(0.0..=RATE_MAX).contains(&rate)
+        {
+            return Err(ApiError::bad_request("rate: calls per second, from 0 to 1000000000"));
+        }
+        let mut paused = request.paused;
+        for (name, given) in [("pause", request.pause), ("resume", request.resume)] {
+            let meant = match (name, given) {
+                (_, None | Some(false)) => continue,
+                (name, Some(true)) => name == "pause",
+            };
+            if paused.is_some_and(|paused| paused != meant) {
+                return Err(ApiError::bad_request(format!(
+                    "{name} contradicts another key; give one of paused, pause and resume"
+                )));
+            }
+            paused = Some(meant);
+        }
+        if request.rate.is_none() && paused.is_none() {
+            return Err(ApiError::bad_request(
+                "nothing is to change: give rate, paused, pause or resume",
+            ));
+        }
+        Ok(Self { rate: request.rate, paused })
+    }
+
+    /// What `engine` is asked for. Where all engines are meant, a rate is for those that have one.
+    fn asks_of(self, engine: &EngineHandle, is_meant: bool) -> Vec<Ask> {
+        let state = engine.state();
+        let has_rate = is_meant || (state.is_client && state.users.is_none());
+        let rate = self.rate.filter(|_| has_rate).map(Ask::SetRate);
+        let paused = self.paused.map(Ask::SetPaused);
+        rate.into_iter().chain(paused).collect()
+    }
+}
+
+/// Asks all engines that are not over, at once: one that is slow does not delay the others.
+async fn ask_all(app: &App, change: Change) -> Result<(), ApiError> {
+    let mut asked = Vec::new();
+    for engine in app.registry.engines().iter() {
+        let asks = change.asks_of(engine, false);
+        if asks.is_empty() || engine.state().phase.is_over() {
+            continue;
+        }
+        let engine = engine.clone();
+        asked.push(tokio::spawn(blocking(move || {
+            asks.into_iter().try_for_each(|ask| engine.ask(ask))
+        })));
+    }
+    if asked.is_empty() {
+        return Err(ApiError::conflict(
+            "no engine here starts calls at a rate; start a client with POST /api/v1/clients",
+        ));
+    }
+    let (mut taken, mut refused) = (0, None);
+    for work in asked {
+        let result = work.await.map_err(|_| ApiError::internal("an engine's answer was lost"))??;
+        match result {
+            Ok(()) => taken += 1,
+            // One that is over, or that this does not apply to, is no reason for the others.
+            Err(error @ (AskError::Refused(_) | AskError::Over)) => {
+                refused.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match refused {
+        Some(error) if taken == 0 => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+impl From<AskError> for ApiError {
+    fn from(error: AskError) -> Self {
+        let text = error.to_string();
+        match error {
+            AskError::Invalid(_) => Self::bad_request(text),
+            AskError::Refused(_) => Self::conflict(text),
+            AskError::Unknown(_) => Self::not_found(text),
+            AskError::Over | AskError::Busy | AskError::Timeout => Self::unavailable(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(text: &str) -> Result<Change, String> {
+        let request = body::json(text.as_bytes()).map_err(|error| error.message().to_owned())?;
+        Change::of(&request).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn all_ways_to_pause_mean_the_same() {
+        for (text, paused) in [
+            (r#"{"paused":true}"#, true),
+            (r#"{"pause":true}"#, true),
+            (r#"{"resume":true}"#, false),
+            (r#"{"paused":false,"pause":false}"#, false),
+            (r#"{"paused":true,"pause":true}"#, true),
+        ] {
+            assert_eq!(change(text), Ok(Change { rate: None, paused: Some(paused) }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (text, part) in [
+            ("{}", "nothing is to change"),
+            (r#"{"pause":false}"#, "nothing is to change"),
+            (r#"{"pause":true,"resume":true}"#, "contradicts"),
+            (r#"{"paused":false,"pause":true}"#, "contradicts"),
+            (r#"{"rate":-1}"#, "rate"),
+            (r#"{"rate":1e10}"#, "rate"),
+            (r#"{"rate":"5"}"#, "rate"),
+            (r#"{"rat":5}"#, "`rat`"),
+        ] {
+            let error = change(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The way of a request from the connection to its handler and back: names, limits of time, who
+//! asks, what is carried, in that order and for every row of the table alike.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, on};
+use http::header::{AUTHORIZATION, HeaderMap};
+use http::request::Parts;
+use http::{StatusCode, Uri};
+use hyper::upgrade::OnUpgrade;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::app::App;
+use super::body::{self, Parameters};
+use super::call::{Answer, Call, Peer};
+use super::error::ApiError;
+use super::routes::{self, Accepts, Access, ROUTES, Route, Verb};
+use super::{guard, page};
+use crate::server::auth::{Credentials, Identity, LIVE_PATH, Permission};
+use crate::server::metrics::Refusal;
+
+/// How long a handler may take; the slowest waits for the workers of an engine.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The router of everything that the daemon serves.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        app.metrics.declare(route.path);
+        let app = Arc::clone(&app);
+        let filter = match route.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Put => MethodFilter::PUT,
+            Verb::Delete => MethodFilter::DELETE,
+        };
+        let handler = move |request: Request| serve(Arc::clone(&app), route, request);
+        router = router.route(route.path, on(filter, handler));
+    }
+    for file in page::FILES {
+        router = router.route(file.path, on(MethodFilter::GET, move || async { file.response() }));
+    }
+    router
+        .fallback(async |request: Request| {
+            let (parts, body) = request.into_parts();
+            body::drain(body).await;
+            let path: String = parts.uri.path().chars().take(200).collect();
+            ApiError::not_found(format!("there is nothing at {path}"))
+        })
+        .method_not_allowed_fallback(async |request: Request| {
+            let (parts, body) = request.into_parts();
+            body::drain(body).await;
+            let path = parts.uri.path();
+            let allowed = routes::allowed(path).unwrap_or_else(|| "GET, HEAD".to_owned());
+            ApiError::method_not_allowed(parts.method.as_str(), path, &allowed)
+        })
+        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(middleware::from_fn_with_state(app, around))
+}
+
+/// What is done for every request, whatever becomes of it.
+async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let peer = request.extensions().get::<Peer>().cloned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let mut response = match app.names.load().check_host(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            body::drain(request.into_body()).await;
+            error.into_response()
+        }
+    };
+    let is_secure = peer.as_ref().is_some_and(|peer| peer.is_secure);
+    guard::add_headers(response.headers_mut(), is_secure);
+    let took = begin.elapsed();
+    let code = response.status().as_u16();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    app.metrics.request(route, code, took);
+    // Without the query: it may hold a token.
+    let path = uri.path();
+    let source = peer.map(|peer| peer.address.to_string()).unwrap_or_default();
+    tracing::debug!(%method, path, code, source, took_us = took.as_micros() as u64, "request");
+    response
+}
+
+/// The response to a request whose handler panicked.
+fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    tracing::error!(panic = text, "a handler panicked");
+    ApiError::internal("the daemon made a mistake; its log has more").into_response()
+}
+
+/// Serves one row of the table.
+async fn serve(app: Arc<App>, route: &'static Route, request: Request) -> Response {
+    answer(app, route, request).await.unwrap_or_else(ApiError::into_response)
+}
+
+async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    let peer = parts.extensions.remove::<Peer>();
+    let peer = peer.ok_or_else(|| ApiError::internal("the connection of a request is lost"))?;
+    let admitted = admit(&app, route, &parts, &peer).and_then(|who| {
+        let known: Vec<&str> = route.parameters.iter().map(|parameter| parameter.name).collect();
+        Ok((who, Parameters::of(&parts.uri, &known)?))
+    });
+    let (who, parameters) = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            body::drain(body).await;
+            return Err(error);
+        }
+    };
+    let body = carried(route, &parts.headers, body).await?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let headers = parts.headers;
+    let call = Call { app, who, peer, headers, parameters, body, upgrade };
+    match tokio::time::timeout(HANDLER_TIMEOUT, (route.handler)(call)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ApiError::unavailable(format!(
+            "no answer within {} s; what was asked for may still happen",
+            HANDLER_TIMEOUT.as_secs()
+        ))),
+    }
+}
+
+/// Lets in who may use `route`.
+fn admit(
+    app: &App,
+    route: &Route,
+    parts: &Parts,
+    peer: &Peer,
+) -> Result<Option<Identity>, ApiError> {
+    // A WebSocket begins with a GET, and browsers open them to anywhere.
+    if !route.verb.is_safe() || route.path == LIVE_PATH {
+        app.names.load().check_origin(&parts.headers)?;
+    }
+    let permission = match route.access {
+        Access::Anybody => return Ok(None),
+        Access::ThisHost if peer.address.ip().to_canonical().is_loopback() => return Ok(None),
+        Access::ThisHost => Permission::View,
+        Access::Needs(permission) => permission,
+    };
+    let authorization = authorization(&parts.headers)?;
+    let ticket = query_value(&parts.uri, "ticket");
+    let query_token = query_value(&parts.uri, "token");
+    let credentials = Credentials {
+        authorization,
+        ticket: ticket.as_deref().filter(|_| route.path == LIVE_PATH),
+        query_token: query_token.as_deref(),
+    };
+    let is_given = authorization.is_some() || ticket.is_some() || query_token.is_some();
+    let source = peer.address.ip();
+    let refused = |error: &ApiError| {
+        app.metrics.unauthorized(match error.status() {
+            StatusCode::TOO_MANY_REQUESTS => Refusal::Throttled,
+            StatusCode::FORBIDDEN => Refusal::Forbidden,
+            _ if is_given => Refusal::Invalid,
+            _ => Refusal::Missing,
+        });
+    };
+    let who = app.auth().authenticate(&credentials, route.path, source).map_err(ApiError::from);
+    let who = who.inspect_err(refused)?;
+    let allowed = app.auth().authorize(&who, permission).map_err(ApiError::from);
+    allowed.inspect_err(refused)?;
+    Ok(Some(who))
+}
+
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(text), None) => Ok(Some(text)),
+        _ => Err(ApiError::unauthorized("the request needs one readable Authorization header")),
+    }
+}
+
+/// The value of a parameter of the query, where there is exactly one.
+fn query_value(uri: &Uri, name: &str) -> Option<String> {
+    let axum::extract::Query(pairs) =
+        axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+    let mut values = pairs.into_iter().filter(|(key, _)| key == name).map(|(_, value)| value);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Reads what a request carries, if it is of the kind that the route accepts.
+async fn carried(route: &Route, headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, ApiError> {
+    let media_type = body::media_type(headers);
+    let is_accepted = |accepted: &[&str]| match &media_type {
+        // Nothing is said: what it is shows when it is read.
+        None => Ok(()),
+        Some(given) if accepted.contains(&given.as_str()) => Ok(()),
+        Some(given) => Err(ApiError::unsupported(given, accepted[0])),
+    };
+    let kind = match route.accepts {
+        Accepts::Nothing => Ok(()),
+        Accepts::Json { .. } => is_accepted(&["application/json"]),
+        Accepts::Xml { may_be_empty: true, .. } if announces_nothing(headers) => Ok(()),
+        Accepts::Xml { .. } => is_accepted(&["application/xml", "text/xml"]),
+    };
+    if let Err(error) = kind {
+        body::drain(body).await;
+        return Err(error);
+    }
+    body::read(headers, body, route.accepts.limit_bytes()).await
+}
+
+fn announces_nothing(headers: &HeaderMap) -> bool {
+    let len = headers.get(http::header::CONTENT_LENGTH);
+    let is_chunked = headers.contains_key(http::header::TRANSFER_ENCODING);
+    !is_chunked && len.is_none_or(|len| len.as_bytes() == b"0")
+}

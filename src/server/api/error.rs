@@ -1,0 +1,164 @@
+//! What a request is refused with: a status, a sentence, and the headers that belong to it.
+//!
+//! Every refusal of the API has the body `{"error": "..."}`, whoever refuses: a handler, the
+//! router, a limit or a panic.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The body of every refusal.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(crate) struct ErrorBody {
+    /// What was wrong and what to do about it.
+    pub(crate) error: String,
+}
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: String,
+    headers: HeaderMap,
+}
+
+impl ApiError {
+    /// A refusal with a status of its own.
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), headers: HeaderMap::new() }
+    }
+
+    /// 400: the request cannot be understood or asks for something impossible.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 401, with the scheme that would be accepted.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"gossipper\""))
+    }
+
+    /// 403: known, and not allowed to.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// 404.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 405, with the methods that the path has.
+    pub(crate) fn method_not_allowed(method: &str, path: &str, allowed: &str) -> Self {
+        let message = format!("{path} has no {method}; it has {allowed}");
+        let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, message);
+        match HeaderValue::from_str(allowed) {
+            Ok(value) => error.with(ALLOW, value),
+            Err(_) => error,
+        }
+    }
+
+    /// 408: the client took too long to send its request.
+    pub(crate) fn too_slow(limit: Duration) -> Self {
+        let seconds = limit.as_secs();
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the request was not complete after {seconds} s; send it again"),
+        )
+    }
+
+    /// 409: not in the state that things are in.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
+    }
+
+    /// 413, with the limit that was passed.
+    pub(crate) fn too_large(limit_bytes: usize) -> Self {
+        let limit = match limit_bytes {
+            bytes if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
+            bytes => format!("{} KiB", bytes >> 10),
+        };
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {limit} at most here"))
+    }
+
+    /// 415, with what is accepted.
+    pub(crate) fn unsupported(given: &str, accepted: &str) -> Self {
+        let given: String = given.chars().take(80).collect();
+        let message = format!("the body is {given:?}; send it with Content-Type: {accepted}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+    }
+
+    /// 429, with the time after which it is worth trying again.
+    pub(crate) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1) as u64;
+        Self::new(StatusCode::TOO_MANY_REQUESTS, message)
+            .with(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// 500.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// 503: not now.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// With a header more.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The sentence.
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody { error: self.message };
+        // A string always has a JSON form.
+        let text = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = (self.status, text).into_response();
+        response.headers_mut().extend(self.headers);
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_said_in_the_unit_that_it_is_set_in() {
+        assert!(ApiError::too_large(16 << 20).message().contains("16 MiB"));
+        assert!(ApiError::too_large(64 << 10).message().contains("64 KiB"));
+    }
+
+    #[test]
+    fn less_than_a_second_is_not_sent_as_none() {
+        let response = ApiError::too_many("wait", Duration::from_millis(1)).into_response();
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let response = ApiError::too_many("wait", Duration::from_millis(1001)).into_response();
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+    }
+}

@@ -1,0 +1,331 @@
+//! The live WebSocket: a frame with the state of everything, every interval.
+//!
+//! A frame is made once for all who want that interval, and not at all if one was made just before.
+//! Whoever reads too slowly skips frames (the channel keeps the newest only), and is dropped if a
+//! frame cannot be sent for [`WRITE_TIMEOUT`]. Nobody else notices.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::response::{IntoResponse as _, Response};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::{HeaderMap, StatusCode};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::app::App;
+use super::call::{Answer, Call, json};
+use super::error::ApiError;
+use super::model::{Frame, TicketReply};
+use super::{control, stats, transports};
+use crate::server::auth::{Identity, LIVE_PATH};
+
+/// Milliseconds between frames where nothing else is asked for.
+const INTERVAL_MS: u32 = 750;
+
+/// Connections at once. One costs some KiB of memory and a write per frame.
+const CLIENTS_MAX: usize = 512;
+
+/// How long a frame may take to be sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The most bytes of a message to us; all of them are ignored.
+const INBOUND_BYTES_MAX: usize = 4 << 10;
+
+/// Messages that a client may send us between two frames: pings and the like.
+const INBOUND_COUNT_MAX: u32 = 64;
+
+/// A frame that was made so long ago is as good as a new one; engines renew their state no faster.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// Those who watch.
+#[derive(Default)]
+pub(crate) struct Hub {
+    classes: Mutex<BTreeMap<u32, Arc<watch::Sender<Tick>>>>,
+    newest: Mutex<Option<(Instant, Utf8Bytes)>>,
+    clients: AtomicUsize,
+}
+
+/// A frame, and how many came before it.
+#[derive(Clone, Default)]
+struct Tick {
+    number: u64,
+    frame: Utf8Bytes,
+}
+
+/// One of those who watch.
+struct Client {
+    app: Arc<App>,
+    who: Option<Identity>,
+    interval_ms: u32,
+    /// Held until the connection is gone: connections are counted.
+    _permit: Arc<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.app.live.clients.fetch_sub(1, Ordering::Relaxed);
+        self.app.metrics.live_closed();
+    }
+}
+
+pub(crate) async fn ticket(call: Call) -> Answer {
+    let ticket = call.app.auth().issue_ticket(call.user()?, LIVE_PATH)?;
+    let reply = TicketReply { ticket: ticket.ticket, expires_in: ticket.expires_in_s };
+    json(StatusCode::OK, &reply)
+}
+
+pub(crate) async fn get(call: Call) -> Answer {
+    let interval_ms = call.parameters.whole("interval_ms", 250..=60_000)?.unwrap_or(INTERVAL_MS);
+    let key = handshake_key(&call.headers)?;
+    let Some(upgrade) = call.upgrade else { return Err(upgrade_required()) };
+    if call.app.is_stopping() {
+        return Err(ApiError::unavailable("the daemon is being stopped"));
+    }
+    let app = call.app;
+    if app.live.clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
+        app.live.clients.fetch_sub(1, Ordering::Relaxed);
+        return Err(ApiError::unavailable(format!("{CLIENTS_MAX} are watching already")));
+    }
+    app.metrics.live_opened();
+    let client = Client { app, who: call.who, interval_ms, _permit: call.peer.permit };
+    tokio::spawn(async move {
+        // A client that goes away before the protocol changes is one that has left.
+        if let Ok(upgraded) = upgrade.await {
+            client.serve(upgraded).await;
+        }
+    });
+    Ok(switching(&key))
+}
+
+fn switching(key: &str) -> Response {
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn upgrade_required() -> ApiError {
+    ApiError::new(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket; connect with ws:// or wss://")
+        .with(UPGRADE, HeaderValue::from_static("websocket"))
+}
+
+/// The key of a WebSocket handshake (RFC 6455, section 4.2.1).
+fn handshake_key(headers: &HeaderMap) -> Result<String, ApiError> {
+    let has = |name: &http::HeaderName, token: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        let mut tokens = values.flat_map(|value| value.split(',')).map(str::trim);
+        tokens.any(|given| given.eq_ignore_ascii_case(token))
+    };
+    if !has(&CONNECTION, "upgrade") || !has(&UPGRADE, "websocket") {
+        return Err(upgrade_required());
+    }
+    if !has(&SEC_WEBSOCKET_VERSION, "13") {
+        let error = ApiError::new(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken");
+        return Err(error.with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).unwrap_or("");
+    match key.len() {
+        24 => Ok(key.to_owned()),
+        _ => Err(ApiError::bad_request("Sec-WebSocket-Key is not 16 bytes in Base64")),
+    }
+}
+
+/// The newest frame; a new one if that is not fresh.
+fn newest_frame(app: &App) -> Utf8Bytes {
+    let mut newest = lock(&app.live.newest);
+    let now = Instant::now();
+    if let Some((made, frame)) = newest.as_ref()
+        && now.duration_since(*made) < FRESH
+    {
+        return frame.clone();
+    }
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let frame = Frame {
+        ts: unix.as_millis() as u64,
+        stats: stats::stats(app),
+        control: control::control(app),
+        transports: transports::transports(app),
+    };
+    // All keys are strings, so that there is a JSON form.
+    let frame = Utf8Bytes::from(serde_json::to_string(&frame).unwrap_or_default());
+    *newest = Some((now, frame.clone()));
+    frame
+}
+
+/// What is behind these locks is changed in one step each.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until connections are to end.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // Without a sender there is no daemon.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// The frames of those who want one every `interval_ms`.
+fn subscribe(app: &Arc<App>, interval_ms: u32) -> watch::Receiver<Tick> {
+    let mut classes = lock(&app.live.classes);
+    if let Some(sender) = classes.get(&interval_ms) {
+        return sender.subscribe();
+    }
+    let (sender, receiver) = watch::channel(Tick::default());
+    let sender = Arc::new(sender);
+    classes.insert(interval_ms, Arc::clone(&sender));
+    tokio::spawn(tick(Arc::clone(app), interval_ms, sender));
+    receiver
+}
+
+/// Makes the frames of one interval for as long as somebody wants them.
+async fn tick(app: Arc<App>, interval_ms: u32, sender: Arc<watch::Sender<Tick>>) {
+    let period = Duration::from_millis(interval_ms.into());
+    let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                number += 1;
+                sender.send_replace(Tick { number, frame: newest_frame(&app) });
+            }
+            () = sender.closed() => {
+                let mut classes = lock(&app.live.classes);
+                // Somebody may have come between the two lines.
+                if sender.receiver_count() == 0 {
+                    classes.remove(&interval_ms);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Client {
+    async fn serve(&self, upgraded: Upgraded) {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(INBOUND_BYTES_MAX)
+            .write_buffer_size(0)
+            .max_message_size(Some(INBOUND_BYTES_MAX))
+            .max_frame_size(Some(INBOUND_BYTES_MAX));
+        let io = TokioIo::new(upgraded);
+        let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        let close = self.watch(&mut socket).await;
+        if let Some((code, reason)) = close {
+            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            // Who does not take it is gone anyway.
+            let _ = timeout(Duration::from_secs(1), socket.close(Some(frame))).await;
+        }
+    }
+
+    /// Sends frames until there is a reason to stop; `None` if the other side is gone.
+    async fn watch(
+        &self,
+        socket: &mut WebSocketStream<TokioIo<Upgraded>>,
+    ) -> Option<(CloseCode, &'static str)> {
+        let app = &self.app;
+        let mut closing = app.closing.clone();
+        let mut ticks = subscribe(app, self.interval_ms);
+        let mut last = ticks.borrow_and_update().number;
+        let mut inbound = 0;
+        self.send(socket, newest_frame(app)).await?;
+        app.metrics.live_frames(1, 0);
+        loop {
+            tokio::select! {
+                () = closed(&mut closing) => {
+                    return Some((CloseCode::Away, "the daemon is being stopped"));
+                }
+                changed = ticks.changed() => {
+                    changed.ok()?;
+                    let tick = ticks.borrow_and_update().clone();
+                    let skipped = tick.number.saturating_sub(last + 1);
+                    last = tick.number;
+                    inbound = 0;
+                    if self.who.as_ref().is_some_and(|who| !app.auth().is_live(who)) {
+                        return Some((CloseCode::Policy, "the session is over; sign in again"));
+                    }
+                    self.send(socket, tick.frame).await?;
+                    app.metrics.live_frames(1, skipped);
+                }
+                message = socket.next() => {
+                    match message?.ok()? {
+                        Message::Close(_) => return None,
+                        _ if inbound >= INBOUND_COUNT_MAX => {
+                            return Some((CloseCode::Policy, "too many messages"));
+                        }
+                        _ => inbound += 1,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a frame; `None` if it could not be sent in time.
+    async fn send(
+        &self,
+        socket: &mut WebSocketStream<TokioIo<Upgraded>>,
+        frame: Utf8Bytes,
+    ) -> Option<()> {
+        match timeout(WRITE_TIMEOUT, socket.send(Message::Text(frame))).await {
+            Ok(sent) => sent.ok(),
+            Err(_) => {
+                tracing::info!("a reader of /api/v1/live took no frame for 8 s and is dropped");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (name.parse::<http::HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_handshake_is_told_from_a_request() {
+        let good = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        assert_eq!(handshake_key(&headers(&good)).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==");
+        for (missing, status) in [(0, 426), (1, 426), (2, 426), (3, 400)] {
+            let mut pairs = good.to_vec();
+            pairs.remove(missing);
+            let error = handshake_key(&headers(&pairs)).unwrap_err();
+            assert_eq!(error.status().as_u16(), status, "without {}", good[missing].0);
+        }
+    }
+
+    #[test]
+    fn the_answer_is_that_of_the_rfc() {
+        let response = switching("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(response.headers()[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

@@ -1,0 +1,35 @@
+//! The HTTP API, v1, and the status page: what is asked for over HTTP becomes questions to engines,
+//! and their state becomes JSON.
+//!
+//! It knows nothing of sockets (`server/http.rs` has those) and nothing of how engines work: it sees
+//! the registry and reads states. [`routes`](self) is the one table from which the router, the
+//! checks of roles, the limits and the OpenAPI document are made.
+
+mod app;
+mod body;
+mod call;
+mod clients;
+mod control;
+mod dispatch;
+mod error;
+mod guard;
+mod live;
+mod model;
+mod openapi;
+mod page;
+mod probes;
+mod routes;
+mod scenario;
+mod session;
+mod stats;
+mod transports;
+
+pub(crate) use app::App;
+pub(crate) use call::Peer;
+pub(crate) use dispatch::router;
+pub(crate) use guard::Names;
+pub(crate) use live::Hub;
+pub use openapi::document as openapi_document;
+pub use table::{RouteRow, route_rows};
+
+mod table;

@@ -1,0 +1,606 @@
+// The status page: signs in, follows the live WebSocket, and sends changes to the API. All text of
+// others is set as text, never as markup.
+
+import { POINTS_MAX, draw, prepare } from "/assets/chart.js";
+
+const API = "/api/v1";
+const TOKEN_KEY = "gossipper_token";
+const THEME_KEY = "gossipper_theme";
+const INTERVAL_MS = 750;
+// Rates are taken over so many milliseconds: workers report once a second.
+const WINDOW_MS = 3000;
+const RETRY_MS_MAX = 10000;
+
+const $ = (id) => document.getElementById(id);
+
+const state = {
+  auth: { auth: "none", api_token: false },
+  token: sessionStorage.getItem(TOKEN_KEY),
+  role: "viewer",
+  socket: null,
+  retryMs: 500,
+  // Histories by engine id; "" is all of them together.
+  histories: new Map(),
+  rows: new Map(),
+  frame: null,
+};
+
+// ---- small things ----------------------------------------------------------------------------
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+
+function count(value) {
+  return value >= 1e7 ? `${fine.format(value / 1e6)} M` : whole.format(value);
+}
+
+function rate(value) {
+  if (value === null) return "–";
+  return value >= 100 ? whole.format(value) : fine.format(value);
+}
+
+function duration(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms >= 1000) return `${fine.format(ms / 1000)} s`;
+  return ms >= 10 ? `${whole.format(ms)} ms` : `${ms.toFixed(ms >= 1 ? 1 : 2)} ms`;
+}
+
+function percent(part, all) {
+  if (!all || !part) return "";
+  const share = (100 * part) / all;
+  return share < 0.1 ? "<0.1 %" : `${share.toFixed(1)} %`;
+}
+
+function say(text, isBad = false) {
+  const notice = $("notice");
+  notice.hidden = !text;
+  notice.className = isBad ? "notice bad" : "notice";
+  setText(notice, text ?? "");
+}
+
+function setLink(text, kind) {
+  const link = $("link");
+  setText(link, text);
+  link.className = `pill ${kind}`;
+}
+
+// ---- the API ---------------------------------------------------------------------------------
+
+class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function ask(method, path, body) {
+  const headers = {};
+  if (state.token) headers.Authorization = `Bearer ${state.token}`;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const response = await fetch(API + path, { method, headers, body });
+  const text = await response.text();
+  let value = null;
+  try {
+    value = text ? JSON.parse(text) : null;
+  } catch {
+    // Not ours; the status says enough.
+  }
+  if (response.ok) return value;
+  throw new Refused(response.status, value?.error ?? `HTTP ${response.status}`);
+}
+
+// Sends a change and says what came of it.
+async function change(method, path, body, done) {
+  try {
+    await ask(method, path, body === undefined ? undefined : JSON.stringify(body));
+    say(done);
+    return true;
+  } catch (error) {
+    if (error.status === 401) signOut("The session is over; sign in again.");
+    else say(error.message, true);
+    return false;
+  }
+}
+
+// ---- signing in ------------------------------------------------------------------------------
+
+function showSignIn(hint) {
+  const isInternal = state.auth.auth === "internal";
+  $("board").hidden = true;
+  $("sign-in").hidden = false;
+  $("sign-out").hidden = true;
+  setText($("who"), "");
+  $("name-row").hidden = !isInternal;
+  setText($("secret-label"), isInternal ? "Password" : "Token");
+  setText($("sign-in-hint"), hint
+    ?? (isInternal ? "With a user of this daemon." : "With api_token of the configuration."));
+  setLink("signed out", "");
+  $(isInternal ? "name" : "secret").focus();
+}
+
+function signOut(hint) {
+  if (state.token) {
+    ask("POST", "/auth/logout").catch(() => {});
+  }
+  state.token = null;
+  sessionStorage.removeItem(TOKEN_KEY);
+  disconnect();
+  say(null);
+  showSignIn(hint);
+}
+
+async function signIn(event) {
+  event.preventDefault();
+  const button = event.target.querySelector("button");
+  const secret = $("secret").value;
+  button.disabled = true;
+  say(null);
+  try {
+    if (state.auth.auth === "internal") {
+      const body = JSON.stringify({ username: $("name").value, password: secret });
+      state.token = (await ask("POST", "/auth/login", body)).token;
+    } else {
+      state.token = secret;
+    }
+    await enter();
+    sessionStorage.setItem(TOKEN_KEY, state.token);
+    $("secret").value = "";
+  } catch (error) {
+    state.token = null;
+    say(error.message, true);
+    $("secret").focus();
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// Shows the board to who is let in.
+async function enter() {
+  const me = await ask("GET", "/me");
+  state.role = me.role;
+  const needsNothing = state.auth.auth === "none" && !state.auth.api_token;
+  setText($("who"), needsNothing ? "no sign-in needed here" : `${me.username} · ${me.role}`);
+  setText($("version"), `· version ${me.version}`);
+  $("sign-out").hidden = needsNothing;
+  $("sign-in").hidden = true;
+  $("board").hidden = false;
+  for (const node of document.querySelectorAll(".operate")) node.hidden = !mayOperate();
+  say(null);
+  connect();
+}
+
+function mayOperate() {
+  return state.role !== "viewer";
+}
+
+// ---- the live WebSocket ----------------------------------------------------------------------
+
+function disconnect() {
+  const socket = state.socket;
+  state.socket = null;
+  if (socket) {
+    socket.onclose = null;
+    socket.close();
+  }
+}
+
+async function connect() {
+  disconnect();
+  let query = `interval_ms=${INTERVAL_MS}`;
+  try {
+    if (state.token) query += `&ticket=${(await ask("POST", "/live/ticket")).ticket}`;
+  } catch (error) {
+    if (error.status === 401) return signOut("The session is over; sign in again.");
+    return retry();
+  }
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const socket = new WebSocket(`${scheme}://${location.host}${API}/live?${query}`);
+  state.socket = socket;
+  socket.onmessage = (event) => {
+    state.retryMs = 500;
+    setLink("live", "good");
+    show(JSON.parse(event.data));
+  };
+  socket.onclose = (event) => {
+    if (state.socket !== socket) return;
+    state.socket = null;
+    if (event.code === 1008) return signOut("The session is over; sign in again.");
+    retry();
+  };
+}
+
+function retry() {
+  setLink("no connection", "bad");
+  setTimeout(() => {
+    if (!$("board").hidden && !state.socket) connect();
+  }, state.retryMs);
+  state.retryMs = Math.min(RETRY_MS_MAX, state.retryMs * 2);
+}
+
+// ---- figures over time -----------------------------------------------------------------------
+
+class History {
+  constructor() {
+    this.samples = [];
+    this.lines = { started: [], failed: [], active: [], p50: [], p99: [] };
+  }
+
+  // Takes the figures of a frame.
+  add(ts, figures) {
+    const last = this.samples.at(-1);
+    // Another run under the same id begins anew.
+    if (last && figures.started < last.started) this.samples = [];
+    this.samples.push({ ts, ...figures });
+    while (this.samples.length > 2 && ts - this.samples[1].ts >= WINDOW_MS) this.samples.shift();
+    const first = this.samples[0];
+    const seconds = (ts - first.ts) / 1000;
+    const per = (name) => (seconds >= 0.5 ? (figures[name] - first[name]) / seconds : null);
+    const now = {
+      started: per("started"), failed: per("failed"), active: figures.active,
+      p50: figures.p50, p99: figures.p99,
+    };
+    for (const [name, line] of Object.entries(this.lines)) {
+      line.push(now[name] ?? null);
+      if (line.length > POINTS_MAX) line.shift();
+    }
+    return now;
+  }
+
+  now(name) {
+    return this.lines[name].at(-1) ?? null;
+  }
+}
+
+function figuresOf(stats) {
+  const rtt = stats.invite_rtt;
+  return {
+    started: stats.total_calls, failed: stats.failed_calls, active: stats.active_calls,
+    p50: rtt ? rtt.p50 / 1e6 : null, p99: rtt ? rtt.p99 / 1e6 : null,
+  };
+}
+
+function history(id) {
+  if (!state.histories.has(id)) state.histories.set(id, new History());
+  return state.histories.get(id);
+}
+
+// ---- showing a frame -------------------------------------------------------------------------
+
+function enginesOf(frame) {
+  const { stats, control, transports } = frame;
+  const clients = new Map(transports.clients.map((client) => [client.id, client]));
+  const controls = control.multi ? new Map(control.engines.map((row) => [row.id, row])) : null;
+  const rows = stats.multi
+    ? stats.engines
+    : [{ id: transports.clients[0]?.id ?? "primary", stats: stats.stats, state: stats.state }];
+  return rows.map((row) => ({
+    ...row,
+    control: controls ? controls.get(row.id) : control,
+    client: clients.get(row.id),
+  }));
+}
+
+function show(frame) {
+  state.frame = frame;
+  const engines = enginesOf(frame);
+  const sum = { started: 0, failed: 0, active: 0, p50: null, p99: null };
+  let retransmits = 0;
+  const verdicts = new Set();
+  for (const engine of engines) {
+    const figures = figuresOf(engine.stats);
+    history(engine.id).add(frame.ts, figures);
+    for (const name of ["started", "failed", "active"]) sum[name] += figures[name];
+    // No percentile of several engines follows from theirs; the slowest is what one wants to see.
+    for (const name of ["p50", "p99"]) {
+      if (figures[name] !== null) sum[name] = Math.max(sum[name] ?? 0, figures[name]);
+    }
+    retransmits += engine.stats.retransmits;
+    verdicts.add(engine.stats.generator.verdict);
+  }
+  const total = history("").add(frame.ts, sum);
+  const ids = new Set(engines.map((engine) => engine.id));
+  for (const id of state.histories.keys()) {
+    if (id !== "" && !ids.has(id)) state.histories.delete(id);
+  }
+  setText($("total-rate"), rate(total.started));
+  setText($("total-active"), count(sum.active));
+  setText($("total-started"), count(sum.started));
+  setText($("total-failed"), `${count(sum.failed)}`);
+  $("total-failed").className = sum.failed ? "value bad" : "value";
+  setText($("total-retransmits"), count(retransmits));
+  const isLimited = verdicts.has("generator_limited");
+  setText($("total-verdict"), isLimited ? "limited" : verdicts.has("ok") ? "keeps up" : "not judged");
+  $("total-verdict").className = isLimited ? "value bad" : verdicts.has("ok") ? "value good" : "value";
+  showScope(engines);
+  showCharts();
+  showEngines(engines);
+  showListeners(frame.transports.listeners);
+  showDynamic(frame.transports.clients.filter((client) => client.dynamic));
+  $("add").hidden = !mayOperate() || !frame.transports.dynamic_client_api.can_post;
+}
+
+function showScope(engines) {
+  const select = $("scope");
+  const wanted = ["", ...engines.map((engine) => engine.id)];
+  const have = [...select.options].map((option) => option.value);
+  if (wanted.join("\n") === have.join("\n")) return;
+  const chosen = select.value;
+  select.replaceChildren(...wanted.map((id) => new Option(id || "all engines", id)));
+  select.value = wanted.includes(chosen) ? chosen : "";
+}
+
+function showCharts() {
+  const shown = history($("scope").value);
+  const { started, failed, active, p50, p99 } = shown.lines;
+  draw($("chart-rate"), [[started, "a"], [failed, "b"]], { format: rate });
+  draw($("chart-active"), [[active, "a"]], { format: count });
+  draw($("chart-latency"), [[p50, "a"], [p99, "c"]], { format: duration });
+  setText($("chart-rate-now"), rate(shown.now("started")));
+  setText($("chart-active-now"), count(shown.now("active") ?? 0));
+  const has = shown.now("p50") !== null;
+  setText($("chart-latency-now"), has ? `${duration(shown.now("p50"))} / ${duration(shown.now("p99"))}` : "");
+}
+
+const PHASE_KINDS = { running: "good", paused: "warn", draining: "warn", failed: "bad" };
+
+function showEngines(engines) {
+  const body = $("engines");
+  const ids = new Set(engines.map((engine) => engine.id));
+  for (const [id, row] of state.rows) {
+    if (!ids.has(id)) {
+      row.line.remove();
+      state.rows.delete(id);
+    }
+  }
+  engines.forEach((engine, index) => {
+    if (!state.rows.has(engine.id)) state.rows.set(engine.id, makeRow(engine));
+    const row = state.rows.get(engine.id);
+    if (body.children[index] !== row.line) body.insertBefore(row.line, body.children[index] ?? null);
+    fillRow(row, engine);
+  });
+}
+
+function cell(line, label, className) {
+  const made = element("td", className);
+  if (label) made.dataset.label = label;
+  line.append(made);
+  return made;
+}
+
+// A row is made once and then only filled, so that what has the focus keeps it.
+function makeRow(engine) {
+  const line = element("tr");
+  const name = cell(line, "", "whole engine");
+  const title = element("span", "", engine.id);
+  const phase = element("span", "pill");
+  const under = element("span", "under");
+  name.append(title, phase, under);
+  const row = { line, phase, under };
+  row.now = cell(line, "Calls/s", "number");
+  const sparkCell = cell(line, "", "spark-cell");
+  row.spark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  row.spark.setAttribute("class", "spark");
+  row.spark.setAttribute("aria-hidden", "true");
+  sparkCell.append(row.spark);
+  row.active = cell(line, "Open", "number");
+  row.started = cell(line, "Started", "number");
+  row.failed = cell(line, "Failed", "number");
+  row.latency = cell(line, "p50 / p99", "number");
+  const rateCell = cell(line, "Rate", "whole");
+  const form = element("form", "rate");
+  row.rate = element("input");
+  Object.assign(row.rate, { type: "number", min: "0", step: "any", required: true });
+  row.rate.setAttribute("aria-label", `Calls per second of ${engine.id}`);
+  const set = element("button", "", "Set");
+  set.type = "submit";
+  form.append(row.rate, set);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const wanted = Number(row.rate.value);
+    row.rate.blur();
+    change("POST", "/control", { engine_id: engine.id, rate: wanted },
+      `${engine.id}: ${rate(wanted)} calls per second.`);
+  });
+  row.form = form;
+  row.noRate = element("span", "none");
+  rateCell.append(form, row.noRate);
+  const pauseCell = cell(line, "", "whole");
+  row.pause = element("button", "pause", "Pause");
+  row.pause.type = "button";
+  row.pause.addEventListener("click", () => {
+    const paused = row.pause.dataset.paused !== "true";
+    change("POST", "/control", { engine_id: engine.id, paused },
+      `${engine.id} ${paused ? "is paused" : "goes on"}.`);
+  });
+  pauseCell.append(row.pause);
+  return row;
+}
+
+function fillRow(row, { id, stats, state: life, control, client }) {
+  const own = history(id);
+  setText(row.phase, life.phase);
+  row.phase.className = `pill ${PHASE_KINDS[life.phase] ?? ""}`;
+  const where = client ? `${client.transport} to ${client.remote_addr}` : "answers calls";
+  setText(row.under, life.reason ?? `${life.scenario_name} · ${where}`);
+  setText(row.now, rate(own.now("started")));
+  setText(row.active, count(stats.active_calls));
+  setText(row.started, count(stats.total_calls));
+  const share = percent(stats.failed_calls, stats.total_calls);
+  setText(row.failed, share ? `${count(stats.failed_calls)} · ${share}` : "0");
+  row.failed.className = stats.failed_calls ? "number bad" : "number";
+  const has = own.now("p50") !== null;
+  setText(row.latency, has ? `${duration(own.now("p50"))} / ${duration(own.now("p99"))}` : "–");
+  draw(row.spark, [[own.lines.started, "a"]], { width: 130, height: 30, hasGrid: false });
+  const isOver = life.phase === "finished" || life.phase === "failed";
+  const hasRate = Boolean(client) && !isOver;
+  row.form.hidden = !hasRate || !mayOperate();
+  row.noRate.hidden = hasRate && mayOperate();
+  setText(row.noRate, hasRate ? `${rate(control.rate)} calls/s` : client ? "" : "as peers call");
+  if (document.activeElement !== row.rate) row.rate.value = control?.rate ?? 0;
+  row.pause.hidden = !mayOperate() || isOver;
+  row.pause.dataset.paused = String(Boolean(control?.paused));
+  setText(row.pause, control?.paused ? "Resume" : "Pause");
+  row.pause.setAttribute("aria-label", `${row.pause.textContent} ${id}`);
+}
+
+// Fills a list with rows by key, making those that are new.
+function fillList(list, items, keyOf, make, fill, whenEmpty) {
+  const have = new Map([...list.children].map((line) => [line.dataset.key, line]));
+  const lines = items.map((item) => {
+    const key = String(keyOf(item));
+    let line = have.get(key);
+    if (!line) {
+      line = make(item);
+      line.dataset.key = key;
+    }
+    fill(line, item);
+    return line;
+  });
+  if (!lines.length) {
+    const empty = have.get("empty") ?? element("li", "none", whenEmpty);
+    empty.dataset.key = "empty";
+    lines.push(empty);
+  }
+  const isSame = lines.length === list.children.length
+    && lines.every((line, index) => list.children[index] === line);
+  if (!isSame) list.replaceChildren(...lines);
+}
+
+function address(ip, port) {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+function showListeners(listeners) {
+  const make = (listener) => {
+    const line = element("li");
+    const what = element("span", "what");
+    what.append(element("strong"), element("span", "under"));
+    const label = element("label", "switch");
+    const input = element("input");
+    input.type = "checkbox";
+    input.setAttribute("role", "switch");
+    input.addEventListener("change", async () => {
+      const enabled = input.checked;
+      const isDone = await change("POST", "/transports", { index: listener.index, enabled },
+        `Listener ${listener.index} is ${enabled ? "on" : "off"}.`);
+      if (!isDone) input.checked = !enabled;
+    });
+    label.append(input, element("span", "", ""));
+    line.append(what, label);
+    return line;
+  };
+  const fill = (line, listener) => {
+    const [what, label] = line.children;
+    const where = address(listener.local_ip, listener.local_port);
+    setText(what.children[0], `${listener.transport}  ${where}`);
+    setText(what.children[1], listener.scenario_name);
+    const [input, word] = label.children;
+    input.disabled = !mayOperate();
+    if (document.activeElement !== input || input.disabled) input.checked = listener.enabled;
+    input.setAttribute("aria-label", `Listener ${where}`);
+    setText(word, listener.enabled ? "on" : "off");
+  };
+  fillList($("listeners"), listeners, (listener) => listener.index, make, fill,
+    "The primary engine has none: it places calls.");
+}
+
+function showDynamic(clients) {
+  const make = (client) => {
+    const line = element("li");
+    const what = element("span", "what");
+    what.append(element("strong", "", client.id), element("span", "under"));
+    const stop = element("button", "", "Stop");
+    stop.type = "button";
+    stop.addEventListener("click", () => {
+      stop.disabled = true;
+      change("DELETE", `/clients?id=${encodeURIComponent(client.id)}`, undefined,
+        `${client.id} ends its calls and is gone from the list.`)
+        .then(() => { stop.disabled = false; });
+    });
+    line.append(what, element("span", "pill"), stop);
+    return line;
+  };
+  const fill = (line, client) => {
+    const [what, phase, stop] = line.children;
+    setText(what.children[1], `${client.transport} to ${client.remote_addr}`);
+    setText(phase, client.phase);
+    phase.className = `pill ${PHASE_KINDS[client.phase] ?? ""}`;
+    stop.hidden = !mayOperate();
+    setText(stop, client.phase === "finished" || client.phase === "failed" ? "Remove" : "Stop");
+    stop.setAttribute("aria-label", `${stop.textContent} ${client.id}`);
+  };
+  fillList($("dynamic"), clients, (client) => client.id, make, fill, "None was started over the API.");
+}
+
+// ---- start -----------------------------------------------------------------------------------
+
+function applyTheme() {
+  const chosen = localStorage.getItem(THEME_KEY);
+  if (chosen) document.documentElement.dataset.theme = chosen;
+  const isDark = chosen
+    ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  setText($("theme"), isDark ? "Light" : "Dark");
+  return isDark;
+}
+
+function addSample() {
+  const listener = state.frame?.transports.listeners[0];
+  const port = listener?.local_port ?? 5060;
+  $("snippet").value = JSON.stringify(
+    { id: "extra", scenario_name: "uac", transport: "u1", remote_addr: `127.0.0.1:${port}`, rate: 5,
+      total_calls: 0 }, null, 2);
+}
+
+$("sign-in").addEventListener("submit", signIn);
+$("sign-out").addEventListener("click", () => signOut());
+$("theme").addEventListener("click", () => {
+  localStorage.setItem(THEME_KEY, applyTheme() ? "light" : "dark");
+  applyTheme();
+});
+$("scope").addEventListener("change", showCharts);
+$("pause-all").addEventListener("click", () => change("POST", "/control", { paused: true }, "All engines are paused."));
+$("resume-all").addEventListener("click", () => change("POST", "/control", { paused: false }, "All engines go on."));
+$("add").addEventListener("toggle", () => { if ($("add").open && !$("snippet").value) addSample(); });
+$("add-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  let profile;
+  try {
+    profile = JSON.parse($("snippet").value);
+  } catch (error) {
+    return say(`The profile is no JSON: ${error.message}`, true);
+  }
+  if (await change("POST", "/clients", profile, "The client runs.")) $("add").open = false;
+});
+for (const id of ["chart-rate", "chart-active", "chart-latency"]) prepare($(id));
+applyTheme();
+
+async function begin() {
+  try {
+    state.auth = await ask("GET", "/auth/status");
+  } catch {
+    setLink("no connection", "bad");
+    setTimeout(begin, 2000);
+    return;
+  }
+  const needsToken = state.auth.auth === "internal" || state.auth.api_token;
+  if (needsToken && !state.token) return showSignIn();
+  try {
+    await enter();
+  } catch (error) {
+    if (error.status === 401) return signOut();
+    say(error.message, true);
+  }
+}
+
+begin();

@@ -1,0 +1,81 @@
+//! `/scenario`: the scenario of the primary engine, its file, and what new calls follow.
+
+use http::StatusCode;
+use serde_json::json as value;
+
+use super::call::{Answer, Call, blocking, json};
+use super::error::ApiError;
+use super::model::{Always, Applied, Scenario, Written};
+use crate::output::write_file;
+use crate::server::engines::{Ask, NewScenario};
+
+pub(crate) async fn get(call: Call) -> Answer {
+    let state = call.app.primary()?.state();
+    let scenario = &state.scenario;
+    let file = scenario.file.as_ref().map(|file| file.display().to_string());
+    let reply = Scenario {
+        scenario_file: file.unwrap_or_default(),
+        scenario_name: scenario.name.clone(),
+        xml: if scenario.builtin { String::new() } else { scenario.xml.to_string() },
+        builtin: scenario.builtin,
+    };
+    json(StatusCode::OK, &reply)
+}
+
+pub(crate) async fn put(call: Call) -> Answer {
+    let apply = call.parameters.switch("apply")?;
+    let xml = text_of(&call)?;
+    let _one_at_a_time = call.app.scenario_lock.lock().await;
+    let primary = call.app.primary()?;
+    let Some(file) = primary.state().scenario.file.clone() else {
+        return Err(ApiError::bad_request(
+            "the scenario is a built-in one and has no file; set scenario_file, or use \
+             POST /api/v1/scenario/apply",
+        ));
+    };
+    let target = file.clone();
+    blocking(move || -> Result<(), ApiError> {
+        // What may not be applied may not be written either: the next reload would read it.
+        primary.check_scenario(&xml)?;
+        if apply {
+            primary.ask(Ask::Swap(NewScenario::Text(xml.clone())))?;
+        }
+        write_file(&target, |out| out.write_all(xml.as_bytes())).map_err(|error| {
+            let error = error.to_string();
+            ApiError::internal(match apply {
+                true => format!("new calls follow the scenario, but its file is the old one: {error}"),
+                false => error,
+            })
+        })
+    })
+    .await??;
+    let written = file.display().to_string();
+    call.record("scenario.write", &written, value!({ "applied": apply })).await;
+    json(StatusCode::OK, &Written { written, applied: apply })
+}
+
+pub(crate) async fn apply(call: Call) -> Answer {
+    let scenario = match call.body.is_empty() {
+        true => NewScenario::Reload,
+        false => NewScenario::Text(text_of(&call)?),
+    };
+    let source = match scenario {
+        NewScenario::Reload => "file",
+        NewScenario::Text(_) => "request",
+    };
+    let _one_at_a_time = call.app.scenario_lock.lock().await;
+    let primary = call.app.primary()?;
+    blocking(move || primary.ask(Ask::Swap(scenario))).await??;
+    call.record("scenario.apply", source, value!({})).await;
+    json(StatusCode::OK, &Applied { applied: Always })
+}
+
+fn text_of(call: &Call) -> Result<String, ApiError> {
+    if call.body.iter().all(u8::is_ascii_whitespace) {
+        return Err(ApiError::bad_request("the body is empty; send a scenario"));
+    }
+    String::from_utf8(call.body.to_vec()).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        ApiError::bad_request(format!("the scenario is not UTF-8 after byte {at}"))
+    })
+}

@@ -1,0 +1,79 @@
+//! `/stats`: the figures of all engines.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::app::App;
+use super::call::{Answer, Call, json};
+use super::model::{Always, EngineStats, Figures, PhaseName, State, Stats};
+use crate::server::engines::{EngineHandle, EngineKind, EngineState, Phase};
+
+pub(crate) async fn get(call: Call) -> Answer {
+    json(StatusCode::OK, &stats(&call.app))
+}
+
+/// The figures of all engines.
+pub(crate) fn stats(app: &App) -> Stats {
+    let engines = app.registry.engines();
+    let dynamic_client_ids = dynamic_ids(&engines);
+    match engines.as_slice() {
+        [only] => {
+            let state = only.state();
+            Stats::One {
+                multi: Always,
+                stats: Figures(state.summary()),
+                state: state_of(&state),
+                dynamic_client_ids,
+            }
+        }
+        engines => Stats::Many {
+            multi: Always,
+            engines: engines.iter().map(row).collect(),
+            dynamic_client_ids,
+        },
+    }
+}
+
+/// Ids of the engines that were started over the API.
+pub(crate) fn dynamic_ids(engines: &[EngineHandle]) -> Vec<String> {
+    let is_dynamic = |engine: &&EngineHandle| engine.kind() == EngineKind::Dynamic;
+    engines.iter().filter(is_dynamic).map(|engine| engine.id().to_owned()).collect()
+}
+
+fn row(engine: &EngineHandle) -> EngineStats {
+    let state = engine.state();
+    EngineStats {
+        id: engine.id().to_owned(),
+        stats: Figures(state.summary()),
+        state: state_of(&state),
+    }
+}
+
+fn state_of(state: &Arc<EngineState>) -> State {
+    let (reason, exit_code) = match &state.phase {
+        Phase::Failed { reason } => (Some(reason.clone()), None),
+        Phase::Finished { code } => (None, Some(*code)),
+        _ => (None, None),
+    };
+    State {
+        phase: phase_of(&state.phase),
+        reason,
+        exit_code,
+        run_id: state.run_id.clone(),
+        scenario_name: state.scenario.name.clone(),
+        notices: state.notices.clone(),
+    }
+}
+
+/// The name of a phase.
+pub(crate) fn phase_of(phase: &Phase) -> PhaseName {
+    match phase {
+        Phase::Starting => PhaseName::Starting,
+        Phase::Running => PhaseName::Running,
+        Phase::Paused => PhaseName::Paused,
+        Phase::Draining => PhaseName::Draining,
+        Phase::Finished { .. } => PhaseName::Finished,
+        Phase::Failed { .. } => PhaseName::Failed,
+    }
+}

@@ -1,0 +1,112 @@
+//! `/transports`: where calls come in and go out, and turning that on and off.
+
+use http::StatusCode;
+use serde_json::json as value;
+
+use super::app::App;
+use super::call::{Answer, Call, blocking, json};
+use super::control::unknown_engine;
+use super::error::ApiError;
+use super::model::{ClientRow, DynamicApi, Listener, ListenerSwitch, Transports, TransportsRequest};
+use super::stats::phase_of;
+use super::body;
+use crate::server::engines::{Ask, EngineHandle, EngineKind};
+
+pub(crate) async fn get(call: Call) -> Answer {
+    json(StatusCode::OK, &transports(&call.app))
+}
+
+/// Where calls come in and go out.
+pub(crate) fn transports(app: &App) -> Transports {
+    let listeners = app.registry.primary().map(|primary| primary.state().listeners.clone());
+    let listeners = listeners.unwrap_or_default().into_iter().map(|listener| Listener {
+        index: listener.index,
+        transport: listener.transport.code().to_owned(),
+        local_ip: listener.local_ip.to_string(),
+        local_port: listener.local_port,
+        enabled: listener.enabled,
+        scenario_name: listener.scenario_name,
+    });
+    Transports {
+        listeners: listeners.collect(),
+        clients: client_rows(app),
+        dynamic_client_api: dynamic_api(app),
+    }
+}
+
+/// The engines that place calls.
+pub(crate) fn client_rows(app: &App) -> Vec<ClientRow> {
+    app.registry.engines().iter().filter_map(client_row).collect()
+}
+
+fn client_row(engine: &EngineHandle) -> Option<ClientRow> {
+    let state = engine.state();
+    let client = state.client.as_ref()?;
+    Some(ClientRow {
+        id: engine.id().to_owned(),
+        transport: client.transport.code().to_owned(),
+        local_ip: client.local_ip.to_string(),
+        local_port: client.local_port,
+        remote_addr: client.remote_addr.clone(),
+        accepting: client.accepting && !state.phase.is_over(),
+        dynamic: engine.kind() == EngineKind::Dynamic,
+        phase: phase_of(&state.phase),
+    })
+}
+
+/// What the API can do with dynamic clients.
+pub(crate) fn dynamic_api(app: &App) -> DynamicApi {
+    let is_on = app.config.load().dynamic_clients_max > 0;
+    DynamicApi { can_post: is_on, can_delete: is_on }
+}
+
+pub(crate) async fn post(call: Call) -> Answer {
+    let request: TransportsRequest = body::json(&call.body)?;
+    let mut switches = request.listeners;
+    match (request.index, request.enabled) {
+        (Some(index), Some(enabled)) => switches.push(ListenerSwitch { index, enabled }),
+        (None, None) => {}
+        _ => return Err(ApiError::bad_request("index and enabled go together")),
+    }
+    if switches.is_empty() && request.clients.is_empty() {
+        return Err(ApiError::bad_request("nothing is to change: give listeners or clients"));
+    }
+    // All of it is looked at before anything is done.
+    let primary = call.app.primary()?;
+    let count = primary.state().listeners.len();
+    if let Some(switch) = switches.iter().find(|switch| switch.index >= count) {
+        let index = switch.index;
+        return Err(ApiError::bad_request(match count {
+            0 => "the primary engine has no listeners".to_owned(),
+            _ => format!("there is no listener {index}; they are 0 to {}", count - 1),
+        }));
+    }
+    let mut asks = Vec::new();
+    for ListenerSwitch { index, enabled } in switches {
+        asks.push((primary.clone(), Ask::SetListener { index, enabled }));
+    }
+    for client in &request.clients {
+        let engine = call.app.registry.get(&client.id);
+        let engine = engine.ok_or_else(|| unknown_engine(&call.app, &client.id))?;
+        if engine.state().client.is_none() {
+            let id = engine.id();
+            return Err(ApiError::bad_request(format!(
+                "{id:?} places no calls; its listeners can be turned off"
+            )));
+        }
+        asks.push((engine, Ask::SetPaused(!client.accepting)));
+    }
+    let what: Vec<String> = asks.iter().map(|(engine, ask)| describe(engine, ask)).collect();
+    blocking(move || asks.into_iter().try_for_each(|(engine, ask)| engine.ask(ask))).await??;
+    call.record("transports.set", &what.join(", "), value!({})).await;
+    json(StatusCode::OK, &transports(&call.app))
+}
+
+fn describe(engine: &EngineHandle, ask: &Ask) -> String {
+    let on = |is_on| if is_on { "on" } else { "off" };
+    match ask {
+        Ask::SetListener { index, enabled } => format!("listener {index} {}", on(*enabled)),
+        Ask::SetPaused(paused) => format!("{} {}", engine.id(), on(!paused)),
+        _ => engine.id().to_owned(),
+    }
+}

@@ -1,0 +1,62 @@
+//! Why the daemon cannot start.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::auth;
+use super::engines;
+use super::tls::TlsError;
+use crate::stats::ExitCode;
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The users cannot be read.
+    #[error("{0}")]
+    Auth(auth::StartError),
+    /// The address of the API cannot be bound.
+    #[error("cannot listen on {addr} (api_addr): {source}; {}", bind_advice(source))]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The engines cannot start.
+    #[error("{0}")]
+    Engines(engines::StartError),
+    /// Everybody on the network could steer the daemon.
+    #[error(
+        "api_addr {0} can be reached from other hosts, and nobody has to sign in there: set \
+         api_token or auth, listen on 127.0.0.1, or set insecure_http"
+    )]
+    Exposed(SocketAddr),
+    /// The threads of the API cannot be started.
+    #[error("cannot start the threads of the API: {0}; raise the limit of processes")]
+    Runtime(io::Error),
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals: {0}")]
+    Signals(io::Error),
+    /// Certificate or key cannot be used.
+    #[error("{0} (api_tls_cert, api_tls_key)")]
+    Tls(#[from] TlsError),
+}
+
+impl ServerError {
+    /// The exit code of a process that does not start for this reason.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Bind { .. } => ExitCode::BindFailed,
+            _ => ExitCode::Fatal,
+        }
+    }
+}
+
+fn bind_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program, or another gossipper, has it",
+        io::ErrorKind::AddrNotAvailable => "no interface of this host has this address",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
+        _ => "choose another address",
+    }
+}

@@ -1,0 +1,152 @@
+//! The daemon under test, `gossipper server -config`, in a folder of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::PATIENCE;
+use super::gossipper::PROGRAM;
+use super::http::Client;
+use super::process::{Finished, Process};
+use super::scratch::Scratch;
+
+/// A running daemon.
+pub struct Daemon {
+    process: Process,
+    scratch: Scratch,
+    address: Option<SocketAddr>,
+}
+
+/// A folder with a configuration, for a daemon that is not started yet.
+pub struct Prepared {
+    scratch: Scratch,
+    environment: Vec<(String, String)>,
+}
+
+/// A daemon with this configuration.
+#[track_caller]
+pub fn start(config: &Value) -> Daemon {
+    prepare(config).start()
+}
+
+/// A folder with this configuration.
+pub fn prepare(config: &Value) -> Prepared {
+    let scratch = Scratch::new();
+    scratch.write("gossipper.json", &format!("{config:#}"));
+    Prepared { scratch, environment: Vec::new() }
+}
+
+impl Prepared {
+    /// With a file more.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        self.scratch.write(name, text);
+        self
+    }
+
+    /// With a variable of the environment more.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// Starts it and waits until its API answers.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        let mut daemon = self.start_without_api();
+        let (scheme, end) = ("status page on ", "/\n");
+        let address = {
+            let process = &mut daemon.process;
+            process.wait_for_stderr(scheme);
+            let text = process.stderr();
+            let rest = text.split_once(scheme).map_or("", |(_, rest)| rest);
+            let rest = rest.split_once("://").map_or("", |(_, rest)| rest);
+            let address = rest.split(end).next().unwrap_or("");
+            address.parse().unwrap_or_else(|error| panic!("{address:?}: {error}\n{text}"))
+        };
+        daemon.address = Some(address);
+        daemon
+    }
+
+    /// Starts it.
+    #[track_caller]
+    pub fn start_without_api(self) -> Daemon {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["server", "-config", "gossipper.json"])
+            .env_remove("NOTIFY_SOCKET")
+            .current_dir(self.scratch.path());
+        command.envs(self.environment);
+        Daemon { process: Process::spawn(command), scratch: self.scratch, address: None }
+    }
+}
+
+impl Daemon {
+    /// Where its API is.
+    #[track_caller]
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("it has an API")
+    }
+
+    /// One who asks it.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::new(self.address())
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// A path in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// Writes a file into its folder.
+    pub fn write(&self, name: &str, text: &str) {
+        self.scratch.write(name, text);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn finish(self) -> (Finished, Scratch) {
+        (self.process.finish(), self.scratch)
+    }
+
+    /// Tells it to end, and waits for that.
+    #[track_caller]
+    pub fn stop(self) -> (Finished, Scratch) {
+        self.signal(Signal::TERM);
+        let (finished, scratch) = self.finish();
+        (finished.expect_code(0), scratch)
+    }
+}
+
+/// Asks until `found` finds what it looks for.
+#[track_caller]
+pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = found() {
+            return value;
+        }
+        assert!(Instant::now() < end, "no {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,354 @@
+//! Steering the daemon over its API while calls go on, and what changes on the wire.
+
+mod e2e;
+
+use std::net::SocketAddr;
+
+use e2e::service::{self as daemon, Daemon, until};
+use e2e::peer::{Peer, Received};
+use e2e::{lock, ports, sipp};
+use serde_json::{Value, json};
+
+/// A management profile that answers on a port of its own.
+fn management(port: u16) -> Value {
+    json!({
+        "role": "management",
+        "scenario_name": "uas",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "local_port": port,
+    })
+}
+
+fn uas() -> (Daemon, SocketAddr) {
+    let port = ports::free();
+    let mut config = management(port);
+    config["api_addr"] = json!("127.0.0.1:0");
+    (daemon::start(&config), SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// An INVITE of a call.
+fn invite(peer: &Peer, to: SocketAddr, call: &str) -> String {
+    request(peer, to, call, "INVITE", 1, "")
+}
+
+fn request(
+    peer: &Peer,
+    to: SocketAddr,
+    call: &str,
+    method: &str,
+    cseq: u32,
+    to_tag: &str,
+) -> String {
+    let own = peer.address();
+    let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+    format!(
+        "{method} sip:service@{to} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {own};branch=z9hG4bK-{call}-{cseq}-{method}\r\n\
+         From: <sip:a@{own}>;tag=from-{call}\r\nTo: <sip:service@{to}>{tag}\r\n\
+         Call-ID: {call}@test\r\nCSeq: {cseq} {method}\r\nContact: <sip:a@{own}>\r\n\
+         Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// The first final answer to a request of `call`.
+#[track_caller]
+fn final_answer(peer: &Peer, call: &str, method: &str) -> Received {
+    loop {
+        let received = peer.receive();
+        let is_ours = received.header("Call-ID").starts_with(&format!("{call}@"));
+        let is_final = received.kind() >= "200" && received.kind() < "700";
+        if is_ours && is_final && received.header("CSeq").ends_with(method) {
+            return received;
+        }
+    }
+}
+
+fn to_tag(received: &Received) -> String {
+    let to = received.header("To");
+    to.split_once("tag=").map_or("", |(_, tag)| tag).to_owned()
+}
+
+#[test]
+fn a_rate_is_raised_and_a_pause_is_kept_on_the_wire() {
+    let _lock = lock::light();
+    let target = ports::free();
+    let sipp = sipp::serve(target, &["-sn", "uas", "-i", "127.0.0.1", "-fd", "1"]);
+    let config = json!({
+        "api_addr": "127.0.0.1:0",
+        "server": management(ports::free()),
+        "clients": [{
+            "id": "load",
+            "role": "load",
+            "scenario_name": "uac",
+            "transport": "u1",
+            "local_ip": "127.0.0.1",
+            "local_port": ports::free(),
+            "remote_addr": format!("127.0.0.1:{target}"),
+            "rate": 2,
+            "total_calls": 0,
+        }],
+    });
+    let daemon = daemon::start(&config);
+    let client = daemon.client();
+    until("call", || sipp.newest("IncomingCall(C)").filter(|&calls| calls > 0));
+
+    let reply = client.post("/api/v1/control", &json!({ "engine_id": "load", "rate": 100 }));
+    let control = reply.expect(200).json();
+    assert_eq!(control["multi"], json!(true), "{control}");
+    assert_eq!(control["engines"][1], json!({ "id": "load", "rate": 100.0, "paused": false }));
+    until("second with many calls", || {
+        sipp.newest("IncomingCall(P)").filter(|&calls| calls >= 60)
+    });
+
+    // All engines, which those that have no rate have nothing against.
+    let reply = client.post("/api/v1/control", &json!({ "rate": 20, "pause": true }));
+    let control = reply.expect(200).json();
+    assert_eq!(control["engines"][1]["paused"], json!(true), "{control}");
+    assert_eq!(control["engines"][1]["rate"], json!(20.0), "{control}");
+    until("second without calls", || sipp.newest("IncomingCall(P)").filter(|&calls| calls == 0));
+    let transports = client.get("/api/v1/transports").json();
+    assert_eq!(transports["clients"][0]["accepting"], json!(false), "{transports}");
+
+    client
+        .post("/api/v1/transports", &json!({ "clients": [{ "id": "load", "accepting": true }] }))
+        .expect(200);
+    until("second with calls", || sipp.newest("IncomingCall(P)").filter(|&calls| calls >= 10));
+    let stats = client.get("/api/v1/stats").json();
+    assert_eq!(stats["engines"][1]["stats"]["failed_calls"], json!(0), "{stats}");
+    daemon.stop();
+}
+
+/// A scenario that answers calls and says in each answer which version it is.
+fn versioned(version: u32) -> String {
+    let answer = |body: &str| {
+        format!(
+            "<send><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:];tag=[call_number]\n\
+             [last_Call-ID:]\n[last_CSeq:]\nX-Version: {version}\n{body}\
+             Content-Length: 0\n\n]]></send>"
+        )
+    };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<scenario name=\"version {version}\">\
+         <recv request=\"INVITE\"/>{}<recv request=\"ACK\"/><recv request=\"BYE\"/>{}</scenario>\n",
+        answer("Contact: <sip:[local_ip]:[local_port]>\n"),
+        answer(""),
+    )
+}
+
+#[test]
+fn a_scenario_is_swapped_for_new_calls_only() {
+    let _lock = lock::light();
+    let port = ports::free();
+    let mut config = management(port);
+    config["api_addr"] = json!("127.0.0.1:0");
+    config["scenario_name"] = Value::Null;
+    config.as_object_mut().unwrap().remove("scenario_name");
+    config["scenario_file"] = json!("answer.xml");
+    let daemon = daemon::prepare(&config).file("answer.xml", &versioned(1)).start();
+    let client = daemon.client();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let peer = Peer::new();
+
+    peer.send(address, invite(&peer, address, "old"));
+    let old = final_answer(&peer, "old", "INVITE");
+    assert_eq!(old.header("X-Version"), "1");
+    peer.send(address, request(&peer, address, "old", "ACK", 1, &to_tag(&old)));
+
+    // A mistake changes nothing, and says where it is.
+    let broken = versioned(2).replace("<recv request=\"ACK\"/>", "\n  <recv requests=\"ACK\"/>");
+    let xml = Some(("application/xml", broken.as_str()));
+    let error = client.request("PUT", "/api/v1/scenario?apply=1", xml).error(400);
+    assert!(error.contains("requests") && error.contains(":2:"), "{error}");
+    let file = std::fs::read_to_string(daemon.path("answer.xml")).unwrap();
+    assert_eq!(file, versioned(1));
+
+    let text = versioned(2);
+    let xml = Some(("application/xml", text.as_str()));
+    let written = client.request("PUT", "/api/v1/scenario?apply=1", xml).expect(200).json();
+    assert_eq!(written["applied"], json!(true));
+    assert!(written["written"].as_str().unwrap().ends_with("answer.xml"), "{written}");
+    assert_eq!(std::fs::read_to_string(daemon.path("answer.xml")).unwrap(), text);
+    let shown = client.get("/api/v1/scenario").json();
+    assert_eq!((&shown["xml"], &shown["builtin"]), (&json!(text), &json!(false)));
+
+    let mut number = 0;
+    until("call of the new scenario", || {
+        number += 1;
+        let call = format!("new{number}");
+        peer.send(address, invite(&peer, address, &call));
+        let answer = final_answer(&peer, &call, "INVITE");
+        peer.send(address, request(&peer, address, &call, "ACK", 1, &to_tag(&answer)));
+        (answer.header("X-Version") == "2").then_some(())
+    });
+    // The open call is of the old one to its end.
+    peer.send(address, request(&peer, address, "old", "BYE", 2, &to_tag(&old)));
+    assert_eq!(final_answer(&peer, "old", "BYE").header("X-Version"), "1");
+
+    // The other way: the file first, and then its use.
+    let text = versioned(3);
+    let xml = Some(("text/xml", text.as_str()));
+    let written = client.request("PUT", "/api/v1/scenario", xml).expect(200).json();
+    assert_eq!(written["applied"], json!(false));
+    until("reload", || {
+        // An earlier change may be under way for a second.
+        let reply = client.request("POST", "/api/v1/scenario/apply", None);
+        match reply.status {
+            409 => None,
+            _ => Some(assert_eq!(reply.expect(200).json(), json!({ "applied": true }))),
+        }
+    });
+    assert_eq!(client.get("/api/v1/scenario").json()["xml"], json!(text));
+    daemon.stop();
+}
+
+#[test]
+fn a_client_scenario_cannot_take_the_place_of_a_server_one() {
+    let _lock = lock::light();
+    let (daemon, _) = uas();
+    let client = daemon.client();
+    let uac = ::gossipper::scenario::builtin("uac").unwrap().text;
+    let xml = Some(("application/xml", uac));
+    client.request("POST", "/api/v1/scenario/apply", xml).error(409);
+    // There is no file behind a built-in one.
+    let error = client.request("PUT", "/api/v1/scenario", xml).error(400);
+    assert!(error.contains("built-in"), "{error}");
+    let shown = client.get("/api/v1/scenario").json();
+    let expected =
+        json!({ "scenario_file": "", "scenario_name": "uas", "xml": "", "builtin": true });
+    assert_eq!(shown, expected);
+    daemon.stop();
+}
+
+#[test]
+fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
+    let _lock = lock::light();
+    let (daemon, address) = uas();
+    let client = daemon.client();
+    let peer = Peer::new();
+    peer.send(address, invite(&peer, address, "open"));
+    let open = final_answer(&peer, "open", "INVITE");
+    assert_eq!(open.kind(), "200");
+    peer.send(address, request(&peer, address, "open", "ACK", 1, &to_tag(&open)));
+
+    let reply = client.post("/api/v1/transports", &json!({ "index": 0, "enabled": false }));
+    let transports = reply.expect(200).json();
+    assert_eq!(transports["listeners"][0]["enabled"], json!(false), "{transports}");
+    assert_eq!(transports["listeners"][0]["local_port"], json!(address.port()), "{transports}");
+    peer.send(address, invite(&peer, address, "late"));
+    let late = final_answer(&peer, "late", "INVITE");
+    assert_eq!((late.kind(), late.header("Retry-After").is_empty()), ("503", false));
+    peer.send(address, request(&peer, address, "open", "BYE", 2, &to_tag(&open)));
+    assert_eq!(final_answer(&peer, "open", "BYE").kind(), "200");
+
+    let on = json!({ "listeners": [{ "index": 0, "enabled": true }] });
+    client.post("/api/v1/transports", &on).expect(200);
+    peer.send(address, invite(&peer, address, "again"));
+    assert_eq!(final_answer(&peer, "again", "INVITE").kind(), "200");
+
+    let error = client
+        .post("/api/v1/transports", &json!({ "index": 7, "enabled": false }))
+        .error(400);
+    assert!(error.contains('7'), "{error}");
+    client.post("/api/v1/transports", &json!({ "index": 0 })).error(400);
+    client.post("/api/v1/transports", &json!({})).error(400);
+    let unknown = json!({ "clients": [{ "id": "nobody", "accepting": true }] });
+    client.post("/api/v1/transports", &unknown).error(404);
+    daemon.stop();
+}
+
+#[test]
+fn a_dynamic_client_is_started_watched_and_stopped() {
+    let _lock = lock::light();
+    let (daemon, address) = uas();
+    let client = daemon.client();
+    let target = ports::free();
+    let sipp = sipp::serve(target, &["-sn", "uas", "-i", "127.0.0.1", "-fd", "1"]);
+    let alone = client.get("/api/v1/stats").json();
+    assert_eq!(alone["multi"], json!(false), "{alone}");
+    assert_eq!(alone["dynamic_client_ids"], json!([]), "{alone}");
+
+    let snippet = json!({
+        "scenario_name": "uac",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "remote_addr": format!("127.0.0.1:{target}"),
+        "rate": 10,
+        "total_calls": 0,
+    });
+    let started = client.post("/api/v1/clients?id=extra", &snippet).expect(201).json();
+    assert_eq!(started, json!({ "id": "extra", "started": true }));
+    until("call of the dynamic client", || {
+        sipp.newest("IncomingCall(C)").filter(|&calls| calls > 0)
+    });
+    let stats = client.get("/api/v1/stats").json();
+    assert_eq!(stats["multi"], json!(true), "{stats}");
+    assert_eq!(stats["dynamic_client_ids"], json!(["extra"]), "{stats}");
+    let clients = client.get("/api/v1/clients").json();
+    assert_eq!(clients["dynamic"], json!(["extra"]), "{clients}");
+    assert_eq!(clients["engines"][0]["dynamic"], json!(true), "{clients}");
+    assert_eq!(clients["engines"][0]["remote_addr"], json!(format!("127.0.0.1:{target}")));
+    client.post("/api/v1/clients?id=extra", &snippet).error(409);
+
+    // One that comes to its end keeps its row until it is deleted.
+    let mut short = snippet.clone();
+    short["total_calls"] = json!(1);
+    let started = client.post("/api/v1/clients", &short).expect(201).json();
+    let id = started["id"].as_str().unwrap().to_owned();
+    until("end of the short one", || {
+        let clients = client.get("/api/v1/clients").json();
+        let rows = clients["engines"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["id"] == id.as_str()).expect("it keeps its row");
+        (row["phase"] == "finished").then_some(())
+    });
+    let path = format!("/api/v1/clients?id={id}");
+    assert_eq!(client.delete(&path).expect(204).body, "");
+    client.delete(&path).error(404);
+
+    client.delete("/api/v1/clients?id=extra").expect(204);
+    until("second without calls", || sipp.newest("IncomingCall(P)").filter(|&calls| calls == 0));
+    let alone = client.get("/api/v1/stats").json();
+    assert_eq!(alone["dynamic_client_ids"], json!([]), "{alone}");
+
+    // What a snippet may not have is named.
+    for key in ["api_addr", "auth", "clients", "server", "listeners", "aliases", "api_token"] {
+        let mut bad = snippet.clone();
+        bad[key] = json!("x");
+        let error = client.post("/api/v1/clients", &bad).error(400);
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    let error = client.post("/api/v1/clients?id=a/b", &snippet).error(400);
+    assert!(error.contains("a/b"), "{error}");
+    // The port of a listener is taken.
+    let mut clash = snippet.clone();
+    clash["local_port"] = json!(address.port());
+    let reply = client.post("/api/v1/clients", &clash);
+    assert!([400, 409].contains(&reply.status), "{reply:?}");
+    client.delete("/api/v1/clients").error(400);
+    client.delete("/api/v1/clients?id=primary").error(400);
+    daemon.stop();
+}
+
+#[test]
+fn no_more_than_32_dynamic_clients_run() {
+    let _lock = lock::light();
+    let (daemon, address) = uas();
+    let client = daemon.client();
+    let snippet = json!({
+        "scenario_name": "uac",
+        "local_ip": "127.0.0.1",
+        "remote_addr": address.to_string(),
+        "rate": 1,
+        "total_calls": 1,
+        "extra_args": ["-workers", "1"],
+    });
+    for number in 1..=32 {
+        let started = client.post("/api/v1/clients", &snippet).expect(201).json();
+        assert_eq!(started["id"], json!(format!("dyn-{number}")));
+    }
+    let error = client.post("/api/v1/clients", &snippet).error(409);
+    assert!(error.contains("32"), "{error}");
+    client.delete("/api/v1/clients?id=dyn-7").expect(204);
+    client.post("/api/v1/clients", &snippet).expect(201);
+    daemon.stop();
+}

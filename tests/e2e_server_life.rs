@@ -1,0 +1,291 @@
+//! The life of the daemon: start, reload, end, and what the service manager hears of it.
+
+mod e2e;
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::Duration;
+
+use e2e::service::{self as daemon, until};
+use e2e::http::Client;
+use e2e::{lock, ports, sipp, tools};
+use rustix::process::Signal;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+
+fn management() -> Value {
+    json!({
+        "api_addr": "127.0.0.1:0",
+        "role": "management",
+        "scenario_name": "uas",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "local_port": ports::free(),
+    })
+}
+
+fn load(target: u16) -> Value {
+    json!({
+        "role": "load",
+        "scenario_name": "uac",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "local_port": ports::free(),
+        "remote_addr": format!("127.0.0.1:{target}"),
+        "rate": 20,
+        "total_calls": 0,
+    })
+}
+
+fn summary(path: std::path::PathBuf) -> Value {
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("a summary is JSON")
+}
+
+#[test]
+fn it_ends_in_order_and_leaves_its_reports() {
+    let _lock = lock::light();
+    let target = ports::free();
+    let _sipp = sipp::serve(target, &["-sn", "uas", "-i", "127.0.0.1"]);
+    let mut server = management();
+    server.as_object_mut().unwrap().remove("api_addr");
+    server["summary_json"] = json!("server.json");
+    let mut client = load(target);
+    client["id"] = json!("load");
+    client["summary_json"] = json!("load.json");
+    let config = json!({ "api_addr": "127.0.0.1:0", "server": server, "clients": [client] });
+    let daemon = daemon::start(&config);
+    let api = daemon.client();
+    until("calls", || {
+        let stats = api.get("/api/v1/stats").json();
+        (stats["engines"][1]["stats"]["success_calls"].as_u64()? > 5).then_some(())
+    });
+    let (finished, folder) = daemon.stop();
+    assert!(finished.stderr.contains("stopped"), "{}", finished.stderr);
+    let written = summary(folder.join("load.json"));
+    let number = |key: &str| written[key].as_u64().unwrap();
+    assert!(number("total_calls") > 5, "{written}");
+    let parts = ["success_calls", "failed_calls", "active_calls"].map(number);
+    assert_eq!(number("total_calls"), parts.iter().sum::<u64>(), "{written}");
+    assert_eq!(number("active_calls"), 0, "{written}");
+    assert_eq!(summary(folder.join("server.json"))["schema_version"], "gossipper_summary_v1");
+}
+
+#[test]
+fn while_it_ends_it_says_so_and_a_second_signal_ends_it_at_once() {
+    let _lock = lock::light();
+    let mut config = management();
+    config["scenario_name"] = json!("uas");
+    let daemon = daemon::start(&config);
+    let port = config["local_port"].as_u64().unwrap();
+    // Calls that nobody ends: the caller says nothing after its INVITEs.
+    let silent = e2e::peer::Peer::new();
+    let target = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+    let own = silent.address();
+    silent.send(
+        target,
+        format!(
+            "INVITE sip:a@{target} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK-1\r\n\
+             From: <sip:a@{own}>;tag=1\r\nTo: <sip:a@{target}>\r\nCall-ID: 1@test\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:a@{own}>\r\nContent-Length: 0\r\n\r\n"
+        ),
+    );
+    silent.receive_kind("200");
+    let api = daemon.client();
+    api.get("/readyz").expect(200);
+    daemon.signal(Signal::TERM);
+    until("refusal", || match api.get("/readyz").status {
+        503 => Some(()),
+        _ => None,
+    });
+    api.get("/livez").expect(200);
+    daemon.signal(Signal::TERM);
+    let (finished, _) = daemon.finish();
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("at once"), "{}", finished.stderr);
+}
+
+#[test]
+fn load_without_an_api_ends_with_its_result() {
+    let _lock = lock::light();
+    let target = ports::free();
+    let _sipp = sipp::serve(target, &["-sn", "uas", "-i", "127.0.0.1"]);
+    let mut config = load(target);
+    config["total_calls"] = json!(10);
+    config["summary_json"] = json!("load.json");
+    let (finished, folder) = daemon::prepare(&config).start_without_api().finish();
+    let finished = finished.expect_code(0);
+    assert!(!finished.stderr.contains("status page"), "{}", finished.stderr);
+    assert_eq!(summary(folder.join("load.json"))["success_calls"], json!(10));
+
+    // Nobody answers there.
+    let mut config = load(ports::free());
+    config["total_calls"] = json!(1);
+    let (finished, _) = daemon::prepare(&config).start_without_api().finish();
+    finished.expect_code(1);
+}
+
+#[test]
+fn a_daemon_outlives_its_clients() {
+    let _lock = lock::light();
+    let mut server = management();
+    server.as_object_mut().unwrap().remove("api_addr");
+    let port = server["local_port"].clone();
+    let mut client = load(u16::try_from(port.as_u64().unwrap()).unwrap());
+    client["id"] = json!("short");
+    client["total_calls"] = json!(3);
+    let config = json!({ "api_addr": "127.0.0.1:0", "server": server, "clients": [client] });
+    let daemon = daemon::start(&config);
+    let api = daemon.client();
+    until("end of the client", || {
+        let stats = api.get("/api/v1/stats").json();
+        (stats["engines"][1]["state"]["phase"] == "finished").then_some(())
+    });
+    api.get("/readyz").expect(200);
+    let stats = api.get("/api/v1/stats").json();
+    assert_eq!(stats["engines"][1]["stats"]["success_calls"], json!(3), "{stats}");
+    assert_eq!(stats["engines"][1]["state"]["exit_code"], json!(0), "{stats}");
+    daemon.stop();
+}
+
+#[test]
+fn a_taken_address_is_said_before_the_first_call() {
+    let _lock = lock::light();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = management();
+    config["api_addr"] = json!(taken.local_addr().unwrap().to_string());
+    let (finished, _) = daemon::prepare(&config).start_without_api().finish();
+    let finished = finished.expect_code(254);
+    assert!(finished.stderr.contains("api_addr"), "{}", finished.stderr);
+}
+
+#[test]
+fn the_configuration_is_read_again_and_a_mistake_changes_nothing() {
+    let _lock = lock::light();
+    let config = management();
+    let mut daemon = daemon::start(&config);
+    let api = daemon.client();
+    assert!(!daemon.process().stderr().contains("DEBUG"));
+    daemon.write("gossipper.json", "{ \"api_adr\": 1 }");
+    daemon.signal(Signal::HUP);
+    daemon.process().wait_for_stderr("stays as it was");
+    assert!(daemon.process().stderr().contains("api_adr"));
+    let metrics = api.get("/metrics").expect(200).body;
+    assert!(metrics.contains("gossipper_config_last_reload_successful 0"), "{metrics}");
+
+    let mut changed = config.clone();
+    changed["api_allowed_hosts"] = json!(["lab7.example"]);
+    changed["log_level"] = json!("debug");
+    let named = api.with("Host", "lab7.example");
+    named.get("/api/v1/health").error(421);
+    daemon.write("gossipper.json", &changed.to_string());
+    daemon.signal(Signal::HUP);
+    daemon.process().wait_for_stderr("was read again");
+    named.get("/api/v1/health").expect(200);
+    daemon.process().wait_for_stderr("DEBUG");
+
+    // What needs a restart is named.
+    changed["local_port"] = json!(ports::free());
+    daemon.write("gossipper.json", &changed.to_string());
+    daemon.signal(Signal::HUP);
+    daemon.process().wait_for_stderr("restart");
+    assert!(daemon.process().stderr().contains("local_port"));
+    daemon.stop();
+}
+
+#[test]
+fn the_service_manager_hears_how_it_goes() {
+    let _lock = lock::light();
+    let prepared = daemon::prepare(&management());
+    let path = prepared.path("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let hear = |part: &str| {
+        let mut bytes = [0; 4096];
+        loop {
+            let len = manager.recv(&mut bytes).unwrap_or_else(|error| panic!("{part}: {error}"));
+            let text = String::from_utf8_lossy(&bytes[..len]).into_owned();
+            if text.contains(part) {
+                return text;
+            }
+        }
+    };
+    // `start` removes the variable of whoever runs the tests, and sets what is given.
+    let daemon = prepared
+        .environment("NOTIFY_SOCKET", &path.display().to_string())
+        .environment("WATCHDOG_USEC", "400000")
+        .start();
+    assert!(hear("READY=1").contains("STATUS="));
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    daemon.signal(Signal::HUP);
+    assert!(hear("RELOADING=1").contains("MONOTONIC_USEC="));
+    hear("READY=1");
+    daemon.signal(Signal::TERM);
+    hear("STOPPING=1");
+    let (finished, _) = daemon.finish();
+    finished.expect_code(0);
+}
+
+/// The answer to GET `path` over TLS from a daemon with the certificate of `pem`.
+fn over_tls(address: SocketAddr, pem: &str, path: &str) -> Result<String, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = std::fs::read(pem).unwrap();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "127.0.0.1".try_into().unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let client = Client::new(address);
+    let mut stream = rustls::StreamOwned::new(session, client.connect());
+    let request = format!("{}Connection: close\r\n\r\n", client.head("GET", path));
+    stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+#[test]
+fn tls_is_spoken_and_its_certificate_renewed_without_a_restart() {
+    let _lock = lock::light();
+    let mut config = management();
+    config["api_tls_cert"] = json!("api.pem");
+    config["api_tls_key"] = json!("api.key");
+    let scratch = e2e::scratch::Scratch::new();
+    let [first, first_key] = tools::self_signed(&scratch, "first");
+    let [second, second_key] = tools::self_signed(&scratch, "second");
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    let mut daemon = daemon::prepare(&config)
+        .file("api.pem", &read(&first))
+        .file("api.key", &read(&first_key))
+        .start();
+    let address = daemon.address();
+    let text = over_tls(address, &first, "/api/v1/health").unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(text.contains("strict-transport-security: max-age="), "{text}");
+    over_tls(address, &second, "/").unwrap_err();
+
+    daemon.write("api.pem", &read(&second));
+    daemon.signal(Signal::HUP);
+    // Certificate and key do not fit together.
+    daemon.process().wait_for_stderr("stays as it was");
+    over_tls(address, &first, "/").unwrap();
+    daemon.write("api.key", &read(&second_key));
+    daemon.signal(Signal::HUP);
+    daemon.process().wait_for_stderr("was read again");
+    over_tls(address, &second, "/").unwrap();
+    over_tls(address, &first, "/").unwrap_err();
+
+    // Somebody who does not speak TLS keeps nobody from doing so.
+    let mut plain = Client::new(address).connect();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    over_tls(address, &second, "/").unwrap();
+    daemon.stop();
+}

@@ -1,0 +1,143 @@
+//! The live WebSocket: frames, their pace, and readers that are too slow.
+
+mod e2e;
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use e2e::service::{self as daemon, Daemon, until};
+use e2e::http::Client;
+use e2e::{lock, ports};
+use serde_json::{Value, json};
+use tungstenite::Message;
+
+fn open() -> (Daemon, Client) {
+    let daemon = daemon::start(&json!({
+        "api_addr": "127.0.0.1:0",
+        "role": "management",
+        "scenario_name": "uas",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "local_port": ports::free(),
+    }));
+    let client = daemon.client();
+    (daemon, client)
+}
+
+fn ts(frame: &Value) -> u64 {
+    frame["ts"].as_u64().expect("a time")
+}
+
+#[test]
+fn frames_have_what_the_routes_have() {
+    let _lock = lock::light();
+    let (daemon, client) = open();
+    let mut live = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+    let frame = live.frame();
+    let keys: Vec<&str> = frame.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["control", "stats", "transports", "ts"]);
+    assert_eq!(frame["stats"]["multi"], json!(false));
+    assert_eq!(frame["control"], client.get("/api/v1/control").json());
+    assert_eq!(frame["transports"], client.get("/api/v1/transports").json());
+    // What changes shows in the next frames.
+    client.post("/api/v1/control", &json!({ "paused": true })).expect(200);
+    until("frame with the pause", || {
+        let frame = live.frame();
+        (frame["control"]["paused"] == json!(true)).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn frames_come_at_the_pace_that_was_asked_for() {
+    let _lock = lock::light();
+    let (daemon, client) = open();
+    let mut usual = client.websocket("/api/v1/live").ok().expect("let in");
+    let mut fast = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+    let mut span = |live: &mut e2e::http::Live, frames: u32| {
+        // The first comes at once, the second with the next tick of all.
+        live.frame();
+        let begin = ts(&live.frame());
+        (0..frames).for_each(|_| _ = live.frame());
+        ts(&live.frame()) - begin
+    };
+    // The duration is what is under test; a frame may be late, never early by more than the age at
+    // which one is still good.
+    assert!(span(&mut usual, 2) >= 3 * 750 - 450);
+    let fast = span(&mut fast, 7);
+    assert!(fast >= 8 * 250 - 450, "{fast}");
+    daemon.stop();
+}
+
+#[test]
+fn who_reads_nothing_misses_frames_and_harms_nobody() {
+    let _lock = lock::light();
+    let (daemon, client) = open();
+    let stalled: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let live = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+            live.0.into_inner()
+        })
+        .collect();
+    let mut reader = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+    (0..12).for_each(|_| _ = reader.frame());
+    let clients = metric(&client, "gossipper_ws_clients");
+    assert_eq!(clients, 9.0);
+    drop(stalled);
+    until("end of those that left", || {
+        reader.frame();
+        (metric(&client, "gossipper_ws_clients") == 1.0).then_some(())
+    });
+    daemon.stop();
+}
+
+fn metric(client: &Client, name: &str) -> f64 {
+    let text = client.get("/metrics").expect(200).body;
+    let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
+    let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_readers_say_is_ignored_within_limits() {
+    let _lock = lock::light();
+    let (daemon, client) = open();
+    let mut live = client.websocket("/api/v1/live").ok().expect("let in");
+    live.0.send(Message::text("{\"rate\": 1000}")).unwrap();
+    live.0.send(Message::Ping("are you there".into())).unwrap();
+    let pong = until("pong", || match live.0.read().unwrap() {
+        Message::Pong(payload) => Some(payload),
+        _ => None,
+    });
+    assert_eq!(&pong[..], b"are you there");
+    assert_eq!(client.get("/api/v1/control").json()["rate"], json!(0.0));
+
+    // Too much at once, and too often.
+    let mut long = client.websocket("/api/v1/live").ok().expect("let in");
+    long.0.send(Message::text("x".repeat(5000))).unwrap();
+    until("end", || long.0.read().is_err().then_some(()));
+    let mut often = client.websocket("/api/v1/live?interval_ms=60000").ok().expect("let in");
+    for _ in 0..100 {
+        if often.0.send(Message::text("x")).is_err() {
+            break;
+        }
+    }
+    assert_eq!(often.close_code(), 1008);
+    live.frame();
+    live.0.close(None).unwrap();
+    until("end", || live.0.read().is_err().then_some(()));
+    daemon.stop();
+}
+
+#[test]
+fn readers_are_told_that_the_daemon_ends() {
+    let _lock = lock::light();
+    let (daemon, client) = open();
+    let mut live = client.websocket("/api/v1/live?interval_ms=60000").ok().expect("let in");
+    live.frame();
+    let reader = thread::spawn(move || live.close_code());
+    thread::sleep(Duration::from_millis(100));
+    daemon.stop();
+    assert_eq!(reader.join().unwrap(), 1001);
+}
