@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 
 use ::gossipper::server::api::{self, RouteRow};
 use ::gossipper::server::auth::Permission;
-use e2e::service::{self as daemon, Daemon, until};
 use e2e::gossipper::PROGRAM;
 use e2e::http::{Client, Response, read_response};
+use e2e::service::{self as daemon, Daemon, until};
 use e2e::{lock, ports};
 use serde_json::{Value, json};
 
@@ -240,7 +240,8 @@ fn bodies_have_a_limit_on_every_route() {
     // The same without saying how much comes.
     let mut stream = client.connect();
     let head = client.head("POST", "/api/v1/control");
-    let head = format!("{head}Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n");
+    let head =
+        format!("{head}Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     let chunk = format!("8000\r\n{}\r\n", " ".repeat(0x8000));
     for _ in 0..3 {
@@ -312,7 +313,9 @@ fn browsers_are_told_to_be_careful_and_are_not_trusted() {
 
 /// A request of a route that gets past the check of roles and changes nothing.
 fn harmless(row: &RouteRow, client: &Client) -> Response {
-    let body = row.media_type.map(|media_type| (media_type, if media_type.ends_with("json") { "[]" } else { " " }));
+    let body = row
+        .media_type
+        .map(|media_type| (media_type, if media_type.ends_with("json") { "[]" } else { " " }));
     client.request(&row.method, row.path, body)
 }
 

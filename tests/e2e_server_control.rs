@@ -4,8 +4,8 @@ mod e2e;
 
 use std::net::SocketAddr;
 
-use e2e::service::{self as daemon, Daemon, until};
 use e2e::peer::{Peer, Received};
+use e2e::service::{self as daemon, Daemon, until};
 use e2e::{lock, ports, sipp};
 use serde_json::{Value, json};
 
@@ -97,9 +97,7 @@ fn a_rate_is_raised_and_a_pause_is_kept_on_the_wire() {
     let control = reply.expect(200).json();
     assert_eq!(control["multi"], json!(true), "{control}");
     assert_eq!(control["engines"][1], json!({ "id": "load", "rate": 100.0, "paused": false }));
-    until("second with many calls", || {
-        sipp.newest("IncomingCall(P)").filter(|&calls| calls >= 60)
-    });
+    until("second with many calls", || sipp.newest("IncomingCall(P)").filter(|&calls| calls >= 60));
 
     // All engines, which those that have no rate have nothing against.
     let reply = client.post("/api/v1/control", &json!({ "rate": 20, "pause": true }));
@@ -246,9 +244,8 @@ fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
     peer.send(address, invite(&peer, address, "again"));
     assert_eq!(final_answer(&peer, "again", "INVITE").kind(), "200");
 
-    let error = client
-        .post("/api/v1/transports", &json!({ "index": 7, "enabled": false }))
-        .error(400);
+    let error =
+        client.post("/api/v1/transports", &json!({ "index": 7, "enabled": false })).error(400);
     assert!(error.contains('7'), "{error}");
     client.post("/api/v1/transports", &json!({ "index": 0 })).error(400);
     client.post("/api/v1/transports", &json!({})).error(400);

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
-use e2e::service::{self as daemon, until};
 use e2e::http::Client;
+use e2e::service::{self as daemon, until};
 use e2e::{lock, ports, sipp, tools};
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject as _;

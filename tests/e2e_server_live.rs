@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use e2e::service::{self as daemon, Daemon, until};
 use e2e::http::Client;
+use e2e::service::{self as daemon, Daemon, until};
 use e2e::{lock, ports};
 use serde_json::{Value, json};
 use tungstenite::Message;

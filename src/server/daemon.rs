@@ -111,7 +111,9 @@ impl Daemon<'_> {
             End::Over => "all calls are made",
         };
         notify::stopping(&format!("stopping ({why}): calls are ended"));
-        tracing::info!("stopping ({why}): no new calls, open ones are ended; again to stop at once");
+        tracing::info!(
+            "stopping ({why}): no new calls, open ones are ended; again to stop at once"
+        );
 
         let ending = registry.clone();
         let ending = spawn_blocking(move || ending.shutdown(ENGINES_TIMEOUT));

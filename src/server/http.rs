@@ -139,12 +139,8 @@ async fn refuse(mut stream: TcpStream) {
 }
 
 /// One connection, from its first request to its last.
-async fn connection<S>(
-    stream: S,
-    peer: Peer,
-    router: Router,
-    mut closing: watch::Receiver<bool>,
-) where
+async fn connection<S>(stream: S, peer: Peer, router: Router, mut closing: watch::Receiver<bool>)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let address = peer.address;

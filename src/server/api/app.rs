@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
-use super::error::ApiError;use super::guard::Names;
+use super::error::ApiError;
+use super::guard::Names;
 use super::live::Hub;
 use crate::server::auth::Authenticator;
 use crate::server::config::ServerConfig;

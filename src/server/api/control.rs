@@ -4,10 +4,10 @@ use http::StatusCode;
 use serde_json::json as value;
 
 use super::app::App;
+use super::body;
 use super::call::{Answer, Call, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Control, ControlRequest, EngineControl};
-use super::body;
 use crate::server::engines::{Ask, AskError, EngineHandle};
 
 /// The fastest that anybody may ask for, in calls per second.
@@ -131,7 +131,8 @@ async fn ask_all(app: &App, change: Change) -> Result<(), ApiError> {
     }
     let (mut taken, mut refused) = (0, None);
     for work in asked {
-        let result = work.await.map_err(|_| ApiError::internal("an engine's answer was lost"))??;
+        let result =
+            work.await.map_err(|_| ApiError::internal("an engine's answer was lost"))??;
         match result {
             Ok(()) => taken += 1,
             // One that is over, or that this does not apply to, is no reason for the others.

@@ -123,8 +123,8 @@ fn host_of(value: &str) -> Option<String> {
         }
         None => value.split_at(value.find(':').unwrap_or(value.len())),
     };
-    let is_port = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_port =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
     let is_host = !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte));
     (is_port && is_host).then(|| host.trim_end_matches('.').to_owned())

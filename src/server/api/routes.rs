@@ -228,7 +228,6 @@ pub(crate) static ROUTES: &[Route] = &[
         success: (200, "It is written.", Carries::Json(of::<model::Written>)),
         refusals: &[409],
         handler: |call| Box::pin(scenario::put(call)),
-        ..GET
     },
     Route {
         verb: Verb::Post,
@@ -307,7 +306,6 @@ pub(crate) static ROUTES: &[Route] = &[
         success: (201, "It runs.", Carries::Json(of::<model::Started>)),
         refusals: &[404, 409],
         handler: |call| Box::pin(clients::post(call)),
-        ..GET
     },
     Route {
         verb: Verb::Delete,

@@ -43,7 +43,9 @@ pub(crate) async fn put(call: Call) -> Answer {
         write_file(&target, |out| out.write_all(xml.as_bytes())).map_err(|error| {
             let error = error.to_string();
             ApiError::internal(match apply {
-                true => format!("new calls follow the scenario, but its file is the old one: {error}"),
+                true => {
+                    format!("new calls follow the scenario, but its file is the old one: {error}")
+                }
                 false => error,
             })
         })

@@ -4,12 +4,14 @@ use http::StatusCode;
 use serde_json::json as value;
 
 use super::app::App;
+use super::body;
 use super::call::{Answer, Call, blocking, json};
 use super::control::unknown_engine;
 use super::error::ApiError;
-use super::model::{ClientRow, DynamicApi, Listener, ListenerSwitch, Transports, TransportsRequest};
+use super::model::{
+    ClientRow, DynamicApi, Listener, ListenerSwitch, Transports, TransportsRequest,
+};
 use super::stats::phase_of;
-use super::body;
 use crate::server::engines::{Ask, EngineHandle, EngineKind};
 
 pub(crate) async fn get(call: Call) -> Answer {

@@ -29,11 +29,7 @@ pub(crate) static FILES: &[File] = &[
         media_type: "text/javascript; charset=utf-8",
         text: include_str!("chart.js"),
     },
-    File {
-        path: "/assets/icon.svg",
-        media_type: "image/svg+xml",
-        text: include_str!("icon.svg"),
-    },
+    File { path: "/assets/icon.svg", media_type: "image/svg+xml", text: include_str!("icon.svg") },
 ];
 
 impl File {
@@ -54,7 +50,8 @@ mod tests {
     #[test]
     fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
         let page = FILES[0].text;
-        for banned in ["<style", "style=\"", "onclick", "onload", "javascript:", "http://", "https://"]
+        for banned in
+            ["<style", "style=\"", "onclick", "onload", "javascript:", "http://", "https://"]
         {
             assert!(!page.contains(banned), "{banned}");
         }
