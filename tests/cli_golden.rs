@@ -24,6 +24,18 @@ fn help_of_the_program() {
 }
 
 #[test]
+fn help_of_the_server() {
+    let help = page(&["gossipper", "server", "-h"]);
+    compare("tests/golden/help-server.txt", &help);
+    assert_eq!(page(&["gossipper", "help", "server"]), help);
+    let help = page(&["gossipper", "config", "check", "-h"]);
+    compare("tests/golden/help-config.txt", &help);
+    for line in [&["gossipper", "help", "config"][..], &["gossipper", "config"]] {
+        assert_eq!(page(line), help);
+    }
+}
+
+#[test]
 fn help_of_a_run() {
     let help = page(&["gossipper", "sipp", "-h"]);
     compare("tests/golden/help-sipp.txt", &help);

@@ -3,7 +3,7 @@
 //!
 //! `x-flag` names the option that a key is another way to write: range, default and reading are
 //! then those of the option, so that file and command line cannot differ. `x-path` says that the
-//! value is a path and what for, `x-off` which values ask for nothing, `x-secret` that the value
+//! value is a path and what for, `x-off` which values ask for nothing, `x-default` what applies where the key is not there, `x-secret` that the value
 //! is never shown, `x-process` that the key is about the process and not about one engine,
 //! `x-missing` what the key has to wait for.
 
@@ -36,7 +36,7 @@ pub struct Profile {
     pub scenario_file: Option<PathBuf>,
     /// Built-in scenario. Management engines have management where nothing or uac is named.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "sn"))]
+    #[schemars(extend("x-flag" = "sn", "x-default" = "uac; management for a management engine"))]
     pub scenario_name: Option<String>,
     /// User part of the request URI.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub struct Profile {
     pub local_ip: Option<String>,
     /// Local SIP port. 0 is a free one; for a management engine it is 5060.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "p"))]
+    #[schemars(extend("x-flag" = "p", "x-default" = "0; 5060 for a management engine"))]
     pub local_port: Option<u16>,
     /// Addresses to listen at; what an entry leaves out is that of the engine. The first is the
     /// primary one.
@@ -63,7 +63,7 @@ pub struct Profile {
     pub listeners: Option<Vec<ListenerKeys>>,
     /// Whom to call: host and port.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "rsa"))]
+    #[schemars(extend("x-flag" = "rsa", "x-default" = ""))]
     pub remote_addr: Option<String>,
     /// Certificate of SIP over TLS (PEM).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct Profile {
     pub tls_ca: Option<PathBuf>,
     /// User of SIP digest authentication. Without one, service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "au"))]
+    #[schemars(extend("x-flag" = "au", "x-default" = "service"))]
     pub auth_username: Option<String>,
     /// Password of SIP digest authentication.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,12 +92,12 @@ pub struct Profile {
     pub rate: Option<f64>,
     /// Most calls open at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "l"))]
+    #[schemars(extend("x-flag" = "l", "x-default" = "what the pool of calls holds"))]
     pub max_concurrent: Option<u64>,
     /// Calls to make; 0 goes on until stopped. A load engine without this key makes one call, a
     /// management engine goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "m"))]
+    #[schemars(extend("x-flag" = "m", "x-default" = "1; 0 for a management engine"))]
     pub total_calls: Option<u64>,
     /// Keep so many calls open instead of starting calls at a rate.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -317,15 +317,15 @@ pub struct Profile {
 pub struct ListenerKeys {
     /// As transport of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "t", "enum" = TRANSPORTS))]
+    #[schemars(extend("x-flag" = "t", "enum" = TRANSPORTS, "x-default" = "that of the engine"))]
     pub transport: Option<String>,
     /// As local_ip of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "i"))]
+    #[schemars(extend("x-flag" = "i", "x-default" = "that of the engine"))]
     pub local_ip: Option<String>,
     /// Local SIP port; 0 is a free one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "p"))]
+    #[schemars(extend("x-flag" = "p", "x-default" = "that of the engine"))]
     pub local_port: Option<u16>,
 }
 

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::keys::TopKeys;
 use crate::cli::flags::{self, Accept, FlagSpec, Status};
-use crate::config::TimeUnit;
 
 /// Keys that may stand in any object and mean nothing.
 pub(super) const COMMENT_KEYS: &str = "^(_comment.*|comment)$";
@@ -139,12 +138,19 @@ fn from_option(property: &mut Map<String, Value>) {
             property.insert("maximum".to_owned(), max.into());
         }
         Status::Supported(Accept::CountOrOff(_)) => limit((-1).into(), u64::MAX.into()),
-        Status::Supported(Accept::Float { min, max, .. }) => limit(min.into(), max.into()),
-        Status::Supported(Accept::Time { unit: TimeUnit::Seconds, .. }) => {}
+        Status::Supported(Accept::Float { min, max, .. }) => limit(number(min), number(max)),
         _ => {}
     }
     let default = flag.resolved().default;
     if !default.is_empty() {
         property.entry("x-default").or_insert(default.into());
+    }
+}
+
+/// A number without a fraction of nothing, as people read it.
+fn number(value: f64) -> Value {
+    match value.fract() == 0.0 && value.abs() < 1e15 {
+        true => (value as i64).into(),
+        false => value.into(),
     }
 }
