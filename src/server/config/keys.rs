@@ -3,9 +3,9 @@
 //!
 //! `x-flag` names the option that a key is another way to write: range, default and reading are
 //! then those of the option, so that file and command line cannot differ. `x-path` says that the
-//! value is a path and what for, `x-off` which values ask for nothing, `x-default` what applies where the key is not there, `x-secret` that the value
-//! is never shown, `x-process` that the key is about the process and not about one engine,
-//! `x-missing` what the key has to wait for.
+//! value is a path and what for, `x-off` which values ask for nothing, `x-default` what applies
+//! where the key is not there, `x-secret` that the value is never shown, `x-process` that the key
+//! is about the process and not about one engine, `x-missing` what the key has to wait for.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
