@@ -3,7 +3,8 @@
 # did: files, owners, services, configuration that was edited, upgrade, removal, purge.
 #
 # Needs root (chroot) and a Debian mirror. GOSSIPPER_BINARY names a program to package instead of
-# building a release. The base system is kept in target/packages/base.tar for the next time.
+# building a release; PACKAGES_BUILT=1 takes the packages that the last time left. The base system is
+# kept in target/packages/base.tar for the next time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
@@ -19,6 +20,7 @@ fi
 scripts/deps.sh packages
 mkdir -p "$work"
 
+: >"$work/log"
 failures=0
 # check DESCRIPTION COMMAND...
 check() {
@@ -32,9 +34,14 @@ check() {
     fi
 }
 refuse() { ! "$@"; }
-# has PATH OWNER:GROUP MODE, below $root
-has() { [ "$(stat -c '%U:%G %a' "$root$1" 2>/dev/null || true)" = "$2 $3" ] || { stat -c 'it is %U:%G %a: %n' "$root$1"; return 1; }; }
-in_root() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
+logged() { "$@" >>"$work/log" 2>&1; }
+in_root() { chroot "$root" /usr/bin/env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
+# has PATH OWNER:GROUP MODE, by the names that are known in $root
+has() {
+    local found
+    found=$(in_root stat -c '%U:%G %a' "$1" 2>&1 || true)
+    [ "$found" = "$2 $3" ] || { echo "found: $found"; return 1; }
+}
 contains() { grep -q -- "$1" "$2"; }
 
 # A systemd that writes down what it is asked to do, and says of the server that it runs.
@@ -65,7 +72,7 @@ new_root() {
         local mirror suite fresh=$work/root-base
         # The mirror that this machine uses.
         mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null \
-            | grep -Eo 'https?://[^ ]*debian/?( |$)' | head -n 1 | tr -d ' ')
+            | grep -Eo 'https?://[^ ]*debian/?( |$)' | head -n 1 | tr -d ' ' || true)
         suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
         rm -rf --one-file-system "$fresh"
         debootstrap --variant=minbase --include=systemd,man-db,bash-completion "$suite" "$fresh" \
@@ -118,18 +125,25 @@ files_are_right() {
 edit() { sed -i '0,/{/s/{/{ "_comment_mine": "edited by a person",/' "$root$home/etc/gossipper-server.json"; }
 is_edited() { contains 'edited by a person' "$root$home/etc/gossipper-server.json"; }
 
+build_packages() {
+    if [ -z "${GOSSIPPER_BINARY:-}" ]; then
+        "${CARGO:-cargo}" build --locked --release --bin gossipper
+        target_dir=$("${CARGO:-cargo}" metadata --locked --no-deps --format-version 1 \
+            | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+        export GOSSIPPER_BINARY=$target_dir/release/gossipper
+    fi
+    for kind in deb rpm; do
+        scripts/package.sh $kind
+        # The higher version has another default configuration, so that an edited one is in its way.
+        PACKAGE_TEST_CHANGE=1 scripts/package.sh $kind "$next"
+    done
+}
 echo "== packages"
-if [ -z "${GOSSIPPER_BINARY:-}" ]; then
-    "${CARGO:-cargo}" build --locked --release --bin gossipper
-    target_dir=$("${CARGO:-cargo}" metadata --locked --no-deps --format-version 1 \
-        | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    export GOSSIPPER_BINARY=$target_dir/release/gossipper
+if [ -n "${PACKAGES_BUILT:-}" ]; then
+    echo "those that are in target/packages, whatever they were built from"
+else
+    build_packages
 fi
-for kind in deb rpm; do
-    scripts/package.sh $kind
-    # The higher version has another default configuration, so that an edited one is in its way.
-    PACKAGE_TEST_CHANGE=1 scripts/package.sh $kind "$next"
-done
 arch=$(dpkg --print-architecture)
 old_deb=gossipper_${version}_$arch.deb new_deb=gossipper_${next}_$arch.deb
 old_rpm=$(cd "$work" && ls gossipper-"$version"-1.*.rpm) new_rpm=$(cd "$work" && ls gossipper-"$next"-1.*.rpm)
@@ -138,17 +152,17 @@ echo "== Debian package"
 new_root deb
 fake_systemctl
 cp "$work/$old_deb" "$work/$new_deb" "$root/"
-check "installs" in_root apt-get install -y -q "/$old_deb" >"$work/log" 2>&1
+check "installs" logged in_root apt-get install -y -q "/$old_deb"
 files_are_right
 check "nothing was started" refuse called 'start .*gossipper'
 check "nothing was enabled" refuse called 'enable .*gossipper'
 check "dpkg sees its files as they were" [ -z "$(in_root dpkg --verify gossipper)" ]
-check "installing again changes nothing" in_root dpkg -i "/$old_deb" >>"$work/log" 2>&1
+check "installing again changes nothing" logged in_root dpkg -i "/$old_deb"
 check "configuration is still the service's" has $home/etc/gossipper-server.json root:gossipper 640
 edit
 echo kept >"$root$home/data/result"
 forget_calls
-check "upgrades" in_root dpkg -i --force-confold "/$new_deb" >>"$work/log" 2>&1
+check "upgrades" logged in_root dpkg -i --force-confold "/$new_deb"
 check "an edited configuration stays" is_edited
 check "and its owner" has $home/etc/gossipper-server.json root:gossipper 640
 check "the new one is beside it" [ -e "$root$home/etc/gossipper-server.json.dpkg-dist" ]
@@ -158,15 +172,17 @@ check "services are not started" refuse called '^start .*gossipper'
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 chmod 0755 "$root/usr/sbin/policy-rc.d"
 forget_calls
-check "installs again under a policy" in_root dpkg -i --force-confold "/$new_deb" >>"$work/log" 2>&1
+check "installs again under a policy" logged in_root dpkg -i --force-confold "/$new_deb"
 check "policy-rc.d keeps services from being restarted" refuse called 'restart.*gossipper'
 rm "$root/usr/sbin/policy-rc.d"
-check "is removed" in_root dpkg -r gossipper >>"$work/log" 2>&1
+forget_calls
+check "is removed" logged in_root dpkg -r gossipper
+check "services are stopped" called '^stop .*gossipper-server\|stop gossipper-server'
 check "data stay" contains kept "$root$home/data/result"
 check "configuration stays" is_edited
 check "the link goes" refuse [ -L "$root/usr/local/bin/gossipper" ]
 check "the program goes" refuse [ -e "$root$home/bin/gossipper" ]
-check "is purged" in_root dpkg -P gossipper >>"$work/log" 2>&1
+check "is purged" logged in_root dpkg -P gossipper
 check "data go" refuse [ -e "$root$home" ]
 check "what is not ours in /usr/local stays" [ -d "$root/usr/local/bin" ]
 check "no unit is left" refuse in_root sh -c 'ls -R /lib/systemd /etc/systemd | grep -q gossipper'
@@ -175,7 +191,7 @@ umount "$root/proc"
 echo "== RPM package"
 new_root rpm
 fake_systemctl
-rpm_() { rpm --root "$root" --nodeps "$@" >>"$work/log" 2>&1; }
+rpm_() { logged rpm --root "$root" --nodeps "$@"; }
 check "installs" rpm_ -i "$work/$old_rpm"
 files_are_right
 check "nothing was started" refuse called 'start gossipper'
@@ -202,4 +218,3 @@ if [ $failures -ne 0 ]; then
     echo "what the package managers said is in $work/log" >&2
     exit 1
 fi
-rm -f "$work/$new_deb" "$work/$new_rpm"
