@@ -740,8 +740,10 @@ impl<D: Link> Worker<D> {
         }
         let mut swap = self.links.swaps.pop().ok()?;
         let report = self.engine.swap(&mut swap);
+        // They have another layout now, also those that came with the exchange before if that was
+        // seconds ago. The control side sends no more such.
+        swap.stale.extend(self.spare.drain(..));
         self.spare.extend(swap.reports.drain(..));
-        // They have another layout now. The control side sends no more such.
         while let Ok(stale) = self.links.empties.pop() {
             swap.stale.push(stale);
         }

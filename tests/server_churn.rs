@@ -1,0 +1,106 @@
+//! Engines that come and go leave nothing behind in the process: no thread, no descriptor, and no
+//! memory that grows with their number. Alone in its file, as it counts what the process has.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft};
+use gossipper::server::engines::{Ask, EngineKind, EngineSpec, NewScenario, Policy, Registry};
+
+/// When a test that hangs is ended; generous for slow machines.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Engines that come and go in one round.
+const ENGINES: usize = 6;
+
+fn config(change: impl FnOnce(&mut RunDraft)) -> RunConfig {
+    let mut draft = RunDraft {
+        local_ip: Some([127, 0, 0, 1].into()),
+        local_port: Some(0),
+        calls_max: Some(0),
+        max_calls: Some(1_000),
+        ..RunDraft::default()
+    };
+    change(&mut draft);
+    draft.resolve(Flavor::Gossipper).unwrap()
+}
+
+/// Open descriptors and threads of this process, and MiB that it has in memory.
+fn held() -> (usize, usize, usize) {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let number = |name: &str| -> usize {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    (descriptors, number("Threads:"), number("VmRSS:") / 1024)
+}
+
+fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what} takes too long: {:?}", held());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Starts engines that call, steers all there is, and takes them away in the middle of calls.
+fn round(registry: &Registry, port: u16) {
+    let answer = registry.primary().unwrap();
+    let ids: Vec<String> = (0..ENGINES)
+        .map(|_| {
+            let run = config(|draft| {
+                draft.scenario_name = Some("uac".to_owned());
+                draft.remote = Some(HostPort { host: "127.0.0.1".to_owned(), port });
+                draft.rate = Some(50.0);
+                draft.pause_ms_default = Some(300);
+            });
+            registry.start_dynamic(None, run).unwrap()
+        })
+        .collect();
+    let engines: Vec<_> = ids.iter().map(|id| registry.get(id).unwrap()).collect();
+    for engine in &engines {
+        wait("a call", || engine.state().snapshot.calls.succeeded > 0);
+        engine.ask(Ask::SetRate(80.0)).unwrap();
+        engine.ask(Ask::SetPaused(true)).unwrap();
+        engine.ask(Ask::SetPaused(false)).unwrap();
+        engine.ask(Ask::ResetStats).unwrap();
+    }
+    let xml = gossipper::scenario::builtin("uas").unwrap().text.to_owned();
+    answer.ask(Ask::Swap(NewScenario::Text(xml))).unwrap();
+    answer.ask(Ask::SetListener { index: 0, enabled: false }).unwrap();
+    answer.ask(Ask::SetListener { index: 0, enabled: true }).unwrap();
+    ids.iter().for_each(|id| registry.remove(id).unwrap());
+    for engine in &engines {
+        wait("an end", || engine.state().phase.is_over());
+    }
+}
+
+#[test]
+fn engines_that_come_and_go_leave_nothing_behind() {
+    let uas = config(|draft| draft.scenario_name = Some("uas".to_owned()));
+    let spec = EngineSpec {
+        id: "answer".to_owned(),
+        kind: EngineKind::Primary,
+        listeners: Vec::new(),
+        run: uas,
+    };
+    let registry = Registry::start(vec![spec], Policy::default()).unwrap();
+    let port = registry.primary().unwrap().state().listeners[0].local_port;
+    // What is allocated once, such as pools of the system's allocator, is there after these.
+    let (descriptors, threads, _) = held();
+    for _ in 0..2 {
+        round(&registry, port);
+    }
+    wait("coming to rest", || (held().0, held().1) == (descriptors, threads));
+    let (_, _, before_mib) = held();
+    for _ in 0..4 {
+        round(&registry, port);
+        wait("coming to rest", || (held().0, held().1) == (descriptors, threads));
+    }
+    let (_, _, after_mib) = held();
+    // An engine has some ten MiB: one per round that is kept would show.
+    assert!(after_mib < before_mib + 4 * 8, "{before_mib} MiB have become {after_mib}");
+    assert_eq!(registry.engines().len(), 1);
+    assert!(registry.data_plane_alive());
+    assert!(registry.shutdown(LIMIT).in_time);
+}
