@@ -78,6 +78,20 @@ pub fn set_timer_slack_ns(slack: u64) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack as libc::c_ulong) })
 }
 
+/// Lets allocations of this size and more be the system's own mappings, which go back to it when
+/// they are freed. By itself glibc raises this threshold to the largest block ever freed, and keeps
+/// what is below it: pools of workers that come and go would stay with the process. Other C
+/// libraries need no telling.
+pub fn return_large_blocks(bytes: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: changes one parameter of the allocator, which takes any value and locks for itself.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = bytes;
+}
+
 /// The limit on open descriptors in force.
 ///
 /// # Errors

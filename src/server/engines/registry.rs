@@ -26,6 +26,8 @@ pub const DYNAMIC_MAX: usize = 32;
 const PRIMARY: &str = "primary";
 /// Workers that have said nothing for so long are stuck: they report every second.
 const SILENCE_NS: u64 = 5_000_000_000;
+/// From this size on a block is a pool of an engine, and its memory is not kept when that ends.
+const POOL_BYTES: i32 = 128 << 10;
 /// How often somebody who waits for the end of engines looks.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -84,6 +86,7 @@ impl Registry {
     /// What is wrong with the specifications together, or why the primary engine does not run.
     pub fn start(specs: Vec<EngineSpec>, policy: Policy) -> Result<Self, StartError> {
         check(&specs)?;
+        sys::return_large_blocks(POOL_BYTES);
         let share = share_of_cpus(&specs);
         let registry = Self {
             shared: Arc::new(Shared {
