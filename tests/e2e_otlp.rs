@@ -4,15 +4,21 @@
 mod e2e;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use e2e::{PATIENCE, gossipper, lock};
+use e2e::{PATIENCE, certs, gossipper, lock};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// An answerer that refuses every fifth call.
 const REFUSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios/refusing_uas.xml");
@@ -25,11 +31,19 @@ const MESSAGES: usize = 8 * 6 + 2 * 3;
 /// Calls `REFUSING` ten times.
 #[track_caller]
 fn ten_calls(flags: &[&str]) -> gossipper::Over {
+    ten_calls_with(&[], flags)
+}
+
+/// As [`ten_calls`], in an environment with these variables.
+#[track_caller]
+fn ten_calls_with(variables: &[(&str, &str)], flags: &[&str]) -> gossipper::Over {
     let server_line = ["-sf", REFUSING, "-m", "10", "-i", "127.0.0.1"];
     let (server, address) = gossipper::serve(&server_line);
     let remote = address.to_string();
     let load = ["-sn", "uac", "-i", "127.0.0.1", "-p", "0", "-m", "10", "-r", "100", "-d", "10"];
-    let client = gossipper::start(&[&load[..], flags, &[&remote]].concat());
+    let mut command = Command::new(gossipper::PROGRAM);
+    command.envs(variables.iter().copied());
+    let client = gossipper::start_as(command, &[&load[..], flags, &[&remote]].concat());
     let over = client.finish();
     server.finish().expect_code(0);
     over.expect_code(1)
@@ -59,8 +73,29 @@ fn map(attributes: &[KeyValue]) -> HashMap<String, String> {
     attributes.iter().map(|pair| (pair.key.clone(), text(pair.value.as_ref()))).collect()
 }
 
+/// The TLS of a collector that is called `localhost`.
+fn tls(protocol: &str) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::pem_file_iter(certs::path("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(certs::path("server-key.pem")).unwrap();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    Arc::new(config)
+}
+
 /// A collector over HTTP that answers until it has all events.
 fn http_collector() -> (String, JoinHandle<Vec<Request>>) {
+    http_collector_with(|stream| stream)
+}
+
+fn http_collector_with<S: Read + Write>(
+    secure: impl Fn(TcpStream) -> S + Send + 'static,
+) -> (String, JoinHandle<Vec<Request>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let collect = move || {
@@ -68,7 +103,7 @@ fn http_collector() -> (String, JoinHandle<Vec<Request>>) {
         while count_of(&requests) < EVENTS {
             let (stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let mut reader = BufReader::new(stream);
+            let mut reader = BufReader::new(secure(stream));
             while count_of(&requests) < EVENTS {
                 let Some(request) = http_request(&mut reader) else { break };
                 requests.push(request);
@@ -102,7 +137,7 @@ fn http_request(reader: &mut impl BufRead) -> Option<Request> {
 }
 
 /// A collector over gRPC that answers until it has all events.
-fn grpc_collector() -> (String, JoinHandle<Vec<Request>>) {
+fn grpc_collector(tls: Option<Arc<ServerConfig>>) -> (String, JoinHandle<Vec<Request>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -110,47 +145,54 @@ fn grpc_collector() -> (String, JoinHandle<Vec<Request>>) {
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut connection = h2::server::handshake(stream).await.unwrap();
-        let mut requests = Vec::new();
-        // To the end of the connection, so that the last answer is sent.
-        while let Some(accepted) = connection.accept().await {
-            let Ok((request, mut respond)) = accepted else { break };
-            let (parts, mut body) = request.into_parts();
-            assert_eq!(
-                parts.uri.path(),
-                "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-            );
-            let length = |bytes: &[u8]| match bytes {
-                [0, a, b, c, d, ..] => 5 + u32::from_be_bytes([*a, *b, *c, *d]) as usize,
-                _ => 5,
-            };
-            let mut bytes: Vec<u8> = Vec::new();
-            while bytes.len() < length(&bytes) {
-                // What is read of the stream comes while the connection is driven.
-                let chunk = std::future::poll_fn(|cx| {
-                    let _ = connection.poll_closed(cx);
-                    body.poll_data(cx)
-                });
-                let Some(chunk) = chunk.await else { break };
-                let chunk = chunk.unwrap();
-                body.flow_control().release_capacity(chunk.len()).unwrap();
-                bytes.extend_from_slice(&chunk);
+        match tls {
+            None => grpc_requests(stream).await,
+            Some(tls) => {
+                let stream = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await.unwrap();
+                grpc_requests(stream).await
             }
-            let decoded = ExportLogsServiceRequest::decode(&bytes[5..]).unwrap();
-            let headers = parts.headers.iter().map(|(name, value)| {
-                (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned())
-            });
-            requests.push((headers.collect(), decoded));
-            let head = http::Response::builder().header("content-type", "application/grpc");
-            let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
-            stream.send_data(vec![0; 5].into(), false).unwrap();
-            let mut trailers = http::HeaderMap::new();
-            trailers.insert("grpc-status", "0".parse().unwrap());
-            stream.send_trailers(trailers).unwrap();
         }
-        requests
     };
     (address, thread::spawn(move || runtime.block_on(collect)))
+}
+
+async fn grpc_requests(stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<Request> {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let mut requests = Vec::new();
+    // To the end of the connection, so that the last answer is sent.
+    while let Some(accepted) = connection.accept().await {
+        let Ok((request, mut respond)) = accepted else { break };
+        let (parts, mut body) = request.into_parts();
+        assert_eq!(parts.uri.path(), "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
+        let length = |bytes: &[u8]| match bytes {
+            [0, a, b, c, d, ..] => 5 + u32::from_be_bytes([*a, *b, *c, *d]) as usize,
+            _ => 5,
+        };
+        let mut bytes: Vec<u8> = Vec::new();
+        while bytes.len() < length(&bytes) {
+            // What is read of the stream comes while the connection is driven.
+            let chunk = std::future::poll_fn(|cx| {
+                let _ = connection.poll_closed(cx);
+                body.poll_data(cx)
+            });
+            let Some(chunk) = chunk.await else { break };
+            let chunk = chunk.unwrap();
+            body.flow_control().release_capacity(chunk.len()).unwrap();
+            bytes.extend_from_slice(&chunk);
+        }
+        let decoded = ExportLogsServiceRequest::decode(&bytes[5..]).unwrap();
+        let headers = parts.headers.iter().map(|(name, value)| {
+            (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned())
+        });
+        requests.push((headers.collect(), decoded));
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+        stream.send_data(vec![0; 5].into(), false).unwrap();
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        stream.send_trailers(trailers).unwrap();
+    }
+    requests
 }
 
 #[track_caller]
@@ -210,12 +252,65 @@ fn a_collector_over_http_gets_every_event() {
 #[test]
 fn a_collector_over_grpc_gets_every_event() {
     let _turn = lock::light();
-    let (address, requests) = grpc_collector();
+    let (address, requests) = grpc_collector(None);
     let url = format!("http://{address}");
     let flags = ["-log_otel_endpoint", &url, "-log_otel_header", "x-token=abc"];
     let over = ten_calls(&[&flags[..], &["-log_attr", "site=lab 1"]].concat());
     check(&requests.join().unwrap());
     assert!(over.summary().0.pointer("/traces").is_none());
+}
+
+/// Ten calls whose events go to a collector that is called `localhost`, over TLS. The system's
+/// certificates are those of our own authority.
+fn ten_calls_over_tls(address: &str, protocol: &str) -> gossipper::Over {
+    let (_, port) = address.rsplit_once(':').unwrap();
+    let url = format!("https://localhost:{port}");
+    let flags = ["-log_otel_endpoint", &url, "-log_otel_proto", protocol];
+    let more = ["-log_otel_header", "x-token=abc", "-log_attr", "site=lab 1"];
+    ten_calls_with(&[("SSL_CERT_FILE", &certs::file("ca.pem"))], &[&flags[..], &more].concat())
+}
+
+#[test]
+fn a_collector_over_https_gets_every_event() {
+    let _turn = lock::light();
+    let config = tls("http/1.1");
+    let (address, requests) = http_collector_with(move |stream| {
+        StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream)
+    });
+    let over = ten_calls_over_tls(&address, "http");
+    check(&requests.join().unwrap());
+    assert!(over.summary().0.pointer("/traces").is_none());
+}
+
+#[test]
+fn a_collector_over_grpc_with_tls_gets_every_event() {
+    let _turn = lock::light();
+    let (address, requests) = grpc_collector(Some(tls("h2")));
+    let over = ten_calls_over_tls(&address, "grpc");
+    check(&requests.join().unwrap());
+    assert!(over.summary().0.pointer("/traces").is_none());
+}
+
+#[test]
+fn a_collector_that_nobody_vouches_for_gets_no_events() {
+    let _turn = lock::light();
+    let config = tls("http/1.1");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Every connection is accepted; none may come as far as a request.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            assert!(stream.read(&mut [0; 1]).is_err());
+        }
+    });
+    let url = format!("https://localhost:{port}");
+    let flags = ["-log_otel_endpoint", &url, "-log_otel_proto", "http"];
+    let stranger = certs::file("stranger.pem");
+    let over = ten_calls_with(&[("SSL_CERT_FILE", &stranger)], &flags);
+    assert_eq!(over.summary().number("/traces/dropped_events"), EVENTS as u64);
+    assert_eq!(over.summary().number("/success_calls"), 8);
 }
 
 #[test]
