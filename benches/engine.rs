@@ -118,7 +118,7 @@ fn engine(name: &str) -> Engine {
             remote,
             next_hop: remote,
             pid: 4242,
-            users: 0,
+            users: None,
         },
     };
     let layout = layout(&[&program], config.pause_ms);

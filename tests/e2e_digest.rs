@@ -3,6 +3,8 @@
 
 mod e2e;
 
+use std::fs;
+
 use e2e::peer::{Peer, Received};
 use e2e::scratch::Scratch;
 use e2e::{gossipper, lock, ports, sipp};
@@ -107,6 +109,31 @@ fn credentials(message: &Received) -> String {
 
 fn body(message: &Received) -> &str {
     message.text.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+#[test]
+fn a_scenario_may_choose_the_digest_uri_of_each_request() {
+    let _turn = lock::light();
+    let (scratch, peer) = (Scratch::new(), Peer::new());
+    let text = fs::read_to_string(scenario("register_digest.xml")).unwrap();
+    let own = "password=\"[field1]\"]";
+    let text = text.replacen(own, "password=\"[field1]\" uri=request]", 1);
+    let text = text.replacen(own, "password=\"[field1]\" uri=\"sip:[field0]@own.test\"]", 1);
+    let (client, users) = (scratch.write("own.xml", &text), users(&scratch));
+    let remote = peer.address().to_string();
+    let line = ["-sf", &client, "-i", "127.0.0.1", "-m", "1", "-inf", &users];
+    // What a request does not choose is still there for all.
+    let run = gossipper::start(&[&line[..], &["-auth_uri", "uri.test", &remote]].concat());
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+    peer.answer(&peer.receive(), "401 Unauthorized", challenge);
+    for uri in [format!("uri=\"sip:{remote}\""), "uri=\"sip:alice@own.test\"".to_owned()] {
+        let message = peer.receive();
+        let value = credentials(&message);
+        assert!(value.contains(&uri), "{uri}: {value}");
+        assert!(verify(value.as_bytes(), b"REGISTER", b"", b"alice", b"se cret"), "{value}");
+        peer.answer(&message, "200 OK", "");
+    }
+    run.finish().expect_code(0);
 }
 
 #[test]

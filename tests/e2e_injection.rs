@@ -294,6 +294,10 @@ fn a_call_may_go_on_with_another_peer() {
     peer.answer(&peer.receive(), "200 OK", "");
     let over = run.finish().expect_code(1);
     assert_eq!(over.summary().failed_by("setdest_failed"), 1);
+    // A call over a connection keeps it: said before the first call rather than at each.
+    let line = [&keys[..], &line, &["-t", "t1"]].concat();
+    let refused = gossipper::run(&line).expect_code(255);
+    assert!(refused.finished.stderr.contains("<setdest>"), "{}", refused.finished.stderr);
 }
 
 #[test]

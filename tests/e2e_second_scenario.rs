@@ -3,6 +3,7 @@
 mod e2e;
 
 use e2e::peer::Peer;
+use e2e::scratch::Scratch;
 use e2e::{gossipper, lock, ports, sipp};
 
 const REQUEST: &str = "OPTIONS sip:service@HERE SIP/2.0\r\n\
@@ -14,10 +15,13 @@ const REQUEST: &str = "OPTIONS sip:service@HERE SIP/2.0\r\n\
     Max-Forwards: 70\r\n\
     Content-Length: 0\r\n\r\n";
 
-fn options(peer: &Peer, to: std::net::SocketAddr, number: &str) -> String {
+fn request(peer: &Peer, to: std::net::SocketAddr, number: &str) -> String {
     let text = REQUEST.replace("HERE", &to.to_string());
-    let text = text.replace("THERE", &peer.address().to_string()).replace("NUMBER", number);
-    peer.send(to, &text);
+    text.replace("THERE", &peer.address().to_string()).replace("NUMBER", number)
+}
+
+fn options(peer: &Peer, to: std::net::SocketAddr, number: &str) -> String {
+    peer.send(to, request(peer, to, number));
     let answer = peer.receive();
     assert_eq!(answer.header("Call-ID"), format!("{number}@peer"));
     answer.first_line().to_owned()
@@ -46,6 +50,67 @@ fn calls_are_made_and_answered_at_the_same_time() {
     assert_eq!(summary.counter("out_of_call_messages"), 0);
 }
 
+const ASKING: &str = r#"<scenario name="asking"><send retrans="500"><![CDATA[
+
+    OPTIONS sip:[field0]@[remote_ip]:[remote_port] SIP/2.0
+    Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+    From: <sip:us@[local_ip]>;tag=[call_number]
+    To: <sip:[field0]@[remote_ip]>
+    Call-ID: [call_id]
+    CSeq: [cseq] OPTIONS
+    Content-Length: 0
+
+  ]]></send><recv response="200"/><pause milliseconds="300"/></scenario>"#;
+
+const ANSWERING: &str = r#"<scenario name="answering"><recv request="OPTIONS"/><send><![CDATA[
+
+    SIP/2.0 200 OK
+    [last_Via:]
+    [last_From:]
+    [last_To:];tag=[call_number]
+    [last_Call-ID:]
+    [last_CSeq:]
+    X-Rows: [field0] [field0 file="asking.csv" line=1]
+    Content-Length: 0
+
+  ]]></send></scenario>"#;
+
+#[test]
+fn each_scenario_reads_the_file_that_is_given_for_it() {
+    let _turn = lock::light();
+    let (scratch, callee, peer) = (Scratch::new(), Peer::new(), Peer::new());
+    let asking = scratch.write("asking.xml", ASKING);
+    let answering = scratch.write("answering.xml", ANSWERING);
+    let own = scratch.write("asking.csv", "SEQUENTIAL\nanna\nben\n");
+    let other = scratch.write("answering.csv", "SEQUENTIAL\nxenia\nyves\n");
+    let remote = callee.address().to_string();
+    let files = ["-sf", &asking, "-rxsf", &answering, "-inf", &own, "-rxinf", &other];
+    let line = ["-i", "127.0.0.1", "-p", "0", "-m", "4", "-r", "20", "-l", "10", &remote];
+    let mut run = gossipper::start(&[&files[..], &line].concat());
+    let here = run.wait_until_listening();
+    let mut called = Vec::new();
+    for number in 0..2 {
+        let message = callee.receive();
+        callee.answer(&message, "200 OK", "");
+        called.push(message.first_line().split([':', '@']).nth(1).unwrap_or_default().to_owned());
+        peer.send(here, request(&peer, here, &number.to_string()));
+        let rows = peer.receive();
+        // Rows go by the number of the call, whoever begins it.
+        assert!(["xenia ben", "yves ben"].contains(&rows.header("X-Rows")), "{rows:?}");
+    }
+    assert!(called.iter().all(|name| name == "anna" || name == "ben"), "{called:?}");
+    let over = run.finish().expect_code(0);
+    over.summary().expect_all_succeeded(4);
+    assert_eq!(over.summary().counter("calls_incoming"), 2);
+
+    // Scenarios tell files apart by name: another one of that name would never be read.
+    let elsewhere = Scratch::new();
+    let twin = elsewhere.write("asking.csv", "SEQUENTIAL\nzoe\n");
+    let files = ["-sf", &asking, "-rxsf", &answering, "-inf", &own, "-rxinf", &twin];
+    let over = gossipper::run(&[&files[..], &["-m", "1", &remote]].concat()).expect_code(255);
+    assert!(over.finished.stderr.contains("two injection files"), "{}", over.finished.stderr);
+}
+
 #[test]
 fn what_belongs_to_no_call_is_answered_by_a_scenario_of_its_own() {
     let _turn = lock::light();
@@ -62,7 +127,8 @@ fn what_belongs_to_no_call_is_answered_by_a_scenario_of_its_own() {
     let over = run.finish().expect_code(1);
     let summary = over.summary();
     assert_eq!(summary.counter("calls_outgoing"), 1);
-    assert_eq!(summary.counter("out_of_call_messages"), 2);
+    assert_eq!(summary.counter("out_of_call_messages"), 0);
+    assert_eq!(summary.counter("auto_answered"), 2);
     assert_eq!(summary.counter("calls_incoming"), 2);
 }
 

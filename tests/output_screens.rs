@@ -10,7 +10,9 @@ use std::time::Duration;
 use golden_file::compare;
 use gossipper::output::dashboard::{Caption, Dashboard, to_text};
 use gossipper::output::screen::{Footer, Frame, RunFacts, Screen, join};
-use gossipper::stats::{Aggregate, Layout, Report, RunStart, Snapshot, StepCounts};
+use gossipper::stats::{
+    Aggregate, CallTotals, Counters, FailureCause, Layout, Report, RunStart, Snapshot, StepCounts,
+};
 use ratatui::layout::Rect;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -124,11 +126,70 @@ fn the_screens_of_a_server() {
     compare("tests/golden/screens_server.txt", &page(&frame, 1..=5));
 }
 
+/// What a dashboard has seen of ninety seconds: a rate that climbs to a limit that is not quite
+/// reached, answers that become slower, and some calls that fail.
+fn ninety_seconds(layout: &Arc<Layout>) -> (Dashboard, Snapshot) {
+    let mut aggregate = Aggregate::new(Arc::clone(layout), 1, START);
+    let mut dashboard = Dashboard::default();
+    let mut counters = Counters::default();
+    for second in 0..90 {
+        let mut report = Report::new(layout, 0);
+        report.sequence = second;
+        report.start_ns = START.monotonic_ns + second * SECOND_NS;
+        report.end_ns = report.start_ns + SECOND_NS;
+        report.pacing_ns = SECOND_NS;
+        report.busy_ns = 200_000_000;
+        let target = (second + 1).min(60);
+        let calls = target.min(55);
+        report.target_rate = target as f64;
+        counters.calls_outgoing += calls;
+        let is_slow = second % 30 == 29;
+        for call in 0..calls {
+            let service_ns = (second + 1) * 100_000 + call * 20_000;
+            let service_ns = if is_slow { 10 * service_ns } else { service_ns };
+            for transaction in 0..layout.transactions.len() {
+                let later_ns = transaction as u64 * 250_000;
+                report.histograms.record_service(transaction, service_ns + later_ns);
+            }
+        }
+        let refused = calls / 10;
+        counters.calls_succeeded += calls - refused;
+        counters.calls_failed += refused;
+        for call in 0..refused {
+            counters.failures.bump(match call {
+                0 => FailureCause::RecvTimeout,
+                1 => FailureCause::MaxUdpRetrans,
+                _ => FailureCause::UnexpectedMessage,
+            });
+        }
+        counters.retransmissions_sent += refused;
+        report.counters = counters;
+        aggregate.absorb(&report);
+        dashboard.note(&aggregate.snapshot());
+    }
+    (dashboard, aggregate.snapshot())
+}
+
+#[test]
+fn a_dashboard_of_a_minute_and_a_half() {
+    let (dashboard, snapshot) = ninety_seconds(&client());
+    let calls = CallTotals { started: 4250, succeeded: 3850, failed: 390, active: 10 };
+    let caption = Caption {
+        title: "UDP to 192.0.2.1:5060",
+        state: "",
+        message: None,
+        now: Some((Duration::from_millis(90_750), calls)),
+    };
+    let cells = dashboard.draw(&snapshot, &caption, Rect::new(0, 0, 100, 34));
+    compare("tests/golden/dashboard_busy.txt", &(to_text(&cells).join("\n") + "\n"));
+}
+
 #[test]
 fn the_dashboard() {
     let states = two_seconds(&client(), true);
     let mut dashboard = Dashboard::default();
-    let caption = Caption { title: "UDP to 192.0.2.1:5060", state: "paused", message: None };
+    let caption =
+        Caption { title: "UDP to 192.0.2.1:5060", state: "paused", message: None, now: None };
     for state in &states {
         dashboard.note(state);
         // The same second again is no news.

@@ -102,16 +102,19 @@ fn timeouts_count_at_the_step_that_waited() {
 
 #[test]
 fn losses_count_at_their_step() {
-    // The first is lost on its way out, and what comes back for the repetition on its way in.
-    let steps = r#"<send lost="100" retrans="500">@OPTIONS@</send>
-        <recv response="200" lost="100"/>"#;
+    // Repetitions are lost as the first was.
+    let steps = r#"<send lost="100" retrans="500">@OPTIONS@</send><recv response="200"/>"#;
+    let mut rig = Rig::new(inline("client", steps));
+    rig.silence(40_000);
+    let (_, steps) = rig.end_by_step();
+    assert_eq!(rows(&steps), [[1, 9, 1, 0, 10], [0, 0, 0, 0, 0]]);
+    let steps = r#"<send>@OPTIONS@</send><recv response="200" lost="100" timeout="500"/>"#;
     let mut rig = Rig::new(inline("client", steps));
     let options = rig.expect("OPTIONS").text;
     rig.send(&answer(&options, 200, "t"));
-    rig.run(40_000);
+    rig.run(1_000);
     let (_, steps) = rig.end_by_step();
-    assert_eq!(row(&steps[0])[4], 1);
-    assert_eq!(row(&steps[1]), [0, 0, 0, 0, 1]);
+    assert_eq!(rows(&steps), [[1, 0, 0, 0, 0], [0, 0, 1, 0, 1]]);
 }
 
 #[test]

@@ -106,6 +106,10 @@ impl RecordSink for CallDebug {
             }
             self.failed.push(record.call);
         }
+        // The mask lets through what other sinks want.
+        if !self.kinds().has(record.event.kind()) {
+            return;
+        }
         let is_start = matches!(record.event, Event::CallStarted { .. });
         if !is_start && !self.calls.contains_key(&record.call) {
             return;

@@ -48,8 +48,10 @@ impl Log {
     pub fn kinds(self) -> Kinds {
         match self {
             // SIPp's has unexpected messages once more, as such.
-            Self::Messages => Kinds::MESSAGES.union(Kinds::of(&[TraceKind::Unexpected])),
-            Self::ShortMessages => Kinds::MESSAGES,
+            Self::Messages => {
+                Kinds::MESSAGES.union(Kinds::COMMANDS).union(Kinds::of(&[TraceKind::Unexpected]))
+            }
+            Self::ShortMessages => Kinds::MESSAGES.union(Kinds::COMMANDS),
             Self::Errors => Kinds::of(&[
                 TraceKind::Unexpected,
                 TraceKind::Late,

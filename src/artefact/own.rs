@@ -38,6 +38,8 @@ fn direction<'b>(record: &Record<'b>) -> Option<(&'static [u8], &'b [u8])> {
     match record.event {
         Event::Sent { message, .. } => Some((b"send", message)),
         Event::Received { message, .. } => Some((b"recv", message)),
+        Event::CommandSent(text) => Some((b"sendCmd", text)),
+        Event::CommandReceived(text) => Some((b"recvCmd", text)),
         _ => None,
     }
 }
@@ -89,7 +91,9 @@ impl RecordSink for ShortMessages {
             out.extend_from_slice(direction);
             out.push(b',');
             put_number(record.call, 1, out);
-            out.extend_from_slice(b",sip,");
+            let is_sip = record.event.kind() == TraceKind::MessageSent
+                || record.event.kind() == TraceKind::MessageReceived;
+            out.extend_from_slice(if is_sip { b",sip," } else { b",cmd," });
             put_column(first_line(message), out);
             out.push(b',');
             put_column(header(message, b"Call-ID", b"i"), out);

@@ -9,6 +9,9 @@ use crate::trace::{Event, Kinds, Patience, Protocol, Record};
 
 const MESSAGE_RULE: &[u8] = b"-----------------------------------------------";
 
+/// How commands of third-party call control travel, in SIPp's words.
+const COMMANDS: &str = "TCP control";
+
 /// Messages as they were, each below a line with its time (`-trace_msg`). A message that fails its
 /// call stands there once more, as unexpected.
 #[derive(Debug)]
@@ -35,12 +38,14 @@ impl RecordSink for Messages {
     }
 
     fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
-        let (ends, message, is_sent) = match record.event {
-            Event::Sent { ends, message, .. } => (ends, message, true),
+        let (protocol, message, is_sent) = match record.event {
+            Event::Sent { ends, message, .. } => (ends.protocol.name(), message, true),
             Event::Received { ends, message } => {
                 self.protocol = ends.protocol;
-                (ends, message, false)
+                (ends.protocol.name(), message, false)
             }
+            Event::CommandSent(text) => (COMMANDS, text, true),
+            Event::CommandReceived(text) => (COMMANDS, text, false),
             Event::Unexpected { message, .. } if !has_answer_of_its_own(message) => {
                 let protocol = self.protocol.name();
                 return cx.entry(self.file, record.at_ns, |_, _, out| {
@@ -59,7 +64,7 @@ impl RecordSink for Messages {
             out.push(b' ');
             clock.put_date_time(unix_ns, b' ', out);
             out.push(b'\n');
-            out.extend_from_slice(ends.protocol.name().as_bytes());
+            out.extend_from_slice(protocol.as_bytes());
             if is_sent {
                 out.extend_from_slice(b" message sent (");
                 put_number(message.len() as u64, 1, out);
@@ -90,8 +95,8 @@ impl RecordSink for ShortMessages {
 
     fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
         let (message, direction) = match record.event {
-            Event::Sent { message, .. } => (message, b'S'),
-            Event::Received { message, .. } => (message, b'R'),
+            Event::Sent { message, .. } | Event::CommandSent(message) => (message, b'S'),
+            Event::Received { message, .. } | Event::CommandReceived(message) => (message, b'R'),
             _ => return,
         };
         cx.entry(self.0, record.at_ns, |unix_ns, clock, out| {

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::command::{REMOTE, run_command};
 use super::error::UsageError;
-use super::flags::{self, FlagSpec, Immediate, Status};
+use super::flags::{self, Accept, FlagSpec, Immediate, Status};
 use crate::config::{ColorChoice, parse_bool};
 
 /// Exactly what was typed: nothing is read, defaulted or checked yet.
@@ -159,12 +159,26 @@ fn recognise(word: &OsStr) -> Result<Recognised<'_>, UsageError> {
 }
 
 /// The option's values; `None` if a switch was given as `-x=false`.
-fn values_of<'a>(
+fn values_of(
     option: &Recognised<'_>,
-    rest: &mut impl Iterator<Item = &'a OsString>,
+    rest: &mut std::slice::Iter<'_, OsString>,
 ) -> Result<Option<Vec<OsString>>, UsageError> {
     let arity = option.flag.metavars().len();
     let usage = || option.flag.usage();
+    if let Status::Supported(Accept::NameAndColumn(_)) = option.flag.resolved().status {
+        let [first, second] = match (option.attached, rest.as_slice()) {
+            (Some(attached), _) => [Some(attached), None],
+            (None, [first, second, ..]) => [Some(first.as_os_str()), Some(second.as_os_str())],
+            (None, [first]) => [Some(first.as_os_str()), None],
+            (None, []) => [None, None],
+        };
+        if let Some(pair) = first.and_then(|first| name_and_column(first, second)) {
+            if option.attached.is_none() {
+                rest.next();
+            }
+            return Ok(Some(pair));
+        }
+    }
     if let Some(attached) = option.attached {
         let is_switch = matches!(option.flag.resolved().status, Status::Supported(_));
         return match arity {
@@ -185,6 +199,18 @@ fn values_of<'a>(
         return Err(UsageError::MissingValue { typed: option.typed.clone(), usage: usage() });
     }
     Ok(Some(values))
+}
+
+/// `NAME,COLUMN` in one word, which SIPp writes as two; `None` if `second` is the column.
+fn name_and_column(word: &OsStr, second: Option<&OsStr>) -> Option<Vec<OsString>> {
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    if second.is_some_and(|second| is_number(second.as_bytes())) {
+        return None;
+    }
+    let bytes = word.as_bytes();
+    let comma = memchr::memrchr(b',', bytes).filter(|&at| at > 0 && is_number(&bytes[at + 1..]))?;
+    let part = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    Some(vec![part(&bytes[..comma]), part(&bytes[comma + 1..])])
 }
 
 /// Reads back what clap accepted, in the order of the line.

@@ -16,6 +16,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use rustls::server::ProducesTickets;
 use thiserror::Error;
 
+use super::answer::ANSWERS;
 use super::link::Link;
 use super::mux::{MuxConfig, Reconnect, StreamMux};
 use super::running::{Running, WorkerHandle};
@@ -297,6 +298,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         let (swap_in, swap_out) = RingBuffer::new(1);
         let (swapped_in, swapped_out) = RingBuffer::new(1);
         let (stop_in, stop_out) = RingBuffer::new(4);
+        let (answer_in, answer_out) = RingBuffer::new(ANSWERS);
         for _ in 1..REPORTS {
             // The queue is as long as the reports are many.
             let _ = empty_in.push(Box::new(Report::new(&launch.layout, worker as u16)));
@@ -323,6 +325,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             swaps: swap_out,
             swapped: swapped_in,
             stops: stop_in,
+            answers: answer_in,
             records: record_in,
             shell: shell_in,
             control: Some(thread::current()),
@@ -360,6 +363,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             swapped: swapped_out,
             generation: launch.layout.generation,
             stops: stop_out,
+            answers: answer_out,
             records: record_out,
             shell: shell_out,
             thread: Some(thread),

@@ -4,12 +4,14 @@
 
 pub mod twin;
 
+mod answer;
 mod launch;
 mod link;
 mod mux;
 mod running;
 mod worker;
 
+pub use answer::{ANSWERS, Answer};
 pub use launch::{Bind, Launch, LaunchError, StreamPlan, launch};
 pub use link::{Link, News};
 pub use mux::{MuxConfig, Reconnect, StreamMux};

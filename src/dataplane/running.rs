@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use gossipper_uring::Waker;
 use rtrb::{Consumer, Producer};
 
+use super::answer::Answer;
 use super::twin::Twin;
 use super::worker::{Command, REPORTS};
 use crate::engine::{Generations, Programs, StopRequest, Swap, SwapRefused};
@@ -77,6 +78,8 @@ pub struct WorkerHandle {
     pub(super) generation: u32,
     /// Demands of the scenario to stop the run.
     pub stops: Consumer<StopRequest>,
+    /// Answers to questions.
+    pub answers: Consumer<Answer>,
     /// Records of the worker, if it has a queue for them.
     pub records: Option<Consumer<u8>>,
     /// The scenario's shell commands, where it has some.

@@ -14,10 +14,11 @@ use std::thread::Thread;
 use gossipper_uring::{Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
 
+use super::answer::Answer;
 use super::link::{Link, News};
 use super::twin::link::{Tell, WorkerEnd};
 use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest, Swap};
-use crate::stats::{Counters, DropCause, Glance, Report};
+use crate::stats::{CallTotals, Counters, DropCause, Glance, Report};
 use crate::trace::Kinds;
 
 /// Length of a report's interval.
@@ -34,6 +35,8 @@ const TX_RESERVE: usize = 64;
 const LINGER_NS: u64 = 4_000_000_000;
 /// How long a shutdown waits for operations in the kernel.
 const SHUTDOWN_NS: u64 = 200_000_000;
+/// Circuits in use that one answer tells of.
+const CIRCUITS_MAX: usize = 4096;
 /// Sockets opened in one turn: each costs a few system calls, and arrivals must not wait for all.
 const SOCKETS_PER_TURN: usize = 256;
 
@@ -61,6 +64,12 @@ pub enum Command {
     SetTrace(Kinds),
     /// Serve requests that belong to no call, or refuse them with 503.
     SetAccepting(bool),
+    /// Answer with the global variables, and record them as warnings.
+    TellVariables,
+    /// Answer with the circuits in use.
+    TellCircuits,
+    /// Answer with the numbers of calls.
+    TellCalls,
 }
 
 /// A datagram on its way to the worker that owns its call.
@@ -98,6 +107,8 @@ pub struct Links {
     pub swapped: Producer<Box<Swap>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
+    /// Answers to questions of the control side.
+    pub answers: Producer<Answer>,
     /// Shell commands of the scenario, where it has some.
     pub shell: Option<Producer<Box<[u8]>>>,
     /// Records to the artefact thread, where anybody wants some.
@@ -369,6 +380,7 @@ impl<D: Link> Worker<D> {
             self.engine.flushed(self.driver.now());
             self.driver.turn(0)?;
             self.engine.end_all_lingering(now);
+            self.engine.end_aside(now);
             self.hand_on_records();
             self.report(self.driver.now(), true);
             let deadline = self.driver.now() + SHUTDOWN_NS;
@@ -453,7 +465,26 @@ impl<D: Link> Worker<D> {
                 Command::SetPaused(paused) => self.engine.set_paused(paused, now),
                 Command::SetTrace(kinds) => self.engine.set_trace(kinds),
                 Command::SetAccepting(accepting) => self.engine.set_accepting(accepting),
+                Command::TellVariables => {
+                    let variables = self.engine.tell_variables(now);
+                    self.answer(Answer::Variables(variables));
+                }
+                Command::TellCircuits => {
+                    let busy = self.engine.busy_circuits(CIRCUITS_MAX);
+                    self.answer(Answer::Circuits(busy));
+                }
+                Command::TellCalls => {
+                    let calls = CallTotals::of(self.engine.counters());
+                    self.answer(Answer::Calls(calls));
+                }
             }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        // Whoever asks without listening gets no more answers.
+        if self.links.answers.push(answer).is_ok() {
+            self.wake_control();
         }
     }
 

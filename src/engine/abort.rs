@@ -40,6 +40,7 @@ impl Engine {
         cx: &mut Cx<'_, '_>,
     ) {
         let behaviors = self.config.behaviors;
+        let has_to = message.first(HeaderId::To).is_some();
         let step = self.calls[slot].step;
         if usize::from(step) < self.program_of(slot).program.steps.len() {
             self.step_counts(slot, step).unexpected += 1;
@@ -52,21 +53,29 @@ impl Engine {
             Kind::Request { method, .. } => {
                 self.count_request(slot, method.id());
                 let bit = method.bit();
-                if matches!(method, Method::Bye | Method::Cancel) {
-                    self.answer_ok(slot, message, hash, cx);
-                    if behaviors.abort_unexpected {
-                        self.calls[slot].invite_state = InviteState::Over;
-                        self.end(slot, Some(FailureCause::PeerHangup), cx.now);
+                // SIPp: who goes on after a BYE does not answer it either.
+                let hangs_up = matches!(method, Method::Bye | Method::Cancel) && has_to;
+                if hangs_up && behaviors.abort_unexpected {
+                    if behaviors.bye {
+                        self.answer_ok(slot, message, hash, cx);
                     }
+                    self.calls[slot].invite_state = InviteState::Over;
+                    self.end(slot, Some(FailureCause::PeerHangup), cx.now);
                     return;
                 }
-                if method == Method::Ping && behaviors.ping_reply {
-                    self.answer_ok(slot, message, hash, cx);
+                if method == Method::Ping && !behaviors.ping_reply {
+                    self.counters.warnings += 1;
+                    return;
+                }
+                if method == Method::Ping {
+                    self.counters.auto_answered +=
+                        u64::from(self.answer_ok(slot, message, hash, cx));
                     self.abort(slot, FailureCause::UnexpectedMessage, cx);
                     return;
                 }
                 if behaviors.auto_answer && AUTO_ANSWERED & bit != 0 {
-                    self.answer_ok(slot, message, hash, cx);
+                    self.counters.auto_answered +=
+                        u64::from(self.answer_ok(slot, message, hash, cx));
                     return;
                 }
             }
@@ -77,7 +86,8 @@ impl Engine {
                 }
                 let is_invite = cseq.method.id() == MethodId::Invite
                     && cseq.number == self.calls[slot].invite_cseq;
-                if is_invite {
+                // A call that goes on has not heard it: retransmission goes on as well.
+                if is_invite && behaviors.abort_unexpected {
                     let before = self.calls[slot].invite_state;
                     self.note_invite_response(slot, code);
                     let rejects = matches!(before, InviteState::Calling | InviteState::Proceeding);
@@ -85,7 +95,7 @@ impl Engine {
                         self.acknowledge(slot, message, cx);
                     }
                 }
-                if code >= 200 {
+                if code >= 200 && behaviors.abort_unexpected {
                     self.note_final_response(slot, is_invite, cseq.number, cx.at);
                 }
             }
@@ -101,7 +111,7 @@ impl Engine {
     fn aborts_on(&self, message: &Message<'_>) -> bool {
         let behaviors = self.config.behaviors;
         match message.method() {
-            Some(Method::Ping) if behaviors.ping_reply => true,
+            Some(Method::Ping) => behaviors.ping_reply,
             Some(method) if behaviors.auto_answer && AUTO_ANSWERED & method.bit() != 0 => false,
             _ => behaviors.abort_unexpected,
         }
@@ -210,20 +220,25 @@ impl Engine {
         None
     }
 
-    /// 200 OK to a request inside the call, remembered so that a repetition gets it again.
-    fn answer_ok(&mut self, slot: Slot, message: &Message<'_>, hash: u64, cx: &mut Cx<'_, '_>) {
+    /// 200 OK to a request inside the call, remembered so that a repetition is known for one;
+    /// `false` if it could not be sent.
+    fn answer_ok(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        hash: u64,
+        cx: &mut Cx<'_, '_>,
+    ) -> bool {
         let socket = self.calls[slot].socket;
         let remote = self.calls[slot].remote;
         let bound = Rc::clone(self.program_of(slot));
-        if let Some(template) = &bound.defaults.ok {
-            if self.send_default_ok(slot, template, cx) {
-                self.counters.auto_answered += 1;
-            }
-        } else if self.reply_stateless(message.bytes(), 200, "OK", socket, remote, cx.tx) {
-            self.counters.auto_answered += 1;
-        }
+        let sent = match &bound.defaults.ok {
+            Some(template) => self.send_default_ok(slot, template, cx),
+            None => self.reply_stateless(message.bytes(), 200, "OK", socket, remote, cx.tx),
+        };
         let call = &mut self.calls[slot];
         call.note_received(Heard { hash, step: call.step });
+        sent
     }
 
     /// `true` if the scenario's own BYE has not been answered yet.

@@ -5,13 +5,15 @@ use std::io::Write as _;
 use super::Engine;
 use super::call::Slot;
 use super::render::{At, Out};
-use crate::scenario::{Authentication, Template, secret_bytes};
+use crate::scenario::{Authentication, REQUEST_URI, Template, secret_bytes};
 use crate::sip::digest::{self, AkaKeys, Answer, Credentials, DigestChallenge, Secret};
 use crate::sip::{HeaderId, Message, unfold};
 use crate::stats::FailureCause;
 
 /// Longest user name or password.
 const CREDENTIAL_MAX: usize = 512;
+/// Longest digest URI that a scenario puts together.
+const URI_MAX: usize = 512;
 /// Longest answer: a challenge and what is added to it.
 const HEADER_MAX: usize = 4096;
 
@@ -66,9 +68,10 @@ impl Engine {
     ) {
         let mut header = [0; HEADER_MAX];
         let message = out.written();
-        let method = message.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let mut words = message.split(|&byte| byte == b' ');
+        let request = [words.next().unwrap_or_default(), words.next().unwrap_or_default()];
         let body = message.get(place.body..).unwrap_or_default();
-        match self.answer(parts, at, method, body, &mut header) {
+        match self.answer(parts, at, request, body, &mut header) {
             Some(len) => out.insert(place.at, &header[..len]),
             None => out.fail(FailureCause::AuthenticationFailed),
         }
@@ -78,7 +81,7 @@ impl Engine {
         &self,
         parts: &Authentication,
         at: &At<'_, '_>,
-        method: &[u8],
+        [method, request_uri]: [&[u8]; 2],
         body: &[u8],
         header: &mut [u8],
     ) -> Option<usize> {
@@ -96,17 +99,19 @@ impl Engine {
             None => data.auth_password.as_bytes(),
         };
         let aka = self.aka_keys(parts, password, at)?;
-        let (mut uri, mut cnonce) = ([0; 128], [0; 8]);
-        let uri = match &data.auth_uri {
-            Some(uri) => uri.as_bytes(),
-            None => {
+        let (mut uri, mut cnonce) = ([0; URI_MAX], [0; 8]);
+        let uri = match (&parts.uri, &data.auth_uri) {
+            (Some(own), _) if own.as_literal() == Some(REQUEST_URI) => request_uri,
+            (Some(own), _) => self.nested(own, at, &mut uri)?,
+            (None, Some(uri)) => uri.as_bytes(),
+            (None, None) => {
                 let peer = self.config.environment.remote.unwrap_or(call.remote);
                 let mut rest = &mut uri[..];
                 // A socket address is shorter than the buffer. SIPp names the peer, not the
                 // Request-URI.
                 let _ = write!(rest, "sip:{peer}");
                 let left = rest.len();
-                &uri[..128 - left]
+                &uri[..URI_MAX - left]
             }
         };
         let mut rest = &mut cnonce[..];

@@ -180,7 +180,10 @@ pub(super) fn constant(
         Field::MediaIpType => ip_type(environment.media_ip),
         Field::MediaPort(offset) => offset_port(environment.media_port, *offset),
         Field::Pid => environment.pid.to_string().into_bytes(),
-        Field::Users => environment.users.to_string().into_bytes(),
+        // As SIPp says that there are none.
+        Field::Users => {
+            environment.users.map_or("-1".to_owned(), |users| users.to_string()).into_bytes()
+        }
         Field::SippVersion => env!("CARGO_PKG_VERSION").as_bytes().to_vec(),
         _ => return None,
     })

@@ -105,6 +105,8 @@ pub(super) struct Call {
     pub(super) foreign: bool,
     /// `true` while it waits for room to send at `step`.
     pub(super) deferred: bool,
+    /// `true` if it answers what belongs to no call, beside the load.
+    pub(super) aside: bool,
     /// `true` if it exchanged commands with another instance.
     pub(super) commanded: bool,
     /// `true` if the socket is the call's own and goes back to the pool at its end.
@@ -197,6 +199,7 @@ impl Call {
             incoming: false,
             foreign: false,
             deferred: false,
+            aside: false,
             commanded: false,
             owns_socket: false,
             reopens: false,

@@ -10,6 +10,7 @@ impl Engine {
     /// A sentence that says which two numbers differ.
     pub fn check_invariants(&self) -> Result<(), String> {
         let mut running = 0;
+        let mut aside = 0;
         let mut lingering = 0;
         let mut timers = 0;
         let mut foreign = 0;
@@ -25,7 +26,10 @@ impl Engine {
             match call.phase {
                 Phase::Free if armed > 0 => return Err(format!("free slot {slot} has a timer")),
                 Phase::Free => continue,
-                Phase::Running => running += 1,
+                Phase::Running => {
+                    running += 1;
+                    aside += u64::from(call.aside);
+                }
                 Phase::Lingering => lingering += 1,
             }
             calls_of[usize::from(call.program)] += 1;
@@ -38,6 +42,7 @@ impl Engine {
                 &call.routes,
                 &call.next_url,
                 &call.call_id,
+                &call.challenge,
             ]
             .into_iter()
             .filter(|blob| !blob.is_empty())
@@ -60,6 +65,7 @@ impl Engine {
             (left != right).then(|| format!("{what}: {left} against {right}")).map_or(Ok(()), Err)
         };
         differ("active calls, counted and in slots", self.active as u64, running)?;
+        differ("out-of-call calls, counted and in slots", self.active_aside as u64, aside)?;
         differ("lingering calls, counted and in slots", self.lingering as u64, lingering)?;
         if calls_of != self.calls_of {
             return Err(format!("calls by program: {:?} against {calls_of:?}", self.calls_of));

@@ -32,19 +32,35 @@ impl CircuitMap {
         false
     }
 
-    /// Circuit `index` as `a.h.c/e`.
-    pub(super) fn put(&self, index: u32, out: &mut Out<'_>) {
+    /// Interface, link and channel of circuit `index`.
+    pub fn parts(&self, index: u32) -> [u32; 3] {
         let index = u64::from(index);
         let (fourths, thirds) = (count(self.fourth), count(self.third));
-        let number = |low: u32, offset: u64| i64::from(low) + offset as i64;
-        out.number(number(self.first.0, index / (thirds * fourths)));
-        out.put(b".");
-        out.number(i64::from(self.second));
-        out.put(b".");
-        out.number(number(self.third.0, index / fourths % thirds));
-        out.put(b"/");
-        out.number(number(self.fourth.0, index % fourths));
+        [
+            self.first.0 + (index / (thirds * fourths)) as u32,
+            self.third.0 + (index / fourths % thirds) as u32,
+            self.fourth.0 + (index % fourths) as u32,
+        ]
     }
+
+    /// Circuit `index` as `a.h.c/e`.
+    pub(super) fn put(&self, index: u32, out: &mut Out<'_>) {
+        let [first, third, fourth] = self.parts(index);
+        for (number, end) in [(first, &b"."[..]), (self.second, b"."), (third, b"/")] {
+            out.number(i64::from(number));
+            out.put(end);
+        }
+        out.number(i64::from(fourth));
+    }
+}
+
+/// Circuits that calls hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BusyCircuits {
+    /// Their indices, in no order; not more than were asked for.
+    pub circuits: Vec<u32>,
+    /// How many there are in all.
+    pub count: usize,
 }
 
 /// One worker's share of the circuits.

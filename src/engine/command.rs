@@ -12,6 +12,7 @@ use super::render::{At, Out};
 use super::{Cx, Engine, SocketPool, StopRequest};
 use crate::scenario::{Optional, RecvCommand, SendCommand, StepKind};
 use crate::stats::{DropCause, FailureCause, WithheldCause};
+use crate::trace::Event;
 
 /// Longest command; SIPp takes no longer message either.
 pub const COMMAND_MAX: usize = 1 << 16;
@@ -289,6 +290,7 @@ impl Engine {
     /// Hands a command to its call.
     fn deliver_command(&mut self, slot: Slot, text: &[u8], now: u64, tx: &mut TxArena) {
         self.counters.commands_received += 1;
+        self.trace(slot, self.calls[slot].step, Event::CommandReceived(text));
         self.calls[slot].commanded = true;
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         if is_abort(text) {
@@ -370,8 +372,12 @@ impl Engine {
             Peering::Twin => 0,
             Peering::Named => command.dest.unwrap_or(0),
         };
-        let sent = out.len().is_some_and(|len| self.peers.say(peer, &room[..len]));
+        let sent = out.len().filter(|&len| self.peers.say(peer, &room[..len]));
+        if let Some(len) = sent {
+            self.trace(slot, index, Event::CommandSent(&room[..len]));
+        }
         self.peers.room = room;
+        let sent = sent.is_some();
         if sent {
             self.calls[slot].commanded = true;
             self.counters.commands_sent += 1;

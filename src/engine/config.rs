@@ -168,6 +168,6 @@ pub struct Environment {
     pub next_hop: Option<SocketAddr>,
     /// `[pid]`
     pub pid: u32,
-    /// `[users]`
-    pub users: u64,
+    /// `[users]`; `None` without any.
+    pub users: Option<u64>,
 }

@@ -231,7 +231,7 @@ impl Engine {
         self.connections.table.insert(socket, Connection { pooled: NO_SLOT, ..connection });
     }
 
-    fn is_pausing(&self, slot: Slot) -> bool {
+    pub(super) fn is_pausing(&self, slot: Slot) -> bool {
         let call = &self.calls[slot];
         let step = self.program_of(slot).program.steps.get(usize::from(call.step));
         step.is_some_and(|step| matches!(step.kind, StepKind::Pause(_) | StepKind::Timewait(_)))

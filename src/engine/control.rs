@@ -3,9 +3,16 @@
 //! Figures are those of the whole run; each engine takes its share. None of this happens per call,
 //! so it may allocate.
 
-use super::call::Phase;
+use super::call::{NO_CIRCUIT, Phase};
+use super::circuits::BusyCircuits;
 use super::pacing::{Pacer, share};
 use super::{Arrivals, Engine};
+use crate::scenario::StepKind;
+use crate::stats::FailureCause;
+use crate::trace::{Event, NO_CALL, NO_STEP};
+
+/// Longest value of a variable that is told whole.
+const VALUE_MAX: usize = 256;
 
 impl Engine {
     /// Changes the rate (calls per period over all workers). Nothing happens where calls are not
@@ -70,5 +77,56 @@ impl Engine {
     /// Changes how many calls may be open at once over all workers; those that are open stay.
     pub fn set_call_limit(&mut self, total: u64) {
         self.active_max = share(total, self.config.worker, self.config.workers);
+    }
+
+    /// Ends what is open of the out-of-call program: the run is over, and SIPp does not wait for it
+    /// either. A call that only waits for repetitions has come to its end.
+    pub fn end_aside(&mut self, now: u64) {
+        for slot in 0..self.calls.used() {
+            let call = &self.calls[slot];
+            if call.phase == Phase::Running && call.aside {
+                let steps = &self.program_of(slot).program.steps;
+                let step = steps.get(usize::from(call.step)).map(|step| &step.kind);
+                let is_over = matches!(step, Some(StepKind::Timewait(_)));
+                self.end(slot, Some(FailureCause::Cancelled).filter(|_| !is_over), now);
+            }
+        }
+    }
+
+    /// The global variables that have a value, by name; long values are cut. Each is recorded as a
+    /// warning as well, so that it reaches the error log.
+    pub fn tell_variables(&mut self, now: u64) -> Vec<(String, String)> {
+        self.tracer.set_now(now);
+        let mut all: Vec<(String, String)> = Vec::new();
+        for bound in &self.programs {
+            for (name, &index) in bound.program.global_variables.iter().zip(&bound.base.globals) {
+                let mut text = Vec::new();
+                self.value_text(&self.global_values[usize::from(index)], &mut text);
+                text.truncate(VALUE_MAX);
+                if !text.is_empty() && all.iter().all(|(known, _)| known != name) {
+                    all.push((name.clone(), String::from_utf8_lossy(&text).into_owned()));
+                }
+            }
+        }
+        for (name, value) in &all {
+            let text = format!("global variable ${name} = {value}");
+            self.tracer.record(NO_CALL, 0, NO_STEP, Event::Warning(text.as_bytes()));
+        }
+        all
+    }
+
+    /// Up to `most` of the circuits that calls hold.
+    pub fn busy_circuits(&self, most: usize) -> BusyCircuits {
+        let held = (0..self.calls.used())
+            .map(|slot| self.calls[slot].circuit)
+            .filter(|&circuit| circuit != NO_CIRCUIT);
+        let mut busy = BusyCircuits::default();
+        for circuit in held {
+            busy.count += 1;
+            if busy.circuits.len() < most {
+                busy.circuits.push(circuit);
+            }
+        }
+        busy
     }
 }

@@ -174,6 +174,7 @@ fn length(duration: &Duration, pause_ms: u64) -> String {
     match distribution {
         Distribution::Fixed(value) => format!("{value}ms"),
         Distribution::Uniform { min, max } => format!("{min}/{max}ms"),
+        Distribution::Integers { min, step, count } => format!("{min}+{step}*{count}ms"),
         Distribution::Normal { mean, stdev } => format!("N({mean},{stdev})"),
         Distribution::LogNormal { mean, stdev } => format!("LN({mean},{stdev})"),
         Distribution::Exponential { mean } => format!("Exp({mean})"),

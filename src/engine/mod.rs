@@ -57,7 +57,7 @@ use crate::trace::Tracer;
 
 pub use authenticate::digest_uri;
 pub use call_ids::CallIdStyle;
-pub use circuits::CircuitMap;
+pub use circuits::{BusyCircuits, CircuitMap};
 pub use command::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
 pub use config::{
     Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Retransmission,
@@ -124,6 +124,8 @@ pub struct Engine {
     report: Box<Report>,
     /// Calls running; lingering ones are not among them.
     active: usize,
+    /// Those of them that follow the out-of-call program.
+    active_aside: usize,
     lingering: usize,
     created: u64,
     /// Calls of the out-of-call program, which do not count towards `-m`.
@@ -280,7 +282,7 @@ impl Engine {
             Arrivals::Users(users) => split(users) as u32,
             Arrivals::Server | Arrivals::Open(_) => 0,
         };
-        let idle_users = (0..users).rev().map(|user| (user, config.start_ns)).collect();
+        let idle_users = (0..users).map(|user| (user, config.start_ns)).collect();
         let mut names = SharedNames::default();
         let bounds: Vec<_> = programs
             .all()
@@ -332,6 +334,7 @@ impl Engine {
             tracer: recording::tracer(config.worker, config.trace),
             report: Box::new(Report::new(layout, config.worker as u16)),
             active: 0,
+            active_aside: 0,
             lingering: 0,
             created: 0,
             created_aside: 0,
@@ -569,9 +572,10 @@ impl Engine {
         !self.accepting || stopped || self.created >= self.created_max
     }
 
-    /// `true` if no call is open and none will be.
+    /// `true` if no call is open and none will be. Calls of the out-of-call program do not count:
+    /// a peer that asks something every second would keep the run from its end.
     pub fn is_finished(&self) -> bool {
-        self.active == 0 && self.all_created()
+        self.active == self.active_aside && self.all_created()
     }
 
     /// A demand to stop the run, once.

@@ -51,6 +51,9 @@ impl Random {
         match *distribution {
             Distribution::Fixed(value) => value,
             Distribution::Uniform { min, max } => min + self.unit() * (max - min),
+            Distribution::Integers { min, step, count } => {
+                min + step * (self.unit() * count as f64).floor()
+            }
             Distribution::Normal { mean, stdev } => mean + stdev * self.normal(),
             Distribution::LogNormal { mean, stdev } => (mean + stdev * self.normal()).exp(),
             Distribution::Exponential { mean } => -mean * (1.0 - self.unit()).ln(),
@@ -122,6 +125,7 @@ mod tests {
         let mut random = Random::new(7);
         let cases = [
             (Distribution::Uniform { min: 10.0, max: 30.0 }, 20.0),
+            (Distribution::Integers { min: 1.0, step: 3.0, count: 4 }, 5.5),
             (Distribution::Normal { mean: 50.0, stdev: 5.0 }, 50.0),
             (Distribution::Exponential { mean: 40.0 }, 40.0),
             (Distribution::LogNormal { mean: 1.0, stdev: 0.5 }, (1.0f64 + 0.125).exp()),
@@ -147,6 +151,7 @@ mod tests {
         let mut random = Random::new(8);
         let cases = [
             (Distribution::Uniform { min: 10.0, max: 30.0 }, 400.0 / 12.0),
+            (Distribution::Integers { min: 0.0, step: 1.0, count: 10 }, 99.0 / 12.0),
             (Distribution::Normal { mean: 50.0, stdev: 5.0 }, 25.0),
             (Distribution::Exponential { mean: 40.0 }, 1600.0),
             (Distribution::Gamma { k: 4.5, theta: 2.0 }, 18.0),

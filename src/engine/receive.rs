@@ -167,7 +167,8 @@ impl Engine {
             return;
         };
         if self.out_of_call == Some(program) {
-            self.counters.out_of_call_messages += 1;
+            // As SIPp: a scenario answers it, so it is not one that nobody expected.
+            self.counters.auto_answered += 1;
         } else if !self.is_listening {
             return self.refuse_dialog(message, socket, source, cx);
         } else if !self.accepting || self.created >= self.created_max {
@@ -293,6 +294,9 @@ impl Engine {
         if self.calls[slot].phase == Phase::Lingering {
             return self.linger_message(slot, message, cx);
         }
+        if self.config.ignore_messages_in_pause && self.is_pausing(slot) {
+            return;
+        }
         let hash = self.duplicate_hash(message);
         if self.config.retransmission.enabled {
             let call = &self.calls[slot];
@@ -300,11 +304,13 @@ impl Engine {
             let seen = [call.unanswered, call.seen[0], call.seen[1], call.seen[2]];
             if hash == trigger.hash {
                 self.note_repetition(slot, trigger.step);
-                let answers_final = message.status().is_some();
-                return if answers_final {
+                // A final response of an INVITE wants its ACK, whatever was sent since.
+                let wants_ack = message.status().is_some_and(|code| code >= 200)
+                    && message.cseq().is_ok_and(|cseq| cseq.method.id() == MethodId::Invite);
+                return if wants_ack {
                     self.resend_ack(slot, cx.tx);
                 } else {
-                    self.answer_again(slot, cx.tx);
+                    self.resend_last(slot, cx.tx);
                 };
             }
             if let Some(seen) = seen.iter().find(|seen| seen.hash == hash) {
@@ -328,15 +334,9 @@ impl Engine {
             self.calls[slot].remote = source;
         }
         let bound = Rc::clone(self.program_of(slot));
-        let index = self.calls[slot].step;
-        let pausing = matches!(
-            bound.program.steps.get(usize::from(index)).map(|step| &step.kind),
-            Some(StepKind::Pause(_))
-        );
-        if pausing && self.config.ignore_messages_in_pause {
-            return;
-        }
-        match self.find(slot, &bound, message, &cseq) {
+        // SIPp: what does not say to whom it goes is not what anybody waits for.
+        let has_to = message.first(HeaderId::To).is_some();
+        match self.find(slot, &bound, message, &cseq).filter(|_| has_to) {
             Some(hit) => self.accept(slot, hit, message, &cseq, hash, &bound, cx),
             None => self.unmatched(slot, message, &cseq, hash, &bound, cx),
         }
@@ -487,7 +487,9 @@ impl Engine {
             Kind::Request { method, .. } => {
                 let call = &mut self.calls[slot];
                 if method.id() != MethodId::Ack && method.id() != MethodId::Cancel {
-                    call.cseq = call.cseq.max(cseq.number);
+                    // One before 0 is what `-base_cseq 0` begins with.
+                    let own = if call.cseq == u32::MAX { 0 } else { call.cseq };
+                    call.cseq = own.max(cseq.number);
                 }
                 if method.id() == MethodId::Invite {
                     call.invite_cseq = cseq.number;
@@ -692,7 +694,10 @@ impl Engine {
             && self.has_ack(slot)
         {
             self.counters.retransmissions_received += 1;
-            return self.resend_ack(slot, cx.tx);
+            let before = self.counters.retransmissions_sent;
+            self.resend_ack(slot, cx.tx);
+            self.counters.acks_repeated += self.counters.retransmissions_sent - before;
+            return;
         }
         if let Some(target) = bound.program.unexpected_label {
             if let Some(variable) = bound.program.unexpected_paused {

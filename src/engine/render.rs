@@ -278,6 +278,7 @@ impl Engine {
                 let port = i64::from(self.config.environment.media_port) + shift;
                 out.number(port + offset);
             }
+            Field::UserId if !self.has_users() => out.number(0),
             Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
             Field::DynamicId => {
                 let (first, last, step) = self.config.dynamic_ids;

@@ -438,6 +438,7 @@ impl Engine {
         self.report.histograms.record_call_length(length);
         self.trace_end(slot, cause, length);
         self.active -= 1;
+        self.active_aside -= usize::from(self.calls[slot].aside);
         let user = self.calls[slot].user;
         let is_kept = user < self.users && !self.calls[slot].incoming;
         if is_kept && matches!(self.config.arrivals, super::Arrivals::Users(_)) {

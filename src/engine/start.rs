@@ -39,7 +39,7 @@ impl Engine {
             if tx.free() <= reserve {
                 return Started::NeedsFlush;
             }
-            if self.active as u64 >= self.active_max {
+            if self.is_at_limit() {
                 self.withhold(WithheldCause::CallLimit);
                 continue;
             }
@@ -199,7 +199,7 @@ impl Engine {
         now: u64,
     ) -> Option<Slot> {
         // `-l` bounds what the main program has open, whoever starts it.
-        if program == self.main && self.active as u64 >= self.active_max {
+        if program == self.main && self.is_at_limit() {
             self.counters.withheld.bump(WithheldCause::CallLimit);
             return None;
         }
@@ -239,6 +239,12 @@ impl Engine {
         Some(slot)
     }
 
+    /// `true` if as many calls are open as `-l` allows. What answers messages of no call is beside
+    /// the load.
+    fn is_at_limit(&self) -> bool {
+        (self.active - self.active_aside) as u64 >= self.active_max
+    }
+
     fn new_call(&mut self, program: u8, now: u64) -> Option<Slot> {
         let slot = self.calls.allocate()?;
         let workers = self.config.workers.max(1) as u64;
@@ -246,9 +252,11 @@ impl Engine {
         call.number = (self.created + self.created_aside) * workers + self.config.worker as u64 + 1;
         call.program = program;
         call.started_ns = now;
-        call.cseq = self.config.base_cseq.saturating_sub(1);
+        call.cseq = self.config.base_cseq.wrapping_sub(1);
         if self.out_of_call == Some(program) {
             self.created_aside += 1;
+            self.active_aside += 1;
+            self.calls[slot].aside = true;
         } else {
             self.created += 1;
         }

@@ -140,22 +140,13 @@ impl Engine {
         self.resend(slot, step, |engine| &engine.calls[slot].last_sent, tx);
     }
 
-    /// Sends the last message again because the peer repeated what it answers.
-    pub(super) fn answer_again(&mut self, slot: Slot, tx: &mut TxArena) {
-        let before = self.counters.retransmissions_sent;
-        self.resend_last(slot, tx);
-        self.counters.answers_repeated += self.counters.retransmissions_sent - before;
-    }
-
     /// Sends the ACK of the INVITE's final response again, which the peer has repeated.
     pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
-        let before = self.counters.retransmissions_sent;
         let call = &self.calls[slot];
         match self.blobs.bytes(&call.last_sent).starts_with(b"ACK ") {
             true => self.resend(slot, call.sent_step, |engine| &engine.calls[slot].last_sent, tx),
             false => self.resend(slot, call.ack_step, |engine| &engine.calls[slot].ack_sent, tx),
         }
-        self.counters.answers_repeated += self.counters.retransmissions_sent - before;
     }
 
     /// Sends a stored message of the call, of step `step`, again.
@@ -170,6 +161,23 @@ impl Engine {
         if bytes.is_empty() {
             return;
         }
+        let lost = match step {
+            NO_INDEX => 0.0,
+            step => {
+                let steps = &self.program_of(slot).program.steps;
+                let own = steps.get(usize::from(step)).and_then(|step| step.lost_percent);
+                own.unwrap_or(self.config.lost_percent)
+            }
+        };
+        if lost > 0.0 && self.random.chance(lost / 100.0) {
+            self.counters.simulated_losses += 1;
+            self.counters.retransmissions_sent += 1;
+            let counts = self.step_counts(slot, step);
+            counts.lost += 1;
+            counts.retransmissions += 1;
+            return;
+        }
+        let bytes = self.blobs.bytes(which(self));
         // Without room the next retransmission, or the peer's, asks again.
         let Some(tx_slot) = tx.reserve(bytes.len()) else {
             self.counters.sends_deferred += 1;

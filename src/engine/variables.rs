@@ -109,7 +109,12 @@ impl Engine {
 
     /// The text of `variable` appended to `out`: numbers with six decimals, as SIPp prints them.
     pub(super) fn variable_text(&self, slot: Slot, variable: VariableRef, out: &mut Vec<u8>) {
-        match self.variable(slot, variable) {
+        self.value_text(self.variable(slot, variable), out);
+    }
+
+    /// The text of a value, likewise.
+    pub(super) fn value_text(&self, value: &Value, out: &mut Vec<u8>) {
+        match value {
             Value::Unset => {}
             Value::Number(number) => push_fixed6(*number, out),
             Value::Truth(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),

@@ -4,6 +4,7 @@
 //! a page of any size. Who shows the page, and which keys are pressed, is not known here.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,7 +14,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table, Widget};
 
 use super::units;
-use crate::stats::{DurationSummary, FailureCause, Snapshot, Verdict};
+use crate::stats::{CallTotals, DurationSummary, FailureCause, Snapshot, Verdict};
 
 /// Seconds that charts go back.
 const SECONDS: usize = 120;
@@ -46,6 +47,8 @@ pub struct Caption<'a> {
     pub state: &'a str,
     /// The answer to the last key.
     pub message: Option<&'a str>,
+    /// The time since the start, and the calls, where they are newer than the snapshot.
+    pub now: Option<(Duration, CallTotals)>,
 }
 
 impl Dashboard {
@@ -141,7 +144,8 @@ impl Dashboard {
 }
 
 fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Paragraph<'a> {
-    let calls = &snapshot.calls;
+    let of_snapshot = (Duration::from_nanos(snapshot.elapsed_ns), snapshot.calls);
+    let (elapsed, calls) = caption.now.unwrap_or(of_snapshot);
     let (word, style) = match snapshot.verdict.verdict() {
         Verdict::GeneratorLimited { .. } => ("generator-limited", Style::new().fg(Color::Red)),
         _ => ("ok", Style::new().fg(Color::Green)),
@@ -150,7 +154,7 @@ fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Paragraph<'a> {
         0 => Style::new(),
         _ => Style::new().fg(Color::Red),
     };
-    let elapsed_s = snapshot.elapsed_ns / 1_000_000_000;
+    let elapsed_s = elapsed.as_secs();
     Paragraph::new(vec![
         Line::from(vec![
             Span::raw(caption.title).bold(),
@@ -159,10 +163,11 @@ fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Paragraph<'a> {
         ]),
         Line::from(vec![
             Span::raw(format!(
-                "{:02}:{:02}:{:02}  open {}  started {}  succeeded {}  ",
+                "{:02}:{:02}:{:02}.{}  open {}  started {}  succeeded {}  ",
                 elapsed_s / 3600,
                 elapsed_s / 60 % 60,
                 elapsed_s % 60,
+                elapsed.subsec_millis() / 100,
                 units::count(calls.active),
                 units::count(calls.started),
                 units::count(calls.succeeded),

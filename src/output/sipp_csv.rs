@@ -98,7 +98,7 @@ impl Figures {
                 counters.out_of_call_messages,
                 counters.dead_call_messages,
                 // SIPp counts what its timers send again, not answers to repetitions.
-                counters.retransmissions_sent.saturating_sub(counters.answers_repeated),
+                counters.retransmissions_sent.saturating_sub(counters.acks_repeated),
                 counters.auto_answered,
                 warnings(counters),
                 counters.fatal_errors,
@@ -251,11 +251,12 @@ impl SippCsv {
         for (index, step) in steps.iter().enumerate() {
             for (suffix, _) in step_columns(step, has_losses) {
                 let name = match step.kind {
-                    StepKind::Pause | StepKind::Nop => "Pause",
-                    StepKind::Send { .. }
-                    | StepKind::Recv { .. }
+                    // SIPp calls whatever is no message a pause.
+                    StepKind::Pause
+                    | StepKind::Nop
                     | StepKind::SendCommand
-                    | StepKind::RecvCommand => &step.name,
+                    | StepKind::RecvCommand => "Pause",
+                    StepKind::Send { .. } | StepKind::Recv { .. } => &step.name,
                 };
                 line.text(&format!("{index}_{name}_{suffix}"));
             }
@@ -302,14 +303,7 @@ fn step_columns(
             Some(("Timeout", timeouts)),
             Some(("Unexp", unexpected)),
         ],
-        StepKind::SendCommand => [Some(("Sent", messages)), None, None, None],
-        StepKind::RecvCommand => [
-            Some(("Recv", messages)),
-            Some(("Timeout", timeouts)),
-            Some(("Unexp", unexpected)),
-            None,
-        ],
-        StepKind::Pause | StepKind::Nop => {
+        StepKind::Pause | StepKind::Nop | StepKind::SendCommand | StepKind::RecvCommand => {
             [Some(("Sessions", messages)), Some(("Unexp", unexpected)), None, None]
         }
     };

@@ -10,6 +10,7 @@ use gossipper_uring::sys;
 
 use super::action::{Action, Display};
 use super::face::Face;
+use super::questions::Questions;
 use super::signals::Signals;
 use super::socket::ControlSocket;
 use super::supervisor::{DRAIN_NS, Finished, Supervisor};
@@ -36,6 +37,7 @@ pub(super) struct Control<'c> {
     face: Face,
     /// Step of the keys that change the rate.
     rate_scale: f64,
+    questions: Questions,
 }
 
 impl<'c> Control<'c> {
@@ -62,6 +64,11 @@ impl<'c> Control<'c> {
             socket,
             face: Face::new(config, facts, palette),
             rate_scale: config.rate_scale,
+            questions: Questions::new(
+                run.workers().count(),
+                first.plan.launch.engine.data.circuits,
+                config.screen_period_ms.max(100) * 1_000_000,
+            ),
             run,
         }
     }
@@ -74,6 +81,9 @@ impl<'c> Control<'c> {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
             self.run.poll(now);
+            let footer = self.footer();
+            self.questions.take_answers(&mut self.run, &mut self.face, footer, now);
+            self.questions.ask(&mut self.run, &self.face, now);
             self.tell_notes();
             self.take_signals(now);
             if let Some(socket) = &mut self.socket {
@@ -171,7 +181,10 @@ impl<'c> Control<'c> {
     /// Carries out what keys, the control socket and signals ask for.
     fn perform(&mut self, action: Action, now: u64) {
         match action {
-            Action::Show(screen) => self.face.show(screen, self.footer()),
+            Action::Show(screen) => {
+                self.face.show(screen, self.footer());
+                self.questions.hurry();
+            }
             Action::ShowStatusLine => self.face.show_status_line(),
             Action::Step(steps) => match self.run.users() {
                 Some(users) => {
@@ -194,6 +207,7 @@ impl<'c> Control<'c> {
             Action::DumpScreens => self.dump_screens(),
             Action::ResetStats => {
                 self.run.reset_stats();
+                self.questions.note_reset();
                 self.face.forget();
             }
             Action::Display(display) => self.display(display),
@@ -205,10 +219,7 @@ impl<'c> Control<'c> {
                 let text = format!("{active} calls are open, in {workers} workers");
                 self.face.say(&text);
             }
-            Action::DumpVariables => self.face.say(
-                "variables live with the workers and cannot be read while calls go on; a <log> \
-                 action writes them",
-            ),
+            Action::DumpVariables => Questions::ask_for_variables(&mut self.run),
         }
     }
 

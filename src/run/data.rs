@@ -9,7 +9,7 @@ use super::RunError;
 use crate::config::{CallIds, RunConfig, ScenarioSource, Transport};
 use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
 use crate::injection::{InjectionFile, Order};
-use crate::scenario::{Field, Resources, TableInfo, Template};
+use crate::scenario::{Action, Field, Resources, TableInfo, Template};
 
 /// Largest text that a message includes: no transport carries more.
 const TEXT_BYTES_MAX: u64 = 65_535;
@@ -40,12 +40,12 @@ impl Tables {
     /// Reads and indexes all files that the configuration names.
     pub(super) fn load(config: &RunConfig) -> Result<Self, RunError> {
         let mut files: Vec<InjectionFile> = Vec::new();
-        for path in config.injection.iter().chain(&config.injection_receiving) {
+        // Both scenarios may read one file.
+        let receiving = config.injection_receiving.iter();
+        let receiving = receiving.filter(|path| !config.injection.contains(path));
+        for path in config.injection.iter().chain(receiving) {
             let file = read(path)?;
-            if let Some(known) = files.iter().position(|known| known.name() == file.name()) {
-                if config.injection_receiving.as_ref() == Some(path) && known < files.len() {
-                    continue;
-                }
+            if files.iter().any(|known| known.name() == file.name()) {
                 return Err(RunError::InjectionTwice { name: file.name().to_owned() });
             }
             files.push(file);
@@ -140,6 +140,14 @@ impl Tables {
             .any(|field| *field == Field::Circuit);
         if uses_circuits && config.circuits.is_none() {
             return Err(RunError::NoCircuits);
+        }
+        let sets_dest = programs
+            .all()
+            .flat_map(|program| &program.steps)
+            .flat_map(|step| &step.actions)
+            .any(|action| matches!(action, Action::SetDest(_)));
+        if sets_dest && config.transport.is_stream() {
+            return Err(RunError::SetDestOverStream { transport: config.transport.protocol() });
         }
         self.note_gaps(config, programs, notices);
         let mut hosts = Vec::new();

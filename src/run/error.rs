@@ -107,6 +107,16 @@ pub enum RunError {
         "the scenario uses [tdmmap], and there are no circuits\n  hint: give them with -tdmmap, as {{0-3}}{{99}}{{5-8}}{{1-31}}"
     )]
     NoCircuits,
+    /// `<setdest>` over connections.
+    #[error(
+        "the scenario has a <setdest>, which changes where datagrams go; over {transport} a call \
+         keeps the connection that it has\n  hint: use -t u1 or un, or make the calls to the other \
+         peer with a run of their own"
+    )]
+    SetDestOverStream {
+        /// The transport, as in a Via.
+        transport: &'static str,
+    },
     /// The thread that runs shell commands could not be started.
     #[error("cannot start the thread that runs commands: {0}")]
     Shell(io::Error),

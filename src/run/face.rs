@@ -14,7 +14,7 @@ use crate::config::{Flavor, RunConfig};
 use crate::output::dashboard::{Caption, Dashboard, to_ansi};
 use crate::output::screen::{Footer, Frame, RunFacts, Screen};
 use crate::output::{LiveStatus, Palette, StatusMode};
-use crate::stats::Snapshot;
+use crate::stats::{CallTotals, Snapshot};
 use crate::terminal::{self, Key, Keyboard, Page};
 
 /// Columns where the terminal does not tell.
@@ -45,6 +45,8 @@ pub(super) struct Face {
     before: Option<Snapshot>,
     latest: Option<Snapshot>,
     peak: (u64, Duration),
+    /// When it is, and what calls there are, between two snapshots.
+    now: Option<(Duration, CallTotals)>,
 }
 
 /// What is shown.
@@ -102,7 +104,11 @@ impl Face {
             before: None,
             latest: None,
             peak: (0, Duration::ZERO),
+            now: None,
         };
+        if config.interactive && !can_draw {
+            face.say("note: -interactive needs a terminal that pages can be drawn on: without");
+        }
         face.take_terminal();
         face
     }
@@ -217,11 +223,38 @@ impl Face {
         self.redraw(footer);
     }
 
+    /// Whether the dashboard is seen, which wants to be drawn more often than once a second.
+    pub(super) fn is_dashboard(&self) -> bool {
+        self.view == View::Dashboard && self.page.is_some()
+    }
+
+    /// Whether the circuits are seen.
+    pub(super) fn shows_circuits(&self) -> bool {
+        self.view == View::Screen(Screen::TdmMap) && self.page.is_some()
+    }
+
+    /// Shows what the circuits are now.
+    pub(super) fn show_circuits(&mut self, circuits: Vec<String>, footer: Footer) {
+        self.facts.circuits = circuits;
+        if self.shows_circuits() {
+            self.redraw(footer);
+        }
+    }
+
+    /// Shows the calls of this moment in the dashboard.
+    pub(super) fn show_calls(&mut self, elapsed: Duration, calls: CallTotals, footer: Footer) {
+        self.now = Some((elapsed, calls));
+        if self.is_dashboard() {
+            self.redraw(footer);
+        }
+    }
+
     /// The statistics begin anew.
     pub(super) fn forget(&mut self) {
         self.before = None;
         self.dashboard.clear();
         self.latest = None;
+        self.now = None;
         self.peak = (0, Duration::ZERO);
     }
 
@@ -259,6 +292,7 @@ impl Face {
                         _ => "",
                     },
                     message: self.message.as_deref(),
+                    now: self.now,
                 };
                 let cells = self.dashboard.draw(latest, &caption, Rect::new(0, 0, columns, rows));
                 let _ = page.put(to_ansi(&cells));

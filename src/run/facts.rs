@@ -1,7 +1,10 @@
 //! What screens say about a run beside its figures: who, where, how, and the scenario's actions.
 
+use std::collections::HashSet;
+
 use super::plan::Plan;
 use crate::config::{HostPort, RunConfig};
+use crate::engine::{BusyCircuits, CircuitMap};
 use crate::output::screen::RunFacts;
 use crate::scenario::{Action, Mode, Operand, Operator, Program, VariableRef};
 
@@ -24,8 +27,42 @@ pub(super) fn facts(config: &RunConfig, plan: &Plan, local_port: u16) -> RunFact
         has_losses: config.lost_percent > 0.0 || program.has_losses(),
         driver: plan.driver_name.to_owned(),
         actions: actions(program),
-        circuits: Vec::new(),
+        circuits: plan.launch.engine.data.circuits.map_or(Vec::new(), |map| circuits(&map, &[])),
     }
+}
+
+/// Lines of circuits that a screen has room for.
+const CIRCUIT_LINES: usize = 20;
+/// Circuits in one line.
+const CIRCUITS_PER_LINE: u32 = 50;
+
+/// The circuits of a trunk as lines: a star for one that a call holds, a dot for one that is free.
+pub(super) fn circuits(map: &CircuitMap, busy: &[BusyCircuits]) -> Vec<String> {
+    let held: usize = busy.iter().map(|busy| busy.count).sum();
+    let mut lines = vec![format!("{held} of {} circuits are in use", map.len())];
+    let busy: HashSet<[u32; 3]> =
+        busy.iter().flat_map(|busy| &busy.circuits).map(|&index| map.parts(index)).collect();
+    let (low, high) = map.fourth;
+    let groups = (map.first.0..=map.first.1)
+        .flat_map(|first| (map.third.0..=map.third.1).map(move |third| (first, third)));
+    let pieces = groups.flat_map(|group| {
+        (low..=high).step_by(CIRCUITS_PER_LINE as usize).map(move |begin| (group, begin))
+    });
+    let per_group = (u64::from(high - low) / u64::from(CIRCUITS_PER_LINE) + 1) as usize;
+    let all = (map.len() / (u64::from(high - low) + 1)) as usize * per_group;
+    for ((first, third), begin) in pieces.take(CIRCUIT_LINES) {
+        let end = high.min(begin.saturating_add(CIRCUITS_PER_LINE - 1));
+        let states = (begin..=end).map(|fourth| match busy.contains(&[first, third, fourth]) {
+            true => '*',
+            false => '.',
+        });
+        let place = format!("{first}.{}.{third}/{begin}-{end}", map.second);
+        lines.push(format!("{place:<22} {}", states.collect::<String>()));
+    }
+    if all > CIRCUIT_LINES {
+        lines.push(format!("and {} lines more", all - CIRCUIT_LINES));
+    }
+    lines
 }
 
 fn actions(program: &Program) -> Vec<(usize, Vec<String>)> {
@@ -83,6 +120,23 @@ fn text(program: &Program, action: &Action) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn circuits_are_shown_as_they_are() {
+        let map = CircuitMap { first: (0, 1), second: 7, third: (3, 4), fourth: (1, 60) };
+        let busy = [
+            BusyCircuits { circuits: vec![0, 59], count: 2 },
+            BusyCircuits { circuits: vec![60 * 3 + 1], count: 1 },
+        ];
+        let lines = circuits(&map, &busy);
+        assert_eq!(lines.len(), 1 + 8);
+        assert_eq!(lines[0], "3 of 240 circuits are in use");
+        assert_eq!(lines[1], format!("{:<22} *{}", "0.7.3/1-50", ".".repeat(49)));
+        assert_eq!(lines[2], format!("{:<22} {}*", "0.7.3/51-60", ".".repeat(9)));
+        assert_eq!(lines[7], format!("{:<22} .*{}", "1.7.4/1-50", ".".repeat(48)));
+        let many = CircuitMap { first: (0, 99), second: 0, third: (0, 0), fourth: (0, 0) };
+        assert_eq!(circuits(&many, &[]).last().unwrap(), "and 80 lines more");
+    }
 
     #[test]
     fn actions_are_told_with_the_names_of_their_variables() {

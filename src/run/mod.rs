@@ -14,6 +14,7 @@ mod face;
 mod facts;
 mod plan;
 mod planned;
+mod questions;
 mod scenario;
 mod shell;
 mod signals;

@@ -11,8 +11,8 @@ use gossipper_uring::{DriverConfig, probe, sys};
 use super::data::Tables;
 use super::{RunError, sources, twin};
 use crate::config::{
-    CallIds, CallLimit, ConcurrencyLimit, HostPort, IoChoice, RetransmissionCheck, RunConfig,
-    Transport, TransportFor,
+    CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RetransmissionCheck,
+    RunConfig, Transport, TransportFor,
 };
 use crate::dataplane::{Bind, Launch, Reconnect, StreamPlan};
 use crate::engine::pacing::RatePlan;
@@ -86,6 +86,8 @@ pub(super) fn plan(
     notices.extend(notice);
     let limit_per_rate = limit_per_rate(config, program, is_client);
     let concurrent_max = match (config.concurrent_max, limit_per_rate) {
+        // SIPp's -l is about calls that it makes.
+        (ConcurrencyLimit::Count(_), _) if !is_client && config.flavor == Flavor::Sipp => None,
         (ConcurrencyLimit::Count(count), _) => Some(count),
         (_, Some(per_rate)) => Some(((per_rate * config.rate) as u64).max(1)),
         (_, None) => None,
@@ -219,7 +221,7 @@ pub(super) fn plan(
             remote: addresses.remote,
             next_hop: addresses.next_hop,
             pid: sys::process_id(),
-            users: config.users.unwrap_or(0),
+            users: config.users,
         },
         data,
     };

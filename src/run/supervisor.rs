@@ -235,6 +235,16 @@ impl Supervisor {
         &self.parts.first
     }
 
+    /// All workers of the run.
+    pub(super) fn workers(&self) -> impl Iterator<Item = &WorkerHandle> {
+        self.parts.workers()
+    }
+
+    /// All workers of the run, to ask them something and to take their answers.
+    pub(super) fn workers_mut(&mut self) -> impl Iterator<Item = &mut WorkerHandle> {
+        self.parts.workers_mut()
+    }
+
     /// Where the listeners listen, in order.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.parts.all().map(|part| part.running.local)

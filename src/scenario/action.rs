@@ -1,7 +1,7 @@
 //! `<action>` elements.
 
 use super::attributes::{Attributes, no_text};
-use super::distribution::distribution;
+use super::distribution::{distribution as distribution_of, integers};
 use super::error::Fault;
 use super::keyword::{self, Names as _};
 use super::names::Table;
@@ -104,8 +104,18 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
         "divide" => arithmetic(Operator::Divide, &attributes, table)?,
         "sample" => {
             let to = target(&attributes, table)?;
-            let distribution = distribution(&attributes)?
-                .ok_or_else(|| Fault::new(element.position, "<sample> needs distribution="))?;
+            let distribution = match attributes.get("distribution").is_none() {
+                true => integers(&attributes)?,
+                false => None,
+            };
+            let distribution = match distribution {
+                Some(integers) => Some(integers),
+                None => distribution_of(&attributes)?,
+            };
+            let distribution = distribution.ok_or_else(|| {
+                Fault::new(element.position, "<sample> needs distribution=")
+                    .hint("or value=\"min=1 max=10\", for whole numbers")
+            })?;
             Action::Sample(to, distribution)
         }
         "test" => test(&attributes, table)?,

@@ -67,19 +67,21 @@ pub(super) fn file(
     Ok(())
 }
 
-/// `[authentication username=joe password=[field1] aka_K=0x... aka_OP=0x... aka_AMF=0x...]`
+/// `[authentication username=joe password=[field1] uri=request aka_K=0x... aka_OP=0x...
+/// aka_AMF=0x...]`
 pub(super) fn authentication(
     arguments: &str,
     position: Position,
     names: &mut dyn Names,
 ) -> Result<Field, Fault> {
     let usage = "write [authentication username=joe password=secret]";
-    let known = ["username", "password", "aka_K", "aka_OP", "aka_AMF"];
+    let known = ["username", "password", "uri", "aka_K", "aka_OP", "aka_AMF"];
     let arguments = Arguments::parse(arguments, &known, position, usage)?;
     let mut argument = |name| arguments.template(name, position, names);
     let authentication = Authentication {
         username: argument("username")?,
         password: argument("password")?,
+        uri: argument("uri")?,
         aka_k: argument("aka_K")?,
         aka_op: argument("aka_OP")?,
         aka_amf: argument("aka_AMF")?,

@@ -75,6 +75,51 @@ pub(super) fn distribution(attributes: &Attributes<'_>) -> Result<Option<Distrib
     Ok(Some(distribution))
 }
 
+/// Most values that [`integers`] chooses from.
+const INTEGERS_MAX: u64 = 1_000_000;
+
+/// `value="min=1 max=10 step=3"`: one of 1, 4, 7, 10. `None` if `value=` is no such list.
+pub(super) fn integers(attributes: &Attributes<'_>) -> Result<Option<Distribution>, Fault> {
+    let Some(attribute) = attributes.get("value").filter(|value| value.value.contains('=')) else {
+        return Ok(None);
+    };
+    let fault = |text: String| {
+        Fault::new(attribute.position, text)
+            .hint("write value=\"min=1 max=10\", and step= if need be")
+    };
+    let (mut min, mut max, mut step) = (None, None, None);
+    for word in attribute.value.split_ascii_whitespace() {
+        let (name, text) = word.split_once('=').unwrap_or((word, ""));
+        let slot = match name {
+            "min" => &mut min,
+            "max" => &mut max,
+            "step" => &mut step,
+            "seed" => {
+                return Err(Fault::new(attribute.position, "seed= belongs to the whole run")
+                    .hint("leave it out and give the run -seed N, which repeats all its draws"));
+            }
+            _ => return Err(fault(format!("\"{word}\" is none of min=, max= and step="))),
+        };
+        let number: i32 =
+            text.parse().map_err(|_| fault(format!("{name}= is no whole number: \"{text}\"")))?;
+        if slot.replace(number).is_some() {
+            return Err(fault(format!("{name}= stands there twice")));
+        }
+    }
+    let (Some(min), Some(max)) = (min, max) else {
+        return Err(fault("min= or max= is missing".to_owned()));
+    };
+    let step = u64::try_from(step.unwrap_or(1)).ok().filter(|&step| step > 0);
+    let step = step.ok_or_else(|| fault("step= must be above 0".to_owned()))?;
+    let span = u64::try_from(i64::from(max) - i64::from(min));
+    let span = span.map_err(|_| fault("min= is larger than max=".to_owned()))?;
+    let count = span / step + 1;
+    if count > INTEGERS_MAX {
+        return Err(fault(format!("these are {count} values, and {INTEGERS_MAX} are the most")));
+    }
+    Ok(Some(Distribution::Integers { min: f64::from(min), step: step as f64, count }))
+}
+
 fn named<'e>(attributes: &Attributes<'e>) -> Result<Option<(&'e str, Position)>, Fault> {
     if let Some(attribute) = attributes.get("distribution") {
         return Ok(Some((attribute.value.trim(), attribute.position)));
@@ -132,6 +177,7 @@ impl Distribution {
         match *self {
             Self::Fixed(value) => value,
             Self::Uniform { min, max } => min + 0.99 * (max - min),
+            Self::Integers { min, step, count } => min + (0.99 * count as f64).floor() * step,
             Self::Normal { mean, stdev } => mean + Z99 * stdev,
             Self::LogNormal { mean, stdev } => (mean + Z99 * stdev).exp(),
             Self::Exponential { mean } => mean * LN100,

@@ -76,7 +76,7 @@ const KEYWORDS: &[(&str, Kind)] = &[
 /// Keywords with arguments or a varying name, as documentation writes them.
 const WRITTEN: &[(&str, Option<&str>)] = &[
     ("$variable", None),
-    ("authentication username= password= aka_K= aka_OP= aka_AMF=", None),
+    ("authentication username= password= uri= aka_K= aka_OP= aka_AMF=", None),
     ("cryptokeyparams{1,2}{audio,video}", None),
     ("cryptosuite{aescm128,null}sha1{80,32}{1,2}{audio,video}", None),
     ("cryptotag{1,2}{audio,video}", None),

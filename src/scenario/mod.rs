@@ -35,7 +35,7 @@ pub use error::{Position, ScenarioError};
 pub use language::{LanguageEntry, LanguageSection, language};
 pub use program::*;
 pub use resources::{Resources, TableInfo};
-pub use template::{Authentication, Field, Injected, Part, Row, Template};
+pub use template::{Authentication, Field, Injected, Part, REQUEST_URI, Row, Template};
 
 /// Compiles the text of a scenario file, as [`decode()`] gives it.
 ///

@@ -303,6 +303,15 @@ pub enum Distribution {
         /// Largest.
         max: f64,
     },
+    /// Each of `min`, `min + step` and so on as often as the others.
+    Integers {
+        /// Smallest.
+        min: f64,
+        /// From one to the next.
+        step: f64,
+        /// How many there are.
+        count: u64,
+    },
     /// Normal; negative samples count as 0 in pauses.
     Normal {
         /// Mean.

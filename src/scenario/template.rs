@@ -156,6 +156,10 @@ pub enum Row {
     Of(Template),
 }
 
+/// As `uri=` of credentials: the Request-URI of the message that carries them (RFC 7616 section
+/// 3.4), which SIPp's digest URI is not.
+pub const REQUEST_URI: &[u8] = b"request";
+
 /// Credentials; what is absent comes from the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authentication {
@@ -163,6 +167,8 @@ pub struct Authentication {
     pub username: Option<Template>,
     /// `password=`
     pub password: Option<Template>,
+    /// `uri=`: the digest URI; see [`REQUEST_URI`]
+    pub uri: Option<Template>,
     /// `aka_K=`: the key of a SIM
     pub aka_k: Option<Template>,
     /// `aka_OP=`: the variant of its operator
@@ -172,8 +178,8 @@ pub struct Authentication {
 }
 
 impl Authentication {
-    fn templates(&self) -> [&Option<Template>; 5] {
-        [&self.username, &self.password, &self.aka_k, &self.aka_op, &self.aka_amf]
+    fn templates(&self) -> [&Option<Template>; 6] {
+        [&self.username, &self.password, &self.uri, &self.aka_k, &self.aka_op, &self.aka_amf]
     }
 }
 
@@ -205,6 +211,7 @@ impl Field {
             Self::Authentication(parts) => Self::Authentication(Box::new(Authentication {
                 username: bind(&parts.username),
                 password: bind(&parts.password),
+                uri: bind(&parts.uri),
                 aka_k: bind(&parts.aka_k),
                 aka_op: bind(&parts.aka_op),
                 aka_amf: bind(&parts.aka_amf),

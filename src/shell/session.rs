@@ -4,7 +4,11 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use crate::cli::{self, Action, flags};
+use crate::config::RunConfig;
 use crate::scenario::BUILTINS;
+
+/// What is said of settings that are right and ask for something else.
+const NO_RUN: &str = "these settings do not make a run";
 
 /// What comes of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,19 +294,37 @@ impl Session {
     }
 
     fn check(&self) -> Result<(), String> {
+        match self.action()? {
+            Action::Run(_) | Action::Profile(_) => Ok(()),
+            _ => Err(NO_RUN.to_owned()),
+        }
+    }
+
+    /// The run that the settings make.
+    ///
+    /// # Errors
+    /// Why they make none, in one line.
+    pub fn config(&self) -> Result<Box<RunConfig>, String> {
+        match self.action()? {
+            Action::Run(config) => Ok(config),
+            _ => Err(NO_RUN.to_owned()),
+        }
+    }
+
+    /// What the program would do with the settings, unless they are wrong.
+    fn action(&self) -> Result<Action, String> {
         let argv = std::iter::once("gossipper".to_owned()).chain(match self.options() {
             // Without arguments the program prints its help.
             options if options.is_empty() => vec!["-sn".to_owned(), "uac".to_owned()],
             options => options,
         });
         match cli::parse(argv.map(OsString::from).collect()) {
-            Action::Run(_) | Action::Profile(_) => Ok(()),
             Action::Fail { text, .. } => {
                 let text = text.to_string();
                 let first = text.lines().next().unwrap_or_default();
                 Err(first.trim_start_matches("error: ").to_owned())
             }
-            _ => Err("these settings do not make a run".to_owned()),
+            action => Ok(action),
         }
     }
 

@@ -244,6 +244,10 @@ causes! {
         TimedOut = "timed_out",
         /// Digest credentials were made or checked.
         Authenticated = "authenticated",
+        /// A command went to another instance (3PCC).
+        CommandSent = "command_sent",
+        /// A command came from another instance (3PCC).
+        CommandReceived = "command_received",
     }
 }
 

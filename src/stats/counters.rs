@@ -76,8 +76,8 @@ counters! {
     commands_received,
     /// Messages that we sent again.
     retransmissions_sent,
-    /// Of these, answers to messages that the peer sent again.
-    answers_repeated,
+    /// Of these, ACKs of final responses that came again in other words, which SIPp does not count.
+    acks_repeated,
     /// Messages that a peer sent again.
     retransmissions_received,
     /// Messages answered by a default behaviour rather than by the scenario.

@@ -53,6 +53,17 @@ impl CallTotals {
     }
 }
 
+impl std::iter::Sum for CallTotals {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            started: sum.started + part.started,
+            succeeded: sum.succeeded + part.succeeded,
+            failed: sum.failed + part.failed,
+            active: sum.active + part.active,
+        })
+    }
+}
+
 /// Both clocks of one kind of transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransactionSummary {

@@ -110,6 +110,8 @@ fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
         TraceKind::Log => Event::Log(reader.rest()),
         TraceKind::Warning => Event::Warning(reader.rest()),
         TraceKind::Error => Event::Error(reader.rest()),
+        TraceKind::CommandSent => Event::CommandSent(reader.rest()),
+        TraceKind::CommandReceived => Event::CommandReceived(reader.rest()),
         TraceKind::CallStarted => {
             let ends = reader.ends()?;
             Event::CallStarted { ends, is_incoming: reader.flag()?, call_id: reader.rest() }

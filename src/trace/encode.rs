@@ -137,7 +137,11 @@ fn size_max(event: &Event<'_>) -> usize {
             | Event::Unexpected { message, .. }
             | Event::Late { message }
             | Event::OutOfCall { message } => message.len(),
-            Event::Log(text) | Event::Warning(text) | Event::Error(text) => text.len(),
+            Event::Log(text)
+            | Event::Warning(text)
+            | Event::Error(text)
+            | Event::CommandSent(text)
+            | Event::CommandReceived(text) => text.len(),
             Event::CallStarted { call_id, .. }
             | Event::CallEnded { call_id, .. }
             | Event::Step { call_id }
@@ -179,7 +183,11 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(message);
         }
         Event::Late { message } | Event::OutOfCall { message } => out.extend_from_slice(message),
-        Event::Log(text) | Event::Warning(text) | Event::Error(text) => {
+        Event::Log(text)
+        | Event::Warning(text)
+        | Event::Error(text)
+        | Event::CommandSent(text)
+        | Event::CommandReceived(text) => {
             out.extend_from_slice(text);
         }
         Event::CallStarted { call_id, is_incoming, ends } => {

@@ -193,6 +193,10 @@ pub enum Event<'b> {
     },
     /// Digest credentials were made or checked.
     Authenticated(Authenticated<'b>),
+    /// A command was sent to another instance (3PCC).
+    CommandSent(&'b [u8]),
+    /// A command was received from another instance (3PCC).
+    CommandReceived(&'b [u8]),
 }
 
 impl Event<'_> {
@@ -213,6 +217,8 @@ impl Event<'_> {
             Self::ResponseTime { .. } => TraceKind::ResponseTime,
             Self::TimedOut { .. } => TraceKind::TimedOut,
             Self::Authenticated(_) => TraceKind::Authenticated,
+            Self::CommandSent(_) => TraceKind::CommandSent,
+            Self::CommandReceived(_) => TraceKind::CommandReceived,
         }
     }
 }

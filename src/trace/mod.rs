@@ -25,6 +25,9 @@ impl Kinds {
     /// Messages in both directions.
     pub const MESSAGES: Self = Self::of(&[TraceKind::MessageSent, TraceKind::MessageReceived]);
 
+    /// Commands of third-party call control in both directions.
+    pub const COMMANDS: Self = Self::of(&[TraceKind::CommandSent, TraceKind::CommandReceived]);
+
     /// The set of `kinds`.
     pub const fn of(kinds: &[TraceKind]) -> Self {
         let mut bits = 0;

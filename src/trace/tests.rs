@@ -40,6 +40,8 @@ fn events() -> Vec<Event<'static>> {
         Event::ResponseTime { rtd: 3, duration_ns: u64::MAX },
         Event::TimedOut { call_id, patience, aborts: false, waited_ms: 500 },
         Event::Authenticated(auth),
+        Event::CommandSent(b"Call-ID: 1@host"),
+        Event::CommandReceived(b""),
     ]
 }
 

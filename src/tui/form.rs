@@ -1,14 +1,11 @@
 //! The form: fields, the one that is edited, and what is wrong with them.
 
-use std::ffi::OsString;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Widget};
 
-use crate::cli::{self, Action};
 use crate::config::RunConfig;
 use crate::output::dashboard::to_ansi;
 use crate::scenario::builtin;
@@ -86,7 +83,7 @@ impl Form {
         match (key, kind) {
             (Key::Escape | Key::Ctrl('c'), _) => return Step::Leave,
             (Key::Enter, _) => {
-                return match self.options().and_then(|options| config(&options)) {
+                return match self.session().and_then(|session| session.config()) {
                     Ok(config) => Step::Start(config),
                     Err(error) => {
                         self.error = Some(error);
@@ -112,8 +109,8 @@ impl Form {
         Step::Stay
     }
 
-    /// The arguments of the run, under a dashboard.
-    fn options(&self) -> Result<Vec<String>, String> {
+    /// The settings of the run, under a dashboard.
+    fn session(&self) -> Result<Session, String> {
         let mut session = Session::default();
         let mut set = |name: &str, values: &[String]| match session.set(name, values) {
             Answer::Refused(why) => Err(why),
@@ -131,11 +128,7 @@ impl Form {
             };
             taken.map_err(|why| format!("{label}: {why}"))?;
         }
-        match session.line("run") {
-            Answer::Run(options) => Ok(options),
-            Answer::Refused(why) => Err(why),
-            Answer::Text(_) | Answer::Quit => Err("there is nothing to run".to_owned()),
-        }
+        Ok(session)
     }
 
     /// The form as rows of a terminal.
@@ -185,19 +178,16 @@ impl Form {
     }
 }
 
-/// The run that arguments ask for.
-fn config(options: &[String]) -> Result<Box<RunConfig>, String> {
-    let argv = std::iter::once("gossipper").chain(options.iter().map(String::as_str));
-    match cli::parse(argv.map(OsString::from).collect()) {
-        Action::Run(config) => Ok(config),
-        // The session has checked them already.
-        _ => Err("these settings do not make a run".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn options(form: &Form) -> Vec<String> {
+        match form.session().unwrap().line("run") {
+            Answer::Run(options) => options,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn typed(form: &mut Form, text: &str) {
         for c in text.chars() {
@@ -216,13 +206,13 @@ mod tests {
         form.press(Key::Char(' '));
         assert!(matches!(form.press(Key::Enter), Step::Start(_)), "{form:?}");
         assert_eq!(
-            form.options().unwrap().join(" "),
+            options(&form).join(" "),
             "-interactive -sn uac -t t1 -s service -r 10 -m 0 -d 3s -trace_stat 192.0.2.1:5070"
         );
         form.press(Key::Home);
         form.press(Key::Delete);
         typed(&mut form, "my.xml");
-        let options = form.options().unwrap();
+        let options = options(&form);
         assert!(options.join(" ").contains("-sf my.xml"), "{options:?}");
     }
 

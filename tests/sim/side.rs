@@ -9,7 +9,8 @@ use gossipper::dataplane::twin::{
     link::{Tell, ThreadEnd},
 };
 use gossipper::dataplane::{
-    Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts, sip_socket,
+    ANSWERS, Answer, Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts,
+    sip_socket,
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
@@ -107,7 +108,7 @@ impl SideOptions {
                 remote: calls_out.then_some(CALLEE),
                 next_hop: calls_out.then_some(CALLEE),
                 pid: 4711,
-                users: 0,
+                users: None,
             },
         };
         let driver = DriverConfig {
@@ -163,6 +164,8 @@ pub struct Seat {
     swaps: Producer<Box<Swap>>,
     swapped: Consumer<Box<Swap>>,
     stops: Consumer<StopRequest>,
+    /// What it was asked.
+    pub answers: Consumer<Answer>,
     /// The place of the other instances.
     twin: Option<ThreadEnd>,
     /// From the worker, on their way to the next one.
@@ -255,6 +258,7 @@ impl Side {
             let (swapped_in, swapped) = RingBuffer::new(1);
             let (mut empties, empties_out) = RingBuffer::new(4);
             let (stops_in, stops) = RingBuffer::new(4);
+            let (answers_in, answers) = RingBuffer::new(ANSWERS);
             // One that circulates and the one that the engine holds: histograms are large.
             let _ = empties.push(Box::new(Report::new(&layout, index as u16)));
             let (handover_out, handovers, inbox, handover_in) = if options.workers > 1 {
@@ -284,6 +288,7 @@ impl Side {
                     swaps: swaps_out,
                     swapped: swapped_in,
                     stops: stops_in,
+                    answers: answers_in,
                     records: None,
                     shell: None,
                     control: None,
@@ -309,6 +314,7 @@ impl Side {
                 swaps,
                 swapped,
                 stops,
+                answers,
                 twin,
                 handovers,
                 inbox,

@@ -293,6 +293,8 @@ impl RecordSink for EventLog {
             Event::Late { .. }
             | Event::OutOfCall { .. }
             | Event::Step { .. }
+            | Event::CommandSent(_)
+            | Event::CommandReceived(_)
             | Event::ResponseTime { .. } => return,
         };
         event.unix_ns = cx.clock.unix_ns(record.at_ns);

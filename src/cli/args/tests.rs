@@ -61,6 +61,18 @@ fn values_may_be_joined_with_an_equals_sign() {
 }
 
 #[test]
+fn an_index_may_be_one_word_or_two() {
+    assert_eq!(typed(&["-infindex", "a.csv", "2", "host"]), ["infindex=a.csv,2", "host"]);
+    assert_eq!(typed(&["-infindex", "a.csv,2", "host"]), ["infindex=a.csv,2", "host"]);
+    assert_eq!(typed(&["-infindex=a.csv,2", "-r", "5"]), ["infindex=a.csv,2", "r=5"]);
+    assert_eq!(typed(&["-infindex", "a.csv,2"]), ["infindex=a.csv,2"]);
+    // Whose second word is a number is SIPp's form, whatever the file is called.
+    assert_eq!(typed(&["-infindex", "a,1", "2"]), ["infindex=a,1,2"]);
+    assert_eq!(error(&["-infindex", "a.csv"]).label(), "missing_value");
+    assert_eq!(error(&["-infindex=a.csv"]).label(), "no_equals_form");
+}
+
+#[test]
 fn a_double_dash_ends_the_options() {
     assert_eq!(typed(&["-r", "5", "--", "-host"]), ["r=5", "-host"]);
     assert_eq!(error(&["--", "a", "b"]).label(), "second_remote");

@@ -92,7 +92,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "infindex",
             &["FILE", "FIELD"],
             Accept::NameAndColumn(|d, name, field| d.injection_indexes.push((name, field))),
-            "Index the CSV file FILE by column FIELD (from 0), for <lookup>",
+            "Index the CSV file FILE by column FIELD (from 0), for <lookup>; FILE,FIELD is the same",
         ),
         takes(
             "ip_field",

@@ -135,18 +135,20 @@ fn step_line(frame: &Frame<'_>, step: &StepLayout, counts: &StepCounts) -> Optio
             return step.display.as_ref().map(|text| format!(" {}", cut(text, 77)));
         }
         // They go neither to the left nor to the right, but to another instance.
-        (StepKind::SendCommand | StepKind::RecvCommand, _) => format!("[{:>9}]", step.name),
+        (StepKind::SendCommand, _) => "[ Sent Command ]".to_owned(),
+        (StepKind::RecvCommand, _) => "[ Received Command ]".to_owned(),
         (StepKind::Pause, _) => format!("[{:>9}]", cut(&step.name, 9)),
         (StepKind::Send { .. }, true) | (StepKind::Recv { .. }, false) => "---------->".to_owned(),
         (StepKind::Send { .. }, false) | (StepKind::Recv { .. }, true) => "<----------".to_owned(),
     };
     let name = match step.kind {
         StepKind::Pause => "Pause".to_owned(),
-        StepKind::SendCommand | StepKind::RecvCommand => "Command".to_owned(),
+        StepKind::SendCommand | StepKind::RecvCommand => String::new(),
         _ => cut(&step.name, if frame.facts.is_client { 12 } else { 10 }),
     };
     // Whoever starts the calls stands on the left.
     let way = match frame.facts.is_client {
+        _ if name.is_empty() => format!("{arrow:>24}"),
         true => format!("{name:>12} {arrow}"),
         false => format!("  {arrow} {name}"),
     };
@@ -167,7 +169,11 @@ fn step_line(frame: &Frame<'_>, step: &StepLayout, counts: &StepCounts) -> Optio
         StepKind::Recv { .. } => {
             (figure(counts.retransmissions), figure(counts.timeouts), figure(counts.unexpected))
         }
-        StepKind::RecvCommand => (none.clone(), figure(counts.timeouts), figure(counts.unexpected)),
+        StepKind::SendCommand | StepKind::RecvCommand => {
+            // SIPp leaves these empty.
+            let some = |count: u64| if count > 0 { figure(count) } else { none.clone() };
+            (none.clone(), some(counts.timeouts), some(counts.unexpected))
+        }
         _ => (none.clone(), none.clone(), figure(counts.unexpected)),
     };
     let lost = match step.kind {
