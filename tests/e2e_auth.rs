@@ -28,6 +28,7 @@ impl Users {
         let config = scratch.write(
             "gossipper.json",
             r#"{
+                "_comment": "Read as the server reads it.",
                 "api_addr": "127.0.0.1:0",
                 "auth": { "type": "internal", "sqlite_path": "users.db" },
                 "server": { "role": "management", "local_ip": "127.0.0.1", "local_port": 0 }

@@ -221,7 +221,7 @@ fn dependencies_point_one_way() {
         ("output", &["stats"]),
         ("artefact", &["sip", "stats", "trace", "config", "output"]),
         ("terminal", &[]),
-        ("server/auth", &["server", "terminal"]),
+        ("server/auth", &["server", "terminal", "cli"]),
         ("server/metrics", &["server", "stats"]),
         ("doctor", &["cli", "config", "output", "run"]),
         (

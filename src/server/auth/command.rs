@@ -13,6 +13,8 @@ use super::password::{
 };
 use super::store::{By, Credential, NewRow, RowChange, Store, StoreError, User};
 use super::username::{BadUsername, check_username};
+use crate::cli::LowArgs;
+use crate::server::config::{self, AuthConfig};
 use crate::terminal;
 
 /// A command line of `gossipper auth`.
@@ -330,23 +332,16 @@ fn json_of(users: &[User]) -> String {
     format!("{value:#}\n")
 }
 
-/// Where a configuration keeps its users.
-fn sqlite_path_of(config: &Path) -> Result<PathBuf, String> {
-    let shown = config.display();
-    let text = std::fs::read_to_string(config)
-        .map_err(|error| format!("cannot read the configuration {shown}: {error}"))?;
-    let value: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|error| format!("the configuration {shown} is no JSON: {error}"))?;
-    let auth = value.get("server").and_then(|server| server.get("auth"));
-    let auth = auth.or_else(|| value.get("auth"));
-    let member = |name| auth.and_then(|auth| auth.get(name)).and_then(|value| value.as_str());
-    if member("type") != Some("internal") {
-        return Err(format!(
-            "{shown} has no users: they need \"auth\": {{\"type\": \"internal\", \"sqlite_path\": \
-             FILE}}"
-        ));
+/// Where a configuration keeps its users. It is read as the server reads it, so that a file that one
+/// takes the other takes too.
+fn sqlite_path_of(file: &Path) -> Result<PathBuf, String> {
+    let loaded = config::load(Some(file), &LowArgs::default());
+    match loaded.map_err(|problems| problems.to_string())?.auth {
+        AuthConfig::Internal { sqlite_path, .. } => Ok(sqlite_path),
+        AuthConfig::None | AuthConfig::Token(_) => Err(format!(
+            "{} has no users: they need \"auth\": {{\"type\": \"internal\", \"sqlite_path\": \
+             FILE}}",
+            file.display()
+        )),
     }
-    let path = member("sqlite_path")
-        .ok_or_else(|| format!("{shown} does not say where the users are: auth.sqlite_path"))?;
-    Ok(config.parent().unwrap_or(Path::new("")).join(path))
 }
