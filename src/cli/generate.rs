@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command, ValueHint};
 use clap_complete::{Generator, Shell};
-use clap_mangen::roff::{Inline, Roff, bold, italic, line_break, roman};
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::command::{ABOUT, root_command, run_command};
 use super::flags::{self, Accept, GROUPS, Status};
@@ -230,6 +230,7 @@ fn manual() -> String {
             roman("]]"),
         ],
     );
+    page.control("br", []);
     synopsis(
         &mut page,
         &[
@@ -243,6 +244,7 @@ fn manual() -> String {
             roman("]]"),
         ],
     );
+    page.control("br", []);
     synopsis(&mut page, &[italic("COMMAND"), roman(" ["), italic("ARGUMENTS"), roman("]")]);
     section(&mut page, "DESCRIPTION");
     page.text([bold("gossipper"), roman(
@@ -337,7 +339,6 @@ fn section(page: &mut Roff, title: &str) {
 fn synopsis(page: &mut Roff, rest: &[Inline]) {
     let mut line = vec![bold("gossipper"), roman(" ")];
     line.extend_from_slice(rest);
-    line.push(line_break());
     page.text(line);
 }
 
