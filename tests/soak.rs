@@ -208,7 +208,7 @@ impl Churn {
             "local_port": ports::free(), "remote_addr": format!("127.0.0.1:{}", self.port),
             "rate": 30, "max_concurrent": 100,
             // Every other one ends by itself.
-            "total_calls": if self.step % 24 == 0 { 20 } else { 0 }
+            "total_calls": if self.step.is_multiple_of(24) { 20 } else { 0 }
         });
         let body = snippet.to_string();
         let started = self.daemon.expect("POST", "/api/v1/clients", Some(&body)).json();
