@@ -112,6 +112,22 @@ fn a_name_that_both_have_goes_on() {
     assert_eq!(now.transactions[0].service.count, (first.len() + second.len()) as u64);
 }
 
+/// The exchange brings empty reports along, which last for some seconds.
+#[test]
+fn two_exchanges_within_seconds_leave_no_report_of_the_one_between() {
+    let mut rig = rig(asking("OPTIONS"), 10.0);
+    rig.run(1_500);
+    for method in ["MESSAGE", "INFO", "NOTIFY"] {
+        rig.world.sides[0].swap(asking(method)).unwrap();
+        rig.run(2_100);
+    }
+    for _ in 0..8 {
+        rig.run(1_000);
+        let aggregate = rig.world.sides[0].aggregate.as_ref().expect("it aggregates");
+        assert!(!aggregate.is_changing_layout());
+    }
+}
+
 #[test]
 fn a_scenario_without_calls_is_forgotten_and_its_totals_stay() {
     let mut rig = rig(asking("OPTIONS"), 10.0);

@@ -381,8 +381,9 @@ impl Side {
                 programs: programs.clone(),
                 layout: Arc::clone(&layout),
                 hosts: Vec::new(),
-                reports: vec![empty(), empty()],
-                stale: Vec::with_capacity(2),
+                // As many as workers of the product get.
+                reports: std::iter::repeat_with(empty).take(4).collect(),
+                stale: Vec::with_capacity(4),
             };
             assert!(seat.swaps.push(Box::new(swap)).is_ok(), "one at a time");
         }
