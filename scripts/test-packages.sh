@@ -186,7 +186,7 @@ check "is purged" logged in_root dpkg -P gossipper
 check "data go" refuse [ -e "$root$home" ]
 check "what is not ours in /usr/local stays" [ -d "$root/usr/local/bin" ]
 check "no unit is left" refuse in_root sh -c 'ls -R /lib/systemd /etc/systemd | grep -q gossipper'
-umount "$root/proc"
+clear_root
 
 echo "== RPM package"
 new_root rpm
@@ -211,7 +211,7 @@ check "data stay" contains kept "$root$home/data/result"
 check "edited configuration is saved" contains 'edited by a person' "$root$home/etc/gossipper-server.json.rpmsave"
 check "the program goes" refuse [ -e "$root$home/bin/gossipper" ]
 check "services were disabled" called 'disable gossipper-server.service'
-umount "$root/proc"
+clear_root
 
 echo "== $failures failed"
 if [ $failures -ne 0 ]; then

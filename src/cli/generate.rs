@@ -1,8 +1,8 @@
 //! The manual page and the completions of shells, made from the option tables.
 //!
 //! Options are completed with one dash, as they are explained everywhere. What `clap_complete`
-//! makes for bash and zsh takes two, so its text is rewritten; its fish script reads the line by the
-//! rules of getopt, which words such as `-sn` break, so that one is made here.
+//! makes for bash and zsh takes two, so its text is rewritten; its fish script reads the line by
+//! the rules of getopt, which words such as `-sn` break, so that one is made here.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,9 +1,10 @@
 //! `gossipper doctor` and `gossipper tune`: whether this host is ready for a load, and the settings
 //! that make it so.
 //!
-//! `read` collects `Facts` and is the only part that looks at the system; `checks` judges them for
-//! a load; `report` puts that into words. `tune` changes kernel settings, only when asked, and keeps
-//! a record that takes them back. None of it knows of runs in progress or of the network.
+//! `read` collects `Facts` and is the only part that looks at the system; `checks` judges them
+//! for a load; `report` puts that into words. `tune` changes kernel settings, only when asked,
+//! and keeps a record that takes them back. None of it knows of runs in progress or of the
+//! network.
 
 mod checks;
 mod facts;
