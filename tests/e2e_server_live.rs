@@ -55,7 +55,7 @@ fn frames_come_at_the_pace_that_was_asked_for() {
     let (daemon, client) = open();
     let mut usual = client.websocket("/api/v1/live").ok().expect("let in");
     let mut fast = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
-    let mut span = |live: &mut e2e::http::Live, frames: u32| {
+    let span = |live: &mut e2e::http::Live, frames: u32| {
         // The first comes at once, the second with the next tick of all.
         live.frame();
         let begin = ts(&live.frame());

@@ -115,7 +115,12 @@ impl Client {
             // A server that has refused already may not read all of it.
             let _ = stream.write_all(body.as_bytes());
         }
-        read_response(&mut stream).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        let response = match method {
+            // Its length is that of a body that does not come.
+            "HEAD" => read_head(&mut stream).map(|head| parse_head(&head)),
+            _ => read_response(&mut stream),
+        };
+        response.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// A connection.
