@@ -15,7 +15,7 @@ help: ## List the targets
 build: ## Build the release binary, target/release/gossipper
 	$(CARGO) build --locked --release
 
-demo: ## Build, then 10 s of calls over loopback with a live status and a report
+demo: ## Build, then the daemon with its status page, calls over loopback and a summary; 20 s
 	@scripts/demo.sh
 
 test: deps fmt-check clippy unit doc ## All checks that a change must pass (what .ci/run runs)

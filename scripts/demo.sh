@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Shows the tool at work on this machine: one gossipper answers calls on a loopback port, another
-# places them and reports. Ends with the exit code of the caller.
+# Shows the daemon at work on this machine: one process that answers calls on a loopback port and
+# places them there, with its status page, watched over its API. Ends by itself, with a summary and
+# with exit code 0 if no call failed.
 #
-# DEMO_CALLS, DEMO_RATE (per second) and DEMO_HOLD_MS change the load; GOSSIPPER names a binary to
-# use instead of building one.
+# DEMO_SECONDS and DEMO_RATE (calls per second at the end) change the load; GOSSIPPER names a binary
+# to use instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-calls=${DEMO_CALLS:-20000}
-rate=${DEMO_RATE:-2000}
-hold_ms=${DEMO_HOLD_MS:-200}
+seconds=${DEMO_SECONDS:-20}
+rate=${DEMO_RATE:-500}
 
 gossipper=${GOSSIPPER:-}
 if [ -z "$gossipper" ]; then
@@ -37,61 +37,90 @@ free_port() {
 
 port=$(free_port)
 dir=$(mktemp -d "${TMPDIR:-/tmp}/gossipper-demo.XXXXXX")
-uas_log=$dir/uas.log
-uas_pid=
+cat >"$dir/demo.json" <<JSON
+{
+  "api_addr": "127.0.0.1:0",
+  "server": {
+    "id": "management", "role": "management", "scenario_name": "uas",
+    "transport": "u1", "local_ip": "127.0.0.1", "local_port": $port
+  },
+  "clients": [{
+    "id": "load", "role": "load", "scenario_name": "uac", "transport": "u1",
+    "local_ip": "127.0.0.1", "local_port": 0, "remote_addr": "127.0.0.1:$port",
+    "rate": $((rate / 5 + 1)), "total_calls": 0, "summary_json": "$dir/load.json"
+  }]
+}
+JSON
 
-# Asks the answering side to finish; it ends its calls and writes its report before it exits.
-stop_uas() {
-    [ -n "$uas_pid" ] || return 0
-    kill -INT "$uas_pid" 2>/dev/null || true
-    for _ in $(seq 150); do
-        kill -0 "$uas_pid" 2>/dev/null || break
+pid=
+stop() {
+    [ -n "$pid" ] || return 0
+    kill -TERM "$pid" 2>/dev/null || true
+    for _ in $(seq 400); do
+        kill -0 "$pid" 2>/dev/null || break
         sleep 0.1
     done
-    kill -KILL "$uas_pid" 2>/dev/null || true
-    wait "$uas_pid" 2>/dev/null || true
-    uas_pid=
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    pid=
 }
-trap stop_uas EXIT
+trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Job control for one command: without it a background process starts with SIGINT ignored, and with
-# it a Ctrl-C on the terminal reaches the caller only, so that the answering side outlives it.
-set -m
-"$gossipper" -sn uas -i 127.0.0.1 -p "$port" -nostdin -workers 1 \
-    -summary_json "$dir/uas.json" </dev/null >"$uas_log" 2>&1 &
-uas_pid=$!
-set +m
+"$gossipper" server -config "$dir/demo.json" </dev/null >"$dir/daemon.log" 2>&1 &
+pid=$!
 
+address=
 for _ in $(seq 100); do
-    is_bound "$port" && break
-    kill -0 "$uas_pid" 2>/dev/null || break
-    sleep 0.05
+    address=$(sed -n 's,.*status page on http://\([^/]*\)/.*,\1,p' "$dir/daemon.log")
+    [ -z "$address" ] || break
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
 done
-if ! is_bound "$port"; then
-    echo "demo: the answering side did not start:" >&2
-    cat "$uas_log" >&2
+if [ -z "$address" ]; then
+    echo "demo: the daemon did not start:" >&2
+    cat "$dir/daemon.log" >&2
     exit 1
 fi
 
-echo "Answering on 127.0.0.1:$port. Placing $calls calls at $rate per second, held for $hold_ms ms."
-echo
-status=0
-"$gossipper" -sn uac -i 127.0.0.1 -rsa "127.0.0.1:$port" -m "$calls" -r "$rate" -d "$hold_ms" \
-    -workers 1 -summary_json "$dir/uac.json" || status=$?
+# Asks the API without any program but this one: ask METHOD PATH [BODY]
+ask() {
+    local body=${3:-}
+    exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
+    printf '%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
+        "$1" "$2" "$address" "${#body}" "$body" >&3
+    sed '1,/^\r$/d' <&3
+    exec 3>&-
+}
 
-echo "Stopping the answering side, which remembers each call for 4 s to repeat its last answer."
-stop_uas
+# A number of the engine that places calls, which comes second.
+figure() {
+    sed "s/.*\"id\":\"load\"//; s/.*\"$1\":\([0-9.]*\).*/\1/" <<<"$stats"
+}
+
+echo "Status page: http://$address/"
+echo "Answering and placing calls on 127.0.0.1:$port for $seconds s, at $((rate / 5 + 1)) calls/s and then at $rate."
 echo
-echo "The answering side:"
-# Its report, without what it printed on the way; everything if there is none.
-if grep -q '^Calls ' "$uas_log"; then
-    sed -n '/^Calls /,$p' "$uas_log"
-else
-    cat "$uas_log"
-fi
+printf '%6s %10s %10s %8s %8s\n' second started succeeded failed open
+for second in $(seq "$seconds"); do
+    sleep 1
+    if [ "$second" -eq $((seconds / 4 + 1)) ]; then
+        ask POST /api/v1/control "{\"id\": \"load\", \"rate\": $rate}" >/dev/null
+        echo "       POST /api/v1/control {\"id\": \"load\", \"rate\": $rate}"
+    fi
+    stats=$(ask GET /api/v1/stats)
+    printf '%6d %10s %10s %8s %8s\n' "$second" "$(figure total_calls)" "$(figure success_calls)" \
+        "$(figure failed_calls)" "$(figure active_calls)"
+done
+
 echo
-echo "Summaries: $dir/uac.json $dir/uas.json"
-echo "The caller's exit code: $status"
-exit "$status"
+echo "Stopping: open calls are ended, reports are written."
+stop
+value() {
+    sed -n "s/^  \"$1\": \([0-9.]*\),*$/\1/p" "$dir/load.json"
+}
+echo "Calls: $(value total_calls) started, $(value success_calls) succeeded, $(value failed_calls) failed," \
+    "$(value retransmits) retransmissions."
+echo "Summary: $dir/load.json"
+[ "$(value failed_calls)" = 0 ]

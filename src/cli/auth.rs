@@ -1,5 +1,5 @@
-//! `gossipper auth`: users of the API. One table of commands and options feeds the reading of a line
-//! and the help.
+//! `gossipper auth`: users of the API. One table of commands and options feeds the reading of a
+//! line and the help.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

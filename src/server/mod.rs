@@ -1,8 +1,8 @@
 //! The daemon: engines that run for days, steered and watched over HTTP.
 //!
-//! [`run`] is its life, from the configuration to an exit code: log, sockets, users, engines, in that
-//! order, so that whatever cannot work is said before the first call. Everything here is control
-//! side; engines are reached through [`engines::Registry`] only.
+//! [`run`] is its life, from the configuration to an exit code: log, sockets, users, engines, in
+//! that order, so that whatever cannot work is said before the first call. Everything here is
+//! control side; engines are reached through [`engines::Registry`] only.
 
 pub mod api;
 pub mod auth;
@@ -40,8 +40,9 @@ const API_THREADS: usize = 2;
 /// Threads for what blocks: questions to engines, files, passwords. More than that waits in line.
 const BLOCKING_THREADS_MAX: usize = 16;
 
-/// Runs the daemon and returns the process's exit code. What went wrong is on stderr. `line` is what
-/// `config` was made of, to be read again on SIGHUP; without it there is nothing to read again.
+/// Runs the daemon and returns the process's exit code. What went wrong is on stderr. `line` is
+/// what `config` was made of, to be read again on SIGHUP; without it there is nothing to read
+/// again.
 pub fn run(config: ServerConfig, line: Option<&ServerLine>) -> u8 {
     let log = Log::start(config.log_level);
     match try_run(line, config, log) {

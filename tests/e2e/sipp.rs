@@ -55,8 +55,8 @@ pub fn serve(port: u16, args: &[&str]) -> Sipp {
 }
 
 impl Sipp {
-    /// A number of the newest complete row of its statistics, which it writes every second if it was
-    /// started with `-fd 1`; `None` before the first.
+    /// A number of the newest complete row of its statistics, which it writes every second if it
+    /// was started with `-fd 1`; `None` before the first.
     pub fn newest(&self, column: &str) -> Option<u64> {
         let table = fs::read_to_string(self.scratch.join("statistics.csv")).ok()?;
         let mut lines = table.split_inclusive('\n').filter(|line| line.ends_with('\n'));

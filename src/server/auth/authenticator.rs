@@ -296,8 +296,8 @@ impl Authenticator {
         }
     }
 
-    /// Whether whom [`Self::authenticate`] let in may stay: for connections that last. Neither waits
-    /// nor touches the disk.
+    /// Whether whom [`Self::authenticate`] let in may stay: for connections that last. Neither
+    /// waits nor touches the disk.
     pub fn is_live(&self, identity: &Identity) -> bool {
         self.check_session(identity, Now::read()).is_ok()
     }

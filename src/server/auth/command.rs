@@ -332,8 +332,8 @@ fn json_of(users: &[User]) -> String {
     format!("{value:#}\n")
 }
 
-/// Where a configuration keeps its users. It is read as the server reads it, so that a file that one
-/// takes the other takes too.
+/// Where a configuration keeps its users. It is read as the server reads it, so that a file that
+/// one takes the other takes too.
 fn sqlite_path_of(file: &Path) -> Result<PathBuf, String> {
     let loaded = config::load(Some(file), &LowArgs::default());
     match loaded.map_err(|problems| problems.to_string())?.auth {

@@ -181,7 +181,8 @@ impl Internal {
         let credential = match checked {
             Ok(credential) => credential,
             Err((known, refusal)) => {
-                // What was typed may be a password in the wrong field: only names of users are kept.
+                // What was typed may be a password in the wrong field: only names of users are
+                // kept.
                 let by = By {
                     user_id: known.as_ref().map(|user| user.id),
                     username: known.map(|user| user.username).unwrap_or_default(),

@@ -1,4 +1,5 @@
-//! Passwords: which are taken, their hashes (argon2id, RFC 9106), and how many are computed at once.
+//! Passwords: which are taken, their hashes (argon2id, RFC 9106), and how many are computed at
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -79,7 +80,8 @@ pub fn check_password(password: &str, username: &str) -> Result<(), PasswordErro
 }
 
 /// The word in a password, in lower case: without digits and signs around it, and with letters for
-/// those that people put in their place. In two readings, as a sign in front may be one or the other.
+/// those that people put in their place. In two readings, as a sign in front may be one or the
+/// other.
 fn cores(password: &str) -> [String; 2] {
     let unfold = |c: char| match c {
         '0' => 'o',

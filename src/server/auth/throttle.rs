@@ -1,15 +1,15 @@
 //! How often somebody may try to log in.
 //!
-//! Two things are watched, each with a bucket of free attempts and, once that is empty, a pause that
-//! doubles with every further failure:
+//! Two things are watched, each with a bucket of free attempts and, once that is empty, a pause
+//! that doubles with every further failure:
 //!
 //! - the **source**: an IPv4 address, or the /64 of an IPv6 address, whatever names it tries;
 //! - the **account**: a name, whether or not there is such a user, wherever attempts come from.
 //!
 //! The rule against shutting others out: what others do to an account never delays a source from
 //! which that account was logged in to lately. Such a source is bound by its own failures only. A
-//! source that is new to the account waits at most [`ACCOUNT_PAUSE_MAX`] at a time while the account
-//! is under attack, and logins that exist are not touched.
+//! source that is new to the account waits at most [`ACCOUNT_PAUSE_MAX`] at a time while the
+//! account is under attack, and logins that exist are not touched.
 //!
 //! An attempt counts as a failure from its start until it succeeds, so that many at once are no way
 //! around. It knows no clock: the time is given to it.

@@ -53,8 +53,8 @@ impl Metrics {
         Self { service: Service::new(), slots: Mutex::default() }
     }
 
-    /// The exposition of all engines of `registry`, the service and this process. Never waits for an
-    /// engine.
+    /// The exposition of all engines of `registry`, the service and this process. Never waits for
+    /// an engine.
     pub fn render(&self, registry: &Registry) -> String {
         let engines = registry.engines();
         let figures: Vec<EngineFigures> = engines.iter().map(EngineFigures::of).collect();
