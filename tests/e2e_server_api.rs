@@ -309,7 +309,7 @@ fn browsers_are_told_to_be_careful_and_are_not_trusted() {
     // Our own page.
     let own = client.with("Origin", &format!("http://{}", daemon.address()));
     own.post("/api/v1/control", &pause).expect(200);
-    own.websocket("/api/v1/live").ok().expect("let in").frame();
+    own.websocket("/api/v1/live").expect("let in").frame();
     daemon.stop();
 }
 
@@ -342,7 +342,7 @@ fn each_route_lets_in_whom_the_table_says() {
                 continue;
             };
             nobody.error(401);
-            assert_eq!(nobody.header("www-authenticate").is_some(), true, "{name}");
+            assert!(nobody.header("www-authenticate").is_some(), "{name}");
             let needed = match permission {
                 Permission::View => 0,
                 Permission::Operate => 1,
@@ -374,8 +374,8 @@ fn tokens_are_taken_where_they_belong_and_nowhere_else() {
 
     client.get(&format!("/api/v1/stats?token={token}")).error(401);
     known.get(&format!("/api/v1/stats?token={token}")).error(400);
-    client.websocket(&format!("/api/v1/live?token={token}")).ok().expect("let in").frame();
-    known.websocket("/api/v1/live").ok().expect("let in").frame();
+    client.websocket(&format!("/api/v1/live?token={token}")).expect("let in").frame();
+    known.websocket("/api/v1/live").expect("let in").frame();
     client.websocket("/api/v1/live").err().expect("refused").error(401);
     client.websocket("/api/v1/live?token=x").err().expect("refused").error(401);
 
@@ -383,14 +383,14 @@ fn tokens_are_taken_where_they_belong_and_nowhere_else() {
     let ticket = ticket["ticket"].as_str().unwrap();
     let path = format!("/api/v1/live?ticket={ticket}");
     client.get(&format!("/api/v1/stats?ticket={ticket}")).error(401);
-    let mut live = client.websocket(&path).ok().expect("let in");
+    let mut live = client.websocket(&path).expect("let in");
     live.frame();
     client.websocket(&path).err().expect("once only").error(401);
 
     // Signing out closes what the token has opened.
     known.request("POST", "/api/v1/auth/logout", None).expect(204);
     known.get("/api/v1/me").error(401);
-    let mut other = sign_in(&client, "viewer").websocket("/api/v1/live").ok().expect("let in");
+    let mut other = sign_in(&client, "viewer").websocket("/api/v1/live").expect("let in");
     other.frame();
     drop(other);
     let (finished, _) = daemon.stop();
@@ -403,7 +403,7 @@ fn a_websocket_ends_with_the_session_that_opened_it() {
     let _lock = lock::light();
     let (daemon, client) = with_users();
     let known = sign_in(&client, "operator");
-    let mut live = known.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+    let mut live = known.websocket("/api/v1/live?interval_ms=250").expect("let in");
     live.frame();
     known.request("POST", "/api/v1/auth/logout", None).expect(204);
     assert_eq!(live.close_code(), 1008);
@@ -442,7 +442,7 @@ fn a_static_token_is_asked_for() {
     client.bearer(token).get("/api/v1/health").expect(200);
     let pause = json!({ "paused": true });
     client.bearer(token).post("/api/v1/control", &pause).expect(200);
-    client.websocket(&format!("/api/v1/live?token={token}")).ok().expect("let in").frame();
+    client.websocket(&format!("/api/v1/live?token={token}")).expect("let in").frame();
     // Probes and metrics need none on this host.
     for path in ["/livez", "/readyz", "/metrics", "/"] {
         client.get(path).expect(200);

@@ -33,7 +33,7 @@ fn ts(frame: &Value) -> u64 {
 fn frames_have_what_the_routes_have() {
     let _lock = lock::light();
     let (daemon, client) = open();
-    let mut live = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+    let mut live = client.websocket("/api/v1/live?interval_ms=250").expect("let in");
     let frame = live.frame();
     let keys: Vec<&str> = frame.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["control", "stats", "transports", "ts"]);
@@ -53,8 +53,8 @@ fn frames_have_what_the_routes_have() {
 fn frames_come_at_the_pace_that_was_asked_for() {
     let _lock = lock::light();
     let (daemon, client) = open();
-    let mut usual = client.websocket("/api/v1/live").ok().expect("let in");
-    let mut fast = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+    let mut usual = client.websocket("/api/v1/live").expect("let in");
+    let mut fast = client.websocket("/api/v1/live?interval_ms=250").expect("let in");
     let span = |live: &mut e2e::http::Live, frames: u32| {
         // The first comes at once, the second with the next tick of all.
         live.frame();
@@ -76,11 +76,11 @@ fn who_reads_nothing_misses_frames_and_harms_nobody() {
     let (daemon, client) = open();
     let stalled: Vec<TcpStream> = (0..8)
         .map(|_| {
-            let live = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+            let live = client.websocket("/api/v1/live?interval_ms=250").expect("let in");
             live.0.into_inner()
         })
         .collect();
-    let mut reader = client.websocket("/api/v1/live?interval_ms=250").ok().expect("let in");
+    let mut reader = client.websocket("/api/v1/live?interval_ms=250").expect("let in");
     (0..12).for_each(|_| _ = reader.frame());
     let clients = metric(&client, "gossipper_ws_clients");
     assert_eq!(clients, 9.0);
@@ -103,7 +103,7 @@ fn metric(client: &Client, name: &str) -> f64 {
 fn what_readers_say_is_ignored_within_limits() {
     let _lock = lock::light();
     let (daemon, client) = open();
-    let mut live = client.websocket("/api/v1/live").ok().expect("let in");
+    let mut live = client.websocket("/api/v1/live").expect("let in");
     live.0.send(Message::text("{\"rate\": 1000}")).unwrap();
     live.0.send(Message::Ping("are you there".into())).unwrap();
     let pong = until("pong", || match live.0.read().unwrap() {
@@ -114,10 +114,10 @@ fn what_readers_say_is_ignored_within_limits() {
     assert_eq!(client.get("/api/v1/control").json()["rate"], json!(0.0));
 
     // Too much at once, and too often.
-    let mut long = client.websocket("/api/v1/live").ok().expect("let in");
+    let mut long = client.websocket("/api/v1/live").expect("let in");
     long.0.send(Message::text("x".repeat(5000))).unwrap();
     until("end", || long.0.read().is_err().then_some(()));
-    let mut often = client.websocket("/api/v1/live?interval_ms=60000").ok().expect("let in");
+    let mut often = client.websocket("/api/v1/live?interval_ms=60000").expect("let in");
     for _ in 0..100 {
         if often.0.send(Message::text("x")).is_err() {
             break;
@@ -134,7 +134,7 @@ fn what_readers_say_is_ignored_within_limits() {
 fn readers_are_told_that_the_daemon_ends() {
     let _lock = lock::light();
     let (daemon, client) = open();
-    let mut live = client.websocket("/api/v1/live?interval_ms=60000").ok().expect("let in");
+    let mut live = client.websocket("/api/v1/live?interval_ms=60000").expect("let in");
     live.frame();
     let reader = thread::spawn(move || live.close_code());
     thread::sleep(Duration::from_millis(100));

@@ -49,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a connection gets that is one too many.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
-    Content-Length: 52\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+    Content-Length: 54\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"error\":\"too many connections; try again in a while\"}";
 
 /// Settings of TLS, exchanged when the daemon is told to read its files again.
