@@ -191,10 +191,11 @@ fn a_scenario_is_swapped_for_new_calls_only() {
     until("reload", || {
         // An earlier change may be under way for a second.
         let reply = client.request("POST", "/api/v1/scenario/apply", None);
-        match reply.status {
-            409 => None,
-            _ => Some(assert_eq!(reply.expect(200).json(), json!({ "applied": true }))),
+        if reply.status == 409 {
+            return None;
         }
+        assert_eq!(reply.expect(200).json(), json!({ "applied": true }));
+        Some(())
     });
     assert_eq!(client.get("/api/v1/scenario").json()["xml"], json!(text));
     daemon.stop();

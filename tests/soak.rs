@@ -175,7 +175,8 @@ impl Churn {
             "tls_cert": certificate, "tls_key": key,
             "server": {
                 "id": "management", "role": "management", "scenario_name": "uas",
-                "listeners": binds
+                // Small pools are soon touched whole, and only then is memory what it will be.
+                "max_concurrent": 300, "listeners": binds
             },
             "clients": clients
         }));
@@ -269,6 +270,36 @@ impl Churn {
         self.samples = samples;
     }
 
+    /// Makes calls until memory stays where it is. Tables of fixed size, above all that of ended
+    /// calls, are touched at random places, so that each call brings a page until most of them are
+    /// there.
+    fn fill_pools(&mut self) {
+        self.set_rates(1_000);
+        let completed = "gossipper_calls_completed_total{engine=\"management\"}";
+        let end = Instant::now() + 5 * PATIENCE;
+        let (mut calls, mut resident) = (self.samples[completed], 0);
+        while Instant::now() < end {
+            thread::sleep(Duration::from_millis(500));
+            self.look();
+            if self.samples[completed] >= calls + 10_000.0 {
+                calls = self.samples[completed];
+                let held = Held::of(self.daemon.id());
+                println!("after {calls} calls: {held:?}");
+                if held.resident_bytes < resident + (1 << 20) {
+                    break;
+                }
+                resident = held.resident_bytes;
+            }
+        }
+        self.set_rates(20);
+    }
+
+    fn set_rates(&self, rate: u64) {
+        for engine in ["load-u1", "load-t1", "load-l1"] {
+            self.control(&json!({ "id": engine, "rate": rate }));
+        }
+    }
+
     fn churn(&mut self, length: Duration) {
         let end = Instant::now() + length;
         // All that there is happens at least twice.
@@ -320,7 +351,13 @@ fn everything_comes_back_to_where_it_was() {
     let seconds: Option<u64> = seconds.map(|text| text.parse().expect("a number of seconds"));
     let length = Duration::from_secs(seconds.unwrap_or(SECONDS));
     let mut churn = Churn::start();
-    churn.churn((length / 4).clamp(Duration::from_secs(5), Duration::from_secs(120)));
+    if seconds.is_some() {
+        churn.fill_pools();
+    }
+    // As long as the churn itself, but no longer than it takes: threads of engines that come and go
+    // leave memory in all of the allocator's arenas before they find it there again.
+    let warm_up = if seconds.is_some() { length } else { length / 4 };
+    churn.churn(warm_up.clamp(Duration::from_secs(5), Duration::from_secs(600)));
     let before = churn.rest();
     println!("warm after {} steps: {before:?}", churn.step);
     churn.churn(length);
