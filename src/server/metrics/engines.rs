@@ -330,7 +330,7 @@ mod tests {
         ("wait_ns", "busy seconds are its complement"),
         ("commands_sent", "3PCC runs outside the daemon"),
         ("commands_received", "3PCC runs outside the daemon"),
-        ("answers_repeated", "part of retransmissions"),
+        ("acks_repeated", "part of retransmissions"),
         ("keepalives_received", "neither load nor fault"),
         ("bad_requests_answered", "part of parse errors"),
         ("dead_calls_evicted", "changes only how a late message counts"),

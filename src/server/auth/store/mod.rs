@@ -12,9 +12,12 @@ mod users;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
+};
 
 pub use audit::AuditRow;
 pub(super) use audit::{Act, By, Weight};
@@ -93,12 +96,7 @@ impl Store {
         // Before anything is written, so that a file of somebody else stays as it is.
         schema::check_owner(&self.connection, &self.path)?;
         // Readers go on while somebody writes.
-        let mode: String = self.check(self.connection.pragma_update_and_check(
-            None,
-            "journal_mode",
-            "wal",
-            |row| row.get(0),
-        ))?;
+        let mode = self.check(self.switch_to_wal())?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(StoreError::NoWal { path: self.path.clone() });
         }
@@ -114,6 +112,27 @@ impl Store {
         }
         let migrated = schema::migrate(&mut self.connection, &self.path);
         migrated.map_err(|error| error.unwrap_or_else(&self.path))
+    }
+
+    /// Asks for the journal mode `wal` and returns the one that holds then. The mode is changed
+    /// under a lock for which SQLite does not wait, as two processes could wait for each other: it
+    /// is for us to try again while another one makes the same file.
+    fn switch_to_wal(&self) -> rusqlite::Result<String> {
+        let end = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            let switched =
+                self.connection
+                    .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0));
+            match switched {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && Instant::now() < end =>
+                {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                switched => return switched,
+            }
+        }
     }
 
     /// Where it is.

@@ -50,9 +50,10 @@ const MIGRATIONS: &[&str] = &[
 /// Fails if the database is not ours. An empty one is.
 pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let read = || -> rusqlite::Result<(i32, i64)> {
-        let id = connection.query_row("PRAGMA application_id", (), |row| row.get(0))?;
+        // In this order: another process may make the tables, and the mark with them, in between.
         let tables =
             connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+        let id = connection.query_row("PRAGMA application_id", (), |row| row.get(0))?;
         Ok((id, tables))
     };
     let (found, tables) = read().map_err(|error| StoreError::of(path, error))?;
