@@ -7,8 +7,6 @@ use gossipper::cli::{Action, parse};
 
 /// The option names of SIPp 3.7.7 and the commits after it, SCTP builds included.
 const SIPP_OPTIONS: &str = "
-    allow_exec api_addr api_tls_cert api_tls_key api_token config insecure_http list-aliases
-    max_dynamic_clients run-alias
     sd sf sn rxsf rxrn oocsf oocsn
     t i p bind_local bind_to_device ci cp max_socket max_reconnect reconnect_close reconnect_sleep
     rsa tls_cert tls_key tls_ca tls_crl tls_version
@@ -38,6 +36,8 @@ const SIPP_OPTIONS: &str = "
 
 /// What this version supports.
 const SUPPORTED: &str = "
+    allow_exec api_addr api_tls_cert api_tls_key api_token config insecure_http list-aliases
+    max_dynamic_clients run-alias
     interactive bg timer_resol max_recv_loops max_sched_loops watchdog_interval watchdog_reset
     watchdog_minor_threshold watchdog_major_threshold watchdog_minor_maxtriggers
     watchdog_major_maxtriggers recv_bye_timeout_ms

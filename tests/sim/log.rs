@@ -231,7 +231,13 @@ fn check_call(entries: &[Sent], notes: &[Note], rules: Rules) -> Result<(), Stri
             return Err(format!("{:?} repeated without need", entries[sending[0].number].line()));
         }
         if sending[0].code == 0 && !sending[0].is("ACK") {
-            check_times(sending, rules)?;
+            // A response that comes again gets the request that answered it, whenever it comes.
+            let is_prompted = notes.iter().any(|note| {
+                note.code != 0
+                    && note.number < sending[0].number
+                    && entries[note.number].source != entries[sending[0].number].source
+            });
+            check_times(sending, rules, is_prompted)?;
         }
     }
     let acknowledges = |ack: &Note| {
@@ -280,8 +286,9 @@ fn check_order(entries: &[Sent], notes: &[Note]) -> Result<(), String> {
     Ok(())
 }
 
-/// Repetitions follow T1 and T2 (RFC 3261 section 17), and end at the limit.
-fn check_times(sending: &[&Note], rules: Rules) -> Result<(), String> {
+/// Repetitions follow T1 and T2 (RFC 3261 section 17), and end at the limit. Those that something
+/// else may have prompted can come between, and move no others.
+fn check_times(sending: &[&Note], rules: Rules, is_prompted: bool) -> Result<(), String> {
     let is_invite = sending[0].is("INVITE");
     let most = if is_invite { 6 } else { 10 };
     if sending.len() > most {
@@ -300,8 +307,9 @@ fn check_times(sending: &[&Note], rules: Rules) -> Result<(), String> {
     };
     let cap = if is_invite { u64::MAX } else { T2_MS };
     let planned: Vec<u64> = schedule(cap).collect();
-    for (index, pair) in sending.windows(2).enumerate() {
-        let gap_ns = pair[1].at_ns - pair[0].at_ns;
+    let (mut before, mut index) = (sending[0], 0);
+    for next in &sending[1..] {
+        let gap_ns = next.at_ns - before.at_ns;
         let expected_ns = (planned[index + 1] - planned[index]) * MS;
         let is = |planned_ns: u64, ticks: u64| {
             (planned_ns..=planned_ns + ticks * TICK_NS).contains(&gap_ns)
@@ -314,10 +322,12 @@ fn check_times(sending: &[&Note], rules: Rules) -> Result<(), String> {
                 || (1..most as u64).any(|count| is(count * T2_MS * MS, most as u64))
         };
         let in_gaps = || rules.gaps && with_gaps();
-        if !(on_time || in_gaps()) {
+        if on_time || in_gaps() {
+            (before, index) = (next, index + 1);
+        } else if !is_prompted || gap_ns > expected_ns {
             return Err(format!(
                 "{} repeated after {} ms instead of {} ms",
-                String::from_utf8_lossy(&pair[0].name),
+                String::from_utf8_lossy(&next.name),
                 gap_ns as f64 / MS as f64,
                 expected_ns / MS
             ));
