@@ -121,7 +121,7 @@ pub struct Profile {
     #[schemars(extend("x-flag" = "sip_extra_header"))]
     pub sip_extra_headers: Option<Vec<String>>,
 
-    /// CSV file that fills [fieldN].
+    /// CSV file that fills `[fieldN]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "inf", "x-path" = "read"))]
     pub injection_file: Option<PathBuf>,
