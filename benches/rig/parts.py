@@ -283,13 +283,14 @@ def transports(bench, size, ours):
     ]
     searches = {}
     for mode, name, options, both, start in cases:
+        # Without this both want more descriptors than many systems give, and do not start.
+        most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200, 50_000)
+        if mode.endswith("n"):
+            options = [*options, "-max_socket", str(most)]
         options = ["-t", mode, *options]
         # TLS is not in Debian's build of SIPp, WebSocket in none.
         tools = [Gossipper(ours.binary, options, f"gossipper {mode}")]
         if both:
-            # Without this SIPp wants more descriptors than many systems give, and does not start.
-            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200
-            options = [*options, "-max_socket", str(min(most, 50_000))]
             tools.append(Sipp(options, f"sipp {mode}"))
         searches[name] = [
             Search(bench, tool, start if index == 0 else 500, 2, size.transports, "transports")
@@ -329,10 +330,15 @@ def tracing(bench, size, ours, rates):
     sipp_traced = Sipp([*sipp.options, *TRACES], "sipp, traces")
     rows = []
     rate = rates.ours / 16
+    # The thread that writes may use both cores, as it would on a host that has some to spare.
+    free = [
+        Gossipper(ours.binary, [], plain.name, is_confined=False),
+        Gossipper(ours.binary, TRACES, traced.name, is_confined=False),
+    ]
     worker = {plain.name: [], traced.name: []}
     whole = {plain.name: [], traced.name: []}
     for _ in range(size.repetitions):
-        for tool in (plain, traced):
+        for tool in free:
             run = bench.run(tool, rate, size.cpu_s, "tracing", "cpu")
             worker[tool.name].append(run.uac.extra["worker_cpu_s"] / run.calls * 1e6)
             whole[tool.name].append(run.uac_cpu_s / run.calls * 1e6)

@@ -34,14 +34,16 @@ class Gossipper:
     # Asked once it lets open calls finish, asked twice it stops at once.
     patience_s = 0.2
 
-    def __init__(self, binary, options=(), name="gossipper"):
+    def __init__(self, binary, options=(), name="gossipper", is_confined=True):
+        """`is_confined`: all threads stay on the worker's core, not the worker alone."""
         self.binary = binary
         self.options = list(options)
         self.name = name
+        self.is_confined = is_confined
 
     def command(self, scenario, port, cpu, options, report):
         """The command line of one side."""
-        pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
+        pin = ["taskset", "-c", str(cpu)] if cpu is not None and self.is_confined else []
         own_cpu = ["-cpus", str(cpu)] if cpu is not None else []
         return [
             *pin, self.binary, "-sn", scenario, "-i", HOST, "-p", str(port), "-nostdin",
