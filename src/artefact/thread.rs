@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use gossipper_uring::sys;
 use rtrb::Consumer;
 
 use super::backend::{Backend, StdBackend, run_ready};
@@ -22,6 +23,9 @@ const ORDERS: usize = 1024;
 const NAP: Duration = Duration::from_millis(10);
 /// The same while no records are wanted. An order ends the sleep.
 const LONG_NAP: Duration = Duration::from_secs(1);
+
+/// What this thread adds to its nice value.
+const NICER: u8 = 5;
 
 /// Makes a sink for a file.
 type MakeSink = Box<dyn FnOnce(FileId) -> Box<dyn RecordSink> + Send>;
@@ -184,6 +188,8 @@ struct Thread {
 impl Thread {
     /// The thread, on io_uring where that is wanted and possible.
     fn run_on(self, use_uring: bool) -> ArtefactsEnd {
+        // It has queues to fall behind with; workers have none.
+        let _ = sys::give_way(NICER);
         if use_uring && let Ok(runtime) = tokio_uring::Runtime::new(&tokio_uring::builder()) {
             return runtime.block_on(self.run(UringBackend));
         }

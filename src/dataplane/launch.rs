@@ -29,6 +29,9 @@ use crate::engine::{Engine, EngineConfig, Generations, Programs};
 use crate::stats::{Layout, Report};
 use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 
+/// For how long a worker may run before another thread on its core must get a turn: the least that
+/// kernels take, and far more than it needs per look at its sockets.
+const SLICE_NS: u64 = 100_000;
 /// Looks at a worker that somebody has not taken yet.
 const GLANCES: usize = 4;
 /// Commands on their way to a worker.
@@ -428,6 +431,9 @@ fn work<D: Make>(
     }
     // The default slack of 50 µs would be added to every deadline.
     let _ = sys::set_timer_slack_ns(1_000);
+    // Where threads that write files or serve requests share a core with a worker, its calls must
+    // not start late for them.
+    let _ = sys::prefer_latency(SLICE_NS);
     let opened = D::make(launch)
         .map_err(|source| LaunchError::Driver { driver: D::NAME, source })
         .and_then(|mut driver| {

@@ -24,6 +24,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gossipper_uring::sys;
+
 use crate::cli::ServerLine;
 use auth::{AuthMode, AuthSettings, Authenticator};
 use config::{AuthConfig, HttpConfig, ListenerConfig, ServerConfig};
@@ -65,6 +67,9 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
         .worker_threads(API_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("gossipper-api")
+        // Requests wait for workers, never the reverse. Workers that are started from here say for
+        // themselves how they want to be scheduled.
+        .on_thread_start(|| _ = sys::give_way(0))
         .enable_all()
         .build()
         .map_err(ServerError::Runtime)?;

@@ -78,6 +78,72 @@ pub fn set_timer_slack_ns(slack: u64) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack as libc::c_ulong) })
 }
 
+/// Lets the calling thread run soon after it woke, for `slice_ns` (100 µs to 100 ms) at a time: a
+/// thread that works briefly and often is then not kept waiting by one that works for long. Has an
+/// effect from Linux 6.12; earlier kernels ignore the slice. A real-time policy that somebody gave
+/// the thread stays.
+///
+/// # Errors
+/// What `sched_getattr` or `sched_setattr` returned.
+pub fn prefer_latency(slice_ns: u64) -> io::Result<()> {
+    change_schedule(|schedule| {
+        schedule.policy = libc::SCHED_OTHER as u32;
+        schedule.runtime = slice_ns;
+    })
+}
+
+/// Lets the calling thread give way: when it wakes it interrupts no other thread, and under
+/// contention it gets the share of a thread whose nice value is `nicer` higher. Threads that it
+/// starts inherit both, and only a privileged one can lower its nice value again.
+///
+/// # Errors
+/// What `sched_getattr` or `sched_setattr` returned.
+pub fn give_way(nicer: u8) -> io::Result<()> {
+    change_schedule(|schedule| {
+        schedule.policy = libc::SCHED_BATCH as u32;
+        schedule.nice = (schedule.nice + i32::from(nicer)).min(19);
+    })
+}
+
+/// `struct sched_attr` of `sched_setattr(2)`, as of its first version.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Schedule {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+fn schedule() -> io::Result<Schedule> {
+    let mut schedule = Schedule::default();
+    let size = size_of::<Schedule>() as libc::c_uint;
+    // SAFETY: the kernel writes at most `size` bytes to a live structure; 0 is the calling thread.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut schedule, size, 0_u32) };
+    if result == 0 { Ok(schedule) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Changes how the calling thread is scheduled, if it has one of the two usual policies.
+fn change_schedule(change: impl FnOnce(&mut Schedule)) -> io::Result<()> {
+    let mut schedule = schedule()?;
+    if ![libc::SCHED_OTHER, libc::SCHED_BATCH].contains(&(schedule.policy as i32)) {
+        return Ok(());
+    }
+    change(&mut schedule);
+    schedule.size = size_of::<Schedule>() as u32;
+    // The only flag that says something about these policies.
+    schedule.flags &= libc::SCHED_FLAG_RESET_ON_FORK as u64;
+    // SAFETY: the kernel reads a live structure of the size that it names.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const schedule, 0_u32) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Lets allocations of this size and more be the system's own mappings, which go back to it when
 /// they are freed. By itself glibc raises this threshold to the largest block ever freed, and keeps
 /// what is below it: pools of workers that come and go would stay with the process. Other C
@@ -232,6 +298,27 @@ mod tests {
             assert_eq!(online_cpus(), [allowed[0]]);
             assert!(pin_current_thread(usize::MAX).is_err());
             set_timer_slack_ns(1000).expect("slack");
+        })
+        .join()
+        .expect("no panic");
+    }
+
+    #[test]
+    fn a_thread_prefers_latency_or_gives_way() {
+        std::thread::spawn(|| {
+            let nice = schedule().expect("schedule").nice;
+            give_way(3).expect("give way");
+            let given = schedule().expect("schedule");
+            assert_eq!(given.policy, libc::SCHED_BATCH as u32);
+            assert_eq!(given.nice, (nice + 3).min(19));
+            prefer_latency(200_000).expect("prefer latency");
+            let preferred = schedule().expect("schedule");
+            assert_eq!(preferred.policy, libc::SCHED_OTHER as u32);
+            assert_eq!(preferred.nice, given.nice, "it stays");
+            // Earlier kernels than 6.12 tell no slice.
+            assert!([0, 200_000].contains(&preferred.runtime), "{preferred:?}");
+            give_way(u8::MAX).expect("give way");
+            assert_eq!(schedule().expect("schedule").nice, 19);
         })
         .join()
         .expect("no panic");

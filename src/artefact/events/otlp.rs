@@ -15,6 +15,7 @@ use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+use gossipper_uring::sys;
 use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -225,6 +226,8 @@ struct Sender {
 }
 
 fn send(runtime: Runtime, mut sender: Sender) {
+    // It may lose events, and counts them; workers must not be late.
+    let _ = sys::give_way(0);
     runtime.block_on(sender.run());
     // A resolver may still be busy, and is not waited for.
     runtime.shutdown_background();
