@@ -4,6 +4,7 @@ Runs as a process of its own, `python3 api.py HOST:PORT SECONDS`, and prints wha
 """
 
 import base64
+import collections
 import json
 import os
 import selectors
@@ -90,7 +91,8 @@ def crowd(host, seconds):
     readers = [open_reader(address, host) for _ in range(READERS)]
     for reader in readers[STALLED:]:
         selector.register(reader, selectors.EVENT_READ, None)
-    idle = []
+    # In turn: the daemon closes a connection that asks nothing for seconds.
+    idle = collections.deque()
     for _ in range(CONNECTIONS):
         connection = Connection(address)
         selector.register(connection.socket, selectors.EVENT_READ, connection)
@@ -103,7 +105,7 @@ def crowd(host, seconds):
         due = int((now - begun) * REQUESTS_PER_S) - sent
         sent += max(0, due - len(idle))
         for _ in range(min(due, len(idle))):
-            idle.pop().ask(host, PATHS[sent % len(PATHS)])
+            idle.popleft().ask(host, PATHS[sent % len(PATHS)])
             sent += 1
         for key, _ in selector.select(0.001):
             connection = key.data
