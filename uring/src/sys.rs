@@ -139,8 +139,7 @@ fn change_schedule(change: impl FnOnce(&mut Schedule)) -> io::Result<()> {
     // The only flag that says something about these policies.
     schedule.flags &= libc::SCHED_FLAG_RESET_ON_FORK as u64;
     // SAFETY: the kernel reads a live structure of the size that it names.
-    let result =
-        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const schedule, 0_u32) };
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const schedule, 0_u32) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
