@@ -12,6 +12,7 @@ needed=(
     "ip iproute2"       # network namespaces in the end-to-end tests
     "python3 python3"   # the fake peers and report checks among the tests
     "promtool prometheus" # metrics, rules and dashboards are tried against it
+    "chromium chromium" # the status page is tried in it
     "cc gcc"            # build scripts and the linker
     "systemd-analyze systemd" # checks of the units
     "rpmspec rpm"       # checks of the spec file

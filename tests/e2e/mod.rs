@@ -6,6 +6,7 @@
 // Each test crate uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod browser;
 pub mod certs;
 pub mod daemon;
 pub mod gossipper;

@@ -41,6 +41,11 @@ pub fn prepare(config: &Value) -> Prepared {
     Prepared { scratch, environment: Vec::new() }
 }
 
+/// The folder that a daemon left, with all that is in it.
+pub fn again(scratch: Scratch) -> Prepared {
+    Prepared { scratch, environment: Vec::new() }
+}
+
 impl Prepared {
     /// With a file more.
     pub fn file(self, name: &str, text: &str) -> Self {

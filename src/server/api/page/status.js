@@ -9,16 +9,25 @@ const THEME_KEY = "gossipper_theme";
 const INTERVAL_MS = 750;
 // Rates are taken over so many milliseconds: workers report once a second.
 const WINDOW_MS = 3000;
+const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 10000;
+// A connection without a frame for so long is dead, even if nobody closed it.
+const SILENCE_MS_MAX = 6000;
+// How long it is said that something was done.
+const DONE_MS = 6000;
 
 const $ = (id) => document.getElementById(id);
 
 const state = {
   auth: { auth: "none", api_token: false },
-  token: sessionStorage.getItem(TOKEN_KEY),
+  token: recall(sessionStorage, TOKEN_KEY),
   role: "viewer",
   socket: null,
-  retryMs: 500,
+  // Counts connections, so that what an earlier one still does is known to be late.
+  attempt: 0,
+  frameAt: 0,
+  retryMs: RETRY_MS_MIN,
+  doneTimer: 0,
   // Histories by engine id; "" is all of them together.
   histories: new Map(),
   rows: new Map(),
@@ -32,6 +41,24 @@ function element(name, className, text) {
   if (className) made.className = className;
   if (text !== undefined) made.textContent = text;
   return made;
+}
+
+// Storage can be forbidden; the page works without.
+function recall(storage, key) {
+  try {
+    return storage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function remember(storage, key, value) {
+  try {
+    if (value === null) storage.removeItem(key);
+    else storage.setItem(key, value);
+  } catch {
+    // It is forgotten with the page.
+  }
 }
 
 function setText(node, text) {
@@ -62,17 +89,31 @@ function percent(part, all) {
   return share < 0.1 ? "<0.1 %" : `${share.toFixed(1)} %`;
 }
 
-function say(text, isBad = false) {
-  const notice = $("notice");
-  notice.hidden = !text;
-  notice.className = isBad ? "notice bad" : "notice";
-  setText(notice, text ?? "");
+// Says for a while that something was done, and that nothing is wrong any more.
+function say(text) {
+  clearTimeout(state.doneTimer);
+  complain(null);
+  $("done").hidden = !text;
+  // Set after it shows: what appears together with its text is not read out everywhere.
+  setText($("done"), text ?? "");
+  if (text) state.doneTimer = setTimeout(() => say(null), DONE_MS);
+}
+
+// Says what is wrong until something else is said or it is closed.
+function complain(text) {
+  if (text) {
+    clearTimeout(state.doneTimer);
+    $("done").hidden = true;
+  }
+  $("refused").hidden = !text;
+  setText($("refused-text"), text ?? "");
 }
 
 function setLink(text, kind) {
   const link = $("link");
   setText(link, text);
   link.className = `pill ${kind}`;
+  $("board").classList.toggle("stale", kind === "bad");
 }
 
 // ---- the API ---------------------------------------------------------------------------------
@@ -88,8 +129,13 @@ async function ask(method, path, body) {
   const headers = {};
   if (state.token) headers.Authorization = `Bearer ${state.token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const response = await fetch(API + path, { method, headers, body });
-  const text = await response.text();
+  let response, text;
+  try {
+    response = await fetch(API + path, { method, headers, body });
+    text = await response.text();
+  } catch {
+    throw new Refused(0, "The daemon does not answer.");
+  }
   let value = null;
   try {
     value = text ? JSON.parse(text) : null;
@@ -107,13 +153,15 @@ async function change(method, path, body, done) {
     say(done);
     return true;
   } catch (error) {
-    if (error.status === 401) signOut("The session is over; sign in again.");
-    else say(error.message, true);
+    if (error.status === 401) signOut(SESSION_OVER);
+    else complain(error.message);
     return false;
   }
 }
 
 // ---- signing in ------------------------------------------------------------------------------
+
+const SESSION_OVER = "The session is over; sign in again.";
 
 function showSignIn(hint) {
   const isInternal = state.auth.auth === "internal";
@@ -122,6 +170,8 @@ function showSignIn(hint) {
   $("sign-out").hidden = true;
   setText($("who"), "");
   $("name-row").hidden = !isInternal;
+  $("name").required = isInternal;
+  showSignInError(null);
   setText($("secret-label"), isInternal ? "Password" : "Token");
   setText($("sign-in-hint"), hint
     ?? (isInternal ? "With a user of this daemon." : "With api_token of the configuration."));
@@ -129,15 +179,30 @@ function showSignIn(hint) {
   $(isInternal ? "name" : "secret").focus();
 }
 
+function showSignInError(text) {
+  $("sign-in-error").hidden = !text;
+  setText($("sign-in-error"), text ?? "");
+}
+
 function signOut(hint) {
-  if (state.token) {
+  // A session that is over needs no end; a token of the configuration has none.
+  if (state.token && !hint && state.auth.auth === "internal") {
     ask("POST", "/auth/logout").catch(() => {});
   }
   state.token = null;
-  sessionStorage.removeItem(TOKEN_KEY);
+  remember(sessionStorage, TOKEN_KEY, null);
   disconnect();
   say(null);
+  forget();
   showSignIn(hint);
+}
+
+// The next one to sign in may be another, of another daemon.
+function forget() {
+  state.histories.clear();
+  state.rows.clear();
+  state.frame = null;
+  for (const id of ["engines", "listeners", "dynamic"]) $(id).replaceChildren();
 }
 
 async function signIn(event) {
@@ -145,7 +210,7 @@ async function signIn(event) {
   const button = event.target.querySelector("button");
   const secret = $("secret").value;
   button.disabled = true;
-  say(null);
+  showSignInError(null);
   try {
     if (state.auth.auth === "internal") {
       const body = JSON.stringify({ username: $("name").value, password: secret });
@@ -154,12 +219,16 @@ async function signIn(event) {
       state.token = secret;
     }
     await enter();
-    sessionStorage.setItem(TOKEN_KEY, state.token);
+    remember(sessionStorage, TOKEN_KEY, state.token);
     $("secret").value = "";
+    connect();
+    $("main").focus();
   } catch (error) {
     state.token = null;
-    say(error.message, true);
-    $("secret").focus();
+    const isInternal = state.auth.auth === "internal";
+    const wrong = isInternal ? "The name or the password is wrong." : "The token is wrong.";
+    showSignInError(error.status === 401 ? wrong : error.message);
+    $("secret").select();
   } finally {
     button.disabled = false;
   }
@@ -176,8 +245,6 @@ async function enter() {
   $("sign-in").hidden = true;
   $("board").hidden = false;
   for (const node of document.querySelectorAll(".operate")) node.hidden = !mayOperate();
-  say(null);
-  connect();
 }
 
 function mayOperate() {
@@ -187,6 +254,7 @@ function mayOperate() {
 // ---- the live WebSocket ----------------------------------------------------------------------
 
 function disconnect() {
+  state.attempt += 1;
   const socket = state.socket;
   state.socket = null;
   if (socket) {
@@ -197,35 +265,50 @@ function disconnect() {
 
 async function connect() {
   disconnect();
+  const { attempt } = state;
   let query = `interval_ms=${INTERVAL_MS}`;
   try {
     if (state.token) query += `&ticket=${(await ask("POST", "/live/ticket")).ticket}`;
   } catch (error) {
-    if (error.status === 401) return signOut("The session is over; sign in again.");
+    if (attempt !== state.attempt) return;
+    if (error.status === 401) return signOut(SESSION_OVER);
     return retry();
   }
+  // Somebody signed out meanwhile, or there is a newer connection.
+  if (attempt !== state.attempt) return;
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const socket = new WebSocket(`${scheme}://${location.host}${API}/live?${query}`);
   state.socket = socket;
+  state.frameAt = Date.now();
   socket.onmessage = (event) => {
-    state.retryMs = 500;
+    state.retryMs = RETRY_MS_MIN;
+    state.frameAt = Date.now();
     setLink("live", "good");
     show(JSON.parse(event.data));
   };
   socket.onclose = (event) => {
     if (state.socket !== socket) return;
     state.socket = null;
-    if (event.code === 1008) return signOut("The session is over; sign in again.");
+    if (event.code === 1008) return signOut(SESSION_OVER);
     retry();
   };
 }
 
 function retry() {
+  disconnect();
   setLink("no connection", "bad");
+  for (const one of state.histories.values()) one.interrupt();
+  const { attempt } = state;
   setTimeout(() => {
-    if (!$("board").hidden && !state.socket) connect();
+    // The daemon that comes back may have another configuration, version or set of users.
+    if (attempt === state.attempt) begin();
   }, state.retryMs);
   state.retryMs = Math.min(RETRY_MS_MAX, state.retryMs * 2);
+}
+
+// A network that went away, or a computer that slept, closes no connection.
+function listen() {
+  if (state.socket && Date.now() - state.frameAt > SILENCE_MS_MAX) retry();
 }
 
 // ---- figures over time -----------------------------------------------------------------------
@@ -255,6 +338,12 @@ class History {
       if (line.length > POINTS_MAX) line.shift();
     }
     return now;
+  }
+
+  // Nothing is known for a while: lines get a gap, and no rate spans it.
+  interrupt() {
+    this.samples = [];
+    for (const line of Object.values(this.lines)) if (line.at(-1) !== null) line.push(null);
   }
 
   now(name) {
@@ -371,8 +460,8 @@ function showEngines(engines) {
   });
 }
 
-function cell(line, label, className) {
-  const made = element("td", className);
+function cell(line, label, className, name = "td") {
+  const made = element(name, className);
   if (label) made.dataset.label = label;
   line.append(made);
   return made;
@@ -381,12 +470,14 @@ function cell(line, label, className) {
 // A row is made once and then only filled, so that what has the focus keeps it.
 function makeRow(engine) {
   const line = element("tr");
-  const name = cell(line, "", "whole engine");
+  const name = cell(line, "", "whole engine", "th");
+  name.scope = "row";
   const title = element("span", "", engine.id);
   const phase = element("span", "pill");
   const under = element("span", "under");
   name.append(title, phase, under);
-  const row = { line, phase, under };
+  // What somebody types stays until it is sent or left.
+  const row = { line, phase, under, isEdited: false };
   row.now = cell(line, "Calls/s", "number");
   const sparkCell = cell(line, "", "spark-cell");
   row.spark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -396,21 +487,27 @@ function makeRow(engine) {
   row.active = cell(line, "Open", "number");
   row.started = cell(line, "Started", "number");
   row.failed = cell(line, "Failed", "number");
-  row.latency = cell(line, "p50 / p99", "number");
+  row.latency = cell(line, "p50 / p99", "number two");
   const rateCell = cell(line, "Rate", "whole");
   const form = element("form", "rate");
   row.rate = element("input");
-  Object.assign(row.rate, { type: "number", min: "0", step: "any", required: true });
+  Object.assign(row.rate, {
+    type: "number", name: "rate", min: "0", max: "1000000000", step: "any", required: true,
+  });
   row.rate.setAttribute("aria-label", `Calls per second of ${engine.id}`);
   const set = element("button", "", "Set");
   set.type = "submit";
   form.append(row.rate, set);
-  form.addEventListener("submit", (event) => {
+  row.rate.addEventListener("input", () => { row.isEdited = true; });
+  form.addEventListener("focusout", (event) => {
+    if (!form.contains(event.relatedTarget)) row.isEdited = false;
+  });
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const wanted = Number(row.rate.value);
-    row.rate.blur();
-    change("POST", "/control", { engine_id: engine.id, rate: wanted },
+    const isDone = await change("POST", "/control", { engine_id: engine.id, rate: wanted },
       `${engine.id}: ${rate(wanted)} calls per second.`);
+    if (isDone) row.isEdited = false;
   });
   row.form = form;
   row.noRate = element("span", "none");
@@ -447,7 +544,8 @@ function fillRow(row, { id, stats, state: life, control, client }) {
   row.form.hidden = !hasRate || !mayOperate();
   row.noRate.hidden = hasRate && mayOperate();
   setText(row.noRate, hasRate ? `${rate(control.rate)} calls/s` : client ? "" : "as peers call");
-  if (document.activeElement !== row.rate) row.rate.value = control?.rate ?? 0;
+  const given = String(control?.rate ?? 0);
+  if (!row.isEdited && row.rate.value !== given) row.rate.value = given;
   row.pause.hidden = !mayOperate() || isOver;
   row.pause.dataset.paused = String(Boolean(control?.paused));
   setText(row.pause, control?.paused ? "Resume" : "Pause");
@@ -489,11 +587,14 @@ function showListeners(listeners) {
     const label = element("label", "switch");
     const input = element("input");
     input.type = "checkbox";
+    input.name = "listener";
     input.setAttribute("role", "switch");
     input.addEventListener("change", async () => {
       const enabled = input.checked;
+      input.dataset.isAsked = "true";
       const isDone = await change("POST", "/transports", { index: listener.index, enabled },
         `Listener ${listener.index} is ${enabled ? "on" : "off"}.`);
+      delete input.dataset.isAsked;
       if (!isDone) input.checked = !enabled;
     });
     label.append(input, element("span", "", ""));
@@ -506,8 +607,8 @@ function showListeners(listeners) {
     setText(what.children[0], `${listener.transport}  ${where}`);
     setText(what.children[1], listener.scenario_name);
     const [input, word] = label.children;
-    input.disabled = !mayOperate();
-    if (document.activeElement !== input || input.disabled) input.checked = listener.enabled;
+    input.hidden = !mayOperate();
+    if (!input.dataset.isAsked) input.checked = listener.enabled;
     input.setAttribute("aria-label", `Listener ${where}`);
     setText(word, listener.enabled ? "on" : "off");
   };
@@ -526,7 +627,11 @@ function showDynamic(clients) {
       stop.disabled = true;
       change("DELETE", `/clients?id=${encodeURIComponent(client.id)}`, undefined,
         `${client.id} ends its calls and is gone from the list.`)
-        .then(() => { stop.disabled = false; });
+        .then((isDone) => {
+          stop.disabled = false;
+          // The button goes away with its row; who uses the keyboard goes on here.
+          if (isDone) $("add").querySelector("summary").focus();
+        });
     });
     line.append(what, element("span", "pill"), stop);
     return line;
@@ -545,12 +650,16 @@ function showDynamic(clients) {
 
 // ---- start -----------------------------------------------------------------------------------
 
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+
 function applyTheme() {
-  const chosen = localStorage.getItem(THEME_KEY);
-  if (chosen) document.documentElement.dataset.theme = chosen;
+  const { dataset } = document.documentElement;
+  const chosen = dataset.theme ?? recall(localStorage, THEME_KEY);
+  if (chosen) dataset.theme = chosen;
   const isDark = chosen
-    ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    ? chosen === "dark" : systemDark.matches;
   setText($("theme"), isDark ? "Light" : "Dark");
+  $("theme").setAttribute("aria-label", isDark ? "Light colours" : "Dark colours");
   return isDark;
 }
 
@@ -565,8 +674,15 @@ function addSample() {
 $("sign-in").addEventListener("submit", signIn);
 $("sign-out").addEventListener("click", () => signOut());
 $("theme").addEventListener("click", () => {
-  localStorage.setItem(THEME_KEY, applyTheme() ? "light" : "dark");
+  const chosen = applyTheme() ? "light" : "dark";
+  remember(localStorage, THEME_KEY, chosen);
+  document.documentElement.dataset.theme = chosen;
   applyTheme();
+});
+systemDark.addEventListener("change", applyTheme);
+$("dismiss").addEventListener("click", () => {
+  complain(null);
+  $("main").focus();
 });
 $("scope").addEventListener("change", showCharts);
 $("pause-all").addEventListener("click", () => change("POST", "/control", { paused: true }, "All engines are paused."));
@@ -578,29 +694,33 @@ $("add-form").addEventListener("submit", async (event) => {
   try {
     profile = JSON.parse($("snippet").value);
   } catch (error) {
-    return say(`The profile is no JSON: ${error.message}`, true);
+    return complain(`The profile is no JSON: ${error.message}`);
   }
   if (await change("POST", "/clients", profile, "The client runs.")) $("add").open = false;
 });
 for (const id of ["chart-rate", "chart-active", "chart-latency"]) prepare($(id));
 applyTheme();
 
+// Finds out who may come in, and lets in who has a token; tries until the daemon answers.
 async function begin() {
+  const { attempt } = state;
   try {
     state.auth = await ask("GET", "/auth/status");
-  } catch {
-    setLink("no connection", "bad");
-    setTimeout(begin, 2000);
-    return;
-  }
-  const needsToken = state.auth.auth === "internal" || state.auth.api_token;
-  if (needsToken && !state.token) return showSignIn();
-  try {
+    const needsToken = state.auth.auth === "internal" || state.auth.api_token;
+    if (needsToken && !state.token) return showSignIn();
     await enter();
+    if (attempt !== state.attempt) return;
+    // What the attempts before complained about is over.
+    if (state.retryMs > RETRY_MS_MIN) complain(null);
+    connect();
   } catch (error) {
-    if (error.status === 401) return signOut();
-    say(error.message, true);
+    if (attempt !== state.attempt) return;
+    if (error.status === 401) return signOut(SESSION_OVER);
+    // A board that is open says by itself that its connection is gone.
+    if (error.status || $("board").hidden) complain(`${error.message} This page keeps trying.`);
+    retry();
   }
 }
 
+setInterval(listen, 1000);
 begin();
