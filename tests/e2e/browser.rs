@@ -203,7 +203,9 @@ fn complaint(event: &Value) -> Option<String> {
     let params = &event["params"];
     match event["method"].as_str()? {
         "Runtime.exceptionThrown" => Some(format!("exception {}", params["exceptionDetails"])),
-        "Runtime.consoleAPICalled" if matches!(params["type"].as_str(), Some("error" | "warning" | "assert")) => {
+        "Runtime.consoleAPICalled"
+            if matches!(params["type"].as_str(), Some("error" | "warning" | "assert")) =>
+        {
             Some(format!("console {}", params["args"]))
         }
         "Log.entryAdded" => {
@@ -214,7 +216,8 @@ fn complaint(event: &Value) -> Option<String> {
         }
         "Audits.issueAdded" => {
             let issue = &params["issue"];
-            (issue["code"] == json!("ContentSecurityPolicyIssue")).then(|| format!("policy {issue}"))
+            (issue["code"] == json!("ContentSecurityPolicyIssue"))
+                .then(|| format!("policy {issue}"))
         }
         _ => None,
     }
