@@ -271,5 +271,19 @@ fn everything_can_be_read_on_every_screen() {
     sign_in(&mut tab, "admin", PASSWORD);
     until_moving(&mut tab);
     check(&mut tab, "the board");
+    // With a name as long as they may be, of a client that is over.
+    let name = "w".repeat(64);
+    let target =
+        api(&daemon).get("/api/v1/transports").json()["listeners"][0]["local_port"].clone();
+    let profile = json!({
+        "id": name, "scenario_name": "uac", "transport": "u1", "rate": 5, "total_calls": 1,
+        "local_ip": "127.0.0.1", "remote_addr": format!("127.0.0.1:{target}"),
+    });
+    api(&daemon).post("/api/v1/clients", &profile).expect(201);
+    tab.until(
+        "end of the client",
+        "document.querySelector('#dynamic .pill')?.innerText === 'finished'",
+    );
+    check(&mut tab, "the board with more on it");
     daemon.stop();
 }

@@ -543,7 +543,7 @@ function fillRow(row, { id, stats, state: life, control, client }) {
   const hasRate = Boolean(client) && !isOver;
   row.form.hidden = !hasRate || !mayOperate();
   row.noRate.hidden = hasRate && mayOperate();
-  setText(row.noRate, hasRate ? `${rate(control.rate)} calls/s` : client ? "" : "as peers call");
+  setText(row.noRate, hasRate ? `${rate(control.rate)} calls/s` : client ? "–" : "as peers call");
   const given = String(control?.rate ?? 0);
   if (!row.isEdited && row.rate.value !== given) row.rate.value = given;
   row.pause.hidden = !mayOperate() || isOver;
