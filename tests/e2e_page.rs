@@ -63,7 +63,7 @@ fn open(browser: &Browser, daemon: &Daemon) -> Tab {
 #[track_caller]
 fn sign_in(tab: &mut Tab, user: &str, password: &str) {
     for (id, text) in [("name", user), ("secret", password)] {
-        tab.eval(&format!("document.getElementById('{id}').select()"));
+        tab.select(&format!("document.getElementById('{id}')"));
         tab.write(text);
     }
     tab.press("Enter");
@@ -118,7 +118,7 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.until("line of the chart", drawn);
 
     // What is typed outlives the frames that come meanwhile, and the button is a Tab away.
-    tab.eval(&format!("{}.select()", in_row(".rate input")));
+    tab.select(&in_row(".rate input"));
     tab.write("45.5");
     tab.press("Tab");
     until_moving(&mut tab);
@@ -127,7 +127,7 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.until_text("#done", "load: 45.5 calls per second.");
     assert_eq!(control(&api), json!({ "id": "load", "rate": 45.5, "paused": false }));
     // And by mouse.
-    tab.eval(&format!("{}.select()", in_row(".rate input")));
+    tab.select(&in_row(".rate input"));
     tab.write("60");
     tab.click(&in_row(".rate button"));
     until("new rate", || (control(&api)["rate"] == json!(60.0)).then_some(()));
@@ -151,13 +151,16 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.until_text("#done", "Listener 0 is off.");
     let listener = api.get("/api/v1/transports").json()["listeners"][0].clone();
     assert_eq!(listener["enabled"], json!(false), "{listener}");
+    // Said by a frame, after which no older one comes.
+    tab.until_text("#listeners .switch span", "off");
     tab.click("document.querySelector('#listeners input')");
     tab.until_text("#done", "Listener 0 is on.");
     assert_eq!(tab.complaints(), [""; 0]);
 
     // What the daemon refuses is said in its words.
     tab.click("document.querySelector('#add summary')");
-    tab.eval("document.getElementById('snippet').select()");
+    tab.until("sample", "document.getElementById('snippet').value !== ''");
+    tab.select("document.getElementById('snippet')");
     tab.write("{\"rat\": 1}");
     tab.click("document.querySelector('#add-form button')");
     tab.until("refusal", "document.getElementById('refused-text').innerText.includes('rat')");
@@ -257,7 +260,7 @@ fn everything_can_be_read_on_every_screen() {
             let faint = tab.eval(FAINT);
             assert_eq!(faint, json!([]), "{what}, {width} wide, dark: {is_dark}");
             let wide = tab.eval("document.documentElement.scrollWidth");
-            assert!(wide.as_u64().unwrap() <= width, "{what} is {wide} wide on {width}");
+            assert!(wide.as_u64().unwrap() <= width.into(), "{what} is {wide} wide on {width}");
             let unnamed = "[...document.querySelectorAll('button, input, select, textarea')]\
                            .filter((one) => !one.labels?.length && !one.textContent.trim()\
                            && !one.ariaLabel).map((one) => one.outerHTML)";

@@ -36,14 +36,14 @@ impl Browser {
         command
             .args(["--headless=new", "--remote-debugging-port=0", "--no-first-run"])
             .args(["--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
-            .args(["--disable-background-networking", "--disable-component-update"])
+            .args(["--disable-background-networking", "--disable-component-update", "about:blank"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .env("HOME", profile.path());
         if rustix::process::geteuid().is_root() {
             // Its sandbox does not work for root, who tests in containers.
             command.arg("--no-sandbox");
         }
-        let mut process = Process::spawn(command.arg("about:blank"));
+        let mut process = Process::spawn(command);
         let mark = "DevTools listening on ws://";
         process.wait_for_stderr(mark);
         let text = process.stderr();
@@ -153,6 +153,14 @@ impl Tab {
             });
             self.call("Input.dispatchMouseEvent", event);
         }
+    }
+
+    /// Gives the focus to the field that an expression gives, with all that stands in it selected.
+    #[track_caller]
+    pub fn select(&mut self, field: &str) {
+        self.eval(&format!(
+            "(() => {{ const field = {field}; field.focus(); field.select(); }})()"
+        ));
     }
 
     /// Types into what has the focus, over what is selected.

@@ -228,6 +228,7 @@ async function signIn(event) {
     const isInternal = state.auth.auth === "internal";
     const wrong = isInternal ? "The name or the password is wrong." : "The token is wrong.";
     showSignInError(error.status === 401 ? wrong : error.message);
+    $("secret").focus();
     $("secret").select();
   } finally {
     button.disabled = false;
