@@ -157,9 +157,38 @@ fn a_scenario_is_swapped_for_new_calls_only() {
     let broken = versioned(2).replace("<recv request=\"ACK\"/>", "\n  <recv requests=\"ACK\"/>");
     let xml = Some(("application/xml", broken.as_str()));
     let error = client.request("PUT", "/api/v1/scenario?apply=1", xml).error(400);
-    assert!(error.contains("requests") && error.contains("answer.xml:"), "{error}");
+    assert!(error.contains("requests") && error.starts_with("scenario:"), "{error}");
+    let place = error.split(": ").next().unwrap();
+    assert_eq!(place.matches(':').count(), 2, "line and column: {error}");
+    let applied = client.request("POST", "/api/v1/scenario/apply", xml).error(400);
+    assert_eq!(applied, error);
     let file = std::fs::read_to_string(daemon.path("answer.xml")).unwrap();
     assert_eq!(file, versioned(1));
+    // Nor is the place of a file told that is read again, or that a client names.
+    daemon.write("answer.xml", &broken);
+    let reread = client.request("POST", "/api/v1/scenario/apply", None).error(400);
+    assert_eq!(reread, error);
+    let snippet = |file: &str| {
+        json!({
+            "role": "load",
+            "scenario_file": file,
+            "remote_addr": format!("127.0.0.1:{}", ports::free()),
+            "total_calls": 1,
+        })
+    };
+    let folder = daemon.path("").display().to_string();
+    let refused = client.post("/api/v1/clients", &snippet("answer.xml")).error(400);
+    assert!(refused.contains(&error.replace("\n  hint: ", "; ")), "{refused}");
+    assert!(!refused.contains(&folder), "{refused}");
+    let refused = client.post("/api/v1/clients", &snippet("missing.xml")).error(400);
+    assert!(refused.contains("missing.xml") && !refused.contains(&folder), "{refused}");
+    std::fs::remove_file(daemon.path("answer.xml")).unwrap();
+    let unread = client.request("POST", "/api/v1/scenario/apply", None).error(400);
+    assert!(
+        unread.starts_with("cannot read the scenario") && !unread.contains(&folder),
+        "{unread}"
+    );
+    daemon.write("answer.xml", &versioned(1));
 
     let text = versioned(2);
     let xml = Some(("application/xml", text.as_str()));
@@ -213,8 +242,37 @@ fn a_client_scenario_cannot_take_the_place_of_a_server_one() {
     let error = client.request("PUT", "/api/v1/scenario", xml).error(400);
     assert!(error.contains("built-in"), "{error}");
     let shown = client.get("/api/v1/scenario").json();
-    let expected = json!({ "scenario_file": "", "scenario_name": "Basic UAS responder", "xml": "", "builtin": true });
+    let expected =
+        json!({ "scenario_file": "", "scenario_name": "uas", "xml": "", "builtin": true });
     assert_eq!(shown, expected);
+    daemon.stop();
+}
+
+#[test]
+fn a_scenario_has_the_name_of_the_configuration_until_another_takes_its_place() {
+    let _lock = lock::light();
+    let (daemon, _) = uas();
+    let client = daemon.client();
+    let names = || {
+        let stats = client.get("/api/v1/stats").json();
+        let transports = client.get("/api/v1/transports").json();
+        let scenario = client.get("/api/v1/scenario").json();
+        [
+            stats["state"]["scenario_name"].clone(),
+            transports["listeners"][0]["scenario_name"].clone(),
+            scenario["scenario_name"].clone(),
+        ]
+    };
+    assert_eq!(names(), ["uas", "uas", "uas"]);
+    // One that is sent has no name but that which it gives itself, and its text is shown.
+    let text = versioned(7);
+    let title = text.split_once("name=\"").and_then(|(_, rest)| rest.split_once('"'));
+    let title = title.expect("the scenario has a name").0;
+    let xml = Some(("application/xml", text.as_str()));
+    client.request("POST", "/api/v1/scenario/apply", xml).expect(200);
+    assert_eq!(names(), [title, title, title]);
+    let shown = client.get("/api/v1/scenario").json();
+    assert_eq!((&shown["builtin"], &shown["xml"]), (&json!(false), &json!(text)), "{shown}");
     daemon.stop();
 }
 

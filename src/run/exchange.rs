@@ -52,14 +52,6 @@ impl Compiler {
         }
     }
 
-    /// What errors call a text that takes the place of the run's scenario.
-    pub(crate) fn name(&self) -> String {
-        match &self.config.scenario {
-            ScenarioSource::Builtin(name) => name.clone(),
-            ScenarioSource::File(path) => path.display().to_string(),
-        }
-    }
-
     /// Compiles a scenario that somebody sent. It may name no files but those beside the scenario
     /// of the run, and may run shell commands only if `allows_commands`.
     ///

@@ -1,5 +1,7 @@
 //! `/clients`: engines that place calls, and starting and stopping them.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::json as value;
 
@@ -23,11 +25,13 @@ pub(crate) async fn get(call: Call) -> Answer {
 
 pub(crate) async fn post(call: Call) -> Answer {
     need_feature(&call)?;
-    let app = call.app.clone();
+    let config = call.app.config.load_full();
+    let relative = |error: ApiError| error.relative_to(&config.directory);
     let body = call.body.clone();
+    let server = Arc::clone(&config);
     // Files are looked at and sockets are bound.
-    let spec = blocking(move || config::snippet(&body, &app.config.load())).await?;
-    let spec = spec.map_err(|problems| ApiError::bad_request(problems.to_string()))?;
+    let spec = blocking(move || config::snippet(&body, &server)).await?;
+    let spec = spec.map_err(|problems| relative(ApiError::bad_request(problems.to_string())))?;
     let given = call.parameters.text("id").unwrap_or("");
     if !given.is_empty() && !spec.id.is_empty() && given != spec.id {
         return Err(ApiError::bad_request("the id of the query and that of the body differ"));
@@ -35,7 +39,8 @@ pub(crate) async fn post(call: Call) -> Answer {
     let id = [given, spec.id.as_str()].into_iter().find(|id| !id.is_empty()).map(str::to_owned);
     let app = call.app.clone();
     let run = spec.run;
-    let id = blocking(move || app.registry.start_dynamic(id, run)).await??;
+    let id = blocking(move || app.registry.start_dynamic(id, run)).await?;
+    let id = id.map_err(|error| relative(error.into()))?;
     call.record("client.create", &id, value!({})).await;
     json(StatusCode::CREATED, &Started { id, started: Always })
 }

@@ -3,6 +3,7 @@
 //! Every refusal of the API has the body `{"error": "..."}`, whoever refuses: a handler, the
 //! router, a limit or a panic.
 
+use std::path::Path;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -118,6 +119,22 @@ impl ApiError {
         self
     }
 
+    /// With `name` for every mention of `path`: where the daemon keeps its files is no business of
+    /// those who ask.
+    pub(crate) fn without_path(mut self, path: &Path, name: &str) -> Self {
+        self.message = self.message.replace(&path.display().to_string(), name);
+        self
+    }
+
+    /// With paths below `directory` relative to it.
+    pub(crate) fn relative_to(self, directory: &Path) -> Self {
+        match directory.parent() {
+            Some(_) => self.without_path(&directory.join(""), ""),
+            // Its name is the separator, which stands in other words too.
+            None => self,
+        }
+    }
+
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -150,6 +167,14 @@ mod tests {
     fn a_limit_is_said_in_the_unit_that_it_is_set_in() {
         assert!(ApiError::too_large(16 << 20).message().contains("16 MiB"));
         assert!(ApiError::too_large(64 << 10).message().contains("64 KiB"));
+    }
+
+    #[test]
+    fn paths_of_the_daemon_are_not_told() {
+        let error = ApiError::bad_request("/etc/g/call.xml:3:5: no; see /etc/g/a.csv, /etc/ga");
+        let error = error.without_path(Path::new("/etc/g/call.xml"), "scenario");
+        let error = error.relative_to(Path::new("/etc/g"));
+        assert_eq!(error.message(), "scenario:3:5: no; see a.csv, /etc/ga");
     }
 
     #[test]

@@ -325,7 +325,7 @@ pub(crate) struct ControlRequest {
 pub(crate) struct Scenario {
     /// The file that it was read from; empty for a built-in one.
     pub(crate) scenario_file: String,
-    /// Its name.
+    /// Its name for `-sn` if it is a built-in one, else the name that it gives itself.
     pub(crate) scenario_name: String,
     /// Its text; empty for a built-in one, which `gossipper -sd NAME` prints.
     pub(crate) xml: String,

@@ -7,7 +7,7 @@ use super::call::{Answer, Call, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Applied, Scenario, Written};
 use crate::output::write_file;
-use crate::server::engines::{Ask, NewScenario};
+use crate::server::engines::{Ask, DOCUMENT, NewScenario};
 
 pub(crate) async fn get(call: Call) -> Answer {
     let state = call.app.primary()?.state();
@@ -50,7 +50,8 @@ pub(crate) async fn put(call: Call) -> Answer {
             })
         })
     })
-    .await??;
+    .await?
+    .map_err(|error| error.without_path(&file, DOCUMENT))?;
     let written = file.display().to_string();
     call.record("scenario.write", &written, value!({ "applied": apply })).await;
     json(StatusCode::OK, &Written { written, applied: apply })
@@ -67,7 +68,14 @@ pub(crate) async fn apply(call: Call) -> Answer {
     };
     let _one_at_a_time = call.app.scenario_lock.lock().await;
     let primary = call.app.primary()?;
-    blocking(move || primary.ask(Ask::Swap(scenario))).await??;
+    let file = primary.state().scenario.file.clone();
+    blocking(move || primary.ask(Ask::Swap(scenario))).await?.map_err(|error| {
+        let error = ApiError::from(error);
+        match &file {
+            Some(file) => error.without_path(file, DOCUMENT),
+            None => error,
+        }
+    })?;
     call.record("scenario.apply", source, value!({})).await;
     json(StatusCode::OK, &Applied { applied: Always })
 }

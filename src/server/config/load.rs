@@ -13,9 +13,10 @@ use super::resolved::{EngineConfig, Role, ServerConfig};
 use super::schema::{profile_schema, schema};
 use super::tree::{self, Data, Node, TEXT_BYTES_MAX};
 use crate::cli::LowArgs;
-use crate::config::{Flavor, RunConfig};
+use crate::config::{Flavor, RunConfig, ScenarioSource};
 use crate::run::{self, RunError};
 use crate::scenario::Mode;
+use crate::server::engines::DOCUMENT;
 
 /// Keys that mean the whole process, which a client of the API may not say anything about.
 const FORBIDDEN_IN_SNIPPETS: &[&str] = &["listeners", "gateway", "gateways"];
@@ -316,7 +317,11 @@ impl<'a> Loader<'a> {
                     _ => &["extra_args"],
                 };
                 let (at, key) = profile.place_of(keys);
-                let message = error.to_string().replace("\n  hint: ", "; ");
+                let mut message = error.to_string().replace("\n  hint: ", "; ");
+                // Who asks over the API named the file, and need not know where it is.
+                if let (true, ScenarioSource::File(file)) = (self.is_confined, &run.scenario) {
+                    message = message.replace(&file.display().to_string(), DOCUMENT);
+                }
                 self.report(at, &key, ProblemKind::Scenario, message);
                 return false;
             }

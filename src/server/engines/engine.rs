@@ -152,6 +152,8 @@ struct Engine<'s> {
     /// By listener.
     enabled: Vec<bool>,
     xml: Arc<str>,
+    /// Whether `xml` took the place of the scenario that the engine was started with.
+    has_swapped: bool,
     /// The snapshot published last.
     snapshot: Arc<Snapshot>,
     /// As of the same report.
@@ -219,6 +221,7 @@ impl<'s> Engine<'s> {
             enabled: vec![true; places.len()],
             places,
             xml: Arc::from(run.text().xml.as_str()),
+            has_swapped: false,
             health: run.health(&snapshot),
             snapshot,
             lifetime: Arc::new(run.lifetime()),
@@ -295,6 +298,7 @@ impl<'s> Engine<'s> {
             Some(replacement) => match self.run.swap(replacement) {
                 Ok(()) => {
                     self.xml = Arc::from(self.run.text().xml.as_str());
+                    self.has_swapped = true;
                     self.refresh();
                     self.publish(self.phase());
                     self.swap_answer = Some(answer);
@@ -409,7 +413,8 @@ impl<'s> Engine<'s> {
         let is_client = run.is_client();
         let is_over = phase.is_over();
         let is_paused = run.is_paused();
-        let name = run.scenario_name();
+        let source = &self.config.scenario;
+        let scenario = ScenarioState::of(source, run.scenario_name(), &self.xml, self.has_swapped);
         let listener = |(index, (place, address)): (usize, (&ListenerSpec, _))| {
             let address: std::net::SocketAddr = address;
             ListenerState {
@@ -418,7 +423,7 @@ impl<'s> Engine<'s> {
                 local_ip: address.ip(),
                 local_port: address.port(),
                 enabled: self.enabled.get(index).copied().unwrap_or(false) && !is_over,
-                scenario_name: name.to_owned(),
+                scenario_name: scenario.name.clone(),
             }
         };
         let listeners = self.places.iter().zip(run.addresses()).enumerate().map(listener);
@@ -431,10 +436,6 @@ impl<'s> Engine<'s> {
             accepting: !is_paused && !run.is_ending() && !is_over,
         });
         let last = self.shared.state.load();
-        let (file, builtin) = match &self.config.scenario {
-            ScenarioSource::File(path) => (Some(path.clone()), false),
-            ScenarioSource::Builtin(_) => (None, true),
-        };
         let has_rate = is_client && run.users().is_none();
         EngineState {
             phase,
@@ -453,12 +454,7 @@ impl<'s> Engine<'s> {
             is_paused,
             listeners: if is_client { Vec::new() } else { listeners.collect() },
             client: client.filter(|_| is_client),
-            scenario: ScenarioState {
-                name: name.to_owned(),
-                file,
-                xml: Arc::clone(&self.xml),
-                builtin,
-            },
+            scenario,
             driver: run.driver_name(),
             notices: self.notices.iter().cloned().collect(),
             protocol: self.config.transport.protocol(),

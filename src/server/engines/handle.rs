@@ -62,6 +62,9 @@ pub enum NewScenario {
     Reload,
 }
 
+/// What errors call a scenario that came as a text.
+pub(crate) const DOCUMENT: &str = "scenario";
+
 /// A question and where its answer goes.
 pub(super) struct Question {
     pub(super) ask: Ask,
@@ -190,7 +193,8 @@ impl EngineHandle {
             _ => AskError::Invalid(error.to_string()),
         };
         let text = match new {
-            NewScenario::Text(xml) => Text { name: compiler.name(), xml: xml.clone() },
+            // Who sent it knows no file of ours.
+            NewScenario::Text(xml) => Text { name: DOCUMENT.to_owned(), xml: xml.clone() },
             NewScenario::Reload => compiler.read_again().map_err(invalid)?.ok_or_else(|| {
                 let why = "the engine runs a built-in scenario: there is no file to read again";
                 AskError::Refused(why.to_owned())

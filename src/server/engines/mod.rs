@@ -16,6 +16,7 @@ mod spec;
 mod state;
 
 pub use error::{AskError, DynamicError, ForgetError, StartError};
+pub(crate) use handle::DOCUMENT;
 pub use handle::{Ask, EngineHandle, NewScenario};
 pub use registry::{DYNAMIC_MAX, Policy, Registry, STATIC_MAX, Shutdown};
 pub(super) use spec::{Bind, files};

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::Transport;
+use crate::config::{ScenarioSource, Transport};
 use crate::output::{Summary, SummaryContext};
+use crate::scenario;
 use crate::stats::{Health, Lifetime, Snapshot};
 
 /// Where an engine is on its way.
@@ -63,7 +64,7 @@ pub struct ListenerState {
     pub local_port: u16,
     /// Whether it accepts calls.
     pub enabled: bool,
-    /// The scenario that answers.
+    /// The scenario that answers, as [`ScenarioState::name`].
     pub scenario_name: String,
 }
 
@@ -85,7 +86,7 @@ pub struct ClientState {
 /// What an engine runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioState {
-    /// The name that the scenario gives itself.
+    /// What `-sn` calls it, if the program carries it; else the name that it gives itself.
     pub name: String,
     /// Its file; `None` of a built-in one.
     pub file: Option<PathBuf>,
@@ -93,6 +94,33 @@ pub struct ScenarioState {
     pub xml: Arc<str>,
     /// Whether the program carries it.
     pub builtin: bool,
+}
+
+impl ScenarioState {
+    /// The scenario of an engine that was started with `source` and runs `xml` now, which calls
+    /// itself `title`.
+    pub(super) fn of(
+        source: &ScenarioSource,
+        title: &str,
+        xml: &Arc<str>,
+        has_swapped: bool,
+    ) -> Self {
+        let (file, builtin) = match source {
+            ScenarioSource::File(path) => (Some(path.clone()), None),
+            ScenarioSource::Builtin(name) if !has_swapped => (None, Some(name.as_str())),
+            // A reload brings back a built-in as a text.
+            ScenarioSource::Builtin(_) => {
+                let same = scenario::BUILTINS.iter().find(|builtin| *builtin.text == **xml);
+                (None, same.map(|builtin| builtin.name))
+            }
+        };
+        Self {
+            name: builtin.unwrap_or(title).to_owned(),
+            file,
+            xml: Arc::clone(xml),
+            builtin: builtin.is_some(),
+        }
+    }
 }
 
 /// The state of an engine at one moment, consistent in itself.
