@@ -18,6 +18,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -32,6 +33,7 @@ use super::error::ApiError;
 use super::model::{Frame, TicketReply};
 use super::{control, stats, transports};
 use crate::server::auth::{Identity, LIVE_PATH};
+use crate::server::metrics::Metrics;
 
 /// Milliseconds between frames where nothing else is asked for.
 const INTERVAL_MS: u32 = 750;
@@ -220,49 +222,69 @@ async fn tick(app: Arc<App>, interval_ms: u32, sender: Arc<watch::Sender<Tick>>)
 
 impl Client {
     async fn serve(&self, upgraded: Upgraded) {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(INBOUND_BYTES_MAX)
-            .write_buffer_size(0)
-            .max_message_size(Some(INBOUND_BYTES_MAX))
-            .max_frame_size(Some(INBOUND_BYTES_MAX));
+        let app = &self.app;
         let io = TokioIo::new(upgraded);
-        let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        let close = self.watch(&mut socket).await;
-        if let Some((code, reason)) = close {
+        let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits())).await;
+        // First the channel, then the frame: none is missed in between.
+        let ticks = subscribe(app, self.interval_ms);
+        let feed = Feed {
+            closing: app.closing.clone(),
+            ticks,
+            first: newest_frame(app),
+            metrics: Arc::clone(&app.metrics),
+        };
+        let is_live = || self.who.as_ref().is_none_or(|who| app.auth().is_live(who));
+        if let Some((code, reason)) = feed.run(&mut socket, is_live).await {
             let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
             // Who does not take it is gone anyway.
             let _ = timeout(Duration::from_secs(1), socket.close(Some(frame))).await;
         }
     }
+}
 
-    /// Sends frames until there is a reason to stop; `None` if the other side is gone.
-    async fn watch(
-        &self,
-        socket: &mut WebSocketStream<TokioIo<Upgraded>>,
+/// What a connection may make us hold: a frame is written before the next is taken.
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(INBOUND_BYTES_MAX)
+        .write_buffer_size(0)
+        .max_message_size(Some(INBOUND_BYTES_MAX))
+        .max_frame_size(Some(INBOUND_BYTES_MAX))
+}
+
+/// The frames of one who watches.
+struct Feed {
+    closing: watch::Receiver<bool>,
+    ticks: watch::Receiver<Tick>,
+    first: Utf8Bytes,
+    metrics: Arc<Metrics>,
+}
+
+impl Feed {
+    /// Sends frames until there is a reason to stop; `None` if the other side is gone, or takes
+    /// nothing.
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        mut self,
+        socket: &mut WebSocketStream<S>,
+        is_live: impl Fn() -> bool,
     ) -> Option<(CloseCode, &'static str)> {
-        let app = &self.app;
-        let mut closing = app.closing.clone();
-        let mut ticks = subscribe(app, self.interval_ms);
-        let mut last = ticks.borrow_and_update().number;
+        let mut last = self.ticks.borrow_and_update().number;
         let mut inbound = 0;
-        self.send(socket, newest_frame(app)).await?;
-        app.metrics.live_frames(1, 0);
+        self.send(socket, self.first.clone(), 0).await?;
         loop {
             tokio::select! {
-                () = closed(&mut closing) => {
+                () = closed(&mut self.closing) => {
                     return Some((CloseCode::Away, "the daemon is being stopped"));
                 }
-                changed = ticks.changed() => {
+                changed = self.ticks.changed() => {
                     changed.ok()?;
-                    let tick = ticks.borrow_and_update().clone();
+                    let tick = self.ticks.borrow_and_update().clone();
                     let skipped = tick.number.saturating_sub(last + 1);
                     last = tick.number;
                     inbound = 0;
-                    if self.who.as_ref().is_some_and(|who| !app.auth().is_live(who)) {
+                    if !is_live() {
                         return Some((CloseCode::Policy, "the session is over; sign in again"));
                     }
-                    self.send(socket, tick.frame).await?;
-                    app.metrics.live_frames(1, skipped);
+                    self.send(socket, tick.frame, skipped).await?;
                 }
                 message = socket.next() => {
                     match message?.ok()? {
@@ -277,15 +299,22 @@ impl Client {
         }
     }
 
-    /// Sends a frame; `None` if it could not be sent in time.
-    async fn send(
+    /// Sends a frame before which so many were skipped; `None` if it could not be sent in time.
+    async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        socket: &mut WebSocketStream<TokioIo<Upgraded>>,
+        socket: &mut WebSocketStream<S>,
         frame: Utf8Bytes,
+        skipped: u64,
     ) -> Option<()> {
         match timeout(WRITE_TIMEOUT, socket.send(Message::Text(frame))).await {
-            Ok(sent) => sent.ok(),
+            Ok(sent) => {
+                self.metrics.live_frames(u64::from(sent.is_ok()), skipped);
+                sent.ok()
+            }
             Err(_) => {
+                // This one did not arrive either.
+                self.metrics.live_frames(0, skipped + 1);
+                self.metrics.live_stalled();
                 tracing::info!("a reader of /api/v1/live took no frame for 8 s and is dropped");
                 None
             }
@@ -295,7 +324,125 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
     use super::*;
+    use crate::server::metrics::Process;
+
+    /// Room between the two ends: less than a frame.
+    const PIPE_BYTES: usize = 64;
+
+    /// A reader, and the other end of what it reads.
+    struct Rig {
+        reader: WebSocketStream<DuplexStream>,
+        ticks: watch::Sender<Tick>,
+        closing: watch::Sender<bool>,
+        metrics: Arc<Metrics>,
+        feed: JoinHandle<Option<(CloseCode, &'static str)>>,
+    }
+
+    /// A frame that says its number and does not fit into the pipe.
+    fn frame(number: u64) -> Utf8Bytes {
+        format!("{number} {}", "x".repeat(4 * PIPE_BYTES)).into()
+    }
+
+    impl Rig {
+        async fn new(is_live: impl Fn() -> bool + Send + 'static) -> Self {
+            let (ours, theirs) = duplex(PIPE_BYTES);
+            let (closing, closing_seen) = watch::channel(false);
+            let (ticks, ticks_seen) = watch::channel(Tick::default());
+            let metrics = Arc::new(Metrics::new());
+            let feed = Feed {
+                closing: closing_seen,
+                ticks: ticks_seen,
+                first: frame(0),
+                metrics: Arc::clone(&metrics),
+            };
+            let feed = tokio::spawn(async move {
+                let config = Some(limits());
+                let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, config).await;
+                feed.run(&mut socket, is_live).await
+            });
+            let reader = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+            Self { reader, ticks, closing, metrics, feed }
+        }
+
+        /// The number of the next frame.
+        async fn read(&mut self) -> u64 {
+            let message = self.reader.next().await.unwrap().unwrap();
+            let text = message.to_text().unwrap();
+            text.split(' ').next().unwrap().parse().unwrap()
+        }
+
+        /// Makes a frame, and lets the time to the next one pass.
+        async fn tick(&self, number: u64) {
+            self.ticks.send_replace(Tick { number, frame: frame(number) });
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+
+        /// Frames sent, frames skipped, and readers dropped.
+        fn counts(&self) -> [String; 3] {
+            let text = self.metrics.render_figures(&[], &Process::read());
+            ["frames_sent", "frames_dropped", "stalled"].map(|name| {
+                let start = format!("gossipper_ws_{name}_total ");
+                let line = text.lines().find_map(|line| line.strip_prefix(&start));
+                line.unwrap_or_else(|| panic!("no {start}")).to_owned()
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_dropped_after_the_limit() {
+        let mut rig = Rig::new(|| true).await;
+        let begin = tokio::time::Instant::now();
+        assert_eq!((&mut rig.feed).await.unwrap(), None);
+        // The clock stands still but for the limit.
+        assert_eq!(begin.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
+        assert_eq!(rig.counts(), ["0", "1", "1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stalls_in_between_is_dropped_as_well() {
+        let mut rig = Rig::new(|| true).await;
+        assert_eq!(rig.read().await, 0);
+        let begin = tokio::time::Instant::now();
+        for number in 1..=4 {
+            rig.tick(number).await;
+        }
+        assert_eq!((&mut rig.feed).await.unwrap(), None);
+        assert_eq!(begin.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
+        assert_eq!(rig.counts(), ["1", "1", "1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_skips_to_the_newest_frame_and_stays() {
+        let mut rig = Rig::new(|| true).await;
+        assert_eq!(rig.read().await, 0);
+        for number in 1..=5 {
+            rig.tick(number).await;
+        }
+        // The first was under way already; of those that came meanwhile the newest is left.
+        assert_eq!(rig.read().await, 1);
+        assert_eq!(rig.read().await, 5);
+        // In step again, nothing is skipped.
+        rig.ticks.send_replace(Tick { number: 6, frame: frame(6) });
+        assert_eq!(rig.read().await, 6);
+        rig.closing.send_replace(true);
+        let close = (&mut rig.feed).await.unwrap();
+        assert_eq!(close.map(|(code, _)| code), Some(CloseCode::Away));
+        assert_eq!(rig.counts(), ["4", "3", "0"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_over_ends_the_feed() {
+        let mut rig = Rig::new(|| false).await;
+        assert_eq!(rig.read().await, 0);
+        rig.tick(1).await;
+        let close = (&mut rig.feed).await.unwrap();
+        assert_eq!(close.map(|(code, _)| code), Some(CloseCode::Policy));
+        assert_eq!(rig.counts(), ["1", "0", "0"]);
+    }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         pairs

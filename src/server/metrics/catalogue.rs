@@ -197,6 +197,8 @@ families! {
         "Frames sent on the live WebSocket.";
     WS_FRAMES_DROPPED Counter "gossipper_ws_frames_dropped_total" []
         "Frames that slow clients of the live WebSocket did not get.";
+    WS_STALLED Counter "gossipper_ws_stalled_total" []
+        "Clients of the live WebSocket that were dropped because they took no frame for 8 s.";
     LOGINS Counter "gossipper_auth_logins_total" ["outcome"]
         "Attempts to log in, by outcome.";
     AUTH_FAILURES Counter "gossipper_auth_failures_total" ["reason"]

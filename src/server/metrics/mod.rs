@@ -105,6 +105,11 @@ impl Metrics {
         self.service.live_frames(sent, dropped);
     }
 
+    /// A client of the live WebSocket took no frame for so long that it was dropped.
+    pub fn live_stalled(&self) {
+        self.service.live_stalled();
+    }
+
     /// Somebody tried to log in.
     pub fn login(&self, outcome: LoginOutcome) {
         self.service.login(outcome);

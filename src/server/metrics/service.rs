@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{
 
 use super::catalogue::{
     API_REQUESTS, API_SECONDS, AUTH_FAILURES, Family, Kind, LOGINS, RELOAD_SUCCESSFUL,
-    RELOAD_TIMESTAMP, WS_CLIENTS, WS_FRAMES_DROPPED, WS_FRAMES_SENT,
+    RELOAD_TIMESTAMP, WS_CLIENTS, WS_FRAMES_DROPPED, WS_FRAMES_SENT, WS_STALLED,
 };
 
 /// Upper bounds of the buckets of requests, in seconds.
@@ -101,6 +101,7 @@ pub(super) struct Service {
     live_clients: Gauge,
     frames_sent: Counter,
     frames_dropped: Counter,
+    live_stalled: Counter,
     logins: [Counter; LoginOutcome::ALL.len()],
     refusals: [Counter; Refusal::ALL.len()],
     reload_successful: Gauge,
@@ -130,6 +131,7 @@ impl Service {
             WS_CLIENTS,
             WS_FRAMES_SENT,
             WS_FRAMES_DROPPED,
+            WS_STALLED,
             LOGINS,
             AUTH_FAILURES,
             RELOAD_SUCCESSFUL,
@@ -160,6 +162,7 @@ impl Service {
             live_clients: gauge(&WS_CLIENTS),
             frames_sent: counter(&WS_FRAMES_SENT, &[]),
             frames_dropped: counter(&WS_FRAMES_DROPPED, &[]),
+            live_stalled: counter(&WS_STALLED, &[]),
             logins: LoginOutcome::ALL.map(|outcome| counter(&LOGINS, &[outcome.label()])),
             refusals: Refusal::ALL.map(|reason| counter(&AUTH_FAILURES, &[reason.label()])),
             reload_successful: gauge(&RELOAD_SUCCESSFUL),
@@ -221,6 +224,10 @@ impl Service {
     pub(super) fn live_frames(&self, sent: u64, dropped: u64) {
         self.frames_sent.increment(sent);
         self.frames_dropped.increment(dropped);
+    }
+
+    pub(super) fn live_stalled(&self) {
+        self.live_stalled.increment(1);
     }
 
     pub(super) fn login(&self, outcome: LoginOutcome) {
@@ -307,6 +314,7 @@ mod tests {
         one.live_opened();
         one.live_closed();
         one.live_frames(3, 2);
+        one.live_stalled();
         one.refused(Refusal::Invalid);
         one.reloaded(true);
         let refused = "gossipper_auth_logins_total{outcome=\"refused\"}";
@@ -318,6 +326,7 @@ mod tests {
                 "gossipper_ws_clients 1",
                 "gossipper_ws_frames_dropped_total 2",
                 "gossipper_ws_frames_sent_total 3",
+                "gossipper_ws_stalled_total 1",
             ]
         );
         assert_eq!(
