@@ -6,15 +6,15 @@ use std::process::ExitCode;
 use gossipper::cli::{self, Action};
 use gossipper::server::auth;
 use gossipper::server::config::commands::{self, Profiled};
-use gossipper::{doctor, run, scenario, server, shell, tui};
+use gossipper::{doctor, scenario, server, shell, tui};
 
 fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os().collect()) {
-        Action::Run(config) => run::run(&config).code(),
+        Action::Run(config) => server::run_at_terminal(&config).code(),
         Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
         Action::Doctor(examination) => doctor::examine(examination),
         Action::Profile(line) => match commands::profile(&line) {
-            Profiled::Run(config) => run::run(&config).code(),
+            Profiled::Run(config) => server::run_at_terminal(&config).code(),
             Profiled::Server(config) => server::run(*config, None),
             Profiled::Done(exit_code) => exit_code,
         },

@@ -267,7 +267,7 @@ fn run_profiles_are_listed_and_run() {
         (&["-run-alias", "smoke"], "-config FILE"),
         (&["-config", &file, "-run-alias", "a", "-list-aliases"], "exclude each other"),
         (&["-config", "nowhere.json", "-list-aliases"], "cannot read"),
-        (&["-api_addr", ":1", "127.0.0.1"], "gossipper server -api_addr"),
+        (&["-max_dynamic_clients", "1", "127.0.0.1"], "gossipper server -max_dynamic_clients"),
         (&["-config-server", "x"], "gossipper server -config FILE"),
     ] {
         let output = gossipper(arguments);

@@ -228,7 +228,7 @@ fn dependencies_point_one_way() {
             "dataplane",
             &["sip", "stream", "scenario", "stats", "trace", "media", "engine", "config", "output"],
         ),
-        // Nobody but `main` and the command line knows the server.
+        // Nobody but `main`, the command line and the form knows the server.
         (
             "run",
             &[

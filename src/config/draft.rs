@@ -123,7 +123,7 @@ pub struct RunDraft {
     pub grain_us: Option<u64>,
     pub no_gso: bool,
     pub no_gro: bool,
-    /// Not of a run: [`RunDraft::resolve`] refuses it, so that its readers take it out first.
+    /// Of a run at a terminal; readers of a server's configuration take it out first.
     pub process: ProcessDraft,
     /// Not of a run either.
     pub profiles: ProfileDraft,
@@ -133,6 +133,7 @@ impl RunDraft {
     /// Applies the defaults of `flavor` and checks what contradicts what.
     pub fn resolve(mut self, flavor: Flavor) -> Result<RunConfig, ConfigError> {
         self.check()?;
+        let api = std::mem::take(&mut self.process).beside_a_run()?;
         let notices = self.notices();
         let twin = self.twin_config();
         let service = self.service.unwrap_or_else(|| "service".to_owned());
@@ -274,13 +275,11 @@ impl RunDraft {
             grain_us: self.grain_us.unwrap_or(GRAIN_US_DEFAULT),
             gso: !self.no_gso,
             gro: !self.no_gro,
+            api,
         })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if let Some(option) = self.process.first_given() {
-            return Err(ConfigError::OnlyServer { option });
-        }
         self.check_profiles()?;
         self.check_exclusions()?;
         self.check_tls()?;

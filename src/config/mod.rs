@@ -30,7 +30,7 @@ pub use run::{
     RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, TlsVersion, Transport,
     TransportFor, TwinConfig, Watchdog,
 };
-pub use server::{ProcessDraft, ProfileDraft, parse_listen_address};
+pub use server::{ApiConfig, ProcessDraft, ProfileDraft, parse_listen_address};
 pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{
     HostPort, TimeUnit, ValueError, parse_behaviors, parse_bool, parse_cpu_list, parse_float,

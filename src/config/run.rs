@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::data::{CallIds, TdmMap, Trunk};
 use super::export::ExportConfig;
+use super::server::ApiConfig;
 use super::trace::TraceConfig;
 use super::value::HostPort;
 
@@ -518,6 +519,10 @@ pub struct RunConfig {
     pub gso: bool,
     /// Whether bursts may arrive coalesced.
     pub gro: bool,
+
+    /// The API that a run at a terminal serves; none of an engine of the server, which has one for
+    /// all.
+    pub api: Option<ApiConfig>,
 }
 
 impl RunConfig {

@@ -1,8 +1,10 @@
-//! What the server form takes beside a run: the HTTP side of the process, and which file to read.
+//! What is about the process rather than about its calls: the HTTP side, and which file to read.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::error::ConfigError;
 use super::value::ValueError;
 
 /// What was said about the process rather than about a run.
@@ -37,6 +39,72 @@ impl ProcessDraft {
             ("max_dynamic_clients", self.max_dynamic_clients.is_some()),
         ];
         given.into_iter().find(|&(_, given)| given).map(|(name, _)| name)
+    }
+
+    /// The API beside a run of its own, if one is asked for.
+    ///
+    /// # Errors
+    /// What only a server can do, and what lacks its other half.
+    pub(super) fn beside_a_run(self) -> Result<Option<ApiConfig>, ConfigError> {
+        if self.max_dynamic_clients.is_some() {
+            return Err(ConfigError::OnlyServer { option: "max_dynamic_clients" });
+        }
+        let Some(addr) = self.api_addr else {
+            return match self.first_given() {
+                None => Ok(None),
+                Some(option) => {
+                    let why = "it says how the API is served, and a run serves none without";
+                    Err(ConfigError::Needs { option, needed: "api_addr IP:PORT", why })
+                }
+            };
+        };
+        let why = "HTTPS needs both";
+        let tls = match (self.api_tls_cert, self.api_tls_key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                let (option, needed) = ("api_tls_cert", "api_tls_key FILE");
+                return Err(ConfigError::Needs { option, needed, why });
+            }
+            (None, Some(_)) => {
+                let (option, needed) = ("api_tls_key", "api_tls_cert FILE");
+                return Err(ConfigError::Needs { option, needed, why });
+            }
+        };
+        Ok(Some(ApiConfig {
+            addr,
+            token: self.api_token,
+            tls,
+            insecure: self.insecure_http,
+            allow_exec: self.allow_exec,
+        }))
+    }
+}
+
+/// The API that a run serves while it goes on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Where; port 0 lets the kernel choose.
+    pub addr: SocketAddr,
+    /// The token that opens it (not yet checked); without one nobody is asked for any.
+    pub token: Option<String>,
+    /// Certificate chain and private key of HTTPS, PEM (not yet read).
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whether it was said that everybody may come in.
+    pub insecure: bool,
+    /// Whether scenarios that arrive over it may run shell commands.
+    pub allow_exec: bool,
+}
+
+impl fmt::Debug for ApiConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiConfig")
+            .field("addr", &self.addr)
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("tls", &self.tls)
+            .field("insecure", &self.insecure)
+            .field("allow_exec", &self.allow_exec)
+            .finish()
     }
 }
 
@@ -81,6 +149,30 @@ pub fn parse_listen_address(text: &str) -> Result<SocketAddr, ValueError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_beside_a_run_is_complete_or_refused() {
+        assert_eq!(ProcessDraft::default().beside_a_run(), Ok(None));
+        let api_addr = parse_listen_address("127.0.0.1:0").ok();
+        let base = ProcessDraft { api_addr, ..ProcessDraft::default() };
+        let api_token = Some("5f2b8c1e9a7d4036".to_owned());
+        let api = ProcessDraft { api_token, ..base.clone() }.beside_a_run().unwrap().unwrap();
+        assert_eq!(Some(api.addr), api_addr);
+        assert!(!format!("{api:?}").contains("5f2b"), "{api:?}");
+        let file = Some(PathBuf::from("x.pem"));
+        for (draft, part) in [
+            (ProcessDraft { insecure_http: true, ..Default::default() }, "-api_addr IP:PORT"),
+            (ProcessDraft { api_tls_cert: file.clone(), ..base.clone() }, "-api_tls_key FILE"),
+            (ProcessDraft { api_tls_key: file, ..base.clone() }, "-api_tls_cert FILE"),
+            (
+                ProcessDraft { max_dynamic_clients: Some(1), ..base },
+                "gossipper server -max_dynamic",
+            ),
+        ] {
+            let error = draft.beside_a_run().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn listen_addresses_are_numbers_or_localhost() {

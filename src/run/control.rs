@@ -9,6 +9,7 @@ use std::time::Duration;
 use gossipper_uring::sys;
 
 use super::action::{Action, Display};
+use super::companion::Companion;
 use super::face::Face;
 use super::questions::Questions;
 use super::signals::Signals;
@@ -19,6 +20,7 @@ use crate::config::{Flavor, RunConfig};
 use crate::output::screen::Footer;
 use crate::output::summary::Media;
 use crate::output::{ConsoleLine, FinalTable, Palette};
+use crate::scenario::Program;
 use crate::stats::{ExitCode, Snapshot, Verdict};
 
 /// How often the control side looks at its clock. Workers and signals wake it when they have
@@ -38,6 +40,9 @@ pub(super) struct Control<'c> {
     /// Step of the keys that change the rate.
     rate_scale: f64,
     questions: Questions,
+    companion: Option<&'c mut dyn Companion>,
+    /// The scenario whose actions the screens show.
+    shown: Arc<Program>,
 }
 
 impl<'c> Control<'c> {
@@ -46,6 +51,7 @@ impl<'c> Control<'c> {
         run: Supervisor,
         signals: Signals,
         socket: Option<ControlSocket>,
+        companion: Option<&'c mut dyn Companion>,
     ) -> Self {
         let palette = palette(config, io::stdout().is_terminal());
         let first = run.first();
@@ -69,18 +75,22 @@ impl<'c> Control<'c> {
                 first.plan.launch.engine.data.circuits,
                 config.screen_period_ms.max(100) * 1_000_000,
             ),
+            companion,
+            shown: Arc::clone(run.program()),
             run,
         }
     }
 
-    /// Watches the run to its end and writes every report.
-    pub(super) fn watch(mut self) -> Result<ExitCode, RunError> {
-        self.announce();
+    /// Watches the run to its end and writes every report. `place` is where else it is steered
+    /// from.
+    pub(super) fn watch(mut self, place: Option<&str>) -> Result<ExitCode, RunError> {
+        self.announce(place);
         let mut actions = Vec::new();
         while !self.run.is_over() {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
-            self.run.poll(now);
+            let has_news = self.run.poll(now);
+            self.take_company(has_news, now);
             let footer = self.footer();
             self.questions.take_answers(&mut self.run, &mut self.face, footer, now);
             self.questions.ask(&mut self.run, &self.face, now);
@@ -106,13 +116,16 @@ impl<'c> Control<'c> {
             }
         }
         let failed = self.run.join();
+        if let Some(companion) = &mut self.companion {
+            companion.end(&self.run);
+        }
         self.tell_notes();
         self.face.close();
         self.finish(failed)
     }
 
     /// One line that says what runs where.
-    fn announce(&self) {
+    fn announce(&self, place: Option<&str>) {
         let first = self.run.first();
         let launch = &first.plan.launch;
         let workers = match launch.workers {
@@ -129,15 +142,30 @@ impl<'c> Control<'c> {
         };
         let control = self.socket.as_ref().and_then(ControlSocket::address);
         let control = control.map_or(String::new(), |at| format!(" | control {at}"));
+        let place = place.map_or(String::new(), |place| format!(" | {place}"));
         let _ = writeln!(
             out,
-            "{dim}{} | {} {} {}{peer} | {workers}, {} driver{control}{dim:#}",
+            "{dim}{} | {} {} {}{peer} | {workers}, {} driver{control}{place}{dim:#}",
             launch.programs.main.name,
             self.config.transport.code(),
             self.config.transport.protocol(),
             first.running.local,
             first.plan.driver_name,
         );
+    }
+
+    /// Lets the companion do with the run what it is asked for, and shows what has come of it.
+    fn take_company(&mut self, has_news: bool, now: u64) {
+        let Some(companion) = &mut self.companion else { return };
+        companion.poll(&mut self.run, has_news, now);
+        let facts = &mut self.face.facts;
+        facts.rate = self.run.rate();
+        facts.users = self.run.users();
+        facts.call_limit = self.run.call_limit();
+        if !Arc::ptr_eq(self.run.program(), &self.shown) {
+            self.shown = Arc::clone(self.run.program());
+            facts.actions = facts::actions(&self.shown);
+        }
     }
 
     /// What the thread that talks to other instances has to say.
@@ -319,7 +347,7 @@ impl<'c> Control<'c> {
     }
 
     /// The final reports and the exit code.
-    fn finish(self, failed: Option<RunError>) -> Result<ExitCode, RunError> {
+    fn finish(mut self, failed: Option<RunError>) -> Result<ExitCode, RunError> {
         let snapshot = self.run.snapshot();
         match self.config.flavor {
             Flavor::Sipp => self.print_screens(&snapshot),
@@ -329,8 +357,11 @@ impl<'c> Control<'c> {
             }
         }
         let screens = self.face.pages(&snapshot, Footer::Over);
-        let Finished { losses, health, written, fatal, failed, code, .. } =
-            self.run.finish(Some(&screens), failed);
+        let finished = self.run.finish(Some(&screens), failed);
+        if let Some(companion) = self.companion.take() {
+            companion.finish(&finished);
+        }
+        let Finished { losses, health, written, fatal, failed, code, .. } = finished;
         written?;
         for (lost, what, whom) in [
             (losses.losses.hep_packets, "packets", "the HEP collector"),

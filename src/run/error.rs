@@ -242,6 +242,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// What steers the run beside the terminal cannot work.
+    #[error("{text}")]
+    Companion {
+        /// Why, and what to do.
+        text: String,
+        /// An address cannot be bound.
+        is_bind: bool,
+    },
     /// Signals could not be set up.
     #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),

@@ -65,7 +65,8 @@ pub(super) fn circuits(map: &CircuitMap, busy: &[BusyCircuits]) -> Vec<String> {
     lines
 }
 
-fn actions(program: &Program) -> Vec<(usize, Vec<String>)> {
+/// The actions of each step that has some.
+pub(super) fn actions(program: &Program) -> Vec<(usize, Vec<String>)> {
     let texts = |(index, step): (usize, &crate::scenario::Step)| {
         let texts = step.actions.iter().map(|action| text(program, action)).collect();
         (index, texts)

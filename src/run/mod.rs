@@ -5,6 +5,7 @@
 pub mod action;
 
 mod background;
+mod companion;
 mod control;
 mod data;
 mod error;
@@ -26,8 +27,9 @@ mod traces;
 mod twin;
 mod watchdog;
 
-/// What an engine of the server needs to run beside others.
+/// What the server needs to run engines, and to be the companion of a run.
 pub(crate) mod supervised {
+    pub(crate) use super::companion::Companion;
     pub(crate) use super::exchange::{Compiler, Replacement};
     pub(crate) use super::planned::{ListenAt, Planned};
     pub(crate) use super::scenario::Text;
@@ -43,6 +45,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use companion::Companion;
 use planned::Planned;
 
 use crate::config::{ColorChoice, ControlPort, RunConfig};
@@ -52,16 +55,18 @@ use crate::output::Palette;
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
 
 /// Runs a scenario and returns the process's exit code. Everything worth knowing is printed.
-pub fn run(config: &RunConfig) -> ExitCode {
+/// `companion` steers the run beside whoever sits at the terminal.
+pub(crate) fn run<'c>(config: &'c RunConfig, companion: Option<&'c mut dyn Companion>) -> ExitCode {
     let palette = palette(config, io::stderr().is_terminal());
-    match try_run(config) {
+    match try_run(config, companion) {
         Ok(code) => code,
         Err(error) => {
             let bad = palette.bad;
             // Nobody is left to tell if stderr is gone.
             let _ = writeln!(io::stderr(), "{bad}error:{bad:#} {error}");
             let end = match error {
-                RunError::Launch(LaunchError::Bind { .. }) => RunEnd::BindFailed,
+                RunError::Launch(LaunchError::Bind { .. })
+                | RunError::Companion { is_bind: true, .. } => RunEnd::BindFailed,
                 _ => RunEnd::Fatal,
             };
             exit_code(&Outcome::new(end))
@@ -69,7 +74,10 @@ pub fn run(config: &RunConfig) -> ExitCode {
     }
 }
 
-fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
+fn try_run<'c>(
+    config: &'c RunConfig,
+    mut companion: Option<&'c mut dyn Companion>,
+) -> Result<ExitCode, RunError> {
     if config.background
         && let background::Background::Elsewhere(code) = background::detach()?
     {
@@ -77,7 +85,13 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     }
     // Signals first: one that comes while the run is being prepared must not kill it half-way.
     let signals = signals::Signals::install()?;
+    if let Some(companion) = &mut companion {
+        companion.prepare()?;
+    }
     let mut planned = Planned::new(Arc::new(config.clone()))?;
+    if let Some(companion) = &mut companion {
+        companion.plan(&mut planned);
+    }
     for notice in planned.notices() {
         let _ = writeln!(io::stderr(), "note: {notice}");
     }
@@ -93,11 +107,16 @@ fn try_run(config: &RunConfig) -> Result<ExitCode, RunError> {
     let ready = planned.open(None)?;
     let socket = control_socket(config)?;
     let mut supervisor = ready.launch()?;
+    let place = match &mut companion {
+        Some(companion) => Some(companion.begin(&supervisor)?),
+        None => None,
+    };
     if config.background && config.start_delay_ms == 0 {
         background::settle()?;
     }
     let shell = supervisor.take_shell();
-    let outcome = control::Control::new(config, supervisor, signals, socket).watch();
+    let control = control::Control::new(config, supervisor, signals, socket, companion);
+    let outcome = control.watch(place.as_deref());
     let dropped = shell.map_or(0, shell::Shell::finish);
     if dropped > 0 {
         let text = "note: commands of exec command= that were not run";

@@ -109,6 +109,11 @@ impl Planned {
         &self.compiler
     }
 
+    /// What is planned.
+    pub(crate) fn config(&self) -> &Arc<RunConfig> {
+        &self.config
+    }
+
     /// Worth telling the user before the run.
     pub(crate) fn notices(&self) -> impl Iterator<Item = &String> {
         self.config.notices.iter().chain(self.plans.all().flat_map(|plan| &plan.notices))

@@ -26,7 +26,7 @@ use crate::dataplane::{self, Command, Running, WorkerHandle};
 use crate::engine::{Generations, StopRequest, SwapRefused};
 use crate::output::summary::Media;
 use crate::output::{Summary, SummaryContext, WriteFileError};
-use crate::scenario::Mode;
+use crate::scenario::{Mode, Program};
 use crate::stats::{
     Aggregate, ExitCode, FailureCause, Health, HealthGates, Lifetime, Outcome, RunEnd, RunStart,
     Snapshot, Verdict, exit_code,
@@ -258,6 +258,11 @@ impl Supervisor {
     /// The name of the main scenario.
     pub(crate) fn scenario_name(&self) -> &str {
         &self.generations.programs().main.name
+    }
+
+    /// The main scenario of calls that begin now.
+    pub(super) fn program(&self) -> &Arc<Program> {
+        &self.generations.programs().main
     }
 
     /// The text of the main scenario.

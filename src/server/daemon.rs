@@ -141,7 +141,7 @@ impl Daemon<'_> {
 }
 
 /// Serves the API from here on.
-fn serve(
+pub(super) fn serve(
     bound: Bound,
     app: &Arc<App>,
     closing: watch::Receiver<bool>,
@@ -156,7 +156,7 @@ fn serve(
 }
 
 /// Names under which requests are taken.
-fn names(config: &ServerConfig, auth: &Authenticator) -> Names {
+pub(super) fn names(config: &ServerConfig, auth: &Authenticator) -> Names {
     let Some(http) = &config.http else { return Names::default() };
     let mut hosts: Vec<String> =
         http.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();

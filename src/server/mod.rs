@@ -2,7 +2,8 @@
 //!
 //! [`run`] is its life, from the configuration to an exit code: log, sockets, users, engines, in
 //! that order, so that whatever cannot work is said before the first call. Everything here is
-//! control side; engines are reached through [`engines::Registry`] only.
+//! control side; engines are reached through [`engines::Registry`] only. [`run_at_terminal`] serves
+//! the same API beside a run that is no daemon.
 
 pub mod api;
 pub mod auth;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod engines;
 pub mod metrics;
 
+mod beside;
 mod daemon;
 mod error;
 mod http;
@@ -17,6 +19,7 @@ mod logging;
 mod notify;
 mod tls;
 
+pub use beside::run as run_at_terminal;
 pub use error::ServerError;
 pub use tls::TlsError;
 
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gossipper_uring::sys;
+use tokio::runtime::Runtime;
 
 use crate::cli::ServerLine;
 use auth::{AuthMode, AuthSettings, Authenticator};
@@ -63,16 +67,7 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
     if let Some(admin) = auth.first_admin() {
         tracing::warn!("{}", first_admin_text(admin));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(API_THREADS)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_name("gossipper-api")
-        // Requests wait for workers, never the reverse. Workers that are started from here say for
-        // themselves how they want to be scheduled.
-        .on_thread_start(|| _ = sys::give_way(0))
-        .enable_all()
-        .build()
-        .map_err(ServerError::Runtime)?;
+    let runtime = api_runtime()?;
     // Signals first: one that comes while engines start must not kill them half-way.
     let signals = {
         let _guard = runtime.enter();
@@ -85,6 +80,20 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
     // What still runs is a request that had its time.
     runtime.shutdown_background();
     code
+}
+
+/// The threads of the API.
+fn api_runtime() -> Result<Runtime, ServerError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(API_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("gossipper-api")
+        // Requests wait for workers, never the reverse. Workers that are started from here say for
+        // themselves how they want to be scheduled.
+        .on_thread_start(|| _ = sys::give_way(0))
+        .enable_all()
+        .build()
+        .map_err(ServerError::Runtime)
 }
 
 /// Binds the socket of the API, and reads its certificate.

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::{SigId, flag, low_level};
 
 use crate::config::RunConfig;
-use crate::run;
+use crate::server;
 use crate::terminal::{self, Keyboard, Page};
 
 pub use form::{Form, Step};
@@ -28,7 +28,7 @@ const WAIT: Duration = Duration::from_millis(250);
 /// run, 0 without one.
 pub fn run() -> u8 {
     match ask(&mut Form::default()) {
-        Some(Some(config)) => run::run(&config).code(),
+        Some(Some(config)) => server::run_at_terminal(&config).code(),
         Some(None) => 0,
         None => {
             let _ = writeln!(

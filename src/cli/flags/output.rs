@@ -115,15 +115,15 @@ pub(super) const HEALTH: FlagGroup = FlagGroup {
 };
 
 pub(super) const SERVER: FlagGroup = FlagGroup {
-    title: "Server (gossipper server only)",
+    title: "HTTP API, of a run and of gossipper server",
     flags: &[
         takes(
             "api_addr",
             &["IP:PORT"],
             Accept::Parsed(|d, v| parse_listen_address(v).map(|at| d.process.api_addr = Some(at))),
-            "Serve the HTTP API here; :PORT is on all addresses",
+            "Serve the HTTP API here while the run goes on; :PORT is on all addresses. gossipper \
+             server has one at 127.0.0.1:8080 without it",
         )
-        .default("127.0.0.1:8080")
         .ours(),
         takes(
             "api_token",
@@ -163,7 +163,7 @@ pub(super) const SERVER: FlagGroup = FlagGroup {
             "max_dynamic_clients",
             &["N"],
             within(0, DYNAMIC_CLIENTS_MAX, |d, v| d.process.max_dynamic_clients = Some(v)),
-            "Clients that the API may add at the same time; 0 lets it add none",
+            "Clients that the API of gossipper server may add at the same time; 0 lets it add none",
         )
         .default("32")
         .ours(),

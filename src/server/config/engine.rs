@@ -77,7 +77,9 @@ impl Builder<'_> {
             self.report(None, String::new(), ProblemKind::Option, error.to_string());
         }
         extra_args.extend(argv.into_iter().flat_map(words_without_key));
-        // Of a plain run these are refused below.
+        if !self.is_service && draft.process.api_addr.is_some() {
+            self.check_api_of_a_run(profile);
+        }
         let process = match self.is_service {
             true => std::mem::take(&mut draft.process),
             false => ProcessDraft::default(),
@@ -138,6 +140,19 @@ impl Builder<'_> {
             .collect();
         let engine = EngineConfig { id, role, listeners, run, extra_args };
         Some(Built { engine, process })
+    }
+
+    /// Refuses what the API beside a run cannot do: not to ask for a user who should be asked for
+    /// would be worst.
+    fn check_api_of_a_run(&mut self, profile: &Profile) {
+        for name in ["auth", "api_allowed_hosts", "api_allowed_origins"] {
+            if let Some(key) = profile.key(name) {
+                let message = "the API beside a run has no such thing; protect it with api_token, \
+                               or run the profile as a server";
+                let (at, path) = (Some(key.at), key.path.clone());
+                self.report(at, path, ProblemKind::Contradiction, message.to_owned());
+            }
+        }
     }
 
     fn report(&mut self, place: Option<Place>, key: String, kind: ProblemKind, message: String) {

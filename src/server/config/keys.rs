@@ -241,7 +241,11 @@ pub struct Profile {
 
     /// Where HTTP is served: IP:PORT, localhost:PORT, or :PORT for all addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "api_addr", "x-process" = true))]
+    #[schemars(extend(
+        "x-flag" = "api_addr",
+        "x-default" = "127.0.0.1:8080",
+        "x-process" = true
+    ))]
     pub api_addr: Option<String>,
     /// Static token of the API, of 16 characters or more. Does not count where auth.type is
     /// internal.

@@ -1,8 +1,7 @@
-//! The thread of an engine: it starts the run, supervises it, answers what is asked, and publishes
-//! its state, to the end.
+//! The thread of an engine: it starts the run, supervises it, and lends it to the desk that answers
+//! what is asked and publishes its state, to the end.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,25 +13,19 @@ use std::time::Duration;
 
 use gossipper_uring::sys;
 
+use super::desk::Desk;
 use super::error::AskError;
-use super::handle::{Ask, EngineHandle, Question, Shared};
-use super::spec::{EngineSpec, ListenerSpec};
-use super::state::{ClientState, EngineState, ListenerState, Phase, ScenarioState};
+use super::handle::{EngineHandle, Question, Shared};
+use super::spec::EngineSpec;
+use super::state::{ClientState, EngineState, Phase, ScenarioState};
 use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
-use crate::run::supervised::{Finished, ListenAt, Planned, Supervisor};
-use crate::stats::{Aggregate, Health, Lifetime, RunStart, Snapshot};
+use crate::run::supervised::{ListenAt, Planned, Supervisor};
+use crate::stats::{Aggregate, Health, RunStart};
 
 /// How often an engine looks at its clock. Workers and questions wake it.
 const POLL: Duration = Duration::from_millis(50);
-/// Figures are published this far apart at least: workers tell theirs four times a second, and not
-/// at the same time.
-const PUBLISH_NS: u64 = 100_000_000;
-/// Notices that are kept.
-const NOTICES_MAX: usize = 50;
-/// Rates beyond this are mistakes.
-const RATE_MAX: f64 = 1e9;
 /// Part of the time to a deadline, and at most this, that is kept for ending calls with BYE.
 const GOODBYE_NS: u64 = 3_000_000_000;
 /// The same for writing what the run leaves behind.
@@ -85,10 +78,10 @@ pub(super) fn run(start: Start) {
     let Start { handle, spec, questions, started, workers } = start;
     let shared = Arc::clone(handle.shared());
     guard(&shared, &started, || {
-        let mut engine = Engine::start(&shared, spec, workers, &started)?;
-        engine.publish(Phase::Running);
+        let mut engine = Engine::start(&handle, questions, spec, workers, &started)?;
+        engine.desk.publish_start(&engine.run);
         let _ = started.try_send(Ok(()));
-        engine.supervise(&questions);
+        engine.supervise();
         engine.finish();
         Ok(())
     });
@@ -148,33 +141,21 @@ struct Engine<'s> {
     shared: &'s Shared,
     config: Arc<RunConfig>,
     run: Supervisor,
-    places: Vec<ListenerSpec>,
-    /// By listener.
-    enabled: Vec<bool>,
-    xml: Arc<str>,
-    /// Whether `xml` took the place of the scenario that the engine was started with.
-    has_swapped: bool,
-    /// The snapshot published last.
-    snapshot: Arc<Snapshot>,
-    /// As of the same report.
-    lifetime: Arc<Lifetime>,
-    health: Health,
-    notices: VecDeque<String>,
-    next_publish_ns: u64,
+    desk: Desk,
     next_line_ns: u64,
     is_shutting_down: bool,
-    /// Who waits for all workers to have a new scenario.
-    swap_answer: Option<SyncSender<Result<(), AskError>>>,
 }
 
 impl<'s> Engine<'s> {
     fn start(
-        shared: &'s Shared,
+        handle: &'s EngineHandle,
+        questions: Receiver<Question>,
         spec: EngineSpec,
         workers: Option<usize>,
         started: &SyncSender<Result<(), String>>,
     ) -> Result<Self, Box<dyn Error>> {
         check_run(&spec.run)?;
+        let shared = handle.shared();
         let places = spec.places();
         let mut config = spec.run;
         if let Some(first) = places.first() {
@@ -196,11 +177,11 @@ impl<'s> Engine<'s> {
         let config = Arc::new(config);
         let mut planned = Planned::with_listeners(Arc::clone(&config), &more)?;
         planned.look_often();
-        let _ = shared.compiler.set(Arc::clone(planned.compiler()));
+        handle.adopt_compiler(planned.compiler());
         if shares_cpus {
             planned.leave_cpus_alone();
         }
-        let notices: VecDeque<String> = planned.notices().take(NOTICES_MAX).cloned().collect();
+        let notices: Vec<String> = planned.notices().cloned().collect();
         for notice in &notices {
             tracing::warn!(engine = shared.id, "{notice}");
         }
@@ -213,62 +194,42 @@ impl<'s> Engine<'s> {
             }
         }
         let run = planned.open(Some(&shared.id))?.launch()?;
-        let snapshot = Arc::new(run.snapshot());
         let start_ns = run.start_ns();
         tracing::info!(engine = shared.id, scenario = run.scenario_name(), "running");
         Ok(Self {
             shared,
-            enabled: vec![true; places.len()],
-            places,
-            xml: Arc::from(run.text().xml.as_str()),
-            has_swapped: false,
-            health: run.health(&snapshot),
-            snapshot,
-            lifetime: Arc::new(run.lifetime()),
-            notices,
-            next_publish_ns: start_ns,
+            desk: Desk::open(handle, questions, Arc::clone(&config), places, notices, &run),
             next_line_ns: match config.stat_period_ms {
                 Some(period_ms) if period_ms > 0 => start_ns + period_ms * 1_000_000,
                 _ => u64::MAX,
             },
             is_shutting_down: false,
-            swap_answer: None,
             run,
             config,
         })
     }
 
     /// Watches the run to its end.
-    fn supervise(&mut self, questions: &Receiver<Question>) {
-        let mut has_news = false;
+    fn supervise(&mut self) {
         while !self.run.is_over() {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
-            has_news |= self.run.poll(now);
+            let has_news = self.run.poll(now);
             for note in self.run.take_notes() {
-                self.note(note);
+                self.desk.note(note);
             }
             if self.run.has_lost_worker() && !self.run.is_ending() {
-                self.note("a worker has ended before its time: the engine is stopped".to_owned());
+                let text = "a worker has ended before its time: the engine is stopped";
+                self.desk.note(text.to_owned());
                 self.run.stop();
             }
             self.look_at_the_end(now);
-            while let Ok(question) = questions.try_recv() {
-                self.take(question, now);
-            }
-            self.look_at_the_swap();
-            self.shared.beat_ns.store(self.run.oldest_report_ns(), Ordering::Relaxed);
-            if has_news && now >= self.next_publish_ns {
-                has_news = false;
-                self.next_publish_ns = now + PUBLISH_NS;
-                self.refresh();
-                self.publish(self.phase());
-            }
+            self.desk.serve(&mut self.run, has_news, now);
             if now >= self.next_line_ns {
                 let period_ms = self.config.stat_period_ms.unwrap_or(1000);
                 self.next_line_ns = now + period_ms * 1_000_000;
                 let line = ConsoleLine {
-                    snapshot: &self.snapshot,
+                    snapshot: self.desk.snapshot(),
                     media: &Media::default(),
                     engine: Some(&self.shared.id),
                 };
@@ -291,224 +252,25 @@ impl<'s> Engine<'s> {
         self.run.end_by(stop_ns.saturating_sub(goodbye_ns), stop_ns);
     }
 
-    fn take(&mut self, question: Question, now: u64) {
-        let Question { ask, replacement, answer } = question;
-        let result = match replacement {
-            None => self.answer(ask, now),
-            Some(replacement) => match self.run.swap(replacement) {
-                Ok(()) => {
-                    self.xml = Arc::from(self.run.text().xml.as_str());
-                    self.has_swapped = true;
-                    self.refresh();
-                    self.publish(self.phase());
-                    self.swap_answer = Some(answer);
-                    return;
-                }
-                Err(refused) => Err(AskError::Refused(refused.to_string())),
-            },
-        };
-        // Published first: who asked sees what came of it.
-        self.publish(self.phase());
-        // Whoever asked may have lost patience.
-        let _ = answer.try_send(result);
-    }
-
-    /// Answers who brought another scenario, once all workers have it.
-    fn look_at_the_swap(&mut self) {
-        if !self.run.is_swapping()
-            && let Some(answer) = self.swap_answer.take()
-        {
-            let _ = answer.try_send(Ok(()));
-        }
-    }
-
-    fn answer(&mut self, ask: Ask, now: u64) -> Result<(), AskError> {
-        let refused = |why: &str| AskError::Refused(why.to_owned());
-        match ask {
-            Ask::SetRate(rate) if !(0.0..=RATE_MAX).contains(&rate) => {
-                return Err(AskError::Invalid(format!("a rate is a number from 0 to {RATE_MAX}")));
-            }
-            Ask::SetRate(rate) => {
-                let per_period = rate * self.config.rate_period_ms as f64 / 1e3;
-                self.run.set_rate(per_period).map_err(refused)?;
-            }
-            Ask::SetUsers(users) => self.run.set_users(users).map_err(refused)?,
-            Ask::SetCallLimit(limit) => self.run.set_call_limit(limit),
-            Ask::SetPaused(is_paused) => {
-                self.run.set_paused(is_paused);
-                self.tell_listeners();
-            }
-            Ask::SetListener { index, .. } if self.run.is_client() => {
-                let why = format!("this engine makes calls: it has no listener {index}");
-                return Err(AskError::Invalid(why));
-            }
-            Ask::SetListener { index, enabled } => {
-                let last = self.enabled.len().saturating_sub(1);
-                let listener = self.enabled.get_mut(index).ok_or_else(|| {
-                    let why = format!("there is no listener {index}; the last one is {last}");
-                    AskError::Invalid(why)
-                })?;
-                *listener = enabled;
-                self.tell_listeners();
-            }
-            // It comes with what was compiled.
-            Ask::Swap(_) => return Err(AskError::Busy),
-            Ask::Drain => self.run.drain(u64::MAX),
-            Ask::Stop => self.run.cancel(now),
-            Ask::ResetStats => {
-                self.run.reset_stats();
-                self.refresh();
-            }
-        }
-        Ok(())
-    }
-
-    /// Listeners that are on accept calls while the engine is not paused.
-    fn tell_listeners(&mut self) {
-        if self.run.is_client() {
-            return;
-        }
-        for (index, &is_enabled) in self.enabled.iter().enumerate() {
-            self.run.set_accepting(index, is_enabled && !self.run.is_paused());
-        }
-    }
-
-    fn note(&mut self, text: String) {
-        tracing::warn!(engine = self.shared.id, "{text}");
-        if self.notices.len() == NOTICES_MAX {
-            self.notices.pop_front();
-        }
-        self.notices.push_back(text);
-    }
-
-    fn refresh(&mut self) {
-        let snapshot = self.run.snapshot();
-        // It takes longer to make than a snapshot, and what it measures comes with reports only.
-        let second = |snapshot: &Snapshot| snapshot.last_second.map(|row| row.second);
-        let generation = |snapshot: &Snapshot| snapshot.layout.generation;
-        if second(&snapshot) != second(&self.snapshot)
-            || generation(&snapshot) != generation(&self.snapshot)
-            || snapshot.is_finished
-        {
-            self.lifetime = Arc::new(self.run.lifetime());
-        }
-        self.snapshot = Arc::new(snapshot);
-        self.health = self.run.health(&self.snapshot);
-    }
-
-    fn phase(&self) -> Phase {
-        match (self.run.is_ending(), self.run.is_paused()) {
-            (true, _) => Phase::Draining,
-            (false, true) => Phase::Paused,
-            (false, false) => Phase::Running,
-        }
-    }
-
-    fn publish(&self, phase: Phase) {
-        self.shared.state.store(Arc::new(self.state(phase)));
-    }
-
-    fn state(&self, phase: Phase) -> EngineState {
-        let run = &self.run;
-        let is_client = run.is_client();
-        let is_over = phase.is_over();
-        let is_paused = run.is_paused();
-        let source = &self.config.scenario;
-        let scenario = ScenarioState::of(source, run.scenario_name(), &self.xml, self.has_swapped);
-        let listener = |(index, (place, address)): (usize, (&ListenerSpec, _))| {
-            let address: std::net::SocketAddr = address;
-            ListenerState {
-                index,
-                transport: place.transport,
-                local_ip: address.ip(),
-                local_port: address.port(),
-                enabled: self.enabled.get(index).copied().unwrap_or(false) && !is_over,
-                scenario_name: scenario.name.clone(),
-            }
-        };
-        let listeners = self.places.iter().zip(run.addresses()).enumerate().map(listener);
-        let client = run.addresses().next().zip(self.places.first());
-        let client = client.map(|(address, place)| ClientState {
-            transport: place.transport,
-            local_ip: address.ip(),
-            local_port: address.port(),
-            remote_addr: self.config.next_hop().map_or(String::new(), ToString::to_string),
-            accepting: !is_paused && !run.is_ending() && !is_over,
-        });
-        let last = self.shared.state.load();
-        let has_rate = is_client && run.users().is_none();
-        EngineState {
-            phase,
-            run_id: last.run_id.clone(),
-            started_at_unix_ns: last.started_at_unix_ns,
-            snapshot: Arc::clone(&self.snapshot),
-            lifetime: Arc::clone(&self.lifetime),
-            health: self.health.clone(),
-            rate: match has_rate {
-                true => run.rate() * 1e3 / self.config.rate_period_ms.max(1) as f64,
-                false => 0.0,
-            },
-            users: run.users(),
-            call_limit: run.call_limit(),
-            is_client,
-            is_paused,
-            listeners: if is_client { Vec::new() } else { listeners.collect() },
-            client: client.filter(|_| is_client),
-            scenario,
-            driver: run.driver_name(),
-            notices: self.notices.iter().cloned().collect(),
-            protocol: self.config.transport.protocol(),
-            summary: OnceLock::new(),
-        }
-    }
-
     /// The end: every report is written, and the last state says how it went.
     fn finish(mut self) {
-        // Disks may take their time; no worker is waited for any more.
-        self.shared.beat_ns.store(u64::MAX, Ordering::Relaxed);
         let failed = self.run.join();
         let shell = self.run.take_shell();
-        self.refresh();
-        let mut state = self.state(Phase::Draining);
-        let Finished { snapshot, health, losses, summary, written, fatal, failed, code } =
-            self.run.finish(None, failed);
-        let mut notices = Vec::new();
-        let lost = [
-            (losses.losses.hep_packets, "packets did not reach the HEP collector"),
-            (losses.losses.events, "events did not reach the collector of the event log"),
-            (snapshot.counters.trace_drops.total(), "records are missing in the trace files"),
-            (shell.map_or(0, |shell| shell.finish() as u64), "shell commands were not run"),
-        ];
-        for (count, what) in lost.into_iter().filter(|(count, _)| *count > 0) {
-            notices.push(format!("{count} {what}"));
-        }
-        let error = fatal.or(failed).map(|error| error.to_string());
-        let error = error.or(written.err().map(|error| error.to_string()));
-        for notice in &notices {
+        let state = self.desk.last_state(&self.run);
+        let finished = self.run.finish(None, failed);
+        let commands_lost = shell.map_or(0, |shell| shell.finish());
+        for notice in self.desk.close(state, &finished, commands_lost) {
             tracing::warn!(engine = self.shared.id, "{notice}");
         }
-        state.notices.extend(notices);
-        state.phase = match error {
-            None => Phase::Finished { code: code.code() },
-            Some(reason) => Phase::Failed { reason },
-        };
-        match &state.phase {
+        match &self.shared.state.load().phase {
             Phase::Failed { reason } => {
                 tracing::error!(engine = self.shared.id, "failed: {reason}")
             }
-            _ => tracing::info!(engine = self.shared.id, code = code.code(), "finished"),
+            _ => {
+                let code = finished.code.code();
+                tracing::info!(engine = self.shared.id, code, "finished")
+            }
         }
-        state.snapshot = Arc::new(snapshot);
-        state.health = health;
-        state.is_paused = false;
-        if let Some(client) = &mut state.client {
-            client.accepting = false;
-        }
-        for listener in &mut state.listeners {
-            listener.enabled = false;
-        }
-        state.summary = OnceLock::from(Arc::new(summary));
-        self.shared.state.store(Arc::new(state));
     }
 }
 

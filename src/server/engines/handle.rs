@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -66,7 +66,7 @@ pub enum NewScenario {
 pub(crate) const DOCUMENT: &str = "scenario";
 
 /// A question and where its answer goes.
-pub(super) struct Question {
+pub(in crate::server) struct Question {
     pub(super) ask: Ask,
     /// The scenario of [`Ask::Swap`], compiled by whoever asks.
     pub(super) replacement: Option<Replacement>,
@@ -131,6 +131,16 @@ impl EngineHandle {
     pub(super) fn adopt(&self, thread: JoinHandle<()>) {
         let _ = self.shared.thread.set(thread.thread().clone());
         *self.shared.join.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    }
+
+    /// The thread that answers is this one, which is nobody's to wait for.
+    pub(super) fn adopt_this_thread(&self) {
+        let _ = self.shared.thread.set(thread::current());
+    }
+
+    /// Who compiles another scenario for its run.
+    pub(in crate::server) fn adopt_compiler(&self, compiler: &Arc<Compiler>) {
+        let _ = self.shared.compiler.set(Arc::clone(compiler));
     }
 
     /// Its id.

@@ -8,6 +8,7 @@
 //! Reading never waits for an engine. Asking does, for as long as the engine needs: milliseconds,
 //! or seconds at most. Nothing here knows HTTP, users or metrics.
 
+mod desk;
 mod engine;
 mod error;
 mod handle;
@@ -15,8 +16,10 @@ mod registry;
 mod spec;
 mod state;
 
+pub(super) use desk::Desk;
 pub use error::{AskError, DynamicError, ForgetError, StartError};
 pub(crate) use handle::DOCUMENT;
+pub(super) use handle::Question;
 pub use handle::{Ask, EngineHandle, NewScenario};
 pub use registry::{DYNAMIC_MAX, Policy, Registry, STATIC_MAX, Shutdown};
 pub(super) use spec::{Bind, files};

@@ -11,7 +11,7 @@ use gossipper_uring::sys;
 
 use super::engine::{self, Start};
 use super::error::{AskError, DynamicError, ForgetError, StartError};
-use super::handle::{Ask, EngineHandle};
+use super::handle::{Ask, EngineHandle, Question};
 use super::spec::{Claim, EngineKind, EngineSpec, is_id};
 use super::state::Phase;
 use crate::config::RunConfig;
@@ -113,6 +113,20 @@ impl Registry {
         // Their states say why those that failed did.
         waiting.iter().for_each(|started| _ = wait(started));
         Ok(registry)
+    }
+
+    /// A registry with one row: a run that the calling thread supervises, and for which it opens a
+    /// [`Desk`](super::Desk) with the questions returned. Nothing can be started beside it.
+    pub(in crate::server) fn around(
+        spec: &EngineSpec,
+        policy: Policy,
+    ) -> (Self, EngineHandle, Receiver<Question>) {
+        let state = engine::initial_state(spec);
+        let (handle, questions) = EngineHandle::new(spec, policy, state);
+        handle.adopt_this_thread();
+        let roster = Mutex::new(Roster { is_closed: true, ..Roster::default() });
+        let rows = ArcSwap::from_pointee(vec![handle.clone()]);
+        (Self { shared: Arc::new(Shared { rows, roster, policy }) }, handle, questions)
     }
 
     /// All engines: the primary one, those of the configuration in its order, then the others in

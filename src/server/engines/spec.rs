@@ -63,7 +63,7 @@ pub(super) fn is_id(id: &str) -> bool {
 
 impl EngineSpec {
     /// Where it listens, at least one place.
-    pub(super) fn places(&self) -> Vec<ListenerSpec> {
+    pub(in crate::server) fn places(&self) -> Vec<ListenerSpec> {
         let own = ListenerSpec {
             transport: self.run.transport,
             local_ip: self.run.local_ip,

@@ -1,0 +1,247 @@
+//! The API beside a run at a terminal: the run keeps its screens, keys, signals and exit code, and
+//! is steered and watched over HTTP as the one engine of a daemon is.
+//!
+//! Everything of the run happens on its own thread, which calls in here; HTTP has threads of its
+//! own and ends with the run.
+
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+
+use super::api::{App, Hub};
+use super::auth::{self, Authenticator};
+use super::config::{AuthConfig, EngineConfig, HttpConfig, HttpTls, Role, Secret, ServerConfig};
+use super::engines::{
+    Desk, EngineHandle, EngineKind, EngineSpec, EngineState, Policy, Question, Registry,
+};
+use super::logging::Log;
+use super::metrics::Metrics;
+use super::{Bound, ServerError, api_runtime, auth_settings, bind, check_exposure, daemon};
+use crate::config::{ApiConfig, LogLevel, RunConfig};
+use crate::run::supervised::{Companion, Finished, Planned, Supervisor};
+use crate::run::{self, RunError};
+use crate::stats::ExitCode;
+
+/// The id of the engine.
+const ID: &str = "primary";
+
+/// How long requests that are being answered may take after the end of the run.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs a scenario at the terminal, with the API if the configuration has one, and returns the
+/// process's exit code. Everything worth knowing is printed.
+pub fn run(config: &RunConfig) -> ExitCode {
+    match &config.api {
+        None => run::run(config, None),
+        Some(api) => run::run(config, Some(&mut Beside { config, api, stage: Stage::Nothing })),
+    }
+}
+
+/// The API of a run.
+struct Beside<'c> {
+    config: &'c RunConfig,
+    api: &'c ApiConfig,
+    stage: Stage,
+}
+
+/// How far it has come; each stage has what the next one is made of.
+enum Stage {
+    Nothing,
+    Bound(Box<Prepared>),
+    Planned(Box<Prepared>, Box<Row>),
+    Serving(Box<Serving>),
+    /// The workers have ended.
+    Ending(Box<Serving>, Box<EngineState>),
+}
+
+/// What can fail, done before the run is looked at.
+struct Prepared {
+    runtime: Runtime,
+    bound: Bound,
+    address: SocketAddr,
+    auth: Authenticator,
+    server: ServerConfig,
+}
+
+/// The row of the run in the registry, and what its desk is opened with.
+struct Row {
+    registry: Registry,
+    handle: EngineHandle,
+    questions: Receiver<Question>,
+    spec: EngineSpec,
+    config: Arc<RunConfig>,
+    notices: Vec<String>,
+}
+
+/// The API while it serves.
+struct Serving {
+    runtime: Runtime,
+    desk: Desk,
+    connections: JoinHandle<()>,
+    stopping: watch::Sender<bool>,
+    closing: watch::Sender<bool>,
+}
+
+impl Companion for Beside<'_> {
+    fn prepare(&mut self) -> Result<(), RunError> {
+        // Whoever looks at a screen is not to find lines of a log in it.
+        if !io::stderr().is_terminal() {
+            let _ = Log::start(LogLevel::Warn);
+        }
+        self.stage = Stage::Bound(Box::new(self.try_prepare().map_err(refused)?));
+        Ok(())
+    }
+
+    fn plan(&mut self, planned: &mut Planned) {
+        let Stage::Bound(prepared) = std::mem::replace(&mut self.stage, Stage::Nothing) else {
+            return;
+        };
+        planned.look_often();
+        let config = Arc::clone(planned.config());
+        let run = RunConfig::clone(&config);
+        let (id, kind) = (ID.to_owned(), EngineKind::Primary);
+        let spec = EngineSpec { id, kind, listeners: Vec::new(), run };
+        let policy = Policy { api_commands: self.api.allow_exec };
+        let (registry, handle, questions) = Registry::around(&spec, policy);
+        handle.adopt_compiler(planned.compiler());
+        let notices = planned.notices().cloned().collect();
+        let row = Row { registry, handle, questions, spec, config, notices };
+        self.stage = Stage::Planned(prepared, Box::new(row));
+    }
+
+    fn begin(&mut self, run: &Supervisor) -> Result<String, RunError> {
+        let Stage::Planned(prepared, row) = std::mem::replace(&mut self.stage, Stage::Nothing)
+        else {
+            return Ok(String::new());
+        };
+        let scheme = if prepared.bound.tls.is_some() { "https" } else { "http" };
+        let place = format!("API {scheme}://{}/", prepared.address);
+        self.stage = Stage::Serving(Box::new(serve(*prepared, *row, run).map_err(refused)?));
+        Ok(place)
+    }
+
+    fn poll(&mut self, run: &mut Supervisor, has_news: bool, now: u64) {
+        if let Stage::Serving(serving) = &mut self.stage {
+            serving.desk.serve(run, has_news, now);
+        }
+    }
+
+    fn end(&mut self, run: &Supervisor) {
+        if let Stage::Serving(mut serving) = std::mem::replace(&mut self.stage, Stage::Nothing) {
+            serving.stopping.send_replace(true);
+            let state = Box::new(serving.desk.last_state(run));
+            self.stage = Stage::Ending(serving, state);
+        }
+    }
+
+    fn finish(&mut self, finished: &Finished) {
+        if let Stage::Ending(serving, state) = std::mem::replace(&mut self.stage, Stage::Nothing) {
+            serving.close(*state, finished);
+        }
+    }
+}
+
+impl Beside<'_> {
+    fn try_prepare(&self) -> Result<Prepared, ServerError> {
+        let server = self.server_config()?;
+        let auth = Authenticator::open(auth_settings(&server.auth)).map_err(ServerError::Auth)?;
+        check_exposure(&server, &auth)?;
+        let http = self.http_config();
+        let bound = bind(&http)?;
+        let failed = |source| ServerError::Bind { addr: http.addr, source };
+        let address = bound.listener.local_addr().map_err(failed)?;
+        Ok(Prepared { runtime: api_runtime()?, bound, address, auth, server })
+    }
+
+    fn http_config(&self) -> HttpConfig {
+        let tls = self.api.tls.clone();
+        HttpConfig {
+            addr: self.api.addr,
+            tls: tls.map(|(cert, key)| HttpTls { cert, key }),
+            insecure: self.api.insecure,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+
+    /// The run as the one engine of a server that takes no others.
+    fn server_config(&self) -> Result<ServerConfig, ServerError> {
+        let auth = match &self.api.token {
+            None => AuthConfig::None,
+            Some(token) => match auth::weak_api_token(token) {
+                None => AuthConfig::Token(Secret::new(token.clone())),
+                Some(why) => return Err(ServerError::Auth(auth::StartError::Secret(why))),
+            },
+        };
+        let engine = EngineConfig {
+            id: ID.to_owned(),
+            role: Role::Load,
+            listeners: Vec::new(),
+            run: self.config.clone(),
+            extra_args: Vec::new(),
+        };
+        Ok(ServerConfig {
+            file: None,
+            directory: std::env::current_dir().unwrap_or_default(),
+            http: Some(self.http_config()),
+            auth,
+            engines: vec![engine],
+            allow_exec: self.api.allow_exec,
+            dynamic_clients_max: 0,
+            log_level: LogLevel::Warn,
+            notices: Vec::new(),
+        })
+    }
+}
+
+/// Serves the API from here on.
+fn serve(prepared: Prepared, row: Row, run: &Supervisor) -> Result<Serving, ServerError> {
+    let Prepared { runtime, bound, auth, server, .. } = prepared;
+    let Row { registry, handle, questions, spec, config, notices } = row;
+    let desk = Desk::open(&handle, questions, config, spec.places(), notices, run);
+    desk.publish_start(run);
+    let (stopping, is_stopping) = watch::channel(false);
+    let (closing, is_closing) = watch::channel(false);
+    let app = Arc::new(App {
+        registry,
+        names: ArcSwap::from_pointee(daemon::names(&server, &auth)),
+        auth: ArcSwap::from_pointee(auth),
+        metrics: Arc::new(Metrics::new()),
+        config: ArcSwap::from_pointee(server),
+        live: Hub::default(),
+        scenario_lock: Mutex::new(()),
+        stopping: is_stopping,
+        closing: is_closing.clone(),
+    });
+    let connections = {
+        let _guard = runtime.enter();
+        daemon::serve(bound, &app, is_closing)?
+    };
+    Ok(Serving { runtime, desk, connections, stopping, closing })
+}
+
+impl Serving {
+    /// Tells who still asks how the run went, and lets go of them.
+    fn close(self, state: EngineState, finished: &Finished) {
+        let Self { runtime, desk, connections, closing, .. } = self;
+        // The run says by itself what is missing.
+        let _ = desk.close(state, finished, 0);
+        closing.send_replace(true);
+        // A request that takes longer has had its time.
+        let _ = runtime.block_on(async { tokio::time::timeout(CLOSE_TIMEOUT, connections).await });
+        runtime.shutdown_background();
+    }
+}
+
+/// Why the API cannot be served, as the run says it.
+fn refused(error: ServerError) -> RunError {
+    let is_bind = error.exit_code() == ExitCode::BindFailed;
+    RunError::Companion { text: error.to_string(), is_bind }
+}
