@@ -113,6 +113,7 @@ fn an_administrator_signs_in_and_steers_the_load() {
     sign_in(&mut tab, "admin", PASSWORD);
     until_moving(&mut tab);
     assert_eq!(tab.text("#who"), "admin · admin");
+    assert_eq!(tab.eval("scrollY"), json!(0), "the line with the state is in sight");
     assert_eq!(tab.eval("document.querySelectorAll('#engines tr').length"), json!(2));
     let drawn = "document.querySelector('#chart-rate .a').getAttribute('d').length > 20";
     tab.until("line of the chart", drawn);

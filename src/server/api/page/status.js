@@ -222,7 +222,7 @@ async function signIn(event) {
     remember(sessionStorage, TOKEN_KEY, state.token);
     $("secret").value = "";
     connect();
-    $("main").focus();
+    $("main").focus({ preventScroll: true });
   } catch (error) {
     state.token = null;
     const isInternal = state.auth.auth === "internal";
@@ -683,7 +683,7 @@ $("theme").addEventListener("click", () => {
 systemDark.addEventListener("change", applyTheme);
 $("dismiss").addEventListener("click", () => {
   complain(null);
-  $("main").focus();
+  $("main").focus({ preventScroll: true });
 });
 $("scope").addEventListener("change", showCharts);
 $("pause-all").addEventListener("click", () => change("POST", "/control", { paused: true }, "All engines are paused."));
