@@ -6,7 +6,7 @@ export CARGO
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
-.PHONY: deb rpm install test-packages
+.PHONY: deb rpm install test-packages schemathesis
 
 help: ## List the targets
 	@echo "make demo and make test are all you need; the others are their parts."
@@ -20,6 +20,7 @@ demo: ## Build, then the daemon with its status page, calls over loopback and a 
 
 test: deps fmt-check clippy unit doc ## All checks that a change must pass (what .ci/run runs)
 	@scripts/sanitize.sh --if-possible
+	@scripts/schemathesis.sh --if-possible
 
 unit: ## Unit, property, golden-file, simulation and end-to-end tests
 	$(CARGO) test --locked --workspace
@@ -51,6 +52,9 @@ deny: ## Licences, duplicates, bans and advisories of dependencies (deny.toml)
 
 sanitize: ## Tests of uring/ under AddressSanitizer (nightly toolchain)
 	@scripts/sanitize.sh
+
+schemathesis: ## Compare the API with its OpenAPI document, request by request (PyPI)
+	@scripts/schemathesis.sh
 
 fuzz-smoke: ## Each fuzz target for FUZZ_SECONDS (60; nightly toolchain)
 	@scripts/fuzz-smoke.sh

@@ -177,6 +177,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "logout",
         summary: "End the session of the token that this is asked with",
         success: (204, "The token is of no more use.", Carries::Nothing),
+        refusals: &[404],
         handler: |call| Box::pin(session::logout(call)),
         ..GET
     },
