@@ -37,6 +37,7 @@ class Search:
         self._tries = 0
         self._clean_runs = {}
         self._drop = effort.resolution
+        # None in the end if no rate was clean.
         self.best = None
 
     @property
@@ -99,7 +100,7 @@ class Search:
     def _lower(self, factor):
         self._rate = _round(self._rate / factor)
         if self._rate < self.RATE_MIN:
-            raise RigError(f"{self.name} has no clean rate above {self.RATE_MIN}/s")
+            self._phase = "done"
 
 
 def _round(rate):
@@ -108,10 +109,15 @@ def _round(rate):
     return int(round(rate, -digits))
 
 
-def alternate(searches):
-    """Runs the searches step by step in turn, so that drift of the machine hits all alike."""
+def alternate(searches, may_fail=()):
+    """Runs the searches step by step in turn, so that drift of the machine hits all alike.
+
+    Those named in `may_fail` may end without a clean rate, which is None then.
+    """
     while not all(search.done for search in searches):
         for search in searches:
             if not search.done:
                 search.step()
+                if search.done and search.best is None and search.name not in may_fail:
+                    raise RigError(f"{search.name} has no clean rate above {search.RATE_MIN}/s")
     return {search.name: search.best for search in searches}
