@@ -47,11 +47,11 @@ end() {
 }
 trap end EXIT
 
-read -r sip load < <(python3 -c '
+sip=$(python3 -c '
 import socket
-held = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-for one in held: one.bind(("127.0.0.1", 0))
-print(*(one.getsockname()[1] for one in held))')
+held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+held.bind(("127.0.0.1", 0))
+print(held.getsockname()[1])')
 cat >"$folder/gossipper.json" <<JSON
 {
     "api_addr": "127.0.0.1:0",
@@ -61,7 +61,7 @@ cat >"$folder/gossipper.json" <<JSON
     },
     "clients": [{
         "id": "load", "role": "load", "scenario_name": "uac", "transport": "u1", "local_ip": "127.0.0.1",
-        "local_port": $load, "remote_addr": "127.0.0.1:$sip", "rate": 10, "max_concurrent": 100,
+        "local_port": 0, "remote_addr": "127.0.0.1:$sip", "rate": 10, "max_concurrent": 100,
         "total_calls": 0
     }]
 }

@@ -51,6 +51,17 @@ fn versioned(version: u32) -> String {
     )
 }
 
+/// Starts a run of [`versioned`] 1 toward `peer`; also returns the folder and the file it is from.
+#[track_caller]
+fn start_versioned(peer: &Peer, args: &[&str]) -> (Scratch, String, Run, Client) {
+    let scratch = Scratch::new();
+    scratch.write("call.xml", &versioned(1));
+    let file = scratch.join("call.xml").display().to_string();
+    let remote = peer.address().to_string();
+    let (run, client) = start(&[&["-sf", &file], args, &[&remote]].concat());
+    (scratch, file, run, client)
+}
+
 /// Answers calls of [`versioned`] until one of that version has come.
 #[track_caller]
 fn answer_until(peer: &Peer, version: &str) {
@@ -125,11 +136,7 @@ fn a_run_is_steered_and_watched_while_it_goes_on() {
 fn a_run_ends_with_its_calls_and_lets_go_of_who_looks_on() {
     let _lock = lock::light();
     let peer = Peer::new();
-    let scratch = Scratch::new();
-    scratch.write("call.xml", &versioned(1));
-    let file = scratch.join("call.xml").display().to_string();
-    let remote = peer.address().to_string();
-    let (run, client) = start(&["-sf", &file, "-m", "3", "-r", "10", &remote]);
+    let (_scratch, _, run, client) = start_versioned(&peer, &["-m", "3", "-r", "10"]);
     let mut live = client.websocket("/api/v1/live").expect("let in");
     live.frame();
     let idle = client.connect();
@@ -168,11 +175,7 @@ fn a_token_is_asked_for() {
 fn a_scenario_is_swapped_for_new_calls() {
     let _lock = lock::light();
     let peer = Peer::new();
-    let scratch = Scratch::new();
-    scratch.write("call.xml", &versioned(1));
-    let file = scratch.join("call.xml").display().to_string();
-    let remote = peer.address().to_string();
-    let (run, client) = start(&["-sf", &file, "-m", "0", "-r", "20", &remote]);
+    let (_scratch, file, run, client) = start_versioned(&peer, &["-m", "0", "-r", "20"]);
     answer_until(&peer, "1");
     let broken = versioned(2).replace("recv response", "recv respond");
     let xml = Some(("application/xml", broken.as_str()));
