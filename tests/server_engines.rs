@@ -375,6 +375,33 @@ fn a_shutdown_writes_what_runs_leave_behind() {
 }
 
 #[test]
+fn who_answers_stays_until_those_who_call_have_ended() {
+    let (registry, port) = answering();
+    let run = uac_with(port, 200.0, 400, |_| ());
+    registry.start_dynamic(Some("load".to_owned()), run).unwrap();
+    let (answer, load) = (registry.get("answer").unwrap(), registry.get("load").unwrap());
+    until(&load, "calling", |state| state.snapshot.calls.succeeded > 50);
+    let begin = Instant::now();
+    let ending = {
+        let registry = registry.clone();
+        std::thread::spawn(move || registry.shutdown(LIMIT))
+    };
+    loop {
+        let is_leaving = answer.state().phase == Phase::Draining;
+        if load.state().phase.is_over() {
+            break;
+        }
+        // It waits for a second at most: a slow machine may take longer than that.
+        assert!(!is_leaving || begin.elapsed() > Duration::from_millis(900));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let shutdown = ending.join().unwrap();
+    assert!(shutdown.in_time, "{:?}", registry.engines());
+    let calls = load.state().snapshot.calls;
+    assert_eq!((calls.failed, calls.active, shutdown.code), (0, 0, 0), "{calls:?}");
+}
+
+#[test]
 fn several_listeners_are_one_engine() {
     let listen = |transport| ListenerSpec {
         transport,

@@ -30,6 +30,8 @@ const SILENCE_NS: u64 = 5_000_000_000;
 const POOL_BYTES: i32 = 128 << 10;
 /// How often somebody who waits for the end of engines looks.
 const POLL: Duration = Duration::from_millis(20);
+/// How long engines that answer go on at the end for the last calls of those beside them.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 
 /// What is allowed to whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -299,7 +301,8 @@ impl Registry {
     }
 
     /// Ends all engines within about that time: no new calls, open ones may finish, the rest is
-    /// ended, reports are written. Engines that are asked for later are refused.
+    /// ended, reports are written. Engines that call end first. Those that are asked for later are
+    /// refused.
     pub fn shutdown(&self, within: Duration) -> Shutdown {
         let within_ns = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX / 2);
         let deadline_ns = sys::monotonic_now().saturating_add(within_ns);
@@ -308,10 +311,22 @@ impl Registry {
             roster.is_closed = true;
             self.engines().iter().chain(&roster.leaving).cloned().collect()
         };
-        all.iter().for_each(|handle| handle.end_by(deadline_ns));
-        while !all.iter().all(EngineHandle::is_gone) && sys::monotonic_now() < deadline_ns {
-            thread::sleep(POLL);
+        let wait = |handles: &[EngineHandle], until_ns: u64| {
+            while !handles.iter().all(EngineHandle::is_gone) && sys::monotonic_now() < until_ns {
+                thread::sleep(POLL);
+            }
+        };
+        // Who calls goes first: a call that starts toward an engine of ours which takes no more
+        // would fail for nothing.
+        let (calling, answering): (Vec<_>, Vec<_>) =
+            all.iter().cloned().partition(|handle| handle.state().is_client);
+        calling.iter().for_each(|handle| handle.end_by(deadline_ns));
+        if !answering.is_empty() {
+            let grace_ns = LAST_CALLS.as_nanos() as u64;
+            wait(&calling, sys::monotonic_now().saturating_add(grace_ns.min(within_ns / 4)));
         }
+        answering.iter().for_each(|handle| handle.end_by(deadline_ns));
+        wait(&all, deadline_ns);
         let code = |row: &EngineHandle| match row.state().phase {
             Phase::Finished { code } => code,
             Phase::Failed { .. } => ExitCode::Fatal.code(),
