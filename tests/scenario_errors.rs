@@ -386,11 +386,9 @@ fn the_whole_text_of_an_error() {
          hint: add <label id=\"end\"/> where the jump should land"
     );
     assert_eq!(
-        decode(b"<?xml version=\"1.0\" encoding=\"EBCDIC\"?>", "dir/bad.xml")
-            .unwrap_err()
-            .to_string(),
-        "dir/bad.xml:1:31: encoding \"EBCDIC\" is not supported\n  \
-         hint: save the file as UTF-8; UTF-8 and ISO-8859-1 are read"
+        decode(b"\xff\xfe<\0s\0", "dir/bad.xml").unwrap_err().to_string(),
+        "dir/bad.xml:1:1: the file is UTF-16\n  \
+         hint: save it as UTF-8: no SIP message is written in UTF-16"
     );
     assert_eq!(
         load_builtin("usa", &[]).unwrap_err().to_string(),

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use super::decode;
 use super::ere::Regex;
 use super::error::{Fault, Position, nearest};
 use super::text::Text;
@@ -138,7 +139,7 @@ impl<'e> Attributes<'e> {
 impl Attribute {
     /// The value as a regular expression.
     pub(super) fn regex(&self, case_insensitive: bool) -> Result<Regex, Fault> {
-        Regex::new(&self.value, case_insensitive).map_err(|reason| {
+        Regex::new(&*decode::bytes(&self.value), case_insensitive).map_err(|reason| {
             let text = &self.value;
             let message = format!("invalid regular expression: {reason}");
             Fault::new(self.position, message).hint(format!("the expression is \"{text}\""))

@@ -16,7 +16,7 @@ use super::resources::Resources;
 use super::template::{Field, Template};
 use super::transactions::NamedTransactions;
 use super::xml::{Attribute, Element};
-use super::{action, commands, messages};
+use super::{action, commands, decode, messages};
 
 const ELEMENTS: &[&str] = &[
     "CallLengthRepartition",
@@ -59,7 +59,7 @@ pub(super) fn compile(
     let attributes = Attributes::new(root);
     attributes.later("webrtc", "WebRTC")?;
     let name = attributes.text("name").map_or(fallback_name, |name| name.trim());
-    let name = if name.is_empty() { fallback_name } else { name }.to_owned();
+    let name = decode::shown(if name.is_empty() { fallback_name } else { name });
     attributes.finish()?;
     no_text(root)?;
 

@@ -1,46 +1,90 @@
-//! The bytes of a scenario file to text.
+//! The bytes of a scenario file to text, and back.
 //!
-//! Scenarios are UTF-8 or ISO-8859-1, which is what SIPp's own files declare. Anything else is
-//! refused by name rather than sent out garbled.
+//! SIPp sends what stands in a file byte for byte, whatever encoding the file declares. The parser
+//! of XML needs text: bytes that are not UTF-8 are read as characters of their own, which no text
+//! has otherwise, and become those bytes again where the text is sent, searched for or compared.
 
 use std::borrow::Cow;
 
 use super::error::{Fault, Position, ScenarioError};
-use super::text::LineStarts;
 
 /// Largest scenario file. Hand-written ones have a few kilobytes.
 pub const FILE_BYTES_MAX: usize = 8 << 20;
-/// How far into the file the XML declaration is looked for.
-const DECLARATION_MAX: usize = 256;
 const BOM: &[u8] = b"\xef\xbb\xbf";
+/// The character that stands for byte 0: those of bytes end the last plane of private use (Unicode
+/// section 23.5).
+const BYTE_ZERO: u32 = 0x10_ff00;
+/// How each of those characters begins in UTF-8. The two bytes behind are 0xBC to 0xBF and 0x80 to
+/// 0xBF.
+const BYTE_PREFIX: &[u8] = b"\xf4\x8f";
+/// Bytes of such a character in UTF-8.
+pub(super) const BYTE_CHAR_LEN: usize = 4;
 
-/// The text of a scenario file, by its byte order mark or the encoding that it declares.
+/// The text of a scenario file. Its bytes are kept whatever encoding it declares; see [`bytes()`].
 ///
 /// `source` names the file in errors.
 ///
 /// # Errors
-/// An encoding other than UTF-8 and ISO-8859-1, bytes that are not what was declared, or a file
-/// larger than [`FILE_BYTES_MAX`].
+/// UTF-16, in which no message is written, or a file larger than [`FILE_BYTES_MAX`].
 pub fn decode<'b>(bytes: &'b [u8], source: &str) -> Result<Cow<'b, str>, ScenarioError> {
     text(bytes).map_err(|fault| fault.in_source(source))
+}
+
+/// The bytes that stand in the file for `text`, a part of what [`decode()`] gave.
+pub fn bytes(text: &str) -> Cow<'_, [u8]> {
+    if memchr::memmem::find(text.as_bytes(), BYTE_PREFIX).is_none() {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut room = [0; BYTE_CHAR_LEN];
+    for c in text.chars() {
+        match byte_of(c) {
+            Some(byte) => out.push(byte),
+            None => out.extend_from_slice(c.encode_utf8(&mut room).as_bytes()),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// `text` for people to read: names of scenarios and of columns. Bytes that are not UTF-8 are shown
+/// as ISO-8859-1, which SIPp's own files declare.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().map(|c| byte_of(c).map_or(c, char::from)).collect()
+}
+
+/// The byte that `c` stands for, if it stands for one.
+pub(super) fn byte_of(c: char) -> Option<u8> {
+    u32::from(c).checked_sub(BYTE_ZERO).and_then(|byte| u8::try_from(byte).ok())
 }
 
 fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
     check_size(bytes.len())?;
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(unsupported("UTF-16", START));
+        return Err(Fault::new(START, "the file is UTF-16")
+            .hint("save it as UTF-8: no SIP message is written in UTF-16"));
     }
-    if let Some(bytes) = bytes.strip_prefix(BOM) {
-        return utf8(bytes);
+    let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
+    let is_plain = memchr::memmem::find(bytes, BYTE_PREFIX).is_none();
+    if is_plain && let Ok(text) = std::str::from_utf8(bytes) {
+        return Ok(Cow::Borrowed(text));
     }
-    let Some((name, at)) = declared(bytes) else { return utf8(bytes) };
-    match name.to_ascii_lowercase().as_str() {
-        "utf-8" | "utf8" | "us-ascii" | "ascii" => utf8(bytes),
-        "iso-8859-1" | "iso8859-1" | "iso_8859-1" | "latin1" | "latin-1" => {
-            Ok(Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect()))
+    let mut out = String::with_capacity(bytes.len() + bytes.len() / 8);
+    let char_of = |byte: &u8| char::from_u32(BYTE_ZERO + u32::from(*byte));
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match byte_of(c) {
+                // Only a file that has these characters itself gets here: they are bytes, too.
+                Some(_) => {
+                    let mut room = [0; BYTE_CHAR_LEN];
+                    let own = c.encode_utf8(&mut room).as_bytes();
+                    out.extend(own.iter().filter_map(char_of));
+                }
+                None => out.push(c),
+            }
         }
-        _ => Err(unsupported(&name, LineStarts::of_bytes(bytes).position(at))),
+        out.extend(chunk.invalid().iter().filter_map(char_of));
     }
+    Ok(Cow::Owned(out))
 }
 
 const START: Position = Position { line: 1, column: 1 };
@@ -54,71 +98,31 @@ pub(super) fn check_size(bytes: usize) -> Result<(), Fault> {
         .hint("is it a scenario at all? values for calls belong into an injection file"))
 }
 
-fn unsupported(name: &str, position: Position) -> Fault {
-    Fault::new(position, format!("encoding \"{name}\" is not supported"))
-        .hint("save the file as UTF-8; UTF-8 and ISO-8859-1 are read")
-}
-
-fn utf8(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
-    std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
-        let at = error.valid_up_to();
-        Fault::new(
-            LineStarts::of_bytes(bytes).position(at),
-            format!("byte 0x{:02x} is not UTF-8", bytes[at]),
-        )
-        .hint("save the file as UTF-8, or declare <?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>")
-    })
-}
-
-/// The value of `encoding=` in the XML declaration, and where it stands.
-fn declared(bytes: &[u8]) -> Option<(String, usize)> {
-    if !bytes.starts_with(b"<?xml") {
-        return None;
-    }
-    let head = &bytes[..bytes.len().min(DECLARATION_MAX)];
-    let head = &head[..memchr::memmem::find(head, b"?>")?];
-    let name = memchr::memmem::find(head, b"encoding")? + b"encoding".len();
-    let blank = |at: usize| at + head[at..].iter().take_while(|b| b.is_ascii_whitespace()).count();
-    let equals = blank(name);
-    if head.get(equals) != Some(&b'=') {
-        return None;
-    }
-    let open = blank(equals + 1);
-    let quote = *head.get(open).filter(|b| matches!(b, b'"' | b'\''))?;
-    let value = &head[open + 1..];
-    let value = &value[..memchr::memchr(quote, value)?];
-    Some((String::from_utf8_lossy(value).into_owned(), open + 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn utf_8_is_the_default_and_its_mark_is_removed() {
+    fn utf_8_is_text_and_its_mark_is_removed() {
         assert_eq!(text("<a>é</a>".as_bytes()).unwrap(), "<a>é</a>");
         assert_eq!(text(b"\xef\xbb\xbf<a/>").unwrap(), "<a/>");
-        assert_eq!(text(b"<?xml version='1.0' encoding = 'utf-8'?><a/>").unwrap().len(), 44);
+        assert!(text(b"\xff\xfe<\0a\0").unwrap_err().message.contains("UTF-16"));
     }
 
     #[test]
-    fn iso_8859_1_is_converted_where_it_is_declared() {
-        let file = b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<a>\xe9</a>";
-        assert!(text(file).unwrap().ends_with("<a>é</a>"));
-        let fault = text(b"<?xml version=\"1.0\"?>\n<a>\xe9</a>").unwrap_err();
-        assert_eq!(fault.position, Position { line: 2, column: 4 });
-        assert!(fault.hint.contains("ISO-8859-1"), "{}", fault.hint);
-    }
-
-    #[test]
-    fn other_encodings_are_refused_by_name() {
-        let fault = text(b"<?xml version=\"1.0\" encoding=\"KOI8-R\"?><a/>").unwrap_err();
-        assert!(fault.message.contains("KOI8-R"));
-        assert_eq!(fault.position, Position { line: 1, column: 31 });
-        let fault = text(b"\xff\xfe<\0a\0").unwrap_err();
-        assert!(fault.message.contains("UTF-16"));
-        // The mark says what the bytes are; the declaration was forgotten by an editor.
-        assert!(text(b"\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"x\"?><a/>").is_ok());
+    fn bytes_come_out_as_they_went_in_whatever_is_declared() {
+        let every: Vec<u8> = (0..=255).collect();
+        for file in [
+            &b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<a>\xe9</a>"[..],
+            "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<a>é</a>".as_bytes(),
+            b"<?xml version=\"1.0\" encoding=\"KOI8-R\"?><a>\xc1\xc2</a>",
+            b"<a>mixed \xc3\xa9 and \xe9</a>",
+            "a file with \u{10ff41}, which stands for a byte".as_bytes(),
+            &every,
+        ] {
+            assert_eq!(&*bytes(&text(file).unwrap()), file);
+        }
+        assert_eq!(shown(&text(b"Gr\xfc\xdfe").unwrap()), "Grüße");
     }
 
     #[test]

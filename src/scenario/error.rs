@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::decode;
+
 /// Longest message or hint; what is quoted from the file may be of any length.
 const TEXT_MAX: usize = 400;
 /// Longest name that is compared with others: beyond it nothing is a typing error.
@@ -94,10 +96,10 @@ fn shown(text: &str) -> String {
             out.push_str("...");
             break;
         }
-        if c.is_control() {
-            out.extend(c.escape_debug());
-        } else {
-            out.push(c);
+        match decode::byte_of(c) {
+            Some(byte) => out.push_str(&format!("\\x{byte:02x}")),
+            None if c.is_control() => out.extend(c.escape_debug()),
+            None => out.push(c),
         }
     }
     out

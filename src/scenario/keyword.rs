@@ -1,6 +1,7 @@
 //! The keyword table, and texts with keywords to templates.
 
 use super::arguments;
+use super::decode;
 use super::error::{Fault, Position};
 use super::program::VariableRef;
 use super::template::{Builder, Field, Template};
@@ -217,7 +218,8 @@ fn scan(
             _ => {
                 let stop = memchr::memchr2(b'[', b'\\', &bytes[at + 1..])
                     .map_or(end, |offset| at + 1 + offset);
-                builder.literal(&bytes[at..stop]);
+                // '[', '\\' and the end stand between characters.
+                builder.literal(&decode::bytes(&text[at..stop]));
                 at = stop;
             }
         }
@@ -434,7 +436,7 @@ fn fill(arguments: &str, position: Position, names: &mut dyn Names) -> Result<Fi
             None => after.split_once(' ').unwrap_or((after, "")),
         };
         match name.trim_ascii() {
-            "text" => text = Some(value.as_bytes().into()),
+            "text" => text = Some(decode::bytes(value).into()),
             "variable" => variable = Some(names.variable(value.trim_start_matches('$'), position)?),
             other => return Err(usage(&format!("[fill] has no argument \"{other}\""))),
         }

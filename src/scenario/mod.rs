@@ -29,7 +29,7 @@ mod xml;
 pub use arguments::secret_bytes;
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
 pub use commands::{END_OF_COMMAND, RecvCommand, SendCommand, TwinRole};
-pub use decode::{FILE_BYTES_MAX, decode};
+pub use decode::{FILE_BYTES_MAX, bytes, decode};
 pub use ere::{Captures, Regex, Scratch, TooComplex};
 pub use error::{Position, ScenarioError};
 pub use language::{LanguageEntry, LanguageSection, language};

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::decode;
 use super::error::{Fault, Position};
 use super::keyword::Names;
 use super::program::VariableRef;
@@ -260,7 +261,7 @@ fn column(
     if name.trim().is_empty() {
         return Err(Fault::new(position, format!("{what} need a name")));
     }
-    let index = intern(list, name);
+    let index = intern(list, &decode::shown(name));
     match list.len() {
         ..=COLUMNS_MAX => Ok(index),
         _ => Err(Fault::new(position, format!("more than {COLUMNS_MAX} different {what}"))),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::ops::Deref;
 
+use super::decode;
 use super::error::Position;
 
 /// Decoded text with the places of its bytes. It reads as a `str`.
@@ -25,12 +26,17 @@ impl Text {
         while at < piece.len() {
             self.runs.push((self.value.len(), lines.position(offset + at)));
             let rest = &piece[at..];
-            let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
+            let is_border = |c| matches!(c, '\n' | '\r') || decode::byte_of(c).is_some();
+            let end = rest.find(is_border).unwrap_or(rest.len());
             self.value.push_str(&rest[..end]);
             at += end;
-            if end < rest.len() {
+            let Some(border) = rest[end..].chars().next() else { break };
+            if matches!(border, '\n' | '\r') {
                 self.value.push('\n');
                 at += if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+            } else {
+                self.push_char(border, offset + at, lines);
+                at += border.len_utf8();
             }
         }
     }
@@ -92,24 +98,28 @@ impl fmt::Display for Text {
 }
 
 /// Byte offsets of line starts, to turn an offset into line and column.
-pub(super) struct LineStarts(Vec<usize>);
+pub(super) struct LineStarts {
+    starts: Vec<usize>,
+    /// Offsets of characters that stand for one byte of the file each; see [`decode::bytes()`].
+    byte_chars: Vec<usize>,
+}
 
 impl LineStarts {
     pub(super) fn new(text: &str) -> Self {
-        Self::of_bytes(text.as_bytes())
-    }
-
-    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let mut starts = vec![0];
-        starts.extend(memchr::memchr_iter(b'\n', bytes).map(|newline| newline + 1));
-        Self(starts)
+        starts.extend(memchr::memchr_iter(b'\n', text.as_bytes()).map(|newline| newline + 1));
+        let is_byte = |&(_, c): &(usize, char)| decode::byte_of(c).is_some();
+        let byte_chars = text.char_indices().filter(is_byte).map(|(at, _)| at).collect();
+        Self { starts, byte_chars }
     }
 
     pub(super) fn position(&self, offset: usize) -> Position {
         // The first start is 0, so that at least one is not behind the offset.
-        let line = self.0.partition_point(|&start| start <= offset);
-        let start = self.0[line - 1];
-        Position { line: line as u32, column: (offset - start + 1) as u32 }
+        let line = self.starts.partition_point(|&start| start <= offset);
+        let start = self.starts[line - 1];
+        let before = |offset| self.byte_chars.partition_point(|&at| at < offset);
+        let longer = (before(offset) - before(start)) * (decode::BYTE_CHAR_LEN - 1);
+        Position { line: line as u32, column: (offset - start - longer + 1) as u32 }
     }
 }
 
@@ -129,6 +139,19 @@ mod tests {
         // A lone CR is a line end for XML, not for editors.
         assert_eq!(text.position(5), Position { line: 2, column: 4 });
         assert_eq!(text.position(7), Position { line: 3, column: 1 });
+    }
+
+    #[test]
+    fn columns_count_bytes_of_the_file() {
+        let file = decode::decode(b"ab\xe9\xe8c\nd\xe9f", "x").unwrap();
+        let lines = LineStarts::new(&file);
+        let mut text = Text::default();
+        text.push(&file, 0, &lines);
+        let place = |c| text.position(text.find(c).unwrap());
+        assert_eq!(place('c'), Position { line: 1, column: 5 });
+        assert_eq!(place('d'), Position { line: 2, column: 1 });
+        assert_eq!(place('f'), Position { line: 2, column: 3 });
+        assert_eq!(lines.position(file.len()), Position { line: 2, column: 4 });
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl Regex {
     ///
     /// # Errors
     /// What is wrong with it, in a few words.
-    pub fn new(text: &str, case_insensitive: bool) -> Result<Self, String> {
+    pub fn new(text: &(impl AsRef<[u8]> + ?Sized), case_insensitive: bool) -> Result<Self, String> {
+        let text = text.as_ref();
         if text.len() > TEXT_MAX {
             return Err("it is too long".to_owned());
         }
@@ -131,10 +132,11 @@ impl Regex {
             let mut budget = Budget::default();
             Matcher::Posix(Box::new(Posix::new(&parsed.node, &mut budget).map_err(too_large)?))
         };
-        Ok(Self { text: text.to_owned(), case_insensitive, groups, matcher })
+        let text = String::from_utf8_lossy(text).into_owned();
+        Ok(Self { text, case_insensitive, groups, matcher })
     }
 
-    /// The expression as it was written.
+    /// The expression as it was written; bytes that are not UTF-8 are shown as U+FFFD.
     pub fn as_str(&self) -> &str {
         &self.text
     }

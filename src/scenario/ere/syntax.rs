@@ -145,9 +145,8 @@ pub(super) struct Parsed {
 }
 
 /// Parses `text`; the error says what is wrong in a few words.
-pub(super) fn parse(text: &str, case_insensitive: bool) -> Result<Parsed, String> {
-    let mut parser =
-        Parser { text: text.as_bytes(), at: 0, groups: 0, closed: Vec::new(), case_insensitive };
+pub(super) fn parse(text: &[u8], case_insensitive: bool) -> Result<Parsed, String> {
+    let mut parser = Parser { text, at: 0, groups: 0, closed: Vec::new(), case_insensitive };
     let node = parser.alternation(0)?;
     Ok(Parsed { node, groups: parser.groups })
 }
