@@ -166,6 +166,79 @@ fn the_topmost_known_challenge_is_answered_and_uses_of_its_nonce_are_counted() {
     run.finish().expect_code(0);
 }
 
+/// The common way to register users: a column of the file has the keyword, with secrets of its own.
+#[test]
+fn credentials_stand_in_a_field_as_in_sipp() {
+    const ROWS: &str = "SEQUENTIAL
+al;[authentication username=al password=s1]
+bo;[authentication username=\"bo\" password=\"s 2\"]
+cy;[authentication username=[field0] password=[field2] uri=request];s3
+";
+    let _turn = lock::light();
+    let text = fs::read_to_string(scenario("register_digest.xml")).unwrap();
+    let text =
+        text.replace("[authentication username=\"[field0]\" password=\"[field1]\"]", "[field1]");
+    let (scratch, peer) = (Scratch::new(), Peer::new());
+    let (client, users) = (scratch.write("r.xml", &text), scratch.write("users.csv", ROWS));
+    let remote = peer.address().to_string();
+    let line = ["-sf", &client, "-i", "127.0.0.1", "-m", "3", "-l", "1", "-inf", &users, &remote];
+    let run = gossipper::start(&line);
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\"\r\n";
+    for (user, password) in [("al", "s1"), ("bo", "s 2"), ("cy", "s3")] {
+        peer.answer(&peer.receive(), "401 Unauthorized", challenge);
+        for count in ["nc=00000001", "nc=00000002"] {
+            let message = peer.receive();
+            let (value, body) = (credentials(&message), body(&message).as_bytes());
+            assert!(value.contains(count), "{count}: {value}");
+            let is_right =
+                verify(value.as_bytes(), b"REGISTER", body, user.as_bytes(), password.as_bytes());
+            assert!(is_right, "{user}: {}", message.text);
+            peer.answer(&message, "200 OK", "");
+        }
+    }
+    run.finish().expect_code(0).summary().expect_all_succeeded(3);
+}
+
+/// RFC 3261 section 22.3: forked requests bring challenges of several realms in one response.
+#[test]
+fn every_realm_that_challenges_gets_its_credentials() {
+    let _turn = lock::light();
+    let (scratch, peer) = (Scratch::new(), Peer::new());
+    let (client, users) = (scenario("register_digest.xml"), users(&scratch));
+    let remote = peer.address().to_string();
+    let line = ["-sf", &client, "-i", "127.0.0.1", "-m", "1", "-inf", &users, &remote];
+    let run = gossipper::start(&line);
+    peer.answer(
+        &peer.receive(),
+        "401 Unauthorized",
+        "WWW-Authenticate: Digest realm=\"one\", nonce=\"1\", algorithm=SHA-256\r\n\
+         WWW-Authenticate: Digest realm=\"one\", nonce=\"1\"\r\n\
+         WWW-Authenticate: Digest realm=\"two\", nonce=\"2\", qop=\"auth\"\r\n\
+         Proxy-Authenticate: Digest realm=\"two\", nonce=\"3\"\r\n",
+    );
+    for _ in 0..2 {
+        let message = peer.receive();
+        let (head, _) = message.text.split_once("\r\n\r\n").unwrap();
+        let answers: Vec<_> =
+            head.lines().filter(|line| line.contains("uthorization: Digest")).collect();
+        assert_eq!(answers.len(), 3, "{head}");
+        for (line, parts) in answers.iter().zip([
+            ["Authorization: ", "realm=\"one\"", "nonce=\"1\"", "algorithm=SHA-256"],
+            ["Authorization: ", "realm=\"two\"", "nonce=\"2\"", "qop=auth"],
+            ["Proxy-Authorization: ", "realm=\"two\"", "nonce=\"3\"", "algorithm=MD5"],
+        ]) {
+            assert!(
+                line.starts_with(parts[0]) && parts[1..].iter().all(|part| line.contains(part))
+            );
+            let value = line.split_once(": ").unwrap().1.as_bytes();
+            let body = body(&message).as_bytes();
+            assert!(verify(value, b"REGISTER", body, b"alice", b"se cret"), "{line}");
+        }
+        peer.answer(&message, "200 OK", "");
+    }
+    run.finish().expect_code(0);
+}
+
 #[test]
 fn without_a_challenge_that_can_be_answered_the_call_fails_by_cause() {
     let _turn = lock::light();

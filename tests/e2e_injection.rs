@@ -110,6 +110,24 @@ fn rows_are_looked_up_added_and_changed_as_in_sipp() {
 }
 
 #[test]
+fn what_stays_text_in_a_field_is_said_once_for_each_file() {
+    let _turn = lock::light();
+    let scratch = Scratch::new();
+    let own = scratch.write("own.csv", "SEQUENTIAL\na;b;c\n#\n[::1];[local_ip];\n[pid];;\n");
+    let other = scratch.write("other.csv", "SEQUENTIAL\nx;y\n[authentication user=a];y\n");
+    let (peer, path) = (Peer::new(), scenario("options_fields.xml"));
+    let remote = peer.address().to_string();
+    let line = ["-sf", &path, "-i", "127.0.0.1", "-m", "1", "-inf", &own, "-inf", &other, &remote];
+    let run = gossipper::start(&line);
+    answer_all(&peer, 1);
+    let over = run.finish().expect_code(0);
+    let said = |text: &str| over.finished.stderr.matches(text).count();
+    assert_eq!(said("own.csv:4: [local_ip] stays text"), 1, "{}", over.finished.stderr);
+    assert_eq!(said("stays text"), 1, "{}", over.finished.stderr);
+    assert_eq!(said("other.csv:3: [authentication]: no argument is called \"user\""), 1);
+}
+
+#[test]
 fn a_file_is_included_as_it_is() {
     const TEXT: &str = "<scenario><send><![CDATA[
       OPTIONS sip:a@b SIP/2.0

@@ -336,28 +336,3 @@ fn a_receive_that_is_switched_off_matches_nothing() {
     let counters = rig.end();
     assert_eq!((counters.calls_succeeded, counters.calls_failed), (0, 1), "{counters:?}");
 }
-
-/// A `[len]` in a line that is dropped is dropped with it.
-#[test]
-fn a_length_in_a_dropped_line_leaves_no_trace() {
-    let steps = r#"<send><![CDATA[
-          OPTIONS sip:[service]@[remote_ip]:[remote_port] SIP/2.0
-          Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-          X-Gone: [len] [last_X-Absent:]
-          From: <sip:a@[local_ip]>;tag=[call_number]
-          To: <sip:b@[remote_ip]>
-          Call-ID: [call_id]
-          CSeq: [cseq] OPTIONS
-          Content-Length: [len]
-
-          12345
-        ]]></send>
-        <recv response="200"/>"#;
-    let mut rig = Rig::with(SideOptions::new(spelled_out("client", steps)));
-    let options = rig.expect("OPTIONS").text;
-    assert!(!options.contains("X-Gone"), "{options}");
-    assert_eq!(header(&options, "Content-Length").trim(), "7");
-    assert!(options.contains("\r\nFrom: <sip:a@"), "{options}");
-    rig.send(&answer(&options, 200, "t"));
-    rig.end();
-}

@@ -477,10 +477,10 @@ impl Engine {
         let before = std::mem::replace(&mut self.calls[slot].cseq, number);
         let mut out = Out::new(room);
         self.render(template, &At { slot, step: branch, now: cx.now, last }, &mut out);
-        let len = out.len();
+        let (len, has_answer) = (out.len(), out.has_answer());
         let call = &mut self.calls[slot];
         call.cseq = before;
-        call.nonce_count += u32::from(template.authenticates());
+        call.nonce_count += u32::from(has_answer);
         len
     }
 

@@ -14,8 +14,6 @@ pub(super) struct Bound {
     pub(super) program: Arc<Program>,
     /// The message of each send step, by step; empty for other steps.
     pub(super) messages: Vec<Template>,
-    /// Which of them answer a challenge.
-    pub(super) answers_challenge: Vec<bool>,
     /// The texts of automatic messages that the scenario has.
     pub(super) defaults: DefaultMessages,
     /// Ids of `Program::last_headers`.
@@ -122,7 +120,6 @@ impl Bound {
                 .as_ref()
                 .map(|template| template.bind(|field| constant(field, environment, per_source)))
         };
-        let answers_challenge = messages.iter().map(Template::authenticates).collect();
         let own = &program.default_messages;
         let defaults = DefaultMessages {
             abort_3pcc: bind(&own.abort_3pcc),
@@ -132,7 +129,7 @@ impl Bound {
             cancel: bind(&own.cancel),
             ok: bind(&own.ok),
         };
-        Self { program, messages, answers_challenge, defaults, last_ids, text, base }
+        Self { program, messages, defaults, last_ids, text, base }
     }
 }
 

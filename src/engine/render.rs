@@ -3,12 +3,13 @@
 use std::io::Write as _;
 
 use super::Engine;
-use super::authenticate::Place;
+use super::authenticate::{Place, Wanted};
 use super::bound::{Bound, peer_field};
 use super::call::{NO_CIRCUIT, Slot};
 use super::ids::hex16;
 use super::variables::Value;
-use crate::scenario::{Authentication, Field, Part, Template};
+use crate::injection::Table;
+use crate::scenario::{Field, Part, Template, WrittenAuthentication};
 use crate::sip::{HeaderId, Message, NameAddr};
 use crate::stats::FailureCause;
 
@@ -18,6 +19,7 @@ pub(super) struct Out<'b> {
     at: usize,
     overflow: bool,
     failure: Option<FailureCause>,
+    has_answer: bool,
 }
 
 /// What a text is rendered for.
@@ -32,7 +34,7 @@ pub(super) struct At<'a, 'm> {
 
 impl<'b> Out<'b> {
     pub(super) fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, at: 0, overflow: false, failure: None }
+        Self { buffer, at: 0, overflow: false, failure: None, has_answer: false }
     }
 
     /// The bytes written, or `None` if they did not fit, or a value could not be had.
@@ -55,16 +57,23 @@ impl<'b> Out<'b> {
         &self.buffer[..self.at]
     }
 
-    /// Makes room for `bytes` at `at`, within what was written.
-    pub(super) fn insert(&mut self, at: usize, bytes: &[u8]) {
-        let end = self.at + bytes.len();
-        if end > self.buffer.len() || at > self.at {
+    /// `true` if the answer to a challenge was put into it.
+    pub(super) fn has_answer(&self) -> bool {
+        self.has_answer
+    }
+
+    /// Puts `bytes`, the answer to a challenge, in the place of `len` bytes at `at`, within what
+    /// was written.
+    pub(super) fn replace(&mut self, at: usize, len: usize, bytes: &[u8]) {
+        let end = self.at - len + bytes.len();
+        if end > self.buffer.len() || at + len > self.at {
             self.overflow = true;
             return;
         }
-        self.buffer.copy_within(at..self.at, at + bytes.len());
+        self.buffer.copy_within(at + len..self.at, at + bytes.len());
         self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
         self.at = end;
+        self.has_answer = true;
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {
@@ -115,15 +124,29 @@ impl Brought {
         }
     }
 
-    /// `text` without what was brought.
-    fn cut(self, text: &[u8]) -> &[u8] {
-        let without = |text| <[u8]>::strip_prefix(text, b"\r\n").unwrap_or(text);
-        match self {
-            Self::Nothing => text,
-            Self::Line => without(text),
-            Self::Head => without(without(text)),
+    /// `text` without what was brought; what is left of that belongs to the text behind.
+    fn cut<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
+        let brought = std::mem::take(self);
+        let (Self::Line | Self::Head) = brought else { return text };
+        let Some(rest) = text.strip_prefix(b"\r\n") else { return text };
+        match brought {
+            // The head ends in a line of its own.
+            Self::Head if rest.is_empty() => {
+                *self = Self::Line;
+                rest
+            }
+            Self::Head => rest.strip_prefix(b"\r\n").unwrap_or(rest),
+            _ => rest,
         }
     }
+}
+
+/// A line that is left out if nothing is written in it.
+struct OptionalLine {
+    /// The part behind it.
+    end: usize,
+    /// Where it begins in the message.
+    begin: usize,
 }
 
 /// Where `[len]` has to be written once the body is known.
@@ -140,11 +163,11 @@ impl Engine {
     pub(super) fn render(&self, template: &Template, at: &At<'_, '_>, out: &mut Out<'_>) {
         let bound = &**self.program_of(at.slot);
         // The answer to a challenge may depend on all that follows it.
-        let mut answer: Option<(usize, &Authentication)> = None;
+        let mut answer: Option<(usize, Wanted<'_>)> = None;
         let mut patches: [Option<LenPatch>; 4] = [const { None }; 4];
         let mut patch_count = 0;
         let mut body_at = 0;
-        let mut line: Option<(usize, usize)> = None; // (part after the line, begin of the line)
+        let mut line: Option<OptionalLine> = None;
         // What of a line's end the text of a variable before it has already brought.
         let mut brought = Brought::Nothing;
         let mut index = 0;
@@ -155,10 +178,15 @@ impl Engine {
             match &template.parts[index] {
                 Part::Literal { start, end } => {
                     let text = &template.pool[*start as usize..*end as usize];
-                    out.put(std::mem::take(&mut brought).cut(text));
+                    let text = brought.cut(text);
+                    // As SIPp: behind values that are all empty white space is passed over, the end
+                    // of the line too.
+                    let is_empty = line.as_ref().is_some_and(|line| line.begin == out.at);
+                    out.put(if is_empty { text.trim_ascii_start() } else { text });
                 }
                 Part::OptionalLine { parts } => {
-                    line = Some((index + 1 + usize::from(*parts), out.at));
+                    line =
+                        Some(OptionalLine { end: index + 1 + usize::from(*parts), begin: out.at });
                 }
                 Part::Field(Field::Len(offset)) => {
                     if let Some(patch) = patches.get_mut(patch_count) {
@@ -167,36 +195,27 @@ impl Engine {
                     }
                     out.put(&[b' '; LEN_WIDTH]);
                 }
-                Part::Field(Field::Authentication(parts)) => answer = Some((out.at, parts)),
+                Part::Field(Field::Authentication(parts)) => {
+                    answer = Some((out.at, Wanted::Keyword(parts)));
+                    // It is written last, and never empty.
+                    line = None;
+                }
                 Part::Field(field) => {
                     let begin = out.at;
-                    let present = self.field(field, at, bound, out);
-                    if matches!(field, Field::Variable(_)) && !out.overflow {
-                        brought = Brought::by(&out.buffer[begin..out.at]);
-                    }
-                    if !present
-                        && field.drops_line()
-                        && let Some((end, start)) = line
-                    {
-                        out.at = start;
-                        // A length in a line that is gone must not be written over what follows.
-                        while patch_count > 0
-                            && patches[patch_count - 1].as_ref().is_some_and(|p| p.at >= start)
-                        {
-                            patch_count -= 1;
-                            patches[patch_count] = None;
+                    self.field(field, at, bound, out);
+                    match field {
+                        Field::Variable(_) if !out.overflow => {
+                            brought = Brought::by(&out.buffer[begin..out.at]);
                         }
-                        answer = answer.filter(|(place, _)| *place < start);
-                        index = end;
-                        line = None;
-                        continue;
+                        Field::Injected(injected) if !out.overflow => {
+                            self.note_written_keyword(injected.table, begin, &mut answer, out);
+                        }
+                        _ => {}
                     }
                 }
             }
             index += 1;
-            if line.is_some_and(|(end, _)| index >= end) {
-                line = None;
-            }
+            line = line.filter(|line| index < line.end);
         }
         if template.body_part >= template.parts.len() {
             body_at = out.at;
@@ -208,13 +227,32 @@ impl Engine {
         for patch in patches.iter().flatten() {
             patch_len(&mut out.buffer[patch.at..patch.at + LEN_WIDTH], body_len + patch.offset);
         }
-        if let Some((place, parts)) = answer {
-            self.answer_challenge(parts, at, &Place { at: place, body: body_at }, out);
+        if let Some((place, wanted)) = answer {
+            self.answer_challenge(at, &Place { at: place, body: body_at, wanted }, out);
         }
     }
 
-    /// Writes one field; `false` if its value is absent.
-    fn field(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) -> bool {
+    /// Notes an `[authentication]` in what a row of an injection file has put behind `begin`.
+    fn note_written_keyword(
+        &self,
+        table: u16,
+        begin: usize,
+        answer: &mut Option<(usize, Wanted<'_>)>,
+        out: &mut Out<'_>,
+    ) {
+        if !self.tables.get(usize::from(table)).is_some_and(Table::has_brackets) {
+            return;
+        }
+        let Some(found) = WrittenAuthentication::find(&out.buffer[begin..out.at]) else { return };
+        if answer.is_some() {
+            // As SIPp: a message has one.
+            return out.fail(FailureCause::AuthenticationFailed);
+        }
+        *answer = Some((begin + found.start, Wanted::Field { table, len: found.len() }));
+    }
+
+    /// Writes one field; nothing if its value is absent.
+    fn field(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) {
         let At { slot, step, now, last } = *at;
         let call = &self.calls[slot];
         match field {
@@ -245,29 +283,28 @@ impl Engine {
             Field::NextUrl => out.put(self.blobs.bytes(&call.next_url)),
             Field::Routes => {
                 let routes = self.blobs.bytes(&call.routes);
-                if routes.is_empty() {
-                    return false;
+                if !routes.is_empty() {
+                    out.put(b"Route: ");
+                    out.put(routes);
                 }
-                out.put(b"Route: ");
-                out.put(routes);
             }
             Field::LastHeader(header) => {
-                let Some(last) = last else { return false };
+                let Some(last) = last else { return };
                 let id = bound.last_ids[usize::from(*header)];
                 let name = &bound.program.last_headers[usize::from(*header)];
-                return put_last_header(last, id, name.as_bytes(), out);
+                put_last_header(last, id, name.as_bytes(), out);
             }
             Field::LastMessage => {
-                let Some(last) = last else { return false };
+                let Some(last) = last else { return };
                 out.put(last.bytes());
             }
             Field::LastRequestUri => {
                 let to = last.and_then(|last| last.first(HeaderId::To));
-                let Some(Ok(to)) = to.map(NameAddr::parse) else { return false };
+                let Some(Ok(to)) = to.map(NameAddr::parse) else { return };
                 out.put(to.uri);
             }
             Field::LastCseqNumber(offset) => {
-                let Some(Ok(cseq)) = last.map(Message::cseq) else { return false };
+                let Some(Ok(cseq)) = last.map(Message::cseq) else { return };
                 out.number(i64::from(cseq.number) + offset);
             }
             // Constant unless calls have their own source addresses.
@@ -320,12 +357,12 @@ impl Engine {
                     circuits.map.put(call.circuit, out);
                 }
             }
-            field => match peer_field(field, call.remote) {
-                Some(bytes) => out.put(&bytes),
-                None => return false,
-            },
+            field => {
+                if let Some(bytes) = peer_field(field, call.remote) {
+                    out.put(&bytes);
+                }
+            }
         }
-        true
     }
 
     /// The `count`-th key and salt of a crypto line of the call, in base64. It is drawn from what
@@ -393,7 +430,7 @@ fn patch_len(room: &mut [u8], mut value: i64) {
 
 /// All lines of one header: the first as it was received, and behind it, separated by commas, the
 /// values of the others (RFC 3261 section 7.3.1).
-fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) -> bool {
+fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) {
     let mut found = false;
     for header in last.headers() {
         let matches = match id {
@@ -412,7 +449,6 @@ fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<
             found = true;
         }
     }
-    found
 }
 
 /// Date, time and seconds since 1970, separated by tabs, in UTC.
@@ -527,6 +563,9 @@ mod tests {
         assert_eq!(rest(b"X: 1\r\n\r\nbody\r\n"), 0);
         assert_eq!(rest(b"X: 1\r\n\r\nbody"), 4);
         assert_eq!(Brought::by(b"a\n").cut(b", b"), b", b");
+        let mut head = Brought::by(b"X: 1\r\n\r\nbody\r\n");
+        let pieces: Vec<_> = (0..3).map(|_| head.cut(b"\r\n").len()).collect();
+        assert_eq!(pieces, [0, 0, 2]);
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl Engine {
         }
         let template = &bound.messages[usize::from(index)];
         let mut capacity = SMALL_MESSAGE;
-        let (tx_slot, len) = loop {
+        let (tx_slot, len, has_answer) = loop {
             let Some(tx_slot) = cx.tx.reserve(capacity) else {
                 if numbers {
                     self.calls[slot].cseq = self.calls[slot].cseq.wrapping_sub(1);
@@ -281,9 +281,9 @@ impl Engine {
             let mut out = Out::new(cx.tx.buffer(&tx_slot));
             let at = At { slot, step: index, now: cx.now, last: cx.last };
             self.render(template, &at, &mut out);
-            let failure = out.failure();
+            let (failure, has_answer) = (out.failure(), out.has_answer());
             match out.len() {
-                Some(len) => break (tx_slot, len),
+                Some(len) => break (tx_slot, len, has_answer),
                 None => cx.tx.release(tx_slot),
             }
             if failure.is_some() || capacity == LARGE_MESSAGE {
@@ -297,7 +297,7 @@ impl Engine {
             self.abort(slot, FailureCause::PoolExhausted, cx);
             return Sent::Ended;
         }
-        if bound.answers_challenge[usize::from(index)] {
+        if has_answer {
             self.calls[slot].nonce_count += 1;
             self.trace_answered(slot, index, &cx.tx.buffer(&tx_slot)[..len]);
         }

@@ -22,6 +22,7 @@ pub struct Table {
     /// Rows by the indexed column, where that has changed; `None` where a key is gone.
     keys: HashMap<Box<[u8]>, Option<u32>>,
     bytes: usize,
+    has_brackets: bool,
 }
 
 /// Why a row cannot be changed.
@@ -42,12 +43,18 @@ impl Table {
     /// An unchanged table over `file`.
     pub fn new(file: Arc<InjectionFile>) -> Self {
         let (replaced, keys) = (HashMap::new(), HashMap::new());
-        Self { file, replaced, added: Vec::new(), keys, bytes: 0 }
+        let has_brackets = file.has_brackets();
+        Self { file, replaced, added: Vec::new(), keys, bytes: 0, has_brackets }
     }
 
     /// The file below.
     pub fn file(&self) -> &InjectionFile {
         &self.file
+    }
+
+    /// `true` if a row has, or had, a `[`, with which keywords begin.
+    pub fn has_brackets(&self) -> bool {
+        self.has_brackets
     }
 
     /// How many rows calls can take.
@@ -157,6 +164,7 @@ impl Table {
             return Err(EditError::Full);
         }
         self.bytes = total;
+        self.has_brackets |= memchr::memchr(b'[', text).is_some();
         Ok(())
     }
 }
@@ -218,6 +226,15 @@ mod tests {
         assert_eq!(rows, ["u100|v00000100", "w103|q", "u106|v00000106", "w109|q", "|"]);
         assert_eq!(table.insert(b"x"), Err(EditError::Printf));
         assert_eq!(table.replace(0, b"x"), Err(EditError::Printf));
+    }
+
+    #[test]
+    fn brackets_are_known_wherever_they_come_from() {
+        assert!(table("SEQUENTIAL\na;[x]\n", false).has_brackets());
+        let mut table = table("SEQUENTIAL\na;b\n", false);
+        assert!(!table.has_brackets());
+        table.insert(b"[authentication]").unwrap();
+        assert!(table.has_brackets());
     }
 
     #[test]

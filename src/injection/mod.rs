@@ -45,6 +45,7 @@ pub struct InjectionFile {
     order: Order,
     printf: Option<Printf>,
     index: Option<Index>,
+    has_brackets: bool,
 }
 
 impl std::fmt::Debug for InjectionFile {
@@ -99,8 +100,9 @@ impl InjectionFile {
             return Err(fault(1, "the file has no rows", "add one below the first line"));
         }
         rows.shrink_to_fit();
+        let has_brackets = memchr(b'[', &bytes).is_some();
         let (name, bytes) = (name.to_owned(), bytes.into_boxed_slice());
-        Ok(Self { name, bytes, rows, order, printf, index: None })
+        Ok(Self { name, bytes, rows, order, printf, index: None, has_brackets })
     }
 
     /// What the file is called in a scenario: its name without directories.
@@ -116,6 +118,11 @@ impl InjectionFile {
     /// In which order calls take rows.
     pub fn order(&self) -> Order {
         self.order
+    }
+
+    /// `true` if there is a `[` in it, with which keywords begin.
+    pub fn has_brackets(&self) -> bool {
+        self.has_brackets
     }
 
     /// Makes [`InjectionFile::lookup`] possible on the column `field`, from 0.
@@ -154,6 +161,16 @@ impl InjectionFile {
     /// The bytes of one column of every row, in order.
     pub fn column(&self, field: u16) -> impl Iterator<Item = (usize, &[u8])> {
         (0..self.rows.len() as u32).map(move |row| (row as usize, field_of(self.text(row), field)))
+    }
+
+    /// The rows as they stand in the file, with their lines.
+    pub fn lines(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let (mut line, mut counted) = (1, 0);
+        self.rows.iter().enumerate().map(move |(row, &place)| {
+            line += memchr_iter(b'\n', &self.bytes[counted..place as usize]).count();
+            counted = place as usize;
+            (line, self.text(row as u32))
+        })
     }
 
     /// The line of the file on which a row stands.
@@ -268,6 +285,7 @@ mod tests {
         assert_eq!(file.text(0), b"a;b");
         assert_eq!(file.text(1), b" # e;f");
         assert_eq!(file.line_number(1), 4);
+        assert_eq!(file.lines().collect::<Vec<_>>(), [(2, &b"a;b"[..]), (4, b" # e;f")]);
         assert_eq!(parsed("RANDOM\nlast").text(0), b"last");
     }
 

@@ -9,7 +9,7 @@ use super::RunError;
 use crate::config::{CallIds, RunConfig, ScenarioSource, Transport};
 use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
 use crate::injection::{InjectionFile, Order};
-use crate::scenario::{Action, Field, Resources, TableInfo, Template};
+use crate::scenario::{self, Action, Field, Resources, TableInfo, Template, WrittenAuthentication};
 
 /// Largest text that a message includes: no transport carries more.
 const TEXT_BYTES_MAX: u64 = 65_535;
@@ -204,6 +204,9 @@ impl Tables {
                 ));
             }
         }
+        for file in &self.files {
+            notices.extend(note_of_keyword(file));
+        }
         for file in self.files.iter().filter(|file| file.order() == Order::User) {
             if config.users.is_none() {
                 notices.push(format!(
@@ -214,6 +217,30 @@ impl Tables {
             }
         }
     }
+}
+
+/// About the first keyword in a field that will not do what it does in a message. SIPp evaluates
+/// one, `[authentication]`, and leaves all others as they are.
+fn note_of_keyword(file: &InjectionFile) -> Option<String> {
+    if !file.has_brackets() {
+        return None;
+    }
+    let name = file.name();
+    file.lines().find_map(|(line, row)| {
+        if let Some(found) = WrittenAuthentication::find(row) {
+            let why = WrittenAuthentication::parse(&row[found]).err()?;
+            return Some(format!(
+                "{name}:{line}: [authentication]: {why}; calls with this row fail when they \
+                 answer a challenge"
+            ));
+        }
+        let text = String::from_utf8_lossy(row);
+        let keyword = scenario::first_keyword(&text)?;
+        Some(format!(
+            "{name}:{line}: {keyword} stays text, as in SIPp: of all keywords only \
+             [authentication ...] is evaluated in a field"
+        ))
+    })
 }
 
 fn read(path: &Path) -> Result<InjectionFile, RunError> {

@@ -131,12 +131,19 @@ impl<'a> Arguments<'a> {
     ) -> Result<Self, Fault> {
         let wrong = |message: String| Fault::new(position, message).hint(usage);
         let mut all: Vec<(&str, &str)> = Vec::new();
-        let mut rest = text.trim_ascii();
-        while !rest.is_empty() {
-            let Some((name, after)) = rest.split_once('=') else {
-                return Err(wrong(format!("\"{rest}\" is no argument")));
-            };
-            let name = name.trim_ascii();
+        let mut rest = text.as_bytes();
+        // Names and values are cut at ASCII characters: what was text stays text.
+        let shown = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap_or_default();
+        while let Some(next) = argument(&mut rest) {
+            let (name, value) = next.map_err(|fault| match fault {
+                ArgumentFault::NoArgument(text) => {
+                    wrong(format!("\"{}\" is no argument", shown(text)))
+                }
+                ArgumentFault::OpenQuotes(name) => {
+                    wrong(format!("the quotes behind {}= do not close", shown(name)))
+                }
+            })?;
+            let (name, value) = (shown(name), shown(value));
             if !known.contains(&name) {
                 return Err(wrong(format!("no argument is called \"{name}\""))
                     .suggest(name, known.iter().copied()));
@@ -144,10 +151,7 @@ impl<'a> Arguments<'a> {
             if all.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(wrong(format!("{name}= is given twice")));
             }
-            let (value, after) = value(after)
-                .ok_or_else(|| wrong(format!("the quotes behind {name}= do not close")))?;
             all.push((name, value));
-            rest = after.trim_ascii_start();
         }
         Ok(Self(all))
     }
@@ -168,13 +172,44 @@ impl<'a> Arguments<'a> {
     }
 }
 
+/// Why there is no argument where one should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ArgumentFault<'a> {
+    /// This is none: it has no `=`.
+    NoArgument(&'a [u8]),
+    /// The quotes of this one's value do not close.
+    OpenQuotes(&'a [u8]),
+}
+
+/// A name and its value.
+type NameValue<'a> = (&'a [u8], &'a [u8]);
+
+/// Takes the next `name=value` off the front of `rest`; `None` at its end.
+fn argument<'a>(rest: &mut &'a [u8]) -> Option<Result<NameValue<'a>, ArgumentFault<'a>>> {
+    let text = rest.trim_ascii();
+    *rest = &[];
+    if text.is_empty() {
+        return None;
+    }
+    let Some(equals) = memchr::memchr(b'=', text) else {
+        return Some(Err(ArgumentFault::NoArgument(text)));
+    };
+    let name = text[..equals].trim_ascii();
+    let Some((value, after)) = value(&text[equals + 1..]) else {
+        return Some(Err(ArgumentFault::OpenQuotes(name)));
+    };
+    *rest = after;
+    Some(Ok((name, value)))
+}
+
 /// A value off the front of `text`: quoted, or up to white space outside of brackets.
-fn value(text: &str) -> Option<(&str, &str)> {
-    if let Some(quoted) = text.strip_prefix('"') {
-        return quoted.split_once('"');
+fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if let Some(quoted) = text.strip_prefix(b"\"") {
+        let end = memchr::memchr(b'"', quoted)?;
+        return Some((&quoted[..end], &quoted[end + 1..]));
     }
     let mut depth = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    for (at, byte) in text.iter().enumerate() {
         match byte {
             b'[' => depth += 1,
             b']' => depth -= 1,
@@ -182,7 +217,66 @@ fn value(text: &str) -> Option<(&str, &str)> {
             _ => {}
         }
     }
-    Some((text, ""))
+    Some((text, &[]))
+}
+
+/// How the keyword begins that SIPp evaluates in a field of an injection file, the only one.
+pub const AUTHENTICATION: &[u8] = b"[authentication";
+
+/// An `[authentication ...]` as a field of an injection file has it: its arguments are texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrittenAuthentication<'a> {
+    /// `username=`
+    pub username: Option<&'a [u8]>,
+    /// `password=`
+    pub password: Option<&'a [u8]>,
+    /// `uri=`
+    pub uri: Option<&'a [u8]>,
+    /// `aka_K=`
+    pub aka_k: Option<&'a [u8]>,
+    /// `aka_OP=`
+    pub aka_op: Option<&'a [u8]>,
+    /// `aka_AMF=`
+    pub aka_amf: Option<&'a [u8]>,
+}
+
+impl<'a> WrittenAuthentication<'a> {
+    /// Where in `text` the first one stands, with its brackets.
+    pub fn find(text: &[u8]) -> Option<std::ops::Range<usize>> {
+        let begin = memchr::memmem::find(text, AUTHENTICATION)?;
+        let end = keyword::closing_bracket(text, begin)?;
+        Some(begin..end + 1)
+    }
+
+    /// Reads the keyword that is all of `text`, from bracket to bracket.
+    ///
+    /// # Errors
+    /// What is wrong with its arguments.
+    pub fn parse(text: &'a [u8]) -> Result<Self, String> {
+        let inner = text.strip_prefix(AUTHENTICATION).and_then(|rest| rest.strip_suffix(b"]"));
+        let mut rest = inner.ok_or("it does not end with a bracket")?;
+        let mut all = Self::default();
+        let shown = String::from_utf8_lossy;
+        while let Some(next) = argument(&mut rest) {
+            let (name, value) = next.map_err(|fault| match fault {
+                ArgumentFault::NoArgument(text) => format!("\"{}\" is no argument", shown(text)),
+                ArgumentFault::OpenQuotes(name) => {
+                    format!("the quotes behind {}= do not close", shown(name))
+                }
+            })?;
+            let place = match name {
+                b"username" => &mut all.username,
+                b"password" => &mut all.password,
+                b"uri" => &mut all.uri,
+                b"aka_K" => &mut all.aka_k,
+                b"aka_OP" => &mut all.aka_op,
+                b"aka_AMF" => &mut all.aka_amf,
+                other => return Err(format!("no argument is called \"{}\"", shown(other))),
+            };
+            *place = Some(value);
+        }
+        Ok(all)
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +292,23 @@ mod tests {
         assert_eq!(arguments.get("line"), Some("[field0 line=3]"));
         for wrong in ["file", "file=a file=b", "fiel=a", "file=\"a"] {
             assert!(Arguments::parse(wrong, &["file"], at, "").is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_field_may_hold_one_keyword() {
+        let field = b"X [authentication username=al password=\"a ]b\" uri=request] Y";
+        let range = WrittenAuthentication::find(field).unwrap();
+        assert_eq!((range.start, field.len() - range.end), (2, 2));
+        let read = WrittenAuthentication::parse(&field[range]).unwrap();
+        assert_eq!(read.username, Some(&b"al"[..]));
+        assert_eq!(read.password, Some(&b"a ]b"[..]));
+        assert_eq!(read.uri, Some(&b"request"[..]));
+        assert_eq!(read.aka_k, None);
+        assert_eq!(WrittenAuthentication::find(b"[authentication username=x"), None);
+        assert_eq!(WrittenAuthentication::parse(b"[authentication]"), Ok(Default::default()));
+        for wrong in [&b"[authentication x]"[..], b"[authentication x=1]"] {
+            assert!(WrittenAuthentication::parse(wrong).is_err());
         }
     }
 

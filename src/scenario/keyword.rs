@@ -177,6 +177,26 @@ pub(super) fn variable(variable: VariableRef) -> Template {
     builder.finish()
 }
 
+/// The first piece of `text` that would be a keyword in a message, with its brackets.
+pub fn first_keyword(text: &str) -> Option<&str> {
+    let mut from = 0;
+    while let Some(open) = text[from..].find('[').map(|at| from + at) {
+        from = open + 1;
+        let Some(close) = closing_bracket(text.as_bytes(), open) else { continue };
+        let word = text[from..close].split([' ', '\t']).next().unwrap_or_default();
+        let (name, _) = split_offset(word);
+        let is_numbered = |digits: &str| digits.parse::<u16>().is_ok();
+        let is_keyword = KEYWORDS.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+            || word.starts_with('$')
+            || strip_prefix(word, "last_").is_some()
+            || strip_prefix(word, "field").is_some_and(is_numbered);
+        if is_keyword {
+            return Some(&text[open..=close]);
+        }
+    }
+    None
+}
+
 fn check_size(line_parts: usize, builder: &Builder, position: Position) -> Result<(), Fault> {
     if line_parts > usize::from(u16::MAX) {
         return Err(Fault::new(position, "more than 65535 keywords in one line"));
@@ -239,7 +259,7 @@ fn hex_escape(bytes: &[u8]) -> Option<u8> {
 
 /// The `]` that closes the `[` at `open`, across nested brackets and quotes. A keyword ends at the
 /// latest with [`KEYWORD_MAX`] bytes.
-fn closing_bracket(bytes: &[u8], open: usize) -> Option<usize> {
+pub(super) fn closing_bracket(bytes: &[u8], open: usize) -> Option<usize> {
     let mut depth = 0;
     let mut quoted = false;
     for (index, &byte) in bytes.iter().enumerate().skip(open).take(KEYWORD_MAX) {
@@ -530,11 +550,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_with_last_headers_are_optional() {
+    fn lines_that_begin_with_a_value_are_optional() {
         assert_eq!(
-            compiled("A\nX: [last_Record-Route:]\n[last_Via:]\nB"),
-            "A\r\n<3>X: {LastHeader(0)}\r\n<2>{LastHeader(1)}\r\nB\r\n\r\n"
+            compiled("A\nX: [last_Record-Route:]\n[last_Via:]\n [$v] x\n[field0]\nB"),
+            "A\r\nX: {LastHeader(0)}\r\n<2>{LastHeader(1)}\r\n<2>{Variable(Call(2))} x\r\n\
+             <2>{Injected(Injected { table: 0, field: 0, row: Own })}\r\nB\r\n\r\n"
         );
+        assert_eq!(compiled("A\n[call_id][$v]\n"), "A\r\n{CallId}{Variable(Call(0))}\r\n\r\n");
     }
 
     #[test]
@@ -621,6 +643,19 @@ mod tests {
         assert!(
             super::text(&Text::plain("[authentication]", 1, 1), &mut Plain::default()).is_err()
         );
+    }
+
+    #[test]
+    fn the_first_keyword_of_a_text_is_found() {
+        for (text, keyword) in [
+            ("a[::1]b[call_number+2]c", Some("[call_number+2]")),
+            ("[x[local_ip]]", Some("[local_ip]")),
+            ("[field1]", Some("[field1]")),
+            ("[$v] [last_Via:]", Some("[$v]")),
+            ("[fields] [lastly] [", None),
+        ] {
+            assert_eq!(first_keyword(text), keyword, "{text}");
+        }
     }
 
     #[test]

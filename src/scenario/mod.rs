@@ -26,12 +26,13 @@ mod text;
 mod transactions;
 mod xml;
 
-pub use arguments::secret_bytes;
+pub use arguments::{AUTHENTICATION, WrittenAuthentication, secret_bytes};
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
 pub use commands::{END_OF_COMMAND, RecvCommand, SendCommand, TwinRole};
 pub use decode::{FILE_BYTES_MAX, bytes, decode};
 pub use ere::{Captures, Regex, Scratch, TooComplex};
 pub use error::{Position, ScenarioError};
+pub use keyword::first_keyword;
 pub use language::{LanguageEntry, LanguageSection, language};
 pub use program::*;
 pub use resources::{Resources, TableInfo};
@@ -66,4 +67,16 @@ pub fn compile_with(
         .and_then(|()| xml::parse(text))
         .and_then(|root| compile::compile(&root, fallback_name, resources))
         .map_err(|fault| fault.in_source(source))
+}
+
+/// Compiles a text that comes with the data of a run, not with the scenario: it may name what
+/// `program` knows. `tables` gives the injection file of a name, or the one that the text stands
+/// in. `None` if it names anything else.
+pub fn compile_value(
+    value: &[u8],
+    program: &Program,
+    tables: &dyn Fn(Option<&str>) -> Option<u16>,
+) -> Option<Template> {
+    let value = text::Text::at(std::str::from_utf8(value).ok()?, Position::default());
+    keyword::text(&value, &mut names::Known { program, tables }).ok()
 }

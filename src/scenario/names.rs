@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::decode;
 use super::error::{Fault, Position};
 use super::keyword::Names;
-use super::program::VariableRef;
+use super::program::{Program, VariableRef};
 use super::resources::Resources;
 
 /// The variable that remembers where a call was when `_unexp.main` took it away.
@@ -235,6 +235,45 @@ impl Names for Table<'_> {
 
     fn file_text(&self, name: &str) -> Result<Vec<u8>, String> {
         (self.resources.read)(name)
+    }
+}
+
+/// The names of a program that was compiled, for texts that come with the data of a run.
+pub(super) struct Known<'p> {
+    pub(super) program: &'p Program,
+    /// The injection file of a name, or the one that the text stands in.
+    pub(super) tables: &'p dyn Fn(Option<&str>) -> Option<u16>,
+}
+
+impl Names for Known<'_> {
+    fn variable(&mut self, name: &str, position: Position) -> Result<VariableRef, Fault> {
+        let place = |names: &[String]| {
+            names.iter().position(|known| known == name).map(|index| index as u16)
+        };
+        let Program { call_variables, user_variables, global_variables, .. } = self.program;
+        let known = place(call_variables).map(VariableRef::Call);
+        let known = known.or_else(|| place(user_variables).map(VariableRef::User));
+        let known = known.or_else(|| place(global_variables).map(VariableRef::Global));
+        known.ok_or_else(|| Fault::new(position, format!("there is no variable \"{name}\"")))
+    }
+
+    fn last_header(&mut self, name: &str, position: Position) -> Result<u16, Fault> {
+        let is_known = |known: &String| known.eq_ignore_ascii_case(name);
+        let index = self.program.last_headers.iter().position(is_known);
+        let missing = || Fault::new(position, format!("the scenario keeps no {name} header"));
+        index.map(|index| index as u16).ok_or_else(missing)
+    }
+
+    fn key(&self, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault> {
+        (self.tables)(name).ok_or_else(|| Fault::new(position, "there is no such injection file"))
+    }
+
+    fn file_text(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err("files are read before the first call".to_owned())
     }
 }
 

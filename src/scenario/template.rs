@@ -28,8 +28,9 @@ pub enum Part {
         /// One past the last byte.
         end: u32,
     },
-    /// A line that disappears whole if one of its `[last_*]` or `[routes]` is absent; the line's
-    /// parts, including its line end, are the next `parts`.
+    /// A line that begins with a value that may be empty, and disappears whole if there is nothing
+    /// in it but such values and white space; the line's parts, including its line end, are the
+    /// next `parts`.
     OptionalLine {
         /// How many of the following parts belong to the line.
         parts: u16,
@@ -220,15 +221,19 @@ impl Field {
         }
     }
 
-    /// `true` if the line holding it disappears when the value is absent.
-    pub fn drops_line(&self) -> bool {
+    /// `true` if its value may be empty, so that a line of nothing else is left out.
+    pub fn may_be_empty(&self) -> bool {
         matches!(
             self,
-            Self::LastHeader(_)
+            Self::Injected(_)
+                | Self::LastCseqNumber(_)
+                | Self::LastHeader(_)
                 | Self::LastMessage
                 | Self::LastRequestUri
-                | Self::LastCseqNumber(_)
+                | Self::NextUrl
+                | Self::PeerTagParam
                 | Self::Routes
+                | Self::Variable(_)
         )
     }
 }
@@ -262,7 +267,7 @@ impl Builder {
     }
 
     pub(super) fn field(&mut self, field: Field) {
-        self.line_optional |= field.drops_line();
+        self.line_optional |= self.line_is_empty() && field.may_be_empty();
         self.len_fields += usize::from(matches!(field, Field::Len(_)));
         self.authentication_fields += usize::from(matches!(field, Field::Authentication(_)));
         self.template.parts.push(Part::Field(field));
@@ -392,11 +397,6 @@ impl Template {
                 Box::new(field.nested().flat_map(Template::fields));
             std::iter::once(field).chain(nested)
         })
-    }
-
-    /// `true` if it answers a challenge.
-    pub fn authenticates(&self) -> bool {
-        self.own_fields().any(|field| matches!(field, Field::Authentication(_)))
     }
 
     fn own_fields(&self) -> impl Iterator<Item = &Field> {
