@@ -126,3 +126,33 @@ fn the_bytes_of_a_file_are_sent_whatever_encoding_it_declares() {
     assert!(sent.contains("Content-Length:     3\r\n"), "{sent}");
     assert!(sent.starts_with("X-Name: \"Zo\u{fffd}\"\r\n"), "{sent}");
 }
+
+#[test]
+fn variables_have_the_values_that_sipp_gives_them() {
+    const ACTIONS: &str = "
+  <nop><action>
+    <assignstr assign_to=\"a\" value=\"12\"/><assignstr assign_to=\"b\" value=\"0x10\"/>
+    <assign assign_to=\"zero\" value=\"0\"/><assign assign_to=\"tiny\" value=\"0.0000001\"/>
+    <todouble assign_to=\"da\" variable=\"a\"/><todouble assign_to=\"db\" variable=\"b\"/>
+    <test assign_to=\"no\" variable=\"zero\" compare=\"equal\" value=\"1\"/>
+    <assignstr assign_to=\"x\" value=\"ab\"/>
+    <strcmp assign_to=\"c1\" variable=\"x\" value=\"ab\"/>
+    <strcmp assign_to=\"c2\" variable=\"x\" value=\"ad\"/>
+    <strcmp assign_to=\"c3\" variable=\"x\" value=\"a\"/>
+  </action></nop>
+  <Reference variables=\"a,b\"/>
+  <send";
+    const LINES: &str = "    X-A: [$zero]|[$tiny]|[$no]|[$da]|[$db]|[$c1]|[$c2]|[$c3]
+    X-B: [last_cseq_number]|[last_cseq_number+1]
+    [$zero]
+    Content-Length: 0
+
+";
+    let _turn = lock::light();
+    let begin = BEGIN.replacen("\n  <send", ACTIONS, 1);
+    let sent = beside_sipp(format!("{begin}{LINES}{END}").as_bytes(), "SEQUENTIAL\na\n");
+    assert_eq!(
+        sent.lines().take(3).collect::<Vec<_>>(),
+        ["X-A: |0.000000|false|12.000000|16.000000||-2.000000|98.000000", "X-B: 0|1", "Content-Length: 0"]
+    );
+}

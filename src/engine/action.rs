@@ -4,7 +4,7 @@ use super::authenticate::verifies;
 use super::call::Slot;
 use super::command;
 use super::render::{At, Out};
-use super::variables::{Value, leading_number};
+use super::variables::{Value, whole_number};
 use super::{Cx, Engine, StopRequest};
 use crate::scenario::{
     Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
@@ -86,8 +86,10 @@ impl Engine {
             Action::ToDouble(to, from) => {
                 let mut text = Vec::new();
                 self.variable_text(slot, *from, &mut text);
-                // SIPp leaves the target unset if the text is no number.
-                let value = leading_number(&text).map_or(Value::Unset, Value::Number);
+                // SIPp leaves the target unset if the text is no number, and says so.
+                let number = whole_number(&text);
+                self.counters.warnings += u64::from(number.is_none());
+                let value = number.map_or(Value::Unset, Value::Number);
                 self.assign(slot, *to, value);
             }
             Action::Arithmetic(operator, to, operand) => {
@@ -257,11 +259,11 @@ impl Engine {
         let mut left = Vec::new();
         self.variable_text(slot, check.variable, &mut left);
         let right = self.text(slot, &check.value, cx)?;
-        let outcome = left.cmp(&right);
+        let outcome = difference(&left, &right);
         if let Some(to) = check.assign_to {
-            self.assign(slot, to, Value::Number(f64::from(outcome as i8)));
+            self.assign(slot, to, Value::Number(f64::from(outcome)));
         }
-        match (check.check_it, outcome.is_eq()) {
+        match (check.check_it, outcome == 0) {
             (CheckIt::FailIfFalse, false) => Err(FailureCause::StrcmpDoesntMatch),
             (CheckIt::FailIfTrue, true) => Err(FailureCause::StrcmpShouldntMatch),
             _ => Ok(()),
@@ -424,6 +426,14 @@ fn behind_name<'m>(header: &Header<'m>, colon: bool, blanks: u8) -> &'m [u8] {
     &line[at..]
 }
 
+/// What C's `strcmp` gives where SIPp runs: the difference of the first bytes that differ, of which
+/// the end of a text is one.
+fn difference(left: &[u8], right: &[u8]) -> i32 {
+    let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    let byte = |text: &[u8]| i32::from(text.get(same).copied().unwrap_or(0));
+    byte(left) - byte(right)
+}
+
 fn url_encode(text: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(text.len());
@@ -468,6 +478,15 @@ fn url_decode(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_differ_as_in_c() {
+        for (left, right, outcome) in
+            [("ab", "ab", 0), ("ab", "ad", -2), ("ab", "a", 98), ("ab", "abc", -99), ("", "", 0)]
+        {
+            assert_eq!(difference(left.as_bytes(), right.as_bytes()), outcome, "{left} {right}");
+        }
+    }
 
     #[test]
     fn url_encoding_round_trips() {

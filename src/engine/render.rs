@@ -304,8 +304,9 @@ impl Engine {
                 out.put(to.uri);
             }
             Field::LastCseqNumber(offset) => {
-                let Some(Ok(cseq)) = last.map(Message::cseq) else { return };
-                out.number(i64::from(cseq.number) + offset);
+                // SIPp: 0 before the first message.
+                let number = last.and_then(|last| last.cseq().ok()).map_or(0, |cseq| cseq.number);
+                out.number(i64::from(number) + offset);
             }
             // Constant unless calls have their own source addresses.
             Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
@@ -332,6 +333,8 @@ impl Engine {
             Field::Date => put_date(now + self.config.wall_offset_ns, out),
             Field::Variable(variable) => match self.variable(slot, *variable) {
                 Value::Unset => {}
+                // SIPp does not tell a variable that is 0 from one that was never assigned.
+                Value::Number(0.0) => {}
                 Value::Truth(truth) => out.put(if *truth { b"true" } else { b"false" }),
                 Value::Text(blob) => out.put(self.blobs.bytes(blob)),
                 Value::Number(number) => {

@@ -51,6 +51,23 @@ pub(super) fn leading_number(text: &[u8]) -> Option<f64> {
     (1..=end.min(64)).rev().find_map(|len| std::str::from_utf8(&text[..len]).ok()?.parse().ok())
 }
 
+/// The number that all of `text` is, with white space before it at most, as `<todouble>` of SIPp
+/// takes it: hexadecimal digits too.
+pub(super) fn whole_number(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?.trim_ascii_start();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) if digits.starts_with('+') => None,
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(|value| sign * value as f64),
+        // The sign is the text's first character only.
+        None if digits.starts_with(['+', '-']) => None,
+        None => digits.parse::<f64>().ok().map(|value| sign * value),
+    }
+}
+
 impl Engine {
     /// The value of `variable` for the call in `slot`.
     pub(super) fn variable(&self, slot: Slot, variable: VariableRef) -> &Value {
@@ -161,4 +178,26 @@ fn push_fixed6(number: f64, out: &mut Vec<u8>) {
     use std::io::Write as _;
     // Writing into a Vec cannot fail.
     let _ = write!(out, "{number:.6}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_a_number_as_a_whole_or_not_at_all() {
+        for (text, number) in [
+            ("12", Some(12.0)),
+            (" -1e2", Some(-100.0)),
+            ("0x10", Some(16.0)),
+            ("+.5", Some(0.5)),
+            ("12 ", None),
+            ("12abc", None),
+            ("--1", None),
+            ("0x+1", None),
+            ("", None),
+        ] {
+            assert_eq!(whole_number(text.as_bytes()), number, "{text}");
+        }
+    }
 }

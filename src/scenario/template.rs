@@ -226,7 +226,6 @@ impl Field {
         matches!(
             self,
             Self::Injected(_)
-                | Self::LastCseqNumber(_)
                 | Self::LastHeader(_)
                 | Self::LastMessage
                 | Self::LastRequestUri
