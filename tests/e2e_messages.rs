@@ -153,6 +153,10 @@ fn variables_have_the_values_that_sipp_gives_them() {
     let sent = beside_sipp(format!("{begin}{LINES}{END}").as_bytes(), "SEQUENTIAL\na\n");
     assert_eq!(
         sent.lines().take(3).collect::<Vec<_>>(),
-        ["X-A: |0.000000|false|12.000000|16.000000||-2.000000|98.000000", "X-B: 0|1", "Content-Length: 0"]
+        [
+            "X-A: |0.000000|false|12.000000|16.000000||-2.000000|98.000000",
+            "X-B: 0|1",
+            "Content-Length: 0"
+        ]
     );
 }

@@ -12,7 +12,7 @@ use gossipper_uring::{SocketId, TxArena};
 
 use sim::MS;
 use sim::rig::{Rig, answer, header, request_back};
-use sim::scenarios::{file, inline};
+use sim::scenarios::{file, inline, spelled_out};
 use sim::side::SideOptions;
 
 #[track_caller]
@@ -355,4 +355,42 @@ fn closecon_over_udp_takes_another_socket_where_calls_have_their_own() {
     // The socket of all calls stays.
     let [invite, bye] = closing_over_udp(None);
     assert_eq!(invite, bye);
+}
+
+/// SIPp has them from 3.7 on.
+#[test]
+fn parts_of_the_last_headers_are_taken_out_of_them() {
+    let steps = r#"<recv request="OPTIONS"/>
+        <pause milliseconds="10"/>
+        <send><![CDATA[
+          SIP/2.0 200 OK
+          Via: [last_Via:value]
+          From: [last_From:value]
+          To: [last_To:value];tag=own
+          Call-ID: [last_Call-ID:value]
+          CSeq: [last_CSeq:value]
+          X-Uri: [last_From:uri]|[last_Contact:uri]|[last_Via:uri]
+          X-Parameter: [last_From:param.tag]|[last_Via:param.branch]|[last_From:param.none]
+          [last_X-None:value]
+          Content-Length: 0
+
+        ]]></send>"#;
+    let mut rig = Rig::with(SideOptions::new(spelled_out("server", steps)));
+    let text = "OPTIONS sip:b@192.0.2.1 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1\r\nVia: SIP/2.0/UDP 192.0.2.3;branch=z9hG4bK2\r\n\
+        f: \"A;tag=no\" <sip:al@192.0.2.2;tag=no>;x=1;tag=yes\r\nTo: <sip:b@192.0.2.1>\r\n\
+        Contact: sip:al@192.0.2.4;expires=1\r\n\
+        Call-ID: parts\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    rig.send(text);
+    let answer = rig.expect("SIP/2.0 200").text;
+    let (_, lines) = answer.split_once("\r\n").unwrap();
+    assert_eq!(
+        lines,
+        "Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1, SIP/2.0/UDP 192.0.2.3;branch=z9hG4bK2\r\n\
+         From: \"A;tag=no\" <sip:al@192.0.2.2;tag=no>;x=1;tag=yes\r\n\
+         To: <sip:b@192.0.2.1>;tag=own\r\nCall-ID: parts\r\nCSeq: 1 OPTIONS\r\n\
+         X-Uri: sip:al@192.0.2.2;tag=no|sip:al@192.0.2.4|\r\n\
+         X-Parameter: yes|z9hG4bK1|\r\nContent-Length: 0\r\n\r\n"
+    );
+    rig.end();
 }

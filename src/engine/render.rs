@@ -9,8 +9,8 @@ use super::call::{NO_CIRCUIT, Slot};
 use super::ids::hex16;
 use super::variables::Value;
 use crate::injection::Table;
-use crate::scenario::{Field, Part, Template, WrittenAuthentication};
-use crate::sip::{HeaderId, Message, NameAddr};
+use crate::scenario::{Field, HeaderPart, Part, Template, WrittenAuthentication};
+use crate::sip::{Header, HeaderId, Message, NameAddr, find_parameter};
 use crate::stats::FailureCause;
 
 /// Writes into a fixed buffer and remembers if it was too small.
@@ -294,6 +294,12 @@ impl Engine {
                 let name = &bound.program.last_headers[usize::from(*header)];
                 put_last_header(last, id, name.as_bytes(), out);
             }
+            Field::LastHeaderPart(wanted) => {
+                let Some(last) = last else { return };
+                let id = bound.last_ids[usize::from(wanted.header)];
+                let name = &bound.program.last_headers[usize::from(wanted.header)];
+                put_last_part(last, id, name.as_bytes(), &wanted.part, out);
+            }
             Field::LastMessage => {
                 let Some(last) = last else { return };
                 out.put(last.bytes());
@@ -431,25 +437,54 @@ fn patch_len(room: &mut [u8], mut value: i64) {
     }
 }
 
+/// The lines of one header.
+fn lines_of<'m>(
+    last: &'m Message<'m>,
+    id: HeaderId,
+    name: &'m [u8],
+) -> impl Iterator<Item = Header<'m>> {
+    last.headers().filter(move |header| match id {
+        HeaderId::Other => header.id == HeaderId::Other && header.name.eq_ignore_ascii_case(name),
+        id => header.id == id,
+    })
+}
+
 /// All lines of one header: the first as it was received, and behind it, separated by commas, the
 /// values of the others (RFC 3261 section 7.3.1).
 fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) {
-    let mut found = false;
-    for header in last.headers() {
-        let matches = match id {
-            HeaderId::Other => {
-                header.id == HeaderId::Other && header.name.eq_ignore_ascii_case(name)
-            }
-            id => header.id == id,
-        };
-        if matches {
-            if found {
+    for (index, header) in lines_of(last, id, name).enumerate() {
+        if index > 0 {
+            out.put(b", ");
+        }
+        out.put(if index > 0 { header.value } else { header.line });
+    }
+}
+
+/// A part of one header; nothing if it is not there.
+fn put_last_part(
+    last: &Message<'_>,
+    id: HeaderId,
+    name: &[u8],
+    part: &HeaderPart,
+    out: &mut Out<'_>,
+) {
+    let mut lines = lines_of(last, id, name);
+    let Some(first) = lines.next() else { return };
+    match part {
+        HeaderPart::Value => {
+            out.put(first.value);
+            for header in lines {
                 out.put(b", ");
                 out.put(header.value);
-            } else {
-                out.put(header.line);
             }
-            found = true;
+        }
+        HeaderPart::Uri => {
+            if let Ok(address) = NameAddr::parse(first.value) {
+                out.put(address.uri);
+            }
+        }
+        HeaderPart::Parameter(name) => {
+            out.put(find_parameter(first.value, name).unwrap_or_default());
         }
     }
 }

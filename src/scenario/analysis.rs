@@ -125,6 +125,7 @@ fn reads(template: &Template) -> Keep {
     for field in template.fields() {
         match field {
             Field::LastHeader(index) => keep.headers |= 1 << index,
+            Field::LastHeaderPart(part) => keep.headers |= 1 << part.header,
             Field::LastMessage | Field::LastRequestUri | Field::LastCseqNumber(_) => {
                 keep.message = true;
             }

@@ -4,7 +4,7 @@ use super::arguments;
 use super::decode;
 use super::error::{Fault, Position};
 use super::program::VariableRef;
-use super::template::{Builder, Field, Template};
+use super::template::{Builder, Field, HeaderPart, LastHeaderPart, Template};
 use super::text::Text;
 
 /// Longest text with its keys filled in; no transport carries more.
@@ -84,7 +84,7 @@ const WRITTEN: &[(&str, Option<&str>)] = &[
     ("fieldN file= line=", None),
     ("file name=", None),
     ("fill text= variable=", None),
-    ("last_Header", None),
+    ("last_Header:{value,uri,param.name}", None),
     ("trunk_{from,pai,provider,extra}", None),
     ("ueaescm128sha1{80,32}{1,2}{audio,video}", None),
 ];
@@ -333,12 +333,19 @@ fn keyword(
     }
     if let Some(header) = strip_prefix(word, "last_") {
         takes_no_arguments(word)?;
-        let header = header.strip_suffix(':').unwrap_or(header);
-        if !is_token(header) {
-            return Err(Fault::new(position, format!("[{content}] names no header"))
-                .hint("write [last_Via:], [last_From:], ..."));
+        let (header, part) = header.split_once(':').unwrap_or((header, ""));
+        let is_whole = part.is_empty();
+        let part = HeaderPart::from_text(part);
+        if !is_token(header) || !is_whole && part.is_none() {
+            return Err(Fault::new(position, format!("[{content}] names no header")).hint(
+                "write [last_Via:], or [last_To:value], [last_To:uri], [last_To:param.tag]",
+            ));
         }
-        builder.field(Field::LastHeader(names.last_header(header, position)?));
+        let header = names.last_header(header, position)?;
+        builder.field(match part {
+            Some(part) => Field::LastHeaderPart(Box::new(LastHeaderPart { header, part })),
+            None => Field::LastHeader(header),
+        });
         return Ok(());
     }
     let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -563,6 +570,22 @@ mod tests {
     fn the_empty_line_does_not_vanish_with_an_optional_line_before_it() {
         assert_eq!(compiled("A\n[last_Via:]\n\nv=0"), "A\r\n<2>{LastHeader(0)}\r\n\r\n|body|v=0");
         assert_eq!(compiled("A\n[last_Via:]"), "A\r\n<2>{LastHeader(0)}\r\n\r\n");
+    }
+
+    #[test]
+    fn parts_of_headers_have_names_behind_the_colon() {
+        for (keyword, field) in [
+            ("[last_To:value]", "part: Value"),
+            ("[last_to:uri]", "part: Uri"),
+            ("[last_To:param.tag]", "part: Parameter(\"tag\")"),
+        ] {
+            let compiled = compiled(&format!("A b\nX: {keyword}"));
+            assert!(compiled.contains(&format!("header: 0, {field} }})}}")), "{compiled}");
+        }
+        for keyword in ["[last_To:other]", "[last_To:param.]", "[last_:value]"] {
+            let text = Text::plain(&format!("A b\nX: {keyword}"), 1, 1);
+            assert!(message(&text, &mut Plain::default()).is_err(), "{keyword}");
+        }
     }
 
     #[test]

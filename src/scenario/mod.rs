@@ -36,7 +36,9 @@ pub use keyword::first_keyword;
 pub use language::{LanguageEntry, LanguageSection, language};
 pub use program::*;
 pub use resources::{Resources, TableInfo};
-pub use template::{Authentication, Field, Injected, Part, REQUEST_URI, Row, Template};
+pub use template::{
+    Authentication, Field, HeaderPart, Injected, LastHeaderPart, Part, REQUEST_URI, Row, Template,
+};
 
 /// Compiles the text of a scenario file, as [`decode()`] gives it.
 ///

@@ -116,6 +116,8 @@ pub enum Field {
     LastMessage,
     /// `[last_Header:]`: all lines of that header, with name; index into `Program::last_headers`
     LastHeader(u16),
+    /// `[last_Header:value]` and its kin: something out of that header.
+    LastHeaderPart(Box<LastHeaderPart>),
     /// `[$name]`
     Variable(VariableRef),
     /// `[fill text="..." variable=n]`: the text repeated to the variable's number of bytes
@@ -133,6 +135,40 @@ pub enum Field {
     Authentication(Box<Authentication>),
     /// `[tdmmap]`: the call's circuit
     Circuit,
+}
+
+/// What a keyword takes out of a header of the last received message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastHeaderPart {
+    /// Index into `Program::last_headers`.
+    pub header: u16,
+    /// What of it.
+    pub part: HeaderPart,
+}
+
+/// A part of a header, as SIPp has it from 3.7 on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderPart {
+    /// `value`: the values of all lines, without the name.
+    Value,
+    /// `uri`: the URI of the first value, without parameters of the header.
+    Uri,
+    /// `param.name`: a parameter of the first value.
+    Parameter(Box<str>),
+}
+
+impl HeaderPart {
+    /// The part that a scenario calls `text`.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "value" => Some(Self::Value),
+            "uri" => Some(Self::Uri),
+            _ => {
+                let name = text.strip_prefix("param.").filter(|name| !name.is_empty())?;
+                Some(Self::Parameter(name.into()))
+            }
+        }
+    }
 }
 
 /// A column of an injection file.
@@ -227,6 +263,7 @@ impl Field {
             self,
             Self::Injected(_)
                 | Self::LastHeader(_)
+                | Self::LastHeaderPart(_)
                 | Self::LastMessage
                 | Self::LastRequestUri
                 | Self::NextUrl

@@ -41,7 +41,7 @@ pub use index::{HeaderIndex, MAX_HEADERS};
 pub use list::CommaList;
 pub use message::{Header, Kind, Message};
 pub use method::{Method, MethodId};
-pub use name_addr::NameAddr;
+pub use name_addr::{NameAddr, find_parameter};
 pub use params::{Param, Params};
 pub use respond::{write_error_response, write_error_response_with};
 pub use sdp::{Connection, Direction, Fmtp, Media, RtpMap, Sdp, SdpError};

@@ -86,12 +86,18 @@ fn take_display(text: &[u8]) -> Result<(&[u8], &[u8]), SyntaxError> {
 /// The `tag` parameter of a From or To value, whatever the shape of the display name before it:
 /// a peer that forgets quotes still has a dialog.
 pub(super) fn find_tag(value: &[u8]) -> Option<&[u8]> {
+    find_parameter(value, "tag")
+}
+
+/// A parameter of a header's value, of an address or anything else: the first of that name behind
+/// what stands in quotes and angle brackets.
+pub fn find_parameter<'m>(value: &'m [u8], name: &str) -> Option<&'m [u8]> {
     let mut at = 0;
     while let Some(byte) = value.get(at) {
         match byte {
             b'"' => at += quoted_len(&value[at..])?,
             b'<' => at += angle_len(&value[at..])?,
-            b';' => return Params::new(&value[at..]).find("tag")?.value,
+            b';' => return Params::new(&value[at..]).find(name)?.value,
             _ => at += 1,
         }
     }
