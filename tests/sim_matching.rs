@@ -336,3 +336,23 @@ fn a_receive_that_is_switched_off_matches_nothing() {
     let counters = rig.end();
     assert_eq!((counters.calls_succeeded, counters.calls_failed), (0, 1), "{counters:?}");
 }
+
+#[test]
+fn a_message_may_have_a_thousand_header_lines() {
+    // The answer copies those of the request that say where it goes.
+    let many = |text: &str, lines: usize| {
+        let more = "X-More: of the same\r\n".repeat(lines - text.matches("\r\n").count() + 2);
+        text.replacen("\r\nCall-ID", &format!("\r\n{more}Call-ID"), 1)
+    };
+    let mut rig = Rig::with(server(r#"<recv request="OPTIONS"/><send>@200@</send>"#));
+    rig.send(&many(&request("OPTIONS", "c", 1, ""), 1024));
+    assert_eq!(header(&rig.expect("SIP/2.0 200").text, "Call-ID"), "c");
+    rig.send(&many(&request("OPTIONS", "d", 1, ""), 1025));
+    rig.expect("SIP/2.0 513");
+    assert_succeeded(&rig.end(), 1);
+
+    let mut rig = Rig::with(client(r#"<send>@OPTIONS@</send><recv response="200"/>"#));
+    let options = rig.expect("OPTIONS").text;
+    rig.send(&many(&answer(&options, 200, "t"), 200));
+    assert_succeeded(&rig.end(), 1);
+}

@@ -81,3 +81,22 @@ fn parsing_and_answering_allocate_nothing() {
     black_box(ask_everything(&mut index, &mut out));
     assert_eq!(ALLOCATIONS.get() - before, 0);
 }
+
+#[test]
+fn many_headers_take_memory_once() {
+    let mut index = HeaderIndex::new();
+    let mut parsed = |extra: usize| {
+        let more = format!("\r\n{}i: ", "X-More: of the same\r\n".repeat(extra));
+        let text = String::from_utf8_lossy(FOLDED_INVITE).replacen("\r\ni: ", &more, 1);
+        let before = ALLOCATIONS.get();
+        let message = index.parse(text.as_bytes()).unwrap();
+        let call_id = black_box(message.call_id().is_some());
+        (ALLOCATIONS.get() - before, message.headers().len(), call_id)
+    };
+    let few = parsed(0).1;
+    assert_eq!(parsed(100), (0, few + 100, true));
+    assert_eq!(parsed(200), (1, few + 200, true), "the index grows for the first one");
+    for extra in [0, 900, 100, 200] {
+        assert_eq!(parsed(extra), (0, few + extra, true));
+    }
+}

@@ -4,15 +4,18 @@
 //! meaning, allocates nothing, and its work grows with the header section and nothing else.
 
 use super::lines::{self, Step};
-use super::message::Message;
+use super::message::{Kind, Message};
 use super::text::decimal;
 use super::{HeaderId, ParseError, start_line};
 
-/// How many header lines a message may have.
+/// How many header lines a message may have: a thousand, and those that every message has.
 ///
-/// Real messages stay under 40. The limit keeps the index under two kilobytes and bounds what one
-/// hostile datagram can ask of every later look-up.
-pub const MAX_HEADERS: usize = 128;
+/// The limit bounds what one hostile datagram can ask of every later look-up.
+pub const MAX_HEADERS: usize = 1024;
+
+/// How many of them stand in the index itself. Real messages stay under 40, and this keeps the
+/// index under two kilobytes.
+const INLINE_HEADERS: usize = 128;
 
 /// Where one header is, relative to the message's first byte.
 ///
@@ -26,12 +29,27 @@ pub(super) struct Span {
     pub(super) end: u16,
 }
 
+/// Places of up to `N` header lines.
+#[derive(Clone, Debug)]
+struct Places<const N: usize> {
+    // Apart from the spans so that looking for a header reads one or two cache lines.
+    ids: [HeaderId; N],
+    spans: [Span; N],
+}
+
+impl<const N: usize> Places<N> {
+    const fn new() -> Self {
+        const NOWHERE: Span = Span { start: 0, name_end: 0, value_start: 0, value_end: 0, end: 0 };
+        Self { ids: [HeaderId::Other; N], spans: [NOWHERE; N] }
+    }
+}
+
 /// Reusable storage for one message's header index; a worker needs one.
 #[derive(Clone, Debug)]
 pub struct HeaderIndex {
-    // Apart from the spans so that looking for a header reads one or two cache lines.
-    ids: [HeaderId; MAX_HEADERS],
-    spans: [Span; MAX_HEADERS],
+    places: Places<INLINE_HEADERS>,
+    /// For a message with more lines than fit there: made for the first one, and kept.
+    many: Option<Box<Places<MAX_HEADERS>>>,
 }
 
 impl Default for HeaderIndex {
@@ -40,11 +58,20 @@ impl Default for HeaderIndex {
     }
 }
 
+/// How far a header section has been read.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// Where the next line starts.
+    at: usize,
+    /// Lines read.
+    count: usize,
+    content_length: Option<usize>,
+}
+
 impl HeaderIndex {
     /// An empty index.
     pub const fn new() -> Self {
-        const NOWHERE: Span = Span { start: 0, name_end: 0, value_start: 0, value_end: 0, end: 0 };
-        Self { ids: [HeaderId::Other; MAX_HEADERS], spans: [NOWHERE; MAX_HEADERS] }
+        Self { places: Places::new(), many: None }
     }
 
     /// Indexes the message in `bytes`: a datagram, or a frame that a
@@ -57,39 +84,43 @@ impl HeaderIndex {
         if bytes.is_empty() {
             return Err(ParseError::Empty);
         }
-        let (first, mut at) = lines::first_line(bytes).ok_or(ParseError::HeadersUnterminated)?;
+        let (first, at) = lines::first_line(bytes).ok_or(ParseError::HeadersUnterminated)?;
         let kind = start_line::parse(first)?;
-        let mut count = 0;
-        let mut content_length = None;
-        let body = loop {
-            let line = match lines::step(bytes, at)? {
-                Step::Header(line) => line,
-                Step::End(body) => break body,
-            };
-            at = line.next;
-            if at > usize::from(u16::MAX) {
-                return Err(ParseError::HeadersTooLong);
-            }
-            let (Some(id_slot), Some(span_slot)) =
-                (self.ids.get_mut(count), self.spans.get_mut(count))
-            else {
-                return Err(ParseError::TooManyHeaders);
-            };
-            if line.id == HeaderId::ContentLength {
-                let value = &bytes[line.value_start..line.value_end];
-                note_content_length(&mut content_length, value)?;
-            }
-            *id_slot = line.id;
-            // None of these exceeds `at`, which was just checked.
-            *span_slot = Span {
-                start: line.start as u16,
-                name_end: line.name_end as u16,
-                value_start: line.value_start as u16,
-                value_end: line.value_end as u16,
-                end: line.end as u16,
-            };
-            count += 1;
-        };
+        let mut progress = Progress { at, count: 0, content_length: None };
+        match read_lines(bytes, &mut progress, &mut self.places)? {
+            Some(body) => self.places.message(bytes, kind, progress, body),
+            None => self.parse_many(bytes, kind, progress),
+        }
+    }
+
+    /// Goes on with a message whose lines do not fit into the index itself.
+    #[cold]
+    fn parse_many<'m>(
+        &'m mut self,
+        bytes: &'m [u8],
+        kind: Kind<'m>,
+        mut progress: Progress,
+    ) -> Result<Message<'m>, ParseError> {
+        let many = self.many.get_or_insert_with(|| Box::new(Places::new()));
+        many.ids[..INLINE_HEADERS].copy_from_slice(&self.places.ids);
+        many.spans[..INLINE_HEADERS].copy_from_slice(&self.places.spans);
+        match read_lines(bytes, &mut progress, many)? {
+            Some(body) => many.message(bytes, kind, progress, body),
+            None => Err(ParseError::TooManyHeaders),
+        }
+    }
+}
+
+impl<const N: usize> Places<N> {
+    /// The message whose lines were read, once it is known to be complete.
+    #[inline]
+    fn message<'m>(
+        &'m self,
+        bytes: &'m [u8],
+        kind: Kind<'m>,
+        Progress { count, content_length, .. }: Progress,
+        body: usize,
+    ) -> Result<Message<'m>, ParseError> {
         let end = match content_length {
             None => bytes.len(),
             Some(length) if length <= bytes.len() - body => body + length,
@@ -97,6 +128,48 @@ impl HeaderIndex {
         };
         Ok(Message::new(&bytes[..end], kind, &self.ids[..count], &self.spans[..count], body))
     }
+}
+
+/// Reads header lines into `places`, from where `progress` stands: where the body starts, or `None`
+/// if there are more lines than places, and the line at `progress.at` is the first of them.
+#[inline]
+fn read_lines<const N: usize>(
+    bytes: &[u8],
+    progress: &mut Progress,
+    places: &mut Places<N>,
+) -> Result<Option<usize>, ParseError> {
+    let Progress { mut at, mut count, mut content_length } = *progress;
+    let body = loop {
+        let line = match lines::step(bytes, at)? {
+            Step::Header(line) => line,
+            Step::End(body) => break Some(body),
+        };
+        if line.next > usize::from(u16::MAX) {
+            return Err(ParseError::HeadersTooLong);
+        }
+        let (Some(id_slot), Some(span_slot)) =
+            (places.ids.get_mut(count), places.spans.get_mut(count))
+        else {
+            break None;
+        };
+        at = line.next;
+        if line.id == HeaderId::ContentLength {
+            let value = &bytes[line.value_start..line.value_end];
+            note_content_length(&mut content_length, value)?;
+        }
+        *id_slot = line.id;
+        // None of these exceeds `at`, which was just checked.
+        *span_slot = Span {
+            start: line.start as u16,
+            name_end: line.name_end as u16,
+            value_start: line.value_start as u16,
+            value_end: line.value_end as u16,
+            end: line.end as u16,
+        };
+        count += 1;
+    };
+    *progress = Progress { at, count, content_length };
+    Ok(body)
 }
 
 /// Takes one Content-Length value; a repetition must agree, or the end of the message is in doubt

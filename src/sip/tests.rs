@@ -156,9 +156,24 @@ fn broken_header_sections_say_what_is_wrong() {
 #[test]
 fn header_count_and_length_are_limited() {
     let message = |headers: String| format!("BYE sip:a@b SIP/2.0\r\n{headers}\r\n");
-    with_message(&message("a: b\r\n".repeat(MAX_HEADERS)), |message| {
+    for count in [1, 127, 128, 129, 1023] {
+        let lines: String = (0..count).map(|number| format!("X-{number}: {number}\r\n")).collect();
+        let text = message(lines + "Content-Length: 3\r\n") + "abc and more";
+        with_message(&text, |message| {
+            assert_eq!(message.headers().len(), count + 1);
+            let mut values = message.headers().map(|header| header.value.to_vec());
+            assert!(
+                (0..count).all(|number| values.next() == Some(number.to_string().into_bytes()))
+            );
+            assert_eq!(message.body(), b"abc", "{count}");
+        });
+    }
+    with_message(&message("a: b\r\n".repeat(1024)), |message| {
         assert_eq!(message.headers().len(), MAX_HEADERS);
     });
+    let two =
+        "Content-Length: 0\r\n".to_owned() + &"a: b\r\n".repeat(200) + "Content-Length: 1\r\n";
+    assert_eq!(error(message(two).as_bytes()), ParseError::ConflictingContentLength);
     let text = message("a: b\r\n".repeat(MAX_HEADERS + 1));
     assert_eq!(error(text.as_bytes()), ParseError::TooManyHeaders);
     let text = message(format!("a: {}\r\n", "b".repeat(65_536)));
@@ -169,6 +184,8 @@ fn header_count_and_length_are_limited() {
 fn an_index_forgets_the_message_before() {
     let mut index = HeaderIndex::new();
     assert!(index.parse(INVITE.as_bytes()).is_ok());
+    let long = INVITE.replacen("\r\n", &("\r\n".to_owned() + &"X-Long: y\r\n".repeat(500)), 1);
+    assert!(index.parse(long.as_bytes()).unwrap().headers().len() > 500);
     let short = index.parse(b"SIP/2.0 180 Ringing\r\nTo: <sip:a@b>;tag=x\r\n\r\n").unwrap();
     assert_eq!(short.kind(), Kind::Response { code: 180, reason: b"Ringing" });
     assert_eq!(short.headers().len(), 1);

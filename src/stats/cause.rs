@@ -186,7 +186,7 @@ causes! {
         UnsupportedVersion = "unsupported_version",
         /// A header line has no name, or the header never ends.
         BadHeader = "bad_header",
-        /// It has more headers than we index, or a longer header than a datagram holds.
+        /// It has more than 1,024 header lines, or a longer header than a datagram holds.
         TooManyHeaders = "too_many_headers",
         /// Its Content-Length is no number, or given twice with different numbers.
         BadContentLength = "bad_content_length",
