@@ -20,7 +20,7 @@ use gossipper_uring::{
     TxOrder,
 };
 
-use sim::scenarios::builtin;
+use sim::scenarios::{builtin, expand, spelled_out};
 use sim::side::{SideOptions, layout, rate};
 use sim::{MS, SECOND};
 
@@ -228,6 +228,30 @@ fn a_call_allocates_nothing_once_programs_were_exchanged() {
     let others = [builtin("uac"), builtin("uas")];
     let (caller, callee) = (SideOptions::new(builtin("regexp")), SideOptions::new(builtin("uas")));
     let sides = steady_with(caller, callee, 10, Some(others));
+    for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
+        assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
+        assert_eq!(counters.calls_failed, 0, "{who}");
+        assert_eq!(allocations, 0, "{who}, in {} calls", counters.calls_succeeded);
+    }
+}
+
+#[test]
+fn a_call_through_routers_allocates_nothing() {
+    let caller = expand(
+        r#"<send retrans="500">@INVITE@</send>
+        <recv response="200" rrs="true"/>
+        <send>@ACK@</send>
+        <send retrans="500">@BYE@</send>
+        <recv response="200"/>"#,
+    );
+    let callee = expand(
+        r#"<recv request="INVITE" rrs="true"/><send retrans="500">@200@</send>
+        <recv request="ACK"/><recv request="BYE"/><send>@200=@</send>"#,
+    );
+    let routes = "Record-Route: <sip:far.example>, <sip:near.example;lr>\nContact";
+    let caller = spelled_out("caller", &caller.replace("Max-Forwards", "[routes]\nMax-Forwards"));
+    let callee = spelled_out("callee", &callee.replace("Contact", routes));
+    let sides = steady(SideOptions::new(caller), SideOptions::new(callee), 10);
     for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {
         assert!(counters.calls_succeeded >= 1900, "{who}: {counters:?}");
         assert_eq!(counters.calls_failed, 0, "{who}");

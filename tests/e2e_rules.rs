@@ -732,3 +732,32 @@ fn whoever_asks_all_the_time_does_not_keep_a_run_from_its_end() {
         process.finish().expect_code(0);
     }
 }
+
+#[test]
+fn where_the_answer_is_acknowledged() {
+    let _turn = lock::light();
+    let ack = ask("ACK", "").replace("ACK sip:test@[remote_ip]:[remote_port]", "ACK [next_url]");
+    let steps = [
+        &ask("INVITE", "retrans=\"500\""),
+        "<recv response=\"180\" rrs=\"true\"/>",
+        "<recv response=\"200\" rrs=\"true\"/>",
+        &ack.replace("Max-Forwards", "[routes]\nMax-Forwards"),
+    ];
+    let outcome = Case {
+        scenario: &scenario(&steps.concat()),
+        args: &[],
+        is_server: false,
+        peer: &|talk| {
+            let invite = talk.expect("INVITE");
+            let route = "Record-Route: <sip:p.example;lr>\r\n";
+            talk.peer.answer(&invite, "180 Ringing", route);
+            let contact = format!("{route}Contact: <sip:bob@127.0.0.1:9>\r\n");
+            talk.peer.answer(&invite, "200 OK", &contact);
+            let ack = talk.expect("ACK");
+            assert_eq!(ack.first_line(), "ACK sip:bob@127.0.0.1:9 SIP/2.0");
+            assert_eq!(ack.header("Route"), "<sip:p.example;lr>");
+        },
+    }
+    .compare();
+    assert_eq!(outcome.counts["SuccessfulCall"], 1);
+}

@@ -66,6 +66,12 @@ letter. They differ from that library in this:
 `[timestamp]` and `[date]` are in UTC. `[sipp_version]` is the version of Gossipper. `ack_txn` gives the
 ACK of a refused INVITE the branch of that INVITE, and the ACK of a 2xx one of its own.
 
+`[routes]` and `[next_url]` are those of the dialog, once a step with `rrs` has been passed: of the response or
+request that made it (an answer counts more than ringing), by its tag, and the Contact of later INVITE, UPDATE,
+SUBSCRIBE, NOTIFY and REFER replaces the target. SIPp keeps what the first step with `rrs` said. Without `rrs` there are no
+`[routes]`, and `[next_url]`, which SIPp leaves empty, is the peer's Contact; where nobody gave one, it is the address of the
+call's last request.
+
 `<closecon/>` is for calls with a connection of their own (`-t tn ln cln wn wsn`): it is closed with the last
 call on it, and the next message of the call opens a new one. A call that the peer began waits for the peer to
 come back on another connection, since only the peer can open one, and fails by `tcp_closed` if it has to speak

@@ -81,9 +81,7 @@ impl Engine {
             }
             Kind::Response { code, .. } => {
                 self.count_response(cseq.method.id(), code);
-                if let Some(tag) = message.to_tag() {
-                    self.keep_peer_tag(slot, tag);
-                }
+                self.follow_dialog(slot, message, cseq.method.id(), false);
                 let is_invite = cseq.method.id() == MethodId::Invite
                     && cseq.number == self.calls[slot].invite_cseq;
                 // A call that goes on has not heard it: retransmission goes on as well.
@@ -333,13 +331,14 @@ impl Engine {
                 self.end_linger(slot, cx.now);
             }
             Method::Invite if code >= 200 => {
-                // The answer crossed our CANCEL, or repeats one whose ACK was lost.
-                if let Some(tag) = message.to_tag() {
-                    self.keep_peer_tag(slot, tag);
+                if self.is_of_other_branch(slot, message, &cseq, || false) {
+                    return self.end_other_dialog(slot, message, &cseq, cx.tx);
                 }
+                // The answer crossed our CANCEL, or repeats one whose ACK was lost.
                 if self.calls[slot].invite_state == InviteState::Over {
                     self.resend_ack(slot, cx.tx);
                 } else {
+                    self.follow_dialog(slot, message, MethodId::Invite, false);
                     self.send_ack_of_success(slot, cx);
                     if self.send_in_dialog(slot, Method::Bye, cx) {
                         self.calls[slot].retransmit =
@@ -387,6 +386,7 @@ impl Engine {
             |engine, request, out| {
                 engine.put_head(slot, "ACK", Branch::New(ABORT_ACK), request, out);
                 engine.put_to_with_tag(slot, request, out);
+                engine.put_route_line(slot, out);
                 put_tail(request, number, "ACK", out);
             },
         );
@@ -406,12 +406,7 @@ impl Engine {
             |engine, request, out| {
                 engine.put_head(slot, name, Branch::New(ABORT_REQUEST), request, out);
                 engine.put_to_with_tag(slot, request, out);
-                let routes = engine.blobs.bytes(&engine.calls[slot].routes);
-                if !routes.is_empty() {
-                    out.put(b"Route: ");
-                    out.put(routes);
-                    out.put(b"\r\n");
-                }
+                engine.put_route_line(slot, out);
                 put_tail(request, number, name, out);
             },
         );
@@ -495,16 +490,18 @@ impl Engine {
         write: impl FnOnce(&Engine, &Message<'_>, &mut Out<'_>),
     ) -> bool {
         let call = &self.calls[slot];
-        let source = if call.invite_sent.is_empty() { &call.last_sent } else { &call.invite_sent };
-        let bytes = self.blobs.bytes(source).to_vec();
+        // Our last message may be a response.
+        let sent =
+            [&call.invite_sent, &call.last_sent, &call.ack_sent].map(|b| self.blobs.bytes(b));
+        let is_request = |bytes: &&[u8]| !bytes.is_empty() && !bytes.starts_with(b"SIP/2.0 ");
+        let Some(bytes) = sent.into_iter().find(is_request).map(<[u8]>::to_vec) else {
+            return false;
+        };
         let mut index = HeaderIndex::new();
         let Ok(request) = index.parse(&bytes) else { return false };
-        if request.method().is_none() {
-            return false;
-        }
         let bound = Rc::clone(self.program_of(slot));
         let own = own(&bound.defaults).as_ref();
-        let room = own.map_or(bytes.len() + 256, |_| OWN_TEXT_MAX);
+        let room = own.map_or(bytes.len() + 256 + self.dialog_bytes(slot), |_| OWN_TEXT_MAX);
         let Some(tx_slot) = cx.tx.reserve(room) else {
             self.counters.sends_deferred += 1;
             return false;
@@ -568,45 +565,56 @@ impl Engine {
         out: &mut Out<'_>,
     ) {
         let Kind::Request { uri, .. } = request.kind() else { return };
-        let next_url = self.blobs.bytes(&self.calls[slot].next_url);
-        let in_dialog = matches!(branch, Branch::New(_)) && !next_url.is_empty();
         out.put(method.as_bytes());
         out.put(b" ");
-        out.put(if in_dialog { next_url } else { uri });
+        out.put(match branch {
+            Branch::OfRequest => uri,
+            Branch::New(_) => self.request_uri_or(slot, uri),
+        });
         out.put(b" SIP/2.0\r\n");
         match branch {
             Branch::OfRequest => {
                 out.put(b"Via: ");
                 out.put(request.first(HeaderId::Via).unwrap_or_default());
             }
-            Branch::New(message) => {
-                out.put(b"Via: SIP/2.0/");
-                out.put(self.config.environment.protocol.name().as_bytes());
-                out.put(b" ");
-                out.put(self.local_ip_text(slot));
-                out.put(b":");
-                out.number(i64::from(self.calls[slot].local_port));
-                out.put(b";branch=");
-                self.put_branch(slot, message, out);
-            }
+            Branch::New(message) => self.put_own_via(slot, message, out),
         }
         out.put(b"\r\nFrom: ");
         out.put(request.first(HeaderId::From).unwrap_or_default());
         out.put(b"\r\nMax-Forwards: 70\r\n");
     }
 
+    /// Via with a branch of its own, without the end of its line.
+    pub(super) fn put_own_via(&self, slot: Slot, message: u64, out: &mut Out<'_>) {
+        out.put(b"Via: SIP/2.0/");
+        out.put(self.config.environment.protocol.name().as_bytes());
+        out.put(b" ");
+        out.put(self.local_ip_text(slot));
+        out.put(b":");
+        out.number(i64::from(self.calls[slot].local_port));
+        out.put(b";branch=");
+        self.put_branch(slot, message, out);
+    }
+
+    /// The Route header of a request in the dialog.
+    fn put_route_line(&self, slot: Slot, out: &mut Out<'_>) {
+        if self.put_routes(slot, out) {
+            out.put(b"\r\n");
+        }
+    }
+
     fn put_to_with_tag(&self, slot: Slot, request: &Message<'_>, out: &mut Out<'_>) {
         out.put(b"To: ");
         out.put(request.first(HeaderId::To).unwrap_or_default());
         if request.to_tag().is_none() {
-            out.put(self.blobs.bytes(&self.calls[slot].peer_tag));
+            out.put(self.peer_tag_param(slot));
         }
         out.put(b"\r\n");
     }
 }
 
 /// Call-ID (as the call's request has it), CSeq, and the end of the message.
-fn put_tail(request: &Message<'_>, number: u32, method: &str, out: &mut Out<'_>) {
+pub(super) fn put_tail(request: &Message<'_>, number: u32, method: &str, out: &mut Out<'_>) {
     out.put(b"Call-ID: ");
     out.put(request.call_id().unwrap_or_default());
     out.put(b"\r\nCSeq: ");

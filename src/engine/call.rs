@@ -7,6 +7,7 @@ use gossipper_uring::{SocketId, TxOrder};
 
 use super::blob::Blob;
 use super::connections::NO_SLOT;
+use super::dialog::DialogState;
 use super::lookup::CallIdHash;
 use crate::sip::MethodId;
 
@@ -170,12 +171,20 @@ pub(super) struct Call {
     pub(super) invite_sent: Blob,
     /// What is kept of the last received message.
     pub(super) saved: Blob,
-    /// `;tag=...` of the peer.
-    pub(super) peer_tag: Blob,
-    /// Route header values, comma-separated, in order of use.
+    /// `;tag=...` of the peer, and behind it the remote target.
+    pub(super) peer: Blob,
+    /// How much of `peer` is the tag.
+    pub(super) peer_tag_len: u32,
+    /// The route set: Route header values, comma-separated, in order of use.
     pub(super) routes: Blob,
-    /// The peer's Contact URI.
-    pub(super) next_url: Blob,
+    /// `true` if its first router routes strictly.
+    pub(super) routes_strictly: bool,
+    /// `true` once a step with `rrs` took a message.
+    pub(super) records_routes: bool,
+    /// Of which dialog target and route set are.
+    pub(super) dialog: DialogState,
+    /// `true` once it hung up in a dialog that another branch of its INVITE made.
+    pub(super) has_other_dialogs: bool,
     /// A foreign Call-ID.
     pub(super) call_id: Blob,
     /// The challenge to answer: `P` of a proxy or `W`, and its value.
@@ -237,9 +246,13 @@ impl Call {
             ack_sent: Blob::default(),
             invite_sent: Blob::default(),
             saved: Blob::default(),
-            peer_tag: Blob::default(),
+            peer: Blob::default(),
+            peer_tag_len: 0,
             routes: Blob::default(),
-            next_url: Blob::default(),
+            routes_strictly: false,
+            records_routes: false,
+            dialog: DialogState::None,
+            has_other_dialogs: false,
             call_id: Blob::default(),
             challenge: Blob::default(),
             nonce_count: 0,
@@ -250,15 +263,14 @@ impl Call {
     }
 
     /// All stored strings, to free them.
-    pub(super) fn blobs_mut(&mut self) -> [&mut Blob; 9] {
+    pub(super) fn blobs_mut(&mut self) -> [&mut Blob; 8] {
         [
             &mut self.last_sent,
             &mut self.ack_sent,
             &mut self.invite_sent,
             &mut self.saved,
-            &mut self.peer_tag,
+            &mut self.peer,
             &mut self.routes,
-            &mut self.next_url,
             &mut self.call_id,
             &mut self.challenge,
         ]

@@ -38,9 +38,8 @@ impl Engine {
                 &call.ack_sent,
                 &call.invite_sent,
                 &call.saved,
-                &call.peer_tag,
+                &call.peer,
                 &call.routes,
-                &call.next_url,
                 &call.call_id,
                 &call.challenge,
             ]

@@ -24,6 +24,7 @@ mod command;
 mod config;
 mod connections;
 mod control;
+mod dialog;
 mod generations;
 mod inject;
 mod layout;

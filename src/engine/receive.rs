@@ -12,7 +12,7 @@ use super::config::DuplicateCheck;
 use super::variables::Value;
 use super::{Cx, Engine};
 use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
-use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, NameAddr, ParseError};
+use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, ParseError};
 use crate::stats::{DropCause, FailureCause, TraceKind, WithheldCause};
 use crate::trace::{Event, NO_CALL, NO_STEP};
 
@@ -291,6 +291,9 @@ impl Engine {
             self.follow(slot, datagram.socket);
         }
         self.trace_received(slot, source, cx.at, message.bytes());
+        if self.calls[slot].has_other_dialogs && self.is_of_ended_dialog(slot, message, cx.tx) {
+            return;
+        }
         if self.calls[slot].phase == Phase::Lingering {
             return self.linger_message(slot, message, cx);
         }
@@ -336,10 +339,25 @@ impl Engine {
         let bound = Rc::clone(self.program_of(slot));
         // SIPp: what does not say to whom it goes is not what anybody waits for.
         let has_to = message.first(HeaderId::To).is_some();
-        match self.find(slot, &bound, message, &cseq).filter(|_| has_to) {
+        let hit = self.find(slot, &bound, message, &cseq).filter(|_| has_to);
+        let is_awaited =
+            || hit.as_ref().is_some_and(|hit| self.waits_for_invite(slot, hit, &bound));
+        if self.is_of_other_branch(slot, message, &cseq, is_awaited) {
+            return self.end_other_dialog(slot, message, &cseq, cx.tx);
+        }
+        match hit {
             Some(hit) => self.accept(slot, hit, message, &cseq, hash, &bound, cx),
             None => self.unmatched(slot, message, &cseq, hash, &bound, cx),
         }
+    }
+
+    /// Whether a 2xx of the INVITE is what the step of `hit` is there for: it says so by name, or
+    /// the call has asked nothing else since.
+    fn waits_for_invite(&self, slot: Slot, hit: &Hit, bound: &Bound) -> bool {
+        let (Hit::Forward(index) | Hit::Aside(index)) = *hit;
+        let kind = bound.program.steps.get(usize::from(index)).map(|step| &step.kind);
+        let is_named = matches!(kind, Some(StepKind::Recv(Recv { named: Some(_), .. })));
+        is_named || self.has_asked_invite_only(slot)
     }
 
     /// Counts a message that the peer sent again, at the step that had it first.
@@ -474,7 +492,7 @@ impl Engine {
         }
     }
 
-    /// Keeps what a message says of the dialog: tag, route set, numbers, state of the INVITE.
+    /// Keeps what a message says of the dialog: numbers, state of the INVITE, tag, target, routes.
     fn note_dialog(
         &mut self,
         slot: Slot,
@@ -508,16 +526,8 @@ impl Engine {
                 }
             }
         }
-        let peer_tag = match message.kind() {
-            Kind::Request { .. } => message.from_tag(),
-            Kind::Response { .. } => message.to_tag(),
-        };
-        if let Some(tag) = peer_tag {
-            self.keep_peer_tag(slot, tag);
-        }
-        if recv.record_route_set && self.calls[slot].routes.is_empty() {
-            self.keep_route_set(slot, message);
-        }
+        let method = message.method().map_or(cseq.method.id(), |method| method.id());
+        self.follow_dialog(slot, message, method, recv.record_route_set);
     }
 
     pub(super) fn note_invite_response(&mut self, slot: Slot, code: u16) {
@@ -528,51 +538,6 @@ impl Engine {
             (InviteState::Calling | InviteState::Proceeding, 300..) => InviteState::Over,
             (state, _) => state,
         };
-    }
-
-    pub(super) fn keep_peer_tag(&mut self, slot: Slot, tag: &[u8]) {
-        const PREFIX: &[u8] = b";tag=";
-        let call = &mut self.calls[slot];
-        if self.blobs.bytes(&call.peer_tag).strip_prefix(PREFIX) == Some(tag) {
-            return;
-        }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(PREFIX);
-        self.scratch.extend_from_slice(tag);
-        // Without room the tag is missing from later messages, and the peer will say so.
-        self.blobs.replace(&mut call.peer_tag, &self.scratch);
-    }
-
-    /// The route set (RFC 3261 section 12.1): as received for the callee, reversed for the caller;
-    /// and the remote target. A first router without `lr` routes strictly: requests are addressed
-    /// to it, and the target goes to the end of the routes (section 12.2.1.1).
-    fn keep_route_set(&mut self, slot: Slot, message: &Message<'_>) {
-        let contact = message.contact_uri();
-        let mut routes: Vec<NameAddr<'_>> =
-            message.record_routes().filter_map(Result::ok).collect();
-        if message.status().is_some() {
-            routes.reverse();
-        }
-        let strict = routes.first().is_some_and(|first| !is_loose(first.uri));
-        let target = match strict {
-            true => Some(routes.remove(0).uri),
-            false => contact,
-        };
-        if let Some(target) = target {
-            self.blobs.replace(&mut self.calls[slot].next_url, target);
-        }
-        let mut joined = routes.iter().map(|route| route.raw).collect::<Vec<_>>().join(&b", "[..]);
-        if let Some(contact) = contact.filter(|_| strict) {
-            if !joined.is_empty() {
-                joined.extend_from_slice(b", ");
-            }
-            joined.push(b'<');
-            joined.extend_from_slice(contact);
-            joined.push(b'>');
-        }
-        if !joined.is_empty() {
-            self.blobs.replace(&mut self.calls[slot].routes, &joined);
-        }
     }
 
     /// The receive step that `message` matches, seen from the call's current step: forward over
@@ -756,15 +721,6 @@ pub(super) const AUTO_ANSWERED: u32 = MethodId::Info.bit()
     | MethodId::Notify.bit()
     | MethodId::Options.bit()
     | MethodId::Update.bit();
-
-/// `true` if the URI of a router has the parameter `lr` (RFC 3261 section 19.1.1).
-fn is_loose(uri: &[u8]) -> bool {
-    let parameters = uri.split(|&byte| byte == b'?').next().unwrap_or_default();
-    parameters.split(|&byte| byte == b';').skip(1).any(|parameter| {
-        let name = parameter.split(|&byte| byte == b'=').next().unwrap_or_default();
-        name.trim_ascii().eq_ignore_ascii_case(b"lr")
-    })
-}
 
 /// Under which cause a message that does not parse is counted.
 fn drop_cause(error: ParseError) -> DropCause {

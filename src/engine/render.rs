@@ -279,15 +279,9 @@ impl Engine {
                 out.put(&self.crypto_key(slot, *index, count));
             }
             Field::MsgIndex => out.number(i64::from(step)),
-            Field::PeerTagParam => out.put(self.blobs.bytes(&call.peer_tag)),
-            Field::NextUrl => out.put(self.blobs.bytes(&call.next_url)),
-            Field::Routes => {
-                let routes = self.blobs.bytes(&call.routes);
-                if !routes.is_empty() {
-                    out.put(b"Route: ");
-                    out.put(routes);
-                }
-            }
+            Field::PeerTagParam => out.put(self.peer_tag_param(slot)),
+            Field::NextUrl => self.put_next_url(at, out),
+            Field::Routes => self.put_recorded_routes(slot, out),
             Field::LastHeader(header) => {
                 let Some(last) = last else { return };
                 let id = bound.last_ids[usize::from(*header)];

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::action::Flow;
 use super::bound::{Base, Bound};
 use super::call::{InviteState, NO_CIRCUIT, NO_INDEX, Phase, Retransmit, Slot};
+use super::dialog::DialogState;
 use super::render::{At, Out};
 use super::{Cx, Engine, StagedRequest};
 use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
@@ -398,6 +399,7 @@ impl Engine {
                     self.blobs.free(&mut call.invite_sent);
                 } else if bit == MethodId::Bye.bit() {
                     call.invite_state = InviteState::Over;
+                    call.dialog = DialogState::None;
                 }
                 let Some(stat) = stat else { return };
                 let open = if is_invite { &mut call.invite } else { &mut call.request };

@@ -161,7 +161,7 @@ impl Engine {
     }
 
     /// Never 0, which is no transaction.
-    fn branch_hash(&self, branch: &[u8]) -> u64 {
+    pub(super) fn branch_hash(&self, branch: &[u8]) -> u64 {
         let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
         hasher.write(branch);
         hasher.finish() | 1
