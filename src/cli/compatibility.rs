@@ -72,6 +72,16 @@ SUBSCRIBE, NOTIFY and REFER replaces the target. SIPp keeps what the first step 
 `[routes]`, and `[next_url]`, which SIPp leaves empty, is the peer's Contact; where nobody gave one, it is the address of the
 call's last request.
 
+A line of a message is left out if there is nothing in it but empty values (`[$variable]`, `[fieldN]`, `[last_Header]`,
+`[routes]`, `[next_url]`, `[peer_tag_param]`) and white space; `[len]` counts what is left. Values that are empty beside other text leave that
+text as it is: `X: a [last_None:] b` becomes `X: a  b`, which is what SIPp sends (its documentation says that the rest of
+the line goes). At the end of a head such a line leaves the empty line behind it in place; SIPp takes that away too.
+A variable that is 0 is empty. `[last_Header:value]`, `[last_Header:uri]` and `[last_Header:param.name]` are those of SIPp 3.7.
+
+In a field of an injection file `[authentication ...]` is evaluated, with its own arguments, as in SIPp; other
+keywords stay text, which is said once for each file. Of a response whose challenges have several realms each gets its credentials; SIPp
+answers one. The bytes of a scenario file are sent as they are, whatever encoding it declares.
+
 `<closecon/>` is for calls with a connection of their own (`-t tn ln cln wn wsn`): it is closed with the last
 call on it, and the next message of the call opens a new one. A call that the peer began waits for the peer to
 come back on another connection, since only the peer can open one, and fails by `tcp_closed` if it has to speak
