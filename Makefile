@@ -6,7 +6,7 @@ export CARGO
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
-.PHONY: deb rpm install test-packages schemathesis
+.PHONY: deb rpm install test-packages schemathesis corpus-check
 
 help: ## List the targets
 	@echo "make demo and make test are all you need; the others are their parts."
@@ -55,6 +55,13 @@ sanitize: ## Tests of uring/ under AddressSanitizer (nightly toolchain)
 
 schemathesis: ## Compare the API with its OpenAPI document, request by request (PyPI)
 	@scripts/schemathesis.sh
+
+# The folder may stand alone: make corpus-check DIR. It is a goal then, and needs no making.
+DIR ?= $(filter-out corpus-check,$(MAKECMDGOALS))
+corpus-check: ## Where SIPp and ours differ on a folder of scenarios: make corpus-check DIR=...
+	@test -n "$(DIR)" || { echo "say where: make corpus-check DIR=..." >&2; exit 2; }
+	$(if $(GOSSIPPER_BINARY),,$(CARGO) build --locked --release --bin gossipper)
+	@scripts/corpus-check.py --gossipper $(or $(GOSSIPPER_BINARY),target/release/gossipper) "$(DIR)"
 
 fuzz-smoke: ## Each fuzz target for FUZZ_SECONDS (60; nightly toolchain)
 	@scripts/fuzz-smoke.sh
