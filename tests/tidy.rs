@@ -333,3 +333,19 @@ fn links_between_documents_lead_somewhere() {
     }
     assert_none(&violations, "these links are dead");
 }
+
+#[test]
+fn the_readme_has_the_rates_of_both_programs_on_every_host() {
+    let printed = std::process::Command::new("python3")
+        .args(["-m", "rig.hosts", "benches/results"])
+        .env("PYTHONPATH", "benches")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(root())
+        .output()
+        .expect("python3 runs");
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let table = String::from_utf8(printed.stdout).unwrap();
+    assert!(table.contains("| 225,000 | 10,200 | 22.1 |"), "{table}");
+    assert!(table.contains("| 198,000 | 26,900 | 7.4 |"), "{table}");
+    assert!(read("README.md").contains(table.trim()), "the README lacks this:\n{table}");
+}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from . import daemon, machine, parts, profile, table
+from . import daemon, hosts, machine, parts, profile, table
 from .load import Bench, say
 from .processes import RigError, kill_all
 from .tools import Gossipper, Sipp
@@ -104,8 +104,9 @@ def _bench(arguments):
         stolen, _ = machine.CpuTimes().shares_since(times, 0)
         facts = _facts(arguments, time.monotonic() - begun, stolen)
         # After each part: a run that is cut short keeps what it has measured.
-        _write_summary(arguments.out, facts, rows)
+        _write_summary(arguments, facts, rows)
     print("\n" + "\n".join(facts) + "\n\n" + table.text(rows), flush=True)
+    print(_host_by_host(arguments), end="", flush=True)
     return 1 if failed else 0
 
 
@@ -162,12 +163,23 @@ def _facts(arguments, seconds, stolen_percent):
     ]
 
 
-def _write_summary(out, facts, rows):
-    with open(os.path.join(out, "summary.md"), "w", encoding="utf-8") as file:
-        file.write("# Benchmark results\n\n")
-        file.write("".join(f"- {fact}\n" for fact in facts))
-        file.write("\n" + table.markdown(rows) + "\n")
+def _write_summary(arguments, facts, rows):
+    path = os.path.join(arguments.out, "summary.md")
+    head = "# Benchmark results\n\n" + "".join(f"- {fact}\n" for fact in facts)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(head + "\n" + table.markdown(rows) + "\n")
+    # Afterwards, since the host of this run is read from there.
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(_host_by_host(arguments))
         file.write("\nHow each figure comes about is told in benches/README.md.\n")
+
+
+def _host_by_host(arguments):
+    """This run's rates beside those of other hosts, if it has measured them."""
+    if "rate" not in arguments.parts:
+        return ""
+    known = hosts.known(arguments.earlier, arguments.out, arguments.quick)
+    return "\n" + hosts.markdown(known) + "\n" if known else ""
 
 
 if __name__ == "__main__":
