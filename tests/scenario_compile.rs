@@ -312,6 +312,19 @@ fn keeps(text: &str) -> Vec<(bool, bool)> {
 }
 
 #[test]
+fn what_the_actions_of_a_send_look_at_is_not_kept() {
+    let look = |text: &str| {
+        format!(
+            "<recv request=\"A\"/><pause/><send><![CDATA[A b\n]]><action>\
+            <ereg regexp=\"x\" search_in=\"msg\" assign_to=\"x\"/><log message=\"[$x]{text}\"/>\
+            </action></send>"
+        )
+    };
+    assert_eq!(keeps(&look(""))[1], (false, false));
+    assert_eq!(keeps(&look("[last_Via:]"))[1], (true, false));
+}
+
+#[test]
 fn keeping_follows_jumps_timeouts_and_exhausted_retransmissions() {
     let last = "<send><![CDATA[A b\n[last_Via:]]]></send>";
     // A mandatory receive replaces the message; its timeout does not.

@@ -265,7 +265,7 @@ fn a_call_is_known_by_what_stands_behind_three_slashes() {
 }
 
 #[test]
-fn a_failed_regular_expression_fails_the_call() {
+fn a_failed_regular_expression_fails_the_call_at_its_end() {
     let mut rig = Rig::with(server(
         r#"<recv request="OPTIONS"><action>
         <ereg regexp="gold" search_in="hdr" header="X-Class:" check_it="true" assign_to="class"/>
@@ -287,12 +287,185 @@ Content-Length: 0
     assert_eq!(header(&rig.expect("SIP/2.0 200").text, "X-Answer"), "gold");
     let silver = plain.replace("Call-ID: a", "Call-ID: b");
     rig.send(&silver.replace("Max-Forwards", "X-Class: silver\r\nMax-Forwards"));
+    rig.expect("SIP/2.0 200");
     rig.send(&plain.replace("Call-ID: a", "Call-ID: c"));
-    rig.silence(100);
+    rig.expect("SIP/2.0 200");
     let counters = rig.end();
     assert_eq!(counters.calls_succeeded, 1);
     assert_eq!(counters.failures.count(FailureCause::RegexpDoesntMatch), 1);
     assert_eq!(counters.failures.count(FailureCause::RegexpHdrNotFound), 1);
+}
+
+/// Every kind of check, alone: the rest of its actions is left out, the rest of the scenario is
+/// not, and the call fails of it at its end.
+#[test]
+fn a_failed_check_ends_its_actions_and_not_the_scenario() {
+    let checks = [
+        (
+            FailureCause::RegexpDoesntMatch,
+            r#"<ereg regexp="no" search_in="body" check_it="true" assign_to="x"/>"#,
+        ),
+        (
+            FailureCause::RegexpShouldntMatch,
+            r#"<ereg regexp="SIP" search_in="msg" check_it_inverse="true" assign_to="x"/>"#,
+        ),
+        // An absent header is empty text to whoever does not insist on it.
+        (
+            FailureCause::RegexpShouldntMatch,
+            r#"<ereg regexp="^$" search_in="hdr" header="X-No:" check_it_inverse="true"
+                 assign_to="x"/>"#,
+        ),
+        (
+            FailureCause::RegexpHdrNotFound,
+            r#"<ereg regexp="." search_in="hdr" header="X-No:" check_it="true" assign_to="x"/>"#,
+        ),
+        (
+            FailureCause::TestDoesntMatch,
+            r#"<test variable="one" compare="equal" value="2" check_it="true"/>"#,
+        ),
+        (
+            FailureCause::TestShouldntMatch,
+            r#"<test variable="one" compare="equal" value="1" check_it_inverse="true"/>"#,
+        ),
+        (
+            FailureCause::StrcmpDoesntMatch,
+            r#"<strcmp assign_to="x" variable="text" value="b" check_it="true"/>"#,
+        ),
+        (
+            FailureCause::StrcmpShouldntMatch,
+            r#"<strcmp assign_to="x" variable="text" value="a" check_it_inverse="true"/>"#,
+        ),
+    ];
+    for (cause, check) in checks {
+        let mut rig = Rig::with(client(&format!(
+            r#"<send retrans="500">@OPTIONS@</send>
+            <recv response="200"><action>
+            <assign assign_to="one" value="1"/>
+            <assignstr assign_to="text" value="a"/>
+            <assignstr assign_to="x" value="-"/>
+            <assignstr assign_to="state" value="before"/>
+            {check}
+            <assignstr assign_to="state" value="behind"/>
+            </action></recv>
+            <send retrans="500">{}</send>
+            <recv response="200"/>"#,
+            "<![CDATA[
+MESSAGE sip:[remote_ip] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:b>;tag=1
+To: <sip:d>
+Call-ID: [call_id]
+CSeq: [cseq] MESSAGE
+X-State: [$state] [$x] [$one] [$text]
+Content-Length: 0
+
+]]>"
+        )));
+        let options = rig.expect("OPTIONS").text;
+        rig.send(&answer(&options, 200, "t"));
+        let message = rig.expect("MESSAGE").text;
+        assert!(header(&message, "X-State").starts_with("before"), "{cause:?}");
+        assert_eq!(rig.failures(), [], "{cause:?}");
+        rig.send(&answer(&message, 200, "t"));
+        let counters = rig.end();
+        assert_eq!(counters.failures.nonzero().collect::<Vec<_>>(), [(cause, 1)]);
+        assert_eq!((counters.calls_succeeded, counters.warnings), (0, 1), "{cause:?}");
+    }
+}
+
+/// As SIPp: the last check that failed is the cause, unless the call ends of something else.
+#[test]
+fn the_last_failed_check_is_the_cause_unless_the_call_ends_of_something_else() {
+    let steps = r#"<send retrans="500">@OPTIONS@</send>
+        <recv response="200"><action>
+        <ereg regexp="no" search_in="msg" check_it="true" assign_to="x"/>
+        </action></recv>
+        <send retrans="500">@INFO@</send>
+        <recv response="200" timeout="1000"><action>
+        <test variable="x" compare="equal" value="7" check_it="true"/>
+        </action></recv>"#;
+    for (is_answered, cause) in
+        [(true, FailureCause::TestDoesntMatch), (false, FailureCause::RecvTimeout)]
+    {
+        let mut rig = Rig::with(client(steps));
+        let options = rig.expect("OPTIONS").text;
+        rig.send(&answer(&options, 200, "t"));
+        let info = rig.expect("INFO").text;
+        if is_answered {
+            rig.send(&answer(&info, 200, "t"));
+        }
+        let counters = rig.end();
+        assert_eq!(counters.failures.nonzero().collect::<Vec<_>>(), [(cause, 1)]);
+    }
+}
+
+/// As SIPp: where nothing was received, a check that fails is a warning.
+#[test]
+fn a_check_that_fails_outside_a_receive_is_a_warning() {
+    let check =
+        r#"<action><test variable="x" compare="equal" value="7" check_it="true"/></action>"#;
+    let mut rig = Rig::with(client(&format!(
+        r#"<nop><action><assign assign_to="x" value="1"/></action></nop>
+        <nop>{check}</nop>
+        <send retrans="500">@OPTIONS@{check}</send>
+        <recv response="200"/>
+        <pause milliseconds="10">{check}</pause>"#
+    )));
+    let options = rig.expect("OPTIONS").text;
+    rig.send(&answer(&options, 200, "t"));
+    let counters = rig.end();
+    assert_succeeded(&counters, 1);
+    assert_eq!(counters.warnings, 3);
+}
+
+/// The actions of a send look at what it sent; `[last_*]` is what was received last all the same.
+#[test]
+fn actions_of_a_send_look_at_the_message_just_sent() {
+    let mut rig = Rig::with(client(
+        r#"<send retrans="500">@OPTIONS@
+        <action>
+        <ereg regexp="branch=(.*)" search_in="hdr" header="Via:" assign_to="whole,branch"/>
+        </action></send>
+        <recv response="200"/>
+        <send retrans="500"><![CDATA[
+MESSAGE sip:[remote_ip] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:b>;tag=1
+To: <sip:d>
+Call-ID: [call_id]
+CSeq: [cseq] MESSAGE
+X-Before: [$branch] [$whole]
+Content-Length: [len]
+
+hello]]>
+        <action>
+        <ereg regexp="h.*o" search_in="body" assign_to="body"/>
+        <ereg regexp="^MESSAGE" search_in="msg" assign_to="method"/>
+        <assignstr assign_to="last" value="[last_CSeq]"/>
+        </action></send>
+        <recv response="200"/>
+        <send><![CDATA[
+INFO sip:[remote_ip] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:b>;tag=1
+To: <sip:d>
+Call-ID: [call_id]
+CSeq: [cseq] INFO
+X-Found: [$body] [$method] [$last]
+Content-Length: 0
+
+]]></send>"#,
+    ));
+    let options = rig.expect("OPTIONS").text;
+    let branch = header(&options, "Via").split_once("branch=").unwrap().1;
+    rig.send(&answer(&options, 200, "t"));
+    let message = rig.expect("MESSAGE").text;
+    assert_eq!(header(&message, "X-Before"), format!("{branch} branch={branch}"));
+    rig.send(&answer(&message, 200, "t"));
+    let info = rig.expect("INFO").text;
+    let last = header(&options, "CSeq");
+    assert_eq!(header(&info, "X-Found"), format!("hello MESSAGE CSeq: {last}"));
+    assert_succeeded(&rig.end(), 1);
 }
 
 /// `_unexp.retaddr` holds the step that the call waited at, so that a scenario can go back to it.

@@ -121,7 +121,7 @@ fn story() -> Tracer {
     let patience = Patience::Receive;
     let timeout = Event::TimedOut { call_id: first, patience, aborts: true, waited_ms: 300 };
     tell(1300, 4, 1, timeout);
-    let cause = Some(FailureCause::RegexpDoesntMatch);
+    let cause = Some(FailureCause::SetDestFailed);
     tell(1310, 4, 4, Event::CallEnded { call_id: first, cause, length_ns: 100_000_000 });
     tell(1400, 4, 8, Event::ResponseTime { rtd: 0, duration_ns: 999_999 });
     tell(1500, NO_CALL, NO_STEP, Event::OutOfCall { message: BUSY });

@@ -138,7 +138,8 @@ impl RecordSink for Errors {
                 };
                 format!("{what} at {} after {waited_ms} ms", cx.step_name(record))
             }
-            Event::CallEnded { cause: Some(cause), .. } if !is_told(cause) => {
+            // A check said what did not hold when it did not.
+            Event::CallEnded { cause: Some(cause), .. } if !is_told(cause) && !cause.is_check() => {
                 format!("the call failed: {}: {}", cause.label(), cause.description())
             }
             _ => return,

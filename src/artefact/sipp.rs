@@ -231,7 +231,8 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
             }
         }
         Event::CallEnded { call_id, cause: Some(cause), .. } => {
-            if is_told(cause) {
+            // A check said what did not hold when it did not.
+            if is_told(cause) || cause.is_check() {
                 return false;
             }
             put(&[

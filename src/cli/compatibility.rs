@@ -82,6 +82,12 @@ In a field of an injection file `[authentication ...]` is evaluated, with its ow
 keywords stay text, which is said once for each file. Of a response whose challenges have several realms each gets its credentials; SIPp
 answers one. The bytes of a scenario file are sent as they are, whatever encoding it declares.
 
+A check that fails (`check_it`, `check_it_inverse`) ends the actions of its step, and the scenario goes
+on. As in SIPp, the call fails of it at its end, of the last one if there are several, unless it ends of
+something else; and a check that fails where nothing is received (`<send>`, `<nop>`, `<pause>`) is a warning
+only. The actions of a `<send>` look at the message that it sent; `[last_...]` in their texts is what was
+received last. To an `<ereg>` that does not insist on it, a header that is absent is empty text.
+
 `<closecon/>` is for calls with a connection of their own (`-t tn ln cln wn wsn`): it is closed with the last
 call on it, and the next message of the call opens a new one. A call that the peer began waits for the peer to
 come back on another connection, since only the peer can open one, and fails by `tcp_closed` if it has to speak

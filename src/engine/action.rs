@@ -7,8 +7,8 @@ use super::render::{At, Out};
 use super::variables::{Value, whole_number};
 use super::{Cx, Engine, StopRequest};
 use crate::scenario::{
-    Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
-    StrcmpCheck, Template, VariableRef,
+    Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn, Step,
+    StepKind, StrcmpCheck, Template, VariableRef,
 };
 use crate::sip::{Header, Message};
 use crate::stats::{FailureCause, TraceKind};
@@ -24,18 +24,70 @@ pub(super) enum Flow {
     Ended,
 }
 
+/// The message that actions look at; `[last_*]` in their texts is what was received last, always.
+#[derive(Clone, Copy)]
+pub(super) enum Subject<'a, 'm> {
+    /// What was received last: this message, or a command of another instance.
+    Received(Option<&'a Message<'m>>),
+    /// What was just sent.
+    Sent(&'a Message<'m>),
+    /// What was just sent, if it is no message.
+    SentText(&'a [u8]),
+}
+
+impl<'a, 'm> Subject<'a, 'm> {
+    fn message(self) -> Option<&'a Message<'m>> {
+        match self {
+            Self::Received(message) => message,
+            Self::Sent(message) => Some(message),
+            Self::SentText(_) => None,
+        }
+    }
+}
+
 /// Longest text that an action makes.
 const TEXT_MAX: usize = 1 << 16;
 
 impl Engine {
-    /// Runs the actions of a step.
-    pub(super) fn actions(&mut self, slot: Slot, actions: &[Action], cx: &mut Cx<'_, '_>) -> Flow {
+    /// Runs the actions of a step: those of a send on what it sent, others on what came last.
+    pub(super) fn actions(&mut self, slot: Slot, step: &Step, cx: &mut Cx<'_, '_>) -> Flow {
+        if step.actions.is_empty() {
+            return Flow::Continue;
+        }
+        if !matches!(step.kind, StepKind::Send(_)) {
+            return self.actions_on(slot, step, Subject::Received(cx.last), cx);
+        }
+        let mut bytes = std::mem::take(&mut self.sent_bytes);
+        bytes.clear();
+        bytes.extend_from_slice(self.blobs.bytes(&self.calls[slot].last_sent));
+        let mut index = self.sent_index.take();
+        let sent = index.as_mut().and_then(|index| index.parse(&bytes).ok());
+        let subject = sent.as_ref().map_or(Subject::SentText(&bytes), Subject::Sent);
+        let flow = self.actions_on(slot, step, subject, cx);
+        self.sent_index = index;
+        self.sent_bytes = bytes;
+        flow
+    }
+
+    /// Runs the actions of a step on `subject`. A check that fails is the last of them, and the
+    /// call goes on.
+    fn actions_on(
+        &mut self,
+        slot: Slot,
+        step: &Step,
+        subject: Subject<'_, '_>,
+        cx: &mut Cx<'_, '_>,
+    ) -> Flow {
         let mut jump = None;
-        for action in actions {
-            match self.action(slot, action, cx) {
+        for action in &step.actions {
+            match self.action(slot, action, subject, cx) {
                 Ok(Flow::Continue) => {}
                 Ok(Flow::Jump(target)) => jump = Some(target),
                 Ok(Flow::Ended) => return Flow::Ended,
+                Err(cause) if cause.is_check() => {
+                    self.note_failed_check(slot, step, cause);
+                    break;
+                }
                 Err(cause) => {
                     self.abort(slot, cause, cx);
                     return Flow::Ended;
@@ -45,14 +97,35 @@ impl Engine {
         jump.map_or(Flow::Continue, Flow::Jump)
     }
 
+    /// Notes that a check of the step did not hold. SIPp: it decides over the call where something
+    /// was received, and is a warning elsewhere; of several, the last one is the cause.
+    fn note_failed_check(&mut self, slot: Slot, step: &Step, cause: FailureCause) {
+        self.counters.warnings += 1;
+        if matches!(step.kind, StepKind::Recv(_) | StepKind::RecvCommand(_)) {
+            self.calls[slot].failed_check = Some(cause);
+        }
+    }
+
+    /// Puts into words which check did not hold, where somebody wants to know; gives its cause
+    /// back.
+    fn failed_check(&mut self, slot: Slot, cause: FailureCause, words: &[&[u8]]) -> FailureCause {
+        if self.tracer.wants(TraceKind::Warning) {
+            // The call stands behind the step that is being completed.
+            let step = self.calls[slot].step.saturating_sub(1);
+            self.trace(slot, step, Event::Warning(&words.concat()));
+        }
+        cause
+    }
+
     fn action(
         &mut self,
         slot: Slot,
         action: &Action,
+        subject: Subject<'_, '_>,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Flow, FailureCause> {
         match action {
-            Action::Ereg(ereg) => self.ereg(slot, ereg, cx.last)?,
+            Action::Ereg(ereg) => self.ereg(slot, ereg, subject)?,
             Action::Log(text) => {
                 if self.tracer.wants(TraceKind::Log) {
                     let text = self.text(slot, text, cx)?;
@@ -158,10 +231,11 @@ impl Engine {
             Action::VerifyAuth { assign_to, username, password } => {
                 let user = self.text(slot, username, cx)?;
                 let password = self.text(slot, password, cx)?;
-                let outcome = cx.last.is_some_and(|last| verifies(last, &user, &password));
-                if let Some(last) = cx.last {
+                let message = subject.message();
+                let outcome = message.is_some_and(|message| verifies(message, &user, &password));
+                if let Some(message) = message {
                     let step = self.calls[slot].step;
-                    self.trace_checked(slot, step, last.bytes(), outcome);
+                    self.trace_checked(slot, step, message.bytes(), outcome);
                 }
                 self.assign(slot, *assign_to, Value::Truth(outcome));
             }
@@ -243,9 +317,18 @@ impl Engine {
         if let Some(to) = check.assign_to {
             self.assign(slot, to, Value::Truth(outcome));
         }
+        let sides = || format!("{left:.6} {} {right:.6}", symbol(check.comparison));
         match (check.check_it, outcome) {
-            (CheckIt::FailIfFalse, false) => Err(FailureCause::TestDoesntMatch),
-            (CheckIt::FailIfTrue, true) => Err(FailureCause::TestShouldntMatch),
+            (CheckIt::FailIfFalse, false) => {
+                let sides = sides();
+                let words: [&[u8]; 3] = [b"check_it: ", sides.as_bytes(), b" is false"];
+                Err(self.failed_check(slot, FailureCause::TestDoesntMatch, &words))
+            }
+            (CheckIt::FailIfTrue, true) => {
+                let sides = sides();
+                let words: [&[u8]; 3] = [b"check_it_inverse: ", sides.as_bytes(), b" is true"];
+                Err(self.failed_check(slot, FailureCause::TestShouldntMatch, &words))
+            }
             _ => Ok(()),
         }
     }
@@ -264,8 +347,14 @@ impl Engine {
             self.assign(slot, to, Value::Number(f64::from(outcome)));
         }
         match (check.check_it, outcome == 0) {
-            (CheckIt::FailIfFalse, false) => Err(FailureCause::StrcmpDoesntMatch),
-            (CheckIt::FailIfTrue, true) => Err(FailureCause::StrcmpShouldntMatch),
+            (CheckIt::FailIfFalse, false) => {
+                let words: [&[u8]; 5] = [b"check_it: '", &left, b"' is not '", &right, b"'"];
+                Err(self.failed_check(slot, FailureCause::StrcmpDoesntMatch, &words))
+            }
+            (CheckIt::FailIfTrue, true) => {
+                let words: [&[u8]; 3] = [b"check_it_inverse: both are '", &left, b"'"];
+                Err(self.failed_check(slot, FailureCause::StrcmpShouldntMatch, &words))
+            }
             _ => Ok(()),
         }
     }
@@ -274,18 +363,23 @@ impl Engine {
         &mut self,
         slot: Slot,
         ereg: &Ereg,
-        last: Option<&Message<'_>>,
+        subject: Subject<'_, '_>,
     ) -> Result<(), FailureCause> {
         let mut own = std::mem::take(&mut self.scratch);
         own.clear();
         let command = self.peers.take_current();
-        let result = self.ereg_in(slot, ereg, last, command.as_deref(), &mut own);
+        let text = match subject {
+            Subject::Received(_) => command.as_deref(),
+            Subject::Sent(_) => None,
+            Subject::SentText(text) => Some(text),
+        };
+        let result = self.ereg_in(slot, ereg, subject.message(), text, &mut own);
         self.peers.put_current(command);
         self.scratch = own;
         result
     }
 
-    /// As [`Self::ereg`]; `command` is what came last, if that was no message, and `own` is room
+    /// As [`Self::ereg`]; `command` is what to look at, if that is no message, and `own` is room
     /// for the text of a variable.
     fn ereg_in(
         &mut self,
@@ -315,9 +409,14 @@ impl Engine {
                 match found {
                     Some(found) => found,
                     None if ereg.check_it == CheckIt::FailIfFalse => {
-                        return Err(FailureCause::RegexpHdrNotFound);
+                        let whole = command.or(last.map(Message::bytes)).unwrap_or_default();
+                        let words: [&[u8]; 5] =
+                            [b"check_it: no header ", name, b" in '", whole, b"'"];
+                        let cause = FailureCause::RegexpHdrNotFound;
+                        return Err(self.failed_check(slot, cause, &words));
                     }
-                    None => return Ok(()),
+                    // SIPp: an absent header has an empty text.
+                    None => &[],
                 }
             }
         };
@@ -325,7 +424,12 @@ impl Engine {
         let found = ereg.regex.captures(text, groups, &mut self.regex.borrow_mut());
         let Some(captures) = found.map_err(|_| FailureCause::ScenarioError)? else {
             return match ereg.check_it {
-                CheckIt::FailIfFalse => Err(FailureCause::RegexpDoesntMatch),
+                CheckIt::FailIfFalse => {
+                    let expression = ereg.regex.as_str().as_bytes();
+                    let words: [&[u8]; 5] =
+                        [b"check_it: '", expression, b"' does not match '", text, b"'"];
+                    Err(self.failed_check(slot, FailureCause::RegexpDoesntMatch, &words))
+                }
                 _ => Ok(()),
             };
         };
@@ -334,7 +438,12 @@ impl Engine {
             self.store_text(slot, *variable, matched)?;
         }
         match ereg.check_it {
-            CheckIt::FailIfTrue => Err(FailureCause::RegexpShouldntMatch),
+            CheckIt::FailIfTrue => {
+                let expression = ereg.regex.as_str().as_bytes();
+                let words: [&[u8]; 5] =
+                    [b"check_it_inverse: '", expression, b"' matches '", text, b"'"];
+                Err(self.failed_check(slot, FailureCause::RegexpShouldntMatch, &words))
+            }
             _ => Ok(()),
         }
     }
@@ -388,7 +497,7 @@ impl Engine {
                 if matches!(action, Action::Command(InternalCommand::StopCall)) {
                     break 'steps;
                 }
-                match self.action(slot, action, &mut cx) {
+                match self.action(slot, action, Subject::Received(None), &mut cx) {
                     Ok(Flow::Continue | Flow::Ended) => {}
                     Ok(Flow::Jump(target)) => index = usize::from(target),
                     Err(cause) => {
@@ -410,6 +519,18 @@ impl Engine {
         }
         self.free_call_values(slot);
         self.calls.release(slot);
+    }
+}
+
+/// A comparison as it is written down.
+fn symbol(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "==",
+        Comparison::NotEqual => "!=",
+        Comparison::GreaterThan => ">",
+        Comparison::LessThan => "<",
+        Comparison::GreaterThanEqual => ">=",
+        Comparison::LessThanEqual => "<=",
     }
 }
 

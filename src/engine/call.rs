@@ -10,6 +10,7 @@ use super::connections::NO_SLOT;
 use super::dialog::DialogState;
 use super::lookup::CallIdHash;
 use crate::sip::MethodId;
+use crate::stats::FailureCause;
 
 /// Index of a call in its worker's slab.
 pub(super) type Slot = u32;
@@ -197,6 +198,8 @@ pub(super) struct Call {
     pub(super) circuit: u32,
     /// `true` if the scenario chose the peer, wherever messages come from.
     pub(super) remote_is_fixed: bool,
+    /// The last check of the scenario that failed: what the call fails of at its end.
+    pub(super) failed_check: Option<FailureCause>,
 }
 
 impl Call {
@@ -259,6 +262,7 @@ impl Call {
             cnonce: 0,
             circuit: NO_CIRCUIT,
             remote_is_fixed: false,
+            failed_check: None,
         }
     }
 

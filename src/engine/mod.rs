@@ -142,6 +142,9 @@ pub struct Engine {
     index: Option<Box<HeaderIndex>>,
     saved_index: Option<Box<HeaderIndex>>,
     saved_bytes: Vec<u8>,
+    /// What the actions of a send look at.
+    sent_index: Option<Box<HeaderIndex>>,
+    sent_bytes: Vec<u8>,
     scratch: Vec<u8>,
     /// Room for automatic messages whose text is the scenario's.
     default_text: Vec<u8>,
@@ -347,6 +350,8 @@ impl Engine {
             index: Some(Box::new(HeaderIndex::new())),
             saved_index: Some(Box::new(HeaderIndex::new())),
             saved_bytes: Vec::with_capacity(1 << 16),
+            sent_index: Some(Box::new(HeaderIndex::new())),
+            sent_bytes: Vec::with_capacity(1 << 16),
             scratch: Vec::with_capacity(1 << 16),
             default_text: Vec::new(),
             named: Vec::new(),

@@ -154,7 +154,7 @@ impl Engine {
             self.report.generic_counters[usize::from(counters[usize::from(counter)])] += 1;
         }
         self.calls[slot].step = index + 1;
-        match self.actions(slot, &step.actions, cx) {
+        match self.actions(slot, step, cx) {
             Flow::Continue => {}
             Flow::Jump(target) => {
                 self.calls[slot].step = target;
@@ -419,8 +419,9 @@ impl Engine {
         }
     }
 
-    /// Ends a call: success without a cause, else failure by that cause.
+    /// Ends a call: failure by that cause, or else by the check that failed on the way, if any did.
     pub(super) fn end(&mut self, slot: Slot, cause: Option<FailureCause>, now: u64) {
+        let cause = cause.or(self.calls[slot].failed_check);
         self.count_end(slot, cause, now);
         self.release(slot, now);
     }

@@ -87,8 +87,12 @@ pub(super) fn fill_keeps(program: &mut Program) {
                         StepKind::SendCommand(send) => keep = keep.union(reads(&send.template)),
                         _ => {}
                     }
+                    // The actions of a send look at what it sent; their texts are another matter.
+                    let is_send = matches!(kind, StepKind::Send(_));
                     for action in &step.actions {
-                        keep = keep.union(action_reads(action));
+                        let looks = !is_send && looks_at_message(action);
+                        keep.message |= looks;
+                        keep = keep.union(texts_read(action));
                     }
                     keep = keep.union(live[index + 1]);
                     if let Some(next) = &step.next {
@@ -135,14 +139,16 @@ fn reads(template: &Template) -> Keep {
     keep
 }
 
-fn action_reads(action: &Action) -> Keep {
+fn looks_at_message(action: &Action) -> bool {
     match action {
-        Action::Ereg(ereg) if !matches!(ereg.search_in, SearchIn::Variable(_)) => {
-            Keep { headers: 0, message: true }
-        }
-        Action::VerifyAuth { .. } => Keep { headers: 0, message: true },
-        action => action.templates().map(reads).fold(Keep::default(), Keep::union),
+        Action::Ereg(ereg) => !matches!(ereg.search_in, SearchIn::Variable(_)),
+        Action::VerifyAuth { .. } => true,
+        _ => false,
     }
+}
+
+fn texts_read(action: &Action) -> Keep {
+    action.templates().map(reads).fold(Keep::default(), Keep::union)
 }
 
 impl Program {

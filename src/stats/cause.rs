@@ -252,6 +252,21 @@ causes! {
 }
 
 impl FailureCause {
+    /// `true` for a check of the scenario that did not hold (`check_it`, `check_it_inverse`): the
+    /// call goes on and fails at its end.
+    pub fn is_check(self) -> bool {
+        matches!(
+            self,
+            Self::RegexpDoesntMatch
+                | Self::RegexpShouldntMatch
+                | Self::RegexpHdrNotFound
+                | Self::TestDoesntMatch
+                | Self::TestShouldntMatch
+                | Self::StrcmpDoesntMatch
+                | Self::StrcmpShouldntMatch
+        )
+    }
+
     /// The class under which `failure_classes` of the summary counts this cause.
     pub fn class(self) -> &'static str {
         match self {
