@@ -78,6 +78,64 @@ fn a_response_of_another_transaction_is_not_taken() {
     assert_failed(&rig.end(), FailureCause::UnexpectedMessage);
 }
 
+/// A client that sends OPTIONS twice, in transactions `a` and `b`, and waits for `b` first.
+fn two_transactions(head_of_a: &str, head_of_b: &str) -> Program {
+    let send = |name: &str, head: &str| {
+        format!(
+            "<send start_txn=\"{name}\"><![CDATA[\nOPTIONS sip:b SIP/2.0\n{head}\n\
+             From: <sip:a>;tag=1\nTo: <sip:b>\nCall-ID: [call_id]\nX-Name: {name}\n\
+             Content-Length: 0\n\n]]></send>"
+        )
+    };
+    let steps = [
+        &send("a", head_of_a),
+        &send("b", head_of_b),
+        "<recv response=\"200\" response_txn=\"b\"/><recv response=\"404\" response_txn=\"a\"/>",
+    ];
+    spelled_out("client", &steps.concat())
+}
+
+/// What tells two responses apart is the branch of the topmost Via, however it is written, and
+/// where the scenario gives both the same, the CSeq number.
+#[test]
+fn a_response_is_told_by_the_branch_of_its_topmost_via() {
+    let via = "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK";
+    let heads = [
+        // One CSeq number for both, and two Vias each.
+        (
+            format!("{via}-a\n{via}-in\nCSeq: 1 OPTIONS"),
+            format!("{via}-b\n{via}-in\nCSeq: 1 OPTIONS"),
+        ),
+        // A branch that is none, and a compact name.
+        (
+            format!("X-Old: branch=x\nv:{}-a\nCSeq: 7 OPTIONS", &via[4..]),
+            format!("X-Old: branch=x\nv:{}-b\nCSeq: 7 OPTIONS", &via[4..]),
+        ),
+        // One branch for both.
+        (format!("{via}\nCSeq: 5 OPTIONS"), format!("{via}\nCSeq: 9 OPTIONS")),
+    ];
+    for (a, b) in heads {
+        let mut rig = Rig::new(two_transactions(&a, &b));
+        let sent = [rig.expect("OPTIONS").text, rig.expect("OPTIONS").text];
+        // As a peer that writes all Vias into one line.
+        let reply = |request: &str, code: u16| {
+            let vias = request.lines().filter_map(|line| {
+                line.strip_prefix("Via:").or(line.strip_prefix("v:")).map(str::trim)
+            });
+            let vias = vias.collect::<Vec<_>>().join(", ");
+            answer(&format!("Via: {vias}\r\n{request}"), code, "t")
+        };
+        rig.send(&reply(&sent[1], 200));
+        rig.send(&reply(&sent[0], 404));
+        assert_succeeded(&rig.end());
+        // The other way round it is another's response.
+        let mut rig = Rig::new(two_transactions(&a, &b));
+        let sent = [rig.expect("OPTIONS").text, rig.expect("OPTIONS").text];
+        rig.send(&reply(&sent[0], 200));
+        assert_failed(&rig.end(), FailureCause::UnexpectedMessage);
+    }
+}
+
 #[test]
 fn the_ack_of_a_refusal_is_of_the_same_transaction() {
     let mut rig = Rig::new(named());

@@ -64,7 +64,8 @@ letter. They differ from that library in this:
   ten milliseconds) is given up, and the call fails with `scenario_error`.
 
 `[timestamp]` and `[date]` are in UTC. `[sipp_version]` is the version of Gossipper. `ack_txn` gives the
-ACK of a refused INVITE the branch of that INVITE, and the ACK of a 2xx one of its own.
+ACK of a refused INVITE the branch of that INVITE, and the ACK of a 2xx one of its own. `response_txn`
+takes a response by the branch of its topmost Via and its method, whatever its CSeq number.
 
 `[routes]` and `[next_url]` are those of the dialog, once a step with `rrs` has been passed: of the response or
 request that made it (an answer counts more than ringing), by its tag, and the Contact of later INVITE, UPDATE,

@@ -9,7 +9,7 @@ use super::Engine;
 use super::blob::Blob;
 use super::call::{NO_INDEX, Slot};
 use crate::scenario::NamedTransaction;
-use crate::sip::{CSeq, HeaderId, Message, MethodId, Via};
+use crate::sip::{CSeq, CommaList, HeaderId, Message, MethodId, Via, first_value};
 
 /// The state of one named transaction of a call.
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ pub(super) struct NamedState {
     branch: u64,
     /// The step that started it: what `[branch]` of its ACK is made from.
     step: u16,
+    /// The CSeq number as its request has it.
     cseq: u32,
     method: u32,
     /// Code of the last final response that was accepted; 0 if there was none.
@@ -85,8 +86,10 @@ impl Engine {
     ) -> bool {
         match named {
             NamedTransaction::Start(index) => {
-                let cseq = self.calls[slot].cseq;
-                let branch = self.branch_hash(branch_of_text(message));
+                // The scenario may write a number of its own.
+                let own = first_value(message, HeaderId::CSeq).map(CSeq::parse);
+                let cseq = own.and_then(Result::ok).map_or(self.calls[slot].cseq, |own| own.number);
+                let branch = self.branch_hash(top_branch(first_value(message, HeaderId::Via)));
                 let mut ack = std::mem::take(&mut self.named_mut(slot, index).ack);
                 self.blobs.free(&mut ack);
                 *self.named_mut(slot, index) =
@@ -102,7 +105,9 @@ impl Engine {
         }
     }
 
-    /// `true` if `response` belongs to transaction `index`.
+    /// `true` if `response` belongs to transaction `index`: by branch and method (RFC 3261 section
+    /// 17.1.3). The CSeq number decides only between transactions to which the scenario gave the
+    /// same branch.
     pub(super) fn answers(
         &self,
         slot: Slot,
@@ -110,11 +115,16 @@ impl Engine {
         response: &Message<'_>,
         cseq: &CSeq<'_>,
     ) -> bool {
-        let state = self.named(slot, index);
-        state.branch != 0
-            && state.method == cseq.method.bit()
-            && state.cseq == cseq.number
-            && state.branch == self.branch_hash(branch_of(response))
+        let (state, method) = (self.named(slot, index), cseq.method.bit());
+        if state.branch == 0 || state.method != method {
+            return false;
+        }
+        let branch = self.branch_hash(top_branch(response.first(HeaderId::Via)));
+        let first = slot as usize * self.named_each;
+        let is_answered = |state: &NamedState| state.branch == branch && state.method == method;
+        let all = &self.named[first..first + self.named_each];
+        let numbered = |state: &NamedState| is_answered(state) && state.cseq == cseq.number;
+        is_answered(state) && (state.cseq == cseq.number || !all.iter().any(numbered))
     }
 
     /// Notes that a response of transaction `index` was accepted.
@@ -168,16 +178,24 @@ impl Engine {
     }
 }
 
-fn branch_of<'m>(message: &Message<'m>) -> &'m [u8] {
-    let via = message.first(HeaderId::Via).map(Via::parse);
-    via.and_then(Result::ok).and_then(|via| via.branch).unwrap_or_default()
+/// The branch of the topmost Via: of the first element of the first line.
+fn top_branch(via: Option<&[u8]>) -> &[u8] {
+    let top = via.and_then(|via| CommaList::new(via).next()).and_then(Result::ok);
+    top.and_then(|top| Via::parse(top).ok()).and_then(|via| via.branch).unwrap_or_default()
 }
 
-/// The branch of the topmost Via of a message that we have written.
-fn branch_of_text(message: &[u8]) -> &[u8] {
-    const NAME: &[u8] = b"branch=";
-    let Some(at) = memchr::memmem::find(message, NAME) else { return &[] };
-    let value = &message[at + NAME.len()..];
-    let end = value.iter().position(|byte| b" \t\r\n;,".contains(byte)).unwrap_or(value.len());
-    &value[..end]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_branch_is_that_of_the_topmost_via() {
+        let message = b"OPTIONS sip:a;branch=uri SIP/2.0\r\nX: branch=x\r\n\
+            v: SIP/2.0/UDP h;rport;Branch = one,\r\n SIP/2.0/UDP i;branch=two\r\n\
+            Via: SIP/2.0/UDP j;branch=three\r\n\r\nVia: SIP/2.0/UDP k;branch=body\r\n";
+        assert_eq!(top_branch(first_value(message, HeaderId::Via)), b"one");
+        let without = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n\r\nbranch=body";
+        assert_eq!(top_branch(first_value(without, HeaderId::Via)), b"");
+        assert_eq!(top_branch(None), b"");
+    }
 }

@@ -160,6 +160,15 @@ pub(super) fn leading_breaks(text: &[u8]) -> usize {
     text.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(text.len())
 }
 
+/// The value of the first header `id` of a message that may be broken.
+///
+/// For one header of a message that has no index; nothing behind it is looked at.
+pub fn first_value(message: &[u8], id: HeaderId) -> Option<&[u8]> {
+    let (_, headers_at) = first_line(message)?;
+    let line = lenient(message, headers_at).find(|line| line.id == id)?;
+    message.get(line.value_start..line.value_end)
+}
+
 /// The headers of a message that may be broken: lines that are none are stepped over.
 pub(super) fn lenient(text: &[u8], from: usize) -> impl Iterator<Item = Line> + '_ {
     let mut at = from;

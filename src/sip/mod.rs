@@ -38,6 +38,7 @@ pub use error::{ParseError, SyntaxError};
 pub use frame::{FrameLimits, Framing, StreamFramer};
 pub use header_id::HeaderId;
 pub use index::{HeaderIndex, MAX_HEADERS};
+pub use lines::first_value;
 pub use list::CommaList;
 pub use message::{Header, Kind, Message};
 pub use method::{Method, MethodId};
