@@ -468,6 +468,19 @@ Content-Length: 0
     assert_succeeded(&rig.end(), 1);
 }
 
+/// As SIPp sends it where its `[next_url]` is empty.
+#[test]
+fn a_request_without_a_request_uri_is_taken_by_its_method() {
+    let mut rig = Rig::with(server(r#"<recv request="OPTIONS"/><send>@200@</send>"#));
+    rig.send(&request("OPTIONS", "a", 1, "").replace("sip:service@192.0.2.2:5060 SIP", " SIP"));
+    rig.expect("SIP/2.0 200");
+    rig.send(&request("OPTIONS", "b", 1, "").replace("sip:service@192.0.2.2:5060 ", ""));
+    rig.expect("SIP/2.0 400");
+    let counters = rig.end();
+    assert_succeeded(&counters, 1);
+    assert_eq!((counters.warnings, counters.parse_errors), (1, 1));
+}
+
 /// `_unexp.retaddr` holds the step that the call waited at, so that a scenario can go back to it.
 #[test]
 fn the_label_for_unexpected_messages_can_jump_back() {

@@ -89,6 +89,9 @@ something else; and a check that fails where nothing is received (`<send>`, `<no
 only. The actions of a `<send>` look at the message that it sent; `[last_...]` in their texts is what was
 received last. To an `<ereg>` that does not insist on it, a header that is absent is empty text.
 
+A request with an empty Request-URI, as SIPp sends it where its `[next_url]` is empty, is taken by its method,
+with a warning.
+
 `<closecon/>` is for calls with a connection of their own (`-t tn ln cln wn wsn`): it is closed with the last
 call on it, and the next message of the call opens a new one. A call that the peer began waits for the peer to
 come back on another connection, since only the peer can open one, and fails by `tcp_closed` if it has to speak

@@ -12,7 +12,7 @@ use super::config::DuplicateCheck;
 use super::variables::Value;
 use super::{Cx, Engine};
 use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
-use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, MethodId, ParseError};
+use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, Method, MethodId, ParseError};
 use crate::stats::{DropCause, FailureCause, TraceKind, WithheldCause};
 use crate::trace::{Event, NO_CALL, NO_STEP};
 
@@ -332,6 +332,9 @@ impl Engine {
             self.reply_stateless(message.bytes(), 400, "Bad CSeq", socket, source, cx.tx);
             return;
         };
+        if let Kind::Request { method, uri: b"" } = message.kind() {
+            self.note_empty_uri(slot, method);
+        }
         let follows_source = self.calls[slot].incoming && !self.calls[slot].remote_is_fixed;
         if follows_source && self.answers_to().is_none() {
             self.calls[slot].remote = source;
@@ -358,6 +361,16 @@ impl Engine {
         let kind = bound.program.steps.get(usize::from(index)).map(|step| &step.kind);
         let is_named = matches!(kind, Some(StepKind::Recv(Recv { named: Some(_), .. })));
         is_named || self.has_asked_invite_only(slot)
+    }
+
+    /// Tells of a request without a Request-URI, which is taken by its method all the same.
+    fn note_empty_uri(&mut self, slot: Slot, method: Method<'_>) {
+        self.counters.warnings += 1;
+        if self.tracer.wants(TraceKind::Warning) {
+            let step = self.calls[slot].step;
+            let words = [method.as_bytes(), b" with an empty Request-URI: taken by its method"];
+            self.trace(slot, step, Event::Warning(&words.concat()));
+        }
     }
 
     /// Counts a message that the peer sent again, at the step that had it first.

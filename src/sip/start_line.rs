@@ -1,6 +1,6 @@
 //! The first line: request line or status line (RFC 3261 7.1, 7.2).
 //!
-//! Checks that the Request-URI can be a URI; its parts are for [`Uri`](super::Uri).
+//! Checks that the Request-URI can be a URI, or is empty; its parts are for [`Uri`](super::Uri).
 
 use super::message::Kind;
 use super::text::{is_token, is_token_byte};
@@ -12,6 +12,9 @@ const VERSION: &[u8] = b"SIP/2.0";
 ///
 /// Runs of blanks are taken for one (RFC 4475 3.1.2.9, 3.1.2.10 allow a receiver to recover): the
 /// line is still unambiguous. A blank inside the Request-URI is not.
+///
+/// An empty Request-URI between its two blanks is taken as it is: SIPp sends one where its
+/// `[next_url]` is empty, and a request is told by its method.
 #[inline]
 pub(super) fn parse(line: &[u8]) -> Result<Kind<'_>, ParseError> {
     if starts_with_sip(line) { status_line(line) } else { request_line(line) }
@@ -30,13 +33,16 @@ fn request_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
     if !is_token(method) {
         return Err(ParseError::BadStartLine);
     }
+    let is_spaced = rest.get(1).is_some_and(|byte| is_blank(*byte));
     let rest = trim_blanks(rest);
-    let version_at = rest
-        .iter()
-        .rposition(|byte| is_blank(*byte))
-        .map(|blank| blank + 1)
-        .ok_or(ParseError::BadStartLine)?;
-    let (uri, version) = rest.split_at(version_at);
+    let Some(blank) = rest.iter().rposition(|byte| is_blank(*byte)) else {
+        check_version(rest)?;
+        return match is_spaced {
+            true => Ok(Kind::Request { method: Method::from_bytes(method), uri: b"" }),
+            false => Err(ParseError::BadStartLine),
+        };
+    };
+    let (uri, version) = rest.split_at(blank + 1);
     check_version(version)?;
     let uri = trim_blanks(uri);
     if !may_be_uri(uri) {
@@ -117,6 +123,14 @@ mod tests {
     }
 
     #[test]
+    fn a_request_uri_may_be_empty() {
+        let expected = Kind::Request { method: Method::Options, uri: b"" };
+        for line in ["OPTIONS  SIP/2.0", "OPTIONS \t SIP/2.0 "] {
+            assert_eq!(parse(line.as_bytes()), Ok(expected));
+        }
+    }
+
+    #[test]
     fn status_lines_give_code_and_reason() {
         let response =
             |code, reason: &'static str| Ok(Kind::Response { code, reason: reason.as_bytes() });
@@ -139,7 +153,11 @@ mod tests {
             ("INVITE <sip:a@b> SIP/2.0", ParseError::BadRequestUri),
             ("INVITE sip:a@b; lr SIP/2.0", ParseError::BadRequestUri),
             ("INVITE :a SIP/2.0", ParseError::BadRequestUri),
-            ("INVITE  SIP/2.0", ParseError::BadStartLine),
+            ("INVITE SIP/2.0", ParseError::BadStartLine),
+            ("INVITE  HTTP/1.1", ParseError::BadStartLine),
+            ("INVITE  SIP/3.0", ParseError::UnsupportedVersion),
+            ("INVITE <> SIP/2.0", ParseError::BadRequestUri),
+            ("  SIP/2.0", ParseError::BadStartLine),
             ("SIP/2.0", ParseError::BadStartLine),
             ("SIP/2.0 ", ParseError::BadStatusCode),
             ("SIP/2.0 99 Low", ParseError::BadStatusCode),
