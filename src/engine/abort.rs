@@ -14,7 +14,7 @@ use super::ids::CallRef;
 use super::receive::AUTO_ANSWERED;
 use super::render::{At, Out};
 use super::{Cx, Engine};
-use crate::scenario::{DefaultMessages, Template};
+use crate::scenario::{DefaultMessages, Optional, StepKind, Template};
 use crate::sip::{CSeq, HeaderId, HeaderIndex, Kind, Message, Method, MethodId};
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Event, NO_STEP};
@@ -47,7 +47,8 @@ impl Engine {
         }
         if self.tracer.wants(TraceKind::Unexpected) {
             let aborts = self.aborts_on(message);
-            self.trace(slot, step, Event::Unexpected { message: message.bytes(), aborts });
+            let awaited = self.awaited(slot);
+            self.trace(slot, awaited, Event::Unexpected { message: message.bytes(), aborts });
         }
         match message.kind() {
             Kind::Request { method, .. } => {
@@ -103,6 +104,25 @@ impl Engine {
         } else {
             self.counters.warnings += 1;
         }
+    }
+
+    /// The step that the call waits for: the mandatory receive behind optional ones, if there is
+    /// one, or else where it stands.
+    fn awaited(&self, slot: Slot) -> u16 {
+        let at = self.calls[slot].step;
+        let steps = &self.program_of(slot).program.steps;
+        for (index, step) in steps.iter().enumerate().skip(usize::from(at)) {
+            match &step.kind {
+                _ if self.is_skipped(slot, step) => {}
+                StepKind::Recv(recv) if recv.optional == Optional::Mandatory => {
+                    return index as u16;
+                }
+                StepKind::Recv(_) => {}
+                StepKind::RecvCommand(recv) if recv.optional => {}
+                _ => return at,
+            }
+        }
+        at
     }
 
     /// Whether an unexpected message ends its call.
