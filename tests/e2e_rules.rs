@@ -521,7 +521,9 @@ fn messages_in_a_pause_that_are_to_be_ignored() {
 fn messages_of_calls_that_are_over_or_were_never_there() {
     let _turn = lock::light();
     let late = |talk: &mut Talk| {
-        let bye = call(talk, "one");
+        call(talk, "one");
+        // Another BYE: to the same one again, ours answers again.
+        let bye = talk.request("BYE", 3, "one", ";tag=s");
         talk.send(&bye);
         let invite = talk.request("INVITE", 1, "one", "");
         talk.send(&invite);

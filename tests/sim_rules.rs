@@ -354,7 +354,7 @@ fn a_late_message_to_an_ended_call_is_counted_and_starts_nothing() {
     rig.expect("SIP/2.0 200");
     rig.run(5_000);
     assert_succeeded(&rig.counters(), 1);
-    rig.send(&request("BYE", "a", 2, &tag));
+    rig.send(&request("BYE", "a", 3, &tag));
     rig.send(&request("INVITE", "a", 1, ""));
     rig.silence(1_000);
     let counters = rig.counters();

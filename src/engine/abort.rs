@@ -59,6 +59,7 @@ impl Engine {
                 if hangs_up && behaviors.abort_unexpected {
                     if behaviors.bye {
                         self.answer_ok(slot, message, hash, cx);
+                        self.note_farewell(slot, hash);
                     }
                     self.calls[slot].invite_state = InviteState::Over;
                     self.end(slot, Some(FailureCause::PeerHangup), cx.now);
@@ -247,16 +248,35 @@ impl Engine {
         hash: u64,
         cx: &mut Cx<'_, '_>,
     ) -> bool {
-        let socket = self.calls[slot].socket;
-        let remote = self.calls[slot].remote;
+        let sent = self.put_ok(slot, message, cx);
+        if sent && self.program_of(slot).defaults.ok.is_some() {
+            self.counters.responses_sent += 1;
+            self.report.messages.sent.response(self.calls[slot].asked as usize, 200);
+        }
+        let call = &mut self.calls[slot];
+        // What the scenario sends next answers another message.
+        let heard = Heard { hash, step: call.step, is_automatic: true };
+        call.seen = [heard, call.seen[0], call.seen[1]];
+        sent
+    }
+
+    /// The same 200 to the same request again.
+    pub(super) fn answer_ok_again(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        cx: &mut Cx<'_, '_>,
+    ) {
+        self.counters.retransmissions_sent += u64::from(self.put_ok(slot, message, cx));
+    }
+
+    fn put_ok(&mut self, slot: Slot, message: &Message<'_>, cx: &mut Cx<'_, '_>) -> bool {
+        let (socket, remote) = (self.calls[slot].socket, self.calls[slot].remote);
         let bound = Rc::clone(self.program_of(slot));
-        let sent = match &bound.defaults.ok {
+        match &bound.defaults.ok {
             Some(template) => self.send_default_ok(slot, template, cx),
             None => self.reply_stateless(message.bytes(), 200, "OK", socket, remote, cx.tx),
-        };
-        let call = &mut self.calls[slot];
-        call.note_received(Heard { hash, step: call.step });
-        sent
+        }
     }
 
     /// `true` if the scenario's own BYE has not been answered yet.
@@ -317,6 +337,7 @@ impl Engine {
         &mut self,
         slot: Slot,
         message: &Message<'_>,
+        hash: u64,
         cx: &mut Cx<'_, '_>,
     ) {
         let Ok(cseq) = message.cseq() else { return };
@@ -329,6 +350,7 @@ impl Engine {
             };
             self.reply_stateless(message.bytes(), code, reason, socket, remote, cx.tx);
             if message.method() == Some(Method::Bye) {
+                self.note_farewell(slot, hash);
                 self.end_linger(slot, cx.now);
             }
             return;
@@ -468,8 +490,6 @@ impl Engine {
             return false;
         };
         self.dispatch(slot, NO_STEP, false, (tx_slot, len), cx.tx);
-        self.counters.responses_sent += 1;
-        self.report.messages.sent.response(self.calls[slot].asked as usize, 200);
         true
     }
 
@@ -549,6 +569,9 @@ impl Engine {
         };
         let message = &cx.tx.buffer(&tx_slot)[..len];
         let is_ack = message.starts_with(b"ACK ");
+        if !is_ack {
+            self.keep_answer(slot, cx.now);
+        }
         let method = message.split(|&byte| byte == b' ').next().unwrap_or_default();
         let method = Method::from_bytes(method).id();
         let call = &mut self.calls[slot];

@@ -518,7 +518,7 @@ impl Engine {
             }
         }
         self.free_call_values(slot);
-        self.calls.release(slot);
+        self.calls.release(slot, 0);
     }
 }
 

@@ -89,10 +89,17 @@ pub(super) struct Heard {
     pub(super) hash: u64,
     /// The step that accepted it, or at which it was not expected.
     pub(super) step: u16,
+    /// It got an automatic 200.
+    pub(super) is_automatic: bool,
 }
 
 impl Heard {
-    pub(super) const NOTHING: Self = Self { hash: 0, step: NO_INDEX };
+    pub(super) const NOTHING: Self = Self { hash: 0, step: NO_INDEX, is_automatic: false };
+
+    /// A message that the scenario answers, if anybody does.
+    pub(super) fn at(step: u16, hash: u64) -> Self {
+        Self { hash, step, is_automatic: false }
+    }
 }
 
 /// One call.
@@ -164,8 +171,18 @@ pub(super) struct Call {
     pub(super) invite_step: u16,
     /// The step that sent `ack_sent`; `NO_INDEX` if no step did.
     pub(super) ack_step: u16,
+    /// Method of the request that `last_sent` answers, as far as is known without reading it; `Ack`
+    /// once nobody asks for that answer again.
+    pub(super) sent_for: MethodId,
+    /// Our last response is a 200 that can be given again without the call.
+    pub(super) is_plain_ok: bool,
+    /// What tells the repetition of the request that ended the call before this one in its slot; 0
+    /// if there is none, or none that is answered again.
+    pub(super) left: u32,
     /// The last message that we sent, as it left.
     pub(super) last_sent: Blob,
+    /// Answers that are repeated when asked for, beside `last_sent`; see `repetition`.
+    pub(super) answers: Blob,
     /// Our ACK of a final response, once something was sent after it.
     pub(super) ack_sent: Blob,
     /// Our INVITE, once something else than its ACK was sent while it was open.
@@ -245,7 +262,11 @@ impl Call {
             sent_step: NO_INDEX,
             invite_step: NO_INDEX,
             ack_step: NO_INDEX,
+            sent_for: MethodId::Other,
+            is_plain_ok: false,
+            left: 0,
             last_sent: Blob::default(),
+            answers: Blob::default(),
             ack_sent: Blob::default(),
             invite_sent: Blob::default(),
             saved: Blob::default(),
@@ -267,9 +288,10 @@ impl Call {
     }
 
     /// All stored strings, to free them.
-    pub(super) fn blobs_mut(&mut self) -> [&mut Blob; 8] {
+    pub(super) fn blobs_mut(&mut self) -> [&mut Blob; 9] {
         [
             &mut self.last_sent,
+            &mut self.answers,
             &mut self.ack_sent,
             &mut self.invite_sent,
             &mut self.saved,
@@ -335,12 +357,14 @@ impl Slab {
         Some(slot)
     }
 
-    /// Gives a slot back; its strings must have been freed.
-    pub(super) fn release(&mut self, slot: Slot) {
+    /// Gives a slot back; its strings must have been freed. `left` is what tells the repetition of
+    /// the request that ended the call.
+    pub(super) fn release(&mut self, slot: Slot, left: u32) {
         let call = &mut self.calls[slot as usize];
         debug_assert!(call.phase != Phase::Free, "slot {slot} released twice");
         debug_assert!(call.blobs_mut().iter().all(|blob| blob.is_empty()));
         *call = Call::empty(call.generation.wrapping_add(1));
+        call.left = left;
         self.free.push(slot);
     }
 
@@ -349,6 +373,12 @@ impl Slab {
         self.calls
             .get(slot as usize)
             .filter(|call| call.phase != Phase::Free && call.generation == generation)
+    }
+
+    /// What is left of the call that was in `slot` before the one that is or may come.
+    pub(super) fn left(&self, slot: Slot, generation: u32) -> u32 {
+        let next = generation.wrapping_add(1);
+        self.calls.get(slot as usize).filter(|call| call.generation == next).map_or(0, |c| c.left)
     }
 
     /// Slots that were ever used.

@@ -35,6 +35,7 @@ impl Engine {
             calls_of[usize::from(call.program)] += 1;
             blobs += [
                 &call.last_sent,
+                &call.answers,
                 &call.ack_sent,
                 &call.invite_sent,
                 &call.saved,

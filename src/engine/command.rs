@@ -208,7 +208,7 @@ impl Engine {
         };
         let slot = match found {
             Some(slot) => slot,
-            None if self.dead.contains(hash, now) => {
+            None if self.dead.find(hash, now).is_some() => {
                 self.counters.dead_call_messages += 1;
                 return CommandTaken::Done;
             }

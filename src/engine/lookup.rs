@@ -7,6 +7,8 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use super::repetition::MARK_MASK;
+
 /// A keyed 128-bit hash of a Call-ID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallIdHash {
@@ -148,6 +150,9 @@ impl CallMap {
 /// Ended calls with foreign Call-IDs, remembered for `-deadcall_wait` so that a late message is
 /// counted as one and does not start a call. A ring: the wait is the same for all, so they expire
 /// in the order in which they ended; when the ring is full the oldest is forgotten early.
+///
+/// Each keeps what tells the repetition of the request that ended it, if that is to be answered
+/// again: in the low bits of its expiry, which are less than a millisecond.
 pub struct DeadCalls {
     /// Hash (low, high) and expiry. Zeroed memory: pages of an unused ring are never touched.
     ring: Vec<[u64; 3]>,
@@ -163,28 +168,31 @@ impl DeadCalls {
         Self { ring: vec![[0; 3]; capacity], map: CallMap::new(capacity), head: 0, len: 0 }
     }
 
-    /// Remembers `hash` until `expiry_ns`; `true` if an older one had to be forgotten for it.
-    pub fn remember(&mut self, hash: CallIdHash, expiry_ns: u64, now_ns: u64) -> bool {
+    /// Remembers `hash` until `expiry_ns`, and what is `left` of the call; `true` if an older one
+    /// had to be forgotten for it.
+    pub fn remember(&mut self, hash: CallIdHash, expiry_ns: u64, now_ns: u64, left: u32) -> bool {
         self.expire(now_ns);
         let evicted = self.len == self.ring.len();
         if evicted {
             self.pop();
         }
         let slot = (self.head + self.len) % self.ring.len();
-        self.ring[slot] = [hash.low, hash.high, expiry_ns];
+        let mark = u64::from(left & MARK_MASK);
+        self.ring[slot] = [hash.low, hash.high, expiry_ns & !u64::from(MARK_MASK) | mark];
         self.map.insert(hash, slot as u32);
         self.len += 1;
         evicted
     }
 
-    /// `true` if a call of that hash ended less than its wait ago.
-    pub fn contains(&mut self, hash: CallIdHash, now_ns: u64) -> bool {
+    /// What is left of a call of that hash that ended less than its wait ago.
+    pub fn find(&mut self, hash: CallIdHash, now_ns: u64) -> Option<u32> {
         self.expire(now_ns);
-        self.map.find(hash, |slot| self.hash_at(slot as usize) == hash).is_some()
+        let slot = self.map.find(hash, |slot| self.hash_at(slot as usize) == hash)?;
+        Some(self.ring[slot as usize][2] as u32 & MARK_MASK)
     }
 
     fn expire(&mut self, now_ns: u64) {
-        while self.len > 0 && self.ring[self.head][2] <= now_ns {
+        while self.len > 0 && self.ring[self.head][2] & !u64::from(MARK_MASK) <= now_ns {
             self.pop();
         }
     }
@@ -247,13 +255,17 @@ mod tests {
     fn dead_calls_expire_and_are_evicted_in_order() {
         let hasher = CallIdHasher::new(3);
         let mut dead = DeadCalls::new(2);
-        assert!(!dead.remember(hasher.hash(b"a"), 100, 0));
-        assert!(!dead.remember(hasher.hash(b"b"), 200, 0));
-        assert!(dead.contains(hasher.hash(b"a"), 99));
-        assert!(!dead.contains(hasher.hash(b"a"), 100));
-        assert!(!dead.remember(hasher.hash(b"c"), 300, 100));
-        assert!(dead.remember(hasher.hash(b"d"), 400, 100));
-        assert!(!dead.contains(hasher.hash(b"b"), 100));
-        assert!(dead.contains(hasher.hash(b"d"), 100));
+        let [a, b, c, d] = [b"a", b"b", b"c", b"d"].map(|id| hasher.hash(id));
+        let at = |millisecond: u64| millisecond << 20;
+        assert!(!dead.remember(a, at(100), 0, 7));
+        assert!(!dead.remember(b, at(200) + 5, 0, 0));
+        assert_eq!(dead.find(a, at(100) - 1), Some(7));
+        assert_eq!(dead.find(a, at(100)), None);
+        assert_eq!(dead.find(b, at(100)), Some(0));
+        assert!(!dead.remember(c, at(300), at(100), MARK_MASK));
+        assert!(dead.remember(d, at(400), at(100), 1));
+        assert_eq!(dead.find(b, at(100)), None);
+        assert_eq!(dead.find(c, at(100)), Some(MARK_MASK));
+        assert_eq!(dead.find(d, at(100)), Some(1));
     }
 }

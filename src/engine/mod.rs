@@ -34,6 +34,7 @@ mod receive;
 mod recording;
 mod render;
 mod reopen;
+mod repetition;
 mod run;
 mod sources;
 mod start;

@@ -8,7 +8,6 @@ use gossipper_uring::{SocketId, TxArena};
 
 use super::bound::Bound;
 use super::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
-use super::config::DuplicateCheck;
 use super::variables::Value;
 use super::{Cx, Engine};
 use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
@@ -94,12 +93,15 @@ impl Engine {
                 if usize::from(call.worker) < self.config.workers && !is_final {
                     return Disposition::HandOver(usize::from(call.worker));
                 }
-                self.late(message, socket, source, at);
+                self.late(message, 0, datagram, &mut cx);
                 return Disposition::Done;
             }
             match self.calls.current(call.slot, call.generation) {
                 Some(_) => self.deliver(call.slot, message, datagram, &mut cx),
-                None => self.late(message, socket, source, at),
+                None => {
+                    let left = self.calls.left(call.slot, call.generation);
+                    self.late(message, left, datagram, &mut cx);
+                }
             }
             return Disposition::Done;
         }
@@ -109,8 +111,8 @@ impl Engine {
             self.deliver(slot, message, datagram, &mut cx);
             return Disposition::Done;
         }
-        if self.dead.contains(hash, now) {
-            self.late(message, socket, source, at);
+        if let Some(left) = self.dead.find(hash, now) {
+            self.late(message, left, datagram, &mut cx);
             return Disposition::Done;
         }
         let starts_dialog = message.method().is_some() && message.to_tag().is_none();
@@ -125,13 +127,6 @@ impl Engine {
         }
         self.on_unknown(message, hash, call_id, datagram, &mut cx);
         Disposition::Done
-    }
-
-    /// A message for a call that has ended.
-    fn late(&mut self, message: &Message<'_>, socket: SocketId, source: SocketAddr, at: u64) {
-        self.counters.dead_call_messages += 1;
-        self.trace_stray(socket, source, at, message.bytes());
-        self.tracer.record(NO_CALL, 0, NO_STEP, Event::Late { message: message.bytes() });
     }
 
     /// A message for no call, which the mode does not let start one.
@@ -256,7 +251,7 @@ impl Engine {
         tx: &mut TxArena,
     ) -> bool {
         let Some(slot) = tx.reserve(request.len() + 128 + more.len()) else { return false };
-        let tag = super::ids::hex16(self.random.next_u64());
+        let tag = super::ids::hex16(self.stateless_tag(request));
         let room = tx.buffer(&slot);
         match sip::write_error_response_with(request, code, reason, &tag, more, room) {
             Some(len) => {
@@ -278,6 +273,15 @@ impl Engine {
         }
     }
 
+    /// The tag of who answers `request` without a call: the same each time that it comes (RFC 3261
+    /// section 8.2.7).
+    fn stateless_tag(&self, request: &[u8]) -> u64 {
+        let seed = self.config.seed.rotate_left(16) ^ 0x7461_6700;
+        let mut hasher = foldhash::fast::FixedState::with_seed(seed).build_hasher();
+        hasher.write(request);
+        hasher.finish()
+    }
+
     /// Hands a message to its call.
     fn deliver(
         &mut self,
@@ -295,36 +299,18 @@ impl Engine {
             return;
         }
         if self.calls[slot].phase == Phase::Lingering {
-            return self.linger_message(slot, message, cx);
+            let hash = self.duplicate_hash(message);
+            if !self.repeats_request(slot, message, hash, cx) {
+                self.linger_message(slot, message, hash, cx);
+            }
+            return;
         }
         if self.config.ignore_messages_in_pause && self.is_pausing(slot) {
             return;
         }
         let hash = self.duplicate_hash(message);
-        if self.config.retransmission.enabled {
-            let call = &self.calls[slot];
-            let trigger = call.trigger;
-            let seen = [call.unanswered, call.seen[0], call.seen[1], call.seen[2]];
-            if hash == trigger.hash {
-                self.note_repetition(slot, trigger.step);
-                // A final response of an INVITE wants its ACK, whatever was sent since.
-                let wants_ack = message.status().is_some_and(|code| code >= 200)
-                    && message.cseq().is_ok_and(|cseq| cseq.method.id() == MethodId::Invite);
-                return if wants_ack {
-                    self.resend_ack(slot, cx.tx);
-                } else {
-                    self.resend_last(slot, cx.tx);
-                };
-            }
-            if let Some(seen) = seen.iter().find(|seen| seen.hash == hash) {
-                // A final response of an INVITE wants its own ACK again.
-                if let Ok(cseq) = message.cseq()
-                    && self.repeats_named(slot, message, &cseq, cx.tx)
-                {
-                    return;
-                }
-                return self.note_repetition(slot, seen.step);
-            }
+        if self.config.retransmission.enabled && self.repeats(slot, message, hash, cx) {
+            return;
         }
         let Ok(cseq) = message.cseq() else {
             self.drop_malformed(DropCause::BadCseq);
@@ -373,20 +359,15 @@ impl Engine {
         }
     }
 
-    /// Counts a message that the peer sent again, at the step that had it first.
-    fn note_repetition(&mut self, slot: Slot, step: u16) {
-        self.counters.retransmissions_received += 1;
-        if step != NO_INDEX {
-            self.step_counts(slot, step).retransmissions += 1;
-        }
-    }
-
     /// Counts a request that a call received.
     pub(super) fn count_request(&mut self, slot: Slot, method: MethodId) {
         self.counters.requests_received += 1;
         self.report.messages.received.request(method as usize);
+        let call = &mut self.calls[slot];
         if method != MethodId::Ack {
-            self.calls[slot].asked = method;
+            call.asked = method;
+        } else if call.sent_for == MethodId::Invite {
+            call.sent_for = MethodId::Ack;
         }
     }
 
@@ -418,7 +399,7 @@ impl Engine {
             return;
         }
         self.step_counts(slot, index).messages += 1;
-        let heard = Heard { hash, step: index };
+        let heard = Heard::at(index, hash);
         match message.kind() {
             Kind::Request { method, .. } => {
                 self.count_request(slot, method.id());
@@ -659,7 +640,9 @@ impl Engine {
         bound: &Bound,
         cx: &mut Cx<'_, '_>,
     ) {
-        if self.repeats_named(slot, message, cseq, cx.tx) {
+        if self.repeats_named(slot, message, cseq, cx.tx)
+            || self.repeats_request(slot, message, hash, cx)
+        {
             return;
         }
         // A repeated final response whose bytes differ, as through another path of a proxy: the ACK
@@ -690,7 +673,7 @@ impl Engine {
                 self.assign(slot, variable, Value::Number(back));
             }
             let call = &mut self.calls[slot];
-            call.note_received(Heard { hash, step: call.step });
+            call.note_received(Heard::at(call.step, hash));
             call.due_ns = cx.at;
             call.step = target;
             call.retransmit = Retransmit::NONE;
@@ -704,24 +687,6 @@ impl Engine {
     fn has_ack(&self, slot: Slot) -> bool {
         let call = &self.calls[slot];
         !call.ack_sent.is_empty() || self.blobs.bytes(&call.last_sent).starts_with(b"ACK ")
-    }
-
-    /// A hash that is equal for retransmissions of one message; never 0.
-    fn duplicate_hash(&self, message: &Message<'_>) -> u64 {
-        let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
-        match self.config.duplicate_check {
-            DuplicateCheck::Full => hasher.write(message.bytes()),
-            DuplicateCheck::Loose => {
-                for id in [HeaderId::To, HeaderId::From, HeaderId::CallId, HeaderId::CSeq] {
-                    hasher.write(message.first(id).unwrap_or_default());
-                }
-                if let Some(code) = message.status() {
-                    hasher.write_u16(code);
-                    hasher.write(message.body());
-                }
-            }
-        }
-        hasher.finish() | 1
     }
 }
 

@@ -7,6 +7,7 @@ use super::bound::{Base, Bound};
 use super::call::{InviteState, NO_CIRCUIT, NO_INDEX, Phase, Retransmit, Slot};
 use super::dialog::DialogState;
 use super::render::{At, Out};
+use super::repetition::{is_plain, mark};
 use super::{Cx, Engine, StagedRequest};
 use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
 use crate::sip::{Message, MethodId};
@@ -293,7 +294,7 @@ impl Engine {
             }
             capacity = LARGE_MESSAGE;
         };
-        if !self.remember_sent(slot, index, &cx.tx.buffer(&tx_slot)[..len]) {
+        if !self.remember_sent(slot, index, &cx.tx.buffer(&tx_slot)[..len], cx.now) {
             cx.tx.release(tx_slot);
             self.abort(slot, FailureCause::PoolExhausted, cx);
             return Sent::Ended;
@@ -350,9 +351,10 @@ impl Engine {
         Sent::Waits
     }
 
-    /// Stores a sent message for retransmission. An ACK or an open INVITE that it displaces is kept
-    /// aside: the one to answer repeated finals, the other to cancel.
-    fn remember_sent(&mut self, slot: Slot, step: u16, message: &[u8]) -> bool {
+    /// Stores a sent message for retransmission. What it displaces is kept aside where it may be
+    /// needed: an answer or an ACK for repetitions, an open INVITE to cancel it.
+    fn remember_sent(&mut self, slot: Slot, step: u16, message: &[u8], now: u64) -> bool {
+        self.keep_answer(slot, now);
         let call = &mut self.calls[slot];
         let old = self.blobs.bytes(&call.last_sent);
         if old.starts_with(b"ACK ") {
@@ -382,6 +384,8 @@ impl Engine {
             Outgoing::Response(code) => {
                 self.counters.responses_sent += 1;
                 self.report.messages.sent.response(call.asked as usize, code);
+                call.sent_for = call.asked;
+                call.is_plain_ok = code == 200 && is_plain(call.asked);
             }
             Outgoing::Request(bit) => {
                 self.counters.requests_sent += 1;
@@ -457,13 +461,14 @@ impl Engine {
         self.free_named(slot);
         let wait_ns = self.config.deadcall_wait_ms * 1_000_000;
         let call = &mut self.calls[slot];
+        let left = if call.is_plain_ok { mark(call.trigger.hash) } else { 0 };
         for blob in call.blobs_mut() {
             self.blobs.free(blob);
         }
         if call.foreign {
             let hash = call.hash;
             self.map.remove(hash, slot);
-            if wait_ns > 0 && self.dead.remember(hash, now + wait_ns, now) {
+            if wait_ns > 0 && self.dead.remember(hash, now + wait_ns, now, left) {
                 self.counters.dead_calls_evicted += 1;
             }
         }
@@ -479,7 +484,7 @@ impl Engine {
             }
         }
         self.calls_of[usize::from(self.calls[slot].program)] -= 1;
-        self.calls.release(slot);
+        self.calls.release(slot, left);
     }
 
     /// Closes the open transaction that a final response answers, and records both clocks.

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use gossipper_uring::TxArena;
 
-use super::blob::Blob;
 use super::call::{NO_INDEX, Phase, Retransmit, Slot};
 use super::{Cx, Engine};
 use crate::scenario::{Outgoing, StepKind};
@@ -137,16 +136,17 @@ impl Engine {
     /// Sends the last message again, byte for byte.
     pub(super) fn resend_last(&mut self, slot: Slot, tx: &mut TxArena) {
         let step = self.calls[slot].sent_step;
-        self.resend(slot, step, |engine| &engine.calls[slot].last_sent, tx);
+        self.resend(slot, step, |engine| engine.blobs.bytes(&engine.calls[slot].last_sent), tx);
     }
 
     /// Sends the ACK of the INVITE's final response again, which the peer has repeated.
     pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
         let call = &self.calls[slot];
-        match self.blobs.bytes(&call.last_sent).starts_with(b"ACK ") {
-            true => self.resend(slot, call.sent_step, |engine| &engine.calls[slot].last_sent, tx),
-            false => self.resend(slot, call.ack_step, |engine| &engine.calls[slot].ack_sent, tx),
+        if self.blobs.bytes(&call.last_sent).starts_with(b"ACK ") {
+            return self.resend_last(slot, tx);
         }
+        let step = call.ack_step;
+        self.resend(slot, step, |engine| engine.blobs.bytes(&engine.calls[slot].ack_sent), tx);
     }
 
     /// Sends a stored message of the call, of step `step`, again.
@@ -154,10 +154,10 @@ impl Engine {
         &mut self,
         slot: Slot,
         step: u16,
-        which: impl for<'e> Fn(&'e Self) -> &'e Blob,
+        which: impl for<'e> Fn(&'e Self) -> &'e [u8],
         tx: &mut TxArena,
     ) {
-        let bytes = self.blobs.bytes(which(self));
+        let bytes = which(self);
         if bytes.is_empty() {
             return;
         }
@@ -177,7 +177,7 @@ impl Engine {
             counts.retransmissions += 1;
             return;
         }
-        let bytes = self.blobs.bytes(which(self));
+        let bytes = which(self);
         // Without room the next retransmission, or the peer's, asks again.
         let Some(tx_slot) = tx.reserve(bytes.len()) else {
             self.counters.sends_deferred += 1;

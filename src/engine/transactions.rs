@@ -167,7 +167,7 @@ impl Engine {
 
     fn resend_named_ack(&mut self, slot: Slot, index: u16, tx: &mut gossipper_uring::TxArena) {
         let step = self.named(slot, index).ack_step;
-        self.resend(slot, step, |engine| &engine.named(slot, index).ack, tx);
+        self.resend(slot, step, |engine| engine.blobs.bytes(&engine.named(slot, index).ack), tx);
     }
 
     /// Never 0, which is no transaction.
@@ -179,7 +179,7 @@ impl Engine {
 }
 
 /// The branch of the topmost Via: of the first element of the first line.
-fn top_branch(via: Option<&[u8]>) -> &[u8] {
+pub(super) fn top_branch(via: Option<&[u8]>) -> &[u8] {
     let top = via.and_then(|via| CommaList::new(via).next()).and_then(Result::ok);
     top.and_then(|top| Via::parse(top).ok()).and_then(|via| via.branch).unwrap_or_default()
 }

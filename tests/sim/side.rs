@@ -437,6 +437,12 @@ impl Side {
         self.totals
     }
 
+    /// Strings that the engines store, and bytes ever used for them.
+    pub fn blob_usage(&self) -> (usize, usize) {
+        let usages = self.seats.iter().map(|seat| seat.worker.engine().blob_usage());
+        usages.fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1))
+    }
+
     pub fn active(&self) -> usize {
         self.seats.iter().map(|seat| seat.worker.engine().active()).sum()
     }
