@@ -273,3 +273,45 @@ fn kept_answers_are_few() {
     rig.run(60_000);
     assert_succeeded(&rig.end(), 1);
 }
+
+// Pings.
+
+/// With `-m 1` the call comes after the ping.
+#[test]
+fn a_ping_that_is_answered_automatically_is_no_call() {
+    let steps = format!(r#"{ANSWERED}<recv request="BYE"/><send>@200=@</send>"#);
+    let once = server(&steps).with(|engine| engine.calls_total = Some(1));
+    let mut rig = Rig::with(answers_pings(once));
+    for (cseq, method) in (1..).zip(["OPTIONS", "NOTIFY", "INFO", "UPDATE"]) {
+        let ping = request(method, &format!("ping{cseq}"), cseq, "");
+        rig.send(&ping);
+        let ok = rig.expect("SIP/2.0 200").text;
+        rig.send(&ping);
+        assert_eq!(rig.expect("SIP/2.0 200").text, ok);
+    }
+    assert_eq!((rig.counters().auto_answered, rig.counters().calls_incoming), (8, 0));
+    let tag = answered(&mut rig);
+    // Nor is one that comes when all calls have begun.
+    rig.send(&request("OPTIONS", "late", 1, ""));
+    rig.expect("SIP/2.0 200");
+    rig.send(&request("BYE", "a", 2, &tag));
+    rig.expect("SIP/2.0 200");
+    let counters = rig.end();
+    assert_succeeded(&counters, 1);
+    assert_eq!((counters.calls_incoming, counters.out_of_call_messages), (1, 0));
+}
+
+#[test]
+fn what_the_scenario_begins_with_is_a_call() {
+    let steps = r#"<recv request="OPTIONS" optional="true" next="ping"/>
+        <recv request="INVITE"/><send>@486@</send><recv request="ACK" next="end"/>
+        <label id="ping"/><send>@200@</send><label id="end"/>"#;
+    let mut rig = Rig::with(answers_pings(server(steps)));
+    rig.send(&request("OPTIONS", "a", 1, ""));
+    rig.expect("SIP/2.0 200");
+    rig.send(&request("NOTIFY", "b", 1, ""));
+    rig.expect("SIP/2.0 200");
+    let counters = rig.end();
+    assert_succeeded(&counters, 1);
+    assert_eq!((counters.calls_incoming, counters.auto_answered), (1, 1));
+}

@@ -34,6 +34,8 @@ Where the two differ:
 - `-i` and `-mi` take addresses, not names. `-h stat` prints the same help as `-h`.
 - What SIPp lets pass without effect, such as `-r` with `-users`, is let pass with a notice.
 - `-sf` together with `-sn` is an error, and so are ranges that are empty and limits that contradict.
+- A request that `-aa` answers, and that no call of the scenario begins with, is no call: it is answered alone and
+  uses up no `-m`. In SIPp it begins a call that waits for what does not come.
 - A request that comes again gets the answer again that it got, whoever gave it, for 32 seconds after a later
   one was answered; SIPp repeats only its last message. A BYE, INFO, MESSAGE, NOTIFY or OPTIONS whose 200 ended
   the call gets that again too, as long as `-deadcall_wait` remembers the call.

@@ -152,20 +152,16 @@ impl Engine {
         };
         let Some(program) = program else {
             self.trace_stray(socket, source, cx.at, message.bytes());
-            let auto = self.config.behaviors.auto_answer
-                && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0);
-            if auto && self.reply_stateless(message.bytes(), 200, "OK", socket, source, cx.tx) {
-                self.counters.auto_answered += 1;
-            } else {
-                self.out_of_call(message);
-            }
-            return;
+            return self.answer_beside(message, socket, source, cx.tx);
         };
         if self.out_of_call == Some(program) {
             // As SIPp: a scenario answers it, so it is not one that nobody expected.
             self.counters.auto_answered += 1;
         } else if !self.is_listening {
             return self.refuse_dialog(message, socket, source, cx);
+        } else if self.is_auto_answered(message) && !self.begins_with(program, message) {
+            self.trace_stray(socket, source, cx.at, message.bytes());
+            return self.answer_beside(message, socket, source, cx.tx);
         } else if !self.accepting || self.created >= self.created_max {
             self.trace_stray(socket, source, cx.at, message.bytes());
             self.out_of_call(message);
@@ -179,6 +175,58 @@ impl Engine {
                 self.trace_stray(socket, source, cx.at, message.bytes());
                 self.reply_stateless(message.bytes(), 503, busy, socket, source, cx.tx);
             }
+        }
+    }
+
+    /// `true` if `-aa` answers `message` where no scenario waits for it.
+    fn is_auto_answered(&self, message: &Message<'_>) -> bool {
+        self.config.behaviors.auto_answer
+            && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0)
+    }
+
+    /// `true` if a call of `program` may begin with `message`.
+    fn begins_with(&self, program: u8, message: &Message<'_>) -> bool {
+        let Some(method) = message.method() else { return false };
+        for step in &self.programs[usize::from(program)].program.steps {
+            match &step.kind {
+                StepKind::Recv(recv) => {
+                    let is_waited_for = match &recv.expect {
+                        Expect::Request(expected) => expected.as_bytes() == method.as_bytes(),
+                        Expect::RequestPattern(pattern) => {
+                            let text = method.as_bytes();
+                            pattern.is_match(text, &mut self.regex.borrow_mut()) == Ok(true)
+                        }
+                        Expect::Response(_) | Expect::ResponsePattern(_) => false,
+                    };
+                    if is_waited_for {
+                        return true;
+                    }
+                    if recv.optional == Optional::Mandatory && step.condition.is_none() {
+                        return false;
+                    }
+                }
+                // What comes before the first message.
+                StepKind::Nop | StepKind::Pause(_) => {}
+                StepKind::RecvCommand(recv) if recv.optional => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Answers a message beside all calls, as `-aa` has it, or lets it be.
+    fn answer_beside(
+        &mut self,
+        message: &Message<'_>,
+        socket: SocketId,
+        source: SocketAddr,
+        tx: &mut TxArena,
+    ) {
+        let answered = self.is_auto_answered(message)
+            && self.reply_stateless(message.bytes(), 200, "OK", socket, source, tx);
+        match answered {
+            true => self.counters.auto_answered += 1,
+            false => self.out_of_call(message),
         }
     }
 
