@@ -253,7 +253,7 @@ fn what_does_not_fit_is_refused() {
         let over = over.expect_code(255);
         assert!(over.finished.stderr.contains(why), "{}", over.finished.stderr);
     };
-    refused(&["-sn", "3pcc-C-A"], "need another instance");
+    refused(&["-sn", "3pcc-C-A"], "3pcc-C-A:38:3: <sendCmd> needs another instance");
     let nobody = format!("{IP}:{}", ports::free());
     refused(&["-sn", "3pcc-C-A", "-3pcc", &nobody], "cannot connect to the twin");
     let taken = TcpListener::bind((IP, 0)).unwrap();

@@ -46,6 +46,16 @@ pub struct InjectionFile {
     printf: Option<Printf>,
     index: Option<Index>,
     has_brackets: bool,
+    rest: Option<Rest>,
+}
+
+/// Rows behind the empty line that ends a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The empty line, from 1.
+    pub line: usize,
+    /// How many rows there are behind it.
+    pub rows: usize,
 }
 
 impl std::fmt::Debug for InjectionFile {
@@ -76,8 +86,12 @@ impl InjectionFile {
         let (order, printf) = printf::first_line(first)
             .map_err(|(what, hint)| InjectionError::new(name, 1, what, hint))?;
         let mut rows = Vec::new();
-        for (line, row, place) in lines {
+        let mut rest = None;
+        while let Some((line, row, place)) = lines.next() {
             if row.is_empty() {
+                let is_row = |row: &[u8]| !row.is_empty() && !row.starts_with(b"#");
+                let left = lines.by_ref().filter(|(_, row, _)| is_row(row)).count();
+                rest = (left > 0).then_some(Rest { line, rows: left });
                 break;
             }
             if row.starts_with(b"#") {
@@ -102,7 +116,7 @@ impl InjectionFile {
         rows.shrink_to_fit();
         let has_brackets = memchr(b'[', &bytes).is_some();
         let (name, bytes) = (name.to_owned(), bytes.into_boxed_slice());
-        Ok(Self { name, bytes, rows, order, printf, index: None, has_brackets })
+        Ok(Self { name, bytes, rows, order, printf, index: None, has_brackets, rest })
     }
 
     /// What the file is called in a scenario: its name without directories.
@@ -113,6 +127,11 @@ impl InjectionFile {
     /// Gives the file the name by which scenarios know it.
     pub fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
+    }
+
+    /// The rows that are left out, because SIPp reads up to the first empty line.
+    pub fn rest(&self) -> Option<Rest> {
+        self.rest
     }
 
     /// In which order calls take rows.
@@ -287,6 +306,9 @@ mod tests {
         assert_eq!(file.line_number(1), 4);
         assert_eq!(file.lines().collect::<Vec<_>>(), [(2, &b"a;b"[..]), (4, b" # e;f")]);
         assert_eq!(parsed("RANDOM\nlast").text(0), b"last");
+        assert_eq!(file.rest(), Some(Rest { line: 5, rows: 1 }));
+        assert_eq!(parsed("USER\na\n\n\n# c\n").rest(), None);
+        assert_eq!(parsed("USER\na\n\nb\n\n#c\nd").rest(), Some(Rest { line: 3, rows: 2 }));
     }
 
     #[test]

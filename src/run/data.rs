@@ -1,15 +1,17 @@
 //! The files that feed scenarios: injection files, and texts that messages include.
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, fs};
 
 use super::RunError;
 use crate::config::{CallIds, RunConfig, ScenarioSource, Transport};
 use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
 use crate::injection::{InjectionFile, Order};
-use crate::scenario::{self, Action, Field, Resources, TableInfo, Template, WrittenAuthentication};
+use crate::scenario::{
+    self, Action, Field, Program, Resources, TableInfo, Template, WrittenAuthentication,
+};
 
 /// Largest text that a message includes: no transport carries more.
 const TEXT_BYTES_MAX: u64 = 65_535;
@@ -28,6 +30,20 @@ pub(super) enum Origin {
     },
 }
 
+/// Something doubtful about an injection file.
+pub(super) struct Remark<'t> {
+    pub(super) file: &'t str,
+    pub(super) line: usize,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+impl fmt::Display for Remark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}; {}", self.file, self.line, self.message, self.hint)
+    }
+}
+
 /// The injection files of a run.
 pub(super) struct Tables {
     pub(super) files: Vec<Arc<InjectionFile>>,
@@ -39,28 +55,36 @@ pub(super) struct Tables {
 impl Tables {
     /// Reads and indexes all files that the configuration names.
     pub(super) fn load(config: &RunConfig) -> Result<Self, RunError> {
+        let mut errors = Vec::new();
+        let tables = Self::collect(config, &mut errors);
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(tables),
+        }
+    }
+
+    /// As [`load`](Self::load), with all errors, and all files that can be used.
+    pub(super) fn collect(config: &RunConfig, errors: &mut Vec<RunError>) -> Self {
         let mut files: Vec<InjectionFile> = Vec::new();
         // Both scenarios may read one file.
         let receiving = config.injection_receiving.iter();
         let receiving = receiving.filter(|path| !config.injection.contains(path));
         for path in config.injection.iter().chain(receiving) {
-            let file = read(path)?;
-            if files.iter().any(|known| known.name() == file.name()) {
-                return Err(RunError::InjectionTwice { name: file.name().to_owned() });
+            match read(path) {
+                Ok(file) if files.iter().any(|known| known.name() == file.name()) => {
+                    errors.push(RunError::InjectionTwice { name: file.name().to_owned() });
+                }
+                Ok(file) => files.push(file),
+                Err(error) => errors.push(error),
             }
-            files.push(file);
         }
         for (name, field) in &config.injection_indexes {
             let base = base_name(Path::new(name));
             let known: Vec<String> = files.iter().map(|file| file.name().to_owned()).collect();
             match files.iter_mut().find(|file| file.name() == base) {
                 Some(file) => file.build_index(*field),
-                None => {
-                    return Err(RunError::InjectionIndex {
-                        name: name.clone(),
-                        known: known.join(", "),
-                    });
-                }
+                None => errors
+                    .push(RunError::InjectionIndex { name: name.clone(), known: known.join(", ") }),
             }
         }
         let infos = files
@@ -90,7 +114,13 @@ impl Tables {
         ] {
             keys.extend(text.map(|text| (name.to_owned(), text)));
         }
-        Ok(Self { files, infos, receiving, keys })
+        Self { files, infos, receiving, keys }
+    }
+
+    /// What is doubtful about the files by themselves.
+    pub(super) fn remarks(&self) -> impl Iterator<Item = Remark<'_>> {
+        let remarks = |file| [remark_on_end(file), remark_on_keyword(file)];
+        self.files.iter().flat_map(move |file| remarks(file).into_iter().flatten())
     }
 
     /// What a scenario may refer to. `source` says where its files are.
@@ -181,10 +211,10 @@ impl Tables {
         })
     }
 
-    /// SIPp goes on with empty fields; so do we, but not in silence.
-    fn note_gaps(&self, config: &RunConfig, programs: &Programs, notices: &mut Vec<String>) {
+    /// Columns that scenarios read and rows lack. SIPp goes on with empty fields; so do we, but not
+    /// in silence.
+    pub(super) fn gaps<'p>(&self, programs: impl Iterator<Item = &'p Program>) -> Vec<Remark<'_>> {
         let mut columns: Vec<(u16, u16)> = programs
-            .all()
             .flat_map(|program| program.templates())
             .flat_map(Template::fields)
             .filter_map(|field| match field {
@@ -194,52 +224,72 @@ impl Tables {
             .collect();
         columns.sort_unstable();
         columns.dedup();
-        for (table, field) in columns {
-            let Some(file) = self.files.get(usize::from(table)) else { continue };
-            if let Some((line, rows)) = file.ragged(field) {
-                notices.push(format!(
-                    "{}:{line}: the row has no column {field}, which the scenario reads \
-                     (as {rows} in all): it is empty there",
-                    file.name()
-                ));
-            }
-        }
-        for file in &self.files {
-            notices.extend(note_of_keyword(file));
-        }
+        let gap = |(table, field)| {
+            let file = self.files.get(usize::from(table))?;
+            let (line, rows) = file.ragged(field)?;
+            let message = format!(
+                "the row has no column {field}, which the scenario reads (as {rows} in all)"
+            );
+            Some(Remark { file: file.name(), line, message, hint: "it is empty there" })
+        };
+        columns.into_iter().filter_map(gap).collect()
+    }
+
+    /// What is doubtful about the files together with the run.
+    fn note_gaps(&self, config: &RunConfig, programs: &Programs, notices: &mut Vec<String>) {
+        let gaps = self.gaps(programs.all().map(|program| &**program));
+        notices.extend(gaps.iter().map(Remark::to_string));
+        notices.extend(self.remarks().map(|remark| remark.to_string()));
         for file in self.files.iter().filter(|file| file.order() == Order::User) {
-            if config.users.is_none() {
-                notices.push(format!(
-                    "{}: USER rows belong to the users of -users, which is not given: fields are \
-                     empty",
-                    file.name()
-                ));
+            let (name, rows) = (file.name(), file.rows());
+            match config.users {
+                None => notices.push(format!(
+                    "{name}: USER rows belong to the users of -users, which is not given: fields \
+                     are empty"
+                )),
+                Some(users) if rows < users => notices.push(format!(
+                    "{name}: {rows} USER rows for the {users} users of -users: the fields of users \
+                     {} to {users} are empty; add rows, or give -users {rows}",
+                    rows + 1
+                )),
+                Some(_) => {}
             }
         }
     }
 }
 
+/// About rows that are left out.
+fn remark_on_end(file: &Arc<InjectionFile>) -> Option<Remark<'_>> {
+    let rest = file.rest()?;
+    let rows = match rest.rows {
+        1 => "1 row behind it is".to_owned(),
+        rows => format!("{rows} rows behind it are"),
+    };
+    Some(Remark {
+        file: file.name(),
+        line: rest.line,
+        message: format!("an empty line ends the file: {rows} left out"),
+        hint: "remove the line; a comment begins with #",
+    })
+}
+
 /// About the first keyword in a field that will not do what it does in a message. SIPp evaluates
 /// one, `[authentication]`, and leaves all others as they are.
-fn note_of_keyword(file: &InjectionFile) -> Option<String> {
+fn remark_on_keyword(file: &Arc<InjectionFile>) -> Option<Remark<'_>> {
     if !file.has_brackets() {
         return None;
     }
-    let name = file.name();
     file.lines().find_map(|(line, row)| {
-        if let Some(found) = WrittenAuthentication::find(row) {
+        let (message, hint) = if let Some(found) = WrittenAuthentication::find(row) {
             let why = WrittenAuthentication::parse(&row[found]).err()?;
-            return Some(format!(
-                "{name}:{line}: [authentication]: {why}; calls with this row fail when they \
-                 answer a challenge"
-            ));
-        }
-        let text = String::from_utf8_lossy(row);
-        let keyword = scenario::first_keyword(&text)?;
-        Some(format!(
-            "{name}:{line}: {keyword} stays text, as in SIPp: of all keywords only \
-             [authentication ...] is evaluated in a field"
-        ))
+            (format!("[authentication]: {why}"), "calls with this row fail when they answer")
+        } else {
+            let text = String::from_utf8_lossy(row);
+            let keyword = scenario::first_keyword(&text)?;
+            let hint = "of all keywords only [authentication ...] is evaluated in a field";
+            (format!("{keyword} stays text, as in SIPp"), hint)
+        };
+        Some(Remark { file: file.name(), line, message, hint })
     })
 }
 

@@ -8,22 +8,27 @@ use thiserror::Error;
 
 use super::RunError;
 use super::plan::resolve;
-use crate::config::{HostPort, RunConfig, TwinConfig};
+use crate::config::{HostPort, RunConfig, ScenarioSource, TwinConfig};
 use crate::dataplane::twin::{Connects, PeerPlan, TwinPlan};
 use crate::engine::{Peering, Programs};
-use crate::scenario::{Program, StepKind, TwinRole};
+use crate::scenario::{Position, Program, StepKind, TwinRole};
 
 /// What is wrong with a run that controls calls together with others.
 #[derive(Debug, Error)]
 pub enum TwinConfigError {
     /// A scenario with commands, and nobody to exchange them with.
     #[error(
-        "{scenario}: <sendCmd> and <recvCmd> need another instance\n  hint: name it with -3pcc \
-         HOST[:PORT], or all of them with -master NAME or -slave NAME and -slave_cfg FILE"
+        "{scenario}:{}:{}: <{element}> needs another instance\n  hint: name it with -3pcc \
+         HOST[:PORT], or all of them with -master NAME or -slave NAME and -slave_cfg FILE",
+        position.line, position.column
     )]
     NoTwin {
         /// The scenario.
         scenario: String,
+        /// Where its first command stands.
+        position: Position,
+        /// Its element.
+        element: &'static str,
     },
     /// A second scenario with commands.
     #[error(
@@ -104,9 +109,7 @@ pub(super) fn plan(
     }
     let (role, twin) = match (main.twin_role, &config.twin) {
         (None, None) => return Ok(None),
-        (Some(_), None) => {
-            return Err(TwinConfigError::NoTwin { scenario: main.name.clone() }.into());
-        }
+        (Some(_), None) => return Err(no_twin(config, main).into()),
         (None, Some(_)) => {
             let text = "the scenario has neither <sendCmd> nor <recvCmd>: other instances (-3pcc, \
                         -master, -slave) are left alone";
@@ -122,6 +125,25 @@ pub(super) fn plan(
             named(config, main, role, name, file).map(Some)
         }
     }
+}
+
+/// The error of a scenario with commands that has no other instance.
+fn no_twin(config: &RunConfig, main: &Program) -> TwinConfigError {
+    let scenario = match &config.scenario {
+        ScenarioSource::File(path) => path.display().to_string(),
+        ScenarioSource::Builtin(name) => name.clone(),
+    };
+    let (position, element) = first_command(main).unwrap_or((Position::default(), "sendCmd"));
+    TwinConfigError::NoTwin { scenario, position, element }
+}
+
+/// Where the first step stands that needs another instance, and what it is.
+pub(super) fn first_command(program: &Program) -> Option<(Position, &'static str)> {
+    program.steps.iter().find_map(|step| match step.kind {
+        StepKind::SendCommand(_) => Some((step.position, "sendCmd")),
+        StepKind::RecvCommand(_) => Some((step.position, "recvCmd")),
+        _ => None,
+    })
 }
 
 fn pair(
