@@ -251,7 +251,8 @@ fn actions_with_the_spellings_of_old_scenarios() {
            <assignstr assign_to=\"z\" value=\"a\\n\\&quot;[pid]\\\\x\"/>
            <jump value=\"1\"/>
            <test variable=\"x\" compare=\"less_than_equal\" variable2=\"y\"/>
-         </action><action><exec int_cmd=\"stop_now\"/></action></nop>",
+           <exec int_cmd=\"stop_now\"/>
+         </action></nop>",
     );
     let [ereg, copy, assign, jump, test, stop] = &steps[0].actions[..] else { panic!() };
     let Action::Ereg(ereg) = ereg else { panic!() };

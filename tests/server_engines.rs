@@ -523,6 +523,14 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     let calls = answer.state().snapshot.calls;
     assert_eq!((calls.started, calls.succeeded), (12, 12));
 
+    // What is doubtful about one is told.
+    let doubtful = BUSY.replacen("request=\"INVITE\"/>", "request=\"INVITE\" td=\"1\"/>", 1);
+    assert_ne!(doubtful, BUSY);
+    answer.ask(Ask::Swap(NewScenario::Text(doubtful))).unwrap();
+    let notices = answer.state().notices.clone();
+    assert!(notices.iter().any(|text| text.contains("no attribute \"td\"")), "{notices:?}");
+    answer.ask(Ask::Swap(NewScenario::Text(BUSY.to_owned()))).unwrap();
+
     // What cannot take its place is refused, and it goes on.
     let swap = |xml: String| answer.ask(Ask::Swap(NewScenario::Text(xml))).unwrap_err();
     let error = swap(BUSY.replace("<recv", "<recieve"));

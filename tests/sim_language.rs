@@ -12,7 +12,7 @@ use gossipper_uring::{SocketId, TxArena};
 
 use sim::MS;
 use sim::rig::{Rig, answer, header, request_back};
-use sim::scenarios::{file, inline, spelled_out};
+use sim::scenarios::{expand, file, inline, spelled_out};
 use sim::side::SideOptions;
 
 #[track_caller]
@@ -303,6 +303,87 @@ fn expressions_take_the_longest_of_the_leftmost_matches() {
     assert!(header(&info, "X-Case").starts_with("X-Other: Side"), "{info}");
     rig.send(&answer(&info, 200, "t"));
     assert_succeeded(&rig.end());
+}
+
+/// An INFO with another header line.
+fn info_with(line: &str) -> String {
+    expand("@INFO@").replace("\nMax-Forwards", &format!("\n{line}\nMax-Forwards"))
+}
+
+/// What is found in a 200 with `header="..."` and more attributes, as `<...>`.
+fn found_with(attributes: &str) -> String {
+    let steps = format!(
+        "<send>{}</send><recv response=\"200\"><action><ereg regexp=\"[^;>]*\" \
+         search_in=\"hdr\" {attributes} assign_to=\"it\"/></action></recv>\
+         <send>{}</send><recv response=\"200\"/>",
+        expand("@INFO@"),
+        info_with("X-Found: <[$it]>")
+    );
+    let mut rig = Rig::new(spelled_out("found", &steps));
+    let info = rig.expect("INFO").text;
+    let body = "\r\nX-Busy: text=\"busy\"\r\nContent-Length: 9\r\n\r\nm=audio 4";
+    rig.send(&answer(&info, 200, "t").replace("\r\nContent-Length: 0\r\n\r\n", body));
+    let second = rig.expect("INFO").text;
+    rig.send(&answer(&second, 200, "t"));
+    assert_succeeded(&rig.end());
+    header(&second, "X-Found").to_owned()
+}
+
+#[test]
+fn an_action_answers_the_last_challenge_as_the_last_request_would() {
+    let credentials = "[authentication username=joe password=x]";
+    let steps = format!(
+        "<send>{}</send><recv response=\"401\" auth=\"true\"/>\
+         <nop><action><assignstr assign_to=\"it\" value=\"{credentials}\"/></action></nop>\
+         <send>{}</send><recv response=\"200\"/>",
+        expand("@INFO@"),
+        info_with(&format!("X-It: [$it]\n{credentials}"))
+    );
+    let mut rig = Rig::new(spelled_out("challenged", &steps));
+    let info = rig.expect("INFO").text;
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\nContent-Length";
+    rig.send(&answer(&info, 401, "t").replace("Content-Length", challenge));
+    let second = rig.expect("INFO").text;
+    rig.send(&answer(&second, 200, "t"));
+    assert_succeeded(&rig.end());
+    let own = header(&second, "Authorization");
+    assert!(own.starts_with("Digest username=\"joe\""), "{own}");
+    assert_eq!(header(&second, "X-It").trim(), format!("Authorization: {own}"));
+}
+
+#[test]
+fn a_variable_without_a_group_keeps_what_it_has() {
+    let steps = format!(
+        "<send>{}</send><recv response=\"200\"><action><assignstr assign_to=\"old\" \
+         value=\"kept\"/><ereg regexp=\"S(I)P\" search_in=\"msg\" assign_to=\"all,one,old\"/>\
+         </action></recv><send>{}</send><recv response=\"200\"/>",
+        expand("@INFO@"),
+        info_with("X-It: [$all],[$one],[$old]")
+    );
+    let mut rig = Rig::new(spelled_out("groups", &steps));
+    let info = rig.expect("INFO").text;
+    rig.send(&answer(&info, 200, "t"));
+    let second = rig.expect("INFO").text;
+    rig.send(&answer(&second, 200, "t"));
+    assert_succeeded(&rig.end());
+    assert_eq!(header(&second, "X-It"), "SIP,I,kept");
+}
+
+#[test]
+fn a_header_that_is_no_name_is_searched_for_as_a_text() {
+    for (attributes, found) in [
+        ("header=\"Via: SIP/2.0/\"", "<UDP 192.0.2.1:5060>"),
+        ("header=\"m=audio \"", "<4>"),
+        ("header=\"text=\"", "<\"busy\">"),
+        ("header=\"text\"", "<=\"busy\">"),
+        ("header=\"text=\" start_line=\"true\"", "<>"),
+        ("header=\"tag=\" occurrence=\"2\"", "<t>"),
+        ("header=\"tag=\" occurrence=\"3\"", "<>"),
+        ("header=\"nowhere=\"", "<>"),
+        ("header=\"X-Busy:\"", "< text=\"busy\">"),
+    ] {
+        assert_eq!(found_with(attributes), found, "{attributes}");
+    }
 }
 
 #[test]

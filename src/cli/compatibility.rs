@@ -53,7 +53,35 @@ pub fn compatibility_markdown() -> String {
 const LANGUAGE: &str = "
 ## Scenario language
 
-Unknown elements, attributes, actions and keywords are errors, with file, line and column.
+Every scenario that SIPp 3.6.1 runs is meant to run, media aside. Where SIPp reads something in a way of its
+own, so does Gossipper, and says so with file, line and column when the run starts; `gossipper check FILE` lists
+all of that, and all errors, without a run. Errors are what SIPp refuses too, or what cannot mean anything:
+unknown elements, actions and keywords, messages without a method or a status code, a scenario, tag, comment or
+CDATA section that is never closed (SIPp passes over some of these in silence). What SIPp does with the rest:
+
+| In the file | Taken as |
+|---|---|
+| an attribute twice; a second `<action>` | the first one |
+| an unknown attribute; commas, words and quotes between attributes | not there |
+| an attribute without a blank before its name, as in `a=\"1\"b=\"2\"` | not there |
+| `\\\"` inside a value | a quote |
+| text, unknown elements and actions outside of `<action>`, within a step; text between steps and behind the root | not there |
+| `value=\"\"` of numbers | 0 |
+| `true` and `false` as numbers; whole numbers as `0x10` | as in C |
+| `timeout=` and `retrans=` below 0 | not there |
+| `header=` that is no header name, as `branch=` or `m=audio` | a text that is searched for in the whole message; what follows it in its line is taken, and nothing if it is not found (entities in it stay as written) |
+| `header=` or `variable=` without the `search_in=` that they belong to | not there |
+| more names in `assign_to` than the expression has groups | the others keep what they have |
+| a pause with several lengths | its distribution, else its variable |
+| `test=` or `chance=` without `next=`, `condexec_inverse=` without `condexec=` | not there |
+| `request=` and `response=` together | `request=` |
+| a keyword in `file=` of `<lookup>`, `<insert>` and `<replace>` | the file of that name when the action runs |
+| one name for several transactions | the one that was started last |
+| `[authentication]` in the text of an action | the answer to the last challenge, as the last request before would give it; SIPp crashes |
+| `[cseq+1+1]`, `[local_ip+1]`, `[field]` | `[cseq+1]`, `[local_ip]`, `[field0]` |
+| an unknown `int_cmd=` | `stop_call` |
+
+A `<jump>` to its own step, or steps that jump in a circle and never wait, are errors: SIPp stops or hangs there.
 
 Regular expressions are POSIX extended ones over bytes, as in SIPp: of the matches that begin leftmost
 the longest is taken. What POSIX leaves open is as in the GNU C library: `\\1` to `\\9` refer back, and

@@ -216,17 +216,20 @@ impl Engine {
                 self.assign(slot, *to, Value::Number(index));
             }
             Action::Lookup { assign_to, table, key } => {
+                let table = self.table_of(slot, table, cx)?;
                 let key = self.text(slot, key, cx)?;
-                self.lookup(slot, *assign_to, *table, &key);
+                self.lookup(slot, *assign_to, table, &key);
             }
             Action::Insert { table, value } => {
+                let table = self.table_of(slot, table, cx)?;
                 let row = self.text(slot, value, cx)?;
-                self.insert_row(*table, &row)?;
+                self.insert_row(table, &row)?;
             }
             Action::Replace { table, line, value } => {
+                let table = self.table_of(slot, table, cx)?;
                 let line = self.text(slot, line, cx)?;
                 let row = self.text(slot, value, cx)?;
-                self.replace_row(*table, &line, &row)?;
+                self.replace_row(table, &line, &row)?;
             }
             Action::VerifyAuth { assign_to, username, password } => {
                 let user = self.text(slot, username, cx)?;
@@ -398,15 +401,8 @@ impl Engine {
                 self.variable_text(slot, *variable, own);
                 own.as_slice()
             }
-            SearchIn::Header { name, colon, blanks, occurrence, .. } => {
-                let nth = occurrence.saturating_sub(1) as usize;
-                let found = match command {
-                    Some(command) => command::line_value(command, name, nth),
-                    None => last
-                        .and_then(|last| last.lines_by_name(name).nth(nth))
-                        .map(|header| behind_name(&header, *colon, *blanks)),
-                };
-                match found {
+            SearchIn::Header { name, .. } | SearchIn::Text { text: name, .. } => {
+                match searched_line(&ereg.search_in, last, command) {
                     Some(found) => found,
                     None if ereg.check_it == CheckIt::FailIfFalse => {
                         let whole = command.or(last.map(Message::bytes)).unwrap_or_default();
@@ -532,6 +528,49 @@ fn symbol(comparison: Comparison) -> &'static str {
         Comparison::GreaterThanEqual => ">=",
         Comparison::LessThanEqual => "<=",
     }
+}
+
+/// The rest of the line that an `ereg` searches.
+fn searched_line<'m>(
+    search_in: &SearchIn,
+    last: Option<&Message<'m>>,
+    command: Option<&'m [u8]>,
+) -> Option<&'m [u8]> {
+    let whole = || command.or(last.map(Message::bytes)).unwrap_or_default();
+    match search_in {
+        SearchIn::Header { name, colon, blanks, occurrence, start_line } => {
+            let nth = occurrence.saturating_sub(1) as usize;
+            let found = match command {
+                Some(command) => command::line_value(command, name, nth),
+                None => last
+                    .and_then(|last| last.lines_by_name(name).nth(nth))
+                    .map(|header| behind_name(&header, *colon, *blanks)),
+            };
+            // `header="branch"` is as good as `header="branch="` to SIPp.
+            match found {
+                None if !colon => behind_text(whole(), name, *occurrence, *start_line),
+                found => found,
+            }
+        }
+        SearchIn::Text { text, occurrence, start_line } => {
+            behind_text(whole(), text, *occurrence, *start_line)
+        }
+        SearchIn::Message | SearchIn::Body | SearchIn::Variable(_) => None,
+    }
+}
+
+/// What stands behind the `occurrence`-th `text` in its line.
+fn behind_text<'m>(
+    message: &'m [u8],
+    text: &[u8],
+    occurrence: u32,
+    start_line: bool,
+) -> Option<&'m [u8]> {
+    let is_meant = |at: &usize| !start_line || *at == 0 || message[at - 1] == b'\n';
+    let mut places = memchr::memmem::find_iter(message, text).filter(is_meant);
+    let at = places.nth(occurrence.saturating_sub(1) as usize)?;
+    let rest = &message[at + text.len()..];
+    Some(&rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())])
 }
 
 /// What follows the name of a header as a scenario writes it: SIPp searches from there, with the

@@ -6,7 +6,8 @@ use super::Engine;
 use super::call::Slot;
 use super::render::{At, Out};
 use crate::scenario::{
-    self, Authentication, REQUEST_URI, Template, WrittenAuthentication, secret_bytes,
+    self, Authentication, Outgoing, REQUEST_URI, StepKind, Template, WrittenAuthentication,
+    secret_bytes,
 };
 use crate::sip::digest::{self, AkaKeys, Answer, Credentials, DigestChallenge, Secret};
 use crate::sip::{HeaderId, Message, unfold};
@@ -157,7 +158,9 @@ impl Engine {
                 (parts.ok().map(|parts| Arguments::of_field(&parts, table)), len)
             }
         };
-        let mut words = message.split(|&byte| byte == b' ');
+        // A text without a body is no message but that of an action.
+        let request = if place.body == 0 { self.last_request(at) } else { message };
+        let mut words = request.split(|&byte| byte == b' ');
         let request = [words.next().unwrap_or_default(), words.next().unwrap_or_default()];
         let body = message.get(place.body..).unwrap_or_default();
         let answered =
@@ -166,6 +169,17 @@ impl Engine {
             Some(written) => out.replace(place.at, len, &header[..written]),
             None => out.fail(FailureCause::AuthenticationFailed),
         }
+    }
+
+    /// The beginning of the last request that the scenario sends before a step, as it writes it.
+    fn last_request(&self, at: &At<'_, '_>) -> &[u8] {
+        let steps = &self.program_of(at.slot).program.steps;
+        let before = steps.get(..usize::from(at.step)).unwrap_or_default();
+        let request = before.iter().rev().find_map(|step| match &step.kind {
+            StepKind::Send(send) if matches!(send.message, Outgoing::Request(_)) => Some(send),
+            _ => None,
+        });
+        request.map_or(&[], |send| &send.template.pool)
     }
 
     /// Writes a header line for each challenge, without the last line end.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::layout::next_layout;
 use super::{EngineConfig, Programs};
-use crate::scenario::{Action, Field, Mode, Program, Template};
+use crate::scenario::{Action, Field, InjectionTable, Mode, Program, Template};
 use crate::stats::Layout;
 
 /// Earlier generations that calls may still follow.
@@ -248,9 +248,9 @@ impl Generations {
         }
         let actions = new.all().flat_map(|program| program.steps.iter().chain(&program.init));
         let in_actions = actions.flat_map(|step| &step.actions).filter_map(|action| match action {
-            Action::Lookup { table, .. }
-            | Action::Insert { table, .. }
-            | Action::Replace { table, .. } => Some(*table),
+            Action::Lookup { table: InjectionTable::Known(table), .. }
+            | Action::Insert { table: InjectionTable::Known(table), .. }
+            | Action::Replace { table: InjectionTable::Known(table), .. } => Some(*table),
             _ => None,
         });
         let in_fields = fields().filter_map(|field| match field {

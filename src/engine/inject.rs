@@ -1,11 +1,11 @@
 //! Rows of injection files: keywords and actions.
 
-use super::Engine;
 use super::call::Slot;
 use super::render::{At, Out};
 use super::variables::Value;
+use super::{Cx, Engine};
 use crate::injection::EditError;
-use crate::scenario::{Injected, Row, Template, VariableRef};
+use crate::scenario::{Injected, InjectionTable, Row, Template, VariableRef};
 use crate::stats::FailureCause;
 
 impl Engine {
@@ -44,6 +44,23 @@ impl Engine {
     pub(super) fn user_number(&self, slot: Slot) -> u32 {
         let workers = self.config.workers.max(1) as u32;
         self.calls[slot].user.saturating_mul(workers).saturating_add(self.config.worker as u32)
+    }
+
+    /// The file that an action is about. SIPp knows files by their names alone.
+    pub(super) fn table_of(
+        &mut self,
+        slot: Slot,
+        table: &InjectionTable,
+        cx: &Cx<'_, '_>,
+    ) -> Result<u16, FailureCause> {
+        let name = match table {
+            InjectionTable::Known(table) => return Ok(*table),
+            InjectionTable::Named(name) => self.text(slot, name, cx)?,
+        };
+        let name = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default().trim_ascii();
+        let files = &self.config.data.tables;
+        let found = files.iter().position(|file| file.name().as_bytes() == name);
+        found.map(|table| table as u16).ok_or(FailureCause::InjectionFailed)
     }
 
     pub(super) fn lookup(&mut self, slot: Slot, to: VariableRef, table: u16, key: &[u8]) {

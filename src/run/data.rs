@@ -149,6 +149,7 @@ impl Tables {
         compile(&Resources {
             keys: &self.keys,
             tables: &self.infos,
+            are_tables_known: true,
             default_table: if origin == Origin::Receiving { self.receiving } else { 0 },
             read: &read,
             commands,

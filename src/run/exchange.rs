@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::RunError;
 use super::data::{Origin, Tables};
 use super::plan;
-use super::scenario::Text;
+use super::scenario::{Text, tell};
 use crate::config::{HostPort, RunConfig, ScenarioSource};
 use crate::engine::{Generations, Programs};
 use crate::scenario;
@@ -29,6 +29,8 @@ pub(crate) struct Replacement {
     pub(crate) text: Text,
     /// Addresses of names in it.
     pub(crate) hosts: Vec<(String, IpAddr)>,
+    /// How SIPp reads what is doubtful in it.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Compiler {
@@ -63,12 +65,13 @@ impl Compiler {
         allows_commands: bool,
     ) -> Result<Replacement, RunError> {
         let origin = Origin::Sent { allows_commands };
-        let main = self.tables.with_resources(
-            &self.config,
-            &self.config.scenario,
-            origin,
-            |resources| scenario::compile_with(&text.xml, &text.name, resources),
-        )?;
+        let checked =
+            self.tables.with_resources(&self.config, &self.config.scenario, origin, |resources| {
+                scenario::check(&text.xml, &text.name, resources)
+            });
+        let (main, found) = checked.into_result()?;
+        let mut warnings = Vec::new();
+        tell(found, &text.name, &mut warnings);
         let programs = Programs { main: Arc::new(main), ..self.began.programs().clone() };
         self.began.check(&programs)?;
         plan::check_sets(&self.config, &programs)?;
@@ -77,6 +80,6 @@ impl Compiler {
             let named = HostPort { host: host.clone(), port: 5060 };
             hosts.push((host, plan::resolve(&named, Some(self.local))?.ip()));
         }
-        Ok(Replacement { programs, text, hosts })
+        Ok(Replacement { programs, text, hosts, warnings })
     }
 }

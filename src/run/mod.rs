@@ -131,7 +131,7 @@ fn try_run<'c>(
 /// What is wrong with one of them.
 pub fn load_programs(config: &RunConfig) -> Result<Programs, RunError> {
     let tables = data::Tables::load(config)?;
-    Ok(scenario::load_all(config, &tables)?.0)
+    Ok(scenario::load_all(config, &tables)?.programs)
 }
 
 /// The control socket. One that was not asked for is no reason not to run.

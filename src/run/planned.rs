@@ -10,7 +10,7 @@ use super::RunError;
 use super::data::Tables;
 use super::exchange::Compiler;
 use super::plan::{self, Plan};
-use super::scenario::{self, Text};
+use super::scenario::{self, Loaded, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
 use crate::config::{CallLimit, ConcurrencyLimit, RunConfig, Transport};
@@ -76,8 +76,9 @@ impl Planned {
         more: &[ListenAt],
     ) -> Result<Self, RunError> {
         let tables = Arc::new(Tables::load(&config)?);
-        let (programs, text) = scenario::load_all(&config, &tables)?;
+        let Loaded { programs, text, warnings } = scenario::load_all(&config, &tables)?;
         let mut first = plan::plan(&config, programs.clone(), &tables)?;
+        first.notices.splice(0..0, warnings);
         check_listeners(&config, &programs, more)?;
         let mut others = Vec::new();
         for (index, listener) in more.iter().enumerate() {

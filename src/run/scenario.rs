@@ -8,7 +8,7 @@ use super::RunError;
 use super::data::{Origin, Tables};
 use crate::config::{RunConfig, ScenarioSource, Trunk};
 use crate::engine::Programs;
-use crate::scenario::{self, Mode, Program};
+use crate::scenario::{self, Diagnostic, Mode, Program};
 
 /// Loads and compiles a scenario. `keys` are the `-key` names and values.
 ///
@@ -99,15 +99,19 @@ fn escaped(text: &str) -> String {
 ///
 /// # Errors
 /// As [`load`], and if a second scenario does not fit the main one.
-pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<(Programs, Text), RunError> {
-    let compile = |text: &Text, source: &ScenarioSource, origin| {
-        tables.with_resources(config, source, origin, |resources| {
-            scenario::compile_with(&text.xml, &text.name, resources)
-        })
+pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<Loaded, RunError> {
+    let mut warnings = Vec::new();
+    let mut compile = |text: &Text, source: &ScenarioSource, origin| {
+        let checked = tables.with_resources(config, source, origin, |resources| {
+            scenario::check(&text.xml, &text.name, resources)
+        });
+        let (program, found) = checked.into_result()?;
+        tell(found, &text.name, &mut warnings);
+        Ok::<_, RunError>(program)
     };
     let text = Text::read(&config.scenario, &config.trunk)?;
     let main = compile(&text, &config.scenario, Origin::Main)?;
-    let second = |source: &Option<ScenarioSource>, option| {
+    let mut second = |source: &Option<ScenarioSource>, option| {
         let Some(source) = source else { return Ok(None) };
         if main.mode == Mode::Server {
             return Err(RunError::SecondScenario {
@@ -128,7 +132,30 @@ pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<(Programs,
     };
     let receiving = second(&config.receiving, "-rxsf")?;
     let out_of_call = second(&config.out_of_call, "-oocsf")?;
-    Ok((Programs { main: Arc::new(main), receiving, out_of_call }, text))
+    let programs = Programs { main: Arc::new(main), receiving, out_of_call };
+    Ok(Loaded { programs, text, warnings })
+}
+
+/// The scenarios of a run.
+pub(super) struct Loaded {
+    pub(super) programs: Programs,
+    /// The text of the main one.
+    pub(super) text: Text,
+    /// How SIPp reads what is doubtful in them.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Warnings about one scenario that a run tells before it begins.
+const WARNINGS_MAX: usize = 20;
+
+/// Adds what was found in the scenario `name` to `warnings`.
+pub(super) fn tell(found: Vec<Diagnostic>, name: &str, warnings: &mut Vec<String>) {
+    warnings.extend(found.iter().take(WARNINGS_MAX).map(Diagnostic::on_one_line));
+    if let Some(more) = found.len().checked_sub(WARNINGS_MAX).filter(|more| *more > 0) {
+        warnings.push(format!(
+            "{name}: {more} more warnings; `gossipper check` lists all of a scenario file"
+        ));
+    }
 }
 
 #[cfg(test)]

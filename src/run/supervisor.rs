@@ -440,7 +440,7 @@ impl Supervisor {
     /// # Errors
     /// Why the run cannot go on with it; nothing has changed then.
     pub(crate) fn swap(&mut self, replacement: Replacement) -> Result<(), SwapRefused> {
-        let Replacement { programs, text, hosts } = replacement;
+        let Replacement { programs, text, hosts, .. } = replacement;
         let parts = self.parts.all_mut().map(|part| &mut part.running);
         dataplane::swap(parts, &mut self.generations, &mut self.aggregate, programs, &hosts)?;
         self.text = text;

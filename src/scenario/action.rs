@@ -2,12 +2,12 @@
 
 use super::attributes::{Attributes, no_text};
 use super::distribution::{distribution as distribution_of, integers};
-use super::error::Fault;
+use super::error::{Fault, Position, Sink};
 use super::keyword::{self, Names as _};
 use super::names::Table;
 use super::program::{
-    Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn,
-    SetDest, StrcmpCheck, VariableRef,
+    Action, Check, CheckIt, Comparison, Ereg, InjectionTable, InternalCommand, Operand, Operator,
+    SearchIn, SetDest, StrcmpCheck, VariableRef,
 };
 use super::template::Template;
 use super::xml::{Attribute, Element};
@@ -73,15 +73,28 @@ pub(super) fn exec_names() -> impl Iterator<Item = (&'static str, Option<&'stati
 /// A scenario names at most the whole match and nine groups.
 const GROUPS_MAX: usize = 10;
 
-/// Compiles all actions of an `<action>` element.
-pub(super) fn compile(element: &Element, table: &mut Table<'_>) -> Result<Vec<Action>, Fault> {
-    Attributes::new(element).finish()?;
-    no_text(element)?;
-    element.children.iter().map(|child| one(child, table)).collect()
+/// Compiles all actions of an `<action>` element; what is wrong with one does not hide the next.
+pub(super) fn compile(element: &Element, table: &mut Table<'_>, sink: &Sink) -> Vec<Action> {
+    Attributes::new(element, sink).finish();
+    no_text(element, sink);
+    let mut actions = Vec::new();
+    for child in &element.children {
+        if !child.is_broken {
+            match one(child, table, sink) {
+                Ok(action) => {
+                    actions.push(action);
+                    continue;
+                }
+                Err(fault) => sink.error(fault),
+            }
+        }
+        table.excuse(child);
+    }
+    actions
 }
 
-fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
-    let attributes = Attributes::new(element);
+fn one(element: &Element, table: &mut Table<'_>, sink: &Sink) -> Result<Action, Fault> {
+    let attributes = Attributes::new(element, sink);
     let action = match element.name.as_str() {
         "ereg" => ereg(&attributes, table)?,
         "log" => Action::Log(message(&attributes, table)?),
@@ -139,7 +152,7 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
             let file = attributes.required("file")?;
             Action::Lookup {
                 assign_to: target(&attributes, table)?,
-                table: table.indexed_table(file.value.trim(), file.position)?,
+                table: named_table(file, table, |table, name, at| table.indexed_table(name, at))?,
                 key: template(&attributes, "key", table)?,
             }
         }
@@ -163,7 +176,7 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
             protocol: protocol(&attributes, table)?,
         })),
         "closecon" => Action::CloseConnection,
-        "exec" => exec(&attributes, table)?,
+        "exec" => exec(&attributes, table, sink)?,
         name => {
             if let Some((_, why)) = LATER.iter().find(|(known, _)| *known == name) {
                 return Err(Fault::later(element.position, format_args!("<{name}>"), why));
@@ -173,7 +186,7 @@ fn one(element: &Element, table: &mut Table<'_>) -> Result<Action, Fault> {
                 .suggest(name, ACTIONS.iter().copied()));
         }
     };
-    attributes.finish_empty()?;
+    attributes.finish_empty();
     Ok(action)
 }
 
@@ -206,7 +219,7 @@ fn operand(
     variable: &'static str,
     table: &mut Table<'_>,
 ) -> Result<Operand, Fault> {
-    let value = attributes.double("value")?;
+    let value = attributes.double("value");
     let name = attributes.get(variable);
     match (value, name) {
         (Some(value), None) => Ok(Operand::Constant(value)),
@@ -258,8 +271,8 @@ fn arithmetic(
 }
 
 fn check_it(attributes: &Attributes<'_>) -> Result<CheckIt, Fault> {
-    let fail_if_false = attributes.boolean("check_it")?.unwrap_or(false);
-    let fail_if_true = attributes.boolean("check_it_inverse")?.unwrap_or(false);
+    let fail_if_false = attributes.boolean("check_it").unwrap_or(false);
+    let fail_if_true = attributes.boolean("check_it_inverse").unwrap_or(false);
     match (fail_if_false, fail_if_true) {
         (true, true) => Err(Fault::new(
             attributes.place("check_it_inverse"),
@@ -322,9 +335,26 @@ fn template(
     keyword::text(&attribute.value, table)
 }
 
-fn injection_file(attributes: &Attributes<'_>, table: &Table<'_>) -> Result<u16, Fault> {
+fn injection_file(
+    attributes: &Attributes<'_>,
+    table: &mut Table<'_>,
+) -> Result<InjectionTable, Fault> {
     let file = attributes.required("file")?;
-    table.table(Some(file.value.trim()), file.position)
+    named_table(file, table, |table, name, position| table.table(Some(name), position))
+}
+
+/// The injection file that `file` names, which only a call may know: then `find` has to wait.
+fn named_table(
+    file: &Attribute,
+    table: &mut Table<'_>,
+    find: impl FnOnce(&Table<'_>, &str, Position) -> Result<u16, Fault>,
+) -> Result<InjectionTable, Fault> {
+    let name = keyword::text(&file.value, table)?;
+    match name.as_literal().map(|name| String::from_utf8_lossy(name).into_owned()) {
+        Some(name) => find(table, name.trim(), file.position).map(InjectionTable::Known),
+        // There must be files at all.
+        None => table.table(None, file.position).map(|_| InjectionTable::Named(name)),
+    }
 }
 
 /// The protocol of a `<setdest>`: UDP, which has no connection to keep.
@@ -339,7 +369,7 @@ fn protocol(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Templa
     Ok(template)
 }
 
-fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
+fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>, sink: &Sink) -> Result<Action, Fault> {
     if let Some(command) = attributes.get("command") {
         if let Err(why) = table.commands() {
             return Err(Fault::new(
@@ -359,8 +389,11 @@ fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
         "stop_gracefully" => InternalCommand::StopGracefully,
         "stop_now" => InternalCommand::StopNow,
         other => {
-            return Err(Fault::new(command.position, format!("unknown int_cmd=\"{other}\""))
-                .hint("one of stop_call, stop_gracefully, stop_now"));
+            let known = ["stop_call", "stop_gracefully", "stop_now"];
+            let hint = format!("SIPp ends the call; it knows {}", known.join(", "));
+            let fault = Fault::new(command.position, format!("unknown int_cmd=\"{other}\""));
+            sink.warn(fault.hint(hint).suggest(other, known.into_iter()));
+            InternalCommand::StopCall
         }
     };
     Ok(Action::Command(command))
@@ -368,23 +401,28 @@ fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
 
 fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
     let regexp = attributes.required("regexp")?;
-    let case_indep = attributes.boolean("case_indep")?.unwrap_or(false);
+    let case_indep = attributes.boolean("case_indep").unwrap_or(false);
     let regex = regexp.regex(case_indep)?;
     let search_in = search_in(attributes, table)?;
-    let assign_to = match attributes.get("assign_to") {
+    let mut assign_to = match attributes.get("assign_to") {
         Some(list) => table.variables(&list.value, list.position)?,
         None => Vec::new(),
     };
-    if assign_to.len() > GROUPS_MAX || assign_to.len() > regex.groups() + 1 {
-        return Err(Fault::new(
-            attributes.place("assign_to"),
-            format!(
-                "assign_to names {} variables, the expression has the whole match and {} groups",
-                assign_to.len(),
-                regex.groups()
-            ),
+    let found = regex.groups() + 1;
+    let message = || {
+        format!(
+            "assign_to names {} variables, the expression has the whole match and {} groups",
+            assign_to.len(),
+            found - 1
         )
-        .hint(format!("the first variable takes the whole match; at most {GROUPS_MAX} in all")));
+    };
+    if assign_to.len() > GROUPS_MAX {
+        let hint = format!("the first variable takes the whole match; at most {GROUPS_MAX} in all");
+        return Err(Fault::new(attributes.place("assign_to"), message()).hint(hint));
+    }
+    if assign_to.len() > found {
+        attributes.warn("assign_to", message(), "SIPp leaves the others as they are");
+        assign_to.truncate(found);
     }
     Ok(Action::Ereg(Box::new(Ereg {
         regex,
@@ -399,48 +437,29 @@ fn search_in(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Searc
     let header = attributes.get("header");
     let variable = attributes.get("variable");
     // SIPp's early versions misspelt it, and so do scenarios.
-    let mut occurrence: Option<u32> = None;
-    for name in ["occurrence", "occurence"] {
-        if let Some(given) = attributes.number(name, "a number")? {
-            if given == 0 {
-                return Err(Fault::new(attributes.place(name), format!("{name}=\"0\""))
-                    .hint("occurrences are counted from 1"));
-            }
-            occurrence = Some(given);
-        }
-    }
-    let start_line = attributes.boolean("start_line")?.unwrap_or(false);
+    let given = ["occurrence", "occurence"].map(|name| occurrence(attributes, name));
+    let occurrence = given.into_iter().flatten().next().unwrap_or(1);
+    let start_line = attributes.boolean("start_line").unwrap_or(false);
     for (given, needed) in [(header, "hdr"), (variable, "var")] {
         if let Some(given) = given.filter(|_| place != Some(needed)) {
-            let message = format!("{}= needs search_in=\"{needed}\"", given.name);
-            return Err(Fault::new(given.position, message));
+            let message = format!("{}= without search_in=\"{needed}\"", given.name);
+            let searched = match place.unwrap_or("msg") {
+                "hdr" => "header=",
+                "body" => "the body",
+                "var" => "the variable",
+                _ => "the whole message",
+            };
+            let name = given.name.clone();
+            attributes.warn(&name, message, &format!("SIPp ignores it and searches {searched}"));
         }
     }
     match place.unwrap_or("msg") {
         "msg" => Ok(SearchIn::Message),
         "body" => Ok(SearchIn::Body),
         "hdr" => {
+            let header = header.filter(|header| !header.value.is_empty());
             let header = header.ok_or_else(|| attributes.missing(&["header"]))?;
-            let written = header.value.trim_start();
-            let (name, behind) = match written.split_once(':') {
-                Some((name, behind)) => (name.trim_end(), Some(behind)),
-                None => (written.trim_end(), None),
-            };
-            let rest = behind.map_or("", |behind| behind.trim());
-            let blanks = behind.map_or(0, |behind| behind.len().min(usize::from(u8::MAX)) as u8);
-            let name = if rest.is_empty() { name } else { written };
-            if !keyword::is_token(name) {
-                return Err(Fault::new(header.position, format!("\"{name}\" is no header name"))
-                    .hint("the name of one header, as in header=\"Contact:\""));
-            }
-            let occurrence = occurrence.unwrap_or(1);
-            Ok(SearchIn::Header {
-                name: name.as_bytes().into(),
-                colon: behind.is_some(),
-                blanks,
-                occurrence,
-                start_line,
-            })
+            Ok(header_search(attributes, header, occurrence, start_line))
         }
         "var" => {
             let variable = variable.ok_or_else(|| attributes.missing(&["variable"]))?;
@@ -452,4 +471,53 @@ fn search_in(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Searc
                 .hint("one of msg, hdr, body, var"))
         }
     }
+}
+
+/// Which of several headers is meant, from 1: the digits that the attribute begins with.
+fn occurrence(attributes: &Attributes<'_>, name: &'static str) -> Option<u32> {
+    let text = attributes.get(name)?.value.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: Option<u32> = text[..digits].parse().ok().filter(|number| *number > 0);
+    if number.is_none() || digits < text.len() {
+        let message = format!("{name}=\"{text}\" is no number from 1 on");
+        let taken = number.unwrap_or(1);
+        attributes.warn(name, message, &format!("SIPp takes it as {taken}"));
+    }
+    Some(number.unwrap_or(1))
+}
+
+/// SIPp knows no headers: it searches the message for the text, wherever it stands, and goes on
+/// behind it. Where that is the name of a header, the header is meant.
+fn header_search(
+    attributes: &Attributes<'_>,
+    header: &Attribute,
+    occurrence: u32,
+    start_line: bool,
+) -> SearchIn {
+    let written = header.value.trim_start();
+    let (name, behind) = match written.split_once(':') {
+        Some((name, behind)) => (name.trim_end(), Some(behind)),
+        None => (written.trim_end(), None),
+    };
+    let is_scheme = ["sip", "sips", "tel"].iter().any(|scheme| name.eq_ignore_ascii_case(scheme));
+    let is_name = keyword::is_token(name) && behind.is_none_or(|behind| behind.trim().is_empty());
+    if is_name && !(is_scheme && behind.is_some()) {
+        let blanks = behind.map_or(0, |behind| behind.len().min(usize::from(u8::MAX)) as u8);
+        return SearchIn::Header {
+            name: name.as_bytes().into(),
+            colon: behind.is_some(),
+            blanks,
+            occurrence,
+            start_line,
+        };
+    }
+    let message = format!("header=\"{}\" is no header name", header.value);
+    // Entities stay as they are written there.
+    let text = header.written.as_deref().unwrap_or(&header.value);
+    let hint = match header.written {
+        Some(_) => "SIPp searches the message for that text with &...; as it is written",
+        None => "SIPp searches the message for that text, and goes on behind it",
+    };
+    attributes.warn("header", message, hint);
+    SearchIn::Text { text: text.as_bytes().into(), occurrence, start_line }
 }

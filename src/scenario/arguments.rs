@@ -19,7 +19,7 @@ pub(super) fn injected(
         Fault::new(position, format!("[field{digits}]: columns are numbered 0 to {FIELD_MAX}"))
     })?;
     let usage = "write [field0], [field1 file=\"users.csv\"] or [field1 line=\"[$row]\"]";
-    let arguments = Arguments::parse(arguments, &["file", "line"], position, usage)?;
+    let arguments = Arguments::parse(arguments, &["file", "line"], position, usage, names)?;
     let table = match arguments.get("file") {
         None => names.table(None, position)?,
         Some(name) => names.table(Some(name), position)?,
@@ -50,7 +50,7 @@ pub(super) fn file(
     builder: &mut Builder,
 ) -> Result<(), Fault> {
     let usage = "write [file name=body.txt]";
-    let arguments = Arguments::parse(arguments, &["name"], position, usage)?;
+    let arguments = Arguments::parse(arguments, &["name"], position, usage, names)?;
     let Some(name) = arguments.template("name", position, names)? else {
         return Err(Fault::new(position, "[file] needs name=").hint(usage));
     };
@@ -76,7 +76,7 @@ pub(super) fn authentication(
 ) -> Result<Field, Fault> {
     let usage = "write [authentication username=joe password=secret]";
     let known = ["username", "password", "uri", "aka_K", "aka_OP", "aka_AMF"];
-    let arguments = Arguments::parse(arguments, &known, position, usage)?;
+    let arguments = Arguments::parse(arguments, &known, position, usage, names)?;
     let mut argument = |name| arguments.template(name, position, names);
     let authentication = Authentication {
         username: argument("username")?,
@@ -128,6 +128,7 @@ impl<'a> Arguments<'a> {
         known: &[&'static str],
         position: Position,
         usage: &str,
+        names: &mut dyn Names,
     ) -> Result<Self, Fault> {
         let wrong = |message: String| Fault::new(position, message).hint(usage);
         let mut all: Vec<(&str, &str)> = Vec::new();
@@ -145,13 +146,15 @@ impl<'a> Arguments<'a> {
             })?;
             let (name, value) = (shown(name), shown(value));
             if !known.contains(&name) {
-                return Err(wrong(format!("no argument is called \"{name}\""))
-                    .suggest(name, known.iter().copied()));
+                let fault = Fault::new(position, format!("no argument is called \"{name}\""));
+                let fault = fault.hint(format!("SIPp ignores it; {usage}"));
+                names.warn(fault.suggest(name, known.iter().copied()));
+            } else if all.iter().any(|(earlier, _)| *earlier == name) {
+                let fault = Fault::new(position, format!("{name}= is given twice"));
+                names.warn(fault.hint("SIPp takes the first one"));
+            } else {
+                all.push((name, value));
             }
-            if all.iter().any(|(earlier, _)| *earlier == name) {
-                return Err(wrong(format!("{name}= is given twice")));
-            }
-            all.push((name, value));
         }
         Ok(Self(all))
     }
@@ -282,17 +285,25 @@ impl<'a> WrittenAuthentication<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::keyword::tests::Plain;
 
     #[test]
     fn arguments_may_be_quoted_and_hold_keywords() {
         let text = r#" file="a b.csv"  line=[field0 line=3] "#;
         let at = Position::default();
-        let arguments = Arguments::parse(text, &["file", "line"], at, "").unwrap();
+        let mut names = Plain::default();
+        let arguments = Arguments::parse(text, &["file", "line"], at, "", &mut names).unwrap();
         assert_eq!(arguments.get("file"), Some("a b.csv"));
         assert_eq!(arguments.get("line"), Some("[field0 line=3]"));
-        for wrong in ["file", "file=a file=b", "fiel=a", "file=\"a"] {
-            assert!(Arguments::parse(wrong, &["file"], at, "").is_err(), "{wrong}");
+        for wrong in ["file", "file=\"a"] {
+            let parsed = Arguments::parse(wrong, &["file"], at, "", &mut names);
+            assert!(parsed.is_err(), "{wrong}");
         }
+        assert!(names.0.is_empty());
+        let doubtful = "fiel=a file=b file=c";
+        let arguments = Arguments::parse(doubtful, &["file"], at, "", &mut names).unwrap();
+        assert_eq!(arguments.get("file"), Some("b"));
+        assert_eq!(names.0.len(), 2, "{:?}", names.0);
     }
 
     #[test]

@@ -1,23 +1,34 @@
-//! Typed, checked access to an element's attributes; an attribute that nobody asked for is an
-//! error.
+//! Typed, checked access to an element's attributes. SIPp looks for the attributes that it knows
+//! and at nothing else: one that is left over has no effect, which is worth a warning.
 
 use std::cell::RefCell;
 
 use super::decode;
 use super::ere::Regex;
-use super::error::{Fault, Position, nearest};
+use super::error::{Fault, Position, Sink, nearest};
 use super::text::Text;
 use super::xml::{Attribute, Element};
 
 /// The attributes of one element, each marked when it is read.
 pub(super) struct Attributes<'e> {
     element: &'e Element,
+    sink: &'e Sink,
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'e> Attributes<'e> {
-    pub(super) fn new(element: &'e Element) -> Self {
-        Self { element, asked: RefCell::new(Vec::new()) }
+    pub(super) fn new(element: &'e Element, sink: &'e Sink) -> Self {
+        Self { element, sink, asked: RefCell::new(Vec::new()) }
+    }
+
+    /// How many errors there are in the scenario so far.
+    pub(super) fn errors(&self) -> usize {
+        self.sink.errors()
+    }
+
+    /// Tells what SIPp makes of the attribute `name`.
+    pub(super) fn warn(&self, name: &str, message: impl Into<String>, hint: &str) {
+        self.sink.warn(Fault::new(self.place(name), message).hint(hint));
     }
 
     /// Where the element stands.
@@ -59,30 +70,83 @@ impl<'e> Attributes<'e> {
         )
     }
 
-    pub(super) fn boolean(&self, name: &'static str) -> Result<Option<bool>, Fault> {
-        self.get(name).map(truth).transpose()
-    }
-
-    pub(super) fn number<T: std::str::FromStr>(
-        &self,
-        name: &'static str,
-        what: &str,
-    ) -> Result<Option<T>, Fault> {
-        let Some(attribute) = self.get(name) else { return Ok(None) };
-        attribute.value.trim().parse().map(Some).map_err(|_| {
-            Fault::new(attribute.position, format!("{name}=\"{}\" is not {what}", attribute.value))
-        })
-    }
-
-    /// A finite floating-point number.
-    pub(super) fn double(&self, name: &'static str) -> Result<Option<f64>, Fault> {
-        let value: Option<f64> = self.number(name, "a number")?;
-        match value {
-            Some(value) if !value.is_finite() => {
-                Err(Fault::new(self.place(name), format!("{name}= must be finite")))
-            }
-            value => Ok(value),
+    /// `true` or `false`; what is neither has been told.
+    pub(super) fn boolean(&self, name: &'static str) -> Option<bool> {
+        let attribute = self.get(name)?;
+        let value = truth(&attribute.value);
+        if value.is_none() {
+            let message = format!("{name}=\"{}\" is neither true nor false", attribute.value);
+            self.sink.error(Fault::new(attribute.position, message).hint("write true or false"));
         }
+        value
+    }
+
+    /// A boolean of which SIPp does not look at every value: another one is `otherwise`.
+    pub(super) fn lenient(&self, name: &'static str, otherwise: bool) -> Option<bool> {
+        let attribute = self.get(name)?;
+        Some(truth(&attribute.value).unwrap_or_else(|| {
+            let message = format!("{name}=\"{}\" is neither true nor false", attribute.value);
+            self.warn(name, message, &format!("SIPp takes it as {otherwise}"));
+            otherwise
+        }))
+    }
+
+    /// A whole number as C reads it, so that 0x10 is 16; what is none has been told.
+    pub(super) fn whole(&self, name: &'static str, what: &str) -> Option<i64> {
+        let attribute = self.get(name)?;
+        let text = attribute.value.trim();
+        if text.is_empty() {
+            self.warn(name, format!("{name}=\"\" is empty"), "SIPp takes it as 0");
+            return Some(0);
+        }
+        let value = c_integer(text);
+        if value.is_none() {
+            let message = format!("{name}=\"{}\" is not {what}", attribute.value);
+            self.sink.error(Fault::new(attribute.position, message));
+        }
+        value
+    }
+
+    /// A number of milliseconds. One below 0 never ends in SIPp: it is as if it were absent.
+    pub(super) fn milliseconds(&self, name: &'static str) -> Option<u32> {
+        let value = self.whole(name, "a number of milliseconds")?;
+        if value < 0 {
+            self.warn(name, format!("{name}=\"{value}\" is below 0"), "it has no effect");
+            return None;
+        }
+        // Beyond 49 days the difference is none.
+        Some(u32::try_from(value).unwrap_or(u32::MAX))
+    }
+
+    /// A finite floating-point number; what is none has been told.
+    pub(super) fn double(&self, name: &'static str) -> Option<f64> {
+        /// A number that is fine everywhere, so that one mistake is not told twice.
+        const FINE: f64 = 1.0;
+        let attribute = self.get(name)?;
+        let text = attribute.value.trim();
+        if text.is_empty() {
+            self.warn(name, format!("{name}=\"\" is empty"), "SIPp takes it as 0");
+            return Some(0.0);
+        }
+        let hexadecimal = || c_integer(text).map(|value| value as f64);
+        let fault = match text.parse::<f64>().ok().or_else(hexadecimal) {
+            Some(value) if value.is_finite() => return Some(value),
+            Some(_) => format!("{name}= must be finite"),
+            None => format!("{name}=\"{}\" is not a number", attribute.value),
+        };
+        self.sink.error(Fault::new(attribute.position, fault));
+        Some(FINE)
+    }
+
+    /// The attribute that only works together with `partner`; without it, it has no effect.
+    pub(super) fn with(&self, name: &'static str, partner: &'static str) -> Option<&'e Attribute> {
+        let attribute = self.get(name)?;
+        if self.get(partner).is_none() {
+            let message = format!("{name}= without {partner}=");
+            self.warn(name, message, "SIPp ignores it");
+            return None;
+        }
+        Some(attribute)
     }
 
     /// Refuses what this version cannot do, by name.
@@ -103,29 +167,25 @@ impl<'e> Attributes<'e> {
         }
     }
 
-    /// Refuses attributes that were never asked for.
-    pub(super) fn finish(self) -> Result<(), Fault> {
+    /// Tells of attributes that were never asked for.
+    pub(super) fn finish(self) {
         let asked = self.asked.borrow();
-        let unknown = |attribute: &&Attribute| !asked.contains(&attribute.name.as_str());
-        match self.element.attributes.iter().find(unknown) {
-            Some(attribute) => {
-                Err(self.unknown(attribute).suggest(&attribute.name, asked.iter().copied()))
+        for attribute in &self.element.attributes {
+            if asked.contains(&attribute.name.as_str()) {
+                continue;
             }
-            None => Ok(()),
+            let fault = self.unknown(attribute).hint("SIPp ignores it");
+            self.sink.warn(fault.suggest(&attribute.name, asked.iter().copied()));
         }
     }
 
-    /// As [`Attributes::finish`], for elements that hold neither elements nor text.
-    pub(super) fn finish_empty(self) -> Result<(), Fault> {
-        no_text(self.element)?;
-        if let Some(child) = self.element.children.first() {
-            return Err(Fault::new(
-                child.position,
-                format!("<{}> inside <{}>", child.name, self.element.name),
-            )
-            .hint(format!("<{}> holds nothing; close it with />", self.element.name)));
+    /// As [`Attributes::finish`], for elements of which SIPp looks at nothing inside.
+    pub(super) fn finish_empty(self) {
+        no_text(self.element, self.sink);
+        for child in &self.element.children {
+            self.sink.warn(stray(child, self.element));
         }
-        self.finish()
+        self.finish();
     }
 
     fn unknown(&self, attribute: &Attribute) -> Fault {
@@ -147,24 +207,68 @@ impl Attribute {
     }
 }
 
-/// `true` or `false` in any of the spellings that scenarios use.
-fn truth(attribute: &Attribute) -> Result<bool, Fault> {
-    match attribute.value.trim().to_ascii_lowercase().as_str() {
-        "true" | "yes" | "1" => Ok(true),
-        "false" | "no" | "0" => Ok(false),
-        _ => Err(Fault::new(
-            attribute.position,
-            format!("{}=\"{}\" is neither true nor false", attribute.name, attribute.value),
-        )
-        .hint("write true or false")),
+/// `true` or `false` in any of the spellings that scenarios use; SIPp has numbers too.
+fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" => Some(true),
+        "false" | "no" | "" => Some(false),
+        number => c_integer(number).map(|number| number != 0),
     }
 }
 
-/// Refuses text in an element that carries none.
-pub(super) fn no_text(element: &Element) -> Result<(), Fault> {
-    match element.text.first_position() {
-        Some(at) => Err(Fault::new(at, format!("text inside <{}>", element.name))
-            .hint("only <send> carries a message; is a comment or a tag misspelled?")),
-        None => Ok(()),
+/// A whole number as C's `strtol` reads it with base 0: 0x10 is 16, 010 is 8.
+fn c_integer(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let octal = digits.strip_prefix('0').filter(|rest| !rest.is_empty());
+    let value = match (hexadecimal, octal) {
+        (Some(rest), _) if !rest.starts_with('+') => i64::from_str_radix(rest, 16),
+        (None, Some(rest)) => i64::from_str_radix(rest, 8),
+        _ => digits.parse(),
+    };
+    value.ok().map(|value| sign * value)
+}
+
+/// Tells of text in an element that carries none.
+pub(super) fn no_text(element: &Element, sink: &Sink) {
+    if let Some(at) = element.text.first_position() {
+        let fault = Fault::new(at, format!("text inside <{}>", element.name));
+        sink.warn(fault.hint("SIPp ignores it; is a comment or a tag misspelled?"));
+    }
+}
+
+/// An element where SIPp does not look for any.
+pub(super) fn stray(child: &Element, parent: &Element) -> Fault {
+    Fault::new(child.position, format!("<{}> inside <{}>", child.name, parent.name))
+        .hint("SIPp ignores it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        for (text, number) in [
+            ("10", Some(10)),
+            ("-1", Some(-1)),
+            ("+7", Some(7)),
+            ("0x1f4", Some(500)),
+            ("010", Some(8)),
+            ("0", Some(0)),
+            ("1s", None),
+            ("0x", None),
+            ("0x+1", None),
+            ("--1", None),
+            ("", None),
+        ] {
+            assert_eq!(c_integer(text), number, "{text}");
+        }
     }
 }

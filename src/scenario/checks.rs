@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::error::{Fault, Position};
-use super::program::{Action, Mode, Operand, Optional, Step, StepKind};
+use super::error::{Fault, Position, Sink};
+use super::program::{Action, CheckIt, Mode, Operand, Optional, Step, StepKind};
 
 /// One use of a duration's name.
 pub(super) struct RtdUse {
@@ -12,37 +12,115 @@ pub(super) struct RtdUse {
     pub(super) is_start: bool,
 }
 
-/// Every duration that is started must be stopped somewhere. Those that are stopped without ever
-/// being started begin with the call, as SIPp has it: they are returned.
-pub(super) fn rtds(uses: &[RtdUse], names: &[String]) -> Result<Vec<u16>, Fault> {
+/// Every duration that is started must be stopped somewhere, but those that are `excused`. Those
+/// that are stopped without ever being started begin with the call, as SIPp has it: they are
+/// returned.
+pub(super) fn rtds(
+    uses: &[RtdUse],
+    names: &[String],
+    excused: &HashSet<String>,
+    sink: &Sink,
+) -> Vec<u16> {
     let of = |is_start: bool| -> HashSet<u16> {
         uses.iter().filter(|rtd| rtd.is_start == is_start).map(|rtd| rtd.name).collect()
     };
     let (started, stopped) = (of(true), of(false));
     for rtd in uses {
         let name = names[usize::from(rtd.name)].as_str();
-        if rtd.is_start && !stopped.contains(&rtd.name) {
-            return Err(Fault::new(rtd.position, format!("rtd \"{name}\" is never stopped"))
-                .hint(format!("add rtd=\"{name}\" to the message that ends it")));
+        if rtd.is_start && !stopped.contains(&rtd.name) && !excused.contains(name) {
+            let fault = Fault::new(rtd.position, format!("rtd \"{name}\" is never stopped"));
+            sink.error(fault.hint(format!("add rtd=\"{name}\" to the message that ends it")));
         }
     }
     let mut from_start: Vec<u16> = stopped.difference(&started).copied().collect();
     from_start.sort_unstable();
-    Ok(from_start)
+    from_start
 }
 
 /// `<jump>` with a number must land on a step, or right behind the last one.
-pub(super) fn jump_actions(steps: &[Step]) -> Result<(), Fault> {
+pub(super) fn jump_actions(steps: &[Step], sink: &Sink) {
     for step in steps {
         for action in &step.actions {
             let Action::Jump(Operand::Constant(target)) = action else { continue };
-            if !(0.0..=steps.len() as f64).contains(target) || target.fract() != 0.0 {
-                return Err(Fault::new(step.position, format!("<jump> to {target}"))
-                    .hint(format!("steps are numbered from 0 to {}", steps.len())));
+            if !(0.0..=steps.len() as f64).contains(target) {
+                let fault = Fault::new(step.position, format!("<jump> to {target}"));
+                sink.error(fault.hint(format!("steps are numbered from 0 to {}", steps.len())));
+            } else if target.fract() != 0.0 {
+                let fault = Fault::new(step.position, format!("<jump> to {target}"));
+                sink.warn(fault.hint(format!("SIPp takes it as {}", target.trunc())));
             }
         }
     }
-    Ok(())
+}
+
+/// Jumps that lead a call round and round without ever waiting: SIPp stops where a step jumps to
+/// itself, and hangs where several make a circle.
+pub(super) fn endless_jumps(steps: &[Step], sink: &Sink) {
+    // Which walk came to a step first: each step is walked once.
+    let mut walk_of = vec![usize::MAX; steps.len()];
+    for begin in 0..steps.len() {
+        let mut at = begin;
+        while walk_of.get(at).is_some_and(|walk| *walk == usize::MAX) {
+            walk_of[at] = begin;
+            let Some(next) = only_successor(steps, at) else { break };
+            if walk_of.get(next) == Some(&begin) {
+                sink.error(endless(steps, next));
+                break;
+            }
+            at = next;
+        }
+    }
+}
+
+/// The fault of the circle that the step `on` is on, told at its first step.
+fn endless(steps: &[Step], on: usize) -> Fault {
+    let (mut first, mut count, mut at) = (on, 0, on);
+    while let Some(next) = only_successor(steps, at) {
+        count += 1;
+        first = first.min(next);
+        at = next;
+        if at == on {
+            break;
+        }
+    }
+    let what = match count {
+        1 => format!("step {first} jumps to itself"),
+        _ => format!("{count} steps jump in a circle"),
+    };
+    let position = steps.get(first).map(|step| step.position).unwrap_or_default();
+    Fault::new(position, format!("{what}: no call ever leaves it")).hint(
+        "<jump> counts steps from 0, without labels and declarations; a variable or a test= can \
+         end a loop",
+    )
+}
+
+/// Where a call always goes on from a step at which it neither waits nor decides anything.
+fn only_successor(steps: &[Step], at: usize) -> Option<usize> {
+    let step = steps.get(at)?;
+    for action in &step.actions {
+        match action {
+            Action::Jump(Operand::Constant(target)) => {
+                let target = *target as usize;
+                // Whatever a step waits for, it comes back to where it was.
+                let is_itself = target == at && step.condition.is_none();
+                let passes = matches!(step.kind, StepKind::Nop) && step.condition.is_none();
+                return (is_itself || passes).then_some(target);
+            }
+            Action::Jump(_) | Action::Command(_) | Action::Error(_) => return None,
+            Action::Test(check) if check.check_it != CheckIt::No => return None,
+            Action::Strcmp(check) if check.check_it != CheckIt::No => return None,
+            Action::Ereg(ereg) if ereg.check_it != CheckIt::No => return None,
+            _ => {}
+        }
+    }
+    if !matches!(step.kind, StepKind::Nop) || step.condition.is_some() {
+        return None;
+    }
+    match &step.next {
+        Some(next) if next.test.is_none() && next.chance >= 1.0 => Some(usize::from(next.target)),
+        Some(_) => None,
+        None => Some(at + 1),
+    }
 }
 
 /// Who says the first SIP message of a call; a leading pause or nop does not count.
@@ -56,7 +134,7 @@ pub(super) fn sip_mode(steps: &[Step]) -> Option<Mode> {
 
 /// Behind an optional receive there must be a mandatory one before anything else happens, or the
 /// call could never know whether to go on waiting.
-pub(super) fn optional_order(steps: &[Step]) -> Result<(), Fault> {
+pub(super) fn optional_order(steps: &[Step], sink: &Sink) {
     let mut optional: Option<&Step> = None;
     for step in steps {
         match &step.kind {
@@ -65,19 +143,16 @@ pub(super) fn optional_order(steps: &[Step]) -> Result<(), Fault> {
             StepKind::RecvCommand(command) if !command.optional => optional = None,
             StepKind::RecvCommand(_) => {}
             _ => {
-                if let Some(optional) = optional {
-                    return Err(Fault::new(
-                        optional.position,
-                        format!(
-                            "an optional <recv> is followed by the step at line {}, which is no \
-                             <recv>",
-                            step.position.line
-                        ),
-                    )
-                    .hint("put a mandatory <recv> behind the optional ones"));
+                if let Some(optional) = optional.take() {
+                    let line = step.position.line;
+                    let message = format!(
+                        "an optional <recv> is followed by the step at line {line}, which is no \
+                         <recv>"
+                    );
+                    let fault = Fault::new(optional.position, message);
+                    sink.error(fault.hint("put a mandatory <recv> behind the optional ones"));
                 }
             }
         }
     }
-    Ok(())
 }

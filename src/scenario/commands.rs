@@ -101,8 +101,8 @@ pub(super) fn send(
 pub(super) fn recv(attributes: &Attributes<'_>, peers: &mut Peers) -> Result<RecvCommand, Fault> {
     Ok(RecvCommand {
         src: peers.index(attributes.get("src"))?,
-        optional: attributes.boolean("optional")?.unwrap_or(false),
-        timeout_ms: attributes.number("timeout", "a number of milliseconds")?,
+        optional: attributes.boolean("optional").unwrap_or(false),
+        timeout_ms: attributes.milliseconds("timeout"),
     })
 }
 

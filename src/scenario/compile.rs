@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::attributes::{Attributes, no_text};
+use super::attributes::{Attributes, no_text, stray};
 use super::checks::{self, RtdUse};
 use super::distribution::distribution;
-use super::error::{Fault, Position};
+use super::error::{Fault, Position, Sink};
 use super::keyword::Names;
 use super::names::{Scope, Table, split_list};
 use super::program::{
@@ -15,7 +15,7 @@ use super::program::{
 use super::resources::Resources;
 use super::template::{Field, Template};
 use super::transactions::NamedTransactions;
-use super::xml::{Attribute, Element};
+use super::xml::{Attribute, Document, Element};
 use super::{action, commands, decode, messages};
 
 const ELEMENTS: &[&str] = &[
@@ -46,29 +46,39 @@ const BOUNDS_MAX: usize = 256;
 const UNEXPECTED_LABEL: &str = "_unexp.main";
 const PAUSE_MS_MAX: f64 = i32::MAX as f64;
 
-/// Compiles the root element of a scenario file.
+/// Compiles a scenario file; what is wrong with it goes to `sink`. `None` if that is too much.
 pub(super) fn compile(
-    root: &Element,
+    document: &Document,
     fallback_name: &str,
     resources: &Resources<'_>,
-) -> Result<Program, Fault> {
+    sink: &Sink,
+) -> Option<Program> {
+    let root = document.root.as_ref()?;
     if root.name != "scenario" {
-        return Err(Fault::new(root.position, format!("the root element is <{}>", root.name))
-            .hint("a scenario file begins with <scenario name=\"...\">"));
+        let message = format!("the root element is <{}>", root.name);
+        let hint = "a scenario file begins with <scenario name=\"...\">";
+        sink.error(Fault::new(root.position, message).hint(hint));
+        return None;
     }
-    let attributes = Attributes::new(root);
-    attributes.later("webrtc", "WebRTC")?;
+    let attributes = Attributes::new(root, sink);
+    if let Err(fault) = attributes.later("webrtc", "WebRTC") {
+        sink.error(fault);
+    }
     let name = attributes.text("name").map_or(fallback_name, |name| name.trim());
     let name = decode::shown(if name.is_empty() { fallback_name } else { name });
-    attributes.finish()?;
-    no_text(root)?;
+    attributes.finish();
+    no_text(root, sink);
 
-    let mut compiler = Compiler::new(resources);
-    compiler.declarations(root)?;
+    let mut compiler = Compiler::new(resources, sink);
     for child in &root.children {
-        compiler.element(child)?;
+        compiler.attempt(child, Compiler::declaration);
     }
-    compiler.finish(root, name)
+    for child in &root.children {
+        compiler.attempt(child, Compiler::element);
+    }
+    // Of a document that is not whole, what is missing cannot be told from what was not read.
+    let program = if document.is_whole { compiler.finish(root, name) } else { None };
+    program.filter(|_| sink.errors() == 0)
 }
 
 /// A jump whose label is resolved once all labels are known.
@@ -88,6 +98,9 @@ enum JumpKind {
 
 struct Compiler<'k> {
     table: Table<'k>,
+    sink: &'k Sink,
+    /// `false` if a step is missing: what follows from its absence is no fault.
+    is_whole: bool,
     steps: Vec<Step>,
     init: Vec<Step>,
     labels: HashMap<String, u16>,
@@ -104,9 +117,11 @@ struct Compiler<'k> {
 }
 
 impl<'k> Compiler<'k> {
-    fn new(resources: &'k Resources<'k>) -> Self {
+    fn new(resources: &'k Resources<'k>, sink: &'k Sink) -> Self {
         Self {
-            table: Table::new(resources),
+            table: Table::new(resources, sink),
+            sink,
+            is_whole: true,
             steps: Vec::new(),
             init: Vec::new(),
             labels: HashMap::new(),
@@ -123,38 +138,66 @@ impl<'k> Compiler<'k> {
         }
     }
 
-    /// Scope declarations first, so that their place in the file does not matter.
-    fn declarations(&mut self, root: &Element) -> Result<(), Fault> {
-        for child in &root.children {
-            let scope = match child.name.as_str() {
-                "Global" => Some(Scope::Global),
-                "User" => Some(Scope::User),
-                "Reference" => None,
-                _ => continue,
-            };
-            let attributes = Attributes::new(child);
-            let list = attributes.required("variables")?;
-            match scope {
-                Some(scope) => self.table.declare(&list.value, scope, list.position)?,
-                None => self.table.reference(&list.value, list.position)?,
+    /// Compiles an element, or tells what is wrong with it and goes on behind it.
+    fn attempt(
+        &mut self,
+        element: &Element,
+        compile: impl FnOnce(&mut Self, &Element) -> Result<(), Fault>,
+    ) {
+        if !element.is_broken {
+            match compile(self, element) {
+                Ok(()) => return,
+                Err(fault) => self.sink.error(fault),
             }
-            attributes.finish_empty()?;
         }
+        self.is_whole = false;
+        self.table.excuse(element);
+    }
+
+    /// Scope declarations, which come first, so that their place in the file does not matter.
+    fn declaration(&mut self, element: &Element) -> Result<(), Fault> {
+        let scope = match element.name.as_str() {
+            "Global" => Some(Scope::Global),
+            "User" => Some(Scope::User),
+            "Reference" => None,
+            _ => return Ok(()),
+        };
+        let attributes = Attributes::new(element, self.sink);
+        let list = attributes.required("variables")?;
+        match scope {
+            Some(scope) => self.table.declare(&list.value, scope, list.position)?,
+            None => self.table.reference(&list.value, list.position)?,
+        }
+        attributes.finish_empty();
         Ok(())
     }
 
     fn element(&mut self, element: &Element) -> Result<(), Fault> {
         match element.name.as_str() {
             "Global" | "User" | "Reference" => Ok(()),
-            "ResponseTimeRepartition" => repartition(element, &mut self.rtd_repartition_ms),
-            "DefaultMessage" => {
-                messages::default_message(element, &mut self.table, &mut self.default_messages)
+            "ResponseTimeRepartition" => {
+                repartition(element, &mut self.rtd_repartition_ms, self.sink)
             }
-            "CallLengthRepartition" => repartition(element, &mut self.call_length_repartition_ms),
+            "DefaultMessage" => {
+                let attributes = Attributes::new(element, self.sink);
+                let messages = &mut self.default_messages;
+                messages::default_message(element, &attributes, &mut self.table, messages)?;
+                for child in &element.children {
+                    self.sink.warn(stray(child, element));
+                }
+                attributes.finish();
+                Ok(())
+            }
+            "CallLengthRepartition" => {
+                repartition(element, &mut self.call_length_repartition_ms, self.sink)
+            }
             "init" => {
-                Attributes::new(element).finish()?;
-                no_text(element)?;
-                element.children.iter().try_for_each(|child| self.step(child, true))
+                Attributes::new(element, self.sink).finish();
+                no_text(element, self.sink);
+                for child in &element.children {
+                    self.attempt(child, |compiler, child| compiler.step(child, true));
+                }
+                Ok(())
             }
             _ => self.step(element, false),
         }
@@ -164,7 +207,7 @@ impl<'k> Compiler<'k> {
         if element.name == "label" {
             return self.label(element, in_init);
         }
-        let attributes = Attributes::new(element);
+        let attributes = Attributes::new(element, self.sink);
         let kind = match element.name.as_str() {
             "nop" => StepKind::Nop,
             "send" if !in_init => StepKind::Send(messages::send(
@@ -218,12 +261,9 @@ impl<'k> Compiler<'k> {
     }
 
     fn label(&mut self, element: &Element, in_init: bool) -> Result<(), Fault> {
-        let attributes = Attributes::new(element);
+        let attributes = Attributes::new(element, self.sink);
         let id = attributes.required("id")?;
         let name = id.value.trim();
-        if name.is_empty() {
-            return Err(Fault::new(id.position, "a label needs a name"));
-        }
         let (labels, at) = if in_init {
             (&mut self.init_labels, self.init.len())
         } else {
@@ -240,7 +280,8 @@ impl<'k> Compiler<'k> {
             return Err(Fault::new(id.position, format!("label \"{name}\" defined twice"))
                 .hint("a jump could not know which one is meant"));
         }
-        attributes.finish_empty()
+        attributes.finish_empty();
+        Ok(())
     }
 
     /// The attributes that every step may carry, and its actions.
@@ -255,7 +296,7 @@ impl<'k> Compiler<'k> {
         let step_index = if in_init { self.init.len() } else { self.steps.len() };
         let rtd_starts = self.rtd_list(attributes.get("start_rtd"), true)?;
         attributes.needs("repeat_rtd", "rtd")?;
-        let repeat = attributes.boolean("repeat_rtd")?.unwrap_or(false);
+        let repeat = attributes.boolean("repeat_rtd").unwrap_or(false);
         let rtd_stops = self.rtd_list(attributes.get("rtd"), false)?;
         let rtd_stops = rtd_stops.into_iter().map(|rtd| RtdStop { rtd, repeat }).collect();
         let counter = match attributes.get("counter") {
@@ -263,23 +304,27 @@ impl<'k> Compiler<'k> {
             None => None,
         };
         // Only a receive has a body to ignore; elsewhere SIPp takes it without effect.
-        attributes.boolean("ignoresdp")?;
+        attributes.boolean("ignoresdp");
         let screen = ScreenRow {
-            crlf: attributes.boolean("crlf")?.unwrap_or(false),
-            hide: attributes.boolean("hide")?.unwrap_or(false),
-            hide_rest: attributes.boolean("hiderest")?.unwrap_or(false),
-            display: match attributes.get("display") {
+            crlf: attributes.lenient("crlf", true).unwrap_or(false),
+            hide: attributes.boolean("hide").unwrap_or(false),
+            hide_rest: attributes.boolean("hiderest").unwrap_or(false),
+            display: match attributes.get("display").filter(|text| !text.value.trim().is_empty()) {
                 Some(text) => Some(self.table.display(text.value.trim(), text.position)?),
                 None => None,
             },
         };
-        let lost_percent = attributes.double("lost")?;
-        if lost_percent.is_some_and(|lost| !(0.0..=100.0).contains(&lost)) {
-            let message = "lost= is a percentage from 0 to 100";
-            return Err(Fault::new(attributes.place("lost"), message));
-        }
-        attributes.needs("condexec_inverse", "condexec")?;
-        let inverse = attributes.boolean("condexec_inverse")?.unwrap_or(false);
+        let lost_percent = attributes.double("lost").map(|lost| {
+            if !(0.0..=100.0).contains(&lost) {
+                let message = format!("lost=\"{lost}\" is no percentage from 0 to 100");
+                attributes.warn("lost", message, "SIPp loses nothing below 0, and all from 100 on");
+            }
+            lost.clamp(0.0, 100.0)
+        });
+        let inverse = attributes
+            .with("condexec_inverse", "condexec")
+            .and_then(|_| attributes.boolean("condexec_inverse"))
+            .unwrap_or(false);
         let condition = self
             .variable(attributes.get("condexec"))?
             .map(|variable| Condition { variable, inverse });
@@ -287,21 +332,25 @@ impl<'k> Compiler<'k> {
             self.jump(step_index, &label.value, label.position, JumpKind::OnTimeout, in_init);
         }
         let next = self.next(&attributes, step_index, in_init)?;
-        let mut actions = Vec::new();
+        let mut actions = None;
         for child in &element.children {
-            if child.name != "action" {
-                return Err(Fault::new(
-                    child.position,
-                    format!("<{}> inside <{}>", child.name, element.name),
-                )
-                .suggest(&child.name, ["action"].into_iter()));
+            match child.name.as_str() {
+                "action" if actions.is_some() => self.sink.warn(
+                    Fault::new(child.position, format!("a second <action> in <{}>", element.name))
+                        .hint("SIPp runs the first one only"),
+                ),
+                "action" => actions = Some(action::compile(child, &mut self.table, self.sink)),
+                name => {
+                    let fault = stray(child, element).suggest(name, ["action"].into_iter());
+                    self.sink.warn(fault);
+                }
             }
-            actions.extend(action::compile(child, &mut self.table)?);
         }
+        let actions = actions.unwrap_or_default();
         if !matches!(kind, StepKind::Send(_) | StepKind::SendCommand(_)) {
-            no_text(element)?;
+            no_text(element, self.sink);
         }
-        attributes.finish()?;
+        attributes.finish();
         Ok(Step {
             position,
             kind,
@@ -349,11 +398,9 @@ impl<'k> Compiler<'k> {
         step: usize,
         in_init: bool,
     ) -> Result<Option<Next>, Fault> {
-        for name in ["test", "chance"] {
-            attributes.needs(name, "next")?;
-        }
-        let test = self.variable(attributes.get("test"))?;
-        let chance = attributes.double("chance")?;
+        // SIPp looks at neither of them without a label.
+        let test = self.variable(attributes.with("test", "next"))?;
+        let chance = attributes.with("chance", "next").and_then(|_| attributes.double("chance"));
         if chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
             return Err(Fault::new(attributes.place("chance"), "chance= is from 0 to 1")
                 .hint("0.5 jumps for one call in two"));
@@ -376,23 +423,27 @@ impl<'k> Compiler<'k> {
     }
 
     fn duration(&mut self, attributes: &Attributes<'_>) -> Result<Duration, Fault> {
-        let milliseconds = attributes.double("milliseconds")?.map(Distribution::Fixed);
+        let milliseconds = attributes.double("milliseconds").map(Distribution::Fixed);
         let variable = self.variable(attributes.get("variable"))?;
         let distribution = distribution(attributes)?;
-        let sanity_check = attributes.boolean("sanity_check")?.unwrap_or(true);
-        let distribution = match (variable, milliseconds, distribution) {
-            (Some(variable), None, None) => return Ok(Duration::Variable(variable)),
+        let sanity_check = attributes.boolean("sanity_check").unwrap_or(true);
+        let given = [distribution.is_some(), variable.is_some(), milliseconds.is_some()];
+        if given.into_iter().filter(|given| *given).count() > 1 {
+            let message = "milliseconds=, variable= and a distribution exclude each other";
+            self.sink.warn(
+                Fault::new(attributes.position(), message)
+                    .hint("SIPp takes the distribution, else the variable"),
+            );
+        }
+        let distribution = match (distribution, variable, milliseconds) {
+            (Some(given), _, _) | (None, None, Some(given)) => given,
+            (None, Some(variable), _) => return Ok(Duration::Variable(variable)),
             (None, None, None) => return Ok(Duration::RunDefault),
-            (None, Some(given), None) | (None, None, Some(given)) => given,
-            _ => {
-                return Err(Fault::new(
-                    attributes.position(),
-                    "milliseconds=, variable= and a distribution exclude each other",
-                ));
-            }
         };
         if matches!(distribution, Distribution::Fixed(value) if value < 0.0) {
-            return Err(Fault::new(attributes.position(), "a pause cannot be negative"));
+            let fault = Fault::new(attributes.position(), "a pause cannot be negative");
+            self.sink.warn(fault.hint("SIPp does not wait at all"));
+            return Ok(Duration::Of(Distribution::Fixed(0.0)));
         }
         if sanity_check && distribution.p99() > PAUSE_MS_MAX {
             return Err(Fault::new(
@@ -404,18 +455,29 @@ impl<'k> Compiler<'k> {
         Ok(Duration::Of(distribution))
     }
 
-    fn finish(mut self, root: &Element, name: String) -> Result<Program, Fault> {
-        self.resolve_jumps()?;
-        let rtds_from_start = checks::rtds(&self.rtd_uses, &self.table.rtds)?;
-        checks::optional_order(&self.steps)?;
-        self.named_transactions.check()?;
-        checks::jump_actions(&self.steps)?;
-        checks::jump_actions(&self.init)?;
-        self.table.check_uses()?;
-        let sip_mode = checks::sip_mode(&self.steps).ok_or_else(|| {
-            Fault::new(root.position, "the scenario has neither a <send> nor a <recv>")
-                .hint("a call needs a message; `-sd uac` prints a scenario to start from")
-        })?;
+    fn finish(mut self, root: &Element, name: String) -> Option<Program> {
+        self.resolve_jumps();
+        let excused = self.table.excused();
+        let rtds_from_start = checks::rtds(&self.rtd_uses, &self.table.rtds, excused, self.sink);
+        self.named_transactions.check(excused, self.sink);
+        self.table.check_uses(self.sink);
+        if !self.is_whole {
+            return None;
+        }
+        checks::optional_order(&self.steps, self.sink);
+        for steps in [&self.steps, &self.init] {
+            checks::jump_actions(steps, self.sink);
+            // A jump that has no place to go to is not followed.
+            if self.sink.errors() == 0 {
+                checks::endless_jumps(steps, self.sink);
+            }
+        }
+        let Some(sip_mode) = checks::sip_mode(&self.steps) else {
+            let message = "the scenario has neither a <send> nor a <recv>";
+            let hint = "a call needs a message; `-sd uac` prints a scenario to start from";
+            self.sink.error(Fault::new(root.position, message).hint(hint));
+            return None;
+        };
         let unexpected_label = self.labels.get(UNEXPECTED_LABEL).copied();
         let unexpected_return = self.table.return_address();
         let unexpected_paused = self.table.paused_address();
@@ -452,10 +514,10 @@ impl<'k> Compiler<'k> {
             .any(|field| matches!(field, Field::Routes | Field::NextUrl));
         program.reads_route_set = reads_route_set;
         super::analysis::fill_keeps(&mut program);
-        Ok(program)
+        Some(program)
     }
 
-    fn resolve_jumps(&mut self) -> Result<(), Fault> {
+    fn resolve_jumps(&mut self) {
         for jump in &self.jumps {
             let (labels, steps) = if jump.in_init {
                 (&self.init_labels, &mut self.init)
@@ -463,11 +525,17 @@ impl<'k> Compiler<'k> {
                 (&self.labels, &mut self.steps)
             };
             let Some(&target) = labels.get(&jump.label) else {
-                return Err(Fault::new(jump.position, format!("no label \"{}\"", jump.label))
-                    .hint(format!("add <label id=\"{}\"/> where the jump should land", jump.label))
-                    .suggest(&jump.label, labels.keys().map(String::as_str)));
+                if !self.table.excused().contains(&jump.label) {
+                    let hint =
+                        format!("add <label id=\"{}\"/> where the jump should land", jump.label);
+                    let fault = Fault::new(jump.position, format!("no label \"{}\"", jump.label));
+                    let known = labels.keys().map(String::as_str);
+                    self.sink.error(fault.hint(hint).suggest(&jump.label, known));
+                }
+                continue;
             };
-            let step = &mut steps[jump.step];
+            // A step with a fault of its own is not there.
+            let Some(step) = steps.get_mut(jump.step) else { continue };
             match jump.kind {
                 JumpKind::OnTimeout => step.on_timeout = Some(target),
                 JumpKind::Next => {
@@ -477,28 +545,38 @@ impl<'k> Compiler<'k> {
                 }
             }
         }
-        Ok(())
     }
 }
 
-fn repartition(element: &Element, bounds: &mut Vec<u64>) -> Result<(), Fault> {
-    let attributes = Attributes::new(element);
+/// Bounds of a histogram. SIPp takes whatever stands there; what are no growing numbers would make
+/// rows that nothing falls into.
+fn repartition(element: &Element, bounds: &mut Vec<u64>, sink: &Sink) -> Result<(), Fault> {
+    let attributes = Attributes::new(element, sink);
     let value = attributes.required("value")?;
     if !bounds.is_empty() {
-        return Err(Fault::new(element.position, format!("a second <{}>", element.name)));
+        let fault = Fault::new(element.position, format!("a second <{}>", element.name));
+        sink.warn(fault.hint("it takes the place of the first one"));
+        bounds.clear();
     }
-    for bound in split_list(&value.value) {
-        let bound: u64 = bound.parse().map_err(|_| {
-            Fault::new(value.position, format!("\"{bound}\" is not a number of milliseconds"))
-                .hint("write value=\"10, 20, 50\"")
-        })?;
-        if bounds.last().is_some_and(|&last| bound <= last) {
-            return Err(Fault::new(value.position, "the bounds must grow"));
+    for word in split_list(&value.value) {
+        let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+        let bound: Option<u64> = word[..digits].parse().ok();
+        if digits < word.len() || bound.is_none() {
+            let message = format!("\"{word}\" is not a number of milliseconds");
+            let hint = "only its digits count; write value=\"10, 20, 50\"";
+            sink.warn(Fault::new(value.position, message).hint(hint));
         }
-        if bounds.len() >= BOUNDS_MAX {
+        bounds.extend(bound);
+        if bounds.len() > BOUNDS_MAX {
             return Err(Fault::new(value.position, format!("more than {BOUNDS_MAX} bounds")));
         }
-        bounds.push(bound);
     }
-    attributes.finish_empty()
+    if !bounds.is_sorted_by(|a, b| a < b) {
+        let fault = Fault::new(value.position, "the bounds do not grow");
+        sink.warn(fault.hint("they are put in order, each once"));
+        bounds.sort_unstable();
+        bounds.dedup();
+    }
+    attributes.finish_empty();
+    Ok(())
 }

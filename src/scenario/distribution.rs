@@ -23,23 +23,24 @@ pub(super) const KNOWN: [&str; 10] = [
 /// Beside `distribution="normal"` SIPp reads the older `normal="true"`, and `min=` with `max=`
 /// alone for an even one.
 pub(super) fn distribution(attributes: &Attributes<'_>) -> Result<Option<Distribution>, Fault> {
-    let Some((name, position)) = named(attributes)? else { return Ok(None) };
+    let Some((name, position)) = named(attributes) else { return Ok(None) };
     let parameters = Parameters { attributes, name, position };
     let distribution = match name {
         "fixed" => Distribution::Fixed(parameters.any("value")?),
         "uniform" => {
             let (min, max) = (parameters.any("min")?, parameters.any("max")?);
             if min > max {
-                return Err(Fault::new(attributes.place("min"), "min= is larger than max="));
+                let message = "min= is larger than max=";
+                attributes.warn("min", message, "the values lie between the two all the same");
             }
-            Distribution::Uniform { min, max }
+            Distribution::Uniform { min: min.min(max), max: min.max(max) }
         }
         "normal" => {
-            let (mean, stdev) = (parameters.any("mean")?, parameters.not_negative("stdev")?);
+            let (mean, stdev) = (parameters.any("mean")?, parameters.deviation()?);
             Distribution::Normal { mean, stdev }
         }
         "lognormal" => {
-            let (mean, stdev) = (parameters.any("mean")?, parameters.not_negative("stdev")?);
+            let (mean, stdev) = (parameters.any("mean")?, parameters.deviation()?);
             Distribution::LogNormal { mean, stdev }
         }
         "exponential" => Distribution::Exponential { mean: parameters.not_negative("mean")? },
@@ -120,21 +121,22 @@ pub(super) fn integers(attributes: &Attributes<'_>) -> Result<Option<Distributio
     Ok(Some(Distribution::Integers { min: f64::from(min), step: step as f64, count }))
 }
 
-fn named<'e>(attributes: &Attributes<'e>) -> Result<Option<(&'e str, Position)>, Fault> {
+fn named<'e>(attributes: &Attributes<'e>) -> Option<(&'e str, Position)> {
     if let Some(attribute) = attributes.get("distribution") {
-        return Ok(Some((attribute.value.trim(), attribute.position)));
+        return Some((attribute.value.trim(), attribute.position));
     }
     for legacy in KNOWN {
-        if attributes.boolean(legacy)? == Some(true) {
-            return Ok(Some((legacy, attributes.place(legacy))));
+        // To SIPp it is enough that the attribute is there.
+        if let Some(is_meant) = attributes.lenient(legacy, true) {
+            if !is_meant {
+                let message = format!("{legacy}= is neither absent nor true");
+                attributes.warn(legacy, message, "SIPp takes the distribution all the same");
+            }
+            return Some((legacy, attributes.place(legacy)));
         }
     }
-    for bound in ["min", "max"] {
-        if attributes.get(bound).is_some() {
-            return Ok(Some(("uniform", attributes.place(bound))));
-        }
-    }
-    Ok(None)
+    let bound = ["min", "max"].into_iter().find(|bound| attributes.get(bound).is_some())?;
+    Some(("uniform", attributes.place(bound)))
 }
 
 struct Parameters<'a, 'e> {
@@ -145,9 +147,18 @@ struct Parameters<'a, 'e> {
 
 impl Parameters<'_, '_> {
     fn any(&self, key: &'static str) -> Result<f64, Fault> {
-        self.attributes.double(key)?.ok_or_else(|| {
+        self.attributes.double(key).ok_or_else(|| {
             Fault::new(self.position, format!("distribution \"{}\" needs {key}=", self.name))
         })
+    }
+
+    /// The standard deviation; with another sign the values are spread as they are with this one.
+    fn deviation(&self) -> Result<f64, Fault> {
+        let value = self.any("stdev")?;
+        if value < 0.0 {
+            self.attributes.warn("stdev", "stdev= is negative", "its sign has no effect");
+        }
+        Ok(value.abs())
     }
 
     fn not_negative(&self, key: &'static str) -> Result<f64, Fault> {

@@ -1,5 +1,6 @@
-//! Errors of loading a scenario: always with a place and, where possible, a way out.
+//! What is found while a scenario is loaded: always with a place and, where possible, a way out.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use super::decode;
@@ -9,8 +10,11 @@ const TEXT_MAX: usize = 400;
 /// Longest name that is compared with others: beyond it nothing is a typing error.
 const NAME_MAX: usize = 64;
 
+/// How much is told about one scenario; a file that is none at all could be wrong everywhere.
+const DIAGNOSTICS_MAX: usize = 1000;
+
 /// A place in a scenario file, counted from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Line, from 1; 0 if the error concerns no place in a file.
     pub line: u32,
@@ -47,6 +51,92 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
+/// How much a diagnostic matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The scenario cannot be run.
+    Error,
+    /// It runs as SIPp runs it, which may not be what its author meant.
+    Warning,
+    /// Something that was not looked at.
+    Note,
+}
+
+impl Severity {
+    /// Its word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// Something to know about a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where it is, what it is and what to do about it.
+    pub what: ScenarioError,
+}
+
+impl Diagnostic {
+    /// The whole of it on one line, for notices.
+    pub fn on_one_line(&self) -> String {
+        self.what.to_string().replace("\n  hint: ", "; ")
+    }
+}
+
+/// Collects what is found in one scenario, so that a fault does not hide the next one.
+#[derive(Debug, Default)]
+pub(super) struct Sink {
+    found: RefCell<Vec<(Severity, Fault)>>,
+    errors: Cell<usize>,
+}
+
+impl Sink {
+    /// The scenario cannot be run.
+    pub(super) fn error(&self, fault: Fault) {
+        self.errors.set(self.errors.get() + 1);
+        if !fault.is_told() {
+            self.add(Severity::Error, fault);
+        }
+    }
+
+    /// SIPp takes it in its own way, and so do we.
+    pub(super) fn warn(&self, fault: Fault) {
+        self.add(Severity::Warning, fault);
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors.get()
+    }
+
+    fn add(&self, severity: Severity, fault: Fault) {
+        let mut found = self.found.borrow_mut();
+        let is_first_error = severity == Severity::Error && self.errors.get() == 1;
+        // The reason for a refusal is told, however many warnings stand before it.
+        if found.len() < DIAGNOSTICS_MAX || is_first_error {
+            found.push((severity, fault));
+        }
+    }
+
+    /// All of it, in the order of the file, once per place.
+    pub(super) fn into_diagnostics(self, source: &str) -> Vec<Diagnostic> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|(severity, fault)| (fault.position, *severity));
+        found.dedup_by(|(_, a), (_, b)| a.position == b.position && a.message == b.message);
+        let told = |(severity, fault): (Severity, Fault)| Diagnostic {
+            severity,
+            what: fault.in_source(source),
+        };
+        found.into_iter().map(told).collect()
+    }
+}
+
 /// An error before the file's name is known to it.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
@@ -58,6 +148,15 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(position: Position, message: impl Into<String>) -> Self {
         Self { position, message: shown(&message.into()), hint: String::new() }
+    }
+
+    /// A fault that has been told already.
+    pub(super) fn told() -> Self {
+        Self::new(Position::default(), "")
+    }
+
+    fn is_told(&self) -> bool {
+        self.message.is_empty()
     }
 
     /// Something that SIPp has and this version lacks, and what it waits for.

@@ -110,6 +110,10 @@ pub(super) trait Names {
     fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault>;
     /// The content of a file, or why there is none.
     fn file_text(&self, name: &str) -> Result<Vec<u8>, String>;
+    /// Tells of a keyword that cannot be compiled; `Ok` if the rest of the text is of interest.
+    fn fault(&mut self, fault: Fault) -> Result<(), Fault>;
+    /// Tells how SIPp reads something doubtful.
+    fn warn(&mut self, fault: Fault);
 }
 
 /// Compiles the text of a message: outer white space, indentation (blanks, then tabs, as SIPp has
@@ -164,8 +168,8 @@ pub(super) fn text(text: &Text, names: &mut dyn Names) -> Result<Template, Fault
     let mut builder = Builder::default();
     scan(text, 0, text.len(), names, &mut builder)?;
     if builder.authentication_fields() > 0 {
-        return Err(Fault::new(text.position(0), "[authentication] outside of a <send>")
-            .hint("it depends on the method and the body of a message"));
+        let fault = Fault::new(text.position(0), "[authentication] outside of a <send>");
+        names.warn(fault.hint("it answers the last challenge, as the last request before would"));
     }
     Ok(builder.finish())
 }
@@ -221,10 +225,13 @@ fn scan(
         match bytes[at] {
             b'[' => {
                 let place = text.position(at);
-                let close = closing_bracket(bytes, at).ok_or_else(|| {
-                    Fault::new(place, "'[' without ']'").hint("a literal bracket is written \\x5b")
-                })?;
-                keyword(&text[at + 1..close], place, names, builder)?;
+                let Some(close) = closing_bracket(bytes, at) else {
+                    let fault = Fault::new(place, "'[' without ']'");
+                    return names.fault(fault.hint("a literal bracket is written \\x5b"));
+                };
+                if let Err(fault) = keyword(&text[at + 1..close], place, names, builder) {
+                    names.fault(fault)?;
+                }
                 if builder.len() > TEXT_BYTES_MAX {
                     let message = format!("the text has more than {TEXT_BYTES_MAX} bytes here");
                     return Err(Fault::new(place, message));
@@ -303,13 +310,23 @@ fn keyword(
             return Err(later(position, content, what));
         }
         takes_no_arguments(known)?;
+        if name.len() + offset_len(word, name) < word.len() {
+            let fault = Fault::new(position, format!("[{content}] with more than one offset"));
+            names.warn(fault.hint("SIPp takes the first one"));
+        }
         if offset.is_some_and(|offset| offset.unsigned_abs() > OFFSET_MAX) {
             return Err(Fault::new(position, format!("[{content}]: the offset is too large")));
         }
         match kind {
             Kind::Number(make) => builder.field(make(offset.unwrap_or(0))),
-            Kind::Plain(field) if offset.is_none() => builder.field(field.clone()),
-            _ => return Err(Fault::new(position, format!("[{known}] takes no offset"))),
+            Kind::Plain(field) => {
+                if offset.is_some() {
+                    let fault = Fault::new(position, format!("[{known}] takes no offset"));
+                    names.warn(fault.hint("SIPp ignores it"));
+                }
+                builder.field(field.clone());
+            }
+            Kind::Later(_) => {}
         }
         return Ok(());
     }
@@ -331,27 +348,34 @@ fn keyword(
     if word.eq_ignore_ascii_case("file") {
         return arguments::file(&content["file".len()..], position, names, builder);
     }
-    if let Some(header) = strip_prefix(word, "last_") {
-        takes_no_arguments(word)?;
-        let (header, part) = header.split_once(':').unwrap_or((header, ""));
-        let is_whole = part.is_empty();
-        let part = HeaderPart::from_text(part);
-        if !is_token(header) || !is_whole && part.is_none() {
-            return Err(Fault::new(position, format!("[{content}] names no header")).hint(
-                "write [last_Via:], or [last_To:value], [last_To:uri], [last_To:param.tag]",
+    if let Some(header) = strip_prefix(content, "last_") {
+        let (name, text) = header.split_once(':').unwrap_or((header, ""));
+        let part = HeaderPart::from_text(text);
+        // A part that there is none of belongs to a name that no header has.
+        let name = if text.is_empty() || part.is_some() { name } else { header };
+        if !is_token(name) {
+            let fault = Fault::new(position, format!("[{content}] names no header"));
+            names.warn(fault.hint(
+                "it is always empty; write [last_Via:], or [last_To:value], [last_To:uri], \
+                 [last_To:param.tag]",
             ));
         }
-        let header = names.last_header(header, position)?;
+        let header = names.last_header(name, position)?;
         builder.field(match part {
             Some(part) => Field::LastHeaderPart(Box::new(LastHeaderPart { header, part })),
             None => Field::LastHeader(header),
         });
         return Ok(());
     }
-    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if let Some(number) = strip_prefix(word, "field").filter(is_number) {
+    if let Some(number) = strip_prefix(word, "field") {
         let arguments = &content[word.len()..];
-        builder.field(arguments::injected(number, arguments, position, names)?);
+        let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+        let column = if digits == 0 { "0" } else { &number[..digits] };
+        if digits == 0 || digits < number.len() {
+            let fault = Fault::new(position, format!("[{word}] names no column"));
+            names.warn(fault.hint(format!("SIPp takes it as [field{column}]")));
+        }
+        builder.field(arguments::injected(column, arguments, position, names)?);
         return Ok(());
     }
     if let Some(text) = trunk_text(word) {
@@ -434,15 +458,26 @@ fn strip_prefix<'w>(word: &'w str, prefix: &str) -> Option<&'w str> {
     head.eq_ignore_ascii_case(prefix).then(|| &word[prefix.len()..])
 }
 
-/// `name+3` to `("name", Some(3))`.
+/// `name+3` to `("name", Some(3))`. Of several offsets the first one counts.
 fn split_offset(word: &str) -> (&str, Option<i64>) {
-    let Some(at) = word.rfind(['+', '-']) else { return (word, None) };
-    let digits = &word[at + 1..];
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return (word, None);
-    }
+    let is_offset = |at: &usize| {
+        let rest = word[at + 1..].split(['+', '-']);
+        rest.clone().all(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let signs = word.char_indices().filter(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at);
+    let Some(at) = signs.clone().find(is_offset) else { return (word, None) };
+    let digits = word[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
     // What does not fit is refused with what is merely too large.
-    (&word[..at], Some(word[at..].parse().unwrap_or(i64::MAX)))
+    (&word[..at], Some(word[at..at + 1 + digits].parse().unwrap_or(i64::MAX)))
+}
+
+/// Bytes of the first offset behind `name` in `word`, with its sign.
+fn offset_len(word: &str, name: &str) -> usize {
+    let rest = &word[name.len()..];
+    match rest.get(1..) {
+        Some(digits) => 1 + digits.bytes().take_while(u8::is_ascii_digit).count(),
+        None => rest.len(),
+    }
 }
 
 /// The arguments of `[fill text="ab" variable="name"]`.
@@ -478,14 +513,21 @@ fn fill(arguments: &str, position: Position, names: &mut dyn Names) -> Result<Fi
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::scenario::template::Part;
 
+    /// Names of variables and headers in their order, and warnings.
     #[derive(Default)]
-    struct Plain(Vec<String>);
+    pub(in crate::scenario) struct Plain(pub(in crate::scenario) Vec<String>);
 
     impl Names for Plain {
+        fn fault(&mut self, fault: Fault) -> Result<(), Fault> {
+            Err(fault)
+        }
+        fn warn(&mut self, fault: Fault) {
+            self.0.push(format!("warning: {}", fault.message));
+        }
         fn variable(&mut self, name: &str, _: Position) -> Result<VariableRef, Fault> {
             self.0.push(name.to_owned());
             Ok(VariableRef::Call(self.0.len() as u16 - 1))
@@ -584,7 +626,9 @@ mod tests {
         }
         for keyword in ["[last_To:other]", "[last_To:param.]", "[last_:value]"] {
             let text = Text::plain(&format!("A b\nX: {keyword}"), 1, 1);
-            assert!(message(&text, &mut Plain::default()).is_err(), "{keyword}");
+            let mut names = Plain::default();
+            assert!(message(&text, &mut names).is_ok());
+            assert!(names.0.iter().any(|name| name.starts_with("warning: ")), "{keyword}");
         }
     }
 
@@ -609,11 +653,8 @@ mod tests {
         for text in [
             "A [cseq+99999999999]",
             "A [cseq+99999999999999999999]",
-            "A [call_id+1]",
             "A [call_id x]",
             "A [mine x]",
-            "A [last_Via: x]",
-            "A [last_]",
             "A [fill]",
             "A [fill variable=1 junk]",
             "A [fill text=\"\" variable=1]",
@@ -651,21 +692,44 @@ mod tests {
         for text in [
             "A [field0 file=w.csv]",
             "A [field0 line=x]",
-            "A [field0 lien=1]",
             "A [field99999]",
             "A [file]",
             "A [file name=g.txt]",
             "A [file name=[$x]]",
-            "A [authentication user=a]",
             "A [authentication aka_K=0x123]",
             "A [authentication aka_AMF=0x123456]",
             "A [authentication][authentication]",
         ] {
             assert!(message(&Text::plain(text, 1, 1), &mut Plain::default()).is_err(), "{text}");
         }
-        assert!(
-            super::text(&Text::plain("[authentication]", 1, 1), &mut Plain::default()).is_err()
-        );
+    }
+
+    #[test]
+    fn what_sipp_reads_in_its_own_way_is_told() {
+        for (text, expected) in [
+            ("A [call_id+1]", "A {CallId}\r\n\r\n"),
+            ("A [cseq+1+5]", "A {Cseq(1)}\r\n\r\n"),
+            ("A [field]", "A {Injected(Injected { table: 0, field: 0, row: Own })}\r\n\r\n"),
+            ("A [field2x]", "A {Injected(Injected { table: 0, field: 2, row: Own })}\r\n\r\n"),
+            (
+                "A [field1 lien=1]",
+                "A {Injected(Injected { table: 0, field: 1, row: Own })}\r\n\r\n",
+            ),
+        ] {
+            let mut names = Plain::default();
+            let template = message(&Text::plain(text, 1, 1), &mut names).unwrap();
+            assert_eq!(shown(&template), expected);
+            assert_eq!(names.0.len(), 1, "{text}: {:?}", names.0);
+        }
+        for text in ["A b\n[last_]", "A b\n[last_Via: x]", "A b\n[authentication user=a]"] {
+            let mut names = Plain::default();
+            assert!(message(&Text::plain(text, 1, 1), &mut names).is_ok());
+            assert!(names.0.iter().any(|name| name.starts_with("warning: ")), "{text}");
+        }
+        let mut names = Plain::default();
+        let text = super::text(&Text::plain("[authentication]", 1, 1), &mut names).unwrap();
+        assert!(text.fields().any(|field| matches!(field, Field::Authentication(_))));
+        assert_eq!(names.0.len(), 1);
     }
 
     #[test]

@@ -18,16 +18,21 @@ pub(super) fn send(
     transactions: &mut Vec<String>,
     named_transactions: &mut NamedTransactions,
 ) -> Result<Send, Fault> {
-    let timeout_ms = attributes.number("timeout", "a number of milliseconds")?;
-    let retrans_ms: Option<u32> = attributes.number("retrans", "a number of milliseconds")?;
+    let timeout_ms = attributes.milliseconds("timeout");
+    let retrans_ms = attributes.milliseconds("retrans");
     let retrans_ms = retrans_ms.filter(|&retrans_ms| retrans_ms > 0);
     if element.text.trim_ascii().is_empty() {
         return Err(Fault::new(element.position, "<send> without a message")
             .hint("the message stands inside <![CDATA[ ... ]]>"));
     }
+    let errors_before = attributes.errors();
     let template = keyword::message(&element.text, table)?;
-    let (message, method) =
-        outgoing(&template).map_err(|fault| fault.at(element.text_position()))?;
+    let (message, method) = match outgoing(&template) {
+        Ok(kind) => kind,
+        // A keyword that could not be compiled is missing from the first line.
+        Err(_) if attributes.errors() > errors_before => return Err(Fault::told()),
+        Err(fault) => return Err(fault.at(element.text_position())),
+    };
     let transaction = match message {
         Outgoing::Request(_) if method != "ACK" => {
             let same = |name: &&String| name.split('#').next() == Some(&method);
@@ -56,8 +61,13 @@ fn named(
             .hint("transactions are those of requests that the scenario sends"));
     };
     match (start, ack) {
-        (Some(_), Some(ack)) => Err(Fault::new(ack.position, "start_txn= and ack_txn= together")),
-        (Some(start), None) => Ok(Some(NamedTransaction::Start(transactions.start(start, bit)?))),
+        (Some(start), both) => {
+            if both.is_some() {
+                let message = "start_txn= and ack_txn= together";
+                attributes.warn("ack_txn", message, "SIPp takes start_txn=");
+            }
+            Ok(Some(NamedTransaction::Start(transactions.start(start, bit)?)))
+        }
         (None, Some(ack)) => Ok(Some(NamedTransaction::Ack(transactions.ack(ack, bit)?))),
         (None, None) => Ok(None),
     }
@@ -121,8 +131,8 @@ pub(super) fn recv(
         Some(name) => Some(transactions.response(name)?),
         None => None,
     };
-    let ignore_sdp = attributes.boolean("ignoresdp")?.unwrap_or(false);
-    let keeps_challenge = attributes.boolean("auth")?.unwrap_or(false);
+    let ignore_sdp = attributes.boolean("ignoresdp").unwrap_or(false);
+    let keeps_challenge = attributes.boolean("auth").unwrap_or(false);
     let optional = match attributes.text("optional").map(|text| text.trim()) {
         None | Some("false" | "no" | "0") => Optional::Mandatory,
         Some("true" | "yes" | "1") => Optional::Local,
@@ -133,15 +143,15 @@ pub(super) fn recv(
                 .hint("one of true, false, global"));
         }
     };
-    let advance_state = attributes.boolean("advance_state")?.unwrap_or(true);
+    let advance_state = attributes.boolean("advance_state").unwrap_or(true);
     if !advance_state && optional == Optional::Mandatory {
         return Err(Fault::new(
             attributes.place("advance_state"),
             "advance_state=\"false\" needs optional=\"true\" or \"global\"",
         ));
     }
-    let timeout_ms = attributes.number("timeout", "a number of milliseconds")?;
-    let record_route_set = attributes.boolean("rrs")?.unwrap_or(false);
+    let timeout_ms = attributes.milliseconds("timeout");
+    let record_route_set = attributes.boolean("rrs").unwrap_or(false);
     let expect = expect(attributes)?;
     Ok(Recv {
         expect,
@@ -156,45 +166,53 @@ pub(super) fn recv(
 }
 
 fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
-    let is_pattern = attributes.boolean("regexp_match")?.unwrap_or(false);
+    let is_pattern = attributes.lenient("regexp_match", false).unwrap_or(false);
     let pattern = |attribute: &Attribute| attribute.regex(false);
-    match (attributes.get("request"), attributes.get("response")) {
-        (Some(method), None) if is_pattern => Ok(Expect::RequestPattern(pattern(method)?)),
+    let (request, response) = (attributes.get("request"), attributes.get("response"));
+    if request.is_some() && response.is_some() {
+        let hint = "SIPp takes request=; several <recv optional=\"true\"> may follow each other";
+        attributes.warn("response", "request= and response= together", hint);
+    }
+    match (request, response) {
+        (Some(method), _) if is_pattern => Ok(Expect::RequestPattern(pattern(method)?)),
         (None, Some(code)) if is_pattern => Ok(Expect::ResponsePattern(pattern(code)?)),
-        (Some(method), None) => {
+        (Some(method), _) => {
             let name = method.value.trim();
+            if name.is_empty() {
+                return Err(Fault::new(method.position, "request=\"\" is no method")
+                    .hint("one method, as INVITE; a pattern needs regexp_match=\"true\""));
+            }
             if !is_token(name) {
                 let message = format!("request=\"{name}\" is no method");
-                return Err(Fault::new(method.position, message)
-                    .hint("one method, as INVITE; a pattern needs regexp_match=\"true\""));
+                let hint = "it never comes; a pattern needs regexp_match=\"true\"";
+                attributes.warn("request", message, hint);
             }
             Ok(Expect::Request(name.into()))
         }
-        (None, Some(code)) => match code.value.trim().parse::<u16>() {
-            Ok(number @ 100..=699) => Ok(Expect::Response(number)),
-            _ => {
-                let message = format!("response=\"{}\" is no status code", code.value);
-                Err(Fault::new(code.position, message)
-                    .hint("one code from 100 to 699; a pattern needs regexp_match=\"true\""))
+        (None, Some(code)) => {
+            let message = || format!("response=\"{}\" is no status code", code.value);
+            let hint = "one code from 100 to 699; a pattern needs regexp_match=\"true\"";
+            match code.value.trim().parse::<u16>() {
+                Ok(number @ 100..=699) => Ok(Expect::Response(number)),
+                Ok(number @ 1..) => {
+                    attributes.warn("response", message(), "it never comes");
+                    Ok(Expect::Response(number))
+                }
+                _ => Err(Fault::new(code.position, message()).hint(hint)),
             }
-        },
-        (None, None) => Err(attributes.missing(&["request", "response"])),
-        (Some(_), Some(response)) => {
-            Err(Fault::new(response.position, "request= and response= together").hint(
-                "write one of the two; several <recv optional=\"true\"> may follow each other",
-            ))
         }
+        (None, None) => Err(attributes.missing(&["request", "response"])),
     }
 }
 
 /// Compiles a `<DefaultMessage>`.
 pub(super) fn default_message(
     element: &Element,
+    attributes: &Attributes<'_>,
     table: &mut Table<'_>,
     messages: &mut DefaultMessages,
 ) -> Result<(), Fault> {
     const IDS: [&str; 6] = ["3pcc_abort", "ack", "ack2", "bye", "cancel", "200"];
-    let attributes = Attributes::new(element);
     let id = attributes.required("id")?;
     let (place, starts) = match id.value.trim() {
         "3pcc_abort" => (&mut messages.abort_3pcc, None),
@@ -211,7 +229,8 @@ pub(super) fn default_message(
         }
     };
     if place.is_some() {
-        return Err(Fault::new(id.position, format!("default message \"{}\" twice", id.value)));
+        let message = format!("default message \"{}\" twice", id.value);
+        attributes.warn("id", message, "SIPp takes the last one");
     }
     if element.text.trim_ascii().is_empty() {
         return Err(Fault::new(element.position, "<DefaultMessage> without a message")
@@ -227,11 +246,5 @@ pub(super) fn default_message(
         }
     }
     *place = Some(template);
-    if let Some(child) = element.children.first() {
-        return Err(Fault::new(
-            child.position,
-            format!("<{}> inside <DefaultMessage>", child.name),
-        ));
-    }
-    attributes.finish()
+    Ok(())
 }

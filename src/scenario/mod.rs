@@ -20,18 +20,21 @@ mod language;
 mod messages;
 mod names;
 mod program;
+mod repair;
 mod resources;
 mod template;
 mod text;
 mod transactions;
 mod xml;
 
+use error::{Fault, Sink};
+
 pub use arguments::{AUTHENTICATION, WrittenAuthentication, secret_bytes};
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
 pub use commands::{END_OF_COMMAND, RecvCommand, SendCommand, TwinRole};
 pub use decode::{FILE_BYTES_MAX, bytes, decode};
 pub use ere::{Captures, Regex, Scratch, TooComplex};
-pub use error::{Position, ScenarioError};
+pub use error::{Diagnostic, Position, ScenarioError, Severity};
 pub use keyword::first_keyword;
 pub use language::{LanguageEntry, LanguageSection, language};
 pub use program::*;
@@ -63,12 +66,54 @@ pub fn compile_with(
     source: &str,
     resources: &Resources<'_>,
 ) -> Result<Program, ScenarioError> {
+    check(text, source, resources).into_result().map(|(program, _)| program)
+}
+
+/// A scenario with all that there is to know about it.
+#[derive(Debug)]
+pub struct Checked {
+    /// The program, if nothing is wrong with it.
+    pub program: Option<Program>,
+    /// Everything that is wrong or doubtful, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Checked {
+    /// The program with its warnings.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn into_result(self) -> Result<(Program, Vec<Diagnostic>), ScenarioError> {
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        let mut diagnostics = self.diagnostics;
+        if let Some(at) = diagnostics.iter().position(is_error) {
+            return Err(diagnostics.swap_remove(at).what);
+        }
+        match self.program {
+            Some(program) => Ok((program, diagnostics)),
+            // Without a program there is an error: this keeps the promise to callers, no more.
+            None => Err(Fault::new(Position::default(), "no scenario").in_source("")),
+        }
+    }
+}
+
+/// As [`compile_with`], with all mistakes instead of the first, and with warnings: SIPp takes much
+/// for a scenario, and so do we, but where it reads something in a way of its own that is told.
+pub fn check(text: &str, source: &str, resources: &Resources<'_>) -> Checked {
     let fallback_name = source.rsplit('/').next().unwrap_or(source).trim_end_matches(".xml");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    decode::check_size(text.len())
-        .and_then(|()| xml::parse(text))
-        .and_then(|root| compile::compile(&root, fallback_name, resources))
-        .map_err(|fault| fault.in_source(source))
+    let sink = Sink::default();
+    let program = match decode::check_size(text.len()) {
+        Ok(()) => {
+            let document = xml::parse(text, &sink);
+            compile::compile(&document, fallback_name, resources, &sink)
+        }
+        Err(fault) => {
+            sink.error(fault);
+            None
+        }
+    };
+    Checked { program, diagnostics: sink.into_diagnostics(source) }
 }
 
 /// Compiles a text that comes with the data of a run, not with the scenario: it may name what

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::decode;
-use super::error::{Fault, Position};
+use super::error::{Fault, Position, Sink};
 use super::keyword::Names;
 use super::program::{Program, VariableRef};
 use super::resources::Resources;
+use super::xml::Element;
 
 /// The variable that remembers where a call was when `_unexp.main` took it away.
 const RETURN_ADDRESS: &str = "_unexp.retaddr";
@@ -34,11 +35,14 @@ pub(super) struct Table<'k> {
     pub(super) user_variables: Vec<String>,
     pub(super) global_variables: Vec<String>,
     referenced: HashSet<String>,
+    /// Words of elements with faults: they may be uses of names.
+    excused: HashSet<String>,
     pub(super) last_headers: Vec<String>,
     pub(super) rtds: Vec<String>,
     pub(super) counters: Vec<String>,
     pub(super) displays: Vec<String>,
     resources: &'k Resources<'k>,
+    sink: &'k Sink,
 }
 
 /// Where a declared variable lives.
@@ -50,19 +54,43 @@ pub(super) enum Scope {
 }
 
 impl<'k> Table<'k> {
-    pub(super) fn new(resources: &'k Resources<'k>) -> Self {
+    pub(super) fn new(resources: &'k Resources<'k>, sink: &'k Sink) -> Self {
         Self {
             variables: HashMap::new(),
             call_variables: Vec::new(),
             user_variables: Vec::new(),
             global_variables: Vec::new(),
             referenced: HashSet::new(),
+            excused: HashSet::new(),
             last_headers: Vec::new(),
             rtds: Vec::new(),
             counters: Vec::new(),
             displays: Vec::new(),
             resources,
+            sink,
         }
+    }
+
+    /// Notes what an element with a fault names, so that it is not missed elsewhere.
+    pub(super) fn excuse(&mut self, element: &Element) {
+        for attribute in &element.attributes {
+            self.excused.extend(split_list(&attribute.value).map(str::to_owned));
+            self.excuse_text(&attribute.value);
+        }
+        self.excuse_text(&element.text);
+        for child in &element.children {
+            self.excuse(child);
+        }
+    }
+
+    fn excuse_text(&mut self, text: &str) {
+        let names = text.split("[$").skip(1).filter_map(|rest| rest.split(']').next());
+        self.excused.extend(names.map(str::to_owned));
+    }
+
+    /// Names that may be used where they cannot be seen.
+    pub(super) fn excused(&self) -> &HashSet<String> {
+        &self.excused
     }
 
     /// What forbids `exec command=`, if something does.
@@ -92,12 +120,15 @@ impl<'k> Table<'k> {
     ) -> Result<(), Fault> {
         for name in split_list(list) {
             check_variable_name(name, position)?;
+            if self.variables.contains_key(name) {
+                let fault = Fault::new(position, format!("variable \"{name}\" declared twice"));
+                self.sink.warn(fault.hint("the first declaration counts"));
+                continue;
+            }
             let reference = self.allocate(name, scope, position)?;
             // What is declared may get its value by -set: one use is enough.
             let variable = Variable { reference, first_use: position, uses: 1 };
-            if self.variables.insert(name.to_owned(), variable).is_some() {
-                return Err(Fault::new(position, format!("variable \"{name}\" declared twice")));
-            }
+            self.variables.insert(name.to_owned(), variable);
         }
         Ok(())
     }
@@ -161,28 +192,39 @@ impl<'k> Table<'k> {
     }
 
     /// A name used once is a typing error more often than not: SIPp refuses it, and so do we.
-    pub(super) fn check_uses(&self) -> Result<(), Fault> {
+    pub(super) fn check_uses(&self, sink: &Sink) {
         let reserved = ["_", RETURN_ADDRESS, PAUSED_ADDRESS];
-        let exempt = |name: &str| reserved.contains(&name) || self.referenced.contains(name);
-        let mut lonely: Vec<_> = self
-            .variables
-            .iter()
-            .filter(|(name, variable)| variable.uses < 2 && !exempt(name))
-            .map(|(name, variable)| (variable.first_use, name, variable))
-            .collect();
-        lonely.sort_by_key(|(first, name, _)| (first.line, first.column, *name));
-        let Some((_, name, variable)) = lonely.first() else { return Ok(()) };
-        let what = match variable.reference {
-            VariableRef::Call(_) => "used only once",
-            _ => "declared but never used",
+        let exempt = |name: &String| {
+            reserved.contains(&name.as_str())
+                || self.referenced.contains(name)
+                || self.excused.contains(name)
         };
-        Err(Fault::new(variable.first_use, format!("variable \"{name}\" is {what}"))
-            .hint(format!("if that is meant, add <Reference variables=\"{name}\"/>"))
-            .suggest(name, self.variables.keys().map(String::as_str).filter(|n| n != *name)))
+        for (name, variable) in &self.variables {
+            if variable.uses >= 2 || exempt(name) {
+                continue;
+            }
+            let what = match variable.reference {
+                VariableRef::Call(_) => "used only once",
+                _ => "declared but never used",
+            };
+            let hint = format!("if that is meant, add <Reference variables=\"{name}\"/>");
+            let others = self.variables.keys().map(String::as_str).filter(|other| other != name);
+            let fault = Fault::new(variable.first_use, format!("variable \"{name}\" is {what}"));
+            sink.error(fault.hint(hint).suggest(name, others));
+        }
     }
 }
 
 impl Names for Table<'_> {
+    fn fault(&mut self, fault: Fault) -> Result<(), Fault> {
+        self.sink.error(fault);
+        Ok(())
+    }
+
+    fn warn(&mut self, fault: Fault) {
+        self.sink.warn(fault);
+    }
+
     fn variable(&mut self, name: &str, position: Position) -> Result<VariableRef, Fault> {
         check_variable_name(name, position)?;
         if let Some(variable) = self.variables.get_mut(name) {
@@ -214,7 +256,10 @@ impl Names for Table<'_> {
     }
 
     fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault> {
-        let Resources { tables, default_table, .. } = *self.resources;
+        let Resources { tables, default_table, are_tables_known, .. } = *self.resources;
+        if !are_tables_known {
+            return Ok(default_table);
+        }
         if tables.is_empty() {
             return Err(Fault::new(position, "a field of an injection file, and there is none")
                 .hint("give the file with -inf FILE"));
@@ -272,21 +317,27 @@ impl Names for Known<'_> {
         (self.tables)(name).ok_or_else(|| Fault::new(position, "there is no such injection file"))
     }
 
+    fn fault(&mut self, fault: Fault) -> Result<(), Fault> {
+        Err(fault)
+    }
+
+    fn warn(&mut self, _: Fault) {}
+
     fn file_text(&self, _: &str) -> Result<Vec<u8>, String> {
         Err("files are read before the first call".to_owned())
     }
 }
 
-/// `true` for names that variables and transactions may have.
+/// `true` for names that variables and transactions may have: SIPp lets anything pass but what
+/// takes lists and keywords apart.
 pub(super) fn is_name(name: &str) -> bool {
-    let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b'-';
-    !name.is_empty() && name.bytes().all(valid)
+    !name.is_empty() && !name.contains(|c: char| matches!(c, '$' | ',' | ']') || c.is_control())
 }
 
 fn check_variable_name(name: &str, position: Position) -> Result<(), Fault> {
     if !is_name(name) {
         return Err(Fault::new(position, format!("\"{name}\" is no variable name"))
-            .hint("names are letters, digits, '_', '-' and '.'; no '$' in attributes"));
+            .hint("a name has neither '$' nor ','; the '$' stands in keywords only"));
     }
     Ok(())
 }

@@ -464,21 +464,21 @@ pub enum Action {
         /// Where the row goes.
         assign_to: VariableRef,
         /// The file.
-        table: u16,
+        table: InjectionTable,
         /// What is looked for.
         key: Template,
     },
     /// A row at the end of an injection file.
     Insert {
         /// The file.
-        table: u16,
+        table: InjectionTable,
         /// The row.
         value: Template,
     },
     /// Another row in the place of one of an injection file.
     Replace {
         /// The file.
-        table: u16,
+        table: InjectionTable,
         /// Which row, from 0.
         line: Template,
         /// The new row.
@@ -506,6 +506,11 @@ pub enum Action {
 impl Action {
     /// Its texts.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let file = match self {
+            Self::Lookup { table, .. } | Self::Insert { table, .. } => table.template(),
+            Self::Replace { table, .. } => table.template(),
+            _ => None,
+        };
         let texts: [Option<&Template>; 3] = match self {
             Self::Log(text)
             | Self::Warning(text)
@@ -520,7 +525,25 @@ impl Action {
             Self::SetDest(to) => [Some(&to.host), Some(&to.port), Some(&to.protocol)],
             _ => [None; 3],
         };
-        texts.into_iter().flatten()
+        file.into_iter().chain(texts.into_iter().flatten())
+    }
+}
+
+/// An injection file that an action is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InjectionTable {
+    /// The one of that index.
+    Known(u16),
+    /// The one that a text names when the action runs.
+    Named(Template),
+}
+
+impl InjectionTable {
+    fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Known(_) => None,
+            Self::Named(name) => Some(name),
+        }
     }
 }
 
@@ -633,7 +656,17 @@ pub enum SearchIn {
         blanks: u8,
         /// Which of several, from 1.
         occurrence: u32,
-        /// Only match names at the start of a line (always so here; kept for the file's sake).
+        /// Only at the start of a line: a name without colon that no header has is searched for as
+        /// a text, as SIPp does.
+        start_line: bool,
+    },
+    /// What follows a text in its line, wherever in the message it stands.
+    Text {
+        /// The text.
+        text: Box<[u8]>,
+        /// Which of several, from 1.
+        occurrence: u32,
+        /// Only at the start of a line.
         start_line: bool,
     },
     /// The body.

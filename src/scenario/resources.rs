@@ -8,6 +8,8 @@ pub struct Resources<'r> {
     pub keys: &'r [(String, String)],
     /// The injection files, in the engine's order.
     pub tables: &'r [TableInfo],
+    /// Whether these are all files there will be; if not, every name of a file is taken as good.
+    pub are_tables_known: bool,
     /// Which of them `[fieldN]` means without `file=`.
     pub default_table: u16,
     /// The content of a file that a message includes with `[file name=]`, or why there is none.
@@ -31,6 +33,7 @@ impl<'r> Resources<'r> {
         Self {
             keys,
             tables: &[],
+            are_tables_known: true,
             default_table: 0,
             read: &|_| Err("no files can be read here".to_owned()),
             commands: Ok(()),

@@ -1,7 +1,9 @@
 //! Named transactions: `start_txn=`, `response_txn=` and `ack_txn=`, and what must be true of them
 //! all together.
 
-use super::error::{Fault, Position};
+use std::collections::HashSet;
+
+use super::error::{Fault, Position, Sink};
 use super::names::is_name;
 use super::xml::Attribute;
 use crate::sip::MethodId;
@@ -58,7 +60,8 @@ impl NamedTransactions {
         let position = name.position;
         let text = name.value.trim();
         if !is_name(text) {
-            return Err(Fault::new(position, format!("\"{text}\" is no name of a transaction")));
+            return Err(Fault::new(position, format!("\"{text}\" is no name of a transaction"))
+                .hint("a name has neither '$' nor ','"));
         }
         let known = self.names.iter().position(|known| known == text);
         let index = known.unwrap_or_else(|| {
@@ -74,41 +77,36 @@ impl NamedTransactions {
         Ok(transaction)
     }
 
-    /// Each transaction is started and answered; those of INVITE, and only those, are ACKed.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    /// Each transaction is started and answered; those of INVITE, and only those, are ACKed. One
+    /// name may stand for several requests, one after the other.
+    pub(super) fn check(&self, excused: &HashSet<String>, sink: &Sink) {
         for using in &self.uses {
             let name = &self.names[usize::from(using.transaction)];
+            if excused.contains(name) {
+                continue;
+            }
             let others = || self.uses.iter().filter(|other| other.transaction == using.transaction);
             let has = |role: Role| others().any(|other| other.role == role);
             let starts_invite = has(Role::Start { is_invite: true });
             let starts = starts_invite || has(Role::Start { is_invite: false });
-            let fault = |what: &str, hint: &str| {
-                Err(Fault::new(using.position, format!("transaction \"{name}\" {what}"))
-                    .hint(hint)
-                    .suggest(name, self.names.iter().map(String::as_str).filter(|n| *n != name)))
-            };
-            match using.role {
+            let (what, hint) = match using.role {
                 Role::Response | Role::Ack if !starts => {
-                    return fault("is never started", "add start_txn= to its request");
+                    ("is never started", "add start_txn= to its request")
                 }
                 Role::Ack if !starts_invite => {
-                    return fault("is ACKed but not one of an INVITE", "leave ack_txn= out");
+                    ("is ACKed but not one of an INVITE", "leave ack_txn= out")
                 }
                 Role::Start { .. } if !has(Role::Response) => {
-                    return fault("is never answered", "add response_txn= to a <recv response=>");
+                    ("is never answered", "add response_txn= to a <recv response=>")
                 }
                 Role::Start { is_invite: true } if !has(Role::Ack) => {
-                    return fault("is never ACKed", "add ack_txn= to the ACK of its INVITE");
+                    ("is never ACKed", "add ack_txn= to the ACK of its INVITE")
                 }
-                Role::Start { is_invite } if has(Role::Start { is_invite: !is_invite }) => {
-                    return fault(
-                        "is started by an INVITE and by another request",
-                        "use two names",
-                    );
-                }
-                _ => {}
-            }
+                _ => continue,
+            };
+            let known = self.names.iter().map(String::as_str).filter(|known| known != name);
+            let fault = Fault::new(using.position, format!("transaction \"{name}\" {what}"));
+            sink.error(fault.hint(hint).suggest(name, known));
         }
-        Ok(())
     }
 }

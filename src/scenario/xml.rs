@@ -3,11 +3,11 @@
 //! The tree is what the compiler walks; it knows nothing of scenarios. Depth and size are bounded,
 //! and a DTD is accepted (scenarios carry a DOCTYPE line) but never processed.
 
-use quick_xml::events::attributes::AttrError;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::error::{Fault, Position};
+use super::error::{Fault, Position, Sink};
+use super::repair::{QUOTE, Repaired, repair};
 use super::text::{LineStarts, Text};
 
 const DEPTH_MAX: usize = 64;
@@ -22,6 +22,8 @@ pub(super) struct Element {
     pub(super) children: Vec<Element>,
     /// The CDATA sections, joined, or the character data of an element without any.
     pub(super) text: Text,
+    /// It has a fault that has been told: what it says cannot be relied on.
+    pub(super) is_broken: bool,
     has_cdata: bool,
 }
 
@@ -29,11 +31,14 @@ pub(super) struct Element {
 pub(super) struct Attribute {
     pub(super) name: String,
     pub(super) value: Text,
+    /// The value with its entities as they are written, if it has any.
+    pub(super) written: Option<String>,
     /// Where the name begins.
     pub(super) position: Position,
 }
 
 impl Element {
+    /// The attribute of that name; the first of several, as in SIPp.
     pub(super) fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|attribute| attribute.name == name)
     }
@@ -44,55 +49,85 @@ impl Element {
     }
 }
 
-/// Parses `text`, which must hold exactly one root element.
-pub(super) fn parse(text: &str) -> Result<Element, Fault> {
+/// What there is in a file.
+pub(super) struct Document {
+    /// Its root element.
+    pub(super) root: Option<Element>,
+    /// `false` if elements may be missing: what follows from their absence is no fault.
+    pub(super) is_whole: bool,
+}
+
+/// Parses `text`, which must hold exactly one root element. Faults go to `sink`, and what stands
+/// around them is parsed all the same.
+pub(super) fn parse(text: &str, sink: &Sink) -> Document {
     let lines = LineStarts::new(text);
-    let mut tree = Tree { text, lines: &lines, open: Vec::new(), root: None };
-    let mut reader = Reader::from_str(text);
-    reader.config_mut().check_end_names = true;
+    let Repaired { text, broken, is_whole } = repair(text, &lines, sink);
+    let mut tree = Tree {
+        text: &text,
+        lines: &lines,
+        sink,
+        broken: &broken,
+        open: Vec::new(),
+        root: None,
+        is_whole,
+    };
+    let mut reader = Reader::from_str(&text);
+    let config = reader.config_mut();
+    // Ends are checked here, where it is known what began where.
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+    config.allow_dangling_amp = true;
     loop {
         let start = reader.buffer_position() as usize;
-        let event = reader.read_event().map_err(|error| {
-            let at = (reader.error_position() as usize).min(text.len());
-            Fault::new(lines.position(at), format!("malformed XML: {error}"))
-                .hint("check that every tag is closed and that < and & are escaped outside CDATA")
-        })?;
-        match event {
-            Event::Start(tag) => tree.start(&tag, start)?,
-            Event::Empty(tag) => {
-                tree.start(&tag, start)?;
-                tree.end();
+        let event = match reader.read_event() {
+            Ok(Event::Eof) => break,
+            Ok(event) => event,
+            Err(error) => {
+                let at = (reader.error_position() as usize).min(text.len());
+                let hint = "check that every tag is closed, and that < is &lt; outside CDATA";
+                let message = format!("malformed XML: {error}");
+                sink.error(Fault::new(lines.position(at), message).hint(hint));
+                tree.is_whole = false;
+                break;
             }
-            Event::End(_) => tree.end(),
-            Event::CData(data) => tree.cdata(&data, start)?,
-            Event::Text(data) => tree.characters(&data, tree.offset(&data, start))?,
-            Event::GeneralRef(reference) => tree.reference(&reference, start)?,
-            Event::Eof => break,
-            Event::Comment(_) | Event::Decl(_) | Event::DocType(_) | Event::PI(_) => {}
+        };
+        if let Err(fault) = tree.event(&event, start) {
+            sink.error(fault);
+            tree.is_whole = false;
+            break;
         }
     }
-    if let Some(unclosed) = tree.open.last() {
-        return Err(Fault::new(
-            unclosed.position,
-            format!("malformed XML: <{}> is never closed", unclosed.name),
-        )
-        .hint(format!("add </{}>, or close it with />", unclosed.name)));
-    }
-    tree.root.ok_or_else(|| {
-        Fault::new(Position { line: 1, column: 1 }, "the file holds no XML element")
-            .hint("a scenario is one <scenario> element; `-sd uac` prints one to start from")
-    })
+    tree.finish()
 }
 
 /// The tree under construction.
 struct Tree<'t> {
     text: &'t str,
     lines: &'t LineStarts,
+    sink: &'t Sink,
+    broken: &'t [usize],
     open: Vec<Element>,
     root: Option<Element>,
+    is_whole: bool,
 }
 
 impl Tree<'_> {
+    fn event(&mut self, event: &Event<'_>, start: usize) -> Result<(), Fault> {
+        match event {
+            Event::Start(tag) => self.start(tag, start)?,
+            Event::Empty(tag) => {
+                self.start(tag, start)?;
+                self.end();
+            }
+            Event::End(tag) => self.end_tag(tag.name().into_inner(), start),
+            Event::CData(data) => self.cdata(data, start),
+            Event::Text(data) => self.characters(data, self.offset(data, start)),
+            Event::GeneralRef(reference) => self.reference(reference, start),
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn start(&mut self, tag: &BytesStart<'_>, start: usize) -> Result<(), Fault> {
         let position = self.lines.position(start);
         if self.open.len() >= DEPTH_MAX {
@@ -100,100 +135,189 @@ impl Tree<'_> {
                 .hint("a scenario needs four levels; is a closing tag missing?"));
         }
         if self.open.is_empty() && self.root.is_some() {
-            return Err(Fault::new(position, "a second root element")
-                .hint("a file holds exactly one <scenario>"));
+            self.sink.error(
+                Fault::new(position, "a second root element")
+                    .hint("a file holds exactly one <scenario>"),
+            );
         }
-        let element = self.element(tag, start)?;
+        let element = self.element(tag, start);
         self.open.push(element);
         Ok(())
     }
 
+    fn end_tag(&mut self, name: &str, start: usize) {
+        let Some(at) = self.open.iter().rposition(|element| element.name == name) else {
+            let place = self.lines.position(start);
+            let hint = match self.open.last() {
+                Some(open) => {
+                    format!("<{}> is open, since line {}", open.name, open.position.line)
+                }
+                None => "nothing is open here".to_owned(),
+            };
+            let message = format!("malformed XML: </{name}> closes nothing");
+            self.sink.error(Fault::new(place, message).hint(hint));
+            self.is_whole = false;
+            return;
+        };
+        while self.open.len() > at + 1 {
+            let line = self.lines.position(start).line;
+            self.unclosed(&format!("or it is </{name}> at line {line} that is wrong"));
+        }
+        self.end();
+    }
+
+    /// Closes the innermost element, which the file does not.
+    fn unclosed(&mut self, alternative: &str) {
+        if let Some(element) = self.open.last_mut() {
+            let name = &element.name;
+            let message = format!("malformed XML: <{name}> is never closed");
+            let hint = format!("add </{name}>, or close it with />; {alternative}");
+            let hint = hint.trim_end_matches([';', ' ']);
+            // What is told once need not be told again for a tag that has no end at all.
+            if !element.is_broken {
+                self.sink.error(Fault::new(element.position, message).hint(hint));
+            }
+            element.is_broken = true;
+            self.is_whole = false;
+        }
+        self.end();
+    }
+
+    fn finish(mut self) -> Document {
+        // Where the file was cut off, or an end was taken for another one, that has been told.
+        let is_told = !self.is_whole;
+        while let Some(element) = self.open.last_mut() {
+            if is_told {
+                element.is_broken = true;
+                self.end();
+            } else {
+                self.unclosed("");
+            }
+        }
+        if self.root.is_none() && self.is_whole {
+            let place = Position { line: 1, column: 1 };
+            self.sink.error(
+                Fault::new(place, "the file holds no XML element").hint(
+                    "a scenario is one <scenario> element; `-sd uac` prints one to start from",
+                ),
+            );
+        }
+        Document { root: self.root, is_whole: self.is_whole }
+    }
+
     fn end(&mut self) {
-        // The reader refuses an end without a start.
         let Some(element) = self.open.pop() else { return };
         match self.open.last_mut() {
             Some(parent) => parent.children.push(element),
-            None => self.root = Some(element),
+            None if self.root.is_none() => self.root = Some(element),
+            None => {}
         }
     }
 
-    fn cdata(&mut self, data: &str, start: usize) -> Result<(), Fault> {
+    fn cdata(&mut self, data: &str, start: usize) {
         let at = self.offset(data, start + "<![CDATA[".len());
-        let Some(element) = self.open.last_mut() else {
-            return Err(Fault::new(self.lines.position(start), "text outside the root element"));
-        };
+        let Some(element) = self.open.last_mut() else { return self.outside(start) };
         if !element.has_cdata {
             if let Some(stray) = element.text.first_position() {
-                return Err(beside_cdata(stray));
+                self.sink.warn(beside_cdata(stray));
             }
             element.text = Text::default();
             element.has_cdata = true;
         }
         element.text.push(data, at, self.lines);
-        Ok(())
     }
 
-    fn characters(&mut self, data: &str, at: usize) -> Result<(), Fault> {
+    fn characters(&mut self, data: &str, at: usize) {
         let blank = data.len() - data.trim_ascii_start().len();
         let is_blank = blank == data.len();
-        let place = self.lines.position(at + if is_blank { 0 } else { blank });
         match self.open.last_mut() {
-            Some(element) if !element.has_cdata => {
-                element.text.push(data, at, self.lines);
-                Ok(())
-            }
+            Some(element) if !element.has_cdata => element.text.push(data, at, self.lines),
             // White space around a CDATA section is the file's layout, not the message's.
-            Some(_) | None if is_blank => Ok(()),
-            Some(_) => Err(beside_cdata(place)),
-            None => Err(Fault::new(place, "text outside the root element")),
+            Some(_) | None if is_blank => {}
+            Some(_) => self.sink.warn(beside_cdata(self.lines.position(at + blank))),
+            None => self.outside(at + blank),
         }
     }
 
-    fn reference(&mut self, entity: &str, start: usize) -> Result<(), Fault> {
+    /// Text at `at`, outside of the root element: SIPp stops reading there.
+    fn outside(&self, at: usize) {
+        let place = self.lines.position(at);
+        match self.root {
+            Some(_) => self
+                .sink
+                .warn(Fault::new(place, "text behind the root element").hint("SIPp ignores it")),
+            None => self.sink.error(
+                Fault::new(place, "text before the root element")
+                    .hint("a file begins with <?xml version=\"1.0\"?> or <scenario>"),
+            ),
+        }
+    }
+
+    fn reference(&mut self, entity: &str, start: usize) {
         let place = self.lines.position(start);
-        let value = resolve(entity).ok_or_else(|| unknown_entity(entity, place))?;
         match self.open.last_mut() {
-            Some(element) if !element.has_cdata => {
-                element.text.push_char(value, start, self.lines);
-                Ok(())
-            }
-            Some(_) => Err(beside_cdata(place)),
-            None => Err(Fault::new(place, "text outside the root element")),
+            Some(element) if !element.has_cdata => match resolve(entity) {
+                Some(value) => element.text.push_char(value, start, self.lines),
+                None => {
+                    self.sink.warn(unknown_entity(entity, place));
+                    let written = self.text.get(start..start + entity.len() + 2);
+                    element.text.push(written.unwrap_or_default(), start, self.lines);
+                }
+            },
+            Some(_) => self.sink.warn(beside_cdata(place)),
+            None => self.outside(start),
         }
     }
 
-    fn element(&self, tag: &BytesStart<'_>, start: usize) -> Result<Element, Fault> {
-        let position = self.lines.position(start);
+    fn element(&self, tag: &BytesStart<'_>, start: usize) -> Element {
         let name = tag.name().into_inner().to_owned();
-        let mut attributes = Vec::new();
-        for attribute in tag.attributes() {
-            let attribute = attribute.map_err(|error| {
-                let at = (start + 1 + place_in_tag(&error)).min(self.text.len());
-                Fault::new(self.lines.position(at), format!("malformed attribute in <{name}>"))
-                    .hint("attributes are written name=\"value\", each once")
-            })?;
-            let key = attribute.key.into_inner();
-            let place = self.lines.position(self.offset(key, start));
-            if attributes.len() >= ATTRIBUTES_MAX {
-                return Err(Fault::new(place, format!("more than {ATTRIBUTES_MAX} attributes")));
-            }
-            let raw = &*attribute.value;
-            let value = self.attribute_value(raw, self.offset(raw, start))?;
-            attributes.push(Attribute { name: key.to_owned(), value, position: place });
-        }
-        Ok(Element {
-            name,
-            position,
-            attributes,
+        let mut element = Element {
+            position: self.lines.position(start),
+            attributes: Vec::new(),
             children: Vec::new(),
             text: Text::default(),
+            is_broken: self.broken.binary_search(&start).is_ok(),
             has_cdata: false,
-        })
+            name,
+        };
+        for attribute in tag.attributes().with_checks(false) {
+            let Ok(attribute) = attribute else {
+                // Whatever the repair let pass is said of the tag as a whole.
+                let message = format!("malformed attribute in <{}>", element.name);
+                let hint = "attributes are written name=\"value\"";
+                self.sink.error(Fault::new(element.position, message).hint(hint));
+                element.is_broken = true;
+                break;
+            };
+            let key = attribute.key.into_inner();
+            let place = self.lines.position(self.offset(key, start));
+            if element.attributes.len() >= ATTRIBUTES_MAX {
+                let message = format!("more than {ATTRIBUTES_MAX} attributes");
+                self.sink.error(Fault::new(place, message));
+                element.is_broken = true;
+                break;
+            }
+            if let Some(first) = element.attribute(key) {
+                let message = format!("{key}= twice in <{}>", element.name);
+                let line = first.position.line;
+                let hint = format!("SIPp takes the first one, at line {line}");
+                self.sink.warn(Fault::new(place, message).hint(hint));
+                continue;
+            }
+            let raw = &*attribute.value;
+            element.attributes.push(Attribute {
+                name: key.to_owned(),
+                value: self.attribute_value(raw, self.offset(raw, start)),
+                written: raw.contains('&').then(|| raw.to_owned()),
+                position: place,
+            });
+        }
+        element
     }
 
     /// Decodes an attribute's value: line ends and tabs are spaces (XML 1.0 section 3.3.3),
     /// entities are resolved, and then SIPp's escapes `\\ \" \n \t \r`.
-    fn attribute_value(&self, raw: &str, offset: usize) -> Result<Text, Fault> {
+    fn attribute_value(&self, raw: &str, offset: usize) -> Text {
         let mut value = Text::default();
         let mut at = 0;
         while at < raw.len() {
@@ -209,47 +333,52 @@ impl Tree<'_> {
             } else if rest.starts_with(['\n', '\r', '\t']) {
                 (' ', 1)
             } else {
-                self.attribute_character(rest, offset + at)?
+                self.attribute_character(rest, offset + at)
             };
             value.push_char(c, offset + at, self.lines);
             at += len;
         }
-        Ok(value)
+        value
     }
 
     /// The character that `rest` begins with, escaped or not, and how many bytes spell it.
-    fn attribute_character(&self, rest: &str, offset: usize) -> Result<(char, usize), Fault> {
-        let (first, len) = self.decoded(rest, offset)?;
+    fn attribute_character(&self, rest: &str, offset: usize) -> (char, usize) {
+        let (first, len) = self.decoded(rest, offset);
         if first != '\\' || len == rest.len() {
-            return Ok((first, len));
+            return (first, len);
         }
-        let (second, second_len) = self.decoded(&rest[len..], offset + len)?;
+        let (second, second_len) = self.decoded(&rest[len..], offset + len);
         let escaped = match second {
             '\\' | '"' => second,
+            QUOTE => '"',
             'n' => '\n',
             't' => '\t',
             'r' => '\r',
-            _ => return Ok((first, len)),
+            _ => return (first, len),
         };
-        Ok((escaped, len + second_len))
+        (escaped, len + second_len)
     }
 
     /// The character or entity that `rest`, which is not empty, begins with.
-    fn decoded(&self, rest: &str, offset: usize) -> Result<(char, usize), Fault> {
+    fn decoded(&self, rest: &str, offset: usize) -> (char, usize) {
         let first = rest.chars().next().unwrap_or_default();
         if first != '&' {
-            return Ok((first, first.len_utf8()));
+            return (first, first.len_utf8());
         }
-        let place = self.lines.position(offset);
         // Outside of XML's grammar but common: an '&' that begins no entity is itself.
         let name = rest[1..].bytes().take_while(|&b| b.is_ascii_alphanumeric() || b == b'#');
         let end = 1 + name.count();
         if end == 1 || !rest[end..].starts_with(';') {
-            return Ok(('&', 1));
+            return ('&', 1);
         }
         let entity = &rest[1..end];
-        let value = resolve(entity).ok_or_else(|| unknown_entity(entity, place))?;
-        Ok((value, end + 1))
+        match resolve(entity) {
+            Some(value) => (value, end + 1),
+            None => {
+                self.sink.warn(unknown_entity(entity, self.lines.position(offset)));
+                ('&', 1)
+            }
+        }
     }
 
     /// The offset of `part` in the file if it borrows from it, as names and texts do.
@@ -261,13 +390,13 @@ impl Tree<'_> {
 
 fn beside_cdata(position: Position) -> Fault {
     Fault::new(position, "text beside a CDATA section")
-        .hint("the whole message stands inside <![CDATA[ ... ]]>")
+        .hint("SIPp ignores it: the whole message stands inside <![CDATA[ ... ]]>")
 }
 
 fn unknown_entity(entity: &str, position: Position) -> Fault {
     let shown = if entity.len() <= 16 { format!("&{entity};") } else { "&".to_owned() };
     Fault::new(position, format!("unknown entity {shown}"))
-        .hint("a literal & is written &amp; outside CDATA; known are &lt; &gt; &amp; &quot; &apos;")
+        .hint("SIPp takes it as it stands; known are &lt; &gt; &amp; &quot; &apos;")
 }
 
 fn resolve(entity: &str) -> Option<char> {
@@ -293,24 +422,35 @@ fn resolve(entity: &str) -> Option<char> {
     char::from_u32(code).filter(|&c| c >= ' ' || matches!(c, '\t' | '\n' | '\r'))
 }
 
-/// Where in the tag, behind its `<`, the error is.
-fn place_in_tag(error: &AttrError) -> usize {
-    match *error {
-        AttrError::ExpectedEq(at)
-        | AttrError::ExpectedValue(at)
-        | AttrError::UnquotedValue(at)
-        | AttrError::ExpectedQuote(at, _)
-        | AttrError::Duplicated(at, _) => at,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::error::{Diagnostic, Severity};
+
+    fn parsed(text: &str) -> (Option<Element>, Vec<Diagnostic>) {
+        let sink = Sink::default();
+        let document = parse(text, &sink);
+        (document.root, sink.into_diagnostics("f"))
+    }
+
+    /// The root of a text in which nothing is wrong.
+    fn good(text: &str) -> Element {
+        let (root, found) = parsed(text);
+        assert_eq!(found, [], "{text}");
+        root.unwrap()
+    }
+
+    /// The first thing that is found in a text.
+    fn first(text: &str, severity: Severity) -> Diagnostic {
+        let (_, found) = parsed(text);
+        let found = found.into_iter().next().unwrap_or_else(|| panic!("nothing found: {text}"));
+        assert_eq!(found.severity, severity, "{text}: {found:?}");
+        found
+    }
 
     #[test]
     fn elements_and_attributes_know_their_place() {
-        let root = parse("<?xml version=\"1.0\"?>\n<a>\n  <b x=\"1\"\n     y='2'/>\n</a>").unwrap();
+        let root = good("<?xml version=\"1.0\"?>\n<a>\n  <b x=\"1\"\n     y='2'/>\n</a>");
         let b = &root.children[0];
         assert_eq!(b.position, Position { line: 3, column: 3 });
         assert_eq!(b.attribute("y").unwrap().position, Position { line: 4, column: 6 });
@@ -318,55 +458,96 @@ mod tests {
 
     #[test]
     fn cdata_is_kept_verbatim_and_entities_are_decoded_outside_it() {
-        let root = parse("<a x=\"&lt;&#65;\\n\">\n<![CDATA[<&amp;]]>\n</a>").unwrap();
+        let root = good("<a x=\"&lt;&#65;\\n\">\n<![CDATA[<&amp;]]>\n</a>");
         assert_eq!(&*root.attribute("x").unwrap().value, "<A\n");
         assert_eq!(&*root.text, "<&amp;");
     }
 
     #[test]
     fn malformed_files_are_refused_with_a_place() {
-        for (text, line) in [
-            ("<a>\n<b></a>", 2),
-            ("<a>\n", 1),
-            ("", 1),
-            ("<a/>\n<b/>", 2),
-            ("<a/>\ntext", 2),
-            ("<a>\n&nope;</a>", 2),
-            ("<a\nx=1/>", 2),
+        for (text, line, message) in [
+            ("<a>\n<b></a>", 2, "<b> is never closed"),
+            ("<a>\n", 1, "<a> is never closed"),
+            ("", 1, "no XML element"),
+            ("<a/>\n<b/>", 2, "a second root"),
+            ("text\n<a/>", 1, "text before the root"),
+            ("<a\nx=1/>", 2, "x= has no quotes"),
+            ("<a>\n</b></a>", 2, "</b> closes nothing"),
+            ("<a>\n<b c='1'\n</b></a>", 2, "the tag <b is never closed"),
         ] {
-            let fault = parse(text).unwrap_err();
-            assert_eq!(fault.position.line, line, "{text:?}: {}", fault.message);
+            let what = first(text, Severity::Error).what;
+            assert_eq!(what.position.line, line, "{text:?}: {what}");
+            assert!(what.message.contains(message), "{text:?}: {what}");
         }
     }
 
     #[test]
+    fn what_is_told_once_is_not_told_again_by_what_follows_from_it() {
+        for text in [
+            "<a>\n<b><c/></a>",
+            "<a>\n<!-- x\n</a>",
+            "<a>\n<b c=\"1/>\n<d/>\n</a>",
+            "<a>\n<b c='1'\n</b></a>",
+            "<a>\n<b c=1></b></a>",
+        ] {
+            assert_eq!(parsed(text).1.len(), 1, "{text}: {:?}", parsed(text).1);
+        }
+    }
+
+    #[test]
+    fn what_sipp_passes_over_is_told_and_has_no_effect() {
+        for (text, line, message) in [
+            ("<a/>\ntext", 2, "text behind the root"),
+            ("<a/>\n&nope;", 2, "text behind the root"),
+            ("<a>\n&nope;</a>", 2, "unknown entity &nope;"),
+            ("<a b='1'\nb='2'/>", 2, "b= twice"),
+            ("<a>\n<b c=\"1\", d=\"2\"/></a>", 2, "between the attributes of <b>"),
+        ] {
+            let what = first(text, Severity::Warning).what;
+            assert_eq!(what.position.line, line, "{text:?}: {what}");
+            assert!(what.message.contains(message), "{text:?}: {what}");
+        }
+        let root = parsed("<a b='1' b='2'>x&nope;y & z</a>").0.unwrap();
+        assert_eq!(&*root.attribute("b").unwrap().value, "1");
+        assert_eq!(&*root.text, "x&nope;y & z");
+    }
+
+    #[test]
+    fn a_quote_behind_a_backslash_is_part_of_its_value() {
+        let root = good(r#"<a b="text=\"busy\">" c='\"' d="x\\"/>"#);
+        let value = |name| root.attribute(name).unwrap().value.to_string();
+        assert_eq!([value("b"), value("c"), value("d")], ["text=\"busy\">", "\"", "x\\"]);
+    }
+
+    #[test]
     fn white_space_around_cdata_is_no_part_of_the_text() {
-        let root = parse("<a>\n  <![CDATA[\n x]]><!-- c -->\n <![CDATA[y]]>\n</a>").unwrap();
+        let root = good("<a>\n  <![CDATA[\n x]]><!-- c -->\n <![CDATA[y]]>\n</a>");
         assert_eq!(&*root.text, "\n xy");
         assert_eq!(root.text.position(2), Position { line: 3, column: 2 });
         assert_eq!(root.text.position(3), Position { line: 4, column: 11 });
-        let fault = parse("<a>\n x<![CDATA[y]]></a>").unwrap_err();
-        assert_eq!(fault.position, Position { line: 2, column: 2 });
-        let fault = parse("<a><![CDATA[y]]>\n\n x</a>").unwrap_err();
-        assert_eq!(fault.position, Position { line: 3, column: 2 });
+        let what = first("<a>\n x<![CDATA[y]]></a>", Severity::Warning).what;
+        assert_eq!(what.position, Position { line: 2, column: 2 });
+        let what = first("<a><![CDATA[y]]>\n\n x</a>", Severity::Warning).what;
+        assert_eq!(what.position, Position { line: 3, column: 2 });
+        assert_eq!(&*parsed("<a>x<![CDATA[y]]>z</a>").0.unwrap().text, "y");
     }
 
     #[test]
     fn text_without_cdata_keeps_its_places_across_entities_and_comments() {
-        let root = parse("<a>\n <!-- two\nlines -->x&lt;y</a>").unwrap();
+        let root = good("<a>\n <!-- two\nlines -->x&lt;y</a>");
         let text = &root.text;
         assert_eq!(text.trim(), "x<y");
         assert_eq!(root.text_position(), Position { line: 3, column: 10 });
         assert_eq!(text.position(text.len() - 1), Position { line: 3, column: 15 });
-        assert_eq!(&*parse("<a>one&amp;two&#x20;three</a>").unwrap().text, "one&two three");
+        assert_eq!(&*good("<a>one&amp;two&#x20;three</a>").text, "one&two three");
     }
 
     #[test]
     fn attribute_values_are_normalised_and_keep_their_places() {
-        let root = parse("<a x='1\r\n2\t3&quot;4\\\\n&#92;n5'/>").unwrap();
+        let root = good("<a x='1\r\n2\t3&quot;4\\\\n&#92;n5'/>");
         let value = &root.attribute("x").unwrap().value;
         assert_eq!(&**value, "1 2 3\"4\\n\n5");
-        let root = parse("<a x='a=1&b=2; & &amp;&' y='<sip:b>'/>").unwrap();
+        let root = good("<a x='a=1&b=2; & &amp;&' y='<sip:b>'/>");
         assert_eq!(&*root.attribute("x").unwrap().value, "a=1&b=2; & &&");
         assert_eq!(&*root.attribute("y").unwrap().value, "<sip:b>");
         assert_eq!(value.position(0), Position { line: 1, column: 7 });
@@ -376,29 +557,29 @@ mod tests {
 
     #[test]
     fn faults_in_attributes_stand_where_they_are() {
-        for (text, column) in [
-            ("<a b='1' b='2'/>", 10),
-            ("<a b='&nope;'/>", 7),
-            ("<a b='&#0;'/>", 7),
-            ("<a b/>", 5),
-            ("<a b=c/>", 6),
+        for (text, column, severity) in [
+            ("<a b='1' b='2'/>", 10, Severity::Warning),
+            ("<a b='&nope;'/>", 7, Severity::Warning),
+            ("<a b='&#0;'/>", 7, Severity::Warning),
+            ("<a b/>", 4, Severity::Warning),
+            ("<a b=c/>", 4, Severity::Error),
         ] {
-            let fault = parse(text).unwrap_err();
-            assert_eq!(fault.position, Position { line: 1, column }, "{text}: {}", fault.message);
+            let what = first(text, severity).what;
+            assert_eq!(what.position, Position { line: 1, column }, "{what}");
         }
     }
 
     #[test]
     fn a_document_type_is_skipped_with_all_it_declares() {
-        let root = parse(
+        let root = good(
             "<!DOCTYPE scenario SYSTEM \"sipp.dtd\" [\n<!ENTITY e \"<a>\">\n]>\n<!-- > -->\n<b/>",
-        )
-        .unwrap();
+        );
         assert_eq!(root.position, Position { line: 5, column: 1 });
     }
 
     #[test]
     fn deep_nesting_is_refused() {
-        assert!(parse(&"<a>".repeat(100_000)).is_err());
+        let what = first(&"<a>".repeat(100_000), Severity::Error).what;
+        assert!(what.message.contains("too deeply"), "{what}");
     }
 }

@@ -2,22 +2,27 @@
 #![allow(dead_code, unreachable_pub)]
 
 use gossipper::scenario::{
-    Part, Program, Regex, ScenarioError, Scratch, StepKind, Template, compile, decode,
+    Part, Program, Regex, Resources, ScenarioError, Scratch, Severity, StepKind, Template, check,
+    decode,
 };
 
-/// Any bytes as a scenario file: no panic, an error stands inside the file, and a program's
-/// messages are well-formed.
+/// Any bytes as a scenario file: no panic, what is found stands inside the file, there is a program
+/// or an error, and a program's messages are well-formed.
 pub fn any_file(bytes: &[u8]) {
     let text = match decode(bytes, "file.xml") {
         Ok(text) => text,
         Err(error) => return assert_inside(&error, &String::from_utf8_lossy(bytes)),
     };
     let keys = [("mykey".to_owned(), "myvalue".to_owned())];
-    match compile(&text, "file.xml", &keys) {
+    let checked = check(&text, "file.xml", &Resources::keys(&keys));
+    checked.diagnostics.iter().for_each(|found| assert_inside(&found.what, &text));
+    let is_wrong = checked.diagnostics.iter().any(|found| found.severity == Severity::Error);
+    assert_eq!(checked.program.is_none(), is_wrong, "{:?}", checked.diagnostics);
+    match checked.program {
         // Line ends that are written as \x0d\x0a are their author's affair.
-        Ok(program) if text.contains("\\x0") => program.templates().for_each(assert_template),
-        Ok(program) => assert_sound(&program),
-        Err(error) => assert_inside(&error, &text),
+        Some(program) if text.contains("\\x0") => program.templates().for_each(assert_template),
+        Some(program) => assert_sound(&program),
+        None => {}
     }
 }
 

@@ -105,17 +105,21 @@ impl Desk {
         let Question { ask, replacement, answer } = question;
         let result = match replacement {
             None => self.answer(run, ask, now),
-            Some(replacement) => match run.swap(replacement) {
-                Ok(()) => {
-                    self.xml = Arc::from(run.text().xml.as_str());
-                    self.has_swapped = true;
-                    self.refresh(run);
-                    self.publish(run, Self::phase(run));
-                    self.swap_answer = Some(answer);
-                    return;
+            Some(mut replacement) => {
+                let warnings = std::mem::take(&mut replacement.warnings);
+                match run.swap(replacement) {
+                    Ok(()) => {
+                        warnings.into_iter().for_each(|warning| self.note(warning));
+                        self.xml = Arc::from(run.text().xml.as_str());
+                        self.has_swapped = true;
+                        self.refresh(run);
+                        self.publish(run, Self::phase(run));
+                        self.swap_answer = Some(answer);
+                        return;
+                    }
+                    Err(refused) => Err(AskError::Refused(refused.to_string())),
                 }
-                Err(refused) => Err(AskError::Refused(refused.to_string())),
-            },
+            }
         };
         // Published first: who asked sees what came of it.
         self.publish(run, Self::phase(run));
