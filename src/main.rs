@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use gossipper::cli::{self, Action};
 use gossipper::server::auth;
 use gossipper::server::config::commands::{self, Profiled};
-use gossipper::{doctor, scenario, server, shell, tui};
+use gossipper::{doctor, run, scenario, server, shell, tui};
 
 fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os().collect()) {
         Action::Run(config) => server::run_at_terminal(&config).code(),
         Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
+        Action::CheckScenarios(inspection) => run::inspect(&inspection),
         Action::Doctor(examination) => doctor::examine(examination),
         Action::Profile(line) => match commands::profile(&line) {
             Profiled::Run(config) => server::run_at_terminal(&config).code(),

@@ -46,10 +46,12 @@ fn help_of_a_run() {
 }
 
 #[test]
-fn help_of_the_commands_for_the_host() {
-    for (command, file) in
-        [("doctor", "tests/golden/help-doctor.txt"), ("tune", "tests/golden/help-tune.txt")]
-    {
+fn help_of_the_commands_for_files_and_the_host() {
+    for (command, file) in [
+        ("check", "tests/golden/help-check.txt"),
+        ("doctor", "tests/golden/help-doctor.txt"),
+        ("tune", "tests/golden/help-tune.txt"),
+    ] {
         let help = page(&["gossipper", command, "-h"]);
         compare(file, &help);
         for line in [&["gossipper", "help", command][..], &["gossipper", command, "--help"]] {

@@ -25,6 +25,7 @@ pub fn root_command() -> Command {
         .disable_help_subcommand(true)
         .disable_version_flag(true)
         .subcommand(run_command())
+        .subcommand(host::CHECK.definition())
         .subcommand(host::DOCTOR.definition())
         .subcommand(host::TUNE.definition())
         .subcommand(host::generate_definition())

@@ -14,7 +14,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use super::command::{ABOUT, root_command, run_command};
 use super::flags::{self, Accept, GROUPS, Status};
 use super::help::{EXAMPLES, EXIT_CODES};
-use super::host::{DOCTOR, HostCommand, TUNE};
+use super::host::{CHECK, DOCTOR, HostCommand, TUNE};
 use crate::scenario::BUILTINS;
 
 /// What `gossipper generate` can make.
@@ -291,7 +291,7 @@ fn manual() -> String {
             }
         }
     }
-    for command in [&DOCTOR, &TUNE] {
+    for command in [&CHECK, &DOCTOR, &TUNE] {
         command_section(&mut page, command);
     }
     for command in root_command().get_subcommands() {

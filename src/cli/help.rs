@@ -18,6 +18,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("shell", "Build a run up line by line, check it and run it (also: cli)"),
     ("tui", "Fill in a form, then watch the run on a dashboard"),
     ("auth", super::auth::ABOUT),
+    (host::CHECK.name, host::CHECK.about),
     (host::DOCTOR.name, host::DOCTOR.about),
     (host::TUNE.name, host::TUNE.about),
     ("help [COMMAND]", "Print this page, or the page of a command"),
@@ -239,7 +240,9 @@ pub(super) fn host(command: &HostCommand) -> StyledText {
     let mut page = StyledText::default();
     page.plain(format!("{}.\n", command.about));
     heading(&mut page, "Usage");
-    page.plain("  ").push(LITERAL, format!("gossipper {}", command.name)).plain(" [OPTIONS]\n\n");
+    let operand = if command.operand.is_empty() { "" } else { " " };
+    let rest = format!(" [OPTIONS]{operand}{}\n\n", command.operand);
+    page.plain("  ").push(LITERAL, format!("gossipper {}", command.name)).plain(rest);
     paragraph(&mut page, command.text);
     heading(&mut page, "Options");
     for flag in command.flags {
@@ -341,7 +344,7 @@ mod tests {
     #[test]
     fn pages_fit_into_80_columns() {
         let pages = [root(), run("gossipper sipp"), run("sipp"), server(), config()];
-        let hosts = [&host::DOCTOR, &host::TUNE].map(host);
+        let hosts = [&host::CHECK, &host::DOCTOR, &host::TUNE].map(host);
         for page in pages.into_iter().chain(hosts) {
             for line in page.to_string().lines() {
                 assert!(line.chars().count() <= COLUMNS, "{line}");

@@ -1,24 +1,27 @@
-//! The commands about the host and the program itself: `doctor`, `tune` and `generate`.
+//! The commands about files, the host and the program itself: `check`, `doctor`, `tune` and
+//! `generate`.
 //!
 //! Their options are rows of tables, from which the parser, the help pages, the manual and the
 //! completions are made. As everywhere, an option has one dash or two.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
 use super::generate::Artefact;
 use super::text::StyledText;
 use super::{Action, EXIT_COMMAND_FAILED, error_text, fail, help, print};
-use crate::config::parse_float;
+use crate::config::{Flavor, RunDraft, parse_float};
 use crate::doctor::{Examination, Load, Task};
+use crate::run::Inspection;
 
 /// An option of a command.
 pub(super) struct HostFlag {
     /// Name without dash.
     pub(super) name: &'static str,
-    /// What its value is called; empty if it takes none.
+    /// What its values are called, a word each; empty if it takes none.
     pub(super) value: &'static str,
     /// What it does.
     pub(super) help: &'static str,
@@ -32,11 +35,38 @@ pub(super) struct HostCommand {
     pub(super) about: &'static str,
     /// What it does, in a paragraph.
     pub(super) text: &'static str,
+    /// What bare words are called; empty if it takes none.
+    pub(super) operand: &'static str,
     /// Its options.
     pub(super) flags: &'static [HostFlag],
 }
 
 const HELP: HostFlag = HostFlag { name: "h", value: "", help: "Print this page" };
+
+pub(super) const CHECK: HostCommand = HostCommand {
+    name: "check",
+    about: "Check scenario files, and tell all that is wrong or doubtful",
+    text: "Compiles each FILE, or the built-in scenario of that name, as a run would, and runs \
+           nothing. An error is what cannot be run; a warning says how SIPp reads something that \
+           may not be meant so, and the scenario runs like that. Exit code 1 if there is an error.",
+    operand: "FILE...",
+    flags: &[
+        HostFlag { name: "inf", value: "FILE", help: "A CSV file for [fieldN]; may be repeated" },
+        HostFlag {
+            name: "infindex",
+            value: "FILE FIELD",
+            help: "Index the CSV file FILE by column FIELD (from 0), for <lookup>",
+        },
+        HostFlag {
+            name: "key",
+            value: "NAME TEXT",
+            help: "Define the keyword [NAME] as TEXT; may be repeated",
+        },
+        HostFlag { name: "strict", value: "", help: "Take warnings for errors" },
+        HostFlag { name: "json", value: "", help: "Print JSON, for editors and scripts" },
+        HELP,
+    ],
+};
 
 pub(super) const DOCTOR: HostCommand = HostCommand {
     name: "doctor",
@@ -44,6 +74,7 @@ pub(super) const DOCTOR: HostCommand = HostCommand {
     text: "Looks at the kernel, io_uring, limits, memory, processors, clocks, ports and network \
            cards, and says for each what was found, what it means for the load, and what to do. \
            It changes nothing. Exit code 1 if a check failed.",
+    operand: "",
     flags: &[
         HostFlag {
             name: "r",
@@ -65,6 +96,7 @@ pub(super) const TUNE: HostCommand = HostCommand {
     about: "Print, apply or take back kernel settings for high load",
     text: "Without an option it prints the settings. Values that are better already are left \
            alone, and every change is printed.",
+    operand: "",
     flags: &[
         HostFlag { name: "print", value: "", help: "Print the settings as a sysctl file" },
         HostFlag {
@@ -94,10 +126,22 @@ impl HostCommand {
             let arg = Arg::new(flag.name).long(flag.name).help(flag.help);
             command = command.arg(match flag.value {
                 "" => arg.action(ArgAction::SetTrue),
-                value => arg.action(ArgAction::Set).value_name(value),
+                value => {
+                    let names: Vec<&str> = value.split(' ').collect();
+                    let count = names.len();
+                    arg.action(ArgAction::Append).value_names(names).num_args(count)
+                }
             });
         }
-        command
+        match self.operand {
+            "" => command,
+            operand => command.arg(
+                Arg::new("operand")
+                    .value_name(operand.trim_end_matches('.'))
+                    .num_args(1..)
+                    .value_hint(ValueHint::FilePath),
+            ),
+        }
     }
 }
 
@@ -109,6 +153,40 @@ pub(super) fn generate_definition() -> Command {
         .hide(true)
         .disable_help_flag(true)
         .arg(Arg::new("what").required(true).value_parser(PossibleValuesParser::new(names)))
+}
+
+/// `gossipper check ...`.
+pub(super) fn check(args: &[OsString]) -> Action {
+    let given = match read(&CHECK, args) {
+        Ok(given) => given,
+        Err(message) => return refuse(&CHECK, &message),
+    };
+    if given.has("h") {
+        return print(help::host(&CHECK), 0);
+    }
+    if given.words.is_empty() {
+        return refuse(&CHECK, "`gossipper check` needs a scenario file: write check FILE");
+    }
+    let injection = given.all("inf").map(|values| values[0].into()).collect();
+    let mut draft = RunDraft { injection, ..RunDraft::default() };
+    for values in given.all("key") {
+        draft.keys.push((values[0].to_owned(), values[1].to_owned()));
+    }
+    for values in given.all("infindex") {
+        let Ok(field) = values[1].parse() else {
+            return refuse(&CHECK, &format!("-infindex: {:?} is no column, from 0", values[1]));
+        };
+        draft.injection_indexes.push((values[0].to_owned(), field));
+    }
+    match draft.resolve(Flavor::Sipp) {
+        Ok(config) => Action::CheckScenarios(Inspection {
+            scenarios: given.words.iter().map(PathBuf::from).collect(),
+            config: Box::new(config),
+            json: given.has("json"),
+            strict: given.has("strict"),
+        }),
+        Err(error) => refuse(&CHECK, &error.to_string()),
+    }
 }
 
 /// `gossipper doctor ...`.
@@ -188,27 +266,41 @@ fn refuse(command: &HostCommand, message: &str) -> Action {
     fail(error_text(&text), EXIT_COMMAND_FAILED)
 }
 
-/// Options with their values, as given.
-struct Given<'a>(Vec<(&'static str, &'a str)>);
+/// Options with their values, and bare words, as given.
+struct Given<'a> {
+    options: Vec<(&'static str, Vec<&'a str>)>,
+    words: Vec<&'a str>,
+}
 
 impl<'a> Given<'a> {
     fn has(&self, name: &str) -> bool {
-        self.value(name).is_some()
+        self.options.iter().any(|(given, _)| *given == name)
     }
 
     /// The last value counts.
     fn value(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| *value)
+        let last = self.options.iter().rev().find(|(given, _)| *given == name);
+        last.and_then(|(_, values)| values.first().copied())
+    }
+
+    /// The values of an option that may be repeated; there are as many as the table says.
+    fn all<'g>(&'g self, name: &'g str) -> impl Iterator<Item = &'g [&'a str]> {
+        let options = self.options.iter().filter(move |(given, _)| *given == name);
+        options.map(|(_, values)| values.as_slice())
     }
 }
 
 fn read<'a>(command: &'static HostCommand, args: &'a [OsString]) -> Result<Given<'a>, String> {
-    let mut given = Vec::new();
+    let mut given = Given { options: Vec::new(), words: Vec::new() };
     let mut words = args.iter();
     while let Some(word) = words.next() {
         let Some(text) = word.to_str() else {
             return Err(format!("{:?} is not valid UTF-8", word.to_string_lossy()));
         };
+        if !command.operand.is_empty() && !text.starts_with('-') {
+            given.words.push(text);
+            continue;
+        }
         let name = text.strip_prefix("--").or_else(|| text.strip_prefix('-'));
         let (name, joined) = match name.and_then(|name| name.split_once('=')) {
             Some((name, value)) => (Some(name), Some(value)),
@@ -219,18 +311,22 @@ fn read<'a>(command: &'static HostCommand, args: &'a [OsString]) -> Result<Given
         let Some(flag) = flag else {
             return Err(format!("`gossipper {}` has no option {text:?}", command.name));
         };
-        let value = match (flag.value, joined) {
-            ("", None) => "",
-            ("", Some(_)) => return Err(format!("-{} takes no value", flag.name)),
-            (_, Some(value)) => value,
-            (name, None) => match words.next().and_then(|word| word.to_str()) {
-                Some(value) => value,
-                None => return Err(format!("-{0} needs a value: write -{0} {name}", flag.name)),
-            },
-        };
-        given.push((flag.name, value));
+        let count = flag.value.split(' ').filter(|name| !name.is_empty()).count();
+        if count == 0 && joined.is_some() {
+            return Err(format!("-{} takes no value", flag.name));
+        }
+        let mut values: Vec<&str> = joined.into_iter().collect();
+        while values.len() < count {
+            let Some(value) = words.next().and_then(|word| word.to_str()) else {
+                let value = flag.value;
+                let what = if count == 1 { "a value" } else { "two values" };
+                return Err(format!("-{0} needs {what}: write -{0} {value}", flag.name));
+            };
+            values.push(value);
+        }
+        given.options.push((flag.name, values));
     }
-    Ok(Given(given))
+    Ok(given)
 }
 
 #[cfg(test)]
@@ -274,6 +370,28 @@ mod tests {
         ] {
             let text = complaint(doctor(&words(line)));
             assert!(text.contains(part) && text.contains("gossipper doctor -h"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_check_takes_files_and_what_they_refer_to() {
+        let line = "a.xml -inf u.csv -infindex u.csv 1 --key=k v -inf w.csv uac --json -strict";
+        let Action::CheckScenarios(inspection) = check(&words(line)) else { panic!("{line}") };
+        assert_eq!(inspection.scenarios, [PathBuf::from("a.xml"), PathBuf::from("uac")]);
+        let config = &inspection.config;
+        assert_eq!(config.injection, [PathBuf::from("u.csv"), PathBuf::from("w.csv")]);
+        assert_eq!(config.injection_indexes, [("u.csv".to_owned(), 1)]);
+        assert_eq!(config.keys, [("k".to_owned(), "v".to_owned())]);
+        assert!(inspection.json && inspection.strict);
+        for (line, part) in [
+            ("", "needs a scenario file"),
+            ("-strict", "needs a scenario file"),
+            ("a.xml -frob", "has no option \"-frob\""),
+            ("a.xml -key k", "-key needs two values: write -key NAME TEXT"),
+            ("a.xml -infindex u.csv x", "\"x\" is no column"),
+        ] {
+            let text = complaint(check(&words(line)));
+            assert!(text.contains(part) && text.contains("gossipper check -h"), "{text}");
         }
     }
 

@@ -36,11 +36,14 @@ use text::ERROR;
 
 use crate::config::{Flavor, HostPort, RunConfig, RunDraft, ValueError};
 use crate::doctor::{Examination, Task};
+use crate::run::Inspection;
 use crate::server::auth::AuthCommand;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Check scenarios (`gossipper check`).
+    CheckScenarios(Inspection),
     /// Check this host (`gossipper doctor`).
     Doctor(Examination),
     /// Run a scenario.
@@ -160,6 +163,7 @@ pub fn parse(argv: Vec<OsString>) -> Action {
             }
         },
         Some("auth") => auth::parse(&args[1..]),
+        Some("check") => host::check(&args[1..]),
         Some("doctor") => host::doctor(&args[1..]),
         Some("tune") => host::tune(&args[1..]),
         Some("generate") => host::generate(&args[1..]),
@@ -179,6 +183,7 @@ fn help_command(topic: &[OsString]) -> Action {
         Some("help" | "version" | "shell" | "cli" | "tui") => print(help::root(), 0),
         Some("sipp") => print(help::run(Entry::Subcommand.program()), 0),
         Some("auth") => auth::help(topic.get(1)),
+        Some("check") => print(help::host(&host::CHECK), 0),
         Some("doctor") => print(help::host(&host::DOCTOR), 0),
         Some("tune") => print(help::host(&host::TUNE), 0),
         Some("server") => print(help::server(), 0),

@@ -48,6 +48,8 @@ impl fmt::Display for Remark<'_> {
 pub(super) struct Tables {
     pub(super) files: Vec<Arc<InjectionFile>>,
     infos: Vec<TableInfo>,
+    /// Whether these are all there will be.
+    are_known: bool,
     receiving: u16,
     keys: Vec<(String, String)>,
 }
@@ -114,7 +116,12 @@ impl Tables {
         ] {
             keys.extend(text.map(|text| (name.to_owned(), text)));
         }
-        Self { files, infos, receiving, keys }
+        Self { files, infos, are_known: true, receiving, keys }
+    }
+
+    /// More files may be named later: scenarios may refer to any.
+    pub(super) fn leave_open(&mut self) {
+        self.are_known = false;
     }
 
     /// What is doubtful about the files by themselves.
@@ -149,7 +156,7 @@ impl Tables {
         compile(&Resources {
             keys: &self.keys,
             tables: &self.infos,
-            are_tables_known: true,
+            are_tables_known: self.are_known,
             default_table: if origin == Origin::Receiving { self.receiving } else { 0 },
             read: &read,
             commands,

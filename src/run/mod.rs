@@ -5,6 +5,7 @@
 pub mod action;
 
 mod background;
+mod check;
 mod companion;
 mod control;
 mod data;
@@ -36,6 +37,7 @@ pub(crate) mod supervised {
     pub(crate) use super::supervisor::{Finished, Supervisor};
 }
 
+pub use check::{Inspection, inspect};
 pub use error::RunError;
 pub(crate) use plan::pool_bytes;
 pub use scenario::load as load_scenario;
