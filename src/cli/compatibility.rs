@@ -96,6 +96,10 @@ letter. They differ from that library in this:
 - An expression that compiles to more than 60,000 states is an error. A match that takes too long (some
   ten milliseconds) is given up, and the call fails with `scenario_error`.
 
+An IPv6 address has brackets, as in a URI; behind `IN IP6 ` or `IN IP[local_ip_type] ` in a body, where SDP has
+an address (RFC 4566 section 9), `[local_ip]`, `[server_ip]` and `[remote_ip]` have none, where SIPp's do.
+`::ffff:192.0.2.1` is 192.0.2.1, also in messages.
+
 `[timestamp]` and `[date]` are in UTC. `[sipp_version]` is the version of Gossipper. `ack_txn` gives the
 ACK of a refused INVITE the branch of that INVITE, and the ACK of a 2xx one of its own. `response_txn`
 takes a response by the branch of its topmost Via and its method, whatever its CSeq number.

@@ -229,9 +229,10 @@ impl HostPort {
         Ok(Self { host: host.to_owned(), port })
     }
 
-    /// The host as an IP address, if it is one.
+    /// The host as an IP address, if it is one; an IPv4-mapped one is IPv4, see [`parse_ip`].
     pub fn ip(&self) -> Option<IpAddr> {
-        self.host.split('%').next().and_then(|host| host.parse().ok())
+        let ip: IpAddr = self.host.split('%').next()?.parse().ok()?;
+        Some(ip.to_canonical())
     }
 }
 
@@ -337,14 +338,16 @@ pub fn parse_bool(text: &str) -> Result<bool, ValueError> {
     }
 }
 
-/// Reads an IP address, an IPv6 one also in brackets.
+/// Reads an IP address, an IPv6 one also in brackets. `::ffff:192.0.2.1` is 192.0.2.1: that is who
+/// is meant and what is on the wire, while a socket of IPv6 only cannot reach it.
 pub fn parse_ip(text: &str) -> Result<IpAddr, ValueError> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let parsed = match bare {
         Some(v6) => v6.parse::<Ipv6Addr>().map(IpAddr::V6),
         None => text.parse::<IpAddr>(),
     };
-    parsed.map_err(|_| ValueError::NotAnIp(text.to_owned()))
+    let ip = parsed.map_err(|_| ValueError::NotAnIp(text.to_owned()))?;
+    Ok(ip.to_canonical())
 }
 
 /// Reads an IPv4 address.

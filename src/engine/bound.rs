@@ -167,9 +167,11 @@ pub(super) fn constant(
             environment.remote_host.clone().into_bytes()
         }
         Field::RemoteIp => bracketed(remote?.ip()),
+        Field::RemoteIpInSdp => remote?.ip().to_string().into_bytes(),
         Field::RemotePort(offset) => offset_port(remote?.port(), *offset),
-        Field::LocalIp | Field::ServerIp if per_source => return None,
+        Field::LocalIp | Field::ServerIp | Field::LocalIpInSdp if per_source => return None,
         Field::LocalIp | Field::ServerIp => bracketed(environment.local_ip),
+        Field::LocalIpInSdp => environment.local_ip.to_string().into_bytes(),
         Field::LocalIpType => ip_type(environment.local_ip),
         Field::LocalPort(offset) => offset_port(environment.local_port?, *offset),
         Field::Transport => environment.protocol.name().as_bytes().to_vec(),
@@ -190,6 +192,7 @@ pub(super) fn constant(
 pub(super) fn peer_field(field: &Field, peer: SocketAddr) -> Option<Vec<u8>> {
     Some(match field {
         Field::RemoteIp | Field::RemoteHost => bracketed(peer.ip()),
+        Field::RemoteIpInSdp => peer.ip().to_string().into_bytes(),
         Field::RemotePort(offset) => (i64::from(peer.port()) + offset).to_string().into_bytes(),
         _ => return None,
     })

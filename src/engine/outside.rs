@@ -29,7 +29,8 @@ impl Engine {
         let host = std::str::from_utf8(&host).map_err(|_| FAILED)?.trim();
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         let ip = match bare.parse::<IpAddr>() {
-            Ok(ip) => Some(ip),
+            // An IPv4-mapped address is an IPv4 one, as on the command line.
+            Ok(ip) => Some(ip.to_canonical()),
             Err(_) => {
                 let known = self.config.data.hosts.iter().find(|(name, _)| name == host);
                 known.map(|(_, ip)| *ip)

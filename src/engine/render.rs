@@ -310,6 +310,7 @@ impl Engine {
             }
             // Constant unless calls have their own source addresses.
             Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
+            Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
             Field::AutoMediaPort(offset) => {
                 let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
@@ -418,6 +419,11 @@ fn base64(bytes: &[u8]) -> [u8; 40] {
         }
     }
     out
+}
+
+/// An address without the brackets that it has in a URI.
+fn without_brackets(address: &[u8]) -> &[u8] {
+    address.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(address)
 }
 
 fn patch_len(room: &mut [u8], mut value: i64) {

@@ -72,6 +72,7 @@ fn address(
         let hint = "-t ui needs an IP address there; -ip_field says in which column they are";
         return Err(fault(format!("\"{text}\" is no IP address"), hint));
     };
+    let ip = ip.to_canonical();
     if ip.is_unspecified() || ip.is_multicast() {
         let hint = "-t ui needs an address of this host there; see `ip addr`";
         return Err(fault(format!("calls cannot be made from {ip}"), hint));

@@ -746,6 +746,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_address_in_sdp_is_told_from_one_in_a_uri() {
+        let body = |line: &str| {
+            let compiled = compiled(&format!("A IN IP6 [local_ip]\n\n{line}"));
+            compiled.split("|body|").nth(1).unwrap().to_owned()
+        };
+        assert_eq!(body("c=IN IP6 [local_ip]"), "c=IN IP6 {LocalIpInSdp}");
+        assert_eq!(body("o=- 1 1 IN IP4 [server_ip]"), "o=- 1 1 IN IP4 {LocalIpInSdp}");
+        assert_eq!(body("a=rtcp:9 IN IP6  [remote_ip]"), "a=rtcp:9 IN IP6  {RemoteIpInSdp}");
+        for kind in ["[local_ip_type]", "[media_ip_type]", "[$x]"] {
+            let text = body(&format!("c=IN IP{kind} [local_ip]/127"));
+            assert!(text.ends_with("} {LocalIpInSdp}/127"), "{text}");
+        }
+        for line in
+            ["i=at [local_ip]", "o=[local_ip] 1 1", "u=sip:x@[local_ip]", "[pid] [local_ip]"]
+        {
+            assert!(body(line).contains("{LocalIp}"), "{line}");
+        }
+        assert!(compiled("A IN IP6 [local_ip]\n\n").starts_with("A IN IP6 {LocalIp}"));
+    }
+
+    #[test]
     fn trunk_keywords_have_defaults() {
         assert_eq!(
             compiled("A b\nFrom: [trunk_from]\n[trunk_pai]\nC: d"),

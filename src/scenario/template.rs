@@ -44,14 +44,18 @@ pub enum Part {
 pub enum Field {
     /// `[service]`
     Service,
-    /// `[remote_ip]`
+    /// `[remote_ip]`, in brackets when IPv6
     RemoteIp,
+    /// `[remote_ip]` where SDP has an address (RFC 4566 section 9): never in brackets
+    RemoteIpInSdp,
     /// `[remote_host]`
     RemoteHost,
     /// `[remote_port]`
     RemotePort(i64),
     /// `[local_ip]`, in brackets when IPv6
     LocalIp,
+    /// `[local_ip]` or `[server_ip]` where SDP has an address: never in brackets
+    LocalIpInSdp,
     /// `[local_ip_type]`: 4 or 6
     LocalIpType,
     /// `[local_port]`
@@ -287,6 +291,7 @@ pub(super) struct Builder {
     barrier: Option<usize>,
     len_fields: usize,
     authentication_fields: usize,
+    in_body: bool,
 }
 
 impl Builder {
@@ -303,10 +308,35 @@ impl Builder {
     }
 
     pub(super) fn field(&mut self, field: Field) {
+        let field = match field {
+            Field::LocalIp | Field::ServerIp if self.follows_address_type() => Field::LocalIpInSdp,
+            Field::RemoteIp if self.follows_address_type() => Field::RemoteIpInSdp,
+            other => other,
+        };
         self.line_optional |= self.line_is_empty() && field.may_be_empty();
         self.len_fields += usize::from(matches!(field, Field::Len(_)));
         self.authentication_fields += usize::from(matches!(field, Field::Authentication(_)));
         self.template.parts.push(Part::Field(field));
+    }
+
+    /// `true` behind `IN IP4 `, `IN IP6 ` or `IN IP[local_ip_type] ` in a body: what comes next is
+    /// an address as SDP has it, as in `c=` and `o=` lines.
+    fn follows_address_type(&self) -> bool {
+        let Some(line) = self.template.parts.get(self.line_start..).filter(|_| self.in_body) else {
+            return false;
+        };
+        let [before @ .., Part::Literal { start, end }] = line else { return false };
+        let text = &self.template.pool[*start as usize..*end as usize];
+        let word = text.trim_ascii_end();
+        if word.len() == text.len() {
+            return false;
+        }
+        match before {
+            [.., Part::Literal { start, end }, Part::Field(_)] if word.is_empty() => {
+                self.template.pool[*start as usize..*end as usize].ends_with(b"IN IP")
+            }
+            _ => word.ends_with(b"IN IP4") || word.ends_with(b"IN IP6"),
+        }
     }
 
     /// `true` if nothing was added since the line began.
@@ -350,6 +380,7 @@ impl Builder {
 
     pub(super) fn mark_body(&mut self) {
         self.template.body_part = self.template.parts.len();
+        self.in_body = true;
     }
 
     pub(super) fn finish(mut self) -> Template {

@@ -101,6 +101,10 @@ fn an_endpoint_prints_as_it_can_be_read_again() {
 #[test]
 fn addresses_may_stand_in_brackets_if_they_are_ipv6() {
     assert_eq!(parse_ip("[::1]"), parse_ip("::1"));
+    for text in ["::ffff:192.0.2.1", "[::ffff:c000:201]"] {
+        assert_eq!(parse_ip(text), parse_ip("192.0.2.1"), "{text}");
+        assert_eq!(HostPort::parse(text).unwrap().ip(), parse_ip("192.0.2.1").ok(), "{text}");
+    }
     for text in ["", "localhost", "[127.0.0.1]", "1.2.3", "127.0.0.1:5060"] {
         assert!(parse_ip(text).is_err(), "{text}");
     }
