@@ -1,11 +1,12 @@
-//! Which addresses stand in messages, and in which form.
+//! Which addresses stand in messages, and which ones connections come from.
 
 mod e2e;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use e2e::peer::{Peer, Received};
-use e2e::{gossipper, lock};
+use e2e::{gossipper, lock, ports};
 
 /// Both names of the program, as the beginning of its arguments.
 const NAMES: [&[&str]; 2] = [&[], &["sipp"]];
@@ -50,6 +51,117 @@ fn an_ipv4_mapped_address_is_an_ipv4_address() {
             assert!(invite.source.is_ipv4(), "{invite:?}");
             assert!(invite.header("Via").contains(" 127.0.0.1:"), "{invite:?}");
             assert!(invite.text.contains("c=IN IP4 127.0.0.1\r\n"), "{invite:?}");
+        }
+    }
+}
+
+/// Answers every request on a connection with 200, until it ends.
+fn answer_all(stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    let mut head = String::new();
+    while reader.read_line(&mut head).unwrap_or(0) > 0 {
+        if head.ends_with("\r\n\r\n") {
+            let request = Received { text: std::mem::take(&mut head), source: ([0; 4], 0).into() };
+            stream.write_all(request.response("200 OK", "").as_bytes()).unwrap();
+        }
+    }
+}
+
+/// Where the connections of `calls` calls come from.
+fn sources(mode: &str, io: &str, calls: usize, local: &[&str]) -> Vec<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (remote, count) = (listener.local_addr().unwrap().to_string(), calls.to_string());
+    let line = ["-sn", "options", "-t", mode, "-m", &count, "-r", "50", "-io", io];
+    let client = gossipper::start(&[&line[..], local, &[&remote]].concat());
+    let connections = if mode == "tn" { calls } else { 1 };
+    let accept = |_| {
+        let (stream, source) = listener.accept().unwrap();
+        (std::thread::spawn(move || answer_all(stream)), source)
+    };
+    let accepted: Vec<_> = (0..connections).map(accept).collect();
+    client.finish().expect_code(0).summary().expect_all_succeeded(calls as u64);
+    let end = |(thread, source): (std::thread::JoinHandle<()>, _)| {
+        thread.join().unwrap();
+        source
+    };
+    accepted.into_iter().map(end).collect()
+}
+
+#[test]
+fn connections_leave_from_the_address_of_i_and_a_shared_one_from_the_port_of_p() {
+    let _turn = lock::light();
+    for io in ["uring", "syscall"] {
+        let port = ports::free();
+        let (text, here) = (port.to_string(), SocketAddr::from(([127, 0, 0, 2], port)));
+        let local = ["-i", "127.0.0.2", "-p", &text];
+        assert_eq!(sources("t1", io, 3, &local), [here], "{io}");
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+        let text = anywhere.port().to_string();
+        assert_eq!(sources("t1", io, 3, &["-p", &text]), [anywhere], "{io}");
+        // Without -p the kernel chooses the port, also where there is one to listen on.
+        let [alone] = sources("t1", io, 1, &["-i", "127.0.0.3"])[..] else { panic!("one") };
+        assert_eq!(alone.ip().to_string(), "127.0.0.3");
+        let each = sources("tn", io, 3, &local);
+        assert!(each.iter().all(|at| at.ip() == here.ip() && at.port() != port), "{each:?}");
+    }
+}
+
+#[test]
+fn every_kind_of_shared_connection_leaves_from_the_port_of_p() {
+    let _turn = lock::light();
+    for mode in ["l1", "w1", "ws1"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = SocketAddr::from(([127, 0, 0, 2], ports::free()));
+        let (remote, port) = (listener.local_addr().unwrap().to_string(), here.port().to_string());
+        let line = ["-sn", "options", "-t", mode, "-i", "127.0.0.2", "-p", &port, &remote];
+        let client = gossipper::start(&line);
+        let (stream, source) = listener.accept().unwrap();
+        assert_eq!(source, here, "{mode}");
+        // Its handshake ends here, and with it the run.
+        drop(stream);
+        client.finish();
+    }
+}
+
+#[test]
+fn a_lost_connection_is_opened_again_from_the_same_port() {
+    let _turn = lock::light();
+    for io in ["uring", "syscall"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let remote = listener.local_addr().unwrap().to_string();
+        let port = ports::free();
+        let text = port.to_string();
+        let line = ["-sn", "options", "-t", "t1", "-p", &text, "-max_reconnect", "1", "-io", io];
+        let more = ["-reconnect_sleep", "50", "-reconnect_close", "false", &remote];
+        let client = gossipper::start(&[&line[..], &more].concat());
+        let (first, from_first) = listener.accept().unwrap();
+        drop(first);
+        let (second, from_second) = listener.accept().unwrap();
+        assert_eq!((from_first.port(), from_second.port()), (port, port), "{io}");
+        drop(second);
+        client.finish();
+    }
+}
+
+#[test]
+fn a_port_in_use_and_an_address_of_nobody_are_said_before_the_run() {
+    let _turn = lock::light();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for name in NAMES {
+        for mode in ["t1", "l1", "w1"] {
+            let line = [name, &["-t", mode, "-p", &port, "127.0.0.1:9"]].concat();
+            let over = gossipper::run(&line).expect_code(254);
+            let said = &over.finished.stderr;
+            assert!(said.contains("in use") && said.contains("choose another with -p"), "{said}");
+        }
+        for mode in ["u1", "un", "t1", "tn"] {
+            // RFC 5737: for documentation, so that nobody has it.
+            let line =
+                [name, &["-t", mode, "-m", "1", "-i", "203.0.113.9", "127.0.0.1:9"]].concat();
+            let over = gossipper::run(&line).expect_code(254);
+            assert!(over.finished.stderr.contains("not one of this host"), "{:?}", over.finished);
         }
     }
 }

@@ -50,6 +50,9 @@ pub struct Bind {
     pub ports: Vec<u16>,
     /// All workers share one port (`SO_REUSEPORT`); otherwise each takes the next free one.
     pub shared: bool,
+    /// The one connection of a worker leaves from the port that it listens on, which both then
+    /// share (`SO_REUSEPORT`).
+    pub for_connections: bool,
     /// Socket buffer size in bytes.
     pub buffer_bytes: usize,
     /// Network interface to bind to.
@@ -71,8 +74,6 @@ pub struct StreamPlan {
     pub remote_name: String,
     /// Connections that the calls of a worker may have for themselves; `None` shares one.
     pub per_call: Option<usize>,
-    /// Connections leave from the address that listens.
-    pub bind_local: bool,
     /// Connections of a worker at one time.
     pub connections_max: usize,
     /// What happens when a connection is lost.
@@ -460,7 +461,7 @@ fn work<D: Make>(
     config.start_ns = begin.start_ns;
     config.wall_offset_ns = sys::realtime_now_ns().saturating_sub(sys::monotonic_now());
     let port = driver.local_addr(main_socket).port();
-    let outgoing = outgoing_spec(launch, bind);
+    let outgoing = outgoing_spec(launch, bind, port);
     let streams = launch.streams.as_ref();
     let per_call = match streams {
         None => launch.per_call_sockets.map(|max| PerCallSockets { spec: outgoing.clone(), max }),
@@ -518,18 +519,15 @@ fn work<D: Make>(
     Ok(())
 }
 
-/// What calls send from, where that is not the main socket.
-fn outgoing_spec(launch: &Launch, bind: &Bind) -> SocketSpec {
-    let mut spec = sip_socket(SocketAddr::new(bind.ip, 0), 0, false);
+/// What calls send from, where that is not the main socket, which is on `port`.
+fn outgoing_spec(launch: &Launch, bind: &Bind, port: u16) -> SocketSpec {
+    let port = if bind.for_connections { port } else { 0 };
+    let mut spec = sip_socket(SocketAddr::new(bind.ip, port), 0, bind.for_connections);
     spec.device.clone_from(&bind.device);
     if let Some(streams) = &launch.streams {
         spec.remote = streams.remote;
         spec.receive_buffer_bytes = bind.buffer_bytes;
         spec.send_buffer_bytes = bind.buffer_bytes;
-        if !streams.bind_local {
-            let any = if bind.ip.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-            spec.local = SocketAddr::new(any, 0);
-        }
     }
     spec
 }
@@ -568,7 +566,8 @@ fn bind_first<D: Driver>(
     let mut last = None;
     for &port in &bind.ports {
         let address = SocketAddr::new(bind.ip, port);
-        let mut spec = sip_socket(address, bind.buffer_bytes, bind.shared);
+        let shared = bind.shared || bind.for_connections;
+        let mut spec = sip_socket(address, bind.buffer_bytes, shared);
         spec.device.clone_from(&bind.device);
         match driver.open(&spec) {
             Ok(socket) => return Ok(socket),

@@ -140,7 +140,12 @@ pub(super) fn plan(
         false => None,
     };
     let shared_port = !is_client && workers > 1;
-    let ports = ports(config, &addresses, shared_port);
+    // As SIPp: one connection for all calls leaves from the port that -p gives.
+    let for_connections = is_client
+        && config.transport.is_stream()
+        && !config.transport.is_multi()
+        && config.local_port.is_some_and(|port| port != 0);
+    let ports = ports(config, &addresses, shared_port || for_connections);
     let bind = Bind {
         ip: addresses.bind,
         ports: match &sources {
@@ -148,6 +153,7 @@ pub(super) fn plan(
             None => ports,
         },
         shared: shared_port,
+        for_connections,
         buffer_bytes: match config.transport.is_stream() {
             true => config.stream_buffer_bytes,
             false => config.socket_buffer_bytes,
@@ -298,8 +304,12 @@ impl Addresses {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        // Only an address that the user gave is bound; otherwise all are listened on.
-        let bind = config.local_ip.unwrap_or(unspecified);
+        // Only an address that the user gave is bound, or ours if that is asked for; otherwise all
+        // are listened on.
+        let bind = match config.bind_local {
+            true => local,
+            false => config.local_ip.unwrap_or(unspecified),
+        };
         let host = config.remote.as_ref().or(config.rsa.as_ref());
         Ok(Self {
             local,
@@ -461,7 +471,6 @@ fn streams(
         remote: addresses.next_hop.filter(|_| is_client),
         remote_name: config.next_hop().map(|hop| hop.host.clone()).unwrap_or_default(),
         per_call: per_call.then_some((wanted as usize).div_ceil(workers)),
-        bind_local: config.bind_local,
         connections_max: (connections_max as usize).div_ceil(workers),
         reconnect: Reconnect {
             max: config.reconnect.max,

@@ -28,14 +28,15 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "i",
             &["IP"],
             Accept::Parsed(|d, v| parse_ip(v).map(|ip| d.local_ip = Some(ip))),
-            "Local IP address, in headers and for listening",
+            "Local IP address, in headers, for listening and to send and connect from",
         )
         .default("the one that routes to the peer"),
         takes(
             "p",
             &["PORT"],
             within(0, u16::MAX as u64, |d, v| d.local_port = Some(v as u16)),
-            "Local SIP port; 0 lets the kernel choose",
+            "Local SIP port; 0 lets the kernel choose. A connection that all calls share (t1 l1 w1 ws1) \
+             leaves from it too",
         )
         .default("first free one of 5060 to 5119, else the kernel's choice"),
         takes(
@@ -45,7 +46,11 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Send here, whatever the headers say",
         )
         .default("the remote host"),
-        switch("bind_local", |d| d.bind_local = true, "Bind sending sockets to the address of -i"),
+        switch(
+            "bind_local",
+            |d| d.bind_local = true,
+            "Listen on and send from the local address only, also where -i gives none",
+        ),
         takes(
             "max_socket",
             &["N"],

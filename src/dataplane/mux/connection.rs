@@ -101,14 +101,24 @@ impl Connection {
     /// Why calls fail whose connection ended with `cause`, and how a person says it.
     pub(super) fn cause_of(&self, cause: StreamCause) -> (FailureCause, String) {
         if self.state == State::Connecting {
-            return match cause {
-                StreamCause::NoLocalPort => (
+            let fixed_port = self.target.as_ref().and_then(|target| target.local);
+            let fixed_port = fixed_port.map(|local| local.port()).filter(|&port| port != 0);
+            return match (cause, fixed_port) {
+                (StreamCause::NoLocalPort, Some(port)) => (
+                    FailureCause::NoLocalPort,
+                    format!(
+                        "port {port} is still taken by an earlier connection with this peer, for a \
+                         minute after its end (TIME_WAIT): choose another with -p, or let the \
+                         kernel choose by leaving it out"
+                    ),
+                ),
+                (StreamCause::NoLocalPort, None) => (
                     FailureCause::NoLocalPort,
                     "no local port is free; see net.ipv4.ip_local_port_range".to_owned(),
                 ),
-                StreamCause::Refused => (FailureCause::TcpConnect, "refused".to_owned()),
-                StreamCause::TimedOut => (FailureCause::TcpConnect, "no answer".to_owned()),
-                other => (FailureCause::TcpConnect, words(other)),
+                (StreamCause::Refused, _) => (FailureCause::TcpConnect, "refused".to_owned()),
+                (StreamCause::TimedOut, _) => (FailureCause::TcpConnect, "no answer".to_owned()),
+                (other, _) => (FailureCause::TcpConnect, words(other)),
             };
         }
         if !self.session.is_open() {

@@ -105,10 +105,11 @@ impl<D: Driver> Driver for StreamMux<D> {
     /// A connection to `spec.remote`; without that, a listener at `spec.local`.
     fn open(&mut self, spec: &SocketSpec) -> io::Result<SocketId> {
         if let Some(remote) = spec.remote {
-            let local = Some(spec.local).filter(|local| !local.ip().is_unspecified());
+            let is_free = spec.local.ip().is_unspecified() && spec.local.port() == 0;
             let spec = ConnectSpec {
                 remote,
-                local,
+                local: (!is_free).then_some(spec.local),
+                reuse_port: spec.reuse_port,
                 device: spec.device.clone(),
                 receive_buffer_bytes: spec.receive_buffer_bytes,
                 send_buffer_bytes: spec.send_buffer_bytes,

@@ -55,6 +55,8 @@ pub struct ConnectSpec {
     /// Address to connect from; port 0 lets the kernel choose one that is free for this peer.
     /// `None` leaves the address to the routing table too.
     pub local: Option<SocketAddr>,
+    /// Share the port with a listener or another stream that has this set too (`SO_REUSEPORT`).
+    pub reuse_port: bool,
     /// Network interface to bind to (`SO_BINDTODEVICE`).
     pub device: Option<String>,
     /// `SO_RCVBUF` in bytes; 0 leaves the kernel's automatic size.
@@ -67,7 +69,14 @@ impl ConnectSpec {
     /// A connection to `remote` from wherever the kernel chooses.
     #[must_use]
     pub fn new(remote: SocketAddr) -> Self {
-        Self { remote, local: None, device: None, receive_buffer_bytes: 0, send_buffer_bytes: 0 }
+        Self {
+            remote,
+            local: None,
+            reuse_port: false,
+            device: None,
+            receive_buffer_bytes: 0,
+            send_buffer_bytes: 0,
+        }
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) fn outgoing(spec: &ConnectSpec, nonblocking: bool) -> io::Result<Owne
     socket.set_nonblocking(nonblocking)?;
     if let Some(local) = spec.local {
         socket.set_reuse_address(true)?;
+        if spec.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
         if local.port() == 0 {
             // The port is then chosen on connecting, so that it need be free for that peer only.
             let fd = socket.as_raw_fd();
