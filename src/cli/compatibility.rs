@@ -28,6 +28,7 @@ Where the two differ:
 - Screens show times in UTC. Where SIPp shows what its scheduler does, ours show what withheld calls
   and whether the generator keeps up.
 - `-option=value` is taken as well, for options with one value; `-switch=false` leaves a switch off.
+- Sockets have buffers of 16 MiB unless `-buff_size` gives their size. SIPp's 64 KiB lose bursts.
 - All spellings with two dashes work, also `--sf`, `--sn` and `--sd`.
 - Options are read from left to right in one pass; where one is repeated, the last one counts, except
   for `-key` and `-set`, which add up.

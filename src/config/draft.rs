@@ -197,20 +197,15 @@ impl RunDraft {
             },
             device: self.device,
             sendbuffer_warn: self.sendbuffer_warn,
-            stream_buffer_bytes: self.socket_buffer_bytes.unwrap_or(match flavor {
-                Flavor::Sipp => 65_536,
-                Flavor::Gossipper => 0,
-            }),
+            // The kernel grows those of connections by itself, beyond SIPp's 64 KiB.
+            stream_buffer_bytes: self.socket_buffer_bytes.unwrap_or(0),
             local_ip: self.local_ip,
             local_port: self.local_port,
             bind_local: self.bind_local,
             remote: self.remote,
             rsa: self.rsa,
             max_sockets: self.max_sockets.unwrap_or(50_000),
-            socket_buffer_bytes: self.socket_buffer_bytes.unwrap_or(match flavor {
-                Flavor::Sipp => 65_536,
-                Flavor::Gossipper => GOSSIPPER_SOCKET_BUFFER_BYTES,
-            }),
+            socket_buffer_bytes: self.socket_buffer_bytes.unwrap_or(SOCKET_BUFFER_BYTES),
             skip_rlimit: self.skip_rlimit,
             pause_ms_default: self.pause_ms_default.unwrap_or(0),
             default_behaviors: self.default_behaviors.unwrap_or(DefaultBehaviors::ALL),
@@ -222,7 +217,7 @@ impl RunDraft {
             rate_period_ms: self.rate_period_ms.unwrap_or(1000),
             rate_scale: self.rate_scale.unwrap_or(1.0),
             rate_increase: self.rate_increase.unwrap_or(0.0),
-            rate_interval_ms: self.rate_interval_ms.unwrap_or(60_000),
+            rate_interval_ms: self.rate_interval_ms.unwrap_or(self.trace.stat_period_ms),
             rate_max: nonzero_rate(self.rate_max),
             quit_at_rate_max: !self.no_rate_quit,
             calls_max,
@@ -523,9 +518,9 @@ impl WatchdogDraft {
     }
 }
 
-/// Room for tens of thousands of datagrams: SIPp's 64 KiB hold about a hundred, and a burst of that
-/// size would be lost in the generator and blamed on the system under test.
-const GOSSIPPER_SOCKET_BUFFER_BYTES: u32 = 16 << 20;
+/// Room for tens of thousands of datagrams, under either name: SIPp's 64 KiB hold about a hundred,
+/// and a burst of that size would be lost in the generator and blamed on the system under test.
+const SOCKET_BUFFER_BYTES: u32 = 16 << 20;
 /// A thousand wakes a second, as SIPp's tick; a call starts in the nearest one, half a millisecond
 /// from its planned time at most. 1,500 µs cost the 99th percentile its millisecond at full load.
 const GRAIN_US_DEFAULT: u64 = 1000;

@@ -62,7 +62,8 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "buff_size",
             &["BYTES"],
             within(1, i32::MAX as u64, |d, v| d.socket_buffer_bytes = Some(v as u32)),
-            "Send and receive buffer of each socket (as sipp: 65536)",
+            "Send and receive buffer of each socket; the kernel sizes those of connections unless this \
+             is given",
         )
         .default("16777216"),
         switch(

@@ -1,6 +1,6 @@
 //! Options about how many calls start, and when.
 
-use super::{Accept, FlagGroup, count, milliseconds, switch, takes, within};
+use super::{Accept, FlagGroup, count, milliseconds, seconds, switch, takes, within};
 
 /// Calls per period beyond any machine; keeps the schedule's arithmetic far from overflow.
 const RATE_MAX: f64 = 1e9;
@@ -52,10 +52,10 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "rate_interval",
             &["TIME"],
-            milliseconds(1, |d, v| d.rate_interval_ms = Some(v)),
-            "Interval of -rate_increase (bare number: ms)",
+            seconds(1, |d, v| d.rate_interval_ms = Some(v)),
+            "Interval of -rate_increase (bare number: s)",
         )
-        .default("60s"),
+        .default("that of -fd"),
         takes(
             "rate_max",
             &["RATE"],
@@ -78,7 +78,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "sleep",
             &["TIME"],
-            super::seconds(0, |d, v| d.start_delay_ms = Some(v)),
+            seconds(0, |d, v| d.start_delay_ms = Some(v)),
             "Wait before the first call (bare number: s)",
         )
         .default("0"),
