@@ -98,6 +98,7 @@ fn engine(name: &str) -> Engine {
             auto_answer: false,
         },
         congestion_warns: false,
+        icmp_fails_calls: true,
         lost_percent: 0.0,
         base_cseq: 1,
         ignore_messages_in_pause: false,

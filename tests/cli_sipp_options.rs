@@ -40,7 +40,7 @@ const SUPPORTED: &str = "
     max_dynamic_clients run-alias
     interactive bg timer_resol max_recv_loops max_sched_loops watchdog_interval watchdog_reset
     watchdog_minor_threshold watchdog_major_threshold watchdog_minor_maxtriggers
-    watchdog_major_maxtriggers recv_bye_timeout_ms
+    watchdog_major_maxtriggers recv_bye_timeout_ms icmp_fails_calls
     sd sf sn rxsf rxrn oocsf oocsn t i p bind_local max_socket rsa v version h help sleep skip_rlimit buff_size key set
     auth_uri inf rxinf infindex ip_field ipfield cid_str cid_type tdmmap dynamicStart dynamicMax dynamicStep
     no_exec sip_from sip_pai sip_provider sip_extra_header

@@ -1,15 +1,16 @@
-//! What an operator changes while calls go on: users, the limit of open calls, pauses.
+//! What an operator changes while calls go on (users, the limit of open calls, pauses), and what is
+//! different under the name `sipp`: nobody there, and the end of a run.
 
 mod sim;
 
 use gossipper::dataplane::Command;
 use gossipper::engine::Arrivals;
 use gossipper::scenario::{Program, compile};
-use gossipper::stats::WithheldCause;
+use gossipper::stats::{FailureCause, WithheldCause};
 
 use sim::rig::{Rig, answer, header, request, to_tag};
 use sim::scenarios::builtin;
-use sim::side::{SideOptions, rate};
+use sim::side::{CALLEE, CALLER, SideOptions, rate};
 
 /// A caller whose calls last as long as the test wants: they end with the final response.
 fn options() -> Program {
@@ -181,4 +182,58 @@ fn a_new_rate_takes_effect_within_a_tenth_of_a_second() {
     rig.command(Command::SetRate(1.0));
     let rest = calls(&mut rig, 990);
     assert!(rest.len() <= 1, "{} calls at the old rate", rest.len());
+}
+
+#[test]
+fn whoever_starts_later_is_reached_by_a_repetition_where_icmp_fails_no_calls() {
+    let mut rig = Rig::with(SideOptions::new(builtin("options")).with(|engine| {
+        engine.icmp_fails_calls = false;
+    }));
+    rig.close_peer();
+    rig.run(1_000);
+    assert_eq!(rig.counters().calls_failed, 0);
+    rig.open(CALLEE.port());
+    let options = rig.expect("OPTIONS");
+    assert_eq!(options.at_ms, 1_500);
+    rig.send_from(1, CALLER, answer(&options.text, 200, "t").as_bytes());
+    let counters = rig.end();
+    assert_eq!((counters.calls_succeeded, counters.icmp_errors), (1, 2));
+}
+
+#[test]
+fn where_icmp_fails_no_calls_nobody_there_is_silence() {
+    let mut rig = Rig::with(SideOptions::new(builtin("uac")).with(|engine| {
+        engine.icmp_fails_calls = false;
+    }));
+    rig.close_peer();
+    rig.run(60_000);
+    let counters = rig.end();
+    let failures: Vec<_> = counters.failures.nonzero().collect();
+    assert_eq!(failures, [(FailureCause::MaxUdpRetrans, 1)]);
+    assert_eq!((counters.retransmissions_sent, counters.icmp_errors), (5, 6));
+    // What is not repeated is waited for, for as long as the scenario says.
+    let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
+        engine.icmp_fails_calls = false;
+        engine.recv_timeout_ms = 30_000;
+    }));
+    rig.close_peer();
+    rig.run(29_000);
+    assert_eq!(rig.side().active(), 1);
+    rig.run(2_000);
+    let failures: Vec<_> = rig.end().failures.nonzero().collect();
+    assert_eq!(failures, [(FailureCause::RecvTimeout, 1)]);
+}
+
+#[test]
+fn a_run_that_waits_for_no_dialogs_ends_with_its_last_call() {
+    let mut options = SideOptions::new(builtin("uac"));
+    options.engine.recv_timeout_ms = 5_000;
+    options.linger_ns = 0;
+    let mut rig = Rig::with(options);
+    let invite = rig.expect("INVITE").text;
+    rig.send(&answer(&invite, 180, "t"));
+    assert_eq!(rig.expect("CANCEL").at_ms, 5_000);
+    rig.run(1);
+    assert!(rig.world.is_finished(rig.side));
+    assert_eq!(rig.end().failures.count(FailureCause::RecvTimeout), 1);
 }

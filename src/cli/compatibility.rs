@@ -23,12 +23,15 @@ Where the two differ:
     As `sipp`, the screens, of which the first two are printed at the end.
   - The first SIGINT or SIGTERM, and `q`, give open calls five seconds before they are ended. As
     `sipp`, SIGINT and SIGTERM stop at once, and `q` waits for open calls.
+  - An ICMP error fails its call at once, and a run gives the dialogs of its last failed calls four
+    seconds to end. As `sipp`, the error is counted and retransmission goes on (`-icmp_fails_calls`),
+    so that two scripts may start in either order, and a run ends with its last call.
   - The control socket is closed unless `-cp` or `-ci` is given. As `sipp`, it is open.
   - Help, version and `-sd` exit with 0. As `sipp`, with 99.
+- Sockets have buffers of 16 MiB unless `-buff_size` gives their size. SIPp's 64 KiB lose bursts.
 - Screens show times in UTC. Where SIPp shows what its scheduler does, ours show what withheld calls
   and whether the generator keeps up.
 - `-option=value` is taken as well, for options with one value; `-switch=false` leaves a switch off.
-- Sockets have buffers of 16 MiB unless `-buff_size` gives their size. SIPp's 64 KiB lose bursts.
 - All spellings with two dashes work, also `--sf`, `--sn` and `--sd`.
 - Options are read from left to right in one pass; where one is repeated, the last one counts, except
   for `-key` and `-set`, which add up.

@@ -95,6 +95,7 @@ pub struct RunDraft {
     pub retrans_non_invite_max: Option<u32>,
     pub t2_ms: Option<u64>,
     pub retrans_check: Option<RetransmissionCheck>,
+    pub icmp_fails_calls: Option<bool>,
     pub lost_percent: Option<f64>,
     pub media_ip: Option<IpAddr>,
     pub media_port_min: Option<u16>,
@@ -235,6 +236,8 @@ impl RunDraft {
                 t2_ms: self.t2_ms.unwrap_or(4000),
                 check: self.retrans_check.unwrap_or(RetransmissionCheck::Full),
             },
+            // RFC 3261 section 18.4 has it as a failure of the transaction. SIPp does not see it.
+            icmp_fails_calls: self.icmp_fails_calls.unwrap_or(flavor == Flavor::Gossipper),
             lost_percent: self.lost_percent.unwrap_or(0.0),
             media: MediaConfig {
                 ip: self.media_ip,

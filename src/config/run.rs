@@ -465,6 +465,8 @@ pub struct RunConfig {
     pub start_delay_ms: u64,
     /// Retransmission over UDP.
     pub retrans: RetransConfig,
+    /// An ICMP error ends the call whose message it quotes; otherwise it is only counted.
+    pub icmp_fails_calls: bool,
     /// Share of packets lost on purpose, in percent, on send and on receive.
     pub lost_percent: f64,
 

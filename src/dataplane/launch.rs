@@ -132,6 +132,8 @@ pub struct Launch {
     pub grain_ns: u64,
     /// From how long a stall is counted as minor, and as major.
     pub watchdog_ns: (u64, u64),
+    /// How long the dialogs of failed calls may take to end once no call is open any more.
+    pub linger_ns: u64,
     /// The scenario.
     pub programs: Programs,
     /// Other instances that control the calls together with this one; such a run has one worker.
@@ -514,6 +516,7 @@ fn work<D: Make>(
         start_ns: begin.start_ns,
         grain_ns: launch.grain_ns,
         watchdog_ns: launch.watchdog_ns,
+        linger_ns: launch.linger_ns,
     });
     while worker.turn()? == Turn::Again {}
     Ok(())

@@ -31,8 +31,9 @@ pub(super) const REPORTS: usize = 4;
 /// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
 /// one of them causes still fits: a datagram causes a handful of sends at most.
 const TX_RESERVE: usize = 64;
-/// How long the dialogs of failed calls may take to end once no call is open any more.
-const LINGER_NS: u64 = 4_000_000_000;
+/// How long the dialogs of failed calls may take to end once no call is open any more, where a run
+/// waits for them.
+pub const LINGER_NS: u64 = 4_000_000_000;
 /// How long a shutdown waits for operations in the kernel.
 const SHUTDOWN_NS: u64 = 200_000_000;
 /// Circuits in use that one answer tells of.
@@ -186,6 +187,7 @@ pub struct Worker<D: Link> {
     spare: VecDeque<Box<Report>>,
     wakes: WakeBudget,
     watchdog_ns: (u64, u64),
+    linger_ns: u64,
     /// No waiting in the next turn: something is left to do.
     hurry: bool,
     idle_since_ns: Option<u64>,
@@ -223,6 +225,8 @@ pub struct WorkerParts<D: Link> {
     pub grain_ns: u64,
     /// From how long a stall is counted as minor, and as major; [`WATCHDOG_NS`] is SIPp's.
     pub watchdog_ns: (u64, u64),
+    /// How long the dialogs of failed calls may take to end once no call is open any more.
+    pub linger_ns: u64,
 }
 
 /// How often a worker wakes up. Each wake costs a few microseconds that a call could use better, so
@@ -289,6 +293,7 @@ impl<D: Link> Worker<D> {
             own: Counters::default(),
             spare: VecDeque::with_capacity(REPORTS),
             watchdog_ns: parts.watchdog_ns,
+            linger_ns: parts.linger_ns,
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
@@ -318,7 +323,7 @@ impl<D: Link> Worker<D> {
         let next_report_ns = self.next_report_ns.min(self.next_glance_ns);
         let mut deadline = self.engine.next_deadline_ns().min(next_report_ns);
         if let Some(idle_since) = self.idle_since_ns.filter(|_| !self.done) {
-            deadline = deadline.min(idle_since + LINGER_NS);
+            deadline = deadline.min(idle_since + self.linger_ns);
         }
         deadline
     }
@@ -441,7 +446,7 @@ impl<D: Link> Worker<D> {
             return;
         }
         let since = *self.idle_since_ns.get_or_insert(now);
-        if self.engine.lingering() == 0 || now >= since + LINGER_NS {
+        if self.engine.lingering() == 0 || now >= since + self.linger_ns {
             self.done = true;
             self.links.undone.take_one();
         }

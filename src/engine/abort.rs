@@ -176,11 +176,10 @@ impl Engine {
             self.counters.send_no_buffer += 1;
             return;
         }
-        let cause = match cause {
-            SendFailure::Refused => FailureCause::IcmpUnreachable,
-            _ => FailureCause::CannotSendMessage,
-        };
-        self.fail_transport(call, cause, now, tx);
+        match cause {
+            SendFailure::Refused => self.fail_unreachable(call, now, tx),
+            _ => self.fail_transport(call, FailureCause::CannotSendMessage, now, tx),
+        }
     }
 
     /// The network reported that a datagram did not arrive (RFC 3261 section 18.4: an error to the
@@ -197,7 +196,17 @@ impl Engine {
             return;
         }
         let Some(call) = self.quoted_call(quoted) else { return };
-        self.fail_transport(call, FailureCause::IcmpUnreachable, now, tx);
+        self.fail_unreachable(call, now, tx);
+    }
+
+    /// Nobody took a message of the call. Unless that ends the call, the message is lost like any
+    /// other: where the peer is started later, a retransmission reaches it.
+    fn fail_unreachable(&mut self, call: CallRef, now: u64, tx: &mut TxArena) {
+        let running = self.calls.current(call.slot, call.generation);
+        let is_running = running.is_some_and(|state| state.phase == Phase::Running);
+        if self.config.icmp_fails_calls || !is_running {
+            self.fail_transport(call, FailureCause::IcmpUnreachable, now, tx);
+        }
     }
 
     pub(super) fn fail_transport(

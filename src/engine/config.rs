@@ -52,6 +52,9 @@ pub struct EngineConfig {
     /// A message that a connection has no room for is a warning, not the end of its call
     /// (`-sendbuffer_warn`).
     pub congestion_warns: bool,
+    /// An ICMP error ends its call at once (RFC 3261 sections 8.1.3.1 and 18.4); otherwise the
+    /// message counts as lost on the way, as in SIPp.
+    pub icmp_fails_calls: bool,
     /// Loss simulated on every message, in percent.
     pub lost_percent: f64,
     /// First `[cseq]`.

@@ -14,7 +14,7 @@ use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RetransmissionCheck,
     RunConfig, Transport, TransportFor,
 };
-use crate::dataplane::{Bind, Launch, Reconnect, StreamPlan};
+use crate::dataplane::{Bind, LINGER_NS, Launch, Reconnect, StreamPlan};
 use crate::engine::pacing::RatePlan;
 use crate::engine::{
     Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Programs, Retransmission,
@@ -205,6 +205,7 @@ pub(super) fn plan(
             auto_answer: config.auto_answer,
         },
         congestion_warns: config.sendbuffer_warn,
+        icmp_fails_calls: config.icmp_fails_calls,
         lost_percent: config.lost_percent,
         base_cseq: config.base_cseq,
         ignore_messages_in_pause: config.pause_drops_messages,
@@ -253,6 +254,11 @@ pub(super) fn plan(
         streams,
         grain_ns: config.grain_us * 1_000,
         watchdog_ns: (config.watchdog.minor_ms * 1_000_000, config.watchdog.major_ms * 1_000_000),
+        linger_ns: match config.flavor {
+            Flavor::Gossipper => LINGER_NS,
+            // As SIPp, which says CANCEL or BYE and is gone: a run ends with its last call.
+            Flavor::Sipp => 0,
+        },
         programs,
         twin,
         layout,

@@ -604,8 +604,15 @@ impl Supervisor {
 
     fn advance_ending(&mut self, now: u64) {
         if now >= self.timeout_ns && self.ending == Ending::Running {
-            self.end =
-                if self.config.timeout_error { RunEnd::TimedOutAsError } else { RunEnd::TimedOut };
+            if self.config.timeout_error {
+                self.end = RunEnd::TimedOutAsError;
+                // Workers have both at once: what open calls have to say to their peers leaves, as
+                // far as one turn takes it, and nothing is waited for.
+                self.cancel(now);
+                self.stop();
+                return;
+            }
+            self.end = RunEnd::TimedOut;
             self.drain(now + DRAIN_NS);
         }
         match self.ending {

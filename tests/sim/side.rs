@@ -46,6 +46,8 @@ pub struct SideOptions {
     pub handovers_max: usize,
     /// How often the control side collects reports.
     pub collect_ns: u64,
+    /// How long the dialogs of failed calls may take to end behind the last call.
+    pub linger_ns: u64,
     /// Third-party call control, with the test in the place of the other instances.
     pub peering: Option<Peering>,
     pub engine: EngineConfig,
@@ -88,6 +90,7 @@ impl SideOptions {
                 auto_answer: false,
             },
             congestion_warns: false,
+            icmp_fails_calls: true,
             lost_percent: 0.0,
             base_cseq: 1,
             ignore_messages_in_pause: false,
@@ -128,6 +131,7 @@ impl SideOptions {
             grain_ns: 0,
             handovers_max: 4096,
             collect_ns: SECOND,
+            linger_ns: gossipper::dataplane::LINGER_NS,
             peering: None,
             engine,
         }
@@ -305,6 +309,7 @@ impl Side {
                 start_ns,
                 grain_ns: options.grain_ns,
                 watchdog_ns: gossipper::dataplane::WATCHDOG_NS,
+                linger_ns: options.linger_ns,
             });
             seats.push(Seat {
                 worker,

@@ -1,6 +1,6 @@
 //! Options about timeouts, retransmission and loss.
 
-use crate::config::RetransmissionCheck;
+use crate::config::{RetransmissionCheck, parse_bool};
 
 use super::{Accept, FlagGroup, alias, choice, milliseconds, seconds, switch, takes, within};
 
@@ -93,6 +93,15 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "What tells a received retransmission: full compares the message, loose some headers",
         )
         .default("full"),
+        takes(
+            "icmp_fails_calls",
+            &["BOOL"],
+            Accept::Parsed(|d, v| parse_bool(v).map(|fails| d.icmp_fails_calls = Some(fails))),
+            "Fail a call at once whose message is answered with an ICMP error; false counts the \
+             error and goes on retransmitting, so that the peer may start later",
+        )
+        .default("true; false as sipp")
+        .ours(),
         takes(
             "lost",
             &["PERCENT"],
