@@ -212,6 +212,36 @@ fn certificates_are_verified_both_ways_when_authorities_are_given() {
 }
 
 #[test]
+fn the_console_and_the_error_log_say_what_is_wrong_with_a_certificate() {
+    let _turn = lock::light();
+    let ca = certs::file("ca.pem");
+    for (name, shown, said) in [
+        (&[][..], "expired", "of CN=expired.test has expired: it is valid from 2020-01-01"),
+        (&["sipp"], "stranger", "of CN=stranger of Gossipper's tests is self-signed"),
+    ] {
+        let identity = certs::identity(shown);
+        let server = ["-sn", "uas", "-t", "l1", "-i", "127.0.0.1"];
+        let (server, address) = gossipper::serve(&args(&[&server], &identity));
+        let remote = address.to_string();
+        // The last call of a run too, after which nobody misses a connection.
+        let line = ["-sn", "options", "-t", "ln", "-m", "2", "-nostdin", "-tls_ca", &ca];
+        let log = ["-trace_err", "-error_file", "errors.log", &remote];
+        let client = gossipper::start(&[name, &line, &log].concat());
+        let (over, files) = client.finish_with_files();
+        let over = over.expect_code(1);
+        assert_eq!(over.summary().failed_by("tls_certificate"), 2);
+        let [console, log] =
+            [over.finished.stderr, fs::read_to_string(files.join("errors.log")).unwrap()];
+        let note = format!("no connection with {remote}: the peer's certificate is refused: ");
+        assert!(console.contains(&note) && console.contains(said), "{console}");
+        // Once for whoever looks on, and for each call in the log.
+        assert_eq!((console.matches(said).count(), log.matches(said).count()), (1, 2), "{log}");
+        server.signal(Signal::INT);
+        server.finish();
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_files_is_said() {
     let _turn = lock::light();
     let complaint = |line: &[&str], text: &str| {

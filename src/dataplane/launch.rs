@@ -23,7 +23,7 @@ use super::running::{Running, WorkerHandle};
 use super::twin::link::WorkerEnd;
 use super::twin::{self, TwinError, TwinPlan};
 use super::worker::{
-    Handover, Links, PerCallSockets, REPORTS, Turn, Undone, Worker, WorkerParts, sip_socket,
+    Handover, Links, NOTES, PerCallSockets, REPORTS, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
 use crate::engine::{Engine, EngineConfig, Generations, Programs};
 use crate::stats::{Layout, Report};
@@ -304,6 +304,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         let (swap_in, swap_out) = RingBuffer::new(1);
         let (swapped_in, swapped_out) = RingBuffer::new(1);
         let (stop_in, stop_out) = RingBuffer::new(4);
+        let (note_in, note_out) = RingBuffer::new(NOTES);
         let (answer_in, answer_out) = RingBuffer::new(ANSWERS);
         for _ in 1..REPORTS {
             // The queue is as long as the reports are many.
@@ -331,6 +332,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             swaps: swap_out,
             swapped: swapped_in,
             stops: stop_in,
+            notes: note_in,
             answers: answer_in,
             records: record_in,
             shell: shell_in,
@@ -369,6 +371,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             swapped: swapped_out,
             generation: launch.layout.generation,
             stops: stop_out,
+            notes: note_out,
             answers: answer_out,
             records: record_out,
             shell: shell_out,

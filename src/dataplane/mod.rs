@@ -17,6 +17,6 @@ pub use link::{Link, News};
 pub use mux::{MuxConfig, Reconnect, StreamMux};
 pub use running::{Running, WorkerHandle, swap};
 pub use worker::{
-    Command, Handover, LINGER_NS, Links, PerCallSockets, REPORT_NS, Turn, Undone, WATCHDOG_NS,
-    Worker, WorkerParts, sip_socket,
+    Command, Handover, LINGER_NS, Links, NOTES, PerCallSockets, REPORT_NS, Turn, Undone,
+    WATCHDOG_NS, Worker, WorkerParts, sip_socket,
 };

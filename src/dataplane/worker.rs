@@ -28,6 +28,8 @@ pub const REPORT_NS: u64 = 1_000_000_000;
 const GLANCE_NS: u64 = REPORT_NS / 4;
 /// Reports in circulation per worker.
 pub(super) const REPORTS: usize = 4;
+/// Notes on their way to the control side.
+pub const NOTES: usize = 16;
 /// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
 /// one of them causes still fits: a datagram causes a handful of sends at most.
 const TX_RESERVE: usize = 64;
@@ -108,6 +110,8 @@ pub struct Links {
     pub swapped: Producer<Box<Swap>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
+    /// What the user should read, seldom enough for text.
+    pub notes: Producer<String>,
     /// Answers to questions of the control side.
     pub answers: Producer<Answer>,
     /// Shell commands of the scenario, where it has some.
@@ -199,6 +203,7 @@ pub struct Worker<D: Link> {
     cancel_reserve: usize,
     stopping: bool,
     finished: bool,
+    last_note: String,
 }
 
 /// What a worker is made of.
@@ -302,6 +307,7 @@ impl<D: Link> Worker<D> {
             cancel_reserve,
             stopping: false,
             finished: false,
+            last_note: String::new(),
         }
     }
 
@@ -529,9 +535,13 @@ impl<D: Link> Worker<D> {
                 News::NotSent { cookie, cause } => {
                     self.engine.message_not_sent(cookie, cause, now, self.driver.tx());
                 }
-                News::Lost { socket, fails, drop, comes_back, text } => {
+                News::Lost { socket, fails, drop, comes_back, was_open, text } => {
                     if let Some(drop) = drop {
                         self.engine.count_drop(drop);
+                    }
+                    if !was_open {
+                        self.engine.warn(&text, now);
+                        self.note(&text);
                     }
                     match fails {
                         Some(cause) => self.engine.connection_lost(socket, cause, now),
@@ -547,6 +557,16 @@ impl<D: Link> Worker<D> {
             }
         }
         self.close_unneeded();
+    }
+
+    /// Tells the control side why there is no connection, unless it was told just that last.
+    fn note(&mut self, text: &str) {
+        if self.last_note != text {
+            text.clone_into(&mut self.last_note);
+            // Whoever has many to tell has told enough.
+            let _ = self.links.notes.push(text.to_owned());
+            self.wake_control();
+        }
     }
 
     /// Closes connections that have no calls any more.

@@ -8,7 +8,7 @@ use super::circuits::BusyCircuits;
 use super::pacing::{Pacer, share};
 use super::{Arrivals, Engine};
 use crate::scenario::StepKind;
-use crate::stats::FailureCause;
+use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Event, NO_CALL, NO_STEP};
 
 /// Longest value of a variable that is told whole.
@@ -113,6 +113,14 @@ impl Engine {
             self.tracer.record(NO_CALL, 0, NO_STEP, Event::Warning(text.as_bytes()));
         }
         all
+    }
+
+    /// Records a warning that is of no call.
+    pub fn warn(&mut self, text: &str, now: u64) {
+        if self.tracer.wants(TraceKind::Warning) {
+            self.tracer.set_now(now);
+            self.tracer.record(NO_CALL, 0, NO_STEP, Event::Warning(text.as_bytes()));
+        }
     }
 
     /// Up to `most` of the circuits that calls hold.

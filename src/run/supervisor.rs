@@ -34,6 +34,8 @@ use crate::stats::{
 
 /// How long open calls may finish by themselves after a request to stop.
 pub(crate) const DRAIN_NS: u64 = 5_000_000_000;
+/// Different notes of workers that are told.
+const NOTES_MAX: usize = 64;
 /// How long workers may take after they were told to end their calls.
 const CANCEL_NS: u64 = 5_000_000_000;
 
@@ -170,6 +172,8 @@ pub(crate) struct Supervisor {
     is_paused: bool,
     /// Somebody set the limit of open calls, so that it no longer follows the rate.
     is_limit_set: bool,
+    /// Notes of workers that were told.
+    told: Vec<String>,
 }
 
 impl Supervisor {
@@ -226,6 +230,7 @@ impl Supervisor {
             call_limit,
             is_paused: false,
             is_limit_set,
+            told: Vec::new(),
             config,
         })
     }
@@ -336,10 +341,21 @@ impl Supervisor {
         gates.evaluate(snapshot)
     }
 
-    /// What the thread that talks to other instances has to say.
-    pub(crate) fn take_notes(&self) -> Vec<String> {
+    /// What the thread that talks to other instances has to say, and why there are no connections:
+    /// each of those once.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
         let twins = self.parts.all().filter_map(|part| part.running.twin.as_ref());
-        twins.flat_map(|twin| twin.notes()).collect()
+        let mut notes: Vec<String> = twins.flat_map(|twin| twin.notes()).collect();
+        let Self { parts, told, .. } = self;
+        for worker in parts.workers_mut() {
+            while let Ok(note) = worker.notes.pop() {
+                if told.len() < NOTES_MAX && !told.contains(&note) {
+                    told.push(note.clone());
+                    notes.push(note);
+                }
+            }
+        }
+        notes
     }
 
     /// Whether calls are made rather than answered.

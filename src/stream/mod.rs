@@ -9,6 +9,7 @@
 //! secrecy. WebSocket is tungstenite on buffers in memory.
 
 mod buffer;
+mod certificate;
 mod http;
 mod inbox;
 mod session;

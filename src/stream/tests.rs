@@ -18,6 +18,18 @@ fn identity(name: &str) -> Identity {
             include_bytes!("../../tests/certs/client.pem"),
             include_bytes!("../../tests/certs/client-key.pem"),
         ),
+        "expired" => (
+            include_bytes!("../../tests/certs/expired.pem"),
+            include_bytes!("../../tests/certs/expired-key.pem"),
+        ),
+        "future" => (
+            include_bytes!("../../tests/certs/future.pem"),
+            include_bytes!("../../tests/certs/future-key.pem"),
+        ),
+        "below" => (
+            include_bytes!("../../tests/certs/below.pem"),
+            include_bytes!("../../tests/certs/below-key.pem"),
+        ),
         "stranger" => (STRANGER, include_bytes!("../../tests/certs/stranger-key.pem")),
         _ => (
             include_bytes!("../../tests/certs/revoked.pem"),
@@ -304,7 +316,42 @@ fn a_revoked_certificate_is_refused() {
         let server = TlsSettings { identity: Some(identity(shown)), ..settings() };
         let [at_client, _] = handshake(&Pair::tls(&client, &server, "192.0.2.1"));
         assert_eq!(is_refused(at_client.as_ref()), refused, "{shown}: {at_client:?}");
+        if let Some(failure) = at_client {
+            let text = failure.to_string();
+            assert!(text.contains("of CN=revoked.test is revoked (-tls_crl): it is"), "{text}");
+        }
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said() {
+    let said = |roots: &[u8], shown: &str, host: &str| {
+        let client = TlsSettings { trust: trust(roots), ..settings() };
+        let server = TlsSettings { identity: Some(identity(shown)), ..settings() };
+        let [at_client, _] = handshake(&Pair::tls(&client, &server, host));
+        at_client.unwrap().to_string()
+    };
+    let expired = said(CA, "expired", "localhost");
+    let dates = "valid from 2020-01-01 00:00:00 to 2021-02-03 04:05:06 UTC";
+    assert!(
+        expired.contains(&format!("of CN=expired.test has expired: it is {dates}")),
+        "{expired}"
+    );
+    let future = said(CA, "future", "localhost");
+    assert!(
+        future.contains("of CN=future.test is not yet valid: it is valid from 2100-"),
+        "{future}"
+    );
+    let name = said(CA, "server", "other.test");
+    assert!(name.contains("of CN=server.test, valid from 20"), "{name}");
+    assert!(name.contains("is not for other.test but for server.test, localhost"), "{name}");
+    let authority = said(STRANGER, "server", "server.test");
+    assert!(authority.contains("unknown authority: -tls_ca does not have CN=ca of"), "{authority}");
+    // The one who signed it is signed by an authority that is known, and did not come along.
+    let missing = said(CA, "below", "below.test");
+    assert!(missing.contains("does not have CN=between.test; the peer sent no inter"), "{missing}");
+    let own = said(CA, "stranger", "server.test");
+    assert!(own.contains("of CN=stranger of Gossipper's tests is self-signed"), "{own}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rustls::{
     ServerConnection, SupportedProtocolVersion,
 };
 
-use super::tls_verify::{Anyone, Clients, Servers};
+use super::tls_verify::{Anyone, Clients, Servers, take_refusal};
 use super::{SessionFailure, TlsSettings};
 
 /// Which versions of TLS to speak.
@@ -223,9 +223,13 @@ impl TlsSession {
 
 fn failure(error: Error) -> SessionFailure {
     match error {
-        Error::InvalidCertificate(_)
-        | Error::NoCertificatesPresented
-        | Error::InvalidCertRevocationList(_) => SessionFailure::Certificate(error.to_string()),
+        Error::InvalidCertificate(_) => {
+            SessionFailure::Certificate(take_refusal().unwrap_or_else(|| error.to_string()))
+        }
+        Error::NoCertificatesPresented => {
+            SessionFailure::Certificate("the peer shows none, and -tls_ca demands one".to_owned())
+        }
+        Error::InvalidCertRevocationList(_) => SessionFailure::Certificate(error.to_string()),
         other => SessionFailure::Tls(other.to_string()),
     }
 }

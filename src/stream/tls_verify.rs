@@ -6,6 +6,7 @@
 //! peer that shows one of the given certificates itself is believed too: the usual set-up of a test
 //! has one self-signed certificate on both sides.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -20,6 +21,90 @@ use rustls::{
 };
 
 use super::Trust;
+use super::certificate::Certificate;
+
+thread_local! {
+    /// What is wrong with the certificate that this thread refused last. rustls has no room for it
+    /// in the errors from which it makes the alerts for the peer.
+    static REFUSAL: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// What was wrong with a certificate that was refused on this thread, once.
+pub(super) fn take_refusal() -> Option<String> {
+    REFUSAL.take()
+}
+
+/// Notes for people why a chain is refused.
+fn refuse(end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>], error: Error) -> Error {
+    if let Error::InvalidCertificate(why) = &error {
+        REFUSAL.set(sentence(end_entity, others, why));
+    }
+    error
+}
+
+fn sentence(
+    end_entity: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    why: &CertificateError,
+) -> Option<String> {
+    use CertificateError as E;
+    let own = Certificate::read(end_entity)?;
+    let read_others = || others.iter().filter_map(|other| Certificate::read(other));
+    // The dates that are wrong may be those of an authority in between.
+    let of = |is_it: &dyn Fn(&Certificate) -> bool| match is_it(&own) {
+        true => None,
+        false => read_others().find(is_it),
+    };
+    let dated = |found: Option<Certificate>, what: &str| {
+        let (whose, found) = match &found {
+            Some(between) => ("the intermediate certificate of", between),
+            None => ("the certificate of", &own),
+        };
+        format!("{whose} {} {what}: it is valid {}", found.subject, found.dates())
+    };
+    let (subject, dates) = (&own.subject, own.dates());
+    Some(match why {
+        E::Expired => dated(None, "has expired"),
+        E::ExpiredContext { not_after, .. } => {
+            let after = i64::try_from(not_after.as_secs()).ok();
+            dated(of(&|read| Some(read.not_after.unix_s) == after), "has expired")
+        }
+        E::NotValidYet => dated(None, "is not yet valid"),
+        E::NotValidYetContext { not_before, .. } => {
+            let before = i64::try_from(not_before.as_secs()).ok();
+            dated(of(&|read| Some(read.not_before.unix_s) == before), "is not yet valid")
+        }
+        E::Revoked => dated(None, "is revoked (-tls_crl)"),
+        E::NotValidForName => dated(None, "is for another name"),
+        E::NotValidForNameContext { expected, .. } => {
+            let names = match own.names.as_slice() {
+                [] => "no name at all".to_owned(),
+                names => names.join(", "),
+            };
+            let expected = expected.to_str();
+            format!(
+                "the certificate of {subject}, valid {dates}, is not for {expected} but for {names}"
+            )
+        }
+        _ if own.is_self_issued => dated(None, "is self-signed and not among those of -tls_ca"),
+        E::UnknownIssuer => {
+            let issuer =
+                read_others().next_back().map_or_else(|| own.issuer.clone(), |top| top.issuer);
+            let missing = match others.is_empty() {
+                true => "; the peer sent no intermediate certificate, which may be what is missing",
+                false => "",
+            };
+            format!(
+                "the certificate of {subject}, valid {dates}, comes from an unknown authority: \
+                 -tls_ca does not have {issuer}{missing}"
+            )
+        }
+        other => {
+            let other = Error::InvalidCertificate(other.clone());
+            format!("the certificate of {subject}, valid {dates}: {other}")
+        }
+    })
+}
 
 /// Believes everybody.
 #[derive(Debug)]
@@ -114,7 +199,7 @@ impl ServerCertVerifier for Servers {
                 )),
                 ServerName::IpAddress(_),
             ) => Ok(ServerCertVerified::assertion()),
-            (verdict, _) => verdict,
+            (verdict, _) => verdict.map_err(|error| refuse(end_entity, intermediates, error)),
         }
     }
 
@@ -173,7 +258,8 @@ impl ClientCertVerifier for Clients {
         if self.known.iter().any(|known| known.as_ref() == end_entity.as_ref()) {
             return Ok(ClientCertVerified::assertion());
         }
-        self.inner.verify_client_cert(end_entity, intermediates, now)
+        let verdict = self.inner.verify_client_cert(end_entity, intermediates, now);
+        verdict.map_err(|error| refuse(end_entity, intermediates, error))
     }
 
     fn verify_tls12_signature(

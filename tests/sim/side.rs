@@ -168,6 +168,7 @@ pub struct Seat {
     swaps: Producer<Box<Swap>>,
     swapped: Consumer<Box<Swap>>,
     stops: Consumer<StopRequest>,
+    notes: Consumer<String>,
     /// What it was asked.
     pub answers: Consumer<Answer>,
     /// The place of the other instances.
@@ -192,6 +193,8 @@ pub struct Side {
     pub generic_counters: Vec<u64>,
     pub steps: Vec<StepCounts>,
     pub stops: Vec<StopRequest>,
+    /// What the user was to read.
+    pub notes: Vec<String>,
     pub peak_active: u64,
     collect_ns: u64,
     next_collect_ns: u64,
@@ -262,6 +265,7 @@ impl Side {
             let (swapped_in, swapped) = RingBuffer::new(1);
             let (mut empties, empties_out) = RingBuffer::new(4);
             let (stops_in, stops) = RingBuffer::new(4);
+            let (notes_in, notes) = RingBuffer::new(gossipper::dataplane::NOTES);
             let (answers_in, answers) = RingBuffer::new(ANSWERS);
             // One that circulates and the one that the engine holds: histograms are large.
             let _ = empties.push(Box::new(Report::new(&layout, index as u16)));
@@ -292,6 +296,7 @@ impl Side {
                     swaps: swaps_out,
                     swapped: swapped_in,
                     stops: stops_in,
+                    notes: notes_in,
                     answers: answers_in,
                     records: None,
                     shell: None,
@@ -319,6 +324,7 @@ impl Side {
                 swaps,
                 swapped,
                 stops,
+                notes,
                 answers,
                 twin,
                 handovers,
@@ -337,6 +343,7 @@ impl Side {
             generic_counters: vec![0; layout.counters.len()],
             steps: vec![StepCounts::default(); layout.steps_total()],
             stops: Vec::new(),
+            notes: Vec::new(),
             peak_active: 0,
             collect_ns: options.collect_ns,
             next_collect_ns: start_ns,
@@ -503,6 +510,9 @@ impl Side {
         for (index, seat) in self.seats.iter_mut().enumerate() {
             while let Ok(stop) = seat.stops.pop() {
                 self.stops.push(stop);
+            }
+            while let Ok(note) = seat.notes.pop() {
+                self.notes.push(note);
             }
             while let Ok(mut report) = seat.reports.pop() {
                 seat.check_report(&report).map_err(|error| format!("worker {index}: {error}"))?;

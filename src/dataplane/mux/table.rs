@@ -395,8 +395,13 @@ impl Table {
         // One that the peer opened may be opened again by the peer.
         let is_final = is_ours && !comes_back;
         let fails = (reconnect.fails_calls || is_final).then_some(cause);
-        let text = format!("the connection with {} is lost: {text}", connection.peer);
-        self.news.push_back(News::Lost { socket, fails, drop, comes_back, text });
+        let text = match (was_open, is_ours) {
+            (true, _) => format!("the connection with {} is lost: {text}", connection.peer),
+            (false, true) => format!("no connection with {}: {text}", connection.peer),
+            // Each comes from a port of its own, of which nobody wants to read.
+            (false, false) => format!("no connection with {}: {text}", connection.peer.ip()),
+        };
+        self.news.push_back(News::Lost { socket, fails, drop, comes_back, was_open, text });
         // A stream that has not ended by itself may have something to say: written with the rest.
         if connection.ended.is_none()
             && let Some(stream) = connection.stream
