@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gossipper::artefact::{
-    Artefacts, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation, RunTotals,
+    Artefacts, FileId, FileSpec, Files, Log, Order, Queues, RecordSink, Rotation, RunTotals,
     call_debug::CallDebug, call_records::CallRecords, events, own, sipp,
 };
 use gossipper::config::LogLevel;
@@ -135,8 +135,15 @@ fn write(files: Files, sinks: Vec<Box<dyn RecordSink>>, use_uring: bool) {
     let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 20);
     tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
     let clock = Clock::fixed(START, false, 3600);
-    let mut artefacts =
-        Artefacts::start(files, sinks, vec![consumer], clock, uac(), use_uring).unwrap();
+    let mut artefacts = Artefacts::start(
+        files,
+        sinks,
+        Queues { queues: vec![consumer], bell: Arc::default() },
+        clock,
+        uac(),
+        use_uring,
+    )
+    .unwrap();
     for second in [0, 1, 2] {
         let elapsed_ns = second * SECOND_NS;
         artefacts.order(Order::Period { unix_ns: START.unix_ns + elapsed_ns, elapsed_ns });
@@ -267,9 +274,15 @@ fn a_log_can_be_switched_while_the_run_goes_on() {
     let scratch = Scratch::new("switch");
     let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 20);
     let clock = Clock::fixed(START, false, 0);
-    let mut artefacts =
-        Artefacts::start(Files::default(), Vec::new(), vec![consumer], clock, uac(), false)
-            .unwrap();
+    let mut artefacts = Artefacts::start(
+        Files::default(),
+        Vec::new(),
+        Queues { queues: vec![consumer], bell: Arc::default() },
+        clock,
+        uac(),
+        false,
+    )
+    .unwrap();
     assert!(artefacts.kinds().is_none() && !artefacts.knows(Log::Logs));
     let path = scratch.0.join("logs.log");
     let spec = FileSpec { path, overwrite: true, rotation: Rotation::default() };

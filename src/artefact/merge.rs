@@ -29,6 +29,11 @@ impl Merge {
         Self { queues: consumers.into_iter().map(queue).collect() }
     }
 
+    /// Whether nothing is there.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.iter().all(|queue| queue.consumer.is_empty())
+    }
+
     /// Takes what is there, up to a piece per queue, and visits it in order. `false` if nothing
     /// was there.
     pub(super) fn visit(&mut self, mut visit: impl FnMut(&Record<'_>)) -> bool {

@@ -19,7 +19,7 @@ mod thread;
 mod uring;
 
 pub use files::{FileId, FileSpec, Files, Rotation};
-pub use thread::{Artefacts, ArtefactsEnd, Order};
+pub use thread::{Artefacts, ArtefactsEnd, Order, Queues};
 
 use std::sync::Arc;
 

@@ -4,9 +4,9 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gossipper_uring::sys;
+use gossipper_uring::{Bell, sys};
 use rtrb::Consumer;
 
 use super::backend::{Backend, StdBackend, run_ready};
@@ -19,8 +19,11 @@ use crate::trace::Kinds;
 
 /// Orders on their way to the thread. Each is a row of a file or rarer.
 const ORDERS: usize = 1024;
-/// How long the thread sleeps when there was nothing to do and records are wanted.
+/// How long records gather under load: each write then takes many. A thread that is not loaded is
+/// woken for each.
 const NAP: Duration = Duration::from_millis(10);
+/// Wakes in reserve for one per [`NAP`]: all that some calls have to say is written as it is said.
+const BURST: u32 = 32;
 /// The same while no records are wanted. An order ends the sleep.
 const LONG_NAP: Duration = Duration::from_secs(1);
 
@@ -64,6 +67,15 @@ pub struct ArtefactsEnd {
     pub losses: Losses,
 }
 
+/// The receiving ends of the workers' queues, and what workers ring when there is something.
+#[derive(Debug)]
+pub struct Queues {
+    /// By worker.
+    pub queues: Vec<Consumer<u8>>,
+    /// The one bell of all.
+    pub bell: Arc<Bell>,
+}
+
 /// The control side's handle.
 #[derive(Debug)]
 pub struct Artefacts {
@@ -76,24 +88,37 @@ pub struct Artefacts {
 }
 
 impl Artefacts {
-    /// Starts the thread. `sinks` write to `files`; `queues` are the receiving ends of the workers'
-    /// queues. Files are written through io_uring if `use_uring` and the kernel allows it.
+    /// Starts the thread. `sinks` write to `files`, through io_uring if `use_uring` and the kernel
+    /// allows it.
     ///
     /// # Errors
     /// If the thread cannot be started.
     pub fn start(
         files: Files,
         sinks: Vec<Box<dyn RecordSink>>,
-        queues: Vec<Consumer<u8>>,
+        queues: Queues,
         clock: Clock,
         layout: Arc<Layout>,
         use_uring: bool,
     ) -> io::Result<Self> {
+        Self::start_with(files, sinks, queues, clock, layout, (use_uring, NAP))
+    }
+
+    fn start_with(
+        files: Files,
+        sinks: Vec<Box<dyn RecordSink>>,
+        Queues { queues, bell }: Queues,
+        clock: Clock,
+        layout: Arc<Layout>,
+        (use_uring, nap): (bool, Duration),
+    ) -> io::Result<Self> {
         let (orders, inbox) = mpsc::sync_channel(ORDERS);
         let sinks: Vec<Seat> = sinks.into_iter().map(|sink| Seat { is_on: true, sink }).collect();
         let (always, logs) = wanted(&sinks);
+        let merge = Merge::new(queues);
+        let wakes = Wakes::new(nap, Instant::now());
         let thread =
-            Thread { files, sinks, inbox, merge: Merge::new(queues), clock, layout, totals: None };
+            Thread { files, sinks, inbox, merge, bell, wakes, clock, layout, totals: None };
         let thread = thread::Builder::new()
             .name("artefacts".to_owned())
             .spawn(move || thread.run_on(use_uring))?;
@@ -174,11 +199,41 @@ struct Seat {
     is_on: bool,
 }
 
+/// How often the thread is woken (the generic cell rate algorithm): on average once per nap, so
+/// that under load many records are written at once.
+#[derive(Debug)]
+struct Wakes {
+    nap: Duration,
+    /// When the budget allows the next one.
+    due: Instant,
+}
+
+impl Wakes {
+    fn new(nap: Duration, now: Instant) -> Self {
+        Self { nap, due: Self::earliest(now) }
+    }
+
+    /// When the next one was due at the earliest: all that may be in reserve.
+    fn earliest(now: Instant) -> Instant {
+        now.checked_sub(BURST * NAP).unwrap_or(now)
+    }
+
+    fn note(&mut self, now: Instant) {
+        self.due = self.due.max(Self::earliest(now)) + NAP;
+    }
+
+    fn are_spent(&self, now: Instant) -> bool {
+        self.due > now
+    }
+}
+
 struct Thread {
     files: Files,
     sinks: Vec<Seat>,
     inbox: Receiver<Order>,
     merge: Merge,
+    bell: Arc<Bell>,
+    wakes: Wakes,
     clock: Clock,
     layout: Arc<Layout>,
     /// How the run went, once all workers have ended.
@@ -204,13 +259,13 @@ impl Thread {
             self.each(|sink, cx| sink.tick(cx));
             self.write(&mut backend).await;
             if any {
+                self.wakes.note(Instant::now());
                 continue;
             }
             if let Some(totals) = self.totals {
                 break totals;
             }
-            let is_idle = self.sinks.iter().all(|seat| !seat.is_on);
-            thread::park_timeout(if is_idle { LONG_NAP } else { NAP });
+            self.rest();
         };
         self.each(|sink, cx| sink.finish(&totals, cx));
         let mut losses = Losses::default();
@@ -227,6 +282,17 @@ impl Thread {
             }
         }
         ArtefactsEnd { lost_bytes: self.files.lost_bytes(), lost_orders: 0, losses }
+    }
+
+    /// Sleeps until there is something to do. An order ends the sleep.
+    fn rest(&self) {
+        if self.sinks.iter().all(|seat| !seat.is_on) {
+            thread::park_timeout(LONG_NAP);
+        } else if self.wakes.are_spent(Instant::now()) {
+            thread::park_timeout(self.wakes.nap);
+        } else {
+            self.bell.listen(self.wakes.nap, || self.merge.is_empty());
+        }
     }
 
     fn take_orders(&mut self) {
@@ -309,4 +375,76 @@ fn tell(path: &std::path::Path, error: &io::Error) {
     // Nobody is left to tell if stderr is gone.
     let _ =
         writeln!(io::stderr(), "warning: cannot write {path}: {error}; what is lost is counted");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Clock;
+    use crate::stats::{RunStart, TraceKind};
+    use crate::trace::{Event, Record, Tracer};
+    use std::fs::{self, File};
+
+    /// Writes texts as they are.
+    struct Plain(FileId);
+
+    impl RecordSink for Plain {
+        fn kinds(&self) -> Kinds {
+            Kinds::of(&[TraceKind::Log])
+        }
+
+        fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
+            if let Event::Log(text) = record.event {
+                cx.entry(self.0, record.at_ns, |_, _, entry| entry.extend_from_slice(text));
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_is_complete_while_nothing_else_happens() {
+        for use_uring in [true, false] {
+            let path = std::env::temp_dir()
+                .join(format!("gossipper-bell-{}-{use_uring}", std::process::id()));
+            let mut files = Files::default();
+            let file = files.adopt("log", File::create(&path).unwrap());
+            let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 16);
+            let bell = Arc::new(Bell::default());
+            let queues = Queues { queues: vec![consumer], bell: Arc::clone(&bell) };
+            let clock = Clock::new(RunStart { unix_ns: 0, monotonic_ns: 0 }, false);
+            // A nap that nobody outlives: only the bell ends it.
+            let how = (use_uring, Duration::MAX);
+            let sinks: Vec<Box<dyn RecordSink>> = vec![Box::new(Plain(file))];
+            let layout = Arc::new(Layout::default());
+            let artefacts =
+                Artefacts::start_with(files, sinks, queues, clock, layout, how).unwrap();
+            let mut tracer = Tracer::new(0, Kinds::of(&[TraceKind::Log]), 1 << 16);
+            let mut expected = String::new();
+            for text in ["a call is over;", "and another", " one;"] {
+                tracer.record_at(1, 1, 0, 0, Event::Log(text.as_bytes()));
+                tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
+                bell.ring();
+                expected.push_str(text);
+                while fs::read_to_string(&path).unwrap() != expected {
+                    thread::yield_now();
+                }
+            }
+            artefacts.finish(RunTotals::default());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_woken_often_lets_records_gather() {
+        let now = Instant::now() + BURST * NAP;
+        let mut wakes = Wakes::new(NAP, now);
+        // As many at once as are in reserve, and one for each nap behind them.
+        for _ in 0..=BURST {
+            assert!(!wakes.are_spent(now));
+            wakes.note(now);
+        }
+        assert!(wakes.are_spent(now));
+        assert!(!wakes.are_spent(now + NAP));
+        wakes.note(now + NAP);
+        assert!(wakes.are_spent(now + NAP));
+    }
 }

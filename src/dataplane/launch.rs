@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use gossipper_uring::{
-    Driver, DriverConfig, SocketId, SocketSpec, SyscallDriver, UringDriver, Waker, sys,
+    Bell, Driver, DriverConfig, SocketId, SocketSpec, SyscallDriver, UringDriver, Waker, sys,
 };
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustls::server::ProducesTickets;
@@ -146,6 +146,8 @@ pub struct Launch {
     pub glances: bool,
     /// Bytes of each worker's queue of records; 0 if nobody will want records.
     pub record_bytes: usize,
+    /// What workers ring when there is something in those queues.
+    pub bell: Arc<Bell>,
     /// The engines' configuration; worker, ports and times are filled in per worker.
     pub engine: EngineConfig,
 }
@@ -334,7 +336,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             stops: stop_in,
             notes: note_in,
             answers: answer_in,
-            records: record_in,
+            records: record_in.map(|queue| (queue, Arc::clone(&launch.bell))),
             shell: shell_in,
             control: Some(thread::current()),
             handover_out: None,

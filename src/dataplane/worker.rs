@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Thread;
 
-use gossipper_uring::{Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
+use gossipper_uring::{Bell, Event, RxClass, SocketId, SocketSpec, TxArena, Waker};
 use rtrb::{Consumer, Producer};
 
 use super::answer::Answer;
@@ -117,7 +117,7 @@ pub struct Links {
     /// Shell commands of the scenario, where it has some.
     pub shell: Option<Producer<Box<[u8]>>>,
     /// Records to the artefact thread, where anybody wants some.
-    pub records: Option<Producer<u8>>,
+    pub records: Option<(Producer<u8>, Arc<Bell>)>,
     /// The control side's thread, to wake when there is something in its queues.
     pub control: Option<Thread>,
     /// Datagrams for the next worker in the circle, and how to wake it.
@@ -421,13 +421,18 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    /// Moves the turn's records to the queue of the artefact thread. Never waits: what has no room
-    /// is counted by kind.
+    /// Moves the turn's records to the queue of the artefact thread, and wakes it if it is idle.
+    /// Never waits: what has no room is counted by kind.
     fn hand_on_records(&mut self) {
         let tracer = self.engine.tracer_mut();
-        match &mut self.links.records {
-            Some(queue) => tracer.hand_on(|bytes| queue.push_entire_slice(bytes).is_ok()),
-            None => tracer.clear(),
+        let Some((queue, bell)) = &mut self.links.records else { return tracer.clear() };
+        let mut any = false;
+        tracer.hand_on(|bytes| {
+            any = true;
+            queue.push_entire_slice(bytes).is_ok()
+        });
+        if any {
+            bell.ring();
         }
     }
 

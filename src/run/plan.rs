@@ -264,6 +264,7 @@ pub(super) fn plan(
         layout,
         glances: false,
         record_bytes: 0,
+        bell: Arc::default(),
         runs_commands,
         engine,
     };

@@ -6,6 +6,8 @@ use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use gossipper_uring::Bell;
+
 use super::RunError;
 use super::data::Tables;
 use super::exchange::Compiler;
@@ -145,7 +147,9 @@ impl Planned {
     pub(crate) fn open(self, label: Option<&str>) -> Result<Ready, RunError> {
         let Self { config, mut plans, text, .. } = self;
         let traces = Prepared::open(&config, &plans.first, label)?;
+        let bell = Arc::new(Bell::default());
         for plan in plans.all_mut() {
+            plan.launch.bell = Arc::clone(&bell);
             plan.launch.engine.trace = traces.kinds();
             plan.launch.record_bytes = traces.queue_bytes();
         }

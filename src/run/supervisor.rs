@@ -20,7 +20,7 @@ use super::scenario::Text;
 use super::shell::Shell;
 use super::traces::{Prepared, Traces};
 use super::watchdog::{Guard, Stalls};
-use crate::artefact::{ArtefactsEnd, Log};
+use crate::artefact::{ArtefactsEnd, Log, Queues};
 use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Command, Running, WorkerHandle};
 use crate::engine::{Generations, StopRequest, SwapRefused};
@@ -204,7 +204,9 @@ impl Supervisor {
         let call_limit = first.plan.launch.engine.concurrent_max;
         let aggregate = Aggregate::new(Arc::clone(&layout), parts.workers().count(), start);
         let generations = first.plan.launch.generations(parts.workers().count());
+        let bell = Arc::clone(&parts.first.plan.launch.bell);
         let queues = parts.workers_mut().filter_map(|worker| worker.records.take()).collect();
+        let queues = Queues { queues, bell };
         let mut traces = traces.start(&config, use_uring, queues, &layout, start)?;
         traces.begin(&aggregate.snapshot());
         let timeout_ns = match config.timeout_ms {

@@ -4,13 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rtrb::Consumer;
-
 use super::plan::Plan;
 use super::{RunError, exports};
 use crate::artefact::{
-    Artefacts, ArtefactsEnd, FileId, FileSpec, Files, Log, Order, RecordSink, Rotation, RunTotals,
-    call_debug::CallDebug, own, sipp,
+    Artefacts, ArtefactsEnd, FileId, FileSpec, Files, Log, Order, Queues, RecordSink, Rotation,
+    RunTotals, call_debug::CallDebug, own, sipp,
 };
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
 use crate::output::{Clock, SippCsv, own_csv};
@@ -196,7 +194,7 @@ impl Prepared {
         self,
         config: &RunConfig,
         use_uring: bool,
-        queues: Vec<Consumer<u8>>,
+        queues: Queues,
         layout: &Arc<Layout>,
         start: RunStart,
     ) -> Result<Traces, RunError> {

@@ -8,6 +8,7 @@
 //! workspace where `unsafe` is allowed.
 
 mod addr;
+mod bell;
 mod cmsg;
 mod config;
 mod errqueue;
@@ -29,6 +30,7 @@ mod tx;
 mod uring;
 mod wake;
 
+pub use bell::Bell;
 pub use config::{DriverConfig, LARGE_BYTES, SMALL_BYTES, UDP_PAYLOAD_MAX};
 pub use probe::{Features, IoChoice, Refusal, Resolved, probe};
 pub use sim::{SimConfig, SimDriver, SimNet, SimNetHandle};

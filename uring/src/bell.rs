@@ -1,0 +1,73 @@
+//! Waking a thread that sleeps until there is something for it, at no cost while it does not sleep.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// What others ring when they have left something for a thread. Only a ring that finds the thread
+/// asleep is a system call.
+#[derive(Debug, Default)]
+pub struct Bell {
+    is_listening: AtomicBool,
+    sleeper: OnceLock<Thread>,
+}
+
+impl Bell {
+    /// Sleeps until the bell rings, or for `nap`. `is_idle` is asked whether there is still nothing
+    /// to do. One thread only may listen.
+    pub fn listen(&self, nap: Duration, is_idle: impl FnOnce() -> bool) {
+        self.sleeper.get_or_init(thread::current);
+        self.is_listening.store(true, Ordering::Relaxed);
+        // Either we see what was left, or whoever left it sees that we listen.
+        fence(Ordering::SeqCst);
+        if is_idle() {
+            thread::park_timeout(nap);
+        }
+        self.is_listening.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes the thread if it listens. Call it after leaving something for it.
+    pub fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_listening.load(Ordering::Relaxed)
+            && self.is_listening.swap(false, Ordering::Relaxed)
+            && let Some(sleeper) = self.sleeper.get()
+        {
+            sleeper.unpark();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn no_ring_is_missed() {
+        const ROUNDS: u64 = 20_000;
+        let (bell, left) = (Arc::new(Bell::default()), Arc::new(AtomicU64::new(0)));
+        let (rung, seen) = (Arc::clone(&bell), Arc::clone(&left));
+        let taken = Arc::new(AtomicU64::new(0));
+        let told = Arc::clone(&taken);
+        let listener = thread::spawn(move || {
+            let mut known = 0;
+            while known < ROUNDS {
+                // Only a ring ends this sleep.
+                rung.listen(Duration::MAX, || seen.load(Ordering::Relaxed) == known);
+                known = seen.load(Ordering::Relaxed);
+                told.store(known, Ordering::Relaxed);
+            }
+        });
+        for round in 1..=ROUNDS {
+            left.store(round, Ordering::Relaxed);
+            bell.ring();
+            while taken.load(Ordering::Relaxed) < round {
+                thread::yield_now();
+            }
+        }
+        listener.join().expect("the listener ends");
+    }
+}
