@@ -389,3 +389,26 @@ fn a_notice_has_it_all_on_one_line() {
     let expected = "dir/doubtful.xml:3:6: <nop> has no attribute \"hdie\"; did you mean \"hide\"?";
     assert_eq!(found.on_one_line(), expected);
 }
+
+#[test]
+fn a_check_that_decides_nothing_is_told() {
+    let check = "<test variable=\"a\" compare=\"equal\" value=\"1\" check_it=\"true\"/>";
+    tell(&[(
+        &format!("<nop><action><assign assign_to=\"a\" value=\"1\"/>¶{check}</action></nop>"),
+        "no more than a warning",
+        "put it into a <recv>",
+    )]);
+}
+
+/// As in SIPp, `case_indep` is about the name of the header alone.
+#[test]
+fn an_expression_tells_upper_case_from_lower_case() {
+    let ereg = "<ereg regexp=\"ab\" search_in=\"hdr\" header=\"to:\" case_indep=\"true\" \
+                assign_to=\"_\"/>";
+    let text = around(&format!("<recv request=\"A\"><action>{ereg}</action></recv>"));
+    let program = checked(&text).program.unwrap();
+    let Action::Ereg(ereg) = &program.steps[0].actions[0] else { panic!("{program:?}") };
+    let mut scratch = Default::default();
+    assert_eq!(ereg.regex.is_match(b"To: ab", &mut scratch), Ok(true));
+    assert_eq!(ereg.regex.is_match(b"To: AB", &mut scratch), Ok(false));
+}

@@ -101,7 +101,7 @@ impl Engine {
     /// was received, and is a warning elsewhere; of several, the last one is the cause.
     fn note_failed_check(&mut self, slot: Slot, step: &Step, cause: FailureCause) {
         self.counters.warnings += 1;
-        if matches!(step.kind, StepKind::Recv(_) | StepKind::RecvCommand(_)) {
+        if step.kind.is_received() {
             self.calls[slot].failed_check = Some(cause);
         }
     }

@@ -74,7 +74,14 @@ pub(super) fn exec_names() -> impl Iterator<Item = (&'static str, Option<&'stati
 const GROUPS_MAX: usize = 10;
 
 /// Compiles all actions of an `<action>` element; what is wrong with one does not hide the next.
-pub(super) fn compile(element: &Element, table: &mut Table<'_>, sink: &Sink) -> Vec<Action> {
+///
+/// `is_received`: they belong to something that is received, so that a failed check counts.
+pub(super) fn compile(
+    element: &Element,
+    table: &mut Table<'_>,
+    is_received: bool,
+    sink: &Sink,
+) -> Vec<Action> {
     Attributes::new(element, sink).finish();
     no_text(element, sink);
     let mut actions = Vec::new();
@@ -82,6 +89,13 @@ pub(super) fn compile(element: &Element, table: &mut Table<'_>, sink: &Sink) -> 
         if !child.is_broken {
             match one(child, table, sink) {
                 Ok(action) => {
+                    if action.checks() && !is_received {
+                        let message =
+                            "a check that fails here is no more than a warning, as in SIPp";
+                        sink.warn(Fault::new(child.position, message).hint(
+                            "a call fails of the checks of what it receives: put it into a <recv>",
+                        ));
+                    }
                     actions.push(action);
                     continue;
                 }
@@ -401,8 +415,9 @@ fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>, sink: &Sink) -> Resu
 
 fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
     let regexp = attributes.required("regexp")?;
-    let case_indep = attributes.boolean("case_indep").unwrap_or(false);
-    let regex = regexp.regex(case_indep)?;
+    // SIPp: it is about the header's name, whose case never matters here.
+    attributes.boolean("case_indep");
+    let regex = regexp.regex()?;
     let search_in = search_in(attributes, table)?;
     let mut assign_to = match attributes.get("assign_to") {
         Some(list) => table.variables(&list.value, list.position)?,

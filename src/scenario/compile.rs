@@ -339,7 +339,10 @@ impl<'k> Compiler<'k> {
                     Fault::new(child.position, format!("a second <action> in <{}>", element.name))
                         .hint("SIPp runs the first one only"),
                 ),
-                "action" => actions = Some(action::compile(child, &mut self.table, self.sink)),
+                "action" => {
+                    let table = &mut self.table;
+                    actions = Some(action::compile(child, table, kind.is_received(), self.sink));
+                }
                 name => {
                     let fault = stray(child, element).suggest(name, ["action"].into_iter());
                     self.sink.warn(fault);

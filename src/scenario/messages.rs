@@ -167,7 +167,7 @@ pub(super) fn recv(
 
 fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
     let is_pattern = attributes.lenient("regexp_match", false).unwrap_or(false);
-    let pattern = |attribute: &Attribute| attribute.regex(false);
+    let pattern = |attribute: &Attribute| attribute.regex();
     let (request, response) = (attributes.get("request"), attributes.get("response"));
     if request.is_some() && response.is_some() {
         let hint = "SIPp takes request=; several <recv optional=\"true\"> may follow each other";

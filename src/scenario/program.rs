@@ -503,7 +503,25 @@ pub enum Action {
     Command(InternalCommand),
 }
 
+impl StepKind {
+    /// `true` if something is received at the step: its checks decide over the call.
+    pub fn is_received(&self) -> bool {
+        matches!(self, Self::Recv(_) | Self::RecvCommand(_))
+    }
+}
+
 impl Action {
+    /// `true` if it has a `check_it` or `check_it_inverse`.
+    pub fn checks(&self) -> bool {
+        let check_it = match self {
+            Self::Ereg(ereg) => ereg.check_it,
+            Self::Test(check) => check.check_it,
+            Self::Strcmp(check) => check.check_it,
+            _ => CheckIt::No,
+        };
+        check_it != CheckIt::No
+    }
+
     /// Its texts.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let file = match self {

@@ -154,8 +154,11 @@ impl Tree<'_> {
                 }
                 None => "nothing is open here".to_owned(),
             };
-            let message = format!("malformed XML: </{name}> closes nothing");
-            self.sink.error(Fault::new(place, message).hint(hint));
+            let fault = Fault::new(place, format!("malformed XML: </{name}> closes nothing"));
+            if self.open.is_empty() && self.root.is_some() {
+                return self.sink.warn(fault.hint("SIPp ignores it"));
+            }
+            self.sink.error(fault.hint(hint));
             self.is_whole = false;
             return;
         };
@@ -239,18 +242,17 @@ impl Tree<'_> {
         }
     }
 
-    /// Text at `at`, outside of the root element: SIPp stops reading there.
+    /// Text at `at`, outside of the root element: SIPp passes it over, but not where the file
+    /// begins.
     fn outside(&self, at: usize) {
         let place = self.lines.position(at);
-        match self.root {
-            Some(_) => self
-                .sink
-                .warn(Fault::new(place, "text behind the root element").hint("SIPp ignores it")),
-            None => self.sink.error(
-                Fault::new(place, "text before the root element")
-                    .hint("a file begins with <?xml version=\"1.0\"?> or <scenario>"),
-            ),
+        let side = if self.root.is_some() { "behind" } else { "before" };
+        let fault = Fault::new(place, format!("text {side} the root element"));
+        if self.text[..at].trim_ascii().is_empty() {
+            let hint = "a file begins with <?xml version=\"1.0\"?> or <scenario>";
+            return self.sink.error(fault.hint(hint));
         }
+        self.sink.warn(fault.hint("SIPp ignores it"));
     }
 
     fn reference(&mut self, entity: &str, start: usize) {
@@ -461,6 +463,19 @@ mod tests {
         let root = good("<a x=\"&lt;&#65;\\n\">\n<![CDATA[<&amp;]]>\n</a>");
         assert_eq!(&*root.attribute("x").unwrap().value, "<A\n");
         assert_eq!(&*root.text, "<&amp;");
+    }
+
+    #[test]
+    fn what_stands_around_the_root_element_is_passed_over() {
+        for (text, line, message) in [
+            ("<?xml version=\"1.0\"?>\n<!DOCTYPE a SYSTEM \"a.dtd\">\"\"\n<a/>", 2, "text before"),
+            ("<a/>\nx", 2, "text behind"),
+            ("<a/>\n</a>", 2, "</a> closes nothing"),
+        ] {
+            let what = first(text, Severity::Warning).what;
+            assert_eq!(what.position.line, line, "{text:?}: {what}");
+            assert!(what.message.contains(message), "{text:?}: {what}");
+        }
     }
 
     #[test]
