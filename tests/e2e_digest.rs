@@ -199,6 +199,47 @@ cy;[authentication username=[field0] password=[field2] uri=request];s3
     run.finish().expect_code(0).summary().expect_all_succeeded(3);
 }
 
+/// A row that names itself is text where it is named. What cannot be answered fails its call only.
+#[test]
+fn rows_with_odd_keywords_harm_no_other_call() {
+    const ITSELF: &str = "[authentication username=[field0] password=[field1]]";
+    let _turn = lock::light();
+    let text = fs::read_to_string(scenario("register_digest.xml")).unwrap();
+    let keyword = "[authentication username=\"[field0]\" password=\"[field1]\"]";
+    let in_head = text.replace(keyword, "[field0]").replace("<sip:[field0]@", "<sip:a@");
+    let in_body = in_head.replace("    [field0]\n", "").replace("a body that", "[field0] that");
+    let doubtful = "[authentication username=al pasword=x password=s1 password=s2]";
+    let two = "[authentication username=al][authentication username=bo]";
+    let cases = [
+        (&in_head, ITSELF, Some((ITSELF, "zz"))),
+        (&in_head, doubtful, Some(("al", "s1"))),
+        (&in_head, two, None),
+        (&in_body, "[authentication]", None),
+    ];
+    for (text, row, credentials_of) in cases {
+        let (scratch, peer) = (Scratch::new(), Peer::new());
+        let users = scratch.write("users.csv", &format!("SEQUENTIAL\n{row};zz\n"));
+        let (client, remote) = (scratch.write("r.xml", text), peer.address().to_string());
+        let line = ["-sf", &client, "-i", "127.0.0.1", "-m", "1", "-inf", &users, &remote];
+        let run = gossipper::start(&line);
+        let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+        peer.answer(&peer.receive(), "401 Unauthorized", challenge);
+        let Some((user, password)) = credentials_of else {
+            let over = run.finish().expect_code(1);
+            assert_eq!(over.summary().failed_by("authentication_failed"), 1, "{row}");
+            continue;
+        };
+        for _ in 0..2 {
+            let message = peer.receive();
+            let (value, body) = (credentials(&message), body(&message).as_bytes());
+            let (user, password) = (user.as_bytes(), password.as_bytes());
+            assert!(verify(value.as_bytes(), b"REGISTER", body, user, password), "{value}");
+            peer.answer(&message, "200 OK", "");
+        }
+        run.finish().expect_code(0);
+    }
+}
+
 /// RFC 3261 section 22.3: forked requests bring challenges of several realms in one response.
 #[test]
 fn every_realm_that_challenges_gets_its_credentials() {

@@ -6,7 +6,7 @@ mod sim;
 use gossipper::stats::{Counters, FailureCause};
 
 use sim::rig::{Rig, answer, header, request, request_back, to_tag};
-use sim::scenarios::{builtin, expand, spelled_out};
+use sim::scenarios::{builtin, expand, inline, spelled_out};
 use sim::side::SideOptions;
 
 const OWN_CONTACT: &str = "Contact: <sip:peer@192.0.2.2:5060>\r\n";
@@ -358,4 +358,46 @@ fn another_branch_may_answer_while_the_call_is_being_ended() {
     rig.send(&answer(&own, 200, ""));
     assert_eq!(rig.side().lingering(), 0);
     rig.end();
+}
+
+/// Some peers leave the tag out of the answer to a BYE, or give another one: it answers ours.
+#[test]
+fn the_answer_to_our_bye_is_told_by_its_branch_not_by_its_tag() {
+    for tag in ["", "three"] {
+        let mut rig = Rig::with(dialog(CALL));
+        let invite = rig.expect("INVITE").text;
+        rig.send(&answer(&invite, 200, "one"));
+        rig.expect("ACK");
+        let own = rig.expect("BYE").text;
+        rig.send(&other(&invite));
+        let bye = expect_other_ends(&mut rig);
+        let without = own.replace(";tag=one", "");
+        rig.send(&answer(&bye.replace(";tag=two", ""), 200, ""));
+        rig.send(&answer(&without, 200, tag));
+        assert_succeeded(&rig.end());
+    }
+}
+
+/// Neither what another branch says after the answer nor a message of no dialog changes the tag of
+/// the dialog, whether its target is of interest or not.
+#[test]
+fn the_tag_of_a_dialog_stays_what_its_answer_said() {
+    let steps = r#"<send retrans="500">@INVITE@</send>
+        <recv response="180" optional="true"/>
+        <recv response="200"/>
+        <recv response="180" optional="true"/>
+        <recv request="INFO"/>
+        <send>@200@</send>
+        <send>@ACK@</send>"#;
+    for bye in [true, false] {
+        let options = SideOptions::new(inline("tags", steps));
+        let mut rig = Rig::with(options.with(|engine| engine.behaviors.bye = bye));
+        let invite = rig.expect("INVITE").text;
+        rig.send(&answer(&invite, 200, "one"));
+        rig.send(&answer(&invite, 180, "two"));
+        rig.send(&request_back("INFO", &invite, 6).replace(";tag=peer", ";tag=one"));
+        rig.expect("SIP/2.0 200");
+        assert_eq!(to_tag(&rig.expect("ACK").text), "one");
+        assert_succeeded(&rig.end());
+    }
 }

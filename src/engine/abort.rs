@@ -52,6 +52,7 @@ impl Engine {
         }
         match message.kind() {
             Kind::Request { method, .. } => {
+                let asked = self.calls[slot].asked;
                 self.count_request(slot, method.id());
                 let bit = method.bit();
                 // SIPp: who goes on after a BYE does not answer it either.
@@ -78,6 +79,8 @@ impl Engine {
                 if behaviors.auto_answer && AUTO_ANSWERED & bit != 0 {
                     self.counters.auto_answered +=
                         u64::from(self.answer_ok(slot, message, hash, cx));
+                    // What the scenario answers next is what it was asked before.
+                    self.calls[slot].asked = asked;
                     return;
                 }
             }

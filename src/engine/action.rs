@@ -249,7 +249,8 @@ impl Engine {
                 self.execute(command);
             }
             Action::Command(InternalCommand::StopCall) => {
-                self.end(slot, None, cx.now);
+                // SIPp: a call that the scenario gives up has failed.
+                self.end(slot, Some(FailureCause::CallRejected), cx.now);
                 return Ok(Flow::Ended);
             }
             Action::Command(InternalCommand::StopGracefully) => {

@@ -176,6 +176,8 @@ pub(super) struct Call {
     pub(super) sent_for: MethodId,
     /// Our last response is a 200 that can be given again without the call.
     pub(super) is_plain_ok: bool,
+    /// `true` if another request than ACK was sent since the last INVITE.
+    pub(super) asked_other: bool,
     /// What tells the repetition of the request that ended the call before this one in its slot; 0
     /// if there is none, or none that is answered again.
     pub(super) left: u32,
@@ -264,6 +266,7 @@ impl Call {
             ack_step: NO_INDEX,
             sent_for: MethodId::Other,
             is_plain_ok: false,
+            asked_other: false,
             left: 0,
             last_sent: Blob::default(),
             answers: Blob::default(),
@@ -285,6 +288,12 @@ impl Call {
             remote_is_fixed: false,
             failed_check: None,
         }
+    }
+
+    /// `true` once its INVITE was answered with a 2xx, until the dialog ends.
+    pub(super) fn has_answer(&self) -> bool {
+        self.dialog == DialogState::Confirmed
+            || matches!(self.invite_state, InviteState::Answered | InviteState::Confirmed)
     }
 
     /// All stored strings, to free them.

@@ -10,6 +10,7 @@ use gossipper_uring::TxArena;
 use super::Engine;
 use super::call::{InviteState, Slot};
 use super::render::{At, Out};
+use super::transactions::top_branch;
 use crate::sip::{
     CSeq, CommaList, HeaderId, HeaderIndex, Kind, Message, Method, MethodId, NameAddr,
 };
@@ -17,7 +18,7 @@ use crate::sip::{
 /// How far the dialog has come whose target and route set a call keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DialogState {
-    /// There is none, or its BYE was sent or received.
+    /// There is none, or an INVITE was sent after the end of the last one.
     None,
     /// A provisional response made it.
     Early,
@@ -100,12 +101,9 @@ impl Engine {
         };
         let call = &mut self.calls[slot];
         call.records_routes |= is_recorded;
-        if method == MethodId::Bye && message.method().is_some() {
-            call.dialog = DialogState::None;
-        }
         let is_open = matches!(call.invite_state, InviteState::Calling | InviteState::Proceeding);
         let is_provisional = message.status().is_some_and(|code| code < 200);
-        if is_provisional && !is_open && call.dialog == DialogState::Confirmed {
+        if is_provisional && !is_open && method == MethodId::Invite && call.has_answer() {
             // A branch that rings on behind the answer of another.
             return;
         }
@@ -119,7 +117,11 @@ impl Engine {
         if is_needed && concerns_dialog {
             return self.keep_dialog(slot, message, method, tag, is_provisional);
         }
-        self.keep_peer(slot, tag, None);
+        let is_answer = method == MethodId::Invite && matches!(message.status(), Some(200..300));
+        if !call.has_answer() || is_answer || self.peer_tag(slot).is_none() {
+            // What belongs to no dialog, or to another one, does not change the tag of this one.
+            self.keep_peer(slot, tag, None);
+        }
         let call = &self.calls[slot];
         let is_first = call.routes.is_empty() && self.remote_target(slot).is_empty();
         if is_recorded && reads && is_first && !matches!(message.status(), Some(100)) {
@@ -155,7 +157,10 @@ impl Engine {
         // The target of another dialog is not that of this one.
         let nowhere: Option<&[u8]> = if is_same { None } else { Some(b"") };
         self.keep_peer(slot, tag, target.or(nowhere));
-        self.keep_route_set(slot, message);
+        let has_routes = !self.calls[slot].routes.is_empty();
+        if has_routes || message.first(HeaderId::RecordRoute).is_some() {
+            self.keep_route_set(slot, message);
+        }
         let call = &mut self.calls[slot];
         call.dialog = if is_provisional { DialogState::Early } else { DialogState::Confirmed };
         if call.invite_state == InviteState::Confirmed
@@ -258,12 +263,6 @@ impl Engine {
             && !awaited()
     }
 
-    /// Whether the call has sent no request but its INVITE and ACKs of late.
-    pub(super) fn has_asked_invite_only(&self, slot: Slot) -> bool {
-        let sent = self.blobs.bytes(&self.calls[slot].last_sent);
-        [&b"INVITE "[..], b"ACK ", b"SIP/2.0 "].iter().any(|start| sent.starts_with(start))
-    }
-
     /// Acknowledges the 2xx of another branch, every time that it comes, and hangs up there (RFC
     /// 3261 section 13.2.2.4). Nothing of the call changes.
     pub(super) fn end_other_dialog(
@@ -278,11 +277,11 @@ impl Engine {
             return;
         }
         self.send_to_other(slot, message, ("ACK", cseq.number, OTHER_ACK), tx);
+        self.calls[slot].has_other_dialogs = true;
         if self.config.behaviors.bye {
             // RFC 3261 section 12.1.2: a dialog counts its requests from that which made it.
             let number = cseq.number.wrapping_add(1) & 0x7fff_ffff;
             self.send_to_other(slot, message, ("BYE", number, OTHER_BYE), tx);
-            self.calls[slot].has_other_dialogs = true;
         }
     }
 
@@ -295,7 +294,8 @@ impl Engine {
         tx: &mut TxArena,
     ) {
         // Every value but the Via, which is shorter, stands in the response.
-        let Some(tx_slot) = tx.reserve(response.bytes().len() + 512) else {
+        // The URI of To, which may stand in for the target, comes twice.
+        let Some(tx_slot) = tx.reserve(2 * response.bytes().len() + 512) else {
             self.counters.sends_deferred += 1;
             return;
         };
@@ -358,13 +358,17 @@ impl Engine {
         let kept = self.peer_tag(slot);
         match message.kind() {
             Kind::Response { code, .. } => {
-                let is_ours = cseq.method.id() == MethodId::Bye && message.to_tag() != kept;
+                let is_ours = cseq.method.id() == MethodId::Bye
+                    && is_branch_of_other_bye(top_branch(message.first(HeaderId::Via)));
                 if is_ours {
                     self.count_response(MethodId::Bye, code);
                 }
                 is_ours
             }
-            Kind::Request { .. } if message.from_tag() == kept || message.to_tag().is_none() => {
+            Kind::Request { .. }
+                if message.from_tag().is_none_or(|tag| Some(tag) == kept)
+                    || message.to_tag().is_none() =>
+            {
                 false
             }
             Kind::Request { method, .. } => {
@@ -382,6 +386,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// `true` for the branch of a BYE to another dialog, as [`Engine::put_to_other`] writes it.
+fn is_branch_of_other_bye(branch: &[u8]) -> bool {
+    let number = branch.len().checked_sub(16 + 1 + 4).and_then(|at| branch.get(at..at + 5));
+    let expected = super::ids::hex16(OTHER_BYE);
+    number.is_some_and(|number| number[..4] == expected[12..] && number[4] == b'-')
 }
 
 /// Writes what stands for the peer in a message that we sent: the URI of a request, and of a

@@ -92,7 +92,7 @@ impl Engine {
         at: &At<'_, '_>,
         buffer: &'b mut [u8],
     ) -> Option<&'b [u8]> {
-        let mut out = Out::new(buffer);
+        let mut out = Out::nested(buffer);
         self.render(template, at, &mut out);
         let len = out.len()?;
         Some(&buffer[..len])

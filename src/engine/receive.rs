@@ -394,7 +394,7 @@ impl Engine {
         let (Hit::Forward(index) | Hit::Aside(index)) = *hit;
         let kind = bound.program.steps.get(usize::from(index)).map(|step| &step.kind);
         let is_named = matches!(kind, Some(StepKind::Recv(Recv { named: Some(_), .. })));
-        is_named || self.has_asked_invite_only(slot)
+        is_named || !self.calls[slot].asked_other
     }
 
     /// Tells of a request without a Request-URI, which is taken by its method all the same.

@@ -20,6 +20,7 @@ pub(super) struct Out<'b> {
     overflow: bool,
     failure: Option<FailureCause>,
     has_answer: bool,
+    is_nested: bool,
 }
 
 /// What a text is rendered for.
@@ -34,7 +35,12 @@ pub(super) struct At<'a, 'm> {
 
 impl<'b> Out<'b> {
     pub(super) fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, at: 0, overflow: false, failure: None, has_answer: false }
+        Self { buffer, at: 0, overflow: false, failure: None, has_answer: false, is_nested: false }
+    }
+
+    /// As [`new`](Self::new), for the argument of a keyword.
+    pub(super) fn nested(buffer: &'b mut [u8]) -> Self {
+        Self { is_nested: true, ..Self::new(buffer) }
     }
 
     /// The bytes written, or `None` if they did not fit, or a value could not be had.
@@ -228,6 +234,10 @@ impl Engine {
             patch_len(&mut out.buffer[patch.at..patch.at + LEN_WIDTH], body_len + patch.offset);
         }
         if let Some((place, wanted)) = answer {
+            if place >= body_at && template.body_part < template.parts.len() {
+                // As SIPp: an answer is a header.
+                return out.fail(FailureCause::AuthenticationFailed);
+            }
             self.answer_challenge(at, &Place { at: place, body: body_at, wanted }, out);
         }
     }
@@ -240,12 +250,15 @@ impl Engine {
         answer: &mut Option<(usize, Wanted<'_>)>,
         out: &mut Out<'_>,
     ) {
-        if !self.tables.get(usize::from(table)).is_some_and(Table::has_brackets) {
+        let has_brackets = self.tables.get(usize::from(table)).is_some_and(Table::has_brackets);
+        // What stands in an argument is text: a row could name itself for ever.
+        if out.is_nested || !has_brackets {
             return;
         }
-        let Some(found) = WrittenAuthentication::find(&out.buffer[begin..out.at]) else { return };
-        if answer.is_some() {
-            // As SIPp: a message has one.
+        let text = &out.buffer[begin..out.at];
+        let Some(found) = WrittenAuthentication::find(text) else { return };
+        // As SIPp: a message has one.
+        if answer.is_some() || WrittenAuthentication::find(&text[found.end..]).is_some() {
             return out.fail(FailureCause::AuthenticationFailed);
         }
         *answer = Some((begin + found.start, Wanted::Field { table, len: found.len() }));
@@ -452,11 +465,24 @@ fn lines_of<'m>(
 /// All lines of one header: the first as it was received, and behind it, separated by commas, the
 /// values of the others (RFC 3261 section 7.3.1).
 fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) {
-    for (index, header) in lines_of(last, id, name).enumerate() {
-        if index > 0 {
-            out.put(b", ");
+    let mut found = false;
+    // On the way of every answer: a plain loop is the cheapest.
+    for header in last.headers() {
+        let matches = match id {
+            HeaderId::Other => {
+                header.id == HeaderId::Other && header.name.eq_ignore_ascii_case(name)
+            }
+            id => header.id == id,
+        };
+        if matches {
+            if found {
+                out.put(b", ");
+                out.put(header.value);
+            } else {
+                out.put(header.line);
+            }
+            found = true;
         }
-        out.put(if index > 0 { header.value } else { header.line });
     }
 }
 

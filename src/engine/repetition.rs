@@ -21,7 +21,7 @@ use crate::trace::{Event, NO_CALL, NO_STEP};
 /// How long a transaction is answered for: timer J, 64 * T1.
 const TRANSACTION_NS: u64 = 32_000_000_000;
 /// Most bytes that a call keeps of answers; the oldest go first.
-const KEPT_MAX: usize = 4096;
+const KEPT_MAX: usize = 1024;
 /// Bytes before each kept answer.
 const HEAD: usize = 20;
 /// Bits of a [`mark`].
@@ -236,7 +236,9 @@ impl Engine {
     ) {
         let &Incoming { socket, source, .. } = datagram;
         self.trace_stray(socket, source, cx.at, message.bytes());
+        // Without a To tag the answer had one of the scenario's own, which is not known any more.
         let is_last = left != 0
+            && message.to_tag().is_some()
             && self.config.retransmission.enabled
             && message.method().is_some()
             && mark(self.duplicate_hash(message)) == left;

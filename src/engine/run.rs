@@ -369,6 +369,11 @@ impl Engine {
         if message.starts_with(b"INVITE ") {
             call.invite_step = step;
         }
+        if self.blobs.replace(&mut call.last_sent, message) {
+            return true;
+        }
+        // Room for what goes on counts more than answers that may be asked for again.
+        self.blobs.free(&mut call.answers);
         self.blobs.replace(&mut call.last_sent, message)
     }
 
@@ -392,8 +397,14 @@ impl Engine {
                 // A method's bit is its index.
                 self.report.messages.sent.request(bit.trailing_zeros() as usize);
                 call.methods_sent |= bit;
+                call.is_plain_ok = false;
                 let is_invite = bit == MethodId::Invite.bit();
+                call.asked_other = !is_invite && (call.asked_other || bit != MethodId::Ack.bit());
                 if is_invite {
+                    if call.invite_state == InviteState::Over {
+                        // The dialog before has ended: another one begins.
+                        call.dialog = DialogState::None;
+                    }
                     call.invite_cseq = call.cseq;
                     call.invite_state = InviteState::Calling;
                 } else if bit == MethodId::Ack.bit() {
@@ -403,7 +414,6 @@ impl Engine {
                     self.blobs.free(&mut call.invite_sent);
                 } else if bit == MethodId::Bye.bit() {
                     call.invite_state = InviteState::Over;
-                    call.dialog = DialogState::None;
                 }
                 let Some(stat) = stat else { return };
                 let open = if is_invite { &mut call.invite } else { &mut call.request };

@@ -274,9 +274,11 @@ impl<'a> WrittenAuthentication<'a> {
                 b"aka_K" => &mut all.aka_k,
                 b"aka_OP" => &mut all.aka_op,
                 b"aka_AMF" => &mut all.aka_amf,
-                other => return Err(format!("no argument is called \"{}\"", shown(other))),
+                // As SIPp.
+                _ => continue,
             };
-            *place = Some(value);
+            // The first one counts.
+            place.get_or_insert(value);
         }
         Ok(all)
     }
@@ -318,9 +320,10 @@ mod tests {
         assert_eq!(read.aka_k, None);
         assert_eq!(WrittenAuthentication::find(b"[authentication username=x"), None);
         assert_eq!(WrittenAuthentication::parse(b"[authentication]"), Ok(Default::default()));
-        for wrong in [&b"[authentication x]"[..], b"[authentication x=1]"] {
-            assert!(WrittenAuthentication::parse(wrong).is_err());
-        }
+        let doubtful = b"[authentication pasword=x username=al username=bo]";
+        let read = WrittenAuthentication::parse(doubtful).unwrap();
+        assert_eq!((read.username, read.password), (Some(&b"al"[..]), None));
+        assert!(WrittenAuthentication::parse(b"[authentication x]").is_err());
     }
 
     #[test]

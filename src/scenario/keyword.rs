@@ -9,6 +9,8 @@ use super::text::Text;
 
 /// Longest text with its keys filled in; no transport carries more.
 const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Keywords in arguments of keywords in arguments: a renderer goes as deep.
+const NESTING_MAX: usize = 8;
 /// Longest keyword with its arguments.
 const KEYWORD_MAX: usize = 4096;
 /// Largest `+n` or `-n`: sums with it stay far from overflow.
@@ -254,6 +256,20 @@ fn scan(
     Ok(())
 }
 
+/// How deep brackets nest in `text`.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
 /// `\xHH` at the start of `bytes`.
 fn hex_escape(bytes: &[u8]) -> Option<u8> {
     let digits = bytes.strip_prefix(b"\\x")?.get(..2)?;
@@ -292,6 +308,10 @@ fn keyword(
     builder: &mut Builder,
 ) -> Result<(), Fault> {
     let content = content.trim_ascii_end();
+    if nesting(content) > NESTING_MAX {
+        let message = format!("keywords nest more than {NESTING_MAX} deep");
+        return Err(Fault::new(position, message).hint("keep a part of it in a variable"));
+    }
     if let Some(name) = content.strip_prefix('$') {
         builder.field(Field::Variable(names.variable(name, position)?));
         return Ok(());
@@ -764,6 +784,16 @@ pub(super) mod tests {
             assert!(body(line).contains("{LocalIp}"), "{line}");
         }
         assert!(compiled("A IN IP6 [local_ip]\n\n").starts_with("A IN IP6 {LocalIp}"));
+    }
+
+    #[test]
+    fn keywords_nest_as_deep_as_a_renderer_goes() {
+        let nested = |depth: usize| {
+            format!("A b\nX: {}1{}", "[field0 line=".repeat(depth), "]".repeat(depth))
+        };
+        let compile = |text: &str| message(&Text::plain(text, 1, 1), &mut Plain::default());
+        assert!(compile(&nested(1 + NESTING_MAX)).is_ok());
+        assert!(compile(&nested(2 + NESTING_MAX)).is_err());
     }
 
     #[test]

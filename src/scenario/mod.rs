@@ -103,7 +103,7 @@ pub fn check(text: &str, source: &str, resources: &Resources<'_>) -> Checked {
     let fallback_name = source.rsplit('/').next().unwrap_or(source).trim_end_matches(".xml");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let sink = Sink::default();
-    let program = match decode::check_size(text.len()) {
+    let program = match decode::check_size(decode::bytes(text).len()) {
         Ok(()) => {
             let document = xml::parse(text, &sink);
             compile::compile(&document, fallback_name, resources, &sink)

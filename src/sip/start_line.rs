@@ -33,11 +33,11 @@ fn request_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
     if !is_token(method) {
         return Err(ParseError::BadStartLine);
     }
-    let is_spaced = rest.get(1).is_some_and(|byte| is_blank(*byte));
+    let behind_method = rest;
     let rest = trim_blanks(rest);
     let Some(blank) = rest.iter().rposition(|byte| is_blank(*byte)) else {
         check_version(rest)?;
-        return match is_spaced {
+        return match behind_method.get(1).is_some_and(|byte| is_blank(*byte)) {
             true => Ok(Kind::Request { method: Method::from_bytes(method), uri: b"" }),
             false => Err(ParseError::BadStartLine),
         };

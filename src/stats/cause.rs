@@ -143,7 +143,8 @@ causes! {
         PoolExhausted = "pool_exhausted",
         /// A command could not be sent to another instance (3PCC).
         CmdNotSent = "cmd_not_sent",
-        /// Another instance (3PCC) ended the call, or sent a command that it did not wait for.
+        /// The scenario ended the call (`stop_call`), or another instance (3PCC) did, or sent a
+        /// command that the call did not wait for.
         CallRejected = "call_rejected",
         /// Another instance (3PCC) went away while the call waited for its command.
         PeerGone = "peer_gone",
