@@ -68,7 +68,7 @@ fn answer_all(stream: TcpStream) {
     }
 }
 
-/// Where the connections of `calls` calls come from.
+/// Addresses that the connections of `calls` calls come from.
 fn sources(mode: &str, io: &str, calls: usize, local: &[&str]) -> Vec<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (remote, count) = (listener.local_addr().unwrap().to_string(), calls.to_string());

@@ -1,4 +1,4 @@
-//! How runs begin and end under the name `sipp`, beside how they do under our own.
+//! Begin and end of runs under the name `sipp`, beside those under our own.
 
 mod e2e;
 

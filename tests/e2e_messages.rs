@@ -1,4 +1,4 @@
-//! What messages contain, byte for byte, beside SIPp on the same scenario: lines whose values are
+//! Content of messages, byte for byte, beside SIPp on the same scenario: lines whose values are
 //! empty, and characters of any encoding.
 
 mod e2e;
@@ -7,7 +7,8 @@ use e2e::peer::Peer;
 use e2e::scratch::Scratch;
 use e2e::{gossipper, lock, ports, sipp};
 
-/// What SIPp and we send behind the CSeq line, for the message of a scenario, which must be equal.
+/// Bytes that SIPp and we send behind the CSeq line for the message of a scenario; they must be
+/// equal.
 fn beside_sipp(scenario: &[u8], rows: &str) -> String {
     let scratch = Scratch::new();
     let path = scratch.path().join("message.xml").display().to_string();

@@ -1,4 +1,4 @@
-//! What SIPp takes for a scenario is one, and what is doubtful in it is told with its place; a
+//! Scenarios that SIPp takes are taken, and what is doubtful in them is told with its place; a
 //! mistake hides no other one.
 
 use gossipper::scenario::{

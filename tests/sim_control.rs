@@ -1,4 +1,4 @@
-//! What an operator changes while calls go on (users, the limit of open calls, pauses), and what is
+//! Changes by an operator while calls go on (users, the limit of open calls, pauses), and what is
 //! different under the name `sipp`: nobody there, and the end of a run.
 
 mod sim;

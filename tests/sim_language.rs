@@ -95,8 +95,8 @@ fn two_transactions(head_of_a: &str, head_of_b: &str) -> Program {
     spelled_out("client", &steps.concat())
 }
 
-/// What tells two responses apart is the branch of the topmost Via, however it is written, and
-/// where the scenario gives both the same, the CSeq number.
+/// Two responses are told apart by the branch of the topmost Via, however it is written, and where
+/// the scenario gives both the same, by the CSeq number.
 #[test]
 fn a_response_is_told_by_the_branch_of_its_topmost_via() {
     let via = "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK";
@@ -310,7 +310,7 @@ fn info_with(line: &str) -> String {
     expand("@INFO@").replace("\nMax-Forwards", &format!("\n{line}\nMax-Forwards"))
 }
 
-/// What is found in a 200 with `header="..."` and more attributes, as `<...>`.
+/// Text found in a 200 with `header="..."` and more attributes, as `<...>`.
 fn found_with(attributes: &str) -> String {
     let steps = format!(
         "<send>{}</send><recv response=\"200\"><action><ereg regexp=\"[^;>]*\" \

@@ -238,8 +238,8 @@ fn the_request_that_ended_a_call_is_answered_again() {
     assert_eq!((counters.retransmissions_received, counters.dead_call_messages), (2, 1));
 }
 
-/// What a 200 had beside what the request has cannot be made again: without Contact, that to a
-/// REGISTER would say that nobody is registered.
+/// Headers that a 200 had beside those of the request cannot be made again: without Contact, that
+/// to a REGISTER would say that nobody is registered.
 #[test]
 fn an_answer_with_more_than_the_request_has_is_not_made_up_once_its_call_is_over() {
     let mut rig = Rig::with(server(r#"<recv request="REGISTER"/><send>@200@</send>"#));
@@ -251,7 +251,8 @@ fn an_answer_with_more_than_the_request_has_is_not_made_up_once_its_call_is_over
     assert_eq!(rig.end().dead_call_messages, 1);
 }
 
-/// What a call keeps is bounded, and a plain call keeps nothing beside its last message.
+/// The store of answers of a call is bounded, and a plain call keeps nothing beside its last
+/// message.
 #[test]
 fn kept_answers_are_few() {
     let steps = format!(

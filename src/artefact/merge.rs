@@ -29,7 +29,7 @@ impl Merge {
         Self { queues: consumers.into_iter().map(queue).collect() }
     }
 
-    /// Whether nothing is there.
+    /// `true` if nothing is there.
     pub(super) fn is_empty(&self) -> bool {
         self.queues.iter().all(|queue| queue.consumer.is_empty())
     }

@@ -19,12 +19,12 @@ use crate::trace::Kinds;
 
 /// Orders on their way to the thread. Each is a row of a file or rarer.
 const ORDERS: usize = 1024;
-/// How long records gather under load: each write then takes many. A thread that is not loaded is
-/// woken for each.
+/// Time for which records gather under load: each write then takes many. A thread that is not
+/// loaded is woken for each.
 const NAP: Duration = Duration::from_millis(10);
 /// Wakes in reserve for one per [`NAP`]: all that some calls have to say is written as it is said.
 const BURST: u32 = 32;
-/// The same while no records are wanted. An order ends the sleep.
+/// Sleep while no records are wanted. An order ends it.
 const LONG_NAP: Duration = Duration::from_secs(1);
 
 /// What this thread adds to its nice value.
@@ -199,12 +199,12 @@ struct Seat {
     is_on: bool,
 }
 
-/// How often the thread is woken (the generic cell rate algorithm): on average once per nap, so
+/// Budget of the wakes of the thread (the generic cell rate algorithm): on average one per nap, so
 /// that under load many records are written at once.
 #[derive(Debug)]
 struct Wakes {
     nap: Duration,
-    /// When the budget allows the next one.
+    /// Time at which the budget allows the next one.
     due: Instant,
 }
 
@@ -213,7 +213,7 @@ impl Wakes {
         Self { nap, due: Self::earliest(now) }
     }
 
-    /// When the next one was due at the earliest: all that may be in reserve.
+    /// Earliest time at which the next one was due: all that may be in reserve.
     fn earliest(now: Instant) -> Instant {
         now.checked_sub(BURST * NAP).unwrap_or(now)
     }

@@ -21,7 +21,7 @@ use crate::run::Inspection;
 pub(super) struct HostFlag {
     /// Name without dash.
     pub(super) name: &'static str,
-    /// What its values are called, a word each; empty if it takes none.
+    /// Names of its values, a word each; empty if it takes none.
     pub(super) value: &'static str,
     /// What it does.
     pub(super) help: &'static str,
@@ -35,7 +35,7 @@ pub(super) struct HostCommand {
     pub(super) about: &'static str,
     /// What it does, in a paragraph.
     pub(super) text: &'static str,
-    /// What bare words are called; empty if it takes none.
+    /// Name of its bare words; empty if it takes none.
     pub(super) operand: &'static str,
     /// Its options.
     pub(super) flags: &'static [HostFlag],

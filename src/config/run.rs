@@ -404,7 +404,7 @@ pub struct RunConfig {
     /// Local SIP port: 0 lets the kernel choose; `None` tries 5060 to 5119, then lets the kernel
     /// choose. A port that was given is not replaced by another one.
     pub local_port: Option<u16>,
-    /// Whether sockets are bound to the local address even if `local_ip` does not give one.
+    /// `true` if sockets are bound to the local address even if `local_ip` does not give one.
     pub bind_local: bool,
     /// The peer that headers name (the bare word of the command line).
     pub remote: Option<HostPort>,

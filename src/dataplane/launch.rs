@@ -132,7 +132,7 @@ pub struct Launch {
     pub grain_ns: u64,
     /// From how long a stall is counted as minor, and as major.
     pub watchdog_ns: (u64, u64),
-    /// How long the dialogs of failed calls may take to end once no call is open any more.
+    /// Time that the dialogs of failed calls may take to end once no call is open any more.
     pub linger_ns: u64,
     /// The scenario.
     pub programs: Programs,
@@ -146,7 +146,7 @@ pub struct Launch {
     pub glances: bool,
     /// Bytes of each worker's queue of records; 0 if nobody will want records.
     pub record_bytes: usize,
-    /// What workers ring when there is something in those queues.
+    /// Bell that workers ring when there is something in those queues.
     pub bell: Arc<Bell>,
     /// The engines' configuration; worker, ports and times are filled in per worker.
     pub engine: EngineConfig,
@@ -527,7 +527,7 @@ fn work<D: Make>(
     Ok(())
 }
 
-/// What calls send from, where that is not the main socket, which is on `port`.
+/// Socket that calls send from, where that is not the main socket, which is on `port`.
 fn outgoing_spec(launch: &Launch, bind: &Bind, port: u16) -> SocketSpec {
     let port = if bind.for_connections { port } else { 0 };
     let mut spec = sip_socket(SocketAddr::new(bind.ip, port), 0, bind.for_connections);

@@ -21,7 +21,7 @@ pub enum News {
         drop: Option<DropCause>,
         /// Whether it will be opened again, under the same id.
         comes_back: bool,
-        /// Whether it had been up.
+        /// `true` if it had been up.
         was_open: bool,
         /// What a person should read about it.
         text: String,

@@ -78,7 +78,7 @@ pub struct WorkerHandle {
     pub(super) generation: u32,
     /// Demands of the scenario to stop the run.
     pub stops: Consumer<StopRequest>,
-    /// What the user should read.
+    /// Notes that the user should read.
     pub notes: Consumer<String>,
     /// Answers to questions.
     pub answers: Consumer<Answer>,

@@ -33,7 +33,7 @@ pub const NOTES: usize = 16;
 /// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
 /// one of them causes still fits: a datagram causes a handful of sends at most.
 const TX_RESERVE: usize = 64;
-/// How long the dialogs of failed calls may take to end once no call is open any more, where a run
+/// Time that the dialogs of failed calls may take to end once no call is open any more, where a run
 /// waits for them.
 pub const LINGER_NS: u64 = 4_000_000_000;
 /// How long a shutdown waits for operations in the kernel.
@@ -110,7 +110,7 @@ pub struct Links {
     pub swapped: Producer<Box<Swap>>,
     /// Demands of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
-    /// What the user should read, seldom enough for text.
+    /// Notes that the user should read, seldom enough for text.
     pub notes: Producer<String>,
     /// Answers to questions of the control side.
     pub answers: Producer<Answer>,
@@ -230,7 +230,7 @@ pub struct WorkerParts<D: Link> {
     pub grain_ns: u64,
     /// From how long a stall is counted as minor, and as major; [`WATCHDOG_NS`] is SIPp's.
     pub watchdog_ns: (u64, u64),
-    /// How long the dialogs of failed calls may take to end once no call is open any more.
+    /// Time that the dialogs of failed calls may take to end once no call is open any more.
     pub linger_ns: u64,
 }
 

@@ -202,8 +202,8 @@ impl Engine {
         self.fail_unreachable(call, now, tx);
     }
 
-    /// Nobody took a message of the call. Unless that ends the call, the message is lost like any
-    /// other: where the peer is started later, a retransmission reaches it.
+    /// Notes that nobody took a message of the call. Unless that ends the call, the message is lost
+    /// like any other: where the peer is started later, a retransmission reaches it.
     fn fail_unreachable(&mut self, call: CallRef, now: u64, tx: &mut TxArena) {
         let running = self.calls.current(call.slot, call.generation);
         let is_running = running.is_some_and(|state| state.phase == Phase::Running);

@@ -27,11 +27,11 @@ pub(super) enum Flow {
 /// The message that actions look at; `[last_*]` in their texts is what was received last, always.
 #[derive(Clone, Copy)]
 pub(super) enum Subject<'a, 'm> {
-    /// What was received last: this message, or a command of another instance.
+    /// The last thing received: this message, or a command of another instance.
     Received(Option<&'a Message<'m>>),
-    /// What was just sent.
+    /// The message that was just sent.
     Sent(&'a Message<'m>),
-    /// What was just sent, if it is no message.
+    /// The text that was just sent, if it is no message.
     SentText(&'a [u8]),
 }
 
@@ -560,7 +560,7 @@ fn searched_line<'m>(
     }
 }
 
-/// What stands behind the `occurrence`-th `text` in its line.
+/// The rest of the line behind the `occurrence`-th `text`.
 fn behind_text<'m>(
     message: &'m [u8],
     text: &[u8],
@@ -587,7 +587,7 @@ fn behind_name<'m>(header: &Header<'m>, colon: bool, blanks: u8) -> &'m [u8] {
     &line[at..]
 }
 
-/// What C's `strcmp` gives where SIPp runs: the difference of the first bytes that differ, of which
+/// Result of C's `strcmp` where SIPp runs: the difference of the first bytes that differ, of which
 /// the end of a text is one.
 fn difference(left: &[u8], right: &[u8]) -> i32 {
     let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();

@@ -23,7 +23,7 @@ const HEADER_MAX: usize = 4096;
 /// Challenges of one response that are answered: one for each realm.
 const CHALLENGES_MAX: usize = 4;
 
-/// Where an answer goes in a message, and what it is made from.
+/// Place of an answer in a message, and what it is made from.
 pub(super) struct Place<'t> {
     /// Its first byte.
     pub(super) at: usize,

@@ -178,8 +178,8 @@ pub(super) struct Call {
     pub(super) is_plain_ok: bool,
     /// `true` if another request than ACK was sent since the last INVITE.
     pub(super) asked_other: bool,
-    /// What tells the repetition of the request that ended the call before this one in its slot; 0
-    /// if there is none, or none that is answered again.
+    /// Mark of the repetition of the request that ended the call before this one in its slot; 0 if
+    /// there is none, or none that is answered again.
     pub(super) left: u32,
     /// The last message that we sent, as it left.
     pub(super) last_sent: Blob,
@@ -193,7 +193,7 @@ pub(super) struct Call {
     pub(super) saved: Blob,
     /// `;tag=...` of the peer, and behind it the remote target.
     pub(super) peer: Blob,
-    /// How much of `peer` is the tag.
+    /// Bytes of `peer` that are the tag.
     pub(super) peer_tag_len: u32,
     /// The route set: Route header values, comma-separated, in order of use.
     pub(super) routes: Blob,
@@ -207,7 +207,8 @@ pub(super) struct Call {
     pub(super) has_other_dialogs: bool,
     /// A foreign Call-ID.
     pub(super) call_id: Blob,
-    /// The challenge to answer: `P` of a proxy or `W`, and its value.
+    /// The challenges to answer: of each its kind (`P` of a proxy or `W`), its length in two bytes
+    /// and its value.
     pub(super) challenge: Blob,
     /// How often the challenge's nonce was used.
     pub(super) nonce_count: u32,
@@ -384,7 +385,7 @@ impl Slab {
             .filter(|call| call.phase != Phase::Free && call.generation == generation)
     }
 
-    /// What is left of the call that was in `slot` before the one that is or may come.
+    /// Mark left of the call that was in `slot` before the one that is or may come.
     pub(super) fn left(&self, slot: Slot, generation: u32) -> u32 {
         let next = generation.wrapping_add(1);
         self.calls.get(slot as usize).filter(|call| call.generation == next).map_or(0, |c| c.left)

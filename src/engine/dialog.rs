@@ -15,7 +15,7 @@ use crate::sip::{
     CSeq, CommaList, HeaderId, HeaderIndex, Kind, Message, Method, MethodId, NameAddr,
 };
 
-/// How far the dialog has come whose target and route set a call keeps.
+/// Progress of the dialog whose target and route set a call keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DialogState {
     /// There is none, or an INVITE was sent after the end of the last one.
@@ -191,7 +191,7 @@ impl Engine {
         }
     }
 
-    /// Where requests of the dialog are addressed to, or `otherwise` if that is not known.
+    /// Address of requests of the dialog, or `otherwise` if that is not known.
     pub(super) fn request_uri_or<'r>(&'r self, slot: Slot, otherwise: &'r [u8]) -> &'r [u8] {
         match self.routing(slot).uri {
             [] => otherwise,
@@ -199,7 +199,7 @@ impl Engine {
         }
     }
 
-    /// How many bytes the Request-URI and the routes of a request take, at most.
+    /// Most bytes that the Request-URI and the routes of a request take.
     pub(super) fn dialog_bytes(&self, slot: Slot) -> usize {
         let call = &self.calls[slot];
         self.blobs.bytes(&call.routes).len() + 2 * self.blobs.bytes(&call.peer).len()
@@ -242,7 +242,7 @@ impl Engine {
         }
     }
 
-    /// Whether a response is the 2xx of another branch of the INVITE (RFC 3261 section 13.2.2.4),
+    /// `true` if a response is the 2xx of another branch of the INVITE (RFC 3261 section 13.2.2.4),
     /// after one that made the call's dialog. `awaited`: a step waits for such a response.
     pub(super) fn is_of_other_branch(
         &self,
@@ -442,7 +442,7 @@ fn write_route_set(message: &Message<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// How a request of a dialog is routed (RFC 3261 section 12.2.1.1).
+/// Route of a request of a dialog (RFC 3261 section 12.2.1.1).
 struct Routing<'a> {
     /// The Request-URI: the remote target, or a first router that routes strictly, without `lr`.
     uri: &'a [u8],

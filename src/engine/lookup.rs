@@ -152,7 +152,7 @@ impl CallMap {
 /// in the order in which they ended; when the ring is full the oldest is forgotten early.
 ///
 /// Each keeps what tells the repetition of the request that ended it, if that is to be answered
-/// again: in the low bits of its expiry, which are less than a millisecond.
+/// again: in the low bits of its expiry, which are about a millisecond.
 pub struct DeadCalls {
     /// Hash (low, high) and expiry. Zeroed memory: pages of an unused ring are never touched.
     ring: Vec<[u64; 3]>,
@@ -184,7 +184,7 @@ impl DeadCalls {
         evicted
     }
 
-    /// What is left of a call of that hash that ended less than its wait ago.
+    /// The mark left of a call of that hash that ended less than its wait ago.
     pub fn find(&mut self, hash: CallIdHash, now_ns: u64) -> Option<u32> {
         self.expire(now_ns);
         let slot = self.map.find(hash, |slot| self.hash_at(slot as usize) == hash)?;

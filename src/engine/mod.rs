@@ -143,7 +143,7 @@ pub struct Engine {
     index: Option<Box<HeaderIndex>>,
     saved_index: Option<Box<HeaderIndex>>,
     saved_bytes: Vec<u8>,
-    /// What the actions of a send look at.
+    /// Index of the sent message that the actions of a send look at.
     sent_index: Option<Box<HeaderIndex>>,
     sent_bytes: Vec<u8>,
     scratch: Vec<u8>,

@@ -388,7 +388,7 @@ impl Engine {
         }
     }
 
-    /// Whether a 2xx of the INVITE is what the step of `hit` is there for: it says so by name, or
+    /// `true` if a 2xx of the INVITE is what the step of `hit` is there for: it says so by name, or
     /// the call has asked nothing else since.
     fn waits_for_invite(&self, slot: Slot, hit: &Hit, bound: &Bound) -> bool {
         let (Hit::Forward(index) | Hit::Aside(index)) = *hit;

@@ -151,7 +151,7 @@ impl Brought {
 struct OptionalLine {
     /// The part behind it.
     end: usize,
-    /// Where it begins in the message.
+    /// Its beginning in the message.
     begin: usize,
 }
 

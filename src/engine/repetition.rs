@@ -18,7 +18,7 @@ use super::{Cx, Engine};
 use crate::sip::{CSeq, HeaderId, Message, MethodId, first_value};
 use crate::trace::{Event, NO_CALL, NO_STEP};
 
-/// How long a transaction is answered for: timer J, 64 * T1.
+/// Time for which a transaction is answered: timer J, 64 * T1.
 const TRANSACTION_NS: u64 = 32_000_000_000;
 /// Most bytes that a call keeps of answers; the oldest go first.
 const KEPT_MAX: usize = 1024;
@@ -65,7 +65,7 @@ fn kept(bytes: &[u8]) -> impl Iterator<Item = Kept> {
     })
 }
 
-/// What tells the repetition of a message, by its hash, once its call is over; never 0.
+/// Mark that tells the repetition of a message, by its hash, once its call is over; never 0.
 pub(super) fn mark(hash: u64) -> u32 {
     ((hash >> 32) as u32 | 1) & MARK_MASK
 }
@@ -207,7 +207,7 @@ impl Engine {
         self.scratch = room;
     }
 
-    /// What request and answer of one transaction have in common (RFC 3261 section 17.2.3).
+    /// Hash of what request and answer of one transaction have in common (RFC 3261 section 17.2.3).
     fn transaction(&self, message: &[u8]) -> Option<u64> {
         let cseq = CSeq::parse(first_value(message, HeaderId::CSeq)?).ok()?;
         let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();

@@ -54,7 +54,7 @@ pub struct InjectionFile {
 pub struct Rest {
     /// The empty line, from 1.
     pub line: usize,
-    /// How many rows there are behind it.
+    /// Number of rows behind it.
     pub rows: usize,
 }
 

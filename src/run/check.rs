@@ -18,7 +18,7 @@ const SCHEMA: &str = "gossipper_check_v1";
 /// Exit code where something is wrong.
 const EXIT_WRONG: u8 = 1;
 
-/// What `gossipper check` should look at, and how it should report.
+/// Task of `gossipper check`: the files to look at, and the way to report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
     /// Scenario files, or names of built-in scenarios.
@@ -159,7 +159,7 @@ fn scenario(path: &Path, config: &RunConfig, tables: &Tables, found: &mut Vec<Fi
     }
 }
 
-/// Whether the program refers to injection files.
+/// `true` if the program refers to injection files.
 fn reads_files(program: &Program) -> bool {
     let mut fields = program.templates().flat_map(Template::fields);
     let mut actions = program.steps.iter().flat_map(|step| &step.actions);
@@ -207,7 +207,7 @@ fn doubtful(config: &RunConfig, remark: &Remark<'_>) -> Finding {
     }
 }
 
-/// What cannot be used at all; `file` is whom it is about if the error does not say.
+/// Finding about a file that cannot be used at all: `file`, if the error does not name one.
 fn failed(file: &str, error: &RunError) -> Finding {
     let (file, line, column, message, hint) = match error {
         RunError::Scenario(what) => {

@@ -168,7 +168,8 @@ impl<'c> Control<'c> {
         }
     }
 
-    /// What the thread that talks to other instances has to say.
+    /// Tells what the thread that talks to other instances has to say, and why there are no
+    /// connections.
     fn tell_notes(&mut self) {
         for note in self.run.take_notes() {
             self.face.say(&format!("note: {note}"));

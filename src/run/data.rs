@@ -48,7 +48,7 @@ impl fmt::Display for Remark<'_> {
 pub(super) struct Tables {
     pub(super) files: Vec<Arc<InjectionFile>>,
     infos: Vec<TableInfo>,
-    /// Whether these are all there will be.
+    /// `true` if these are all there will be.
     are_known: bool,
     receiving: u16,
     keys: Vec<(String, String)>,
@@ -124,7 +124,7 @@ impl Tables {
         self.are_known = false;
     }
 
-    /// What is doubtful about the files by themselves.
+    /// Remarks on what is doubtful about the files by themselves.
     pub(super) fn remarks(&self) -> impl Iterator<Item = Remark<'_>> {
         let remarks = |file| [remark_on_end(file), remark_on_keyword(file)];
         self.files.iter().flat_map(move |file| remarks(file).into_iter().flatten())
@@ -243,7 +243,7 @@ impl Tables {
         columns.into_iter().filter_map(gap).collect()
     }
 
-    /// What is doubtful about the files together with the run.
+    /// Notes what is doubtful about the files together with the run.
     fn note_gaps(&self, config: &RunConfig, programs: &Programs, notices: &mut Vec<String>) {
         let gaps = self.gaps(programs.all().map(|program| &**program));
         notices.extend(gaps.iter().map(Remark::to_string));

@@ -29,7 +29,7 @@ pub(crate) struct Replacement {
     pub(crate) text: Text,
     /// Addresses of names in it.
     pub(crate) hosts: Vec<(String, IpAddr)>,
-    /// How SIPp reads what is doubtful in it.
+    /// Warnings that tell how SIPp reads what is doubtful in it.
     pub(crate) warnings: Vec<String>,
 }
 

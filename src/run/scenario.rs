@@ -141,7 +141,7 @@ pub(super) struct Loaded {
     pub(super) programs: Programs,
     /// The text of the main one.
     pub(super) text: Text,
-    /// How SIPp reads what is doubtful in them.
+    /// Warnings that tell how SIPp reads what is doubtful in them.
     pub(super) warnings: Vec<String>,
 }
 

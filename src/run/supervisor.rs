@@ -343,8 +343,8 @@ impl Supervisor {
         gates.evaluate(snapshot)
     }
 
-    /// What the thread that talks to other instances has to say, and why there are no connections:
-    /// each of those once.
+    /// Takes the notes of the thread that talks to other instances, and those of the workers on why
+    /// there are no connections: each of the latter once.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         let twins = self.parts.all().filter_map(|part| part.running.twin.as_ref());
         let mut notes: Vec<String> = twins.flat_map(|twin| twin.notes()).collect();

@@ -25,7 +25,7 @@ pub enum TwinConfigError {
     NoTwin {
         /// The scenario.
         scenario: String,
-        /// Where its first command stands.
+        /// Place of its first command.
         position: Position,
         /// Its element.
         element: &'static str,
@@ -137,7 +137,7 @@ fn no_twin(config: &RunConfig, main: &Program) -> TwinConfigError {
     TwinConfigError::NoTwin { scenario, position, element }
 }
 
-/// Where the first step stands that needs another instance, and what it is.
+/// Place and element of the first step that needs another instance.
 pub(super) fn first_command(program: &Program) -> Option<(Position, &'static str)> {
     program.steps.iter().find_map(|step| match step.kind {
         StepKind::SendCommand(_) => Some((step.position, "sendCmd")),

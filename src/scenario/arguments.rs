@@ -175,7 +175,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Why there is no argument where one should be.
+/// Reason why there is no argument where one should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ArgumentFault<'a> {
     /// This is none: it has no `=`.
@@ -223,7 +223,7 @@ fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text, &[]))
 }
 
-/// How the keyword begins that SIPp evaluates in a field of an injection file, the only one.
+/// Beginning of the keyword that SIPp evaluates in a field of an injection file, the only one.
 pub const AUTHENTICATION: &[u8] = b"[authentication";
 
 /// An `[authentication ...]` as a field of an injection file has it: its arguments are texts.
@@ -244,7 +244,7 @@ pub struct WrittenAuthentication<'a> {
 }
 
 impl<'a> WrittenAuthentication<'a> {
-    /// Where in `text` the first one stands, with its brackets.
+    /// Place of the first one in `text`, with its brackets.
     pub fn find(text: &[u8]) -> Option<std::ops::Range<usize>> {
         let begin = memchr::memmem::find(text, AUTHENTICATION)?;
         let end = keyword::closing_bracket(text, begin)?;
@@ -254,7 +254,7 @@ impl<'a> WrittenAuthentication<'a> {
     /// Reads the keyword that is all of `text`, from bracket to bracket.
     ///
     /// # Errors
-    /// What is wrong with its arguments.
+    /// A text that says what is wrong with its arguments.
     pub fn parse(text: &'a [u8]) -> Result<Self, String> {
         let inner = text.strip_prefix(AUTHENTICATION).and_then(|rest| rest.strip_suffix(b"]"));
         let mut rest = inner.ok_or("it does not end with a bracket")?;

@@ -21,7 +21,7 @@ impl<'e> Attributes<'e> {
         Self { element, sink, asked: RefCell::new(Vec::new()) }
     }
 
-    /// How many errors there are in the scenario so far.
+    /// Number of errors in the scenario so far.
     pub(super) fn errors(&self) -> usize {
         self.sink.errors()
     }

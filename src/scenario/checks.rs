@@ -94,7 +94,7 @@ fn endless(steps: &[Step], on: usize) -> Fault {
     )
 }
 
-/// Where a call always goes on from a step at which it neither waits nor decides anything.
+/// Step at which a call always goes on from one where it neither waits nor decides anything.
 fn only_successor(steps: &[Step], at: usize) -> Option<usize> {
     let step = steps.get(at)?;
     for action in &step.actions {

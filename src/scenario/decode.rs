@@ -14,8 +14,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The character that stands for byte 0: those of bytes end the last plane of private use (Unicode
 /// section 23.5).
 const BYTE_ZERO: u32 = 0x10_ff00;
-/// How each of those characters begins in UTF-8. The two bytes behind are 0xBC to 0xBF and 0x80 to
-/// 0xBF.
+/// First bytes of each of those characters in UTF-8. The two bytes behind are 0xBC to 0xBF and 0x80
+/// to 0xBF.
 const BYTE_PREFIX: &[u8] = b"\xf4\x8f";
 /// Bytes of such a character in UTF-8.
 pub(super) const BYTE_CHAR_LEN: usize = 4;

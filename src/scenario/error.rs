@@ -1,4 +1,4 @@
-//! What is found while a scenario is loaded: always with a place and, where possible, a way out.
+//! Faults found while a scenario is loaded: always with a place and, where possible, a way out.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,7 +10,7 @@ const TEXT_MAX: usize = 400;
 /// Longest name that is compared with others: beyond it nothing is a typing error.
 const NAME_MAX: usize = 64;
 
-/// How much is told about one scenario; a file that is none at all could be wrong everywhere.
+/// Most diagnostics about one scenario; a file that is none at all could be wrong everywhere.
 const DIAGNOSTICS_MAX: usize = 1000;
 
 /// A place in a scenario file, counted from 1.
@@ -51,7 +51,7 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
-/// How much a diagnostic matters.
+/// Weight of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The scenario cannot be run.
@@ -76,9 +76,9 @@ impl Severity {
 /// Something to know about a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How much it matters.
+    /// Its weight.
     pub severity: Severity,
-    /// Where it is, what it is and what to do about it.
+    /// Its place, what it is and what to do about it.
     pub what: ScenarioError,
 }
 
@@ -110,7 +110,7 @@ impl Sink {
         self.add(Severity::Warning, fault);
     }
 
-    /// How many errors there are so far.
+    /// Number of errors so far.
     pub(super) fn errors(&self) -> usize {
         self.errors.get()
     }

@@ -678,7 +678,7 @@ pub enum SearchIn {
         /// a text, as SIPp does.
         start_line: bool,
     },
-    /// What follows a text in its line, wherever in the message it stands.
+    /// The rest of the line behind a text, wherever in the message it stands.
     Text {
         /// The text.
         text: Box<[u8]>,

@@ -1,4 +1,4 @@
-//! What SIPp takes for XML to what is XML.
+//! Repair of what SIPp takes for XML, so that it is XML.
 //!
 //! SIPp looks for `name="` in a tag and cares for nothing else in it: commas, stray words and
 //! quotes behind a backslash stand in many files. This pass replaces them byte by byte before the
@@ -22,7 +22,7 @@ const SHOWN_MAX: usize = 40;
 pub(super) struct Repaired<'t> {
     /// The text for the parser, as long as the file's.
     pub(super) text: Cow<'t, str>,
-    /// Where tags begin whose attributes could not be made sense of.
+    /// Beginnings of the tags whose attributes could not be made sense of.
     pub(super) broken: Vec<usize>,
     /// `false` if something that never ends was cut off the end.
     pub(super) is_whole: bool,
@@ -199,7 +199,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Where the value that begins at `from` ends. In SIPp a backslash protects a quote.
+    /// End of the value that begins at `from`. In SIPp a backslash protects a quote.
     fn value_end(&mut self, from: usize, quote: u8) -> Option<usize> {
         let mut protected = Vec::new();
         let mut at = from;
@@ -222,7 +222,7 @@ impl Pass<'_> {
         Some(at)
     }
 
-    /// What is no attribute, from `at` up to the next blank; returns where it ends.
+    /// Replaces what is no attribute, from `at` up to the next blank; returns where it ends.
     fn run_of_junk(&mut self, at: usize, tag: &str) -> usize {
         let bytes = self.bytes();
         let mut end = at;

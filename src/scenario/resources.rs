@@ -8,7 +8,7 @@ pub struct Resources<'r> {
     pub keys: &'r [(String, String)],
     /// The injection files, in the engine's order.
     pub tables: &'r [TableInfo],
-    /// Whether these are all files there will be; if not, every name of a file is taken as good.
+    /// `true` if these are all files there will be; if not, every name of a file is taken as good.
     pub are_tables_known: bool,
     /// Which of them `[fieldN]` means without `file=`.
     pub default_table: u16,

@@ -141,12 +141,12 @@ pub enum Field {
     Circuit,
 }
 
-/// What a keyword takes out of a header of the last received message.
+/// Part that a keyword takes out of a header of the last received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastHeaderPart {
     /// Index into `Program::last_headers`.
     pub header: u16,
-    /// What of it.
+    /// The part of it.
     pub part: HeaderPart,
 }
 

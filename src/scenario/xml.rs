@@ -49,7 +49,7 @@ impl Element {
     }
 }
 
-/// What there is in a file.
+/// Content of a file.
 pub(super) struct Document {
     /// Its root element.
     pub(super) root: Option<Element>,

@@ -8,12 +8,12 @@ use super::message::{Kind, Message};
 use super::text::decimal;
 use super::{HeaderId, ParseError, start_line};
 
-/// How many header lines a message may have: a thousand, and those that every message has.
+/// Most header lines that a message may have: a thousand, and those that every message has.
 ///
 /// The limit bounds what one hostile datagram can ask of every later look-up.
 pub const MAX_HEADERS: usize = 1024;
 
-/// How many of them stand in the index itself. Real messages stay under 40, and this keeps the
+/// Number of them that stand in the index itself. Real messages stay under 40, and this keeps the
 /// index under two kilobytes.
 const INLINE_HEADERS: usize = 128;
 
@@ -58,10 +58,10 @@ impl Default for HeaderIndex {
     }
 }
 
-/// How far a header section has been read.
+/// Progress of reading a header section.
 #[derive(Clone, Copy)]
 struct Progress {
-    /// Where the next line starts.
+    /// Start of the next line.
     at: usize,
     /// Lines read.
     count: usize,

@@ -1,5 +1,5 @@
-//! What a certificate says of itself, for people: whose it is, who issued it, from when to when,
-//! and for which names.
+//! Description of a certificate by itself, for people: whose it is, who issued it, from when to
+//! when, and for which names.
 //!
 //! Nothing is decided by it; that is webpki's. It reads the few fields of RFC 5280 section 4.1 that
 //! it takes, from bytes of the network: every length is checked, nothing is followed deeper than
@@ -91,7 +91,7 @@ impl Certificate {
     }
 }
 
-/// What is left of the content of an element.
+/// Rest of the content of an element.
 struct Der<'d>(&'d [u8]);
 
 impl<'d> Der<'d> {

@@ -24,12 +24,12 @@ use super::Trust;
 use super::certificate::Certificate;
 
 thread_local! {
-    /// What is wrong with the certificate that this thread refused last. rustls has no room for it
-    /// in the errors from which it makes the alerts for the peer.
+    /// The fault of the certificate that this thread refused last. rustls has no room for it in the
+    /// errors from which it makes the alerts for the peer.
     static REFUSAL: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// What was wrong with a certificate that was refused on this thread, once.
+/// Takes the fault of a certificate that was refused on this thread; it is told once.
 pub(super) fn take_refusal() -> Option<String> {
     REFUSAL.take()
 }

@@ -46,7 +46,7 @@ pub struct SideOptions {
     pub handovers_max: usize,
     /// How often the control side collects reports.
     pub collect_ns: u64,
-    /// How long the dialogs of failed calls may take to end behind the last call.
+    /// Time that the dialogs of failed calls may take to end behind the last call.
     pub linger_ns: u64,
     /// Third-party call control, with the test in the place of the other instances.
     pub peering: Option<Peering>,
@@ -193,7 +193,7 @@ pub struct Side {
     pub generic_counters: Vec<u64>,
     pub steps: Vec<StepCounts>,
     pub stops: Vec<StopRequest>,
-    /// What the user was to read.
+    /// Notes that the user was to read.
     pub notes: Vec<String>,
     pub peak_active: u64,
     collect_ns: u64,

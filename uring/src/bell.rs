@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// What others ring when they have left something for a thread. Only a ring that finds the thread
-/// asleep is a system call.
+/// Bell that others ring when they have left something for a thread. Only a ring that finds the
+/// thread asleep is a system call.
 #[derive(Debug, Default)]
 pub struct Bell {
     is_listening: AtomicBool,
