@@ -538,7 +538,7 @@ impl<D: Link> Worker<D> {
                 News::Congested(socket) => self.engine.connection_congested(socket),
                 News::Drained(socket) => self.engine.connection_drained(socket),
                 News::NotSent { cookie, cause } => {
-                    self.engine.message_not_sent(cookie, cause, now, self.driver.tx());
+                    self.engine.message_not_sent(cookie, cause, now);
                 }
                 News::Lost { socket, fails, drop, comes_back, was_open, text } => {
                     if let Some(drop) = drop {

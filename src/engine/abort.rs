@@ -167,58 +167,40 @@ impl Engine {
     }
 
     /// The kernel refused a datagram of the call.
-    pub(super) fn on_send_failed(
-        &mut self,
-        call: CallRef,
-        cause: SendFailure,
-        now: u64,
-        tx: &mut TxArena,
-    ) {
+    pub(super) fn on_send_failed(&mut self, call: CallRef, cause: SendFailure, now: u64) {
         if cause == SendFailure::NoBuffer {
             // Like a loss on the way: the retransmission, ours or the peer's, repairs it.
             self.counters.send_no_buffer += 1;
             return;
         }
         match cause {
-            SendFailure::Refused => self.fail_unreachable(call, now, tx),
-            _ => self.fail_transport(call, FailureCause::CannotSendMessage, now, tx),
+            SendFailure::Refused => self.fail_unreachable(call, now),
+            _ => self.fail_transport(call, FailureCause::CannotSendMessage, now),
         }
     }
 
     /// The network reported that a datagram did not arrive (RFC 3261 section 18.4: an error to the
     /// transaction user, like a 503).
-    pub(super) fn on_unreachable(
-        &mut self,
-        cause: IcmpCause,
-        quoted: &[u8],
-        now: u64,
-        tx: &mut TxArena,
-    ) {
+    pub(super) fn on_unreachable(&mut self, cause: IcmpCause, quoted: &[u8], now: u64) {
         if cause == IcmpCause::TooBig {
             // The kernel now knows the path MTU; the retransmission will be fragmented.
             return;
         }
         let Some(call) = self.quoted_call(quoted) else { return };
-        self.fail_unreachable(call, now, tx);
+        self.fail_unreachable(call, now);
     }
 
     /// Notes that nobody took a message of the call. Unless that ends the call, the message is lost
     /// like any other: where the peer is started later, a retransmission reaches it.
-    fn fail_unreachable(&mut self, call: CallRef, now: u64, tx: &mut TxArena) {
+    fn fail_unreachable(&mut self, call: CallRef, now: u64) {
         let running = self.calls.current(call.slot, call.generation);
         let is_running = running.is_some_and(|state| state.phase == Phase::Running);
         if self.config.icmp_fails_calls || !is_running {
-            self.fail_transport(call, FailureCause::IcmpUnreachable, now, tx);
+            self.fail_transport(call, FailureCause::IcmpUnreachable, now);
         }
     }
 
-    pub(super) fn fail_transport(
-        &mut self,
-        call: CallRef,
-        cause: FailureCause,
-        now: u64,
-        tx: &mut TxArena,
-    ) {
+    pub(super) fn fail_transport(&mut self, call: CallRef, cause: FailureCause, now: u64) {
         if usize::from(call.worker) != self.config.worker {
             return;
         }
@@ -229,7 +211,6 @@ impl Engine {
             Phase::Lingering => self.end_linger(call.slot, now),
             Phase::Free => {}
         }
-        let _ = tx;
     }
 
     /// The call that a quoted piece of a datagram belongs to, by its Call-ID line.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use gossipper_uring::{SocketId, TxArena};
+use gossipper_uring::SocketId;
 
 use super::call::{Phase, Slot};
 use super::ids::CallRef;
@@ -287,18 +287,12 @@ impl Engine {
     }
 
     /// A staged message, named by the cookie that it was committed with, could not be sent.
-    pub fn message_not_sent(
-        &mut self,
-        cookie: u64,
-        cause: FailureCause,
-        now: u64,
-        tx: &mut TxArena,
-    ) {
+    pub fn message_not_sent(&mut self, cookie: u64, cause: FailureCause, now: u64) {
         if cause == FailureCause::OutboundCongestion && self.config.congestion_warns {
             self.counters.warnings += 1;
             return;
         }
-        self.fail_transport(CallRef::from_bits(cookie), cause, now, tx);
+        self.fail_transport(CallRef::from_bits(cookie), cause, now);
     }
 
     /// Lets a call that cannot be given a connection have one of the others, or be withheld.

@@ -432,11 +432,11 @@ impl Engine {
                 self.on_datagram(&datagram, now, tx)
             }
             Event::SendFailed { cookie, cause, .. } => {
-                self.on_send_failed(CallRef::from_bits(cookie), cause, now, tx);
+                self.on_send_failed(CallRef::from_bits(cookie), cause, now);
                 Disposition::Done
             }
             Event::Unreachable { cause, quoted, .. } => {
-                self.on_unreachable(cause, quoted, now, tx);
+                self.on_unreachable(cause, quoted, now);
                 Disposition::Done
             }
             // Streams carry messages in frames that somebody above has to take apart first.
