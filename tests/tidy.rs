@@ -336,16 +336,42 @@ fn links_between_documents_lead_somewhere() {
 
 #[test]
 fn the_readme_has_the_rates_of_both_programs_on_every_host() {
+    let table = hosts(Path::new("benches/results"));
+    assert!(table.contains("| 225,000 | 10,200 | 22.1 |"), "{table}");
+    assert!(table.contains("| 198,000 | 26,900 | 7.4 |"), "{table}");
+    assert!(read("README.md").contains(table.trim()), "the README lacks this:\n{table}");
+}
+
+/// The table of `rig.hosts`.
+fn hosts(results: &Path) -> String {
     let printed = std::process::Command::new("python3")
-        .args(["-m", "rig.hosts", "benches/results"])
+        .args(["-m", "rig.hosts"])
+        .arg(results)
         .env("PYTHONPATH", "benches")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(root())
         .output()
         .expect("python3 runs");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
-    let table = String::from_utf8(printed.stdout).unwrap();
-    assert!(table.contains("| 225,000 | 10,200 | 22.1 |"), "{table}");
-    assert!(table.contains("| 198,000 | 26,900 | 7.4 |"), "{table}");
-    assert!(read("README.md").contains(table.trim()), "the README lacks this:\n{table}");
+    String::from_utf8(printed.stdout).unwrap()
+}
+
+#[test]
+fn a_host_that_was_measured_again_has_one_row() {
+    let results = std::env::temp_dir().join(format!("gossipper-hosts-{}", std::process::id()));
+    for (day, host, ours) in [("01", "one", 100), ("02", "other", 70), ("03", "one", 200)] {
+        let folder = results.join(format!("2026-01-{day}"));
+        fs::create_dir_all(&folder).unwrap();
+        let rates = format!(r#"{{"ours": {ours}, "sipp": 10, "sipp_options": []}}"#);
+        fs::write(folder.join("rates.json"), rates).unwrap();
+        fs::write(folder.join("summary.md"), format!("- Host: {host}\n")).unwrap();
+    }
+    let table = hosts(&results);
+    fs::remove_dir_all(&results).unwrap();
+    let rows: Vec<_> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    let expected = [
+        "| one | 200 | 10 | 20.0 | its own | 2026-01-03 |",
+        "| other | 70 | 10 | 7.0 | its own | 2026-01-02 |",
+    ];
+    assert_eq!(rows, expected);
 }

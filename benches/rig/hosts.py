@@ -35,7 +35,7 @@ class Rates:
 
 
 def known(results, out="", quick=False):
-    """Every host's rates: those of the results that are kept, then those reported from elsewhere.
+    """Every host's latest rates: those of the results that are kept, then those reported from elsewhere.
 
     `out` is the run at hand, wherever its results are; a quick run stands for nothing and is left out.
     """
@@ -46,8 +46,11 @@ def known(results, out="", quick=False):
                 folders[os.path.realpath(os.path.join(results, name))] = name
     if out and not quick:
         folders[os.path.realpath(out)] = "this run"
-    found = [_measured(folder, name) for folder, name in folders.items()]
-    return [rates for rates in found if rates] + _reported(os.path.join(results, ELSEWHERE))
+    latest = {}
+    for folder, name in folders.items():
+        if rates := _measured(folder, name):
+            latest[rates.host] = rates
+    return list(latest.values()) + _reported(os.path.join(results, ELSEWHERE))
 
 
 def _measured(folder, name):
