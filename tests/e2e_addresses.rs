@@ -108,6 +108,23 @@ fn connections_leave_from_the_address_of_i_and_a_shared_one_from_the_port_of_p()
 }
 
 #[test]
+fn one_worker_has_the_one_connection_that_leaves_from_the_port_of_p() {
+    let _turn = lock::light();
+    let port = ports::free().to_string();
+    let workers = |local: &[&str]| {
+        // Nobody listens there: what counts is said before.
+        let remote = format!("127.0.0.1:{}", ports::free());
+        let line = ["-sn", "options", "-t", "t1", "-workers", "2", "-l", "9", &remote];
+        let over = gossipper::start(&[&line[..], local].concat()).finish();
+        over.finished.stderr
+    };
+    let said = workers(&["-p", &port]);
+    assert!(said.contains("one worker is used") && !said.contains("2 workers"), "{said}");
+    let said = workers(&[]);
+    assert!(!said.contains("one worker is used"), "{said}");
+}
+
+#[test]
 fn every_kind_of_shared_connection_leaves_from_the_port_of_p() {
     let _turn = lock::light();
     for mode in ["l1", "w1", "ws1"] {

@@ -114,6 +114,20 @@ pub(super) fn plan(
     };
     let workers = sharing_workers(workers, concurrent_max, config.users);
     let workers = connected_workers(workers, config, is_client, &mut notices);
+    // As SIPp: one connection for all calls leaves from the port that -p gives.
+    let for_connections = is_client
+        && config.transport.is_stream()
+        && !config.transport.is_multi()
+        && config.local_port.is_some_and(|port| port != 0);
+    let workers = match for_connections {
+        true if config.workers.is_some_and(|workers| workers > 1) => {
+            let text = "-p: one connection only can leave from a port: one worker is used";
+            notices.push(text.to_owned());
+            1
+        }
+        true => 1,
+        false => workers,
+    };
     let calls_total = match config.calls_max {
         CallLimit::Count(count) => Some(count),
         CallLimit::ClientDefault if is_client => Some(1),
@@ -140,11 +154,6 @@ pub(super) fn plan(
         false => None,
     };
     let shared_port = !is_client && workers > 1;
-    // As SIPp: one connection for all calls leaves from the port that -p gives.
-    let for_connections = is_client
-        && config.transport.is_stream()
-        && !config.transport.is_multi()
-        && config.local_port.is_some_and(|port| port != 0);
     let ports = ports(config, &addresses, shared_port || for_connections);
     let bind = Bind {
         ip: addresses.bind,
