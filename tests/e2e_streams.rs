@@ -195,6 +195,8 @@ fn certificates_are_verified_both_ways_when_authorities_are_given() {
     server.expect_code(0);
     // The client shows nothing.
     let [over, server] = ours(&base, &trusting, 5);
+    let text = &over.finished.stderr;
+    assert!(text.contains("demands a certificate: give -tls_cert and -tls_key"), "{text}");
     assert_eq!(over.expect_code(1).summary().failed_by("tls_handshake"), 5);
     assert_eq!(server.summary().counter("connections_failed"), 5);
     // The client does not know the server's authority.

@@ -60,9 +60,18 @@ pub enum SessionFailure {
     /// The TLS handshake failed, or a record could not be read.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The peer's certificate is not trusted, or there is none where one is needed.
+    /// The peer's certificate is not trusted.
     #[error("the peer's certificate is refused: {0}")]
     Certificate(String),
+    /// The peer has no certificate.
+    #[error("the peer showed no certificate, which -tls_ca demands")]
+    NoCertificate,
+    /// The peer does not trust our certificate.
+    #[error("the peer refused our certificate: {0}")]
+    Refused(String),
+    /// We have no certificate to show.
+    #[error("the peer demands a certificate: give -tls_cert and -tls_key")]
+    Demanded,
     /// The WebSocket handshake failed, or a frame could not be read.
     #[error("WebSocket: {0}")]
     WebSocket(String),

@@ -203,6 +203,10 @@ impl Session {
         if self.open && self.begun_ns.is_none() {
             self.begun_ns = Some(now_ns);
         }
+        // A client of TLS 1.3 is done before the server has looked at its certificate.
+        if matches!(self.failed, Some(SessionFailure::Refused(_) | SessionFailure::Demanded)) {
+            self.open = false;
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), SessionFailure> {

@@ -366,9 +366,44 @@ fn a_client_must_show_a_certificate_when_authorities_are_given() {
             at_server
         };
         assert_eq!(verify(Some("client")), None);
-        assert!(is_refused(verify(None).as_ref()));
+        assert_eq!(verify(None), Some(SessionFailure::NoCertificate));
         assert!(is_refused(verify(Some("stranger")).as_ref()));
     }
+}
+
+#[test]
+fn what_a_peer_has_against_a_certificate_is_said() {
+    let server = TlsSettings { identity: Some(identity("server")), trust: trust(CA), ..settings() };
+    for versions in [TlsVersions::V1_2, TlsVersions::V1_3] {
+        let said = |shown: Option<&str>| {
+            let identity = shown.map(identity);
+            let client = TlsSettings { identity, versions, ..settings() };
+            let [at_client, _] = handshake(&Pair::tls(&client, &server, "server.test"));
+            at_client.unwrap().to_string()
+        };
+        let demanded = "the peer demands a certificate: give -tls_cert and -tls_key";
+        assert_eq!(said(None), demanded);
+        let expired = said(Some("expired"));
+        assert!(
+            expired.starts_with("the peer refused our certificate: expired")
+                && expired.ends_with("(TLS alert CertificateExpired)"),
+            "{expired}"
+        );
+    }
+    let client = TlsSettings { trust: trust(STRANGER), ..settings() };
+    let server = TlsSettings { identity: Some(identity("server")), ..settings() };
+    let [_, at_server] = handshake(&Pair::tls(&client, &server, "server.test"));
+    let expected = "the peer refused our certificate: unknown authority (TLS alert UnknownCA)";
+    assert_eq!(at_server.unwrap().to_string(), expected);
+}
+
+#[test]
+fn a_peer_that_does_not_speak_tls_is_told_apart() {
+    let server = TlsSettings { identity: Some(identity("server")), ..settings() };
+    let (_, mut server) = Pair::tls(&settings(), &server, "server.test").sessions();
+    server.receive(INVITE, 0);
+    let failure = drain(&mut server).unwrap_err().to_string();
+    assert!(failure.contains("the peer does not speak TLS on this connection (rec"), "{failure}");
 }
 
 #[test]

@@ -8,11 +8,11 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::server::ProducesTickets;
 use rustls::{
-    ClientConfig, ClientConnection, Connection, Error, HandshakeKind, ServerConfig,
-    ServerConnection, SupportedProtocolVersion,
+    AlertDescription, ClientConfig, ClientConnection, Connection, Error, HandshakeKind,
+    InvalidMessage, ServerConfig, ServerConnection, SupportedProtocolVersion,
 };
 
-use super::tls_verify::{Anyone, Clients, Servers, take_refusal};
+use super::tls_verify::{Anyone, Clients, Nothing, Servers, take_question, take_refusal};
 use super::{SessionFailure, TlsSettings};
 
 /// Which versions of TLS to speak.
@@ -68,7 +68,7 @@ impl TlsConfig {
             }
         };
         let mut config = match &settings.identity {
-            None => builder.with_no_client_auth(),
+            None => builder.with_client_cert_resolver(Arc::new(Nothing)),
             Some(identity) => {
                 let key = identity.key.clone_key();
                 builder.with_client_auth_cert(identity.chain.clone(), key).map_err(mismatch)?
@@ -138,6 +138,8 @@ fn mismatch(error: Error) -> String {
 /// One connection's TLS.
 pub(super) struct TlsSession {
     connection: Connection,
+    /// The peer asked for a certificate, and there was none to show.
+    was_asked: bool,
 }
 
 impl TlsSession {
@@ -157,7 +159,7 @@ impl TlsSession {
     fn new(mut connection: Connection) -> Self {
         // What waits is bounded by the session, and taken out at once.
         connection.set_buffer_limit(None);
-        Self { connection }
+        Self { connection, was_asked: false }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -183,7 +185,9 @@ impl TlsSession {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
-            let state = self.connection.process_new_packets().map_err(failure)?;
+            let processed = self.connection.process_new_packets();
+            self.was_asked |= take_question();
+            let state = processed.map_err(|error| failure(error, self.was_asked))?;
             let waiting = state.plaintext_bytes_to_read();
             if waiting > 0 {
                 let from = plain.len();
@@ -221,15 +225,39 @@ impl TlsSession {
     }
 }
 
-fn failure(error: Error) -> SessionFailure {
+fn failure(error: Error, was_asked: bool) -> SessionFailure {
     match error {
         Error::InvalidCertificate(_) => {
             SessionFailure::Certificate(take_refusal().unwrap_or_else(|| error.to_string()))
         }
-        Error::NoCertificatesPresented => {
-            SessionFailure::Certificate("the peer shows none, and -tls_ca demands one".to_owned())
-        }
+        Error::NoCertificatesPresented => SessionFailure::NoCertificate,
         Error::InvalidCertRevocationList(_) => SessionFailure::Certificate(error.to_string()),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            SessionFailure::Tls(format!("the peer does not speak TLS on this connection ({error})"))
+        }
+        Error::AlertReceived(alert) => match objection(alert) {
+            // What TLS 1.2 has for a certificate that is missing (RFC 5246 section 7.4.6).
+            _ if was_asked && alert == AlertDescription::HandshakeFailure => {
+                SessionFailure::Demanded
+            }
+            Some(_) if was_asked => SessionFailure::Demanded,
+            Some(why) => SessionFailure::Refused(format!("{why} (TLS alert {alert:?})")),
+            None => SessionFailure::Tls(error.to_string()),
+        },
         other => SessionFailure::Tls(other.to_string()),
     }
+}
+
+/// What a peer has against our certificate, where its alert is about that.
+fn objection(alert: AlertDescription) -> Option<&'static str> {
+    Some(match alert {
+        AlertDescription::UnknownCA => "unknown authority",
+        AlertDescription::CertificateExpired => "expired, or not yet valid",
+        AlertDescription::CertificateRevoked => "revoked",
+        AlertDescription::UnsupportedCertificate => "of a kind that it does not support",
+        AlertDescription::BadCertificate => "corrupt, or signed wrongly",
+        AlertDescription::CertificateUnknown => "not acceptable",
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => "none was shown",
+        _ => return None,
+    })
 }

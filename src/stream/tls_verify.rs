@@ -9,12 +9,13 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
@@ -27,11 +28,18 @@ thread_local! {
     /// The fault of the certificate that this thread refused last. rustls has no room for it in the
     /// errors from which it makes the alerts for the peer.
     static REFUSAL: Cell<Option<String>> = const { Cell::new(None) };
+    /// A peer asked this thread for a certificate that there is not.
+    static QUESTION: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Takes the fault of a certificate that was refused on this thread; it is told once.
 pub(super) fn take_refusal() -> Option<String> {
     REFUSAL.take()
+}
+
+/// `true` once after a peer asked for a certificate that there is not.
+pub(super) fn take_question() -> bool {
+    QUESTION.take()
 }
 
 /// Notes for people why a chain is refused.
@@ -86,7 +94,9 @@ fn sentence(
                 "the certificate of {subject}, valid {dates}, is not for {expected} but for {names}"
             )
         }
-        _ if own.is_self_issued => dated(None, "is self-signed and not among those of -tls_ca"),
+        why if own.is_self_issued && is_stranger(why) => {
+            dated(None, "is self-signed and not among those of -tls_ca")
+        }
         E::UnknownIssuer => {
             let issuer =
                 read_others().next_back().map_or_else(|| own.issuer.clone(), |top| top.issuer);
@@ -104,6 +114,35 @@ fn sentence(
             format!("the certificate of {subject}, valid {dates}: {other}")
         }
     })
+}
+
+/// `true` if nobody knows who issued it. A self-signed certificate is mostly marked as one of an
+/// authority, which is what is said of it then.
+fn is_stranger(why: &CertificateError) -> bool {
+    match why {
+        CertificateError::UnknownIssuer => true,
+        CertificateError::Other(other) => other.to_string().contains("CaUsedAsEndEntity"),
+        _ => false,
+    }
+}
+
+/// Has no certificate for a server that asks for one, and notes that it did.
+#[derive(Debug)]
+pub(super) struct Nothing;
+
+impl ResolvesClientCert for Nothing {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        _schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        QUESTION.set(true);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Believes everybody.
@@ -291,4 +330,21 @@ fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, String> {
         store.add(root.clone()).map_err(|error| error.to_string())?;
     }
     Ok(Arc::new(store))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    #[test]
+    fn only_an_unknown_issuer_makes_a_self_signed_certificate_a_stranger() {
+        let own = include_bytes!("../../tests/certs/stranger.pem");
+        let own = CertificateDer::from_pem_slice(own).unwrap();
+        let said = |why: CertificateError| sentence(&own, &[], &why).unwrap();
+        assert!(said(CertificateError::UnknownIssuer).contains("is self-signed and not among"));
+        let other = said(CertificateError::BadSignature);
+        assert!(!other.contains("self-signed") && other.contains("BadSignature"), "{other}");
+    }
 }

@@ -134,8 +134,12 @@ impl Connection {
         failure: &SessionFailure,
     ) -> (FailureCause, Option<DropCause>) {
         match failure {
-            SessionFailure::Tls(_) => (FailureCause::TlsHandshake, None),
-            SessionFailure::Certificate(_) => (FailureCause::TlsCertificate, None),
+            SessionFailure::Tls(_) | SessionFailure::Refused(_) | SessionFailure::Demanded => {
+                (FailureCause::TlsHandshake, None)
+            }
+            SessionFailure::Certificate(_) | SessionFailure::NoCertificate => {
+                (FailureCause::TlsCertificate, None)
+            }
             SessionFailure::WebSocket(_) => (FailureCause::WebSocket, None),
             SessionFailure::SlowHandshake if self.state == State::Connecting => {
                 (FailureCause::TcpConnect, None)
