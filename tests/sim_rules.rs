@@ -229,6 +229,28 @@ fn a_cancelled_call_is_hung_up() {
 }
 
 #[test]
+fn calls_beyond_the_room_for_their_last_words_count_as_cancelled() {
+    let mut options = SideOptions::new(builtin("uac")).with(|engine| {
+        engine.pause_ms = 60_000;
+        engine.calls_total = Some(60);
+    });
+    options.driver.tx_small_slots = 100;
+    let mut rig = Rig::with(options);
+    for _ in 0..60 {
+        let invite = rig.expect("INVITE").text;
+        rig.send(&answer(&invite, 200, "t"));
+        rig.expect("ACK");
+    }
+    // As at a -timeout_error: one turn has both, and no other follows.
+    rig.command(Command::CancelCalls);
+    rig.command(Command::StopNow);
+    let farewells = rig.times("BYE").len();
+    assert!((1..60).contains(&farewells), "{farewells}");
+    let counters = rig.end();
+    assert_eq!(counters.failures.count(FailureCause::Cancelled), 60, "{counters:?}");
+}
+
+#[test]
 fn without_default_byes_a_failed_call_is_just_dropped() {
     let options = SideOptions::new(builtin("uac")).with(|engine| {
         engine.recv_timeout_ms = 5_000;

@@ -357,6 +357,11 @@ impl<D: Link> Worker<D> {
             self.cancelling =
                 self.engine.cancel_calls(from, now, self.driver.tx(), self.cancel_reserve);
             self.hurry |= self.cancelling.is_some();
+            if self.stopping {
+                // There is no further turn for the others: they end without a message.
+                self.engine.give_up_calls(now);
+                self.cancelling = None;
+            }
         }
         self.receive(now);
         self.take_news(now);

@@ -573,6 +573,16 @@ impl Engine {
         None
     }
 
+    /// Ends all open calls at once, as cancelled, without a word to their peers.
+    pub fn give_up_calls(&mut self, now: u64) {
+        self.tracer.set_now(now);
+        for slot in 0..self.calls.used() {
+            if self.calls[slot].phase == Phase::Running {
+                self.end(slot, Some(FailureCause::Cancelled), now);
+            }
+        }
+    }
+
     /// `true` if all calls that the run should make were made.
     pub fn all_created(&self) -> bool {
         let stopped = self.pacer.as_ref().is_some_and(Pacer::is_stopped);

@@ -625,7 +625,7 @@ impl Supervisor {
             if self.config.timeout_error {
                 self.end = RunEnd::TimedOutAsError;
                 // Workers have both at once: what open calls have to say to their peers leaves, as
-                // far as one turn takes it, and nothing is waited for.
+                // far as one turn takes it, and nothing is waited for. All of them count.
                 self.cancel(now);
                 self.stop();
                 return;
