@@ -9,6 +9,7 @@ mod launch;
 mod link;
 mod mux;
 mod running;
+mod told;
 mod worker;
 
 pub use answer::{ANSWERS, Answer};

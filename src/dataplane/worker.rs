@@ -16,6 +16,7 @@ use rtrb::{Consumer, Producer};
 
 use super::answer::Answer;
 use super::link::{Link, News};
+use super::told::Told;
 use super::twin::link::{Tell, WorkerEnd};
 use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest, Swap};
 use crate::stats::{CallTotals, Counters, DropCause, Glance, Report};
@@ -203,7 +204,7 @@ pub struct Worker<D: Link> {
     cancel_reserve: usize,
     stopping: bool,
     finished: bool,
-    last_note: String,
+    told: Told,
 }
 
 /// What a worker is made of.
@@ -307,7 +308,7 @@ impl<D: Link> Worker<D> {
             cancel_reserve,
             stopping: false,
             finished: false,
-            last_note: String::new(),
+            told: Told::default(),
         }
     }
 
@@ -551,7 +552,7 @@ impl<D: Link> Worker<D> {
                     }
                     if !was_open {
                         self.engine.warn(&text, now);
-                        self.note(&text);
+                        self.note(&text, now);
                     }
                     match fails {
                         Some(cause) => self.engine.connection_lost(socket, cause, now),
@@ -569,12 +570,11 @@ impl<D: Link> Worker<D> {
         self.close_unneeded();
     }
 
-    /// Tells the control side why there is no connection, unless it was told just that last.
-    fn note(&mut self, text: &str) {
-        if self.last_note != text {
-            text.clone_into(&mut self.last_note);
-            // Whoever has many to tell has told enough.
-            let _ = self.links.notes.push(text.to_owned());
+    /// Tells the control side why there is no connection, unless it was told enough: connections
+    /// may fail as fast as calls come. The engine counts a warning for each.
+    fn note(&mut self, text: &str, now: u64) {
+        // A full queue has enough to tell too.
+        if self.told.admits(text, now) && self.links.notes.push(text.to_owned()).is_ok() {
             self.wake_control();
         }
     }
