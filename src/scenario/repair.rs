@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use memchr::memmem::find;
 
 use super::error::{Fault, Sink};
@@ -110,7 +110,8 @@ impl Pass<'_> {
     fn tag(&mut self, open: usize) -> Option<usize> {
         let behind = &self.text[open + 1..];
         let name_len = behind.find(|c| !is_name(c)).unwrap_or(behind.len());
-        let name = behind[..name_len].to_owned();
+        // The name is for messages, of which there may be one per attribute.
+        let name: String = behind[..name_len].chars().take(SHOWN_MAX).collect();
         let mut at = open + 1 + name_len;
         loop {
             let begin = at;
@@ -237,9 +238,9 @@ impl Pass<'_> {
             let opens = !bytes.get(end).is_none_or(|next| b" \t\r\n/>".contains(next));
             if matches!(byte, b'"' | b'\'') && opens {
                 // A value belongs to what it stands behind, blanks and all.
-                let line = &bytes[end..];
-                let line = &line[..memchr(b'\n', line).unwrap_or(line.len())];
-                end += memchr(byte, line).map_or(0, |close| close + 1);
+                let rest = &bytes[end..];
+                let close = memchr2(byte, b'\n', rest).filter(|&close| rest[close] == byte);
+                end += close.map_or(0, |close| close + 1);
             }
         }
         let is_attribute = self.text[at..end].contains('=');
@@ -310,6 +311,7 @@ mod tests {
     #[test]
     fn what_sipp_ignores_in_a_tag_is_blank_and_told() {
         for (text, expected, column) in [
+            ("<a b=\"1\"\"2\n3\" c=\"4\"/>", "<a b=\"1\"  \n   c=\"4\"/>", 9),
             ("<a b=\"1\", c=\"2\"/>", "<a b=\"1\"  c=\"2\"/>", 9),
             ("<a b=\"1\",\"x\"/>", "<a b=\"1\"    />", 9),
             ("<a b=\"1\"; c='2'>", "<a b=\"1\"  c='2'>", 9),

@@ -12,6 +12,8 @@ use super::text::{LineStarts, Text};
 
 const DEPTH_MAX: usize = 64;
 const ATTRIBUTES_MAX: usize = 256;
+/// Longest name of an element in bytes.
+const NAME_MAX: usize = 256;
 
 /// One element with its attributes, children and text.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ pub(super) fn parse(text: &str, sink: &Sink) -> Document {
         broken: &broken,
         open: Vec::new(),
         root: None,
+        has_begun: false,
         is_whole,
     };
     let mut reader = Reader::from_str(&text);
@@ -108,6 +111,8 @@ struct Tree<'t> {
     broken: &'t [usize],
     open: Vec<Element>,
     root: Option<Element>,
+    /// Something stands before what comes next, other than white space.
+    has_begun: bool,
     is_whole: bool,
 }
 
@@ -125,11 +130,17 @@ impl Tree<'_> {
             Event::GeneralRef(reference) => self.reference(reference, start),
             _ => {}
         }
+        self.has_begun |= !matches!(event, Event::Text(text) if text.trim_ascii().is_empty());
         Ok(())
     }
 
     fn start(&mut self, tag: &BytesStart<'_>, start: usize) -> Result<(), Fault> {
         let position = self.lines.position(start);
+        // Whatever is told of the element and of what stands in it repeats its name.
+        if tag.name().into_inner().len() > NAME_MAX {
+            return Err(Fault::new(position, format!("a name of more than {NAME_MAX} bytes"))
+                .hint("the longest name of an element has 23; is a blank missing?"));
+        }
         if self.open.len() >= DEPTH_MAX {
             return Err(Fault::new(position, "elements nest too deeply")
                 .hint("a scenario needs four levels; is a closing tag missing?"));
@@ -248,7 +259,7 @@ impl Tree<'_> {
         let place = self.lines.position(at);
         let side = if self.root.is_some() { "behind" } else { "before" };
         let fault = Fault::new(place, format!("text {side} the root element"));
-        if self.text[..at].trim_ascii().is_empty() {
+        if !self.has_begun {
             let hint = "a file begins with <?xml version=\"1.0\"?> or <scenario>";
             return self.sink.error(fault.hint(hint));
         }
@@ -486,6 +497,7 @@ mod tests {
             ("", 1, "no XML element"),
             ("<a/>\n<b/>", 2, "a second root"),
             ("text\n<a/>", 1, "text before the root"),
+            ("\n&x;\n<a/>", 2, "text before the root"),
             ("<a\nx=1/>", 2, "x= has no quotes"),
             ("<a>\n</b></a>", 2, "</b> closes nothing"),
             ("<a>\n<b c='1'\n</b></a>", 2, "the tag <b is never closed"),
@@ -590,6 +602,14 @@ mod tests {
             "<!DOCTYPE scenario SYSTEM \"sipp.dtd\" [\n<!ENTITY e \"<a>\">\n]>\n<!-- > -->\n<b/>",
         );
         assert_eq!(root.position, Position { line: 5, column: 1 });
+    }
+
+    #[test]
+    fn a_name_that_every_message_would_repeat_is_refused() {
+        let what = first(&format!("<a>\n<{} b/></a>", "x".repeat(257)), Severity::Error).what;
+        assert_eq!(what.position.line, 2, "{what}");
+        assert!(what.message.contains("a name of more than 256 bytes"), "{what}");
+        assert_eq!(good(&format!("<{}/>", "x".repeat(256))).name.len(), 256);
     }
 
     #[test]
