@@ -17,6 +17,8 @@ const PAUSED_ADDRESS: &str = "_unexp.pausedaddr";
 const LAST_HEADERS_MAX: usize = 64;
 /// Every call of a run holds all of them.
 const VARIABLES_MAX: usize = 4096;
+/// How many names are compared with all others, for what else may have been meant.
+const SUGGESTIONS_MAX: usize = 20;
 /// Durations, counters and displays: each is a column of the reports.
 const COLUMNS_MAX: usize = 256;
 
@@ -199,16 +201,18 @@ impl<'k> Table<'k> {
                 || self.referenced.contains(name)
                 || self.excused.contains(name)
         };
-        for (name, variable) in &self.variables {
-            if variable.uses >= 2 || exempt(name) {
-                continue;
-            }
+        let unused = |(name, variable): &(&String, &Variable)| variable.uses < 2 && !exempt(name);
+        let mut unused: Vec<_> = self.variables.iter().filter(unused).collect();
+        unused.sort_by_key(|(_, variable)| variable.first_use);
+        for (index, (name, variable)) in unused.into_iter().enumerate() {
             let what = match variable.reference {
                 VariableRef::Call(_) => "used only once",
                 _ => "declared but never used",
             };
             let hint = format!("if that is meant, add <Reference variables=\"{name}\"/>");
             let others = self.variables.keys().map(String::as_str).filter(|other| other != name);
+            // Each is compared with all of them.
+            let others = others.take(if index < SUGGESTIONS_MAX { VARIABLES_MAX } else { 0 });
             let fault = Fault::new(variable.first_use, format!("variable \"{name}\" is {what}"));
             sink.error(fault.hint(hint).suggest(name, others));
         }
