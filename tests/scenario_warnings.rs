@@ -126,6 +126,8 @@ fn values_that_sipp_reads_in_its_own_way() {
         ("<recv request=\"A\" ¶timeout=\"\"/>", "is empty", "as 0"),
         ("<send ¶retrans=\"-1\"><![CDATA[A b]]></send>", "is below 0", ""),
         ("<recv ¶request=\"IN VITE\"/>", "no method", "regexp_match"),
+        ("<recv ¶request=\"invite\"/>", "never comes", "write \"INVITE\""),
+        ("<recv ¶request=\"Bye\"/>", "never comes", "write \"BYE\""),
         ("<recv ¶response=\"99\"/>", "no status code", "never comes"),
         ("<recv request=\"A\" ¶regexp_match=\"x\"/>", "neither true nor false", "as false"),
         ("¶<pause milliseconds=\"-1\"/>", "negative", "does not wait"),

@@ -8,7 +8,7 @@ use super::program::{DefaultMessages, Expect, NamedTransaction, Optional, Outgoi
 use super::template::{Part, Template};
 use super::transactions::NamedTransactions;
 use super::xml::{Attribute, Element};
-use crate::sip::Method;
+use crate::sip::{Method, MethodId};
 
 /// Compiles a `<send>`; `transactions` are the client transactions so far.
 pub(super) fn send(
@@ -186,6 +186,12 @@ fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
                 let message = format!("request=\"{name}\" is no method");
                 let hint = "it never comes; a pattern needs regexp_match=\"true\"";
                 attributes.warn("request", message, hint);
+            }
+            let upper = name.to_ascii_uppercase();
+            if upper != name && Method::from_bytes(upper.as_bytes()).id() != MethodId::Other {
+                let message = format!("request=\"{name}\" never comes");
+                let hint = format!("methods have one spelling (RFC 3261 7.1): write \"{upper}\"");
+                attributes.warn("request", message, &hint);
             }
             Ok(Expect::Request(name.into()))
         }
