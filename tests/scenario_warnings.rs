@@ -78,7 +78,7 @@ fn text_and_elements_that_sipp_does_not_look_at() {
     tell(&[
         ("<nop>\n\n  ¶hello</nop>", "text inside <nop>", "SIPp ignores it"),
         ("<recv request=\"A\">\n ¶optional=\"true\">\n</recv>", "text inside <recv>", ""),
-        ("<nop>¶<actoin/></nop>", "<actoin> inside <nop>", "did you mean \"action\""),
+        ("<nop>¶<actoin/></nop>", "<actoin> inside <nop>", "ignores it; did you mean \"action\""),
         ("<nop>¶<log message=\"[nope]\"/></nop>", "<log> inside <nop>", "SIPp ignores it"),
         ("<recv request=\"A\">¶<ereg regexp=\"(\" assign_to=\"b\"/></recv>", "<ereg> inside", ""),
         ("<nop><action>¶text</action></nop>", "text inside <action>", ""),
@@ -144,6 +144,18 @@ fn values_that_sipp_reads_in_its_own_way() {
         ("<Global ¶variables=\"x,x\"/><nop condexec=\"x\"/>", "declared twice", ""),
         ("<nop><action><log message=\"¶[authentication]\"/></action></nop>", "outside of a", ""),
         ("<nop><action><exec ¶int_cmd=\"stop\"/></action></nop>", "int_cmd=\"stop\"", "the call"),
+        (
+            "<nop><action><exec ¶int_cmd=\"stop_cal\"/></action></nop>",
+            "int_cmd=\"stop_cal\"",
+            "SIPp ends the call; it knows stop_call, stop_gracefully, stop_now; did you mean \
+             \"stop_call\"?",
+        ),
+        (
+            "<recv response=\"401\" auth=\"true\"/><send><![CDATA[A b\n¶[authentication \
+             usrname=a]\n]]></send>",
+            "no argument is called \"usrname\"",
+            "password=secret]; did you mean \"username\"?",
+        ),
         ("¶<nop><action><jump value=\"1.5\"/></action></nop>", "<jump> to 1.5", "as 1"),
         ("<send><![CDATA[A b\nX: ¶[local_ip+1]\n]]></send>", "takes no offset", "ignores"),
     ]);
@@ -388,7 +400,8 @@ fn jumps_that_no_call_ever_leaves_are_told_at_their_step() {
 #[test]
 fn a_notice_has_it_all_on_one_line() {
     let found: Diagnostic = checked(&around("<nop hdie=\"true\"/>")).diagnostics.remove(0);
-    let expected = "dir/doubtful.xml:3:6: <nop> has no attribute \"hdie\"; did you mean \"hide\"?";
+    let expected = "dir/doubtful.xml:3:6: <nop> has no attribute \"hdie\"; \
+                    SIPp ignores it; did you mean \"hide\"?";
     assert_eq!(found.on_one_line(), expected);
 }
 

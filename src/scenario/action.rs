@@ -406,7 +406,7 @@ fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>, sink: &Sink) -> Resu
             let known = ["stop_call", "stop_gracefully", "stop_now"];
             let hint = format!("SIPp ends the call; it knows {}", known.join(", "));
             let fault = Fault::new(command.position, format!("unknown int_cmd=\"{other}\""));
-            sink.warn(fault.hint(hint).suggest(other, known.into_iter()));
+            sink.warn(fault.hint(hint).suggest_too(other, known.into_iter()));
             InternalCommand::StopCall
         }
     };

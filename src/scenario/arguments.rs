@@ -148,7 +148,7 @@ impl<'a> Arguments<'a> {
             if !known.contains(&name) {
                 let fault = Fault::new(position, format!("no argument is called \"{name}\""));
                 let fault = fault.hint(format!("SIPp ignores it; {usage}"));
-                names.warn(fault.suggest(name, known.iter().copied()));
+                names.warn(fault.suggest_too(name, known.iter().copied()));
             } else if all.iter().any(|(earlier, _)| *earlier == name) {
                 let fault = Fault::new(position, format!("{name}= is given twice"));
                 names.warn(fault.hint("SIPp takes the first one"));

@@ -175,7 +175,7 @@ impl<'e> Attributes<'e> {
                 continue;
             }
             let fault = self.unknown(attribute).hint("SIPp ignores it");
-            self.sink.warn(fault.suggest(&attribute.name, asked.iter().copied()));
+            self.sink.warn(fault.suggest_too(&attribute.name, asked.iter().copied()));
         }
     }
 

@@ -344,7 +344,7 @@ impl<'k> Compiler<'k> {
                     actions = Some(action::compile(child, table, kind.is_received(), self.sink));
                 }
                 name => {
-                    let fault = stray(child, element).suggest(name, ["action"].into_iter());
+                    let fault = stray(child, element).suggest_too(name, ["action"].into_iter());
                     self.sink.warn(fault);
                 }
             }
