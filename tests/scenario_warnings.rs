@@ -142,7 +142,17 @@ fn values_that_sipp_reads_in_its_own_way() {
             "takes the place",
         ),
         ("<Global ¶variables=\"x,x\"/><nop condexec=\"x\"/>", "declared twice", ""),
-        ("<nop><action><log message=\"¶[authentication]\"/></action></nop>", "outside of a", ""),
+        (
+            "<recv response=\"401\" auth=\"true\"/>\
+             <nop><action><log message=\"¶[authentication]\"/></action></nop>",
+            "outside of a",
+            "",
+        ),
+        (
+            "<recv response=\"401\"/>¶<send><![CDATA[A b\n[authentication]\n]]></send>",
+            "[authentication] without a <recv auth=\"true\">: no challenge is kept",
+            "add auth=\"true\" to the <recv> of the 401 or 407",
+        ),
         ("<nop><action><exec ¶int_cmd=\"stop\"/></action></nop>", "int_cmd=\"stop\"", "the call"),
         (
             "<nop><action><exec ¶int_cmd=\"stop_cal\"/></action></nop>",

@@ -151,17 +151,22 @@ fn texts_read(action: &Action) -> Keep {
     action.templates().map(reads).fold(Keep::default(), Keep::union)
 }
 
+impl Step {
+    /// The templates of the step: its message and the texts of its actions.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let message = match &self.kind {
+            StepKind::Send(send) => Some(&send.template),
+            StepKind::SendCommand(send) => Some(&send.template),
+            _ => None,
+        };
+        message.into_iter().chain(self.actions.iter().flat_map(Action::templates))
+    }
+}
+
 impl Program {
     /// Every template of the program: messages and action texts.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let steps = self.steps.iter().chain(&self.init).flat_map(|step| {
-            let message = match &step.kind {
-                StepKind::Send(send) => Some(&send.template),
-                StepKind::SendCommand(send) => Some(&send.template),
-                _ => None,
-            };
-            message.into_iter().chain(step.actions.iter().flat_map(Action::templates))
-        });
+        let steps = self.steps.iter().chain(&self.init).flat_map(Step::templates);
         steps.chain(self.default_messages.templates())
     }
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::error::{Fault, Position, Sink};
-use super::program::{Action, CheckIt, Mode, Operand, Optional, Step, StepKind};
+use super::program::{Action, CheckIt, Mode, Operand, Optional, Program, Step, StepKind};
+use super::template::{Field, Template};
 
 /// One use of a duration's name.
 pub(super) struct RtdUse {
@@ -130,6 +131,26 @@ pub(super) fn sip_mode(steps: &[Step]) -> Option<Mode> {
         StepKind::Recv(_) => Some(Mode::Server),
         _ => None,
     })
+}
+
+/// `[authentication]` answers the challenge that a `<recv auth="true">` kept. Without any SIPp ends
+/// with an error where a call gets there; here that call fails.
+pub(super) fn challenges(program: &Program, sink: &Sink) {
+    let keeps = |step: &Step| matches!(&step.kind, StepKind::Recv(recv) if recv.keeps_challenge);
+    if program.steps.iter().any(keeps) {
+        return;
+    }
+    let answers = |template: &Template| {
+        template.fields().any(|field| matches!(field, Field::Authentication(_)))
+    };
+    for step in program.steps.iter().chain(&program.init) {
+        if step.templates().any(answers) {
+            let message = "[authentication] without a <recv auth=\"true\">: no challenge is kept \
+                           to answer";
+            let hint = "add auth=\"true\" to the <recv> of the 401 or 407";
+            sink.warn(Fault::new(step.position, message).hint(hint));
+        }
+    }
 }
 
 /// Behind an optional receive there must be a mandatory one before anything else happens, or the

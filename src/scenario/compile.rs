@@ -516,6 +516,7 @@ impl<'k> Compiler<'k> {
             .flat_map(Template::fields)
             .any(|field| matches!(field, Field::Routes | Field::NextUrl));
         program.reads_route_set = reads_route_set;
+        checks::challenges(&program, self.sink);
         super::analysis::fill_keeps(&mut program);
         Some(program)
     }
