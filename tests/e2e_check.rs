@@ -221,7 +221,7 @@ fn what_is_left_out_of_an_injection_file_is_told_at_the_start() {
     let told = "note: rows.csv:3: an empty line ends the file: 1 row behind it is left out";
     assert!(stderr.contains(told), "{stderr}");
     let (_, stderr) = run(&scenario(recv), &["-inf", &users, "-users", "2"]);
-    let told = "note: users.csv: 1 USER rows for the 2 users of -users: the fields of users 2 to 2";
+    let told = "note: users.csv: 1 USER row for the 2 users of -users: the fields of user 2 are";
     assert!(stderr.contains(told), "{stderr}");
 }
 

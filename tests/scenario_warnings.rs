@@ -261,6 +261,9 @@ fn more_variables_than_groups_are_left_as_they_are() {
     );
     let Action::Ereg(ereg) = &steps[0].actions[0] else { panic!() };
     assert_eq!(ereg.assign_to.len(), 2);
+    let two = "<nop><action><ereg regexp=\"a(b)\" ¶assign_to=\"x,y,z\"/></action></nop>\
+               <Reference variables=\"x,y,z\"/>";
+    tell(&[(two, "3 variables, the expression has the whole match and 1 group", "SIPp leaves")]);
 }
 
 #[test]

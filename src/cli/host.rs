@@ -62,6 +62,12 @@ pub(super) const CHECK: HostCommand = HostCommand {
             value: "NAME TEXT",
             help: "Define the keyword [NAME] as TEXT; may be repeated",
         },
+        HostFlag { name: "sf", value: "FILE", help: "A scenario file, as in the line of a run" },
+        HostFlag {
+            name: "set",
+            value: "NAME VALUE",
+            help: "Taken as in the line of a run, where it gives a variable its value",
+        },
         HostFlag { name: "strict", value: "", help: "Take warnings for errors" },
         HostFlag { name: "json", value: "", help: "Print JSON, for editors and scripts" },
         HELP,
@@ -164,7 +170,12 @@ pub(super) fn check(args: &[OsString]) -> Action {
     if given.has("h") {
         return print(help::host(&CHECK), 0);
     }
-    if given.words.is_empty() {
+    let named = given.all("sf").map(|values| values[0]);
+    let scenarios: Vec<&str> = given.words.iter().copied().chain(named).collect();
+    if scenarios.iter().any(|name| name.is_empty()) {
+        return refuse(&CHECK, "a file name is empty");
+    }
+    if scenarios.is_empty() {
         return refuse(&CHECK, "`gossipper check` needs a scenario file: write check FILE");
     }
     let injection = given.all("inf").map(|values| values[0].into()).collect();
@@ -180,7 +191,7 @@ pub(super) fn check(args: &[OsString]) -> Action {
     }
     match draft.resolve(Flavor::Sipp) {
         Ok(config) => Action::CheckScenarios(Inspection {
-            scenarios: given.words.iter().map(PathBuf::from).collect(),
+            scenarios: scenarios.iter().map(PathBuf::from).collect(),
             config: Box::new(config),
             json: given.has("json"),
             strict: given.has("strict"),
@@ -388,11 +399,20 @@ mod tests {
             ("-strict", "needs a scenario file"),
             ("a.xml -frob", "has no option \"-frob\""),
             ("a.xml -key k", "-key needs two values: write -key NAME TEXT"),
+            ("a.xml -sf=", "a file name is empty"),
             ("a.xml -infindex u.csv x", "\"x\" is no column"),
         ] {
             let text = complaint(check(&words(line)));
             assert!(text.contains(part) && text.contains("gossipper check -h"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_line_of_a_run_is_a_line_of_a_check() {
+        let Action::CheckScenarios(inspection) = check(&words("-sf a.xml -set x 1 -key k v")) else {
+            panic!("it is not")
+        };
+        assert_eq!(inspection.scenarios, [PathBuf::from("a.xml")]);
     }
 
     #[test]

@@ -256,9 +256,13 @@ impl Tables {
                      are empty"
                 )),
                 Some(users) if rows < users => notices.push(format!(
-                    "{name}: {rows} USER rows for the {users} users of -users: the fields of users \
-                     {} to {users} are empty; add rows, or give -users {rows}",
-                    rows + 1
+                    "{name}: {rows} USER {} for the {users} users of -users: the fields of {} are \
+                     empty; add rows, or give -users {rows}",
+                    if rows == 1 { "row" } else { "rows" },
+                    match users - rows {
+                        1 => format!("user {users}"),
+                        _ => format!("users {} to {users}", rows + 1),
+                    }
                 )),
                 Some(_) => {}
             }

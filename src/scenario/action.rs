@@ -425,11 +425,12 @@ fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
     };
     let found = regex.groups() + 1;
     let message = || {
-        format!(
-            "assign_to names {} variables, the expression has the whole match and {} groups",
-            assign_to.len(),
-            found - 1
-        )
+        let groups = match found - 1 {
+            1 => "1 group".to_owned(),
+            groups => format!("{groups} groups"),
+        };
+        let names = assign_to.len();
+        format!("assign_to names {names} variables, the expression has the whole match and {groups}")
     };
     if assign_to.len() > GROUPS_MAX {
         let hint = format!("the first variable takes the whole match; at most {GROUPS_MAX} in all");
