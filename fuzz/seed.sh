@@ -21,8 +21,8 @@ for message in ../tests/data/rfc4475/*.dat; do
     head -c 400 "$message" > "seeds/sip_structured/$name"
 done
 # Flags, an expression, a text to search.
-printf '0(a|ab)(c|bcd)(d*)\nxabcd' > seeds/regex/longest
-printf '1sips?:([^@;>]*)@([0-9.]+)(:[0-9]{1,5})?\nContact: <SIP:a@10.0.0.1:5060>' > seeds/regex/uri
-printf '0((a*)(b|c)){2,}\\1$\naabcbc' > seeds/regex/reference
-printf '0^[]x[:digit:]-]+|\\<[^a-z]\n]x3-' > seeds/regex/bracket
+printf '(a|ab)(c|bcd)(d*)\nxabcd' > seeds/regex/longest
+printf 'sips?:([^@;>]*)@([0-9.]+)(:[0-9]{1,5})?\nContact: <SIP:a@10.0.0.1:5060>' > seeds/regex/uri
+printf '((a*)(b|c)){2,}\\1$\naabcbc' > seeds/regex/reference
+printf '^[]x[:digit:]-]+|\\<[^a-z]\n]x3-' > seeds/regex/bracket
 cp ../src/scenario/builtin/*.xml ../tests/scenarios/*.xml seeds/scenario_xml/

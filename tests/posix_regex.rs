@@ -11,13 +11,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use gossipper::scenario::{Regex, Scratch};
 
-/// Reads lines of "flags hex(pattern) hex(text)", and answers each with "E" for an expression that
+/// Reads lines of "hex(pattern) hex(text)", and answers each with "E" for an expression that
 /// does not compile, "-" for no match, or the spans of the match and its groups.
 const PROGRAM: &str = r#"
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static int unhex(const char *hex, char *out) {
     int n = 0;
@@ -32,14 +31,14 @@ static int unhex(const char *hex, char *out) {
 }
 
 int main(void) {
-    static char line[1 << 16], flags[8], hex1[1 << 15], hex2[1 << 15], pattern[1 << 14], text[1 << 14];
+    static char line[1 << 16], hex1[1 << 15], hex2[1 << 15], pattern[1 << 14], text[1 << 14];
     while (fgets(line, sizeof line, stdin)) {
         regex_t regex;
         regmatch_t spans[10];
-        if (sscanf(line, "%7s %32000s %32000s", flags, hex1, hex2) != 3) return 2;
+        if (sscanf(line, "%32000s %32000s", hex1, hex2) != 2) return 2;
         unhex(hex1, pattern);
         unhex(hex2, text);
-        if (regcomp(&regex, pattern, REG_EXTENDED | (strchr(flags, 'i') ? REG_ICASE : 0))) {
+        if (regcomp(&regex, pattern, REG_EXTENDED)) {
             puts("E");
         } else {
             if (regexec(&regex, text, 10, spans, 0)) {
@@ -87,12 +86,11 @@ impl Library {
         Self { child, input, output, folder }
     }
 
-    fn ask(&mut self, pattern: &str, text: &str, case_insensitive: bool) -> Answer {
+    fn ask(&mut self, pattern: &str, text: &str) -> Answer {
         let hex = |text: &str| -> String {
             text.bytes().fold(".".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
         };
-        let flags = if case_insensitive { "i" } else { "x" };
-        writeln!(self.input, "{flags} {} {}", hex(pattern), hex(text)).unwrap();
+        writeln!(self.input, "{} {}", hex(pattern), hex(text)).unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "the library gave up on {pattern:?} with {text:?}");
@@ -118,8 +116,8 @@ impl Drop for Library {
     }
 }
 
-fn ours(pattern: &str, text: &str, case_insensitive: bool, scratch: &mut Scratch) -> Answer {
-    let regex = Regex::new(pattern, case_insensitive).ok()?;
+fn ours(pattern: &str, text: &str, scratch: &mut Scratch) -> Answer {
+    let regex = Regex::new(pattern).ok()?;
     let found = regex.captures(text.as_bytes(), 9, scratch).expect("short texts are cheap");
     let Some(found) = found else { return Some(Vec::new()) };
     Some((0..=regex.groups().min(9)).map(|group| found.get(group)).collect())
@@ -198,18 +196,13 @@ fn compare(name: &str, kind: Kind, groups_percent_max: usize) {
     let mut different = 0;
     for seed in first..first + ROUNDS as u64 {
         let mut choices = Choices(seed);
-        let case_insensitive = choices.below(4) == 0;
         let pattern = expression(&mut choices, kind, 2, &mut 0);
         for _ in 0..3 {
             let text = choices.text("abcA", 9);
-            let theirs = library.ask(&pattern, &text, case_insensitive);
-            let ours = ours(&pattern, &text, case_insensitive, &mut scratch);
+            let theirs = library.ask(&pattern, &text);
+            let ours = ours(&pattern, &text, &mut scratch);
             let whole = |answer: &Answer| answer.as_ref().map(|spans| spans.first().copied());
-            assert_eq!(
-                whole(&ours),
-                whole(&theirs),
-                "SEED={seed}: {pattern:?} in {text:?} (ignoring case: {case_insensitive})"
-            );
+            assert_eq!(whole(&ours), whole(&theirs), "SEED={seed}: {pattern:?} in {text:?}");
             if ours != theirs {
                 different += 1;
                 if std::env::var("SHOW").is_ok() {
@@ -252,8 +245,8 @@ fn the_same_expressions_are_refused() {
         let mut choices = Choices(seed);
         let pattern = choices.text("ab.*+?{},12()|[]^$\\-:", 7);
         let text = choices.text("ab*]{", 5);
-        let theirs = library.ask(&pattern, &text, false);
-        let ours = ours(&pattern, &text, false, &mut scratch);
+        let theirs = library.ask(&pattern, &text);
+        let ours = ours(&pattern, &text, &mut scratch);
         assert_eq!(ours.is_some(), theirs.is_some(), "SEED={seed}: {pattern:?}: {ours:?}");
     }
 }

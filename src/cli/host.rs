@@ -409,7 +409,8 @@ mod tests {
 
     #[test]
     fn the_line_of_a_run_is_a_line_of_a_check() {
-        let Action::CheckScenarios(inspection) = check(&words("-sf a.xml -set x 1 -key k v")) else {
+        let Action::CheckScenarios(inspection) = check(&words("-sf a.xml -set x 1 -key k v"))
+        else {
             panic!("it is not")
         };
         assert_eq!(inspection.scenarios, [PathBuf::from("a.xml")]);

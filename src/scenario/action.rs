@@ -430,7 +430,9 @@ fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
             groups => format!("{groups} groups"),
         };
         let names = assign_to.len();
-        format!("assign_to names {names} variables, the expression has the whole match and {groups}")
+        format!(
+            "assign_to names {names} variables, the expression has the whole match and {groups}"
+        )
     };
     if assign_to.len() > GROUPS_MAX {
         let hint = format!("the first variable takes the whole match; at most {GROUPS_MAX} in all");

@@ -224,7 +224,7 @@ fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Beginning of the keyword that SIPp evaluates in a field of an injection file, the only one.
-pub const AUTHENTICATION: &[u8] = b"[authentication";
+const AUTHENTICATION: &[u8] = b"[authentication";
 
 /// An `[authentication ...]` as a field of an injection file has it: its arguments are texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

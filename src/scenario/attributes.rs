@@ -199,7 +199,7 @@ impl<'e> Attributes<'e> {
 impl Attribute {
     /// The value as a regular expression.
     pub(super) fn regex(&self) -> Result<Regex, Fault> {
-        Regex::new(&*decode::bytes(&self.value), false).map_err(|reason| {
+        Regex::new(&*decode::bytes(&self.value)).map_err(|reason| {
             let text = &self.value;
             let message = format!("invalid regular expression: {reason}");
             Fault::new(self.position, message).hint(format!("the expression is \"{text}\""))

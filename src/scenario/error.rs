@@ -178,11 +178,7 @@ impl Fault {
     }
 
     /// Adds "did you mean" to the hint, which says how SIPp takes what was written.
-    pub(super) fn suggest_too<'k>(
-        self,
-        given: &str,
-        known: impl Iterator<Item = &'k str>,
-    ) -> Self {
+    pub(super) fn suggest_too<'k>(self, given: &str, known: impl Iterator<Item = &'k str>) -> Self {
         match nearest(given, known) {
             Some(best) => {
                 let hint = format!("{}; did you mean \"{best}\"?", self.hint);

@@ -29,7 +29,7 @@ mod xml;
 
 use error::{Fault, Sink};
 
-pub use arguments::{AUTHENTICATION, WrittenAuthentication, secret_bytes};
+pub use arguments::{WrittenAuthentication, secret_bytes};
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
 pub use commands::{END_OF_COMMAND, RecvCommand, SendCommand, TwinRole};
 pub use decode::{FILE_BYTES_MAX, bytes, decode};

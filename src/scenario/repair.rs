@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
 use memchr::memmem::find;
+use memchr::{memchr, memchr2};
 
 use super::error::{Fault, Sink};
 use super::text::LineStarts;

@@ -26,13 +26,12 @@ pub fn any_file(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as flags, a regular expression and, behind a line end, a text: no panic, and spans lie
+/// Any bytes as a regular expression and, behind a line end, a text: no panic, and spans lie
 /// in the text and in each other.
 pub fn any_regex(bytes: &[u8]) {
-    let Some((&flags, rest)) = bytes.split_first() else { return };
-    let Some(at) = rest.iter().position(|&byte| byte == b'\n') else { return };
-    let (pattern, text) = (String::from_utf8_lossy(&rest[..at]), &rest[at + 1..]);
-    let Ok(regex) = Regex::new(&*pattern, flags & 1 != 0) else { return };
+    let Some(at) = bytes.iter().position(|&byte| byte == b'\n') else { return };
+    let (pattern, text) = (String::from_utf8_lossy(&bytes[..at]), &bytes[at + 1..]);
+    let Ok(regex) = Regex::new(&*pattern) else { return };
     let mut scratch = Scratch::default();
     let Ok(found) = regex.captures(text, 9, &mut scratch) else { return };
     assert_eq!(regex.is_match(text, &mut scratch), Ok(found.is_some()), "{pattern:?}");

@@ -30,7 +30,6 @@ pub(super) struct Backtracker {
     /// Two places for each group, then one for each loop.
     places: usize,
     groups: u16,
-    case_insensitive: bool,
 }
 
 /// Memory of matching, reused.
@@ -50,13 +49,8 @@ enum Entry {
 }
 
 impl Backtracker {
-    pub(super) fn new(node: &Node, groups: u16, case_insensitive: bool) -> Result<Self, TooLarge> {
-        let mut new = Self {
-            steps: Vec::new(),
-            places: 2 * (usize::from(groups) + 1),
-            groups,
-            case_insensitive,
-        };
+    pub(super) fn new(node: &Node, groups: u16) -> Result<Self, TooLarge> {
+        let mut new = Self { steps: Vec::new(), places: 2 * (usize::from(groups) + 1), groups };
         new.node(node)?;
         new.push(Step::Match)?;
         Ok(new)
@@ -247,10 +241,6 @@ impl Backtracker {
             return None;
         }
         let again = text.get(at..at + (to - from))?;
-        let same = match self.case_insensitive {
-            true => again.eq_ignore_ascii_case(&text[from..to]),
-            false => again == &text[from..to],
-        };
-        same.then_some(at + (to - from))
+        (again == &text[from..to]).then_some(at + (to - from))
     }
 }

@@ -32,15 +32,13 @@ const WORK_MAX: usize = 20_000_000;
 /// A compiled expression.
 pub struct Regex {
     text: String,
-    case_insensitive: bool,
     groups: u16,
     matcher: Matcher,
 }
 
 impl std::fmt::Debug for Regex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let flags = if self.case_insensitive { "i" } else { "" };
-        write!(f, "/{}/{flags}", self.text)
+        write!(f, "/{}/", self.text)
     }
 }
 
@@ -113,16 +111,16 @@ impl Regex {
     ///
     /// # Errors
     /// What is wrong with it, in a few words.
-    pub fn new(text: &(impl AsRef<[u8]> + ?Sized), case_insensitive: bool) -> Result<Self, String> {
+    pub fn new(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self, String> {
         let text = text.as_ref();
         if text.len() > TEXT_MAX {
             return Err("it is too long".to_owned());
         }
-        let parsed = syntax::parse(text, case_insensitive)?;
+        let parsed = syntax::parse(text)?;
         let too_large = |TooLarge| "it is too large; repeat less".to_owned();
         let groups = parsed.groups;
         let matcher = if parsed.node.has_backref() {
-            let backtracker = Backtracker::new(&parsed.node, groups, case_insensitive);
+            let backtracker = Backtracker::new(&parsed.node, groups);
             Matcher::Backrefs(Box::new(backtracker.map_err(too_large)?))
         } else if let Some(regex) = fast::compile(&parsed.node) {
             static NEXT_ID: AtomicU32 = AtomicU32::new(0);
@@ -133,7 +131,7 @@ impl Regex {
             Matcher::Posix(Box::new(Posix::new(&parsed.node, &mut budget).map_err(too_large)?))
         };
         let text = String::from_utf8_lossy(text).into_owned();
-        Ok(Self { text, case_insensitive, groups, matcher })
+        Ok(Self { text, groups, matcher })
     }
 
     /// The expression as it was written; bytes that are not UTF-8 are shown as U+FFFD.

@@ -43,13 +43,6 @@ impl ByteSet {
     fn negated(self) -> Self {
         Self(self.0.map(|word| !word))
     }
-
-    /// Both cases of every letter that is in it.
-    fn folded(self) -> Self {
-        Self::of(|byte| {
-            self.contains(byte.to_ascii_lowercase()) || self.contains(byte.to_ascii_uppercase())
-        })
-    }
 }
 
 /// A condition between two bytes.
@@ -145,8 +138,8 @@ pub(super) struct Parsed {
 }
 
 /// Parses `text`; the error says what is wrong in a few words.
-pub(super) fn parse(text: &[u8], case_insensitive: bool) -> Result<Parsed, String> {
-    let mut parser = Parser { text, at: 0, groups: 0, closed: Vec::new(), case_insensitive };
+pub(super) fn parse(text: &[u8]) -> Result<Parsed, String> {
+    let mut parser = Parser { text, at: 0, groups: 0, closed: Vec::new() };
     let node = parser.alternation(0)?;
     Ok(Parsed { node, groups: parser.groups })
 }
@@ -157,7 +150,6 @@ struct Parser<'t> {
     groups: u16,
     /// Groups that are complete: only those can be referred back to.
     closed: Vec<u16>,
-    case_insensitive: bool,
 }
 
 impl Parser<'_> {
@@ -231,18 +223,14 @@ impl Parser<'_> {
                 ));
             }
             b'\\' => self.escape()?,
-            byte => self.literal(byte),
+            byte => Self::literal(byte),
         })
     }
 
-    fn literal(&self, byte: u8) -> Node {
+    fn literal(byte: u8) -> Node {
         let mut set = ByteSet::default();
         set.insert(byte);
-        Node::Set(self.folded(set))
-    }
-
-    fn folded(&self, set: ByteSet) -> ByteSet {
-        if self.case_insensitive { set.folded() } else { set }
+        Node::Set(set)
     }
 
     fn escape(&mut self) -> Result<Node, String> {
@@ -266,7 +254,7 @@ impl Parser<'_> {
             b'>' => Node::Look(Look::WordEnd),
             b'`' => Node::Look(Look::Begin),
             b'\'' => Node::Look(Look::End),
-            byte => self.literal(byte),
+            byte => Self::literal(byte),
         })
     }
 
@@ -351,8 +339,6 @@ impl Parser<'_> {
             }
             (low..=high).for_each(|byte| set.insert(byte));
         }
-        // The cases are joined before the set is turned round: [^a] must not match A either.
-        let set = self.folded(set);
         Ok(if negated { set.negated() } else { set })
     }
 

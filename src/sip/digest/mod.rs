@@ -173,24 +173,6 @@ impl<'m> DigestChallenge<'m> {
     }
 }
 
-/// The first of several challenges that can be answered: those who challenge put what they prefer
-/// on top, and RFC 8760 section 2.4 takes the topmost that is understood. So does SIPp.
-///
-/// # Errors
-/// Why the first challenge cannot be answered, if none can; `None` if there is none.
-pub fn choose<'m>(
-    challenges: impl IntoIterator<Item = &'m [u8]>,
-) -> Result<(&'m [u8], DigestChallenge<'m>), Option<ChallengeError>> {
-    let mut first = None;
-    for value in challenges {
-        match DigestChallenge::parse(value) {
-            Ok(challenge) => return Ok((value, challenge)),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    Err(first)
-}
-
 /// The fields of a header, whose every field must be sound.
 struct Fields<'m>(AuthFields<'m>);
 
@@ -251,20 +233,6 @@ mod tests {
         assert_eq!(qop("token,auth"), Ok(Qop::Auth));
         assert_eq!(qop("token"), Err(ChallengeError::UnknownQop));
         assert_eq!(qop(""), Ok(Qop::None));
-    }
-
-    #[test]
-    fn the_topmost_challenge_that_is_understood_is_chosen() {
-        let challenges: [&[u8]; 4] = [
-            b"Basic realm=\"r\"",
-            b"Digest realm=\"r\",nonce=\"a\",algorithm=SHA-3",
-            b"Digest realm=\"r\",nonce=\"b\",algorithm=SHA-256",
-            b"Digest realm=\"r\",nonce=\"c\",algorithm=MD5",
-        ];
-        let (value, chosen) = choose(challenges).unwrap();
-        assert_eq!((value, chosen.nonce), (challenges[2], &b"b"[..]));
-        assert_eq!(choose(challenges[..1].to_vec()), Err(Some(ChallengeError::NotDigest)));
-        assert_eq!(choose([]), Err(None));
     }
 
     #[test]
