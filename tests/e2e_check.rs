@@ -100,7 +100,7 @@ fn what_sipp_runs_runs_and_is_told_where_it_is_doubtful() {
         let (second, stderr) = run(&scenario(&recv), &[]);
         assert!(second.header("X-It").starts_with(it), "{recv}: {}", second.text);
         let notes =
-            stderr.lines().filter(|line| line.starts_with("note: ") && line.contains(".xml:"));
+            stderr.lines().filter(|line| line.starts_with("warning: ") && line.contains(".xml:"));
         match told {
             "" => assert_eq!(notes.count(), 0, "{stderr}"),
             told => assert_eq!(notes.filter(|note| note.contains(told)).count(), 1, "{stderr}"),

@@ -94,6 +94,9 @@ fn try_run<'c>(
     if let Some(companion) = &mut companion {
         companion.plan(&mut planned);
     }
+    for warning in planned.warnings() {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     for notice in planned.notices() {
         let _ = writeln!(io::stderr(), "note: {notice}");
     }

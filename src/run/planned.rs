@@ -32,6 +32,8 @@ pub(crate) struct Planned {
     config: Arc<RunConfig>,
     plans: Plans,
     text: Text,
+    /// How SIPp reads what is doubtful in the scenarios.
+    warnings: Vec<String>,
     compiler: Arc<Compiler>,
 }
 
@@ -80,7 +82,6 @@ impl Planned {
         let tables = Arc::new(Tables::load(&config)?);
         let Loaded { programs, text, warnings } = scenario::load_all(&config, &tables)?;
         let mut first = plan::plan(&config, programs.clone(), &tables)?;
-        first.notices.splice(0..0, warnings);
         check_listeners(&config, &programs, more)?;
         let mut others = Vec::new();
         for (index, listener) in more.iter().enumerate() {
@@ -104,7 +105,7 @@ impl Planned {
         let workers = plans.all().map(|plan| plan.launch.workers).sum();
         let began = plans.first.launch.generations(workers);
         let compiler = Arc::new(Compiler::new(Arc::clone(&config), tables, began, local));
-        Ok(Self { config, plans, text, compiler })
+        Ok(Self { config, plans, text, warnings, compiler })
     }
 
     /// Who compiles another scenario for this run.
@@ -117,7 +118,12 @@ impl Planned {
         &self.config
     }
 
-    /// Worth telling the user before the run.
+    /// Doubtful places of the scenarios, worth telling the user before the run.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.warnings.iter()
+    }
+
+    /// Whatever else is worth telling the user before the run.
     pub(crate) fn notices(&self) -> impl Iterator<Item = &String> {
         self.config.notices.iter().chain(self.plans.all().flat_map(|plan| &plan.notices))
     }

@@ -1,6 +1,7 @@
 //! Loading the scenario that the configuration names.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
@@ -147,11 +148,33 @@ pub(super) struct Loaded {
 
 /// Warnings about one scenario that a run tells before it begins.
 const WARNINGS_MAX: usize = 20;
+/// How many of them may say the same of different places.
+const ALIKE_MAX: usize = 3;
 
 /// Adds what was found in the scenario `name` to `warnings`.
 pub(super) fn tell(found: Vec<Diagnostic>, name: &str, warnings: &mut Vec<String>) {
-    warnings.extend(found.iter().take(WARNINGS_MAX).map(Diagnostic::on_one_line));
-    if let Some(more) = found.len().checked_sub(WARNINGS_MAX).filter(|more| *more > 0) {
+    let mut alike: HashMap<&str, usize> = HashMap::new();
+    found.iter().for_each(|found| *alike.entry(&found.what.message).or_default() += 1);
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let (mut told, mut covered) = (0, 0);
+    for found in &found {
+        let message = found.what.message.as_str();
+        let place = seen.entry(message).or_default();
+        *place += 1;
+        if *place > ALIKE_MAX || told == WARNINGS_MAX {
+            continue;
+        }
+        warnings.push(found.on_one_line());
+        (told, covered) = (told + 1, covered + 1);
+        let more = alike[message] - ALIKE_MAX.min(alike[message]);
+        if *place == ALIKE_MAX && more > 0 {
+            warnings.push(format!(
+                "{name}: and {more} more like it; `gossipper check {name}` lists all"
+            ));
+            covered += more;
+        }
+    }
+    if let Some(more) = found.len().checked_sub(covered).filter(|more| *more > 0) {
         warnings.push(format!(
             "{name}: {more} more warnings; `gossipper check` lists all of a scenario file"
         ));
@@ -161,6 +184,21 @@ pub(super) fn tell(found: Vec<Diagnostic>, name: &str, warnings: &mut Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn warnings_that_say_the_same_are_told_three_times() {
+        let steps = "<nop a=\"1\"/>\n".repeat(6) + "<nop b=\"1\"/>\n";
+        let more: String = (0..30).map(|n| format!("<nop c{n}=\"1\"/>\n")).collect();
+        let text = format!("<scenario>\n{steps}<send>A b</send>\n{more}</scenario>");
+        let found = scenario::check(&text, "f.xml", &scenario::Resources::keys(&[])).diagnostics;
+        let mut warnings = Vec::new();
+        tell(found, "f.xml", &mut warnings);
+        assert!(warnings[2].starts_with("f.xml:4:6: <nop> has no attribute \"a\""), "{warnings:?}");
+        assert_eq!(warnings[3], "f.xml: and 3 more like it; `gossipper check f.xml` lists all");
+        assert!(warnings[4].starts_with("f.xml:8:6: "), "{warnings:?}");
+        assert_eq!(warnings.len(), WARNINGS_MAX + 2);
+        assert!(warnings[21].starts_with("f.xml: 14 more warnings"), "{warnings:?}");
+    }
 
     #[test]
     fn identities_stand_in_built_in_scenarios_only_if_given() {

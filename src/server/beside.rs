@@ -111,7 +111,7 @@ impl Companion for Beside<'_> {
         let policy = Policy { api_commands: self.api.allow_exec };
         let (registry, handle, questions) = Registry::around(&spec, policy);
         handle.adopt_compiler(planned.compiler());
-        let notices = planned.notices().cloned().collect();
+        let notices = planned.warnings().chain(planned.notices()).cloned().collect();
         let row = Row { registry, handle, questions, spec, config, notices };
         self.stage = Stage::Planned(prepared, Box::new(row));
     }

@@ -181,7 +181,8 @@ impl<'s> Engine<'s> {
         if shares_cpus {
             planned.leave_cpus_alone();
         }
-        let notices: Vec<String> = planned.notices().cloned().collect();
+        let notices = planned.warnings().chain(planned.notices());
+        let notices: Vec<String> = notices.cloned().collect();
         for notice in &notices {
             tracing::warn!(engine = shared.id, "{notice}");
         }
