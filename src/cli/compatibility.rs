@@ -38,6 +38,7 @@ Where the two differ:
 - `-i` and `-mi` take addresses, not names. `-h stat` prints the same help as `-h`.
 - What SIPp lets pass without effect, such as `-r` with `-users`, is let pass with a notice.
 - `-sf` together with `-sn` is an error, and so are ranges that are empty and limits that contradict.
+- A REGISTER or OPTIONS of a call that fails makes no dialog, and gets no BYE. SIPp sends one.
 - A request that `-aa` answers, and that no call of the scenario begins with, is no call: it is answered alone and
   uses up no `-m`. In SIPp it begins a call that waits for what does not come.
 - A request that comes again gets the answer again that it got, whoever gave it, for 32 seconds after a later
@@ -60,7 +61,7 @@ const LANGUAGE: &str = "
 Every scenario that SIPp 3.6.1 runs is meant to run, media aside. Where SIPp reads something in a way of its
 own, so does Gossipper, and says so with file, line and column when the run starts; `gossipper check FILE` lists
 all of that, and all errors, without a run. Errors are what SIPp refuses too, or what cannot mean anything:
-unknown elements, actions and keywords, messages without a method or a status code, a scenario, tag, comment or
+unknown steps, actions and keywords, messages without a method or a status code, a scenario, tag, comment or
 CDATA section that is never closed (SIPp passes over some of these in silence). What SIPp does with the rest:
 
 | In the file | Taken as |
@@ -72,6 +73,9 @@ CDATA section that is never closed (SIPp passes over some of these in silence). 
 | text, unknown elements and actions outside of `<action>`, within a step; text between steps and behind the root | not there |
 | `value=\"\"` of numbers | 0 |
 | `true` and `false` as numbers; whole numbers as `0x10` | as in C |
+| `yes` and `no`, and `TRUE` in any case, also where SIPp refuses them | true and false |
+| `<send>` with text that is in no CDATA section | the message; SIPp refuses the file |
+| `response=\"18[03]\" regexp_match=\"true\"` | a pattern for codes; SIPp 3.6.1 refuses it |
 | `timeout=` and `retrans=` below 0 | not there |
 | `header=` that is no header name, as `branch=` or `m=audio` | a text that is searched for in the whole message; what follows it in its line is taken, and nothing if it is not found (entities in it stay as written) |
 | `header=` or `variable=` without the `search_in=` that they belong to | not there |
