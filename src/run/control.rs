@@ -330,6 +330,7 @@ impl<'c> Control<'c> {
     /// What SIPp prints at its end, and on stderr what it does not know.
     fn print_screens(&self, snapshot: &Snapshot) {
         let _ = write!(io::stdout(), "{}", self.face.last_pages(snapshot));
+        self.print_failures(snapshot);
         if let Verdict::GeneratorLimited { .. } = snapshot.verdict.verdict() {
             let warn = self.palette.warning;
             let _ = writeln!(
@@ -345,6 +346,24 @@ impl<'c> Control<'c> {
                 "note: {noise} datagrams on the control socket meant nothing{error}"
             );
         }
+    }
+
+    /// Says on stderr what calls failed of, as SIPp says its last error.
+    fn print_failures(&self, snapshot: &Snapshot) {
+        let mut causes: Vec<_> = snapshot.counters.failures.nonzero().collect();
+        causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        if causes.is_empty() {
+            return;
+        }
+        let named: Vec<String> =
+            causes.iter().map(|(cause, count)| format!("{count} {}", cause.label())).collect();
+        let more = match self.config.trace.errors.is_on {
+            true => "the error log names each",
+            false => "-trace_err names each",
+        };
+        let warn = self.palette.warning;
+        let named = named.join(", ");
+        let _ = writeln!(io::stderr(), "{warn}note:{warn:#} failed calls: {named}; {more}");
     }
 
     /// The final reports and the exit code.
