@@ -4,7 +4,7 @@
 //! Their options are rows of tables, from which the parser, the help pages, the manual and the
 //! completions are made. As everywhere, an option has one dash or two.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -170,8 +170,8 @@ pub(super) fn check(args: &[OsString]) -> Action {
     if given.has("h") {
         return print(help::host(&CHECK), 0);
     }
-    let named = given.all("sf").map(|values| values[0]);
-    let scenarios: Vec<&str> = given.words.iter().copied().chain(named).collect();
+    let named = given.all("sf").map(|values| OsStr::new(values[0]));
+    let scenarios: Vec<&OsStr> = given.words.iter().copied().chain(named).collect();
     if scenarios.iter().any(|name| name.is_empty()) {
         return refuse(&CHECK, "a file name is empty");
     }
@@ -280,7 +280,8 @@ fn refuse(command: &HostCommand, message: &str) -> Action {
 /// Options with their values, and bare words, as given.
 struct Given<'a> {
     options: Vec<(&'static str, Vec<&'a str>)>,
-    words: Vec<&'a str>,
+    /// Names of files, which need not be UTF-8.
+    words: Vec<&'a OsStr>,
 }
 
 impl<'a> Given<'a> {
@@ -305,13 +306,13 @@ fn read<'a>(command: &'static HostCommand, args: &'a [OsString]) -> Result<Given
     let mut given = Given { options: Vec::new(), words: Vec::new() };
     let mut words = args.iter();
     while let Some(word) = words.next() {
+        if !command.operand.is_empty() && !word.as_encoded_bytes().starts_with(b"-") {
+            given.words.push(word);
+            continue;
+        }
         let Some(text) = word.to_str() else {
             return Err(format!("{:?} is not valid UTF-8", word.to_string_lossy()));
         };
-        if !command.operand.is_empty() && !text.starts_with('-') {
-            given.words.push(text);
-            continue;
-        }
         let name = text.strip_prefix("--").or_else(|| text.strip_prefix('-'));
         let (name, joined) = match name.and_then(|name| name.split_once('=')) {
             Some((name, value)) => (Some(name), Some(value)),
