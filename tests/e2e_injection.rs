@@ -114,7 +114,7 @@ fn what_stays_text_in_a_field_is_said_once_for_each_file() {
     let _turn = lock::light();
     let scratch = Scratch::new();
     let own = scratch.write("own.csv", "SEQUENTIAL\na;b;c\n#\n[::1];[local_ip];\n[pid];;\n");
-    let other = scratch.write("other.csv", "SEQUENTIAL\nx;y\n[authentication user=a];y\n");
+    let other = scratch.write("other.csv", "SEQUENTIAL\nx;y\n[authentication user];y\n");
     let (peer, path) = (Peer::new(), scenario("options_fields.xml"));
     let remote = peer.address().to_string();
     let line = ["-sf", &path, "-i", "127.0.0.1", "-m", "1", "-inf", &own, "-inf", &other, &remote];
@@ -124,7 +124,7 @@ fn what_stays_text_in_a_field_is_said_once_for_each_file() {
     let said = |text: &str| over.finished.stderr.matches(text).count();
     assert_eq!(said("own.csv:4: [local_ip] stays text"), 1, "{}", over.finished.stderr);
     assert_eq!(said("stays text"), 1, "{}", over.finished.stderr);
-    assert_eq!(said("other.csv:3: [authentication]: no argument is called \"user\""), 1);
+    assert_eq!(said("other.csv:3: [authentication]: \"user\" is no argument"), 1);
 }
 
 #[test]

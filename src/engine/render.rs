@@ -234,7 +234,9 @@ impl Engine {
             patch_len(&mut out.buffer[patch.at..patch.at + LEN_WIDTH], body_len + patch.offset);
         }
         if let Some((place, wanted)) = answer {
-            if place >= body_at && template.body_part < template.parts.len() {
+            // The text of an action has neither head nor body.
+            let has_body = (1..template.parts.len()).contains(&template.body_part);
+            if has_body && place >= body_at {
                 // As SIPp: an answer is a header.
                 return out.fail(FailureCause::AuthenticationFailed);
             }

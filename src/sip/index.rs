@@ -1,7 +1,8 @@
 //! Tier 1: one pass over a message that finds the first line, every header and the body.
 //!
 //! Knows the framing rules of datagrams (RFC 3261 18.3). It gives no header but Content-Length a
-//! meaning, allocates once at most, for its first long message, and its work grows with the header section and nothing else.
+//! meaning, allocates once at most, for its first long message, and its work grows with the header
+//! section and nothing else.
 
 use super::lines::{self, Step};
 use super::message::{Kind, Message};
