@@ -1,4 +1,4 @@
-//! What the control side was told last, so that it is not told too much.
+//! Memory of the last text for the control side, so that it is not told too much.
 
 /// Time between two texts.
 const PERIOD_NS: u64 = 1_000_000_000;

@@ -458,10 +458,13 @@ fn lines_of<'m>(
     id: HeaderId,
     name: &'m [u8],
 ) -> impl Iterator<Item = Header<'m>> {
-    last.headers().filter(move |header| match id {
-        HeaderId::Other => header.id == HeaderId::Other && header.name.eq_ignore_ascii_case(name),
-        id => header.id == id,
-    })
+    last.headers().filter(move |header| is_named(header, id, name))
+}
+
+/// `true` for a line of the header `id`, which `name` tells where it has none of its own.
+#[inline]
+pub(super) fn is_named(header: &Header<'_>, id: HeaderId, name: &[u8]) -> bool {
+    header.id == id && (id != HeaderId::Other || header.name.eq_ignore_ascii_case(name))
 }
 
 /// All lines of one header: the first as it was received, and behind it, separated by commas, the
@@ -470,13 +473,7 @@ fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<
     let mut found = false;
     // On the way of every answer: a plain loop is the cheapest.
     for header in last.headers() {
-        let matches = match id {
-            HeaderId::Other => {
-                header.id == HeaderId::Other && header.name.eq_ignore_ascii_case(name)
-            }
-            id => header.id == id,
-        };
-        if matches {
+        if is_named(&header, id, name) {
             if found {
                 out.put(b", ");
                 out.put(header.value);

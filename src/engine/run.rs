@@ -6,7 +6,7 @@ use super::action::Flow;
 use super::bound::{Base, Bound};
 use super::call::{InviteState, NO_CIRCUIT, NO_INDEX, Phase, Retransmit, Slot};
 use super::dialog::DialogState;
-use super::render::{At, Out};
+use super::render::{At, Out, is_named};
 use super::repetition::{is_plain, mark};
 use super::{Cx, Engine, StagedRequest};
 use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
@@ -201,11 +201,7 @@ impl Engine {
         for header in last.headers() {
             let kept = bound.last_ids.iter().enumerate().any(|(bit, &id)| {
                 wanted & (1 << bit) != 0
-                    && id == header.id
-                    && (id != crate::sip::HeaderId::Other
-                        || header
-                            .name
-                            .eq_ignore_ascii_case(bound.program.last_headers[bit].as_bytes()))
+                    && is_named(&header, id, bound.program.last_headers[bit].as_bytes())
             });
             if kept {
                 self.scratch.extend_from_slice(header.line);

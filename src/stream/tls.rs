@@ -248,7 +248,7 @@ fn failure(error: Error, was_asked: bool) -> SessionFailure {
     }
 }
 
-/// What a peer has against our certificate, where its alert is about that.
+/// Words for what a peer has against our certificate, where its alert is about that.
 fn objection(alert: AlertDescription) -> Option<&'static str> {
     Some(match alert {
         AlertDescription::UnknownCA => "unknown authority",
