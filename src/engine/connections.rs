@@ -16,6 +16,8 @@ use crate::stats::FailureCause;
 
 /// The connection of a call that has none any more.
 pub(super) const GONE: SocketId = SocketId(u32::MAX);
+/// Connections for which there is room without an allocation.
+const ROOM_AT_START: usize = 1024;
 /// The end of a list of calls.
 pub(super) const NO_SLOT: Slot = Slot::MAX;
 
@@ -41,8 +43,11 @@ impl Connection {
 }
 
 impl Connections {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        let table = HashMap::with_capacity_and_hasher(capacity, FixedState::default());
+    /// A table that grows with the connections that are open at once, up to `most` and beyond. Room
+    /// for all of them from the start would be touched all over by a few that come and go.
+    pub(super) fn for_at_most(most: usize) -> Self {
+        let room = most.min(ROOM_AT_START);
+        let table = HashMap::with_capacity_and_hasher(room, FixedState::default());
         Self { table, closable: Vec::with_capacity(64) }
     }
 
@@ -300,5 +305,24 @@ impl Engine {
         let SocketPool::Connections { refused, .. } = &mut self.sockets else { return false };
         *refused = true;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_come_and_go_take_no_more_room_than_those_that_are_open() {
+        let mut connections = Connections::for_at_most(1 << 20);
+        let before = connections.table.capacity();
+        assert!(before < 8 * ROOM_AT_START);
+        for id in 0..100_000 {
+            connections.note_pooled(SocketId(id), 0);
+            if let Some(old) = id.checked_sub(100) {
+                connections.table.remove(&SocketId(old));
+            }
+        }
+        assert_eq!(connections.table.capacity(), before);
     }
 }

@@ -1,5 +1,5 @@
 //! Finding calls by foreign Call-IDs: a hash table of fixed capacity, and the memory of ended
-//! calls.
+//! calls. Both reserve address space for all that they may hold, and touch what they hold.
 //!
 //! Call-IDs that we generate carry their slot and need no table (`ids`). Foreign ones are hashed
 //! with a random key to 128 bits: 32 of them select and tag a bucket here, all of them are compared
@@ -49,20 +49,33 @@ fn digest(state: &foldhash::quality::FixedState, bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Open addressing with linear probing and backward-shift deletion: no tombstones, so that a soak
-/// of days never needs a rehash.
+/// Chains that grow by one bucket with each entry beyond what there was before (linear hashing):
+/// no pause for a rehash, however many entries come. Memory is touched as far as the most entries
+/// at one time need, and not all over the table for a few.
 pub struct CallMap {
-    /// `(tag << 32) | value + 1`; 0 is empty.
-    buckets: Vec<u64>,
+    /// The first link of each chain: `(tag << 32) | value + 1`; 0 is none.
+    heads: Vec<u64>,
+    /// The link behind that of each value.
+    next: Vec<u64>,
+    /// Chains in use, from the first on.
+    used: usize,
     len: usize,
     capacity: usize,
 }
 
+/// A place of a link: the head of a chain, or behind a value.
+#[derive(Clone, Copy)]
+enum Place {
+    Head(usize),
+    Behind(u32),
+}
+
 impl CallMap {
-    /// A table for `capacity` entries (values below 2^32 - 1).
+    /// A table for `capacity` entries, whose values are below `capacity`.
     pub fn new(capacity: usize) -> Self {
-        let buckets = (capacity.max(4) * 2).next_power_of_two();
-        Self { buckets: vec![0; buckets], len: 0, capacity }
+        // Zeroed memory: what is not reached is not touched.
+        let [heads, next] = [vec![0; capacity.max(1)], vec![0; capacity.max(1)]];
+        Self { heads, next, used: 1, len: 0, capacity }
     }
 
     /// Entries in the table.
@@ -75,20 +88,22 @@ impl CallMap {
         self.len == 0
     }
 
-    /// The first value under `hash` for which `matches` holds.
+    /// Chains that were ever used.
+    pub fn reach(&self) -> usize {
+        self.used
+    }
+
+    /// The first value under `hash` for which `matches` holds: the oldest, where several do.
     pub fn find(&self, hash: CallIdHash, matches: impl Fn(u32) -> bool) -> Option<u32> {
-        let mut index = self.home(hash.tag());
-        loop {
-            let bucket = self.buckets[index];
-            if bucket == 0 {
-                return None;
-            }
-            let value = (bucket as u32) - 1;
-            if (bucket >> 32) as u32 == hash.tag() && matches(value) {
+        let mut link = self.heads[self.home(hash.tag())];
+        while link != 0 {
+            let value = value_of(link);
+            if tag_of(link) == hash.tag() && matches(value) {
                 return Some(value);
             }
-            index = (index + 1) & self.mask();
+            link = self.next[value as usize];
         }
+        None
     }
 
     /// Adds `value` under `hash`. Returns `false` if the table is full.
@@ -96,68 +111,115 @@ impl CallMap {
         if self.len >= self.capacity {
             return false;
         }
-        let mut index = self.home(hash.tag());
-        while self.buckets[index] != 0 {
-            index = (index + 1) & self.mask();
-        }
-        self.buckets[index] = u64::from(hash.tag()) << 32 | u64::from(value + 1);
+        self.append(hash.tag(), value);
         self.len += 1;
+        if self.len > self.used && self.used < self.heads.len() {
+            self.split();
+        }
         true
     }
 
     /// Removes `value` under `hash`; `true` if it was there.
     pub fn remove(&mut self, hash: CallIdHash, value: u32) -> bool {
-        let wanted = u64::from(hash.tag()) << 32 | u64::from(value + 1);
-        let mut hole = self.home(hash.tag());
+        let wanted = link_to(hash.tag(), value);
+        let mut place = Place::Head(self.home(hash.tag()));
         loop {
-            match self.buckets[hole] {
+            match self.link(place) {
                 0 => return false,
-                bucket if bucket == wanted => break,
-                _ => hole = (hole + 1) & self.mask(),
+                link if link == wanted => break,
+                link => place = Place::Behind(value_of(link)),
             }
         }
+        self.set(place, self.next[value as usize]);
         self.len -= 1;
-        let mut index = hole;
-        loop {
-            index = (index + 1) & self.mask();
-            let bucket = self.buckets[index];
-            if bucket == 0 {
-                break;
-            }
-            // An entry may move into the hole only if its home does not lie behind the hole.
-            let home = self.home((bucket >> 32) as u32);
-            let from_home = index.wrapping_sub(home) & self.mask();
-            let from_hole = index.wrapping_sub(hole) & self.mask();
-            if from_home >= from_hole {
-                self.buckets[hole] = bucket;
-                hole = index;
-            }
-        }
-        self.buckets[hole] = 0;
         true
     }
 
-    fn mask(&self) -> usize {
-        self.buckets.len() - 1
+    /// Puts an entry at the end of its chain.
+    fn append(&mut self, tag: u32, value: u32) {
+        let mut place = Place::Head(self.home(tag));
+        loop {
+            match self.link(place) {
+                0 => break,
+                link => place = Place::Behind(value_of(link)),
+            }
+        }
+        self.next[value as usize] = 0;
+        self.set(place, link_to(tag, value));
     }
 
+    /// Takes one more chain into use, which gets its entries from the one that had them before.
+    fn split(&mut self) {
+        let new = self.used;
+        self.used += 1;
+        let old = new & (self.mask() >> 1);
+        let mut link = std::mem::take(&mut self.heads[old]);
+        while link != 0 {
+            let after = self.next[value_of(link) as usize];
+            self.append(tag_of(link), value_of(link));
+            link = after;
+        }
+    }
+
+    fn link(&self, place: Place) -> u64 {
+        match place {
+            Place::Head(chain) => self.heads[chain],
+            Place::Behind(value) => self.next[value as usize],
+        }
+    }
+
+    fn set(&mut self, place: Place, link: u64) {
+        match place {
+            Place::Head(chain) => self.heads[chain] = link,
+            Place::Behind(value) => self.next[value as usize] = link,
+        }
+    }
+
+    fn mask(&self) -> usize {
+        self.used.next_power_of_two() - 1
+    }
+
+    /// The chain of a tag: its lowest bits, one bit less where that chain is not in use yet.
     fn home(&self, tag: u32) -> usize {
-        // The tag's bits are uniform; spread them when the table has more than 2^32 buckets never.
-        tag as usize & self.mask()
+        let mask = self.mask();
+        let chain = tag as usize & mask;
+        if chain < self.used { chain } else { chain & (mask >> 1) }
     }
 }
 
+fn link_to(tag: u32, value: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(value + 1)
+}
+
+fn tag_of(link: u64) -> u32 {
+    (link >> 32) as u32
+}
+
+fn value_of(link: u64) -> u32 {
+    (link as u32) - 1
+}
+
+/// The end of a list of ended calls.
+const NONE: u64 = u64::MAX;
+
 /// Ended calls with foreign Call-IDs, remembered for `-deadcall_wait` so that a late message is
-/// counted as one and does not start a call. A ring: the wait is the same for all, so they expire
-/// in the order in which they ended; when the ring is full the oldest is forgotten early.
+/// counted as one and does not start a call. The wait is the same for all, so they expire in the
+/// order in which they ended; when there is no room the oldest is forgotten early.
+///
+/// A queue through slots that are taken again last-in first-out: a ring would touch all of its
+/// memory before it used any again, which at a low rate takes a day and looks like a leak.
 ///
 /// Each keeps what tells the repetition of the request that ended it, if that is to be answered
 /// again: in the low bits of its expiry, which are about a millisecond.
 pub struct DeadCalls {
-    /// Hash (low, high) and expiry. Zeroed memory: pages of an unused ring are never touched.
-    ring: Vec<[u64; 3]>,
+    /// Hash (low, high), expiry, and the slot behind it in the queue or among the free ones. Zeroed
+    /// memory: slots from `reach` on were never touched.
+    slots: Vec<[u64; 4]>,
     map: CallMap,
-    head: usize,
+    oldest: u64,
+    newest: u64,
+    free: u64,
+    reach: usize,
     len: usize,
 }
 
@@ -165,20 +227,38 @@ impl DeadCalls {
     /// Memory for `capacity` ended calls.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        Self { ring: vec![[0; 3]; capacity], map: CallMap::new(capacity), head: 0, len: 0 }
+        Self {
+            slots: vec![[0; 4]; capacity],
+            map: CallMap::new(capacity),
+            oldest: NONE,
+            newest: NONE,
+            free: NONE,
+            reach: 0,
+            len: 0,
+        }
+    }
+
+    /// Slots that were ever used.
+    pub fn reach(&self) -> usize {
+        self.reach
     }
 
     /// Remembers `hash` until `expiry_ns`, and what is `left` of the call; `true` if an older one
     /// had to be forgotten for it.
     pub fn remember(&mut self, hash: CallIdHash, expiry_ns: u64, now_ns: u64, left: u32) -> bool {
         self.expire(now_ns);
-        let evicted = self.len == self.ring.len();
+        let evicted = self.len == self.slots.len();
         if evicted {
             self.pop();
         }
-        let slot = (self.head + self.len) % self.ring.len();
+        let slot = self.take_slot();
         let mark = u64::from(left & MARK_MASK);
-        self.ring[slot] = [hash.low, hash.high, expiry_ns & !u64::from(MARK_MASK) | mark];
+        self.slots[slot] = [hash.low, hash.high, expiry_ns & !u64::from(MARK_MASK) | mark, NONE];
+        match self.newest {
+            NONE => self.oldest = slot as u64,
+            newest => self.slots[newest as usize][3] = slot as u64,
+        }
+        self.newest = slot as u64;
         self.map.insert(hash, slot as u32);
         self.len += 1;
         evicted
@@ -188,24 +268,42 @@ impl DeadCalls {
     pub fn find(&mut self, hash: CallIdHash, now_ns: u64) -> Option<u32> {
         self.expire(now_ns);
         let slot = self.map.find(hash, |slot| self.hash_at(slot as usize) == hash)?;
-        Some(self.ring[slot as usize][2] as u32 & MARK_MASK)
+        Some(self.slots[slot as usize][2] as u32 & MARK_MASK)
     }
 
     fn expire(&mut self, now_ns: u64) {
-        while self.len > 0 && self.ring[self.head][2] & !u64::from(MARK_MASK) <= now_ns {
+        while self.oldest != NONE
+            && self.slots[self.oldest as usize][2] & !u64::from(MARK_MASK) <= now_ns
+        {
             self.pop();
         }
     }
 
     fn hash_at(&self, slot: usize) -> CallIdHash {
-        let [low, high, _] = self.ring[slot];
+        let [low, high, ..] = self.slots[slot];
         CallIdHash { low, high }
     }
 
+    /// A slot for one more; there are fewer than there is room for.
+    fn take_slot(&mut self) -> usize {
+        if self.free == NONE {
+            self.reach += 1;
+            return self.reach - 1;
+        }
+        let slot = self.free as usize;
+        self.free = self.slots[slot][3];
+        slot
+    }
+
+    /// Forgets the oldest; there is one.
     fn pop(&mut self) {
-        let hash = self.hash_at(self.head);
-        self.map.remove(hash, self.head as u32);
-        self.head = (self.head + 1) % self.ring.len();
+        let slot = self.oldest as usize;
+        self.map.remove(self.hash_at(slot), slot as u32);
+        self.oldest = std::mem::replace(&mut self.slots[slot][3], self.free);
+        if self.oldest == NONE {
+            self.newest = NONE;
+        }
+        self.free = slot as u64;
         self.len -= 1;
     }
 }
@@ -267,5 +365,44 @@ mod tests {
         assert_eq!(dead.find(b, at(100)), None);
         assert_eq!(dead.find(c, at(100)), Some(MARK_MASK));
         assert_eq!(dead.find(d, at(100)), Some(1));
+    }
+
+    #[test]
+    fn the_oldest_of_one_hash_is_found_first() {
+        let mut map = CallMap::new(64);
+        let same = CallIdHasher::new(5).hash(b"same");
+        (0..60).for_each(|value| assert!(map.insert(same, value)));
+        assert_eq!(map.find(same, |_| true), Some(0));
+        assert!(map.remove(same, 0));
+        assert!(!map.remove(same, 0));
+        assert_eq!(map.find(same, |_| true), Some(1));
+    }
+
+    #[test]
+    fn many_ended_calls_reach_as_far_as_those_that_are_remembered_at_once() {
+        let hasher = CallIdHasher::new(7);
+        let mut dead = DeadCalls::new(1 << 22);
+        let wait_ns = 100 << 20;
+        for call in 0..200_000u64 {
+            // One each "millisecond", so that a hundred are remembered.
+            let now_ns = call << 20;
+            let hash = hasher.hash(&call.to_le_bytes());
+            assert!(!dead.remember(hash, now_ns + wait_ns, now_ns, 0));
+        }
+        assert!(dead.reach() <= 101, "{} slots", dead.reach());
+        assert!(dead.map.reach() <= 101, "{} chains", dead.map.reach());
+    }
+
+    #[test]
+    fn many_calls_reach_as_far_in_the_table_as_those_that_are_open_at_once() {
+        let hasher = CallIdHasher::new(9);
+        let mut map = CallMap::new(1 << 20);
+        let hash = |call: u32| hasher.hash(&call.to_le_bytes());
+        (0..100).for_each(|call| assert!(map.insert(hash(call), call)));
+        for call in 100..200_000 {
+            assert!(map.remove(hash(call - 100), (call - 100) % 100));
+            assert!(map.insert(hash(call), call % 100));
+        }
+        assert_eq!((map.len(), map.reach()), (100, 100));
     }
 }

@@ -363,7 +363,7 @@ impl Engine {
             reopening: VecDeque::with_capacity(64),
             staged: Vec::with_capacity(8192),
             sockets,
-            connections: Connections::with_capacity(connections),
+            connections: Connections::for_at_most(connections),
             listener: GONE,
             call_values: Vec::new(),
             call_values_each: most(|program| program.call_variables.len()),
