@@ -23,7 +23,7 @@ use gossipper::stats::{
     Aggregate, CallTotals, FailureCause, Layout, Report, RunStart, Snapshot, TraceDropCounts,
     TraceKind,
 };
-use gossipper::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer};
+use gossipper::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer, queue};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const START: RunStart =
@@ -132,13 +132,13 @@ fn story() -> Tracer {
 /// Runs the artefact thread over the story.
 fn write(files: Files, sinks: Vec<Box<dyn RecordSink>>, use_uring: bool) {
     let mut tracer = story();
-    let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 20);
-    tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
+    let (mut records_in, records_out) = queue(1 << 20);
+    tracer.hand_on(|bytes| records_in.push(bytes));
     let clock = Clock::fixed(START, false, 3600);
     let mut artefacts = Artefacts::start(
         files,
         sinks,
-        Queues { queues: vec![consumer], bell: Arc::default() },
+        Queues { queues: vec![records_out], bell: Arc::default() },
         clock,
         uac(),
         use_uring,
@@ -272,12 +272,12 @@ fn the_event_log() {
 #[test]
 fn a_log_can_be_switched_while_the_run_goes_on() {
     let scratch = Scratch::new("switch");
-    let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 20);
+    let (mut records_in, records_out) = queue(1 << 20);
     let clock = Clock::fixed(START, false, 0);
     let mut artefacts = Artefacts::start(
         Files::default(),
         Vec::new(),
-        Queues { queues: vec![consumer], bell: Arc::default() },
+        Queues { queues: vec![records_out], bell: Arc::default() },
         clock,
         uac(),
         false,
@@ -289,7 +289,7 @@ fn a_log_can_be_switched_while_the_run_goes_on() {
     artefacts.adopt(Log::Logs, spec, |file| Box::new(sipp::Logs(file)));
     assert!(artefacts.switch(Log::Logs, true).has(TraceKind::Log));
     // The thread is done with an order once it has given up its place to those that follow.
-    story().hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
+    story().hand_on(|bytes| records_in.push(bytes));
     artefacts.order(Order::Dump);
     while !Path::new(&scratch.0.join("logs.log")).exists() || scratch.read("logs.log").is_empty() {
         std::thread::yield_now();

@@ -4,9 +4,7 @@
 //! records that were there when the queues were looked at; a record that a worker hands on later
 //! comes later, which is a matter of milliseconds.
 
-use rtrb::Consumer;
-
-use crate::trace::{Record, Records};
+use crate::trace::{Record, Records, RecordsOut};
 
 /// Bytes taken from one queue at a time. Bounds what waits in memory between two writes.
 const PIECE_BYTES: usize = 4 << 20;
@@ -19,19 +17,19 @@ pub(super) struct Merge {
 
 #[derive(Debug)]
 struct Queue {
-    consumer: Consumer<u8>,
+    records: RecordsOut,
     taken: Vec<u8>,
 }
 
 impl Merge {
-    pub(super) fn new(consumers: Vec<Consumer<u8>>) -> Self {
-        let queue = |consumer| Queue { consumer, taken: Vec::new() };
-        Self { queues: consumers.into_iter().map(queue).collect() }
+    pub(super) fn new(queues: Vec<RecordsOut>) -> Self {
+        let queue = |records| Queue { records, taken: Vec::new() };
+        Self { queues: queues.into_iter().map(queue).collect() }
     }
 
     /// `true` if nothing is there.
     pub(super) fn is_empty(&self) -> bool {
-        self.queues.iter().all(|queue| queue.consumer.is_empty())
+        self.queues.iter().all(|queue| queue.records.is_empty())
     }
 
     /// Takes what is there, up to a piece per queue, and visits it in order. `false` if nothing
@@ -39,7 +37,7 @@ impl Merge {
     pub(super) fn visit(&mut self, mut visit: impl FnMut(&Record<'_>)) -> bool {
         let mut any = false;
         for queue in &mut self.queues {
-            any |= queue.take();
+            any |= queue.records.take(PIECE_BYTES, &mut queue.taken);
         }
         let mut streams: Vec<Records<'_>> =
             self.queues.iter().map(|queue| Records::new(&queue.taken)).collect();
@@ -62,32 +60,20 @@ impl Merge {
     }
 }
 
-impl Queue {
-    fn take(&mut self) -> bool {
-        let count = self.consumer.slots().min(PIECE_BYTES);
-        let Ok(chunk) = self.consumer.read_chunk(count) else { return false };
-        let (first, second) = chunk.as_slices();
-        self.taken.extend_from_slice(first);
-        self.taken.extend_from_slice(second);
-        chunk.commit_all();
-        count > 0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stats::TraceKind;
-    use crate::trace::{Event, Kinds, Tracer};
+    use crate::trace::{Event, Kinds, Tracer, queue};
 
-    fn logs(worker: u16, times: &[u64]) -> Consumer<u8> {
+    fn logs(worker: u16, times: &[u64]) -> RecordsOut {
         let mut tracer = Tracer::new(worker, Kinds::of(&[TraceKind::Log]), 1 << 20);
         for &at_ns in times {
             tracer.record_at(at_ns, 1, 0, 0, Event::Log(b"text"));
         }
-        let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 20);
-        tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
-        consumer
+        let (mut records_in, records_out) = queue(1 << 20);
+        tracer.hand_on(|bytes| records_in.push(bytes));
+        records_out
     }
 
     #[test]
@@ -107,9 +93,9 @@ mod tests {
         for at_ns in 0..3 {
             tracer.record_at(at_ns, 1, 0, 0, Event::Log(&text));
         }
-        let (mut producer, consumer) = rtrb::RingBuffer::new(16 << 20);
-        tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
-        let mut merge = Merge::new(vec![consumer]);
+        let (mut records_in, records_out) = queue(16 << 20);
+        tracer.hand_on(|bytes| records_in.push(bytes));
+        let mut merge = Merge::new(vec![records_out]);
         let mut seen = Vec::new();
         while merge.visit(|record| {
             assert_eq!(record.event, Event::Log(&text));

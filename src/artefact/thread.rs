@@ -7,7 +7,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use gossipper_uring::{Bell, sys};
-use rtrb::Consumer;
 
 use super::backend::{Backend, StdBackend, run_ready};
 use super::merge::Merge;
@@ -15,7 +14,7 @@ use super::uring::UringBackend;
 use super::{Context, FileId, FileSpec, Files, Log, Losses, RecordSink, RunTotals};
 use crate::output::Clock;
 use crate::stats::Layout;
-use crate::trace::Kinds;
+use crate::trace::{Kinds, RecordsOut};
 
 /// Orders on their way to the thread. Each is a row of a file or rarer.
 const ORDERS: usize = 1024;
@@ -71,7 +70,7 @@ pub struct ArtefactsEnd {
 #[derive(Debug)]
 pub struct Queues {
     /// By worker.
-    pub queues: Vec<Consumer<u8>>,
+    pub queues: Vec<RecordsOut>,
     /// The one bell of all.
     pub bell: Arc<Bell>,
 }
@@ -386,7 +385,7 @@ mod tests {
     use super::*;
     use crate::output::Clock;
     use crate::stats::{RunStart, TraceKind};
-    use crate::trace::{Event, Record, Tracer};
+    use crate::trace::{Event, Record, Tracer, queue};
     use std::fs::{self, File};
 
     /// Writes texts as they are.
@@ -411,9 +410,9 @@ mod tests {
                 .join(format!("gossipper-bell-{}-{use_uring}", std::process::id()));
             let mut files = Files::default();
             let file = files.adopt("log", File::create(&path).unwrap());
-            let (mut producer, consumer) = rtrb::RingBuffer::new(1 << 16);
+            let (mut records_in, records_out) = queue(1 << 16);
             let bell = Arc::new(Bell::default());
-            let queues = Queues { queues: vec![consumer], bell: Arc::clone(&bell) };
+            let queues = Queues { queues: vec![records_out], bell: Arc::clone(&bell) };
             let clock = Clock::new(RunStart { unix_ns: 0, monotonic_ns: 0 }, false);
             // A nap that nobody outlives: only the bell ends it.
             let how = (use_uring, Duration::MAX);
@@ -425,7 +424,7 @@ mod tests {
             let mut expected = String::new();
             for text in ["a call is over;", "and another", " one;"] {
                 tracer.record_at(1, 1, 0, 0, Event::Log(text.as_bytes()));
-                tracer.hand_on(|bytes| producer.push_entire_slice(bytes).is_ok());
+                tracer.hand_on(|bytes| records_in.push(bytes));
                 bell.ring();
                 expected.push_str(text);
                 // Only a wake that is lost takes that long.

@@ -28,6 +28,7 @@ use super::worker::{
 use crate::engine::{Engine, EngineConfig, Generations, Programs};
 use crate::stats::{Layout, Report};
 use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
+use crate::trace;
 
 /// For how long a worker may run before another thread on its core must get a turn: the least that
 /// kernels take, and far more than it needs per look at its sockets.
@@ -322,7 +323,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         let (record_in, record_out) = match launch.record_bytes {
             0 => (None, None),
             bytes => {
-                let (record_in, record_out) = RingBuffer::new(bytes);
+                let (record_in, record_out) = trace::queue(bytes);
                 (Some(record_in), Some(record_out))
             }
         };

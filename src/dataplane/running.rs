@@ -13,6 +13,7 @@ use super::twin::Twin;
 use super::worker::{Command, REPORTS};
 use crate::engine::{Generations, Programs, StopRequest, Swap, SwapRefused};
 use crate::stats::{Aggregate, Glance, Report};
+use crate::trace::RecordsOut;
 
 /// Started workers, seen from the control side.
 pub struct Running {
@@ -83,7 +84,7 @@ pub struct WorkerHandle {
     /// Answers to questions.
     pub answers: Consumer<Answer>,
     /// Records of the worker, if it has a queue for them.
-    pub records: Option<Consumer<u8>>,
+    pub records: Option<RecordsOut>,
     /// The scenario's shell commands, where it has some.
     pub shell: Option<Consumer<Box<[u8]>>>,
     pub(super) thread: Option<JoinHandle<io::Result<()>>>,

@@ -20,7 +20,7 @@ use super::told::Told;
 use super::twin::link::{Tell, WorkerEnd};
 use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest, Swap};
 use crate::stats::{CallTotals, Counters, DropCause, Glance, Report};
-use crate::trace::Kinds;
+use crate::trace::{Kinds, RecordsIn};
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
@@ -118,7 +118,7 @@ pub struct Links {
     /// Shell commands of the scenario, where it has some.
     pub shell: Option<Producer<Box<[u8]>>>,
     /// Records to the artefact thread, where anybody wants some.
-    pub records: Option<(Producer<u8>, Arc<Bell>)>,
+    pub records: Option<(RecordsIn, Arc<Bell>)>,
     /// The control side's thread, to wake when there is something in its queues.
     pub control: Option<Thread>,
     /// Datagrams for the next worker in the circle, and how to wake it.
@@ -435,7 +435,7 @@ impl<D: Link> Worker<D> {
         let mut any = false;
         tracer.hand_on(|bytes| {
             any = true;
-            queue.push_entire_slice(bytes).is_ok()
+            queue.push(bytes)
         });
         if any {
             bell.ring();

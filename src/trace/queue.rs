@@ -1,0 +1,167 @@
+//! The queue in which a worker's records travel: bounded, without locks, and no deeper in memory
+//! than the records that wait.
+//!
+//! A ring of bytes touches all of its memory before it uses any again, whatever waits in it. This
+//! is a row of rings, each larger than the one before. What is pushed goes to the last ring that
+//! holds something, or to a later one without room there: while the reader keeps up, that is the
+//! small first ring. So what lies in one ring is older than what lies in those behind it, and the
+//! order of records is kept.
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// Bytes of the first ring: two stay in the cache of a core.
+const FIRST_BYTES: usize = 256 << 10;
+/// How many times larger each ring is than the one before.
+const GROWTH: usize = 4;
+/// More rings than any number of bytes has.
+const RINGS_MAX: usize = 24;
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct RecordsIn(Vec<Producer<u8>>);
+
+/// The reader's end.
+#[derive(Debug)]
+pub struct RecordsOut(Vec<Consumer<u8>>);
+
+/// A queue of `bytes` in all.
+pub fn queue(bytes: usize) -> (RecordsIn, RecordsOut) {
+    let (mut ins, mut outs) = (Vec::new(), Vec::new());
+    let (mut left, mut next) = (bytes.max(1), FIRST_BYTES);
+    while left > 0 {
+        // What is left is one ring when another of it would be smaller than this one.
+        let size = if left / 2 < next { left } else { next };
+        let (producer, consumer) = RingBuffer::new(size);
+        ins.push(producer);
+        outs.push(consumer);
+        left -= size;
+        next = next.saturating_mul(GROWTH);
+    }
+    (RecordsIn(ins), RecordsOut(outs))
+}
+
+impl RecordsIn {
+    /// Appends all of `bytes`, or nothing: `false` if there is no room for them in one piece.
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        let is_used = |ring: &Producer<u8>| ring.slots() < ring.buffer().capacity();
+        let last = self.0.iter().rposition(is_used).unwrap_or(0);
+        self.0[last..].iter_mut().any(|ring| ring.push_entire_slice(bytes).is_ok())
+    }
+}
+
+impl RecordsOut {
+    /// `true` if nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Consumer::is_empty)
+    }
+
+    /// Appends what is there to `out`, oldest first, at most about `most` bytes. `false` if nothing
+    /// was there.
+    pub fn take(&mut self, most: usize, out: &mut Vec<u8>) -> bool {
+        // From the last ring to the first: what comes into an earlier one before it is read is
+        // then either older than what was seen in the later ones, or they were seen empty.
+        let mut seen = [0; RINGS_MAX];
+        for (seen, ring) in seen.iter_mut().zip(&self.0).rev() {
+            *seen = ring.slots();
+        }
+        let before = out.len();
+        for (ring, seen) in self.0.iter_mut().zip(seen) {
+            let count = seen.min(most.saturating_sub(out.len() - before));
+            let Ok(chunk) = ring.read_chunk(count) else { break };
+            let (first, second) = chunk.as_slices();
+            out.extend_from_slice(first);
+            out.extend_from_slice(second);
+            chunk.commit_all();
+            if count < seen {
+                break;
+            }
+        }
+        out.len() > before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(bytes: &[u8]) -> Vec<u32> {
+        bytes.chunks(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_room_is_what_was_asked_for() {
+        for bytes in [1, 1000, 1 << 20, 4 << 20, 32 << 20] {
+            let (records_in, _out) = queue(bytes);
+            let sizes: Vec<usize> =
+                records_in.0.iter().map(|ring| ring.buffer().capacity()).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), bytes, "{sizes:?}");
+            assert!(sizes.len() <= RINGS_MAX && sizes.is_sorted(), "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_keeps_up_leaves_the_later_rings_alone() {
+        let (mut records_in, mut records_out) = queue(32 << 20);
+        let mut taken = Vec::new();
+        // Twice as much as there is room for.
+        for _ in 0..600 {
+            assert!(records_in.push(&[1; 100_000]));
+            taken.clear();
+            assert!(records_out.take(4 << 20, &mut taken));
+            assert_eq!(taken.len(), 100_000);
+            let later = &records_in.0[1..];
+            assert!(later.iter().all(|ring| ring.slots() == ring.buffer().capacity()));
+        }
+        assert!(records_out.is_empty());
+    }
+
+    /// A reader that falls behind, catches up and falls behind again gets everything once, in order.
+    #[test]
+    fn order_is_kept_from_ring_to_ring() {
+        let (mut records_in, mut records_out) = queue(2 << 20);
+        let (mut next, mut lost) = (0u32, 0);
+        let mut taken = Vec::new();
+        for round in 0..60u32 {
+            for _ in 0..round * 170 % 901 {
+                let entry = [next.to_le_bytes(); 256].concat();
+                if records_in.push(&entry) {
+                    next += 1;
+                } else {
+                    lost += 1;
+                }
+            }
+            // All of it at times, and mostly a piece.
+            let most = if round % 10 == 9 { usize::MAX } else { 300 << 10 };
+            records_out.take(most, &mut taken);
+        }
+        while records_out.take(usize::MAX, &mut taken) {}
+        assert!(lost > 0, "the queue was never full");
+        let expected: Vec<u32> = (0..next).flat_map(|number| [number; 256]).collect();
+        assert!(numbers(&taken) == expected, "out of order");
+    }
+
+    #[test]
+    fn order_is_kept_between_threads() {
+        let (mut records_in, mut records_out) = queue(2 << 20);
+        const COUNT: u32 = 100_000;
+        let writer = std::thread::spawn(move || {
+            for number in 0..COUNT {
+                while !records_in.push(&number.to_le_bytes()) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let (mut taken, mut expected) = (Vec::new(), 0);
+        while expected < COUNT {
+            taken.clear();
+            if !records_out.take(100_000, &mut taken) {
+                std::thread::yield_now();
+            }
+            for number in numbers(&taken) {
+                assert_eq!(number, expected);
+                expected += 1;
+            }
+        }
+        writer.join().unwrap();
+    }
+}
