@@ -6,9 +6,12 @@ mod e2e;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use e2e::daemon::Daemon;
 use e2e::scratch::Scratch;
-use e2e::{gossipper, lock, tools};
+use e2e::{PATIENCE, gossipper, lock, ports, tools};
+use serde_json::json;
 
 /// A file system of one MiB in memory. Needs root.
 struct SmallDisk {
@@ -71,9 +74,11 @@ fn traces_and_call_records_on_a_full_disk_cost_only_themselves() {
     let unwritten = over.summary().number("/traces/unwritten_bytes");
     assert!(unwritten > 1 << 20, "{unwritten} bytes were not written");
     let said = &over.finished.stderr;
-    // Once for each file that did not fit, not once for each record.
+    // At once and at the end for each file that did not fit, not once for each record.
     let complaints = said.matches("cannot write").count();
-    assert!((1..=3).contains(&complaints), "{said}");
+    assert!((1..=6).contains(&complaints), "{said}");
+    let lost = over.summary().number("/traces/unwritten_records/message_sent");
+    assert!(lost > 1000, "{lost} messages");
     let written: u64 = [&messages, &records, &events].map(|path| size(path)).into_iter().sum();
     assert!(written <= 1 << 20);
 }
@@ -117,4 +122,53 @@ fn a_disk_that_is_full_from_the_beginning_does_not_keep_calls_from_being_made() 
     let over = calls(&["-trace_stat", "-stf", &rows, "-fd", "1"]).expect_code(0);
     assert_eq!(over.summary().succeeded(), 2000);
     assert!(over.finished.stderr.contains("cannot write"), "{}", over.finished.stderr);
+}
+
+/// The value of a series in `text`.
+fn value(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+#[test]
+fn the_daemon_says_which_engine_lacks_which_records() {
+    let _turn = lock::light();
+    let port = ports::free();
+    let daemon = Daemon::start(json!({
+        "server": {
+            "id": "management", "role": "management", "scenario_name": "uas",
+            "transport": "u1", "local_ip": "127.0.0.1", "local_port": port
+        },
+        "clients": [{
+            "id": "load", "role": "load", "scenario_name": "uac", "transport": "u1",
+            "local_ip": "127.0.0.1", "local_port": ports::free(),
+            "remote_addr": format!("127.0.0.1:{port}"), "rate": 50, "total_calls": 0,
+            // A device on which there is never room.
+            "extra_args": ["-trace_msg", "-message_file", "/dev/full"]
+        }]
+    }));
+    let series = |engine: &str, kind: &str| {
+        let family = "gossipper_trace_records_unwritten_total";
+        format!("{family}{{engine=\"{engine}\",kind=\"{kind}\"}} ")
+    };
+    let lost = |engine: &str, kind: &str| {
+        value(&daemon.expect("GET", "/metrics", None).body, &series(engine, kind)).unwrap()
+    };
+    let end = Instant::now() + PATIENCE;
+    while lost("load", "message_sent") < 100.0 || lost("load", "message_received") < 100.0 {
+        assert!(Instant::now() < end, "no lost record is told\n{}", daemon.stderr());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(lost("load", "call_ended") + lost("load", "row"), 0.0);
+    assert_eq!(lost("management", "message_sent"), 0.0);
+    let stats = daemon.expect("GET", "/api/v1/stats", None).body;
+    assert!(stats.contains("\"unwritten_records\":{"), "{stats}");
+    // Hundreds of failed writes within a minute.
+    let said = daemon.stderr();
+    let complaints: Vec<&str> =
+        said.lines().filter(|line| line.contains("cannot write /dev/full: ")).collect();
+    assert_eq!(complaints.len(), 1, "{said}");
+    assert!(complaints[0].contains("load"), "{said}");
+    // What came after that is said at the end.
+    let said = daemon.stop().stderr;
+    assert!(said.contains("more entries are lost, "), "{said}");
 }

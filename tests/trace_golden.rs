@@ -154,7 +154,7 @@ fn write(files: Files, sinks: Vec<Box<dyn RecordSink>>, use_uring: bool) {
     dropped.bump(TraceKind::MessageSent);
     dropped.bump(TraceKind::Step);
     let end = artefacts.finish(RunTotals { unix_ns, calls, dropped });
-    assert_eq!((end.lost_bytes, end.lost_orders), (0, 0));
+    assert_eq!((end.unwritten.bytes, end.lost_orders), (0, 0));
 }
 
 fn sipp_sinks(scratch: &Scratch, files: &mut Files) -> Vec<Box<dyn RecordSink>> {

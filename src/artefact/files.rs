@@ -7,6 +7,12 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::stats::{TraceKind, Unwritten};
+
+/// Least time between two complaints about one file. A full disk stays full for longer.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// When a file ends and a new one begins (`-ringbuffer_size`, `-ringbuffer_files`), and when
 /// nothing more is written at all (`-max_log_size`). Sizes are in bytes; 0 is no limit.
@@ -39,6 +45,15 @@ pub struct FileId(usize);
 #[derive(Debug, Default)]
 pub struct Files {
     outputs: Vec<Output>,
+    /// The kind of the record that entries are about now.
+    kind: Option<TraceKind>,
+}
+
+/// The end of an entry that waits to be written, and the kind of its record.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    end: usize,
+    kind: Option<TraceKind>,
 }
 
 /// One file with what waits to be written.
@@ -50,6 +65,8 @@ pub struct Output {
     /// Where to write next; `None` if the file has no positions (a pipe or a terminal).
     position: Option<u64>,
     pending: Vec<u8>,
+    /// The entries of `pending`.
+    entries: Vec<Entry>,
     /// Offsets in `pending` behind which the file is rotated, with the time for its name.
     cuts: VecDeque<(usize, u64)>,
     /// Bytes of entries in the file since it was opened or rotated, those that wait included.
@@ -58,10 +75,12 @@ pub struct Output {
     aside: VecDeque<PathBuf>,
     /// The time in the name of the file put aside last, and how many have it.
     aside_named: (u64, u32),
+    /// What went wrong since the last complaint.
     failure: Option<io::Error>,
-    is_reported: bool,
-    /// Bytes that could not be written.
-    lost_bytes: u64,
+    unwritten: Unwritten,
+    /// Entries lost until the last complaint, and when that was.
+    told: u64,
+    told_at: Option<Instant>,
 }
 
 impl Files {
@@ -95,7 +114,12 @@ impl Files {
     /// Ends an entry that was begun at `begin` bytes of [`Self::entry`]; `unix_s` is the time of
     /// it in seconds.
     pub fn end(&mut self, id: FileId, begin: usize, unix_s: u64) {
-        self.outputs[id.0].end_entry(begin, unix_s);
+        self.outputs[id.0].end_entry(begin, unix_s, self.kind);
+    }
+
+    /// Says what record entries are about from now on; `None` if they are not about a single one.
+    pub fn set_kind(&mut self, kind: Option<TraceKind>) {
+        self.kind = kind;
     }
 
     /// Appends a whole entry.
@@ -111,9 +135,11 @@ impl Files {
         self.outputs.iter().map(|output| output.pending.len()).sum()
     }
 
-    /// Bytes that could not be written.
-    pub fn lost_bytes(&self) -> u64 {
-        self.outputs.iter().map(|output| output.lost_bytes).sum()
+    /// What could not be written.
+    pub fn unwritten(&self) -> Unwritten {
+        let mut all = Unwritten::default();
+        self.outputs.iter().for_each(|output| all.add(&output.unwritten));
+        all
     }
 
     /// All files.
@@ -129,6 +155,8 @@ pub struct Piece {
     pub bytes: Vec<u8>,
     /// Where in the file; `None` where the file has no positions.
     pub position: Option<u64>,
+    /// The entries in it.
+    entries: Vec<Entry>,
     /// The time for the name under which the file is put aside afterwards.
     rotate_at_s: Option<u64>,
 }
@@ -139,13 +167,15 @@ impl Output {
             file: Some(file),
             position,
             pending: Vec::new(),
+            entries: Vec::new(),
             cuts: VecDeque::new(),
             size: position.unwrap_or(0),
             aside: VecDeque::new(),
             aside_named: (0, 0),
             failure: None,
-            is_reported: false,
-            lost_bytes: 0,
+            unwritten: Unwritten::default(),
+            told: 0,
+            told_at: None,
             spec,
         }
     }
@@ -155,7 +185,7 @@ impl Output {
         &self.spec.path
     }
 
-    fn end_entry(&mut self, begin: usize, unix_s: u64) {
+    fn end_entry(&mut self, begin: usize, unix_s: u64, kind: Option<TraceKind>) {
         let Rotation { size, limit, .. } = self.spec.rotation;
         let length = (self.pending.len() - begin) as u64;
         if limit > 0 && self.size + length > limit {
@@ -164,6 +194,9 @@ impl Output {
             return;
         }
         self.size += length;
+        if length > 0 {
+            self.entries.push(Entry { end: self.pending.len(), kind });
+        }
         if size > 0 && self.size > size {
             self.cuts.push_back((self.pending.len(), unix_s));
             self.size = 0;
@@ -177,15 +210,19 @@ impl Output {
         }
         let file = self.file.take()?;
         let position = self.position;
-        let (bytes, rotate_at_s) = match self.cuts.pop_front() {
-            None => (std::mem::take(&mut self.pending), None),
+        let (bytes, entries, rotate_at_s) = match self.cuts.pop_front() {
+            None => (std::mem::take(&mut self.pending), std::mem::take(&mut self.entries), None),
             Some((cut, unix_s)) => {
                 let rest = self.pending.split_off(cut);
                 self.cuts.iter_mut().for_each(|(offset, _)| *offset -= cut);
-                (std::mem::replace(&mut self.pending, rest), Some(unix_s))
+                let whole = self.entries.partition_point(|entry| entry.end <= cut);
+                let mut after = self.entries.split_off(whole);
+                after.iter_mut().for_each(|entry| entry.end -= cut);
+                let entries = std::mem::replace(&mut self.entries, after);
+                (std::mem::replace(&mut self.pending, rest), entries, Some(unix_s))
             }
         };
-        Some((file, Piece { bytes, position, rotate_at_s }))
+        Some((file, Piece { bytes, position, entries, rotate_at_s }))
     }
 
     /// Takes back the file after `written` bytes of `piece` were written, then `error`.
@@ -193,7 +230,9 @@ impl Output {
         self.position = self.position.map(|position| position + written);
         self.file = Some(file);
         if let Some(error) = error {
-            self.lost_bytes += piece.bytes.len() as u64 - written;
+            self.unwritten.bytes += piece.bytes.len() as u64 - written;
+            let cut = piece.entries.iter().filter(|entry| entry.end as u64 > written);
+            cut.for_each(|entry| self.unwritten.bump(entry.kind));
             self.failure = Some(error);
         }
         if let Some(unix_s) = piece.rotate_at_s
@@ -205,17 +244,29 @@ impl Output {
         if self.pending.capacity() == 0 {
             self.pending = piece.bytes;
             self.pending.clear();
+            self.entries = piece.entries;
+            self.entries.clear();
         }
     }
 
-    /// A failure that nobody was told of yet.
-    pub fn take_failure(&mut self) -> Option<io::Error> {
-        let failure = self.failure.take()?;
-        if self.is_reported {
+    /// What is to be said of failures since the last complaint: at once of the first, and then
+    /// about once a minute; `is_last` if there will be no more.
+    pub fn take_complaint(&mut self, now: Instant, is_last: bool) -> Option<String> {
+        let is_early = self.told_at.is_some_and(|told| now.saturating_duration_since(told) < QUIET);
+        if is_early && !is_last {
             return None;
         }
-        self.is_reported = true;
-        Some(failure)
+        let failure = self.failure.take()?;
+        let lost = self.unwritten.entries();
+        let fresh = lost - std::mem::replace(&mut self.told, lost);
+        let is_first = self.told_at.replace(now).is_none();
+        let mut text = complaint(&self.spec.path, &failure);
+        if is_first {
+            text += &format!("; {fresh} entries are lost so far, and what follows is counted");
+        } else {
+            text += &format!("; {fresh} more entries are lost, {lost} in all");
+        }
+        Some(text)
     }
 
     /// The open file, to make it durable.
@@ -246,6 +297,11 @@ impl Output {
         self.position = position;
         Ok(())
     }
+}
+
+/// What is said of a file that cannot be written.
+pub(super) fn complaint(path: &Path, error: &io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
 }
 
 /// `name_1700000000.log`, and `name_1700000000.1.log` for the next one within the second.

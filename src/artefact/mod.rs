@@ -3,7 +3,8 @@
 //! Workers hand their records to bounded queues and never wait; this thread empties the queues,
 //! orders the records of all workers by time, shows each to every [`RecordSink`] and writes the
 //! files. What does not fit into a queue is lost and counted where it was lost; what cannot be
-//! written is counted here and said once per file. Knows no format: those are sinks.
+//! written is counted here by kind, and the control side is told about once a minute for each file.
+//! Knows no format: those are sinks.
 
 pub mod call_debug;
 pub mod call_records;

@@ -1,19 +1,20 @@
 //! The thread itself, and the control side's handle on it.
 
-use std::io::{self, Write as _};
-use std::sync::Arc;
+use std::io;
 use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use gossipper_uring::{Bell, sys};
 
 use super::backend::{Backend, StdBackend, run_ready};
+use super::files::complaint;
 use super::merge::Merge;
 use super::uring::UringBackend;
 use super::{Context, FileId, FileSpec, Files, Log, Losses, RecordSink, RunTotals};
 use crate::output::Clock;
-use crate::stats::Layout;
+use crate::stats::{Layout, Unwritten};
 use crate::trace::{Kinds, RecordsOut};
 
 /// Orders on their way to the thread. Each is a row of a file or rarer.
@@ -26,6 +27,8 @@ const BURST: u32 = 32;
 /// Sleep while no records are wanted. An order ends it.
 const LONG_NAP: Duration = Duration::from_secs(1);
 
+/// Complaints that wait for somebody to read them.
+const COMPLAINTS: usize = 64;
 /// What this thread adds to its nice value.
 const NICER: u8 = 5;
 
@@ -56,14 +59,36 @@ pub enum Order {
 }
 
 /// What the thread leaves behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArtefactsEnd {
-    /// Bytes that could not be written.
-    pub lost_bytes: u64,
+    /// What could not be written.
+    pub unwritten: Unwritten,
+    /// What nobody was told yet of failed writes.
+    pub complaints: Vec<String>,
     /// Orders that had no room on their way to the thread: rows of statistics files.
     pub lost_orders: u64,
     /// What could not be passed on to other programs.
     pub losses: Losses,
+}
+
+/// How writing goes, for the control side.
+#[derive(Debug, Default)]
+struct Told {
+    unwritten: Unwritten,
+    complaints: Vec<String>,
+}
+
+impl Told {
+    fn complain(&mut self, complaint: String) {
+        if self.complaints.len() < COMPLAINTS {
+            self.complaints.push(complaint);
+        }
+    }
+}
+
+fn open(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    // Nothing is left half done in it.
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The receiving ends of the workers' queues, and what workers ring when there is something.
@@ -80,6 +105,7 @@ pub struct Queues {
 pub struct Artefacts {
     orders: SyncSender<Order>,
     thread: Option<JoinHandle<ArtefactsEnd>>,
+    told: Arc<Mutex<Told>>,
     lost_orders: u64,
     /// Kinds that are always wanted, and those of each log with whether it is on.
     always: Kinds,
@@ -116,18 +142,39 @@ impl Artefacts {
         let (always, logs) = wanted(&sinks);
         let merge = Merge::new(queues);
         let wakes = Wakes::new(nap, Instant::now());
-        let thread =
-            Thread { files, sinks, inbox, merge, bell, wakes, clock, layout, totals: None };
+        let told = Arc::<Mutex<Told>>::default();
+        let thread = Thread {
+            files,
+            sinks,
+            inbox,
+            merge,
+            bell,
+            wakes,
+            clock,
+            layout,
+            told: Arc::clone(&told),
+            totals: None,
+        };
         let thread = thread::Builder::new()
             .name("artefacts".to_owned())
             .spawn(move || thread.run_on(use_uring))?;
-        Ok(Self { orders, thread: Some(thread), lost_orders: 0, always, logs })
+        Ok(Self { orders, thread: Some(thread), told, lost_orders: 0, always, logs })
     }
 
     /// The kinds that are wanted now.
     pub fn kinds(&self) -> Kinds {
         let on = self.logs.iter().filter(|(_, _, is_on)| *is_on);
         on.fold(self.always, |all, (_, kinds, _)| all.union(*kinds))
+    }
+
+    /// What could not be written so far.
+    pub fn unwritten(&self) -> Unwritten {
+        open(&self.told).unwritten
+    }
+
+    /// What is to be said of failed writes: about once a minute for each file.
+    pub fn take_complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut open(&self.told).complaints)
     }
 
     /// Whether there is a sink for a log, on or off.
@@ -239,6 +286,7 @@ struct Thread {
     wakes: Wakes,
     clock: Clock,
     layout: Arc<Layout>,
+    told: Arc<Mutex<Told>>,
     /// How the run went, once all workers have ended.
     totals: Option<RunTotals>,
 }
@@ -261,6 +309,7 @@ impl Thread {
             let any = self.take_records();
             self.each(|sink, cx| sink.tick(cx));
             self.write(&mut backend).await;
+            self.tell(false);
             if any {
                 self.wakes.note(Instant::now());
                 continue;
@@ -281,10 +330,24 @@ impl Thread {
         for output in self.files.outputs_mut() {
             let Some(file) = output.take_file() else { continue };
             if let Err(error) = backend.finish(file).await {
-                tell(output.path(), &error);
+                open(&self.told).complain(complaint(output.path(), &error));
             }
         }
-        ArtefactsEnd { lost_bytes: self.files.lost_bytes(), lost_orders: 0, losses }
+        self.tell(true);
+        let complaints = std::mem::take(&mut open(&self.told).complaints);
+        ArtefactsEnd { unwritten: self.files.unwritten(), complaints, lost_orders: 0, losses }
+    }
+
+    /// Tells the control side what could not be written. The run goes on.
+    fn tell(&mut self, is_last: bool) {
+        let now = Instant::now();
+        let complaints =
+            self.files.outputs_mut().iter_mut().filter_map(|o| o.take_complaint(now, is_last));
+        let complaints: Vec<String> = complaints.collect();
+        let unwritten = self.files.unwritten();
+        let mut told = open(&self.told);
+        complaints.into_iter().for_each(|complaint| told.complain(complaint));
+        told.unwritten = unwritten;
     }
 
     /// Sleeps until there is something to do. An order ends the sleep.
@@ -325,7 +388,7 @@ impl Thread {
                     let path = spec.path.clone();
                     match self.files.open(spec) {
                         Ok(file) => self.sinks.push(Seat { sink: make(file), is_on: false }),
-                        Err(error) => tell(&path, &error),
+                        Err(error) => open(&self.told).complain(complaint(&path, &error)),
                     }
                 }
                 Order::Layout(layout) => self.layout = layout,
@@ -338,14 +401,17 @@ impl Thread {
         self.clock.refresh();
         let Self { files, sinks, merge, clock, layout, .. } = self;
         let mut cx = Context { files, clock, layout };
-        merge.visit(|record| {
+        let any = merge.visit(|record| {
             let kind = record.event.kind();
+            cx.files.set_kind(Some(kind));
             for seat in &mut *sinks {
                 if seat.is_on && seat.sink.kinds().has(kind) {
                     seat.sink.record(record, &mut cx);
                 }
             }
-        })
+        });
+        cx.files.set_kind(None);
+        any
     }
 
     /// Does `what` with every sink that is on.
@@ -365,19 +431,8 @@ impl Thread {
                 piece.bytes = done.bytes;
                 output.give_back(done.file, piece, done.written, done.error);
             }
-            if let Some(error) = output.take_failure() {
-                tell(output.path(), &error);
-            }
         }
     }
-}
-
-/// Says what went wrong, once per file: the run goes on.
-fn tell(path: &std::path::Path, error: &io::Error) {
-    let path = path.display();
-    // Nobody is left to tell if stderr is gone.
-    let _ =
-        writeln!(io::stderr(), "warning: cannot write {path}: {error}; what is lost is counted");
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use super::atomic_file::{WriteFileError, write_file};
 use super::findings::findings;
 use super::timestamp::Timestamp;
 use crate::stats::{
-    BUCKET_BOUNDS_MS, Counters, DurationSummary, FailureCause, Health, Snapshot, VerdictTally,
+    BUCKET_BOUNDS_MS, Counters, DurationSummary, FailureCause, Health, Snapshot, Unwritten,
+    VerdictTally,
 };
 
 /// The value of [`Summary::schema_version`].
@@ -35,8 +36,8 @@ pub struct SummaryContext {
     pub media: Media,
     /// Rows of statistics files that had no room on their way to the file.
     pub trace_rows_dropped: u64,
-    /// Bytes of traces that could not be written.
-    pub trace_bytes_unwritten: u64,
+    /// Entries of traces and statistics files that could not be written.
+    pub unwritten: Unwritten,
     /// Packets that could not be sent to the HEP collector.
     pub hep_packets_dropped: u64,
     /// Events that could not be sent to the collector of the event log.
@@ -139,6 +140,9 @@ pub struct TraceLosses {
     pub dropped_records: BTreeMap<String, u64>,
     /// Rows of statistics files that had no room on their way.
     pub dropped_rows: u64,
+    /// Entries that could not be written, by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unwritten_records: BTreeMap<String, u64>,
     /// Bytes that could not be written.
     pub unwritten_bytes: u64,
     /// Packets that could not be sent to the HEP collector.
@@ -150,10 +154,12 @@ pub struct TraceLosses {
 impl TraceLosses {
     fn unless_none(counters: &Counters, context: &SummaryContext) -> Option<Self> {
         let dropped = counters.trace_drops.nonzero().map(|(kind, n)| (kind.label(), n));
+        let unwritten = &context.unwritten;
         let losses = Self {
             dropped_records: labelled(dropped),
             dropped_rows: context.trace_rows_dropped,
-            unwritten_bytes: context.trace_bytes_unwritten,
+            unwritten_records: labelled(unwritten.by_label().filter(|(_, n)| *n > 0)),
+            unwritten_bytes: unwritten.bytes,
             dropped_hep_packets: context.hep_packets_dropped,
             dropped_events: context.events_dropped,
         };

@@ -391,6 +391,9 @@ impl<'c> Control<'c> {
                 let _ = writeln!(io::stderr(), "warning: {lost} {what} did not reach {whom}");
             }
         }
+        for complaint in &losses.complaints {
+            let _ = writeln!(io::stderr(), "warning: {complaint}");
+        }
         let dropped = snapshot.counters.trace_drops.total();
         if dropped > 0 {
             let _ = writeln!(

@@ -329,7 +329,8 @@ impl Supervisor {
 
     /// The figures of the run since its start, resets or not.
     pub(crate) fn lifetime(&self) -> Lifetime {
-        self.aggregate.lifetime()
+        let unwritten = self.traces.as_ref().map(Traces::unwritten).unwrap_or_default();
+        Lifetime { unwritten, ..self.aggregate.lifetime() }
     }
 
     /// The outcome of the health gates for `snapshot`.
@@ -343,12 +344,13 @@ impl Supervisor {
         gates.evaluate(snapshot)
     }
 
-    /// Takes the notes of the thread that talks to other instances, and those of the workers on why
-    /// there are no connections: each of the latter once.
+    /// Takes the notes of the thread that talks to other instances, those of the workers on why
+    /// there are no connections, each once, and what is to be said of files that cannot be written.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         let twins = self.parts.all().filter_map(|part| part.running.twin.as_ref());
         let mut notes: Vec<String> = twins.flat_map(|twin| twin.notes()).collect();
-        let Self { parts, told, .. } = self;
+        let Self { parts, told, traces, .. } = self;
+        notes.extend(traces.iter_mut().flat_map(Traces::take_complaints));
         for worker in parts.workers_mut() {
             while let Ok(note) = worker.notes.pop() {
                 if told.len() < NOTES_MAX && !told.contains(&note) {
@@ -673,7 +675,7 @@ impl Supervisor {
             health: health.clone(),
             media: Media::default(),
             trace_rows_dropped: losses.lost_orders,
-            trace_bytes_unwritten: losses.lost_bytes,
+            unwritten: losses.unwritten,
             hep_packets_dropped: losses.losses.hep_packets,
             events_dropped: losses.losses.events,
         };

@@ -12,7 +12,7 @@ use crate::artefact::{
 };
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
 use crate::output::{Clock, SippCsv, own_csv};
-use crate::stats::{Layout, RunStart, Snapshot};
+use crate::stats::{Layout, RunStart, Snapshot, Unwritten};
 use crate::trace::Kinds;
 
 /// Bytes of a worker's queue of records: half a second of messages at full load. A quarter of it
@@ -226,6 +226,16 @@ impl Prepared {
 }
 
 impl Traces {
+    /// What could not be written so far.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        self.artefacts.unwritten()
+    }
+
+    /// See [`Artefacts::take_complaints`].
+    pub(super) fn take_complaints(&mut self) -> Vec<String> {
+        self.artefacts.take_complaints()
+    }
+
     /// Headers and the first rows, of a run in which nothing has happened.
     pub(super) fn begin(&mut self, snapshot: &Snapshot) {
         self.put_headers(snapshot);

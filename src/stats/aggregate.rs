@@ -10,7 +10,7 @@ use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, 
 use super::verdict::{Evidence, Verdict, VerdictTally, withheld_by_generator};
 use super::{
     Counters, Distribution, Glance, Histograms, Layout, MessageCounts, Report, StepCounts,
-    TransactionHistograms, TransactionSummary, WithheldCause,
+    TransactionHistograms, TransactionSummary, Unwritten, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -350,6 +350,8 @@ impl Aggregate {
             measured,
             seconds,
             busy_ns,
+            // Files are none of ours.
+            unwritten: Unwritten::default(),
         }
     }
 

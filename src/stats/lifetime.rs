@@ -10,7 +10,7 @@ use super::distribution::{Cell, Distribution};
 use super::histograms::{Histograms, TransactionHistograms};
 use super::snapshot::RunStart;
 use super::verdict::VerdictTally;
-use super::{Counters, Layout, LimitCounts, MessageCounts, StepCounts};
+use super::{Counters, Layout, LimitCounts, MessageCounts, StepCounts, Unwritten};
 
 /// Upper bounds of the buckets of transactions and response times, in microseconds. The last is
 /// 64 times T1 (RFC 3261 section 17.1.1.2): what takes longer is no answer any more.
@@ -181,6 +181,8 @@ pub struct Lifetime {
     pub seconds: JudgedSeconds,
     /// By worker: nanoseconds that it did not wait.
     pub busy_ns: Vec<u64>,
+    /// Entries of files that the system did not take.
+    pub unwritten: Unwritten,
 }
 
 /// What had been measured and judged when the figures were last reset.

@@ -19,6 +19,7 @@ mod messages;
 mod report;
 mod snapshot;
 mod steps;
+mod unwritten;
 mod verdict;
 
 pub use aggregate::Aggregate;
@@ -44,6 +45,7 @@ pub use messages::{METHOD_NAMES, MessageCounts, OneWay};
 pub use report::{Glance, Report};
 pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
+pub use unwritten::Unwritten;
 pub use verdict::{
     BUSY_SHARE_LIMIT, Evidence, LIMITED_SHARE_LIMIT, LimitCause, LimitCauses, LimitCounts,
     LimitedSecond, PLANNED_SEND_ERROR_LIMIT_NS, PLANNED_SEND_ERROR_SAMPLES_MIN,

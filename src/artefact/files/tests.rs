@@ -44,7 +44,7 @@ fn write(files: &mut Files) {
             let written = piece.bytes.len() as u64;
             output.give_back(file, piece, written, None);
         }
-        assert!(output.take_failure().is_none());
+        assert_eq!(output.take_complaint(Instant::now(), true), None);
     }
 }
 
@@ -121,18 +121,62 @@ fn one_path_is_one_file() {
 }
 
 #[test]
-fn what_cannot_be_written_is_counted_and_said_once() {
+fn what_cannot_be_written_is_counted_by_kind_and_said_once_a_minute() {
     let scratch = Scratch::new("lost");
     let mut files = Files::default();
     let id = files.open(scratch.spec("log", Rotation::default())).unwrap();
-    let mut told = 0;
-    for _ in 0..3 {
-        files.append(id, b"0123456789", 1);
+    let begin = Instant::now();
+    let mut told = Vec::new();
+    // Two minutes on a disk that takes the first four bytes each time.
+    for second in 0..120 {
+        for kind in [Some(TraceKind::Log), Some(TraceKind::Late), None] {
+            files.set_kind(kind);
+            files.append(id, b"012", 1);
+        }
         for output in files.outputs_mut() {
             let (file, piece) = output.take_piece().unwrap();
             output.give_back(file, piece, 4, Some(io::ErrorKind::StorageFull.into()));
-            told += u32::from(output.take_failure().is_some());
+            told.extend(output.take_complaint(begin + Duration::from_secs(second), false));
         }
     }
-    assert_eq!((told, files.lost_bytes()), (1, 18));
+    let unwritten = files.unwritten();
+    let counts = [TraceKind::Log, TraceKind::Late].map(|kind| unwritten.records.count(kind));
+    assert_eq!((counts, unwritten.rows, unwritten.bytes), ([0, 120], 120, 600));
+    let last = files.outputs_mut()[0].take_complaint(begin, true);
+    told.extend(last);
+    let path = scratch.0.join("log").display().to_string();
+    let expected = [
+        "; 2 entries are lost so far, and what follows is counted",
+        "; 120 more entries are lost, 122 in all",
+        "; 118 more entries are lost, 240 in all",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, end) in told.iter().zip(expected) {
+        assert!(
+            told.starts_with(&format!("cannot write {path}: ")) && told.ends_with(end),
+            "{told}"
+        );
+    }
+    // Nothing is said where nothing happened.
+    assert_eq!(files.outputs_mut()[0].take_complaint(begin + 9 * QUIET, false), None);
+}
+
+#[test]
+fn entries_of_a_file_that_is_put_aside_are_told_from_those_behind_them() {
+    let scratch = Scratch::new("cut");
+    let mut files = Files::default();
+    let rotation = Rotation { size: 10, files: 2, limit: 0 };
+    let id = files.open(scratch.spec("log", rotation)).unwrap();
+    for kind in [TraceKind::Log, TraceKind::Late, TraceKind::Error] {
+        files.set_kind(Some(kind));
+        files.append(id, b"0123456", 1);
+    }
+    let output = &mut files.outputs_mut()[0];
+    // Two entries and the end of the file, and one behind it.
+    let (file, piece) = output.take_piece().unwrap();
+    output.give_back(file, piece, 7, Some(io::ErrorKind::StorageFull.into()));
+    let (file, piece) = output.take_piece().unwrap();
+    output.give_back(file, piece, 7, None);
+    let lost: Vec<_> = files.unwritten().records.nonzero().collect();
+    assert_eq!(lost, [(TraceKind::Late, 1)]);
 }

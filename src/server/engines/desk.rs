@@ -301,6 +301,7 @@ impl Desk {
         for (count, what) in lost.into_iter().filter(|(count, _)| *count > 0) {
             notices.push(format!("{count} {what}"));
         }
+        notices.extend(losses.complaints.iter().cloned());
         let error = fatal.as_ref().or(failed.as_ref()).map(ToString::to_string);
         let error = error.or(written.as_ref().err().map(ToString::to_string));
         state.notices.extend(notices.iter().cloned());
@@ -309,6 +310,8 @@ impl Desk {
             Some(reason) => Phase::Failed { reason },
         };
         state.snapshot = Arc::new(snapshot.clone());
+        let lifetime = Lifetime { unwritten: losses.unwritten, ..(*state.lifetime).clone() };
+        state.lifetime = Arc::new(lifetime);
         state.health = health.clone();
         state.is_paused = false;
         if let Some(client) = &mut state.client {

@@ -171,6 +171,7 @@ impl EngineState {
                 driver: self.driver.to_owned(),
                 transport: self.protocol.to_owned(),
                 health: self.health.clone(),
+                unwritten: self.lifetime.unwritten,
                 ..SummaryContext::default()
             };
             Arc::new(Summary::new(&self.snapshot, &context))

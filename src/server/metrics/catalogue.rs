@@ -186,6 +186,8 @@ families! {
         "Warnings of scenarios and recoverable oddities.";
     TRACE_DROPS Counter "gossipper_trace_records_dropped_total" ["engine" "kind"]
         "Records of traces, call records, HEP and event logs lost because a queue was full, by kind.";
+    TRACE_UNWRITTEN Counter "gossipper_trace_records_unwritten_total" ["engine" "kind"]
+        "Entries of traces, call records, event logs and statistics files lost because they could not be written, as on a full disk, by kind of record.";
 
     API_REQUESTS Counter "gossipper_api_requests_total" ["route" "code"]
         "Requests to the API by route and status code.";

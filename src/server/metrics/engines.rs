@@ -311,6 +311,16 @@ fn generator(text: &mut Text, engines: &[Exposed<'_>]) {
             text.sample(&TRACE_DROPS, &[label, kind.label()], count);
         }
     });
+    each(
+        text,
+        &TRACE_UNWRITTEN,
+        engines,
+        |text, Exposed { sum: Sum { label, totals, .. }, .. }| {
+            for (kind, count) in totals.unwritten.by_label() {
+                text.sample(&TRACE_UNWRITTEN, &[label, kind], count);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::stats::{
     Buckets, CALL_LENGTH_BOUNDS_US, Counters, JudgedSeconds, LAG_BOUNDS_US, Lifetime,
     MessageCounts, OneWay, RESPONSE_BOUNDS_US, StepCounts, StepKind, StepLayout,
-    TransactionBuckets,
+    TransactionBuckets, Unwritten,
 };
 
 /// Methods told apart in histograms, of a slot.
@@ -118,6 +118,7 @@ pub(super) struct Totals {
     pub(super) seconds: JudgedSeconds,
     /// By worker.
     pub(super) busy_ns: Vec<u64>,
+    pub(super) unwritten: Unwritten,
 }
 
 impl Default for Totals {
@@ -133,6 +134,7 @@ impl Default for Totals {
             loop_time: Buckets::new(LAG_BOUNDS_US),
             seconds: JudgedSeconds::default(),
             busy_ns: Vec::new(),
+            unwritten: Unwritten::default(),
         }
     }
 }
@@ -150,6 +152,7 @@ impl Totals {
             loop_time: measured.loop_time.clone(),
             seconds: lifetime.seconds,
             busy_ns: lifetime.busy_ns.clone(),
+            unwritten: lifetime.unwritten,
             ..Self::default()
         };
         for (name, both) in layout.transactions.iter().zip(&measured.transactions) {
@@ -178,6 +181,7 @@ impl Totals {
         self.scheduler_lag.add(&other.scheduler_lag);
         self.loop_time.add(&other.loop_time);
         self.seconds.add(&other.seconds);
+        self.unwritten.add(&other.unwritten);
         let workers = self.busy_ns.len().max(other.busy_ns.len());
         self.busy_ns.resize(workers, 0);
         self.busy_ns.iter_mut().zip(&other.busy_ns).for_each(|(mine, theirs)| *mine += theirs);

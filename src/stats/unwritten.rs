@@ -1,0 +1,45 @@
+//! What the files of a run lack because the system did not take it.
+
+use super::{TraceDropCounts, TraceKind};
+
+/// Entries of files that could not be written, as on a full disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwritten {
+    /// Those of one record each, by its kind.
+    pub records: TraceDropCounts,
+    /// All others: rows of statistics files, headers, histories of calls.
+    pub rows: u64,
+    /// Bytes of all, and of the beginning of one that was cut off.
+    pub bytes: u64,
+}
+
+impl Unwritten {
+    /// The label of entries that are not those of one record.
+    pub const ROW: &'static str = "row";
+
+    /// Counts an entry.
+    pub fn bump(&mut self, kind: Option<TraceKind>) {
+        match kind {
+            Some(kind) => self.records.bump(kind),
+            None => self.rows += 1,
+        }
+    }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.records.add(&other.records);
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+
+    /// Entries of all kinds.
+    pub fn entries(&self) -> u64 {
+        self.records.total() + self.rows
+    }
+
+    /// Each kind of entry by its label, with how many are missing.
+    pub fn by_label(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let records = TraceKind::ALL.iter().map(|&kind| (kind.label(), self.records.count(kind)));
+        records.chain([(Self::ROW, self.rows)])
+    }
+}
