@@ -6,6 +6,7 @@ mod e2e;
 use std::process::Command;
 
 use ::gossipper::scenario::{self, compile};
+use e2e::peer::Peer;
 use e2e::scratch::Scratch;
 use e2e::{gossipper, lock, ports, sipp, tools};
 
@@ -136,6 +137,7 @@ fn ours_run_under_sipp() {
     play(Player::OursOnSipp("uac"), Player::OursOnSipp("uas"), 3);
     play(Player::OursOnSipp("regexp"), Player::Sipp("uas"), 3);
     play(Player::OursOnSipp("branchc"), Player::OursOnSipp("branchs"), 30);
+    play(Player::Ours("options"), Player::OursOnSipp("management"), 3);
 }
 
 #[test]
@@ -146,4 +148,41 @@ fn sipps_run_under_ours() {
     play(Player::Theirs("regexp"), Player::Sipp("uas"), 3);
     play(Player::Theirs("branchc"), Player::Sipp("branchs"), 30);
     play(Player::Sipp("branchc"), Player::Theirs("branchs"), 30);
+}
+
+#[test]
+fn the_options_server_refuses_what_it_does_not_do() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "management", "-i", "127.0.0.1", "-m", "5"]);
+    let peer = Peer::new();
+    let request = |method: &str, number: u32| {
+        format!(
+            "{method} sip:probe@{address} SIP/2.0\r\n\
+             Via: SIP/2.0/UDP {};branch=z9hG4bKoptions{number}\r\n\
+             From: <sip:probe@127.0.0.1>;tag=1\r\nTo: <sip:probe@{address}>\r\n\
+             Call-ID: {number}@probe\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n\
+             Content-Length: 0\r\n\r\n",
+            peer.address()
+        )
+    };
+    let expected = [
+        ("OPTIONS", "200", "OPTIONS"),
+        ("INVITE", "405", "OPTIONS"),
+        ("REGISTER", "405", "OPTIONS"),
+        ("BYE", "481", ""),
+        ("FROBNICATE", "501", "OPTIONS"),
+    ];
+    for (number, (method, code, allow)) in (1..).zip(expected) {
+        // As often as a peer that hears nothing asks: one answer is as another.
+        let times = if code == "200" { 1 } else { 2 };
+        for _ in 0..times {
+            peer.send(address, request(method, number));
+            let answer = peer.receive();
+            let cseq = format!("1 {method}");
+            assert_eq!((answer.kind(), answer.header("Allow")), (code, allow), "{method}");
+            assert_eq!(answer.header("CSeq"), cseq);
+        }
+    }
+    peer.send(address, request("ACK", 2));
+    server.finish().expect_code(0).summary().expect_all_succeeded(5);
 }

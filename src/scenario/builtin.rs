@@ -48,7 +48,7 @@ pub const BUILTINS: &[Builtin] = &[
     },
     Builtin {
         name: "management",
-        description: "Answer OPTIONS with 200",
+        description: "Answer OPTIONS with 200, and refuse other requests",
         text: include_str!("builtin/management.xml"),
     },
     Builtin {
