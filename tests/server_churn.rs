@@ -1,5 +1,5 @@
 //! Engines that come and go leave nothing behind in the process: no thread, no descriptor, and no
-//! memory that grows with their number. Alone in its file, as it counts what the process has.
+//! memory. One test and alone in its file, as it counts what the process has.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ use gossipper::server::engines::{Ask, EngineKind, EngineSpec, NewScenario, Polic
 const LIMIT: Duration = Duration::from_secs(120);
 /// Engines that come and go in one round.
 const ENGINES: usize = 6;
+/// Workers of a client that has many.
+const WORKERS: usize = 48;
 
 fn config(change: impl FnOnce(&mut RunDraft)) -> RunConfig {
     let mut draft = RunDraft {
@@ -75,6 +77,22 @@ fn round(registry: &Registry, port: u16) {
     }
 }
 
+/// Starts a client with a crowd of workers, and takes it away once it has called.
+fn crowd(registry: &Registry, port: u16) {
+    let run = config(|draft| {
+        draft.scenario_name = Some("uac".to_owned());
+        draft.remote = Some(HostPort { host: "127.0.0.1".to_owned(), port });
+        draft.workers = Some(WORKERS);
+        draft.rate = Some(100.0);
+        draft.calls_max = None;
+    });
+    let id = registry.start_dynamic(None, run).unwrap();
+    let engine = registry.get(&id).unwrap();
+    wait("a call", || engine.state().snapshot.calls.succeeded > 0);
+    registry.remove(&id).unwrap();
+    wait("an end", || engine.state().phase.is_over());
+}
+
 #[test]
 fn engines_that_come_and_go_leave_nothing_behind() {
     let uas = config(|draft| draft.scenario_name = Some("uas".to_owned()));
@@ -100,6 +118,12 @@ fn engines_that_come_and_go_leave_nothing_behind() {
     let (_, _, after_mib) = held();
     // An engine has some ten MiB: one per round that is kept would show.
     assert!(after_mib < before_mib + 4 * 8, "{before_mib} MiB have become {after_mib}");
+    // A client of many workers has a hundred MiB, and takes all of it with it, the first one too.
+    for _ in 0..2 {
+        crowd(&registry, port);
+        wait("coming to rest", || (held().0, held().1) == (descriptors, threads));
+        wait("memory to come back", || held().2 < after_mib + 24);
+    }
     assert_eq!(registry.engines().len(), 1);
     assert!(registry.data_plane_alive());
     assert!(registry.shutdown(LIMIT).in_time);

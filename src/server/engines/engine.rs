@@ -85,6 +85,8 @@ pub(super) fn run(start: Start) {
         engine.finish();
         Ok(())
     });
+    // Clients come and go: what they had is not kept for the next one.
+    sys::return_free_memory();
 }
 
 /// Does `work`. An error, and a panic, is the end of this engine and of no other.
