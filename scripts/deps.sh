@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests need, and only what is missing: with everything in
-# place it calls no package manager and needs no network. `scripts/deps.sh packages` installs those
-# that building and testing packages needs, too.
+# Installs Debian packages that are missing, and only those: with everything in place it calls no
+# package manager and needs no network.
+#
+#   scripts/deps.sh                  what the tests need
+#   scripts/deps.sh packages         what building the packages needs
+#   scripts/deps.sh test-packages    that, and what trying them needs
 set -euo pipefail
 
-# Command that a test runs, and the package that brings it.
-needed=(
+# Command that is run, and the package that brings it.
+tests=(
     "sipp sip-tester"   # the real peer in the interop tests
     "kamailio kamailio" # registrar and proxy in the interop tests
     "openssl openssl"   # certificates, and a peer for TLS
@@ -20,16 +23,26 @@ needed=(
     "zsh zsh"           # checks of completions
     "fish fish"
 )
-if [ "${1:-}" = packages ]; then
-    needed+=(
-        "dpkg-buildpackage dpkg-dev"
-        "dh debhelper"
-        "rpmbuild rpm"
-        "lintian lintian"
-        "debootstrap debootstrap" # the system that packages are installed into
-        "file file"               # rpmbuild looks at what it packages
-    )
-fi
+packages=(
+    "cc gcc"
+    "python3 python3"   # the list of third parties
+    "dpkg-buildpackage dpkg-dev"
+    "dh debhelper"
+    "rpmbuild rpm"
+    "lintian lintian"   # looks at the package that was built
+    "file file"         # rpmbuild looks at what it packages
+    "objdump binutils"  # which glibc the program needs
+)
+case ${1:-tests} in
+    tests) needed=("${tests[@]}") ;;
+    packages) needed=("${packages[@]}") ;;
+    # The system that packages are installed into.
+    test-packages) needed=("${packages[@]}" "debootstrap debootstrap") ;;
+    *)
+        echo "usage: scripts/deps.sh [tests|packages|test-packages]" >&2
+        exit 2
+        ;;
+esac
 
 missing=()
 for entry in "${needed[@]}"; do
@@ -37,12 +50,14 @@ for entry in "${needed[@]}"; do
     # sbin may be absent from the path of a user.
     PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("$package")
 done
-# Packages that bring no command, known by a file.
-modules=/usr/lib/$(uname -m)-linux-gnu/kamailio/modules
-[ -e "$modules/tls.so" ] || missing+=(kamailio-tls-modules)
-[ -e "$modules/websocket.so" ] || missing+=(kamailio-websocket-modules)
+if [ "${1:-tests}" = tests ]; then
+    # Packages that bring no command, known by a file.
+    modules=/usr/lib/$(uname -m)-linux-gnu/kamailio/modules
+    [ -e "$modules/tls.so" ] || missing+=(kamailio-tls-modules)
+    [ -e "$modules/websocket.so" ] || missing+=(kamailio-websocket-modules)
+fi
 if [ ${#missing[@]} -eq 0 ]; then
-    echo "deps: everything that the tests need is installed"
+    echo "deps: everything that is needed is installed"
     exit 0
 fi
 echo "deps: missing ${missing[*]}"

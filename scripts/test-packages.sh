@@ -17,7 +17,7 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "test-packages: needs root, for chroot" >&2
     exit 1
 fi
-scripts/deps.sh packages
+scripts/deps.sh test-packages
 mkdir -p "$work"
 
 : >"$work/log"

@@ -96,11 +96,64 @@ fn the_units_differ_in_names_only() {
         let file = format!("-config /usr/local/gossipper/etc/gossipper-{kind}.json");
         for line in [
             format!("ExecStart={program} server {file}"),
-            format!("ExecStartPre={program} config check {file}"),
             format!("ExecReload={program} config check {file}"),
         ] {
             assert!(unit(kind).lines().any(|found| found == line), "{line}");
         }
+    }
+}
+
+/// The value of a key that stands once in a unit.
+fn value(text: &str, key: &str) -> String {
+    let found: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(key)).collect();
+    let [value] = found[..] else { panic!("{key} is there {} times", found.len()) };
+    value.strip_prefix('=').expect("key=value").to_owned()
+}
+
+#[test]
+fn a_reload_reaches_the_process_before_the_check() {
+    // Else a file that the check refuses would never show in the metrics.
+    let text = unit("server");
+    let steps: Vec<&str> = text.lines().filter(|line| line.starts_with("ExecReload=")).collect();
+    let [first, second] = steps[..] else { panic!("{steps:?}") };
+    assert!(first.ends_with("kill -HUP $MAINPID") && second.contains("config check"), "{steps:?}");
+}
+
+#[test]
+fn what_cannot_start_is_left_alone_and_a_person_is_not_in_its_way() {
+    let text = unit("client");
+    let number = |key: &str| -> u64 { value(&text, key).parse().expect("a number") };
+    let (window, burst) = (number("StartLimitIntervalSec"), number("StartLimitBurst"));
+    assert!(burst * number("RestartSec") < window, "a start that always fails would go on");
+    assert!(burst >= 10 && window <= 60, "ten restarts by hand in a minute must be possible");
+    let codes = value(&text, "RestartPreventExitStatus");
+    for code in ["1", "2", "3", "78", "97"] {
+        assert!(codes.split(' ').any(|found| found == code), "{code}");
+    }
+    // A start goes through the same check, and says what it finds once.
+    assert!(!text.contains("ExecStartPre="));
+}
+
+#[test]
+fn a_client_leaves_its_result_where_the_service_may_write() {
+    let text = read("etc/gossipper-client.json");
+    let config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let path = config["summary_json"].as_str().expect("a path");
+    let path = path.strip_prefix("../").expect("relative to the folder of the file");
+    let written = value(&unit("client"), "ReadWritePaths");
+    let folder = Path::new("/usr/local/gossipper").join(path);
+    let folder = folder.parent().expect("a folder").display().to_string();
+    assert!(written.split(' ').any(|allowed| allowed == folder), "{folder} is not in {written}");
+}
+
+#[test]
+fn building_packages_installs_nothing_for_tests() {
+    let script = read("scripts/deps.sh");
+    let list = script.split("\npackages=(").nth(1).and_then(|rest| rest.split("\n)").next());
+    let list = list.expect("the list of packages");
+    assert!(list.contains("debhelper"), "{list}");
+    for package in ["sip-tester", "kamailio", "chromium", "prometheus"] {
+        assert!(!list.contains(package), "{package}");
     }
 }
 

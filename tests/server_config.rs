@@ -228,11 +228,11 @@ fn a_server_does_not_start_with_a_wrong_file() {
     let installation = Installation::new("start");
     let wrong = installation.write("wrong.json", "{\"role\": \"management\", \"rat\": 1}");
     let output = gossipper(&["server", "-config", &wrong.display().to_string()]);
-    assert_eq!(output.status.code(), Some(255));
+    assert_eq!(output.status.code(), Some(78));
     assert!(text(&output.stderr).contains("did you mean \"rate\""));
     let profiles = installation.write("aliases.json", "{\"aliases\": {\"a\": {}}}");
     let output = gossipper(&["server", "-config", &profiles.display().to_string()]);
-    assert_eq!(output.status.code(), Some(255));
+    assert_eq!(output.status.code(), Some(78));
     assert!(text(&output.stderr).contains("-run-alias"));
     for option in [&["-run-alias", "a"][..], &["-list-aliases"], &["-bg"]] {
         let output = gossipper(&[&["server"], option].concat());

@@ -195,7 +195,13 @@ impl<'a> Host<'a> {
 
     fn revert(&mut self) -> Result<(), TuneError> {
         let path = self.root.join(RECORD);
-        let record = self.read_record()?.ok_or_else(|| TuneError::NoRecord(path.clone()))?;
+        let Some(record) = self.read_record()? else {
+            // Where every setting was enough, `--apply` has kept the values for restarts only.
+            return match self.remove_lasting()? {
+                true => Ok(()),
+                false => Err(TuneError::NoRecord(path)),
+            };
+        };
         for (key, change) in &record.settings {
             match self.current(key) {
                 Some(now) if now == change.after => {
@@ -210,16 +216,37 @@ impl<'a> Host<'a> {
                 None => self.say(&format!("{key}: not on this kernel"))?,
             }
         }
+        self.remove_lasting()?;
+        self.remove_record()
+    }
+
+    /// Removes what sets values after a restart, if it was written here. Returns whether it was.
+    fn remove_lasting(&mut self) -> Result<bool, TuneError> {
         let lasting = self.root.join(LASTING);
         match fs::read_to_string(&lasting) {
             Ok(text) if text.starts_with(LASTING_HEAD) => {
                 remove(&lasting)?;
                 self.say(&format!("removed {}", Path::new("/").join(LASTING).display()))?;
+                Ok(true)
             }
-            Ok(_) => self.say(&format!("{} is not ours: left", lasting.display()))?,
-            Err(_) => {}
+            Ok(_) => {
+                self.say(&format!("{} is not ours: left", lasting.display()))?;
+                Ok(false)
+            }
+            Err(_) => Ok(false),
         }
-        remove(&path)
+    }
+
+    /// Removes the record, and its folder if nothing else is in it.
+    fn remove_record(&self) -> Result<(), TuneError> {
+        let path = self.root.join(RECORD);
+        remove(&path)?;
+        match path.parent().map(fs::remove_dir) {
+            Some(Err(error)) if error.kind() != ErrorKind::DirectoryNotEmpty => {
+                Err(TuneError::Access { path, source: error })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes back what was done so far, after one setting could not be written.
@@ -229,7 +256,7 @@ impl<'a> Host<'a> {
             let _ = self.set(key, &change.before);
         }
         if !had_record {
-            let _ = remove(&self.root.join(RECORD));
+            let _ = self.remove_record();
         }
     }
 

@@ -47,6 +47,7 @@ impl ServerError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Bind { .. } => ExitCode::BindFailed,
+            Self::Exposed(_) | Self::Tls(_) => ExitCode::ConfigUnusable,
             _ => ExitCode::Fatal,
         }
     }

@@ -62,6 +62,9 @@ pub enum ExitCode {
     HealthGateFailed = 2,
     /// The generator was the limit, and `-fail_if_limited` was given.
     GeneratorLimited = 3,
+    /// The configuration of the daemon cannot be used, and another try would not change that
+    /// (`EX_CONFIG` of sysexits.h).
+    ConfigUnusable = 78,
     /// Stopped by the scenario, or by `-timeout` before any call succeeded.
     StoppedEarly = 97,
     /// There was nothing to run.

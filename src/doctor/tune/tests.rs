@@ -85,9 +85,23 @@ fn reverting_brings_everything_back() {
     assert!(text.contains("net.core.somaxconn: left at 1234, which somebody set since"), "{text}");
     assert_eq!(scratch.read("proc/sys/net/core/rmem_max"), "212992");
     assert_eq!(scratch.read("proc/sys/net/ipv4/ip_local_port_range"), "32768 60999");
-    assert!(!scratch.0.join(LASTING).exists() && !scratch.0.join(RECORD).exists());
+    assert!(!scratch.0.join(LASTING).exists());
+    let folder = scratch.0.join(RECORD).parent().expect("a folder").to_owned();
+    assert!(!folder.exists(), "the folder of the record is left");
     let (result, _) = scratch.carry_out(Task::Revert);
     assert!(matches!(result, Err(TuneError::NoRecord(_))), "{result:?}");
+}
+
+#[test]
+fn what_was_only_kept_for_restarts_goes_too() {
+    let scratch = Scratch::new("enough");
+    scratch.carry_out(APPLY).0.expect("applied");
+    fs::remove_file(scratch.0.join(RECORD)).expect("removed");
+    let (result, text) = scratch.carry_out(APPLY);
+    result.expect("applied again");
+    assert!(text.contains("nothing to change"), "{text}");
+    scratch.carry_out(Task::Revert).0.expect("reverted");
+    assert!(!scratch.0.join(LASTING).exists());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::{AliasRun, Problems, aliases, effective, load, run_alias, schema};
 use crate::cli::{CheckLine, EXIT_COMMAND_FAILED, EXIT_FATAL, ProfileLine, ServerLine};
 use crate::config::RunConfig;
 use crate::server::config::ServerConfig;
+use crate::stats::ExitCode;
 
 /// `gossipper config check`: the exit code, 0 or 1.
 pub fn check(line: &CheckLine) -> u8 {
@@ -107,7 +108,7 @@ pub fn server(line: &ServerLine) -> Result<ServerConfig, u8> {
         }
         Err(problems) => {
             report(&problems);
-            Err(EXIT_FATAL)
+            Err(ExitCode::ConfigUnusable.code())
         }
     }
 }
