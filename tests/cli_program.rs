@@ -73,6 +73,34 @@ fn commands_of_later_versions_fail_and_do_nothing() {
 }
 
 #[test]
+fn what_was_mistyped_is_suggested() {
+    for (line, code, part) in [
+        (&["servr", "-config", "x.json"][..], 1, "did you mean `gossipper server`?"),
+        (&["sipp", "-ratee", "5"], 255, "did you mean -r"),
+        (&["-rate", "5", "127.0.0.1"], 255, "did you mean -r"),
+        (&["doctor", "--jsn"], 1, "did you mean -json?"),
+        (&["help", "chekc"], 1, "did you mean \"check\"?"),
+    ] {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(code), "{line:?}");
+        assert!(stderr(&output).contains(part), "{line:?}: {}", stderr(&output));
+    }
+    // A host of such a name can still be called.
+    assert!(stderr(&run(&["servr"])).contains("gossipper sipp servr"));
+}
+
+#[test]
+fn shell_and_form_have_pages_of_help() {
+    for (name, part) in [("shell", "set NAME VALUE"), ("tui", "Enter on Start")] {
+        for line in [&[name, "-h"][..], &[name, "--help"], &["help", name]] {
+            let output = run(line);
+            assert_eq!(output.status.code(), Some(0), "{line:?}");
+            assert!(stdout(&output).contains(part), "{line:?}: {}", stdout(&output));
+        }
+    }
+}
+
+#[test]
 fn a_pipe_gets_plain_text_unless_colours_are_asked_for() {
     let escape = '\u{1b}';
     assert!(!stdout(&run(&["sipp", "-h"])).contains(escape));

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::command::{REMOTE, run_command};
 use super::error::UsageError;
 use super::flags::{self, Accept, FlagSpec, Immediate, Status};
+use super::suggest;
 use crate::config::{ColorChoice, parse_bool};
 
 /// Exactly what was typed: nothing is read, defaulted or checked yet.
@@ -255,14 +256,16 @@ fn suggestions(name: &str) -> Vec<String> {
     {
         return vec![format!("-{} {}", flag.name, &name[flag.name.len()..])];
     }
-    let distance_max = (name.chars().count() / 3).clamp(1, 3);
+    let distance_max = suggest::mistakes_max(name);
     let mut near: Vec<_> = flags::all()
         .map(|flag| (strsim::damerau_levenshtein(&lower, &flag.name.to_lowercase()), flag))
         // Two letters are one mistake away from most others.
         .filter(|&(distance, flag)| distance <= distance_max && flag.name.len() > 2)
         .collect();
     near.sort_by_key(|&(distance, flag)| (distance, !flag.is_available()));
-    near.into_iter().take(3).map(|(_, flag)| format!("-{}", flag.name)).collect()
+    let spelled_out = suggest::spelled_out(name).into_iter();
+    let near = near.into_iter().map(|(_, flag)| flag.name);
+    spelled_out.chain(near).take(3).map(|name| format!("-{name}")).collect()
 }
 
 fn lossy(word: &OsStr) -> String {

@@ -236,6 +236,47 @@ pub(super) fn run(program: &str) -> StyledText {
     page
 }
 
+/// `gossipper shell -h` and `gossipper tui -h`.
+pub(super) fn interactive(name: &str) -> StyledText {
+    let mut page = StyledText::default();
+    let (about, more, keys): (_, _, &[(&str, &str)]) = match name {
+        "tui" => (
+            "Fill in a form, then watch the run on a dashboard.",
+            "It needs a terminal. Every field is an option of `gossipper sipp -h`.",
+            &[
+                ("Enter, Tab, Down", "Check the field and go to the next one"),
+                ("Shift-Tab, Up", "Go to the field before"),
+                ("Space", "Switch what is on or off"),
+                ("Delete, Ctrl-U", "Empty the field"),
+                ("Enter on Start", "Start the run"),
+                ("Esc, Ctrl-C", "Leave"),
+            ],
+        ),
+        _ => (
+            "Build a run up line by line, check it and run it.",
+            "Lines come from the terminal or from a pipe. A line of a pipe that cannot be carried \
+             out ends the script with exit code 1.",
+            &[
+                ("set NAME VALUE...", "Change a setting, as -r or calls_per_second"),
+                ("wizard", "Be asked for the usual settings"),
+                ("show", "The settings, and the command line that they make"),
+                ("check, run", "Check the settings, run them"),
+                ("help", "All commands and settings"),
+                ("quit", "Leave"),
+            ],
+        ),
+    };
+    page.plain(format!("{about}\n"));
+    heading(&mut page, "Usage");
+    page.plain("  ").push(LITERAL, format!("gossipper {name}")).plain("\n\n");
+    paragraph(&mut page, more);
+    heading(&mut page, if name == "tui" { "Keys" } else { "Lines" });
+    for (key, about) in keys {
+        entry(&mut page, key, about, "");
+    }
+    page
+}
+
 /// `gossipper doctor -h` and its like.
 pub(super) fn host(command: &HostCommand) -> StyledText {
     let mut page = StyledText::default();

@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, Command, ValueHint};
 
 use super::generate::Artefact;
 use super::text::StyledText;
-use super::{Action, EXIT_COMMAND_FAILED, error_text, fail, help, print};
+use super::{Action, EXIT_COMMAND_FAILED, error_text, fail, help, print, suggest};
 use crate::config::{Flavor, RunDraft, parse_float};
 use crate::doctor::{Examination, Load, Task};
 use crate::run::Inspection;
@@ -321,7 +321,9 @@ fn read<'a>(command: &'static HostCommand, args: &'a [OsString]) -> Result<Given
         let name = name.map(|name| if name == "help" { "h" } else { name });
         let flag = command.flags.iter().find(|flag| Some(flag.name) == name);
         let Some(flag) = flag else {
-            return Err(format!("`gossipper {}` has no option {text:?}", command.name));
+            let meant = suggest::near(text, command.flags.iter().map(|flag| flag.name));
+            let meant = meant.map(|name| format!("; did you mean -{name}?")).unwrap_or_default();
+            return Err(format!("`gossipper {}` has no option {text:?}{meant}", command.name));
         };
         let count = flag.value.split(' ').filter(|name| !name.is_empty()).count();
         if count == 0 && joined.is_some() {

@@ -17,6 +17,7 @@ mod generate;
 mod help;
 mod host;
 mod server;
+mod suggest;
 mod text;
 mod usage;
 
@@ -101,6 +102,12 @@ pub const EXIT_COMMAND_FAILED: u8 = 1;
 const LATER_COMMANDS: &[&str] =
     &["ui", "worker", "pcap2scenario", "report-html", "summary-to-pdf", "profile"];
 
+/// Commands of this version.
+const COMMANDS: &[&str] = &[
+    "auth", "check", "cli", "config", "doctor", "generate", "help", "server", "shell", "sipp",
+    "tui", "tune", "version",
+];
+
 /// The names under which the run form can be reached; they decide about usage lines, defaults and
 /// exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +163,7 @@ pub fn parse(argv: Vec<OsString>) -> Action {
         Some(name @ ("shell" | "cli" | "tui")) => match args.get(1) {
             None if name == "tui" => Action::Tui,
             None => Action::Shell,
+            Some(word) if is_help(word) => print(help::interactive(name), 0),
             Some(word) => {
                 let word = word.to_string_lossy();
                 let message = format!("`gossipper {name}` takes no arguments, and {word:?} is one");
@@ -173,14 +181,39 @@ pub fn parse(argv: Vec<OsString>) -> Action {
         Some("-h" | "--h" | "-help" | "--help") => print(help::root(), 0),
         Some("version") => print(help::version(), 0),
         Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
-        _ => run_form(Entry::Bare, &args),
+        Some(word) => match mistyped_command(word) {
+            Some(meant) => {
+                let message = format!(
+                    "there is no command {word:?}; did you mean `gossipper {meant}`?\n  hint: for a \
+                     host of that name write: gossipper sipp {word}"
+                );
+                fail(error_text(&message), EXIT_COMMAND_FAILED)
+            }
+            None => run_form(Entry::Bare, &args),
+        },
+        None => run_form(Entry::Bare, &args),
     }
+}
+
+/// The command that `word` was meant for, if it is none and can hardly be a host.
+fn mistyped_command(word: &str) -> Option<&'static str> {
+    let is_plain = word.chars().all(|c| c.is_ascii_alphabetic());
+    // A short word is near to too much.
+    if !is_plain || word.len() < 4 {
+        return None;
+    }
+    suggest::near(word, COMMANDS.iter().copied())
+}
+
+fn is_help(word: &OsString) -> bool {
+    word.to_str().is_some_and(|word| matches!(word, "-h" | "--h" | "-help" | "--help"))
 }
 
 fn help_command(topic: &[OsString]) -> Action {
     match topic.first().and_then(|word| word.to_str()) {
         None if topic.is_empty() => print(help::root(), 0),
-        Some("help" | "version" | "shell" | "cli" | "tui") => print(help::root(), 0),
+        Some("help" | "version") => print(help::root(), 0),
+        Some(name @ ("shell" | "cli" | "tui")) => print(help::interactive(name), 0),
         Some("sipp") => print(help::run(Entry::Subcommand.program()), 0),
         Some("auth") => auth::help(topic.get(1)),
         Some("check") => print(help::host(&host::CHECK), 0),
@@ -190,10 +223,11 @@ fn help_command(topic: &[OsString]) -> Action {
         Some("config") => print(help::config(), 0),
         Some(name) if LATER_COMMANDS.contains(&name) => later_command(name),
         _ => {
-            let message = format!(
-                "there is no command {:?}; `gossipper help` lists them",
-                topic.first().map(|word| word.to_string_lossy()).unwrap_or_default()
-            );
+            let topic = topic.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+            let message = match suggest::near(&topic, COMMANDS.iter().copied()) {
+                Some(meant) => format!("there is no command {topic:?}; did you mean {meant:?}?"),
+                None => format!("there is no command {topic:?}; `gossipper help` lists them"),
+            };
             fail(error_text(&message), EXIT_COMMAND_FAILED)
         }
     }

@@ -122,17 +122,21 @@ impl Dashboard {
         });
         let most = series.iter().flatten().map(|(_, value)| *value).fold(0.0, f64::max);
         let top = if most > 0.0 { most * 1.1 } else { 1.0 };
-        let datasets = lines.iter().zip(&series).map(|((name, color, _), data)| {
+        let datasets = lines.iter().zip(&series).map(|((_, color, _), data)| {
             Dataset::default()
-                .name(*name)
                 .marker(Marker::Braille)
                 .graph_type(GraphType::Line)
                 .style(Style::new().fg(*color))
                 .data(data)
         });
+        // In the frame, where a legend covers no data.
+        let mut heading = vec![Span::raw(format!(" {title}: "))];
+        for (name, color, _) in &lines {
+            heading.push(Span::styled(format!("{name} "), Style::new().fg(*color)));
+        }
         let bound = |value: f64| Span::raw(format!("{value:.*}", usize::from(value < 10.0)));
         Chart::new(datasets.collect())
-            .block(Block::bordered().title(format!(" {title} ")))
+            .block(Block::bordered().title(Line::from(heading)))
             .x_axis(Axis::default().bounds([first, last.max(first + 1.0)]))
             .y_axis(Axis::default().bounds([0.0, top]).labels([
                 bound(0.0),
@@ -274,6 +278,9 @@ fn sgr((color, modifier): (Color, Modifier)) -> String {
     }
     if modifier.contains(Modifier::DIM) {
         codes.push_str(";2");
+    }
+    if modifier.contains(Modifier::REVERSED) {
+        codes.push_str(";7");
     }
     codes.push_str(match color {
         Color::Red => ";31",

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use crate::cli::{self, Action, flags};
-use crate::config::RunConfig;
+use crate::config::{HostPort, RunConfig};
 use crate::scenario::BUILTINS;
 
 /// What is said of settings that are right and ask for something else.
@@ -172,7 +172,7 @@ impl Session {
     /// Changes a setting, as the command `set` does.
     pub fn set(&mut self, name: &str, values: &[String]) -> Answer {
         if let (DESTINATION | DESTINATION_HOST | DESTINATION_PORT, [value]) = (name, values) {
-            self.remote = match (name, self.parts()) {
+            let remote = match (name, self.parts()) {
                 (DESTINATION_HOST, (_, Some(port))) => Some(format!("{}:{port}", host(value))),
                 (DESTINATION_HOST, (_, None)) => Some(host(value)),
                 (DESTINATION_PORT, (known, _)) => {
@@ -180,6 +180,12 @@ impl Session {
                 }
                 _ => Some(value.clone()),
             };
+            // A port alone waits for its host.
+            let whole = remote.as_deref().filter(|remote| !remote.starts_with(':'));
+            if let Some(Err(why)) = whole.map(HostPort::parse) {
+                return Answer::Refused(format!("{name}: {why}"));
+            }
+            self.remote = remote;
             return Answer::Text(String::new());
         }
         let Some(flag) = flag(name) else { return Answer::Refused(unknown(name)) };
@@ -198,6 +204,9 @@ impl Session {
         if values.len() != wanted {
             let usage = flag.usage();
             return Answer::Refused(format!("{wanted} values belong to it, as in: {usage}"));
+        }
+        if let Err(why) = flag.check(values) {
+            return Answer::Refused(format!("{name}: {why}"));
         }
         if wanted < 2 {
             self.settings.retain(|setting| setting.flag != flag.name);

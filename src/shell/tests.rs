@@ -58,15 +58,22 @@ fn what_cannot_be_done_is_said() {
     assert!(refused(&mut session, "frobnicate").contains("no command"));
     assert!(refused(&mut session, "set calls_per_secnod 5").contains("`calls_per_second`"));
     assert!(refused(&mut session, "set r").contains("-r RATE"));
+    let why = refused(&mut session, "set calls_per_second fast");
+    assert!(why.starts_with("calls_per_second: ") && why.contains("fast"), "{why}");
+    let why = refused(&mut session, "set destination host:port:5");
+    assert!(why.starts_with("destination: "), "{why}");
     assert!(refused(&mut session, "set r 1 2").contains("1 values"));
     assert!(refused(&mut session, "set rtp_send true").contains("no setting"));
     assert!(refused(&mut session, "set plugin x").contains("not in this version"));
     assert!(refused(&mut session, "set h").contains("no setting"));
     assert!(refused(&mut session, "set s \"open").contains("not closed"));
     assert!(refused(&mut session, "run now").contains("otherwise"));
-    text(&mut session, "set r -5");
-    assert!(refused(&mut session, "check").contains("-r"));
-    assert!(refused(&mut session, "run").contains("-r"));
+    assert!(refused(&mut session, "set r -5").contains("out of range"));
+    // Each is right by itself.
+    text(&mut session, "set users 5");
+    text(&mut session, "set rate_max 5");
+    assert!(refused(&mut session, "check").contains("-rate_max"));
+    assert!(refused(&mut session, "run").contains("-rate_max"));
 }
 
 #[test]

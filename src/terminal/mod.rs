@@ -225,12 +225,17 @@ fn fit(lines: &[String], columns: usize, rows: usize) -> Vec<String> {
 /// What turns the screen that shows `old` into one that shows `new`.
 fn difference(old: &[String], new: &[String]) -> String {
     let mut text = String::new();
+    // Erased first: behind the last row there is none, and the terminal would take that one.
+    if old.is_empty() {
+        text.push_str("\x1b[H\x1b[J");
+    }
     for (row, line) in new.iter().enumerate() {
         if old.get(row) != Some(line) {
-            text.push_str(&format!("\x1b[{};1H{line}\x1b[K", row + 1));
+            // Also first: behind the last column stands the cursor still on it.
+            text.push_str(&format!("\x1b[{};1H\x1b[K{line}", row + 1));
         }
     }
-    if new.len() < old.len() || old.is_empty() {
+    if new.len() < old.len() {
         text.push_str(&format!("\x1b[{};1H\x1b[J", new.len() + 1));
     }
     text
@@ -247,7 +252,9 @@ mod tests {
     #[test]
     fn only_what_changed_is_drawn() {
         let (old, new) = (lines("a\nb\nc"), lines("a\nx"));
-        assert_eq!(difference(&old, &new), "\x1b[2;1Hx\x1b[K\x1b[3;1H\x1b[J");
+        assert_eq!(difference(&old, &new), "\x1b[2;1H\x1b[Kx\x1b[3;1H\x1b[J");
+        // Nothing is erased behind the last row, which a terminal of two rows has.
+        assert_eq!(difference(&[], &new), "\x1b[H\x1b[J\x1b[1;1H\x1b[Ka\x1b[2;1H\x1b[Kx");
         assert_eq!(difference(&new, &new), "");
     }
 

@@ -44,7 +44,7 @@ const FIELDS: &[(&str, &str, Kind, &str)] = &[
     ("Local port", "listen_port", Kind::Text, ""),
     ("Service (user part)", "service", Kind::Text, "service"),
     ("Calls per second", "calls_per_second", Kind::Text, "10"),
-    ("Calls in all (0: no end)", "total_calls", Kind::Text, "0"),
+    ("Calls in all (0: no end)", "total_calls", Kind::Text, "100"),
     ("Call length", "call_length", Kind::Text, "3s"),
     ("Open calls at most", "concurrent_calls", Kind::Text, ""),
     ("Users instead of a rate", "users", Kind::Text, ""),
@@ -56,6 +56,11 @@ const FIELDS: &[(&str, &str, Kind, &str)] = &[
     ("Trace errors", "trace_err", Kind::Switch, ""),
     ("Trace statistics", "trace_stat", Kind::Switch, ""),
 ];
+
+/// The row behind the last field: the button that starts the run.
+const START: usize = FIELDS.len();
+/// Rows that can be reached.
+const ROWS: usize = FIELDS.len() + 1;
 
 /// Longest text of a field.
 const VALUE_MAX: usize = 200;
@@ -78,23 +83,44 @@ impl Default for Form {
 impl Form {
     /// Takes a key.
     pub fn press(&mut self, key: Key) -> Step {
-        let (.., kind, _) = FIELDS[self.at];
+        match key {
+            Key::Escape | Key::Ctrl('c') => return Step::Leave,
+            Key::Enter if self.at == START => return self.start(),
+            Key::Enter | Key::Tab | Key::Down => self.go_to((self.at + 1) % ROWS),
+            Key::BackTab | Key::Up => self.go_to((self.at + ROWS - 1) % ROWS),
+            Key::Home | Key::PageUp => self.go_to(0),
+            Key::End | Key::PageDown => self.go_to(START),
+            key => self.edit(key),
+        }
+        Step::Stay
+    }
+
+    /// Starts the run, or says what is wrong.
+    fn start(&mut self) -> Step {
+        match self.session().and_then(|session| session.config()) {
+            Ok(config) => Step::Start(config),
+            Err(error) => {
+                self.error = Some(error);
+                Step::Stay
+            }
+        }
+    }
+
+    /// Leaves a field for another one, if what stands in it can be its value.
+    fn go_to(&mut self, row: usize) {
+        self.error = match self.at {
+            START => None,
+            at => self.fill(at, &mut Session::default()).err(),
+        };
+        if self.error.is_none() {
+            self.at = row;
+        }
+    }
+
+    fn edit(&mut self, key: Key) {
+        let Some((.., kind, _)) = FIELDS.get(self.at) else { return };
         let value = &mut self.values[self.at];
         match (key, kind) {
-            (Key::Escape | Key::Ctrl('c'), _) => return Step::Leave,
-            (Key::Enter, _) => {
-                return match self.session().and_then(|session| session.config()) {
-                    Ok(config) => Step::Start(config),
-                    Err(error) => {
-                        self.error = Some(error);
-                        Step::Stay
-                    }
-                };
-            }
-            (Key::Tab | Key::Down, _) => self.at = (self.at + 1) % FIELDS.len(),
-            (Key::BackTab | Key::Up, _) => self.at = (self.at + FIELDS.len() - 1) % FIELDS.len(),
-            (Key::Home | Key::PageUp, _) => self.at = 0,
-            (Key::End | Key::PageDown, _) => self.at = FIELDS.len() - 1,
             (Key::Char(' '), Kind::Switch) => {
                 *value = if value.is_empty() { "yes".to_owned() } else { String::new() };
             }
@@ -103,32 +129,39 @@ impl Form {
             }
             (Key::Backspace, Kind::Text | Kind::Secret) => _ = value.pop(),
             (Key::Delete | Key::Ctrl('u'), _) => value.clear(),
-            _ => return Step::Stay,
+            _ => return,
         }
         self.error = None;
-        Step::Stay
     }
 
     /// The settings of the run, under a dashboard.
     fn session(&self) -> Result<Session, String> {
         let mut session = Session::default();
-        let mut set = |name: &str, values: &[String]| match session.set(name, values) {
-            Answer::Refused(why) => Err(why),
-            _ => Ok(()),
-        };
-        set("interactive", &[])?;
-        for ((label, name, kind, _), value) in FIELDS.iter().zip(&self.values) {
-            let value = value.trim();
-            let is_file = *name == "builtin_scenario" && builtin(value).is_none();
-            let taken = match (kind, value) {
-                (_, "") => Ok(()),
-                (Kind::Switch, _) => set(name, &[]),
-                (_, value) if is_file => set("scenario_file", &[value.to_owned()]),
-                (_, value) => set(name, &[value.to_owned()]),
-            };
-            taken.map_err(|why| format!("{label}: {why}"))?;
+        session.set("interactive", &[]);
+        for at in 0..FIELDS.len() {
+            self.fill(at, &mut session)?;
         }
         Ok(session)
+    }
+
+    /// Makes a field a setting of `session`; an empty one makes none.
+    fn fill(&self, at: usize, session: &mut Session) -> Result<(), String> {
+        let (label, name, kind, _) = FIELDS[at];
+        let value = self.values[at].trim();
+        let is_file = name == "builtin_scenario" && builtin(value).is_none();
+        let answer = match (kind, value) {
+            (_, "") => return Ok(()),
+            (Kind::Switch, _) => session.set(name, &[]),
+            (_, value) if is_file => session.set("scenario_file", &[value.to_owned()]),
+            (_, value) => session.set(name, &[value.to_owned()]),
+        };
+        match answer {
+            Answer::Refused(why) => {
+                let why = why.strip_prefix(&format!("{name}: ")).unwrap_or(&why);
+                Err(format!("{label}: {why}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The form as rows of a terminal.
@@ -140,8 +173,7 @@ impl Form {
         // The field that is edited is always seen.
         let room = usize::from(fields.height.saturating_sub(2)).max(1);
         let first = (self.at + 1).saturating_sub(room);
-        let lines: Vec<Line<'_>> =
-            (first..FIELDS.len()).take(room).map(|at| self.row(at)).collect();
+        let lines: Vec<Line<'_>> = (first..ROWS).take(room).map(|at| self.row(at)).collect();
         Paragraph::new(lines)
             .block(Block::bordered().title(" Gossipper: a run "))
             .render(fields, &mut page);
@@ -149,14 +181,21 @@ impl Form {
         let error = error.lines().next().unwrap_or_default();
         Paragraph::new(vec![
             Line::from(error).fg(Color::Red),
-            Line::from("Tab and arrows move  Space switches  Enter starts  Esc leaves").dim(),
+            Line::from(
+                "Enter, Tab and arrows move  Space switches  Enter on Start starts  Esc leaves",
+            )
+            .dim(),
         ])
         .render(foot, &mut page);
         to_ansi(&page)
     }
 
     fn row(&self, at: usize) -> Line<'_> {
-        let (label, _, kind, _) = FIELDS[at];
+        let Some(&(label, _, kind, _)) = FIELDS.get(at) else {
+            let style = Style::new().fg(Color::Green).bold();
+            let style = if self.at == START { style.reversed() } else { style };
+            return Line::from(vec![Span::raw("   "), Span::styled("[ Start ]", style)]);
+        };
         let value = &self.values[at];
         let shown = match kind {
             Kind::Text => value.clone(),
@@ -203,11 +242,13 @@ mod tests {
         form.press(Key::Delete);
         typed(&mut form, "t1");
         form.press(Key::End);
+        form.press(Key::Up);
         form.press(Key::Char(' '));
+        assert_eq!(form.press(Key::Enter), Step::Stay, "the next row");
         assert!(matches!(form.press(Key::Enter), Step::Start(_)), "{form:?}");
         assert_eq!(
             options(&form).join(" "),
-            "-interactive -sn uac -t t1 -s service -r 10 -m 0 -d 3s -trace_stat 192.0.2.1:5070"
+            "-interactive -sn uac -t t1 -s service -r 10 -m 100 -d 3s -trace_stat 192.0.2.1:5070"
         );
         form.press(Key::Home);
         form.press(Key::Delete);
@@ -222,10 +263,12 @@ mod tests {
         form.press(Key::Down);
         form.press(Key::Backspace);
         typed(&mut form, "9");
+        let at = form.at;
         assert_eq!(form.press(Key::Enter), Step::Stay);
+        assert_eq!(form.at, at, "a value that cannot be is not left behind");
         let rows = form.draw(100, 30).join("\n");
         assert!(rows.contains("u9"), "{rows}");
-        assert!(form.error.as_deref().is_some_and(|error| error.contains("-t")), "{form:?}");
+        assert!(form.error.as_deref().is_some_and(|error| error.contains("Transport")), "{form:?}");
         assert_eq!(form.press(Key::Escape), Step::Leave);
     }
 
@@ -234,7 +277,7 @@ mod tests {
         let mut form = Form::default();
         form.press(Key::End);
         let rows = form.draw(60, 8).join("\n");
-        assert!(rows.contains("Trace statistics"), "{rows}");
+        assert!(rows.contains("Trace statistics") && rows.contains("[ Start ]"), "{rows}");
         form.press(Key::Up);
         form.press(Key::Up);
         form.press(Key::Up);

@@ -183,6 +183,16 @@ impl FlagSpec {
         self.resolved().values
     }
 
+    /// Reads `values` as the command line would, and keeps nothing of them.
+    ///
+    /// # Errors
+    /// Why a value cannot be one of this option.
+    pub fn check(&'static self, values: &[String]) -> Result<(), ValueError> {
+        let Status::Supported(accept) = self.resolved().status else { return Ok(()) };
+        let values: Vec<&OsStr> = values.iter().map(OsStr::new).collect();
+        accept.store(&mut RunDraft::default(), &values)
+    }
+
     /// The option as one writes it: `-key NAME VALUE`.
     pub fn usage(&'static self) -> String {
         let mut usage = format!("-{}", self.name);
