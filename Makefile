@@ -6,7 +6,7 @@ export CARGO
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
-.PHONY: deb rpm install test-packages schemathesis corpus-check
+.PHONY: deb rpm install test-packages test-service schemathesis corpus-check
 
 help: ## List the targets
 	@echo "make demo and make test are all you need; the others are their parts."
@@ -87,3 +87,6 @@ install: ## Put what packages contain below DESTDIR, from GOSSIPPER_BINARY or a 
 
 test-packages: ## Install, upgrade, remove and purge both packages (root, minutes, a Debian mirror)
 	@scripts/test-packages.sh
+
+test-service: ## Try the packaged services under a real systemd (root, minutes, a Debian mirror)
+	@scripts/test-service.sh
