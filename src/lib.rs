@@ -1,4 +1,4 @@
-//! Gossipper: a SIP and RTP load tester for Linux.
+//! Gossipper: a SIP load tester for Linux.
 //!
 //! `docs/ARCHITECTURE.md` describes the house; each module's first lines say what it is for and
 //! what it deliberately does not know.

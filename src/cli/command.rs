@@ -14,7 +14,7 @@ use super::{auth, host};
 pub(super) const REMOTE: &str = "remote";
 
 /// What the program is.
-pub(super) const ABOUT: &str = "SIP and RTP load tester for Linux";
+pub(super) const ABOUT: &str = "SIP load tester for Linux";
 
 /// The whole program: `gossipper` with its commands.
 pub fn root_command() -> Command {
