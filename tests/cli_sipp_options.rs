@@ -46,9 +46,9 @@ const SUPPORTED: &str = "
     no_exec sip_from sip_pai sip_provider sip_extra_header
     base_cseq d pause_ms deadcall_wait au ap s default_behaviors nd pause_msg_ign aa mi
     min_rtp_port mp max_rtp_port r rp rate_scale rate_increase rate_max rate_interval no_rate_quit
-    ci cp l m users recv_timeout recv_timeout_ms send_timeout timeout timeout_global timeout_error max_retrans
+    ci cp l m users duration drain recv_timeout recv_timeout_ms send_timeout timeout timeout_global timeout_error max_retrans
     max_invite_retrans max_non_invite_retrans nr rtcheck T2 lost nostdin
-    workers io cpus max_calls summary_json stat_period f health_min_success_ratio
+    workers io cpus max_calls summary_json stat_period stat_line f health_min_success_ratio
     health_max_failed_calls health_max_timeouts fail_if_limited seed grain_us no_gso no_gro color
     trace_stat stf stat_delimiter fd rfc3339 periodic_rtd trace_format
     trace_msg trace_shortmsg trace_err trace_logs trace_calldebug trace_screen

@@ -213,11 +213,22 @@ fn m_0_goes_on_until_stopped() {
     let _turn = lock::light();
     let (server, address) = gossipper::serve(&["-sn", "management", "-i", "127.0.0.1"]);
     let remote = address.to_string();
-    let mut client =
-        gossipper::start(&["-sn", "options", "-p", "0", "-m", "0", "-r", "50", &remote]);
-    client
-        .process()
-        .wait_for_stdout("second status line", |text| text.contains("00:02").then_some(()));
+    let mut client = gossipper::start(&[
+        "-sn",
+        "options",
+        "-p",
+        "0",
+        "-m",
+        "0",
+        "-r",
+        "50",
+        "-stat_period",
+        "1",
+        &remote,
+    ]);
+    client.process().wait_for_stderr_as("second progress line", |text| {
+        (text.matches(" verdict=").count() == 2).then_some(())
+    });
     client.signal(Signal::INT);
     let client = client.finish().expect_code(0);
     assert!(client.summary().succeeded() > 1);

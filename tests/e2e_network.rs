@@ -113,10 +113,10 @@ fn pulled(end: fn(&Pair) -> &str, io: &str) {
     let pair = Pair::new();
     let (server, address) = serve_in(&pair, &[]);
     let line = ["-io", io, "-m", "100", "-r", "50", "-max_retrans", "2", "-recv_timeout", "10s"];
-    let mut client = call_from(&pair, address, &line);
-    client.process().wait_for_stdout("success", |text| {
-        let (_, ok) = text.split_once("  ok ")?;
-        (!ok.starts_with('0')).then_some(())
+    let mut client = call_from(&pair, address, &[&line[..], &["-stat_period", "1"]].concat());
+    client.process().wait_for_stderr_as("success", |text| {
+        let (_, succeeded) = text.split_once(" success=")?;
+        (!succeeded.starts_with('0')).then_some(())
     });
     pair.pull(end(&pair));
     let client = client.finish().expect_code(1);

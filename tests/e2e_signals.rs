@@ -20,7 +20,7 @@ fn open_calls() -> (Run, Peer) {
     let remote = peer.address().to_string();
     let calls = CALLS.to_string();
     let line = ["-sn", "uac", "-p", "0", "-d", "10m", "-m", &calls, "-r", "1000", &remote];
-    let client = gossipper::start(&line);
+    let client = gossipper::start(&[&line[..], &["-stat_period", "1"]].concat());
     let mut acknowledged = HashSet::new();
     while acknowledged.len() < CALLS {
         let message = peer.receive();
@@ -110,7 +110,7 @@ fn sigusr2_prints_the_state_and_the_run_goes_on() {
     let _turn = lock::light();
     let (mut client, peer) = open_calls();
     // What the workers count reaches the control side once a second.
-    client.process().wait_for_stdout("open calls", |text| text.contains("active 5").then_some(()));
+    client.wait_for_stderr(" active=5 ");
     for dumps in 1..=2 {
         client.signal(Signal::USR2);
         client.process().wait_for_stdout("table", |text| {

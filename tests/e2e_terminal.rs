@@ -80,7 +80,8 @@ fn a_form_leads_to_a_run_under_a_dashboard() {
     tty.press("\x1b");
     let at = tty.wait_for(at, "Failures by cause");
     tty.press("q");
-    tty.wait_for(at, "verdict=");
+    let at = tty.wait_for(at, "Verdict ");
+    tty.wait_for(at, "The generator ");
     assert_eq!(tty.finish(), 0);
     server.signal(Signal::INT);
     server.finish().expect_code(0);
@@ -116,7 +117,7 @@ fn our_status_line_can_be_exchanged_for_screens() {
     let at = tty.wait_for(at, "active 0");
     // Ctrl-C is the signal that it always was.
     tty.press("\x03");
-    tty.wait_for(at, "calls=0 ");
+    tty.wait_for(at, "Calls          0 started");
     assert_eq!(tty.finish(), 0);
 }
 

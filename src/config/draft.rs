@@ -87,6 +87,8 @@ pub struct RunDraft {
     pub users: Option<u64>,
     pub recv_timeout_ms: Option<u64>,
     pub send_timeout_ms: Option<u64>,
+    pub duration_ms: Option<u64>,
+    pub drain_ms: Option<u64>,
     pub timeout_ms: Option<u64>,
     pub timeout_error: bool,
     pub start_delay_ms: Option<u64>,
@@ -107,6 +109,7 @@ pub struct RunDraft {
     pub color: Option<ColorChoice>,
     pub summary_json: Option<PathBuf>,
     pub stat_period_ms: Option<u64>,
+    pub stat_line: bool,
     pub trace: TraceConfig,
     pub export: ExportConfig,
     pub health: HealthGates,
@@ -146,6 +149,10 @@ impl RunDraft {
         let calls_max = match (self.calls_max, flavor) {
             (Some(0), _) | (None, Flavor::Sipp) => CallLimit::Unlimited,
             (Some(count), _) => CallLimit::Count(count),
+            // Whoever says for how long does not mean one call.
+            (None, Flavor::Gossipper) if nonzero(self.duration_ms).is_some() => {
+                CallLimit::Unlimited
+            }
             (None, Flavor::Gossipper) => CallLimit::ClientDefault,
         };
         let concurrent_max = match (self.concurrent_max, self.users, flavor) {
@@ -226,6 +233,8 @@ impl RunDraft {
             users: self.users,
             recv_timeout_ms: nonzero(self.recv_timeout_ms),
             send_timeout_ms: nonzero(self.send_timeout_ms),
+            duration_ms: nonzero(self.duration_ms),
+            drain_ms: self.drain_ms,
             timeout_ms: nonzero(self.timeout_ms),
             timeout_error: self.timeout_error,
             start_delay_ms: self.start_delay_ms.unwrap_or(0),
@@ -257,6 +266,7 @@ impl RunDraft {
             color: self.color.unwrap_or_default(),
             summary_json: self.summary_json,
             stat_period_ms: nonzero(self.stat_period_ms),
+            stat_line: self.stat_line,
             trace: self.trace,
             export: self.export,
             health: self.health,

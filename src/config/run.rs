@@ -457,6 +457,10 @@ pub struct RunConfig {
     pub recv_timeout_ms: Option<u64>,
     /// Longest wait of a message for room to be sent, for a `<send>` without its own timeout.
     pub send_timeout_ms: Option<u64>,
+    /// Start no more calls after this time; open ones may end.
+    pub duration_ms: Option<u64>,
+    /// Longest wait for open calls once no new ones start; the default where `None`.
+    pub drain_ms: Option<u64>,
     /// Stop the run after this time.
     pub timeout_ms: Option<u64>,
     /// Whether a run that ran into `timeout_ms` failed.
@@ -485,6 +489,8 @@ pub struct RunConfig {
     pub summary_json: Option<PathBuf>,
     /// Period of the progress line on stderr.
     pub stat_period_ms: Option<u64>,
+    /// Whether the line of figures for programs ends the report also on a terminal.
+    pub stat_line: bool,
     /// Traces and statistics files.
     pub trace: TraceConfig,
     /// What other programs are told.

@@ -6,7 +6,7 @@ use super::summary::Media;
 use super::units;
 use crate::stats::Snapshot;
 
-/// A run in one line, for the end of a run and for `-stat_period`. Keys are an interface and only
+/// A run in one line, for programs at the end of a run and for `-stat_period`. Keys are an interface and only
 /// grow in number.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsoleLine<'a> {

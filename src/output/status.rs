@@ -50,7 +50,8 @@ impl<W: Write> LiveStatus<W> {
     pub fn update(&mut self, snapshot: &Snapshot) -> io::Result<()> {
         let pieces = self.pieces(snapshot);
         let StatusMode::Rewrite { columns } = self.mode else {
-            return writeln!(self.out, "{}", join(&pieces, usize::MAX).0);
+            writeln!(self.out, "{}", join(&pieces, usize::MAX).0)?;
+            return self.out.flush();
         };
         // A line that fills the last column would wrap, and then could not be overwritten.
         let (line, line_columns) = join(&pieces, columns.saturating_sub(1));

@@ -14,7 +14,7 @@ use super::face::Face;
 use super::questions::Questions;
 use super::signals::Signals;
 use super::socket::ControlSocket;
-use super::supervisor::{DRAIN_NS, Finished, Supervisor};
+use super::supervisor::{Finished, Supervisor};
 use super::{RunError, facts, palette};
 use crate::config::{Flavor, RunConfig};
 use crate::output::screen::Footer;
@@ -68,7 +68,7 @@ impl<'c> Control<'c> {
             next_line_ns: after(config.stat_period_ms),
             palette,
             socket,
-            face: Face::new(config, facts, palette),
+            face: Face::new(config, facts),
             rate_scale: config.rate_scale,
             questions: Questions::new(
                 run.workers().count(),
@@ -132,8 +132,7 @@ impl<'c> Control<'c> {
             1 => "1 worker".to_owned(),
             workers => format!("{workers} workers"),
         };
-        let peer = launch.engine.environment.next_hop;
-        let peer = peer.map_or(String::new(), |peer| format!(" -> {peer}"));
+        let peer = self.target().map_or(String::new(), |target| format!(" -> {target}"));
         let dim = self.palette.dim;
         // SIPp prints nothing on stdout before its screens.
         let mut out: Box<dyn Write> = match self.config.flavor {
@@ -152,6 +151,14 @@ impl<'c> Control<'c> {
             first.running.local,
             first.plan.driver_name,
         );
+    }
+
+    /// Whom we call, by the name that was given and the address that it stands for.
+    fn target(&self) -> Option<String> {
+        let address = self.run.first().plan.launch.engine.environment.next_hop?;
+        let given = self.config.next_hop().filter(|given| given.ip() != Some(address.ip()));
+        let name = given.map(|given| format!("{} ", given.host));
+        Some(format!("{}{address}", name.unwrap_or_default()))
     }
 
     /// Lets the companion do with the run what it is asked for, and shows what has come of it.
@@ -184,7 +191,7 @@ impl<'c> Control<'c> {
             if first && !self.run.is_ending() && self.config.flavor == Flavor::Gossipper {
                 self.face
                     .say("stopping: no new calls, open ones are ended (again to stop at once)");
-                self.run.drain(now + DRAIN_NS);
+                self.run.wind_down(now);
             } else {
                 self.perform(Action::Stop, now);
             }
@@ -373,8 +380,13 @@ impl<'c> Control<'c> {
             Flavor::Sipp => self.print_screens(&snapshot),
             Flavor::Gossipper => {
                 self.print_table(&snapshot);
-                let _ = writeln!(io::stdout(), "{}", line(&snapshot));
             }
+        }
+        // A line for programs, which do not read terminals.
+        let is_for_programs =
+            self.config.flavor == Flavor::Gossipper && !io::stdout().is_terminal();
+        if self.config.stat_line || is_for_programs {
+            let _ = writeln!(io::stdout(), "{}", line(&snapshot));
         }
         let screens = self.face.pages(&snapshot, Footer::Over);
         let finished = self.run.finish(Some(&screens), failed);

@@ -1,10 +1,10 @@
 //! What a run shows while it goes on, and the keys that are pressed meanwhile.
 //!
 //! Under the name `sipp` these are SIPp's screens, drawn where stdout is a terminal; otherwise one
-//! line of status, which the keys `1` to `9` exchange for the screens. Where stdout is no terminal,
-//! SIPp prints nothing until the end, and `gossipper` a line per update.
+//! line of status on stderr, which the keys `1` to `9` exchange for the screens. Where there is no
+//! terminal, nothing is shown until the end: results go to stdout, and progress is for people.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use ratatui::layout::Rect;
@@ -13,7 +13,7 @@ use super::action::{self, Action};
 use crate::config::{Flavor, RunConfig};
 use crate::output::dashboard::{Caption, Dashboard, to_ansi};
 use crate::output::screen::{Footer, Frame, RunFacts, Screen};
-use crate::output::{LiveStatus, Palette, StatusMode};
+use crate::output::{LiveStatus, StatusMode};
 use crate::stats::{CallTotals, Snapshot};
 use crate::terminal::{self, Key, Keyboard, Page};
 
@@ -37,7 +37,7 @@ pub(super) struct Face {
     view: View,
     keyboard: Option<Keyboard>,
     page: Option<Page>,
-    status: LiveStatus<io::Stdout>,
+    status: LiveStatus<Box<dyn Write>>,
     /// A command that is being typed.
     command: Option<String>,
     /// The answer to the last command.
@@ -64,9 +64,12 @@ enum View {
 
 impl Face {
     /// A face for a run; takes the keyboard and the screen as far as there are some.
-    pub(super) fn new(config: &RunConfig, facts: RunFacts, palette: Palette) -> Self {
+    pub(super) fn new(config: &RunConfig, facts: RunFacts) -> Self {
         let columns = terminal::size().map_or(COLUMNS_DEFAULT, |(columns, _)| columns);
-        let is_terminal = io::stdout().is_terminal();
+        let is_terminal = match config.flavor {
+            Flavor::Sipp => io::stdout().is_terminal(),
+            Flavor::Gossipper => io::stderr().is_terminal(),
+        };
         let mode = match is_terminal {
             true => StatusMode::Rewrite { columns: usize::from(columns) },
             false => StatusMode::Lines,
@@ -74,9 +77,9 @@ impl Face {
         let can_draw = terminal::can_draw();
         let view = match (config.flavor, config.stat_period_ms) {
             _ if config.interactive && can_draw => View::Dashboard,
-            // Progress lines on stderr take its place.
-            (Flavor::Gossipper, Some(_)) => View::Nothing,
-            (Flavor::Gossipper, None) => View::Status,
+            // Progress lines that were asked for take its place.
+            (Flavor::Gossipper, None) if is_terminal => View::Status,
+            (Flavor::Gossipper, _) => View::Nothing,
             (Flavor::Sipp, _) if can_draw => View::Screen(Screen::Scenario),
             (Flavor::Sipp, _) if is_terminal => View::Status,
             (Flavor::Sipp, _) => View::Nothing,
@@ -85,7 +88,9 @@ impl Face {
             "" => format!("{} waits on port {}", facts.transport, facts.local_port),
             remote => format!("{} to {remote}", facts.transport),
         };
-        let status = LiveStatus::new(io::stdout(), mode, palette, facts.calls_total);
+        let palette = super::palette(config, is_terminal);
+        let status =
+            LiveStatus::new(status_output(config.flavor), mode, palette, facts.calls_total);
         let mut face = Self {
             facts,
             program: 0,
@@ -300,8 +305,9 @@ impl Face {
             (View::Screen(_) | View::Dashboard | View::Nothing, _) => {}
         }
         if let (View::Status, Some(command)) = (self.view, &self.command) {
-            let _ = write!(io::stdout(), "\r\x1b[KCommand: {command}");
-            let _ = io::stdout().flush();
+            let mut out = status_output(self.flavor);
+            let _ = write!(out, "\r\x1b[KCommand: {command}");
+            let _ = out.flush();
         }
     }
 
@@ -340,5 +346,13 @@ impl Face {
         self.clear();
         self.page = None;
         self.keyboard = None;
+    }
+}
+
+/// Where the status line goes: SIPp's is on stdout; ours leaves that to results.
+fn status_output(flavor: Flavor) -> Box<dyn Write> {
+    match flavor {
+        Flavor::Sipp => Box::new(io::stdout()),
+        Flavor::Gossipper => Box::new(BufWriter::new(io::stderr())),
     }
 }

@@ -33,7 +33,10 @@ use crate::stats::{
 };
 
 /// How long open calls may finish by themselves after a request to stop.
-pub(crate) const DRAIN_NS: u64 = 5_000_000_000;
+const DRAIN_NS: u64 = 5_000_000_000;
+/// The same once `-duration` is over, when nobody waits for the end: 64 * T1, as long as a request
+/// without an answer takes to fail (RFC 3261 timers B and F).
+const DURATION_DRAIN_NS: u64 = 32_000_000_000;
 /// Different notes of workers that are told.
 const NOTES_MAX: usize = 64;
 /// How long workers may take after they were told to end their calls.
@@ -160,6 +163,8 @@ pub(crate) struct Supervisor {
     end: RunEnd,
     fatal: Option<RunError>,
     guard: Guard,
+    /// When no more calls are started.
+    duration_ns: u64,
     timeout_ns: u64,
     /// Until the end of the run.
     traces: Option<Traces>,
@@ -209,7 +214,7 @@ impl Supervisor {
         let queues = Queues { queues, bell };
         let mut traces = traces.start(&config, use_uring, queues, &layout, start)?;
         traces.begin(&aggregate.snapshot());
-        let timeout_ns = match config.timeout_ms {
+        let after = |period_ms: Option<u64>| match period_ms {
             Some(period_ms) if period_ms > 0 => start_ns + period_ms * 1_000_000,
             _ => u64::MAX,
         };
@@ -223,7 +228,8 @@ impl Supervisor {
             end: RunEnd::Completed,
             fatal: None,
             guard: Guard::new(config.watchdog),
-            timeout_ns,
+            duration_ns: after(config.duration_ms),
+            timeout_ns: after(config.timeout_ms),
             traces: Some(traces),
             shell,
             is_client,
@@ -505,6 +511,15 @@ impl Supervisor {
         }
     }
 
+    /// No new calls; open ones may finish for as long as `-drain` says.
+    pub(crate) fn wind_down(&mut self, now: u64) {
+        self.drain(now + self.drain_ns(DRAIN_NS));
+    }
+
+    fn drain_ns(&self, default_ns: u64) -> u64 {
+        self.config.drain_ms.map_or(default_ns, |drain_ms| drain_ms * 1_000_000)
+    }
+
     /// The run must have ended by `stop_ns`: no new calls, and those that are still open at
     /// `cancel_ns` are ended.
     pub(crate) fn end_by(&mut self, cancel_ns: u64, stop_ns: u64) {
@@ -522,7 +537,7 @@ impl Supervisor {
         match (self.ending, self.config.flavor) {
             // As SIPp: whoever wants it sooner asks again.
             (Ending::Running, Flavor::Sipp) => self.drain(u64::MAX),
-            (Ending::Running, Flavor::Gossipper) => self.drain(now + DRAIN_NS),
+            (Ending::Running, Flavor::Gossipper) => self.wind_down(now),
             _ => self.cancel(now),
         }
     }
@@ -591,7 +606,7 @@ impl Supervisor {
         }
         for stop in stops {
             match stop {
-                StopRequest::Gracefully => self.drain(now + DRAIN_NS),
+                StopRequest::Gracefully => self.wind_down(now),
                 // As SIPp has it: open calls go on for as long as they take.
                 StopRequest::PeerGone => self.parts.send(Command::StopNewCalls),
                 StopRequest::Now => {
@@ -623,22 +638,36 @@ impl Supervisor {
     }
 
     fn advance_ending(&mut self, now: u64) {
-        if now >= self.timeout_ns && self.ending == Ending::Running {
-            if self.config.timeout_error {
-                self.end = RunEnd::TimedOutAsError;
-                // Workers have both at once: what open calls have to say to their peers leaves, as
-                // far as one turn takes it, and nothing is waited for. All of them count.
-                self.cancel(now);
-                self.stop();
-                return;
-            }
-            self.end = RunEnd::TimedOut;
-            self.drain(now + DRAIN_NS);
+        if now >= self.duration_ns && self.ending == Ending::Running {
+            self.end = RunEnd::TimeUp;
+            self.drain(now + self.drain_ns(DURATION_DRAIN_NS));
+        }
+        // Calls that -duration leaves open do not outlast -timeout.
+        let waits = self.ending == Ending::Running || self.end == RunEnd::TimeUp;
+        if now >= self.timeout_ns && waits && self.ending < (Ending::Cancelling { until_ns: 0 }) {
+            self.time_out(now);
         }
         match self.ending {
             Ending::Draining { until_ns } if now >= until_ns => self.cancel(now),
             Ending::Cancelling { until_ns } if now >= until_ns => self.stop(),
             _ => {}
+        }
+    }
+
+    /// Does what `-timeout` asks for.
+    fn time_out(&mut self, now: u64) {
+        if self.config.timeout_error {
+            self.end = RunEnd::TimedOutAsError;
+            // Workers have both at once: what open calls have to say to their peers leaves, as
+            // far as one turn takes it, and nothing is waited for. All of them count.
+            self.cancel(now);
+            self.stop();
+            return;
+        }
+        self.end = RunEnd::TimedOut;
+        match &mut self.ending {
+            Ending::Draining { until_ns } => *until_ns = now,
+            _ => self.wind_down(now),
         }
     }
 

@@ -5,6 +5,8 @@
 pub enum RunEnd {
     /// All calls were made, or the user asked it to stop.
     Completed,
+    /// `-duration` ended it: no more calls were due.
+    TimeUp,
     /// `-timeout` ended it.
     TimedOut,
     /// `-timeout` ended it, and `-timeout_error` makes that an error.
@@ -65,7 +67,7 @@ pub enum ExitCode {
     /// The configuration of the daemon cannot be used, and another try would not change that
     /// (`EX_CONFIG` of sysexits.h).
     ConfigUnusable = 78,
-    /// Stopped by the scenario, or by `-timeout` before any call succeeded.
+    /// Stopped by the scenario, or by `-timeout` or `-duration` before any call succeeded.
     StoppedEarly = 97,
     /// There was nothing to run.
     NothingRun = 99,
@@ -94,7 +96,7 @@ pub fn exit_code(outcome: &Outcome) -> ExitCode {
         RunEnd::NothingRun => return ExitCode::NothingRun,
         RunEnd::BindFailed => return ExitCode::BindFailed,
         RunEnd::Fatal | RunEnd::TimedOutAsError => return ExitCode::Fatal,
-        RunEnd::Completed | RunEnd::TimedOut | RunEnd::StoppedByScenario => {}
+        RunEnd::Completed | RunEnd::TimeUp | RunEnd::TimedOut | RunEnd::StoppedByScenario => {}
     }
     if outcome.is_rtp_check_failed {
         return ExitCode::RtpCheckFailed;
@@ -111,6 +113,8 @@ pub fn exit_code(outcome: &Outcome) -> ExitCode {
         RunEnd::StoppedByScenario => ExitCode::StoppedEarly,
         RunEnd::TimedOut if outcome.calls_succeeded == 0 => ExitCode::StoppedEarly,
         _ if outcome.calls_failed > 0 => ExitCode::CallsFailed,
+        // All calls were still open: a run that tested nothing has not passed.
+        RunEnd::TimeUp if outcome.calls_succeeded == 0 => ExitCode::StoppedEarly,
         _ => ExitCode::Success,
     }
 }
@@ -135,6 +139,10 @@ mod tests {
             (ended(Completed, 0, 0), 0),
             (ended(Completed, 5, 0), 0),
             (ended(Completed, 5, 1), 1),
+            (ended(TimeUp, 5, 0), 0),
+            (ended(TimeUp, 5, 1), 1),
+            (ended(TimeUp, 0, 3), 1),
+            (ended(TimeUp, 0, 0), 97),
             (ended(TimedOut, 5, 0), 0),
             (ended(TimedOut, 5, 1), 1),
             (ended(TimedOut, 0, 0), 97),

@@ -125,6 +125,13 @@ impl Process {
         self.wait_until(text, || stderr.text().contains(text).then_some(()));
     }
 
+    /// Waits until `found` finds something in what it has written to stderr.
+    #[track_caller]
+    pub fn wait_for_stderr_as<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
+        let stderr = self.stderr.clone();
+        self.wait_until(what, || found(&stderr.text()))
+    }
+
     /// Waits for it to end; a process that does not fails the test.
     #[track_caller]
     pub fn finish(mut self) -> Finished {

@@ -29,6 +29,13 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         )
         .default("0")
         .ours(),
+        switch(
+            "stat_line",
+            |d| d.stat_line = true,
+            "End the report with a line of figures for programs; a report that is no terminal's \
+             has it anyway",
+        )
+        .ours(),
         takes(
             "f",
             &["TIME"],

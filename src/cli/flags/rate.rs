@@ -28,7 +28,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             count(|d, v| d.calls_max = Some(v)),
             "Stop after N calls were created; 0 is until stopped",
         )
-        .default("1 for a client, 0 for a server; 0 as sipp"),
+        .default("1 for a client without -duration, 0 for a server; 0 as sipp"),
         takes(
             "l",
             &["N"],

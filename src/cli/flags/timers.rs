@@ -11,6 +11,23 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Timers",
     flags: &[
         takes(
+            "duration",
+            &["TIME"],
+            seconds(0, |d, v| d.duration_ms = Some(v)),
+            "Start no more calls after TIME and let open ones end (bare number: s); 0 is no end",
+        )
+        .default("0")
+        .ours(),
+        takes(
+            "drain",
+            &["TIME"],
+            seconds(0, |d, v| d.drain_ms = Some(v)),
+            "Wait at most TIME for open calls at -duration, -timeout or a first stop, then end them \
+             (bare number: s)",
+        )
+        .default("5s; 32s at -duration")
+        .ours(),
+        takes(
             "timeout",
             &["TIME"],
             seconds(0, |d, v| d.timeout_ms = Some(v)),

@@ -121,6 +121,8 @@ fn profile(engine: &EngineConfig, is_masked: bool) -> Profile {
             CallLimit::Count(count) => Some(count),
             CallLimit::ClientDefault => None,
         },
+        duration: run.duration_ms.map(milliseconds),
+        drain: run.drain_ms.map(milliseconds),
         users: run.users,
         sip_from: run.trunk.from.clone(),
         sip_pai: run.trunk.asserted_identity.clone(),
@@ -139,7 +141,7 @@ fn profile(engine: &EngineConfig, is_masked: bool) -> Profile {
         summary_json: run.summary_json.clone(),
         call_records_jsonl: run.export.call_records.clone(),
         trace_msg: Some(run.trace.messages.is_on),
-        stat_period: run.stat_period_ms.map(|period| Duration::Text(format!("{period}ms"))),
+        stat_period: run.stat_period_ms.map(milliseconds),
         log_level: Some(level(events.level).to_owned()),
         log_file_jsonl: events.file.clone(),
         log_otel_endpoint: events.otlp.endpoint.clone(),
@@ -157,6 +159,10 @@ fn profile(engine: &EngineConfig, is_masked: bool) -> Profile {
         extra_args: (!extra_args.is_empty()).then_some(extra_args),
         ..Profile::default()
     }
+}
+
+fn milliseconds(time_ms: u64) -> Duration {
+    Duration::Text(format!("{time_ms}ms"))
 }
 
 /// Options whose value may be shown to nobody, and that no key stands for.

@@ -94,11 +94,20 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "l", "x-default" = "what the pool of calls holds"))]
     pub max_concurrent: Option<u64>,
-    /// Calls to make; 0 goes on until stopped. A load engine without this key makes one call, a
-    /// management engine goes on.
+    /// Calls to make; 0 goes on until stopped. A load engine without this key and without duration
+    /// makes one call, a management engine goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "m", "x-default" = "1; 0 for a management engine"))]
     pub total_calls: Option<u64>,
+    /// Start no more calls after this time and let open ones end: a number with ms, s, m or h, or
+    /// of seconds; 0 is no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "duration"))]
+    pub duration: Option<Duration>,
+    /// Longest wait for open calls once no new ones start; then they are ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "drain"))]
+    pub drain: Option<Duration>,
     /// Keep so many calls open instead of starting calls at a rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "users"))]

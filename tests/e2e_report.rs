@@ -1,0 +1,96 @@
+//! What a run says while it goes on and at its end, and how it ends by the clock.
+
+mod e2e;
+mod summary_schema;
+
+use std::net::UdpSocket;
+
+use e2e::gossipper::{self, PROGRAM};
+use e2e::lock;
+use e2e::tty::Tty;
+use rustix::process::Signal;
+
+/// A peer that receives and never answers; it lives as long as the socket.
+fn silent_peer() -> (UdpSocket, String) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
+}
+
+#[test]
+fn a_duration_starts_no_more_calls_and_lets_open_ones_end() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
+    let remote = address.to_string();
+    // Calls of 700 ms: some are open when the second is over.
+    let line = ["-sn", "uac", "-p", "0", "-r", "20", "-d", "700", "-duration", "1", &remote];
+    let client = gossipper::run(&line).expect_code(0);
+    let summary = client.summary();
+    assert!((15..=21).contains(&summary.total()), "{:#}", summary.0);
+    summary.expect_all_succeeded(summary.total());
+    server.signal(Signal::INT);
+    server.finish().expect_code(0);
+}
+
+#[test]
+fn what_a_drain_leaves_open_is_ended_as_at_a_stop() {
+    let _turn = lock::light();
+    let (_socket, remote) = silent_peer();
+    let line = ["-sn", "uac", "-p", "0", "-duration", "500ms", &remote];
+    for more in [&["-drain", "100ms"][..], &["-drain", "1h", "-timeout", "1"]] {
+        // Nothing was tested, which is no success.
+        let over = gossipper::run(&[&line[..], more].concat()).expect_code(97);
+        assert!(over.summary().failed_by("cancelled") > 0, "{:#}", over.summary().0);
+        assert_eq!(over.summary().failed_by("cancelled"), over.summary().total());
+    }
+}
+
+#[test]
+fn results_go_to_stdout_and_progress_only_where_it_is_seen() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
+    let remote = address.to_string();
+    let line = ["-sn", "uac", "-p", "0", "-r", "10", "-duration", "2200ms", &remote];
+    let quiet = gossipper::run(&line).expect_code(0).finished;
+    assert!(!quiet.stdout.contains("  active "), "{}", quiet.stdout);
+    assert!(!quiet.stderr.contains("active"), "{}", quiet.stderr);
+    let last = quiet.stdout.lines().next_back().unwrap();
+    assert!(last.starts_with("calls=") && last.contains(" verdict="), "{last}");
+    let asked = gossipper::run(&[&line[..], &["-stat_period", "1"]].concat()).expect_code(0);
+    assert!(asked.finished.stderr.contains("calls="), "{}", asked.finished.stderr);
+    server.signal(Signal::INT);
+    server.finish().expect_code(0);
+}
+
+#[test]
+fn a_terminal_is_spared_the_line_for_programs_unless_it_is_asked_for() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
+    let line = format!("{PROGRAM} -sn uac -p 0 -r 10 -duration 1500ms {address}");
+    let on_terminal = |redirection: &str| {
+        let mut tty = Tty::start(&format!("{line} {redirection}"));
+        tty.wait_for(0, "Verdict ");
+        tty.wait_for(0, "is-over ");
+        let screen = tty.screen();
+        assert_eq!(tty.finish(), 0);
+        screen
+    };
+    let screen = on_terminal("");
+    assert!(screen.contains("00:01") && !screen.contains("calls="), "{screen}");
+    let screen = on_terminal("-stat_line 2>/dev/null");
+    assert!(!screen.contains("00:01") && screen.contains("calls="), "{screen}");
+    server.signal(Signal::INT);
+    server.finish().expect_code(0);
+}
+
+#[test]
+fn the_first_line_names_the_target_as_it_was_given() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "management", "-i", "127.0.0.1", "-m", "1"]);
+    let remote = format!("localhost:{}", address.port());
+    let over = gossipper::run(&["-sn", "options", "-i", "127.0.0.1", "-p", "0", &remote]);
+    let first = over.finished.stdout.lines().next().unwrap().to_owned();
+    assert!(first.contains(&format!(" -> localhost {address} ")), "{first}");
+    over.expect_code(0);
+    server.finish().expect_code(0);
+}
