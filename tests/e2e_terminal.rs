@@ -117,7 +117,7 @@ fn our_status_line_can_be_exchanged_for_screens() {
     let at = tty.wait_for(at, "active 0");
     // Ctrl-C is the signal that it always was.
     tty.press("\x03");
-    tty.wait_for(at, "Calls          0 started");
+    tty.wait_for(at, "0 started, 0 succeeded");
     assert_eq!(tty.finish(), 0);
 }
 

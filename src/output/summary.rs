@@ -3,6 +3,8 @@
 //! The keys are an interface (`docs/summary.schema.json`). Durations are whole nanoseconds, times
 //! RFC 3339 with nanoseconds. `total_calls = success_calls + failed_calls + active_calls` always.
 
+mod series;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,9 +14,11 @@ use super::atomic_file::{WriteFileError, write_file};
 use super::findings::findings;
 use super::timestamp::Timestamp;
 use crate::stats::{
-    BUCKET_BOUNDS_MS, Counters, DurationSummary, FailureCause, Health, Snapshot, Unwritten,
+    BUCKET_BOUNDS_MS, Counters, DurationSummary, FailureCause, Health, History, Snapshot, Unwritten,
     VerdictTally,
 };
+
+pub use series::{POINTS_MAX, Point, Series};
 
 /// The value of [`Summary::schema_version`].
 pub const SCHEMA_VERSION: &str = "gossipper_summary_v1";
@@ -123,6 +127,9 @@ pub struct Summary {
     pub generator: Generator,
     /// Everything that was counted, by name.
     pub engine_counters: BTreeMap<String, u64>,
+    /// The run by time; only once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     /// The health gates, if any is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSection>,
@@ -347,6 +354,7 @@ impl Summary {
             traces: TraceLosses::unless_none(counters, context),
             generator: Generator::new(snapshot, context),
             engine_counters: labelled(counters.each()),
+            series: None,
             health: health.active.then(|| HealthSection {
                 active: health.active,
                 pass: health.pass,
@@ -354,6 +362,11 @@ impl Summary {
             }),
             findings: findings(snapshot, health),
         }
+    }
+
+    /// The same with the run by time.
+    pub fn with_series(self, history: &History) -> Self {
+        Self { series: Some(Series::of(history)), ..self }
     }
 
     /// The file's text: indented JSON with a final newline.

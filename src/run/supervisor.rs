@@ -708,7 +708,7 @@ impl Supervisor {
             hep_packets_dropped: losses.losses.hep_packets,
             events_dropped: losses.losses.events,
         };
-        let summary = Summary::new(&snapshot, &context);
+        let summary = Summary::new(&snapshot, &context).with_series(self.aggregate.history());
         let path: Option<&Path> = self.config.summary_json.as_deref();
         let written = path.map_or(Ok(()), |path| summary.write(path));
         let limited = matches!(snapshot.verdict.verdict(), Verdict::GeneratorLimited { .. });

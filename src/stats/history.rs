@@ -1,6 +1,6 @@
 //! The run second by second, within bounded memory.
 
-use super::verdict::LimitCauses;
+use super::verdict::{LimitCauses, Verdict, VerdictTally};
 
 /// Rows kept: a day of seconds, about 15 MB. A longer run keeps coarser rows.
 pub const HISTORY_ROWS_MAX: usize = 86_400;
@@ -67,6 +67,12 @@ impl HistoryRow {
     /// The target rate while calls were being placed; 0 if none were.
     pub fn target_rate(&self) -> f64 {
         per_second(self.planned_calls, self.pacing_ns)
+    }
+
+    /// The judgement of the seconds that the row stands for.
+    pub fn verdict(&self) -> Verdict {
+        let &Self { judged_seconds, limited_seconds, .. } = self;
+        VerdictTally { judged_seconds, limited_seconds, ..VerdictTally::default() }.verdict()
     }
 
     /// Adds the row that follows this one: amounts add up, the worst figure of both stays.
@@ -148,19 +154,31 @@ impl History {
         self.seconds_per_row
     }
 
+    /// The run in at most `rows_max` rows (at least 1), all but the last of the same length.
+    pub fn thinned(&self, rows_max: usize) -> Vec<HistoryRow> {
+        merged(&self.rows, self.rows.len().div_ceil(rows_max.max(1)))
+    }
+
     fn halve(&mut self) {
-        let merge_pair = |pair: &[HistoryRow]| {
-            let mut row = pair[0];
-            pair[1..].iter().for_each(|next| row.merge(next));
-            row
-        };
-        self.rows = self.rows.chunks(2).map(merge_pair).collect();
+        self.rows = merged(&self.rows, 2);
         self.seconds_per_row *= 2;
     }
 }
 
+/// Each `count` neighbours as one row.
+fn merged(rows: &[HistoryRow], count: usize) -> Vec<HistoryRow> {
+    let merge = |rows: &[HistoryRow]| {
+        let mut row = rows[0];
+        rows[1..].iter().for_each(|next| row.merge(next));
+        row
+    };
+    rows.chunks(count.max(1)).map(merge).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -188,6 +206,58 @@ mod tests {
                 assert_eq!(row.calls_active, next_second - 1);
                 assert_eq!(row.service_p99_ns, next_second - 1);
             }
+        }
+    }
+
+    proptest! {
+        /// A run of any length, in a history and a series of any size, keeps its sums, its order
+        /// and its worst second; the series goes without a gap.
+        #[test]
+        fn a_series_adds_up_to_the_run(
+            seconds in proptest::collection::vec((0..50_u64, 0..50_u64, 0..9_u64, 0..9_000_u64), 1..600),
+            rows_max in 2..80_usize,
+            points_max in 1..40_usize,
+        ) {
+            let mut history = History::new(rows_max);
+            let mut active = 0;
+            for (second, &(started, ended, failed, response)) in seconds.iter().enumerate() {
+                let (succeeded, failed) = (ended.min(active + started), failed);
+                let failed = failed.min(active + started - succeeded);
+                active = active + started - succeeded - failed;
+                history.push(HistoryRow {
+                    second: second as u64,
+                    seconds: 1,
+                    duration_ns: 1_000_000_000,
+                    calls_started: started,
+                    calls_succeeded: succeeded,
+                    calls_failed: failed,
+                    calls_active: active,
+                    response_p99_ns: response,
+                    judged_seconds: 1,
+                    limited_seconds: u64::from(response > 8_000),
+                    ..HistoryRow::default()
+                });
+            }
+            let series = history.thinned(points_max);
+            prop_assert!((1..=points_max).contains(&series.len()));
+            let mut open = 0;
+            let mut next_second = 0;
+            for row in &series {
+                prop_assert_eq!(row.second, next_second);
+                next_second += row.seconds;
+                open = open + row.calls_started - row.calls_succeeded - row.calls_failed;
+                prop_assert_eq!(row.calls_active, open);
+            }
+            prop_assert_eq!(next_second, seconds.len() as u64);
+            prop_assert_eq!(series.last().unwrap().calls_active, active);
+            let started: u64 = seconds.iter().map(|second| second.0).sum();
+            prop_assert_eq!(series.iter().map(|row| row.calls_started).sum::<u64>(), started);
+            let limited = seconds.iter().filter(|second| second.3 > 8_000).count() as u64;
+            prop_assert_eq!(series.iter().map(|row| row.limited_seconds).sum::<u64>(), limited);
+            let worst = seconds.iter().map(|second| second.3).max();
+            prop_assert_eq!(series.iter().map(|row| row.response_p99_ns).max(), worst);
+            let lengths: Vec<u64> = series.iter().map(|row| row.seconds).collect();
+            prop_assert!(lengths[..lengths.len() - 1].windows(2).all(|pair| pair[0] == pair[1]));
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::output::summary::Media;
 use gossipper::stats::{
-    Aggregate, Counters, FailureCause, HealthGates, Layout, Lifetime, Report, RunStart, Snapshot,
-    WithheldCause,
+    Aggregate, Counters, FailureCause, HealthGates, History, Layout, Lifetime, Report, RunStart,
+    Snapshot, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -41,6 +41,10 @@ impl Fixture {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.aggregate.snapshot()
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        self.aggregate.history()
     }
 
     pub(crate) fn lifetime(&self) -> Lifetime {
