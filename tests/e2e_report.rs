@@ -94,3 +94,38 @@ fn the_first_line_names_the_target_as_it_was_given() {
     over.expect_code(0);
     server.finish().expect_code(0);
 }
+
+#[test]
+fn a_ramp_tells_which_rate_the_peer_held() {
+    let _turn = lock::light();
+    // It answers 30 calls, those of the first two steps, and is gone.
+    let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1", "-m", "30"]);
+    let remote = address.to_string();
+    let ramp = ["-r", "10", "-rate_increase", "10", "-rate_interval", "1", "-rate_max", "30"];
+    // Calls of the last step fail after its end, and are its own nevertheless.
+    let patience = ["-icmp_fails_calls", "false", "-recv_timeout", "1500ms"];
+    let line = ["-sn", "uac", "-p", "0", "-m", "0", &remote];
+    let over = gossipper::run(&[&line[..], &ramp, &patience].concat()).expect_code(1);
+    server.finish().expect_code(0);
+    let summary = over.summary();
+    summary_schema::check(&summary.0).unwrap();
+    let steps = summary.0["rate_steps"]["steps"].as_array().expect("there are steps");
+    let of = |name: &str| -> Vec<u64> {
+        steps.iter().map(|step| step[name].as_f64().unwrap_or(-1.0) as u64).collect()
+    };
+    assert_eq!(of("target_calls_per_second"), [10, 20, 30]);
+    assert_eq!(of("second"), [0, 1, 2]);
+    assert_eq!(of("started").iter().sum::<u64>(), summary.total());
+    assert_eq!(of("succeeded").iter().sum::<u64>(), summary.succeeded());
+    assert_eq!(of("failed")[0], 0);
+    assert!(of("failed")[2] >= summary.failed() - 1, "{:#}", summary.0);
+    let first_bad = &summary.0["rate_steps"]["first_bad"];
+    assert!(!first_bad["why"].as_str().unwrap_or_default().is_empty(), "{first_bad}");
+    let stdout = &over.finished.stdout;
+    assert!(stdout.contains("Rate           10.0 to 30.0 calls/s in 3 steps"), "{stdout}");
+    assert!(stdout.contains("First bad step: ") && !stdout.contains("targeted"), "{stdout}");
+    // The run by time has the same calls.
+    let points = summary.0["series"]["points"].as_array().expect("there are points");
+    let started: u64 = points.iter().filter_map(|point| point["started"].as_u64()).sum();
+    assert_eq!(started, summary.total());
+}

@@ -55,9 +55,13 @@ fn the_summary_file() {
     for (name, fixture) in [
         ("summary.json", Fixture::healthy()),
         ("summary_limited.json", Fixture::limited()),
+        ("summary_ramp.json", Fixture::ramp()),
         ("summary_empty.json", Fixture::empty()),
     ] {
         let mut summary = Summary::new(&fixture.snapshot(), &fixture.context());
+        if summary.rate_steps.is_some() {
+            summary = summary.with_series(fixture.history());
+        }
         assert_eq!(summary.tool_version, env!("CARGO_PKG_VERSION"));
         // What changes with every release or counter is not what the golden file is about.
         summary.tool_version = "0.0.0".into();
@@ -71,12 +75,13 @@ fn the_final_table() {
     let plain = Palette::plain();
     assert_golden("summary_table.txt", &table(&Fixture::healthy(), &plain));
     assert_golden("summary_table_limited.txt", &table(&Fixture::limited(), &plain));
+    assert_golden("summary_table_ramp.txt", &table(&Fixture::ramp(), &plain));
     assert_golden("summary_table_empty.txt", &table(&Fixture::empty(), &plain));
 }
 
 #[test]
 fn the_final_table_fits_a_terminal() {
-    for fixture in [Fixture::healthy(), Fixture::limited(), Fixture::empty()] {
+    for fixture in [Fixture::healthy(), Fixture::limited(), Fixture::ramp(), Fixture::empty()] {
         for line in table(&fixture, &Palette::plain()).lines() {
             assert!(line.chars().count() <= 100, "{line}");
             assert_eq!(line.trim_end(), line);

@@ -14,7 +14,7 @@ fn check(summary: &Summary) -> Result<(), String> {
 
 #[test]
 fn every_kind_of_run_fits_the_schema() {
-    for fixture in [Fixture::healthy(), Fixture::limited(), Fixture::empty()] {
+    for fixture in [Fixture::healthy(), Fixture::limited(), Fixture::ramp(), Fixture::empty()] {
         let summary = Summary::new(&fixture.snapshot(), &fixture.context());
         let summary = summary.with_series(fixture.history());
         check(&summary).unwrap();
@@ -32,9 +32,11 @@ fn a_summary_without_anything_fits_the_schema() {
 
 #[test]
 fn a_summary_reads_back_as_it_was_written() {
-    let fixture = Fixture::limited();
-    let summary = Summary::new(&fixture.snapshot(), &fixture.context());
-    assert_eq!(serde_json::from_str::<Summary>(&summary.to_json()).unwrap(), summary);
+    for fixture in [Fixture::limited(), Fixture::ramp()] {
+        let summary = Summary::new(&fixture.snapshot(), &fixture.context());
+        let summary = summary.with_series(fixture.history());
+        assert_eq!(serde_json::from_str::<Summary>(&summary.to_json()).unwrap(), summary);
+    }
 }
 
 #[test]

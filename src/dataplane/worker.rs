@@ -169,6 +169,17 @@ pub struct PerCallSockets {
     pub max: usize,
 }
 
+/// How far reports have told of the schedule of calls.
+#[derive(Default)]
+struct Paced {
+    /// How long calls were being placed.
+    paced_ns: u64,
+    /// Calls that the rate asked for meanwhile, over all workers.
+    planned: f64,
+    /// The rate step in force.
+    step: u32,
+}
+
 /// See the module's documentation.
 pub struct Worker<D: Link> {
     driver: D,
@@ -186,6 +197,8 @@ pub struct Worker<D: Link> {
     next_glance_ns: u64,
     sequence: u64,
     pacing_until_ns: Option<u64>,
+    /// The engine's schedule as of the last report.
+    paced: Paced,
     last_cpu_ns: u64,
     own: Counters,
     /// Empty reports that came with other programs.
@@ -303,6 +316,7 @@ impl<D: Link> Worker<D> {
             wakes: WakeBudget { grain_ns: parts.grain_ns, due_ns: 0 },
             hurry: true,
             idle_since_ns: None,
+            paced: Paced::default(),
             done: false,
             cancelling: None,
             cancel_reserve,
@@ -707,15 +721,17 @@ impl<D: Link> Worker<D> {
     }
 
     fn report(&mut self, now: u64, is_last: bool) {
+        let start_ns = self.interval_start_ns;
+        // Intervals end at whole seconds, so that all workers' seconds coincide.
+        let end_ns = if is_last { now } else { now - (now - self.next_report_ns) % REPORT_NS };
+        let end_ns = end_ns.max(start_ns);
+        let paced_until_ns = self.pacing_until_ns.map_or(end_ns, |until| until.min(end_ns));
+        let paced = self.engine.account_pacing(paced_until_ns);
         let Some(mut report) = self.finished_report(is_last) else {
             // The control side is late: report a longer interval later.
             self.next_report_ns += REPORT_NS;
             return;
         };
-        let start_ns = self.interval_start_ns;
-        // Intervals end at whole seconds, so that all workers' seconds coincide.
-        let end_ns = if is_last { now } else { now - (now - self.next_report_ns) % REPORT_NS };
-        let end_ns = end_ns.max(start_ns);
         let cpu_ns = self.driver.cpu_time_ns();
         let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
         self.last_cpu_ns = cpu_ns;
@@ -724,14 +740,18 @@ impl<D: Link> Worker<D> {
         report.start_ns = start_ns;
         report.end_ns = end_ns;
         report.busy_ns = busy_ns.min(end_ns - start_ns);
-        report.target_rate = self.engine.target_rate() / self.workers as f64;
-        report.pacing_ns = match self.pacing_until_ns {
-            None => end_ns - start_ns,
-            Some(until) => until.clamp(start_ns, end_ns) - start_ns,
-        };
-        if report.pacing_ns > 0 && report.target_rate == 0.0 {
-            // The schedule ended within the interval.
-            report.target_rate = self.engine.scheduled_rate() / self.workers as f64;
+        report.pacing_ns = paced_until_ns.saturating_sub(start_ns);
+        if let Some((paced_ns, planned, step)) = paced {
+            // A ramp may have been looked at beyond the interval's end: the rest is of the next.
+            let since = paced_ns - self.paced.paced_ns;
+            report.pacing_ns = since.min(end_ns - start_ns);
+            if report.pacing_ns > 0 {
+                let per_ns = (planned - self.paced.planned) / since as f64;
+                report.target_rate = per_ns * 1e9 / self.workers as f64;
+                self.paced.planned += per_ns * report.pacing_ns as f64;
+            }
+            self.paced.paced_ns += report.pacing_ns;
+            report.rate_step = std::mem::replace(&mut self.paced.step, step);
         }
         report.is_last = is_last;
         self.count(&mut report.counters);

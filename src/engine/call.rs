@@ -10,7 +10,7 @@ use super::connections::NO_SLOT;
 use super::dialog::DialogState;
 use super::lookup::CallIdHash;
 use crate::sip::MethodId;
-use crate::stats::FailureCause;
+use crate::stats::{FailureCause, NO_RATE_STEP};
 
 /// Index of a call in its worker's slab.
 pub(super) type Slot = u32;
@@ -139,6 +139,8 @@ pub(super) struct Call {
     pub(super) order: TxOrder,
     pub(super) number: u64,
     pub(super) user: u32,
+    /// In which rate step it began; `NO_RATE_STEP` if no schedule began it.
+    pub(super) rate_step: u32,
     pub(super) hash: CallIdHash,
     pub(super) started_ns: u64,
     /// When the current step was due: the planned time of a request sent by it.
@@ -246,6 +248,7 @@ impl Call {
             order: TxOrder::default(),
             number: 0,
             user: 0,
+            rate_step: NO_RATE_STEP,
             hash: CallIdHash::default(),
             started_ns: 0,
             due_ns: 0,

@@ -517,6 +517,9 @@ impl Engine {
         self.report.peak_active = self.active as u64;
         full.counters = self.counters;
         full.counters.trace_drops = *self.tracer.dropped();
+        if let Some(pacer) = &self.pacer {
+            full.rate_steps.copy_from(pacer.steps());
+        }
         for (calls, &number) in full.program_calls.iter_mut().zip(&self.numbers) {
             *calls = u64::from(self.calls_of[usize::from(number)]);
         }
@@ -537,9 +540,13 @@ impl Engine {
         self.pacer.as_ref().map_or(0.0, Pacer::rate_per_second)
     }
 
-    /// The rate that the schedule had, also after its end.
-    pub fn scheduled_rate(&self) -> f64 {
-        self.pacer.as_ref().map_or(0.0, Pacer::scheduled_per_second)
+    /// The schedule of calls, where there is one: how long calls were being placed until
+    /// `until_ns`, how many the rate asked for, over all workers, and the step in force.
+    pub fn account_pacing(&mut self, until_ns: u64) -> Option<(u64, f64, u32)> {
+        let pacer = self.pacer.as_mut()?;
+        pacer.account(until_ns);
+        let (paced_ns, planned) = pacer.steps().paced();
+        Some((paced_ns, planned, pacer.steps().current()))
     }
 
     /// Starts and accepts no more calls.

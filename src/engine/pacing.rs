@@ -5,6 +5,8 @@
 //! started, and their lateness is measured. Several workers take interleaved arrivals of one
 //! schedule.
 
+use crate::stats::RateSteps;
+
 /// How fast calls are to start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RatePlan {
@@ -36,6 +38,9 @@ pub struct Pacer {
     next_ramp_ns: u64,
     paused: bool,
     stopped: bool,
+    steps: RateSteps,
+    /// Until when the time is in `steps`.
+    accounted_ns: u64,
 }
 
 impl Pacer {
@@ -52,7 +57,29 @@ impl Pacer {
             next_ramp_ns: if ramps { start_ns + plan.interval_ns } else { u64::MAX },
             paused: false,
             stopped: false,
+            steps: RateSteps::new(plan.rate * 1e9 / plan.period_ns as f64, start_ns),
+            accounted_ns: start_ns,
         }
+    }
+
+    /// What became of the calls of each rate, as far as [`account`](Self::account) was told.
+    pub fn steps(&self) -> &RateSteps {
+        &self.steps
+    }
+
+    /// The same, to count calls.
+    pub fn steps_mut(&mut self) -> &mut RateSteps {
+        &mut self.steps
+    }
+
+    /// Notes that calls were being placed until `until_ns`, but for pauses.
+    pub fn account(&mut self, until_ns: u64) {
+        let elapsed_ns = until_ns.saturating_sub(self.accounted_ns);
+        if self.paused || elapsed_ns == 0 {
+            return;
+        }
+        self.accounted_ns = until_ns;
+        self.steps.pace(elapsed_ns, self.scheduled_per_second());
     }
 
     /// The rate in force, in calls per second over all workers; 0 while paused or stopped.
@@ -86,7 +113,12 @@ impl Pacer {
     /// Changes the rate from `now_ns` on.
     pub fn set_rate(&mut self, rate: f64, now_ns: u64) {
         self.reanchor(now_ns);
-        self.rate = rate.max(0.0);
+        self.account(now_ns);
+        let rate = rate.max(0.0);
+        if rate != self.rate {
+            self.rate = rate;
+            self.steps.begin(self.scheduled_per_second(), now_ns);
+        }
     }
 
     /// Pauses or resumes. Arrivals of the pause are not made up.
@@ -96,8 +128,10 @@ impl Pacer {
         }
         if paused {
             self.reanchor(now_ns);
+            self.account(now_ns);
         } else {
             self.anchor_ns = now_ns;
+            self.accounted_ns = self.accounted_ns.max(now_ns);
         }
         self.paused = paused;
     }
@@ -155,10 +189,16 @@ impl Pacer {
         let rate = self.rate + self.plan.increase;
         let past_max = self.plan.rate_max > 0.0 && rate > self.plan.rate_max;
         self.reanchor(at);
+        self.account(at);
+        let before = self.rate;
         self.rate = if past_max { self.plan.rate_max } else { rate.max(0.0) };
         self.next_ramp_ns = if past_max { u64::MAX } else { at + self.plan.interval_ns };
         if past_max && self.plan.quit_at_max {
             self.stopped = true;
+            // The schedule is over, whenever somebody notices.
+            self.accounted_ns = u64::MAX;
+        } else if self.rate != before {
+            self.steps.begin(self.scheduled_per_second(), at);
         }
     }
 }
@@ -249,6 +289,29 @@ mod tests {
         let times = arrivals(&mut pacer, 4 * SECOND - 1);
         assert_eq!(times.iter().filter(|&&t| t >= 3 * SECOND).count(), 25);
         assert!(!pacer.is_stopped());
+    }
+
+    #[test]
+    fn steps_have_the_time_that_their_rate_was_in_force() {
+        let ramp = RatePlan { increase: 10.0, interval_ns: SECOND, rate_max: 30.0, ..plan(10.0) };
+        let mut pacer = Pacer::new(ramp, 0, 1, 0);
+        while pacer.due(SECOND * 3 / 2).is_some() {
+            pacer.steps_mut().start();
+            pacer.advance();
+        }
+        // A rate of its own for the last quarter of the second second; a pause is of no rate.
+        pacer.set_rate(40.0, SECOND * 7 / 4);
+        pacer.set_paused(true, 2 * SECOND);
+        pacer.account(9 * SECOND);
+        let (paced_ns, planned) = pacer.steps().paced();
+        assert_eq!((paced_ns, planned), (2 * SECOND, 10.0 + 15.0 + 10.0));
+        assert_eq!(pacer.steps().current(), 2);
+        // The ramp goes past its ceiling: no time belongs to what would follow.
+        let mut pacer = Pacer::new(ramp, 0, 1, 0);
+        arrivals(&mut pacer, 9 * SECOND);
+        pacer.account(9 * SECOND);
+        assert_eq!(pacer.steps().paced(), (3 * SECOND, 60.0));
+        assert_eq!(pacer.steps().current(), 2);
     }
 
     #[test]

@@ -447,6 +447,9 @@ impl Engine {
                 self.counters.failures.bump(cause);
             }
         }
+        if let Some(pacer) = &mut self.pacer {
+            pacer.steps_mut().end(self.calls[slot].rate_step, cause);
+        }
         let length = now.saturating_sub(self.calls[slot].started_ns);
         self.report.histograms.record_call_length(length);
         self.trace_end(slot, cause, length);

@@ -104,7 +104,10 @@ impl Engine {
     fn withhold(&mut self, cause: WithheldCause) {
         self.counters.withheld.bump(cause);
         match &mut self.pacer {
-            Some(pacer) => pacer.advance(),
+            Some(pacer) => {
+                pacer.steps_mut().withhold(cause);
+                pacer.advance();
+            }
             None => {
                 if let Some((user, due_ns)) = self.idle_users.pop() {
                     self.idle_users.insert(0, (user, due_ns + USER_RETRY_NS));
@@ -172,6 +175,9 @@ impl Engine {
         call.due_ns = planned_ns;
         self.attach(slot, socket);
         self.counters.calls_outgoing += 1;
+        if let Some(pacer) = &mut self.pacer {
+            self.calls[slot].rate_step = pacer.steps_mut().start();
+        }
         if let Some(circuits) = &mut self.circuits {
             self.calls[slot].circuit = circuits.take().unwrap_or(NO_CIRCUIT);
         }

@@ -1,5 +1,6 @@
 //! The run in a few sentences, most important first.
 
+use super::rate_steps::RateTable;
 use super::units;
 use crate::stats::{FailureCause, Health, Snapshot, Verdict};
 
@@ -19,6 +20,10 @@ pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
             findings.push(format!("Health gates failed: {}.", health.reasons.join("; ")))
         }
         (false, _) => {}
+    }
+    if let Some(table) = RateTable::of(snapshot, health) {
+        findings.push(format!("Clean rate: {}.", table.clean_rate()));
+        findings.extend(table.first_bad());
     }
     findings.push(calls_sentence(snapshot));
     if snapshot.timeouts() > 0 {

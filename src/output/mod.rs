@@ -13,6 +13,7 @@ mod clock;
 mod console;
 mod findings;
 mod palette;
+mod rate_steps;
 mod sipp_csv;
 mod status;
 mod table;

@@ -3,6 +3,7 @@
 //! The keys are an interface (`docs/summary.schema.json`). Durations are whole nanoseconds, times
 //! RFC 3339 with nanoseconds. `total_calls = success_calls + failed_calls + active_calls` always.
 
+mod rate_steps;
 mod series;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::stats::{
     VerdictTally,
 };
 
+pub use rate_steps::{BadStep, RateSteps, Step};
 pub use series::{POINTS_MAX, Point, Series};
 
 /// The value of [`Summary::schema_version`].
@@ -28,7 +30,7 @@ const FAILURE_CLASSES: [&str; 6] =
     ["timeout", "unexpected_sip", "transport_error", "parse_error", "scenario_error", "cancelled"];
 
 /// What the summary says beyond the snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SummaryContext {
     /// Name of the I/O driver in use.
     pub driver: String,
@@ -127,6 +129,9 @@ pub struct Summary {
     pub generator: Generator,
     /// Everything that was counted, by name.
     pub engine_counters: BTreeMap<String, u64>,
+    /// What became of the calls of each rate, where there were several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_steps: Option<RateSteps>,
     /// The run by time; only once it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Series>,
@@ -354,6 +359,7 @@ impl Summary {
             traces: TraceLosses::unless_none(counters, context),
             generator: Generator::new(snapshot, context),
             engine_counters: labelled(counters.each()),
+            rate_steps: RateSteps::of(snapshot, health),
             series: None,
             health: health.active.then(|| HealthSection {
                 active: health.active,

@@ -6,6 +6,7 @@ use anstyle::Style;
 
 use super::findings::verdict_sentence;
 use super::palette::{Palette, paint};
+use super::rate_steps::RateTable;
 use super::units;
 use crate::stats::{DurationSummary, Health, LimitCause, Snapshot, Verdict};
 
@@ -34,6 +35,7 @@ pub struct FinalTable<'a> {
 impl fmt::Display for FinalTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.totals(f)?;
+        self.rate_steps(f)?;
         self.durations(f)?;
         self.failures(f)?;
         self.withheld(f)?;
@@ -79,6 +81,9 @@ impl FinalTable<'_> {
 
     fn rate(&self) -> String {
         let Self { snapshot, .. } = self;
+        if let Some(table) = self.rate_table() {
+            return format!("{}, each in a row below", table.span());
+        }
         let rate = &snapshot.rate;
         let overall = units::rate(snapshot.calls_per_second());
         if rate.target_average <= 0.0 {
@@ -96,6 +101,23 @@ impl FinalTable<'_> {
             units::rate(rate.achieved),
             units::rate(rate.target_average),
         )
+    }
+
+    fn rate_table(&self) -> Option<RateTable<'_>> {
+        RateTable::of(self.snapshot, self.health)
+    }
+
+    fn rate_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(table) = self.rate_table() else { return Ok(()) };
+        writeln!(f, "\n{}", paint(self.palette.heading, &RateTable::heading()))?;
+        for step in table.steps {
+            table.row(f, step)?;
+            writeln!(f)?;
+        }
+        let text = "calls count in the step in which they started; p50 and p99 are response times";
+        writeln!(f, "{}", paint(self.palette.dim, text))?;
+        self.line(f, "Clean rate", &table.clean_rate())?;
+        table.first_bad().map_or(Ok(()), |text| self.prose(f, &text))
     }
 
     fn durations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,6 +163,10 @@ impl FinalTable<'_> {
         }
         if snapshot.transactions.iter().any(|transaction| transaction.response.count > 0) {
             let note = "service: from the first transmission; response: from the planned start";
+            writeln!(f, "{}", paint(palette.dim, note))?;
+        }
+        if self.rate_table().is_some() {
+            let note = "these durations are of all rates together; each rate has its own above";
             writeln!(f, "{}", paint(palette.dim, note))?;
         }
         Ok(())

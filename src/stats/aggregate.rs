@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::distribution::add_all;
 use super::history::{History, HistoryRow, per_second};
 use super::lifetime::{BeforeReset, JudgedSeconds, Lifetime, Measured};
+use super::rate_steps::{self, RateStepSeconds};
 use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, timeouts};
 use super::verdict::{Evidence, Verdict, VerdictTally, withheld_by_generator};
 use super::{
-    Counters, Distribution, Glance, Histograms, Layout, MessageCounts, Report, StepCounts,
-    TransactionHistograms, TransactionSummary, Unwritten, WithheldCause,
+    Counters, Distribution, Glance, Histograms, Layout, MessageCounts, RateSteps, Report,
+    StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -35,6 +36,7 @@ struct Worker {
     seen: Counters,
     seen_ns: u64,
     messages: MessageCounts,
+    rate_steps: RateSteps,
     generic_counters: Vec<u64>,
     displays: Vec<u64>,
     steps: Vec<StepCounts>,
@@ -61,6 +63,8 @@ struct OpenSecond {
     busy_share_max: f64,
     planned_calls: f64,
     pacing_ns: u64,
+    /// The earliest rate step that a worker was in when it began, where calls are paced.
+    rate_step: Option<u32>,
     peak_active: u64,
 }
 
@@ -73,6 +77,7 @@ impl OpenSecond {
             busy_share_max: 0.0,
             planned_calls: 0.0,
             pacing_ns: 0,
+            rate_step: None,
             peak_active: 0,
         }
     }
@@ -84,6 +89,7 @@ impl OpenSecond {
         self.busy_share_max = 0.0;
         self.planned_calls = 0.0;
         self.pacing_ns = 0;
+        self.rate_step = None;
         self.peak_active = 0;
     }
 
@@ -98,6 +104,10 @@ impl OpenSecond {
         self.busy_share_max = self.busy_share_max.max(report.busy_share());
         self.planned_calls += finite(report.target_rate) * report.pacing_ns as f64 / 1e9;
         self.pacing_ns = self.pacing_ns.max(report.pacing_ns);
+        if !report.rate_steps.is_empty() {
+            let step = self.rate_step.unwrap_or(report.rate_step);
+            self.rate_step = Some(step.min(report.rate_step));
+        }
         self.peak_active += report.peak_active;
     }
 }
@@ -123,6 +133,7 @@ pub struct Aggregate {
     history: History,
     last_second: Option<HistoryRow>,
     tally: VerdictTally,
+    rate_step_seconds: RateStepSeconds,
     peak_active: u64,
     busy_share_max: f64,
     paced_calls: u64,
@@ -141,6 +152,7 @@ struct Base {
     generic_counters: Vec<u64>,
     displays: Vec<u64>,
     steps: Vec<StepCounts>,
+    rate_steps: RateSteps,
 }
 
 impl Aggregate {
@@ -161,6 +173,7 @@ impl Aggregate {
             history: History::default(),
             last_second: None,
             tally: VerdictTally::default(),
+            rate_step_seconds: RateStepSeconds::default(),
             peak_active: 0,
             busy_share_max: 0.0,
             paced_calls: 0,
@@ -184,6 +197,7 @@ impl Aggregate {
         counters.calls_incoming = counters.calls_incoming.saturating_sub(active - outgoing);
         self.totals.clear();
         self.tally = VerdictTally::default();
+        self.rate_step_seconds.clear();
         self.peak_active = active;
         self.busy_share_max = 0.0;
         self.paced_calls = 0;
@@ -236,8 +250,10 @@ impl Aggregate {
             generic_counters: vec![0; self.layout.counters.len()],
             displays: vec![0; self.layout.displays.len()],
             steps: vec![StepCounts::default(); self.layout.steps_total()],
+            rate_steps: RateSteps::default(),
         };
         for worker in &self.workers {
+            sum.rate_steps.add(&worker.rate_steps);
             sum.counters.add(&worker.seen);
             add_all(&mut sum.generic_counters, &worker.generic_counters);
             add_all(&mut sum.displays, &worker.displays);
@@ -372,7 +388,7 @@ impl Aggregate {
 
     /// The state of the run.
     pub fn snapshot(&self) -> Snapshot {
-        let Base { end_ns, counters, mut generic_counters, mut displays, mut steps } =
+        let Base { end_ns, counters, mut generic_counters, mut displays, mut steps, rate_steps } =
             self.cumulative();
         let counters = counters.since(&self.base.counters);
         let subtract = |value: &mut u64, base: &u64| *value = value.saturating_sub(*base);
@@ -419,6 +435,11 @@ impl Aggregate {
                 achieved: per_second(self.paced_calls as f64, self.pacing_ns),
                 pacing_ns: self.pacing_ns,
             },
+            rate_steps: rate_steps::rate_steps(
+                &rate_steps,
+                &self.base.rate_steps,
+                &self.rate_step_seconds,
+            ),
             busy: self.busy(),
             verdict: self.tally,
             last_second: self.last_second,
@@ -491,6 +512,11 @@ impl Aggregate {
         self.planned_calls += row.planned_calls;
         self.pacing_ns += row.pacing_ns;
         self.history.push(row);
+        if let Some(step) = closing.rate_step {
+            let primary = self.layout.primary_transaction();
+            let primary = primary.map(|index| &closing.histograms.transactions[index].response);
+            self.rate_step_seconds.push(step, &row, primary);
+        }
         self.last_second = Some(row);
         if let Some(mut previous) = self.closed.replace(closing) {
             previous.clear();
@@ -585,6 +611,7 @@ impl Worker {
             (self.seen, self.seen_ns) = (report.counters, report.end_ns);
         }
         self.messages.copy_from(&report.messages);
+        self.rate_steps.copy_from(&report.rate_steps);
         self.generic_counters.clone_from(&report.generic_counters);
         self.displays.clone_from(&report.displays);
         self.steps.clone_from(&report.steps);

@@ -14,7 +14,7 @@ pub struct HealthGates {
 }
 
 /// The outcome of the gates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// At least one gate is set.
     pub active: bool,
@@ -22,12 +22,14 @@ pub struct Health {
     pub pass: bool,
     /// One sentence per gate that does not.
     pub reasons: Vec<String>,
+    /// The gate of the success ratio, which each step of a ramp is held against too.
+    pub success_ratio_min: Option<f64>,
 }
 
 impl Default for Health {
     /// No gate set, so none failed.
     fn default() -> Self {
-        Self { active: false, pass: true, reasons: Vec::new() }
+        Self { active: false, pass: true, reasons: Vec::new(), success_ratio_min: None }
     }
 }
 
@@ -64,7 +66,12 @@ impl HealthGates {
         if let Some(limit) = self.timeouts_max.filter(|&limit| timeouts > limit) {
             reasons.push(format!("{timeouts} calls timed out, {limit} are allowed"));
         }
-        Health { active: self.is_active(), pass: reasons.is_empty(), reasons }
+        Health {
+            active: self.is_active(),
+            pass: reasons.is_empty(),
+            reasons,
+            success_ratio_min: self.success_ratio_min,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod history;
 mod layout;
 mod lifetime;
 mod messages;
+mod rate_steps;
 mod report;
 mod snapshot;
 mod steps;
@@ -42,6 +43,10 @@ pub use lifetime::{
     RESPONSE_BOUNDS_US, TransactionBuckets,
 };
 pub use messages::{METHOD_NAMES, MessageCounts, OneWay};
+pub use rate_steps::{
+    NO_RATE_STEP, RATE_STEPS_MAX, RateStep, RateStepCounts, RateStepDurations, RateStepProblem,
+    RateSteps, clean_and_bad,
+};
 pub use report::{Glance, Report};
 pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};

@@ -4,7 +4,7 @@
 //! the end of an interval; nothing is copied. If no empty box has come back it keeps the one it has
 //! and reports a longer interval later: it never waits.
 
-use super::{Counters, Histograms, Layout, MessageCounts, StepCounts};
+use super::{Counters, Histograms, Layout, MessageCounts, RateSteps, StepCounts};
 
 /// One worker's figures for one interval. Boxed and recycled.
 #[derive(Clone, Debug)]
@@ -39,12 +39,16 @@ pub struct Report {
     pub program_calls: Vec<u64>,
     /// Time of the interval that the worker did not spend waiting.
     pub busy_ns: u64,
-    /// This worker's share of the target rate, in calls per second; 0 if calls are not paced (as
-    /// UAS, or with a fixed number of users).
+    /// This worker's share of the target rate while calls were being placed, in calls per second;
+    /// 0 if calls are not paced (as UAS, or with a fixed number of users).
     pub target_rate: f64,
     /// Time of the interval during which calls were being placed; less than the interval once all
     /// calls of the run have been placed.
     pub pacing_ns: u64,
+    /// What became of the calls of each rate, since the start.
+    pub rate_steps: RateSteps,
+    /// Number of the rate step that the interval began with.
+    pub rate_step: u32,
     /// The most calls open at once within the interval.
     pub peak_active: u64,
     /// The worker ends with this report.
@@ -84,6 +88,8 @@ impl Report {
             busy_ns: 0,
             target_rate: 0.0,
             pacing_ns: 0,
+            rate_steps: RateSteps::default(),
+            rate_step: 0,
             peak_active: 0,
             is_last: false,
         }
@@ -105,6 +111,8 @@ impl Report {
         self.busy_ns = 0;
         self.target_rate = 0.0;
         self.pacing_ns = 0;
+        self.rate_steps.clear();
+        self.rate_step = 0;
         self.peak_active = 0;
         self.is_last = false;
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::history::per_second;
 use super::verdict::withheld_by_generator;
 use super::{
-    Counters, DurationSummary, FailureCause, HistoryRow, Layout, StepCounts, VerdictTally,
-    WithheldCause,
+    Counters, DurationSummary, FailureCause, HistoryRow, Layout, RateStep, StepCounts,
+    VerdictTally, WithheldCause,
 };
 
 /// Where a run began, on both clocks.
@@ -141,6 +141,8 @@ pub struct Snapshot {
     pub loop_time: DurationSummary,
     /// Target and achieved rate.
     pub rate: RateSummary,
+    /// What became of the calls of each rate, in order of time; of those in which calls were due.
+    pub rate_steps: Vec<RateStep>,
     /// Busy shares.
     pub busy: BusySummary,
     /// Judgement of the seconds so far.

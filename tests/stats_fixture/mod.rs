@@ -8,8 +8,8 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::output::summary::Media;
 use gossipper::stats::{
-    Aggregate, Counters, FailureCause, HealthGates, History, Layout, Lifetime, Report, RunStart,
-    Snapshot, WithheldCause,
+    Aggregate, Counters, FailureCause, HealthGates, History, Layout, Lifetime, RateSteps, Report,
+    RunStart, Snapshot, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -31,6 +31,48 @@ impl Fixture {
     /// The same, but in every fourth second the generator is too slow, and a gate fails.
     pub(crate) fn limited() -> Self {
         Self::run(20, true)
+    }
+
+    /// A ramp of three steps of three seconds: 100, 200 and 300 calls/s, of which the peer does not
+    /// hold the last.
+    pub(crate) fn ramp() -> Self {
+        let layout = Arc::new(Layout { transactions: vec!["INVITE".into()], ..Layout::default() });
+        let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, start());
+        let mut totals = Counters::default();
+        let mut steps = RateSteps::new(100.0, start().monotonic_ns);
+        for second in 0..9 {
+            let rate = 100 * (second / 3 + 1);
+            let mut report = Report::new(&layout, 0);
+            report.sequence = second;
+            report.start_ns = start().monotonic_ns + second * SECOND_NS;
+            report.end_ns = report.start_ns + SECOND_NS;
+            report.is_last = second == 8;
+            report.rate_step = steps.current();
+            for call in 0..rate {
+                let step = steps.start();
+                let is_refused = rate == 300 && call % 10 == 0;
+                let cause = is_refused.then_some(FailureCause::UnexpectedMessage);
+                steps.end(step, cause);
+                totals.calls_outgoing += 1;
+                totals.calls_succeeded += u64::from(cause.is_none());
+                totals.calls_failed += u64::from(is_refused);
+                cause.into_iter().for_each(|cause| totals.failures.bump(cause));
+                report.histograms.record_planned_send_error(20_000);
+                report.histograms.record_service(0, rate * 10_000 + call * 1_000);
+                report.histograms.record_response(0, rate * 10_000 + call * 1_000 + 20_000);
+            }
+            steps.pace(SECOND_NS, rate as f64);
+            report.rate_steps = steps.clone();
+            report.counters = totals;
+            report.busy_ns = SECOND_NS / 10;
+            report.target_rate = rate as f64;
+            report.pacing_ns = SECOND_NS;
+            aggregate.absorb(&report);
+            if second % 3 == 2 && second < 8 {
+                steps.begin(rate as f64 + 100.0, report.end_ns);
+            }
+        }
+        Self { aggregate, gates: HealthGates::default() }
     }
 
     /// A run that ends before anything happens.
