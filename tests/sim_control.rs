@@ -95,6 +95,23 @@ fn a_user_taken_away_and_given_back_within_a_call_still_has_one_call() {
     assert_eq!(calls(&mut rig, 100).len(), 3);
 }
 
+/// A caller that waits for answers measures the peer's patience, and no longer itself.
+#[test]
+fn seconds_after_the_last_start_are_not_judged() {
+    let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
+        engine.arrivals = rate(200.0);
+        engine.calls_total = Some(500);
+        engine.calls_max = 512;
+    }));
+    let start_ns = rig.world.start_ns;
+    rig.world.sides[0].aggregate(start_ns);
+    assert_eq!(calls(&mut rig, 10_100).len(), 500);
+    let snapshot = rig.world.sides[0].aggregate.as_ref().expect("it aggregates").snapshot();
+    assert_eq!(snapshot.elapsed_ns / 1_000_000_000, 10);
+    // The last call is due after two and a half seconds, within the third.
+    assert_eq!(snapshot.verdict.judged_seconds, 3);
+}
+
 #[test]
 fn paused_users_start_no_calls_until_they_go_on() {
     let mut rig = users(2);

@@ -224,8 +224,8 @@ struct Begin {
     twin: Option<WorkerEnd>,
 }
 
-/// What a worker's thread reports when its socket is bound.
-type Ready = Result<(SocketAddr, Waker), LaunchError>;
+/// What a worker's thread reports when its socket is bound: where, how to wake it, its number.
+type Ready = Result<(SocketAddr, Waker, u32), LaunchError>;
 
 /// Starts all workers. They wait for each other, then begin at `Running::start_ns`.
 ///
@@ -353,7 +353,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             .name(format!("worker-{worker}"))
             .spawn(move || work::<D>(&plan, worker, &worker_bind, links, &ready_in, &begin_out))
             .map_err(|source| LaunchError::Thread { worker, source })?;
-        let (address, waker) = ready_out.recv().unwrap_or_else(|_| {
+        let (address, waker, thread_id) = ready_out.recv().unwrap_or_else(|_| {
             let source = io::Error::other("the thread ended unexpectedly");
             Err(LaunchError::Thread { worker, source })
         })?;
@@ -378,6 +378,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             answers: answer_out,
             records: record_out,
             shell: shell_out,
+            thread_id,
             thread: Some(thread),
         };
         starting.push(Starting { begin: begin_in, waker, handle });
@@ -453,7 +454,7 @@ fn work<D: Make>(
     let (mut driver, main_socket, sources) = match opened {
         Ok((driver, socket, sources)) => {
             let address = driver.local_addr(socket);
-            let _ = ready.send(Ok((address, driver.waker())));
+            let _ = ready.send(Ok((address, driver.waker(), sys::thread_id())));
             (driver, socket, sources)
         }
         Err(error) => {

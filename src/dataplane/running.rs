@@ -87,6 +87,8 @@ pub struct WorkerHandle {
     pub records: Option<RecordsOut>,
     /// The scenario's shell commands, where it has some.
     pub shell: Option<Consumer<Box<[u8]>>>,
+    /// The kernel's number of its thread.
+    pub thread_id: u32,
     pub(super) thread: Option<JoinHandle<io::Result<()>>>,
 }
 

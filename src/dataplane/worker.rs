@@ -753,6 +753,9 @@ impl<D: Link> Worker<D> {
             self.paced.paced_ns += report.pacing_ns;
             report.rate_step = std::mem::replace(&mut self.paced.step, step);
         }
+        // The second in which the last call was placed still measures something.
+        report.is_draining = self.engine.all_created()
+            && self.pacing_until_ns.is_some_and(|until| until <= start_ns);
         report.is_last = is_last;
         self.count(&mut report.counters);
         self.sequence += 1;

@@ -14,6 +14,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table, Widget};
 
 use super::units;
+use super::verdict::verdict_reason;
 use crate::stats::{CallTotals, DurationSummary, FailureCause, Snapshot, Verdict};
 
 /// Seconds that charts go back.
@@ -80,15 +81,16 @@ impl Dashboard {
     /// The page as cells.
     pub fn draw(&self, snapshot: &Snapshot, caption: &Caption<'_>, area: Rect) -> Buffer {
         let mut page = Buffer::empty(area);
-        let [head, charts, middle, causes, foot] = Layout::vertical([
-            Constraint::Length(3),
+        let head = head_lines(snapshot, caption);
+        let [top, charts, middle, causes, foot] = Layout::vertical([
+            Constraint::Length(head.len() as u16),
             Constraint::Min(6),
             Constraint::Length(transactions(snapshot).len().clamp(1, 6) as u16 + 3),
             Constraint::Length(5),
             Constraint::Length(1),
         ])
         .areas(area);
-        head_lines(snapshot, caption).render(head, &mut page);
+        Paragraph::new(head).render(top, &mut page);
         let [rate, latency] = Layout::horizontal([Constraint::Fill(1); 2]).areas(charts);
         self.chart(
             "Calls/s",
@@ -147,19 +149,21 @@ impl Dashboard {
     }
 }
 
-fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Paragraph<'a> {
+fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Vec<Line<'a>> {
     let of_snapshot = (Duration::from_nanos(snapshot.elapsed_ns), snapshot.calls);
     let (elapsed, calls) = caption.now.unwrap_or(of_snapshot);
-    let (word, style) = match snapshot.verdict.verdict() {
-        Verdict::GeneratorLimited { .. } => ("generator-limited", Style::new().fg(Color::Red)),
-        _ => ("ok", Style::new().fg(Color::Green)),
+    let verdict = snapshot.verdict.verdict();
+    let style = match verdict {
+        Verdict::GeneratorLimited { .. } => Style::new().fg(Color::Red),
+        Verdict::Ok => Style::new().fg(Color::Green),
+        Verdict::NotJudged => Style::new().dim(),
     };
     let failed = match calls.failed {
         0 => Style::new(),
         _ => Style::new().fg(Color::Red),
     };
     let elapsed_s = elapsed.as_secs();
-    Paragraph::new(vec![
+    let mut lines = vec![
         Line::from(vec![
             Span::raw(caption.title).bold(),
             Span::raw("  "),
@@ -185,9 +189,11 @@ fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Paragraph<'a> {
                 units::rate(snapshot.rate.achieved),
                 units::count(snapshot.counters.retransmissions_sent),
             )),
-            Span::styled(word, style),
+            Span::styled(verdict.label(), style),
         ]),
-    ])
+    ];
+    lines.extend(verdict_reason(snapshot).map(|reason| Line::from(reason).style(style)));
+    lines
 }
 
 /// Names and service times of the transactions that were seen.

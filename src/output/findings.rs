@@ -2,7 +2,8 @@
 
 use super::rate_steps::RateTable;
 use super::units;
-use crate::stats::{FailureCause, Health, Snapshot, Verdict};
+use super::verdict::{verdict_sentences, withheld_sentence};
+use crate::stats::{FailureCause, Health, Snapshot};
 
 /// Failure causes named in the findings; all of them are in the tables.
 const CAUSES_MAX: usize = 3;
@@ -12,7 +13,9 @@ pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
     let mut findings = Vec::new();
     let verdict = snapshot.verdict.verdict();
     if verdict.is_limited() {
-        findings.push(verdict_sentence(snapshot));
+        findings.extend(verdict_sentences(snapshot));
+    } else {
+        findings.extend(withheld_sentence(snapshot));
     }
     match (health.active, health.pass) {
         (true, true) => findings.push("All health gates hold.".to_owned()),
@@ -33,39 +36,7 @@ pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
     findings.extend(top_causes(snapshot).map(|(cause, count)| {
         format!("{} with {}: {}", calls_did(count, "failed"), cause.label(), cause.description())
     }));
-    if snapshot.withheld_by_user() > 0 {
-        findings.push(format!(
-            "{} planned calls were not started because of the limit of open calls (-l).",
-            units::count(snapshot.withheld_by_user())
-        ));
-    }
-    if snapshot.withheld_by_generator() > 0 {
-        findings.push(format!(
-            "{} planned calls were not started because of limits of the generator.",
-            units::count(snapshot.withheld_by_generator())
-        ));
-    }
     findings
-}
-
-/// The verdict in plain words.
-pub(super) fn verdict_sentence(snapshot: &Snapshot) -> String {
-    let tally = &snapshot.verdict;
-    let (limited, judged) = (tally.limited_seconds, tally.judged_seconds);
-    match tally.verdict() {
-        Verdict::NotJudged => "No second was complete, so there is nothing to judge by.".to_owned(),
-        Verdict::Ok if limited == 0 => {
-            format!("The generator kept up in all {judged} seconds.")
-        }
-        Verdict::Ok => format!(
-            "The generator kept up but for {limited} of {judged} seconds, \
-             few enough for the figures to stand."
-        ),
-        Verdict::GeneratorLimited { .. } => format!(
-            "The generator was the limit in {limited} of {judged} seconds: \
-             the figures are the generator's, not the system's."
-        ),
-    }
 }
 
 fn calls_sentence(snapshot: &Snapshot) -> String {

@@ -18,6 +18,7 @@ mod sipp_csv;
 mod status;
 mod table;
 mod timestamp;
+mod verdict;
 
 pub use atomic_file::{WriteFileError, WriteStep, write_file};
 pub use clock::{Clock, put_number};
@@ -29,3 +30,4 @@ pub use status::{LiveStatus, StatusMode};
 pub use summary::{Summary, SummaryContext};
 pub use table::FinalTable;
 pub use timestamp::Timestamp;
+pub use verdict::{verdict_note, verdict_reason, verdict_sentences};

@@ -6,7 +6,7 @@ use anstyle::Style;
 
 use super::palette::{Palette, paint};
 use super::units;
-use crate::stats::{HistoryRow, Snapshot, Verdict};
+use crate::stats::{HistoryRow, LimitCause, Snapshot, Verdict};
 
 /// Width of the progress bar between its brackets.
 const BAR_COLUMNS: usize = 12;
@@ -139,17 +139,19 @@ fn rate_text(snapshot: &Snapshot, second: &HistoryRow) -> String {
 }
 
 fn verdict_mark(palette: &Palette, second: &HistoryRow) -> Piece {
-    let causes = second.limit_causes;
-    match causes.iter().next() {
-        Some(first) => {
-            let more = causes.len() - 1;
-            let more = if more > 0 { format!("+{more}") } else { String::new() };
-            Piece { text: format!("LIMITED {}{more}", first.label()), style: palette.warning }
+    let verdict = second.verdict();
+    let word = verdict.label();
+    match verdict {
+        Verdict::GeneratorLimited { causes } => {
+            let first = causes.iter().next().map_or("", LimitCause::label);
+            let more = match causes.len() {
+                count @ 2.. => format!("+{}", count - 1),
+                _ => String::new(),
+            };
+            Piece { text: format!("{word} {first}{more}"), style: palette.warning }
         }
-        None if second.judged_seconds > 0 => {
-            Piece { text: Verdict::Ok.label().to_owned(), style: palette.good }
-        }
-        None => Piece { text: "-".to_owned(), style: palette.dim },
+        Verdict::Ok => Piece { text: word.to_owned(), style: palette.good },
+        Verdict::NotJudged => Piece { text: word.to_owned(), style: palette.dim },
     }
 }
 

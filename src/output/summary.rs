@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::atomic_file::{WriteFileError, write_file};
 use super::findings::findings;
 use super::timestamp::Timestamp;
+use super::verdict::verdict_sentences;
 use crate::stats::{
-    BUCKET_BOUNDS_MS, Counters, DurationSummary, FailureCause, Health, History, Snapshot, Unwritten,
-    VerdictTally,
+    self, BUCKET_BOUNDS_MS, Counters, CpuUse, DurationSummary, FailureCause, Health, History, Snapshot, Unwritten, VerdictTally, WorkerCpu,
 };
 
 pub use rate_steps::{BadStep, RateSteps, Step};
@@ -259,9 +259,23 @@ pub struct Generator {
     pub limited_seconds: u64,
     /// Limited seconds by cause.
     pub causes: BTreeMap<String, u64>,
+    /// The verdict in sentences: what was seen, which figures it touches, and what to do.
+    pub reasons: Vec<String>,
     /// The worst limited second.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub worst_second: Option<WorstSecond>,
+    pub worst_second: Option<LimitedSecond>,
+    /// The last limited second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_limited_second: Option<LimitedSecond>,
+    /// Calls whose times may be the generator's, of those started in judged seconds.
+    pub affected_calls: u64,
+    /// The highest percentile that they leave as it is, where a second was limited: `p50` to
+    /// `p99.9`, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unaffected_up_to: Option<String>,
+    /// What workers got of their CPUs, where the kernel tells; of the first 64.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub worker_cpus: Vec<WorkerCpus>,
     /// How much later than planned calls were started.
     pub planned_send_error: Durations,
     /// Turns of the workers' loops.
@@ -291,8 +305,8 @@ pub struct Generator {
 /// A second in which the generator was the limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct WorstSecond {
-    /// Whole seconds since the start.
+pub struct LimitedSecond {
+    /// Whole seconds since the start: 0 is the one that status lines show at 00:01.
     pub second: u64,
     /// Why.
     pub causes: Vec<String>,
@@ -300,6 +314,52 @@ pub struct WorstSecond {
     pub planned_send_error_p99: u64,
     /// Busy share of the busiest worker, 0 to 1.
     pub busy_share: f64,
+}
+
+/// What a worker got of its CPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerCpus {
+    /// The worker, counted from 0.
+    pub worker: u64,
+    /// All of the run.
+    pub total: CpuTimes,
+    /// The seconds in which the generator was the limit.
+    pub limited: CpuTimes,
+}
+
+/// Where the time of a worker's CPU went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuTimes {
+    /// Time that was looked at.
+    pub time: u64,
+    /// The worker ran.
+    pub busy: u64,
+    /// The worker was ready to run and waited for the CPU.
+    pub waited: u64,
+    /// Other programs ran on that CPU, at least.
+    pub other_programs: u64,
+    /// Other workers of the run ran on it.
+    pub other_workers: u64,
+    /// The hypervisor gave it to other machines.
+    pub stolen: u64,
+    /// The quota of the control group was used up.
+    pub throttled: u64,
+}
+
+impl From<&CpuUse> for CpuTimes {
+    fn from(cpu: &CpuUse) -> Self {
+        Self {
+            time: cpu.time_ns,
+            busy: cpu.busy_ns,
+            waited: cpu.waited_ns,
+            other_programs: cpu.others_ns,
+            other_workers: cpu.workers_ns,
+            stolen: cpu.stolen_ns,
+            throttled: cpu.throttled_ns,
+        }
+    }
 }
 
 /// Outcome of the health gates.
@@ -415,19 +475,21 @@ impl Durations {
 
 impl Generator {
     fn new(snapshot: &Snapshot, context: &SummaryContext) -> Self {
-        let VerdictTally { judged_seconds, limited_seconds, causes, worst } = snapshot.verdict;
+        let tally = &snapshot.verdict;
         let counters = &snapshot.counters;
         Self {
-            verdict: snapshot.verdict.verdict().label().to_owned(),
-            judged_seconds,
-            limited_seconds,
-            causes: labelled(causes.nonzero().map(|(cause, count)| (cause.label(), count))),
-            worst_second: worst.map(|worst| WorstSecond {
-                second: worst.second,
-                causes: worst.causes.iter().map(|cause| cause.label().to_owned()).collect(),
-                planned_send_error_p99: worst.planned_send_error_p99_ns,
-                busy_share: worst.busy_share_max,
-            }),
+            verdict: tally.verdict().label().to_owned(),
+            judged_seconds: tally.judged_seconds,
+            limited_seconds: tally.limited_seconds,
+            causes: labelled(tally.causes.nonzero().map(|(cause, count)| (cause.label(), count))),
+            reasons: verdict_sentences(snapshot),
+            worst_second: tally.worst.as_ref().map(LimitedSecond::from),
+            last_limited_second: tally.last.as_ref().map(LimitedSecond::from),
+            affected_calls: tally.affected_calls,
+            unaffected_up_to: tally
+                .doubt()
+                .map(|doubt| doubt.sound_up_to.unwrap_or("none").to_owned()),
+            worker_cpus: worker_cpus(snapshot),
             planned_send_error: Durations::new(&snapshot.planned_send_error),
             loop_time: Durations::new(&snapshot.loop_time),
             busy_share_max: snapshot.busy.share_max,
@@ -442,6 +504,28 @@ impl Generator {
             send_no_buffer: counters.send_no_buffer,
         }
     }
+}
+
+impl From<&stats::LimitedSecond> for LimitedSecond {
+    fn from(limited: &stats::LimitedSecond) -> Self {
+        Self {
+            second: limited.second,
+            causes: limited.causes.iter().map(|cause| cause.label().to_owned()).collect(),
+            planned_send_error_p99: limited.planned_send_error_p99_ns,
+            busy_share: limited.busy_share_max,
+        }
+    }
+}
+
+/// Those workers of which the kernel told something.
+fn worker_cpus(snapshot: &Snapshot) -> Vec<WorkerCpus> {
+    let known = snapshot.cpu.iter().enumerate().filter(|(_, cpu)| cpu.total.time_ns > 0);
+    let of = |(worker, cpu): (usize, &WorkerCpu)| WorkerCpus {
+        worker: worker as u64,
+        total: CpuTimes::from(&cpu.total),
+        limited: CpuTimes::from(&cpu.limited),
+    };
+    known.map(of).collect()
 }
 
 fn bucket_labels() -> impl Iterator<Item = String> {

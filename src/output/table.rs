@@ -4,11 +4,11 @@ use std::fmt::{self, Write};
 
 use anstyle::Style;
 
-use super::findings::verdict_sentence;
 use super::palette::{Palette, paint};
 use super::rate_steps::RateTable;
 use super::units;
-use crate::stats::{DurationSummary, Health, LimitCause, Snapshot, Verdict};
+use super::verdict::verdict_sentences;
+use crate::stats::{DurationSummary, Health, Snapshot, Verdict};
 
 /// Calls placed within less than this say nothing about a rate.
 const RATE_PACING_NS_MIN: u64 = 500_000_000;
@@ -257,32 +257,15 @@ impl FinalTable<'_> {
 
     fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { snapshot, palette, .. } = self;
-        let tally = &snapshot.verdict;
-        let (mark, style) = match tally.verdict() {
-            Verdict::NotJudged => ("NOT JUDGED", palette.dim),
-            Verdict::Ok => ("OK", palette.good),
-            Verdict::GeneratorLimited { .. } => ("GENERATOR-LIMITED", palette.bad),
+        let verdict = snapshot.verdict.verdict();
+        let style = match verdict {
+            Verdict::NotJudged => palette.dim,
+            Verdict::Ok => palette.good,
+            Verdict::GeneratorLimited { .. } => palette.bad,
         };
         writeln!(f)?;
-        self.line(f, "Verdict", &paint(style, mark))?;
-        self.prose(f, &verdict_sentence(snapshot))?;
-        for (cause, seconds) in tally.causes.nonzero() {
-            let unit = if seconds == 1 { "second" } else { "seconds" };
-            let seconds = units::count(seconds);
-            self.prose(f, &format!("{seconds} {unit} {}: {}", cause.label(), advice(cause)))?;
-        }
-        if let Some(worst) = tally.worst {
-            let causes: Vec<_> = worst.causes.iter().map(LimitCause::label).collect();
-            let text = format!(
-                "Worst was second {}: {}, call starts off by {} (p99), busiest worker {:.0} %.",
-                worst.second,
-                causes.join(", "),
-                units::duration(worst.planned_send_error_p99_ns),
-                worst.busy_share_max * 100.0,
-            );
-            self.prose(f, &text)?;
-        }
-        Ok(())
+        self.line(f, "Verdict", &paint(style, verdict.label()))?;
+        verdict_sentences(snapshot).iter().try_for_each(|sentence| self.prose(f, sentence))
     }
 
     /// A label and its values.
@@ -317,33 +300,6 @@ impl FinalTable<'_> {
             wrapped(f, description, width + 14, true)?;
         }
         Ok(())
-    }
-}
-
-/// What to do about a limit of the generator.
-fn advice(cause: LimitCause) -> &'static str {
-    match cause {
-        LimitCause::LateSends => {
-            "calls were started later than planned; lower the rate or add workers."
-        }
-        LimitCause::WorkerBusy => "a worker was busy all the time; add workers or lower the rate.",
-        LimitCause::WorkerStalled => "a worker did not run; keep other load off its core.",
-        LimitCause::ReceiveOverflow => {
-            "the kernel dropped datagrams; raise net.core.rmem_max and the receive buffer, or add \
-             workers."
-        }
-        LimitCause::ReceiveBuffers => "receive buffers ran out; raise their number or add workers.",
-        LimitCause::CqOverflow => "the completion queue overflowed; add workers or lower the rate.",
-        LimitCause::HandoverDropped => {
-            "datagrams were lost between workers; use one socket per worker or fewer workers."
-        }
-        LimitCause::SendNoBuffer => {
-            "the kernel had no buffer to send from; raise net.core.wmem_max or lower the rate."
-        }
-        LimitCause::PoolFull => {
-            "a pool sized at start was full; raise the limit of open calls (-l)."
-        }
-        LimitCause::SocketLimit => "no socket was left; raise -max_socket.",
     }
 }
 

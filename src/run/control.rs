@@ -15,13 +15,13 @@ use super::questions::Questions;
 use super::signals::Signals;
 use super::socket::ControlSocket;
 use super::supervisor::{Finished, Supervisor};
-use super::{RunError, facts, palette};
+use super::{RunError, facts, palette, traces};
 use crate::config::{Flavor, RunConfig};
 use crate::output::screen::Footer;
 use crate::output::summary::Media;
-use crate::output::{ConsoleLine, FinalTable, Palette};
+use crate::output::{ConsoleLine, FinalTable, Palette, verdict_note};
 use crate::scenario::Program;
-use crate::stats::{ExitCode, Snapshot, Verdict};
+use crate::stats::{ExitCode, Snapshot};
 
 /// How often the control side looks at its clock. Workers and signals wake it when they have
 /// something for it; they never wait for it.
@@ -338,13 +338,9 @@ impl<'c> Control<'c> {
     fn print_screens(&self, snapshot: &Snapshot) {
         let _ = write!(io::stdout(), "{}", self.face.last_pages(snapshot));
         self.print_failures(snapshot);
-        if let Verdict::GeneratorLimited { .. } = snapshot.verdict.verdict() {
+        if let Some(note) = verdict_note(snapshot) {
             let warn = self.palette.warning;
-            let _ = writeln!(
-                io::stderr(),
-                "{warn}note:{warn:#} the generator limited this run: its figures are not those of \
-                 the peer; -summary_json has the reasons"
-            );
+            let _ = writeln!(io::stderr(), "{warn}note:{warn:#} {note}");
         }
         if let Some((noise @ 1.., error)) = self.socket.as_ref().map(ControlSocket::noise) {
             let error = error.map_or(String::new(), |error| format!("; the last one: {error}"));
@@ -390,6 +386,9 @@ impl<'c> Control<'c> {
         }
         let screens = self.face.pages(&snapshot, Footer::Over);
         let finished = self.run.finish(Some(&screens), failed);
+        if self.config.background {
+            log_verdict(self.config, &snapshot);
+        }
         if let Some(companion) = self.companion.take() {
             companion.finish(&finished);
         }
@@ -427,4 +426,19 @@ impl<'c> Control<'c> {
 
 fn line(snapshot: &Snapshot) -> String {
     ConsoleLine { snapshot, media: &Media::default(), engine: None }.to_string()
+}
+
+/// Leaves the reasons of the verdict in the error log: nobody sees what a run in the background
+/// prints.
+fn log_verdict(config: &RunConfig, snapshot: &Snapshot) {
+    let Some(note) = verdict_note(snapshot) else { return };
+    let path = traces::error_log(config, sys::process_id());
+    let mut options = OpenOptions::new();
+    let written = options
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| writeln!(file, "note: {note}"));
+    // There is nobody to tell; the summary has the reasons too.
+    drop(written);
 }

@@ -8,6 +8,7 @@ mod background;
 mod check;
 mod companion;
 mod control;
+mod cpus;
 mod data;
 mod error;
 mod exchange;

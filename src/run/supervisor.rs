@@ -13,6 +13,7 @@ use gossipper_uring::sys;
 use rtrb::Consumer;
 
 use super::RunError;
+use super::cpus::CpuWatch;
 use super::exchange::Replacement;
 use super::plan::Plan;
 use super::planned::Plans;
@@ -165,6 +166,7 @@ pub(crate) struct Supervisor {
     guard: Guard,
     /// When no more calls are started.
     duration_ns: u64,
+    cpus: CpuWatch,
     timeout_ns: u64,
     /// Until the end of the run.
     traces: Option<Traces>,
@@ -191,6 +193,7 @@ impl Supervisor {
         traces: Prepared,
     ) -> Result<Self, RunError> {
         let mut parts = Parts::launch(plans)?;
+        let cpus = CpuWatch::begin(parts.workers().map(|worker| worker.thread_id));
         let commands: Vec<_> =
             parts.workers_mut().filter_map(|worker| worker.shell.take()).collect();
         let shell = match commands.is_empty() {
@@ -230,6 +233,7 @@ impl Supervisor {
             guard: Guard::new(config.watchdog),
             duration_ns: after(config.duration_ms),
             timeout_ns: after(config.timeout_ms),
+            cpus,
             traces: Some(traces),
             shell,
             is_client,
@@ -568,6 +572,7 @@ impl Supervisor {
                     heard.at_ns = now;
                     heard.is_done |= report.is_last;
                     report.worker += part.first_worker;
+                    report.cpu = self.cpus.take(usize::from(report.worker));
                     self.aggregate.absorb(&report);
                     worker.give_back(report);
                 }

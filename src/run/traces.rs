@@ -370,6 +370,11 @@ impl TraceConfig {
     }
 }
 
+/// The error log of a run, whether it is on or not.
+pub(super) fn error_log(config: &RunConfig, pid: u32) -> PathBuf {
+    Names::new(config, pid, None).log_spec(&config.trace, Log::Errors).path
+}
+
 /// What the files of a run are called.
 #[derive(Clone, Debug)]
 struct Names {

@@ -8,10 +8,11 @@ use super::history::{History, HistoryRow, per_second};
 use super::lifetime::{BeforeReset, JudgedSeconds, Lifetime, Measured};
 use super::rate_steps::{self, RateStepSeconds};
 use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, timeouts};
-use super::verdict::{Evidence, Verdict, VerdictTally, withheld_by_generator};
+use super::verdict::{
+    Evidence, PLANNED_SEND_ERROR_LIMIT_NS, Verdict, VerdictTally, withheld_by_generator,
+};
 use super::{
-    Counters, Distribution, Glance, Histograms, Layout, MessageCounts, RateSteps, Report,
-    StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause,
+    Counters, CpuUse, Distribution, Glance, Histograms, Layout, MessageCounts, RateSteps, Report, StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause, WorkerCpu,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -49,15 +50,18 @@ struct Worker {
     /// Seconds before this one are reported in full.
     covered: u64,
     is_done: bool,
+    /// From this second on it can begin no call any more.
+    drains_from: Option<u64>,
     busy_ns: u64,
     reported_ns: u64,
+    cpu: WorkerCpu,
 }
 
 /// A second that not all workers have reported yet.
 #[derive(Debug)]
 struct OpenSecond {
-    /// By worker.
-    reported_by: Vec<bool>,
+    /// By worker: what it got of its CPU, if it has reported the second.
+    reported_by: Vec<Option<CpuUse>>,
     histograms: Histograms,
     counted: Counters,
     busy_share_max: f64,
@@ -96,9 +100,9 @@ impl OpenSecond {
     fn absorb(&mut self, report: &Report, counted: &Counters) {
         let worker = usize::from(report.worker);
         if self.reported_by.len() <= worker {
-            self.reported_by.resize(worker + 1, false);
+            self.reported_by.resize(worker + 1, None);
         }
-        self.reported_by[worker] = true;
+        self.reported_by[worker].get_or_insert_default().add(&report.cpu);
         self.histograms.add(&report.histograms);
         self.counted.add(counted);
         self.busy_share_max = self.busy_share_max.max(report.busy_share());
@@ -196,7 +200,7 @@ impl Aggregate {
         counters.calls_outgoing -= outgoing;
         counters.calls_incoming = counters.calls_incoming.saturating_sub(active - outgoing);
         self.totals.clear();
-        self.tally = VerdictTally::default();
+        self.tally.reset();
         self.rate_step_seconds.clear();
         self.peak_active = active;
         self.busy_share_max = 0.0;
@@ -206,6 +210,7 @@ impl Aggregate {
         for worker in &mut self.workers {
             worker.busy_ns = 0;
             worker.reported_ns = 0;
+            worker.cpu = WorkerCpu::default();
         }
     }
 
@@ -283,6 +288,9 @@ impl Aggregate {
         let second = begin.clamp(self.first_open, self.first_open + GAP_SECONDS_MAX);
         let covered = self.second_of(report.end_ns).min(second + GAP_SECONDS_MAX);
         let counted = self.workers[index].absorb(report, covered);
+        if report.is_draining {
+            self.workers[index].drains_from.get_or_insert(second);
+        }
         if report.generation != self.layout.generation
             && let Some(earlier) = &self.earlier
         {
@@ -441,6 +449,7 @@ impl Aggregate {
                 &self.rate_step_seconds,
             ),
             busy: self.busy(),
+            cpu: self.workers.iter().map(|worker| worker.cpu).collect(),
             verdict: self.tally,
             last_second: self.last_second,
             counters,
@@ -537,13 +546,20 @@ impl Aggregate {
         };
         let evidence = Evidence {
             workers_expected: self.workers_in(second, closing),
-            workers_reported: closing.reported_by.iter().filter(|&&reported| reported).count(),
+            workers_reported: closing.reported_by.iter().flatten().count(),
+            is_draining: self.is_draining(second),
             planned_sends: lateness.count(),
+            late_starts: lateness.count_above(PLANNED_SEND_ERROR_LIMIT_NS),
             planned_send_error_p99_ns,
             busy_share_max: closing.busy_share_max,
             counted: *counted,
         };
         let verdict = self.tally.judge(second, &evidence);
+        if verdict.is_limited() {
+            for (worker, cpu) in self.workers.iter_mut().zip(&closing.reported_by) {
+                worker.cpu.limited.add(&cpu.unwrap_or_default());
+            }
+        }
         let begin_ns = self.start.monotonic_ns + second * SECOND_NS;
         HistoryRow {
             second,
@@ -577,10 +593,19 @@ impl Aggregate {
         }
     }
 
+    /// Whether no worker could begin a call in `second` any more.
+    fn is_draining(&self, second: u64) -> bool {
+        let drains = |worker: &Worker| match worker.drains_from {
+            Some(from) => from <= second,
+            None => worker.is_done && worker.covered <= second,
+        };
+        self.workers.iter().all(drains) && self.workers.iter().any(|w| w.drains_from.is_some())
+    }
+
     /// Workers whose report belongs into `second`: those that reported it, and those that should
     /// have because they had not ended.
     fn workers_in(&self, second: u64, closing: &OpenSecond) -> usize {
-        let reported = |index: usize| closing.reported_by.get(index).copied().unwrap_or(false);
+        let reported = |index: usize| closing.reported_by.get(index).is_some_and(Option::is_some);
         let is_expected = |(index, worker): &(usize, &Worker)| {
             reported(*index) || !worker.is_done || second < worker.covered
         };
@@ -600,6 +625,7 @@ impl Worker {
         self.is_done |= report.is_last;
         self.busy_ns += report.busy_ns;
         self.reported_ns += report.duration_ns();
+        self.cpu.total.add(&report.cpu);
         if report.sequence < self.next_sequence {
             return Counters::default();
         }

@@ -221,6 +221,12 @@ impl<C: Cell> Distribution<C> {
         edge_ns.clamp(self.moments.min_ns, self.moments.max_ns)
     }
 
+    /// Durations longer than `bound_ns`; those of the bound's own microsecond do not count.
+    pub fn count_above(&self, bound_ns: u64) -> u64 {
+        let within = self.histogram_us.count_between(0, bound_ns / 1000);
+        self.moments.count.saturating_sub(within)
+    }
+
     /// Counts below each bound of the scenario's repartition, and last what reaches them all.
     pub fn repartition(&self) -> &[u64] {
         &self.repartition
@@ -363,6 +369,16 @@ mod tests {
         assert_eq!(distribution.repartition(), [1, 2, 3]);
         assert_eq!(distribution.summarize().buckets, [2, 1, 0, 0, 0, 0, 2, 0, 0, 1]);
         assert_eq!(Distribution::<u32>::new().repartition(), [0]);
+    }
+
+    #[test]
+    fn durations_above_a_bound_are_counted() {
+        let mut distribution = Distribution::<u32>::new();
+        assert_eq!(distribution.count_above(NS_PER_MS), 0);
+        for duration_us in [0, 20, 1000, 1002, 1_000_000] {
+            distribution.record(duration_us * 1000);
+        }
+        assert_eq!(distribution.count_above(NS_PER_MS), 2);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Outcome {
     pub calls_failed: u64,
     /// Result of the health gates; `None` if no gate was set.
     pub gates_pass: Option<bool>,
-    /// The run was generator-limited and `-fail_if_limited` was given.
+    /// The verdict was `generator_limited` and `-fail_if_limited` was given.
     pub is_limited_failure: bool,
     /// A check of received RTP failed.
     pub is_rtp_check_failed: bool,

@@ -8,6 +8,7 @@
 mod cause;
 mod aggregate;
 mod counters;
+mod cpu;
 mod distribution;
 mod exit;
 mod health;
@@ -29,6 +30,7 @@ pub use cause::{
     WithheldCounts,
 };
 pub use counters::Counters;
+pub use cpu::{CpuCause, CpuUse, WorkerCpu};
 pub use distribution::{
     BUCKET_BOUNDS_MS, Cell, DURATION_MAX_US, Distribution, DurationSummary, Moments,
     SIGNIFICANT_DIGITS,
@@ -52,7 +54,7 @@ pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, Tra
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
 pub use unwritten::Unwritten;
 pub use verdict::{
-    BUSY_SHARE_LIMIT, Evidence, LIMITED_SHARE_LIMIT, LimitCause, LimitCauses, LimitCounts,
-    LimitedSecond, PLANNED_SEND_ERROR_LIMIT_NS, PLANNED_SEND_ERROR_SAMPLES_MIN,
-    PLANNED_SEND_ERROR_SPARSE_LIMIT_NS, Verdict, VerdictTally, withheld_by_generator,
+    BUSY_SHARE_LIMIT, Doubt, Evidence, LATE_STARTS_MIN, LIMITED_SHARE_LIMIT, LimitCause,
+    LimitCauses, LimitCounts, LimitedSecond, PLANNED_SEND_ERROR_LIMIT_NS,
+    PLANNED_SEND_ERROR_SAMPLES_MIN, Verdict, VerdictTally, withheld_by_generator,
 };

@@ -4,7 +4,7 @@
 //! the end of an interval; nothing is copied. If no empty box has come back it keeps the one it has
 //! and reports a longer interval later: it never waits.
 
-use super::{Counters, Histograms, Layout, MessageCounts, RateSteps, StepCounts};
+use super::{Counters, CpuUse, Histograms, Layout, MessageCounts, RateSteps, StepCounts};
 
 /// One worker's figures for one interval. Boxed and recycled.
 #[derive(Clone, Debug)]
@@ -51,6 +51,10 @@ pub struct Report {
     pub rate_step: u32,
     /// The most calls open at once within the interval.
     pub peak_active: u64,
+    /// What its thread got of its CPU. The control side asks the kernel for it and fills it in.
+    pub cpu: CpuUse,
+    /// No call can begin any more, since the begin of the interval: open ones come to their end.
+    pub is_draining: bool,
     /// The worker ends with this report.
     pub is_last: bool,
 }
@@ -91,6 +95,8 @@ impl Report {
             rate_steps: RateSteps::default(),
             rate_step: 0,
             peak_active: 0,
+            cpu: CpuUse::default(),
+            is_draining: false,
             is_last: false,
         }
     }
@@ -114,6 +120,8 @@ impl Report {
         self.rate_steps.clear();
         self.rate_step = 0;
         self.peak_active = 0;
+        self.cpu = CpuUse::default();
+        self.is_draining = false;
         self.is_last = false;
     }
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use super::history::per_second;
 use super::verdict::withheld_by_generator;
 use super::{
-    Counters, DurationSummary, FailureCause, HistoryRow, Layout, RateStep, StepCounts,
-    VerdictTally, WithheldCause,
+    Counters, DurationSummary, FailureCause, HistoryRow, Layout, RateStep, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
 };
 
 /// Where a run began, on both clocks.
@@ -145,6 +144,8 @@ pub struct Snapshot {
     pub rate_steps: Vec<RateStep>,
     /// Busy shares.
     pub busy: BusySummary,
+    /// By worker: what it got of its CPU.
+    pub cpu: Vec<WorkerCpu>,
     /// Judgement of the seconds so far.
     pub verdict: VerdictTally,
     /// The last complete second.

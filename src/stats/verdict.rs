@@ -1,22 +1,22 @@
 //! Was it the system under test that was measured, or the generator?
 //!
 //! Every second is judged from what the workers measured about themselves. A run with too many
-//! limited seconds is reported as generator-limited: its figures say what the generator could do,
+//! limited seconds is reported as `generator_limited`: its figures say what the generator could do,
 //! not what the system could.
 
 use super::{Counters, FailureCause, WithheldCause, WithheldCounts};
 
-/// Limit of the 99th percentile of the lateness of call starts within a second. At a millisecond
-/// the lateness is of the order of the response time of a healthy SIP server, so the two can no
-/// longer be told apart; an undisturbed worker stays far below it.
+/// From which lateness on a call counts as started late. At a millisecond the lateness is of the
+/// order of the response time of a healthy SIP server, so the two can no longer be told apart; an
+/// undisturbed worker stays far below it.
 pub const PLANNED_SEND_ERROR_LIMIT_NS: u64 = 1_000_000;
 
-/// From this many starts per second on, the 99th percentile is more than the single latest one.
+/// Late starts are judged among at least so many: a 99th percentile of fewer is their maximum.
+/// Seconds with fewer starts are judged together with those before them.
 pub const PLANNED_SEND_ERROR_SAMPLES_MIN: u64 = 100;
 
-/// Limit instead of [`PLANNED_SEND_ERROR_LIMIT_NS`] when there are fewer starts: one ordinary
-/// scheduling delay of a few milliseconds then decides the percentile, without distorting the load.
-pub const PLANNED_SEND_ERROR_SPARSE_LIMIT_NS: u64 = 10_000_000;
+/// Fewer late starts than these limit no second: a handful may be one scheduling delay.
+pub const LATE_STARTS_MIN: u64 = 5;
 
 /// Limit of the share of a second that any worker may be busy. Above it the queue in front of the
 /// worker grows on average, and latency measures that queue.
@@ -140,8 +140,12 @@ pub struct Evidence {
     pub workers_expected: usize,
     /// Workers that did.
     pub workers_reported: usize,
+    /// All workers had placed their last call before: open calls come to their end.
+    pub is_draining: bool,
     /// Calls started on a plan.
     pub planned_sends: u64,
+    /// Those of them that were started later than [`PLANNED_SEND_ERROR_LIMIT_NS`].
+    pub late_starts: u64,
     /// 99th percentile of their lateness.
     pub planned_send_error_p99_ns: u64,
     /// Busy share of the busiest worker, 0 to 1.
@@ -150,22 +154,50 @@ pub struct Evidence {
     pub counted: Counters,
 }
 
+/// Starts of this second and of those before it, as far back as a judgement needs. Older ones are
+/// forgotten by halves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct RecentStarts {
+    planned: u64,
+    late: u64,
+}
+
+impl RecentStarts {
+    fn take(&mut self, evidence: &Evidence) {
+        if evidence.planned_sends >= PLANNED_SEND_ERROR_SAMPLES_MIN {
+            // Enough by itself.
+            *self = Self::default();
+        }
+        while self.planned >= 2 * PLANNED_SEND_ERROR_SAMPLES_MIN {
+            self.planned /= 2;
+            self.late /= 2;
+        }
+        self.planned += evidence.planned_sends;
+        self.late += evidence.late_starts;
+    }
+
+    /// More than one in a hundred is late, and more than a handful.
+    fn are_late(&self) -> bool {
+        self.late >= LATE_STARTS_MIN && self.late > self.planned / 100
+    }
+
+    /// There are some, but not enough to say that they were in time.
+    fn are_too_few(&self) -> bool {
+        self.planned > 0 && self.planned < PLANNED_SEND_ERROR_SAMPLES_MIN
+    }
+}
+
 impl Evidence {
-    /// Judges the second.
-    pub fn judge(&self) -> Verdict {
-        if self.workers_expected == 0 {
+    /// Judges the second by itself and by the starts up to its end.
+    fn judge(&self, recent: &RecentStarts) -> Verdict {
+        if self.workers_expected == 0 || self.is_draining {
             return Verdict::NotJudged;
         }
         let counted = &self.counted;
         let withheld = |cause| counted.withheld.count(cause);
-        let lateness_limit_ns = if self.planned_sends < PLANNED_SEND_ERROR_SAMPLES_MIN {
-            PLANNED_SEND_ERROR_SPARSE_LIMIT_NS
-        } else {
-            PLANNED_SEND_ERROR_LIMIT_NS
-        };
         let pool_exhausted = counted.failures.count(FailureCause::PoolExhausted);
         let tests = [
-            (LimitCause::LateSends, self.planned_send_error_p99_ns > lateness_limit_ns),
+            (LimitCause::LateSends, self.late_starts > 0 && recent.are_late()),
             (LimitCause::WorkerBusy, self.busy_share_max > BUSY_SHARE_LIMIT),
             (LimitCause::WorkerStalled, self.workers_reported < self.workers_expected),
             (LimitCause::ReceiveOverflow, counted.receive_overflow > 0),
@@ -178,7 +210,23 @@ impl Evidence {
         ];
         let seen = tests.into_iter().filter(|&(_, is_seen)| is_seen);
         let causes: LimitCauses = seen.map(|(cause, _)| cause).collect();
-        if causes.is_empty() { Verdict::Ok } else { Verdict::GeneratorLimited { causes } }
+        match causes.is_empty() {
+            false => Verdict::GeneratorLimited { causes },
+            true if recent.are_too_few() => Verdict::NotJudged,
+            true => Verdict::Ok,
+        }
+    }
+
+    /// Calls of the second whose times may be the generator's. Lateness is known call by call;
+    /// whatever else limits a second may concern all of them.
+    fn calls_affected(&self, verdict: Verdict) -> u64 {
+        let started = self.counted.calls_started();
+        let late = LimitCauses::from_iter([LimitCause::LateSends]);
+        match verdict {
+            Verdict::NotJudged => 0,
+            Verdict::GeneratorLimited { causes } if causes != late => started,
+            Verdict::GeneratorLimited { .. } | Verdict::Ok => self.late_starts.min(started),
+        }
     }
 }
 
@@ -214,14 +262,37 @@ pub struct VerdictTally {
     pub causes: LimitCounts,
     /// The worst of the limited seconds.
     pub worst: Option<LimitedSecond>,
+    /// The last of them.
+    pub last: Option<LimitedSecond>,
+    /// Calls started in judged seconds.
+    pub judged_calls: u64,
+    /// Those of them whose times may be the generator's.
+    pub affected_calls: u64,
+    recent: RecentStarts,
+}
+
+/// Percentiles that reports show, lowest first.
+const PERCENTILES: [(f64, &str); 5] =
+    [(0.5, "p50"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")];
+
+/// Which percentiles can be believed although the generator was the limit for some calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The highest percentile that is not affected, if one is not.
+    pub sound_up_to: Option<&'static str>,
+    /// The lowest one that is in doubt, if one is.
+    pub doubtful_from: Option<&'static str>,
 }
 
 impl VerdictTally {
     /// Judges one more second and counts the result.
     pub fn judge(&mut self, second: u64, evidence: &Evidence) -> Verdict {
-        let verdict = evidence.judge();
+        self.recent.take(evidence);
+        let verdict = evidence.judge(&self.recent);
         if verdict != Verdict::NotJudged {
             self.judged_seconds += 1;
+            self.judged_calls += evidence.counted.calls_started();
+            self.affected_calls += evidence.calls_affected(verdict);
         }
         if let Verdict::GeneratorLimited { causes } = verdict {
             self.limited_seconds += 1;
@@ -235,8 +306,14 @@ impl VerdictTally {
             if self.worst.is_none_or(|worst| limited.is_worse_than(&worst)) {
                 self.worst = Some(limited);
             }
+            self.last = Some(limited);
         }
         verdict
+    }
+
+    /// Forgets the judgements; the starts that the next second is judged with stay.
+    pub fn reset(&mut self) {
+        *self = Self { recent: self.recent, ..Self::default() };
     }
 
     /// Share of limited seconds, 0 to 1.
@@ -245,6 +322,33 @@ impl VerdictTally {
             0 => 0.0,
             judged => self.limited_seconds as f64 / judged as f64,
         }
+    }
+
+    /// Share of the calls of judged seconds whose times may be the generator's, 0 to 1.
+    pub fn affected_share(&self) -> f64 {
+        match self.judged_calls {
+            0 => 0.0,
+            judged => self.affected_calls as f64 / judged as f64,
+        }
+    }
+
+    /// Which percentiles are in doubt; `None` where no second was limited.
+    ///
+    /// If the share `s` of all calls seems slower than it was, a percentile `q` moves to that of
+    /// `q / (1 - s)` at worst. While `s` is at most half of `1 - q`, it stays below the middle of
+    /// what lies above it.
+    pub fn doubt(&self) -> Option<Doubt> {
+        if self.limited_seconds == 0 {
+            return None;
+        }
+        let affected = self.affected_share();
+        let is_sound = |quantile: f64| affected <= (1.0 - quantile) / 2.0;
+        let sound = PERCENTILES.iter().rfind(|(quantile, _)| is_sound(*quantile));
+        let doubtful = PERCENTILES.iter().find(|(quantile, _)| !is_sound(*quantile));
+        Some(Doubt {
+            sound_up_to: sound.map(|(_, name)| *name),
+            doubtful_from: doubtful.map(|(_, name)| *name),
+        })
     }
 
     /// One bad second does not condemn a run of some seconds: a share of one in ten says little.
@@ -284,12 +388,21 @@ mod tests {
             planned_sends: 1000,
             planned_send_error_p99_ns: 40_000,
             busy_share_max: 0.4,
-            counted: Counters::default(),
+            counted: Counters { calls_outgoing: 1000, ..Counters::default() },
+            ..Evidence::default()
         }
     }
 
+    fn late() -> Evidence {
+        Evidence { late_starts: 11, planned_send_error_p99_ns: 2_000_000, ..healthy() }
+    }
+
+    fn judge(evidence: &Evidence) -> Verdict {
+        VerdictTally::default().judge(0, evidence)
+    }
+
     fn causes(evidence: &Evidence) -> Vec<LimitCause> {
-        match evidence.judge() {
+        match judge(evidence) {
             Verdict::GeneratorLimited { causes } => causes.iter().collect(),
             verdict => panic!("{verdict:?}"),
         }
@@ -297,13 +410,12 @@ mod tests {
 
     #[test]
     fn a_healthy_second_is_ok() {
-        assert_eq!(healthy().judge(), Verdict::Ok);
+        assert_eq!(judge(&healthy()), Verdict::Ok);
     }
 
     #[test]
     fn each_kind_of_evidence_limits_a_second() {
-        let late = Evidence { planned_send_error_p99_ns: 1_000_001, ..healthy() };
-        assert_eq!(causes(&late), [LimitCause::LateSends]);
+        assert_eq!(causes(&late()), [LimitCause::LateSends]);
         let busy = Evidence { busy_share_max: 0.96, ..healthy() };
         assert_eq!(causes(&busy), [LimitCause::WorkerBusy]);
         let stalled = Evidence { workers_reported: 1, ..healthy() };
@@ -334,34 +446,86 @@ mod tests {
     fn the_users_own_call_limit_is_not_the_generators() {
         let mut evidence = healthy();
         evidence.counted.withheld.bump(WithheldCause::CallLimit);
-        assert_eq!(evidence.judge(), Verdict::Ok);
+        assert_eq!(judge(&evidence), Verdict::Ok);
         assert_eq!(withheld_by_generator(&evidence.counted.withheld), 0);
     }
 
     #[test]
-    fn one_late_call_among_few_needs_to_be_very_late() {
-        let few = Evidence { planned_sends: 5, ..healthy() };
-        let late = Evidence { planned_send_error_p99_ns: 3_000_000, ..few };
-        assert_eq!(late.judge(), Verdict::Ok);
-        let stalled = Evidence { planned_send_error_p99_ns: 11_000_000, ..few };
-        assert!(stalled.judge().is_limited());
+    fn a_handful_of_starts_is_not_judged() {
+        let few = Evidence { planned_sends: 50, ..healthy() };
+        let mut tally = VerdictTally::default();
+        // However late: these four are the last four percentiles of fifty.
+        let four_late = Evidence { late_starts: 4, planned_send_error_p99_ns: 90_000_000, ..few };
+        assert_eq!(tally.judge(0, &four_late), Verdict::NotJudged);
+        assert_eq!(tally.verdict(), Verdict::NotJudged);
+        // Two seconds together are enough, and a fifth late start among them is no accident.
+        assert_eq!(tally.judge(1, &few), Verdict::Ok);
+        assert!(tally.judge(2, &Evidence { late_starts: 1, ..few }).is_limited());
+        assert_eq!(tally.judge(3, &few), Verdict::Ok);
+        // Late starts of long ago are forgotten.
+        (4..12).for_each(|second| _ = tally.judge(second, &few));
+        assert_eq!(tally.judge(12, &Evidence { late_starts: 1, ..few }), Verdict::Ok);
+        // What is no matter of chance needs no number.
+        let overflow = Counters { receive_overflow: 1, ..Counters::default() };
+        assert!(judge(&Evidence { counted: overflow, ..few }).is_limited());
+    }
+
+    #[test]
+    fn late_starts_of_slow_runs_are_seen_once_there_are_some() {
+        let one_late = Evidence { planned_sends: 1, late_starts: 1, ..healthy() };
+        let mut tally = VerdictTally::default();
+        for second in 0..20 {
+            let is_limited = tally.judge(second, &one_late).is_limited();
+            assert_eq!(is_limited, second >= LATE_STARTS_MIN - 1, "{second}");
+        }
+    }
+
+    #[test]
+    fn seconds_of_the_drain_are_not_judged() {
+        let overflow = Counters { receive_overflow: 9, ..Counters::default() };
+        let drain = Evidence { is_draining: true, counted: overflow, ..healthy() };
+        assert_eq!(judge(&drain), Verdict::NotJudged);
     }
 
     #[test]
     fn a_run_is_limited_above_five_percent_of_its_seconds() {
         let mut tally = VerdictTally::default();
         assert_eq!(tally.verdict(), Verdict::NotJudged);
-        let late = Evidence { planned_send_error_p99_ns: 2_000_000, ..healthy() };
         for second in 0..19 {
             tally.judge(second, &healthy());
         }
-        tally.judge(19, &late);
+        tally.judge(19, &late());
         assert_eq!(tally.verdict(), Verdict::Ok);
-        tally.judge(20, &Evidence { planned_send_error_p99_ns: 3_000_000, ..late });
-        tally.judge(21, &late);
+        tally.judge(20, &Evidence { planned_send_error_p99_ns: 3_000_000, ..late() });
+        tally.judge(21, &late());
         assert!(tally.verdict().is_limited());
         assert_eq!(tally.worst.map(|worst| worst.second), Some(20));
+        assert_eq!(tally.last.map(|last| last.second), Some(21));
         assert_eq!(tally.causes.count(LimitCause::LateSends), 3);
         assert_eq!((tally.limited_seconds, tally.judged_seconds), (3, 22));
+        tally.reset();
+        assert_eq!(tally.verdict(), Verdict::NotJudged);
+    }
+
+    #[test]
+    fn percentiles_are_in_doubt_by_the_share_of_calls_that_are() {
+        let doubt = |late_starts, other_seconds| {
+            let mut tally = VerdictTally::default();
+            tally.judge(0, &Evidence { late_starts, ..healthy() });
+            (0..other_seconds).for_each(|second| _ = tally.judge(second + 1, &healthy()));
+            tally.doubt().map(|doubt| (doubt.sound_up_to, doubt.doubtful_from))
+        };
+        assert_eq!(doubt(0, 9), None);
+        // 20 of 1,000, of 5,000, of 100,000.
+        assert_eq!(doubt(20, 0), Some((Some("p95"), Some("p99"))));
+        assert_eq!(doubt(20, 4), Some((Some("p99"), Some("p99.9"))));
+        assert_eq!(doubt(20, 99), Some((Some("p99.9"), None)));
+        assert_eq!(doubt(900, 0), Some((None, Some("p50"))));
+        // A second of which more is wrong than lateness counts with all of its calls.
+        let mut tally = VerdictTally::default();
+        tally.judge(0, &Evidence { busy_share_max: 1.0, ..late() });
+        (1..10).for_each(|second| _ = tally.judge(second, &healthy()));
+        assert_eq!(tally.affected_calls, 1000);
+        assert_eq!(tally.doubt().and_then(|doubt| doubt.sound_up_to), Some("p50"));
     }
 }

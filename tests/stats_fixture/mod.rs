@@ -8,8 +8,7 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::output::summary::Media;
 use gossipper::stats::{
-    Aggregate, Counters, FailureCause, HealthGates, History, Layout, Lifetime, RateSteps, Report,
-    RunStart, Snapshot, WithheldCause,
+    Aggregate, Counters, CpuUse, FailureCause, HealthGates, History, Layout, Lifetime, RateSteps, Report, RunStart, Snapshot, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -181,6 +180,12 @@ fn fill(report: &mut Report, totals: &mut Counters, worker: u64, is_bad: bool) {
     report.generic_counters[0] = totals.calls_succeeded;
     report.displays[0] = totals.calls_succeeded;
     report.busy_ns = if is_bad { 970_000_000 } else { 250_000_000 };
+    report.cpu = CpuUse {
+        time_ns: SECOND_NS,
+        busy_ns: report.busy_ns,
+        waited_ns: if is_bad { 20_000_000 } else { 1_000_000 },
+        ..CpuUse::default()
+    };
     report.target_rate = CALLS_PER_SECOND as f64 + 1.0;
     report.pacing_ns = SECOND_NS;
     report.peak_active = totals.calls_active() + 7;

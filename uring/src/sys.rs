@@ -36,6 +36,20 @@ pub fn thread_cpu_time_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// Processor time used by all threads of this process, in nanoseconds.
+#[must_use]
+pub fn process_cpu_time_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// The kernel's number of the calling thread, by which `/proc/self/task` knows it.
+#[must_use]
+pub fn thread_id() -> u32 {
+    // SAFETY: takes no argument and cannot fail.
+    let id = unsafe { libc::gettid() };
+    u32::try_from(id).unwrap_or_default()
+}
+
 /// Binds the calling thread to one processor.
 ///
 /// # Errors
@@ -298,6 +312,14 @@ mod tests {
         assert!(first > 0 && second >= first);
         assert!(realtime_now_ns() > 1_600_000_000_000_000_000);
         assert!(thread_cpu_time_ns() > 0);
+        assert!(process_cpu_time_ns() >= thread_cpu_time_ns());
+    }
+
+    #[test]
+    fn a_thread_is_known_by_its_number() {
+        let id = std::thread::spawn(thread_id).join().expect("no panic");
+        assert_ne!(id, thread_id());
+        assert!(std::path::Path::new(&format!("/proc/self/task/{}", thread_id())).exists());
     }
 
     #[test]

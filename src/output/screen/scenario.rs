@@ -2,7 +2,7 @@
 
 use super::{Frame, cut, two_columns};
 use crate::output::units;
-use crate::stats::{StepCounts, StepKind, StepLayout, Verdict, WithheldCause};
+use crate::stats::{LimitCause, StepCounts, StepKind, StepLayout, Verdict, WithheldCause};
 
 /// Columns of an arrow with its message, in both directions.
 const STEP_COLUMNS: usize = 24;
@@ -95,12 +95,12 @@ fn facts(frame: &Frame<'_>, lines: &mut Vec<String>) {
         &format!("{} driver", facts.driver),
         &format!("{}/{}/{} UDP errors (send/recv/cong)", errors[0], errors[1], errors[2]),
     ));
-    let verdict = match now.verdict.verdict() {
-        Verdict::GeneratorLimited { .. } => "the generator limits this run",
-        Verdict::Ok => "the generator keeps up",
-        Verdict::NotJudged => "the generator is not judged yet",
+    let verdict = now.verdict.verdict();
+    let causes = match verdict {
+        Verdict::GeneratorLimited { causes } => causes.iter().map(LimitCause::label).collect(),
+        Verdict::Ok | Verdict::NotJudged => Vec::new(),
     };
-    lines.push(two_columns(verdict, ""));
+    lines.push(two_columns(&format!("verdict {}", verdict.label()), &causes.join(", ")));
 }
 
 fn count(count: usize, what: &str) -> String {

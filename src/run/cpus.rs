@@ -1,0 +1,306 @@
+//! What the workers get of their CPUs, asked of the kernel from the control side once a second.
+//!
+//! A worker knows how long it ran, but not why it did not run when it should have. The kernel does:
+//! `/proc/self/task/*/schedstat` has the time that a thread waited on a run queue, `/proc/stat` has
+//! what its CPU did meanwhile, and the control group counts how long it stopped us.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gossipper_uring::sys;
+
+use crate::stats::CpuUse;
+
+/// Workers that are looked at: each costs two small files a second. What they suffer, the others of
+/// so many suffer too.
+const WATCHED_MAX: usize = 64;
+
+/// A worker's thread, and what it has got since its last report.
+#[derive(Debug, Default)]
+struct Watched {
+    thread_id: u32,
+    last: Option<Thread>,
+    gathered: CpuUse,
+}
+
+/// What the kernel has counted of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Thread {
+    busy_ns: u64,
+    waited_ns: u64,
+    /// The CPU that it ran on last.
+    cpu: usize,
+}
+
+/// What the kernel has counted of a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cpu {
+    /// Time that it ran something.
+    busy_ns: u64,
+    stolen_ns: u64,
+}
+
+/// What is the same for all threads of the process.
+#[derive(Clone, Debug, Default)]
+struct Host {
+    at_ns: u64,
+    /// By number; those that are off are zero.
+    cpus: Vec<Cpu>,
+    /// Time that all threads of the process ran.
+    process_ns: u64,
+    throttled_ns: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct CpuWatch {
+    workers: Vec<Watched>,
+    host: Host,
+    root: PathBuf,
+    /// The control group's counters, if it has some.
+    group: Option<PathBuf>,
+}
+
+impl CpuWatch {
+    /// Begins to look at the threads with these numbers.
+    pub(super) fn begin(thread_ids: impl Iterator<Item = u32>) -> Self {
+        let root = PathBuf::from("/");
+        let mut watch = Self {
+            workers: thread_ids
+                .take(WATCHED_MAX)
+                .map(|thread_id| Watched { thread_id, ..Watched::default() })
+                .collect(),
+            host: Host::default(),
+            group: group(&root),
+            root,
+        };
+        watch.look();
+        watch
+    }
+
+    /// What the worker has got since it was last asked about. The first to ask in a second makes us
+    /// look at all of them.
+    pub(super) fn take(&mut self, worker: usize) -> CpuUse {
+        let is_known = |watched: &Watched| watched.gathered.time_ns > 0;
+        match self.workers.get(worker) {
+            None => return CpuUse::default(),
+            Some(watched) if !is_known(watched) => self.look(),
+            Some(_) => {}
+        }
+        self.workers
+            .get_mut(worker)
+            .map(|watched| std::mem::take(&mut watched.gathered))
+            .unwrap_or_default()
+    }
+
+    fn look(&mut self) {
+        let host = self.host();
+        let threads: Vec<Option<Thread>> =
+            self.workers.iter().map(|watched| self.thread(watched.thread_id)).collect();
+        let before: Vec<Option<Thread>> = self.workers.iter().map(|watched| watched.last).collect();
+        for (watched, use_of) in
+            self.workers.iter_mut().zip(uses(&self.host, &host, &before, &threads))
+        {
+            watched.gathered.add(&use_of);
+        }
+        for (watched, thread) in self.workers.iter_mut().zip(threads) {
+            watched.last = thread;
+        }
+        self.host = host;
+    }
+
+    fn thread(&self, thread_id: u32) -> Option<Thread> {
+        let folder = self.root.join(format!("proc/self/task/{thread_id}"));
+        let schedstat = fs::read_to_string(folder.join("schedstat")).ok()?;
+        let stat = fs::read_to_string(folder.join("stat")).ok()?;
+        thread(&schedstat, &stat)
+    }
+
+    fn host(&self) -> Host {
+        let stat = fs::read_to_string(self.root.join("proc/stat")).unwrap_or_default();
+        let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+        let throttled = self.group.as_ref().and_then(|path| fs::read_to_string(path).ok());
+        Host {
+            at_ns: sys::monotonic_now(),
+            cpus: cpus(&stat, tick_ns),
+            process_ns: sys::process_cpu_time_ns(),
+            throttled_ns: throttled.as_deref().map_or(0, throttled_ns),
+        }
+    }
+}
+
+/// What each thread got between two looks. Nothing is known of one that was not there at both.
+fn uses(
+    before: &Host,
+    after: &Host,
+    threads_before: &[Option<Thread>],
+    threads: &[Option<Thread>],
+) -> Vec<CpuUse> {
+    let grown = |worker: usize| -> Option<Thread> {
+        let (before, after) = ((*threads_before.get(worker)?)?, (*threads.get(worker)?)?);
+        Some(Thread {
+            busy_ns: after.busy_ns.saturating_sub(before.busy_ns),
+            waited_ns: after.waited_ns.saturating_sub(before.waited_ns),
+            cpu: after.cpu,
+        })
+    };
+    let grown: Vec<Option<Thread>> = (0..threads.len()).map(grown).collect();
+    let workers_ns: u64 = grown.iter().flatten().map(|thread| thread.busy_ns).sum();
+    let process_ns = after.process_ns.saturating_sub(before.process_ns);
+    // On which CPUs they ran is not known, so they may have been on any.
+    let own_threads_ns = process_ns.saturating_sub(workers_ns);
+    let time_ns = after.at_ns.saturating_sub(before.at_ns);
+    let use_of = |thread: &Option<Thread>| {
+        let Some(thread) = thread else { return CpuUse::default() };
+        let on_cpu = grown.iter().flatten().filter(|other| other.cpu == thread.cpu);
+        let workers_on_cpu_ns: u64 = on_cpu.map(|other| other.busy_ns).sum();
+        let cpu = |host: &Host| host.cpus.get(thread.cpu).copied().unwrap_or_default();
+        let (cpu_before, cpu_after) = (cpu(before), cpu(after));
+        let cpu_busy_ns = cpu_after.busy_ns.saturating_sub(cpu_before.busy_ns);
+        CpuUse {
+            time_ns,
+            busy_ns: thread.busy_ns,
+            waited_ns: thread.waited_ns,
+            others_ns: cpu_busy_ns.saturating_sub(workers_on_cpu_ns + own_threads_ns),
+            workers_ns: workers_on_cpu_ns - thread.busy_ns,
+            stolen_ns: cpu_after.stolen_ns.saturating_sub(cpu_before.stolen_ns),
+            throttled_ns: after.throttled_ns.saturating_sub(before.throttled_ns),
+        }
+    };
+    grown.iter().map(use_of).collect()
+}
+
+/// A thread out of its `schedstat` (time run, time waited, slices) and its `stat`.
+fn thread(schedstat: &str, stat: &str) -> Option<Thread> {
+    let mut numbers = schedstat.split_whitespace().map(str::parse);
+    let (busy_ns, waited_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    // The name of the thread may have spaces and parentheses; the CPU is field 39, the state 3.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let cpu = fields.split_whitespace().nth(36)?.parse().ok()?;
+    Some(Thread { busy_ns, waited_ns, cpu })
+}
+
+/// CPUs out of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
+fn cpus(stat: &str, tick_ns: u64) -> Vec<Cpu> {
+    let mut cpus = Vec::new();
+    for line in stat.lines() {
+        let Some(line) = line.strip_prefix("cpu") else { break };
+        let mut words = line.split_whitespace();
+        // The first line is the sum of all.
+        let is_sum = line.starts_with(' ');
+        let Some(number) = words.next().filter(|_| !is_sum) else { continue };
+        let Ok(number) = number.parse::<u16>() else { continue };
+        let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        let [user, nice, system, _, _, irq, softirq, stolen, ..] = ticks[..] else { continue };
+        let index = usize::from(number);
+        if cpus.len() <= index {
+            cpus.resize(index + 1, Cpu::default());
+        }
+        let busy = user + nice + system + irq + softirq;
+        cpus[index] = Cpu { busy_ns: busy * tick_ns, stolen_ns: stolen * tick_ns };
+    }
+    cpus
+}
+
+/// The counters of our control group for its CPUs, in either version of control groups.
+fn group(root: &Path) -> Option<PathBuf> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let mut found = groups.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let folder = match controllers {
+            "" => root.join("sys/fs/cgroup"),
+            _ if controllers.split(',').any(|name| name == "cpu") => root.join("sys/fs/cgroup/cpu"),
+            _ => return None,
+        };
+        let stat = folder.join(path.trim_start_matches('/')).join("cpu.stat");
+        fs::read_to_string(&stat).ok().filter(|text| text.contains("throttled_")).map(|_| stat)
+    });
+    found.next()
+}
+
+/// Time that a control group was stopped, out of its `cpu.stat`.
+fn throttled_ns(stat: &str) -> u64 {
+    let value = |line: &str, name| line.strip_prefix(name)?.trim().parse::<u64>().ok();
+    let found = stat.lines().find_map(|line| {
+        let usec = value(line, "throttled_usec ").map(|us| us.saturating_mul(1000));
+        usec.or_else(|| value(line, "throttled_time "))
+    });
+    found.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_thread_is_read_whatever_its_name() {
+        let stat = "7 (a) b) (c) R 1 1 1 0 -1 64 1 0 0 0 5 6 0 0 20 0 1 0 9 9 9 9 9 9 9 9 9 9 0 \
+                    0 0 0 0 0 17 3 0 0 0 0 0 0 0 0 0 0 0 0 0";
+        let read = thread("40000000 384000000 12\n", stat);
+        let expected = Thread { busy_ns: 40 * MS, waited_ns: 384 * MS, cpu: 3 };
+        assert_eq!(read, Some(expected));
+        assert_eq!(thread("", stat), None);
+        assert_eq!(thread("1 2 3", "7 (x) R 1"), None);
+    }
+
+    #[test]
+    fn cpus_are_read_by_their_number() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 100 100 4 5 6 7 7\n\
+                    cpu2 10 0 0 0 0 0 0 0 0 0\nintr 1 2 3\ncpu1 5 5 5 5 5 5 5 5\n";
+        let read = cpus(stat, 10);
+        let expected = [(150, 60), (0, 0), (100, 0)];
+        assert_eq!(read, expected.map(|(busy_ns, stolen_ns)| Cpu { busy_ns, stolen_ns }));
+        assert_eq!(cpus("cpu0 1 2\ncpux 1 1 1 1 1 1 1 1\n", 10), []);
+    }
+
+    #[test]
+    fn both_versions_of_control_groups_tell_of_throttling() {
+        assert_eq!(throttled_ns("nr_periods 3\nnr_throttled 1\nthrottled_usec 42\n"), 42_000);
+        assert_eq!(throttled_ns("nr_throttled 1\nthrottled_time 42\n"), 42);
+        assert_eq!(throttled_ns(""), 0);
+    }
+
+    #[test]
+    fn the_time_of_a_cpu_is_told_apart() {
+        let cpu = |busy_ms, stolen_ms| Cpu { busy_ns: busy_ms * MS, stolen_ns: stolen_ms * MS };
+        let thread =
+            |busy_ms, cpu| Some(Thread { busy_ns: busy_ms * MS, waited_ns: 2 * busy_ms * MS, cpu });
+        let before = Host { at_ns: 5, cpus: vec![cpu(0, 0), cpu(100, 5)], ..Host::default() };
+        let after = Host {
+            at_ns: 5 + 1000 * MS,
+            cpus: vec![cpu(900, 0), cpu(400, 8)],
+            process_ns: 330 * MS,
+            throttled_ns: 7 * MS,
+        };
+        let threads = [thread(40, 0), thread(60, 0), thread(200, 1), None];
+        let uses =
+            uses(&before, &after, &[thread(0, 0), thread(0, 0), thread(0, 0), None], &threads);
+        let first = CpuUse {
+            time_ns: 1000 * MS,
+            busy_ns: 40 * MS,
+            waited_ns: 80 * MS,
+            // 900 but for the workers there and 30 of other threads of ours.
+            others_ns: 770 * MS,
+            workers_ns: 60 * MS,
+            stolen_ns: 0,
+            throttled_ns: 7 * MS,
+        };
+        assert_eq!(uses[0], first);
+        assert_eq!((uses[2].others_ns, uses[2].workers_ns), (70 * MS, 0));
+        assert_eq!(uses[2].stolen_ns, 3 * MS);
+        assert_eq!(uses[3], CpuUse::default());
+    }
+
+    #[test]
+    fn a_thread_of_ours_is_seen_at_work() {
+        let mut watch = CpuWatch::begin([sys::thread_id()].into_iter());
+        let busy_ns = sys::thread_cpu_time_ns();
+        while sys::thread_cpu_time_ns() < busy_ns + 30 * MS {}
+        let seen = watch.take(0);
+        assert!(seen.time_ns >= 30 * MS, "{seen:?}");
+        assert_eq!(watch.take(1), CpuUse::default());
+    }
+}
