@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::facts::{Facts, Interface, Uring};
+use super::facts::{BusyCpu, Facts, Interface, Uring};
 
 /// The load that is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -77,18 +77,23 @@ const BUFFER_BYTES: u64 = 16 << 20;
 const SPARE_FILES: u64 = 64;
 /// Packets below this force messages of usual length into fragments.
 const MTU_MIN: u64 = 1280;
+/// From here on a processor counts as busy: half of it would queue what a worker has to do.
+const BUSY_PERCENT: f64 = 50.0;
+/// Processors that a report names.
+const CPUS_NAMED: usize = 8;
 /// How to get the settings that `gossipper tune` knows.
 const TUNE: &str = "gossipper tune --apply";
 
 /// Judges `facts` for `load`; the order is that of a report.
 pub fn evaluate(facts: &Facts, load: Load) -> Vec<Finding> {
-    let checks: [fn(&Facts, Load) -> Option<Finding>; 18] = [
+    let checks: [fn(&Facts, Load) -> Option<Finding>; 19] = [
         kernel,
         io_uring,
         cpus,
         cpu_quota,
         governor,
         steal,
+        busy_cpus,
         memory,
         huge_pages,
         files,
@@ -232,6 +237,44 @@ fn steal(facts: &Facts, _: Load) -> Option<Finding> {
     } else {
         finding("the hypervisor leaves the processors to us")
     })
+}
+
+fn busy_cpus(facts: &Facts, _: Load) -> Option<Finding> {
+    let busy = facts.busy.as_ref()?;
+    let is_busy = |cpu: &BusyCpu| cpu.busy_percent >= BUSY_PERCENT;
+    let (taken, free): (Vec<&BusyCpu>, Vec<&BusyCpu>) =
+        busy.cpus.iter().partition(|cpu| is_busy(cpu));
+    let finding = |found: String, means| ok("busy_cpus", "busy processors", found, means);
+    if taken.is_empty() {
+        let most = busy.cpus.iter().map(|cpu| cpu.busy_percent).fold(0.0, f64::max);
+        let found = format!("none; the busiest is {most:.0} % busy");
+        return Some(finding(found, "workers find their processors free"));
+    }
+    let named = taken.iter().take(CPUS_NAMED).map(|cpu| {
+        let on_it = busy.programs.iter().filter(|program| program.cpu == cpu.cpu);
+        let programs: Vec<_> = on_it
+            .take(2)
+            .map(|program| {
+                format!("{} [{}] {:.0} %", program.name, program.pid, program.cpu_percent)
+            })
+            .collect();
+        let programs = match programs.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", programs.join(", ")),
+        };
+        format!("CPU {} {:.0} %{programs}", cpu.cpu, cpu.busy_percent)
+    });
+    let mut named: Vec<String> = named.collect();
+    if taken.len() > CPUS_NAMED {
+        named.push(format!("{} more", taken.len() - CPUS_NAMED));
+    }
+    let free: Vec<_> = free.iter().take(CPUS_NAMED).map(|cpu| cpu.cpu.to_string()).collect();
+    let fix = match free.is_empty() {
+        true => "end what uses them, or use another machine".to_owned(),
+        false => format!("end what uses them, or keep workers away: -cpus {}", free.join(",")),
+    };
+    let means = "a worker there waits for its turn and starts calls late";
+    Some(finding(named.join(", "), means).at(Level::Warn, fix))
 }
 
 fn memory(facts: &Facts, load: Load) -> Option<Finding> {

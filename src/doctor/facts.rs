@@ -31,6 +31,8 @@ pub struct Facts {
     pub cpu_quota: Option<f64>,
     /// Share of processor time that the hypervisor gave to others since boot, in percent.
     pub steal_percent: Option<f64>,
+    /// Who used the processors while we looked, if that could be seen.
+    pub busy: Option<BusyCpus>,
     /// Frequency governor of the first processor.
     pub governor: Option<String>,
     /// Bytes of memory that can be used without swapping.
@@ -91,6 +93,40 @@ pub struct UdpCounters {
     pub received: u64,
     /// Datagrams dropped because a receive buffer was full.
     pub buffer_errors: u64,
+}
+
+/// Who used the processors for a moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BusyCpus {
+    /// Processors that this process may use.
+    pub cpus: Vec<BusyCpu>,
+    /// Programs that used most of them, but this one.
+    pub programs: Vec<BusyProgram>,
+}
+
+/// How busy a processor was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BusyCpu {
+    /// Its number.
+    pub cpu: usize,
+    /// Share of the time that it ran something, or was taken by other guests, in percent.
+    pub busy_percent: f64,
+}
+
+/// A program that used processors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BusyProgram {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+    /// The processor that it ran on last.
+    pub cpu: usize,
+    /// Share of one processor, in percent.
+    pub cpu_percent: f64,
 }
 
 /// A network interface.

@@ -6,6 +6,7 @@
 //! and keeps a record that takes them back. None of it knows of runs in progress or of the
 //! network.
 
+mod busy;
 mod checks;
 mod facts;
 mod read;
@@ -16,7 +17,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
 pub use checks::{Finding, Level, Load, evaluate, worst};
-pub use facts::{Facts, Interface, Limit, UdpCounters, Uring};
+pub use facts::{BusyCpu, BusyCpus, BusyProgram, Facts, Interface, Limit, UdpCounters, Uring};
 pub use report::SCHEMA;
 pub use tune::{SETTINGS, Task, TuneError};
 

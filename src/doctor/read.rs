@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use gossipper_uring::{probe, sys};
 use rustix::process::{Resource, getrlimit};
 
+use super::busy::Sample;
 use super::facts::{Facts, Interface, Limit, UdpCounters, Uring};
 
 /// Kernel settings that checks ask for.
@@ -31,6 +34,9 @@ const CAP_NET_ADMIN: u64 = 1 << 12;
 /// Interfaces that are looked at; a host with containers may have thousands.
 const INTERFACES_MAX: usize = 16;
 
+/// How long processors are watched: some thirty ticks of the kernel's clock.
+const WATCHED: Duration = Duration::from_millis(300);
+
 /// The facts of this host and process.
 pub(super) fn read() -> Facts {
     let system = System { root: PathBuf::from("/") };
@@ -45,7 +51,11 @@ pub(super) fn read() -> Facts {
     facts.files = limit(Resource::Nofile);
     facts.locked_bytes = limit(Resource::Memlock);
     facts.page_bytes = rustix::param::page_size() as u64;
-    facts.cpus = sys::online_cpus().len();
+    let allowed = sys::online_cpus();
+    facts.cpus = allowed.len();
+    let before = system.sample();
+    thread::sleep(WATCHED);
+    facts.busy = system.sample().since(&before, &allowed, sys::process_id());
     facts.memory_bytes = sys::available_memory_bytes();
     facts.clock_synchronised = sys::clock_synchronised();
     facts
@@ -83,6 +93,23 @@ impl System {
             interfaces: self.interfaces(),
             ..Facts::default()
         }
+    }
+
+    /// What processors and programs have used so far.
+    fn sample(&self) -> Sample {
+        let mut sample = Sample::default();
+        sample.take_cpus(&self.text("proc/stat").unwrap_or_default());
+        let entries = fs::read_dir(self.root.join("proc"));
+        for entry in entries.into_iter().flatten().filter_map(Result::ok) {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.parse().ok());
+            // One that is gone used nothing.
+            let stat = || self.text(entry.path().join("stat"));
+            if let Some((pid, stat)) = pid.and_then(|pid| Some((pid, stat()?))) {
+                sample.take_program(pid, &stat);
+            }
+        }
+        sample
     }
 
     fn text(&self, path: impl AsRef<Path>) -> Option<String> {

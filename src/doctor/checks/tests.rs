@@ -1,4 +1,4 @@
-use super::super::facts::Limit;
+use super::super::facts::{BusyCpus, BusyProgram, Limit};
 use super::*;
 
 const LOAD: Load = Load { rate: 1_000.0, calls: 10_000 };
@@ -93,6 +93,27 @@ fn processors_are_judged_by_the_load() {
         assert_eq!(level(&facts, Load { rate, ..LOAD }, "cpus"), expected, "{rate}");
     }
     assert_eq!(level(&Facts { cpus: 1, ..facts }, LOAD, "cpus"), Level::Warn);
+}
+
+#[test]
+fn busy_processors_are_named_with_who_uses_them() {
+    let cpu = |cpu, busy_percent| BusyCpu { cpu, busy_percent };
+    let with = |cpus: &[BusyCpu]| {
+        let burn = BusyProgram { pid: 42, name: "burn".to_owned(), cpu: 1, cpu_percent: 97.4 };
+        let busy = Some(BusyCpus { cpus: cpus.to_vec(), programs: vec![burn] });
+        let findings = evaluate(&Facts { busy, ..recorded("tuned") }, LOAD);
+        findings.into_iter().find(|finding| finding.id == "busy_cpus").expect("such a finding")
+    };
+    assert_eq!(with(&[cpu(0, 3.0), cpu(1, 12.0)]).level, Level::Ok);
+    let one = with(&[cpu(0, 3.0), cpu(1, 98.1), cpu(2, 10.0)]);
+    assert_eq!(one.level, Level::Warn);
+    assert_eq!(one.found, "CPU 1 98 % (burn [42] 97 %)");
+    assert!(one.fix.is_some_and(|fix| fix.contains("-cpus 0,2")));
+    let all = with(&[cpu(0, 60.0), cpu(1, 98.1)]);
+    assert_eq!(all.found, "CPU 0 60 %, CPU 1 98 % (burn [42] 97 %)");
+    assert!(all.fix.is_some_and(|fix| fix.contains("another machine")));
+    let many: Vec<BusyCpu> = (0..64).map(|number| cpu(number, 100.0)).collect();
+    assert!(with(&many).found.ends_with("CPU 7 100 %, 56 more"));
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Who uses the processors now: two looks at the counters of the kernel, and what lies between.
+
+use std::collections::BTreeMap;
+
+use super::facts::{BusyCpu, BusyCpus, BusyProgram};
+
+/// Programs that are named.
+const PROGRAMS_MAX: usize = 8;
+
+/// Programs below this share of a processor are not named.
+const PROGRAM_PERCENT_MIN: f64 = 5.0;
+
+/// The counters at one moment, in ticks of the kernel's clock.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sample {
+    /// By number: busy, and all.
+    cpus: BTreeMap<usize, (u64, u64)>,
+    /// By process id.
+    programs: BTreeMap<u32, Program>,
+}
+
+#[derive(Clone, Debug)]
+struct Program {
+    name: String,
+    ticks: u64,
+    cpu: usize,
+}
+
+impl Sample {
+    /// Takes `/proc/stat`.
+    pub(super) fn take_cpus(&mut self, stat: &str) {
+        for line in stat.lines().filter_map(|line| line.strip_prefix("cpu")) {
+            let Some((number, ticks)) = line.split_once(' ') else { continue };
+            let Ok(number) = number.parse() else { continue };
+            let ticks: Vec<u64> =
+                ticks.split_whitespace().map_while(|word| word.parse().ok()).take(8).collect();
+            let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks[..] else {
+                continue;
+            };
+            let busy = user + nice + system + irq + softirq + steal;
+            self.cpus.insert(number, (busy, busy + idle + iowait));
+        }
+    }
+
+    /// Takes `/proc/PID/stat`: user and system time are fields 14 and 15, the processor is 39.
+    pub(super) fn take_program(&mut self, pid: u32, stat: &str) {
+        // The name may have spaces and parentheses.
+        let Some((head, fields)) = stat.rsplit_once(") ") else { return };
+        let Some((_, name)) = head.split_once('(') else { return };
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let number = |at: usize| -> Option<u64> { fields.get(at)?.parse().ok() };
+        let (Some(user), Some(system), Some(cpu)) = (number(11), number(12), number(36)) else {
+            return;
+        };
+        let name = name.chars().filter(|c| !c.is_control()).collect();
+        let cpu = usize::try_from(cpu).unwrap_or(usize::MAX);
+        self.programs.insert(pid, Program { name, ticks: user + system, cpu });
+    }
+
+    /// What happened since `before` on the processors in `allowed`.
+    pub(super) fn since(&self, before: &Self, allowed: &[usize], own: u32) -> Option<BusyCpus> {
+        let cpus: Vec<BusyCpu> = allowed
+            .iter()
+            .filter_map(|&cpu| {
+                let (then, now) = (before.cpus.get(&cpu)?, self.cpus.get(&cpu)?);
+                let all = now.1.saturating_sub(then.1);
+                let busy_percent = percent(now.0.saturating_sub(then.0), all)?;
+                Some(BusyCpu { cpu, busy_percent })
+            })
+            .collect();
+        let ticks = |sample: &Self| sample.cpus.values().map(|(_, all)| *all).max();
+        let all = ticks(self)?.saturating_sub(ticks(before)?);
+        let mut programs: Vec<BusyProgram> = self
+            .programs
+            .iter()
+            .filter_map(|(&pid, now)| {
+                let then = before.programs.get(&pid)?;
+                let cpu_percent = percent(now.ticks.saturating_sub(then.ticks), all)?;
+                Some(BusyProgram { pid, name: now.name.clone(), cpu: now.cpu, cpu_percent })
+            })
+            .filter(|program| program.pid != own && program.cpu_percent >= PROGRAM_PERCENT_MIN)
+            .collect();
+        programs.sort_by(|a, b| b.cpu_percent.total_cmp(&a.cpu_percent));
+        programs.truncate(PROGRAMS_MAX);
+        (!cpus.is_empty()).then_some(BusyCpus { cpus, programs })
+    }
+}
+
+fn percent(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| part as f64 * 100.0 / all as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(cpus: &str, programs: &[(u32, &str, u64)]) -> Sample {
+        let mut sample = Sample::default();
+        sample.take_cpus(cpus);
+        for (pid, name, ticks) in programs {
+            let rest = "0 ".repeat(23) + "1 0 0";
+            let stat = format!("{pid} ({name}) R 1 1 1 0 -1 64 1 0 0 0 {ticks} 0 {rest}");
+            sample.take_program(*pid, &stat);
+        }
+        sample
+    }
+
+    #[test]
+    fn what_lies_between_two_looks_is_told_by_processor_and_program() {
+        let before = sample(
+            "cpu  9 9\ncpu0 10 0 0 90 0 0 0 0 0 0\ncpu1 5 0 0 95 0 0 0 0\ncpu2 1\n",
+            &[(7, "a) (b", 100), (8, "idle", 50), (9, "ourselves", 0)],
+        );
+        let after = sample(
+            "cpu  9 9\ncpu0 11 0 0 119 0 0 0 0 0 0\ncpu1 30 1 2 97 0 0 0 0\ncpu2 1\n",
+            &[(7, "a) (b", 127), (8, "idle", 50), (9, "ourselves", 15), (10, "new", 15)],
+        );
+        let busy = after.since(&before, &[0, 1, 2, 3], 9).expect("something is known");
+        let percents: Vec<_> =
+            busy.cpus.iter().map(|cpu| (cpu.cpu, cpu.busy_percent.round())).collect();
+        assert_eq!(percents, [(0, 3.0), (1, 93.0)]);
+        let [program] = &busy.programs[..] else { panic!("{busy:?}") };
+        assert_eq!((program.pid, program.name.as_str(), program.cpu), (7, "a) (b", 1));
+        assert_eq!(program.cpu_percent.round(), 90.0);
+    }
+
+    #[test]
+    fn nothing_is_known_of_what_was_not_seen_twice() {
+        let text = "cpu0 10 0 0 90 0 0 0 0";
+        assert_eq!(sample(text, &[]).since(&sample("", &[]), &[0], 1), None);
+        assert_eq!(sample(text, &[]).since(&sample(text, &[]), &[0], 1), None);
+    }
+}
