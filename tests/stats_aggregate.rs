@@ -236,6 +236,27 @@ fn a_second_is_complete_when_all_workers_have_reported_it() {
 }
 
 #[test]
+fn the_last_minute_is_not_the_whole_run() {
+    let layout = layout();
+    let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, START);
+    let primary = layout.primary_transaction().expect("it has transactions");
+    for second in 0..600 {
+        let mut report = idle(&layout, 0, second);
+        let service_ns = if second < 540 { 1_000_000 } else { 50_000_000 };
+        report.histograms.record_service(primary, service_ns);
+        aggregate.absorb(&report);
+    }
+    let snapshot = aggregate.snapshot();
+    assert!(snapshot.transactions[primary].service.p50_ns < 1_100_000);
+    let [minute, five] = snapshot.recent;
+    assert_eq!((minute.seconds, five.seconds), (60, 300));
+    assert_eq!((minute.count, five.count), (60, 300));
+    assert!(minute.p50_ns > 49_000_000 && five.p50_ns < 1_100_000, "{minute:?} {five:?}");
+    aggregate.reset();
+    assert_eq!(aggregate.snapshot().recent[0].count, 0);
+}
+
+#[test]
 fn a_worker_that_ended_is_not_waited_for() {
     let layout = layout();
     let mut aggregate = Aggregate::new(Arc::clone(&layout), 2, START);

@@ -16,7 +16,8 @@ use super::findings::findings;
 use super::timestamp::Timestamp;
 use super::verdict::verdict_sentences;
 use crate::stats::{
-    self, BUCKET_BOUNDS_MS, Counters, CpuUse, DurationSummary, FailureCause, Health, History, Snapshot, Unwritten, VerdictTally, WorkerCpu,
+    self, BUCKET_BOUNDS_MS, Counters, CpuUse, DurationSummary, FailureCause, Health, History,
+    RecentSummary, Snapshot, Unwritten, VerdictTally, WorkerCpu,
 };
 
 pub use rate_steps::{BadStep, RateSteps, Step};
@@ -104,6 +105,9 @@ pub struct Summary {
     /// Transactions by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub transactions: BTreeMap<String, Transaction>,
+    /// Service times of the last minutes up to now, in states of a run that an API tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Recent>,
     /// The scenario's counters by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, u64>,
@@ -227,6 +231,26 @@ pub struct Transaction {
     pub service: Durations,
     /// From the moment the request was planned.
     pub response: Durations,
+}
+
+/// Service times within the last minutes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recent {
+    /// Length of the window in seconds; it begins up to 10 s later.
+    pub seconds: u64,
+    /// The transaction: the first INVITE, else the first of all.
+    pub transaction: String,
+    /// How many were answered within the window.
+    pub count: u64,
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// 95th percentile.
+    pub p95: u64,
+    /// 99th percentile.
+    pub p99: u64,
 }
 
 /// Media totals.
@@ -410,6 +434,7 @@ impl Summary {
             media: context.media,
             rtd: layout.rtds.iter().cloned().zip(rtds).collect(),
             transactions: layout.transactions.iter().cloned().zip(transactions).collect(),
+            recent: Vec::new(),
             counters: named(&layout.counters, &snapshot.generic_counters),
             displays: named(&layout.displays, &snapshot.displays),
             failure_classes: failure_classes(counters),
@@ -526,6 +551,25 @@ fn worker_cpus(snapshot: &Snapshot) -> Vec<WorkerCpus> {
         limited: CpuTimes::from(&cpu.limited),
     };
     known.map(of).collect()
+}
+
+/// The last minutes; nothing of a scenario without transactions.
+pub(crate) fn recent(snapshot: &Snapshot) -> Vec<Recent> {
+    let layout = &snapshot.layout;
+    let Some(name) = layout.primary_transaction().and_then(|index| layout.transactions.get(index))
+    else {
+        return Vec::new();
+    };
+    let of = |window: &RecentSummary| Recent {
+        seconds: window.seconds,
+        transaction: name.clone(),
+        count: window.count,
+        p50: window.p50_ns,
+        p90: window.p90_ns,
+        p95: window.p95_ns,
+        p99: window.p99_ns,
+    };
+    snapshot.recent.iter().map(of).collect()
 }
 
 fn bucket_labels() -> impl Iterator<Item = String> {

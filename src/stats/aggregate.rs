@@ -7,12 +7,14 @@ use super::distribution::add_all;
 use super::history::{History, HistoryRow, per_second};
 use super::lifetime::{BeforeReset, JudgedSeconds, Lifetime, Measured};
 use super::rate_steps::{self, RateStepSeconds};
+use super::recent::Recent;
 use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, timeouts};
 use super::verdict::{
     Evidence, PLANNED_SEND_ERROR_LIMIT_NS, Verdict, VerdictTally, withheld_by_generator,
 };
 use super::{
-    Counters, CpuUse, Distribution, Glance, Histograms, Layout, MessageCounts, RateSteps, Report, StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause, WorkerCpu,
+    Counters, CpuUse, Distribution, Glance, Histograms, Layout, MessageCounts, RateSteps, Report,
+    StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause, WorkerCpu,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -135,6 +137,8 @@ pub struct Aggregate {
     /// The second closed last, with its histograms.
     closed: Option<OpenSecond>,
     history: History,
+    /// Service times of the primary transaction.
+    recent: Recent,
     last_second: Option<HistoryRow>,
     tally: VerdictTally,
     rate_step_seconds: RateStepSeconds,
@@ -175,6 +179,7 @@ impl Aggregate {
             spare: Vec::new(),
             closed: None,
             history: History::default(),
+            recent: Recent::new(),
             last_second: None,
             tally: VerdictTally::default(),
             rate_step_seconds: RateStepSeconds::default(),
@@ -200,6 +205,7 @@ impl Aggregate {
         counters.calls_outgoing -= outgoing;
         counters.calls_incoming = counters.calls_incoming.saturating_sub(active - outgoing);
         self.totals.clear();
+        self.recent.clear();
         self.tally.reset();
         self.rate_step_seconds.clear();
         self.peak_active = active;
@@ -224,6 +230,9 @@ impl Aggregate {
         }
         self.base.steps = self.layout.carry_steps(&earlier, &self.base.steps);
         self.totals.grow(&self.layout);
+        if self.layout.primary_transaction() != earlier.primary_transaction() {
+            self.recent.clear();
+        }
         let seconds = self.open.iter_mut().chain(&mut self.spare).chain(&mut self.closed);
         seconds.for_each(|second| second.histograms.grow(&self.layout));
         self.earlier = Some(earlier);
@@ -432,6 +441,7 @@ impl Aggregate {
             transactions: self.totals.transactions.iter().map(transaction).collect(),
             rtds: self.totals.rtds.iter().map(Distribution::summarize).collect(),
             rtd_repartitions: self.totals.rtds.iter().map(rtd_repartition).collect(),
+            recent: self.recent.summarize(),
             call_length: self.totals.call_length.summarize(),
             call_length_repartition: self.totals.call_length.repartition().to_vec(),
             invite_rtt: self.invite_rtt().summarize(),
@@ -514,6 +524,9 @@ impl Aggregate {
         let second = self.first_open;
         self.first_open += 1;
         let row = self.row_of(second, &closing);
+        let primary = self.layout.primary_transaction();
+        let primary = primary.map(|index| &closing.histograms.transactions[index].service);
+        self.recent.take(second, primary);
         self.calls_active = row.calls_active;
         self.peak_active = self.peak_active.max(row.peak_active);
         self.busy_share_max = self.busy_share_max.max(row.busy_share_max);

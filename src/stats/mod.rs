@@ -18,6 +18,7 @@ mod layout;
 mod lifetime;
 mod messages;
 mod rate_steps;
+mod recent;
 mod report;
 mod snapshot;
 mod steps;
@@ -49,6 +50,7 @@ pub use rate_steps::{
     NO_RATE_STEP, RATE_STEPS_MAX, RateStep, RateStepCounts, RateStepDurations, RateStepProblem,
     RateSteps, clean_and_bad,
 };
+pub use recent::{RECENT_SECONDS, RecentSummary};
 pub use report::{Glance, Report};
 pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};

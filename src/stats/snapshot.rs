@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::history::per_second;
 use super::verdict::withheld_by_generator;
 use super::{
-    Counters, DurationSummary, FailureCause, HistoryRow, Layout, RateStep, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
+    Counters, DurationSummary, FailureCause, HistoryRow, Layout, RECENT_SECONDS, RateStep,
+    RecentSummary, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
 };
 
 /// Where a run began, on both clocks.
@@ -124,6 +125,9 @@ pub struct Snapshot {
     pub program_calls: Vec<u64>,
     /// By transaction, in the order of [`Layout::transactions`].
     pub transactions: Vec<TransactionSummary>,
+    /// Service times of the [primary transaction](Layout::primary_transaction) in the last minutes,
+    /// for each of [`RECENT_SECONDS`].
+    pub recent: [RecentSummary; RECENT_SECONDS.len()],
     /// By response-time timer, in the order of [`Layout::rtds`].
     pub rtds: Vec<DurationSummary>,
     /// By response-time timer: counts below each bound of [`Layout::rtd_repartition_ms`] and above.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::output::summary::Media;
 use gossipper::stats::{
-    Aggregate, Counters, CpuUse, FailureCause, HealthGates, History, Layout, Lifetime, RateSteps, Report, RunStart, Snapshot, WithheldCause,
+    Aggregate, Counters, CpuUse, FailureCause, HealthGates, History, Layout, Lifetime, RateSteps,
+    Report, RunStart, Snapshot, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::config::{ScenarioSource, Transport};
+use crate::output::summary::recent;
 use crate::output::{Summary, SummaryContext};
 use crate::scenario;
 use crate::stats::{Health, Lifetime, Snapshot};
@@ -174,7 +175,8 @@ impl EngineState {
                 unwritten: self.lifetime.unwritten,
                 ..SummaryContext::default()
             };
-            Arc::new(Summary::new(&self.snapshot, &context))
+            let summary = Summary::new(&self.snapshot, &context);
+            Arc::new(Summary { recent: recent(&self.snapshot), ..summary })
         };
         Arc::clone(self.summary.get_or_init(make))
     }

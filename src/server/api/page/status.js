@@ -353,11 +353,18 @@ class History {
 }
 
 function figuresOf(stats) {
-  const rtt = stats.invite_rtt;
+  // Of the last minute: percentiles of the whole run hide what happens now.
+  const minute = recentOf(stats, 60);
   return {
     started: stats.total_calls, failed: stats.failed_calls, active: stats.active_calls,
-    p50: rtt ? rtt.p50 / 1e6 : null, p99: rtt ? rtt.p99 / 1e6 : null,
+    p50: minute ? minute.p50 / 1e6 : null, p99: minute ? minute.p99 / 1e6 : null,
   };
+}
+
+// Times of the last seconds, if there were any.
+function recentOf(stats, seconds) {
+  const found = stats.recent?.find((one) => one.seconds === seconds);
+  return found?.count ? found : null;
 }
 
 function history(id) {
@@ -488,7 +495,7 @@ function makeRow(engine) {
   row.active = cell(line, "Open", "number");
   row.started = cell(line, "Started", "number");
   row.failed = cell(line, "Failed", "number");
-  row.latency = cell(line, "p50 / p99", "number two");
+  row.latency = cell(line, "p50 / p99, 1 min", "number two");
   const rateCell = cell(line, "Rate", "whole");
   const form = element("form", "rate");
   row.rate = element("input");
@@ -539,6 +546,10 @@ function fillRow(row, { id, stats, state: life, control, client }) {
   row.failed.className = stats.failed_calls ? "number bad" : "number";
   const has = own.now("p50") !== null;
   setText(row.latency, has ? `${duration(own.now("p50"))} / ${duration(own.now("p99"))}` : "–");
+  const five = recentOf(stats, 300);
+  row.latency.title = five
+    ? `${five.transaction} to answer; last 5 minutes: ${duration(five.p50 / 1e6)} / ${duration(five.p99 / 1e6)}`
+    : "";
   draw(row.spark, [[own.lines.started, "a"]], { width: 130, height: 30, hasGrid: false });
   const isOver = life.phase === "finished" || life.phase === "failed";
   const hasRate = Boolean(client) && !isOver;
