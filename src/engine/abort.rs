@@ -99,7 +99,7 @@ impl Engine {
                     }
                 }
                 if code >= 200 && behaviors.abort_unexpected {
-                    self.note_final_response(slot, is_invite, cseq.number, cx.at);
+                    self.note_final_response(slot, code, (is_invite, cseq.number), cx.at);
                 }
             }
         }

@@ -561,7 +561,7 @@ impl Engine {
                     self.note_invite_response(slot, code);
                 }
                 if code >= 200 {
-                    self.note_final_response(slot, is_invite, cseq.number, at);
+                    self.note_final_response(slot, code, (is_invite, cseq.number), at);
                 }
                 if let Some(named) = recv.named {
                     self.note_answered(slot, named, code);

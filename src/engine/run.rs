@@ -496,8 +496,15 @@ impl Engine {
         self.calls.release(slot, left);
     }
 
-    /// Closes the open transaction that a final response answers, and records both clocks.
-    pub(super) fn note_final_response(&mut self, slot: Slot, is_invite: bool, cseq: u32, at: u64) {
+    /// Closes the open transaction that a final response answers, and records both clocks. Of a
+    /// refusal there is only one: a quick 503 must not flatter the times of those that are served.
+    pub(super) fn note_final_response(
+        &mut self,
+        slot: Slot,
+        code: u16,
+        (is_invite, cseq): (bool, u32),
+        at: u64,
+    ) {
         let call = &mut self.calls[slot];
         let open = if is_invite { &mut call.invite } else { &mut call.request };
         if open.stat == NO_INDEX || open.cseq != cseq {
@@ -507,6 +514,9 @@ impl Engine {
         let service = at.saturating_sub(open.sent_ns);
         let response = at.saturating_sub(open.planned_ns.min(open.sent_ns));
         open.stat = NO_INDEX;
+        if code >= 300 {
+            return self.report.histograms.record_refused(stat, service);
+        }
         self.report.histograms.record_service(stat, service);
         self.report.histograms.record_response(stat, response);
     }

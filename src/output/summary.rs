@@ -89,12 +89,12 @@ pub struct Summary {
     pub timeouts: u64,
     /// Mean length of a call.
     pub average_call_latency: u64,
-    /// Mean service time of an INVITE.
+    /// Mean service time of an INVITE that was answered with a 2xx.
     pub average_invite_rtt: u64,
     /// Lengths of calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_length: Option<Durations>,
-    /// Service times of INVITEs.
+    /// Service times of INVITEs that were answered with a 2xx.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_rtt: Option<Durations>,
     /// Media totals.
@@ -223,7 +223,7 @@ pub struct Bucket {
     pub count: u64,
 }
 
-/// One kind of transaction on both clocks.
+/// One kind of transaction on both clocks, as far as it was answered with a 2xx.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Transaction {
@@ -231,6 +231,9 @@ pub struct Transaction {
     pub service: Durations,
     /// From the moment the request was planned.
     pub response: Durations,
+    /// As `service`, where the final response was 3xx to 6xx; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Durations>,
 }
 
 /// Service times within the last minutes.
@@ -407,6 +410,7 @@ impl Summary {
         let transactions = snapshot.transactions.iter().map(|transaction| Transaction {
             service: Durations::new(&transaction.service),
             response: Durations::new(&transaction.response),
+            refused: Durations::unless_empty(&transaction.refused),
         });
         let rtds = snapshot.rtds.iter().map(Durations::new);
         let health = &context.health;

@@ -127,6 +127,7 @@ impl FinalTable<'_> {
         for (name, transaction) in layout.transactions.iter().zip(&snapshot.transactions) {
             rows.push((format!("{name} service"), &transaction.service));
             rows.push((format!("{name} response"), &transaction.response));
+            rows.push((format!("{name} refused"), &transaction.refused));
         }
         for (name, rtd) in layout.rtds.iter().zip(&snapshot.rtds) {
             rows.push((format!("timer {name}"), rtd));
@@ -167,6 +168,10 @@ impl FinalTable<'_> {
         }
         if self.rate_table().is_some() {
             let note = "these durations are of all rates together; each rate has its own above";
+            writeln!(f, "{}", paint(palette.dim, note))?;
+        }
+        if snapshot.transactions.iter().any(|transaction| transaction.refused.count > 0) {
+            let note = "refused: from the first transmission to a final response that is not 2xx";
             writeln!(f, "{}", paint(palette.dim, note))?;
         }
         Ok(())

@@ -423,6 +423,7 @@ impl Aggregate {
         let transaction = |histograms: &TransactionHistograms<u64>| TransactionSummary {
             service: histograms.service.summarize(),
             response: histograms.response.summarize(),
+            refused: histograms.refused.summarize(),
         };
         Snapshot {
             start: RunStart {

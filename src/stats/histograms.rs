@@ -3,7 +3,8 @@
 use super::distribution::{Cell, Distribution};
 use super::layout::Layout;
 
-/// The two clocks of one kind of transaction.
+/// The two clocks of one kind of transaction, as far as it was answered with a 2xx, and the first
+/// of them for what was refused.
 #[derive(Clone, Debug)]
 pub struct TransactionHistograms<C: Cell = u32> {
     /// From the request's first transmission to the final response: the system under test.
@@ -11,11 +12,14 @@ pub struct TransactionHistograms<C: Cell = u32> {
     /// From the moment the request was planned: what a caller would have seen. The difference to
     /// `service` is time that the generator lost, which would otherwise hide in a lower rate.
     pub response: Distribution<C>,
+    /// As `service`, of the transactions whose final response was 3xx to 6xx.
+    pub refused: Distribution<C>,
 }
 
 impl<C: Cell> TransactionHistograms<C> {
     fn new() -> Self {
-        Self { service: Distribution::new(), response: Distribution::new() }
+        let refused = Distribution::new();
+        Self { service: Distribution::new(), response: Distribution::new(), refused }
     }
 }
 
@@ -75,6 +79,15 @@ impl<C: Cell> Histograms<C> {
         }
     }
 
+    /// Records the wire time of a transaction of kind `transaction` that was answered with 3xx to
+    /// 6xx.
+    pub fn record_refused(&mut self, transaction: usize, duration_ns: u64) {
+        debug_assert!(transaction < self.transactions.len());
+        if let Some(histograms) = self.transactions.get_mut(transaction) {
+            histograms.refused.record(duration_ns);
+        }
+    }
+
     /// Records a value of the response-time timer `rtd`.
     pub fn record_rtd(&mut self, rtd: usize, duration_ns: u64) {
         debug_assert!(rtd < self.rtds.len());
@@ -116,6 +129,7 @@ impl<C: Cell> Histograms<C> {
         for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {
             mine.service.add(&theirs.service);
             mine.response.add(&theirs.response);
+            mine.refused.add(&theirs.refused);
         }
         for (mine, theirs) in self.rtds.iter_mut().zip(&other.rtds) {
             mine.add(theirs);
@@ -130,6 +144,7 @@ impl<C: Cell> Histograms<C> {
         for transaction in &mut self.transactions {
             transaction.service.clear();
             transaction.response.clear();
+            transaction.refused.clear();
         }
         for rtd in &mut self.rtds {
             rtd.clear();

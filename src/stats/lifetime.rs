@@ -83,13 +83,15 @@ impl Buckets {
     }
 }
 
-/// The two clocks of one kind of transaction.
+/// The two clocks of one kind of transaction that was answered with a 2xx, and what was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionBuckets {
     /// From the request's first transmission to the final response.
     pub service: Buckets,
     /// From the moment the request was planned.
     pub response: Buckets,
+    /// As `service`, where the final response was 3xx to 6xx.
+    pub refused: Buckets,
 }
 
 /// Everything that is measured, between fixed bounds.
@@ -112,6 +114,7 @@ impl Measured {
         let transaction = |both: &TransactionHistograms<C>| TransactionBuckets {
             service: Buckets::of(&both.service, RESPONSE_BOUNDS_US),
             response: Buckets::of(&both.response, RESPONSE_BOUNDS_US),
+            refused: Buckets::of(&both.refused, RESPONSE_BOUNDS_US),
         };
         let rtd = |rtd: &Distribution<C>| Buckets::of(rtd, RESPONSE_BOUNDS_US);
         Self {
@@ -130,6 +133,7 @@ impl Measured {
         for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {
             mine.service.add(&theirs.service);
             mine.response.add(&theirs.response);
+            mine.refused.add(&theirs.refused);
         }
         self.rtds.iter_mut().zip(&other.rtds).for_each(|(mine, theirs)| mine.add(theirs));
         self.call_length.add(&other.call_length);

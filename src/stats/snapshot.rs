@@ -64,13 +64,15 @@ impl std::iter::Sum for CallTotals {
     }
 }
 
-/// Both clocks of one kind of transaction.
+/// Both clocks of one kind of transaction that was answered with a 2xx, and what was refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransactionSummary {
     /// From the request's first transmission to the final response.
     pub service: DurationSummary,
     /// From the moment the request was planned.
     pub response: DurationSummary,
+    /// As `service`, where the final response was 3xx to 6xx.
+    pub refused: DurationSummary,
 }
 
 /// The rate asked for and the rate reached, in calls per second.
@@ -136,7 +138,7 @@ pub struct Snapshot {
     pub call_length: DurationSummary,
     /// Counts below each bound of [`Layout::call_length_repartition_ms`] and above.
     pub call_length_repartition: Vec<u64>,
-    /// Service time of all INVITE transactions.
+    /// Service time of all INVITE transactions that were answered with a 2xx.
     pub invite_rtt: DurationSummary,
     /// How much later than planned calls were started.
     pub planned_send_error: DurationSummary,

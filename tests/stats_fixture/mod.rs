@@ -170,6 +170,9 @@ fn fill(report: &mut Report, totals: &mut Counters, worker: u64, is_bad: bool) {
     };
     totals.calls_failed += 1;
     totals.failures.bump(cause);
+    if worker == 0 && cause == FailureCause::UnexpectedMessage {
+        report.histograms.record_refused(0, 300_000);
+    }
     if worker == 0 {
         totals.withheld.bump(WithheldCause::CallLimit);
     }

@@ -106,9 +106,11 @@ families! {
     SIMULATED_LOSSES Counter "gossipper_sip_simulated_losses_total" ["engine"]
         "Messages lost on purpose.";
     RESPONSE_SECONDS Histogram "gossipper_sip_response_seconds" ["engine" "method"]
-        "From the moment a request was planned to its final response: what a caller would have seen.";
+        "From the moment a request was planned to a 2xx: what a caller would have seen.";
     SERVICE_SECONDS Histogram "gossipper_sip_service_seconds" ["engine" "method"]
-        "From a request's first transmission to its final response: the system under test.";
+        "From a request's first transmission to a 2xx: the system under test.";
+    REFUSED_SECONDS Histogram "gossipper_sip_refused_seconds" ["engine"]
+        "From a request's first transmission to a final response of 3xx to 6xx, all methods together.";
     TIMER_SECONDS Histogram "gossipper_response_time_seconds" ["engine" "timer"]
         "Response times of the scenario (start_rtd, rtd).";
 

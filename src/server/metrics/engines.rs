@@ -227,6 +227,14 @@ fn messages(text: &mut Text, engines: &[Exposed<'_>]) {
                 }
             },
         );
+        each(
+            text,
+            &REFUSED_SECONDS,
+            engines,
+            |text, Exposed { sum: Sum { label, totals, .. }, .. }| {
+                text.histogram(&REFUSED_SECONDS, &[label], &totals.refused());
+            },
+        );
     }
     if engines.iter().any(|exposed| !exposed.sum.totals.timers.is_empty()) {
         each(

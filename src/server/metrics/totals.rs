@@ -187,6 +187,13 @@ impl Totals {
         self.busy_ns.iter_mut().zip(&other.busy_ns).for_each(|(mine, theirs)| *mine += theirs);
     }
 
+    /// Durations of what was refused, of all methods.
+    pub(super) fn refused(&self) -> Buckets {
+        let mut sum = Buckets::new(RESPONSE_BOUNDS_US);
+        self.transactions.values().for_each(|transaction| sum.add(&transaction.refused));
+        sum
+    }
+
     /// Adds the steps of a program.
     pub(super) fn add_steps(&mut self, steps: &Steps) {
         for (step, counts) in steps {
@@ -198,10 +205,12 @@ impl Totals {
         let empty = || TransactionBuckets {
             service: Buckets::new(RESPONSE_BOUNDS_US),
             response: Buckets::new(RESPONSE_BOUNDS_US),
+            refused: Buckets::new(RESPONSE_BOUNDS_US),
         };
         let sums = self.transactions.entry(method).or_insert_with(empty);
         sums.service.add(&both.service);
         sums.response.add(&both.response);
+        sums.refused.add(&both.refused);
     }
 
     fn add_timer(&mut self, timer: String, buckets: &Buckets) {
