@@ -332,6 +332,21 @@ fn recording_everything_allocates_nothing() {
 }
 
 #[test]
+fn a_call_that_fails_allocates_nothing() {
+    let caller =
+        expand(r#"<send retrans="500">@INVITE@</send><recv response="200"/><send>@ACK@</send>"#);
+    let callee = expand(
+        r#"<recv request="INVITE"/><send retrans="500">@200@</send>
+        <recv request="ACK"/><recv request="BYE" timeout="50"/>"#,
+    );
+    let caller = SideOptions::new(spelled_out("caller", &caller));
+    let callee = SideOptions::new(spelled_out("callee", &callee));
+    let [_, (allocations, counters)] = steady(caller, callee, 10);
+    assert!(counters.calls_failed >= 1900, "{counters:?}");
+    assert_eq!(allocations, 0, "in {} calls", counters.calls_failed);
+}
+
+#[test]
 fn expressions_and_variables_allocate_nothing() {
     let sides = steady(SideOptions::new(builtin("regexp")), SideOptions::new(builtin("uas")), 10);
     for (who, (allocations, counters)) in ["caller", "callee"].into_iter().zip(sides) {

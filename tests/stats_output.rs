@@ -25,7 +25,7 @@ fn assert_golden(name: &str, actual: &str) {
 fn table(fixture: &Fixture, palette: &Palette) -> String {
     let (snapshot, context) = (fixture.snapshot(), fixture.context());
     let (health, driver) = (&context.health, context.driver.as_str());
-    FinalTable { snapshot: &snapshot, health, driver, palette }.to_string()
+    FinalTable { snapshot: &snapshot, health, driver, next_look: None, palette }.to_string()
 }
 
 fn line(fixture: &Fixture, engine: Option<&str>) -> String {

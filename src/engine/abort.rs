@@ -63,7 +63,8 @@ impl Engine {
                         self.note_farewell(slot, hash);
                     }
                     self.calls[slot].invite_state = InviteState::Over;
-                    self.end(slot, Some(FailureCause::PeerHangup), cx.now);
+                    self.count_end(slot, Some(FailureCause::PeerHangup), Some(message), cx.now);
+                    self.release(slot, cx.now);
                     return;
                 }
                 if method == Method::Ping && !behaviors.ping_reply {
@@ -112,7 +113,7 @@ impl Engine {
 
     /// The step that the call waits for: the mandatory receive behind optional ones, if there is
     /// one, or else where it stands.
-    fn awaited(&self, slot: Slot) -> u16 {
+    pub(super) fn awaited(&self, slot: Slot) -> u16 {
         let at = self.calls[slot].step;
         let steps = &self.program_of(slot).program.steps;
         for (index, step) in steps.iter().enumerate().skip(usize::from(at)) {
@@ -145,7 +146,8 @@ impl Engine {
         // `incoming` calls send nothing; neither does a call whose INVITE nobody answered.
         let ends_dialog =
             self.config.behaviors.bye && !self.calls[slot].incoming && !self.is_cut_off(slot);
-        self.count_end(slot, Some(cause), cx.now);
+        let message = cx.last.filter(|_| !cx.last_is_saved);
+        self.count_end(slot, Some(cause), message, cx.now);
         let lingers = ends_dialog
             && match state {
                 InviteState::Answered => {

@@ -89,6 +89,8 @@ impl Engine {
                     break;
                 }
                 Err(cause) => {
+                    // The call stands behind the step that is being completed.
+                    self.calls[slot].step = self.calls[slot].step.saturating_sub(1);
                     self.abort(slot, cause, cx);
                     return Flow::Ended;
                 }
@@ -102,7 +104,8 @@ impl Engine {
     fn note_failed_check(&mut self, slot: Slot, step: &Step, cause: FailureCause) {
         self.counters.warnings += 1;
         if step.kind.is_received() {
-            self.calls[slot].failed_check = Some(cause);
+            let at = self.calls[slot].step.saturating_sub(1);
+            self.calls[slot].failed_check = Some((cause, at));
         }
     }
 

@@ -220,8 +220,8 @@ pub(super) struct Call {
     pub(super) circuit: u32,
     /// `true` if the scenario chose the peer, wherever messages come from.
     pub(super) remote_is_fixed: bool,
-    /// The last check of the scenario that failed: what the call fails of at its end.
-    pub(super) failed_check: Option<FailureCause>,
+    /// The last check of the scenario that failed, and its step: what the call fails of at its end.
+    pub(super) failed_check: Option<(FailureCause, u16)>,
 }
 
 impl Call {

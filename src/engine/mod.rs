@@ -25,6 +25,7 @@ mod config;
 mod connections;
 mod control;
 mod dialog;
+mod failing;
 mod generations;
 mod inject;
 mod layout;

@@ -74,7 +74,7 @@ impl Engine {
     }
 
     /// The call's Call-ID, cut where it is longer than any that makes sense.
-    fn call_id<'r>(&self, slot: Slot, room: &'r mut [u8; CALL_ID_MAX]) -> &'r [u8] {
+    pub(super) fn call_id<'r>(&self, slot: Slot, room: &'r mut [u8; CALL_ID_MAX]) -> &'r [u8] {
         let mut out = Out::new(room);
         self.put_call_id(slot, &mut out);
         let length = out.len().unwrap_or(0);
@@ -119,11 +119,17 @@ impl Engine {
         }
     }
 
-    pub(super) fn trace_end(&mut self, slot: Slot, cause: Option<FailureCause>, length_ns: u64) {
+    /// Records the end of a call at `step`.
+    pub(super) fn trace_end(
+        &mut self,
+        slot: Slot,
+        step: u16,
+        cause: Option<FailureCause>,
+        length_ns: u64,
+    ) {
         if self.tracer.wants(TraceKind::CallEnded) {
             let mut room = [0; CALL_ID_MAX];
             let call_id = self.call_id(slot, &mut room);
-            let step = self.calls[slot].step;
             self.trace(slot, step, Event::CallEnded { call_id, cause, length_ns });
         }
     }

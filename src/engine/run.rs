@@ -431,18 +431,28 @@ impl Engine {
 
     /// Ends a call: failure by that cause, or else by the check that failed on the way, if any did.
     pub(super) fn end(&mut self, slot: Slot, cause: Option<FailureCause>, now: u64) {
-        let cause = cause.or(self.calls[slot].failed_check);
-        self.count_end(slot, cause, now);
+        let failed_check = self.calls[slot].failed_check;
+        let cause = cause.or(failed_check.map(|(cause, _)| cause));
+        self.count_end(slot, cause, None, now);
         self.release(slot, now);
     }
 
-    /// Counts a call's outcome; the call is no longer active.
-    pub(super) fn count_end(&mut self, slot: Slot, cause: Option<FailureCause>, now: u64) {
+    /// Counts a call's outcome; the call is no longer active. `message` is what it failed by, if it
+    /// was one.
+    pub(super) fn count_end(
+        &mut self,
+        slot: Slot,
+        cause: Option<FailureCause>,
+        message: Option<&Message<'_>>,
+        now: u64,
+    ) {
         debug_assert_eq!(self.calls[slot].phase, Phase::Running);
+        let mut step = self.calls[slot].step;
         match cause {
             None => self.counters.calls_succeeded += 1,
             Some(cause) => {
                 self.tell_of_failure(slot, cause, now);
+                step = self.note_failure(slot, cause, message, now);
                 self.counters.calls_failed += 1;
                 self.counters.failures.bump(cause);
             }
@@ -452,7 +462,7 @@ impl Engine {
         }
         let length = now.saturating_sub(self.calls[slot].started_ns);
         self.report.histograms.record_call_length(length);
-        self.trace_end(slot, cause, length);
+        self.trace_end(slot, step, cause, length);
         self.active -= 1;
         self.active_aside -= usize::from(self.calls[slot].aside);
         let user = self.calls[slot].user;

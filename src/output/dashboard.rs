@@ -13,9 +13,13 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table, Widget};
 
+use super::failures::what;
 use super::units;
 use super::verdict::verdict_reason;
-use crate::stats::{CallTotals, DurationSummary, FailureCause, Snapshot, Verdict};
+use crate::stats::{CallTotals, DurationSummary, Snapshot, Verdict};
+
+/// Lines about failed calls.
+const FAILURES_SHOWN: usize = 3;
 
 /// Seconds that charts go back.
 const SECONDS: usize = 120;
@@ -217,22 +221,21 @@ fn percentiles(snapshot: &Snapshot) -> Table<'_> {
 }
 
 fn failures(snapshot: &Snapshot) -> Paragraph<'_> {
-    let counts = &snapshot.counters.failures;
-    let mut causes: Vec<(u64, &str)> = FailureCause::ALL
-        .iter()
-        .map(|&cause| (counts.count(cause), cause.label()))
-        .filter(|(count, _)| *count > 0)
-        .collect();
-    causes.sort_by_key(|&(count, label)| (std::cmp::Reverse(count), label));
-    let lines: Vec<Line<'_>> = match causes.is_empty() {
-        true => vec![Line::from("none").dim()],
-        false => causes
-            .iter()
-            .take(3)
-            .map(|(count, label)| Line::from(format!("{:>10}  {label}", units::count(*count))))
-            .collect(),
+    let groups = snapshot.failures.groups.iter().take(FAILURES_SHOWN);
+    let groups = groups.map(|group| (group.count, group.cause.label(), what(group)));
+    let others = snapshot.failures.others.nonzero();
+    let others = others.map(|(cause, count)| (count, cause.label(), String::new()));
+    let mut rows: Vec<(u64, &str, String)> = groups.chain(others).collect();
+    // Stable: among equals, groups come before what has none.
+    rows.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
+    let row = |(count, label, what): &(u64, &str, String)| {
+        Line::from(format!("{:>10}  {label}  {what}", units::count(*count)))
     };
-    Paragraph::new(lines).block(Block::bordered().title(" Failures by cause "))
+    let lines: Vec<Line<'_>> = match rows.is_empty() {
+        true => vec![Line::from("none").dim()],
+        false => rows.iter().take(FAILURES_SHOWN).map(row).collect(),
+    };
+    Paragraph::new(lines).block(Block::bordered().title(" Failures "))
 }
 
 fn keys<'a>(caption: &Caption<'a>) -> Line<'a> {

@@ -1,11 +1,13 @@
 //! The run in a few sentences, most important first.
 
+use super::failures::{sentence, without_group};
 use super::rate_steps::RateTable;
 use super::units;
 use super::verdict::{verdict_sentences, withheld_sentence};
 use crate::stats::{FailureCause, Health, Snapshot};
 
-/// Failure causes named in the findings; all of them are in the tables.
+/// Groups of failed calls, and causes of those without, named in the findings; all of them are in
+/// the tables.
 const CAUSES_MAX: usize = 3;
 
 /// What a person should know about a run.
@@ -33,8 +35,15 @@ pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
         findings
             .push(format!("{} for want of an answer.", calls_did(snapshot.timeouts(), "failed")));
     }
+    let groups = snapshot.failures.groups.iter().take(CAUSES_MAX);
+    findings.extend(groups.map(|group| sentence(group, snapshot)));
     findings.extend(top_causes(snapshot).map(|(cause, count)| {
-        format!("{} with {}: {}", calls_did(count, "failed"), cause.label(), cause.description())
+        format!(
+            "{} with {}: {}",
+            calls_did(count, "failed"),
+            cause.label(),
+            without_group(cause, snapshot)
+        )
     }));
     findings
 }
@@ -63,7 +72,7 @@ fn calls_did(count: u64, verb: &str) -> String {
 }
 
 fn top_causes(snapshot: &Snapshot) -> impl Iterator<Item = (FailureCause, u64)> {
-    let mut causes: Vec<_> = snapshot.counters.failures.nonzero().collect();
+    let mut causes: Vec<_> = snapshot.failures.others.nonzero().collect();
     // Stable: equal counts keep the order of declaration.
     causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     causes.into_iter().take(CAUSES_MAX)

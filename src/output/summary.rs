@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file::{WriteFileError, write_file};
+use super::failures::FailureEntry;
 use super::findings::findings;
 use super::timestamp::Timestamp;
 use super::verdict::verdict_sentences;
@@ -120,6 +121,9 @@ pub struct Summary {
     /// Failed calls by cause.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failure_causes: BTreeMap<String, u64>,
+    /// Failed calls by what happened, the largest group first, then by cause what has no group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailureEntry>,
     /// Planned calls that were not started, by cause.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub withheld: BTreeMap<String, u64>,
@@ -443,6 +447,7 @@ impl Summary {
             displays: named(&layout.displays, &snapshot.displays),
             failure_classes: failure_classes(counters),
             failure_causes: labelled(counters.failures.nonzero().map(|(c, n)| (c.label(), n))),
+            failures: FailureEntry::all(snapshot),
             withheld: labelled(counters.withheld.nonzero().map(|(c, n)| (c.label(), n))),
             drops: labelled(counters.drops.nonzero().map(|(c, n)| (c.label(), n))),
             traces: TraceLosses::unless_none(counters, context),

@@ -4,14 +4,21 @@ use std::fmt::{self, Write};
 
 use anstyle::Style;
 
+use super::failures::{first_call, share_and_peer, what, without_group};
 use super::palette::{Palette, paint};
 use super::rate_steps::RateTable;
 use super::units;
 use super::verdict::verdict_sentences;
-use crate::stats::{DurationSummary, Health, Snapshot, Verdict};
+use crate::stats::{DurationSummary, FailureCause, Health, Snapshot, Verdict};
 
 /// Calls placed within less than this say nothing about a rate.
 const RATE_PACING_NS_MIN: u64 = 500_000_000;
+
+/// Groups of failed calls that are shown.
+const FAILURE_GROUPS_SHOWN: usize = 8;
+
+/// Column in which more about a group begins.
+const DETAIL_COLUMNS: usize = 6;
 
 /// Column in which values begin.
 const LABEL_COLUMNS: usize = 14;
@@ -28,6 +35,8 @@ pub struct FinalTable<'a> {
     pub health: &'a Health,
     /// Name of the I/O driver.
     pub driver: &'a str,
+    /// What a second look at failed calls needs, if anything.
+    pub next_look: Option<&'a str>,
     /// Colours.
     pub palette: &'a Palette,
 }
@@ -178,10 +187,50 @@ impl FinalTable<'_> {
     }
 
     fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut causes: Vec<_> = self.snapshot.counters.failures.nonzero().collect();
-        causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-        let rows = causes.into_iter().map(|(cause, n)| (cause.label(), cause.description(), n));
-        self.counts(f, "Failures", self.palette.bad, rows)
+        let Self { snapshot, palette, .. } = self;
+        if snapshot.calls.failed == 0 {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", paint(palette.heading, "Failures"))?;
+        let causes = snapshot.counters.failures.nonzero();
+        let width = causes.map(|(cause, _)| cause.label().len()).max().unwrap_or(0);
+        let groups = &snapshot.failures.groups;
+        for group in groups.iter().take(FAILURE_GROUPS_SHOWN) {
+            self.failure(f, width, group.cause, group.count)?;
+            wrapped(f, &what(group), width + 14, true)?;
+            let about = share_and_peer(group, snapshot);
+            let first = first_call(group, &snapshot.start);
+            wrapped(f, &format!("{about}, {first}"), DETAIL_COLUMNS, false)?;
+            // Whatever its length, in one line: somebody will look for it.
+            let call_id = group.first.call_id.shown();
+            writeln!(f, "{:DETAIL_COLUMNS$}Call-ID {call_id}", "")?;
+        }
+        let mut rest = snapshot.failures.others;
+        for group in groups.iter().skip(FAILURE_GROUPS_SHOWN) {
+            rest.bump_by(group.cause, group.count);
+        }
+        let mut rest: Vec<_> = rest.nonzero().collect();
+        rest.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        for (cause, count) in rest {
+            self.failure(f, width, cause, count)?;
+            wrapped(f, without_group(cause, snapshot), width + 14, true)?;
+        }
+        match self.next_look {
+            Some(advice) => wrapped(f, advice, 2, false),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins the row of failed calls.
+    fn failure(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        width: usize,
+        cause: FailureCause,
+        count: u64,
+    ) -> fmt::Result {
+        let count = format!("{:>9}", units::count(count));
+        write!(f, "  {:width$} {}  ", cause.label(), paint(self.palette.bad, &count))
     }
 
     fn withheld(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

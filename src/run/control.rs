@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,17 +16,21 @@ use super::questions::Questions;
 use super::signals::Signals;
 use super::socket::ControlSocket;
 use super::supervisor::{Finished, Supervisor};
-use super::{RunError, facts, palette, traces};
+use super::traces::notes_path;
+use super::{RunError, facts, palette};
 use crate::config::{Flavor, RunConfig};
 use crate::output::screen::Footer;
 use crate::output::summary::Media;
-use crate::output::{ConsoleLine, FinalTable, Palette, verdict_note};
+use crate::output::{ConsoleLine, FinalTable, Palette, next_look, sentence, verdict_note};
 use crate::scenario::Program;
 use crate::stats::{ExitCode, Snapshot};
 
 /// How often the control side looks at its clock. Workers and signals wake it when they have
 /// something for it; they never wait for it.
 const POLL: Duration = Duration::from_millis(100);
+
+/// Groups of failed calls that are said on stderr.
+const FAILURES_SAID: usize = 3;
 
 pub(super) struct Control<'c> {
     config: &'c RunConfig,
@@ -302,12 +307,7 @@ impl<'c> Control<'c> {
         let name = format!("{scenario}_{}_screen.log", sys::process_id());
         // The scenario's name may be anything, and must not lead out of this directory.
         let name = name.replace(['/', '\0'], "_");
-        let mut options = OpenOptions::new();
-        let written = options
-            .create(true)
-            .append(true)
-            .open(&name)
-            .and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = append(Path::new(&name), &text);
         match written {
             Ok(()) => self.face.say(&format!("the screens are in {name}")),
             Err(error) => self.face.say(&format!("cannot write {name}: {error}")),
@@ -329,34 +329,29 @@ impl<'c> Control<'c> {
             snapshot,
             health: &health,
             driver: self.run.driver_name(),
+            next_look: self.next_look(),
             palette: &self.palette,
         };
         let _ = writeln!(io::stdout(), "{table}");
     }
 
-    /// What SIPp prints at its end, and on stderr what it does not know.
-    fn print_screens(&self, snapshot: &Snapshot) {
-        let _ = write!(io::stdout(), "{}", self.face.last_pages(snapshot));
-        self.print_failures(snapshot);
-        if let Some(note) = verdict_note(snapshot) {
-            let warn = self.palette.warning;
-            let _ = writeln!(io::stderr(), "{warn}note:{warn:#} {note}");
-        }
+    /// What is worth knowing at the end beside SIPp's screens, which do not say it.
+    fn notes(&self, snapshot: &Snapshot) -> Vec<String> {
+        let mut notes = self.failure_notes(snapshot);
+        notes.extend(verdict_note(snapshot));
         if let Some((noise @ 1.., error)) = self.socket.as_ref().map(ControlSocket::noise) {
             let error = error.map_or(String::new(), |error| format!("; the last one: {error}"));
-            let _ = writeln!(
-                io::stderr(),
-                "note: {noise} datagrams on the control socket meant nothing{error}"
-            );
+            notes.push(format!("{noise} datagrams on the control socket meant nothing{error}"));
         }
+        notes
     }
 
-    /// Says on stderr what calls failed of, as SIPp says its last error.
-    fn print_failures(&self, snapshot: &Snapshot) {
+    /// Says what calls failed of, as SIPp says its last error.
+    fn failure_notes(&self, snapshot: &Snapshot) -> Vec<String> {
         let mut causes: Vec<_> = snapshot.counters.failures.nonzero().collect();
         causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         if causes.is_empty() {
-            return;
+            return Vec::new();
         }
         let named: Vec<String> =
             causes.iter().map(|(cause, count)| format!("{count} {}", cause.label())).collect();
@@ -364,16 +359,40 @@ impl<'c> Control<'c> {
             true => "the error log names each",
             false => "-trace_err names each",
         };
-        let warn = self.palette.warning;
-        let named = named.join(", ");
-        let _ = writeln!(io::stderr(), "{warn}note:{warn:#} failed calls: {named}; {more}");
+        let groups = snapshot.failures.groups.iter().take(FAILURES_SAID);
+        let all = format!("failed calls: {}; {more}", named.join(", "));
+        std::iter::once(all).chain(groups.map(|group| sentence(group, snapshot))).collect()
+    }
+
+    /// Says what is worth knowing at the end: on stderr under the name `sipp`, and with `-bg`,
+    /// where nobody reads that, in a file.
+    fn tell_end(&self, snapshot: &Snapshot) {
+        let notes = self.notes(snapshot);
+        if self.config.flavor == Flavor::Sipp {
+            let warn = self.palette.warning;
+            for note in &notes {
+                let _ = writeln!(io::stderr(), "{warn}note:{warn:#} {note}");
+            }
+        }
+        if self.config.background && !notes.is_empty() {
+            // Nobody is there to be told that it cannot be written.
+            let path = notes_path(self.config, sys::process_id());
+            let _ = append(&path, &(notes.join("\n") + "\n"));
+        }
+    }
+
+    /// What a second look at failed calls needs, beyond what the run writes already.
+    fn next_look(&self) -> Option<&'static str> {
+        next_look(self.config.trace.errors.is_on, self.config.export.events.is_on())
     }
 
     /// The final reports and the exit code.
     fn finish(mut self, failed: Option<RunError>) -> Result<ExitCode, RunError> {
         let snapshot = self.run.snapshot();
         match self.config.flavor {
-            Flavor::Sipp => self.print_screens(&snapshot),
+            Flavor::Sipp => {
+                let _ = write!(io::stdout(), "{}", self.face.last_pages(&snapshot));
+            }
             Flavor::Gossipper => {
                 self.print_table(&snapshot);
             }
@@ -384,11 +403,9 @@ impl<'c> Control<'c> {
         if self.config.stat_line || is_for_programs {
             let _ = writeln!(io::stdout(), "{}", line(&snapshot));
         }
+        self.tell_end(&snapshot);
         let screens = self.face.pages(&snapshot, Footer::Over);
         let finished = self.run.finish(Some(&screens), failed);
-        if self.config.background {
-            log_verdict(self.config, &snapshot);
-        }
         if let Some(companion) = self.companion.take() {
             companion.finish(&finished);
         }
@@ -424,21 +441,11 @@ impl<'c> Control<'c> {
     }
 }
 
-fn line(snapshot: &Snapshot) -> String {
-    ConsoleLine { snapshot, media: &Media::default(), engine: None }.to_string()
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
-/// Leaves the reasons of the verdict in the error log: nobody sees what a run in the background
-/// prints.
-fn log_verdict(config: &RunConfig, snapshot: &Snapshot) {
-    let Some(note) = verdict_note(snapshot) else { return };
-    let path = traces::error_log(config, sys::process_id());
-    let mut options = OpenOptions::new();
-    let written = options
-        .create(true)
-        .append(true)
-        .open(&path)
-        .and_then(|mut file| writeln!(file, "note: {note}"));
-    // There is nobody to tell; the summary has the reasons too.
-    drop(written);
+fn line(snapshot: &Snapshot) -> String {
+    ConsoleLine { snapshot, media: &Media::default(), engine: None }.to_string()
 }

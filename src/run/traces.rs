@@ -370,9 +370,9 @@ impl TraceConfig {
     }
 }
 
-/// The error log of a run, whether it is on or not.
-pub(super) fn error_log(config: &RunConfig, pid: u32) -> PathBuf {
-    Names::new(config, pid, None).log_spec(&config.trace, Log::Errors).path
+/// Where a run in the background says at its end what is worth knowing.
+pub(super) fn notes_path(config: &RunConfig, pid: u32) -> PathBuf {
+    Names::new(config, pid, None).sipp("notes", "log")
 }
 
 /// What the files of a run are called.

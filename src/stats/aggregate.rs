@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::distribution::add_all;
+use super::failures::FailureSums;
 use super::history::{History, HistoryRow, per_second};
 use super::lifetime::{BeforeReset, JudgedSeconds, Lifetime, Measured};
 use super::rate_steps::{self, RateStepSeconds};
@@ -130,6 +131,7 @@ pub struct Aggregate {
     seen_ns: u64,
     workers: Vec<Worker>,
     totals: Histograms<u64>,
+    failures: FailureSums,
     /// Seconds from `first_open` on, without gaps.
     open: VecDeque<OpenSecond>,
     first_open: u64,
@@ -168,6 +170,7 @@ impl Aggregate {
     pub fn new(layout: Arc<Layout>, workers: usize, start: RunStart) -> Self {
         Self {
             totals: Histograms::new(&layout),
+            failures: FailureSums::default(),
             workers: vec![Worker::of(layout.generation); workers],
             layout,
             earlier: None,
@@ -208,6 +211,10 @@ impl Aggregate {
         self.recent.clear();
         self.tally.reset();
         self.rate_step_seconds.clear();
+        // Some were seen in a glance, and their groups come with the next report.
+        let mut owed = counters.failures;
+        self.workers.iter().for_each(|worker| owed = owed.since(&worker.counters.failures));
+        self.failures.reset(owed);
         self.peak_active = active;
         self.busy_share_max = 0.0;
         self.paced_calls = 0;
@@ -307,6 +314,7 @@ impl Aggregate {
         }
         self.end_ns = self.end_ns.max(report.end_ns);
         self.totals.add(&report.histograms);
+        self.add_failures(report);
 
         let mut completed = self.make_room(second);
         self.open_through(second);
@@ -317,6 +325,12 @@ impl Aggregate {
         completed += self.make_room(last_covered);
         self.open_through(last_covered);
         completed + self.close_covered()
+    }
+
+    /// Adds the failures of a report, told by the names of the layout that its worker had.
+    fn add_failures(&mut self, report: &Report) {
+        let earlier = self.earlier.as_ref().filter(|layout| layout.generation == report.generation);
+        self.failures.add(&report.failures, earlier.unwrap_or(&self.layout));
     }
 
     /// Takes in a look at a worker between two reports: snapshots tell its counters at once, and
@@ -463,6 +477,7 @@ impl Aggregate {
             cpu: self.workers.iter().map(|worker| worker.cpu).collect(),
             verdict: self.tally,
             last_second: self.last_second,
+            failures: self.failures.of(&counters.failures),
             counters,
             layout: Arc::clone(&self.layout),
         }

@@ -11,6 +11,7 @@ mod counters;
 mod cpu;
 mod distribution;
 mod exit;
+mod failures;
 mod health;
 mod histograms;
 mod history;
@@ -37,6 +38,10 @@ pub use distribution::{
     SIGNIFICANT_DIGITS,
 };
 pub use exit::{ExitCode, Outcome, RunEnd, exit_code};
+pub use failures::{
+    FAILURE_GROUPS_MAX, FailureGroup, FailureKey, FailureTable, Failures, FirstFailure, Happening,
+    ShortText,
+};
 pub use health::{Health, HealthGates};
 pub use histograms::{Histograms, TransactionHistograms};
 pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};

@@ -4,7 +4,9 @@
 //! the end of an interval; nothing is copied. If no empty box has come back it keeps the one it has
 //! and reports a longer interval later: it never waits.
 
-use super::{Counters, CpuUse, Histograms, Layout, MessageCounts, RateSteps, StepCounts};
+use super::{
+    Counters, CpuUse, FailureTable, Histograms, Layout, MessageCounts, RateSteps, StepCounts,
+};
 
 /// One worker's figures for one interval. Boxed and recycled.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Report {
     pub messages: MessageCounts,
     /// What was measured in this interval.
     pub histograms: Histograms,
+    /// Calls that failed in this interval, by what happened.
+    pub failures: FailureTable,
     /// Values of the `counter=` counters since the start, in the order of [`Layout::counters`].
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps since the start, in the order of [`Layout::displays`].
@@ -85,6 +89,7 @@ impl Report {
             counters: Counters::default(),
             messages: MessageCounts::default(),
             histograms: Histograms::new(layout),
+            failures: FailureTable::default(),
             generic_counters: vec![0; layout.counters.len()],
             displays: vec![0; layout.displays.len()],
             steps: vec![StepCounts::default(); layout.steps_total()],
@@ -110,6 +115,7 @@ impl Report {
         self.counters = Counters::default();
         self.messages.clear();
         self.histograms.clear();
+        self.failures.clear();
         self.generic_counters.fill(0);
         self.displays.fill(0);
         self.steps.fill(StepCounts::default());

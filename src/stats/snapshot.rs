@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::history::per_second;
 use super::verdict::withheld_by_generator;
 use super::{
-    Counters, DurationSummary, FailureCause, HistoryRow, Layout, RECENT_SECONDS, RateStep,
-    RecentSummary, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
+    Counters, DurationSummary, FailureCause, Failures, HistoryRow, Layout, RECENT_SECONDS,
+    RateStep, RecentSummary, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
 };
 
 /// Where a run began, on both clocks.
@@ -116,6 +116,8 @@ pub struct Snapshot {
     pub peak_active: u64,
     /// Everything counted.
     pub counters: Counters,
+    /// Failed calls by what happened; they add up to `counters.failures`.
+    pub failures: Failures,
     /// Values of the `counter=` counters, in the order of [`Layout::counters`].
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps, in the order of [`Layout::displays`].

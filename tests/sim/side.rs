@@ -18,7 +18,9 @@ use gossipper::engine::{
     Generations, Peering, Programs, Retransmission, StopRequest, Swap, SwapRefused,
 };
 use gossipper::scenario::{Mode, Program};
-use gossipper::stats::{Aggregate, Counters, Histograms, Layout, Report, RunStart, StepCounts};
+use gossipper::stats::{
+    Aggregate, Counters, FAILURE_GROUPS_MAX, Histograms, Layout, Report, RunStart, StepCounts,
+};
 use gossipper::trace::Protocol;
 use gossipper_uring::{Driver, DriverConfig, SimNet};
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -581,6 +583,16 @@ impl Side {
                 totals.calls_succeeded,
                 totals.calls_failed
             ));
+        }
+        if let Some(aggregate) = &self.aggregate {
+            let failures = aggregate.snapshot().failures;
+            let grouped: u64 = failures.groups.iter().map(|group| group.count).sum();
+            let is_full = failures.groups.len() == FAILURE_GROUPS_MAX;
+            if grouped + failures.others.total() != totals.calls_failed
+                || (!is_full && grouped != totals.calls_failed)
+            {
+                return Err(format!("{} calls failed: {failures:?}", totals.calls_failed));
+            }
         }
         let ended = totals.calls_succeeded + totals.calls_failed;
         if self.histograms.call_length.count() != ended {

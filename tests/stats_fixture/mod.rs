@@ -8,8 +8,8 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::output::summary::Media;
 use gossipper::stats::{
-    Aggregate, Counters, CpuUse, FailureCause, HealthGates, History, Layout, Lifetime, RateSteps,
-    Report, RunStart, Snapshot, WithheldCause,
+    Aggregate, Counters, CpuUse, FailureCause, FailureKey, FirstFailure, Happening, HealthGates,
+    History, Layout, Lifetime, RateSteps, Report, RunStart, ShortText, Snapshot, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -170,10 +170,8 @@ fn fill(report: &mut Report, totals: &mut Counters, worker: u64, is_bad: bool) {
     };
     totals.calls_failed += 1;
     totals.failures.bump(cause);
-    if worker == 0 && cause == FailureCause::UnexpectedMessage {
-        report.histograms.record_refused(0, 300_000);
-    }
     if worker == 0 {
+        note_failure(report, cause, totals.calls_failed);
         totals.withheld.bump(WithheldCause::CallLimit);
     }
     if is_bad {
@@ -193,4 +191,24 @@ fn fill(report: &mut Report, totals: &mut Counters, worker: u64, is_bad: bool) {
     report.target_rate = CALLS_PER_SECOND as f64 + 1.0;
     report.pacing_ns = SECOND_NS;
     report.peak_active = totals.calls_active() + 7;
+}
+
+/// The failure of one worker's second, which is refused or never answered; the other's have no
+/// group.
+fn note_failure(report: &mut Report, cause: FailureCause, call: u64) {
+    let happening = match cause {
+        FailureCause::UnexpectedMessage => Happening::Response { method: 0, code: 503 },
+        _ => Happening::NoAnswer { method: 0 },
+    };
+    if let Happening::Response { .. } = happening {
+        report.histograms.record_refused(0, 300_000);
+    }
+    let peer = "192.0.2.2:5060".parse().unwrap();
+    let first = FirstFailure {
+        at_ns: report.start_ns,
+        call,
+        call_id: ShortText::of(format!("{call}-42@192.0.2.1").as_bytes()),
+        words: ShortText::of(b"Service\tUnavailable"),
+    };
+    report.failures.begin(FailureKey { cause, program: 0, step: 1, happening, peer }, first);
 }

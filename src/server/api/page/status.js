@@ -15,6 +15,8 @@ const RETRY_MS_MAX = 10000;
 const SILENCE_MS_MAX = 6000;
 // How long it is said that something was done.
 const DONE_MS = 6000;
+// Groups of failed calls that are shown, of all engines together.
+const FAILURES_MAX = 8;
 
 const $ = (id) => document.getElementById(id);
 
@@ -202,7 +204,7 @@ function forget() {
   state.histories.clear();
   state.rows.clear();
   state.frame = null;
-  for (const id of ["engines", "listeners", "dynamic"]) $(id).replaceChildren();
+  for (const id of ["engines", "failures", "listeners", "dynamic"]) $(id).replaceChildren();
 }
 
 async function signIn(event) {
@@ -422,6 +424,7 @@ function show(frame) {
   showScope(engines);
   showCharts();
   showEngines(engines);
+  showFailures(engines);
   showListeners(frame.transports.listeners);
   showDynamic(frame.transports.clients.filter((client) => client.dynamic));
   $("add").hidden = !mayOperate() || !frame.transports.dynamic_client_api.can_post;
@@ -562,6 +565,35 @@ function fillRow(row, { id, stats, state: life, control, client }) {
   row.pause.dataset.paused = String(Boolean(control?.paused));
   setText(row.pause, control?.paused ? "Resume" : "Pause");
   row.pause.setAttribute("aria-label", `${row.pause.textContent} ${id}`);
+}
+
+// What failed calls have in common, the most frequent first.
+function showFailures(engines) {
+  const groups = engines.flatMap(({ id, stats }) => (stats.failures ?? []).map((group) => ({
+    id, ...group, key: [id, group.cause, group.text, group.peer].join(" "),
+  })));
+  groups.sort((one, other) => other.count - one.count);
+  $("failures-card").hidden = !groups.length;
+  const make = () => {
+    const line = element("li");
+    const what = element("span", "what");
+    what.append(element("strong"), element("span", "under"));
+    line.append(what, element("span", "number bad"));
+    return line;
+  };
+  const fill = (line, group) => {
+    const [what, number] = line.children;
+    setText(what.children[0], group.text);
+    const about = [group.id, group.cause];
+    if (group.peer) about.push(`peer ${group.peer}`);
+    if (group.first_call) {
+      const at = new Date(group.first_at).toLocaleTimeString();
+      about.push(`first call ${group.first_call} at ${at}, Call-ID ${group.first_call_id}`);
+    }
+    setText(what.children[1], about.join(" · "));
+    setText(number, `${count(group.count)} · ${percent(group.share, 1)}`);
+  };
+  fillList($("failures"), groups.slice(0, FAILURES_MAX), (group) => group.key, make, fill, "None.");
 }
 
 // Fills a list with rows by key, making those that are new.

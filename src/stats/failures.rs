@@ -1,0 +1,448 @@
+//! Failed calls in groups, by what happened to them.
+//!
+//! A worker counts into a [`FailureTable`] of fixed size, which allocates nothing; the control side
+//! merges the tables of all intervals into [`FailureSums`]. Both are bounded. What has no group of
+//! its own is counted by cause all the same, so that groups and others add up to the causes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::cause::{FailureCause, FailureCounts};
+use super::layout::Layout;
+use super::messages::METHOD_NAMES;
+use super::steps::StepKind;
+
+/// Groups of a worker and interval, and of a run.
+pub const FAILURE_GROUPS_MAX: usize = 32;
+
+/// The index of no step, as in records of traces.
+const NO_STEP: u16 = u16::MAX;
+
+/// Up to `N` bytes of a text that a peer may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortText<const N: usize> {
+    bytes: [u8; N],
+    len: u16,
+    is_cut: bool,
+}
+
+impl<const N: usize> ShortText<N> {
+    /// The begin of `text`.
+    pub fn of(text: &[u8]) -> Self {
+        let kept = &text[..text.len().min(N)];
+        let mut bytes = [0; N];
+        bytes[..kept.len()].copy_from_slice(kept);
+        Self { bytes, len: kept.len() as u16, is_cut: kept.len() < text.len() }
+    }
+
+    /// The text for a terminal: without control characters, which could rewrite the screen, and
+    /// without those that turn the direction of text around. Ends in `~` where it was cut.
+    pub fn shown(&self) -> String {
+        let mut bytes = &self.bytes[..usize::from(self.len)];
+        if self.is_cut {
+            // The cut may have gone through a character of several bytes.
+            let last = bytes.iter().rposition(|&byte| byte & 0xc0 != 0x80);
+            if let Some(last) = last.filter(|&last| bytes[last] >= 0xc0) {
+                bytes = &bytes[..last];
+            }
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let mut shown: String = text.chars().map(|c| if is_safe(c) { c } else { '?' }).collect();
+        if self.is_cut {
+            shown.push('~');
+        }
+        shown
+    }
+}
+
+fn is_safe(c: char) -> bool {
+    let turns_text = matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
+    !(c.is_control() || turns_text || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}'))
+}
+
+/// The message that a call failed by, or that it lacked. Methods are indices of [`METHOD_NAMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A response to a request of `method` came.
+    Response {
+        /// Method of the request.
+        method: u8,
+        /// Status code.
+        code: u16,
+    },
+    /// A request came.
+    Request {
+        /// Its method.
+        method: u8,
+    },
+    /// No answer, or not the expected one, came to a request.
+    NoAnswer {
+        /// Method of the request.
+        method: u8,
+    },
+    /// No ACK came to a response of ours.
+    NoAck {
+        /// Method of the request that it answers.
+        method: u8,
+        /// Status code.
+        code: u16,
+    },
+    /// No message has a part in it, or the step alone says which one is missing.
+    None,
+}
+
+/// What the calls of a group have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureKey {
+    /// The cause.
+    pub cause: FailureCause,
+    /// Number of the program that the call followed.
+    pub program: u8,
+    /// The step at which it failed; `u16::MAX` if at none.
+    pub step: u16,
+    /// The message in question.
+    pub happening: Happening,
+    /// Where the call went. Of a peer that calls us the port is 0: each of its calls may have
+    /// another.
+    pub peer: SocketAddr,
+}
+
+/// The first call of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstFailure {
+    /// When it failed, on the monotonic clock.
+    pub at_ns: u64,
+    /// Its number, unique in the run.
+    pub call: u64,
+    /// Its Call-ID.
+    pub call_id: ShortText<128>,
+    /// The reason phrase of the response, or the name of a request that has no index.
+    pub words: ShortText<64>,
+}
+
+/// Groups of failed calls of one worker and interval.
+#[derive(Clone, Debug)]
+pub struct FailureTable(Vec<(FailureKey, u64, FirstFailure)>);
+
+impl Default for FailureTable {
+    fn default() -> Self {
+        Self(Vec::with_capacity(FAILURE_GROUPS_MAX))
+    }
+}
+
+impl FailureTable {
+    /// Counts a call in its group. `false` if there is none and there is room for it.
+    pub fn count(&mut self, key: &FailureKey) -> bool {
+        match self.0.iter_mut().find(|(known, ..)| known == key) {
+            Some((_, count, _)) => *count += 1,
+            None => return self.0.len() >= FAILURE_GROUPS_MAX,
+        }
+        true
+    }
+
+    /// Begins a group with its first call, if there is room.
+    pub fn begin(&mut self, key: FailureKey, first: FirstFailure) {
+        if self.0.len() < FAILURE_GROUPS_MAX {
+            self.0.push((key, 1, first));
+        }
+    }
+
+    /// Forgets all groups, keeping the memory.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Failed calls of a run that have what happened in common, by names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureGroup {
+    /// How many.
+    pub count: u64,
+    /// The cause.
+    pub cause: FailureCause,
+    /// Name of the scenario that the calls followed.
+    pub scenario: String,
+    /// The step at which they failed, counted from 0 as on SIPp's screens.
+    pub step: Option<u16>,
+    /// Method, code or expression of that step's message; empty if it has none.
+    pub step_name: String,
+    /// The step waits for a message.
+    pub step_receives: bool,
+    /// The message in question.
+    pub happening: Happening,
+    /// Where the calls went, or came from.
+    pub peer: SocketAddr,
+    /// The first of them.
+    pub first: FirstFailure,
+    /// When its program came; numbers are used again.
+    generation: u32,
+    program: u8,
+}
+
+impl FailureGroup {
+    fn new(key: &FailureKey, count: u64, first: FirstFailure, layout: &Layout) -> Self {
+        let program = layout.place_of(key.program).and_then(|place| layout.programs.get(place));
+        let step = program.and_then(|program| program.steps.get(usize::from(key.step)));
+        Self {
+            count,
+            cause: key.cause,
+            scenario: program.map_or(String::new(), |program| program.name.clone()),
+            step: Some(key.step).filter(|&step| step != NO_STEP),
+            step_name: step.map_or(String::new(), |step| step.name.clone()),
+            step_receives: step.is_some_and(|step| matches!(step.kind, StepKind::Recv { .. })),
+            happening: key.happening,
+            peer: key.peer,
+            first,
+            generation: program.map_or(0, |program| program.generation),
+            program: key.program,
+        }
+    }
+
+    fn is_alike(&self, other: &Self) -> bool {
+        let of = |group: &Self| {
+            (group.cause, group.step, group.happening, group.peer, group.program, group.generation)
+        };
+        of(self) == of(other)
+    }
+
+    /// The method of the message in question, or of the request that it answers.
+    pub fn method(&self) -> Option<String> {
+        let (Happening::Response { method, .. }
+        | Happening::Request { method }
+        | Happening::NoAnswer { method }
+        | Happening::NoAck { method, .. }) = self.happening
+        else {
+            return None;
+        };
+        let name = METHOD_NAMES.get(usize::from(method)).filter(|&&name| name != "other");
+        match (name, self.happening) {
+            (Some(&name), _) => Some(name.to_owned()),
+            (None, Happening::Request { .. }) => Some(self.first.words.shown()),
+            (None, _) => Some("another request".to_owned()),
+        }
+    }
+
+    /// The code of the response that came, or that nobody acknowledged.
+    pub fn code(&self) -> Option<u16> {
+        match self.happening {
+            Happening::Response { code, .. } | Happening::NoAck { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The reason phrase of the first response that came.
+    pub fn reason(&self) -> Option<String> {
+        let is_response = matches!(self.happening, Happening::Response { .. });
+        is_response.then(|| self.first.words.shown()).filter(|words| !words.is_empty())
+    }
+
+    /// The message that did not come.
+    pub fn missing(&self) -> Option<String> {
+        match self.happening {
+            Happening::NoAck { .. } => Some("ACK".to_owned()),
+            Happening::NoAnswer { .. } if self.step_receives => Some(self.step_name.clone()),
+            Happening::NoAnswer { .. } => Some("answer".to_owned()),
+            Happening::None if self.cause == FailureCause::RecvTimeout => {
+                Some(self.step_name.clone()).filter(|name| !name.is_empty())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Groups of failed calls, the largest first, and what has no group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// The groups.
+    pub groups: Arc<Vec<FailureGroup>>,
+    /// Failed calls without a group: there were too many groups, or their worker has not reported
+    /// them yet.
+    pub others: FailureCounts,
+}
+
+/// What is summed up over workers and intervals.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FailureSums {
+    groups: Arc<Vec<FailureGroup>>,
+    /// Counted before the last reset and reported after it.
+    owed: FailureCounts,
+}
+
+impl FailureSums {
+    /// Adds the groups of an interval.
+    pub(super) fn add(&mut self, table: &FailureTable, layout: &Layout) {
+        for (key, count, first) in &table.0 {
+            let owed = self.owed.count(key.cause).min(*count);
+            let mut paid = FailureCounts::default();
+            paid.bump_by(key.cause, owed);
+            self.owed = self.owed.since(&paid);
+            if *count > owed {
+                self.add_group(FailureGroup::new(key, count - owed, *first, layout));
+            }
+        }
+        if !table.0.is_empty() {
+            let groups = Arc::make_mut(&mut self.groups);
+            groups.sort_by_key(|group| (std::cmp::Reverse(group.count), group.first.at_ns));
+        }
+    }
+
+    /// Adds a group. A full list gives up its smallest group for a larger one.
+    fn add_group(&mut self, group: FailureGroup) {
+        let groups = Arc::make_mut(&mut self.groups);
+        if let Some(known) = groups.iter_mut().find(|known| known.is_alike(&group)) {
+            known.count += group.count;
+            if group.first.at_ns < known.first.at_ns {
+                known.first = group.first;
+            }
+            return;
+        }
+        if groups.len() < FAILURE_GROUPS_MAX {
+            return groups.push(group);
+        }
+        let smallest = groups.iter_mut().min_by_key(|known| known.count);
+        if let Some(smallest) = smallest.filter(|smallest| smallest.count < group.count) {
+            *smallest = group;
+        }
+    }
+
+    /// Begins anew. `owed` is what was counted, and will be reported in groups later.
+    pub(super) fn reset(&mut self, owed: FailureCounts) {
+        *self = Self { groups: Arc::default(), owed };
+    }
+
+    /// The groups, with the rest of `counted`.
+    pub(super) fn of(&self, counted: &FailureCounts) -> Failures {
+        let mut grouped = FailureCounts::default();
+        self.groups.iter().for_each(|group| grouped.bump_by(group.cause, group.count));
+        Failures { groups: Arc::clone(&self.groups), others: counted.since(&grouped) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{ProgramLayout, StepLayout};
+
+    fn layout() -> Layout {
+        let step = |kind, name: &str| StepLayout {
+            kind,
+            name: name.to_owned(),
+            rtd_starts: Vec::new(),
+            rtd_stops: Vec::new(),
+            display: None,
+            is_hidden: false,
+            is_gap_after: false,
+        };
+        let steps = vec![
+            step(StepKind::Send { retransmits: true }, "INVITE"),
+            step(StepKind::Recv { is_optional: false }, "200"),
+        ];
+        let program = ProgramLayout { name: "uac".to_owned(), steps, ..ProgramLayout::default() };
+        Layout { programs: vec![program], ..Layout::default() }
+    }
+
+    fn refused(code: u16) -> FailureKey {
+        FailureKey {
+            cause: FailureCause::UnexpectedMessage,
+            program: 0,
+            step: 1,
+            happening: Happening::Response { method: 0, code },
+            peer: "192.0.2.2:5060".parse().expect("an address"),
+        }
+    }
+
+    fn first(at_ns: u64) -> FirstFailure {
+        let call_id = ShortText::of(b"1-42@192.0.2.1");
+        FirstFailure { at_ns, call: at_ns, call_id, words: ShortText::of(b"No") }
+    }
+
+    /// A table of calls that were refused by those codes, one call each and in that order.
+    fn table(codes: impl IntoIterator<Item = u16>) -> FailureTable {
+        let mut table = FailureTable::default();
+        for (index, code) in codes.into_iter().enumerate() {
+            if !table.count(&refused(code)) {
+                table.begin(refused(code), first(index as u64));
+            }
+        }
+        table
+    }
+
+    fn counted(count: u64) -> FailureCounts {
+        let mut counts = FailureCounts::default();
+        counts.bump_by(FailureCause::UnexpectedMessage, count);
+        counts
+    }
+
+    fn codes(failures: &Failures) -> Vec<(Option<u16>, u64)> {
+        failures.groups.iter().map(|group| (group.code(), group.count)).collect()
+    }
+
+    #[test]
+    fn groups_add_up_over_workers_and_intervals_and_the_largest_comes_first() {
+        let (layout, mut sums) = (layout(), FailureSums::default());
+        sums.add(&table([503, 486, 486]), &layout);
+        sums.add(&table([486, 404, 404, 404, 404]), &layout);
+        let failures = sums.of(&counted(8));
+        assert_eq!(codes(&failures), [(Some(404), 4), (Some(486), 3), (Some(503), 1)]);
+        assert_eq!(failures.others.total(), 0);
+        let busy = &failures.groups[1];
+        assert_eq!((busy.first.at_ns, busy.step, busy.scenario.as_str()), (0, Some(1), "uac"));
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_among_the_others() {
+        let groups = FAILURE_GROUPS_MAX as u16;
+        let full = table((400..400 + groups).chain([600, 600, 600]));
+        let (layout, mut sums) = (layout(), FailureSums::default());
+        sums.add(&full, &layout);
+        let failures = sums.of(&counted(u64::from(groups) + 3));
+        assert_eq!(failures.groups.len(), FAILURE_GROUPS_MAX);
+        assert_eq!(failures.others.count(FailureCause::UnexpectedMessage), 3);
+        // One that outgrows the smallest takes its place, and nothing is lost of the sum.
+        sums.add(&table([600, 600]), &layout);
+        let failures = sums.of(&counted(u64::from(groups) + 5));
+        assert_eq!(codes(&failures)[0], (Some(600), 2));
+        let grouped: u64 = failures.groups.iter().map(|group| group.count).sum();
+        assert_eq!(grouped + failures.others.total(), u64::from(groups) + 5);
+        assert_eq!(failures.others.total(), 4);
+    }
+
+    #[test]
+    fn after_a_reset_groups_still_add_up() {
+        let (layout, mut sums) = (layout(), FailureSums::default());
+        sums.add(&table([503, 503]), &layout);
+        // Five are counted, of which two were reported.
+        sums.reset(counted(3));
+        sums.add(&table([503, 503, 503, 503]), &layout);
+        let failures = sums.of(&counted(1));
+        assert_eq!(codes(&failures), [(Some(503), 1)]);
+        assert_eq!(failures.others.total(), 0);
+    }
+
+    #[test]
+    fn a_text_of_a_peer_is_cut_and_cannot_steer_a_terminal() {
+        let shown = |text: &[u8]| ShortText::<8>::of(text).shown();
+        assert_eq!(shown(b"Busy"), "Busy");
+        assert_eq!(shown(b"\x1b[2J\r\n\x07"), "?[2J???");
+        assert_eq!(shown("a\u{202e}b\u{9b}".as_bytes()), "a?b?");
+        assert_eq!(shown(b"Unavailable"), "Unavaila~");
+        assert_eq!(shown("Bes\u{e4}tzt".as_bytes()), "Bes\u{e4}tzt");
+        assert_eq!(shown("1234567\u{e4}".as_bytes()), "1234567~");
+        assert_eq!(shown(b"\xff"), "\u{fffd}");
+    }
+
+    #[test]
+    fn a_missing_message_is_named_by_the_step_that_waits_for_it() {
+        let group = |cause, step, happening| {
+            let key = FailureKey { cause, step, happening, ..refused(0) };
+            FailureGroup::new(&key, 1, first(0), &layout())
+        };
+        let timeout = group(FailureCause::RecvTimeout, 1, Happening::NoAnswer { method: 0 });
+        assert_eq!(timeout.missing().as_deref(), Some("200"));
+        assert_eq!(timeout.method().as_deref(), Some("INVITE"));
+        let unheard = group(FailureCause::MaxUdpRetrans, 0, Happening::NoAnswer { method: 0 });
+        assert_eq!(unheard.missing().as_deref(), Some("answer"));
+        let gone = group(FailureCause::TcpClosed, NO_STEP, Happening::None);
+        assert_eq!((gone.missing(), gone.step), (None, None));
+    }
+}
