@@ -165,3 +165,19 @@ fn sockets_of_calls_are_used_again() {
     client.summary().expect_all_succeeded(50);
     server.finish().expect_code(0).summary().expect_all_succeeded(50);
 }
+
+/// Sockets with SO_REUSEPORT of one user share a port, and the calls that come to it.
+#[test]
+fn a_port_that_another_process_would_share_is_taken() {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+    let _turn = lock::light();
+    let other = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+    sockopt::set_socket_reuseport(&other, true).unwrap();
+    bind(&other, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = std::net::SocketAddr::try_from(getsockname(&other).unwrap()).unwrap();
+    let port = address.port().to_string();
+    let line = ["-sn", "uas", "-i", "127.0.0.1", "-p", &port, "-workers", "2", "-m", "1"];
+    let stderr = gossipper::run(&line).expect_code(254).finished.stderr;
+    assert!(stderr.contains(&format!("cannot bind UDP {address}")), "{stderr}");
+    assert!(stderr.contains("-p (local_port)"), "{stderr}");
+}

@@ -17,6 +17,7 @@ use rustls::server::ProducesTickets;
 use thiserror::Error;
 
 use super::answer::ANSWERS;
+use super::bind::open_again;
 use super::link::Link;
 use super::mux::{MuxConfig, Reconnect, StreamMux};
 use super::running::{Running, WorkerHandle};
@@ -195,6 +196,13 @@ pub enum LaunchError {
     },
 }
 
+impl LaunchError {
+    /// Whether somebody else has the port.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
 fn bind_hint(error: &io::Error) -> &'static str {
     // The driver has put the interface into the error, in which its number is lost.
     if error.to_string().contains("network interface") {
@@ -202,8 +210,8 @@ fn bind_hint(error: &io::Error) -> &'static str {
     }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "\n  hint: another process holds the port; choose another with -p, or find it with \
-             `ss -tulpn`"
+            "\n  hint: another process holds the port; choose another with -p (local_port); \
+             `ss -tulpn` names the process"
         }
         io::ErrorKind::AddrNotAvailable => {
             "\n  hint: the address is not one of this host; see `ip addr`, and choose it with -i"
@@ -447,7 +455,7 @@ fn work<D: Make>(
     let opened = D::make(launch)
         .map_err(|source| LaunchError::Driver { driver: D::NAME, source })
         .and_then(|mut driver| {
-            let socket = bind_first(&mut driver, bind, D::PROTOCOL)?;
+            let socket = open_again(|| bind_first(&mut driver, bind, D::PROTOCOL))?;
             let sources = bind_sources(&mut driver, launch, bind, socket)?;
             Ok((driver, socket, sources))
         });
@@ -557,11 +565,9 @@ fn bind_sources<D: Driver>(
         let address = SocketAddr::new(ip, main.port());
         let mut spec = sip_socket(address, bind.buffer_bytes, bind.shared);
         spec.device.clone_from(&bind.device);
-        let socket = driver.open(&spec).map_err(|source| LaunchError::Bind {
-            protocol: "UDP",
-            address,
-            source,
-        })?;
+        let protocol = "UDP";
+        let failed = |source| LaunchError::Bind { protocol, address, source };
+        let socket = open_again(|| driver.open(&spec).map_err(failed))?;
         sockets.push((ip, socket));
     }
     Ok(sockets)

@@ -5,6 +5,7 @@
 pub mod twin;
 
 mod answer;
+mod bind;
 mod launch;
 mod link;
 mod mux;
@@ -13,6 +14,7 @@ mod told;
 mod worker;
 
 pub use answer::{ANSWERS, Answer};
+pub use bind::bind_again;
 pub use launch::{Bind, Launch, LaunchError, StreamPlan, launch};
 pub use link::{Link, News};
 pub use mux::{MuxConfig, Reconnect, StreamMux};

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 
 use gossipper_uring::{DriverConfig, probe, sys};
 
@@ -14,7 +15,7 @@ use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RetransmissionCheck,
     RunConfig, Transport, TransportFor,
 };
-use crate::dataplane::{Bind, LINGER_NS, Launch, Reconnect, StreamPlan};
+use crate::dataplane::{Bind, LINGER_NS, Launch, LaunchError, Reconnect, StreamPlan, bind_again};
 use crate::engine::pacing::RatePlan;
 use crate::engine::{
     Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Programs, Retransmission,
@@ -154,7 +155,7 @@ pub(super) fn plan(
         false => None,
     };
     let shared_port = !is_client && workers > 1;
-    let ports = ports(config, &addresses, shared_port || for_connections);
+    let ports = ports(config, &addresses, shared_port || for_connections)?;
     let bind = Bind {
         ip: addresses.bind,
         ports: match &sources {
@@ -252,6 +253,7 @@ pub(super) fn plan(
         streams_max: streams.as_ref().map_or(8, |streams| 2 * streams.connections_max + 64),
         ..DriverConfig::default()
     };
+    notices.extend(refused_cpus(&config.cpus));
     let launch = Launch {
         workers,
         cpus: cpus(config, workers),
@@ -527,6 +529,27 @@ fn cpus(config: &RunConfig, workers: usize) -> Vec<usize> {
     cpus
 }
 
+/// A sentence about those of the wanted CPUs that may not be used: there is no such CPU, or a
+/// sandbox forbids to choose one.
+fn refused_cpus(wanted: &[usize]) -> Option<String> {
+    if wanted.is_empty() {
+        return None;
+    }
+    let wanted = wanted.to_vec();
+    let refused = thread::spawn(move || {
+        let pin = |cpu| sys::pin_current_thread(cpu).err().map(|error| (cpu, error));
+        wanted.into_iter().filter_map(pin).collect::<Vec<_>>()
+    });
+    let refused = refused.join().unwrap_or_default();
+    let (_, error) = refused.first()?;
+    let cpus: Vec<String> = refused.iter().map(|(cpu, _)| cpu.to_string()).collect();
+    Some(format!(
+        "-cpus: workers are not pinned to CPU {}: {error}; name others, or see what the service \
+         manager allows",
+        cpus.join(", ")
+    ))
+}
+
 /// SIPp's limit of open calls for each call per period: three times the offered load, over at least
 /// one second per call.
 fn limit_per_rate(config: &RunConfig, program: &Program, is_client: bool) -> Option<f64> {
@@ -642,27 +665,42 @@ fn check_files(config: &RunConfig, sockets: u64) -> Result<(), RunError> {
     })
 }
 
-fn ports(config: &RunConfig, addresses: &Addresses, shared: bool) -> Vec<u16> {
+/// Ports to try in turn. With SO_REUSEPORT (`shared`) a port that another process has would be
+/// shared with it, and its calls: one that is free without it is found first.
+fn ports(config: &RunConfig, addresses: &Addresses, shared: bool) -> Result<Vec<u16>, RunError> {
     let candidates: Vec<u16> = match config.local_port {
         Some(port) => vec![port],
         None => DEFAULT_PORTS.chain([0]).collect(),
     };
-    if !shared {
-        return candidates;
+    // On other interfaces the port may be free, which cannot be seen from here.
+    if !shared || config.device.is_some() {
+        return Ok(candidates);
     }
-    // With SO_REUSEPORT a port that another process uses would be shared with it: find one that is
-    // free without it first.
-    let free = candidates.iter().find_map(|&port| {
+    let is_stream = config.transport.is_stream();
+    let probe = |port| {
         let address = SocketAddr::new(addresses.bind, port);
-        let local = match config.transport.is_stream() {
-            true => TcpListener::bind(address).ok()?.local_addr(),
-            false => UdpSocket::bind(address).ok()?.local_addr(),
+        let local = match is_stream {
+            true => TcpListener::bind(address)?.local_addr()?,
+            false => UdpSocket::bind(address)?.local_addr()?,
         };
-        Some(local.ok()?.port())
-    });
-    match free {
-        Some(port) => vec![port],
-        None => candidates,
+        io::Result::Ok(local.port())
+    };
+    let free = match config.local_port {
+        Some(port) => bind_again(|| probe(port)),
+        None => candidates
+            .iter()
+            .find_map(|&port| probe(port).ok())
+            .ok_or_else(|| io::Error::other("no port is free")),
+    };
+    match (free, config.local_port) {
+        (Ok(port), _) => Ok(vec![port]),
+        (Err(source), Some(port)) if source.kind() == io::ErrorKind::AddrInUse => {
+            let protocol = if is_stream { "TCP" } else { "UDP" };
+            let address = SocketAddr::new(addresses.bind, port);
+            Err(LaunchError::Bind { protocol, address, source }.into())
+        }
+        // Whoever binds it says why that does not go.
+        _ => Ok(candidates),
     }
 }
 
