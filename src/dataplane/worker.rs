@@ -62,6 +62,8 @@ pub enum Command {
     SetUsers(u64),
     /// Another limit of open calls, over all workers.
     SetCallLimit(u64),
+    /// Another number of calls to make since the start, over all workers; `None` is no limit.
+    SetCallsTotal(Option<u64>),
     /// Pause or resume the start of calls.
     SetPaused(bool),
     /// Make records of these kinds only.
@@ -148,6 +150,12 @@ impl Undone {
 
     fn take_one(&self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Takes back what [`take_one`](Self::take_one) said; `false` where all were done already.
+    fn give_back_one(&self) -> bool {
+        let one_more = |undone: usize| (undone > 0).then_some(undone + 1);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
     }
 }
 
@@ -483,6 +491,14 @@ impl<D: Link> Worker<D> {
         }
     }
 
+    /// Notes that a worker which was done has calls to make again, while others still are at work.
+    fn note_undone(&mut self) {
+        if self.done && !self.engine.is_finished() && self.links.undone.give_back_one() {
+            self.done = false;
+            self.idle_since_ns = None;
+        }
+    }
+
     fn take_commands(&mut self, now: u64) {
         while let Ok(command) = self.links.commands.pop() {
             match command {
@@ -498,6 +514,10 @@ impl<D: Link> Worker<D> {
                 Command::SetRate(rate) => self.engine.set_rate(rate, now),
                 Command::SetUsers(users) => self.engine.set_users(users, now),
                 Command::SetCallLimit(limit) => self.engine.set_call_limit(limit),
+                Command::SetCallsTotal(total) => {
+                    self.engine.set_calls_total(total);
+                    self.note_undone();
+                }
                 Command::SetPaused(paused) => self.engine.set_paused(paused, now),
                 Command::SetTrace(kinds) => self.engine.set_trace(kinds),
                 Command::SetAccepting(accepting) => self.engine.set_accepting(accepting),

@@ -79,6 +79,12 @@ impl Engine {
         self.active_max = share(total, self.config.worker, self.config.workers);
     }
 
+    /// Changes how many calls are made over all workers since the start; `None` is no limit.
+    pub fn set_calls_total(&mut self, total: Option<u64>) {
+        let (worker, workers) = (self.config.worker, self.config.workers);
+        self.created_max = total.map_or(u64::MAX, |total| share(total, worker, workers));
+    }
+
     /// Ends what is open of the out-of-call program: the run is over, and SIPp does not wait for it
     /// either. A call that only waits for repetitions has come to its end.
     pub fn end_aside(&mut self, now: u64) {
