@@ -3,8 +3,9 @@
 //! The journal stamps lines by itself and reads a level from a prefix such as `<4>`; a person gets
 //! the time and the level as a word. No line holds a token: addresses are logged without query.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::SystemTime;
 
 use tracing::level_filters::LevelFilter;
@@ -26,10 +27,7 @@ pub(super) struct Log(Option<reload::Handle<LevelFilter, Registry>>);
 impl Log {
     /// Sets the log up for this process. Where one is set up already, that one stays.
     pub(super) fn start(level: LogLevel) -> Self {
-        let style = match std::env::var_os("JOURNAL_STREAM") {
-            Some(_) if !io::stderr().is_terminal() => Style::Journal,
-            _ => Style::Person,
-        };
+        let style = Style::of_stderr();
         let (filter, handle) = reload::Layer::new(filter_of(level));
         let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
@@ -65,6 +63,30 @@ enum Style {
     Person,
 }
 
+impl Style {
+    fn of_stderr() -> Self {
+        match std::env::var_os("JOURNAL_STREAM") {
+            Some(_) if !io::stderr().is_terminal() => Self::Journal,
+            _ => Self::Person,
+        }
+    }
+}
+
+/// Says something before there is a log: as it is for a person, and with its level in each line for
+/// the journal. Nobody is left to tell if stderr is gone.
+pub(super) fn say(level: Level, text: &str) {
+    let text = match Style::of_stderr() {
+        Style::Person => Cow::Borrowed(text),
+        Style::Journal => Cow::Owned(with_level(level, text)),
+    };
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// A text with its level in front of each line: the journal takes each for a message of its own.
+fn with_level(level: Level, text: &str) -> String {
+    text.lines().map(|line| format!("<{}>{line}\n", syslog(level))).collect()
+}
+
 struct Format(Style);
 
 impl<S, N> FormatEvent<S, N> for Format
@@ -80,11 +102,17 @@ where
     ) -> fmt::Result {
         let level = *event.metadata().level();
         match self.0 {
-            Style::Journal => write!(writer, "<{}>", syslog(level))?,
-            Style::Person => write!(writer, "{} {:5} ", now(), level.as_str())?,
+            Style::Journal => {
+                let mut text = String::new();
+                context.field_format().format_fields(Writer::new(&mut text), event)?;
+                writer.write_str(&with_level(level, &text))
+            }
+            Style::Person => {
+                write!(writer, "{} {:5} ", now(), level.as_str())?;
+                context.field_format().format_fields(writer.by_ref(), event)?;
+                writeln!(writer)
+            }
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
     }
 }
 
@@ -101,5 +129,16 @@ fn syslog(level: Level) -> u8 {
         Level::WARN => 4,
         Level::INFO => 6,
         _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_of_a_message_has_its_level_in_the_journal() {
+        let text = with_level(Level::ERROR, "cannot bind UDP\n  hint: choose another port");
+        assert_eq!(text, "<3>cannot bind UDP\n<3>  hint: choose another port\n");
     }
 }

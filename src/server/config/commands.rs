@@ -2,10 +2,13 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use tracing::Level;
+
 use super::{AliasRun, Problems, aliases, effective, load, run_alias, schema};
 use crate::cli::{CheckLine, EXIT_COMMAND_FAILED, EXIT_FATAL, ProfileLine, ServerLine};
 use crate::config::RunConfig;
 use crate::server::config::ServerConfig;
+use crate::server::logging::say;
 use crate::stats::ExitCode;
 
 /// `gossipper config check`: the exit code, 0 or 1.
@@ -34,7 +37,7 @@ pub fn check(line: &CheckLine) -> u8 {
             notices(config);
             match line.dump_effective {
                 true => out = format!("{:#}\n", effective(config)),
-                false => complain(&format!("{file}: no problem found\n")),
+                false => say(Level::INFO, &format!("{file}: no problem found\n")),
             }
         }
         (Err(problems), false) => report(problems),
@@ -116,19 +119,15 @@ pub fn server(line: &ServerLine) -> Result<ServerConfig, u8> {
 fn notices(config: &ServerConfig) {
     let file = config.file.as_ref().map(|file| format!("{}: ", file.display()));
     for notice in &config.notices {
-        complain(&format!("{}note: {notice}\n", file.as_deref().unwrap_or_default()));
+        let text = format!("{}note: {notice}\n", file.as_deref().unwrap_or_default());
+        say(Level::WARN, &text);
     }
 }
 
 fn report(problems: &Problems) {
-    complain(&format!("{problems}\n"));
     let count = problems.list.len();
-    complain(&format!("{count} problem{}\n", if count == 1 { "" } else { "s" }));
-}
-
-/// Nobody is left to tell if stderr is gone.
-fn complain(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    let plural = if count == 1 { "" } else { "s" };
+    say(Level::ERROR, &format!("{problems}\n{count} problem{plural}\n"));
 }
 
 /// Whether stdout took the text; a reader that has gone away is no failure.

@@ -69,7 +69,9 @@ pub fn parse(text: &[u8], path: Option<&Path>, argv: &LowArgs) -> Result<ServerC
 /// # Errors
 /// All mistakes.
 pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<EngineConfig, Problems> {
-    let failed = |list| Problems::new(None, list);
+    let failed = |list: Vec<Problem>| {
+        Problems::new(None, list.into_iter().map(Problem::of_a_body).collect())
+    };
     let whole = tree::parse(text).map_err(|problem| failed(vec![problem]))?;
     let mut loader = Loader::new(&server.directory);
     loader.is_confined = true;

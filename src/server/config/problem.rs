@@ -65,6 +65,25 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// Takes the key off the message, which readers of the option's value have put there too.
+    fn name_the_key_once(&mut self) {
+        let last = self.key.rsplit('.').next().unwrap_or_default();
+        let rest = self.message.strip_prefix(last).filter(|_| !last.is_empty());
+        if let Some(rest) = rest.and_then(|rest| rest.strip_prefix([' ', ':'])) {
+            self.message = rest.trim_start().to_owned();
+        }
+    }
+
+    /// As of a body that somebody sent: there is no file, but those that it names.
+    pub(super) fn of_a_body(mut self) -> Self {
+        if !matches!(self.kind, ProblemKind::File | ProblemKind::Scenario) {
+            self.message = self.message.replace("the file", "the body");
+        }
+        self
+    }
+}
+
 /// All mistakes of a configuration, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
@@ -77,6 +96,7 @@ pub struct Problems {
 impl Problems {
     /// Puts mistakes in the order of the file; what has no place comes last.
     pub(super) fn new(file: Option<PathBuf>, mut list: Vec<Problem>) -> Self {
+        list.iter_mut().for_each(Problem::name_the_key_once);
         list.sort_by_key(|problem| problem.place.map_or((1, Place::default()), |at| (0, at)));
         list.dedup();
         Self { file, list }
