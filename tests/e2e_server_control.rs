@@ -276,6 +276,101 @@ fn a_scenario_has_the_name_of_the_configuration_until_another_takes_its_place() 
     daemon.stop();
 }
 
+/// Answers calls, with an action at a request.
+fn acting(method: &str, action: &str) -> String {
+    let plain = format!("<recv request=\"{method}\"/>");
+    let acting = format!("<recv request=\"{method}\"><action>{action}</action></recv>");
+    versioned(1).replacen(&plain, &acting, 1)
+}
+
+#[test]
+fn a_scenario_that_stops_the_engine_does_not_stop_it_for_good() {
+    let _lock = lock::light();
+    let (daemon, address) = uas();
+    let client = daemon.client();
+    let apply = |text: &str| {
+        let xml = Some(("application/xml", text));
+        client.request("POST", "/api/v1/scenario/apply", xml).expect(200)
+    };
+    let phase = || client.get("/api/v1/stats").json()["state"]["phase"].clone();
+    let peer = Peer::new();
+    let stop = |call: &str| {
+        apply(&acting("INVITE", "<exec int_cmd=\"stop_now\"/>"));
+        peer.send(address, invite(&peer, address, call));
+        until("end of the engine", || (phase() == "finished").then_some(()));
+    };
+    stop("one");
+    let resume = json!({ "engine_id": "primary", "resume": true });
+    client.post("/api/v1/control", &resume).expect(200);
+    assert_eq!(phase(), "running");
+    // As the configuration says, and its figures begin anew.
+    assert_eq!(client.get("/api/v1/scenario").json()["scenario_name"], "uas");
+    assert_eq!(client.get("/api/v1/stats").json()["stats"]["total_calls"], 0);
+    peer.send(address, invite(&peer, address, "two"));
+    final_answer(&peer, "two", "INVITE");
+
+    // Another scenario starts it too, and is the one that it starts with.
+    stop("three");
+    apply(&versioned(3));
+    assert_eq!(phase(), "running");
+    peer.send(address, invite(&peer, address, "four"));
+    assert_eq!(final_answer(&peer, "four", "INVITE").header("X-Version"), "3");
+    client.post("/api/v1/control", &resume).expect(200);
+    daemon.signal(rustix::process::Signal::TERM);
+    let (finished, _) = daemon.finish();
+    finished.expect_code(0);
+}
+
+#[test]
+fn commands_end_with_their_permission() {
+    let _lock = lock::light();
+    let port = ports::free();
+    let mut config = management(port);
+    config["api_addr"] = json!("127.0.0.1:0");
+    let mut daemon = daemon::start(&config);
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let client = daemon.client();
+    let xml = acting("BYE", "<exec command=\"echo x >>ran\"/>");
+    let apply = || {
+        let xml = Some(("application/xml", xml.as_str()));
+        client.request("POST", "/api/v1/scenario/apply", xml)
+    };
+    let error = apply().error(400);
+    assert!(error.contains("allow_exec"), "{error}");
+
+    // The run began without commands, and can have some all the same.
+    let mut allow = |daemon: &mut Daemon, is_allowed: bool, told: &str| {
+        config["allow_exec"] = json!(is_allowed);
+        daemon.write("gossipper.json", &config.to_string());
+        daemon.signal(rustix::process::Signal::HUP);
+        daemon.process().wait_for_stderr(told);
+    };
+    allow(&mut daemon, true, "may run commands");
+    until("applied scenario", || (apply().status == 200).then_some(()));
+    let peer = Peer::new();
+    let begin = |call: &str| {
+        peer.send(address, invite(&peer, address, call));
+        let tag = to_tag(&final_answer(&peer, call, "INVITE"));
+        peer.send(address, request(&peer, address, call, "ACK", 1, &tag));
+        tag
+    };
+    let end = |call: &str, tag: &str| {
+        peer.send(address, request(&peer, address, call, "BYE", 2, tag));
+        final_answer(&peer, call, "BYE");
+    };
+    let (one, two) = (begin("one"), begin("two"));
+    end("one", &one);
+    let ran = daemon.path("ran");
+    until("command", || std::fs::read_to_string(&ran).ok().filter(|text| text == "x\n"));
+
+    // Calls that are open follow the scenario to their end, and run no command.
+    allow(&mut daemon, false, "run no more commands");
+    end("two", &two);
+    let (finished, folder) = daemon.stop();
+    assert!(finished.stderr.contains("1 shell commands were not run"), "{}", finished.stderr);
+    assert_eq!(std::fs::read_to_string(folder.join("ran")).unwrap(), "x\n");
+}
+
 #[test]
 fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
     let _lock = lock::light();

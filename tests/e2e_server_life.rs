@@ -5,6 +5,7 @@ mod e2e;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,9 @@ fn it_ends_in_order_and_leaves_its_reports() {
     assert!(finished.stderr.contains("stopped"), "{}", finished.stderr);
     let written = summary(folder.join("load.json"));
     let number = |key: &str| written[key].as_u64().unwrap();
+    let [all, good, bad] = ["total_calls", "success_calls", "failed_calls"].map(number);
+    let totals = format!("engine load: ended: {all} calls, {good} successful, {bad} failed");
+    assert!(finished.stderr.contains(&totals), "{totals}: {}", finished.stderr);
     assert!(number("total_calls") > 5, "{written}");
     let parts = ["success_calls", "failed_calls", "active_calls"].map(number);
     assert_eq!(number("total_calls"), parts.iter().sum::<u64>(), "{written}");
@@ -100,6 +104,10 @@ fn while_it_ends_it_says_so_and_a_second_signal_ends_it_at_once() {
     silent.receive_kind("200");
     let api = daemon.client();
     api.get("/readyz").expect(200);
+    until("open call", || {
+        let stats = api.get("/api/v1/stats").json();
+        (stats["stats"]["active_calls"] == 1).then_some(())
+    });
     daemon.signal(Signal::TERM);
     until("refusal", || match api.get("/readyz").status {
         503 => Some(()),
@@ -110,6 +118,7 @@ fn while_it_ends_it_says_so_and_a_second_signal_ends_it_at_once() {
     let (finished, _) = daemon.finish();
     assert_eq!(finished.code, Some(1), "{finished:?}");
     assert!(finished.stderr.contains("at once"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("1 open call may end for 26 s"), "{}", finished.stderr);
 }
 
 #[test]
@@ -164,6 +173,46 @@ fn a_taken_address_is_said_before_the_first_call() {
     let (finished, _) = daemon::prepare(&config).start_without_api().finish();
     let finished = finished.expect_code(254);
     assert!(finished.stderr.contains("api_addr"), "{}", finished.stderr);
+
+    // The first engine's too: once, and for the journal with the level of the error in each line.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut config = management();
+    config["local_port"] = json!(taken.local_addr().unwrap().port());
+    let daemon = daemon::prepare(&config).environment("JOURNAL_STREAM", "1:2");
+    let (finished, _) = daemon.start_without_api().finish();
+    let stderr = finished.expect_code(255).stderr;
+    let lines: Vec<_> = stderr.lines().filter(|line| line.contains("<3>")).collect();
+    assert!(lines[0].starts_with("<3>engine primary: cannot bind UDP 127.0.0.1:"), "{stderr}");
+    assert!(lines[1].starts_with("<3>  hint: ") && lines[1].contains("local_port"), "{stderr}");
+    assert_eq!(stderr.matches("cannot bind").count(), 1, "{stderr}");
+}
+
+#[test]
+fn an_address_that_is_about_to_be_free_is_waited_for() {
+    let _lock = lock::light();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = management();
+    config["api_addr"] = json!(taken.local_addr().unwrap().to_string());
+    let mut daemon = daemon::prepare(&config).start_without_api();
+    std::thread::sleep(Duration::from_millis(200));
+    drop(taken);
+    daemon.process().wait_for_stderr("status page");
+    daemon.stop();
+}
+
+#[test]
+fn what_several_listeners_have_to_say_is_said_once() {
+    let _lock = lock::light();
+    let mut config = management();
+    config["listeners"] = json!([
+        { "transport": "u1", "local_ip": "127.0.0.1", "local_port": 0 },
+        { "transport": "t1", "local_ip": "127.0.0.1", "local_port": 0 },
+    ]);
+    // No host has that many.
+    config["extra_args"] = json!(["-cpus", "1022,1023", "-workers", "2"]);
+    let (finished, _) = daemon::start(&config).stop();
+    let said = finished.stderr.matches("-cpus: workers are not pinned to CPU 1022, 1023").count();
+    assert_eq!(said, 1, "{}", finished.stderr);
 }
 
 #[test]
@@ -200,6 +249,70 @@ fn the_configuration_is_read_again_and_a_mistake_changes_nothing() {
     daemon.stop();
 }
 
+/// Writes a configuration, and waits until the daemon has read it.
+#[track_caller]
+fn reload(daemon: &mut daemon::Daemon, config: &Value) {
+    let told = |text: &str| text.matches("the configuration was read again\n").count();
+    let before = told(&daemon.process().stderr());
+    daemon.write("gossipper.json", &config.to_string());
+    daemon.signal(Signal::HUP);
+    until("reload", || (told(&daemon.process().stderr()) > before).then_some(()));
+}
+
+#[test]
+fn two_reloads_do_not_open_what_is_bound() {
+    let _lock = lock::light();
+    let token = "5f2b8c1e9a7d40365f2b";
+    let mut config = management();
+    config["api_addr"] = json!("0.0.0.0:0");
+    config["api_token"] = json!(token);
+    let mut daemon = daemon::start(&config);
+    let api = daemon.client();
+    api.get("/api/v1/me").error(401);
+    config["api_addr"] = json!("127.0.0.1:0");
+    reload(&mut daemon, &config);
+    config.as_object_mut().unwrap().remove("api_token");
+    reload(&mut daemon, &config);
+    api.get("/api/v1/me").error(401);
+    // One that is still there can be exchanged.
+    config["api_token"] = json!("0f2b8c1e9a7d40365f2c");
+    reload(&mut daemon, &config);
+    api.bearer(token).get("/api/v1/me").error(401);
+    api.bearer("0f2b8c1e9a7d40365f2c").get("/api/v1/me").expect(200);
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_compares_with_what_runs() {
+    let _lock = lock::light();
+    let target = ports::free();
+    let mut server = management();
+    server.as_object_mut().unwrap().remove("api_addr");
+    server["id"] = json!("answers");
+    let mut client = load(target);
+    client["rate"] = json!(5);
+    let file = |id: &str, rate: u64| {
+        let mut client = client.clone();
+        (client["id"], client["rate"]) = (json!(id), json!(rate));
+        json!({ "api_addr": "127.0.0.1:0", "server": server, "clients": [client] })
+    };
+    let mut daemon = daemon::start(&file("c2", 5));
+    let api = daemon.client();
+    let rate = || api.get("/api/v1/control").json()["engines"][1]["rate"].clone();
+    // Ids that come and go need a restart, and then nothing was changed.
+    reload(&mut daemon, &file("c9", 5));
+    reload(&mut daemon, &file("c2", 7));
+    assert_eq!(rate(), json!(7.0));
+    // What was changed over the API is as the file says again.
+    api.post("/api/v1/control", &json!({ "engine_id": "c2", "rate": 1 })).expect(200);
+    reload(&mut daemon, &file("c2", 7));
+    assert_eq!(rate(), json!(7.0));
+    let (finished, _) = daemon.stop();
+    // What is the same was not exchanged.
+    assert!(!finished.stderr.contains("new calls follow"), "{}", finished.stderr);
+    assert_eq!(finished.stderr.matches("rate 7 calls/s").count(), 2, "{}", finished.stderr);
+}
+
 #[test]
 fn the_service_manager_hears_how_it_goes() {
     let _lock = lock::light();
@@ -227,7 +340,26 @@ fn the_service_manager_hears_how_it_goes() {
     hear("WATCHDOG=1");
     daemon.signal(Signal::HUP);
     assert!(hear("RELOADING=1").contains("MONOTONIC_USEC="));
-    hear("READY=1");
+    assert!(!hear("READY=1").contains("reload failed"));
+    daemon.write("gossipper.json", "{ \"role\": \"management\", \"api_adr\": 1 }");
+    daemon.signal(Signal::HUP);
+    hear("RELOADING=1");
+    let status = hear("READY=1");
+    assert!(status.contains("the last reload failed: ") && status.contains("api_adr"), "{status}");
+
+    // A file that hangs holds up neither the watchdog nor the API nor the end.
+    let mut config = management();
+    config["extra_args"] = json!(["-sf", "pipe.xml"]);
+    config.as_object_mut().unwrap().remove("scenario_name");
+    daemon.write("gossipper.json", &config.to_string());
+    let pipe = daemon.path("pipe.xml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    daemon.signal(Signal::HUP);
+    hear("RELOADING=1");
+    for _ in 0..3 {
+        hear("WATCHDOG=1");
+    }
+    daemon.client().get("/api/v1/health").expect(200);
     daemon.signal(Signal::TERM);
     hear("STOPPING=1");
     let (finished, _) = daemon.finish();

@@ -195,6 +195,19 @@ fn users_and_the_limit_of_open_calls_change() {
 }
 
 #[test]
+fn the_number_of_calls_to_make_changes() {
+    let (registry, port) = answering();
+    registry.start_dynamic(Some("counted".to_owned()), uac(port, 0.0)).unwrap();
+    let counted = registry.get("counted").unwrap();
+    counted.ask(Ask::SetCallsTotal(Some(5))).unwrap();
+    counted.ask(Ask::SetRate(200.0)).unwrap();
+    until(&counted, "finished", is_finished);
+    let calls = counted.state().snapshot.calls;
+    assert_eq!((calls.started, calls.succeeded), (5, 5), "{calls:?}");
+    registry.shutdown(LIMIT);
+}
+
+#[test]
 fn a_drained_engine_lets_its_calls_finish_and_a_stopped_one_ends_them() {
     let (registry, port) = answering();
     let run = uac_with(port, 100.0, 700, |_| ());

@@ -31,6 +31,8 @@ pub(crate) struct Replacement {
     pub(crate) hosts: Vec<(String, IpAddr)>,
     /// Warnings that tell how SIPp reads what is doubtful in it.
     pub(crate) warnings: Vec<String>,
+    /// Where it comes from, if the run has another source from now on.
+    pub(crate) source: Option<ScenarioSource>,
 }
 
 impl Compiler {
@@ -43,32 +45,29 @@ impl Compiler {
         Self { config, tables, began, local }
     }
 
-    /// The file of the run, read again; `None` where it runs a built-in scenario.
+    /// The text of a scenario, as a run that began with it would have it.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(crate) fn read_again(&self) -> Result<Option<Text>, RunError> {
-        match &self.config.scenario {
-            ScenarioSource::Builtin(_) => Ok(None),
-            file => Text::read(file, &self.config.trunk).map(Some),
-        }
+    pub(crate) fn read(&self, source: &ScenarioSource) -> Result<Text, RunError> {
+        Text::read(source, &self.config.trunk)
     }
 
     /// Compiles a scenario that somebody sent. It may name no files but those beside the scenario
-    /// of the run, and may run shell commands only if `allows_commands`.
+    /// file of the run, `source`, and may run shell commands only if `allows_commands`.
     ///
     /// # Errors
     /// What is wrong with it, with line and column; or what it has that this run cannot change to.
     pub(crate) fn compile(
         &self,
         text: Text,
+        source: &ScenarioSource,
         allows_commands: bool,
     ) -> Result<Replacement, RunError> {
         let origin = Origin::Sent { allows_commands };
-        let checked =
-            self.tables.with_resources(&self.config, &self.config.scenario, origin, |resources| {
-                scenario::check(&text.xml, &text.name, resources)
-            });
+        let checked = self.tables.with_resources(&self.config, source, origin, |resources| {
+            scenario::check(&text.xml, &text.name, resources)
+        });
         let (main, found) = checked.into_result()?;
         let mut warnings = Vec::new();
         tell(found, &text.name, &mut warnings);
@@ -80,6 +79,6 @@ impl Compiler {
             let named = HostPort { host: host.clone(), port: 5060 };
             hosts.push((host, plan::resolve(&named, Some(self.local))?.ip()));
         }
-        Ok(Replacement { programs, text, hosts, warnings })
+        Ok(Replacement { programs, text, hosts, warnings, source: None })
     }
 }

@@ -33,8 +33,8 @@ mod watchdog;
 pub(crate) mod supervised {
     pub(crate) use super::companion::Companion;
     pub(crate) use super::exchange::{Compiler, Replacement};
-    pub(crate) use super::planned::{ListenAt, Planned};
-    pub(crate) use super::scenario::Text;
+    pub(crate) use super::planned::{ListenAt, Planned, Steered};
+    pub(crate) use super::scenario::{Sent, Text};
     pub(crate) use super::supervisor::{Finished, Supervisor};
 }
 
@@ -137,7 +137,7 @@ fn try_run<'c>(
 /// What is wrong with one of them.
 pub fn load_programs(config: &RunConfig) -> Result<Programs, RunError> {
     let tables = data::Tables::load(config)?;
-    Ok(scenario::load_all(config, &tables)?.programs)
+    Ok(scenario::load_all(config, &tables, None)?.programs)
 }
 
 /// The control socket. One that was not asked for is no reason not to run.

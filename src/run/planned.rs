@@ -12,7 +12,7 @@ use super::RunError;
 use super::data::Tables;
 use super::exchange::Compiler;
 use super::plan::{self, Plan};
-use super::scenario::{self, Loaded, Text};
+use super::scenario::{self, Loaded, Sent, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
 use crate::config::{CallLimit, ConcurrencyLimit, RunConfig, Transport};
@@ -25,6 +25,17 @@ pub(crate) struct ListenAt {
     pub(crate) transport: Transport,
     pub(crate) local_ip: Option<IpAddr>,
     pub(crate) local_port: Option<u16>,
+}
+
+/// What a run has that somebody steers from outside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steered<'m> {
+    /// Places to listen at beside that of the configuration.
+    pub(crate) more: &'m [ListenAt],
+    /// A scenario that takes the place of the main one that the configuration names.
+    pub(crate) sent: Option<Sent>,
+    /// Another scenario may come that runs shell commands.
+    pub(crate) expects_commands: bool,
 }
 
 /// A run that is planned and fits the system.
@@ -67,21 +78,24 @@ impl Planned {
     /// # Errors
     /// Whatever is wrong with it, its scenario or its limits.
     pub(crate) fn new(config: Arc<RunConfig>) -> Result<Self, RunError> {
-        Self::with_listeners(config, &[])
+        let expects_commands = config.api.as_ref().is_some_and(|api| api.allow_exec);
+        Self::with_listeners(config, Steered { expects_commands, ..Steered::default() })
     }
 
-    /// Plans a run that listens where the configuration says and in `more` places. All answer calls
+    /// Plans a run that listens where the configuration says and in more places. All answer calls
     /// by the same scenario.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub(crate) fn with_listeners(
         config: Arc<RunConfig>,
-        more: &[ListenAt],
+        steered: Steered<'_>,
     ) -> Result<Self, RunError> {
+        let Steered { more, sent, expects_commands } = steered;
         let tables = Arc::new(Tables::load(&config)?);
-        let Loaded { programs, text, warnings } = scenario::load_all(&config, &tables)?;
+        let Loaded { programs, text, warnings } = scenario::load_all(&config, &tables, sent)?;
         let mut first = plan::plan(&config, programs.clone(), &tables)?;
+        first.launch.runs_commands |= expects_commands && config.commands;
         check_listeners(&config, &programs, more)?;
         let mut others = Vec::new();
         for (index, listener) in more.iter().enumerate() {
@@ -92,6 +106,9 @@ impl Planned {
             let mut plan = plan::plan(&config, programs.clone(), &tables)?;
             // The same programs measure the same; reports of all are added up.
             plan.launch.layout = Arc::clone(&first.launch.layout);
+            plan.launch.runs_commands = first.launch.runs_commands;
+            // What is the same for all listeners is said once.
+            plan.notices.retain(|notice| !first.notices.contains(notice));
             // Two workers must not make the same Call-IDs.
             plan.launch.engine.seed ^= (index as u64 + 1) << 32;
             others.push(plan);

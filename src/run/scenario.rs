@@ -96,11 +96,24 @@ fn escaped(text: &str) -> String {
     text.replace('[', "\\x5b")
 }
 
-/// Loads all scenarios of a run, and returns the text of the main one too.
+/// A main scenario that somebody sent, for a run that is about to begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) text: Text,
+    /// Whether it may run shell commands, as far as the user lets any scenario.
+    pub(crate) allows_commands: bool,
+}
+
+/// Loads all scenarios of a run, and returns the text of the main one too. The one that was `sent`
+/// takes the place of the main one that the configuration names.
 ///
 /// # Errors
 /// As [`load`], and if a second scenario does not fit the main one.
-pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<Loaded, RunError> {
+pub(super) fn load_all(
+    config: &RunConfig,
+    tables: &Tables,
+    sent: Option<Sent>,
+) -> Result<Loaded, RunError> {
     let mut warnings = Vec::new();
     let mut compile = |text: &Text, source: &ScenarioSource, origin| {
         let checked = tables.with_resources(config, source, origin, |resources| {
@@ -110,8 +123,11 @@ pub(super) fn load_all(config: &RunConfig, tables: &Tables) -> Result<Loaded, Ru
         tell(found, &text.name, &mut warnings);
         Ok::<_, RunError>(program)
     };
-    let text = Text::read(&config.scenario, &config.trunk)?;
-    let main = compile(&text, &config.scenario, Origin::Main)?;
+    let (text, origin) = match sent {
+        None => (Text::read(&config.scenario, &config.trunk)?, Origin::Main),
+        Some(Sent { text, allows_commands }) => (text, Origin::Sent { allows_commands }),
+    };
+    let main = compile(&text, &config.scenario, origin)?;
     let mut second = |source: &Option<ScenarioSource>, option| {
         let Some(source) = source else { return Ok(None) };
         if main.mode == Mode::Server {

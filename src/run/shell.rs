@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ const FINISH: Duration = Duration::from_secs(5);
 /// The thread. See the module's documentation.
 pub(crate) struct Shell {
     is_over: Arc<AtomicBool>,
+    gate: Arc<OnceLock<Arc<AtomicBool>>>,
     thread: Option<JoinHandle<usize>>,
 }
 
@@ -32,10 +33,20 @@ impl Shell {
     /// If there is no thread to be had.
     pub(super) fn start(queues: Vec<Consumer<Box<[u8]>>>) -> io::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
-        let over = Arc::clone(&is_over);
-        let thread =
-            thread::Builder::new().name("shell".to_owned()).spawn(move || run(queues, &over))?;
-        Ok(Self { is_over, thread: Some(thread) })
+        let gate: Arc<OnceLock<Arc<AtomicBool>>> = Arc::default();
+        let (over, asked) = (Arc::clone(&is_over), Arc::clone(&gate));
+        let thread = thread::Builder::new().name("shell".to_owned()).spawn(move || {
+            let is_open =
+                || asked.get().is_none_or(|is_allowed| is_allowed.load(Ordering::Acquire));
+            run(queues, &over, is_open)
+        })?;
+        Ok(Self { is_over, gate, thread: Some(thread) })
+    }
+
+    /// From here on commands start only while `is_allowed`; the others are dropped and counted.
+    /// The first gate stays.
+    pub(super) fn obey(&self, is_allowed: &Arc<AtomicBool>) {
+        let _ = self.gate.set(Arc::clone(is_allowed));
     }
 
     /// Lets what waits still start, and returns how many commands could not. Commands that run go
@@ -53,7 +64,11 @@ impl Drop for Shell {
 }
 
 /// Starts commands until the run is over and the queues are empty; returns how many were dropped.
-fn run(mut queues: Vec<Consumer<Box<[u8]>>>, is_over: &AtomicBool) -> usize {
+fn run(
+    mut queues: Vec<Consumer<Box<[u8]>>>,
+    is_over: &AtomicBool,
+    is_open: impl Fn() -> bool,
+) -> usize {
     let mut children: Vec<Child> = Vec::new();
     let mut dropped = 0;
     let mut end: Option<Instant> = None;
@@ -64,9 +79,9 @@ fn run(mut queues: Vec<Consumer<Box<[u8]>>>, is_over: &AtomicBool) -> usize {
         for queue in &mut queues {
             while children.len() < PROCESSES_MAX {
                 let Ok(command) = queue.pop() else { break };
-                match start(&command) {
-                    Ok(child) => children.push(child),
-                    Err(_) => dropped += 1,
+                match is_open().then(|| start(&command)) {
+                    Some(Ok(child)) => children.push(child),
+                    Some(Err(_)) | None => dropped += 1,
                 }
             }
         }
@@ -83,4 +98,34 @@ fn run(mut queues: Vec<Consumer<Box<[u8]>>>, is_over: &AtomicBool) -> usize {
 
 fn start(command: &[u8]) -> io::Result<Child> {
     Command::new("sh").arg("-c").arg(OsStr::from_bytes(command)).stdin(Stdio::null()).spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use rtrb::RingBuffer;
+
+    use super::*;
+
+    #[test]
+    fn commands_start_only_while_they_are_allowed() {
+        let place = std::env::temp_dir().join(format!("gossipper-gate-{}", std::process::id()));
+        let is_allowed = Arc::new(AtomicBool::new(false));
+        let dropped = |is_now_allowed| {
+            is_allowed.store(is_now_allowed, Ordering::Release);
+            let (mut commands, queue) = RingBuffer::new(1);
+            let shell = Shell::start(vec![queue]).unwrap();
+            shell.obey(&is_allowed);
+            let command = format!("mkdir {}", place.display());
+            commands.push(command.into_bytes().into_boxed_slice()).unwrap();
+            shell.finish()
+        };
+        assert_eq!(dropped(false), 1);
+        assert!(!place.exists());
+        assert_eq!(dropped(true), 0);
+        // A command goes on by itself after the end of the run.
+        while !place.exists() {
+            thread::yield_now();
+        }
+        std::fs::remove_dir(place).unwrap();
+    }
 }

@@ -4,10 +4,11 @@
 //! come, and passes on what somebody asks for. It knows no terminal, no key, no signal and no
 //! socket, and prints nothing. All of it happens on the thread that made it, which workers wake.
 
-use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::{io, iter};
 
 use gossipper_uring::sys;
 use rtrb::Consumer;
@@ -171,6 +172,8 @@ pub(crate) struct Supervisor {
     /// Until the end of the run.
     traces: Option<Traces>,
     shell: Option<Shell>,
+    /// Queues of shell commands, until a scenario comes that has some.
+    commands: Vec<Consumer<Box<[u8]>>>,
     is_client: bool,
     /// Calls per period, as last asked for.
     rate: f64,
@@ -194,13 +197,14 @@ impl Supervisor {
     ) -> Result<Self, RunError> {
         let mut parts = Parts::launch(plans)?;
         let cpus = CpuWatch::begin(parts.workers().map(|worker| worker.thread_id));
-        let commands: Vec<_> =
+        let mut commands: Vec<_> =
             parts.workers_mut().filter_map(|worker| worker.shell.take()).collect();
-        let shell = match commands.is_empty() {
-            true => None,
-            false => Some(Shell::start(commands).map_err(RunError::Shell)?),
-        };
         let first = &parts.first;
+        let runs_commands = first.plan.launch.programs.all().any(|program| program.runs_commands());
+        let shell = match runs_commands {
+            false => None,
+            true => Some(Shell::start(std::mem::take(&mut commands)).map_err(RunError::Shell)?),
+        };
         let start_ns = first.running.start_ns;
         let unix_ns =
             sys::realtime_now_ns().saturating_sub(sys::monotonic_now().saturating_sub(start_ns));
@@ -236,6 +240,7 @@ impl Supervisor {
             cpus,
             traces: Some(traces),
             shell,
+            commands,
             is_client,
             rate: config.rate,
             users: config.users,
@@ -444,6 +449,18 @@ impl Supervisor {
         self.tell_call_limit(limit);
     }
 
+    /// Another number of calls to make since the start; `None` is no limit.
+    ///
+    /// # Errors
+    /// A sentence, if there are several listeners: theirs are not added up.
+    pub(crate) fn set_calls_total(&mut self, total: Option<u64>) -> Result<(), &'static str> {
+        if total.is_some() && !self.parts.others.is_empty() {
+            return Err("the calls of several listeners do not count together, as -m demands");
+        }
+        self.parts.send(Command::SetCallsTotal(total));
+        Ok(())
+    }
+
     fn tell_call_limit(&mut self, limit: u64) {
         self.call_limit = Some(limit);
         self.parts.send(Command::SetCallLimit(limit));
@@ -477,6 +494,33 @@ impl Supervisor {
         if let Some(traces) = &mut self.traces {
             traces.change_layout(&self.aggregate.snapshot());
         }
+        Ok(())
+    }
+
+    /// From here on shell commands start only while `is_allowed`, whatever scenario they are of.
+    pub(crate) fn gate_commands(&self, is_allowed: &Arc<AtomicBool>) {
+        if let Some(shell) = &self.shell {
+            shell.obey(is_allowed);
+        }
+    }
+
+    /// Gets ready for the shell commands of `replacement`, if it has some, which start only while
+    /// `is_allowed`.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub(crate) fn expect_commands(
+        &mut self,
+        replacement: &Replacement,
+        is_allowed: &Arc<AtomicBool>,
+    ) -> io::Result<()> {
+        if !replacement.programs.main.runs_commands() {
+            return Ok(());
+        }
+        if self.shell.is_none() && !self.commands.is_empty() {
+            self.shell = Some(Shell::start(std::mem::take(&mut self.commands))?);
+        }
+        self.gate_commands(is_allowed);
         Ok(())
     }
 

@@ -5,7 +5,6 @@
 //! own and ends with the run.
 
 use std::io::{self, IsTerminal as _};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -65,7 +64,6 @@ enum Stage {
 struct Prepared {
     runtime: Runtime,
     bound: Bound,
-    address: SocketAddr,
     auth: Authenticator,
     server: ServerConfig,
 }
@@ -108,7 +106,7 @@ impl Companion for Beside<'_> {
         let run = RunConfig::clone(&config);
         let (id, kind) = (ID.to_owned(), EngineKind::Primary);
         let spec = EngineSpec { id, kind, listeners: Vec::new(), run };
-        let policy = Policy { api_commands: self.api.allow_exec };
+        let policy = Policy::new(self.api.allow_exec);
         let (registry, handle, questions) = Registry::around(&spec, policy);
         handle.adopt_compiler(planned.compiler());
         let notices = planned.warnings().chain(planned.notices()).cloned().collect();
@@ -122,7 +120,7 @@ impl Companion for Beside<'_> {
             return Ok(String::new());
         };
         let scheme = if prepared.bound.tls.is_some() { "https" } else { "http" };
-        let place = format!("API {scheme}://{}/", prepared.address);
+        let place = format!("API {scheme}://{}/", prepared.bound.address);
         self.stage = Stage::Serving(Box::new(serve(*prepared, *row, run).map_err(refused)?));
         Ok(place)
     }
@@ -152,12 +150,9 @@ impl Beside<'_> {
     fn try_prepare(&self) -> Result<Prepared, ServerError> {
         let server = self.server_config()?;
         let auth = Authenticator::open(auth_settings(&server.auth)).map_err(ServerError::Auth)?;
-        check_exposure(&server, &auth)?;
-        let http = self.http_config();
-        let bound = bind(&http)?;
-        let failed = |source| ServerError::Bind { addr: http.addr, source };
-        let address = bound.listener.local_addr().map_err(failed)?;
-        Ok(Prepared { runtime: api_runtime()?, bound, address, auth, server })
+        let bound = bind(&self.http_config())?;
+        check_exposure(Some(bound.address), self.api.insecure, &auth)?;
+        Ok(Prepared { runtime: api_runtime()?, bound, auth, server })
     }
 
     fn http_config(&self) -> HttpConfig {
@@ -211,7 +206,7 @@ fn serve(prepared: Prepared, row: Row, run: &Supervisor) -> Result<Serving, Serv
     let (closing, is_closing) = watch::channel(false);
     let app = Arc::new(App {
         registry,
-        names: ArcSwap::from_pointee(daemon::names(&server, &auth)),
+        names: ArcSwap::from_pointee(daemon::names(&server, &auth, Some(bound.address))),
         auth: ArcSwap::from_pointee(auth),
         metrics: Arc::new(Metrics::new()),
         config: ArcSwap::from_pointee(server),

@@ -1,28 +1,29 @@
-//! The daemon while it lives: it serves, tells the service manager how it goes, reads its
-//! configuration again when it is told to, and comes to its end in order.
+//! The daemon while it lives: it serves, tells the service manager how it goes, has its
+//! configuration read again when it is told to, and comes to its end in order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::api::{self, App, Hub, Names};
 use super::auth::Authenticator;
-use super::config::{self, LiveChange, ServerConfig};
-use super::engines::{Ask, EngineHandle, NewScenario, Registry};
-use super::http::{Http, Tls};
+use super::config::ServerConfig;
+use super::engines::{Registry, Shutdown, own_time};
+use super::http::Http;
 use super::logging::Log;
 use super::metrics::Metrics;
-use super::{Bound, ServerError, auth_settings, check_exposure, notify, tls};
+use super::reloader::{Files, Reloader};
+use super::status::Status;
+use super::{Bound, ServerError, notify};
 use crate::cli::ServerLine;
-use crate::config::ScenarioSource;
-use crate::scenario::find_builtin;
 use crate::stats::ExitCode;
 
 /// How long engines may take to end their calls and write their reports.
@@ -33,6 +34,9 @@ const STATUS_PERIOD: Duration = Duration::from_secs(5);
 
 /// How often the end of all engines is looked for where it ends the process.
 const END_PERIOD: Duration = Duration::from_millis(100);
+
+/// How often the service manager is told what a stop waits for.
+const STOP_PERIOD: Duration = Duration::from_secs(1);
 
 /// What the process is told by signals.
 pub(super) struct Signals {
@@ -87,9 +91,10 @@ impl Daemon<'_> {
         let metrics = Arc::new(Metrics::new());
         metrics.reloaded(true);
         let has_api = bound.is_some();
+        let address = bound.as_ref().map(|bound| bound.address);
         let app = Arc::new(App {
             registry: registry.clone(),
-            names: ArcSwap::from_pointee(names(&config, &auth)),
+            names: ArcSwap::from_pointee(names(&config, &auth, address)),
             auth: ArcSwap::from_pointee(auth),
             metrics: Arc::clone(&metrics),
             config: ArcSwap::from_pointee(config),
@@ -101,31 +106,22 @@ impl Daemon<'_> {
         let tls = bound.as_ref().and_then(|bound| bound.tls.clone());
         let serving = bound.map(|bound| serve(bound, &app, is_closing)).transpose()?;
         announce(&registry);
-        notify::ready(&status_line(&registry));
+        let status = Arc::new(Status::new(registry.clone()));
+        let (line, files) = (line.cloned(), Files::default());
+        let reloader =
+            Reloader { line, app, log, tls, bound: address, status: Arc::clone(&status), files };
+        let hangup = Arc::new(Notify::new());
+        let reloading = tokio::spawn(reloader.run(Arc::clone(&hangup)));
+        notify::ready(&status.line());
 
-        let mut reloader = Reloader { line, app: Arc::clone(&app), log, tls };
-        let end = watch_over(&registry, &mut signals, &mut reloader, has_api).await;
+        let end = watch_over(&registry, &mut signals, &hangup, &status, has_api).await;
+        // It must not tell the service manager that all is ready after it was told of the end.
+        reloading.abort();
+        let _ = reloading.await;
         stopping.send_replace(true);
-        let why = match end {
-            End::Asked(signal) => signal,
-            End::Over => "all calls are made",
-        };
-        notify::stopping(&format!("stopping ({why}): calls are ended"));
-        tracing::info!(
-            "stopping ({why}): no new calls, open ones are ended; again to stop at once"
-        );
-
-        let ending = registry.clone();
-        let ending = spawn_blocking(move || ending.shutdown(ENGINES_TIMEOUT));
-        let code = tokio::select! {
-            ended = ending => match ended {
-                Ok(shutdown) => shutdown.code,
-                Err(_) => ExitCode::Fatal.code(),
-            },
-            signal = signals.stop() => {
-                tracing::warn!("{signal} again: stopped at once, reports may be missing");
-                return Ok(ExitCode::CallsFailed.code());
-            }
+        let Some(Shutdown { code, .. }) = end_engines(&registry, &mut signals, &status, end).await
+        else {
+            return Ok(ExitCode::CallsFailed.code());
         };
         closing.send_replace(true);
         if let Some(serving) = serving {
@@ -137,6 +133,44 @@ impl Daemon<'_> {
         tracing::info!("stopped");
         // A daemon that ends as it was told has done what it should; a run has a result.
         Ok(if has_api { ExitCode::Success.code() } else { code })
+    }
+}
+
+/// Ends all engines; `None` if somebody did not want to wait for that.
+async fn end_engines(
+    registry: &Registry,
+    signals: &mut Signals,
+    status: &Status,
+    end: End,
+) -> Option<Shutdown> {
+    let why = match end {
+        End::Asked(signal) => signal,
+        End::Over => "all calls are made",
+    };
+    let time = match status.open_calls() {
+        0 => String::new(),
+        1 => format!("; 1 open call may end for {} s", own_time(ENGINES_TIMEOUT).as_secs()),
+        open => {
+            format!("; {open} open calls may end for {} s", own_time(ENGINES_TIMEOUT).as_secs())
+        }
+    };
+    tracing::info!("stopping ({why}): no new calls{time}; a second signal stops at once");
+    let ending = registry.clone();
+    let mut ending = spawn_blocking(move || ending.shutdown(ENGINES_TIMEOUT));
+    let mut tell = interval(STOP_PERIOD);
+    let failed = Shutdown { code: ExitCode::Fatal.code(), in_time: false };
+    notify::stopping();
+    loop {
+        tokio::select! {
+            ended = &mut ending => return Some(ended.unwrap_or(failed)),
+            signal = signals.stop() => {
+                tracing::warn!("{signal} again: stopped at once, reports may be missing");
+                return None;
+            }
+            _ = tell.tick() => {
+                notify::status(&format!("stopping ({why}): {} calls open", status.open_calls()));
+            }
+        }
     }
 }
 
@@ -155,9 +189,14 @@ pub(super) fn serve(
     Ok(tokio::spawn(http.serve(closing)))
 }
 
-/// Names under which requests are taken.
-pub(super) fn names(config: &ServerConfig, auth: &Authenticator) -> Names {
+/// Names under which requests are taken at the address that is `bound`.
+pub(super) fn names(
+    config: &ServerConfig,
+    auth: &Authenticator,
+    bound: Option<SocketAddr>,
+) -> Names {
     let Some(http) = &config.http else { return Names::default() };
+    let is_local = bound.map_or(http.addr.ip(), |bound| bound.ip()).is_loopback();
     let mut hosts: Vec<String> =
         http.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     let own = rustix::system::uname();
@@ -165,7 +204,7 @@ pub(super) fn names(config: &ServerConfig, auth: &Authenticator) -> Names {
     Names {
         hosts,
         origins: http.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
-        is_strict: auth.is_open() || http.addr.ip().is_loopback(),
+        is_strict: auth.is_open() || is_local,
     }
 }
 
@@ -193,50 +232,30 @@ fn announce(registry: &Registry) {
             state.phase.label(),
             places.join(", ")
         );
-        for notice in &state.notices {
-            tracing::warn!("engine {}: {notice}", engine.id());
-        }
     }
-}
-
-/// How it goes, in a line for the service manager.
-fn status_line(registry: &Registry) -> String {
-    let engines = registry.engines();
-    let running = |engine: &&EngineHandle| !engine.state().phase.is_over();
-    let (mut active, mut started, mut failed) = (0, 0, 0);
-    for engine in engines.iter() {
-        let calls = engine.state().snapshot.calls;
-        active += calls.active;
-        started += calls.started;
-        failed += calls.failed;
-    }
-    let running = engines.iter().filter(running).count();
-    format!(
-        "{running} of {} engines running, {active} calls open, {started} started, {failed} failed",
-        engines.len()
-    )
 }
 
 /// Waits for a reason to end, and does what comes up meanwhile.
 async fn watch_over(
     registry: &Registry,
     signals: &mut Signals,
-    reloader: &mut Reloader<'_>,
+    hangup: &Notify,
+    status: &Status,
     has_api: bool,
 ) -> End {
-    let mut status = interval(STATUS_PERIOD);
+    let mut tell = interval(STATUS_PERIOD);
     let mut end = interval(END_PERIOD);
     let period = notify::watchdog_period();
     // Without a watchdog there is nothing to feed, however often.
     let feed_period = period.unwrap_or(STATUS_PERIOD);
     let mut feed = interval_at(Instant::now(), feed_period);
-    for ticks in [&mut status, &mut end, &mut feed] {
+    for ticks in [&mut tell, &mut end, &mut feed] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let mut was_alive = true;
     loop {
         tokio::select! {
-            _ = status.tick() => notify::status(&status_line(registry)),
+            _ = tell.tick() => notify::status(&status.line()),
             _ = end.tick(), if !has_api => {
                 if registry.is_over() {
                     return End::Over;
@@ -263,127 +282,8 @@ async fn watch_over(
                 let _ = signal;
                 return End::Asked("SIGINT");
             }
-            _ = signals.hangup.recv() => {
-                notify::reloading();
-                reloader.reload().await;
-                notify::ready(&status_line(registry));
-            }
-        }
-    }
-}
-
-/// Reads the configuration again.
-struct Reloader<'l> {
-    line: Option<&'l ServerLine>,
-    app: Arc<App>,
-    log: Log,
-    tls: Option<Arc<Tls>>,
-}
-
-impl Reloader<'_> {
-    /// Takes over what can be changed while calls go on. A configuration with a mistake changes
-    /// nothing.
-    async fn reload(&mut self) {
-        let result = self.try_reload().await;
-        self.app.metrics.reloaded(result.is_ok());
-        match result {
-            Ok(()) => tracing::info!("the configuration was read again"),
-            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
-        }
-    }
-
-    async fn try_reload(&mut self) -> Result<(), String> {
-        let line = self.line.ok_or("it is a profile of a run, which is not read again")?;
-        let ServerLine { config: file, options } = line.clone();
-        let new = spawn_blocking(move || config::load(file.as_deref(), &options)).await;
-        let new = new.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        // All that can fail comes before anything is changed.
-        let tls = match new.http.as_ref().and_then(|http| http.tls.clone()) {
-            Some(files) if self.tls.is_some() => {
-                let loaded = spawn_blocking(move || tls::load(&files.cert, &files.key)).await;
-                let loaded = loaded.map_err(|error| error.to_string())?;
-                Some(loaded.map_err(|error| error.to_string())?)
-            }
-            _ => None,
-        };
-        let old = self.app.config.load_full();
-        let plan = config::compare(&old, &new);
-        let auth = self.new_auth(&plan.live, &new).await?;
-        for sentence in &plan.restart {
-            tracing::warn!("{sentence}");
-        }
-        if let Some(auth) = auth {
-            self.app.auth.store(Arc::new(auth));
-        }
-        if let (Some(current), Some(loaded)) = (&self.tls, tls) {
-            current.store(loaded);
-        }
-        self.app.names.store(Arc::new(names(&new, &self.app.auth())));
-        for change in plan.live {
-            self.carry_out(change).await;
-        }
-        self.app.config.store(Arc::new(new));
-        Ok(())
-    }
-
-    /// Who may do what by the new configuration, if that differs.
-    async fn new_auth(
-        &self,
-        changes: &[LiveChange],
-        new: &ServerConfig,
-    ) -> Result<Option<Authenticator>, String> {
-        let wanted = changes.iter().find_map(|change| match change {
-            LiveChange::Auth(auth) => Some(auth_settings(auth)),
-            _ => None,
-        });
-        let Some(settings) = wanted else { return Ok(None) };
-        let auth = spawn_blocking(|| Authenticator::open(settings)).await;
-        let auth = auth.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        check_exposure(new, &auth).map_err(|error| error.to_string())?;
-        Ok(Some(auth))
-    }
-
-    /// Makes one change. An engine that does not take it is no reason to leave out the others.
-    async fn carry_out(&self, change: LiveChange) {
-        match change {
-            LiveChange::Scenario { engine, source, is_same_file } => {
-                let scenario = match (is_same_file, source) {
-                    (true, _) => Ok(NewScenario::Reload),
-                    (false, ScenarioSource::File(file)) => std::fs::read_to_string(&file)
-                        .map(NewScenario::Text)
-                        .map_err(|error| format!("{}: {error}", file.display())),
-                    (false, ScenarioSource::Builtin(name)) => find_builtin(&name)
-                        .map(|builtin| NewScenario::Text(builtin.text.to_owned()))
-                        .map_err(|error| error.to_string()),
-                };
-                match scenario {
-                    Ok(scenario) => self.ask(engine, Ask::Swap(scenario)).await,
-                    Err(error) => tracing::error!("engine {engine}: scenario: {error}"),
-                }
-            }
-            LiveChange::Rate { engine, rate } => self.ask(engine, Ask::SetRate(rate)).await,
-            LiveChange::Users { engine, users } => self.ask(engine, Ask::SetUsers(users)).await,
-            LiveChange::CallLimit { engine, calls } => {
-                self.ask(engine, Ask::SetCallLimit(calls)).await;
-            }
-            LiveChange::LogLevel(level) => self.log.set_level(level),
-            LiveChange::AllowExec(_) => {
-                tracing::warn!("allow_exec: it applies after a restart");
-            }
-            // Done with the configuration as a whole.
-            LiveChange::Allowed { .. }
-            | LiveChange::Auth(_)
-            | LiveChange::Certificates
-            | LiveChange::DynamicClients(_) => {}
-        }
-    }
-
-    async fn ask(&self, id: String, ask: Ask) {
-        let Some(engine) = self.app.registry.get(&id) else { return };
-        match spawn_blocking(move || engine.ask(ask)).await {
-            Ok(Ok(())) => tracing::info!("engine {id}: changed"),
-            Ok(Err(error)) => tracing::error!("engine {id}: {error}"),
-            Err(error) => tracing::error!("engine {id}: {error}"),
+            // One that comes while another is at work is remembered.
+            _ = signals.hangup.recv() => hangup.notify_one(),
         }
     }
 }

@@ -27,8 +27,8 @@ pub enum ServerError {
     Engines(engines::StartError),
     /// Everybody on the network could steer the daemon.
     #[error(
-        "api_addr {0} can be reached from other hosts, and nobody has to sign in there: set \
-         api_token or auth, listen on 127.0.0.1, or set insecure_http"
+        "api_addr {0} can be reached from other hosts, and nobody has to sign in there; set \
+         api_token, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
     /// The threads of the API cannot be started.

@@ -17,13 +17,15 @@ mod error;
 mod http;
 mod logging;
 mod notify;
+mod reloader;
+mod status;
 mod tls;
 
 pub use beside::run as run_at_terminal;
 pub use error::ServerError;
 pub use tls::TlsError;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +33,9 @@ use gossipper_uring::sys;
 use tokio::runtime::Runtime;
 
 use crate::cli::ServerLine;
+use crate::dataplane::bind_again;
 use auth::{AuthMode, AuthSettings, Authenticator};
-use config::{AuthConfig, HttpConfig, ListenerConfig, ServerConfig};
+use config::{AuthConfig, EngineConfig, HttpConfig, ListenerConfig, ServerConfig};
 use engines::{EngineKind, EngineSpec, ListenerSpec, Policy, Registry};
 use logging::Log;
 
@@ -63,7 +66,8 @@ pub fn run(config: ServerConfig, line: Option<&ServerLine>) -> u8 {
 fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<u8, ServerError> {
     let http = config.http.as_ref().map(bind).transpose()?;
     let auth = Authenticator::open(auth_settings(&config.auth)).map_err(ServerError::Auth)?;
-    check_exposure(&config, &auth)?;
+    let is_insecure = config.http.as_ref().is_some_and(|http| http.insecure);
+    check_exposure(http.as_ref().map(|http| http.address), is_insecure, &auth)?;
     if let Some(admin) = auth.first_admin() {
         tracing::warn!("{}", first_admin_text(admin));
     }
@@ -73,7 +77,7 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
         let _guard = runtime.enter();
         daemon::Signals::install().map_err(ServerError::Signals)?
     };
-    let policy = Policy { api_commands: config.allow_exec };
+    let policy = Policy::new(config.allow_exec);
     let registry = Registry::start(engine_specs(&config), policy).map_err(ServerError::Engines)?;
     let daemon = daemon::Daemon { line, config, log, auth, registry, signals };
     let code = runtime.block_on(daemon.live(http));
@@ -100,24 +104,29 @@ fn api_runtime() -> Result<Runtime, ServerError> {
 fn bind(http: &HttpConfig) -> Result<Bound, ServerError> {
     let tls = http.tls.as_ref().map(|tls| tls::load(&tls.cert, &tls.key)).transpose()?;
     let failed = |source| ServerError::Bind { addr: http.addr, source };
-    let listener = TcpListener::bind(http.addr).map_err(failed)?;
+    let listener = bind_again(|| TcpListener::bind(http.addr)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
-    Ok(Bound { listener, tls: tls.map(|tls| Arc::new(http::Tls::from(tls))) })
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Bound { listener, address, tls: tls.map(|tls| Arc::new(http::Tls::from(tls))) })
 }
 
 /// The socket of the API.
 struct Bound {
     listener: TcpListener,
+    /// Where it listens: what a configuration says later does not change that.
+    address: SocketAddr,
     tls: Option<Arc<http::Tls>>,
 }
 
-/// Refuses what would let everybody on the network steer the daemon.
-fn check_exposure(config: &ServerConfig, auth: &Authenticator) -> Result<(), ServerError> {
-    match &config.http {
-        Some(HttpConfig { addr, insecure: false, .. })
-            if auth.is_open() && !addr.ip().is_loopback() =>
-        {
-            Err(ServerError::Exposed(*addr))
+/// Refuses what would let everybody on the network steer the daemon, whose API is at `bound`.
+fn check_exposure(
+    bound: Option<SocketAddr>,
+    is_insecure: bool,
+    auth: &Authenticator,
+) -> Result<(), ServerError> {
+    match bound {
+        Some(address) if auth.is_open() && !is_insecure && !address.ip().is_loopback() => {
+            Err(ServerError::Exposed(address))
         }
         _ => Ok(()),
     }
@@ -149,13 +158,16 @@ fn first_admin_text(admin: &auth::FirstAdmin) -> String {
 
 /// Engines as the registry wants them.
 fn engine_specs(config: &ServerConfig) -> Vec<EngineSpec> {
-    let specs = config.engines.iter().enumerate().map(|(index, engine)| EngineSpec {
+    config.engines.iter().enumerate().map(|(index, engine)| engine_spec(index, engine)).collect()
+}
+
+fn engine_spec(index: usize, engine: &EngineConfig) -> EngineSpec {
+    EngineSpec {
         id: engine.id.clone(),
         kind: if index == 0 { EngineKind::Primary } else { EngineKind::Static },
         listeners: engine.listeners.iter().map(listener_spec).collect(),
         run: engine.run.clone(),
-    });
-    specs.collect()
+    }
 }
 
 fn listener_spec(listener: &ListenerConfig) -> ListenerSpec {

@@ -25,8 +25,8 @@ pub(super) fn reloading() {
 }
 
 /// The daemon is on its way out.
-pub(super) fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
 }
 
 /// The data plane is alive.

@@ -10,7 +10,8 @@ use super::guard::Names;
 use super::live::Hub;
 use crate::server::auth::Authenticator;
 use crate::server::config::ServerConfig;
-use crate::server::engines::{EngineHandle, Registry};
+use crate::server::engine_spec;
+use crate::server::engines::{Ask, AskError, EngineHandle, NewScenario, Registry};
 use crate::server::metrics::Metrics;
 
 /// The daemon as its API sees it.
@@ -45,6 +46,43 @@ impl App {
     /// 503 if there is none any more.
     pub(crate) fn primary(&self) -> Result<EngineHandle, ApiError> {
         self.registry.primary().ok_or_else(|| ApiError::unavailable("there is no engine"))
+    }
+
+    /// Has new calls of `engine` follow a scenario. One of the configuration that has ended is
+    /// started again with it. For threads that may wait.
+    ///
+    /// # Errors
+    /// What keeps it from being done.
+    pub(crate) fn follow(&self, engine: &EngineHandle, new: NewScenario) -> Result<(), AskError> {
+        if !engine.state().phase.is_over() {
+            match engine.ask(Ask::Swap(new.clone())) {
+                // It has come to its end meanwhile.
+                Err(AskError::Over) => {}
+                result => return result,
+            }
+        }
+        self.start_again(engine, Some(new))
+    }
+
+    /// Starts an engine of the configuration again that has ended. For threads that may wait.
+    ///
+    /// # Errors
+    /// What keeps it from running.
+    pub(crate) fn start_again(
+        &self,
+        engine: &EngineHandle,
+        scenario: Option<NewScenario>,
+    ) -> Result<(), AskError> {
+        let config = self.config.load();
+        let mut configured = config.engines.iter().enumerate();
+        let (index, of) = configured
+            .find(|(_, configured)| configured.id == engine.id())
+            .ok_or_else(|| AskError::Refused(format!("engine {:?} has ended", engine.id())))?;
+        let sent = match scenario {
+            Some(NewScenario::Text(xml)) => Some(xml),
+            Some(NewScenario::Reload | NewScenario::Configured { .. }) | None => None,
+        };
+        self.registry.start_again(engine_spec(index, of), sent)
     }
 
     /// Whether the daemon is on its way out.

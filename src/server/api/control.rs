@@ -45,17 +45,40 @@ pub(crate) async fn post(call: Call) -> Answer {
         }
         (one, other) => one.as_ref().or(other.as_ref()).filter(|id| !id.is_empty()),
     };
+    let engines = call.app.registry.engines();
+    let is_over = |engine: &EngineHandle| engine.state().phase.is_over();
+    let id = match engines.as_slice() {
+        // There is no other that could be meant.
+        [only] if id.is_none() && is_over(only) => Some(only.id().to_owned()),
+        _ => id.cloned(),
+    };
+    let id = id.as_ref();
     match id {
         Some(id) => {
             let engine = call.app.registry.get(id).ok_or_else(|| unknown_engine(&call.app, id))?;
-            let asked = change.asks_of(&engine, true);
-            blocking(move || asked.into_iter().try_for_each(|ask| engine.ask(ask))).await??;
+            let app = call.app.clone();
+            blocking(move || change_one(&app, engine, change)).await??;
         }
         None => ask_all(&call.app, change).await?,
     }
     let payload = value!({ "rate": change.rate, "paused": change.paused });
     call.record("control.set", id.map_or("all", String::as_str), payload).await;
     json(StatusCode::OK, &control(&call.app))
+}
+
+/// Changes one engine that was named. One of the configuration that has ended is started again if
+/// it is to go on.
+fn change_one(app: &App, engine: EngineHandle, change: Change) -> Result<(), AskError> {
+    let is_over = engine.state().phase.is_over();
+    if !is_over || change.paused != Some(false) {
+        return change.asks_of(&engine, true).into_iter().try_for_each(|ask| engine.ask(ask));
+    }
+    app.start_again(&engine, None)?;
+    let rate = change.rate.map(Ask::SetRate);
+    match (rate, app.registry.get(engine.id())) {
+        (Some(rate), Some(engine)) => engine.ask(rate),
+        _ => Ok(()),
+    }
 }
 
 /// 404, with the engines that there are.
@@ -123,6 +146,11 @@ async fn ask_all(app: &App, change: Change) -> Result<(), ApiError> {
         asked.push(tokio::spawn(blocking(move || {
             asks.into_iter().try_for_each(|ask| engine.ask(ask))
         })));
+    }
+    if asked.is_empty() && app.registry.engines().iter().all(|row| row.state().phase.is_over()) {
+        return Err(ApiError::conflict(
+            "all engines have ended; resume with engine_id starts one of the configuration again",
+        ));
     }
     if asked.is_empty() {
         return Err(ApiError::conflict(

@@ -312,7 +312,8 @@ pub(crate) struct ControlRequest {
     /// Calls per second.
     #[schemars(range(min = 0.0, max = 1e9))]
     pub(crate) rate: Option<f64>,
-    /// Whether to start no new calls.
+    /// Whether to start no new calls; `false` starts an engine of the configuration again that has
+    /// ended, if it is named.
     pub(crate) paused: Option<bool>,
     /// `true` is the same as `"paused": true`.
     pub(crate) pause: Option<bool>,

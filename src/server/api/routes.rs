@@ -254,7 +254,7 @@ pub(crate) static ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/api/v1/control",
         name: "setControl",
-        summary: "Change rate or pause of one engine or of all",
+        summary: "Change rate or pause of one engine or of all, or start one again that has ended",
         access: OPERATE,
         accepts: Accepts::Json {
             limit_bytes: SMALL_BYTES_MAX,

@@ -7,7 +7,7 @@ use super::call::{Answer, Call, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Applied, Scenario, Written};
 use crate::output::write_file;
-use crate::server::engines::{Ask, DOCUMENT, NewScenario};
+use crate::server::engines::{DOCUMENT, NewScenario};
 
 pub(crate) async fn get(call: Call) -> Answer {
     let state = call.app.primary()?.state();
@@ -34,11 +34,12 @@ pub(crate) async fn put(call: Call) -> Answer {
         ));
     };
     let target = file.clone();
+    let app = call.app.clone();
     blocking(move || -> Result<(), ApiError> {
         // What may not be applied may not be written either: the next reload would read it.
         primary.check_scenario(&xml)?;
         if apply {
-            primary.ask(Ask::Swap(NewScenario::Text(xml.clone())))?;
+            app.follow(&primary, NewScenario::Text(xml.clone()))?;
         }
         write_file(&target, |out| out.write_all(xml.as_bytes())).map_err(|error| {
             let error = error.to_string();
@@ -58,18 +59,15 @@ pub(crate) async fn put(call: Call) -> Answer {
 }
 
 pub(crate) async fn apply(call: Call) -> Answer {
-    let scenario = match call.body.is_empty() {
-        true => NewScenario::Reload,
-        false => NewScenario::Text(text_of(&call)?),
-    };
-    let source = match scenario {
-        NewScenario::Reload => "file",
-        NewScenario::Text(_) => "request",
+    let (scenario, source) = match call.body.is_empty() {
+        true => (NewScenario::Reload, "file"),
+        false => (NewScenario::Text(text_of(&call)?), "request"),
     };
     let _one_at_a_time = call.app.scenario_lock.lock().await;
     let primary = call.app.primary()?;
     let file = primary.state().scenario.file.clone();
-    blocking(move || primary.ask(Ask::Swap(scenario))).await?.map_err(|error| {
+    let app = call.app.clone();
+    blocking(move || app.follow(&primary, scenario)).await?.map_err(|error| {
         let error = ApiError::from(error);
         match &file {
             Some(file) => error.without_path(file, DOCUMENT),

@@ -246,7 +246,14 @@ impl Builder<'_> {
         };
         let Some(purpose) = rules["x-path"].as_str() else { return Some(text.into()) };
         let path = self.path(node.at, &key.path, Path::new(&text))?;
-        if let Some(problem) = files::unusable(&path, purpose) {
+        let problem = match purpose {
+            // Whoever reads it again would wait for its other end.
+            "read" if self.is_service && files::is_special(&path) => {
+                Some(format!("{} is no regular file; name one", path.display()))
+            }
+            _ => files::unusable(&path, purpose),
+        };
+        if let Some(problem) = problem {
             self.report(Some(node.at), key.path.clone(), ProblemKind::File, problem);
             return None;
         }

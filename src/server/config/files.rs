@@ -37,6 +37,12 @@ pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
     }
 }
 
+/// Whether there is something that is neither a file nor a directory: a pipe, say, whose reading
+/// may never end.
+pub(super) fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
 /// Reads at most `max` bytes and one more, so that the reader can tell.
 pub(super) fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();

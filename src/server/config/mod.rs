@@ -26,7 +26,7 @@ pub use alias::{AliasRun, aliases, run_alias};
 pub use effective::effective;
 pub use load::{load, parse, snippet};
 pub use problem::{Place, Problem, ProblemKind, Problems};
-pub use reload::{LiveChange, ReloadPlan, compare};
+pub use reload::{LiveChange, ReloadPlan, compare, load_again};
 pub use resolved::{
     AuthConfig, EngineConfig, HttpConfig, HttpTls, ListenerConfig, Role, Secret, ServerConfig,
 };

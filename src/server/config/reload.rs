@@ -1,8 +1,36 @@
 //! What a running process can take over from a new configuration (SIGHUP), and what it cannot.
 
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
 use super::effective::keys;
+use super::files;
+use super::load::load;
+use super::problem::{Problem, ProblemKind, Problems};
 use super::resolved::{AuthConfig, EngineConfig, ServerConfig};
+use crate::cli::LowArgs;
 use crate::config::{CallLimit, LogLevel, RunConfig, ScenarioSource};
+
+/// Rates that differ by less are the same: they come through calls per period and back.
+const RATE_TOLERANCE: f64 = 1e-9;
+
+/// Reads a file again, as [`load`] does. What is no regular file cannot be read twice, and might
+/// never come to its end.
+///
+/// # Errors
+/// All mistakes.
+pub fn load_again(path: Option<&Path>, argv: &LowArgs) -> Result<ServerConfig, Problems> {
+    match path {
+        Some(path) if files::is_special(path) => {
+            let message = "this is no regular file, which can be read again; name one".to_owned();
+            let kind = ProblemKind::Unreadable;
+            let problem = Problem { place: None, key: String::new(), kind, message };
+            Err(Problems::new(Some(path.to_owned()), vec![problem]))
+        }
+        _ => load(path, argv),
+    }
+}
 
 /// What becomes of a new configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,14 +44,13 @@ pub struct ReloadPlan {
 /// A change that a running process can make.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LiveChange {
-    /// New calls follow this scenario.
+    /// New calls follow this scenario, if its text or its place is another one than before. The
+    /// texts are not compared here.
     Scenario {
         /// The engine.
         engine: String,
         /// Where the scenario is.
         source: ScenarioSource,
-        /// Whether it is the file that the engine has already, whose contents may have changed.
-        is_same_file: bool,
     },
     /// Start calls at this rate.
     Rate {
@@ -40,11 +67,11 @@ pub enum LiveChange {
         users: u64,
     },
     /// Stop creating calls after so many.
-    CallLimit {
+    CallsTotal {
         /// The engine.
         engine: String,
-        /// How many since the start; 0 is no limit.
-        calls: u64,
+        /// How many since the start; `None` is no limit.
+        calls: Option<u64>,
     },
     /// Other users, tokens or keys.
     Auth(AuthConfig),
@@ -65,8 +92,91 @@ pub enum LiveChange {
     LogLevel(LogLevel),
 }
 
-/// Compares the configuration that runs with a new one.
-pub fn compare(old: &ServerConfig, new: &ServerConfig) -> ReloadPlan {
+impl LiveChange {
+    /// The engine that it is about; `None` if it is about the process.
+    pub fn engine(&self) -> Option<&str> {
+        match self {
+            Self::Scenario { engine, .. }
+            | Self::Rate { engine, .. }
+            | Self::Users { engine, .. }
+            | Self::CallsTotal { engine, .. } => Some(engine),
+            _ => None,
+        }
+    }
+
+    /// Notes in the configuration that runs that the change was made, as `new` has it.
+    pub fn settle(&self, running: &mut ServerConfig, new: &ServerConfig) {
+        if let Some(id) = self.engine() {
+            let engine = running.engines.iter_mut().find(|engine| engine.id == id);
+            if let Some(engine) = engine {
+                self.settle_in(&mut engine.run);
+            }
+            return;
+        }
+        match (self, &mut running.http, &new.http) {
+            (Self::Auth(auth), ..) => running.auth = auth.clone(),
+            (Self::AllowExec(is_allowed), ..) => running.allow_exec = *is_allowed,
+            (Self::DynamicClients(count), ..) => running.dynamic_clients_max = *count,
+            (Self::LogLevel(level), ..) => running.log_level = *level,
+            (Self::Allowed { hosts, origins }, Some(http), _) => {
+                http.allowed_hosts.clone_from(hosts);
+                http.allowed_origins.clone_from(origins);
+            }
+            (Self::Certificates, Some(http), Some(new)) => http.tls.clone_from(&new.tls),
+            _ => {}
+        }
+    }
+
+    fn settle_in(&self, run: &mut RunConfig) {
+        match self {
+            Self::Scenario { source, .. } => run.scenario = source.clone(),
+            Self::Rate { rate, .. } => run.rate = rate * run.rate_period_ms as f64 / 1000.0,
+            Self::Users { users, .. } => run.users = Some(*users),
+            Self::CallsTotal { calls, .. } => {
+                run.calls_max = calls.map_or(CallLimit::Unlimited, CallLimit::Count);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for LiveChange {
+    /// What is so from now on. Never a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scenario { source: ScenarioSource::File(file), .. } => {
+                write!(f, "new calls follow {}", file.display())
+            }
+            Self::Scenario { source: ScenarioSource::Builtin(name), .. } => {
+                write!(f, "new calls follow the built-in scenario {name}")
+            }
+            Self::Rate { rate, .. } => write!(f, "rate {rate} calls/s"),
+            Self::Users { users, .. } => write!(f, "{users} users"),
+            Self::CallsTotal { calls: Some(calls), .. } => write!(f, "total_calls {calls}"),
+            Self::CallsTotal { calls: None, .. } => f.write_str("total_calls without a limit"),
+            Self::Auth(_) => f.write_str("auth is another one"),
+            Self::Allowed { .. } => f.write_str("api_allowed_hosts, api_allowed_origins changed"),
+            Self::Certificates => f.write_str("the certificate was read again"),
+            Self::AllowExec(true) => {
+                f.write_str("allow_exec: scenarios that come over the API may run commands")
+            }
+            Self::AllowExec(false) => {
+                f.write_str("allow_exec: scenarios that came over the API run no more commands")
+            }
+            Self::DynamicClients(count) => write!(f, "max_dynamic_clients {count}"),
+            Self::LogLevel(level) => write!(f, "log_level {}", level.name()),
+        }
+    }
+}
+
+/// Compares what runs with a new configuration. `running` is the configuration of the start with
+/// all that was changed since; `bound` is the address at which the API is served.
+pub fn compare(
+    running: &ServerConfig,
+    new: &ServerConfig,
+    bound: Option<SocketAddr>,
+) -> ReloadPlan {
+    let old = running;
     let mut plan = ReloadPlan::default();
     for engine in &new.engines {
         match old.engines.iter().find(|other| other.id == engine.id) {
@@ -88,7 +198,7 @@ pub fn compare(old: &ServerConfig, new: &ServerConfig) -> ReloadPlan {
     if first(old) != first(new) && plan.restart.is_empty() {
         plan.restart.push("server: another engine is the first one; a restart makes it so".into());
     }
-    compare_http(old, new, &mut plan);
+    compare_http(old, new, bound, &mut plan);
     if old.allow_exec != new.allow_exec {
         plan.live.push(LiveChange::AllowExec(new.allow_exec));
     }
@@ -101,7 +211,12 @@ pub fn compare(old: &ServerConfig, new: &ServerConfig) -> ReloadPlan {
     plan
 }
 
-fn compare_http(old: &ServerConfig, new: &ServerConfig, plan: &mut ReloadPlan) {
+fn compare_http(
+    old: &ServerConfig,
+    new: &ServerConfig,
+    bound: Option<SocketAddr>,
+    plan: &mut ReloadPlan,
+) {
     let addr = |config: &ServerConfig| config.http.as_ref().map(|http| http.addr);
     let is_https =
         |config: &ServerConfig| config.http.as_ref().is_some_and(|http| http.tls.is_some());
@@ -125,8 +240,8 @@ fn compare_http(old: &ServerConfig, new: &ServerConfig, plan: &mut ReloadPlan) {
     if old.auth == new.auth {
         return;
     }
-    // The old address stays. What the new one would allow must not open it.
-    let is_open = addr(old).is_some_and(|addr| !addr.ip().is_loopback());
+    // The address that is bound stays. What the new one would allow must not open it.
+    let is_open = bound.is_some_and(|bound| !bound.ip().is_loopback());
     let is_insecure = new.http.as_ref().is_some_and(|http| http.insecure);
     if new.auth == AuthConfig::None && is_open && !is_insecure {
         plan.restart.push(
@@ -142,16 +257,12 @@ fn compare_http(old: &ServerConfig, new: &ServerConfig, plan: &mut ReloadPlan) {
 fn compare_engines(old: &EngineConfig, new: &EngineConfig, plan: &mut ReloadPlan) {
     let engine = || new.id.clone();
     let (was, run) = (&old.run, &new.run);
-    if was.scenario != run.scenario || matches!(run.scenario, ScenarioSource::File(_)) {
-        plan.live.push(LiveChange::Scenario {
-            engine: engine(),
-            source: run.scenario.clone(),
-            is_same_file: was.scenario == run.scenario,
-        });
-    }
+    plan.live.push(LiveChange::Scenario { engine: engine(), source: run.scenario.clone() });
     let is_at_rate = |run: &RunConfig| run.users.is_none();
-    if was.rate != run.rate && is_at_rate(was) && is_at_rate(run) {
-        let rate = run.rate * 1000.0 / run.rate_period_ms as f64;
+    let per_second = |run: &RunConfig| run.rate * 1000.0 / run.rate_period_ms.max(1) as f64;
+    let (rate_was, rate) = (per_second(was), per_second(run));
+    let is_same = (rate_was - rate).abs() <= RATE_TOLERANCE * rate.abs();
+    if !is_same && is_at_rate(was) && is_at_rate(run) {
         plan.live.push(LiveChange::Rate { engine: engine(), rate });
     }
     if was.users != run.users
@@ -160,14 +271,14 @@ fn compare_engines(old: &EngineConfig, new: &EngineConfig, plan: &mut ReloadPlan
         plan.live.push(LiveChange::Users { engine: engine(), users });
     }
     let calls = |run: &RunConfig| match run.calls_max {
-        CallLimit::Unlimited => Some(0),
-        CallLimit::Count(count) => Some(count),
+        CallLimit::Unlimited => Some(None),
+        CallLimit::Count(count) => Some(Some(count)),
         CallLimit::ClientDefault => None,
     };
-    if calls(was) != calls(run)
-        && let (Some(_), Some(calls)) = (calls(was), calls(run))
+    if let (Some(before), Some(calls)) = (calls(was), calls(run))
+        && before != calls
     {
-        plan.live.push(LiveChange::CallLimit { engine: engine(), calls });
+        plan.live.push(LiveChange::CallsTotal { engine: engine(), calls });
     }
     restarts(old, new, plan);
 }

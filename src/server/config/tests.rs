@@ -602,10 +602,22 @@ fn a_reload_tells_what_can_be_done_now() {
         json!({ "server": { "id": "s" }, "clients": [client] })
     };
     let old = good(file(1.0, json!({})));
+    // Texts of scenarios are compared by whoever reads them.
+    let scenario = |engine: &str, name: &str| LiveChange::Scenario {
+        engine: engine.to_owned(),
+        source: ScenarioSource::Builtin(name.to_owned()),
+    };
+    let scenarios = [scenario("s", "management"), scenario("c", "uac")];
+    let compare = |old: &_, new: &_| {
+        let mut plan = compare(old, new, None);
+        plan.live.retain(|change| !scenarios.contains(change));
+        plan
+    };
     assert_eq!(compare(&old, &old), ReloadPlan::default());
-    let rate = compare(&old, &good(file(2.0, json!({}))));
+    let faster = good(file(2.0, json!({})));
     let change = LiveChange::Rate { engine: "c".to_owned(), rate: 2.0 };
-    assert_eq!(rate, ReloadPlan { live: vec![change], restart: Vec::new() });
+    let plan = ReloadPlan { live: vec![change.clone()], restart: Vec::new() };
+    assert_eq!(compare(&old, &faster), plan);
     for (extra, named) in [
         (json!({ "local_port": 7 }), "local_port"),
         (json!({ "transport": "t1" }), "transport"),
@@ -614,32 +626,67 @@ fn a_reload_tells_what_can_be_done_now() {
         (json!({ "users": 3 }), "users"),
     ] {
         let plan = compare(&old, &good(file(1.0, extra.clone())));
-        assert!(plan.live.is_empty(), "{extra}: {plan:?}");
+        let live: Vec<_> = plan.live.iter().filter(|change| change.engine() != Some("d")).collect();
+        assert!(live.is_empty(), "{extra}: {plan:?}");
         assert!(plan.restart.iter().any(|line| line.contains(named)), "{extra}: {plan:?}");
     }
-    let live = |server: Value| {
-        let mut new = file(1.0, json!({ "scenario_name": "options", "total_calls": 5 }));
-        new["server"] = server;
-        compare(&old, &good(new))
-    };
-    let plan = live(json!({
+    let mut new = file(1.0, json!({ "scenario_name": "options", "total_calls": 5 }));
+    new["server"] = json!({
         "id": "s", "log_level": "debug", "api_token": "5f2b8c1e9a7d4036", "allow_exec": true,
         "max_dynamic_clients": 1,
-    }));
+    });
+    let new = good(new);
+    let plan = compare(&old, &new);
     assert!(plan.restart.is_empty(), "{plan:?}");
     assert_eq!(plan.live.len(), 6, "{plan:?}");
+    assert!(plan.live.contains(&LiveChange::CallsTotal { engine: "c".to_owned(), calls: Some(5) }));
+
+    // What was carried out runs; the rest is told again.
+    let mut running = old.clone();
+    change.settle(&mut running, &faster);
+    assert_eq!(compare(&running, &faster), ReloadPlan::default());
+    let plan = plan.live.into_iter().chain([scenario("c", "options")]);
+    plan.for_each(|change| change.settle(&mut running, &new));
+    assert_eq!(compare(&running, &faster).live.len(), 5);
 }
 
 #[test]
-fn a_reload_never_opens_what_was_closed() {
+fn a_reload_never_opens_what_is_bound() {
     let file = |value: Value| good(value);
     let token = "5f2b8c1e9a7d4036";
     let open = file(json!({ "role": "management", "api_addr": ":80", "api_token": token }));
     let local = file(json!({ "role": "management" }));
-    let plan = compare(&open, &local);
-    assert!(plan.live.is_empty(), "{plan:?}");
+    let bound = Some("0.0.0.0:80".parse().unwrap());
+    let plan = compare(&open, &local, bound);
+    let is_auth = |change: &LiveChange| matches!(change, LiveChange::Auth(_));
+    assert!(!plan.live.iter().any(is_auth), "{plan:?}");
     assert!(plan.restart.iter().any(|line| line.starts_with("auth:")), "{plan:?}");
     assert!(plan.restart.iter().any(|line| line.starts_with("api_addr:")), "{plan:?}");
+    // Whatever files said in between.
+    let moved = file(json!({ "role": "management", "api_token": token }));
+    let plan = compare(&moved, &local, bound);
+    assert!(!plan.live.iter().any(is_auth), "{plan:?}");
+    // Where only this host comes in, the file has its way.
+    let plan = compare(&moved, &local, Some("127.0.0.1:80".parse().unwrap()));
+    assert!(plan.live.iter().any(is_auth), "{plan:?}");
+}
+
+#[test]
+fn a_message_names_its_key_once_and_a_body_is_no_file() {
+    for (key, value, message) in [
+        ("api_token", json!("x"), "has 1 characters"),
+        ("transport", json!("zz"), "\"zz\" is unknown"),
+    ] {
+        let file = json!({ "role": "management", key: value });
+        let problems = parse(file.to_string().as_bytes(), None, &LowArgs::default()).unwrap_err();
+        let report = problems.to_string();
+        assert!(report.contains(&format!("{key}: {message}")), "{report}");
+    }
+    let server = good(json!({ "role": "management" }));
+    for body in [&b""[..], b"\xff"] {
+        let report = snippet(body, &server).unwrap_err().to_string();
+        assert!(report.contains("the body") && !report.contains("file"), "{report}");
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::error::AskError;
 use super::handle::{Ask, EngineHandle, Question, Shared};
 use super::spec::ListenerSpec;
 use super::state::{ClientState, EngineState, ListenerState, Phase, ScenarioState};
-use crate::config::RunConfig;
-use crate::run::supervised::{Finished, Supervisor};
+use crate::config::{RunConfig, ScenarioSource};
+use crate::run::supervised::{Finished, Replacement, Supervisor};
 use crate::stats::{Health, Lifetime, Snapshot};
 
 /// Figures are published this far apart at least: workers tell theirs four times a second, and not
@@ -30,8 +30,10 @@ pub(in crate::server) struct Desk {
     places: Vec<ListenerSpec>,
     /// By listener.
     enabled: Vec<bool>,
+    /// Where the scenario comes from.
+    source: ScenarioSource,
     xml: Arc<str>,
-    /// Whether `xml` took the place of the scenario that the engine was started with.
+    /// Whether `xml` took the place of what is at `source`.
     has_swapped: bool,
     /// The snapshot published last.
     snapshot: Arc<Snapshot>,
@@ -58,6 +60,7 @@ impl Desk {
         let snapshot = Arc::new(run.snapshot());
         Self {
             shared: Arc::clone(handle.shared()),
+            source: config.scenario.clone(),
             config,
             questions,
             enabled: vec![true; places.len()],
@@ -96,6 +99,11 @@ impl Desk {
         }
     }
 
+    /// The run has begun with a scenario that somebody sent.
+    pub(super) fn note_sent(&mut self) {
+        self.has_swapped = true;
+    }
+
     /// The figures published last.
     pub(super) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
@@ -105,26 +113,33 @@ impl Desk {
         let Question { ask, replacement, answer } = question;
         let result = match replacement {
             None => self.answer(run, ask, now),
-            Some(mut replacement) => {
-                let warnings = std::mem::take(&mut replacement.warnings);
-                match run.swap(replacement) {
-                    Ok(()) => {
-                        warnings.into_iter().for_each(|warning| self.note(warning));
-                        self.xml = Arc::from(run.text().xml.as_str());
-                        self.has_swapped = true;
-                        self.refresh(run);
-                        self.publish(run, Self::phase(run));
-                        self.swap_answer = Some(answer);
-                        return;
-                    }
-                    Err(refused) => Err(AskError::Refused(refused.to_string())),
+            Some(replacement) => match self.swap(run, replacement) {
+                Ok(()) => {
+                    self.swap_answer = Some(answer);
+                    return;
                 }
-            }
+                Err(error) => Err(error),
+            },
         };
         // Published first: who asked sees what came of it.
         self.publish(run, Self::phase(run));
         // Whoever asked may have lost patience.
         let _ = answer.try_send(result);
+    }
+
+    fn swap(&mut self, run: &mut Supervisor, mut new: Replacement) -> Result<(), AskError> {
+        let warnings = std::mem::take(&mut new.warnings);
+        let source = new.source.take();
+        let no_thread = |error| AskError::Refused(format!("cannot run its commands: {error}"));
+        run.expect_commands(&new, self.shared.policy.commands()).map_err(no_thread)?;
+        run.swap(new).map_err(|refused| AskError::Refused(refused.to_string()))?;
+        warnings.into_iter().for_each(|warning| self.note(warning));
+        self.xml = Arc::from(run.text().xml.as_str());
+        self.has_swapped = source.is_none();
+        self.source = source.unwrap_or_else(|| self.source.clone());
+        self.refresh(run);
+        self.publish(run, Self::phase(run));
+        Ok(())
     }
 
     /// Answers who brought another scenario, once all workers have it.
@@ -148,6 +163,7 @@ impl Desk {
             }
             Ask::SetUsers(users) => run.set_users(users).map_err(refused)?,
             Ask::SetCallLimit(limit) => run.set_call_limit(limit),
+            Ask::SetCallsTotal(total) => run.set_calls_total(total).map_err(refused)?,
             Ask::SetPaused(is_paused) => {
                 run.set_paused(is_paused);
                 self.tell_listeners(run);
@@ -188,7 +204,7 @@ impl Desk {
     }
 
     pub(super) fn note(&mut self, text: String) {
-        tracing::warn!(engine = self.shared.id, "{text}");
+        tracing::warn!("engine {}: {text}", self.shared.id);
         if self.notices.len() == NOTICES_MAX {
             self.notices.pop_front();
         }
@@ -226,8 +242,8 @@ impl Desk {
         let is_client = run.is_client();
         let is_over = phase.is_over();
         let is_paused = run.is_paused();
-        let source = &self.config.scenario;
-        let scenario = ScenarioState::of(source, run.scenario_name(), &self.xml, self.has_swapped);
+        let scenario =
+            ScenarioState::of(&self.source, run.scenario_name(), &self.xml, self.has_swapped);
         let listener = |(index, (place, address)): (usize, (&ListenerSpec, _))| {
             let address: std::net::SocketAddr = address;
             ListenerState {

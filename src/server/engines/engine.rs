@@ -15,14 +15,15 @@ use gossipper_uring::sys;
 
 use super::desk::Desk;
 use super::error::AskError;
-use super::handle::{EngineHandle, Question, Shared};
-use super::spec::EngineSpec;
+use super::handle::{DOCUMENT, EngineHandle, Question, Shared};
+use super::registry::Told;
+use super::spec::{EngineKind, EngineSpec};
 use super::state::{ClientState, EngineState, Phase, ScenarioState};
 use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
-use crate::run::supervised::{ListenAt, Planned, Supervisor};
-use crate::stats::{Aggregate, Health, RunStart};
+use crate::run::supervised::{ListenAt, Planned, Sent, Steered, Supervisor, Text};
+use crate::stats::{Aggregate, CallTotals, Health, RunStart};
 
 /// How often an engine looks at its clock. Workers and questions wake it.
 const POLL: Duration = Duration::from_millis(50);
@@ -30,6 +31,17 @@ const POLL: Duration = Duration::from_millis(50);
 const GOODBYE_NS: u64 = 3_000_000_000;
 /// The same for writing what the run leaves behind.
 const REPORTS_NS: u64 = 1_000_000_000;
+
+/// The part of the time to a deadline that open calls have to end by themselves.
+fn own_time_ns(left_ns: u64) -> u64 {
+    left_ns - REPORTS_NS.min(left_ns / 4) - GOODBYE_NS.min(left_ns / 3)
+}
+
+/// How long open calls may go on where engines must have ended `within` that time. The rest is for
+/// ending them with BYE, and for reports.
+pub(in crate::server) fn own_time(within: Duration) -> Duration {
+    Duration::from_nanos(own_time_ns(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX)))
+}
 
 /// What an engine is given at its start.
 pub(super) struct Start {
@@ -40,13 +52,17 @@ pub(super) struct Start {
     pub(super) started: SyncSender<Result<(), String>>,
     /// It shares the CPUs with others, and takes so many workers for each listener.
     pub(super) workers: Option<usize>,
+    /// A scenario that somebody sent, in the place of that of the specification.
+    pub(super) sent: Option<String>,
+    pub(super) told: Told,
 }
 
 /// The state of an engine that has not started yet.
 pub(super) fn initial_state(spec: &EngineSpec) -> EngineState {
     let started_at_unix_ns = sys::realtime_now_ns();
     let start = RunStart { unix_ns: started_at_unix_ns, monotonic_ns: 0 };
-    let (file, name) = match &spec.run.scenario {
+    let source = spec.run.scenario.clone();
+    let (file, name) = match &source {
         ScenarioSource::File(path) => (Some(path.clone()), String::new()),
         ScenarioSource::Builtin(name) => (None, name.clone()),
     };
@@ -65,7 +81,7 @@ pub(super) fn initial_state(spec: &EngineSpec) -> EngineState {
         is_paused: false,
         listeners: Vec::new(),
         client: None,
-        scenario: ScenarioState { builtin: file.is_none(), name, file, xml: Arc::from("") },
+        scenario: ScenarioState { builtin: file.is_none(), name, source, file, xml: Arc::from("") },
         driver: "",
         notices: Vec::new(),
         protocol: spec.run.transport.protocol(),
@@ -75,10 +91,10 @@ pub(super) fn initial_state(spec: &EngineSpec) -> EngineState {
 
 /// The engine's thread.
 pub(super) fn run(start: Start) {
-    let Start { handle, spec, questions, started, workers } = start;
-    let shared = Arc::clone(handle.shared());
-    guard(&shared, &started, || {
-        let mut engine = Engine::start(&handle, questions, spec, workers, &started)?;
+    let handle = start.handle.clone();
+    let started = start.started.clone();
+    guard(handle.shared(), &started, || {
+        let mut engine = Engine::start(&handle, start)?;
         engine.desk.publish_start(&engine.run);
         let _ = started.try_send(Ok(()));
         engine.supervise();
@@ -100,10 +116,13 @@ fn guard(
         Ok(Err(error)) => error.to_string(),
         Err(panic) => format!("the engine panicked: {}", panic_text(&*panic)),
     };
-    tracing::error!(engine = shared.id, "failed: {reason}");
     fail(shared, reason.clone());
-    // Nobody waits any more if it was running already.
-    let _ = started.try_send(Err(reason));
+    // Nobody waits any more if it was running already. Why the process does not start is said by
+    // whoever starts it.
+    let is_told = started.try_send(Err(reason.clone())).is_ok();
+    if !(is_told && shared.kind == EngineKind::Primary) {
+        tracing::error!("engine {}: {reason}", shared.id);
+    }
 }
 
 /// The state as it was, and the reason why nothing follows.
@@ -149,13 +168,8 @@ struct Engine<'s> {
 }
 
 impl<'s> Engine<'s> {
-    fn start(
-        handle: &'s EngineHandle,
-        questions: Receiver<Question>,
-        spec: EngineSpec,
-        workers: Option<usize>,
-        started: &SyncSender<Result<(), String>>,
-    ) -> Result<Self, Box<dyn Error>> {
+    fn start(handle: &'s EngineHandle, start: Start) -> Result<Self, Box<dyn Error>> {
+        let Start { spec, questions, started, workers, sent, told, .. } = start;
         check_run(&spec.run)?;
         let shared = handle.shared();
         let places = spec.places();
@@ -177,7 +191,13 @@ impl<'s> Engine<'s> {
             })
             .collect();
         let config = Arc::new(config);
-        let mut planned = Planned::with_listeners(Arc::clone(&config), &more)?;
+        let is_sent = sent.is_some();
+        let sent = sent.map(|xml| Sent {
+            text: Text { name: DOCUMENT.to_owned(), xml },
+            allows_commands: shared.policy.allows_commands(),
+        });
+        let steered = Steered { more: &more, sent, expects_commands: true };
+        let mut planned = Planned::with_listeners(Arc::clone(&config), steered)?;
         planned.look_often();
         handle.adopt_compiler(planned.compiler());
         if shares_cpus {
@@ -185,8 +205,8 @@ impl<'s> Engine<'s> {
         }
         let notices = planned.warnings().chain(planned.notices());
         let notices: Vec<String> = notices.cloned().collect();
-        for notice in &notices {
-            tracing::warn!(engine = shared.id, "{notice}");
+        for notice in notices.iter().filter(|notice| told.is_new(notice)) {
+            tracing::warn!("engine {}: {notice}", shared.id);
         }
         if config.start_delay_ms > 0 {
             // The others need not wait for it.
@@ -197,11 +217,18 @@ impl<'s> Engine<'s> {
             }
         }
         let run = planned.open(Some(&shared.id))?.launch()?;
+        if is_sent || shared.kind == EngineKind::Dynamic {
+            run.gate_commands(shared.policy.commands());
+        }
         let start_ns = run.start_ns();
-        tracing::info!(engine = shared.id, scenario = run.scenario_name(), "running");
+        tracing::info!("engine {}: it runs {}", shared.id, run.scenario_name());
+        let mut desk = Desk::open(handle, questions, Arc::clone(&config), places, notices, &run);
+        if is_sent {
+            desk.note_sent();
+        }
         Ok(Self {
             shared,
-            desk: Desk::open(handle, questions, Arc::clone(&config), places, notices, &run),
+            desk,
             next_line_ns: match config.stat_period_ms {
                 Some(period_ms) if period_ms > 0 => start_ns + period_ms * 1_000_000,
                 _ => u64::MAX,
@@ -249,10 +276,8 @@ impl<'s> Engine<'s> {
         }
         self.is_shutting_down = true;
         let left_ns = end_by_ns.saturating_sub(now);
-        let reports_ns = REPORTS_NS.min(left_ns / 4);
-        let goodbye_ns = GOODBYE_NS.min(left_ns / 3);
-        let stop_ns = end_by_ns.saturating_sub(reports_ns);
-        self.run.end_by(stop_ns.saturating_sub(goodbye_ns), stop_ns);
+        let stop_ns = end_by_ns.saturating_sub(REPORTS_NS.min(left_ns / 4));
+        self.run.end_by(now + own_time_ns(left_ns), stop_ns);
     }
 
     /// The end: every report is written, and the last state says how it went.
@@ -263,18 +288,24 @@ impl<'s> Engine<'s> {
         let finished = self.run.finish(None, failed);
         let commands_lost = shell.map_or(0, |shell| shell.finish());
         for notice in self.desk.close(state, &finished, commands_lost) {
-            tracing::warn!(engine = self.shared.id, "{notice}");
+            tracing::warn!("engine {}: {notice}", self.shared.id);
         }
+        let (id, totals) = (&self.shared.id, totals(&finished.snapshot.calls));
         match &self.shared.state.load().phase {
-            Phase::Failed { reason } => {
-                tracing::error!(engine = self.shared.id, "failed: {reason}")
-            }
-            _ => {
-                let code = finished.code.code();
-                tracing::info!(engine = self.shared.id, code, "finished")
-            }
+            Phase::Failed { reason } => tracing::error!("engine {id}: failed: {reason}; {totals}"),
+            _ => tracing::info!("engine {id}: ended: {totals}"),
         }
     }
+}
+
+/// The calls of a run, in a line.
+pub(super) fn totals(calls: &CallTotals) -> String {
+    let CallTotals { started, succeeded, failed, .. } = calls;
+    let open = match calls.active {
+        0 => String::new(),
+        active => format!(", {active} open"),
+    };
+    format!("{started} calls, {succeeded} successful, {failed} failed{open}")
 }
 
 /// Options that are about a process of its own.

@@ -93,7 +93,10 @@ pub enum AskError {
     #[error("there is no engine {0:?}")]
     Unknown(String),
     /// The engine has ended.
-    #[error("the engine has ended")]
+    #[error(
+        "the engine has ended; one of the configuration is started again by resume with its id, or \
+         by another scenario"
+    )]
     Over,
     /// Too much was asked of it at once.
     #[error("the engine is busy with what was asked of it before; ask again")]

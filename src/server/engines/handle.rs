@@ -14,6 +14,7 @@ use super::error::AskError;
 use super::registry::Policy;
 use super::spec::{Bind, Claim, EngineKind, EngineSpec};
 use super::state::EngineState;
+use crate::config::ScenarioSource;
 use crate::run::RunError;
 use crate::run::supervised::{Compiler, Replacement, Text};
 
@@ -36,6 +37,8 @@ pub enum Ask {
     SetUsers(u64),
     /// Another limit of open calls.
     SetCallLimit(u64),
+    /// Another number of calls since the start; `None` is no limit.
+    SetCallsTotal(Option<u64>),
     /// Whether a listener accepts calls; open ones go on.
     SetListener {
         /// Its position, from 0.
@@ -60,6 +63,13 @@ pub enum NewScenario {
     Text(String),
     /// The engine's file, read again.
     Reload,
+    /// What the configuration names now; the engine's scenario comes from there from now on.
+    Configured {
+        /// Where it is.
+        source: ScenarioSource,
+        /// What was read there.
+        text: String,
+    },
 }
 
 /// What errors call a scenario that came as a text.
@@ -76,10 +86,10 @@ pub(in crate::server) struct Question {
 /// What everybody shares who knows an engine.
 pub(super) struct Shared {
     pub(super) id: String,
-    kind: EngineKind,
+    pub(super) kind: EngineKind,
     /// Files that it writes under names of their own.
     files: Vec<PathBuf>,
-    policy: Policy,
+    pub(super) policy: Policy,
     pub(super) state: ArcSwap<EngineState>,
     questions: SyncSender<Question>,
     /// Since it was planned.
@@ -183,6 +193,21 @@ impl EngineHandle {
         })
     }
 
+    /// Has new calls follow the scenario at `source`, which the configuration names. `false` if
+    /// they do already: the same text from the same place is no reason to change anything.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub fn follow(&self, source: ScenarioSource) -> Result<bool, AskError> {
+        let compiler = self.shared.compiler.get().ok_or(AskError::Busy)?;
+        let text = compiler.read(&source).map_err(|error| AskError::Invalid(error.to_string()))?;
+        let scenario = &self.state().scenario;
+        if scenario.source == source && *scenario.xml == *text.xml {
+            return Ok(false);
+        }
+        self.ask(Ask::Swap(NewScenario::Configured { source, text: text.xml })).map(|()| true)
+    }
+
     /// Whether a text could take the place of the engine's scenario, as [`Ask::Swap`] would say, as
     /// far as that is known without the workers.
     ///
@@ -194,23 +219,34 @@ impl EngineHandle {
 
     /// Compiles a scenario as one that shall take the place of the engine's.
     fn compile(&self, new: &NewScenario) -> Result<Replacement, AskError> {
-        if self.state().phase.is_over() {
-            return Err(AskError::Over);
-        }
-        let compiler = self.shared.compiler.get().ok_or(AskError::Busy)?;
+        let state = self.state();
+        let missing = if state.phase.is_over() { AskError::Over } else { AskError::Busy };
+        let compiler = self.shared.compiler.get().ok_or(missing)?;
         let invalid = |error: RunError| match error {
             RunError::Swap(_) => AskError::Refused(error.to_string()),
             _ => AskError::Invalid(error.to_string()),
         };
-        let text = match new {
+        let current = &state.scenario.source;
+        let (text, source) = match new {
             // Who sent it knows no file of ours.
-            NewScenario::Text(xml) => Text { name: DOCUMENT.to_owned(), xml: xml.clone() },
-            NewScenario::Reload => compiler.read_again().map_err(invalid)?.ok_or_else(|| {
+            NewScenario::Text(xml) => (Text { name: DOCUMENT.to_owned(), xml: xml.clone() }, None),
+            NewScenario::Reload if matches!(current, ScenarioSource::Builtin(_)) => {
                 let why = "the engine runs a built-in scenario: there is no file to read again";
-                AskError::Refused(why.to_owned())
-            })?,
+                return Err(AskError::Refused(why.to_owned()));
+            }
+            NewScenario::Reload => (compiler.read(current).map_err(invalid)?, None),
+            NewScenario::Configured { source, text } => {
+                let name = match source {
+                    ScenarioSource::File(path) => path.display().to_string(),
+                    ScenarioSource::Builtin(name) => name.clone(),
+                };
+                (Text { name, xml: text.clone() }, Some(source.clone()))
+            }
         };
-        compiler.compile(text, self.shared.policy.api_commands).map_err(invalid)
+        let allows_commands = self.shared.policy.allows_commands();
+        let beside = source.as_ref().unwrap_or(current);
+        let replacement = compiler.compile(text, beside, allows_commands).map_err(invalid)?;
+        Ok(Replacement { source, ..replacement })
     }
 
     /// Tells the engine when it must have ended; does not wait.

@@ -17,6 +17,7 @@ mod spec;
 mod state;
 
 pub(super) use desk::Desk;
+pub(super) use engine::own_time;
 pub use error::{AskError, DynamicError, ForgetError, StartError};
 pub(crate) use handle::DOCUMENT;
 pub(super) use handle::Question;

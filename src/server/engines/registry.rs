@@ -1,6 +1,7 @@
 //! All engines of a process, and the two ways into the list: the configuration, and somebody who
 //! asks for one more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -28,16 +29,42 @@ const PRIMARY: &str = "primary";
 const SILENCE_NS: u64 = 5_000_000_000;
 /// From this size on a block is a pool of an engine, and its memory is not kept when that ends.
 const POOL_BYTES: i32 = 128 << 10;
+/// Sentences that are remembered as told.
+const TOLD_MAX: usize = 64;
 /// How often somebody who waits for the end of engines looks.
 const POLL: Duration = Duration::from_millis(20);
+/// How long the thread of an engine may go on after its state says that it has ended.
+const LAST_WORDS_NS: u64 = 5_000_000_000;
 /// How long engines that answer go on at the end for the last calls of those beside them.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
-/// What is allowed to whom.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is allowed to whom, at any time. Clones are the same.
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Whether scenarios that come over the API may run shell commands.
-    pub api_commands: bool,
+    api_commands: Arc<AtomicBool>,
+}
+
+impl Policy {
+    /// A policy; `api_commands` is whether scenarios that come over the API may run shell commands.
+    pub fn new(api_commands: bool) -> Self {
+        Self { api_commands: Arc::new(AtomicBool::new(api_commands)) }
+    }
+
+    /// Whether scenarios that come over the API may run shell commands now.
+    pub fn allows_commands(&self) -> bool {
+        self.api_commands.load(Ordering::Acquire)
+    }
+
+    /// Lets scenarios that come over the API run shell commands, or keeps them from it: at once,
+    /// and those that came before too.
+    pub fn set_commands(&self, are_allowed: bool) {
+        self.api_commands.store(are_allowed, Ordering::Release);
+    }
+
+    /// For whoever starts their commands.
+    pub(super) fn commands(&self) -> &Arc<AtomicBool> {
+        &self.api_commands
+    }
 }
 
 /// How the engines of a process have ended.
@@ -59,6 +86,27 @@ struct Shared {
     rows: ArcSwap<Vec<EngineHandle>>,
     roster: Mutex<Roster>,
     policy: Policy,
+    /// Workers for each listener of the configuration's engines.
+    workers: Option<usize>,
+    told: Told,
+}
+
+/// What was told of the engines' plans: what several have to say is said once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    /// Whether nobody has said this before.
+    pub(super) fn is_new(&self, text: &str) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.iter().any(|known| known == text) {
+            return false;
+        }
+        if told.len() < TOLD_MAX {
+            told.push(text.to_owned());
+        }
+        true
+    }
 }
 
 impl Drop for Shared {
@@ -95,16 +143,17 @@ impl Registry {
                 rows: ArcSwap::default(),
                 roster: Mutex::new(Roster { next: 1, ..Roster::default() }),
                 policy,
+                workers: share,
+                told: Told::default(),
             }),
         };
         let mut waiting = Vec::new();
         for (index, mut spec) in specs.into_iter().enumerate() {
             let id = spec.id.clone();
-            if index > 0 && spec.listeners.is_empty() && spec.run.local_port.is_none() {
-                // The port that is tried first without one may be that of a later engine.
-                spec.run.local_port = Some(0);
+            if index > 0 {
+                choose_port(&mut spec);
             }
-            let (handle, started) = spawn(spec, policy, share)
+            let (handle, started) = spawn(spec, &registry.shared, share, None)
                 .map_err(|reason| StartError::Thread { id: id.clone(), reason })?;
             registry.change_rows(|rows| rows.push(handle));
             match index {
@@ -124,11 +173,12 @@ impl Registry {
         policy: Policy,
     ) -> (Self, EngineHandle, Receiver<Question>) {
         let state = engine::initial_state(spec);
-        let (handle, questions) = EngineHandle::new(spec, policy, state);
+        let (handle, questions) = EngineHandle::new(spec, policy.clone(), state);
         handle.adopt_this_thread();
         let roster = Mutex::new(Roster { is_closed: true, ..Roster::default() });
         let rows = ArcSwap::from_pointee(vec![handle.clone()]);
-        (Self { shared: Arc::new(Shared { rows, roster, policy }) }, handle, questions)
+        let shared = Shared { rows, roster, policy, workers: None, told: Told::default() };
+        (Self { shared: Arc::new(shared) }, handle, questions)
     }
 
     /// All engines: the primary one, those of the configuration in its order, then the others in
@@ -151,8 +201,8 @@ impl Registry {
     }
 
     /// What is allowed to whom.
-    pub fn policy(&self) -> Policy {
-        self.shared.policy
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
     }
 
     /// Starts one more engine and waits until it runs; returns its id. Without one it is `dyn-` and
@@ -165,14 +215,15 @@ impl Registry {
         id: Option<String>,
         mut run: RunConfig,
     ) -> Result<String, DynamicError> {
-        run.commands &= self.shared.policy.api_commands;
+        run.commands &= self.shared.policy.allows_commands();
         // The port that is tried first without one may be that of another engine.
         run.local_port = run.local_port.or(Some(0));
         let mut spec =
             EngineSpec { id: String::new(), kind: EngineKind::Dynamic, listeners: Vec::new(), run };
         let id = self.reserve(id, Claim::of(&spec))?;
         spec.id.clone_from(&id);
-        let outcome = spawn(spec, self.shared.policy, Some(1)).and_then(|(handle, started)| {
+        let outcome = spawn(spec, &self.shared, Some(1), None);
+        let outcome = outcome.and_then(|(handle, started)| {
             wait(&started)?;
             Ok(handle)
         });
@@ -230,6 +281,64 @@ impl Registry {
         }
         roster.starting.push((id.clone(), claim));
         Ok(id)
+    }
+
+    /// Starts an engine of the configuration again that has ended, and waits until it runs: as
+    /// `spec` says, or with the scenario `sent` in the place of that one. Its figures begin anew.
+    ///
+    /// # Errors
+    /// If it has not ended, or why it does not run; the row stays as it was then.
+    pub fn start_again(&self, mut spec: EngineSpec, sent: Option<String>) -> Result<(), AskError> {
+        let id = spec.id.clone();
+        let old = self.get(&id).ok_or_else(|| AskError::Unknown(id.clone()))?;
+        spec.kind = old.kind();
+        if spec.kind == EngineKind::Dynamic {
+            let why =
+                format!("engine {id:?} was started over the API: delete it, and start another");
+            return Err(AskError::Refused(why));
+        }
+        if spec.kind == EngineKind::Static {
+            choose_port(&mut spec);
+        }
+        self.claim_again(&old, Claim::of(&spec))?;
+        let outcome = start_in_the_place_of(&old, spec, &self.shared, sent);
+        let mut roster = self.roster();
+        roster.starting.retain(|(starting, _)| *starting != id);
+        let handle = outcome?;
+        if roster.is_closed {
+            handle.end_by(sys::monotonic_now());
+            roster.leaving.push(handle);
+            return Err(AskError::Over);
+        }
+        self.change_rows(|rows| {
+            rows.iter_mut().filter(|row| row.id() == id).for_each(|row| *row = handle.clone());
+        });
+        Ok(())
+    }
+
+    /// Takes what an engine claims that has ended and is about to start again.
+    fn claim_again(&self, old: &EngineHandle, claim: Claim) -> Result<(), AskError> {
+        let mut roster = self.roster();
+        if roster.is_closed {
+            return Err(AskError::Over);
+        }
+        let id = old.id();
+        if roster.starting.iter().any(|(starting, _)| starting == id) {
+            return Err(AskError::Busy);
+        }
+        if !old.state().phase.is_over() {
+            return Err(AskError::Refused(format!("engine {id:?} has not ended")));
+        }
+        let rows = self.engines();
+        let taken = rows.iter().chain(&roster.leaving).map(|row| (row.id(), row.claim()));
+        let starting = roster.starting.iter().map(|(id, claim)| (id.as_str(), claim.clone()));
+        for (other, taken) in taken.chain(starting) {
+            if let Some(sentence) = claim.clash(id, other, &taken) {
+                return Err(AskError::Refused(sentence));
+            }
+        }
+        roster.starting.push((id.to_owned(), claim));
+        Ok(())
     }
 
     /// Ends an engine: no new calls, and the open ones are ended. Its row stays. Does not wait for
@@ -327,6 +436,10 @@ impl Registry {
         }
         answering.iter().for_each(|handle| handle.end_by(deadline_ns));
         wait(&all, deadline_ns);
+        for late in all.iter().filter(|handle| !handle.is_gone()) {
+            let totals = engine::totals(&late.state().snapshot.calls);
+            tracing::error!("engine {}: not ended in time: {totals}", late.id());
+        }
         let code = |row: &EngineHandle| match row.state().phase {
             Phase::Finished { code } => code,
             Phase::Failed { .. } => ExitCode::Fatal.code(),
@@ -388,24 +501,53 @@ fn share_of_cpus(specs: &[EngineSpec]) -> Option<usize> {
     (listeners > 1).then(|| (cpus.saturating_sub(1) / listeners).max(1))
 }
 
+/// An engine beside the primary one that names no port gets one of the kernel's choice: the port
+/// that is tried first may be that of another engine.
+fn choose_port(spec: &mut EngineSpec) {
+    if spec.listeners.is_empty() {
+        spec.run.local_port = spec.run.local_port.or(Some(0));
+    }
+}
+
 type Started = Receiver<Result<(), String>>;
 
 /// Starts the thread of an engine.
 fn spawn(
     spec: EngineSpec,
-    policy: Policy,
+    shared: &Shared,
     workers: Option<usize>,
+    sent: Option<String>,
 ) -> Result<(EngineHandle, Started), String> {
     let state = engine::initial_state(&spec);
-    let (handle, questions) = EngineHandle::new(&spec, policy, state);
+    let (handle, questions) = EngineHandle::new(&spec, shared.policy.clone(), state);
     let (started, starts) = sync_channel(1);
-    let start = Start { handle: handle.clone(), spec, questions, started, workers };
+    let told = shared.told.clone();
+    let start = Start { handle: handle.clone(), spec, questions, started, workers, sent, told };
     let thread = thread::Builder::new()
         .name(format!("engine-{}", handle.id()))
         .spawn(move || engine::run(start))
         .map_err(|error| error.to_string())?;
     handle.adopt(thread);
     Ok((handle, starts))
+}
+
+/// Starts an engine whose earlier run has ended, once the thread of that is gone.
+fn start_in_the_place_of(
+    old: &EngineHandle,
+    spec: EngineSpec,
+    shared: &Shared,
+    sent: Option<String>,
+) -> Result<EngineHandle, AskError> {
+    let until_ns = sys::monotonic_now().saturating_add(LAST_WORDS_NS);
+    while !old.is_gone() {
+        if sys::monotonic_now() >= until_ns {
+            return Err(AskError::Busy);
+        }
+        thread::sleep(POLL);
+    }
+    let (handle, started) = spawn(spec, shared, shared.workers, sent).map_err(AskError::Refused)?;
+    wait(&started).map_err(AskError::Invalid)?;
+    Ok(handle)
 }
 
 /// Waits until an engine runs, or has failed.

@@ -89,6 +89,8 @@ pub struct ClientState {
 pub struct ScenarioState {
     /// What `-sn` calls it, if the program carries it; else the name that it gives itself.
     pub name: String,
+    /// Where the engine has it from; another text than there, if that was exchanged.
+    pub source: ScenarioSource,
     /// Its file; `None` of a built-in one.
     pub file: Option<PathBuf>,
     /// Its text, also of a built-in one. Another text than that of the file, if that was exchanged.
@@ -117,6 +119,7 @@ impl ScenarioState {
         };
         Self {
             name: builtin.unwrap_or(title).to_owned(),
+            source: source.clone(),
             file,
             xml: Arc::clone(xml),
             builtin: builtin.is_some(),

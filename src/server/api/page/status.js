@@ -561,9 +561,9 @@ function fillRow(row, { id, stats, state: life, control, client }) {
   setText(row.noRate, hasRate ? `${rate(control.rate)} calls/s` : client ? "–" : "as peers call");
   const given = String(control?.rate ?? 0);
   if (!row.isEdited && row.rate.value !== given) row.rate.value = given;
-  row.pause.hidden = !mayOperate() || isOver;
-  row.pause.dataset.paused = String(Boolean(control?.paused));
-  setText(row.pause, control?.paused ? "Resume" : "Pause");
+  row.pause.hidden = !mayOperate() || (isOver && Boolean(client?.dynamic));
+  row.pause.dataset.paused = String(isOver || Boolean(control?.paused));
+  setText(row.pause, isOver ? "Start again" : control?.paused ? "Resume" : "Pause");
   row.pause.setAttribute("aria-label", `${row.pause.textContent} ${id}`);
 }
 

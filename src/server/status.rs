@@ -1,0 +1,51 @@
+//! How the daemon goes, in a line for the service manager.
+
+use arc_swap::ArcSwapOption;
+
+use super::engines::{EngineHandle, Registry};
+
+/// See the module's documentation.
+pub(super) struct Status {
+    registry: Registry,
+    /// Why the last reload failed, if it did.
+    failed_reload: ArcSwapOption<String>,
+}
+
+impl Status {
+    pub(super) fn new(registry: Registry) -> Self {
+        Self { registry, failed_reload: ArcSwapOption::empty() }
+    }
+
+    /// The last reload failed for that reason, or not.
+    pub(super) fn reload_failed(&self, reason: Option<String>) {
+        self.failed_reload.store(reason.map(std::sync::Arc::new));
+    }
+
+    /// Calls that are open in all engines.
+    pub(super) fn open_calls(&self) -> u64 {
+        self.registry.engines().iter().map(|row| row.state().snapshot.calls.active).sum()
+    }
+
+    /// The line.
+    pub(super) fn line(&self) -> String {
+        let engines = self.registry.engines();
+        let running = |engine: &&EngineHandle| !engine.state().phase.is_over();
+        let (mut active, mut started, mut failed) = (0, 0, 0);
+        for engine in engines.iter() {
+            let calls = engine.state().snapshot.calls;
+            active += calls.active;
+            started += calls.started;
+            failed += calls.failed;
+        }
+        let running = engines.iter().filter(running).count();
+        let reload = match &*self.failed_reload.load() {
+            None => String::new(),
+            Some(reason) => format!("; the last reload failed: {reason}"),
+        };
+        format!(
+            "{running} of {} engines running, {active} calls open, {started} started, {failed} \
+             failed{reload}",
+            engines.len()
+        )
+    }
+}
