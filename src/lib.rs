@@ -10,6 +10,7 @@ pub mod config;
 pub mod dataplane;
 pub mod doctor;
 pub mod engine;
+pub mod files;
 pub mod injection;
 pub mod output;
 pub mod run;

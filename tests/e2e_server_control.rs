@@ -166,6 +166,7 @@ fn a_scenario_is_swapped_for_new_calls_only() {
     assert_eq!(file, versioned(1));
     // Nor is the place of a file told that is read again, or that a client names.
     daemon.write("answer.xml", &broken);
+    daemon.write("scenarios/answer.xml", &broken);
     let reread = client.request("POST", "/api/v1/scenario/apply", None).error(400);
     assert_eq!(reread, error);
     let snippet = |file: &str| {
@@ -181,7 +182,7 @@ fn a_scenario_is_swapped_for_new_calls_only() {
     assert!(refused.contains(&error.replace("\n  hint: ", "; ")), "{refused}");
     assert!(!refused.contains(&folder), "{refused}");
     let refused = client.post("/api/v1/clients", &snippet("missing.xml")).error(400);
-    assert!(refused.contains("missing.xml") && !refused.contains(&folder), "{refused}");
+    assert!(refused.contains("scenarios/missing.xml") && !refused.contains(&folder), "{refused}");
     std::fs::remove_file(daemon.path("answer.xml")).unwrap();
     let unread = client.request("POST", "/api/v1/scenario/apply", None).error(400);
     assert!(

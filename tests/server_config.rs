@@ -116,7 +116,7 @@ fn the_samples_say_what_the_documentation_says_of_them() {
     let ids: Vec<_> = hybrid.engines.iter().map(|engine| engine.id.as_str()).collect();
     assert_eq!(ids, ["management", "load-udp", "load-tcp", "load-udp-un"]);
     assert_eq!(hybrid.engines[0].listeners.len(), 3);
-    let users = installation.directory.join("etc/../data/gossipper.sqlite");
+    let users = installation.directory.join("data/gossipper.sqlite");
     let auth = AuthConfig::Internal { sqlite_path: users, jwt_secret: None };
     assert_eq!(hybrid.auth, auth);
     assert!(hybrid.http.unwrap().addr.ip().is_loopback());

@@ -4,7 +4,7 @@
 //! between two of them.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Seek, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use crate::stats::{TraceKind, Unwritten};
 
 /// Least time between two complaints about one file. A full disk stays full for longer.
 const QUIET: Duration = Duration::from_secs(60);
+
+use crate::files::Access;
 
 /// When a file ends and a new one begins (`-ringbuffer_size`, `-ringbuffer_files`), and when
 /// nothing more is written at all (`-max_log_size`). Sizes are in bytes; 0 is no limit.
@@ -44,6 +46,7 @@ pub struct FileId(usize);
 /// All open files.
 #[derive(Debug, Default)]
 pub struct Files {
+    access: Access,
     outputs: Vec<Output>,
     /// The kind of the record that entries are about now.
     kind: Option<TraceKind>,
@@ -60,6 +63,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Output {
     spec: FileSpec,
+    access: Access,
     /// `None` while a backend has it.
     file: Option<File>,
     /// Where to write next; `None` if the file has no positions (a pipe or a terminal).
@@ -84,6 +88,11 @@ pub struct Output {
 }
 
 impl Files {
+    /// No file yet; those to come have to lie where `access` lets them.
+    pub fn new(access: Access) -> Self {
+        Self { access, outputs: Vec::new() }
+    }
+
     /// Opens a file, or finds it if it is open.
     ///
     /// # Errors
@@ -92,8 +101,8 @@ impl Files {
         if let Some(index) = self.outputs.iter().position(|output| output.spec.path == spec.path) {
             return Ok(FileId(index));
         }
-        let (file, position) = open(&spec.path, !spec.overwrite)?;
-        self.outputs.push(Output::new(spec, file, position));
+        let (file, position) = open(&self.access, &spec.path, !spec.overwrite)?;
+        self.outputs.push(Output::new(spec, file, position, self.access.clone()));
         Ok(FileId(self.outputs.len() - 1))
     }
 
@@ -102,7 +111,7 @@ impl Files {
     pub fn adopt(&mut self, name: &str, file: File) -> FileId {
         let spec =
             FileSpec { path: PathBuf::from(name), overwrite: false, rotation: Rotation::default() };
-        self.outputs.push(Output::new(spec, file, None));
+        self.outputs.push(Output::new(spec, file, None, self.access.clone()));
         FileId(self.outputs.len() - 1)
     }
 
@@ -162,7 +171,7 @@ pub struct Piece {
 }
 
 impl Output {
-    fn new(spec: FileSpec, file: File, position: Option<u64>) -> Self {
+    fn new(spec: FileSpec, file: File, position: Option<u64>, access: Access) -> Self {
         Self {
             file: Some(file),
             position,
@@ -177,6 +186,7 @@ impl Output {
             told: 0,
             told_at: None,
             spec,
+            access,
         }
     }
 
@@ -292,7 +302,7 @@ impl Output {
                 }
             }
         }
-        let (file, position) = open(&self.spec.path, false)?;
+        let (file, position) = open(&self.access, &self.spec.path, false)?;
         self.file = Some(file);
         self.position = position;
         Ok(())
@@ -315,8 +325,8 @@ fn aside_name(path: &Path, unix_s: u64, same: u32) -> PathBuf {
     path.with_file_name(format!("{stem}_{unix_s}{counter}{extension}"))
 }
 
-fn open(path: &Path, append: bool) -> io::Result<(File, Option<u64>)> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(!append).open(path)?;
+fn open(access: &Access, path: &Path, append: bool) -> io::Result<(File, Option<u64>)> {
+    let mut file = access.open_to_write(path, append)?;
     if !file.metadata()?.is_file() {
         return Ok((file, None));
     }

@@ -15,6 +15,7 @@ use super::run::{
 use super::server::{ProcessDraft, ProfileDraft};
 use super::trace::TraceConfig;
 use super::value::HostPort;
+use crate::files::Access;
 
 /// What was said about a run: `None` or `false` is "nothing", a later source overwrites an
 /// earlier one. Fields mean what the field of the same name in [`RunConfig`] means; a 0 that
@@ -283,6 +284,7 @@ impl RunDraft {
             grain_us: self.grain_us.unwrap_or(GRAIN_US_DEFAULT),
             gso: !self.no_gso,
             gro: !self.no_gro,
+            access: Access::default(),
             api,
         })
     }

@@ -8,6 +8,7 @@ use super::export::ExportConfig;
 use super::server::ApiConfig;
 use super::trace::TraceConfig;
 use super::value::HostPort;
+use crate::files::Access;
 
 /// Whose defaults apply where the user says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -528,6 +529,8 @@ pub struct RunConfig {
     /// Whether bursts may arrive coalesced.
     pub gro: bool,
 
+    /// What the run may do with files.
+    pub access: Access,
     /// The API that a run at a terminal serves; none of an engine of the server, which has one for
     /// all.
     pub api: Option<ApiConfig>,

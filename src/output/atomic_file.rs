@@ -96,6 +96,20 @@ where
     published
 }
 
+/// Makes sure that [`write_file`] can make its file, as far as that is known beforehand.
+///
+/// # Errors
+/// Why it cannot.
+pub fn try_file(path: &Path) -> io::Result<()> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let is_special = fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file());
+    if is_special || is_open_stream(path) {
+        return OpenOptions::new().append(true).open(path).map(|_| ());
+    }
+    let (temporary, _) = create_beside(&target)?;
+    fs::remove_file(temporary)
+}
+
 /// Whether `path` names a file descriptor of this process.
 fn is_open_stream(path: &Path) -> bool {
     ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|stem| path.starts_with(stem))

@@ -21,7 +21,7 @@ mod table;
 mod timestamp;
 mod verdict;
 
-pub use atomic_file::{WriteFileError, WriteStep, write_file};
+pub use atomic_file::{WriteFileError, WriteStep, try_file, write_file};
 pub use clock::{Clock, put_number};
 pub use console::ConsoleLine;
 pub use failures::{FailureEntry, next_look, sentence};

@@ -137,7 +137,7 @@ fn scenario(path: &Path, config: &RunConfig, tables: &Tables, found: &mut Vec<Fi
         Some(builtin) if !path.exists() => ScenarioSource::Builtin(builtin.name.to_owned()),
         _ => ScenarioSource::File(path.to_owned()),
     };
-    let text = match Text::read(&source, &config.trunk) {
+    let text = match Text::read(&source, config) {
         Ok(text) => text,
         Err(error) => return found.push(failed(&name, &error)),
     };

@@ -1,13 +1,16 @@
 //! The files that feed scenarios: injection files, and texts that messages include.
 
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs};
 
 use super::RunError;
 use crate::config::{CallIds, RunConfig, ScenarioSource, Transport};
 use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
+use crate::files::{Access, Folder};
 use crate::injection::{InjectionFile, Order};
 use crate::scenario::{
     self, Action, Field, Program, Resources, TableInfo, Template, WrittenAuthentication,
@@ -72,7 +75,7 @@ impl Tables {
         let receiving = config.injection_receiving.iter();
         let receiving = receiving.filter(|path| !config.injection.contains(path));
         for path in config.injection.iter().chain(receiving) {
-            match read(path) {
+            match read(path, &config.access) {
                 Ok(file) if files.iter().any(|known| known.name() == file.name()) => {
                     errors.push(RunError::InjectionTwice { name: file.name().to_owned() });
                 }
@@ -143,8 +146,8 @@ impl Tables {
             ScenarioSource::Builtin(_) => None,
         };
         let read = |name: &str| match origin {
-            Origin::Main | Origin::Receiving => text_of(name, folder.as_deref()),
-            Origin::Sent { .. } => text_beside(name, folder.as_deref()),
+            Origin::Main | Origin::Receiving => text_of(name, folder.as_deref(), &config.access),
+            Origin::Sent { .. } => text_beside(name, folder.as_deref(), &config.access),
         };
         let commands = match origin {
             Origin::Sent { allows_commands: false } => {
@@ -305,9 +308,9 @@ fn remark_on_keyword(file: &Arc<InjectionFile>) -> Option<Remark<'_>> {
     })
 }
 
-fn read(path: &Path) -> Result<InjectionFile, RunError> {
+fn read(path: &Path, access: &Access) -> Result<InjectionFile, RunError> {
     let failed = |source| RunError::InjectionFile { path: path.to_owned(), source };
-    let bytes = fs::read(path).map_err(failed)?;
+    let bytes = access.read(path).map_err(failed)?;
     let mut file = InjectionFile::parse(&path.display().to_string(), bytes)?;
     file.rename(&base_name(path));
     Ok(file)
@@ -319,28 +322,41 @@ fn base_name(path: &Path) -> String {
 
 /// The content of a file that a message of somebody else's scenario includes: one in `folder`, and
 /// no other file of the host.
-fn text_beside(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
+fn text_beside(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec<u8>, String> {
     let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    match folder {
-        Some(folder) if is_plain => text_at(&folder.join(name)),
+    match (access.folder(Folder::Scenarios), folder) {
+        (Some(folder), _) if is_plain => content(access.open_sent(&folder.join(name))),
+        (Some(_), _) => Err(format!(
+            "a scenario that is sent reads files in the folder {:?} of the data directory only",
+            Folder::Scenarios.name()
+        )),
+        (None, Some(folder)) if is_plain => content(access.open_to_read(&folder.join(name))),
         _ => Err("a scenario that was sent reads files beside the scenario file only".to_owned()),
     }
 }
 
 /// The content of a file that a message includes.
-fn text_of(name: &str, folder: Option<&Path>) -> Result<Vec<u8>, String> {
+fn text_of(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec<u8>, String> {
     let here = PathBuf::from(name);
+    // Who is confined means nothing by the working directory.
+    let is_here = !access.is_confined() && here.exists();
+    let folder = match access.is_confined() {
+        true => folder.map(Path::to_owned).or(access.folder(Folder::Scenarios)),
+        false => folder.map(Path::to_owned),
+    };
     let path = match folder {
-        Some(folder) if !here.exists() => folder.join(name),
+        Some(folder) if !is_here => folder.join(name),
         _ => here,
     };
-    text_at(&path)
+    content(access.open_to_read(&path))
 }
 
-fn text_at(path: &Path) -> Result<Vec<u8>, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > TEXT_BYTES_MAX {
-        return Err(format!("the file has {size} bytes, more than a message can carry"));
+fn content(file: io::Result<File>) -> Result<Vec<u8>, String> {
+    let file = file.map_err(|error| error.to_string())?;
+    let mut content = Vec::new();
+    file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    match content.len() as u64 > TEXT_BYTES_MAX {
+        true => Err(format!("the file has more than the {TEXT_BYTES_MAX} bytes of a message")),
+        false => Ok(content),
     }
-    fs::read(path).map_err(|error| error.to_string())
 }

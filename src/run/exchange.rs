@@ -50,7 +50,7 @@ impl Compiler {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn read(&self, source: &ScenarioSource) -> Result<Text, RunError> {
-        Text::read(source, &self.config.trunk)
+        Text::read(source, &self.config)
     }
 
     /// Compiles a scenario that somebody sent. It may name no files but those beside the scenario

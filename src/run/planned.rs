@@ -17,6 +17,7 @@ use super::supervisor::Supervisor;
 use super::traces::Prepared;
 use crate::config::{CallLimit, ConcurrencyLimit, RunConfig, Transport};
 use crate::engine::Programs;
+use crate::output::try_file;
 use crate::scenario::Mode;
 
 /// Where one of several listeners of a run listens.
@@ -169,6 +170,10 @@ impl Planned {
     /// A file that cannot be opened, or a collector that there is no way to.
     pub(crate) fn open(self, label: Option<&str>) -> Result<Ready, RunError> {
         let Self { config, mut plans, text, .. } = self;
+        if let Some(path) = &config.summary_json {
+            let checked = config.access.check_replaceable(path).and_then(|()| try_file(path));
+            checked.map_err(|source| RunError::TraceFile { path: path.clone(), source })?;
+        }
         let traces = Prepared::open(&config, &plans.first, label)?;
         let bell = Arc::new(Bell::default());
         for plan in plans.all_mut() {

@@ -42,15 +42,17 @@ impl Text {
     ///
     /// # Errors
     /// If there is no such built-in, or the file cannot be read.
-    pub(crate) fn read(source: &ScenarioSource, trunk: &Trunk) -> Result<Self, RunError> {
+    pub(crate) fn read(source: &ScenarioSource, config: &RunConfig) -> Result<Self, RunError> {
         match source {
             ScenarioSource::Builtin(name) => {
                 let builtin = scenario::find_builtin(name)?;
-                let xml = with_trunk(builtin.text, trunk).into_owned();
+                let xml = with_trunk(builtin.text, &config.trunk).into_owned();
                 Ok(Self { name: builtin.name.to_owned(), xml })
             }
             ScenarioSource::File(path) => {
-                let bytes = fs::read(path)
+                let bytes = config
+                    .access
+                    .read(path)
                     .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
                 let name = path.display().to_string();
                 let xml = scenario::decode(&bytes, &name)?;
@@ -124,7 +126,7 @@ pub(super) fn load_all(
         Ok::<_, RunError>(program)
     };
     let (text, origin) = match sent {
-        None => (Text::read(&config.scenario, &config.trunk)?, Origin::Main),
+        None => (Text::read(&config.scenario, config)?, Origin::Main),
         Some(Sent { text, allows_commands }) => (text, Origin::Sent { allows_commands }),
     };
     let main = compile(&text, &config.scenario, origin)?;
@@ -137,7 +139,7 @@ pub(super) fn load_all(
                 hint: "name a client scenario with -sf or -sn, or leave the option out",
             });
         }
-        let program = compile(&Text::read(source, &config.trunk)?, source, Origin::Receiving)?;
+        let program = compile(&Text::read(source, config)?, source, Origin::Receiving)?;
         if program.mode == Mode::Client {
             return Err(RunError::SecondScenario {
                 option,

@@ -27,7 +27,7 @@ use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Command, Running, WorkerHandle};
 use crate::engine::{Generations, StopRequest, SwapRefused};
 use crate::output::summary::Media;
-use crate::output::{Summary, SummaryContext, WriteFileError};
+use crate::output::{Summary, SummaryContext, WriteFileError, WriteStep};
 use crate::scenario::{Mode, Program};
 use crate::stats::{
     Aggregate, ExitCode, FailureCause, Health, HealthGates, Lifetime, Outcome, RunEnd, RunStart,
@@ -759,7 +759,15 @@ impl Supervisor {
         };
         let summary = Summary::new(&snapshot, &context).with_series(self.aggregate.history());
         let path: Option<&Path> = self.config.summary_json.as_deref();
-        let written = path.map_or(Ok(()), |path| summary.write(path));
+        let written = path.map_or(Ok(()), |path| {
+            // Somebody may have put a link there meanwhile.
+            self.config.access.check_replaceable(path).map_err(|source| WriteFileError {
+                path: path.to_owned(),
+                step: WriteStep::Create,
+                source,
+            })?;
+            summary.write(path)
+        });
         let limited = matches!(snapshot.verdict.verdict(), Verdict::GeneratorLimited { .. });
         let cancelled = snapshot.counters.failures.count(FailureCause::Cancelled);
         let code = exit_code(&Outcome {

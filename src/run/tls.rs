@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{env, fs, io};
+use std::{env, io};
 
 use super::RunError;
 use crate::config::{RunConfig, TlsVersion};
@@ -54,15 +54,18 @@ fn identity(config: &RunConfig, is_client: bool) -> Result<Option<Identity>, Run
     let cert = options.cert.clone().unwrap_or_else(|| PathBuf::from(CERT));
     let key = options.key.clone().unwrap_or_else(|| PathBuf::from(KEY));
     let is_default = options.cert.is_none() && options.key.is_none();
-    if is_default && is_client && !(cert.exists() && key.exists()) {
+    let are_there = !config.access.is_confined() && cert.exists() && key.exists();
+    if is_default && is_client && !are_there {
         return Ok(None);
     }
     let missing = |flag, path: &Path, source: io::Error| match is_default {
         true => RunError::NoCertificate { path: path.to_owned(), source },
         false => RunError::TlsFile { flag, path: path.to_owned(), reason: source.to_string() },
     };
-    let chain = fs::read(&cert).map_err(|error| missing("tls_cert", &cert, error))?;
-    let private = fs::read(&key).map_err(|error| missing("tls_key", &key, error))?;
+    let chain =
+        config.access.read_material(&cert).map_err(|error| missing("tls_cert", &cert, error))?;
+    let private =
+        config.access.read_material(&key).map_err(|error| missing("tls_key", &key, error))?;
     Identity::from_pem(&chain, &private).map(Some).map_err(|(of_chain, of_key)| {
         match (of_chain, of_key) {
             (Some(error), _) => bad("tls_cert", &cert, &error),
@@ -77,15 +80,17 @@ fn trust(config: &RunConfig) -> Result<Option<Trust>, RunError> {
         return Ok(None);
     };
     let mut trust =
-        Trust::from_pem(&read("tls_ca", ca)?).map_err(|error| bad("tls_ca", ca, &error))?;
+        Trust::from_pem(&read(config, "tls_ca", ca)?).map_err(|error| bad("tls_ca", ca, &error))?;
     if let Some(crl) = options.crl.as_deref() {
-        trust.revoke(&read("tls_crl", crl)?).map_err(|error| bad("tls_crl", crl, &error))?;
+        trust
+            .revoke(&read(config, "tls_crl", crl)?)
+            .map_err(|error| bad("tls_crl", crl, &error))?;
     }
     Ok(Some(trust))
 }
 
-fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, RunError> {
-    fs::read(path).map_err(|error| RunError::TlsFile {
+fn read(config: &RunConfig, flag: &'static str, path: &Path) -> Result<Vec<u8>, RunError> {
+    config.access.read_material(path).map_err(|error| RunError::TlsFile {
         flag,
         path: path.to_owned(),
         reason: error.to_string(),

@@ -11,6 +11,7 @@ use crate::artefact::{
     RunTotals, call_debug::CallDebug, own, sipp,
 };
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
+use crate::files::Folder;
 use crate::output::{Clock, SippCsv, own_csv};
 use crate::stats::{Layout, RunStart, Snapshot, Unwritten};
 use crate::trace::Kinds;
@@ -69,7 +70,7 @@ impl Prepared {
         let trace = config.trace.clone();
         let mut prepared = Self {
             names,
-            files: Files::default(),
+            files: Files::new(config.access.clone()),
             sinks: Vec::new(),
             rows: Rows { has_losses, ..Rows::default() },
             config: trace,
@@ -383,6 +384,8 @@ struct Names {
     run: String,
     /// Our own files are named after the message file.
     message_file: Option<PathBuf>,
+    /// Where files are that have no name of their own; the working directory where empty.
+    folder: PathBuf,
 }
 
 impl Names {
@@ -394,19 +397,29 @@ impl Names {
             }
         };
         let run = label.map_or_else(|| pid.to_string(), |label| format!("{pid}_{label}"));
-        Self { scenario, run, message_file: config.trace.messages.path.clone() }
+        let confined = Some(&config.access).filter(|access| access.is_confined());
+        let folder = confined.and_then(|access| access.folder(Folder::Results));
+        let message_file = config.trace.messages.path.clone();
+        Self { scenario, run, message_file, folder: folder.unwrap_or_default() }
     }
 
-    /// `<scenario>_<run>_<what>.<extension>` in the working directory.
+    /// `<scenario>_<run>_<what>.<extension>`.
     fn sipp(&self, what: &str, extension: &str) -> PathBuf {
-        PathBuf::from(format!("{}_{}_{what}.{extension}", self.scenario, self.run))
+        self.folder.join(format!("{}_{}_{what}.{extension}", self.scenario, self.run))
+    }
+
+    fn usual_folder(&self) -> &Path {
+        match self.folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => &self.folder,
+        }
     }
 
     /// The message file, with `suffix` before its extension.
     fn own(&self, suffix: &str) -> PathBuf {
         let base = match &self.message_file {
             Some(path) => path.clone(),
-            None => PathBuf::from(format!("./gossipper_{}_messages.log", self.run)),
+            None => self.usual_folder().join(format!("gossipper_{}_messages.log", self.run)),
         };
         with_suffix(&base, suffix)
     }
@@ -469,6 +482,7 @@ mod tests {
             scenario: "uac".to_owned(),
             run: "42".to_owned(),
             message_file: message_file.map(PathBuf::from),
+            folder: PathBuf::new(),
         };
         let usual = names(None).own("_stats");
         assert_eq!(usual, PathBuf::from("./gossipper_42_messages_stats.log"));

@@ -1,8 +1,8 @@
 //! Third-party call control: which instances a run talks to, and how.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::{fs, io};
 
 use thiserror::Error;
 
@@ -187,8 +187,10 @@ fn named(
     file: &Path,
 ) -> Result<TwinPlan, RunError> {
     let path = file.display().to_string();
-    let bytes =
-        fs::read(file).map_err(|source| TwinConfigError::File { path: path.clone(), source })?;
+    let bytes = config
+        .access
+        .read(file)
+        .map_err(|source| TwinConfigError::File { path: path.clone(), source })?;
     let instances = parse(&String::from_utf8_lossy(&bytes), &path)?;
     let find = |wanted: &str, who| {
         let found = instances.iter().find(|(known, _)| known == wanted).map(|(_, host)| host);

@@ -5,6 +5,8 @@
 //! own and ends with the run.
 
 use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use super::logging::Log;
 use super::metrics::Metrics;
 use super::{Bound, ServerError, api_runtime, auth_settings, bind, check_exposure, daemon};
 use crate::config::{ApiConfig, LogLevel, RunConfig};
+use crate::files::{Access, OwnFile, OwnKind};
 use crate::run::supervised::{Companion, Finished, Planned, Supervisor};
 use crate::run::{self, RunError};
 use crate::stats::ExitCode;
@@ -39,8 +42,24 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn run(config: &RunConfig) -> ExitCode {
     match &config.api {
         None => run::run(config, None),
-        Some(api) => run::run(config, Some(&mut Beside { config, api, stage: Stage::Nothing })),
+        Some(api) => {
+            let config = &RunConfig { access: access(config, api), ..config.clone() };
+            run::run(config, Some(&mut Beside { config, api, stage: Stage::Nothing }))
+        }
     }
+}
+
+/// What the run may do with files: scenarios that are sent find no key of ours.
+fn access(config: &RunConfig, api: &ApiConfig) -> Access {
+    let tls = &config.tls;
+    let of_api = api.tls.iter().flat_map(|(cert, key)| [cert, key]);
+    let of_sip = [&tls.cert, &tls.key, &tls.ca, &tls.crl].into_iter().flatten();
+    let own = |(path, kind): (&PathBuf, OwnKind)| {
+        let role = "a certificate or key of this process";
+        OwnFile { role, path: path.clone(), kind }
+    };
+    let of_api = of_api.map(|path| (path, OwnKind::Secret));
+    Access::of_run(of_api.chain(of_sip.map(|path| (path, OwnKind::Material))).map(own).collect())
 }
 
 /// The API of a run.
@@ -185,6 +204,8 @@ impl Beside<'_> {
         Ok(ServerConfig {
             file: None,
             directory: std::env::current_dir().unwrap_or_default(),
+            data_dir: std::env::current_dir().unwrap_or_default(),
+            access: self.config.access.clone(),
             http: Some(self.http_config()),
             auth,
             engines: vec![engine],

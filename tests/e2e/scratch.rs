@@ -31,6 +31,9 @@ impl Scratch {
     /// Writes a file into the folder and returns its path as text.
     pub fn write(&self, name: &str, text: &str) -> String {
         let path = self.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).expect("the folder can be created");
+        }
         fs::write(&path, text).expect("the file can be written");
         path.display().to_string()
     }

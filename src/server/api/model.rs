@@ -465,7 +465,7 @@ impl JsonSchema for Snippet {
         json_schema!({
             "description": "Keys of a load profile, as in docs/config.schema.json, without those \
                 of the process: aliases, workloads, server, clients, client, listeners, api_addr, \
-                api_token, ui_data_dir, legacy_api_v1, auth.",
+                api_token, data_dir, ui_data_dir, legacy_api_v1, auth.",
             "type": "object",
             "properties": {
                 "id": { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" },

@@ -131,6 +131,19 @@ pub(super) fn forget_password_file(store: &Store, user_id: i64) {
     }
 }
 
+/// All files that belong to a user database: itself, what SQLite keeps beside it, and the first
+/// password. Most are there at times only.
+pub fn files_beside(database: &Path) -> Vec<PathBuf> {
+    let with = |suffix: &str| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let mut files = ["", "-wal", "-shm", "-journal"].map(with).to_vec();
+    files.push(password_file(database));
+    files
+}
+
 /// Where the first password is written.
 fn password_file(database: &Path) -> PathBuf {
     database.with_file_name("initial-admin-password")

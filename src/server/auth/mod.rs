@@ -28,7 +28,7 @@ mod username;
 pub use authenticator::{
     AuthMode, AuthSettings, Authenticator, Credentials, LIVE_PATH, StartError, Ticket,
 };
-pub use bootstrap::{BootstrapError, FirstAdmin};
+pub use bootstrap::{BootstrapError, FirstAdmin, files_beside};
 pub use command::{AuthCommand, Database as UserDatabase, Deed, NewPassword, run};
 pub use error::AuthError;
 pub use identity::{Identity, IdentityKind, Permission, Role, UnknownRole};

@@ -47,6 +47,7 @@ pub fn run_alias(line: &ProfileLine) -> Result<AliasRun, Problems> {
     aliases_of(&whole, path)?;
     let directory = directory_of(Some(path));
     let mut loader = Loader::new(&directory);
+    loader.file = Some(path);
     let right = loader.checked(&whole, schema());
     for member in whole.members() {
         if !is_comment(&member.key) && !matches!(member.key.as_str(), "aliases" | "$schema") {

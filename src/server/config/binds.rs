@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::check::join;
 use super::layout::Profile;
+use super::own::key_of_output;
 use super::problem::{Place, Problem, ProblemKind};
 use super::resolved::{EngineConfig, HttpConfig};
+use crate::files::is_one_file;
 use crate::server::engines::{Bind, files};
 
 /// Something that one has for itself, and who wants it.
@@ -49,7 +51,7 @@ pub(super) fn check(
     let mut taken: Vec<(&str, Claim<PathBuf>)> = Vec::new();
     for (engine, profile) in engines {
         for claim in written(engine, profile) {
-            let clash = taken.iter().find(|(_, other)| other.what == claim.what);
+            let clash = taken.iter().find(|(_, other)| is_one_file(&other.what, &claim.what));
             let Some((other, _)) = clash else {
                 taken.push((&engine.id, claim));
                 continue;
@@ -93,16 +95,9 @@ fn binds(engine: &EngineConfig, profile: &Profile) -> Vec<Claim<Bind>> {
 }
 
 fn written(engine: &EngineConfig, profile: &Profile) -> Vec<Claim<PathBuf>> {
-    let export = &engine.run.export;
-    let keys = [
-        ("summary_json", &engine.run.summary_json),
-        ("call_records_jsonl", &export.call_records),
-        ("log_file_jsonl", &export.events.file),
-    ];
     files(&engine.run)
         .map(|path| {
-            let key = keys.iter().find(|(_, own)| own.as_deref() == Some(path));
-            let names = [key.map_or("extra_args", |(key, _)| *key), "extra_args"];
+            let names = [key_of_output(&engine.run, path), "extra_args"];
             let (place, key) = profile.place_of(&names);
             Claim { what: path.to_owned(), place, key }
         })

@@ -32,6 +32,7 @@ pub(super) fn file(config: &ServerConfig, is_masked: bool) -> Value {
             first.api_allowed_hosts = listed(&http.allowed_hosts);
             first.api_allowed_origins = listed(&http.allowed_origins);
         }
+        first.data_dir = Some(config.data_dir.clone());
         first.allow_exec = Some(config.allow_exec);
         first.max_dynamic_clients = match config.engines[0].role {
             Role::Management => Some(config.dynamic_clients_max as u64),

@@ -18,6 +18,7 @@ use crate::cli::{self, LowArgs, NOT_FOR_SERVER};
 use crate::config::{
     ConfigError, Flavor, ProcessDraft, RunDraft, ScenarioSource, Transport, ValueError,
 };
+use crate::files::{Access, Folder, without_dots};
 
 /// SIP's own port (RFC 3261, section 19.1.2).
 const SIP_PORT: u16 = 5060;
@@ -29,8 +30,8 @@ const MANAGEMENT: &str = "management";
 pub(super) struct Builder<'a> {
     /// What relative paths of the file are relative to.
     pub(super) directory: &'a Path,
-    /// Whether paths that lead out of the directory are refused.
-    pub(super) is_confined: bool,
+    /// Where paths may lead, if not everywhere.
+    pub(super) access: &'a Access,
     /// Whether it is an engine of a service; otherwise a run profile, without what a service
     /// fills in and with all that a run at a terminal can do.
     pub(super) is_service: bool,
@@ -145,7 +146,7 @@ impl Builder<'_> {
     /// Refuses what the API beside a run cannot do: not to ask for a user who should be asked for
     /// would be worst.
     fn check_api_of_a_run(&mut self, profile: &Profile) {
-        for name in ["auth", "api_allowed_hosts", "api_allowed_origins"] {
+        for name in ["auth", "api_allowed_hosts", "api_allowed_origins", "data_dir"] {
             if let Some(key) = profile.key(name) {
                 let message = "the API beside a run has no such thing; protect it with api_token, \
                                or run the profile as a server";
@@ -222,7 +223,7 @@ impl Builder<'_> {
             _ => vec![&key.node],
         };
         for node in values {
-            let Some(value) = self.value_of(key, node, rules) else { continue };
+            let Some(value) = self.value_of(key, flag, node, rules) else { continue };
             let stored = match (&node.data, accept) {
                 (Data::Bool(is_on), Accept::Switch(_)) => match is_on {
                     true => accept.store(draft, &[]),
@@ -237,7 +238,13 @@ impl Builder<'_> {
     }
 
     /// The value as it would stand on a command line; `None` if there is something wrong with it.
-    fn value_of(&mut self, key: &Key, node: &Node, rules: &Value) -> Option<OsString> {
+    fn value_of(
+        &mut self,
+        key: &Key,
+        flag: &'static FlagSpec,
+        node: &Node,
+        rules: &Value,
+    ) -> Option<OsString> {
         let text = match &node.data {
             Data::Bool(value) => value.to_string(),
             Data::Number(text) => plain_number(node, text),
@@ -245,7 +252,10 @@ impl Builder<'_> {
             _ => return None,
         };
         let Some(purpose) = rules["x-path"].as_str() else { return Some(text.into()) };
-        let path = self.path(node.at, &key.path, Path::new(&text))?;
+        let path = self.path(node.at, &key.path, flag.resolved().name, Path::new(&text))?;
+        if self.access.is_confined() {
+            return Some(path.into());
+        }
         let problem = match purpose {
             // Whoever reads it again would wait for its other end.
             "read" if self.is_service && files::is_special(&path) => {
@@ -260,19 +270,23 @@ impl Builder<'_> {
         Some(path.into())
     }
 
-    /// A path of the file, resolved.
-    fn path(&mut self, at: Place, key: &str, path: &Path) -> Option<PathBuf> {
-        let joined = self.directory.join(path);
-        if self.is_confined && !files::is_below(&joined, self.directory) {
-            let message = format!(
-                "{} is not below the directory of the configuration, and what comes over the API \
-                 may name no other files",
-                path.display()
-            );
-            self.report(Some(at), key.to_owned(), ProblemKind::File, message);
-            return None;
+    /// The path that is the value of `option`, resolved. Of a client of the API it is tried out too.
+    fn path(&mut self, at: Place, key: &str, option: &str, path: &Path) -> Option<PathBuf> {
+        if !self.access.is_confined() {
+            return Some(without_dots(&self.directory.join(path)));
         }
-        Some(joined)
+        let folder = Folder::of_option(option);
+        let placed = self.access.place(folder, path).and_then(|place| {
+            let refusal = files::refusal_in_folder(self.access, folder, &place);
+            refusal.map_or(Ok(place), Err)
+        });
+        match placed {
+            Ok(place) => Some(place),
+            Err(message) => {
+                self.report(Some(at), key.to_owned(), ProblemKind::File, message);
+                None
+            }
+        }
     }
 
     fn bad_value(&mut self, at: Place, key: &str, error: &ValueError) {
@@ -329,7 +343,7 @@ impl Builder<'_> {
                 && let Some(value) = given.values.first_mut()
                 && !value.is_empty()
             {
-                let Some(resolved) = self.path(at, &path, Path::new(value)) else {
+                let Some(resolved) = self.path(at, &path, flag.name, Path::new(value)) else {
                     return nothing;
                 };
                 *value = resolved.into();

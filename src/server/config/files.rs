@@ -2,7 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::{Component, Path};
+use std::path::Path;
+
+use crate::files::{Access, Folder};
+use crate::output::try_file;
 
 /// What is wrong with a path, for what it is meant: `read`, `write` or `directory`.
 pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
@@ -50,10 +53,22 @@ pub(super) fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whether a path stays below a directory, links aside.
-pub(super) fn is_below(path: &Path, directory: &Path) -> bool {
-    let Ok(inner) = path.strip_prefix(directory) else { return false };
-    inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+/// Why a client of the API cannot use a file of `folder`, if it cannot.
+pub(super) fn refusal_in_folder(access: &Access, folder: Folder, path: &Path) -> Option<String> {
+    let (what, tried) = match folder {
+        Folder::Scenarios | Folder::Injection => ("read", access.open_to_read(path).map(|_| ())),
+        Folder::Tls => ("read", access.read_material(path).map(|_| ())),
+        Folder::Results => ("write", access.check_replaceable(path).and_then(|()| try_file(path))),
+    };
+    let (shown, name) = (path.display(), folder.name());
+    let error = tried.err()?;
+    Some(match (error.kind(), what) {
+        (io::ErrorKind::NotFound, "read") => format!(
+            "cannot read {shown}: it is not there; put it into the folder {name:?} of the data \
+             directory"
+        ),
+        _ => format!("cannot {what} {shown}: {error}"),
+    })
 }
 
 /// Why a file cannot be used, and what to do.

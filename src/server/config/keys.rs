@@ -290,6 +290,11 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "max_dynamic_clients", "x-process" = true))]
     pub max_dynamic_clients: Option<u64>,
+    /// Directory with the folders of clients that come over the API: scenarios, injection, tls and
+    /// results. Without it, that of the user database, else the working directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-process" = true, "x-path" = "directory"))]
+    pub data_dir: Option<PathBuf>,
     /// Who may use the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-process" = true))]

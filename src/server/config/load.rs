@@ -7,13 +7,15 @@ use super::check;
 use super::engine::{Builder, Built, scenario_of};
 use super::files;
 use super::layout::{self, Position, Profile, infer_role};
+use super::own;
 use super::problem::{Place, Problem, ProblemKind, Problems};
-use super::process;
+use super::process::{self, Process};
 use super::resolved::{EngineConfig, Role, ServerConfig};
 use super::schema::{profile_schema, schema};
 use super::tree::{self, Data, Node, TEXT_BYTES_MAX};
 use crate::cli::LowArgs;
 use crate::config::{Flavor, RunConfig, ScenarioSource};
+use crate::files::Access;
 use crate::run::{self, RunError};
 use crate::scenario::Mode;
 use crate::server::engines::DOCUMENT;
@@ -49,6 +51,7 @@ pub fn parse(text: &[u8], path: Option<&Path>, argv: &LowArgs) -> Result<ServerC
     let whole = tree::parse(text).map_err(|problem| failed(vec![problem]))?;
     let directory = directory_of(path);
     let mut loader = Loader::new(&directory);
+    loader.file = path;
     let right = loader.checked(&whole, schema());
     let profiles = layout::engines(&whole, &right, &mut loader.problems);
     let config = loader.server(&profiles, argv);
@@ -61,7 +64,7 @@ pub fn parse(text: &[u8], path: Option<&Path>, argv: &LowArgs) -> Result<ServerC
 }
 
 /// Reads the engine that a client of the API asks for: the keys of a load engine, without those of
-/// the process. It may name files below the directory of the configuration only. HEP, the event
+/// the process. It may name files in the folders of the data directory only. HEP, the event
 /// log and the time limit are those of the primary engine where the snippet says nothing.
 ///
 /// The id is empty where the snippet has none.
@@ -74,7 +77,7 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<EngineConfig, Probl
     };
     let whole = tree::parse(text).map_err(|problem| failed(vec![problem]))?;
     let mut loader = Loader::new(&server.directory);
-    loader.is_confined = true;
+    loader.access = server.access.confined();
     for member in whole.members() {
         let is_process =
             super::schema::key_schema(&member.key).is_some_and(|rules| rules["x-process"] == true);
@@ -94,6 +97,8 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<EngineConfig, Probl
     }
     let id = loader.id(&profile, "");
     let built = loader.build(&profile, Role::Load, id, None);
+    let built =
+        built.filter(|built| loader.check_contents(&profile, Role::Load, &built.engine.run));
     match built {
         Some(built) if loader.problems.is_empty() => {
             let mut engine = built.engine;
@@ -130,7 +135,10 @@ pub(super) fn directory_of(path: Option<&Path>) -> PathBuf {
 /// What comes together while a file is read.
 pub(super) struct Loader<'a> {
     directory: &'a Path,
-    is_confined: bool,
+    /// The file that is read.
+    pub(super) file: Option<&'a Path>,
+    /// What clients of the API may use; nothing is kept from others before all is known.
+    access: Access,
     pub(super) is_service: bool,
     pub(super) flavor: Flavor,
     pub(super) problems: Vec<Problem>,
@@ -141,7 +149,8 @@ impl<'a> Loader<'a> {
     pub(super) fn new(directory: &'a Path) -> Self {
         Self {
             directory,
-            is_confined: false,
+            file: None,
+            access: Access::default(),
             is_service: true,
             flavor: Flavor::Gossipper,
             problems: Vec::new(),
@@ -199,8 +208,9 @@ impl<'a> Loader<'a> {
             &mut self.notices,
         );
         let allow_exec = primary.process.allow_exec;
-        let engines: Vec<_> =
+        let mut engines: Vec<_> =
             engines.into_iter().map(|(built, profile)| (built.engine, profile)).collect();
+        is_complete &= self.protect(&mut engines, &process);
         let primary = engines.first().map(|(_, profile)| *profile);
         let http = process.http.as_ref().zip(primary);
         binds::check(&engines, http, &mut self.problems);
@@ -208,6 +218,8 @@ impl<'a> Loader<'a> {
         is_complete.then(|| ServerConfig {
             file: None,
             directory: self.directory.to_owned(),
+            data_dir: process.data_dir,
+            access: self.access.clone(),
             http: process.http,
             auth: process.auth,
             allow_exec,
@@ -292,16 +304,29 @@ impl<'a> Loader<'a> {
     ) -> Option<Built> {
         let mut builder = Builder {
             directory: self.directory,
-            is_confined: self.is_confined,
+            access: &self.access,
             is_service: self.is_service,
             flavor: self.flavor,
             problems: &mut self.problems,
             notices: &mut self.notices,
         };
-        let built = builder.build(profile, role, id, argv)?;
-        // A run at a terminal finds out by itself, and says it in its own words.
-        let is_usable = !self.is_service || self.check_contents(profile, role, &built.engine.run);
-        is_usable.then_some(built)
+        let mut built = builder.build(profile, role, id, argv)?;
+        built.engine.run.access = self.access.clone();
+        Some(built)
+    }
+
+    /// Keeps the engines from the files of the process. Returns whether all are usable then.
+    fn protect(&mut self, engines: &mut [(EngineConfig, &Profile)], process: &Process) -> bool {
+        let all = engines.iter().map(|(engine, _)| engine);
+        let own = own::own_files(self.file, process.http.as_ref(), &process.auth, all);
+        self.access = Access::of_process(own, &process.data_dir);
+        let mut are_usable = true;
+        for (engine, profile) in engines {
+            engine.run.access = self.access.clone();
+            are_usable &= own::check(engine, profile, &mut self.problems)
+                && self.check_contents(profile, engine.role, &engine.run);
+        }
+        are_usable
     }
 
     /// Loads scenarios and data as a start would.
@@ -321,7 +346,9 @@ impl<'a> Loader<'a> {
                 let (at, key) = profile.place_of(keys);
                 let mut message = error.to_string().replace("\n  hint: ", "; ");
                 // Who asks over the API named the file, and need not know where it is.
-                if let (true, ScenarioSource::File(file)) = (self.is_confined, &run.scenario) {
+                if let (true, ScenarioSource::File(file)) =
+                    (self.access.is_confined(), &run.scenario)
+                {
                     message = message.replace(&file.display().to_string(), DOCUMENT);
                 }
                 self.report(at, &key, ProblemKind::Scenario, message);

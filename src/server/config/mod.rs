@@ -14,6 +14,7 @@ mod files;
 pub mod keys;
 mod layout;
 mod load;
+mod own;
 mod problem;
 mod process;
 mod reload;

@@ -1,7 +1,7 @@
 //! The HTTP side of the process: where it is served, to whom, and which secrets are none.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::check::join;
 use super::files;
@@ -10,6 +10,7 @@ use super::layout::{Key, Profile};
 use super::problem::{Place, Problem, ProblemKind};
 use super::resolved::{AuthConfig, HttpConfig, HttpTls, Role, Secret};
 use crate::config::ProcessDraft;
+use crate::files::without_dots;
 use crate::server::auth;
 
 /// Where the API is served unless something else is said: only this machine can reach it.
@@ -24,6 +25,7 @@ pub(super) struct Process {
     pub(super) http: Option<HttpConfig>,
     pub(super) auth: AuthConfig,
     pub(super) dynamic_clients_max: usize,
+    pub(super) data_dir: PathBuf,
 }
 
 /// Puts the HTTP side together, from what the primary engine's sources said about it.
@@ -96,6 +98,7 @@ pub(super) fn build(
     }
     let allowed_hosts = listed(profile, "api_allowed_hosts", host_name, &mut report);
     let allowed_origins = listed(profile, "api_allowed_origins", origin, &mut report);
+    let data_dir = data_dir(profile, &auth, directory, &mut report);
     let wanted = draft.max_dynamic_clients.and_then(|count| usize::try_from(count).ok());
     Process {
         http: addr.map(|addr| HttpConfig {
@@ -107,7 +110,31 @@ pub(super) fn build(
         }),
         auth,
         dynamic_clients_max: if is_management { wanted.unwrap_or(DYNAMIC_CLIENTS) } else { 0 },
+        data_dir,
     }
+}
+
+/// Where the folders for clients of the API are. A service keeps its users in its data directory,
+/// and works there.
+fn data_dir(
+    profile: &Profile,
+    auth: &AuthConfig,
+    directory: &Path,
+    report: &mut impl FnMut((Place, String), ProblemKind, String),
+) -> PathBuf {
+    let given = profile.key("data_dir").and_then(|key| Some((key, key.node.text()?)));
+    if let Some((key, text)) = given.filter(|(_, text)| !text.is_empty()) {
+        let path = without_dots(&directory.join(text));
+        if let Some(message) = files::unusable(&path, "directory") {
+            report((key.node.at, key.path.clone()), ProblemKind::File, message);
+        }
+        return path;
+    }
+    let of_users = match auth {
+        AuthConfig::Internal { sqlite_path, .. } => sqlite_path.parent().map(Path::to_owned),
+        _ => None,
+    };
+    of_users.or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| directory.to_owned())
 }
 
 /// The entries of a list of texts, each read by `read`.
@@ -171,7 +198,7 @@ fn internal(
         report(place("jwt_secret"), ProblemKind::Secret, message);
     }
     let path = keys.sqlite_path.filter(|path| !path.as_os_str().is_empty());
-    let path = path.map(|path| directory.join(path));
+    let path = path.map(|path| without_dots(&directory.join(path)));
     if let Some(path) = &path
         && let Some(message) = files::unusable(path, "write")
     {

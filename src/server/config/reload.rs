@@ -290,6 +290,7 @@ fn restarts(old: &EngineConfig, new: &EngineConfig, plan: &mut ReloadPlan) {
     // What has been dealt with.
     same.run.scenario = run.scenario.clone();
     same.run.notices = run.notices.clone();
+    same.run.access = run.access.clone();
     same.extra_args = new.extra_args.clone();
     if was.users.is_some() == run.users.is_some() {
         same.run.rate = run.rate;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::{LogLevel, RunConfig, Transport};
+use crate::files::Access;
 
 /// What a process shall run.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,10 @@ pub struct ServerConfig {
     pub file: Option<PathBuf>,
     /// What relative paths of the file are relative to; absolute.
     pub directory: PathBuf,
+    /// Where the folders for clients of the API are; absolute.
+    pub data_dir: PathBuf,
+    /// Which files its engines may use, but for clients of the API, which may use fewer.
+    pub access: Access,
     /// The HTTP side; none where only load is made and no address was given.
     pub http: Option<HttpConfig>,
     /// Who may use the API.

@@ -704,3 +704,46 @@ fn reports_are_in_the_order_of_the_file() {
     assert_eq!(json[1]["kind"], "wrong_type");
     assert!(key_schema("rate").is_some());
 }
+
+#[test]
+fn files_of_the_process_are_used_by_no_engine() {
+    let directory = std::env::temp_dir().join(format!("gossipper-own-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("etc")).unwrap();
+    std::fs::create_dir_all(directory.join("data")).unwrap();
+    let directory = std::fs::canonicalize(&directory).unwrap();
+    for name in ["users.csv", "data/users.db"] {
+        std::fs::write(directory.join(name), "SEQUENTIAL\na;b\n").unwrap();
+    }
+    std::fs::hard_link(directory.join("data/users.db"), directory.join("data/other")).unwrap();
+    let file = directory.join("etc/load.json");
+    let read = |key: &str, value: Value| {
+        let mut whole = json!({
+            "auth": { "type": "internal", "sqlite_path": "../data/users.db" },
+            "server": {},
+            "client": { "remote_addr": "192.0.2.1", "injection_file": "../users.csv" },
+        });
+        whole["client"][key] = value;
+        std::fs::write(&file, whole.to_string()).unwrap();
+        parse(whole.to_string().as_bytes(), Some(&file), &LowArgs::default())
+    };
+    let config = read("rate", json!(1)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.data_dir, directory.join("data"));
+    let AuthConfig::Internal { sqlite_path, .. } = &config.auth else { panic!("no users") };
+    assert_eq!(*sqlite_path, directory.join("data/users.db"));
+    assert_eq!(config.engines[1].run.injection, [directory.join("users.csv")]);
+    for (key, value, expected) in [
+        ("summary_json", json!("../data/users.db"), "client.summary_json"),
+        ("summary_json", json!("../data/other"), "client.summary_json"),
+        ("call_records_jsonl", json!("../data/users.db-wal"), "client.call_records_jsonl"),
+        ("log_file_jsonl", json!("load.json"), "client.log_file_jsonl"),
+        ("injection_file", json!("../data/other"), "client.injection_file"),
+        ("extra_args", json!(["-trace_msg", "-message_file", "../users.csv"]), "client.extra_args"),
+        ("scenario_file", json!("load.json"), "client.scenario_file"),
+    ] {
+        let problems = read(key, value.clone()).unwrap_err().list;
+        let [problem] = problems.as_slice() else { panic!("{key} {value}: {problems:?}") };
+        assert_eq!((problem.key.as_str(), problem.kind), (expected, ProblemKind::File), "{value}");
+        assert!(problem.message.contains("choose another file"), "{}", problem.message);
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}

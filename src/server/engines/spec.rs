@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{RunConfig, Transport};
+use crate::files::is_one_file;
 
 /// Longest id.
 pub const ID_MAX: usize = 64;
@@ -118,7 +119,8 @@ impl Claim {
         if let Some(bind) = self.binds.iter().find(both) {
             return Some(format!("engines {other} and {id} both want {bind}\n  hint: {BIND_HINT}"));
         }
-        let path = self.files.iter().find(|path| taken.files.contains(path))?.display();
+        let is_taken = |path: &&PathBuf| taken.files.iter().any(|taken| is_one_file(path, taken));
+        let path = self.files.iter().find(is_taken)?.display();
         let hint = "give each a file of its own";
         Some(format!("engines {other} and {id} both write {path}\n  hint: {hint}"))
     }

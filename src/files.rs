@@ -1,0 +1,479 @@
+//! Files that runs open: which of them a run may read into messages, and write results to.
+//!
+//! A run at a terminal may do what its user may. In a daemon, the files of the process itself
+//! (users, keys, configuration) are refused whoever asks, and a client that came over the API gets
+//! no further than the folders that are meant for such clients. Files are told by what they are
+//! (device and inode) and not by their names, so that links are no way around.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// A folder below the data directory, for clients of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folder {
+    /// Scenarios, and the texts that they include.
+    Scenarios,
+    /// Injection files, and the lists of instances.
+    Injection,
+    /// Certificates and keys of SIP over TLS.
+    Tls,
+    /// Whatever runs write.
+    Results,
+}
+
+impl Folder {
+    /// All folders.
+    pub const ALL: [Self; 4] = [Self::Scenarios, Self::Injection, Self::Tls, Self::Results];
+
+    /// Its name below the data directory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scenarios => "scenarios",
+            Self::Injection => "injection",
+            Self::Tls => "tls",
+            Self::Results => "results",
+        }
+    }
+
+    /// The folder that the file of a command-line option lies in.
+    pub fn of_option(option: &str) -> Self {
+        match option {
+            "sf" | "rxsf" | "oocsf" => Self::Scenarios,
+            "inf" | "rxinf" | "slave_cfg" => Self::Injection,
+            "tls_cert" | "tls_key" | "tls_ca" | "tls_crl" => Self::Tls,
+            _ => Self::Results,
+        }
+    }
+}
+
+/// A file of the process itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnFile {
+    /// Its role, for messages: `the user database`.
+    pub role: &'static str,
+    /// Where it is, or will be.
+    pub path: PathBuf,
+    /// What may be done with it all the same.
+    pub kind: OwnKind,
+}
+
+/// The ways in which a file is the process's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnKind {
+    /// Neither read into a message nor written over.
+    Secret,
+    /// The same, but TLS may be spoken with it.
+    Material,
+    /// Read by runs, and not written over.
+    Input,
+    /// Written by one run, and not read into a message.
+    Output,
+}
+
+/// Kinds whose content is in no message.
+const NOT_READ: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Output];
+
+/// Kinds that no result takes the place of. Those of outputs are told apart by who writes them.
+pub const NOT_WRITTEN: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Input];
+
+/// What a run may do with files. Clones are the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    own: Arc<Vec<OwnFile>>,
+    /// The data directory of the daemon.
+    data: Option<Arc<Path>>,
+    is_confined: bool,
+}
+
+impl Access {
+    /// The access of engines that a configuration names: `own` are the files of the process, and
+    /// scenarios that are sent find theirs below `data`.
+    pub fn of_process(own: Vec<OwnFile>, data: &Path) -> Self {
+        Self { own: Arc::new(own), data: Some(data.into()), is_confined: false }
+    }
+
+    /// The access of a run at a terminal, whose files `own` are.
+    pub fn of_run(own: Vec<OwnFile>) -> Self {
+        Self { own: Arc::new(own), ..Self::default() }
+    }
+
+    /// The same for a client of the API: it stays within the folders below the data directory.
+    pub fn confined(&self) -> Self {
+        Self { is_confined: true, ..self.clone() }
+    }
+
+    /// Whether only the folders below the data directory are reached.
+    pub fn is_confined(&self) -> bool {
+        self.is_confined
+    }
+
+    /// A folder for clients of the API, where there are such clients.
+    pub fn folder(&self, folder: Folder) -> Option<PathBuf> {
+        self.data.as_ref().map(|data| data.join(folder.name()))
+    }
+
+    /// The place of a file in a folder.
+    ///
+    /// # Errors
+    /// A sentence, if it leads out of the folder.
+    pub fn place(&self, folder: Folder, file: &Path) -> Result<PathBuf, String> {
+        let name = folder.name();
+        let Some(base) = self.folder(folder) else {
+            return Err(format!("there is no folder {name:?} here"));
+        };
+        let inner = file.strip_prefix(&base).unwrap_or(file);
+        let is_plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        match inner.components().all(is_plain) && inner.file_name().is_some() {
+            true => Ok(base.join(inner)),
+            false => Err(format!(
+                "{} leads out of the folder {name:?} of the data directory; clients that come \
+                 over the API name files in it, without \"..\"",
+                file.display()
+            )),
+        }
+    }
+
+    /// Opens a file whose content ends up in messages.
+    ///
+    /// # Errors
+    /// If it cannot be read, is one of the process, or lies where the run has no access.
+    pub fn open_to_read(&self, path: &Path) -> io::Result<File> {
+        let file = self.open_within(&[Folder::Scenarios, Folder::Injection], path)?;
+        self.refuse_own(&file.metadata()?, &NOT_READ).map(|()| file)
+    }
+
+    /// Opens a file below the folder for scenarios, for one that was sent.
+    ///
+    /// # Errors
+    /// As [`open_to_read`](Self::open_to_read).
+    pub fn open_sent(&self, path: &Path) -> io::Result<File> {
+        self.confined().open_to_read(path)
+    }
+
+    /// Reads a certificate, a key or the like, which no message carries.
+    ///
+    /// # Errors
+    /// If it cannot be read, or lies where the run has no access.
+    pub fn read_material(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        let mut file = self.open_within(&[Folder::Tls], path)?;
+        if self.is_confined {
+            self.refuse_own(&file.metadata()?, &[OwnKind::Secret, OwnKind::Output])?;
+        }
+        file.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    fn open_within(&self, folders: &[Folder], path: &Path) -> io::Result<File> {
+        if !self.is_confined {
+            return File::open(path);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        regular(File::from(self.open_beneath(folders, path, flags)?))
+    }
+
+    /// Reads such a file.
+    ///
+    /// # Errors
+    /// As [`open_to_read`](Self::open_to_read).
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        self.open_to_read(path)?.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    /// Opens a file for results, and makes it if there is none. Nothing of a file that is refused
+    /// is changed.
+    ///
+    /// # Errors
+    /// If it cannot be written, is one of the process, or lies where the run has no access.
+    pub fn open_to_write(&self, path: &Path, is_kept: bool) -> io::Result<File> {
+        self.check_place(path)?;
+        let file = match self.is_confined {
+            false => OpenOptions::new().write(true).create(true).truncate(false).open(path)?,
+            true => {
+                self.make_results()?;
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
+                regular(File::from(self.open_beneath(&[Folder::Results], path, flags)?))?
+            }
+        };
+        let metadata = file.metadata()?;
+        self.refuse_own(&metadata, &NOT_WRITTEN)?;
+        if !is_kept && metadata.is_file() {
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+
+    /// Checks a file that is to be replaced as a whole, later.
+    ///
+    /// # Errors
+    /// As [`open_to_write`](Self::open_to_write), as far as it shows without writing.
+    pub fn check_replaceable(&self, path: &Path) -> io::Result<()> {
+        self.check_place(path)?;
+        if self.is_confined {
+            self.make_results()?;
+            let parent = path.parent().unwrap_or(path);
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            self.open_beneath(&[Folder::Results], parent, flags)?;
+            match self.open_beneath(&[Folder::Results], path, OFlags::PATH) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        match fs::metadata(path) {
+            Ok(metadata) => self.refuse_own(&metadata, &NOT_WRITTEN),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Names the file of the process that is at `path`, if it is of one of `kinds`.
+    pub fn own_at(&self, path: &Path, kinds: &[OwnKind]) -> Option<&'static str> {
+        let metadata = fs::metadata(path).ok();
+        let is_it = |own: &&OwnFile| {
+            kinds.contains(&own.kind)
+                && (own.path == path
+                    || metadata.as_ref().is_some_and(|metadata| is_same(metadata, &own.path)))
+        };
+        self.own.iter().find(is_it).map(|own| own.role)
+    }
+
+    fn refuse_own(&self, metadata: &Metadata, kinds: &[OwnKind]) -> io::Result<()> {
+        let is_it = |own: &&OwnFile| kinds.contains(&own.kind) && is_same(metadata, &own.path);
+        self.own.iter().find(is_it).map_or(Ok(()), |own| Err(refused(own.role)))
+    }
+
+    /// Refuses a name under which the process will make a file of its own.
+    fn check_place(&self, path: &Path) -> io::Result<()> {
+        let (Some(name), Some(parent)) = (path.file_name(), directory_of(path)) else {
+            return Ok(());
+        };
+        let is_it = |own: &&OwnFile| {
+            own.kind == OwnKind::Secret
+                && own.path.file_name() == Some(name)
+                && directory_of(&own.path).is_some_and(|of_own| {
+                    fs::metadata(of_own).is_ok_and(|metadata| is_same(&metadata, parent))
+                })
+        };
+        self.own.iter().find(is_it).map_or(Ok(()), |own| Err(refused(own.role)))
+    }
+
+    /// Opens `path` below the one of `folders` that it is named in, without a link on the way.
+    fn open_beneath(&self, folders: &[Folder], path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let bases = folders.iter().filter_map(|folder| self.folder(*folder));
+        let within = bases.into_iter().find_map(|base| {
+            let inner = path.strip_prefix(&base).ok()?.to_owned();
+            Some((base, inner))
+        });
+        let Some((base, inner)) = within else {
+            let names: Vec<&str> = folders.iter().map(|folder| folder.name()).collect();
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("only files below {} of the data directory are opened", names.join(", ")),
+            ));
+        };
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let base = rustix::fs::openat(CWD, &base, folder, Mode::empty())?;
+        if inner.as_os_str().is_empty() {
+            return Ok(base);
+        }
+        let mode = match flags.contains(OFlags::CREATE) {
+            true => Mode::RUSR | Mode::WUSR | Mode::RGRP,
+            false => Mode::empty(),
+        };
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&base, &inner, flags | OFlags::CLOEXEC, mode, resolve).map_err(
+            |error| match error {
+                Errno::LOOP | Errno::XDEV => io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "there is a link on the way, and links are not followed here",
+                ),
+                Errno::NOSYS => io::Error::other(
+                    "this kernel has no openat2, without which a folder cannot be kept (Linux 5.6)",
+                ),
+                error => error.into(),
+            },
+        )
+    }
+
+    /// Makes the folder for results, if there is none.
+    fn make_results(&self) -> io::Result<()> {
+        let Some(results) = self.folder(Folder::Results) else { return Ok(()) };
+        DirBuilder::new().recursive(true).mode(0o750).create(results)
+    }
+}
+
+/// Refuses what is no file: a pipe would wait for its other end.
+fn regular(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
+fn refused(role: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("it is {role}, which no run may use; choose another file"),
+    )
+}
+
+/// Whether `path` leads to the file that `metadata` is of.
+fn is_same(metadata: &Metadata, path: &Path) -> bool {
+    let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    fs::metadata(path).is_ok_and(|other| place(&other) == place(metadata))
+}
+
+/// As [`is_same`], for files only: what two write to a terminal does not get lost.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    fs::metadata(one).is_ok_and(|metadata| metadata.is_file() && is_same(&metadata, other))
+}
+
+/// Whether two names lead to one file, or would once it is there.
+pub fn is_one_file(one: &Path, other: &Path) -> bool {
+    if one == other || is_same_file(one, other) {
+        return true;
+    }
+    let both = directory_of(one).zip(directory_of(other));
+    one.file_name() == other.file_name()
+        && both.is_some_and(|(one, other)| {
+            fs::metadata(one).is_ok_and(|metadata| is_same(&metadata, other))
+        })
+}
+
+/// `path` without `..`, where it has some and its directory is there.
+pub fn without_dots(path: &Path) -> PathBuf {
+    let has_dots = path.components().any(|part| part == Component::ParentDir);
+    let directory = directory_of(path).filter(|_| has_dots);
+    let directory = directory.and_then(|directory| fs::canonicalize(directory).ok());
+    match (directory, path.file_name()) {
+        (Some(directory), Some(name)) => directory.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+fn directory_of(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A data directory with a secret, which is removed at the end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("files-{name}-{}", std::process::id()));
+            for folder in ["", "scenarios", "results"] {
+                fs::create_dir_all(path.join(folder)).unwrap();
+            }
+            fs::write(path.join("users.db"), "secret").unwrap();
+            fs::write(path.join("scenarios/text"), "text").unwrap();
+            Self(path)
+        }
+
+        fn join(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        fn access(&self) -> Access {
+            let own = |name: &str, kind| OwnFile { role: "ours", path: self.join(name), kind };
+            let own = vec![
+                own("users.db", OwnKind::Secret),
+                own("users.db-wal", OwnKind::Secret),
+                own("scenarios/text", OwnKind::Input),
+                own("results/log", OwnKind::Output),
+            ];
+            Access::of_process(own, &self.0)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[track_caller]
+    fn assert_refused<T>(result: io::Result<T>) {
+        let error = result.err().expect("it is refused");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+    }
+
+    #[test]
+    fn files_of_the_process_are_refused_under_every_name() {
+        let scratch = Scratch::new("own");
+        let access = scratch.access();
+        fs::hard_link(scratch.join("users.db"), scratch.join("scenarios/hard")).unwrap();
+        fs::hard_link(scratch.join("users.db"), scratch.join("results/hard")).unwrap();
+        symlink(scratch.join("users.db"), scratch.join("scenarios/soft")).unwrap();
+        for access in [access.clone(), access.confined()] {
+            for name in ["users.db", "scenarios/hard", "scenarios/soft", "scenarios/../users.db"] {
+                assert_refused(access.read(&scratch.join(name)));
+            }
+            let not_there = ["users.db-wal", "results/../users.db-wal"];
+            let written = ["users.db", "results/hard", "scenarios/soft", "scenarios/text"];
+            for name in written.into_iter().chain(not_there) {
+                assert_refused(access.open_to_write(&scratch.join(name), false));
+                assert_refused(access.check_replaceable(&scratch.join(name)));
+            }
+            assert_eq!(access.read(&scratch.join("scenarios/text")).unwrap(), b"text");
+        }
+        assert_eq!(fs::read(scratch.join("users.db")).unwrap(), b"secret");
+        assert_eq!(fs::read(scratch.join("scenarios/text")).unwrap(), b"text");
+        assert!(!scratch.join("users.db-wal").exists());
+        fs::write(scratch.join("results/log"), "a log").unwrap();
+        assert_refused(access.read(&scratch.join("results/log")));
+        assert!(access.open_to_write(&scratch.join("results/log"), true).is_ok());
+        assert_eq!(fs::read(scratch.join("results/log")).unwrap(), b"a log");
+    }
+
+    #[test]
+    fn a_client_of_the_api_stays_in_its_folders() {
+        let scratch = Scratch::new("confined");
+        let access = scratch.access().confined();
+        fs::write(scratch.join("other"), "other").unwrap();
+        symlink(scratch.join("other"), scratch.join("scenarios/out")).unwrap();
+        symlink(scratch.join(""), scratch.join("results/up")).unwrap();
+        for name in ["other", "scenarios/out", "scenarios/../other", "results/log"] {
+            assert_refused(access.read(&scratch.join(name)));
+        }
+        for name in ["other", "results/up/new", "scenarios/new", "results/../new"] {
+            assert_refused(access.open_to_write(&scratch.join(name), false));
+            assert_refused(access.check_replaceable(&scratch.join(name)));
+        }
+        assert!(access.open_to_write(&scratch.join("results/new"), false).is_ok());
+        assert!(access.check_replaceable(&scratch.join("results/summary")).is_ok());
+        assert!(access.check_replaceable(&scratch.join("results/none/summary")).is_err());
+        for path in ["../other", "a/../../b", "/etc/passwd", "", "."] {
+            assert!(access.place(Folder::Scenarios, Path::new(path)).is_err(), "{path}");
+        }
+        let inner = Ok(scratch.join("scenarios/a/b"));
+        assert_eq!(access.place(Folder::Scenarios, Path::new("a/b")), inner);
+        assert_eq!(access.place(Folder::Scenarios, &scratch.join("scenarios/a/b")), inner);
+    }
+
+    #[test]
+    fn names_of_one_file_are_recognised() {
+        let scratch = Scratch::new("one");
+        symlink(scratch.join("results"), scratch.join("also")).unwrap();
+        assert!(is_one_file(&scratch.join("results/a"), &scratch.join("also/a")));
+        assert!(is_one_file(&scratch.join("users.db"), &scratch.join("also/../users.db")));
+        assert!(!is_one_file(&scratch.join("results/a"), &scratch.join("scenarios/a")));
+        let shown = without_dots(&scratch.join("scenarios/../users.db"));
+        assert_eq!(shown, fs::canonicalize(scratch.join("users.db")).unwrap());
+    }
+}
