@@ -188,3 +188,23 @@ fn results_of_clients_are_written_where_they_belong() {
     assert!(error.contains("summary_json"), "{error}");
     daemon.stop();
 }
+
+// ---- bodies ----------------------------------------------------------------------------------
+
+#[test]
+fn a_scenario_may_have_as_many_bytes_as_the_documents_say() {
+    let _lock = lock::light();
+    let (daemon, address) = with_users(|_| {});
+    let operator = sign_in(&daemon, "operator");
+    let mut text = answering("Long");
+    let filler = (16 << 20) - text.len() - "<!---->".len();
+    text.push_str(&format!("<!--{}-->", " ".repeat(filler)));
+    assert_eq!(text.len(), 16 << 20);
+    // curl sends this type where it is told none.
+    let form = Some(("application/x-www-form-urlencoded", text.as_str()));
+    operator.request("PUT", "/api/v1/scenario?apply=1", form).expect(200);
+    assert_eq!(answer(address), "Long");
+    let form = Some(("application/x-www-form-urlencoded", "xml=1"));
+    operator.request("PUT", "/api/v1/scenario", form).error(415);
+    daemon.stop();
+}

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::error::{Fault, Position, ScenarioError};
 
 /// Largest scenario file. Hand-written ones have a few kilobytes.
-pub const FILE_BYTES_MAX: usize = 8 << 20;
+pub const FILE_BYTES_MAX: usize = 16 << 20;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The character that stands for byte 0: those of bytes end the last plane of private use (Unicode
 /// section 23.5).
@@ -94,7 +94,7 @@ pub(super) fn check_size(bytes: usize) -> Result<(), Fault> {
     if bytes <= FILE_BYTES_MAX {
         return Ok(());
     }
-    Err(Fault::new(START, format!("the file has {bytes} bytes, more than {FILE_BYTES_MAX}"))
+    Err(Fault::new(START, format!("the scenario has {bytes} bytes, more than {FILE_BYTES_MAX}"))
         .hint("is it a scenario at all? values for calls belong into an injection file"))
 }
 

@@ -205,13 +205,26 @@ async fn carried(route: &Route, headers: &HeaderMap, body: Body) -> Result<bytes
         Accepts::Nothing => Ok(()),
         Accepts::Json { .. } => is_accepted(&["application/json"]),
         Accepts::Xml { may_be_empty: true, .. } if announces_nothing(headers) => Ok(()),
-        Accepts::Xml { .. } => is_accepted(&["application/xml", "text/xml"]),
+        Accepts::Xml { .. } => is_accepted(&["application/xml", "text/xml", FORM]),
     };
     if let Err(error) = kind {
         body::drain(body).await;
         return Err(error);
     }
-    body::read(headers, body, route.accepts.limit_bytes()).await
+    let body = body::read(headers, body, route.accepts.limit_bytes()).await?;
+    match media_type.as_deref() {
+        Some(FORM) if !looks_like_xml(&body) => Err(ApiError::unsupported(FORM, "application/xml")),
+        _ => Ok(body),
+    }
+}
+
+/// The type that curl gives every body that it is given no type for.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Whether a body is no form, which has no tags.
+fn looks_like_xml(body: &[u8]) -> bool {
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    text.trim_ascii_start().first().is_none_or(|&first| first == b'<')
 }
 
 fn announces_nothing(headers: &HeaderMap) -> bool {

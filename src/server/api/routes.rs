@@ -117,7 +117,7 @@ const SMALL_BYTES_MAX: usize = 64 << 10;
 const SNIPPET_BYTES_MAX: usize = 1 << 20;
 
 /// The most bytes of a scenario.
-const SCENARIO_BYTES_MAX: usize = 16 << 20;
+const SCENARIO_BYTES_MAX: usize = crate::scenario::FILE_BYTES_MAX;
 
 const VIEW: Access = Access::Needs(Permission::View);
 const OPERATE: Access = Access::Needs(Permission::Operate);
