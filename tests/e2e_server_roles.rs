@@ -4,14 +4,18 @@
 
 mod e2e;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use ::gossipper::server::api::{self, RouteRow};
+use ::gossipper::server::auth::Permission;
 use e2e::gossipper::PROGRAM;
 use e2e::http::Client;
 use e2e::peer::Peer;
-use e2e::service::{self as daemon, Daemon};
+use e2e::service::{self as daemon, Daemon, until};
 use e2e::{lock, ports};
 use serde_json::{Value, json};
 
@@ -172,7 +176,7 @@ fn results_of_clients_are_written_where_they_belong() {
     start("call_records_jsonl", json!("./own.jsonl")).error(409);
     let started = start("summary_json", json!("sum.json")).expect(201).json();
     let id = started["id"].as_str().unwrap().to_owned();
-    e2e::service::until("summary", || {
+    until("summary", || {
         let rows = operator.get("/api/v1/clients").json();
         let row = rows["engines"].as_array()?.iter().find(|row| row["id"] == id.as_str())?.clone();
         (row["phase"] == "finished").then_some(())
@@ -189,7 +193,192 @@ fn results_of_clients_are_written_where_they_belong() {
     daemon.stop();
 }
 
-// ---- bodies ----------------------------------------------------------------------------------
+// ---- routes ----------------------------------------------------------------------------------
+
+/// A request of a route that does what the route is for.
+#[track_caller]
+fn request_of(row: &RouteRow, to: SocketAddr) -> (String, Option<String>) {
+    let path = row.path.to_owned();
+    let with = |body: Value| (path.clone(), Some(body.to_string()));
+    match (row.method.as_str(), row.path) {
+        ("GET", _) | ("POST", "/api/v1/auth/logout" | "/api/v1/live/ticket") => (path, None),
+        ("POST", "/api/v1/auth/login") => {
+            with(json!({ "username": "viewer", "password": PASSWORD }))
+        }
+        ("PUT", "/api/v1/scenario") | ("POST", "/api/v1/scenario/apply") => {
+            (path, Some(answering("Hello")))
+        }
+        ("POST", "/api/v1/control") => with(json!({ "paused": false })),
+        ("POST", "/api/v1/transports") => with(json!({ "index": 0, "enabled": true })),
+        ("POST", "/api/v1/clients") => {
+            let mut client = one_call(to);
+            client["id"] = json!("made");
+            with(client)
+        }
+        ("DELETE", "/api/v1/clients") => ("/api/v1/clients?id=made".to_owned(), None),
+        other => panic!("{other:?} is a new route: say here what asks for it"),
+    }
+}
+
+#[test]
+fn each_role_does_what_the_table_says_and_no_more() {
+    let _lock = lock::light();
+    let (daemon, address) = with_users(|_| {});
+    let mut rows = api::route_rows();
+    // A client is made before it is deleted, and signing out ends the token.
+    rows.sort_by_key(|row| (row.path.ends_with("/logout"), row.method == "DELETE"));
+    let rank = |permission: Option<Permission>| match permission {
+        None => 0,
+        Some(Permission::View) => 1,
+        Some(Permission::Operate) => 2,
+        Some(Permission::Administer) => 3,
+    };
+    for (role, own_rank) in [("stranger", 0), ("viewer", 1), ("operator", 2), (ADMIN, 3)] {
+        let client = match own_rank {
+            0 => daemon.client(),
+            _ => sign_in(&daemon, role),
+        };
+        for row in &rows {
+            let (path, body) = request_of(row, address);
+            let ask = || {
+                let body = body.as_deref().map(|body| (row.media_type.unwrap_or(""), body));
+                let reply = client.request(&row.method, &path, body);
+                // Workers take one scenario after the other.
+                (reply.status != 409).then_some(reply)
+            };
+            let reply = until("answer that is no conflict", ask);
+            let expected = match (own_rank >= rank(row.permission), row.path) {
+                (false, _) if own_rank == 0 => 401,
+                (false, _) => 403,
+                // It would be a WebSocket.
+                (true, "/api/v1/live") => 426,
+                (true, _) => row.success,
+            };
+            assert_eq!(reply.status, expected, "{} {path} as {role}: {reply:?}", row.method);
+        }
+    }
+    let deeds = audit(&daemon);
+    let deeds = deeds.iter().filter(|(_, action, _)| !action.starts_with("auth."));
+    let by: BTreeSet<&str> = deeds.map(|(name, ..)| name.as_str()).collect();
+    assert!(by.contains("operator") && !by.contains("viewer") && !by.contains(""), "{by:?}");
+    daemon.stop();
+}
+
+// ---- deeds -----------------------------------------------------------------------------------
+
+/// The audit log, oldest first: who, what, and more about it.
+fn audit(daemon: &Daemon) -> Vec<(String, String, Value)> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let path = daemon.path("users.sqlite");
+    let database = rusqlite::Connection::open_with_flags(path, flags).unwrap();
+    let mut rows = database
+        .prepare("SELECT username, action, payload_json FROM audit_log ORDER BY id")
+        .unwrap();
+    let rows = rows.query_map((), |row| {
+        let payload: String = row.get(2)?;
+        Ok((row.get(0)?, row.get(1)?, serde_json::from_str(&payload).unwrap()))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// The last row of an action.
+#[track_caller]
+fn last_row(daemon: &Daemon, action: &str) -> Value {
+    let rows = audit(daemon);
+    let row = rows.into_iter().rev().find(|(_, of_row, _)| of_row == action);
+    row.unwrap_or_else(|| panic!("no row of {action}")).2
+}
+
+#[test]
+fn a_deed_has_its_row_even_if_nobody_waits_for_the_answer() {
+    let _lock = lock::light();
+    let (daemon, address) = with_users(|_| {});
+    let operator = sign_in(&daemon, "operator");
+    let mut client = one_call(address);
+    client["total_calls"] = json!(0);
+    client["rate"] = json!(0);
+    let body = client.to_string();
+    for number in 0..16 {
+        let mut stream = operator.connect();
+        let head = operator.head("POST", &format!("/api/v1/clients?id=gone{number}"));
+        let length = body.len();
+        let rest = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(format!("{head}{rest}{body}").as_bytes()).unwrap();
+        // Each hangs up a little later than the one before.
+        std::thread::sleep(std::time::Duration::from_micros(200 * number));
+    }
+    // Requests are taken one after the other where this one waits for all before it.
+    let told = || -> Option<BTreeSet<String>> {
+        let rows = audit(&daemon);
+        let rows = rows.iter().filter(|(_, action, _)| action == "client.create");
+        let rows: Vec<&Value> = rows.map(|(.., payload)| payload).collect();
+        let is_done = |row: &&Value| row["outcome"] == "done";
+        rows.iter()
+            .all(is_done)
+            .then(|| rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect())
+    };
+    until("row of each client", || {
+        let running = operator.get("/api/v1/clients").json();
+        let running: BTreeSet<String> = running["dynamic"]
+            .as_array()?
+            .iter()
+            .filter_map(|id| Some(id.as_str()?.to_owned()))
+            .collect();
+        (!running.is_empty() && told()? == running).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn rows_tell_what_was_changed_and_without_a_row_nothing_is() {
+    let _lock = lock::light();
+    let (daemon, address) = with_users(|_| {});
+    let operator = sign_in(&daemon, "operator");
+    let mut client = one_call(address);
+    client["id"] = json!("c");
+    client["total_calls"] = json!(0);
+    client["rate"] = json!(1);
+    client["auth_password"] = json!("very-secret");
+    operator.post("/api/v1/clients", &client).expect(201);
+    let row = last_row(&daemon, "client.create");
+    assert_eq!((&row["remote_addr"], &row["rate"]), (&json!(address.to_string()), &json!(1.0)));
+    assert_eq!((&row["scenario"]["name"], &row["outcome"]), (&json!("uac"), &json!("done")));
+    assert!(!row.to_string().contains("very-secret"), "{row}");
+
+    operator.post("/api/v1/control", &json!({ "id": "c", "rate": 7 })).expect(200);
+    let row = last_row(&daemon, "control.set");
+    assert_eq!(row, json!({ "rate": { "from": { "c": 1.0 }, "to": 7.0 }, "outcome": "done" }));
+    operator.post("/api/v1/transports", &json!({ "index": 0, "enabled": false })).expect(200);
+    let change = last_row(&daemon, "transports.set")["changes"][0].clone();
+    let expected = json!({
+        "listener": 0, "address": format!("u1 {address}"), "from": true, "to": false
+    });
+    assert_eq!(change, expected);
+    let text = answering("Another");
+    let xml = Some(("application/xml", text.as_str()));
+    operator.request("POST", "/api/v1/scenario/apply", xml).expect(200);
+    let row = last_row(&daemon, "scenario.apply");
+    assert_ne!(row["from"]["sha256"], row["to"]["sha256"], "{row}");
+    assert_eq!(row["to"]["sha256"].as_str().unwrap().len(), 64, "{row}");
+    // A deed that fails has a row, too.
+    let uac = ::gossipper::scenario::builtin("uac").unwrap().text;
+    operator.request("POST", "/api/v1/scenario/apply", Some(("text/xml", uac))).error(409);
+    assert_eq!(last_row(&daemon, "scenario.apply")["outcome"], json!("failed"));
+
+    // Somebody keeps the database for longer than the daemon waits.
+    let database = rusqlite::Connection::open(daemon.path("users.sqlite")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = operator.post("/api/v1/control", &json!({ "id": "c", "rate": 99 })).error(503);
+    assert!(error.contains("audit log"), "{error}");
+    database.execute_batch("ROLLBACK").unwrap();
+    let control = operator.get("/api/v1/control").json();
+    assert_eq!(control["engines"][1]["rate"], json!(7.0), "{control}");
+
+    operator.delete("/api/v1/clients?id=c").expect(204);
+    let row = last_row(&daemon, "client.delete");
+    assert_eq!((&row["rate"], &row["phase"]), (&json!(7.0), &json!("running")), "{row}");
+    daemon.stop();
+}
 
 #[test]
 fn a_scenario_may_have_as_many_bytes_as_the_documents_say() {

@@ -10,12 +10,13 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::app::App;
 use super::body::Parameters;
 use super::error::ApiError;
-use crate::server::auth::{AuthError, Identity};
+use crate::server::auth::{AuthError, Authenticator, Identity};
 
 /// The connection that a request came over.
 #[derive(Clone, Debug)]
@@ -56,13 +57,75 @@ impl Call {
         self.who.as_ref().ok_or_else(|| ApiError::unauthorized("sign in first"))
     }
 
-    /// Records who did what, for those who look at it later. Never a secret.
-    pub(crate) async fn record(&self, action: &str, target: &str, payload: serde_json::Value) {
-        let Some(who) = &self.who else { return };
-        tracing::info!(user = who.username, action, on = target, %payload, "changed");
-        let source = self.peer.address.ip();
-        self.app.auth().record(who, source, action, target, payload).await;
+    /// Writes into the audit log what is about to be done, for those who look at it later; never a
+    /// secret. `payload` is an object.
+    ///
+    /// # Errors
+    /// 503 if that cannot be written: what nobody would know of is not done.
+    pub(crate) async fn begin(
+        &self,
+        action: &'static str,
+        target: &str,
+        payload: serde_json::Value,
+    ) -> Result<Deed, ApiError> {
+        let auth = self.app.auth();
+        let who = self.user()?;
+        let begun = with(&payload, "outcome", "begun".into());
+        let row = auth.record(who, self.peer.address.ip(), action, target, begun).await?;
+        let (user, target) = (who.username.clone(), target.to_owned());
+        Ok(Deed { auth, row, user, action, target, payload })
     }
+}
+
+/// A deed that the audit log tells of, but for how it went.
+pub(crate) struct Deed {
+    auth: Arc<Authenticator>,
+    row: Option<i64>,
+    user: String,
+    action: &'static str,
+    target: String,
+    payload: serde_json::Value,
+}
+
+impl Deed {
+    /// Adds what is known afterwards only.
+    pub(crate) fn add(&mut self, name: &str, value: serde_json::Value) {
+        self.payload = with(&self.payload, name, value);
+    }
+
+    /// Writes into the audit log how it went, and gives back what came of it.
+    pub(crate) async fn end<T>(self, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        let Self { auth, row, user, action, target, payload } = self;
+        let payload = match &result {
+            Ok(_) => with(&payload, "outcome", "done".into()),
+            Err(error) => {
+                let why: String = error.message().chars().take(ERROR_CHARS_MAX).collect();
+                with(&with(&payload, "outcome", "failed".into()), "error", why.into())
+            }
+        };
+        tracing::info!(user, action, on = target, %payload, "changed");
+        if let Some(row) = row {
+            auth.amend(row, payload).await;
+        }
+        result
+    }
+}
+
+/// Characters of a refusal that the audit log keeps.
+const ERROR_CHARS_MAX: usize = 500;
+
+/// An object with a member more.
+fn with(object: &serde_json::Value, name: &str, value: serde_json::Value) -> serde_json::Value {
+    let mut object = object.clone();
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+    object
+}
+
+/// What tells a scenario from others in the audit log: its name is chosen by whoever writes it.
+pub(crate) fn fingerprint(text: &[u8]) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A response with a JSON body.

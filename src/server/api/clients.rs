@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json as value;
 
-use super::call::{Answer, Call, blocking, json};
+use super::call::{Answer, Call, blocking, fingerprint, json};
 use super::error::ApiError;
 use super::model::{Always, Clients, Started};
 use super::stats::dynamic_ids;
 use super::transports::{client_rows, dynamic_api};
+use crate::config::{CallLimit, RunConfig};
 use crate::server::config;
-use crate::server::engines::{DynamicError, EngineKind, ForgetError};
+use crate::server::engines::{DynamicError, EngineHandle, EngineKind, ForgetError, ScenarioState};
 
 pub(crate) async fn get(call: Call) -> Answer {
     let app = &call.app;
@@ -39,9 +40,17 @@ pub(crate) async fn post(call: Call) -> Answer {
     let id = [given, spec.id.as_str()].into_iter().find(|id| !id.is_empty()).map(str::to_owned);
     let app = call.app.clone();
     let run = spec.run;
-    let id = blocking(move || app.registry.start_dynamic(id, run)).await?;
-    let id = id.map_err(|error| relative(error.into()))?;
-    call.record("client.create", &id, value!({})).await;
+    let named = id.as_deref().unwrap_or("a new client");
+    let mut deed = call.begin("client.create", named, described(&run)).await?;
+    let started = blocking(move || app.registry.start_dynamic(id, run)).await;
+    let started = started.and_then(|started| started.map_err(|error| relative(error.into())));
+    if let Ok(id) = &started
+        && let Some(engine) = call.app.registry.get(id)
+    {
+        deed.add("id", value!(id));
+        deed.add("scenario", scenario_of(&engine));
+    }
+    let id = deed.end(started).await?;
     json(StatusCode::CREATED, &Started { id, started: Always })
 }
 
@@ -51,9 +60,8 @@ pub(crate) async fn delete(call: Call) -> Answer {
     if id.is_empty() {
         return Err(ApiError::bad_request("say which client: ?id=..."));
     }
-    let engine = call.app.registry.get(&id);
-    match engine.map(|engine| engine.kind()) {
-        Some(EngineKind::Dynamic) => {}
+    let engine = match call.app.registry.get(&id) {
+        Some(engine) if engine.kind() == EngineKind::Dynamic => engine,
         Some(_) => {
             return Err(ApiError::bad_request(format!(
                 "{id:?} is of the configuration; pause it with POST /api/v1/control"
@@ -68,11 +76,43 @@ pub(crate) async fn delete(call: Call) -> Answer {
             };
             return Err(ApiError::not_found(message));
         }
-    }
+    };
+    let state = engine.state();
+    let payload = value!({
+        "remote_addr": state.client.as_ref().map(|client| client.remote_addr.clone()),
+        "phase": state.phase.label(),
+        "rate": state.rate,
+        "users": state.users,
+        "scenario": scenario_of(&engine),
+    });
+    let deed = call.begin("client.delete", &id, payload).await?;
     let (app, target) = (call.app.clone(), id.clone());
-    blocking(move || app.registry.remove(&target)).await??;
-    call.record("client.delete", &id, value!({})).await;
+    let done = blocking(move || app.registry.remove(&target)).await;
+    deed.end(done.and_then(|done| Ok(done?))).await?;
     Ok(axum::response::IntoResponse::into_response(StatusCode::NO_CONTENT))
+}
+
+/// What a client is asked to do, for the audit log.
+fn described(run: &RunConfig) -> serde_json::Value {
+    let total = match run.calls_max {
+        CallLimit::Unlimited => Some(0),
+        CallLimit::Count(count) => Some(count),
+        CallLimit::ClientDefault => None,
+    };
+    value!({
+        "remote_addr": run.next_hop().map(ToString::to_string),
+        "transport": run.transport.code(),
+        "rate": run.users.is_none().then(|| run.rate * 1e3 / run.rate_period_ms.max(1) as f64),
+        "users": run.users,
+        "total_calls": total,
+    })
+}
+
+/// The scenario of an engine, for the audit log.
+pub(super) fn scenario_of(engine: &EngineHandle) -> serde_json::Value {
+    let state = engine.state();
+    let ScenarioState { name, xml, .. } = &state.scenario;
+    value!({ "name": name, "sha256": fingerprint(xml.as_bytes()) })
 }
 
 fn need_feature(call: &Call) -> Result<(), ApiError> {

@@ -1,5 +1,7 @@
 //! `/control`: rate and pause.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::json as value;
 
@@ -52,33 +54,39 @@ pub(crate) async fn post(call: Call) -> Answer {
         [only] if id.is_none() && is_over(only) => Some(only.id().to_owned()),
         _ => id.cloned(),
     };
-    let id = id.as_ref();
-    match id {
+    let (asked, target) = match &id {
         Some(id) => {
             let engine = call.app.registry.get(id).ok_or_else(|| unknown_engine(&call.app, id))?;
-            let app = call.app.clone();
-            blocking(move || change_one(&app, engine, change)).await??;
+            let asks = change.asks_of(&engine, true);
+            (vec![(engine, asks)], id.as_str())
         }
-        None => ask_all(&call.app, change).await?,
-    }
-    let payload = value!({ "rate": change.rate, "paused": change.paused });
-    call.record("control.set", id.map_or("all", String::as_str), payload).await;
+        None => (all_asked(&call.app, change)?, "all"),
+    };
+    let deed = call.begin("control.set", target, change.described(&asked)).await?;
+    let done = match id.is_some() {
+        true => change_one(&call.app, asked, change).await,
+        false => ask_all(asked).await,
+    };
+    deed.end(done).await?;
     json(StatusCode::OK, &control(&call.app))
 }
 
 /// Changes one engine that was named. One of the configuration that has ended is started again if
 /// it is to go on.
-fn change_one(app: &App, engine: EngineHandle, change: Change) -> Result<(), AskError> {
-    let is_over = engine.state().phase.is_over();
-    if !is_over || change.paused != Some(false) {
-        return change.asks_of(&engine, true).into_iter().try_for_each(|ask| engine.ask(ask));
-    }
-    app.start_again(&engine, None)?;
-    let rate = change.rate.map(Ask::SetRate);
-    match (rate, app.registry.get(engine.id())) {
-        (Some(rate), Some(engine)) => engine.ask(rate),
-        _ => Ok(()),
-    }
+async fn change_one(app: &Arc<App>, asked: Vec<Asked>, change: Change) -> Result<(), ApiError> {
+    let app = Arc::clone(app);
+    let ask = move |(engine, asks): Asked| -> Result<(), AskError> {
+        if !engine.state().phase.is_over() || change.paused != Some(false) {
+            return asks.into_iter().try_for_each(|ask| engine.ask(ask));
+        }
+        app.start_again(&engine, None)?;
+        let rate = change.rate.map(Ask::SetRate);
+        match (rate, app.registry.get(engine.id())) {
+            (Some(rate), Some(engine)) => engine.ask(rate),
+            _ => Ok(()),
+        }
+    };
+    Ok(blocking(move || asked.into_iter().try_for_each(ask)).await??)
 }
 
 /// 404, with the engines that there are.
@@ -124,6 +132,28 @@ impl Change {
         Ok(Self { rate: request.rate, paused })
     }
 
+    /// What changes, from what to what, for the audit log.
+    fn described(self, asked: &[Asked]) -> serde_json::Value {
+        let (mut rates, mut pauses) = (serde_json::Map::new(), serde_json::Map::new());
+        for (engine, asks) in asked {
+            let (id, state) = (engine.id().to_owned(), engine.state());
+            for ask in asks {
+                match ask {
+                    Ask::SetRate(_) => _ = rates.insert(id.clone(), value!(state.rate)),
+                    _ => _ = pauses.insert(id.clone(), value!(state.is_paused)),
+                }
+            }
+        }
+        let mut change = value!({});
+        if let Some(rate) = self.rate {
+            change["rate"] = value!({ "from": rates, "to": rate });
+        }
+        if let Some(paused) = self.paused {
+            change["paused"] = value!({ "from": pauses, "to": paused });
+        }
+        change
+    }
+
     /// What `engine` is asked for. Where all engines are meant, a rate is for those that have one.
     fn asks_of(self, engine: &EngineHandle, is_meant: bool) -> Vec<Ask> {
         let state = engine.state();
@@ -134,29 +164,35 @@ impl Change {
     }
 }
 
-/// Asks all engines that are not over, at once: one that is slow does not delay the others.
-async fn ask_all(app: &App, change: Change) -> Result<(), ApiError> {
-    let mut asked = Vec::new();
-    for engine in app.registry.engines().iter() {
-        let asks = change.asks_of(engine, false);
-        if asks.is_empty() || engine.state().phase.is_over() {
-            continue;
-        }
-        let engine = engine.clone();
-        asked.push(tokio::spawn(blocking(move || {
-            asks.into_iter().try_for_each(|ask| engine.ask(ask))
-        })));
-    }
-    if asked.is_empty() && app.registry.engines().iter().all(|row| row.state().phase.is_over()) {
+/// An engine and what it is asked for.
+type Asked = (EngineHandle, Vec<Ask>);
+
+/// All engines that are not over, with what is asked of each.
+fn all_asked(app: &App, change: Change) -> Result<Vec<Asked>, ApiError> {
+    let engines = app.registry.engines();
+    let asked = engines.iter().map(|engine| (engine.clone(), change.asks_of(engine, false)));
+    let asked: Vec<Asked> = asked
+        .filter(|(engine, asks)| !asks.is_empty() && !engine.state().phase.is_over())
+        .collect();
+    if asked.is_empty() && engines.iter().all(|row| row.state().phase.is_over()) {
         return Err(ApiError::conflict(
             "all engines have ended; resume with engine_id starts one of the configuration again",
         ));
     }
-    if asked.is_empty() {
-        return Err(ApiError::conflict(
+    match asked.is_empty() {
+        false => Ok(asked),
+        true => Err(ApiError::conflict(
             "no engine here starts calls at a rate; start a client with POST /api/v1/clients",
-        ));
+        )),
     }
+}
+
+/// Asks all at once: one that is slow does not delay the others.
+async fn ask_all(asked: Vec<Asked>) -> Result<(), ApiError> {
+    let asked = asked.into_iter().map(|(engine, asks)| {
+        tokio::spawn(blocking(move || asks.into_iter().try_for_each(|ask| engine.ask(ask))))
+    });
+    let asked: Vec<_> = asked.collect();
     let (mut taken, mut refused) = (0, None);
     for work in asked {
         let result =

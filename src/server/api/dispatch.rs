@@ -19,7 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::app::App;
 use super::body::{self, Parameters};
-use super::call::{Answer, Call, Peer};
+use super::call::{Answer, Call, Peer, Work};
 use super::error::ApiError;
 use super::routes::{self, Accepts, Access, ROUTES, Route, Verb};
 use super::{guard, page};
@@ -93,10 +93,14 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
 
 /// The response to a request whose handler panicked.
 fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    mistake(&*panic).into_response()
+}
+
+fn mistake(panic: &(dyn Any + Send)) -> ApiError {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
     tracing::error!(panic = text, "a handler panicked");
-    ApiError::internal("the daemon made a mistake; its log has more").into_response()
+    ApiError::internal("the daemon made a mistake; its log has more")
 }
 
 /// Serves one row of the table.
@@ -123,13 +127,27 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Answe
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let headers = parts.headers;
     let call = Call { app, who, peer, headers, parameters, body, upgrade };
-    match tokio::time::timeout(HANDLER_TIMEOUT, (route.handler)(call)).await {
+    let work = (route.handler)(call);
+    let work = match route.verb.is_safe() {
+        true => work,
+        false => Box::pin(to_the_end(work)),
+    };
+    match tokio::time::timeout(HANDLER_TIMEOUT, work).await {
         Ok(answer) => answer,
         Err(_) => Err(ApiError::unavailable(format!(
             "no answer within {} s; what was asked for may still happen",
             HANDLER_TIMEOUT.as_secs()
         ))),
     }
+}
+
+/// Does `work` in a task of its own: a change and its row in the audit log belong together, and
+/// whoever hangs up in between must not part them.
+async fn to_the_end(work: Work) -> Answer {
+    tokio::spawn(work).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => Err(mistake(&*panic)),
+        Err(_) => Err(ApiError::unavailable("the daemon is shutting down")),
+    })
 }
 
 /// Lets in who may use `route`.

@@ -141,7 +141,6 @@ impl ApiError {
     }
 
     /// The sentence.
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::json as value;
 
-use super::call::{Answer, Call, blocking, json};
+use super::call::{Answer, Call, blocking, fingerprint, json};
+use super::clients::scenario_of;
 use super::error::ApiError;
 use super::model::{Always, Applied, Scenario, Written};
 use crate::output::write_file;
@@ -35,7 +36,14 @@ pub(crate) async fn put(call: Call) -> Answer {
     };
     let target = file.clone();
     let app = call.app.clone();
-    blocking(move || -> Result<(), ApiError> {
+    let payload = value!({
+        "applied": apply,
+        "from": scenario_of(&primary),
+        "to": { "sha256": fingerprint(xml.as_bytes()) },
+    });
+    let written = file.display().to_string();
+    let deed = call.begin("scenario.write", &written, payload).await?;
+    let done = blocking(move || -> Result<(), ApiError> {
         // What may not be applied may not be written either: the next reload would read it.
         primary.check_scenario(&xml)?;
         if apply {
@@ -51,10 +59,9 @@ pub(crate) async fn put(call: Call) -> Answer {
             })
         })
     })
-    .await?
-    .map_err(|error| error.without_path(&file, DOCUMENT))?;
-    let written = file.display().to_string();
-    call.record("scenario.write", &written, value!({ "applied": apply })).await;
+    .await;
+    let done = done.and_then(|done| done.map_err(|error| error.without_path(&file, DOCUMENT)));
+    deed.end(done).await?;
     json(StatusCode::OK, &Written { written, applied: apply })
 }
 
@@ -66,15 +73,20 @@ pub(crate) async fn apply(call: Call) -> Answer {
     let _one_at_a_time = call.app.scenario_lock.lock().await;
     let primary = call.app.primary()?;
     let file = primary.state().scenario.file.clone();
-    let app = call.app.clone();
-    blocking(move || app.follow(&primary, scenario)).await?.map_err(|error| {
-        let error = ApiError::from(error);
-        match &file {
-            Some(file) => error.without_path(file, DOCUMENT),
-            None => error,
-        }
-    })?;
-    call.record("scenario.apply", source, value!({})).await;
+    let payload = value!({ "from": scenario_of(&primary) });
+    let mut deed = call.begin("scenario.apply", source, payload).await?;
+    let (app, engine) = (call.app.clone(), primary.clone());
+    let done = blocking(move || app.follow(&engine, scenario)).await;
+    let done = done.and_then(|done| {
+        done.map_err(|error| match (ApiError::from(error), &file) {
+            (error, Some(file)) => error.without_path(file, DOCUMENT),
+            (error, None) => error,
+        })
+    });
+    if done.is_ok() {
+        deed.add("to", scenario_of(&primary));
+    }
+    deed.end(done).await?;
     json(StatusCode::OK, &Applied { applied: Always })
 }
 

@@ -99,8 +99,12 @@ pub(crate) async fn post(call: Call) -> Answer {
         asks.push((engine, Ask::SetPaused(!client.accepting)));
     }
     let what: Vec<String> = asks.iter().map(|(engine, ask)| describe(engine, ask)).collect();
-    blocking(move || asks.into_iter().try_for_each(|(engine, ask)| engine.ask(ask))).await??;
-    call.record("transports.set", &what.join(", "), value!({})).await;
+    let changes: Vec<_> = asks.iter().map(|(engine, ask)| change(engine, ask)).collect();
+    let payload = value!({ "changes": changes });
+    let deed = call.begin("transports.set", &what.join(", "), payload).await?;
+    let ask = |(engine, ask): (EngineHandle, Ask)| engine.ask(ask);
+    let done = blocking(move || asks.into_iter().try_for_each(ask)).await;
+    deed.end(done.and_then(|done| Ok(done?))).await?;
     json(StatusCode::OK, &transports(&call.app))
 }
 
@@ -110,5 +114,25 @@ fn describe(engine: &EngineHandle, ask: &Ask) -> String {
         Ask::SetListener { index, enabled } => format!("listener {index} {}", on(*enabled)),
         Ask::SetPaused(paused) => format!("{} {}", engine.id(), on(!paused)),
         _ => engine.id().to_owned(),
+    }
+}
+
+/// What an ask changes, from what to what, for the audit log.
+fn change(engine: &EngineHandle, ask: &Ask) -> serde_json::Value {
+    let state = engine.state();
+    match ask {
+        Ask::SetListener { index, enabled } => {
+            let listener = state.listeners.get(*index);
+            let address = listener.map(|listener| {
+                let address = std::net::SocketAddr::new(listener.local_ip, listener.local_port);
+                format!("{} {address}", listener.transport.code())
+            });
+            let before = listener.map(|listener| listener.enabled);
+            value!({ "listener": index, "address": address, "from": before, "to": enabled })
+        }
+        Ask::SetPaused(paused) => {
+            value!({ "client": engine.id(), "from": !state.is_paused, "to": !paused })
+        }
+        _ => value!({}),
     }
 }

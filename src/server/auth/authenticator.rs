@@ -419,8 +419,11 @@ impl Authenticator {
         self.internal()?.audit(limit).await
     }
 
-    /// Adds to the audit log what `by` did. `payload` is without secrets. Where there are no users
-    /// there is no such log.
+    /// Adds to the audit log what `by` is about to do, and gives back the number of the row.
+    /// `payload` is without secrets. Where there are no users there is no such log.
+    ///
+    /// # Errors
+    /// 503 if it cannot be written: then it is not to be done.
     pub async fn record(
         &self,
         by: &Identity,
@@ -428,9 +431,19 @@ impl Authenticator {
         action: &str,
         target: &str,
         payload: serde_json::Value,
-    ) {
+    ) -> Result<Option<i64>, AuthError> {
+        match &self.gate {
+            Gate::Internal(internal) => {
+                internal.record(by, source, action, target, payload).await.map(Some)
+            }
+            Gate::Open | Gate::StaticToken(_) => Ok(None),
+        }
+    }
+
+    /// Says in a row of [`Self::record`] how it went.
+    pub async fn amend(&self, row: i64, payload: serde_json::Value) {
         if let Gate::Internal(internal) = &self.gate {
-            internal.record(by, source, action, target, payload).await;
+            internal.amend(row, payload).await;
         }
     }
 

@@ -436,9 +436,22 @@ impl Internal {
         action: &str,
         target: &str,
         payload: Value,
-    ) {
+    ) -> Result<i64, AuthError> {
         let act = Act::new(action, target).with(payload);
-        self.write_audit(by(identity, source), act, Weight::Act).await;
+        let by = by(identity, source);
+        let written = self.database.run(move |store| store.record(&by, &act, Weight::Act)).await;
+        written.map_err(|error| {
+            tracing::error!("{error}; {action} was not done: the audit log cannot be written");
+            let message = format!("nothing was changed: the audit log cannot be written ({error})");
+            AuthError::new(503, message)
+        })
+    }
+
+    pub(super) async fn amend(&self, row: i64, payload: Value) {
+        let written = self.database.run(move |store| store.amend(row, &payload)).await;
+        if let Err(error) = written {
+            tracing::error!("{error}; row {row} of the audit log does not tell how it went");
+        }
     }
 
     /// Adds a row. A full disk is no reason to keep an admin out, so that it only is told.

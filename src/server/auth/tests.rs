@@ -364,7 +364,10 @@ async fn the_audit_log_has_who_came_and_what_changed_but_no_secrets() {
     let id = lab.id("operator").await;
     let change = UserChange { password: Some("another-good-phrase".into()), ..Default::default() };
     lab.authenticator.update_user(&admin, id, change, HERE).await.unwrap();
-    lab.authenticator.record(&admin, HERE, "control.set", "primary", json!({ "rate": 50 })).await;
+    let begun = json!({ "rate": 50, "outcome": "begun" });
+    let row = lab.authenticator.record(&admin, HERE, "control.set", "primary", begun).await;
+    let row = row.unwrap().expect("there is an audit log");
+    lab.authenticator.amend(row, json!({ "rate": 50 })).await;
     let rows = lab.actions().await;
     let tail: Vec<_> = rows[rows.len() - 7..]
         .iter()

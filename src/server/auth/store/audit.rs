@@ -18,8 +18,11 @@ pub(super) const ATTEMPTS_KEPT: i64 = 20_000;
 /// Rows between two prunings: finding the oldest row to keep costs a walk along the index.
 pub(super) const PRUNE_EVERY: i64 = 256;
 
-/// Bytes of a payload and of a target that are kept.
-const TEXT_BYTES_MAX: usize = 2048;
+/// Bytes of a target that are kept.
+const TARGET_BYTES_MAX: usize = 2048;
+
+/// Bytes of a payload that are kept: enough for the rates of all engines that there can be.
+const PAYLOAD_BYTES_MAX: usize = 8192;
 
 /// One row of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,14 +92,27 @@ impl Weight {
 }
 
 impl Store {
-    /// Adds a row.
+    /// Adds a row; gives back its number.
     pub(in crate::server::auth) fn record(
         &mut self,
         by: &By,
         act: &Act,
         weight: Weight,
-    ) -> Result<(), StoreError> {
+    ) -> Result<i64, StoreError> {
         self.write(|transaction| Ok(insert(transaction, by, act, weight)?))
+    }
+
+    /// Says more in a row that is there, in the place of what it says.
+    pub(in crate::server::auth) fn amend(
+        &mut self,
+        row: i64,
+        payload: &Value,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let statement = "UPDATE audit_log SET payload_json = ?2 WHERE id = ?1";
+            transaction.execute(statement, (row, text_of(payload)))?;
+            Ok(())
+        })
     }
 
     /// The newest rows, newest first.
@@ -125,21 +141,22 @@ impl Store {
     }
 }
 
-/// Adds a row within a transaction, and prunes now and then.
+fn text_of(payload: &Value) -> String {
+    if payload.is_null() {
+        return "{}".to_owned();
+    }
+    let text = payload.to_string();
+    // Half a JSON text is none.
+    if text.len() > PAYLOAD_BYTES_MAX { r#"{"omitted":"too long"}"#.to_owned() } else { text }
+}
+
+/// Adds a row within a transaction, and prunes now and then; gives back its number.
 pub(super) fn insert(
     connection: &Connection,
     by: &By,
     act: &Act,
     weight: Weight,
-) -> rusqlite::Result<()> {
-    let payload = match &act.payload {
-        Value::Null => "{}".to_owned(),
-        payload => {
-            let text = payload.to_string();
-            // Half a JSON text is none.
-            if text.len() > TEXT_BYTES_MAX { r#"{"omitted":"too long"}"#.to_owned() } else { text }
-        }
-    };
+) -> rusqlite::Result<i64> {
     let mut statement = connection.prepare(
         "INSERT INTO audit_log (ts, weight, user_id, username, source, action, target, payload_json)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -151,10 +168,11 @@ pub(super) fn insert(
         &by.username,
         &by.source,
         &act.action,
-        &act.target[..act.target.floor_char_boundary(TEXT_BYTES_MAX)],
-        payload,
+        &act.target[..act.target.floor_char_boundary(TARGET_BYTES_MAX)],
+        text_of(&act.payload),
     ))?;
-    if connection.last_insert_rowid() % PRUNE_EVERY == 0 {
+    let row = connection.last_insert_rowid();
+    if row % PRUNE_EVERY == 0 {
         let mut prune = connection.prepare(
             "DELETE FROM audit_log WHERE weight = ?1 AND id <=
                  (SELECT id FROM audit_log WHERE weight = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -163,5 +181,5 @@ pub(super) fn insert(
             prune.execute((weight as i64, weight.kept()))?;
         }
     }
-    Ok(())
+    Ok(row)
 }

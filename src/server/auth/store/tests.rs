@@ -233,7 +233,7 @@ fn long_texts_in_the_audit_log_are_cut() {
     let scratch = Scratch::new();
     let mut store = store(&scratch);
     let act =
-        Act::new("scenario.put", &"ü".repeat(5_000)).with(json!({ "xml": "x".repeat(5_000) }));
+        Act::new("scenario.put", &"ü".repeat(5_000)).with(json!({ "xml": "x".repeat(9_000) }));
     store.record(&by(), &act, Weight::Act).unwrap();
     let row = &store.audit(1).unwrap()[0];
     assert_eq!(row.target.len(), 2048);
