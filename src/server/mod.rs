@@ -148,8 +148,8 @@ fn first_admin_text(admin: &auth::FirstAdmin) -> String {
     let name = &admin.username;
     match &admin.password_file {
         Some(file) => format!(
-            "the user {name:?} was made; the password is in {}, which only its owner can read; \
-             change it and delete the file",
+            "the user {name:?} was made; the password is in {}, which only its owner can read and \
+             which goes when the password is changed: `gossipper auth user-passwd`",
             file.display()
         ),
         None => format!("the user {name:?} was made with the password of the environment"),
