@@ -90,7 +90,7 @@ pub struct Output {
 impl Files {
     /// No file yet; those to come have to lie where `access` lets them.
     pub fn new(access: Access) -> Self {
-        Self { access, outputs: Vec::new() }
+        Self { access, outputs: Vec::new(), kind: None }
     }
 
     /// Opens a file, or finds it if it is open.

@@ -18,7 +18,7 @@ use super::timestamp::Timestamp;
 use super::verdict::verdict_sentences;
 use crate::stats::{
     self, BUCKET_BOUNDS_MS, Counters, CpuUse, DurationSummary, FailureCause, Health, History,
-    RecentSummary, Snapshot, Unwritten, VerdictTally, WorkerCpu,
+    RecentSummary, Snapshot, Unwritten, WorkerCpu,
 };
 
 pub use rate_steps::{BadStep, RateSteps, Step};

@@ -5,7 +5,6 @@
 //! own and ends with the run.
 
 use std::io::{self, IsTerminal as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;

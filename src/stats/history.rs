@@ -64,15 +64,6 @@ impl HistoryRow {
         per_second(self.calls_started as f64, self.duration_ns)
     }
 
-    /// The judgement: limited if one of its seconds was.
-    pub fn verdict(&self) -> Verdict {
-        match (self.limited_seconds, self.judged_seconds) {
-            (1.., _) => Verdict::GeneratorLimited { causes: self.limit_causes },
-            (0, 1..) => Verdict::Ok,
-            (0, 0) => Verdict::NotJudged,
-        }
-    }
-
     /// The target rate while calls were being placed; 0 if none were.
     pub fn target_rate(&self) -> f64 {
         per_second(self.planned_calls, self.pacing_ns)
@@ -81,7 +72,13 @@ impl HistoryRow {
     /// The judgement of the seconds that the row stands for.
     pub fn verdict(&self) -> Verdict {
         let &Self { judged_seconds, limited_seconds, .. } = self;
-        VerdictTally { judged_seconds, limited_seconds, ..VerdictTally::default() }.verdict()
+        let tally = VerdictTally { judged_seconds, limited_seconds, ..VerdictTally::default() };
+        match tally.verdict() {
+            Verdict::GeneratorLimited { .. } => {
+                Verdict::GeneratorLimited { causes: self.limit_causes }
+            }
+            verdict => verdict,
+        }
     }
 
     /// Adds the row that follows this one: amounts add up, the worst figure of both stays.
