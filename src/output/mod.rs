@@ -32,4 +32,5 @@ pub use status::{LiveStatus, StatusMode};
 pub use summary::{Summary, SummaryContext};
 pub use table::FinalTable;
 pub use timestamp::Timestamp;
+pub(crate) use verdict::cpu_words;
 pub use verdict::{verdict_note, verdict_reason, verdict_sentences};

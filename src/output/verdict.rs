@@ -122,11 +122,11 @@ fn cpu_story(snapshot: &Snapshot) -> Option<(usize, String)> {
     // One that waited tells more than one that worked.
     let (worker, cpu) = limited
         .max_by_key(|(worker, cpu)| (cpu.lost_ns(), cpu.busy_ns, std::cmp::Reverse(*worker)))?;
-    Some((worker, cpu_words(&cpu, snapshot.busy.share_max)))
+    Some((worker, cpu_words(&cpu)))
 }
 
-/// The words after "the worker was".
-fn cpu_words(cpu: &CpuUse, busy_share_max: f64) -> String {
+/// What a worker got of its CPU and the remedy: the words after "the worker was".
+pub(crate) fn cpu_words(cpu: &CpuUse) -> String {
     let busy = format!("{:.0} % busy", cpu.busy_share() * 100.0);
     let waited = time(cpu.waited_ns);
     match cpu.cause() {
@@ -158,11 +158,9 @@ fn cpu_words(cpu: &CpuUse, busy_share_max: f64) -> String {
             "{busy} and waited only {waited} for its CPU, so it was woken late: `gossipper doctor` \
              looks for power saving and a slow virtual machine"
         ),
-        CpuCause::Unknown => format!(
-            "at most {:.0} % busy, and the kernel does not tell what it waited for: keep other \
-             programs off its CPU, then lower the rate or add workers (-workers)",
-            busy_share_max * 100.0
-        ),
+        CpuCause::Unknown => "late, and the kernel does not tell what it waited for: keep other \
+                              programs off its CPU, then lower the rate or add workers (-workers)"
+            .to_owned(),
     }
 }
 

@@ -617,7 +617,11 @@ impl Supervisor {
                     heard.is_done |= report.is_last;
                     report.worker += part.first_worker;
                     report.cpu = self.cpus.take(usize::from(report.worker));
+                    let stalls = self.aggregate.stalls();
                     self.aggregate.absorb(&report);
+                    if self.aggregate.stalls() != stalls {
+                        self.guard.note_cpu(report.cpu);
+                    }
                     worker.give_back(report);
                 }
                 while let Some(Ok(mut glance)) = worker.glances.as_mut().map(Consumer::pop) {

@@ -2,6 +2,8 @@
 //! generator.
 
 use crate::config::Watchdog;
+use crate::output::cpu_words;
+use crate::stats::CpuUse;
 
 /// Judges the stalls that workers count.
 #[derive(Debug)]
@@ -11,6 +13,8 @@ pub(super) struct Guard {
     forgotten: Stalls,
     seen: Stalls,
     last_ns: u64,
+    /// What a worker got of its CPU when it stalled last.
+    cpu: CpuUse,
 }
 
 /// How often workers have stalled since the start of the run.
@@ -22,7 +26,18 @@ pub(super) struct Stalls {
 
 impl Guard {
     pub(super) fn new(rules: Watchdog) -> Self {
-        Self { rules, forgotten: Stalls::default(), seen: Stalls::default(), last_ns: 0 }
+        Self {
+            rules,
+            forgotten: Stalls::default(),
+            seen: Stalls::default(),
+            last_ns: 0,
+            cpu: CpuUse::default(),
+        }
+    }
+
+    /// Takes what a worker got of its CPU in an interval in which it stalled.
+    pub(super) fn note_cpu(&mut self, cpu: CpuUse) {
+        self.cpu = cpu;
     }
 
     /// Looks at the stalls so far; a text if they are too many.
@@ -46,8 +61,9 @@ impl Guard {
             counted.into_iter().find(|(_, _, count, max, _)| count > max)?;
         Some(format!(
             "the watchdog ends the run: workers were kept from their work for {ms} ms and more \
-             {count} times, and {max} {kind} stalls are allowed\n  hint: give the generator more \
-             CPU, lower the rate, or raise -watchdog_{flag}_maxtriggers"
+             {count} times, and {max} {kind} stalls are allowed\n  hint: when it stalled last, the \
+             worker was {}; or raise -watchdog_{flag}_maxtriggers",
+            cpu_words(&self.cpu)
         ))
     }
 }
@@ -77,6 +93,21 @@ mod tests {
         assert!(text.contains("4 times") && text.contains("3 minor"), "{text}");
         let text = guard.check(Stalls { minor: 0, major: 1 }, 3 * SECOND).unwrap();
         assert!(text.contains("-watchdog_major_maxtriggers"), "{text}");
+    }
+
+    #[test]
+    fn the_hint_is_that_of_the_workers_cpu() {
+        let mut guard = guard(true);
+        guard.note_cpu(CpuUse {
+            time_ns: SECOND,
+            busy_ns: SECOND / 25,
+            waited_ns: SECOND / 2,
+            others_ns: SECOND,
+            ..CpuUse::default()
+        });
+        let text = guard.check(Stalls { minor: 4, major: 0 }, SECOND).unwrap();
+        assert!(text.contains("4 % busy and waited 500 ms"), "{text}");
+        assert!(text.contains("use -cpus") && !text.contains("lower the rate"), "{text}");
     }
 
     #[test]
