@@ -189,6 +189,15 @@ fn a_viewer_looks_and_has_no_controls() {
                     .filter((one) => one.checkVisibility()).map((one) => one.outerHTML)";
     assert_eq!(tab.eval(controls), json!([]));
     assert_eq!(tab.eval(&format!("{}.innerText", in_row("span.none"))), json!("20 calls/s"));
+    // The times are those of the last minutes, and not of the whole run.
+    let minutes = "[title*=\"last 5 minutes: \"]";
+    tab.until("times", &format!("document.querySelector('#engines td{minutes}') !== null"));
+    let stats = api(&daemon).get("/api/v1/stats").json();
+    let recent = stats["engines"].as_array().expect("several engines").iter().find_map(|engine| {
+        let minute = &engine["stats"]["recent"][0];
+        (minute["count"].as_u64() > Some(0)).then(|| minute.clone())
+    });
+    assert_eq!(recent.expect("a client with answers")["seconds"], json!(60));
     assert_eq!(tab.complaints(), [""; 0]);
     daemon.stop();
 }

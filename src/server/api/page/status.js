@@ -486,9 +486,10 @@ function makeRow(engine) {
   const title = element("span", "", engine.id);
   const phase = element("span", "pill");
   const under = element("span", "under");
-  name.append(title, phase, under);
+  const verdict = element("span", "under bad");
+  name.append(title, phase, under, verdict);
   // What somebody types stays until it is sent or left.
-  const row = { line, phase, under, isEdited: false };
+  const row = { line, phase, under, verdict, isEdited: false };
   row.now = cell(line, "Calls/s", "number");
   const sparkCell = cell(line, "", "spark-cell");
   row.spark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -541,6 +542,11 @@ function fillRow(row, { id, stats, state: life, control, client }) {
   row.phase.className = `pill ${PHASE_KINDS[life.phase] ?? ""}`;
   const where = client ? `${client.transport} to ${client.remote_addr}` : "answers calls";
   setText(row.under, life.reason ?? `${life.scenario_name} · ${where}`);
+  // The reasons of a limited run: what was seen, and what to do.
+  const { verdict, reasons } = stats.generator;
+  const isLimited = verdict === "generator_limited";
+  setText(row.verdict, isLimited ? `${verdict}: ${reasons.slice(0, 2).join(" ")}` : "");
+  row.verdict.hidden = !isLimited;
   setText(row.now, rate(own.now("started")));
   setText(row.active, count(stats.active_calls));
   setText(row.started, count(stats.total_calls));
