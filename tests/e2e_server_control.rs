@@ -373,6 +373,39 @@ fn commands_end_with_their_permission() {
 }
 
 #[test]
+fn a_new_start_gives_no_permission_back() {
+    let _lock = lock::light();
+    let port = ports::free();
+    let mut config = management(port);
+    config["api_addr"] = json!("127.0.0.1:0");
+    config["allow_exec"] = json!(true);
+    config.as_object_mut().unwrap().remove("scenario_name");
+    config["scenario_file"] = json!("answer.xml");
+    let mut daemon = daemon::prepare(&config).file("answer.xml", &versioned(1)).start();
+    let client = daemon.client();
+    let text = acting("INVITE", "<exec command=\"echo x >>ran\"/><exec int_cmd=\"stop_now\"/>");
+    let xml = Some(("application/xml", text.as_str()));
+    client.request("PUT", "/api/v1/scenario?apply=1", xml).expect(200);
+    config["allow_exec"] = json!(false);
+    daemon.write("gossipper.json", &config.to_string());
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.process().wait_for_stderr("the configuration was read again");
+
+    let peer = Peer::new();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    peer.send(address, invite(&peer, address, "one"));
+    until("end of the engine", || {
+        (client.get("/api/v1/stats").json()["state"]["phase"] == "finished").then_some(())
+    });
+    let error = client.post("/api/v1/control", &json!({ "resume": true })).error(400);
+    assert!(error.contains("allow_exec"), "{error}");
+    daemon.write("answer.xml", &versioned(2));
+    client.post("/api/v1/control", &json!({ "resume": true })).expect(200);
+    let (_, folder) = daemon.stop();
+    assert!(!folder.join("ran").exists());
+}
+
+#[test]
 fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
     let _lock = lock::light();
     let (daemon, address) = uas();

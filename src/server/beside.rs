@@ -7,6 +7,7 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -232,6 +233,7 @@ fn serve(prepared: Prepared, row: Row, run: &Supervisor) -> Result<Serving, Serv
         config: ArcSwap::from_pointee(server),
         live: Hub::default(),
         scenario_lock: Mutex::new(()),
+        scenario_written: AtomicBool::new(false),
         stopping: is_stopping,
         closing: is_closing.clone(),
     });

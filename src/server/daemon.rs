@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -100,6 +101,7 @@ impl Daemon<'_> {
             config: ArcSwap::from_pointee(config),
             live: Hub::default(),
             scenario_lock: Mutex::new(()),
+            scenario_written: AtomicBool::new(false),
             stopping: is_stopping,
             closing: is_closing.clone(),
         });

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
@@ -8,6 +9,8 @@ use tokio::sync::{Mutex, watch};
 use super::error::ApiError;
 use super::guard::Names;
 use super::live::Hub;
+use crate::config::ScenarioSource;
+use crate::run::supervised::Text;
 use crate::server::auth::Authenticator;
 use crate::server::config::ServerConfig;
 use crate::server::engine_spec;
@@ -28,6 +31,8 @@ pub(crate) struct App {
     pub(crate) live: Hub,
     /// One change of the scenario at a time: its check, its use and its file belong together.
     pub(crate) scenario_lock: Mutex<()>,
+    /// Whether the scenario file was written over the API: what is in it came from there then.
+    pub(crate) scenario_written: AtomicBool,
     /// Whether the daemon is on its way out.
     pub(crate) stopping: watch::Receiver<bool>,
     /// Whether its connections are to end, which comes later.
@@ -78,9 +83,22 @@ impl App {
         let (index, of) = configured
             .find(|(_, configured)| configured.id == engine.id())
             .ok_or_else(|| AskError::Refused(format!("engine {:?} has ended", engine.id())))?;
+        let read = || {
+            let text = Text::read(&of.run.scenario, &of.run.trunk);
+            text.map(|text| text.xml).map_err(|error| AskError::Invalid(error.to_string()))
+        };
+        let is_file = matches!(of.run.scenario, ScenarioSource::File(_));
+        // What came over the API may do no more after a new start than before.
+        let was_written = index == 0 && self.scenario_written.load(Ordering::Acquire);
         let sent = match scenario {
             Some(NewScenario::Text(xml)) => Some(xml),
-            Some(NewScenario::Reload | NewScenario::Configured { .. }) | None => None,
+            Some(NewScenario::Reload) if !is_file => {
+                let why = "the engine runs a built-in scenario: there is no file to read again";
+                return Err(AskError::Refused(why.to_owned()));
+            }
+            Some(NewScenario::Reload) => Some(read()?),
+            Some(NewScenario::Configured { .. }) | None if is_file && was_written => Some(read()?),
+            Some(NewScenario::Configured { .. }) | None => None,
         };
         self.registry.start_again(engine_spec(index, of), sent)
     }

@@ -1,5 +1,7 @@
 //! `/scenario`: the scenario of the primary engine, its file, and what new calls follow.
 
+use std::sync::atomic::Ordering;
+
 use http::StatusCode;
 use serde_json::json as value;
 
@@ -49,6 +51,8 @@ pub(crate) async fn put(call: Call) -> Answer {
         if apply {
             app.follow(&primary, NewScenario::Text(xml.clone()))?;
         }
+        // Before: what is there is as trusted as who may write it.
+        app.scenario_written.store(true, Ordering::Release);
         write_file(&target, |out| out.write_all(xml.as_bytes())).map_err(|error| {
             let error = error.to_string();
             ApiError::internal(match apply {

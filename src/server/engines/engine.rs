@@ -221,7 +221,7 @@ impl<'s> Engine<'s> {
             run.gate_commands(shared.policy.commands());
         }
         let start_ns = run.start_ns();
-        tracing::info!("engine {}: it runs {}", shared.id, run.scenario_name());
+        tracing::debug!("engine {}: it runs {}", shared.id, run.scenario_name());
         let mut desk = Desk::open(handle, questions, Arc::clone(&config), places, notices, &run);
         if is_sent {
             desk.note_sent();

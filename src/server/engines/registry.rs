@@ -313,6 +313,7 @@ impl Registry {
         self.change_rows(|rows| {
             rows.iter_mut().filter(|row| row.id() == id).for_each(|row| *row = handle.clone());
         });
+        tracing::info!("engine {id}: started again");
         Ok(())
     }
 
