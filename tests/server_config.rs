@@ -80,6 +80,25 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn examples_are_the_samples_themselves() {
+    for name in [
+        "gossipper-hybrid.json",
+        "gossipper-management-auth.sample.json",
+        "gossipper-management.json",
+        "gossipper-uac.json",
+    ] {
+        let example = root().join("examples").join(name);
+        assert_eq!(fs::read_link(&example).unwrap(), Path::new("../etc").join(name));
+        let of = |path| fs::read_to_string(path).unwrap();
+        assert_eq!(of(example), of(root().join("etc").join(name)));
+    }
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(path.is_symlink(), "{} has another source", path.display());
+    }
+}
+
+#[test]
 fn every_sample_can_be_used_but_for_its_placeholder() {
     let installation = Installation::new("samples");
     let names: Vec<_> = samples().into_iter().map(|(name, _)| name).collect();
