@@ -2,6 +2,7 @@
 
 mod e2e;
 
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -116,7 +117,7 @@ fn what_readers_say_is_ignored_within_limits() {
     // Too much at once, and too often.
     let mut long = client.websocket("/api/v1/live").expect("let in");
     long.0.send(Message::text("x".repeat(5000))).unwrap();
-    until("end", || long.0.read().is_err().then_some(()));
+    assert_eq!(long.close_code(), 1009);
     let mut often = client.websocket("/api/v1/live?interval_ms=60000").expect("let in");
     for _ in 0..100 {
         if often.0.send(Message::text("x")).is_err() {
@@ -127,6 +128,32 @@ fn what_readers_say_is_ignored_within_limits() {
     live.frame();
     live.0.close(None).unwrap();
     until("end", || live.0.read().is_err().then_some(()));
+    daemon.stop();
+}
+
+#[test]
+fn who_floods_is_told_why_it_ends() {
+    let _lock = lock::light();
+    let (daemon, client) = open();
+    let mut live = client.websocket("/api/v1/live?interval_ms=60000").expect("let in");
+    let text = |len: usize| {
+        // A masked text, of zeros and with a key of zeros.
+        let mut frame = vec![0x81, 0x80 | 126];
+        frame.extend_from_slice(&(len as u16).to_be_bytes());
+        frame.resize(8 + len, 0);
+        frame
+    };
+    // What is unread at the end must not take the reason with it.
+    let flood: Vec<u8> = (0..4000).flat_map(|_| text(1000)).collect();
+    let part = vec![0x00, 0x80, 0, 0, 0, 0].repeat(100_000);
+    // A message in parts that never ends: each is empty.
+    let parts = [vec![0x01, 0x80, 0, 0, 0, 0], part].concat();
+    for bytes in [flood, parts] {
+        let mut other = client.websocket("/api/v1/live?interval_ms=60000").expect("let in");
+        let _ = other.0.get_mut().write_all(&bytes);
+        assert_eq!(other.close_code(), 1008);
+    }
+    live.frame();
     daemon.stop();
 }
 

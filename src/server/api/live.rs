@@ -2,7 +2,8 @@
 //!
 //! A frame is made once for all who want that interval, and not at all if one was made just before.
 //! Whoever reads too slowly skips frames (the channel keeps the newest only), and is dropped if a
-//! frame cannot be sent for [`WRITE_TIMEOUT`]. Nobody else notices.
+//! frame cannot be sent for [`WRITE_TIMEOUT`]. Whoever sends too much is told so and dropped.
+//! Nobody else notices.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,14 +23,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::app::App;
 use super::call::{Answer, Call, json};
 use super::error::ApiError;
+use super::inbound::{Inbound, linger};
 use super::model::{Frame, TicketReply};
 use super::{control, stats, transports};
 use crate::server::auth::{Identity, LIVE_PATH};
@@ -49,6 +52,9 @@ const INBOUND_BYTES_MAX: usize = 4 << 10;
 
 /// Messages that a client may send us between two frames: pings and the like.
 const INBOUND_COUNT_MAX: u32 = 64;
+
+/// The most bytes that all of these may have; frames that never make a message count too.
+const INBOUND_TOTAL_MAX: usize = INBOUND_COUNT_MAX as usize * INBOUND_BYTES_MAX;
 
 /// A frame that was made so long ago is as good as a new one; engines renew their state no faster.
 const FRESH: Duration = Duration::from_millis(200);
@@ -223,7 +229,7 @@ async fn tick(app: Arc<App>, interval_ms: u32, sender: Arc<watch::Sender<Tick>>)
 impl Client {
     async fn serve(&self, upgraded: Upgraded) {
         let app = &self.app;
-        let io = TokioIo::new(upgraded);
+        let io = Inbound::new(TokioIo::new(upgraded), INBOUND_TOTAL_MAX);
         let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits())).await;
         // First the channel, then the frame: none is missed in between.
         let ticks = subscribe(app, self.interval_ms);
@@ -238,6 +244,9 @@ impl Client {
             let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
             // Who does not take it is gone anyway.
             let _ = timeout(Duration::from_secs(1), socket.close(Some(frame))).await;
+            if code != CloseCode::Away {
+                linger(socket.get_mut()).await;
+            }
         }
     }
 }
@@ -249,6 +258,21 @@ fn limits() -> WebSocketConfig {
         .write_buffer_size(0)
         .max_message_size(Some(INBOUND_BYTES_MAX))
         .max_frame_size(Some(INBOUND_BYTES_MAX))
+}
+
+/// Why one who sends without end is dropped (RFC 6455, section 7.4.1).
+const TOO_MUCH: (CloseCode, &str) = (CloseCode::Policy, "too many messages");
+
+/// What one who sends what cannot be read is told; nothing if the connection is gone.
+fn reason_of(error: &Error) -> Option<(CloseCode, &'static str)> {
+    match error {
+        Error::Io(error) if Inbound::<()>::is_used_up(error) => Some(TOO_MUCH),
+        Error::Capacity(_) => Some((CloseCode::Size, "messages have 4 KiB at most")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some((CloseCode::Protocol, "this is not a WebSocket's frame")),
+        Error::Utf8(_) => Some((CloseCode::Invalid, "texts are UTF-8")),
+        _ => None,
+    }
 }
 
 /// The frames of one who watches.
@@ -264,7 +288,7 @@ impl Feed {
     /// nothing.
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         mut self,
-        socket: &mut WebSocketStream<S>,
+        socket: &mut WebSocketStream<Inbound<S>>,
         is_live: impl Fn() -> bool,
     ) -> Option<(CloseCode, &'static str)> {
         let mut last = self.ticks.borrow_and_update().number;
@@ -281,18 +305,18 @@ impl Feed {
                     let skipped = tick.number.saturating_sub(last + 1);
                     last = tick.number;
                     inbound = 0;
+                    socket.get_mut().renew();
                     if !is_live() {
                         return Some((CloseCode::Policy, "the session is over; sign in again"));
                     }
                     self.send(socket, tick.frame, skipped).await?;
                 }
                 message = socket.next() => {
-                    match message?.ok()? {
-                        Message::Close(_) => return None,
-                        _ if inbound >= INBOUND_COUNT_MAX => {
-                            return Some((CloseCode::Policy, "too many messages"));
-                        }
-                        _ => inbound += 1,
+                    match message? {
+                        Ok(Message::Close(_)) => return None,
+                        Ok(_) if inbound >= INBOUND_COUNT_MAX => return Some(TOO_MUCH),
+                        Ok(_) => inbound += 1,
+                        Err(error) => return reason_of(&error),
                     }
                 }
             }
@@ -302,7 +326,7 @@ impl Feed {
     /// Sends a frame before which so many were skipped; `None` if it could not be sent in time.
     async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        socket: &mut WebSocketStream<S>,
+        socket: &mut WebSocketStream<Inbound<S>>,
         frame: Utf8Bytes,
         skipped: u64,
     ) -> Option<()> {
@@ -361,6 +385,7 @@ mod tests {
             };
             let feed = tokio::spawn(async move {
                 let config = Some(limits());
+                let ours = Inbound::new(ours, INBOUND_TOTAL_MAX);
                 let mut socket = WebSocketStream::from_raw_socket(ours, Role::Server, config).await;
                 feed.run(&mut socket, is_live).await
             });

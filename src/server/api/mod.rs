@@ -13,6 +13,7 @@ mod control;
 mod dispatch;
 mod error;
 mod guard;
+mod inbound;
 mod live;
 mod model;
 mod openapi;

@@ -1,0 +1,92 @@
+//! What the other side of a connection sends, counted, so that it comes to an end.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::timeout;
+
+/// How long one who was dropped may take to read why.
+const LINGER: Duration = Duration::from_secs(2);
+/// The most bytes that are read of such a one meanwhile.
+const LINGER_BYTES_MAX: usize = 8 << 20;
+
+/// A connection that gives so many bytes at most before it is told to give more.
+pub(super) struct Inbound<S> {
+    io: S,
+    limit: usize,
+    left: usize,
+}
+
+impl<S> Inbound<S> {
+    /// A connection that gives up to `limit` bytes at a time.
+    pub(super) fn new(io: S, limit: usize) -> Self {
+        Self { io, limit, left: limit }
+    }
+
+    /// Lets it give as many bytes again.
+    pub(super) fn renew(&mut self) {
+        self.left = self.limit;
+    }
+
+    /// Whether that was too much.
+    pub(super) fn is_used_up(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::QuotaExceeded
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Inbound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        self.left = self.left.saturating_sub(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Inbound<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Ends a connection whose other side may still be sending. TCP forgets what was said last when
+/// there is something unread at the end (RFC 1122, section 4.2.2.13), so that it is read.
+pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Inbound<S>) {
+    let io = &mut connection.io;
+    let drain = async {
+        let _ = io.shutdown().await;
+        let mut buffer = [0; 4 << 10];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match io.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => left = left.saturating_sub(read),
+            }
+        }
+    };
+    // Whoever has not read it by then will not.
+    let _ = timeout(LINGER, drain).await;
+}
