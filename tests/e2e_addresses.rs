@@ -19,7 +19,11 @@ fn invite_of(peer: &Peer, name: &[&str], options: &[&str], remote: &str) -> Rece
     peer.answer(&invite, "200 OK", "");
     peer.receive_kind("ACK");
     peer.answer(&peer.receive_kind("BYE"), "200 OK", "");
-    client.finish().expect_code(0).summary().expect_all_succeeded(1);
+    let over = client.finish().expect_code(0);
+    over.summary().expect_all_succeeded(1);
+    // Nobody is asked at a terminal, who sees what the target is.
+    let (to, told) = (peer.address(), [over.finished.stdout, over.finished.stderr].concat());
+    assert!(told.contains(&format!("-> {to} (loopback address)")), "{told}");
     invite
 }
 

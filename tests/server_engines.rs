@@ -474,7 +474,7 @@ fn several_listeners_are_one_engine() {
     let error = switch(3, true).unwrap_err();
     assert!(matches!(&error, AskError::Invalid(why) if why.contains("the last one is 2")));
     // All of them take another scenario.
-    engine.ask(Ask::Swap(NewScenario::Text(BUSY.to_owned()))).unwrap();
+    engine.ask(Ask::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
     assert_eq!(call(2, Transport::UdpMono).failed, 5);
     assert_eq!(call(1, Transport::TcpMono).failed, 5);
     registry.shutdown(LIMIT);
@@ -521,7 +521,7 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     let before = answer.state();
     answer.check_scenario(BUSY).unwrap();
     assert_eq!(answer.state().scenario, before.scenario);
-    answer.ask(Ask::Swap(NewScenario::Text(BUSY.to_owned()))).unwrap();
+    answer.ask(Ask::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
     let state = answer.state();
     assert_eq!((state.scenario.name.as_str(), &*state.scenario.xml), ("busy", BUSY));
     assert_eq!(state.listeners[0].scenario_name, "busy");
@@ -539,13 +539,13 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     // What is doubtful about one is told.
     let doubtful = BUSY.replacen("request=\"INVITE\"/>", "request=\"INVITE\" td=\"1\"/>", 1);
     assert_ne!(doubtful, BUSY);
-    answer.ask(Ask::Swap(NewScenario::Text(doubtful))).unwrap();
+    answer.ask(Ask::Swap(NewScenario::Sent(doubtful))).unwrap();
     let notices = answer.state().notices.clone();
     assert!(notices.iter().any(|text| text.contains("no attribute \"td\"")), "{notices:?}");
-    answer.ask(Ask::Swap(NewScenario::Text(BUSY.to_owned()))).unwrap();
+    answer.ask(Ask::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
 
     // What cannot take its place is refused, and it goes on.
-    let swap = |xml: String| answer.ask(Ask::Swap(NewScenario::Text(xml))).unwrap_err();
+    let swap = |xml: String| answer.ask(Ask::Swap(NewScenario::Sent(xml))).unwrap_err();
     let error = swap(BUSY.replace("<recv", "<recieve"));
     let AskError::Invalid(text) = &error else { panic!("{error:?}") };
     assert!(text.contains("3:3") && text.contains("recieve"), "{text}");

@@ -222,7 +222,7 @@ fn dependencies_point_one_way() {
         ("artefact", &["sip", "stats", "trace", "config", "output"]),
         ("terminal", &[]),
         ("server/auth", &["server", "terminal", "cli"]),
-        ("server/metrics", &["server", "stats"]),
+        ("server/metrics", &["server", "stats", "config"]),
         ("doctor", &["cli", "config", "output", "run"]),
         (
             "dataplane",

@@ -13,6 +13,7 @@ use super::run::{
     TwinConfig, Watchdog,
 };
 use super::server::{ProcessDraft, ProfileDraft};
+use super::targets::Reach;
 use super::trace::TraceConfig;
 use super::value::HostPort;
 use crate::files::Access;
@@ -286,6 +287,7 @@ impl RunDraft {
             gro: !self.no_gro,
             access: Access::default(),
             api,
+            reach: Reach::default(),
         })
     }
 

@@ -11,6 +11,7 @@ mod error;
 mod export;
 mod run;
 mod server;
+pub mod targets;
 mod trace;
 mod value;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::data::{CallIds, TdmMap, Trunk};
 use super::export::ExportConfig;
 use super::server::ApiConfig;
+use super::targets::Reach;
 use super::trace::TraceConfig;
 use super::value::HostPort;
 use crate::files::Access;
@@ -534,6 +535,8 @@ pub struct RunConfig {
     /// The API that a run at a terminal serves; none of an engine of the server, which has one for
     /// all.
     pub api: Option<ApiConfig>,
+    /// Whom the run may call.
+    pub reach: Reach,
 }
 
 impl RunConfig {

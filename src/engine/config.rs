@@ -1,5 +1,6 @@
 //! What an engine is told at start. Everything is resolved and checked before it gets here.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -97,6 +98,17 @@ pub struct DataConfig {
     pub call_ids: CallIdStyle,
     /// Addresses of the names that `<setdest>` actions write out.
     pub hosts: Vec<(String, IpAddr)>,
+    /// Who is asked before a `<setdest>` of the scenarios that the run began with; nobody where
+    /// `None`.
+    pub gate: Option<Arc<dyn Gate>>,
+    /// The same for scenarios that were sent to the run.
+    pub gate_for_sent: Option<Arc<dyn Gate>>,
+}
+
+/// Says whether a call may be turned to another address.
+pub trait Gate: fmt::Debug + Send + Sync {
+    /// Whether it may, at `unix_ns`. Must not wait.
+    fn lets_pass(&self, to: SocketAddr, unix_ns: u64) -> bool;
 }
 
 /// How calls are started.

@@ -63,7 +63,8 @@ pub use call_ids::CallIdStyle;
 pub use circuits::{BusyCircuits, CircuitMap};
 pub use command::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
 pub use config::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Retransmission,
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Gate,
+    Retransmission,
 };
 pub use generations::{Generations, SwapRefused};
 pub use layout::layout;

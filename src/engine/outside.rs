@@ -42,13 +42,28 @@ impl Engine {
         let port = super::variables::leading_number(&port).map(|port| port as u16);
         match (ip, port) {
             (Some(ip), Some(port @ 1..)) => {
+                let to = SocketAddr::new(ip, port);
+                if !self.lets_turn(slot, to, cx.now) {
+                    return Err(FailureCause::BlockedTarget);
+                }
                 let call = &mut self.calls[slot];
-                call.remote = SocketAddr::new(ip, port);
+                call.remote = to;
                 call.remote_is_fixed = true;
                 Ok(())
             }
             _ => Err(FAILED),
         }
+    }
+
+    /// Whether the list of targets lets the call go there.
+    fn lets_turn(&self, slot: Slot, to: SocketAddr, now: u64) -> bool {
+        let data = &self.config.data;
+        let gate = match self.program_of(slot).program.is_sent {
+            true => &data.gate_for_sent,
+            false => &data.gate,
+        };
+        let unix_ns = now.saturating_add(self.config.wall_offset_ns);
+        gate.as_ref().is_none_or(|gate| gate.lets_pass(to, unix_ns))
     }
 
     /// Leaves a command for [`Engine::take_command`].

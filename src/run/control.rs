@@ -18,6 +18,7 @@ use super::socket::ControlSocket;
 use super::supervisor::{Finished, Supervisor};
 use super::traces::notes_path;
 use super::{RunError, facts, palette};
+use crate::config::targets::AddressClass;
 use crate::config::{Flavor, RunConfig};
 use crate::output::screen::Footer;
 use crate::output::summary::Media;
@@ -163,7 +164,9 @@ impl<'c> Control<'c> {
         let address = self.run.first().plan.launch.engine.environment.next_hop?;
         let given = self.config.next_hop().filter(|given| given.ip() != Some(address.ip()));
         let name = given.map(|given| format!("{} ", given.host));
-        Some(format!("{}{address}", name.unwrap_or_default()))
+        // Whose address it is should be no surprise: nobody else asks at a terminal.
+        let class = AddressClass::of(address.ip()).label();
+        Some(format!("{}{address} ({class})", name.unwrap_or_default()))
     }
 
     /// Lets the companion do with the run what it is asked for, and shows what has come of it.

@@ -219,6 +219,8 @@ impl Tables {
                 CallIds::Timestamp => CallIdStyle::Timestamp,
             },
             hosts,
+            gate: None,
+            gate_for_sent: None,
         })
     }
 

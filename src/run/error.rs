@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::TwinConfigError;
+use crate::config::targets::Refusal;
 use crate::dataplane::LaunchError;
 use crate::engine::SwapRefused;
 use crate::injection::InjectionError;
@@ -137,6 +138,14 @@ pub enum RunError {
         host: String,
         /// Why.
         reason: String,
+    },
+    /// A client of the API may not send there.
+    #[error("{key}: {refusal}")]
+    Target {
+        /// What names the address.
+        key: &'static str,
+        /// Why not.
+        refusal: Box<Refusal>,
     },
     /// The local address and the remote host belong to different address families.
     #[error(

@@ -1,6 +1,7 @@
 //! Another scenario for a run that goes on: compiled beside the run, by whoever brings it, and
 //! checked against what cannot change while calls are open.
 
+use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use super::RunError;
 use super::data::{Origin, Tables};
 use super::plan;
 use super::scenario::{Text, tell};
+use super::targets;
 use crate::config::{HostPort, RunConfig, ScenarioSource};
 use crate::engine::{Generations, Programs};
 use crate::scenario;
@@ -68,17 +70,24 @@ impl Compiler {
         let checked = self.tables.with_resources(&self.config, source, origin, |resources| {
             scenario::check(&text.xml, &text.name, resources)
         });
-        let (main, found) = checked.into_result()?;
+        let (mut main, found) = checked.into_result()?;
+        main.is_sent = text.is_sent;
         let mut warnings = Vec::new();
         tell(found, &text.name, &mut warnings);
         let programs = Programs { main: Arc::new(main), ..self.began.programs().clone() };
         self.began.check(&programs)?;
         plan::check_sets(&self.config, &programs)?;
+        let judges = match text.is_sent {
+            true => self.config.reach.for_sent(),
+            false => self.config.reach.for_run(),
+        };
         let mut hosts = Vec::new();
         for host in programs.main.written_hosts() {
             let named = HostPort { host: host.clone(), port: 5060 };
-            hosts.push((host, plan::resolve(&named, Some(self.local))?.ip()));
+            let address = plan::pick(plan::resolve_all(&named)?, &named, Some(self.local))?;
+            hosts.push((host, address.ip()));
         }
+        targets::judge_programs(judges, iter::once(&*programs.main), &hosts, &self.config)?;
         Ok(Replacement { programs, text, hosts, warnings, source: None })
     }
 }

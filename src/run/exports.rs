@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::RunError;
-use super::plan::{Plan, resolve};
+use super::plan::Plan;
+use super::targets;
 use super::traces::plain;
 use crate::artefact::call_records::CallRecords;
 #[cfg(feature = "otlp")]
@@ -28,7 +29,7 @@ pub(super) fn open(
         sinks.push(Box::new(CallRecords::new(file)));
     }
     if let Some(host) = &config.export.hep.collector {
-        let collector = resolve(host, None)?;
+        let collector = targets::resolve(host, None, config.reach.for_hep(), config, "hep_addr")?;
         let identity = HepIdentity {
             capture_id: config.export.hep.capture_id.unwrap_or(0),
             password: config.export.hep.password.clone(),
@@ -78,7 +79,7 @@ fn otlp(config: &RunConfig, role: &str) -> Result<Box<dyn EventExporter>, RunErr
     let mut attributes = vec![("gossipper.role".to_owned(), role.to_owned())];
     attributes.extend(events.attributes.iter().cloned());
     let buffer = usize::try_from(events.buffer).unwrap_or(usize::MAX);
-    match otlp::Otlp::start(&events.otlp, buffer, &attributes) {
+    match otlp::Otlp::start(&targets::pinned(config)?, buffer, &attributes) {
         Ok(otlp) => Ok(Box::new(otlp)),
         Err(error) => Err(RunError::Otlp(error.to_string())),
     }

@@ -24,6 +24,7 @@ mod signals;
 mod socket;
 mod sources;
 mod supervisor;
+mod targets;
 mod tls;
 mod traces;
 mod twin;
@@ -42,6 +43,7 @@ pub use check::{Inspection, inspect};
 pub use error::RunError;
 pub(crate) use plan::pool_bytes;
 pub use scenario::load as load_scenario;
+pub(crate) use targets::calls_per_second;
 pub use twin::TwinConfigError;
 
 use std::io::{self, IsTerminal, Write};

@@ -10,7 +10,8 @@ use std::thread;
 use gossipper_uring::{DriverConfig, probe, sys};
 
 use super::data::Tables;
-use super::{RunError, sources, twin};
+use super::{RunError, sources, targets, twin};
+use crate::config::targets::Load;
 use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RetransmissionCheck,
     RunConfig, Transport, TransportFor,
@@ -55,6 +56,10 @@ pub(super) struct Plan {
     pub(super) driver_name: &'static str,
     /// Worth telling the user before the run.
     pub(super) notices: Vec<String>,
+    /// Where the run sends of itself, as far as that is known.
+    pub(super) places: Vec<SocketAddr>,
+    /// The most that it does there.
+    pub(super) load: Load,
 }
 
 pub(super) fn plan(
@@ -172,11 +177,20 @@ pub(super) fn plan(
     };
     let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
     let layout = Arc::new(layout(&all, config.pause_ms_default));
+    let judges = config.reach.for_run();
+    // Judged below, with its port.
     let resolve_host = |host: &str| {
         let host = HostPort { host: host.to_owned(), port: 5060 };
-        resolve(&host, Some(addresses.local)).map(|address| address.ip())
+        pick(resolve_all(&host)?, &host, Some(addresses.local)).map(|address| address.ip())
     };
     let mut data = tables.data(config, &programs, resolve_host, &mut notices)?;
+    let mut places: Vec<SocketAddr> = addresses.next_hop.into_iter().collect();
+    places.extend(twin.iter().flat_map(|twin| twin.peers.iter().filter_map(|peer| peer.address)));
+    places.extend({
+        let programs = programs.all().map(|program| &**program);
+        targets::judge_programs(judges, programs, &data.hosts, config)?
+    });
+    targets::set_gates(config, &places, &mut data);
     // [remote_host] may be what a <setdest> names.
     let remote_ip = addresses.remote.map(|remote| remote.ip());
     data.hosts.extend(remote_ip.map(|ip| (addresses.remote_host.clone(), ip)));
@@ -280,7 +294,8 @@ pub(super) fn plan(
         engine,
     };
     let driver_name = if use_uring { "uring" } else { "syscall" };
-    Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices })
+    let load = targets::load(config, &launch.programs);
+    Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices, places, load })
 }
 
 /// Whether there is a global variable for each of `-set`.
@@ -305,9 +320,21 @@ struct Addresses {
 
 impl Addresses {
     fn resolve(config: &RunConfig, is_client: bool) -> Result<Self, RunError> {
-        let remote =
-            config.remote.as_ref().map(|host| resolve(host, config.local_ip)).transpose()?;
-        let rsa = config.rsa.as_ref().map(|host| resolve(host, config.local_ip)).transpose()?;
+        // Where there are both, messages go to the one that `-rsa` gives only.
+        let judges = config.reach.for_run();
+        let (for_remote, for_rsa) = match config.rsa {
+            Some(_) => (None, judges),
+            None => (judges, None),
+        };
+        let address = |host: &Option<HostPort>, judges| {
+            let host = host.as_ref();
+            host.map(|host| {
+                targets::resolve(host, config.local_ip, judges, config, targets::REMOTE)
+            })
+            .transpose()
+        };
+        let remote = address(&config.remote, for_remote)?;
+        let rsa = address(&config.rsa, for_rsa)?;
         let next_hop = rsa.or(remote);
         if is_client && next_hop.is_none() {
             return Err(RunError::NoRemote);
@@ -340,8 +367,8 @@ impl Addresses {
     }
 }
 
-/// The address of a host, of the family of `local` where that is given.
-pub(super) fn resolve(host: &HostPort, local: Option<IpAddr>) -> Result<SocketAddr, RunError> {
+/// All addresses of a host; at least one.
+pub(super) fn resolve_all(host: &HostPort) -> Result<Vec<SocketAddr>, RunError> {
     let failed = |reason: String| RunError::Resolve { host: host.host.clone(), reason };
     let all: Vec<SocketAddr> = match host.ip() {
         Some(ip) => vec![SocketAddr::new(ip, host.port)],
@@ -350,9 +377,21 @@ pub(super) fn resolve(host: &HostPort, local: Option<IpAddr>) -> Result<SocketAd
             .map_err(|error| failed(error.to_string()))?
             .collect(),
     };
-    let Some(&first) = all.first() else { return Err(failed("no address".to_owned())) };
+    if all.is_empty() { Err(failed("no address".to_owned())) } else { Ok(all) }
+}
+
+/// The first address of a host, of the family of `local` where that is given.
+pub(super) fn pick(
+    all: Vec<SocketAddr>,
+    host: &HostPort,
+    local: Option<IpAddr>,
+) -> Result<SocketAddr, RunError> {
+    let first = all.first().copied();
     match local {
-        None => Ok(first),
+        None => first.ok_or_else(|| RunError::Resolve {
+            host: host.host.clone(),
+            reason: "no address".to_owned(),
+        }),
         Some(local) => all
             .into_iter()
             .find(|address| address.is_ipv4() == local.is_ipv4())

@@ -3,7 +3,7 @@
 //! Everything that can be wrong with a run is found in the first two.
 
 use std::iter;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use gossipper_uring::Bell;
@@ -15,6 +15,7 @@ use super::plan::{self, Plan};
 use super::scenario::{self, Loaded, Sent, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
+use crate::config::targets::Load;
 use crate::config::{CallLimit, ConcurrencyLimit, RunConfig, Transport};
 use crate::engine::Programs;
 use crate::output::try_file;
@@ -139,6 +140,11 @@ impl Planned {
     /// Doubtful places of the scenarios, worth telling the user before the run.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = &String> {
         self.warnings.iter()
+    }
+
+    /// Where the run sends of itself, and how much at most.
+    pub(crate) fn outgoing(&self) -> (Vec<SocketAddr>, Load) {
+        (self.plans.first.places.clone(), self.plans.first.load)
     }
 
     /// Whatever else is worth telling the user before the run.

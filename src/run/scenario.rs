@@ -35,6 +35,8 @@ pub(crate) struct Text {
     pub(crate) name: String,
     /// Its XML.
     pub(crate) xml: String,
+    /// Whether it came over the API.
+    pub(crate) is_sent: bool,
 }
 
 impl Text {
@@ -47,7 +49,7 @@ impl Text {
             ScenarioSource::Builtin(name) => {
                 let builtin = scenario::find_builtin(name)?;
                 let xml = with_trunk(builtin.text, &config.trunk).into_owned();
-                Ok(Self { name: builtin.name.to_owned(), xml })
+                Ok(Self { name: builtin.name.to_owned(), xml, is_sent: false })
             }
             ScenarioSource::File(path) => {
                 let bytes = config
@@ -56,7 +58,7 @@ impl Text {
                     .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
                 let name = path.display().to_string();
                 let xml = scenario::decode(&bytes, &name)?;
-                Ok(Self { name, xml: xml.into_owned() })
+                Ok(Self { name, xml: xml.into_owned(), is_sent: false })
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use super::RunError;
-use super::plan::resolve;
+use super::targets;
 use crate::config::{HostPort, RunConfig, ScenarioSource, TwinConfig};
 use crate::dataplane::twin::{Connects, PeerPlan, TwinPlan};
 use crate::engine::{Peering, Programs};
@@ -156,14 +156,20 @@ fn pair(
     if !main.peers.is_empty() {
         notices.push("dest= and src= have no effect with -3pcc: there is one twin".to_owned());
     }
-    let address = resolve(host, config.local_ip)?;
     let leads = role == TwinRole::Leads;
+    let address = address(config, host, leads)?;
     Ok(TwinPlan {
         peering: Peering::Twin,
         listen: (!leads).then_some(address),
         peers: vec![PeerPlan { name: String::new(), address: leads.then_some(address) }],
         connects: Connects::AtStart,
     })
+}
+
+/// The address of an instance: this one, or one that we connect to.
+fn address(config: &RunConfig, host: &HostPort, is_other: bool) -> Result<SocketAddr, RunError> {
+    let judges = config.reach.for_run().filter(|_| is_other);
+    targets::resolve(host, config.local_ip, judges, config, "3pcc")
 }
 
 fn check_role(name: &str, leads: Option<bool>, role: TwinRole) -> Result<(), TwinConfigError> {
@@ -199,7 +205,7 @@ fn named(
             TwinConfigError::Unknown { path, name, wanted: who }
         })
     };
-    let listen = resolve(find(name, "the name of this one")?, config.local_ip)?;
+    let listen = address(config, find(name, "the name of this one")?, false)?;
     let mut is_dest = vec![false; main.peers.len()];
     for step in &main.steps {
         let StepKind::SendCommand(command) = &step.kind else { continue };
@@ -217,7 +223,7 @@ fn named(
     for (peer, is_dest) in main.peers.iter().zip(is_dest) {
         let host = find(peer, "which the scenario names")?;
         let address: Option<SocketAddr> = match is_dest {
-            true => Some(resolve(host, config.local_ip)?),
+            true => Some(address(config, host, true)?),
             false => None,
         };
         peers.push(PeerPlan { name: peer.clone(), address });

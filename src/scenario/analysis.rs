@@ -1,7 +1,7 @@
 //! What a program needs to remember: which headers of the last received message are still read
 //! after the call has waited, and whether it writes variables that calls share.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::program::{
     Action, Duration, Keep, Optional, Program, SearchIn, Step, StepKind, VariableRef,
@@ -178,6 +178,27 @@ impl Program {
             let host = String::from_utf8_lossy(to.host.as_literal()?).trim().to_owned();
             let bare = host.trim_start_matches('[').trim_end_matches(']');
             bare.parse::<IpAddr>().is_err().then_some(host)
+        })
+    }
+
+    /// Addresses with ports that `<setdest>` actions write out, each without its name: `None` for
+    /// one that is not known before its call.
+    pub fn written_destinations(
+        &self,
+        address_of: impl Fn(&str) -> Option<IpAddr>,
+    ) -> impl Iterator<Item = Option<SocketAddr>> {
+        let steps = self.steps.iter().chain(&self.init);
+        steps.flat_map(|step| &step.actions).filter_map(move |action| {
+            let Action::SetDest(to) = action else { return None };
+            let text = |template: &Template| {
+                let literal = String::from_utf8_lossy(template.as_literal()?).trim().to_owned();
+                Some(literal)
+            };
+            Some(text(&to.host).zip(text(&to.port)).and_then(|(host, port)| {
+                let bare = host.trim_start_matches('[').trim_end_matches(']');
+                let ip = bare.parse().ok().or_else(|| address_of(&host))?;
+                Some(SocketAddr::new(ip.to_canonical(), port.parse().ok()?))
+            }))
         })
     }
 

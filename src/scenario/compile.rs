@@ -510,6 +510,7 @@ impl<'k> Compiler<'k> {
             call_length_repartition_ms: self.call_length_repartition_ms,
             last_headers: self.table.last_headers,
             reads_route_set: false,
+            is_sent: false,
         };
         let reads_route_set = program
             .templates()

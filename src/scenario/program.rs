@@ -66,6 +66,8 @@ pub struct Program {
     pub last_headers: Vec<String>,
     /// `true` if some step reads `[routes]` or `[next_url]`.
     pub reads_route_set: bool,
+    /// `true` if it came over the API, whose users may not call everybody. Set by who compiled it.
+    pub is_sent: bool,
 }
 
 /// Texts of messages that the scenario does not send itself; `None` takes ours.

@@ -25,6 +25,7 @@ use super::engines::{
 use super::logging::Log;
 use super::metrics::Metrics;
 use super::{Bound, ServerError, api_runtime, auth_settings, bind, check_exposure, daemon};
+use crate::config::targets::{Reach, TargetList, Targets};
 use crate::config::{ApiConfig, LogLevel, RunConfig};
 use crate::files::{Access, OwnFile, OwnKind};
 use crate::run::supervised::{Companion, Finished, Planned, Supervisor};
@@ -43,8 +44,14 @@ pub fn run(config: &RunConfig) -> ExitCode {
     match &config.api {
         None => run::run(config, None),
         Some(api) => {
-            let config = &RunConfig { access: access(config, api), ..config.clone() };
-            run::run(config, Some(&mut Beside { config, api, stage: Stage::Nothing }))
+            // Who uses the API is not who sits at the terminal.
+            let targets = Arc::new(Targets::default());
+            let config = &RunConfig {
+                access: access(config, api),
+                reach: Reach::of_configured(&targets),
+                ..config.clone()
+            };
+            run::run(config, Some(&mut Beside { config, api, targets, stage: Stage::Nothing }))
         }
     }
 }
@@ -66,6 +73,7 @@ fn access(config: &RunConfig, api: &ApiConfig) -> Access {
 struct Beside<'c> {
     config: &'c RunConfig,
     api: &'c ApiConfig,
+    targets: Arc<Targets>,
     stage: Stage,
 }
 
@@ -140,7 +148,8 @@ impl Companion for Beside<'_> {
         };
         let scheme = if prepared.bound.tls.is_some() { "https" } else { "http" };
         let place = format!("API {scheme}://{}/", prepared.bound.address);
-        self.stage = Stage::Serving(Box::new(serve(*prepared, *row, run).map_err(refused)?));
+        self.stage =
+            Stage::Serving(Box::new(serve(*prepared, *row, &self.targets, run).map_err(refused)?));
         Ok(place)
     }
 
@@ -211,6 +220,7 @@ impl Beside<'_> {
             engines: vec![engine],
             allow_exec: self.api.allow_exec,
             dynamic_clients_max: 0,
+            targets: TargetList::default(),
             log_level: LogLevel::Warn,
             notices: Vec::new(),
         })
@@ -218,19 +228,28 @@ impl Beside<'_> {
 }
 
 /// Serves the API from here on.
-fn serve(prepared: Prepared, row: Row, run: &Supervisor) -> Result<Serving, ServerError> {
+fn serve(
+    prepared: Prepared,
+    row: Row,
+    targets: &Arc<Targets>,
+    run: &Supervisor,
+) -> Result<Serving, ServerError> {
     let Prepared { runtime, bound, auth, server, .. } = prepared;
     let Row { registry, handle, questions, spec, config, notices } = row;
     let desk = Desk::open(&handle, questions, config, spec.places(), notices, run);
     desk.publish_start(run);
+    let metrics = Metrics::new();
+    metrics.watch_targets(targets);
+    let targets = Arc::clone(targets);
     let (stopping, is_stopping) = watch::channel(false);
     let (closing, is_closing) = watch::channel(false);
     let app = Arc::new(App {
         registry,
         names: ArcSwap::from_pointee(daemon::names(&server, &auth, Some(bound.address))),
         auth: ArcSwap::from_pointee(auth),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::new(metrics),
         config: ArcSwap::from_pointee(server),
+        targets,
         live: Hub::default(),
         scenario_lock: Mutex::new(()),
         scenario_written: AtomicBool::new(false),

@@ -25,6 +25,7 @@ use super::reloader::{Files, Reloader};
 use super::status::Status;
 use super::{Bound, ServerError, notify};
 use crate::cli::ServerLine;
+use crate::config::targets::Targets;
 use crate::stats::ExitCode;
 
 /// How long engines may take to end their calls and write their reports.
@@ -72,6 +73,7 @@ pub(super) struct Daemon<'l> {
     pub(super) log: Log,
     pub(super) auth: Authenticator,
     pub(super) registry: Registry,
+    pub(super) targets: Arc<Targets>,
     pub(super) signals: Signals,
 }
 
@@ -86,11 +88,12 @@ enum End {
 impl Daemon<'_> {
     /// Lives until it is told to end, or, without an API, until all calls are made.
     pub(super) async fn live(self, bound: Option<Bound>) -> Result<u8, ServerError> {
-        let Self { line, config, log, auth, registry, mut signals } = self;
+        let Self { line, config, log, auth, registry, targets, mut signals } = self;
         let (stopping, is_stopping) = watch::channel(false);
         let (closing, is_closing) = watch::channel(false);
         let metrics = Arc::new(Metrics::new());
         metrics.reloaded(true);
+        metrics.watch_targets(&targets);
         let has_api = bound.is_some();
         let address = bound.as_ref().map(|bound| bound.address);
         let app = Arc::new(App {
@@ -99,6 +102,7 @@ impl Daemon<'_> {
             auth: ArcSwap::from_pointee(auth),
             metrics: Arc::clone(&metrics),
             config: ArcSwap::from_pointee(config),
+            targets,
             live: Hub::default(),
             scenario_lock: Mutex::new(()),
             scenario_written: AtomicBool::new(false),

@@ -33,6 +33,8 @@ use gossipper_uring::sys;
 use tokio::runtime::Runtime;
 
 use crate::cli::ServerLine;
+use crate::config::RunConfig;
+use crate::config::targets::{Reach, Targets};
 use crate::dataplane::bind_again;
 use auth::{AuthMode, AuthSettings, Authenticator};
 use config::{AuthConfig, EngineConfig, HttpConfig, ListenerConfig, ServerConfig};
@@ -78,8 +80,10 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
         daemon::Signals::install().map_err(ServerError::Signals)?
     };
     let policy = Policy::new(config.allow_exec);
-    let registry = Registry::start(engine_specs(&config), policy).map_err(ServerError::Engines)?;
-    let daemon = daemon::Daemon { line, config, log, auth, registry, signals };
+    let targets = Arc::new(Targets::new(config.targets.clone()));
+    let specs = engine_specs(&config, &targets);
+    let registry = Registry::start(specs, policy).map_err(ServerError::Engines)?;
+    let daemon = daemon::Daemon { line, config, log, auth, registry, targets, signals };
     let code = runtime.block_on(daemon.live(http));
     // What still runs is a request that had its time.
     runtime.shutdown_background();
@@ -157,16 +161,17 @@ fn first_admin_text(admin: &auth::FirstAdmin) -> String {
 }
 
 /// Engines as the registry wants them.
-fn engine_specs(config: &ServerConfig) -> Vec<EngineSpec> {
-    config.engines.iter().enumerate().map(|(index, engine)| engine_spec(index, engine)).collect()
+fn engine_specs(config: &ServerConfig, targets: &Arc<Targets>) -> Vec<EngineSpec> {
+    let engines = config.engines.iter().enumerate();
+    engines.map(|(index, engine)| engine_spec(index, engine, targets)).collect()
 }
 
-fn engine_spec(index: usize, engine: &EngineConfig) -> EngineSpec {
+fn engine_spec(index: usize, engine: &EngineConfig, targets: &Arc<Targets>) -> EngineSpec {
     EngineSpec {
         id: engine.id.clone(),
         kind: if index == 0 { EngineKind::Primary } else { EngineKind::Static },
         listeners: engine.listeners.iter().map(listener_spec).collect(),
-        run: engine.run.clone(),
+        run: RunConfig { reach: Reach::of_configured(targets), ..engine.run.clone() },
     }
 }
 

@@ -190,6 +190,7 @@ impl Reloader {
             LiveChange::AllowExec(are_allowed) => {
                 self.app.registry.policy().set_commands(*are_allowed);
             }
+            LiveChange::Targets(list) => self.app.targets.replace(list.clone()),
             // Done with the configuration as a whole.
             _ => {}
         }

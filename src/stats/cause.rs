@@ -31,8 +31,14 @@ macro_rules! causes {
         }
 
         $(#[$table_meta])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $table([u64; $name::ALL.len()]);
+
+        impl Default for $table {
+            fn default() -> Self {
+                Self([0; $name::ALL.len()])
+            }
+        }
 
         impl $table {
             /// Adds one to `cause`.
@@ -137,6 +143,9 @@ causes! {
         InjectionFailed = "injection_failed",
         /// `<setdest>` named no address, or another protocol than the call's.
         SetDestFailed = "setdest_failed",
+        /// `<setdest>` of a scenario from the API named an address that `targets` does not let it
+        /// call.
+        BlockedTarget = "blocked_target",
         /// An action or message could not be carried out, as a division by zero.
         ScenarioError = "scenario_error",
         /// A fixed pool of the generator was exhausted; the message names the knob to turn.
@@ -298,6 +307,7 @@ impl FailureCause {
             | Self::AuthenticationFailed
             | Self::InjectionFailed
             | Self::SetDestFailed
+            | Self::BlockedTarget
             | Self::ScenarioError
             | Self::PoolExhausted => "scenario_error",
             Self::Cancelled => "cancelled",
@@ -333,6 +343,7 @@ impl FailureCause {
             Self::AuthenticationFailed
             | Self::InjectionFailed
             | Self::SetDestFailed
+            | Self::BlockedTarget
             | Self::ScenarioError
             | Self::PoolExhausted
             | Self::CallRejected => "FailedCallRejected",

@@ -71,9 +71,7 @@ impl HistoryRow {
 
     /// The judgement of the seconds that the row stands for.
     pub fn verdict(&self) -> Verdict {
-        let &Self { judged_seconds, limited_seconds, .. } = self;
-        let tally = VerdictTally { judged_seconds, limited_seconds, ..VerdictTally::default() };
-        match tally.verdict() {
+        match VerdictTally::of_seconds(self.judged_seconds, self.limited_seconds).verdict() {
             Verdict::GeneratorLimited { .. } => {
                 Verdict::GeneratorLimited { causes: self.limit_causes }
             }

@@ -438,7 +438,7 @@ mod tests {
             ..RateStepCounts::default()
         };
         counts.failures.bump_by(FailureCause::RecvTimeout, failed);
-        let verdict = VerdictTally { judged_seconds: 1, ..VerdictTally::default() };
+        let verdict = VerdictTally::of_seconds(1, 0);
         RateStep { counts, verdict, ..RateStep::default() }
     }
 

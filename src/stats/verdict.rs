@@ -316,6 +316,11 @@ impl VerdictTally {
         *self = Self { recent: self.recent, ..Self::default() };
     }
 
+    /// A tally of seconds that were judged elsewhere.
+    pub(super) fn of_seconds(judged_seconds: u64, limited_seconds: u64) -> Self {
+        Self { judged_seconds, limited_seconds, ..Self::default() }
+    }
+
     /// Share of limited seconds, 0 to 1.
     pub fn limited_share(&self) -> f64 {
         match self.judged_seconds {

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::guard::Names;
 use super::live::Hub;
 use crate::config::ScenarioSource;
+use crate::config::targets::Targets;
 use crate::run::supervised::Text;
 use crate::server::auth::Authenticator;
 use crate::server::config::ServerConfig;
@@ -27,6 +28,8 @@ pub(crate) struct App {
     pub(crate) names: ArcSwap<Names>,
     /// The configuration in force.
     pub(crate) config: ArcSwap<ServerConfig>,
+    /// Whom clients over the API may call.
+    pub(crate) targets: Arc<Targets>,
     /// The live WebSocket.
     pub(crate) live: Hub,
     /// One change of the scenario at a time: its check, its use and its file belong together.
@@ -84,23 +87,24 @@ impl App {
             .find(|(_, configured)| configured.id == engine.id())
             .ok_or_else(|| AskError::Refused(format!("engine {:?} has ended", engine.id())))?;
         let read = || {
-            let text = Text::read(&of.run.scenario, &of.run.trunk);
+            let text = Text::read(&of.run.scenario, &of.run);
             text.map(|text| text.xml).map_err(|error| AskError::Invalid(error.to_string()))
         };
         let is_file = matches!(of.run.scenario, ScenarioSource::File(_));
         // What came over the API may do no more after a new start than before.
-        let was_written = index == 0 && self.scenario_written.load(Ordering::Acquire);
+        let was_written = is_file && index == 0 && self.scenario_written.load(Ordering::Acquire);
         let sent = match scenario {
-            Some(NewScenario::Text(xml)) => Some(xml),
+            Some(NewScenario::Sent(xml)) => Some(xml),
             Some(NewScenario::Reload) if !is_file => {
                 let why = "the engine runs a built-in scenario: there is no file to read again";
                 return Err(AskError::Refused(why.to_owned()));
             }
-            Some(NewScenario::Reload) => Some(read()?),
-            Some(NewScenario::Configured { .. }) | None if is_file && was_written => Some(read()?),
-            Some(NewScenario::Configured { .. }) | None => None,
+            // A start reads the file anyway.
+            Some(NewScenario::Reload | NewScenario::Configured { .. }) | None => {
+                was_written.then(read).transpose()?
+            }
         };
-        self.registry.start_again(engine_spec(index, of), sent)
+        self.registry.start_again(engine_spec(index, of, &self.targets), sent)
     }
 
     /// Whether the daemon is on its way out.

@@ -10,8 +10,9 @@ use super::error::ApiError;
 use super::model::{Always, Clients, Started};
 use super::stats::dynamic_ids;
 use super::transports::{client_rows, dynamic_api};
+use crate::config::targets::Reach;
 use crate::config::{CallLimit, RunConfig};
-use crate::server::config;
+use crate::server::config::{self, Snippet};
 use crate::server::engines::{DynamicError, EngineHandle, EngineKind, ForgetError, ScenarioState};
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -31,19 +32,27 @@ pub(crate) async fn post(call: Call) -> Answer {
     let body = call.body.clone();
     let server = Arc::clone(&config);
     // Files are looked at and sockets are bound.
-    let spec = blocking(move || config::snippet(&body, &server)).await?;
-    let spec = spec.map_err(|problems| relative(ApiError::bad_request(problems.to_string())))?;
+    let snippet = blocking(move || config::snippet(&body, &server)).await?;
+    let Snippet { engine: spec, own_hep, own_events } =
+        snippet.map_err(|problems| relative(ApiError::bad_request(problems.to_string())))?;
     let given = call.parameters.text("id").unwrap_or("");
     if !given.is_empty() && !spec.id.is_empty() && given != spec.id {
         return Err(ApiError::bad_request("the id of the query and that of the body differ"));
     }
     let id = [given, spec.id.as_str()].into_iter().find(|id| !id.is_empty()).map(str::to_owned);
     let app = call.app.clone();
-    let run = spec.run;
+    let mut run = spec.run;
+    run.reach = Reach::of_client(&app.targets, own_hep, own_events);
+    let reach = run.reach.clone();
     let named = id.as_deref().unwrap_or("a new client");
     let mut deed = call.begin("client.create", named, described(&run)).await?;
     let started = blocking(move || app.registry.start_dynamic(id, run)).await;
-    let started = started.and_then(|started| started.map_err(|error| relative(error.into())));
+    let started = started.and_then(|started| {
+        started.map_err(|error| match reach.has_refused() {
+            true => ApiError::forbidden(error.to_string()),
+            false => relative(error.into()),
+        })
+    });
     if let Ok(id) = &started
         && let Some(engine) = call.app.registry.get(id)
     {

@@ -218,6 +218,7 @@ impl From<AskError> for ApiError {
         match error {
             AskError::Invalid(_) => Self::bad_request(text),
             AskError::Refused(_) => Self::conflict(text),
+            AskError::Forbidden(_) => Self::forbidden(text),
             AskError::Unknown(_) => Self::not_found(text),
             AskError::Over | AskError::Busy | AskError::Timeout => Self::unavailable(text),
         }

@@ -49,7 +49,7 @@ pub(crate) async fn put(call: Call) -> Answer {
         // What may not be applied may not be written either: the next reload would read it.
         primary.check_scenario(&xml)?;
         if apply {
-            app.follow(&primary, NewScenario::Text(xml.clone()))?;
+            app.follow(&primary, NewScenario::Sent(xml.clone()))?;
         }
         // Before: what is there is as trusted as who may write it.
         app.scenario_written.store(true, Ordering::Release);
@@ -72,7 +72,7 @@ pub(crate) async fn put(call: Call) -> Answer {
 pub(crate) async fn apply(call: Call) -> Answer {
     let (scenario, source) = match call.body.is_empty() {
         true => (NewScenario::Reload, "file"),
-        false => (NewScenario::Text(text_of(&call)?), "request"),
+        false => (NewScenario::Sent(text_of(&call)?), "request"),
     };
     let _one_at_a_time = call.app.scenario_lock.lock().await;
     let primary = call.app.primary()?;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{AuthKeys, AuthType, Duration, ListenerKeys, Profile, RoleName};
 use super::resolved::{AuthConfig, EngineConfig, MASK, Role, Secret, ServerConfig};
+use super::targets;
 use crate::config::{
     CallLimit, ConcurrencyLimit, LogLevel, OtlpProtocol, RunConfig, ScenarioSource, Transport,
     TransportFor,
@@ -38,6 +39,7 @@ pub(super) fn file(config: &ServerConfig, is_masked: bool) -> Value {
             Role::Management => Some(config.dynamic_clients_max as u64),
             Role::Load => None,
         };
+        first.targets = targets::keys(&config.targets);
         match &config.auth {
             AuthConfig::None => {}
             AuthConfig::Token(token) => first.api_token = Some(secret(token)),

@@ -295,6 +295,11 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-process" = true, "x-path" = "directory"))]
     pub data_dir: Option<PathBuf>,
+    /// Whom clients that are added over the API may call, beside hosts of private networks. An
+    /// entry may bound them, too. Read again on SIGHUP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-process" = true))]
+    pub targets: Option<Vec<TargetKeys>>,
     /// Who may use the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-process" = true))]
@@ -345,6 +350,42 @@ pub struct ListenerKeys {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "p", "x-default" = "that of the engine"))]
     pub local_port: Option<u16>,
+}
+
+/// Whom clients of the API may call, and how much.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(transform = super::schema::complete)]
+pub struct TargetKeys {
+    /// An address, or a network as 192.0.2.0/24 or 2001:db8::/32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Ports: numbers, and ranges as "10000-20000". Without the key: 5060, 5061, 1024 and above,
+    /// and 80 and 443 of WebSockets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub ports: Option<Vec<PortKey>>,
+    /// Most calls per second, over all such clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1e9))]
+    pub max_rate: Option<f64>,
+    /// Most open calls, over all such clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u64>,
+    /// When the entry ends, as 2026-12-31T23:59:59Z: no more calls are started then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+/// A port, or a range of ports as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(transform = super::schema::number_or_text)]
+pub enum PortKey {
+    /// One port.
+    Port(u16),
+    /// `10000-20000`, or one port.
+    Range(String),
 }
 
 /// Who may use the API.

@@ -71,7 +71,7 @@ pub fn parse(text: &[u8], path: Option<&Path>, argv: &LowArgs) -> Result<ServerC
 ///
 /// # Errors
 /// All mistakes.
-pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<EngineConfig, Problems> {
+pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> {
     let failed = |list: Vec<Problem>| {
         Problems::new(None, list.into_iter().map(Problem::of_a_body).collect())
     };
@@ -102,14 +102,28 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<EngineConfig, Probl
     match built {
         Some(built) if loader.problems.is_empty() => {
             let mut engine = built.engine;
+            let export = &engine.run.export;
+            let own_hep = export.hep.collector.is_some();
+            let own_events = export.events.is_on();
             if let Some(primary) = server.engines.first() {
                 inherit(&mut engine.run, &primary.run);
             }
             engine.run.commands &= server.allow_exec;
-            Ok(engine)
+            Ok(Snippet { engine, own_hep, own_events })
         }
         _ => Err(failed(loader.problems)),
     }
+}
+
+/// An engine that a client of the API asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snippet {
+    /// What it asks for, and what it takes over.
+    pub engine: EngineConfig,
+    /// Whether the collector of messages is its own choice.
+    pub own_hep: bool,
+    /// Whether the event log is.
+    pub own_events: bool,
 }
 
 /// What a client that is added takes over from the primary engine.
@@ -224,6 +238,7 @@ impl<'a> Loader<'a> {
             auth: process.auth,
             allow_exec,
             dynamic_clients_max: process.dynamic_clients_max,
+            targets: process.targets,
             log_level: engines[0].run.export.events.level,
             engines,
             notices: Vec::new(),

@@ -21,11 +21,12 @@ mod reload;
 mod resolved;
 mod schema;
 mod table;
+mod targets;
 mod tree;
 
 pub use alias::{AliasRun, aliases, run_alias};
 pub use effective::effective;
-pub use load::{load, parse, snippet};
+pub use load::{Snippet, load, parse, snippet};
 pub use problem::{Place, Problem, ProblemKind, Problems};
 pub use reload::{LiveChange, ReloadPlan, compare, load_again};
 pub use resolved::{

@@ -9,7 +9,9 @@ use super::keys::{AuthKeys, AuthType};
 use super::layout::{Key, Profile};
 use super::problem::{Place, Problem, ProblemKind};
 use super::resolved::{AuthConfig, HttpConfig, HttpTls, Role, Secret};
+use super::targets;
 use crate::config::ProcessDraft;
+use crate::config::targets::TargetList;
 use crate::files::without_dots;
 use crate::server::auth;
 
@@ -26,6 +28,7 @@ pub(super) struct Process {
     pub(super) auth: AuthConfig,
     pub(super) dynamic_clients_max: usize,
     pub(super) data_dir: PathBuf,
+    pub(super) targets: TargetList,
 }
 
 /// Puts the HTTP side together, from what the primary engine's sources said about it.
@@ -99,6 +102,7 @@ pub(super) fn build(
     let allowed_hosts = listed(profile, "api_allowed_hosts", host_name, &mut report);
     let allowed_origins = listed(profile, "api_allowed_origins", origin, &mut report);
     let data_dir = data_dir(profile, &auth, directory, &mut report);
+    let targets = targets::read(profile, &mut report);
     let wanted = draft.max_dynamic_clients.and_then(|count| usize::try_from(count).ok());
     Process {
         http: addr.map(|addr| HttpConfig {
@@ -111,6 +115,7 @@ pub(super) fn build(
         auth,
         dynamic_clients_max: if is_management { wanted.unwrap_or(DYNAMIC_CLIENTS) } else { 0 },
         data_dir,
+        targets,
     }
 }
 

@@ -10,6 +10,7 @@ use super::load::load;
 use super::problem::{Problem, ProblemKind, Problems};
 use super::resolved::{AuthConfig, EngineConfig, ServerConfig};
 use crate::cli::LowArgs;
+use crate::config::targets::TargetList;
 use crate::config::{CallLimit, LogLevel, RunConfig, ScenarioSource};
 
 /// Rates that differ by less are the same: they come through calls per period and back.
@@ -88,6 +89,8 @@ pub enum LiveChange {
     AllowExec(bool),
     /// Most clients that the API may add.
     DynamicClients(usize),
+    /// Whom clients that the API adds may call.
+    Targets(TargetList),
     /// What of its own doings the process tells.
     LogLevel(LogLevel),
 }
@@ -118,6 +121,7 @@ impl LiveChange {
             (Self::AllowExec(is_allowed), ..) => running.allow_exec = *is_allowed,
             (Self::DynamicClients(count), ..) => running.dynamic_clients_max = *count,
             (Self::LogLevel(level), ..) => running.log_level = *level,
+            (Self::Targets(list), ..) => running.targets = list.clone(),
             (Self::Allowed { hosts, origins }, Some(http), _) => {
                 http.allowed_hosts.clone_from(hosts);
                 http.allowed_origins.clone_from(origins);
@@ -165,6 +169,7 @@ impl fmt::Display for LiveChange {
             }
             Self::DynamicClients(count) => write!(f, "max_dynamic_clients {count}"),
             Self::LogLevel(level) => write!(f, "log_level {}", level.name()),
+            Self::Targets(_) => f.write_str("targets are other ones"),
         }
     }
 }
@@ -204,6 +209,9 @@ pub fn compare(
     }
     if old.dynamic_clients_max != new.dynamic_clients_max {
         plan.live.push(LiveChange::DynamicClients(new.dynamic_clients_max));
+    }
+    if old.targets != new.targets {
+        plan.live.push(LiveChange::Targets(new.targets.clone()));
     }
     if old.log_level != new.log_level {
         plan.live.push(LiveChange::LogLevel(new.log_level));

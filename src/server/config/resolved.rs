@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::config::targets::TargetList;
 use crate::config::{LogLevel, RunConfig, Transport};
 use crate::files::Access;
 
@@ -28,6 +29,8 @@ pub struct ServerConfig {
     pub allow_exec: bool,
     /// Most clients that the API may add at the same time; 0 where it may add none.
     pub dynamic_clients_max: usize,
+    /// Whom the clients that the API adds may call.
+    pub targets: TargetList,
     /// What of its own doings the process tells.
     pub log_level: LogLevel,
     /// What the operator should read, one sentence each.

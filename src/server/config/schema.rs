@@ -90,6 +90,14 @@ pub(super) fn one_of_two_types(schema: &mut Schema) {
     schema.insert("type".to_owned(), json!(["string", "number"]));
 }
 
+/// Reduces an enum of a port and a text to both types.
+pub(super) fn number_or_text(schema: &mut Schema) {
+    schema.remove("anyOf");
+    schema.insert("type".to_owned(), json!(["integer", "string"]));
+    schema.insert("minimum".to_owned(), 1.into());
+    schema.insert("maximum".to_owned(), u16::MAX.into());
+}
+
 /// Keys are left out, not set to `null`.
 fn without_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {

@@ -15,6 +15,8 @@ pub fn keys_markdown() -> String {
     section(&mut text, "The process", &profile_schema()["properties"], is_process);
     let definitions = &schema()["$defs"];
     section(&mut text, "`auth`", &definitions["AuthKeys"]["properties"], |_| true);
+    let entry = &definitions["TargetKeys"]["properties"];
+    section(&mut text, "An entry of `targets`", entry, |_| true);
     section(
         &mut text,
         "An entry of `listeners`",

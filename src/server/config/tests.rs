@@ -519,6 +519,11 @@ fn a_dump_says_the_same_as_what_it_was_made_from() {
                 "api_addr": ":80", "api_token": "5f2b8c1e9a7d4036", "hep_password": "p",
                 "hep_addr": "192.0.2.9:9060", "log_otel_endpoint": "h:1", "trace_msg": true,
                 "api_allowed_hosts": ["A"], "api_allowed_origins": ["https://a"],
+                "targets": [
+                    { "network": "192.0.2.0/24", "ports": [5060, "10000-20000"], "max_rate": 2.5,
+                      "max_concurrent": 7, "expires": "2026-12-31T23:59:59+01:00" },
+                    { "network": "2001:db8::1" },
+                ],
                 "server": { "listeners": [{ "local_port": 0 }, { "transport": "sl", "local_port": 9 }] },
                 "clients": [
                     { "remote_addr": "h:1", "rate": 1.5, "total_calls": 0, "sip_extra_headers": ["A: b"],
@@ -550,17 +555,46 @@ fn a_dump_says_the_same_as_what_it_was_made_from() {
 }
 
 #[test]
+fn a_target_that_is_none_is_named_with_its_place() {
+    let file = |entry: Value| json!({ "server": { "id": "s", "targets": [entry] } });
+    let config = good(file(json!({ "network": "0.0.0.0/0", "ports": ["1-65535"] })));
+    assert_eq!(config.targets.entries.len(), 1);
+    for (entry, key, part) in [
+        (json!({}), "network", "missing"),
+        (json!({ "network": "pbx.example.org" }), "network", "names are not taken"),
+        (json!({ "network": "192.0.2.1/24" }), "network", "write 192.0.2.0/24"),
+        (json!({ "network": "169.254.0.0/16" }), "network", "link-local addresses"),
+        (json!({ "network": "ff00::/8" }), "network", "multicast addresses"),
+        (json!({ "network": "192.0.2.1", "ports": [0] }), "ports[0]", "1 to 65535"),
+        (json!({ "network": "192.0.2.1", "ports": [1, "9-2"] }), "ports[1]", "smaller"),
+        (json!({ "network": "192.0.2.1", "ports": [] }), "ports", "empty"),
+        (json!({ "network": "192.0.2.1", "max_rate": -1 }), "max_rate", "out of range"),
+        (json!({ "network": "192.0.2.1", "expires": "tomorrow" }), "expires", "2026-12-31T"),
+        (json!({ "network": "192.0.2.1", "port": 5060 }), "port", "ports"),
+    ] {
+        let key = format!("server.targets[0].{key}");
+        let problems = bad(file(entry.clone()));
+        let problem = problems.get(&key).unwrap_or_else(|| panic!("{entry}: {problems:?}"));
+        assert!(problem.message.contains(part), "{entry}: {}", problem.message);
+    }
+}
+
+#[test]
 fn a_snippet_is_a_client_and_nothing_else() {
     let server = good(json!({
         "role": "management", "hep_addr": "192.0.2.9:9060", "extra_args": ["-timeout", "60"],
     }));
     let read = |value: Value| snippet(value.to_string().as_bytes(), &server);
-    let engine = read(json!({ "id": "x", "remote_addr": "192.0.2.1", "rate": 3 })).unwrap();
+    let first = read(json!({ "id": "x", "remote_addr": "192.0.2.1", "rate": 3 })).unwrap();
+    // What it takes over is the administrator's choice.
+    assert!(!first.own_hep && !first.own_events);
+    assert!(read(load_with("hep_addr", json!("192.0.2.8:9060"))).unwrap().own_hep);
+    let engine = first.engine;
     assert_eq!((engine.id.as_str(), engine.role, engine.run.rate), ("x", Role::Load, 3.0));
     assert_eq!(engine.run.timeout_ms, Some(60_000));
     assert!(engine.run.export.hep.collector.is_some());
     assert!(!engine.run.commands);
-    assert_eq!(read(json!({ "remote_addr": "h" })).unwrap().id, "");
+    assert_eq!(read(json!({ "remote_addr": "h" })).unwrap().engine.id, "");
     for key in [
         "aliases",
         "workloads",
@@ -576,6 +610,7 @@ fn a_snippet_is_a_client_and_nothing_else() {
         "gateway",
         "allow_exec",
         "insecure_http",
+        "targets",
     ] {
         let problems = read(load_with(key, json!({}))).unwrap_err();
         assert!(problems.list.iter().any(|problem| problem.key == key), "{key}: {problems}");
@@ -633,12 +668,12 @@ fn a_reload_tells_what_can_be_done_now() {
     let mut new = file(1.0, json!({ "scenario_name": "options", "total_calls": 5 }));
     new["server"] = json!({
         "id": "s", "log_level": "debug", "api_token": "5f2b8c1e9a7d4036", "allow_exec": true,
-        "max_dynamic_clients": 1,
+        "max_dynamic_clients": 1, "targets": [{ "network": "192.0.2.1" }],
     });
     let new = good(new);
     let plan = compare(&old, &new);
     assert!(plan.restart.is_empty(), "{plan:?}");
-    assert_eq!(plan.live.len(), 6, "{plan:?}");
+    assert_eq!(plan.live.len(), 7, "{plan:?}");
     assert!(plan.live.contains(&LiveChange::CallsTotal { engine: "c".to_owned(), calls: Some(5) }));
 
     // What was carried out runs; the rest is told again.
@@ -647,7 +682,7 @@ fn a_reload_tells_what_can_be_done_now() {
     assert_eq!(compare(&running, &faster), ReloadPlan::default());
     let plan = plan.live.into_iter().chain([scenario("c", "options")]);
     plan.for_each(|change| change.settle(&mut running, &new));
-    assert_eq!(compare(&running, &faster).live.len(), 5);
+    assert_eq!(compare(&running, &faster).live.len(), 6);
 }
 
 #[test]

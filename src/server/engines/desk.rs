@@ -6,17 +6,23 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, OnceLock};
 
+use gossipper_uring::sys;
+
 use super::error::AskError;
 use super::handle::{Ask, EngineHandle, Question, Shared};
 use super::spec::ListenerSpec;
 use super::state::{ClientState, EngineState, ListenerState, Phase, ScenarioState};
+use crate::config::targets::{Hold, Load};
 use crate::config::{RunConfig, ScenarioSource};
+use crate::run::calls_per_second;
 use crate::run::supervised::{Finished, Replacement, Supervisor};
 use crate::stats::{Health, Lifetime, Snapshot};
 
 /// Figures are published this far apart at least: workers tell theirs four times a second, and not
 /// at the same time.
 const PUBLISH_NS: u64 = 100_000_000;
+/// How often it is looked whether the run may still call whom it calls.
+const TARGETS_NS: u64 = 1_000_000_000;
 /// Notices that are kept.
 const NOTICES_MAX: usize = 50;
 /// Rates beyond this are mistakes.
@@ -43,6 +49,9 @@ pub(in crate::server) struct Desk {
     notices: VecDeque<String>,
     has_news: bool,
     next_publish_ns: u64,
+    /// What the run holds of the ceilings of those whom it calls.
+    hold: Option<Hold>,
+    next_look_ns: u64,
     /// Who waits for all workers to have a new scenario.
     swap_answer: Option<SyncSender<Result<(), AskError>>>,
 }
@@ -73,8 +82,44 @@ impl Desk {
             notices: notices.into_iter().take(NOTICES_MAX).collect(),
             has_news: false,
             next_publish_ns: run.start_ns(),
+            hold: None,
+            next_look_ns: 0,
             swap_answer: None,
         }
+    }
+
+    /// With what the run holds of the ceilings of those whom it calls.
+    pub(super) fn holding(self, hold: Option<Hold>) -> Self {
+        Self { hold, ..self }
+    }
+
+    /// Ends the run, its open calls last, once the configuration no longer lets it call whom it
+    /// calls.
+    pub(super) fn look_at_targets(&mut self, run: &mut Supervisor, now: u64) {
+        let Some(hold) = self.hold.as_ref().filter(|_| now >= self.next_look_ns) else { return };
+        self.next_look_ns = now + TARGETS_NS;
+        if run.is_ending() {
+            return;
+        }
+        if let Err(refusal) = hold.check(sys::realtime_now_ns()) {
+            run.drain(u64::MAX);
+            self.note(format!("no more calls are started: {refusal}"));
+            self.publish(run, Self::phase(run));
+        }
+    }
+
+    /// Takes more of the ceilings, or gives back what is too much now.
+    ///
+    /// # Errors
+    /// If there is not so much.
+    fn change_hold(&self, change: impl FnOnce(&mut Load)) -> Result<(), AskError> {
+        let Some((hold, mut load)) = self.hold.as_ref().and_then(|hold| Some((hold, hold.load()?)))
+        else {
+            return Ok(());
+        };
+        change(&mut load);
+        let changed = hold.change(load, sys::realtime_now_ns());
+        changed.map_err(|refusal| AskError::Forbidden(refusal.to_string()))
     }
 
     /// The run has started: its first state.
@@ -159,10 +204,24 @@ impl Desk {
             }
             Ask::SetRate(rate) => {
                 let per_period = rate * self.config.rate_period_ms as f64 / 1e3;
+                let highest = calls_per_second(&self.config, per_period);
+                if run.is_client() && run.users().is_none() {
+                    self.change_hold(|load| load.rate = highest)?;
+                }
                 run.set_rate(per_period).map_err(refused)?;
             }
-            Ask::SetUsers(users) => run.set_users(users).map_err(refused)?,
-            Ask::SetCallLimit(limit) => run.set_call_limit(limit),
+            Ask::SetUsers(users) => {
+                if run.users().is_some() {
+                    self.change_hold(|load| load.open = users as f64)?;
+                }
+                run.set_users(users).map_err(refused)?;
+            }
+            Ask::SetCallLimit(limit) => {
+                if run.users().is_none() {
+                    self.change_hold(|load| load.open = limit as f64)?;
+                }
+                run.set_call_limit(limit);
+            }
             Ask::SetCallsTotal(total) => run.set_calls_total(total).map_err(refused)?,
             Ask::SetPaused(is_paused) => {
                 run.set_paused(is_paused);

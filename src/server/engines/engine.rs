@@ -19,6 +19,7 @@ use super::handle::{DOCUMENT, EngineHandle, Question, Shared};
 use super::registry::Told;
 use super::spec::{EngineKind, EngineSpec};
 use super::state::{ClientState, EngineState, Phase, ScenarioState};
+use crate::config::targets::{Hold, Refusal};
 use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
@@ -193,13 +194,14 @@ impl<'s> Engine<'s> {
         let config = Arc::new(config);
         let is_sent = sent.is_some();
         let sent = sent.map(|xml| Sent {
-            text: Text { name: DOCUMENT.to_owned(), xml },
+            text: Text { name: DOCUMENT.to_owned(), xml, is_sent: true },
             allows_commands: shared.policy.allows_commands(),
         });
         let steered = Steered { more: &more, sent, expects_commands: true };
         let mut planned = Planned::with_listeners(Arc::clone(&config), steered)?;
         planned.look_often();
         handle.adopt_compiler(planned.compiler());
+        let hold = hold(&config, &planned)?;
         if shares_cpus {
             planned.leave_cpus_alone();
         }
@@ -228,7 +230,7 @@ impl<'s> Engine<'s> {
         }
         Ok(Self {
             shared,
-            desk,
+            desk: desk.holding(hold),
             next_line_ns: match config.stat_period_ms {
                 Some(period_ms) if period_ms > 0 => start_ns + period_ms * 1_000_000,
                 _ => u64::MAX,
@@ -254,6 +256,7 @@ impl<'s> Engine<'s> {
                 self.run.stop();
             }
             self.look_at_the_end(now);
+            self.desk.look_at_targets(&mut self.run, now);
             self.desk.serve(&mut self.run, has_news, now);
             if now >= self.next_line_ns {
                 let period_ms = self.config.stat_period_ms.unwrap_or(1000);
@@ -306,6 +309,15 @@ pub(super) fn totals(calls: &CallTotals) -> String {
         active => format!(", {active} open"),
     };
     format!("{started} calls, {succeeded} successful, {failed} failed{open}")
+}
+
+/// What the run takes of the ceilings of those whom it calls, if it was asked for over the API.
+fn hold(config: &RunConfig, planned: &Planned) -> Result<Option<Hold>, Refusal> {
+    let Some(targets) = config.reach.for_run() else { return Ok(None) };
+    let (places, load) = planned.outgoing();
+    let is_websocket = config.transport.is_websocket();
+    let hold = targets.hold(places, is_websocket, load, sys::realtime_now_ns());
+    hold.map(Some).inspect_err(|_| config.reach.note_refusal())
 }
 
 /// Options that are about a process of its own.

@@ -89,6 +89,9 @@ pub enum AskError {
     /// This engine cannot do it.
     #[error("{0}")]
     Refused(String),
+    /// The configuration does not let it call somebody, or so much.
+    #[error("{0}")]
+    Forbidden(String),
     /// There is no such engine.
     #[error("there is no engine {0:?}")]
     Unknown(String),

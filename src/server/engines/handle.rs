@@ -59,8 +59,9 @@ pub enum Ask {
 /// Where another scenario comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewScenario {
-    /// This text. The engine's file stays as it is.
-    Text(String),
+    /// This text of somebody who uses the API, and may not call everybody (`targets`). The engine's
+    /// file stays as it is.
+    Sent(String),
     /// The engine's file, read again.
     Reload,
     /// What the configuration names now; the engine's scenario comes from there from now on.
@@ -208,13 +209,27 @@ impl EngineHandle {
         self.ask(Ask::Swap(NewScenario::Configured { source, text: text.xml })).map(|()| true)
     }
 
-    /// Whether a text could take the place of the engine's scenario, as [`Ask::Swap`] would say, as
-    /// far as that is known without the workers.
+    /// Whether a text of somebody who uses the API could take the place of the engine's scenario
+    /// and of its file, as [`Ask::Swap`] would say, as far as that is known without the workers.
+    ///
+    /// What stands in the file is the administrator's after a restart, and then nobody is asked
+    /// any more whom it calls.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn check_scenario(&self, xml: &str) -> Result<(), AskError> {
-        self.compile(&NewScenario::Text(xml.to_owned())).map(|_| ())
+        let replacement = self.compile(&NewScenario::Sent(xml.to_owned()))?;
+        let main = &replacement.programs.main;
+        match main.written_destinations(|_| None).all(|to| to.is_some()) {
+            true => Ok(()),
+            false => Err(AskError::Invalid(
+                "the scenario has a <setdest> whose host or port is not written out as an address \
+                 and a number; what is kept in the file would call whom it likes after a restart. \
+                 Use it without keeping it (POST /api/v1/scenario/apply), or let the administrator \
+                 write the file"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Compiles a scenario as one that shall take the place of the engine's.
@@ -224,12 +239,15 @@ impl EngineHandle {
         let compiler = self.shared.compiler.get().ok_or(missing)?;
         let invalid = |error: RunError| match error {
             RunError::Swap(_) => AskError::Refused(error.to_string()),
+            RunError::Target { .. } => AskError::Forbidden(error.to_string()),
             _ => AskError::Invalid(error.to_string()),
         };
         let current = &state.scenario.source;
         let (text, source) = match new {
             // Who sent it knows no file of ours.
-            NewScenario::Text(xml) => (Text { name: DOCUMENT.to_owned(), xml: xml.clone() }, None),
+            NewScenario::Sent(xml) => {
+                (Text { name: DOCUMENT.to_owned(), xml: xml.clone(), is_sent: true }, None)
+            }
             NewScenario::Reload if matches!(current, ScenarioSource::Builtin(_)) => {
                 let why = "the engine runs a built-in scenario: there is no file to read again";
                 return Err(AskError::Refused(why.to_owned()));
@@ -240,7 +258,7 @@ impl EngineHandle {
                     ScenarioSource::File(path) => path.display().to_string(),
                     ScenarioSource::Builtin(name) => name.clone(),
                 };
-                (Text { name, xml: text.clone() }, Some(source.clone()))
+                (Text { name, xml: text.clone(), is_sent: false }, Some(source.clone()))
             }
         };
         let allows_commands = self.shared.policy.allows_commands();

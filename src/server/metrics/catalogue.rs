@@ -191,6 +191,8 @@ families! {
     TRACE_UNWRITTEN Counter "gossipper_trace_records_unwritten_total" ["engine" "kind"]
         "Entries of traces, call records, event logs and statistics files lost because they could not be written, as on a full disk, by kind of record.";
 
+    TARGET_REFUSALS Counter "gossipper_target_refusals_total" ["reason"]
+        "Addresses and loads that clients over the API were refused, by reason: see targets.";
     API_REQUESTS Counter "gossipper_api_requests_total" ["route" "code"]
         "Requests to the API by route and status code.";
     API_SECONDS Histogram "gossipper_api_request_seconds" ["route"]

@@ -17,16 +17,17 @@ pub use figures::{EngineFigures, KINDS, STATES};
 pub use process::Process;
 pub use service::{LoginOutcome, Refusal};
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use catalogue::BUILD_INFO;
+use catalogue::{BUILD_INFO, TARGET_REFUSALS};
 use engines::Exposed;
 use service::Service;
 use slots::Slots;
 use text::Text;
 
 use super::engines::Registry;
+use crate::config::targets::Targets;
 
 /// The media type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -39,6 +40,7 @@ const SCRAPE_BYTES: usize = 128 << 10;
 pub struct Metrics {
     service: Service,
     slots: Mutex<Slots>,
+    targets: OnceLock<Arc<Targets>>,
 }
 
 impl Default for Metrics {
@@ -50,7 +52,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Metrics with everything at 0.
     pub fn new() -> Self {
-        Self { service: Service::new(), slots: Mutex::default() }
+        Self { service: Service::new(), slots: Mutex::default(), targets: OnceLock::new() }
     }
 
     /// The exposition of all engines of `registry`, the service and this process. Never waits for
@@ -75,9 +77,18 @@ impl Metrics {
         let features = if cfg!(feature = "otlp") { "otlp" } else { "" };
         text.sample(&BUILD_INFO, &[env!("CARGO_PKG_VERSION"), commit, features], 1);
         engines::write(&mut text, &exposed);
+        text.family(&TARGET_REFUSALS);
+        for (reason, count) in self.targets.get_or_init(Arc::default).refusals() {
+            text.sample(&TARGET_REFUSALS, &[reason], count);
+        }
         text.append(&self.service.render());
         process.write(&mut text);
         text.into_string()
+    }
+
+    /// Whose refusals are exposed, from here on.
+    pub fn watch_targets(&self, targets: &Arc<Targets>) {
+        let _ = self.targets.set(Arc::clone(targets));
     }
 
     /// Lets a route of the API appear before its first request.

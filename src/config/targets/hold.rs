@@ -1,0 +1,309 @@
+//! What runs hold of the ceilings of entries, and the list that is in force.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::list::{Refusal, TargetList};
+
+/// Most that a run does at the same time; infinite where nothing bounds it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Calls per second.
+    pub rate: f64,
+    /// The key that says so.
+    pub rate_key: &'static str,
+    /// Open calls.
+    pub open: f64,
+    /// The key that says so.
+    pub open_key: &'static str,
+}
+
+/// The list in force, and what runs hold of it. Shared by all runs of a process.
+#[derive(Debug, Default)]
+pub struct Targets {
+    list: ArcSwap<TargetList>,
+    claims: Mutex<Claims>,
+    /// By [`Refusal::position`].
+    refused: [AtomicU64; Refusal::LABELS.len()],
+}
+
+#[derive(Debug, Default)]
+struct Claims {
+    next: u64,
+    rows: Vec<Claim>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    id: u64,
+    places: Vec<SocketAddr>,
+    is_websocket: bool,
+    load: Load,
+}
+
+impl Targets {
+    /// Puts a list in force.
+    pub fn new(list: TargetList) -> Self {
+        Self { list: ArcSwap::from_pointee(list), ..Self::default() }
+    }
+
+    /// Puts another list in force. What runs hold already is judged when their
+    /// [`Hold::check`] is asked next.
+    pub fn replace(&self, list: TargetList) {
+        self.list.store(Arc::new(list));
+    }
+
+    /// Says whether a run may send to an address at `unix_ns`.
+    ///
+    /// # Errors
+    /// Why not; it is counted.
+    pub fn judge(&self, to: SocketAddr, is_websocket: bool, unix_ns: u64) -> Result<(), Refusal> {
+        let verdict = self.list.load().judge(to, is_websocket, unix_ns);
+        verdict.map(|_| ()).map_err(|refusal| self.counted(refusal))
+    }
+
+    /// Whether a call may be turned to an address by its scenario. Where an entry has ceilings,
+    /// only a run that holds a part of them may: its `places` are in the same entry.
+    pub fn lets_turn(&self, to: SocketAddr, places: &[SocketAddr], unix_ns: u64) -> bool {
+        let list = self.list.load();
+        let entry = |to: &SocketAddr| list.judge(*to, false, unix_ns).ok();
+        match entry(&to) {
+            None => false,
+            Some(None) => true,
+            Some(Some(index)) => {
+                !list.entries[index].has_ceiling()
+                    || places.iter().any(|place| entry(place) == Some(Some(index)))
+            }
+        }
+    }
+
+    /// Takes what a run wants of the ceilings of the entries that its addresses belong to, until
+    /// the [`Hold`] is dropped.
+    ///
+    /// # Errors
+    /// Why it cannot have that; it is counted.
+    pub fn hold(
+        self: &Arc<Self>,
+        places: Vec<SocketAddr>,
+        is_websocket: bool,
+        load: Load,
+        unix_ns: u64,
+    ) -> Result<Hold, Refusal> {
+        let mut claims = self.claims();
+        let id = claims.next;
+        let claim = Claim { id, places, is_websocket, load };
+        self.fits(&claims, &claim, unix_ns).map_err(|refusal| self.counted(refusal))?;
+        claims.next += 1;
+        claims.rows.push(claim);
+        Ok(Hold { targets: Arc::clone(self), id })
+    }
+
+    /// Refusals so far, with their labels.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
+        Refusal::LABELS.into_iter().zip(counts)
+    }
+
+    fn counted(&self, refusal: Refusal) -> Refusal {
+        self.refused[refusal.position()].fetch_add(1, Ordering::Relaxed);
+        refusal
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        // Every change of it is complete at any time.
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a claim fits beside those of others.
+    fn fits(&self, claims: &Claims, claim: &Claim, unix_ns: u64) -> Result<(), Refusal> {
+        let list = self.list.load();
+        let entries_of = |claim: &Claim| {
+            let places = claim.places.iter();
+            places
+                .map(|to| list.judge(*to, claim.is_websocket, unix_ns))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        for index in entries_of(claim)?.into_iter().flatten() {
+            let entry = &list.entries[index];
+            let others: Vec<&Load> = claims
+                .rows
+                .iter()
+                .filter(|other| other.id != claim.id)
+                .filter(|other| entries_of(other).is_ok_and(|of| of.contains(&Some(index))))
+                .map(|other| &other.load)
+                .collect();
+            let load = &claim.load;
+            let ceilings = [
+                (load.rate_key, load.rate, entry.max_rate, sum(&others, |load| load.rate)),
+                (
+                    load.open_key,
+                    load.open,
+                    entry.max_concurrent.map(|most| most as f64),
+                    sum(&others, |load| load.open),
+                ),
+            ];
+            for (key, wanted, most, taken) in ceilings {
+                if let Some(most) = most.filter(|most| wanted + taken > *most) {
+                    let network = entry.network;
+                    return Err(Refusal::Ceiling { key, index, network, wanted, most, taken });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sum(loads: &[&Load], value: impl Fn(&Load) -> f64) -> f64 {
+    loads.iter().map(|load| value(load)).sum()
+}
+
+/// What one run holds.
+#[derive(Debug)]
+pub struct Hold {
+    targets: Arc<Targets>,
+    id: u64,
+}
+
+impl Hold {
+    /// Changes what the run does. Less is always allowed.
+    ///
+    /// # Errors
+    /// Why it cannot have more; it is counted, and nothing has changed.
+    pub fn change(&self, load: Load, unix_ns: u64) -> Result<(), Refusal> {
+        let mut claims = self.targets.claims();
+        let Some(own) = claims.rows.iter().find(|claim| claim.id == self.id) else {
+            return Ok(());
+        };
+        let is_more = load.rate > own.load.rate || load.open > own.load.open;
+        if is_more {
+            let (places, is_websocket) = (own.places.clone(), own.is_websocket);
+            let wanted = Claim { id: self.id, places, is_websocket, load };
+            let fits = self.targets.fits(&claims, &wanted, unix_ns);
+            fits.map_err(|refusal| self.targets.counted(refusal))?;
+        }
+        if let Some(own) = claims.rows.iter_mut().find(|claim| claim.id == self.id) {
+            own.load = load;
+        }
+        Ok(())
+    }
+
+    /// What the run does now.
+    pub fn load(&self) -> Option<Load> {
+        let claims = self.targets.claims();
+        claims.rows.iter().find(|claim| claim.id == self.id).map(|claim| claim.load)
+    }
+
+    /// Whether the run may go on: its entries are still there, and have not come to their end.
+    /// Lower ceilings are no reason to end what runs.
+    ///
+    /// # Errors
+    /// Why it may not; it is not counted.
+    pub fn check(&self, unix_ns: u64) -> Result<(), Refusal> {
+        let list = self.targets.list.load();
+        let claims = self.targets.claims();
+        let Some(own) = claims.rows.iter().find(|claim| claim.id == self.id) else {
+            return Ok(());
+        };
+        let mut places = own.places.iter();
+        places.try_for_each(|to| list.judge(*to, own.is_websocket, unix_ns).map(|_| ()))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.targets.claims().rows.retain(|claim| claim.id != self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Expiry, Network, TargetEntry};
+    use super::*;
+
+    const TEST_NET: &str = "192.0.2.0/24";
+
+    fn entry(network: &str, rate: f64, open: u64, expires: u64) -> TargetEntry {
+        TargetEntry {
+            network: Network::parse(network).unwrap(),
+            ports: Vec::new(),
+            max_rate: Some(rate),
+            max_concurrent: Some(open),
+            expires: Some(Expiry { text: "then".to_owned(), unix_ns: expires }),
+        }
+    }
+
+    fn targets() -> Arc<Targets> {
+        let entries = vec![entry(TEST_NET, 100.0, 500, 1000)];
+        Arc::new(Targets::new(TargetList { entries }))
+    }
+
+    fn load(rate: f64, open: f64) -> Load {
+        Load { rate, rate_key: "rate", open, open_key: "max_concurrent" }
+    }
+
+    fn to(text: &str) -> Vec<SocketAddr> {
+        vec![text.parse().unwrap()]
+    }
+
+    #[test]
+    fn clients_share_the_ceilings_of_an_entry() {
+        let targets = targets();
+        let hold = |place, rate, open| targets.hold(to(place), false, load(rate, open), 0);
+        let first = hold("192.0.2.1:5060", 60.0, 100.0).unwrap();
+        let error = hold("192.0.2.2:5060", 50.0, 100.0).unwrap_err().to_string();
+        let expected = "rate: 50 is too much; targets[0], for 192.0.2.0/24, allows 100 calls per \
+                        second (max_rate), and other clients have 60 of them. Give 40 at most";
+        assert_eq!(error, expected);
+        let second = hold("192.0.2.2:5060", 40.0, 400.0).unwrap();
+        let error = hold("192.0.2.3:5060", 0.0, 1.0).unwrap_err().to_string();
+        assert!(error.starts_with("max_concurrent: 1 is too much"), "{error}");
+        // Somewhere else nothing is counted.
+        assert!(hold("10.0.0.1:5060", 1e6, f64::INFINITY).is_ok());
+        drop(first);
+        assert!(second.change(load(100.0, 500.0), 0).is_ok());
+        let error = second.change(load(101.0, 500.0), 0).unwrap_err().to_string();
+        assert!(error.contains("rate: 101"), "{error}");
+        assert_eq!(second.load(), Some(load(100.0, 500.0)));
+        let error = hold("192.0.2.3:5060", 0.0, f64::INFINITY).unwrap_err().to_string();
+        assert!(error.starts_with("max_concurrent: without a bound"), "{error}");
+        let counts: Vec<_> = targets.refusals().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counts, [("ceiling", 4)]);
+    }
+
+    #[test]
+    fn an_entry_that_is_past_takes_nothing_more() {
+        let targets = targets();
+        let hold = targets.hold(to("192.0.2.1:5060"), false, load(10.0, 10.0), 999).unwrap();
+        assert_eq!(hold.check(999), Ok(()));
+        assert!(hold.check(1000).unwrap_err().to_string().contains("targets[0].expires"));
+        assert!(hold.change(load(11.0, 10.0), 1000).is_err());
+        assert_eq!(hold.change(load(9.0, 10.0), 1000), Ok(()));
+        assert!(targets.hold(to("192.0.2.2:5060"), false, load(1.0, 1.0), 1000).is_err());
+        assert!(!targets.lets_turn(to("192.0.2.1:5060")[0], &to("192.0.2.1:5060"), 1000));
+    }
+
+    #[test]
+    fn another_list_holds_for_what_runs() {
+        let targets = targets();
+        let hold = targets.hold(to("192.0.2.1:5060"), false, load(10.0, 10.0), 0).unwrap();
+        targets.replace(TargetList { entries: vec![entry(TEST_NET, 5.0, 5, 1000)] });
+        assert_eq!(hold.check(0), Ok(()));
+        assert!(hold.change(load(11.0, 10.0), 0).is_err());
+        targets.replace(TargetList::default());
+        assert!(hold.check(0).unwrap_err().to_string().contains("Add to its targets"));
+    }
+
+    #[test]
+    fn a_call_is_turned_only_to_where_its_run_is_counted() {
+        let targets = targets();
+        let (here, there) = (to("192.0.2.1:5060"), to("192.0.2.2:5062")[0]);
+        assert!(targets.lets_turn(there, &here, 0));
+        assert!(!targets.lets_turn(there, &to("10.0.0.1:5060"), 0));
+        assert!(targets.lets_turn(to("10.0.0.1:5060")[0], &here, 0));
+        assert!(!targets.lets_turn(to("203.0.113.1:5060")[0], &here, 0));
+        assert!(!targets.lets_turn(to("10.0.0.1:53")[0], &here, 0));
+    }
+}

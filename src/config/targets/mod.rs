@@ -1,0 +1,87 @@
+//! Whom clients over the API may call: the list, what runs hold of it, and what a run is told.
+//!
+//! An address is judged where it is used: names are looked up once, and what comes out is judged
+//! and kept. Nothing here looks at a clock; times are arguments, in nanoseconds since 1970 UTC.
+
+mod expiry;
+mod hold;
+mod list;
+mod network;
+
+pub use expiry::parse_expiry;
+pub use hold::{Hold, Load, Targets};
+pub use list::{Expiry, Refusal, TargetEntry, TargetList};
+pub use network::{AddressClass, Network, PortRange};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How far a run may reach. Nobody is asked at a terminal, nor for what a configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    targets: Option<Arc<Targets>>,
+    /// Whether all that the run itself names is judged, and not only what is sent to it.
+    is_judged: bool,
+    is_hep_judged: bool,
+    are_events_judged: bool,
+    has_refused: Arc<AtomicBool>,
+}
+
+impl Reach {
+    /// The reach of a run that the administrator wrote: only scenarios that are sent to it over the
+    /// API are judged.
+    pub fn of_configured(targets: &Arc<Targets>) -> Self {
+        Self { targets: Some(Arc::clone(targets)), ..Self::default() }
+    }
+
+    /// The reach of a run that somebody asked for over the API.
+    pub fn of_client(targets: &Arc<Targets>, own_hep: bool, own_events: bool) -> Self {
+        Self {
+            is_judged: true,
+            is_hep_judged: own_hep,
+            are_events_judged: own_events,
+            ..Self::of_configured(targets)
+        }
+    }
+
+    /// The list for what the run itself names.
+    pub fn for_run(&self) -> Option<&Arc<Targets>> {
+        self.targets.as_ref().filter(|_| self.is_judged)
+    }
+
+    /// The list for its collector of messages, unless the administrator named that.
+    pub fn for_hep(&self) -> Option<&Arc<Targets>> {
+        self.targets.as_ref().filter(|_| self.is_hep_judged)
+    }
+
+    /// The list for its collector of events, unless the administrator named that.
+    pub fn for_events(&self) -> Option<&Arc<Targets>> {
+        self.targets.as_ref().filter(|_| self.are_events_judged)
+    }
+
+    /// The list for scenarios that are sent to it.
+    pub fn for_sent(&self) -> Option<&Arc<Targets>> {
+        self.targets.as_ref()
+    }
+
+    /// Something was refused.
+    pub fn note_refusal(&self) {
+        self.has_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was refused.
+    pub fn has_refused(&self) -> bool {
+        self.has_refused.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Reach {
+    /// What was refused so far is no difference.
+    fn eq(&self, other: &Self) -> bool {
+        let list = |reach: &Self| reach.targets.as_ref().map(Arc::as_ptr);
+        list(self) == list(other)
+            && self.is_judged == other.is_judged
+            && self.is_hep_judged == other.is_hep_judged
+            && self.are_events_judged == other.are_events_judged
+    }
+}

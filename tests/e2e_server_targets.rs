@@ -1,0 +1,263 @@
+//! Whom clients that are added over the API may call, and how much: `targets`.
+
+mod e2e;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use e2e::http::{Client, Response};
+use e2e::peer::Peer;
+use e2e::service::{self as daemon, Daemon, until};
+use e2e::{lock, ports};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn config(targets: Value) -> Value {
+    json!({
+        "api_addr": "127.0.0.1:0",
+        "role": "management",
+        "scenario_name": "uas",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "local_port": ports::free(),
+        "targets": targets,
+    })
+}
+
+/// A client that starts no call by itself.
+fn idle(remote: &str) -> Value {
+    json!({ "scenario_name": "options", "remote_addr": remote, "rate": 0, "total_calls": 0 })
+}
+
+fn with(mut snippet: Value, more: Value) -> Value {
+    for (key, value) in more.as_object().unwrap() {
+        snippet[key] = value.clone();
+    }
+    snippet
+}
+
+fn reload(daemon: &mut Daemon, config: &Value) {
+    daemon.write("gossipper.json", &config.to_string());
+    daemon.signal(Signal::HUP);
+    daemon.process().wait_for_stderr("was read again");
+}
+
+fn xml_to(client: &Client, method: &str, path: &str, xml: &str) -> Response {
+    client.request(method, path, Some(("application/xml", xml)))
+}
+
+fn refusals(client: &Client, reason: &str) -> u64 {
+    let text = client.get("/metrics").expect(200).body;
+    let start = format!("gossipper_target_refusals_total{{reason=\"{reason}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&start));
+    line.unwrap_or_else(|| panic!("no {start}")).parse().unwrap()
+}
+
+#[test]
+fn a_client_calls_own_networks_and_a_refusal_gives_the_entry_to_add() {
+    let _lock = lock::light();
+    let config = config(json!([]));
+    let mut daemon = daemon::start(&config);
+    let client = daemon.client();
+    let own = idle("127.0.0.1:5999");
+    let args = |words: Value| with(own.clone(), json!({ "extra_args": words }));
+    for (snippet, part) in [
+        (idle("192.0.2.1:5060"), "remote_addr: 192.0.2.1:5060 is a global address"),
+        (idle("[2001:db8::1]:5060"), "global address"),
+        (idle("169.254.169.254:5060"), "never"),
+        (idle("[::ffff:169.254.169.254]:5060"), "never"),
+        (idle("0.0.0.0:5060"), "never"),
+        (idle("224.0.1.75:5060"), "never"),
+        (idle("127.0.0.1:53"), "port 53"),
+        (idle("localhost:80"), "port 80"),
+        (args(json!(["-rsa", "192.0.2.1:5060"])), "192.0.2.1"),
+        (args(json!(["192.0.2.2:5060"])), "192.0.2.2"),
+        (with(own.clone(), json!({ "hep_addr": "192.0.2.3:9060" })), "hep_addr: 192.0.2.3"),
+        (
+            with(
+                own.clone(),
+                json!({
+                    "log_otel_endpoint": "http://169.254.169.254:4318", "log_otel_proto": "http"
+                }),
+            ),
+            "log_otel_endpoint: 169.254.169.254",
+        ),
+    ] {
+        let error = client.post("/api/v1/clients", &snippet).error(403);
+        assert!(error.contains(part), "{snippet}: {error}");
+    }
+    assert_eq!(refusals(&client, "no_entry"), 5);
+    assert_eq!(refusals(&client, "never"), 5);
+    assert_eq!(refusals(&client, "port"), 2);
+    client.post("/api/v1/clients", &own).expect(201);
+    let web = json!({ "transport": "w1", "scenario_name": "options", "total_calls": 0 });
+    client.post("/api/v1/clients", &with(idle("127.0.0.1:80"), web)).expect(201);
+
+    // The entry that the refusal gives is the one that is needed.
+    let error = client.post("/api/v1/clients", &idle("127.0.0.1:53")).error(403);
+    let entry: Value = serde_json::from_str(error.split_once("targets: ").unwrap().1).unwrap();
+    reload(&mut daemon, &with(config, json!({ "targets": [entry] })));
+    client.post("/api/v1/clients", &idle("127.0.0.1:53")).expect(201);
+    daemon.stop();
+}
+
+#[test]
+fn ceilings_hold_for_all_clients_together_and_an_end_is_one() {
+    let _lock = lock::light();
+    let peer = Peer::new();
+    let remote = peer.address().to_string();
+    let (handle, is_over) = (peer.handle(), Arc::new(AtomicBool::new(false)));
+    let over = Arc::clone(&is_over);
+    let answers = thread::spawn(move || {
+        while !over.load(Ordering::Relaxed) {
+            if let Some(request) = handle.receive_within(Duration::from_millis(100)) {
+                handle.answer(&request, "200 OK", "");
+            }
+        }
+    });
+    let entry = json!({
+        "network": "127.0.0.1", "ports": [peer.address().port()],
+        "max_rate": 20, "max_concurrent": 10, "expires": "2400-01-01T00:00:00Z",
+    });
+    let config = config(json!([entry]));
+    let mut daemon = daemon::start(&config);
+    let client = daemon.client();
+    let load =
+        |rate: u32, open: u32| with(idle(&remote), json!({ "rate": rate, "max_concurrent": open }));
+    let refused = |snippet: &Value, part: &str| {
+        let error = client.post("/api/v1/clients", snippet).error(403);
+        assert!(error.contains(part), "{snippet}: {error}");
+    };
+    refused(&load(21, 1), "rate: 21 is too much; targets[0], for 127.0.0.1, allows 20");
+    refused(&with(idle(&remote), json!({ "rate": 1 })), "max_concurrent: without a bound");
+    refused(&with(idle(&remote), json!({ "users": 1 })), "users");
+    let ramp = json!({ "extra_args": ["-rate_increase", "1"] });
+    refused(&with(load(1, 1), ramp), "rate: without a bound");
+    client.post("/api/v1/clients?id=first", &load(15, 4)).expect(201);
+    refused(&load(6, 4), "Give 5 at most");
+    client.post("/api/v1/clients?id=second", &load(5, 6)).expect(201);
+    let rate = |id: &str, rate: u32| {
+        client.post("/api/v1/control", &json!({ "engine_id": id, "rate": rate }))
+    };
+    let error = rate("second", 6).error(403);
+    assert!(error.contains("rate: 6"), "{error}");
+    rate("first", 14).expect(200);
+    rate("second", 6).expect(200);
+    // What is deleted holds nothing.
+    client.delete("/api/v1/clients?id=first").expect(204);
+    until("room", || (client.post("/api/v1/clients", &load(14, 4)).status == 201).then_some(()));
+    assert!(refusals(&client, "ceiling") >= 6);
+
+    let mut past = config.clone();
+    past["targets"][0]["expires"] = json!("2020-01-01T00:00:00Z");
+    reload(&mut daemon, &past);
+    daemon.process().wait_for_stderr("no more calls are started");
+    assert!(daemon.process().stderr().contains("targets[0].expires"));
+    refused(&load(0, 1), "2020-01-01T00:00:00Z");
+    let running = || {
+        let clients = client.get("/api/v1/clients").json();
+        let rows = clients["engines"].as_array().unwrap().clone();
+        rows.iter().filter(|row| row["accepting"] == true).count()
+    };
+    until("end of what runs", || (running() == 0).then_some(()));
+    daemon.stop();
+    is_over.store(true, Ordering::Relaxed);
+    answers.join().unwrap();
+}
+
+/// A client that asks one peer and then, if it may, `host`.
+fn turning(host: &str, port: &str) -> String {
+    let options = "OPTIONS sip:a@[remote_ip] SIP/2.0\n\
+         Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+         From: <sip:a@b>;tag=[call_number]\nTo: <sip:a@b>\nCall-ID: [call_id]\n\
+         CSeq: [cseq] OPTIONS\nContent-Length: 0\n\n";
+    format!(
+        "<scenario><send><![CDATA[\n{options}]]></send><recv response=\"200\">\n\
+         <action><ereg regexp=\".*\" search_in=\"hdr\" header=\"X-To:\" assign_to=\"1\"/>\n\
+         <trim assign_to=\"1\"/>\n\
+         <setdest host=\"{host}\" port=\"{port}\" protocol=\"udp\"/></action></recv>\n\
+         <send><![CDATA[\n{options}]]></send></scenario>"
+    )
+}
+
+#[test]
+fn a_scenario_turns_no_call_to_where_it_may_not_go() {
+    let _lock = lock::light();
+    let daemon = daemon::start(&config(json!([])));
+    let client = daemon.client();
+    let (peer, other) = (Peer::new(), Peer::new());
+    let port = other.address().port().to_string();
+    daemon.write("known.xml", &turning("169.254.169.254", "5060"));
+    daemon.write("told.xml", &turning("[$1]", &port));
+    let start = |id: &str, file: &str| {
+        let more = json!({
+            "scenario_file": file, "rate": 10, "total_calls": 1, "local_ip": "127.0.0.1",
+        });
+        let mut snippet = with(idle(&peer.address().to_string()), more);
+        snippet.as_object_mut().unwrap().remove("scenario_name");
+        client.post(&format!("/api/v1/clients?id={id}"), &snippet)
+    };
+    let error = start("known", "known.xml").error(403);
+    assert!(error.contains("setdest: 169.254.169.254:5060"), "{error}");
+    // What only the peer says is judged when it says it.
+    for (id, host, failed) in [("a", "127.0.0.1", 0), ("b", "192.0.2.1", 1)] {
+        start(id, "told.xml").expect(201);
+        peer.answer(&peer.receive(), "200 OK", &format!("X-To: {host}\r\n"));
+        if failed == 0 {
+            assert!(other.receive().kind() == "OPTIONS");
+        }
+        let stats = until("end", || {
+            let stats = client.get("/api/v1/stats").json();
+            let rows = stats["engines"].as_array().unwrap().clone();
+            rows.into_iter().find(|row| row["id"] == id && row["state"]["phase"] == "finished")
+        });
+        let by_cause = &stats["stats"]["failure_causes"]["blocked_target"];
+        assert_eq!(by_cause.as_u64().unwrap_or(0), failed, "{stats:#}");
+    }
+
+    // The engine of the configuration calls whom it likes, and what is sent to it does not.
+    let answering = |host: &str, port: &str| {
+        format!(
+            "<scenario><recv request=\"INVITE\"><action>\
+             <setdest host=\"{host}\" port=\"{port}\" protocol=\"udp\"/>\
+             </action></recv></scenario>"
+        )
+    };
+    let apply = |xml: &str| xml_to(&client, "POST", "/api/v1/scenario/apply", xml);
+    let error = apply(&answering("192.0.2.1", "5060")).error(403);
+    assert!(error.contains("\"network\": \"192.0.2.1\""), "{error}");
+    apply(&answering("127.0.0.1", "5060")).expect(200);
+    apply(&answering("[remote_ip]", "5060")).expect(200);
+    daemon.stop();
+}
+
+#[test]
+fn what_is_kept_in_a_file_calls_written_addresses_only() {
+    let _lock = lock::light();
+    let answering = |host: &str| {
+        format!(
+            "<scenario><recv request=\"INVITE\"><action>\
+             <setdest host=\"{host}\" port=\"5060\" protocol=\"udp\"/>\
+             </action></recv></scenario>"
+        )
+    };
+    let mut own = config(json!([]));
+    own.as_object_mut().unwrap().remove("scenario_name");
+    own["scenario_file"] = json!("own.xml");
+    // The administrator's own scenario is not judged, nor when it is read again.
+    let prepared = daemon::prepare(&own).file("own.xml", &answering("192.0.2.1"));
+    let mut daemon = prepared.start();
+    let client = daemon.client();
+    for (host, status) in [("[remote_ip]", 400), ("localhost", 400), ("192.0.2.1", 403)] {
+        xml_to(&client, "PUT", "/api/v1/scenario", &answering(host)).error(status);
+    }
+    daemon.write("own.xml", &answering("192.0.2.2"));
+    daemon.signal(Signal::HUP);
+    daemon.process().wait_for_stderr("was read again");
+    let xml = client.get("/api/v1/scenario").json()["xml"].as_str().unwrap().to_owned();
+    assert!(xml.contains("192.0.2.2"), "{xml}");
+    xml_to(&client, "PUT", "/api/v1/scenario", &answering("127.0.0.1")).expect(200);
+    daemon.stop();
+}
