@@ -5,6 +5,7 @@ mod e2e;
 use e2e::browser::{Browser, Tab};
 use e2e::gossipper::PROGRAM;
 use e2e::http::Client;
+use e2e::peer::Peer;
 use e2e::service::{self as daemon, Daemon, until};
 use e2e::{lock, ports};
 use serde_json::{Value, json};
@@ -138,6 +139,9 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.until("pause", &format!("{}.textContent === 'paused'", in_row(".pill")));
     assert_eq!(control(&api), json!({ "id": "load", "rate": 60.0, "paused": true }));
     tab.until("standstill", &format!("{}.textContent === '0'", in_row("[data-label=\"Calls/s\"]")));
+    // Both engines count the same calls, which are there once.
+    let started = tab.eval(&format!("{}.textContent", in_row("[data-label=\"Started\"]")));
+    assert_eq!(json!(tab.text("#total-started")), started);
     tab.click(&in_row("button.pause"));
     tab.until("end of the pause", &format!("{}.textContent === 'running'", in_row(".pill")));
     assert_eq!(control(&api), json!({ "id": "load", "rate": 60.0, "paused": false }));
@@ -173,6 +177,30 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.click("document.getElementById('sign-out')");
     tab.until("form to sign in", "document.activeElement?.id === 'name'");
     assert_eq!(tab.eval("document.querySelectorAll('#engines tr').length"), json!(0));
+    assert_eq!(tab.complaints(), [""; 0]);
+    daemon.stop();
+}
+
+#[test]
+fn a_limited_second_is_named_and_fades() {
+    let _lock = lock::light();
+    let (daemon, browser) = (start(), Browser::start());
+    let (api, silent) = (api(&daemon), Peer::new());
+    let mut tab = open(&browser, &daemon);
+    sign_in(&mut tab, "admin", PASSWORD);
+    until_moving(&mut tab);
+    // One call that nobody answers takes all the room there is.
+    let starved = json!({
+        "id": "starved", "scenario_name": "options", "transport": "u1", "local_ip": "127.0.0.1",
+        "remote_addr": silent.address().to_string(), "rate": 50, "total_calls": 0,
+        "extra_args": ["-max_calls", "1"],
+    });
+    api.post("/api/v1/clients", &starved).expect(201);
+    let why = "document.getElementById('total-verdict-why').textContent";
+    tab.until("cause", &format!("/^starved, second \\d+: .*pool full/.test({why})"));
+    assert_eq!(tab.text("#total-verdict"), "limited");
+    api.delete("/api/v1/clients?id=starved").expect(204);
+    tab.until("end of what is past", &format!("!{why}.includes('starved')"));
     assert_eq!(tab.complaints(), [""; 0]);
     daemon.stop();
 }

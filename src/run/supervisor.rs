@@ -272,6 +272,11 @@ impl Supervisor {
         self.parts.all().map(|part| part.running.local)
     }
 
+    /// Where messages of calls that we make go.
+    pub(crate) fn next_hop(&self) -> Option<SocketAddr> {
+        self.parts.first.plan.launch.engine.environment.next_hop
+    }
+
     /// Begin of the run on the monotonic clock.
     pub(crate) fn start_ns(&self) -> u64 {
         self.parts.first.running.start_ns

@@ -250,6 +250,18 @@ pub(crate) struct State {
     /// What the operator should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) notices: Vec<String>,
+    /// The last complete second, if the generator was the limit in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limited: Option<LimitedSecond>,
+}
+
+/// A second in which the generator was the limit.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct LimitedSecond {
+    /// Its number, counted as `worst_second` of the summary is.
+    pub(crate) second: u64,
+    /// Why, as in `generator.causes` of the summary.
+    pub(crate) causes: Vec<&'static str>,
 }
 
 /// Where an engine stands in its life.
@@ -391,6 +403,9 @@ pub(crate) struct ClientRow {
     pub(crate) local_port: u16,
     /// Where calls go.
     pub(crate) remote_addr: String,
+    /// The engine of this daemon that answers there, if one does: it counts the same calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) calls_engine: Option<String>,
     /// Whether it starts calls.
     pub(crate) accepting: bool,
     /// Whether it was started over the API.

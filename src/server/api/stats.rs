@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::app::App;
 use super::call::{Answer, Call, json};
-use super::model::{Always, EngineStats, Figures, PhaseName, State, Stats};
+use super::model::{Always, EngineStats, Figures, LimitedSecond, PhaseName, State, Stats};
 use crate::server::engines::{EngineHandle, EngineKind, EngineState, Phase};
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -63,7 +63,16 @@ fn state_of(state: &Arc<EngineState>) -> State {
         run_id: state.run_id.clone(),
         scenario_name: state.scenario.name.clone(),
         notices: state.notices.clone(),
+        limited: limited(state),
     }
+}
+
+/// The last second, if it was limited and is not long past.
+fn limited(state: &EngineState) -> Option<LimitedSecond> {
+    let is_going_on = !state.phase.is_over();
+    let row = state.snapshot.last_second.filter(|row| is_going_on && row.limited_seconds > 0)?;
+    let causes = row.limit_causes.iter().map(|cause| cause.label()).collect();
+    Some(LimitedSecond { second: row.second, causes })
 }
 
 /// The name of a phase.

@@ -38,18 +38,23 @@ pub(crate) fn transports(app: &App) -> Transports {
 
 /// The engines that place calls.
 pub(crate) fn client_rows(app: &App) -> Vec<ClientRow> {
-    app.registry.engines().iter().filter_map(client_row).collect()
+    let engines = app.registry.engines();
+    engines.iter().filter_map(|engine| client_row(engine, &engines)).collect()
 }
 
-fn client_row(engine: &EngineHandle) -> Option<ClientRow> {
+fn client_row(engine: &EngineHandle, all: &[EngineHandle]) -> Option<ClientRow> {
     let state = engine.state();
     let client = state.client.as_ref()?;
+    let answers = |other: &&EngineHandle| {
+        other.state().listeners.iter().any(|listener| client.reaches(listener))
+    };
     Some(ClientRow {
         id: engine.id().to_owned(),
         transport: client.transport.code().to_owned(),
         local_ip: client.local_ip.to_string(),
         local_port: client.local_port,
         remote_addr: client.remote_addr.clone(),
+        calls_engine: all.iter().find(answers).map(|other| other.id().to_owned()),
         accepting: client.accepting && !state.phase.is_over(),
         dynamic: engine.kind() == EngineKind::Dynamic,
         phase: phase_of(&state.phase),

@@ -321,6 +321,7 @@ impl Desk {
             local_ip: address.ip(),
             local_port: address.port(),
             remote_addr: self.config.next_hop().map_or(String::new(), ToString::to_string),
+            remote: run.next_hop(),
             accepting: !is_paused && !run.is_ending() && !is_over,
         });
         let last = self.shared.state.load();

@@ -1,6 +1,6 @@
 //! How an engine is doing, as everybody may see it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -80,8 +80,24 @@ pub struct ClientState {
     pub local_port: u16,
     /// Where messages go, as `host:port`.
     pub remote_addr: String,
+    /// The address that this means.
+    pub remote: Option<SocketAddr>,
     /// Whether calls are started: it is not paused.
     pub accepting: bool,
+}
+
+impl ClientState {
+    /// Whether its calls reach a place where an engine of this process listens.
+    pub fn reaches(&self, listener: &ListenerState) -> bool {
+        let Some(remote) = self.remote else { return false };
+        let ip = remote.ip().to_canonical();
+        // What is sent to an address of this host leaves from that address.
+        let is_here = ip.is_loopback() || ip == self.local_ip.to_canonical();
+        let own = listener.local_ip.to_canonical();
+        remote.port() == listener.local_port
+            && self.transport.protocol() == listener.transport.protocol()
+            && (own == ip || own.is_unspecified() && is_here)
+    }
 }
 
 /// What an engine runs.
@@ -182,5 +198,45 @@ impl EngineState {
             Arc::new(Summary { recent: recent(&self.snapshot), ..summary })
         };
         Arc::clone(self.summary.get_or_init(make))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_reaches_who_listens_at_its_target() {
+        let client = |local: &str, remote: &str, transport| ClientState {
+            transport,
+            local_ip: local.parse().unwrap(),
+            local_port: 1,
+            remote_addr: remote.to_owned(),
+            remote: remote.parse().ok(),
+            accepting: true,
+        };
+        let listener = |ip: &str, transport| ListenerState {
+            index: 0,
+            transport,
+            local_ip: ip.parse().unwrap(),
+            local_port: 5060,
+            enabled: true,
+            scenario_name: String::new(),
+        };
+        let (udp, many, tcp) = (Transport::UdpMono, Transport::UdpMulti, Transport::TcpMono);
+        for (local, remote, at, transport, expected) in [
+            ("127.0.0.1", "127.0.0.1:5060", "127.0.0.1", udp, true),
+            ("127.0.0.1", "127.0.0.1:5060", "0.0.0.0", udp, true),
+            ("127.0.0.1", "127.0.0.1:5060", "::", many, true),
+            ("10.0.0.1", "10.0.0.1:5060", "0.0.0.0", udp, true),
+            ("10.0.0.1", "10.0.0.2:5060", "0.0.0.0", udp, false),
+            ("127.0.0.1", "127.0.0.1:5061", "0.0.0.0", udp, false),
+            ("127.0.0.1", "127.0.0.1:5060", "127.0.0.2", udp, false),
+            ("127.0.0.1", "127.0.0.1:5060", "127.0.0.1", tcp, false),
+            ("127.0.0.1", "localhost", "127.0.0.1", udp, false),
+        ] {
+            let reaches = client(local, remote, udp).reaches(&listener(at, transport));
+            assert_eq!(reaches, expected, "{local} to {remote} at {at}");
+        }
     }
 }

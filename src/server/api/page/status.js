@@ -17,6 +17,9 @@ const SILENCE_MS_MAX = 6000;
 const DONE_MS = 6000;
 // Groups of failed calls that are shown, of all engines together.
 const FAILURES_MAX = 8;
+// How long it is said that a second was limited, and from when on it is past.
+const LIMITED_MS = 10000;
+const LIMITED_PAST_MS = 3000;
 
 const $ = (id) => document.getElementById(id);
 
@@ -34,6 +37,8 @@ const state = {
   histories: new Map(),
   rows: new Map(),
   frame: null,
+  // The newest second in which the generator was the limit.
+  limited: null,
 };
 
 // ---- small things ----------------------------------------------------------------------------
@@ -204,6 +209,7 @@ function forget() {
   state.histories.clear();
   state.rows.clear();
   state.frame = null;
+  state.limited = null;
   for (const id of ["engines", "failures", "listeners", "dynamic"]) $(id).replaceChildren();
 }
 
@@ -390,22 +396,62 @@ function enginesOf(frame) {
   }));
 }
 
+// What an engine counts, without the calls of others here: those count them already.
+function ownPart(name, figures, inside) {
+  return inside ? Math.max(0, figures[name] - inside[name]) : figures[name];
+}
+
+// What engines here do at each other, by the one that answers.
+function insideOf(engines) {
+  const inside = new Map();
+  for (const { client, stats } of engines) {
+    if (!client?.calls_engine) continue;
+    const sum = inside.get(client.calls_engine) ?? { started: 0, failed: 0, active: 0 };
+    const figures = figuresOf(stats);
+    for (const name of Object.keys(sum)) sum[name] += figures[name];
+    inside.set(client.calls_engine, sum);
+  }
+  return inside;
+}
+
+// Says whether the generator keeps up: what was limited is told with its cause and its second, and
+// for some time only.
+function showVerdict(frame, engines) {
+  for (const { id, state: life } of engines) {
+    const { limited } = life;
+    if (!limited) continue;
+    const key = `${id} ${life.run_id} ${limited.second}`;
+    if (state.limited?.key !== key) state.limited = { key, id, ts: frame.ts, ...limited };
+  }
+  const last = state.limited;
+  const age = last ? frame.ts - last.ts : Infinity;
+  const isLimited = age < LIMITED_MS;
+  const isJudged = engines.some((engine) => engine.stats.generator.judged_seconds > 0);
+  const kind = isLimited ? (age < LIMITED_PAST_MS ? "bad" : "bad past") : isJudged ? "good" : "";
+  setText($("total-verdict"), isLimited ? "limited" : isJudged ? "keeps up" : "not judged");
+  $("total-verdict").className = `value ${kind}`;
+  const why = isLimited
+    ? `${last.id}, second ${last.second}: ${last.causes.join(", ").replaceAll("_", " ")}` : "generator";
+  setText($("total-verdict-why"), why);
+}
+
 function show(frame) {
   state.frame = frame;
   const engines = enginesOf(frame);
+  const inside = insideOf(engines);
   const sum = { started: 0, failed: 0, active: 0, p50: null, p99: null };
   let retransmits = 0;
-  const verdicts = new Set();
   for (const engine of engines) {
     const figures = figuresOf(engine.stats);
     history(engine.id).add(frame.ts, figures);
-    for (const name of ["started", "failed", "active"]) sum[name] += figures[name];
+    for (const name of ["started", "failed", "active"]) {
+      sum[name] += ownPart(name, figures, inside.get(engine.id));
+    }
     // No percentile of several engines follows from theirs; the slowest is what one wants to see.
     for (const name of ["p50", "p99"]) {
       if (figures[name] !== null) sum[name] = Math.max(sum[name] ?? 0, figures[name]);
     }
     retransmits += engine.stats.retransmits;
-    verdicts.add(engine.stats.generator.verdict);
   }
   const total = history("").add(frame.ts, sum);
   const ids = new Set(engines.map((engine) => engine.id));
@@ -418,9 +464,7 @@ function show(frame) {
   setText($("total-failed"), `${count(sum.failed)}`);
   $("total-failed").className = sum.failed ? "value bad" : "value";
   setText($("total-retransmits"), count(retransmits));
-  const isLimited = verdicts.has("generator_limited");
-  setText($("total-verdict"), isLimited ? "limited" : verdicts.has("ok") ? "keeps up" : "not judged");
-  $("total-verdict").className = isLimited ? "value bad" : verdicts.has("ok") ? "value good" : "value";
+  showVerdict(frame, engines);
   showScope(engines);
   showCharts();
   showEngines(engines);
