@@ -139,8 +139,18 @@ fn nobody_gets_a_file_of_the_daemon_into_a_message() {
     // What is meant for them is read.
     let text = answering("[file name=greeting]");
     let xml = Some(("application/xml", text.as_str()));
-    operator.request("POST", "/api/v1/scenario/apply", xml).expect(200);
+    operator.request("PUT", "/api/v1/scenario?apply=1", xml).expect(200);
     assert_eq!(answer(address), "Good morning");
+    // The file that was written is good to be read again, and so is one with a text beside it.
+    let read_again = || {
+        let reply = operator.request("POST", "/api/v1/scenario/apply", None);
+        (reply.status != 409).then(|| reply.expect(200))
+    };
+    until("end of the exchange before", read_again);
+    daemon.write("beside.txt", "Good evening");
+    daemon.write("answer.xml", &answering("[file name=beside.txt]"));
+    until("end of the exchange before", read_again);
+    assert_eq!(answer(address), "Good evening");
     daemon.stop();
 }
 

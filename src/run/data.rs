@@ -26,6 +26,11 @@ pub(super) enum Origin {
     Main,
     /// The user named it, as one that answers; it has its own default injection file.
     Receiving,
+    /// The user's file, read again for a run that goes on, as the main one.
+    ReadAgain {
+        /// As in `Sent`: somebody who sends scenarios may have written it.
+        allows_commands: bool,
+    },
     /// Somebody sent it to a run that goes on, as the main one.
     Sent {
         /// Whether it may run shell commands, as far as the user lets any scenario.
@@ -146,11 +151,14 @@ impl Tables {
             ScenarioSource::Builtin(_) => None,
         };
         let read = |name: &str| match origin {
-            Origin::Main | Origin::Receiving => text_of(name, folder.as_deref(), &config.access),
+            Origin::Main | Origin::Receiving | Origin::ReadAgain { .. } => {
+                text_of(name, folder.as_deref(), &config.access)
+            }
             Origin::Sent { .. } => text_beside(name, folder.as_deref(), &config.access),
         };
         let commands = match origin {
-            Origin::Sent { allows_commands: false } => {
+            Origin::Sent { allows_commands: false }
+            | Origin::ReadAgain { allows_commands: false } => {
                 Err("the policy for scenarios that are sent to a server (allow_exec)")
             }
             _ if !config.commands => Err("-no_exec"),
@@ -337,20 +345,23 @@ fn text_beside(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec
     }
 }
 
-/// The content of a file that a message includes.
+/// The content of a file that a message includes: in the working directory, beside the scenario, or
+/// where scenarios that are sent have theirs, as they may have been written to the user's file.
 fn text_of(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec<u8>, String> {
+    let scenarios = access.folder(Folder::Scenarios);
+    if access.is_confined() {
+        let folder = folder.map(Path::to_owned).or(scenarios).unwrap_or_default();
+        return content(access.open_to_read(&folder.join(name)));
+    }
     let here = PathBuf::from(name);
-    // Who is confined means nothing by the working directory.
-    let is_here = !access.is_confined() && here.exists();
-    let folder = match access.is_confined() {
-        true => folder.map(Path::to_owned).or(access.folder(Folder::Scenarios)),
-        false => folder.map(Path::to_owned),
-    };
-    let path = match folder {
-        Some(folder) if !is_here => folder.join(name),
-        _ => here,
-    };
-    content(access.open_to_read(&path))
+    let beside = folder.map_or_else(|| here.clone(), |folder| folder.join(name));
+    if here.exists() {
+        return content(access.open_to_read(&here));
+    }
+    match scenarios.map(|scenarios| scenarios.join(name)) {
+        Some(sent) if !beside.exists() && sent.exists() => content(access.open_sent(&sent)),
+        _ => content(access.open_to_read(&beside)),
+    }
 }
 
 fn content(file: io::Result<File>) -> Result<Vec<u8>, String> {

@@ -55,8 +55,9 @@ impl Compiler {
         Text::read(source, &self.config)
     }
 
-    /// Compiles a scenario that somebody sent. It may name no files but those beside the scenario
-    /// file of the run, `source`, and may run shell commands only if `allows_commands`.
+    /// Compiles a scenario that somebody sent, or that was [read](Self::read) at `source`. It may
+    /// run shell commands only if `allows_commands`. One that was sent may include no files but
+    /// those that are meant for such scenarios.
     ///
     /// # Errors
     /// What is wrong with it, with line and column; or what it has that this run cannot change to.
@@ -66,7 +67,10 @@ impl Compiler {
         source: &ScenarioSource,
         allows_commands: bool,
     ) -> Result<Replacement, RunError> {
-        let origin = Origin::Sent { allows_commands };
+        let origin = match text.is_sent {
+            true => Origin::Sent { allows_commands },
+            false => Origin::ReadAgain { allows_commands },
+        };
         let checked = self.tables.with_resources(&self.config, source, origin, |resources| {
             scenario::check(&text.xml, &text.name, resources)
         });

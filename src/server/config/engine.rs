@@ -270,7 +270,8 @@ impl Builder<'_> {
         Some(path.into())
     }
 
-    /// The path that is the value of `option`, resolved. Of a client of the API it is tried out too.
+    /// The path that is the value of `option`, resolved. That of a client of the API is tried out,
+    /// too.
     fn path(&mut self, at: Place, key: &str, option: &str, path: &Path) -> Option<PathBuf> {
         if !self.access.is_confined() {
             return Some(without_dots(&self.directory.join(path)));

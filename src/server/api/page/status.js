@@ -428,7 +428,7 @@ function showVerdict(frame, engines) {
   const isLimited = age < LIMITED_MS;
   const isJudged = engines.some((engine) => engine.stats.generator.judged_seconds > 0);
   const kind = isLimited ? (age < LIMITED_PAST_MS ? "bad" : "bad past") : isJudged ? "good" : "";
-  setText($("total-verdict"), isLimited ? "limited" : isJudged ? "keeps up" : "not judged");
+  setText($("total-verdict"), isLimited ? "generator_limited" : isJudged ? "ok" : "not_judged");
   $("total-verdict").className = `value ${kind}`;
   const why = isLimited
     ? `${last.id}, second ${last.second}: ${last.causes.join(", ").replaceAll("_", " ")}` : "generator";
