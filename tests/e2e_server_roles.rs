@@ -407,3 +407,47 @@ fn a_scenario_may_have_as_many_bytes_as_the_documents_say() {
     operator.request("PUT", "/api/v1/scenario", form).error(415);
     daemon.stop();
 }
+
+// ---- resources -------------------------------------------------------------------------------
+
+#[test]
+fn nobody_takes_more_memory_than_there_is() {
+    let _lock = lock::light();
+    let (mut daemon, address) = with_users(|_| {});
+    // What is not refused ends this daemon and not this host.
+    let limit = rustix::process::Rlimit { current: Some(8 << 30), maximum: Some(8 << 30) };
+    let pid = rustix::process::Pid::from_raw(daemon.process().id() as i32);
+    rustix::process::prlimit(pid, rustix::process::Resource::As, limit).unwrap();
+    let operator = sign_in(&daemon, "operator");
+    for (key, value, named) in [
+        ("users", json!(1_000_000_000_u64), "users"),
+        ("max_concurrent", json!(1_000_000_000_u64), "max_concurrent"),
+        ("extra_args", json!(["-workers", "256"]), "-workers"),
+        ("extra_args", json!(["-max_calls", "1000000000"]), "-max_calls"),
+    ] {
+        let mut client = one_call(address);
+        client[key] = value.clone();
+        client["total_calls"] = json!(if key == "users" { 1 } else { 0 });
+        let error = operator.post("/api/v1/clients", &client).error(400);
+        assert!(error.contains(named) && error.contains("MiB"), "{key} {value}: {error}");
+    }
+    operator.post("/api/v1/clients", &one_call(address)).expect(201);
+    daemon.stop();
+}
+
+#[test]
+fn many_at_once_start_no_more_clients_than_there_may_be() {
+    let _lock = lock::light();
+    let (daemon, address) = with_users(|config| config["max_dynamic_clients"] = json!(3));
+    let operator = sign_in(&daemon, "operator");
+    let client = one_call(address);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask = || operator.post("/api/v1/clients", &client).status;
+        let asked: Vec<_> = (0..10).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let started = statuses.iter().filter(|&&status| status == 201).count();
+    let refused = statuses.iter().filter(|&&status| status == 409).count();
+    assert_eq!((started, refused), (3, 7), "{statuses:?}");
+    daemon.stop();
+}

@@ -360,7 +360,7 @@ fn dynamic_engines_come_and_go() {
     for n in 0..DYNAMIC_MAX {
         registry.start_dynamic(Some(format!("n{n}")), few(1)).unwrap();
     }
-    assert_eq!(registry.start_dynamic(None, few(1)), Err(DynamicError::TooMany));
+    assert_eq!(registry.start_dynamic(None, few(1)), Err(DynamicError::TooMany(32)));
     until(&registry.get("n7").unwrap(), "finished", is_finished);
     registry.forget("n7").unwrap();
     registry.start_dynamic(None, few(1)).unwrap();

@@ -285,6 +285,9 @@ impl RecordSink for Logs {
     }
 }
 
+/// Response times that wait are written from so many bytes on, however many `-rtt_freq` wants.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
 /// Response times (`-trace_rtt`), written `frequency` at a time.
 #[derive(Debug)]
 pub struct ResponseTimes {
@@ -339,7 +342,7 @@ impl RecordSink for ResponseTimes {
         out.extend_from_slice(name.as_bytes());
         out.push(b'\n');
         self.count += 1;
-        if self.count >= self.frequency {
+        if self.count >= self.frequency || self.waiting.len() >= WAITING_BYTES_MAX {
             self.flush(cx);
         }
     }

@@ -15,6 +15,7 @@ mod exchange;
 mod exports;
 mod face;
 mod facts;
+mod memory;
 mod plan;
 mod planned;
 mod questions;

@@ -10,7 +10,7 @@ use std::thread;
 use gossipper_uring::{DriverConfig, probe, sys};
 
 use super::data::Tables;
-use super::{RunError, sources, targets, twin};
+use super::{RunError, memory, sources, targets, twin};
 use crate::config::targets::Load;
 use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RetransmissionCheck,
@@ -605,7 +605,7 @@ fn pool(
     calls_total: Option<u64>,
     concurrent_max: Option<u64>,
 ) -> Result<u64, RunError> {
-    let available = sys::available_memory_bytes().unwrap_or(u64::MAX);
+    let available = memory::free_bytes();
     let affordable = (available / 2 / CALL_BYTES).max(1000);
     let wanted = match (config.max_calls, concurrent_max, config.users) {
         (Some(calls), _, _) => calls,
@@ -623,7 +623,9 @@ fn pool(
             what: format!("a pool of {wanted} open calls"),
             needed: format!("{} MiB of memory", wanted * CALL_BYTES / (1 << 20)),
             limit: format!("half of the available memory, {} MiB,", available / 2 / (1 << 20)),
-            hint: format!("lower -l, -users or -max_calls to at most {affordable}"),
+            hint: format!(
+                "lower max_concurrent (-l), users (-users) or -max_calls to at most {affordable}"
+            ),
         });
     }
     let slots = crate::engine::ids::SLOTS_MAX as u64;
@@ -638,10 +640,10 @@ fn pool(
     let is_default =
         config.max_calls.is_none() && concurrent_max.is_none() && config.users.is_none();
     let mut pool = wanted;
-    while is_default && pool > POOL_SLACK && !is_reservable(pool) {
+    while is_default && pool > POOL_SLACK && !memory::is_reservable(pool_bytes(pool)) {
         pool /= 2;
     }
-    if is_reservable(pool) {
+    if memory::is_reservable(pool_bytes(pool)) {
         return Ok(pool);
     }
     Err(RunError::Limit {
@@ -656,17 +658,6 @@ fn pool(
 /// Bytes that a pool of so many calls takes at most in the usual scenarios.
 pub(crate) fn pool_bytes(calls: u64) -> u64 {
     calls.saturating_mul(CALL_BYTES + CALL_STATE_BYTES)
-}
-
-/// Whether the pools can be reserved (their pages are committed only when they are used), so that a
-/// limit on address space is noticed before the first call and not as the end of the process.
-fn is_reservable(calls: u64) -> bool {
-    let mut probe: Vec<u8> = Vec::new();
-    let reserved = usize::try_from(pool_bytes(calls))
-        .is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
-    // Without this the compiler may drop an allocation that nobody uses.
-    std::hint::black_box(&probe);
-    reserved
 }
 
 /// Makes sure that a socket for each address fits both limits.

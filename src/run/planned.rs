@@ -11,6 +11,7 @@ use gossipper_uring::Bell;
 use super::RunError;
 use super::data::Tables;
 use super::exchange::Compiler;
+use super::memory::Promise;
 use super::plan::{self, Plan};
 use super::scenario::{self, Loaded, Sent, Text};
 use super::supervisor::Supervisor;
@@ -43,6 +44,7 @@ pub(crate) struct Steered<'m> {
 /// A run that is planned and fits the system.
 pub(crate) struct Planned {
     config: Arc<RunConfig>,
+    promise: Promise,
     plans: Plans,
     text: Text,
     /// How SIPp reads what is doubtful in the scenarios.
@@ -69,6 +71,7 @@ impl Plans {
 /// A run whose files are open.
 pub(crate) struct Ready {
     config: Arc<RunConfig>,
+    promise: Promise,
     plans: Plans,
     text: Text,
     traces: Prepared,
@@ -121,10 +124,11 @@ impl Planned {
         }
         let local = first.launch.engine.environment.local_ip;
         let plans = Plans { first, others };
+        let promise = Promise::of(&config, plans.all().collect::<Vec<_>>().into_iter())?;
         let workers = plans.all().map(|plan| plan.launch.workers).sum();
         let began = plans.first.launch.generations(workers);
         let compiler = Arc::new(Compiler::new(Arc::clone(&config), tables, began, local));
-        Ok(Self { config, plans, text, warnings, compiler })
+        Ok(Self { config, promise, plans, text, warnings, compiler })
     }
 
     /// Who compiles another scenario for this run.
@@ -175,7 +179,7 @@ impl Planned {
     /// # Errors
     /// A file that cannot be opened, or a collector that there is no way to.
     pub(crate) fn open(self, label: Option<&str>) -> Result<Ready, RunError> {
-        let Self { config, mut plans, text, .. } = self;
+        let Self { config, promise, mut plans, text, .. } = self;
         if let Some(path) = &config.summary_json {
             let checked = config.access.check_replaceable(path).and_then(|()| try_file(path));
             checked.map_err(|source| RunError::TraceFile { path: path.clone(), source })?;
@@ -187,7 +191,7 @@ impl Planned {
             plan.launch.engine.trace = traces.kinds();
             plan.launch.record_bytes = traces.queue_bytes();
         }
-        Ok(Ready { config, plans, text, traces })
+        Ok(Ready { config, promise, plans, text, traces })
     }
 }
 
@@ -218,6 +222,6 @@ impl Ready {
     /// # Errors
     /// If an address cannot be bound or a thread cannot be started.
     pub(crate) fn launch(self) -> Result<Supervisor, RunError> {
-        Supervisor::start(self.config, self.plans, self.text, self.traces)
+        Supervisor::start(self.config, self.promise, self.plans, self.text, self.traces)
     }
 }

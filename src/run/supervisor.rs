@@ -16,6 +16,7 @@ use rtrb::Consumer;
 use super::RunError;
 use super::cpus::CpuWatch;
 use super::exchange::Replacement;
+use super::memory::Promise;
 use super::plan::Plan;
 use super::planned::Plans;
 use super::scenario::Text;
@@ -156,6 +157,8 @@ pub(crate) struct Finished {
 pub(crate) struct Supervisor {
     config: Arc<RunConfig>,
     parts: Parts,
+    /// Memory that the workers were promised.
+    promise: Promise,
     text: Text,
     aggregate: Aggregate,
     generations: Generations,
@@ -191,6 +194,7 @@ impl Supervisor {
     /// all for the same programs and one layout.
     pub(super) fn start(
         config: Arc<RunConfig>,
+        promise: Promise,
         plans: Plans,
         text: Text,
         traces: Prepared,
@@ -227,6 +231,7 @@ impl Supervisor {
         };
         Ok(Self {
             parts,
+            promise,
             text,
             aggregate,
             generations,
@@ -443,6 +448,8 @@ impl Supervisor {
         if self.users.is_none() {
             return Err("calls are not started by users in this run; -users starts one");
         }
+        let before = self.users.unwrap_or(0);
+        self.promise.grow_by_users(users.saturating_sub(before))?;
         self.users = Some(users);
         self.parts.send(Command::SetUsers(users));
         Ok(())

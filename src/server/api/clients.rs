@@ -46,7 +46,8 @@ pub(crate) async fn post(call: Call) -> Answer {
     let reach = run.reach.clone();
     let named = id.as_deref().unwrap_or("a new client");
     let mut deed = call.begin("client.create", named, described(&run)).await?;
-    let started = blocking(move || app.registry.start_dynamic(id, run)).await;
+    let most = config.dynamic_clients_max;
+    let started = blocking(move || app.registry.start_dynamic_within(most, id, run)).await;
     let started = started.and_then(|started| {
         started.map_err(|error| match reach.has_refused() {
             true => ApiError::forbidden(error.to_string()),
@@ -69,13 +70,14 @@ pub(crate) async fn delete(call: Call) -> Answer {
     if id.is_empty() {
         return Err(ApiError::bad_request("say which client: ?id=..."));
     }
-    let engine = match call.app.registry.get(&id) {
-        Some(engine) if engine.kind() == EngineKind::Dynamic => engine,
+    let payload = match call.app.registry.get(&id) {
+        Some(engine) if engine.kind() == EngineKind::Dynamic => as_it_was(&engine),
         Some(_) => {
             return Err(ApiError::bad_request(format!(
                 "{id:?} is of the configuration; pause it with POST /api/v1/control"
             )));
         }
+        None if call.app.registry.is_starting(&id) => value!({ "phase": "starting" }),
         None => {
             let ids = dynamic_ids(&call.app.registry.engines()).join(", ");
             let id: String = id.chars().take(80).collect();
@@ -86,14 +88,6 @@ pub(crate) async fn delete(call: Call) -> Answer {
             return Err(ApiError::not_found(message));
         }
     };
-    let state = engine.state();
-    let payload = value!({
-        "remote_addr": state.client.as_ref().map(|client| client.remote_addr.clone()),
-        "phase": state.phase.label(),
-        "rate": state.rate,
-        "users": state.users,
-        "scenario": scenario_of(&engine),
-    });
     let deed = call.begin("client.delete", &id, payload).await?;
     let (app, target) = (call.app.clone(), id.clone());
     let done = blocking(move || app.registry.remove(&target)).await;
@@ -114,6 +108,18 @@ fn described(run: &RunConfig) -> serde_json::Value {
         "rate": run.users.is_none().then(|| run.rate * 1e3 / run.rate_period_ms.max(1) as f64),
         "users": run.users,
         "total_calls": total,
+    })
+}
+
+/// A client that is deleted, for the audit log.
+fn as_it_was(engine: &EngineHandle) -> serde_json::Value {
+    let state = engine.state();
+    value!({
+        "remote_addr": state.client.as_ref().map(|client| client.remote_addr.clone()),
+        "phase": state.phase.label(),
+        "rate": state.rate,
+        "users": state.users,
+        "scenario": scenario_of(engine),
     })
 }
 
@@ -138,10 +144,11 @@ impl From<DynamicError> for ApiError {
         let text = error.to_string();
         match error {
             DynamicError::Id(_) | DynamicError::Failed(_) => Self::bad_request(text),
-            DynamicError::Duplicate(_) | DynamicError::TooMany | DynamicError::Clash(_) => {
-                Self::conflict(text)
-            }
-            DynamicError::ShuttingDown => Self::unavailable(text),
+            DynamicError::Duplicate(_)
+            | DynamicError::TooMany(_)
+            | DynamicError::Clash(_)
+            | DynamicError::Removed(_) => Self::conflict(text),
+            DynamicError::ShuttingDown | DynamicError::Leaving(_) => Self::unavailable(text),
         }
     }
 }

@@ -199,6 +199,9 @@ impl<'s> Engine<'s> {
         });
         let steered = Steered { more: &more, sent, expects_commands: true };
         let mut planned = Planned::with_listeners(Arc::clone(&config), steered)?;
+        if handle.kind() == EngineKind::Dynamic && is_ended(shared) {
+            return Err("it was ended before it began".into());
+        }
         planned.look_often();
         handle.adopt_compiler(planned.compiler());
         let hold = hold(&config, &planned)?;
@@ -344,11 +347,16 @@ fn check_run(run: &RunConfig) -> Result<(), AskError> {
     }
 }
 
+/// Whether somebody has said by when it must have ended.
+fn is_ended(shared: &Shared) -> bool {
+    shared.end_by_ns.load(Ordering::Relaxed) != u64::MAX
+}
+
 /// Sleeps; `false` if the process wants to end meanwhile.
 fn sleep_unless_ended(shared: &Shared, length: Duration) -> bool {
     let end_ns = sys::monotonic_now() + u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
     loop {
-        if shared.end_by_ns.load(Ordering::Relaxed) != u64::MAX {
+        if is_ended(shared) {
             return false;
         }
         let left_ns = end_ns.saturating_sub(sys::monotonic_now());

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::registry::{DYNAMIC_MAX, STATIC_MAX};
+use super::registry::STATIC_MAX;
 
 /// Why the engines of a process could not be started.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -66,9 +66,16 @@ pub enum DynamicError {
     Duplicate(String),
     /// As many as there may be.
     #[error(
-        "there are {DYNAMIC_MAX} dynamic engines already, which is the limit; delete one first"
+        "there are {0} dynamic engines already, which is the limit (max_dynamic_clients); delete \
+         one first"
     )]
-    TooMany,
+    TooMany(usize),
+    /// Too many that were removed have not ended yet.
+    #[error("{0} engines that were deleted are still ending; wait some seconds")]
+    Leaving(usize),
+    /// It was removed while it was being started.
+    #[error("the engine {0:?} was deleted while it started")]
+    Removed(String),
     /// Another engine has the address, or writes the file.
     #[error("{0}")]
     Clash(String),

@@ -23,6 +23,9 @@ pub const STATIC_MAX: usize = 16;
 /// Engines that may be started beside them.
 pub const DYNAMIC_MAX: usize = 32;
 
+/// Removed engines that may still be on their way out, each for some seconds and with its memory.
+const LEAVING_MAX: usize = 64;
+
 /// The id under which the primary engine is known too.
 const PRIMARY: &str = "primary";
 /// Workers that have said nothing for so long are stuck: they report every second.
@@ -121,11 +124,21 @@ impl Drop for Shared {
 struct Roster {
     /// Engines without a row that have not ended yet.
     leaving: Vec<EngineHandle>,
-    /// Those that are being started: their ids and what they claim are taken.
-    starting: Vec<(String, Claim)>,
+    /// Those that are being started: their ids and claims are taken.
+    starting: Vec<Starting>,
     /// Number of the next engine that is given no id.
     next: u64,
     is_closed: bool,
+}
+
+/// An engine that is being started.
+struct Starting {
+    id: String,
+    claim: Claim,
+    /// Its thread, once there is one.
+    handle: Option<EngineHandle>,
+    /// It was removed before it ran.
+    is_removed: bool,
 }
 
 impl Registry {
@@ -205,13 +218,27 @@ impl Registry {
         &self.shared.policy
     }
 
-    /// Starts one more engine and waits until it runs; returns its id. Without one it is `dyn-` and
-    /// a number. Its scenario may run shell commands only where the policy lets it.
+    /// As [`start_dynamic_within`](Self::start_dynamic_within), with the limit of all processes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_dynamic(
+        &self,
+        id: Option<String>,
+        run: RunConfig,
+    ) -> Result<String, DynamicError> {
+        self.start_dynamic_within(DYNAMIC_MAX, id, run)
+    }
+
+    /// Starts one more engine, if there are fewer than `most` of those, and waits until it runs;
+    /// returns its id. Without one it is `dyn-` and a number. Its scenario may run shell commands
+    /// only where the policy lets it.
     ///
     /// # Errors
     /// Why it does not run; it has no row then.
-    pub fn start_dynamic(
+    pub fn start_dynamic_within(
         &self,
+        most: usize,
         id: Option<String>,
         mut run: RunConfig,
     ) -> Result<String, DynamicError> {
@@ -220,44 +247,74 @@ impl Registry {
         run.local_port = run.local_port.or(Some(0));
         let mut spec =
             EngineSpec { id: String::new(), kind: EngineKind::Dynamic, listeners: Vec::new(), run };
-        let id = self.reserve(id, Claim::of(&spec))?;
+        let id = self.reserve(most, id, Claim::of(&spec))?;
         spec.id.clone_from(&id);
         let outcome = spawn(spec, &self.shared, Some(1), None);
         let outcome = outcome.and_then(|(handle, started)| {
+            self.adopt_starting(&id, &handle);
             wait(&started)?;
             Ok(handle)
         });
         let mut roster = self.roster();
-        roster.starting.retain(|(starting, _)| *starting != id);
+        let index = roster.starting.iter().position(|starting| starting.id == id);
+        let is_removed = index.is_some_and(|index| roster.starting.remove(index).is_removed);
         match outcome {
-            Ok(handle) if roster.is_closed => {
+            Ok(handle) if roster.is_closed || is_removed => {
                 handle.end_by(sys::monotonic_now());
                 roster.leaving.push(handle);
-                Err(DynamicError::ShuttingDown)
+                Err(if is_removed { DynamicError::Removed(id) } else { DynamicError::ShuttingDown })
             }
             Ok(handle) => {
                 self.change_rows(|rows| rows.push(handle));
                 Ok(id)
             }
+            Err(_) if is_removed => Err(DynamicError::Removed(id)),
             Err(reason) => Err(DynamicError::Failed(reason)),
         }
     }
 
+    /// An engine that is being started can be ended from here on.
+    fn adopt_starting(&self, id: &str, handle: &EngineHandle) {
+        let mut roster = self.roster();
+        let is_closed = roster.is_closed;
+        if let Some(starting) = roster.starting.iter_mut().find(|starting| starting.id == id) {
+            starting.handle = Some(handle.clone());
+            if starting.is_removed || is_closed {
+                handle.end_by(sys::monotonic_now());
+            }
+        }
+    }
+
+    /// Whether a dynamic engine of that id is being started.
+    pub fn is_starting(&self, id: &str) -> bool {
+        self.roster().starting.iter().any(|starting| starting.id == id)
+    }
+
     /// Takes an id and what else it claims for an engine that is about to start.
-    fn reserve(&self, id: Option<String>, claim: Claim) -> Result<String, DynamicError> {
+    fn reserve(
+        &self,
+        most: usize,
+        id: Option<String>,
+        claim: Claim,
+    ) -> Result<String, DynamicError> {
         let mut roster = self.roster();
         if roster.is_closed {
             return Err(DynamicError::ShuttingDown);
         }
         let rows = self.engines();
+        let most = most.min(DYNAMIC_MAX);
         let dynamic = rows.iter().filter(|row| row.kind() == EngineKind::Dynamic).count();
-        if dynamic + roster.starting.len() >= DYNAMIC_MAX {
-            return Err(DynamicError::TooMany);
+        if dynamic + roster.starting.len() >= most {
+            return Err(DynamicError::TooMany(most));
+        }
+        roster.leaving.retain(|handle| !handle.is_gone());
+        if roster.leaving.len() >= LEAVING_MAX {
+            return Err(DynamicError::Leaving(roster.leaving.len()));
         }
         let is_taken = |roster: &Roster, id: &str| {
             id == PRIMARY
                 || rows.iter().any(|row| row.id() == id)
-                || roster.starting.iter().any(|(starting, _)| starting == id)
+                || roster.starting.iter().any(|starting| starting.id == id)
         };
         let id = match id {
             Some(id) if !is_id(&id) => return Err(DynamicError::Id(id)),
@@ -271,15 +328,16 @@ impl Registry {
                 }
             },
         };
-        roster.leaving.retain(|handle| !handle.is_gone());
         let rows = rows.iter().chain(&roster.leaving).map(|row| (row.id(), row.claim()));
-        let starting = roster.starting.iter().map(|(id, claim)| (id.as_str(), claim.clone()));
+        let starting = roster.starting.iter();
+        let starting = starting.map(|starting| (starting.id.as_str(), starting.claim.clone()));
         for (other, taken) in rows.chain(starting) {
             if let Some(sentence) = claim.clash(&id, other, &taken) {
                 return Err(DynamicError::Clash(sentence));
             }
         }
-        roster.starting.push((id.clone(), claim));
+        let starting = Starting { id: id.clone(), claim, handle: None, is_removed: false };
+        roster.starting.push(starting);
         Ok(id)
     }
 
@@ -303,7 +361,7 @@ impl Registry {
         self.claim_again(&old, Claim::of(&spec))?;
         let outcome = start_in_the_place_of(&old, spec, &self.shared, sent);
         let mut roster = self.roster();
-        roster.starting.retain(|(starting, _)| *starting != id);
+        roster.starting.retain(|starting| starting.id != id);
         let handle = outcome?;
         if roster.is_closed {
             handle.end_by(sys::monotonic_now());
@@ -324,7 +382,7 @@ impl Registry {
             return Err(AskError::Over);
         }
         let id = old.id();
-        if roster.starting.iter().any(|(starting, _)| starting == id) {
+        if roster.starting.iter().any(|starting| starting.id == id) {
             return Err(AskError::Busy);
         }
         if !old.state().phase.is_over() {
@@ -332,13 +390,15 @@ impl Registry {
         }
         let rows = self.engines();
         let taken = rows.iter().chain(&roster.leaving).map(|row| (row.id(), row.claim()));
-        let starting = roster.starting.iter().map(|(id, claim)| (id.as_str(), claim.clone()));
+        let starting = roster.starting.iter();
+        let starting = starting.map(|starting| (starting.id.as_str(), starting.claim.clone()));
         for (other, taken) in taken.chain(starting) {
             if let Some(sentence) = claim.clash(id, other, &taken) {
                 return Err(AskError::Refused(sentence));
             }
         }
-        roster.starting.push((id.to_owned(), claim));
+        let starting = Starting { id: id.to_owned(), claim, handle: None, is_removed: false };
+        roster.starting.push(starting);
         Ok(())
     }
 
@@ -366,11 +426,14 @@ impl Registry {
     }
 
     /// Removes the row of a dynamic engine at once. If it still runs, it ends as after
-    /// [`stop`](Self::stop), without a row.
+    /// [`stop`](Self::stop), without a row; so does one that is being started.
     ///
     /// # Errors
     /// If there is none.
     pub fn remove(&self, id: &str) -> Result<(), ForgetError> {
+        if self.remove_starting(id) {
+            return Ok(());
+        }
         let handle = self.dynamic(id)?;
         match handle.ask(Ask::Stop) {
             Ok(()) | Err(AskError::Over) => {}
@@ -382,6 +445,18 @@ impl Registry {
         roster.leaving.retain(|handle| !handle.is_gone());
         roster.leaving.push(handle);
         Ok(())
+    }
+
+    /// Ends an engine that is being started; `false` if there is none of that id.
+    fn remove_starting(&self, id: &str) -> bool {
+        let mut roster = self.roster();
+        let starting = roster.starting.iter_mut().find(|starting| starting.id == id);
+        let Some(starting) = starting else { return false };
+        starting.is_removed = true;
+        if let Some(handle) = &starting.handle {
+            handle.end_by(sys::monotonic_now());
+        }
+        true
     }
 
     fn dynamic(&self, id: &str) -> Result<EngineHandle, ForgetError> {
@@ -554,4 +629,54 @@ fn start_in_the_place_of(
 /// Waits until an engine runs, or has failed.
 fn wait(started: &Started) -> Result<(), String> {
     started.recv().unwrap_or_else(|_| Err("its thread ended unexpectedly".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Flavor, RunDraft};
+
+    fn registry() -> Registry {
+        let roster = Mutex::new(Roster { next: 1, ..Roster::default() });
+        let (rows, policy) = (ArcSwap::default(), Policy::default());
+        Registry { shared: Arc::new(Shared { rows, roster, policy }) }
+    }
+
+    #[test]
+    fn engines_that_are_being_started_count() {
+        let registry = registry();
+        for id in ["dyn-1", "dyn-2"] {
+            assert_eq!(registry.reserve(2, None, Claim::default()).as_deref(), Ok(id));
+        }
+        let error = registry.reserve(2, None, Claim::default()).unwrap_err();
+        assert_eq!(error, DynamicError::TooMany(2));
+        assert!(error.to_string().contains("max_dynamic_clients"), "{error}");
+    }
+
+    #[test]
+    fn an_engine_can_be_removed_while_it_is_being_started() {
+        let run = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
+        let (id, kind) = ("slow".to_owned(), EngineKind::Dynamic);
+        let spec = EngineSpec { id, kind, listeners: Vec::new(), run };
+        let ends = |handle: &EngineHandle| {
+            handle.shared().end_by_ns.load(std::sync::atomic::Ordering::Relaxed) != u64::MAX
+        };
+        // Before there is a thread, and after.
+        for is_late in [false, true] {
+            let registry = registry();
+            let (handle, _questions) =
+                EngineHandle::new(&spec, Policy::default(), engine::initial_state(&spec));
+            registry.reserve(1, Some("slow".to_owned()), Claim::default()).unwrap();
+            if is_late {
+                registry.adopt_starting("slow", &handle);
+            }
+            assert!(registry.is_starting("slow") && !ends(&handle));
+            registry.remove("slow").unwrap();
+            if !is_late {
+                registry.adopt_starting("slow", &handle);
+            }
+            assert!(ends(&handle));
+        }
+        assert_eq!(registry().remove("slow"), Err(ForgetError::Unknown("slow".to_owned())));
+    }
 }
