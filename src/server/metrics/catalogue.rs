@@ -197,6 +197,12 @@ families! {
         "Requests to the API by route and status code.";
     API_SECONDS Histogram "gossipper_api_request_seconds" ["route"]
         "From a request to the API to its response.";
+    API_CONNECTIONS Gauge "gossipper_api_connections" []
+        "Connections to the API that are open, WebSockets included.";
+    API_CONNECTIONS_REFUSED Counter "gossipper_api_connections_refused_total" ["cause"]
+        "Connections to the API that were refused or cut, by cause: all places or those of the source were taken, another one needed the place, no TLS came about.";
+    API_REQUESTS_REFUSED Counter "gossipper_api_requests_refused_total" ["cause"]
+        "Requests to the API that were refused for how they came, by cause: a head that is malformed, too large or too slow, an address that is too long, a body that is too large or too slow, too many of one source at once.";
     WS_CLIENTS Gauge "gossipper_ws_clients" []
         "Clients of the live WebSocket.";
     WS_FRAMES_SENT Counter "gossipper_ws_frames_sent_total" []

@@ -15,7 +15,7 @@ mod totals;
 
 pub use figures::{EngineFigures, KINDS, STATES};
 pub use process::Process;
-pub use service::{LoginOutcome, Refusal};
+pub use service::{ConnectionRefusal, LoginOutcome, Refusal, RequestRefusal};
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -129,6 +129,21 @@ impl Metrics {
     /// A request was refused for want of authentication or permission.
     pub fn unauthorized(&self, reason: Refusal) {
         self.service.refused(reason);
+    }
+
+    /// So many connections are open.
+    pub fn connections(&self, open: usize) {
+        self.service.connections(open);
+    }
+
+    /// A connection was refused or cut.
+    pub fn connection_refused(&self, cause: ConnectionRefusal) {
+        self.service.connection_refused(cause);
+    }
+
+    /// A request was refused for how it came.
+    pub fn request_refused(&self, cause: RequestRefusal) {
+        self.service.request_refused(cause);
     }
 
     /// The configuration was read, at start or again.

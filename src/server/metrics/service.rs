@@ -14,8 +14,9 @@ use metrics_exporter_prometheus::{
 };
 
 use super::catalogue::{
-    API_REQUESTS, API_SECONDS, AUTH_FAILURES, Family, Kind, LOGINS, RELOAD_SUCCESSFUL,
-    RELOAD_TIMESTAMP, WS_CLIENTS, WS_FRAMES_DROPPED, WS_FRAMES_SENT, WS_STALLED,
+    API_CONNECTIONS, API_CONNECTIONS_REFUSED, API_REQUESTS, API_REQUESTS_REFUSED, API_SECONDS,
+    AUTH_FAILURES, Family, Kind, LOGINS, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, WS_CLIENTS,
+    WS_FRAMES_DROPPED, WS_FRAMES_SENT, WS_STALLED,
 };
 
 /// Upper bounds of the buckets of requests, in seconds.
@@ -23,9 +24,9 @@ const API_BOUNDS_SECONDS: [f64; 10] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
 
 /// Status codes told apart; any other counts as `other`.
-const CODES: [u16; 20] = [
-    101, 200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 426, 429, 500,
-    503,
+const CODES: [u16; 22] = [
+    101, 200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 421, 422, 426,
+    429, 500, 503,
 ];
 
 /// Routes told apart. There are fewer; this is for one that would carry a parameter by mistake.
@@ -86,6 +87,75 @@ impl Refusal {
     }
 }
 
+/// Why a connection was refused or cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionRefusal {
+    /// All places were taken.
+    Full,
+    /// Its source had all places that one source gets.
+    Source,
+    /// It waited, and another connection needed its place.
+    Displaced,
+    /// The TLS handshake failed or took too long.
+    Handshake,
+}
+
+impl ConnectionRefusal {
+    const ALL: [Self; 4] = [Self::Full, Self::Source, Self::Displaced, Self::Handshake];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Source => "source",
+            Self::Displaced => "displaced",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
+/// Why a request was refused for how it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestRefusal {
+    /// Its head cannot be read.
+    BadHead,
+    /// Its head is too large.
+    LargeHead,
+    /// Its address is too long.
+    LongAddress,
+    /// Its head took too long.
+    SlowHead,
+    /// Its body is too large.
+    LargeBody,
+    /// Its body took too long.
+    SlowBody,
+    /// Its source had too many open already.
+    Source,
+}
+
+impl RequestRefusal {
+    const ALL: [Self; 7] = [
+        Self::BadHead,
+        Self::LargeHead,
+        Self::LongAddress,
+        Self::SlowHead,
+        Self::LargeBody,
+        Self::SlowBody,
+        Self::Source,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::BadHead => "bad_head",
+            Self::LargeHead => "large_head",
+            Self::LongAddress => "long_address",
+            Self::SlowHead => "slow_head",
+            Self::LargeBody => "large_body",
+            Self::SlowBody => "slow_body",
+            Self::Source => "source",
+        }
+    }
+}
+
 /// The handles of one route.
 struct Route {
     seconds: Histogram,
@@ -104,6 +174,9 @@ pub(super) struct Service {
     live_stalled: Counter,
     logins: [Counter; LoginOutcome::ALL.len()],
     refusals: [Counter; Refusal::ALL.len()],
+    connections: Gauge,
+    connection_refusals: [Counter; ConnectionRefusal::ALL.len()],
+    request_refusals: [Counter; RequestRefusal::ALL.len()],
     reload_successful: Gauge,
     reload_timestamp: Gauge,
 }
@@ -128,6 +201,9 @@ impl Service {
         let described = [
             API_REQUESTS,
             API_SECONDS,
+            API_CONNECTIONS,
+            API_CONNECTIONS_REFUSED,
+            API_REQUESTS_REFUSED,
             WS_CLIENTS,
             WS_FRAMES_SENT,
             WS_FRAMES_DROPPED,
@@ -165,6 +241,11 @@ impl Service {
             live_stalled: counter(&WS_STALLED, &[]),
             logins: LoginOutcome::ALL.map(|outcome| counter(&LOGINS, &[outcome.label()])),
             refusals: Refusal::ALL.map(|reason| counter(&AUTH_FAILURES, &[reason.label()])),
+            connections: gauge(&API_CONNECTIONS),
+            connection_refusals: ConnectionRefusal::ALL
+                .map(|cause| counter(&API_CONNECTIONS_REFUSED, &[cause.label()])),
+            request_refusals: RequestRefusal::ALL
+                .map(|cause| counter(&API_REQUESTS_REFUSED, &[cause.label()])),
             reload_successful: gauge(&RELOAD_SUCCESSFUL),
             reload_timestamp: gauge(&RELOAD_TIMESTAMP),
             recorder,
@@ -236,6 +317,18 @@ impl Service {
 
     pub(super) fn refused(&self, reason: Refusal) {
         self.refusals[reason as usize].increment(1);
+    }
+
+    pub(super) fn connections(&self, open: usize) {
+        self.connections.set(open as f64);
+    }
+
+    pub(super) fn connection_refused(&self, cause: ConnectionRefusal) {
+        self.connection_refusals[cause as usize].increment(1);
+    }
+
+    pub(super) fn request_refused(&self, cause: RequestRefusal) {
+        self.request_refusals[cause as usize].increment(1);
     }
 
     pub(super) fn reloaded(&self, is_ok: bool) {
@@ -316,10 +409,39 @@ mod tests {
         one.live_frames(3, 2);
         one.live_stalled();
         one.refused(Refusal::Invalid);
+        for cause in ConnectionRefusal::ALL {
+            (0..=cause as usize).for_each(|_| one.connection_refused(cause));
+        }
+        for cause in RequestRefusal::ALL {
+            (0..=cause as usize).for_each(|_| one.request_refused(cause));
+        }
+        one.connections(3);
         one.reloaded(true);
         let refused = "gossipper_auth_logins_total{outcome=\"refused\"}";
         assert_eq!(lines(&one, refused), [format!("{refused} 1")]);
         assert_eq!(lines(&other, refused), [format!("{refused} 0")]);
+        // Each cause under its own name.
+        let expected = [
+            "bad_head 1",
+            "large_body 5",
+            "large_head 2",
+            "long_address 3",
+            "slow_body 6",
+            "slow_head 4",
+            "source 7",
+        ];
+        let shown: Vec<String> = lines(&one, "gossipper_api_requests_refused_total")
+            .iter()
+            .map(|line| line.split_once('"').unwrap().1.replace("\"}", ""))
+            .collect();
+        assert_eq!(shown, expected);
+        let expected = ["displaced 3", "full 1", "handshake 4", "source 2"];
+        let shown: Vec<String> = lines(&one, "gossipper_api_connections_refused_total")
+            .iter()
+            .map(|line| line.split_once('"').unwrap().1.replace("\"}", ""))
+            .collect();
+        assert_eq!(shown, expected);
+        assert_eq!(lines(&one, "gossipper_api_connections "), ["gossipper_api_connections 3"]);
         assert_eq!(
             lines(&one, "gossipper_ws_"),
             [
