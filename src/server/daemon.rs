@@ -191,7 +191,8 @@ pub(super) fn serve(
     if let Ok(address) = listener.local_addr() {
         tracing::info!("API and status page on {scheme}://{address}/");
     }
-    let http = Http { listener, tls: bound.tls, router: api::router(Arc::clone(app)) };
+    let router = api::router(Arc::clone(app));
+    let http = Http { listener, tls: bound.tls, router, metrics: Arc::clone(&app.metrics) };
     Ok(tokio::spawn(http.serve(closing)))
 }
 

@@ -2,9 +2,9 @@
 //! business of `api`.
 //!
 //! Limits of time: 5 s for TLS and for the head of a request (the wait for the next request on a
-//! connection included), 30 s for a body (`api/body.rs`), 60 s for a response that is not taken.
+//! connection included), 5 s for the body of a stranger and 30 s for one of somebody who was let in
+//! (`api/body.rs`), 60 s for a response that is not taken. `places.rs` says who gets a connection.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,35 +14,32 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
-use axum::response::Response;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
+use tokio_rustls::server::TlsStream;
 
-use super::api::Peer;
+use super::api::{ApiError, Peer};
+use super::connection;
+use super::metrics::{ConnectionRefusal, Metrics};
+use super::places::{Origin, Places};
 
-/// Connections at once, WebSockets included.
-const CONNECTIONS_MAX: usize = 1024;
+/// Refusals that are being written at once; what comes beyond them is closed without a word.
+const REFUSALS_MAX: usize = 64;
+
+/// How long a refusal may take to be read.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a client may take for its TLS handshake, and for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a response may wait for its reader to take some of it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long open requests may take after the daemon was asked to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The most bytes of the head of a request.
-const HEAD_BYTES_MAX: usize = 32 << 10;
 
 /// How long to wait when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -60,12 +57,24 @@ pub(super) struct Http {
     pub(super) listener: TcpListener,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) router: Router,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What the accept loop keeps.
+struct Door {
+    places: Arc<Places>,
+    refusals: Arc<Semaphore>,
+    closing: watch::Receiver<bool>,
 }
 
 impl Http {
     /// Serves until `closing`, and then until open requests are answered or have had their time.
     pub(super) async fn serve(self, mut closing: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let door = Door {
+            places: Arc::new(Places::new(Arc::clone(&self.metrics))),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            closing: closing.clone(),
+        };
         let mut complained: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
@@ -73,7 +82,7 @@ impl Http {
                 () = closed(&mut closing) => break,
             };
             match accepted {
-                Ok((stream, address)) => self.take(stream, address, &places, &closing),
+                Ok((stream, address)) => self.take(stream, address, &door),
                 // The client has left already.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -86,87 +95,104 @@ impl Http {
             }
         }
         drop(self);
-        // All places are free when the last connection is gone.
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
-        if timeout(SHUTDOWN_TIMEOUT, places.acquire_many(all)).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, door.places.all_free()).await.is_err() {
             tracing::warn!("connections are cut that did not end within 10 s");
         }
     }
 
-    fn take(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        places: &Arc<Semaphore>,
-        closing: &watch::Receiver<bool>,
-    ) {
-        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
-            tracing::debug!(%address, "a connection too many is refused");
-            if self.tls.is_none() {
-                tokio::spawn(refuse(stream));
+    /// Gives a connection its place, or refuses it. Waits for nothing.
+    fn take(&self, stream: TcpStream, address: SocketAddr, door: &Door) {
+        let is_here = address.ip().to_canonical().is_loopback();
+        let origin = if is_here { Origin::Here } else { Origin::Away };
+        let seat = match door.places.take(address.ip(), origin) {
+            Ok(seat) => Arc::new(seat),
+            Err(cause) => {
+                tracing::debug!(%address, ?cause, "a connection too many is refused");
+                // Over TLS a refusal would cost a handshake.
+                if self.tls.is_none()
+                    && let Ok(permit) = Arc::clone(&door.refusals).try_acquire_owned()
+                {
+                    tokio::spawn(async move {
+                        refuse(stream).await;
+                        drop(permit);
+                    });
+                }
+                return;
             }
-            return;
         };
         // Frames and responses are written whole; there is nothing to wait for.
         let _ = stream.set_nodelay(true);
-        let peer = Peer { address, is_secure: self.tls.is_some(), permit: Arc::new(permit) };
-        let (router, closing) = (self.router.clone(), closing.clone());
-        match &self.tls {
-            None => _ = tokio::spawn(connection(Timed::new(stream), peer, router, closing)),
-            Some(tls) => {
-                let acceptor = TlsAcceptor::from(tls.load_full());
-                tokio::spawn(async move {
-                    match timeout(HEAD_TIMEOUT, acceptor.accept(Timed::new(stream))).await {
-                        Ok(Ok(stream)) => connection(stream, peer, router, closing).await,
-                        Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS"),
-                        Err(_) => tracing::debug!(%address, "TLS took too long"),
-                    }
-                });
+        let is_secure = self.tls.is_some();
+        let peer = Peer { address, is_here, is_secure, seat: Arc::clone(&seat) };
+        let work = self.converse(stream, peer, door.closing.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = seat.wanted() => tracing::debug!(%address, "its place went to another one"),
             }
+        });
+    }
+
+    /// All of a connection, from the handshake on.
+    fn converse(
+        &self,
+        stream: TcpStream,
+        peer: Peer,
+        closing: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (router, metrics) = (self.router.clone(), Arc::clone(&self.metrics));
+        let acceptor = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.load_full()));
+        async move {
+            let Some(acceptor) = acceptor else {
+                return connection::serve(Timed::new(stream), peer, router, metrics, closing).await;
+            };
+            let address = peer.address;
+            match timeout(HEAD_TIMEOUT, handshake(stream, &acceptor)).await {
+                Ok(Ok(stream)) => {
+                    return connection::serve(stream, peer, router, metrics, closing).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS"),
+                Err(_) => tracing::debug!(%address, "TLS took too long"),
+            }
+            metrics.connection_refused(ConnectionRefusal::Handshake);
         }
     }
 }
 
 /// Waits until connections are to end.
-async fn closed(closing: &mut watch::Receiver<bool>) {
+pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
     // Without a sender there is no daemon.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-async fn refuse(mut stream: TcpStream) {
-    // A client that does not want to hear it does not have to.
-    let _ = timeout(Duration::from_secs(1), stream.write_all(REFUSAL)).await;
+/// The TLS handshake. Who speaks HTTP without TLS is told so.
+async fn handshake(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+) -> io::Result<TlsStream<Timed<TcpStream>>> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    // A method; a handshake begins with 22.
+    if first[0].is_ascii_uppercase() {
+        let error = ApiError::bad_request("this is HTTPS; use https://");
+        send_off(stream, &error.to_bytes(true)).await?;
+        return Err(io::Error::other("HTTP without TLS"));
+    }
+    acceptor.accept(Timed::new(stream)).await
 }
 
-/// One connection, from its first request to its last.
-async fn connection<S>(stream: S, peer: Peer, router: Router, mut closing: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let address = peer.address;
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let work = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<Response, Infallible>(work.await.unwrap_or_else(|never| match never {})) }
-    });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .pipeline_flush(true);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = closed(&mut closing) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%address, %error, "a connection broke off");
-    }
+/// Tells a client that it comes at a bad time, and lets it read that: closing with its request
+/// unread would take the answer back (RFC 9112, section 9.6).
+async fn refuse(stream: TcpStream) {
+    let _ = timeout(REFUSAL_TIMEOUT, send_off(stream, REFUSAL)).await;
+}
+
+async fn send_off(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
+    stream.write_all(answer).await?;
+    stream.shutdown().await?;
+    let mut unread = [0; 1024];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
 }
 
 /// A stream whose writes fail if the other side takes nothing for [`WRITE_TIMEOUT`].

@@ -12,11 +12,13 @@ pub mod engines;
 pub mod metrics;
 
 mod beside;
+mod connection;
 mod daemon;
 mod error;
 mod http;
 mod logging;
 mod notify;
+mod places;
 mod reloader;
 mod status;
 mod tls;

@@ -5,15 +5,34 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Query;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 
-/// How long a body may take.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the body of a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    pub(crate) bytes: usize,
+    pub(crate) time: Duration,
+}
+
+impl Allowance {
+    /// For somebody who was let in, on a route that takes `bytes`.
+    pub(crate) fn of_known(bytes: usize) -> Self {
+        Self { bytes, time: Duration::from_secs(30) }
+    }
+
+    /// For somebody who was not let in, or did not have to be: nobody vouches for them.
+    pub(crate) fn of_stranger(bytes: usize) -> Self {
+        Self { bytes: bytes.min(STRANGER_BYTES_MAX), time: Duration::from_secs(5) }
+    }
+}
+
+/// The most bytes of the body of a stranger.
+const STRANGER_BYTES_MAX: usize = 64 << 10;
 
 /// How much of a body that nobody wants is read, so that its sender gets to read the refusal: a
 /// connection that is closed with unread bytes is reset.
@@ -22,30 +41,35 @@ const DRAINED_BYTES_MAX: usize = 1 << 20;
 /// How long such a body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Reads a body of at most `limit_bytes`.
+/// Reads a body within its allowance.
 ///
 /// # Errors
 /// 413, 408, and 400 for a body that breaks off.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
-    limit_bytes: usize,
+    allowance: Allowance,
 ) -> Result<Bytes, ApiError> {
+    let limit_bytes = allowance.bytes;
     if announced(headers).is_some_and(|len| len > limit_bytes as u64) {
-        drain(body).await;
+        drain(headers, body).await;
         return Err(ApiError::too_large(limit_bytes));
     }
     let collected = Limited::new(body, limit_bytes).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, collected).await {
-        Err(_) => Err(ApiError::too_slow(BODY_TIMEOUT)),
+    match tokio::time::timeout(allowance.time, collected).await {
+        Err(_) => Err(ApiError::too_slow(allowance.time)),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes)),
         Ok(Err(_)) => Err(ApiError::bad_request("the body is not complete")),
     }
 }
 
-/// Reads a body that is of no interest, up to a limit.
-pub(crate) async fn drain(body: Body) {
+/// Reads a body that is of no interest, up to a limit, and throws it away.
+pub(crate) async fn drain(headers: &HeaderMap, body: Body) {
+    // To read it would ask for it: its sender waits for leave (RFC 9110, section 10.1.1).
+    if headers.contains_key(EXPECT) {
+        return;
+    }
     let rest = Limited::new(body, DRAINED_BYTES_MAX).collect();
     // What it was does not matter, nor whether it came to an end.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
@@ -157,6 +181,9 @@ impl Parameters {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::StatusCode;
     use serde::Deserialize;
 
     use super::*;
@@ -170,6 +197,25 @@ mod tests {
 
     fn message(text: &str) -> String {
         json::<Sample>(text.as_bytes()).unwrap_err().message().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_gets_less_time_and_less_room() {
+        let slow =
+            || Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
+        for (allowance, seconds) in
+            [(Allowance::of_stranger(16 << 20), 5), (Allowance::of_known(16 << 20), 30)]
+        {
+            let begin = tokio::time::Instant::now();
+            let error = read(&HeaderMap::new(), slow(), allowance).await.unwrap_err();
+            assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
+            assert_eq!(begin.elapsed().as_secs(), seconds, "on a clock that only timers move");
+        }
+        let body = || Body::from(vec![b' '; (64 << 10) + 1]);
+        let refused = read(&HeaderMap::new(), body(), Allowance::of_stranger(1 << 20)).await;
+        assert_eq!(refused.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(read(&HeaderMap::new(), body(), Allowance::of_known(1 << 20)).await.is_ok());
+        assert_eq!(Allowance::of_stranger(1 << 10).bytes, 1 << 10);
     }
 
     #[test]

@@ -11,22 +11,24 @@ use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::app::App;
 use super::body::Parameters;
 use super::error::ApiError;
 use crate::server::auth::{AuthError, Authenticator, Identity};
+use crate::server::places::Seat;
 
-/// The connection that a request came over.
+/// Who a request comes from, and the connection that it came over.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// The other end.
     pub(crate) address: SocketAddr,
+    /// Whether that is this host.
+    pub(crate) is_here: bool,
     /// Whether TLS is in use.
     pub(crate) is_secure: bool,
     /// Held as long as anything uses the connection: connections are counted.
-    pub(crate) permit: Arc<OwnedSemaphorePermit>,
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// A request that may be answered: who asks has been let in, and the body is within its limit.

@@ -18,13 +18,13 @@ use hyper::upgrade::OnUpgrade;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::app::App;
-use super::body::{self, Parameters};
+use super::body::{self, Allowance, Parameters};
 use super::call::{Answer, Call, Peer, Work};
-use super::error::ApiError;
+use super::error::{ADDRESS_BYTES_MAX, ApiError};
 use super::routes::{self, Accepts, Access, ROUTES, Route, Verb};
 use super::{guard, page};
-use crate::server::auth::{Credentials, Identity, LIVE_PATH, Permission};
-use crate::server::metrics::Refusal;
+use crate::server::auth::{Credentials, Identity, IdentityKind, LIVE_PATH, Permission};
+use crate::server::metrics::{Refusal, RequestRefusal};
 
 /// How long a handler may take; the slowest waits for the workers of an engine.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,13 +50,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .fallback(async |request: Request| {
             let (parts, body) = request.into_parts();
-            body::drain(body).await;
-            let path: String = parts.uri.path().chars().take(200).collect();
+            body::drain(&parts.headers, body).await;
+            // The target of a CONNECT has no path.
+            let path = match parts.uri.path() {
+                "" => parts.uri.to_string(),
+                path => path.to_owned(),
+            };
+            let path: String = path.chars().take(200).collect();
             ApiError::not_found(format!("there is nothing at {path}"))
         })
         .method_not_allowed_fallback(async |request: Request| {
             let (parts, body) = request.into_parts();
-            body::drain(body).await;
+            body::drain(&parts.headers, body).await;
             let path = parts.uri.path();
             let allowed = routes::allowed(path).unwrap_or_else(|| "GET, HEAD".to_owned());
             ApiError::method_not_allowed(parts.method.as_str(), path, &allowed)
@@ -68,13 +73,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 /// What is done for every request, whatever becomes of it.
 async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
+    let admitted = receive(&app, &request);
     let peer = request.extensions().get::<Peer>().cloned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let mut response = match app.names.load().check_host(request.headers()) {
+    let mut response = match admitted {
         Ok(()) => next.run(request).await,
         Err(error) => {
-            body::drain(request.into_body()).await;
+            let (parts, body) = request.into_parts();
+            body::drain(&parts.headers, body).await;
             error.into_response()
         }
     };
@@ -89,6 +96,15 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     let source = peer.map(|peer| peer.address.to_string()).unwrap_or_default();
     tracing::debug!(%method, path, code, source, took_us = took.as_micros() as u64, "request");
     response
+}
+
+/// Looks at the name under which somebody asks, before anything else.
+fn receive(app: &App, request: &Request) -> Result<(), ApiError> {
+    if request.uri().to_string().len() > ADDRESS_BYTES_MAX {
+        app.metrics.request_refused(RequestRefusal::LongAddress);
+        return Err(ApiError::address_too_long());
+    }
+    app.names.load().check_host(request.version(), request.headers())
 }
 
 /// The response to a request whose handler panicked.
@@ -119,11 +135,24 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Answe
     let (who, parameters) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
-            body::drain(body).await;
+            body::drain(&parts.headers, body).await;
             return Err(error);
         }
     };
-    let body = carried(route, &parts.headers, body).await?;
+    let is_known = who.as_ref().is_some_and(|who| who.kind != IdentityKind::Anonymous);
+    if is_known {
+        peer.seat.vouch();
+    }
+    // Who is let in without being asked may still send what the route takes.
+    let allowance = match who {
+        Some(_) => Allowance::of_known,
+        None => Allowance::of_stranger,
+    };
+    let allowance = allowance(route.accepts.limit_bytes());
+    let body = carried(route, &parts.headers, body, allowance).await;
+    let body = body.inspect_err(|error| count_body(&app, error))?;
+    let seat = Arc::clone(&peer.seat);
+    let _working = seat.work();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let headers = parts.headers;
     let call = Call { app, who, peer, headers, parameters, body, upgrade };
@@ -163,7 +192,7 @@ fn admit(
     }
     let permission = match route.access {
         Access::Anybody => return Ok(None),
-        Access::ThisHost if peer.address.ip().to_canonical().is_loopback() => return Ok(None),
+        Access::ThisHost if peer.is_here => return Ok(None),
         Access::ThisHost => Permission::View,
         Access::Needs(permission) => permission,
     };
@@ -211,7 +240,12 @@ fn query_value(uri: &Uri, name: &str) -> Option<String> {
 }
 
 /// Reads what a request carries, if it is of the kind that the route accepts.
-async fn carried(route: &Route, headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, ApiError> {
+async fn carried(
+    route: &Route,
+    headers: &HeaderMap,
+    body: Body,
+    allowance: Allowance,
+) -> Result<bytes::Bytes, ApiError> {
     let media_type = body::media_type(headers);
     let is_accepted = |accepted: &[&str]| match &media_type {
         // Nothing is said: what it is shows when it is read.
@@ -226,10 +260,10 @@ async fn carried(route: &Route, headers: &HeaderMap, body: Body) -> Result<bytes
         Accepts::Xml { .. } => is_accepted(&["application/xml", "text/xml", FORM]),
     };
     if let Err(error) = kind {
-        body::drain(body).await;
+        body::drain(headers, body).await;
         return Err(error);
     }
-    let body = body::read(headers, body, route.accepts.limit_bytes()).await?;
+    let body = body::read(headers, body, allowance).await?;
     match media_type.as_deref() {
         Some(FORM) if !looks_like_xml(&body) => Err(ApiError::unsupported(FORM, "application/xml")),
         _ => Ok(body),
@@ -243,6 +277,15 @@ const FORM: &str = "application/x-www-form-urlencoded";
 fn looks_like_xml(body: &[u8]) -> bool {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     text.trim_ascii_start().first().is_none_or(|&first| first == b'<')
+}
+
+/// Counts a body that was too slow or too large.
+fn count_body(app: &App, error: &ApiError) {
+    match error.status() {
+        StatusCode::REQUEST_TIMEOUT => app.metrics.request_refused(RequestRefusal::SlowBody),
+        StatusCode::PAYLOAD_TOO_LARGE => app.metrics.request_refused(RequestRefusal::LargeBody),
+        _ => {}
+    }
 }
 
 fn announces_nothing(headers: &HeaderMap) -> bool {

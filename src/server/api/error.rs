@@ -8,9 +8,17 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::guard;
+
+/// The most bytes of the address of a request: long enough for any that the API has.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 8 << 10;
 
 /// The body of every refusal.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -88,6 +96,13 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {limit} at most here"))
     }
 
+    /// 414.
+    pub(crate) fn address_too_long() -> Self {
+        let limit = ADDRESS_BYTES_MAX >> 10;
+        let message = format!("the address of the request is too long; it may have {limit} KiB");
+        Self::new(StatusCode::URI_TOO_LONG, message)
+    }
+
     /// 415, with what is accepted.
     pub(crate) fn unsupported(given: &str, accepted: &str) -> Self {
         let given: String = given.chars().take(80).collect();
@@ -135,6 +150,32 @@ impl ApiError {
         }
     }
 
+    /// The answer as it goes to the wire, for a request that no router has seen; the last one of
+    /// its connection.
+    pub(crate) fn to_bytes(&self, is_secure: bool) -> Vec<u8> {
+        let response = self.clone().into_response();
+        let mut headers = response.headers().clone();
+        guard::add_headers(&mut headers, is_secure);
+        let text = self.text();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        let mut bytes = format!("HTTP/1.1 {}\r\n", self.status).into_bytes();
+        for (name, value) in &headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    }
+
+    /// The body.
+    fn text(&self) -> String {
+        // A string always has a JSON form.
+        serde_json::to_string(&ErrorBody { error: self.message.clone() }).unwrap_or_default()
+    }
+
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -148,10 +189,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = ErrorBody { error: self.message };
-        // A string always has a JSON form.
-        let text = serde_json::to_string(&body).unwrap_or_default();
-        let mut response = (self.status, text).into_response();
+        let mut response = (self.status, self.text()).into_response();
         response.headers_mut().extend(self.headers);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response

@@ -9,7 +9,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::error::ApiError;
 
@@ -60,7 +60,11 @@ impl Names {
     ///
     /// # Errors
     /// 400 without a usable Host header, 421 with the name of somebody else.
-    pub(crate) fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(crate) fn check_host(&self, version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
+        // HTTP/1.0 has no such header. Browsers, which could be led here, speak a later one.
+        if version == Version::HTTP_10 && !headers.contains_key(HOST) {
+            return Ok(());
+        }
         let mut values = headers.get_all(HOST).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(ApiError::bad_request("the request needs one Host header"));
@@ -161,6 +165,17 @@ mod tests {
         }
     }
 
+    fn check(names: &Names, headers: &HeaderMap) -> Result<(), ApiError> {
+        names.check_host(Version::HTTP_11, headers)
+    }
+
+    #[test]
+    fn an_old_request_needs_no_host_and_may_name_no_other() {
+        let old = |headers: &HeaderMap| strict().check_host(Version::HTTP_10, headers);
+        assert!(old(&HeaderMap::new()).is_ok());
+        assert!(old(&headers(&[("host", "evil.example")])).is_err());
+    }
+
     #[test]
     fn names_of_others_are_refused() {
         for (host, status) in [
@@ -177,11 +192,11 @@ mod tests {
             ("localhost:99999", Some(400)),
             ("[::1", Some(400)),
         ] {
-            let result = strict().check_host(&headers(&[("host", host)]));
+            let result = check(&strict(), &headers(&[("host", host)]));
             assert_eq!(result.err().map(|error| error.status().as_u16()), status, "{host:?}");
         }
-        assert!(strict().check_host(&HeaderMap::new()).is_err());
-        assert!(Names::default().check_host(&headers(&[("host", "any.example")])).is_ok());
+        assert!(check(&strict(), &HeaderMap::new()).is_err());
+        assert!(check(&Names::default(), &headers(&[("host", "any.example")])).is_ok());
     }
 
     #[test]

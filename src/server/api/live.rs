@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::app::App;
-use super::call::{Answer, Call, json};
+use super::call::{Answer, Call, Peer, json};
 use super::error::ApiError;
 use super::inbound::{Inbound, linger};
 use super::model::{Frame, TicketReply};
@@ -80,7 +80,7 @@ struct Client {
     who: Option<Identity>,
     interval_ms: u32,
     /// Held until the connection is gone: connections are counted.
-    _permit: Arc<tokio::sync::OwnedSemaphorePermit>,
+    _peer: Peer,
 }
 
 impl Drop for Client {
@@ -109,7 +109,9 @@ pub(crate) async fn get(call: Call) -> Answer {
         return Err(ApiError::unavailable(format!("{CLIENTS_MAX} are watching already")));
     }
     app.metrics.live_opened();
-    let client = Client { app, who: call.who, interval_ms, _permit: call.peer.permit };
+    // It lasts, and whoever reads no frames is dropped.
+    call.peer.seat.vouch();
+    let client = Client { app, who: call.who, interval_ms, _peer: call.peer };
     tokio::spawn(async move {
         // A client that goes away before the protocol changes is one that has left.
         if let Ok(upgraded) = upgrade.await {

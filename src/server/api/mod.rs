@@ -28,6 +28,7 @@ mod transports;
 pub(crate) use app::App;
 pub(crate) use call::Peer;
 pub(crate) use dispatch::router;
+pub(crate) use error::{ADDRESS_BYTES_MAX, ApiError};
 pub(crate) use guard::Names;
 pub(crate) use live::Hub;
 pub use openapi::document as openapi_document;

@@ -38,6 +38,7 @@ pub use password::{
 };
 pub use random::NoRandomness;
 pub use store::{AuditRow, REVOKED_MAX, StoreError, USERS_MAX, User};
+pub(crate) use throttle::Source;
 pub use ticket::TICKET_LIFE;
 pub use token::{check_api_token, check_jwt_secret, weak_api_token};
 pub use username::{BadUsername, USERNAME_CHARS_MAX, check_username};

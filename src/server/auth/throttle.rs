@@ -55,10 +55,10 @@ const ENTRIES_MAX: usize = 4096;
 /// Where somebody comes from, as far as it can be told apart: whoever has one IPv6 address usually
 /// has all of its /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Source(IpAddr);
+pub(crate) struct Source(IpAddr);
 
 impl Source {
-    pub(super) fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self(address),
             IpAddr::V6(v6) => match v6.to_ipv4_mapped() {

@@ -1,0 +1,184 @@
+//! The daemon's HTTP below its routes: who gets a connection, and what is no request.
+
+mod e2e;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+use e2e::http::{Client, read_response};
+use e2e::service::{self as daemon, Daemon};
+use e2e::{certs, lock, ports};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "kettle-orbit-plum";
+
+fn management() -> Value {
+    json!({
+        "api_addr": "127.0.0.1:0",
+        "role": "management",
+        "scenario_name": "uas",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "local_port": ports::free(),
+    })
+}
+
+/// The daemon with an admin.
+fn with_users(mut config: Value) -> Daemon {
+    config["auth"] = json!({ "type": "internal", "sqlite_path": "users.db" });
+    daemon::prepare(&config)
+        .environment("GOSSIPPER_BOOTSTRAP_USERNAME", "admin")
+        .environment("GOSSIPPER_BOOTSTRAP_PASSWORD", PASSWORD)
+        .start()
+}
+
+/// Lets this process hold `count` connections.
+fn allow_files(count: u64) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let current = Some(maximum.map_or(count, |maximum| maximum.min(count)));
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("the limit can be raised");
+}
+
+/// The value of a sample of `/metrics`.
+#[track_caller]
+fn sample(client: &Client, name: &str) -> u64 {
+    let text = client.get("/metrics").expect(200).body;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}:\n{text}")).parse().expect("a whole number")
+}
+
+/// Sends bytes on a connection of their own.
+fn send(client: &Client, bytes: &[u8]) -> TcpStream {
+    let mut stream = client.connect();
+    stream.write_all(bytes).expect("the bytes can be sent");
+    stream
+}
+
+#[test]
+fn one_stranger_does_not_take_all_places() {
+    let _lock = lock::light();
+    allow_files(4096);
+    let daemon = daemon::start(&management());
+    let client = daemon.client();
+    let slow = "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n\
+                Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    // More than there are places, each with a body that does not come.
+    let held: Vec<TcpStream> = (0..1100).map(|_| send(&client, slow.as_bytes())).collect();
+    client.get("/livez").expect(200);
+    assert!(sample(&client, "gossipper_api_connections_refused_total{cause=\"displaced\"}") > 0);
+    let open = sample(&client, "gossipper_api_connections");
+    assert!((1..=640).contains(&open), "{open}");
+    drop(held);
+    daemon.stop();
+}
+
+#[test]
+fn who_is_slow_is_told_so_and_counted() {
+    let _lock = lock::light();
+    let daemon = daemon::start(&management());
+    let client = daemon.client();
+    let mut head = send(&client, b"GET /livez HTTP/1.1\r\nHo");
+    let body = "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{";
+    let mut body = send(&client, body.as_bytes());
+    for stream in [&mut head, &mut body] {
+        let error = read_response(stream).unwrap().error(408);
+        assert!(error.contains("not complete after 5 s"), "{error}");
+    }
+    for cause in ["slow_head", "slow_body"] {
+        let name = format!("gossipper_api_requests_refused_total{{cause=\"{cause}\"}}");
+        assert_eq!(sample(&client, &name), 1, "{name}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn what_is_no_request_gets_an_answer_that_says_why() {
+    let _lock = lock::light();
+    let daemon = daemon::start(&management());
+    let client = daemon.client();
+    let host = "Host: localhost\r\n";
+    let long = "a".repeat(40_000);
+    for (bytes, status, part) in [
+        ("hello there\r\n\r\n".to_owned(), 400, "malformed"),
+        ("GET /\r\n\r\n".to_owned(), 400, "malformed"),
+        ("GET / HTTP/3.0\r\n\r\n".to_owned(), 400, "malformed"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400, "HTTP/2 is not spoken"),
+        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0".to_owned(), 400, "without TLS"),
+        (format!("GET / HTTP/1.1\r\n{host}X y: 1\r\n\r\n"), 400, "malformed"),
+        (format!("POST / HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n"), 400, "malformed"),
+        (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip\r\n\r\n"), 400, "malformed"),
+        (format!("GET /{long} HTTP/1.1\r\n{host}\r\n"), 414, "8 KiB"),
+        (format!("GET /{} HTTP/1.1\r\n{host}\r\n", &long[..9000]), 414, "8 KiB"),
+        (format!("GET / HTTP/1.1\r\n{host}X: {long}\r\n\r\n"), 431, "32 KiB"),
+        (format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: a\r\n".repeat(200)), 431, "100 header"),
+        (format!("GET /nothing HTTP/1.1\r\n{host}\r\n"), 404, "/nothing"),
+        (format!("CONNECT a.example:80 HTTP/1.1\r\n{host}\r\n"), 404, "a.example:80"),
+        (format!("BREW /livez HTTP/1.1\r\n{host}\r\n"), 405, "BREW"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400, "Host"),
+    ] {
+        let mut stream = send(&client, bytes.as_bytes());
+        let reply = read_response(&mut stream).unwrap_or_else(|e| panic!("{bytes:.60}: {e}"));
+        let error = reply.error(status);
+        assert!(error.contains(part), "{bytes:.60}: {error}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{reply:?}");
+    }
+    // One that breaks off.
+    let mut stream = send(&client, b"GET /livez HTTP/1.1\r\nHost: loc");
+    stream.shutdown(Shutdown::Write).unwrap();
+    let error = read_response(&mut stream).unwrap().error(400);
+    assert!(error.contains("not complete"), "{error}");
+    assert!(sample(&client, "gossipper_api_requests_refused_total{cause=\"bad_head\"}") >= 9);
+    daemon.stop();
+}
+
+#[test]
+fn a_good_request_gets_its_answer_whatever_comes_behind() {
+    let _lock = lock::light();
+    let daemon = daemon::start(&management());
+    let client = daemon.client();
+    let mut stream =
+        send(&client, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nhello there\r\n\r\n");
+    read_response(&mut stream).unwrap().expect(200);
+    read_response(&mut stream).unwrap().error(400);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{rest:?}");
+    // HTTP/1.0, which has no Host, from a client that has said all.
+    let mut stream = send(&client, b"GET /livez HTTP/1.0\r\n\r\n");
+    stream.shutdown(Shutdown::Write).unwrap();
+    read_response(&mut stream).unwrap().expect(200);
+    daemon.stop();
+}
+
+#[test]
+fn a_body_is_asked_for_where_it_is_wanted_only() {
+    let _lock = lock::light();
+    let daemon = with_users(management());
+    let client = daemon.client();
+    let expect = |path: &str| {
+        let head = client.head("POST", path);
+        let head = format!("{head}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        send(&client, head.as_bytes())
+    };
+    let mut wanted = expect("/api/v1/auth/login");
+    let mut line = [0; 25];
+    wanted.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"HTTP/1.1 100 Continue\r\n\r\n");
+    wanted.write_all(b"{}").unwrap();
+    read_response(&mut wanted).unwrap().error(400);
+    read_response(&mut expect("/api/v1/control")).unwrap().error(401);
+    daemon.stop();
+}
+
+#[test]
+fn http_without_tls_is_told_where_tls_is_spoken() {
+    let _lock = lock::light();
+    let mut config = management();
+    config["api_tls_cert"] = json!(certs::file("server.pem"));
+    config["api_tls_key"] = json!(certs::file("server-key.pem"));
+    let daemon = daemon::start(&config);
+    let error = daemon.client().get("/livez").error(400);
+    assert!(error.contains("https://"), "{error}");
+    daemon.stop();
+}
