@@ -1,14 +1,16 @@
-//! The daemon's HTTP below its routes: who gets a connection, and what is no request.
+//! The daemon's HTTP below its routes: who gets a connection, what is no request, and who asks
+//! through a proxy.
 
 mod e2e;
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use e2e::http::{Client, read_response};
+use e2e::gossipper::PROGRAM;
+use e2e::http::{Client, Response, read_response};
 use e2e::service::{self as daemon, Daemon};
 use e2e::{certs, lock, ports};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "kettle-orbit-plum";
@@ -181,4 +183,108 @@ fn http_without_tls_is_told_where_tls_is_spoken() {
     let error = daemon.client().get("/livez").error(400);
     assert!(error.contains("https://"), "{error}");
     daemon.stop();
+}
+
+/// A login with a wrong password.
+fn guess(client: &Client, username: &str) -> Response {
+    let body = json!({ "username": username, "password": "not the password" });
+    client.post("/api/v1/auth/login", &body)
+}
+
+#[test]
+fn a_trusted_proxy_says_who_asks() {
+    let _lock = lock::light();
+    let mut config = management();
+    let mut daemon = with_users(config.clone());
+    let client = daemon.client();
+    // Nobody is trusted: who claims to be from elsewhere is from here, and the reverse.
+    client.with("X-Forwarded-For", "192.0.2.1").get("/metrics").expect(200);
+
+    config["auth"] = json!({ "type": "internal", "sqlite_path": "users.db" });
+    config["trusted_proxies"] = json!(["127.0.0.0/8"]);
+    daemon.write("gossipper.json", &config.to_string());
+    daemon.signal(Signal::HUP);
+    daemon.process().wait_for_stderr("was read again");
+
+    for (name, value, status) in [
+        ("X-Forwarded-For", "192.0.2.1", 401),
+        ("X-Forwarded-For", "127.0.0.1, 192.0.2.1", 401),
+        ("X-Forwarded-For", "127.0.0.1", 200),
+        ("X-Forwarded-For", "unknown", 401),
+        ("Forwarded", "for=\"[2001:db8::1]:80\"", 401),
+        ("Forwarded", "for=_hidden", 401),
+    ] {
+        let reply = client.with(name, value).get("/metrics");
+        assert_eq!(reply.status, status, "{name}: {value}");
+    }
+    // Attempts to log in count for whoever made them.
+    let (one, other) =
+        (client.with("X-Forwarded-For", "192.0.2.1"), client.with("X-Forwarded-For", "192.0.2.2"));
+    for number in 0..10 {
+        guess(&one, &format!("name{number}")).error(401);
+    }
+    guess(&one, "name10").error(429);
+    guess(&other, "name11").error(401);
+    // And the audit log has their addresses.
+    let login = json!({ "username": "admin", "password": PASSWORD });
+    other.post("/api/v1/auth/login", &login).expect(200);
+    let database = rusqlite::Connection::open(daemon.path("users.db")).unwrap();
+    let sql = "SELECT source FROM audit_log WHERE action = 'auth.login'";
+    let source: String = database.query_row(sql, (), |row| row.get(0)).unwrap();
+    assert_eq!(source, "192.0.2.2");
+    daemon.stop();
+}
+
+#[test]
+fn behind_a_proxy_a_source_has_a_share_of_requests() {
+    let _lock = lock::light();
+    let mut config = management();
+    config["trusted_proxies"] = json!(["127.0.0.1"]);
+    let daemon = daemon::start(&config);
+    let client = daemon.client();
+    let one = client.with("X-Forwarded-For", "2001:db8::1");
+    let head = one.head("GET", "/api/v1/live");
+    let head = format!(
+        "{head}Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let switched = |mut stream: TcpStream| -> io::Result<TcpStream> {
+        let mut line = [0; 12];
+        stream.read_exact(&mut line)?;
+        assert_eq!(&line, b"HTTP/1.1 101");
+        Ok(stream)
+    };
+    let held: Vec<TcpStream> =
+        (0..64).map(|_| switched(send(&client, head.as_bytes())).unwrap()).collect();
+    // Another address of the same network.
+    let same = client.with("X-Forwarded-For", "2001:db8::2").get("/livez");
+    assert_eq!(same.header("retry-after"), Some("1"));
+    let error = same.error(503);
+    assert!(error.contains("of your address"), "{error}");
+    client.with("X-Forwarded-For", "2001:db8:0:1::1").get("/livez").expect(200);
+    client.get("/livez").expect(200);
+    assert_eq!(sample(&client, "gossipper_api_requests_refused_total{cause=\"source\"}"), 1);
+    drop(held);
+    daemon.stop();
+}
+
+#[test]
+fn a_proxy_that_is_no_address_is_an_error_with_its_place() {
+    for (entry, part) in [
+        ("lab7", "as in 192.0.2.7, 10.0.0.0/8"),
+        ("10.1.2.3/8", "write 10.0.0.0/8"),
+        ("0.0.0.0/0", "everybody could claim to be anybody"),
+    ] {
+        let mut config = management();
+        config["trusted_proxies"] = json!(["::1", entry]);
+        let scratch = e2e::scratch::Scratch::new();
+        let file = scratch.write("gossipper.json", &config.to_string());
+        let output = std::process::Command::new(PROGRAM)
+            .args(["server", "-config", &file])
+            .output()
+            .expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{text}");
+        assert!(text.contains("trusted_proxies[1]") && text.contains(part), "{entry}: {text}");
+    }
 }

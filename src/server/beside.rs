@@ -191,6 +191,7 @@ impl Beside<'_> {
             insecure: self.api.insecure,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 

@@ -18,7 +18,7 @@ use super::api::{self, App, Hub, Names};
 use super::auth::Authenticator;
 use super::config::ServerConfig;
 use super::engines::{Registry, Shutdown, own_time};
-use super::http::Http;
+use super::http::{Http, IsProxy};
 use super::logging::Log;
 use super::metrics::Metrics;
 use super::reloader::{Files, Reloader};
@@ -192,7 +192,10 @@ pub(super) fn serve(
         tracing::info!("API and status page on {scheme}://{address}/");
     }
     let router = api::router(Arc::clone(app));
-    let http = Http { listener, tls: bound.tls, router, metrics: Arc::clone(&app.metrics) };
+    let metrics = Arc::clone(&app.metrics);
+    let names = Arc::clone(app);
+    let is_proxy: IsProxy = Box::new(move |address| names.names.load().is_proxy(address));
+    let http = Http { listener, tls: bound.tls, router, metrics, is_proxy };
     Ok(tokio::spawn(http.serve(closing)))
 }
 
@@ -211,6 +214,7 @@ pub(super) fn names(
     Names {
         hosts,
         origins: http.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
+        proxies: http.trusted_proxies.clone(),
         is_strict: auth.is_open() || is_local,
     }
 }

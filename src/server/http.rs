@@ -6,7 +6,7 @@
 //! (`api/body.rs`), 60 s for a response that is not taken. `places.rs` says who gets a connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -58,7 +58,12 @@ pub(super) struct Http {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) router: Router,
     pub(super) metrics: Arc<Metrics>,
+    /// Whether an address is that of a proxy which is trusted.
+    pub(super) is_proxy: IsProxy,
 }
+
+/// Tells the addresses of trusted proxies.
+pub(super) type IsProxy = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// What the accept loop keeps.
 struct Door {
@@ -103,7 +108,11 @@ impl Http {
     /// Gives a connection its place, or refuses it. Waits for nothing.
     fn take(&self, stream: TcpStream, address: SocketAddr, door: &Door) {
         let is_here = address.ip().to_canonical().is_loopback();
-        let origin = if is_here { Origin::Here } else { Origin::Away };
+        let origin = match is_here {
+            _ if (self.is_proxy)(address.ip()) => Origin::Proxy,
+            true => Origin::Here,
+            false => Origin::Away,
+        };
         let seat = match door.places.take(address.ip(), origin) {
             Ok(seat) => Arc::new(seat),
             Err(cause) => {
@@ -123,7 +132,7 @@ impl Http {
         // Frames and responses are written whole; there is nothing to wait for.
         let _ = stream.set_nodelay(true);
         let is_secure = self.tls.is_some();
-        let peer = Peer { address, is_here, is_secure, seat: Arc::clone(&seat) };
+        let peer = Peer { address, is_here, is_secure, seat: Arc::clone(&seat), turn: None };
         let work = self.converse(stream, peer, door.closing.clone());
         tokio::spawn(async move {
             tokio::select! {

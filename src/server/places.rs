@@ -30,6 +30,8 @@ const OF_THIS_HOST: usize = 640;
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
+    /// A proxy that is trusted: its connections are those of many.
+    Proxy,
     /// This host.
     Here,
     /// Anywhere else.
@@ -93,7 +95,7 @@ impl Places {
         let source = match origin {
             // All of 127.0.0.0/8 is one host.
             Origin::Here => Source::of(Ipv4Addr::LOCALHOST.into()),
-            Origin::Away => Source::of(address),
+            Origin::Proxy | Origin::Away => Source::of(address),
         };
         let mut table = self.lock();
         let made = table.make_room(source, origin);
@@ -138,6 +140,7 @@ impl Table {
     /// Makes sure that one more fits; `true` if somebody has to go for it.
     fn make_room(&mut self, source: Source, origin: Origin) -> Result<bool, ConnectionRefusal> {
         let share = match origin {
+            Origin::Proxy => usize::MAX,
             Origin::Here => OF_THIS_HOST,
             Origin::Away => OF_A_SOURCE,
         };
@@ -267,6 +270,8 @@ mod tests {
             seats.extend(fill(&places, &format!("192.0.2.{network}"), OF_A_SOURCE));
         }
         assert_eq!(take(&places, "198.51.100.1").unwrap_err(), ConnectionRefusal::Full);
+        let proxy = "203.0.113.1".parse().unwrap();
+        assert_eq!(places.take(proxy, Origin::Proxy).unwrap_err(), ConnectionRefusal::Full);
         seats.extend(fill(&places, "127.0.0.1", KEPT_FOR_THIS_HOST));
         assert_eq!(take(&places, "127.0.0.1").unwrap_err(), ConnectionRefusal::Full);
         assert_eq!(places.count(), PLACES);
@@ -295,6 +300,18 @@ mod tests {
         assert_eq!(places.count(), OF_A_SOURCE);
         seats.iter().chain([&next, &after]).for_each(Seat::vouch);
         assert_eq!(take(&places, "192.0.2.1").unwrap_err(), ConnectionRefusal::Source);
+    }
+
+    #[test]
+    fn a_proxy_has_the_connections_of_many() {
+        let places = places();
+        let proxy: IpAddr = "192.0.2.1".parse().unwrap();
+        let seats: Vec<_> = (0..PLACES - KEPT_FOR_THIS_HOST)
+            .map(|_| places.take(proxy, Origin::Proxy).unwrap())
+            .collect();
+        seats.iter().for_each(Seat::vouch);
+        assert_eq!(places.take(proxy, Origin::Proxy).unwrap_err(), ConnectionRefusal::Full);
+        assert!(take(&places, "127.0.0.1").is_ok());
     }
 
     #[tokio::test]

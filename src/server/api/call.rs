@@ -14,14 +14,16 @@ use sha2::{Digest as _, Sha256};
 
 use super::app::App;
 use super::body::Parameters;
+use super::crowd::Turn;
 use super::error::ApiError;
+use super::forwarded::Asker;
 use crate::server::auth::{AuthError, Authenticator, Identity};
 use crate::server::places::Seat;
 
 /// Who a request comes from, and the connection that it came over.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// The other end.
+    /// The other end, or whom a trusted proxy names.
     pub(crate) address: SocketAddr,
     /// Whether that is this host.
     pub(crate) is_here: bool,
@@ -29,6 +31,24 @@ pub(crate) struct Peer {
     pub(crate) is_secure: bool,
     /// Held as long as anything uses the connection: connections are counted.
     pub(crate) seat: Arc<Seat>,
+    /// Held until a request that came through a proxy is over.
+    pub(crate) turn: Option<Arc<Turn>>,
+}
+
+impl Peer {
+    /// Puts whom a trusted proxy names in the place of the proxy.
+    pub(crate) fn stands_for(&mut self, asker: Asker) {
+        match asker {
+            Asker::Peer => {}
+            Asker::Named(address) => {
+                // Its port is not known.
+                self.address = SocketAddr::new(address, 0);
+                self.is_here = address.is_loopback();
+            }
+            // It may be anybody, whatever the address of the proxy.
+            Asker::Unnamed => self.is_here = false,
+        }
+    }
 }
 
 /// A request that may be answered: who asks has been let in, and the body is within its limit.

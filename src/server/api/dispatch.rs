@@ -20,7 +20,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::app::App;
 use super::body::{self, Allowance, Parameters};
 use super::call::{Answer, Call, Peer, Work};
+use super::crowd::Crowd;
 use super::error::{ADDRESS_BYTES_MAX, ApiError};
+use super::forwarded::{self, Asker};
 use super::routes::{self, Accepts, Access, ROUTES, Route, Verb};
 use super::{guard, page};
 use crate::server::auth::{Credentials, Identity, IdentityKind, LIVE_PATH, Permission};
@@ -67,13 +69,21 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             ApiError::method_not_allowed(parts.method.as_str(), path, &allowed)
         })
         .layer(CatchPanicLayer::custom(after_panic))
-        .layer(middleware::from_fn_with_state(app, around))
+        .layer(middleware::from_fn_with_state(Shared { app, crowd: Arc::default() }, around))
+}
+
+/// What all requests share.
+#[derive(Clone)]
+struct Shared {
+    app: Arc<App>,
+    crowd: Arc<Crowd>,
 }
 
 /// What is done for every request, whatever becomes of it.
-async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn around(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let begin = Instant::now();
-    let admitted = receive(&app, &request);
+    let app = &shared.app;
+    let admitted = shared.receive(&mut request);
     let peer = request.extensions().get::<Peer>().cloned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -98,13 +108,28 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
     response
 }
 
-/// Looks at the name under which somebody asks, before anything else.
-fn receive(app: &App, request: &Request) -> Result<(), ApiError> {
-    if request.uri().to_string().len() > ADDRESS_BYTES_MAX {
-        app.metrics.request_refused(RequestRefusal::LongAddress);
-        return Err(ApiError::address_too_long());
+impl Shared {
+    /// Looks at who asks and under which name, before anything else.
+    fn receive(&self, request: &mut Request) -> Result<(), ApiError> {
+        let (app, names) = (&self.app, self.app.names.load());
+        if request.uri().to_string().len() > ADDRESS_BYTES_MAX {
+            app.metrics.request_refused(RequestRefusal::LongAddress);
+            return Err(ApiError::address_too_long());
+        }
+        if let Some(mut peer) = request.extensions().get::<Peer>().cloned() {
+            let asker = forwarded::asker(request.headers(), peer.address.ip(), &names);
+            if asker != Asker::Peer {
+                peer.stands_for(asker);
+                let turn = self.crowd.enter(peer.address.ip()).ok_or_else(|| {
+                    app.metrics.request_refused(RequestRefusal::Source);
+                    ApiError::unavailable("too many requests of your address are open; wait")
+                })?;
+                peer.turn = Some(Arc::new(turn));
+                request.extensions_mut().insert(peer);
+            }
+        }
+        names.check_host(request.version(), request.headers())
     }
-    app.names.load().check_host(request.version(), request.headers())
 }
 
 /// The response to a request whose handler panicked.

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode, Version};
 
 use super::error::ApiError;
+use crate::server::config::Network;
 
 /// Everything from ourselves and nothing inline: what a scenario or a peer puts on a page cannot
 /// become a script.
@@ -53,9 +54,16 @@ pub(crate) struct Names {
     /// this address (DNS rebinding) is of the same origin for its browser; it is told from us by
     /// the name only. Where users sign in, it has no token and gets nowhere.
     pub(crate) is_strict: bool,
+    /// Proxies that say truly who asks through them.
+    pub(crate) proxies: Vec<Network>,
 }
 
 impl Names {
+    /// Whether `address` is that of a trusted proxy.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(address))
+    }
+
     /// Refuses a request that was meant for another name.
     ///
     /// # Errors
@@ -162,6 +170,7 @@ mod tests {
             hosts: vec!["lab7".into()],
             origins: vec!["https://console.example".into()],
             is_strict: true,
+            proxies: Vec::new(),
         }
     }
 

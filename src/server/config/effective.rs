@@ -32,6 +32,8 @@ pub(super) fn file(config: &ServerConfig, is_masked: bool) -> Value {
             let listed = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
             first.api_allowed_hosts = listed(&http.allowed_hosts);
             first.api_allowed_origins = listed(&http.allowed_origins);
+            let proxies = http.trusted_proxies.iter().map(ToString::to_string).collect();
+            first.trusted_proxies = listed(&proxies);
         }
         first.data_dir = Some(config.data_dir.clone());
         first.allow_exec = Some(config.allow_exec);

@@ -146,7 +146,9 @@ impl Builder<'_> {
     /// Refuses what the API beside a run cannot do: not to ask for a user who should be asked for
     /// would be worst.
     fn check_api_of_a_run(&mut self, profile: &Profile) {
-        for name in ["auth", "api_allowed_hosts", "api_allowed_origins", "data_dir"] {
+        for name in
+            ["auth", "api_allowed_hosts", "api_allowed_origins", "trusted_proxies", "data_dir"]
+        {
             if let Some(key) = profile.key(name) {
                 let message = "the API beside a run has no such thing; protect it with api_token, \
                                or run the profile as a server";

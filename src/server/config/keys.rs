@@ -278,6 +278,11 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("x-process" = true))]
     pub api_allowed_origins: Option<Vec<String>>,
+    /// Addresses and networks (10.0.0.0/8) of proxies in front of the API. Their X-Forwarded-For or
+    /// Forwarded header says who asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-process" = true))]
+    pub trusted_proxies: Option<Vec<String>>,
     /// Serve HTTP to other machines without authentication.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "insecure_http", "x-process" = true))]

@@ -1,5 +1,6 @@
 //! The HTTP side of the process: where it is served, to whom, and which secrets are none.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use super::check::join;
 use super::files;
 use super::keys::{AuthKeys, AuthType};
 use super::layout::{Key, Profile};
+use super::network::{BadNetwork, Network};
 use super::problem::{Place, Problem, ProblemKind};
 use super::resolved::{AuthConfig, HttpConfig, HttpTls, Role, Secret};
 use super::targets;
@@ -103,6 +105,7 @@ pub(super) fn build(
     let allowed_origins = listed(profile, "api_allowed_origins", origin, &mut report);
     let data_dir = data_dir(profile, &auth, directory, &mut report);
     let targets = targets::read(profile, &mut report);
+    let trusted_proxies = listed(profile, "trusted_proxies", proxy, &mut report);
     let wanted = draft.max_dynamic_clients.and_then(|count| usize::try_from(count).ok());
     Process {
         http: addr.map(|addr| HttpConfig {
@@ -111,6 +114,7 @@ pub(super) fn build(
             insecure: draft.insecure_http,
             allowed_hosts,
             allowed_origins,
+            trusted_proxies,
         }),
         auth,
         dynamic_clients_max: if is_management { wanted.unwrap_or(DYNAMIC_CLIENTS) } else { 0 },
@@ -143,12 +147,12 @@ fn data_dir(
 }
 
 /// The entries of a list of texts, each read by `read`.
-fn listed(
+fn listed<T, E: Display>(
     profile: &Profile,
     key: &str,
-    read: fn(&str) -> Result<String, &'static str>,
+    read: fn(&str) -> Result<T, E>,
     report: &mut impl FnMut((Place, String), ProblemKind, String),
-) -> Vec<String> {
+) -> Vec<T> {
     let Some(key) = profile.key(key) else { return Vec::new() };
     let mut values = Vec::new();
     for (index, node) in key.node.elements().iter().enumerate() {
@@ -183,6 +187,13 @@ fn origin(text: &str) -> Result<String, &'static str> {
         && !authority.host().is_empty()
         && has_port == authority.port_u16().is_some();
     if is_origin { Ok(lower) } else { Err(wrong) }
+}
+
+fn proxy(text: &str) -> Result<Network, String> {
+    let network: Network = text.parse().map_err(|error: BadNetwork| error.to_string())?;
+    let is_all = network.is_all();
+    let everybody = "everybody could claim to be anybody; name the addresses of the proxies";
+    if is_all { Err(everybody.to_owned()) } else { Ok(network) }
 }
 
 /// `auth`, if it asks for users.
@@ -248,6 +259,17 @@ mod tests {
         assert!(origin("http://[::1]:80").is_ok());
         for text in ["", "a", "http://", "http://a/", "ftp://a", "http://u@a", "*", "http://a:b"] {
             assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_named_and_not_everybody() {
+        assert_eq!(proxy("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert!(proxy("::1").is_ok());
+        for (text, part) in [("lab7", "10.0.0.0/8"), ("::/0", "anybody"), ("0.0.0.0/0", "anybody")]
+        {
+            let error = proxy(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::network::Network;
 use crate::config::targets::TargetList;
 use crate::config::{LogLevel, RunConfig, Transport};
 use crate::files::Access;
@@ -95,6 +96,8 @@ pub struct HttpConfig {
     pub allowed_hosts: Vec<String>,
     /// Origins of other pages that may use the API, as browsers write them.
     pub allowed_origins: Vec<String>,
+    /// Proxies that say truly who asks through them.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Files of HTTPS; they were there when the configuration was read.

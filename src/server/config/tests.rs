@@ -524,6 +524,7 @@ fn a_dump_says_the_same_as_what_it_was_made_from() {
                       "max_concurrent": 7, "expires": "2026-12-31T23:59:59+01:00" },
                     { "network": "2001:db8::1" },
                 ],
+                "trusted_proxies": ["10.0.0.0/8", "::1"],
                 "server": { "listeners": [{ "local_port": 0 }, { "transport": "sl", "local_port": 9 }] },
                 "clients": [
                     { "remote_addr": "h:1", "rate": 1.5, "total_calls": 0, "sip_extra_headers": ["A: b"],

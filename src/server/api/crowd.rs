@@ -1,0 +1,71 @@
+//! Requests that are open at once, by who asks through a proxy: its connections are those of many,
+//! so that the places of `server/places.rs` tell nobody apart there.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::server::auth::Source;
+
+/// Requests of one source at once, live WebSockets included.
+const OF_A_SOURCE: usize = 64;
+
+/// Who has how many requests open.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd(Mutex<HashMap<Source, usize>>);
+
+/// One of them, held until it is answered.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    crowd: Arc<Crowd>,
+    source: Source,
+}
+
+impl Crowd {
+    /// Takes a turn; `None` if `address` has all that one gets.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
+        let source = Source::of(address);
+        let mut open = self.lock();
+        let count = open.entry(source).or_default();
+        if *count >= OF_A_SOURCE {
+            return None;
+        }
+        *count += 1;
+        Some(Turn { crowd: Arc::clone(self), source })
+    }
+
+    /// What is behind the lock is changed in one step each.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut open = self.crowd.lock();
+        if let Some(count) = open.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.source);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_its_share() {
+        let crowd = Arc::new(Crowd::default());
+        let enter = |text: &str| crowd.enter(text.parse().unwrap());
+        let turns: Vec<Turn> = (0..OF_A_SOURCE).map_while(|_| enter("192.0.2.1")).collect();
+        assert_eq!(turns.len(), OF_A_SOURCE);
+        assert!(enter("192.0.2.1").is_none());
+        assert!(enter("192.0.2.2").is_some());
+        drop(turns);
+        assert!(enter("192.0.2.1").is_some());
+        assert!(crowd.lock().is_empty(), "nothing is left of those who went");
+    }
+}
