@@ -9,10 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
 use e2e::gossipper::PROGRAM;
+use e2e::http::Client;
 use e2e::scratch::Scratch;
+use e2e::service::{self, Daemon, until};
 use e2e::tty::Tty;
+use e2e::{lock, ports};
 use golden_file::compare;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PASSWORD: &str = "kettle-orbit-plum";
 
@@ -256,6 +259,134 @@ fn a_terminal_is_given_back_when_two_answers_differ_or_it_is_cancelled() {
     assert!(users.list().is_empty());
 }
 
+/// A daemon with users, whose requests come through a proxy from elsewhere.
+fn daemon_with_users() -> (Daemon, Client) {
+    let config = json!({
+        "api_addr": "127.0.0.1:0",
+        "auth": { "type": "internal", "sqlite_path": "users.db" },
+        "trusted_proxies": ["127.0.0.1"],
+        "server": { "role": "management", "local_ip": "127.0.0.1", "local_port": ports::free() },
+    });
+    let daemon = service::start(&config);
+    // On this host, metrics are open.
+    let client = daemon.client().with("X-Forwarded-For", "192.0.2.9");
+    (daemon, client)
+}
+
+fn auth(daemon: &Daemon, line: &str) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.arg("auth").args(line.split_whitespace());
+    command.arg("-config").arg(daemon.path("gossipper.json")).output().unwrap()
+}
+
+/// Makes a token.
+#[track_caller]
+fn token(daemon: &Daemon, options: &str) -> String {
+    let output = auth(daemon, &format!("token-add {options}"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    let token = text.strip_suffix('\n').expect("one line");
+    assert!(token.starts_with("gsp_") && token.len() == 68, "{token}");
+    assert!(!stderr(&output).contains(token), "it is shown once");
+    token.to_owned()
+}
+
+/// Waits until it `is_so`.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    until(what, || is_so().then_some(()));
+}
+
+fn listed(daemon: &Daemon) -> Vec<Value> {
+    let output = auth(daemon, "token-list -json");
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    value["tokens"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_token_for_a_program_reaches_its_scope_and_no_more() {
+    let _lock = lock::light();
+    let (daemon, client) = daemon_with_users();
+    client.get("/metrics").error(401);
+    let metrics = client.bearer(&token(&daemon, "-name prometheus -scope metrics -expires 90d"));
+    let read = client.bearer(&token(&daemon, "-name wall -scope read"));
+    let operate = client.bearer(&token(&daemon, "-name ci -scope operate"));
+    // The daemon looks twice a second.
+    wait_until("the tokens are known", || operate.get("/metrics").status == 200);
+    let pause = json!({ "paused": true });
+    for (name, client, stats, control) in [
+        ("metrics", &metrics, 403, 403),
+        ("read", &read, 200, 403),
+        ("operate", &operate, 200, 200),
+    ] {
+        client.get("/metrics").expect(200);
+        assert_eq!(client.get("/api/v1/stats").status, stats, "{name}");
+        assert_eq!(client.post("/api/v1/control", &pause).status, control, "{name}");
+        let ticket = client.post("/api/v1/live/ticket", &json!({}));
+        assert_eq!(ticket.status, stats, "{name}");
+        // A login it is not.
+        assert_eq!(client.post("/api/v1/auth/logout", &json!({})).status, 403, "{name}");
+    }
+    assert!(metrics.get("/api/v1/stats").error(403).contains("for /metrics only"));
+    let me = read.get("/api/v1/me").expect(200).json();
+    assert_eq!((&me["username"], &me["role"]), (&json!("token:wall"), &json!("viewer")));
+    // The audit log names the token.
+    let database = rusqlite::Connection::open(daemon.path("users.db")).unwrap();
+    let sql = "SELECT username, source FROM audit_log WHERE action = 'control.set'";
+    let row = database.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
+    assert_eq!(row.unwrap(), ("token:ci".to_owned(), "192.0.2.9".to_owned()));
+    // Nothing of a token is in the file.
+    let file = fs::read(daemon.path("users.db")).unwrap();
+    assert!(!file.windows(4).any(|bytes| bytes == b"gsp_"));
+    wait_until("its use is noted", || {
+        listed(&daemon).iter().all(|token| token["last_used_at"].is_i64())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn a_token_that_is_revoked_or_expired_opens_nothing() {
+    let _lock = lock::light();
+    let (daemon, client) = daemon_with_users();
+    let first = client.bearer(&token(&daemon, "-name wall -scope read"));
+    let other = client.bearer(&token(&daemon, "-name other -scope read -expires 1h"));
+    wait_until("the tokens are known", || other.get("/api/v1/stats").status == 200);
+    let mut live = first.websocket("/api/v1/live?interval_ms=250").expect("let in");
+    live.frame();
+    let output = auth(&daemon, "token-revoke -name WALL");
+    assert!(stdout(&output).starts_with("token wall revoked"), "{}", stderr(&output));
+    wait_until("it is refused", || first.get("/api/v1/stats").status == 401);
+    assert!(first.get("/api/v1/stats").error(401).contains("no such token"));
+    assert_eq!(live.close_code(), 1008);
+    // The same name is another token.
+    let second = client.bearer(&token(&daemon, "-name wall -scope read"));
+    wait_until("the new one is known", || second.get("/api/v1/stats").status == 200);
+    first.get("/api/v1/stats").error(401);
+    let database = rusqlite::Connection::open(daemon.path("users.db")).unwrap();
+    database.execute("UPDATE api_tokens SET expires_at = 1 WHERE name = 'other'", ()).unwrap();
+    wait_until("it has expired", || other.get("/api/v1/stats").status == 401);
+    assert!(other.get("/api/v1/stats").error(401).contains("expired"));
+    let table = stdout(&auth(&daemon, "token-list"));
+    assert!(table.starts_with("NAME      SCOPE     MADE"), "{table}");
+    let line = table.lines().find(|line| line.starts_with("other ")).expect("a line");
+    assert!(line.ends_with("  expired"), "{table}");
+    daemon.stop();
+}
+
+#[test]
+fn tokens_that_cannot_be_made_or_found_are_told_with_what_to_do() {
+    let users = Users::new();
+    let add = "token-add -name prometheus -scope metrics";
+    expect_refusal(&users.run(add), 1, "there is no user database");
+    users.add("alice", "");
+    assert_eq!(users.run(add).status.code(), Some(0));
+    expect_refusal(&users.run(add), 1, "there is a token prometheus already");
+    let name = users.run("token-add -name a:b -scope metrics");
+    expect_refusal(&name, 1, "\"a:b\" cannot be the name of a token");
+    let revoke = users.run("token-revoke -name wall");
+    expect_refusal(&revoke, 1, "there is no token wall; `gossipper auth token-list`");
+}
+
 #[test]
 fn help_of_the_commands() {
     let help = |line: &str| {
@@ -268,10 +399,11 @@ fn help_of_the_commands() {
     assert_eq!(help("help auth"), pages);
     let commands: Vec<_> = pages
         .lines()
-        .filter_map(|line| line.strip_prefix("  user-"))
-        .map(|line| format!("user-{}", line.split(' ').next().unwrap()))
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| line.starts_with("user-") || line.starts_with("token-"))
+        .map(|line| line.split(' ').next().unwrap().to_owned())
         .collect();
-    assert_eq!(commands.len(), 7);
+    assert_eq!(commands.len(), 10);
     for command in commands {
         let page = help(&format!("auth {command} --help"));
         assert_eq!(help(&format!("help auth {command}")), page);

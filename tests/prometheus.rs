@@ -74,6 +74,25 @@ fn alerts_fire_where_they_should_and_nowhere_else() {
     promtool(&["test", "rules", shipped("tests/prometheus/alerts_test.yml").to_str().unwrap()], "");
 }
 
+#[test]
+fn promtool_takes_the_scrape_configurations() {
+    // As somebody uses it who scrapes from another host.
+    let shipped = read("etc/prometheus/prometheus.yml");
+    let with_token = shipped
+        .replace("    # authorization:", "    authorization:")
+        .replace("    #   credentials_file:", "      credentials_file:");
+    assert!(with_token.contains("\n      credentials_file: "), "{with_token}");
+    let document = read("docs/observability.md");
+    let fenced = document.split("```").find(|part| part.starts_with("yaml\nscrape_configs:"));
+    let documented = fenced.expect("a scrape configuration").trim_start_matches("yaml");
+    for text in [&shipped, &with_token, documented] {
+        let scratch = e2e::scratch::Scratch::new();
+        let file = scratch.write("prometheus.yml", text);
+        // The files that they name are those of another host.
+        promtool(&["check", "config", "--syntax-only", &file], "");
+    }
+}
+
 fn alerts() -> Vec<String> {
     let text = read("etc/prometheus/alerts.yml");
     let names = text.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));

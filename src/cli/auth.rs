@@ -1,5 +1,5 @@
-//! `gossipper auth`: users of the API. One table of commands and options feeds the reading of a
-//! line and the help.
+//! `gossipper auth`: users of the API, and tokens for programs. One table of commands and options
+//! feeds the reading of a line and the help.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ValueHint};
 use super::help::{entry, heading, paragraph};
 use super::text::{LITERAL, StyledText};
 use super::{Action, error_text, fail, print};
-use crate::server::auth::{AuthCommand, Deed, NewPassword, Role, UserDatabase};
+use crate::server::auth::{AuthCommand, Deed, NewPassword, Role, Scope, UserDatabase};
 
 /// Exit code of a line of this command that cannot be read.
 const EXIT_USAGE: u8 = 2;
@@ -46,6 +46,18 @@ const OPTIONS: &[(&str, &str, &str)] = &[
         "role",
         "ROLE",
         "viewer (looks), operator (also steers runs), admin (also users and settings)",
+    ),
+    ("name", "NAME", "The token: 1 to 64 letters (a-z), digits and . _ - @"),
+    (
+        "scope",
+        "SCOPE",
+        "metrics (only /metrics), read (what a viewer may), operate (what an operator may)",
+    ),
+    (
+        "expires",
+        "TIME",
+        "How long the token is good: a number with m, h or d, as in 90d. Without it, until it is \
+         revoked",
     ),
     ("json", "", "Print JSON"),
 ];
@@ -102,7 +114,32 @@ const COMMANDS: &[Command] = &[
         options: &["config", "db", "username"],
         example: "gossipper auth user-del -config gossipper.json -username alice",
     },
+    Command {
+        name: "token-add",
+        about: "Make a token for a program, such as Prometheus",
+        more: "The token is printed once, alone on stdout, so that it can be sent into a file that \
+               others cannot read. The database keeps a hash.",
+        options: &["config", "db", "name", "scope", "expires"],
+        example: "gossipper auth token-add -config g.json -name prometheus -scope metrics",
+    },
+    Command {
+        name: "token-list",
+        about: "Show all tokens: scope, last use, end",
+        more: "",
+        options: &["config", "db", "json"],
+        example: "gossipper auth token-list -config gossipper.json",
+    },
+    Command {
+        name: "token-revoke",
+        about: "Take a token out of use",
+        more: "The daemon refuses it within a second.",
+        options: &["config", "db", "name"],
+        example: "gossipper auth token-revoke -config gossipper.json -name prometheus",
+    },
 ];
+
+/// The longest life of a token; whoever wants a longer one wants one without end.
+const TOKEN_DAYS_MAX: u64 = 3650;
 
 const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "done"),
@@ -119,11 +156,14 @@ struct Typed {
     password: Option<String>,
     password_stdin: bool,
     role: Option<Role>,
+    name: Option<String>,
+    scope: Option<Scope>,
+    life_s: Option<u64>,
     json: bool,
 }
 
 /// What the commands are for, in a line.
-pub(super) const ABOUT: &str = "Add, list and change the users of the API";
+pub(super) const ABOUT: &str = "Add, list and change users and tokens of the API";
 
 /// The definition, for manuals and completions.
 pub(super) fn definition() -> clap::Command {
@@ -134,6 +174,7 @@ pub(super) fn definition() -> clap::Command {
             ("", _) => arg.action(ArgAction::SetTrue),
             ("FILE", _) => arg.value_name("FILE").value_hint(ValueHint::FilePath),
             (value, "role") => arg.value_name(value).value_parser(Role::ALL.map(Role::as_str)),
+            (value, "scope") => arg.value_name(value).value_parser(Scope::ALL.map(Scope::as_str)),
             (value, _) => arg.value_name(value),
         })
     };
@@ -227,12 +268,39 @@ fn read(command: &Command, args: &[OsString]) -> Result<Typed, String> {
                 let role = text(next()?)?.parse();
                 typed.role = Some(role.map_err(|error| format!("-role: {error}"))?);
             }
+            "name" => typed.name = Some(text(next()?)?),
+            "scope" => {
+                let scope = text(next()?)?.parse();
+                typed.scope = Some(scope.map_err(|error| format!("-scope: {error}"))?);
+            }
+            "expires" => typed.life_s = Some(life(&text(next()?)?)?),
             "json" => typed.json = true,
             // The only one left in the table.
             _ => typed.password_stdin = true,
         }
     }
     Ok(typed)
+}
+
+/// A length of time in seconds.
+fn life(text: &str) -> Result<u64, String> {
+    let unit = text.char_indices().next_back().map_or(0, |(at, _)| at);
+    let (number, unit) = text.split_at(unit);
+    let unit_s = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let number = Some(number).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let seconds = number.and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(unit_s));
+    match seconds {
+        Some(seconds) if (1..=TOKEN_DAYS_MAX * 86_400).contains(&seconds) => Ok(seconds),
+        _ => Err(format!(
+            "-expires: {text:?} is no time of a minute to {TOKEN_DAYS_MAX} days; write a number \
+             with m, h or d, as in 90d"
+        )),
+    }
 }
 
 fn unknown(command: &Command, shown: &str, is_of_another: bool) -> String {
@@ -264,6 +332,20 @@ fn resolve(command: &Command, typed: Typed) -> Result<AuthCommand, String> {
     if command.name == "user-list" {
         return Ok(AuthCommand { database, deed: Deed::List { json: typed.json } });
     }
+    if command.name == "token-list" {
+        return Ok(AuthCommand { database, deed: Deed::ListTokens { json: typed.json } });
+    }
+    if command.name.starts_with("token-") {
+        let name = typed.name.ok_or_else(|| needs("name NAME"))?;
+        let deed = match command.name {
+            "token-add" => {
+                let scope = typed.scope.ok_or_else(|| needs("scope SCOPE"))?;
+                Deed::AddToken { name, scope, life_s: typed.life_s }
+            }
+            _ => Deed::RevokeToken { name },
+        };
+        return Ok(AuthCommand { database, deed });
+    }
     let username = typed.username.ok_or_else(|| needs("username NAME"))?;
     let deed = match command.name {
         "user-add" => Deed::Add { username, password, role: typed.role },
@@ -281,8 +363,8 @@ fn page() -> StyledText {
     let mut page = StyledText::default();
     paragraph(
         &mut page,
-        "Users of the API, in the database that auth.sqlite_path names. It works while the daemon \
-         runs, which notices within a second.",
+        "Users of the API and tokens for programs, in the database that auth.sqlite_path names. \
+         It works while the daemon runs, which notices within a second.",
     );
     heading(&mut page, "Usage");
     page.plain("  ").push(LITERAL, "gossipper auth").plain(" COMMAND [OPTIONS]\n");
@@ -378,6 +460,38 @@ mod tests {
         let disable = |disabled| Deed::Disable { username: username.clone(), disabled };
         assert_eq!(deed("user-disable"), disable(true));
         assert_eq!(deed("user-enable"), disable(false));
+    }
+
+    #[test]
+    fn lines_about_tokens_become_commands() {
+        let deed = |words: &str| command(&format!("{words} -db u.db")).deed;
+        let name = "prometheus".to_owned();
+        for (words, scope, life_s) in [
+            ("-scope metrics", Scope::Metrics, None),
+            ("-scope READ -expires 90d", Scope::Read, Some(90 * 86_400)),
+            ("-scope operate --expires 12h", Scope::Operate, Some(12 * 3600)),
+            ("-scope operate -expires 30m", Scope::Operate, Some(1800)),
+        ] {
+            let expected = Deed::AddToken { name: name.clone(), scope, life_s };
+            assert_eq!(deed(&format!("token-add -name prometheus {words}")), expected);
+        }
+        assert_eq!(deed("token-list -json"), Deed::ListTokens { json: true });
+        assert_eq!(deed("token-revoke -name prometheus"), Deed::RevokeToken { name });
+        for (words, expected) in [
+            ("token-add -db b -scope read", "`auth token-add` needs -name NAME"),
+            ("token-add -db b -name a", "`auth token-add` needs -scope SCOPE"),
+            ("token-add -db b -name a -scope admin", "\"admin\" is no scope"),
+            ("token-revoke -db b", "`auth token-revoke` needs -name NAME"),
+            ("token-list -db b -name a", "`auth token-list` takes no -name"),
+        ] {
+            let text = refusal(words);
+            assert!(text.contains(expected), "{words}: {text}");
+        }
+        for time in ["90", "d", "0d", "1.5h", "-1h", "+1h", "3651d", "99999999999999999999d", "1é"]
+        {
+            let text = refusal(&format!("token-add -db b -name a -scope read -expires {time}"));
+            assert!(text.contains("is no time of a minute to 3650 days"), "{time}: {text}");
+        }
     }
 
     #[test]

@@ -215,21 +215,27 @@ fn admit(
     if !route.verb.is_safe() || route.path == LIVE_PATH {
         app.names.load().check_origin(&parts.headers)?;
     }
-    let permission = match route.access {
-        Access::Anybody => return Ok(None),
-        Access::ThisHost if peer.is_here => return Ok(None),
-        Access::ThisHost => Permission::View,
-        Access::Needs(permission) => permission,
-    };
-    let authorization = authorization(&parts.headers)?;
+    if route.access == Access::Anybody {
+        return Ok(None);
+    }
+    let authorization = authorization(&parts.headers);
     let ticket = query_value(&parts.uri, "ticket");
     let query_token = query_value(&parts.uri, "token");
     let credentials = Credentials {
-        authorization,
+        authorization: authorization.as_ref().ok().copied().flatten(),
         ticket: ticket.as_deref().filter(|_| route.path == LIVE_PATH),
         query_token: query_token.as_deref(),
     };
-    let is_given = authorization.is_some() || ticket.is_some() || query_token.is_some();
+    let permission = match route.access {
+        // A good token is noted as used all the same.
+        Access::ThisHost if peer.is_here => {
+            let source = peer.address.ip();
+            return Ok(app.auth().authenticate(&credentials, route.path, source).ok());
+        }
+        Access::Anybody | Access::ThisHost => Permission::View,
+        Access::Needs(permission) => permission,
+    };
+    let is_given = authorization?.is_some() || ticket.is_some() || query_token.is_some();
     let source = peer.address.ip();
     let refused = |error: &ApiError| {
         app.metrics.unauthorized(match error.status() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::hmac;
 
+use super::api_token;
 use super::bootstrap::{BootstrapError, FirstAdmin};
 use super::database::lock;
 use super::error::AuthError;
@@ -245,7 +246,7 @@ impl Authenticator {
             return Ok(Identity::anonymous());
         }
         if let Some(header) = credentials.authorization {
-            return self.by_token(bearer(header)?, now);
+            return self.by_token(bearer(header)?, path, now);
         }
         if let Some(ticket) = credentials.ticket {
             let redeemed = lock(&self.tickets).redeem(now.monotonic, ticket, path);
@@ -274,19 +275,25 @@ impl Authenticator {
                  TOKEN`"
             )));
         }
-        self.by_token(token, now)
+        self.by_token(token, path, now)
     }
 
-    fn by_token(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
+    fn by_token(&self, token: &str, path: &str, now: Now) -> Result<Identity, AuthError> {
         match &self.gate {
             Gate::Open => Ok(Identity::anonymous()),
             Gate::StaticToken(secret) if secret.is(token) => Ok(Identity::static_token()),
             Gate::StaticToken(_) => Err(AuthError::unauthorized("this is not the api_token")),
+            Gate::Internal(internal) if api_token::is_one(token) => {
+                internal.by_api_token(token, path, now)
+            }
             Gate::Internal(internal) => internal.by_token(token, now),
         }
     }
 
     fn check_session(&self, identity: &Identity, now: Now) -> Result<(), AuthError> {
+        if let (Gate::Internal(internal), Some(used)) = (&self.gate, &identity.api_token) {
+            return internal.check_api_token(used, now);
+        }
         match (&self.gate, &identity.session) {
             (Gate::Internal(internal), Some(session)) => {
                 internal.check_session(session, now).map(|_| ())

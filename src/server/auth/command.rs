@@ -1,17 +1,21 @@
-//! `gossipper auth`: users from the command line. It works on the file, whether or not a daemon has
-//! it open; a daemon notices within a second.
+//! `gossipper auth`: users and tokens from the command line. It works on the file, whether or not a
+//! daemon has it open; a daemon notices within a second.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::api_token::{self, Scope};
 use super::authenticator::Now;
 use super::bootstrap::forget_password_file;
 use super::identity::Role;
 use super::password::{
     Hasher, PASSWORD_BYTES_MAX, PASSWORD_CHARS_ADVISED, PasswordError, check_password,
 };
-use super::store::{By, Credential, NewRow, RowChange, Store, StoreError, User};
+use super::random::NoRandomness;
+use super::store::{
+    ApiToken, By, Credential, NewApiToken, NewRow, RowChange, Store, StoreError, User,
+};
 use super::username::{BadUsername, check_username};
 use crate::cli::LowArgs;
 use crate::server::config::{self, AuthConfig};
@@ -78,6 +82,25 @@ pub enum Deed {
         /// Shut out.
         disabled: bool,
     },
+    /// Make a token for a program, and print it.
+    AddToken {
+        /// Its name in lists and in the audit log.
+        name: String,
+        /// What it is good for.
+        scope: Scope,
+        /// Seconds until it is good no more.
+        life_s: Option<u64>,
+    },
+    /// Show all tokens, without what is secret.
+    ListTokens {
+        /// As JSON.
+        json: bool,
+    },
+    /// Take a token out of use.
+    RevokeToken {
+        /// Which.
+        name: String,
+    },
 }
 
 /// Where a password comes from.
@@ -119,6 +142,19 @@ enum CommandError {
     Exists(String),
     #[error("there is no user {0}; `gossipper auth user-list` shows those that there are")]
     NoSuchUser(String),
+    #[error(
+        "{0:?} cannot be the name of a token: it takes 1 to 64 letters (a-z), digits and the signs \
+         . _ - @, and begins with a letter or digit"
+    )]
+    TokenName(String),
+    #[error(
+        "there is a token {0} already; `gossipper auth token-revoke` ends it, or choose another name"
+    )]
+    TokenExists(String),
+    #[error("there is no token {0}; `gossipper auth token-list` shows those that there are")]
+    NoSuchToken(String),
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     #[error(
         "there is no user database {}; `gossipper auth user-add` makes it, and so does the first \
          start of the daemon", .0.display()
@@ -230,7 +266,57 @@ fn act(command: &AuthCommand) -> Result<String, CommandError> {
             let now = if *disabled { "is shut out; its logins have ended" } else { "may log in" };
             Ok(format!("{} {now}\n", user.username))
         }
+        Deed::AddToken { name, scope, life_s } => add_token(&path, name, *scope, *life_s),
+        Deed::ListTokens { json } => list_tokens(&path, *json),
+        Deed::RevokeToken { name } => revoke_token(&path, name),
     }
+}
+
+fn list_tokens(path: &Path, as_json: bool) -> Result<String, CommandError> {
+    let tokens = open_existing(path)?.api_tokens()?;
+    Ok(match as_json {
+        true => format!("{:#}\n", serde_json::json!({ "tokens": tokens })),
+        false => table_of_tokens(&tokens, Now::read().unix_s()),
+    })
+}
+
+fn revoke_token(path: &Path, name: &str) -> Result<String, CommandError> {
+    let revoked = open_existing(path)?.revoke_api_token(name, &by());
+    let token = revoked.map_err(|error| match error {
+        StoreError::NoSuchToken(name) => CommandError::NoSuchToken(name),
+        error => error.into(),
+    })?;
+    Ok(format!("token {} revoked; the daemon refuses it within a second\n", token.name))
+}
+
+/// Makes a token. It alone is the result, so that it can be sent into a file.
+fn add_token(
+    path: &Path,
+    name: &str,
+    scope: Scope,
+    life_s: Option<u64>,
+) -> Result<String, CommandError> {
+    if check_username(name).is_err() {
+        return Err(CommandError::TokenName(name.to_owned()));
+    }
+    let mut store = open_existing(path)?;
+    let (token, hash) = api_token::make()?;
+    let life = life_s.and_then(|seconds| i64::try_from(seconds).ok());
+    let expires_at = life.map(|seconds| Now::read().unix_s().saturating_add(seconds));
+    let new = NewApiToken { name: name.to_owned(), scope, hash, expires_at };
+    store.add_api_token(&new, &by()).map_err(|error| match error {
+        StoreError::TokenExists(name) => CommandError::TokenExists(name),
+        error => error.into(),
+    })?;
+    let end = life.map_or("until it is revoked".to_owned(), |life| format!("for {}", span(life)));
+    note(
+        "note",
+        &format!(
+            "token {name} added with the scope {scope}, good {end}. It is shown this once; only a \
+             hash is kept"
+        ),
+    );
+    Ok(format!("{token}\n"))
 }
 
 /// Opens the database, which a slip in a path is not to make.
@@ -327,6 +413,35 @@ fn table_of(users: &[User]) -> String {
     table
 }
 
+fn table_of_tokens(tokens: &[ApiToken], now_s: i64) -> String {
+    let width = tokens.iter().map(|token| token.name.len()).max().unwrap_or(0).max(8);
+    let mut table =
+        format!("{:<width$}  {:<8}  {:<12}  {:<12}  EXPIRES\n", "NAME", "SCOPE", "MADE", "USED");
+    let ago = |at: i64| format!("{} ago", span(now_s.saturating_sub(at)));
+    for token in tokens {
+        let (name, scope, made) = (&token.name, token.scope.as_str(), ago(token.created_at));
+        let used = token.last_used_at.map_or("never".to_owned(), ago);
+        let expires = match token.expires_at {
+            None => "never".to_owned(),
+            Some(end) if end <= now_s => "expired".to_owned(),
+            Some(end) => format!("in {}", span(end - now_s)),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "{name:<width$}  {scope:<8}  {made:<12}  {used:<12}  {expires}");
+    }
+    table
+}
+
+/// A length of time in its largest unit.
+fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        s if s < 60 => format!("{s} s"),
+        s if s < 3600 => format!("{} min", s / 60),
+        s if s < 2 * 86_400 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
 fn json_of(users: &[User]) -> String {
     let value = serde_json::json!({ "users": users });
     format!("{value:#}\n")
@@ -343,5 +458,34 @@ fn sqlite_path_of(file: &Path) -> Result<PathBuf, String> {
              FILE}}",
             file.display()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_listed_by_age_and_end() {
+        let token = |name: &str, last_used_at, expires_at| ApiToken {
+            id: 1,
+            name: name.to_owned(),
+            scope: Scope::Metrics,
+            created_at: 1_000_000,
+            expires_at,
+            last_used_at,
+        };
+        let tokens = [
+            token("prometheus", Some(1_086_000), Some(1_086_400 + 90 * 86_400)),
+            token("old", None, Some(1_086_400)),
+            token("ci", Some(1_086_390), None),
+        ];
+        let expected = "\
+NAME        SCOPE     MADE          USED          EXPIRES
+prometheus  metrics   24 h ago      6 min ago     in 90 days
+old         metrics   24 h ago      never         expired
+ci          metrics   24 h ago      10 s ago      never
+";
+        assert_eq!(table_of_tokens(&tokens, 1_086_400), expected);
     }
 }

@@ -101,6 +101,23 @@ impl Database {
         self.seen.accounts.store(None);
     }
 
+    /// Has `work` done on the thread some time. It does not wait, and only the log tells how it
+    /// went.
+    pub(super) fn post(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<(), StoreError> + Send + 'static,
+    ) {
+        let job: Job = Box::new(move |keeper| {
+            if let Err(error) = work(&mut keeper.store) {
+                tracing::warn!("{error}");
+            }
+        });
+        // Where too much waits already, this is what can be done without.
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.try_send(job);
+        }
+    }
+
     /// Does `work` with the store on its thread. What it changes holds for requests before this
     /// returns.
     pub(super) async fn run<T: Send + 'static>(

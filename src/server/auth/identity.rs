@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::api_token::TokenHash;
 use super::token::TokenId;
 
 /// What a user is.
@@ -95,6 +96,8 @@ pub enum IdentityKind {
     StaticToken,
     /// Not at all: authentication is off.
     Anonymous,
+    /// A token for programs.
+    ApiToken,
     /// A ticket that one of the others drew.
     Ticket,
 }
@@ -110,6 +113,15 @@ pub struct Identity {
     pub kind: IdentityKind,
     /// The login that it rests on; `None` without users.
     pub(super) session: Option<Session>,
+    /// The token for programs that it rests on.
+    pub(super) api_token: Option<TokenUse>,
+}
+
+/// The token for programs behind an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TokenUse {
+    pub(super) hash: TokenHash,
+    pub(super) expires_at_s: Option<i64>,
 }
 
 /// The login behind an identity.
@@ -129,6 +141,7 @@ impl Identity {
             role: Role::Admin,
             kind: IdentityKind::Anonymous,
             session: None,
+            api_token: None,
         }
     }
 
@@ -140,6 +153,7 @@ impl Identity {
             role: Role::Operator,
             kind: IdentityKind::StaticToken,
             session: None,
+            api_token: None,
         }
     }
 
@@ -148,9 +162,10 @@ impl Identity {
         self.session.as_ref().map(|session| session.user_id)
     }
 
-    /// When the login ends, in seconds of Unix time; `None` without users.
+    /// When the login or the token ends, in seconds of Unix time; `None` if it does not.
     pub fn expires_at(&self) -> Option<i64> {
-        self.session.as_ref().map(|session| session.expires_at_s)
+        let of_token = self.api_token.and_then(|token| token.expires_at_s);
+        self.session.as_ref().map(|session| session.expires_at_s).or(of_token)
     }
 }
 

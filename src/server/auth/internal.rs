@@ -1,5 +1,6 @@
 //! Users who log in.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Mutex;
@@ -7,14 +8,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::api_token::{self, API_TOKENS_MAX, TokenHash};
 use super::authenticator::{Now, StartError};
 use super::bootstrap::{self, FirstAdmin, Wishes};
 use super::database::{Database, lock};
 use super::error::AuthError;
-use super::identity::{Identity, IdentityKind, Role, Session};
+use super::identity::{Identity, IdentityKind, Role, Session, TokenUse};
 use super::password::{HashError, Hasher, PASSWORD_BYTES_MAX, check_password};
 use super::store::{
-    Account, Act, AuditRow, By, Credential, NewRow, RowChange, Store, User, Weight,
+    Account, Act, AuditRow, By, Credential, KnownToken, NewRow, RowChange, Store, User, Weight,
 };
 use super::throttle::{Attempt, Source, Throttle};
 use super::token::{Subject, Tokens};
@@ -22,6 +24,9 @@ use super::username::check_username;
 
 /// Rows of the audit log in one answer.
 const AUDIT_ROWS_MAX: u32 = 1000;
+
+/// Seconds between two notes that a token for programs is in use.
+const USE_STEP_S: i64 = 300;
 
 /// A login.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,6 +77,8 @@ pub(super) struct Internal {
     tokens: Tokens,
     throttle: Mutex<Throttle>,
     token_lifetime_s: i64,
+    /// When the use of each token for programs was noted last, in seconds of Unix time.
+    uses_noted: Mutex<HashMap<i64, i64>>,
 }
 
 /// How a password check ended, for the audit log.
@@ -121,6 +128,7 @@ impl Internal {
             hasher,
             tokens,
             throttle: Mutex::default(),
+            uses_noted: Mutex::default(),
             token_lifetime_s: i64::try_from(token_lifetime.as_secs()).unwrap_or(i64::MAX),
         };
         Ok((internal, first_admin))
@@ -145,7 +153,61 @@ impl Internal {
             role: account.role,
             kind: IdentityKind::User,
             session: Some(session),
+            api_token: None,
         })
+    }
+
+    /// Who uses a token for programs, if it is good for `path`.
+    pub(super) fn by_api_token(
+        &self,
+        token: &str,
+        path: &str,
+        now: Now,
+    ) -> Result<Identity, AuthError> {
+        let hash = api_token::hash_of(token).ok_or_else(no_such_token)?;
+        let known = self.known_token(&hash, now)?;
+        known.scope.check(path)?;
+        self.note_use(known.id, now);
+        Ok(Identity {
+            // A user cannot have a colon in the name.
+            username: format!("token:{}", known.name),
+            role: known.scope.role(),
+            kind: IdentityKind::ApiToken,
+            session: None,
+            api_token: Some(TokenUse { hash, expires_at_s: known.expires_at_s }),
+        })
+    }
+
+    /// Refuses a token for programs that was revoked or has expired since it was used.
+    pub(super) fn check_api_token(&self, used: &TokenUse, now: Now) -> Result<(), AuthError> {
+        self.known_token(&used.hash, now).map(|_| ())
+    }
+
+    fn known_token(&self, hash: &TokenHash, now: Now) -> Result<KnownToken, AuthError> {
+        let accounts = self.database.accounts().ok_or_else(AuthError::unavailable)?;
+        let known = accounts.api_tokens.get(hash).ok_or_else(no_such_token)?;
+        if known.expires_at_s.is_some_and(|end| now.unix_s() >= end) {
+            return Err(AuthError::unauthorized(
+                "the token has expired; make another one with `gossipper auth token-add`",
+            ));
+        }
+        Ok(known.clone())
+    }
+
+    /// Keeps when a token was used last, to within [`USE_STEP_S`].
+    fn note_use(&self, id: i64, now: Now) {
+        let now_s = now.unix_s();
+        let mut noted = lock(&self.uses_noted);
+        if noted.get(&id).is_some_and(|at| (0..USE_STEP_S).contains(&(now_s - at))) {
+            return;
+        }
+        if noted.len() >= API_TOKENS_MAX {
+            // Those that were revoked are among them.
+            noted.clear();
+        }
+        noted.insert(id, now_s);
+        drop(noted);
+        self.database.post(move |store| store.note_use(id, now_s));
     }
 
     /// The user of a login, if it still is one.
@@ -462,6 +524,10 @@ impl Internal {
             tracing::error!("{error}; {action} is missing in the audit log");
         }
     }
+}
+
+fn no_such_token() -> AuthError {
+    AuthError::unauthorized("there is no such token; it may have been revoked")
 }
 
 fn by(identity: &Identity, source: IpAddr) -> By {

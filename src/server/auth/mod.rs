@@ -4,6 +4,7 @@
 //! permission a route needs is the router's matter. It knows nothing of engines and scenarios.
 //! `docs/authentication.md` has the rules as a user sees them.
 
+mod api_token;
 mod authenticator;
 mod bootstrap;
 mod command;
@@ -25,6 +26,7 @@ mod ticket;
 mod token;
 mod username;
 
+pub use api_token::{API_TOKENS_MAX, METRICS_PATH, Scope, UnknownScope};
 pub use authenticator::{
     AuthMode, AuthSettings, Authenticator, Credentials, LIVE_PATH, StartError, Ticket,
 };
@@ -37,7 +39,7 @@ pub use password::{
     PASSWORD_BYTES_MAX, PASSWORD_CHARS_ADVISED, PASSWORD_CHARS_MIN, PasswordError, check_password,
 };
 pub use random::NoRandomness;
-pub use store::{AuditRow, REVOKED_MAX, StoreError, USERS_MAX, User};
+pub use store::{ApiToken, AuditRow, REVOKED_MAX, StoreError, USERS_MAX, User};
 pub(crate) use throttle::Source;
 pub use ticket::TICKET_LIFE;
 pub use token::{check_api_token, check_jwt_secret, weak_api_token};

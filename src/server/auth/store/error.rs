@@ -125,6 +125,15 @@ pub enum StoreError {
     /// No more users fit.
     #[error("there are {0} users already, which is the limit")]
     TooManyUsers(usize),
+    /// There is a token of that name.
+    #[error("there is a token {0} already")]
+    TokenExists(String),
+    /// There is no such token.
+    #[error("there is no token {0}")]
+    NoSuchToken(String),
+    /// No more tokens fit.
+    #[error("there are {0} tokens already, which is the limit; revoke one that is not used")]
+    TooManyTokens(usize),
     /// More work waits than the database can do.
     #[error("too many requests wait for the user database")]
     Overloaded,
@@ -170,6 +179,9 @@ impl StoreError {
                 | Self::Changed(_)
                 | Self::LastAdmin(_)
                 | Self::TooManyUsers(_)
+                | Self::TokenExists(_)
+                | Self::NoSuchToken(_)
+                | Self::TooManyTokens(_)
         )
     }
 }

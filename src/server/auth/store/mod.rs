@@ -3,6 +3,7 @@
 //! The file may be open in several processes at once: the daemon and `gossipper auth`. It knows
 //! nothing of passwords, only of their hashes, and nothing of who may do what.
 
+mod api_tokens;
 mod audit;
 mod error;
 mod schema;
@@ -19,12 +20,15 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
 };
 
+pub use api_tokens::ApiToken;
+pub(super) use api_tokens::NewApiToken;
 pub use audit::AuditRow;
 pub(super) use audit::{Act, By, Weight};
 pub use error::StoreError;
 pub use users::User;
 pub(super) use users::{Credential, NewRow, RowChange};
 
+use super::api_token::{Scope, TokenHash};
 use super::identity::Role;
 use super::private_file;
 use super::random::{self, NoRandomness};
@@ -59,6 +63,16 @@ pub(super) struct Store {
 pub(super) struct Accounts {
     pub(super) by_id: HashMap<i64, Account>,
     pub(super) revoked: HashSet<TokenId>,
+    pub(super) api_tokens: HashMap<TokenHash, KnownToken>,
+}
+
+/// One token for a program of [`Accounts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KnownToken {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) scope: Scope,
+    pub(super) expires_at_s: Option<i64>,
 }
 
 /// One user of [`Accounts`].
@@ -151,7 +165,7 @@ impl Store {
         std::mem::take(&mut self.accounts_changed)
     }
 
-    /// All users and logged-out tokens.
+    /// All users, logged-out tokens, and tokens for programs.
     pub(super) fn accounts(&self) -> Result<Accounts, StoreError> {
         self.check(self.read_accounts())
     }
@@ -174,6 +188,18 @@ impl Store {
         let mut rows = revoked.query(())?;
         while let Some(row) = rows.next()? {
             accounts.revoked.insert(TokenId(row.get(0)?));
+        }
+        let mut tokens =
+            self.connection.prepare("SELECT id, name, scope, expires_at, hash FROM api_tokens")?;
+        let mut rows = tokens.query(())?;
+        while let Some(row) = rows.next()? {
+            let token = KnownToken {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                scope: api_tokens::scope(row, 2)?,
+                expires_at_s: row.get(3)?,
+            };
+            accounts.api_tokens.insert(TokenHash(row.get(4)?), token);
         }
         Ok(accounts)
     }

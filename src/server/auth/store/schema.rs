@@ -45,6 +45,16 @@ const MIGRATIONS: &[&str] = &[
          expires_at INTEGER NOT NULL
      ) STRICT;
      CREATE INDEX revoked_tokens_by_end ON revoked_tokens (expires_at);",
+    // Tokens for programs; of the secret there is a hash.
+    "CREATE TABLE api_tokens (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+         scope TEXT NOT NULL CHECK (scope IN ('metrics', 'read', 'operate')),
+         hash BLOB NOT NULL UNIQUE,
+         created_at INTEGER NOT NULL,
+         expires_at INTEGER,
+         last_used_at INTEGER
+     ) STRICT;",
 ];
 
 /// Fails if the database is not ours. An empty one is.

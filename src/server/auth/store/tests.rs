@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::audit::{ACTS_KEPT, ATTEMPTS_KEPT, PRUNE_EVERY};
 use super::*;
+use crate::server::auth::api_token::API_TOKENS_MAX;
 use crate::server::auth::scratch::Scratch;
 
 fn by() -> By {
@@ -328,7 +329,58 @@ fn databases_of_others_and_of_later_versions_are_refused_by_name() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
     let error = Store::open(&path).unwrap_err().to_string();
     assert!(error.contains("has version 999"), "{error}");
-    assert!(error.contains("knows 1 at most; update the program"), "{error}");
+    assert!(error.contains("knows 2 at most; update the program"), "{error}");
+}
+
+#[test]
+fn a_database_of_the_first_version_is_taken_over() {
+    let scratch = Scratch::new();
+    let path = scratch.join("auth.db");
+    let mut store = Store::open(&path).unwrap();
+    store.create_user(&row("alice", None), &by()).unwrap();
+    // As the first version left it.
+    store.connection.execute_batch("DROP TABLE api_tokens").unwrap();
+    store.connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.users().unwrap().len(), 1);
+    assert_eq!(store.api_tokens().unwrap(), []);
+}
+
+#[test]
+fn tokens_for_programs_are_kept_as_hashes_and_revoked_for_good() {
+    let scratch = Scratch::new();
+    let mut store = store(&scratch);
+    let new = |name: &str, byte: u8, expires_at| NewApiToken {
+        name: name.to_owned(),
+        scope: Scope::Metrics,
+        hash: TokenHash([byte; 32]),
+        expires_at,
+    };
+    let token = store.add_api_token(&new("prometheus", 1, Some(1_900_000_000)), &by()).unwrap();
+    assert_eq!((token.scope, token.last_used_at), (Scope::Metrics, None));
+    assert_eq!(token.created_at, 1_800_000_000);
+    let error = store.add_api_token(&new("Prometheus", 2, None), &by()).unwrap_err();
+    assert_eq!(error.to_string(), "there is a token prometheus already");
+    assert!(store.take_accounts_changed());
+    let known = store.accounts().unwrap().api_tokens;
+    assert_eq!(known[&TokenHash([1; 32])].expires_at_s, Some(1_900_000_000));
+    store.note_use(token.id, 1_800_000_060).unwrap();
+    assert_eq!(store.api_tokens().unwrap()[0].last_used_at, Some(1_800_000_060));
+    assert!(!store.take_accounts_changed(), "a use changes nothing for requests");
+    assert_eq!(store.revoke_api_token("PROMETHEUS", &by()).unwrap().id, token.id);
+    assert!(store.accounts().unwrap().api_tokens.is_empty());
+    let error = store.revoke_api_token("prometheus", &by()).unwrap_err();
+    assert_eq!(error.to_string(), "there is no token prometheus");
+    // The same name is another token.
+    assert_ne!(store.add_api_token(&new("prometheus", 3, None), &by()).unwrap().id, token.id);
+    assert_eq!(actions(&store), ["token.create", "token.revoke", "token.create"]);
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                INSERT INTO api_tokens (name, scope, hash, created_at)
+                SELECT 't' || i, 'read', randomblob(32), 0 FROM n";
+    store.connection.execute(fill, [API_TOKENS_MAX as i64 - 1]).unwrap();
+    let error = store.add_api_token(&new("one-more", 4, None), &by()).unwrap_err().to_string();
+    assert!(error.starts_with("there are 1000 tokens already"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! Tokens for programs, such as a Prometheus that scrapes: made on the command line, bound to a
+//! scope, and good until they are revoked or expire.
+//!
+//! A token is 256 random bits behind a prefix, by which scanners for leaked secrets can tell it.
+//! What is kept is its SHA-256, from which nobody guesses it back. A slow hash is for passwords,
+//! which people choose.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ring::digest;
+use serde::{Serialize, Serializer};
+
+use super::error::AuthError;
+use super::identity::Role;
+use super::random::{self, NoRandomness};
+
+/// The path that the scope `metrics` is for.
+pub const METRICS_PATH: &str = "/metrics";
+
+/// Tokens at most: all of them are kept in memory.
+pub const API_TOKENS_MAX: usize = 1000;
+
+/// What every token begins with.
+const PREFIX: &str = "gsp_";
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Scraping `/metrics`, and nothing else.
+    Metrics,
+    /// What a viewer may do.
+    Read,
+    /// What an operator may do.
+    Operate,
+}
+
+impl Scope {
+    /// All scopes, the least first.
+    pub const ALL: [Self; 3] = [Self::Metrics, Self::Read, Self::Operate];
+
+    /// The name as it stands in the database and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Read => "read",
+            Self::Operate => "operate",
+        }
+    }
+
+    /// The role that whoever has it acts in.
+    pub(super) fn role(self) -> Role {
+        match self {
+            Self::Metrics | Self::Read => Role::Viewer,
+            Self::Operate => Role::Operator,
+        }
+    }
+
+    /// Refuses a path that is out of scope.
+    ///
+    /// # Errors
+    /// 403 with the scope.
+    pub(super) fn check(self, path: &str) -> Result<(), AuthError> {
+        match self {
+            Self::Metrics if path != METRICS_PATH => {
+                let text = format!("a token with the scope {self} is for {METRICS_PATH} only");
+                Err(AuthError::new(403, text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A word that is no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no scope; the scopes are metrics, read and operate")]
+pub struct UnknownScope(pub String);
+
+impl FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(name: &str) -> Result<Self, UnknownScope> {
+        let scope = Self::ALL.into_iter().find(|scope| scope.as_str().eq_ignore_ascii_case(name));
+        scope.ok_or_else(|| UnknownScope(name.chars().take(32).collect()))
+    }
+}
+
+/// What is kept of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TokenHash(pub(super) [u8; 32]);
+
+/// A new token, and what is kept of it.
+pub(super) fn make() -> Result<(String, TokenHash), NoRandomness> {
+    let token = format!("{PREFIX}{}", random::hex(&random::bytes::<32>()?));
+    let hash = hash(&token);
+    Ok((token, hash))
+}
+
+/// The hash of what is shown, if that has the form of a token.
+pub(super) fn hash_of(shown: &str) -> Option<TokenHash> {
+    let digits = shown.strip_prefix(PREFIX)?;
+    random::from_hex::<32>(digits).map(|_| hash(shown))
+}
+
+/// Whether it wants to be a token of this kind.
+pub(super) fn is_one(shown: &str) -> bool {
+    shown.starts_with(PREFIX)
+}
+
+fn hash(token: &str) -> TokenHash {
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest.as_ref());
+    TokenHash(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_told_by_their_form_and_differ() {
+        let (token, hash) = make().unwrap();
+        assert!(is_one(&token) && token.len() == PREFIX.len() + 64, "{token}");
+        assert_eq!(hash_of(&token), Some(hash));
+        assert_ne!(make().unwrap().1, hash);
+        let upper = token.to_uppercase().replacen("GSP", "gsp", 1);
+        for other in ["", "gsp_", "gsp_00", &token[1..], &format!("{token}0"), &upper] {
+            assert_eq!(hash_of(other), None, "{other}");
+        }
+        // Known, so that a database of today is read by every later version.
+        let known = hash_of(&format!("gsp_{}", "0".repeat(64))).unwrap();
+        assert_eq!(random::hex(&known.0)[..16], *"6557f3ae694065cc");
+    }
+
+    #[test]
+    fn scopes_are_read_back_and_bind() {
+        for scope in Scope::ALL {
+            assert_eq!(scope.as_str().to_uppercase().parse(), Ok(scope));
+            assert_eq!(scope.check(METRICS_PATH), Ok(()));
+            assert_eq!(scope.check("/api/v1/stats").is_ok(), scope != Scope::Metrics);
+        }
+        let error = "admin".parse::<Scope>().unwrap_err().to_string();
+        assert_eq!(error, "\"admin\" is no scope; the scopes are metrics, read and operate");
+    }
+}
