@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
+use super::window::Window;
 use crate::region::Region;
 
 /// Provided buffers of one size.
@@ -18,8 +19,7 @@ pub(super) struct Buffers {
     /// Where the next buffer goes; published by [`publish`](Self::publish).
     tail: u16,
     count: u32,
-    /// Buffers that completions have brought us and that are not yet given back.
-    taken: u32,
+    window: Window,
     group: u16,
 }
 
@@ -38,14 +38,11 @@ impl Buffers {
             mask: entries - 1,
             tail: 0,
             count: count.into(),
-            taken: u32::from(count),
+            window: Window::new(count),
             group,
         };
         // SAFETY: the memory lives in `buffers`, which outlives the ring or is leaked.
         unsafe { ring.register_buffers(buffers.ring.at(0) as u64, entries, group)? };
-        for index in 0..count {
-            buffers.give_back(index);
-        }
         buffers.publish();
         Ok(buffers)
     }
@@ -54,20 +51,29 @@ impl Buffers {
         self.group
     }
 
-    /// Buffers that the kernel has to receive into, as far as completions have told.
+    /// Buffers that the kernel has to receive into, or may be given by
+    /// [`publish`](Self::publish), as far as completions have told.
     pub(super) fn free(&self) -> u32 {
-        self.count - self.taken
+        self.window.free()
     }
 
-    /// Whether the kernel has any buffer to receive into.
+    /// Whether there is any buffer to receive into.
     pub(super) fn available(&self) -> bool {
-        self.taken < self.count
+        self.free() > 0
     }
 
-    /// A completion brought a buffer.
+    /// A completion brought a buffer. The kernel may get another for it with
+    /// [`publish`](Self::publish).
     #[inline]
     pub(super) fn take(&mut self) {
-        self.taken += 1;
+        self.window.take();
+    }
+
+    /// The kernel had no buffer for what came. `false` if there was none; otherwise it gets all
+    /// that were kept from it with [`publish`](Self::publish).
+    #[cold]
+    pub(super) fn open(&mut self) -> bool {
+        self.window.open()
     }
 
     /// The first `bytes` of a buffer that a completion brought.
@@ -78,10 +84,16 @@ impl Buffers {
         unsafe { self.memory.slice(usize::from(index) * self.stride, bytes) }
     }
 
-    /// Queues a buffer for the kernel; it sees it after [`publish`](Self::publish).
+    /// Takes back a buffer that a completion brought.
     #[inline]
     pub(super) fn give_back(&mut self, index: u16) {
         assert!(u32::from(index) < self.count, "buffer of another class");
+        self.window.give_back(index);
+    }
+
+    /// Queues a buffer for the kernel; it sees it once the tail is stored.
+    #[inline]
+    fn queue(&mut self, index: u16) {
         let address = self.memory.at(usize::from(index) * self.stride) as u64;
         let slot = usize::from(self.tail & self.mask);
         let entry: *mut BufRingEntry = self.ring.at(slot * size_of::<BufRingEntry>()).cast();
@@ -93,12 +105,15 @@ impl Buffers {
         entry.set_len(self.stride as u32);
         entry.set_bid(index);
         self.tail = self.tail.wrapping_add(1);
-        self.taken -= 1;
     }
 
-    /// Shows the kernel all buffers given back so far.
+    /// Gives the kernel as many buffers as it should have.
     #[inline]
     pub(super) fn publish(&mut self) {
+        self.window.turn();
+        while let Some(index) = self.window.next() {
+            self.queue(index);
+        }
         let base: *const BufRingEntry = self.ring.at(0).cast();
         // SAFETY: the tail is an aligned u16 in live memory, written only here, read by the kernel.
         unsafe {

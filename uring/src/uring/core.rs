@@ -44,7 +44,7 @@ pub(super) struct Core {
     pub(super) to_cancel: Vec<u32>,
     /// A send has completed since this was last cleared.
     pub(super) send_completed: bool,
-    /// Buffers were given back and not published.
+    /// Buffers were taken or given back, and the kernel was not given others.
     pub(super) unpublished: bool,
     pub(super) streams: Streams,
 }
@@ -244,13 +244,13 @@ impl Core {
         {
             let buffer = (flags >> 16) as u16;
             buffers.take();
+            self.unpublished = true;
             if result >= 0 && !closing {
                 delivered = true;
                 let bytes = result as u32;
                 self.events.push(Pending::Received { index, generation, buffer, class, bytes });
             } else {
                 buffers.give_back(buffer);
-                self.unpublished = true;
             }
         }
         if flags & MORE == 0 {
@@ -264,12 +264,26 @@ impl Core {
                 self.queue_arm(index);
             }
             match -result {
-                libc::ENOBUFS => self.counters.receive_rearms_nobufs += 1,
+                libc::ENOBUFS => self.out_of_buffers(class),
                 errno if settle::is_pending_error(errno) => self.read_errors(index),
                 _ => {}
             }
         } else if fault::take(Site::StopReceive).is_some() {
             self.to_cancel.push(index);
+        }
+    }
+
+    /// The kernel had no buffer left. What came meanwhile waits in the socket; it counts only if
+    /// there was none, and not if more were kept from it than was good.
+    #[cold]
+    fn out_of_buffers(&mut self, class: RxClass) {
+        let buffers = match class {
+            RxClass::Large => &mut self.large,
+            RxClass::Small => &mut self.small,
+        };
+        self.unpublished = true;
+        if !buffers.as_mut().is_some_and(Buffers::open) {
+            self.counters.receive_rearms_nobufs += 1;
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod ring;
 mod sockets;
 mod streams;
 mod teardown;
+mod window;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::os::fd::{FromRawFd, OwnedFd};
 
+use super::super::buffers::Buffers;
 use super::super::core::{BUFFER, Core, MORE};
 use super::super::deliver::{HEADER_BYTES, parse};
 use super::super::events::Pending;
@@ -162,13 +163,13 @@ impl Core {
         {
             let buffer = (flags >> 16) as u16;
             buffers.take();
+            self.unpublished = true;
             if payload > 0 && !muted {
                 let Key { place, generation } = key;
                 let bytes = result as u32;
                 self.events.push(Pending::Data { place, generation, buffer, bytes });
             } else {
                 buffers.give_back(buffer);
-                self.unpublished = true;
             }
         }
         match -result {
@@ -176,7 +177,9 @@ impl Core {
             ..=0 if payload > 0 => {}
             ..=0 => self.receive_ended(key, 0),
             libc::ENOBUFS => {
-                self.counters.receive_rearms_nobufs += 1;
+                self.unpublished = true;
+                let is_open = self.streams.buffers.as_mut().is_some_and(Buffers::open);
+                self.counters.receive_rearms_nobufs += u64::from(!is_open);
                 self.hungry(key);
             }
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
