@@ -2,8 +2,8 @@
 
 use super::verdict::{LimitCauses, Verdict, VerdictTally};
 
-/// Rows kept: a day of seconds, about 15 MB. A longer run keeps coarser rows.
-pub const HISTORY_ROWS_MAX: usize = 86_400;
+/// Rows kept: two hours of seconds, about 1.3 MB for each engine. A longer run keeps coarser rows.
+pub const HISTORY_ROWS_MAX: usize = 7_200;
 
 /// What happened in one second, or in several that were merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

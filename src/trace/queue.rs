@@ -115,7 +115,7 @@ mod tests {
         assert!(records_out.is_empty());
     }
 
-    /// A reader that falls behind, catches up and falls behind again gets everything once, in order.
+    /// A reader that falls behind and catches up, again and again, gets everything in order.
     #[test]
     fn order_is_kept_from_ring_to_ring() {
         let (mut records_in, mut records_out) = queue(2 << 20);
