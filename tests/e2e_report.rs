@@ -129,3 +129,30 @@ fn a_ramp_tells_which_rate_the_peer_held() {
     let started: u64 = points.iter().filter_map(|point| point["started"].as_u64()).sum();
     assert_eq!(started, summary.total());
 }
+
+#[test]
+fn a_run_that_waits_says_for_what_and_how_long() {
+    let _turn = lock::light();
+    let (_socket, remote) = silent_peer();
+    let line = ["-sn", "uac", "-p", "0", "-m", "4", "-r", "100"];
+    let mut client = gossipper::start(&[&line[..], &["-stat_period", "1", &remote]].concat());
+    let said = client.process().wait_for_stderr_as("what is waited for", |text| {
+        let (_, rest) = text.split_once("waiting for 4 calls (INVITE unanswered), up to ")?;
+        Some(rest.lines().next().unwrap_or_default().to_owned())
+    });
+    // The seven transmissions of 64 * T1, of which some time has passed.
+    let left = said.trim_end_matches(" s").parse::<u64>();
+    assert!(left.is_ok_and(|left| (1..=33).contains(&left)), "{said}");
+    client.signal(Signal::INT);
+    client.process().wait_for_stderr_as("the limit of the drain", |text| {
+        let (_, rest) = text.split_once("stopping: ")?.1.split_once("unanswered), up to ")?;
+        let left: u64 = rest.split_once(" s\n")?.0.parse().ok()?;
+        (left <= 5).then_some(())
+    });
+    client.signal(Signal::INT);
+    client.finish();
+    let mut tty = Tty::start(&format!("{PROGRAM} {} {remote}", line.join(" ")));
+    tty.wait_for(0, "waiting for 4 calls (INVITE unanswered), up to ");
+    tty.press("\x03\x03");
+    tty.finish();
+}

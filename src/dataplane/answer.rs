@@ -1,7 +1,7 @@
 //! What a worker answers when the control side asks about the calls that it has. Answers are few
 //! and bounded: a worker makes one only when it is asked, and drops it where nobody collects them.
 
-use crate::engine::BusyCircuits;
+use crate::engine::{BusyCircuits, Census};
 use crate::stats::CallTotals;
 
 /// Answers of one worker that wait to be collected.
@@ -16,4 +16,6 @@ pub enum Answer {
     Circuits(BusyCircuits),
     /// To `TellCalls`: of this moment, rather than of the end of a second.
     Calls(CallTotals),
+    /// To `TellWaits`.
+    Waits(Census),
 }

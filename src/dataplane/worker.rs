@@ -76,6 +76,8 @@ pub enum Command {
     TellCircuits,
     /// Answer with the numbers of calls.
     TellCalls,
+    /// Answer with what open calls wait for.
+    TellWaits,
 }
 
 /// A datagram on its way to the worker that owns its call.
@@ -529,6 +531,7 @@ impl<D: Link> Worker<D> {
                     let busy = self.engine.busy_circuits(CIRCUITS_MAX);
                     self.answer(Answer::Circuits(busy));
                 }
+                Command::TellWaits => self.answer(Answer::Waits(self.engine.census(now))),
                 Command::TellCalls => {
                     let calls = CallTotals::of(self.engine.counters());
                     self.answer(Answer::Calls(calls));

@@ -18,6 +18,7 @@ mod authenticate;
 mod bound;
 mod call;
 mod call_ids;
+mod census;
 mod check;
 mod circuits;
 mod command;
@@ -60,6 +61,7 @@ use crate::trace::Tracer;
 
 pub use authenticate::digest_uri;
 pub use call_ids::CallIdStyle;
+pub use census::{Census, Wait};
 pub use circuits::{BusyCircuits, CircuitMap};
 pub use command::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
 pub use config::{

@@ -6,8 +6,8 @@ use super::summary::Media;
 use super::units;
 use crate::stats::Snapshot;
 
-/// A run in one line, for programs at the end of a run and for `-stat_period`. Keys are an interface
-/// and only grow in number.
+/// A run in one line, for programs at the end of a run and for `-stat_period`. Keys are an
+/// interface and only grow in number.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsoleLine<'a> {
     /// The state to show.

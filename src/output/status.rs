@@ -30,6 +30,8 @@ pub struct LiveStatus<W: Write> {
     mode: StatusMode,
     palette: Palette,
     calls_planned: Option<u64>,
+    /// What the run waits for, once it starts no more calls.
+    waiting: Option<String>,
     /// Columns that the line on the terminal takes.
     shown_columns: usize,
 }
@@ -43,7 +45,13 @@ struct Piece {
 impl<W: Write> LiveStatus<W> {
     /// A status on `out`; `calls_planned` is the `-m` of the run, if it has one.
     pub fn new(out: W, mode: StatusMode, palette: Palette, calls_planned: Option<u64>) -> Self {
-        Self { out, mode, palette, calls_planned, shown_columns: 0 }
+        Self { out, mode, palette, calls_planned, waiting: None, shown_columns: 0 }
+    }
+
+    /// From now on the line says what the run waits for, if for anything, where the rate stands
+    /// otherwise.
+    pub fn wait_for(&mut self, waiting: Option<String>) {
+        self.waiting = waiting;
     }
 
     /// Shows the state.
@@ -84,8 +92,13 @@ impl<W: Write> LiveStatus<W> {
             let done = calls.succeeded + calls.failed;
             pieces.push(plain(progress_bar(done as f64 / planned as f64)));
         }
-        pieces.push(plain(rate_text(snapshot, &second)));
-        pieces.push(plain(format!("active {}", units::count(calls.active))));
+        match &self.waiting {
+            Some(waiting) if calls.active > 0 => pieces.push(plain(waiting.clone())),
+            _ => {
+                pieces.push(plain(rate_text(snapshot, &second)));
+                pieces.push(plain(format!("active {}", units::count(calls.active))));
+            }
+        }
         pieces.push(plain(format!("ok {}", units::count(calls.succeeded))));
         let failed_style = if calls.failed > 0 { palette.bad } else { Style::new() };
         pieces.push(Piece {

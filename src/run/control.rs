@@ -111,6 +111,9 @@ impl<'c> Control<'c> {
             }
             if now >= self.next_status_ns {
                 self.next_status_ns = now + self.config.screen_period_ms * 1_000_000;
+                if !self.run.is_waiting() {
+                    self.face.show_no_waiting();
+                }
                 if self.run.has_second() {
                     self.face.update(self.run.snapshot(), self.footer());
                 }
@@ -200,6 +203,7 @@ impl<'c> Control<'c> {
                 self.face
                     .say("stopping: no new calls, open ones are ended (again to stop at once)");
                 self.run.wind_down(now);
+                self.questions.hurry();
             } else {
                 self.perform(Action::Stop, now);
             }

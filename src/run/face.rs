@@ -34,6 +34,8 @@ pub(super) struct Face {
     is_interactive: bool,
     flavor: Flavor,
     uses_keyboard: bool,
+    /// Period of the progress lines on stderr, where they were asked for.
+    progress_ns: Option<u64>,
     view: View,
     keyboard: Option<Keyboard>,
     page: Option<Page>,
@@ -100,6 +102,10 @@ impl Face {
             is_interactive: config.interactive,
             flavor: config.flavor,
             uses_keyboard: !config.no_stdin,
+            progress_ns: config
+                .stat_period_ms
+                .filter(|_| config.flavor == Flavor::Gossipper)
+                .map(|period_ms| period_ms * 1_000_000),
             view,
             keyboard: None,
             page: None,
@@ -213,6 +219,11 @@ impl Face {
         }
     }
 
+    /// The run starts calls, or could: it waits for nothing.
+    pub(super) fn show_no_waiting(&mut self) {
+        self.status.wait_for(None);
+    }
+
     /// Shows the state.
     pub(super) fn update(&mut self, snapshot: Snapshot, footer: Footer) {
         if snapshot.peak_active > self.peak.0 {
@@ -251,6 +262,24 @@ impl Face {
         self.now = Some((elapsed, calls));
         if self.is_dashboard() {
             self.redraw(footer);
+        }
+    }
+
+    /// How often progress is shown, where it is: on a terminal that shows no pages, or in lines
+    /// that were asked for.
+    pub(super) fn progress_ns(&self) -> Option<u64> {
+        let on_terminal = (self.view == View::Status).then_some(0);
+        self.progress_ns.or(on_terminal)
+    }
+
+    /// Says what a run waits for that starts no more calls.
+    pub(super) fn show_waiting(&mut self, waiting: String) {
+        if self.progress_ns.is_some() {
+            return self.say(&waiting);
+        }
+        self.status.wait_for(Some(waiting));
+        if let (View::Status, Some(latest), None) = (self.view, &self.latest, &self.command) {
+            let _ = self.status.update(latest);
         }
     }
 

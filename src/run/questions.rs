@@ -6,12 +6,15 @@ use super::face::Face;
 use super::facts;
 use super::supervisor::Supervisor;
 use crate::dataplane::{Answer, Command};
-use crate::engine::{BusyCircuits, CircuitMap};
+use crate::engine::{BusyCircuits, Census, CircuitMap, Wait};
 use crate::output::screen::Footer;
+use crate::output::units;
 use crate::stats::CallTotals;
 
 /// How often the dashboard is drawn.
 const DASHBOARD_NS: u64 = 250_000_000;
+/// How often workers are asked what open calls wait for.
+const WAITS_NS: u64 = 1_000_000_000;
 
 /// See the module's documentation.
 pub(super) struct Questions {
@@ -26,6 +29,8 @@ pub(super) struct Questions {
     circuits: Vec<BusyCircuits>,
     /// What each worker has said of its calls, until all have.
     calls: Vec<Option<CallTotals>>,
+    /// The same of what calls wait for.
+    waits: Vec<Option<Census>>,
 }
 
 impl Questions {
@@ -38,6 +43,7 @@ impl Questions {
             map,
             circuits: vec![BusyCircuits::default(); workers],
             calls: vec![None; workers],
+            waits: vec![None; workers],
         }
     }
 
@@ -60,6 +66,8 @@ impl Questions {
             (Command::TellCalls, DASHBOARD_NS)
         } else if face.shows_circuits() && self.map.is_some() {
             (Command::TellCircuits, self.period_ns)
+        } else if let Some(period_ns) = face.progress_ns().filter(|_| run.is_waiting()) {
+            (Command::TellWaits, period_ns.max(WAITS_NS))
         } else {
             return;
         };
@@ -95,6 +103,7 @@ impl Questions {
                         self.circuits[index] = busy;
                     }
                     Answer::Calls(calls) => self.calls[index] = Some(calls),
+                    Answer::Waits(census) => self.waits[index] = Some(census),
                 }
             }
         }
@@ -106,6 +115,11 @@ impl Questions {
             let elapsed = Duration::from_nanos(now.saturating_sub(run.start_ns()));
             face.show_calls(elapsed, sum, footer);
         }
+        if !self.waits.is_empty() && self.waits.iter().all(Option::is_some) {
+            let mut all = Census::default();
+            self.waits.iter_mut().filter_map(Option::take).for_each(|census| all.add(&census));
+            face.show_waiting(waiting_text(&all, run.drains_until_ns(), now));
+        }
     }
 }
 
@@ -116,4 +130,66 @@ fn variables_text(variables: &[(String, String)]) -> String {
     let texts: Vec<String> =
         variables.iter().map(|(name, value)| format!("${name} = {value}")).collect();
     texts.join(", ")
+}
+
+/// What the run waits for and how long at most, as far as that is known: until the drain is over,
+/// or the last call gives up.
+fn waiting_text(census: &Census, drains_until_ns: Option<u64>, now: u64) -> String {
+    let total: u64 = census.waits.iter().map(|&(_, calls)| calls).sum();
+    let calls = if total == 1 { "call" } else { "calls" };
+    let mut waits = census.waits.clone();
+    waits.sort_by_key(|&(_, calls)| std::cmp::Reverse(calls));
+    let reasons: Vec<String> = match waits.as_slice() {
+        [(wait, _)] => vec![wait_text(*wait)],
+        several => several
+            .iter()
+            .take(3)
+            .map(|&(wait, calls)| format!("{} {}", units::count(calls), wait_text(wait)))
+            .collect(),
+    };
+    let until_ns = [drains_until_ns, census.longest_ns].into_iter().flatten().min();
+    let left_s = until_ns.map(|until_ns| until_ns.saturating_sub(now).div_ceil(1_000_000_000));
+    let left = left_s.map_or(String::new(), |left_s| format!(", up to {left_s} s"));
+    format!("waiting for {} {calls} ({}){left}", units::count(total), reasons.join(", "))
+}
+
+fn wait_text(wait: Wait) -> String {
+    match wait {
+        Wait::Answer(method) => format!("{} unanswered", method.name().unwrap_or("request")),
+        Wait::Request => "until the peer asks".to_owned(),
+        Wait::Pause => "in a pause".to_owned(),
+        Wait::Command => "for a command".to_owned(),
+        Wait::Room => "for room to send".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::MethodId;
+
+    #[test]
+    fn a_wait_has_its_reasons_and_its_limit() {
+        const SECOND_NS: u64 = 1_000_000_000;
+        let unanswered = Census {
+            waits: vec![(Wait::Answer(MethodId::Invite), 20)],
+            longest_ns: Some(131 * SECOND_NS + 500_000_000),
+        };
+        let now = 100 * SECOND_NS;
+        let text = waiting_text(&unanswered, None, now);
+        assert_eq!(text, "waiting for 20 calls (INVITE unanswered), up to 32 s");
+        let text = waiting_text(&unanswered, Some(105 * SECOND_NS), now);
+        assert_eq!(text, "waiting for 20 calls (INVITE unanswered), up to 5 s");
+        // Nobody knows when a peer hangs up.
+        let mut all = Census { waits: vec![(Wait::Request, 1)], longest_ns: None };
+        assert_eq!(waiting_text(&all, None, now), "waiting for 1 call (until the peer asks)");
+        all.add(&unanswered);
+        let text = waiting_text(&all, None, now);
+        let reasons = "20 INVITE unanswered, 1 until the peer asks";
+        assert_eq!(text, format!("waiting for 21 calls ({reasons})"));
+        // A worker without calls changes nothing.
+        let mut alone = unanswered.clone();
+        alone.add(&Census::default());
+        assert_eq!(alone, unanswered);
+    }
 }

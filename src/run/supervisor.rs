@@ -580,6 +580,31 @@ impl Supervisor {
         self.config.drain_ms.map_or(default_ns, |drain_ms| drain_ms * 1_000_000)
     }
 
+    /// Until when open calls may finish by themselves, once there are no new ones and if there is
+    /// a limit.
+    pub(crate) fn drains_until_ns(&self) -> Option<u64> {
+        match self.ending {
+            Ending::Draining { until_ns } => {
+                Some(until_ns).filter(|&until_ns| until_ns != u64::MAX)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether no more calls are made and open ones are waited for.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let placed = match self.ending {
+            Ending::Running => {
+                let second = self.aggregate.last_second();
+                let is_over = second.is_some_and(|(row, _)| row.pacing_ns == 0);
+                self.is_client && self.users.is_none() && !self.is_paused && is_over
+            }
+            Ending::Draining { .. } => true,
+            _ => false,
+        };
+        placed && self.aggregate.calls_active() > 0
+    }
+
     /// The run must have ended by `stop_ns`: no new calls, and those that are still open at
     /// `cancel_ns` are ended.
     pub(crate) fn end_by(&mut self, cancel_ns: u64, stop_ns: u64) {

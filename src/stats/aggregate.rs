@@ -263,6 +263,11 @@ impl Aggregate {
         self.workers.iter().map(|worker| worker.target_rate).sum()
     }
 
+    /// Calls open at the end of the last complete second.
+    pub fn calls_active(&self) -> u64 {
+        self.calls_active
+    }
+
     /// What all workers have counted since the start.
     fn cumulative(&self) -> Base {
         let mut sum = Base {
