@@ -34,10 +34,11 @@ fn the_report_and_the_summary_say_what_happened() {
     let peer = Peer::new();
     let remote = peer.address().to_string();
     let scratch = Scratch::new();
-    let errors = scratch.join("errors.log").display().to_string();
+    let (errors, calls) = (scratch.join("errors.log"), scratch.join("calls.jsonl"));
+    let [errors, calls] = [&errors, &calls].map(|path| path.display().to_string());
     let again = "Run again with -trace_err";
     for traced in [&[][..], &["-trace_err", "-error_file", &errors]] {
-        let line = ["-sn", "uac", "-m", "2", "-l", "1", "-nostdin"];
+        let line = ["-sn", "uac", "-m", "2", "-l", "1", "-nostdin", "-call_records_jsonl", &calls];
         let caller = gossipper::start(&[&line, traced, &[&remote]].concat());
         let call_id = refuse(&peer, 2);
         let over = caller.finish().expect_code(1);
@@ -64,6 +65,14 @@ fn the_report_and_the_summary_say_what_happened() {
         }
         assert_eq!(summary.pointer("/transactions/INVITE/service/count"), Some(&0.into()));
         assert_eq!(summary.pointer("/transactions/INVITE/refused/count"), Some(&2.into()));
+    }
+    let records = fs::read_to_string(&calls).unwrap();
+    assert_eq!(records.lines().count(), 2);
+    for line in records.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        summary_schema::check_call_record(&record).unwrap();
+        let told = (&record["response_code"], &record["failed_step"], &record["error"]);
+        assert_eq!(told, (&503.into(), &1.into(), &"unexpected_message".into()), "{record}");
     }
 }
 

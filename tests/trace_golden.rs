@@ -101,7 +101,7 @@ fn story() -> Tracer {
     tell(701, 1, 1, Event::Unexpected { message: BUSY, aborts: true });
     let cause = Some(FailureCause::UnexpectedMessage);
     let length_ns = 601 * 1_000_000;
-    tell(701, 1, 1, Event::CallEnded { call_id: first, cause, length_ns });
+    tell(701, 1, 1, Event::CallEnded { call_id: first, cause, code: 486, length_ns });
     tell(701, 1, NO_STEP, sent(ACK));
     tell(800, 2, NO_STEP, start(second));
     tell(800, 2, 0, Event::Log(b"call 2, \"quoted\""));
@@ -110,19 +110,24 @@ fn story() -> Tracer {
     tell(900, 2, 4, Event::Received { ends: tls, message: OK_COMPACT });
     tell(950, 2, 4, Event::Unexpected { message: OK_COMPACT, aborts: false });
     tell(960, 2, 4, Event::Warning(b"strange"));
-    tell(970, 2, 9, Event::CallEnded { call_id: second, cause: None, length_ns: 170_000_000 });
+    tell(
+        970,
+        2,
+        9,
+        Event::CallEnded { call_id: second, cause: None, code: 200, length_ns: 170_000_000 },
+    );
     tell(990, NO_CALL, NO_STEP, Event::Late { message: OK_COMPACT });
     tell(1100, 3, NO_STEP, start(third));
     let patience = Patience::Retransmission;
     let timeout = Event::TimedOut { call_id: third, patience, aborts: true, waited_ms: 16_000 };
     tell(1200, 3, 0, timeout);
     let cause = Some(FailureCause::MaxUdpRetrans);
-    tell(1200, 3, 1, Event::CallEnded { call_id: third, cause, length_ns: 100_000_000 });
+    tell(1200, 3, 1, Event::CallEnded { call_id: third, cause, code: 0, length_ns: 100_000_000 });
     let patience = Patience::Receive;
     let timeout = Event::TimedOut { call_id: first, patience, aborts: true, waited_ms: 300 };
     tell(1300, 4, 1, timeout);
     let cause = Some(FailureCause::SetDestFailed);
-    tell(1310, 4, 4, Event::CallEnded { call_id: first, cause, length_ns: 100_000_000 });
+    tell(1310, 4, 4, Event::CallEnded { call_id: first, cause, code: 0, length_ns: 100_000_000 });
     tell(1400, 4, 8, Event::ResponseTime { rtd: 0, duration_ns: 999_999 });
     tell(1500, NO_CALL, NO_STEP, Event::OutOfCall { message: BUSY });
     tell(1600, 4, 2, Event::Error(b"the end"));

@@ -154,6 +154,8 @@ pub(super) struct Call {
     pub(super) cseq: u32,
     /// CSeq number of the last INVITE sent or received.
     pub(super) invite_cseq: u32,
+    /// Status of the last final response, to the INVITE if one was sent; 0 if none came.
+    pub(super) final_code: u16,
     /// Bits of the methods of requests that we sent.
     pub(super) methods_sent: u32,
     /// Method of the last request received, ACK aside: what our responses answer.
@@ -257,6 +259,7 @@ impl Call {
             crypto_keys: Cell::new([0; 4]),
             cseq: 0,
             invite_cseq: 0,
+            final_code: 0,
             methods_sent: 0,
             asked: MethodId::Other,
             invite: OpenTransaction::NONE,

@@ -119,18 +119,18 @@ impl Engine {
         }
     }
 
-    /// Records the end of a call at `step`.
+    /// Records the end of a call at `step`; `code` is the status that it ended with, or 0.
     pub(super) fn trace_end(
         &mut self,
         slot: Slot,
-        step: u16,
+        (step, code): (u16, u16),
         cause: Option<FailureCause>,
         length_ns: u64,
     ) {
         if self.tracer.wants(TraceKind::CallEnded) {
             let mut room = [0; CALL_ID_MAX];
             let call_id = self.call_id(slot, &mut room);
-            self.trace(slot, step, Event::CallEnded { call_id, cause, length_ns });
+            self.trace(slot, step, Event::CallEnded { call_id, cause, code, length_ns });
         }
     }
 

@@ -460,9 +460,11 @@ impl Engine {
         if let Some(pacer) = &mut self.pacer {
             pacer.steps_mut().end(self.calls[slot].rate_step, cause);
         }
+        let code = message.and_then(Message::status).filter(|&code| code >= 200);
+        let code = code.unwrap_or(self.calls[slot].final_code);
         let length = now.saturating_sub(self.calls[slot].started_ns);
         self.report.histograms.record_call_length(length);
-        self.trace_end(slot, step, cause, length);
+        self.trace_end(slot, (step, code), cause, length);
         self.active -= 1;
         self.active_aside -= usize::from(self.calls[slot].aside);
         let user = self.calls[slot].user;
@@ -524,6 +526,9 @@ impl Engine {
         let service = at.saturating_sub(open.sent_ns);
         let response = at.saturating_sub(open.planned_ns.min(open.sent_ns));
         open.stat = NO_INDEX;
+        if is_invite || call.methods_sent & MethodId::Invite.bit() == 0 {
+            call.final_code = code;
+        }
         if code >= 300 {
             return self.report.histograms.record_refused(stat, service);
         }

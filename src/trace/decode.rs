@@ -121,7 +121,8 @@ fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
                 0 => None,
                 number => Some(*FailureCause::ALL.get(usize::from(number) - 1)?),
             };
-            Event::CallEnded { cause, length_ns: reader.u64()?, call_id: reader.rest() }
+            let code = reader.u16()?;
+            Event::CallEnded { cause, code, length_ns: reader.u64()?, call_id: reader.rest() }
         }
         TraceKind::Step => Event::Step { call_id: reader.rest() },
         TraceKind::ResponseTime => {

@@ -197,8 +197,9 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.push(u8::from(is_incoming));
             out.extend_from_slice(call_id);
         }
-        Event::CallEnded { call_id, cause, length_ns } => {
+        Event::CallEnded { call_id, cause, code, length_ns } => {
             out.push(cause.map_or(0, number_of));
+            out.extend_from_slice(&code.to_le_bytes());
             out.extend_from_slice(&length_ns.to_le_bytes());
             out.extend_from_slice(call_id);
         }

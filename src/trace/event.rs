@@ -165,6 +165,9 @@ pub enum Event<'b> {
         call_id: &'b [u8],
         /// Why it failed; `None` if it did not.
         cause: Option<FailureCause>,
+        /// Status of the response that it failed by, or else of the last final one, to the INVITE
+        /// if one was sent; 0 if none came.
+        code: u16,
         /// From its first message to its end.
         length_ns: u64,
     },

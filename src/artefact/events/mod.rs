@@ -248,7 +248,7 @@ impl RecordSink for EventLog {
             Event::Received { ends, message } => {
                 return self.message(record, ends, message, false, cx);
             }
-            Event::CallEnded { call_id, cause, length_ns } => {
+            Event::CallEnded { call_id, cause, length_ns, .. } => {
                 return self.ended(record, call_id, cause, length_ns, cx);
             }
             Event::TimedOut { call_id, patience, waited_ms, .. } => {
