@@ -78,7 +78,7 @@ fn a_form_leads_to_a_run_under_a_dashboard() {
     tty.press("2");
     let at = tty.wait_for(at, "Statistics Screen");
     tty.press("\x1b");
-    let at = tty.wait_for(at, "Failures by cause");
+    let at = tty.wait_for(at, "┌ Failures ─");
     tty.press("q");
     let at = tty.wait_for(at, "Verdict ");
     tty.wait_for(at, "The generator ");
