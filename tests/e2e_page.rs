@@ -158,6 +158,11 @@ fn an_administrator_signs_in_and_steers_the_load() {
     assert_eq!(listener["enabled"], json!(false), "{listener}");
     // Said by a frame, after which no older one comes.
     tab.until_text("#listeners .switch span", "off");
+    // Who calls it meanwhile is refused, and the page says by what.
+    tab.until_text("#failures .what strong", "503 Service Unavailable to INVITE (step 1)");
+    assert_eq!(tab.eval("document.getElementById('failures-card').checkVisibility()"), json!(true));
+    let about = tab.text("#failures .what .under");
+    assert!(about.starts_with("load · unexpected_message · peer 127.0.0.1:"), "{about}");
     tab.click("document.querySelector('#listeners input')");
     tab.until_text("#done", "Listener 0 is on.");
     assert_eq!(tab.complaints(), [""; 0]);
