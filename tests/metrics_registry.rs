@@ -154,7 +154,7 @@ fn counters_survive_what_is_done_to_engines() {
     for _ in 0..2 {
         let xml = registry.primary().unwrap().state().scenario.xml.to_string();
         let xml = xml.replacen("<scenario name=\"", "<scenario name=\"another ", 1);
-        registry.primary().unwrap().ask(Ask::Swap(NewScenario::Text(xml))).unwrap();
+        registry.primary().unwrap().ask(Ask::Swap(NewScenario::Sent(xml))).unwrap();
         expected = seen[started] + 50.0;
         scrape_until(&metrics, &registry, &mut seen, started, expected);
     }

@@ -68,7 +68,7 @@ fn round(registry: &Registry, port: u16) {
         engine.ask(Ask::ResetStats).unwrap();
     }
     let xml = gossipper::scenario::builtin("uas").unwrap().text.to_owned();
-    answer.ask(Ask::Swap(NewScenario::Text(xml))).unwrap();
+    answer.ask(Ask::Swap(NewScenario::Sent(xml))).unwrap();
     answer.ask(Ask::SetListener { index: 0, enabled: false }).unwrap();
     answer.ask(Ask::SetListener { index: 0, enabled: true }).unwrap();
     ids.iter().for_each(|id| registry.remove(id).unwrap());

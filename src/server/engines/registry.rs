@@ -639,7 +639,9 @@ mod tests {
     fn registry() -> Registry {
         let roster = Mutex::new(Roster { next: 1, ..Roster::default() });
         let (rows, policy) = (ArcSwap::default(), Policy::default());
-        Registry { shared: Arc::new(Shared { rows, roster, policy }) }
+        Registry {
+            shared: Arc::new(Shared { rows, roster, policy, workers: None, told: Told::default() }),
+        }
     }
 
     #[test]
