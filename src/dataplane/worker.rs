@@ -2,6 +2,9 @@
 //!
 //! A turn sends what was staged, waits for traffic or the next deadline, handles what came, fires
 //! timers, and starts the calls that are due. Nothing else happens on a worker's thread.
+//! `report` is what it tells the control side, once a second.
+
+mod report;
 
 use std::collections::VecDeque;
 use std::io;
@@ -741,127 +744,6 @@ impl<D: Link> Worker<D> {
             // Out of descriptors or ports: share what there is.
             Err(_) => self.engine.no_more_sockets(),
         }
-    }
-
-    fn report(&mut self, now: u64, is_last: bool) {
-        let start_ns = self.interval_start_ns;
-        // Intervals end at whole seconds, so that all workers' seconds coincide.
-        let end_ns = if is_last { now } else { now - (now - self.next_report_ns) % REPORT_NS };
-        let end_ns = end_ns.max(start_ns);
-        let paced_until_ns = self.pacing_until_ns.map_or(end_ns, |until| until.min(end_ns));
-        let paced = self.engine.account_pacing(paced_until_ns);
-        let Some(mut report) = self.finished_report(is_last) else {
-            // The control side is late: report a longer interval later.
-            self.next_report_ns += REPORT_NS;
-            return;
-        };
-        let cpu_ns = self.driver.cpu_time_ns();
-        let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
-        self.last_cpu_ns = cpu_ns;
-        report.worker = self.index as u16;
-        report.sequence = self.sequence;
-        report.start_ns = start_ns;
-        report.end_ns = end_ns;
-        report.busy_ns = busy_ns.min(end_ns - start_ns);
-        report.pacing_ns = paced_until_ns.saturating_sub(start_ns);
-        if let Some((paced_ns, planned, step)) = paced {
-            // A ramp may have been looked at beyond the interval's end: the rest is of the next.
-            let since = paced_ns - self.paced.paced_ns;
-            report.pacing_ns = since.min(end_ns - start_ns);
-            if report.pacing_ns > 0 {
-                let per_ns = (planned - self.paced.planned) / since as f64;
-                report.target_rate = per_ns * 1e9 / self.workers as f64;
-                self.paced.planned += per_ns * report.pacing_ns as f64;
-            }
-            self.paced.paced_ns += report.pacing_ns;
-            report.rate_step = std::mem::replace(&mut self.paced.step, step);
-        }
-        // The second in which the last call was placed still measures something.
-        report.is_draining = self.engine.all_created()
-            && self.pacing_until_ns.is_some_and(|until| until <= start_ns);
-        report.is_last = is_last;
-        self.count(&mut report.counters);
-        self.sequence += 1;
-        self.interval_start_ns = end_ns;
-        self.next_report_ns = end_ns + REPORT_NS;
-        self.plan_glance(end_ns);
-        // As many reports exist as the queue holds.
-        let pushed = self.links.reports.push(report);
-        debug_assert!(pushed.is_ok());
-        self.wake_control();
-    }
-
-    /// Lets somebody look in between two reports.
-    fn glance(&mut self, now: u64) {
-        self.plan_glance(now);
-        let mut counters = self.engine.counters_now();
-        self.count(&mut counters);
-        let target_rate = self.engine.target_rate() / self.workers as f64;
-        let glance = Glance { worker: self.index as u16, at_ns: now, counters, target_rate };
-        if let Some(glances) = &mut self.links.glances {
-            // Who does not come to look misses nothing: there is always another one.
-            let _ = glances.push(glance);
-        }
-        self.wake_control();
-    }
-
-    fn plan_glance(&mut self, now: u64) {
-        if self.links.glances.is_some() {
-            self.next_glance_ns = now + GLANCE_NS;
-        }
-    }
-
-    /// Adds what is not counted by the engine.
-    fn count(&self, counters: &mut Counters) {
-        counters.add(&self.own);
-        self.driver.count(counters);
-        let driver = self.driver.counters();
-        counters.datagrams_sent = driver.datagrams_sent;
-        counters.trains_sent = driver.trains_sent;
-        counters.datagrams_received = driver.datagrams_received;
-        counters.kernel_enters = driver.enters;
-        counters.wait_ns = driver.wait_ns;
-        counters.receive_overflow = driver.receive_overflow;
-        counters.receive_truncated = driver.receive_truncated;
-        counters.receive_rearms = driver.receive_rearms_nobufs;
-        counters.cq_overflow = driver.cq_overflow;
-        counters.icmp_errors = driver.icmp_errors;
-        counters.gso_fallbacks = driver.gso_fallbacks;
-    }
-
-    /// The report of the interval that ends now. Other programs, if some have come, begin with the
-    /// next one; the run's last report does not bother.
-    fn finished_report(&mut self, is_last: bool) -> Option<Box<Report>> {
-        if !is_last && let Some(report) = self.swap() {
-            return Some(report);
-        }
-        let empty = self.spare.pop_front().or_else(|| self.links.empties.pop().ok());
-        match empty {
-            Some(empty) => Some(self.engine.swap_report(empty)),
-            None if is_last => {
-                let empty = Box::new(self.engine.report_mut().clone());
-                Some(self.engine.swap_report(empty))
-            }
-            None => None,
-        }
-    }
-
-    fn swap(&mut self) -> Option<Box<Report>> {
-        if !self.engine.can_swap(self.links.swaps.peek().ok()?) {
-            return None;
-        }
-        let mut swap = self.links.swaps.pop().ok()?;
-        let report = self.engine.swap(&mut swap);
-        // They have another layout now, also those that came with the exchange before if that was
-        // seconds ago. The control side sends no more such.
-        swap.stale.extend(self.spare.drain(..));
-        self.spare.extend(swap.reports.drain(..));
-        while let Ok(stale) = self.links.empties.pop() {
-            swap.stale.push(stale);
-        }
-        // One at a time is on its way.
-        let _ = self.links.swapped.push(swap);
-        report
     }
 
     fn wake_control(&self) {
