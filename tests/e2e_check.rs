@@ -195,7 +195,7 @@ fn a_check_reads_injection_files_and_needs_none() {
         stdout(&output),
         "rows.csv:4: warning: an empty line ends the file: 2 rows behind it are left out\n  \
          hint: remove the line; a comment begins with #\n\
-         rows.csv:2: warning: the row has no column 1, which the scenario reads (as 1 in all)\n  \
+         rows.csv:2: warning: the row has no column 1, which the scenario reads (1 row like this)\n  \
          hint: it is empty there\n1 scenario: 0 errors, 2 warnings\n"
     );
     scratch.write("broken.csv", "a;b\n");

@@ -77,11 +77,12 @@ fn every_call_that_ends_has_a_record() {
 }
 
 #[test]
-fn call_records_on_a_full_disk_are_said_once_and_counted() {
+fn call_records_on_a_full_disk_are_told_and_counted() {
     let _turn = lock::light();
     let (over, _) = ten_calls(&["-call_records_jsonl", "/dev/full"], &[]);
     let said = &over.finished.stderr;
-    assert_eq!(said.matches("cannot write /dev/full").count(), 1, "{said}");
+    // At once, and at the end with all that was lost since.
+    assert!((1..=2).contains(&said.matches("cannot write /dev/full").count()), "{said}");
     assert!(over.summary().number("/traces/unwritten_bytes") > 1000);
 }
 
@@ -241,11 +242,12 @@ fn the_event_log_leaves_out_what_is_below_its_level() {
 }
 
 #[test]
-fn events_on_a_full_disk_are_said_once_and_counted() {
+fn events_on_a_full_disk_are_told_and_counted() {
     let _turn = lock::light();
     let (over, _) = ten_calls(&["-log_file_jsonl", "/dev/full"], &[]);
     let said = &over.finished.stderr;
-    assert_eq!(said.matches("cannot write /dev/full").count(), 1, "{said}");
+    // At once, and at the end with all that was lost since.
+    assert!((1..=2).contains(&said.matches("cannot write /dev/full").count()), "{said}");
     assert!(over.summary().number("/traces/unwritten_bytes") > 5000);
     summary_schema::check(&over.summary().0).unwrap();
 }

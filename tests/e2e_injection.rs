@@ -231,7 +231,7 @@ fn rows_that_are_too_short_are_told_and_empty() {
     let run = gossipper::start(&[&line[..], &["-inf", &own, "-inf", &other, &remote]].concat());
     assert_eq!(answer_all(&peer, 2)[1].header("X-Own"), "<a|b|>");
     let over = run.finish().expect_code(0);
-    let notice = "own.csv:3: the row has no column 2, which the scenario reads (as 2 in all)";
+    let notice = "own.csv:3: the row has no column 2, which the scenario reads (2 rows like this)";
     assert!(over.finished.stderr.contains(notice), "{}", over.finished.stderr);
 }
 

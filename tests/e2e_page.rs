@@ -203,7 +203,7 @@ fn a_limited_second_is_named_and_fades() {
     api.post("/api/v1/clients", &starved).expect(201);
     let why = "document.getElementById('total-verdict-why').textContent";
     tab.until("cause", &format!("/^starved, second \\d+: .*pool full/.test({why})"));
-    assert_eq!(tab.text("#total-verdict"), "limited");
+    assert_eq!(tab.text("#total-verdict"), "generator_limited");
     api.delete("/api/v1/clients?id=starved").expect(204);
     tab.until("end of what is past", &format!("!{why}.includes('starved')"));
     assert_eq!(tab.complaints(), [""; 0]);

@@ -66,11 +66,14 @@ pub(super) fn text(load: Load, findings: &[Finding], color: bool) -> String {
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (warnings, failures) = (count(Level::Warn), count(Level::Fail));
     let verdict = match worst(findings) {
-        Level::Ok => "this host is ready for the load",
-        Level::Warn => "the load can be made; mind the warnings",
-        Level::Fail => "the load cannot be made like this",
+        Level::Ok => "This host can make the load.",
+        Level::Warn => "This host can make the load; read the warnings.",
+        Level::Fail => "This host cannot make the load as it is; read what failed.",
     };
-    page.push_str(&format!("\n{failures} failed, {warnings} to mind: {verdict}\n"));
+    page.push_str(&format!(
+        "\n{failures} failed, {warnings} {}. {verdict}\n",
+        if warnings == 1 { "warning" } else { "warnings" },
+    ));
     page
 }
 
@@ -116,7 +119,7 @@ mod tests {
         }
         assert!(page.contains("  WARN  receive buffer: net.core.rmem_max = 212992\n"), "{page}");
         assert!(page.contains("\n        fix: gossipper tune --apply\n"), "{page}");
-        let end = "\n0 failed, 5 to mind: the load can be made; mind the warnings\n";
+        let end = "\n0 failed, 5 warnings. This host can make the load; read the warnings.\n";
         assert!(page.ends_with(end), "{page}");
         assert!(!page.contains('\u{1b}') && text(LOAD, &findings, true).contains('\u{1b}'));
         assert!(page.lines().all(|line| line.chars().count() <= COLUMNS || line.contains("fix:")));

@@ -248,8 +248,9 @@ impl Tables {
         let gap = |(table, field)| {
             let file = self.files.get(usize::from(table))?;
             let (line, rows) = file.ragged(field)?;
+            let like_it = if rows == 1 { "row" } else { "rows" };
             let message = format!(
-                "the row has no column {field}, which the scenario reads (as {rows} in all)"
+                "the row has no column {field}, which the scenario reads ({rows} {like_it} like this)"
             );
             Some(Remark { file: file.name(), line, message, hint: "it is empty there" })
         };

@@ -119,8 +119,11 @@ impl Planned {
             others.push(plan);
         }
         if !more.is_empty() && config.concurrent_max != ConcurrencyLimit::Pool {
-            let text = "-l holds for each listener by itself: calls of several are not added up";
-            first.notices.push(text.to_owned());
+            let count = more.len() + 1;
+            first.notices.push(format!(
+                "the limit max_concurrent (-l) applies to each listener separately: {count} listeners \
+                 may have {count} times as many calls"
+            ));
         }
         let local = first.launch.engine.environment.local_ip;
         let plans = Plans { first, others };

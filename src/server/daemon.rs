@@ -121,6 +121,9 @@ impl Daemon<'_> {
         notify::ready(&status.line());
 
         let end = watch_over(&registry, &mut signals, &hangup, &status, has_api).await;
+        // A daemon that ends as it was told has done what it should, and so has a service: what its
+        // calls came to is in log and summary. Elsewhere a run without an API has a result.
+        let is_done = has_api || (matches!(end, End::Asked(_)) && notify::is_service());
         // It must not tell the service manager that all is ready after it was told of the end.
         reloading.abort();
         let _ = reloading.await;
@@ -137,8 +140,7 @@ impl Daemon<'_> {
             }
         }
         tracing::info!("stopped");
-        // A daemon that ends as it was told has done what it should; a run has a result.
-        Ok(if has_api { ExitCode::Success.code() } else { code })
+        Ok(if is_done { ExitCode::Success.code() } else { code })
     }
 }
 

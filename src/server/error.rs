@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::auth;
 use super::engines;
@@ -31,6 +32,14 @@ pub enum ServerError {
          api_token, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
+    /// A folder for users or results is missing and cannot be made.
+    #[error("cannot make the folder {}: {source}; make it, for the user that runs this", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The threads of the API cannot be started.
     #[error("cannot start the threads of the API: {0}; raise the limit of processes")]
     Runtime(io::Error),

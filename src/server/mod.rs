@@ -27,7 +27,9 @@ pub use beside::run as run_at_terminal;
 pub use error::ServerError;
 pub use tls::TlsError;
 
+use std::fs::DirBuilder;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +70,7 @@ pub fn run(config: ServerConfig, line: Option<&ServerLine>) -> u8 {
 }
 
 fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<u8, ServerError> {
+    make_folders(&config)?;
     let http = config.http.as_ref().map(bind).transpose()?;
     let auth = Authenticator::open(auth_settings(&config.auth)).map_err(ServerError::Auth)?;
     let is_insecure = config.http.as_ref().is_some_and(|http| http.insecure);
@@ -90,6 +93,16 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
     // What still runs is a request that had its time.
     runtime.shutdown_background();
     code
+}
+
+/// Makes the folders that are missing, readable by their owner only: users and results are in them.
+fn make_folders(config: &ServerConfig) -> Result<(), ServerError> {
+    for folder in config.folders().into_iter().filter(|folder| !folder.exists()) {
+        let made = DirBuilder::new().mode(0o700).create(folder);
+        made.map_err(|source| ServerError::Folder { path: folder.to_owned(), source })?;
+        tracing::info!("the folder {} was made", folder.display());
+    }
+    Ok(())
 }
 
 /// The threads of the API.

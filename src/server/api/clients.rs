@@ -74,7 +74,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
         Some(engine) if engine.kind() == EngineKind::Dynamic => as_it_was(&engine),
         Some(_) => {
             return Err(ApiError::bad_request(format!(
-                "{id:?} is of the configuration; pause it with POST /api/v1/control"
+                "{id:?} comes from the configuration file and cannot be deleted; pause it with POST /api/v1/control"
             )));
         }
         None if call.app.registry.is_starting(&id) => value!({ "phase": "starting" }),

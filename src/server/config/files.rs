@@ -29,6 +29,13 @@ pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty())?;
             match fs::metadata(parent) {
                 Ok(metadata) if metadata.is_dir() => None,
+                // A start makes it.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && parent.parent().is_some_and(Path::is_dir) =>
+                {
+                    None
+                }
                 Ok(_) => Some(format!("{} is not a directory", parent.display())),
                 Err(error) => Some(format!(
                     "cannot write {shown}: the directory {} {}; create it",

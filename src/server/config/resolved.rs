@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::network::Network;
 use crate::config::targets::TargetList;
@@ -36,6 +36,22 @@ pub struct ServerConfig {
     pub log_level: LogLevel,
     /// What the operator should read, one sentence each.
     pub notices: Vec<String>,
+}
+
+impl ServerConfig {
+    /// Folders of files that the process writes, each to be made if it is missing.
+    pub fn folders(&self) -> Vec<&Path> {
+        let users = match &self.auth {
+            AuthConfig::Internal { sqlite_path, .. } => Some(sqlite_path),
+            AuthConfig::None | AuthConfig::Token(_) => None,
+        };
+        let results = self.engines.iter().flat_map(|engine| {
+            let RunConfig { summary_json, export, .. } = &engine.run;
+            [summary_json.as_ref(), export.call_records.as_ref(), export.events.file.as_ref()]
+        });
+        let folders = users.into_iter().chain(results.flatten()).filter_map(|path| path.parent());
+        folders.filter(|folder| !folder.as_os_str().is_empty()).collect()
+    }
 }
 
 /// One engine.
