@@ -189,8 +189,8 @@ fn a_scenario_turns_no_call_to_where_it_may_not_go() {
     let client = daemon.client();
     let (peer, other) = (Peer::new(), Peer::new());
     let port = other.address().port().to_string();
-    daemon.write("known.xml", &turning("169.254.169.254", "5060"));
-    daemon.write("told.xml", &turning("[$1]", &port));
+    daemon.write("scenarios/known.xml", &turning("169.254.169.254", "5060"));
+    daemon.write("scenarios/told.xml", &turning("[$1]", &port));
     let start = |id: &str, file: &str| {
         let more = json!({
             "scenario_file": file, "rate": 10, "total_calls": 1, "local_ip": "127.0.0.1",

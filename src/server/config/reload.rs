@@ -7,6 +7,7 @@ use std::path::Path;
 use super::effective::keys;
 use super::files;
 use super::load::load;
+use super::network::Network;
 use super::problem::{Problem, ProblemKind, Problems};
 use super::resolved::{AuthConfig, EngineConfig, ServerConfig};
 use crate::cli::LowArgs;
@@ -82,6 +83,8 @@ pub enum LiveChange {
         hosts: Vec<String>,
         /// As in `HttpConfig`.
         origins: Vec<String>,
+        /// As in `HttpConfig`.
+        proxies: Vec<Network>,
     },
     /// Read the certificate of HTTPS again, from the files of the new configuration.
     Certificates,
@@ -122,7 +125,8 @@ impl LiveChange {
             (Self::DynamicClients(count), ..) => running.dynamic_clients_max = *count,
             (Self::LogLevel(level), ..) => running.log_level = *level,
             (Self::Targets(list), ..) => running.targets = list.clone(),
-            (Self::Allowed { hosts, origins }, Some(http), _) => {
+            (Self::Allowed { hosts, origins, proxies }, Some(http), _) => {
+                http.trusted_proxies.clone_from(proxies);
                 http.allowed_hosts.clone_from(hosts);
                 http.allowed_origins.clone_from(origins);
             }
@@ -159,7 +163,9 @@ impl fmt::Display for LiveChange {
             Self::CallsTotal { calls: Some(calls), .. } => write!(f, "total_calls {calls}"),
             Self::CallsTotal { calls: None, .. } => f.write_str("total_calls without a limit"),
             Self::Auth(_) => f.write_str("auth is another one"),
-            Self::Allowed { .. } => f.write_str("api_allowed_hosts, api_allowed_origins changed"),
+            Self::Allowed { .. } => {
+                f.write_str("api_allowed_hosts, api_allowed_origins, trusted_proxies changed")
+            }
             Self::Certificates => f.write_str("the certificate was read again"),
             Self::AllowExec(true) => {
                 f.write_str("allow_exec: scenarios that come over the API may run commands")
@@ -237,13 +243,16 @@ fn compare_http(
         plan.live.push(LiveChange::Certificates);
     }
     let allowed = |config: &ServerConfig| {
-        let http = config.http.as_ref();
-        http.map(|http| (http.allowed_hosts.clone(), http.allowed_origins.clone()))
+        config.http.as_ref().map(|http| LiveChange::Allowed {
+            hosts: http.allowed_hosts.clone(),
+            origins: http.allowed_origins.clone(),
+            proxies: http.trusted_proxies.clone(),
+        })
     };
-    if let Some((hosts, origins)) = allowed(new)
-        && allowed(old).is_some_and(|before| before != (hosts.clone(), origins.clone()))
+    if let (Some(before), Some(after)) = (allowed(old), allowed(new))
+        && before != after
     {
-        plan.live.push(LiveChange::Allowed { hosts, origins });
+        plan.live.push(after);
     }
     if old.auth == new.auth {
         return;
