@@ -145,7 +145,7 @@ fn who_floods_is_told_why_it_ends() {
     };
     // What is unread at the end must not take the reason with it.
     let flood: Vec<u8> = (0..4000).flat_map(|_| text(1000)).collect();
-    let part = vec![0x00, 0x80, 0, 0, 0, 0].repeat(100_000);
+    let part = [0x00, 0x80, 0, 0, 0, 0].repeat(100_000);
     // A message in parts that never ends: each is empty.
     let parts = [vec![0x01, 0x80, 0, 0, 0, 0], part].concat();
     for bytes in [flood, parts] {

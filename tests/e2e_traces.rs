@@ -237,7 +237,7 @@ fn a_file_that_cannot_be_created_ends_the_run_before_the_first_call() {
 }
 
 #[test]
-fn a_full_disk_is_said_once_and_counted() {
+fn a_full_disk_is_told_and_counted() {
     let _turn = lock::light();
     let (server, address) = gossipper::serve(&["-sn", "uas", "-m", "20", "-i", "127.0.0.1"]);
     let remote = address.to_string();
@@ -246,7 +246,8 @@ fn a_full_disk_is_said_once_and_counted() {
     let over = gossipper::run(&[&load[..], &traces, &[&remote]].concat()).expect_code(0);
     server.finish().expect_code(0);
     let said = &over.finished.stderr;
-    assert_eq!(said.matches("cannot write /dev/full").count(), 1, "{said}");
+    // At once, and at the end with all that was lost since.
+    assert!((1..=2).contains(&said.matches("cannot write /dev/full").count()), "{said}");
     let lost = over.summary().number("/traces/unwritten_bytes");
     assert!(lost > 40_000, "{lost}");
 }

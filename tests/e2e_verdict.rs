@@ -65,7 +65,7 @@ fn a_worker_that_other_programs_keep_waiting_is_not_called_slow() {
 }
 
 #[test]
-fn a_run_in_the_background_leaves_its_reasons_in_the_error_log() {
+fn a_run_in_the_background_leaves_its_reasons_in_a_file() {
     let _turn = lock::light();
     let scratch = Scratch::new();
     let (_server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
@@ -79,7 +79,7 @@ fn a_run_in_the_background_leaves_its_reasons_in_the_error_log() {
     let text = loop {
         let files = fs::read_dir(scratch.path()).expect("the folder is there");
         let mut logs = files.filter_map(Result::ok).map(|entry| entry.path());
-        let log = logs.find(|path| path.to_string_lossy().ends_with("_errors.log"));
+        let log = logs.find(|path| path.to_string_lossy().ends_with("_notes.log"));
         let text = log.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
         if text.contains("not started") || Instant::now() > end {
             break text;
