@@ -107,11 +107,12 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::config::targets::Network;
 
     const PROXY: &str = "10.0.0.1";
 
     fn asked(lines: &[(&'static str, &str)], peer: &str) -> Asker {
-        let proxies = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| text.parse().unwrap());
+        let proxies = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| Network::parse(text).unwrap());
         let names = Names { proxies: proxies.to_vec(), ..Names::default() };
         let mut headers = HeaderMap::new();
         for (name, value) in lines {

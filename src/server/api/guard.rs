@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode, Version};
 
 use super::error::ApiError;
-use crate::server::config::Network;
+use crate::config::targets::Network;
 
 /// Everything from ourselves and nothing inline: what a scenario or a peer puts on a page cannot
 /// become a script.
@@ -61,7 +61,7 @@ pub(crate) struct Names {
 impl Names {
     /// Whether `address` is that of a trusted proxy.
     pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
-        self.proxies.iter().any(|network| network.contains(address))
+        self.proxies.iter().any(|network| network.contains(address.to_canonical()))
     }
 
     /// Refuses a request that was meant for another name.

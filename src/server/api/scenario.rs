@@ -87,7 +87,8 @@ pub(crate) async fn apply(call: Call) -> Answer {
             (error, None) => error,
         })
     });
-    if done.is_ok() {
+    // An engine that had ended is another one now.
+    if let (Ok(()), Ok(primary)) = (&done, call.app.primary()) {
         deed.add("to", scenario_of(&primary));
     }
     deed.end(done).await?;

@@ -14,7 +14,6 @@ mod files;
 pub mod keys;
 mod layout;
 mod load;
-mod network;
 mod own;
 mod problem;
 mod process;
@@ -28,7 +27,6 @@ mod tree;
 pub use alias::{AliasRun, aliases, run_alias};
 pub use effective::effective;
 pub use load::{Snippet, load, parse, snippet};
-pub use network::{BadNetwork, Network};
 pub use problem::{Place, Problem, ProblemKind, Problems};
 pub use reload::{LiveChange, ReloadPlan, compare, load_again};
 pub use resolved::{

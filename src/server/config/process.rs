@@ -8,12 +8,11 @@ use super::check::join;
 use super::files;
 use super::keys::{AuthKeys, AuthType};
 use super::layout::{Key, Profile};
-use super::network::{BadNetwork, Network};
 use super::problem::{Place, Problem, ProblemKind};
 use super::resolved::{AuthConfig, HttpConfig, HttpTls, Role, Secret};
 use super::targets;
 use crate::config::ProcessDraft;
-use crate::config::targets::TargetList;
+use crate::config::targets::{Network, TargetList};
 use crate::files::without_dots;
 use crate::server::auth;
 
@@ -190,10 +189,9 @@ fn origin(text: &str) -> Result<String, &'static str> {
 }
 
 fn proxy(text: &str) -> Result<Network, String> {
-    let network: Network = text.parse().map_err(|error: BadNetwork| error.to_string())?;
-    let is_all = network.is_all();
+    let network = Network::parse(text)?;
     let everybody = "everybody could claim to be anybody; name the addresses of the proxies";
-    if is_all { Err(everybody.to_owned()) } else { Ok(network) }
+    if network.bits() == 0 { Err(everybody.to_owned()) } else { Ok(network) }
 }
 
 /// `auth`, if it asks for users.
@@ -266,7 +264,8 @@ mod tests {
     fn proxies_are_named_and_not_everybody() {
         assert_eq!(proxy("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
         assert!(proxy("::1").is_ok());
-        for (text, part) in [("lab7", "10.0.0.0/8"), ("::/0", "anybody"), ("0.0.0.0/0", "anybody")]
+        for (text, part) in
+            [("lab7", "192.0.2.0/24"), ("::/0", "anybody"), ("0.0.0.0/0", "anybody")]
         {
             let error = proxy(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -7,11 +7,10 @@ use std::path::Path;
 use super::effective::keys;
 use super::files;
 use super::load::load;
-use super::network::Network;
 use super::problem::{Problem, ProblemKind, Problems};
 use super::resolved::{AuthConfig, EngineConfig, ServerConfig};
 use crate::cli::LowArgs;
-use crate::config::targets::TargetList;
+use crate::config::targets::{Network, TargetList};
 use crate::config::{CallLimit, LogLevel, RunConfig, ScenarioSource};
 
 /// Rates that differ by less are the same: they come through calls per period and back.

@@ -4,8 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::network::Network;
-use crate::config::targets::TargetList;
+use crate::config::targets::{Network, TargetList};
 use crate::config::{LogLevel, RunConfig, Transport};
 use crate::files::Access;
 

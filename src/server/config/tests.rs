@@ -497,7 +497,7 @@ fn paths_are_relative_to_the_file_in_every_key_and_option() {
 
     let missing = json!({
         "role": "load", "remote_addr": "192.0.2.1", "scenario_file": "no.xml",
-        "injection_file": "no.csv", "summary_json": "no/sum.json", "tls_cert": ".",
+        "injection_file": "no.csv", "summary_json": "no/way/sum.json", "tls_cert": ".",
     });
     let problems = parse(missing.to_string().as_bytes(), Some(&file), &LowArgs::default());
     let problems = problems.unwrap_err().list;
