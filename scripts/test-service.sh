@@ -105,6 +105,8 @@ end() {
     rm -rf --one-file-system "$root"
 }
 trap end EXIT
+# A trap of EXIT alone leaves the system running when somebody stops the script.
+trap 'exit 143' TERM INT
 
 state() { inside systemctl show -P "$2" "gossipper-$1"; }
 # eventually COMMAND...: within 20 s

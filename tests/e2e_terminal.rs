@@ -87,6 +87,28 @@ fn a_form_leads_to_a_run_under_a_dashboard() {
 }
 
 #[test]
+fn a_run_from_the_form_ends_with_its_terminal() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
+    let mut tty = Tty::start(&format!("sh -c 'echo pid $$.; exec {PROGRAM} tui'"));
+    let at = tty.wait_for(0, "Remote host");
+    tty.press(&format!("{address}\x1b[F\r"));
+    tty.wait_for(at, "Service time");
+    let screen = tty.screen();
+    let pid = screen.split("pid ").nth(1).and_then(|rest| rest.split('.').next());
+    let process = format!("/proc/{}/exe", pid.expect("its number"));
+    assert!(std::fs::exists(&process).unwrap(), "{process}");
+    drop(tty);
+    let end = std::time::Instant::now() + e2e::PATIENCE;
+    while std::fs::read_link(&process).is_ok() {
+        assert!(std::time::Instant::now() < end, "it goes on without a terminal");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.signal(Signal::INT);
+    server.finish().expect_code(0);
+}
+
+#[test]
 fn a_signal_gives_the_terminal_back_from_the_form() {
     let _turn = lock::light();
     let mut tty = Tty::start(&format!("{PROGRAM} tui"));

@@ -91,5 +91,7 @@ impl Drop for Signals {
         for signal in self.caught.drain(..) {
             low_level::unregister(signal);
         }
+        // The handler stays, without an action: a run whose terminal is gone would go on for good.
+        let _ = flag::register_conditional_default(SIGHUP, Arc::new(AtomicBool::new(true)));
     }
 }
