@@ -211,7 +211,7 @@ fn check_tells_by_its_exit_code_and_as_text_or_json() {
     let output = gossipper(&["config", "check", "--config", &hybrid, "--json", "--dump-effective"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], true);
-    assert_eq!(report["effective"]["server"]["max_concurrent"], 2048);
+    assert_eq!(report["effective"]["clients"][0]["max_concurrent"], 32);
     assert_eq!(report["effective"]["clients"][2]["auth_password"], "***");
     // With options, as the server would be started.
     let output = gossipper(&["config", "check", "-config", &hybrid, "-api_addr", ":1", "-l", "x"]);
