@@ -21,19 +21,7 @@ scripts/deps.sh test-packages
 mkdir -p "$work"
 
 : >"$work/log"
-failures=0
-# check DESCRIPTION COMMAND...
-check() {
-    local what=$1
-    shift
-    if "$@"; then
-        echo "ok    $what"
-    else
-        echo "FAIL  $what ($*)"
-        failures=$((failures + 1))
-    fi
-}
-refuse() { ! "$@"; }
+. scripts/lib-packages.sh
 logged() { "$@" >>"$work/log" 2>&1; }
 in_root() { chroot "$root" /usr/bin/env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
 # has PATH OWNER:GROUP MODE, by the names that are known in $root
@@ -64,26 +52,10 @@ calls() { cat "$root/var/log/systemctl.calls" 2>/dev/null || true; }
 forget_calls() { rm -f "$root/var/log/systemctl.calls"; }
 called() { calls | grep -q -- "$1"; }
 
-# A base system in $root, made once.
 new_root() {
     root=$work/root-$1
     clear_root
-    if [ ! -s "$work/base.tar" ]; then
-        local mirror suite fresh=$work/root-base
-        # The mirror that this machine uses.
-        mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null \
-            | grep -Eo 'https?://[^ ]*debian/?( |$)' | head -n 1 | tr -d ' ' || true)
-        suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-        rm -rf --one-file-system "$fresh"
-        debootstrap --variant=minbase --include=systemd,man-db,bash-completion "$suite" "$fresh" \
-            "${mirror:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 \
-            || { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
-        tar -C "$fresh" --one-file-system -cf "$work/base.tar.new" .
-        mv "$work/base.tar.new" "$work/base.tar"
-        rm -rf --one-file-system "$fresh"
-    fi
-    mkdir -p "$root"
-    tar -C "$root" -xf "$work/base.tar"
+    base_system base systemd,man-db,bash-completion
     mount --bind /proc "$root/proc"
     # Services must not be started by the base system's own packages either.
     forget_calls

@@ -22,38 +22,12 @@ package=$work/gossipper_${version}_$(dpkg --print-architecture).deb
 root=$work/root-service
 exec > >(tee "$work/service.log") 2>&1
 
-failures=0
-# check DESCRIPTION COMMAND...
-check() {
-    local what=$1
-    shift
-    if "$@"; then
-        echo "ok    $what"
-    else
-        echo "FAIL  $what ($*)"
-        failures=$((failures + 1))
-    fi
-}
-refuse() { ! "$@"; }
+. scripts/lib-packages.sh
 
-# A base system in $root, made once.
+# The base system with the package installed, in $root.
 new_root() {
     rm -rf --one-file-system "$root"
-    if [ ! -s "$work/base-service.tar" ]; then
-        local mirror fresh=$work/root-base-service
-        mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null \
-            | grep -Eo 'https?://[^ ]*debian/?( |$)' | head -n 1 | tr -d ' ' || true)
-        rm -rf --one-file-system "$fresh"
-        debootstrap --variant=minbase --include=systemd,dbus,iproute2,curl,python3-minimal \
-            "$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")" "$fresh" \
-            "${mirror:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 \
-            || { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
-        tar -C "$fresh" --one-file-system -cf "$work/base-service.tar.new" .
-        mv "$work/base-service.tar.new" "$work/base-service.tar"
-        rm -rf --one-file-system "$fresh"
-    fi
-    mkdir -p "$root"
-    tar -C "$root" -xf "$work/base-service.tar"
+    base_system base-service systemd,dbus,iproute2,curl,python3-minimal
     cp "$package" "$root/gossipper.deb"
     chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
         dpkg -i /gossipper.deb >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; exit 1; }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artefact;
+mod calendar;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
@@ -13,6 +14,7 @@ pub mod engine;
 pub mod files;
 pub mod injection;
 pub mod output;
+mod procfs;
 pub mod run;
 pub mod scenario;
 pub mod server;

@@ -10,20 +10,9 @@ use ::gossipper::server::api::{self, RouteRow};
 use ::gossipper::server::auth::Permission;
 use e2e::gossipper::PROGRAM;
 use e2e::http::{Client, Response, read_response};
-use e2e::service::{self as daemon, Daemon, until};
+use e2e::service::{self as daemon, Daemon, management, until};
 use e2e::{lock, ports};
 use serde_json::{Value, json};
-
-fn management() -> Value {
-    json!({
-        "api_addr": "127.0.0.1:0",
-        "role": "management",
-        "scenario_name": "uas",
-        "transport": "u1",
-        "local_ip": "127.0.0.1",
-        "local_port": ports::free(),
-    })
-}
 
 fn open() -> (Daemon, Client) {
     let daemon = daemon::start(&management());

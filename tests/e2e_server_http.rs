@@ -8,23 +8,12 @@ use std::net::{Shutdown, TcpStream};
 
 use e2e::gossipper::PROGRAM;
 use e2e::http::{Client, Response, read_response};
-use e2e::service::{self as daemon, Daemon};
-use e2e::{certs, lock, ports};
+use e2e::service::{self as daemon, Daemon, management};
+use e2e::{certs, lock};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "kettle-orbit-plum";
-
-fn management() -> Value {
-    json!({
-        "api_addr": "127.0.0.1:0",
-        "role": "management",
-        "scenario_name": "uas",
-        "transport": "u1",
-        "local_ip": "127.0.0.1",
-        "local_port": ports::free(),
-    })
-}
 
 /// The daemon with an admin.
 fn with_users(mut config: Value) -> Daemon {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::http::Client;
-use e2e::service::{self as daemon, until};
+use e2e::service::{self as daemon, management, until};
 use e2e::{lock, ports, sipp, tools};
 use rustix::process::Signal;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,17 +19,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use serde_json::{Value, json};
-
-fn management() -> Value {
-    json!({
-        "api_addr": "127.0.0.1:0",
-        "role": "management",
-        "scenario_name": "uas",
-        "transport": "u1",
-        "local_ip": "127.0.0.1",
-        "local_port": ports::free(),
-    })
-}
 
 fn load(target: u16) -> Value {
     json!({

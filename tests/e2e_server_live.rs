@@ -8,20 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use e2e::http::Client;
-use e2e::service::{self as daemon, Daemon, until};
-use e2e::{lock, ports};
+use e2e::service::{self as daemon, Daemon, management, until};
+use e2e::lock;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
 fn open() -> (Daemon, Client) {
-    let daemon = daemon::start(&json!({
-        "api_addr": "127.0.0.1:0",
-        "role": "management",
-        "scenario_name": "uas",
-        "transport": "u1",
-        "local_ip": "127.0.0.1",
-        "local_port": ports::free(),
-    }));
+    let daemon = daemon::start(&management());
     let client = daemon.client();
     (daemon, client)
 }

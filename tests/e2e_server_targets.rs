@@ -9,21 +9,15 @@ use std::time::Duration;
 
 use e2e::http::{Client, Response};
 use e2e::peer::Peer;
-use e2e::service::{self as daemon, Daemon, until};
-use e2e::{lock, ports};
+use e2e::service::{self as daemon, Daemon, management, until};
+use e2e::lock;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 fn config(targets: Value) -> Value {
-    json!({
-        "api_addr": "127.0.0.1:0",
-        "role": "management",
-        "scenario_name": "uas",
-        "transport": "u1",
-        "local_ip": "127.0.0.1",
-        "local_port": ports::free(),
-        "targets": targets,
-    })
+    let mut config = management();
+    config["targets"] = targets;
+    config
 }
 
 /// A client that starts no call by itself.

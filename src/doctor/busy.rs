@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::{BusyCpu, BusyCpus, BusyProgram};
+use crate::procfs::{TaskStat, cpu_ticks};
 
 /// Programs that are named.
 const PROGRAMS_MAX: usize = 8;
@@ -29,32 +30,17 @@ struct Program {
 impl Sample {
     /// Takes `/proc/stat`.
     pub(super) fn take_cpus(&mut self, stat: &str) {
-        for line in stat.lines().filter_map(|line| line.strip_prefix("cpu")) {
-            let Some((number, ticks)) = line.split_once(' ') else { continue };
-            let Ok(number) = number.parse() else { continue };
-            let ticks: Vec<u64> =
-                ticks.split_whitespace().map_while(|word| word.parse().ok()).take(8).collect();
-            let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks[..] else {
-                continue;
-            };
-            let busy = user + nice + system + irq + softirq + steal;
-            self.cpus.insert(number, (busy, busy + idle + iowait));
+        for (number, ticks) in cpu_ticks(stat) {
+            let busy = ticks.busy + ticks.stolen;
+            self.cpus.insert(number.into(), (busy, busy + ticks.idle));
         }
     }
 
-    /// Takes `/proc/PID/stat`: user and system time are fields 14 and 15, the processor is 39.
+    /// Takes `/proc/PID/stat`.
     pub(super) fn take_program(&mut self, pid: u32, stat: &str) {
-        // The name may have spaces and parentheses.
-        let Some((head, fields)) = stat.rsplit_once(") ") else { return };
-        let Some((_, name)) = head.split_once('(') else { return };
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let number = |at: usize| -> Option<u64> { fields.get(at)?.parse().ok() };
-        let (Some(user), Some(system), Some(cpu)) = (number(11), number(12), number(36)) else {
-            return;
-        };
+        let Some(TaskStat { name, ticks, cpu }) = TaskStat::read(stat) else { return };
         let name = name.chars().filter(|c| !c.is_control()).collect();
-        let cpu = usize::try_from(cpu).unwrap_or(usize::MAX);
-        self.programs.insert(pid, Program { name, ticks: user + system, cpu });
+        self.programs.insert(pid, Program { name, ticks, cpu });
     }
 
     /// What happened since `before` on the processors in `allowed`.

@@ -8,6 +8,7 @@ use super::bound::{Bound, peer_field};
 use super::call::{NO_CIRCUIT, Slot};
 use super::ids::hex16;
 use super::variables::Value;
+use crate::calendar;
 use crate::injection::Table;
 use crate::scenario::{Field, HeaderPart, Part, Template, WrittenAuthentication};
 use crate::sip::{Header, HeaderId, Message, NameAddr, find_parameter};
@@ -563,20 +564,13 @@ struct Civil {
     second: u64,
 }
 
-/// Date and time of day, UTC, by counting days from a March that begins a 400-year cycle.
+/// Date and time of day, UTC.
 fn civil(unix_s: u64) -> Civil {
-    let days = unix_s / 86_400 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let (year, month, day) = calendar::date_of(unix_s / 86_400);
     Civil {
-        year: era * 400 + year_of_era + u64::from(month <= 2),
+        year,
         month,
-        day: day_of_year - (153 * month_from_march + 2) / 5 + 1,
+        day,
         hour: unix_s / 3600 % 24,
         minute: unix_s / 60 % 60,
         second: unix_s % 60,

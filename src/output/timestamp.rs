@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::calendar;
+
 const NS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -23,7 +25,7 @@ impl CivilTime {
     /// The second `unix_s` after 1970-01-01T00:00:00.
     pub(super) fn of(unix_s: u64) -> Self {
         Self {
-            date: civil_from_days(unix_s / SECONDS_PER_DAY),
+            date: calendar::date_of(unix_s / SECONDS_PER_DAY),
             second_of_day: unix_s % SECONDS_PER_DAY,
         }
     }
@@ -44,7 +46,7 @@ impl CivilTime {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.unix_ns / NS_PER_SECOND;
-        let (year, month, day) = civil_from_days(seconds / SECONDS_PER_DAY);
+        let (year, month, day) = calendar::date_of(seconds / SECONDS_PER_DAY);
         let of_day = seconds % SECONDS_PER_DAY;
         write!(
             f,
@@ -57,44 +59,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of the day that is `days` after 1970-01-01 in the Gregorian calendar.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let mut year = 1970 + days / 366;
-    // Dividing by the longest year never overshoots; the loop makes up for the shorter ones.
-    let mut day_of_year = days - days_before_year(year);
-    while day_of_year >= 365 + u64::from(is_leap(year)) {
-        day_of_year -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let mut month = 1;
-    let mut day = day_of_year;
-    for length in month_lengths(year) {
-        if day < length {
-            break;
-        }
-        day -= length;
-        month += 1;
-    }
-    (year, month, day + 1)
-}
-
-/// Days from 1970-01-01 to the first of January of `year`.
-fn days_before_year(year: u64) -> u64 {
-    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
-    (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn month_lengths(year: u64) -> [u64; 12] {
-    [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_leap(year: u64) -> bool {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    }
+
+    fn month_lengths(year: u64) -> [u64; 12] {
+        [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    }
 
     fn text(unix_s: u64, nanos: u64) -> String {
         Timestamp { unix_ns: unix_s * NS_PER_SECOND + nanos }.to_string()
@@ -114,7 +89,7 @@ mod tests {
     fn every_day_follows_the_one_before() {
         let mut expected = (1970, 1, 1);
         for days in 0..213_000 {
-            assert_eq!(civil_from_days(days), expected);
+            assert_eq!(calendar::date_of(days), expected);
             let (year, month, day) = expected;
             expected = if day < month_lengths(year)[month as usize - 1] {
                 (year, month, day + 1)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use gossipper_uring::sys;
 
+use crate::procfs::{TaskStat, cpu_ticks};
 use crate::stats::CpuUse;
 
 /// Workers that are looked at: each costs two small files a second. What they suffer, the others of
@@ -174,30 +175,18 @@ fn uses(
 fn thread(schedstat: &str, stat: &str) -> Option<Thread> {
     let mut numbers = schedstat.split_whitespace().map(str::parse);
     let (busy_ns, waited_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    // The name of the thread may have spaces and parentheses; the CPU is field 39, the state 3.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let cpu = fields.split_whitespace().nth(36)?.parse().ok()?;
-    Some(Thread { busy_ns, waited_ns, cpu })
+    Some(Thread { busy_ns, waited_ns, cpu: TaskStat::read(stat)?.cpu })
 }
 
-/// CPUs out of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
+/// CPUs out of `/proc/stat`, each at the place of its number.
 fn cpus(stat: &str, tick_ns: u64) -> Vec<Cpu> {
     let mut cpus = Vec::new();
-    for line in stat.lines() {
-        let Some(line) = line.strip_prefix("cpu") else { break };
-        let mut words = line.split_whitespace();
-        // The first line is the sum of all.
-        let is_sum = line.starts_with(' ');
-        let Some(number) = words.next().filter(|_| !is_sum) else { continue };
-        let Ok(number) = number.parse::<u16>() else { continue };
-        let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
-        let [user, nice, system, _, _, irq, softirq, stolen, ..] = ticks[..] else { continue };
+    for (number, ticks) in cpu_ticks(stat) {
         let index = usize::from(number);
         if cpus.len() <= index {
             cpus.resize(index + 1, Cpu::default());
         }
-        let busy = user + nice + system + irq + softirq;
-        cpus[index] = Cpu { busy_ns: busy * tick_ns, stolen_ns: stolen * tick_ns };
+        cpus[index] = Cpu { busy_ns: ticks.busy * tick_ns, stolen_ns: ticks.stolen * tick_ns };
     }
     cpus
 }

@@ -78,7 +78,7 @@ pub(super) async fn serve<S>(
         }
     }
     if !is_closing {
-        linger(stream).await;
+        linger(&mut stream, LINGER, LINGER_BYTES_MAX).await;
     }
 }
 
@@ -96,13 +96,18 @@ fn builder() -> http1::Builder {
     builder
 }
 
-/// Ends a connection so that the client gets to read what it was sent: closing with bytes unread
-/// would take the last answer back (RFC 9112, section 9.6).
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let _ = timeout(LINGER, async {
-        // hyper may have done so.
+/// Ends a connection so that the other side gets to read what it was sent: closing with bytes
+/// unread would take the last answer back (RFC 9112, section 9.6; RFC 1122, section 4.2.2.13).
+/// Reads on for `time` and `bytes_max` bytes at most: a peer that has not read the answer by then
+/// will not.
+pub(super) async fn linger<S>(stream: &mut S, time: Duration, bytes_max: u64)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let _ = timeout(time, async {
+        // It may have been done before.
         let _ = stream.shutdown().await;
-        tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
+        tokio::io::copy(&mut stream.take(bytes_max), &mut tokio::io::sink()).await
     })
     .await;
 }

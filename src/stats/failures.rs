@@ -324,18 +324,9 @@ mod tests {
     use crate::stats::{ProgramLayout, StepLayout};
 
     fn layout() -> Layout {
-        let step = |kind, name: &str| StepLayout {
-            kind,
-            name: name.to_owned(),
-            rtd_starts: Vec::new(),
-            rtd_stops: Vec::new(),
-            display: None,
-            is_hidden: false,
-            is_gap_after: false,
-        };
         let steps = vec![
-            step(StepKind::Send { retransmits: true }, "INVITE"),
-            step(StepKind::Recv { is_optional: false }, "200"),
+            StepLayout::plain(StepKind::Send { retransmits: true }, "INVITE"),
+            StepLayout::plain(StepKind::Recv { is_optional: false }, "200"),
         ];
         let program = ProgramLayout { name: "uac".to_owned(), steps, ..ProgramLayout::default() };
         Layout { programs: vec![program], ..Layout::default() }

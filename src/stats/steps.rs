@@ -91,6 +91,22 @@ pub struct StepLayout {
     pub is_gap_after: bool,
 }
 
+#[cfg(test)]
+impl StepLayout {
+    /// A step that is shown as it is and has no response times.
+    pub(crate) fn plain(kind: StepKind, name: &str) -> Self {
+        Self {
+            kind,
+            name: name.to_owned(),
+            rtd_starts: Vec::new(),
+            rtd_stops: Vec::new(),
+            display: None,
+            is_hidden: false,
+            is_gap_after: false,
+        }
+    }
+}
+
 /// One program: its steps, in order, and where what it measures stands among the figures of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramLayout {

@@ -7,6 +7,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::calendar;
+
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -212,17 +214,9 @@ fn time((tag, content): (u8, &[u8])) -> Option<Time> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    let unix_s = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    let unix_s = ((calendar::days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
     let text = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
     Some(Time { unix_s, text })
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar. Years begin in March, so that a leap day is the
-/// last of its year.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month < 3 { year - 1 } else { year };
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    365 * year + year / 4 - year / 100 + year / 400 + of_year - 719_468
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::PATIENCE;
 use super::gossipper::PROGRAM;
 use super::http::Client;
 use super::process::{Finished, Process};
 use super::scratch::Scratch;
+use super::{PATIENCE, ports};
 
 /// A running daemon.
 pub struct Daemon {
@@ -26,6 +26,18 @@ pub struct Daemon {
 pub struct Prepared {
     scratch: Scratch,
     environment: Vec<(String, String)>,
+}
+
+/// The configuration of a daemon that answers calls on a free port and has an API.
+pub fn management() -> Value {
+    json!({
+        "api_addr": "127.0.0.1:0",
+        "role": "management",
+        "scenario_name": "uas",
+        "transport": "u1",
+        "local_ip": "127.0.0.1",
+        "local_port": ports::free(),
+    })
 }
 
 /// A daemon with this configuration.

@@ -1,6 +1,7 @@
 //! Dates as files have them (RFC 3339).
 
 use super::list::Expiry;
+use crate::calendar;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 const FORM: &str = "write a date and a time as 2026-12-31T23:59:59Z, or with +01:00 for the Z";
@@ -22,26 +23,16 @@ fn unix_ns(text: &str) -> Option<u64> {
     let [hour, minute, second] = numbers(clock, b':', [2, 2, 2])?;
     let (fraction_ns, zone) = fraction(rest)?;
     let offset_minutes = offset(zone)?;
-    let is_leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let days_of = |month: u64| match month {
-        2 => 28 + u64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    // A leap second is the last one of a minute.
-    let is_right = (1970..=2500).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=days_of(month)).contains(&day)
-        && hour <= 23
-        && minute <= 59
-        && second <= 60;
-    if !is_right {
+    if !(1970..=2500).contains(&year) || !(1..=12).contains(&month) {
         return None;
     }
-    let years = (1970..year).map(|year| 365 + u64::from(is_leap(year))).sum::<u64>();
-    let days = years + (1..month).map(days_of).sum::<u64>() + day - 1;
+    let [of_year, of_month, of_day] = [year, month, day].map(|number| number as i64);
+    let days = u64::try_from(calendar::days_of(of_year, of_month, of_day)).ok()?;
+    // A month has no 31st, or no 29th, if that is another date; a leap second is its minute's last.
+    let is_right = calendar::date_of(days) == (year, month, day);
+    if !is_right || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
     let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
     let seconds = i64::try_from(seconds).ok()? - offset_minutes * 60;
     u64::try_from(seconds).ok()?.checked_mul(NS_PER_SECOND)?.checked_add(fraction_ns)

@@ -17,7 +17,7 @@ use super::body::Parameters;
 use super::crowd::Turn;
 use super::error::ApiError;
 use super::forwarded::Asker;
-use crate::server::auth::{AuthError, Authenticator, Identity};
+use crate::server::auth::{self, AuthError, Authenticator, Identity};
 use crate::server::places::Seat;
 
 /// Who a request comes from, and the connection that it came over.
@@ -147,7 +147,7 @@ fn with(object: &serde_json::Value, name: &str, value: serde_json::Value) -> ser
 
 /// What tells a scenario from others in the audit log: its name is chosen by whoever writes it.
 pub(crate) fn fingerprint(text: &[u8]) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    auth::hex(&Sha256::digest(text))
 }
 
 /// A response with a JSON body.

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::server::connection;
 
 /// How long one who was dropped may take to read why.
 const LINGER: Duration = Duration::from_secs(2);
 /// The most bytes that are read of such a one meanwhile.
-const LINGER_BYTES_MAX: usize = 8 << 20;
+const LINGER_BYTES_MAX: u64 = 8 << 20;
 
 /// A connection that gives so many bytes at most before it is told to give more.
 pub(super) struct Inbound<S> {
@@ -72,21 +73,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Inbound<S> {
     }
 }
 
-/// Ends a connection whose other side may still be sending. TCP forgets what was said last when
-/// there is something unread at the end (RFC 1122, section 4.2.2.13), so that it is read.
+/// Ends a connection whose other side may still be sending.
 pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Inbound<S>) {
-    let io = &mut connection.io;
-    let drain = async {
-        let _ = io.shutdown().await;
-        let mut buffer = [0; 4 << 10];
-        let mut left = LINGER_BYTES_MAX;
-        while left > 0 {
-            match io.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => left = left.saturating_sub(read),
-            }
-        }
-    };
-    // Whoever has not read it by then will not.
-    let _ = timeout(LINGER, drain).await;
+    connection::linger(&mut connection.io, LINGER, LINGER_BYTES_MAX).await;
 }

@@ -149,6 +149,16 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
+/// Logs the warnings and notices of a plan that no other engine has told, and returns all of them.
+fn tell_notices(id: &str, planned: &Planned, told: &Told) -> Vec<String> {
+    let notices = planned.warnings().chain(planned.notices());
+    let notices: Vec<String> = notices.cloned().collect();
+    for notice in notices.iter().filter(|notice| told.is_new(notice)) {
+        tracing::warn!("engine {id}: {notice}");
+    }
+    notices
+}
+
 /// Bits that no other run has, with a probability that is good enough to tell runs apart.
 fn run_id() -> String {
     use std::hash::{BuildHasher, Hasher};
@@ -208,11 +218,7 @@ impl<'s> Engine<'s> {
         if shares_cpus {
             planned.leave_cpus_alone();
         }
-        let notices = planned.warnings().chain(planned.notices());
-        let notices: Vec<String> = notices.cloned().collect();
-        for notice in notices.iter().filter(|notice| told.is_new(notice)) {
-            tracing::warn!("engine {}: {notice}", shared.id);
-        }
+        let notices = tell_notices(&shared.id, &planned, &told);
         if config.start_delay_ms > 0 {
             // The others need not wait for it.
             let _ = started.try_send(Ok(()));

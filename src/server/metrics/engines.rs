@@ -205,6 +205,11 @@ fn messages(text: &mut Text, engines: &[Exposed<'_>]) {
             text.sample(&PARSE_ERRORS, &[label, cause.label()], totals.counters.drops.count(cause));
         }
     });
+    durations(text, engines);
+}
+
+/// Times of transactions, and of the timers of scenarios.
+fn durations(text: &mut Text, engines: &[Exposed<'_>]) {
     let has_transactions = |exposed: &Exposed<'_>| !exposed.sum.totals.transactions.is_empty();
     if engines.iter().any(has_transactions) {
         each(

@@ -113,27 +113,15 @@ impl Run {
     }
 }
 
-fn step(kind: StepKind, name: &str) -> StepLayout {
-    StepLayout {
-        kind,
-        name: name.to_owned(),
-        rtd_starts: Vec::new(),
-        rtd_stops: Vec::new(),
-        display: None,
-        is_hidden: false,
-        is_gap_after: false,
-    }
-}
-
 fn layout() -> Layout {
     Layout {
         transactions: ["INVITE", "BYE", "INVITE#2"].map(str::to_owned).into(),
         rtds: vec!["1".to_owned()],
         programs: vec![ProgramLayout {
             steps: vec![
-                step(StepKind::Send { retransmits: true }, "INVITE"),
-                step(StepKind::Recv { is_optional: true }, "180"),
-                step(StepKind::Pause, ""),
+                StepLayout::plain(StepKind::Send { retransmits: true }, "INVITE"),
+                StepLayout::plain(StepKind::Recv { is_optional: true }, "180"),
+                StepLayout::plain(StepKind::Pause, ""),
             ],
             ..ProgramLayout::default()
         }],
@@ -144,7 +132,7 @@ fn layout() -> Layout {
 /// More of everything that a scenario can name than is told apart.
 fn sprawling_layout() -> Layout {
     let names = |prefix: &str| (0..60).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
-    let steps = (0..200).map(|n| step(StepKind::Pause, &n.to_string())).collect();
+    let steps = (0..200).map(|n| StepLayout::plain(StepKind::Pause, &n.to_string())).collect();
     Layout {
         transactions: names("METHOD"),
         rtds: names("timer"),
@@ -298,7 +286,7 @@ fn a_run_that_begins_anew_goes_on_where_the_last_one_ended() {
     let other = Layout {
         transactions: vec!["OPTIONS".to_owned()],
         programs: vec![ProgramLayout {
-            steps: vec![step(StepKind::Send { retransmits: true }, "OPTIONS")],
+            steps: vec![StepLayout::plain(StepKind::Send { retransmits: true }, "OPTIONS")],
             ..ProgramLayout::default()
         }],
         ..Layout::default()
@@ -324,7 +312,7 @@ fn steps_of_a_program_that_goes_stay() {
     // As a swap has it: both programs for a while, then the new one alone.
     let program = |name: &str| ProgramLayout {
         number: u8::from(name == "OPTIONS"),
-        steps: vec![step(StepKind::Send { retransmits: true }, name)],
+        steps: vec![StepLayout::plain(StepKind::Send { retransmits: true }, name)],
         ..ProgramLayout::default()
     };
     let metrics = Metrics::new();
@@ -351,7 +339,7 @@ fn steps_of_a_program_that_goes_stay() {
 fn a_program_with_the_number_of_an_earlier_one_counts_on() {
     let layout = || Layout {
         programs: vec![ProgramLayout {
-            steps: vec![step(StepKind::Send { retransmits: true }, "INVITE")],
+            steps: vec![StepLayout::plain(StepKind::Send { retransmits: true }, "INVITE")],
             ..ProgramLayout::default()
         }],
         ..Layout::default()
