@@ -32,7 +32,7 @@ impl Folder {
     /// All folders.
     pub const ALL: [Self; 4] = [Self::Scenarios, Self::Injection, Self::Tls, Self::Results];
 
-    /// Its name below the data directory.
+    /// The name of the folder below the data directory.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scenarios => "scenarios",
@@ -56,11 +56,11 @@ impl Folder {
 /// A file of the process itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnFile {
-    /// Its role, for messages: `the user database`.
+    /// The role of the file, for messages: `the user database`.
     pub role: &'static str,
-    /// Where it is, or will be.
+    /// The place where the file is, or will be.
     pub path: PathBuf,
-    /// What may be done with it all the same.
+    /// The kind of the file: what may be done with it all the same.
     pub kind: OwnKind,
 }
 
@@ -83,7 +83,7 @@ const NOT_READ: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Out
 /// Kinds that no result takes the place of. Those of outputs are told apart by who writes them.
 pub const NOT_WRITTEN: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Input];
 
-/// What a run may do with files. Clones are the same.
+/// The access to files that a run has. Clones are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     own: Arc<Vec<OwnFile>>,
@@ -109,7 +109,7 @@ impl Access {
         Self { is_confined: true, ..self.clone() }
     }
 
-    /// Whether only the folders below the data directory are reached.
+    /// Tells whether only the folders below the data directory are reached.
     pub fn is_confined(&self) -> bool {
         self.is_confined
     }
@@ -326,7 +326,7 @@ fn refused(role: &str) -> io::Error {
     )
 }
 
-/// Whether `path` leads to the file that `metadata` is of.
+/// Tells whether `path` leads to the file that `metadata` is of.
 fn is_same(metadata: &Metadata, path: &Path) -> bool {
     let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
     fs::metadata(path).is_ok_and(|other| place(&other) == place(metadata))
@@ -337,7 +337,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     fs::metadata(one).is_ok_and(|metadata| metadata.is_file() && is_same(&metadata, other))
 }
 
-/// Whether two names lead to one file, or would once it is there.
+/// Tells whether two names lead to one file, or would once it is there.
 pub fn is_one_file(one: &Path, other: &Path) -> bool {
     if one == other || is_same_file(one, other) {
         return true;

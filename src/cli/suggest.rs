@@ -1,4 +1,4 @@
-//! What a word that nobody knows may have been meant for.
+//! Guesses what a word that nobody knows may have been meant for.
 
 /// Words for one-letter options that people type, and the option.
 const SPELLED_OUT: &[(&str, &str)] = &[

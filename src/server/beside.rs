@@ -56,7 +56,7 @@ pub fn run(config: &RunConfig) -> ExitCode {
     }
 }
 
-/// What the run may do with files: scenarios that are sent find no key of ours.
+/// The access to files that the run has: scenarios that are sent find no key of ours.
 fn access(config: &RunConfig, api: &ApiConfig) -> Access {
     let tls = &config.tls;
     let of_api = api.tls.iter().flat_map(|(cert, key)| [cert, key]);

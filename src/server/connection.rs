@@ -30,10 +30,10 @@ use super::metrics::{Metrics, RequestRefusal};
 /// The most bytes of the head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// How long what a client still sends is read after its last answer.
+/// The longest time for reading what a client still sends after its last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How much of it.
+/// The most bytes that are read of it.
 const LINGER_BYTES_MAX: u64 = 1 << 20;
 
 /// The first byte of a TLS handshake (RFC 8446, section 5.1).
@@ -112,8 +112,8 @@ where
     .await;
 }
 
-/// What somebody is told whose head could not be read; `None` for who has simply left. `unread` is
-/// the head as far as it came.
+/// The refusal that somebody gets whose head could not be read; `None` for who has simply left.
+/// `unread` is the head as far as it came.
 fn judge(error: &hyper::Error, unread: &[u8]) -> Option<(RequestRefusal, ApiError)> {
     let bad = |text: &str| (RequestRefusal::BadHead, ApiError::bad_request(text));
     let line_bytes = unread.iter().position(|byte| *byte == b'\n').unwrap_or(unread.len());
@@ -148,8 +148,8 @@ struct Quiet<S> {
     has_kept_back: bool,
 }
 
-/// Where hyper's own answer begins, if `bytes` end with one. It is the last thing that hyper writes
-/// on a connection, and the only head without a header of ours.
+/// The offset at which hyper's own answer begins, if `bytes` end with one. That answer is the last
+/// thing that hyper writes on a connection, and the only head without a header of ours.
 fn bare_answer(bytes: &[u8]) -> Option<usize> {
     const DATE: &[u8] = b"date: ";
     const REST: &[u8] = b"connection: close\r\ncontent-length: 0\r\n";

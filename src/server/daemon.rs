@@ -37,7 +37,7 @@ const STATUS_PERIOD: Duration = Duration::from_secs(5);
 /// How often the end of all engines is looked for where it ends the process.
 const END_PERIOD: Duration = Duration::from_millis(100);
 
-/// How often the service manager is told what a stop waits for.
+/// The interval at which the service manager is told what a stop waits for.
 const STOP_PERIOD: Duration = Duration::from_secs(1);
 
 /// What the process is told by signals.

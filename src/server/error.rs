@@ -37,7 +37,7 @@ pub enum ServerError {
     Folder {
         /// Which.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system gave.
         source: io::Error,
     },
     /// The threads of the API cannot be started.

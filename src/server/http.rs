@@ -29,7 +29,7 @@ use super::places::{Origin, Places};
 /// Refusals that are being written at once; what comes beyond them is closed without a word.
 const REFUSALS_MAX: usize = 64;
 
-/// How long a refusal may take to be read.
+/// The time that a refusal may take to be read.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a client may take for its TLS handshake, and for the head of a request.
@@ -58,14 +58,14 @@ pub(super) struct Http {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) router: Router,
     pub(super) metrics: Arc<Metrics>,
-    /// Whether an address is that of a proxy which is trusted.
+    /// Tells whether an address is that of a proxy which is trusted.
     pub(super) is_proxy: IsProxy,
 }
 
 /// Tells the addresses of trusted proxies.
 pub(super) type IsProxy = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// What the accept loop keeps.
+/// The state that the accept loop keeps.
 struct Door {
     places: Arc<Places>,
     refusals: Arc<Semaphore>,

@@ -132,7 +132,7 @@ fn bind(http: &HttpConfig) -> Result<Bound, ServerError> {
 /// The socket of the API.
 struct Bound {
     listener: TcpListener,
-    /// Where it listens: what a configuration says later does not change that.
+    /// The address at which it listens: what a configuration says later does not change that.
     address: SocketAddr,
     tls: Option<Arc<http::Tls>>,
 }

@@ -39,7 +39,7 @@ pub(super) fn watchdog_period() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
-/// Whether a service manager started the process.
+/// Tells whether a service manager started the process.
 pub(super) fn is_service() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }

@@ -27,7 +27,7 @@ const OF_A_SOURCE: usize = 64;
 /// Connections of this host at once. Its users share an address with its probes.
 const OF_THIS_HOST: usize = 640;
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A proxy that is trusted: its connections are those of many.
@@ -60,7 +60,7 @@ struct Table {
 struct Taken {
     source: Source,
     origin: Origin,
-    /// Whether it waits for a peer that nobody vouched for.
+    /// `true` if it waits for a peer that nobody vouched for.
     is_movable: bool,
     leave: Arc<Notify>,
 }
@@ -113,7 +113,7 @@ impl Places {
         Ok(Seat { places: Arc::clone(self), number, leave })
     }
 
-    /// How many are taken.
+    /// The number of places that are taken.
     pub(crate) fn count(&self) -> usize {
         self.lock().taken.len()
     }

@@ -23,7 +23,7 @@ use super::status::Status;
 use super::{auth_settings, check_exposure, daemon, first_admin_text, notify, tls};
 use crate::cli::ServerLine;
 
-/// How long files may take to be read. A service manager waits for 90 s by default.
+/// The time that files may take to be read. A service manager waits for 90 s by default.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most that is told of why the last reload failed, in characters.
@@ -31,7 +31,7 @@ const REASON_MAX: usize = 200;
 
 /// See the module's documentation.
 pub(super) struct Reloader {
-    /// What the configuration is made of; none that is read again for a profile of a run.
+    /// The sources of the configuration; `None` for a profile of a run, which is not read again.
     pub(super) line: Option<ServerLine>,
     pub(super) app: Arc<App>,
     pub(super) log: Log,
@@ -42,7 +42,7 @@ pub(super) struct Reloader {
     pub(super) files: Files,
 }
 
-/// Why a reload failed.
+/// The reason why a reload failed.
 enum Failure {
     /// Nothing has changed.
     Refused(String),
@@ -162,7 +162,7 @@ impl Reloader {
         running
     }
 
-    /// Who may do what by the new configuration, if that differs.
+    /// Returns who may do what by the new configuration, if that differs.
     async fn new_auth(
         &mut self,
         changes: &[LiveChange],

@@ -1,4 +1,4 @@
-//! How the daemon goes, in a line for the service manager.
+//! The state of the daemon, in a line for the service manager.
 
 use arc_swap::ArcSwapOption;
 
@@ -7,7 +7,7 @@ use super::engines::{EngineHandle, Registry};
 /// See the module's documentation.
 pub(super) struct Status {
     registry: Registry,
-    /// Why the last reload failed, if it did.
+    /// The reason why the last reload failed, if it did.
     failed_reload: ArcSwapOption<String>,
 }
 

@@ -28,13 +28,13 @@ pub(crate) struct App {
     pub(crate) names: ArcSwap<Names>,
     /// The configuration in force.
     pub(crate) config: ArcSwap<ServerConfig>,
-    /// Whom clients over the API may call.
+    /// The targets that clients over the API may call.
     pub(crate) targets: Arc<Targets>,
     /// The live WebSocket.
     pub(crate) live: Hub,
     /// One change of the scenario at a time: its check, its use and its file belong together.
     pub(crate) scenario_lock: Mutex<()>,
-    /// Whether the scenario file was written over the API: what is in it came from there then.
+    /// `true` if the scenario file was written over the API: what is in it came from there then.
     pub(crate) scenario_written: AtomicBool,
     /// Whether the daemon is on its way out.
     pub(crate) stopping: watch::Receiver<bool>,

@@ -20,12 +20,12 @@ use super::forwarded::Asker;
 use crate::server::auth::{self, AuthError, Authenticator, Identity};
 use crate::server::places::Seat;
 
-/// Who a request comes from, and the connection that it came over.
+/// The origin of a request, and the connection that it came over.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// The other end, or whom a trusted proxy names.
     pub(crate) address: SocketAddr,
-    /// Whether that is this host.
+    /// `true` if that is this host.
     pub(crate) is_here: bool,
     /// Whether TLS is in use.
     pub(crate) is_secure: bool,
@@ -145,7 +145,8 @@ fn with(object: &serde_json::Value, name: &str, value: serde_json::Value) -> ser
     object
 }
 
-/// What tells a scenario from others in the audit log: its name is chosen by whoever writes it.
+/// The SHA-256 of a scenario, in hexadecimal digits. It tells the scenario from others in the audit
+/// log: its name is chosen by whoever writes it.
 pub(crate) fn fingerprint(text: &[u8]) -> String {
     auth::hex(&Sha256::digest(text))
 }

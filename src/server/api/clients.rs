@@ -95,7 +95,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
     Ok(axum::response::IntoResponse::into_response(StatusCode::NO_CONTENT))
 }
 
-/// What a client is asked to do, for the audit log.
+/// The work that a client is asked to do, for the audit log.
 fn described(run: &RunConfig) -> serde_json::Value {
     let total = match run.calls_max {
         CallLimit::Unlimited => Some(0),

@@ -132,7 +132,7 @@ impl Change {
         Ok(Self { rate: request.rate, paused })
     }
 
-    /// What changes, from what to what, for the audit log.
+    /// The changes, from what to what, for the audit log.
     fn described(self, asked: &[Asked]) -> serde_json::Value {
         let (mut rates, mut pauses) = (serde_json::Map::new(), serde_json::Map::new());
         for (engine, asks) in asked {

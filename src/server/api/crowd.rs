@@ -10,7 +10,7 @@ use crate::server::auth::Source;
 /// Requests of one source at once, live WebSockets included.
 const OF_A_SOURCE: usize = 64;
 
-/// Who has how many requests open.
+/// The number of requests that each source has open.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd(Mutex<HashMap<Source, usize>>);
 
@@ -34,7 +34,7 @@ impl Crowd {
         Some(Turn { crowd: Arc::clone(self), source })
     }
 
-    /// What is behind the lock is changed in one step each.
+    /// Locks the counts, also after a panic: each change of them is one step.
     fn lock(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -72,7 +72,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(middleware::from_fn_with_state(Shared { app, crowd: Arc::default() }, around))
 }
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Clone)]
 struct Shared {
     app: Arc<App>,
@@ -304,7 +304,7 @@ async fn carried(
 /// The type that curl gives every body that it is given no type for.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Whether a body is no form, which has no tags.
+/// Tells whether a body is no form: a form has no tags.
 fn looks_like_xml(body: &[u8]) -> bool {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     text.trim_ascii_start().first().is_none_or(|&first| first == b'<')

@@ -1,5 +1,5 @@
-//! Who asks through a proxy, by the headers that proxies add: `X-Forwarded-For`, and `Forwarded`
-//! (RFC 7239).
+//! The party that asks through a proxy, by the headers that proxies add: `X-Forwarded-For`, and
+//! `Forwarded` (RFC 7239).
 //!
 //! Anybody can send these headers. They are read only on connections of a trusted proxy, and from
 //! the right: each proxy adds whom it was asked by at the end, so that the first address from there
@@ -14,18 +14,18 @@ use super::guard::Names;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Who asks.
+/// The party that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     /// The other end of the connection.
     Peer,
-    /// Whom a trusted proxy names.
+    /// The address that a trusted proxy names.
     Named(IpAddr),
     /// Somebody whom a trusted proxy does not name, or not clearly.
     Unnamed,
 }
 
-/// Who asks on a connection of `peer`.
+/// Returns who asks on a connection of `peer`.
 pub(crate) fn asker(headers: &HeaderMap, peer: IpAddr, names: &Names) -> Asker {
     if !names.is_proxy(peer) {
         return Asker::Peer;

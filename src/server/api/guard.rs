@@ -59,7 +59,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Whether `address` is that of a trusted proxy.
+    /// Tells whether `address` is that of a trusted proxy.
     pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|network| network.contains(address.to_canonical()))
     }

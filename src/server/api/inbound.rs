@@ -1,4 +1,4 @@
-//! What the other side of a connection sends, counted, so that it comes to an end.
+//! Input from the other side of a connection, counted, so that it comes to an end.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::connection;
 
-/// How long one who was dropped may take to read why.
+/// The time that one who was dropped may take to read why.
 const LINGER: Duration = Duration::from_secs(2);
 /// The most bytes that are read of such a one meanwhile.
 const LINGER_BYTES_MAX: u64 = 8 << 20;
@@ -32,7 +32,7 @@ impl<S> Inbound<S> {
         self.left = self.limit;
     }
 
-    /// Whether that was too much.
+    /// Tells whether `error` means that the other side sent too much.
     pub(super) fn is_used_up(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::QuotaExceeded
     }

@@ -262,10 +262,11 @@ fn limits() -> WebSocketConfig {
         .max_frame_size(Some(INBOUND_BYTES_MAX))
 }
 
-/// Why one who sends without end is dropped (RFC 6455, section 7.4.1).
+/// The code and the reason with which one who sends without end is dropped (RFC 6455, section
+/// 7.4.1).
 const TOO_MUCH: (CloseCode, &str) = (CloseCode::Policy, "too many messages");
 
-/// What one who sends what cannot be read is told; nothing if the connection is gone.
+/// Returns what one who sends what cannot be read is told; `None` if the connection is gone.
 fn reason_of(error: &Error) -> Option<(CloseCode, &'static str)> {
     match error {
         Error::Io(error) if Inbound::<()>::is_used_up(error) => Some(TOO_MUCH),

@@ -122,7 +122,7 @@ fn describe(engine: &EngineHandle, ask: &Ask) -> String {
     }
 }
 
-/// What an ask changes, from what to what, for the audit log.
+/// The change that an ask makes, from what to what, for the audit log.
 fn change(engine: &EngineHandle, ask: &Ask) -> serde_json::Value {
     let state = engine.state();
     match ask {

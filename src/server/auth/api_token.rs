@@ -21,17 +21,17 @@ pub const METRICS_PATH: &str = "/metrics";
 /// Tokens at most: all of them are kept in memory.
 pub const API_TOKENS_MAX: usize = 1000;
 
-/// What every token begins with.
+/// The text that every token begins with.
 const PREFIX: &str = "gsp_";
 
-/// What a token is good for.
+/// The scope of a token: what it is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Scraping `/metrics`, and nothing else.
     Metrics,
-    /// What a viewer may do.
+    /// The rights of a viewer.
     Read,
-    /// What an operator may do.
+    /// The rights of an operator.
     Operate,
 }
 
@@ -97,7 +97,7 @@ impl FromStr for Scope {
     }
 }
 
-/// What is kept of a token.
+/// The hash that is kept of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TokenHash(pub(super) [u8; 32]);
 
@@ -114,7 +114,7 @@ pub(super) fn hash_of(shown: &str) -> Option<TokenHash> {
     random::from_hex::<32>(digits).map(|_| hash(shown))
 }
 
-/// Whether it wants to be a token of this kind.
+/// Tells whether `shown` wants to be a token of this kind.
 pub(super) fn is_one(shown: &str) -> bool {
     shown.starts_with(PREFIX)
 }

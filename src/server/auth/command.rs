@@ -84,9 +84,9 @@ pub enum Deed {
     },
     /// Make a token for a program, and print it.
     AddToken {
-        /// Its name in lists and in the audit log.
+        /// The name of the token in lists and in the audit log.
         name: String,
-        /// What it is good for.
+        /// The scope of the token: what it is good for.
         scope: Scope,
         /// Seconds until it is good no more.
         life_s: Option<u64>,

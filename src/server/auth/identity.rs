@@ -162,7 +162,7 @@ impl Identity {
         self.session.as_ref().map(|session| session.user_id)
     }
 
-    /// When the login or the token ends, in seconds of Unix time; `None` if it does not.
+    /// The end of the login or the token, in seconds of Unix time; `None` if there is no end.
     pub fn expires_at(&self) -> Option<i64> {
         let of_token = self.api_token.and_then(|token| token.expires_at_s);
         self.session.as_ref().map(|session| session.expires_at_s).or(of_token)

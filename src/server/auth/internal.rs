@@ -77,7 +77,7 @@ pub(super) struct Internal {
     tokens: Tokens,
     throttle: Mutex<Throttle>,
     token_lifetime_s: i64,
-    /// When the use of each token for programs was noted last, in seconds of Unix time.
+    /// The time when the use of each token for programs was noted last, in seconds of Unix time.
     uses_noted: Mutex<HashMap<i64, i64>>,
 }
 
@@ -157,7 +157,7 @@ impl Internal {
         })
     }
 
-    /// Who uses a token for programs, if it is good for `path`.
+    /// Returns who uses a token for programs, if it is good for `path`.
     pub(super) fn by_api_token(
         &self,
         token: &str,

@@ -30,7 +30,7 @@ const MANAGEMENT: &str = "management";
 pub(super) struct Builder<'a> {
     /// What relative paths of the file are relative to.
     pub(super) directory: &'a Path,
-    /// Where paths may lead, if not everywhere.
+    /// The access that says where paths may lead, if not everywhere.
     pub(super) access: &'a Access,
     /// Whether it is an engine of a service; otherwise a run profile, without what a service
     /// fills in and with all that a run at a terminal can do.

@@ -47,8 +47,8 @@ pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
     }
 }
 
-/// Whether there is something that is neither a file nor a directory: a pipe, say, whose reading
-/// may never end.
+/// Tells whether there is something that is neither a file nor a directory: a pipe, say, whose
+/// reading may never end.
 pub(super) fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
@@ -60,7 +60,7 @@ pub(super) fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Why a client of the API cannot use a file of `folder`, if it cannot.
+/// The reason why a client of the API cannot use a file of `folder`, if it cannot.
 pub(super) fn refusal_in_folder(access: &Access, folder: Folder, path: &Path) -> Option<String> {
     let (what, tried) = match folder {
         Folder::Scenarios | Folder::Injection => ("read", access.open_to_read(path).map(|_| ())),

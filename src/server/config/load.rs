@@ -118,11 +118,11 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> 
 /// An engine that a client of the API asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snippet {
-    /// What it asks for, and what it takes over.
+    /// The engine that it asks for, with what that takes over.
     pub engine: EngineConfig,
-    /// Whether the collector of messages is its own choice.
+    /// `true` if the collector of messages is its own choice.
     pub own_hep: bool,
-    /// Whether the event log is.
+    /// `true` if the event log is its own choice.
     pub own_events: bool,
 }
 
@@ -151,7 +151,7 @@ pub(super) struct Loader<'a> {
     directory: &'a Path,
     /// The file that is read.
     pub(super) file: Option<&'a Path>,
-    /// What clients of the API may use; nothing is kept from others before all is known.
+    /// The files that clients of the API may use; nothing is kept from others before all is known.
     access: Access,
     pub(super) is_service: bool,
     pub(super) flavor: Flavor,

@@ -122,8 +122,8 @@ pub(super) fn build(
     }
 }
 
-/// Where the folders for clients of the API are. A service keeps its users in its data directory,
-/// and works there.
+/// The directory of the folders for clients of the API. A service keeps its users in its data
+/// directory, and works there.
 fn data_dir(
     profile: &Profile,
     auth: &AuthConfig,

@@ -71,7 +71,7 @@ pub enum LiveChange {
     CallsTotal {
         /// The engine.
         engine: String,
-        /// How many since the start; `None` is no limit.
+        /// Number of calls since the start; `None` is no limit.
         calls: Option<u64>,
     },
     /// Other users, tokens or keys.
@@ -91,7 +91,7 @@ pub enum LiveChange {
     AllowExec(bool),
     /// Most clients that the API may add.
     DynamicClients(usize),
-    /// Whom clients that the API adds may call.
+    /// The targets that clients which the API adds may call.
     Targets(TargetList),
     /// What of its own doings the process tells.
     LogLevel(LogLevel),
@@ -148,7 +148,7 @@ impl LiveChange {
 }
 
 impl fmt::Display for LiveChange {
-    /// What is so from now on. Never a secret.
+    /// Writes what is so from now on. Never writes a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scenario { source: ScenarioSource::File(file), .. } => {

@@ -15,7 +15,7 @@ pub struct ServerConfig {
     pub file: Option<PathBuf>,
     /// What relative paths of the file are relative to; absolute.
     pub directory: PathBuf,
-    /// Where the folders for clients of the API are; absolute.
+    /// The directory of the folders for clients of the API; absolute.
     pub data_dir: PathBuf,
     /// Which files its engines may use, but for clients of the API, which may use fewer.
     pub access: Access,
@@ -29,7 +29,7 @@ pub struct ServerConfig {
     pub allow_exec: bool,
     /// Most clients that the API may add at the same time; 0 where it may add none.
     pub dynamic_clients_max: usize,
-    /// Whom the clients that the API adds may call.
+    /// The targets that clients which the API adds may call.
     pub targets: TargetList,
     /// What of its own doings the process tells.
     pub log_level: LogLevel,

@@ -21,7 +21,7 @@ use crate::stats::{Health, Lifetime, Snapshot};
 /// Figures are published this far apart at least: workers tell theirs four times a second, and not
 /// at the same time.
 const PUBLISH_NS: u64 = 100_000_000;
-/// How often it is looked whether the run may still call whom it calls.
+/// The interval at which the desk checks whether the run may still call whom it calls.
 const TARGETS_NS: u64 = 1_000_000_000;
 /// Notices that are kept.
 const NOTICES_MAX: usize = 50;
@@ -36,10 +36,10 @@ pub(in crate::server) struct Desk {
     places: Vec<ListenerSpec>,
     /// By listener.
     enabled: Vec<bool>,
-    /// Where the scenario comes from.
+    /// The source of the scenario.
     source: ScenarioSource,
     xml: Arc<str>,
-    /// Whether `xml` took the place of what is at `source`.
+    /// `true` if `xml` took the place of what is at `source`.
     has_swapped: bool,
     /// The snapshot published last.
     snapshot: Arc<Snapshot>,
@@ -49,7 +49,7 @@ pub(in crate::server) struct Desk {
     notices: VecDeque<String>,
     has_news: bool,
     next_publish_ns: u64,
-    /// What the run holds of the ceilings of those whom it calls.
+    /// The share that the run holds of the ceilings of those whom it calls.
     hold: Option<Hold>,
     next_look_ns: u64,
     /// Who waits for all workers to have a new scenario.

@@ -38,8 +38,8 @@ fn own_time_ns(left_ns: u64) -> u64 {
     left_ns - REPORTS_NS.min(left_ns / 4) - GOODBYE_NS.min(left_ns / 3)
 }
 
-/// How long open calls may go on where engines must have ended `within` that time. The rest is for
-/// ending them with BYE, and for reports.
+/// The time for which open calls may go on where engines must have ended `within` a given time. The
+/// rest is for ending them with BYE, and for reports.
 pub(in crate::server) fn own_time(within: Duration) -> Duration {
     Duration::from_nanos(own_time_ns(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX)))
 }
@@ -320,7 +320,7 @@ pub(super) fn totals(calls: &CallTotals) -> String {
     format!("{started} calls, {succeeded} successful, {failed} failed{open}")
 }
 
-/// What the run takes of the ceilings of those whom it calls, if it was asked for over the API.
+/// Takes the run's share of the ceilings of those whom it calls, if it was asked for over the API.
 fn hold(config: &RunConfig, planned: &Planned) -> Result<Option<Hold>, Refusal> {
     let Some(targets) = config.reach.for_run() else { return Ok(None) };
     let (places, load) = planned.outgoing();
@@ -353,7 +353,7 @@ fn check_run(run: &RunConfig) -> Result<(), AskError> {
     }
 }
 
-/// Whether somebody has said by when it must have ended.
+/// Tells whether somebody has said by when the engine must have ended.
 fn is_ended(shared: &Shared) -> bool {
     shared.end_by_ns.load(Ordering::Relaxed) != u64::MAX
 }

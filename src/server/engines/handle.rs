@@ -64,11 +64,11 @@ pub enum NewScenario {
     Sent(String),
     /// The engine's file, read again.
     Reload,
-    /// What the configuration names now; the engine's scenario comes from there from now on.
+    /// The scenario that the configuration names now; the engine's comes from there from now on.
     Configured {
-        /// Where it is.
+        /// The place where it is.
         source: ScenarioSource,
-        /// What was read there.
+        /// The text that was read there.
         text: String,
     },
 }
@@ -209,8 +209,9 @@ impl EngineHandle {
         self.ask(Ask::Swap(NewScenario::Configured { source, text: text.xml })).map(|()| true)
     }
 
-    /// Whether a text of somebody who uses the API could take the place of the engine's scenario
-    /// and of its file, as [`Ask::Swap`] would say, as far as that is known without the workers.
+    /// Checks whether a text of somebody who uses the API could take the place of the engine's
+    /// scenario and of its file, as [`Ask::Swap`] would say, as far as that is known without the
+    /// workers.
     ///
     /// What stands in the file is the administrator's after a restart, and then nobody is asked
     /// any more whom it calls.

@@ -36,12 +36,12 @@ const POOL_BYTES: i32 = 128 << 10;
 const TOLD_MAX: usize = 64;
 /// How often somebody who waits for the end of engines looks.
 const POLL: Duration = Duration::from_millis(20);
-/// How long the thread of an engine may go on after its state says that it has ended.
+/// The time for which the thread of an engine may go on after its state says that it has ended.
 const LAST_WORDS_NS: u64 = 5_000_000_000;
 /// How long engines that answer go on at the end for the last calls of those beside them.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
-/// What is allowed to whom, at any time. Clones are the same.
+/// The rules of what is allowed to whom, at any time. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     api_commands: Arc<AtomicBool>,
@@ -53,7 +53,7 @@ impl Policy {
         Self { api_commands: Arc::new(AtomicBool::new(api_commands)) }
     }
 
-    /// Whether scenarios that come over the API may run shell commands now.
+    /// Tells whether scenarios that come over the API may run shell commands now.
     pub fn allows_commands(&self) -> bool {
         self.api_commands.load(Ordering::Acquire)
     }
@@ -94,12 +94,12 @@ struct Shared {
     told: Told,
 }
 
-/// What was told of the engines' plans: what several have to say is said once.
+/// The sentences that were told of the engines' plans: what several have to say is said once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
-    /// Whether nobody has said this before.
+    /// Tells whether nobody has said this before.
     pub(super) fn is_new(&self, text: &str) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.iter().any(|known| known == text) {
@@ -124,7 +124,7 @@ impl Drop for Shared {
 struct Roster {
     /// Engines without a row that have not ended yet.
     leaving: Vec<EngineHandle>,
-    /// Those that are being started: their ids and claims are taken.
+    /// Engines that are being started: their ids and claims are taken.
     starting: Vec<Starting>,
     /// Number of the next engine that is given no id.
     next: u64,
@@ -135,7 +135,7 @@ struct Roster {
 struct Starting {
     id: String,
     claim: Claim,
-    /// Its thread, once there is one.
+    /// The handle of its thread, once there is one.
     handle: Option<EngineHandle>,
     /// It was removed before it ran.
     is_removed: bool,
@@ -285,7 +285,7 @@ impl Registry {
         }
     }
 
-    /// Whether a dynamic engine of that id is being started.
+    /// Tells whether a dynamic engine of that id is being started.
     pub fn is_starting(&self, id: &str) -> bool {
         self.roster().starting.iter().any(|starting| starting.id == id)
     }

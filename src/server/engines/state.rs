@@ -87,7 +87,7 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    /// Whether its calls reach a place where an engine of this process listens.
+    /// Tells whether its calls reach `listener`, a place where an engine of this process listens.
     pub fn reaches(&self, listener: &ListenerState) -> bool {
         let Some(remote) = self.remote else { return false };
         let ip = remote.ip().to_canonical();
@@ -105,7 +105,8 @@ impl ClientState {
 pub struct ScenarioState {
     /// What `-sn` calls it, if the program carries it; else the name that it gives itself.
     pub name: String,
-    /// Where the engine has it from; another text than there, if that was exchanged.
+    /// The source that the engine has the scenario from. The text is another one than there, if it
+    /// was exchanged.
     pub source: ScenarioSource,
     /// Its file; `None` of a built-in one.
     pub file: Option<PathBuf>,

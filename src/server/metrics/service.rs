@@ -87,12 +87,12 @@ impl Refusal {
     }
 }
 
-/// Why a connection was refused or cut.
+/// The reason why a connection was refused or cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionRefusal {
     /// All places were taken.
     Full,
-    /// Its source had all places that one source gets.
+    /// The source of the connection had all places that one source gets.
     Source,
     /// It waited, and another connection needed its place.
     Displaced,
@@ -113,22 +113,22 @@ impl ConnectionRefusal {
     }
 }
 
-/// Why a request was refused for how it came.
+/// The reason why a request was refused for how it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestRefusal {
-    /// Its head cannot be read.
+    /// The head of the request cannot be read.
     BadHead,
-    /// Its head is too large.
+    /// The head of the request is too large.
     LargeHead,
-    /// Its address is too long.
+    /// The address of the request is too long.
     LongAddress,
-    /// Its head took too long.
+    /// The head of the request took too long.
     SlowHead,
-    /// Its body is too large.
+    /// The body of the request is too large.
     LargeBody,
-    /// Its body took too long.
+    /// The body of the request took too long.
     SlowBody,
-    /// Its source had too many open already.
+    /// The source of the request had too many open already.
     Source,
 }
 

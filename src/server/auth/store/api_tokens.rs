@@ -12,11 +12,11 @@ use crate::server::auth::api_token::{API_TOKENS_MAX, Scope, TokenHash};
 /// A token for a program, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ApiToken {
-    /// Its number, never given twice.
+    /// The number of the token, never given twice.
     pub id: i64,
     /// The name in lists and in the audit log; upper and lower case are the same.
     pub name: String,
-    /// What it is good for.
+    /// The scope of the token: what it is good for.
     pub scope: Scope,
     /// Seconds of Unix time.
     pub created_at: i64,
