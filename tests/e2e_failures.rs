@@ -1,4 +1,4 @@
-//! What is said of calls that failed, wherever somebody looks for it.
+//! Reports of calls that failed, wherever somebody looks for them.
 
 mod e2e;
 mod summary_schema;

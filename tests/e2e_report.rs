@@ -1,4 +1,4 @@
-//! What a run says while it goes on and at its end, and how it ends by the clock.
+//! Reports of a run while it goes on and at its end, and how it ends by the clock.
 
 mod e2e;
 mod summary_schema;

@@ -1,4 +1,4 @@
-//! What a stranger, a viewer and an operator can do with the daemon, and what none of them can:
+//! The rights of a stranger, a viewer and an operator in the daemon, and what none of them can do:
 //! get at its files, take more of the host than it has, or change something that no row of the
 //! audit log tells of.
 

@@ -1,4 +1,4 @@
-//! Whom clients that are added over the API may call, and how much: `targets`.
+//! The targets that clients added over the API may call, and how much: `targets`.
 
 mod e2e;
 

@@ -1,4 +1,4 @@
-//! What is told of calls that fail, against scripts that make them fail in a known way.
+//! Reports of calls that fail, against scripts that make them fail in a known way.
 
 mod sim;
 

@@ -26,12 +26,12 @@ use serde_json::{Value, json};
 const SECONDS: u64 = 20;
 /// Calls per second over UDP where memory is judged.
 const RATE: u64 = 4_000;
-/// How long an ended call is remembered here, in milliseconds. After that there are as many live
+/// Time that an ended call is remembered here, in milliseconds. After that there are as many live
 /// entries as there will be.
 const DEADCALL_WAIT_MS: u64 = 5_000;
 /// Time for that, and for what each kind of event of the churn takes when it happens first.
 const SETTLE: Duration = Duration::from_secs(20);
-/// How often memory is looked at.
+/// Time between two looks at memory.
 const SAMPLE: Duration = Duration::from_millis(500);
 /// Growth per minute that is no leak. The histories of five engines, a row of 200 bytes a second,
 /// take 60 KiB. In a run of one minute, send slots and arenas of clients that come and go still

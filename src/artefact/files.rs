@@ -79,7 +79,7 @@ pub struct Output {
     aside: VecDeque<PathBuf>,
     /// The time in the name of the file put aside last, and how many have it.
     aside_named: (u64, u32),
-    /// What went wrong since the last complaint.
+    /// The last failure since the last complaint.
     failure: Option<io::Error>,
     unwritten: Unwritten,
     /// Entries lost until the last complaint, and when that was.
@@ -144,7 +144,7 @@ impl Files {
         self.outputs.iter().map(|output| output.pending.len()).sum()
     }
 
-    /// What could not be written.
+    /// Returns what could not be written, of all files.
     pub fn unwritten(&self) -> Unwritten {
         let mut all = Unwritten::default();
         self.outputs.iter().for_each(|output| all.add(&output.unwritten));
@@ -259,8 +259,8 @@ impl Output {
         }
     }
 
-    /// What is to be said of failures since the last complaint: at once of the first, and then
-    /// about once a minute; `is_last` if there will be no more.
+    /// Takes the complaint about failures since the last one. The first is due at once, and then
+    /// one about once a minute; `is_last` if there will be no more.
     pub fn take_complaint(&mut self, now: Instant, is_last: bool) -> Option<String> {
         let is_early = self.told_at.is_some_and(|told| now.saturating_duration_since(told) < QUIET);
         if is_early && !is_last {
@@ -309,7 +309,7 @@ impl Output {
     }
 }
 
-/// What is said of a file that cannot be written.
+/// The complaint about a file that cannot be written.
 pub(super) fn complaint(path: &Path, error: &io::Error) -> String {
     format!("cannot write {}: {error}", path.display())
 }

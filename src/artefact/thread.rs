@@ -61,9 +61,9 @@ pub enum Order {
 /// What the thread leaves behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArtefactsEnd {
-    /// What could not be written.
+    /// Entries that could not be written.
     pub unwritten: Unwritten,
-    /// What nobody was told yet of failed writes.
+    /// Complaints about failed writes of which nobody was told yet.
     pub complaints: Vec<String>,
     /// Orders that had no room on their way to the thread: rows of statistics files.
     pub lost_orders: u64,
@@ -71,7 +71,7 @@ pub struct ArtefactsEnd {
     pub losses: Losses,
 }
 
-/// How writing goes, for the control side.
+/// The state of writing, for the control side.
 #[derive(Debug, Default)]
 struct Told {
     unwritten: Unwritten,
@@ -167,12 +167,12 @@ impl Artefacts {
         on.fold(self.always, |all, (_, kinds, _)| all.union(*kinds))
     }
 
-    /// What could not be written so far.
+    /// Returns what could not be written so far.
     pub fn unwritten(&self) -> Unwritten {
         open(&self.told).unwritten
     }
 
-    /// What is to be said of failed writes: about once a minute for each file.
+    /// Takes the complaints about failed writes: about once a minute for each file.
     pub fn take_complaints(&mut self) -> Vec<String> {
         std::mem::take(&mut open(&self.told).complaints)
     }

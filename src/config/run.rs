@@ -491,7 +491,7 @@ pub struct RunConfig {
     pub summary_json: Option<PathBuf>,
     /// Period of the progress line on stderr.
     pub stat_period_ms: Option<u64>,
-    /// Whether the line of figures for programs ends the report also on a terminal.
+    /// `true` if the line of figures for programs ends the report also on a terminal.
     pub stat_line: bool,
     /// Traces and statistics files.
     pub trace: TraceConfig,
@@ -530,12 +530,12 @@ pub struct RunConfig {
     /// Whether bursts may arrive coalesced.
     pub gro: bool,
 
-    /// What the run may do with files.
+    /// The access to files that the run has.
     pub access: Access,
     /// The API that a run at a terminal serves; none of an engine of the server, which has one for
     /// all.
     pub api: Option<ApiConfig>,
-    /// Whom the run may call.
+    /// The reach of the run: whom it may call.
     pub reach: Reach,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::launch::LaunchError;
 
-/// How often a port that is taken is tried again, and how long after each try: a second in all.
+/// Number of further tries for a port that is taken, and the pause before each: a second in all.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -197,7 +197,7 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
-    /// Whether somebody else has the port.
+    /// Tells whether somebody else has the port.
     pub fn is_taken(&self) -> bool {
         matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
     }
@@ -232,7 +232,7 @@ struct Begin {
     twin: Option<WorkerEnd>,
 }
 
-/// What a worker's thread reports when its socket is bound: where, how to wake it, its number.
+/// The report of a worker's thread when its socket is bound: where, how to wake it, its number.
 type Ready = Result<(SocketAddr, Waker, u32), LaunchError>;
 
 /// Starts all workers. They wait for each other, then begin at `Running::start_ns`.

@@ -182,10 +182,10 @@ pub struct PerCallSockets {
     pub max: usize,
 }
 
-/// How far reports have told of the schedule of calls.
+/// The part of the schedule of calls that reports have told of.
 #[derive(Default)]
 struct Paced {
-    /// How long calls were being placed.
+    /// Time during which calls were being placed.
     paced_ns: u64,
     /// Calls that the rate asked for meanwhile, over all workers.
     planned: f64,

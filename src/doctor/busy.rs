@@ -1,4 +1,5 @@
-//! Who uses the processors now: two looks at the counters of the kernel, and what lies between.
+//! The use of the processors now, and by whom: two looks at the counters of the kernel, and what
+//! lies between.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ impl Sample {
         self.programs.insert(pid, Program { name, ticks, cpu });
     }
 
-    /// What happened since `before` on the processors in `allowed`.
+    /// Returns what happened since `before` on the processors in `allowed`.
     pub(super) fn since(&self, before: &Self, allowed: &[usize], own: u32) -> Option<BusyCpus> {
         let cpus: Vec<BusyCpu> = allowed
             .iter()

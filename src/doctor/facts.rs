@@ -31,7 +31,7 @@ pub struct Facts {
     pub cpu_quota: Option<f64>,
     /// Share of processor time that the hypervisor gave to others since boot, in percent.
     pub steal_percent: Option<f64>,
-    /// Who used the processors while we looked, if that could be seen.
+    /// The use of the processors while we looked, and by whom, if that could be seen.
     pub busy: Option<BusyCpus>,
     /// Frequency governor of the first processor.
     pub governor: Option<String>,
@@ -95,7 +95,7 @@ pub struct UdpCounters {
     pub buffer_errors: u64,
 }
 
-/// Who used the processors for a moment.
+/// The use of the processors for a moment, and by whom.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BusyCpus {
@@ -105,11 +105,11 @@ pub struct BusyCpus {
     pub programs: Vec<BusyProgram>,
 }
 
-/// How busy a processor was.
+/// A processor, and how busy it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BusyCpu {
-    /// Its number.
+    /// Number of the processor.
     pub cpu: usize,
     /// Share of the time that it ran something, or was taken by other guests, in percent.
     pub busy_percent: f64,
@@ -119,9 +119,9 @@ pub struct BusyCpu {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BusyProgram {
-    /// Its process id.
+    /// Process id of the program.
     pub pid: u32,
-    /// Its name.
+    /// Name of the program.
     pub name: String,
     /// The processor that it ran on last.
     pub cpu: usize,

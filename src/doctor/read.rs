@@ -34,7 +34,7 @@ const CAP_NET_ADMIN: u64 = 1 << 12;
 /// Interfaces that are looked at; a host with containers may have thousands.
 const INTERFACES_MAX: usize = 16;
 
-/// How long processors are watched: some thirty ticks of the kernel's clock.
+/// Time during which processors are watched: some thirty ticks of the kernel's clock.
 const WATCHED: Duration = Duration::from_millis(300);
 
 /// The facts of this host and process.
@@ -95,7 +95,7 @@ impl System {
         }
     }
 
-    /// What processors and programs have used so far.
+    /// Reads what processors and programs have used so far.
     fn sample(&self) -> Sample {
         let mut sample = Sample::default();
         sample.take_cpus(&self.text("proc/stat").unwrap_or_default());

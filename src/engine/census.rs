@@ -26,7 +26,7 @@ pub enum Wait {
 /// Open calls by what they wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// How many wait for what; a bounded number of reasons.
+    /// Number of calls by what they wait for; a bounded number of reasons.
     pub waits: Vec<(Wait, u64)>,
     /// Until when the last of them has its answer or is given up, if that is known of all.
     pub longest_ns: Option<u64>,
@@ -53,7 +53,7 @@ impl Census {
 }
 
 impl Engine {
-    /// What open calls wait for, as far as the first ten thousands tell.
+    /// Counts what open calls wait for, as far as the first ten thousands tell.
     pub fn census(&self, now: u64) -> Census {
         let mut census = Census::default();
         let mut longest_ns = Some(0);

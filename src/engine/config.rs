@@ -98,8 +98,8 @@ pub struct DataConfig {
     pub call_ids: CallIdStyle,
     /// Addresses of the names that `<setdest>` actions write out.
     pub hosts: Vec<(String, IpAddr)>,
-    /// Who is asked before a `<setdest>` of the scenarios that the run began with; nobody where
-    /// `None`.
+    /// The gate that is asked before a `<setdest>` of the scenarios that the run began with; nobody
+    /// is asked where `None`.
     pub gate: Option<Arc<dyn Gate>>,
     /// The same for scenarios that were sent to the run.
     pub gate_for_sent: Option<Arc<dyn Gate>>,
@@ -107,7 +107,7 @@ pub struct DataConfig {
 
 /// Says whether a call may be turned to another address.
 pub trait Gate: fmt::Debug + Send + Sync {
-    /// Whether it may, at `unix_ns`. Must not wait.
+    /// Tells whether the call may be turned to `to`, at `unix_ns`. Must not wait.
     fn lets_pass(&self, to: SocketAddr, unix_ns: u64) -> bool;
 }
 

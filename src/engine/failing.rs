@@ -1,4 +1,4 @@
-//! What is remembered of a call that fails: which message it failed by, or which one it lacked.
+//! The record of a call that fails: which message it failed by, or which one it lacked.
 //!
 //! Failures may come by the hundred thousand a second, so all but the first call of a group only
 //! count.
@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    /// What a call lacks that waits at `step`.
+    /// Returns what a call that waits at `step` lacks.
     fn lack(&self, slot: Slot, step: u16) -> Happening {
         let steps = &self.program_of(slot).program.steps;
         match steps.get(usize::from(step)).map(|step| &step.kind) {

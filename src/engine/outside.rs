@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Whether the list of targets lets the call go there.
+    /// Tells whether the list of targets lets the call go there.
     fn lets_turn(&self, slot: Slot, to: SocketAddr, now: u64) -> bool {
         let data = &self.config.data;
         let gate = match self.program_of(slot).program.is_sent {

@@ -62,7 +62,8 @@ impl Pacer {
         }
     }
 
-    /// What became of the calls of each rate, as far as [`account`](Self::account) was told.
+    /// Returns what became of the calls of each rate, as far as [`account`](Self::account) was
+    /// told.
     pub fn steps(&self) -> &RateSteps {
         &self.steps
     }

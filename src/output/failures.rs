@@ -6,7 +6,7 @@ use super::timestamp::Timestamp;
 use super::units;
 use crate::stats::{FailureCause, FailureGroup, Happening, RunStart, Snapshot};
 
-/// What happened to the calls of a group: `503 Service Unavailable to INVITE (step 1)`.
+/// Tells what happened to the calls of a group: `503 Service Unavailable to INVITE (step 1)`.
 pub(super) fn what(group: &FailureGroup) -> String {
     let method = group.method().unwrap_or_default();
     let text = match (group.happening, group.missing()) {
@@ -62,7 +62,7 @@ pub fn sentence(group: &FailureGroup, snapshot: &Snapshot) -> String {
     )
 }
 
-/// What is told of calls that failed by `cause` and have no group.
+/// Describes calls that failed by `cause` and have no group.
 pub(super) fn without_group(cause: FailureCause, snapshot: &Snapshot) -> &'static str {
     let mut groups = snapshot.failures.groups.iter();
     match groups.any(|group| group.cause == cause) {
@@ -71,7 +71,7 @@ pub(super) fn without_group(cause: FailureCause, snapshot: &Snapshot) -> &'stati
     }
 }
 
-/// What a second look needs, unless the run has it already.
+/// Tells what a second look needs, unless the run has it already.
 pub fn next_look(has_error_log: bool, has_event_log: bool) -> Option<&'static str> {
     match has_error_log || has_event_log {
         true => None,
@@ -100,11 +100,11 @@ fn peer(group: &FailureGroup) -> String {
 pub struct FailureEntry {
     /// A key of `failure_causes`.
     pub cause: String,
-    /// How many calls.
+    /// Number of calls.
     pub count: u64,
     /// Share of `total_calls`, 0 to 1.
     pub share: f64,
-    /// What happened, in words.
+    /// Description of what happened, in words.
     pub text: String,
     /// Method of the message in question, or of the request that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,10 +124,10 @@ pub struct FailureEntry {
     /// The step at which they failed, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<u16>,
-    /// Where the calls went, or came from.
+    /// The peer that the calls went to, or came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// When the first of them failed.
+    /// Time at which the first of them failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_at: Option<String>,
     /// The same since the begin of the run.
@@ -136,7 +136,7 @@ pub struct FailureEntry {
     /// Number of that call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_call: Option<u64>,
-    /// Its Call-ID.
+    /// Call-ID of that call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_call_id: Option<String>,
 }

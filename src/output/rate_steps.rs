@@ -72,7 +72,7 @@ impl<'a> RateTable<'a> {
         Some(format!("First bad step: {rate} calls/s from second {second}: {why}."))
     }
 
-    /// Why a step is bad; `None` if it is not.
+    /// Tells why a step is bad; `None` if it is not.
     pub(super) fn why(&self, step: &RateStep) -> Option<String> {
         let counts = &step.counts;
         Some(match step.problem(self.ratio_min)? {

@@ -30,7 +30,7 @@ pub struct LiveStatus<W: Write> {
     mode: StatusMode,
     palette: Palette,
     calls_planned: Option<u64>,
-    /// What the run waits for, once it starts no more calls.
+    /// Text that tells what the run waits for, once it starts no more calls.
     waiting: Option<String>,
     /// Columns that the line on the terminal takes.
     shown_columns: usize,

@@ -137,7 +137,7 @@ pub struct Summary {
     pub generator: Generator,
     /// Everything that was counted, by name.
     pub engine_counters: BTreeMap<String, u64>,
-    /// What became of the calls of each rate, where there were several.
+    /// Outcome of the calls of each rate, where there were several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_steps: Option<RateSteps>,
     /// The run by time; only once it is over.
@@ -248,7 +248,7 @@ pub struct Recent {
     pub seconds: u64,
     /// The transaction: the first INVITE, else the first of all.
     pub transaction: String,
-    /// How many were answered within the window.
+    /// Number of transactions that were answered within the window.
     pub count: u64,
     /// Median.
     pub p50: u64,
@@ -304,7 +304,7 @@ pub struct Generator {
     /// `p99.9`, or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unaffected_up_to: Option<String>,
-    /// What workers got of their CPUs, where the kernel tells; of the first 64.
+    /// CPU times that workers got, where the kernel tells; of the first 64.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub worker_cpus: Vec<WorkerCpus>,
     /// How much later than planned calls were started.
@@ -347,7 +347,7 @@ pub struct LimitedSecond {
     pub busy_share: f64,
 }
 
-/// What a worker got of its CPU.
+/// CPU times of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WorkerCpus {
@@ -359,7 +359,7 @@ pub struct WorkerCpus {
     pub limited: CpuTimes,
 }
 
-/// Where the time of a worker's CPU went.
+/// The time of a worker's CPU, by where it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CpuTimes {
@@ -551,7 +551,7 @@ impl From<&stats::LimitedSecond> for LimitedSecond {
     }
 }
 
-/// Those workers of which the kernel told something.
+/// Returns the workers of which the kernel told something.
 fn worker_cpus(snapshot: &Snapshot) -> Vec<WorkerCpus> {
     let known = snapshot.cpu.iter().enumerate().filter(|(_, cpu)| cpu.total.time_ns > 0);
     let of = |(worker, cpu): (usize, &WorkerCpu)| WorkerCpus {

@@ -35,7 +35,7 @@ pub struct FinalTable<'a> {
     pub health: &'a Health,
     /// Name of the I/O driver.
     pub driver: &'a str,
-    /// What a second look at failed calls needs, if anything.
+    /// Advice for a second look at failed calls, if there is any.
     pub next_look: Option<&'a str>,
     /// Colours.
     pub palette: &'a Palette,

@@ -100,12 +100,12 @@ fn causes_in_brackets(snapshot: &Snapshot) -> String {
     }
 }
 
-/// Whether the CPU of a worker is what a cause is about.
+/// Tells whether a cause is about the CPU of a worker.
 fn is_of_cpu(cause: LimitCause) -> bool {
     matches!(cause, LimitCause::LateSends | LimitCause::WorkerBusy | LimitCause::WorkerStalled)
 }
 
-/// What the worker that suffered most got of its CPU in limited seconds, and the remedy.
+/// Tells what the worker that suffered most got of its CPU in limited seconds, and the remedy.
 fn cpu_sentence(snapshot: &Snapshot, causes: LimitCauses) -> Option<String> {
     if !causes.iter().any(is_of_cpu) {
         return None;
@@ -125,7 +125,7 @@ fn cpu_story(snapshot: &Snapshot) -> Option<(usize, String)> {
     Some((worker, cpu_words(&cpu)))
 }
 
-/// What a worker got of its CPU and the remedy: the words after "the worker was".
+/// Tells what a worker got of its CPU and the remedy: the words after "the worker was".
 pub(crate) fn cpu_words(cpu: &CpuUse) -> String {
     let busy = format!("{:.0} % busy", cpu.busy_share() * 100.0);
     let waited = time(cpu.waited_ns);
@@ -164,7 +164,7 @@ pub(crate) fn cpu_words(cpu: &CpuUse) -> String {
     }
 }
 
-/// What was seen, and what to do about it, where the CPU is not what it is about.
+/// Tells what was seen, and what to do about it, where the cause is not about the CPU.
 fn advice_sentence(cause: LimitCause) -> Option<String> {
     if is_of_cpu(cause) {
         return None;
@@ -172,7 +172,7 @@ fn advice_sentence(cause: LimitCause) -> Option<String> {
     Some(format!("{}: {}; {}.", cause.label(), seen(cause), advice(cause)))
 }
 
-/// What a limited second was like.
+/// Tells what a limited second was like.
 fn seen(cause: LimitCause) -> &'static str {
     match cause {
         LimitCause::LateSends => "calls were started later than planned",
@@ -188,7 +188,7 @@ fn seen(cause: LimitCause) -> &'static str {
     }
 }
 
-/// What to do about it.
+/// Tells what to do about a cause.
 fn advice(cause: LimitCause) -> &'static str {
     match cause {
         LimitCause::LateSends | LimitCause::WorkerBusy => "lower the rate or add workers",
@@ -218,7 +218,7 @@ fn doubt_sentence(snapshot: &Snapshot) -> Option<String> {
     })
 }
 
-/// How many of the calls that were due were not started, and by which option.
+/// Tells how many of the calls that were due were not started, and by which option.
 pub(super) fn withheld_sentence(snapshot: &Snapshot) -> Option<String> {
     // A listener that is off withholds calls of peers, which nobody here offered.
     let withheld: Vec<_> = snapshot

@@ -162,7 +162,7 @@ impl<'c> Control<'c> {
         );
     }
 
-    /// Whom we call, by the name that was given and the address that it stands for.
+    /// The target that we call, by the name that was given and the address that it stands for.
     fn target(&self) -> Option<String> {
         let address = self.run.first().plan.launch.engine.environment.next_hop?;
         let given = self.config.next_hop().filter(|given| given.ip() != Some(address.ip()));
@@ -342,7 +342,7 @@ impl<'c> Control<'c> {
         let _ = writeln!(io::stdout(), "{table}");
     }
 
-    /// What is worth knowing at the end beside SIPp's screens, which do not say it.
+    /// Tells what is worth knowing at the end beside SIPp's screens, which do not say it.
     fn notes(&self, snapshot: &Snapshot) -> Vec<String> {
         let mut notes = self.failure_notes(snapshot);
         notes.extend(verdict_note(snapshot));
@@ -388,7 +388,7 @@ impl<'c> Control<'c> {
         }
     }
 
-    /// What a second look at failed calls needs, beyond what the run writes already.
+    /// Tells what a second look at failed calls needs, beyond what the run writes already.
     fn next_look(&self) -> Option<&'static str> {
         next_look(self.config.trace.errors.is_on, self.config.export.events.is_on())
     }

@@ -1,4 +1,4 @@
-//! What the workers get of their CPUs, asked of the kernel from the control side once a second.
+//! The CPU time that the workers get, asked of the kernel from the control side once a second.
 //!
 //! A worker knows how long it ran, but not why it did not run when it should have. The kernel does:
 //! `/proc/self/task/*/schedstat` has the time that a thread waited on a run queue, `/proc/stat` has
@@ -24,7 +24,7 @@ struct Watched {
     gathered: CpuUse,
 }
 
-/// What the kernel has counted of a thread.
+/// The kernel's counts of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Thread {
     busy_ns: u64,
@@ -33,7 +33,7 @@ struct Thread {
     cpu: usize,
 }
 
-/// What the kernel has counted of a CPU.
+/// The kernel's counts of a CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Cpu {
     /// Time that it ran something.
@@ -41,7 +41,7 @@ struct Cpu {
     stolen_ns: u64,
 }
 
-/// What is the same for all threads of the process.
+/// The figures that are the same for all threads of the process.
 #[derive(Clone, Debug, Default)]
 struct Host {
     at_ns: u64,
@@ -79,8 +79,8 @@ impl CpuWatch {
         watch
     }
 
-    /// What the worker has got since it was last asked about. The first to ask in a second makes us
-    /// look at all of them.
+    /// Takes what the worker has got since it was last asked about. The first to ask in a second
+    /// makes us look at all of them.
     pub(super) fn take(&mut self, worker: usize) -> CpuUse {
         let is_known = |watched: &Watched| watched.gathered.time_ns > 0;
         match self.workers.get(worker) {
@@ -130,7 +130,8 @@ impl CpuWatch {
     }
 }
 
-/// What each thread got between two looks. Nothing is known of one that was not there at both.
+/// Returns what each thread got between two looks. Nothing is known of one that was not there at
+/// both.
 fn uses(
     before: &Host,
     after: &Host,

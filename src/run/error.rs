@@ -142,9 +142,9 @@ pub enum RunError {
     /// A client of the API may not send there.
     #[error("{key}: {refusal}")]
     Target {
-        /// What names the address.
+        /// The key that names the address.
         key: &'static str,
-        /// Why not.
+        /// The reason why it may not.
         refusal: Box<Refusal>,
     },
     /// The local address and the remote host belong to different address families.

@@ -33,7 +33,7 @@ pub(crate) struct Replacement {
     pub(crate) hosts: Vec<(String, IpAddr)>,
     /// Warnings that tell how SIPp reads what is doubtful in it.
     pub(crate) warnings: Vec<String>,
-    /// Where it comes from, if the run has another source from now on.
+    /// The source of the scenario, if the run has another one from now on.
     pub(crate) source: Option<ScenarioSource>,
 }
 

@@ -265,8 +265,8 @@ impl Face {
         }
     }
 
-    /// How often progress is shown, where it is: on a terminal that shows no pages, or in lines
-    /// that were asked for.
+    /// Period at which progress is shown, where it is: on a terminal that shows no pages, or in
+    /// lines that were asked for.
     pub(super) fn progress_ns(&self) -> Option<u64> {
         let on_terminal = (self.view == View::Status).then_some(0);
         self.progress_ns.or(on_terminal)
@@ -378,7 +378,7 @@ impl Face {
     }
 }
 
-/// Where the status line goes: SIPp's is on stdout; ours leaves that to results.
+/// The output of the status line: SIPp's is on stdout; ours leaves that to results.
 fn status_output(flavor: Flavor) -> Box<dyn Write> {
     match flavor {
         Flavor::Sipp => Box::new(io::stdout()),

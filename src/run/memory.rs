@@ -144,7 +144,7 @@ fn promised() -> MutexGuard<'static, u64> {
     PROMISED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is left where so much is promised. What is in use by now was promised before.
+/// Bytes that are left where so much is promised. What is in use by now was promised before.
 fn room(promised: u64) -> u64 {
     let available = sys::available_memory_bytes().unwrap_or(u64::MAX);
     available.saturating_sub(promised.saturating_sub(resident_bytes()))
@@ -157,8 +157,8 @@ fn resident_bytes() -> u64 {
     pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Whether so much address space can be reserved (its pages are committed only when they are used),
-/// so that a limit on it is noticed before the first call and not as the end of the process.
+/// Tells whether so much address space can be reserved (its pages are committed only when they are
+/// used), so that a limit on it is noticed before the first call and not as the end of the process.
 pub(super) fn is_reservable(bytes: u64) -> bool {
     let mut probe: Vec<u8> = Vec::new();
     let reserved = usize::try_from(bytes).is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());

@@ -56,7 +56,7 @@ pub(super) struct Plan {
     pub(super) driver_name: &'static str,
     /// Worth telling the user before the run.
     pub(super) notices: Vec<String>,
-    /// Where the run sends of itself, as far as that is known.
+    /// Addresses that the run sends to of itself, as far as they are known.
     pub(super) places: Vec<SocketAddr>,
     /// The most that it does there.
     pub(super) load: Load,

@@ -30,7 +30,7 @@ pub(crate) struct ListenAt {
     pub(crate) local_port: Option<u16>,
 }
 
-/// What a run has that somebody steers from outside.
+/// The settings of a run that somebody steers from outside.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Steered<'m> {
     /// Places to listen at beside that of the configuration.
@@ -149,7 +149,7 @@ impl Planned {
         self.warnings.iter()
     }
 
-    /// Where the run sends of itself, and how much at most.
+    /// Returns where the run sends of itself, and how much at most.
     pub(crate) fn outgoing(&self) -> (Vec<SocketAddr>, Load) {
         (self.plans.first.places.clone(), self.plans.first.load)
     }

@@ -13,7 +13,7 @@ use crate::stats::CallTotals;
 
 /// How often the dashboard is drawn.
 const DASHBOARD_NS: u64 = 250_000_000;
-/// How often workers are asked what open calls wait for.
+/// Period at which workers are asked what open calls wait for.
 const WAITS_NS: u64 = 1_000_000_000;
 
 /// See the module's documentation.
@@ -132,8 +132,8 @@ fn variables_text(variables: &[(String, String)]) -> String {
     texts.join(", ")
 }
 
-/// What the run waits for and how long at most, as far as that is known: until the drain is over,
-/// or the last call gives up.
+/// Tells what the run waits for and how long at most, as far as that is known: until the drain is
+/// over, or the last call gives up.
 fn waiting_text(census: &Census, drains_until_ns: Option<u64>, now: u64) -> String {
     let total: u64 = census.waits.iter().map(|&(_, calls)| calls).sum();
     let calls = if total == 1 { "call" } else { "calls" };

@@ -35,7 +35,7 @@ pub(crate) struct Text {
     pub(crate) name: String,
     /// Its XML.
     pub(crate) xml: String,
-    /// Whether it came over the API.
+    /// `true` if it came over the API.
     pub(crate) is_sent: bool,
 }
 
@@ -104,7 +104,7 @@ fn escaped(text: &str) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) text: Text,
-    /// Whether it may run shell commands, as far as the user lets any scenario.
+    /// `true` if it may run shell commands, as far as the user lets any scenario.
     pub(crate) allows_commands: bool,
 }
 

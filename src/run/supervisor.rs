@@ -168,7 +168,7 @@ pub(crate) struct Supervisor {
     end: RunEnd,
     fatal: Option<RunError>,
     guard: Guard,
-    /// When no more calls are started.
+    /// Time from which on no more calls are started.
     duration_ns: u64,
     cpus: CpuWatch,
     timeout_ns: u64,
@@ -277,7 +277,7 @@ impl Supervisor {
         self.parts.all().map(|part| part.running.local)
     }
 
-    /// Where messages of calls that we make go.
+    /// The address that messages of calls that we make go to.
     pub(crate) fn next_hop(&self) -> Option<SocketAddr> {
         self.parts.first.plan.launch.engine.environment.next_hop
     }
@@ -591,7 +591,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether no more calls are made and open ones are waited for.
+    /// Tells whether no more calls are made and open ones are waited for.
     pub(crate) fn is_waiting(&self) -> bool {
         let placed = match self.ending {
             Ending::Running => {

@@ -47,9 +47,9 @@ fn judge(
     })
 }
 
-/// What names the peer.
+/// The key that names the peer.
 pub(super) const REMOTE: &str = "remote_addr";
-/// What turns a call elsewhere.
+/// The action that turns a call elsewhere.
 const SETDEST: &str = "setdest";
 
 /// Judges what the `<setdest>` actions of `programs` write out, and returns what is known of them.

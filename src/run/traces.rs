@@ -227,7 +227,7 @@ impl Prepared {
 }
 
 impl Traces {
-    /// What could not be written so far.
+    /// Returns what could not be written so far.
     pub(super) fn unwritten(&self) -> Unwritten {
         self.artefacts.unwritten()
     }
@@ -371,7 +371,7 @@ impl TraceConfig {
     }
 }
 
-/// Where a run in the background says at its end what is worth knowing.
+/// The file in which a run in the background says at its end what is worth knowing.
 pub(super) fn notes_path(config: &RunConfig, pid: u32) -> PathBuf {
     Names::new(config, pid, None).sipp("notes", "log")
 }
@@ -384,7 +384,7 @@ struct Names {
     run: String,
     /// Our own files are named after the message file.
     message_file: Option<PathBuf>,
-    /// Where files are that have no name of their own; the working directory where empty.
+    /// The folder of files that have no name of their own; the working directory where empty.
     folder: PathBuf,
 }
 

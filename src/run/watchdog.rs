@@ -13,7 +13,7 @@ pub(super) struct Guard {
     forgotten: Stalls,
     seen: Stalls,
     last_ns: u64,
-    /// What a worker got of its CPU when it stalled last.
+    /// CPU use of a worker when it stalled last.
     cpu: CpuUse,
 }
 

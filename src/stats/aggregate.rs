@@ -627,7 +627,7 @@ impl Aggregate {
         }
     }
 
-    /// Whether no worker could begin a call in `second` any more.
+    /// Tells whether no worker could begin a call in `second` any more.
     fn is_draining(&self, second: u64) -> bool {
         let drains = |worker: &Worker| match worker.drains_from {
             Some(from) => from <= second,

@@ -1,7 +1,7 @@
-//! What workers got of their CPUs: the difference between a generator that is slow and one that
+//! The CPU time that workers got: the difference between a generator that is slow and one that
 //! is kept from its work.
 
-/// What one worker's thread got of its CPU in some time, as the kernel counts it.
+/// CPU use of one worker's thread in some time, as the kernel counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuUse {
     /// Time that was looked at; 0 where the kernel tells nothing.
@@ -61,7 +61,7 @@ pub struct WorkerCpu {
     pub limited: CpuUse,
 }
 
-/// Why a worker fell behind, as far as its CPU tells. Each has another remedy.
+/// The reason why a worker fell behind, as far as its CPU tells. Each has another remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuCause {
     /// The worker had too much to do.
@@ -94,7 +94,8 @@ const LOST_SHARE: f64 = 0.005;
 const CONTESTED_SHARE: f64 = 0.25;
 
 impl CpuUse {
-    /// What kept the worker from its plan. Whoever waits much is told so even if it is busy too.
+    /// Tells what kept the worker from its plan. Whoever waits much is told so even if it is busy
+    /// too.
     pub fn cause(&self) -> CpuCause {
         if self.time_ns == 0 {
             return CpuCause::Unknown;

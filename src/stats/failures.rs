@@ -72,7 +72,7 @@ pub enum Happening {
     },
     /// A request came.
     Request {
-        /// Its method.
+        /// Method of the request.
         method: u8,
     },
     /// No answer, or not the expected one, came to a request.
@@ -91,7 +91,7 @@ pub enum Happening {
     None,
 }
 
-/// What the calls of a group have in common.
+/// The facts that the calls of a group have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureKey {
     /// The cause.
@@ -102,19 +102,19 @@ pub struct FailureKey {
     pub step: u16,
     /// The message in question.
     pub happening: Happening,
-    /// Where the call went. Of a peer that calls us the port is 0: each of its calls may have
-    /// another.
+    /// The address that the call went to. Of a peer that calls us the port is 0: each of its calls
+    /// may have another.
     pub peer: SocketAddr,
 }
 
 /// The first call of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstFailure {
-    /// When it failed, on the monotonic clock.
+    /// Time at which it failed, on the monotonic clock.
     pub at_ns: u64,
-    /// Its number, unique in the run.
+    /// Number of the call, unique in the run.
     pub call: u64,
-    /// Its Call-ID.
+    /// Call-ID of the call.
     pub call_id: ShortText<128>,
     /// The reason phrase of the response, or the name of a request that has no index.
     pub words: ShortText<64>,
@@ -156,7 +156,7 @@ impl FailureTable {
 /// Failed calls of a run that have what happened in common, by names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureGroup {
-    /// How many.
+    /// Number of calls.
     pub count: u64,
     /// The cause.
     pub cause: FailureCause,
@@ -170,11 +170,11 @@ pub struct FailureGroup {
     pub step_receives: bool,
     /// The message in question.
     pub happening: Happening,
-    /// Where the calls went, or came from.
+    /// The address that the calls went to, or came from.
     pub peer: SocketAddr,
     /// The first of them.
     pub first: FirstFailure,
-    /// When its program came; numbers are used again.
+    /// The generation that its program came with; numbers are used again.
     generation: u32,
     program: u8,
 }
@@ -260,7 +260,7 @@ pub struct Failures {
     pub others: FailureCounts,
 }
 
-/// What is summed up over workers and intervals.
+/// Sums of failed calls over workers and intervals.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailureSums {
     groups: Arc<Vec<FailureGroup>>,

@@ -16,21 +16,21 @@ pub const NO_RATE_STEP: u32 = u32::MAX;
 /// Counts of one step, of one worker or of all. All amounts only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RateStepCounts {
-    /// When it began, on the monotonic clock.
+    /// Time at which the step began, on the monotonic clock.
     pub begin_ns: u64,
     /// The lowest rate in it, in calls per second over all workers.
     pub rate_min: f64,
     /// The highest.
     pub rate_max: f64,
-    /// How long calls were being placed.
+    /// Time during which calls were being placed.
     pub paced_ns: u64,
     /// Calls that the rate asked for meanwhile, over all workers.
     pub planned: f64,
     /// Calls started.
     pub started: u64,
-    /// Those that reached the end of the scenario.
+    /// Calls that reached the end of the scenario.
     pub succeeded: u64,
-    /// Those that failed.
+    /// Calls that failed.
     pub failures: FailureCounts,
     /// Planned calls that were not started.
     pub withheld: WithheldCounts,
@@ -63,7 +63,7 @@ impl RateStepCounts {
         self.withheld.add(&other.withheld);
     }
 
-    /// What was counted since `base`; calls that were open then count as started since.
+    /// Returns what was counted since `base`; calls that were open then count as started since.
     fn since(&self, base: &Self) -> Self {
         let ended = base.succeeded + base.failures.total();
         Self {
@@ -139,7 +139,7 @@ impl RateSteps {
         steps
     }
 
-    /// Whether there is none: calls are not started by a schedule.
+    /// Tells whether there is no step: calls are not started by a schedule.
     pub fn is_empty(&self) -> bool {
         self.rows.rows.is_empty()
     }
@@ -196,7 +196,7 @@ impl RateSteps {
         }
     }
 
-    /// How long calls were being placed, and how many the rate asked for meanwhile.
+    /// Returns how long calls were being placed, and how many the rate asked for meanwhile.
     pub fn paced(&self) -> (u64, f64) {
         let rows = &self.rows.rows;
         (rows.iter().map(|row| row.paced_ns).sum(), rows.iter().map(|row| row.planned).sum())
@@ -253,7 +253,7 @@ impl Seconds {
 /// Response times of the primary transaction in the seconds of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RateStepDurations {
-    /// How many.
+    /// Number of response times.
     pub count: u64,
     /// Median; the highest of merged steps.
     pub p50_ns: u64,
@@ -313,7 +313,7 @@ impl RateStepSeconds {
 /// One rate of a run, or several that were merged, and what came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RateStep {
-    /// What was counted.
+    /// Counts of the step.
     pub counts: RateStepCounts,
     /// Response times of the primary transaction.
     pub response: RateStepDurations,
@@ -375,7 +375,7 @@ impl RateStep {
         (self.counts.withheld.total() > 0).then_some(RateStepProblem::CallsWithheld)
     }
 
-    /// Whether it was tried and nothing is wrong with it.
+    /// Tells whether the step was tried and nothing is wrong with it.
     pub fn is_clean(&self, ratio_min: f64) -> bool {
         self.success_ratio().is_some() && self.problem(ratio_min).is_none()
     }

@@ -109,7 +109,7 @@ impl Recent {
         }
     }
 
-    /// What reports show of each window.
+    /// Returns what reports show of each window.
     pub(super) fn summarize(&self) -> [RecentSummary; RECENT_SECONDS.len()] {
         std::array::from_fn(|index| {
             let window = &self.windows[index];

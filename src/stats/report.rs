@@ -49,13 +49,13 @@ pub struct Report {
     /// Time of the interval during which calls were being placed; less than the interval once all
     /// calls of the run have been placed.
     pub pacing_ns: u64,
-    /// What became of the calls of each rate, since the start.
+    /// Outcome of the calls of each rate, since the start.
     pub rate_steps: RateSteps,
     /// Number of the rate step that the interval began with.
     pub rate_step: u32,
     /// The most calls open at once within the interval.
     pub peak_active: u64,
-    /// What its thread got of its CPU. The control side asks the kernel for it and fills it in.
+    /// CPU use of the worker's thread. The control side asks the kernel for it and fills it in.
     pub cpu: CpuUse,
     /// No call can begin any more, since the begin of the interval: open ones come to their end.
     pub is_draining: bool,

@@ -148,7 +148,7 @@ pub struct Snapshot {
     pub loop_time: DurationSummary,
     /// Target and achieved rate.
     pub rate: RateSummary,
-    /// What became of the calls of each rate, in order of time; of those in which calls were due.
+    /// Outcome of the calls of each rate, in order of time; of those rates in which calls were due.
     pub rate_steps: Vec<RateStep>,
     /// Busy shares.
     pub busy: BusySummary,

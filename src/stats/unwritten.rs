@@ -1,11 +1,11 @@
-//! What the files of a run lack because the system did not take it.
+//! The entries that the files of a run lack because the system did not take them.
 
 use super::{TraceDropCounts, TraceKind};
 
 /// Entries of files that could not be written, as on a full disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unwritten {
-    /// Those of one record each, by its kind.
+    /// Entries of one record each, by its kind.
     pub records: TraceDropCounts,
     /// All others: rows of statistics files, headers, histories of calls.
     pub rows: u64,

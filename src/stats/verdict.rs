@@ -144,7 +144,7 @@ pub struct Evidence {
     pub is_draining: bool,
     /// Calls started on a plan.
     pub planned_sends: u64,
-    /// Those of them that were started later than [`PLANNED_SEND_ERROR_LIMIT_NS`].
+    /// Number of them that were started later than [`PLANNED_SEND_ERROR_LIMIT_NS`].
     pub late_starts: u64,
     /// 99th percentile of their lateness.
     pub planned_send_error_p99_ns: u64,
@@ -266,7 +266,7 @@ pub struct VerdictTally {
     pub last: Option<LimitedSecond>,
     /// Calls started in judged seconds.
     pub judged_calls: u64,
-    /// Those of them whose times may be the generator's.
+    /// Number of them whose times may be the generator's.
     pub affected_calls: u64,
     recent: RecentStarts,
 }

@@ -11,7 +11,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 /// Bytes of the first ring: two stay in the cache of a core.
 const FIRST_BYTES: usize = 256 << 10;
-/// How many times larger each ring is than the one before.
+/// Factor by which each ring is larger than the one before.
 const GROWTH: usize = 4;
 /// More rings than any number of bytes has.
 const RINGS_MAX: usize = 24;

@@ -1,4 +1,4 @@
-//! What runs hold of the ceilings of entries, and the list that is in force.
+//! The parts of the ceilings of entries that runs hold, and the list that is in force.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +65,7 @@ impl Targets {
         verdict.map(|_| ()).map_err(|refusal| self.counted(refusal))
     }
 
-    /// Whether a call may be turned to an address by its scenario. Where an entry has ceilings,
+    /// Tells whether the scenario of a call may turn it to an address. Where an entry has ceilings,
     /// only a run that holds a part of them may: its `places` are in the same entry.
     pub fn lets_turn(&self, to: SocketAddr, places: &[SocketAddr], unix_ns: u64) -> bool {
         let list = self.list.load();
@@ -117,7 +117,7 @@ impl Targets {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a claim fits beside those of others.
+    /// Checks that a claim fits beside those of others.
     fn fits(&self, claims: &Claims, claim: &Claim, unix_ns: u64) -> Result<(), Refusal> {
         let list = self.list.load();
         let entries_of = |claim: &Claim| {
@@ -160,7 +160,7 @@ fn sum(loads: &[&Load], value: impl Fn(&Load) -> f64) -> f64 {
     loads.iter().map(|load| value(load)).sum()
 }
 
-/// What one run holds.
+/// The claim that one run holds.
 #[derive(Debug)]
 pub struct Hold {
     targets: Arc<Targets>,
@@ -190,13 +190,13 @@ impl Hold {
         Ok(())
     }
 
-    /// What the run does now.
+    /// Returns what the run does now.
     pub fn load(&self) -> Option<Load> {
         let claims = self.targets.claims();
         claims.rows.iter().find(|claim| claim.id == self.id).map(|claim| claim.load)
     }
 
-    /// Whether the run may go on: its entries are still there, and have not come to their end.
+    /// Checks that the run may go on: its entries are still there, and have not come to their end.
     /// Lower ceilings are no reason to end what runs.
     ///
     /// # Errors

@@ -7,9 +7,9 @@ use super::network::{AddressClass, Network, PortRange};
 
 /// Ports below this one belong to services of the system (RFC 6335, section 6).
 const USER_PORTS: u16 = 1024;
-/// Those of SIP (RFC 3261, section 19.1.2).
+/// The ports of SIP (RFC 3261, section 19.1.2).
 const SIP_PORTS: [u16; 2] = [5060, 5061];
-/// Those that WebSockets use (RFC 6455, section 3).
+/// The ports that WebSockets use (RFC 6455, section 3).
 const WEB_PORTS: [u16; 2] = [80, 443];
 
 /// One entry of the list.
@@ -23,7 +23,7 @@ pub struct TargetEntry {
     pub max_rate: Option<f64>,
     /// Most open calls, over all clients of the API.
     pub max_concurrent: Option<u64>,
-    /// When it ends.
+    /// The end of the entry, if it has one.
     pub expires: Option<Expiry>,
 }
 
@@ -37,7 +37,7 @@ pub struct Expiry {
 }
 
 impl TargetEntry {
-    /// Whether it is about an address and its port.
+    /// Tells whether the entry is about an address and its port.
     fn covers(&self, to: SocketAddr, is_websocket: bool) -> bool {
         let has_port = match self.ports.as_slice() {
             [] => is_usual_port(to.port(), is_websocket),
@@ -46,18 +46,19 @@ impl TargetEntry {
         has_port && self.network.contains(to.ip())
     }
 
-    /// Whether it bounds what clients may do together.
+    /// Tells whether the entry bounds what clients may do together.
     pub fn has_ceiling(&self) -> bool {
         self.max_rate.is_some() || self.max_concurrent.is_some()
     }
 }
 
-/// Whether a port needs no entry that names it.
+/// Tells whether a port needs no entry that names it.
 fn is_usual_port(port: u16, is_websocket: bool) -> bool {
     port >= USER_PORTS || SIP_PORTS.contains(&port) || (is_websocket && WEB_PORTS.contains(&port))
 }
 
-/// Whom clients over the API may call. Without entries: hosts of networks that are nobody else's.
+/// The list of those that clients over the API may call. Without entries, these are the hosts of
+/// networks that are nobody else's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetList {
     /// In the order of the file.
@@ -99,21 +100,21 @@ impl TargetList {
     }
 }
 
-/// Why something may not be sent, or not so much.
+/// The reason why something may not be sent, or not so much.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// Nobody may send there.
     Never {
         /// The address.
         to: SocketAddr,
-        /// What it is.
+        /// The class of the address.
         class: AddressClass,
     },
     /// Only an entry lets anybody send there.
     NeedsEntry {
         /// The address.
         to: SocketAddr,
-        /// What it is.
+        /// The class of the address.
         class: AddressClass,
     },
     /// Only an entry lets anybody use the port.
@@ -136,13 +137,13 @@ pub enum Refusal {
         key: &'static str,
         /// The entry.
         index: usize,
-        /// Its network.
+        /// The network of the entry.
         network: Network,
-        /// What is asked for; infinite where there would be no bound.
+        /// The amount that is asked for; infinite where there would be no bound.
         wanted: f64,
-        /// What it allows.
+        /// The amount that the entry allows.
         most: f64,
-        /// What others have of it.
+        /// The amount that others have of it.
         taken: f64,
     },
 }

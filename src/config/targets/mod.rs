@@ -1,4 +1,5 @@
-//! Whom clients over the API may call: the list, what runs hold of it, and what a run is told.
+//! The targets that clients over the API may call: the list, what runs hold of it, and what a run
+//! is told.
 //!
 //! An address is judged where it is used: names are looked up once, and what comes out is judged
 //! and kept. Nothing here looks at a clock; times are arguments, in nanoseconds since 1970 UTC.
@@ -16,11 +17,12 @@ pub use network::{AddressClass, Network, PortRange};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How far a run may reach. Nobody is asked at a terminal, nor for what a configuration names.
+/// The reach that a run may have. Nobody is asked at a terminal, nor for what a configuration
+/// names.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
     targets: Option<Arc<Targets>>,
-    /// Whether all that the run itself names is judged, and not only what is sent to it.
+    /// `true` if all that the run itself names is judged, and not only what is sent to it.
     is_judged: bool,
     is_hep_judged: bool,
     are_events_judged: bool,
@@ -69,14 +71,14 @@ impl Reach {
         self.has_refused.store(true, Ordering::Relaxed);
     }
 
-    /// Whether something was refused.
+    /// Tells whether something was refused.
     pub fn has_refused(&self) -> bool {
         self.has_refused.load(Ordering::Relaxed)
     }
 }
 
 impl PartialEq for Reach {
-    /// What was refused so far is no difference.
+    /// Compares the rules: what was refused so far is no difference.
     fn eq(&self, other: &Self) -> bool {
         let list = |reach: &Self| reach.targets.as_ref().map(Arc::as_ptr);
         list(self) == list(other)

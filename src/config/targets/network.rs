@@ -84,12 +84,12 @@ impl AddressClass {
         }
     }
 
-    /// Whether everybody who may start calls over the API may call it without being asked.
+    /// Tells whether everybody who may start calls over the API may call it without being asked.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Loopback | Self::Private | Self::UniqueLocal | Self::Shared)
     }
 
-    /// Whether nobody may call it over the API, whatever the configuration says.
+    /// Tells whether nobody may call it over the API, whatever the configuration says.
     pub fn is_never(self) -> bool {
         matches!(
             self,
@@ -101,7 +101,7 @@ impl AddressClass {
         )
     }
 
-    /// Its name, behind "a" or "an".
+    /// The name of the class, behind "a" or "an".
     pub fn label(self) -> &'static str {
         match self {
             Self::Loopback => "loopback address",
@@ -117,7 +117,7 @@ impl AddressClass {
         }
     }
 
-    /// Its name with its article.
+    /// The name of the class with its article.
     pub fn described(self) -> String {
         let article = match self {
             Self::Unspecified => "an",
@@ -182,12 +182,12 @@ impl Network {
         }
     }
 
-    /// Whether an address is one of it.
+    /// Tells whether an address is one of the network.
     pub fn contains(&self, ip: IpAddr) -> bool {
         ip.is_ipv4() == self.base.is_ipv4() && masked(ip, self.bits) == self.base
     }
 
-    /// How many bits its addresses have in common.
+    /// Number of bits that its addresses have in common.
     pub fn bits(&self) -> u8 {
         self.bits
     }
@@ -263,7 +263,7 @@ impl PortRange {
         }
     }
 
-    /// Whether it has a port.
+    /// Tells whether the range has a port.
     pub fn contains(&self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }

@@ -8,7 +8,7 @@ use super::labelled;
 use crate::output::rate_steps::RateTable;
 use crate::stats::{Health, RateStep, RateStepProblem, Snapshot, clean_and_bad};
 
-/// What became of the calls of each rate.
+/// Outcome of the calls of each rate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RateSteps {
@@ -28,7 +28,7 @@ pub struct RateSteps {
 pub struct Step {
     /// Whole seconds from the start of the run to its begin.
     pub second: u64,
-    /// How long calls were being placed.
+    /// Time during which calls were being placed.
     pub duration: u64,
     /// The rate; of merged steps the mean over time.
     pub target_calls_per_second: f64,
@@ -70,7 +70,7 @@ pub struct Step {
 pub struct BadStep {
     /// Whole seconds from the start of the run to its begin.
     pub second: u64,
-    /// Its rate.
+    /// Rate of the step.
     pub target_calls_per_second: f64,
     /// A sentence without full stop.
     pub why: String,

@@ -17,13 +17,13 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// What happened in a piece of the run. Amounts add up to those of the run.
+/// A piece of the run, and what happened in it. Amounts add up to those of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Point {
     /// Whole seconds from the start of the run to its begin.
     pub second: u64,
-    /// Its length; shorter than the others at the end of a run.
+    /// Length of the piece; shorter than the others at the end of a run.
     pub duration: u64,
     /// Calls started.
     pub started: u64,

@@ -57,7 +57,7 @@ impl Buffers {
         self.window.free()
     }
 
-    /// Whether there is any buffer to receive into.
+    /// Tells whether there is any buffer to receive into.
     pub(super) fn available(&self) -> bool {
         self.free() > 0
     }

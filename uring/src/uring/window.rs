@@ -1,4 +1,4 @@
-//! How many of a class of receive buffers the kernel is given at a time.
+//! Number of receive buffers of a class that the kernel is given at a time.
 //!
 //! The kernel takes buffers in the order in which they are given, so that all that it has are
 //! written to in turn, each as far as the longest train that ever came into it. It is given as many
