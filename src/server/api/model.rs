@@ -258,9 +258,9 @@ pub(crate) struct State {
 /// A second in which the generator was the limit.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct LimitedSecond {
-    /// Its number, counted as `worst_second` of the summary is.
+    /// Number of the second, counted as `worst_second` of the summary is.
     pub(crate) second: u64,
-    /// Why, as in `generator.causes` of the summary.
+    /// Causes, as in `generator.causes` of the summary.
     pub(crate) causes: Vec<&'static str>,
 }
 
@@ -324,7 +324,7 @@ pub(crate) struct ControlRequest {
     /// Calls per second.
     #[schemars(range(min = 0.0, max = 1e9))]
     pub(crate) rate: Option<f64>,
-    /// Whether to start no new calls; `false` starts an engine of the configuration again that has
+    /// `true` starts no new calls; `false` starts an engine of the configuration again that has
     /// ended, if it is named.
     pub(crate) paused: Option<bool>,
     /// `true` is the same as `"paused": true`.

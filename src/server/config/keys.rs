@@ -300,7 +300,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-process" = true, "x-path" = "directory"))]
     pub data_dir: Option<PathBuf>,
-    /// Whom clients that are added over the API may call, beside hosts of private networks. An
+    /// Targets of clients that are added over the API, beside hosts of private networks. An
     /// entry may bound them, too. Read again on SIGHUP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), extend("x-process" = true))]
@@ -357,7 +357,7 @@ pub struct ListenerKeys {
     pub local_port: Option<u16>,
 }
 
-/// Whom clients of the API may call, and how much.
+/// A target that clients of the API may call, and how much.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(transform = super::schema::complete)]
@@ -377,7 +377,7 @@ pub struct TargetKeys {
     /// Most open calls, over all such clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u64>,
-    /// When the entry ends, as 2026-12-31T23:59:59Z: no more calls are started then.
+    /// End of the entry, as 2026-12-31T23:59:59Z: no more calls are started then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }
