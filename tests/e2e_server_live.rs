@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use e2e::http::Client;
-use e2e::service::{self as daemon, Daemon, management, until};
 use e2e::lock;
+use e2e::service::{self as daemon, Daemon, management, until};
 use serde_json::{Value, json};
 use tungstenite::Message;
 

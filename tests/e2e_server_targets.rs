@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use e2e::http::{Client, Response};
+use e2e::lock;
 use e2e::peer::Peer;
 use e2e::service::{self as daemon, Daemon, management, until};
-use e2e::lock;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
