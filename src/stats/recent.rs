@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::distribution::{Cell as _, DURATION_MAX_US, Distribution};
 
-/// Windows, in seconds. What is shown of one begins up to [`SLOT_SECONDS`] later.
+/// Windows, in seconds. What is shown of one begins up to ten seconds later.
 pub const RECENT_SECONDS: [u64; 2] = [60, 300];
 
 /// Seconds that are forgotten together.
