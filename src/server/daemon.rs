@@ -139,7 +139,10 @@ impl Daemon<'_> {
                 signal = signals.stop() => tracing::warn!("{signal} again: connections are cut"),
             }
         }
-        tracing::info!("stopped");
+        // Engines end last with what their calls came to, for whoever reads the end of a journal.
+        if registry.engines().is_empty() {
+            tracing::info!("stopped");
+        }
         Ok(if is_done { ExitCode::Success.code() } else { code })
     }
 }
