@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::list::{Refusal, TargetList};
+use super::list::{Bound, Refusal, TargetList};
 
 /// Most that a run does at the same time; infinite where nothing bounds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,18 +137,33 @@ impl Targets {
                 .collect();
             let load = &claim.load;
             let ceilings = [
-                (load.rate_key, load.rate, entry.max_rate, sum(&others, |load| load.rate)),
                 (
+                    Bound::Rate,
+                    load.rate_key,
+                    load.rate,
+                    entry.max_rate,
+                    sum(&others, |load| load.rate),
+                ),
+                (
+                    Bound::Open,
                     load.open_key,
                     load.open,
                     entry.max_concurrent.map(|most| most as f64),
                     sum(&others, |load| load.open),
                 ),
             ];
-            for (key, wanted, most, taken) in ceilings {
+            for (bound, key, wanted, most, taken) in ceilings {
                 if let Some(most) = most.filter(|most| wanted + taken > *most) {
                     let network = entry.network;
-                    return Err(Refusal::Ceiling { key, index, network, wanted, most, taken });
+                    return Err(Refusal::Ceiling {
+                        bound,
+                        key,
+                        index,
+                        network,
+                        wanted,
+                        most,
+                        taken,
+                    });
                 }
             }
         }
@@ -188,6 +203,28 @@ impl Hold {
             own.load = load;
         }
         Ok(())
+    }
+
+    /// Has the run do something else, and holds what that needs: while it is made the more of
+    /// before and after, so that neither way back can be taken by others.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change), or why `make` does not do it. What the run holds is as before
+    /// then.
+    pub fn change_with<E: From<Refusal>>(
+        &self,
+        load: Load,
+        unix_ns: u64,
+        make: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(before) = self.load() else { return make() };
+        let (rate, open) = (load.rate.max(before.rate), load.open.max(before.open));
+        self.change(Load { rate, open, ..load }, unix_ns)?;
+        let made = make();
+        let after = if made.is_ok() { load } else { before };
+        // Less is always allowed.
+        self.change(after, unix_ns)?;
+        made
     }
 
     /// Returns what the run does now.
@@ -255,7 +292,8 @@ mod tests {
         let first = hold("192.0.2.1:5060", 60.0, 100.0).unwrap();
         let error = hold("192.0.2.2:5060", 50.0, 100.0).unwrap_err().to_string();
         let expected = "rate: 50 is too much; targets[0], for 192.0.2.0/24, allows 100 calls per \
-                        second (max_rate), and other clients have 60 of them. Give 40 at most";
+                        second (max_rate), and other clients have 60 of them. Give 40 at most, \
+                        or raise targets[0].max_rate";
         assert_eq!(error, expected);
         let second = hold("192.0.2.2:5060", 40.0, 400.0).unwrap();
         let error = hold("192.0.2.3:5060", 0.0, 1.0).unwrap_err().to_string();
@@ -274,6 +312,32 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_names_the_bound_that_is_exceeded() {
+        let targets = targets();
+        let refusal = |rate, rate_key, open, open_key| {
+            let load = Load { rate, rate_key, open, open_key };
+            targets.hold(to("192.0.2.1:5060"), false, load, 0).unwrap_err().to_string()
+        };
+        let endless = f64::INFINITY;
+        assert_eq!(
+            refusal(endless, "users", 5.0, "users"),
+            "users: they start calls without a bound per second; targets[0], for 192.0.2.0/24, \
+             allows 100 calls per second (max_rate). Give a rate of 100 at most instead, or remove \
+             targets[0].max_rate"
+        );
+        let error = refusal(endless, "scenario_file", 5.0, "max_concurrent");
+        assert!(error.contains("100 calls per second (max_rate). Choose a scenario"), "{error}");
+        let error = refusal(1.0, "rate", endless, "max_concurrent");
+        assert!(error.contains("500 open calls (max_concurrent). Give 500 at most"), "{error}");
+        targets.replace(TargetList {
+            entries: vec![TargetEntry { max_rate: None, ..entry(TEST_NET, 0.0, 500, 1000) }],
+        });
+        let error = refusal(endless, "users", 501.0, "users");
+        assert!(error.starts_with("users: 501 is too much"), "{error}");
+        assert!(error.ends_with("Give 500 at most, or raise targets[0].max_concurrent"), "{error}");
+    }
+
+    #[test]
     fn an_entry_that_is_past_takes_nothing_more() {
         let targets = targets();
         let hold = targets.hold(to("192.0.2.1:5060"), false, load(10.0, 10.0), 999).unwrap();
@@ -283,6 +347,35 @@ mod tests {
         assert_eq!(hold.change(load(9.0, 10.0), 1000), Ok(()));
         assert!(targets.hold(to("192.0.2.2:5060"), false, load(1.0, 1.0), 1000).is_err());
         assert!(!targets.lets_turn(to("192.0.2.1:5060")[0], &to("192.0.2.1:5060"), 1000));
+    }
+
+    #[test]
+    fn what_is_refused_later_gives_back_what_it_took() {
+        let targets = targets();
+        let hold =
+            |rate, open| targets.hold(to("192.0.2.1:5060"), false, load(rate, open), 0).unwrap();
+        let (first, second) = (hold(10.0, 100.0), hold(10.0, 100.0));
+        #[derive(Debug, PartialEq)]
+        struct Why(String);
+        impl From<Refusal> for Why {
+            fn from(refusal: Refusal) -> Self {
+                Self(refusal.to_string())
+            }
+        }
+        let no = || Err(Why("no memory".to_owned()));
+        for wanted in [load(10.0, 400.0), load(10.0, 1.0)] {
+            let refused = first.change_with(wanted, 0, || {
+                // Meanwhile others get neither what it wants nor what it had.
+                assert!(second.change(load(10.0, 401.0), 0).is_err());
+                no()
+            });
+            assert_eq!(refused, no());
+            assert_eq!(first.load(), Some(load(10.0, 100.0)));
+        }
+        assert_eq!(second.change(load(10.0, 400.0), 0), Ok(()));
+        assert!(first.change_with(load(10.0, 101.0), 0, || Ok::<_, Why>(())).is_err());
+        assert_eq!(first.change_with(load(10.0, 1.0), 0, || Ok::<_, Why>(())), Ok(()));
+        assert_eq!(first.load(), Some(load(10.0, 1.0)));
     }
 
     #[test]

@@ -133,6 +133,8 @@ pub enum Refusal {
     },
     /// The entry allows less.
     Ceiling {
+        /// The bound that would be exceeded.
+        bound: Bound,
         /// The key of the client that asks for it.
         key: &'static str,
         /// The entry.
@@ -146,6 +148,33 @@ pub enum Refusal {
         /// The amount that others have of it.
         taken: f64,
     },
+}
+
+/// The bounds that an entry can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Calls per second.
+    Rate,
+    /// Open calls.
+    Open,
+}
+
+impl Bound {
+    /// The key of the entry.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Rate => "max_rate",
+            Self::Open => "max_concurrent",
+        }
+    }
+
+    /// The unit of its number.
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Rate => "calls per second",
+            Self::Open => "open calls",
+        }
+    }
 }
 
 impl Refusal {
@@ -193,20 +222,35 @@ impl fmt::Display for Refusal {
                 "{to} was allowed until {since} (targets[{index}].expires); give the entry a \
                  later date to go on"
             ),
-            Self::Ceiling { key, index, network, wanted, most, taken } => {
-                let bound = match *key {
-                    "rate" => "calls per second (max_rate)",
-                    _ => "open calls (max_concurrent)",
-                };
-                match wanted.is_finite() {
-                    true => write!(f, "{key}: {wanted} is too much; ")?,
-                    false => write!(f, "{key}: without a bound it is too much; ")?,
+            Self::Ceiling { bound, key, index, network, wanted, most, taken } => {
+                match (wanted.is_finite(), bound, *key) {
+                    (true, ..) => write!(f, "{key}: {wanted} is too much; ")?,
+                    // The number that stands there bounds something else.
+                    (false, Bound::Rate, "users") => {
+                        write!(f, "users: they start calls without a bound per second; ")?;
+                    }
+                    (false, ..) => write!(f, "{key}: without a bound it is too much; ")?,
                 }
-                write!(f, "targets[{index}], for {network}, allows {most} {bound}")?;
+                let (name, unit) = (bound.key(), bound.unit());
+                write!(f, "targets[{index}], for {network}, allows {most} {unit} ({name})")?;
                 if *taken > 0.0 {
                     write!(f, ", and other clients have {taken} of them")?;
                 }
-                write!(f, ". Give {} at most", (most - taken).max(0.0))
+                let left = (most - taken).max(0.0);
+                match (bound, *key) {
+                    (Bound::Rate, "users") => write!(f, ". Give a rate of {left} at most instead")?,
+                    (Bound::Rate, "scenario_file") => {
+                        write!(
+                            f,
+                            ". Choose a scenario that starts calls, and a rate of {left} at most"
+                        )?;
+                    }
+                    _ => write!(f, ". Give {left} at most")?,
+                }
+                match wanted.is_finite() {
+                    true => write!(f, ", or raise targets[{index}].{name}"),
+                    false => write!(f, ", or remove targets[{index}].{name}"),
+                }
             }
         }
     }

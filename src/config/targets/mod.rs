@@ -11,7 +11,7 @@ mod network;
 
 pub use expiry::parse_expiry;
 pub use hold::{Hold, Load, Targets};
-pub use list::{Expiry, Refusal, TargetEntry, TargetList};
+pub use list::{Bound, Expiry, Refusal, TargetEntry, TargetList};
 pub use network::{AddressClass, Network, PortRange};
 
 use std::sync::Arc;

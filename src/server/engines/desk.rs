@@ -108,18 +108,22 @@ impl Desk {
         }
     }
 
-    /// Takes more of the ceilings, or gives back what is too much now.
+    /// Makes a change of the run. It takes more of the ceilings before, or gives back afterwards
+    /// what is too much then.
     ///
     /// # Errors
-    /// If there is not so much.
-    fn change_hold(&self, change: impl FnOnce(&mut Load)) -> Result<(), AskError> {
+    /// If there is not so much, or why the run does not change; it holds what it held then.
+    fn change_within(
+        &self,
+        change: impl FnOnce(&mut Load),
+        make: impl FnOnce() -> Result<(), AskError>,
+    ) -> Result<(), AskError> {
         let Some((hold, mut load)) = self.hold.as_ref().and_then(|hold| Some((hold, hold.load()?)))
         else {
-            return Ok(());
+            return make();
         };
         change(&mut load);
-        let changed = hold.change(load, sys::realtime_now_ns());
-        changed.map_err(|refusal| AskError::Forbidden(refusal.to_string()))
+        hold.change_with(load, sys::realtime_now_ns(), make)
     }
 
     /// The run has started: its first state.
@@ -205,22 +209,29 @@ impl Desk {
             Ask::SetRate(rate) => {
                 let per_period = rate * self.config.rate_period_ms as f64 / 1e3;
                 let highest = calls_per_second(&self.config, per_period);
-                if run.is_client() && run.users().is_none() {
-                    self.change_hold(|load| load.rate = highest)?;
-                }
-                run.set_rate(per_period).map_err(refused)?;
+                let is_paced = run.is_client() && run.users().is_none();
+                self.change_within(
+                    |load| load.rate = if is_paced { highest } else { load.rate },
+                    || run.set_rate(per_period).map_err(refused),
+                )?;
             }
             Ask::SetUsers(users) => {
-                if run.users().is_some() {
-                    self.change_hold(|load| load.open = users as f64)?;
-                }
-                run.set_users(users).map_err(refused)?;
+                let has_users = run.users().is_some();
+                self.change_within(
+                    |load| load.open = if has_users { users as f64 } else { load.open },
+                    || run.set_users(users).map_err(refused),
+                )?;
             }
             Ask::SetCallLimit(limit) => {
-                if run.users().is_none() {
-                    self.change_hold(|load| load.open = limit as f64)?;
-                }
-                run.set_call_limit(limit);
+                let has_users = run.users().is_some();
+                let set = || {
+                    run.set_call_limit(limit);
+                    Ok(())
+                };
+                self.change_within(
+                    |load| load.open = if has_users { load.open } else { limit as f64 },
+                    set,
+                )?;
             }
             Ask::SetCallsTotal(total) => run.set_calls_total(total).map_err(refused)?,
             Ask::SetPaused(is_paused) => {

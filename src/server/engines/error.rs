@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::registry::STATIC_MAX;
+use crate::config::targets::Refusal;
 
 /// Why the engines of a process could not be started.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -114,6 +115,12 @@ pub enum AskError {
     /// It did not answer in time.
     #[error("the engine did not answer in time")]
     Timeout,
+}
+
+impl From<Refusal> for AskError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Forbidden(refusal.to_string())
+    }
 }
 
 /// Why the row of an engine could not be removed.
