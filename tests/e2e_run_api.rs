@@ -263,4 +263,17 @@ fn a_profile_of_a_load_has_the_api_that_it_names() {
     let over = gossipper::run(&line).expect_code(255);
     assert!(over.finished.stderr.contains("auth"), "{}", over.finished.stderr);
     assert!(over.finished.stderr.contains("as a server"), "{}", over.finished.stderr);
+    // A list that bounds clients of a server bounds nothing here, with an API or without.
+    profile.as_object_mut().unwrap().remove("auth");
+    for has_api in [true, false] {
+        if !has_api {
+            let keys = profile.as_object_mut().unwrap();
+            keys.retain(|key, _| !key.starts_with("api_"));
+        }
+        profile["targets"] = json!([{ "network": "127.0.0.1", "max_rate": 1 }]);
+        write(&profile);
+        let stderr = gossipper::run(&line).expect_code(255).finished.stderr;
+        assert!(stderr.contains("aliases.smoke.targets: a run calls whom"), "{stderr}");
+        assert!(stderr.contains("gossipper server -config FILE"), "{stderr}");
+    }
 }

@@ -78,8 +78,8 @@ impl Builder<'_> {
             self.report(None, String::new(), ProblemKind::Option, error.to_string());
         }
         extra_args.extend(argv.into_iter().flat_map(words_without_key));
-        if !self.is_service && draft.process.api_addr.is_some() {
-            self.check_api_of_a_run(profile);
+        if !self.is_service {
+            self.check_rules_of_a_run(profile, draft.process.api_addr.is_some());
         }
         let process = match self.is_service {
             true => std::mem::take(&mut draft.process),
@@ -143,15 +143,19 @@ impl Builder<'_> {
         Some(Built { engine, process })
     }
 
-    /// Refuses what the API beside a run cannot do: not to ask for a user who should be asked for
-    /// would be worst.
-    fn check_api_of_a_run(&mut self, profile: &Profile) {
-        for name in
-            ["auth", "api_allowed_hosts", "api_allowed_origins", "trusted_proxies", "data_dir"]
-        {
+    /// Refuses rules that a run does not keep: to go on without them would be worst. Most of them
+    /// mean nothing where there is no API; `targets` looks like a bound of the run itself.
+    fn check_rules_of_a_run(&mut self, profile: &Profile, has_api: bool) {
+        let of_an_api =
+            ["auth", "api_allowed_hosts", "api_allowed_origins", "trusted_proxies", "data_dir"];
+        let message = "the API beside a run has no such thing; protect it with api_token, or run \
+                       the profile as a server";
+        let of_an_api = of_an_api.map(|name| (name, message)).into_iter().filter(|_| has_api);
+        let message = "a run calls whom remote_addr names, and has no such list: it bounds the \
+                       clients that the API of a server adds; move it into the file of `gossipper \
+                       server -config FILE`, or remove it";
+        for (name, message) in of_an_api.chain([("targets", message)]) {
             if let Some(key) = profile.key(name) {
-                let message = "the API beside a run has no such thing; protect it with api_token, \
-                               or run the profile as a server";
                 let (at, path) = (Some(key.at), key.path.clone());
                 self.report(at, path, ProblemKind::Contradiction, message.to_owned());
             }
