@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -83,25 +84,48 @@ const NOT_READ: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Out
 /// Kinds that no result takes the place of. Those of outputs are told apart by who writes them.
 pub const NOT_WRITTEN: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Input];
 
-/// The access to files that a run has. Clones are the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The access to files that a run has. Clones are the same, also when the files of the process
+/// become other ones.
+#[derive(Clone, Debug, Default)]
 pub struct Access {
-    own: Arc<Vec<OwnFile>>,
+    own: Arc<ArcSwap<Vec<OwnFile>>>,
     /// The data directory of the daemon.
     data: Option<Arc<Path>>,
     is_confined: bool,
 }
 
+impl PartialEq for Access {
+    /// Compares what is kept from whom as of now.
+    fn eq(&self, other: &Self) -> bool {
+        self.own() == other.own()
+            && self.data == other.data
+            && self.is_confined == other.is_confined
+    }
+}
+
+impl Eq for Access {}
+
 impl Access {
     /// The access of engines that a configuration names: `own` are the files of the process, and
     /// scenarios that are sent find theirs below `data`.
     pub fn of_process(own: Vec<OwnFile>, data: &Path) -> Self {
-        Self { own: Arc::new(own), data: Some(data.into()), is_confined: false }
+        let data = Some(data.into());
+        Self { own: Arc::new(ArcSwap::from_pointee(own)), data, is_confined: false }
     }
 
     /// The access of a run at a terminal, whose files `own` are.
     pub fn of_run(own: Vec<OwnFile>) -> Self {
-        Self { own: Arc::new(own), ..Self::default() }
+        Self { own: Arc::new(ArcSwap::from_pointee(own)), ..Self::default() }
+    }
+
+    /// The files of the process, as of now.
+    pub fn own(&self) -> Arc<Vec<OwnFile>> {
+        self.own.load_full()
+    }
+
+    /// Makes these the files of the process: from now on, for all clones, whatever runs already.
+    pub fn protect(&self, own: Vec<OwnFile>) {
+        self.own.store(Arc::new(own));
     }
 
     /// The same for a client of the API: it stays within the folders below the data directory.
@@ -242,12 +266,12 @@ impl Access {
                 && (own.path == path
                     || metadata.as_ref().is_some_and(|metadata| is_same(metadata, &own.path)))
         };
-        self.own.iter().find(is_it).map(|own| own.role)
+        self.own.load().iter().find(is_it).map(|own| own.role)
     }
 
     fn refuse_own(&self, metadata: &Metadata, kinds: &[OwnKind]) -> io::Result<()> {
         let is_it = |own: &&OwnFile| kinds.contains(&own.kind) && is_same(metadata, &own.path);
-        self.own.iter().find(is_it).map_or(Ok(()), |own| Err(refused(own.role)))
+        self.own.load().iter().find(is_it).map_or(Ok(()), |own| Err(refused(own.role)))
     }
 
     /// Refuses a name under which the process will make a file of its own.
@@ -262,7 +286,7 @@ impl Access {
                     fs::metadata(of_own).is_ok_and(|metadata| is_same(&metadata, parent))
                 })
         };
-        self.own.iter().find(is_it).map_or(Ok(()), |own| Err(refused(own.role)))
+        self.own.load().iter().find(is_it).map_or(Ok(()), |own| Err(refused(own.role)))
     }
 
     /// Opens `path` below the one of `folders` that it is named in, without a link on the way.
@@ -464,6 +488,23 @@ mod tests {
         let inner = Ok(scratch.join("scenarios/a/b"));
         assert_eq!(access.place(Folder::Scenarios, Path::new("a/b")), inner);
         assert_eq!(access.place(Folder::Scenarios, &scratch.join("scenarios/a/b")), inner);
+    }
+
+    #[test]
+    fn files_that_the_process_has_later_are_kept_from_runs_that_go_on() {
+        let scratch = Scratch::new("later");
+        let access = scratch.access();
+        let (running, client) = (access.clone(), access.confined());
+        fs::write(scratch.join("key.pem"), "key").unwrap();
+        fs::write(scratch.join("scenarios/key.pem"), "key").unwrap();
+        assert!(running.open_to_read(&scratch.join("key.pem")).is_ok());
+        let own = |name| OwnFile { role: "new", path: scratch.join(name), kind: OwnKind::Secret };
+        access.protect(vec![own("key.pem"), own("scenarios/key.pem"), own("new.db")]);
+        assert_refused(running.open_to_read(&scratch.join("key.pem")));
+        assert_refused(client.open_to_read(&scratch.join("scenarios/key.pem")));
+        assert_refused(running.open_to_write(&scratch.join("new.db"), false));
+        assert_eq!(running, access);
+        assert_ne!(client, access);
     }
 
     #[test]

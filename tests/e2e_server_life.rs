@@ -305,6 +305,41 @@ fn a_reload_compares_with_what_runs() {
 }
 
 #[test]
+fn files_of_a_new_configuration_are_kept_at_once() {
+    let _lock = lock::light();
+    let mut config = management();
+    config["data_dir"] = json!(".");
+    let names = ["results/cert.pem", "results/key.pem"];
+    let prepared =
+        names.iter().fold(daemon::prepare(&config), |daemon, name| daemon.file(name, "old"));
+    let mut daemon = prepared.start();
+    let client = daemon.client();
+    // HTTPS comes with a restart, and so does another directory.
+    config["api_tls_cert"] = json!(names[0]);
+    config["api_tls_key"] = json!(names[1]);
+    config["data_dir"] = json!("results");
+    reload(&mut daemon, &config);
+    let told = daemon.process().stderr();
+    for part in ["api_tls_cert: HTTPS", "data_dir: clients keep their folders in "] {
+        assert!(told.contains(part), "{told}");
+    }
+    let snippet = |name: &str| {
+        json!({ "scenario_name": "options", "remote_addr": "127.0.0.1:5060", "rate": 0,
+            "total_calls": 0, "summary_json": name })
+    };
+    for name in names {
+        let name = name.trim_start_matches("results/");
+        let error = client.post("/api/v1/clients", &snippet(name)).error(400);
+        assert!(error.contains("which no run may use"), "{error}");
+    }
+    client.post("/api/v1/clients", &snippet("summary.json")).expect(201);
+    let (_, folder) = daemon.stop();
+    for name in names {
+        assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), "old");
+    }
+}
+
+#[test]
 fn the_service_manager_hears_how_it_goes() {
     let _lock = lock::light();
     let prepared = daemon::prepare(&management());

@@ -90,6 +90,8 @@ impl Reloader {
         let (new, tls) = self.read().await.map_err(Failure::Refused)?;
         let running = self.as_it_runs();
         let plan = config::compare(&running, &new, self.bound);
+        // Before there are any of them: users are made when they are opened.
+        config::protect(&running, &new);
         let auth = self.new_auth(&plan.live, &new).await.map_err(Failure::Refused)?;
         // All that can fail as a whole is behind us.
         for sentence in &plan.restart {
@@ -120,6 +122,7 @@ impl Reloader {
                 Err(text) => failed.push(text),
             }
         }
+        config::protect(&running, &new);
         self.app.config.store(Arc::new(running));
         if failed.is_empty() { Ok(()) } else { Err(Failure::Partly(failed)) }
     }

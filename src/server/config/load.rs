@@ -333,7 +333,7 @@ impl<'a> Loader<'a> {
     /// Keeps the engines from the files of the process. Returns whether all are usable then.
     fn protect(&mut self, engines: &mut [(EngineConfig, &Profile)], process: &Process) -> bool {
         let all = engines.iter().map(|(engine, _)| engine);
-        let own = own::own_files(self.file, process.http.as_ref(), &process.auth, all);
+        let own = own::own_files_of(self.file, process.http.as_ref(), &process.auth, all);
         self.access = Access::of_process(own, &process.data_dir);
         let mut are_usable = true;
         for (engine, profile) in engines {

@@ -28,7 +28,7 @@ pub use alias::{AliasRun, aliases, run_alias};
 pub use effective::effective;
 pub use load::{Snippet, load, parse, snippet};
 pub use problem::{Place, Problem, ProblemKind, Problems};
-pub use reload::{LiveChange, ReloadPlan, compare, load_again};
+pub use reload::{LiveChange, ReloadPlan, compare, load_again, protect};
 pub use resolved::{
     AuthConfig, EngineConfig, HttpConfig, HttpTls, ListenerConfig, Role, Secret, ServerConfig,
 };

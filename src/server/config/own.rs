@@ -4,14 +4,20 @@ use std::path::{Path, PathBuf};
 
 use super::layout::Profile;
 use super::problem::{Problem, ProblemKind};
-use super::resolved::{AuthConfig, EngineConfig, HttpConfig};
+use super::resolved::{AuthConfig, EngineConfig, HttpConfig, ServerConfig};
 use crate::config::{RunConfig, ScenarioSource, TwinConfig};
 use crate::files::{NOT_WRITTEN, OwnFile, OwnKind};
 use crate::server::auth;
 use crate::server::engines::files;
 
+/// All files of a process with this configuration.
+pub(super) fn own_files(config: &ServerConfig) -> Vec<OwnFile> {
+    let (file, http) = (config.file.as_deref(), config.http.as_ref());
+    own_files_of(file, http, &config.auth, config.engines.iter())
+}
+
 /// All files of a process that has these engines. `file` is its configuration.
-pub(super) fn own_files<'e>(
+pub(super) fn own_files_of<'e>(
     file: Option<&Path>,
     http: Option<&HttpConfig>,
     users: &AuthConfig,

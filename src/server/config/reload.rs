@@ -7,11 +7,13 @@ use std::path::Path;
 use super::effective::keys;
 use super::files;
 use super::load::load;
+use super::own::own_files;
 use super::problem::{Problem, ProblemKind, Problems};
 use super::resolved::{AuthConfig, EngineConfig, ServerConfig};
 use crate::cli::LowArgs;
 use crate::config::targets::{Network, TargetList};
 use crate::config::{CallLimit, LogLevel, RunConfig, ScenarioSource};
+use crate::files::OwnKind;
 
 /// Rates that differ by less are the same: they come through calls per period and back.
 const RATE_TOLERANCE: f64 = 1e-9;
@@ -179,6 +181,21 @@ impl fmt::Display for LiveChange {
     }
 }
 
+/// Keeps the files of the process from all that runs: what `running` has by now, and the secrets of
+/// `new` too, of which some may wait for a restart. What was a secret before stays one: users and
+/// keys that were exchanged are still worth something.
+pub fn protect(running: &ServerConfig, new: &ServerConfig) {
+    let mut own = own_files(running);
+    let known = running.access.own();
+    for file in known.iter().chain(new.access.own().iter()) {
+        let is_secret = matches!(file.kind, OwnKind::Secret | OwnKind::Material);
+        if is_secret && !own.contains(file) {
+            own.push(file.clone());
+        }
+    }
+    running.access.protect(own);
+}
+
 /// Compares what runs with a new configuration. `running` is the configuration of the start with
 /// all that was changed since; `bound` is the address at which the API is served.
 pub fn compare(
@@ -209,6 +226,13 @@ pub fn compare(
         plan.restart.push("server: another engine is the first one; a restart makes it so".into());
     }
     compare_http(old, new, bound, &mut plan);
+    if old.data_dir != new.data_dir {
+        plan.restart.push(format!(
+            "data_dir: clients keep their folders in {} until a restart, which moves them to {}",
+            old.data_dir.display(),
+            new.data_dir.display()
+        ));
+    }
     if old.allow_exec != new.allow_exec {
         plan.live.push(LiveChange::AllowExec(new.allow_exec));
     }

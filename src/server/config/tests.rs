@@ -781,5 +781,25 @@ fn files_of_the_process_are_used_by_no_engine() {
         assert_eq!((problem.key.as_str(), problem.kind), (expected, ProblemKind::File), "{value}");
         assert!(problem.message.contains("choose another file"), "{}", problem.message);
     }
+
+    // What a later configuration names is kept from engines that run already, and what the earlier
+    // one named stays so.
+    let later = json!({
+        "auth": { "type": "internal", "sqlite_path": "../users.csv" },
+        "server": {}, "client": { "remote_addr": "192.0.2.1" },
+    });
+    let later = parse(later.to_string().as_bytes(), Some(&file), &LowArgs::default());
+    let later = later.unwrap_or_else(|problems| panic!("{problems}"));
+    let running = config.engines[1].run.access.clone();
+    assert!(running.read(&directory.join("users.csv")).is_ok());
+    super::protect(&config, &later);
+    for name in ["users.csv", "data/users.db", "data/other"] {
+        assert!(running.read(&directory.join(name)).is_err(), "{name}");
+    }
+    // Clients keep their folders, though the users have gone elsewhere.
+    let plan = compare(&config, &later, None);
+    let folders = plan.restart.iter().find(|line| line.starts_with("data_dir: "));
+    let ends = format!("until a restart, which moves them to {}", directory.display());
+    assert!(folders.is_some_and(|line| line.ends_with(&ends)), "{plan:?}");
     std::fs::remove_dir_all(&directory).unwrap();
 }
