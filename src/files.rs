@@ -16,6 +16,8 @@ use arc_swap::ArcSwap;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::sent_files::SentFiles;
+
 /// A folder below the data directory, for clients of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Folder {
@@ -91,6 +93,7 @@ pub struct Access {
     own: Arc<ArcSwap<Vec<OwnFile>>>,
     /// The data directory of the daemon.
     data: Option<Arc<Path>>,
+    sent: Arc<SentFiles>,
     is_confined: bool,
 }
 
@@ -109,13 +112,19 @@ impl Access {
     /// The access of engines that a configuration names: `own` are the files of the process, and
     /// scenarios that are sent find theirs below `data`.
     pub fn of_process(own: Vec<OwnFile>, data: &Path) -> Self {
-        let data = Some(data.into());
-        Self { own: Arc::new(ArcSwap::from_pointee(own)), data, is_confined: false }
+        let sent = Arc::new(SentFiles::below(data));
+        let own = Arc::new(ArcSwap::from_pointee(own));
+        Self { own, data: Some(data.into()), sent, is_confined: false }
     }
 
     /// The access of a run at a terminal, whose files `own` are.
     pub fn of_run(own: Vec<OwnFile>) -> Self {
         Self { own: Arc::new(ArcSwap::from_pointee(own)), ..Self::default() }
+    }
+
+    /// The scenario files that clients of the API wrote.
+    pub fn sent(&self) -> &SentFiles {
+        &self.sent
     }
 
     /// The files of the process, as of now.

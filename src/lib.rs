@@ -17,6 +17,7 @@ pub mod output;
 mod procfs;
 pub mod run;
 pub mod scenario;
+pub mod sent_files;
 pub mod server;
 pub mod shell;
 pub mod sip;

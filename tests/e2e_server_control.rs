@@ -401,7 +401,12 @@ fn a_new_start_gives_no_permission_back() {
     assert!(error.contains("allow_exec"), "{error}");
     daemon.write("answer.xml", &versioned(2));
     client.post("/api/v1/control", &json!({ "resume": true })).expect(200);
+    // Nor does a restart, whoever puts the client's text there once more.
+    daemon.write("answer.xml", &text);
     let (_, folder) = daemon.stop();
+    let (finished, folder) = daemon::again(folder).start_without_api().finish();
+    let told = finished.expect_code(255).stderr;
+    assert!(told.contains("allow_exec"), "{told}");
     assert!(!folder.join("ran").exists());
 }
 

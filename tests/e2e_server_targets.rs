@@ -228,7 +228,7 @@ fn a_scenario_turns_no_call_to_where_it_may_not_go() {
 }
 
 #[test]
-fn what_is_kept_in_a_file_calls_written_addresses_only() {
+fn what_a_client_wrote_into_a_file_stays_what_a_client_sent() {
     let _lock = lock::light();
     let answering = |host: &str| {
         format!(
@@ -237,21 +237,52 @@ fn what_is_kept_in_a_file_calls_written_addresses_only() {
              </action></recv></scenario>"
         )
     };
-    let mut own = config(json!([]));
-    own.as_object_mut().unwrap().remove("scenario_name");
-    own["scenario_file"] = json!("own.xml");
+    let mut server = config(json!([{ "network": "192.0.2.1" }]));
+    server.as_object_mut().unwrap().remove("scenario_name");
+    server["scenario_file"] = json!("own.xml");
+    let mut own =
+        json!({ "api_addr": server["api_addr"].take(), "targets": server["targets"].take() });
+    for key in ["api_addr", "targets"] {
+        server.as_object_mut().unwrap().remove(key);
+    }
+    own["server"] = server;
+    // Another engine of the same file is no way around, nor one that answers for it.
+    let beside = json!({
+        "id": "beside", "role": "load", "remote_addr": "127.0.0.1:5060", "scenario_name": "uac",
+        "rate": 0, "total_calls": 1, "extra_args": ["-rxsf", "own.xml"],
+    });
     // The administrator's own scenario is not judged, nor when it is read again.
-    let prepared = daemon::prepare(&own).file("own.xml", &answering("192.0.2.1"));
+    let prepared = daemon::prepare(&own).file("own.xml", &answering("192.0.2.3"));
     let mut daemon = prepared.start();
     let client = daemon.client();
-    for (host, status) in [("[remote_ip]", 400), ("localhost", 400), ("192.0.2.1", 403)] {
-        xml_to(&client, "PUT", "/api/v1/scenario", &answering(host)).error(status);
-    }
+    xml_to(&client, "PUT", "/api/v1/scenario", &answering("192.0.2.2")).error(403);
     daemon.write("own.xml", &answering("192.0.2.2"));
-    daemon.signal(Signal::HUP);
-    daemon.process().wait_for_stderr("was read again");
-    let xml = client.get("/api/v1/scenario").json()["xml"].as_str().unwrap().to_owned();
-    assert!(xml.contains("192.0.2.2"), "{xml}");
-    xml_to(&client, "PUT", "/api/v1/scenario", &answering("127.0.0.1")).expect(200);
+    let read_again =
+        |daemon: &Daemon| xml_to(&daemon.client(), "POST", "/api/v1/scenario/apply", "");
+    read_again(&daemon).expect(200);
+    // What is not written out is judged in the call, and may be kept.
+    xml_to(&client, "PUT", "/api/v1/scenario", &answering("[remote_ip]")).expect(200);
+    xml_to(&client, "PUT", "/api/v1/scenario", &answering("192.0.2.1")).expect(200);
+    read_again(&daemon).expect(200);
+    // Without the entry, nobody comes to it by the file any more.
+    own["targets"] = json!([]);
+    own["clients"] = json!([beside]);
+    reload(&mut daemon, &own);
+    let error = read_again(&daemon).error(403);
+    assert!(error.contains("\"network\": \"192.0.2.1\""), "{error}");
+    let (_, folder) = daemon.stop();
+    let (finished, folder) = daemon::again(folder).start_without_api().finish();
+    let told = finished.expect_code(255).stderr;
+    assert!(told.contains("setdest: 192.0.2.1:5060 is a global address"), "{told}");
+
+    // The other engine by itself.
+    own["server"]["scenario_file"] = json!("other.xml");
+    let prepared = daemon::again(folder).file("other.xml", &answering("192.0.2.3"));
+    let mut daemon = prepared.file("gossipper.json", &own.to_string()).start();
+    daemon.process().wait_for_stderr("engine beside: setdest: 192.0.2.1:5060");
+    // What the administrator puts there is the administrator's, wherever it turns calls.
+    daemon.write("own.xml", &format!("{}<!-- mine -->", answering("192.0.2.1")));
+    let resume = json!({ "engine_id": "beside", "resume": true });
+    daemon.client().post("/api/v1/control", &resume).expect(200);
     daemon.stop();
 }

@@ -141,7 +141,7 @@ fn scenario(path: &Path, config: &RunConfig, tables: &Tables, found: &mut Vec<Fi
         Ok(text) => text,
         Err(error) => return found.push(failed(&name, &error)),
     };
-    let checked = tables.with_resources(config, &source, Origin::Main, |resources| {
+    let checked = tables.with_resources(config, &source, Origin::MAIN, |resources| {
         scenario::check(&text.xml, &text.name, resources)
     });
     found.extend(checked.diagnostics.into_iter().map(Finding::from));

@@ -21,21 +21,19 @@ const TEXT_BYTES_MAX: u64 = 65_535;
 
 /// Where a scenario comes from, which decides what it may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) struct Origin {
+    /// `true` if it answers beside the main one, and has its own default injection file.
+    pub(super) is_receiving: bool,
+    /// `true` if it came over the API, and reads files of the folder for such scenarios only.
+    pub(super) is_sent: bool,
+    /// `true` if it may run shell commands, as far as the user lets any scenario.
+    pub(super) allows_commands: bool,
+}
+
+impl Origin {
     /// The user named it, as the main one.
-    Main,
-    /// The user named it, as one that answers; it has its own default injection file.
-    Receiving,
-    /// The user's file, read again for a run that goes on, as the main one.
-    ReadAgain {
-        /// As in `Sent`: somebody who sends scenarios may have written it.
-        allows_commands: bool,
-    },
-    /// Somebody sent it to a run that goes on, as the main one.
-    Sent {
-        /// Whether it may run shell commands, as far as the user lets any scenario.
-        allows_commands: bool,
-    },
+    pub(super) const MAIN: Self =
+        Self { is_receiving: false, is_sent: false, allows_commands: true };
 }
 
 /// Something doubtful about an injection file.
@@ -150,17 +148,12 @@ impl Tables {
             ScenarioSource::File(path) => path.parent().map(Path::to_owned),
             ScenarioSource::Builtin(_) => None,
         };
-        let read = |name: &str| match origin {
-            Origin::Main | Origin::Receiving | Origin::ReadAgain { .. } => {
-                text_of(name, folder.as_deref(), &config.access)
-            }
-            Origin::Sent { .. } => text_beside(name, folder.as_deref(), &config.access),
+        let read = |name: &str| match origin.is_sent {
+            false => text_of(name, folder.as_deref(), &config.access),
+            true => text_beside(name, folder.as_deref(), &config.access),
         };
-        let commands = match origin {
-            Origin::Sent { allows_commands: false }
-            | Origin::ReadAgain { allows_commands: false } => {
-                Err("the policy for scenarios that are sent to a server (allow_exec)")
-            }
+        let commands = match origin.allows_commands {
+            false => Err("the policy for scenarios that are sent to a server (allow_exec)"),
             _ if !config.commands => Err("-no_exec"),
             _ => Ok(()),
         };
@@ -168,7 +161,7 @@ impl Tables {
             keys: &self.keys,
             tables: &self.infos,
             are_tables_known: self.are_known,
-            default_table: if origin == Origin::Receiving { self.receiving } else { 0 },
+            default_table: if origin.is_receiving { self.receiving } else { 0 },
             read: &read,
             commands,
         })

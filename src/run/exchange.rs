@@ -67,10 +67,8 @@ impl Compiler {
         source: &ScenarioSource,
         allows_commands: bool,
     ) -> Result<Replacement, RunError> {
-        let origin = match text.is_sent {
-            true => Origin::Sent { allows_commands },
-            false => Origin::ReadAgain { allows_commands },
-        };
+        // A file that is read again runs commands only where all that comes later may.
+        let origin = Origin { is_receiving: false, is_sent: text.is_sent, allows_commands };
         let checked = self.tables.with_resources(&self.config, source, origin, |resources| {
             scenario::check(&text.xml, &text.name, resources)
         });
@@ -81,10 +79,7 @@ impl Compiler {
         let programs = Programs { main: Arc::new(main), ..self.began.programs().clone() };
         self.began.check(&programs)?;
         plan::check_sets(&self.config, &programs)?;
-        let judges = match text.is_sent {
-            true => self.config.reach.for_sent(),
-            false => self.config.reach.for_run(),
-        };
+        let judges = self.config.reach.for_scenario(text.is_sent);
         let mut hosts = Vec::new();
         for host in programs.main.written_hosts() {
             let named = HostPort { host: host.clone(), port: 5060 };

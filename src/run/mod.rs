@@ -36,7 +36,7 @@ pub(crate) mod supervised {
     pub(crate) use super::companion::Companion;
     pub(crate) use super::exchange::{Compiler, Replacement};
     pub(crate) use super::planned::{ListenAt, Planned, Steered};
-    pub(crate) use super::scenario::{Sent, Text};
+    pub(crate) use super::scenario::Text;
     pub(crate) use super::supervisor::{Finished, Supervisor};
 }
 
@@ -140,7 +140,8 @@ fn try_run<'c>(
 /// What is wrong with one of them.
 pub fn load_programs(config: &RunConfig) -> Result<Programs, RunError> {
     let tables = data::Tables::load(config)?;
-    Ok(scenario::load_all(config, &tables, None)?.programs)
+    // Nothing is run. A configuration that takes a permission away is no worse for that.
+    Ok(scenario::load_all(config, &tables, None, true)?.programs)
 }
 
 /// The control socket. One that was not asked for is no reason not to run.

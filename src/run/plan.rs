@@ -3,6 +3,7 @@
 //! All limits are chosen here and checked against the system before the first call.
 
 use std::io;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::thread;
@@ -177,7 +178,6 @@ pub(super) fn plan(
     };
     let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
     let layout = Arc::new(layout(&all, config.pause_ms_default));
-    let judges = config.reach.for_run();
     // Judged below, with its port.
     let resolve_host = |host: &str| {
         let host = HostPort { host: host.to_owned(), port: 5060 };
@@ -186,10 +186,11 @@ pub(super) fn plan(
     let mut data = tables.data(config, &programs, resolve_host, &mut notices)?;
     let mut places: Vec<SocketAddr> = addresses.next_hop.into_iter().collect();
     places.extend(twin.iter().flat_map(|twin| twin.peers.iter().filter_map(|peer| peer.address)));
-    places.extend({
-        let programs = programs.all().map(|program| &**program);
-        targets::judge_programs(judges, programs, &data.hosts, config)?
-    });
+    for program in programs.all() {
+        let judges = config.reach.for_scenario(program.is_sent);
+        let judged = iter::once(&**program);
+        places.extend(targets::judge_programs(judges, judged, &data.hosts, config)?);
+    }
     targets::set_gates(config, &places, &mut data);
     // [remote_host] may be what a <setdest> names.
     let remote_ip = addresses.remote.map(|remote| remote.ip());

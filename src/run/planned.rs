@@ -13,7 +13,7 @@ use super::data::Tables;
 use super::exchange::Compiler;
 use super::memory::Promise;
 use super::plan::{self, Plan};
-use super::scenario::{self, Loaded, Sent, Text};
+use super::scenario::{self, Loaded, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
 use crate::config::targets::Load;
@@ -36,7 +36,9 @@ pub(crate) struct Steered<'m> {
     /// Places to listen at beside that of the configuration.
     pub(crate) more: &'m [ListenAt],
     /// A scenario that takes the place of the main one that the configuration names.
-    pub(crate) sent: Option<Sent>,
+    pub(crate) given: Option<Text>,
+    /// Scenarios that came over the API may run shell commands.
+    pub(crate) sent_may_command: bool,
     /// Another scenario may come that runs shell commands.
     pub(crate) expects_commands: bool,
 }
@@ -96,9 +98,10 @@ impl Planned {
         config: Arc<RunConfig>,
         steered: Steered<'_>,
     ) -> Result<Self, RunError> {
-        let Steered { more, sent, expects_commands } = steered;
+        let Steered { more, given, sent_may_command, expects_commands } = steered;
         let tables = Arc::new(Tables::load(&config)?);
-        let Loaded { programs, text, warnings } = scenario::load_all(&config, &tables, sent)?;
+        let Loaded { programs, text, warnings } =
+            scenario::load_all(&config, &tables, given, sent_may_command)?;
         let mut first = plan::plan(&config, programs.clone(), &tables)?;
         first.launch.runs_commands |= expects_commands && config.commands;
         check_listeners(&config, &programs, more)?;
@@ -137,6 +140,11 @@ impl Planned {
     /// Who compiles another scenario for this run.
     pub(crate) fn compiler(&self) -> &Arc<Compiler> {
         &self.compiler
+    }
+
+    /// Tells whether one of its scenarios came over the API.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.plans.first.launch.programs.all().any(|program| program.is_sent)
     }
 
     /// What is planned.

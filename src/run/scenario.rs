@@ -35,7 +35,7 @@ pub(crate) struct Text {
     pub(crate) name: String,
     /// Its XML.
     pub(crate) xml: String,
-    /// `true` if it came over the API.
+    /// `true` if it came over the API, at once or by a file that was written there.
     pub(crate) is_sent: bool,
 }
 
@@ -56,9 +56,14 @@ impl Text {
                     .access
                     .read(path)
                     .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
+                let is_sent = config
+                    .access
+                    .sent()
+                    .has(path, &bytes)
+                    .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
                 let name = path.display().to_string();
                 let xml = scenario::decode(&bytes, &name)?;
-                Ok(Self { name, xml: xml.into_owned(), is_sent: false })
+                Ok(Self { name, xml: xml.into_owned(), is_sent })
             }
         }
     }
@@ -100,38 +105,36 @@ fn escaped(text: &str) -> String {
     text.replace('[', "\\x5b")
 }
 
-/// A main scenario that somebody sent, for a run that is about to begin.
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) text: Text,
-    /// `true` if it may run shell commands, as far as the user lets any scenario.
-    pub(crate) allows_commands: bool,
-}
-
-/// Loads all scenarios of a run, and returns the text of the main one too. The one that was `sent`
-/// takes the place of the main one that the configuration names.
+/// Loads all scenarios of a run, and returns the text of the main one too. One that is `given`
+/// takes the place of the main one that the configuration names. Those that came over the API may
+/// run shell commands only if `sent_may_command`.
 ///
 /// # Errors
 /// As [`load`], and if a second scenario does not fit the main one.
 pub(super) fn load_all(
     config: &RunConfig,
     tables: &Tables,
-    sent: Option<Sent>,
+    given: Option<Text>,
+    sent_may_command: bool,
 ) -> Result<Loaded, RunError> {
     let mut warnings = Vec::new();
-    let mut compile = |text: &Text, source: &ScenarioSource, origin| {
+    let mut compile = |text: &Text, source: &ScenarioSource, is_receiving| {
+        let is_sent = text.is_sent;
+        let origin =
+            Origin { is_receiving, is_sent, allows_commands: sent_may_command || !is_sent };
         let checked = tables.with_resources(config, source, origin, |resources| {
             scenario::check(&text.xml, &text.name, resources)
         });
-        let (program, found) = checked.into_result()?;
+        let (mut program, found) = checked.into_result()?;
+        program.is_sent = is_sent;
         tell(found, &text.name, &mut warnings);
         Ok::<_, RunError>(program)
     };
-    let (text, origin) = match sent {
-        None => (Text::read(&config.scenario, config)?, Origin::Main),
-        Some(Sent { text, allows_commands }) => (text, Origin::Sent { allows_commands }),
+    let text = match given {
+        None => Text::read(&config.scenario, config)?,
+        Some(text) => text,
     };
-    let main = compile(&text, &config.scenario, origin)?;
+    let main = compile(&text, &config.scenario, false)?;
     let mut second = |source: &Option<ScenarioSource>, option| {
         let Some(source) = source else { return Ok(None) };
         if main.mode == Mode::Server {
@@ -141,7 +144,7 @@ pub(super) fn load_all(
                 hint: "name a client scenario with -sf or -sn, or leave the option out",
             });
         }
-        let program = compile(&Text::read(source, config)?, source, Origin::Receiving)?;
+        let program = compile(&Text::read(source, config)?, source, true)?;
         if program.mode == Mode::Client {
             return Err(RunError::SecondScenario {
                 option,

@@ -7,7 +7,6 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -253,7 +252,6 @@ fn serve(
         targets,
         live: Hub::default(),
         scenario_lock: Mutex::new(()),
-        scenario_written: AtomicBool::new(false),
         stopping: is_stopping,
         closing: is_closing.clone(),
     });

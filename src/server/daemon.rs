@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -105,7 +104,6 @@ impl Daemon<'_> {
             targets,
             live: Hub::default(),
             scenario_lock: Mutex::new(()),
-            scenario_written: AtomicBool::new(false),
             stopping: is_stopping,
             closing: is_closing.clone(),
         });

@@ -66,6 +66,11 @@ impl Reach {
         self.targets.as_ref()
     }
 
+    /// The list for a scenario of the run, which came over the API or not.
+    pub fn for_scenario(&self, is_sent: bool) -> Option<&Arc<Targets>> {
+        if is_sent { self.for_sent() } else { self.for_run() }
+    }
+
     /// Something was refused.
     pub fn note_refusal(&self) {
         self.has_refused.store(true, Ordering::Relaxed);

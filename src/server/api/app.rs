@@ -1,7 +1,6 @@
 //! What all requests share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
@@ -11,7 +10,6 @@ use super::guard::Names;
 use super::live::Hub;
 use crate::config::ScenarioSource;
 use crate::config::targets::Targets;
-use crate::run::supervised::Text;
 use crate::server::auth::Authenticator;
 use crate::server::config::ServerConfig;
 use crate::server::engine_spec;
@@ -34,8 +32,6 @@ pub(crate) struct App {
     pub(crate) live: Hub,
     /// One change of the scenario at a time: its check, its use and its file belong together.
     pub(crate) scenario_lock: Mutex<()>,
-    /// `true` if the scenario file was written over the API: what is in it came from there then.
-    pub(crate) scenario_written: AtomicBool,
     /// Whether the daemon is on its way out.
     pub(crate) stopping: watch::Receiver<bool>,
     /// Whether its connections are to end, which comes later.
@@ -86,13 +82,7 @@ impl App {
         let (index, of) = configured
             .find(|(_, configured)| configured.id == engine.id())
             .ok_or_else(|| AskError::Refused(format!("engine {:?} has ended", engine.id())))?;
-        let read = || {
-            let text = Text::read(&of.run.scenario, &of.run);
-            text.map(|text| text.xml).map_err(|error| AskError::Invalid(error.to_string()))
-        };
         let is_file = matches!(of.run.scenario, ScenarioSource::File(_));
-        // What came over the API may do no more after a new start than before.
-        let was_written = is_file && index == 0 && self.scenario_written.load(Ordering::Acquire);
         let sent = match scenario {
             Some(NewScenario::Sent(xml)) => Some(xml),
             Some(NewScenario::Reload) if !is_file => {
@@ -100,9 +90,7 @@ impl App {
                 return Err(AskError::Refused(why.to_owned()));
             }
             // A start reads the file anyway.
-            Some(NewScenario::Reload | NewScenario::Configured { .. }) | None => {
-                was_written.then(read).transpose()?
-            }
+            Some(NewScenario::Reload | NewScenario::Configured { .. }) | None => None,
         };
         self.registry.start_again(engine_spec(index, of, &self.targets), sent)
     }

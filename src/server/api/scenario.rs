@@ -1,7 +1,5 @@
 //! `/scenario`: the scenario of the primary engine, its file, and what new calls follow.
 
-use std::sync::atomic::Ordering;
-
 use http::StatusCode;
 use serde_json::json as value;
 
@@ -48,11 +46,14 @@ pub(crate) async fn put(call: Call) -> Answer {
     let done = blocking(move || -> Result<(), ApiError> {
         // What may not be applied may not be written either: the next reload would read it.
         primary.check_scenario(&xml)?;
+        // Before: whoever reads it must know whose it is.
+        let sent = app.config.load().access.clone();
+        sent.sent().note(&target, xml.as_bytes()).map_err(|error| {
+            ApiError::internal(format!("the scenario was neither used nor written: {error}"))
+        })?;
         if apply {
             app.follow(&primary, NewScenario::Sent(xml.clone()))?;
         }
-        // Before: what is there is as trusted as who may write it.
-        app.scenario_written.store(true, Ordering::Release);
         write_file(&target, |out| out.write_all(xml.as_bytes())).map_err(|error| {
             let error = error.to_string();
             ApiError::internal(match apply {

@@ -7,18 +7,21 @@ use super::problem::{Problem, ProblemKind};
 use super::resolved::{AuthConfig, EngineConfig, HttpConfig, ServerConfig};
 use crate::config::{RunConfig, ScenarioSource, TwinConfig};
 use crate::files::{NOT_WRITTEN, OwnFile, OwnKind};
+use crate::sent_files::SentFiles;
 use crate::server::auth;
 use crate::server::engines::files;
 
 /// All files of a process with this configuration.
 pub(super) fn own_files(config: &ServerConfig) -> Vec<OwnFile> {
+    let ServerConfig { data_dir, auth, engines, .. } = config;
     let (file, http) = (config.file.as_deref(), config.http.as_ref());
-    own_files_of(file, http, &config.auth, config.engines.iter())
+    own_files_of(file, data_dir, http, auth, engines.iter())
 }
 
 /// All files of a process that has these engines. `file` is its configuration.
 pub(super) fn own_files_of<'e>(
     file: Option<&Path>,
+    data: &Path,
     http: Option<&HttpConfig>,
     users: &AuthConfig,
     engines: impl Iterator<Item = &'e EngineConfig>,
@@ -27,6 +30,8 @@ pub(super) fn own_files_of<'e>(
     let mut add = |role, path: &Path, kind| {
         own.push(OwnFile { role, path: path.to_owned(), kind });
     };
+    let sent = SentFiles::place_below(data);
+    add("the list of scenarios that clients of the API wrote", &sent, OwnKind::Secret);
     if let Some(file) = file {
         add("the configuration of this process", file, OwnKind::Secret);
     }

@@ -23,7 +23,7 @@ use crate::config::targets::{Hold, Refusal};
 use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
-use crate::run::supervised::{ListenAt, Planned, Sent, Steered, Supervisor, Text};
+use crate::run::supervised::{ListenAt, Planned, Steered, Supervisor, Text};
 use crate::stats::{Aggregate, CallTotals, Health, RunStart};
 
 /// How often an engine looks at its clock. Workers and questions wake it.
@@ -202,12 +202,10 @@ impl<'s> Engine<'s> {
             })
             .collect();
         let config = Arc::new(config);
-        let is_sent = sent.is_some();
-        let sent = sent.map(|xml| Sent {
-            text: Text { name: DOCUMENT.to_owned(), xml, is_sent: true },
-            allows_commands: shared.policy.allows_commands(),
-        });
-        let steered = Steered { more: &more, sent, expects_commands: true };
+        let is_given = sent.is_some();
+        let given = sent.map(|xml| Text { name: DOCUMENT.to_owned(), xml, is_sent: true });
+        let sent_may_command = shared.policy.allows_commands();
+        let steered = Steered { more: &more, given, sent_may_command, expects_commands: true };
         let mut planned = Planned::with_listeners(Arc::clone(&config), steered)?;
         if handle.kind() == EngineKind::Dynamic && is_ended(shared) {
             return Err("it was ended before it began".into());
@@ -227,14 +225,15 @@ impl<'s> Engine<'s> {
                 planned.make_no_call();
             }
         }
+        let has_sent = planned.has_sent();
         let run = planned.open(Some(&shared.id))?.launch()?;
-        if is_sent || shared.kind == EngineKind::Dynamic {
+        if has_sent || shared.kind == EngineKind::Dynamic {
             run.gate_commands(shared.policy.commands());
         }
         let start_ns = run.start_ns();
         tracing::debug!("engine {}: it runs {}", shared.id, run.scenario_name());
         let mut desk = Desk::open(handle, questions, Arc::clone(&config), places, notices, &run);
-        if is_sent {
+        if is_given {
             desk.note_sent();
         }
         Ok(Self {

@@ -70,6 +70,8 @@ pub enum NewScenario {
         source: ScenarioSource,
         /// The text that was read there.
         text: String,
+        /// `true` if a client of the API wrote it there.
+        is_sent: bool,
     },
 }
 
@@ -206,31 +208,18 @@ impl EngineHandle {
         if scenario.source == source && *scenario.xml == *text.xml {
             return Ok(false);
         }
-        self.ask(Ask::Swap(NewScenario::Configured { source, text: text.xml })).map(|()| true)
+        let Text { xml: text, is_sent, .. } = text;
+        self.ask(Ask::Swap(NewScenario::Configured { source, text, is_sent })).map(|()| true)
     }
 
     /// Checks whether a text of somebody who uses the API could take the place of the engine's
     /// scenario and of its file, as [`Ask::Swap`] would say, as far as that is known without the
     /// workers.
     ///
-    /// What stands in the file is the administrator's after a restart, and then nobody is asked
-    /// any more whom it calls.
-    ///
     /// # Errors
     /// What is wrong with it.
     pub fn check_scenario(&self, xml: &str) -> Result<(), AskError> {
-        let replacement = self.compile(&NewScenario::Sent(xml.to_owned()))?;
-        let main = &replacement.programs.main;
-        match main.written_destinations(|_| None).all(|to| to.is_some()) {
-            true => Ok(()),
-            false => Err(AskError::Invalid(
-                "the scenario has a <setdest> whose host or port is not written out as an address \
-                 and a number; what is kept in the file would call whom it likes after a restart. \
-                 Use it without keeping it (POST /api/v1/scenario/apply), or let the administrator \
-                 write the file"
-                    .to_owned(),
-            )),
-        }
+        self.compile(&NewScenario::Sent(xml.to_owned())).map(|_| ())
     }
 
     /// Compiles a scenario as one that shall take the place of the engine's.
@@ -254,12 +243,12 @@ impl EngineHandle {
                 return Err(AskError::Refused(why.to_owned()));
             }
             NewScenario::Reload => (compiler.read(current).map_err(invalid)?, None),
-            NewScenario::Configured { source, text } => {
+            NewScenario::Configured { source, text, is_sent } => {
                 let name = match source {
                     ScenarioSource::File(path) => path.display().to_string(),
                     ScenarioSource::Builtin(name) => name.clone(),
                 };
-                (Text { name, xml: text.clone(), is_sent: false }, Some(source.clone()))
+                (Text { name, xml: text.clone(), is_sent: *is_sent }, Some(source.clone()))
             }
         };
         let allows_commands = self.shared.policy.allows_commands();
