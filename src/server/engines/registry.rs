@@ -359,7 +359,7 @@ impl Registry {
             choose_port(&mut spec);
         }
         self.claim_again(&old, Claim::of(&spec))?;
-        let outcome = start_in_the_place_of(&old, spec, &self.shared, sent);
+        let outcome = self.start_in_the_place_of(&old, spec, sent);
         let mut roster = self.roster();
         roster.starting.retain(|starting| starting.id != id);
         let handle = outcome?;
@@ -373,6 +373,30 @@ impl Registry {
         });
         tracing::info!("engine {id}: started again");
         Ok(())
+    }
+
+    /// Starts an engine whose earlier run has ended, once the thread of that is gone.
+    fn start_in_the_place_of(
+        &self,
+        old: &EngineHandle,
+        spec: EngineSpec,
+        sent: Option<String>,
+    ) -> Result<EngineHandle, AskError> {
+        let until_ns = sys::monotonic_now().saturating_add(LAST_WORDS_NS);
+        while !old.is_gone() && !self.roster().is_closed {
+            if sys::monotonic_now() >= until_ns {
+                return Err(AskError::Busy);
+            }
+            thread::sleep(POLL);
+        }
+        if self.roster().is_closed {
+            return Err(AskError::Over);
+        }
+        let (handle, started) =
+            spawn(spec, &self.shared, self.shared.workers, sent).map_err(AskError::Refused)?;
+        self.adopt_starting(old.id(), &handle);
+        wait(&started).map_err(AskError::Invalid)?;
+        Ok(handle)
     }
 
     /// Takes what an engine claims that has ended and is about to start again.
@@ -491,11 +515,8 @@ impl Registry {
     pub fn shutdown(&self, within: Duration) -> Shutdown {
         let within_ns = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX / 2);
         let deadline_ns = sys::monotonic_now().saturating_add(within_ns);
-        let all: Vec<EngineHandle> = {
-            let mut roster = self.roster();
-            roster.is_closed = true;
-            self.engines().iter().chain(&roster.leaving).cloned().collect()
-        };
+        self.close();
+        let all = self.unended();
         let wait = |handles: &[EngineHandle], until_ns: u64| {
             while !handles.iter().all(EngineHandle::is_gone) && sys::monotonic_now() < until_ns {
                 thread::sleep(POLL);
@@ -511,11 +532,19 @@ impl Registry {
             wait(&calling, sys::monotonic_now().saturating_add(grace_ns.min(within_ns / 4)));
         }
         answering.iter().for_each(|handle| handle.end_by(deadline_ns));
-        wait(&all, deadline_ns);
-        for late in all.iter().filter(|handle| !handle.is_gone()) {
+        // One that was being started has become one that leaves, or is nobody's any more.
+        while !(self.unended().is_empty() && self.roster().starting.is_empty())
+            && sys::monotonic_now() < deadline_ns
+        {
+            thread::sleep(POLL);
+        }
+        let late = self.unended();
+        for late in &late {
             let totals = engine::totals(&late.state().snapshot.calls);
             tracing::error!("engine {}: not ended in time: {totals}", late.id());
         }
+        // One without a handle has no thread yet.
+        let is_starting = self.roster().starting.iter().any(|starting| starting.handle.is_none());
         let code = |row: &EngineHandle| match row.state().phase {
             Phase::Finished { code } => code,
             Phase::Failed { .. } => ExitCode::Fatal.code(),
@@ -523,8 +552,26 @@ impl Registry {
         };
         Shutdown {
             code: self.engines().iter().map(code).max().unwrap_or(ExitCode::Success.code()),
-            in_time: all.iter().all(EngineHandle::is_gone),
+            in_time: late.is_empty() && !is_starting,
         }
+    }
+
+    /// Lets no engine be started from here on. Those that are being started, and have made no call,
+    /// end at once.
+    fn close(&self) {
+        let mut roster = self.roster();
+        roster.is_closed = true;
+        let handles = roster.starting.iter().filter_map(|starting| starting.handle.as_ref());
+        handles.for_each(|handle| handle.end_by(sys::monotonic_now()));
+    }
+
+    /// All engines whose thread has not ended, with a row or without.
+    fn unended(&self) -> Vec<EngineHandle> {
+        let roster = self.roster();
+        let starting = roster.starting.iter().filter_map(|starting| starting.handle.as_ref());
+        let rows = self.engines();
+        let all = rows.iter().chain(&roster.leaving).chain(starting);
+        all.filter(|handle| !handle.is_gone()).cloned().collect()
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
@@ -607,25 +654,6 @@ fn spawn(
     Ok((handle, starts))
 }
 
-/// Starts an engine whose earlier run has ended, once the thread of that is gone.
-fn start_in_the_place_of(
-    old: &EngineHandle,
-    spec: EngineSpec,
-    shared: &Shared,
-    sent: Option<String>,
-) -> Result<EngineHandle, AskError> {
-    let until_ns = sys::monotonic_now().saturating_add(LAST_WORDS_NS);
-    while !old.is_gone() {
-        if sys::monotonic_now() >= until_ns {
-            return Err(AskError::Busy);
-        }
-        thread::sleep(POLL);
-    }
-    let (handle, started) = spawn(spec, shared, shared.workers, sent).map_err(AskError::Refused)?;
-    wait(&started).map_err(AskError::Invalid)?;
-    Ok(handle)
-}
-
 /// Waits until an engine runs, or has failed.
 fn wait(started: &Started) -> Result<(), String> {
     started.recv().unwrap_or_else(|_| Err("its thread ended unexpectedly".to_owned()))
@@ -633,6 +661,7 @@ fn wait(started: &Started) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::EngineState;
     use super::*;
     use crate::config::{Flavor, RunDraft};
 
@@ -653,6 +682,57 @@ mod tests {
         let error = registry.reserve(2, None, Claim::default()).unwrap_err();
         assert_eq!(error, DynamicError::TooMany(2));
         assert!(error.to_string().contains("max_dynamic_clients"), "{error}");
+    }
+
+    #[test]
+    fn an_end_waits_for_engines_that_are_being_started() {
+        let run = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
+        let (id, kind) = ("slow".to_owned(), EngineKind::Static);
+        let spec = EngineSpec { id, kind, listeners: Vec::new(), run };
+        let handle = || EngineHandle::new(&spec, Policy::default(), engine::initial_state(&spec)).0;
+        let end_by = |handle: &EngineHandle| handle.shared().end_by_ns.load(Ordering::Relaxed);
+        // A thread that plans, until the test lets it go.
+        let plan = |handle: &EngineHandle| {
+            let (go, goes) = sync_channel::<()>(0);
+            handle.adopt(thread::spawn(move || _ = goes.recv()));
+            go
+        };
+        for again in [false, true] {
+            let registry = registry();
+            if again {
+                let old = handle();
+                let state = Phase::Finished { code: 0 };
+                let state = EngineState { phase: state, ..engine::initial_state(&spec) };
+                old.shared().state.store(Arc::new(state));
+                registry.change_rows(|rows| rows.push(old.clone()));
+                registry.claim_again(&old, Claim::default()).unwrap();
+            } else {
+                registry.reserve(1, Some("slow".to_owned()), Claim::default()).unwrap();
+            }
+            assert!(!registry.shutdown(Duration::ZERO).in_time);
+            let handle = handle();
+            let go = plan(&handle);
+            registry.adopt_starting("slow", &handle);
+            assert_ne!(end_by(&handle), u64::MAX);
+            assert!(!registry.shutdown(Duration::ZERO).in_time);
+            // It has become one without a row.
+            registry.roster().leaving.push(handle.clone());
+            registry.roster().starting.clear();
+            assert!(!registry.shutdown(Duration::ZERO).in_time);
+            drop(go);
+            assert!(registry.shutdown(Duration::from_secs(60)).in_time);
+        }
+        // One that is known at the end is ended then, and none is started again.
+        let registry = registry();
+        registry.reserve(1, Some("slow".to_owned()), Claim::default()).unwrap();
+        let handle = handle();
+        let _go = plan(&handle);
+        registry.adopt_starting("slow", &handle);
+        assert_eq!(end_by(&handle), u64::MAX);
+        registry.close();
+        assert_ne!(end_by(&handle), u64::MAX);
+        let started = registry.start_in_the_place_of(&handle, spec.clone(), None);
+        assert!(matches!(started, Err(AskError::Over)));
     }
 
     #[test]
