@@ -20,7 +20,7 @@ use super::engines::{Registry, Shutdown, own_time};
 use super::http::{Http, IsProxy};
 use super::logging::Log;
 use super::metrics::Metrics;
-use super::reloader::{Files, Reloader};
+use super::reloader::{Changing, Files, Reloader};
 use super::status::Status;
 use super::{Bound, ServerError, notify};
 use crate::cli::ServerLine;
@@ -111,9 +111,16 @@ impl Daemon<'_> {
         let serving = bound.map(|bound| serve(bound, &app, is_closing)).transpose()?;
         announce(&registry);
         let status = Arc::new(Status::new(registry.clone()));
-        let (line, files) = (line.cloned(), Files::default());
-        let reloader =
-            Reloader { line, app, log, tls, bound: address, status: Arc::clone(&status), files };
+        let reloader = Reloader {
+            line: line.cloned(),
+            app,
+            log,
+            tls,
+            bound: address,
+            status: Arc::clone(&status),
+            files: Files::default(),
+            changing: Changing::default(),
+        };
         let hangup = Arc::new(Notify::new());
         let reloading = tokio::spawn(reloader.run(Arc::clone(&hangup)));
         notify::ready(&status.line());

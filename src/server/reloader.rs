@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::api::App;
 use super::auth::Authenticator;
@@ -23,8 +23,11 @@ use super::status::Status;
 use super::{auth_settings, check_exposure, daemon, first_admin_text, notify, tls};
 use crate::cli::ServerLine;
 
-/// The time that files may take to be read. A service manager waits for 90 s by default.
+/// The time that all files together may take to be read. A service manager waits for 90 s by
+/// default, for this and for the changes.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time that the changes of all engines together may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most that is told of why the last reload failed, in characters.
 const REASON_MAX: usize = 200;
@@ -40,6 +43,7 @@ pub(super) struct Reloader {
     pub(super) bound: Option<SocketAddr>,
     pub(super) status: Arc<Status>,
     pub(super) files: Files,
+    pub(super) changing: Changing,
 }
 
 /// The reason why a reload failed.
@@ -87,12 +91,13 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> Result<(), Failure> {
-        let (new, tls) = self.read().await.map_err(Failure::Refused)?;
+        let until = Instant::now() + READ_TIMEOUT;
+        let (new, tls) = self.read(until).await.map_err(Failure::Refused)?;
         let running = self.as_it_runs();
         let plan = config::compare(&running, &new, self.bound);
         // Before there are any of them: users are made when they are opened.
         config::protect(&running, &new);
-        let auth = self.new_auth(&plan.live, &new).await.map_err(Failure::Refused)?;
+        let auth = self.new_auth(&plan.live, &new, until).await.map_err(Failure::Refused)?;
         // All that can fail as a whole is behind us.
         for sentence in &plan.restart {
             tracing::warn!("{sentence}");
@@ -116,7 +121,7 @@ impl Reloader {
         let names = daemon::names(&running, &self.app.auth(), self.bound);
         self.app.names.store(Arc::new(names));
         let mut failed = Vec::new();
-        for (change, result) in change_engines(&self.app, engines).await {
+        for (change, result) in self.change_engines(engines).await {
             match result {
                 Ok(()) => change.settle(&mut running, &new),
                 Err(text) => failed.push(text),
@@ -128,16 +133,19 @@ impl Reloader {
     }
 
     /// Reads all files.
-    async fn read(&mut self) -> Result<(ServerConfig, Option<Arc<rustls::ServerConfig>>), String> {
+    async fn read(
+        &mut self,
+        until: Instant,
+    ) -> Result<(ServerConfig, Option<Arc<rustls::ServerConfig>>), String> {
         let line = self.line.clone().ok_or("it is a profile of a run, which is not read again")?;
         let load = move || config::load_again(line.config.as_deref(), &line.options);
-        let new = self.files.in_time(READ_TIMEOUT, load).await?;
+        let new = self.files.in_time(until, load).await?;
         let new = new.map_err(|error| error.to_string())?;
         let files = new.http.as_ref().and_then(|http| http.tls.clone());
         let tls = match files.filter(|_| self.tls.is_some()) {
             Some(files) => {
                 let load = move || tls::load(&files.cert, &files.key);
-                let loaded = self.files.in_time(READ_TIMEOUT, load).await?;
+                let loaded = self.files.in_time(until, load).await?;
                 Some(loaded.map_err(|error| error.to_string())?)
             }
             None => None,
@@ -170,13 +178,14 @@ impl Reloader {
         &mut self,
         changes: &[LiveChange],
         new: &ServerConfig,
+        until: Instant,
     ) -> Result<Option<Authenticator>, String> {
         let wanted = changes.iter().find_map(|change| match change {
             LiveChange::Auth(auth) => Some(auth_settings(auth)),
             _ => None,
         });
         let Some(settings) = wanted else { return Ok(None) };
-        let auth = self.files.in_time(READ_TIMEOUT, || Authenticator::open(settings)).await?;
+        let auth = self.files.in_time(until, || Authenticator::open(settings)).await?;
         let auth = auth.map_err(|error| error.to_string())?;
         let is_insecure = new.http.as_ref().is_some_and(|http| http.insecure);
         check_exposure(self.bound, is_insecure, &auth).map_err(|error| error.to_string())?;
@@ -184,6 +193,43 @@ impl Reloader {
             tracing::warn!("{}", first_admin_text(admin));
         }
         Ok(Some(auth))
+    }
+
+    /// Makes changes of engines, of all at once and of each in their order, in a bounded time for
+    /// all together. One that is not made is no reason to leave out the others.
+    async fn change_engines(
+        &mut self,
+        changes: Vec<LiveChange>,
+    ) -> Vec<(LiveChange, Result<(), String>)> {
+        let until = Instant::now() + CHANGE_TIMEOUT;
+        let app = Arc::clone(&self.app);
+        let failed = |change: LiveChange, why: &str| {
+            let text = format!("engine {}: {why}", change.engine().unwrap_or_default());
+            (change, Err(text))
+        };
+        // Whoever changes the scenario over the API changes its file too.
+        let Ok(_one_at_a_time) = timeout_at(until, app.scenario_lock.lock()).await else {
+            let why = "a client is still changing the scenario; reload again later";
+            return changes.into_iter().map(|change| failed(change, why)).collect();
+        };
+        let wanted = by_engine(changes);
+        let of_app = Arc::clone(&self.app);
+        let make = move |changes: Vec<LiveChange>| -> Vec<_> {
+            let results = changes.into_iter().map(|change| {
+                let result = change_engine(&of_app, &change);
+                (change, result)
+            });
+            results.collect()
+        };
+        let mut outcome = Vec::new();
+        let made = self.changing.in_time(until, wanted.clone(), make).await;
+        for ((_, result), (_, changes)) in made.into_iter().zip(wanted) {
+            match result {
+                Ok(results) => outcome.extend(results),
+                Err(why) => outcome.extend(changes.into_iter().map(|change| failed(change, &why))),
+            }
+        }
+        outcome
     }
 
     /// Makes a change of the process.
@@ -201,52 +247,64 @@ impl Reloader {
     }
 }
 
-/// Makes changes of engines, of all at once and of each in their order. One that is not taken is no
-/// reason to leave out the others.
-async fn change_engines(
-    app: &Arc<App>,
-    changes: Vec<LiveChange>,
-) -> Vec<(LiveChange, Result<(), String>)> {
-    // Whoever changes the scenario over the API changes its file too.
-    let _one_at_a_time = app.scenario_lock.lock().await;
-    let mut by_engine: Vec<Vec<LiveChange>> = Vec::new();
+/// Puts the changes of each engine together, in their order.
+fn by_engine(changes: Vec<LiveChange>) -> Vec<(String, Vec<LiveChange>)> {
+    let mut by_engine: Vec<(String, Vec<LiveChange>)> = Vec::new();
     for change in changes {
-        match by_engine.iter_mut().find(|known| known[0].engine() == change.engine()) {
-            Some(known) => known.push(change),
-            None => by_engine.push(vec![change]),
+        let engine = change.engine().unwrap_or_default();
+        match by_engine.iter_mut().find(|(id, _)| id == engine) {
+            Some((_, known)) => known.push(change),
+            None => by_engine.push((engine.to_owned(), vec![change])),
         }
     }
-    let work = by_engine.into_iter().map(|changes| {
-        let app = Arc::clone(app);
-        let ids = changes.clone();
-        let work = spawn_blocking(move || {
-            changes
-                .into_iter()
-                .map(|change| {
-                    let result = change_engine(&app, &change);
-                    (change, result)
-                })
-                .collect::<Vec<_>>()
-        });
-        (ids, work)
-    });
-    let mut outcome = Vec::new();
-    for (changes, work) in work.collect::<Vec<_>>() {
-        match timeout(READ_TIMEOUT, work).await {
-            Ok(Ok(results)) => outcome.extend(results),
-            lost => {
-                let why = match lost {
-                    Ok(Err(error)) => error.to_string(),
-                    _ => format!("no answer for {} s", READ_TIMEOUT.as_secs()),
-                };
-                outcome.extend(changes.into_iter().map(|change| {
-                    let text = format!("engine {}: {why}", change.engine().unwrap_or_default());
-                    (change, Err(text))
-                }));
-            }
+    by_engine
+}
+
+/// Changes of engines that took too long, by the engine.
+#[derive(Default)]
+pub(super) struct Changing {
+    hanging: Vec<(String, JoinHandle<()>)>,
+}
+
+impl Changing {
+    /// Does something with each engine, with all at once, on threads that may wait, and returns
+    /// what came of each, or the reason why nothing did by then. Each engine has one such thread at
+    /// a time, however long that takes.
+    async fn in_time<I: Send + 'static, T: Send + 'static>(
+        &mut self,
+        until: Instant,
+        inputs: Vec<(String, I)>,
+        work: impl Fn(I) -> T + Clone + Send + 'static,
+    ) -> Vec<(String, Result<T, String>)> {
+        self.hanging.retain(|(_, thread)| !thread.is_finished());
+        let started: Vec<_> = inputs
+            .into_iter()
+            .map(|(engine, input)| {
+                if self.hanging.iter().any(|(id, _)| *id == engine) {
+                    return (engine, None);
+                }
+                let (work, (done, is_done)) = (work.clone(), oneshot::channel());
+                let thread = spawn_blocking(move || _ = done.send(work(input)));
+                (engine, Some((thread, is_done)))
+            })
+            .collect();
+        let mut outcome = Vec::new();
+        for (engine, started) in started {
+            let result = match started {
+                None => Err("what an earlier reload asked of it has not been done yet".to_owned()),
+                Some((thread, is_done)) => match timeout_at(until, is_done).await {
+                    Ok(Ok(result)) => Ok(result),
+                    Ok(Err(_)) => Err("the daemon made a mistake while it changed it".to_owned()),
+                    Err(_) => {
+                        self.hanging.push((engine.clone(), thread));
+                        Err(format!("not done within {} s", CHANGE_TIMEOUT.as_secs()))
+                    }
+                },
+            };
+            outcome.push((engine, result));
         }
+        outcome
     }
-    outcome
 }
 
 /// Makes one change. An engine that has ended follows it when it is started again.
@@ -290,13 +348,13 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Does `work`, which reads files, on a thread that may wait, but for no longer than `within`.
+    /// Does `work`, which reads files, on a thread that may wait, but no longer than until then.
     ///
     /// # Errors
     /// A sentence, if it takes longer, or an earlier one still has not come to its end.
     async fn in_time<T: Send + 'static>(
         &mut self,
-        within: Duration,
+        until: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
         if self.hanging.as_ref().is_some_and(|thread| !thread.is_finished()) {
@@ -306,12 +364,12 @@ impl Files {
         }
         let (done, is_done) = oneshot::channel();
         let thread = spawn_blocking(move || _ = done.send(work()));
-        match timeout(within, is_done).await {
+        match timeout_at(until, is_done).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err("the daemon made a mistake while it read files".to_owned()),
             Err(_) => {
                 self.hanging = Some(thread);
-                let seconds = within.as_secs();
+                let seconds = READ_TIMEOUT.as_secs();
                 Err(format!("its files were not read within {seconds} s; see to the file system"))
             }
         }
@@ -327,15 +385,62 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_hangs_holds_one_thread_and_no_reload() {
         let mut files = Files::default();
-        assert_eq!(files.in_time(READ_TIMEOUT, || 1).await, Ok(1));
+        let later = Instant::now() + READ_TIMEOUT;
+        assert_eq!(files.in_time(later, || 1).await, Ok(1));
         let (end, ends) = mpsc::channel::<()>();
-        let error = files.in_time(Duration::ZERO, move || _ = ends.recv()).await.unwrap_err();
+        let error = files.in_time(Instant::now(), move || _ = ends.recv()).await.unwrap_err();
         assert!(error.contains("file system"), "{error}");
-        let error = files.in_time(READ_TIMEOUT, || 2).await.unwrap_err();
+        let error = files.in_time(later, || 2).await.unwrap_err();
         assert!(error.contains("last reload"), "{error}");
         drop(end);
-        while files.in_time(READ_TIMEOUT, || 3).await != Ok(3) {
+        while files.in_time(later, || 3).await != Ok(3) {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Works that wait for the end of the sender, but for that of `quick`.
+    fn works(quick: u8) -> (Vec<(String, Option<mpsc::Receiver<()>>)>, Vec<mpsc::Sender<()>>) {
+        let mut senders = Vec::new();
+        let works = (0..4).map(|n| {
+            let (end, ends) = mpsc::channel();
+            senders.push(end);
+            (n.to_string(), Some(ends).filter(|_| n != quick))
+        });
+        (works.collect(), senders)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn engines_that_hang_hold_a_reload_once_for_all() {
+        let mut changing = Changing::default();
+        let work = |ends: Option<mpsc::Receiver<()>>| ends.is_none_or(|ends| ends.recv().is_err());
+        let (inputs, ends) = works(4);
+        let start = Instant::now();
+        let until = start + CHANGE_TIMEOUT;
+        // The clock goes on by itself only while nothing else is to be done.
+        let waiting = tokio::spawn(async move {
+            let outcome = changing.in_time(until, inputs, work).await;
+            (changing, outcome)
+        });
+        tokio::time::advance(CHANGE_TIMEOUT).await;
+        let (mut changing, outcome) = waiting.await.unwrap();
+        assert_eq!(start.elapsed(), CHANGE_TIMEOUT);
+        assert!(outcome.iter().all(|(_, result)| result.is_err()), "{outcome:?}");
+        assert_eq!(changing.hanging.len(), 4);
+        // None gets a second thread.
+        let (inputs, _) = works(4);
+        let outcome = changing.in_time(until, inputs, work).await;
+        assert!(
+            outcome
+                .iter()
+                .all(|(_, result)| result.as_ref().is_err_and(|why| why.contains("earlier")))
+        );
+        drop(ends);
+        while !changing.hanging.iter().all(|(_, thread)| thread.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+        let (inputs, ends) = works(0);
+        drop(ends);
+        let outcome = changing.in_time(Instant::now() + CHANGE_TIMEOUT, inputs, work).await;
+        assert!(outcome.iter().all(|(_, result)| *result == Ok(true)), "{outcome:?}");
     }
 }
