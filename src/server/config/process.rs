@@ -44,61 +44,13 @@ pub(super) fn build(
     let mut report = |(place, key): (Place, String), kind, message: String| {
         problems.push(Problem { place: Some(place), key, kind, message });
     };
-    let place = |key: &str| profile.place_of(&[key, "extra_args"]);
     let is_management = role == Role::Management;
     let addr = draft.api_addr.or(is_management.then_some(API_ADDR));
-    let tls = match (&draft.api_tls_cert, &draft.api_tls_key) {
-        (Some(cert), Some(key)) => Some(HttpTls { cert: cert.clone(), key: key.clone() }),
-        (None, None) => None,
-        (cert, _) => {
-            let (given, missing) = match cert {
-                Some(_) => ("api_tls_cert", "api_tls_key"),
-                None => ("api_tls_key", "api_tls_cert"),
-            };
-            let message = format!("{missing} is missing; HTTPS needs both");
-            report(place(given), ProblemKind::Contradiction, message);
-            None
-        }
-    };
-    if let Some(token) = &draft.api_token
-        && let Some(message) = weak_token(token)
-    {
-        report(place("api_token"), ProblemKind::Secret, message);
-    }
-    let mut auth = match &draft.api_token {
-        Some(token) => AuthConfig::Token(Secret::new(token.clone())),
-        None => AuthConfig::None,
-    };
-    if let Some(key) = profile.key("auth")
-        && let Some(internal) = internal(key, directory, &mut report)
-    {
-        if draft.api_token.is_some() {
-            notices.push("api_token has no effect: auth.type is internal".to_owned());
-        }
-        auth = internal;
-    }
-    if let Some(addr) = addr
-        && auth == AuthConfig::None
-        && !addr.ip().is_loopback()
-        && !draft.insecure_http
-    {
-        let message = format!(
-            "{addr} can be reached from other machines, and nobody is asked who they are; give \
-             127.0.0.1:{}, or auth with type internal, or an api_token, or insecure_http true if \
-             everybody shall steer this process",
-            addr.port()
-        );
-        report(place("api_addr"), ProblemKind::OpenApi, message);
-    }
-    if let Some(addr) = addr
-        && auth != AuthConfig::None
-        && tls.is_none()
-        && !addr.ip().is_loopback()
-    {
-        notices.push(format!(
-            "passwords and tokens travel to {addr} in clear; api_tls_cert and api_tls_key encrypt \
-             them"
-        ));
+    let tls = https(draft, profile, &mut report);
+    let auth = users(draft, profile, directory, &mut report, notices);
+    if let Some(addr) = addr {
+        check_exposure(addr, draft, &auth, profile, &mut report);
+        notices.extend(in_clear(addr, &auth, tls.as_ref()));
     }
     let allowed_hosts = listed(profile, "api_allowed_hosts", host_name, &mut report);
     let allowed_origins = listed(profile, "api_allowed_origins", origin, &mut report);
@@ -120,6 +72,87 @@ pub(super) fn build(
         data_dir,
         targets,
     }
+}
+
+/// The place of a key, or of the options that stand for it.
+fn place(profile: &Profile, key: &str) -> (Place, String) {
+    profile.place_of(&[key, "extra_args"])
+}
+
+/// The files of HTTPS, which come in pairs.
+fn https(
+    draft: &ProcessDraft,
+    profile: &Profile,
+    report: &mut impl FnMut((Place, String), ProblemKind, String),
+) -> Option<HttpTls> {
+    let (given, missing) = match (&draft.api_tls_cert, &draft.api_tls_key) {
+        (Some(cert), Some(key)) => {
+            return Some(HttpTls { cert: cert.clone(), key: key.clone() });
+        }
+        (None, None) => return None,
+        (Some(_), None) => ("api_tls_cert", "api_tls_key"),
+        (None, Some(_)) => ("api_tls_key", "api_tls_cert"),
+    };
+    let message = format!("{missing} is missing; HTTPS needs both");
+    report(place(profile, given), ProblemKind::Contradiction, message);
+    None
+}
+
+/// Who may use the API: users count more than a token.
+fn users(
+    draft: &ProcessDraft,
+    profile: &Profile,
+    directory: &Path,
+    report: &mut impl FnMut((Place, String), ProblemKind, String),
+    notices: &mut Vec<String>,
+) -> AuthConfig {
+    if let Some(token) = &draft.api_token
+        && let Some(message) = weak_token(token)
+    {
+        report(place(profile, "api_token"), ProblemKind::Secret, message);
+    }
+    if let Some(key) = profile.key("auth")
+        && let Some(internal) = internal(key, directory, report)
+    {
+        if draft.api_token.is_some() {
+            notices.push("api_token has no effect: auth.type is internal".to_owned());
+        }
+        return internal;
+    }
+    match &draft.api_token {
+        Some(token) => AuthConfig::Token(Secret::new(token.clone())),
+        None => AuthConfig::None,
+    }
+}
+
+/// Reports an API that everybody on the network could use, unless that was asked for.
+fn check_exposure(
+    addr: SocketAddr,
+    draft: &ProcessDraft,
+    auth: &AuthConfig,
+    profile: &Profile,
+    report: &mut impl FnMut((Place, String), ProblemKind, String),
+) {
+    if *auth != AuthConfig::None || addr.ip().is_loopback() || draft.insecure_http {
+        return;
+    }
+    let message = format!(
+        "{addr} can be reached from other machines, and nobody is asked who they are; give \
+         127.0.0.1:{}, or auth with type internal, or an api_token, or insecure_http true if \
+         everybody shall steer this process",
+        addr.port()
+    );
+    report(place(profile, "api_addr"), ProblemKind::OpenApi, message);
+}
+
+/// A notice about secrets that others on the network can read.
+fn in_clear(addr: SocketAddr, auth: &AuthConfig, tls: Option<&HttpTls>) -> Option<String> {
+    if *auth == AuthConfig::None || tls.is_some() || addr.ip().is_loopback() {
+        return None;
+    }
+    Some(format!(
+        "passwords and tokens travel to {addr} in clear; api_tls_cert and api_tls_key encrypt them"
+    ))
 }
 
 /// The directory of the folders for clients of the API. A service keeps its users in its data
