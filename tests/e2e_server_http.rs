@@ -4,7 +4,7 @@
 mod e2e;
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 
 use e2e::gossipper::PROGRAM;
 use e2e::http::{Client, Response, read_response};
@@ -186,26 +186,35 @@ fn a_trusted_proxy_says_who_asks() {
     let mut config = management();
     let mut daemon = with_users(config.clone());
     let client = daemon.client();
-    // Nobody is trusted: who claims to be from elsewhere is from here, and the reverse.
-    client.with("X-Forwarded-For", "192.0.2.1").get("/metrics").expect(200);
+    client.get("/metrics").expect(200);
+    // Nobody is trusted, but what came through a proxy is not of this host for certain.
+    for (name, value) in [("X-Forwarded-For", "127.0.0.1"), ("Via", "1.1 lab7")] {
+        client.with(name, value).get("/metrics").error(401);
+    }
 
     config["auth"] = json!({ "type": "internal", "sqlite_path": "users.db" });
-    config["trusted_proxies"] = json!(["127.0.0.0/8"]);
+    config["trusted_proxies"] = json!(["127.0.0.1"]);
     daemon.write("gossipper.json", &config.to_string());
     daemon.signal(Signal::HUP);
     daemon.process().wait_for_stderr("was read again");
 
-    for (name, value, status) in [
-        ("X-Forwarded-For", "192.0.2.1", 401),
-        ("X-Forwarded-For", "127.0.0.1, 192.0.2.1", 401),
-        ("X-Forwarded-For", "127.0.0.1", 200),
-        ("X-Forwarded-For", "unknown", 401),
-        ("Forwarded", "for=\"[2001:db8::1]:80\"", 401),
-        ("Forwarded", "for=_hidden", 401),
+    for (name, value) in [
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Forwarded-For", "127.0.0.1, 192.0.2.1"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-For", "::1"),
+        ("X-Forwarded-For", "unknown"),
+        ("Forwarded", "for=\"[2001:db8::1]:80\""),
+        ("Forwarded", "for=127.0.0.2"),
+        ("Forwarded", "for=_hidden"),
+        // No header of a proxy: it forwards what anybody sends.
+        ("User-Agent", "127.0.0.1"),
     ] {
         let reply = client.with(name, value).get("/metrics");
-        assert_eq!(reply.status, status, "{name}: {value}");
+        assert_eq!(reply.status, 401, "{name}: {value}");
     }
+    // The probes of an address that is no proxy's are of this host.
+    daemon.client().coming_from(Ipv4Addr::new(127, 0, 0, 2)).get("/metrics").expect(200);
     // Attempts to log in count for whoever made them.
     let (one, other) =
         (client.with("X-Forwarded-For", "192.0.2.1"), client.with("X-Forwarded-For", "192.0.2.2"));

@@ -2,9 +2,10 @@
 //! what happens; every request has a connection of its own.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType};
 use serde_json::Value;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
@@ -55,6 +56,14 @@ impl Response {
     }
 }
 
+/// A connection from a certain address of this host.
+fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    rustix::net::bind(&socket, &SocketAddr::from((source, 0)))?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket.into())
+}
+
 /// One who asks: an address and the headers that go with every request.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -62,12 +71,19 @@ pub struct Client {
     pub address: SocketAddr,
     /// Headers of every request.
     pub headers: Vec<(String, String)>,
+    /// The address that its connections come from; `None` leaves it to the kernel.
+    pub source: Option<Ipv4Addr>,
 }
 
 impl Client {
     /// One without a token.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, headers: Vec::new() }
+        Self { address, headers: Vec::new(), source: None }
+    }
+
+    /// The same from another address of this host.
+    pub fn coming_from(&self, source: Ipv4Addr) -> Self {
+        Self { source: Some(source), ..self.clone() }
     }
 
     /// The same with a header more.
@@ -126,7 +142,11 @@ impl Client {
     /// A connection.
     #[track_caller]
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("the daemon can be connected to");
+        let stream = match self.source {
+            None => TcpStream::connect(self.address),
+            Some(source) => connect_from(source, self.address),
+        };
+        let stream = stream.expect("the daemon can be connected to");
         stream.set_read_timeout(Some(TIMEOUT)).expect("a limit can be set");
         stream.set_write_timeout(Some(TIMEOUT)).expect("a limit can be set");
         stream

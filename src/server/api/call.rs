@@ -25,7 +25,7 @@ use crate::server::places::Seat;
 pub(crate) struct Peer {
     /// The other end, or whom a trusted proxy names.
     pub(crate) address: SocketAddr,
-    /// `true` if that is this host.
+    /// `true` if that is this host, and no proxy is in between.
     pub(crate) is_here: bool,
     /// Whether TLS is in use.
     pub(crate) is_secure: bool,
@@ -37,16 +37,12 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Puts whom a trusted proxy names in the place of the proxy.
-    pub(crate) fn stands_for(&mut self, asker: Asker) {
-        match asker {
-            Asker::Peer => {}
-            Asker::Named(address) => {
-                // Its port is not known.
-                self.address = SocketAddr::new(address, 0);
-                self.is_here = address.is_loopback();
-            }
-            // It may be anybody, whatever the address of the proxy.
-            Asker::Unnamed => self.is_here = false,
+    pub(crate) fn stands_for(&mut self, asker: Asker, is_relayed: bool) {
+        // Behind a proxy it may be anybody, whatever the addresses are.
+        self.is_here &= asker == Asker::Peer && !is_relayed;
+        if let Asker::Named(address) = asker {
+            // Its port is not known.
+            self.address = SocketAddr::new(address, 0);
         }
     }
 }

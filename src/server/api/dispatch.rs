@@ -23,8 +23,9 @@ use super::call::{Answer, Call, Peer, Work};
 use super::crowd::Crowd;
 use super::error::{ADDRESS_BYTES_MAX, ApiError};
 use super::forwarded::{self, Asker};
+use super::guard::{self, Names};
+use super::page;
 use super::routes::{self, Accepts, Access, ROUTES, Route, Verb};
-use super::{guard, page};
 use crate::server::auth::{Credentials, Identity, IdentityKind, LIVE_PATH, Permission};
 use crate::server::metrics::{Refusal, RequestRefusal};
 
@@ -117,18 +118,34 @@ impl Shared {
             return Err(ApiError::address_too_long());
         }
         if let Some(mut peer) = request.extensions().get::<Peer>().cloned() {
-            let asker = forwarded::asker(request.headers(), peer.address.ip(), &names);
-            if asker != Asker::Peer {
-                peer.stands_for(asker);
-                let turn = self.crowd.enter(peer.address.ip()).ok_or_else(|| {
-                    app.metrics.request_refused(RequestRefusal::Source);
-                    ApiError::unavailable("too many requests of your address are open; wait")
-                })?;
-                peer.turn = Some(Arc::new(turn));
-                request.extensions_mut().insert(peer);
-            }
+            self.identify(request.headers(), &mut peer, &names)?;
+            request.extensions_mut().insert(peer);
         }
         names.check_host(request.version(), request.headers())
+    }
+
+    /// Finds out who asks through a proxy, and bounds what that one has open.
+    fn identify(
+        &self,
+        headers: &HeaderMap,
+        peer: &mut Peer,
+        names: &Names,
+    ) -> Result<(), ApiError> {
+        let (connected, is_relayed) = (peer.address.ip(), forwarded::is_relayed(headers));
+        let asker = forwarded::asker(headers, connected, names);
+        peer.stands_for(asker, is_relayed);
+        // A proxy of this host which adds nothing is like a program of this host, whose
+        // connections are bounded (`server/places.rs`).
+        let is_silent = !is_relayed && connected.to_canonical().is_loopback();
+        if asker == Asker::Peer || is_silent {
+            return Ok(());
+        }
+        let turn = self.crowd.enter(peer.address.ip()).ok_or_else(|| {
+            self.app.metrics.request_refused(RequestRefusal::Source);
+            ApiError::unavailable("too many requests of your address are open; wait")
+        })?;
+        peer.turn = Some(Arc::new(turn));
+        Ok(())
     }
 }
 

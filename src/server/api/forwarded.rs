@@ -3,7 +3,8 @@
 //!
 //! Anybody can send these headers. They are read only on connections of a trusted proxy, and from
 //! the right: each proxy adds whom it was asked by at the end, so that the first address from there
-//! which is no trusted proxy's is the last one that somebody trusted has seen.
+//! which is no trusted proxy's is the last one that somebody trusted has seen. Nobody who comes
+//! through a proxy is this host, whatever the headers say.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,6 +14,9 @@ use http::header::FORWARDED;
 use super::guard::Names;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Headers that only proxies add: a request with one has come through a proxy, trusted or not.
+const TRACES: [&str; 4] = ["forwarded", X_FORWARDED_FOR, "x-real-ip", "via"];
 
 /// The party that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,11 @@ pub(crate) enum Asker {
     Unnamed,
 }
 
+/// Tells whether a request has come through a proxy, as far as the proxy lets it show.
+pub(crate) fn is_relayed(headers: &HeaderMap) -> bool {
+    TRACES.iter().any(|name| headers.contains_key(*name))
+}
+
 /// Returns who asks on a connection of `peer`.
 pub(crate) fn asker(headers: &HeaderMap, peer: IpAddr, names: &Names) -> Asker {
     if !names.is_proxy(peer) {
@@ -32,12 +41,20 @@ pub(crate) fn asker(headers: &HeaderMap, peer: IpAddr, names: &Names) -> Asker {
     }
     let old = lines(headers, X_FORWARDED_FOR).map(|text| outermost(&x_forwarded_for(&text), names));
     let new = lines(headers, FORWARDED.as_str()).map(|text| outermost(&forwarded(&text), names));
-    match (old, new) {
-        (None, None) => Asker::Peer,
+    let asker = match (old, new) {
+        // It may be anybody whom the proxy lets in.
+        (None, None) => Asker::Unnamed,
         (Some(asker), None) | (None, Some(asker)) => asker,
         (Some(old), Some(new)) if old == new => old,
         // The proxy adds one of them and passes the other on, which may be anybody's invention.
         (Some(_), Some(_)) => Asker::Unnamed,
+    };
+    match asker {
+        // A loopback address tells something about the proxy's own host only.
+        Asker::Named(address) if address.is_loopback() && !peer.to_canonical().is_loopback() => {
+            Asker::Unnamed
+        }
+        asker => asker,
     }
 }
 
@@ -52,7 +69,8 @@ fn lines(headers: &HeaderMap, name: &str) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-/// The last one of `chain` that is no trusted proxy; the first one where all are.
+/// The last one of `chain` that is no trusted proxy. Where all are, nobody is named: the first one
+/// is what a client may have made up.
 fn outermost(chain: &[Option<IpAddr>], names: &Names) -> Asker {
     for hop in chain.iter().rev() {
         match hop {
@@ -61,7 +79,7 @@ fn outermost(chain: &[Option<IpAddr>], names: &Names) -> Asker {
             None => return Asker::Unnamed,
         }
     }
-    chain.first().copied().flatten().map_or(Asker::Unnamed, Asker::Named)
+    Asker::Unnamed
 }
 
 fn x_forwarded_for(text: &str) -> Vec<Option<IpAddr>> {
@@ -112,7 +130,8 @@ mod tests {
     const PROXY: &str = "10.0.0.1";
 
     fn asked(lines: &[(&'static str, &str)], peer: &str) -> Asker {
-        let proxies = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| Network::parse(text).unwrap());
+        let proxies = ["10.0.0.0/8", "2001:db8:1::/48", "127.0.0.2"]
+            .map(|text| Network::parse(text).unwrap());
         let names = Names { proxies: proxies.to_vec(), ..Names::default() };
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
@@ -132,7 +151,10 @@ mod tests {
         assert_eq!(asked(&lines, "203.0.113.9"), Asker::Peer);
         assert_eq!(asked(&lines, PROXY), named("192.0.2.1"));
         assert_eq!(asked(&lines, "::ffff:10.0.0.1"), named("192.0.2.1"));
-        assert_eq!(asked(&[], PROXY), Asker::Peer);
+        assert_eq!(asked(&[], "203.0.113.9"), Asker::Peer);
+        assert_eq!(asked(&[], PROXY), Asker::Unnamed, "the proxy may serve anybody");
+        assert_eq!(asked(&[], "127.0.0.2"), Asker::Unnamed);
+        assert_eq!(asked(&[], "127.0.0.1"), Asker::Peer, "another address of this host");
     }
 
     #[test]
@@ -142,7 +164,9 @@ mod tests {
             // What a client makes up stands on the left.
             ("127.0.0.1, 192.0.2.1", named("192.0.2.1")),
             ("192.0.2.1, 10.1.2.3,10.0.0.7", named("192.0.2.1")),
-            ("10.1.2.3, 10.0.0.7", named("10.1.2.3")),
+            // All are proxies: one of them may have believed its client.
+            ("10.1.2.3, 10.0.0.7", Asker::Unnamed),
+            ("10.1.2.3", Asker::Unnamed),
             ("192.0.2.1:4711", named("192.0.2.1")),
             ("2001:db8::1", named("2001:db8::1")),
             ("[2001:db8::1]", named("2001:db8::1")),
@@ -180,6 +204,33 @@ mod tests {
             ("", Asker::Unnamed),
         ] {
             assert_eq!(asked(&[("forwarded", value)], PROXY), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_loopback_address_from_elsewhere_names_nobody() {
+        for address in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
+            let (list, element) = (address.to_owned(), format!("for=\"[{address}]\""));
+            let lines = [("x-forwarded-for", list.as_str()), ("forwarded", element.as_str())];
+            for lines in [&lines[..1], &lines[1..], &lines[..]] {
+                assert_eq!(asked(lines, PROXY), Asker::Unnamed, "{lines:?}");
+            }
+        }
+        assert_eq!(asked(&[("x-forwarded-for", "::1")], "127.0.0.2"), named("::1"));
+    }
+
+    #[test]
+    fn a_proxy_leaves_traces() {
+        for (name, expected) in [
+            ("forwarded", true),
+            ("x-forwarded-for", true),
+            ("x-real-ip", true),
+            ("via", true),
+            ("user-agent", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("192.0.2.1"));
+            assert_eq!(is_relayed(&headers), expected, "{name}");
         }
     }
 
