@@ -267,6 +267,37 @@ fn behind_a_proxy_a_source_has_a_share_of_requests() {
 }
 
 #[test]
+fn a_proxy_of_this_host_does_not_take_its_last_places() {
+    let _lock = lock::light();
+    allow_files(4096);
+    // Trusted or not, it shows by its header.
+    for trusted in [json!(["127.0.0.1"]), json!([])] {
+        let mut config = management();
+        config["trusted_proxies"] = trusted.clone();
+        let daemon = daemon::start(&config);
+        let client = daemon.client();
+        let strangers = |port: usize| -> TcpStream {
+            // Each is a source of its own, or 127.0.0.1 as a whole.
+            let source = format!("192.0.2.{}", port % 250);
+            let head = client.with("X-Forwarded-For", &source).head("POST", "/api/v1/control");
+            send(&client, format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes())
+        };
+        // All places but those that are kept; who is not trusted has a share, too.
+        let count = if trusted == json!([]) { 640 } else { 960 };
+        let mut held: Vec<TcpStream> = (0..count).map(strangers).collect();
+        let open = || sample(&client, "gossipper_api_connections");
+        let displaced =
+            || sample(&client, "gossipper_api_connections_refused_total{cause=\"displaced\"}");
+        assert_eq!((open(), displaced()), (count as u64 + 1, 0), "{trusted}");
+        held.push(strangers(count));
+        daemon::until("a stranger made room", || (displaced() == 1).then_some(()));
+        assert_eq!(open(), count as u64 + 1, "{trusted}");
+        drop(held);
+        daemon.stop();
+    }
+}
+
+#[test]
 fn a_proxy_that_is_no_address_is_an_error_with_its_place() {
     for (entry, part) in [
         ("lab7", "192.0.2.0/24"),

@@ -109,8 +109,9 @@ impl Http {
     fn take(&self, stream: TcpStream, address: SocketAddr, door: &Door) {
         let is_here = address.ip().to_canonical().is_loopback();
         let origin = match is_here {
-            _ if (self.is_proxy)(address.ip()) => Origin::Proxy,
+            // A proxy of this host shows with its first request.
             true => Origin::Here,
+            false if (self.is_proxy)(address.ip()) => Origin::Proxy,
             false => Origin::Away,
         };
         let seat = match door.places.take(address.ip(), origin) {

@@ -5,8 +5,11 @@
 //! are kept for this host, so that its probes come through. Where a share is used up, a connection
 //! that only waits, and over which nobody has signed in, makes room for the next one: slow heads,
 //! slow bodies and unfinished handshakes hold a place until somebody else wants it.
+//!
+//! A proxy on this host connects from here for strangers. Its connections count as of this host
+//! until a request shows that it came through a proxy.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,14 +31,33 @@ const OF_A_SOURCE: usize = 64;
 const OF_THIS_HOST: usize = 640;
 
 /// The origin of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
+    /// This host, as far as it shows.
+    Here,
+    /// A proxy that is not trusted, on this host.
+    Relay,
     /// A proxy that is trusted: its connections are those of many.
     Proxy,
-    /// This host.
-    Here,
     /// Anywhere else.
     Away,
+}
+
+impl Origin {
+    /// The most connections of one source.
+    fn share(self) -> usize {
+        match self {
+            Self::Here | Self::Relay => OF_THIS_HOST,
+            // Each source behind it has a share of requests (`api/crowd.rs`).
+            Self::Proxy => usize::MAX,
+            Self::Away => OF_A_SOURCE,
+        }
+    }
+
+    /// Tells whether others may come over the same connection later.
+    fn is_shared(self) -> bool {
+        matches!(self, Self::Relay | Self::Proxy)
+    }
 }
 
 /// All places.
@@ -46,22 +68,43 @@ pub(crate) struct Places {
     metrics: Arc<Metrics>,
 }
 
+/// Who has a place, with counts and queues for each question that a newcomer raises: how many there
+/// are does not matter for the answer.
 #[derive(Debug, Default)]
 struct Table {
-    /// By number, so that the first is the oldest.
-    taken: BTreeMap<u64, Taken>,
-    by_source: HashMap<Source, usize>,
+    taken: HashMap<u64, Taken>,
+    groups: HashMap<Owner, Group>,
+    /// Those of this host that may go. Numbers rise, so that the first is the oldest.
+    waiting_here: BTreeSet<u64>,
+    /// Those of others that may go.
+    waiting_away: BTreeSet<u64>,
     /// Places that are not of this host.
     away: usize,
     next: u64,
 }
 
+/// The one whose share a place counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Owner {
+    origin: Origin,
+    source: Source,
+}
+
+/// The places of an owner.
+#[derive(Debug, Default)]
+struct Group {
+    count: usize,
+    /// Those that may go.
+    waiting: BTreeSet<u64>,
+}
+
 #[derive(Debug)]
 struct Taken {
-    source: Source,
-    origin: Origin,
-    /// `true` if it waits for a peer that nobody vouched for.
-    is_movable: bool,
+    owner: Owner,
+    /// Somebody vouched for it, or it lasts.
+    is_kept: bool,
+    /// We are the ones who are waited for.
+    is_working: bool,
     leave: Arc<Notify>,
 }
 
@@ -92,25 +135,28 @@ impl Places {
         address: IpAddr,
         origin: Origin,
     ) -> Result<Seat, ConnectionRefusal> {
-        let source = match origin {
-            // All of 127.0.0.0/8 is one host.
-            Origin::Here => Source::of(Ipv4Addr::LOCALHOST.into()),
-            Origin::Proxy | Origin::Away => Source::of(address),
-        };
+        let owner = Owner::of(address, origin);
         let mut table = self.lock();
-        let made = table.make_room(source, origin);
-        if let Ok(true) = made {
-            self.metrics.connection_refused(ConnectionRefusal::Displaced);
-        }
-        made.inspect_err(|cause| self.metrics.connection_refused(*cause))?;
+        self.count_refusal(table.make_room(owner, true))?;
         let (number, leave) = (table.next, Arc::new(Notify::new()));
         table.next += 1;
-        *table.by_source.entry(source).or_default() += 1;
-        table.away += usize::from(origin != Origin::Here);
-        let taken = Taken { source, origin, is_movable: true, leave: Arc::clone(&leave) };
-        table.taken.insert(number, taken);
+        let (is_kept, is_working) = (false, false);
+        table.add(number, Taken { owner, is_kept, is_working, leave: Arc::clone(&leave) });
         self.metrics.connections(table.taken.len());
         Ok(Seat { places: Arc::clone(self), number, leave })
+    }
+
+    /// Counts a connection that has to go for another one, or gets no place.
+    fn count_refusal(
+        &self,
+        made: Result<bool, ConnectionRefusal>,
+    ) -> Result<(), ConnectionRefusal> {
+        match made {
+            Ok(false) => {}
+            Ok(true) => self.metrics.connection_refused(ConnectionRefusal::Displaced),
+            Err(cause) => self.metrics.connection_refused(cause),
+        }
+        made.map(|_| ())
     }
 
     /// The number of places that are taken.
@@ -136,74 +182,146 @@ impl Places {
     }
 }
 
-impl Table {
-    /// Makes sure that one more fits; `true` if somebody has to go for it.
-    fn make_room(&mut self, source: Source, origin: Origin) -> Result<bool, ConnectionRefusal> {
-        let share = match origin {
-            Origin::Proxy => usize::MAX,
-            Origin::Here => OF_THIS_HOST,
-            Origin::Away => OF_A_SOURCE,
+impl Owner {
+    fn of(address: IpAddr, origin: Origin) -> Self {
+        let source = match address.to_canonical().is_loopback() {
+            // All of 127.0.0.0/8 is one host.
+            true => Source::of(Ipv4Addr::LOCALHOST.into()),
+            false => Source::of(address),
         };
-        if self.by_source.get(&source).is_some_and(|count| *count >= share) {
-            return self.move_one(|taken| taken.source == source).ok_or(ConnectionRefusal::Source);
+        Self { origin, source }
+    }
+
+    fn is_here(self) -> bool {
+        self.origin == Origin::Here
+    }
+}
+
+impl Table {
+    /// Makes sure that `owner` may have one more; `true` if somebody has to go for it. One that
+    /// `is_new` needs a place, too.
+    fn make_room(&mut self, owner: Owner, is_new: bool) -> Result<bool, ConnectionRefusal> {
+        if let Some(group) = self.groups.get(&owner)
+            && group.count >= owner.origin.share()
+        {
+            let oldest = group.waiting.first().copied();
+            return self.move_away(oldest).ok_or(ConnectionRefusal::Source);
         }
-        let is_here = origin == Origin::Here;
-        if !is_here && self.away >= PLACES - KEPT_FOR_THIS_HOST {
-            return self
-                .move_one(|taken| taken.origin != Origin::Here)
-                .ok_or(ConnectionRefusal::Full);
+        let away = self.waiting_away.first().copied();
+        if !owner.is_here() && self.away >= PLACES - KEPT_FOR_THIS_HOST {
+            return self.move_away(away).ok_or(ConnectionRefusal::Full);
         }
-        if self.taken.len() >= PLACES {
-            return self.move_one(|_| true).ok_or(ConnectionRefusal::Full);
+        if is_new && self.taken.len() >= PLACES {
+            let here = self.waiting_here.first().copied();
+            let oldest = here.into_iter().chain(away).min();
+            return self.move_away(oldest).ok_or(ConnectionRefusal::Full);
         }
         Ok(false)
     }
 
-    /// Sends away the connection of those that `may_go` which has waited longest.
-    fn move_one(&mut self, may_go: impl Fn(&Taken) -> bool) -> Option<bool> {
-        let found = self.taken.iter().find(|(_, taken)| taken.is_movable && may_go(taken));
-        let number = *found?.0;
-        if let Some(taken) = self.free(number) {
-            taken.leave.notify_one();
-        }
+    /// Sends a connection away, if there is one.
+    fn move_away(&mut self, number: Option<u64>) -> Option<bool> {
+        let taken = self.remove(number?)?;
+        taken.leave.notify_one();
         Some(true)
     }
 
-    fn free(&mut self, number: u64) -> Option<Taken> {
+    fn add(&mut self, number: u64, taken: Taken) {
+        let owner = taken.owner;
+        self.groups.entry(owner).or_default().count += 1;
+        self.away += usize::from(!owner.is_here());
+        self.taken.insert(number, taken);
+        self.queue(number);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Taken> {
         let taken = self.taken.remove(&number)?;
-        self.away -= usize::from(taken.origin != Origin::Here);
-        if let Some(count) = self.by_source.get_mut(&taken.source) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_source.remove(&taken.source);
+        let owner = taken.owner;
+        self.away -= usize::from(!owner.is_here());
+        self.waiting_here.remove(&number);
+        self.waiting_away.remove(&number);
+        if let Some(group) = self.groups.get_mut(&owner) {
+            group.waiting.remove(&number);
+            group.count -= 1;
+            if group.count == 0 {
+                self.groups.remove(&owner);
             }
         }
         Some(taken)
     }
 
-    fn set_movable(&mut self, number: u64, is_movable: bool) {
+    /// Changes a place, if it is still taken, and what the queues say of it.
+    fn change(&mut self, number: u64, change: impl FnOnce(&mut Taken)) {
         if let Some(taken) = self.taken.get_mut(&number) {
-            taken.is_movable = is_movable;
+            change(taken);
+            self.queue(number);
+        }
+    }
+
+    /// Puts a place into the queues of those that may go, or takes it out of them.
+    fn queue(&mut self, number: u64) {
+        let Some(taken) = self.taken.get(&number) else { return };
+        let Some(group) = self.groups.get_mut(&taken.owner) else { return };
+        let waiting = match taken.owner.is_here() {
+            true => &mut self.waiting_here,
+            false => &mut self.waiting_away,
+        };
+        for queue in [waiting, &mut group.waiting] {
+            match taken.is_kept || taken.is_working {
+                true => queue.remove(&number),
+                false => queue.insert(number),
+            };
         }
     }
 }
 
 impl Seat {
-    /// Keeps the seat for good: the one who has it is known, or has a connection that lasts.
-    pub(crate) fn vouch(&self) {
-        self.places.lock().set_movable(self.number, false);
+    /// Keeps the seat for good: its connection lasts.
+    pub(crate) fn keep(&self) {
+        self.places.lock().change(self.number, |taken| taken.is_kept = true);
+    }
+
+    /// Keeps the seat for one who is known: for good, or, over the connection of a proxy, which
+    /// others use later, as long as the result is held.
+    pub(crate) fn vouch(&self) -> Option<Working<'_>> {
+        let mut table = self.places.lock();
+        if table.taken.get(&self.number)?.owner.origin.is_shared() {
+            drop(table);
+            return self.work();
+        }
+        table.change(self.number, |taken| taken.is_kept = true);
+        None
     }
 
     /// Keeps the seat while we are the ones who are waited for.
     pub(crate) fn work(&self) -> Option<Working<'_>> {
         let mut table = self.places.lock();
-        let taken = table.taken.get_mut(&self.number)?;
-        // One that is kept for good stays so.
-        if !taken.is_movable {
+        let taken = table.taken.get(&self.number)?;
+        if taken.is_working {
             return None;
         }
-        taken.is_movable = false;
+        table.change(self.number, |taken| taken.is_working = true);
         Some(Working(self))
+    }
+
+    /// Notes that a request over the connection came through a proxy, so that the place is none of
+    /// this host. Another connection may have to go for it.
+    ///
+    /// # Errors
+    /// If the places of others are taken, and nobody has to go. The connection must end.
+    pub(crate) fn relay(&self, address: IpAddr, origin: Origin) -> Result<(), ConnectionRefusal> {
+        let mut table = self.places.lock();
+        let is_here = |taken: &Taken| taken.owner.is_here();
+        if !table.taken.get(&self.number).is_some_and(is_here) {
+            return Ok(());
+        }
+        let owner = Owner::of(address, origin);
+        self.places.count_refusal(table.make_room(owner, false))?;
+        if let Some(taken) = table.remove(self.number) {
+            table.add(self.number, Taken { owner, ..taken });
+        }
+        self.places.metrics.connections(table.taken.len());
+        Ok(())
     }
 
     /// Waits until the place is wanted by somebody else.
@@ -216,7 +334,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         // One that had to go is not in the table any more.
         let mut table = self.places.lock();
-        table.free(self.number);
+        table.remove(self.number);
         self.places.metrics.connections(table.taken.len());
         drop(table);
         self.places.freed.notify_waiters();
@@ -225,7 +343,7 @@ impl Drop for Seat {
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.0.places.lock().set_movable(self.0.number, true);
+        self.0.places.lock().change(self.0.number, |taken| taken.is_working = false);
     }
 }
 
@@ -246,7 +364,7 @@ mod tests {
     /// Takes `count` places of one source, each vouched for.
     fn fill(places: &Arc<Places>, address: &str, count: usize) -> Vec<Seat> {
         let seats = (0..count).map(|_| take(places, address).unwrap());
-        seats.inspect(Seat::vouch).collect()
+        seats.inspect(Seat::keep).collect()
     }
 
     #[test]
@@ -278,7 +396,8 @@ mod tests {
         drop(seats);
         assert_eq!(places.count(), 0);
         let table = places.lock();
-        assert!(table.by_source.is_empty() && table.away == 0, "{table:?}");
+        assert!(table.groups.is_empty() && table.away == 0, "{table:?}");
+        assert!(table.waiting_here.is_empty() && table.waiting_away.is_empty(), "{table:?}");
     }
 
     #[tokio::test]
@@ -286,9 +405,11 @@ mod tests {
         let places = places();
         let mut seats: Vec<Seat> =
             (0..OF_A_SOURCE).map(|_| take(&places, "192.0.2.1").unwrap()).collect();
-        seats[0].vouch();
+        // One that is kept stays so at the end of the work.
+        let switching = seats[0].work().unwrap();
+        seats[0].keep();
+        drop(switching);
         let working = seats[1].work().unwrap();
-        assert!(seats[0].work().is_none(), "it is kept for good");
         let next = take(&places, "192.0.2.1").unwrap();
         seats[2].wanted().await;
         assert_eq!(places.count(), OF_A_SOURCE, "one came and one went");
@@ -298,7 +419,7 @@ mod tests {
         // Going is not counted twice.
         drop(seats.drain(1..3));
         assert_eq!(places.count(), OF_A_SOURCE);
-        seats.iter().chain([&next, &after]).for_each(Seat::vouch);
+        seats.iter().chain([&next, &after]).for_each(Seat::keep);
         assert_eq!(take(&places, "192.0.2.1").unwrap_err(), ConnectionRefusal::Source);
     }
 
@@ -309,9 +430,75 @@ mod tests {
         let seats: Vec<_> = (0..PLACES - KEPT_FOR_THIS_HOST)
             .map(|_| places.take(proxy, Origin::Proxy).unwrap())
             .collect();
-        seats.iter().for_each(Seat::vouch);
+        seats.iter().for_each(Seat::keep);
         assert_eq!(places.take(proxy, Origin::Proxy).unwrap_err(), ConnectionRefusal::Full);
         assert!(take(&places, "127.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn a_proxy_of_this_host_does_not_get_its_last_places() {
+        let here: IpAddr = "127.0.0.1".parse().unwrap();
+        for (origin, others) in [(Origin::Proxy, 0), (Origin::Relay, PLACES - OF_THIS_HOST)] {
+            let places = places();
+            let mut seats = Vec::new();
+            for network in 0..others / OF_A_SOURCE {
+                seats.extend(fill(&places, &format!("192.0.2.{network}"), OF_A_SOURCE));
+            }
+            while seats.len() < PLACES - KEPT_FOR_THIS_HOST {
+                let seat = take(&places, "127.0.0.1").unwrap();
+                assert_eq!(seat.relay(here, origin), Ok(()), "{origin:?} {}", seats.len());
+                // Further requests change nothing.
+                assert_eq!(seat.relay(here, origin), Ok(()));
+                seat.keep();
+                seats.push(seat);
+            }
+            let stranger = take(&places, "127.0.0.1").unwrap();
+            assert_eq!(stranger.relay(here, origin), Err(ConnectionRefusal::Full));
+            drop(stranger);
+            let probes = fill(&places, "127.0.0.1", KEPT_FOR_THIS_HOST);
+            assert_eq!(places.count(), PLACES);
+            drop((seats, probes));
+            let table = places.lock();
+            assert!(table.groups.is_empty() && table.away == 0, "{table:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_behind_a_proxy_of_this_host_makes_room_for_the_next_one() {
+        let (places, here) = (places(), "127.0.0.1".parse().unwrap());
+        let relayed = || {
+            let seat = take(&places, "127.0.0.1").unwrap();
+            seat.relay(here, Origin::Proxy).map(|()| seat)
+        };
+        let seats: Vec<Seat> =
+            (0..PLACES - KEPT_FOR_THIS_HOST).map(|_| relayed().unwrap()).collect();
+        let waiting = take(&places, "127.0.0.1").unwrap();
+        // The connection of a proxy is vouched for as long as it serves who is known.
+        let vouched = seats[0].vouch().unwrap();
+        let next = relayed().unwrap();
+        seats[1].wanted().await;
+        drop(vouched);
+        let after = relayed().unwrap();
+        seats[0].wanted().await;
+        assert_eq!(places.count(), PLACES - KEPT_FOR_THIS_HOST + 1);
+        drop((seats, waiting, next, after));
+        assert_eq!(places.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_of_all_goes_where_all_places_are_taken() {
+        let places = places();
+        let mut seats =
+            vec![take(&places, "127.0.0.1").unwrap(), take(&places, "192.0.2.1").unwrap()];
+        seats.extend(fill(&places, "127.0.0.1", OF_THIS_HOST - 2));
+        for network in 0..(PLACES - OF_THIS_HOST) / OF_A_SOURCE {
+            seats.extend(fill(&places, &format!("198.51.100.{network}"), OF_A_SOURCE));
+        }
+        seats.extend(fill(&places, "2001:db8::1", PLACES - places.count()));
+        let _next = take(&places, "127.0.0.1").unwrap();
+        seats[0].wanted().await;
+        assert_eq!(take(&places, "127.0.0.1").err(), None);
+        seats[1].wanted().await;
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use hyper::upgrade::OnUpgrade;
@@ -28,6 +28,7 @@ use super::page;
 use super::routes::{self, Accepts, Access, ROUTES, Route, Verb};
 use crate::server::auth::{Credentials, Identity, IdentityKind, LIVE_PATH, Permission};
 use crate::server::metrics::{Refusal, RequestRefusal};
+use crate::server::places::Origin;
 
 /// How long a handler may take; the slowest waits for the workers of an engine.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -133,6 +134,15 @@ impl Shared {
     ) -> Result<(), ApiError> {
         let (connected, is_relayed) = (peer.address.ip(), forwarded::is_relayed(headers));
         let asker = forwarded::asker(headers, connected, names);
+        if is_relayed {
+            let is_trusted = names.is_proxy(connected);
+            let origin = if is_trusted { Origin::Proxy } else { Origin::Relay };
+            // The connection stays one of this host unless it ends.
+            peer.seat.relay(connected, origin).map_err(|_| {
+                ApiError::unavailable("too many connections; try again in a while")
+                    .with(CONNECTION, HeaderValue::from_static("close"))
+            })?;
+        }
         peer.stands_for(asker, is_relayed);
         // A proxy of this host which adds nothing is like a program of this host, whose
         // connections are bounded (`server/places.rs`).
@@ -182,9 +192,8 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Answe
         }
     };
     let is_known = who.as_ref().is_some_and(|who| who.kind != IdentityKind::Anonymous);
-    if is_known {
-        peer.seat.vouch();
-    }
+    let seat = Arc::clone(&peer.seat);
+    let vouched = is_known.then(|| seat.vouch()).flatten();
     // Who is let in without being asked may still send what the route takes.
     let allowance = match who {
         Some(_) => Allowance::of_known,
@@ -193,8 +202,7 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Answe
     let allowance = allowance(route.accepts.limit_bytes());
     let body = carried(route, &parts.headers, body, allowance).await;
     let body = body.inspect_err(|error| count_body(&app, error))?;
-    let seat = Arc::clone(&peer.seat);
-    let _working = seat.work();
+    let _working = vouched.or_else(|| seat.work());
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let headers = parts.headers;
     let call = Call { app, who, peer, headers, parameters, body, upgrade };

@@ -110,7 +110,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     }
     app.metrics.live_opened();
     // It lasts, and whoever reads no frames is dropped.
-    call.peer.seat.vouch();
+    call.peer.seat.keep();
     let client = Client { app, who: call.who, interval_ms, _peer: call.peer };
     tokio::spawn(async move {
         // A client that goes away before the protocol changes is one that has left.
