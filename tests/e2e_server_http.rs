@@ -163,6 +163,46 @@ fn a_body_is_asked_for_where_it_is_wanted_only() {
 }
 
 #[test]
+fn bodies_have_a_bounded_memory() {
+    let _lock = lock::light();
+    let daemon = daemon::start(&management());
+    let client = daemon.client();
+    let head = client.head("POST", "/api/v1/scenario/apply");
+    let piece = vec![b' '; 1 << 20];
+    // Each but for its last byte.
+    let begin = |_| {
+        let head = format!("{head}Content-Length: {}\r\n\r\n", 16 * piece.len());
+        let mut stream = send(&client, head.as_bytes());
+        (1..16).for_each(|_| stream.write_all(&piece).unwrap());
+        stream.write_all(&piece[1..]).unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..4).map(begin).collect();
+    let len = 512 << 10;
+    // Some bytes may still be on their way.
+    let refused = daemon::until("no memory is left", || {
+        let expect = format!("{head}Content-Length: {len}\r\nExpect: 100-continue\r\n\r\n");
+        let mut asking = send(&client, expect.as_bytes());
+        let mut line = [0; 12];
+        asking.read_exact(&mut line).unwrap();
+        (&line != b"HTTP/1.1 100").then_some(line)
+    });
+    assert_eq!(&refused, b"HTTP/1.1 503");
+    // One that does not say how long it is is refused where the memory ends.
+    let head = format!("{head}Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n");
+    let mut unknown = send(&client, head.as_bytes());
+    // That may be before all is sent.
+    let _ = unknown.write_all(&piece[..len]);
+    let reply = read_response(&mut unknown).unwrap();
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert!(reply.error(503).contains("large bodies"), "{reply:?}");
+    client.post("/api/v1/control", &json!({ "pause": true })).expect(200);
+    assert!(sample(&client, "gossipper_api_requests_refused_total{cause=\"bodies\"}") > 1);
+    drop(held);
+    daemon.stop();
+}
+
+#[test]
 fn http_without_tls_is_told_where_tls_is_spoken() {
     let _lock = lock::light();
     let mut config = management();

@@ -1,5 +1,7 @@
-//! Reading what a request carries, within the limits of its route: bytes, JSON and the query.
+//! Reading what a request carries, within the limits of its route and of the memory that all bodies
+//! have together: bytes, JSON and the query.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,8 +9,9 @@ use axum::extract::Query;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Uri};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 
@@ -41,38 +44,127 @@ const DRAINED_BYTES_MAX: usize = 1 << 20;
 /// How long such a body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Reads a body within its allowance.
+/// Bytes that all bodies together may have in memory, beyond the small ones.
+const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of each body that are not counted: small bodies get through while large ones are being
+/// read. The number of connections bounds them.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// The memory that bodies have together.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(HELD_BYTES_MAX)))
+    }
+}
+
+/// A body as it was read, which has its memory as long as it is held.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// The bytes of the body.
+    pub(crate) bytes: Bytes,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Refuses a body of `len` bytes for which there is no memory now.
+    fn check(&self, len: usize) -> Result<(), ApiError> {
+        match counted(len) <= self.0.available_permits() {
+            true => Ok(()),
+            false => Err(no_room()),
+        }
+    }
+
+    /// Adds memory for `more` bytes to a body that has `len` already.
+    fn hold(
+        &self,
+        held: &mut Option<OwnedSemaphorePermit>,
+        len: usize,
+        more: usize,
+    ) -> Result<(), ApiError> {
+        let bytes = counted(len + more) - counted(len);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let count = u32::try_from(bytes).map_err(|_| no_room())?;
+        let permit = Arc::clone(&self.0).try_acquire_many_owned(count).map_err(|_| no_room())?;
+        match held {
+            Some(held) => held.merge(permit),
+            None => *held = Some(permit),
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a body of `len` that count.
+fn counted(len: usize) -> usize {
+    len.saturating_sub(SMALL_BYTES_MAX)
+}
+
+fn no_room() -> ApiError {
+    ApiError::unavailable("too many large bodies are being read; try again in a while")
+}
+
+/// Reads a body within its allowance, as long as there is memory for it.
 ///
 /// # Errors
-/// 413, 408, and 400 for a body that breaks off.
+/// 413, 408, 503, and 400 for a body that breaks off.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
     allowance: Allowance,
-) -> Result<Bytes, ApiError> {
+    room: &Room,
+) -> Result<Carried, ApiError> {
     let limit_bytes = allowance.bytes;
-    if announced(headers).is_some_and(|len| len > limit_bytes as u64) {
+    let refusal = announced(headers).and_then(|len| match usize::try_from(len) {
+        Ok(len) if len <= limit_bytes => room.check(len).err(),
+        _ => Some(ApiError::too_large(limit_bytes)),
+    });
+    if let Some(error) = refusal {
         drain(headers, body).await;
-        return Err(ApiError::too_large(limit_bytes));
+        return Err(error);
     }
-    let collected = Limited::new(body, limit_bytes).collect();
-    match tokio::time::timeout(allowance.time, collected).await {
-        Err(_) => Err(ApiError::too_slow(allowance.time)),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes)),
-        Ok(Err(_)) => Err(ApiError::bad_request("the body is not complete")),
+    let collected = collect(body, limit_bytes, room);
+    let collected = tokio::time::timeout(allowance.time, collected).await;
+    collected.unwrap_or_else(|_| Err(ApiError::too_slow(allowance.time)))
+}
+
+/// Copies the bytes of a body together. To keep its pieces would cost many times their bytes where
+/// a client sends one byte in each.
+async fn collect(mut body: Body, limit_bytes: usize, room: &Room) -> Result<Carried, ApiError> {
+    let (mut bytes, mut held) = (Vec::new(), None);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::bad_request("the body is not complete"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit_bytes - bytes.len() {
+            return Err(ApiError::too_large(limit_bytes));
+        }
+        room.hold(&mut held, bytes.len(), data.len())?;
+        bytes.extend_from_slice(&data);
     }
+    Ok(Carried { bytes: bytes.into(), _held: held })
 }
 
 /// Reads a body that is of no interest, up to a limit, and throws it away.
-pub(crate) async fn drain(headers: &HeaderMap, body: Body) {
+pub(crate) async fn drain(headers: &HeaderMap, mut body: Body) {
     // To read it would ask for it: its sender waits for leave (RFC 9110, section 10.1.1).
     if headers.contains_key(EXPECT) {
         return;
     }
-    let rest = Limited::new(body, DRAINED_BYTES_MAX).collect();
     // What it was does not matter, nor whether it came to an end.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
+        let mut len = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            len += frame.data_ref().map_or(0, Bytes::len);
+            if len > DRAINED_BYTES_MAX {
+                break;
+            }
+        }
+    })
+    .await;
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {
@@ -207,15 +299,46 @@ mod tests {
             [(Allowance::of_stranger(16 << 20), 5), (Allowance::of_known(16 << 20), 30)]
         {
             let begin = tokio::time::Instant::now();
-            let error = read(&HeaderMap::new(), slow(), allowance).await.unwrap_err();
+            let room = Room::default();
+            let error = read(&HeaderMap::new(), slow(), allowance, &room).await.unwrap_err();
             assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
             assert_eq!(begin.elapsed().as_secs(), seconds, "on a clock that only timers move");
         }
         let body = || Body::from(vec![b' '; (64 << 10) + 1]);
-        let refused = read(&HeaderMap::new(), body(), Allowance::of_stranger(1 << 20)).await;
+        let none = HeaderMap::new();
+        let room = Room::default();
+        let refused = read(&none, body(), Allowance::of_stranger(1 << 20), &room).await;
         assert_eq!(refused.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
-        assert!(read(&HeaderMap::new(), body(), Allowance::of_known(1 << 20)).await.is_ok());
+        assert!(read(&none, body(), Allowance::of_known(1 << 20), &room).await.is_ok());
         assert_eq!(Allowance::of_stranger(1 << 10).bytes, 1 << 10);
+    }
+
+    #[tokio::test]
+    async fn all_bodies_have_a_bounded_memory_and_small_ones_get_through() {
+        const LARGE: usize = 16 << 20;
+        let (room, none) = (Room::default(), HeaderMap::new());
+        let send = async |len: usize| {
+            // In pieces, as from a connection.
+            let pieces = vec![Bytes::from(vec![b' '; 32 << 10]); len.div_ceil(32 << 10)];
+            let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
+            read(&none, Body::from_stream(pieces), Allowance::of_known(LARGE), &room).await
+        };
+        let mut held = Vec::new();
+        for _ in 0..HELD_BYTES_MAX / LARGE {
+            held.push(send(LARGE).await.unwrap());
+        }
+        assert!(held.iter().all(|carried| carried.bytes.len() == LARGE));
+        let refused = send(LARGE).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        for _ in 0..100 {
+            held.push(send(SMALL_BYTES_MAX).await.unwrap());
+        }
+        // What was read of the refused one counts no more, nor what is done with.
+        let free = held.len() * SMALL_BYTES_MAX - 100 * SMALL_BYTES_MAX;
+        assert_eq!(room.0.available_permits(), free);
+        drop(held);
+        assert_eq!(room.0.available_permits(), HELD_BYTES_MAX);
+        assert!(send(LARGE).await.is_ok());
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
@@ -13,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::app::App;
-use super::body::Parameters;
+use super::body::{Carried, Parameters};
 use super::crowd::Turn;
 use super::error::ApiError;
 use super::forwarded::Asker;
@@ -55,7 +54,7 @@ pub(crate) struct Call {
     pub(crate) peer: Peer,
     pub(crate) headers: HeaderMap,
     pub(crate) parameters: Parameters,
-    pub(crate) body: Bytes,
+    pub(crate) body: Carried,
     /// Present where the client asked for another protocol.
     pub(crate) upgrade: Option<OnUpgrade>,
 }

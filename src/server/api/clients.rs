@@ -29,7 +29,7 @@ pub(crate) async fn post(call: Call) -> Answer {
     need_feature(&call)?;
     let config = call.app.config.load_full();
     let relative = |error: ApiError| error.relative_to(&config.data_dir);
-    let body = call.body.clone();
+    let body = call.body.bytes.clone();
     let server = Arc::clone(&config);
     // Files are looked at and sockets are bound.
     let snippet = blocking(move || config::snippet(&body, &server)).await?;

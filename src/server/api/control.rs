@@ -39,7 +39,7 @@ pub(crate) fn control(app: &App) -> Control {
 }
 
 pub(crate) async fn post(call: Call) -> Answer {
-    let request: ControlRequest = body::json(&call.body)?;
+    let request: ControlRequest = body::json(&call.body.bytes)?;
     let change = Change::of(&request)?;
     let id = match (&request.engine_id, &request.id) {
         (Some(one), Some(other)) if one != other => {

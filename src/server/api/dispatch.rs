@@ -18,7 +18,7 @@ use hyper::upgrade::OnUpgrade;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::app::App;
-use super::body::{self, Allowance, Parameters};
+use super::body::{self, Allowance, Carried, Parameters, Room};
 use super::call::{Answer, Call, Peer, Work};
 use super::crowd::Crowd;
 use super::error::{ADDRESS_BYTES_MAX, ApiError};
@@ -35,17 +35,17 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The router of everything that the daemon serves.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let mut router = Router::new();
+    let (mut router, room) = (Router::new(), Room::default());
     for route in ROUTES {
         app.metrics.declare(route.path);
-        let app = Arc::clone(&app);
+        let (app, room) = (Arc::clone(&app), room.clone());
         let filter = match route.verb {
             Verb::Get => MethodFilter::GET,
             Verb::Post => MethodFilter::POST,
             Verb::Put => MethodFilter::PUT,
             Verb::Delete => MethodFilter::DELETE,
         };
-        let handler = move |request: Request| serve(Arc::clone(&app), route, request);
+        let handler = move |request: Request| serve(Arc::clone(&app), route, room.clone(), request);
         router = router.route(route.path, on(filter, handler));
     }
     for file in page::FILES {
@@ -172,11 +172,11 @@ fn mistake(panic: &(dyn Any + Send)) -> ApiError {
 }
 
 /// Serves one row of the table.
-async fn serve(app: Arc<App>, route: &'static Route, request: Request) -> Response {
-    answer(app, route, request).await.unwrap_or_else(ApiError::into_response)
+async fn serve(app: Arc<App>, route: &'static Route, room: Room, request: Request) -> Response {
+    answer(app, route, &room, request).await.unwrap_or_else(ApiError::into_response)
 }
 
-async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Answer {
+async fn answer(app: Arc<App>, route: &'static Route, room: &Room, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.remove::<Peer>();
     let peer = peer.ok_or_else(|| ApiError::internal("the connection of a request is lost"))?;
@@ -200,7 +200,7 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Answe
         None => Allowance::of_stranger,
     };
     let allowance = allowance(route.accepts.limit_bytes());
-    let body = carried(route, &parts.headers, body, allowance).await;
+    let body = carried(route, &parts.headers, body, allowance, room).await;
     let body = body.inspect_err(|error| count_body(&app, error))?;
     let _working = vouched.or_else(|| seat.work());
     let upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -301,7 +301,8 @@ async fn carried(
     headers: &HeaderMap,
     body: Body,
     allowance: Allowance,
-) -> Result<bytes::Bytes, ApiError> {
+    room: &Room,
+) -> Result<Carried, ApiError> {
     let media_type = body::media_type(headers);
     let is_accepted = |accepted: &[&str]| match &media_type {
         // Nothing is said: what it is shows when it is read.
@@ -319,9 +320,11 @@ async fn carried(
         body::drain(headers, body).await;
         return Err(error);
     }
-    let body = body::read(headers, body, allowance).await?;
+    let body = body::read(headers, body, allowance, room).await?;
     match media_type.as_deref() {
-        Some(FORM) if !looks_like_xml(&body) => Err(ApiError::unsupported(FORM, "application/xml")),
+        Some(FORM) if !looks_like_xml(&body.bytes) => {
+            Err(ApiError::unsupported(FORM, "application/xml"))
+        }
         _ => Ok(body),
     }
 }
@@ -335,9 +338,10 @@ fn looks_like_xml(body: &[u8]) -> bool {
     text.trim_ascii_start().first().is_none_or(|&first| first == b'<')
 }
 
-/// Counts a body that was too slow or too large.
+/// Counts a body that was too slow or too large, or came when there was no memory for it.
 fn count_body(app: &App, error: &ApiError) {
     match error.status() {
+        StatusCode::SERVICE_UNAVAILABLE => app.metrics.request_refused(RequestRefusal::Bodies),
         StatusCode::REQUEST_TIMEOUT => app.metrics.request_refused(RequestRefusal::SlowBody),
         StatusCode::PAYLOAD_TOO_LARGE => app.metrics.request_refused(RequestRefusal::LargeBody),
         _ => {}

@@ -71,7 +71,7 @@ pub(crate) async fn put(call: Call) -> Answer {
 }
 
 pub(crate) async fn apply(call: Call) -> Answer {
-    let (scenario, source) = match call.body.is_empty() {
+    let (scenario, source) = match call.body.bytes.is_empty() {
         true => (NewScenario::Reload, "file"),
         false => (NewScenario::Sent(text_of(&call)?), "request"),
     };
@@ -97,10 +97,10 @@ pub(crate) async fn apply(call: Call) -> Answer {
 }
 
 fn text_of(call: &Call) -> Result<String, ApiError> {
-    if call.body.iter().all(u8::is_ascii_whitespace) {
+    if call.body.bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ApiError::bad_request("the body is empty; send a scenario"));
     }
-    String::from_utf8(call.body.to_vec()).map_err(|error| {
+    String::from_utf8(call.body.bytes.to_vec()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         ApiError::bad_request(format!("the scenario is not UTF-8 after byte {at}"))
     })

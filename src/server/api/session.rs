@@ -18,7 +18,7 @@ pub(crate) async fn status(call: Call) -> Answer {
 }
 
 pub(crate) async fn login(call: Call) -> Answer {
-    let request: LoginRequest = body::json(&call.body)?;
+    let request: LoginRequest = body::json(&call.body.bytes)?;
     let source = call.peer.address.ip();
     let result = call.app.auth().login(&request.username, &request.password, source).await;
     call.app.metrics.login(match &result {

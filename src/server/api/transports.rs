@@ -68,7 +68,7 @@ pub(crate) fn dynamic_api(app: &App) -> DynamicApi {
 }
 
 pub(crate) async fn post(call: Call) -> Answer {
-    let request: TransportsRequest = body::json(&call.body)?;
+    let request: TransportsRequest = body::json(&call.body.bytes)?;
     let mut switches = request.listeners;
     match (request.index, request.enabled) {
         (Some(index), Some(enabled)) => switches.push(ListenerSwitch { index, enabled }),

@@ -202,7 +202,7 @@ families! {
     API_CONNECTIONS_REFUSED Counter "gossipper_api_connections_refused_total" ["cause"]
         "Connections to the API that were refused or cut, by cause: all places or those of the source were taken, another one needed the place, no TLS came about.";
     API_REQUESTS_REFUSED Counter "gossipper_api_requests_refused_total" ["cause"]
-        "Requests to the API that were refused for how they came, by cause: a head that is malformed, too large or too slow, an address that is too long, a body that is too large or too slow, too many of one source at once.";
+        "Requests to the API that were refused for how they came, by cause: a head that is malformed, too large or too slow, an address that is too long, a body that is too large or too slow, too many of one source at once, no memory for another large body.";
     WS_CLIENTS Gauge "gossipper_ws_clients" []
         "Clients of the live WebSocket.";
     WS_FRAMES_SENT Counter "gossipper_ws_frames_sent_total" []

@@ -130,10 +130,12 @@ pub enum RequestRefusal {
     SlowBody,
     /// The source of the request had too many open already.
     Source,
+    /// The bodies of other requests had all memory that bodies get.
+    Bodies,
 }
 
 impl RequestRefusal {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::BadHead,
         Self::LargeHead,
         Self::LongAddress,
@@ -141,6 +143,7 @@ impl RequestRefusal {
         Self::LargeBody,
         Self::SlowBody,
         Self::Source,
+        Self::Bodies,
     ];
 
     fn label(self) -> &'static str {
@@ -152,6 +155,7 @@ impl RequestRefusal {
             Self::LargeBody => "large_body",
             Self::SlowBody => "slow_body",
             Self::Source => "source",
+            Self::Bodies => "bodies",
         }
     }
 }
@@ -423,6 +427,7 @@ mod tests {
         // Each cause under its own name.
         let expected = [
             "bad_head 1",
+            "bodies 8",
             "large_body 5",
             "large_head 2",
             "long_address 3",
