@@ -12,7 +12,8 @@ use std::process::{Command, Output};
 use golden_file::compare;
 use gossipper::cli::LowArgs;
 use gossipper::server::config::{
-    AuthConfig, ProblemKind, Problems, Role, ServerConfig, keys_markdown, load, parse, schema,
+    AuthConfig, ProblemKind, Problems, Role, ServerConfig, keys_markdown, keys_of_the_process,
+    load, parse, schema,
 };
 use proptest::prelude::*;
 
@@ -199,6 +200,28 @@ fn the_documentation_has_all_keys() {
     let marker = "--test server_config -->\n";
     let (prose, _) = document.split_once(marker).expect("the marker before the tables");
     compare(path, &format!("{prose}{marker}{}", keys_markdown()));
+}
+
+#[test]
+fn the_documentation_of_the_api_has_the_keys_that_clients_have_not() {
+    let path = "docs/api.md";
+    let document = fs::read_to_string(root().join(path)).unwrap();
+    let (before, rest) = document.split_once("not allowed:\n\n").expect("the list of keys");
+    let (_, after) = rest.split_once("\n\n").expect("the end of the list");
+    let mut list = String::new();
+    let mut columns = 0;
+    for key in keys_of_the_process() {
+        let word = format!("`{key}`");
+        // A separator on each side.
+        list.push_str(match columns {
+            0 => "",
+            _ if columns + word.len() + 3 > 120 => ",\n",
+            _ => ", ",
+        });
+        columns = list.len() - list.rfind('\n').map_or(0, |at| at + 1) + word.len();
+        list.push_str(&word);
+    }
+    compare(path, &format!("{before}not allowed:\n\n{list}.\n\n{after}"));
 }
 
 #[test]

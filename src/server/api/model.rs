@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::output::Summary;
 use crate::server::auth::Role;
+use crate::server::config::keys_of_the_process;
 
 /// Whether users have to sign in.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -478,9 +479,11 @@ impl JsonSchema for Snippet {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Keys of a load profile, as in docs/config.schema.json, without those \
-                of the process: aliases, workloads, server, clients, client, listeners, api_addr, \
-                api_token, data_dir, ui_data_dir, legacy_api_v1, auth.",
+            "description": format!(
+                "Keys of a load profile, as in docs/config.schema.json, without those of the \
+                 process: {}.",
+                keys_of_the_process().join(", ")
+            ),
             "type": "object",
             "properties": {
                 "id": { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" },

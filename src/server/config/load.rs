@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::binds;
 use super::check;
 use super::engine::{Builder, Built, scenario_of};
@@ -11,7 +13,7 @@ use super::own;
 use super::problem::{Place, Problem, ProblemKind, Problems};
 use super::process::{self, Process};
 use super::resolved::{EngineConfig, Role, ServerConfig};
-use super::schema::{profile_schema, schema};
+use super::schema::{key_schema, profile_schema, schema};
 use super::tree::{self, Data, Node, TEXT_BYTES_MAX};
 use crate::cli::LowArgs;
 use crate::config::{Flavor, RunConfig, ScenarioSource};
@@ -20,8 +22,26 @@ use crate::run::{self, RunError};
 use crate::scenario::Mode;
 use crate::server::engines::DOCUMENT;
 
+/// Keys of an engine that a client which is added over the API has not.
+const NOT_OF_A_CLIENT: &[&str] = &["listeners"];
+
 /// Keys that mean the whole process, which a client of the API may not say anything about.
-const FORBIDDEN_IN_SNIPPETS: &[&str] = &["listeners", "gateway", "gateways"];
+pub fn keys_of_the_process() -> Vec<&'static str> {
+    let names = |schema: &'static Value| schema["properties"].as_object().into_iter().flatten();
+    let of_an_engine = names(profile_schema());
+    let is_process = |(key, rules): (&'static String, &Value)| {
+        let is_it = rules["x-process"] == true || NOT_OF_A_CLIENT.contains(&key.as_str());
+        is_it.then_some(key.as_str())
+    };
+    // Those that only a whole file has.
+    let of_a_file = names(schema()).map(|(key, _)| key.as_str()).filter(|key| {
+        let is_comment = key.starts_with('$');
+        !is_comment && key_schema(key).is_none()
+    });
+    let mut keys: Vec<&str> = of_a_file.chain(of_an_engine.filter_map(is_process)).collect();
+    keys.sort_unstable();
+    keys
+}
 
 /// Reads a file, applies a command line, and checks everything that can be checked without
 /// starting anything. Without a file, one engine answers OPTIONS.
@@ -78,10 +98,9 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> 
     let whole = tree::parse(text).map_err(|problem| failed(vec![problem]))?;
     let mut loader = Loader::new(&server.directory);
     loader.access = server.access.confined();
+    let refused = keys_of_the_process();
     for member in whole.members() {
-        let is_process =
-            super::schema::key_schema(&member.key).is_some_and(|rules| rules["x-process"] == true);
-        if is_process || FORBIDDEN_IN_SNIPPETS.contains(&member.key.as_str()) {
+        if refused.contains(&member.key.as_str()) {
             let message = "a client that is added over the API has no say in this; remove the key";
             loader.report(member.at, &member.key, ProblemKind::Contradiction, message.to_owned());
         }
