@@ -231,6 +231,60 @@ fn what_keeps_the_api_from_being_served_is_said_before_the_first_call() {
 }
 
 #[test]
+fn the_files_of_a_run_are_in_no_message_and_under_no_result() {
+    let _lock = lock::light();
+    let peer = Peer::new();
+    let scratch = Scratch::new();
+    scratch.write("call.xml", &versioned(1));
+    scratch.write("notes.txt", "X-Notes: 1");
+    let mut profile = json!({
+        "role": "load", "scenario_file": "call.xml", "transport": "u1", "local_ip": "127.0.0.1",
+        "remote_addr": peer.address().to_string(), "rate": 3, "total_calls": 0,
+        "api_addr": "127.0.0.1:0", "api_token": TOKEN,
+        "extra_args": ["-trace_logs", "-log_file", "calls.log"],
+    });
+    let write = |profile: &Value| {
+        scratch.write("p.json", &json!({ "aliases": { "smoke": profile } }).to_string())
+    };
+    let file = write(&profile);
+    std::os::unix::fs::symlink(&file, scratch.join("link.txt")).unwrap();
+    let line = ["-config", &file, "-run-alias", "smoke", "-nostdin"];
+    let mut run = gossipper::start(&line);
+    let address = run.process().wait_for_stdout("API", |text| {
+        text.split_once(" | API http://").filter(|(_, rest)| rest.contains("/\n"))?;
+        Some(address(text))
+    });
+    let client = Client::new(address).bearer(TOKEN);
+    let send = |name: &str| {
+        let header = format!("X-Version: 2\n[file name={name}]");
+        let text = versioned(1).replace("X-Version: 1", &header);
+        client.request("PUT", "/api/v1/scenario?apply=1", Some(("application/xml", &text)))
+    };
+    for (name, role) in [
+        ("p.json", "the configuration of this process"),
+        ("link.txt", "the configuration of this process"),
+        ("calls.log", "what an engine writes"),
+        ("/proc/self/cmdline", "beside the scenario file"),
+    ] {
+        let error = send(name).error(400);
+        assert!(error.contains(role), "{name}: {error}");
+    }
+    send("notes.txt").expect(200);
+    run.signal(Signal::TERM);
+    run.finish();
+
+    // No result is written over one either.
+    for name in ["p.json", "call.xml"] {
+        profile["extra_args"] = json!(["-trace_logs", "-log_file", name]);
+        write(&profile);
+        let before = std::fs::read_to_string(scratch.join(name)).unwrap();
+        let over = gossipper::run(&line).expect_code(255);
+        assert!(over.finished.stderr.contains("which no run may use"), "{}", over.finished.stderr);
+        assert_eq!(std::fs::read_to_string(scratch.join(name)).unwrap(), before);
+    }
+}
+
+#[test]
 fn a_profile_of_a_load_has_the_api_that_it_names() {
     let _lock = lock::light();
     let peer = Peer::new();

@@ -77,6 +77,7 @@ impl ProcessDraft {
             tls,
             insecure: self.insecure_http,
             allow_exec: self.allow_exec,
+            profile: None,
         }))
     }
 }
@@ -94,6 +95,8 @@ pub struct ApiConfig {
     pub insecure: bool,
     /// Whether scenarios that arrive over it may run shell commands.
     pub allow_exec: bool,
+    /// The file that all this was read from, unless it stands on the command line.
+    pub profile: Option<PathBuf>,
 }
 
 impl fmt::Debug for ApiConfig {
@@ -104,6 +107,7 @@ impl fmt::Debug for ApiConfig {
             .field("tls", &self.tls)
             .field("insecure", &self.insecure)
             .field("allow_exec", &self.allow_exec)
+            .field("profile", &self.profile)
             .finish()
     }
 }

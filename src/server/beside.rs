@@ -5,7 +5,7 @@
 //! own and ends with the run.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::iter;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -17,7 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::api::{App, Hub};
 use super::auth::{self, Authenticator};
-use super::config::{AuthConfig, EngineConfig, HttpConfig, HttpTls, Role, Secret, ServerConfig};
+use super::config::{
+    AuthConfig, EngineConfig, HttpConfig, HttpTls, Role, Secret, ServerConfig, own_files_of,
+};
 use super::engines::{
     Desk, EngineHandle, EngineKind, EngineSpec, EngineState, Policy, Question, Registry,
 };
@@ -26,7 +28,7 @@ use super::metrics::Metrics;
 use super::{Bound, ServerError, api_runtime, auth_settings, bind, check_exposure, daemon};
 use crate::config::targets::{Reach, TargetList, Targets};
 use crate::config::{ApiConfig, LogLevel, RunConfig};
-use crate::files::{Access, OwnFile, OwnKind};
+use crate::files::Access;
 use crate::run::supervised::{Companion, Finished, Planned, Supervisor};
 use crate::run::{self, RunError};
 use crate::stats::ExitCode;
@@ -55,17 +57,25 @@ pub fn run(config: &RunConfig) -> ExitCode {
     }
 }
 
-/// The access to files that the run has: scenarios that are sent find no key of ours.
+/// The access to files that the run has: its own files are kept as those of a daemon are. The
+/// profile may have the token of the API, and passwords.
 fn access(config: &RunConfig, api: &ApiConfig) -> Access {
-    let tls = &config.tls;
-    let of_api = api.tls.iter().flat_map(|(cert, key)| [cert, key]);
-    let of_sip = [&tls.cert, &tls.key, &tls.ca, &tls.crl].into_iter().flatten();
-    let own = |(path, kind): (&PathBuf, OwnKind)| {
-        let role = "a certificate or key of this process";
-        OwnFile { role, path: path.clone(), kind }
-    };
-    let of_api = of_api.map(|path| (path, OwnKind::Secret));
-    Access::of_run(of_api.chain(of_sip.map(|path| (path, OwnKind::Material))).map(own).collect())
+    let (http, users) = (http_config(api), AuthConfig::None);
+    let own = own_files_of(api.profile.as_deref(), None, Some(&http), &users, iter::once(config));
+    Access::of_run(own)
+}
+
+/// The HTTP side of a server that serves the API of a run.
+fn http_config(api: &ApiConfig) -> HttpConfig {
+    let tls = api.tls.clone();
+    HttpConfig {
+        addr: api.addr,
+        tls: tls.map(|(cert, key)| HttpTls { cert, key }),
+        insecure: api.insecure,
+        allowed_hosts: Vec::new(),
+        allowed_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
+    }
 }
 
 /// The API of a run.
@@ -177,21 +187,9 @@ impl Beside<'_> {
     fn try_prepare(&self) -> Result<Prepared, ServerError> {
         let server = self.server_config()?;
         let auth = Authenticator::open(auth_settings(&server.auth)).map_err(ServerError::Auth)?;
-        let bound = bind(&self.http_config())?;
+        let bound = bind(&http_config(self.api))?;
         check_exposure(Some(bound.address), self.api.insecure, &auth)?;
         Ok(Prepared { runtime: api_runtime()?, bound, auth, server })
-    }
-
-    fn http_config(&self) -> HttpConfig {
-        let tls = self.api.tls.clone();
-        HttpConfig {
-            addr: self.api.addr,
-            tls: tls.map(|(cert, key)| HttpTls { cert, key }),
-            insecure: self.api.insecure,
-            allowed_hosts: Vec::new(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-        }
     }
 
     /// The run as the one engine of a server that takes no others.
@@ -215,7 +213,7 @@ impl Beside<'_> {
             directory: std::env::current_dir().unwrap_or_default(),
             data_dir: std::env::current_dir().unwrap_or_default(),
             access: self.config.access.clone(),
-            http: Some(self.http_config()),
+            http: Some(http_config(self.api)),
             auth,
             engines: vec![engine],
             allow_exec: self.api.allow_exec,

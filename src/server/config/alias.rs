@@ -72,7 +72,13 @@ pub fn run_alias(line: &ProfileLine) -> Result<AliasRun, Problems> {
         loader.is_service = false;
         loader.flavor = line.flavor;
         let built = loader.build(&profile, Role::Load, String::new(), Some(&line.options));
-        built.map(|built| AliasRun::Run(Box::new(built.engine.run)))
+        built.map(|built| {
+            let mut run = built.engine.run;
+            if let Some(api) = &mut run.api {
+                api.profile = Some(path.to_owned());
+            }
+            AliasRun::Run(Box::new(run))
+        })
     };
     match run {
         Some(AliasRun::Server(mut server)) if loader.problems.is_empty() => {

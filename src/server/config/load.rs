@@ -351,8 +351,9 @@ impl<'a> Loader<'a> {
 
     /// Keeps the engines from the files of the process. Returns whether all are usable then.
     fn protect(&mut self, engines: &mut [(EngineConfig, &Profile)], process: &Process) -> bool {
-        let (all, data) = (engines.iter().map(|(engine, _)| engine), &process.data_dir);
-        let own = own::own_files_of(self.file, data, process.http.as_ref(), &process.auth, all);
+        let (data, http) = (&process.data_dir, process.http.as_ref());
+        let all = engines.iter().map(|(engine, _)| &engine.run);
+        let own = own::own_files_of(self.file, Some(data), http, &process.auth, all);
         self.access = Access::of_process(own, data);
         let mut are_usable = true;
         for (engine, profile) in engines {

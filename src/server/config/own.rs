@@ -15,23 +15,26 @@ use crate::server::engines::files;
 pub(super) fn own_files(config: &ServerConfig) -> Vec<OwnFile> {
     let ServerConfig { data_dir, auth, engines, .. } = config;
     let (file, http) = (config.file.as_deref(), config.http.as_ref());
-    own_files_of(file, data_dir, http, auth, engines.iter())
+    own_files_of(file, Some(data_dir), http, auth, engines.iter().map(|engine| &engine.run))
 }
 
-/// All files of a process that has these engines. `file` is its configuration.
-pub(super) fn own_files_of<'e>(
+/// All files of a process that has engines with these runs. `file` is its configuration, and `data`
+/// where it keeps the list of scenarios that clients wrote, if it does.
+pub(in crate::server) fn own_files_of<'e>(
     file: Option<&Path>,
-    data: &Path,
+    data: Option<&Path>,
     http: Option<&HttpConfig>,
     users: &AuthConfig,
-    engines: impl Iterator<Item = &'e EngineConfig>,
+    runs: impl Iterator<Item = &'e RunConfig>,
 ) -> Vec<OwnFile> {
     let mut own = Vec::new();
     let mut add = |role, path: &Path, kind| {
         own.push(OwnFile { role, path: path.to_owned(), kind });
     };
-    let sent = SentFiles::place_below(data);
-    add("the list of scenarios that clients of the API wrote", &sent, OwnKind::Secret);
+    if let Some(data) = data {
+        let sent = SentFiles::place_below(data);
+        add("the list of scenarios that clients of the API wrote", &sent, OwnKind::Secret);
+    }
     if let Some(file) = file {
         add("the configuration of this process", file, OwnKind::Secret);
     }
@@ -44,15 +47,15 @@ pub(super) fn own_files_of<'e>(
         add("the certificate of the API", &tls.cert, OwnKind::Secret);
         add("the private key of the API", &tls.key, OwnKind::Secret);
     }
-    for engine in engines {
-        let tls = &engine.run.tls;
+    for run in runs {
+        let tls = &run.tls;
         for path in [&tls.cert, &tls.key, &tls.ca, &tls.crl].into_iter().flatten() {
             add("a certificate or key of an engine", path, OwnKind::Material);
         }
-        for (path, _) in read_by(&engine.run) {
+        for (path, _) in read_by(run) {
             add("what an engine reads", path, OwnKind::Input);
         }
-        for path in files(&engine.run) {
+        for path in files(run) {
             add("what an engine writes", path, OwnKind::Output);
         }
     }
