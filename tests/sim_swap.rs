@@ -4,7 +4,7 @@
 mod sim;
 
 use gossipper::dataplane::Command;
-use gossipper::engine::SwapRefused;
+use gossipper::engine::{Arrivals, SwapRefused};
 use gossipper::scenario::Program;
 use gossipper::stats::{FailureCause, Snapshot};
 use gossipper_uring::SimConfig;
@@ -288,6 +288,52 @@ fn failed_calls_of_an_old_scenario_end_their_dialogs() {
     let texts: Vec<String> = rig.inbox.drain(..).map(|got| got.text).collect();
     assert_eq!(count(&texts, "CANCEL"), 1, "{texts:?}");
     assert!(rig.counters().failures.count(FailureCause::RecvTimeout) >= 1);
+}
+
+/// What a swap is promised is what it takes: rows of calls and users, those of the widest program.
+#[test]
+fn rows_are_as_wide_as_the_footprint_says() {
+    let wide = |name: &str, values: usize| {
+        let names: Vec<String> = (0..values).map(|index| format!("{name}{index}")).collect();
+        let shared: Vec<String> = names.iter().map(|own| format!("u{own}")).collect();
+        let assigned = names.iter().map(|own| format!("<assign assign_to=\"{own}\" value=\"1\"/>"));
+        let assigned: String = assigned.collect();
+        inline(
+            name,
+            &format!(
+                "<Reference variables=\"{0}\"/><User variables=\"{1}\"/><Reference variables=\"{1}\"/>
+                <nop><action>{assigned}</action></nop>
+                <send start_txn=\"own\" start_rtd=\"own\">@OPTIONS@</send>
+                <recv response=\"200\" response_txn=\"own\" rtd=\"own\"/>",
+                names.join(","),
+                shared.join(",")
+            ),
+        )
+    };
+    let mut rig = Rig::with(client(wide("a", 2), 1.0).with(|engine| {
+        engine.arrivals = Arrivals::Users(3);
+    }));
+    let start_ns = rig.world.start_ns;
+    rig.world.sides[0].aggregate(start_ns);
+    for (program, values, users_values) in
+        [(None, 2, 2), (Some(wide("b", 40)), 40, 42), (Some(wide("c", 1)), 40, 43)]
+    {
+        if let Some(program) = program {
+            rig.world.sides[0].swap(program).unwrap();
+        }
+        for call in requests(&mut rig, 2_100) {
+            rig.send(&answer(&call, 200, "t"));
+        }
+        let (calls, users) = rig.world.sides[0].row_bytes();
+        let footprint = rig.world.sides[0].generations.footprint();
+        // Beside variables a call has a duration and a transaction.
+        let value = footprint.user_row_bytes() / users_values;
+        assert!(value > 0 && footprint.call_row_bytes() > values * value + 8, "{footprint:?}");
+        assert_eq!(
+            (calls, users),
+            (3 * footprint.call_row_bytes(), 3 * footprint.user_row_bytes())
+        );
+    }
 }
 
 #[test]

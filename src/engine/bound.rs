@@ -1,9 +1,11 @@
 //! A program bound to its environment: what is constant for the run is folded into the templates.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::Programs;
 use super::config::Environment;
 use crate::scenario::{DefaultMessages, Field, NamedTransaction, Program, StepKind, Template};
 use crate::sip::HeaderId;
@@ -42,10 +44,20 @@ pub(super) struct Base {
 }
 
 /// Names of variables that programs share, by index in the engine.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SharedNames {
     pub(super) globals: Vec<String>,
     pub(super) users: Vec<String>,
+}
+
+impl SharedNames {
+    /// Adds the names of `programs` that are new, as the engine does when it binds them.
+    pub(super) fn add_all(&mut self, programs: &Programs) {
+        for program in programs.all() {
+            indices(&program.global_variables, &mut self.globals);
+            indices(&program.user_variables, &mut self.users);
+        }
+    }
 }
 
 impl Base {
@@ -70,15 +82,21 @@ impl Base {
     }
 }
 
+/// The indices of a program's names, each of which it has once, among `all`. There are fewer than
+/// `u16` can number (`Generations`).
 fn indices(own: &[String], all: &mut Vec<String>) -> Vec<u16> {
+    let known: HashMap<&str, usize> = all.iter().map(String::as_str).zip(0..).collect();
+    let mut fresh = Vec::new();
     let index = |name: &String| {
-        let known = all.iter().position(|known| known == name);
-        known.unwrap_or_else(|| {
-            all.push(name.clone());
-            all.len() - 1
-        }) as u16
+        let index = known.get(name.as_str()).copied().unwrap_or_else(|| {
+            fresh.push(name.clone());
+            known.len() + fresh.len() - 1
+        });
+        index as u16
     };
-    own.iter().map(index).collect()
+    let indices = own.iter().map(index).collect();
+    all.append(&mut fresh);
+    indices
 }
 
 /// Addresses as text.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::bound::SharedNames;
 use super::layout::next_layout;
-use super::{EngineConfig, Programs};
+use super::{EngineConfig, Footprint, Programs};
 use crate::scenario::{Action, Field, InjectionTable, Mode, Program, Template};
 use crate::stats::Layout;
 
@@ -20,6 +21,10 @@ const EARLIER_MAX: usize = 8;
 const MEASURED_MAX: usize = 64;
 /// Counters and displays likewise.
 const COUNTED_MAX: usize = 1024;
+/// Names of global variables, and of user variables, through all generations: more than the first
+/// three programs can have. An engine numbers them with 16 bits, and forgets none, as a value lasts
+/// while nobody uses it.
+const SHARED_NAMES_MAX: usize = 1 << 14;
 
 /// Why a run cannot go on with other programs.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -76,6 +81,17 @@ pub enum SwapRefused {
         /// How many there are.
         known: usize,
     },
+    /// Variables without end.
+    #[error(
+        "the scenarios of this run have too many different {what} variables by now ({count}, at \
+         most {SHARED_NAMES_MAX}); start it anew"
+    )]
+    TooManyVariables {
+        /// `global` or `user`.
+        what: &'static str,
+        /// How many names there would be.
+        count: usize,
+    },
     /// Names without end.
     #[error(
         "the scenarios of this run measure too many different things ({count} {what}, at most \
@@ -96,6 +112,9 @@ pub enum SwapRefused {
 pub struct Generations {
     programs: Programs,
     layout: Arc<Layout>,
+    /// Names of shared variables that engines know by now.
+    names: SharedNames,
+    footprint: Footprint,
     /// Numbers below are those of the first generation, for good: traces know their names.
     first_number: u8,
     next_number: u8,
@@ -117,7 +136,11 @@ impl Generations {
         runs_commands: bool,
     ) -> Self {
         let first_number = layout.programs.len() as u8;
+        let mut names = SharedNames::default();
+        names.add_all(&programs);
         Self {
+            footprint: Footprint::default().with(&programs, &names),
+            names,
             programs,
             layout,
             first_number,
@@ -140,6 +163,30 @@ impl Generations {
         &self.layout
     }
 
+    /// The room of each call and each user by now.
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
+    }
+
+    /// The same once `programs` have come.
+    ///
+    /// # Errors
+    /// If there would be too many variables.
+    pub fn footprint_with(&self, programs: &Programs) -> Result<Footprint, SwapRefused> {
+        Ok(self.footprint.with(programs, &self.names_with(programs)?))
+    }
+
+    fn names_with(&self, programs: &Programs) -> Result<SharedNames, SwapRefused> {
+        let mut names = self.names.clone();
+        names.add_all(programs);
+        for (what, count) in [("global", names.globals.len()), ("user", names.users.len())] {
+            if count > SHARED_NAMES_MAX {
+                return Err(SwapRefused::TooManyVariables { what, count });
+            }
+        }
+        Ok(names)
+    }
+
     /// Lets new calls follow `programs`; `calls` are the calls that follow each program of the
     /// layout. Gives back the layout that follows.
     ///
@@ -151,6 +198,7 @@ impl Generations {
         calls: &[u64],
     ) -> Result<Arc<Layout>, SwapRefused> {
         self.check(&programs)?;
+        let names = self.names_with(&programs)?;
         let before = &*self.layout;
         // Those that are current may have got calls since they were counted.
         let stays = |index: usize| {
@@ -189,6 +237,8 @@ impl Generations {
             }
         }
         self.next_number = next_number;
+        self.footprint = self.footprint.with(&programs, &names);
+        self.names = names;
         self.programs = programs;
         self.layout = Arc::new(layout);
         Ok(Arc::clone(&self.layout))
@@ -274,13 +324,12 @@ mod tests {
         Programs::from(Arc::new(crate::scenario::load_builtin(name, &[]).unwrap()))
     }
 
-    #[test]
-    fn hundreds_of_exchanges_leave_nothing_behind() {
-        let first = programs("uac");
-        let layout = Arc::new(layout(&[&first.main], 0));
-        let mut generations = Generations {
+    fn generations(first: Programs) -> Generations {
+        Generations {
+            layout: Arc::new(layout(&[&first.main], 0)),
+            names: SharedNames::default(),
+            footprint: Footprint::of(&first),
             programs: first,
-            layout,
             first_number: 1,
             next_number: 1,
             workers: 1,
@@ -288,7 +337,36 @@ mod tests {
             tables: 0,
             has_circuits: false,
             runs_commands: false,
+        }
+    }
+
+    #[test]
+    fn names_of_variables_end_before_their_numbers_do() {
+        let with_names = |round: usize, of: fn(&mut Program) -> &mut Vec<String>| {
+            let mut program = crate::scenario::load_builtin("uac", &[]).unwrap();
+            *of(&mut program) = (0..4096).map(|index| format!("v{round}_{index}")).collect();
+            Programs::from(Arc::new(program))
         };
+        let kinds: [(&str, fn(&mut Program) -> &mut Vec<String>); 2] = [
+            ("global", |program| &mut program.global_variables),
+            ("user", |program| &mut program.user_variables),
+        ];
+        for (what, of) in kinds {
+            let mut generations = generations(programs("uac"));
+            for round in [0, 1, 2, 3, 3, 0] {
+                generations.advance(with_names(round, of), &[]).unwrap();
+            }
+            let before = generations.footprint();
+            let refused = generations.advance(with_names(4, of), &[]).unwrap_err();
+            assert_eq!(refused, SwapRefused::TooManyVariables { what, count: 5 * 4096 });
+            assert_eq!(generations.footprint(), before);
+            assert_eq!(before.user_bytes() > 4 * 4096 * 16, what == "user");
+        }
+    }
+
+    #[test]
+    fn hundreds_of_exchanges_leave_nothing_behind() {
+        let mut generations = generations(programs("uac"));
         for round in 0..1_000 {
             let before = Arc::clone(generations.layout());
             // The one before last still has a call, now and then.

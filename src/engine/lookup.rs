@@ -63,6 +63,9 @@ pub struct CallMap {
     capacity: usize,
 }
 
+/// Bytes of an entry: the head of a chain and a link.
+pub(super) const LINK_BYTES: usize = 2 * size_of::<u64>();
+
 /// A place of a link: the head of a chain, or behind a value.
 #[derive(Clone, Copy)]
 enum Place {
@@ -199,6 +202,8 @@ fn value_of(link: u64) -> u32 {
     (link as u32) - 1
 }
 
+/// Bytes of an ended call: its slot and its place in the table.
+pub(super) const ENDED_BYTES: usize = size_of::<[u64; 4]>() + LINK_BYTES;
 /// The end of a list of ended calls.
 const NONE: u64 = u64::MAX;
 

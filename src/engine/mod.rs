@@ -27,6 +27,7 @@ mod connections;
 mod control;
 mod dialog;
 mod failing;
+mod footprint;
 mod generations;
 mod inject;
 mod layout;
@@ -53,7 +54,7 @@ use std::sync::Arc;
 use gossipper_uring::{Event, SocketId, TxArena};
 
 use crate::injection::Table;
-use crate::scenario::{Mode, Program, Scratch};
+use crate::scenario::{Mode, Scratch};
 use crate::sip::digest::Ha1Cache;
 use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
@@ -68,6 +69,7 @@ pub use config::{
     Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Gate,
     Retransmission,
 };
+pub use footprint::{ENDED_CALL_BYTES, Footprint};
 pub use generations::{Generations, SwapRefused};
 pub use layout::layout;
 pub use programs::Programs;
@@ -302,11 +304,8 @@ impl Engine {
                 Rc::new(Bound::new(Arc::clone(program), base, &config.environment, per_source))
             })
             .collect();
-        let most = |count: fn(&Program) -> usize| {
-            programs.all().map(|program| count(program)).max().unwrap_or(0)
-        };
-        let user_values_each = names.users.len();
-        let user_values = user_values_each * (users as usize).max(1);
+        let room = Footprint::default().with(&programs, &names);
+        let user_values = room.user_values * (users as usize).max(1);
         let global_values =
             std::iter::repeat_with(Value::default).take(names.globals.len()).collect();
         let created_max = config.calls_total.map_or(u64::MAX, split);
@@ -360,7 +359,7 @@ impl Engine {
             scratch: Vec::with_capacity(1 << 16),
             default_text: Vec::new(),
             named: Vec::new(),
-            named_each: most(|program| program.named_transactions.len()),
+            named_each: room.named,
             regex: std::cell::RefCell::default(),
             deferred: Vec::with_capacity(1024),
             deferred_spare: Vec::with_capacity(1024),
@@ -370,9 +369,9 @@ impl Engine {
             connections: Connections::for_at_most(connections),
             listener: GONE,
             call_values: Vec::new(),
-            call_values_each: most(|program| program.call_variables.len()),
-            user_values_each,
-            rtds_each: most(|program| program.rtds.len()),
+            call_values_each: room.call_values,
+            user_values_each: room.user_values,
+            rtds_each: room.rtds,
             user_values: std::iter::repeat_with(Value::default).take(user_values).collect(),
             global_values,
             rtd_starts: Vec::new(),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bound::{Base, Bound};
-use super::{Engine, Programs};
+use super::{Engine, Footprint, Programs};
 use crate::scenario::Program;
 use crate::stats::{Layout, Report};
 
@@ -130,27 +130,15 @@ impl Engine {
 
     /// Widens what each call and user has, where a new program has more.
     fn make_room(&mut self, programs: &Programs) {
-        let most = |count: fn(&Program) -> usize| {
-            programs.all().map(|program| count(program)).max().unwrap_or(0)
-        };
+        let room = Footprint::default().with(programs, &self.names);
         let slots = self.calls.used() as usize;
-        widen(
-            &mut self.call_values,
-            &mut self.call_values_each,
-            most(|program| program.call_variables.len()),
-            slots,
-        );
-        widen(&mut self.rtd_starts, &mut self.rtds_each, most(|program| program.rtds.len()), slots);
-        widen(
-            &mut self.named,
-            &mut self.named_each,
-            most(|program| program.named_transactions.len()),
-            slots,
-        );
+        widen(&mut self.call_values, &mut self.call_values_each, room.call_values, slots);
+        widen(&mut self.rtd_starts, &mut self.rtds_each, room.rtds, slots);
+        widen(&mut self.named, &mut self.named_each, room.named, slots);
         let users = (self.users as usize).max(1);
         let known = self.user_values.len().checked_div(self.user_values_each).unwrap_or(0);
         let rows = known.max(users);
-        widen(&mut self.user_values, &mut self.user_values_each, self.names.users.len(), rows);
+        widen(&mut self.user_values, &mut self.user_values_each, room.user_values, rows);
         self.global_values.resize_with(self.names.globals.len(), Default::default);
     }
 }

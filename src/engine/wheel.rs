@@ -48,6 +48,9 @@ impl Entries {
     }
 }
 
+/// Bytes of a timer, armed or not.
+pub(super) const TIMER_BYTES: usize = size_of::<[u64; 2]>();
+
 /// See the module's documentation.
 pub struct Wheel {
     entries: Entries,

@@ -201,7 +201,7 @@ pub struct Side {
     collect_ns: u64,
     next_collect_ns: u64,
     totals: Counters,
-    generations: Generations,
+    pub generations: Generations,
     /// What the run's control side would make of the reports, once programs were exchanged.
     pub aggregate: Option<Aggregate>,
 }
@@ -366,6 +366,11 @@ impl Side {
         let start = RunStart { unix_ns: 0, monotonic_ns: start_ns };
         let layout = Arc::clone(self.generations.layout());
         self.aggregate = Some(Aggregate::new(layout, self.seats.len(), start));
+    }
+
+    /// Bytes of the rows of calls and users of the first worker.
+    pub fn row_bytes(&self) -> (u64, u64) {
+        self.seats[0].worker.engine().row_bytes()
     }
 
     /// As [`gossipper::dataplane::swap`].
