@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::http::Client;
+use e2e::peer::Peer;
 use e2e::service::{self as daemon, management, until};
 use e2e::{lock, ports, sipp, tools};
 use rustix::process::Signal;
@@ -337,6 +338,30 @@ fn files_of_a_new_configuration_are_kept_at_once() {
     for name in names {
         assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), "old");
     }
+}
+
+#[test]
+fn calls_that_a_reload_adds_find_room_in_the_pool() {
+    let _lock = lock::light();
+    // It answers nothing, and so calls stay open.
+    let silent = Peer::new();
+    let mut client = load(silent.address().port());
+    (client["api_addr"], client["total_calls"]) = (json!("127.0.0.1:0"), json!(2));
+    let mut daemon = daemon::start(&client);
+    let api = daemon.client();
+    let open = |least: u64| {
+        until("open calls", || {
+            let stats = api.get("/api/v1/stats").json()["stats"].clone();
+            assert_eq!(stats["failed_calls"], json!(0), "{stats}");
+            (stats["active_calls"].as_u64()? >= least).then_some(())
+        });
+    };
+    open(2);
+    client["total_calls"] = json!(40);
+    reload(&mut daemon, &client);
+    open(40);
+    // Nobody waits for calls that nobody answers.
+    drop(daemon);
 }
 
 #[test]

@@ -431,6 +431,22 @@ fn nobody_takes_more_memory_than_there_is() {
         let error = operator.post("/api/v1/clients", &client).error(400);
         assert!(error.contains(named) && error.contains("MiB"), "{key} {value}: {error}");
     }
+    // The scenario of a run that goes on is judged as well: each call has its variables.
+    let names: Vec<String> = (0..4096).map(|index| format!("v{index}")).collect();
+    let assigned = names.iter().map(|name| format!("<assign assign_to=\"{name}\" value=\"1\"/>"));
+    let assigned: String = assigned.collect();
+    let assigned = format!(
+        "<Reference variables=\"{}\"/><nop><action>{assigned}</action></nop>",
+        names.join(",")
+    );
+    let wide = answering("Wide").replace("<recv", &format!("{assigned}<recv"));
+    let xml = Some(("application/xml", wide.as_str()));
+    for path in ["/api/v1/scenario", "/api/v1/scenario?apply=1"] {
+        let error = operator.request("PUT", path, xml).error(409);
+        assert!(error.contains("variables") && error.contains("MiB"), "{error}");
+        assert!(error.contains("max_concurrent"), "{error}");
+    }
+    assert_eq!(answer(address), "Hello");
     operator.post("/api/v1/clients", &one_call(address)).expect(201);
     daemon.stop();
 }

@@ -284,7 +284,7 @@ impl<'c> Control<'c> {
     fn set_users(&mut self, users: u64) {
         match self.run.set_users(users) {
             Ok(()) => self.face.facts.users = Some(users),
-            Err(why) => self.face.say(why),
+            Err(why) => self.face.say(&why),
         }
     }
 

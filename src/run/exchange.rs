@@ -3,10 +3,11 @@
 
 use std::iter;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::RunError;
 use super::data::{Origin, Tables};
+use super::memory::{self, Shape};
 use super::plan;
 use super::scenario::{Text, tell};
 use super::targets;
@@ -20,6 +21,8 @@ pub(crate) struct Compiler {
     tables: Arc<Tables>,
     /// What the run began with, which decides what it can go on with.
     began: Generations,
+    /// The rows that the run has memory for.
+    shape: Arc<Mutex<Shape>>,
     /// An address of ours, whose family those of others must have.
     local: IpAddr,
 }
@@ -42,9 +45,10 @@ impl Compiler {
         config: Arc<RunConfig>,
         tables: Arc<Tables>,
         began: Generations,
+        shape: Arc<Mutex<Shape>>,
         local: IpAddr,
     ) -> Self {
-        Self { config, tables, began, local }
+        Self { config, tables, began, shape, local }
     }
 
     /// The text of a scenario, as a run that began with it would have it.
@@ -78,6 +82,7 @@ impl Compiler {
         tell(found, &text.name, &mut warnings);
         let programs = Programs { main: Arc::new(main), ..self.began.programs().clone() };
         self.began.check(&programs)?;
+        memory::shape(&self.shape).check_wider(self.began.footprint_with(&programs)?)?;
         plan::check_sets(&self.config, &programs)?;
         let judges = self.config.reach.for_scenario(text.is_sent);
         let mut hosts = Vec::new();

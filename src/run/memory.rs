@@ -1,29 +1,27 @@
 //! Memory that the numbers of a run make it take, judged before any of it is taken.
 //!
-//! What was asked for (users, open calls, workers, sockets) is added up over the listeners of a run
-//! and over all runs of the process: each has been promised what it asked for, and may come to use
-//! it at any time. Defaults ask for nothing; they shrink to what is there (`plan::pool`).
+//! What a run may come to use (users, open calls, workers, sockets) is added up over its listeners
+//! and over all runs of the process: each has been promised it, and may use it at any time. Pools
+//! that nobody asked for shrink to a part of what is there (`pool`), and are promised like others.
 
 use std::fs;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gossipper_uring::sys;
 use rustix::process::{Resource, getrlimit};
 
 use super::RunError;
-use super::plan::{Plan, pool_bytes};
-use crate::config::{ConcurrencyLimit, RunConfig};
+use super::plan::Plan;
+use super::pool::TEXT_BYTES;
+use crate::config::RunConfig;
+use crate::engine::{ENDED_CALL_BYTES, Footprint};
 
-/// Bytes of a user: its place in the queue of users who make no call, which grows by doubling.
-const USER_BYTES: u64 = 32;
-/// Bytes of each variable of a user.
-const USER_VALUE_BYTES: u64 = 24;
 /// Bytes of a worker that has nothing to do yet: a third more than was measured.
 const WORKER_BYTES: u64 = 6 << 20;
 /// Address space of a worker: buffers of its driver and of the kernel, most of them never used.
 const WORKER_SPACE_BYTES: u64 = 80 << 20;
 /// Bytes of a socket or connection: its places in the tables of driver and engine.
-const SOCKET_BYTES: u64 = 512;
+pub(super) const SOCKET_BYTES: u64 = 512;
 
 /// Promised to all runs of this process.
 static PROMISED: Mutex<u64> = Mutex::new(0);
@@ -32,8 +30,19 @@ static PROMISED: Mutex<u64> = Mutex::new(0);
 #[derive(Debug, Default)]
 pub(super) struct Promise {
     bytes: u64,
-    /// Bytes of each user.
-    of_user: u64,
+    shape: Arc<Mutex<Shape>>,
+}
+
+/// The rows of calls and users that a run has room for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shape {
+    /// Calls in the pools of all workers.
+    calls: u64,
+    /// Users of each listener: the most so far, as their rows stay.
+    users: u64,
+    listeners: u64,
+    /// The width of the rows of calls and users by now.
+    footprint: Footprint,
 }
 
 /// Something that is asked for.
@@ -44,7 +53,7 @@ struct Need {
 }
 
 impl Promise {
-    /// Promises what a run with these plans, one for each listener, asks for.
+    /// Promises what a run with these plans, one for each listener, may come to use.
     ///
     /// # Errors
     /// The greatest of its needs, if there is not that much.
@@ -52,64 +61,72 @@ impl Promise {
         config: &RunConfig,
         plans: impl ExactSizeIterator<Item = &'p Plan>,
     ) -> Result<Self, RunError> {
-        let mut promise = Self { bytes: 0, of_user: USER_BYTES };
-        let mut needs: Vec<Need> = Vec::new();
-        let listeners = plans.len() as u64;
-        let (mut calls, mut workers, mut sockets) = (0_u64, 0_u64, 0_u64);
+        let mut shape = Shape {
+            users: config.users.unwrap_or(0),
+            listeners: plans.len() as u64,
+            ..Shape::default()
+        };
+        let (mut workers, mut sockets, mut pool_bytes) = (0_u64, 0_u64, 0_u64);
         for plan in plans {
             let launch = &plan.launch;
             let of_plan = launch.workers as u64;
-            let values = launch.programs.all().map(|program| program.user_variables.len());
-            promise.of_user = USER_BYTES + USER_VALUE_BYTES * values.max().unwrap_or(0) as u64;
+            shape.footprint = Footprint::of(&launch.programs);
             workers += of_plan;
-            calls += of_plan * launch.engine.calls_max as u64;
-            let of_worker = launch.driver.sockets_max + launch.driver.streams_max;
-            sockets += of_plan * of_worker as u64;
+            let calls = of_plan.saturating_mul(launch.engine.calls_max as u64);
+            let ended = of_plan.saturating_mul(launch.engine.dead_calls_max as u64);
+            shape.calls = shape.calls.saturating_add(calls);
+            pool_bytes = pool_bytes
+                .saturating_add(calls.saturating_mul(TEXT_BYTES + shape.footprint.call_bytes()))
+                .saturating_add(ended.saturating_mul(ENDED_CALL_BYTES));
+            sockets += of_plan * (launch.driver.sockets_max + launch.driver.streams_max) as u64;
         }
-        if let Some(users) = config.users {
-            needs.push(Need {
-                what: format!("-users {users}"),
-                bytes: users.saturating_mul(promise.of_user).saturating_mul(listeners),
-                hint: "lower users (-users)",
-            });
-        }
-        let is_asked = config.max_calls.is_some()
-            || config.users.is_some()
-            || matches!(config.concurrent_max, ConcurrencyLimit::Count(_));
-        if is_asked {
-            needs.push(Need {
-                what: format!("a pool of {calls} open calls"),
-                bytes: pool_bytes(calls),
-                hint: "lower max_concurrent (-l), users (-users) or -max_calls",
-            });
-            needs.push(Need {
-                what: format!("{sockets} places for sockets and connections"),
-                bytes: sockets.saturating_mul(SOCKET_BYTES),
-                hint: "lower -max_socket or max_concurrent (-l)",
-            });
-        }
-        needs.push(Need {
-            what: match listeners {
-                1 => format!("-workers {workers}"),
-                _ => format!("{workers} workers for {listeners} listeners"),
-            },
-            bytes: workers.saturating_mul(WORKER_BYTES),
-            hint: "lower -workers, or listen in fewer places (listeners)",
-        });
-        let bytes = needs.iter().fold(0_u64, |sum, need| sum.saturating_add(need.bytes));
+        let mut promise = Self { bytes: 0, shape: Arc::new(Mutex::new(shape)) };
+        let needs = shape.needs(pool_bytes, workers, sockets);
+        let bytes = total(&needs);
         match promise.grow(bytes, workers.saturating_mul(WORKER_SPACE_BYTES)) {
             Ok(()) => Ok(promise),
             Err(room) => Err(refusal(&needs, bytes, room)),
         }
     }
 
-    /// Promises more, for `users` more users.
+    /// Promises what is missing for `users` users; the most so far have their memory already.
     ///
     /// # Errors
-    /// A sentence, if there is not that much.
-    pub(super) fn grow_by_users(&mut self, users: u64) -> Result<(), &'static str> {
-        let grown = self.grow(users.saturating_mul(self.of_user), 0);
-        grown.map_err(|_| "there is not enough memory for so many users; lower users (-users)")
+    /// What there is not enough of.
+    pub(super) fn grow_to_users(&mut self, users: u64) -> Result<(), RunError> {
+        let before = shape(&self.shape);
+        let more = users.saturating_sub(before.users);
+        let bytes = before.users_bytes(more, before.footprint.user_bytes());
+        let need = Need { what: format!("{more} more users"), bytes, hint: "lower users (-users)" };
+        self.grow(bytes, 0).map_err(|room| refusal(&[need], bytes, room))?;
+        set_shape(&self.shape, Shape { users: before.users.max(users), ..before });
+        Ok(())
+    }
+
+    /// The rows that it is for, at any time.
+    pub(super) fn shape(&self) -> &Arc<Mutex<Shape>> {
+        &self.shape
+    }
+
+    /// Promises what is missing for rows as wide as `footprint`, which another scenario brings.
+    ///
+    /// # Errors
+    /// What there is not enough of.
+    pub(super) fn widen(&mut self, footprint: Footprint) -> Result<Widened, RunError> {
+        let before = shape(&self.shape);
+        let (needs, passing) = before.wider(footprint);
+        let bytes = total(&needs);
+        let grown = self.grow(bytes.saturating_add(passing), 0);
+        grown.map_err(|room| refusal(&needs, bytes, room))?;
+        self.shrink(passing);
+        set_shape(&self.shape, Shape { footprint, ..before });
+        Ok(Widened { bytes, before })
+    }
+
+    /// Takes back what was promised for a scenario that does not come after all.
+    pub(super) fn narrow(&mut self, widened: Widened) {
+        self.shrink(widened.bytes);
+        set_shape(&self.shape, widened.before);
     }
 
     /// Promises `bytes` more, for which `space` more of address space is taken; `Err` is what there
@@ -117,25 +134,129 @@ impl Promise {
     fn grow(&mut self, bytes: u64, space: u64) -> Result<(), u64> {
         let mut promised = promised();
         let room = room(*promised);
-        let limit = getrlimit(Resource::As).current;
-        let space = if limit.is_some() { space } else { 0 };
-        if bytes > room || !is_reservable(bytes.saturating_add(space)) {
+        if bytes > room || !is_reservable_beside(bytes, space) {
             return Err(room);
         }
         *promised += bytes;
         self.bytes += bytes;
         Ok(())
     }
+
+    fn shrink(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        let mut promised = promised();
+        *promised = promised.saturating_sub(bytes);
+    }
+}
+
+impl Shape {
+    /// What the run needs at its start.
+    fn needs(&self, pool_bytes: u64, workers: u64, sockets: u64) -> [Need; 4] {
+        let Self { users, calls, listeners, .. } = *self;
+        [
+            Need {
+                what: format!("-users {users}"),
+                bytes: self.users_bytes(users, self.footprint.user_bytes()),
+                hint: "lower users (-users)",
+            },
+            Need {
+                what: format!("a pool of {calls} open calls"),
+                bytes: pool_bytes,
+                hint: "lower max_concurrent (-l), users (-users) or -max_calls",
+            },
+            Need {
+                what: format!("{sockets} places for sockets and connections"),
+                bytes: sockets.saturating_mul(SOCKET_BYTES),
+                hint: "lower -max_socket or max_concurrent (-l)",
+            },
+            Need {
+                what: match listeners {
+                    1 => format!("-workers {workers}"),
+                    _ => format!("{workers} workers for {listeners} listeners"),
+                },
+                bytes: workers.saturating_mul(WORKER_BYTES),
+                hint: "lower -workers, or listen in fewer places (listeners)",
+            },
+        ]
+    }
+
+    fn users_bytes(&self, users: u64, of_user: u64) -> u64 {
+        users.saturating_mul(self.listeners).saturating_mul(of_user)
+    }
+
+    /// Says whether rows as wide as `footprint` fit by now, as a [`Promise`] would. It promises
+    /// nothing.
+    ///
+    /// # Errors
+    /// What there is not enough of.
+    pub(super) fn check_wider(&self, footprint: Footprint) -> Result<(), RunError> {
+        let (needs, passing) = self.wider(footprint);
+        let (bytes, room) = (total(&needs), free_bytes());
+        match bytes.saturating_add(passing) > room {
+            true => Err(refusal(&needs, bytes, room)),
+            false => Ok(()),
+        }
+    }
+
+    /// What rows as wide as `footprint` need beyond these; and what is there for a moment only, as
+    /// rows are copied to where there is room for wider ones.
+    fn wider(&self, footprint: Footprint) -> ([Need; 2], u64) {
+        let Self { calls, users, footprint: before, .. } = *self;
+        let of_call = footprint.call_row_bytes().saturating_sub(before.call_row_bytes());
+        let of_user = footprint.user_row_bytes().saturating_sub(before.user_row_bytes());
+        let needs = [
+            Need {
+                what: format!("the scenario, with its variables in a pool of {calls} open calls,"),
+                bytes: calls.saturating_mul(of_call),
+                hint: "let it have fewer variables, or start the run again with a lower \
+                       max_concurrent (-l)",
+            },
+            Need {
+                what: format!("the scenario, with <User> variables of {users} users,"),
+                bytes: self.users_bytes(users, of_user),
+                hint: "let it have fewer variables, or start the run again with fewer users \
+                       (-users)",
+            },
+        ];
+        let passing = match total(&needs) {
+            0 => 0,
+            _ => calls
+                .saturating_mul(before.call_row_bytes())
+                .saturating_add(self.users_bytes(users, before.user_row_bytes())),
+        };
+        (needs, passing)
+    }
+}
+
+/// The shape of a promise now.
+pub(super) fn shape(of: &Mutex<Shape>) -> Shape {
+    *of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn set_shape(of: &Mutex<Shape>, shape: Shape) {
+    *of.lock().unwrap_or_else(PoisonError::into_inner) = shape;
+}
+
+fn total(needs: &[Need]) -> u64 {
+    needs.iter().fold(0, |sum, need| sum.saturating_add(need.bytes))
+}
+
+/// What a scenario made a [`Promise`] grow by.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Widened {
+    bytes: u64,
+    before: Shape,
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        let mut promised = promised();
-        *promised = promised.saturating_sub(self.bytes);
+        self.shrink(self.bytes);
     }
 }
 
-/// Bytes that defaults may count on.
+/// Bytes that nobody was promised.
 pub(super) fn free_bytes() -> u64 {
     room(*promised())
 }
@@ -167,6 +288,17 @@ pub(super) fn is_reservable(bytes: u64) -> bool {
     reserved
 }
 
+/// As [`is_reservable`], beside what so many workers reserve where the address space is limited.
+pub(super) fn is_reservable_beside_workers(bytes: u64, workers: u64) -> bool {
+    is_reservable_beside(bytes, workers.saturating_mul(WORKER_SPACE_BYTES))
+}
+
+/// As [`is_reservable`], beside `space` where the address space is limited.
+fn is_reservable_beside(bytes: u64, space: u64) -> bool {
+    let space = if getrlimit(Resource::As).current.is_some() { space } else { 0 };
+    is_reservable(bytes.saturating_add(space))
+}
+
 fn refusal(needs: &[Need], bytes: u64, room: u64) -> RunError {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let greatest = needs.iter().max_by_key(|need| need.bytes);
@@ -186,19 +318,124 @@ fn refusal(needs: &[Need], bytes: u64, room: u64) -> RunError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pool::{Sizing, call_bytes};
     use super::*;
+    use crate::config::{Flavor, RunDraft};
+
+    /// A lock, as what is promised to one test is not there for another.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn promise(calls: u64, users: u64) -> Promise {
+        let shape = Shape { calls, users, listeners: 1, footprint: Footprint::default() };
+        Promise { bytes: 0, shape: Arc::new(Mutex::new(shape)) }
+    }
 
     #[test]
     fn what_was_promised_to_one_is_not_there_for_another() {
+        let _alone = ALONE.lock();
         let before = free_bytes();
         let mut first = Promise::default();
         first.grow(before / 2, 0).unwrap();
-        let mut second = Promise { bytes: 0, of_user: USER_BYTES };
+        let mut second = promise(0, 0);
         // Other processes take and give memory meanwhile, but not a quarter of it.
         assert!(second.grow(before / 4 * 3, 0).is_err());
         drop(first);
         second.grow(before / 4 * 3, 0).unwrap();
-        assert!(second.grow_by_users(u64::MAX).is_err());
+        let refusal = second.grow_to_users(u64::MAX).unwrap_err().to_string();
+        assert!(refusal.contains("more users") && refusal.contains("(-users)"), "{refusal}");
+    }
+
+    #[test]
+    fn users_who_come_again_are_promised_nothing_more() {
+        let _alone = ALONE.lock();
+        let mut promise = promise(0, 10);
+        let most = 30 * Footprint::default().user_bytes();
+        for _ in 0..3 {
+            promise.grow_to_users(20).unwrap();
+            promise.grow_to_users(10).unwrap();
+            promise.grow_to_users(40).unwrap();
+            assert_eq!(promise.bytes, most);
+        }
+    }
+
+    fn sizing(config: &RunConfig, of_call: u64, part: u64) -> Sizing<'_> {
+        Sizing { config, calls_total: None, concurrent_max: None, of_call, part, workers: 1 }
+    }
+
+    #[test]
+    fn pools_that_nobody_asked_for_fit_together() {
+        let _alone = ALONE.lock();
+        let config = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
+        let of_call = call_bytes(Footprint::default(), true);
+        let mut promise = promise(0, 0);
+        // Wider calls take more, and so there are fewer of them.
+        let wide = call_bytes(footprint(4096), true);
+        let few = sizing(&config, wide, 2).pool().unwrap();
+        assert!(few * wide <= free_bytes() / 4 * 3, "{few}");
+        // The primary engine, and as many beside it as clients of the API may start.
+        for part in std::iter::once(2).chain(std::iter::repeat_n(16, 32)) {
+            let pool = sizing(&config, of_call, part).pool().unwrap();
+            assert!(pool >= 1_000, "{pool}");
+            promise.grow(pool * of_call, 0).unwrap();
+        }
+        promise.grow(free_bytes() - (16 << 20), 0).unwrap();
+        let refusal = sizing(&config, wide, 16).pool().unwrap_err().to_string();
+        assert!(refusal.contains("1000 open calls") && refusal.contains("(-l)"), "{refusal}");
+        let one = Sizing { calls_total: Some(1), ..sizing(&config, of_call, 16) };
+        assert_eq!(one.pool().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_pool_is_judged_by_what_its_calls_take() {
+        let _alone = ALONE.lock();
+        let mut config = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
+        let narrow = call_bytes(Footprint::default(), false);
+        let calls = free_bytes() / narrow / 4;
+        config.max_calls = Some(calls);
+        assert_eq!(sizing(&config, narrow, 2).pool().unwrap(), calls);
+        let wide = call_bytes(footprint(4096), false);
+        let refusal = sizing(&config, wide, 2).pool().unwrap_err().to_string();
+        assert!(refusal.contains(&format!("{calls} open calls")), "{refusal}");
+        assert!(refusal.contains("-max_calls"), "{refusal}");
+    }
+
+    /// The footprint of a call with so many variables, and of as many of each user.
+    fn footprint(variables: usize) -> Footprint {
+        let mut program = crate::scenario::load_builtin("uac", &[]).unwrap();
+        let names: Vec<String> = (0..variables).map(|index| format!("v{index}")).collect();
+        program.call_variables.clone_from(&names);
+        program.user_variables = names;
+        Footprint::of(&Arc::new(program).into())
+    }
+
+    #[test]
+    fn a_scenario_with_wider_rows_is_promised_what_it_adds() {
+        let _alone = ALONE.lock();
+        let (narrow, wide) = (footprint(1), footprint(4096));
+        let start = |calls, users| {
+            let promise = promise(calls, users);
+            set_shape(&promise.shape, Shape { footprint: narrow, ..shape(&promise.shape) });
+            promise
+        };
+        let of_call = wide.call_row_bytes() - narrow.call_row_bytes();
+        let of_user = wide.user_row_bytes() - narrow.user_row_bytes();
+        let mut promise = start(10, 3);
+        let widened = promise.widen(wide).unwrap();
+        assert_eq!(promise.bytes, 10 * of_call + 3 * of_user);
+        promise.narrow(widened);
+        assert_eq!((promise.bytes, shape(&promise.shape).footprint), (0, narrow));
+        for _ in 0..2 {
+            let _ = promise.widen(wide).unwrap();
+            promise.grow_to_users(5).unwrap();
+            assert_eq!(promise.bytes, 10 * of_call + 3 * of_user + 2 * wide.user_bytes());
+        }
+        for (calls, users, key) in [(1 << 32, 1, "max_concurrent"), (1, 1 << 32, "-users")] {
+            let mut promise = start(calls, users);
+            let refusal = promise.widen(wide).unwrap_err().to_string();
+            assert_eq!(shape(&promise.shape).check_wider(wide).unwrap_err().to_string(), refusal);
+            assert!(refusal.contains(key) && refusal.contains("MiB"), "{refusal}");
+            assert_eq!((promise.bytes, shape(&promise.shape).footprint), (0, narrow));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod facts;
 mod memory;
 mod plan;
 mod planned;
+mod pool;
 mod questions;
 mod scenario;
 mod shell;
@@ -36,13 +37,14 @@ pub(crate) mod supervised {
     pub(crate) use super::companion::Companion;
     pub(crate) use super::exchange::{Compiler, Replacement};
     pub(crate) use super::planned::{ListenAt, Planned, Steered};
+    pub(crate) use super::pool::Terms;
     pub(crate) use super::scenario::Text;
     pub(crate) use super::supervisor::{Finished, Supervisor};
 }
 
 pub use check::{Inspection, inspect};
 pub use error::RunError;
-pub(crate) use plan::pool_bytes;
+pub(crate) use pool::pool_bytes;
 pub use scenario::load as load_scenario;
 pub(crate) use targets::calls_per_second;
 pub use twin::TwinConfigError;

@@ -11,32 +11,24 @@ use std::thread;
 use gossipper_uring::{DriverConfig, probe, sys};
 
 use super::data::Tables;
+use super::pool::{self, Sizing, Terms};
 use super::{RunError, memory, sources, targets, twin};
 use crate::config::targets::Load;
 use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RetransmissionCheck,
     RunConfig, Transport, TransportFor,
 };
+use crate::dataplane::twin::TwinPlan;
 use crate::dataplane::{Bind, LINGER_NS, Launch, LaunchError, Reconnect, StreamPlan, bind_again};
 use crate::engine::pacing::RatePlan;
 use crate::engine::{
-    Arrivals, Behaviors, DuplicateCheck, EngineConfig, Environment, Programs, Retransmission,
-    layout,
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Footprint,
+    Programs, Retransmission, layout,
 };
 use crate::scenario::{Mode, Program};
 use crate::stream::{Limits, TlsConfig};
 use crate::trace::{Kinds, Protocol};
 
-/// Calls in the pool of a run that sets no limit.
-const POOL_DEFAULT: u64 = 1_000_000;
-/// Calls beyond `-l` that the pool holds, for failed calls that still end their dialogs.
-const POOL_SLACK: u64 = 1_000;
-/// Calls in the pool of a run whose limit follows the rate, at least.
-const POOL_FOR_KEYS: u64 = 100_000;
-/// Bytes that a held call takes at most in the usual scenarios, for sizing.
-const CALL_BYTES: u64 = 2_048;
-/// Bytes of a call's own state, its timers and its place in the tables.
-const CALL_STATE_BYTES: u64 = 640;
 /// Ended foreign calls that a server remembers: 33 s at 100,000 calls/s.
 const DEAD_CALLS: usize = 1 << 22;
 /// Ports that are tried without `-p`, as SIPp does.
@@ -63,25 +55,115 @@ pub(super) struct Plan {
     pub(super) load: Load,
 }
 
+/// The column of the injection file that says from where calls are made, and the addresses in it.
+type Sources = (u16, Vec<IpAddr>);
+
+/// Which calls a run has.
+#[derive(Clone, Copy)]
+struct Roles {
+    is_client: bool,
+    /// Commands of another instance can start the calls that we make.
+    calls_out: bool,
+    answers: bool,
+}
+
+impl Roles {
+    fn of(programs: &Programs) -> Self {
+        let is_client = programs.main.mode == Mode::Client;
+        Self {
+            is_client,
+            calls_out: programs.main.sip_mode == Mode::Client,
+            answers: !is_client || programs.receiving.is_some() || programs.out_of_call.is_some(),
+        }
+    }
+}
+
+/// Plans the run of one listener, on the terms that the process grants it.
+///
+/// # Errors
+/// Whatever is wrong with it, or does not fit the system.
 pub(super) fn plan(
     config: &RunConfig,
     programs: Programs,
     tables: &Tables,
+    terms: Terms,
 ) -> Result<Plan, RunError> {
-    let program = &*programs.main;
-    let is_client = program.mode == Mode::Client;
-    // Commands of another instance can start the calls that we make.
-    let calls_out = program.sip_mode == Mode::Client;
-    let answers = !is_client || programs.receiving.is_some() || programs.out_of_call.is_some();
+    let roles = Roles::of(&programs);
     let mut notices = Vec::new();
     check_sets(config, &programs)?;
-    check_role(config, is_client)?;
-    let mut addresses = Addresses::resolve(config, calls_out)?;
-    let sources = {
-        let peer = addresses.next_hop.map(|hop| hop.ip());
-        let most = config.max_sockets as usize;
-        sources::read(config, tables, peer, most)?
+    check_role(config, roles.is_client)?;
+    let (addresses, sources) = addresses(config, tables, roles)?;
+    let (use_uring, notice) = driver(config)?;
+    notices.extend(notice);
+    let limit_per_rate = limit_per_rate(config, &programs.main, roles.is_client);
+    let limits = CallLimits::of(config, &programs, limit_per_rate);
+    let twin = twin::plan(config, &programs, &mut notices)?;
+    let for_connections = is_port_of_connections(config, roles);
+    let alone = [
+        (twin.is_some(), "commands of other instances come to one place"),
+        (sources.is_some(), "-t ui: the sockets of all addresses belong together"),
+    ];
+    let workers = count_workers(config, &programs, limits, alone, for_connections, &mut notices);
+    let pool = limits.pool(config, &programs, workers, terms)?;
+    let per_call_sockets = match config.transport {
+        Transport::UdpMulti if roles.calls_out => {
+            let sockets = sockets_of_calls(config, pool, limits.pool_total, 0)?;
+            Some((sockets as usize).div_ceil(workers))
+        }
+        _ => None,
     };
+    let streams = match config.transport.is_stream() {
+        true => Some(streams(config, roles, &addresses, pool, limits, workers, &mut notices)?),
+        false => None,
+    };
+    let shared_port = !roles.is_client && workers > 1;
+    let bind = bind(config, &addresses, sources.as_ref(), shared_port, for_connections)?;
+    let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
+    let layout = Arc::new(layout(&all, config.pause_ms_default));
+    let (data, places) =
+        data_and_places(config, &programs, tables, &addresses, twin.as_ref(), &mut notices)?;
+    let engine = engine_config(config, roles, &addresses, limits, (pool, workers), data);
+    let driver = driver_config(config, per_call_sockets, sources.as_ref(), streams.as_ref());
+    notices.extend(refused_cpus(&config.cpus));
+    let runs_commands = programs.all().any(|program| program.runs_commands());
+    let launch = Launch {
+        workers,
+        cpus: cpus(config, workers),
+        driver,
+        use_uring,
+        bind,
+        per_call_sockets,
+        sources,
+        streams,
+        grain_ns: config.grain_us * 1_000,
+        watchdog_ns: (config.watchdog.minor_ms * 1_000_000, config.watchdog.major_ms * 1_000_000),
+        // SIPp says CANCEL or BYE and is gone: its run ends with its last call.
+        linger_ns: if config.flavor == Flavor::Sipp { 0 } else { LINGER_NS },
+        runs_commands,
+        programs,
+        twin,
+        layout,
+        glances: false,
+        record_bytes: 0,
+        bell: Arc::default(),
+        engine,
+    };
+    let driver_name = if use_uring { "uring" } else { "syscall" };
+    let load = targets::load(config, &launch.programs);
+    let calls_total = limits.calls_total;
+    Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices, places, load })
+}
+
+/// Who we are and whom we call; with the addresses that calls are made from (`-t ui`), the first of
+/// which is bound.
+fn addresses(
+    config: &RunConfig,
+    tables: &Tables,
+    roles: Roles,
+) -> Result<(Addresses, Option<Sources>), RunError> {
+    let mut addresses = Addresses::resolve(config, roles.calls_out)?;
+    let peer = addresses.next_hop.map(|hop| hop.ip());
+    let sources = sources::read(config, tables, peer, config.max_sockets as usize)?;
     if let Some((column, ips)) = &sources {
         check_sources(config, ips.len())?;
         sources::check_local(tables, *column, ips)?;
@@ -89,101 +171,148 @@ pub(super) fn plan(
             addresses.bind = first;
         }
     }
-    let (use_uring, notice) = driver(config)?;
-    notices.extend(notice);
-    let limit_per_rate = limit_per_rate(config, program, is_client);
-    let concurrent_max = match (config.concurrent_max, limit_per_rate) {
-        // SIPp's -l is about calls that it makes.
-        (ConcurrencyLimit::Count(_), _) if !is_client && config.flavor == Flavor::Sipp => None,
-        (ConcurrencyLimit::Count(count), _) => Some(count),
-        (_, Some(per_rate)) => Some(((per_rate * config.rate) as u64).max(1)),
-        (_, None) => None,
-    };
-    let workers = workers(config, &programs, &mut notices);
-    let twin = twin::plan(config, &programs, &mut notices)?;
-    let workers = match &twin {
-        Some(_) if config.workers.is_some_and(|workers| workers > 1) => {
-            let text = "commands of other instances come to one place: one worker is used";
-            notices.push(text.to_owned());
-            1
-        }
-        Some(_) => 1,
-        None => workers,
-    };
-    let workers = match &sources {
-        Some(_) if config.workers.is_some_and(|workers| workers > 1) => {
-            let text = "-t ui: the sockets of all addresses belong together: one worker is used";
-            notices.push(text.to_owned());
-            1
-        }
-        Some(_) => 1,
-        None => workers,
-    };
-    let workers = sharing_workers(workers, concurrent_max, config.users);
-    let workers = connected_workers(workers, config, is_client, &mut notices);
-    // As SIPp: one connection for all calls leaves from the port that -p gives.
-    let for_connections = is_client
-        && config.transport.is_stream()
-        && !config.transport.is_multi()
-        && config.local_port.is_some_and(|port| port != 0);
-    let workers = match for_connections {
-        true if config.workers.is_some_and(|workers| workers > 1) => {
-            let text = "-p: one connection only can leave from a port: one worker is used";
-            notices.push(text.to_owned());
-            1
-        }
-        true => 1,
-        false => workers,
-    };
-    let calls_total = match config.calls_max {
-        CallLimit::Count(count) => Some(count),
-        CallLimit::ClientDefault if is_client => Some(1),
-        CallLimit::ClientDefault | CallLimit::Unlimited => None,
-    };
-    let pool = {
-        // Calls that arrive beside those that we make are not bounded by -l, nor those out of call
-        // by -m.
-        let concurrent_max = concurrent_max.filter(|_| is_client != answers);
-        let calls_total = calls_total.filter(|_| programs.out_of_call.is_none());
-        pool(config, calls_total, concurrent_max)?
-    };
-    let pool_per_worker = pool.div_ceil(workers as u64) as usize;
-    let per_call_sockets = match config.transport {
-        Transport::UdpMulti if calls_out => {
-            let wanted = u64::from(config.max_sockets).min(pool);
-            check_files(config, wanted)?;
-            Some((wanted as usize).div_ceil(workers))
-        }
-        _ => None,
-    };
-    let streams = match config.transport.is_stream() {
-        true => Some(streams(config, is_client, &addresses, pool, workers, &mut notices)?),
-        false => None,
-    };
-    let shared_port = !is_client && workers > 1;
-    let ports = ports(config, &addresses, shared_port || for_connections)?;
-    let bind = Bind {
+    Ok((addresses, sources))
+}
+
+/// Where sockets are bound, and how.
+fn bind(
+    config: &RunConfig,
+    addresses: &Addresses,
+    sources: Option<&Sources>,
+    shared: bool,
+    for_connections: bool,
+) -> Result<Bind, RunError> {
+    let ports = ports(config, addresses, shared || for_connections)?;
+    Ok(Bind {
         ip: addresses.bind,
-        ports: match &sources {
+        ports: match sources {
             Some((_, ips)) => sources::common_port(ports, ips),
             None => ports,
         },
-        shared: shared_port,
+        shared,
         for_connections,
         buffer_bytes: match config.transport.is_stream() {
             true => config.stream_buffer_bytes,
             false => config.socket_buffer_bytes,
         } as usize,
         device: config.device.clone(),
+    })
+}
+
+/// How many calls there may be.
+#[derive(Clone, Copy)]
+struct CallLimits {
+    /// Open at once.
+    concurrent_max: Option<u64>,
+    /// In all.
+    calls_total: Option<u64>,
+    /// The same where it bounds the pool: calls out of call are beside it.
+    pool_total: Option<u64>,
+}
+
+impl CallLimits {
+    fn of(config: &RunConfig, programs: &Programs, limit_per_rate: Option<f64>) -> Self {
+        let roles = Roles::of(programs);
+        let concurrent_max = match (config.concurrent_max, limit_per_rate) {
+            // SIPp's -l is about calls that it makes.
+            (ConcurrencyLimit::Count(_), _)
+                if !roles.is_client && config.flavor == Flavor::Sipp =>
+            {
+                None
+            }
+            (ConcurrencyLimit::Count(count), _) => Some(count),
+            (_, Some(per_rate)) => Some(((per_rate * config.rate) as u64).max(1)),
+            (_, None) => None,
+        };
+        let calls_total = match config.calls_max {
+            CallLimit::Count(count) => Some(count),
+            CallLimit::ClientDefault if roles.is_client => Some(1),
+            CallLimit::ClientDefault | CallLimit::Unlimited => None,
+        };
+        Self {
+            concurrent_max,
+            calls_total,
+            pool_total: calls_total.filter(|_| programs.out_of_call.is_none()),
+        }
+    }
+
+    /// Calls in the pool over all workers.
+    fn pool(
+        self,
+        config: &RunConfig,
+        programs: &Programs,
+        workers: usize,
+        terms: Terms,
+    ) -> Result<u64, RunError> {
+        let roles = Roles::of(programs);
+        // A call may have a connection of its own, and come back on another: each has places in
+        // the driver and on its way out.
+        let connections = match config.transport.is_stream() && !roles.is_client {
+            true => 4 * memory::SOCKET_BYTES,
+            false => 0,
+        };
+        let sizing = Sizing {
+            config,
+            // The pool does not grow with the number of calls.
+            calls_total: self.pool_total.filter(|_| !terms.total_may_grow),
+            // Calls that arrive beside those that we make are not bounded by -l.
+            concurrent_max: self.concurrent_max.filter(|_| roles.is_client != roles.answers),
+            of_call: pool::call_bytes(Footprint::of(programs), roles.answers) + connections,
+            part: terms.part,
+            workers: workers as u64,
+        };
+        sizing.pool()
+    }
+}
+
+/// As SIPp: one connection for all calls leaves from the port that `-p` gives.
+fn is_port_of_connections(config: &RunConfig, roles: Roles) -> bool {
+    roles.is_client
+        && config.transport.is_stream()
+        && !config.transport.is_multi()
+        && config.local_port.is_some_and(|port| port != 0)
+}
+
+/// How many workers there are. `alone` says for what one only is used; `for_connections` too.
+fn count_workers(
+    config: &RunConfig,
+    programs: &Programs,
+    limits: CallLimits,
+    alone: [(bool, &str); 2],
+    for_connections: bool,
+    notices: &mut Vec<String>,
+) -> usize {
+    let is_client = programs.main.mode == Mode::Client;
+    let one = |count: usize, is_alone: bool, why: &str, notices: &mut Vec<String>| {
+        if is_alone && config.workers.is_some_and(|workers| workers > 1) {
+            notices.push(format!("{why}: one worker is used"));
+        }
+        if is_alone { 1 } else { count }
     };
-    let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
-    let layout = Arc::new(layout(&all, config.pause_ms_default));
+    let mut count = workers(config, programs, notices);
+    for (is_alone, why) in alone {
+        count = one(count, is_alone, why, notices);
+    }
+    let count = sharing_workers(count, limits.concurrent_max, config.users);
+    let count = connected_workers(count, config, is_client, notices);
+    one(count, for_connections, "-p: one connection only can leave from a port", notices)
+}
+
+/// What scenarios are fed with, and the addresses that the run sends to of itself.
+fn data_and_places(
+    config: &RunConfig,
+    programs: &Programs,
+    tables: &Tables,
+    addresses: &Addresses,
+    twin: Option<&TwinPlan>,
+    notices: &mut Vec<String>,
+) -> Result<(DataConfig, Vec<SocketAddr>), RunError> {
     // Judged below, with its port.
     let resolve_host = |host: &str| {
         let host = HostPort { host: host.to_owned(), port: 5060 };
         pick(resolve_all(&host)?, &host, Some(addresses.local)).map(|address| address.ip())
     };
-    let mut data = tables.data(config, &programs, resolve_host, &mut notices)?;
+    let mut data = tables.data(config, programs, resolve_host, notices)?;
     let mut places: Vec<SocketAddr> = addresses.next_hop.into_iter().collect();
     places.extend(twin.iter().flat_map(|twin| twin.peers.iter().filter_map(|peer| peer.address)));
     for program in programs.all() {
@@ -195,20 +324,48 @@ pub(super) fn plan(
     // [remote_host] may be what a <setdest> names.
     let remote_ip = addresses.remote.map(|remote| remote.ip());
     data.hosts.extend(remote_ip.map(|ip| (addresses.remote_host.clone(), ip)));
-    let engine = EngineConfig {
+    Ok((data, places))
+}
+
+fn driver_config(
+    config: &RunConfig,
+    per_call_sockets: Option<usize>,
+    sources: Option<&Sources>,
+    streams: Option<&StreamPlan>,
+) -> DriverConfig {
+    DriverConfig {
+        gso: config.gso,
+        gro: config.gro,
+        sockets_max: per_call_sockets.unwrap_or(0) + sources.map_or(0, |(_, ips)| ips.len()) + 8,
+        // Listeners, and connections that are on their way out, take places too.
+        streams_max: streams.map_or(8, |streams| 2 * streams.connections_max + 64),
+        ..DriverConfig::default()
+    }
+}
+
+/// The configuration of each worker's engine, before it gets a number and a begin.
+fn engine_config(
+    config: &RunConfig,
+    roles: Roles,
+    addresses: &Addresses,
+    limits: CallLimits,
+    (pool, workers): (u64, usize),
+    data: DataConfig,
+) -> EngineConfig {
+    let calls_max = pool.div_ceil(workers as u64) as usize;
+    EngineConfig {
         worker: 0,
         workers,
         seed: config.seed.unwrap_or_else(random_seed),
-        calls_max: pool_per_worker,
-        dead_calls_max: if !answers && config.call_ids == CallIds::Own {
-            1
-        } else {
-            (4 * pool_per_worker).min(DEAD_CALLS)
+        calls_max,
+        dead_calls_max: match !roles.answers && config.call_ids == CallIds::Own {
+            true => 1,
+            false => (pool::ENDED_PER_CALL as usize * calls_max).min(DEAD_CALLS),
         },
-        blob_bytes_max: (pool_per_worker * CALL_BYTES as usize).max(16 << 20),
-        concurrent_max,
-        calls_total,
-        arrivals: arrivals(config, is_client),
+        blob_bytes_max: (calls_max * pool::TEXT_BYTES as usize).max(16 << 20),
+        concurrent_max: limits.concurrent_max,
+        calls_total: limits.calls_total,
+        arrivals: arrivals(config, roles.is_client),
         start_ns: 0,
         wall_offset_ns: 0,
         retransmission: Retransmission {
@@ -222,13 +379,7 @@ pub(super) fn plan(
         send_timeout_ms: config.send_timeout_ms.unwrap_or(0),
         pause_ms: config.pause_ms_default,
         deadcall_wait_ms: config.deadcall_wait_ms,
-        behaviors: Behaviors {
-            bye: config.default_behaviors.bye,
-            abort_unexpected: config.default_behaviors.abort_unexpected,
-            ping_reply: config.default_behaviors.ping_reply,
-            cseq_check: config.default_behaviors.cseq_check,
-            auto_answer: config.auto_answer,
-        },
+        behaviors: behaviors(config),
         congestion_warns: config.sendbuffer_warn,
         icmp_fails_calls: config.icmp_fails_calls,
         lost_percent: config.lost_percent,
@@ -242,61 +393,35 @@ pub(super) fn plan(
         dynamic_ids: config.dynamic_ids,
         sets: config.sets.clone(),
         trace: Kinds::NONE,
-        environment: Environment {
-            service: config.service.clone(),
-            protocol: protocol(config.transport),
-            local_ip: addresses.local,
-            local_port: None,
-            media_ip: config.media.ip.unwrap_or(addresses.local),
-            media_port: config.media.port_min,
-            remote_host: addresses.remote_host.clone(),
-            remote: addresses.remote,
-            next_hop: addresses.next_hop,
-            pid: sys::process_id(),
-            users: config.users,
-        },
+        environment: environment(config, addresses),
         data,
-    };
-    let runs_commands = programs.all().any(|program| program.runs_commands());
-    let driver = DriverConfig {
-        gso: config.gso,
-        gro: config.gro,
-        sockets_max: per_call_sockets.unwrap_or(0)
-            + sources.as_ref().map_or(0, |(_, ips)| ips.len())
-            + 8,
-        // Listeners, and connections that are on their way out, take places too.
-        streams_max: streams.as_ref().map_or(8, |streams| 2 * streams.connections_max + 64),
-        ..DriverConfig::default()
-    };
-    notices.extend(refused_cpus(&config.cpus));
-    let launch = Launch {
-        workers,
-        cpus: cpus(config, workers),
-        driver,
-        use_uring,
-        bind,
-        per_call_sockets,
-        sources,
-        streams,
-        grain_ns: config.grain_us * 1_000,
-        watchdog_ns: (config.watchdog.minor_ms * 1_000_000, config.watchdog.major_ms * 1_000_000),
-        linger_ns: match config.flavor {
-            Flavor::Gossipper => LINGER_NS,
-            // As SIPp, which says CANCEL or BYE and is gone: a run ends with its last call.
-            Flavor::Sipp => 0,
-        },
-        programs,
-        twin,
-        layout,
-        glances: false,
-        record_bytes: 0,
-        bell: Arc::default(),
-        runs_commands,
-        engine,
-    };
-    let driver_name = if use_uring { "uring" } else { "syscall" };
-    let load = targets::load(config, &launch.programs);
-    Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices, places, load })
+    }
+}
+
+fn behaviors(config: &RunConfig) -> Behaviors {
+    Behaviors {
+        bye: config.default_behaviors.bye,
+        abort_unexpected: config.default_behaviors.abort_unexpected,
+        ping_reply: config.default_behaviors.ping_reply,
+        cseq_check: config.default_behaviors.cseq_check,
+        auto_answer: config.auto_answer,
+    }
+}
+
+fn environment(config: &RunConfig, addresses: &Addresses) -> Environment {
+    Environment {
+        service: config.service.clone(),
+        protocol: protocol(config.transport),
+        local_ip: addresses.local,
+        local_port: None,
+        media_ip: config.media.ip.unwrap_or(addresses.local),
+        media_port: config.media.port_min,
+        remote_host: addresses.remote_host.clone(),
+        remote: addresses.remote,
+        next_hop: addresses.next_hop,
+        pid: sys::process_id(),
+        users: config.users,
+    }
 }
 
 /// Whether there is a global variable for each of `-set`.
@@ -494,15 +619,17 @@ fn connected_workers(
 /// Connections: how they are made, and how many.
 fn streams(
     config: &RunConfig,
-    is_client: bool,
+    roles: Roles,
     addresses: &Addresses,
     pool: u64,
+    limits: CallLimits,
     workers: usize,
     notices: &mut Vec<String>,
 ) -> Result<StreamPlan, RunError> {
+    let is_client = roles.is_client;
     let per_call = is_client && config.transport.is_multi();
     let wanted = match (is_client, per_call) {
-        (true, true) => u64::from(config.max_sockets).min(pool),
+        (true, true) => sockets_of_calls(config, pool, limits.pool_total, PEERS)?,
         (true, false) => workers as u64,
         // As many as come, which nobody knows. A call may come back on a new one before we have
         // seen the end of the one before.
@@ -541,6 +668,24 @@ fn streams(
     plan.session()
         .map_err(|reason| RunError::RemoteName { code: config.transport.code(), reason })?;
     Ok(plan)
+}
+
+/// Sockets, or connections, for calls that have one each, beside `others`: one for each call that
+/// may be open. Of those for calls that only a reload can add, as many as the system lets us have.
+fn sockets_of_calls(
+    config: &RunConfig,
+    pool: u64,
+    calls_total: Option<u64>,
+    others: u64,
+) -> Result<u64, RunError> {
+    let most = u64::from(config.max_sockets).min(pool);
+    let needed = calls_total.map_or(most, |total| most.min(total.max(1)));
+    check_files(config, needed + others)?;
+    if needed == most {
+        return Ok(most);
+    }
+    let affordable = affordable_files(config, most + others).saturating_sub(others);
+    Ok(affordable.clamp(needed, most))
 }
 
 /// Descriptors that there may be for connections that peers open.
@@ -598,67 +743,6 @@ fn limit_per_rate(config: &RunConfig, program: &Program, is_client: bool) -> Opt
     let default_ms = config.pause_ms_default;
     let duration_ms = program.pauses_p99_ms(default_ms).max(default_ms as f64).max(1000.0);
     applies.then(|| 3.0 * duration_ms / config.rate_period_ms as f64)
-}
-
-/// Size of the call pool over all workers, checked against memory.
-fn pool(
-    config: &RunConfig,
-    calls_total: Option<u64>,
-    concurrent_max: Option<u64>,
-) -> Result<u64, RunError> {
-    let available = memory::free_bytes();
-    let affordable = (available / 2 / CALL_BYTES).max(1000);
-    let wanted = match (config.max_calls, concurrent_max, config.users) {
-        (Some(calls), _, _) => calls,
-        // The limit follows the rate, which keys may raise.
-        (None, Some(limit), _) if config.concurrent_max == ConcurrencyLimit::SippRule => {
-            limit.saturating_add(limit / 4 + POOL_SLACK).max(POOL_FOR_KEYS.min(affordable))
-        }
-        (None, Some(limit), _) => limit.saturating_add(limit / 4 + POOL_SLACK),
-        (None, None, Some(users)) => users.saturating_add(users / 4 + POOL_SLACK),
-        (None, None, None) => POOL_DEFAULT.min(affordable),
-    };
-    let wanted = calls_total.map_or(wanted, |total| wanted.min(total.max(1))).max(1);
-    if wanted > affordable {
-        return Err(RunError::Limit {
-            what: format!("a pool of {wanted} open calls"),
-            needed: format!("{} MiB of memory", wanted * CALL_BYTES / (1 << 20)),
-            limit: format!("half of the available memory, {} MiB,", available / 2 / (1 << 20)),
-            hint: format!(
-                "lower max_concurrent (-l), users (-users) or -max_calls to at most {affordable}"
-            ),
-        });
-    }
-    let slots = crate::engine::ids::SLOTS_MAX as u64;
-    if wanted > slots {
-        return Err(RunError::Limit {
-            what: "the call pool".to_owned(),
-            needed: format!("{wanted} calls"),
-            limit: format!("{slots} per worker"),
-            hint: "lower -l, -users or -max_calls".to_owned(),
-        });
-    }
-    let is_default =
-        config.max_calls.is_none() && concurrent_max.is_none() && config.users.is_none();
-    let mut pool = wanted;
-    while is_default && pool > POOL_SLACK && !memory::is_reservable(pool_bytes(pool)) {
-        pool /= 2;
-    }
-    if memory::is_reservable(pool_bytes(pool)) {
-        return Ok(pool);
-    }
-    Err(RunError::Limit {
-        what: format!("a pool of {pool} open calls"),
-        needed: format!("{} MiB of address space", pool_bytes(pool) / (1 << 20)),
-        limit: "what the system grants".to_owned(),
-        hint: "lower -l, -users or -max_calls, or see `ulimit -v` and vm.overcommit_memory"
-            .to_owned(),
-    })
-}
-
-/// Bytes that a pool of so many calls takes at most in the usual scenarios.
-pub(crate) fn pool_bytes(calls: u64) -> u64 {
-    calls.saturating_mul(CALL_BYTES + CALL_STATE_BYTES)
 }
 
 /// Makes sure that a socket for each address fits both limits.

@@ -13,6 +13,7 @@ use super::data::Tables;
 use super::exchange::Compiler;
 use super::memory::Promise;
 use super::plan::{self, Plan};
+use super::pool::Terms;
 use super::scenario::{self, Loaded, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
@@ -41,6 +42,8 @@ pub(crate) struct Steered<'m> {
     pub(crate) sent_may_command: bool,
     /// Another scenario may come that runs shell commands.
     pub(crate) expects_commands: bool,
+    /// The terms on which the process has it.
+    pub(crate) terms: Terms,
 }
 
 /// A run that is planned and fits the system.
@@ -98,11 +101,13 @@ impl Planned {
         config: Arc<RunConfig>,
         steered: Steered<'_>,
     ) -> Result<Self, RunError> {
-        let Steered { more, given, sent_may_command, expects_commands } = steered;
+        let Steered { more, given, sent_may_command, expects_commands, terms } = steered;
+        // Each listener has a pool.
+        let terms = Terms { part: terms.part * (1 + more.len() as u64), ..terms };
         let tables = Arc::new(Tables::load(&config)?);
         let Loaded { programs, text, warnings } =
             scenario::load_all(&config, &tables, given, sent_may_command)?;
-        let mut first = plan::plan(&config, programs.clone(), &tables)?;
+        let mut first = plan::plan(&config, programs.clone(), &tables, terms)?;
         first.launch.runs_commands |= expects_commands && config.commands;
         check_listeners(&config, &programs, more)?;
         let mut others = Vec::new();
@@ -111,7 +116,7 @@ impl Planned {
             config.transport = listener.transport;
             config.local_ip = listener.local_ip;
             config.local_port = listener.local_port;
-            let mut plan = plan::plan(&config, programs.clone(), &tables)?;
+            let mut plan = plan::plan(&config, programs.clone(), &tables, terms)?;
             // The same programs measure the same; reports of all are added up.
             plan.launch.layout = Arc::clone(&first.launch.layout);
             plan.launch.runs_commands = first.launch.runs_commands;
@@ -133,7 +138,9 @@ impl Planned {
         let promise = Promise::of(&config, plans.all().collect::<Vec<_>>().into_iter())?;
         let workers = plans.all().map(|plan| plan.launch.workers).sum();
         let began = plans.first.launch.generations(workers);
-        let compiler = Arc::new(Compiler::new(Arc::clone(&config), tables, began, local));
+        let shape = Arc::clone(promise.shape());
+        let compiler = Compiler::new(Arc::clone(&config), tables, began, shape, local);
+        let compiler = Arc::new(compiler);
         Ok(Self { config, promise, plans, text, warnings, compiler })
     }
 

@@ -26,7 +26,7 @@ use super::watchdog::{Guard, Stalls};
 use crate::artefact::{ArtefactsEnd, Log, Queues};
 use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Command, Running, WorkerHandle};
-use crate::engine::{Generations, StopRequest, SwapRefused};
+use crate::engine::{Generations, StopRequest};
 use crate::output::summary::Media;
 use crate::output::{Summary, SummaryContext, WriteFileError, WriteStep};
 use crate::scenario::{Mode, Program};
@@ -443,13 +443,12 @@ impl Supervisor {
     /// Another number of users.
     ///
     /// # Errors
-    /// A sentence, if calls are not started by users.
-    pub(crate) fn set_users(&mut self, users: u64) -> Result<(), &'static str> {
+    /// A sentence, if calls are not started by users, or there is not enough memory for so many.
+    pub(crate) fn set_users(&mut self, users: u64) -> Result<(), String> {
         if self.users.is_none() {
-            return Err("calls are not started by users in this run; -users starts one");
+            return Err("calls are not started by users in this run; -users starts one".to_owned());
         }
-        let before = self.users.unwrap_or(0);
-        self.promise.grow_by_users(users.saturating_sub(before))?;
+        self.promise.grow_to_users(users).map_err(|refusal| refusal.to_string())?;
         self.users = Some(users);
         self.parts.send(Command::SetUsers(users));
         Ok(())
@@ -497,11 +496,18 @@ impl Supervisor {
     /// [`is_swapping`](Self::is_swapping) is over, within a second or so.
     ///
     /// # Errors
-    /// Why the run cannot go on with it; nothing has changed then.
-    pub(crate) fn swap(&mut self, replacement: Replacement) -> Result<(), SwapRefused> {
+    /// Why the run cannot go on with it, or that there is not enough memory for its variables;
+    /// nothing has changed then.
+    pub(crate) fn swap(&mut self, replacement: Replacement) -> Result<(), RunError> {
         let Replacement { programs, text, hosts, .. } = replacement;
+        let footprint = self.generations.footprint_with(&programs)?;
+        let widened = self.promise.widen(footprint)?;
         let parts = self.parts.all_mut().map(|part| &mut part.running);
-        dataplane::swap(parts, &mut self.generations, &mut self.aggregate, programs, &hosts)?;
+        let (generations, aggregate) = (&mut self.generations, &mut self.aggregate);
+        if let Err(refused) = dataplane::swap(parts, generations, aggregate, programs, &hosts) {
+            self.promise.narrow(widened);
+            return Err(refused.into());
+        }
         self.text = text;
         if let Some(traces) = &mut self.traces {
             traces.change_layout(&self.aggregate.snapshot());

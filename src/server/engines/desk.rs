@@ -219,7 +219,7 @@ impl Desk {
                 let has_users = run.users().is_some();
                 self.change_within(
                     |load| load.open = if has_users { users as f64 } else { load.open },
-                    || run.set_users(users).map_err(refused),
+                    || run.set_users(users).map_err(AskError::Refused),
                 )?;
             }
             Ask::SetCallLimit(limit) => {

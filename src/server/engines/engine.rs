@@ -23,9 +23,12 @@ use crate::config::targets::{Hold, Refusal};
 use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
-use crate::run::supervised::{ListenAt, Planned, Steered, Supervisor, Text};
+use crate::run::supervised::{ListenAt, Planned, Steered, Supervisor, Terms, Text};
 use crate::stats::{Aggregate, CallTotals, Health, RunStart};
 
+/// A default pool of an engine beside the primary one takes one of so many parts of the memory that
+/// is left: the last of 16 + 32 engines still finds a twentieth of it.
+const BESIDE_PART: u64 = 16;
 /// How often an engine looks at its clock. Workers and questions wake it.
 const POLL: Duration = Duration::from_millis(50);
 /// Part of the time to a deadline, and at most this, that is kept for ending calls with BYE.
@@ -205,7 +208,9 @@ impl<'s> Engine<'s> {
         let is_given = sent.is_some();
         let given = sent.map(|xml| Text { name: DOCUMENT.to_owned(), xml, is_sent: true });
         let sent_may_command = shared.policy.allows_commands();
-        let steered = Steered { more: &more, given, sent_may_command, expects_commands: true };
+        let terms = terms(shared.kind);
+        let steered =
+            Steered { more: &more, given, sent_may_command, expects_commands: true, terms };
         let mut planned = Planned::with_listeners(Arc::clone(&config), steered)?;
         if handle.kind() == EngineKind::Dynamic && is_ended(shared) {
             return Err("it was ended before it began".into());
@@ -317,6 +322,17 @@ pub(super) fn totals(calls: &CallTotals) -> String {
         active => format!(", {active} open"),
     };
     format!("{started} calls, {succeeded} successful, {failed} failed{open}")
+}
+
+/// The terms on which the process has an engine. The primary one may take half of what is left for
+/// a pool that nobody asked for. Those beside it take so little that all that there may be find
+/// some. The configuration, and so a reload, says nothing of dynamic engines.
+fn terms(kind: EngineKind) -> Terms {
+    match kind {
+        EngineKind::Primary => Terms { part: 2, total_may_grow: true },
+        EngineKind::Static => Terms { part: BESIDE_PART, total_may_grow: true },
+        EngineKind::Dynamic => Terms { part: BESIDE_PART, total_may_grow: false },
+    }
 }
 
 /// Takes the run's share of the ceilings of those whom it calls, if it was asked for over the API.

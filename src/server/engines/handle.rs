@@ -228,7 +228,7 @@ impl EngineHandle {
         let missing = if state.phase.is_over() { AskError::Over } else { AskError::Busy };
         let compiler = self.shared.compiler.get().ok_or(missing)?;
         let invalid = |error: RunError| match error {
-            RunError::Swap(_) => AskError::Refused(error.to_string()),
+            RunError::Swap(_) | RunError::Limit { .. } => AskError::Refused(error.to_string()),
             RunError::Target { .. } => AskError::Forbidden(error.to_string()),
             _ => AskError::Invalid(error.to_string()),
         };

@@ -1,0 +1,170 @@
+//! The pool of open calls of a run: how many there may be, and what they take.
+//!
+//! What somebody asked for fits or is refused. A default takes its part of what nobody else was
+//! promised, down to a least number of calls.
+
+use super::{RunError, memory};
+use crate::config::{ConcurrencyLimit, RunConfig};
+use crate::engine::ids::SLOTS_MAX;
+use crate::engine::{ENDED_CALL_BYTES, Footprint};
+
+/// Calls in the pool of a run that sets no limit.
+const POOL_DEFAULT: u64 = 1_000_000;
+/// Calls that such a pool has room for at least, however little memory there is.
+const POOL_LEAST: u64 = 1_000;
+/// Calls beyond `-l` that the pool holds, for failed calls that still end their dialogs.
+const POOL_SLACK: u64 = 1_000;
+/// Calls in the pool of a run whose limit follows the rate, at least.
+const POOL_FOR_KEYS: u64 = 100_000;
+/// Bytes of the texts that a held call keeps at most in the usual scenarios, for sizing.
+pub(super) const TEXT_BYTES: u64 = 2_048;
+/// Ended calls that are remembered for each call of the pool, where calls are answered.
+pub(super) const ENDED_PER_CALL: u64 = 4;
+
+/// The terms on which a process has a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// A pool that nobody asked for takes at most one of so many parts of the memory that is left.
+    pub(crate) part: u64,
+    /// A reload of the configuration may raise the number of calls in all.
+    pub(crate) total_may_grow: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { part: 2, total_may_grow: false }
+    }
+}
+
+/// What the size of a pool follows from.
+pub(super) struct Sizing<'c> {
+    pub(super) config: &'c RunConfig,
+    /// Calls that the run will make or answer, if there is an end that no reload can move.
+    pub(super) calls_total: Option<u64>,
+    /// The limit of open calls, if it bounds all of them.
+    pub(super) concurrent_max: Option<u64>,
+    /// Bytes of each call.
+    pub(super) of_call: u64,
+    /// A default takes one of so many parts of the memory that is left.
+    pub(super) part: u64,
+    /// Workers that the run has beside its calls.
+    pub(super) workers: u64,
+}
+
+/// Bytes of each call of programs, with its texts; and those of ended calls, where calls are
+/// answered.
+pub(super) fn call_bytes(footprint: Footprint, answers: bool) -> u64 {
+    let ended = if answers { ENDED_PER_CALL * ENDED_CALL_BYTES } else { 0 };
+    TEXT_BYTES + footprint.call_bytes() + ended
+}
+
+/// Bytes that a pool of so many calls takes at most in the usual scenarios.
+pub(crate) fn pool_bytes(calls: u64) -> u64 {
+    calls.saturating_mul(call_bytes(Footprint::default(), true))
+}
+
+impl Sizing<'_> {
+    /// Size of the pool over all workers, checked against memory.
+    ///
+    /// # Errors
+    /// What there is not enough of, and which option to lower.
+    pub(super) fn pool(&self) -> Result<u64, RunError> {
+        let pool = match self.asked() {
+            Some(pool) => self.check_asked(pool)?,
+            None => self.default_pool()?,
+        };
+        if pool > SLOTS_MAX as u64 {
+            return Err(RunError::Limit {
+                what: "the call pool".to_owned(),
+                needed: format!("{pool} calls"),
+                limit: format!("{SLOTS_MAX} per worker"),
+                hint: "lower -l, -users or -max_calls".to_owned(),
+            });
+        }
+        // Whether there is room for workers too, the promise says.
+        if memory::is_reservable(self.bytes(pool)) {
+            return Ok(pool);
+        }
+        Err(RunError::Limit {
+            what: format!("a pool of {pool} open calls"),
+            needed: format!("{} MiB of address space", mib(self.bytes(pool))),
+            limit: "what the system grants".to_owned(),
+            hint: "lower -l, -users or -max_calls, or see `ulimit -v` and vm.overcommit_memory"
+                .to_owned(),
+        })
+    }
+
+    /// Calls that somebody asked for.
+    fn asked(&self) -> Option<u64> {
+        let config = self.config;
+        let with_slack = |calls: u64| calls.saturating_add(calls / 4 + POOL_SLACK);
+        let pool = match (config.max_calls, self.concurrent_max, config.users) {
+            (Some(calls), _, _) => calls,
+            // The limit follows the rate, which keys may raise.
+            (None, Some(limit), _) if config.concurrent_max == ConcurrencyLimit::SippRule => {
+                with_slack(limit).max(POOL_FOR_KEYS.min(self.affordable(2)))
+            }
+            (None, Some(limit), _) => with_slack(limit),
+            (None, None, Some(users)) => with_slack(users),
+            (None, None, None) => return None,
+        };
+        Some(self.at_most_all(pool))
+    }
+
+    /// Not more than there will be in all.
+    fn at_most_all(&self, pool: u64) -> u64 {
+        self.calls_total.map_or(pool, |total| pool.min(total.max(1))).max(1)
+    }
+
+    fn check_asked(&self, pool: u64) -> Result<u64, RunError> {
+        // What needs no more than the least default is left to the promise, which is exact.
+        let affordable = self.affordable(2).max(POOL_LEAST);
+        if pool <= affordable {
+            return Ok(pool);
+        }
+        Err(RunError::Limit {
+            what: format!("a pool of {pool} open calls"),
+            needed: format!("{} MiB of memory", mib(self.bytes(pool))),
+            limit: format!("half of the available memory, {} MiB,", mib(memory::free_bytes()) / 2),
+            hint: format!(
+                "lower max_concurrent (-l), users (-users) or -max_calls to at most {affordable}"
+            ),
+        })
+    }
+
+    fn default_pool(&self) -> Result<u64, RunError> {
+        let least = self.at_most_all(POOL_LEAST);
+        let affordable = self.affordable(self.part);
+        if affordable < least {
+            return Err(RunError::Limit {
+                what: format!(
+                    "a pool of {least} open calls, the least without max_concurrent (-l),"
+                ),
+                needed: format!("{} MiB of memory", mib(self.bytes(least))),
+                limit: format!("{} MiB, its part of what is left,", mib(affordable * self.of_call)),
+                hint: "set max_concurrent (-l), or end what was promised memory: other engines"
+                    .to_owned(),
+            });
+        }
+        let mut pool = self.at_most_all(POOL_DEFAULT.min(affordable));
+        let is_reservable =
+            |pool| memory::is_reservable_beside_workers(self.bytes(pool), self.workers);
+        while pool > least && !is_reservable(pool) {
+            pool = (pool / 2).max(least);
+        }
+        Ok(pool)
+    }
+
+    /// Calls that fit into one of so many parts of what is left.
+    fn affordable(&self, part: u64) -> u64 {
+        memory::free_bytes() / part.max(1) / self.of_call.max(1)
+    }
+
+    fn bytes(&self, pool: u64) -> u64 {
+        pool.saturating_mul(self.of_call)
+    }
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
