@@ -97,16 +97,21 @@ pub(super) fn initial_state(spec: &EngineSpec) -> EngineState {
 pub(super) fn run(start: Start) {
     let handle = start.handle.clone();
     let started = start.started.clone();
+    let mut has_run = false;
     guard(handle.shared(), &started, || {
         let mut engine = Engine::start(&handle, start)?;
+        has_run = true;
         engine.desk.publish_start(&engine.run);
         let _ = started.try_send(Ok(()));
         engine.supervise();
         engine.finish();
         Ok(())
     });
-    // Clients come and go: what they had is not kept for the next one.
-    sys::return_free_memory();
+    // Clients come and go: what they had is not kept for the next one. One that was refused has had
+    // no pools, and whoever asks again and again must not make all others wait for the allocator.
+    if has_run {
+        sys::return_free_memory();
+    }
 }
 
 /// Does `work`. An error, and a panic, is the end of this engine and of no other.
