@@ -5,6 +5,7 @@
 //! that nobody asked for shrink to a part of what is there (`pool`), and are promised like others.
 
 use std::fs;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gossipper_uring::sys;
@@ -12,12 +13,11 @@ use rustix::process::{Resource, getrlimit};
 
 use super::RunError;
 use super::plan::Plan;
-use super::pool::TEXT_BYTES;
 use crate::config::RunConfig;
 use crate::engine::{ENDED_CALL_BYTES, Footprint};
 
 /// Bytes of a worker that has nothing to do yet: a third more than was measured.
-const WORKER_BYTES: u64 = 6 << 20;
+pub(super) const WORKER_BYTES: u64 = 6 << 20;
 /// Address space of a worker: buffers of its driver and of the kernel, most of them never used.
 const WORKER_SPACE_BYTES: u64 = 80 << 20;
 /// Bytes of a socket or connection: its places in the tables of driver and engine.
@@ -30,6 +30,8 @@ static PROMISED: Mutex<u64> = Mutex::new(0);
 #[derive(Debug, Default)]
 pub(super) struct Promise {
     bytes: u64,
+    /// Those of them that are for rows which workers are copying to make them wider.
+    passing: u64,
     shape: Arc<Mutex<Shape>>,
 }
 
@@ -53,13 +55,14 @@ struct Need {
 }
 
 impl Promise {
-    /// Promises what a run with these plans, one for each listener, may come to use.
+    /// Promises what a run with these plans, one for each listener, may come to use, with what their
+    /// pools have been promised already.
     ///
     /// # Errors
     /// The greatest of its needs, if there is not that much.
     pub(super) fn of<'p>(
         config: &RunConfig,
-        plans: impl ExactSizeIterator<Item = &'p Plan>,
+        plans: impl ExactSizeIterator<Item = &'p mut Plan>,
     ) -> Result<Self, RunError> {
         let mut shape = Shape {
             users: config.users.unwrap_or(0),
@@ -67,7 +70,9 @@ impl Promise {
             ..Shape::default()
         };
         let (mut workers, mut sockets, mut pool_bytes) = (0_u64, 0_u64, 0_u64);
+        let mut promise = Self::default();
         for plan in plans {
+            promise.bytes += mem::take(&mut plan.reserved.bytes);
             let launch = &plan.launch;
             let of_plan = launch.workers as u64;
             shape.footprint = Footprint::of(&launch.programs);
@@ -76,17 +81,19 @@ impl Promise {
             let ended = of_plan.saturating_mul(launch.engine.dead_calls_max as u64);
             shape.calls = shape.calls.saturating_add(calls);
             pool_bytes = pool_bytes
-                .saturating_add(calls.saturating_mul(TEXT_BYTES + shape.footprint.call_bytes()))
+                .saturating_add(calls.saturating_mul(shape.footprint.call_bytes()))
+                .saturating_add(of_plan.saturating_mul(launch.engine.blob_bytes_max as u64))
                 .saturating_add(ended.saturating_mul(ENDED_CALL_BYTES));
             sockets += of_plan * (launch.driver.sockets_max + launch.driver.streams_max) as u64;
         }
-        let mut promise = Self { bytes: 0, shape: Arc::new(Mutex::new(shape)) };
         let needs = shape.needs(pool_bytes, workers, sockets);
-        let bytes = total(&needs);
-        match promise.grow(bytes, workers.saturating_mul(WORKER_SPACE_BYTES)) {
-            Ok(()) => Ok(promise),
-            Err(room) => Err(refusal(&needs, bytes, room)),
+        let (bytes, had) = (total(&needs), promise.bytes);
+        let space = workers.saturating_mul(WORKER_SPACE_BYTES);
+        if let Err(room) = promise.grow(bytes.saturating_sub(had), space) {
+            return Err(refusal(&needs, bytes, room.saturating_add(had)));
         }
+        promise.shape = Arc::new(Mutex::new(shape));
+        Ok(promise)
     }
 
     /// Promises what is missing for `users` users; the most so far have their memory already.
@@ -114,19 +121,26 @@ impl Promise {
     /// What there is not enough of.
     pub(super) fn widen(&mut self, footprint: Footprint) -> Result<Widened, RunError> {
         let before = shape(&self.shape);
-        let (needs, passing) = before.wider(footprint);
+        let needs = before.wider(footprint);
         let bytes = total(&needs);
-        let grown = self.grow(bytes.saturating_add(passing), 0);
-        grown.map_err(|room| refusal(&needs, bytes, room))?;
-        self.shrink(passing);
+        self.grow(bytes, 0).map_err(|room| refusal(&needs, bytes, room))?;
+        let [.., passing] = needs.map(|need| need.bytes);
+        self.passing += passing;
         set_shape(&self.shape, Shape { footprint, ..before });
-        Ok(Widened { bytes, before })
+        Ok(Widened { bytes, passing, before })
     }
 
     /// Takes back what was promised for a scenario that does not come after all.
     pub(super) fn narrow(&mut self, widened: Widened) {
+        self.passing -= widened.passing.min(self.passing);
         self.shrink(widened.bytes);
         set_shape(&self.shape, widened.before);
+    }
+
+    /// Takes back what rows needed while they were copied: all workers have the wider ones.
+    pub(super) fn settle(&mut self) {
+        let passing = mem::take(&mut self.passing);
+        self.shrink(passing);
     }
 
     /// Promises `bytes` more, for which `space` more of address space is taken; `Err` is what there
@@ -144,6 +158,9 @@ impl Promise {
 
     fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
+        if bytes == 0 {
+            return;
+        }
         self.bytes -= bytes;
         let mut promised = promised();
         *promised = promised.saturating_sub(bytes);
@@ -191,41 +208,48 @@ impl Shape {
     /// # Errors
     /// What there is not enough of.
     pub(super) fn check_wider(&self, footprint: Footprint) -> Result<(), RunError> {
-        let (needs, passing) = self.wider(footprint);
+        let needs = self.wider(footprint);
         let (bytes, room) = (total(&needs), free_bytes());
-        match bytes.saturating_add(passing) > room {
+        match bytes > room {
             true => Err(refusal(&needs, bytes, room)),
             false => Ok(()),
         }
     }
 
-    /// What rows as wide as `footprint` need beyond these; and what is there for a moment only, as
-    /// rows are copied to where there is room for wider ones.
-    fn wider(&self, footprint: Footprint) -> ([Need; 2], u64) {
+    /// What rows as wide as `footprint` need beyond these. The last of it is needed for a moment only,
+    /// as rows are copied to where there is room for wider ones.
+    fn wider(&self, footprint: Footprint) -> [Need; 3] {
         let Self { calls, users, footprint: before, .. } = *self;
         let of_call = footprint.call_row_bytes().saturating_sub(before.call_row_bytes());
         let of_user = footprint.user_row_bytes().saturating_sub(before.user_row_bytes());
-        let needs = [
-            Need {
-                what: format!("the scenario, with its variables in a pool of {calls} open calls,"),
-                bytes: calls.saturating_mul(of_call),
-                hint: "let it have fewer variables, or start the run again with a lower \
-                       max_concurrent (-l)",
-            },
-            Need {
-                what: format!("the scenario, with <User> variables of {users} users,"),
-                bytes: self.users_bytes(users, of_user),
-                hint: "let it have fewer variables, or start the run again with fewer users \
-                       (-users)",
-            },
-        ];
-        let passing = match total(&needs) {
+        let [of_calls, of_users] =
+            [calls.saturating_mul(of_call), self.users_bytes(users, of_user)];
+        let copied = match of_calls.saturating_add(of_users) {
             0 => 0,
             _ => calls
                 .saturating_mul(before.call_row_bytes())
                 .saturating_add(self.users_bytes(users, before.user_row_bytes())),
         };
-        (needs, passing)
+        [
+            Need {
+                what: format!("the scenario, with its variables in a pool of {calls} open calls,"),
+                bytes: of_calls,
+                hint: "let it have fewer variables, or start the run again with a lower \
+                       max_concurrent (-l)",
+            },
+            Need {
+                what: format!("the scenario, with <User> variables of {users} users,"),
+                bytes: of_users,
+                hint: "let it have fewer variables, or start the run again with fewer users \
+                       (-users)",
+            },
+            Need {
+                what: "the scenario, for a copy of the variables there are,".to_owned(),
+                bytes: copied,
+                hint: "let it have no more variables than the one before, or start the run again \
+                       with a lower max_concurrent (-l) or fewer users (-users)",
+            },
+        ]
     }
 }
 
@@ -247,6 +271,7 @@ fn total(needs: &[Need]) -> u64 {
 #[derive(Debug)]
 pub(super) struct Widened {
     bytes: u64,
+    passing: u64,
     before: Shape,
 }
 
@@ -254,6 +279,22 @@ impl Drop for Promise {
     fn drop(&mut self) {
         self.shrink(self.bytes);
     }
+}
+
+/// Promises what `choose` takes of the bytes that nobody was promised. No other promise comes
+/// between.
+///
+/// # Errors
+/// Those of `choose`.
+pub(super) fn reserve<T>(
+    choose: impl FnOnce(u64) -> Result<(T, u64), RunError>,
+) -> Result<(T, Promise), RunError> {
+    let mut promised = promised();
+    let (chosen, bytes) = choose(room(*promised))?;
+    *promised += bytes;
+    let mut promise = Promise::default();
+    promise.bytes = bytes;
+    Ok((chosen, promise))
 }
 
 /// Bytes that nobody was promised.
@@ -318,7 +359,10 @@ fn refusal(needs: &[Need], bytes: u64, room: u64) -> RunError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pool::{Sizing, call_bytes};
+    use std::time::Duration;
+    use std::{iter, thread};
+
+    use super::super::pool::{BESIDE_PART, Sizing, call_bytes};
     use super::*;
     use crate::config::{Flavor, RunDraft};
 
@@ -327,7 +371,7 @@ mod tests {
 
     fn promise(calls: u64, users: u64) -> Promise {
         let shape = Shape { calls, users, listeners: 1, footprint: Footprint::default() };
-        Promise { bytes: 0, shape: Arc::new(Mutex::new(shape)) }
+        Promise { bytes: 0, passing: 0, shape: Arc::new(Mutex::new(shape)) }
     }
 
     #[test]
@@ -364,25 +408,46 @@ mod tests {
 
     #[test]
     fn pools_that_nobody_asked_for_fit_together() {
-        let _alone = ALONE.lock();
         let config = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
         let of_call = call_bytes(Footprint::default(), true);
-        let mut promise = promise(0, 0);
+        // The primary engine of a small machine, and as many beside it as there may be.
+        let mut room = 2 << 30;
+        for part in iter::once(2).chain(iter::repeat_n(BESIDE_PART, 15 + 32)) {
+            let sizing = sizing(&config, of_call, part);
+            let (pool, bytes) = sizing.default_within(room).unwrap();
+            assert!(pool >= 1_000 && bytes <= room, "{pool}");
+            room -= bytes;
+        }
+        // A container on a large machine: its workers alone take most of it.
+        let many = Sizing { workers: 63, ..sizing(&config, of_call, 2) };
+        let (pool, bytes) = many.default_within(1 << 30).unwrap();
+        assert!(pool >= 1_000 && bytes <= 1 << 30, "{pool} {bytes}");
         // Wider calls take more, and so there are fewer of them.
         let wide = call_bytes(footprint(4096), true);
-        let few = sizing(&config, wide, 2).pool().unwrap();
-        assert!(few * wide <= free_bytes() / 4 * 3, "{few}");
-        // The primary engine, and as many beside it as clients of the API may start.
-        for part in std::iter::once(2).chain(std::iter::repeat_n(16, 32)) {
-            let pool = sizing(&config, of_call, part).pool().unwrap();
-            assert!(pool >= 1_000, "{pool}");
-            promise.grow(pool * of_call, 0).unwrap();
-        }
-        promise.grow(free_bytes() - (16 << 20), 0).unwrap();
-        let refusal = sizing(&config, wide, 16).pool().unwrap_err().to_string();
+        let (few, bytes) = sizing(&config, wide, 2).default_within(1 << 30).unwrap();
+        assert!(few * wide <= 1 << 29 && bytes <= 1 << 30, "{few}");
+        let refusal = sizing(&config, wide, 2).default_within(16 << 20).unwrap_err().to_string();
         assert!(refusal.contains("1000 open calls") && refusal.contains("(-l)"), "{refusal}");
-        let one = Sizing { calls_total: Some(1), ..sizing(&config, of_call, 16) };
-        assert_eq!(one.pool().unwrap(), 1);
+        let one = Sizing { calls_total: Some(1), ..sizing(&config, of_call, BESIDE_PART) };
+        assert_eq!(one.default_within(64 << 20).unwrap().0, 1);
+    }
+
+    #[test]
+    fn pools_that_are_sized_at_once_do_not_count_on_the_same_memory() {
+        let _alone = ALONE.lock();
+        let config = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
+        let wide = call_bytes(footprint(4096), true);
+        let most = free_bytes();
+        let reserved: Vec<u64> = thread::scope(|scope| {
+            let size = || {
+                let promise = sizing(&config, wide, 2).pool().unwrap().1;
+                thread::sleep(Duration::from_millis(20));
+                promise.bytes
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(size)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(reserved.iter().sum::<u64>() <= most, "{reserved:?} of {most}");
     }
 
     #[test]
@@ -392,7 +457,7 @@ mod tests {
         let narrow = call_bytes(Footprint::default(), false);
         let calls = free_bytes() / narrow / 4;
         config.max_calls = Some(calls);
-        assert_eq!(sizing(&config, narrow, 2).pool().unwrap(), calls);
+        assert_eq!(sizing(&config, narrow, 2).pool().unwrap().0, calls);
         let wide = call_bytes(footprint(4096), false);
         let refusal = sizing(&config, wide, 2).pool().unwrap_err().to_string();
         assert!(refusal.contains(&format!("{calls} open calls")), "{refusal}");
@@ -421,11 +486,14 @@ mod tests {
         let of_user = wide.user_row_bytes() - narrow.user_row_bytes();
         let mut promise = start(10, 3);
         let widened = promise.widen(wide).unwrap();
-        assert_eq!(promise.bytes, 10 * of_call + 3 * of_user);
+        // While workers copy rows, both are there.
+        let copied = 10 * narrow.call_row_bytes() + 3 * narrow.user_row_bytes();
+        assert_eq!(promise.bytes, 10 * of_call + 3 * of_user + copied);
         promise.narrow(widened);
         assert_eq!((promise.bytes, shape(&promise.shape).footprint), (0, narrow));
         for _ in 0..2 {
             let _ = promise.widen(wide).unwrap();
+            promise.settle();
             promise.grow_to_users(5).unwrap();
             assert_eq!(promise.bytes, 10 * of_call + 3 * of_user + 2 * wide.user_bytes());
         }

@@ -37,7 +37,7 @@ pub(crate) mod supervised {
     pub(crate) use super::companion::Companion;
     pub(crate) use super::exchange::{Compiler, Replacement};
     pub(crate) use super::planned::{ListenAt, Planned, Steered};
-    pub(crate) use super::pool::Terms;
+    pub(crate) use super::pool::{BESIDE_PART, Terms};
     pub(crate) use super::scenario::Text;
     pub(crate) use super::supervisor::{Finished, Supervisor};
 }

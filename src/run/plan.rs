@@ -11,6 +11,7 @@ use std::thread;
 use gossipper_uring::{DriverConfig, probe, sys};
 
 use super::data::Tables;
+use super::memory::Promise;
 use super::pool::{self, Sizing, Terms};
 use super::{RunError, memory, sources, targets, twin};
 use crate::config::targets::Load;
@@ -53,6 +54,8 @@ pub(super) struct Plan {
     pub(super) places: Vec<SocketAddr>,
     /// The most that it does there.
     pub(super) load: Load,
+    /// Memory that a pool which nobody asked for was promised when it was sized.
+    pub(super) reserved: Promise,
 }
 
 /// The column of the injection file that says from where calls are made, and the addresses in it.
@@ -104,7 +107,7 @@ pub(super) fn plan(
         (sources.is_some(), "-t ui: the sockets of all addresses belong together"),
     ];
     let workers = count_workers(config, &programs, limits, alone, for_connections, &mut notices);
-    let pool = limits.pool(config, &programs, workers, terms)?;
+    let (pool, reserved) = limits.pool(config, &programs, workers, terms)?;
     let per_call_sockets = match config.transport {
         Transport::UdpMulti if roles.calls_out => {
             let sockets = sockets_of_calls(config, pool, limits.pool_total, 0)?;
@@ -151,7 +154,7 @@ pub(super) fn plan(
     let driver_name = if use_uring { "uring" } else { "syscall" };
     let load = targets::load(config, &launch.programs);
     let calls_total = limits.calls_total;
-    Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices, places, load })
+    Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices, places, load, reserved })
 }
 
 /// Who we are and whom we call; with the addresses that calls are made from (`-t ui`), the first of
@@ -243,7 +246,7 @@ impl CallLimits {
         programs: &Programs,
         workers: usize,
         terms: Terms,
-    ) -> Result<u64, RunError> {
+    ) -> Result<(u64, Promise), RunError> {
         let roles = Roles::of(programs);
         // A call may have a connection of its own, and come back on another: each has places in
         // the driver and on its way out.
@@ -362,7 +365,7 @@ fn engine_config(
             true => 1,
             false => (pool::ENDED_PER_CALL as usize * calls_max).min(DEAD_CALLS),
         },
-        blob_bytes_max: (calls_max * pool::TEXT_BYTES as usize).max(16 << 20),
+        blob_bytes_max: (calls_max * pool::TEXT_BYTES as usize).max(pool::TEXTS_LEAST as usize),
         concurrent_max: limits.concurrent_max,
         calls_total: limits.calls_total,
         arrivals: arrivals(config, roles.is_client),

@@ -134,8 +134,8 @@ impl Planned {
             ));
         }
         let local = first.launch.engine.environment.local_ip;
-        let plans = Plans { first, others };
-        let promise = Promise::of(&config, plans.all().collect::<Vec<_>>().into_iter())?;
+        let mut plans = Plans { first, others };
+        let promise = Promise::of(&config, plans.all_mut().collect::<Vec<_>>().into_iter())?;
         let workers = plans.all().map(|plan| plan.launch.workers).sum();
         let began = plans.first.launch.generations(workers);
         let shape = Arc::clone(promise.shape());

@@ -3,6 +3,7 @@
 //! What somebody asked for fits or is refused. A default takes its part of what nobody else was
 //! promised, down to a least number of calls.
 
+use super::memory::Promise;
 use super::{RunError, memory};
 use crate::config::{ConcurrencyLimit, RunConfig};
 use crate::engine::ids::SLOTS_MAX;
@@ -18,6 +19,11 @@ const POOL_SLACK: u64 = 1_000;
 const POOL_FOR_KEYS: u64 = 100_000;
 /// Bytes of the texts that a held call keeps at most in the usual scenarios, for sizing.
 pub(super) const TEXT_BYTES: u64 = 2_048;
+/// Bytes for texts that a worker has at least: a few calls may have large messages.
+pub(super) const TEXTS_LEAST: u64 = 8 << 20;
+/// A default pool of an engine beside the primary one takes one of so many parts of the memory that
+/// is left. There may be 15 of the configuration and 32 of clients: the last finds a third of it.
+pub(crate) const BESIDE_PART: u64 = 48;
 /// Ended calls that are remembered for each call of the pool, where calls are answered.
 pub(super) const ENDED_PER_CALL: u64 = 4;
 
@@ -64,14 +70,15 @@ pub(crate) fn pool_bytes(calls: u64) -> u64 {
 }
 
 impl Sizing<'_> {
-    /// Size of the pool over all workers, checked against memory.
+    /// Size of the pool over all workers, checked against memory; and what it was promised already,
+    /// if nobody asked for it.
     ///
     /// # Errors
     /// What there is not enough of, and which option to lower.
-    pub(super) fn pool(&self) -> Result<u64, RunError> {
-        let pool = match self.asked() {
-            Some(pool) => self.check_asked(pool)?,
-            None => self.default_pool()?,
+    pub(super) fn pool(&self) -> Result<(u64, Promise), RunError> {
+        let (pool, reserved) = match self.asked() {
+            Some(pool) => (self.check_asked(pool)?, Promise::default()),
+            None => memory::reserve(|room| self.default_within(room))?,
         };
         if pool > SLOTS_MAX as u64 {
             return Err(RunError::Limit {
@@ -83,7 +90,7 @@ impl Sizing<'_> {
         }
         // Whether there is room for workers too, the promise says.
         if memory::is_reservable(self.bytes(pool)) {
-            return Ok(pool);
+            return Ok((pool, reserved));
         }
         Err(RunError::Limit {
             what: format!("a pool of {pool} open calls"),
@@ -132,27 +139,37 @@ impl Sizing<'_> {
         })
     }
 
-    fn default_pool(&self) -> Result<u64, RunError> {
+    /// A pool that nobody asked for, where so many bytes are left; and the bytes that it takes with
+    /// the workers of the run.
+    ///
+    /// # Errors
+    /// If not even the least pool fits.
+    pub(super) fn default_within(&self, room: u64) -> Result<(u64, u64), RunError> {
+        let of_workers = self.workers.saturating_mul(memory::WORKER_BYTES);
+        let room = room.saturating_sub(of_workers);
         let least = self.at_most_all(POOL_LEAST);
-        let affordable = self.affordable(self.part);
-        if affordable < least {
+        if self.bytes(least) > room {
             return Err(RunError::Limit {
                 what: format!(
                     "a pool of {least} open calls, the least without max_concurrent (-l),"
                 ),
                 needed: format!("{} MiB of memory", mib(self.bytes(least))),
-                limit: format!("{} MiB, its part of what is left,", mib(affordable * self.of_call)),
-                hint: "set max_concurrent (-l), or end what was promised memory: other engines"
+                limit: format!("{} MiB, what is left beside its workers,", mib(room)),
+                hint: "set max_concurrent (-l), lower -workers, or end other engines, which were \
+                       promised memory"
                     .to_owned(),
             });
         }
-        let mut pool = self.at_most_all(POOL_DEFAULT.min(affordable));
-        let is_reservable =
-            |pool| memory::is_reservable_beside_workers(self.bytes(pool), self.workers);
-        while pool > least && !is_reservable(pool) {
+        let affordable = room / self.part.max(1) / self.of_call.max(1);
+        let mut pool = self.at_most_all(POOL_DEFAULT.min(affordable)).max(least);
+        let fits = |pool| {
+            let bytes = self.bytes(pool);
+            bytes <= room && memory::is_reservable_beside_workers(bytes, self.workers)
+        };
+        while pool > least && !fits(pool) {
             pool = (pool / 2).max(least);
         }
-        Ok(pool)
+        Ok((pool, self.bytes(pool).saturating_add(of_workers)))
     }
 
     /// Calls that fit into one of so many parts of what is left.
@@ -161,7 +178,10 @@ impl Sizing<'_> {
     }
 
     fn bytes(&self, pool: u64) -> u64 {
-        pool.saturating_mul(self.of_call)
+        let workers = self.workers.max(1);
+        let texts = pool.div_ceil(workers).saturating_mul(TEXT_BYTES).max(TEXTS_LEAST);
+        let others = pool.saturating_mul(self.of_call.saturating_sub(TEXT_BYTES));
+        others.saturating_add(workers.saturating_mul(texts))
     }
 }
 

@@ -676,6 +676,9 @@ impl Supervisor {
                 heard.is_lost |= is_gone && !heard.is_done;
             }
         }
+        if any && !self.is_swapping() {
+            self.promise.settle();
+        }
         any
     }
 

@@ -23,12 +23,9 @@ use crate::config::targets::{Hold, Refusal};
 use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
-use crate::run::supervised::{ListenAt, Planned, Steered, Supervisor, Terms, Text};
+use crate::run::supervised::{BESIDE_PART, ListenAt, Planned, Steered, Supervisor, Terms, Text};
 use crate::stats::{Aggregate, CallTotals, Health, RunStart};
 
-/// A default pool of an engine beside the primary one takes one of so many parts of the memory that
-/// is left: the last of 16 + 32 engines still finds a twentieth of it.
-const BESIDE_PART: u64 = 16;
 /// How often an engine looks at its clock. Workers and questions wake it.
 const POLL: Duration = Duration::from_millis(50);
 /// Part of the time to a deadline, and at most this, that is kept for ending calls with BYE.
@@ -217,7 +214,7 @@ impl<'s> Engine<'s> {
         let steered =
             Steered { more: &more, given, sent_may_command, expects_commands: true, terms };
         let mut planned = Planned::with_listeners(Arc::clone(&config), steered)?;
-        if handle.kind() == EngineKind::Dynamic && is_ended(shared) {
+        if is_ended(shared) {
             return Err("it was ended before it began".into());
         }
         planned.look_often();
