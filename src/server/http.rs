@@ -6,7 +6,7 @@
 //! (`api/body.rs`), 60 s for a response that is not taken. `places.rs` says who gets a connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -107,11 +107,13 @@ impl Http {
 
     /// Gives a connection its place, or refuses it. Waits for nothing.
     fn take(&self, stream: TcpStream, address: SocketAddr, door: &Door) {
-        let is_here = address.ip().to_canonical().is_loopback();
+        let ip = address.ip().to_canonical();
+        let is_here = ip.is_loopback();
         let origin = match is_here {
-            // A proxy of this host shows with its first request.
+            // Programs of this host have that address, too: a proxy shows with its first request.
+            true if ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST => Origin::Here,
+            _ if (self.is_proxy)(ip) => Origin::Proxy,
             true => Origin::Here,
-            false if (self.is_proxy)(address.ip()) => Origin::Proxy,
             false => Origin::Away,
         };
         let seat = match door.places.take(address.ip(), origin) {

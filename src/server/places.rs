@@ -318,10 +318,17 @@ impl Seat {
         let owner = Owner::of(address, origin);
         self.places.count_refusal(table.make_room(owner, false))?;
         if let Some(taken) = table.remove(self.number) {
-            table.add(self.number, Taken { owner, ..taken });
+            // Whoever signed in over it is not the next one who comes through the proxy.
+            table.add(self.number, Taken { owner, is_kept: false, ..taken });
         }
         self.places.metrics.connections(table.taken.len());
         Ok(())
+    }
+
+    /// Tells whether it counts as one of this host.
+    pub(crate) fn is_here(&self) -> bool {
+        let table = self.places.lock();
+        table.taken.get(&self.number).is_some_and(|taken| taken.owner.is_here())
     }
 
     /// Waits until the place is wanted by somebody else.
@@ -433,6 +440,24 @@ mod tests {
         seats.iter().for_each(Seat::keep);
         assert_eq!(places.take(proxy, Origin::Proxy).unwrap_err(), ConnectionRefusal::Full);
         assert!(take(&places, "127.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn who_signed_in_before_a_proxy_showed_keeps_no_place_for_it() {
+        let places = places();
+        let here: IpAddr = "127.0.0.1".parse().unwrap();
+        let seat = take(&places, "127.0.0.1").unwrap();
+        assert!(seat.vouch().is_none() && seat.is_here());
+        seat.relay(here, Origin::Proxy).unwrap();
+        assert!(!seat.is_here());
+        let others: Vec<_> = (1..PLACES - KEPT_FOR_THIS_HOST)
+            .map(|_| places.take(here, Origin::Proxy).unwrap())
+            .collect();
+        others.iter().for_each(Seat::keep);
+        // It is the only one that may go.
+        let next = places.take(here, Origin::Proxy).unwrap();
+        next.keep();
+        assert_eq!(places.take(here, Origin::Proxy).unwrap_err(), ConnectionRefusal::Full);
     }
 
     #[test]

@@ -144,9 +144,9 @@ impl Shared {
             })?;
         }
         peer.stands_for(asker, is_relayed);
-        // A proxy of this host which adds nothing is like a program of this host, whose
-        // connections are bounded (`server/places.rs`).
-        let is_silent = !is_relayed && connected.to_canonical().is_loopback();
+        // A proxy at the address of this host's programs which adds nothing is like one of them,
+        // whose connections are bounded (`server/places.rs`).
+        let is_silent = !is_relayed && peer.seat.is_here();
         if asker == Asker::Peer || is_silent {
             return Ok(());
         }

@@ -259,7 +259,8 @@ impl EngineHandle {
 
     /// Tells the engine when it must have ended; does not wait.
     pub(super) fn end_by(&self, monotonic_ns: u64) {
-        self.shared.end_by_ns.store(monotonic_ns, Ordering::Relaxed);
+        // The earliest time counts: whoever asks again grants no more.
+        self.shared.end_by_ns.fetch_min(monotonic_ns, Ordering::Relaxed);
         self.wake();
     }
 

@@ -135,6 +135,8 @@ struct Roster {
 struct Starting {
     id: String,
     claim: Claim,
+    /// Else it is one of the configuration that is started again.
+    is_dynamic: bool,
     /// The handle of its thread, once there is one.
     handle: Option<EngineHandle>,
     /// It was removed before it ran.
@@ -287,7 +289,8 @@ impl Registry {
 
     /// Tells whether a dynamic engine of that id is being started.
     pub fn is_starting(&self, id: &str) -> bool {
-        self.roster().starting.iter().any(|starting| starting.id == id)
+        let is_it = |starting: &Starting| starting.is_dynamic && starting.id == id;
+        self.roster().starting.iter().any(is_it)
     }
 
     /// Takes an id and what else it claims for an engine that is about to start.
@@ -336,7 +339,8 @@ impl Registry {
                 return Err(DynamicError::Clash(sentence));
             }
         }
-        let starting = Starting { id: id.clone(), claim, handle: None, is_removed: false };
+        let starting =
+            Starting { id: id.clone(), claim, is_dynamic: true, handle: None, is_removed: false };
         roster.starting.push(starting);
         Ok(id)
     }
@@ -421,7 +425,8 @@ impl Registry {
                 return Err(AskError::Refused(sentence));
             }
         }
-        let starting = Starting { id: id.to_owned(), claim, handle: None, is_removed: false };
+        let id = id.to_owned();
+        let starting = Starting { id, claim, is_dynamic: false, handle: None, is_removed: false };
         roster.starting.push(starting);
         Ok(())
     }
@@ -471,11 +476,11 @@ impl Registry {
         Ok(())
     }
 
-    /// Ends an engine that is being started; `false` if there is none of that id.
+    /// Ends a dynamic engine that is being started; `false` if there is none of that id.
     fn remove_starting(&self, id: &str) -> bool {
         let mut roster = self.roster();
-        let starting = roster.starting.iter_mut().find(|starting| starting.id == id);
-        let Some(starting) = starting else { return false };
+        let mut dynamic = roster.starting.iter_mut().filter(|starting| starting.is_dynamic);
+        let Some(starting) = dynamic.find(|starting| starting.id == id) else { return false };
         starting.is_removed = true;
         if let Some(handle) = &starting.handle {
             handle.end_by(sys::monotonic_now());
@@ -729,8 +734,16 @@ mod tests {
         let _go = plan(&handle);
         registry.adopt_starting("slow", &handle);
         assert_eq!(end_by(&handle), u64::MAX);
+        // The one that is configured is none that a client may remove.
+        registry.roster().starting[0].is_dynamic = false;
+        assert!(!registry.is_starting("slow") && registry.remove("slow").is_err());
+        assert_eq!(end_by(&handle), u64::MAX);
         registry.close();
-        assert_ne!(end_by(&handle), u64::MAX);
+        let at_once = end_by(&handle);
+        assert_ne!(at_once, u64::MAX);
+        // A later time that somebody grants is none.
+        handle.end_by(u64::MAX - 1);
+        assert_eq!(end_by(&handle), at_once);
         let started = registry.start_in_the_place_of(&handle, spec.clone(), None);
         assert!(matches!(started, Err(AskError::Over)));
     }
