@@ -382,14 +382,26 @@ pub fn is_one_file(one: &Path, other: &Path) -> bool {
         })
 }
 
-/// `path` without `..`, where it has some and its directory is there.
+/// `path` without `..`, where it has some: resolved as far as it is there, and by its names beyond.
 pub fn without_dots(path: &Path) -> PathBuf {
-    let has_dots = path.components().any(|part| part == Component::ParentDir);
-    let directory = directory_of(path).filter(|_| has_dots);
-    let directory = directory.and_then(|directory| fs::canonicalize(directory).ok());
-    match (directory, path.file_name()) {
-        (Some(directory), Some(name)) => directory.join(name),
-        _ => path.to_owned(),
+    if !path.components().any(|part| part == Component::ParentDir) {
+        return path.to_owned();
+    }
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            // Behind a link the directory above is that of its target.
+            Component::ParentDir => {
+                let here = if resolved.as_os_str().is_empty() { ".".as_ref() } else { &*resolved };
+                resolved = fs::canonicalize(here).unwrap_or(resolved);
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+    }
+    match (directory_of(&resolved).map(fs::canonicalize), resolved.file_name()) {
+        (Some(Ok(directory)), Some(name)) => directory.join(name),
+        _ => resolved,
     }
 }
 
@@ -525,5 +537,11 @@ mod tests {
         assert!(!is_one_file(&scratch.join("results/a"), &scratch.join("scenarios/a")));
         let shown = without_dots(&scratch.join("scenarios/../users.db"));
         assert_eq!(shown, fs::canonicalize(scratch.join("users.db")).unwrap());
+        // What is shown does not change once it is there.
+        let later = scratch.join("scenarios/../new/data");
+        let before = without_dots(&later);
+        fs::create_dir_all(&later).unwrap();
+        assert_eq!(before, without_dots(&later));
+        assert_eq!(before, fs::canonicalize(&later).unwrap());
     }
 }

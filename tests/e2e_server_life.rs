@@ -172,7 +172,7 @@ fn a_taken_address_is_said_before_the_first_call() {
     config["local_port"] = json!(taken.local_addr().unwrap().port());
     let daemon = daemon::prepare(&config).environment("JOURNAL_STREAM", "1:2");
     let (finished, _) = daemon.start_without_api().finish();
-    let stderr = finished.expect_code(255).stderr;
+    let stderr = finished.expect_code(254).stderr;
     let lines: Vec<_> = stderr.lines().filter(|line| line.contains("<3>")).collect();
     assert!(lines[0].starts_with("<3>engine primary: cannot bind UDP 127.0.0.1:"), "{stderr}");
     assert!(lines[1].starts_with("<3>  hint: ") && lines[1].contains("local_port"), "{stderr}");

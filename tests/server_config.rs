@@ -281,6 +281,11 @@ fn a_server_does_not_start_with_a_wrong_file() {
         assert_eq!(output.status.code(), Some(255));
         assert!(text(&output.stderr).contains("not for a server"), "{option:?}");
     }
+    // A file without its option is taken for no host.
+    let output = gossipper(&["server", "etc/gossipper-hybrid.json"]);
+    assert_eq!(output.status.code(), Some(255));
+    let told = text(&output.stderr);
+    assert!(told.contains("given with -config etc/gossipper-hybrid.json"), "{told}");
 }
 
 #[test]

@@ -62,6 +62,12 @@ pub enum UsageError {
     /// A command needs a file.
     #[error("the configuration file is missing: write -config FILE")]
     MissingConfig,
+    /// A file stands where the remote host does.
+    #[error("{typed:?} is no remote host; a configuration is given with -config {typed}")]
+    ConfigIsOption {
+        /// The word.
+        typed: String,
+    },
     /// The remote host cannot be used.
     #[error("remote host: {0}")]
     BadRemote(ValueError),
@@ -91,7 +97,8 @@ impl UsageError {
             | Self::NotInThisVersion { typed, .. }
             | Self::Refused { typed, .. }
             | Self::NotForServer { typed }
-            | Self::BadValue { typed, .. } => Some(typed),
+            | Self::BadValue { typed, .. }
+            | Self::ConfigIsOption { typed } => Some(typed),
             Self::SecondRemote { second, .. } => Some(second),
             Self::MissingConfig | Self::BadRemote(_) | Self::Config(_) | Self::Definition(_) => {
                 None
@@ -110,6 +117,7 @@ impl UsageError {
             Self::BadValue { reason, .. } | Self::BadRemote(reason) => reason.label(),
             Self::NotForServer { .. } => "not_for_server",
             Self::MissingConfig => "missing_config",
+            Self::ConfigIsOption { .. } => "config_is_option",
             Self::SecondRemote { .. } => "second_remote",
             Self::Config(error) => error.label(),
             Self::Definition(_) => "definition",

@@ -3,8 +3,8 @@
 //! Both take the options of a run, which are applied to the first engine of the configuration
 //! file. What is in the file is the business of `server::config`; nothing is opened here.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use super::args::{self, Given, LowArgs, Request};
 use super::error::UsageError;
@@ -122,9 +122,19 @@ fn server_line(low: LowArgs) -> Result<ServerLine, UsageError> {
         }
     }
     match &line.config {
+        // What looks like a file is one, and no host.
+        None if let Some(word) = line.options.remote.as_ref().filter(|word| is_config(word)) => {
+            Err(UsageError::ConfigIsOption { typed: word.to_string_lossy().into_owned() })
+        }
         Some(file) if file.as_os_str().is_empty() => Err(UsageError::MissingConfig),
         _ => Ok(line),
     }
+}
+
+/// Tells whether a word is the name of a configuration.
+fn is_config(word: &OsStr) -> bool {
+    let path = Path::new(word);
+    path.extension().is_some_and(|extension| extension == "json") || path.is_file()
 }
 
 /// The request for a profile in the options of a run, if there is one. `RunDraft::resolve` has

@@ -286,3 +286,13 @@ pub enum RunError {
     #[error("the scenario stopped the run: {0}")]
     Scripted(String),
 }
+
+impl RunError {
+    /// Tells whether a local address could not be bound, which has an exit code of its own.
+    pub(crate) fn is_bind(&self) -> bool {
+        matches!(
+            self,
+            Self::Launch(LaunchError::Bind { .. }) | Self::Companion { is_bind: true, .. }
+        )
+    }
+}

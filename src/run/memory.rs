@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::RunError;
 use super::plan::Plan;
+use super::pool::TEXT_BYTES;
 use crate::config::RunConfig;
 use crate::engine::{ENDED_CALL_BYTES, Footprint};
 
@@ -55,8 +56,8 @@ struct Need {
 }
 
 impl Promise {
-    /// Promises what a run with these plans, one for each listener, may come to use, with what their
-    /// pools have been promised already.
+    /// Promises what a run with these plans, one for each listener, may come to use. What their
+    /// pools were promised already is part of it.
     ///
     /// # Errors
     /// The greatest of its needs, if there is not that much.
@@ -69,7 +70,8 @@ impl Promise {
             listeners: plans.len() as u64,
             ..Shape::default()
         };
-        let (mut workers, mut sockets, mut pool_bytes) = (0_u64, 0_u64, 0_u64);
+        let (mut workers, mut sockets) = (0_u64, 0_u64);
+        let (mut pool_bytes, mut worker_bytes) = (0_u64, 0_u64);
         let mut promise = Self::default();
         for plan in plans {
             promise.bytes += mem::take(&mut plan.reserved.bytes);
@@ -80,13 +82,18 @@ impl Promise {
             let calls = of_plan.saturating_mul(launch.engine.calls_max as u64);
             let ended = of_plan.saturating_mul(launch.engine.dead_calls_max as u64);
             shape.calls = shape.calls.saturating_add(calls);
+            let texts = of_plan.saturating_mul(launch.engine.blob_bytes_max as u64);
+            let of_calls = calls.saturating_mul(TEXT_BYTES).min(texts);
+            // Room for texts that a worker has, however few calls there are.
+            worker_bytes = worker_bytes.saturating_add(of_plan.saturating_mul(WORKER_BYTES));
+            worker_bytes = worker_bytes.saturating_add(texts - of_calls);
             pool_bytes = pool_bytes
                 .saturating_add(calls.saturating_mul(shape.footprint.call_bytes()))
-                .saturating_add(of_plan.saturating_mul(launch.engine.blob_bytes_max as u64))
+                .saturating_add(of_calls)
                 .saturating_add(ended.saturating_mul(ENDED_CALL_BYTES));
             sockets += of_plan * (launch.driver.sockets_max + launch.driver.streams_max) as u64;
         }
-        let needs = shape.needs(pool_bytes, workers, sockets);
+        let needs = shape.needs(pool_bytes, (workers, worker_bytes), sockets);
         let (bytes, had) = (total(&needs), promise.bytes);
         let space = workers.saturating_mul(WORKER_SPACE_BYTES);
         if let Err(room) = promise.grow(bytes.saturating_sub(had), space) {
@@ -169,7 +176,12 @@ impl Promise {
 
 impl Shape {
     /// What the run needs at its start.
-    fn needs(&self, pool_bytes: u64, workers: u64, sockets: u64) -> [Need; 4] {
+    fn needs(
+        &self,
+        pool_bytes: u64,
+        (workers, worker_bytes): (u64, u64),
+        sockets: u64,
+    ) -> [Need; 4] {
         let Self { users, calls, listeners, .. } = *self;
         [
             Need {
@@ -192,7 +204,7 @@ impl Shape {
                     1 => format!("-workers {workers}"),
                     _ => format!("{workers} workers for {listeners} listeners"),
                 },
-                bytes: workers.saturating_mul(WORKER_BYTES),
+                bytes: worker_bytes,
                 hint: "lower -workers, or listen in fewer places (listeners)",
             },
         ]
@@ -216,8 +228,8 @@ impl Shape {
         }
     }
 
-    /// What rows as wide as `footprint` need beyond these. The last of it is needed for a moment only,
-    /// as rows are copied to where there is room for wider ones.
+    /// What rows as wide as `footprint` need beyond these. The last is needed for a moment only, as
+    /// rows are copied to where there is room for wider ones.
     fn wider(&self, footprint: Footprint) -> [Need; 3] {
         let Self { calls, users, footprint: before, .. } = *self;
         let of_call = footprint.call_row_bytes().saturating_sub(before.call_row_bytes());

@@ -57,7 +57,6 @@ use companion::Companion;
 use planned::Planned;
 
 use crate::config::{ColorChoice, ControlPort, RunConfig};
-use crate::dataplane::LaunchError;
 use crate::engine::Programs;
 use crate::output::Palette;
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
@@ -73,8 +72,7 @@ pub(crate) fn run<'c>(config: &'c RunConfig, companion: Option<&'c mut dyn Compa
             // Nobody is left to tell if stderr is gone.
             let _ = writeln!(io::stderr(), "{bad}error:{bad:#} {error}");
             let end = match error {
-                RunError::Launch(LaunchError::Bind { .. })
-                | RunError::Companion { is_bind: true, .. } => RunEnd::BindFailed,
+                error if error.is_bind() => RunEnd::BindFailed,
                 _ => RunEnd::Fatal,
             };
             exit_code(&Outcome::new(end))

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::auth;
-use super::engines;
+use super::engines::{self, StartError};
 use super::tls::TlsError;
 use crate::stats::ExitCode;
 
@@ -56,6 +56,7 @@ impl ServerError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Bind { .. } => ExitCode::BindFailed,
+            Self::Engines(StartError::Primary { why, .. }) if why.is_bind => ExitCode::BindFailed,
             Self::Exposed(_) | Self::Tls(_) => ExitCode::ConfigUnusable,
             _ => ExitCode::Fatal,
         }

@@ -81,7 +81,7 @@ impl App {
         let mut configured = config.engines.iter().enumerate();
         let (index, of) = configured
             .find(|(_, configured)| configured.id == engine.id())
-            .ok_or_else(|| AskError::Refused(format!("engine {:?} has ended", engine.id())))?;
+            .ok_or(AskError::Over)?;
         let is_file = matches!(of.run.scenario, ScenarioSource::File(_));
         let sent = match scenario {
             Some(NewScenario::Sent(xml)) => Some(xml),

@@ -120,7 +120,10 @@ impl Deed {
                 with(&with(&payload, "outcome", "failed".into()), "error", why.into())
             }
         };
-        tracing::info!(user, action, on = target, %payload, "changed");
+        match &result {
+            Ok(_) => tracing::info!(user, action, on = target, %payload, "changed"),
+            Err(_) => tracing::warn!(user, action, on = target, %payload, "not changed"),
+        }
         if let Some(row) = row {
             auth.amend(row, payload).await;
         }

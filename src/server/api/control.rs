@@ -217,10 +217,10 @@ impl From<AskError> for ApiError {
         let text = error.to_string();
         match error {
             AskError::Invalid(_) => Self::bad_request(text),
-            AskError::Refused(_) => Self::conflict(text),
+            AskError::Refused(_) | AskError::Over => Self::conflict(text),
             AskError::Forbidden(_) => Self::forbidden(text),
             AskError::Unknown(_) => Self::not_found(text),
-            AskError::Over | AskError::Busy | AskError::Timeout => Self::unavailable(text),
+            AskError::Busy | AskError::Timeout => Self::unavailable(text),
         }
     }
 }

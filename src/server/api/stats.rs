@@ -52,7 +52,8 @@ fn row(engine: &EngineHandle) -> EngineStats {
 
 fn state_of(state: &Arc<EngineState>) -> State {
     let (reason, exit_code) = match &state.phase {
-        Phase::Failed { reason } => (Some(reason.clone()), None),
+        // One line, without the form of a terminal.
+        Phase::Failed { reason } => (Some(reason.replace("\n  hint: ", "; ")), None),
         Phase::Finished { code } => (None, Some(*code)),
         _ => (None, None),
     };

@@ -14,7 +14,7 @@ use std::time::Duration;
 use gossipper_uring::sys;
 
 use super::desk::Desk;
-use super::error::AskError;
+use super::error::{AskError, StartFailure};
 use super::handle::{DOCUMENT, EngineHandle, Question, Shared};
 use super::registry::Told;
 use super::spec::{EngineKind, EngineSpec};
@@ -23,6 +23,7 @@ use crate::config::targets::{Hold, Refusal};
 use crate::config::{ControlPort, RunConfig, ScenarioSource, TraceFormat};
 use crate::output::ConsoleLine;
 use crate::output::summary::Media;
+use crate::run::RunError;
 use crate::run::supervised::{BESIDE_PART, ListenAt, Planned, Steered, Supervisor, Terms, Text};
 use crate::stats::{Aggregate, CallTotals, Health, RunStart};
 
@@ -50,7 +51,7 @@ pub(super) struct Start {
     pub(super) spec: EngineSpec,
     pub(super) questions: Receiver<Question>,
     /// Told once: it runs, or why it does not.
-    pub(super) started: SyncSender<Result<(), String>>,
+    pub(super) started: SyncSender<Result<(), StartFailure>>,
     /// It shares the CPUs with others, and takes so many workers for each listener.
     pub(super) workers: Option<usize>,
     /// A scenario that somebody sent, in the place of that of the specification.
@@ -114,18 +115,21 @@ pub(super) fn run(start: Start) {
 /// Does `work`. An error, and a panic, is the end of this engine and of no other.
 fn guard(
     shared: &Shared,
-    started: &SyncSender<Result<(), String>>,
+    started: &SyncSender<Result<(), StartFailure>>,
     work: impl FnOnce() -> Result<(), Box<dyn Error>>,
 ) {
-    let reason = match catch_unwind(AssertUnwindSafe(work)) {
+    let (reason, is_bind) = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(panic) => format!("the engine panicked: {}", panic_text(&*panic)),
+        Ok(Err(error)) => {
+            let is_bind = error.downcast_ref::<RunError>().is_some_and(RunError::is_bind);
+            (error.to_string(), is_bind)
+        }
+        Err(panic) => (format!("the engine panicked: {}", panic_text(&*panic)), false),
     };
     fail(shared, reason.clone());
     // Nobody waits any more if it was running already. Why the process does not start is said by
     // whoever starts it.
-    let is_told = started.try_send(Err(reason.clone())).is_ok();
+    let is_told = started.try_send(Err(StartFailure { reason: reason.clone(), is_bind })).is_ok();
     if !(is_told && shared.kind == EngineKind::Primary) {
         tracing::error!("engine {}: {reason}", shared.id);
     }
@@ -310,7 +314,7 @@ impl<'s> Engine<'s> {
         }
         let (id, totals) = (&self.shared.id, totals(&finished.snapshot.calls));
         match &self.shared.state.load().phase {
-            Phase::Failed { reason } => tracing::error!("engine {id}: failed: {reason}; {totals}"),
+            Phase::Failed { reason } => tracing::error!("engine {id}: failed: {totals}: {reason}"),
             _ => tracing::info!("engine {id}: ended: {totals}"),
         }
     }
@@ -412,7 +416,7 @@ mod tests {
         guard(handle.shared(), &started, || panic!("out of {}", "luck"));
         let Phase::Failed { reason } = &handle.state().phase else { panic!("it has not failed") };
         assert_eq!(reason, "the engine panicked: out of luck");
-        assert_eq!(starts.recv().unwrap().as_ref().unwrap_err(), reason);
+        assert_eq!(&starts.recv().unwrap().unwrap_err().reason, reason);
         assert_eq!(handle.state().run_id.len(), 16);
     }
 

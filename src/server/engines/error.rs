@@ -39,12 +39,12 @@ pub enum StartError {
     #[error("{0}")]
     Clash(String),
     /// The first engine cannot be started.
-    #[error("engine {id}: {reason}")]
+    #[error("engine {id}: {}", why.reason)]
     Primary {
         /// Its id.
         id: String,
         /// Why.
-        reason: String,
+        why: StartFailure,
     },
     /// There is no thread to be had.
     #[error("cannot start the thread of engine {id}: {reason}\n  hint: see `ulimit -u`")]
@@ -54,6 +54,15 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+}
+
+/// Why an engine does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartFailure {
+    /// A sentence.
+    pub reason: String,
+    /// Its local address could not be bound.
+    pub is_bind: bool,
 }
 
 /// Why an engine could not be started beside the others.
@@ -106,7 +115,7 @@ pub enum AskError {
     /// The engine has ended.
     #[error(
         "the engine has ended; one of the configuration is started again by resume with its id, or \
-         by another scenario"
+         by another scenario, and a client is deleted and created again"
     )]
     Over,
     /// Too much was asked of it at once.

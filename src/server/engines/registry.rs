@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use gossipper_uring::sys;
 
 use super::engine::{self, Start};
-use super::error::{AskError, DynamicError, ForgetError, StartError};
+use super::error::{AskError, DynamicError, ForgetError, StartError, StartFailure};
 use super::handle::{Ask, EngineHandle, Question};
 use super::spec::{Claim, EngineKind, EngineSpec, is_id};
 use super::state::Phase;
@@ -172,7 +172,7 @@ impl Registry {
                 .map_err(|reason| StartError::Thread { id: id.clone(), reason })?;
             registry.change_rows(|rows| rows.push(handle));
             match index {
-                0 => wait(&started).map_err(|reason| StartError::Primary { id, reason })?,
+                0 => wait(&started).map_err(|why| StartError::Primary { id, why })?,
                 _ => waiting.push(started),
             }
         }
@@ -254,7 +254,7 @@ impl Registry {
         let outcome = spawn(spec, &self.shared, Some(1), None);
         let outcome = outcome.and_then(|(handle, started)| {
             self.adopt_starting(&id, &handle);
-            wait(&started)?;
+            wait(&started).map_err(|why| why.reason)?;
             Ok(handle)
         });
         let mut roster = self.roster();
@@ -399,7 +399,7 @@ impl Registry {
         let (handle, started) =
             spawn(spec, &self.shared, self.shared.workers, sent).map_err(AskError::Refused)?;
         self.adopt_starting(old.id(), &handle);
-        wait(&started).map_err(AskError::Invalid)?;
+        wait(&started).map_err(|why| AskError::Invalid(why.reason))?;
         Ok(handle)
     }
 
@@ -637,7 +637,7 @@ fn choose_port(spec: &mut EngineSpec) {
     }
 }
 
-type Started = Receiver<Result<(), String>>;
+type Started = Receiver<Result<(), StartFailure>>;
 
 /// Starts the thread of an engine.
 fn spawn(
@@ -660,8 +660,9 @@ fn spawn(
 }
 
 /// Waits until an engine runs, or has failed.
-fn wait(started: &Started) -> Result<(), String> {
-    started.recv().unwrap_or_else(|_| Err("its thread ended unexpectedly".to_owned()))
+fn wait(started: &Started) -> Result<(), StartFailure> {
+    let reason = || "its thread ended unexpectedly".to_owned();
+    started.recv().unwrap_or_else(|_| Err(StartFailure { reason: reason(), is_bind: false }))
 }
 
 #[cfg(test)]
