@@ -90,6 +90,12 @@ fn what_was_mistyped_is_suggested() {
 }
 
 #[test]
+fn a_scenario_without_its_option_is_taken_for_no_host() {
+    let told = stderr(&run(&["uac", "127.0.0.1"]));
+    assert!(told.contains("a scenario is given with -sn uac"), "{told}");
+}
+
+#[test]
 fn shell_and_form_have_pages_of_help() {
     for (name, part) in [("shell", "set NAME VALUE"), ("tui", "Enter on Start")] {
         for line in [&[name, "-h"][..], &[name, "--help"], &["help", name]] {

@@ -318,7 +318,7 @@ fn the_whole_text_of_an_error() {
     );
     assert_eq!(
         load_builtin("usa", &[]).unwrap_err().to_string(),
-        "built-in: no built-in scenario \"usa\"\n  hint: did you mean \"uas\"? \
+        "no built-in scenario \"usa\"\n  hint: did you mean \"uas\"? \
          built-in scenarios are uac, uas, regexp, branchc, branchs, options, management, \
          ooc_default, ooc_dummy, 3pcc-C-A, 3pcc-C-B, 3pcc-A, 3pcc-B"
     );

@@ -13,6 +13,7 @@ use super::error::UsageError;
 use super::flags::{self, Accept, FlagSpec, Immediate, Status};
 use super::suggest;
 use crate::config::{ColorChoice, parse_bool};
+use crate::scenario;
 
 /// Exactly what was typed: nothing is read, defaulted or checked yet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,6 +91,9 @@ fn canonicalise(args: &[OsString]) -> Result<Canonical, UsageError> {
         }
         if only_words || word.as_bytes().first() != Some(&b'-') {
             if let Some(first) = remote {
+                if let Some(builtin) = first.to_str().and_then(scenario::builtin) {
+                    return Err(UsageError::ScenarioIsOption { typed: builtin.name.to_owned() });
+                }
                 return Err(UsageError::SecondRemote { first: lossy(first), second: lossy(word) });
             }
             remote = Some(word);

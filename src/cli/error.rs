@@ -68,6 +68,14 @@ pub enum UsageError {
         /// The word.
         typed: String,
     },
+    /// A scenario stands where the remote host does.
+    #[error(
+        "{typed:?} is a second word beside the remote host; a scenario is given with -sn {typed}"
+    )]
+    ScenarioIsOption {
+        /// The word.
+        typed: String,
+    },
     /// The remote host cannot be used.
     #[error("remote host: {0}")]
     BadRemote(ValueError),
@@ -98,6 +106,7 @@ impl UsageError {
             | Self::Refused { typed, .. }
             | Self::NotForServer { typed }
             | Self::BadValue { typed, .. }
+            | Self::ScenarioIsOption { typed }
             | Self::ConfigIsOption { typed } => Some(typed),
             Self::SecondRemote { second, .. } => Some(second),
             Self::MissingConfig | Self::BadRemote(_) | Self::Config(_) | Self::Definition(_) => {
@@ -117,6 +126,7 @@ impl UsageError {
             Self::BadValue { reason, .. } | Self::BadRemote(reason) => reason.label(),
             Self::NotForServer { .. } => "not_for_server",
             Self::MissingConfig => "missing_config",
+            Self::ScenarioIsOption { .. } => "scenario_is_option",
             Self::ConfigIsOption { .. } => "config_is_option",
             Self::SecondRemote { .. } => "second_remote",
             Self::Config(error) => error.label(),

@@ -184,7 +184,7 @@ fn io_uring(facts: &Facts, _: Load) -> Option<Finding> {
 
 fn cpus(facts: &Facts, load: Load) -> Option<Finding> {
     let workers = facts.cpus.saturating_sub(1).max(1);
-    let found = format!("{} for this process, so {workers} worker(s)", facts.cpus);
+    let found = format!("{} for this process, workers: {workers}", facts.cpus);
     let able = workers as f64 * WORKER_RATE;
     let means = format!(
         "good for about {} calls/s without segmentation offload; a run says when it was the limit",
@@ -504,7 +504,7 @@ fn network(facts: &Facts, interface: &Interface, load: Load) -> Finding {
         None => "unknown driver".to_owned(),
     };
     found.push_str(&format!(
-        ", {} receive and {} send queue(s)",
+        ", {} receive and {} send queues",
         interface.rx_queues, interface.tx_queues
     ));
     if let Some(speed) = interface.speed_mbps {

@@ -42,7 +42,7 @@ pub(super) fn json(facts: &Facts, load: Load, findings: &[Finding]) -> String {
 /// The report as text.
 pub(super) fn text(load: Load, findings: &[Finding], color: bool) -> String {
     let mut page = format!(
-        "This host, for {} calls/s and {} open calls (-r and -l say others):\n\n",
+        "This host, for {} calls/s and {} open calls (other figures: -r and -l):\n\n",
         load.rate,
         thousands(load.calls)
     );

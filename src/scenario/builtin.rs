@@ -141,5 +141,5 @@ pub fn find_builtin(name: &str) -> Result<&'static Builtin, ScenarioError> {
             }
         }
     };
-    Err(fault.in_source("built-in"))
+    Err(fault.in_source(""))
 }

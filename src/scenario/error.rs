@@ -25,7 +25,7 @@ pub struct Position {
 /// Why a scenario was refused at load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError {
-    /// File name, or the name of the built-in.
+    /// File name, or the name of the built-in; empty before anything was read.
     pub source: String,
     /// Where.
     pub position: Position,
@@ -39,6 +39,8 @@ impl fmt::Display for ScenarioError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.position;
         match line {
+            // Nothing has been read yet.
+            0 if self.source.is_empty() => f.write_str(&self.message)?,
             0 => write!(f, "{}: {}", self.source, self.message)?,
             _ => write!(f, "{}:{line}:{column}: {}", self.source, self.message)?,
         }
