@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::sent_files::SentFiles;
+use crate::sent_files;
 
 /// A folder below the data directory, for clients of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,6 @@ pub struct Access {
     own: Arc<ArcSwap<Vec<OwnFile>>>,
     /// The data directory of the daemon.
     data: Option<Arc<Path>>,
-    sent: Arc<SentFiles>,
     is_confined: bool,
 }
 
@@ -112,19 +111,13 @@ impl Access {
     /// The access of engines that a configuration names: `own` are the files of the process, and
     /// scenarios that are sent find theirs below `data`.
     pub fn of_process(own: Vec<OwnFile>, data: &Path) -> Self {
-        let sent = Arc::new(SentFiles::below(data));
         let own = Arc::new(ArcSwap::from_pointee(own));
-        Self { own, data: Some(data.into()), sent, is_confined: false }
+        Self { own, data: Some(data.into()), is_confined: false }
     }
 
     /// The access of a run at a terminal, whose files `own` are.
     pub fn of_run(own: Vec<OwnFile>) -> Self {
         Self { own: Arc::new(ArcSwap::from_pointee(own)), ..Self::default() }
-    }
-
-    /// The scenario files that clients of the API wrote.
-    pub fn sent(&self) -> &SentFiles {
-        &self.sent
     }
 
     /// The files of the process, as of now.
@@ -205,6 +198,7 @@ impl Access {
     }
 
     fn open_within(&self, folders: &[Folder], path: &Path) -> io::Result<File> {
+        refuse_mark(path)?;
         if !self.is_confined {
             return File::open(path);
         }
@@ -269,6 +263,9 @@ impl Access {
 
     /// Names the file of the process that is at `path`, if it is of one of `kinds`.
     pub fn own_at(&self, path: &Path, kinds: &[OwnKind]) -> Option<&'static str> {
+        if sent_files::is_mark(path) {
+            return Some(MARK);
+        }
         let metadata = fs::metadata(path).ok();
         let is_it = |own: &&OwnFile| {
             kinds.contains(&own.kind)
@@ -285,6 +282,7 @@ impl Access {
 
     /// Refuses a name under which the process will make a file of its own.
     fn check_place(&self, path: &Path) -> io::Result<()> {
+        refuse_mark(path)?;
         let (Some(name), Some(parent)) = (path.file_name(), directory_of(path)) else {
             return Ok(());
         };
@@ -350,6 +348,14 @@ fn regular(file: File) -> io::Result<File> {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
     }
+}
+
+/// The role of the files that tell whose a scenario is.
+const MARK: &str = "the mark of a scenario that a client of the API wrote";
+
+/// Refuses such a mark, also to a run at a terminal: it may have the scenario of a client.
+fn refuse_mark(path: &Path) -> io::Result<()> {
+    if sent_files::is_mark(path) { Err(refused(MARK)) } else { Ok(()) }
 }
 
 fn refused(role: &str) -> io::Error {
@@ -526,6 +532,25 @@ mod tests {
         assert_refused(running.open_to_write(&scratch.join("new.db"), false));
         assert_eq!(running, access);
         assert_ne!(client, access);
+    }
+
+    #[test]
+    fn marks_of_clients_scenarios_are_refused_to_everybody() {
+        let scratch = Scratch::new("marks");
+        let mark = scratch.join("results/.a.xml.sent-by-api");
+        fs::write(&mark, "a mark").unwrap();
+        symlink(&mark, scratch.join("results/link")).unwrap();
+        for access in [Access::default(), scratch.access(), scratch.access().confined()] {
+            for path in [&mark, &scratch.join("results/link")] {
+                assert_refused(access.read(path));
+                assert_refused(access.read_material(path));
+                assert_refused(access.open_to_write(path, false));
+                assert_refused(access.check_replaceable(path));
+                assert!(access.own_at(path, &[]).is_some());
+            }
+            assert_refused(access.open_to_write(&scratch.join("results/.b.sent-by-api"), false));
+        }
+        assert_eq!(fs::read(&mark).unwrap(), b"a mark");
     }
 
     #[test]

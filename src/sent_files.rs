@@ -1,158 +1,183 @@
-//! Scenario files that clients of the API wrote: which they are, and what was written.
+//! Marks of scenario files that clients of the API wrote.
 //!
-//! A client's scenario may do less than the administrator's, by whatever way an engine comes to
-//! it. So the daemon keeps, below its data directory, the place and the SHA-256 of what clients
-//! wrote into scenario files. A file with another content was replaced by somebody who has a way to
-//! it without the API: it is the administrator's again.
+//! A client's scenario may do less than its user's, by whatever way a run comes to it. So the
+//! SHA-256 of what a client writes into `NAME` is kept beside it, in `.NAME.sent-by-api`: the mark
+//! moves with its folder, and counts for every process that reads the file. A file with another
+//! content was replaced by somebody who has a way to it without the API: it is its user's again.
 
-use std::fs::{self, DirBuilder, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::files::is_one_file;
 use crate::output::write_file;
 
-/// The name of the list in the data directory.
-const NAME: &str = "sent-scenarios.json";
+/// The end of the name of a mark.
+const SUFFIX: &str = ".sent-by-api";
 
-/// Most files in the list: each was once the scenario file of a configuration.
-const ROWS_MAX: usize = 1000;
+/// Most sums in a mark. Whoever reads a file reads its mark after it, and so many clients do not
+/// write to it in between.
+const SUMS_MAX: usize = 16;
 
-/// Most bytes of the list that are read.
-const BYTES_MAX: u64 = 8 << 20;
+/// Most bytes of a mark that are read.
+const BYTES_MAX: u64 = 64 << 10;
 
-/// The scenario files that clients of the API wrote.
-#[derive(Debug, Default)]
-pub struct SentFiles {
-    /// The file with the list; without one, it is gone with the process.
-    place: Option<PathBuf>,
-    /// The list of a process that has no such file. Also keeps two from writing at a time.
-    rows: Mutex<Vec<Row>>,
-}
+/// Times that a folder is tried which another process has locked, and the time between two.
+const TRIES: u32 = 50;
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
-/// What a client wrote into a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Row {
-    path: String,
-    sha256: String,
-}
-
-/// The content of the file with the list.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct List {
+/// The content of a mark.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
     comment: String,
-    files: Vec<Row>,
+    /// What clients wrote, the last one last.
+    sha256: Vec<String>,
 }
 
-impl SentFiles {
-    /// The list that is kept in a data directory.
-    pub fn below(data: &Path) -> Self {
-        Self { place: Some(Self::place_below(data)), ..Self::default() }
-    }
+/// The place of the mark of the scenario file `path`, wherever links lead to it.
+fn mark_of(path: &Path) -> Option<PathBuf> {
+    let file = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = OsString::from(".");
+    name.push(file.file_name()?);
+    name.push(SUFFIX);
+    Some(file.with_file_name(name))
+}
 
-    /// The place of the list that is kept in a data directory.
-    pub fn place_below(data: &Path) -> PathBuf {
-        data.join(NAME)
-    }
+/// The name of the mark of the scenario file `path`, for messages.
+pub fn mark_name(path: &Path) -> String {
+    let name = mark_of(path).and_then(|mark| mark.file_name().map(OsStr::to_owned));
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
 
-    /// Tells whether a client wrote `content` into the file at `path`.
-    ///
-    /// # Errors
-    /// If nobody knows, because the list cannot be read.
-    pub fn has(&self, path: &Path, content: &[u8]) -> io::Result<bool> {
-        let rows = self.load(&self.lock())?;
-        if rows.is_empty() {
-            return Ok(false);
+/// Tells whether `path` is, or leads to, a mark: no run reads or writes one.
+pub fn is_mark(path: &Path) -> bool {
+    let is_one = |path: &Path| {
+        let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+        name.starts_with(b".") && name.ends_with(SUFFIX.as_bytes())
+    };
+    is_one(path) || fs::canonicalize(path).is_ok_and(|path| is_one(&path))
+}
+
+/// Tells whether a client of the API wrote `content` into the file at `path`, from where it was
+/// read before.
+///
+/// # Errors
+/// If nobody knows, because the mark cannot be read.
+pub fn is_sent(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let Some(mark) = mark_of(path) else { return Ok(false) };
+    let sums = sums_of(&mark)?;
+    Ok(!sums.is_empty() && sums.contains(&fingerprint(content)))
+}
+
+/// Notes that a client is about to write `content` into the file at `path`. What is there by then
+/// is known still, as the write may fail.
+///
+/// # Errors
+/// If the mark cannot be written: then the file must not be, either.
+pub fn note(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mark = mark_of(path).ok_or(io::ErrorKind::IsADirectory)?;
+    let _lock = lock_folder_of(&mark)?;
+    let mut sums = sums_of(&mark)?;
+    let current = fs::read(path).ok().map(|current| fingerprint(&current));
+    let sum = fingerprint(content);
+    // Who writes what is there already takes nothing away from whose it is.
+    if current.as_ref() == Some(&sum) {
+        return Ok(());
+    }
+    sums.retain(|known| *known != sum);
+    while sums.len() >= SUMS_MAX {
+        let oldest = sums.iter().position(|known| current.as_ref() != Some(known));
+        sums.remove(oldest.unwrap_or(0));
+    }
+    sums.push(sum);
+    let comment = "SHA-256 of what clients of the API wrote into the scenario file. With this \
+                   content it may do no more than other scenarios of clients. Without this mark, \
+                   it may do all.";
+    let text = serde_json::to_vec_pretty(&Mark { comment: comment.to_owned(), sha256: sums })
+        .map_err(io::Error::from)?;
+    write_file(&mark, |out| out.write_all(&text)).map_err(|error| {
+        let source = error.source;
+        let why = format!(
+            "{} beside the scenario file cannot be written ({source}); see to the permissions and \
+             the room of its folder",
+            name_of(&mark)
+        );
+        io::Error::new(source.kind(), why)
+    })
+}
+
+/// The sums of a mark; none if it is not there.
+fn sums_of(mark: &Path) -> io::Result<Vec<String>> {
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(mark) {
+        Ok(file) => file,
+        Err(error) if cannot_be_there(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(mark, &error.to_string())),
+    };
+    let mut text = Vec::new();
+    let read = match file.metadata().map(|metadata| metadata.is_file()) {
+        Ok(false) => return Err(unreadable(mark, "it is no regular file")),
+        Ok(true) => file.take(BYTES_MAX).read_to_end(&mut text),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| unreadable(mark, &error.to_string()))?;
+    let read: Mark =
+        serde_json::from_slice(&text).map_err(|error| unreadable(mark, &error.to_string()))?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let is_sum = |sum: &String| sum.len() == 64 && sum.bytes().all(is_digit);
+    match !read.sha256.is_empty() && read.sha256.iter().all(is_sum) {
+        true => Ok(read.sha256),
+        false => Err(unreadable(mark, "sha256 is to have sums of 64 hexadecimal digits")),
+    }
+}
+
+/// Tells whether an error says that there is no such file, nor can be one.
+fn cannot_be_there(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG))
+}
+
+fn unreadable(mark: &Path, why: &str) -> io::Error {
+    io::Error::other(format!(
+        "{}, the mark beside it that tells texts of API clients from yours, cannot be read ({why}); \
+         mend the mark, or remove it if the text is yours",
+        name_of(mark)
+    ))
+}
+
+fn name_of(mark: &Path) -> String {
+    mark.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Keeps other processes with an API from writing marks of the same folder. Some network file
+/// systems have no lock for folders; there only the process's own order counts.
+fn lock_folder_of(mark: &Path) -> io::Result<Option<File>> {
+    let parent = mark.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = File::open(parent.unwrap_or(Path::new(".")))?;
+    for _ in 0..TRIES {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(folder)),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(TRY_AGAIN),
+            Err(_) => return Ok(None),
         }
-        let sha256 = fingerprint(content);
-        let is_it = |row: &Row| row.sha256 == sha256 && is_one_file(Path::new(&row.path), path);
-        Ok(rows.iter().any(is_it))
     }
-
-    /// Notes that a client is about to write `content` into the file at `path`. What is there by
-    /// then is known still, as the write may fail.
-    ///
-    /// # Errors
-    /// If the list cannot be written: then the file must not be, either.
-    pub fn note(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let mut kept = self.lock();
-        let mut rows = self.load(&kept)?;
-        let current = fs::read(path).ok().map(|current| fingerprint(&current));
-        let sha256 = fingerprint(content);
-        // Who writes what is there already takes nothing away from whose it is.
-        if current.as_ref() == Some(&sha256) {
-            return Ok(());
-        }
-        rows.retain(|row| {
-            current.as_ref() == Some(&row.sha256) || !is_one_file(Path::new(&row.path), path)
-        });
-        let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path))?;
-        let path = path.into_os_string().into_string().map_err(|_| {
-            io::Error::other("the name of the scenario file is not UTF-8; rename the file")
-        })?;
-        rows.push(Row { path, sha256 });
-        if rows.len() > ROWS_MAX {
-            return Err(io::Error::other(format!(
-                "{NAME} in the data directory has {ROWS_MAX} entries; remove those of files that \
-                 are gone"
-            )));
-        }
-        self.save(&mut kept, rows)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Row>> {
-        // Every change of it is complete at any time.
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The list as of now: another process with this data directory may have changed it.
-    fn load(&self, kept: &[Row]) -> io::Result<Vec<Row>> {
-        let Some(place) = &self.place else { return Ok(kept.to_vec()) };
-        let mut text = Vec::new();
-        let read = File::open(place).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
-        let list = match read {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => Err(error),
-            Ok(_) => serde_json::from_slice(&text).map_err(io::Error::from),
-        };
-        let list: List = list.map_err(|error| {
-            let why = format!(
-                "{NAME} in the data directory, which tells files of API clients from yours, cannot \
-                 be read ({error}); mend it, or remove it if you wrote all scenario files"
-            );
-            io::Error::new(error.kind(), why)
-        })?;
-        Ok(list.files)
-    }
-
-    fn save(&self, kept: &mut Vec<Row>, rows: Vec<Row>) -> io::Result<()> {
-        let Some(place) = &self.place else {
-            *kept = rows;
-            return Ok(());
-        };
-        let comment = "Scenario files that clients of the API wrote. With this content, they may \
-                       do no more than other scenarios of clients.";
-        let list = List { comment: comment.to_owned(), files: rows };
-        let text = serde_json::to_vec_pretty(&list).map_err(io::Error::from)?;
-        if let Some(data) = place.parent() {
-            DirBuilder::new().recursive(true).mode(0o750).create(data)?;
-        }
-        write_file(place, |out| out.write_all(&text)).map_err(|error| {
-            let (kind, why) = (error.source.kind(), error.source);
-            let why =
-                format!("{NAME} in the data directory cannot be written ({why}); see data_dir");
-            io::Error::new(kind, why)
-        })
-    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "another program has locked the folder of the scenario file; try again later",
+    ))
 }
 
 /// The SHA-256 of a text, in hexadecimal digits.
-fn fingerprint(text: &[u8]) -> String {
+pub fn fingerprint(text: &[u8]) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -175,47 +200,75 @@ mod tests {
         let (file, link) = (folder.join("a.xml"), folder.join("link.xml"));
         fs::write(&file, "mine").unwrap();
         symlink(&file, &link).unwrap();
-        let data = folder.join("data");
-        let has = |path: &Path, text: &str| {
-            // As after a restart.
-            SentFiles::below(&data).has(path, text.as_bytes()).unwrap()
-        };
+        let has = |path: &Path, text: &str| is_sent(path, text.as_bytes()).unwrap();
         let put = |text: &str| {
-            SentFiles::below(&data).note(&link, text.as_bytes()).unwrap();
+            note(&link, text.as_bytes()).unwrap();
             fs::write(&file, text).unwrap();
         };
         // What is there stays whose it was.
         put("mine");
-        assert!(!has(&file, "mine"));
+        assert!(!has(&file, "mine") && !folder.join(".a.xml.sent-by-api").exists());
         put("theirs");
         assert!(has(&file, "theirs") && has(&link, "theirs"));
         assert!(!has(&file, "mine") && !has(&folder.join("b.xml"), "theirs"));
-        // A write that fails leaves the one before, which is known still.
-        SentFiles::below(&data).note(&file, b"lost").unwrap();
-        assert!(has(&file, "theirs") && has(&file, "lost"));
-        put("theirs, too");
-        assert!(has(&file, "theirs, too") && !has(&file, "lost"));
+        // Who has read the text before, and asks later, is told; so is who writes and fails.
+        for number in 0..SUMS_MAX - 1 {
+            note(&file, number.to_string().as_bytes()).unwrap();
+            assert!(has(&file, "theirs") && has(&file, &number.to_string()), "{number}");
+        }
+        // There is an end to it, but not for what is in the file.
+        note(&file, b"more").unwrap();
+        assert!(has(&file, "theirs") && has(&file, "more") && !has(&file, "0"));
         fs::write(&file, "mine again").unwrap();
-        put("last");
-        assert!(has(&file, "last") && !has(&file, "theirs, too") && !has(&file, "mine again"));
+        assert!(!has(&file, "mine again"));
         fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
-    fn a_list_that_cannot_be_read_or_written_is_no_empty_one() {
+    fn a_mark_moves_with_its_folder() {
+        let folder = scratch("moved");
+        fs::create_dir(folder.join("here")).unwrap();
+        note(&folder.join("here/a.xml"), b"theirs").unwrap();
+        fs::rename(folder.join("here"), folder.join("there")).unwrap();
+        assert!(is_sent(&folder.join("there/a.xml"), b"theirs").unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_read_or_written_is_no_empty_one() {
         let folder = scratch("broken");
-        let file = folder.join("a.xml");
-        fs::write(folder.join(NAME), "{").unwrap();
-        let list = SentFiles::below(&folder);
-        for error in [list.has(&file, b"").unwrap_err(), list.note(&file, b"x").unwrap_err()] {
-            assert!(error.to_string().contains("mend it"), "{error}");
+        let (file, mark) = (folder.join("a.xml"), folder.join(".a.xml.sent-by-api"));
+        let texts = ["", "{", "{}", r#"{"comment": "", "sha256": []}"#];
+        let other = [r#"{"comment": "", "sha256": ["ABCD"]}"#];
+        for text in texts.into_iter().chain(other) {
+            fs::write(&mark, text).unwrap();
+            for error in [is_sent(&file, b"").unwrap_err(), note(&file, b"x").unwrap_err()] {
+                let error = error.to_string();
+                assert!(error.contains(".a.xml.sent-by-api, the mark"), "{text}: {error}");
+            }
         }
-        // A file where the data directory should be.
-        fs::write(&file, "").unwrap();
-        assert!(SentFiles::below(&file).note(&file, b"x").is_err());
-        let here = SentFiles::default();
-        here.note(&file, b"x").unwrap();
-        assert!(here.has(&file, b"x").unwrap());
+        fs::remove_file(&mark).unwrap();
+        fs::create_dir(&mark).unwrap();
+        assert!(is_sent(&file, b"").is_err() && note(&file, b"x").is_err());
+        // A name that leaves no room for that of a mark has none.
+        let long = folder.join("x".repeat(250));
+        assert!(!is_sent(&long, b"").unwrap());
+        assert!(note(&long, b"x").is_err());
+        // Nor has what is no file of a folder.
+        assert!(
+            !is_sent(Path::new("/dev/null"), b"").unwrap()
+                && !is_sent(&file.join("a"), b"").unwrap()
+        );
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_mark_is_known_by_its_name() {
+        let folder = scratch("name");
+        note(&folder.join("a.xml"), b"theirs").unwrap();
+        symlink(folder.join(".a.xml.sent-by-api"), folder.join("link")).unwrap();
+        assert!(is_mark(&folder.join(".a.xml.sent-by-api")) && is_mark(&folder.join("link")));
+        assert!(!is_mark(&folder.join("a.xml")) && !is_mark(&folder.join("a.sent-by-api")));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -10,6 +10,7 @@ use super::data::{Origin, Tables};
 use crate::config::{RunConfig, ScenarioSource, Trunk};
 use crate::engine::Programs;
 use crate::scenario::{self, Diagnostic, Mode, Program};
+use crate::sent_files;
 
 /// Loads and compiles a scenario. `keys` are the `-key` names and values.
 ///
@@ -56,10 +57,8 @@ impl Text {
                     .access
                     .read(path)
                     .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
-                let is_sent = config
-                    .access
-                    .sent()
-                    .has(path, &bytes)
+                // Later than the text: what a client wrote is marked before it is there.
+                let is_sent = sent_files::is_sent(path, &bytes)
                     .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
                 let name = path.display().to_string();
                 let xml = scenario::decode(&bytes, &name)?;

@@ -61,7 +61,7 @@ pub fn run(config: &RunConfig) -> ExitCode {
 /// profile may have the token of the API, and passwords.
 fn access(config: &RunConfig, api: &ApiConfig) -> Access {
     let (http, users) = (http_config(api), AuthConfig::None);
-    let own = own_files_of(api.profile.as_deref(), None, Some(&http), &users, iter::once(config));
+    let own = own_files_of(api.profile.as_deref(), Some(&http), &users, iter::once(config));
     Access::of_run(own)
 }
 

@@ -9,14 +9,13 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::app::App;
 use super::body::{Carried, Parameters};
 use super::crowd::Turn;
 use super::error::ApiError;
 use super::forwarded::Asker;
-use crate::server::auth::{self, AuthError, Authenticator, Identity};
+use crate::server::auth::{AuthError, Authenticator, Identity};
 use crate::server::places::Seat;
 
 /// The origin of a request, and the connection that it came over.
@@ -141,12 +140,6 @@ fn with(object: &serde_json::Value, name: &str, value: serde_json::Value) -> ser
         members.insert(name.to_owned(), value);
     }
     object
-}
-
-/// The SHA-256 of a scenario, in hexadecimal digits. It tells the scenario from others in the audit
-/// log: its name is chosen by whoever writes it.
-pub(crate) fn fingerprint(text: &[u8]) -> String {
-    auth::hex(&Sha256::digest(text))
 }
 
 /// A response with a JSON body.

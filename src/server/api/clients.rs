@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json as value;
 
-use super::call::{Answer, Call, blocking, fingerprint, json};
+use super::call::{Answer, Call, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Clients, Started};
 use super::stats::dynamic_ids;
 use super::transports::{client_rows, dynamic_api};
 use crate::config::targets::Reach;
 use crate::config::{CallLimit, RunConfig};
+use crate::sent_files::fingerprint;
 use crate::server::config::{self, Snippet};
 use crate::server::engines::{DynamicError, EngineHandle, EngineKind, ForgetError, ScenarioState};
 

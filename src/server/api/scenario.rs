@@ -3,11 +3,12 @@
 use http::StatusCode;
 use serde_json::json as value;
 
-use super::call::{Answer, Call, blocking, fingerprint, json};
+use super::call::{Answer, Call, blocking, json};
 use super::clients::scenario_of;
 use super::error::ApiError;
 use super::model::{Always, Applied, Scenario, Written};
 use crate::output::write_file;
+use crate::sent_files::{self, fingerprint};
 use crate::server::engines::{DOCUMENT, NewScenario};
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -47,8 +48,7 @@ pub(crate) async fn put(call: Call) -> Answer {
         // What may not be applied may not be written either: the next reload would read it.
         primary.check_scenario(&xml)?;
         // Before: whoever reads it must know whose it is.
-        let sent = app.config.load().access.clone();
-        sent.sent().note(&target, xml.as_bytes()).map_err(|error| {
+        sent_files::note(&target, xml.as_bytes()).map_err(|error| {
             ApiError::internal(format!("the scenario was neither used nor written: {error}"))
         })?;
         if apply {

@@ -39,7 +39,6 @@ pub use password::{
     PASSWORD_BYTES_MAX, PASSWORD_CHARS_ADVISED, PASSWORD_CHARS_MIN, PasswordError, check_password,
 };
 pub use random::NoRandomness;
-pub(in crate::server) use random::hex;
 pub use store::{ApiToken, AuditRow, REVOKED_MAX, StoreError, USERS_MAX, User};
 pub(crate) use throttle::Source;
 pub use ticket::TICKET_LIFE;

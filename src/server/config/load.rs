@@ -353,7 +353,7 @@ impl<'a> Loader<'a> {
     fn protect(&mut self, engines: &mut [(EngineConfig, &Profile)], process: &Process) -> bool {
         let (data, http) = (&process.data_dir, process.http.as_ref());
         let all = engines.iter().map(|(engine, _)| &engine.run);
-        let own = own::own_files_of(self.file, Some(data), http, &process.auth, all);
+        let own = own::own_files_of(self.file, http, &process.auth, all);
         self.access = Access::of_process(own, data);
         let mut are_usable = true;
         for (engine, profile) in engines {

@@ -7,22 +7,19 @@ use super::problem::{Problem, ProblemKind};
 use super::resolved::{AuthConfig, EngineConfig, HttpConfig, ServerConfig};
 use crate::config::{RunConfig, ScenarioSource, TwinConfig};
 use crate::files::{NOT_WRITTEN, OwnFile, OwnKind};
-use crate::sent_files::SentFiles;
 use crate::server::auth;
 use crate::server::engines::files;
 
 /// All files of a process with this configuration.
 pub(super) fn own_files(config: &ServerConfig) -> Vec<OwnFile> {
-    let ServerConfig { data_dir, auth, engines, .. } = config;
+    let ServerConfig { auth, engines, .. } = config;
     let (file, http) = (config.file.as_deref(), config.http.as_ref());
-    own_files_of(file, Some(data_dir), http, auth, engines.iter().map(|engine| &engine.run))
+    own_files_of(file, http, auth, engines.iter().map(|engine| &engine.run))
 }
 
-/// All files of a process that has engines with these runs. `file` is its configuration, and `data`
-/// where it keeps the list of scenarios that clients wrote, if it does.
+/// All files of a process that has engines with these runs. `file` is its configuration.
 pub(in crate::server) fn own_files_of<'e>(
     file: Option<&Path>,
-    data: Option<&Path>,
     http: Option<&HttpConfig>,
     users: &AuthConfig,
     runs: impl Iterator<Item = &'e RunConfig>,
@@ -31,10 +28,6 @@ pub(in crate::server) fn own_files_of<'e>(
     let mut add = |role, path: &Path, kind| {
         own.push(OwnFile { role, path: path.to_owned(), kind });
     };
-    if let Some(data) = data {
-        let sent = SentFiles::place_below(data);
-        add("the list of scenarios that clients of the API wrote", &sent, OwnKind::Secret);
-    }
     if let Some(file) = file {
         add("the configuration of this process", file, OwnKind::Secret);
     }
