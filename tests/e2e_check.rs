@@ -9,7 +9,8 @@ use e2e::gossipper::{self, PROGRAM};
 use e2e::lock;
 use e2e::peer::{Peer, Received};
 use e2e::scratch::Scratch;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 const HEADERS: &str = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
 From: <sip:a@[local_ip]>;tag=[call_number]
@@ -237,4 +238,25 @@ fn a_scenario_that_needs_another_instance_names_the_place() {
     let output = check(&scratch, &["twin.xml"]);
     let told = "twin.xml:17:1: note: <sendCmd> needs another instance";
     assert!(stdout(&output).starts_with(told), "{}", stdout(&output));
+}
+
+#[test]
+fn a_scenario_that_a_client_of_an_api_wrote_is_named_as_one() {
+    let scratch = Scratch::new();
+    let text = scenario("<recv response=\"200\"/>");
+    scratch.write("call.xml", &text);
+    let sum: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mark = json!({ "comment": "", "sha256": [sum] }).to_string();
+    scratch.write(".call.xml.sent-by-api", &mark);
+    let told = stdout(&check(&scratch, &["call.xml"]));
+    assert!(told.contains("call.xml: note: a client of an API wrote it"), "{told}");
+    scratch.write(".call.xml.sent-by-api", "{");
+    let output = check(&scratch, &["call.xml"]);
+    let told = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("mend the mark"), "{told}");
+    scratch.write(".call.xml.sent-by-api", &mark);
+    scratch.write("call.xml", &format!("{text}\n"));
+    let told = stdout(&check(&scratch, &["call.xml"]));
+    assert!(!told.contains("a client of an API"), "{told}");
 }

@@ -209,6 +209,65 @@ fn a_scenario_is_swapped_for_new_calls() {
 }
 
 #[test]
+fn what_a_client_wrote_stays_the_clients_in_later_runs_of_the_file() {
+    let _lock = lock::light();
+    let peer = Peer::new();
+    let (scratch, file, run, client) = start_versioned(&peer, &["-m", "0", "-r", "20"]);
+    let ran = scratch.join("ran");
+    let turning = versioned(2).replace(
+        "<recv response=\"200\"/>",
+        "<recv response=\"200\"><action><assignstr assign_to=\"to\" value=\"192.0.2.1\"/>\
+         <setdest host=\"[$to]\" port=\"5060\" protocol=\"udp\"/></action></recv>",
+    );
+    let put =
+        |text: &str| client.request("PUT", "/api/v1/scenario", Some(("application/xml", text)));
+    put(&turning).expect(200);
+    run.signal(Signal::TERM);
+    run.finish();
+
+    // A run without an API, and one with, judge it as the first one did.
+    let words = ["sipp", "-i", "127.0.0.1", "-p", "0", "-nostdin", "-m", "1", "-sf", &file];
+    let once = |more: &[&str]| {
+        let peer = Peer::new();
+        let remote = peer.address().to_string();
+        let run = gossipper::start(&[&words[..], more, &[&remote]].concat());
+        answer_until(&peer, "2");
+        run.finish()
+    };
+    let api = ["-api_addr", "127.0.0.1:0"];
+    for more in [&[][..], &api] {
+        let over = once(more).expect_code(1);
+        assert_eq!(over.summary().0["failure_causes"]["blocked_target"], 1);
+        let told = &over.finished.stderr;
+        assert!(told.contains("remove .call.xml.sent-by-api beside it"), "{told}");
+    }
+
+    // It runs commands only where scenarios of clients may.
+    let command =
+        format!("<nop><action><exec command=\"mkdir {}\"/></action></nop>", ran.display());
+    let commanding = versioned(2).replace("</scenario>", &format!("{command}</scenario>"));
+    let remote = peer.address().to_string();
+    let (run, client) = start(&["-sf", &file, "-m", "0", "-r", "1", "-allow_exec", &remote]);
+    let xml = Some(("application/xml", commanding.as_str()));
+    client.request("PUT", "/api/v1/scenario", xml).expect(200);
+    run.signal(Signal::TERM);
+    run.finish();
+    for more in [&[][..], &api] {
+        let told = once(more).expect_code(0).finished.stderr;
+        assert!(told.contains("its shell commands are not run"), "{told}");
+        assert!(!ran.exists());
+    }
+    once(&[&api[..], &["-allow_exec"]].concat()).expect_code(0);
+    until("command", || ran.exists().then_some(()));
+    std::fs::remove_dir(&ran).unwrap();
+    // Without the mark it is the user's.
+    std::fs::remove_file(scratch.join(".call.xml.sent-by-api")).unwrap();
+    let told = once(&[]).expect_code(0).finished.stderr;
+    assert!(!told.contains("a client of an API"), "{told}");
+    until("command", || ran.exists().then_some(()));
+}
+
+#[test]
 fn what_keeps_the_api_from_being_served_is_said_before_the_first_call() {
     let _lock = lock::light();
     let peer = Peer::new();

@@ -4,6 +4,7 @@ mod e2e;
 
 use std::net::SocketAddr;
 
+use e2e::http::Client;
 use e2e::peer::{Peer, Received};
 use e2e::service::{self as daemon, Daemon, until};
 use e2e::{lock, ports, sipp};
@@ -372,6 +373,13 @@ fn commands_end_with_their_permission() {
     assert_eq!(std::fs::read_to_string(folder.join("ran")).unwrap(), "x\n");
 }
 
+#[track_caller]
+fn until_ended(client: &Client) {
+    until("end of the engine", || {
+        (client.get("/api/v1/stats").json()["state"]["phase"] == "finished").then_some(())
+    });
+}
+
 #[test]
 fn a_new_start_gives_no_permission_back() {
     let _lock = lock::light();
@@ -394,19 +402,33 @@ fn a_new_start_gives_no_permission_back() {
     let peer = Peer::new();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     peer.send(address, invite(&peer, address, "one"));
-    until("end of the engine", || {
-        (client.get("/api/v1/stats").json()["state"]["phase"] == "finished").then_some(())
-    });
-    let error = client.post("/api/v1/control", &json!({ "resume": true })).error(400);
+    until_ended(&client);
+    let error = client.request("PUT", "/api/v1/scenario", xml).error(400);
     assert!(error.contains("allow_exec"), "{error}");
+    client.post("/api/v1/control", &json!({ "resume": true })).expect(200);
+    peer.send(address, invite(&peer, address, "two"));
+    until_ended(&client);
     daemon.write("answer.xml", &versioned(2));
     client.post("/api/v1/control", &json!({ "resume": true })).expect(200);
-    // Nor does a restart, whoever puts the client's text there once more.
+    // Nor does a reload, whoever puts the client's text there once more, nor a restart.
     daemon.write("answer.xml", &text);
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.process().wait_for_stderr_as("the second reload", |text| {
+        (text.matches("the configuration was read again").count() == 2).then_some(())
+    });
+    let warning = "answer.xml: a client of the API wrote it, and its shell commands are not run";
+    assert!(daemon.process().stderr().contains(warning));
+    peer.send(address, invite(&peer, address, "reloaded"));
+    until_ended(&client);
     let (_, folder) = daemon.stop();
-    let (finished, folder) = daemon::again(folder).start_without_api().finish();
-    let told = finished.expect_code(255).stderr;
-    assert!(told.contains("allow_exec"), "{told}");
+    let prepared = daemon::again(folder);
+    assert!(prepared.check().contains(warning), "{}", prepared.check());
+    let mut daemon = prepared.start();
+    assert_eq!(daemon.process().stderr().matches(warning).count(), 1);
+    peer.send(address, invite(&peer, address, "three"));
+    until_ended(&daemon.client());
+    let (finished, folder) = daemon.stop();
+    assert!(finished.stderr.contains("1 shell commands were not run"), "{}", finished.stderr);
     assert!(!folder.join("ran").exists());
 }
 

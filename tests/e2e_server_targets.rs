@@ -2,6 +2,7 @@
 
 mod e2e;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,6 +14,7 @@ use e2e::peer::Peer;
 use e2e::service::{self as daemon, Daemon, management, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 fn config(targets: Value) -> Value {
     let mut config = management();
@@ -227,62 +229,143 @@ fn a_scenario_turns_no_call_to_where_it_may_not_go() {
     daemon.stop();
 }
 
+/// A scenario that turns each call to `host` before it answers.
+fn answering_for(host: &str) -> String {
+    format!(
+        "<scenario><recv request=\"OPTIONS\"><action>\
+         <setdest host=\"{host}\" port=\"5060\" protocol=\"udp\"/>\
+         </action></recv></scenario>"
+    )
+}
+
+/// Makes a call, and waits until the primary engine has failed it for `cause`.
+#[track_caller]
+fn call_until(daemon: &Daemon, to: SocketAddr, cause: &str) {
+    let peer = Peer::new();
+    let own = peer.address();
+    let request = format!(
+        "OPTIONS sip:a@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK-1\r\n\
+         From: <sip:b@{own}>;tag=1\r\nTo: <sip:a@{to}>\r\nCall-ID: {own}\r\n\
+         CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    peer.send(to, request);
+    until(cause, || {
+        let state = daemon.client().get("/api/v1/stats").json();
+        let stats = state.get("stats").unwrap_or(&state["engines"][0]["stats"]);
+        (stats["failure_causes"][cause] == 1).then_some(())
+    });
+}
+
 #[test]
 fn what_a_client_wrote_into_a_file_stays_what_a_client_sent() {
     let _lock = lock::light();
-    let answering = |host: &str| {
-        format!(
-            "<scenario><recv request=\"INVITE\"><action>\
-             <setdest host=\"{host}\" port=\"5060\" protocol=\"udp\"/>\
-             </action></recv></scenario>"
-        )
-    };
     let mut server = config(json!([{ "network": "192.0.2.1" }]));
     server.as_object_mut().unwrap().remove("scenario_name");
     server["scenario_file"] = json!("own.xml");
+    let port = server["local_port"].as_u64().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
     let mut own =
         json!({ "api_addr": server["api_addr"].take(), "targets": server["targets"].take() });
     for key in ["api_addr", "targets"] {
         server.as_object_mut().unwrap().remove(key);
     }
     own["server"] = server;
-    // Another engine of the same file is no way around, nor one that answers for it.
-    let beside = json!({
-        "id": "beside", "role": "load", "remote_addr": "127.0.0.1:5060", "scenario_name": "uac",
-        "rate": 0, "total_calls": 1, "extra_args": ["-rxsf", "own.xml"],
-    });
     // The administrator's own scenario is not judged, nor when it is read again.
-    let prepared = daemon::prepare(&own).file("own.xml", &answering("192.0.2.3"));
+    let prepared = daemon::prepare(&own).file("own.xml", &answering_for("192.0.2.3"));
     let mut daemon = prepared.start();
     let client = daemon.client();
-    xml_to(&client, "PUT", "/api/v1/scenario", &answering("192.0.2.2")).error(403);
-    daemon.write("own.xml", &answering("192.0.2.2"));
+    xml_to(&client, "PUT", "/api/v1/scenario", &answering_for("192.0.2.2")).error(403);
+    daemon.write("own.xml", &answering_for("192.0.2.2"));
     let read_again =
         |daemon: &Daemon| xml_to(&daemon.client(), "POST", "/api/v1/scenario/apply", "");
     read_again(&daemon).expect(200);
     // What is not written out is judged in the call, and may be kept.
-    xml_to(&client, "PUT", "/api/v1/scenario", &answering("[remote_ip]")).expect(200);
-    xml_to(&client, "PUT", "/api/v1/scenario", &answering("192.0.2.1")).expect(200);
+    xml_to(&client, "PUT", "/api/v1/scenario", &answering_for("[remote_ip]")).expect(200);
+    xml_to(&client, "PUT", "/api/v1/scenario", &answering_for("192.0.2.1")).expect(200);
     read_again(&daemon).expect(200);
-    // Without the entry, nobody comes to it by the file any more.
-    own["targets"] = json!([]);
-    own["clients"] = json!([beside]);
+    // When the entry has come to its end, who asks for the file over the API is told.
+    own["targets"][0]["expires"] = json!("2020-01-01T00:00:00Z");
+    let warning = "own.xml: a client of the API wrote it, and its calls to 192.0.2.1:5060 fail";
     reload(&mut daemon, &own);
+    assert!(daemon.process().stderr().contains(warning), "{}", daemon.process().stderr());
     let error = read_again(&daemon).error(403);
-    assert!(error.contains("\"network\": \"192.0.2.1\""), "{error}");
-    let (_, folder) = daemon.stop();
-    let (finished, folder) = daemon::again(folder).start_without_api().finish();
-    let told = finished.expect_code(255).stderr;
-    assert!(told.contains("setdest: 192.0.2.1:5060 is a global address"), "{told}");
+    assert!(error.contains("allowed until 2020"), "{error}");
 
-    // The other engine by itself.
+    // A start goes on, wherever it is: its calls do not.
+    let (_, folder) = daemon.stop();
+    let prepared = daemon::again(folder).elsewhere();
+    assert!(prepared.check().contains(warning), "{}", prepared.check());
+    let mut daemon = prepared.start();
+    let told = daemon.process().stderr();
+    assert_eq!(told.matches(warning).count(), 1, "{told}");
+    assert!(told.contains("allowed until 2020-01-01T00:00:00Z (targets[0].expires)"), "{told}");
+    call_until(&daemon, address, "blocked_target");
+
+    // Another engine of the same file is no way around.
+    daemon.write("other.xml", &answering_for("192.0.2.3"));
     own["server"]["scenario_file"] = json!("other.xml");
-    let prepared = daemon::again(folder).file("other.xml", &answering("192.0.2.3"));
-    let mut daemon = prepared.file("gossipper.json", &own.to_string()).start();
-    daemon.process().wait_for_stderr("engine beside: setdest: 192.0.2.1:5060");
+    own["clients"] = json!([{
+        "id": "beside", "role": "load", "remote_addr": "127.0.0.1:5060", "scenario_name": "uac",
+        "rate": 0, "total_calls": 1, "extra_args": ["-rxsf", "own.xml"],
+    }]);
+    let (_, folder) = daemon.stop();
+    let prepared = daemon::again(folder).file("gossipper.json", &own.to_string());
+    assert!(prepared.check().contains(warning), "{}", prepared.check());
+    let mut daemon = prepared.start();
     // What the administrator puts there is the administrator's, wherever it turns calls.
-    daemon.write("own.xml", &format!("{}<!-- mine -->", answering("192.0.2.1")));
-    let resume = json!({ "engine_id": "beside", "resume": true });
-    daemon.client().post("/api/v1/control", &resume).expect(200);
+    daemon.write("own.xml", &format!("{}<!-- mine -->", answering_for("192.0.2.1")));
+    reload(&mut daemon, &own);
+    let (finished, folder) = daemon.stop();
+    assert_eq!(finished.stderr.matches(warning).count(), 1, "{}", finished.stderr);
+    let told = daemon::again(folder).check();
+    assert!(!told.contains("a client of the API"), "{told}");
+}
+
+#[test]
+fn a_name_without_an_address_keeps_no_daemon_from_starting() {
+    let _lock = lock::light();
+    let mut config = config(json!([]));
+    config.as_object_mut().unwrap().remove("scenario_name");
+    config["scenario_file"] = json!("own.xml");
+    let port = config["local_port"].as_u64().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+    let prepared = daemon::prepare(&config).file("own.xml", &answering_for("127.0.0.1"));
+    let daemon = prepared.start();
+    let text = answering_for("localhost");
+    xml_to(&daemon.client(), "PUT", "/api/v1/scenario", &text).expect(200);
+    // As if the name had gone: it is the mark that counts.
+    let gone = text.replace("localhost", "gone.invalid");
+    let (_, folder) = daemon.stop();
+    let prepared = daemon::again(folder).file("own.xml", &gone);
+    let sum = Sha256::digest(&gone).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mark = json!({ "comment": "", "sha256": [sum] }).to_string();
+    let daemon = prepared.file(".own.xml.sent-by-api", &mark).start();
+    call_until(&daemon, address, "setdest_failed");
+    daemon.stop();
+}
+
+#[test]
+fn a_scenario_that_a_start_would_not_take_is_not_kept() {
+    let _lock = lock::light();
+    let mut config = config(json!([]));
+    config.as_object_mut().unwrap().remove("scenario_name");
+    (config["scenario_file"], config["transport"]) = (json!("own.xml"), json!("t1"));
+    let own = answering_for("127.0.0.1")
+        .replace("<setdest", "<!-- <setdest")
+        .replace("/></a", "/> --></a");
+    let prepared = daemon::prepare(&config).file("own.xml", &own);
+    let daemon = prepared.start();
+    let text = answering_for("127.0.0.1");
+    let error = xml_to(&daemon.client(), "PUT", "/api/v1/scenario", &text).error(400);
+    assert!(error.contains("<setdest>"), "{error}");
+    // Nor does it keep the daemon from starting, with a transport that came later.
+    let (_, folder) = daemon.stop();
+    config["transport"] = json!("u1");
+    let daemon = daemon::again(folder).file("gossipper.json", &config.to_string()).start();
+    xml_to(&daemon.client(), "PUT", "/api/v1/scenario", &text).expect(200);
+    let (_, folder) = daemon.stop();
+    config["transport"] = json!("t1");
+    let mut daemon = daemon::again(folder).file("gossipper.json", &config.to_string()).start();
+    assert!(daemon.process().stderr().contains("<setdest>"), "{}", daemon.process().stderr());
     daemon.stop();
 }

@@ -12,6 +12,7 @@ use super::scenario::Text;
 use super::twin::first_command;
 use crate::config::{RunConfig, ScenarioSource};
 use crate::scenario::{self, Action, Diagnostic, Field, Program, Severity, Template};
+use crate::sent_files::mark_name;
 
 /// Name and version of the form of the JSON report.
 const SCHEMA: &str = "gossipper_check_v1";
@@ -141,10 +142,16 @@ fn scenario(path: &Path, config: &RunConfig, tables: &Tables, found: &mut Vec<Fi
         Ok(text) => text,
         Err(error) => return found.push(failed(&name, &error)),
     };
-    let checked = tables.with_resources(config, &source, Origin::MAIN, |resources| {
+    let origin = Origin { is_sent: text.is_sent, ..Origin::MAIN };
+    let checked = tables.with_resources(config, &source, origin, |resources| {
         scenario::check(&text.xml, &text.name, resources)
     });
     found.extend(checked.diagnostics.into_iter().map(Finding::from));
+    if text.is_sent {
+        let message = "a client of an API wrote it, so it may do less than your own scenarios";
+        let hint = format!("to trust it, read it, and copy it or remove {}", mark_name(path));
+        found.push(note(&text.name, (0, 0), message, &hint));
+    }
     let Some(program) = checked.program else { return };
     let programs = std::iter::once(&program);
     found.extend(tables.gaps(programs).iter().map(|remark| doubtful(config, remark)));

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::RunError;
+use super::kept;
 use crate::config::{CallIds, RunConfig, ScenarioSource, Transport};
 use crate::engine::{CallIdStyle, CircuitMap, DataConfig, Programs, digest_uri};
 use crate::files::{Access, Folder};
@@ -167,11 +168,13 @@ impl Tables {
         })
     }
 
-    /// What the engines are told, and what the user should know.
+    /// What the engines are told, and what the user should know. A program that is kept may turn
+    /// calls to where they cannot go, which fail then.
     pub(super) fn data(
         &self,
         config: &RunConfig,
         programs: &Programs,
+        is_kept: impl Fn(&Program) -> bool,
         resolve: impl Fn(&str) -> Result<IpAddr, RunError>,
         notices: &mut Vec<String>,
     ) -> Result<DataConfig, RunError> {
@@ -183,22 +186,28 @@ impl Tables {
         if uses_circuits && config.circuits.is_none() {
             return Err(RunError::NoCircuits);
         }
-        let sets_dest = programs
-            .all()
-            .flat_map(|program| &program.steps)
-            .flat_map(|step| &step.actions)
-            .any(|action| matches!(action, Action::SetDest(_)));
-        if sets_dest && config.transport.is_stream() {
-            return Err(RunError::SetDestOverStream { transport: config.transport.protocol() });
-        }
-        self.note_gaps(config, programs, notices);
-        let mut hosts = Vec::new();
-        for host in programs.all().flat_map(|program| program.written_hosts()) {
-            if hosts.iter().all(|(known, _)| *known != host) {
-                let ip = resolve(&host)?;
-                hosts.push((host, ip));
+        for program in programs.all() {
+            match check_turns(config, program) {
+                Err(error) if is_kept(program) => notices.push(kept::failing(&error)),
+                result => result?,
             }
         }
+        self.note_gaps(config, programs, notices);
+        let (mut hosts, mut failed) = (Vec::new(), None);
+        let all = programs.all().map(|program| (program, is_kept(program)));
+        let all = all.flat_map(|(of, is_kept)| of.written_hosts().map(move |host| (host, is_kept)));
+        for (host, is_kept) in all {
+            if hosts.iter().any(|(known, _)| *known == host) {
+                continue;
+            }
+            match resolve(&host) {
+                Ok(ip) => hosts.push((host, ip)),
+                Err(error) if is_kept => failed = failed.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        // The first tells enough: a client may write any number of names.
+        notices.extend(failed.iter().map(kept::failing));
         Ok(DataConfig {
             auth_user: config.auth_user.clone(),
             auth_password: config.auth_password.clone(),
@@ -274,6 +283,19 @@ impl Tables {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// Checks that the calls of a program can be turned elsewhere, where it does that.
+///
+/// # Errors
+/// If they are on connections.
+pub(super) fn check_turns(config: &RunConfig, program: &Program) -> Result<(), RunError> {
+    let mut actions = program.steps.iter().flat_map(|step| &step.actions);
+    let is_turning = actions.any(|action| matches!(action, Action::SetDest(_)));
+    match is_turning && config.transport.is_stream() {
+        true => Err(RunError::SetDestOverStream { transport: config.transport.protocol() }),
+        false => Ok(()),
     }
 }
 

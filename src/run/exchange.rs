@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::RunError;
-use super::data::{Origin, Tables};
+use super::data::{self, Origin, Tables};
+use super::kept;
 use super::memory::{self, Shape};
 use super::plan;
 use super::scenario::{Text, tell};
@@ -61,7 +62,8 @@ impl Compiler {
 
     /// Compiles a scenario that somebody sent, or that was [read](Self::read) at `source`. It may
     /// run shell commands only if `allows_commands`. One that was sent may include no files but
-    /// those that are meant for such scenarios.
+    /// those that are meant for such scenarios. If it `is_kept`, the configuration names its file:
+    /// what it may not do is refused when it does it, as after a start.
     ///
     /// # Errors
     /// What is wrong with it, with line and column; or what it has that this run cannot change to.
@@ -70,8 +72,10 @@ impl Compiler {
         text: Text,
         source: &ScenarioSource,
         allows_commands: bool,
+        is_kept: bool,
     ) -> Result<Replacement, RunError> {
         // A file that is read again runs commands only where all that comes later may.
+        let allows_commands = allows_commands || is_kept;
         let origin = Origin { is_receiving: false, is_sent: text.is_sent, allows_commands };
         let checked = self.tables.with_resources(&self.config, source, origin, |resources| {
             scenario::check(&text.xml, &text.name, resources)
@@ -84,14 +88,29 @@ impl Compiler {
         self.began.check(&programs)?;
         memory::shape(&self.shape).check_wider(self.began.footprint_with(&programs)?)?;
         plan::check_sets(&self.config, &programs)?;
-        let judges = self.config.reach.for_scenario(text.is_sent);
-        let mut hosts = Vec::new();
-        for host in programs.main.written_hosts() {
-            let named = HostPort { host: host.clone(), port: 5060 };
-            let address = plan::pick(plan::resolve_all(&named)?, &named, Some(self.local))?;
-            hosts.push((host, address.ip()));
+        match data::check_turns(&self.config, &programs.main) {
+            Err(error) if is_kept => warnings.push(kept::failing(&error)),
+            result => result?,
         }
-        targets::judge_programs(judges, iter::once(&*programs.main), &hosts, &self.config)?;
+        let (mut hosts, mut failed) = (Vec::new(), None);
+        for host in programs.main.written_hosts() {
+            match self.resolve(&host) {
+                Ok(ip) => hosts.push((host, ip)),
+                Err(error) if is_kept => failed = failed.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        warnings.extend(failed.iter().map(kept::failing));
+        if !is_kept {
+            let judges = self.config.reach.for_scenario(text.is_sent);
+            targets::judge_programs(judges, iter::once(&*programs.main), &hosts, &self.config)?;
+        }
         Ok(Replacement { programs, text, hosts, warnings, source: None })
+    }
+
+    fn resolve(&self, host: &str) -> Result<IpAddr, RunError> {
+        let named = HostPort { host: host.to_owned(), port: 5060 };
+        let address = plan::pick(plan::resolve_all(&named)?, &named, Some(self.local))?;
+        Ok(address.ip())
     }
 }

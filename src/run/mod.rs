@@ -15,6 +15,7 @@ mod exchange;
 mod exports;
 mod face;
 mod facts;
+mod kept;
 mod memory;
 mod plan;
 mod planned;
@@ -54,8 +55,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use companion::Companion;
+use gossipper_uring::sys;
 use planned::Planned;
 
+use crate::config::targets::TargetList;
 use crate::config::{ColorChoice, ControlPort, RunConfig};
 use crate::engine::Programs;
 use crate::output::Palette;
@@ -142,6 +145,19 @@ pub fn load_programs(config: &RunConfig) -> Result<Programs, RunError> {
     let tables = data::Tables::load(config)?;
     // Nothing is run. A configuration that takes a permission away is no worse for that.
     Ok(scenario::load_all(config, &tables, None, true)?.programs)
+}
+
+/// A sentence for each thing that scenarios which clients of an API wrote into files of a run want
+/// and do not get, by this list of targets. Names in them are not looked up.
+pub(crate) fn kept_remarks(
+    config: &RunConfig,
+    programs: &Programs,
+    targets: &TargetList,
+    may_command: bool,
+) -> Vec<String> {
+    let rules = kept::SentRules { is_main_given: false, may_command };
+    let now = sys::realtime_now_ns();
+    rules.remarks(config, programs, &[], |to| targets.judge(to, false, now).err())
 }
 
 /// The control socket. One that was not asked for is no reason not to run.

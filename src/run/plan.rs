@@ -11,6 +11,7 @@ use std::thread;
 use gossipper_uring::{DriverConfig, probe, sys};
 
 use super::data::Tables;
+use super::kept::SentRules;
 use super::memory::Promise;
 use super::pool::{self, Sizing, Terms};
 use super::{RunError, memory, sources, targets, twin};
@@ -90,6 +91,7 @@ pub(super) fn plan(
     programs: Programs,
     tables: &Tables,
     terms: Terms,
+    rules: SentRules,
 ) -> Result<Plan, RunError> {
     let roles = Roles::of(&programs);
     let mut notices = Vec::new();
@@ -124,7 +126,7 @@ pub(super) fn plan(
     let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
     let layout = Arc::new(layout(&all, config.pause_ms_default));
     let (data, places) =
-        data_and_places(config, &programs, tables, &addresses, twin.as_ref(), &mut notices)?;
+        data_and_places(config, &programs, tables, &addresses, twin.as_ref(), rules, &mut notices)?;
     let engine = engine_config(config, roles, &addresses, limits, (pool, workers), data);
     let driver = driver_config(config, per_call_sockets, sources.as_ref(), streams.as_ref());
     notices.extend(refused_cpus(&config.cpus));
@@ -308,6 +310,7 @@ fn data_and_places(
     tables: &Tables,
     addresses: &Addresses,
     twin: Option<&TwinPlan>,
+    rules: SentRules,
     notices: &mut Vec<String>,
 ) -> Result<(DataConfig, Vec<SocketAddr>), RunError> {
     // Judged below, with its port.
@@ -315,10 +318,18 @@ fn data_and_places(
         let host = HostPort { host: host.to_owned(), port: 5060 };
         pick(resolve_all(&host)?, &host, Some(addresses.local)).map(|address| address.ip())
     };
-    let mut data = tables.data(config, programs, resolve_host, notices)?;
+    let is_kept = |program: &Program| rules.is_kept(program, programs, config);
+    let mut data = tables.data(config, programs, is_kept, resolve_host, notices)?;
+    let now = sys::realtime_now_ns();
+    let refusal = |to| config.reach.for_sent().and_then(|targets| targets.refusal(to, now));
+    notices.extend(rules.remarks(config, programs, &data.hosts, refusal));
     let mut places: Vec<SocketAddr> = addresses.next_hop.into_iter().collect();
     places.extend(twin.iter().flat_map(|twin| twin.peers.iter().filter_map(|peer| peer.address)));
     for program in programs.all() {
+        // Of a kept one, each call is judged, and counts nowhere before.
+        if is_kept(program) {
+            continue;
+        }
         let judges = config.reach.for_scenario(program.is_sent);
         let judged = iter::once(&**program);
         places.extend(targets::judge_programs(judges, judged, &data.hosts, config)?);

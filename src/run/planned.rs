@@ -5,12 +5,14 @@
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gossipper_uring::Bell;
 
 use super::RunError;
 use super::data::Tables;
 use super::exchange::Compiler;
+use super::kept::SentRules;
 use super::memory::Promise;
 use super::plan::{self, Plan};
 use super::pool::Terms;
@@ -38,8 +40,10 @@ pub(crate) struct Steered<'m> {
     pub(crate) more: &'m [ListenAt],
     /// A scenario that takes the place of the main one that the configuration names.
     pub(crate) given: Option<Text>,
-    /// Scenarios that came over the API may run shell commands.
-    pub(crate) sent_may_command: bool,
+    /// `true` while scenarios that came over the API may run shell commands.
+    pub(crate) sent_may_command: Arc<AtomicBool>,
+    /// Commands of all its scenarios start only while those of the API may.
+    pub(crate) is_gated: bool,
     /// Another scenario may come that runs shell commands.
     pub(crate) expects_commands: bool,
     /// The terms on which the process has it.
@@ -55,6 +59,8 @@ pub(crate) struct Planned {
     /// How SIPp reads what is doubtful in the scenarios.
     warnings: Vec<String>,
     compiler: Arc<Compiler>,
+    /// `true` while shell commands may start; without it they always may.
+    commands_gate: Option<Arc<AtomicBool>>,
 }
 
 /// One plan for each listener, all for the same programs.
@@ -80,16 +86,23 @@ pub(crate) struct Ready {
     plans: Plans,
     text: Text,
     traces: Prepared,
+    commands_gate: Option<Arc<AtomicBool>>,
 }
 
 impl Planned {
-    /// Plans a run that listens where the configuration says.
+    /// Plans a run at a terminal that listens where the configuration says.
     ///
     /// # Errors
     /// Whatever is wrong with it, its scenario or its limits.
     pub(crate) fn new(config: Arc<RunConfig>) -> Result<Self, RunError> {
         let expects_commands = config.api.as_ref().is_some_and(|api| api.allow_exec);
-        Self::with_listeners(config, Steered { expects_commands, ..Steered::default() })
+        let sent_may_command = Arc::new(AtomicBool::new(expects_commands));
+        let steered = Steered { sent_may_command, expects_commands, ..Steered::default() };
+        let mut planned = Self::with_listeners(config, steered)?;
+        let first = &mut planned.plans.first;
+        let advice = SentRules::default().advice(&planned.config, &first.launch.programs);
+        first.notices.splice(..0, advice);
+        Ok(planned)
     }
 
     /// Plans a run that listens where the configuration says and in more places. All answer calls
@@ -101,13 +114,17 @@ impl Planned {
         config: Arc<RunConfig>,
         steered: Steered<'_>,
     ) -> Result<Self, RunError> {
-        let Steered { more, given, sent_may_command, expects_commands, terms } = steered;
+        let Steered { more, given, sent_may_command, is_gated, expects_commands, terms } = steered;
+        let rules = SentRules {
+            is_main_given: given.is_some(),
+            may_command: sent_may_command.load(Ordering::Acquire),
+        };
         // Each listener has a pool.
         let terms = Terms { part: terms.part * (1 + more.len() as u64), ..terms };
         let tables = Arc::new(Tables::load(&config)?);
         let Loaded { programs, text, warnings } =
-            scenario::load_all(&config, &tables, given, sent_may_command)?;
-        let mut first = plan::plan(&config, programs.clone(), &tables, terms)?;
+            scenario::load_all(&config, &tables, given, rules.may_command)?;
+        let mut first = plan::plan(&config, programs.clone(), &tables, terms, rules)?;
         first.launch.runs_commands |= expects_commands && config.commands;
         check_listeners(&config, &programs, more)?;
         let mut others = Vec::new();
@@ -116,7 +133,7 @@ impl Planned {
             config.transport = listener.transport;
             config.local_ip = listener.local_ip;
             config.local_port = listener.local_port;
-            let mut plan = plan::plan(&config, programs.clone(), &tables, terms)?;
+            let mut plan = plan::plan(&config, programs.clone(), &tables, terms, rules)?;
             // The same programs measure the same; reports of all are added up.
             plan.launch.layout = Arc::clone(&first.launch.layout);
             plan.launch.runs_commands = first.launch.runs_commands;
@@ -141,17 +158,15 @@ impl Planned {
         let shape = Arc::clone(promise.shape());
         let compiler = Compiler::new(Arc::clone(&config), tables, began, shape, local);
         let compiler = Arc::new(compiler);
-        Ok(Self { config, promise, plans, text, warnings, compiler })
+        let mut all = programs.all();
+        let is_gated = is_gated || all.any(|program| program.is_sent && program.runs_commands());
+        let commands_gate = is_gated.then_some(sent_may_command);
+        Ok(Self { config, promise, plans, text, warnings, compiler, commands_gate })
     }
 
     /// Who compiles another scenario for this run.
     pub(crate) fn compiler(&self) -> &Arc<Compiler> {
         &self.compiler
-    }
-
-    /// Tells whether one of its scenarios came over the API.
-    pub(crate) fn has_sent(&self) -> bool {
-        self.plans.first.launch.programs.all().any(|program| program.is_sent)
     }
 
     /// What is planned.
@@ -197,7 +212,7 @@ impl Planned {
     /// # Errors
     /// A file that cannot be opened, or a collector that there is no way to.
     pub(crate) fn open(self, label: Option<&str>) -> Result<Ready, RunError> {
-        let Self { config, promise, mut plans, text, .. } = self;
+        let Self { config, promise, mut plans, text, commands_gate, .. } = self;
         if let Some(path) = &config.summary_json {
             let checked = config.access.check_replaceable(path).and_then(|()| try_file(path));
             checked.map_err(|source| RunError::TraceFile { path: path.clone(), source })?;
@@ -209,7 +224,7 @@ impl Planned {
             plan.launch.engine.trace = traces.kinds();
             plan.launch.record_bytes = traces.queue_bytes();
         }
-        Ok(Ready { config, promise, plans, text, traces })
+        Ok(Ready { config, promise, plans, text, traces, commands_gate })
     }
 }
 
@@ -240,6 +255,7 @@ impl Ready {
     /// # Errors
     /// If an address cannot be bound or a thread cannot be started.
     pub(crate) fn launch(self) -> Result<Supervisor, RunError> {
-        Supervisor::start(self.config, self.promise, self.plans, self.text, self.traces)
+        let Self { config, promise, plans, text, traces, commands_gate } = self;
+        Supervisor::start(config, promise, plans, text, traces, commands_gate)
     }
 }

@@ -105,8 +105,8 @@ fn escaped(text: &str) -> String {
 }
 
 /// Loads all scenarios of a run, and returns the text of the main one too. One that is `given`
-/// takes the place of the main one that the configuration names. Those that came over the API may
-/// run shell commands only if `sent_may_command`.
+/// takes the place of the main one that the configuration names, and may have shell commands only
+/// if `given_may_command`.
 ///
 /// # Errors
 /// As [`load`], and if a second scenario does not fit the main one.
@@ -114,13 +114,14 @@ pub(super) fn load_all(
     config: &RunConfig,
     tables: &Tables,
     given: Option<Text>,
-    sent_may_command: bool,
+    given_may_command: bool,
 ) -> Result<Loaded, RunError> {
     let mut warnings = Vec::new();
-    let mut compile = |text: &Text, source: &ScenarioSource, is_receiving| {
+    let mut compile = |text: &Text, source: &ScenarioSource, is_receiving, is_given: bool| {
         let is_sent = text.is_sent;
-        let origin =
-            Origin { is_receiving, is_sent, allows_commands: sent_may_command || !is_sent };
+        // Those of a file are refused when they run: a start goes on without them.
+        let allows_commands = given_may_command || !is_given;
+        let origin = Origin { is_receiving, is_sent, allows_commands };
         let checked = tables.with_resources(config, source, origin, |resources| {
             scenario::check(&text.xml, &text.name, resources)
         });
@@ -129,11 +130,12 @@ pub(super) fn load_all(
         tell(found, &text.name, &mut warnings);
         Ok::<_, RunError>(program)
     };
+    let is_given = given.is_some();
     let text = match given {
         None => Text::read(&config.scenario, config)?,
         Some(text) => text,
     };
-    let main = compile(&text, &config.scenario, false)?;
+    let main = compile(&text, &config.scenario, false, is_given)?;
     let mut second = |source: &Option<ScenarioSource>, option| {
         let Some(source) = source else { return Ok(None) };
         if main.mode == Mode::Server {
@@ -143,7 +145,7 @@ pub(super) fn load_all(
                 hint: "name a client scenario with -sf or -sn, or leave the option out",
             });
         }
-        let program = compile(&Text::read(source, config)?, source, true)?;
+        let program = compile(&Text::read(source, config)?, source, true, false)?;
         if program.mode == Mode::Client {
             return Err(RunError::SecondScenario {
                 option,

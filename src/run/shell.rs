@@ -27,13 +27,17 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Starts the thread on the workers' queues.
+    /// Starts the thread on the workers' queues. It [obeys](Self::obey) a gate, if there is one,
+    /// from the first command on.
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub(super) fn start(queues: Vec<Consumer<Box<[u8]>>>) -> io::Result<Self> {
+    pub(super) fn start(
+        queues: Vec<Consumer<Box<[u8]>>>,
+        is_allowed: Option<Arc<AtomicBool>>,
+    ) -> io::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
-        let gate: Arc<OnceLock<Arc<AtomicBool>>> = Arc::default();
+        let gate = Arc::new(is_allowed.map_or_else(OnceLock::new, OnceLock::from));
         let (over, asked) = (Arc::clone(&is_over), Arc::clone(&gate));
         let thread = thread::Builder::new().name("shell".to_owned()).spawn(move || {
             let is_open =
@@ -110,18 +114,20 @@ mod tests {
     fn commands_start_only_while_they_are_allowed() {
         let place = std::env::temp_dir().join(format!("gossipper-gate-{}", std::process::id()));
         let is_allowed = Arc::new(AtomicBool::new(false));
-        let dropped = |is_now_allowed| {
+        let dropped = |is_now_allowed, is_early: bool| {
             is_allowed.store(is_now_allowed, Ordering::Release);
             let (mut commands, queue) = RingBuffer::new(1);
-            let shell = Shell::start(vec![queue]).unwrap();
+            let gate = is_early.then(|| Arc::clone(&is_allowed));
+            let shell = Shell::start(vec![queue], gate).unwrap();
             shell.obey(&is_allowed);
             let command = format!("mkdir {}", place.display());
             commands.push(command.into_bytes().into_boxed_slice()).unwrap();
             shell.finish()
         };
-        assert_eq!(dropped(false), 1);
+        assert_eq!(dropped(false, false), 1);
+        assert_eq!(dropped(false, true), 1);
         assert!(!place.exists());
-        assert_eq!(dropped(true), 0);
+        assert_eq!(dropped(true, true), 0);
         // A command goes on by itself after the end of the run.
         while !place.exists() {
             thread::yield_now();

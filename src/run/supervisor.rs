@@ -191,13 +191,15 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Starts the workers, which wake this thread from now on. There is one plan for each listener,
-    /// all for the same programs and one layout.
+    /// all for the same programs and one layout. Shell commands start only while the gate is open,
+    /// if there is one.
     pub(super) fn start(
         config: Arc<RunConfig>,
         promise: Promise,
         plans: Plans,
         text: Text,
         traces: Prepared,
+        commands_gate: Option<Arc<AtomicBool>>,
     ) -> Result<Self, RunError> {
         let mut parts = Parts::launch(plans)?;
         let cpus = CpuWatch::begin(parts.workers().map(|worker| worker.thread_id));
@@ -207,7 +209,10 @@ impl Supervisor {
         let runs_commands = first.plan.launch.programs.all().any(|program| program.runs_commands());
         let shell = match runs_commands {
             false => None,
-            true => Some(Shell::start(std::mem::take(&mut commands)).map_err(RunError::Shell)?),
+            true => {
+                let shell = Shell::start(std::mem::take(&mut commands), commands_gate);
+                Some(shell.map_err(RunError::Shell)?)
+            }
         };
         let start_ns = first.running.start_ns;
         let unix_ns =
@@ -515,15 +520,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// From here on shell commands start only while `is_allowed`, whatever scenario they are of.
-    pub(crate) fn gate_commands(&self, is_allowed: &Arc<AtomicBool>) {
-        if let Some(shell) = &self.shell {
-            shell.obey(is_allowed);
-        }
-    }
-
-    /// Gets ready for the shell commands of `replacement`, if it has some, which start only while
-    /// `is_allowed`.
+    /// Gets ready for the shell commands of `replacement`, if it has some. From here on commands
+    /// start only while `is_allowed`, whatever scenario they are of.
     ///
     /// # Errors
     /// If there is no thread to be had.
@@ -536,9 +534,12 @@ impl Supervisor {
             return Ok(());
         }
         if self.shell.is_none() && !self.commands.is_empty() {
-            self.shell = Some(Shell::start(std::mem::take(&mut self.commands))?);
+            let gate = Some(Arc::clone(is_allowed));
+            self.shell = Some(Shell::start(std::mem::take(&mut self.commands), gate)?);
         }
-        self.gate_commands(is_allowed);
+        if let Some(shell) = &self.shell {
+            shell.obey(is_allowed);
+        }
         Ok(())
     }
 

@@ -50,7 +50,7 @@ fn judge(
 /// The key that names the peer.
 pub(super) const REMOTE: &str = "remote_addr";
 /// The action that turns a call elsewhere.
-const SETDEST: &str = "setdest";
+pub(super) const SETDEST: &str = "setdest";
 
 /// Judges what the `<setdest>` actions of `programs` write out, and returns what is known of them.
 ///

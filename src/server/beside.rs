@@ -42,16 +42,15 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Runs a scenario at the terminal, with the API if the configuration has one, and returns the
 /// process's exit code. Everything worth knowing is printed.
 pub fn run(config: &RunConfig) -> ExitCode {
+    // Who uses an API, this one or that of an earlier run of the file, is not who sits at the
+    // terminal.
+    let targets = Arc::new(Targets::default());
+    let reach = Reach::of_configured(&targets);
     match &config.api {
-        None => run::run(config, None),
+        None => run::run(&RunConfig { reach, ..config.clone() }, None),
         Some(api) => {
-            // Who uses the API is not who sits at the terminal.
-            let targets = Arc::new(Targets::default());
-            let config = &RunConfig {
-                access: access(config, api),
-                reach: Reach::of_configured(&targets),
-                ..config.clone()
-            };
+            let access = access(config, api);
+            let config = &RunConfig { access, reach, ..config.clone() };
             run::run(config, Some(&mut Beside { config, api, targets, stage: Stage::Nothing }))
         }
     }

@@ -87,7 +87,8 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
     let policy = Policy::new(config.allow_exec);
     let targets = Arc::new(Targets::new(config.targets.clone()));
     let specs = engine_specs(&config, &targets);
-    let registry = Registry::start(specs, policy).map_err(ServerError::Engines)?;
+    let registry = Registry::start_after(specs, policy, &config.notices);
+    let registry = registry.map_err(ServerError::Engines)?;
     let daemon = daemon::Daemon { line, config, log, auth, registry, targets, signals };
     let code = runtime.block_on(daemon.live(http));
     // What still runs is a request that had its time.

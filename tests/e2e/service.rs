@@ -1,7 +1,7 @@
 //! The daemon under test, `gossipper server -config`, in a folder of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ pub struct Daemon {
 pub struct Prepared {
     scratch: Scratch,
     environment: Vec<(String, String)>,
+    is_elsewhere: bool,
 }
 
 /// The configuration of a daemon that answers calls on a free port and has an API.
@@ -50,12 +51,12 @@ pub fn start(config: &Value) -> Daemon {
 pub fn prepare(config: &Value) -> Prepared {
     let scratch = Scratch::new();
     scratch.write("gossipper.json", &format!("{config:#}"));
-    Prepared { scratch, environment: Vec::new() }
+    again(scratch)
 }
 
 /// The folder that a daemon left, with all that is in it.
 pub fn again(scratch: Scratch) -> Prepared {
-    Prepared { scratch, environment: Vec::new() }
+    Prepared { scratch, environment: Vec::new(), is_elsewhere: false }
 }
 
 impl Prepared {
@@ -94,15 +95,28 @@ impl Prepared {
         daemon
     }
 
+    /// In another working directory than the folder.
+    pub fn elsewhere(self) -> Self {
+        Self { is_elsewhere: true, ..self }
+    }
+
+    /// What `gossipper config check` prints on stderr.
+    pub fn check(&self) -> String {
+        let mut command = Command::new(PROGRAM);
+        command.args(["config", "check", "-config"]).arg(self.scratch.join("gossipper.json"));
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    }
+
     /// Starts it.
     #[track_caller]
     pub fn start_without_api(self) -> Daemon {
         let mut command = Command::new(PROGRAM);
-        command
-            .args(["server", "-config", "gossipper.json"])
-            .env_remove("NOTIFY_SOCKET")
-            .current_dir(self.scratch.path());
-        command.envs(self.environment);
+        let (directory, config) = match self.is_elsewhere {
+            true => (Path::new("/"), self.scratch.join("gossipper.json")),
+            false => (self.scratch.path(), PathBuf::from("gossipper.json")),
+        };
+        command.args(["server", "-config"]).arg(config);
+        command.env_remove("NOTIFY_SOCKET").current_dir(directory).envs(self.environment);
         Daemon { process: Process::spawn(command), scratch: self.scratch, address: None }
     }
 }

@@ -65,6 +65,11 @@ impl Targets {
         verdict.map(|_| ()).map_err(|refusal| self.counted(refusal))
     }
 
+    /// The same for who only wants to tell of it: it is not counted.
+    pub fn refusal(&self, to: SocketAddr, unix_ns: u64) -> Option<Refusal> {
+        self.list.load().judge(to, false, unix_ns).err()
+    }
+
     /// Tells whether the scenario of a call may turn it to an address. Where an entry has ceilings,
     /// only a run that holds a part of them may: its `places` are in the same entry.
     pub fn lets_turn(&self, to: SocketAddr, places: &[SocketAddr], unix_ns: u64) -> bool {

@@ -17,6 +17,7 @@ use super::schema::{key_schema, profile_schema, schema};
 use super::tree::{self, Data, Node, TEXT_BYTES_MAX};
 use crate::cli::LowArgs;
 use crate::config::{Flavor, RunConfig, ScenarioSource};
+use crate::engine::Programs;
 use crate::files::Access;
 use crate::run::{self, RunError};
 use crate::scenario::Mode;
@@ -116,8 +117,8 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> 
     }
     let id = loader.id(&profile, "");
     let built = loader.build(&profile, Role::Load, id, None);
-    let built =
-        built.filter(|built| loader.check_contents(&profile, Role::Load, &built.engine.run));
+    let built = built
+        .filter(|built| loader.check_contents(&profile, Role::Load, &built.engine.run).is_some());
     match built {
         Some(built) if loader.problems.is_empty() => {
             let mut engine = built.engine;
@@ -243,7 +244,7 @@ impl<'a> Loader<'a> {
         let allow_exec = primary.process.allow_exec;
         let mut engines: Vec<_> =
             engines.into_iter().map(|(built, profile)| (built.engine, profile)).collect();
-        is_complete &= self.protect(&mut engines, &process);
+        is_complete &= self.protect(&mut engines, &process, allow_exec);
         let primary = engines.first().map(|(_, profile)| *profile);
         let http = process.http.as_ref().zip(primary);
         binds::check(&engines, http, &mut self.problems);
@@ -350,7 +351,12 @@ impl<'a> Loader<'a> {
     }
 
     /// Keeps the engines from the files of the process. Returns whether all are usable then.
-    fn protect(&mut self, engines: &mut [(EngineConfig, &Profile)], process: &Process) -> bool {
+    fn protect(
+        &mut self,
+        engines: &mut [(EngineConfig, &Profile)],
+        process: &Process,
+        allow_exec: bool,
+    ) -> bool {
         let (data, http) = (&process.data_dir, process.http.as_ref());
         let all = engines.iter().map(|(engine, _)| &engine.run);
         let own = own::own_files_of(self.file, http, &process.auth, all);
@@ -358,14 +364,28 @@ impl<'a> Loader<'a> {
         let mut are_usable = true;
         for (engine, profile) in engines {
             engine.run.access = self.access.clone();
-            are_usable &= own::check(engine, profile, &mut self.problems)
-                && self.check_contents(profile, engine.role, &engine.run);
+            let is_free = own::check(engine, profile, &mut self.problems);
+            let check = || self.check_contents(profile, engine.role, &engine.run);
+            let Some(programs) = is_free.then(check).flatten() else {
+                are_usable = false;
+                continue;
+            };
+            let (run, targets) = (&engine.run, &process.targets);
+            let remarks = run::kept_remarks(run, &programs, targets, allow_exec);
+            let new = remarks.into_iter().filter(|remark| !self.notices.contains(remark));
+            let new: Vec<String> = new.collect();
+            self.notices.extend(new);
         }
         are_usable
     }
 
-    /// Loads scenarios and data as a start would.
-    fn check_contents(&mut self, profile: &Profile, role: Role, run: &RunConfig) -> bool {
+    /// Loads scenarios and data as a start would. Returns them, if all is right.
+    fn check_contents(
+        &mut self,
+        profile: &Profile,
+        role: Role,
+        run: &RunConfig,
+    ) -> Option<Programs> {
         let programs = match run::load_programs(run) {
             Ok(programs) => programs,
             Err(error) => {
@@ -387,7 +407,7 @@ impl<'a> Loader<'a> {
                     message = message.replace(&file.display().to_string(), DOCUMENT);
                 }
                 self.report(at, &key, ProblemKind::Scenario, message);
-                return false;
+                return None;
             }
         };
         let is_client = programs.main.mode == Mode::Client;
@@ -408,6 +428,6 @@ impl<'a> Loader<'a> {
                 self.report(profile.at, &key, ProblemKind::MissingKey, message);
             }
         }
-        self.problems.len() == before
+        (self.problems.len() == before).then_some(programs)
     }
 }

@@ -213,10 +213,14 @@ impl<'s> Engine<'s> {
         let config = Arc::new(config);
         let is_given = sent.is_some();
         let given = sent.map(|xml| Text { name: DOCUMENT.to_owned(), xml, is_sent: true });
-        let sent_may_command = shared.policy.allows_commands();
-        let terms = terms(shared.kind);
-        let steered =
-            Steered { more: &more, given, sent_may_command, expects_commands: true, terms };
+        let steered = Steered {
+            more: &more,
+            given,
+            sent_may_command: Arc::clone(shared.policy.commands()),
+            is_gated: shared.kind == EngineKind::Dynamic,
+            expects_commands: true,
+            terms: terms(shared.kind),
+        };
         let mut planned = Planned::with_listeners(Arc::clone(&config), steered)?;
         if is_ended(shared) {
             return Err("it was ended before it began".into());
@@ -236,11 +240,7 @@ impl<'s> Engine<'s> {
                 planned.make_no_call();
             }
         }
-        let has_sent = planned.has_sent();
         let run = planned.open(Some(&shared.id))?.launch()?;
-        if has_sent || shared.kind == EngineKind::Dynamic {
-            run.gate_commands(shared.policy.commands());
-        }
         let start_ns = run.start_ns();
         tracing::debug!("engine {}: it runs {}", shared.id, run.scenario_name());
         let mut desk = Desk::open(handle, questions, Arc::clone(&config), places, notices, &run);

@@ -150,7 +150,22 @@ impl Registry {
     /// # Errors
     /// What is wrong with the specifications together, or why the primary engine does not run.
     pub fn start(specs: Vec<EngineSpec>, policy: Policy) -> Result<Self, StartError> {
+        Self::start_after(specs, policy, &[])
+    }
+
+    /// As [`start`](Self::start), where this was told of the configuration already and is not told
+    /// of an engine once more.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_after(
+        specs: Vec<EngineSpec>,
+        policy: Policy,
+        told_before: &[String],
+    ) -> Result<Self, StartError> {
         check(&specs)?;
+        let told = Told::default();
+        told_before.iter().for_each(|text| _ = told.is_new(text));
         sys::return_large_blocks(POOL_BYTES);
         let share = share_of_cpus(&specs);
         let registry = Self {
@@ -159,7 +174,7 @@ impl Registry {
                 roster: Mutex::new(Roster { next: 1, ..Roster::default() }),
                 policy,
                 workers: share,
-                told: Told::default(),
+                told,
             }),
         };
         let mut waiting = Vec::new();
