@@ -95,3 +95,36 @@ fn a_run_is_over_with_its_last_call() {
     caller.finish().expect_code(1);
     assert_eq!(peer.receive_within(std::time::Duration::from_millis(1)), None);
 }
+
+#[test]
+fn a_timeout_waits_for_open_calls_unless_a_drain_is_given() {
+    let _turn = lock::light();
+    // Longer than a drain of our own takes.
+    let line = ["sipp", "-sn", "uac", "-d", "7s", "-nostdin", "-timeout", "1"];
+    let ends = [(&[][..], 0, (1, 0)), (&["-drain", "0"], 97, (0, 1))];
+    for (options, code, outcome) in ends {
+        let peer = Peer::new();
+        let remote = peer.address().to_string();
+        let caller =
+            gossipper::start(&[&line, options, &["-m", "1000", "-l", "1", &remote]].concat());
+        peer.answer(&peer.receive_kind("INVITE"), "200 OK", "");
+        peer.receive_kind("ACK");
+        peer.answer(&peer.receive_kind("BYE"), "200 OK", "");
+        let over = caller.finish().expect_code(code);
+        let summary = over.summary();
+        assert_eq!((summary.succeeded(), summary.failed_by("cancelled")), outcome, "{options:?}");
+    }
+}
+
+#[test]
+fn calls_that_failed_before_a_timeout_count_as_failed() {
+    let _turn = lock::light();
+    for name in [&[][..], &["sipp"]] {
+        let peer = Peer::new();
+        let remote = peer.address().to_string();
+        let line =
+            ["-sn", "options", "-m", "0", "-recv_timeout", "200", "-nostdin", "-timeout", "1"];
+        let over = gossipper::run(&[name, &line, &[&remote]].concat()).expect_code(1);
+        assert_eq!(over.summary().succeeded(), 0);
+    }
+}

@@ -257,7 +257,8 @@ fn under_the_name_sipp_the_defaults_are_those_of_sipp() {
     // Without -m the client goes on, ten calls a second, and without -l it keeps at most
     // 3 x rate x duration calls open.
     let (_socket, remote) = silent_peer();
-    let line = ["-sn", "uac", "-r", "10", "-timeout", "5", "-p", "0", "-nr", &remote];
+    let line =
+        ["-sn", "uac", "-r", "10", "-timeout", "5", "-drain", "0", "-p", "0", "-nr", &remote];
     let over = gossipper::start_as(Command::new(&sipp), &line).finish().expect_code(97);
     assert_eq!(over.summary().number("/peak_active_calls"), 30);
     assert!(over.summary().number("/withheld/call_limit") > 0);

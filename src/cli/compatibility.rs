@@ -21,8 +21,9 @@ Where the two differ:
     applies: 3 x rate x duration.
   - One line of status, which the keys `1` to `9` exchange for SIPp's screens, and a table at the end.
     As `sipp`, the screens, of which the first two are printed at the end.
-  - The first SIGINT or SIGTERM, and `q`, give open calls five seconds before they are ended. As
-    `sipp`, SIGINT and SIGTERM stop at once, and `q` waits for open calls.
+  - The first SIGINT or SIGTERM, `q` and `-timeout` give open calls five seconds before they are
+    ended. As `sipp`, SIGINT and SIGTERM stop at once. `q` and `-timeout` wait for open calls,
+    however long these take; `-drain` bounds the wait, and `-timeout_error` ends it.
   - An ICMP error fails its call at once, and a run gives the dialogs of its last failed calls four
     seconds to end. As `sipp`, the error is counted and retransmission goes on (`-icmp_fails_calls`),
     so that two scripts may start in either order, and a run ends with its last call.

@@ -40,7 +40,7 @@ pub(super) const EXIT_CODES: &[(&str, &str)] = &[
     ("2", "a health gate is not met"),
     ("3", "the generator limited the run, with -fail_if_limited"),
     ("78", "gossipper server: the configuration cannot be used"),
-    ("97", "-timeout or -duration ended the run before any call succeeded"),
+    ("97", "-timeout or -duration ended the run before any call ended by itself"),
     ("99", "nothing was run (as sipp: help, version, -sd)"),
     ("254", "the local port is in use"),
     ("255", "the run could not be started, or -timeout_error"),

@@ -580,7 +580,16 @@ impl Supervisor {
 
     /// No new calls; open ones may finish for as long as `-drain` says.
     pub(crate) fn wind_down(&mut self, now: u64) {
-        self.drain(now + self.drain_ns(DRAIN_NS));
+        self.drain(self.winds_down_until_ns(now));
+    }
+
+    /// Until when open calls may finish after a request to stop. SIPp waits for all of them:
+    /// whoever wants it sooner asks again.
+    fn winds_down_until_ns(&self, now: u64) -> u64 {
+        match (self.config.flavor, self.config.drain_ms) {
+            (Flavor::Sipp, None) => u64::MAX,
+            _ => now + self.drain_ns(DRAIN_NS),
+        }
     }
 
     fn drain_ns(&self, default_ns: u64) -> u64 {
@@ -626,10 +635,8 @@ impl Supervisor {
 
     /// What the user means by `q`: no new calls; a second time: end the open ones.
     pub(crate) fn quit(&mut self, now: u64) {
-        match (self.ending, self.config.flavor) {
-            // As SIPp: whoever wants it sooner asks again.
-            (Ending::Running, Flavor::Sipp) => self.drain(u64::MAX),
-            (Ending::Running, Flavor::Gossipper) => self.wind_down(now),
+        match self.ending {
+            Ending::Running => self.wind_down(now),
             _ => self.cancel(now),
         }
     }
@@ -742,7 +749,7 @@ impl Supervisor {
             self.end = RunEnd::TimeUp;
             self.drain(now + self.drain_ns(DURATION_DRAIN_NS));
         }
-        // Calls that -duration leaves open do not outlast -timeout.
+        // Calls that -duration leaves open do not outlast our own -timeout.
         let waits = self.ending == Ending::Running || self.end == RunEnd::TimeUp;
         if now >= self.timeout_ns && waits && self.ending < (Ending::Cancelling { until_ns: 0 }) {
             self.time_out(now);
@@ -765,8 +772,9 @@ impl Supervisor {
             return;
         }
         self.end = RunEnd::TimedOut;
-        match &mut self.ending {
-            Ending::Draining { until_ns } => *until_ns = now,
+        match (&mut self.ending, self.config.flavor) {
+            (Ending::Draining { until_ns }, Flavor::Gossipper) => *until_ns = now,
+            // As SIPp, it bounds the start of calls and not their end. A drain goes on.
             _ => self.wind_down(now),
         }
     }

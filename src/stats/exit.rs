@@ -67,7 +67,7 @@ pub enum ExitCode {
     /// The configuration of the daemon cannot be used, and another try would not change that
     /// (`EX_CONFIG` of sysexits.h).
     ConfigUnusable = 78,
-    /// Stopped by the scenario, or by `-timeout` or `-duration` before any call succeeded.
+    /// Stopped by the scenario, or by `-timeout` or `-duration` before any call came to its end.
     StoppedEarly = 97,
     /// There was nothing to run.
     NothingRun = 99,
@@ -111,10 +111,9 @@ pub fn exit_code(outcome: &Outcome) -> ExitCode {
     }
     match outcome.end {
         RunEnd::StoppedByScenario => ExitCode::StoppedEarly,
-        RunEnd::TimedOut if outcome.calls_succeeded == 0 => ExitCode::StoppedEarly,
         _ if outcome.calls_failed > 0 => ExitCode::CallsFailed,
-        // All calls were still open: a run that tested nothing has not passed.
-        RunEnd::TimeUp if outcome.calls_succeeded == 0 => ExitCode::StoppedEarly,
+        // All calls were still open: a run that tested nothing has not passed. SIPp has it so.
+        RunEnd::TimedOut | RunEnd::TimeUp if outcome.calls_succeeded == 0 => ExitCode::StoppedEarly,
         _ => ExitCode::Success,
     }
 }
@@ -146,7 +145,7 @@ mod tests {
             (ended(TimedOut, 5, 0), 0),
             (ended(TimedOut, 5, 1), 1),
             (ended(TimedOut, 0, 0), 97),
-            (ended(TimedOut, 0, 3), 97),
+            (ended(TimedOut, 0, 3), 1),
             (ended(StoppedByScenario, 5, 0), 97),
             (ended(TimedOutAsError, 5, 0), 255),
             (base(NothingRun), 99),

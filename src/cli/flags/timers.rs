@@ -25,13 +25,14 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Wait at most TIME for open calls at -duration, -timeout or a first stop, then end them \
              (bare number: s)",
         )
-        .default("5s; 32s at -duration")
+        .default("5s; no end as sipp; 32s at -duration")
         .ours(),
         takes(
             "timeout",
             &["TIME"],
             seconds(0, |d, v| d.timeout_ms = Some(v)),
-            "Stop the run after TIME (bare number: s); 0 is never",
+            "Make no more calls after TIME and let open ones end as -drain says (bare number: s); 0 is \
+             never",
         )
         .default("0"),
         alias("timeout_global", "timeout").ours(),
