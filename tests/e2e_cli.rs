@@ -55,6 +55,25 @@ fn a_client_without_m_makes_one_call() {
 }
 
 #[test]
+fn a_load_of_one_call_says_why_it_is_one() {
+    let _turn = lock::light();
+    let (_socket, remote) = silent_peer();
+    let note = |more: &[&str]| {
+        let over = gossipper::run(&unanswered(&remote, more)).expect_code(1);
+        assert_eq!(over.summary().total(), 1);
+        let said = over.finished.stderr.lines().find(|line| line.contains("one call is made"));
+        said.map(str::to_owned)
+    };
+    for line in [&["-users", "5"][..], &["-rate_increase", "5"], &["-r", "50"], &["-l", "5"]] {
+        let said = note(line).unwrap_or_default();
+        assert!(said.contains(&format!("beside {}; -m 0 goes on", line[0])), "{line:?}: {said}");
+    }
+    for line in [&[][..], &["-r", "50", "-m", "1"]] {
+        assert_eq!(note(line), None, "{line:?}");
+    }
+}
+
+#[test]
 fn summaries_fit_the_schema_and_add_up() {
     let _turn = lock::light();
     let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1", "-m", "20"]);

@@ -544,7 +544,7 @@ const GRAIN_US_DEFAULT: u64 = 1000;
 /// Where SIPp listens for commands.
 const CONTROL_PORT_DEFAULT: u16 = 8888;
 /// Calls per period where nothing was said; both flavours start at SIPp's rate.
-const RATE_DEFAULT: f64 = 10.0;
+pub const RATE_DEFAULT: f64 = 10.0;
 
 const RTP_PORT_MIN_DEFAULT: u16 = 6000;
 

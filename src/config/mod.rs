@@ -19,7 +19,7 @@ pub use data::{
     CallIds, TdmMap, Trunk, parse_call_id_format, parse_call_ids, parse_header_line,
     parse_header_text, parse_tdm_map,
 };
-pub use draft::{RunDraft, WatchdogDraft};
+pub use draft::{RATE_DEFAULT, RunDraft, WatchdogDraft};
 pub use error::ConfigError;
 pub use export::{
     EVENT_BUFFER_DEFAULT, EventLogConfig, ExportConfig, HepConfig, LogLevel, OtlpConfig,

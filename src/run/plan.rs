@@ -17,8 +17,8 @@ use super::pool::{self, Sizing, Terms};
 use super::{RunError, memory, sources, targets, twin};
 use crate::config::targets::Load;
 use crate::config::{
-    CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RetransmissionCheck,
-    RunConfig, Transport, TransportFor,
+    CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RATE_DEFAULT,
+    RetransmissionCheck, RunConfig, Transport, TransportFor,
 };
 use crate::dataplane::twin::TwinPlan;
 use crate::dataplane::{Bind, LINGER_NS, Launch, LaunchError, Reconnect, StreamPlan, bind_again};
@@ -100,6 +100,7 @@ pub(super) fn plan(
     let (addresses, sources) = addresses(config, tables, roles)?;
     let (use_uring, notice) = driver(config)?;
     notices.extend(notice);
+    notices.extend(lone_call(config, roles));
     let limit_per_rate = limit_per_rate(config, &programs.main, roles.is_client);
     let limits = CallLimits::of(config, &programs, limit_per_rate);
     let twin = twin::plan(config, &programs, &mut notices)?;
@@ -202,6 +203,23 @@ fn bind(
         } as usize,
         device: config.device.clone(),
     })
+}
+
+/// A note where one call is made although something asks for more of them.
+fn lone_call(config: &RunConfig, roles: Roles) -> Option<String> {
+    if !roles.is_client || config.calls_max != CallLimit::ClientDefault {
+        return None;
+    }
+    let asks = [
+        (config.users.is_some(), "-users"),
+        (config.rate_increase != 0.0, "-rate_increase"),
+        (config.rate != RATE_DEFAULT, "-r"),
+        (matches!(config.concurrent_max, ConcurrencyLimit::Count(count) if count > 1), "-l"),
+    ];
+    let (_, option) = asks.into_iter().find(|&(is_given, _)| is_given)?;
+    Some(format!(
+        "one call is made, as -m is not given beside {option}; -m 0 goes on until stopped"
+    ))
 }
 
 /// How many calls there may be.
