@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use e2e::process::Process;
 use e2e::scratch::Scratch;
-use e2e::{PATIENCE, gossipper, lock};
+use e2e::{PATIENCE, gossipper, lock, ports};
 use gossipper_uring::sys;
 
 /// Programs that do nothing but use up one CPU; they end with this.
@@ -87,4 +87,22 @@ fn a_run_in_the_background_leaves_its_reasons_in_a_file() {
         thread::sleep(Duration::from_millis(20));
     };
     assert!(text.contains("offered calls were not started: -l (call_limit, "), "{text:?}");
+}
+
+#[test]
+fn a_run_without_a_call_is_not_judged() {
+    let _turn = lock::light();
+    let closed = format!("127.0.0.1:{}", ports::free());
+    let lines = [
+        (&["-sn", "uas", "-i", "127.0.0.1", "-p", "0", "-timeout", "1"][..], 97),
+        (&["-sn", "uac", "-p", "0", "-r", "0", "-m", "5", "-timeout", "2", &closed], 97),
+        (&["-sn", "uac", "-t", "t1", "-m", "5", &closed], 255),
+    ];
+    for (line, code) in lines {
+        let over = gossipper::run(line).expect_code(code);
+        let summary = &over.summary().0;
+        assert_eq!(summary["generator"]["verdict"], "not_judged", "{line:?}");
+        let why = "No call was started, so there is nothing to judge by.";
+        assert!(over.finished.stdout.contains(why), "{}", over.finished.stdout);
+    }
 }

@@ -222,15 +222,22 @@ fn idle(layout: &Layout, worker: u16, second: u64) -> Report {
     report
 }
 
+/// The same in a run with one call from its begin.
+fn quiet(layout: &Layout, worker: u16, second: u64) -> Report {
+    let mut report = idle(layout, worker, second);
+    report.counters.calls_outgoing = 1;
+    report
+}
+
 #[test]
 fn a_second_is_complete_when_all_workers_have_reported_it() {
     let layout = layout();
     let mut aggregate = Aggregate::new(Arc::clone(&layout), 2, START);
-    assert_eq!(aggregate.absorb(&idle(&layout, 0, 0)), 0);
-    assert_eq!(aggregate.absorb(&idle(&layout, 0, 1)), 0);
-    assert_eq!(aggregate.absorb(&idle(&layout, 1, 0)), 1);
+    assert_eq!(aggregate.absorb(&quiet(&layout, 0, 0)), 0);
+    assert_eq!(aggregate.absorb(&quiet(&layout, 0, 1)), 0);
+    assert_eq!(aggregate.absorb(&quiet(&layout, 1, 0)), 1);
     assert_eq!(aggregate.last_second().map(|(row, _)| row.second), Some(0));
-    assert_eq!(aggregate.absorb(&idle(&layout, 1, 1)), 1);
+    assert_eq!(aggregate.absorb(&quiet(&layout, 1, 1)), 1);
     assert_eq!(aggregate.snapshot().verdict.limited_seconds, 0);
     assert_eq!(aggregate.snapshot().verdict.judged_seconds, 2);
 }
@@ -274,9 +281,9 @@ fn a_worker_that_stalls_limits_the_seconds_it_missed() {
     let layout = layout();
     let mut aggregate = Aggregate::new(Arc::clone(&layout), 2, START);
     for second in 0..4 {
-        assert_eq!(aggregate.absorb(&idle(&layout, 0, second)), 0);
+        assert_eq!(aggregate.absorb(&quiet(&layout, 0, second)), 0);
     }
-    let mut long = idle(&layout, 1, 0);
+    let mut long = quiet(&layout, 1, 0);
     long.end_ns = START.monotonic_ns + 3 * SECOND_NS + SECOND_NS / 5;
     assert_eq!(aggregate.absorb(&long), 3);
     let verdict = aggregate.snapshot().verdict;
@@ -288,7 +295,7 @@ fn a_worker_that_stalls_limits_the_seconds_it_missed() {
 fn the_only_worker_stalling_is_seen_too() {
     let layout = layout();
     let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, START);
-    let mut long = idle(&layout, 0, 0);
+    let mut long = quiet(&layout, 0, 0);
     long.end_ns = START.monotonic_ns + 20 * SECOND_NS;
     aggregate.absorb(&Report { is_last: true, ..long });
     aggregate.finish();

@@ -62,9 +62,13 @@ fn headline(snapshot: &Snapshot) -> String {
     let starts = snapshot.planned_send_error.count;
     match tally.verdict() {
         Verdict::NotJudged if starts > 0 => format!(
-            "{} are too few to judge by: {PLANNED_SEND_ERROR_SAMPLES_MIN} are needed.",
-            counted(starts, "call start")
+            "{} {} too few to judge by: {PLANNED_SEND_ERROR_SAMPLES_MIN} are needed.",
+            counted(starts, "call start"),
+            if starts == 1 { "is" } else { "are" },
         ),
+        Verdict::NotJudged if snapshot.calls.started == 0 => {
+            "No call was started, so there is nothing to judge by.".to_owned()
+        }
         Verdict::NotJudged => "No second was complete, so there is nothing to judge by.".to_owned(),
         Verdict::Ok if limited == 0 => match judged {
             1 => "The generator kept up in the one second that was judged.".to_owned(),
@@ -405,14 +409,19 @@ mod tests {
 
     #[test]
     fn a_handful_of_starts_is_too_few_to_judge_by() {
-        let layout = Arc::new(Layout::default());
-        let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, RunStart::default());
-        let mut report = Report::new(&layout, 0);
-        (0..3).for_each(|_| report.histograms.record_planned_send_error(90 * MS));
-        report.end_ns = SECOND_NS;
-        report.is_last = true;
-        aggregate.absorb(&report);
-        let said = verdict_sentences(&aggregate.snapshot());
-        assert_eq!(said, ["3 call starts are too few to judge by: 100 are needed."]);
+        let said = |starts: u64| {
+            let layout = Arc::new(Layout::default());
+            let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, RunStart::default());
+            let mut report = Report::new(&layout, 0);
+            (0..starts).for_each(|_| report.histograms.record_planned_send_error(90 * MS));
+            report.counters.calls_outgoing = starts;
+            report.end_ns = SECOND_NS;
+            report.is_last = true;
+            aggregate.absorb(&report);
+            verdict_sentences(&aggregate.snapshot())
+        };
+        assert_eq!(said(3), ["3 call starts are too few to judge by: 100 are needed."]);
+        assert_eq!(said(1), ["1 call start is too few to judge by: 100 are needed."]);
+        assert_eq!(said(0), ["No call was started, so there is nothing to judge by."]);
     }
 }

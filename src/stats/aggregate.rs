@@ -578,10 +578,13 @@ impl Aggregate {
         let quantile_ns = |distribution: Option<&Distribution>, quantile| {
             distribution.map_or(0, |distribution| distribution.quantile_ns(quantile))
         };
+        let begin_ns = self.start.monotonic_ns + second * SECOND_NS;
+        let duration_ns = self.end_ns.saturating_sub(begin_ns).min(SECOND_NS);
         let evidence = Evidence {
             workers_expected: self.workers_in(second, closing),
             workers_reported: closing.reported_by.iter().flatten().count(),
             is_draining: self.is_draining(second),
+            is_fraction: duration_ns < SECOND_NS / 2,
             planned_sends: lateness.count(),
             late_starts: lateness.count_above(PLANNED_SEND_ERROR_LIMIT_NS),
             planned_send_error_p99_ns,
@@ -594,11 +597,10 @@ impl Aggregate {
                 worker.cpu.limited.add(&cpu.unwrap_or_default());
             }
         }
-        let begin_ns = self.start.monotonic_ns + second * SECOND_NS;
         HistoryRow {
             second,
             seconds: 1,
-            duration_ns: self.end_ns.saturating_sub(begin_ns).min(SECOND_NS),
+            duration_ns,
             calls_started: counted.calls_started(),
             calls_succeeded: counted.calls_succeeded,
             calls_failed: counted.calls_failed,

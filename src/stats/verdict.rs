@@ -142,6 +142,8 @@ pub struct Evidence {
     pub workers_reported: usize,
     /// All workers had placed their last call before: open calls come to their end.
     pub is_draining: bool,
+    /// The run ended before half of it was over.
+    pub is_fraction: bool,
     /// Calls started on a plan.
     pub planned_sends: u64,
     /// Number of them that were started later than [`PLANNED_SEND_ERROR_LIMIT_NS`].
@@ -188,8 +190,9 @@ impl RecentStarts {
 }
 
 impl Evidence {
-    /// Judges the second by itself and by the starts up to its end.
-    fn judge(&self, recent: &RecentStarts) -> Verdict {
+    /// Judges the second by itself and by the starts up to its end. `is_begun` tells that the run
+    /// had a call so far: without one a generator keeps up with nothing.
+    fn judge(&self, recent: &RecentStarts, is_begun: bool) -> Verdict {
         if self.workers_expected == 0 || self.is_draining {
             return Verdict::NotJudged;
         }
@@ -212,7 +215,7 @@ impl Evidence {
         let causes: LimitCauses = seen.map(|(cause, _)| cause).collect();
         match causes.is_empty() {
             false => Verdict::GeneratorLimited { causes },
-            true if recent.are_too_few() => Verdict::NotJudged,
+            true if recent.are_too_few() || !is_begun => Verdict::NotJudged,
             true => Verdict::Ok,
         }
     }
@@ -269,6 +272,8 @@ pub struct VerdictTally {
     /// Number of them whose times may be the generator's.
     pub affected_calls: u64,
     recent: RecentStarts,
+    /// A call was started, before a reset or after.
+    is_begun: bool,
 }
 
 /// Percentiles that reports show, lowest first.
@@ -288,7 +293,12 @@ impl VerdictTally {
     /// Judges one more second and counts the result.
     pub fn judge(&mut self, second: u64, evidence: &Evidence) -> Verdict {
         self.recent.take(evidence);
-        let verdict = evidence.judge(&self.recent);
+        self.is_begun |= evidence.counted.calls_started() > 0;
+        let verdict = match evidence.judge(&self.recent, self.is_begun) {
+            // A run of 1.01 s has kept up in one second, not in two.
+            Verdict::Ok if evidence.is_fraction && self.judged_seconds > 0 => Verdict::NotJudged,
+            verdict => verdict,
+        };
         if verdict != Verdict::NotJudged {
             self.judged_seconds += 1;
             self.judged_calls += evidence.counted.calls_started();
@@ -313,7 +323,7 @@ impl VerdictTally {
 
     /// Forgets the judgements; the starts that the next second is judged with stay.
     pub fn reset(&mut self) {
-        *self = Self { recent: self.recent, ..Self::default() };
+        *self = Self { recent: self.recent, is_begun: self.is_begun, ..Self::default() };
     }
 
     /// A tally of seconds that were judged elsewhere.
@@ -483,6 +493,28 @@ mod tests {
             let is_limited = tally.judge(second, &one_late).is_limited();
             assert_eq!(is_limited, second >= LATE_STARTS_MIN - 1, "{second}");
         }
+    }
+
+    #[test]
+    fn seconds_before_the_first_call_are_not_judged() {
+        let idle = Evidence { planned_sends: 0, counted: Counters::default(), ..healthy() };
+        let mut tally = VerdictTally::default();
+        assert_eq!(tally.judge(0, &idle), Verdict::NotJudged);
+        assert_eq!(tally.verdict(), Verdict::NotJudged);
+        assert_eq!(tally.judge(1, &healthy()), Verdict::Ok);
+        assert_eq!(tally.judge(2, &idle), Verdict::Ok);
+        // What stands in the way of calls limits a run that has none.
+        let overflow = Counters { receive_overflow: 1, ..Counters::default() };
+        assert!(judge(&Evidence { counted: overflow, ..idle }).is_limited());
+    }
+
+    #[test]
+    fn the_fraction_of_a_second_that_a_run_ends_with_is_no_second() {
+        let mut tally = VerdictTally::default();
+        let fraction = Evidence { is_fraction: true, ..healthy() };
+        assert_eq!(tally.judge(0, &fraction), Verdict::Ok);
+        assert_eq!(tally.judge(1, &fraction), Verdict::NotJudged);
+        assert!(tally.judge(2, &Evidence { is_fraction: true, ..late() }).is_limited());
     }
 
     #[test]
