@@ -95,13 +95,18 @@ impl Context<'_> {
 
     /// The step at which the record's call was.
     pub fn step(&self, record: &Record<'_>) -> Option<&StepLayout> {
-        let program = &self.layout.programs[self.layout.place_of(record.program)?];
-        program.steps.get(usize::from(record.step))
+        self.layout.step(record.program, record.step)
     }
 
     /// What the step at which the record's call was sends or waits for.
     pub fn step_name(&self, record: &Record<'_>) -> String {
         self.step(record).map_or_else(String::new, |step| step.name.clone())
+    }
+
+    /// What the record's call waits for, where optional messages may come before.
+    pub fn awaited_name(&self, record: &Record<'_>) -> String {
+        let step = self.layout.awaited_step(record.program, record.step);
+        step.map_or_else(String::new, |step| step.name.clone())
     }
 
     /// The name of the record's scenario.

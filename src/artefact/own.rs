@@ -120,7 +120,7 @@ impl RecordSink for Errors {
         let text = match record.event {
             Event::Unexpected { message, .. } => {
                 kind = b"unexpected-sip";
-                let expected = cx.step_name(record);
+                let expected = cx.awaited_name(record);
                 let got = String::from_utf8_lossy(first_line(message));
                 format!("expected {expected}, received {got}")
             }
@@ -173,7 +173,7 @@ impl RecordSink for ErrorCodes {
     fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
         let Event::Unexpected { message, .. } = record.event else { return };
         let Some((code, reason)) = status(message) else { return };
-        let expected = cx.step_name(record);
+        let expected = cx.awaited_name(record);
         cx.entry(self.0, record.at_ns, |unix_ns, clock, out| {
             clock.put_rfc3339_local(unix_ns, out);
             out.push(b',');

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Context, FileId, Log, RecordSink, RunTotals};
 use crate::output::put_number;
-use crate::stats::{FailureCause, TraceKind};
+use crate::stats::{FailureCause, StepKind, StepLayout, TraceKind};
 use crate::trace::{Event, Kinds, Patience, Protocol, Record};
 
 const MESSAGE_RULE: &[u8] = b"-----------------------------------------------";
@@ -153,6 +153,18 @@ impl RecordSink for Errors {
     }
 }
 
+/// SIPp's words for what a call does at a step: where it stands, optional or not.
+fn while_at(step: Option<&StepLayout>) -> String {
+    match step.map(|step| (step.kind, &step.name)) {
+        Some((StepKind::Recv { .. }, name)) => format!("expecting '{name}'"),
+        Some((StepKind::Send { .. }, _)) => "sending".to_owned(),
+        Some((StepKind::Pause, _)) => "pausing".to_owned(),
+        Some((StepKind::SendCommand, _)) => "sending command".to_owned(),
+        Some((StepKind::RecvCommand, _)) => "expecting command".to_owned(),
+        Some((StepKind::Nop, _)) | None => "running actions".to_owned(),
+    }
+}
+
 /// What SIPp says about an event; `false` if it is none of its errors.
 fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool {
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
@@ -172,14 +184,14 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
                 ]),
                 _ => {
                     let verb: &[u8] = if aborts { b"Aborting" } else { b"Continuing" };
-                    let expected = cx.step_name(record);
+                    let at = while_at(cx.step(record));
                     put(&[
                         verb,
                         b" call on unexpected message for Call-Id '",
                         call_id,
-                        b"': while expecting '",
-                        expected.as_bytes(),
-                        b"' (index ",
+                        b"': while ",
+                        at.as_bytes(),
+                        b" (index ",
                         index.as_bytes(),
                         b"), received '",
                         message,

@@ -47,8 +47,7 @@ impl Engine {
         }
         if self.tracer.wants(TraceKind::Unexpected) {
             let aborts = self.aborts_on(message);
-            let awaited = self.awaited(slot);
-            self.trace(slot, awaited, Event::Unexpected { message: message.bytes(), aborts });
+            self.trace(slot, step, Event::Unexpected { message: message.bytes(), aborts });
         }
         match message.kind() {
             Kind::Request { method, .. } => {

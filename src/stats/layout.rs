@@ -2,7 +2,7 @@
 //!
 //! Workers record by index; only the control side turns an index back into a name.
 
-use super::steps::{ProgramLayout, StepCounts};
+use super::steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
 
 /// Names and bounds of a compiled scenario's measurements. The position of a name is the index that
 /// the recording functions take.
@@ -66,6 +66,22 @@ impl Layout {
     /// Place among [`programs`](Self::programs) of the program with that number.
     pub fn place_of(&self, number: u8) -> Option<usize> {
         self.programs.iter().position(|program| program.number == number)
+    }
+
+    /// The step with that index of the program with that number.
+    pub fn step(&self, program: u8, step: u16) -> Option<&StepLayout> {
+        self.programs[self.place_of(program)?].steps.get(usize::from(step))
+    }
+
+    /// The step that must come to pass for a call that stands at `step`: behind optional receives,
+    /// the mandatory one.
+    pub fn awaited_step(&self, program: u8, step: u16) -> Option<&StepLayout> {
+        let steps = &self.programs[self.place_of(program)?].steps;
+        let mut behind = steps.get(usize::from(step)..)?.iter();
+        let mandatory =
+            behind.find(|step| !matches!(step.kind, StepKind::Recv { is_optional: true }));
+        let is_receive = |step: &&StepLayout| matches!(step.kind, StepKind::Recv { .. });
+        mandatory.filter(is_receive).or(steps.get(usize::from(step)))
     }
 
     /// Indices of all INVITE transactions, which `invite_rtt` of the summary adds up.

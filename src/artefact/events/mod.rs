@@ -273,7 +273,8 @@ impl RecordSink for EventLog {
                 let attributes = &mut event.attributes;
                 attributes.text("call_id", header(message, b"Call-ID", b"i"));
                 attributes.number("call_num", record.call);
-                attributes.text("expected", step_name(layout, record));
+                let awaited = layout.awaited_step(record.program, record.step);
+                attributes.text("expected", awaited.map_or(b"", |step| step.name.as_bytes()));
                 put_sip(message, attributes);
                 event
             }
@@ -345,7 +346,6 @@ fn put_sip<'e>(message: &'e [u8], attributes: &mut Attributes<'e>) {
 
 /// What the step at which the record's call was sends or waits for.
 fn step_name<'l>(layout: &'l crate::stats::Layout, record: &Record<'_>) -> &'l [u8] {
-    let program = layout.place_of(record.program).map(|place| &layout.programs[place]);
-    let step = program.and_then(|program| program.steps.get(usize::from(record.step)));
+    let step = layout.step(record.program, record.step);
     step.map_or(b"", |step| step.name.as_bytes())
 }
