@@ -1,11 +1,14 @@
 //! A tree against the schema: unknown and double keys, types, ranges, choices.
 //!
-//! Every mistake is reported, and what is wrong is left out of the tree that comes back, so that
-//! later checks do not complain about the same thing again. Knows no key by name.
+//! Mistakes are reported, as many as are told, and what is wrong is left out of the tree that comes
+//! back, so that later checks do not complain about the same thing again. Knows no key by name.
+//! Takes time in proportion to the text: it may be a client's.
+
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::problem::{Place, Problem, ProblemKind};
+use super::problem::{PROBLEMS_MAX, Place, Problem, ProblemKind};
 use super::schema::{REMOVED_KEYS, flag_of, profile_schema, schema};
 use super::tree::{Data, Member, Node};
 use crate::cli::flags::{self, Status};
@@ -27,8 +30,9 @@ pub(super) fn is_comment(key: &str) -> bool {
 
 /// `clients` and `[1]`, `clients[1]` and `rate`.
 pub(super) fn join(parent: &str, key: &str) -> String {
+    let key = shortened(key);
     match parent {
-        "" => key.to_owned(),
+        "" => key,
         _ => format!("{parent}.{key}"),
     }
 }
@@ -38,8 +42,12 @@ struct Checker<'p> {
 }
 
 impl Checker<'_> {
-    fn report(&mut self, at: Place, key: &str, kind: ProblemKind, message: String) {
-        self.problems.push(Problem { place: Some(at), key: key.to_owned(), kind, message });
+    /// Reports a mistake, unless there are more than will be told: one more shows that.
+    fn report(&mut self, at: Place, key: &str, word: impl FnOnce() -> (ProblemKind, String)) {
+        if self.problems.len() <= PROBLEMS_MAX {
+            let (kind, message) = word();
+            self.problems.push(Problem { place: Some(at), key: key.to_owned(), kind, message });
+        }
     }
 
     fn value(&mut self, node: &Node, rules: &Value, key: &str) -> Option<Node> {
@@ -50,17 +58,23 @@ impl Checker<'_> {
         if let Some(missing) = rules["x-missing"].as_str()
             && !is_empty(node)
         {
-            let message = format!("not in this version: {missing} is missing; remove the key");
-            self.report(node.at, key, ProblemKind::NotInThisVersion, message);
+            self.report(node.at, key, || {
+                let message = format!("not in this version: {missing} is missing; remove the key");
+                (ProblemKind::NotInThisVersion, message)
+            });
             return None;
         }
         let kinds = kinds(rules);
         if !kinds.is_empty() && !kinds.iter().any(|kind| is_kind(node, kind)) {
-            self.report(node.at, key, ProblemKind::WrongType, wrong_type(node, &kinds));
+            self.report(node.at, key, || (ProblemKind::WrongType, wrong_type(node, &kinds)));
             return None;
         }
-        if let Some(message) = not_among(node, rules).or_else(|| out_of_range(node, rules)) {
-            self.report(node.at, key, ProblemKind::BadValue, message);
+        if let Some(message) = not_among(node, rules) {
+            self.report(node.at, key, || (ProblemKind::BadValue, message()));
+            return None;
+        }
+        if let Some(message) = out_of_range(node, rules) {
+            self.report(node.at, key, || (ProblemKind::BadValue, message));
             return None;
         }
         let data = match &node.data {
@@ -72,14 +86,17 @@ impl Checker<'_> {
     }
 
     fn list(&mut self, elements: &[Node], rules: &Value, key: &str) -> Vec<Node> {
-        if let Some(max) = rules["maxItems"].as_u64()
-            && let Some(first) = elements.get(usize::try_from(max).unwrap_or(usize::MAX))
-        {
-            let message = format!("{} entries are too many; {max} are the limit", elements.len());
-            self.report(first.at, key, ProblemKind::BadValue, message);
+        let max = rules["maxItems"].as_u64().and_then(|max| usize::try_from(max).ok());
+        let max = max.unwrap_or(usize::MAX);
+        if let Some(first) = elements.get(max) {
+            self.report(first.at, key, || {
+                let len = elements.len();
+                let message = format!("{len} entries are too many; {max} are the limit");
+                (ProblemKind::BadValue, message)
+            });
         }
         let items = &rules["items"];
-        let checked = elements.iter().enumerate();
+        let checked = elements.iter().take(max).enumerate();
         checked
             .filter_map(|(index, element)| self.value(element, items, &format!("{key}[{index}]")))
             .collect()
@@ -90,28 +107,30 @@ impl Checker<'_> {
         let properties = rules["properties"].as_object().unwrap_or(&nothing);
         let others = &rules["additionalProperties"];
         let mut right: Vec<Member> = Vec::with_capacity(members.len());
-        let mut seen: Vec<(&str, Place)> = Vec::with_capacity(members.len());
+        let mut seen: HashMap<&str, Place> = HashMap::with_capacity(members.len());
         for member in members {
             let path = join(key, &member.key);
             if is_comment(&member.key) {
                 continue;
             }
-            if let Some((_, first)) = seen.iter().find(|(key, _)| *key == member.key) {
-                let message = format!(
-                    "the key stands here for the second time; the first is in line {}, column {}",
-                    first.line, first.column
-                );
-                self.report(member.at, &path, ProblemKind::DuplicateKey, message);
+            if let Some(first) = seen.get(member.key.as_str()) {
+                let Place { line, column } = *first;
+                self.report(member.at, &path, || {
+                    let message = format!(
+                        "the key stands here for the second time; the first is in line {line}, \
+                         column {column}"
+                    );
+                    (ProblemKind::DuplicateKey, message)
+                });
                 continue;
             }
-            seen.push((&member.key, member.at));
+            seen.insert(&member.key, member.at);
             let known = properties.get(&member.key);
             let rules = match known {
                 Some(rules) => rules,
                 None if others.is_object() => others,
                 None if others == false => {
-                    let (kind, message) = unknown(&member.key, properties);
-                    self.report(member.at, &path, kind, message);
+                    self.report(member.at, &path, || unknown(&member.key, properties));
                     continue;
                 }
                 // Objects whose keys nobody looks at.
@@ -123,10 +142,11 @@ impl Checker<'_> {
         }
         for required in rules["required"].as_array().into_iter().flatten() {
             if let Some(required) = required.as_str()
-                && !seen.iter().any(|(key, _)| *key == required)
+                && !seen.contains_key(required)
             {
                 let message = "the key is missing".to_owned();
-                self.report(node.at, &join(key, required), ProblemKind::MissingKey, message);
+                let word = || (ProblemKind::MissingKey, message);
+                self.report(node.at, &join(key, required), word);
             }
         }
         right
@@ -221,7 +241,7 @@ fn wrong_type(node: &Node, kinds: &[&str]) -> String {
             if kinds.iter().any(|kind| matches!(*kind, "integer" | "number"))
                 && text.parse::<f64>().is_ok_and(f64::is_finite) =>
         {
-            format!("; write {text} without quotes")
+            format!("; write {} without quotes", shortened(text))
         }
         Data::Text(text)
             if kinds.contains(&"boolean") && matches!(text.as_str(), "true" | "false") =>
@@ -236,8 +256,8 @@ fn wrong_type(node: &Node, kinds: &[&str]) -> String {
     format!("{found} stands where {} is needed{hint}", wanted.join(" or "))
 }
 
-/// A choice that the value is not among.
-fn not_among(node: &Node, rules: &Value) -> Option<String> {
+/// A choice that the value is not among, as a message that is worded when it is told.
+fn not_among<'n>(node: &'n Node, rules: &'n Value) -> Option<impl FnOnce() -> String + 'n> {
     let text = node.text()?;
     let mut words: Vec<&str> = match (rules["enum"].as_array(), rules["oneOf"].as_array()) {
         (Some(words), _) => words.iter().filter_map(Value::as_str).collect(),
@@ -247,18 +267,21 @@ fn not_among(node: &Node, rules: &Value) -> Option<String> {
     if words.contains(&text) {
         return None;
     }
-    // The option may know more of it than that it is not among them: a transport that there was.
-    if let Some(flag) = rules["x-flag"].as_str().and_then(flags::find)
-        && let Status::Supported(accept) = flag.resolved().status
-        && let Err(error) = accept.store(&mut Default::default(), &[text.as_ref()])
-        && error.label() != "unknown_choice"
-    {
-        return Some(error.to_string());
-    }
-    words.dedup();
-    let near = nearest(text, words.iter().copied())
-        .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-    Some(format!("{:?} is not one of {}{near}", shortened(text), words.join(", ")))
+    Some(move || {
+        // The option may know more of it than that it is not among them: a transport that there
+        // was.
+        if let Some(flag) = rules["x-flag"].as_str().and_then(flags::find)
+            && let Status::Supported(accept) = flag.resolved().status
+            && let Err(error) = accept.store(&mut Default::default(), &[text.as_ref()])
+            && error.label() != "unknown_choice"
+        {
+            return error.to_string();
+        }
+        words.dedup();
+        let near = nearest(text, words.iter().copied())
+            .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        format!("{:?} is not one of {}{near}", shortened(text), words.join(", "))
+    })
 }
 
 fn words_of(form: &Value) -> Vec<&str> {

@@ -50,7 +50,18 @@ pub enum ProblemKind {
     OpenApi,
     /// `extra_args` or an option of the command line.
     Option,
+    /// There are more mistakes than are told.
+    TooMany,
 }
+
+/// Most mistakes of one configuration that are told. A body of 1 MiB may have some 350,000.
+pub(super) const PROBLEMS_MAX: usize = 100;
+
+/// Most characters of a message, which may quote what was written.
+const MESSAGE_CHARS_MAX: usize = 2000;
+
+/// The last row where there are more mistakes than are told.
+const MORE: &str = "there are more mistakes; mend these first";
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +86,14 @@ impl Problem {
         }
     }
 
+    /// Cuts a message that quotes more than anybody reads.
+    fn cut(&mut self) {
+        if let Some((at, _)) = self.message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            self.message.truncate(at);
+            self.message.push_str("...");
+        }
+    }
+
     /// As of a body that somebody sent: there is no file, but those that it names.
     pub(super) fn of_a_body(mut self) -> Self {
         if !matches!(self.kind, ProblemKind::File | ProblemKind::Scenario) {
@@ -84,7 +103,7 @@ impl Problem {
     }
 }
 
-/// All mistakes of a configuration, in the order of the file.
+/// The mistakes of a configuration, in the order of the file; of many the first ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     /// The file, as it was named; `None` for what came another way.
@@ -99,6 +118,12 @@ impl Problems {
         list.iter_mut().for_each(Problem::name_the_key_once);
         list.sort_by_key(|problem| problem.place.map_or((1, Place::default()), |at| (0, at)));
         list.dedup();
+        if list.len() > PROBLEMS_MAX {
+            list.truncate(PROBLEMS_MAX);
+            let (key, message) = (String::new(), MORE.to_owned());
+            list.push(Problem { place: None, key, kind: ProblemKind::TooMany, message });
+        }
+        list.iter_mut().for_each(Problem::cut);
         Self { file, list }
     }
 

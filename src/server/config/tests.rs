@@ -716,6 +716,32 @@ fn a_message_names_its_key_once_and_a_body_is_no_file() {
 }
 
 #[test]
+fn a_body_full_of_mistakes_gets_a_short_answer() {
+    let server = good(json!({ "role": "management" }));
+    let refused = |body: &str| snippet(body.as_bytes(), &server).unwrap_err();
+    let keys: Vec<_> = (0..90_000).map(|index| format!("\"{index:x}\":0")).collect();
+    let twice = vec!["\"x\":0"; 140_000].join(",");
+    let own = vec!["\"api_addr\":0"; 70_000].join(",");
+    let name = "k".repeat(900_000);
+    // A megabyte each, on one line: work that is quadratic would not come to an end here.
+    for (body, told) in [
+        (format!("{{\"listeners\":[{}0]}}", "[],".repeat(349_000)), 2..=100),
+        (format!("{{\"sip_extra_headers\":[{}0]}}", "\"\",".repeat(349_000)), 2..=101),
+        (format!("{{{}}}", keys.join(",")), 101..=101),
+        (format!("{{{twice}}}"), 101..=101),
+        (format!("{{{own}}}"), 101..=101),
+        (format!("{{\"{name}\":0,\"role\":\"{}\"}}", &name[..90_000]), 2..=100),
+    ] {
+        let (head, problems) = (&body[..20], refused(&body));
+        assert!(told.contains(&problems.list.len()), "{head}: {}", problems.list.len());
+        let is_cut = problems.list.last().unwrap().kind == ProblemKind::TooMany;
+        assert_eq!(is_cut, problems.list.len() > 100, "{head}");
+        let report = problems.to_string();
+        assert!(report.len() < 30_000, "{head}: {}", report.len());
+    }
+}
+
+#[test]
 fn reports_are_in_the_order_of_the_file() {
     let text = "{\n \"role\": \"load\",\n \"rate\": \"x\",\n \"remot_addr\": 1\n}";
     let path = Path::new("etc/x.json");

@@ -3,6 +3,8 @@
 //! The grammar is that of RFC 8259, no comments and no trailing commas; size and depth are bounded
 //! before anything recursive looks at the text. Knows nothing of what keys mean.
 
+use std::cell::Cell;
+
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseErrorKind;
@@ -226,24 +228,33 @@ fn convert(value: Value<'_>, lines: &Lines<'_>) -> Node {
     Node { at, data }
 }
 
-/// Where the lines of a text begin.
+/// The places where the lines of a text begin.
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
+    /// The offset that was asked for last, and the characters before it in its line. Values come in
+    /// the order of the text: to count from the start of a long line for each is quadratic.
+    last: Cell<(usize, usize)>,
 }
 
 impl<'t> Lines<'t> {
     fn new(text: &'t str) -> Self {
         let ends = memchr::memchr_iter(b'\n', text.as_bytes());
-        Self { text, starts: std::iter::once(0).chain(ends.map(|at| at + 1)).collect() }
+        let starts = std::iter::once(0).chain(ends.map(|at| at + 1)).collect();
+        Self { text, starts, last: Cell::default() }
     }
 
     fn place(&self, offset: usize) -> Place {
         let line = self.starts.partition_point(|&start| start <= offset).max(1);
         let start = self.starts[line - 1];
-        let before = self.text.get(start..offset).unwrap_or_default();
-        let column = before.chars().count() + 1;
-        Place { line: line as u32, column: column as u32 }
+        let (from, counted) = match self.last.get() {
+            (at, counted) if (start..=offset).contains(&at) => (at, counted),
+            _ => (start, 0),
+        };
+        let before = self.text.get(from..offset).unwrap_or_default();
+        let counted = counted + before.chars().count();
+        self.last.set((from + before.len(), counted));
+        Place { line: line as u32, column: counted as u32 + 1 }
     }
 }
 
@@ -264,6 +275,10 @@ mod tests {
         assert_eq!((b.at.line, b.at.column), (2, 11));
         let null = &b.node.elements()[1];
         assert_eq!((null.at.line, null.at.column, &null.data), (3, 2, &Data::Null));
+        let lines = Lines::new("äö\nü, ß");
+        for (offset, line, column) in [(2, 1, 2), (7, 2, 2), (5, 2, 1), (9, 2, 4), (0, 1, 1)] {
+            assert_eq!(lines.place(offset), Place { line, column }, "in any order");
+        }
     }
 
     #[test]
