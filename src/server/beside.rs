@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
-use super::api::{App, Hub};
+use super::api::{App, Checks, Hub};
 use super::auth::{self, Authenticator};
 use super::config::{
     AuthConfig, EngineConfig, HttpConfig, HttpTls, Role, Secret, ServerConfig, own_files_of,
@@ -248,6 +248,7 @@ fn serve(
         config: ArcSwap::from_pointee(server),
         targets,
         live: Hub::default(),
+        checks: Checks::default(),
         scenario_lock: Mutex::new(()),
         stopping: is_stopping,
         closing: is_closing.clone(),

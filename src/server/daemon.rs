@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use super::api::{self, App, Hub, Names};
+use super::api::{self, App, Checks, Hub, Names};
 use super::auth::Authenticator;
 use super::config::ServerConfig;
 use super::engines::{Registry, Shutdown, own_time};
@@ -103,6 +103,7 @@ impl Daemon<'_> {
             config: ArcSwap::from_pointee(config),
             targets,
             live: Hub::default(),
+            checks: Checks::default(),
             scenario_lock: Mutex::new(()),
             stopping: is_stopping,
             closing: is_closing.clone(),

@@ -1,9 +1,10 @@
 //! What all requests share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::error::ApiError;
 use super::guard::Names;
@@ -15,6 +16,35 @@ use crate::server::config::ServerConfig;
 use crate::server::engine_spec;
 use crate::server::engines::{Ask, AskError, EngineHandle, NewScenario, Registry};
 use crate::server::metrics::Metrics;
+
+/// Most checks that run at once. A check goes on when nobody waits for it any more, so those who hang
+/// up and come again would have as many as they like.
+const CHECKS_MAX: usize = 4;
+
+/// The longest wait for a check to begin.
+const CHECK_WAIT: Duration = Duration::from_secs(5);
+
+/// The places for checks of engines that clients describe, which read files and compile.
+pub(crate) struct Checks(Arc<Semaphore>);
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(CHECKS_MAX)))
+    }
+}
+
+impl Checks {
+    /// Waits for a place, which is free again when what is returned is dropped.
+    ///
+    /// # Errors
+    /// 503 if others have them all.
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let free = tokio::time::timeout(CHECK_WAIT, Arc::clone(&self.0).acquire_owned()).await;
+        free.ok().and_then(Result::ok).ok_or_else(|| {
+            ApiError::unavailable("other clients are being checked; try again in a while")
+        })
+    }
+}
 
 /// The daemon as its API sees it.
 pub(crate) struct App {
@@ -30,6 +60,8 @@ pub(crate) struct App {
     pub(crate) targets: Arc<Targets>,
     /// The live WebSocket.
     pub(crate) live: Hub,
+    /// The checks of what clients send that run at once.
+    pub(crate) checks: Checks,
     /// One change of the scenario at a time: its check, its use and its file belong together.
     pub(crate) scenario_lock: Mutex<()>,
     /// Whether the daemon is on its way out.
@@ -98,5 +130,25 @@ impl App {
     /// Whether the daemon is on its way out.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn few_checks_run_at_once_and_others_are_asked_to_come_again() {
+        let checks = Checks::default();
+        let mut running = Vec::new();
+        for _ in 0..CHECKS_MAX {
+            running.push(checks.enter().await.unwrap());
+        }
+        let refused = checks.enter().await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let (next, ()) = tokio::join!(checks.enter(), async { drop(running.pop()) });
+        assert!(next.is_ok(), "a short wait is no refusal");
     }
 }

@@ -32,8 +32,13 @@ pub(crate) async fn post(call: Call) -> Answer {
     let relative = |error: ApiError| error.relative_to(&config.data_dir);
     let body = call.body.bytes.clone();
     let server = Arc::clone(&config);
-    // Files are looked at and sockets are bound.
-    let snippet = blocking(move || config::snippet(&body, &server)).await?;
+    let place = call.app.checks.enter().await?;
+    // Files are looked at. The place is taken until the check ends, whoever still waits for it.
+    let checked = blocking(move || {
+        let _place = place;
+        config::snippet(&body, &server)
+    });
+    let snippet = checked.await?;
     let Snippet { engine: spec, own_hep, own_events } =
         snippet.map_err(|problems| relative(ApiError::bad_request(problems.to_string())))?;
     let given = call.parameters.text("id").unwrap_or("");

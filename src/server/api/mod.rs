@@ -27,7 +27,7 @@ mod session;
 mod stats;
 mod transports;
 
-pub(crate) use app::App;
+pub(crate) use app::{App, Checks};
 pub(crate) use call::Peer;
 pub(crate) use dispatch::router;
 pub(crate) use error::{ADDRESS_BYTES_MAX, ApiError};
