@@ -203,6 +203,44 @@ fn bodies_have_a_bounded_memory() {
 }
 
 #[test]
+fn responses_have_a_bounded_memory() {
+    let _lock = lock::light();
+    let mut config = management();
+    config.as_object_mut().unwrap().remove("scenario_name");
+    config["scenario_file"] = json!("long.xml");
+    let remark = "x".repeat(15 << 20);
+    let text = format!(
+        "<scenario name=\"{}\"><recv request=\"INVITE\"/><!-- {remark} --></scenario>",
+        "n".repeat(200)
+    );
+    let daemon = daemon::prepare(&config).file("long.xml", &text).start();
+    let client = daemon.client();
+    let ask = format!("{}\r\n", client.head("GET", "/api/v1/scenario"));
+    // Readers who take the head and no more.
+    let held: Vec<(TcpStream, String)> = (0..6)
+        .map(|_| {
+            let mut stream = send(&client, ask.as_bytes());
+            let mut line = [0; 12];
+            stream.read_exact(&mut line).unwrap();
+            (stream, String::from_utf8_lossy(&line[9..]).into_owned())
+        })
+        .collect();
+    let codes: Vec<&str> = held.iter().map(|(_, code)| code.as_str()).collect();
+    assert_eq!(codes, ["200", "200", "200", "503", "503", "503"]);
+    let refused = client.get("/api/v1/scenario");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(refused.error(503).contains("large responses"), "{refused:?}");
+    assert_eq!(sample(&client, "gossipper_api_requests_refused_total{cause=\"responses\"}"), 4);
+    drop(held);
+    let reply = daemon::until("memory is free again", || {
+        let reply = client.get("/api/v1/scenario");
+        (reply.status == 200).then(|| reply.json())
+    });
+    assert_eq!(reply["xml"].as_str().map(str::len), Some(text.len()), "it is whole");
+    daemon.stop();
+}
+
+#[test]
 fn http_without_tls_is_told_where_tls_is_spoken() {
     let _lock = lock::light();
     let mut config = management();

@@ -25,6 +25,7 @@ use super::error::{ADDRESS_BYTES_MAX, ApiError};
 use super::forwarded::{self, Asker};
 use super::guard::{self, Names};
 use super::page;
+use super::reply;
 use super::routes::{self, Accepts, Access, ROUTES, Route, Verb};
 use crate::server::auth::{Credentials, Identity, IdentityKind, LIVE_PATH, Permission};
 use crate::server::metrics::{Refusal, RequestRefusal};
@@ -35,17 +36,18 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The router of everything that the daemon serves.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let (mut router, room) = (Router::new(), Room::default());
+    let (mut router, rooms) = (Router::new(), Rooms::default());
     for route in ROUTES {
         app.metrics.declare(route.path);
-        let (app, room) = (Arc::clone(&app), room.clone());
+        let (app, rooms) = (Arc::clone(&app), rooms.clone());
         let filter = match route.verb {
             Verb::Get => MethodFilter::GET,
             Verb::Post => MethodFilter::POST,
             Verb::Put => MethodFilter::PUT,
             Verb::Delete => MethodFilter::DELETE,
         };
-        let handler = move |request: Request| serve(Arc::clone(&app), route, room.clone(), request);
+        let handler =
+            move |request: Request| serve(Arc::clone(&app), route, rooms.clone(), request);
         router = router.route(route.path, on(filter, handler));
     }
     for file in page::FILES {
@@ -72,6 +74,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         })
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(middleware::from_fn_with_state(Shared { app, crowd: Arc::default() }, around))
+}
+
+/// The memory that requests have together, and their responses.
+#[derive(Clone, Default)]
+struct Rooms {
+    bodies: Room,
+    responses: reply::Room,
 }
 
 /// The state that all requests share.
@@ -172,8 +181,14 @@ fn mistake(panic: &(dyn Any + Send)) -> ApiError {
 }
 
 /// Serves one row of the table.
-async fn serve(app: Arc<App>, route: &'static Route, room: Room, request: Request) -> Response {
-    answer(app, route, &room, request).await.unwrap_or_else(ApiError::into_response)
+async fn serve(app: Arc<App>, route: &'static Route, rooms: Rooms, request: Request) -> Response {
+    let metrics = Arc::clone(&app.metrics);
+    let answer = answer(app, route, &rooms.bodies, request).await;
+    let response = answer.unwrap_or_else(ApiError::into_response);
+    rooms.responses.hold(response).await.unwrap_or_else(|error| {
+        metrics.request_refused(RequestRefusal::Responses);
+        error.into_response()
+    })
 }
 
 async fn answer(app: Arc<App>, route: &'static Route, room: &Room, request: Request) -> Answer {

@@ -20,6 +20,10 @@ use super::guard;
 /// The most bytes of the address of a request: long enough for any that the API has.
 pub(crate) const ADDRESS_BYTES_MAX: usize = 8 << 10;
 
+/// The most characters of a message: whatever it quotes, a refusal is no way to have a large response
+/// made.
+const MESSAGE_CHARS_MAX: usize = 32 << 10;
+
 /// The body of every refusal.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
@@ -39,7 +43,12 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// A refusal with a status of its own.
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), headers: Vec::new() }
+        let mut message = message.into();
+        if let Some((at, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(at);
+            message.push_str("...");
+        }
+        Self { status, message, headers: Vec::new() }
     }
 
     /// 400: the request cannot be understood or asks for something impossible.
@@ -204,6 +213,13 @@ mod tests {
     fn a_limit_is_said_in_the_unit_that_it_is_set_in() {
         assert!(ApiError::too_large(16 << 20).message().contains("16 MiB"));
         assert!(ApiError::too_large(64 << 10).message().contains("64 KiB"));
+    }
+
+    #[test]
+    fn a_message_has_an_end_whatever_it_quotes() {
+        let error = ApiError::bad_request("é".repeat(MESSAGE_CHARS_MAX + 1));
+        assert_eq!(error.message().chars().count(), MESSAGE_CHARS_MAX + 3);
+        assert_eq!(ApiError::bad_request("é".repeat(9)).message().chars().count(), 9);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod model;
 mod openapi;
 mod page;
 mod probes;
+mod reply;
 mod routes;
 mod scenario;
 mod session;

@@ -132,10 +132,12 @@ pub enum RequestRefusal {
     Source,
     /// The bodies of other requests had all memory that bodies get.
     Bodies,
+    /// Other responses had all memory that responses get.
+    Responses,
 }
 
 impl RequestRefusal {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::BadHead,
         Self::LargeHead,
         Self::LongAddress,
@@ -144,6 +146,7 @@ impl RequestRefusal {
         Self::SlowBody,
         Self::Source,
         Self::Bodies,
+        Self::Responses,
     ];
 
     fn label(self) -> &'static str {
@@ -156,6 +159,7 @@ impl RequestRefusal {
             Self::SlowBody => "slow_body",
             Self::Source => "source",
             Self::Bodies => "bodies",
+            Self::Responses => "responses",
         }
     }
 }
@@ -431,6 +435,7 @@ mod tests {
             "large_body 5",
             "large_head 2",
             "long_address 3",
+            "responses 9",
             "slow_body 6",
             "slow_head 4",
             "source 7",
