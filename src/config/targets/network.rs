@@ -72,8 +72,7 @@ impl AddressClass {
             return Self::Loopback;
         }
         // What a gateway makes an IPv4 packet of is no better than that one.
-        let behind = translated(ip).map(|ip| Self::of(ip.into()));
-        if let Some(class) = behind.filter(|class| class.is_never()) {
+        if let Some(class) = never_behind(ip) {
             return class;
         }
         match ip.segments()[0] {
@@ -125,6 +124,36 @@ impl AddressClass {
         };
         format!("{article} {}", self.label())
     }
+}
+
+/// The class of the IPv4 address that an IPv6 one leads to, if nobody may call that one.
+fn never_behind(ip: Ipv6Addr) -> Option<AddressClass> {
+    let never = |ip: Ipv4Addr| Some(AddressClass::of(ip.into())).filter(|class| class.is_never());
+    let Some(candidates) = locally_translated(ip) else {
+        return translated(ip).and_then(never);
+    };
+    // No gateway leads to 0.0.0.0/8, and the zeros of a longer prefix look like it.
+    let classes = candidates.map(never);
+    match classes.iter().all(|&class| class == Some(AddressClass::Unspecified)) {
+        true => Some(AddressClass::Unspecified),
+        false => {
+            let real = |class: &AddressClass| *class != AddressClass::Unspecified;
+            classes.into_iter().flatten().find(real)
+        }
+    }
+}
+
+/// The IPv4 addresses that one of 64:ff9b:1::/48 (RFC 8215) may lead to. A site translates with a
+/// prefix of 48, 56, 64 or 96 bits of it, which does not show, and the place of the IPv4 address
+/// depends on it (RFC 6052, section 2.2).
+fn locally_translated(ip: Ipv6Addr) -> Option<[Ipv4Addr; 4]> {
+    let octets = ip.octets();
+    if !octets.starts_with(&[0, 0x64, 0xff, 0x9b, 0, 1]) {
+        return None;
+    }
+    // Octet 8 is never a part of it.
+    let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    Some(places.map(|place| Ipv4Addr::from(place.map(|index: usize| octets[index]))))
 }
 
 /// The IPv4 address inside of an IPv6 one: NAT64 (RFC 6052), 6to4 (RFC 3056) and the old
@@ -312,6 +341,16 @@ mod tests {
             ("169.254.169.254", LinkLocal),
             ("::ffff:169.254.169.254", LinkLocal),
             ("64:ff9b::a9fe:a9fe", LinkLocal),
+            ("64:ff9b:1::a9fe:a9fe", LinkLocal),
+            ("64:ff9b:1:1:2:3:a9fe:a9fe", LinkLocal),
+            ("64:ff9b:1:0:a9:fea9:fe00:0", LinkLocal),
+            ("64:ff9b:1:12a9:fe:a9fe::", LinkLocal),
+            ("64:ff9b:1:a9fe:a9:fe00::", LinkLocal),
+            ("64:ff9b:1::6464:64c8", Metadata),
+            ("64:ff9b:1::", Unspecified),
+            ("64:ff9b:1::c000:201", Global),
+            ("64:ff9b:1:c000:2:100::", Global),
+            ("64:ff9b:2::a9fe:a9fe", Global),
             ("2002:a9fe:a9fe::1", LinkLocal),
             ("::a9fe:a9fe", LinkLocal),
             ("fe80::1", LinkLocal),
