@@ -2,7 +2,9 @@
 
 mod e2e;
 
+use std::io::Read as _;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use e2e::http::Client;
 use e2e::peer::{Peer, Received};
@@ -332,7 +334,11 @@ fn commands_end_with_their_permission() {
     let mut daemon = daemon::start(&config);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let client = daemon.client();
-    let xml = acting("BYE", "<exec command=\"echo x >>ran\"/>");
+    // It lasts, and keeps a pipe open for as long.
+    let command = "echo x >>ran; (echo x; exec sleep 600) >pipe &amp;";
+    let xml = acting("BYE", &format!("<exec command=\"{command}\"/>"));
+    let pipe = daemon.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let apply = || {
         let xml = Some(("application/xml", xml.as_str()));
         client.request("POST", "/api/v1/scenario/apply", xml)
@@ -364,9 +370,13 @@ fn commands_end_with_their_permission() {
     end("one", &one);
     let ran = daemon.path("ran");
     until("command", || std::fs::read_to_string(&ran).ok().filter(|text| text == "x\n"));
+    let mut pipe = std::fs::File::open(pipe).unwrap();
+    let mut said = [0; 2];
+    pipe.read_exact(&mut said).unwrap();
 
-    // Calls that are open follow the scenario to their end, and run no command.
+    // Calls that are open follow the scenario to their end, and run no command. What runs is killed.
     allow(&mut daemon, false, "run no more commands");
+    assert_eq!(pipe.read(&mut said).unwrap(), 0, "the end of all that have the pipe");
     end("two", &two);
     let (finished, folder) = daemon.stop();
     assert!(finished.stderr.contains("1 shell commands were not run"), "{}", finished.stderr);

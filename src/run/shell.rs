@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 /// Commands that run at once; others wait in their queue.
 const PROCESSES_MAX: usize = 64;
@@ -18,11 +20,15 @@ const PROCESSES_MAX: usize = 64;
 const POLL: Duration = Duration::from_millis(5);
 /// How long commands that wait may still be started once the run is over.
 const FINISH: Duration = Duration::from_secs(5);
+/// How long commands that need a permission may go on once the run is over.
+const LAST_COMMANDS: Duration = Duration::from_secs(1);
+/// Groups of processes that may go on without the command that began them; all are looked at often.
+const ORPHANED_MAX: usize = 256;
 
 /// The thread. See the module's documentation.
 pub(crate) struct Shell {
     is_over: Arc<AtomicBool>,
-    gate: Arc<OnceLock<Arc<AtomicBool>>>,
+    gate: Arc<Gate>,
     thread: Option<JoinHandle<usize>>,
 }
 
@@ -37,24 +43,21 @@ impl Shell {
         is_allowed: Option<Arc<AtomicBool>>,
     ) -> io::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
-        let gate = Arc::new(is_allowed.map_or_else(OnceLock::new, OnceLock::from));
+        let gate: Arc<Gate> = Arc::new(is_allowed.map_or_else(OnceLock::new, OnceLock::from));
         let (over, asked) = (Arc::clone(&is_over), Arc::clone(&gate));
-        let thread = thread::Builder::new().name("shell".to_owned()).spawn(move || {
-            let is_open =
-                || asked.get().is_none_or(|is_allowed| is_allowed.load(Ordering::Acquire));
-            run(queues, &over, is_open)
-        })?;
+        let thread = thread::Builder::new().name("shell".to_owned());
+        let thread = thread.spawn(move || run(queues, &over, &asked))?;
         Ok(Self { is_over, gate, thread: Some(thread) })
     }
 
-    /// From here on commands start only while `is_allowed`; the others are dropped and counted.
-    /// The first gate stays.
+    /// From here on commands start and run only while `is_allowed`, and not beyond the run. Others
+    /// are dropped and counted. The first gate stays.
     pub(super) fn obey(&self, is_allowed: &Arc<AtomicBool>) {
         let _ = self.gate.set(Arc::clone(is_allowed));
     }
 
     /// Lets what waits still start, and returns how many commands could not. Commands that run go
-    /// on by themselves, as in SIPp.
+    /// on by themselves, as in SIPp, unless they need a permission.
     pub(crate) fn finish(mut self) -> usize {
         self.is_over.store(true, Ordering::Release);
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(0)
@@ -68,31 +71,31 @@ impl Drop for Shell {
 }
 
 /// Starts commands until the run is over and the queues are empty; returns how many were dropped.
-fn run(
-    mut queues: Vec<Consumer<Box<[u8]>>>,
-    is_over: &AtomicBool,
-    is_open: impl Fn() -> bool,
-) -> usize {
-    let mut children: Vec<Child> = Vec::new();
+fn run(mut queues: Vec<Consumer<Box<[u8]>>>, is_over: &AtomicBool, gate: &Gate) -> usize {
+    let mut commands = Commands::default();
     let mut dropped = 0;
-    let mut end: Option<Instant> = None;
+    let mut over_since: Option<Instant> = None;
     loop {
         // Asked before the queues are emptied: what was put there earlier is not missed.
         let over = is_over.load(Ordering::Acquire);
-        children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        // As is the gate: what starts under one that closes now is ended in the next turn.
+        let permission = permission(gate);
+        commands.collect();
+        if permission == Permission::Withdrawn {
+            commands.end_groups();
+        }
         for queue in &mut queues {
-            while children.len() < PROCESSES_MAX {
+            while commands.has_room() {
                 let Ok(command) = queue.pop() else { break };
-                match is_open().then(|| start(&command)) {
-                    Some(Ok(child)) => children.push(child),
-                    Some(Err(_)) | None => dropped += 1,
-                }
+                dropped += usize::from(!commands.start(&command, permission));
             }
         }
         let waiting: usize = queues.iter().map(Consumer::slots).sum();
         if over {
-            let end = *end.get_or_insert_with(|| Instant::now() + FINISH);
-            if waiting == 0 || Instant::now() >= end {
+            let past = over_since.get_or_insert_with(Instant::now).elapsed();
+            let is_done = !commands.has_groups() || past >= LAST_COMMANDS;
+            if waiting == 0 && is_done || past >= FINISH {
+                commands.end_groups();
                 return dropped + waiting;
             }
         }
@@ -100,12 +103,104 @@ fn run(
     }
 }
 
-fn start(command: &[u8]) -> io::Result<Child> {
-    Command::new("sh").arg("-c").arg(OsStr::from_bytes(command)).stdin(Stdio::null()).spawn()
+/// The permission to run shell commands, of all engines of the process.
+type Gate = OnceLock<Arc<AtomicBool>>;
+
+/// What holds for commands that start now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Permission {
+    /// Only scenarios of the user's own run: as in SIPp.
+    Own,
+    /// They run as long as they are allowed.
+    Lent,
+    /// None may run.
+    Withdrawn,
+}
+
+fn permission(gate: &Gate) -> Permission {
+    match gate.get().map(|is_allowed| is_allowed.load(Ordering::Acquire)) {
+        None => Permission::Own,
+        Some(true) => Permission::Lent,
+        Some(false) => Permission::Withdrawn,
+    }
+}
+
+/// The commands that run.
+#[derive(Default)]
+struct Commands {
+    own: Vec<Child>,
+    /// Each with a process group of its own, so that what it starts ends with it.
+    lent: Vec<Child>,
+    /// Groups whose first process has ended, and others have not. A group keeps its number as long
+    /// as it has a process, and the kernel gives numbers out in turn: none is another group's by
+    /// the next look.
+    orphaned: Vec<Pid>,
+}
+
+impl Commands {
+    fn has_room(&self) -> bool {
+        self.own.len() + self.lent.len() < PROCESSES_MAX && self.orphaned.len() < ORPHANED_MAX
+    }
+
+    fn has_groups(&self) -> bool {
+        !self.lent.is_empty() || !self.orphaned.is_empty()
+    }
+
+    /// Starts a command; `false` if it does not run.
+    fn start(&mut self, command: &[u8], permission: Permission) -> bool {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(OsStr::from_bytes(command)).stdin(Stdio::null());
+        let children = match permission {
+            Permission::Own => &mut self.own,
+            Permission::Lent => {
+                shell.process_group(0);
+                &mut self.lent
+            }
+            Permission::Withdrawn => return false,
+        };
+        shell.spawn().map(|child| children.push(child)).is_ok()
+    }
+
+    /// Forgets those that have ended.
+    fn collect(&mut self) {
+        let runs = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+        self.own.retain_mut(runs);
+        let exists = |group: &Pid| test_kill_process_group(*group).is_ok();
+        self.orphaned.retain(exists);
+        let orphaned = &mut self.orphaned;
+        self.lent.retain_mut(|child| {
+            let is_running = runs(child);
+            if !is_running {
+                orphaned.extend(group_of(child).filter(exists));
+            }
+            is_running
+        });
+    }
+
+    /// Ends commands that run as long as they are allowed, and what they have started.
+    fn end_groups(&mut self) {
+        // Its number is its own until it is collected.
+        for group in self.lent.iter().filter_map(group_of).chain(self.orphaned.drain(..)) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        for mut child in self.lent.drain(..) {
+            // It was killed.
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The process group that a child has begun.
+fn group_of(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::sync::atomic::AtomicUsize;
+
     use rtrb::RingBuffer;
 
     use super::*;
@@ -128,10 +223,43 @@ mod tests {
         assert_eq!(dropped(false, true), 1);
         assert!(!place.exists());
         assert_eq!(dropped(true, true), 0);
-        // A command goes on by itself after the end of the run.
-        while !place.exists() {
-            thread::yield_now();
-        }
+        // A short one has its time at the end of the run.
         std::fs::remove_dir(place).unwrap();
+    }
+
+    /// Starts a command that starts another one, and hands back a pipe that ends with both.
+    fn lasting(is_allowed: &Arc<AtomicBool>) -> (Shell, File) {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gossipper-group-{}-{number}", std::process::id());
+        let pipe = std::env::temp_dir().join(name);
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (mut commands, queue) = RingBuffer::new(1);
+        let shell = Shell::start(vec![queue], Some(Arc::clone(is_allowed))).unwrap();
+        // The second process outlives the shell that began it.
+        let command = format!("exec >{}; (echo x; exec sleep 600) & exit", pipe.display());
+        commands.push(command.into_bytes().into_boxed_slice()).unwrap();
+        let mut file = File::open(&pipe).unwrap();
+        let mut told = [0; 2];
+        file.read_exact(&mut told).unwrap();
+        std::fs::remove_file(&pipe).unwrap();
+        (shell, file)
+    }
+
+    #[test]
+    fn commands_end_with_their_permission_and_with_what_they_started() {
+        let is_allowed = Arc::new(AtomicBool::new(true));
+        let (shell, mut pipe) = lasting(&is_allowed);
+        is_allowed.store(false, Ordering::Release);
+        // All who have the other end are gone.
+        assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
+        assert_eq!(shell.finish(), 0);
+    }
+
+    #[test]
+    fn commands_that_need_a_permission_end_with_the_run() {
+        let (shell, mut pipe) = lasting(&Arc::new(AtomicBool::new(true)));
+        assert_eq!(shell.finish(), 0);
+        assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
     }
 }
