@@ -364,6 +364,16 @@ fn rows_tell_what_was_changed_and_without_a_row_nothing_is() {
         "listener": 0, "address": format!("u1 {address}"), "from": true, "to": false
     });
     assert_eq!(change, expected);
+    // Many switches of one listener are its last one: they fill no row.
+    let mut switches = vec![json!({ "index": 0, "enabled": false }); 300];
+    switches.push(json!({ "index": 0, "enabled": true }));
+    operator.post("/api/v1/transports", &json!({ "listeners": switches })).expect(200);
+    let row = last_row(&daemon, "transports.set");
+    let expected = json!({
+        "listener": 0, "address": format!("u1 {address}"), "from": false, "to": true
+    });
+    assert_eq!(row, json!({ "changes": [expected], "outcome": "done" }));
+    operator.post("/api/v1/transports", &json!({ "index": 0, "enabled": false })).expect(200);
     let text = answering("Another");
     let xml = Some(("application/xml", text.as_str()));
     operator.request("POST", "/api/v1/scenario/apply", xml).expect(200);

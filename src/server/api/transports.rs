@@ -1,5 +1,8 @@
 //! `/transports`: where calls come in and go out, and turning that on and off.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use http::StatusCode;
 use serde_json::json as value;
 
@@ -89,10 +92,10 @@ pub(crate) async fn post(call: Call) -> Answer {
         }));
     }
     let mut asks = Vec::new();
-    for ListenerSwitch { index, enabled } in switches {
+    for ListenerSwitch { index, enabled } in last_of_each(switches, |switch| switch.index) {
         asks.push((primary.clone(), Ask::SetListener { index, enabled }));
     }
-    for client in &request.clients {
+    for client in last_of_each(request.clients, |client| client.id.clone()) {
         let engine = call.app.registry.get(&client.id);
         let engine = engine.ok_or_else(|| unknown_engine(&call.app, &client.id))?;
         if engine.state().client.is_none() {
@@ -104,9 +107,7 @@ pub(crate) async fn post(call: Call) -> Answer {
         asks.push((engine, Ask::SetPaused(!client.accepting)));
     }
     let what: Vec<String> = asks.iter().map(|(engine, ask)| describe(engine, ask)).collect();
-    let changes: Vec<_> = asks.iter().map(|(engine, ask)| change(engine, ask)).collect();
-    let payload = value!({ "changes": changes });
-    let deed = call.begin("transports.set", &what.join(", "), payload).await?;
+    let deed = call.begin("transports.set", &what.join(", "), changes(&asks)).await?;
     let ask = |(engine, ask): (EngineHandle, Ask)| engine.ask(ask);
     let done = blocking(move || asks.into_iter().try_for_each(ask)).await;
     deed.end(done.and_then(|done| Ok(done?))).await?;
@@ -120,6 +121,44 @@ fn describe(engine: &EngineHandle, ask: &Ask) -> String {
         Ask::SetPaused(paused) => format!("{} {}", engine.id(), on(!paused)),
         _ => engine.id().to_owned(),
     }
+}
+
+/// The last switch of each listener or client, as the ones before it would be undone at once. The
+/// audit log has no room for more of them than there are listeners and clients.
+fn last_of_each<S, K: Hash + Eq>(switches: Vec<S>, key: impl Fn(&S) -> K) -> Vec<S> {
+    let mut seen = HashSet::new();
+    let last = switches.into_iter().rev().filter(|switch| seen.insert(key(switch)));
+    let mut last: Vec<S> = last.collect();
+    last.reverse();
+    last
+}
+
+/// Changes that the audit log has in full.
+const CHANGES_IN_FULL: usize = 48;
+
+/// All changes, for the audit log. Many are told in short: all of them must have their place.
+fn changes(asks: &[(EngineHandle, Ask)]) -> serde_json::Value {
+    if asks.len() <= CHANGES_IN_FULL {
+        let changes: Vec<_> = asks.iter().map(|(engine, ask)| change(engine, ask)).collect();
+        return value!({ "changes": changes });
+    }
+    let mut listeners: [Vec<usize>; 2] = Default::default();
+    let mut clients: [Vec<&str>; 2] = Default::default();
+    for (engine, ask) in asks {
+        match ask {
+            Ask::SetListener { index, enabled } => listeners[usize::from(*enabled)].push(*index),
+            Ask::SetPaused(paused) => clients[usize::from(!paused)].push(engine.id()),
+            _ => {}
+        }
+    }
+    let [listeners_off, listeners_on] = listeners;
+    let [clients_off, clients_on] = clients;
+    value!({
+        "listeners_on": listeners_on,
+        "listeners_off": listeners_off,
+        "clients_on": clients_on,
+        "clients_off": clients_off,
+    })
 }
 
 /// The change that an ask makes, from what to what, for the audit log.

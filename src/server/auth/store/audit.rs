@@ -3,6 +3,8 @@
 //! It is bounded by count. Attempts to log in are pruned by themselves, so that a flood of them
 //! cannot push out what users did.
 
+use std::borrow::Cow;
+
 use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +25,15 @@ const TARGET_BYTES_MAX: usize = 2048;
 
 /// Bytes of a payload that are kept: enough for the rates of all engines that there can be.
 const PAYLOAD_BYTES_MAX: usize = 8192;
+
+/// Bytes of one text that are kept in a payload that is too long.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// Members of a payload that are never left out.
+const ALWAYS_KEPT: [&str; 4] = ["outcome", "error", "sha256", "reason"];
+
+/// The name of the mark in the place of what was left out.
+const OMITTED: &str = "omitted";
 
 /// One row of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -141,13 +152,68 @@ impl Store {
     }
 }
 
+/// The text of a payload: with texts that are cut, if it is too long as it is, and as the last
+/// resort without its longest parts, which are named. How it went always stays, so that nobody can
+/// hide a deed behind a long name.
 fn text_of(payload: &Value) -> String {
     if payload.is_null() {
         return "{}".to_owned();
     }
     let text = payload.to_string();
-    // Half a JSON text is none.
-    if text.len() > PAYLOAD_BYTES_MAX { r#"{"omitted":"too long"}"#.to_owned() } else { text }
+    if text.len() <= PAYLOAD_BYTES_MAX {
+        return text;
+    }
+    let mut payload = payload.clone();
+    shorten(&mut payload);
+    while payload.to_string().len() > PAYLOAD_BYTES_MAX && omit_longest(&mut payload) {}
+    payload.to_string()
+}
+
+/// Cuts all texts within a value that are too long.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(short) = cut(text, TEXT_BYTES_MAX) {
+                *text = short;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Object(members) => members.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// The first bytes of a text, with the number of all if it is longer than `most`.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.len() <= most {
+        true => Cow::Borrowed(text),
+        false => {
+            let kept = &text[..text.floor_char_boundary(most)];
+            Cow::Owned(format!("{kept}... ({} bytes)", text.len()))
+        }
+    }
+}
+
+/// Puts a mark into the place of the longest member that may be missed; `false` if there is none.
+fn omit_longest(payload: &mut Value) -> bool {
+    let Some(members) = payload.as_object_mut() else { return false };
+    let length = |value: &Value| value.to_string().len();
+    let may_go = members.iter_mut().filter(|(name, value)| {
+        !ALWAYS_KEPT.contains(&name.as_str()) && value.get(OMITTED).is_none()
+    });
+    let Some((_, longest)) = may_go.max_by_key(|(_, value)| length(value)) else { return false };
+    // A fingerprint tells what it was, whatever its name was.
+    let sha256 = longest.get("sha256").cloned();
+    *longest = omitted(length(longest));
+    if let Some(sha256) = sha256 {
+        longest["sha256"] = sha256;
+    }
+    true
+}
+
+/// The mark in the place of something that had so many bytes.
+fn omitted(bytes: usize) -> Value {
+    serde_json::json!({ OMITTED: format!("{bytes} bytes") })
 }
 
 /// Adds a row within a transaction, and prunes now and then; gives back its number.
@@ -168,7 +234,7 @@ pub(super) fn insert(
         &by.username,
         &by.source,
         &act.action,
-        &act.target[..act.target.floor_char_boundary(TARGET_BYTES_MAX)],
+        cut(&act.target, TARGET_BYTES_MAX),
         text_of(&act.payload),
     ))?;
     let row = connection.last_insert_rowid();

@@ -237,8 +237,36 @@ fn long_texts_in_the_audit_log_are_cut() {
         Act::new("scenario.put", &"ü".repeat(5_000)).with(json!({ "xml": "x".repeat(9_000) }));
     store.record(&by(), &act, Weight::Act).unwrap();
     let row = &store.audit(1).unwrap()[0];
-    assert_eq!(row.target.len(), 2048);
-    assert_eq!(row.payload_json, r#"{"omitted":"too long"}"#);
+    assert_eq!(row.target, format!("{}... (10000 bytes)", "ü".repeat(1_024)));
+    let cut = format!("{}... (9000 bytes)", "x".repeat(256));
+    assert_eq!(row.payload_json, json!({ "xml": cut }).to_string());
+}
+
+#[test]
+fn a_long_name_does_not_hide_a_deed() {
+    let scratch = Scratch::new();
+    let mut store = store(&scratch);
+    let payload = |outcome: &str, name: &str, count| {
+        let to = json!({ "name": name, "sha256": "ab".repeat(32) });
+        json!({ "to": to, "many": vec![1234; count], "outcome": outcome, "error": "why" })
+    };
+    let act = Act::new("scenario.write", "x.xml").with(payload("begun", "short", 0));
+    let number = store.record(&by(), &act, Weight::Act).unwrap();
+    let mut amended = |name: &str, count| -> serde_json::Value {
+        store.amend(number, &payload("failed", name, count)).unwrap();
+        let text = store.audit(1).unwrap().remove(0).payload_json;
+        assert!(text.len() <= 8192, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let row = amended(&"n".repeat(9_000), 0);
+    assert_eq!(row["to"]["sha256"], json!("ab".repeat(32)));
+    assert_eq!(row["to"]["name"], json!(format!("{}... (9000 bytes)", "n".repeat(256))));
+    assert_eq!(row["outcome"], json!("failed"));
+    // What is too long even so is named, and the rest stays.
+    let row = amended(&"n".repeat(9_000), 2_000);
+    assert_eq!(row["many"], json!({ "omitted": "10001 bytes" }));
+    assert_eq!(row["to"]["sha256"], json!("ab".repeat(32)));
+    assert_eq!((&row["outcome"], &row["error"]), (&json!("failed"), &json!("why")));
 }
 
 #[test]
