@@ -55,6 +55,20 @@ fn a_client_without_m_makes_one_call() {
 }
 
 #[test]
+fn a_moment_says_nothing_about_a_rate() {
+    let _turn = lock::light();
+    let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1", "-m", "6"]);
+    let remote = address.to_string();
+    for load in [&["-m", "1"][..], &["-users", "5", "-m", "5"]] {
+        let line = [&["-sn", "uac", "-p", "0"], load, &[&remote]].concat();
+        let stdout = gossipper::run(&line).expect_code(0).finished.stdout;
+        assert!(stdout.contains("too few calls to tell"), "{stdout}");
+        assert!(stdout.contains(" cps=0.00 "), "{stdout}");
+    }
+    server.finish().expect_code(0).summary().expect_all_succeeded(6);
+}
+
+#[test]
 fn a_load_of_one_call_says_why_it_is_one() {
     let _turn = lock::light();
     let (_socket, remote) = silent_peer();

@@ -7,7 +7,7 @@ use super::units;
 use crate::stats::Snapshot;
 
 /// A run in one line, for programs at the end of a run and for `-stat_period`. Keys are an
-/// interface and only grow in number.
+/// interface and only grow in number. `cps` is 0 for a run too short to tell.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsoleLine<'a> {
     /// The state to show.
@@ -33,7 +33,7 @@ impl fmt::Display for ConsoleLine<'_> {
             calls.started,
             calls.succeeded,
             calls.failed,
-            snapshot.calls_per_second(),
+            snapshot.known_calls_per_second().unwrap_or(0.0),
             units::duration(snapshot.call_length.average_ns),
             units::duration(snapshot.invite_rtt.average_ns),
             snapshot.counters.retransmissions_sent,

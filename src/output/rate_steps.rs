@@ -57,9 +57,15 @@ impl<'a> RateTable<'a> {
         let clean = clean.map(|step| format!("{} calls/s", units::rate(step.counts.rate_max)));
         match (clean, bad) {
             (Some(rate), Some(_)) => rate,
-            (Some(rate), None) => format!("{rate}, every step was clean"),
+            (Some(rate), None) if self.steps.iter().all(|step| step.is_clean(self.ratio_min)) => {
+                format!("{rate}, every step was clean")
+            }
+            (Some(rate), None) => format!("{rate}, every step that was judged was clean"),
             (None, Some(_)) => "none below the first bad step".to_owned(),
-            (None, None) => "unknown, as no call has ended".to_owned(),
+            (None, None) if self.steps.iter().all(|step| step.success_ratio().is_none()) => {
+                "unknown, as no call has ended".to_owned()
+            }
+            (None, None) => "unknown, as no step was long enough to be judged".to_owned(),
         }
     }
 
@@ -140,7 +146,7 @@ impl<'a> RateTable<'a> {
             Some(RateStepProblem::CallsWithheld) => {
                 format!("not started: {}", withheld(&step.counts.withheld))
             }
-            None if step.success_ratio().is_some() => "clean".to_owned(),
+            None if step.is_clean(self.ratio_min) => "clean".to_owned(),
             None => Verdict::NotJudged.label().to_owned(),
         }
     }

@@ -9,10 +9,7 @@ use super::palette::{Palette, paint};
 use super::rate_steps::RateTable;
 use super::units;
 use super::verdict::verdict_sentences;
-use crate::stats::{DurationSummary, FailureCause, Health, Snapshot, Verdict};
-
-/// Calls placed within less than this say nothing about a rate.
-const RATE_PACING_NS_MIN: u64 = 500_000_000;
+use crate::stats::{DurationSummary, FailureCause, Health, RATE_NS_MIN, Snapshot, Verdict};
 
 /// Groups of failed calls that are shown.
 const FAILURE_GROUPS_SHOWN: usize = 8;
@@ -94,17 +91,18 @@ impl FinalTable<'_> {
             return format!("{}, each in a row below", table.span());
         }
         let rate = &snapshot.rate;
-        let overall = units::rate(snapshot.calls_per_second());
+        let overall = snapshot.known_calls_per_second().map(units::rate);
         if rate.target_average <= 0.0 {
-            return format!("{overall} calls/s");
+            let known = overall.map(|overall| format!("{overall} calls/s"));
+            return known.unwrap_or_else(|| "too few calls to tell".to_owned());
         }
-        if rate.pacing_ns < RATE_PACING_NS_MIN {
-            // One call within a millisecond would read as a thousand per second.
+        let overall = overall.filter(|_| rate.pacing_ns >= RATE_NS_MIN);
+        let Some(overall) = overall else {
             return format!(
                 "{} calls/s targeted, too few calls to tell",
                 units::rate(rate.target_average)
             );
-        }
+        };
         format!(
             "{} calls/s achieved of {} targeted, {overall} over the whole run",
             units::rate(rate.achieved),

@@ -57,7 +57,9 @@ pub use rate_steps::{
 };
 pub use recent::{RECENT_SECONDS, RecentSummary};
 pub use report::{Glance, Report};
-pub use snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, TransactionSummary};
+pub use snapshot::{
+    BusySummary, CallTotals, RATE_NS_MIN, RateSummary, RunStart, Snapshot, TransactionSummary,
+};
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
 pub use unwritten::Unwritten;
 pub use verdict::{

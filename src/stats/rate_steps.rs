@@ -4,6 +4,7 @@
 //! minute later, when a ramp has gone on; counted by when they end, its failures would stand with a
 //! rate that is not to blame. Durations belong to the step in whose seconds they were measured.
 
+use super::snapshot::RATE_NS_MIN;
 use super::verdict::VerdictTally;
 use super::{Distribution, FailureCause, FailureCounts, HistoryRow, WithheldCause, WithheldCounts};
 
@@ -375,9 +376,11 @@ impl RateStep {
         (self.counts.withheld.total() > 0).then_some(RateStepProblem::CallsWithheld)
     }
 
-    /// Tells whether the step was tried and nothing is wrong with it.
+    /// Tells whether the step was tried for long enough and nothing is wrong with it. A fraction of
+    /// a second, and seconds that were not judged, say nothing good about a rate.
     pub fn is_clean(&self, ratio_min: f64) -> bool {
-        self.success_ratio().is_some() && self.problem(ratio_min).is_none()
+        let is_judged = self.verdict.judged_seconds > 0 && self.counts.paced_ns >= RATE_NS_MIN;
+        is_judged && self.success_ratio().is_some() && self.problem(ratio_min).is_none()
     }
 }
 
@@ -467,6 +470,23 @@ mod tests {
         (cut_off.counts.started, cut_off.counts.succeeded) = (3, 0);
         cut_off.counts.failures.bump_by(FailureCause::Cancelled, 3);
         assert_eq!((cut_off.problem(1.0), cut_off.is_clean(1.0)), (None, false));
+    }
+
+    #[test]
+    fn a_step_of_a_moment_is_not_clean() {
+        let moment = |paced_ns, judged_seconds| {
+            let mut step = step(10.0, 0);
+            step.counts.paced_ns = paced_ns;
+            step.verdict = VerdictTally::of_seconds(judged_seconds, 0);
+            step.is_clean(1.0)
+        };
+        assert!(moment(SECOND_NS, 1));
+        assert!(!moment(SECOND_NS / 5, 1));
+        assert!(!moment(SECOND_NS, 0));
+        // It is no clean rate above those that were held, and no bad one.
+        let mut last = step(30.0, 0);
+        last.counts.paced_ns = SECOND_NS / 5;
+        assert_eq!(clean_and_bad(&[step(20.0, 0), last], 1.0), (Some(0), None));
     }
 
     #[test]

@@ -160,7 +160,18 @@ pub struct Snapshot {
     pub last_second: Option<HistoryRow>,
 }
 
+/// Calls placed within less than this say nothing about a rate: one call within a millisecond would
+/// read as a thousand per second.
+pub const RATE_NS_MIN: u64 = 500_000_000;
+
 impl Snapshot {
+    /// Calls started per second since the start, including those still open; `None` where that was
+    /// too short to tell.
+    pub fn known_calls_per_second(&self) -> Option<f64> {
+        let is_known = self.elapsed_ns >= RATE_NS_MIN || self.calls.started == 0;
+        is_known.then(|| self.calls_per_second())
+    }
+
     /// Calls started per second since the start, including those still open.
     pub fn calls_per_second(&self) -> f64 {
         per_second(self.calls.started as f64, self.elapsed_ns)
