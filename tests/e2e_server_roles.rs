@@ -394,6 +394,21 @@ fn rows_tell_what_was_changed_and_without_a_row_nothing_is() {
     let control = operator.get("/api/v1/control").json();
     assert_eq!(control["engines"][1]["rate"], json!(7.0), "{control}");
 
+    // What only ends calls is done all the same.
+    let full = "CREATE TRIGGER full BEFORE INSERT ON audit_log
+                BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    database.execute_batch(full).unwrap();
+    operator.post("/api/v1/control", &json!({ "id": "c", "rate": 0, "pause": true })).expect(200);
+    operator.post("/api/v1/control", &json!({ "id": "c", "resume": true })).error(503);
+    operator.post("/api/v1/control", &json!({ "id": "c", "rate": 1, "pause": true })).error(503);
+    operator.post("/api/v1/transports", &json!({ "index": 0, "enabled": false })).expect(200);
+    operator.post("/api/v1/transports", &json!({ "index": 0, "enabled": true })).error(503);
+    database.execute_batch("DROP TRIGGER full").unwrap();
+    let control = operator.get("/api/v1/control").json();
+    let row = &control["engines"][1];
+    assert_eq!((&row["rate"], &row["paused"]), (&json!(0.0), &json!(true)), "{control}");
+    operator.post("/api/v1/control", &json!({ "id": "c", "resume": true, "rate": 7 })).expect(200);
+
     operator.delete("/api/v1/clients?id=c").expect(204);
     let row = last_row(&daemon, "client.delete");
     assert_eq!((&row["rate"], &row["phase"]), (&json!(7.0), &json!("running")), "{row}");

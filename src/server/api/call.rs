@@ -84,12 +84,49 @@ impl Call {
         target: &str,
         payload: serde_json::Value,
     ) -> Result<Deed, ApiError> {
-        let auth = self.app.auth();
-        let who = self.user()?;
-        let begun = with(&payload, "outcome", "begun".into());
-        let row = auth.record(who, self.peer.address.ip(), action, target, begun).await?;
-        let (user, target) = (who.username.clone(), target.to_owned());
-        Ok(Deed { auth, row, user, action, target, payload })
+        let (auth, who) = (self.app.auth(), self.user()?);
+        let written = self.write(&auth, who, action, target, &payload).await;
+        let row = written.map_err(|error| {
+            tracing::error!("{error}; {action} was not done");
+            AuthError { message: format!("nothing was changed: {}", error.message), ..error }
+        })?;
+        Ok(Deed::new(auth, row, who, action, target, payload))
+    }
+
+    /// As [`Self::begin`], for what only ends or slows calls. It is done without a row, too, as a
+    /// full disk must not keep a test running: the log has what the row would have.
+    ///
+    /// # Errors
+    /// 401 on a route that lets anybody in.
+    pub(crate) async fn begin_restraint(
+        &self,
+        action: &'static str,
+        target: &str,
+        payload: serde_json::Value,
+    ) -> Result<Deed, ApiError> {
+        let (auth, who) = (self.app.auth(), self.user()?);
+        let written = self.write(&auth, who, action, target, &payload).await;
+        let row = written.unwrap_or_else(|error| {
+            let (user, source) = (&who.username, self.peer.address.ip());
+            tracing::error!(
+                user, %source, action, on = target, %payload,
+                "{error}; this is done without a row of it"
+            );
+            None
+        });
+        Ok(Deed::new(auth, row, who, action, target, payload))
+    }
+
+    async fn write(
+        &self,
+        auth: &Authenticator,
+        who: &Identity,
+        action: &str,
+        target: &str,
+        payload: &serde_json::Value,
+    ) -> Result<Option<i64>, AuthError> {
+        let begun = with(payload, "outcome", "begun".into());
+        auth.record(who, self.peer.address.ip(), action, target, begun).await
     }
 }
 
@@ -104,6 +141,18 @@ pub(crate) struct Deed {
 }
 
 impl Deed {
+    fn new(
+        auth: Arc<Authenticator>,
+        row: Option<i64>,
+        who: &Identity,
+        action: &'static str,
+        target: &str,
+        payload: serde_json::Value,
+    ) -> Self {
+        let (user, target) = (who.username.clone(), target.to_owned());
+        Self { auth, row, user, action, target, payload }
+    }
+
     /// Adds what is known afterwards only.
     pub(crate) fn add(&mut self, name: &str, value: serde_json::Value) {
         self.payload = with(&self.payload, name, value);

@@ -94,7 +94,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
             return Err(ApiError::not_found(message));
         }
     };
-    let deed = call.begin("client.delete", &id, payload).await?;
+    let deed = call.begin_restraint("client.delete", &id, payload).await?;
     let (app, target) = (call.app.clone(), id.clone());
     let done = blocking(move || app.registry.remove(&target)).await;
     deed.end(done.and_then(|done| Ok(done?))).await?;

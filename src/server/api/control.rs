@@ -62,7 +62,11 @@ pub(crate) async fn post(call: Call) -> Answer {
         }
         None => (all_asked(&call.app, change)?, "all"),
     };
-    let deed = call.begin("control.set", target, change.described(&asked)).await?;
+    let payload = change.described(&asked);
+    let deed = match change.is_restraint() {
+        true => call.begin_restraint("control.set", target, payload).await?,
+        false => call.begin("control.set", target, payload).await?,
+    };
     let done = match id.is_some() {
         true => change_one(&call.app, asked, change).await,
         false => ask_all(asked).await,
@@ -130,6 +134,11 @@ impl Change {
             ));
         }
         Ok(Self { rate: request.rate, paused })
+    }
+
+    /// Tells whether nobody is called more often for it.
+    fn is_restraint(self) -> bool {
+        self.paused != Some(false) && self.rate.is_none_or(|rate| rate == 0.0)
     }
 
     /// The changes, from what to what, for the audit log.

@@ -2,11 +2,16 @@
 
 use axum::response::IntoResponse as _;
 use http::StatusCode;
+use http::header::{HeaderValue, WARNING};
 
 use super::body;
 use super::call::{Answer, Call, json};
 use super::model::{AuthKind, AuthStatus, LoginReply, LoginRequest, Me, TokenType};
 use crate::server::metrics::LoginOutcome;
+
+/// The warning behind a logout that holds in memory only (RFC 7234, section 5.5).
+const UNWRITTEN: &str = "199 gossipper \"the token is of no more use; the user database cannot be \
+                         written, and a restart before it can makes the token good again\"";
 
 pub(crate) async fn status(call: Call) -> Answer {
     let auth = match call.app.auth().kind() {
@@ -36,8 +41,12 @@ pub(crate) async fn login(call: Call) -> Answer {
 }
 
 pub(crate) async fn logout(call: Call) -> Answer {
-    call.app.auth().logout(call.user()?, call.peer.address.ip()).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let is_written = call.app.auth().logout(call.user()?, call.peer.address.ip()).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if !is_written {
+        response.headers_mut().insert(WARNING, HeaderValue::from_static(UNWRITTEN));
+    }
+    Ok(response)
 }
 
 pub(crate) async fn me(call: Call) -> Answer {

@@ -107,11 +107,20 @@ pub(crate) async fn post(call: Call) -> Answer {
         asks.push((engine, Ask::SetPaused(!client.accepting)));
     }
     let what: Vec<String> = asks.iter().map(|(engine, ask)| describe(engine, ask)).collect();
-    let deed = call.begin("transports.set", &what.join(", "), changes(&asks)).await?;
+    let (what, payload) = (what.join(", "), changes(&asks));
+    let deed = match asks.iter().all(|(_, ask)| is_restraint(ask)) {
+        true => call.begin_restraint("transports.set", &what, payload).await?,
+        false => call.begin("transports.set", &what, payload).await?,
+    };
     let ask = |(engine, ask): (EngineHandle, Ask)| engine.ask(ask);
     let done = blocking(move || asks.into_iter().try_for_each(ask)).await;
     deed.end(done.and_then(|done| Ok(done?))).await?;
     json(StatusCode::OK, &transports(&call.app))
+}
+
+/// Tells whether there are no more calls for it.
+fn is_restraint(ask: &Ask) -> bool {
+    matches!(ask, Ask::SetListener { enabled: false, .. } | Ask::SetPaused(true))
 }
 
 fn describe(engine: &EngineHandle, ask: &Ask) -> String {

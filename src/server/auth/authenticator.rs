@@ -347,11 +347,13 @@ impl Authenticator {
         self.internal()?.login(username, password, source, Now::read()).await
     }
 
-    /// Takes the token of `identity` out of use.
+    /// Takes the token of `identity` out of use, and tells whether that was written. It holds at
+    /// once all the same, and is written later.
     ///
     /// # Errors
-    /// 404 where there are no users, 503 if the database cannot be used: the token is still good.
-    pub async fn logout(&self, identity: &Identity, source: IpAddr) -> Result<(), AuthError> {
+    /// 404 where there are no users, 503 if too many logouts wait to be written: the token is still
+    /// good.
+    pub async fn logout(&self, identity: &Identity, source: IpAddr) -> Result<bool, AuthError> {
         self.internal()?.logout(identity, source).await
     }
 
@@ -430,7 +432,7 @@ impl Authenticator {
     /// `payload` is without secrets. Where there are no users there is no such log.
     ///
     /// # Errors
-    /// 503 if it cannot be written: then it is not to be done.
+    /// 503 if it cannot be written: then it is not to be done, unless it only ends something.
     pub async fn record(
         &self,
         by: &Identity,

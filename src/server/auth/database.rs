@@ -5,19 +5,21 @@
 //! itself. Where it can look no more, what was seen last holds for [`TRUST_UNSEEN`] and then for
 //! nobody: somebody may have been shut out meanwhile.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::oneshot;
 
-use super::store::{Accounts, Store, StoreError};
+use super::store::{Accounts, By, REVOKED_MAX, Store, StoreError};
+use super::token::TokenId;
 
 /// How often to look whether another process has written.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -25,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long what was seen last holds while the file cannot be read. Longer than another process may
 /// keep it locked.
 const TRUST_UNSEEN: Duration = Duration::from_secs(20);
+
+/// How often to try again to write logouts that could not be written.
+const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Requests that wait for the file.
 const JOBS_MAX: usize = 64;
@@ -38,8 +43,18 @@ pub(super) struct Database {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A logout that is not in the file. It holds all the same, as long as this process lives.
+struct Unwritten {
+    user_id: i64,
+    expires_at_s: i64,
+    by: By,
+    /// The first try has failed.
+    is_late: bool,
+}
+
 /// What the thread saw last.
 struct Seen {
+    unwritten: Mutex<HashMap<TokenId, Unwritten>>,
     /// `None` if what was just written could not be read back.
     accounts: ArcSwapOption<Accounts>,
     /// When, in milliseconds since `begin`.
@@ -67,6 +82,7 @@ impl Database {
         // The version first: what is written in between is seen as a change.
         let data_version = store.data_version()?;
         let seen = Arc::new(Seen {
+            unwritten: Mutex::default(),
             accounts: ArcSwapOption::from_pointee(store.accounts()?),
             at_ms: AtomicU64::new(0),
             begin: Instant::now(),
@@ -88,6 +104,45 @@ impl Database {
         let at = Duration::from_millis(self.seen.at_ms.load(Ordering::Acquire));
         let unseen = self.seen.begin.elapsed().saturating_sub(at);
         self.seen.accounts.load_full().filter(|_| unseen < TRUST_UNSEEN)
+    }
+
+    /// Tells whether a token was taken out of use and the file does not say so.
+    pub(super) fn has_unwritten(&self, token: TokenId) -> bool {
+        lock(&self.seen.unwritten).contains_key(&token)
+    }
+
+    /// Takes a token out of use, at once and whether or not the file can be written; tells whether
+    /// it was. It is written later otherwise.
+    ///
+    /// # Errors
+    /// If too many logouts wait to be written: the token is still good.
+    pub(super) async fn revoke(
+        &self,
+        token: TokenId,
+        user_id: i64,
+        expires_at_s: i64,
+        by: By,
+    ) -> Result<bool, StoreError> {
+        let logout = Unwritten { user_id, expires_at_s, by: by.clone(), is_late: false };
+        {
+            let mut unwritten = lock(&self.seen.unwritten);
+            if unwritten.len() >= REVOKED_MAX {
+                return Err(StoreError::Overloaded);
+            }
+            unwritten.insert(token, logout);
+        }
+        let work = move |store: &mut Store| store.revoke(token, user_id, expires_at_s, &by);
+        let written = self.run(work).await;
+        let mut unwritten = lock(&self.seen.unwritten);
+        match written {
+            Ok(()) => _ = unwritten.remove(&token),
+            Err(error) => {
+                tracing::error!("{error}; the logout holds until a restart, and is written later");
+                unwritten.entry(token).and_modify(|logout| logout.is_late = true);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Waits until a look failed, and then is as if that had gone on for as long as it may.
@@ -155,17 +210,42 @@ impl Drop for Database {
 impl Keeper {
     fn run(mut self, queue: &Receiver<Job>) {
         let mut next_look = Instant::now() + LOOK_EVERY;
+        let mut next_write = Instant::now() + WRITE_AGAIN_EVERY;
         loop {
             let wait = next_look.saturating_duration_since(Instant::now());
             match queue.recv_timeout(wait) {
                 Ok(job) => job(&mut self),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.write_again(),
             }
             // Also where requests come without a pause.
             if Instant::now() >= next_look {
                 self.look_if_changed();
                 next_look = Instant::now() + LOOK_EVERY;
+            }
+            if Instant::now() >= next_write {
+                self.write_again();
+                next_write = Instant::now() + WRITE_AGAIN_EVERY;
+            }
+        }
+    }
+
+    /// Writes logouts that could not be written before.
+    fn write_again(&mut self) {
+        let unwritten = lock(&self.seen.unwritten);
+        let late = unwritten.iter().filter(|(_, logout)| logout.is_late);
+        let late: Vec<_> = late
+            .map(|(&token, logout)| (token, logout.user_id, logout.expires_at_s, logout.by.clone()))
+            .collect();
+        drop(unwritten);
+        for (token, user_id, expires_at_s, by) in late {
+            // The next one would fail as well, and may wait for long before that.
+            if self.store.revoke(token, user_id, expires_at_s, &by).is_err() {
+                return;
+            }
+            // Seen in the file first: the token is good at no moment in between.
+            if self.store.take_accounts_changed() && self.look() {
+                lock(&self.seen.unwritten).remove(&token);
             }
         }
     }

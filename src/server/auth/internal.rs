@@ -221,6 +221,7 @@ impl Internal {
             !account.disabled
                 && account.epoch == session.epoch
                 && !accounts.revoked.contains(&session.token_id)
+                && !self.database.has_unwritten(session.token_id)
         };
         let ended = || AuthError::unauthorized("this login was ended; log in again");
         account.filter(is_good).cloned().ok_or_else(ended)
@@ -370,13 +371,10 @@ impl Internal {
         &self,
         identity: &Identity,
         source: IpAddr,
-    ) -> Result<(), AuthError> {
-        let session = session_of(identity)?;
+    ) -> Result<bool, AuthError> {
+        let Session { token_id, user_id, expires_at_s, .. } = session_of(identity)?;
         let by = by(identity, source);
-        let done = self.database.run(move |store| {
-            store.revoke(session.token_id, session.user_id, session.expires_at_s, &by)
-        });
-        Ok(done.await?)
+        Ok(self.database.revoke(token_id, user_id, expires_at_s, by).await?)
     }
 
     pub(super) async fn change_own_password(
@@ -503,9 +501,7 @@ impl Internal {
         let by = by(identity, source);
         let written = self.database.run(move |store| store.record(&by, &act, Weight::Act)).await;
         written.map_err(|error| {
-            tracing::error!("{error}; {action} was not done: the audit log cannot be written");
-            let message = format!("nothing was changed: the audit log cannot be written ({error})");
-            AuthError::new(503, message)
+            AuthError::new(503, format!("the audit log cannot be written ({error})"))
         })
     }
 

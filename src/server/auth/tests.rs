@@ -216,6 +216,31 @@ async fn logging_out_ends_one_login_and_holds_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_logout_holds_on_a_full_disk_and_is_written_later() {
+    let lab = Lab::new().await;
+    let (one, two) = (lab.token("operator").await, lab.token("operator").await);
+    let identity = lab.enter(&one).unwrap();
+    let other = rusqlite::Connection::open(lab.database()).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON revoked_tokens
+                BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    other.execute_batch(full).unwrap();
+    assert_eq!(lab.authenticator.logout(&identity, HERE).await, Ok(false));
+    assert_eq!(status(lab.enter(&one)), 401);
+    assert!(!lab.authenticator.is_live(&identity) && lab.enter(&two).is_ok());
+    // The end of the process is one more try.
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    let Lab { authenticator, scratch } = lab;
+    drop(authenticator);
+    let lab = Lab { authenticator: open(&scratch, None), scratch };
+    assert_eq!(status(lab.enter(&one)), 401);
+    assert!(lab.enter(&two).is_ok());
+    let rows = lab.authenticator.audit(10).await.unwrap();
+    let logouts =
+        rows.iter().filter(|row| row.action == "auth.logout" && row.source == "192.0.2.1");
+    assert_eq!(logouts.count(), 1);
+}
+
+#[tokio::test]
 async fn tokens_end_with_their_time_and_with_the_secret() {
     let lab = Lab::with_secret(Some("a secret of the configuration")).await;
     let token = lab.token("viewer").await;
