@@ -4,7 +4,8 @@
 //! Three rules keep one stranger from taking all places. A source has a bounded share of them. Some
 //! are kept for this host, so that its probes come through. Where a share is used up, a connection
 //! that only waits, and over which nobody has signed in, makes room for the next one: slow heads,
-//! slow bodies and unfinished handshakes hold a place until somebody else wants it.
+//! slow bodies and unfinished handshakes hold a place until somebody else wants it. Signing in
+//! keeps a bounded number for each identity; further ones go while they wait.
 //!
 //! A proxy on this host connects from here for strangers. Its connections count as of this host
 //! until a request shows that it came through a proxy.
@@ -29,6 +30,10 @@ const OF_A_SOURCE: usize = 64;
 
 /// Connections of this host at once. Its users share an address with its probes.
 const OF_THIS_HOST: usize = 640;
+
+/// Connections that are kept at once because one identity, a user or a token, has signed in over
+/// them. The least token must not take all places of this host.
+const KEPT_OF_AN_IDENTITY: usize = 64;
 
 /// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +79,8 @@ pub(crate) struct Places {
 struct Table {
     taken: HashMap<u64, Taken>,
     groups: HashMap<Owner, Group>,
+    /// How many are kept because of each identity.
+    vouchers: HashMap<Arc<str>, usize>,
     /// Those of this host that may go. Numbers rise, so that the first is the oldest.
     waiting_here: BTreeSet<u64>,
     /// Those of others that may go.
@@ -101,8 +108,10 @@ struct Group {
 #[derive(Debug)]
 struct Taken {
     owner: Owner,
-    /// Somebody vouched for it, or it lasts.
+    /// It lasts.
     is_kept: bool,
+    /// The identity that vouched for it.
+    voucher: Option<Arc<str>>,
     /// We are the ones who are waited for.
     is_working: bool,
     leave: Arc<Notify>,
@@ -141,7 +150,8 @@ impl Places {
         let (number, leave) = (table.next, Arc::new(Notify::new()));
         table.next += 1;
         let (is_kept, is_working) = (false, false);
-        table.add(number, Taken { owner, is_kept, is_working, leave: Arc::clone(&leave) });
+        let (voucher, leave_too) = (None, Arc::clone(&leave));
+        table.add(number, Taken { owner, is_kept, voucher, is_working, leave: leave_too });
         self.metrics.connections(table.taken.len());
         Ok(Seat { places: Arc::clone(self), number, leave })
     }
@@ -237,6 +247,14 @@ impl Table {
     fn remove(&mut self, number: u64) -> Option<Taken> {
         let taken = self.taken.remove(&number)?;
         let owner = taken.owner;
+        if let Some(voucher) = &taken.voucher
+            && let Some(count) = self.vouchers.get_mut(voucher)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.vouchers.remove(voucher);
+            }
+        }
         self.away -= usize::from(!owner.is_here());
         self.waiting_here.remove(&number);
         self.waiting_away.remove(&number);
@@ -248,6 +266,25 @@ impl Table {
             }
         }
         Some(taken)
+    }
+
+    /// Has `who` vouch for a place, unless somebody does; `false` if `who` does so for too many.
+    fn vouch(&mut self, number: u64, who: &str) -> bool {
+        let Some(taken) = self.taken.get_mut(&number) else { return false };
+        if taken.voucher.is_some() {
+            return true;
+        }
+        let (who, count) = match self.vouchers.get_key_value(who) {
+            Some((who, &count)) => (Arc::clone(who), count),
+            None => (Arc::from(who), 0),
+        };
+        if count >= KEPT_OF_AN_IDENTITY {
+            return false;
+        }
+        taken.voucher = Some(Arc::clone(&who));
+        self.vouchers.insert(who, count + 1);
+        self.queue(number);
+        true
     }
 
     /// Changes a place, if it is still taken, and what the queues say of it.
@@ -267,7 +304,7 @@ impl Table {
             false => &mut self.waiting_away,
         };
         for queue in [waiting, &mut group.waiting] {
-            match taken.is_kept || taken.is_working {
+            match taken.is_kept || taken.voucher.is_some() || taken.is_working {
                 true => queue.remove(&number),
                 false => queue.insert(number),
             };
@@ -281,16 +318,16 @@ impl Seat {
         self.places.lock().change(self.number, |taken| taken.is_kept = true);
     }
 
-    /// Keeps the seat for one who is known: for good, or, over the connection of a proxy, which
-    /// others use later, as long as the result is held.
-    pub(crate) fn vouch(&self) -> Option<Working<'_>> {
+    /// Keeps the seat for one who is known: for good, or as long as the result is held. That is so
+    /// over the connection of a proxy, which others use later, and for whoever has many seats.
+    pub(crate) fn vouch(&self, who: &str) -> Option<Working<'_>> {
         let mut table = self.places.lock();
-        if table.taken.get(&self.number)?.owner.origin.is_shared() {
-            drop(table);
-            return self.work();
+        let is_shared = table.taken.get(&self.number)?.owner.origin.is_shared();
+        if !is_shared && table.vouch(self.number, who) {
+            return None;
         }
-        table.change(self.number, |taken| taken.is_kept = true);
-        None
+        drop(table);
+        self.work()
     }
 
     /// Keeps the seat while we are the ones who are waited for.
@@ -319,7 +356,7 @@ impl Seat {
         self.places.count_refusal(table.make_room(owner, false))?;
         if let Some(taken) = table.remove(self.number) {
             // Whoever signed in over it is not the next one who comes through the proxy.
-            table.add(self.number, Taken { owner, is_kept: false, ..taken });
+            table.add(self.number, Taken { owner, is_kept: false, voucher: None, ..taken });
         }
         self.places.metrics.connections(table.taken.len());
         Ok(())
@@ -447,8 +484,9 @@ mod tests {
         let places = places();
         let here: IpAddr = "127.0.0.1".parse().unwrap();
         let seat = take(&places, "127.0.0.1").unwrap();
-        assert!(seat.vouch().is_none() && seat.is_here());
+        assert!(seat.vouch("viewer").is_none() && seat.is_here());
         seat.relay(here, Origin::Proxy).unwrap();
+        assert!(places.lock().vouchers.is_empty());
         assert!(!seat.is_here());
         let others: Vec<_> = (1..PLACES - KEPT_FOR_THIS_HOST)
             .map(|_| places.take(here, Origin::Proxy).unwrap())
@@ -458,6 +496,32 @@ mod tests {
         let next = places.take(here, Origin::Proxy).unwrap();
         next.keep();
         assert_eq!(places.take(here, Origin::Proxy).unwrap_err(), ConnectionRefusal::Full);
+    }
+
+    #[tokio::test]
+    async fn who_signs_in_over_all_connections_of_this_host_does_not_shut_it_out() {
+        let places = places();
+        let seats: Vec<Seat> =
+            (0..OF_THIS_HOST).map(|_| take(&places, "127.0.0.1").unwrap()).collect();
+        // Each sends one request after the other.
+        for seat in seats.iter().chain(&seats) {
+            drop(seat.vouch("token:prometheus"));
+        }
+        let probe = take(&places, "127.0.0.1").unwrap();
+        seats[KEPT_OF_AN_IDENTITY].wanted().await;
+        // Others have a share of their own, and the work of the first one is let be.
+        assert!(probe.vouch("admin").is_none());
+        let working = seats[KEPT_OF_AN_IDENTITY + 1].vouch("token:prometheus").unwrap();
+        let next = take(&places, "127.0.0.1").unwrap();
+        seats[KEPT_OF_AN_IDENTITY + 2].wanted().await;
+        drop(working);
+        // A share is free again when its connection ends.
+        let mut seats = seats;
+        drop(seats.remove(0));
+        let last = seats.last().unwrap();
+        assert!(last.vouch("token:prometheus").is_none());
+        drop((seats, probe, next));
+        assert!(places.lock().vouchers.is_empty());
     }
 
     #[test]
@@ -499,7 +563,7 @@ mod tests {
             (0..PLACES - KEPT_FOR_THIS_HOST).map(|_| relayed().unwrap()).collect();
         let waiting = take(&places, "127.0.0.1").unwrap();
         // The connection of a proxy is vouched for as long as it serves who is known.
-        let vouched = seats[0].vouch().unwrap();
+        let vouched = seats[0].vouch("viewer").unwrap();
         let next = relayed().unwrap();
         seats[1].wanted().await;
         drop(vouched);

@@ -206,9 +206,9 @@ async fn answer(app: Arc<App>, route: &'static Route, room: &Room, request: Requ
             return Err(error);
         }
     };
-    let is_known = who.as_ref().is_some_and(|who| who.kind != IdentityKind::Anonymous);
+    let known = who.as_ref().filter(|who| who.kind != IdentityKind::Anonymous);
     let seat = Arc::clone(&peer.seat);
-    let vouched = is_known.then(|| seat.vouch()).flatten();
+    let vouched = known.and_then(|who| seat.vouch(&who.username));
     // Who is let in without being asked may still send what the route takes.
     let allowance = match who {
         Some(_) => Allowance::of_known,
