@@ -17,8 +17,8 @@ use crate::server::engine_spec;
 use crate::server::engines::{Ask, AskError, EngineHandle, NewScenario, Registry};
 use crate::server::metrics::Metrics;
 
-/// Most checks that run at once. A check goes on when nobody waits for it any more, so those who hang
-/// up and come again would have as many as they like.
+/// Most checks that run at once. A check goes on when nobody waits for it any more, so those who
+/// hang up and come again would have as many as they like.
 const CHECKS_MAX: usize = 4;
 
 /// The longest wait for a check to begin.

@@ -20,8 +20,8 @@ use super::guard;
 /// The most bytes of the address of a request: long enough for any that the API has.
 pub(crate) const ADDRESS_BYTES_MAX: usize = 8 << 10;
 
-/// The most characters of a message: whatever it quotes, a refusal is no way to have a large response
-/// made.
+/// The most characters of a message: whatever it quotes, a refusal is no way to have a large
+/// response made.
 const MESSAGE_CHARS_MAX: usize = 32 << 10;
 
 /// The body of every refusal.
