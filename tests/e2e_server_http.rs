@@ -237,6 +237,7 @@ fn responses_have_a_bounded_memory() {
         (reply.status == 200).then(|| reply.json())
     });
     assert_eq!(reply["xml"].as_str().map(str::len), Some(text.len()), "it is whole");
+    assert_eq!(reply["scenario_name"], json!("n".repeat(128)));
     daemon.stop();
 }
 

@@ -294,6 +294,35 @@ fn keys_that_blow_a_message_up() {
 }
 
 #[test]
+fn a_text_that_is_put_in_too_often() {
+    let keys = [("k".to_owned(), "x".repeat(1_000_000))];
+    let text = around(&"<nop><action><log message=\"[k]\"/></action></nop>".repeat(40));
+    let error = compile(&text, "f", &keys).unwrap_err();
+    assert!(error.message.contains("more than 33554432 bytes"), "{error}");
+}
+
+#[test]
+fn sizes_that_a_file_chooses() {
+    let actions = |count: usize| "\n<log message=\"\"/>".repeat(count);
+    let text = |count: usize| around(&format!("<nop><action>{}</action></nop>", actions(count)));
+    assert!(compile(&text(65_536), "f", &[]).is_ok());
+    let error = compile(&text(65_537), "f", &[]).unwrap_err();
+    assert!(error.message.contains("more than 65536 actions"), "{error}");
+    assert_eq!(error.position.line, 3 + 65_537, "{error}");
+    let error = compile(&text(140_000), "f", &[]).unwrap_err();
+    assert!(error.message.contains("more than 131072 elements"), "{error}");
+    assert!(error.position.line > 131_000, "{error}");
+    let unknown: String = (0..250).map(|at| format!(" a{at}=''")).collect();
+    let error = compile(&around(&format!("<nop{unknown}/>").repeat(2200)), "f", &[]);
+    assert!(error.unwrap_err().message.contains("more than 524288 attributes"));
+    for name in ["rtd", "counter", "display"] {
+        let text = around(&format!("<nop {name}=\"{}\"/>", "n".repeat(257)));
+        let error = compile(&text, "f", &[]).unwrap_err();
+        assert!(error.message.contains("a name of more than 256 bytes"), "{error}");
+    }
+}
+
+#[test]
 fn the_whole_text_of_an_error() {
     let shown = |marked: &str| refuse(marked).to_string();
     assert_eq!(

@@ -324,6 +324,31 @@ fn an_injection_file_may_be_named_by_a_call() {
 }
 
 #[test]
+fn a_name_that_every_answer_would_repeat_is_cut() {
+    let long = format!("a{}", "ü".repeat(100));
+    let (place, text) = unmarked(&around("").replace("name=\"t\"", &format!("¶name=\"{long}\"")));
+    let Checked { program, diagnostics } = checked(&text);
+    let what = &diagnostics[0].what;
+    assert_eq!((what.position.line, what.position.column), place, "{what}");
+    assert!(what.message.contains("has 201 bytes"), "{what}");
+    assert_eq!(program.unwrap().name, format!("a{}", "ü".repeat(63)), "at a character");
+    let text = text.replace(&long, &"n".repeat(128));
+    assert_eq!(checked(&text).diagnostics, []);
+}
+
+#[test]
+fn many_warnings_are_not_all_told() {
+    let unknown: String = (0..200).map(|at| format!(" atribute{at}=''")).collect();
+    let text = around(&format!("<nop{unknown}/>").repeat(2000));
+    let Checked { program, diagnostics } = checked(&text);
+    assert_eq!((program.is_some(), diagnostics.len()), (true, 1000));
+    // Nor are errors worded of which nothing is told.
+    let text = around(&"<nopp/>".repeat(100_000));
+    let Checked { program, diagnostics } = checked(&text);
+    assert_eq!((program.is_some(), diagnostics.len()), (false, 1000));
+}
+
+#[test]
 fn all_faults_of_a_file_are_told_in_one_go() {
     let text = "<scenario name=\"t\">
 <recv request=\"A\" optoinal=\"true\"/>

@@ -560,6 +560,7 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     let error = swap(BUSY.replace("Content-Length: 0", "[file name=\"/etc/hostname\"]"));
     let AskError::Invalid(text) = &error else { panic!("{error:?}") };
     assert!(text.contains("beside the scenario file only"), "{text}");
+    assert!(text.contains("hint: names are relative to the folder of the scenario"), "{text}");
     let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
     assert!(matches!(&error, AskError::Refused(why) if why.contains("built-in")), "{error}");
     assert_eq!(answer.state().scenario.name, "busy");

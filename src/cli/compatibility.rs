@@ -88,7 +88,11 @@ CDATA section that is never closed (SIPp passes over some of these in silence). 
 | one name for several transactions | the one that was started last |
 | `[authentication]` in the text of an action | the answer to the last challenge, as the last request before would give it; SIPp crashes |
 | `[cseq+1+1]`, `[local_ip+1]`, `[field]` | `[cseq+1]`, `[local_ip]`, `[field0]` |
+| a name of the scenario of more than 128 bytes | its first 128 |
 | an unknown `int_cmd=` | `stop_call` |
+
+A scenario has at most 4096 steps and 65,536 actions, and all of its texts at most 32 MiB when files and `-key` texts
+are put in; a file has at most 16 MiB, 131,072 elements and 524,288 attributes. Of warnings the first 1000 are told.
 
 A `<jump>` to its own step, or steps that jump in a circle and never wait, are errors: SIPp stops or hangs there.
 

@@ -104,12 +104,17 @@ impl TakenNames {
     }
 }
 
+/// Most bytes of a step's name that are shown: a pattern, or what stands for a method, may be of
+/// any length.
+const NAME_BYTES_MAX: usize = 128;
+
 fn step_layouts(program: &Program, pause_ms: u64) -> Vec<StepLayout> {
     let name_of = |rtd: u16| program.rtds.get(usize::from(rtd)).cloned().unwrap_or_default();
     let mut hides_rest = false;
     let steps = program.steps.iter().map(|step| {
         hides_rest |= step.screen.hide_rest;
-        let (kind, name) = kind_and_name(step, pause_ms);
+        let (kind, mut name) = kind_and_name(step, pause_ms);
+        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
         StepLayout {
             kind,
             name,

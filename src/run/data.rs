@@ -153,6 +153,10 @@ impl Tables {
             false => text_of(name, folder.as_deref(), &config.access),
             true => text_beside(name, folder.as_deref(), &config.access),
         };
+        let places = match origin.is_sent || config.access.is_confined() {
+            false => "names are relative to the current directory, then to the scenario's",
+            true => "names are relative to the folder of the scenario",
+        };
         let commands = match origin.allows_commands {
             false => Err("the policy for scenarios that are sent to a server (allow_exec)"),
             _ if !config.commands => Err("-no_exec"),
@@ -164,6 +168,7 @@ impl Tables {
             are_tables_known: self.are_known,
             default_table: if origin.is_receiving { self.receiving } else { 0 },
             read: &read,
+            places,
             commands,
         })
     }

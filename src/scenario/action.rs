@@ -86,15 +86,15 @@ pub(super) fn compile(
     no_text(element, sink);
     let mut actions = Vec::new();
     for child in &element.children {
-        if !child.is_broken {
+        if !child.is_broken && !sink.is_done() {
             match one(child, table, sink) {
                 Ok(action) => {
+                    if let Err(fault) = table.action(child.position) {
+                        sink.error(fault);
+                        break;
+                    }
                     if action.checks() && !is_received {
-                        let message =
-                            "a check that fails here is no more than a warning, as in SIPp";
-                        sink.warn(Fault::new(child.position, message).hint(
-                            "a call fails of the checks of what it receives: put it into a <recv>",
-                        ));
+                        sink.warn_with(|| no_failure(child.position));
                     }
                     actions.push(action);
                     continue;
@@ -105,6 +105,13 @@ pub(super) fn compile(
         table.excuse(child);
     }
     actions
+}
+
+/// The warning about a check that SIPp does not act on.
+fn no_failure(position: Position) -> Fault {
+    let message = "a check that fails here is no more than a warning, as in SIPp";
+    Fault::new(position, message)
+        .hint("a call fails of the checks of what it receives: put it into a <recv>")
 }
 
 fn one(element: &Element, table: &mut Table<'_>, sink: &Sink) -> Result<Action, Fault> {

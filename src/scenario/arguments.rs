@@ -60,8 +60,7 @@ pub(super) fn file(
             .hint("files are read before the first call; use an injection file for what varies"));
     };
     let content = names.file_text(&name).map_err(|why| {
-        Fault::new(position, format!("[file name={name}]: {why}"))
-            .hint("names are relative to the current directory, then to the scenario's")
+        Fault::new(position, format!("[file name={name}]: {why}")).hint(names.file_places())
     })?;
     builder.literal(&content);
     Ok(())

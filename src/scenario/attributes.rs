@@ -174,8 +174,10 @@ impl<'e> Attributes<'e> {
             if asked.contains(&attribute.name.as_str()) {
                 continue;
             }
-            let fault = self.unknown(attribute).hint("SIPp ignores it");
-            self.sink.warn(fault.suggest_too(&attribute.name, asked.iter().copied()));
+            self.sink.warn_with(|| {
+                let fault = self.unknown(attribute).hint("SIPp ignores it");
+                fault.suggest_too(&attribute.name, asked.iter().copied())
+            });
         }
     }
 
@@ -183,7 +185,7 @@ impl<'e> Attributes<'e> {
     pub(super) fn finish_empty(self) {
         no_text(self.element, self.sink);
         for child in &self.element.children {
-            self.sink.warn(stray(child, self.element));
+            self.sink.warn_with(|| stray(child, self.element));
         }
         self.finish();
     }

@@ -43,6 +43,8 @@ pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str
 const STEPS_MAX: usize = 4096;
 const LABELS_MAX: usize = 4096;
 const BOUNDS_MAX: usize = 256;
+/// Most bytes of a scenario's name: it stands in every line and answer that is about a run.
+const NAME_BYTES_MAX: usize = 128;
 const UNEXPECTED_LABEL: &str = "_unexp.main";
 const PAUSE_MS_MAX: f64 = i32::MAX as f64;
 
@@ -64,8 +66,7 @@ pub(super) fn compile(
     if let Err(fault) = attributes.later("webrtc", "WebRTC") {
         sink.error(fault);
     }
-    let name = attributes.text("name").map_or(fallback_name, |name| name.trim());
-    let name = decode::shown(if name.is_empty() { fallback_name } else { name });
+    let name = scenario_name(&attributes, fallback_name);
     attributes.finish();
     no_text(root, sink);
 
@@ -79,6 +80,18 @@ pub(super) fn compile(
     // Of a document that is not whole, what is missing cannot be told from what was not read.
     let program = if document.is_whole { compiler.finish(root, name) } else { None };
     program.filter(|_| sink.errors() == 0)
+}
+
+/// The name that reports, files of numbers and metrics show.
+fn scenario_name(attributes: &Attributes<'_>, fallback: &str) -> String {
+    let given = attributes.text("name").map_or("", |name| name.trim());
+    let mut name = decode::shown(if given.is_empty() { fallback } else { given });
+    if name.len() > NAME_BYTES_MAX {
+        let message = format!("the name of the scenario has {} bytes", name.len());
+        attributes.warn("name", message, &format!("its first {NAME_BYTES_MAX} are shown"));
+        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+    }
+    name
 }
 
 /// A jump whose label is resolved once all labels are known.
@@ -144,7 +157,7 @@ impl<'k> Compiler<'k> {
         element: &Element,
         compile: impl FnOnce(&mut Self, &Element) -> Result<(), Fault>,
     ) {
-        if !element.is_broken {
+        if !element.is_broken && !self.sink.is_done() {
             match compile(self, element) {
                 Ok(()) => return,
                 Err(fault) => self.sink.error(fault),
@@ -183,7 +196,7 @@ impl<'k> Compiler<'k> {
                 let messages = &mut self.default_messages;
                 messages::default_message(element, &attributes, &mut self.table, messages)?;
                 for child in &element.children {
-                    self.sink.warn(stray(child, element));
+                    self.sink.warn_with(|| stray(child, element));
                 }
                 attributes.finish();
                 Ok(())
@@ -344,8 +357,8 @@ impl<'k> Compiler<'k> {
                     actions = Some(action::compile(child, table, kind.is_received(), self.sink));
                 }
                 name => {
-                    let fault = stray(child, element).suggest_too(name, ["action"].into_iter());
-                    self.sink.warn(fault);
+                    let word = || stray(child, element).suggest_too(name, ["action"].into_iter());
+                    self.sink.warn_with(word);
                 }
             }
         }

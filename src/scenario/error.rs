@@ -117,6 +117,23 @@ impl Sink {
         self.errors.get()
     }
 
+    /// As [`Sink::warn`], worded only if it is told: a file may have millions of them.
+    pub(super) fn warn_with(&self, word: impl FnOnce() -> Fault) {
+        if !self.is_full() {
+            self.warn(word());
+        }
+    }
+
+    /// `true` if a further warning is not told.
+    fn is_full(&self) -> bool {
+        self.found.borrow().len() >= DIAGNOSTICS_MAX
+    }
+
+    /// `true` if the scenario is refused and nothing more is told of it: the rest need not be read.
+    pub(super) fn is_done(&self) -> bool {
+        self.errors.get() > 0 && self.is_full()
+    }
+
     fn add(&self, severity: Severity, fault: Fault) {
         let mut found = self.found.borrow_mut();
         let is_first_error = severity == Severity::Error && self.errors.get() == 1;

@@ -112,6 +112,17 @@ pub(super) trait Names {
     fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault>;
     /// The content of a file, or why there is none.
     fn file_text(&self, name: &str) -> Result<Vec<u8>, String>;
+    /// A sentence on where files are looked for.
+    fn file_places(&self) -> &str {
+        ""
+    }
+    /// Counts a text that is compiled.
+    ///
+    /// # Errors
+    /// All texts together are too large with it.
+    fn keep(&mut self, _bytes: usize, _position: Position) -> Result<(), Fault> {
+        Ok(())
+    }
     /// Tells of a keyword that cannot be compiled; `Ok` if the rest of the text is of interest.
     fn fault(&mut self, fault: Fault) -> Result<(), Fault>;
     /// Tells how SIPp reads something doubtful.
@@ -162,7 +173,7 @@ pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fa
         return Err(Fault::new(place, "more than one [authentication] in a message")
             .hint("a message answers one challenge"));
     }
-    Ok(builder.finish())
+    kept(builder, text, names)
 }
 
 /// Compiles the text of an action: kept as it is, keywords aside.
@@ -173,7 +184,14 @@ pub(super) fn text(text: &Text, names: &mut dyn Names) -> Result<Template, Fault
         let fault = Fault::new(text.position(0), "[authentication] outside of a <send>");
         names.warn(fault.hint("it answers the last challenge, as the last request before would"));
     }
-    Ok(builder.finish())
+    kept(builder, text, names)
+}
+
+/// What came of `text`, if there is room for it.
+fn kept(builder: Builder, text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
+    let template = builder.finish();
+    names.keep(template.bytes(), text.position(0))?;
+    Ok(template)
 }
 
 /// The text of a variable.

@@ -21,6 +21,13 @@ const VARIABLES_MAX: usize = 4096;
 const SUGGESTIONS_MAX: usize = 20;
 /// Durations, counters and displays: each is a column of the reports.
 const COLUMNS_MAX: usize = 256;
+/// Longest name of one in bytes.
+const COLUMN_NAME_MAX: usize = 256;
+/// Actions of all steps.
+const ACTIONS_MAX: usize = 1 << 16;
+/// Bytes of all texts as they are compiled. The file bounds what stands in it, but not how often a
+/// `[file name=]` or a `-key` is put in.
+const TEXTS_BYTES_MAX: usize = 32 << 20;
 
 #[derive(Debug)]
 struct Variable {
@@ -43,6 +50,8 @@ pub(super) struct Table<'k> {
     pub(super) rtds: Vec<String>,
     pub(super) counters: Vec<String>,
     pub(super) displays: Vec<String>,
+    actions: usize,
+    texts_bytes: usize,
     resources: &'k Resources<'k>,
     sink: &'k Sink,
 }
@@ -68,6 +77,8 @@ impl<'k> Table<'k> {
             rtds: Vec::new(),
             counters: Vec::new(),
             displays: Vec::new(),
+            actions: 0,
+            texts_bytes: 0,
             resources,
             sink,
         }
@@ -193,6 +204,19 @@ impl<'k> Table<'k> {
         column(&mut self.displays, name, "displays", position)
     }
 
+    /// Counts the action at `position`.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub(super) fn action(&mut self, position: Position) -> Result<(), Fault> {
+        self.actions += 1;
+        if self.actions <= ACTIONS_MAX {
+            return Ok(());
+        }
+        Err(Fault::new(position, format!("more than {ACTIONS_MAX} actions in the scenario"))
+            .hint("actions that all calls repeat stand in a loop: use <jump> or next="))
+    }
+
     /// A name used once is a typing error more often than not: SIPp refuses it, and so do we.
     pub(super) fn check_uses(&self, sink: &Sink) {
         let reserved = ["_", RETURN_ADDRESS, PAUSED_ADDRESS];
@@ -254,6 +278,16 @@ impl Names for Table<'_> {
         Ok(index)
     }
 
+    fn keep(&mut self, bytes: usize, position: Position) -> Result<(), Fault> {
+        if bytes > TEXTS_BYTES_MAX - self.texts_bytes {
+            let message = format!("all texts together have more than {TEXTS_BYTES_MAX} bytes");
+            return Err(Fault::new(position, message)
+                .hint("a file or a -key that is put in counts as often as it is"));
+        }
+        self.texts_bytes += bytes;
+        Ok(())
+    }
+
     fn key(&self, name: &str) -> Option<&str> {
         let keys = self.resources.keys;
         keys.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -284,6 +318,10 @@ impl Names for Table<'_> {
 
     fn file_text(&self, name: &str) -> Result<Vec<u8>, String> {
         (self.resources.read)(name)
+    }
+
+    fn file_places(&self) -> &str {
+        self.resources.places
     }
 }
 
@@ -354,6 +392,10 @@ fn column(
 ) -> Result<u16, Fault> {
     if name.trim().is_empty() {
         return Err(Fault::new(position, format!("{what} need a name")));
+    }
+    if name.len() > COLUMN_NAME_MAX {
+        let message = format!("a name of more than {COLUMN_NAME_MAX} bytes");
+        return Err(Fault::new(position, message).hint("it heads a column of the reports"));
     }
     let index = intern(list, &decode::shown(name));
     match list.len() {

@@ -14,6 +14,8 @@ pub struct Resources<'r> {
     pub default_table: u16,
     /// The content of a file that a message includes with `[file name=]`, or why there is none.
     pub read: &'r dyn Fn(&str) -> Result<Vec<u8>, String>,
+    /// A hint on where such files are looked for.
+    pub places: &'r str,
     /// Whether `exec command=` is allowed; if not, what forbids it.
     pub commands: Result<(), &'static str>,
 }
@@ -36,6 +38,7 @@ impl<'r> Resources<'r> {
             are_tables_known: true,
             default_table: 0,
             read: &|_| Err("no files can be read here".to_owned()),
+            places: "",
             commands: Ok(()),
         }
     }

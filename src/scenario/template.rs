@@ -450,6 +450,11 @@ fn merge_literals(template: &mut Template, constant: &dyn Fn(&Field) -> Option<V
 }
 
 impl Template {
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.pool.len() + self.parts.len() * size_of::<Part>()
+    }
+
     /// The same template with every field that `constant` knows folded into the literals.
     pub fn bind(&self, constant: impl Fn(&Field) -> Option<Vec<u8>>) -> Template {
         let mut bound = self.clone();

@@ -12,6 +12,11 @@ use super::text::{LineStarts, Text};
 
 const DEPTH_MAX: usize = 64;
 const ATTRIBUTES_MAX: usize = 256;
+/// Most elements of a file: all steps, labels and actions that a scenario may have, and more. An
+/// element takes some hundred bytes of memory, which 16 MiB could ask for 4 million times.
+const ELEMENTS_MAX: usize = 1 << 17;
+/// Most attributes of a file, likewise.
+const ALL_ATTRIBUTES_MAX: usize = 1 << 19;
 /// Longest name of an element in bytes.
 const NAME_MAX: usize = 256;
 
@@ -73,6 +78,8 @@ pub(super) fn parse(text: &str, sink: &Sink) -> Document {
         root: None,
         has_begun: false,
         is_whole,
+        elements: 0,
+        attributes: 0,
     };
     let mut reader = Reader::from_str(&text);
     let config = reader.config_mut();
@@ -114,6 +121,10 @@ struct Tree<'t> {
     /// Something stands before what comes next, other than white space.
     has_begun: bool,
     is_whole: bool,
+    /// Elements so far.
+    elements: usize,
+    /// Attributes so far.
+    attributes: usize,
 }
 
 impl Tree<'_> {
@@ -152,6 +163,17 @@ impl Tree<'_> {
             );
         }
         let element = self.element(tag, start);
+        self.elements += 1;
+        self.attributes += element.attributes.len();
+        for (count, max, what) in [
+            (self.elements, ELEMENTS_MAX, "elements"),
+            (self.attributes, ALL_ATTRIBUTES_MAX, "attributes"),
+        ] {
+            if count > max {
+                return Err(Fault::new(position, format!("the file has more than {max} {what}"))
+                    .hint("calls that differ in values only share steps: use an injection file"));
+            }
+        }
         self.open.push(element);
         Ok(())
     }
@@ -272,12 +294,12 @@ impl Tree<'_> {
             Some(element) if !element.has_cdata => match resolve(entity) {
                 Some(value) => element.text.push_char(value, start, self.lines),
                 None => {
-                    self.sink.warn(unknown_entity(entity, place));
+                    self.sink.warn_with(|| unknown_entity(entity, place));
                     let written = self.text.get(start..start + entity.len() + 2);
                     element.text.push(written.unwrap_or_default(), start, self.lines);
                 }
             },
-            Some(_) => self.sink.warn(beside_cdata(place)),
+            Some(_) => self.sink.warn_with(|| beside_cdata(place)),
             None => self.outside(start),
         }
     }
@@ -311,10 +333,12 @@ impl Tree<'_> {
                 break;
             }
             if let Some(first) = element.attribute(key) {
-                let message = format!("{key}= twice in <{}>", element.name);
-                let line = first.position.line;
-                let hint = format!("SIPp takes the first one, at line {line}");
-                self.sink.warn(Fault::new(place, message).hint(hint));
+                self.sink.warn_with(|| {
+                    let message = format!("{key}= twice in <{}>", element.name);
+                    let line = first.position.line;
+                    let hint = format!("SIPp takes the first one, at line {line}");
+                    Fault::new(place, message).hint(hint)
+                });
                 continue;
             }
             let raw = &*attribute.value;
@@ -388,7 +412,7 @@ impl Tree<'_> {
         match resolve(entity) {
             Some(value) => (value, end + 1),
             None => {
-                self.sink.warn(unknown_entity(entity, self.lines.position(offset)));
+                self.sink.warn_with(|| unknown_entity(entity, self.lines.position(offset)));
                 ('&', 1)
             }
         }
