@@ -200,6 +200,8 @@ pub struct Worker<D: Link> {
     links: Links,
     main_socket: SocketId,
     shared: Option<SocketId>,
+    /// That connection was there.
+    was_connected: bool,
     per_call: Option<PerCallSockets>,
     sockets_open: usize,
     workers: usize,
@@ -312,6 +314,7 @@ impl<D: Link> Worker<D> {
             links: parts.links,
             main_socket: parts.main_socket,
             shared: parts.shared,
+            was_connected: false,
             per_call: parts.per_call,
             sockets_open: 0,
             workers: parts.workers,
@@ -580,7 +583,10 @@ impl<D: Link> Worker<D> {
     fn take_news(&mut self, now: u64) {
         while let Some(news) = self.driver.take_news() {
             match news {
-                News::Up(socket) => self.engine.connection_up(socket),
+                News::Up(socket) => {
+                    self.was_connected |= self.shared == Some(socket);
+                    self.engine.connection_up(socket);
+                }
                 News::Congested(socket) => self.engine.connection_congested(socket),
                 News::Drained(socket) => self.engine.connection_drained(socket),
                 News::NotSent { cookie, cause } => {
@@ -590,18 +596,27 @@ impl<D: Link> Worker<D> {
                     if let Some(drop) = drop {
                         self.engine.count_drop(drop);
                     }
+                    // As SIPp: without its one connection the run is over.
+                    let ends_run =
+                        self.shared == Some(socket) && !comes_back && !self.engine.all_created();
                     if !was_open {
                         self.engine.warn(&text, now);
-                        self.note(&text, now);
+                        // The error of the run says the same.
+                        if !ends_run {
+                            self.note(&text, now);
+                        }
                     }
                     match fails {
                         Some(cause) => self.engine.connection_lost(socket, cause, now),
                         None if comes_back => self.engine.connection_suspended(socket),
                         None => self.engine.connection_left(socket),
                     }
-                    // As SIPp: without its one connection the run is over.
-                    if self.shared == Some(socket) && !comes_back && !self.engine.all_created() {
-                        let _ = self.links.stops.push(StopRequest::Disconnected(text));
+                    if ends_run {
+                        let request = match self.was_connected {
+                            true => StopRequest::Disconnected(text),
+                            false => StopRequest::NotConnected(text),
+                        };
+                        let _ = self.links.stops.push(request);
                         self.wake_control();
                     }
                 }

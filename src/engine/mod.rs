@@ -235,6 +235,8 @@ pub enum StopRequest {
     Now,
     /// The one connection that calls share is gone for good; with a text about it.
     Disconnected(String),
+    /// The same where it was never there.
+    NotConnected(String),
     /// Another instance that has a part in the calls (3PCC) is gone: no new calls.
     PeerGone,
     /// An `<error>` action, with its text.

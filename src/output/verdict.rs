@@ -256,7 +256,7 @@ fn remedy(cause: WithheldCause) -> &'static str {
         WithheldCause::CallLimit => "-l",
         WithheldCause::PoolFull => "-max_calls",
         WithheldCause::SocketLimit => "-max_socket",
-        WithheldCause::NoConnection => "lost connection, -max_reconnect",
+        WithheldCause::NoConnection => "no connection with the peer, -max_reconnect",
         WithheldCause::CircuitsBusy => "-tdmmap",
         WithheldCause::ListenerOff => "listener off",
     }

@@ -235,6 +235,11 @@ pub enum RunError {
         "{0}\n  hint: see -max_reconnect, -reconnect_sleep and -reconnect_close; with -t tn, ln, wn or wsn each call has a connection of its own"
     )]
     Disconnected(String),
+    /// The one connection of the run could not be established.
+    #[error(
+        "{0}\n  hint: does anything listen there, and by this transport (-t)? -max_reconnect N tries N times more"
+    )]
+    NotConnected(String),
     /// io_uring was demanded and is refused.
     #[error("{0}")]
     Uring(String),

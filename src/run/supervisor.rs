@@ -722,6 +722,7 @@ impl Supervisor {
                 }
                 StopRequest::Fatal(text) => self.fail(RunError::Scripted(text)),
                 StopRequest::Disconnected(text) => self.fail(RunError::Disconnected(text)),
+                StopRequest::NotConnected(text) => self.fail(RunError::NotConnected(text)),
             }
         }
     }

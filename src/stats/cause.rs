@@ -173,7 +173,7 @@ causes! {
         PoolFull = "pool_full",
         /// The socket limit `-max_socket` was reached and no socket could be shared.
         SocketLimit = "socket_limit",
-        /// The shared connection was lost and has not been established again.
+        /// The shared connection could not be established, or was lost and is not there again.
         NoConnection = "no_connection",
         /// All circuits of `-tdmmap` were in use.
         CircuitsBusy = "circuits_busy",

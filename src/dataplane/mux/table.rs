@@ -397,7 +397,9 @@ impl Table {
         let fails = (reconnect.fails_calls || is_final).then_some(cause);
         let text = match (was_open, is_ours) {
             (true, _) => format!("the connection with {} is lost: {text}", connection.peer),
-            (false, true) => format!("no connection with {}: {text}", connection.peer),
+            (false, true) => {
+                format!("the connection with {} could not be established: {text}", connection.peer)
+            }
             // Each comes from a port of its own, of which nobody wants to read.
             (false, false) => format!("no connection with {}: {text}", connection.peer.ip()),
         };
