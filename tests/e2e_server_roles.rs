@@ -416,6 +416,44 @@ fn rows_tell_what_was_changed_and_without_a_row_nothing_is() {
 }
 
 #[test]
+fn a_change_that_one_engine_refuses_tells_which_ones_took_it() {
+    let _lock = lock::light();
+    let bounded = ports::free();
+    let (daemon, address) = with_users(|config| {
+        let entry = json!({
+            "network": "127.0.0.1", "ports": [bounded], "max_rate": 20, "max_concurrent": 10,
+        });
+        config["targets"] = json!([entry]);
+    });
+    let operator = sign_in(&daemon, "operator");
+    for (id, to) in [("p1", address), ("p2", SocketAddr::from(([127, 0, 0, 1], bounded)))] {
+        let mut client = one_call(to);
+        client["id"] = json!(id);
+        client["rate"] = json!(0);
+        client["max_concurrent"] = json!(2);
+        client["total_calls"] = json!(0);
+        operator.post("/api/v1/clients", &client).expect(201);
+    }
+    operator.post("/api/v1/control", &json!({ "pause": true })).expect(200);
+    let error = operator.post("/api/v1/control", &json!({ "rate": 50 })).error(403);
+    assert!(error.starts_with("p2: ") && error.contains("allows 20"), "{error}");
+    assert!(error.ends_with("changed all the same: p1"), "{error}");
+    let row = last_row(&daemon, "control.set");
+    assert_eq!((&row["outcome"], &row["done"]), (&json!("partly"), &json!(["p1"])), "{row}");
+    assert!(row["not_done"]["p2"].as_str().unwrap().contains("allows 20"), "{row}");
+    let control = operator.get("/api/v1/control").json();
+    let rates = control["engines"].as_array().unwrap().iter();
+    let rates: Vec<_> = rates.map(|row| (row["id"].clone(), row["rate"].clone())).collect();
+    assert!(rates.contains(&(json!("p1"), json!(50.0))), "{rates:?}");
+    assert!(rates.contains(&(json!("p2"), json!(0.0))), "{rates:?}");
+    // What all refuse is done by none.
+    operator.delete("/api/v1/clients?id=p1").expect(204);
+    operator.post("/api/v1/control", &json!({ "rate": 50 })).error(403);
+    assert_eq!(last_row(&daemon, "control.set")["outcome"], json!("failed"));
+    daemon.stop();
+}
+
+#[test]
 fn a_scenario_may_have_as_many_bytes_as_the_documents_say() {
     let _lock = lock::light();
     let (daemon, address) = with_users(|_| {});

@@ -138,6 +138,7 @@ pub(crate) struct Deed {
     action: &'static str,
     target: String,
     payload: serde_json::Value,
+    is_partly_done: bool,
 }
 
 impl Deed {
@@ -150,7 +151,7 @@ impl Deed {
         payload: serde_json::Value,
     ) -> Self {
         let (user, target) = (who.username.clone(), target.to_owned());
-        Self { auth, row, user, action, target, payload }
+        Self { auth, row, user, action, target, payload, is_partly_done: false }
     }
 
     /// Adds what is known afterwards only.
@@ -158,19 +159,33 @@ impl Deed {
         self.payload = with(&self.payload, name, value);
     }
 
+    /// Notes that some parts were done and others were not, and why.
+    pub(crate) fn note_parts(
+        &mut self,
+        done: &[String],
+        not_done: serde_json::Map<String, serde_json::Value>,
+    ) {
+        self.is_partly_done = true;
+        self.add("done", done.into());
+        self.add("not_done", not_done.into());
+    }
+
     /// Writes into the audit log how it went, and gives back what came of it.
     pub(crate) async fn end<T>(self, result: Result<T, ApiError>) -> Result<T, ApiError> {
-        let Self { auth, row, user, action, target, payload } = self;
-        let payload = match &result {
-            Ok(_) => with(&payload, "outcome", "done".into()),
-            Err(error) => {
-                let why: String = error.message().chars().take(ERROR_CHARS_MAX).collect();
-                with(&with(&payload, "outcome", "failed".into()), "error", why.into())
-            }
+        let Self { auth, row, user, action, target, payload, is_partly_done } = self;
+        let outcome = match &result {
+            _ if is_partly_done => "partly",
+            Ok(_) => "done",
+            Err(_) => "failed",
         };
-        match &result {
-            Ok(_) => tracing::info!(user, action, on = target, %payload, "changed"),
-            Err(_) => tracing::warn!(user, action, on = target, %payload, "not changed"),
+        let mut payload = with(&payload, "outcome", outcome.into());
+        if let Err(error) = &result {
+            let why: String = error.message().chars().take(ERROR_CHARS_MAX).collect();
+            payload = with(&payload, "error", why.into());
+        }
+        match outcome {
+            "failed" => tracing::warn!(user, action, on = target, %payload, "not changed"),
+            _ => tracing::info!(user, action, on = target, %payload, "changed"),
         }
         if let Some(row) = row {
             auth.amend(row, payload).await;

@@ -7,7 +7,7 @@ use serde_json::json as value;
 
 use super::app::App;
 use super::body;
-use super::call::{Answer, Call, blocking, json};
+use super::call::{Answer, Call, Deed, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Control, ControlRequest, EngineControl};
 use crate::server::engines::{Ask, AskError, EngineHandle};
@@ -63,13 +63,16 @@ pub(crate) async fn post(call: Call) -> Answer {
         None => (all_asked(&call.app, change)?, "all"),
     };
     let payload = change.described(&asked);
-    let deed = match change.is_restraint() {
+    let mut deed = match change.is_restraint() {
         true => call.begin_restraint("control.set", target, payload).await?,
         false => call.begin("control.set", target, payload).await?,
     };
     let done = match id.is_some() {
         true => change_one(&call.app, asked, change).await,
-        false => ask_all(asked).await,
+        false => match ask_all(asked).await {
+            Ok(results) => sum_up(results, false, &mut deed),
+            Err(error) => Err(error),
+        },
     };
     deed.end(done).await?;
     json(StatusCode::OK, &control(&call.app))
@@ -196,29 +199,62 @@ fn all_asked(app: &App, change: Change) -> Result<Vec<Asked>, ApiError> {
     }
 }
 
+/// What came of each part of a change, by the name of the engine or of the part.
+pub(crate) type Results = Vec<(String, Result<(), AskError>)>;
+
 /// Asks all at once: one that is slow does not delay the others.
-async fn ask_all(asked: Vec<Asked>) -> Result<(), ApiError> {
+async fn ask_all(asked: Vec<Asked>) -> Result<Results, ApiError> {
     let asked = asked.into_iter().map(|(engine, asks)| {
-        tokio::spawn(blocking(move || asks.into_iter().try_for_each(|ask| engine.ask(ask))))
+        let id = engine.id().to_owned();
+        let ask = move || asks.into_iter().try_for_each(|ask| engine.ask(ask));
+        (id, tokio::spawn(blocking(ask)))
     });
     let asked: Vec<_> = asked.collect();
-    let (mut taken, mut refused) = (0, None);
-    for work in asked {
-        let result =
-            work.await.map_err(|_| ApiError::internal("an engine's answer was lost"))??;
-        match result {
-            Ok(()) => taken += 1,
-            // One that is over, or that this does not apply to, is no reason for the others.
-            Err(error @ (AskError::Refused(_) | AskError::Over)) => {
-                refused.get_or_insert(error);
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let mut results = Vec::new();
+    for (id, work) in asked {
+        let result = work.await.map_err(|_| ApiError::internal("an engine's answer was lost"))?;
+        results.push((id, result?));
     }
-    match refused {
-        Some(error) if taken == 0 => Err(error.into()),
-        _ => Ok(()),
+    Ok(results)
+}
+
+/// Names of parts in one message.
+const NAMES_MAX: usize = 16;
+
+/// Makes one outcome of those of all parts, and tells the audit log of each where they differ.
+/// Nothing is put back: a pause that all but one have taken is better than none. Where all engines
+/// were meant and none `is_named`, one that is over, or that this does not apply to, is no failure.
+pub(crate) fn sum_up(results: Results, is_named: bool, deed: &mut Deed) -> Result<(), ApiError> {
+    let (taken, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(|row| row.1.is_ok());
+    let taken: Vec<String> = taken.into_iter().map(|(name, _)| name).collect();
+    let refused = refused.into_iter().filter_map(|(name, done)| Some((name, done.err()?)));
+    let refused: Vec<(String, AskError)> = refused.collect();
+    if !taken.is_empty() && !refused.is_empty() {
+        let reasons = refused.iter().map(|(name, error)| (name.clone(), value!(error.to_string())));
+        let reasons: serde_json::Map<_, _> = reasons.collect();
+        deed.note_parts(&taken, reasons);
     }
+    let is_failure = |error: &AskError| {
+        is_named || taken.is_empty() || !matches!(error, AskError::Refused(_) | AskError::Over)
+    };
+    let at = refused.iter().position(|(_, error)| is_failure(error));
+    let Some((name, error)) = at.and_then(|at| refused.into_iter().nth(at)) else {
+        return Ok(());
+    };
+    let error = ApiError::from(error);
+    if taken.is_empty() {
+        return Err(error);
+    }
+    let more = match taken.len().saturating_sub(NAMES_MAX) {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let taken = taken[..taken.len().min(NAMES_MAX)].join(", ");
+    let why = error.message();
+    Err(ApiError::new(
+        error.status(),
+        format!("{name}: {why}; changed all the same: {taken}{more}"),
+    ))
 }
 
 impl From<AskError> for ApiError {

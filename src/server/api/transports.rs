@@ -9,13 +9,13 @@ use serde_json::json as value;
 use super::app::App;
 use super::body;
 use super::call::{Answer, Call, blocking, json};
-use super::control::unknown_engine;
+use super::control::{Results, sum_up, unknown_engine};
 use super::error::ApiError;
 use super::model::{
     ClientRow, DynamicApi, Listener, ListenerSwitch, Transports, TransportsRequest,
 };
 use super::stats::phase_of;
-use crate::server::engines::{Ask, EngineHandle, EngineKind};
+use crate::server::engines::{Ask, AskError, EngineHandle, EngineKind};
 
 pub(crate) async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &transports(&call.app))
@@ -108,14 +108,31 @@ pub(crate) async fn post(call: Call) -> Answer {
     }
     let what: Vec<String> = asks.iter().map(|(engine, ask)| describe(engine, ask)).collect();
     let (what, payload) = (what.join(", "), changes(&asks));
-    let deed = match asks.iter().all(|(_, ask)| is_restraint(ask)) {
+    let mut deed = match asks.iter().all(|(_, ask)| is_restraint(ask)) {
         true => call.begin_restraint("transports.set", &what, payload).await?,
         false => call.begin("transports.set", &what, payload).await?,
     };
-    let ask = |(engine, ask): (EngineHandle, Ask)| engine.ask(ask);
-    let done = blocking(move || asks.into_iter().try_for_each(ask)).await;
-    deed.end(done.and_then(|done| Ok(done?))).await?;
+    let done = blocking(move || ask_in_turn(asks)).await;
+    let done = done.and_then(|results| sum_up(results, true, &mut deed));
+    deed.end(done).await?;
     json(StatusCode::OK, &transports(&call.app))
+}
+
+/// Asks for one after the other, until one fails: an engine that does not answer is not waited for
+/// again and again.
+fn ask_in_turn(asks: Vec<(EngineHandle, Ask)>) -> Results {
+    let mut results = Vec::new();
+    let mut has_failed = false;
+    for (engine, ask) in asks {
+        let name = describe(&engine, &ask);
+        let done = match has_failed {
+            true => Err(AskError::Refused("it was not asked, as another one had failed".into())),
+            false => engine.ask(ask),
+        };
+        has_failed |= done.is_err();
+        results.push((name, done));
+    }
+    results
 }
 
 /// Tells whether there are no more calls for it.
