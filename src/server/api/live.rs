@@ -5,7 +5,7 @@
 //! frame cannot be sent for [`WRITE_TIMEOUT`]. Whoever sends too much is told so and dropped.
 //! Nobody else notices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,7 +35,7 @@ use super::error::ApiError;
 use super::inbound::{Inbound, linger};
 use super::model::{Frame, TicketReply};
 use super::{control, stats, transports};
-use crate::server::auth::{Identity, LIVE_PATH};
+use crate::server::auth::{Identity, IdentityKind, LIVE_PATH};
 use crate::server::metrics::Metrics;
 
 /// Milliseconds between frames where nothing else is asked for.
@@ -43,6 +43,9 @@ const INTERVAL_MS: u32 = 750;
 
 /// Connections at once. One costs some KiB of memory and a write per frame.
 const CLIENTS_MAX: usize = 512;
+
+/// Connections of one user or token at once: the least one must not shut out all others.
+const OF_AN_IDENTITY: usize = 128;
 
 /// How long a frame may take to be sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -65,6 +68,45 @@ pub(crate) struct Hub {
     classes: Mutex<BTreeMap<u32, Arc<watch::Sender<Tick>>>>,
     newest: Mutex<Option<(Instant, Utf8Bytes)>>,
     clients: AtomicUsize,
+    /// How many of them each user or token has.
+    shares: Mutex<HashMap<String, usize>>,
+}
+
+impl Hub {
+    /// Lets one more of `who` watch; nobody is counted where all are anonymous.
+    fn enter(&self, who: Option<&str>) -> Result<(), ApiError> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.clients.load(Ordering::Relaxed) >= CLIENTS_MAX {
+            return Err(ApiError::unavailable(format!("{CLIENTS_MAX} are watching already")));
+        }
+        if let Some(who) = who {
+            let count = shares.get(who).copied().unwrap_or(0);
+            if count >= OF_AN_IDENTITY {
+                let text = format!("{OF_AN_IDENTITY} with your name or token are watching already");
+                return Err(ApiError::unavailable(text));
+            }
+            shares.insert(who.to_owned(), count + 1);
+        }
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn leave(&self, who: Option<&str>) {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+        let Some(who) = who else { return };
+        let left = shares.get(who).map_or(0, |count| count.saturating_sub(1));
+        match left {
+            0 => _ = shares.remove(who),
+            left => _ = shares.insert(who.to_owned(), left),
+        }
+    }
+}
+
+/// The name of somebody who has one of their own.
+fn name_of(who: Option<&Identity>) -> Option<&str> {
+    let known = who.filter(|who| who.kind != IdentityKind::Anonymous);
+    known.map(|who| who.username.as_str())
 }
 
 /// A frame, and how many came before it.
@@ -85,7 +127,7 @@ struct Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.app.live.clients.fetch_sub(1, Ordering::Relaxed);
+        self.app.live.leave(name_of(self.who.as_ref()));
         self.app.metrics.live_closed();
     }
 }
@@ -104,10 +146,7 @@ pub(crate) async fn get(call: Call) -> Answer {
         return Err(ApiError::unavailable("the daemon is being stopped"));
     }
     let app = call.app;
-    if app.live.clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
-        app.live.clients.fetch_sub(1, Ordering::Relaxed);
-        return Err(ApiError::unavailable(format!("{CLIENTS_MAX} are watching already")));
-    }
+    app.live.enter(name_of(call.who.as_ref()))?;
     app.metrics.live_opened();
     // It lasts, and whoever reads no frames is dropped.
     call.peer.seat.keep();
@@ -359,6 +398,24 @@ mod tests {
 
     /// Room between the two ends: less than a frame.
     const PIPE_BYTES: usize = 64;
+
+    #[test]
+    fn one_identity_leaves_room_for_the_others() {
+        let hub = Hub::default();
+        for _ in 0..OF_AN_IDENTITY {
+            assert!(hub.enter(Some("token:wall")).is_ok());
+        }
+        let refused = hub.enter(Some("token:wall")).unwrap_err();
+        assert!(refused.message().contains("your name or token"), "{}", refused.message());
+        assert!(hub.enter(Some("admin")).is_ok());
+        hub.leave(Some("token:wall"));
+        assert!(hub.enter(Some("token:wall")).is_ok());
+        for _ in 0..CLIENTS_MAX - OF_AN_IDENTITY - 1 {
+            assert!(hub.enter(None).is_ok());
+        }
+        assert!(hub.enter(None).is_err());
+        assert_eq!(hub.shares.lock().unwrap().len(), 2);
+    }
 
     /// A reader, and the other end of what it reads.
     struct Rig {
