@@ -342,12 +342,13 @@ mod tests {
 
     #[test]
     fn names_of_variables_end_before_their_numbers_do() {
-        let with_names = |round: usize, of: fn(&mut Program) -> &mut Vec<String>| {
+        type NamesOf = fn(&mut Program) -> &mut Vec<String>;
+        let with_names = |round: usize, of: NamesOf| {
             let mut program = crate::scenario::load_builtin("uac", &[]).unwrap();
             *of(&mut program) = (0..4096).map(|index| format!("v{round}_{index}")).collect();
             Programs::from(Arc::new(program))
         };
-        let kinds: [(&str, fn(&mut Program) -> &mut Vec<String>); 2] = [
+        let kinds: [(&str, NamesOf); 2] = [
             ("global", |program| &mut program.global_variables),
             ("user", |program| &mut program.user_variables),
         ];

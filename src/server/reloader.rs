@@ -398,8 +398,10 @@ mod tests {
         }
     }
 
+    type Works = Vec<(String, Option<mpsc::Receiver<()>>)>;
+
     /// Works that wait for the end of the sender, but for that of `quick`.
-    fn works(quick: u8) -> (Vec<(String, Option<mpsc::Receiver<()>>)>, Vec<mpsc::Sender<()>>) {
+    fn works(quick: u8) -> (Works, Vec<mpsc::Sender<()>>) {
         let mut senders = Vec::new();
         let works = (0..4).map(|n| {
             let (end, ends) = mpsc::channel();
