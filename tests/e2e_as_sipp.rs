@@ -54,6 +54,11 @@ fn a_switch_says_what_an_icmp_error_means_under_either_name() {
         let (caller, _) = early_caller(name, &more);
         let over = caller.finish().expect_code(1);
         assert_eq!(over.summary().failed_by(cause), 1, "{name:?} {options:?}");
+        let what = match at_once {
+            true => "INVITE answered by ICMP port unreachable: nobody listens there (step 1)",
+            false => "no answer to INVITE (step 1)",
+        };
+        assert_eq!(over.summary().0["failures"][0]["text"], what, "{name:?} {options:?}");
         // The screens of SIPp do not say why; its last error does.
         let says = over.finished.stderr.contains(&format!("failed calls: 1 {cause}; -trace_err"));
         assert_eq!(says, name == ["sipp"], "{}", over.finished.stderr);

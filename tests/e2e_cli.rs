@@ -139,6 +139,13 @@ fn a_timeout_before_any_success_exits_with_97() {
     let over = gossipper::run(&line).expect_code(97);
     assert_eq!(over.summary().failed_by("cancelled"), 1);
     over.summary().expect_to_add_up();
+    let stdout = over.finished.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in
+        ["while waiting for 100 (step 1)", "Nothing is wrong with these calls", ", failed at "]
+    {
+        assert!(stdout.contains(part), "{part:?} is missing in:\n{stdout}");
+    }
+    assert!(!stdout.contains("Run again"), "{stdout}");
     gossipper::run(&[&line[..], &["-timeout_error"]].concat()).expect_code(255);
 }
 

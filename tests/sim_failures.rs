@@ -65,7 +65,7 @@ fn a_refusal_is_told_by_its_response_and_flatters_no_service_time() {
 fn a_call_without_an_answer_is_told_by_what_it_lacks() {
     let silent = failing(SideOptions::new(builtin("uac")), |rig| _ = rig.times("INVITE"));
     let (cause, missing) = (FailureCause::MaxUdpRetrans, "answer".to_owned());
-    assert_eq!(told(only(&silent)), (cause, Some(0), method("INVITE"), None, missing));
+    assert_eq!(told(only(&silent)), (cause, Some(1), method("INVITE"), None, missing));
     // The steps before the one that is missing are optional.
     let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 300);
     let slow = failing(options, |rig| {

@@ -175,7 +175,8 @@ impl Engine {
             return;
         }
         match cause {
-            SendFailure::Refused => self.fail_unreachable(call, now),
+            // How the kernel tells an ICMP error of a datagram before.
+            SendFailure::Refused => self.fail_unreachable(call, IcmpCause::Port, now),
             _ => self.fail_transport(call, FailureCause::CannotSendMessage, now),
         }
     }
@@ -188,12 +189,13 @@ impl Engine {
             return;
         }
         let Some(call) = self.quoted_call(quoted) else { return };
-        self.fail_unreachable(call, now);
+        self.fail_unreachable(call, cause, now);
     }
 
     /// Notes that nobody took a message of the call. Unless that ends the call, the message is lost
     /// like any other: where the peer is started later, a retransmission reaches it.
-    fn fail_unreachable(&mut self, call: CallRef, now: u64) {
+    fn fail_unreachable(&mut self, call: CallRef, cause: IcmpCause, now: u64) {
+        self.last_icmp = cause;
         let running = self.calls.current(call.slot, call.generation);
         let is_running = running.is_some_and(|state| state.phase == Phase::Running);
         if self.config.icmp_fails_calls || !is_running {

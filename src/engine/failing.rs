@@ -5,11 +5,13 @@
 
 use std::net::SocketAddr;
 
+use gossipper_uring::IcmpCause;
+
 use super::Engine;
 use super::call::{NO_INDEX, Slot};
 use crate::scenario::{Expect, StepKind};
 use crate::sip::{Kind, Message, Method, MethodId};
-use crate::stats::{FailureCause, FailureKey, FirstFailure, Happening, ShortText};
+use crate::stats::{FailureCause, FailureKey, FirstFailure, Happening, ShortText, Unreachable};
 
 impl Engine {
     /// Counts a call that fails by `cause`, as far as is known by `message`, and gives back at
@@ -62,10 +64,9 @@ impl Engine {
                 let step = self.awaited(slot);
                 (step, self.lack(slot, step))
             }
-            FailureCause::MaxUdpRetrans => {
-                let step = if call.sent_step == NO_INDEX { call.step } else { call.sent_step };
-                (step, self.unanswered(slot))
-            }
+            // The step that waits for the answer, where the call waits.
+            FailureCause::MaxUdpRetrans => (call.step, self.unanswered(slot)),
+            FailureCause::IcmpUnreachable => (call.step, self.unreached(slot)),
             _ => match call.failed_check {
                 Some((check, step)) if check == cause => (step, Happening::None),
                 _ => (call.step, Happening::None),
@@ -82,6 +83,21 @@ impl Engine {
                 Expect::Request(_) | Expect::RequestPattern(_) => Happening::None,
             },
             _ => Happening::None,
+        }
+    }
+
+    /// The message of ours that did not arrive, and why.
+    fn unreached(&self, slot: Slot) -> Happening {
+        let reason = match self.last_icmp {
+            IcmpCause::Port => Unreachable::Port,
+            IcmpCause::Host => Unreachable::Host,
+            IcmpCause::Prohibited => Unreachable::Prohibited,
+            IcmpCause::TooBig | IcmpCause::Other => Unreachable::Other,
+        };
+        match self.unanswered(slot) {
+            Happening::NoAck { method, code } => Happening::Unreachable { method, code, reason },
+            Happening::NoAnswer { method } => Happening::Unreachable { method, code: 0, reason },
+            other => other,
         }
     }
 

@@ -51,7 +51,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use gossipper_uring::{Event, SocketId, TxArena};
+use gossipper_uring::{Event, IcmpCause, SocketId, TxArena};
 
 use crate::injection::Table;
 use crate::scenario::{Mode, Scratch};
@@ -97,6 +97,8 @@ const DIGESTS: usize = 4096;
 /// One worker's calls. See the module's documentation.
 pub struct Engine {
     config: EngineConfig,
+    /// What the last ICMP error said, for the record of the call that it fails.
+    last_icmp: IcmpCause,
     /// The programs by number; a call knows which one it follows. A number that means none has any.
     programs: Vec<Rc<Bound>>,
     /// Calls that follow each of them, lingering ones included.
@@ -321,6 +323,7 @@ impl Engine {
         };
         let sockets = if config.environment.local_port.is_some() { shared } else { per_call };
         let mut engine = Self {
+            last_icmp: IcmpCause::Other,
             calls_of: vec![0; bounds.len()],
             numbers: (0..=u8::MAX).take(bounds.len()).collect(),
             programs: bounds,

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::timestamp::Timestamp;
 use super::units;
-use crate::stats::{FailureCause, FailureGroup, Happening, RunStart, Snapshot};
+use crate::stats::{
+    FailureCause, FailureGroup, Happening, RunStart, Snapshot, StepKind, Unreachable,
+};
 
 /// Tells what happened to the calls of a group: `503 Service Unavailable to INVITE (step 1)`.
 pub(super) fn what(group: &FailureGroup) -> String {
@@ -16,26 +18,50 @@ pub(super) fn what(group: &FailureGroup) -> String {
         }
         (Happening::Request { .. }, _) => format!("{method} from the peer"),
         (Happening::NoAck { code, .. }, _) => format!("no ACK of {code} to {method}"),
+        (Happening::Unreachable { code, reason, .. }, _) => {
+            let code = if code == 0 { String::new() } else { format!("{code} to ") };
+            format!("{code}{method} answered by ICMP {}", why_unreachable(reason))
+        }
         (Happening::NoAnswer { .. }, Some(missing)) => format!("no {missing} to {method}"),
         (_, Some(missing)) => format!("no {missing} from the peer"),
         (_, None) => group.cause.description().trim_end_matches('.').to_owned(),
     };
     match group.step {
         Some(step) if group.happening == Happening::None && group.missing().is_none() => {
-            let name = &group.step_name;
-            let name = if name.is_empty() { String::new() } else { format!(", {name}") };
-            format!("{text} (step {step}{name})")
+            format!("{text}{} (step {step})", at_step(group))
         }
         Some(step) => format!("{text} (step {step})"),
         None => text,
     }
 }
 
-/// The first call of a group: `first call 20 at 00:00:04`.
+/// Tells what the calls of a group did at their step.
+fn at_step(group: &FailureGroup) -> String {
+    let name = &group.step_name;
+    match group.step_kind {
+        Some(StepKind::Recv { .. }) => format!(", while waiting for {name}"),
+        Some(StepKind::Send { .. }) => format!(", at sending {name}"),
+        Some(StepKind::Pause) => format!(", in the pause of {name}"),
+        Some(StepKind::SendCommand) => ", at sending a command".to_owned(),
+        Some(StepKind::RecvCommand) => ", while waiting for a command".to_owned(),
+        Some(StepKind::Nop) | None => String::new(),
+    }
+}
+
+fn why_unreachable(reason: Unreachable) -> &'static str {
+    match reason {
+        Unreachable::Port => "port unreachable: nobody listens there",
+        Unreachable::Host => "host unreachable: no way leads there",
+        Unreachable::Prohibited => "administratively prohibited: a firewall refused it",
+        Unreachable::Other => "error",
+    }
+}
+
+/// The first call of a group: `first call 20, failed at 00:00:04`.
 pub(super) fn first_call(group: &FailureGroup, start: &RunStart) -> String {
     let after_s = group.first.at_ns.saturating_sub(start.monotonic_ns) / 1_000_000_000;
     format!(
-        "first call {} at {:02}:{:02}:{:02}",
+        "first call {}, failed at {:02}:{:02}:{:02}",
         group.first.call,
         after_s / 3600,
         after_s / 60 % 60,
@@ -69,6 +95,13 @@ pub(super) fn without_group(cause: FailureCause, snapshot: &Snapshot) -> &'stati
         true => "others, not told apart",
         false => cause.description(),
     }
+}
+
+/// Tells that all failed calls only were open when the run ended: their text needs no second look.
+pub fn ended_with_run(snapshot: &Snapshot) -> Option<&'static str> {
+    let failures = &snapshot.counters.failures;
+    let are_all = failures.count(FailureCause::Cancelled) == failures.total();
+    are_all.then_some("Nothing is wrong with these calls: the run ended before them.")
 }
 
 /// Tells what a second look needs, unless the run has it already.

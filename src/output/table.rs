@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use anstyle::Style;
 
-use super::failures::{first_call, share_and_peer, what, without_group};
+use super::failures::{ended_with_run, first_call, share_and_peer, what, without_group};
 use super::palette::{Palette, paint};
 use super::rate_steps::RateTable;
 use super::units;
@@ -213,7 +213,7 @@ impl FinalTable<'_> {
             self.failure(f, width, cause, count)?;
             wrapped(f, without_group(cause, snapshot), width + 14, true)?;
         }
-        match self.next_look {
+        match ended_with_run(snapshot).or(self.next_look) {
             Some(advice) => wrapped(f, advice, 2, false),
             None => Ok(()),
         }

@@ -22,7 +22,9 @@ use crate::config::targets::AddressClass;
 use crate::config::{Flavor, RunConfig};
 use crate::output::screen::Footer;
 use crate::output::summary::Media;
-use crate::output::{ConsoleLine, FinalTable, Palette, next_look, sentence, verdict_note};
+use crate::output::{
+    ConsoleLine, FinalTable, Palette, ended_with_run, next_look, sentence, verdict_note,
+};
 use crate::scenario::Program;
 use crate::stats::{ExitCode, Snapshot};
 
@@ -362,9 +364,10 @@ impl<'c> Control<'c> {
         }
         let named: Vec<String> =
             causes.iter().map(|(cause, count)| format!("{count} {}", cause.label())).collect();
-        let more = match self.config.trace.errors.is_on {
-            true => "the error log names each",
-            false => "-trace_err names each",
+        let more = match (ended_with_run(snapshot), self.config.trace.errors.is_on) {
+            (Some(_), _) => "nothing is wrong with them: the run ended before",
+            (None, true) => "the error log names each",
+            (None, false) => "-trace_err names each",
         };
         let groups = snapshot.failures.groups.iter().take(FAILURES_SAID);
         let all = format!("failed calls: {}; {more}", named.join(", "));

@@ -87,8 +87,30 @@ pub enum Happening {
         /// Status code.
         code: u16,
     },
+    /// The network reported by ICMP that a message of ours did not arrive.
+    Unreachable {
+        /// Method of the request, or of the one that our response answers.
+        method: u8,
+        /// Status code of our response; 0 if it was a request.
+        code: u16,
+        /// The network's reason.
+        reason: Unreachable,
+    },
     /// No message has a part in it, or the step alone says which one is missing.
     None,
+}
+
+/// Reasons for which a datagram did not arrive, as ICMP tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Nobody listens on the port.
+    Port,
+    /// No way leads to the host or its network.
+    Host,
+    /// A firewall on the way forbids it.
+    Prohibited,
+    /// Anything else.
+    Other,
 }
 
 /// The facts that the calls of a group have in common.
@@ -166,8 +188,8 @@ pub struct FailureGroup {
     pub step: Option<u16>,
     /// Method, code or expression of that step's message; empty if it has none.
     pub step_name: String,
-    /// The step waits for a message.
-    pub step_receives: bool,
+    /// The kind of that step, if it is known.
+    pub step_kind: Option<StepKind>,
     /// The message in question.
     pub happening: Happening,
     /// The address that the calls went to, or came from.
@@ -189,7 +211,7 @@ impl FailureGroup {
             scenario: program.map_or(String::new(), |program| program.name.clone()),
             step: Some(key.step).filter(|&step| step != NO_STEP),
             step_name: step.map_or(String::new(), |step| step.name.clone()),
-            step_receives: step.is_some_and(|step| matches!(step.kind, StepKind::Recv { .. })),
+            step_kind: step.map(|step| step.kind),
             happening: key.happening,
             peer: key.peer,
             first,
@@ -210,7 +232,8 @@ impl FailureGroup {
         let (Happening::Response { method, .. }
         | Happening::Request { method }
         | Happening::NoAnswer { method }
-        | Happening::NoAck { method, .. }) = self.happening
+        | Happening::NoAck { method, .. }
+        | Happening::Unreachable { method, .. }) = self.happening
         else {
             return None;
         };
@@ -238,9 +261,12 @@ impl FailureGroup {
 
     /// The message that did not come.
     pub fn missing(&self) -> Option<String> {
+        let receives = matches!(self.step_kind, Some(StepKind::Recv { .. }));
+        // A request that was sent again until the last time had no answer at all.
+        let is_named = receives && self.cause != FailureCause::MaxUdpRetrans;
         match self.happening {
             Happening::NoAck { .. } => Some("ACK".to_owned()),
-            Happening::NoAnswer { .. } if self.step_receives => Some(self.step_name.clone()),
+            Happening::NoAnswer { .. } if is_named => Some(self.step_name.clone()),
             Happening::NoAnswer { .. } => Some("answer".to_owned()),
             Happening::None if self.cause == FailureCause::RecvTimeout => {
                 Some(self.step_name.clone()).filter(|name| !name.is_empty())

@@ -40,7 +40,7 @@ pub use distribution::{
 pub use exit::{ExitCode, Outcome, RunEnd, exit_code};
 pub use failures::{
     FAILURE_GROUPS_MAX, FailureGroup, FailureKey, FailureTable, Failures, FirstFailure, Happening,
-    ShortText,
+    ShortText, Unreachable,
 };
 pub use health::{Health, HealthGates};
 pub use histograms::{Histograms, TransactionHistograms};
