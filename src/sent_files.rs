@@ -39,7 +39,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug, Serialize, Deserialize)]
 struct Mark {
     comment: String,
-    /// What clients wrote, the last one last.
+    /// The sums of what clients wrote, the last one last.
     sha256: Vec<String>,
 }
 

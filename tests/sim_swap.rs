@@ -290,7 +290,7 @@ fn failed_calls_of_an_old_scenario_end_their_dialogs() {
     assert!(rig.counters().failures.count(FailureCause::RecvTimeout) >= 1);
 }
 
-/// What a swap is promised is what it takes: rows of calls and users, those of the widest program.
+/// A swap takes what it is promised: rows of calls and users, those of the widest program.
 #[test]
 fn rows_are_as_wide_as_the_footprint_says() {
     let wide = |name: &str, values: usize| {

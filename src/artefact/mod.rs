@@ -103,7 +103,7 @@ impl Context<'_> {
         self.step(record).map_or_else(String::new, |step| step.name.clone())
     }
 
-    /// What the record's call waits for, where optional messages may come before.
+    /// The step that the record's call waits for, where optional messages may come before.
     pub fn awaited_name(&self, record: &Record<'_>) -> String {
         let step = self.layout.awaited_step(record.program, record.step);
         step.map_or_else(String::new, |step| step.name.clone())

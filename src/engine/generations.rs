@@ -89,7 +89,7 @@ pub enum SwapRefused {
     TooManyVariables {
         /// `global` or `user`.
         what: &'static str,
-        /// How many names there would be.
+        /// The number of names that there would be.
         count: usize,
     },
     /// Names without end.

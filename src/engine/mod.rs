@@ -97,7 +97,7 @@ const DIGESTS: usize = 4096;
 /// One worker's calls. See the module's documentation.
 pub struct Engine {
     config: EngineConfig,
-    /// What the last ICMP error said, for the record of the call that it fails.
+    /// The last ICMP error, for the record of the call that it fails.
     last_icmp: IcmpCause,
     /// The programs by number; a call knows which one it follows. A number that means none has any.
     programs: Vec<Rc<Bound>>,

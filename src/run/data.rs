@@ -173,7 +173,7 @@ impl Tables {
         })
     }
 
-    /// What the engines are told, and what the user should know. A program that is kept may turn
+    /// The data for the engines, and notices for the user. A program that is kept may turn
     /// calls to where they cannot go, which fail then.
     pub(super) fn data(
         &self,

@@ -106,7 +106,7 @@ impl Promise {
     /// Promises what is missing for `users` users; the most so far have their memory already.
     ///
     /// # Errors
-    /// What there is not enough of.
+    /// The need for which there is not enough memory.
     pub(super) fn grow_to_users(&mut self, users: u64) -> Result<(), RunError> {
         let before = shape(&self.shape);
         let more = users.saturating_sub(before.users);
@@ -125,7 +125,7 @@ impl Promise {
     /// Promises what is missing for rows as wide as `footprint`, which another scenario brings.
     ///
     /// # Errors
-    /// What there is not enough of.
+    /// The need for which there is not enough memory.
     pub(super) fn widen(&mut self, footprint: Footprint) -> Result<Widened, RunError> {
         let before = shape(&self.shape);
         let needs = before.wider(footprint);
@@ -175,7 +175,7 @@ impl Promise {
 }
 
 impl Shape {
-    /// What the run needs at its start.
+    /// The needs of the run at its start.
     fn needs(
         &self,
         pool_bytes: u64,
@@ -218,7 +218,7 @@ impl Shape {
     /// nothing.
     ///
     /// # Errors
-    /// What there is not enough of.
+    /// The need for which there is not enough memory.
     pub(super) fn check_wider(&self, footprint: Footprint) -> Result<(), RunError> {
         let needs = self.wider(footprint);
         let (bytes, room) = (total(&needs), free_bytes());
@@ -228,8 +228,8 @@ impl Shape {
         }
     }
 
-    /// What rows as wide as `footprint` need beyond these. The last is needed for a moment only, as
-    /// rows are copied to where there is room for wider ones.
+    /// The needs of rows as wide as `footprint` beyond these. The last is there for a moment only,
+    /// as rows are copied to where there is room for wider ones.
     fn wider(&self, footprint: Footprint) -> [Need; 3] {
         let Self { calls, users, footprint: before, .. } = *self;
         let of_call = footprint.call_row_bytes().saturating_sub(before.call_row_bytes());
@@ -278,7 +278,7 @@ fn total(needs: &[Need]) -> u64 {
     needs.iter().fold(0, |sum, need| sum.saturating_add(need.bytes))
 }
 
-/// What a scenario made a [`Promise`] grow by.
+/// The growth of a [`Promise`] for a scenario.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Widened {

@@ -62,7 +62,7 @@ pub(super) struct Plan {
 /// The column of the injection file that says from where calls are made, and the addresses in it.
 type Sources = (u16, Vec<IpAddr>);
 
-/// Which calls a run has.
+/// The kinds of calls that a run has.
 #[derive(Clone, Copy)]
 struct Roles {
     is_client: bool,
@@ -160,8 +160,8 @@ pub(super) fn plan(
     Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices, places, load, reserved })
 }
 
-/// Who we are and whom we call; with the addresses that calls are made from (`-t ui`), the first of
-/// which is bound.
+/// Our address and those that we call; with the addresses that calls are made from (`-t ui`), the
+/// first of which is bound.
 fn addresses(
     config: &RunConfig,
     tables: &Tables,
@@ -180,7 +180,7 @@ fn addresses(
     Ok((addresses, sources))
 }
 
-/// Where sockets are bound, and how.
+/// The places and the way in which sockets are bound.
 fn bind(
     config: &RunConfig,
     addresses: &Addresses,
@@ -222,7 +222,7 @@ fn lone_call(config: &RunConfig, roles: Roles) -> Option<String> {
     ))
 }
 
-/// How many calls there may be.
+/// The bounds of the number of calls.
 #[derive(Clone, Copy)]
 struct CallLimits {
     /// Open at once.
@@ -296,7 +296,7 @@ fn is_port_of_connections(config: &RunConfig, roles: Roles) -> bool {
         && config.local_port.is_some_and(|port| port != 0)
 }
 
-/// How many workers there are. `alone` says for what one only is used; `for_connections` too.
+/// The number of workers. `alone` says for what one only is used; `for_connections` too.
 fn count_workers(
     config: &RunConfig,
     programs: &Programs,
@@ -321,7 +321,7 @@ fn count_workers(
     one(count, for_connections, "-p: one connection only can leave from a port", notices)
 }
 
-/// What scenarios are fed with, and the addresses that the run sends to of itself.
+/// The data for scenarios, and the addresses that the run sends to of itself.
 fn data_and_places(
     config: &RunConfig,
     programs: &Programs,

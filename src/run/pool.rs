@@ -42,7 +42,7 @@ impl Default for Terms {
     }
 }
 
-/// What the size of a pool follows from.
+/// The grounds from which the size of a pool follows.
 pub(super) struct Sizing<'c> {
     pub(super) config: &'c RunConfig,
     /// Calls that the run will make or answer, if there is an end that no reload can move.
@@ -74,7 +74,7 @@ impl Sizing<'_> {
     /// if nobody asked for it.
     ///
     /// # Errors
-    /// What there is not enough of, and which option to lower.
+    /// The need for which there is not enough memory, with the option to lower.
     pub(super) fn pool(&self) -> Result<(u64, Promise), RunError> {
         let (pool, reserved) = match self.asked() {
             Some(pool) => (self.check_asked(pool)?, Promise::default()),

@@ -20,7 +20,7 @@ const PROCESSES_MAX: usize = 64;
 const POLL: Duration = Duration::from_millis(5);
 /// How long commands that wait may still be started once the run is over.
 const FINISH: Duration = Duration::from_secs(5);
-/// How long commands that need a permission may go on once the run is over.
+/// The time for which commands that need a permission go on once the run is over.
 const LAST_COMMANDS: Duration = Duration::from_secs(1);
 /// Groups of processes that may go on without the command that began them; all are looked at often.
 const ORPHANED_MAX: usize = 256;
@@ -106,7 +106,7 @@ fn run(mut queues: Vec<Consumer<Box<[u8]>>>, is_over: &AtomicBool, gate: &Gate) 
 /// The permission to run shell commands, of all engines of the process.
 type Gate = OnceLock<Arc<AtomicBool>>;
 
-/// What holds for commands that start now.
+/// The rule for commands that start now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Permission {
     /// Only scenarios of the user's own run: as in SIPp.

@@ -501,7 +501,7 @@ impl Supervisor {
     /// [`is_swapping`](Self::is_swapping) is over, within a second or so.
     ///
     /// # Errors
-    /// Why the run cannot go on with it, or that there is not enough memory for its variables;
+    /// The reason why the run cannot go on with it, or too little memory for its variables;
     /// nothing has changed then.
     pub(crate) fn swap(&mut self, replacement: Replacement) -> Result<(), RunError> {
         let Replacement { programs, text, hosts, .. } = replacement;

@@ -187,7 +187,7 @@ pub(super) fn text(text: &Text, names: &mut dyn Names) -> Result<Template, Fault
     kept(builder, text, names)
 }
 
-/// What came of `text`, if there is room for it.
+/// The result of `text`, if there is room for it.
 fn kept(builder: Builder, text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let template = builder.finish();
     names.keep(template.bytes(), text.position(0))?;

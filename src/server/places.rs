@@ -73,13 +73,13 @@ pub(crate) struct Places {
     metrics: Arc<Metrics>,
 }
 
-/// Who has a place, with counts and queues for each question that a newcomer raises: how many there
-/// are does not matter for the answer.
+/// The places that are taken, with counts and queues for each question that a newcomer raises: an
+/// answer takes no longer where there are many.
 #[derive(Debug, Default)]
 struct Table {
     taken: HashMap<u64, Taken>,
     groups: HashMap<Owner, Group>,
-    /// How many are kept because of each identity.
+    /// The number of places kept because of each identity.
     vouchers: HashMap<Arc<str>, usize>,
     /// Those of this host that may go. Numbers rise, so that the first is the oldest.
     waiting_here: BTreeSet<u64>,

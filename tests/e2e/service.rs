@@ -100,7 +100,7 @@ impl Prepared {
         Self { is_elsewhere: true, ..self }
     }
 
-    /// What `gossipper config check` prints on stderr.
+    /// The text of `gossipper config check` on stderr.
     pub fn check(&self) -> String {
         let mut command = Command::new(PROGRAM);
         command.args(["config", "check", "-config"]).arg(self.scratch.join("gossipper.json"));

@@ -199,7 +199,7 @@ fn all_asked(app: &App, change: Change) -> Result<Vec<Asked>, ApiError> {
     }
 }
 
-/// What came of each part of a change, by the name of the engine or of the part.
+/// The outcome of each part of a change, by the name of the engine or of the part.
 pub(crate) type Results = Vec<(String, Result<(), AskError>)>;
 
 /// Asks all at once: one that is slow does not delay the others.

@@ -68,7 +68,7 @@ pub(crate) struct Hub {
     classes: Mutex<BTreeMap<u32, Arc<watch::Sender<Tick>>>>,
     newest: Mutex<Option<(Instant, Utf8Bytes)>>,
     clients: AtomicUsize,
-    /// How many of them each user or token has.
+    /// The number of them that each user or token has.
     shares: Mutex<HashMap<String, usize>>,
 }
 

@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// keep it locked.
 const TRUST_UNSEEN: Duration = Duration::from_secs(20);
 
-/// How often to try again to write logouts that could not be written.
+/// The pause between tries to write logouts that could not be written.
 const WRITE_AGAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Requests that wait for the file.

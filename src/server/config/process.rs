@@ -98,7 +98,7 @@ fn https(
     None
 }
 
-/// Who may use the API: users count more than a token.
+/// The people who may use the API: users count more than a token.
 fn users(
     draft: &ProcessDraft,
     profile: &Profile,

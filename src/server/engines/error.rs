@@ -56,7 +56,7 @@ pub enum StartError {
     },
 }
 
-/// Why an engine does not run.
+/// A reason why an engine does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartFailure {
     /// A sentence.
