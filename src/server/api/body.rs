@@ -196,13 +196,25 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         let inner = error.into_inner();
         match path.as_str() {
             "." | "?" => ApiError::bad_request(format!("the body is no valid JSON here: {inner}")),
-            path => ApiError::bad_request(format!("{path}: {inner}")),
+            path => ApiError::bad_request(format!("{path}: {}", in_words(&inner.to_string()))),
         }
     })?;
     reader.end().map_err(|error| {
         ApiError::bad_request(format!("something follows the JSON object: {error}"))
     })?;
     Ok(value)
+}
+
+/// The finding of a parser, with the kinds of JSON in the place of those of the program.
+fn in_words(text: &str) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("expected f64", "a number is needed"),
+        ("expected u64", "a whole number from 0 on is needed"),
+        ("expected a boolean", "true or false is needed"),
+        ("expected a string", "a text in quotes is needed"),
+    ];
+    let found = WORDS.iter().find(|(theirs, _)| text.contains(theirs));
+    found.map_or_else(|| text.to_owned(), |(theirs, ours)| text.replace(theirs, ours))
 }
 
 /// The parameters of a request's query.
@@ -345,6 +357,7 @@ mod tests {
     fn mistakes_in_json_are_named_with_their_place() {
         assert_eq!(json::<Sample>(br#"{"rates":[1, 2.5]}"#).unwrap().rates, [1.0, 2.5]);
         let text = message("{\"rates\":[1,\n\"x\"]}");
+        assert!(text.contains("a number is needed"), "{text}");
         assert!(text.starts_with("rates[1]: ") && text.contains("line 2 column"), "{text}");
         let text = message(r#"{"rat":1}"#);
         assert!(text.contains("`rat`") && text.contains("`rates`"), "{text}");
