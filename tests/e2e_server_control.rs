@@ -374,7 +374,8 @@ fn commands_end_with_their_permission() {
     let mut said = [0; 2];
     pipe.read_exact(&mut said).unwrap();
 
-    // Calls that are open follow the scenario to their end, and run no command. What runs is killed.
+    // Calls that are open follow the scenario to their end, and run no command. What runs is
+    // killed.
     allow(&mut daemon, false, "run no more commands");
     assert_eq!(pipe.read(&mut said).unwrap(), 0, "the end of all that have the pipe");
     end("two", &two);
