@@ -75,8 +75,11 @@ boot() {
 inside() { nsenter -t "$boot" --all --wd=/ -- "$@"; }
 end() {
     # It takes no other signal, and the system's first process ends with it.
-    [ -z "${supervisor:-}" ] || kill -KILL "$supervisor" 2>/dev/null || true
-    wait 2>/dev/null || true
+    if [ -n "${supervisor:-}" ]; then
+        kill -KILL "$supervisor" 2>/dev/null || true
+        # Not for all: tee waits for the end of this script.
+        wait "$supervisor" 2>/dev/null || true
+    fi
     rm -rf --one-file-system "$root"
 }
 trap end EXIT
