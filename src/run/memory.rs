@@ -1,7 +1,7 @@
 //! Memory that the numbers of a run make it take, judged before any of it is taken.
 //!
-//! What a run may come to use (users, open calls, workers, sockets) is added up over its listeners
-//! and over all runs of the process: each has been promised it, and may use it at any time. Pools
+//! The needs of a run (users, open calls, workers, sockets) are added up over its listeners and
+//! over all runs of the process: each has been promised them, and may use them at any time. Pools
 //! that nobody asked for shrink to a part of what is there (`pool`), and are promised like others.
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! The pool of open calls of a run: how many there may be, and what they take.
 //!
-//! What somebody asked for fits or is refused. A default takes its part of what nobody else was
+//! A size that somebody asked for fits or is refused. A default takes its part of what nobody was
 //! promised, down to a least number of calls.
 
 use super::memory::Promise;
