@@ -4,7 +4,6 @@
 //! what it deliberately does not know.
 #![forbid(unsafe_code)]
 
-pub mod artefact;
 mod calendar;
 pub mod cli;
 pub mod config;
@@ -20,6 +19,7 @@ pub mod scenario;
 pub mod sent_files;
 pub mod server;
 pub mod shell;
+pub mod sinks;
 pub mod sip;
 pub mod stats;
 pub mod stream;

@@ -27,12 +27,12 @@ fn parties() -> [(sipp::Sipp, String); 2] {
 fn our_controller_a_and_sipp_as_controller_b() {
     let _turn = lock::heavy();
     let [(party_a, remote_a), (party_b, remote_b)] = parties();
-    let (port, twin) = (ports::free(), ports::free());
-    let (calls, twin_address) = (CALLS.to_string(), format!("{IP}:{twin}"));
+    let (port, third_party) = (ports::free(), ports::free());
+    let (calls, twin_address) = (CALLS.to_string(), format!("{IP}:{third_party}"));
     let common = ["-i", IP, "-3pcc", &twin_address, "-m", &calls];
     let line = [&["-sn", "3pcc-C-B", &remote_b], &common[..]].concat();
     let mut b = sipp::serve(port, &line);
-    b.wait_until_listening(twin);
+    b.wait_until_listening(third_party);
     let line = [&["-sn", "3pcc-C-A", "-p", "0", "-r", "20", &remote_a], &common[..]].concat();
     let a = gossipper::run(&line).expect_code(0);
     a.summary().expect_all_succeeded(CALLS);
@@ -48,12 +48,13 @@ fn our_controller_a_and_sipp_as_controller_b() {
 fn sipp_as_controller_a_and_our_controller_b() {
     let _turn = lock::heavy();
     let [(party_a, remote_a), (party_b, remote_b)] = parties();
-    let (calls, twin) = (CALLS.to_string(), format!("{IP}:{}", ports::free()));
-    let line = ["-sn", "3pcc-C-B", "-i", IP, "-p", "0", "-3pcc", &twin, &remote_b];
+    let (calls, third_party) = (CALLS.to_string(), format!("{IP}:{}", ports::free()));
+    let line = ["-sn", "3pcc-C-B", "-i", IP, "-p", "0", "-3pcc", &third_party, &remote_b];
     let mut b = gossipper::start(&line);
     b.wait_until_listening();
     let port = ports::free().to_string();
-    let line = ["-sn", "3pcc-C-A", "-i", IP, "-p", &port, "-3pcc", &twin, "-m", &calls, "-r", "20"];
+    let line =
+        ["-sn", "3pcc-C-A", "-i", IP, "-p", &port, "-3pcc", &third_party, "-m", &calls, "-r", "20"];
     let a = sipp::start(&[&line[..], &[&remote_a]].concat());
     a.finish().expect_all_succeeded(CALLS);
     // Nothing but the end of its twin ends it.
@@ -193,10 +194,11 @@ fn hear(stream: &mut TcpStream) -> String {
 fn a_twin_that_dies_fails_the_calls_that_wait_for_it_and_ends_the_run() {
     let _turn = lock::light();
     let (listener, party) = (TcpListener::bind((IP, 0)).unwrap(), Peer::new());
-    let twin = listener.local_addr().unwrap().to_string();
+    let third_party = listener.local_addr().unwrap().to_string();
     let remote = party.address().to_string();
     // A call a minute, without end.
-    let line = ["-sn", "3pcc-C-A", "-i", IP, "-p", "0", "-3pcc", &twin, "-r", "1", "-rp", "60s"];
+    let line =
+        ["-sn", "3pcc-C-A", "-i", IP, "-p", "0", "-3pcc", &third_party, "-r", "1", "-rp", "60s"];
     let mut a = gossipper::start(&[&line[..], &["-m", "1000", &remote]].concat());
     let (mut stream, _) = listener.accept().unwrap();
     let invite = party.receive();
@@ -219,13 +221,13 @@ fn noise_on_the_twins_port_touches_no_call() {
     let _turn = lock::light();
     let party = Peer::new();
     let (remote, port) = (party.address().to_string(), ports::free());
-    let twin = format!("{IP}:{port}");
+    let third_party = format!("{IP}:{port}");
     let mut b =
-        gossipper::start(&["-sn", "3pcc-C-B", "-i", IP, "-p", "0", "-3pcc", &twin, &remote]);
+        gossipper::start(&["-sn", "3pcc-C-B", "-i", IP, "-p", "0", "-3pcc", &third_party, &remote]);
     b.wait_until_listening();
-    let mut noise = TcpStream::connect(&twin).unwrap();
+    let mut noise = TcpStream::connect(&third_party).unwrap();
     noise.write_all(b"GET / HTTP/1.1\r\n\r\n\x1b").unwrap();
-    let mut a = TcpStream::connect(&twin).unwrap();
+    let mut a = TcpStream::connect(&third_party).unwrap();
     a.write_all(b"Call-ID: x///call@a\r\nContent-Type: text/plain\r\n\r\n\x1b").unwrap();
     let invite = party.receive();
     assert_eq!(invite.header("Call-ID"), "call@a");

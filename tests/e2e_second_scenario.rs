@@ -105,8 +105,8 @@ fn each_scenario_reads_the_file_that_is_given_for_it() {
 
     // Scenarios tell files apart by name: another one of that name would never be read.
     let elsewhere = Scratch::new();
-    let twin = elsewhere.write("asking.csv", "SEQUENTIAL\nzoe\n");
-    let files = ["-sf", &asking, "-rxsf", &answering, "-inf", &own, "-rxinf", &twin];
+    let third_party = elsewhere.write("asking.csv", "SEQUENTIAL\nzoe\n");
+    let files = ["-sf", &asking, "-rxsf", &answering, "-inf", &own, "-rxinf", &third_party];
     let over = gossipper::run(&[&files[..], &["-m", "1", &remote]].concat()).expect_code(255);
     assert!(over.finished.stderr.contains("two injection files"), "{}", over.finished.stderr);
 }

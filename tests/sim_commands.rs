@@ -3,7 +3,7 @@
 
 mod sim;
 
-use gossipper::dataplane::twin::link::Tell;
+use gossipper::dataplane::third_party::link::Tell;
 use gossipper::engine::{Peering, StopRequest};
 use gossipper::stats::{DropCause, FailureCause};
 
@@ -25,8 +25,8 @@ fn rig(peering: Peering, steps: &str) -> Rig {
     Rig::with(side(spelled_out("twin", &expand(&steps)), peering))
 }
 
-fn twin(steps: &str) -> Rig {
-    rig(Peering::Twin, steps)
+fn third_party(steps: &str) -> Rig {
+    rig(Peering::Pair, steps)
 }
 
 /// The answer to `request`, with an offer.
@@ -37,7 +37,7 @@ fn answer_with_offer(request: &str) -> String {
 
 #[test]
 fn controller_a_hands_the_offer_over_and_acknowledges_with_the_answer() {
-    let mut rig = Rig::with(side(builtin("3pcc-C-A"), Peering::Twin));
+    let mut rig = Rig::with(side(builtin("3pcc-C-A"), Peering::Pair));
     rig.tell(Tell::Reachable(0));
     let invite = rig.expect("INVITE").text;
     rig.says_nothing();
@@ -58,7 +58,7 @@ fn controller_a_hands_the_offer_over_and_acknowledges_with_the_answer() {
 
 #[test]
 fn controller_b_calls_when_it_is_told_to() {
-    let mut rig = Rig::with(side(builtin("3pcc-C-B"), Peering::Twin));
+    let mut rig = Rig::with(side(builtin("3pcc-C-B"), Peering::Pair));
     rig.tell(Tell::Reachable(0));
     rig.silence(1_000);
     rig.tell(Tell::Command(format!("Call-ID: leg///one@a\r\n{OFFER}").as_bytes()));
@@ -77,7 +77,7 @@ fn controller_b_calls_when_it_is_told_to() {
 
 #[test]
 fn call_ids_can_be_told_to_count_as_a_whole() {
-    let mut options = side(builtin("3pcc-C-B"), Peering::Twin);
+    let mut options = side(builtin("3pcc-C-B"), Peering::Pair);
     options.engine.whole_call_ids = true;
     let mut rig = Rig::with(options);
     rig.tell(Tell::Reachable(0));
@@ -91,7 +91,7 @@ fn call_ids_can_be_told_to_count_as_a_whole() {
 
 #[test]
 fn sip_of_unknown_calls_starts_nothing_where_commands_do() {
-    let mut rig = Rig::with(side(builtin("3pcc-C-B"), Peering::Twin));
+    let mut rig = Rig::with(side(builtin("3pcc-C-B"), Peering::Pair));
     rig.send(&request_back("OPTIONS", &fake_invite(), 1));
     rig.silence(1_000);
     let counters = rig.end();
@@ -104,7 +104,7 @@ fn fake_invite() -> String {
 
 #[test]
 fn a_call_that_cannot_say_its_command_fails() {
-    let mut rig = twin(
+    let mut rig = third_party(
         r#"<send retrans="500">@INVITE@</send>
         <recv response="200"/>
         <send>@ACK@</send>
@@ -130,7 +130,7 @@ const WAITING: &str = r#"<sendCmd>{}</sendCmd>
 
 /// A call that waits for a command, and its Call-ID.
 fn waiting() -> (Rig, String) {
-    let mut rig = twin(WAITING);
+    let mut rig = third_party(WAITING);
     rig.tell(Tell::Reachable(0));
     rig.run(200);
     let text = rig.said(0);
@@ -207,7 +207,7 @@ fn failure_travels_both_ways() {
 
 #[test]
 fn the_scenario_has_its_own_words_for_a_failure() {
-    let mut rig = twin(
+    let mut rig = third_party(
         r#"<DefaultMessage id="3pcc_abort">Call-ID: [call_id]
         Reason: broken</DefaultMessage>
         <sendCmd>{}</sendCmd>
@@ -225,7 +225,7 @@ fn the_scenario_has_its_own_words_for_a_failure() {
 
 #[test]
 fn a_command_that_does_not_come_can_lead_elsewhere() {
-    let mut rig = twin(
+    let mut rig = third_party(
         r#"<sendCmd>{}</sendCmd>
         <recvCmd timeout="700" ontimeout="late"/>
         <send>@OPTIONS@</send>
@@ -240,7 +240,7 @@ fn a_command_that_does_not_come_can_lead_elsewhere() {
 
 #[test]
 fn optional_commands_are_waited_for_a_moment() {
-    let mut rig = twin(
+    let mut rig = third_party(
         r#"<sendCmd>{}</sendCmd>
         <recvCmd optional="true"/>
         <send>@OPTIONS@</send>"#,
@@ -261,7 +261,7 @@ fn messages_and_commands_pass_optional_steps_of_the_other_kind() {
         <recvCmd/>
         <send>@MESSAGE@</send>"#;
     for with_command in [true, false] {
-        let mut rig = twin(steps);
+        let mut rig = third_party(steps);
         rig.tell(Tell::Reachable(0));
         let options = rig.expect("OPTIONS").text;
         let command = format!("Call-ID: {}\r\n\r\n", header(&options, "Call-ID"));
@@ -277,7 +277,7 @@ fn messages_and_commands_pass_optional_steps_of_the_other_kind() {
 
 #[test]
 fn actions_search_the_command() {
-    let mut rig = twin(
+    let mut rig = third_party(
         r#"<sendCmd>{}</sendCmd>
         <recvCmd>
           <action>
@@ -312,7 +312,7 @@ fn actions_search_the_command() {
 
 #[test]
 fn what_the_scenario_keeps_of_messages_outlives_commands() {
-    let mut rig = twin(
+    let mut rig = third_party(
         r#"<send retrans="500">@OPTIONS@</send>
         <recv response="200"/>
         <sendCmd>{}
@@ -378,7 +378,7 @@ fn a_call_does_not_care_for_the_end_of_an_instance_that_it_does_not_wait_for() {
 
 #[test]
 fn calls_beyond_the_limit_are_refused_so_that_nobody_waits() {
-    let mut options = side(builtin("3pcc-C-B"), Peering::Twin);
+    let mut options = side(builtin("3pcc-C-B"), Peering::Pair);
     options.engine.calls_total = Some(1);
     let mut rig = Rig::with(options);
     rig.tell(Tell::Command(b"Call-ID: one@a\r\n\r\n"));
@@ -392,7 +392,7 @@ fn calls_beyond_the_limit_are_refused_so_that_nobody_waits() {
 
 #[test]
 fn commands_for_a_call_that_is_over_come_too_late() {
-    let mut rig = Rig::with(side(builtin("3pcc-C-B"), Peering::Twin));
+    let mut rig = Rig::with(side(builtin("3pcc-C-B"), Peering::Pair));
     rig.tell(Tell::Reachable(0));
     rig.tell(Tell::Command(b"Call-ID: one@a\r\n\r\n"));
     rig.expect("INVITE");
@@ -405,7 +405,7 @@ fn commands_for_a_call_that_is_over_come_too_late() {
 
 #[test]
 fn calls_that_commands_start_have_sockets_of_their_own() {
-    let mut options = side(builtin("3pcc-C-B"), Peering::Twin);
+    let mut options = side(builtin("3pcc-C-B"), Peering::Pair);
     options.per_call_sockets = Some(2);
     let mut rig = Rig::with(options);
     rig.tell(Tell::Reachable(0));

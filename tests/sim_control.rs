@@ -3,7 +3,7 @@
 
 mod sim;
 
-use gossipper::dataplane::Command;
+use gossipper::dataplane::WorkerRequest;
 use gossipper::engine::Arrivals;
 use gossipper::scenario::{Program, compile};
 use gossipper::stats::{FailureCause, WithheldCause};
@@ -51,7 +51,7 @@ fn more_users_begin_at_once_and_each_has_an_id_of_its_own() {
     let mut rig = users(2);
     let mut open = calls(&mut rig, 100);
     assert_eq!(open.len(), 2);
-    rig.command(Command::SetUsers(5));
+    rig.request(WorkerRequest::SetUsers(5));
     open.extend(calls(&mut rig, 100));
     assert_eq!(open.len(), 5);
     let ids = user_ids(&open);
@@ -65,7 +65,7 @@ fn users_that_are_too_many_finish_their_call_and_start_no_other() {
     let mut rig = users(4);
     let open = calls(&mut rig, 100);
     assert_eq!(open.len(), 4);
-    rig.command(Command::SetUsers(1));
+    rig.request(WorkerRequest::SetUsers(1));
     assert_eq!(calls(&mut rig, 100).len(), 0);
     for call in &open {
         rig.send(&answer(call, 200, "t"));
@@ -73,7 +73,7 @@ fn users_that_are_too_many_finish_their_call_and_start_no_other() {
     let again = calls(&mut rig, 100);
     assert_eq!(again.len(), 1);
     // Those that come back are the same again, and no user has two calls.
-    rig.command(Command::SetUsers(4));
+    rig.request(WorkerRequest::SetUsers(4));
     let open = [again, calls(&mut rig, 100)].concat();
     assert_eq!(open.len(), 4);
     let mut ids = user_ids(&open);
@@ -86,8 +86,8 @@ fn users_that_are_too_many_finish_their_call_and_start_no_other() {
 fn a_user_taken_away_and_given_back_within_a_call_still_has_one_call() {
     let mut rig = users(3);
     let open = calls(&mut rig, 100);
-    rig.command(Command::SetUsers(1));
-    rig.command(Command::SetUsers(3));
+    rig.request(WorkerRequest::SetUsers(1));
+    rig.request(WorkerRequest::SetUsers(3));
     assert_eq!(calls(&mut rig, 100).len(), 0);
     for call in &open {
         rig.send(&answer(call, 200, "t"));
@@ -116,12 +116,12 @@ fn seconds_after_the_last_start_are_not_judged() {
 fn paused_users_start_no_calls_until_they_go_on() {
     let mut rig = users(2);
     let open = calls(&mut rig, 100);
-    rig.command(Command::SetPaused(true));
+    rig.request(WorkerRequest::SetPaused(true));
     for call in &open {
         rig.send(&answer(call, 200, "t"));
     }
     assert_eq!(calls(&mut rig, 5000).len(), 0);
-    rig.command(Command::SetPaused(false));
+    rig.request(WorkerRequest::SetPaused(false));
     assert_eq!(calls(&mut rig, 100).len(), 2);
 }
 
@@ -133,9 +133,9 @@ fn a_lower_limit_holds_calls_back_and_a_higher_one_lets_them_go() {
         engine.concurrent_max = Some(10);
     }));
     assert_eq!(calls(&mut rig, 1000).len(), 10);
-    rig.command(Command::SetCallLimit(4));
+    rig.request(WorkerRequest::SetCallLimit(4));
     assert_eq!(calls(&mut rig, 1000).len(), 0);
-    rig.command(Command::SetCallLimit(15));
+    rig.request(WorkerRequest::SetCallLimit(15));
     assert_eq!(calls(&mut rig, 1000).len(), 5);
     assert!(rig.counters().withheld.count(WithheldCause::CallLimit) > 200);
 }
@@ -146,7 +146,7 @@ fn users_of_a_run_without_users_are_ignored() {
         engine.arrivals = rate(10.0);
         engine.calls_total = None;
     }));
-    rig.command(Command::SetUsers(50));
+    rig.request(WorkerRequest::SetUsers(50));
     assert_eq!(calls(&mut rig, 950).len(), 10);
 }
 
@@ -157,7 +157,7 @@ fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
     rig.expect("SIP/2.0 180");
     let tag = to_tag(&rig.expect("SIP/2.0 200").text).to_owned();
     rig.send(&request("ACK", "open", 1, &tag));
-    rig.command(Command::SetAccepting(false));
+    rig.request(WorkerRequest::SetAccepting(false));
     // Nothing is kept of what is refused: a repetition is refused again.
     for _ in 0..2 {
         rig.send(&request("INVITE", "refused", 1, ""));
@@ -176,7 +176,7 @@ fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
     assert_eq!((counters.calls_started(), counters.calls_succeeded), (1, 1), "{counters:?}");
     assert_eq!(counters.withheld.count(WithheldCause::ListenerOff), 2);
     assert_eq!(counters.out_of_call_messages, 1);
-    rig.command(Command::SetAccepting(true));
+    rig.request(WorkerRequest::SetAccepting(true));
     rig.send(&request("INVITE", "later", 1, ""));
     rig.expect("SIP/2.0 180");
 }
@@ -190,13 +190,13 @@ fn a_new_rate_takes_effect_within_a_tenth_of_a_second() {
     }));
     assert!(calls(&mut rig, 3_000).len() <= 1);
     let told_ms = rig.ms();
-    rig.command(Command::SetRate(100.0));
+    rig.request(WorkerRequest::SetRate(100.0));
     let first = rig.expect("OPTIONS").at_ms - told_ms;
     assert!(first <= 11, "the first call at the new rate comes after {first} ms");
     let second = calls(&mut rig, 1_000).len();
     assert!((99..=101).contains(&second), "{second} calls in a second");
     // Down again: nothing that was planned at the old rate comes.
-    rig.command(Command::SetRate(1.0));
+    rig.request(WorkerRequest::SetRate(1.0));
     let rest = calls(&mut rig, 990);
     assert!(rest.len() <= 1, "{} calls at the old rate", rest.len());
 }

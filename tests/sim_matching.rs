@@ -3,7 +3,7 @@
 
 mod sim;
 
-use gossipper::dataplane::Command;
+use gossipper::dataplane::WorkerRequest;
 use gossipper::stats::{Counters, FailureCause};
 
 use sim::MS;
@@ -252,7 +252,7 @@ fn a_call_is_known_by_what_stands_behind_three_slashes() {
     let invite = rig.expect("INVITE").text;
     assert!(header(&invite, "Call-ID").starts_with("leg///"));
     rig.send(&answer(&invite, 180, "t"));
-    rig.command(Command::CancelCalls);
+    rig.request(WorkerRequest::CancelCalls);
     let cancel = rig.expect("CANCEL").text;
     assert_eq!(header(&cancel, "Call-ID"), header(&invite, "Call-ID"));
     rig.send(&answer(&cancel, 200, "t"));

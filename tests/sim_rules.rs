@@ -2,7 +2,7 @@
 
 mod sim;
 
-use gossipper::dataplane::Command;
+use gossipper::dataplane::WorkerRequest;
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{Arrivals, DuplicateCheck};
 use gossipper::stats::{Counters, FailureCause, WithheldCause};
@@ -222,7 +222,7 @@ fn a_cancelled_call_is_hung_up() {
     rig.send(&answer(&invite, 200, "t"));
     rig.expect("ACK");
     rig.run(1000);
-    rig.command(Command::CancelCalls);
+    rig.request(WorkerRequest::CancelCalls);
     let bye = rig.expect("BYE").text;
     rig.send(&answer(&bye, 200, "t"));
     assert_failed(&rig.end(), FailureCause::Cancelled);
@@ -242,8 +242,8 @@ fn calls_beyond_the_room_for_their_last_words_count_as_cancelled() {
         rig.expect("ACK");
     }
     // As at a -timeout_error: one turn has both, and no other follows.
-    rig.command(Command::CancelCalls);
-    rig.command(Command::StopNow);
+    rig.request(WorkerRequest::CancelCalls);
+    rig.request(WorkerRequest::StopNow);
     let farewells = rig.times("BYE").len();
     assert!((1..60).contains(&farewells), "{farewells}");
     let counters = rig.end();
@@ -601,7 +601,7 @@ fn pair(caller: SideOptions, callee: SideOptions) -> (World, usize, usize) {
     let caller = world.add(&caller);
     let limit_ns = world.net.now() + 600 * SECOND;
     world.run_until(limit_ns, |world| world.is_finished(caller)).unwrap();
-    world.command(callee, Command::StopNewCalls);
+    world.request(callee, WorkerRequest::StopNewCalls);
     let limit_ns = world.net.now() + 60 * SECOND;
     world.run_until(limit_ns, |world| world.is_finished(callee)).unwrap();
     for side in [caller, callee] {
@@ -731,11 +731,11 @@ fn a_paused_schedule_loses_its_arrivals() {
     let at = |world: &World, second: u64| world.start_ns + second * SECOND + SECOND / 2;
     let until = at(&world, 0);
     world.run_until(until, |_| false).unwrap();
-    world.command(caller, Command::SetPaused(true));
+    world.request(caller, WorkerRequest::SetPaused(true));
     let until = at(&world, 3);
     world.run_until(until, |_| false).unwrap();
     let before = arrivals_ms(&world).len();
-    world.command(caller, Command::SetPaused(false));
+    world.request(caller, WorkerRequest::SetPaused(false));
     let until = at(&world, 4);
     world.run_until(until, |_| false).unwrap();
     assert!((5..=6).contains(&before), "{before}");
@@ -788,7 +788,7 @@ fn workers_end_together() {
         tags.push(to_tag(&rig.expect("SIP/2.0 200").text).to_owned());
         rig.send_from(socket, CALLEE, request("ACK", id, 1, &tags[socket]).as_bytes());
     }
-    rig.command(Command::StopNewCalls);
+    rig.request(WorkerRequest::StopNewCalls);
     rig.silence(2_000);
     for (socket, id) in ["a", "b"].into_iter().enumerate() {
         rig.send_from(socket, CALLEE, request("BYE", id, 2, &tags[socket]).as_bytes());

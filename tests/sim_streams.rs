@@ -55,7 +55,7 @@ fn play(world: &mut World, caller: &SideOptions, callee: &SideOptions) -> [Count
     let result = world.run_until(end_ns, |world| world.is_finished(caller));
     result.unwrap_or_else(|problem| panic!("{problem}\n{}", world.log.tail(30)));
     assert!(world.is_finished(caller), "the caller does not end");
-    world.command(callee, gossipper::dataplane::Command::StopNewCalls);
+    world.request(callee, gossipper::dataplane::WorkerRequest::StopNewCalls);
     let end_ns = world.net.now() + 300 * SECOND;
     world.run_until(end_ns, |world| world.is_finished(callee)).unwrap();
     assert!(world.is_finished(callee), "the callee does not end");

@@ -3,7 +3,7 @@
 
 mod sim;
 
-use gossipper::dataplane::Command;
+use gossipper::dataplane::WorkerRequest;
 use gossipper::engine::{Arrivals, SwapRefused};
 use gossipper::scenario::Program;
 use gossipper::stats::{FailureCause, Snapshot};
@@ -66,7 +66,7 @@ fn open_calls_keep_their_scenario_and_new_ones_take_the_new_one() {
     for call in &newest {
         rig.send(&answer(call, 200, "t"));
     }
-    rig.command(Command::StopNewCalls);
+    rig.request(WorkerRequest::StopNewCalls);
     rig.run(3_000);
     assert!(rig.world.is_finished(0));
     rig.world.sides[0].check_end(false).unwrap();
@@ -105,7 +105,7 @@ fn a_name_that_both_have_goes_on() {
     for call in first.iter().chain(&second) {
         rig.send(&answer(call, 200, "t"));
     }
-    rig.command(Command::StopNewCalls);
+    rig.request(WorkerRequest::StopNewCalls);
     rig.run(2_000);
     let now = snapshot(&rig);
     assert_eq!(now.layout.transactions, ["OPTIONS"]);
@@ -206,7 +206,7 @@ Content-Length: 0
     for call in old.iter().chain(&new) {
         rig.send(&answer(call, 200, "t"));
     }
-    rig.command(Command::StopNewCalls);
+    rig.request(WorkerRequest::StopNewCalls);
     rig.run(2_000);
     rig.world.sides[0].check_end(false).unwrap();
     assert_eq!(rig.counters().calls_succeeded, all as u64);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gossipper::stats::{
-    Aggregate, Counters, Distribution, DurationSummary, FailureCause, Glance, Layout, LimitCause,
-    Report, RunStart, Snapshot, WithheldCause,
+    Aggregate, CounterSample, Counters, Distribution, DurationSummary, FailureCause, Layout,
+    LimitCause, Report, RunStart, Snapshot, WithheldCause,
 };
 use proptest::prelude::*;
 
@@ -401,28 +401,28 @@ fn looks_between_reports_are_told_at_once_and_leave_the_history_alone() {
         let counters =
             Counters { calls_outgoing: started, calls_succeeded: started, ..Counters::default() };
         let at_ns = START.monotonic_ns + at_ms * 1_000_000;
-        Glance { worker: 0, at_ns, counters, target_rate: 7.0 }
+        CounterSample { worker: 0, at_ns, counters, target_rate: 7.0 }
     };
     let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, START);
-    aggregate.glance(&look(500, 4));
+    aggregate.sample(&look(500, 4));
     let snapshot = aggregate.snapshot();
     assert_eq!((snapshot.calls.started, snapshot.elapsed_ns), (4, 500_000_000));
     assert_eq!(snapshot.rate.target_now, 7.0);
     aggregate.absorb(&reports[0]);
     // One that was overtaken by a report changes nothing.
-    aggregate.glance(&look(750, 6));
+    aggregate.sample(&look(750, 6));
     assert_eq!(aggregate.snapshot().calls.started, 10);
-    aggregate.glance(&look(1_250, 15));
+    aggregate.sample(&look(1_250, 15));
     assert_eq!(aggregate.snapshot().calls.started, 15);
     aggregate.reset();
     assert_eq!(aggregate.snapshot().calls.started, 0);
-    aggregate.glance(&look(1_500, 21));
+    aggregate.sample(&look(1_500, 21));
     assert_eq!(aggregate.snapshot().calls.started, 6);
     aggregate.absorb(&reports[1]);
     assert_eq!(aggregate.snapshot().calls.started, 25);
     let rows = aggregate.history().rows().iter();
     let started: Vec<u64> = rows.map(|row| row.calls_started).collect();
     assert_eq!(started, [10, 30]);
-    aggregate.glance(&Glance { worker: 9, ..look(9_000, 1) });
+    aggregate.sample(&CounterSample { worker: 9, ..look(9_000, 1) });
     assert_eq!(aggregate.snapshot().calls.started, 25);
 }

@@ -11,14 +11,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gossipper::artefact::{
-    Artefacts, FileId, FileSpec, Files, Log, Order, Queues, RecordSink, Rotation, RunTotals,
-    call_debug::CallDebug, call_records::CallRecords, events, own, sipp,
-};
 use gossipper::config::LogLevel;
 use gossipper::engine::layout;
 use gossipper::output::{Clock, SippCsv, own_csv};
 use gossipper::scenario::load_builtin;
+use gossipper::sinks::{
+    FileId, FileSpec, Files, Log, Order, Queues, RecordSink, Rotation, RunTotals, Writer,
+    call_debug::CallDebug, call_records::CallRecords, events, own, sipp,
+};
 use gossipper::stats::{
     Aggregate, CallTotals, FailureCause, Layout, Report, RunStart, Snapshot, TraceDropCounts,
     TraceKind,
@@ -134,13 +134,13 @@ fn story() -> Tracer {
     tracer
 }
 
-/// Runs the artefact thread over the story.
+/// Runs the writer thread over the story.
 fn write(files: Files, sinks: Vec<Box<dyn RecordSink>>, use_uring: bool) {
     let mut tracer = story();
     let (mut records_in, records_out) = queue(1 << 20);
     tracer.hand_on(|bytes| records_in.push(bytes));
     let clock = Clock::fixed(START, false, 3600);
-    let mut artefacts = Artefacts::start(
+    let mut writer = Writer::start(
         files,
         sinks,
         Queues { queues: vec![records_out], bell: Arc::default() },
@@ -151,14 +151,14 @@ fn write(files: Files, sinks: Vec<Box<dyn RecordSink>>, use_uring: bool) {
     .unwrap();
     for second in [0, 1, 2] {
         let elapsed_ns = second * SECOND_NS;
-        artefacts.order(Order::Period { unix_ns: START.unix_ns + elapsed_ns, elapsed_ns });
+        writer.order(Order::Period { unix_ns: START.unix_ns + elapsed_ns, elapsed_ns });
     }
     let calls = CallTotals { started: 4, succeeded: 1, failed: 3, active: 0 };
     let unix_ns = START.unix_ns + 3 * SECOND_NS;
     let mut dropped = TraceDropCounts::default();
     dropped.bump(TraceKind::MessageSent);
     dropped.bump(TraceKind::Step);
-    let end = artefacts.finish(RunTotals { unix_ns, calls, dropped });
+    let end = writer.finish(RunTotals { unix_ns, calls, dropped });
     assert_eq!((end.unwritten.bytes, end.lost_orders), (0, 0));
 }
 
@@ -279,7 +279,7 @@ fn a_log_can_be_switched_while_the_run_goes_on() {
     let scratch = Scratch::new("switch");
     let (mut records_in, records_out) = queue(1 << 20);
     let clock = Clock::fixed(START, false, 0);
-    let mut artefacts = Artefacts::start(
+    let mut writer = Writer::start(
         Files::default(),
         Vec::new(),
         Queues { queues: vec![records_out], bell: Arc::default() },
@@ -288,19 +288,19 @@ fn a_log_can_be_switched_while_the_run_goes_on() {
         false,
     )
     .unwrap();
-    assert!(artefacts.kinds().is_none() && !artefacts.knows(Log::Logs));
+    assert!(writer.kinds().is_none() && !writer.knows(Log::Logs));
     let path = scratch.0.join("logs.log");
     let spec = FileSpec { path, overwrite: true, rotation: Rotation::default() };
-    artefacts.adopt(Log::Logs, spec, |file| Box::new(sipp::Logs(file)));
-    assert!(artefacts.switch(Log::Logs, true).has(TraceKind::Log));
+    writer.adopt(Log::Logs, spec, |file| Box::new(sipp::Logs(file)));
+    assert!(writer.switch(Log::Logs, true).has(TraceKind::Log));
     // The thread is done with an order once it has given up its place to those that follow.
     story().hand_on(|bytes| records_in.push(bytes));
-    artefacts.order(Order::Dump);
+    writer.order(Order::Dump);
     while !Path::new(&scratch.0.join("logs.log")).exists() || scratch.read("logs.log").is_empty() {
         std::thread::yield_now();
     }
-    assert!(artefacts.switch(Log::Logs, false).is_none());
-    artefacts.finish(RunTotals::default());
+    assert!(writer.switch(Log::Logs, false).is_none());
+    writer.finish(RunTotals::default());
     assert_eq!(scratch.read("logs.log"), "call 2, \"quoted\"\n");
 }
 

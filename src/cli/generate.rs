@@ -19,7 +19,7 @@ use crate::scenario::BUILTINS;
 
 /// What `gossipper generate` can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Artefact {
+pub(super) enum Generated {
     /// The manual page, section 1.
     Man,
     /// Completions for bash.
@@ -30,7 +30,7 @@ pub(super) enum Artefact {
     Fish,
 }
 
-impl Artefact {
+impl Generated {
     /// All of them.
     pub(super) const ALL: [Self; 4] = [Self::Man, Self::Bash, Self::Zsh, Self::Fish];
 
@@ -409,8 +409,8 @@ mod tests {
 
     #[test]
     fn completions_have_one_dash() {
-        for artefact in [Artefact::Bash, Artefact::Zsh] {
-            let text = artefact.text();
+        for document in [Generated::Bash, Generated::Zsh] {
+            let text = document.text();
             assert!(text.contains("-summary_json") && text.contains("-io-uring"), "{text}");
             assert!(!text.contains("--summary_json") && !text.contains("--io-uring"), "{text}");
             assert!(text.contains("-password-stdin") && !text.contains("--password"), "{text}");

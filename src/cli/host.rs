@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
 
-use super::generate::Artefact;
+use super::generate::Generated;
 use super::text::StyledText;
 use super::{Action, EXIT_COMMAND_FAILED, error_text, fail, help, print, suggest};
 use crate::config::{Flavor, RunDraft, parse_float};
@@ -153,7 +153,7 @@ impl HostCommand {
 
 /// `generate`, which packages call and people need not see.
 pub(super) fn generate_definition() -> Command {
-    let names = Artefact::ALL.map(Artefact::name);
+    let names = Generated::ALL.map(Generated::name);
     Command::new("generate")
         .about("Print the manual page, or completions of a shell")
         .hide(true)
@@ -253,18 +253,18 @@ pub(super) fn tune(args: &[OsString]) -> Action {
 /// `gossipper generate WHAT`.
 pub(super) fn generate(args: &[OsString]) -> Action {
     let [what] = args else {
-        let names = Artefact::ALL.map(Artefact::name).join(", ");
+        let names = Generated::ALL.map(Generated::name).join(", ");
         return fail(error_text(&format!("say what to generate: {names}")), EXIT_COMMAND_FAILED);
     };
-    let known = Artefact::ALL.into_iter().find(|artefact| what == artefact.name());
+    let known = Generated::ALL.into_iter().find(|document| what == document.name());
     match known {
-        Some(artefact) => {
+        Some(document) => {
             let mut text = StyledText::default();
-            text.plain(artefact.text());
+            text.plain(document.text());
             print(text, 0)
         }
         None => {
-            let names = Artefact::ALL.map(Artefact::name).join(", ");
+            let names = Generated::ALL.map(Generated::name).join(", ");
             let what = what.to_string_lossy();
             let message = format!("cannot generate {what:?}, only: {names}");
             fail(error_text(&message), EXIT_COMMAND_FAILED)

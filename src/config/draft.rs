@@ -9,8 +9,8 @@ use super::export::{EventLogConfig, ExportConfig};
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
-    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, Transport, TransportFor,
-    TwinConfig, Watchdog,
+    RetransmissionCheck, RunConfig, ScenarioSource, ThirdPartyConfig, TlsOptions, Transport,
+    TransportFor, Watchdog,
 };
 use super::server::{ProcessDraft, ProfileDraft};
 use super::targets::Reach;
@@ -30,7 +30,7 @@ pub struct RunDraft {
     pub receiving_name: Option<String>,
     pub out_of_call_file: Option<PathBuf>,
     pub out_of_call_name: Option<String>,
-    pub twin: Option<HostPort>,
+    pub third_party: Option<HostPort>,
     pub master: Option<String>,
     pub slave: Option<String>,
     pub instance_name: Option<String>,
@@ -139,9 +139,9 @@ impl RunDraft {
     /// Applies the defaults of `flavor` and checks what contradicts what.
     pub fn resolve(mut self, flavor: Flavor) -> Result<RunConfig, ConfigError> {
         self.check()?;
-        let api = std::mem::take(&mut self.process).beside_a_run()?;
+        let api = std::mem::take(&mut self.process).embedded_api()?;
         let notices = self.notices();
-        let twin = self.twin_config();
+        let third_party = self.third_party_config();
         let service = self.service.unwrap_or_else(|| "service".to_owned());
         let source = |file: Option<PathBuf>, name: Option<String>| {
             file.map(ScenarioSource::File).or(name.map(ScenarioSource::Builtin))
@@ -168,7 +168,7 @@ impl RunDraft {
             scenario,
             receiving: source(self.receiving_file, self.receiving_name),
             out_of_call: source(self.out_of_call_file, self.out_of_call_name),
-            twin,
+            third_party,
             auth_user: self.auth_user.unwrap_or_else(|| service.clone()),
             service,
             auth_password: self.auth_password.unwrap_or_else(|| "password".to_owned()),
@@ -366,7 +366,7 @@ impl RunDraft {
         if self.out_of_call_file.is_some() && self.out_of_call_name.is_some() {
             return exclusive("oocsf", "oocsn", "give a file or a name");
         }
-        self.check_twin()?;
+        self.check_third_party()?;
         let per_address = self.transport == Some(Transport::UdpPerAddress);
         if per_address && self.injection.is_empty() {
             let why = "it opens a socket for each address in a column of that file";
@@ -401,9 +401,9 @@ impl RunDraft {
         Ok(())
     }
 
-    fn check_twin(&self) -> Result<(), ConfigError> {
+    fn check_third_party(&self) -> Result<(), ConfigError> {
         let names = [
-            ("3pcc", self.twin.is_some()),
+            ("3pcc", self.third_party.is_some()),
             ("master", self.master.is_some()),
             ("slave", self.slave.is_some()),
             ("cmd_name", self.instance_name.is_some()),
@@ -433,16 +433,16 @@ impl RunDraft {
         }
     }
 
-    fn twin_config(&mut self) -> Option<TwinConfig> {
-        if let Some(twin) = self.twin.take() {
-            return Some(TwinConfig::Pair(twin));
+    fn third_party_config(&mut self) -> Option<ThirdPartyConfig> {
+        if let Some(third_party) = self.third_party.take() {
+            return Some(ThirdPartyConfig::Pair(third_party));
         }
         let (name, leads) = match (self.master.take(), self.slave.take()) {
             (Some(name), _) => (name, Some(true)),
             (None, Some(name)) => (name, Some(false)),
             (None, None) => (self.instance_name.take()?, None),
         };
-        Some(TwinConfig::Named { name, leads, file: self.instances_file.take()? })
+        Some(ThirdPartyConfig::Named { name, leads, file: self.instances_file.take()? })
     }
 
     fn check_pool(&self) -> Result<(), ConfigError> {

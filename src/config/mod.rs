@@ -28,8 +28,8 @@ pub use export::{
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
     Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
-    RetransmissionCheck, RunConfig, ScenarioSource, TlsOptions, TlsVersion, Transport,
-    TransportFor, TwinConfig, Watchdog,
+    RetransmissionCheck, RunConfig, ScenarioSource, ThirdPartyConfig, TlsOptions, TlsVersion,
+    Transport, TransportFor, Watchdog,
 };
 pub use server::{ApiConfig, ProcessDraft, ProfileDraft, parse_listen_address};
 pub use trace::{LogConfig, TraceConfig, TraceFormat};

@@ -49,7 +49,7 @@ pub struct Watchdog {
 
 /// How instances that control calls together (3PCC) find each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TwinConfig {
+pub enum ThirdPartyConfig {
     /// There are two; one of them listens here.
     Pair(HostPort),
     /// There are several, which a file names.
@@ -354,7 +354,7 @@ pub struct RunConfig {
     /// Scenario of messages of unknown calls while `scenario` makes calls.
     pub out_of_call: Option<ScenarioSource>,
     /// The instances that control calls together with this one.
-    pub twin: Option<TwinConfig>,
+    pub third_party: Option<ThirdPartyConfig>,
     /// `[service]`: the user part of the request URI.
     pub service: String,
     /// User name of digest credentials.

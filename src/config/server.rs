@@ -45,7 +45,7 @@ impl ProcessDraft {
     ///
     /// # Errors
     /// What only a server can do, and what lacks its other half.
-    pub(super) fn beside_a_run(self) -> Result<Option<ApiConfig>, ConfigError> {
+    pub(super) fn embedded_api(self) -> Result<Option<ApiConfig>, ConfigError> {
         if self.max_dynamic_clients.is_some() {
             return Err(ConfigError::OnlyServer { option: "max_dynamic_clients" });
         }
@@ -155,12 +155,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_api_beside_a_run_is_complete_or_refused() {
-        assert_eq!(ProcessDraft::default().beside_a_run(), Ok(None));
+    fn an_embedded_api_is_complete_or_refused() {
+        assert_eq!(ProcessDraft::default().embedded_api(), Ok(None));
         let api_addr = parse_listen_address("127.0.0.1:0").ok();
         let base = ProcessDraft { api_addr, ..ProcessDraft::default() };
         let api_token = Some("5f2b8c1e9a7d4036".to_owned());
-        let api = ProcessDraft { api_token, ..base.clone() }.beside_a_run().unwrap().unwrap();
+        let api = ProcessDraft { api_token, ..base.clone() }.embedded_api().unwrap().unwrap();
         assert_eq!(Some(api.addr), api_addr);
         assert!(!format!("{api:?}").contains("5f2b"), "{api:?}");
         let file = Some(PathBuf::from("x.pem"));
@@ -173,7 +173,7 @@ mod tests {
                 "gossipper server -max_dynamic",
             ),
         ] {
-            let error = draft.beside_a_run().unwrap_err().to_string();
+            let error = draft.embedded_api().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -21,8 +21,8 @@ use super::bind::open_again;
 use super::link::Link;
 use super::mux::{MuxConfig, Reconnect, StreamMux};
 use super::running::{Running, WorkerHandle};
-use super::twin::link::WorkerEnd;
-use super::twin::{self, TwinError, TwinPlan};
+use super::third_party::link::WorkerEnd;
+use super::third_party::{self, ThirdPartyError, ThirdPartyPlan};
 use super::worker::{
     Handover, Links, NOTES, PerCallSockets, REPORTS, Turn, Undone, Worker, WorkerParts, sip_socket,
 };
@@ -35,8 +35,8 @@ use crate::trace;
 /// kernels take, and far more than it needs per look at its sockets.
 const SLICE_NS: u64 = 100_000;
 /// Looks at a worker that somebody has not taken yet.
-const GLANCES: usize = 4;
-/// Commands on their way to a worker.
+const SAMPLES: usize = 4;
+/// Requests on their way to a worker.
 const COMMANDS: usize = 64;
 /// Shell commands on their way from a worker.
 const SHELL_COMMANDS: usize = 1024;
@@ -139,13 +139,13 @@ pub struct Launch {
     /// The scenario.
     pub programs: Programs,
     /// Other instances that control the calls together with this one; such a run has one worker.
-    pub twin: Option<TwinPlan>,
+    pub third_party: Option<ThirdPartyPlan>,
     /// Its measurements.
     pub layout: Arc<Layout>,
     /// Whether the scenario runs shell commands.
     pub runs_commands: bool,
     /// Whether somebody wants to see counters between two reports.
-    pub glances: bool,
+    pub samples: bool,
     /// Bytes of each worker's queue of records; 0 if nobody will want records.
     pub record_bytes: usize,
     /// Bell that workers ring when there is something in those queues.
@@ -185,7 +185,7 @@ pub enum LaunchError {
     },
     /// Other instances cannot be talked to.
     #[error(transparent)]
-    Twin(#[from] TwinError),
+    ThirdParty(#[from] ThirdPartyError),
     /// A thread could not be started, or ended before it was ready.
     #[error("cannot start worker {worker}: {source}")]
     Thread {
@@ -229,7 +229,7 @@ struct Begin {
     start_ns: u64,
     handover_out: Option<(Producer<Handover>, Waker)>,
     handover_in: Option<Consumer<Handover>>,
-    twin: Option<WorkerEnd>,
+    third_party: Option<WorkerEnd>,
 }
 
 /// The report of a worker's thread when its socket is bound: where, how to wake it, its number.
@@ -301,15 +301,15 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
     let mut local = None;
     let undone = Undone::new(launch.workers);
     for worker in 0..launch.workers {
-        let (command_in, command_out) = RingBuffer::new(COMMANDS);
+        let (requests_in, requests_out) = RingBuffer::new(COMMANDS);
         // Those of an earlier layout and those of the next.
         let (report_in, report_out) = RingBuffer::new(2 * REPORTS);
         let (mut empty_in, empty_out) = RingBuffer::new(REPORTS);
-        let (glance_in, glance_out) = match launch.glances {
+        let (samples_in, samples_out) = match launch.samples {
             false => (None, None),
             true => {
-                let (glance_in, glance_out) = RingBuffer::new(GLANCES);
-                (Some(glance_in), Some(glance_out))
+                let (samples_in, samples_out) = RingBuffer::new(SAMPLES);
+                (Some(samples_in), Some(samples_out))
             }
         };
         let (swap_in, swap_out) = RingBuffer::new(1);
@@ -336,9 +336,9 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             }
         };
         let links = Links {
-            commands: command_out,
+            requests: requests_out,
             reports: report_in,
-            glances: glance_in,
+            samples: samples_in,
             empties: empty_out,
             swaps: swap_out,
             swapped: swapped_in,
@@ -350,7 +350,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             control: Some(thread::current()),
             handover_out: None,
             handover_in: None,
-            twin: None,
+            third_party: None,
             undone: undone.clone(),
         };
         let (ready_in, ready_out) = mpsc::sync_channel::<Ready>(1);
@@ -373,10 +373,10 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             bind.ports.push(0);
         }
         let handle = WorkerHandle {
-            commands: command_in,
+            requests: requests_in,
             waker: waker.clone(),
             reports: report_out,
-            glances: glance_out,
+            samples: samples_out,
             empties: empty_in,
             swaps: swap_in,
             swapped: swapped_out,
@@ -391,10 +391,10 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         };
         starting.push(Starting { begin: begin_in, waker, handle });
     }
-    let (twin, mut twin_end) = match (&launch.twin, starting.first()) {
+    let (third_party, mut third_party_end) = match (&launch.third_party, starting.first()) {
         (Some(plan), Some(first)) => {
-            let (twin, end) = twin::start(plan, first.waker.clone())?;
-            (Some(twin), Some(end))
+            let (third_party, end) = third_party::start(plan, first.waker.clone())?;
+            (Some(third_party), Some(end))
         }
         _ => (None, None),
     };
@@ -410,12 +410,12 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
             start_ns,
             handover_out,
             handover_in,
-            twin: twin_end.take(),
+            third_party: third_party_end.take(),
         });
         workers.push(starting.handle);
     }
     let local = local.unwrap_or(SocketAddr::new(launch.bind.ip, 0));
-    Ok(Running { workers, start_ns, local, twin })
+    Ok(Running { workers, start_ns, local, third_party })
 }
 
 type CircleEnds = (Option<(Producer<Handover>, Waker)>, Option<Consumer<Handover>>);
@@ -510,13 +510,13 @@ fn work<D: Make>(
     if let Some((column, _)) = &launch.sources {
         engine.use_sources(*column, sources);
     }
-    if let Some(twin) = &launch.twin {
-        engine.set_peering(twin.peering);
+    if let Some(third_party) = &launch.third_party {
+        engine.set_peering(third_party.peering);
     }
     let links = Links {
         handover_out: begin.handover_out,
         handover_in: begin.handover_in,
-        twin: begin.twin,
+        third_party: begin.third_party,
         ..links
     };
     let mut worker = Worker::new(WorkerParts {

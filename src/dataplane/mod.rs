@@ -2,7 +2,7 @@
 //!
 //! Knows engines, drivers and queues; knows nothing of command lines, files or terminals.
 
-pub mod twin;
+pub mod third_party;
 
 mod answer;
 mod bind;
@@ -20,6 +20,6 @@ pub use link::{Link, News};
 pub use mux::{MuxConfig, Reconnect, StreamMux};
 pub use running::{Running, WorkerHandle, swap};
 pub use worker::{
-    Command, Handover, LINGER_NS, Links, NOTES, PerCallSockets, REPORT_NS, Turn, Undone,
-    WATCHDOG_NS, Worker, WorkerParts, sip_socket,
+    Handover, LINGER_NS, Links, NOTES, PerCallSockets, REPORT_NS, Turn, Undone, WATCHDOG_NS,
+    Worker, WorkerParts, WorkerRequest, sip_socket,
 };

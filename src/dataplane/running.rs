@@ -9,10 +9,10 @@ use gossipper_uring::Waker;
 use rtrb::{Consumer, Producer};
 
 use super::answer::Answer;
-use super::twin::Twin;
-use super::worker::{Command, REPORTS};
+use super::third_party::ThirdParty;
+use super::worker::{REPORTS, WorkerRequest};
 use crate::engine::{Generations, Programs, StopRequest, Swap, SwapRefused};
-use crate::stats::{Aggregate, Glance, Report};
+use crate::stats::{Aggregate, CounterSample, Report};
 use crate::trace::RecordsOut;
 
 /// Started workers, seen from the control side.
@@ -24,7 +24,7 @@ pub struct Running {
     /// Where the first worker listens.
     pub local: SocketAddr,
     /// The thread that talks to other instances.
-    pub twin: Option<Twin>,
+    pub third_party: Option<ThirdParty>,
 }
 
 /// Lets new calls of a run follow `programs`, from the end of each worker's interval on: within a
@@ -66,12 +66,12 @@ pub fn swap<'r>(
 
 /// One worker, seen from the control side.
 pub struct WorkerHandle {
-    pub(super) commands: Producer<Command>,
+    pub(super) requests: Producer<WorkerRequest>,
     pub(super) waker: Waker,
     /// Reports from the worker.
     pub reports: Consumer<Box<Report>>,
     /// Counters between two reports, where somebody wants them.
-    pub glances: Option<Consumer<Glance>>,
+    pub samples: Option<Consumer<CounterSample>>,
     pub(super) empties: Producer<Box<Report>>,
     pub(super) swaps: Producer<Box<Swap>>,
     pub(super) swapped: Consumer<Box<Swap>>,
@@ -93,9 +93,9 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    /// Sends a command; `false` if the worker's queue is full.
-    pub fn send(&mut self, command: Command) -> bool {
-        let sent = self.commands.push(command).is_ok();
+    /// Sends a request; returns `false` if the worker's queue is full.
+    pub fn send(&mut self, request: WorkerRequest) -> bool {
+        let sent = self.requests.push(request).is_ok();
         self.waker.wake();
         sent
     }

@@ -19,17 +19,17 @@ use rtrb::{Consumer, Producer};
 
 use super::answer::Answer;
 use super::link::{Link, News};
+use super::third_party::link::{Tell, WorkerEnd};
 use super::told::Told;
-use super::twin::link::{Tell, WorkerEnd};
 use crate::engine::{CommandTaken, Disposition, Engine, Incoming, Started, StopRequest, Swap};
-use crate::stats::{CallTotals, Counters, DropCause, Glance, Report};
+use crate::stats::{CallTotals, CounterSample, Counters, DropCause, Report};
 use crate::trace::{Kinds, RecordsIn};
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
-/// Time between two looks at a worker ([`Glance`]), where somebody wants them: four for a report,
-/// and the last of these is the report.
-const GLANCE_NS: u64 = REPORT_NS / 4;
+/// Time between two [`CounterSample`]s of a worker whose figures are watched. Four make a report's
+/// interval, and the last of them is the report.
+const SAMPLE_NS: u64 = REPORT_NS / 4;
 /// Reports in circulation per worker.
 pub(super) const REPORTS: usize = 4;
 /// Notes on their way to the control side.
@@ -52,7 +52,7 @@ pub const WATCHDOG_NS: (u64, u64) = (500_000_000, 3_000_000_000);
 
 /// What the control side asks of a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Command {
+pub enum WorkerRequest {
     /// Start and accept no more calls; open ones go on.
     StopNewCalls,
     /// End every open call with BYE or CANCEL.
@@ -104,12 +104,12 @@ pub struct Handover {
 
 /// A worker's ends of the queues that connect it. Each has a fixed capacity.
 pub struct Links {
-    /// Commands from the control side.
-    pub commands: Consumer<Command>,
+    /// Requests of the control side.
+    pub requests: Consumer<WorkerRequest>,
     /// Reports to the control side.
     pub reports: Producer<Box<Report>>,
     /// Counters between two reports, where somebody wants them.
-    pub glances: Option<Producer<Glance>>,
+    pub samples: Option<Producer<CounterSample>>,
     /// Empty reports from the control side.
     pub empties: Consumer<Box<Report>>,
     /// Programs for new calls; taken at the end of an interval.
@@ -124,7 +124,7 @@ pub struct Links {
     pub answers: Producer<Answer>,
     /// Shell commands of the scenario, where it has some.
     pub shell: Option<Producer<Box<[u8]>>>,
-    /// Records to the artefact thread, where anybody wants some.
+    /// Records to the writer thread, where anybody wants some.
     pub records: Option<(RecordsIn, Arc<Bell>)>,
     /// The control side's thread, to wake when there is something in its queues.
     pub control: Option<Thread>,
@@ -133,7 +133,7 @@ pub struct Links {
     /// Datagrams from the previous worker in the circle.
     pub handover_in: Option<Consumer<Handover>>,
     /// Commands from and to other instances (3PCC), and news of them.
-    pub twin: Option<WorkerEnd>,
+    pub third_party: Option<WorkerEnd>,
     /// How many workers of the run are not done yet.
     pub undone: Undone,
 }
@@ -209,7 +209,7 @@ pub struct Worker<D: Link> {
     interval_start_ns: u64,
     next_report_ns: u64,
     /// `u64::MAX` where nobody wants to look.
-    next_glance_ns: u64,
+    next_sample_ns: u64,
     sequence: u64,
     pacing_until_ns: Option<u64>,
     /// The engine's schedule as of the last report.
@@ -304,8 +304,8 @@ impl<D: Link> Worker<D> {
         // Ending all calls at once must not starve what they still receive.
         let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
         let last_cpu_ns = parts.driver.cpu_time_ns();
-        let next_glance_ns = match parts.links.glances {
-            Some(_) => parts.start_ns + GLANCE_NS,
+        let next_sample_ns = match parts.links.samples {
+            Some(_) => parts.start_ns + SAMPLE_NS,
             None => u64::MAX,
         };
         Self {
@@ -321,7 +321,7 @@ impl<D: Link> Worker<D> {
             index: parts.index,
             interval_start_ns: parts.start_ns,
             next_report_ns: parts.start_ns + REPORT_NS,
-            next_glance_ns,
+            next_sample_ns,
             sequence: 0,
             pacing_until_ns: None,
             last_cpu_ns,
@@ -357,7 +357,7 @@ impl<D: Link> Worker<D> {
         if self.hurry || self.engine.has_deferred() || self.engine.has_closable() {
             return 0;
         }
-        let next_report_ns = self.next_report_ns.min(self.next_glance_ns);
+        let next_report_ns = self.next_report_ns.min(self.next_sample_ns);
         let mut deadline = self.engine.next_deadline_ns().min(next_report_ns);
         if let Some(idle_since) = self.idle_since_ns.filter(|_| !self.done) {
             deadline = deadline.min(idle_since + self.linger_ns);
@@ -382,7 +382,7 @@ impl<D: Link> Worker<D> {
         let now = self.driver.now();
         self.wakes.note(now);
         self.watch(now.saturating_sub(before.max(deadline).max(gather_until_ns)));
-        self.take_commands(now);
+        self.take_requests(now);
         if let Some(from) = self.cancelling {
             // As many per turn as the arena holds: each ends with a message of its own.
             self.cancelling =
@@ -427,7 +427,7 @@ impl<D: Link> Worker<D> {
             self.engine.flushed(self.driver.now());
             self.driver.turn(0)?;
             self.engine.end_all_lingering(now);
-            self.engine.end_aside(now);
+            self.engine.end_out_of_call(now);
             self.hand_on_records();
             self.report(self.driver.now(), true);
             let deadline = self.driver.now() + SHUTDOWN_NS;
@@ -441,8 +441,8 @@ impl<D: Link> Worker<D> {
         }
         if now >= self.next_report_ns {
             self.report(now, false);
-        } else if now >= self.next_glance_ns {
-            self.glance(now);
+        } else if now >= self.next_sample_ns {
+            self.sample(now);
         }
         Ok(Turn::Again)
     }
@@ -457,7 +457,7 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    /// Moves the turn's records to the queue of the artefact thread, and wakes it if it is idle.
+    /// Moves the turn's records to the queue of the writer thread, and wakes it if it is idle.
     /// Never waits: what has no room is counted by kind.
     fn hand_on_records(&mut self) {
         let tracer = self.engine.tracer_mut();
@@ -507,38 +507,38 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    fn take_commands(&mut self, now: u64) {
-        while let Ok(command) = self.links.commands.pop() {
-            match command {
-                Command::StopNewCalls => self.engine.stop_new_calls(),
-                Command::CancelCalls => {
+    fn take_requests(&mut self, now: u64) {
+        while let Ok(request) = self.links.requests.pop() {
+            match request {
+                WorkerRequest::StopNewCalls => self.engine.stop_new_calls(),
+                WorkerRequest::CancelCalls => {
                     self.engine.stop_new_calls();
                     self.cancelling.get_or_insert(0);
                 }
-                Command::StopNow => {
+                WorkerRequest::StopNow => {
                     self.engine.stop_new_calls();
                     self.stopping = true;
                 }
-                Command::SetRate(rate) => self.engine.set_rate(rate, now),
-                Command::SetUsers(users) => self.engine.set_users(users, now),
-                Command::SetCallLimit(limit) => self.engine.set_call_limit(limit),
-                Command::SetCallsTotal(total) => {
+                WorkerRequest::SetRate(rate) => self.engine.set_rate(rate, now),
+                WorkerRequest::SetUsers(users) => self.engine.set_users(users, now),
+                WorkerRequest::SetCallLimit(limit) => self.engine.set_call_limit(limit),
+                WorkerRequest::SetCallsTotal(total) => {
                     self.engine.set_calls_total(total);
                     self.note_undone();
                 }
-                Command::SetPaused(paused) => self.engine.set_paused(paused, now),
-                Command::SetTrace(kinds) => self.engine.set_trace(kinds),
-                Command::SetAccepting(accepting) => self.engine.set_accepting(accepting),
-                Command::TellVariables => {
+                WorkerRequest::SetPaused(paused) => self.engine.set_paused(paused, now),
+                WorkerRequest::SetTrace(kinds) => self.engine.set_trace(kinds),
+                WorkerRequest::SetAccepting(accepting) => self.engine.set_accepting(accepting),
+                WorkerRequest::TellVariables => {
                     let variables = self.engine.tell_variables(now);
                     self.answer(Answer::Variables(variables));
                 }
-                Command::TellCircuits => {
+                WorkerRequest::TellCircuits => {
                     let busy = self.engine.busy_circuits(CIRCUITS_MAX);
                     self.answer(Answer::Circuits(busy));
                 }
-                Command::TellWaits => self.answer(Answer::Waits(self.engine.census(now))),
-                Command::TellCalls => {
+                WorkerRequest::TellWaits => self.answer(Answer::Waits(self.engine.census(now))),
+                WorkerRequest::TellCalls => {
                     let calls = CallTotals::of(self.engine.counters());
                     self.answer(Answer::Calls(calls));
                 }
@@ -710,10 +710,10 @@ impl<D: Link> Worker<D> {
 
     /// Third-party call control: what other instances said, and news of them.
     fn hear_commands(&mut self, now: u64) {
-        let Some(mut twin) = self.links.twin.take() else { return };
+        let Some(mut third_party) = self.links.third_party.take() else { return };
         while self.driver.tx().free() > TX_RESERVE {
             let (engine, tx) = (&mut self.engine, self.driver.tx());
-            let taken = match twin.read() {
+            let taken = match third_party.read() {
                 None => break,
                 Some(Tell::Command(text)) => engine.on_command(text, now, tx),
                 Some(Tell::Unfinished) => {
@@ -730,19 +730,19 @@ impl<D: Link> Worker<D> {
                 }
             };
             if taken == CommandTaken::NeedsSocket {
-                twin.hold_command();
+                third_party.hold_command();
                 self.open_socket();
             }
         }
-        self.hurry |= twin.has_more();
-        self.links.twin = Some(twin);
+        self.hurry |= third_party.has_more();
+        self.links.third_party = Some(third_party);
     }
 
     /// What there is to say to other instances.
     fn say_commands(&mut self) {
-        let Some(twin) = &mut self.links.twin else { return };
-        self.engine.carry_commands(|peer, text| twin.push(peer, text));
-        twin.wake();
+        let Some(third_party) = &mut self.links.third_party else { return };
+        self.engine.carry_commands(|peer, text| third_party.push(peer, text));
+        third_party.wake();
     }
 
     fn open_socket(&mut self) {

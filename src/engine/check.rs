@@ -10,7 +10,7 @@ impl Engine {
     /// A sentence that says which two numbers differ.
     pub fn check_invariants(&self) -> Result<(), String> {
         let mut running = 0;
-        let mut aside = 0;
+        let mut out_of_call = 0;
         let mut lingering = 0;
         let mut timers = 0;
         let mut foreign = 0;
@@ -28,7 +28,7 @@ impl Engine {
                 Phase::Free => continue,
                 Phase::Running => {
                     running += 1;
-                    aside += u64::from(call.aside);
+                    out_of_call += u64::from(call.out_of_call);
                 }
                 Phase::Lingering => lingering += 1,
             }
@@ -65,7 +65,11 @@ impl Engine {
             (left != right).then(|| format!("{what}: {left} against {right}")).map_or(Ok(()), Err)
         };
         differ("active calls, counted and in slots", self.active as u64, running)?;
-        differ("out-of-call calls, counted and in slots", self.active_aside as u64, aside)?;
+        differ(
+            "out-of-call calls, counted and in slots",
+            self.active_out_of_call as u64,
+            out_of_call,
+        )?;
         differ("lingering calls, counted and in slots", self.lingering as u64, lingering)?;
         if calls_of != self.calls_of {
             return Err(format!("calls by program: {:?} against {calls_of:?}", self.calls_of));

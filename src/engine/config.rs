@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::call_ids::CallIdStyle;
-use super::circuits::CircuitMap;
-use super::pacing::RatePlan;
+use super::arrivals::circuits::CircuitMap;
+use super::arrivals::pacing::RatePlan;
+use super::call::call_ids::CallIdStyle;
 use crate::injection::InjectionFile;
 use crate::trace::{Kinds, Protocol};
 

@@ -3,9 +3,9 @@
 //! Figures are those of the whole run; each engine takes its share. None of this happens per call,
 //! so it may allocate.
 
+use super::arrivals::circuits::BusyCircuits;
+use super::arrivals::pacing::{Pacer, share};
 use super::call::{NO_CIRCUIT, Phase};
-use super::circuits::BusyCircuits;
-use super::pacing::{Pacer, share};
 use super::{Arrivals, Engine};
 use crate::scenario::StepKind;
 use crate::stats::{FailureCause, TraceKind};
@@ -87,10 +87,10 @@ impl Engine {
 
     /// Ends what is open of the out-of-call program: the run is over, and SIPp does not wait for it
     /// either. A call that only waits for repetitions has come to its end.
-    pub fn end_aside(&mut self, now: u64) {
+    pub fn end_out_of_call(&mut self, now: u64) {
         for slot in 0..self.calls.used() {
             let call = &self.calls[slot];
-            if call.phase == Phase::Running && call.aside {
+            if call.phase == Phase::Running && call.out_of_call {
                 let steps = &self.program_of(slot).program.steps;
                 let step = steps.get(usize::from(call.step)).map(|step| &step.kind);
                 let is_over = matches!(step, Some(StepKind::Timewait(_)));

@@ -5,46 +5,21 @@
 //! clock, spawns no thread and logs nothing. Everything per call comes from pools sized at start:
 //! once warm it does not allocate.
 
-pub mod blob;
-pub mod ids;
-pub mod lookup;
-pub mod pacing;
 pub mod random;
 pub mod wheel;
 
-mod abort;
-mod action;
-mod authenticate;
-mod bound;
+mod arrivals;
 mod call;
-mod call_ids;
-mod census;
 mod check;
-mod circuits;
-mod command;
 mod config;
-mod connections;
 mod control;
 mod dialog;
-mod failing;
-mod footprint;
-mod generations;
-mod inject;
-mod layout;
-mod outside;
 mod programs;
-mod receive;
 mod recording;
-mod render;
-mod reopen;
-mod repetition;
-mod run;
-mod sources;
-mod start;
-mod swap;
+mod steps;
+mod third_party;
 mod timers;
-mod transactions;
-mod variables;
+mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -60,35 +35,37 @@ use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
 use crate::trace::Tracer;
 
-pub use authenticate::digest_uri;
-pub use call_ids::CallIdStyle;
-pub use census::{Census, Wait};
-pub use circuits::{BusyCircuits, CircuitMap};
-pub use command::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
+pub use arrivals::circuits::{BusyCircuits, CircuitMap};
+pub use arrivals::pacing;
+pub use arrivals::start::Started;
+pub use call::call_ids::CallIdStyle;
+pub use call::census::{Census, Wait};
+pub use call::footprint::{ENDED_CALL_BYTES, Footprint};
+pub use call::{blob, ids, lookup};
 pub use config::{
     Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Gate,
     Retransmission,
 };
-pub use footprint::{ENDED_CALL_BYTES, Footprint};
-pub use generations::{Generations, SwapRefused};
-pub use layout::layout;
+pub use dialog::authenticate::digest_uri;
+pub use dialog::receive::{Disposition, Incoming};
 pub use programs::Programs;
-pub use receive::{Disposition, Incoming};
-pub use start::Started;
-pub use swap::Swap;
+pub use programs::generations::{Generations, SwapRefused};
+pub use programs::layout::layout;
+pub use programs::swap::Swap;
+pub use third_party::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
 
-use blob::BlobPool;
-use bound::{Base, Bound, SharedNames};
+use arrivals::circuits::Circuits;
+use arrivals::pacing::Pacer;
+use call::blob::BlobPool;
+use call::ids::{CallRef, RunNonce};
+use call::lookup::{CallIdHasher, CallMap, DeadCalls};
+use call::variables::Value;
 use call::{Phase, Slab, Slot};
-use circuits::Circuits;
-use command::Commands;
-use connections::{Connections, GONE};
-use ids::{CallRef, RunNonce};
-use lookup::{CallIdHasher, CallMap, DeadCalls};
-use pacing::Pacer;
+use programs::bound::{Base, Bound, SharedNames};
 use random::Random;
-use sources::Sources;
-use variables::Value;
+use third_party::Commands;
+use transport::connections::{Connections, GONE};
+use transport::sources::Sources;
 use wheel::Wheel;
 
 /// Users whose digests are remembered.
@@ -135,11 +112,11 @@ pub struct Engine {
     /// Calls running; lingering ones are not among them.
     active: usize,
     /// Those of them that follow the out-of-call program.
-    active_aside: usize,
+    active_out_of_call: usize,
     lingering: usize,
     created: u64,
     /// Calls of the out-of-call program, which do not count towards `-m`.
-    created_aside: u64,
+    created_out_of_call: u64,
     /// This worker's share of `-m`.
     created_max: u64,
     /// This worker's share of `-l`.
@@ -158,7 +135,7 @@ pub struct Engine {
     /// Room for automatic messages whose text is the scenario's.
     default_text: Vec<u8>,
     /// States of named transactions, those of one call after the other's.
-    named: Vec<transactions::NamedState>,
+    named: Vec<dialog::transactions::NamedState>,
     /// Room for the named transactions of one call.
     named_each: usize,
     /// Memory of matching regular expressions.
@@ -347,10 +324,10 @@ impl Engine {
             tracer: recording::tracer(config.worker, config.trace),
             report: Box::new(Report::new(layout, config.worker as u16)),
             active: 0,
-            active_aside: 0,
+            active_out_of_call: 0,
             lingering: 0,
             created: 0,
-            created_aside: 0,
+            created_out_of_call: 0,
             created_max,
             active_max,
             accepting: true,
@@ -607,7 +584,7 @@ impl Engine {
     /// `true` if no call is open and none will be. Calls of the out-of-call program do not count:
     /// a peer that asks something every second would keep the run from its end.
     pub fn is_finished(&self) -> bool {
-        self.active == self.active_aside && self.all_created()
+        self.active == self.active_out_of_call && self.all_created()
     }
 
     /// A demand to stop the run, once.

@@ -6,7 +6,7 @@ use gossipper_uring::{SocketId, TxArena, TxSlot};
 
 use super::Engine;
 use super::call::Slot;
-use super::render::Out;
+use super::steps::render::Out;
 use crate::sip::Challenge;
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Authenticated, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer};

@@ -5,8 +5,8 @@
 
 use thiserror::Error;
 
-use crate::artefact::Log;
 use crate::output::screen::Screen;
+use crate::sinks::Log;
 
 /// Something that is asked of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]

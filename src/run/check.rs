@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::RunError;
 use super::data::{Origin, Remark, Tables};
 use super::scenario::Text;
-use super::twin::first_command;
+use super::third_party::first_command;
 use crate::config::{RunConfig, ScenarioSource};
 use crate::scenario::{self, Action, Diagnostic, Field, Program, Severity, Template};
 use crate::sent_files::mark_name;

@@ -22,9 +22,9 @@ pub(crate) trait Companion {
     /// [`RunError::Companion`], which ends the run.
     fn begin(&mut self, run: &Supervisor) -> Result<String, RunError>;
 
-    /// Looks at the run and does with it what is asked for. `has_news` says whether workers have
+    /// Looks at the run and does with it what is asked for. `has_reports` says whether workers have
     /// reported since the last time.
-    fn poll(&mut self, run: &mut Supervisor, has_news: bool, now: u64);
+    fn poll(&mut self, run: &mut Supervisor, has_reports: bool, now: u64);
 
     /// The workers have ended.
     fn end(&mut self, run: &Supervisor);

@@ -11,12 +11,12 @@ use gossipper_uring::sys;
 
 use super::action::{Action, Display};
 use super::companion::Companion;
-use super::face::Face;
 use super::questions::Questions;
 use super::signals::Signals;
 use super::socket::ControlSocket;
 use super::supervisor::{Finished, Supervisor};
 use super::traces::notes_path;
+use super::view::View;
 use super::{RunError, facts, palette};
 use crate::config::targets::AddressClass;
 use crate::config::{Flavor, RunConfig};
@@ -44,7 +44,7 @@ pub(super) struct Control<'c> {
     next_line_ns: u64,
     palette: Palette,
     socket: Option<ControlSocket>,
-    face: Face,
+    view: View,
     /// Step of the keys that change the rate.
     rate_scale: f64,
     questions: Questions,
@@ -76,7 +76,7 @@ impl<'c> Control<'c> {
             next_line_ns: after(config.stat_period_ms),
             palette,
             socket,
-            face: Face::new(config, facts),
+            view: View::new(config, facts),
             rate_scale: config.rate_scale,
             questions: Questions::new(
                 run.workers().count(),
@@ -97,27 +97,27 @@ impl<'c> Control<'c> {
         while !self.run.is_over() {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
-            let has_news = self.run.poll(now);
-            self.take_company(has_news, now);
+            let has_reports = self.run.poll(now);
+            self.take_company(has_reports, now);
             let footer = self.footer();
-            self.questions.take_answers(&mut self.run, &mut self.face, footer, now);
-            self.questions.ask(&mut self.run, &self.face, now);
+            self.questions.take_answers(&mut self.run, &mut self.view, footer, now);
+            self.questions.ask(&mut self.run, &self.view, now);
             self.tell_notes();
             self.take_signals(now);
             if let Some(socket) = &mut self.socket {
                 socket.poll(&mut actions);
             }
-            self.face.poll(&mut actions, self.footer());
+            self.view.poll(&mut actions, self.footer());
             for action in actions.drain(..) {
                 self.perform(action, now);
             }
             if now >= self.next_status_ns {
                 self.next_status_ns = now + self.config.screen_period_ms * 1_000_000;
                 if !self.run.is_waiting() {
-                    self.face.show_no_waiting();
+                    self.view.show_no_waiting();
                 }
                 if self.run.has_second() {
-                    self.face.update(self.run.snapshot(), self.footer());
+                    self.view.update(self.run.snapshot(), self.footer());
                 }
             }
             if now >= self.next_line_ns {
@@ -131,7 +131,7 @@ impl<'c> Control<'c> {
             companion.end(&self.run);
         }
         self.tell_notes();
-        self.face.close();
+        self.view.close();
         self.finish(failed)
     }
 
@@ -175,10 +175,10 @@ impl<'c> Control<'c> {
     }
 
     /// Lets the companion do with the run what it is asked for, and shows what has come of it.
-    fn take_company(&mut self, has_news: bool, now: u64) {
+    fn take_company(&mut self, has_reports: bool, now: u64) {
         let Some(companion) = &mut self.companion else { return };
-        companion.poll(&mut self.run, has_news, now);
-        let facts = &mut self.face.facts;
+        companion.poll(&mut self.run, has_reports, now);
+        let facts = &mut self.view.facts;
         facts.rate = self.run.rate();
         facts.users = self.run.users();
         facts.call_limit = self.run.call_limit();
@@ -192,7 +192,7 @@ impl<'c> Control<'c> {
     /// connections.
     fn tell_notes(&mut self) {
         for note in self.run.take_notes() {
-            self.face.say(&format!("note: {note}"));
+            self.view.say(&format!("note: {note}"));
         }
     }
 
@@ -202,7 +202,7 @@ impl<'c> Control<'c> {
             let first = self.stops_seen == 0 && stops == 1;
             self.stops_seen = stops;
             if first && !self.run.is_ending() && self.config.flavor == Flavor::Gossipper {
-                self.face
+                self.view
                     .say("stopping: no new calls, open ones are ended (again to stop at once)");
                 self.run.wind_down(now);
                 self.questions.hurry();
@@ -217,14 +217,14 @@ impl<'c> Control<'c> {
             match self.config.flavor {
                 Flavor::Sipp => self.perform(Action::DumpScreens, now),
                 Flavor::Gossipper => {
-                    self.face.clear();
+                    self.view.clear();
                     let snapshot = self.run.snapshot();
                     self.print_table(&snapshot);
                 }
             }
         }
         if self.signals.take_resumed() {
-            self.face.resume(self.footer());
+            self.view.resume(self.footer());
         }
     }
 
@@ -232,10 +232,10 @@ impl<'c> Control<'c> {
     fn perform(&mut self, action: Action, now: u64) {
         match action {
             Action::Show(screen) => {
-                self.face.show(screen, self.footer());
+                self.view.show(screen, self.footer());
                 self.questions.hurry();
             }
-            Action::ShowStatusLine => self.face.show_status_line(),
+            Action::ShowStatusLine => self.view.show_status_line(),
             Action::Step(steps) => match self.run.users() {
                 Some(users) => {
                     let users = (users as f64 + steps * self.rate_scale).max(0.0);
@@ -248,7 +248,7 @@ impl<'c> Control<'c> {
             Action::SetUsers(users) => self.set_users(users),
             Action::SetCallLimit(limit) => {
                 self.run.set_call_limit(limit);
-                self.face.facts.call_limit = self.run.call_limit();
+                self.view.facts.call_limit = self.run.call_limit();
             }
             Action::TogglePause => self.run.set_paused(!self.run.is_paused()),
             Action::Quit => self.run.quit(now),
@@ -258,16 +258,16 @@ impl<'c> Control<'c> {
             Action::ResetStats => {
                 self.run.reset_stats();
                 self.questions.note_reset();
-                self.face.forget();
+                self.view.forget();
             }
             Action::Display(display) => self.display(display),
-            Action::Hide(hides) => self.face.shows_hidden = !hides,
+            Action::Hide(hides) => self.view.shows_hidden = !hides,
             Action::Trace(log, is_on) => self.run.switch_trace(log, is_on),
             Action::DumpTasks => {
                 let snapshot = self.run.snapshot();
                 let (active, workers) = (snapshot.calls.active, snapshot.workers);
                 let text = format!("{active} calls are open, in {workers} workers");
-                self.face.say(&text);
+                self.view.say(&text);
             }
             Action::DumpVariables => Questions::ask_for_variables(&mut self.run),
         }
@@ -276,17 +276,17 @@ impl<'c> Control<'c> {
     fn set_rate(&mut self, rate: f64) {
         match self.run.set_rate(rate) {
             Ok(()) => {
-                self.face.facts.rate = rate;
-                self.face.facts.call_limit = self.run.call_limit();
+                self.view.facts.rate = rate;
+                self.view.facts.call_limit = self.run.call_limit();
             }
-            Err(why) => self.face.say(why),
+            Err(why) => self.view.say(why),
         }
     }
 
     fn set_users(&mut self, users: u64) {
         match self.run.set_users(users) {
-            Ok(()) => self.face.facts.users = Some(users),
-            Err(why) => self.face.say(&why),
+            Ok(()) => self.view.facts.users = Some(users),
+            Err(why) => self.view.say(&why),
         }
     }
 
@@ -301,14 +301,14 @@ impl<'c> Control<'c> {
         let index =
             wanted.and_then(|wanted| programs.all().position(|known| Arc::ptr_eq(known, wanted)));
         match index {
-            Some(index) => self.face.program = index,
-            None => self.face.say("this run has no such scenario"),
+            Some(index) => self.view.program = index,
+            None => self.view.say("this run has no such scenario"),
         }
     }
 
     /// Appends all screens to the screen file; without one, to `<scenario>_<pid>_screen.log`.
     fn dump_screens(&mut self) {
-        let text = self.face.pages(&self.run.snapshot(), self.footer());
+        let text = self.view.pages(&self.run.snapshot(), self.footer());
         if self.run.dump(&text) {
             return;
         }
@@ -318,8 +318,8 @@ impl<'c> Control<'c> {
         let name = name.replace(['/', '\0'], "_");
         let written = append(Path::new(&name), &text);
         match written {
-            Ok(()) => self.face.say(&format!("the screens are in {name}")),
-            Err(error) => self.face.say(&format!("cannot write {name}: {error}")),
+            Ok(()) => self.view.say(&format!("the screens are in {name}")),
+            Err(error) => self.view.say(&format!("cannot write {name}: {error}")),
         }
     }
 
@@ -401,7 +401,7 @@ impl<'c> Control<'c> {
         let snapshot = self.run.snapshot();
         match self.config.flavor {
             Flavor::Sipp => {
-                let _ = write!(io::stdout(), "{}", self.face.last_pages(&snapshot));
+                let _ = write!(io::stdout(), "{}", self.view.last_pages(&snapshot));
             }
             Flavor::Gossipper => {
                 self.print_table(&snapshot);
@@ -414,7 +414,7 @@ impl<'c> Control<'c> {
             let _ = writeln!(io::stdout(), "{}", line(&snapshot));
         }
         self.tell_end(&snapshot);
-        let screens = self.face.pages(&snapshot, Footer::Over);
+        let screens = self.view.pages(&snapshot, Footer::Over);
         let finished = self.run.finish(Some(&screens), failed);
         if let Some(companion) = self.companion.take() {
             companion.finish(&finished);

@@ -375,13 +375,13 @@ fn text_of(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec<u8>
         return content(access.open_to_read(&folder.join(name)));
     }
     let here = PathBuf::from(name);
-    let beside = folder.map_or_else(|| here.clone(), |folder| folder.join(name));
+    let embedded = folder.map_or_else(|| here.clone(), |folder| folder.join(name));
     if here.exists() {
         return content(access.open_to_read(&here));
     }
     match scenarios.map(|scenarios| scenarios.join(name)) {
-        Some(sent) if !beside.exists() && sent.exists() => content(access.open_sent(&sent)),
-        _ => content(access.open_to_read(&beside)),
+        Some(sent) if !embedded.exists() && sent.exists() => content(access.open_sent(&sent)),
+        _ => content(access.open_to_read(&embedded)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::TwinConfigError;
+use super::ThirdPartyConfigError;
 use crate::config::targets::Refusal;
 use crate::dataplane::LaunchError;
 use crate::engine::SwapRefused;
@@ -51,7 +51,7 @@ pub enum RunError {
     EventsToStderr(io::Error),
     /// The thread that writes files cannot be started.
     #[error("cannot start the thread that writes files: {0}\n  hint: see `ulimit -u`")]
-    ArtefactThread(io::Error),
+    WriterThread(io::Error),
     /// The scenario is wrong.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -123,7 +123,7 @@ pub enum RunError {
     Shell(io::Error),
     /// The options and the scenario of third-party call control do not fit.
     #[error(transparent)]
-    Twin(#[from] TwinConfigError),
+    ThirdParty(#[from] ThirdPartyConfigError),
     /// A client has nobody to call.
     #[error(
         "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper -sn uac 192.0.2.1:5060) or with -rsa"

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::RunError;
+use super::addresses;
 use super::data::{self, Origin, Tables};
 use super::kept;
 use super::memory::{self, Shape};
@@ -110,7 +111,7 @@ impl Compiler {
 
     fn resolve(&self, host: &str) -> Result<IpAddr, RunError> {
         let named = HostPort { host: host.to_owned(), port: 5060 };
-        let address = plan::pick(plan::resolve_all(&named)?, &named, Some(self.local))?;
+        let address = addresses::pick(addresses::resolve_all(&named)?, &named, Some(self.local))?;
         Ok(address.ip())
     }
 }

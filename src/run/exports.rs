@@ -8,14 +8,14 @@ use super::RunError;
 use super::plan::Plan;
 use super::targets;
 use super::traces::plain;
-use crate::artefact::call_records::CallRecords;
-#[cfg(feature = "otlp")]
-use crate::artefact::events::otlp;
-use crate::artefact::events::{EventExporter, EventLog, Intent};
-use crate::artefact::hep::{Hep, HepIdentity};
-use crate::artefact::{FileId, FileSpec, Files, RecordSink};
 use crate::config::RunConfig;
 use crate::scenario::Mode;
+use crate::sinks::call_records::CallRecords;
+#[cfg(feature = "otlp")]
+use crate::sinks::events::otlp;
+use crate::sinks::events::{EventExporter, EventLog, Intent};
+use crate::sinks::hep::{Hep, HepIdentity};
+use crate::sinks::{FileId, FileSpec, Files, RecordSink};
 
 /// Opens everything that the configuration asks for.
 pub(super) fn open(
@@ -63,8 +63,8 @@ fn event_log(config: &RunConfig, plan: &Plan, files: &mut Files) -> Result<Event
         log.write_json(open_file(files, plain(path.clone()))?);
     }
     if events.stderr {
-        let twin = io::stderr().as_fd().try_clone_to_owned().map_err(RunError::EventsToStderr)?;
-        log.write_text(files.adopt("events to stderr", File::from(twin)));
+        let copy = io::stderr().as_fd().try_clone_to_owned().map_err(RunError::EventsToStderr)?;
+        log.write_text(files.adopt("events to stderr", File::from(copy)));
     }
     if events.otlp.endpoint.is_some() {
         log.export(otlp(config, if is_client { "client" } else { "server" })?);

@@ -3,6 +3,7 @@
 //! Everything here happens on the control side; workers are reached through their queues only.
 
 pub mod action;
+mod addresses;
 
 mod background;
 mod check;
@@ -13,7 +14,6 @@ mod data;
 mod error;
 mod exchange;
 mod exports;
-mod face;
 mod facts;
 mod kept;
 mod memory;
@@ -28,9 +28,10 @@ mod socket;
 mod sources;
 mod supervisor;
 mod targets;
+mod third_party;
 mod tls;
 mod traces;
-mod twin;
+mod view;
 mod watchdog;
 
 /// What the server needs to run engines, and to be the companion of a run.
@@ -48,7 +49,7 @@ pub use error::RunError;
 pub(crate) use pool::pool_bytes;
 pub use scenario::load as load_scenario;
 pub(crate) use targets::calls_per_second;
-pub use twin::TwinConfigError;
+pub use third_party::ThirdPartyConfigError;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

@@ -4,23 +4,24 @@
 
 use std::io;
 use std::iter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 
 use gossipper_uring::{DriverConfig, probe, sys};
 
+use super::addresses::{Addresses, pick, resolve_all};
 use super::data::Tables;
 use super::kept::SentRules;
 use super::memory::Promise;
 use super::pool::{self, Sizing, Terms};
-use super::{RunError, memory, sources, targets, twin};
+use super::{RunError, memory, sources, targets, third_party};
 use crate::config::targets::Load;
 use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RATE_DEFAULT,
     RetransmissionCheck, RunConfig, Transport, TransportFor,
 };
-use crate::dataplane::twin::TwinPlan;
+use crate::dataplane::third_party::ThirdPartyPlan;
 use crate::dataplane::{Bind, LINGER_NS, Launch, LaunchError, Reconnect, StreamPlan, bind_again};
 use crate::engine::pacing::RatePlan;
 use crate::engine::{
@@ -103,10 +104,10 @@ pub(super) fn plan(
     notices.extend(lone_call(config, roles));
     let limit_per_rate = limit_per_rate(config, &programs.main, roles.is_client);
     let limits = CallLimits::of(config, &programs, limit_per_rate);
-    let twin = twin::plan(config, &programs, &mut notices)?;
+    let third_party = third_party::plan(config, &programs, &mut notices)?;
     let for_connections = is_port_of_connections(config, roles);
     let alone = [
-        (twin.is_some(), "commands of other instances come to one place"),
+        (third_party.is_some(), "commands of other instances come to one place"),
         (sources.is_some(), "-t ui: the sockets of all addresses belong together"),
     ];
     let workers = count_workers(config, &programs, limits, alone, for_connections, &mut notices);
@@ -126,8 +127,15 @@ pub(super) fn plan(
     let bind = bind(config, &addresses, sources.as_ref(), shared_port, for_connections)?;
     let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
     let layout = Arc::new(layout(&all, config.pause_ms_default));
-    let (data, places) =
-        data_and_places(config, &programs, tables, &addresses, twin.as_ref(), rules, &mut notices)?;
+    let (data, places) = data_and_places(
+        config,
+        &programs,
+        tables,
+        &addresses,
+        third_party.as_ref(),
+        rules,
+        &mut notices,
+    )?;
     let engine = engine_config(config, roles, &addresses, limits, (pool, workers), data);
     let driver = driver_config(config, per_call_sockets, sources.as_ref(), streams.as_ref());
     notices.extend(refused_cpus(&config.cpus));
@@ -147,9 +155,9 @@ pub(super) fn plan(
         linger_ns: if config.flavor == Flavor::Sipp { 0 } else { LINGER_NS },
         runs_commands,
         programs,
-        twin,
+        third_party,
         layout,
-        glances: false,
+        samples: false,
         record_bytes: 0,
         bell: Arc::default(),
         engine,
@@ -327,7 +335,7 @@ fn data_and_places(
     programs: &Programs,
     tables: &Tables,
     addresses: &Addresses,
-    twin: Option<&TwinPlan>,
+    third_party: Option<&ThirdPartyPlan>,
     rules: SentRules,
     notices: &mut Vec<String>,
 ) -> Result<(DataConfig, Vec<SocketAddr>), RunError> {
@@ -342,7 +350,11 @@ fn data_and_places(
     let refusal = |to| config.reach.for_sent().and_then(|targets| targets.refusal(to, now));
     notices.extend(rules.remarks(config, programs, &data.hosts, refusal));
     let mut places: Vec<SocketAddr> = addresses.next_hop.into_iter().collect();
-    places.extend(twin.iter().flat_map(|twin| twin.peers.iter().filter_map(|peer| peer.address)));
+    places.extend(
+        third_party
+            .iter()
+            .flat_map(|third_party| third_party.peers.iter().filter_map(|peer| peer.address)),
+    );
     for program in programs.all() {
         // Of a kept one, each call is judged, and counts nowhere before.
         if is_kept(program) {
@@ -463,120 +475,6 @@ pub(super) fn check_sets(config: &RunConfig, programs: &Programs) -> Result<(), 
         Some((name, _)) => Err(RunError::Set { name: name.clone() }),
         None => Ok(()),
     }
-}
-
-/// Who we are and whom we call, as addresses.
-struct Addresses {
-    /// In headers.
-    local: IpAddr,
-    /// To bind.
-    bind: IpAddr,
-    remote: Option<SocketAddr>,
-    remote_host: String,
-    next_hop: Option<SocketAddr>,
-}
-
-impl Addresses {
-    fn resolve(config: &RunConfig, is_client: bool) -> Result<Self, RunError> {
-        // Where there are both, messages go to the one that `-rsa` gives only.
-        let judges = config.reach.for_run();
-        let (for_remote, for_rsa) = match config.rsa {
-            Some(_) => (None, judges),
-            None => (judges, None),
-        };
-        let address = |host: &Option<HostPort>, judges| {
-            let host = host.as_ref();
-            host.map(|host| {
-                targets::resolve(host, config.local_ip, judges, config, targets::REMOTE)
-            })
-            .transpose()
-        };
-        let remote = address(&config.remote, for_remote)?;
-        let rsa = address(&config.rsa, for_rsa)?;
-        let next_hop = rsa.or(remote);
-        if is_client && next_hop.is_none() {
-            return Err(RunError::NoRemote);
-        }
-        let local = match (config.local_ip, next_hop) {
-            (Some(ip), _) if !ip.is_unspecified() => ip,
-            (_, Some(hop)) => source_address(hop)
-                .map_err(|source| RunError::NoRoute { host: hop.ip(), source })?,
-            (any, None) => primary_address(any.is_some_and(|ip| ip.is_ipv6())),
-        };
-        let unspecified = match local {
-            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        // Only an address that the user gave is bound, or ours if that is asked for; otherwise all
-        // are listened on.
-        let bind = match config.bind_local {
-            true => local,
-            false => config.local_ip.unwrap_or(unspecified),
-        };
-        let host = config.remote.as_ref().or(config.rsa.as_ref());
-        Ok(Self {
-            local,
-            bind,
-            remote: remote.or(rsa).filter(|_| is_client),
-            remote_host: host.map(|host| host.host.clone()).unwrap_or_default(),
-            // A server answers to where the request came from, unless told otherwise.
-            next_hop: if is_client { next_hop } else { rsa },
-        })
-    }
-}
-
-/// All addresses of a host; at least one.
-pub(super) fn resolve_all(host: &HostPort) -> Result<Vec<SocketAddr>, RunError> {
-    let failed = |reason: String| RunError::Resolve { host: host.host.clone(), reason };
-    let all: Vec<SocketAddr> = match host.ip() {
-        Some(ip) => vec![SocketAddr::new(ip, host.port)],
-        None => (host.host.as_str(), host.port)
-            .to_socket_addrs()
-            .map_err(|error| failed(error.to_string()))?
-            .collect(),
-    };
-    if all.is_empty() { Err(failed("no address".to_owned())) } else { Ok(all) }
-}
-
-/// The first address of a host, of the family of `local` where that is given.
-pub(super) fn pick(
-    all: Vec<SocketAddr>,
-    host: &HostPort,
-    local: Option<IpAddr>,
-) -> Result<SocketAddr, RunError> {
-    let first = all.first().copied();
-    match local {
-        None => first.ok_or_else(|| RunError::Resolve {
-            host: host.host.clone(),
-            reason: "no address".to_owned(),
-        }),
-        Some(local) => all
-            .into_iter()
-            .find(|address| address.is_ipv4() == local.is_ipv4())
-            .ok_or_else(|| RunError::Family { local, host: host.host.clone() }),
-    }
-}
-
-/// The address from which the kernel would send to `peer`; nothing is sent.
-fn source_address(peer: SocketAddr) -> io::Result<IpAddr> {
-    let any: SocketAddr = match peer {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
-    // Port 0 cannot be connected to; the port does not matter here.
-    socket.connect(SocketAddr::new(peer.ip(), peer.port().max(1)))?;
-    Ok(socket.local_addr()?.ip())
-}
-
-/// The address of the default route, else loopback.
-fn primary_address(ipv6: bool) -> IpAddr {
-    // Documentation addresses (RFC 5737, RFC 3849): routed by default, never sent to.
-    let (probe, loopback): (IpAddr, IpAddr) = match ipv6 {
-        false => (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()),
-        true => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into()),
-    };
-    source_address(SocketAddr::new(probe, 5060)).unwrap_or(loopback)
 }
 
 fn driver(config: &RunConfig) -> Result<(bool, Option<String>), RunError> {

@@ -196,7 +196,7 @@ impl Planned {
 
     /// Counters are wanted more often than once a second.
     pub(crate) fn look_often(&mut self) {
-        self.plans.all_mut().for_each(|plan| plan.launch.glances = true);
+        self.plans.all_mut().for_each(|plan| plan.launch.samples = true);
     }
 
     /// The run will make and answer no call: every report is written about that.
@@ -241,7 +241,7 @@ fn check_listeners(
         "answer calls, and this scenario makes them"
     } else if matches!(config.calls_max, CallLimit::Count(_)) {
         "answer calls without an end: they do not count together, as -m demands"
-    } else if config.twin.is_some() {
+    } else if config.third_party.is_some() {
         "are no part of third-party call control"
     } else {
         return Ok(());

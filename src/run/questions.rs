@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::face::Face;
 use super::facts;
 use super::supervisor::Supervisor;
-use crate::dataplane::{Answer, Command};
+use super::view::View;
+use crate::dataplane::{Answer, WorkerRequest};
 use crate::engine::{BusyCircuits, Census, CircuitMap, Wait};
 use crate::output::screen::Footer;
 use crate::output::units;
@@ -58,16 +58,16 @@ impl Questions {
     }
 
     /// Asks for what is looked at, if that is due.
-    pub(super) fn ask(&mut self, run: &mut Supervisor, face: &Face, now: u64) {
+    pub(super) fn ask(&mut self, run: &mut Supervisor, view: &View, now: u64) {
         if now < self.next_ns {
             return;
         }
-        let (command, period_ns) = if face.is_dashboard() && !self.is_reset {
-            (Command::TellCalls, DASHBOARD_NS)
-        } else if face.shows_circuits() && self.map.is_some() {
-            (Command::TellCircuits, self.period_ns)
-        } else if let Some(period_ns) = face.progress_ns().filter(|_| run.is_waiting()) {
-            (Command::TellWaits, period_ns.max(WAITS_NS))
+        let (command, period_ns) = if view.is_dashboard() && !self.is_reset {
+            (WorkerRequest::TellCalls, DASHBOARD_NS)
+        } else if view.shows_circuits() && self.map.is_some() {
+            (WorkerRequest::TellCircuits, self.period_ns)
+        } else if let Some(period_ns) = view.progress_ns().filter(|_| run.is_waiting()) {
+            (WorkerRequest::TellWaits, period_ns.max(WAITS_NS))
         } else {
             return;
         };
@@ -81,7 +81,7 @@ impl Questions {
     /// have the same.
     pub(super) fn ask_for_variables(run: &mut Supervisor) {
         if let Some(worker) = run.workers_mut().next() {
-            worker.send(Command::TellVariables);
+            worker.send(WorkerRequest::TellVariables);
         }
     }
 
@@ -89,7 +89,7 @@ impl Questions {
     pub(super) fn take_answers(
         &mut self,
         run: &mut Supervisor,
-        face: &mut Face,
+        view: &mut View,
         footer: Footer,
         now: u64,
     ) {
@@ -97,7 +97,7 @@ impl Questions {
         for (index, worker) in run.workers_mut().enumerate() {
             while let Ok(answer) = worker.answers.pop() {
                 match answer {
-                    Answer::Variables(variables) => face.say(&variables_text(&variables)),
+                    Answer::Variables(variables) => view.say(&variables_text(&variables)),
                     Answer::Circuits(busy) => {
                         has_circuits = true;
                         self.circuits[index] = busy;
@@ -108,17 +108,17 @@ impl Questions {
             }
         }
         if let Some(map) = self.map.as_ref().filter(|_| has_circuits) {
-            face.show_circuits(facts::circuits(map, &self.circuits), footer);
+            view.show_circuits(facts::circuits(map, &self.circuits), footer);
         }
         if !self.calls.is_empty() && self.calls.iter().all(Option::is_some) {
             let sum = self.calls.iter_mut().filter_map(Option::take).sum();
             let elapsed = Duration::from_nanos(now.saturating_sub(run.start_ns()));
-            face.show_calls(elapsed, sum, footer);
+            view.show_calls(elapsed, sum, footer);
         }
         if !self.waits.is_empty() && self.waits.iter().all(Option::is_some) {
             let mut all = Census::default();
             self.waits.iter_mut().filter_map(Option::take).for_each(|census| all.add(&census));
-            face.show_waiting(waiting_text(&all, run.drains_until_ns(), now));
+            view.show_waiting(waiting_text(&all, run.drains_until_ns(), now));
         }
     }
 }

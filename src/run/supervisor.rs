@@ -23,13 +23,13 @@ use super::scenario::Text;
 use super::shell::Shell;
 use super::traces::{Prepared, Traces};
 use super::watchdog::{Guard, Stalls};
-use crate::artefact::{ArtefactsEnd, Log, Queues};
 use crate::config::{Flavor, RunConfig};
-use crate::dataplane::{self, Command, Running, WorkerHandle};
+use crate::dataplane::{self, Running, WorkerHandle, WorkerRequest};
 use crate::engine::{Generations, StopRequest};
 use crate::output::summary::Media;
 use crate::output::{Summary, SummaryContext, WriteFileError, WriteStep};
 use crate::scenario::{Mode, Program};
+use crate::sinks::{Log, Queues, RecordLosses};
 use crate::stats::{
     Aggregate, ExitCode, FailureCause, Health, HealthGates, Lifetime, Outcome, RunEnd, RunStart,
     Snapshot, Verdict, exit_code,
@@ -120,15 +120,15 @@ impl Parts {
         self.all_mut().flat_map(|part| &mut part.running.workers)
     }
 
-    fn send(&mut self, command: Command) {
-        self.workers_mut().for_each(|worker| _ = worker.send(command));
+    fn send(&mut self, request: WorkerRequest) {
+        self.workers_mut().for_each(|worker| _ = worker.send(request));
     }
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
         // Nothing is left to do where the run has come to its end.
-        self.send(Command::StopNow);
+        self.send(WorkerRequest::StopNow);
         self.workers_mut().for_each(|worker| _ = worker.join());
     }
 }
@@ -140,7 +140,7 @@ pub(crate) struct Finished {
     /// The outcome of the health gates.
     pub(crate) health: Health,
     /// What could not be written or passed on.
-    pub(crate) losses: ArtefactsEnd,
+    pub(crate) losses: RecordLosses,
     /// The summary.
     pub(crate) summary: Summary,
     /// Whether the summary is in its file, where it should be in one.
@@ -327,12 +327,12 @@ impl Supervisor {
     /// Takes in what workers report, and does what is due at `now`. Returns whether a worker had
     /// something to say.
     pub(crate) fn poll(&mut self, now: u64) -> bool {
-        let has_news = self.take_reports(now);
+        let has_reports = self.take_reports(now);
         self.write_rows();
         self.take_stops(now);
         self.watch_stalls(now);
         self.advance_ending(now);
-        has_news
+        has_reports
     }
 
     /// When each worker that has not come to its end was last heard of: the oldest of these, on the
@@ -377,8 +377,9 @@ impl Supervisor {
     /// Takes the notes of the thread that talks to other instances, those of the workers on why
     /// there are no connections, each once, and what is to be said of files that cannot be written.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
-        let twins = self.parts.all().filter_map(|part| part.running.twin.as_ref());
-        let mut notes: Vec<String> = twins.flat_map(|twin| twin.notes()).collect();
+        let third_parties = self.parts.all().filter_map(|part| part.running.third_party.as_ref());
+        let mut notes: Vec<String> =
+            third_parties.flat_map(|third_party| third_party.notes()).collect();
         let Self { parts, told, traces, .. } = self;
         notes.extend(traces.iter_mut().flat_map(Traces::take_complaints));
         for worker in parts.workers_mut() {
@@ -437,7 +438,7 @@ impl Supervisor {
             return Err("calls are not started at a rate in this run");
         }
         self.rate = rate;
-        self.parts.send(Command::SetRate(rate));
+        self.parts.send(WorkerRequest::SetRate(rate));
         let per_rate = self.parts.first.plan.limit_per_rate;
         if let (false, Some(per_rate)) = (self.is_limit_set, per_rate) {
             self.tell_call_limit(((per_rate * rate) as u64).max(1));
@@ -455,7 +456,7 @@ impl Supervisor {
         }
         self.promise.grow_to_users(users).map_err(|refusal| refusal.to_string())?;
         self.users = Some(users);
-        self.parts.send(Command::SetUsers(users));
+        self.parts.send(WorkerRequest::SetUsers(users));
         Ok(())
     }
 
@@ -473,26 +474,26 @@ impl Supervisor {
         if total.is_some() && !self.parts.others.is_empty() {
             return Err("the calls of several listeners do not count together, as -m demands");
         }
-        self.parts.send(Command::SetCallsTotal(total));
+        self.parts.send(WorkerRequest::SetCallsTotal(total));
         Ok(())
     }
 
     fn tell_call_limit(&mut self, limit: u64) {
         self.call_limit = Some(limit);
-        self.parts.send(Command::SetCallLimit(limit));
+        self.parts.send(WorkerRequest::SetCallLimit(limit));
     }
 
     /// Pauses the start of calls, or lets them go on.
     pub(crate) fn set_paused(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
-        self.parts.send(Command::SetPaused(is_paused));
+        self.parts.send(WorkerRequest::SetPaused(is_paused));
     }
 
     /// Lets the listener at `index` accept calls, or refuse them; open ones go on.
     pub(crate) fn set_accepting(&mut self, index: usize, is_accepting: bool) {
         if let Some(part) = self.parts.all_mut().nth(index) {
             for worker in &mut part.running.workers {
-                worker.send(Command::SetAccepting(is_accepting));
+                worker.send(WorkerRequest::SetAccepting(is_accepting));
             }
         }
     }
@@ -557,7 +558,7 @@ impl Supervisor {
     pub(crate) fn switch_trace(&mut self, log: Log, is_on: bool) {
         if let Some(traces) = &mut self.traces {
             let kinds = traces.switch(log, is_on);
-            self.parts.send(Command::SetTrace(kinds));
+            self.parts.send(WorkerRequest::SetTrace(kinds));
         }
     }
 
@@ -574,7 +575,7 @@ impl Supervisor {
     pub(crate) fn drain(&mut self, until_ns: u64) {
         if self.ending == Ending::Running {
             self.ending = Ending::Draining { until_ns };
-            self.parts.send(Command::StopNewCalls);
+            self.parts.send(WorkerRequest::StopNewCalls);
         }
     }
 
@@ -646,14 +647,14 @@ impl Supervisor {
         if self.ending < (Ending::Cancelling { until_ns: 0 }) {
             let until_ns = (now + CANCEL_NS).min(self.deadline_ns);
             self.ending = Ending::Cancelling { until_ns };
-            self.parts.send(Command::CancelCalls);
+            self.parts.send(WorkerRequest::CancelCalls);
         }
     }
 
     /// Ends at once, whatever is open.
     pub(crate) fn stop(&mut self) {
         self.ending = Ending::Stopping;
-        self.parts.send(Command::StopNow);
+        self.parts.send(WorkerRequest::StopNow);
     }
 
     fn take_reports(&mut self, now: u64) -> bool {
@@ -675,11 +676,11 @@ impl Supervisor {
                     }
                     worker.give_back(report);
                 }
-                while let Some(Ok(mut glance)) = worker.glances.as_mut().map(Consumer::pop) {
+                while let Some(Ok(mut sample)) = worker.samples.as_mut().map(Consumer::pop) {
                     any = true;
                     heard.at_ns = now;
-                    glance.worker += part.first_worker;
-                    self.aggregate.glance(&glance);
+                    sample.worker += part.first_worker;
+                    self.aggregate.sample(&sample);
                 }
                 heard.is_lost |= is_gone && !heard.is_done;
             }
@@ -715,7 +716,7 @@ impl Supervisor {
             match stop {
                 StopRequest::Gracefully => self.wind_down(now),
                 // As SIPp has it: open calls go on for as long as they take.
-                StopRequest::PeerGone => self.parts.send(Command::StopNewCalls),
+                StopRequest::PeerGone => self.parts.send(WorkerRequest::StopNewCalls),
                 StopRequest::Now => {
                     self.end = RunEnd::StoppedByScenario;
                     self.stop();
@@ -789,8 +790,8 @@ impl Supervisor {
             }
         }
         for part in self.parts.all_mut() {
-            if let Some(twin) = &mut part.running.twin {
-                twin.join();
+            if let Some(third_party) = &mut part.running.third_party {
+                third_party.join();
             }
         }
         self.take_reports(sys::monotonic_now());

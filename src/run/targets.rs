@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gossipper_uring::sys;
 
 use super::RunError;
-use super::plan::{pick, resolve_all};
+use super::addresses::{pick, resolve_all};
 use crate::config::targets::{Load, Targets};
 use crate::config::{ConcurrencyLimit, HostPort, OtlpConfig, RunConfig};
 use crate::engine::{DataConfig, Gate, Programs};

@@ -1,4 +1,4 @@
-//! The trace and statistics files of a run: opened before the first call, filled by the artefact
+//! The trace and statistics files of a run: opened before the first call, filled by the writer
 //! thread and by rows made here from snapshots.
 
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::plan::Plan;
 use super::{RunError, exports};
-use crate::artefact::{
-    Artefacts, ArtefactsEnd, FileId, FileSpec, Files, Log, Order, Queues, RecordSink, Rotation,
-    RunTotals, call_debug::CallDebug, own, sipp,
-};
 use crate::config::{LogConfig, RunConfig, ScenarioSource, TraceConfig, TraceFormat};
 use crate::files::Folder;
 use crate::output::{Clock, SippCsv, own_csv};
+use crate::sinks::{
+    FileId, FileSpec, Files, Log, Order, Queues, RecordLosses, RecordSink, Rotation, RunTotals,
+    Writer, call_debug::CallDebug, own, sipp,
+};
 use crate::stats::{Layout, RunStart, Snapshot, Unwritten};
 use crate::trace::Kinds;
 
@@ -45,7 +45,7 @@ struct Rows {
 pub(super) struct Traces {
     names: Names,
     config: TraceConfig,
-    artefacts: Artefacts,
+    writer: Writer,
     rows: Rows,
     clock: Clock,
     sipp: SippCsv,
@@ -190,7 +190,7 @@ impl Prepared {
         }
     }
 
-    /// Starts the artefact thread on the queues of workers that run.
+    /// Starts the writer thread on the queues of workers that run.
     pub(super) fn start(
         self,
         config: &RunConfig,
@@ -200,7 +200,7 @@ impl Prepared {
         start: RunStart,
     ) -> Result<Traces, RunError> {
         let clock = Clock::new(start, self.config.rfc3339);
-        let artefacts = Artefacts::start(
+        let writer = Writer::start(
             self.files,
             self.sinks,
             queues,
@@ -208,12 +208,12 @@ impl Prepared {
             Arc::clone(layout),
             use_uring,
         )
-        .map_err(RunError::ArtefactThread)?;
+        .map_err(RunError::WriterThread)?;
         let per_second = config.rate * 1000.0 / config.rate_period_ms.max(1) as f64;
         let period_s = self.config.stat_period_ms.div_ceil(1000).max(1);
         Ok(Traces {
             names: self.names,
-            artefacts,
+            writer,
             rows: self.rows,
             clock,
             sipp: SippCsv::new(&self.config.stat_delimiter, self.config.periodic_rtd),
@@ -229,12 +229,12 @@ impl Prepared {
 impl Traces {
     /// Returns what could not be written so far.
     pub(super) fn unwritten(&self) -> Unwritten {
-        self.artefacts.unwritten()
+        self.writer.unwritten()
     }
 
-    /// See [`Artefacts::take_complaints`].
+    /// See [`Writer::take_complaints`].
     pub(super) fn take_complaints(&mut self) -> Vec<String> {
-        self.artefacts.take_complaints()
+        self.writer.take_complaints()
     }
 
     /// Headers and the first rows, of a run in which nothing has happened.
@@ -258,7 +258,7 @@ impl Traces {
         };
         for (file, header) in headers {
             if let (Some(file), Some(header)) = (file, header) {
-                self.artefacts.order(Order::Append(file, header));
+                self.writer.order(Order::Append(file, header));
             }
         }
     }
@@ -266,7 +266,7 @@ impl Traces {
     /// The run goes on with other programs, as `snapshot` has them: columns that go by name or step
     /// get a new header, and records their names.
     pub(super) fn change_layout(&mut self, snapshot: &Snapshot) {
-        self.artefacts.order(Order::Layout(Arc::clone(&snapshot.layout)));
+        self.writer.order(Order::Layout(Arc::clone(&snapshot.layout)));
         self.put_headers(snapshot);
     }
 
@@ -301,12 +301,12 @@ impl Traces {
         }
         for (file, row) in rows {
             if let (Some(file), Some(row)) = (file, row) {
-                self.artefacts.order(Order::Append(file, row));
+                self.writer.order(Order::Append(file, row));
             }
         }
         if error_codes {
             let (unix_ns, elapsed_ns) = (snapshot.now_unix_ns(), snapshot.elapsed_ns);
-            self.artefacts.order(Order::Period { unix_ns, elapsed_ns });
+            self.writer.order(Order::Period { unix_ns, elapsed_ns });
         }
     }
 
@@ -314,31 +314,31 @@ impl Traces {
     pub(super) fn put_screens(&mut self, text: &str) -> bool {
         let file = self.rows.screen.filter(|_| self.config.format == TraceFormat::Sipp);
         if let Some(file) = file {
-            self.artefacts.order(Order::Append(file, text.as_bytes().to_vec()));
+            self.writer.order(Order::Append(file, text.as_bytes().to_vec()));
         }
         file.is_some()
     }
 
     /// Writes what waits to be written (SIGUSR2).
     pub(super) fn dump(&mut self) {
-        self.artefacts.order(Order::Dump);
+        self.writer.order(Order::Dump);
     }
 
     /// Switches a log and returns the kinds of records that are wanted now: to be sent to all
-    /// workers ([`crate::dataplane::Command::SetTrace`]).
+    /// workers ([`crate::dataplane::WorkerRequest::SetTrace`]).
     pub(super) fn switch(&mut self, log: Log, is_on: bool) -> Kinds {
-        if is_on && !self.artefacts.knows(log) {
+        if is_on && !self.writer.knows(log) {
             let spec = self.names.log_spec(&self.config, log);
             let format = self.config.format;
-            self.artefacts.adopt(log, spec, move |file| log_sink(format, log, file));
+            self.writer.adopt(log, spec, move |file| log_sink(format, log, file));
         }
-        self.artefacts.switch(log, is_on)
+        self.writer.switch(log, is_on)
     }
 
     /// The last row, and the end. All workers must have ended.
-    pub(super) fn finish(mut self, snapshot: &Snapshot) -> ArtefactsEnd {
+    pub(super) fn finish(mut self, snapshot: &Snapshot) -> RecordLosses {
         self.put_rows(snapshot);
-        self.artefacts.finish(RunTotals {
+        self.writer.finish(RunTotals {
             unix_ns: snapshot.now_unix_ns(),
             calls: snapshot.calls,
             dropped: snapshot.counters.trace_drops,

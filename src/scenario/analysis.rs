@@ -50,7 +50,7 @@ pub(super) fn fill_keeps(program: &mut Program) {
         .steps
         .iter()
         .any(|step| step.actions.iter().any(|action| matches!(action, Action::Jump(_))));
-    let has_commands = program.twin_role.is_some();
+    let has_commands = program.third_party_role.is_some();
     // A send whose retransmissions are exhausted goes to its label from wherever the call waits.
     let exhausted: Vec<u16> = program
         .steps

@@ -33,7 +33,7 @@ pub struct RecvCommand {
 
 /// Which of the instances a scenario is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TwinRole {
+pub enum ThirdPartyRole {
     /// It sends the first command (controller A, master): the others wait for it.
     Leads,
     /// It waits for the first command (controller B, slave).
@@ -110,10 +110,10 @@ pub(super) fn recv(attributes: &Attributes<'_>, peers: &mut Peers) -> Result<Rec
 pub const END_OF_COMMAND: u8 = 27;
 
 /// The part that a scenario has in third-party call control, if any.
-pub(super) fn role(steps: &[Step]) -> Option<TwinRole> {
+pub(super) fn role(steps: &[Step]) -> Option<ThirdPartyRole> {
     steps.iter().find_map(|step| match step.kind {
-        StepKind::SendCommand(_) => Some(TwinRole::Leads),
-        StepKind::RecvCommand(_) => Some(TwinRole::Follows),
+        StepKind::SendCommand(_) => Some(ThirdPartyRole::Leads),
+        StepKind::RecvCommand(_) => Some(ThirdPartyRole::Follows),
         _ => None,
     })
 }

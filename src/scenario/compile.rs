@@ -501,7 +501,7 @@ impl<'k> Compiler<'k> {
             name,
             mode: commands::mode(&self.steps).unwrap_or(sip_mode),
             sip_mode,
-            twin_role: commands::role(&self.steps),
+            third_party_role: commands::role(&self.steps),
             peers: self.peers.names,
             writes_shared_variables: self.steps.iter().any(super::analysis::writes_shared),
             steps: self.steps,

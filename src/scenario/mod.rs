@@ -31,7 +31,7 @@ use error::{Fault, Sink};
 
 pub use arguments::{WrittenAuthentication, secret_bytes};
 pub use builtin::{BUILTINS, Builtin, builtin, find_builtin, load_builtin};
-pub use commands::{END_OF_COMMAND, RecvCommand, SendCommand, TwinRole};
+pub use commands::{END_OF_COMMAND, RecvCommand, SendCommand, ThirdPartyRole};
 pub use decode::{FILE_BYTES_MAX, bytes, decode};
 pub use ere::{Captures, Regex, Scratch, TooComplex};
 pub use error::{Diagnostic, Position, ScenarioError, Severity};

@@ -3,7 +3,7 @@
 //! A `Program` that exists is sound: every label, variable and keyword in it resolves, and every
 //! index is in range.
 
-use super::commands::{RecvCommand, SendCommand, TwinRole};
+use super::commands::{RecvCommand, SendCommand, ThirdPartyRole};
 use super::ere::Regex;
 use super::error::Position;
 use super::template::Template;
@@ -19,7 +19,7 @@ pub struct Program {
     /// another instance starts the calls that we make.
     pub sip_mode: Mode,
     /// Its part in third-party call control; `None` if it sends and receives no command.
-    pub twin_role: Option<TwinRole>,
+    pub third_party_role: Option<ThirdPartyRole>,
     /// Names of other instances in `dest=` and `src=`, by index.
     pub peers: Vec<String>,
     /// Steps in order; jump targets are indices into it, `steps.len()` is the end.

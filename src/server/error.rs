@@ -14,7 +14,7 @@ use crate::stats::ExitCode;
 pub enum ServerError {
     /// The users cannot be read.
     #[error("{0}")]
-    Auth(auth::StartError),
+    Auth(auth::OpenError),
     /// The address of the API cannot be bound.
     #[error("cannot listen on {addr} (api_addr): {source}; {}", bind_advice(source))]
     Bind {

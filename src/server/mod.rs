@@ -11,9 +11,9 @@ pub mod config;
 pub mod engines;
 pub mod metrics;
 
-mod beside;
 mod connection;
 mod daemon;
+mod embedded;
 mod error;
 mod http;
 mod logging;
@@ -23,7 +23,7 @@ mod reloader;
 mod status;
 mod tls;
 
-pub use beside::run as run_at_terminal;
+pub use embedded::run as run_at_terminal;
 pub use error::ServerError;
 pub use tls::TlsError;
 
@@ -41,7 +41,7 @@ use crate::config::RunConfig;
 use crate::config::targets::{Reach, Targets};
 use crate::dataplane::bind_again;
 use auth::{AuthMode, AuthSettings, Authenticator};
-use config::{AuthConfig, EngineConfig, HttpConfig, ListenerConfig, ServerConfig};
+use config::{AuthConfig, EngineEntry, HttpConfig, ListenerConfig, ServerConfig};
 use engines::{EngineKind, EngineSpec, ListenerSpec, Policy, Registry};
 use logging::Log;
 
@@ -182,7 +182,7 @@ fn engine_specs(config: &ServerConfig, targets: &Arc<Targets>) -> Vec<EngineSpec
     engines.map(|(index, engine)| engine_spec(index, engine, targets)).collect()
 }
 
-fn engine_spec(index: usize, engine: &EngineConfig, targets: &Arc<Targets>) -> EngineSpec {
+fn engine_spec(index: usize, engine: &EngineEntry, targets: &Arc<Targets>) -> EngineSpec {
     EngineSpec {
         id: engine.id.clone(),
         kind: if index == 0 { EngineKind::Primary } else { EngineKind::Static },

@@ -14,8 +14,9 @@ use super::verdict::{
     Evidence, PLANNED_SEND_ERROR_LIMIT_NS, Verdict, VerdictTally, withheld_by_generator,
 };
 use super::{
-    Counters, CpuUse, Distribution, Glance, Histograms, Layout, MessageCounts, RateSteps, Report,
-    StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause, WorkerCpu,
+    CounterSample, Counters, CpuUse, Distribution, Histograms, Layout, MessageCounts, RateSteps,
+    Report, StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause,
+    WorkerCpu,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -340,15 +341,15 @@ impl Aggregate {
 
     /// Takes in a look at a worker between two reports: snapshots tell its counters at once, and
     /// the seconds of the history stay those of the reports.
-    pub fn glance(&mut self, glance: &Glance) {
-        let Some(worker) = self.workers.get_mut(usize::from(glance.worker)) else { return };
+    pub fn sample(&mut self, sample: &CounterSample) {
+        let Some(worker) = self.workers.get_mut(usize::from(sample.worker)) else { return };
         // Reports and looks come in queues of their own.
-        if worker.is_done || glance.at_ns <= worker.seen_ns {
+        if worker.is_done || sample.at_ns <= worker.seen_ns {
             return;
         }
-        (worker.seen, worker.seen_ns) = (glance.counters, glance.at_ns);
-        worker.target_rate = finite(glance.target_rate);
-        self.seen_ns = self.seen_ns.max(glance.at_ns);
+        (worker.seen, worker.seen_ns) = (sample.counters, sample.at_ns);
+        worker.target_rate = finite(sample.target_rate);
+        self.seen_ns = self.seen_ns.max(sample.at_ns);
     }
 
     /// Closes the seconds that are still open, as when a worker died without a last report.

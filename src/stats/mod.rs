@@ -56,7 +56,7 @@ pub use rate_steps::{
     RateSteps, clean_and_bad,
 };
 pub use recent::{RECENT_SECONDS, RecentSummary};
-pub use report::{Glance, Report};
+pub use report::{CounterSample, Report};
 pub use snapshot::{
     BusySummary, CallTotals, RATE_NS_MIN, RateSummary, RunStart, Snapshot, TransactionSummary,
 };

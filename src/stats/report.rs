@@ -66,7 +66,7 @@ pub struct Report {
 /// A worker's counters in between two reports, for whoever cannot wait a second. Durations and
 /// counts by step are in reports only.
 #[derive(Clone, Copy, Debug)]
-pub struct Glance {
+pub struct CounterSample {
     /// The worker, counted from 0.
     pub worker: u16,
     /// When it looked, on the monotonic clock.

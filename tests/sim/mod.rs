@@ -14,7 +14,7 @@ pub mod rig;
 pub mod scenarios;
 pub mod side;
 
-use gossipper::dataplane::Command;
+use gossipper::dataplane::WorkerRequest;
 use gossipper_uring::{SimConfig, SimNet};
 
 use log::Log;
@@ -53,8 +53,8 @@ impl World {
         self.sides.len() - 1
     }
 
-    pub fn command(&mut self, side: usize, command: Command) {
-        self.sides[side].command(command);
+    pub fn request(&mut self, side: usize, request: WorkerRequest) {
+        self.sides[side].request(request);
     }
 
     /// Virtual milliseconds since the start.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use gossipper::dataplane::Command;
+use gossipper::dataplane::WorkerRequest;
 use gossipper::engine::Arrivals;
 use gossipper::engine::pacing::RatePlan;
 use gossipper::stats::{Counters, FailureCause};
@@ -19,7 +19,7 @@ use super::{MS, SECOND, World};
 /// Something that is done to the caller in mid-run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Deed {
-    Tell(Command),
+    Tell(WorkerRequest),
     /// Its workers do not get the processor for so long.
     Stall(u64),
 }
@@ -102,16 +102,16 @@ impl Plan {
             for _ in 0..1 + below(3) {
                 let at_ms = below(6000);
                 let deed = match below(8) {
-                    0 | 1 => Deed::Tell(Command::SetRate((1 + below(500)) as f64)),
-                    2 => Deed::Tell(Command::SetPaused(true)),
-                    3 => Deed::Tell(Command::StopNewCalls),
-                    4 => Deed::Tell(Command::CancelCalls),
-                    5 if one_in(3, &mut below) => Deed::Tell(Command::StopNow),
+                    0 | 1 => Deed::Tell(WorkerRequest::SetRate((1 + below(500)) as f64)),
+                    2 => Deed::Tell(WorkerRequest::SetPaused(true)),
+                    3 => Deed::Tell(WorkerRequest::StopNewCalls),
+                    4 => Deed::Tell(WorkerRequest::CancelCalls),
+                    5 if one_in(3, &mut below) => Deed::Tell(WorkerRequest::StopNow),
                     _ => Deed::Stall((1 + below(3000)) * MS),
                 };
                 deeds.push((at_ms, deed));
-                if deed == Deed::Tell(Command::SetPaused(true)) {
-                    deeds.push((at_ms + below(4000), Deed::Tell(Command::SetPaused(false))));
+                if deed == Deed::Tell(WorkerRequest::SetPaused(true)) {
+                    deeds.push((at_ms + below(4000), Deed::Tell(WorkerRequest::SetPaused(false))));
                 }
             }
             deeds.sort_by_key(|&(at_ms, _)| at_ms);
@@ -149,11 +149,11 @@ impl Plan {
     }
 
     fn is_cut_short(&self) -> bool {
-        self.deeds.iter().any(|(_, deed)| *deed == Deed::Tell(Command::StopNow))
+        self.deeds.iter().any(|(_, deed)| *deed == Deed::Tell(WorkerRequest::StopNow))
     }
 
     fn is_cancelled(&self) -> bool {
-        self.deeds.iter().any(|(_, deed)| *deed == Deed::Tell(Command::CancelCalls))
+        self.deeds.iter().any(|(_, deed)| *deed == Deed::Tell(WorkerRequest::CancelCalls))
     }
 
     fn stalls(&self) -> bool {
@@ -242,7 +242,7 @@ impl Plan {
                 break;
             }
             match deed {
-                Deed::Tell(command) => world.command(caller, command),
+                Deed::Tell(command) => world.request(caller, command),
                 Deed::Stall(length_ns) => {
                     let until_ns = world.net.now() + length_ns;
                     world.sides[caller].stall(until_ns);
@@ -258,7 +258,7 @@ impl Plan {
                 "{active} calls are open and {lingering} linger after the last moment"
             ));
         }
-        world.command(callee, Command::StopNewCalls);
+        world.request(callee, WorkerRequest::StopNewCalls);
         // Whoever heard the last of the caller waits for 64 * T1, or its receive times out.
         let drain_ns = (45 * SECOND).max(self.longest_call_ns());
         let limit_ns = world.net.now() + drain_ns;
@@ -267,7 +267,7 @@ impl Plan {
             if self.is_perfect() && !self.is_cancelled() {
                 return Err(format!("{} calls hang at the callee", world.sides[callee].active()));
             }
-            world.command(callee, Command::CancelCalls);
+            world.request(callee, WorkerRequest::CancelCalls);
             let limit_ns = world.net.now() + 40 * SECOND;
             world.run_until(limit_ns, |world| world.is_finished(callee))?;
         }
@@ -297,7 +297,7 @@ impl Plan {
         let pacing_s = match self.arrivals {
             Arrivals::Open(plan) => {
                 let changes = self.deeds.iter().filter_map(|(_, deed)| match deed {
-                    Deed::Tell(Command::SetRate(rate)) => Some(*rate),
+                    Deed::Tell(WorkerRequest::SetRate(rate)) => Some(*rate),
                     _ => None,
                 });
                 // A limit withholds arrivals without end; they come at this rate.
@@ -318,7 +318,12 @@ impl Plan {
         let (ours, theirs) = (world.sides[caller].reported(), world.sides[callee].reported());
         let stopped = self.deeds.iter().any(|(_, deed)| match deed {
             Deed::Tell(command) => {
-                matches!(command, Command::StopNewCalls | Command::CancelCalls | Command::StopNow)
+                matches!(
+                    command,
+                    WorkerRequest::StopNewCalls
+                        | WorkerRequest::CancelCalls
+                        | WorkerRequest::StopNow
+                )
             }
             Deed::Stall(_) => false,
         });

@@ -4,8 +4,8 @@
 
 use std::net::SocketAddr;
 
-use gossipper::dataplane::Command;
-use gossipper::dataplane::twin::link::Tell;
+use gossipper::dataplane::WorkerRequest;
+use gossipper::dataplane::third_party::link::Tell;
 use gossipper::scenario::Program;
 use gossipper::stats::{Counters, FailureCause, StepCounts};
 use gossipper_uring::{Driver, DriverConfig, Event, SimConfig, SimDriver, SocketId, TxOrder};
@@ -212,8 +212,8 @@ impl Rig {
         self.side().counters()
     }
 
-    pub fn command(&mut self, command: Command) {
-        self.world.command(self.side, command);
+    pub fn request(&mut self, request: WorkerRequest) {
+        self.world.request(self.side, request);
     }
 
     /// The failures so far, by label.
@@ -230,10 +230,10 @@ impl Rig {
     /// As [`Self::end`], with the counts of each step.
     #[track_caller]
     pub fn end_by_step(mut self) -> (Counters, Vec<StepCounts>) {
-        self.command(Command::StopNewCalls);
+        self.request(WorkerRequest::StopNewCalls);
         self.run(60_000);
         if !self.world.is_finished(self.side) {
-            self.command(Command::CancelCalls);
+            self.request(WorkerRequest::CancelCalls);
             self.run(60_000);
         }
         assert!(self.world.is_finished(self.side), "the run does not end");

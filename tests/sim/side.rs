@@ -4,13 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use gossipper::dataplane::twin::{
+use gossipper::dataplane::third_party::{
     self,
     link::{Tell, ThreadEnd},
 };
 use gossipper::dataplane::{
-    ANSWERS, Answer, Command, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts,
-    sip_socket,
+    ANSWERS, Answer, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts,
+    WorkerRequest, sip_socket,
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
@@ -164,7 +164,7 @@ pub fn layout(program: &Program) -> Layout {
 /// One worker and the control side's ends of its queues.
 pub struct Seat {
     worker: Worker<Carrier>,
-    commands: Producer<Command>,
+    requests: Producer<WorkerRequest>,
     reports: Consumer<Box<Report>>,
     empties: Producer<Box<Report>>,
     swaps: Producer<Box<Swap>>,
@@ -174,7 +174,7 @@ pub struct Seat {
     /// What it was asked.
     pub answers: Consumer<Answer>,
     /// The place of the other instances.
-    twin: Option<ThreadEnd>,
+    third_party: Option<ThreadEnd>,
     /// From the worker, on their way to the next one.
     handovers: Option<Consumer<Handover>>,
     /// Into the worker.
@@ -261,7 +261,7 @@ impl Side {
             } else if per_call.is_none() {
                 engine.share_socket(main_socket);
             }
-            let (commands, commands_out) = RingBuffer::new(64);
+            let (requests, requests_out) = RingBuffer::new(64);
             let (reports_in, reports) = RingBuffer::new(4);
             let (swaps, swaps_out) = RingBuffer::new(1);
             let (swapped_in, swapped) = RingBuffer::new(1);
@@ -278,10 +278,10 @@ impl Side {
             } else {
                 (None, None, None, None)
             };
-            let (twin_end, twin) = match options.peering {
+            let (third_party_end, third_party) = match options.peering {
                 Some(peering) => {
                     engine.set_peering(peering);
-                    let (worker_end, thread_end) = twin::link::pair(None);
+                    let (worker_end, thread_end) = third_party::link::pair(None);
                     (Some(worker_end), Some(thread_end))
                 }
                 None => (None, None),
@@ -291,9 +291,9 @@ impl Side {
                 driver,
                 engine,
                 links: Links {
-                    commands: commands_out,
+                    requests: requests_out,
                     reports: reports_in,
-                    glances: None,
+                    samples: None,
                     empties: empties_out,
                     swaps: swaps_out,
                     swapped: swapped_in,
@@ -305,7 +305,7 @@ impl Side {
                     control: None,
                     handover_out,
                     handover_in,
-                    twin: twin_end,
+                    third_party: third_party_end,
                     undone: undone.clone(),
                 },
                 main_socket,
@@ -320,7 +320,7 @@ impl Side {
             });
             seats.push(Seat {
                 worker,
-                commands,
+                requests,
                 reports,
                 empties,
                 swaps,
@@ -328,7 +328,7 @@ impl Side {
                 stops,
                 notes,
                 answers,
-                twin,
+                third_party,
                 handovers,
                 inbox,
                 woken: true,
@@ -409,9 +409,9 @@ impl Side {
         Ok(())
     }
 
-    pub fn command(&mut self, command: Command) {
+    pub fn request(&mut self, request: WorkerRequest) {
         for seat in &mut self.seats {
-            seat.commands.push(command).expect("the queue of commands is never full here");
+            seat.requests.push(request).expect("the queue of requests is never full here");
             seat.woken = true;
         }
     }
@@ -419,15 +419,16 @@ impl Side {
     /// Another instance says something to the first worker.
     pub fn tell(&mut self, what: Tell<'_>) {
         let seat = &mut self.seats[0];
-        let twin = seat.twin.as_mut().expect("the side takes part in third-party call control");
-        assert!(twin.tell(what), "the ring is never full here");
+        let third_party =
+            seat.third_party.as_mut().expect("the side takes part in third-party call control");
+        assert!(third_party.tell(what), "the ring is never full here");
         seat.woken = true;
     }
 
     /// What the first worker says next to another instance, and to which.
     pub fn said(&mut self) -> Option<(u16, String)> {
         let mut text = Vec::new();
-        let peer = self.seats[0].twin.as_mut()?.read(&mut text)?;
+        let peer = self.seats[0].third_party.as_mut()?.read(&mut text)?;
         Some((peer, String::from_utf8_lossy(&text).into_owned()))
     }
 

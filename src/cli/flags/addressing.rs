@@ -9,7 +9,7 @@ use super::{Accept, FlagGroup, alias, choice, milliseconds, refused, switch, tak
 
 const SCTP: &str = "SCTP is not supported; use UDP (-t u1) or TCP (-t t1)";
 /// Where controller B listens if nothing else is said.
-const TWIN_PORT: u16 = 6060;
+const THIRD_PARTY_PORT: u16 = 6060;
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Addressing",
@@ -95,7 +95,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "3pcc",
             &["HOST[:PORT]"],
             Accept::Parsed(|d, v| {
-                HostPort::parse_with_port(v, TWIN_PORT).map(|twin| d.twin = Some(twin))
+                HostPort::parse_with_port(v, THIRD_PARTY_PORT).map(|third_party| d.third_party = Some(third_party))
             }),
             "Control calls together with a twin (third-party call control): where controller B \
              listens; the scenario decides which of the two this is (port 6060 if none is given)",

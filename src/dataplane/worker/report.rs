@@ -2,8 +2,8 @@
 //! in between.
 
 use super::super::link::Link;
-use super::{GLANCE_NS, REPORT_NS, Worker};
-use crate::stats::{Counters, Glance, Report};
+use super::{REPORT_NS, SAMPLE_NS, Worker};
+use crate::stats::{CounterSample, Counters, Report};
 
 impl<D: Link> Worker<D> {
     /// Hands over the figures of the interval that ends now.
@@ -48,7 +48,7 @@ impl<D: Link> Worker<D> {
         self.sequence += 1;
         self.interval_start_ns = end_ns;
         self.next_report_ns = end_ns + REPORT_NS;
-        self.plan_glance(end_ns);
+        self.plan_sample(end_ns);
         // As many reports exist as the queue holds.
         let pushed = self.links.reports.push(report);
         debug_assert!(pushed.is_ok());
@@ -56,22 +56,22 @@ impl<D: Link> Worker<D> {
     }
 
     /// Lets somebody look in between two reports.
-    pub(super) fn glance(&mut self, now: u64) {
-        self.plan_glance(now);
+    pub(super) fn sample(&mut self, now: u64) {
+        self.plan_sample(now);
         let mut counters = self.engine.counters_now();
         self.count(&mut counters);
         let target_rate = self.engine.target_rate() / self.workers as f64;
-        let glance = Glance { worker: self.index as u16, at_ns: now, counters, target_rate };
-        if let Some(glances) = &mut self.links.glances {
+        let sample = CounterSample { worker: self.index as u16, at_ns: now, counters, target_rate };
+        if let Some(samples) = &mut self.links.samples {
             // Who does not come to look misses nothing: there is always another one.
-            let _ = glances.push(glance);
+            let _ = samples.push(sample);
         }
         self.wake_control();
     }
 
-    pub(super) fn plan_glance(&mut self, now: u64) {
-        if self.links.glances.is_some() {
-            self.next_glance_ns = now + GLANCE_NS;
+    pub(super) fn plan_sample(&mut self, now: u64) {
+        if self.links.samples.is_some() {
+            self.next_sample_ns = now + SAMPLE_NS;
         }
     }
 

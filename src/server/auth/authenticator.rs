@@ -71,7 +71,7 @@ impl std::fmt::Debug for AuthMode {
 
 /// Authentication cannot begin.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum OpenError {
     /// A secret of the configuration cannot be used.
     #[error("{0}")]
     Secret(String),
@@ -176,17 +176,17 @@ impl Authenticator {
     ///
     /// # Errors
     /// If the database cannot be used or a secret is none.
-    pub fn open(settings: AuthSettings) -> Result<Self, StartError> {
+    pub fn open(settings: AuthSettings) -> Result<Self, OpenError> {
         let mut first_admin = None;
         let gate = match settings.mode {
             AuthMode::Open => Gate::Open,
             AuthMode::StaticToken(token) => {
-                check_api_token(&token).map_err(StartError::Secret)?;
+                check_api_token(&token).map_err(OpenError::Secret)?;
                 Gate::StaticToken(Box::new(StaticToken::new(&token)?))
             }
             AuthMode::Internal { sqlite_path, jwt_secret } => {
                 if let Some(secret) = &jwt_secret {
-                    check_jwt_secret(secret).map_err(StartError::Secret)?;
+                    check_jwt_secret(secret).map_err(OpenError::Secret)?;
                 }
                 let (internal, made) =
                     Internal::open(&sqlite_path, jwt_secret, settings.token_lifetime)?;

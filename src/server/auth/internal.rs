@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::api_token::{self, API_TOKENS_MAX, TokenHash};
-use super::authenticator::{Now, StartError};
+use super::authenticator::{Now, OpenError};
 use super::bootstrap::{self, FirstAdmin, Wishes};
 use super::database::{Database, lock};
 use super::error::AuthError;
@@ -103,8 +103,8 @@ impl Internal {
         sqlite_path: &Path,
         jwt_secret: Option<String>,
         token_lifetime: Duration,
-    ) -> Result<(Self, Option<FirstAdmin>), StartError> {
-        let hasher = Hasher::new().map_err(|error| StartError::Hash(error.to_string()))?;
+    ) -> Result<(Self, Option<FirstAdmin>), OpenError> {
+        let hasher = Hasher::new().map_err(|error| OpenError::Hash(error.to_string()))?;
         let wishes = Wishes::from_environment();
         Self::open_with(sqlite_path, jwt_secret, token_lifetime, hasher, &wishes)
     }
@@ -115,7 +115,7 @@ impl Internal {
         token_lifetime: Duration,
         hasher: Hasher,
         wishes: &Wishes,
-    ) -> Result<(Self, Option<FirstAdmin>), StartError> {
+    ) -> Result<(Self, Option<FirstAdmin>), OpenError> {
         let mut store = Store::open(sqlite_path)?;
         let now_ms = Now::read().unix_ms;
         let first_admin = bootstrap::first_admin(&mut store, &hasher, wishes, now_ms)?;
@@ -291,7 +291,7 @@ impl Internal {
         match begun {
             Ok(attempt) => Ok(attempt),
             Err(throttled) => {
-                if throttled.is_news {
+                if throttled.is_first {
                     let by = By {
                         user_id: None,
                         username: String::new(),

@@ -28,7 +28,7 @@ mod username;
 
 pub use api_token::{API_TOKENS_MAX, METRICS_PATH, Scope, UnknownScope};
 pub use authenticator::{
-    AuthMode, AuthSettings, Authenticator, Credentials, LIVE_PATH, StartError, Ticket,
+    AuthMode, AuthSettings, Authenticator, Credentials, LIVE_PATH, OpenError, Ticket,
 };
 pub use bootstrap::{BootstrapError, FirstAdmin, files_beside};
 pub use command::{AuthCommand, Database as UserDatabase, Deed, NewPassword, run};

@@ -120,7 +120,7 @@ pub(super) struct Throttled {
     /// Seconds until the next attempt makes sense, at least 1.
     pub(super) retry_after_s: u64,
     /// The first refusal since the last attempt: worth a line in a log, the rest is not.
-    pub(super) is_news: bool,
+    pub(super) is_first: bool,
 }
 
 /// An attempt that was let through, to be told how it ended.
@@ -176,7 +176,7 @@ impl Throttle {
         if let Some(wait) = wait {
             let retry_after_s = wait.as_millis().div_ceil(1000).max(1);
             let retry_after_s = u64::try_from(retry_after_s).unwrap_or(u64::MAX);
-            return Err(Throttled { retry_after_s, is_news: !was_told });
+            return Err(Throttled { retry_after_s, is_first: !was_told });
         }
         of_source.failures.fail(now, &SOURCE);
         of_source.was_told = false;
@@ -415,12 +415,12 @@ mod tests {
         for _ in 0..5 {
             lab.fail("192.0.2.1", "alice").unwrap();
         }
-        let mut news = || lab.throttle.begin(lab.now, source, "alice").unwrap_err().is_news;
+        let mut news = || lab.throttle.begin(lab.now, source, "alice").unwrap_err().is_first;
         assert!(news());
         assert!(!news());
         lab.pass(2);
         lab.fail("192.0.2.1", "alice").unwrap();
-        assert!(lab.throttle.begin(lab.now, source, "alice").unwrap_err().is_news);
+        assert!(lab.throttle.begin(lab.now, source, "alice").unwrap_err().is_first);
     }
 
     #[test]

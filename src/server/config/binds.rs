@@ -6,7 +6,7 @@ use super::check::join;
 use super::layout::Profile;
 use super::own::key_of_output;
 use super::problem::{Place, Problem, ProblemKind};
-use super::resolved::{EngineConfig, HttpConfig};
+use super::resolved::{EngineEntry, HttpConfig};
 use crate::files::is_one_file;
 use crate::server::engines::{Bind, files};
 
@@ -20,7 +20,7 @@ struct Claim<T> {
 /// Reports every address and file that two want. Sockets of one process could share an address
 /// unnoticed, and each would get a part of the messages.
 pub(super) fn check(
-    engines: &[(EngineConfig, &Profile)],
+    engines: &[(EngineEntry, &Profile)],
     http: Option<(&HttpConfig, &Profile)>,
     problems: &mut Vec<Problem>,
 ) {
@@ -67,7 +67,7 @@ pub(super) fn check(
     }
 }
 
-fn binds(engine: &EngineConfig, profile: &Profile) -> Vec<Claim<Bind>> {
+fn binds(engine: &EngineEntry, profile: &Profile) -> Vec<Claim<Bind>> {
     let run = &engine.run;
     let own = || {
         let (place, key) = profile.place_of(&["local_port", "extra_args", "transport"]);
@@ -94,7 +94,7 @@ fn binds(engine: &EngineConfig, profile: &Profile) -> Vec<Claim<Bind>> {
         .collect()
 }
 
-fn written(engine: &EngineConfig, profile: &Profile) -> Vec<Claim<PathBuf>> {
+fn written(engine: &EngineEntry, profile: &Profile) -> Vec<Claim<PathBuf>> {
     files(&engine.run)
         .map(|path| {
             let names = [key_of_output(&engine.run, path), "extra_args"];

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{AuthKeys, AuthType, Duration, ListenerKeys, Profile, RoleName};
-use super::resolved::{AuthConfig, EngineConfig, MASK, Role, Secret, ServerConfig};
+use super::resolved::{AuthConfig, EngineEntry, MASK, Role, Secret, ServerConfig};
 use super::targets;
 use crate::config::{
     CallLimit, ConcurrencyLimit, LogLevel, OtlpProtocol, RunConfig, ScenarioSource, Transport,
@@ -62,14 +62,14 @@ pub(super) fn file(config: &ServerConfig, is_masked: bool) -> Value {
 }
 
 /// The keys of an engine.
-pub(super) fn keys(engine: &EngineConfig, is_masked: bool) -> Map<String, Value> {
+pub(super) fn keys(engine: &EngineEntry, is_masked: bool) -> Map<String, Value> {
     match json!(profile(engine, is_masked)) {
         Value::Object(keys) => keys,
         _ => Map::new(),
     }
 }
 
-fn profile(engine: &EngineConfig, is_masked: bool) -> Profile {
+fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
     let run = &engine.run;
     let secret = |text: &String| match is_masked {
         true => MASK.to_owned(),

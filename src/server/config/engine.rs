@@ -10,7 +10,7 @@ use super::check::{is_off, shortened};
 use super::files;
 use super::layout::{Key, Position, Profile};
 use super::problem::{Place, Problem, ProblemKind};
-use super::resolved::{EngineConfig, ListenerConfig, Role};
+use super::resolved::{EngineEntry, ListenerConfig, Role};
 use super::schema::{flag_of, key_of, key_schema};
 use super::tree::{Data, Node};
 use crate::cli::flags::{Accept, FlagSpec, Status};
@@ -43,7 +43,7 @@ pub(super) struct Builder<'a> {
 
 /// An engine, and what its sources said about the process.
 pub(super) struct Built {
-    pub(super) engine: EngineConfig,
+    pub(super) engine: EngineEntry,
     pub(super) process: ProcessDraft,
 }
 
@@ -139,7 +139,7 @@ impl Builder<'_> {
                 local_port: listener.local_port,
             })
             .collect();
-        let engine = EngineConfig { id, role, listeners, run, extra_args };
+        let engine = EngineEntry { id, role, listeners, run, extra_args };
         Some(Built { engine, process })
     }
 

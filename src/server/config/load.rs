@@ -12,7 +12,7 @@ use super::layout::{self, Position, Profile, infer_role};
 use super::own;
 use super::problem::{Place, Problem, ProblemKind, Problems};
 use super::process::{self, Process};
-use super::resolved::{EngineConfig, Role, ServerConfig};
+use super::resolved::{EngineEntry, Role, ServerConfig};
 use super::schema::{key_schema, profile_schema, schema};
 use super::tree::{self, Data, Node, TEXT_BYTES_MAX};
 use crate::cli::LowArgs;
@@ -139,7 +139,7 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snippet {
     /// The engine that it asks for, with what that takes over.
-    pub engine: EngineConfig,
+    pub engine: EngineEntry,
     /// `true` if the collector of messages is its own choice.
     pub own_hep: bool,
     /// `true` if the event log is its own choice.
@@ -353,7 +353,7 @@ impl<'a> Loader<'a> {
     /// Keeps the engines from the files of the process. Returns whether all are usable then.
     fn protect(
         &mut self,
-        engines: &mut [(EngineConfig, &Profile)],
+        engines: &mut [(EngineEntry, &Profile)],
         process: &Process,
         allow_exec: bool,
     ) -> bool {

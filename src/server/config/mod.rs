@@ -31,7 +31,7 @@ pub(in crate::server) use own::own_files_of;
 pub use problem::{Place, Problem, ProblemKind, Problems};
 pub use reload::{LiveChange, ReloadPlan, compare, load_again, protect};
 pub use resolved::{
-    AuthConfig, EngineConfig, HttpConfig, HttpTls, ListenerConfig, Role, Secret, ServerConfig,
+    AuthConfig, EngineEntry, HttpConfig, HttpTls, ListenerConfig, Role, Secret, ServerConfig,
 };
 pub use schema::schema;
 pub use table::keys_markdown;

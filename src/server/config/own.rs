@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::layout::Profile;
 use super::problem::{Problem, ProblemKind};
-use super::resolved::{AuthConfig, EngineConfig, HttpConfig, ServerConfig};
-use crate::config::{RunConfig, ScenarioSource, TwinConfig};
+use super::resolved::{AuthConfig, EngineEntry, HttpConfig, ServerConfig};
+use crate::config::{RunConfig, ScenarioSource, ThirdPartyConfig};
 use crate::files::{NOT_WRITTEN, OwnFile, OwnKind};
 use crate::server::auth;
 use crate::server::engines::files;
@@ -68,14 +68,14 @@ fn read_by(run: &RunConfig) -> Vec<(&PathBuf, &'static str)> {
     }
     read.extend(run.injection.iter().map(|path| (path, "injection_file")));
     read.extend(run.injection_receiving.iter().map(|path| (path, "extra_args")));
-    if let Some(TwinConfig::Named { file, .. }) = &run.twin {
+    if let Some(ThirdPartyConfig::Named { file, .. }) = &run.third_party {
         read.push((file, "extra_args"));
     }
     read
 }
 
 /// Reports files of the process that an engine would use. Returns whether there are none.
-pub(super) fn check(engine: &EngineConfig, profile: &Profile, problems: &mut Vec<Problem>) -> bool {
+pub(super) fn check(engine: &EngineEntry, profile: &Profile, problems: &mut Vec<Problem>) -> bool {
     let run = &engine.run;
     let before = problems.len();
     let mut report = |key: &'static str, path: &Path, verb: &str, role: &str| {

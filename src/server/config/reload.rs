@@ -9,7 +9,7 @@ use super::files;
 use super::load::load;
 use super::own::own_files;
 use super::problem::{Problem, ProblemKind, Problems};
-use super::resolved::{AuthConfig, EngineConfig, ServerConfig};
+use super::resolved::{AuthConfig, EngineEntry, ServerConfig};
 use crate::cli::LowArgs;
 use crate::config::targets::{Network, TargetList};
 use crate::config::{CallLimit, LogLevel, RunConfig, ScenarioSource};
@@ -294,7 +294,7 @@ fn compare_http(
     }
 }
 
-fn compare_engines(old: &EngineConfig, new: &EngineConfig, plan: &mut ReloadPlan) {
+fn compare_engines(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) {
     let engine = || new.id.clone();
     let (was, run) = (&old.run, &new.run);
     plan.live.push(LiveChange::Scenario { engine: engine(), source: run.scenario.clone() });
@@ -324,9 +324,9 @@ fn compare_engines(old: &EngineConfig, new: &EngineConfig, plan: &mut ReloadPlan
 }
 
 /// Names what of an engine stays as it is.
-fn restarts(old: &EngineConfig, new: &EngineConfig, plan: &mut ReloadPlan) {
+fn restarts(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) {
     let (was, run) = (&old.run, &new.run);
-    let mut same = EngineConfig { run: was.clone(), ..new.clone() };
+    let mut same = EngineEntry { run: was.clone(), ..new.clone() };
     // What has been dealt with.
     same.run.scenario = run.scenario.clone();
     same.run.notices = run.notices.clone();

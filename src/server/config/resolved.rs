@@ -24,7 +24,7 @@ pub struct ServerConfig {
     /// Who may use the API.
     pub auth: AuthConfig,
     /// The engines, the primary one first; at least one.
-    pub engines: Vec<EngineConfig>,
+    pub engines: Vec<EngineEntry>,
     /// Whether scenarios that arrive over the API may run shell commands.
     pub allow_exec: bool,
     /// Most clients that the API may add at the same time; 0 where it may add none.
@@ -55,7 +55,7 @@ impl ServerConfig {
 
 /// One engine.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EngineConfig {
+pub struct EngineEntry {
     /// Its name, unique in the process.
     pub id: String,
     /// What it is for.

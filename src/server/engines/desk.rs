@@ -47,7 +47,7 @@ pub(in crate::server) struct Desk {
     lifetime: Arc<Lifetime>,
     health: Health,
     notices: VecDeque<String>,
-    has_news: bool,
+    has_reports: bool,
     next_publish_ns: u64,
     /// The share that the run holds of the ceilings of those whom it calls.
     hold: Option<Hold>,
@@ -80,7 +80,7 @@ impl Desk {
             snapshot,
             lifetime: Arc::new(run.lifetime()),
             notices: notices.into_iter().take(NOTICES_MAX).collect(),
-            has_news: false,
+            has_reports: false,
             next_publish_ns: run.start_ns(),
             hold: None,
             next_look_ns: 0,
@@ -131,17 +131,17 @@ impl Desk {
         self.publish(run, Phase::Running);
     }
 
-    /// Answers what was asked, and publishes the state where it is due. `has_news` says whether
+    /// Answers what was asked, and publishes the state where it is due. `has_reports` says whether
     /// workers have reported since the last time.
-    pub(in crate::server) fn serve(&mut self, run: &mut Supervisor, has_news: bool, now: u64) {
-        self.has_news |= has_news;
+    pub(in crate::server) fn serve(&mut self, run: &mut Supervisor, has_reports: bool, now: u64) {
+        self.has_reports |= has_reports;
         while let Ok(question) = self.questions.try_recv() {
             self.take(run, question, now);
         }
         self.look_at_the_swap(run);
         self.shared.beat_ns.store(run.oldest_report_ns(), Ordering::Relaxed);
-        if self.has_news && now >= self.next_publish_ns {
-            self.has_news = false;
+        if self.has_reports && now >= self.next_publish_ns {
+            self.has_reports = false;
             self.next_publish_ns = now + PUBLISH_NS;
             self.refresh(run);
             self.publish(run, Self::phase(run));

@@ -265,7 +265,7 @@ impl<'s> Engine<'s> {
         while !self.run.is_over() {
             thread::park_timeout(POLL);
             let now = sys::monotonic_now();
-            let has_news = self.run.poll(now);
+            let has_reports = self.run.poll(now);
             for note in self.run.take_notes() {
                 self.desk.note(note);
             }
@@ -276,7 +276,7 @@ impl<'s> Engine<'s> {
             }
             self.look_at_the_end(now);
             self.desk.look_at_targets(&mut self.run, now);
-            self.desk.serve(&mut self.run, has_news, now);
+            self.desk.serve(&mut self.run, has_reports, now);
             if now >= self.next_line_ns {
                 let period_ms = self.config.stat_period_ms.unwrap_or(1000);
                 self.next_line_ns = now + period_ms * 1_000_000;

@@ -252,10 +252,10 @@ impl EngineHandle {
             }
         };
         let allows_commands = self.shared.policy.allows_commands();
-        let beside = source.as_ref().unwrap_or(current);
+        let embedded = source.as_ref().unwrap_or(current);
         // Nobody over the API asks for it, who could be told.
         let is_kept = matches!(new, NewScenario::Configured { is_sent: true, .. });
-        let replacement = compiler.compile(text, beside, allows_commands, is_kept);
+        let replacement = compiler.compile(text, embedded, allows_commands, is_kept);
         let replacement = replacement.map_err(invalid)?;
         Ok(Replacement { source, ..replacement })
     }

@@ -1,0 +1,290 @@
+//! Starting calls: planned arrivals, users, and calls that a peer starts.
+
+use std::net::SocketAddr;
+
+use gossipper_uring::{SocketId, TxArena};
+
+use crate::engine::call::lookup::CallIdHash;
+use crate::engine::call::{NO_CIRCUIT, Slot};
+use crate::engine::{Arrivals, Cx, Engine, SocketPool};
+use crate::scenario::Mode;
+use crate::stats::{FailureCause, WithheldCause};
+
+/// How long a user waits whose call could not start.
+const USER_RETRY_NS: u64 = 1_000_000_000;
+
+/// Why [`Engine::start_calls`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// Everything that was due was started or withheld.
+    All,
+    /// A call is due and needs a socket: add one, or say that there are no more.
+    NeedsSocket,
+    /// The send arena is nearly full: flush and come back.
+    NeedsFlush,
+}
+
+impl Engine {
+    /// Starts every call that is due within `lead_ns` from `now`, at most until `reserve` slots of
+    /// the arena are left.
+    pub fn start_calls(
+        &mut self,
+        now: u64,
+        lead_ns: u64,
+        tx: &mut TxArena,
+        reserve: usize,
+    ) -> Started {
+        self.tracer.set_now(now);
+        while let Some(planned_ns) = self.due(now + lead_ns) {
+            if tx.free() <= reserve {
+                return Started::NeedsFlush;
+            }
+            if self.is_at_limit() {
+                self.withhold(WithheldCause::CallLimit);
+                continue;
+            }
+            if !self.calls.has_room() {
+                self.withhold(WithheldCause::PoolFull);
+                continue;
+            }
+            if self.circuits.as_ref().is_some_and(crate::engine::Circuits::is_empty) {
+                self.withhold(WithheldCause::CircuitsBusy);
+                continue;
+            }
+            let Some((socket, local_port, owns_socket)) = self.take_socket() else {
+                match &mut self.sockets {
+                    SocketPool::PerCall { exhausted: true, .. } => {
+                        self.withhold(WithheldCause::SocketLimit);
+                    }
+                    SocketPool::Connections { refused: refused @ true, .. } => {
+                        *refused = false;
+                        self.withhold(WithheldCause::SocketLimit);
+                    }
+                    SocketPool::Lost(_) => self.withhold(WithheldCause::NoConnection),
+                    _ => return Started::NeedsSocket,
+                }
+                continue;
+            };
+            self.start_call(planned_ns, now, socket, local_port, owns_socket, tx);
+        }
+        Started::All
+    }
+
+    /// When the next call is due.
+    pub(in crate::engine) fn next_arrival_ns(&self) -> u64 {
+        if !self.accepting || self.created >= self.created_max {
+            return u64::MAX;
+        }
+        match &self.pacer {
+            Some(pacer) => pacer.next_deadline_ns(),
+            None if self.users_paused => u64::MAX,
+            None => self.idle_users.last().map_or(u64::MAX, |&(_, due_ns)| due_ns),
+        }
+    }
+
+    fn due(&mut self, now: u64) -> Option<u64> {
+        if !self.accepting || self.created >= self.created_max {
+            return None;
+        }
+        match &mut self.pacer {
+            Some(pacer) => pacer.due(now),
+            None if self.users_paused => None,
+            None => self.idle_users.last().map(|&(_, due_ns)| due_ns).filter(|&due| due <= now),
+        }
+    }
+
+    /// A user whose call could not even begin tries again in a second: at once would be for ever.
+    fn rest(&mut self, user: u32, now: u64) {
+        if let Some((last, _)) = self.idle_users.pop_if(|&mut (last, _)| last == user) {
+            self.idle_users.insert(0, (last, now + USER_RETRY_NS));
+        }
+    }
+
+    /// Counts a due call that cannot be started. A user tries again in a second.
+    fn withhold(&mut self, cause: WithheldCause) {
+        self.counters.withheld.bump(cause);
+        match &mut self.pacer {
+            Some(pacer) => {
+                pacer.steps_mut().withhold(cause);
+                pacer.advance();
+            }
+            None => {
+                if let Some((user, due_ns)) = self.idle_users.pop() {
+                    self.idle_users.insert(0, (user, due_ns + USER_RETRY_NS));
+                }
+            }
+        }
+    }
+
+    pub(in crate::engine) fn take_socket(&mut self) -> Option<(SocketId, u16, bool)> {
+        match &mut self.sockets {
+            SocketPool::Shared(socket) => {
+                Some((*socket, self.config.environment.local_port.unwrap_or(0), false))
+            }
+            SocketPool::Lost(_) => None,
+            SocketPool::Connections { fresh, all, max, refused, next_shared } => {
+                let port = self.config.environment.local_port.unwrap_or(0);
+                if let Some(socket) = fresh.take() {
+                    return Some((socket, port, true));
+                }
+                if (all.len() < *max && !*refused) || all.is_empty() {
+                    return None;
+                }
+                *refused = false;
+                *next_shared += 1;
+                Some((all[*next_shared % all.len()], port, false))
+            }
+            SocketPool::PerCall { free, all, exhausted, next_shared } => {
+                if let Some((socket, port)) = free.pop() {
+                    return Some((socket, port, true));
+                }
+                if !*exhausted || all.is_empty() {
+                    return None;
+                }
+                let (socket, port) = all[*next_shared % all.len()];
+                *next_shared += 1;
+                Some((socket, port, false))
+            }
+        }
+    }
+
+    fn start_call(
+        &mut self,
+        planned_ns: u64,
+        now: u64,
+        socket: SocketId,
+        local_port: u16,
+        owns_socket: bool,
+        tx: &mut TxArena,
+    ) {
+        let user = match &mut self.pacer {
+            Some(pacer) => {
+                pacer.advance();
+                0
+            }
+            None => self.idle_users.pop().map_or(0, |(user, _)| user),
+        };
+        let Some(remote) = self.config.environment.next_hop else { return };
+        let Some(slot) = self.new_call(self.main, now) else { return };
+        let call = &mut self.calls[slot];
+        call.incoming = false;
+        call.owns_socket = owns_socket;
+        call.local_port = local_port;
+        call.remote = remote;
+        call.user = user;
+        call.due_ns = planned_ns;
+        self.attach(slot, socket);
+        self.counters.calls_outgoing += 1;
+        if let Some(pacer) = &mut self.pacer {
+            self.calls[slot].rate_step = pacer.steps_mut().start();
+        }
+        if let Some(circuits) = &mut self.circuits {
+            self.calls[slot].circuit = circuits.take().unwrap_or(NO_CIRCUIT);
+        }
+        if !self.take_source(slot) {
+            self.end(slot, Some(FailureCause::InjectionFailed), now);
+            return self.rest(user, now);
+        }
+        if !self.give_call_id(slot, now) {
+            return self.end(slot, Some(FailureCause::PoolExhausted), now);
+        }
+        self.trace_start(slot);
+        let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+        self.run(slot, &mut cx);
+    }
+
+    /// A call that a peer starts with the Call-ID `call_id`, to follow `program`; `None` if there
+    /// is no room.
+    pub(in crate::engine) fn accept_call(
+        &mut self,
+        program: u8,
+        hash: CallIdHash,
+        call_id: &[u8],
+        socket: SocketId,
+        source: SocketAddr,
+        now: u64,
+    ) -> Option<Slot> {
+        // `-l` bounds what the main program has open, whoever starts it.
+        if program == self.main && self.is_at_limit() {
+            self.counters.withheld.bump(WithheldCause::CallLimit);
+            return None;
+        }
+        let stored = self.blobs.store(call_id);
+        let slot = match stored {
+            Some(mut stored) => match self.new_call(program, now) {
+                Some(slot) => {
+                    self.calls[slot].call_id = stored;
+                    slot
+                }
+                None => {
+                    self.blobs.free(&mut stored);
+                    self.counters.withheld.bump(WithheldCause::PoolFull);
+                    return None;
+                }
+            },
+            None => {
+                self.counters.withheld.bump(WithheldCause::PoolFull);
+                return None;
+            }
+        };
+        let remote = self.answers_to().unwrap_or(source);
+        let local_port = self.config.environment.local_port.unwrap_or(0);
+        let call = &mut self.calls[slot];
+        call.incoming = true;
+        call.foreign = true;
+        call.hash = hash;
+        call.local_port = local_port;
+        call.remote = remote;
+        call.due_ns = now;
+        self.attach(slot, socket);
+        // The slab and the table have the same capacity.
+        let inserted = self.map.insert(hash, slot);
+        debug_assert!(inserted);
+        self.counters.calls_incoming += 1;
+        self.trace_start(slot);
+        Some(slot)
+    }
+
+    /// `true` if as many calls are open as `-l` allows. What answers messages of no call is beside
+    /// the load.
+    fn is_at_limit(&self) -> bool {
+        (self.active - self.active_out_of_call) as u64 >= self.active_max
+    }
+
+    fn new_call(&mut self, program: u8, now: u64) -> Option<Slot> {
+        let slot = self.calls.allocate()?;
+        let workers = self.config.workers.max(1) as u64;
+        let call = &mut self.calls[slot];
+        call.number =
+            (self.created + self.created_out_of_call) * workers + self.config.worker as u64 + 1;
+        call.program = program;
+        call.started_ns = now;
+        call.cseq = self.config.base_cseq.wrapping_sub(1);
+        if self.out_of_call == Some(program) {
+            self.created_out_of_call += 1;
+            self.active_out_of_call += 1;
+            self.calls[slot].out_of_call = true;
+        } else {
+            self.created += 1;
+        }
+        self.active += 1;
+        self.calls_of[usize::from(program)] += 1;
+        let peak = &mut self.report.peak_active;
+        *peak = (*peak).max(self.active as u64);
+        self.reset_call_values(slot);
+        self.reset_named(slot);
+        self.start_rtds(slot, now);
+        Some(slot)
+    }
+
+    /// Where answers to calls that arrive go, if not to where they come from.
+    pub(in crate::engine) fn answers_to(&self) -> Option<SocketAddr> {
+        let is_server = self.main_program().program.mode == Mode::Server;
+        self.config.environment.next_hop.filter(|_| is_server)
+    }
+
+    /// `true` if calls are started by users rather than by a schedule.
+    pub fn has_users(&self) -> bool {
+        matches!(self.config.arrivals, Arrivals::Users(_))
+    }
+}

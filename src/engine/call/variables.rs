@@ -1,0 +1,213 @@
+//! Values of scenario variables.
+
+use crate::engine::Engine;
+use crate::engine::call::Slot;
+use crate::engine::call::blob::{Blob, BlobPool};
+use crate::scenario::VariableRef;
+
+/// A variable's value.
+#[derive(Debug, Default)]
+pub(in crate::engine) enum Value {
+    /// Never assigned.
+    #[default]
+    Unset,
+    /// A number.
+    Number(f64),
+    /// The outcome of a `test`.
+    Truth(bool),
+    /// A text.
+    Text(Blob),
+}
+
+impl Value {
+    /// SIPp's truth of `test=` and `condexec=`: set, and not zero for a number.
+    pub(in crate::engine) fn is_true(&self) -> bool {
+        match self {
+            Self::Unset => false,
+            Self::Number(number) => *number != 0.0,
+            Self::Truth(truth) => *truth,
+            Self::Text(_) => true,
+        }
+    }
+
+    /// The value as a number; texts are read as far as they are one, like C's `strtod`.
+    pub(in crate::engine) fn number(&self, pool: &BlobPool) -> f64 {
+        match self {
+            Self::Unset => 0.0,
+            Self::Number(number) => *number,
+            Self::Truth(truth) => f64::from(u8::from(*truth)),
+            Self::Text(blob) => leading_number(pool.bytes(blob)).unwrap_or(0.0),
+        }
+    }
+}
+
+/// The longest prefix of `text` (after white space) that is a number.
+pub(in crate::engine) fn leading_number(text: &[u8]) -> Option<f64> {
+    let text = text.trim_ascii_start();
+    let end = text
+        .iter()
+        .position(|b| !matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+        .unwrap_or(text.len());
+    (1..=end.min(64)).rev().find_map(|len| std::str::from_utf8(&text[..len]).ok()?.parse().ok())
+}
+
+/// The number that all of `text` is, with white space before it at most, as `<todouble>` of SIPp
+/// takes it: hexadecimal digits too.
+pub(in crate::engine) fn whole_number(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?.trim_ascii_start();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) if digits.starts_with('+') => None,
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(|value| sign * value as f64),
+        // The sign is the text's first character only.
+        None if digits.starts_with(['+', '-']) => None,
+        None => digits.parse::<f64>().ok().map(|value| sign * value),
+    }
+}
+
+impl Engine {
+    /// The value of `variable` for the call in `slot`.
+    pub(in crate::engine) fn variable(&self, slot: Slot, variable: VariableRef) -> &Value {
+        match variable {
+            VariableRef::Call(index) => &self.call_values[self.call_value(slot, index)],
+            VariableRef::User(index) => &self.user_values[self.user_value(slot, index)],
+            VariableRef::Global(index) => &self.global_values[self.global_value(slot, index)],
+        }
+    }
+
+    fn value_mut(&mut self, slot: Slot, variable: VariableRef) -> &mut Value {
+        match variable {
+            VariableRef::Call(index) => {
+                let at = self.call_value(slot, index);
+                &mut self.call_values[at]
+            }
+            VariableRef::User(index) => {
+                let at = self.user_value(slot, index);
+                &mut self.user_values[at]
+            }
+            VariableRef::Global(index) => {
+                let at = self.global_value(slot, index);
+                &mut self.global_values[at]
+            }
+        }
+    }
+
+    fn call_value(&self, slot: Slot, index: u16) -> usize {
+        slot as usize * self.call_values_each + usize::from(index)
+    }
+
+    fn user_value(&self, slot: Slot, index: u16) -> usize {
+        let shared = self.program_of(slot).base.users[usize::from(index)];
+        self.calls[slot].user as usize * self.user_values_each + usize::from(shared)
+    }
+
+    fn global_value(&self, slot: Slot, index: u16) -> usize {
+        usize::from(self.program_of(slot).base.globals[usize::from(index)])
+    }
+
+    /// Assigns a number or truth, or `Unset`.
+    pub(in crate::engine) fn assign(&mut self, slot: Slot, variable: VariableRef, value: Value) {
+        let old = std::mem::replace(self.value_mut(slot, variable), value);
+        if let Value::Text(mut blob) = old {
+            self.blobs.free(&mut blob);
+        }
+    }
+
+    /// Assigns a text; `false` if the pool is exhausted.
+    pub(in crate::engine) fn assign_text(
+        &mut self,
+        slot: Slot,
+        variable: VariableRef,
+        text: &[u8],
+    ) -> bool {
+        let stored = self.blobs.store(text);
+        let fits = stored.is_some();
+        self.assign(slot, variable, Value::Text(stored.unwrap_or_default()));
+        fits
+    }
+
+    /// The text of `variable` appended to `out`: numbers with six decimals, as SIPp prints them.
+    pub(in crate::engine) fn variable_text(
+        &self,
+        slot: Slot,
+        variable: VariableRef,
+        out: &mut Vec<u8>,
+    ) {
+        self.value_text(self.variable(slot, variable), out);
+    }
+
+    /// The text of a value, likewise.
+    pub(in crate::engine) fn value_text(&self, value: &Value, out: &mut Vec<u8>) {
+        match value {
+            Value::Unset => {}
+            Value::Number(number) => push_fixed6(*number, out),
+            Value::Truth(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+            Value::Text(blob) => out.extend_from_slice(self.blobs.bytes(blob)),
+        }
+    }
+
+    /// Makes room for the variables of a new call.
+    pub(in crate::engine) fn reset_call_values(&mut self, slot: Slot) {
+        let count = self.call_values_each;
+        let end = (slot as usize + 1) * count;
+        while self.call_values.len() < end {
+            self.call_values.push(Value::Unset);
+        }
+        let rtds = self.rtds_each;
+        let end = (slot as usize + 1) * rtds;
+        if self.rtd_starts.len() < end {
+            self.rtd_starts.resize(end, 0);
+        }
+        self.rtd_starts[end - rtds..end].fill(0);
+    }
+
+    /// Begins the durations that no step begins.
+    pub(in crate::engine) fn start_rtds(&mut self, slot: Slot, now: u64) {
+        let bound = std::rc::Rc::clone(self.program_of(slot));
+        for &rtd in &bound.program.rtds_from_start {
+            self.rtd_starts[slot as usize * self.rtds_each + usize::from(rtd)] = now.max(1);
+        }
+    }
+
+    /// Frees the variables of a call that ends.
+    pub(in crate::engine) fn free_call_values(&mut self, slot: Slot) {
+        let count = self.call_values_each;
+        for index in slot as usize * count..(slot as usize + 1) * count {
+            if let Value::Text(mut blob) = std::mem::take(&mut self.call_values[index]) {
+                self.blobs.free(&mut blob);
+            }
+        }
+    }
+}
+
+/// `number` with six decimals, without the formatting machinery for the usual magnitudes.
+fn push_fixed6(number: f64, out: &mut Vec<u8>) {
+    use std::io::Write as _;
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "{number:.6}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_a_number_as_a_whole_or_not_at_all() {
+        for (text, number) in [
+            ("12", Some(12.0)),
+            (" -1e2", Some(-100.0)),
+            ("0x10", Some(16.0)),
+            ("+.5", Some(0.5)),
+            ("12 ", None),
+            ("12abc", None),
+            ("--1", None),
+            ("0x+1", None),
+            ("", None),
+        ] {
+            assert_eq!(whole_number(text.as_bytes()), number, "{text}");
+        }
+    }
+}

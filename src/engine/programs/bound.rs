@@ -1,0 +1,217 @@
+//! A program bound to its environment: what is constant for the run is folded into the templates.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::engine::Programs;
+use crate::engine::config::Environment;
+use crate::scenario::{DefaultMessages, Field, NamedTransaction, Program, StepKind, Template};
+use crate::sip::HeaderId;
+use crate::stats::{Layout, ProgramLayout};
+
+/// See the module's documentation.
+pub(in crate::engine) struct Bound {
+    pub(in crate::engine) program: Arc<Program>,
+    /// The message of each send step, by step; empty for other steps.
+    pub(in crate::engine) messages: Vec<Template>,
+    /// The texts of automatic messages that the scenario has.
+    pub(in crate::engine) defaults: DefaultMessages,
+    /// Ids of `Program::last_headers`.
+    pub(in crate::engine) last_ids: Vec<HeaderId>,
+    /// What the environment's addresses look like in a message.
+    pub(in crate::engine) text: AddressText,
+    /// Where this program's figures and variables stand among those of all programs.
+    pub(in crate::engine) base: Base,
+}
+
+/// Where the figures and variables of one program begin among those of all.
+#[derive(Default)]
+pub(in crate::engine) struct Base {
+    /// Of its first step; another one once programs are exchanged.
+    pub(in crate::engine) step: Cell<usize>,
+    /// By transaction of the program.
+    pub(in crate::engine) transactions: Vec<u16>,
+    /// By duration of the program.
+    pub(in crate::engine) rtds: Vec<u16>,
+    /// By counter of the program.
+    pub(in crate::engine) counters: Vec<u16>,
+    /// Index in the engine of each global variable: those of one name are one.
+    pub(in crate::engine) globals: Vec<u16>,
+    /// Index in the engine of each user variable, likewise.
+    pub(in crate::engine) users: Vec<u16>,
+}
+
+/// Names of variables that programs share, by index in the engine.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct SharedNames {
+    pub(in crate::engine) globals: Vec<String>,
+    pub(in crate::engine) users: Vec<String>,
+}
+
+impl SharedNames {
+    /// Adds the names of `programs` that are new, as the engine does when it binds them.
+    pub(in crate::engine) fn add_all(&mut self, programs: &Programs) {
+        for program in programs.all() {
+            indices(&program.global_variables, &mut self.globals);
+            indices(&program.user_variables, &mut self.users);
+        }
+    }
+}
+
+impl Base {
+    /// For program number `index` of `layout`; the names of its shared variables that are new are
+    /// added to `names`.
+    pub(in crate::engine) fn new(
+        program: &Program,
+        index: usize,
+        layout: &Layout,
+        names: &mut SharedNames,
+    ) -> Self {
+        let own = layout.programs.get(index);
+        let places = |of: fn(&ProgramLayout) -> &Vec<u16>| own.map(of).cloned().unwrap_or_default();
+        Self {
+            step: Cell::new(layout.first_step(index)),
+            transactions: places(|own| &own.transactions),
+            rtds: places(|own| &own.rtds),
+            counters: places(|own| &own.counters),
+            globals: indices(&program.global_variables, &mut names.globals),
+            users: indices(&program.user_variables, &mut names.users),
+        }
+    }
+}
+
+/// The indices of a program's names, each of which it has once, among `all`. There are fewer than
+/// `u16` can number (`Generations`).
+fn indices(own: &[String], all: &mut Vec<String>) -> Vec<u16> {
+    let known: HashMap<&str, usize> = all.iter().map(String::as_str).zip(0..).collect();
+    let mut fresh = Vec::new();
+    let index = |name: &String| {
+        let index = known.get(name.as_str()).copied().unwrap_or_else(|| {
+            fresh.push(name.clone());
+            known.len() + fresh.len() - 1
+        });
+        index as u16
+    };
+    let indices = own.iter().map(index).collect();
+    all.append(&mut fresh);
+    indices
+}
+
+/// Addresses as text.
+pub(in crate::engine) struct AddressText {
+    /// `[local_ip]`: an IPv6 address in brackets.
+    pub(in crate::engine) local_ip: Vec<u8>,
+    /// The local address without brackets, for Call-IDs.
+    pub(in crate::engine) host: Vec<u8>,
+}
+
+impl Bound {
+    pub(in crate::engine) fn new(
+        program: Arc<Program>,
+        base: Base,
+        environment: &Environment,
+        per_source: bool,
+    ) -> Self {
+        let messages: Vec<Template> = program
+            .steps
+            .iter()
+            .map(|step| match &step.kind {
+                StepKind::Send(send) => {
+                    send.template.bind(|field| constant(field, environment, per_source))
+                }
+                StepKind::SendCommand(send) => {
+                    send.template.bind(|field| constant(field, environment, per_source))
+                }
+                _ => Template::default(),
+            })
+            .collect();
+        let last_ids =
+            program.last_headers.iter().map(|name| HeaderId::from_name(name.as_bytes())).collect();
+        let text = AddressText {
+            local_ip: bracketed(environment.local_ip),
+            host: environment.local_ip.to_string().into_bytes(),
+        };
+        let bind = |template: &Option<Template>| {
+            template
+                .as_ref()
+                .map(|template| template.bind(|field| constant(field, environment, per_source)))
+        };
+        let own = &program.default_messages;
+        let defaults = DefaultMessages {
+            abort_3pcc: bind(&own.abort_3pcc),
+            ack: bind(&own.ack),
+            ack2: bind(&own.ack2),
+            bye: bind(&own.bye),
+            cancel: bind(&own.cancel),
+            ok: bind(&own.ok),
+        };
+        Self { program, messages, defaults, last_ids, text, base }
+    }
+}
+
+impl Bound {
+    /// What the message of a step has to do with a named transaction.
+    pub(in crate::engine) fn named(&self, step: u16) -> Option<NamedTransaction> {
+        match &self.program.steps.get(usize::from(step))?.kind {
+            StepKind::Send(send) => send.named,
+            _ => None,
+        }
+    }
+}
+
+/// `ip` as a URI host: IPv6 in brackets (RFC 3261 section 25.1, `IPv6reference`).
+pub(in crate::engine) fn bracketed(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string().into_bytes(),
+        IpAddr::V6(ip) => format!("[{ip}]").into_bytes(),
+    }
+}
+
+/// The bytes of a field that is constant in `environment`. Where calls have their own source
+/// addresses those are not.
+pub(in crate::engine) fn constant(
+    field: &Field,
+    environment: &Environment,
+    per_source: bool,
+) -> Option<Vec<u8>> {
+    let offset_port = |port: u16, offset: i64| (i64::from(port) + offset).to_string().into_bytes();
+    let ip_type = |ip: IpAddr| if ip.is_ipv4() { b"4".to_vec() } else { b"6".to_vec() };
+    let remote = environment.remote;
+    Some(match field {
+        Field::Service => environment.service.clone().into_bytes(),
+        Field::RemoteHost if !environment.remote_host.is_empty() => {
+            environment.remote_host.clone().into_bytes()
+        }
+        Field::RemoteIp => bracketed(remote?.ip()),
+        Field::RemoteIpInSdp => remote?.ip().to_string().into_bytes(),
+        Field::RemotePort(offset) => offset_port(remote?.port(), *offset),
+        Field::LocalIp | Field::ServerIp | Field::LocalIpInSdp if per_source => return None,
+        Field::LocalIp | Field::ServerIp => bracketed(environment.local_ip),
+        Field::LocalIpInSdp => environment.local_ip.to_string().into_bytes(),
+        Field::LocalIpType => ip_type(environment.local_ip),
+        Field::LocalPort(offset) => offset_port(environment.local_port?, *offset),
+        Field::Transport => environment.protocol.name().as_bytes().to_vec(),
+        Field::MediaIp => environment.media_ip.to_string().into_bytes(),
+        Field::MediaIpType => ip_type(environment.media_ip),
+        Field::MediaPort(offset) => offset_port(environment.media_port, *offset),
+        Field::Pid => environment.pid.to_string().into_bytes(),
+        // As SIPp says that there are none.
+        Field::Users => {
+            environment.users.map_or("-1".to_owned(), |users| users.to_string()).into_bytes()
+        }
+        Field::SippVersion => env!("CARGO_PKG_VERSION").as_bytes().to_vec(),
+        _ => return None,
+    })
+}
+
+/// The bytes of `[remote_ip]` and friends that depend on the call's peer.
+pub(in crate::engine) fn peer_field(field: &Field, peer: SocketAddr) -> Option<Vec<u8>> {
+    Some(match field {
+        Field::RemoteIp | Field::RemoteHost => bracketed(peer.ip()),
+        Field::RemoteIpInSdp => peer.ip().to_string().into_bytes(),
+        Field::RemotePort(offset) => (i64::from(peer.port()) + offset).to_string().into_bytes(),
+        _ => return None,
+    })
+}

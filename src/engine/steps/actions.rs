@@ -1,0 +1,668 @@
+//! Actions: what a scenario computes on the way.
+
+use crate::engine::call::Slot;
+use crate::engine::call::variables::{Value, whole_number};
+use crate::engine::dialog::authenticate::verifies;
+use crate::engine::steps::render::{At, Out};
+use crate::engine::third_party;
+use crate::engine::{Cx, Engine, StopRequest};
+use crate::scenario::{
+    Action, Check, CheckIt, Comparison, Ereg, InternalCommand, Operand, Operator, SearchIn, Step,
+    StepKind, StrcmpCheck, Template, VariableRef,
+};
+use crate::sip::{Header, Message};
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::Event;
+
+/// How a step's actions ended.
+pub(in crate::engine) enum Flow {
+    /// Go on behind the step.
+    Continue,
+    /// Go to this step.
+    Jump(u16),
+    /// The call is over.
+    Ended,
+}
+
+/// The message that actions look at; `[last_*]` in their texts is what was received last, always.
+#[derive(Clone, Copy)]
+pub(in crate::engine) enum Subject<'a, 'm> {
+    /// The last thing received: this message, or a command of another instance.
+    Received(Option<&'a Message<'m>>),
+    /// The message that was just sent.
+    Sent(&'a Message<'m>),
+    /// The text that was just sent, if it is no message.
+    SentText(&'a [u8]),
+}
+
+impl<'a, 'm> Subject<'a, 'm> {
+    fn message(self) -> Option<&'a Message<'m>> {
+        match self {
+            Self::Received(message) => message,
+            Self::Sent(message) => Some(message),
+            Self::SentText(_) => None,
+        }
+    }
+}
+
+/// Longest text that an action makes.
+const TEXT_MAX: usize = 1 << 16;
+
+impl Engine {
+    /// Runs the actions of a step: those of a send on what it sent, others on what came last.
+    pub(in crate::engine) fn actions(
+        &mut self,
+        slot: Slot,
+        step: &Step,
+        cx: &mut Cx<'_, '_>,
+    ) -> Flow {
+        if step.actions.is_empty() {
+            return Flow::Continue;
+        }
+        if !matches!(step.kind, StepKind::Send(_)) {
+            return self.actions_on(slot, step, Subject::Received(cx.last), cx);
+        }
+        let mut bytes = std::mem::take(&mut self.sent_bytes);
+        bytes.clear();
+        bytes.extend_from_slice(self.blobs.bytes(&self.calls[slot].last_sent));
+        let mut index = self.sent_index.take();
+        let sent = index.as_mut().and_then(|index| index.parse(&bytes).ok());
+        let subject = sent.as_ref().map_or(Subject::SentText(&bytes), Subject::Sent);
+        let flow = self.actions_on(slot, step, subject, cx);
+        self.sent_index = index;
+        self.sent_bytes = bytes;
+        flow
+    }
+
+    /// Runs the actions of a step on `subject`. A check that fails is the last of them, and the
+    /// call goes on.
+    fn actions_on(
+        &mut self,
+        slot: Slot,
+        step: &Step,
+        subject: Subject<'_, '_>,
+        cx: &mut Cx<'_, '_>,
+    ) -> Flow {
+        let mut jump = None;
+        for action in &step.actions {
+            match self.action(slot, action, subject, cx) {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Jump(target)) => jump = Some(target),
+                Ok(Flow::Ended) => return Flow::Ended,
+                Err(cause) if cause.is_check() => {
+                    self.note_failed_check(slot, step, cause);
+                    break;
+                }
+                Err(cause) => {
+                    // The call stands behind the step that is being completed.
+                    self.calls[slot].step = self.calls[slot].step.saturating_sub(1);
+                    self.abort(slot, cause, cx);
+                    return Flow::Ended;
+                }
+            }
+        }
+        jump.map_or(Flow::Continue, Flow::Jump)
+    }
+
+    /// Notes that a check of the step did not hold. SIPp: it decides over the call where something
+    /// was received, and is a warning elsewhere; of several, the last one is the cause.
+    fn note_failed_check(&mut self, slot: Slot, step: &Step, cause: FailureCause) {
+        self.counters.warnings += 1;
+        if step.kind.is_received() {
+            let at = self.calls[slot].step.saturating_sub(1);
+            self.calls[slot].failed_check = Some((cause, at));
+        }
+    }
+
+    /// Puts into words which check did not hold, where somebody wants to know; gives its cause
+    /// back.
+    fn failed_check(&mut self, slot: Slot, cause: FailureCause, words: &[&[u8]]) -> FailureCause {
+        if self.tracer.wants(TraceKind::Warning) {
+            // The call stands behind the step that is being completed.
+            let step = self.calls[slot].step.saturating_sub(1);
+            self.trace(slot, step, Event::Warning(&words.concat()));
+        }
+        cause
+    }
+
+    fn action(
+        &mut self,
+        slot: Slot,
+        action: &Action,
+        subject: Subject<'_, '_>,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<Flow, FailureCause> {
+        match action {
+            Action::Ereg(ereg) => self.ereg(slot, ereg, subject)?,
+            Action::Log(text) => {
+                if self.tracer.wants(TraceKind::Log) {
+                    let text = self.text(slot, text, cx)?;
+                    let step = self.calls[slot].step;
+                    self.trace(slot, step, Event::Log(&text));
+                }
+            }
+            Action::Warning(text) => {
+                self.counters.warnings += 1;
+                if self.tracer.wants(TraceKind::Warning) {
+                    let text = self.text(slot, text, cx)?;
+                    let step = self.calls[slot].step;
+                    self.trace(slot, step, Event::Warning(&text));
+                }
+            }
+            Action::Error(text) => {
+                self.counters.fatal_errors += 1;
+                let step = self.calls[slot].step;
+                let text = self.text(slot, text, cx)?;
+                self.trace(slot, step, Event::Error(&text));
+                self.stop = Some(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
+            }
+            Action::Assign(to, operand) => {
+                let value = self.operand(slot, operand);
+                self.assign(slot, *to, Value::Number(value));
+            }
+            Action::AssignText(to, template) => {
+                let text = self.text(slot, template, cx)?;
+                self.store_text(slot, *to, &text)?;
+            }
+            Action::ToDouble(to, from) => {
+                let mut text = Vec::new();
+                self.variable_text(slot, *from, &mut text);
+                // SIPp leaves the target unset if the text is no number, and says so.
+                let number = whole_number(&text);
+                self.counters.warnings += u64::from(number.is_none());
+                let value = number.map_or(Value::Unset, Value::Number);
+                self.assign(slot, *to, value);
+            }
+            Action::Arithmetic(operator, to, operand) => {
+                let right = self.operand(slot, operand);
+                let left = self.variable(slot, *to).number(&self.blobs);
+                let result = match operator {
+                    Operator::Add => left + right,
+                    Operator::Subtract => left - right,
+                    Operator::Multiply => left * right,
+                    Operator::Divide if right == 0.0 => return Err(FailureCause::ScenarioError),
+                    Operator::Divide => left / right,
+                };
+                self.assign(slot, *to, Value::Number(result));
+            }
+            Action::Sample(to, distribution) => {
+                let value = self.random.sample(distribution);
+                self.assign(slot, *to, Value::Number(value));
+            }
+            Action::Test(check) => self.test(slot, check)?,
+            Action::Strcmp(check) => self.strcmp(slot, check, cx)?,
+            Action::TimeOfDay(seconds, microseconds) => {
+                let unix_ns = cx.now + self.config.wall_offset_ns;
+                let whole = unix_ns / 1_000_000_000;
+                self.assign(slot, *seconds, Value::Number(whole as f64));
+                let micros = unix_ns / 1000 % 1_000_000;
+                self.assign(slot, *microseconds, Value::Number(micros as f64));
+            }
+            Action::Trim(variable) => {
+                self.edit_text(slot, *variable, |text| text.trim_ascii().to_vec())?;
+            }
+            Action::UrlEncode(variable) => self.edit_text(slot, *variable, url_encode)?,
+            Action::UrlDecode(variable) => self.edit_text(slot, *variable, url_decode)?,
+            Action::Jump(operand) => {
+                let target = self.operand(slot, operand);
+                let steps = self.program_of(slot).program.steps.len();
+                if !(0.0..=steps as f64).contains(&target) {
+                    return Err(FailureCause::ScenarioError);
+                }
+                return Ok(Flow::Jump(target as u16));
+            }
+            Action::PauseRestore(operand) => {
+                let end_ms = self.operand(slot, operand);
+                self.calls[slot].restored_ns = match end_ms > 0.0 {
+                    true => self.config.start_ns.saturating_add((end_ms * 1e6) as u64),
+                    false => 0,
+                };
+            }
+            Action::Index(to) => {
+                // The call stands behind the step that is being completed.
+                let index = f64::from(self.calls[slot].step.saturating_sub(1));
+                self.assign(slot, *to, Value::Number(index));
+            }
+            Action::Lookup { assign_to, table, key } => {
+                let table = self.table_of(slot, table, cx)?;
+                let key = self.text(slot, key, cx)?;
+                self.lookup(slot, *assign_to, table, &key);
+            }
+            Action::Insert { table, value } => {
+                let table = self.table_of(slot, table, cx)?;
+                let row = self.text(slot, value, cx)?;
+                self.insert_row(table, &row)?;
+            }
+            Action::Replace { table, line, value } => {
+                let table = self.table_of(slot, table, cx)?;
+                let line = self.text(slot, line, cx)?;
+                let row = self.text(slot, value, cx)?;
+                self.replace_row(table, &line, &row)?;
+            }
+            Action::VerifyAuth { assign_to, username, password } => {
+                let user = self.text(slot, username, cx)?;
+                let password = self.text(slot, password, cx)?;
+                let message = subject.message();
+                let outcome = message.is_some_and(|message| verifies(message, &user, &password));
+                if let Some(message) = message {
+                    let step = self.calls[slot].step;
+                    self.trace_checked(slot, step, message.bytes(), outcome);
+                }
+                self.assign(slot, *assign_to, Value::Truth(outcome));
+            }
+            Action::SetDest(to) => self.set_dest(slot, to, cx)?,
+            Action::CloseConnection => self.close_connection(slot),
+            Action::Execute(command) => {
+                let command = self.text(slot, command, cx)?;
+                self.execute(command);
+            }
+            Action::Command(InternalCommand::StopCall) => {
+                // SIPp: a call that the scenario gives up has failed.
+                self.end(slot, Some(FailureCause::CallRejected), cx.now);
+                return Ok(Flow::Ended);
+            }
+            Action::Command(InternalCommand::StopGracefully) => {
+                self.stop = Some(StopRequest::Gracefully);
+            }
+            Action::Command(InternalCommand::StopNow) => self.stop = Some(StopRequest::Now),
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn operand(&self, slot: Slot, operand: &Operand) -> f64 {
+        match operand {
+            Operand::Constant(value) => *value,
+            Operand::Variable(variable) => self.variable(slot, *variable).number(&self.blobs),
+        }
+    }
+
+    pub(in crate::engine) fn text(
+        &mut self,
+        slot: Slot,
+        template: &Template,
+        cx: &Cx<'_, '_>,
+    ) -> Result<Vec<u8>, FailureCause> {
+        let environment = &self.config.environment;
+        // Action texts are rare; they are bound when they are rendered.
+        let per_source = self.config.data.per_source;
+        let template = template
+            .bind(|field| crate::engine::programs::bound::constant(field, environment, per_source));
+        let mut buffer = vec![0; TEXT_MAX];
+        let step = self.calls[slot].step;
+        let mut out = Out::new(&mut buffer);
+        self.render(&template, &At { slot, step, now: cx.now, last: cx.last }, &mut out);
+        let failure = out.failure().unwrap_or(FailureCause::ScenarioError);
+        let len = out.len().ok_or(failure)?;
+        buffer.truncate(len);
+        Ok(buffer)
+    }
+
+    fn store_text(&mut self, slot: Slot, to: VariableRef, text: &[u8]) -> Result<(), FailureCause> {
+        match self.assign_text(slot, to, text) {
+            true => Ok(()),
+            false => Err(FailureCause::PoolExhausted),
+        }
+    }
+
+    fn edit_text(
+        &mut self,
+        slot: Slot,
+        variable: VariableRef,
+        edit: impl Fn(&[u8]) -> Vec<u8>,
+    ) -> Result<(), FailureCause> {
+        let mut text = Vec::new();
+        self.variable_text(slot, variable, &mut text);
+        self.store_text(slot, variable, &edit(&text))
+    }
+
+    fn test(&mut self, slot: Slot, check: &Check) -> Result<(), FailureCause> {
+        let left = self.variable(slot, check.variable).number(&self.blobs);
+        let right = self.operand(slot, &check.operand);
+        let outcome = match check.comparison {
+            Comparison::Equal => left == right,
+            Comparison::NotEqual => left != right,
+            Comparison::GreaterThan => left > right,
+            Comparison::LessThan => left < right,
+            Comparison::GreaterThanEqual => left >= right,
+            Comparison::LessThanEqual => left <= right,
+        };
+        if let Some(to) = check.assign_to {
+            self.assign(slot, to, Value::Truth(outcome));
+        }
+        let sides = || format!("{left:.6} {} {right:.6}", symbol(check.comparison));
+        match (check.check_it, outcome) {
+            (CheckIt::FailIfFalse, false) => {
+                let sides = sides();
+                let words: [&[u8]; 3] = [b"check_it: ", sides.as_bytes(), b" is false"];
+                Err(self.failed_check(slot, FailureCause::TestDoesntMatch, &words))
+            }
+            (CheckIt::FailIfTrue, true) => {
+                let sides = sides();
+                let words: [&[u8]; 3] = [b"check_it_inverse: ", sides.as_bytes(), b" is true"];
+                Err(self.failed_check(slot, FailureCause::TestShouldntMatch, &words))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn strcmp(
+        &mut self,
+        slot: Slot,
+        check: &StrcmpCheck,
+        cx: &Cx<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        let mut left = Vec::new();
+        self.variable_text(slot, check.variable, &mut left);
+        let right = self.text(slot, &check.value, cx)?;
+        let outcome = difference(&left, &right);
+        if let Some(to) = check.assign_to {
+            self.assign(slot, to, Value::Number(f64::from(outcome)));
+        }
+        match (check.check_it, outcome == 0) {
+            (CheckIt::FailIfFalse, false) => {
+                let words: [&[u8]; 5] = [b"check_it: '", &left, b"' is not '", &right, b"'"];
+                Err(self.failed_check(slot, FailureCause::StrcmpDoesntMatch, &words))
+            }
+            (CheckIt::FailIfTrue, true) => {
+                let words: [&[u8]; 3] = [b"check_it_inverse: both are '", &left, b"'"];
+                Err(self.failed_check(slot, FailureCause::StrcmpShouldntMatch, &words))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ereg(
+        &mut self,
+        slot: Slot,
+        ereg: &Ereg,
+        subject: Subject<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        let mut own = std::mem::take(&mut self.scratch);
+        own.clear();
+        let command = self.peers.take_current();
+        let text = match subject {
+            Subject::Received(_) => command.as_deref(),
+            Subject::Sent(_) => None,
+            Subject::SentText(text) => Some(text),
+        };
+        let result = self.ereg_in(slot, ereg, subject.message(), text, &mut own);
+        self.peers.put_current(command);
+        self.scratch = own;
+        result
+    }
+
+    /// As [`Self::ereg`]; `command` is what to look at, if that is no message, and `own` is room
+    /// for the text of a variable.
+    fn ereg_in(
+        &mut self,
+        slot: Slot,
+        ereg: &Ereg,
+        last: Option<&Message<'_>>,
+        command: Option<&[u8]>,
+        own: &mut Vec<u8>,
+    ) -> Result<(), FailureCause> {
+        let text = match &ereg.search_in {
+            SearchIn::Message => command.or(last.map(Message::bytes)).unwrap_or_default(),
+            SearchIn::Body => {
+                command.map(third_party::body).or(last.map(Message::body)).unwrap_or_default()
+            }
+            SearchIn::Variable(variable) => {
+                self.variable_text(slot, *variable, own);
+                own.as_slice()
+            }
+            SearchIn::Header { name, .. } | SearchIn::Text { text: name, .. } => {
+                match searched_line(&ereg.search_in, last, command) {
+                    Some(found) => found,
+                    None if ereg.check_it == CheckIt::FailIfFalse => {
+                        let whole = command.or(last.map(Message::bytes)).unwrap_or_default();
+                        let words: [&[u8]; 5] =
+                            [b"check_it: no header ", name, b" in '", whole, b"'"];
+                        let cause = FailureCause::RegexpHdrNotFound;
+                        return Err(self.failed_check(slot, cause, &words));
+                    }
+                    // SIPp: an absent header has an empty text.
+                    None => &[],
+                }
+            }
+        };
+        let groups = ereg.assign_to.len().saturating_sub(1);
+        let found = ereg.regex.captures(text, groups, &mut self.regex.borrow_mut());
+        let Some(captures) = found.map_err(|_| FailureCause::ScenarioError)? else {
+            return match ereg.check_it {
+                CheckIt::FailIfFalse => {
+                    let expression = ereg.regex.as_str().as_bytes();
+                    let words: [&[u8]; 5] =
+                        [b"check_it: '", expression, b"' does not match '", text, b"'"];
+                    Err(self.failed_check(slot, FailureCause::RegexpDoesntMatch, &words))
+                }
+                _ => Ok(()),
+            };
+        };
+        for (group, variable) in ereg.assign_to.iter().enumerate() {
+            let matched = captures.get(group).map_or(&b""[..], |(begin, end)| &text[begin..end]);
+            self.store_text(slot, *variable, matched)?;
+        }
+        match ereg.check_it {
+            CheckIt::FailIfTrue => {
+                let expression = ereg.regex.as_str().as_bytes();
+                let words: [&[u8]; 5] =
+                    [b"check_it_inverse: '", expression, b"' matches '", text, b"'"];
+                Err(self.failed_check(slot, FailureCause::RegexpShouldntMatch, &words))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Assigns `-set` values to global variables, from index `first` on.
+    pub(in crate::engine) fn set_globals(&mut self, first: usize) {
+        let sets = self.config.sets.clone();
+        for (name, value) in sets {
+            let index = self.names.globals.iter().position(|known| *known == name);
+            let Some(index) = index.filter(|&index| index >= first) else { continue };
+            let stored = self.blobs.store(value.as_bytes()).unwrap_or_default();
+            self.global_values[index] = match value.parse::<f64>() {
+                Ok(number) => {
+                    let mut stored = stored;
+                    self.blobs.free(&mut stored);
+                    Value::Number(number)
+                }
+                Err(_) => Value::Text(stored),
+            };
+        }
+    }
+
+    /// Runs the `<init>` of a program.
+    pub(in crate::engine) fn initialise(&mut self, number: u8) {
+        let bound = std::rc::Rc::clone(&self.programs[usize::from(number)]);
+        if !bound.program.init.is_empty() {
+            self.run_init(number, &bound.program.init);
+        }
+    }
+
+    /// `<init>` runs on a call of its own that is counted nowhere.
+    fn run_init(&mut self, program: u8, steps: &[crate::scenario::Step]) {
+        const STEPS_MAX: usize = 100_000;
+        let Ok(mut tx) = gossipper_uring::TxArena::standalone(1, 1) else { return };
+        let Some(slot) = self.calls.allocate() else { return };
+        self.calls[slot].program = program;
+        self.reset_call_values(slot);
+        self.reset_named(slot);
+        let mut index = 0;
+        'steps: for _ in 0..STEPS_MAX {
+            let Some(step) = steps.get(index) else { break };
+            let skipped = self.is_skipped(slot, step);
+            index += 1;
+            if skipped {
+                continue;
+            }
+            let now = self.config.start_ns;
+            let mut cx = Cx { now, at: now, tx: &mut tx, last: None, last_is_saved: false };
+            for action in &step.actions {
+                // A call that is counted nowhere must not be counted as ended either.
+                if matches!(action, Action::Command(InternalCommand::StopCall)) {
+                    break 'steps;
+                }
+                match self.action(slot, action, Subject::Received(None), &mut cx) {
+                    Ok(Flow::Continue | Flow::Ended) => {}
+                    Ok(Flow::Jump(target)) => index = usize::from(target),
+                    Err(cause) => {
+                        self.stop = Some(StopRequest::Fatal(format!(
+                            "<init> failed at line {}: {}",
+                            step.position.line,
+                            cause.description()
+                        )));
+                    }
+                }
+            }
+            if let Some(next) = &step.next {
+                let taken = next.test.is_none_or(|test| self.variable(slot, test).is_true())
+                    && self.random.chance(next.chance);
+                if taken {
+                    index = usize::from(next.target);
+                }
+            }
+        }
+        self.free_call_values(slot);
+        self.calls.release(slot, 0);
+    }
+}
+
+/// A comparison as it is written down.
+fn symbol(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "==",
+        Comparison::NotEqual => "!=",
+        Comparison::GreaterThan => ">",
+        Comparison::LessThan => "<",
+        Comparison::GreaterThanEqual => ">=",
+        Comparison::LessThanEqual => "<=",
+    }
+}
+
+/// The rest of the line that an `ereg` searches.
+fn searched_line<'m>(
+    search_in: &SearchIn,
+    last: Option<&Message<'m>>,
+    command: Option<&'m [u8]>,
+) -> Option<&'m [u8]> {
+    let whole = || command.or(last.map(Message::bytes)).unwrap_or_default();
+    match search_in {
+        SearchIn::Header { name, colon, blanks, occurrence, start_line } => {
+            let nth = occurrence.saturating_sub(1) as usize;
+            let found = match command {
+                Some(command) => third_party::line_value(command, name, nth),
+                None => last
+                    .and_then(|last| last.lines_by_name(name).nth(nth))
+                    .map(|header| behind_name(&header, *colon, *blanks)),
+            };
+            // `header="branch"` is as good as `header="branch="` to SIPp.
+            match found {
+                None if !colon => behind_text(whole(), name, *occurrence, *start_line),
+                found => found,
+            }
+        }
+        SearchIn::Text { text, occurrence, start_line } => {
+            behind_text(whole(), text, *occurrence, *start_line)
+        }
+        SearchIn::Message | SearchIn::Body | SearchIn::Variable(_) => None,
+    }
+}
+
+/// The rest of the line behind the `occurrence`-th `text`.
+fn behind_text<'m>(
+    message: &'m [u8],
+    text: &[u8],
+    occurrence: u32,
+    start_line: bool,
+) -> Option<&'m [u8]> {
+    let is_meant = |at: &usize| !start_line || *at == 0 || message[at - 1] == b'\n';
+    let mut places = memchr::memmem::find_iter(message, text).filter(is_meant);
+    let at = places.nth(occurrence.saturating_sub(1) as usize)?;
+    let rest = &message[at + text.len()..];
+    Some(&rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())])
+}
+
+/// What follows the name of a header as a scenario writes it: SIPp searches from there, with the
+/// white space that stands before the value.
+fn behind_name<'m>(header: &Header<'m>, colon: bool, blanks: u8) -> &'m [u8] {
+    let line = header.line;
+    let mut at = header.name.len().min(line.len());
+    if colon {
+        at = memchr::memchr(b':', line).map_or(line.len(), |colon| colon + 1);
+    }
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    at += line[at..].iter().take(usize::from(blanks)).take_while(is_blank).count();
+    &line[at..]
+}
+
+/// Result of C's `strcmp` where SIPp runs: the difference of the first bytes that differ, of which
+/// the end of a text is one.
+fn difference(left: &[u8], right: &[u8]) -> i32 {
+    let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    let byte = |text: &[u8]| i32::from(text.get(same).copied().unwrap_or(0));
+    byte(left) - byte(right)
+}
+
+fn url_encode(text: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        // RFC 3986 section 2.3: unreserved characters stay.
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[
+                b'%',
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]);
+        }
+    }
+    out
+}
+
+fn url_decode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let decoded = (byte == b'%')
+            .then(|| tail.get(..2))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match decoded {
+            Some(value) => {
+                out.push(value);
+                rest = &tail[2..];
+            }
+            None => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_differ_as_in_c() {
+        for (left, right, outcome) in
+            [("ab", "ab", 0), ("ab", "ad", -2), ("ab", "a", 98), ("ab", "abc", -99), ("", "", 0)]
+        {
+            assert_eq!(difference(left.as_bytes(), right.as_bytes()), outcome, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn url_encoding_round_trips() {
+        let text: Vec<u8> = (0..=255).collect();
+        assert_eq!(url_decode(&url_encode(&text)), text);
+        assert_eq!(url_encode(b"a b@c"), b"a%20b%40c");
+        assert_eq!(url_decode(b"100%"), b"100%");
+        assert_eq!(url_decode(b"%zz"), b"%zz");
+    }
+}

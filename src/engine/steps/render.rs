@@ -1,0 +1,641 @@
+//! Templates to bytes. Nothing here allocates except for the rare keywords that depend on the peer.
+
+use std::io::Write as _;
+
+use crate::calendar;
+use crate::engine::Engine;
+use crate::engine::call::ids::hex16;
+use crate::engine::call::variables::Value;
+use crate::engine::call::{NO_CIRCUIT, Slot};
+use crate::engine::dialog::authenticate::{Place, Wanted};
+use crate::engine::programs::bound::{Bound, peer_field};
+use crate::injection::Table;
+use crate::scenario::{Field, HeaderPart, Part, Template, WrittenAuthentication};
+use crate::sip::{Header, HeaderId, Message, NameAddr, find_parameter};
+use crate::stats::FailureCause;
+
+/// Writes into a fixed buffer and remembers if it was too small.
+pub(in crate::engine) struct Out<'b> {
+    buffer: &'b mut [u8],
+    at: usize,
+    overflow: bool,
+    failure: Option<FailureCause>,
+    has_answer: bool,
+    is_nested: bool,
+}
+
+/// What a text is rendered for.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct At<'a, 'm> {
+    pub(in crate::engine) slot: Slot,
+    pub(in crate::engine) step: u16,
+    pub(in crate::engine) now: u64,
+    /// The last received message.
+    pub(in crate::engine) last: Option<&'a Message<'m>>,
+}
+
+impl<'b> Out<'b> {
+    pub(in crate::engine) fn new(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, at: 0, overflow: false, failure: None, has_answer: false, is_nested: false }
+    }
+
+    /// As [`new`](Self::new), for the argument of a keyword.
+    pub(in crate::engine) fn nested(buffer: &'b mut [u8]) -> Self {
+        Self { is_nested: true, ..Self::new(buffer) }
+    }
+
+    /// The bytes written, or `None` if they did not fit, or a value could not be had.
+    pub(in crate::engine) fn len(&self) -> Option<usize> {
+        (!self.overflow && self.failure.is_none()).then_some(self.at)
+    }
+
+    /// Why a value could not be had.
+    pub(in crate::engine) fn failure(&self) -> Option<FailureCause> {
+        self.failure
+    }
+
+    /// Notes that a value could not be had.
+    pub(in crate::engine) fn fail(&mut self, cause: FailureCause) {
+        self.failure.get_or_insert(cause);
+    }
+
+    /// What was written.
+    pub(in crate::engine) fn written(&self) -> &[u8] {
+        &self.buffer[..self.at]
+    }
+
+    /// `true` if the answer to a challenge was put into it.
+    pub(in crate::engine) fn has_answer(&self) -> bool {
+        self.has_answer
+    }
+
+    /// Puts `bytes`, the answer to a challenge, in the place of `len` bytes at `at`, within what
+    /// was written.
+    pub(in crate::engine) fn replace(&mut self, at: usize, len: usize, bytes: &[u8]) {
+        let end = self.at - len + bytes.len();
+        if end > self.buffer.len() || at + len > self.at {
+            self.overflow = true;
+            return;
+        }
+        self.buffer.copy_within(at + len..self.at, at + bytes.len());
+        self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
+        self.at = end;
+        self.has_answer = true;
+    }
+
+    pub(in crate::engine) fn put(&mut self, bytes: &[u8]) {
+        match self.buffer.get_mut(self.at..self.at + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.at += bytes.len();
+            }
+            None => self.overflow = true,
+        }
+    }
+
+    pub(in crate::engine) fn number(&mut self, value: i64) {
+        let mut digits = [0u8; 20];
+        let mut at = digits.len();
+        let mut rest = value.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if value < 0 {
+            self.put(b"-");
+        }
+        self.put(&digits[at..]);
+    }
+}
+
+/// What the text of a variable ends with. As in SIPp, a line that a text ends itself is not ended
+/// again; nor is the head of a message, where the text holds its end, as that of another message.
+#[derive(Clone, Copy, Default)]
+enum Brought {
+    #[default]
+    Nothing,
+    Line,
+    Head,
+}
+
+impl Brought {
+    fn by(text: &[u8]) -> Self {
+        match text {
+            [.., b'\n'] if memchr::memmem::find(text, b"\r\n\r\n").is_some() => Self::Head,
+            [.., b'\n'] => Self::Line,
+            _ => Self::Nothing,
+        }
+    }
+
+    /// `text` without what was brought; what is left of that belongs to the text behind.
+    fn cut<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
+        let brought = std::mem::take(self);
+        let (Self::Line | Self::Head) = brought else { return text };
+        let Some(rest) = text.strip_prefix(b"\r\n") else { return text };
+        match brought {
+            // The head ends in a line of its own.
+            Self::Head if rest.is_empty() => {
+                *self = Self::Line;
+                rest
+            }
+            Self::Head => rest.strip_prefix(b"\r\n").unwrap_or(rest),
+            _ => rest,
+        }
+    }
+}
+
+/// A line that is left out if nothing is written in it.
+struct OptionalLine {
+    /// The part behind it.
+    end: usize,
+    /// Its beginning in the message.
+    begin: usize,
+}
+
+/// Where `[len]` has to be written once the body is known.
+struct LenPatch {
+    at: usize,
+    offset: i64,
+}
+
+/// Width of `[len]`, right-aligned: the length of a message does not depend on its body's length.
+const LEN_WIDTH: usize = 5;
+
+impl Engine {
+    /// Renders `template` for a call at a step.
+    pub(in crate::engine) fn render(
+        &self,
+        template: &Template,
+        at: &At<'_, '_>,
+        out: &mut Out<'_>,
+    ) {
+        let bound = &**self.program_of(at.slot);
+        // The answer to a challenge may depend on all that follows it.
+        let mut answer: Option<(usize, Wanted<'_>)> = None;
+        let mut patches: [Option<LenPatch>; 4] = [const { None }; 4];
+        let mut patch_count = 0;
+        let mut body_at = 0;
+        let mut line: Option<OptionalLine> = None;
+        // What of a line's end the text of a variable before it has already brought.
+        let mut brought = Brought::Nothing;
+        let mut index = 0;
+        while index < template.parts.len() {
+            if index == template.body_part {
+                body_at = out.at;
+            }
+            match &template.parts[index] {
+                Part::Literal { start, end } => {
+                    let text = &template.pool[*start as usize..*end as usize];
+                    let text = brought.cut(text);
+                    // As SIPp: behind values that are all empty white space is passed over, the end
+                    // of the line too.
+                    let is_empty = line.as_ref().is_some_and(|line| line.begin == out.at);
+                    out.put(if is_empty { text.trim_ascii_start() } else { text });
+                }
+                Part::OptionalLine { parts } => {
+                    line =
+                        Some(OptionalLine { end: index + 1 + usize::from(*parts), begin: out.at });
+                }
+                Part::Field(Field::Len(offset)) => {
+                    if let Some(patch) = patches.get_mut(patch_count) {
+                        *patch = Some(LenPatch { at: out.at, offset: *offset });
+                        patch_count += 1;
+                    }
+                    out.put(&[b' '; LEN_WIDTH]);
+                }
+                Part::Field(Field::Authentication(parts)) => {
+                    answer = Some((out.at, Wanted::Keyword(parts)));
+                    // It is written last, and never empty.
+                    line = None;
+                }
+                Part::Field(field) => {
+                    let begin = out.at;
+                    self.field(field, at, bound, out);
+                    match field {
+                        Field::Variable(_) if !out.overflow => {
+                            brought = Brought::by(&out.buffer[begin..out.at]);
+                        }
+                        Field::Injected(injected) if !out.overflow => {
+                            self.note_written_keyword(injected.table, begin, &mut answer, out);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            index += 1;
+            line = line.filter(|line| index < line.end);
+        }
+        if template.body_part >= template.parts.len() {
+            body_at = out.at;
+        }
+        if out.overflow {
+            return;
+        }
+        let body_len = (out.at - body_at) as i64;
+        for patch in patches.iter().flatten() {
+            patch_len(&mut out.buffer[patch.at..patch.at + LEN_WIDTH], body_len + patch.offset);
+        }
+        if let Some((place, wanted)) = answer {
+            // The text of an action has neither head nor body.
+            let has_body = (1..template.parts.len()).contains(&template.body_part);
+            if has_body && place >= body_at {
+                // As SIPp: an answer is a header.
+                return out.fail(FailureCause::AuthenticationFailed);
+            }
+            self.answer_challenge(at, &Place { at: place, body: body_at, wanted }, out);
+        }
+    }
+
+    /// Notes an `[authentication]` in what a row of an injection file has put behind `begin`.
+    fn note_written_keyword(
+        &self,
+        table: u16,
+        begin: usize,
+        answer: &mut Option<(usize, Wanted<'_>)>,
+        out: &mut Out<'_>,
+    ) {
+        let has_brackets = self.tables.get(usize::from(table)).is_some_and(Table::has_brackets);
+        // What stands in an argument is text: a row could name itself for ever.
+        if out.is_nested || !has_brackets {
+            return;
+        }
+        let text = &out.buffer[begin..out.at];
+        let Some(found) = WrittenAuthentication::find(text) else { return };
+        // As SIPp: a message has one.
+        if answer.is_some() || WrittenAuthentication::find(&text[found.end..]).is_some() {
+            return out.fail(FailureCause::AuthenticationFailed);
+        }
+        *answer = Some((begin + found.start, Wanted::Field { table, len: found.len() }));
+    }
+
+    /// Writes one field; nothing if its value is absent.
+    fn field(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) {
+        let At { slot, step, now, last } = *at;
+        let call = &self.calls[slot];
+        match field {
+            Field::CallId => self.put_call_id(slot, out),
+            Field::CallNumber(offset) => out.number(call.number as i64 + offset),
+            Field::Cseq(offset) => {
+                let named = bound.named(step).and_then(|named| self.acknowledged_cseq(slot, named));
+                let cseq = named.unwrap_or(call.cseq);
+                out.number(i64::from(cseq) + offset);
+            }
+            Field::Branch(offset) => {
+                let named = bound.named(step).and_then(|named| self.acknowledged_step(slot, named));
+                let step = named.unwrap_or(step);
+                self.put_branch(slot, (i64::from(step) + offset).max(0) as u64, out);
+            }
+            Field::CryptoKey { index, again } => {
+                let mut keys = call.crypto_keys.get();
+                let count = &mut keys[usize::from(*index)];
+                if !again || *count == 0 {
+                    *count = count.wrapping_add(1).max(1);
+                }
+                let count = *count;
+                call.crypto_keys.set(keys);
+                out.put(&self.crypto_key(slot, *index, count));
+            }
+            Field::MsgIndex => out.number(i64::from(step)),
+            Field::PeerTagParam => out.put(self.peer_tag_param(slot)),
+            Field::NextUrl => self.put_next_url(at, out),
+            Field::Routes => self.put_recorded_routes(slot, out),
+            Field::LastHeader(header) => {
+                let Some(last) = last else { return };
+                let id = bound.last_ids[usize::from(*header)];
+                let name = &bound.program.last_headers[usize::from(*header)];
+                put_last_header(last, id, name.as_bytes(), out);
+            }
+            Field::LastHeaderPart(wanted) => {
+                let Some(last) = last else { return };
+                let id = bound.last_ids[usize::from(wanted.header)];
+                let name = &bound.program.last_headers[usize::from(wanted.header)];
+                put_last_part(last, id, name.as_bytes(), &wanted.part, out);
+            }
+            Field::LastMessage => {
+                let Some(last) = last else { return };
+                out.put(last.bytes());
+            }
+            Field::LastRequestUri => {
+                let to = last.and_then(|last| last.first(HeaderId::To));
+                let Some(Ok(to)) = to.map(NameAddr::parse) else { return };
+                out.put(to.uri);
+            }
+            Field::LastCseqNumber(offset) => {
+                // SIPp: 0 before the first message.
+                let number = last.and_then(|last| last.cseq().ok()).map_or(0, |cseq| cseq.number);
+                out.number(i64::from(number) + offset);
+            }
+            // Constant unless calls have their own source addresses.
+            Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
+            Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
+            Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
+            Field::AutoMediaPort(offset) => {
+                let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
+                let port = i64::from(self.config.environment.media_port) + shift;
+                out.number(port + offset);
+            }
+            Field::UserId if !self.has_users() => out.number(0),
+            Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
+            Field::DynamicId => {
+                let (first, last, step) = self.config.dynamic_ids;
+                let id = self.dynamic_id.get();
+                out.number(id as i64);
+                let next = id + step;
+                self.dynamic_id.set(if next > last { first } else { next });
+            }
+            Field::ClockTick(offset) => {
+                let elapsed_ms = now.saturating_sub(self.config.start_ns) / 1_000_000;
+                out.number(elapsed_ms as i64 + offset);
+            }
+            Field::Timestamp => put_timestamp(now + self.config.wall_offset_ns, out),
+            Field::Date => put_date(now + self.config.wall_offset_ns, out),
+            Field::Variable(variable) => match self.variable(slot, *variable) {
+                Value::Unset => {}
+                // SIPp does not tell a variable that is 0 from one that was never assigned.
+                Value::Number(0.0) => {}
+                Value::Truth(truth) => out.put(if *truth { b"true" } else { b"false" }),
+                Value::Text(blob) => out.put(self.blobs.bytes(blob)),
+                Value::Number(number) => {
+                    // The longest double has 309 digits before the point.
+                    let mut text = [0u8; 320];
+                    let mut rest = &mut text[..];
+                    let _ = write!(rest, "{number:.6}");
+                    let left = rest.len();
+                    out.put(&text[..320 - left]);
+                }
+            },
+            Field::Fill { text, variable } => {
+                let wanted = self.variable(slot, *variable).number(&self.blobs).max(0.0) as usize;
+                for at in 0..wanted.min(u16::MAX.into()) {
+                    out.put(&text[at % text.len()..][..1]);
+                }
+            }
+            Field::Injected(injected) => self.put_injected(injected, at, out),
+            Field::Circuit => {
+                if let Some(circuits) =
+                    self.circuits.as_ref().filter(|_| call.circuit != NO_CIRCUIT)
+                {
+                    circuits.map.put(call.circuit, out);
+                }
+            }
+            field => {
+                if let Some(bytes) = peer_field(field, call.remote) {
+                    out.put(&bytes);
+                }
+            }
+        }
+    }
+
+    /// The `count`-th key and salt of a crypto line of the call, in base64. It is drawn from what
+    /// names it, so that nothing need be stored to know it again.
+    fn crypto_key(&self, slot: Slot, index: u8, count: u8) -> [u8; 40] {
+        let call = &self.calls[slot];
+        let name = call.number << 16 | u64::from(index) << 8 | u64::from(count);
+        let mut random =
+            crate::engine::random::Random::new(self.config.seed ^ name.rotate_left(17));
+        let mut bytes = [0; 32];
+        for chunk in bytes.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&random.next_u64().to_le_bytes());
+        }
+        base64(&bytes[..30])
+    }
+
+    /// Our Call-ID for the call, or the peer's for a call that it started.
+    pub(in crate::engine) fn put_call_id(&self, slot: Slot, out: &mut Out<'_>) {
+        let call = &self.calls[slot];
+        if call.foreign {
+            out.put(self.blobs.bytes(&call.call_id));
+            return;
+        }
+        out.put(&self.call_ref(slot).token());
+        out.put(b"-");
+        out.put(self.nonce.digits());
+        out.put(b"@");
+        out.put(&self.program_of(slot).text.host);
+    }
+
+    /// A branch that is unique to the call and the message (RFC 3261 section 8.1.1.7).
+    pub(in crate::engine) fn put_branch(&self, slot: Slot, message: u64, out: &mut Out<'_>) {
+        out.put(b"z9hG4bK-");
+        out.put(self.nonce.digits());
+        out.put(b"-");
+        out.put(&self.call_ref(slot).token());
+        out.put(b"-");
+        // Four digits: fixed width for all steps that a scenario can have.
+        out.put(&hex16(message)[12..]);
+    }
+}
+
+/// Thirty bytes in base64 (RFC 4648 section 4): no padding is needed.
+fn base64(bytes: &[u8]) -> [u8; 40] {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = [0; 40];
+    for (three, four) in bytes.chunks_exact(3).zip(out.chunks_exact_mut(4)) {
+        let bits = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);
+        for (place, digit) in four.iter_mut().enumerate() {
+            *digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
+        }
+    }
+    out
+}
+
+/// An address without the brackets that it has in a URI.
+fn without_brackets(address: &[u8]) -> &[u8] {
+    address.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(address)
+}
+
+fn patch_len(room: &mut [u8], mut value: i64) {
+    value = value.max(0);
+    for byte in room.iter_mut().rev() {
+        *byte = if value > 0 { b'0' + (value % 10) as u8 } else { b' ' };
+        value /= 10;
+    }
+    if room[LEN_WIDTH - 1] == b' ' {
+        room[LEN_WIDTH - 1] = b'0';
+    }
+}
+
+/// The lines of one header.
+fn lines_of<'m>(
+    last: &'m Message<'m>,
+    id: HeaderId,
+    name: &'m [u8],
+) -> impl Iterator<Item = Header<'m>> {
+    last.headers().filter(move |header| is_named(header, id, name))
+}
+
+/// `true` for a line of the header `id`, which `name` tells where it has none of its own.
+#[inline]
+pub(in crate::engine) fn is_named(header: &Header<'_>, id: HeaderId, name: &[u8]) -> bool {
+    header.id == id && (id != HeaderId::Other || header.name.eq_ignore_ascii_case(name))
+}
+
+/// All lines of one header: the first as it was received, and behind it, separated by commas, the
+/// values of the others (RFC 3261 section 7.3.1).
+fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) {
+    let mut found = false;
+    // On the way of every answer: a plain loop is the cheapest.
+    for header in last.headers() {
+        if is_named(&header, id, name) {
+            if found {
+                out.put(b", ");
+                out.put(header.value);
+            } else {
+                out.put(header.line);
+            }
+            found = true;
+        }
+    }
+}
+
+/// A part of one header; nothing if it is not there.
+fn put_last_part(
+    last: &Message<'_>,
+    id: HeaderId,
+    name: &[u8],
+    part: &HeaderPart,
+    out: &mut Out<'_>,
+) {
+    let mut lines = lines_of(last, id, name);
+    let Some(first) = lines.next() else { return };
+    match part {
+        HeaderPart::Value => {
+            out.put(first.value);
+            for header in lines {
+                out.put(b", ");
+                out.put(header.value);
+            }
+        }
+        HeaderPart::Uri => {
+            if let Ok(address) = NameAddr::parse(first.value) {
+                out.put(address.uri);
+            }
+        }
+        HeaderPart::Parameter(name) => {
+            out.put(find_parameter(first.value, name).unwrap_or_default());
+        }
+    }
+}
+
+/// Date, time and seconds since 1970, separated by tabs, in UTC.
+fn put_timestamp(unix_ns: u64, out: &mut Out<'_>) {
+    let unix_s = unix_ns / 1_000_000_000;
+    let time = civil(unix_s);
+    let micros = unix_ns / 1000 % 1_000_000;
+    let mut text = [0u8; 64];
+    let mut rest = &mut text[..];
+    let _ = write!(
+        rest,
+        "{:04}-{:02}-{:02}\t{:02}:{:02}:{:02}.{micros:06}\t{unix_s}.{micros:06}",
+        time.year, time.month, time.day, time.hour, time.minute, time.second
+    );
+    let left = rest.len();
+    out.put(&text[..64 - left]);
+}
+
+/// `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 section 20.17).
+fn put_date(unix_ns: u64, out: &mut Out<'_>) {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let unix_s = unix_ns / 1_000_000_000;
+    let time = civil(unix_s);
+    let mut text = [0u8; 32];
+    let mut rest = &mut text[..];
+    let _ = write!(
+        rest,
+        "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+        DAYS[(unix_s / 86_400 % 7) as usize],
+        time.day,
+        MONTHS[(time.month as usize - 1) % 12],
+        time.year,
+        time.hour,
+        time.minute,
+        time.second
+    );
+    let left = rest.len();
+    out.put(&text[..32 - left]);
+}
+
+struct Civil {
+    year: u64,
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
+}
+
+/// Date and time of day, UTC.
+fn civil(unix_s: u64) -> Civil {
+    let (year, month, day) = calendar::date_of(unix_s / 86_400);
+    Civil {
+        year,
+        month,
+        day,
+        hour: unix_s / 3600 % 24,
+        minute: unix_s / 60 % 60,
+        second: unix_s % 60,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl Fn(&mut Out<'_>)) -> String {
+        let mut buffer = [0; 64];
+        let mut out = Out::new(&mut buffer);
+        write(&mut out);
+        let len = out.len().unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn dates_are_those_of_the_rfc() {
+        let at = 1_289_690_940_000_000_000;
+        assert_eq!(written(|out| put_date(at, out)), "Sat, 13 Nov 2010 23:29:00 GMT");
+        assert_eq!(
+            written(|out| put_timestamp(at + 1_000, out)),
+            "2010-11-13\t23:29:00.000001\t1289690940.000001"
+        );
+        let leap = 1_709_164_800_000_000_000;
+        assert_eq!(written(|out| put_date(leap, out)), "Thu, 29 Feb 2024 00:00:00 GMT");
+    }
+
+    #[test]
+    fn numbers_and_lengths() {
+        assert_eq!(written(|out| out.number(-120)), "-120");
+        assert_eq!(written(|out| out.number(i64::MIN)), "-9223372036854775808");
+        let mut room = *b"     ";
+        patch_len(&mut room, 129);
+        assert_eq!(&room, b"  129");
+        patch_len(&mut room, 0);
+        assert_eq!(&room, b"    0");
+    }
+
+    #[test]
+    fn what_a_variable_ends_itself_is_not_ended_again() {
+        let rest = |text: &[u8]| Brought::by(text).cut(b"\r\n\r\n").len();
+        assert_eq!(rest(b"X: 1"), 4);
+        assert_eq!(rest(b"X: 1\r\n"), 2);
+        assert_eq!(rest(b"X: 1\r\n\r\nbody\r\n"), 0);
+        assert_eq!(rest(b"X: 1\r\n\r\nbody"), 4);
+        assert_eq!(Brought::by(b"a\n").cut(b", b"), b", b");
+        let mut head = Brought::by(b"X: 1\r\n\r\nbody\r\n");
+        let pieces: Vec<_> = (0..3).map(|_| head.cut(b"\r\n").len()).collect();
+        assert_eq!(pieces, [0, 0, 2]);
+    }
+
+    #[test]
+    fn overflow_is_remembered() {
+        let mut buffer = [0; 4];
+        let mut out = Out::new(&mut buffer);
+        out.put(b"12345");
+        assert_eq!(out.len(), None);
+    }
+}
