@@ -1,9 +1,9 @@
-//! Tokens for programs, such as a Prometheus that scrapes: made on the command line, bound to a
-//! scope, and good until they are revoked or expire.
+//! Tokens for programs, such as a Prometheus that scrapes. A token is made on the command line,
+//! bound to a scope, and good until it is revoked or expires.
 //!
 //! A token is 256 random bits behind a prefix, by which scanners for leaked secrets can tell it.
-//! What is kept is its SHA-256, from which nobody guesses it back. A slow hash is for passwords,
-//! which people choose.
+//! The database keeps its SHA-256, from which the token cannot be guessed. A slow hash is for
+//! passwords, which people choose.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +48,7 @@ impl Scope {
         }
     }
 
-    /// The role that whoever has it acts in.
+    /// The role in which the holder of such a token acts.
     pub(super) fn role(self) -> Role {
         match self {
             Self::Metrics | Self::Read => Role::Viewer,
@@ -101,20 +101,20 @@ impl FromStr for Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TokenHash(pub(super) [u8; 32]);
 
-/// A new token, and what is kept of it.
+/// Makes a new token; returns its text and the hash that the database keeps.
 pub(super) fn make() -> Result<(String, TokenHash), NoRandomness> {
     let token = format!("{PREFIX}{}", random::hex(&random::bytes::<32>()?));
     let hash = hash(&token);
     Ok((token, hash))
 }
 
-/// The hash of what is shown, if that has the form of a token.
+/// The hash of the presented text, if that has the form of a token.
 pub(super) fn hash_of(shown: &str) -> Option<TokenHash> {
     let digits = shown.strip_prefix(PREFIX)?;
     random::from_hex::<32>(digits).map(|_| hash(shown))
 }
 
-/// Tells whether `shown` wants to be a token of this kind.
+/// Tells whether `shown` begins like a token for programs.
 pub(super) fn is_one(shown: &str) -> bool {
     shown.starts_with(PREFIX)
 }

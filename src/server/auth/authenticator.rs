@@ -21,14 +21,14 @@ use super::token::{check_api_token, check_jwt_secret};
 /// The live WebSocket, the only path that takes a token in its address.
 pub const LIVE_PATH: &str = "/api/v1/live";
 
-/// Who is asked for what.
+/// The settings of authentication: its kind, and the rules for tokens.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
     /// The kind of authentication.
     pub mode: AuthMode,
     /// Takes `?token=` on [`LIVE_PATH`]. An address ends up in logs, so tickets are better.
     pub allow_query_token: bool,
-    /// How long a login is good.
+    /// The time for which a login is good.
     pub token_lifetime: Duration,
 }
 
@@ -43,21 +43,21 @@ impl AuthSettings {
 /// The kinds of authentication.
 #[derive(Clone)]
 pub enum AuthMode {
-    /// Nobody is asked for anything.
+    /// No authentication: every request is let in.
     Open,
     /// `api_token`: one secret for all, who act as operator.
     StaticToken(String),
     /// `auth.type: internal`: users who log in.
     Internal {
-        /// Where the users are.
+        /// Path of the user database.
         sqlite_path: PathBuf,
-        /// What signs tokens; `None` for a random secret in the database.
+        /// The secret that signs tokens; `None` for a random one, kept in the database.
         jwt_secret: Option<String>,
     },
 }
 
 impl std::fmt::Debug for AuthMode {
-    /// Without the secrets: settings end up in logs.
+    /// Leaves the secrets out: settings end up in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Open => f.write_str("Open"),
@@ -89,7 +89,8 @@ pub enum OpenError {
     Hash(String),
 }
 
-/// What a request shows. The first that is there decides: header, ticket, token in the address.
+/// The credentials of a request. The first that is present decides: header, ticket, token in the
+/// address.
 #[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// The value of the header `Authorization`.
@@ -105,12 +106,12 @@ pub struct Credentials<'a> {
 pub struct Ticket {
     /// For `?ticket=`.
     pub ticket: String,
-    /// Seconds until it is worth nothing.
+    /// Seconds for which it is still good.
     pub expires_in_s: u64,
 }
 
 impl std::fmt::Debug for Ticket {
-    /// Without the ticket.
+    /// Leaves the ticket out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut fields = f.debug_struct("Ticket");
         fields.field("expires_in_s", &self.expires_in_s).finish_non_exhaustive()
@@ -175,7 +176,7 @@ impl Authenticator {
     /// the disk.
     ///
     /// # Errors
-    /// If the database cannot be used or a secret is none.
+    /// If the database cannot be used, or if a secret of the configuration is not usable.
     pub fn open(settings: AuthSettings) -> Result<Self, OpenError> {
         let mut first_admin = None;
         let gate = match settings.mode {
@@ -208,7 +209,7 @@ impl Authenticator {
         self.first_admin.as_ref()
     }
 
-    /// What `GET auth/status` says: `internal` where users log in, else `none`.
+    /// The `type` of `GET auth/status`: `internal` where users log in, else `none`.
     pub fn kind(&self) -> &'static str {
         match self.gate {
             Gate::Internal(_) => "internal",
@@ -216,15 +217,16 @@ impl Authenticator {
         }
     }
 
-    /// Whether nobody is asked for anything.
+    /// Tells whether requests need no credentials.
     pub fn is_open(&self) -> bool {
         matches!(self.gate, Gate::Open)
     }
 
-    /// Who asks. Neither waits nor touches the disk.
+    /// Returns the identity behind the credentials of a request. Neither waits nor touches the
+    /// disk.
     ///
     /// # Errors
-    /// 401 for who shows nothing or something that is not good, 503 while the users are unknown.
+    /// 401 for credentials that are missing or not good, 503 while the users cannot be read.
     pub fn authenticate(
         &self,
         credentials: &Credentials<'_>,
@@ -303,13 +305,13 @@ impl Authenticator {
         }
     }
 
-    /// Whether whom [`Self::authenticate`] let in may stay: for connections that last. Neither
-    /// waits nor touches the disk.
+    /// Tells whether an identity that [`Self::authenticate`] let in may stay; for connections that
+    /// last. Neither waits nor touches the disk.
     pub fn is_live(&self, identity: &Identity) -> bool {
         self.check_session(identity, Now::read()).is_ok()
     }
 
-    /// Whether `identity` has `permission`.
+    /// Checks that `identity` has `permission`.
     ///
     /// # Errors
     /// 403 if not.
@@ -333,11 +335,11 @@ impl Authenticator {
         Ok(Ticket { ticket, expires_in_s: TICKET_LIFE.as_secs() })
     }
 
-    /// A token for who knows the password of `username`.
+    /// Makes a token for a client that knows the password of `username`.
     ///
     /// # Errors
-    /// 401 for wrong ones, 404 where there are no users, 429 after too many failures, 503 if too
-    /// many come at once or the database cannot be used.
+    /// 401 for a wrong name or password, 404 where there are no users, 429 after too many failures,
+    /// 503 if too many come at once or the database cannot be used.
     pub async fn login(
         &self,
         username: &str,
@@ -347,8 +349,8 @@ impl Authenticator {
         self.internal()?.login(username, password, source, Now::read()).await
     }
 
-    /// Takes the token of `identity` out of use, and tells whether that was written. It holds at
-    /// once all the same, and is written later.
+    /// Takes the token of `identity` out of use; tells whether that was written to the file. If
+    /// not, the token is out of use all the same, and the file is written later.
     ///
     /// # Errors
     /// 404 where there are no users, 503 if too many logouts wait to be written: the token is still
@@ -360,7 +362,7 @@ impl Authenticator {
     /// Changes the password of `identity`, whose tokens go out of use.
     ///
     /// # Errors
-    /// 400 for a new one that will not do, 401 for a wrong current one, 404 where there are no
+    /// 400 for a new one that is not allowed, 401 for a wrong current one, 404 where there are no
     /// users, 429 after too many failures, 503 as [`Self::login`].
     pub async fn change_own_password(
         &self,
@@ -383,7 +385,7 @@ impl Authenticator {
     /// Makes a user; without a role an operator.
     ///
     /// # Errors
-    /// 400 for a name or password that will not do, 409 for a name that is taken, 503.
+    /// 400 for a name or password that is not allowed, 409 for a name that is taken, 503.
     pub async fn create_user(
         &self,
         by: &Identity,
@@ -396,7 +398,7 @@ impl Authenticator {
     /// Changes a user, whose tokens go out of use.
     ///
     /// # Errors
-    /// 400 for a password that will not do, 404, 409 if no admin would be left, 503.
+    /// 400 for a password that is not allowed, 404, 409 if no admin would be left, 503.
     pub async fn update_user(
         &self,
         by: &Identity,
@@ -428,11 +430,11 @@ impl Authenticator {
         self.internal()?.audit(limit).await
     }
 
-    /// Adds to the audit log what `by` is about to do, and gives back the number of the row.
-    /// `payload` is without secrets. Where there are no users there is no such log.
+    /// Adds to the audit log what `by` is about to do; returns the number of the row. `payload` is
+    /// without secrets. Without users there is no audit log, and no number.
     ///
     /// # Errors
-    /// 503 if it cannot be written: then it is not to be done, unless it only ends something.
+    /// 503 if it cannot be written. The act must not be done then, unless it only ends something.
     pub async fn record(
         &self,
         by: &Identity,
@@ -449,7 +451,7 @@ impl Authenticator {
         }
     }
 
-    /// Says in a row of [`Self::record`] how it went.
+    /// Replaces the payload of a row of [`Self::record`], once the outcome of the act is known.
     pub async fn amend(&self, row: i64, payload: serde_json::Value) {
         if let Gate::Internal(internal) = &self.gate {
             internal.amend(row, payload).await;

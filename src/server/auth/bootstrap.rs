@@ -1,5 +1,5 @@
-//! The first admin. There is no password that everybody knows: it is a random one, in a file that
-//! only the owner can read, until it is changed.
+//! The first admin. There is no default password: a random one lies in a file that only the owner
+//! can read, until it is changed.
 
 use std::env;
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ pub(super) const PASSWORD_VARIABLE: &str = "GOSSIPPER_BOOTSTRAP_PASSWORD";
 pub struct FirstAdmin {
     /// The name.
     pub username: String,
-    /// Where the password is; `None` if it came from the environment.
+    /// Path of the file with the password; `None` if the password came from the environment.
     pub password_file: Option<PathBuf>,
 }
 
@@ -47,10 +47,10 @@ pub enum BootstrapError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// No hash.
+    /// The hash of the password cannot be computed.
     #[error("{0}")]
     Hash(String),
     /// The database.
@@ -58,7 +58,7 @@ pub enum BootstrapError {
     Store(#[from] StoreError),
 }
 
-/// What the environment says about the first admin.
+/// Name and password of the first admin, as the environment has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wishes {
     pub(super) username: Option<OsString>,
@@ -95,7 +95,7 @@ pub(super) fn first_admin(
     let hash = |error: HashError| BootstrapError::Hash(error.to_string());
     let password_hash = hasher.hash_now(&password).map_err(hash)?;
     if let Some(path) = &file {
-        // Before the user, so that there is none whose password nobody knows.
+        // Before the user, so that there is no user whose password is lost.
         private_file::write(path, &format!("{username}\n{password}\n"))
             .map_err(|source| BootstrapError::File { path: path.clone(), source })?;
     }
@@ -131,8 +131,8 @@ pub(super) fn forget_password_file(store: &Store, user_id: i64) {
     }
 }
 
-/// All files that belong to a user database: itself, what SQLite keeps beside it, and the first
-/// password. Most are there at times only.
+/// All files that belong to a user database: the database, the files that SQLite keeps beside it,
+/// and the first password. Most of them exist at times only.
 pub fn files_beside(database: &Path) -> Vec<PathBuf> {
     let with = |suffix: &str| {
         let mut name = database.as_os_str().to_owned();
@@ -144,7 +144,7 @@ pub fn files_beside(database: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Where the first password is written.
+/// Path of the file for the first password.
 fn password_file(database: &Path) -> PathBuf {
     database.with_file_name("initial-admin-password")
 }

@@ -1,5 +1,5 @@
 //! `gossipper auth`: users and tokens from the command line. It works on the file, whether or not a
-//! daemon has it open; a daemon notices within a second.
+//! daemon has it open; a daemon sees the change within a second.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -24,29 +24,29 @@ use crate::terminal;
 /// A command line of `gossipper auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthCommand {
-    /// Which users.
+    /// The database to work on.
     pub database: Database,
-    /// What to do.
+    /// The task.
     pub deed: Deed,
 }
 
-/// Where the users are.
+/// The way to the user database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {
-    /// Where this configuration says.
+    /// The path that this configuration names.
     OfConfig(PathBuf),
-    /// In this file.
+    /// This file.
     File(PathBuf),
 }
 
-/// What to do with users.
+/// A task of `gossipper auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// Make one.
     Add {
         /// The name.
         username: String,
-        /// Where the password comes from.
+        /// Source of the password.
         password: NewPassword,
         /// Admin for the first and operator for others if not given.
         role: Option<Role>,
@@ -58,37 +58,37 @@ pub enum Deed {
     },
     /// Give a new password.
     Passwd {
-        /// Whose.
+        /// Name of the user.
         username: String,
-        /// Where it comes from.
+        /// Source of the new password.
         password: NewPassword,
     },
     /// Remove one.
     Delete {
-        /// Whom.
+        /// Name of the user.
         username: String,
     },
-    /// Change what one may do.
+    /// Change the role of a user.
     Role {
-        /// Whose.
+        /// Name of the user.
         username: String,
-        /// To what.
+        /// The new role.
         role: Role,
     },
-    /// Shut one out, or let one in again.
+    /// Disable a user, or enable it again.
     Disable {
-        /// Whom.
+        /// Name of the user.
         username: String,
-        /// Shut out.
+        /// True to disable.
         disabled: bool,
     },
     /// Make a token for a program, and print it.
     AddToken {
         /// The name of the token in lists and in the audit log.
         name: String,
-        /// The scope of the token: what it is good for.
+        /// The scope of the token.
         scope: Scope,
-        /// Seconds until it is good no more.
+        /// Seconds until it expires; `None` for never.
         life_s: Option<u64>,
     },
     /// Show all tokens, without what is secret.
@@ -98,12 +98,12 @@ pub enum Deed {
     },
     /// Take a token out of use.
     RevokeToken {
-        /// Which.
+        /// Name of the token.
         name: String,
     },
 }
 
-/// Where a password comes from.
+/// Source of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum NewPassword {
     /// From the command line.
@@ -124,7 +124,7 @@ impl std::fmt::Debug for NewPassword {
     }
 }
 
-/// Exit code where what was asked for could not be done.
+/// Exit code of a task that could not be done.
 const EXIT_FAILED: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +181,7 @@ enum CommandError {
     Output(io::Error),
 }
 
-/// Carries out a command line; gives back the exit code of the process.
+/// Carries out a command line; returns the exit code of the process.
 pub fn run(command: &AuthCommand) -> u8 {
     let done = act(command).and_then(|text| {
         match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
@@ -201,12 +201,12 @@ pub fn run(command: &AuthCommand) -> u8 {
     }
 }
 
-/// Says something beside the result. Nobody is left to tell if stderr is gone.
+/// Writes a note to stderr, beside the result. A closed stderr is ignored: no reader is left.
 fn note(kind: &str, text: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {text}");
 }
 
-/// Does it; gives back what to print.
+/// Carries out the task; returns the text to print.
 fn act(command: &AuthCommand) -> Result<String, CommandError> {
     let path = match &command.database {
         Database::File(path) => path.clone(),
@@ -216,7 +216,7 @@ fn act(command: &AuthCommand) -> Result<String, CommandError> {
         Deed::Add { username, password, role } => {
             check_username(username)?;
             let mut store = Store::open(&path)?;
-            // Before anybody is asked for a password.
+            // Before a person is asked for a password.
             if let Some(taken) = store.credential(username)? {
                 return Err(CommandError::Exists(taken.user.username));
             }
@@ -289,7 +289,7 @@ fn revoke_token(path: &Path, name: &str) -> Result<String, CommandError> {
     Ok(format!("token {} revoked; the daemon refuses it within a second\n", token.name))
 }
 
-/// Makes a token. It alone is the result, so that it can be sent into a file.
+/// Makes a token. The result is the token alone, so that it can be redirected into a file.
 fn add_token(
     path: &Path,
     name: &str,
@@ -319,7 +319,7 @@ fn add_token(
     Ok(format!("{token}\n"))
 }
 
-/// Opens the database, which a slip in a path is not to make.
+/// Opens a database that exists: a mistyped path must not create one.
 fn open_existing(path: &Path) -> Result<Store, CommandError> {
     if !path.exists() {
         return Err(CommandError::NoDatabase(path.to_owned()));
@@ -332,7 +332,7 @@ fn find(store: &Store, username: &str) -> Result<Credential, CommandError> {
     found.ok_or_else(|| CommandError::NoSuchUser(username.to_owned()))
 }
 
-/// Who acts: whoever can write the file, by the number of the account on this host.
+/// The author of changes in the audit log: the account of this process on this host, by number.
 fn by() -> By {
     By {
         user_id: None,
@@ -372,7 +372,7 @@ fn read_password(from: &NewPassword, username: &str) -> Result<String, CommandEr
 
 fn first_line() -> Result<String, CommandError> {
     let mut line = Vec::new();
-    // One byte more than fits, so that a longer one is found to be so.
+    // One byte more than fits, so that a password that is too long is recognised.
     let mut stdin = io::stdin().lock().take(PASSWORD_BYTES_MAX as u64 + 2);
     stdin.read_until(b'\n', &mut line).map_err(CommandError::Input)?;
     let text = String::from_utf8(line).map_err(|_| {
@@ -447,8 +447,8 @@ fn json_of(users: &[User]) -> String {
     format!("{value:#}\n")
 }
 
-/// Where a configuration keeps its users. It is read as the server reads it, so that a file that
-/// one takes the other takes too.
+/// Path of the user database of a configuration file. The file is read as the server reads it, so
+/// that both take or refuse the same files.
 fn sqlite_path_of(file: &Path) -> Result<PathBuf, String> {
     let loaded = config::load(Some(file), &LowArgs::default());
     match loaded.map_err(|problems| problems.to_string())?.auth {

@@ -1,9 +1,10 @@
-//! The thread that owns the users' file, and what every request is checked against.
+//! The thread that owns the users' file, and the accounts in memory that every request is checked
+//! against.
 //!
 //! Checking a request reads memory only: [`Accounts`] as of the last look at the file. The thread
-//! looks every half second whether another process has written, and at once after what it wrote
-//! itself. Where it can look no more, what was seen last holds for [`TRUST_UNSEEN`] and then for
-//! nobody: somebody may have been shut out meanwhile.
+//! looks every half second for changes by another process, and at once after its own. If the file
+//! cannot be read, the last accounts hold for [`TRUST_UNSEEN`]. After that every request is
+//! refused, because a user may have been disabled meanwhile.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,11 +22,11 @@ use tokio::sync::oneshot;
 use super::store::{Accounts, By, REVOKED_MAX, Store, StoreError};
 use super::token::TokenId;
 
-/// How often to look whether another process has written.
+/// The time between two looks for changes by another process.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long what was seen last holds while the file cannot be read. Longer than another process may
-/// keep it locked.
+/// The time for which the last accounts hold while the file cannot be read. Longer than another
+/// process may keep it locked.
 const TRUST_UNSEEN: Duration = Duration::from_secs(20);
 
 /// The pause between tries to write logouts that could not be written.
@@ -36,35 +37,35 @@ const JOBS_MAX: usize = 64;
 
 type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
 
-/// The way to the thread. Dropping it closes the file, after what waits is done.
+/// The handle of the thread. Dropping it finishes the waiting jobs and closes the file.
 pub(super) struct Database {
     jobs: Option<SyncSender<Job>>,
     seen: Arc<Seen>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A logout that is not in the file. It holds all the same, as long as this process lives.
+/// A logout that is not in the file yet. It holds all the same, as long as this process lives.
 struct Unwritten {
     user_id: i64,
     expires_at_s: i64,
     by: By,
-    /// The first try has failed.
+    /// True once the first try has failed.
     is_late: bool,
 }
 
-/// What the thread saw last.
+/// The result of the thread's last look at the file.
 struct Seen {
     unwritten: Mutex<HashMap<TokenId, Unwritten>>,
-    /// `None` if what was just written could not be read back.
+    /// The accounts; `None` if the thread's own change could not be read back.
     accounts: ArcSwapOption<Accounts>,
-    /// When, in milliseconds since `begin`.
+    /// Time of the last good look, in milliseconds since `begin`.
     at_ms: AtomicU64,
     begin: Instant,
-    /// The last look failed, which was told.
+    /// True once the last look failed and the log has been told.
     is_blind: AtomicBool,
 }
 
-/// The store, on its thread.
+/// The state of the thread: the store, and what it knows of the file.
 struct Keeper {
     store: Store,
     seen: Arc<Seen>,
@@ -79,7 +80,7 @@ impl Database {
     /// # Errors
     /// If the file cannot be read.
     pub(super) fn start(store: Store) -> Result<Self, StoreError> {
-        // The version first: what is written in between is seen as a change.
+        // The version first: a write between the two is seen as a change.
         let data_version = store.data_version()?;
         let seen = Arc::new(Seen {
             unwritten: Mutex::default(),
@@ -99,20 +100,20 @@ impl Database {
         Ok(Self { jobs: Some(jobs), seen, thread: Some(thread) })
     }
 
-    /// What requests are checked against; `None` if the file has not been seen for too long.
+    /// The accounts to check requests against; `None` if the file was unreadable for too long.
     pub(super) fn accounts(&self) -> Option<Arc<Accounts>> {
         let at = Duration::from_millis(self.seen.at_ms.load(Ordering::Acquire));
         let unseen = self.seen.begin.elapsed().saturating_sub(at);
         self.seen.accounts.load_full().filter(|_| unseen < TRUST_UNSEEN)
     }
 
-    /// Tells whether a token was taken out of use and the file does not say so.
+    /// Tells whether a token was taken out of use but is still good in the file.
     pub(super) fn has_unwritten(&self, token: TokenId) -> bool {
         lock(&self.seen.unwritten).contains_key(&token)
     }
 
-    /// Takes a token out of use, at once and whether or not the file can be written; tells whether
-    /// it was. It is written later otherwise.
+    /// Takes a token out of use at once, even if the file cannot be written. Returns whether the
+    /// file was written; if not, it is written later.
     ///
     /// # Errors
     /// If too many logouts wait to be written: the token is still good.
@@ -145,7 +146,7 @@ impl Database {
         Ok(true)
     }
 
-    /// Waits until a look failed, and then is as if that had gone on for as long as it may.
+    /// Waits for a failed look, then drops the accounts, as after [`TRUST_UNSEEN`].
     #[cfg(test)]
     pub(super) async fn wait_until_blind(&self) {
         let end = Instant::now() + Duration::from_secs(60);
@@ -156,8 +157,7 @@ impl Database {
         self.seen.accounts.store(None);
     }
 
-    /// Has `work` done on the thread some time. It does not wait, and only the log tells how it
-    /// went.
+    /// Queues `work` for the thread and does not wait. The outcome is only in the log.
     pub(super) fn post(
         &self,
         work: impl FnOnce(&mut Store) -> Result<(), StoreError> + Send + 'static,
@@ -167,14 +167,13 @@ impl Database {
                 tracing::warn!("{error}");
             }
         });
-        // Where too much waits already, this is what can be done without.
+        // With too many jobs waiting this work is dropped: it can be done without.
         if let Some(jobs) = &self.jobs {
             let _ = jobs.try_send(job);
         }
     }
 
-    /// Does `work` with the store on its thread. What it changes holds for requests before this
-    /// returns.
+    /// Does `work` with the store on its thread. Its changes hold for requests before this returns.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
@@ -185,7 +184,7 @@ impl Database {
             if keeper.store.take_accounts_changed() {
                 keeper.look();
             }
-            // Whoever asked may have gone away; the work is done all the same.
+            // The caller may have gone away; the work is done all the same.
             let _ = answer.send(result);
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
@@ -218,7 +217,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.write_again(),
             }
-            // Also where requests come without a pause.
+            // Also under requests without a pause.
             if Instant::now() >= next_look {
                 self.look_if_changed();
                 next_look = Instant::now() + LOOK_EVERY;
@@ -239,18 +238,18 @@ impl Keeper {
             .collect();
         drop(unwritten);
         for (token, user_id, expires_at_s, by) in late {
-            // The next one would fail as well, and may wait for long before that.
+            // The next one would fail as well, and may wait for the lock first.
             if self.store.revoke(token, user_id, expires_at_s, &by).is_err() {
                 return;
             }
-            // Seen in the file first: the token is good at no moment in between.
+            // The file is read first, so that the token is good at no moment in between.
             if self.store.take_accounts_changed() && self.look() {
                 lock(&self.seen.unwritten).remove(&token);
             }
         }
     }
 
-    /// Looks at the file if somebody else has written to it.
+    /// Reads the accounts if another process has written to the file.
     fn look_if_changed(&mut self) {
         let checked = match self.store.data_version() {
             Ok(_) if identity_of(self.store.path()) != self.file => {
@@ -269,7 +268,7 @@ impl Keeper {
         }
     }
 
-    /// Reads all accounts anew; `false` if that failed.
+    /// Reads all accounts anew; returns `false` if that failed.
     fn look(&mut self) -> bool {
         match self.store.accounts() {
             Ok(accounts) => {
@@ -278,7 +277,8 @@ impl Keeper {
                 true
             }
             Err(error) => {
-                // What was just written is not known: nobody is let in until the next look.
+                // The thread's own change could not be read: every request is refused until the
+                // next look.
                 self.seen.accounts.store(None);
                 self.is_unseen(&error);
                 false
@@ -295,7 +295,7 @@ impl Keeper {
     }
 
     fn is_unseen(&mut self, error: &StoreError) {
-        // So that the next look reads all, whatever the version.
+        // Forces the next look to read all, whatever the version.
         self.data_version = i64::MIN;
         if !self.seen.is_blind.swap(true, Ordering::AcqRel) {
             tracing::error!("{error}; logins and tokens are refused until it can be read again");
@@ -303,7 +303,7 @@ impl Keeper {
     }
 }
 
-/// What tells a file from another under the same name.
+/// Device and inode of a file: they tell it from another file under the same name.
 fn identity_of(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }

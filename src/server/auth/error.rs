@@ -1,4 +1,4 @@
-//! Why somebody may not enter, as HTTP has it.
+//! Refusals of requests, with their HTTP status.
 
 use super::password::{HashError, PasswordError};
 use super::random::NoRandomness;
@@ -13,7 +13,7 @@ use super::username::BadUsername;
 pub struct AuthError {
     /// The HTTP status code.
     pub status: u16,
-    /// For the body.
+    /// Text for the body of the response.
     pub message: String,
     /// For `Retry-After`: seconds until another attempt makes sense.
     pub retry_after_s: Option<u64>,
@@ -35,7 +35,7 @@ impl AuthError {
         }
     }
 
-    /// Something of ours does not work; the reason is in the log and not for strangers.
+    /// An internal failure. The reason is in the log, and is not for strangers.
     pub(super) fn unavailable() -> Self {
         Self {
             retry_after_s: Some(5),

@@ -1,7 +1,7 @@
-//! Who asks, and what that person may do.
+//! The author of a request, and the author's rights.
 //!
-//! Roles are ordered: whoever may operate may look. What a route needs is one of three permissions;
-//! which route needs which is for the router to say.
+//! Roles are ordered: a role that may operate may also look. A route needs one of three
+//! permissions. Which route needs which is decided by the router.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::api_token::TokenHash;
 use super::token::TokenId;
 
-/// What a user is.
+/// The role of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -36,7 +36,7 @@ impl Role {
         }
     }
 
-    /// Whether the role includes `permission`.
+    /// Tells whether the role includes `permission`.
     pub fn may(self, permission: Permission) -> bool {
         self >= permission.least_role()
     }
@@ -62,7 +62,7 @@ impl FromStr for Role {
     }
 }
 
-/// What a route needs.
+/// A right that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
     /// Reading state: statistics, scenario, control, listeners, the live WebSocket.
@@ -87,33 +87,33 @@ impl Permission {
     }
 }
 
-/// How somebody proved who they are.
+/// The kind of proof that a request came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityKind {
     /// A token from a login.
     User,
     /// The one token of the configuration.
     StaticToken,
-    /// Not at all: authentication is off.
+    /// No proof: authentication is off.
     Anonymous,
     /// A token for programs.
     ApiToken,
-    /// A ticket that one of the others drew.
+    /// A ticket that another identity drew.
     Ticket,
 }
 
-/// Somebody who may enter.
+/// The author of a request that was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The name in logs and in the audit log.
     pub username: String,
-    /// What they may do.
+    /// The role that decides about rights.
     pub role: Role,
-    /// How they proved it.
+    /// The kind of proof.
     pub kind: IdentityKind,
-    /// The login that it rests on; `None` without users.
+    /// The login behind it; `None` without users.
     pub(super) session: Option<Session>,
-    /// The token for programs that it rests on.
+    /// The token for programs behind it.
     pub(super) api_token: Option<TokenUse>,
 }
 
@@ -134,7 +134,7 @@ pub(super) struct Session {
 }
 
 impl Identity {
-    /// Whoever comes while authentication is off. Nothing is forbidden then.
+    /// The identity of every request while authentication is off. It may do everything.
     pub(super) fn anonymous() -> Self {
         Self {
             username: "anonymous".to_owned(),
@@ -145,8 +145,8 @@ impl Identity {
         }
     }
 
-    /// Whoever holds the token of the configuration. It is shared and cannot be taken from one
-    /// person, so it does not decide about settings.
+    /// The identity of a request with the token of the configuration. The token is shared and
+    /// cannot be taken from one person, so this identity may not change settings.
     pub(super) fn static_token() -> Self {
         Self {
             username: "api_token".to_owned(),
@@ -157,7 +157,7 @@ impl Identity {
         }
     }
 
-    /// The row of the user, if it is one.
+    /// The row of the user, if the identity is one.
     pub fn user_id(&self) -> Option<i64> {
         self.session.as_ref().map(|session| session.user_id)
     }

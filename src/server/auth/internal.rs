@@ -33,14 +33,14 @@ const USE_STEP_S: i64 = 300;
 pub struct Login {
     /// For `Authorization: Bearer`.
     pub token: String,
-    /// When it ends, in seconds of Unix time.
+    /// The end of the login, in seconds of Unix time.
     pub expires_at: i64,
-    /// What the user may do.
+    /// The role of the user.
     pub role: Role,
 }
 
 impl std::fmt::Debug for Login {
-    /// Without the token.
+    /// Leaves the token out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut fields = f.debug_struct("Login");
         fields.field("expires_at", &self.expires_at).field("role", &self.role);
@@ -59,14 +59,14 @@ pub struct NewUser {
     pub role: Option<Role>,
 }
 
-/// What becomes different; `None` stays.
+/// Changes to a user; `None` leaves a value as it is.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct UserChange {
     /// The new password.
     pub password: Option<String>,
     /// The new role.
     pub role: Option<Role>,
-    /// Shut out, or let in again.
+    /// True disables the user, false enables it again.
     pub disabled: Option<bool>,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Internal {
     uses_noted: Mutex<HashMap<i64, i64>>,
 }
 
-/// How a password check ended, for the audit log.
+/// The reason for a failed password check, for the audit log.
 enum Refusal {
     UnknownUser,
     WrongPassword,
@@ -134,7 +134,7 @@ impl Internal {
         Ok((internal, first_admin))
     }
 
-    /// Whose token it is.
+    /// Returns the identity behind the token of a login.
     pub(super) fn by_token(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         let claims = self.tokens.check(token, now.unix_s())?;
         let not_ours = || AuthError::unauthorized("the token is not valid; log in again");
@@ -157,7 +157,7 @@ impl Internal {
         })
     }
 
-    /// Returns who uses a token for programs, if it is good for `path`.
+    /// Returns the identity behind a token for programs, if the token is good for `path`.
     pub(super) fn by_api_token(
         &self,
         token: &str,
@@ -194,7 +194,7 @@ impl Internal {
         Ok(known.clone())
     }
 
-    /// Keeps when a token was used last, to within [`USE_STEP_S`].
+    /// Notes the time at which a token was used, to within [`USE_STEP_S`].
     fn note_use(&self, id: i64, now: Now) {
         let now_s = now.unix_s();
         let mut noted = lock(&self.uses_noted);
@@ -202,7 +202,7 @@ impl Internal {
             return;
         }
         if noted.len() >= API_TOKENS_MAX {
-            // Those that were revoked are among them.
+            // Revoked tokens are among them and go too.
             noted.clear();
         }
         noted.insert(id, now_s);
@@ -210,7 +210,7 @@ impl Internal {
         self.database.post(move |store| store.note_use(id, now_s));
     }
 
-    /// The user of a login, if it still is one.
+    /// The account of a login, if the login is still good.
     pub(super) fn check_session(&self, session: &Session, now: Now) -> Result<Account, AuthError> {
         let accounts = self.database.accounts().ok_or_else(AuthError::unavailable)?;
         if now.unix_s() >= session.expires_at_s {
@@ -235,7 +235,7 @@ impl Internal {
         now: Now,
     ) -> Result<Login, AuthError> {
         let attempt = self.begin(username, source, now).await?;
-        // Names that nobody can have are looked up like others, so that they take as long.
+        // Impossible names are looked up like others, so that they take as long.
         let name = username.to_owned();
         let found = self.database.run(move |store| store.credential(&name)).await;
         let found = self.or_abandon(attempt, found.map_err(AuthError::from))?;
@@ -244,7 +244,7 @@ impl Internal {
         let credential = match checked {
             Ok(credential) => credential,
             Err((known, refusal)) => {
-                // What was typed may be a password in the wrong field: only names of users are
+                // The typed name may be a password in the wrong field, so only names of users are
                 // kept.
                 let by = By {
                     user_id: known.as_ref().map(|user| user.id),
@@ -281,7 +281,7 @@ impl Internal {
 
     /// Begins an attempt to show a password.
     async fn begin(&self, username: &str, source: IpAddr, now: Now) -> Result<Attempt, AuthError> {
-        // All names that nobody can have are one account, so that they fill no table.
+        // All impossible names count as one account, so that they fill no table.
         let account = if check_username(username).is_ok() {
             username.to_ascii_lowercase()
         } else {
@@ -316,7 +316,7 @@ impl Internal {
         found: Option<Credential>,
         password: &str,
     ) -> Result<(Attempt, Result<Credential, (Option<User>, Refusal)>), AuthError> {
-        // Nobody has a password that long. The start of it costs the same work and is as wrong.
+        // A stored password is never that long. Its start costs the same work and is as wrong.
         let is_too_long = password.len() > PASSWORD_BYTES_MAX;
         let end = password.floor_char_boundary(PASSWORD_BYTES_MAX);
         let stored = found.as_ref().filter(|_| !is_too_long);
@@ -339,7 +339,7 @@ impl Internal {
         Ok((attempt, checked))
     }
 
-    /// Where we are at fault, the attempt is no failure of the one who made it.
+    /// Takes the attempt back if the error is ours: it must not count as a failure of the client.
     fn or_abandon<T>(
         &self,
         attempt: Attempt,
@@ -359,7 +359,7 @@ impl Internal {
         if !self.hasher.needs_rehash(&credential.password_hash) {
             return;
         }
-        // It can wait for the next login where this fails.
+        // If this fails, it can wait for the next login.
         let Ok(new) = self.hasher.hash(password.to_owned()).await else { return };
         let (id, old) = (credential.user.id, credential.password_hash.clone());
         if let Err(error) = self.database.run(move |store| store.rehash(id, &old, &new)).await {
@@ -404,7 +404,7 @@ impl Internal {
         lock(&self.throttle).succeed(now.monotonic, attempt);
         let change = RowChange {
             password_hash: Some(self.hasher.hash(new.to_owned()).await?),
-            // Whoever changed it meanwhile knows better.
+            // A change by another session in between wins.
             if_password_hash: Some(credential.password_hash),
             ..RowChange::default()
         };
@@ -512,7 +512,7 @@ impl Internal {
         }
     }
 
-    /// Adds a row. A full disk is no reason to keep an admin out, so that it only is told.
+    /// Adds a row. A failure is only logged, as a full disk is no reason to keep an admin out.
     async fn write_audit(&self, by: By, act: Act, weight: Weight) {
         let action = act.action.clone();
         let written = self.database.run(move |store| store.record(&by, &act, weight)).await;
@@ -535,7 +535,7 @@ fn by(identity: &Identity, source: IpAddr) -> By {
     }
 }
 
-/// The login of an identity that came with a token of its own.
+/// The login of an identity that came with its own token.
 fn session_of(identity: &Identity) -> Result<Session, AuthError> {
     let needs_token = || AuthError::new(403, "this needs the token of a login");
     let is_user = identity.kind == IdentityKind::User;

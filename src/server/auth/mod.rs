@@ -1,7 +1,7 @@
-//! Who may use the API: users in SQLite, passwords, tokens, tickets, roles, and the audit log.
+//! Access to the API: users in SQLite, passwords, tokens, tickets, roles, and the audit log.
 //!
-//! [`Authenticator`] is the way in. It knows header values and no HTTP: what a request is and which
-//! permission a route needs is the router's matter. It knows nothing of engines and scenarios.
+//! [`Authenticator`] is the way in. It knows header values and no HTTP: the router decides what a
+//! request is and which permission a route needs. It knows nothing of engines and scenarios.
 //! `docs/authentication.md` has the rules as a user sees them.
 
 mod api_token;

@@ -19,23 +19,23 @@ pub const PASSWORD_CHARS_ADVISED: usize = 15;
 /// Bytes of a password at most.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// What one hash costs. OWASP's least is 19 MiB with two passes; this is about five times the
-/// work, 50 to 100 ms of one core, which a login may take and a guesser may not.
+/// The cost of one hash. OWASP's least is 19 MiB with two passes; this is about five times the
+/// work, 50 to 100 ms of one core. A login may take that long, and a guesser is slowed by it.
 const COST: Cost = Cost { memory_kib: 32 * 1024, passes: 3 };
 
-/// What a hash from the database may cost at most: it tells how much memory to take.
+/// Upper bound for the memory of a hash from the database: the hash itself names its memory.
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 
 /// Hashes computed at once: 64 MiB and two cores, on a host whose other cores send calls.
 const AT_ONCE: usize = 2;
 
-/// Logins that wait for their turn. Those behind them would wait for seconds and are sent away.
+/// Logins that wait for their turn. More would wait for seconds and are refused.
 const WAITING_MAX: usize = 16;
 
 /// Words that guessers try first, in lower case and without digits around them.
 const COMMON: &str = include_str!("common_passwords.txt");
 
-/// Why a new password is not taken.
+/// The reason why a new password is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Too few characters.
@@ -44,7 +44,7 @@ pub enum PasswordError {
     /// Too many bytes.
     #[error("the password has {0} bytes; it may have 1024 at most")]
     TooLong(usize),
-    /// It is among the first that are tried.
+    /// The password is among the first that guessers try.
     #[error(
         "the password is one of those that guessers try first ({0}); several words that have \
          nothing to do with each other are good"
@@ -52,7 +52,7 @@ pub enum PasswordError {
     Common(&'static str),
 }
 
-/// Says whether `password` may become that of `username`.
+/// Checks that `password` may become that of `username`.
 ///
 /// # Errors
 /// If it is too short, too long or too common. There are no rules about kinds of characters.
@@ -79,9 +79,9 @@ pub fn check_password(password: &str, username: &str) -> Result<(), PasswordErro
     Ok(())
 }
 
-/// The word in a password, in lower case: without digits and signs around it, and with letters for
-/// those that people put in their place. In two readings, as a sign in front may be one or the
-/// other.
+/// The word in a password, in lower case: without digits and signs around it, and with letters
+/// instead of the signs that people put in their place. There are two readings, as a sign in front
+/// may be one or the other.
 fn cores(password: &str) -> [String; 2] {
     let unfold = |c: char| match c {
         '0' => 'o',
@@ -99,8 +99,8 @@ fn cores(password: &str) -> [String; 2] {
         .map(|word| word.chars().map(unfold).collect::<String>().trim_matches(is_around).to_owned())
 }
 
-/// Whether it is a piece of up to four characters again and again, or a walk of equal steps through
-/// the alphabet, the digits or a row of keys.
+/// Tells whether a password is a pattern: a piece of up to four characters repeated, or a walk of
+/// equal steps through the alphabet, the digits or a row of keys.
 fn is_pattern(password: &str) -> bool {
     const ROWS: [&str; 6] = [
         "01234567890123456789",
@@ -132,7 +132,7 @@ pub(super) struct Cost {
 /// No hash was computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HashError {
-    /// Too many wait already.
+    /// Too many hashes wait already.
     #[error("too many logins at once")]
     Overloaded,
     /// The stored hash cannot be read.
@@ -151,14 +151,14 @@ pub(super) struct Hasher {
     cost: Cost,
     slots: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
-    /// The hash of a password that nobody has: compared with where there is no user, so that
+    /// The hash of a random password. A login with an unknown name is compared with it, so that
     /// unknown names take as long as known ones.
     decoy: String,
-    /// Hashes computed, for tests: equal work is counted, not timed.
+    /// Number of hashes computed, for tests: equal work is counted, not timed.
     computed: Arc<AtomicU64>,
 }
 
-/// One of those who wait.
+/// A place in the queue of waiting hashes, given back on drop.
 struct Waiting(Arc<AtomicUsize>);
 
 impl Drop for Waiting {
@@ -168,7 +168,7 @@ impl Drop for Waiting {
 }
 
 impl Hasher {
-    /// With the cost that this version has for new passwords.
+    /// Makes one with the cost that this version has for new passwords.
     pub(super) fn new() -> Result<Self, HashError> {
         Self::with_cost(COST)
     }
@@ -188,7 +188,7 @@ impl Hasher {
         Ok(hasher)
     }
 
-    /// As [`Self::new`] at next to no cost.
+    /// Like [`Self::new`], at next to no cost.
     #[cfg(test)]
     pub(super) fn cheap() -> Self {
         Self::with_cost(Cost { memory_kib: 64, passes: 1 }).unwrap()
@@ -200,19 +200,20 @@ impl Hasher {
         self.computed.load(Ordering::Relaxed)
     }
 
-    /// The hash of a new password. Takes its time.
+    /// Computes the hash of a new password on this thread, in 50 to 100 ms.
     pub(super) fn hash_now(&self, password: &str) -> Result<String, HashError> {
         self.computed.fetch_add(1, Ordering::Relaxed);
         hash(&self.argon2, password)
     }
 
-    /// As [`Self::hash_now`], on a thread for such work.
+    /// Like [`Self::hash_now`], on a thread for blocking work.
     pub(super) async fn hash(&self, password: String) -> Result<String, HashError> {
         let argon2 = self.argon2.clone();
         self.compute(move || hash(&argon2, &password)).await
     }
 
-    /// Whether `password` is the one behind `stored`. `None` takes as long and is never right.
+    /// Tells whether `password` is the one behind `stored`. With `None` it takes as long and says
+    /// no.
     pub(super) async fn verify(
         &self,
         password: String,
@@ -225,7 +226,7 @@ impl Hasher {
         Ok(matches && is_known)
     }
 
-    /// Whether `stored` was made with another cost than today's.
+    /// Tells whether `stored` was made with another cost than today's.
     pub(super) fn needs_rehash(&self, stored: &str) -> bool {
         let Ok(parsed) = PasswordHash::new(stored) else { return false };
         let Ok(params) = Params::try_from(&parsed) else { return false };
@@ -248,8 +249,8 @@ impl Hasher {
         drop(waiting);
         self.computed.fetch_add(1, Ordering::Relaxed);
         let done = tokio::task::spawn_blocking(move || {
-            // Goes with the work, not with whoever waits for it: a client that hangs up does not
-            // make room for one more hash.
+            // The slot belongs to the work and not to the waiting request: a client that hangs up
+            // does not make room for one more hash.
             let _slot = slot;
             work()
         });

@@ -1,4 +1,4 @@
-//! Files that nobody else may read.
+//! Files that only their owner may read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 /// For the owner only.
 const MODE: u32 = 0o600;
 
-/// Writes `path` whole or not at all, readable by its owner only at every moment.
+/// Writes `path` whole or not at all. The file is readable by its owner only at every moment.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    // What a crash left there may have other permissions.
+    // A file left by a crash may have other permissions.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -53,14 +53,14 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// What root makes in the folder of a service belongs to the service, or it could not read it. By
-/// the open file, as the owner of the folder may put something else under the name meanwhile.
+/// Gives a file to the owner of its directory. The service could not read a file of root's in its
+/// own folder. It goes by the open file, as that owner may replace the name meanwhile.
 fn give_to_owner_of_directory(file: &File, path: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     if let Ok(directory) = fs::metadata(directory_of(path)) {
-        // Without the right to give files away it stays root's, which opening it will tell.
+        // Without the right to give files away it stays root's; opening it will report that.
         let _ = fchown(file, Some(directory.uid()), Some(directory.gid()));
     }
 }

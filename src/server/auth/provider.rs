@@ -17,11 +17,11 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes the provider that of the process. `jsonwebtoken` has one for all.
+/// Installs the provider of this process; `jsonwebtoken` has one for all.
 pub(super) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // It fails where somebody has installed one before, and nobody else here uses tokens.
+        // It fails if a provider is installed already, and no other code here uses tokens.
         let installed = PROVIDER.install_default();
         debug_assert!(installed.is_ok(), "a second provider for tokens");
     });

@@ -1,4 +1,4 @@
-//! How often somebody may try to log in.
+//! Limits on how often a client may try to log in.
 //!
 //! Two things are watched, each with a bucket of free attempts and, once that is empty, a pause
 //! that doubles with every further failure:
@@ -6,20 +6,20 @@
 //! - the **source**: an IPv4 address, or the /64 of an IPv6 address, whatever names it tries;
 //! - the **account**: a name, whether or not there is such a user, wherever attempts come from.
 //!
-//! The rule against shutting others out: what others do to an account never delays a source from
+//! The rule against locking users out: failures of others on an account never delay a source from
 //! which that account was logged in to lately. Such a source is bound by its own failures only. A
 //! source that is new to the account waits at most [`ACCOUNT_PAUSE_MAX`] at a time while the
-//! account is under attack, and logins that exist are not touched.
+//! account is under attack. Existing logins are not touched.
 //!
 //! An attempt counts as a failure from its start until it succeeds, so that many at once are no way
-//! around. It knows no clock: the time is given to it.
+//! around. The throttle reads no clock: the caller passes the time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// What is allowed to a source or to an account.
+/// The allowance of a source or an account.
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     /// Failures without a pause.
@@ -30,16 +30,16 @@ struct Rule {
     forgive_one: Duration,
 }
 
-/// Several people may share an address. Whoever goes on guessing comes to a pause that forgives as
-/// much as it costs, about ten minutes.
+/// The rule for sources. Several people may share an address. A source that goes on guessing comes
+/// to a pause that forgives as much as it costs, about ten minutes.
 const SOURCE: Rule = Rule {
     free: 10,
     pause_max: Duration::from_secs(15 * 60),
     forgive_one: Duration::from_secs(10 * 60),
 };
 
-/// Long enough a pause against guessing (2880 a day, from everywhere together), short enough for
-/// the owner in a new place.
+/// The rule for accounts. Its pause is long enough against guessing (2880 tries a day, all sources
+/// together), and short enough for the owner in a new place.
 const ACCOUNT: Rule =
     Rule { free: 5, pause_max: ACCOUNT_PAUSE_MAX, forgive_one: Duration::from_secs(60) };
 
@@ -47,13 +47,13 @@ const ACCOUNT: Rule =
 pub(super) const ACCOUNT_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The first pause.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// How long a source counts as one that an account is used from.
+/// The time for which a source stays trusted after a login to the account.
 const TRUST: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Entries of each table. A full table forgets who has the fewest failures.
+/// Entries of each table. A full table drops the entry with the fewest failures.
 const ENTRIES_MAX: usize = 4096;
 
-/// Where somebody comes from, as far as it can be told apart: whoever has one IPv6 address usually
-/// has all of its /64.
+/// The source of an attempt. An IPv6 source is its /64, as a host with one address of it usually
+/// has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source(IpAddr);
 
@@ -72,13 +72,13 @@ impl Source {
     }
 }
 
-/// What is known about the failures of a source or an account.
+/// The failures of a source or an account.
 #[derive(Clone, Copy, Debug)]
 struct Failures {
     count: u32,
-    /// When the last one is forgotten.
+    /// Start of the period after which one failure is forgiven.
     forgiven_from: Instant,
-    /// No attempt before.
+    /// No attempt is let through before this.
     paused_until: Instant,
 }
 
@@ -87,7 +87,7 @@ impl Failures {
         Self { count: 0, forgiven_from: now, paused_until: now }
     }
 
-    /// Forgets what is long ago.
+    /// Forgets failures that are long past.
     fn forgive(&mut self, now: Instant, rule: &Rule) {
         let passed = now.saturating_duration_since(self.forgiven_from);
         let forgiven = passed.as_secs() / rule.forgive_one.as_secs();
@@ -102,7 +102,7 @@ impl Failures {
             PAUSE_FIRST.saturating_mul(1_u32.checked_shl(over).unwrap_or(u32::MAX))
         });
         self.paused_until = self.paused_until.max(now + pause.min(rule.pause_max));
-        // What makes no pause longer would only take longer to forget.
+        // A failure that cannot lengthen the pause would only take longer to forget.
         if pause <= rule.pause_max {
             self.count += 1;
         }
@@ -139,7 +139,7 @@ pub(super) struct Attempt {
 pub(super) struct Throttle {
     sources: HashMap<Source, Entry>,
     accounts: HashMap<String, Entry>,
-    /// When an account was last logged in to from a source.
+    /// Time of the last login to an account from a source.
     trusted: HashMap<(Source, String), Instant>,
 }
 
@@ -180,7 +180,7 @@ impl Throttle {
         }
         of_source.failures.fail(now, &SOURCE);
         of_source.was_told = false;
-        // What a trusted source does wrong is its owner's, and does not slow others down.
+        // Failures of a trusted source are its owner's own, and do not slow others down.
         if !is_trusted {
             of_account.failures.fail(now, &ACCOUNT);
             of_account.was_told = false;
@@ -198,13 +198,13 @@ impl Throttle {
         self.trusted.insert((attempt.source, attempt.account), now);
     }
 
-    /// Nobody looked at the password: the attempt counts for nothing.
+    /// Takes back an attempt whose password was not checked: it counts for nothing.
     pub(super) fn abandon(&mut self, attempt: Attempt) {
         self.take_back(&attempt);
     }
 
-    /// Takes one failure back. Others may have begun or ended meanwhile, so that the numbers from
-    /// before cannot simply be put back.
+    /// Takes one failure back. Other attempts may have begun or ended meanwhile, so that the
+    /// earlier numbers cannot simply be put back.
     fn take_back(&mut self, attempt: &Attempt) {
         let entries = [
             (self.sources.get_mut(&attempt.source), Some(attempt.source_before)),
@@ -246,8 +246,8 @@ fn entry<'a, K: Clone + Eq + Hash>(
     table.entry(key).or_insert(Entry { failures: Failures::none(now), was_told: false })
 }
 
-/// Makes room for one more in a full table: what `is_over` goes, and if nothing is, the one that is
-/// worth the least to keep, which has the highest `age`.
+/// Makes room for one more in a full table. Entries for which `is_over` holds are removed. If there
+/// are none, the entry with the highest `age` is removed: it is worth the least.
 fn make_room<K: Clone + Eq + Hash, V>(
     table: &mut HashMap<K, V>,
     age: impl Fn(&V) -> u64,
@@ -332,7 +332,7 @@ mod tests {
             }
         }
         assert!(pauses[..9] == [1, 2, 4, 8, 16, 32, 64, 128, 256], "{pauses:?}");
-        // From there a pause forgives as much as it costs: slow, and never shut out.
+        // At the longest pause as much is forgiven as is lost: slow, but never locked out.
         assert!(pauses[9..].iter().all(|pause| (256..=900).contains(pause)), "{pauses:?}");
     }
 

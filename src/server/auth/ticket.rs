@@ -1,7 +1,8 @@
-//! Tickets: what a browser puts into the address of a WebSocket in the place of its token.
+//! Tickets: a browser puts one into the address of a WebSocket in the place of its token.
 //!
 //! An address ends up in logs and histories. A ticket in it is worth nothing afterwards: it is good
-//! once, for half a minute, and for one path. It knows no clock: the time is given to it.
+//! once, for half a minute, and for one path. This module reads no clock: the caller passes the
+//! time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,13 +12,13 @@ use ring::digest;
 use super::identity::{Identity, IdentityKind};
 use super::random::{self, NoRandomness};
 
-/// How long a ticket is good.
+/// The time for which a ticket is good.
 pub const TICKET_LIFE: Duration = Duration::from_secs(30);
 
 /// Tickets that wait to be used.
 const TICKETS_MAX: usize = 1024;
 
-/// Tickets of one name that wait to be used: nobody takes those of all.
+/// Unused tickets of one name: one user must not take the tickets of all.
 const TICKETS_PER_NAME_MAX: usize = 32;
 
 /// Characters of a ticket.
@@ -32,10 +33,10 @@ pub(super) enum TicketError {
     Randomness(#[from] NoRandomness),
 }
 
-/// Drawn and not used yet.
+/// The tickets that were drawn and not used yet.
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
-    /// By digest: what lies here is no ticket.
+    /// Unused tickets by digest, so that a memory dump shows no ticket.
     waiting: HashMap<[u8; 32], Waiting>,
 }
 
@@ -74,7 +75,7 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Whose ticket it is, if it is good for `path`. However that ends, it is used up.
+    /// Returns the owner of a ticket, if it is good for `path`. The ticket is used up in any case.
     pub(super) fn redeem(&mut self, now: Instant, ticket: &str, path: &str) -> Option<Identity> {
         if ticket.len() != TICKET_CHARS {
             return None;
@@ -147,7 +148,7 @@ mod tests {
             tickets.issue(now, &name(number), PATH).unwrap();
         }
         assert_eq!(tickets.issue(now, &name(0), PATH), Err(TicketError::TooMany));
-        // Those that nobody used make room.
+        // Unused tickets that have expired make room.
         assert!(tickets.issue(now + TICKET_LIFE, &alice(), PATH).is_ok());
         assert_eq!(tickets.waiting.len(), 1);
     }

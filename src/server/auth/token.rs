@@ -1,7 +1,7 @@
 //! Tokens that a login gives out: JSON Web Tokens (RFC 7519), signed with HMAC-SHA256.
 //!
-//! A token that is genuine and in its time is not yet good: whether its user may still come in is
-//! decided with what is in the database.
+//! A genuine token within its time is not enough. Whether its user may still come in is decided
+//! from the database.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use super::random::{self, NoRandomness};
 /// Bytes of a token at most. Ours have about 400.
 const TOKEN_BYTES_MAX: usize = 2048;
 
-/// The clock of this host may be set back a little between giving a token out and seeing it.
+/// Seconds by which the clock of this host may be set back between giving a token out and seeing
+/// it.
 const CLOCK_STEP_S: i64 = 60;
 
 const ISSUER: &str = "gossipper";
@@ -25,7 +26,7 @@ const SECRET_CHARS_MIN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TokenId(pub(super) [u8; 16]);
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claims {
     iss: String,
@@ -44,7 +45,7 @@ pub(super) struct Claims {
     pub(super) epoch: i64,
 }
 
-/// Whom a token is for.
+/// The user that a token is for.
 #[derive(Clone, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) username: &'a str,
@@ -53,10 +54,10 @@ pub(super) struct Subject<'a> {
     pub(super) epoch: i64,
 }
 
-/// Why a token is not taken.
+/// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TokenError {
-    /// Not one of ours, or changed.
+    /// Not signed by us, or changed.
     #[error("the token is not valid; log in again")]
     NotOurs,
     #[error("the token has expired; log in again")]
@@ -65,7 +66,7 @@ pub(super) enum TokenError {
     NotYet,
 }
 
-/// Signs and checks.
+/// Signs and checks tokens.
 pub(super) struct Tokens {
     signing: EncodingKey,
     checking: DecodingKey,
@@ -89,7 +90,7 @@ impl Tokens {
         }
     }
 
-    /// A token that is good from `now_s` for `lifetime_s` seconds, and when it ends.
+    /// Makes a token that is good from `now_s` for `lifetime_s` seconds; returns it and its end.
     pub(super) fn issue(
         &self,
         subject: &Subject<'_>,
@@ -113,14 +114,14 @@ impl Tokens {
         Ok((token.expect("our claims can be signed"), claims.exp))
     }
 
-    /// What a token says, if it is one of ours and in its time.
+    /// Returns the claims of a token, if it is one of ours and in its time.
     pub(super) fn check(&self, token: &str, now_s: i64) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::NotOurs);
         }
         let data = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.validation)
             .map_err(|_| TokenError::NotOurs)?;
-        // Ours name no keys and no extensions; to follow the ones of others is the attack.
+        // Our tokens name no keys and no extensions; following those of others would be the attack.
         let header = data.header;
         let plain = Header::new(Algorithm::HS256);
         if header != plain {
@@ -144,7 +145,7 @@ impl Claims {
     }
 }
 
-/// Says what is wrong with an `auth.jwt_secret`: whoever can guess it can make tokens.
+/// Checks an `auth.jwt_secret`: with a guessed one an attacker can make tokens.
 ///
 /// # Errors
 /// If it is too short or looks like an example.
@@ -159,7 +160,7 @@ pub fn check_jwt_secret(secret: &str) -> Result<(), String> {
     check_not_an_example("auth.jwt_secret", secret)
 }
 
-/// Says what is wrong with an `api_token`.
+/// Checks an `api_token`.
 ///
 /// # Errors
 /// If it is empty or cannot stand in a header.
@@ -179,7 +180,7 @@ pub fn check_api_token(token: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What a person should know about an `api_token` that can be used but also guessed.
+/// A warning about an `api_token` that can be used but also guessed.
 pub fn weak_api_token(token: &str) -> Option<String> {
     let chars = token.chars().count();
     let short = format!(
@@ -239,7 +240,7 @@ mod tests {
         text
     }
 
-    /// A token as an attacker writes it, who knows all but `secret`.
+    /// A token as written by an attacker who knows everything but `secret`.
     fn forge(header: &Value, claims: &Value, secret: &[u8]) -> String {
         let message = format!(
             "{}.{}",
@@ -285,7 +286,7 @@ mod tests {
         for alg in ["none", "None", "NONE", "HS384", "HS512", "RS256", "ES256", "PS256", "EdDSA"] {
             let token = forge(&json!({ "typ": "JWT", "alg": alg }), &claims(), SECRET);
             assert_eq!(check(&token, NOW_S), Err(TokenError::NotOurs), "{alg}");
-            // With nothing where the signature stands.
+            // With an empty signature.
             let unsigned = format!("{}.", token.rsplit_once('.').unwrap().0);
             assert_eq!(check(&unsigned, NOW_S), Err(TokenError::NotOurs), "{alg}");
         }
@@ -357,7 +358,7 @@ mod tests {
             let mut bytes = token.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).unwrap();
-            // The last digit carries bits that stand for nothing; a reader has to refuse them too.
+            // The last digit carries unused bits; a reader has to refuse a change in them too.
             assert_eq!(check(&changed, NOW_S), Err(TokenError::NotOurs), "character {at}");
         }
     }

@@ -1,4 +1,4 @@
-//! The audit log: who did what, and who tried to get in.
+//! The audit log: acts of users, and attempts to log in.
 //!
 //! It is bounded by count. Attempts to log in are pruned by themselves, so that a flood of them
 //! cannot push out what users did.
@@ -23,7 +23,7 @@ pub(super) const PRUNE_EVERY: i64 = 256;
 /// Bytes of a target that are kept.
 const TARGET_BYTES_MAX: usize = 2048;
 
-/// Bytes of a payload that are kept: enough for the rates of all engines that there can be.
+/// Bytes of a payload that are kept: enough for the rates of the largest number of engines.
 const PAYLOAD_BYTES_MAX: usize = 8192;
 
 /// Bytes of one text that are kept in a payload that is too long.
@@ -32,31 +32,31 @@ const TEXT_BYTES_MAX: usize = 256;
 /// Members of a payload that are never left out.
 const ALWAYS_KEPT: [&str; 4] = ["outcome", "error", "sha256", "reason"];
 
-/// The name of the mark in the place of what was left out.
+/// The name of the mark that stands in the place of omitted members.
 const OMITTED: &str = "omitted";
 
 /// One row of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AuditRow {
-    /// Its number; later rows have higher ones.
+    /// The number of the row; later rows have higher ones.
     pub id: i64,
-    /// When, in milliseconds of Unix time.
+    /// Time of the act, in milliseconds of Unix time.
     pub ts: i64,
-    /// Who; `None` for who is not a user.
+    /// Row of the acting user; `None` if the author is not a user.
     pub user_id: Option<i64>,
-    /// Their name then; empty if it is not known who it was.
+    /// The author's name at that time; empty if unknown.
     pub username: String,
-    /// The address that it came from; `local` for the command line.
+    /// The address that the request came from; `local` for the command line.
     pub source: String,
-    /// What was done: `auth.login`, `user.create`, `scenario.apply`.
+    /// Name of the act: `auth.login`, `user.create`, `scenario.apply`.
     pub action: String,
-    /// What it was done to.
+    /// The object of the act, such as a user or a path.
     pub target: String,
-    /// More about it, as JSON.
+    /// Details, as JSON.
     pub payload_json: String,
 }
 
-/// Who acts, from where and when.
+/// The author of an act, with address and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server::auth) struct By {
     pub(in crate::server::auth) user_id: Option<i64>,
@@ -65,7 +65,7 @@ pub(in crate::server::auth) struct By {
     pub(in crate::server::auth) now_ms: i64,
 }
 
-/// What was done.
+/// An act: its name, its object and its details.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::server::auth) struct Act {
     pub(in crate::server::auth) action: String,
@@ -84,12 +84,12 @@ impl Act {
     }
 }
 
-/// Which rows an act is pruned with.
+/// The group of rows that a row is pruned with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server::auth) enum Weight {
-    /// Anybody can cause it.
+    /// Can be caused without being let in.
     Attempt = 0,
-    /// Only those who were let in can.
+    /// Can only be caused by users who were let in.
     Act = 1,
 }
 
@@ -103,7 +103,7 @@ impl Weight {
 }
 
 impl Store {
-    /// Adds a row; gives back its number.
+    /// Adds a row; returns its number.
     pub(in crate::server::auth) fn record(
         &mut self,
         by: &By,
@@ -113,7 +113,7 @@ impl Store {
         self.write(|transaction| Ok(insert(transaction, by, act, weight)?))
     }
 
-    /// Says more in a row that is there, in the place of what it says.
+    /// Replaces the payload of a row.
     pub(in crate::server::auth) fn amend(
         &mut self,
         row: i64,
@@ -152,9 +152,8 @@ impl Store {
     }
 }
 
-/// The text of a payload: with texts that are cut, if it is too long as it is, and as the last
-/// resort without its longest parts, which are named. How it went always stays, so that nobody can
-/// hide a deed behind a long name.
+/// The text of a payload. If it is too long, its texts are cut. If that is not enough, its longest
+/// parts are left out and named. The outcome always stays, so that a long name cannot hide a deed.
 fn text_of(payload: &Value) -> String {
     if payload.is_null() {
         return "{}".to_owned();
@@ -183,7 +182,7 @@ fn shorten(value: &mut Value) {
     }
 }
 
-/// The first bytes of a text, with the number of all if it is longer than `most`.
+/// The first bytes of a text; a cut text is followed by the number of all its bytes.
 fn cut(text: &str, most: usize) -> Cow<'_, str> {
     match text.len() <= most {
         true => Cow::Borrowed(text),
@@ -194,7 +193,7 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Puts a mark into the place of the longest member that may be missed; `false` if there is none.
+/// Replaces the longest member that may be left out by a mark; returns `false` if there is none.
 fn omit_longest(payload: &mut Value) -> bool {
     let Some(members) = payload.as_object_mut() else { return false };
     let length = |value: &Value| value.to_string().len();
@@ -202,7 +201,7 @@ fn omit_longest(payload: &mut Value) -> bool {
         !ALWAYS_KEPT.contains(&name.as_str()) && value.get(OMITTED).is_none()
     });
     let Some((_, longest)) = may_go.max_by_key(|(_, value)| length(value)) else { return false };
-    // A fingerprint tells what it was, whatever its name was.
+    // A fingerprint identifies the member, whatever its name was.
     let sha256 = longest.get("sha256").cloned();
     *longest = omitted(length(longest));
     if let Some(sha256) = sha256 {
@@ -216,7 +215,7 @@ fn omitted(bytes: usize) -> Value {
     serde_json::json!({ OMITTED: format!("{bytes} bytes") })
 }
 
-/// Adds a row within a transaction, and prunes now and then; gives back its number.
+/// Adds a row within a transaction, and prunes now and then; returns its number.
 pub(super) fn insert(
     connection: &Connection,
     by: &By,

@@ -1,4 +1,4 @@
-//! What can go wrong with the users' file, and what to do about it.
+//! Failures of the users' file, each with advice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub enum StoreError {
     File {
         /// The database.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// SQLite cannot open the file or its companions.
@@ -26,7 +26,7 @@ pub enum StoreError {
     Open {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The text of SQLite.
         detail: String,
     },
     /// The file is no SQLite database, or a damaged one.
@@ -37,7 +37,7 @@ pub enum StoreError {
     Damaged {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The text of SQLite.
         detail: String,
     },
     /// The database belongs to another program.
@@ -48,7 +48,7 @@ pub enum StoreError {
     Foreign {
         /// The database.
         path: PathBuf,
-        /// What stands in its header.
+        /// The application id in its header.
         found: i32,
     },
     /// The database was written by a newer version.
@@ -60,7 +60,7 @@ pub enum StoreError {
     Newer {
         /// The database.
         path: PathBuf,
-        /// Its version.
+        /// The version of its tables.
         found: i64,
         /// The newest that this program knows.
         known: i64,
@@ -88,17 +88,17 @@ pub enum StoreError {
     Write {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The text of SQLite.
         detail: String,
-        /// What to do.
+        /// Advice for the user.
         advice: &'static str,
     },
-    /// Something else that SQLite said.
+    /// Another error of SQLite.
     #[error("the user database {}: {detail}", path.display())]
     Sql {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The text of SQLite.
         detail: String,
     },
     /// The file under the path is no longer the one that is open.
@@ -116,10 +116,10 @@ pub enum StoreError {
     /// There is no such user.
     #[error("there is no user {0}")]
     NoSuchUser(String),
-    /// The user was changed by somebody else in the same moment.
+    /// The user was changed by another session or process in the same moment.
     #[error("{0} was changed by somebody else meanwhile; try again")]
     Changed(String),
-    /// Without this user nobody could manage users.
+    /// Without this user there would be no admin.
     #[error("{0} is the last admin who can log in; make another user admin first")]
     LastAdmin(String),
     /// No more users fit.
@@ -140,13 +140,13 @@ pub enum StoreError {
     /// The thread that owns the database has ended.
     #[error("the user database is closed")]
     Closed,
-    /// Nothing secret can be made.
+    /// No randomness for a secret.
     #[error(transparent)]
     Randomness(NoRandomness),
 }
 
 impl StoreError {
-    /// What SQLite said about the file at `path`.
+    /// The error of SQLite for the file at `path`, as one of ours.
     pub(super) fn of(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         let detail = error.to_string();
@@ -170,7 +170,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the request was at fault, not the file.
+    /// Tells whether the request was at fault, and not the file.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,

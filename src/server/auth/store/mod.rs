@@ -1,7 +1,7 @@
 //! Users, audit log and settings in one SQLite file.
 //!
-//! The file may be open in several processes at once: the daemon and `gossipper auth`. It knows
-//! nothing of passwords, only of their hashes, and nothing of who may do what.
+//! The file may be open in several processes at once: the daemon and `gossipper auth`. The store
+//! knows hashes of passwords and no passwords, and knows nothing of the rights of users.
 
 mod api_tokens;
 mod audit;
@@ -34,8 +34,8 @@ use super::private_file;
 use super::random::{self, NoRandomness};
 use super::token::TokenId;
 
-/// How long a writer waits for one in another process. Transactions here take milliseconds; who
-/// holds the file longer has stopped.
+/// The time for which a writer waits for another process. Transactions take milliseconds here; a
+/// process that holds the file longer has stopped.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Users at most: all of them are kept in memory.
@@ -58,7 +58,7 @@ pub(super) struct Store {
     accounts_changed: bool,
 }
 
-/// What every request is checked against, in memory.
+/// The users and tokens that every request is checked against, in memory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Accounts {
     pub(super) by_id: HashMap<i64, Account>,
@@ -107,14 +107,14 @@ impl Store {
 
     fn prepare(&mut self) -> Result<(), StoreError> {
         self.check(self.connection.busy_timeout(BUSY_TIMEOUT))?;
-        // Before anything is written, so that a file of somebody else stays as it is.
+        // Before anything is written, so that another program's file stays as it is.
         schema::check_owner(&self.connection, &self.path)?;
-        // Readers go on while somebody writes.
+        // Readers go on while another process writes.
         let mode = self.check(self.switch_to_wal())?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(StoreError::NoWal { path: self.path.clone() });
         }
-        // With NORMAL a power failure may take the last commits back: a user who was shut out, a
+        // With NORMAL a power failure may take back the last commits: a user who was disabled, a
         // password that was changed. Writes are rare, so each can wait for the disk.
         self.check(self.connection.pragma_update(None, "synchronous", "FULL"))?;
         self.check(self.connection.pragma_update(None, "foreign_keys", true))?;
@@ -128,9 +128,9 @@ impl Store {
         migrated.map_err(|error| error.unwrap_or_else(&self.path))
     }
 
-    /// Asks for the journal mode `wal` and returns the one that holds then. The mode is changed
-    /// under a lock for which SQLite does not wait, as two processes could wait for each other: it
-    /// is for us to try again while another one makes the same file.
+    /// Asks for the journal mode `wal` and returns the mode that holds then. The mode is changed
+    /// under a lock for which SQLite does not wait, as two processes could wait for each other. So
+    /// we try again while another process makes the same file.
     fn switch_to_wal(&self) -> rusqlite::Result<String> {
         let end = Instant::now() + BUSY_TIMEOUT;
         loop {
@@ -149,7 +149,7 @@ impl Store {
         }
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -160,7 +160,7 @@ impl Store {
         self.check(self.connection.query_row("PRAGMA data_version", (), |row| row.get(0)))
     }
 
-    /// Whether this connection changed what [`Self::accounts`] gives since the last call.
+    /// Tells whether this connection changed the [`Self::accounts`] since the last call.
     pub(super) fn take_accounts_changed(&mut self) -> bool {
         std::mem::take(&mut self.accounts_changed)
     }
@@ -236,7 +236,7 @@ impl Store {
         Ok(())
     }
 
-    /// The secret that signs tokens where the configuration has none; made on the first call.
+    /// The secret that signs tokens if the configuration has none. The first call makes it.
     pub(super) fn jwt_secret(&mut self) -> Result<[u8; 32], StoreError> {
         let fresh = random::bytes::<32>()?;
         let text = self.write(|transaction| {
@@ -287,11 +287,11 @@ fn setting(connection: &Connection, key: &str) -> rusqlite::Result<Option<String
     statement.query_row([key], |row| row.get(0)).optional()
 }
 
-/// Why a transaction was given up.
+/// The reason why a transaction was given up.
 enum Failure {
-    /// SQLite's reason.
+    /// An error of SQLite.
     Sql(rusqlite::Error),
-    /// Ours.
+    /// A refusal of this store.
     Refused(StoreError),
 }
 

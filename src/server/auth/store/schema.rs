@@ -1,4 +1,4 @@
-//! The tables, and the way from older ones.
+//! The tables, and the migrations from older versions.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{Failure, StoreError};
 
-/// Stands in the header of our databases ("goss").
+/// The application id in the header of our databases ("goss").
 const APPLICATION_ID: i32 = 0x676f_7373;
 
-/// From each version to the next. What was released is never changed, only added to.
+/// Migrations from each version to the next. A released one is never changed; new ones are added.
 const MIGRATIONS: &[&str] = &[
     // Ids of users are not given twice (AUTOINCREMENT): a token names the id, and must not fit a
     // later user.
@@ -57,7 +57,7 @@ const MIGRATIONS: &[&str] = &[
      ) STRICT;",
 ];
 
-/// Fails if the database is not ours. An empty one is.
+/// Fails if the database belongs to another program. An empty one is ours.
 pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let read = || -> rusqlite::Result<(i32, i64)> {
         // In this order: another process may make the tables, and the mark with them, in between.
@@ -76,7 +76,7 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), St
 /// Brings the tables to the newest version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Failure> {
     let known = MIGRATIONS.len() as i64;
-    // Where nothing is to do, nobody has to wait for a writer.
+    // With nothing to do, no process has to wait for a writer.
     if version(connection)? == known {
         return Ok(());
     }

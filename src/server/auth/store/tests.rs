@@ -262,7 +262,7 @@ fn a_long_name_does_not_hide_a_deed() {
     assert_eq!(row["to"]["sha256"], json!("ab".repeat(32)));
     assert_eq!(row["to"]["name"], json!(format!("{}... (9000 bytes)", "n".repeat(256))));
     assert_eq!(row["outcome"], json!("failed"));
-    // What is too long even so is named, and the rest stays.
+    // Members that are too long even so are named, and the rest stays.
     let row = amended(&"n".repeat(9_000), 2_000);
     assert_eq!(row["many"], json!({ "omitted": "10001 bytes" }));
     assert_eq!(row["to"]["sha256"], json!("ab".repeat(32)));

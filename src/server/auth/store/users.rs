@@ -12,13 +12,13 @@ use crate::server::auth::identity::Role;
 /// A user, without the hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct User {
-    /// Its number, never given twice.
+    /// The number of the user, never given twice.
     pub id: i64,
     /// The name to log in with; upper and lower case are the same.
     pub username: String,
-    /// What the user may do.
+    /// The role of the user.
     pub role: Role,
-    /// Cannot log in.
+    /// True if the user cannot log in.
     pub disabled: bool,
     /// Seconds of Unix time.
     pub created_at: i64,
@@ -26,7 +26,7 @@ pub struct User {
     pub updated_at: i64,
 }
 
-/// What a login is checked against.
+/// A user with the epoch and the hash that a login is checked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server::auth) struct Credential {
     pub(in crate::server::auth) user: User,
@@ -43,13 +43,13 @@ pub(in crate::server::auth) struct NewRow {
     pub(in crate::server::auth) role: Option<Role>,
 }
 
-/// What becomes different; `None` stays.
+/// Changes to a row; `None` leaves a value as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::server::auth) struct RowChange {
     pub(in crate::server::auth) password_hash: Option<String>,
     pub(in crate::server::auth) role: Option<Role>,
     pub(in crate::server::auth) disabled: Option<bool>,
-    /// Only if this hash is still the user's.
+    /// The change is made only if this is still the user's hash.
     pub(in crate::server::auth) if_password_hash: Option<String>,
 }
 
@@ -151,7 +151,7 @@ impl Store {
         Ok(user)
     }
 
-    /// Puts a hash of today's parameters in the place of an older one of the same password.
+    /// Replaces an older hash by one of the same password with today's parameters.
     pub(in crate::server::auth) fn rehash(
         &mut self,
         id: i64,
@@ -223,14 +223,14 @@ fn update_row(
 ) -> Result<User, Failure> {
     let before = find(transaction, id)?;
     if change.if_password_hash.as_ref().is_some_and(|hash| *hash != before.password_hash) {
-        // Somebody else changed it between the check of the old password and now.
+        // Another session changed it between the check of the old password and now.
         return Err(StoreError::Changed(before.user.username).into());
     }
     let role = change.role.unwrap_or(before.user.role);
     let disabled = change.disabled.unwrap_or(before.user.disabled);
     let is_same = role == before.user.role && disabled == before.user.disabled;
     if is_same && change.password_hash.is_none() {
-        // Nobody has to log in again for nothing.
+        // No change, so no user has to log in again.
         return Ok(before.user);
     }
     if role != Role::Admin || disabled {
@@ -301,8 +301,8 @@ fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
     Ok(Credential { user: user(row)?, epoch: row.get(6)?, password_hash: row.get(7)? })
 }
 
-/// The role in a column. The table allows no other words; one that is there all the same was put
-/// there with the checks off.
+/// The role in a column. The table allows no other words. Another word can only have been written
+/// with the checks off.
 pub(super) fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
     let word: String = row.get(column)?;
     word.parse().map_err(|error| {
