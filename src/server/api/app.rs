@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share, and the checks that run at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::server::engine_spec;
 use crate::server::engines::{Ask, AskError, EngineHandle, NewScenario, Registry};
 use crate::server::metrics::Metrics;
 
-/// Most checks that run at once. A check goes on when nobody waits for it any more, so those who
-/// hang up and come again would have as many as they like.
+/// Most checks that run at once. A check goes on after its client has hung up. Without this bound,
+/// clients that hang up and come again would have as many as they like.
 const CHECKS_MAX: usize = 4;
 
 /// The longest wait for a check to begin.
 const CHECK_WAIT: Duration = Duration::from_secs(5);
 
-/// The places for checks of engines that clients describe, which read files and compile.
+/// The places for checks of engines that clients describe. A check reads files and compiles.
 pub(crate) struct Checks(Arc<Semaphore>);
 
 impl Default for Checks {
@@ -34,10 +34,10 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Waits for a place, which is free again when what is returned is dropped.
+    /// Waits for a place. It is free again when the returned permit is dropped.
     ///
     /// # Errors
-    /// 503 if others have them all.
+    /// 503 if other requests have all places.
     pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let free = tokio::time::timeout(CHECK_WAIT, Arc::clone(&self.0).acquire_owned()).await;
         free.ok().and_then(Result::ok).ok_or_else(|| {
@@ -49,7 +49,7 @@ impl Checks {
 /// The daemon as its API sees it.
 pub(crate) struct App {
     pub(crate) registry: Registry,
-    /// Exchanged when the configuration names others.
+    /// Replaced when the configuration names another authentication.
     pub(crate) auth: ArcSwap<Authenticator>,
     pub(crate) metrics: Arc<Metrics>,
     /// Names and origins that requests may have.
@@ -60,18 +60,18 @@ pub(crate) struct App {
     pub(crate) targets: Arc<Targets>,
     /// The live WebSocket.
     pub(crate) live: Hub,
-    /// The checks of what clients send that run at once.
+    /// The places for checks of what clients send.
     pub(crate) checks: Checks,
-    /// One change of the scenario at a time: its check, its use and its file belong together.
+    /// Held during a change of the scenario: its check, its use and its file belong together.
     pub(crate) scenario_lock: Mutex<()>,
-    /// Whether the daemon is on its way out.
+    /// True once the daemon is shutting down.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// Whether its connections are to end, which comes later.
+    /// True once the connections are to end, which comes later.
     pub(crate) closing: watch::Receiver<bool>,
 }
 
 impl App {
-    /// Who may do what, as of now.
+    /// The authentication now in force.
     pub(crate) fn auth(&self) -> Arc<Authenticator> {
         self.auth.load_full()
     }
@@ -84,15 +84,15 @@ impl App {
         self.registry.primary().ok_or_else(|| ApiError::unavailable("there is no engine"))
     }
 
-    /// Has new calls of `engine` follow a scenario. One of the configuration that has ended is
-    /// started again with it. For threads that may wait.
+    /// Makes new calls of `engine` follow a scenario. An engine of the configuration that has ended
+    /// is started again with it. This blocks.
     ///
     /// # Errors
-    /// What keeps it from being done.
+    /// The reason why the engine cannot follow it.
     pub(crate) fn follow(&self, engine: &EngineHandle, new: NewScenario) -> Result<(), AskError> {
         if !engine.state().phase.is_over() {
             match engine.ask(Ask::Swap(new.clone())) {
-                // It has come to its end meanwhile.
+                // It has ended meanwhile.
                 Err(AskError::Over) => {}
                 result => return result,
             }
@@ -100,10 +100,10 @@ impl App {
         self.start_again(engine, Some(new))
     }
 
-    /// Starts an engine of the configuration again that has ended. For threads that may wait.
+    /// Starts an engine of the configuration again that has ended. This blocks.
     ///
     /// # Errors
-    /// What keeps it from running.
+    /// The reason why the engine cannot run.
     pub(crate) fn start_again(
         &self,
         engine: &EngineHandle,
@@ -127,7 +127,7 @@ impl App {
         self.registry.start_again(engine_spec(index, of, &self.targets), sent)
     }
 
-    /// Whether the daemon is on its way out.
+    /// Tells whether the daemon is shutting down.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }

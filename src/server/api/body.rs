@@ -1,5 +1,5 @@
-//! Reading what a request carries, within the limits of its route and of the memory that all bodies
-//! have together: bytes, JSON and the query.
+//! Reading bodies and queries of requests: bytes, JSON and parameters. A body stays within the
+//! limit of its route and within the memory that all bodies have together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// For somebody who was let in, on a route that takes `bytes`.
+    /// The allowance of a client that was let in, on a route that takes `bytes`.
     pub(crate) fn of_known(bytes: usize) -> Self {
         Self { bytes, time: Duration::from_secs(30) }
     }
 
-    /// For somebody who was not let in, or did not have to be: nobody vouches for them.
+    /// The allowance of a client that was not let in, or did not have to be.
     pub(crate) fn of_stranger(bytes: usize) -> Self {
         Self { bytes: bytes.min(STRANGER_BYTES_MAX), time: Duration::from_secs(5) }
     }
@@ -37,11 +37,11 @@ impl Allowance {
 /// The most bytes of the body of a stranger.
 const STRANGER_BYTES_MAX: usize = 64 << 10;
 
-/// How much of a body that nobody wants is read, so that its sender gets to read the refusal: a
+/// Bytes that are read of an unwanted body, so that its sender gets to read the refusal: a
 /// connection that is closed with unread bytes is reset.
 const DRAINED_BYTES_MAX: usize = 1 << 20;
 
-/// How long such a body may take.
+/// The time that such a body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes that all bodies together may have in memory, beyond the small ones.
@@ -61,7 +61,7 @@ impl Default for Room {
     }
 }
 
-/// A body as it was read, which has its memory as long as it is held.
+/// A body that was read. It has its memory as long as it is held.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     /// The bytes of the body.
@@ -132,8 +132,8 @@ pub(crate) async fn read(
     collected.unwrap_or_else(|_| Err(ApiError::too_slow(allowance.time)))
 }
 
-/// Copies the bytes of a body together. To keep its pieces would cost many times their bytes where
-/// a client sends one byte in each.
+/// Copies the bytes of a body together. Keeping its pieces would cost many times their bytes if a
+/// client sends one byte in each.
 async fn collect(mut body: Body, limit_bytes: usize, room: &Room) -> Result<Carried, ApiError> {
     let (mut bytes, mut held) = (Vec::new(), None);
     while let Some(frame) = body.frame().await {
@@ -148,13 +148,13 @@ async fn collect(mut body: Body, limit_bytes: usize, room: &Room) -> Result<Carr
     Ok(Carried { bytes: bytes.into(), _held: held })
 }
 
-/// Reads a body that is of no interest, up to a limit, and throws it away.
+/// Reads an unwanted body, up to a limit, and throws it away.
 pub(crate) async fn drain(headers: &HeaderMap, mut body: Body) {
-    // To read it would ask for it: its sender waits for leave (RFC 9110, section 10.1.1).
+    // Reading would ask for it: the sender waits for leave (RFC 9110, section 10.1.1).
     if headers.contains_key(EXPECT) {
         return;
     }
-    // What it was does not matter, nor whether it came to an end.
+    // Neither the content matters nor whether the body came to its end.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
         let mut len = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -171,7 +171,7 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The media type of the body, in lower case and without parameters; `None` if nothing is said.
+/// The media type of the body, in lower case and without parameters; `None` without the header.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(CONTENT_TYPE)?.to_str().unwrap_or("unreadable");
     let essence = value.split(';').next().unwrap_or("").trim();
@@ -186,7 +186,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ApiError::bad_request("the body is empty; send a JSON object"));
     }
-    // A list would do for the fields in their order, which nobody should rely on.
+    // A list would be taken for the fields in their order, on which no client should rely.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::bad_request("the body is a list; send a JSON object"));
     }
@@ -205,7 +205,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// The finding of a parser, with the kinds of JSON in the place of those of the program.
+/// The finding of a parser, with the kinds of JSON in the place of the types of Rust.
 fn in_words(text: &str) -> String {
     const WORDS: [(&str, &str); 4] = [
         ("expected f64", "a number is needed"),
@@ -345,7 +345,7 @@ mod tests {
         for _ in 0..100 {
             held.push(send(SMALL_BYTES_MAX).await.unwrap());
         }
-        // What was read of the refused one counts no more, nor what is done with.
+        // The bytes of the refused body count no more, nor those of a body that was dropped.
         let free = held.len() * SMALL_BYTES_MAX - 100 * SMALL_BYTES_MAX;
         assert_eq!(room.0.available_permits(), free);
         drop(held);

@@ -1,4 +1,4 @@
-//! What a handler is given, and what it gives back.
+//! The input of a handler, and its output.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,11 +21,11 @@ use crate::server::places::Seat;
 /// The origin of a request, and the connection that it came over.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// The other end, or whom a trusted proxy names.
+    /// The other end of the connection, or the client that a trusted proxy names.
     pub(crate) address: SocketAddr,
-    /// `true` if that is this host, and no proxy is in between.
+    /// True if that is this host, with no proxy in between.
     pub(crate) is_here: bool,
-    /// Whether TLS is in use.
+    /// True if the connection uses TLS.
     pub(crate) is_secure: bool,
     /// Held as long as anything uses the connection: connections are counted.
     pub(crate) seat: Arc<Seat>,
@@ -34,9 +34,9 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Puts whom a trusted proxy names in the place of the proxy.
+    /// Replaces the proxy's address by that of the client that a trusted proxy names.
     pub(crate) fn stands_for(&mut self, asker: Asker, is_relayed: bool) {
-        // Behind a proxy it may be anybody, whatever the addresses are.
+        // Behind a proxy it may be any host, whatever the addresses are.
         self.is_here &= asker == Asker::Peer && !is_relayed;
         if let Asker::Named(address) = asker {
             // Its port is not known.
@@ -45,10 +45,10 @@ impl Peer {
     }
 }
 
-/// A request that may be answered: who asks has been let in, and the body is within its limit.
+/// A request that may be answered: its author has been let in, and its body is within the limit.
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
-    /// Who asks, where the route wants to know.
+    /// The author of the request, on routes that ask for one.
     pub(crate) who: Option<Identity>,
     pub(crate) peer: Peer,
     pub(crate) headers: HeaderMap,
@@ -58,26 +58,26 @@ pub(crate) struct Call {
     pub(crate) upgrade: Option<OnUpgrade>,
 }
 
-/// What handlers give back.
+/// The output of handlers.
 pub(crate) type Answer = Result<Response, ApiError>;
 
 /// A handler's work.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Call {
-    /// Who asks.
+    /// The author of the request.
     ///
     /// # Errors
-    /// 401 on a route that lets anybody in.
+    /// 401 on a route that needs no signing in.
     pub(crate) fn user(&self) -> Result<&Identity, ApiError> {
         self.who.as_ref().ok_or_else(|| ApiError::unauthorized("sign in first"))
     }
 
-    /// Writes into the audit log what is about to be done, for those who look at it later; never a
-    /// secret. `payload` is an object.
+    /// Writes a change into the audit log before it is made; never a secret. `payload` is an
+    /// object.
     ///
     /// # Errors
-    /// 503 if that cannot be written: what nobody would know of is not done.
+    /// 503 if that cannot be written: no change is made without its row.
     pub(crate) async fn begin(
         &self,
         action: &'static str,
@@ -93,11 +93,11 @@ impl Call {
         Ok(Deed::new(auth, row, who, action, target, payload))
     }
 
-    /// As [`Self::begin`], for what only ends or slows calls. It is done without a row, too, as a
-    /// full disk must not keep a test running: the log has what the row would have.
+    /// Like [`Self::begin`], for changes that only end or slow calls. They are made without a row,
+    /// too, as a full disk must not keep a test running. The log then has the content of the row.
     ///
     /// # Errors
-    /// 401 on a route that lets anybody in.
+    /// 401 on a route that needs no signing in.
     pub(crate) async fn begin_restraint(
         &self,
         action: &'static str,
@@ -130,7 +130,7 @@ impl Call {
     }
 }
 
-/// A deed that the audit log tells of, but for how it went.
+/// A change whose row is in the audit log, still without its outcome.
 pub(crate) struct Deed {
     auth: Arc<Authenticator>,
     row: Option<i64>,
@@ -154,7 +154,7 @@ impl Deed {
         Self { auth, row, user, action, target, payload, is_partly_done: false }
     }
 
-    /// Adds what is known afterwards only.
+    /// Adds a detail that is known only after the change.
     pub(crate) fn add(&mut self, name: &str, value: serde_json::Value) {
         self.payload = with(&self.payload, name, value);
     }
@@ -170,7 +170,7 @@ impl Deed {
         self.add("not_done", not_done.into());
     }
 
-    /// Writes into the audit log how it went, and gives back what came of it.
+    /// Writes the outcome into the audit log; returns the result unchanged.
     pub(crate) async fn end<T>(self, result: Result<T, ApiError>) -> Result<T, ApiError> {
         let Self { auth, row, user, action, target, payload, is_partly_done } = self;
         let outcome = match &result {
@@ -197,7 +197,7 @@ impl Deed {
 /// Characters of a refusal that the audit log keeps.
 const ERROR_CHARS_MAX: usize = 500;
 
-/// An object with a member more.
+/// A copy of an object with one more member.
 fn with(object: &serde_json::Value, name: &str, value: serde_json::Value) -> serde_json::Value {
     let mut object = object.clone();
     if let Some(members) = object.as_object_mut() {
@@ -229,7 +229,7 @@ impl From<AuthError> for ApiError {
     }
 }
 
-/// Runs what blocks away from the threads that serve requests.
+/// Runs blocking work away from the threads that serve requests.
 ///
 /// # Errors
 /// 500 if it panicked.

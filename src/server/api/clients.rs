@@ -33,7 +33,7 @@ pub(crate) async fn post(call: Call) -> Answer {
     let body = call.body.bytes.clone();
     let server = Arc::clone(&config);
     let place = call.app.checks.enter().await?;
-    // Files are looked at. The place is taken until the check ends, whoever still waits for it.
+    // The check reads files. Its place is taken until it ends, even if the client has hung up.
     let checked = blocking(move || {
         let _place = place;
         config::snippet(&body, &server)
@@ -101,7 +101,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
     Ok(axum::response::IntoResponse::into_response(StatusCode::NO_CONTENT))
 }
 
-/// The work that a client is asked to do, for the audit log.
+/// The work that a client is to do, for the audit log.
 fn described(run: &RunConfig) -> serde_json::Value {
     let total = match run.calls_max {
         CallLimit::Unlimited => Some(0),

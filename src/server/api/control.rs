@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::model::{Always, Control, ControlRequest, EngineControl};
 use crate::server::engines::{Ask, AskError, EngineHandle};
 
-/// The fastest that anybody may ask for, in calls per second.
+/// The highest rate that may be asked for, in calls per second.
 const RATE_MAX: f64 = 1e9;
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -50,7 +50,7 @@ pub(crate) async fn post(call: Call) -> Answer {
     let engines = call.app.registry.engines();
     let is_over = |engine: &EngineHandle| engine.state().phase.is_over();
     let id = match engines.as_slice() {
-        // There is no other that could be meant.
+        // No other engine could be meant.
         [only] if id.is_none() && is_over(only) => Some(only.id().to_owned()),
         _ => id.cloned(),
     };
@@ -78,8 +78,8 @@ pub(crate) async fn post(call: Call) -> Answer {
     json(StatusCode::OK, &control(&call.app))
 }
 
-/// Changes one engine that was named. One of the configuration that has ended is started again if
-/// it is to go on.
+/// Changes one engine that was named. An engine of the configuration that has ended is started
+/// again if it is to go on.
 async fn change_one(app: &Arc<App>, asked: Vec<Asked>, change: Change) -> Result<(), ApiError> {
     let app = Arc::clone(app);
     let ask = move |(engine, asks): Asked| -> Result<(), AskError> {
@@ -96,7 +96,7 @@ async fn change_one(app: &Arc<App>, asked: Vec<Asked>, change: Change) -> Result
     Ok(blocking(move || asked.into_iter().try_for_each(ask)).await??)
 }
 
-/// 404, with the engines that there are.
+/// 404, with the ids of the engines.
 pub(crate) fn unknown_engine(app: &App, id: &str) -> ApiError {
     let engines = app.registry.engines();
     let ids: Vec<&str> = engines.iter().map(EngineHandle::id).collect();
@@ -104,7 +104,7 @@ pub(crate) fn unknown_engine(app: &App, id: &str) -> ApiError {
     ApiError::not_found(format!("there is no engine {id:?}; there are: {}", ids.join(", ")))
 }
 
-/// What is to change.
+/// A change of rate, of pause, or of both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Change {
     rate: Option<f64>,
@@ -139,7 +139,7 @@ impl Change {
         Ok(Self { rate: request.rate, paused })
     }
 
-    /// Tells whether nobody is called more often for it.
+    /// Tells whether the change starts no more calls than before.
     fn is_restraint(self) -> bool {
         self.paused != Some(false) && self.rate.is_none_or(|rate| rate == 0.0)
     }
@@ -166,7 +166,8 @@ impl Change {
         change
     }
 
-    /// What `engine` is asked for. Where all engines are meant, a rate is for those that have one.
+    /// The requests to `engine` for this change. If all engines are meant, the rate is only for
+    /// those that have one.
     fn asks_of(self, engine: &EngineHandle, is_meant: bool) -> Vec<Ask> {
         let state = engine.state();
         let has_rate = is_meant || (state.is_client && state.users.is_none());
@@ -176,10 +177,10 @@ impl Change {
     }
 }
 
-/// An engine and what it is asked for.
+/// An engine and the requests to it.
 type Asked = (EngineHandle, Vec<Ask>);
 
-/// All engines that are not over, with what is asked of each.
+/// All engines that are not over, with the requests to each.
 fn all_asked(app: &App, change: Change) -> Result<Vec<Asked>, ApiError> {
     let engines = app.registry.engines();
     let asked = engines.iter().map(|engine| (engine.clone(), change.asks_of(engine, false)));
@@ -202,7 +203,7 @@ fn all_asked(app: &App, change: Change) -> Result<Vec<Asked>, ApiError> {
 /// The outcome of each part of a change, by the name of the engine or of the part.
 pub(crate) type Results = Vec<(String, Result<(), AskError>)>;
 
-/// Asks all at once: one that is slow does not delay the others.
+/// Asks all at once, so that a slow one does not delay the others.
 async fn ask_all(asked: Vec<Asked>) -> Result<Results, ApiError> {
     let asked = asked.into_iter().map(|(engine, asks)| {
         let id = engine.id().to_owned();
@@ -221,9 +222,9 @@ async fn ask_all(asked: Vec<Asked>) -> Result<Results, ApiError> {
 /// Names of parts in one message.
 const NAMES_MAX: usize = 16;
 
-/// Makes one outcome of those of all parts, and tells the audit log of each where they differ.
-/// Nothing is put back: a pause that all but one have taken is better than none. Where all engines
-/// were meant and none `is_named`, one that is over, or that this does not apply to, is no failure.
+/// Makes one outcome of those of all parts. If they differ, the audit log gets each. Successful
+/// parts are not undone: a pause that all but one have taken is better than none. If all engines
+/// were meant and none `is_named`, an engine that is over is no failure, nor is one without a rate.
 pub(crate) fn sum_up(results: Results, is_named: bool, deed: &mut Deed) -> Result<(), ApiError> {
     let (taken, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(|row| row.1.is_ok());
     let taken: Vec<String> = taken.into_iter().map(|(name, _)| name).collect();

@@ -1,5 +1,5 @@
-//! Requests that are open at once, by who asks through a proxy: its connections are those of many,
-//! so that the places of `server/places.rs` tell nobody apart there.
+//! Requests that are open at once, counted by client behind a proxy. The proxy's connections are
+//! those of many clients, so that `server/places.rs` cannot tell these apart.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,11 +10,11 @@ use crate::server::auth::Source;
 /// Requests of one source at once, live WebSockets included.
 const OF_A_SOURCE: usize = 64;
 
-/// The number of requests that each source has open.
+/// The number of open requests of each source.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd(Mutex<HashMap<Source, usize>>);
 
-/// One of them, held until it is answered.
+/// One open request, held until it is answered.
 #[derive(Debug)]
 pub(crate) struct Turn {
     crowd: Arc<Crowd>,
@@ -22,7 +22,7 @@ pub(crate) struct Turn {
 }
 
 impl Crowd {
-    /// Takes a turn; `None` if `address` has all that one gets.
+    /// Counts one more request; `None` if `address` has as many as one source may have.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
         let source = Source::of(address);
         let mut open = self.lock();

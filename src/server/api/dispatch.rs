@@ -1,5 +1,5 @@
-//! The way of a request from the connection to its handler and back: names, limits of time, who
-//! asks, what is carried, in that order and for every row of the table alike.
+//! The way of a request from the connection to its handler and back. Every row of the table is
+//! checked alike and in this order: names, limits of time, the client's rights, the body.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::server::auth::{Credentials, Identity, IdentityKind, LIVE_PATH, Permis
 use crate::server::metrics::{Refusal, RequestRefusal};
 use crate::server::places::Origin;
 
-/// How long a handler may take; the slowest waits for the workers of an engine.
+/// The time that a handler may take; the slowest waits for the workers of an engine.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The router of everything that the daemon serves.
@@ -76,7 +76,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(middleware::from_fn_with_state(Shared { app, crowd: Arc::default() }, around))
 }
 
-/// The memory that requests have together, and their responses.
+/// The memory that bodies have together, and that of responses.
 #[derive(Clone, Default)]
 struct Rooms {
     bodies: Room,
@@ -90,7 +90,7 @@ struct Shared {
     crowd: Arc<Crowd>,
 }
 
-/// What is done for every request, whatever becomes of it.
+/// The work around every request, whatever becomes of it: checks, headers, metrics and log.
 async fn around(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let app = &shared.app;
@@ -120,7 +120,7 @@ async fn around(State(shared): State<Shared>, mut request: Request, next: Next) 
 }
 
 impl Shared {
-    /// Looks at who asks and under which name, before anything else.
+    /// Checks the length of the address, the client and the name of the host, before anything else.
     fn receive(&self, request: &mut Request) -> Result<(), ApiError> {
         let (app, names) = (&self.app, self.app.names.load());
         if request.uri().to_string().len() > ADDRESS_BYTES_MAX {
@@ -134,7 +134,7 @@ impl Shared {
         names.check_host(request.version(), request.headers())
     }
 
-    /// Finds out who asks through a proxy, and bounds what that one has open.
+    /// Finds the client behind a proxy, and bounds its open requests.
     fn identify(
         &self,
         headers: &HeaderMap,
@@ -146,15 +146,15 @@ impl Shared {
         if is_relayed {
             let is_trusted = names.is_proxy(connected);
             let origin = if is_trusted { Origin::Proxy } else { Origin::Relay };
-            // The connection stays one of this host unless it ends.
+            // The connection counts as one of this host until it ends.
             peer.seat.relay(connected, origin).map_err(|_| {
                 ApiError::unavailable("too many connections; try again in a while")
                     .with(CONNECTION, HeaderValue::from_static("close"))
             })?;
         }
         peer.stands_for(asker, is_relayed);
-        // A proxy at the address of this host's programs which adds nothing is like one of them,
-        // whose connections are bounded (`server/places.rs`).
+        // A program of this host that adds no header is bounded by its connections instead
+        // (`server/places.rs`), even if its address is that of a trusted proxy.
         let is_silent = !is_relayed && peer.seat.is_here();
         if asker == Asker::Peer || is_silent {
             return Ok(());
@@ -209,7 +209,7 @@ async fn answer(app: Arc<App>, route: &'static Route, room: &Room, request: Requ
     let known = who.as_ref().filter(|who| who.kind != IdentityKind::Anonymous);
     let seat = Arc::clone(&peer.seat);
     let vouched = known.and_then(|who| seat.vouch(&who.username));
-    // Who is let in without being asked may still send what the route takes.
+    // An anonymous client that was let in may still send as much as the route takes.
     let allowance = match who {
         Some(_) => Allowance::of_known,
         None => Allowance::of_stranger,
@@ -235,8 +235,8 @@ async fn answer(app: Arc<App>, route: &'static Route, room: &Room, request: Requ
     }
 }
 
-/// Does `work` in a task of its own: a change and its row in the audit log belong together, and
-/// whoever hangs up in between must not part them.
+/// Does `work` in a task of its own. A change and its row in the audit log belong together, and a
+/// client that hangs up in between must not part them.
 async fn to_the_end(work: Work) -> Answer {
     tokio::spawn(work).await.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => Err(mistake(&*panic)),
@@ -244,14 +244,14 @@ async fn to_the_end(work: Work) -> Answer {
     })
 }
 
-/// Lets in who may use `route`.
+/// Returns the author of a request if that author may use `route`; `None` on an open route.
 fn admit(
     app: &App,
     route: &Route,
     parts: &Parts,
     peer: &Peer,
 ) -> Result<Option<Identity>, ApiError> {
-    // A WebSocket begins with a GET, and browsers open them to anywhere.
+    // A WebSocket begins with a GET, and browsers open one to any origin.
     if !route.verb.is_safe() || route.path == LIVE_PATH {
         app.names.load().check_origin(&parts.headers)?;
     }
@@ -267,7 +267,7 @@ fn admit(
         query_token: query_token.as_deref(),
     };
     let permission = match route.access {
-        // A good token is noted as used all the same.
+        // A good token is noted as used, although none is needed.
         Access::ThisHost if peer.is_here => {
             let source = peer.address.ip();
             return Ok(app.auth().authenticate(&credentials, route.path, source).ok());
@@ -301,7 +301,7 @@ fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     }
 }
 
-/// The value of a parameter of the query, where there is exactly one.
+/// The value of a parameter of the query, if it stands there exactly once.
 fn query_value(uri: &Uri, name: &str) -> Option<String> {
     let axum::extract::Query(pairs) =
         axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
@@ -310,7 +310,7 @@ fn query_value(uri: &Uri, name: &str) -> Option<String> {
     values.next().is_none().then_some(value)
 }
 
-/// Reads what a request carries, if it is of the kind that the route accepts.
+/// Reads the body of a request, if it is of the kind that the route accepts.
 async fn carried(
     route: &Route,
     headers: &HeaderMap,
@@ -320,7 +320,7 @@ async fn carried(
 ) -> Result<Carried, ApiError> {
     let media_type = body::media_type(headers);
     let is_accepted = |accepted: &[&str]| match &media_type {
-        // Nothing is said: what it is shows when it is read.
+        // No type is given: reading the body will show what it is.
         None => Ok(()),
         Some(given) if accepted.contains(&given.as_str()) => Ok(()),
         Some(given) => Err(ApiError::unsupported(given, accepted[0])),
@@ -344,7 +344,7 @@ async fn carried(
     }
 }
 
-/// The type that curl gives every body that it is given no type for.
+/// The media type that curl sends with a body for which no type is given.
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Tells whether a body is no form: a form has no tags.
@@ -353,7 +353,7 @@ fn looks_like_xml(body: &[u8]) -> bool {
     text.trim_ascii_start().first().is_none_or(|&first| first == b'<')
 }
 
-/// Counts a body that was too slow or too large, or came when there was no memory for it.
+/// Counts a body that was too slow or too large, or for which there was no memory.
 fn count_body(app: &App, error: &ApiError) {
     match error.status() {
         StatusCode::SERVICE_UNAVAILABLE => app.metrics.request_refused(RequestRefusal::Bodies),

@@ -1,7 +1,7 @@
-//! What a request is refused with: a status, a sentence, and the headers that belong to it.
+//! Refusals of requests: a status, a sentence, and the headers that belong to it.
 //!
-//! Every refusal of the API has the body `{"error": "..."}`, whoever refuses: a handler, the
-//! router, a limit or a panic.
+//! Every refusal of the API has the body `{"error": "..."}`, whether a handler, the router, a limit
+//! or a panic is its cause.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use super::guard;
 /// The most bytes of the address of a request: long enough for any that the API has.
 pub(crate) const ADDRESS_BYTES_MAX: usize = 8 << 10;
 
-/// The most characters of a message: whatever it quotes, a refusal is no way to have a large
-/// response made.
+/// The most characters of a message: a refusal that quotes its input must not become a large
+/// response.
 const MESSAGE_CHARS_MAX: usize = 32 << 10;
 
 /// The body of every refusal.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
 pub(crate) struct ErrorBody {
-    /// What was wrong and what to do about it.
+    /// Cause of the refusal, and what to do about it.
     pub(crate) error: String,
 }
 
@@ -62,7 +62,7 @@ impl ApiError {
             .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"gossipper\""))
     }
 
-    /// 403: known, and not allowed to.
+    /// 403: the client is known and lacks the permission.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, message)
     }
@@ -91,7 +91,7 @@ impl ApiError {
         )
     }
 
-    /// 409: not in the state that things are in.
+    /// 409: the present state does not allow it.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, message)
     }
@@ -112,7 +112,7 @@ impl ApiError {
         Self::new(StatusCode::URI_TOO_LONG, message)
     }
 
-    /// 415, with what is accepted.
+    /// 415, with the media types that the route accepts.
     pub(crate) fn unsupported(given: &str, accepted: &str) -> Self {
         let given: String = given.chars().take(80).collect();
         let message = format!("the body is {given:?}; send it with Content-Type: {accepted}");
@@ -131,36 +131,36 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// 503: not now.
+    /// 503: not possible now.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// With a header more.
+    /// The refusal with one more header.
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// With `name` for every mention of `path`: where the daemon keeps its files is no business of
-    /// those who ask.
+    /// The refusal with `name` for every mention of `path`. The places of the daemon's files are
+    /// not shown to clients.
     pub(crate) fn without_path(mut self, path: &Path, name: &str) -> Self {
         self.message = self.message.replace(&path.display().to_string(), name);
         self
     }
 
-    /// With paths below `directory` relative to it.
+    /// The refusal with paths below `directory` relative to it.
     pub(crate) fn relative_to(self, directory: &Path) -> Self {
         match directory.parent() {
             Some(_) => self.without_path(&directory.join(""), ""),
-            // Its name is the separator, which stands in other words too.
+            // The name of the root is the separator, which stands in other words too.
             None => self,
         }
     }
 
-    /// The answer as it goes to the wire, for a request that no router has seen; the last one of
-    /// its connection.
+    /// The bytes of the whole response, for a request that no router has seen. It is the last
+    /// response of its connection.
     pub(crate) fn to_bytes(&self, is_secure: bool) -> Vec<u8> {
         let response = self.clone().into_response();
         let mut headers = response.headers().clone();

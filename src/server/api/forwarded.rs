@@ -1,10 +1,10 @@
-//! The party that asks through a proxy, by the headers that proxies add: `X-Forwarded-For`, and
-//! `Forwarded` (RFC 7239).
+//! The client behind a proxy, by the headers that proxies add: `X-Forwarded-For`, and `Forwarded`
+//! (RFC 7239).
 //!
-//! Anybody can send these headers. They are read only on connections of a trusted proxy, and from
-//! the right: each proxy adds whom it was asked by at the end, so that the first address from there
-//! which is no trusted proxy's is the last one that somebody trusted has seen. Nobody who comes
-//! through a proxy is this host, whatever the headers say.
+//! Any client can send these headers. They are read only on connections of a trusted proxy, and
+//! from the right: each proxy adds the address of its own client at the end. So the first address
+//! from there that is no trusted proxy's is the last one that a trusted proxy has seen. A request
+//! through a proxy never counts as one from this host, whatever the headers say.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,23 +18,23 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// Headers that only proxies add: a request with one has come through a proxy, trusted or not.
 const TRACES: [&str; 4] = ["forwarded", X_FORWARDED_FOR, "x-real-ip", "via"];
 
-/// The party that asks.
+/// The client that a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     /// The other end of the connection.
     Peer,
     /// The address that a trusted proxy names.
     Named(IpAddr),
-    /// Somebody whom a trusted proxy does not name, or not clearly.
+    /// A client that a trusted proxy does not name, or not clearly.
     Unnamed,
 }
 
-/// Tells whether a request has come through a proxy, as far as the proxy lets it show.
+/// Tells whether a request shows that it came through a proxy.
 pub(crate) fn is_relayed(headers: &HeaderMap) -> bool {
     TRACES.iter().any(|name| headers.contains_key(*name))
 }
 
-/// Returns who asks on a connection of `peer`.
+/// Returns the client of a request on a connection of `peer`.
 pub(crate) fn asker(headers: &HeaderMap, peer: IpAddr, names: &Names) -> Asker {
     if !names.is_proxy(peer) {
         return Asker::Peer;
@@ -42,11 +42,11 @@ pub(crate) fn asker(headers: &HeaderMap, peer: IpAddr, names: &Names) -> Asker {
     let old = lines(headers, X_FORWARDED_FOR).map(|text| outermost(&x_forwarded_for(&text), names));
     let new = lines(headers, FORWARDED.as_str()).map(|text| outermost(&forwarded(&text), names));
     let asker = match (old, new) {
-        // It may be anybody whom the proxy lets in.
+        // It may be any client that the proxy lets in.
         (None, None) => Asker::Unnamed,
         (Some(asker), None) | (None, Some(asker)) => asker,
         (Some(old), Some(new)) if old == new => old,
-        // The proxy adds one of them and passes the other on, which may be anybody's invention.
+        // The proxy adds one of them and passes the other on, which the client may have made up.
         (Some(_), Some(_)) => Asker::Unnamed,
     };
     match asker {
@@ -63,14 +63,14 @@ fn lines(headers: &HeaderMap, name: &str) -> Option<String> {
     let lines: Vec<&str> = headers
         .get_all(name)
         .iter()
-        // One that is no text names nobody.
+        // A value that is no text names no address.
         .map(|value| value.to_str().unwrap_or("unknown"))
         .collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-/// The last one of `chain` that is no trusted proxy. Where all are, nobody is named: the first one
-/// is what a client may have made up.
+/// The last address of `chain` that is no trusted proxy's. If all are proxies, the client stays
+/// unnamed: the first address may be made up.
 fn outermost(chain: &[Option<IpAddr>], names: &Names) -> Asker {
     for hop in chain.iter().rev() {
         match hop {
@@ -161,7 +161,7 @@ mod tests {
     fn the_last_one_that_is_no_proxy_asks() {
         for (value, expected) in [
             ("192.0.2.1", named("192.0.2.1")),
-            // What a client makes up stands on the left.
+            // An address that a client makes up stands on the left.
             ("127.0.0.1, 192.0.2.1", named("192.0.2.1")),
             ("192.0.2.1, 10.1.2.3,10.0.0.7", named("192.0.2.1")),
             // All are proxies: one of them may have believed its client.
@@ -194,7 +194,7 @@ mod tests {
             ("for=127.0.0.1, for=192.0.2.1", named("192.0.2.1")),
             ("for=\"[2001:db8:cafe::17]:4711\"", named("2001:db8:cafe::17")),
             ("by=10.0.0.1; for = \"192.0.2.1:80\" , for=10.9.9.9", named("192.0.2.1")),
-            // One who asks cannot close the quotes of another element.
+            // A client cannot close the quotes of another element.
             ("host=\"a,for=127.0.0.1\";for=192.0.2.1", named("192.0.2.1")),
             ("host=\"a\\\",for=127.0.0.1\";for=192.0.2.1", named("192.0.2.1")),
             ("for=_hidden", Asker::Unnamed),

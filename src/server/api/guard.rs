@@ -1,5 +1,5 @@
-//! What keeps a browser from being used against the daemon: who may be asked under which name, who
-//! may ask from which page, and the headers that tell a browser what a page of ours may do.
+//! Protection of the daemon against misuse through a browser: the names under which it answers, the
+//! pages that may send requests, and headers that restrict our own pages.
 //!
 //! It knows headers only: no socket, no user and no route.
 
@@ -14,13 +14,13 @@ use http::{HeaderMap, StatusCode, Version};
 use super::error::ApiError;
 use crate::config::targets::Network;
 
-/// Everything from ourselves and nothing inline: what a scenario or a peer puts on a page cannot
-/// become a script.
+/// Everything from this server and nothing inline: text that a scenario or a peer puts on a page
+/// cannot become a script.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; \
      object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Headers of every response, whoever made it.
+/// Adds the headers that every response has.
 pub(crate) fn add_headers(headers: &mut HeaderMap, is_secure: bool) {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -34,15 +34,15 @@ pub(crate) fn add_headers(headers: &mut HeaderMap, is_secure: bool) {
         headers.insert(name, HeaderValue::from_static(value));
     }
     if is_secure {
-        // Half a year, this host only: a lab's other names are not ours to decide about.
+        // Half a year, for this host only: other names of a lab are not ours to decide about.
         let value = HeaderValue::from_static("max-age=15552000");
         headers.insert(STRICT_TRANSPORT_SECURITY, value);
     }
-    // Figures of a run and tokens do not belong in a cache; files of the page say otherwise.
+    // Figures of a run and tokens do not belong in a cache; files of the page set their own value.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// Names under which the daemon may be asked, and pages from which.
+/// The names under which the daemon answers, and the pages that may send requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     /// Names of this host, in lower case, besides `localhost` and any literal address.
@@ -50,11 +50,11 @@ pub(crate) struct Names {
     /// Pages of other origins that may open the live WebSocket and send changes, as
     /// `https://host[:port]`.
     pub(crate) origins: Vec<String>,
-    /// Whether a request under another name is refused. A page that makes its own name resolve to
-    /// this address (DNS rebinding) is of the same origin for its browser; it is told from us by
-    /// the name only. Where users sign in, it has no token and gets nowhere.
+    /// True if a request under another name is refused. A page can make its own name resolve to
+    /// this address (DNS rebinding). Its browser then takes it for the same origin, and only the
+    /// name tells it from ours. Where users sign in, it has no token and gets nowhere.
     pub(crate) is_strict: bool,
-    /// Proxies that say truly who asks through them.
+    /// Trusted proxies, which name their clients truly.
     pub(crate) proxies: Vec<Network>,
 }
 
@@ -67,9 +67,9 @@ impl Names {
     /// Refuses a request that was meant for another name.
     ///
     /// # Errors
-    /// 400 without a usable Host header, 421 with the name of somebody else.
+    /// 400 without a usable Host header, 421 for another name than ours.
     pub(crate) fn check_host(&self, version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
-        // HTTP/1.0 has no such header. Browsers, which could be led here, speak a later one.
+        // HTTP/1.0 has no such header. Browsers, which could be misled, speak a later version.
         if version == Version::HTTP_10 && !headers.contains_key(HOST) {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Names {
 
     fn is_ours(&self, host: &str) -> bool {
         let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        // An address is not a name that somebody could have pointed at us.
+        // An address is not a name that an attacker could have made resolve to us.
         literal.unwrap_or(host).parse::<IpAddr>().is_ok()
             || host == "localhost"
             || host.ends_with(".localhost")
@@ -117,7 +117,7 @@ impl Names {
                 "pages of {origin:?} may not do this; add the origin to api_allowed_origins"
             )));
         }
-        // Without Origin a browser still says where a request came from.
+        // Without Origin a browser still says which site a request came from.
         match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
             None | Some(b"same-origin" | b"none") => Ok(()),
             Some(_) => Err(ApiError::forbidden("pages of other sites may not do this")),
@@ -142,8 +142,8 @@ fn host_of(value: &str) -> Option<String> {
     (is_port && is_host).then(|| host.trim_end_matches('.').to_owned())
 }
 
-/// Whether `origin` is what the request's Host header names, over either scheme: in front of a
-/// proxy that ends TLS the two differ in it.
+/// Tells whether `origin` has the host of the request's Host header, over either scheme: behind a
+/// proxy that ends TLS the schemes differ.
 fn is_same_origin(origin: &str, host: &str) -> bool {
     let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     let Some(rest) = rest else { return false };

@@ -1,4 +1,4 @@
-//! Input from the other side of a connection, counted, so that it comes to an end.
+//! Bounded input from the other side of a connection.
 
 use std::io;
 use std::pin::Pin;
@@ -9,12 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::connection;
 
-/// The time that one who was dropped may take to read why.
+/// The time that a dropped client may take to read the reason.
 const LINGER: Duration = Duration::from_secs(2);
-/// The most bytes that are read of such a one meanwhile.
+/// The most bytes that are read from such a client meanwhile.
 const LINGER_BYTES_MAX: u64 = 8 << 20;
 
-/// A connection that gives so many bytes at most before it is told to give more.
+/// A connection that gives at most `limit` bytes until it is renewed.
 pub(super) struct Inbound<S> {
     io: S,
     limit: usize,
@@ -27,7 +27,7 @@ impl<S> Inbound<S> {
         Self { io, limit, left: limit }
     }
 
-    /// Lets it give as many bytes again.
+    /// Allows as many bytes again.
     pub(super) fn renew(&mut self) {
         self.left = self.limit;
     }

@@ -1,9 +1,9 @@
 //! The live WebSocket: a frame with the state of everything, every interval.
 //!
-//! A frame is made once for all who want that interval, and not at all if one was made just before.
-//! Whoever reads too slowly skips frames (the channel keeps the newest only), and is dropped if a
-//! frame cannot be sent for [`WRITE_TIMEOUT`]. Whoever sends too much is told so and dropped.
-//! Nobody else notices.
+//! A frame is made once for all clients with that interval, and not at all if one was made just
+//! before. A client that reads too slowly skips frames (the channel keeps the newest only), and is
+//! dropped if a frame cannot be sent for [`WRITE_TIMEOUT`]. A client that sends too much is told so
+//! and dropped. Other clients do not notice.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,16 +38,16 @@ use super::{control, stats, transports};
 use crate::server::auth::{Identity, IdentityKind, LIVE_PATH};
 use crate::server::metrics::Metrics;
 
-/// Milliseconds between frames where nothing else is asked for.
+/// Milliseconds between frames if the client asks for no interval.
 const INTERVAL_MS: u32 = 750;
 
 /// Connections at once. One costs some KiB of memory and a write per frame.
 const CLIENTS_MAX: usize = 512;
 
-/// Connections of one user or token at once: the least one must not shut out all others.
+/// Connections at once of one user or token, so that one does not shut out all others.
 const OF_AN_IDENTITY: usize = 128;
 
-/// How long a frame may take to be sent.
+/// The time that sending a frame may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The most bytes of a message to us; all of them are ignored.
@@ -59,21 +59,21 @@ const INBOUND_COUNT_MAX: u32 = 64;
 /// The most bytes that all of these may have; frames that never make a message count too.
 const INBOUND_TOTAL_MAX: usize = INBOUND_COUNT_MAX as usize * INBOUND_BYTES_MAX;
 
-/// A frame that was made so long ago is as good as a new one; engines renew their state no faster.
+/// The age up to which a frame is used again; engines renew their state no faster.
 const FRESH: Duration = Duration::from_millis(200);
 
-/// Those who watch.
+/// The clients of the live WebSocket, and the frames that they share.
 #[derive(Default)]
 pub(crate) struct Hub {
     classes: Mutex<BTreeMap<u32, Arc<watch::Sender<Tick>>>>,
     newest: Mutex<Option<(Instant, Utf8Bytes)>>,
     clients: AtomicUsize,
-    /// The number of them that each user or token has.
+    /// The number of connections of each user or token.
     shares: Mutex<HashMap<String, usize>>,
 }
 
 impl Hub {
-    /// Lets one more of `who` watch; nobody is counted where all are anonymous.
+    /// Counts one more connection of `who`. Anonymous clients count towards the total only.
     fn enter(&self, who: Option<&str>) -> Result<(), ApiError> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         if self.clients.load(Ordering::Relaxed) >= CLIENTS_MAX {
@@ -103,20 +103,20 @@ impl Hub {
     }
 }
 
-/// The name of somebody who has one of their own.
+/// The name of a client that has one of its own.
 fn name_of(who: Option<&Identity>) -> Option<&str> {
     let known = who.filter(|who| who.kind != IdentityKind::Anonymous);
     known.map(|who| who.username.as_str())
 }
 
-/// A frame, and how many came before it.
+/// A frame and its number.
 #[derive(Clone, Default)]
 struct Tick {
     number: u64,
     frame: Utf8Bytes,
 }
 
-/// One of those who watch.
+/// One client of the live WebSocket.
 struct Client {
     app: Arc<App>,
     who: Option<Identity>,
@@ -148,11 +148,11 @@ pub(crate) async fn get(call: Call) -> Answer {
     let app = call.app;
     app.live.enter(name_of(call.who.as_ref()))?;
     app.metrics.live_opened();
-    // It lasts, and whoever reads no frames is dropped.
+    // The connection lasts, and a client that reads no frames is dropped.
     call.peer.seat.keep();
     let client = Client { app, who: call.who, interval_ms, _peer: call.peer };
     tokio::spawn(async move {
-        // A client that goes away before the protocol changes is one that has left.
+        // A client that goes away before the protocol changes has left.
         if let Ok(upgraded) = upgrade.await {
             client.serve(upgraded).await;
         }
@@ -197,7 +197,7 @@ fn handshake_key(headers: &HeaderMap) -> Result<String, ApiError> {
     }
 }
 
-/// The newest frame; a new one if that is not fresh.
+/// The newest frame; a new one is made if that is too old.
 fn newest_frame(app: &App) -> Utf8Bytes {
     let mut newest = lock(&app.live.newest);
     let now = Instant::now();
@@ -219,18 +219,18 @@ fn newest_frame(app: &App) -> Utf8Bytes {
     frame
 }
 
-/// What is behind these locks is changed in one step each.
+/// Locks a mutex, also after a panic: its content changes in one step each time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until connections are to end.
+/// Waits until the connections are to end.
 async fn closed(closing: &mut watch::Receiver<bool>) {
     // Without a sender there is no daemon.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// The frames of those who want one every `interval_ms`.
+/// The channel of frames that are made every `interval_ms`.
 fn subscribe(app: &Arc<App>, interval_ms: u32) -> watch::Receiver<Tick> {
     let mut classes = lock(&app.live.classes);
     if let Some(sender) = classes.get(&interval_ms) {
@@ -243,7 +243,7 @@ fn subscribe(app: &Arc<App>, interval_ms: u32) -> watch::Receiver<Tick> {
     receiver
 }
 
-/// Makes the frames of one interval for as long as somebody wants them.
+/// Makes the frames of one interval as long as a client wants them.
 async fn tick(app: Arc<App>, interval_ms: u32, sender: Arc<watch::Sender<Tick>>) {
     let period = Duration::from_millis(interval_ms.into());
     let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
@@ -257,7 +257,7 @@ async fn tick(app: Arc<App>, interval_ms: u32, sender: Arc<watch::Sender<Tick>>)
             }
             () = sender.closed() => {
                 let mut classes = lock(&app.live.classes);
-                // Somebody may have come between the two lines.
+                // A client may have come between the two lines.
                 if sender.receiver_count() == 0 {
                     classes.remove(&interval_ms);
                     return;
@@ -283,7 +283,7 @@ impl Client {
         let is_live = || self.who.as_ref().is_none_or(|who| app.auth().is_live(who));
         if let Some((code, reason)) = feed.run(&mut socket, is_live).await {
             let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-            // Who does not take it is gone anyway.
+            // A client that does not take it is gone anyway.
             let _ = timeout(Duration::from_secs(1), socket.close(Some(frame))).await;
             if code != CloseCode::Away {
                 linger(socket.get_mut()).await;
@@ -292,7 +292,7 @@ impl Client {
     }
 }
 
-/// What a connection may make us hold: a frame is written before the next is taken.
+/// Bounds of the memory of a connection: a frame is written before the next is taken.
 fn limits() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(INBOUND_BYTES_MAX)
@@ -301,11 +301,10 @@ fn limits() -> WebSocketConfig {
         .max_frame_size(Some(INBOUND_BYTES_MAX))
 }
 
-/// The code and the reason with which one who sends without end is dropped (RFC 6455, section
-/// 7.4.1).
+/// The code and the reason for dropping a client that sends without end (RFC 6455, section 7.4.1).
 const TOO_MUCH: (CloseCode, &str) = (CloseCode::Policy, "too many messages");
 
-/// Returns what one who sends what cannot be read is told; `None` if the connection is gone.
+/// Returns the code and the reason to send after a read failed; `None` if the connection is gone.
 fn reason_of(error: &Error) -> Option<(CloseCode, &'static str)> {
     match error {
         Error::Io(error) if Inbound::<()>::is_used_up(error) => Some(TOO_MUCH),
@@ -317,7 +316,7 @@ fn reason_of(error: &Error) -> Option<(CloseCode, &'static str)> {
     }
 }
 
-/// The frames of one who watches.
+/// The frames for one client.
 struct Feed {
     closing: watch::Receiver<bool>,
     ticks: watch::Receiver<Tick>,
@@ -326,8 +325,8 @@ struct Feed {
 }
 
 impl Feed {
-    /// Sends frames until there is a reason to stop; `None` if the other side is gone, or takes
-    /// nothing.
+    /// Sends frames until there is a reason to stop, and returns that reason; `None` if the client
+    /// is gone or takes no frames.
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         mut self,
         socket: &mut WebSocketStream<Inbound<S>>,
@@ -365,7 +364,7 @@ impl Feed {
         }
     }
 
-    /// Sends a frame before which so many were skipped; `None` if it could not be sent in time.
+    /// Sends a frame; `skipped` frames came before it. `None` if it could not be sent in time.
     async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         socket: &mut WebSocketStream<Inbound<S>>,
@@ -378,7 +377,7 @@ impl Feed {
                 sent.ok()
             }
             Err(_) => {
-                // This one did not arrive either.
+                // This frame did not arrive either.
                 self.metrics.live_frames(0, skipped + 1);
                 self.metrics.live_stalled();
                 tracing::info!("a reader of /api/v1/live took no frame for 8 s and is dropped");
@@ -417,7 +416,7 @@ mod tests {
         assert_eq!(hub.shares.lock().unwrap().len(), 2);
     }
 
-    /// A reader, and the other end of what it reads.
+    /// A reader, and the other end of its connection.
     struct Rig {
         reader: WebSocketStream<DuplexStream>,
         ticks: watch::Sender<Tick>,
@@ -426,7 +425,7 @@ mod tests {
         feed: JoinHandle<Option<(CloseCode, &'static str)>>,
     }
 
-    /// A frame that says its number and does not fit into the pipe.
+    /// A frame that holds its number and does not fit into the pipe.
     fn frame(number: u64) -> Utf8Bytes {
         format!("{number} {}", "x".repeat(4 * PIPE_BYTES)).into()
     }
@@ -482,7 +481,7 @@ mod tests {
         let mut rig = Rig::new(|| true).await;
         let begin = tokio::time::Instant::now();
         assert_eq!((&mut rig.feed).await.unwrap(), None);
-        // The clock stands still but for the limit.
+        // The paused clock moves by the limit only.
         assert_eq!(begin.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
         assert_eq!(rig.counts(), ["0", "1", "1"]);
     }
@@ -507,7 +506,7 @@ mod tests {
         for number in 1..=5 {
             rig.tick(number).await;
         }
-        // The first was under way already; of those that came meanwhile the newest is left.
+        // The first was under way already; of the later ones only the newest is left.
         assert_eq!(rig.read().await, 1);
         assert_eq!(rig.read().await, 5);
         // In step again, nothing is skipped.

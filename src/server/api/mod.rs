@@ -1,5 +1,5 @@
-//! The HTTP API, v1, and the status page: what is asked for over HTTP becomes questions to engines,
-//! and their state becomes JSON.
+//! The HTTP API, v1, and the status page. Requests over HTTP become requests to engines, and the
+//! state of engines becomes JSON.
 //!
 //! It knows nothing of sockets (`server/http.rs` has those) and nothing of how engines work: it
 //! sees the registry and reads states. [`routes`](self) is the one table from which the router, the

@@ -1,5 +1,5 @@
-//! The shapes of v1: what requests and responses are made of. The OpenAPI document is made from
-//! these types, so that what is documented and what is sent cannot differ.
+//! The shapes of requests and responses of v1. The OpenAPI document is made from these types, so
+//! that what is documented and what is sent cannot differ.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use crate::output::Summary;
 use crate::server::auth::Role;
 use crate::server::config::keys_of_the_process;
 
-/// Whether users have to sign in.
+/// Requirements for signing in.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct AuthStatus {
     /// `internal`: with a name and a password, at `/api/v1/auth/login`; `none`: not.
     pub(crate) auth: AuthKind,
-    /// Whether requests need the token of the configuration (`api_token`) as bearer token.
+    /// `true` if requests need the token of the configuration (`api_token`) as bearer token.
     pub(crate) api_token: bool,
 }
 
-/// How users sign in.
+/// Way in which users sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AuthKind {
-    /// Nobody signs in.
+    /// Without signing in.
     None,
     /// Users of the daemon, with name and password.
     Internal,
 }
 
-/// Who wants to sign in.
+/// Name and password of a user who signs in.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoginRequest {
@@ -48,23 +48,23 @@ pub(crate) struct LoginReply {
     pub(crate) token: String,
     /// Seconds since 1970 UTC.
     pub(crate) expires_at: i64,
-    /// How the token is sent.
+    /// Scheme with which the token is sent.
     pub(crate) token_type: TokenType,
 }
 
-/// How a token is sent.
+/// Scheme with which a token is sent.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub(crate) enum TokenType {
     /// `Authorization: Bearer ...`.
     Bearer,
 }
 
-/// Who asks.
+/// User or token behind the request.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Me {
-    /// Name of the user; `anonymous` and `api_token` where nobody signed in.
+    /// Name of the user; `anonymous` or `api_token` if no user signed in.
     pub(crate) username: String,
-    /// What the user may do.
+    /// Role of the user.
     pub(crate) role: RoleName,
     /// Seconds since 1970 UTC at which the token expires, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ pub(crate) struct Me {
     pub(crate) version: &'static str,
 }
 
-/// What a user may do.
+/// Rights of a user.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RoleName {
@@ -104,7 +104,7 @@ pub(crate) struct TicketReply {
     pub(crate) expires_in: u64,
 }
 
-/// A probe that went well.
+/// A probe that was successful.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Health {
     /// `ok`.
@@ -115,7 +115,7 @@ pub(crate) struct Health {
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Ok {
-    /// All is well.
+    /// No problem.
     Ok,
 }
 
@@ -204,9 +204,9 @@ pub(crate) enum Stats {
     One {
         /// `false`.
         multi: Always<false>,
-        /// Its figures.
+        /// Figures of the engine.
         stats: Figures,
-        /// What it is doing.
+        /// State of the engine.
         state: State,
         /// Ids of dynamic clients.
         dynamic_client_ids: Vec<String>,
@@ -225,20 +225,20 @@ pub(crate) enum Stats {
 /// Figures of an engine.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct EngineStats {
-    /// Its id.
+    /// Id of the engine.
     pub(crate) id: String,
-    /// Its figures.
+    /// Figures of the engine.
     pub(crate) stats: Figures,
-    /// What it is doing.
+    /// State of the engine.
     pub(crate) state: State,
 }
 
-/// What an engine is doing.
+/// State of an engine.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct State {
-    /// Where it stands in its life.
+    /// Phase of its life.
     pub(crate) phase: PhaseName,
-    /// Why it failed, if it did.
+    /// Reason of its failure, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     /// Exit code that a run of its own would have had, once it is over.
@@ -248,7 +248,7 @@ pub(crate) struct State {
     pub(crate) run_id: String,
     /// Scenario that new calls follow.
     pub(crate) scenario_name: String,
-    /// What the operator should know.
+    /// Notices for the operator.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) notices: Vec<String>,
     /// The last complete second, if the generator was the limit in it.
@@ -265,21 +265,21 @@ pub(crate) struct LimitedSecond {
     pub(crate) causes: Vec<&'static str>,
 }
 
-/// Where an engine stands in its life.
+/// Phase of the life of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PhaseName {
-    /// It binds its sockets.
+    /// Binds its sockets.
     Starting,
-    /// It starts or answers calls.
+    /// Starts or answers calls.
     Running,
-    /// It starts or answers no new calls.
+    /// Starts or answers no new calls.
     Paused,
-    /// Its last calls come to their end.
+    /// Waits for the end of its last calls.
     Draining,
-    /// It came to its end.
+    /// Came to its end.
     Finished,
-    /// It could not start or go on.
+    /// Could not start, or could not go on.
     Failed,
 }
 
@@ -291,7 +291,7 @@ pub(crate) enum Control {
     One {
         /// Calls per second that it is asked to start; 0 if it starts none by rate.
         rate: f64,
-        /// Whether it starts no new calls.
+        /// `true` if it starts no new calls.
         paused: bool,
     },
     /// There are several, the primary first.
@@ -306,11 +306,11 @@ pub(crate) enum Control {
 /// Rate and pause of an engine.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct EngineControl {
-    /// Its id.
+    /// Id of the engine.
     pub(crate) id: String,
     /// Calls per second that it is asked to start; 0 if it starts none by rate.
     pub(crate) rate: f64,
-    /// Whether it starts no new calls.
+    /// `true` if it starts no new calls.
     pub(crate) paused: bool,
 }
 
@@ -325,8 +325,8 @@ pub(crate) struct ControlRequest {
     /// Calls per second.
     #[schemars(range(min = 0.0, max = 1e9))]
     pub(crate) rate: Option<f64>,
-    /// `true` starts no new calls; `false` starts an engine of the configuration again that has
-    /// ended, if it is named.
+    /// `true` starts no new calls. `false` also starts an engine of the configuration again that
+    /// has ended, if it is named.
     pub(crate) paused: Option<bool>,
     /// `true` is the same as `"paused": true`.
     pub(crate) pause: Option<bool>,
@@ -339,11 +339,11 @@ pub(crate) struct ControlRequest {
 pub(crate) struct Scenario {
     /// The file that it was read from; empty for a built-in one.
     pub(crate) scenario_file: String,
-    /// Its name for `-sn` if it is a built-in one, else the name that it gives itself.
+    /// Name for `-sn` of a built-in scenario, else the name in the scenario itself.
     pub(crate) scenario_name: String,
-    /// Its text; empty for a built-in one, which `gossipper -sd NAME` prints.
+    /// Text of the scenario; empty for a built-in one, which `gossipper -sd NAME` prints.
     pub(crate) xml: String,
-    /// Whether it is part of the program.
+    /// `true` if the scenario is part of the program.
     pub(crate) builtin: bool,
 }
 
@@ -352,7 +352,7 @@ pub(crate) struct Scenario {
 pub(crate) struct Written {
     /// The file.
     pub(crate) written: String,
-    /// Whether new calls follow it.
+    /// `true` if new calls follow it.
     pub(crate) applied: bool,
 }
 
@@ -363,21 +363,21 @@ pub(crate) struct Applied {
     pub(crate) applied: Always<true>,
 }
 
-/// Where calls come in and go out.
+/// Listeners and clients.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Transports {
-    /// Where the primary engine is reached.
+    /// Addresses at which the primary engine answers calls.
     pub(crate) listeners: Vec<Listener>,
     /// The engines that place calls.
     pub(crate) clients: Vec<ClientRow>,
-    /// What the API can do with dynamic clients.
+    /// Rights of the API over dynamic clients.
     pub(crate) dynamic_client_api: DynamicApi,
 }
 
-/// Where an engine is reached.
+/// An address at which an engine answers calls.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Listener {
-    /// Its place in the list.
+    /// Place in the list.
     pub(crate) index: usize,
     /// As `-t` has it, such as `u1`.
     pub(crate) transport: String,
@@ -385,7 +385,7 @@ pub(crate) struct Listener {
     pub(crate) local_ip: String,
     /// The port.
     pub(crate) local_port: u16,
-    /// Whether it takes new calls; others are answered with 503.
+    /// `true` if it takes new calls; else they are answered with 503.
     pub(crate) enabled: bool,
     /// Scenario that its calls follow.
     pub(crate) scenario_name: String,
@@ -394,7 +394,7 @@ pub(crate) struct Listener {
 /// An engine that places calls.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct ClientRow {
-    /// Its id.
+    /// Id of the engine.
     pub(crate) id: String,
     /// As `-t` has it, such as `u1`.
     pub(crate) transport: String,
@@ -402,20 +402,20 @@ pub(crate) struct ClientRow {
     pub(crate) local_ip: String,
     /// The port that calls come from.
     pub(crate) local_port: u16,
-    /// Where calls go.
+    /// Destination of the calls.
     pub(crate) remote_addr: String,
-    /// The engine of this daemon that answers there, if one does: it counts the same calls.
+    /// The engine of this daemon that answers there, if there is one: it counts the same calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) calls_engine: Option<String>,
-    /// Whether it starts calls.
+    /// `true` if it starts calls.
     pub(crate) accepting: bool,
-    /// Whether it was started over the API.
+    /// `true` if it was started over the API.
     pub(crate) dynamic: bool,
-    /// Where it stands in its life.
+    /// Phase of its life.
     pub(crate) phase: PhaseName,
 }
 
-/// What the API can do with dynamic clients.
+/// Rights of the API over dynamic clients.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub(crate) struct DynamicApi {
     /// Start them.
@@ -434,7 +434,7 @@ pub(crate) struct TransportsRequest {
     pub(crate) clients: Vec<ClientSwitch>,
     /// One listener, together with `enabled`.
     pub(crate) index: Option<usize>,
-    /// Whether the listener at `index` takes new calls.
+    /// `true` if the listener at `index` is to take new calls.
     pub(crate) enabled: Option<bool>,
 }
 
@@ -442,9 +442,9 @@ pub(crate) struct TransportsRequest {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListenerSwitch {
-    /// Its place in the list.
+    /// Place in the list.
     pub(crate) index: usize,
-    /// Whether it takes new calls.
+    /// `true` if it is to take new calls.
     pub(crate) enabled: bool,
 }
 
@@ -452,9 +452,9 @@ pub(crate) struct ListenerSwitch {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClientSwitch {
-    /// Its id.
+    /// Id of the engine.
     pub(crate) id: String,
-    /// Whether it starts calls.
+    /// `true` if it is to start calls.
     pub(crate) accepting: bool,
 }
 
@@ -465,11 +465,11 @@ pub(crate) struct Clients {
     pub(crate) engines: Vec<ClientRow>,
     /// Ids of those that were started over the API.
     pub(crate) dynamic: Vec<String>,
-    /// What the API can do with dynamic clients.
+    /// Rights of the API over dynamic clients.
     pub(crate) dynamic_client_api: DynamicApi,
 }
 
-/// A dynamic client as it is asked for: keys of a load profile.
+/// A request for a dynamic client: keys of a load profile.
 pub(crate) struct Snippet;
 
 impl JsonSchema for Snippet {
@@ -499,13 +499,13 @@ impl JsonSchema for Snippet {
 /// A dynamic client runs.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Started {
-    /// Its id.
+    /// Id of the client.
     pub(crate) id: String,
     /// `true`.
     pub(crate) started: Always<true>,
 }
 
-/// What the live WebSocket sends.
+/// One frame of the live WebSocket.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Frame {
     /// Milliseconds since 1970 UTC.

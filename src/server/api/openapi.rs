@@ -11,7 +11,7 @@ use super::model;
 use super::routes::{Accepts, Access, Carries, ROUTES, Route, Verb};
 use crate::server::auth::Permission;
 
-/// Where schemas of types stand in the document.
+/// The path in the document under which schemas of types stand.
 const SCHEMAS: &str = "/components/schemas";
 
 /// The document as JSON text, made once.
@@ -89,7 +89,7 @@ fn operation(
         "description": who(route.access),
         "responses": responses(route, generator),
     });
-    // Where nobody has to sign in, tokens are of no use; elsewhere it depends on the configuration.
+    // Without signing in, tokens are of no use; elsewhere it depends on the configuration.
     operation["security"] = match route.access {
         Access::Anybody => json!([]),
         Access::ThisHost | Access::Needs(_) => json!([{ "bearer": [] }, {}]),

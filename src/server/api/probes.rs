@@ -1,4 +1,4 @@
-//! What programs ask that watch the daemon: probes, metrics, and the description of the API.
+//! Routes for programs that watch the daemon: probes, metrics, and the description of the API.
 
 use axum::response::IntoResponse as _;
 use http::StatusCode;

@@ -1,5 +1,5 @@
-//! The memory of responses that are being written. A reader who takes little of a large one holds
-//! it for long, and many of them would hold all that there is.
+//! The memory of responses that are being written. A client that reads little of a large response
+//! holds it for long, and many such clients would hold all memory.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,17 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 
-/// Bytes of a response that are not counted: small ones get through whatever else is written. The
-/// number of connections bounds them.
+/// Bytes of a response that are not counted: small responses get through whatever else is written.
+/// The number of connections bounds them.
 pub(super) const SMALL_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes that all responses together may have in memory, beyond the small ones.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
-/// A response beyond this is large: a scenario, and no metrics.
+/// Size above which a response is large: scenarios are, metrics are not.
 const MEDIUM_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes that large responses leave to others.
+/// Bytes that large responses leave to smaller ones.
 const KEPT_BYTES: usize = 16 << 20;
 
 /// The memory that responses have together.
@@ -60,7 +60,7 @@ impl Room {
     fn take(&self, len: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let is_large = len > MEDIUM_BYTES_MAX;
         let kept = if is_large { KEPT_BYTES } else { 0 };
-        // One that is larger than all of the memory takes all of it, and is served.
+        // A response that is larger than all of the memory takes all of it, and is served.
         let bytes = (len - SMALL_BYTES_MAX).min(HELD_BYTES_MAX - kept);
         if self.0.available_permits() < bytes + kept {
             return Err(no_room());
@@ -74,7 +74,7 @@ fn no_room() -> ApiError {
     ApiError::unavailable("too many large responses are being read; try again in a while")
 }
 
-/// The bytes of a response, which have their memory as long as any of them is to be written.
+/// The bytes of a response. They hold their memory until the last of them is written.
 struct Kept {
     bytes: Bytes,
     _held: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! The routes of the API as a table: the one source of the router, of who may do what, of the
+//! The routes of the API as a table. It is the one source of the router, of the permissions, of the
 //! limits of bodies and of the OpenAPI document.
 
 use http::Method;
@@ -18,7 +18,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// As HTTP has it.
+    /// The method in the type of `http`.
     pub(crate) fn method(self) -> Method {
         match self {
             Self::Get => Method::GET,
@@ -28,27 +28,27 @@ impl Verb {
         }
     }
 
-    /// Whether a request changes nothing.
+    /// Tells whether a request changes nothing.
     pub(crate) fn is_safe(self) -> bool {
         self == Self::Get
     }
 }
 
-/// Who may use a route.
+/// The clients that may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Anybody, without signing in.
+    /// All clients, without signing in.
     Anybody,
-    /// Those on this machine; others as `Needs(Permission::View)`. For programs that watch.
+    /// Programs of this machine; others as `Needs(Permission::View)`. For programs that watch.
     ThisHost,
-    /// Who may do this.
+    /// Users with this permission.
     Needs(Permission),
 }
 
 /// Makes the schema of a type.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// What a request carries.
+/// The body that a request may have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Accepts {
     /// Nothing.
@@ -69,7 +69,7 @@ impl Accepts {
     }
 }
 
-/// What a response carries.
+/// The body of a response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Carries {
     /// Nothing.
@@ -100,14 +100,14 @@ pub(crate) struct Route {
     pub(crate) access: Access,
     pub(crate) parameters: &'static [Parameter],
     pub(crate) accepts: Accepts,
-    /// Status of success, what it means, and what it carries.
+    /// Status of success, its meaning, and the body of the response.
     pub(crate) success: (u16, &'static str, Carries),
     /// Statuses of refusals that this route has beyond those that follow from its other fields.
     pub(crate) refusals: &'static [u16],
     pub(crate) handler: fn(Call) -> Work,
 }
 
-/// A body where none is expected is read and ignored up to here, so that the connection can go on.
+/// Bytes of an unexpected body that are read and ignored, so that the connection can go on.
 const NO_BODY_BYTES_MAX: usize = 16 << 10;
 
 /// The most bytes of a small JSON body.

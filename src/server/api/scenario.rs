@@ -1,4 +1,4 @@
-//! `/scenario`: the scenario of the primary engine, its file, and what new calls follow.
+//! `/scenario`: the scenario of the primary engine, its file, and the one that new calls follow.
 
 use http::StatusCode;
 use serde_json::json as value;
@@ -45,9 +45,10 @@ pub(crate) async fn put(call: Call) -> Answer {
     let written = file.display().to_string();
     let deed = call.begin("scenario.write", &written, payload).await?;
     let done = blocking(move || -> Result<(), ApiError> {
-        // What may not be applied may not be written either: the next reload would read it.
+        // A scenario that may not be applied may not be written either: the next reload would read
+        // it.
         primary.check_scenario(&xml)?;
-        // Before: whoever reads it must know whose it is.
+        // Before it is written: the reader of the file must know that a client sent it.
         sent_files::note(&target, xml.as_bytes()).map_err(|error| {
             ApiError::internal(format!("the scenario was neither used nor written: {error}"))
         })?;
@@ -88,7 +89,7 @@ pub(crate) async fn apply(call: Call) -> Answer {
             (error, None) => error,
         })
     });
-    // An engine that had ended is another one now.
+    // An engine that had ended has been replaced by a new one.
     if let (Ok(()), Ok(primary)) = (&done, call.app.primary()) {
         deed.add("to", scenario_of(&primary));
     }

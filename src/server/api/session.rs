@@ -1,4 +1,4 @@
-//! Signing in and out, and who one is.
+//! Signing in and out, and the identity of the user.
 
 use axum::response::IntoResponse as _;
 use http::StatusCode;

@@ -68,7 +68,7 @@ fn state_of(state: &Arc<EngineState>) -> State {
     }
 }
 
-/// The last second, if it was limited and is not long past.
+/// The last complete second, if the generator was the limit in it and it is not long past.
 fn limited(state: &EngineState) -> Option<LimitedSecond> {
     let is_going_on = !state.phase.is_over();
     let row = state.snapshot.last_second.filter(|row| is_going_on && row.limited_seconds > 0)?;

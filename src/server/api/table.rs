@@ -1,4 +1,4 @@
-//! The table of routes for those who check it from outside: each route, and who may use it.
+//! The table of routes for checks from outside: each route and the permission that it needs.
 
 use super::routes::{Accepts, Access, ROUTES};
 use crate::server::auth::Permission;
@@ -10,7 +10,7 @@ pub struct RouteRow {
     pub method: String,
     /// The path.
     pub path: &'static str,
-    /// What one has to be allowed to do; `None` lets anybody in (for `/metrics`: on this host).
+    /// The permission that it needs; `None` if it is open to all (`/metrics`: on this host).
     pub permission: Option<Permission>,
     /// The most bytes that a body may have.
     pub body_bytes_max: usize,

@@ -1,4 +1,4 @@
-//! `/transports`: where calls come in and go out, and turning that on and off.
+//! `/transports`: listeners and clients, and turning them on and off.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -21,7 +21,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &transports(&call.app))
 }
 
-/// Where calls come in and go out.
+/// All listeners of the primary engine and all clients.
 pub(crate) fn transports(app: &App) -> Transports {
     let listeners = app.registry.primary().map(|primary| primary.state().listeners.clone());
     let listeners = listeners.unwrap_or_default().into_iter().map(|listener| Listener {
@@ -64,7 +64,7 @@ fn client_row(engine: &EngineHandle, all: &[EngineHandle]) -> Option<ClientRow> 
     })
 }
 
-/// What the API can do with dynamic clients.
+/// The rights of the API over dynamic clients.
 pub(crate) fn dynamic_api(app: &App) -> DynamicApi {
     let is_on = app.config.load().dynamic_clients_max > 0;
     DynamicApi { can_post: is_on, can_delete: is_on }
@@ -81,7 +81,7 @@ pub(crate) async fn post(call: Call) -> Answer {
     if switches.is_empty() && request.clients.is_empty() {
         return Err(ApiError::bad_request("nothing is to change: give listeners or clients"));
     }
-    // All of it is looked at before anything is done.
+    // Everything is checked before anything is changed.
     let primary = call.app.primary()?;
     let count = primary.state().listeners.len();
     if let Some(switch) = switches.iter().find(|switch| switch.index >= count) {
@@ -118,8 +118,8 @@ pub(crate) async fn post(call: Call) -> Answer {
     json(StatusCode::OK, &transports(&call.app))
 }
 
-/// Asks for one after the other, until one fails: an engine that does not answer is not waited for
-/// again and again.
+/// Sends the requests one after the other, until one fails: an engine that does not answer is not
+/// waited for again and again.
 fn ask_in_turn(asks: Vec<(EngineHandle, Ask)>) -> Results {
     let mut results = Vec::new();
     let mut has_failed = false;
@@ -135,7 +135,7 @@ fn ask_in_turn(asks: Vec<(EngineHandle, Ask)>) -> Results {
     results
 }
 
-/// Tells whether there are no more calls for it.
+/// Tells whether the request only stops new calls.
 fn is_restraint(ask: &Ask) -> bool {
     matches!(ask, Ask::SetListener { enabled: false, .. } | Ask::SetPaused(true))
 }
@@ -149,8 +149,8 @@ fn describe(engine: &EngineHandle, ask: &Ask) -> String {
     }
 }
 
-/// The last switch of each listener or client, as the ones before it would be undone at once. The
-/// audit log has no room for more of them than there are listeners and clients.
+/// The last switch of each listener or client: it would undo the ones before it at once. The audit
+/// log has no room for more of them than there are listeners and clients.
 fn last_of_each<S, K: Hash + Eq>(switches: Vec<S>, key: impl Fn(&S) -> K) -> Vec<S> {
     let mut seen = HashSet::new();
     let last = switches.into_iter().rev().filter(|switch| seen.insert(key(switch)));
@@ -159,10 +159,10 @@ fn last_of_each<S, K: Hash + Eq>(switches: Vec<S>, key: impl Fn(&S) -> K) -> Vec
     last
 }
 
-/// Changes that the audit log has in full.
+/// Number of changes up to which the audit log has them in full.
 const CHANGES_IN_FULL: usize = 48;
 
-/// All changes, for the audit log. Many are told in short: all of them must have their place.
+/// All changes, for the audit log. A long list is shortened, so that all of them have their place.
 fn changes(asks: &[(EngineHandle, Ask)]) -> serde_json::Value {
     if asks.len() <= CHANGES_IN_FULL {
         let changes: Vec<_> = asks.iter().map(|(engine, ask)| change(engine, ask)).collect();
@@ -187,7 +187,7 @@ fn changes(asks: &[(EngineHandle, Ask)]) -> serde_json::Value {
     })
 }
 
-/// The change that an ask makes, from what to what, for the audit log.
+/// The change that a request makes, from what to what, for the audit log.
 fn change(engine: &EngineHandle, ask: &Ask) -> serde_json::Value {
     let state = engine.state();
     match ask {
