@@ -1,8 +1,8 @@
-//! Every family of metrics: name, kind, labels and what it means.
+//! Every family of metrics: name, kind, labels and meaning.
 //!
 //! The exposition, its descriptions and the table in `docs/observability.md` come from this list.
 
-/// What a family's samples are.
+/// The kind of a family's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows, but for restarts.
@@ -29,11 +29,11 @@ impl Kind {
 pub struct Family {
     /// The name, unit last.
     pub name: &'static str,
-    /// What its samples are.
+    /// The kind of its samples.
     pub kind: Kind,
     /// Names of its labels (`le` of histograms aside).
     pub labels: &'static [&'static str],
-    /// What it counts: one sentence.
+    /// The text of the `# HELP` line: one sentence.
     pub help: &'static str,
 }
 

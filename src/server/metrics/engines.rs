@@ -1,8 +1,8 @@
 //! The families of engines.
 //!
-//! Written here and not recorded through the `metrics` facade: what is exposed is a consistent copy
-//! of figures that exist already. The exporter of that facade could take neither a histogram that
-//! is bucketed already, nor a counter that is no integer, nor forget an engine that is gone.
+//! The families are written here and not recorded through the `metrics` facade: they expose a
+//! consistent copy of figures that exist already. The exporter of that facade could take neither a
+//! histogram with finished buckets nor a counter with a fraction, and could not forget an engine.
 
 use super::catalogue::*;
 use super::figures::{EngineFigures, KINDS, STATES};
@@ -19,10 +19,10 @@ pub(super) struct Exposed<'e> {
     pub(super) sum: Sum,
 }
 
-/// One of several figures of the same kind.
+/// Reads one figure of a `T`.
 type Figure<T> = fn(&T) -> u64;
 
-/// A value of the label, the name among [`Counters::NAMES`], and the figure.
+/// A value of the label, the name among [`Counters::NAMES`], and the reader of the figure.
 type Labelled = (&'static str, &'static str, Figure<Counters>);
 
 /// Families of one plain counter each, with its name among [`Counters::NAMES`].
@@ -340,7 +340,7 @@ fn generator(text: &mut Text, engines: &[Exposed<'_>]) {
 mod tests {
     use super::*;
 
-    /// Counters that are exposed otherwise, or on purpose not.
+    /// Counters that are exposed in another way, or left out on purpose.
     const ELSEWHERE: &[(&str, &str)] = &[
         ("calls_outgoing", "calls started"),
         ("calls_incoming", "calls started"),

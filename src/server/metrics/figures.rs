@@ -1,4 +1,4 @@
-//! What the metrics read of an engine, apart from the registry that it comes from.
+//! The figures of an engine that the metrics read, apart from the registry that they come from.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub const KINDS: [&str; 3] = ["primary", "static", "dynamic"];
 /// One engine at one moment.
 #[derive(Clone, Debug)]
 pub struct EngineFigures {
-    /// Its id.
+    /// The id of the engine.
     pub id: String,
     /// One of [`KINDS`].
     pub kind: &'static str,
@@ -24,16 +24,16 @@ pub struct EngineFigures {
     pub run_id: String,
     /// Name of its scenario.
     pub scenario: String,
-    /// When its run began, in nanoseconds since 1970 UTC.
+    /// Start of the run, in nanoseconds since 1970 UTC.
     pub started_at_unix_ns: u64,
-    /// Its figures since the last reset.
+    /// Figures since the last reset.
     pub snapshot: Arc<Snapshot>,
-    /// Its figures since its start.
+    /// Figures since the start.
     pub lifetime: Arc<Lifetime>,
 }
 
 impl EngineFigures {
-    /// The engine as it last published itself; never waits.
+    /// The figures that the engine published last; never waits.
     pub fn of(engine: &EngineHandle) -> Self {
         let state = engine.state();
         Self {
@@ -48,12 +48,12 @@ impl EngineFigures {
         }
     }
 
-    /// It was started over the API.
+    /// Tells whether the engine was started over the API.
     pub(super) fn is_dynamic(&self) -> bool {
         self.kind == "dynamic"
     }
 
-    /// It makes no calls any more.
+    /// Tells whether the engine makes no calls any more.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, "finished" | "failed")
     }

@@ -1,7 +1,7 @@
-//! `/metrics`: what engines and the service count, in Prometheus' exposition format.
+//! `/metrics`: the counts of engines and of the service, in Prometheus' exposition format.
 //!
-//! Reads figures that the control side keeps anyway; a scrape never touches a worker. Knows neither
-//! HTTP nor who may read it.
+//! The module reads figures that the control side keeps anyway; a scrape never touches a worker. It
+//! knows neither HTTP nor the rights of the reader.
 
 pub mod catalogue;
 
@@ -32,7 +32,7 @@ use crate::config::targets::Targets;
 /// The media type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Room for a first scrape; the next ones know better.
+/// Bytes that are reserved for the text of a scrape.
 const SCRAPE_BYTES: usize = 128 << 10;
 
 /// The metrics of one daemon.
@@ -86,67 +86,69 @@ impl Metrics {
         text.into_string()
     }
 
-    /// Whose refusals are exposed, from here on.
+    /// Sets the targets whose refusals are exposed from here on.
     pub fn watch_targets(&self, targets: &Arc<Targets>) {
         let _ = self.targets.set(Arc::clone(targets));
     }
 
-    /// Lets a route of the API appear before its first request.
+    /// Makes a route of the API appear before its first request.
     pub fn declare(&self, route: &str) {
         self.service.declare(route);
     }
 
-    /// A request to `route` (the pattern, not the path) was answered with `code`.
+    /// Counts a request to `route` (the pattern, not the path) that was answered with `code`.
     pub fn request(&self, route: &str, code: u16, took: Duration) {
         self.service.request(route, code, took);
     }
 
-    /// A client of the live WebSocket came.
+    /// Counts a new client of the live WebSocket.
     pub fn live_opened(&self) {
         self.service.live_opened();
     }
 
-    /// A client of the live WebSocket went.
+    /// Counts a client of the live WebSocket that has gone.
     pub fn live_closed(&self) {
         self.service.live_closed();
     }
 
-    /// Frames that a client of the live WebSocket got, and those that it was too slow for.
+    /// Counts the frames that a client of the live WebSocket got, and those that it was too slow
+    /// for.
     pub fn live_frames(&self, sent: u64, dropped: u64) {
         self.service.live_frames(sent, dropped);
     }
 
-    /// A client of the live WebSocket took no frame for so long that it was dropped.
+    /// Counts a client of the live WebSocket that was dropped because it took no frame for too
+    /// long.
     pub fn live_stalled(&self) {
         self.service.live_stalled();
     }
 
-    /// Somebody tried to log in.
+    /// Counts an attempt to log in.
     pub fn login(&self, outcome: LoginOutcome) {
         self.service.login(outcome);
     }
 
-    /// A request was refused for want of authentication or permission.
+    /// Counts a request that was refused for want of authentication or permission.
     pub fn unauthorized(&self, reason: Refusal) {
         self.service.refused(reason);
     }
 
-    /// So many connections are open.
+    /// Sets the number of open connections.
     pub fn connections(&self, open: usize) {
         self.service.connections(open);
     }
 
-    /// A connection was refused or cut.
+    /// Counts a connection that was refused or cut.
     pub fn connection_refused(&self, cause: ConnectionRefusal) {
         self.service.connection_refused(cause);
     }
 
-    /// A request was refused for how it came.
+    /// Counts a request that was refused for its form: size, time or place.
     pub fn request_refused(&self, cause: RequestRefusal) {
         self.service.request_refused(cause);
     }
 
-    /// The configuration was read, at start or again.
+    /// Counts a reading of the configuration, at the start or later.
     pub fn reloaded(&self, is_ok: bool) {
         self.service.reloaded(is_ok);
     }

@@ -12,7 +12,7 @@ use super::text::Text;
 /// (`USER_HZ`), whatever its own clock is.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What the kernel tells of the process. A figure that it does not tell is left out.
+/// The kernel's figures about the process. A figure that the kernel does not give is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
     /// User and system time in seconds.
@@ -27,7 +27,7 @@ pub struct Process {
     pub fds_max: Option<u64>,
     /// Threads.
     pub threads: Option<u64>,
-    /// When it began, in seconds since 1970 UTC.
+    /// Start of the process, in seconds since 1970 UTC.
     pub start_seconds: Option<f64>,
 }
 
@@ -39,7 +39,7 @@ impl Process {
         let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
         let page_bytes = rustix::param::page_size() as u64;
         let mut process = Self::parse(&stat, &limits, &boot, page_bytes);
-        // The directory that is being read is one of them, and not open otherwise.
+        // The open directory counts as one, although it is open only while this reads.
         let fds = fs::read_dir("/proc/self/fd").map(|entries| entries.count() as u64);
         process.fds = fds.ok().map(|fds| fds.saturating_sub(1));
         process

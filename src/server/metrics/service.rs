@@ -1,7 +1,7 @@
-//! What the service counts about itself: requests, WebSocket clients, logins, reloads.
+//! Counts of the service itself: requests, WebSocket clients, logins, reloads.
 //!
-//! These are counted as they happen, through the `metrics` facade, in a recorder that belongs to
-//! one [`Service`]: nothing is global, and two daemons in one process (as in tests) do not mix.
+//! The counts are made as things happen, through the `metrics` facade, in a recorder that belongs
+//! to one [`Service`]. Nothing is global, and two daemons in one process (as in tests) do not mix.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ const CODES: [u16; 22] = [
     429, 500, 503,
 ];
 
-/// Routes told apart. There are fewer; this is for one that would carry a parameter by mistake.
+/// Most routes told apart. There are fewer; the bound is for one with a parameter by mistake.
 const ROUTES_MAX: usize = 48;
 
 /// The route of requests beyond [`ROUTES_MAX`].
@@ -38,7 +38,7 @@ const OTHER: &str = "other";
 /// Requests between two rounds of upkeep: the recorder keeps every duration until then.
 const UPKEEP_REQUESTS: u64 = 1024;
 
-/// How an attempt to log in ended.
+/// The outcome of an attempt to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginOutcome {
     /// A token was given out.
@@ -61,12 +61,12 @@ impl LoginOutcome {
     }
 }
 
-/// Why a request was refused.
+/// The reason why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It carried no credentials.
+    /// The request carried no credentials.
     Missing,
-    /// Its credentials are wrong, expired or revoked.
+    /// The credentials are wrong, expired or revoked.
     Invalid,
     /// The role does not permit it.
     Forbidden,
@@ -94,7 +94,7 @@ pub enum ConnectionRefusal {
     Full,
     /// The source of the connection had all places that one source gets.
     Source,
-    /// It waited, and another connection needed its place.
+    /// The connection waited without a request, and another connection needed its place.
     Displaced,
     /// The TLS handshake failed or took too long.
     Handshake,
@@ -113,7 +113,7 @@ impl ConnectionRefusal {
     }
 }
 
-/// The reason why a request was refused for how it came.
+/// The reason why a request was refused for its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestRefusal {
     /// The head of the request cannot be read.
@@ -189,7 +189,7 @@ pub(super) struct Service {
     reload_timestamp: Gauge,
 }
 
-/// What the facade wants to know of whoever registers; the exporter does not look at it.
+/// The origin of metrics as the facade asks for it; the exporter does not look at it.
 const METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
@@ -278,7 +278,7 @@ impl Service {
         }
     }
 
-    /// A route that is seen for the first time, and the name under which it counts.
+    /// Takes up a route that is new; returns its handles and the name under which it counts.
     fn admit<'r>(&self, route: &'r str) -> (&'r str, Arc<Route>) {
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         let is_known = routes.contains_key(route) || routes.len() < ROUTES_MAX - 1;
@@ -292,7 +292,7 @@ impl Service {
         (route, Arc::clone(handles))
     }
 
-    /// Lets a route appear before its first request.
+    /// Makes a route appear before its first request.
     pub(super) fn declare(&self, route: &str) {
         let (route, handles) = self.admit(route);
         let ok = CODES.iter().position(|&code| code == 200).unwrap_or(CODES.len());

@@ -1,9 +1,9 @@
-//! Which engine is exposed under which label, and why no counter ever falls.
+//! Slots: labels for engines whose counters never fall.
 //!
-//! The label `engine` has few values however many dynamic clients come and go: an engine of the
-//! configuration is exposed under its id, a dynamic one under the lowest free of `dynamic-0`,
-//! `dynamic-1` and so on; `gossipper_run_info` tells the id. What the earlier runs of a slot
-//! counted stays in its figures.
+//! The label `engine` has few values, however many dynamic clients come and go. An engine of the
+//! configuration is exposed under its id. A dynamic one gets the lowest free of `dynamic-0`,
+//! `dynamic-1` and so on; `gossipper_run_info` has its id. The counts of the earlier runs of a slot
+//! stay in its figures.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::figures::EngineFigures;
 use super::totals::{Names, Responses, Steps, Totals, steps_by_program};
 use crate::stats::FailureCause;
 
-/// What tells one run from the next in the same engine.
+/// The identity of one run among the runs of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Generation {
     run_id: String,
@@ -44,7 +44,7 @@ pub(super) struct Sum {
 
 impl Slot {
     /// Ends the current run: its figures stay. Calls whose end was not seen count as cancelled, as
-    /// that is what becomes of the calls of an engine that is taken away.
+    /// an engine that is removed cancels its calls.
     fn carry(&mut self) {
         let mut ended = std::mem::take(&mut self.current);
         let open = ended.counters.calls_active();
@@ -67,7 +67,7 @@ impl Slot {
         self.current = Totals::of(lifetime, &mut self.names);
         let programs = steps_by_program(lifetime, &mut self.names);
         for (number, steps) in std::mem::take(&mut self.programs) {
-            // A number is given again once no call follows its program.
+            // A number is used again once no call follows its program.
             if programs.get(&number).is_none_or(|later| !follows(later, &steps)) {
                 self.carried.add_steps(&steps);
             }
@@ -85,14 +85,14 @@ impl Slot {
     }
 }
 
-/// Whether `later` may be the same steps as `earlier`, some time after.
+/// Tells whether `later` can be the same steps as `earlier`, some time after.
 fn follows(later: &Steps, earlier: &Steps) -> bool {
     earlier
         .iter()
         .all(|(step, before)| later.get(step).is_some_and(|now| now.has_grown_from(before)))
 }
 
-/// All slots, those of engines that are gone among them.
+/// All slots, including those whose engine is gone.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     slots: Vec<Slot>,

@@ -1,5 +1,5 @@
-//! The exposition as a whole: what it says of known figures, that counters never fall, and how many
-//! series there are at most.
+//! The exposition as a whole: its text for known figures, counters that never fall, and the largest
+//! number of series.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn process() -> Process {
     }
 }
 
-/// A run that can be led on second by second.
+/// A run that a test advances second by second.
 struct Run {
     id: &'static str,
     kind: &'static str,
@@ -129,7 +129,7 @@ fn layout() -> Layout {
     }
 }
 
-/// More of everything that a scenario can name than is told apart.
+/// A layout with more names of every kind than are told apart.
 fn sprawling_layout() -> Layout {
     let names = |prefix: &str| (0..60).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
     let steps = (0..200).map(|n| StepLayout::plain(StepKind::Pause, &n.to_string())).collect();
@@ -164,7 +164,7 @@ fn kind_of(series: &str) -> Kind {
     *stems.filter_map(|stem| kinds.get(stem)).next().unwrap_or_else(|| panic!("{name} is unknown"))
 }
 
-/// Fails if what may only grow has fallen; series may come and go.
+/// Fails if a sample that may only grow has fallen; series may come and go.
 fn assert_monotonic(before: &str, after: &str) {
     let after = samples(after);
     for (series, value) in samples(before) {
@@ -299,7 +299,7 @@ fn a_run_that_begins_anew_goes_on_where_the_last_one_ended() {
     assert_monotonic(&between, &after);
     assert_is(&after, "gossipper_calls_started_total{engine=\"primary\"} 30");
     assert_is(&after, "gossipper_calls_active{engine=\"primary\"} 1");
-    // The two that were open when the first run went.
+    // The two calls that were open when the first run ended.
     let cancelled = "gossipper_calls_failed_total{engine=\"primary\",reason=\"cancelled\"}";
     assert_is(&after, &format!("{cancelled} 2"));
     assert_is(&after, "gossipper_sip_service_seconds_count{engine=\"primary\",method=\"BYE\"} 2");
@@ -373,7 +373,7 @@ fn dynamic_engines_share_few_labels() {
         let started = samples(&text).into_keys();
         labels.extend(started.filter(|series| series.contains("calls_started")));
         assert!(text.contains(&format!("profile=\"{id}\"")), "{id}");
-        // Between two clients there may be none.
+        // Between two clients there may be a moment without one.
         if client % 3 == 0 {
             let without = metrics.render_figures(&[primary.figures()], &process());
             assert!(!without.contains("dynamic-0"));
@@ -393,7 +393,7 @@ fn two_dynamic_engines_keep_their_labels() {
     let both = [one.figures(), two.figures()];
     metrics.render_figures(&both, &process());
     two.second();
-    // The first one goes; the second must not take its label over.
+    // The first client goes; the second must not take its label over.
     let text = metrics.render_figures(&[two.figures()], &process());
     assert_is(&text, "gossipper_calls_started_total{engine=\"dynamic-1\"} 10");
     assert!(!text.contains("dynamic-0"), "{text}");

@@ -20,7 +20,7 @@ impl Text {
         self.out
     }
 
-    /// Text that is exposition already.
+    /// Appends text that is exposition already.
     pub(super) fn append(&mut self, text: &str) {
         self.out.push_str(text);
     }

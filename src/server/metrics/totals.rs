@@ -1,4 +1,4 @@
-//! What is exposed of one engine: figures by bounded names, which can be added up.
+//! The figures of one engine that are exposed: by bounded names, so that they can be added up.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const RESPONSES_MAX: usize = 48;
 /// Characters of a name that a scenario gives.
 const NAME_CHARS_MAX: usize = 64;
 
-/// The name of everything that has none of its own.
+/// The shared name of everything that has no name of its own.
 pub(super) const OTHER: &str = "other";
 
 /// Names in order of appearance, up to a number; those that come later share [`OTHER`].
@@ -64,12 +64,12 @@ pub(super) type Responses = BTreeMap<(&'static str, String), u64>;
 pub(super) type Steps = BTreeMap<String, StepCounts>;
 
 impl Names {
-    /// The responses that went one way, those in excess of what is told apart under one code.
+    /// The responses that were sent; those beyond the bound share one code.
     pub(super) fn responses_sent(&mut self, sent: &OneWay) -> Responses {
         responses(&mut self.responses_sent, sent)
     }
 
-    /// See [`responses_sent`](Self::responses_sent).
+    /// The responses that were received, named like [`responses_sent`](Self::responses_sent).
     pub(super) fn responses_received(&mut self, received: &OneWay) -> Responses {
         responses(&mut self.responses_received, received)
     }
@@ -77,7 +77,7 @@ impl Names {
 
 fn responses(admitted: &mut Admitted, one_way: &OneWay) -> Responses {
     let mut responses = Responses::new();
-    // What nearly every scenario has is there before it happens.
+    // Create the series of nearly every scenario at 0, so that `rate()` works from the first event.
     for method in ["INVITE", "BYE", "REGISTER", "OPTIONS"] {
         admitted.label(&format!("{method} 200"));
         responses.insert((method, "200".to_owned()), 0);
@@ -109,7 +109,7 @@ pub(super) struct Totals {
     pub(super) counters: Counters,
     pub(super) messages: MessageCounts,
     pub(super) steps: Steps,
-    /// By method; those that a scenario repeats are added up.
+    /// By method; transactions of one method are added up.
     pub(super) transactions: BTreeMap<String, TransactionBuckets>,
     pub(super) timers: BTreeMap<String, Buckets>,
     pub(super) call_length: Buckets,
@@ -140,7 +140,7 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// The figures of a run but for its steps, under names that `names` admits.
+    /// The figures of a run without its steps, under names that `names` admits.
     pub(super) fn of(lifetime: &Lifetime, names: &mut Names) -> Self {
         let layout = &lifetime.layout;
         let measured = &lifetime.measured;
@@ -187,7 +187,7 @@ impl Totals {
         self.busy_ns.iter_mut().zip(&other.busy_ns).for_each(|(mine, theirs)| *mine += theirs);
     }
 
-    /// Durations of what was refused, of all methods.
+    /// Durations of refused transactions, of all methods together.
     pub(super) fn refused(&self) -> Buckets {
         let mut sum = Buckets::new(RESPONSE_BOUNDS_US);
         self.transactions.values().for_each(|transaction| sum.add(&transaction.refused));
@@ -219,7 +219,7 @@ impl Totals {
     }
 }
 
-/// The steps of each program of a run, by what tells programs apart.
+/// The steps of each program of a run, by the number of the program.
 pub(super) fn steps_by_program(lifetime: &Lifetime, names: &mut Names) -> BTreeMap<u8, Steps> {
     let mut programs = BTreeMap::new();
     let mut counts = lifetime.steps.iter();
@@ -234,7 +234,7 @@ pub(super) fn steps_by_program(lifetime: &Lifetime, names: &mut Names) -> BTreeM
     programs
 }
 
-/// A step as a label: its place in its program, what it does, and with what.
+/// The label of a step: its place in its program, its kind, and its message.
 fn step_name(index: usize, step: &StepLayout) -> String {
     let kind = match step.kind {
         StepKind::Send { .. } => "send",
