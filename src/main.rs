@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             Err(_) => cli::EXIT_FATAL,
         },
         Action::Fail { text, exit_code } => {
-            // Nobody is left to tell if stderr is gone.
+            // A closed stderr has no reader that could be told.
             let _ = text.print_to_stderr();
             exit_code
         }

@@ -1,9 +1,9 @@
 //! Marks of scenario files that clients of the API wrote.
 //!
-//! A client's scenario may do less than its user's, by whatever way a run comes to it. So the
-//! SHA-256 of what a client writes into `NAME` is kept beside it, in `.NAME.sent-by-api`: the mark
-//! moves with its folder, and counts for every process that reads the file. A file with another
-//! content was replaced by somebody who has a way to it without the API: it is its user's again.
+//! A client's scenario may do less than one of the host's user, in every run that reads it. So the
+//! SHA-256 of the text that a client writes into `NAME` is kept beside it, in `.NAME.sent-by-api`.
+//! The mark moves with its folder, and counts for every process that reads the file. A file with
+//! another content was replaced without the API: it counts as the user's again.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -24,14 +24,14 @@ use crate::output::write_file;
 /// The end of the name of a mark.
 const SUFFIX: &str = ".sent-by-api";
 
-/// Most sums in a mark. Whoever reads a file reads its mark after it, and so many clients do not
-/// write to it in between.
+/// Most sums in a mark. The mark of a file is read after the file itself, and in between clients do
+/// not write to the file as often as this.
 const SUMS_MAX: usize = 16;
 
 /// Most bytes of a mark that are read.
 const BYTES_MAX: u64 = 64 << 10;
 
-/// Times that a folder is tried which another process has locked, and the time between two.
+/// Tries to lock a folder that another process has locked, and the time between two.
 const TRIES: u32 = 50;
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
@@ -39,11 +39,11 @@ const TRY_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug, Serialize, Deserialize)]
 struct Mark {
     comment: String,
-    /// The sums of what clients wrote, the last one last.
+    /// The sums of the texts that clients wrote, the last one last.
     sha256: Vec<String>,
 }
 
-/// The place of the mark of the scenario file `path`, wherever links lead to it.
+/// The place of the mark of the scenario file `path`. Links are followed first.
 fn mark_of(path: &Path) -> Option<PathBuf> {
     let file = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = OsString::from(".");
@@ -67,29 +67,29 @@ pub fn is_mark(path: &Path) -> bool {
     is_one(path) || fs::canonicalize(path).is_ok_and(|path| is_one(&path))
 }
 
-/// Tells whether a client of the API wrote `content` into the file at `path`, from where it was
-/// read before.
+/// Tells whether a client of the API wrote `content` into the file at `path`. `content` was read
+/// from there before.
 ///
 /// # Errors
-/// If nobody knows, because the mark cannot be read.
+/// If this is unknown, because the mark cannot be read.
 pub fn is_sent(path: &Path, content: &[u8]) -> io::Result<bool> {
     let Some(mark) = mark_of(path) else { return Ok(false) };
     let sums = sums_of(&mark)?;
     Ok(!sums.is_empty() && sums.contains(&fingerprint(content)))
 }
 
-/// Notes that a client is about to write `content` into the file at `path`. What is there by then
-/// is known still, as the write may fail.
+/// Notes that a client is about to write `content` into the file at `path`. The sum of the present
+/// content stays in the mark, as the write may fail.
 ///
 /// # Errors
-/// If the mark cannot be written: then the file must not be, either.
+/// If the mark cannot be written: then the file must not be written, either.
 pub fn note(path: &Path, content: &[u8]) -> io::Result<()> {
     let mark = mark_of(path).ok_or(io::ErrorKind::IsADirectory)?;
     let _lock = lock_folder_of(&mark)?;
     let mut sums = sums_of(&mark)?;
     let current = fs::read(path).ok().map(|current| fingerprint(&current));
     let sum = fingerprint(content);
-    // Who writes what is there already takes nothing away from whose it is.
+    // Writing the text that is there already changes nothing, nor whose text it is.
     if current.as_ref() == Some(&sum) {
         return Ok(());
     }
@@ -140,7 +140,7 @@ fn sums_of(mark: &Path) -> io::Result<Vec<String>> {
     }
 }
 
-/// Tells whether an error says that there is no such file, nor can be one.
+/// Tells whether an error means that there is no such file, or that there cannot be one.
 fn cannot_be_there(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG))
@@ -158,8 +158,8 @@ fn name_of(mark: &Path) -> String {
     mark.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Keeps other processes with an API from writing marks of the same folder. Some network file
-/// systems have no lock for folders; there only the process's own order counts.
+/// Locks the folder of a mark against other processes with an API. Some network file systems have
+/// no lock for folders; there only the order within this process counts.
 fn lock_folder_of(mark: &Path) -> io::Result<Option<File>> {
     let parent = mark.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = File::open(parent.unwrap_or(Path::new(".")))?;
@@ -205,18 +205,19 @@ mod tests {
             note(&link, text.as_bytes()).unwrap();
             fs::write(&file, text).unwrap();
         };
-        // What is there stays whose it was.
+        // The present text stays the user's.
         put("mine");
         assert!(!has(&file, "mine") && !folder.join(".a.xml.sent-by-api").exists());
         put("theirs");
         assert!(has(&file, "theirs") && has(&link, "theirs"));
         assert!(!has(&file, "mine") && !has(&folder.join("b.xml"), "theirs"));
-        // Who has read the text before, and asks later, is told; so is who writes and fails.
+        // A reader of the earlier text who asks later gets the right answer, even after a failed
+        // write.
         for number in 0..SUMS_MAX - 1 {
             note(&file, number.to_string().as_bytes()).unwrap();
             assert!(has(&file, "theirs") && has(&file, &number.to_string()), "{number}");
         }
-        // There is an end to it, but not for what is in the file.
+        // The oldest sums go, but never that of the present content.
         note(&file, b"more").unwrap();
         assert!(has(&file, "theirs") && has(&file, "more") && !has(&file, "0"));
         fs::write(&file, "mine again").unwrap();
@@ -250,11 +251,11 @@ mod tests {
         fs::remove_file(&mark).unwrap();
         fs::create_dir(&mark).unwrap();
         assert!(is_sent(&file, b"").is_err() && note(&file, b"x").is_err());
-        // A name that leaves no room for that of a mark has none.
+        // A name that is too long for a mark has none.
         let long = folder.join("x".repeat(250));
         assert!(!is_sent(&long, b"").unwrap());
         assert!(note(&long, b"x").is_err());
-        // Nor has what is no file of a folder.
+        // A path that is no file of a folder has none, either.
         assert!(
             !is_sent(Path::new("/dev/null"), b"").unwrap()
                 && !is_sent(&file.join("a"), b"").unwrap()

@@ -1,4 +1,4 @@
-//! One HTTP connection: requests in, answers out, and an answer in JSON for what is no request.
+//! One HTTP connection: requests in, answers out, and an answer in JSON for a malformed request.
 //!
 //! hyper by itself answers a head that it cannot read, without a body. [`Quiet`] keeps those
 //! answers back. The client gets ours, which says what was wrong.
@@ -30,7 +30,7 @@ use super::metrics::{Metrics, RequestRefusal};
 /// The most bytes of the head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// The longest time for reading what a client still sends after its last answer.
+/// The longest time for reading further input of a client after its last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The most bytes that are read of it.
@@ -66,7 +66,7 @@ pub(super) async fn serve<S>(
             (&mut connection).await
         }
     };
-    // Nothing is left of one that became a WebSocket.
+    // A connection that became a WebSocket has no parts left.
     let Some(parts) = connection.into_parts() else { return };
     let mut stream = parts.io.into_inner().stream;
     if let Err(error) = result {
@@ -89,36 +89,35 @@ fn builder() -> http1::Builder {
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        // Who has said all may still want to hear the answer, as in `printf ... | nc`.
+        // A client that has sent all may still read the answer, as in `printf ... | nc`.
         .half_close(true)
-        // One buffer for each write, which is what `Quiet` looks at.
+        // One buffer for each write: `Quiet` looks at single buffers.
         .writev(false);
     builder
 }
 
-/// Ends a connection so that the other side gets to read what it was sent: closing with bytes
-/// unread would take the last answer back (RFC 9112, section 9.6; RFC 1122, section 4.2.2.13).
-/// Reads on for `time` and `bytes_max` bytes at most: a peer that has not read the answer by then
-/// will not.
+/// Ends a connection so that the other side gets to read its answer. Closing with unread bytes
+/// would take the answer back (RFC 9112, section 9.6; RFC 1122, section 4.2.2.13). Reads on for
+/// `time` and `bytes_max` bytes at most: a peer that has not read the answer by then will not.
 pub(super) async fn linger<S>(stream: &mut S, time: Duration, bytes_max: u64)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let _ = timeout(time, async {
-        // It may have been done before.
+        // It may have been shut down before.
         let _ = stream.shutdown().await;
         tokio::io::copy(&mut stream.take(bytes_max), &mut tokio::io::sink()).await
     })
     .await;
 }
 
-/// The refusal that somebody gets whose head could not be read; `None` for who has simply left.
-/// `unread` is the head as far as it came.
+/// The refusal for a head that could not be read; `None` for a client that has simply left.
+/// `unread` is the part of the head that arrived.
 fn judge(error: &hyper::Error, unread: &[u8]) -> Option<(RequestRefusal, ApiError)> {
     let bad = |text: &str| (RequestRefusal::BadHead, ApiError::bad_request(text));
     let line_bytes = unread.iter().position(|byte| *byte == b'\n').unwrap_or(unread.len());
     if error.is_timeout() {
-        // Between two requests there is nobody to tell.
+        // Between two requests no client waits for an answer.
         (!unread.is_empty()).then(|| (RequestRefusal::SlowHead, ApiError::too_slow(HEAD_TIMEOUT)))
     } else if error.is_parse_version_h2() {
         Some(bad("HTTP/2 is not spoken here; use HTTP/1.1"))
@@ -189,7 +188,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Quiet<S> {
                 self.has_kept_back = true;
                 Poll::Ready(Ok(bytes.len()))
             }
-            // What comes before it is the answer to a good request.
+            // The bytes before it are the answer to a good request.
             Some(begin) => Pin::new(&mut self.stream).poll_write(context, &bytes[..begin]),
         }
     }
@@ -200,7 +199,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Quiet<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.has_kept_back {
-            // Something is still to be said.
+            // Bytes of ours are still to be sent.
             true => Pin::new(&mut self.stream).poll_flush(context),
             false => Pin::new(&mut self.stream).poll_shutdown(context),
         }

@@ -1,5 +1,5 @@
-//! The daemon while it lives: it serves, tells the service manager how it goes, has its
-//! configuration read again when it is told to, and comes to its end in order.
+//! The life of the daemon: it serves, reports to the service manager, reads its configuration again
+//! on request, and ends in order.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,19 +27,19 @@ use crate::cli::ServerLine;
 use crate::config::targets::Targets;
 use crate::stats::ExitCode;
 
-/// How long engines may take to end their calls and write their reports.
+/// The time that engines may take to end their calls and write their reports.
 const ENGINES_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often the service manager is told how it goes, and the end of all engines is looked for.
+/// The interval at which the service manager gets a status line.
 const STATUS_PERIOD: Duration = Duration::from_secs(5);
 
-/// How often the end of all engines is looked for where it ends the process.
+/// The interval at which a daemon without an API looks for the end of all engines.
 const END_PERIOD: Duration = Duration::from_millis(100);
 
-/// The interval at which the service manager is told what a stop waits for.
+/// The interval at which the service manager is told the reason why a stop still waits.
 const STOP_PERIOD: Duration = Duration::from_secs(1);
 
-/// What the process is told by signals.
+/// The signals that the process reacts to.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -47,7 +47,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From here on signals are collected. In the context of the runtime.
+    /// Collects signals from here on. Must be called within the runtime.
     pub(super) fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -56,7 +56,7 @@ impl Signals {
         })
     }
 
-    /// Waits until the process is told to end.
+    /// Waits for a signal that ends the process; returns its name.
     async fn stop(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -65,7 +65,7 @@ impl Signals {
     }
 }
 
-/// Everything that a running daemon is made of.
+/// The parts of a running daemon.
 pub(super) struct Daemon<'l> {
     pub(super) line: Option<&'l ServerLine>,
     pub(super) config: ServerConfig,
@@ -76,16 +76,16 @@ pub(super) struct Daemon<'l> {
     pub(super) signals: Signals,
 }
 
-/// Why the daemon ends.
+/// The reason why the daemon ends.
 enum End {
-    /// It was told to.
+    /// A signal asked for it; its name.
     Asked(&'static str),
     /// All calls are made, and there is nothing to wait for.
     Over,
 }
 
 impl Daemon<'_> {
-    /// Lives until it is told to end, or, without an API, until all calls are made.
+    /// Serves until a signal, or, without an API, until all calls are made; returns the exit code.
     pub(super) async fn live(self, bound: Option<Bound>) -> Result<u8, ServerError> {
         let Self { line, config, log, auth, registry, targets, mut signals } = self;
         let (stopping, is_stopping) = watch::channel(false);
@@ -127,10 +127,11 @@ impl Daemon<'_> {
         notify::ready(&status.line());
 
         let end = watch_over(&registry, &mut signals, &hangup, &status, has_api).await;
-        // A daemon that ends as it was told has done what it should, and so has a service: what its
-        // calls came to is in log and summary. Elsewhere a run without an API has a result.
+        // A daemon that ends on request has done its task, and so has a service: the results of its
+        // calls are in log and summary. Elsewhere a run without an API has a result.
         let is_done = has_api || (matches!(end, End::Asked(_)) && notify::is_service());
-        // It must not tell the service manager that all is ready after it was told of the end.
+        // A reload must not report to the service manager that all is ready after the stop was
+        // reported.
         reloading.abort();
         let _ = reloading.await;
         stopping.send_replace(true);
@@ -145,7 +146,7 @@ impl Daemon<'_> {
                 signal = signals.stop() => tracing::warn!("{signal} again: connections are cut"),
             }
         }
-        // Engines end last with what their calls came to, for whoever reads the end of a journal.
+        // Engines log their results last, so that the end of the journal shows them.
         if registry.engines().is_empty() {
             tracing::info!("stopped");
         }
@@ -153,7 +154,7 @@ impl Daemon<'_> {
     }
 }
 
-/// Ends all engines; `None` if somebody did not want to wait for that.
+/// Ends all engines; `None` if a second signal cut the wait short.
 async fn end_engines(
     registry: &Registry,
     signals: &mut Signals,
@@ -210,7 +211,7 @@ pub(super) fn serve(
     Ok(tokio::spawn(http.serve(closing)))
 }
 
-/// Names under which requests are taken at the address that is `bound`.
+/// The names under which requests are taken at the address that is `bound`.
 pub(super) fn names(
     config: &ServerConfig,
     auth: &Authenticator,
@@ -230,7 +231,7 @@ pub(super) fn names(
     }
 }
 
-/// Says what runs where.
+/// Logs which engine listens at which address.
 fn announce(registry: &Registry) {
     for engine in registry.engines().iter() {
         let state = engine.state();
@@ -257,7 +258,7 @@ fn announce(registry: &Registry) {
     }
 }
 
-/// Waits for a reason to end, and does what comes up meanwhile.
+/// Waits for a reason to end; meanwhile reports to the service manager and requests reloads.
 async fn watch_over(
     registry: &Registry,
     signals: &mut Signals,
@@ -268,7 +269,7 @@ async fn watch_over(
     let mut tell = interval(STATUS_PERIOD);
     let mut end = interval(END_PERIOD);
     let period = notify::watchdog_period();
-    // Without a watchdog there is nothing to feed, however often.
+    // Without a watchdog there is nothing to feed, at any period.
     let feed_period = period.unwrap_or(STATUS_PERIOD);
     let mut feed = interval_at(Instant::now(), feed_period);
     for ticks in [&mut tell, &mut end, &mut feed] {
@@ -304,7 +305,7 @@ async fn watch_over(
                 let _ = signal;
                 return End::Asked("SIGINT");
             }
-            // One that comes while another is at work is remembered.
+            // A signal during a reload is remembered.
             _ = signals.hangup.recv() => hangup.notify_one(),
         }
     }

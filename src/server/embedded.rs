@@ -1,8 +1,8 @@
-//! The API beside a run at a terminal: the run keeps its screens, keys, signals and exit code, and
-//! is steered and watched over HTTP as the one engine of a daemon is.
+//! The API beside a run at a terminal. The run keeps its screens, keys, signals and exit code, and
+//! can be steered and watched over HTTP like the one engine of a daemon.
 //!
-//! Everything of the run happens on its own thread, which calls in here; HTTP has threads of its
-//! own and ends with the run.
+//! Everything of the run happens on its own thread, which calls in here. HTTP has its own threads
+//! and ends with the run.
 
 use std::io::{self, IsTerminal as _};
 use std::iter;
@@ -36,14 +36,14 @@ use crate::stats::ExitCode;
 /// The id of the engine.
 const ID: &str = "primary";
 
-/// How long requests that are being answered may take after the end of the run.
+/// The time that requests in progress may take after the end of the run.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs a scenario at the terminal, with the API if the configuration has one, and returns the
-/// process's exit code. Everything worth knowing is printed.
+/// Runs a scenario at the terminal, with the API if the configuration has one; returns the exit
+/// code of the process. All messages are printed.
 pub fn run(config: &RunConfig) -> ExitCode {
-    // Who uses an API, this one or that of an earlier run of the file, is not who sits at the
-    // terminal.
+    // Clients of an API, of this one or of an earlier run with the same file, have fewer rights
+    // than the user at the terminal.
     let targets = Arc::new(Targets::default());
     let reach = Reach::of_configured(&targets);
     match &config.api {
@@ -56,8 +56,8 @@ pub fn run(config: &RunConfig) -> ExitCode {
     }
 }
 
-/// The access to files that the run has: its own files are kept as those of a daemon are. The
-/// profile may have the token of the API, and passwords.
+/// The access to files that the run has: its own files are protected like those of a daemon. The
+/// profile may hold the token of the API, and passwords.
 fn access(config: &RunConfig, api: &ApiConfig) -> Access {
     let (http, users) = (http_config(api), AuthConfig::None);
     let own = own_files_of(api.profile.as_deref(), Some(&http), &users, iter::once(config));
@@ -85,7 +85,7 @@ struct EmbeddedApi<'c> {
     stage: Stage,
 }
 
-/// How far it has come; each stage has what the next one is made of.
+/// The stages of the API's life; each holds what the next one is made of.
 enum Stage {
     Nothing,
     Bound(Box<Prepared>),
@@ -95,7 +95,7 @@ enum Stage {
     Ending(Box<Serving>, Box<EngineState>),
 }
 
-/// What can fail, done before the run is looked at.
+/// The parts that can fail. They are made before the run is planned.
 struct Prepared {
     runtime: Runtime,
     bound: Bound,
@@ -103,7 +103,7 @@ struct Prepared {
     server: ServerConfig,
 }
 
-/// The row of the run in the registry, and what its desk is opened with.
+/// The row of the run in the registry, and the values that its desk is opened with.
 struct Row {
     registry: Registry,
     handle: EngineHandle,
@@ -124,7 +124,7 @@ struct Serving {
 
 impl Companion for EmbeddedApi<'_> {
     fn prepare(&mut self) -> Result<(), RunError> {
-        // Whoever looks at a screen is not to find lines of a log in it.
+        // On a terminal, log lines would spoil the screen.
         if !io::stderr().is_terminal() {
             let _ = Log::start(LogLevel::Warn);
         }
@@ -191,7 +191,7 @@ impl EmbeddedApi<'_> {
         Ok(Prepared { runtime: api_runtime()?, bound, auth, server })
     }
 
-    /// The run as the one engine of a server that takes no others.
+    /// The configuration of a server whose one engine is the run; it takes no others.
     fn server_config(&self) -> Result<ServerConfig, ServerError> {
         let auth = match &self.api.token {
             None => AuthConfig::None,
@@ -261,10 +261,10 @@ fn serve(
 }
 
 impl Serving {
-    /// Tells who still asks how the run went, and lets go of them.
+    /// Answers the last requests with the result of the run, and closes the connections.
     fn close(self, state: EngineState, finished: &Finished) {
         let Self { runtime, desk, connections, closing, .. } = self;
-        // The run says by itself what is missing.
+        // The run itself reports missing results.
         let _ = desk.close(state, finished, 0);
         closing.send_replace(true);
         // A request that takes longer has had its time.
@@ -273,7 +273,7 @@ impl Serving {
     }
 }
 
-/// Why the API cannot be served, as the run says it.
+/// The reason why the API cannot be served, as an error of the run.
 fn refused(error: ServerError) -> RunError {
     let is_bind = error.exit_code() == ExitCode::BindFailed;
     RunError::Companion { text: error.to_string(), is_bind }

@@ -1,4 +1,4 @@
-//! Why the daemon cannot start.
+//! The reasons why the daemon cannot start.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use super::engines::{self, StartError};
 use super::tls::TlsError;
 use crate::stats::ExitCode;
 
-/// Why the daemon cannot start.
+/// The reason why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The users cannot be read.
@@ -20,13 +20,13 @@ pub enum ServerError {
     Bind {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error that the system gave.
         source: io::Error,
     },
     /// The engines cannot start.
     #[error("{0}")]
     Engines(engines::StartError),
-    /// Everybody on the network could steer the daemon.
+    /// The API would be open to the network without authentication.
     #[error(
         "api_addr {0} can be reached from other hosts, and nobody has to sign in there; set \
          api_token, or listen on 127.0.0.1"
@@ -35,7 +35,7 @@ pub enum ServerError {
     /// A folder for users or results is missing and cannot be made.
     #[error("cannot make the folder {}: {source}; make it, for the user that runs this", path.display())]
     Folder {
-        /// Which.
+        /// The path of the folder.
         path: PathBuf,
         /// The error that the system gave.
         source: io::Error,

@@ -1,9 +1,10 @@
-//! HTTP on a socket: who may connect, for how long, and how connections end. What is served is the
-//! business of `api`.
+//! HTTP on a socket: its connections, their limits of time, and their end. `api` decides what is
+//! served.
 //!
 //! Limits of time: 5 s for TLS and for the head of a request (the wait for the next request on a
-//! connection included), 5 s for the body of a stranger and 30 s for one of somebody who was let in
-//! (`api/body.rs`), 60 s for a response that is not taken. `places.rs` says who gets a connection.
+//! connection included); 5 s for a body from a client that has not signed in, and 30 s for one from
+//! a client that has (`api/body.rs`); 60 s for a response that is not taken. `places.rs` decides
+//! which client gets a connection.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,33 +27,33 @@ use super::connection;
 use super::metrics::{ConnectionRefusal, Metrics};
 use super::places::{Origin, Places};
 
-/// Refusals that are being written at once; what comes beyond them is closed without a word.
+/// Refusals that are being written at once; further connections are closed without a word.
 const REFUSALS_MAX: usize = 64;
 
 /// The time that a refusal may take to be read.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a client may take for its TLS handshake, and for the head of a request.
+/// The time that a client may take for its TLS handshake, and for the head of a request.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a response may wait for its reader to take some of it.
+/// The time that a response may wait for its reader to take some of it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long open requests may take after the daemon was asked to stop.
+/// The time that open requests may take after the daemon was asked to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait when the process is out of descriptors.
+/// The pause before accepting again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a connection gets that is one too many.
+/// The response on a connection that is one too many.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
     Content-Length: 54\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"error\":\"too many connections; try again in a while\"}";
 
-/// Settings of TLS, exchanged when the daemon is told to read its files again.
+/// Settings of TLS, replaced when the daemon reads its files again.
 pub(super) type Tls = ArcSwap<rustls::ServerConfig>;
 
-/// A bound socket, and what is served on it.
+/// A bound socket, and the router that is served on it.
 pub(super) struct Http {
     pub(super) listener: TcpListener,
     pub(super) tls: Option<Arc<Tls>>,
@@ -110,7 +111,8 @@ impl Http {
         let ip = address.ip().to_canonical();
         let is_here = ip.is_loopback();
         let origin = match is_here {
-            // Programs of this host have that address, too: a proxy shows with its first request.
+            // Programs of this host have that address, and so has a proxy here. Its first request
+            // shows it.
             true if ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST => Origin::Here,
             _ if (self.is_proxy)(ip) => Origin::Proxy,
             true => Origin::Here,
@@ -145,7 +147,7 @@ impl Http {
         });
     }
 
-    /// All of a connection, from the handshake on.
+    /// Serves a connection, from the handshake to its end.
     fn converse(
         &self,
         stream: TcpStream,
@@ -171,20 +173,20 @@ impl Http {
     }
 }
 
-/// Waits until connections are to end.
+/// Waits until the connections are to end.
 pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
     // Without a sender there is no daemon.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// The TLS handshake. Who speaks HTTP without TLS is told so.
+/// Makes the TLS handshake. A client that speaks HTTP without TLS gets an answer that says so.
 async fn handshake(
     stream: TcpStream,
     acceptor: &TlsAcceptor,
 ) -> io::Result<TlsStream<Timed<TcpStream>>> {
     let mut first = [0];
     stream.peek(&mut first).await?;
-    // A method; a handshake begins with 22.
+    // An upper-case letter begins a method; a handshake begins with 22.
     if first[0].is_ascii_uppercase() {
         let error = ApiError::bad_request("this is HTTPS; use https://");
         send_off(stream, &error.to_bytes(true)).await?;
@@ -193,8 +195,8 @@ async fn handshake(
     acceptor.accept(Timed::new(stream)).await
 }
 
-/// Tells a client that it comes at a bad time, and lets it read that: closing with its request
-/// unread would take the answer back (RFC 9112, section 9.6).
+/// Answers a connection for which there is no place, and lets the client read that: closing with
+/// its request unread would take the answer back (RFC 9112, section 9.6).
 async fn refuse(stream: TcpStream) {
     let _ = timeout(REFUSAL_TIMEOUT, send_off(stream, REFUSAL)).await;
 }
@@ -218,7 +220,7 @@ impl<S> Timed<S> {
         Self { stream, stuck: None }
     }
 
-    /// What becomes of a write of which the stream said `poll`.
+    /// The result of a write for which the stream returned `poll`: an error after too long a wait.
     fn judge<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -20,12 +20,12 @@ use tracing_subscriber::{Registry, reload};
 use crate::config::LogLevel;
 use crate::output::Timestamp;
 
-/// Changes what is logged.
+/// Changes the level of the log.
 #[derive(Clone, Debug)]
 pub(super) struct Log(Option<reload::Handle<LevelFilter, Registry>>);
 
 impl Log {
-    /// Sets the log up for this process. Where one is set up already, that one stays.
+    /// Sets the log up for this process. An existing log stays as it is.
     pub(super) fn start(level: LogLevel) -> Self {
         let style = Style::of_stderr();
         let (filter, handle) = reload::Layer::new(filter_of(level));
@@ -42,7 +42,7 @@ impl Log {
     /// Logs from `level` on.
     pub(super) fn set_level(&self, level: LogLevel) {
         if let Some(handle) = &self.0 {
-            // It fails for a log that is gone, which ours never is.
+            // It fails only if the log is gone, which ours never is.
             let _ = handle.modify(|filter| *filter = filter_of(level));
         }
     }
@@ -72,8 +72,8 @@ impl Style {
     }
 }
 
-/// Says something before there is a log: as it is for a person, and with its level in each line for
-/// the journal. Nobody is left to tell if stderr is gone.
+/// Prints a message before there is a log: as it is for a person, and with its level in each line
+/// for the journal. A closed stderr is ignored: no reader is left.
 pub(super) fn say(level: Level, text: &str) {
     let text = match Style::of_stderr() {
         Style::Person => Cow::Borrowed(text),

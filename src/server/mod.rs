@@ -1,9 +1,9 @@
 //! The daemon: engines that run for days, steered and watched over HTTP.
 //!
-//! [`run`] is its life, from the configuration to an exit code: log, sockets, users, engines, in
-//! that order, so that whatever cannot work is said before the first call. Everything here is
-//! control side; engines are reached through [`engines::Registry`] only. [`run_at_terminal`] serves
-//! the same API beside a run that is no daemon.
+//! [`run`] is its life, from the configuration to an exit code: log, sockets, users, engines. The
+//! order has a reason: every failure of a start is reported before the first call. Everything here
+//! is control side; engines are reached through [`engines::Registry`] only. [`run_at_terminal`]
+//! serves the same API beside a run that is no daemon.
 
 pub mod api;
 pub mod auth;
@@ -45,19 +45,18 @@ use config::{AuthConfig, EngineEntry, HttpConfig, ListenerConfig, ServerConfig};
 use engines::{EngineKind, EngineSpec, ListenerSpec, Policy, Registry};
 use logging::Log;
 
-/// How long the token of a sign-in lasts.
+/// The time for which the token of a sign-in is good.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
-/// Threads of the API. They share their processors with whoever is idle, and are few, so that the
-/// API cannot take more of the machine than that.
+/// Threads of the API. They have no processors of their own, and are few, so that the API cannot
+/// take more of the machine than that.
 const API_THREADS: usize = 2;
 
-/// Threads for what blocks: questions to engines, files, passwords. More than that waits in line.
+/// Threads for blocking work: requests to engines, files, passwords. Further work waits in line.
 const BLOCKING_THREADS_MAX: usize = 16;
 
-/// Runs the daemon and returns the process's exit code. What went wrong is on stderr. `line` is
-/// what `config` was made of, to be read again on SIGHUP; without it there is nothing to read
-/// again.
+/// Runs the daemon; returns the exit code of the process. Errors are on stderr. `line` is the
+/// command line behind `config`, for reading it again on SIGHUP. Without it nothing is read again.
 pub fn run(config: ServerConfig, line: Option<&ServerLine>) -> u8 {
     let log = Log::start(config.log_level);
     match try_run(line, config, log) {
@@ -91,12 +90,12 @@ fn try_run(line: Option<&ServerLine>, config: ServerConfig, log: Log) -> Result<
     let registry = registry.map_err(ServerError::Engines)?;
     let daemon = daemon::Daemon { line, config, log, auth, registry, targets, signals };
     let code = runtime.block_on(daemon.live(http));
-    // What still runs is a request that had its time.
+    // Requests that still run have had their time.
     runtime.shutdown_background();
     code
 }
 
-/// Makes the folders that are missing, readable by their owner only: users and results are in them.
+/// Makes missing folders, readable by their owner only: users and results are in them.
 fn make_folders(config: &ServerConfig) -> Result<(), ServerError> {
     for folder in config.folders().into_iter().filter(|folder| !folder.exists()) {
         let made = DirBuilder::new().mode(0o700).create(folder);
@@ -112,8 +111,8 @@ fn api_runtime() -> Result<Runtime, ServerError> {
         .worker_threads(API_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("gossipper-api")
-        // Requests wait for workers, never the reverse. Workers that are started from here say for
-        // themselves how they want to be scheduled.
+        // Requests wait for workers, never the reverse. Workers that these threads start set their
+        // own scheduling.
         .on_thread_start(|| _ = sys::give_way(0))
         .enable_all()
         .build()
@@ -133,12 +132,12 @@ fn bind(http: &HttpConfig) -> Result<Bound, ServerError> {
 /// The socket of the API.
 struct Bound {
     listener: TcpListener,
-    /// The address at which it listens: what a configuration says later does not change that.
+    /// The address at which it listens. A later configuration does not change it.
     address: SocketAddr,
     tls: Option<Arc<http::Tls>>,
 }
 
-/// Refuses what would let everybody on the network steer the daemon, whose API is at `bound`.
+/// Refuses an API at `bound` that is open to the network without authentication.
 fn check_exposure(
     bound: Option<SocketAddr>,
     is_insecure: bool,
@@ -176,7 +175,7 @@ fn first_admin_text(admin: &auth::FirstAdmin) -> String {
     }
 }
 
-/// Engines as the registry wants them.
+/// The engines of a configuration, in the form that the registry takes.
 fn engine_specs(config: &ServerConfig, targets: &Arc<Targets>) -> Vec<EngineSpec> {
     let engines = config.engines.iter().enumerate();
     engines.map(|(index, engine)| engine_spec(index, engine, targets)).collect()

@@ -1,40 +1,40 @@
-//! What the service manager is told: ready, reloading, stopping, how it goes, and that the data
-//! plane is alive. Without a service manager all of it does nothing.
+//! Reports to the service manager: ready, reloading, stopping, a status line, and that the data
+//! plane is alive. Without a service manager they do nothing.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The calls are answered and placed, and the API answers.
+/// Reports that calls are answered and placed, and that the API answers.
 pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// How it goes, in a line.
+/// Reports the state in one line.
 pub(super) fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
-/// The configuration is read again; [`ready`] follows.
+/// Reports that the configuration is read again; [`ready`] follows.
 pub(super) fn reloading() {
-    // systemd tells by the time whether this answers its request (sd_notify(3)).
+    // systemd compares this time with that of its request (sd_notify(3)).
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
     }
 }
 
-/// The daemon is on its way out.
+/// Reports that the daemon is shutting down.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// The data plane is alive.
+/// Reports that the data plane is alive.
 pub(super) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// How often [`alive`] has to be said: twice as often as the service manager insists on.
+/// The interval at which [`alive`] must be called: half of the service manager's limit.
 pub(super) fn watchdog_period() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }

@@ -1,11 +1,11 @@
-//! Places of the HTTP listener: how many connections there are, of whom, and who has to go when a
-//! place is wanted.
+//! Places of the HTTP listener: the number of connections of each source, and the connection that
+//! is closed when a new one needs a place.
 //!
 //! Three rules keep one stranger from taking all places. A source has a bounded share of them. Some
-//! are kept for this host, so that its probes come through. Where a share is used up, a connection
-//! that only waits, and over which nobody has signed in, makes room for the next one: slow heads,
-//! slow bodies and unfinished handshakes hold a place until somebody else wants it. Signing in
-//! keeps a bounded number for each identity; further ones go while they wait.
+//! are reserved for this host, so that its probes come through. If a share is used up, a connection
+//! that only waits, and over which no user has signed in, makes room for the next one. Slow heads,
+//! slow bodies and unfinished handshakes hold a place only until another connection wants it.
+//! Signing in keeps a bounded number for each identity; further ones are closed while they wait.
 //!
 //! A proxy on this host connects from here for strangers. Its connections count as of this host
 //! until a request shows that it came through a proxy.
@@ -32,7 +32,7 @@ const OF_A_SOURCE: usize = 64;
 const OF_THIS_HOST: usize = 640;
 
 /// Connections that are kept at once because one identity, a user or a token, has signed in over
-/// them. The least token must not take all places of this host.
+/// them: a single token must not take all places of this host.
 const KEPT_OF_AN_IDENTITY: usize = 64;
 
 /// The origin of a connection.
@@ -42,9 +42,9 @@ pub(crate) enum Origin {
     Here,
     /// A proxy that is not trusted, on this host.
     Relay,
-    /// A proxy that is trusted: its connections are those of many.
+    /// A trusted proxy: its connections are those of many clients.
     Proxy,
-    /// Anywhere else.
+    /// Any other host.
     Away,
 }
 
@@ -53,19 +53,19 @@ impl Origin {
     fn share(self) -> usize {
         match self {
             Self::Here | Self::Relay => OF_THIS_HOST,
-            // Each source behind it has a share of requests (`api/crowd.rs`).
+            // Each source behind the proxy has a share of requests (`api/crowd.rs`).
             Self::Proxy => usize::MAX,
             Self::Away => OF_A_SOURCE,
         }
     }
 
-    /// Tells whether others may come over the same connection later.
+    /// Tells whether other clients may use the same connection later.
     fn is_shared(self) -> bool {
         matches!(self, Self::Relay | Self::Proxy)
     }
 }
 
-/// All places.
+/// All places of the listener.
 #[derive(Debug)]
 pub(crate) struct Places {
     table: Mutex<Table>,
@@ -73,24 +73,24 @@ pub(crate) struct Places {
     metrics: Arc<Metrics>,
 }
 
-/// The places that are taken, with counts and queues for each question that a newcomer raises: an
-/// answer takes no longer where there are many.
+/// The taken places, with counts and queues for each question that a new connection raises: an
+/// answer takes no longer with many of them.
 #[derive(Debug, Default)]
 struct Table {
     taken: HashMap<u64, Taken>,
     groups: HashMap<Owner, Group>,
     /// The number of places kept because of each identity.
     vouchers: HashMap<Arc<str>, usize>,
-    /// Those of this host that may go. Numbers rise, so that the first is the oldest.
+    /// Connections of this host that may be closed. Numbers rise, so that the first is the oldest.
     waiting_here: BTreeSet<u64>,
-    /// Those of others that may go.
+    /// Connections of other hosts that may be closed.
     waiting_away: BTreeSet<u64>,
-    /// Places that are not of this host.
+    /// The number of places of other hosts.
     away: usize,
     next: u64,
 }
 
-/// The one whose share a place counts for.
+/// The origin and source whose share a place counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Owner {
     origin: Origin,
@@ -101,18 +101,18 @@ struct Owner {
 #[derive(Debug, Default)]
 struct Group {
     count: usize,
-    /// Those that may go.
+    /// Connections that may be closed.
     waiting: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
 struct Taken {
     owner: Owner,
-    /// It lasts.
+    /// True if the connection lasts, as a WebSocket does.
     is_kept: bool,
-    /// The identity that vouched for it.
+    /// The identity that signed in over it and keeps it.
     voucher: Option<Arc<str>>,
-    /// We are the ones who are waited for.
+    /// True while the client waits for us.
     is_working: bool,
     leave: Arc<Notify>,
 }
@@ -125,20 +125,21 @@ pub(crate) struct Seat {
     leave: Arc<Notify>,
 }
 
-/// A stretch of work during which a seat is not given to somebody else.
+/// A stretch of work during which a seat is not given to another connection.
 #[derive(Debug)]
 pub(crate) struct Working<'s>(&'s Seat);
 
 impl Places {
-    /// All of them free.
+    /// Makes the places, all of them free.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         Self { table: Mutex::default(), freed: Notify::new(), metrics }
     }
 
-    /// Takes a place for a connection of `address`. Another connection may have to go for it.
+    /// Takes a place for a connection of `address`. Another connection may have to be closed for
+    /// it.
     ///
     /// # Errors
-    /// If there is none, and nobody who would have to go.
+    /// If all places are taken, and no connection may be closed.
     pub(crate) fn take(
         self: &Arc<Self>,
         address: IpAddr,
@@ -156,7 +157,7 @@ impl Places {
         Ok(Seat { places: Arc::clone(self), number, leave })
     }
 
-    /// Counts a connection that has to go for another one, or gets no place.
+    /// Counts a connection that is closed for another one, or gets no place.
     fn count_refusal(
         &self,
         made: Result<bool, ConnectionRefusal>,
@@ -174,7 +175,7 @@ impl Places {
         self.lock().taken.len()
     }
 
-    /// Waits until all are free.
+    /// Waits until all places are free.
     pub(crate) async fn all_free(&self) {
         loop {
             // Before the look, so that nothing is missed in between.
@@ -186,7 +187,7 @@ impl Places {
         }
     }
 
-    /// The table is changed in one step each.
+    /// Locks the table, also after a panic: each change of it is one step.
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,8 +209,8 @@ impl Owner {
 }
 
 impl Table {
-    /// Makes sure that `owner` may have one more; `true` if somebody has to go for it. One that
-    /// `is_new` needs a place, too.
+    /// Makes sure that `owner` may have one more; `true` if another connection is closed for it. A
+    /// connection that `is_new` needs a place, too.
     fn make_room(&mut self, owner: Owner, is_new: bool) -> Result<bool, ConnectionRefusal> {
         if let Some(group) = self.groups.get(&owner)
             && group.count >= owner.origin.share()
@@ -229,7 +230,7 @@ impl Table {
         Ok(false)
     }
 
-    /// Sends a connection away, if there is one.
+    /// Closes a connection, if one is given.
     fn move_away(&mut self, number: Option<u64>) -> Option<bool> {
         let taken = self.remove(number?)?;
         taken.leave.notify_one();
@@ -268,7 +269,7 @@ impl Table {
         Some(taken)
     }
 
-    /// Has `who` vouch for a place, unless somebody does; `false` if `who` does so for too many.
+    /// Makes `who` the voucher of a place without one; `false` if `who` vouches for too many.
     fn vouch(&mut self, number: u64, who: &str) -> bool {
         let Some(taken) = self.taken.get_mut(&number) else { return false };
         if taken.voucher.is_some() {
@@ -287,7 +288,7 @@ impl Table {
         true
     }
 
-    /// Changes a place, if it is still taken, and what the queues say of it.
+    /// Changes a place, if it is still taken, and updates the queues.
     fn change(&mut self, number: u64, change: impl FnOnce(&mut Taken)) {
         if let Some(taken) = self.taken.get_mut(&number) {
             change(taken);
@@ -295,7 +296,7 @@ impl Table {
         }
     }
 
-    /// Puts a place into the queues of those that may go, or takes it out of them.
+    /// Puts a place into the queues of those that may be closed, or takes it out of them.
     fn queue(&mut self, number: u64) {
         let Some(taken) = self.taken.get(&number) else { return };
         let Some(group) = self.groups.get_mut(&taken.owner) else { return };
@@ -318,8 +319,9 @@ impl Seat {
         self.places.lock().change(self.number, |taken| taken.is_kept = true);
     }
 
-    /// Keeps the seat for one who is known: for good, or as long as the result is held. That is so
-    /// over the connection of a proxy, which others use later, and for whoever has many seats.
+    /// Keeps the seat of a client that is known: for good, or as long as the result is held. The
+    /// latter is so for the connection of a proxy, which other clients use later, and for an
+    /// identity with many seats.
     pub(crate) fn vouch(&self, who: &str) -> Option<Working<'_>> {
         let mut table = self.places.lock();
         let is_shared = table.taken.get(&self.number)?.owner.origin.is_shared();
@@ -330,7 +332,7 @@ impl Seat {
         self.work()
     }
 
-    /// Keeps the seat while we are the ones who are waited for.
+    /// Keeps the seat while the client waits for us.
     pub(crate) fn work(&self) -> Option<Working<'_>> {
         let mut table = self.places.lock();
         let taken = table.taken.get(&self.number)?;
@@ -342,10 +344,10 @@ impl Seat {
     }
 
     /// Notes that a request over the connection came through a proxy, so that the place is none of
-    /// this host. Another connection may have to go for it.
+    /// this host. Another connection may have to be closed for it.
     ///
     /// # Errors
-    /// If the places of others are taken, and nobody has to go. The connection must end.
+    /// If the places of others are taken, and none may be closed. This connection must end.
     pub(crate) fn relay(&self, address: IpAddr, origin: Origin) -> Result<(), ConnectionRefusal> {
         let mut table = self.places.lock();
         let is_here = |taken: &Taken| taken.owner.is_here();
@@ -355,20 +357,20 @@ impl Seat {
         let owner = Owner::of(address, origin);
         self.places.count_refusal(table.make_room(owner, false))?;
         if let Some(taken) = table.remove(self.number) {
-            // Whoever signed in over it is not the next one who comes through the proxy.
+            // The next client of the proxy is not the one that signed in over this connection.
             table.add(self.number, Taken { owner, is_kept: false, voucher: None, ..taken });
         }
         self.places.metrics.connections(table.taken.len());
         Ok(())
     }
 
-    /// Tells whether it counts as one of this host.
+    /// Tells whether the place counts as one of this host.
     pub(crate) fn is_here(&self) -> bool {
         let table = self.places.lock();
         table.taken.get(&self.number).is_some_and(|taken| taken.owner.is_here())
     }
 
-    /// Waits until the place is wanted by somebody else.
+    /// Waits until another connection wants the place.
     pub(crate) async fn wanted(&self) {
         self.leave.notified().await;
     }
@@ -376,7 +378,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        // One that had to go is not in the table any more.
+        // A connection that had to be closed is not in the table any more.
         let mut table = self.places.lock();
         table.remove(self.number);
         self.places.metrics.connections(table.taken.len());
@@ -449,7 +451,7 @@ mod tests {
         let places = places();
         let mut seats: Vec<Seat> =
             (0..OF_A_SOURCE).map(|_| take(&places, "192.0.2.1").unwrap()).collect();
-        // One that is kept stays so at the end of the work.
+        // A kept seat stays kept at the end of the work.
         let switching = seats[0].work().unwrap();
         seats[0].keep();
         drop(switching);
@@ -460,7 +462,7 @@ mod tests {
         drop(working);
         let after = take(&places, "192.0.2.1").unwrap();
         seats[1].wanted().await;
-        // Going is not counted twice.
+        // The end of a closed connection is not counted twice.
         drop(seats.drain(1..3));
         assert_eq!(places.count(), OF_A_SOURCE);
         seats.iter().chain([&next, &after]).for_each(Seat::keep);
@@ -492,7 +494,7 @@ mod tests {
             .map(|_| places.take(here, Origin::Proxy).unwrap())
             .collect();
         others.iter().for_each(Seat::keep);
-        // It is the only one that may go.
+        // It is the only one that may be closed.
         let next = places.take(here, Origin::Proxy).unwrap();
         next.keep();
         assert_eq!(places.take(here, Origin::Proxy).unwrap_err(), ConnectionRefusal::Full);
@@ -509,7 +511,7 @@ mod tests {
         }
         let probe = take(&places, "127.0.0.1").unwrap();
         seats[KEPT_OF_AN_IDENTITY].wanted().await;
-        // Others have a share of their own, and the work of the first one is let be.
+        // Other identities have their own share, and the work of the first one goes on.
         assert!(probe.vouch("admin").is_none());
         let working = seats[KEPT_OF_AN_IDENTITY + 1].vouch("token:prometheus").unwrap();
         let next = take(&places, "127.0.0.1").unwrap();
@@ -562,7 +564,7 @@ mod tests {
         let seats: Vec<Seat> =
             (0..PLACES - KEPT_FOR_THIS_HOST).map(|_| relayed().unwrap()).collect();
         let waiting = take(&places, "127.0.0.1").unwrap();
-        // The connection of a proxy is vouched for as long as it serves who is known.
+        // The connection of a proxy is kept while it serves a known client.
         let vouched = seats[0].vouch("viewer").unwrap();
         let next = relayed().unwrap();
         seats[1].wanted().await;

@@ -1,9 +1,10 @@
 //! Reading the configuration again while calls go on (SIGHUP).
 //!
-//! A task of its own does it, so that the watchdog, signals and the API are served meanwhile. One
-//! reload happens at a time; what is asked for during one is remembered, once. A new configuration
-//! is compared with what runs: with what was started and changed since, whatever files said in
-//! between. So what could not be changed is tried, and told, again the next time.
+//! A separate task does it, so that the watchdog, signals and the API are served meanwhile. One
+//! reload happens at a time; requests during one are remembered as one. A new configuration is
+//! compared with the running one: the configuration of the start with all changes since, whatever
+//! files said in between. So a change that could not be made is tried, and reported, again the next
+//! time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,10 +30,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time that the changes of all engines together may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most that is told of why the last reload failed, in characters.
+/// The most characters of the reason of the last failed reload that are reported.
 const REASON_MAX: usize = 200;
 
-/// See the module's documentation.
+/// Reloads the configuration of a running daemon, in a task of its own.
 pub(super) struct Reloader {
     /// The sources of the configuration; `None` for a profile of a run, which is not read again.
     pub(super) line: Option<ServerLine>,
@@ -50,12 +51,12 @@ pub(super) struct Reloader {
 enum Failure {
     /// Nothing has changed.
     Refused(String),
-    /// All has changed but for this, one sentence each.
+    /// Everything has changed except for these, one sentence each.
     Partly(Vec<String>),
 }
 
 impl Reloader {
-    /// Reloads whenever it is asked for, for ever.
+    /// Reloads on every request; never returns.
     pub(super) async fn run(mut self, asked: Arc<Notify>) {
         loop {
             asked.notified().await;
@@ -65,8 +66,8 @@ impl Reloader {
         }
     }
 
-    /// Takes over what can be changed while calls go on. A configuration with a mistake changes
-    /// nothing.
+    /// Takes over everything that can be changed while calls go on. A configuration with a mistake
+    /// changes nothing.
     async fn reload(&mut self) {
         let result = self.try_reload().await;
         self.app.metrics.reloaded(result.is_ok());
@@ -95,10 +96,10 @@ impl Reloader {
         let (new, tls) = self.read(until).await.map_err(Failure::Refused)?;
         let running = self.as_it_runs();
         let plan = config::compare(&running, &new, self.bound);
-        // Before there are any of them: users are made when they are opened.
+        // Files are protected before they exist: opening the users makes their file.
         config::protect(&running, &new);
         let auth = self.new_auth(&plan.live, &new, until).await.map_err(Failure::Refused)?;
-        // All that can fail as a whole is behind us.
+        // From here on nothing fails as a whole.
         for sentence in &plan.restart {
             tracing::warn!("{sentence}");
         }
@@ -153,7 +154,7 @@ impl Reloader {
         Ok((new, tls))
     }
 
-    /// The configuration in force, with what was changed over the API since.
+    /// The running configuration, with the changes that were made over the API since.
     fn as_it_runs(&self) -> ServerConfig {
         let mut running = ServerConfig::clone(&self.app.config.load());
         for engine in &mut running.engines {
@@ -173,7 +174,7 @@ impl Reloader {
         running
     }
 
-    /// Returns who may do what by the new configuration, if that differs.
+    /// Returns the authentication of the new configuration, if it differs.
     async fn new_auth(
         &mut self,
         changes: &[LiveChange],
@@ -195,8 +196,8 @@ impl Reloader {
         Ok(Some(auth))
     }
 
-    /// Makes changes of engines, of all at once and of each in their order, in a bounded time for
-    /// all together. One that is not made is no reason to leave out the others.
+    /// Makes changes of engines: of all engines at once, and of each in its order. The time for all
+    /// together is bounded. A failed change does not stop the others.
     async fn change_engines(
         &mut self,
         changes: Vec<LiveChange>,
@@ -207,7 +208,7 @@ impl Reloader {
             let text = format!("engine {}: {why}", change.engine().unwrap_or_default());
             (change, Err(text))
         };
-        // Whoever changes the scenario over the API changes its file too.
+        // A client that changes the scenario over the API changes its file, too.
         let Ok(_one_at_a_time) = timeout_at(until, app.scenario_lock.lock()).await else {
             let why = "a client is still changing the scenario; reload again later";
             return changes.into_iter().map(|change| failed(change, why)).collect();
@@ -240,7 +241,7 @@ impl Reloader {
                 self.app.registry.policy().set_commands(*are_allowed);
             }
             LiveChange::Targets(list) => self.app.targets.replace(list.clone()),
-            // Done with the configuration as a whole.
+            // These were made with the configuration as a whole.
             _ => {}
         }
         tracing::info!("{change}");
@@ -260,16 +261,16 @@ fn by_engine(changes: Vec<LiveChange>) -> Vec<(String, Vec<LiveChange>)> {
     by_engine
 }
 
-/// Changes of engines that took too long, by the engine.
+/// The threads of engines whose changes took too long, by id.
 #[derive(Default)]
 pub(super) struct Changing {
     hanging: Vec<(String, JoinHandle<()>)>,
 }
 
 impl Changing {
-    /// Does something with each engine, with all at once, on threads that may wait, and returns
-    /// what came of each, or the reason why nothing did by then. Each engine has one such thread at
-    /// a time, however long that takes.
+    /// Does work for each engine, for all at once, on blocking threads. Returns the result for
+    /// each, or the reason why there is none in time. Each engine has one such thread at a time,
+    /// however long that takes.
     async fn in_time<I: Send + 'static, T: Send + 'static>(
         &mut self,
         until: Instant,
@@ -340,7 +341,7 @@ fn change_engine(app: &App, change: &LiveChange) -> Result<(), String> {
     Ok(())
 }
 
-/// Files that are read in a bounded time, by one thread at a time however many hang.
+/// Reads files in a bounded time, by one thread at a time however many hang.
 #[derive(Default)]
 pub(super) struct Files {
     /// The last reading, if it took too long.
@@ -348,10 +349,10 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Does `work`, which reads files, on a thread that may wait, but no longer than until then.
+    /// Does `work`, which reads files, on a blocking thread, but waits no longer than `until`.
     ///
     /// # Errors
-    /// A sentence, if it takes longer, or an earlier one still has not come to its end.
+    /// A sentence, if it takes longer, or if an earlier reading has not come to its end yet.
     async fn in_time<T: Send + 'static>(
         &mut self,
         until: Instant,
@@ -400,7 +401,7 @@ mod tests {
 
     type Works = Vec<(String, Option<mpsc::Receiver<()>>)>;
 
-    /// Works that wait for the end of the sender, but for that of `quick`.
+    /// Works that wait for the end of the sender, except for that of `quick`.
     fn works(quick: u8) -> (Works, Vec<mpsc::Sender<()>>) {
         let mut senders = Vec::new();
         let works = (0..4).map(|n| {
@@ -418,7 +419,7 @@ mod tests {
         let (inputs, ends) = works(4);
         let start = Instant::now();
         let until = start + CHANGE_TIMEOUT;
-        // The clock goes on by itself only while nothing else is to be done.
+        // The paused clock goes on only while nothing else is to be done.
         let waiting = tokio::spawn(async move {
             let outcome = changing.in_time(until, inputs, work).await;
             (changing, outcome)
@@ -428,7 +429,7 @@ mod tests {
         assert_eq!(start.elapsed(), CHANGE_TIMEOUT);
         assert!(outcome.iter().all(|(_, result)| result.is_err()), "{outcome:?}");
         assert_eq!(changing.hanging.len(), 4);
-        // None gets a second thread.
+        // No engine gets a second thread.
         let (inputs, _) = works(4);
         let outcome = changing.in_time(until, inputs, work).await;
         assert!(

@@ -4,7 +4,7 @@ use arc_swap::ArcSwapOption;
 
 use super::engines::{EngineHandle, Registry};
 
-/// See the module's documentation.
+/// The registry and the outcome of the last reload, from which the status line is made.
 pub(super) struct Status {
     registry: Registry,
     /// The reason why the last reload failed, if it did.
@@ -16,17 +16,17 @@ impl Status {
         Self { registry, failed_reload: ArcSwapOption::empty() }
     }
 
-    /// The last reload failed for that reason, or not.
+    /// Notes the outcome of the last reload: the reason of its failure, or none.
     pub(super) fn reload_failed(&self, reason: Option<String>) {
         self.failed_reload.store(reason.map(std::sync::Arc::new));
     }
 
-    /// Calls that are open in all engines.
+    /// The number of open calls in all engines.
     pub(super) fn open_calls(&self) -> u64 {
         self.registry.engines().iter().map(|row| row.state().snapshot.calls.active).sum()
     }
 
-    /// The line.
+    /// The status line.
     pub(super) fn line(&self) -> String {
         let engines = self.registry.engines();
         let running = |engine: &&EngineHandle| !engine.state().phase.is_over();

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Why there is no TLS.
+/// The reason why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
@@ -17,27 +17,27 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system gave.
         source: io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file does not contain what it should.
     #[error("{} holds no {what} in PEM form: {reason}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// The kind of object that was looked for.
         what: &'static str,
-        /// What was wrong with it.
+        /// The mistake in the file.
         reason: String,
     },
-    /// Certificate and key do not fit together, or are of no use.
+    /// Certificate and key do not fit together, or are not usable.
     #[error("{} and {} cannot be used: {source}", cert.display(), key.display())]
     Unusable {
         /// File of the certificate.
         cert: PathBuf,
         /// File of the key.
         key: PathBuf,
-        /// What the TLS library said.
+        /// The error of the TLS library.
         source: rustls::Error,
     },
 }
