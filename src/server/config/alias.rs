@@ -13,7 +13,7 @@ use super::tree::{self, Data, Member, Node, TEXT_BYTES_MAX};
 use crate::cli::ProfileLine;
 use crate::config::RunConfig;
 
-/// What a run profile is.
+/// A run profile, resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AliasRun {
     /// A run as from the command line.

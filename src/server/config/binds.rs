@@ -1,4 +1,4 @@
-//! Addresses and files that engines, and the API, want to have for themselves.
+//! Addresses and files that no two engines may share, nor an engine and the API.
 
 use std::path::PathBuf;
 
@@ -10,15 +10,15 @@ use super::resolved::{EngineEntry, HttpConfig};
 use crate::files::is_one_file;
 use crate::server::engines::{Bind, files};
 
-/// Something that one has for itself, and who wants it.
+/// An address or a file, and the part of the configuration that claims it.
 struct Claim<T> {
     what: T,
     place: Place,
     key: String,
 }
 
-/// Reports every address and file that two want. Sockets of one process could share an address
-/// unnoticed, and each would get a part of the messages.
+/// Reports every address and file that is claimed twice. Sockets of one process could share an
+/// address unnoticed, and each would get a part of the messages.
 pub(super) fn check(
     engines: &[(EngineEntry, &Profile)],
     http: Option<(&HttpConfig, &Profile)>,

@@ -1,8 +1,8 @@
 //! A tree against the schema: unknown and double keys, types, ranges, choices.
 //!
-//! Mistakes are reported, as many as are told, and what is wrong is left out of the tree that comes
-//! back, so that later checks do not complain about the same thing again. Knows no key by name.
-//! Takes time in proportion to the text: it may be a client's.
+//! Mistakes are reported, up to a bound. Wrong parts are left out of the returned tree, so that
+//! later checks do not complain about the same thing again. This module knows no key by name. It
+//! takes time in proportion to the text, as that may be a client's.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::schema::{REMOVED_KEYS, flag_of, profile_schema, schema};
 use super::tree::{Data, Member, Node};
 use crate::cli::flags::{self, Status};
 
-/// Checks `node` against `rules` and returns what is right of it.
+/// Checks `node` against `rules`; returns its right parts.
 pub(super) fn check(
     node: &Node,
     rules: &Value,
@@ -23,12 +23,12 @@ pub(super) fn check(
     Checker { problems }.value(node, rules, key)
 }
 
-/// Whether a key is a remark.
+/// Tells whether a key is a remark.
 pub(super) fn is_comment(key: &str) -> bool {
     key == "comment" || key.starts_with("_comment")
 }
 
-/// `clients` and `[1]`, `clients[1]` and `rate`.
+/// Joins the path of an object and a key: `clients[1]` and `rate` become `clients[1].rate`.
 pub(super) fn join(parent: &str, key: &str) -> String {
     let key = shortened(key);
     match parent {
@@ -42,7 +42,8 @@ struct Checker<'p> {
 }
 
 impl Checker<'_> {
-    /// Reports a mistake, unless there are more than will be told: one more shows that.
+    /// Reports a mistake, unless the bound is passed. One mistake beyond the bound is kept, to show
+    /// that there are more.
     fn report(&mut self, at: Place, key: &str, word: impl FnOnce() -> (ProblemKind, String)) {
         if self.problems.len() <= PROBLEMS_MAX {
             let (kind, message) = word();
@@ -133,7 +134,7 @@ impl Checker<'_> {
                     self.report(member.at, &path, || unknown(&member.key, properties));
                     continue;
                 }
-                // Objects whose keys nobody looks at.
+                // The keys of this object are free.
                 None => continue,
             };
             if let Some(node) = self.value(&member.node, rules, &path) {
@@ -161,8 +162,8 @@ fn resolved(rules: &Value) -> &Value {
     }
 }
 
-/// Of several forms that a value may have, the one of its type; all of them if there is none, for
-/// the message.
+/// The form of a value that fits its type, if several forms are allowed; all of them if none fits,
+/// for the message.
 fn alternative<'r>(node: &Node, rules: &'r Value) -> &'r Value {
     let forms = rules["anyOf"].as_array();
     let fits = |form: &&Value| kinds(form).iter().any(|kind| is_kind(node, kind));
@@ -199,14 +200,14 @@ fn is_kind(node: &Node, kind: &str) -> bool {
     }
 }
 
-/// Whether there is nothing in it.
+/// Tells whether the value is an empty list or object.
 fn is_empty(node: &Node) -> bool {
     matches!(node.data, Data::List(_) | Data::Object(_))
         && node.elements().is_empty()
         && node.members().is_empty()
 }
 
-/// Whether the value asks for nothing.
+/// Tells whether the value turns nothing on.
 pub(super) fn is_off(node: &Node, rules: &Value) -> bool {
     let own = rules["x-off"].as_array();
     own.is_some_and(|values| values.contains(&node.to_json()))
@@ -256,7 +257,7 @@ fn wrong_type(node: &Node, kinds: &[&str]) -> String {
     format!("{found} stands where {} is needed{hint}", wanted.join(" or "))
 }
 
-/// A choice that the value is not among, as a message that is worded when it is told.
+/// The message for a value that is not among the choices. It is worded only when it is reported.
 fn not_among<'n>(node: &'n Node, rules: &'n Value) -> Option<impl FnOnce() -> String + 'n> {
     let text = node.text()?;
     let mut words: Vec<&str> = match (rules["enum"].as_array(), rules["oneOf"].as_array()) {
@@ -268,8 +269,8 @@ fn not_among<'n>(node: &'n Node, rules: &'n Value) -> Option<impl FnOnce() -> St
         return None;
     }
     Some(move || {
-        // The option may know more of it than that it is not among them: a transport that there
-        // was.
+        // The option may know more than that: for example that a transport of this name existed
+        // once.
         if let Some(flag) = rules["x-flag"].as_str().and_then(flags::find)
             && let Status::Supported(accept) = flag.resolved().status
             && let Err(error) = accept.store(&mut Default::default(), &[text.as_ref()])
@@ -375,7 +376,7 @@ pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> O
 /// Longest name that is compared and shown whole.
 const NAME_BYTES_MAX: usize = 60;
 
-/// What is shown of a text that may be long.
+/// The start of a text that may be long.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(NAME_BYTES_MAX) {
         Some((at, _)) => format!("{}...", &text[..at]),

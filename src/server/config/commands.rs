@@ -1,4 +1,4 @@
-//! What the command line does with configurations: check, dump, schema, run profiles.
+//! Commands of the command line about configurations: check, dump, schema, run profiles.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -11,7 +11,7 @@ use crate::server::config::ServerConfig;
 use crate::server::logging::say;
 use crate::stats::ExitCode;
 
-/// `gossipper config check`: the exit code, 0 or 1.
+/// Carries out `gossipper config check`; returns the exit code, 0 or 1.
 pub fn check(line: &CheckLine) -> u8 {
     let file = line.server.config.as_deref();
     let result = load(file, &line.server.options);
@@ -51,7 +51,7 @@ pub fn check(line: &CheckLine) -> u8 {
     }
 }
 
-/// `gossipper config schema`: the exit code.
+/// Carries out `gossipper config schema`; returns the exit code.
 pub fn print_schema() -> u8 {
     match print(&format!("{:#}\n", schema())) {
         true => 0,
@@ -59,18 +59,18 @@ pub fn print_schema() -> u8 {
     }
 }
 
-/// What a line with a run profile asks for.
+/// The outcome of a command line with a run profile.
 #[derive(Debug)]
 pub enum Profiled {
     /// A run.
     Run(Box<RunConfig>),
     /// A server.
     Server(Box<ServerConfig>),
-    /// Nothing more: all has been said; the exit code.
+    /// Nothing more to do: everything was printed; the exit code.
     Done(u8),
 }
 
-/// `gossipper -config FILE` with `-run-alias NAME` or `-list-aliases`.
+/// Reads `gossipper -config FILE` with `-run-alias NAME` or `-list-aliases`.
 pub fn profile(line: &ProfileLine) -> Profiled {
     if line.alias.is_none() {
         return Profiled::Done(match aliases(&line.config) {
@@ -99,10 +99,10 @@ pub fn profile(line: &ProfileLine) -> Profiled {
     }
 }
 
-/// The configuration of `gossipper server`; the exit code if it cannot be used.
+/// The configuration of `gossipper server`.
 ///
 /// # Errors
-/// The exit code; what is wrong has been printed.
+/// The exit code, if the configuration cannot be used. The mistakes have been printed.
 pub fn server(line: &ServerLine) -> Result<ServerConfig, u8> {
     match load(line.config.as_deref(), &line.options) {
         Ok(config) => {
@@ -130,7 +130,7 @@ fn report(problems: &Problems) {
     say(Level::ERROR, &format!("{problems}\n{count} problem{plural}\n"));
 }
 
-/// Whether stdout took the text; a reader that has gone away is no failure.
+/// Prints to stdout; tells whether that worked. A reader that has gone away is no failure.
 fn print(text: &str) -> bool {
     let mut stdout = io::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -1,4 +1,4 @@
-//! What applies in the end, in the form of a file that says the same.
+//! The effective configuration, written as a file with the same meaning.
 
 use serde_json::{Map, Value, json};
 
@@ -10,12 +10,12 @@ use crate::config::{
     TransportFor,
 };
 
-/// A file that says what `config` is, defaults and all, with its secrets masked.
+/// A file with the meaning of `config`: defaults are written out, secrets are masked.
 pub fn effective(config: &ServerConfig) -> Value {
     file(config, true)
 }
 
-/// As [`effective`], with or without mask.
+/// Like [`effective`], with or without the mask.
 pub(super) fn file(config: &ServerConfig, is_masked: bool) -> Value {
     let secret = |secret: &Secret| match is_masked {
         true => MASK.to_owned(),
@@ -81,7 +81,7 @@ fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
     if run.injection.len() > 1 {
         let files = run.injection.iter();
         let words = files.flat_map(|file| ["-inf".to_owned(), file.display().to_string()]);
-        // Before the bare word, if there is one.
+        // The option goes before the bare word, if there is one.
         extra_args.splice(0..0, words);
     }
     Profile {
@@ -170,7 +170,7 @@ fn milliseconds(time_ms: u64) -> Duration {
     Duration::Text(format!("{time_ms}ms"))
 }
 
-/// Options whose value may be shown to nobody, and that no key stands for.
+/// Options whose value is never shown, and that have no key.
 const SECRET_OPTIONS: &[&str] = &["-log_otel_header"];
 
 fn masked(words: &[String], is_masked: bool) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! From what was written about one engine to its `RunConfig`: defaults, keys, `extra_args`, the
-//! command line, each over the one before, all through the table of options.
+//! One engine: from its part of the file to its `RunConfig`. Defaults, keys, `extra_args` and the
+//! command line apply, each over the one before, all through the table of options.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,32 +23,32 @@ use crate::files::{Access, Folder, without_dots};
 /// SIP's own port (RFC 3261, section 19.1.2).
 const SIP_PORT: u16 = 5060;
 
-/// What a server answers with where nothing else is named.
+/// The scenario of a management engine that names none.
 const MANAGEMENT: &str = "management";
 
-/// What engines have in common while they are built.
+/// The state that is shared while engines are built.
 pub(super) struct Builder<'a> {
-    /// What relative paths of the file are relative to.
+    /// The directory that relative paths of the file are relative to.
     pub(super) directory: &'a Path,
-    /// The access that says where paths may lead, if not everywhere.
+    /// The rule for paths: it may restrict them to some folders.
     pub(super) access: &'a Access,
-    /// Whether it is an engine of a service; otherwise a run profile, without what a service
-    /// fills in and with all that a run at a terminal can do.
+    /// True for an engine of a service. False for a run profile: it has none of the defaults of a
+    /// service, and may do everything that a run at a terminal can do.
     pub(super) is_service: bool,
-    /// Whose defaults apply.
+    /// The set of defaults that applies.
     pub(super) flavor: Flavor,
     pub(super) problems: &'a mut Vec<Problem>,
     pub(super) notices: &'a mut Vec<String>,
 }
 
-/// An engine, and what its sources said about the process.
+/// An engine, and the settings of the process from its part of the file.
 pub(super) struct Built {
     pub(super) engine: EngineEntry,
     pub(super) process: ProcessDraft,
 }
 
 impl Builder<'_> {
-    /// Builds an engine; `None` if something is wrong with it, which has been reported then.
+    /// Builds an engine; `None` if it has mistakes, which have been reported then.
     pub(super) fn build(
         &mut self,
         profile: &Profile,
@@ -143,8 +143,8 @@ impl Builder<'_> {
         Some(Built { engine, process })
     }
 
-    /// Refuses rules that a run does not keep: to go on without them would be worst. Most of them
-    /// mean nothing where there is no API; `targets` looks like a bound of the run itself.
+    /// Refuses rules that a run does not keep: a run that ignored them would be worse. Most of them
+    /// have no meaning without an API; `targets` looks like a bound of the run itself.
     fn check_rules_of_a_run(&mut self, profile: &Profile, has_api: bool) {
         let of_an_api =
             ["auth", "api_allowed_hosts", "api_allowed_origins", "trusted_proxies", "data_dir"];
@@ -173,7 +173,7 @@ impl Builder<'_> {
         });
     }
 
-    /// The keys of the file. Where a scenario has a file and a name, the file wins.
+    /// Stores the keys of the file. If a scenario has a file and a name, the file wins.
     fn store_keys(&mut self, profile: &Profile, role: Role, draft: &mut RunDraft) {
         for key in &profile.keys {
             let Some(rules) = key_schema(&key.name) else { continue };
@@ -213,7 +213,7 @@ impl Builder<'_> {
         let accept = match flag.resolved().status {
             Status::Supported(accept) => accept,
             Status::Later(missing) => {
-                // `x-off` has said already what asks for nothing.
+                // `x-off` has already told which values turn nothing on.
                 if rules["x-off"].is_array() || asks_for_something(&key.node) {
                     let message =
                         format!("not in this version: {missing} is missing; remove the key");
@@ -243,7 +243,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The value as it would stand on a command line; `None` if there is something wrong with it.
+    /// The value as it would stand on a command line; `None` after reporting a mistake in it.
     fn value_of(
         &mut self,
         key: &Key,
@@ -263,7 +263,7 @@ impl Builder<'_> {
             return Some(path.into());
         }
         let problem = match purpose {
-            // Whoever reads it again would wait for its other end.
+            // A start reads the file again, and would wait for the other end of a pipe.
             "read" if self.is_service && files::is_special(&path) => {
                 Some(format!("{} is no regular file; name one", path.display()))
             }
@@ -276,8 +276,7 @@ impl Builder<'_> {
         Some(path.into())
     }
 
-    /// The path that is the value of `option`, resolved. That of a client of the API is tried out,
-    /// too.
+    /// The resolved path of `option`. For a client of the API its use is tried out, too.
     fn path(&mut self, at: Place, key: &str, option: &str, path: &Path) -> Option<PathBuf> {
         if !self.access.is_confined() {
             return Some(without_dots(&self.directory.join(path)));
@@ -300,7 +299,7 @@ impl Builder<'_> {
         self.report(Some(at), key.to_owned(), ProblemKind::BadValue, error.to_string());
     }
 
-    /// `extra_args`, read by the command line's own reader. Returns those that no key stands for.
+    /// Stores `extra_args`, read by the command line's own reader. Returns those that have no key.
     fn store_extra(&mut self, profile: &Profile, draft: &mut RunDraft) -> Vec<String> {
         let nothing = Vec::new();
         let Some(key) = profile.key("extra_args") else { return nothing };
@@ -345,7 +344,7 @@ impl Builder<'_> {
                 self.report(Some(at), path, ProblemKind::Option, message);
                 return nothing;
             }
-            // Paths of the file are relative to the file, wherever in it they stand.
+            // Paths of the file are relative to the file, wherever they stand in it.
             if let Status::Supported(Accept::Path(_)) = flag.status
                 && let Some(value) = given.values.first_mut()
                 && !value.is_empty()
@@ -363,7 +362,7 @@ impl Builder<'_> {
         words_without_key(&low)
     }
 
-    /// `listeners`: what an entry leaves out is that of the engine.
+    /// Reads `listeners`: missing values of an entry are those of the engine.
     fn listeners(&mut self, profile: &Profile, engine: &RunDraft) -> Vec<Listener> {
         let Some(key) = profile.key("listeners") else { return Vec::new() };
         let mut listeners = Vec::new();
@@ -383,7 +382,7 @@ impl Builder<'_> {
             let own_transport = draft.transport.map(|transport| (transport, draft.transport_for));
             let (transport, transport_for) = own_transport
                 .unwrap_or((engine.transport.unwrap_or(Transport::UdpMono), engine.transport_for));
-            // A port of 0 at the engine is none; in an entry it is a free one.
+            // At the engine a port of 0 means none; in an entry it means a free one.
             let inherited = engine.local_port.filter(|&port| port != 0);
             listeners.push(Listener {
                 transport,
@@ -406,7 +405,7 @@ struct Listener {
     port_was_given: bool,
 }
 
-/// What applies where nobody said anything.
+/// Fills in the defaults of the role for everything that is still unset.
 fn fill_in(draft: &mut RunDraft, role: Role) {
     match role {
         Role::Management => {
@@ -422,7 +421,7 @@ fn fill_in(draft: &mut RunDraft, role: Role) {
     }
 }
 
-/// Options that no key stands for, as words.
+/// The options that have no key, as words of a command line.
 fn words_without_key(low: &LowArgs) -> Vec<String> {
     let mut words = Vec::new();
     for given in &low.options {
@@ -461,7 +460,7 @@ fn over<E>(
     result
 }
 
-/// Whether a value asks for what the key is for.
+/// Tells whether a value turns its key on.
 fn asks_for_something(node: &Node) -> bool {
     match &node.data {
         Data::Null => false,
@@ -473,7 +472,7 @@ fn asks_for_something(node: &Node) -> bool {
     }
 }
 
-/// A number without exponent where it is whole: options take digits.
+/// A number in the form that options take: a whole one has no exponent.
 fn plain_number(node: &Node, text: &str) -> String {
     match node.number() {
         Some(number) if number.fract() == 0.0 && text.contains(['.', 'e', 'E']) => {
@@ -496,7 +495,7 @@ fn options_of(error: &ConfigError) -> Vec<&'static str> {
         ConfigError::TooFewCpus { .. } => vec!["cpus", "workers"],
         ConfigError::AddressFamily { .. } => vec!["rsa", "i"],
     };
-    // Some carry their value: `tls_skip_verify false`.
+    // Some contain their value: `tls_skip_verify false`.
     options.into_iter().map(|option| option.split(' ').next().unwrap_or(option)).collect()
 }
 

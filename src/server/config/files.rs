@@ -1,4 +1,4 @@
-//! Files that a configuration names: whether they can be used, without changing anything.
+//! Checks of files that a configuration names. They change nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::files::{Access, Folder};
 use crate::output::try_file;
 
-/// What is wrong with a path, for what it is meant: `read`, `write` or `directory`.
+/// The reason why a path cannot be used for its purpose: `read`, `write` or `directory`.
 pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
     let shown = path.display();
     match purpose {
@@ -29,7 +29,7 @@ pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty())?;
             match fs::metadata(parent) {
                 Ok(metadata) if metadata.is_dir() => None,
-                // A start makes it.
+                // The start creates it.
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
                         && parent.parent().is_some_and(Path::is_dir) =>
@@ -47,13 +47,13 @@ pub(super) fn unusable(path: &Path, purpose: &str) -> Option<String> {
     }
 }
 
-/// Tells whether there is something that is neither a file nor a directory: a pipe, say, whose
-/// reading may never end.
+/// Tells whether the path leads to something that is neither a file nor a directory. Reading a
+/// pipe, for example, may never end.
 pub(super) fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// Reads at most `max` bytes and one more, so that the reader can tell.
+/// Reads at most `max` bytes and one more, so that the caller sees a file that is too long.
 pub(super) fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(max as u64 + 1).read_to_end(&mut text)?;
@@ -78,7 +78,7 @@ pub(super) fn refusal_in_folder(access: &Access, folder: Folder, path: &Path) ->
     })
 }
 
-/// Why a file cannot be used, and what to do.
+/// A message why a file cannot be used, with advice.
 pub(super) fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
     format!("cannot {what} {}: it {}; correct the path", path.display(), reason(error))
 }

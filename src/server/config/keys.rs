@@ -3,9 +3,9 @@
 //!
 //! `x-flag` names the option that a key is another way to write: range, default and reading are
 //! then those of the option, so that file and command line cannot differ. `x-path` says that the
-//! value is a path and what for, `x-off` which values ask for nothing, `x-default` what applies
-//! where the key is not there, `x-secret` that the value is never shown, `x-process` that the key
-//! is about the process and not about one engine, `x-missing` what the key has to wait for.
+//! value is a path, and its purpose. `x-off` lists values that turn nothing on, and `x-default` is
+//! the value of a missing key. `x-secret` means that the value is never shown. `x-process` marks
+//! keys of the process, not of one engine. `x-missing` names the feature that a key waits for.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One engine: a scenario, where it listens or whom it calls, how much, and what it writes.
+/// One engine: its scenario, its addresses, its load and its outputs.
 ///
 /// The same keys stand at the top of a flat file, in `server`, in each of `clients`, and in each
 /// of `aliases`.
@@ -25,8 +25,8 @@ pub struct Profile {
     /// and underscores. Without one, engines are called w0, w1 and so on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// What the engine is for: management and server answer calls and carry the API; load, client
-    /// and uac make calls. Without it, the other keys decide.
+    /// Role of the engine: management and server answer calls and carry the API; load, client and
+    /// uac make calls. Without it, the other keys decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
 
@@ -61,7 +61,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub listeners: Option<Vec<ListenerKeys>>,
-    /// Whom to call: host and port.
+    /// Destination of calls: host and port.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "rsa", "x-default" = ""))]
     pub remote_addr: Option<String>,
@@ -147,7 +147,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "hep_capture_id"))]
     pub hep_capture_id: Option<u32>,
-    /// What the capture server authenticates us by.
+    /// Password for the capture server.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "hep_password", "x-secret" = true))]
     pub hep_password: Option<String>,
@@ -205,7 +205,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "log_otel_endpoint"))]
     pub log_otel_endpoint: Option<String>,
-    /// How to speak to the collector: grpc or http.
+    /// Protocol of the collector: grpc or http.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "log_otel_proto", "enum" = ["grpc", "http"]))]
     pub log_otel_proto: Option<String>,
@@ -248,7 +248,7 @@ pub struct Profile {
     #[schemars(extend("x-flag" = "health_min_rtp_packets_recv_per_call"))]
     pub health_min_rtp_packets_recv_per_call: Option<u64>,
 
-    /// Where HTTP is served: IP:PORT, localhost:PORT, or :PORT for all addresses.
+    /// Address of the HTTP server: IP:PORT, localhost:PORT, or :PORT for all addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend(
         "x-flag" = "api_addr",
@@ -269,8 +269,8 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "api_tls_key", "x-process" = true, "x-path" = "read"))]
     pub api_tls_key: Option<PathBuf>,
-    /// Host names, beside localhost and addresses, under which the API may be asked while it asks
-    /// nobody who they are.
+    /// Host names, beside localhost and addresses, under which the API answers while it has no
+    /// authentication.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("x-process" = true))]
     pub api_allowed_hosts: Option<Vec<String>>,
@@ -279,7 +279,7 @@ pub struct Profile {
     #[schemars(length(max = 64), extend("x-process" = true))]
     pub api_allowed_origins: Option<Vec<String>>,
     /// Addresses and networks (10.0.0.0/8) of proxies in front of the API. Their X-Forwarded-For or
-    /// Forwarded header says who asks.
+    /// Forwarded header names the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("x-process" = true))]
     pub trusted_proxies: Option<Vec<String>>,
@@ -305,7 +305,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), extend("x-process" = true))]
     pub targets: Option<Vec<TargetKeys>>,
-    /// Who may use the API.
+    /// Authentication of the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-process" = true))]
     pub auth: Option<AuthKeys>,
@@ -393,12 +393,12 @@ pub enum PortKey {
     Range(String),
 }
 
-/// Who may use the API.
+/// Authentication of the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(transform = super::schema::complete)]
 pub struct AuthKeys {
-    /// none: whoever knows api_token, or everybody without one; internal: users with passwords.
+    /// none: all who know api_token, or all without one; internal: users with passwords.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<AuthType>,
     /// SQLite file with the users.
@@ -422,7 +422,7 @@ pub enum AuthType {
     Internal,
 }
 
-/// What an engine is for, by all its names.
+/// Role of an engine, by all its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleName {
@@ -449,7 +449,7 @@ pub enum Duration {
     Seconds(f64),
 }
 
-/// What stands at the top of a file beside the keys of an engine.
+/// Keys at the top of a file, beside the keys of an engine.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[schemars(title = "Gossipper server configuration", transform = super::schema::complete)]
 pub struct TopKeys {

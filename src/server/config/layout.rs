@@ -1,5 +1,5 @@
-//! The three layouts of a file: one engine (management or load), or `server` and `clients`; which
-//! keys each engine ends up with, and what it is for.
+//! The three layouts of a file: one engine (management or load), or `server` and `clients`. The
+//! module finds the keys and the role of each engine.
 
 use super::check::join;
 use super::problem::{Place, Problem, ProblemKind};
@@ -12,18 +12,18 @@ pub(super) const ENGINES_MAX: usize = 16;
 /// Keys of the top of a file that engines do not inherit.
 const RESERVED: &[&str] = &["server", "clients", "client", "workloads", "aliases", "$schema"];
 
-/// A key of an engine, wherever it was written.
+/// A key of an engine, from any place of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) name: String,
-    /// From the top of the file.
+    /// The path of the key, from the top of the file.
     pub(super) path: String,
-    /// Where the key begins.
+    /// The place where the key begins.
     pub(super) at: Place,
     pub(super) node: Node,
 }
 
-/// What was written about one engine.
+/// One engine as it is written in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
     /// `server`, `clients[1]`, or nothing for the engine of a flat file.
@@ -33,7 +33,7 @@ pub(super) struct Profile {
     pub(super) keys: Vec<Key>,
 }
 
-/// Where an engine stands in its file.
+/// The position of an engine in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
     /// At the top.
@@ -53,7 +53,7 @@ impl Profile {
         self.key(name)?.node.text().filter(|text| !text.is_empty())
     }
 
-    /// The place of the first of these keys that is there, else of the engine.
+    /// The place and path of the first of these keys that is present, else of the engine.
     pub(super) fn place_of(&self, names: &[&str]) -> (Place, String) {
         match names.iter().find_map(|name| self.key(name)) {
             Some(key) => (key.at, key.path.clone()),
@@ -62,7 +62,7 @@ impl Profile {
     }
 }
 
-/// Takes a file apart. `whole` is the file, `right` is what is right of it.
+/// Splits a file into its engines. `whole` is the file, `right` has its right parts only.
 pub(super) fn engines(whole: &Node, right: &Node, problems: &mut Vec<Problem>) -> Vec<Profile> {
     let mut report = |member: &Member, kind, message: &str| {
         let (key, message) = (member.key.clone(), message.to_owned());
@@ -89,7 +89,7 @@ pub(super) fn engines(whole: &Node, right: &Node, problems: &mut Vec<Problem>) -
     if !is_composite {
         let keys = right.members().iter().filter(|member| !RESERVED.contains(&member.key.as_str()));
         let mut keys: Vec<_> = keys.map(|member| key("", member)).collect();
-        // As a truth value it is one of the signs of what the engine is for.
+        // As a truth value it is one of the signs of the role.
         let flag =
             right.member("server").filter(|server| matches!(server.node.data, Data::Bool(_)));
         keys.extend(flag.map(|flag| key("", flag)));
@@ -136,7 +136,7 @@ fn key(parent: &str, member: &Member) -> Key {
     }
 }
 
-/// The keys of an engine over those that all share; values are replaced whole.
+/// The keys of an engine over the shared keys; values are replaced whole.
 fn merged(shared: &[Key], node: &Node, path: String, position: Position) -> Profile {
     let mut keys: Vec<_> = node.members().iter().map(|member| key(&path, member)).collect();
     for inherited in shared {
@@ -147,7 +147,7 @@ fn merged(shared: &[Key], node: &Node, path: String, position: Position) -> Prof
     Profile { path, at: node.at, position, keys }
 }
 
-/// What an engine is for, by the first sign that there is.
+/// The role of an engine, by the first sign that is present.
 pub(super) fn infer_role(profile: &Profile) -> Option<Role> {
     if profile.position == Position::Server {
         return Some(Role::Management);
@@ -160,7 +160,8 @@ pub(super) fn infer_role(profile: &Profile) -> Option<Role> {
     let has_some =
         |name: &str| profile.key(name).is_some_and(|key| !key.node.elements().is_empty());
     let is_server = profile.key("server").is_some_and(|key| key.node.data == Data::Bool(true));
-    // The address of the API is that of the process: a client inherits it, and means nothing by it.
+    // The address of the API is that of the process. A client only inherits it: it is no sign
+    // there.
     let has_api = profile.position == Position::Flat && profile.text("api_addr").is_some();
     if is_server || has_some("listeners") || has_api {
         return Some(Role::Management);

@@ -1,4 +1,4 @@
-//! From the text of a file, and a command line, to a `ServerConfig`.
+//! Loading: from the text of a file and a command line to a `ServerConfig`.
 
 use std::path::{Path, PathBuf};
 
@@ -23,10 +23,10 @@ use crate::run::{self, RunError};
 use crate::scenario::Mode;
 use crate::server::engines::DOCUMENT;
 
-/// Keys of an engine that a client which is added over the API has not.
+/// Keys of an engine that a client added over the API may not have.
 const NOT_OF_A_CLIENT: &[&str] = &["listeners"];
 
-/// Keys that mean the whole process, which a client of the API may not say anything about.
+/// Keys of the whole process, which a client of the API may not set.
 pub fn keys_of_the_process() -> Vec<&'static str> {
     let names = |schema: &'static Value| schema["properties"].as_object().into_iter().flatten();
     let of_an_engine = names(profile_schema());
@@ -34,7 +34,7 @@ pub fn keys_of_the_process() -> Vec<&'static str> {
         let is_it = rules["x-process"] == true || NOT_OF_A_CLIENT.contains(&key.as_str());
         is_it.then_some(key.as_str())
     };
-    // Those that only a whole file has.
+    // Keys that only a whole file has.
     let of_a_file = names(schema()).map(|(key, _)| key.as_str()).filter(|key| {
         let is_comment = key.starts_with('$');
         !is_comment && key_schema(key).is_none()
@@ -85,10 +85,10 @@ pub fn parse(text: &[u8], path: Option<&Path>, argv: &LowArgs) -> Result<ServerC
 }
 
 /// Reads the engine that a client of the API asks for: the keys of a load engine, without those of
-/// the process. It may name files in the folders of the data directory only. HEP, the event
-/// log and the time limit are those of the primary engine where the snippet says nothing.
+/// the process. It may name files in the folders of the data directory only. If the snippet does
+/// not set HEP, the event log or the time limit, those of the primary engine apply.
 ///
-/// The id is empty where the snippet has none.
+/// The id is empty if the snippet has none.
 ///
 /// # Errors
 /// All mistakes.
@@ -138,15 +138,15 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> 
 /// An engine that a client of the API asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snippet {
-    /// The engine that it asks for, with what that takes over.
+    /// The engine, with the values that it takes over from the primary engine.
     pub engine: EngineEntry,
-    /// `true` if the collector of messages is its own choice.
+    /// True if the snippet names its own collector of messages.
     pub own_hep: bool,
-    /// `true` if the event log is its own choice.
+    /// True if the snippet sets its own event log.
     pub own_events: bool,
 }
 
-/// What a client that is added takes over from the primary engine.
+/// Fills in the values that an added client takes over from the primary engine.
 fn inherit(run: &mut RunConfig, primary: &RunConfig) {
     if run.export.hep.collector.is_none() {
         run.export.hep = primary.export.hep.clone();
@@ -159,19 +159,19 @@ fn inherit(run: &mut RunConfig, primary: &RunConfig) {
     run.timeout_ms = run.timeout_ms.or(primary.timeout_ms);
 }
 
-/// What relative paths are relative to.
+/// The directory that relative paths are relative to.
 pub(super) fn directory_of(path: Option<&Path>) -> PathBuf {
     let parent = path.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     std::path::absolute(parent).unwrap_or_else(|_| parent.to_owned())
 }
 
-/// What comes together while a file is read.
+/// The state while a file is read.
 pub(super) struct Loader<'a> {
     directory: &'a Path,
     /// The file that is read.
     pub(super) file: Option<&'a Path>,
-    /// The files that clients of the API may use; nothing is kept from others before all is known.
+    /// The rules for files. They protect the files of the process once all engines are known.
     access: Access,
     pub(super) is_service: bool,
     pub(super) flavor: Flavor,
@@ -196,7 +196,7 @@ impl<'a> Loader<'a> {
         self.problems.push(Problem { place: Some(at), key: key.to_owned(), kind, message });
     }
 
-    /// What is right of a file.
+    /// The right parts of a file; mistakes are reported.
     pub(super) fn checked(&mut self, whole: &Node, rules: &serde_json::Value) -> Node {
         let nothing = Node { at: whole.at, data: Data::Object(Vec::new()) };
         check::check(whole, rules, "", &mut self.problems).unwrap_or(nothing)
@@ -206,7 +206,7 @@ impl<'a> Loader<'a> {
         self.problems.iter().any(|problem| problem.key == key)
     }
 
-    /// Builds the whole from its engines.
+    /// Builds the whole configuration from its engines.
     pub(super) fn server(&mut self, profiles: &[Profile], argv: &LowArgs) -> Option<ServerConfig> {
         let mut engines: Vec<(Built, &Profile)> = Vec::new();
         let mut is_complete = true;
@@ -222,7 +222,7 @@ impl<'a> Loader<'a> {
                 is_complete = false;
                 continue;
             };
-            // The command line is about the process and its first engine.
+            // The command line is for the process and its first engine.
             let argv = (index == 0).then_some(argv);
             match self.build(profile, role, id, argv) {
                 Some(built) => engines.push((built, profile)),
@@ -289,7 +289,7 @@ impl<'a> Loader<'a> {
                 message.to_owned(),
             );
         }
-        // Nothing is inferred from what was wrong.
+        // A wrong value is no sign of a role.
         if role.is_none() && !self.has_problem_at(&key) {
             let message = "it is not clear what this engine is for; write role \"management\" \
                            (it answers calls) or \"load\" (it makes calls to remote_addr)";
@@ -298,7 +298,7 @@ impl<'a> Loader<'a> {
         role
     }
 
-    /// The id, or `fallback` where there is none.
+    /// The id, or `fallback` if there is none.
     fn id(&mut self, profile: &Profile, fallback: &str) -> String {
         let Some(key) = profile.key("id") else { return fallback.to_owned() };
         let Some(id) = key.node.text().filter(|id| !id.is_empty()) else {
@@ -350,7 +350,7 @@ impl<'a> Loader<'a> {
         Some(built)
     }
 
-    /// Keeps the engines from the files of the process. Returns whether all are usable then.
+    /// Closes the files of the process to the engines. Returns whether all are usable then.
     fn protect(
         &mut self,
         engines: &mut [(EngineEntry, &Profile)],
@@ -379,7 +379,7 @@ impl<'a> Loader<'a> {
         are_usable
     }
 
-    /// Loads scenarios and data as a start would. Returns them, if all is right.
+    /// Loads scenarios and data like a start would. Returns them if they have no mistake.
     fn check_contents(
         &mut self,
         profile: &Profile,
@@ -400,7 +400,7 @@ impl<'a> Loader<'a> {
                 };
                 let (at, key) = profile.place_of(keys);
                 let mut message = error.to_string().replace("\n  hint: ", "; ");
-                // Who asks over the API named the file, and need not know where it is.
+                // A client of the API named the file, and need not know its directory.
                 if let (true, ScenarioSource::File(file)) =
                     (self.access.is_confined(), &run.scenario)
                 {

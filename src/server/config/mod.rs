@@ -1,8 +1,8 @@
 //! The configuration of a server: one JSON file, in three layouts, into a [`ServerConfig`].
 //!
 //! Every mistake is found at load and reported with its place, all at once. Keys and their rules
-//! are in `keys`; a key that is another way to write an option is read by that option. Opens the
-//! files that are named, but no socket, and starts nothing.
+//! are in `keys`; a key that is another way to write an option is read by that option. The module
+//! opens the files that are named, but no socket, and starts nothing.
 
 mod alias;
 mod binds;

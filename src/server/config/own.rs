@@ -10,14 +10,14 @@ use crate::files::{NOT_WRITTEN, OwnFile, OwnKind};
 use crate::server::auth;
 use crate::server::engines::files;
 
-/// All files of a process with this configuration.
+/// All files of the process for this configuration.
 pub(super) fn own_files(config: &ServerConfig) -> Vec<OwnFile> {
     let ServerConfig { auth, engines, .. } = config;
     let (file, http) = (config.file.as_deref(), config.http.as_ref());
     own_files_of(file, http, auth, engines.iter().map(|engine| &engine.run))
 }
 
-/// All files of a process that has engines with these runs. `file` is its configuration.
+/// All files of a process whose engines have these runs. `file` is its configuration.
 pub(in crate::server) fn own_files_of<'e>(
     file: Option<&Path>,
     http: Option<&HttpConfig>,
@@ -85,7 +85,7 @@ pub(super) fn check(engine: &EngineEntry, profile: &Profile, problems: &mut Vec<
         problems.push(Problem { place: Some(place), key, kind: ProblemKind::File, message });
     };
     for (path, key) in read_by(run) {
-        // An output that is an input is reported where it is written.
+        // An output that is also an input is reported as an output.
         if let Some(role) = run.access.own_at(path, &[OwnKind::Secret, OwnKind::Material]) {
             report(key, path, "reads", role);
         }

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! Mistakes of a configuration, with their places.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,17 +24,17 @@ pub enum ProblemKind {
     Syntax,
     /// A key stands twice in one object.
     DuplicateKey,
-    /// No such key, or not there.
+    /// No such key, or not allowed there.
     UnknownKey,
     /// A key of an older layout.
     RemovedKey,
-    /// A key that has to be there is not.
+    /// A required key is missing.
     MissingKey,
     /// A value of another type.
     WrongType,
     /// A value that cannot be used.
     BadValue,
-    /// What the key asks for is not in this version.
+    /// The feature behind the key is not in this version.
     NotInThisVersion,
     /// Keys that do not go together.
     Contradiction,
@@ -44,40 +44,40 @@ pub enum ProblemKind {
     Scenario,
     /// Two engines want the same address.
     Bind,
-    /// A secret that everybody knows or can guess.
+    /// A secret that is well known or can be guessed.
     Secret,
     /// The API would be open to others without authentication.
     OpenApi,
     /// `extra_args` or an option of the command line.
     Option,
-    /// There are more mistakes than are told.
+    /// There are more mistakes than are reported.
     TooMany,
 }
 
-/// Most mistakes of one configuration that are told. A body of 1 MiB may have some 350,000.
+/// Most mistakes of one configuration that are reported. A body of 1 MiB may have some 350,000.
 pub(super) const PROBLEMS_MAX: usize = 100;
 
 /// Most characters of a message, which may quote what was written.
 const MESSAGE_CHARS_MAX: usize = 2000;
 
-/// The last row where there are more mistakes than are told.
+/// The last row if there are more mistakes than are reported.
 const MORE: &str = "there are more mistakes; mend these first";
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where; `None` if it is not about the text of the file.
+    /// The place; `None` if the mistake is not in the text of the file.
     pub place: Option<Place>,
     /// The key, from the top of the file: `clients[1].rate`.
     pub key: String,
-    /// What kind of mistake it is.
+    /// The kind of mistake.
     pub kind: ProblemKind,
-    /// What is wrong and what to do about it.
+    /// The mistake, and what to do about it.
     pub message: String,
 }
 
 impl Problem {
-    /// Takes the key off the message, which readers of the option's value have put there too.
+    /// Removes the key from the start of the message: readers of option values put it there, too.
     fn name_the_key_once(&mut self) {
         let last = self.key.rsplit('.').next().unwrap_or_default();
         let rest = self.message.strip_prefix(last).filter(|_| !last.is_empty());
@@ -86,7 +86,7 @@ impl Problem {
         }
     }
 
-    /// Cuts a message that quotes more than anybody reads.
+    /// Cuts a message that is too long to be read.
     fn cut(&mut self) {
         if let Some((at, _)) = self.message.char_indices().nth(MESSAGE_CHARS_MAX) {
             self.message.truncate(at);
@@ -94,7 +94,8 @@ impl Problem {
         }
     }
 
-    /// As of a body that somebody sent: there is no file, but those that it names.
+    /// Rewords the message for the body of a request. Only a mistake in a named file keeps "the
+    /// file".
     pub(super) fn of_a_body(mut self) -> Self {
         if !matches!(self.kind, ProblemKind::File | ProblemKind::Scenario) {
             self.message = self.message.replace("the file", "the body");
@@ -103,17 +104,17 @@ impl Problem {
     }
 }
 
-/// The mistakes of a configuration, in the order of the file; of many the first ones.
+/// The mistakes of a configuration, in the order of the file; of too many the first ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
-    /// The file, as it was named; `None` for what came another way.
+    /// The file as it was named; `None` for a configuration from elsewhere.
     pub file: Option<PathBuf>,
     /// At least one.
     pub list: Vec<Problem>,
 }
 
 impl Problems {
-    /// Puts mistakes in the order of the file; what has no place comes last.
+    /// Sorts mistakes in the order of the file; those without a place come last.
     pub(super) fn new(file: Option<PathBuf>, mut list: Vec<Problem>) -> Self {
         list.iter_mut().for_each(Problem::name_the_key_once);
         list.sort_by_key(|problem| problem.place.map_or((1, Place::default()), |at| (0, at)));
@@ -127,7 +128,7 @@ impl Problems {
         Self { file, list }
     }
 
-    /// For programs: what `gossipper config check --json` prints.
+    /// The mistakes as JSON, for programs: the output of `gossipper config check --json`.
     pub fn to_json(&self) -> serde_json::Value {
         let rows = self.list.iter().map(|problem| {
             serde_json::json!({
@@ -143,7 +144,7 @@ impl Problems {
 }
 
 impl fmt::Display for Problems {
-    /// A line for each: `file:line:column: key: message`.
+    /// Writes a line for each: `file:line:column: key: message`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             if index > 0 {

@@ -1,4 +1,4 @@
-//! The HTTP side of the process: where it is served, to whom, and which secrets are none.
+//! The HTTP side of the process: its address, its authentication, and secrets that are too weak.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,10 +16,10 @@ use crate::config::targets::{Network, TargetList};
 use crate::files::without_dots;
 use crate::server::auth;
 
-/// Where the API is served unless something else is said: only this machine can reach it.
+/// The default address of the API: only this machine can reach it.
 const API_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Clients that the API may add unless something else is said.
+/// The default number of clients that the API may add.
 const DYNAMIC_CLIENTS: usize = 32;
 
 /// The HTTP side of a process.
@@ -32,7 +32,7 @@ pub(super) struct Process {
     pub(super) targets: TargetList,
 }
 
-/// Puts the HTTP side together, from what the primary engine's sources said about it.
+/// Builds the HTTP side from the settings of the primary engine's sources.
 pub(super) fn build(
     draft: &ProcessDraft,
     profile: &Profile,
@@ -79,7 +79,7 @@ fn place(profile: &Profile, key: &str) -> (Place, String) {
     profile.place_of(&[key, "extra_args"])
 }
 
-/// The files of HTTPS, which come in pairs.
+/// Reads the files of HTTPS, which come in pairs.
 fn https(
     draft: &ProcessDraft,
     profile: &Profile,
@@ -98,7 +98,7 @@ fn https(
     None
 }
 
-/// The people who may use the API: users count more than a token.
+/// The authentication of the API: users take precedence over a token.
 fn users(
     draft: &ProcessDraft,
     profile: &Profile,
@@ -125,7 +125,7 @@ fn users(
     }
 }
 
-/// Reports an API that everybody on the network could use, unless that was asked for.
+/// Reports an API that is open to the network without authentication, unless that was asked for.
 fn check_exposure(
     addr: SocketAddr,
     draft: &ProcessDraft,
@@ -155,8 +155,8 @@ fn in_clear(addr: SocketAddr, auth: &AuthConfig, tls: Option<&HttpTls>) -> Optio
     ))
 }
 
-/// The directory of the folders for clients of the API. A service keeps its users in its data
-/// directory, and works there.
+/// The directory of the folders for clients of the API. The data directory of a service holds its
+/// users, and is its working directory.
 fn data_dir(
     profile: &Profile,
     auth: &AuthConfig,
@@ -259,7 +259,7 @@ fn internal(
         (Some(AuthType::Internal), None) => {
             let message = "the key is missing; name the SQLite file that users are kept in";
             report(place("sqlite_path"), ProblemKind::MissingKey, message.to_owned());
-            // Not `None`: users were asked for, and that is not to be reported too.
+            // Not `None`: users were asked for, and an open API must not be reported on top.
             Some(AuthConfig::Internal { sqlite_path: Default::default(), jwt_secret: None })
         }
         (Some(AuthType::None), _) => None,
@@ -271,7 +271,7 @@ fn internal(
     }
 }
 
-/// Why a text is no token of the API.
+/// The reason why a text cannot be a token of the API.
 fn weak_token(token: &str) -> Option<String> {
     auth::check_api_token(token).err().or_else(|| auth::weak_api_token(token))
 }

@@ -1,4 +1,5 @@
-//! What a running process can take over from a new configuration (SIGHUP), and what it cannot.
+//! Reloading (SIGHUP): the changes of a new configuration that a running process can take over, and
+//! those that it cannot.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,11 +16,11 @@ use crate::config::targets::{Network, TargetList};
 use crate::config::{CallLimit, LogLevel, RunConfig, ScenarioSource};
 use crate::files::OwnKind;
 
-/// Rates that differ by less are the same: they come through calls per period and back.
+/// The difference up to which rates are the same: they are converted to calls per period and back.
 const RATE_TOLERANCE: f64 = 1e-9;
 
-/// Reads a file again, as [`load`] does. What is no regular file cannot be read twice, and might
-/// never come to its end.
+/// Reads a file again, like [`load`]. Only a regular file can be read twice; a pipe might never
+/// come to its end.
 ///
 /// # Errors
 /// All mistakes.
@@ -35,24 +36,24 @@ pub fn load_again(path: Option<&Path>, argv: &LowArgs) -> Result<ServerConfig, P
     }
 }
 
-/// What becomes of a new configuration.
+/// The plan for a new configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReloadPlan {
-    /// What can be applied now, in this order.
+    /// Changes that can be applied now, in this order.
     pub live: Vec<LiveChange>,
-    /// What only applies after a restart, a sentence each that names the key.
+    /// Changes that apply only after a restart, one sentence each that names the key.
     pub restart: Vec<String>,
 }
 
 /// A change that a running process can make.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LiveChange {
-    /// New calls follow this scenario, if its text or its place is another one than before. The
-    /// texts are not compared here.
+    /// New calls follow this scenario, if its text or its place differs from before. The texts are
+    /// not compared here.
     Scenario {
         /// The engine.
         engine: String,
-        /// Where the scenario is.
+        /// The source of the scenario.
         source: ScenarioSource,
     },
     /// Start calls at this rate.
@@ -66,19 +67,19 @@ pub enum LiveChange {
     Users {
         /// The engine.
         engine: String,
-        /// How many.
+        /// The number of calls.
         users: u64,
     },
-    /// Stop creating calls after so many.
+    /// Stop creating calls after this number.
     CallsTotal {
         /// The engine.
         engine: String,
         /// Number of calls since the start; `None` is no limit.
         calls: Option<u64>,
     },
-    /// Other users, tokens or keys.
+    /// Use other users, tokens or keys.
     Auth(AuthConfig),
-    /// Other names and pages that the API may be used by.
+    /// Use other host names, origins and proxies of the API.
     Allowed {
         /// As in `HttpConfig`.
         hosts: Vec<String>,
@@ -89,18 +90,18 @@ pub enum LiveChange {
     },
     /// Read the certificate of HTTPS again, from the files of the new configuration.
     Certificates,
-    /// Whether scenarios that arrive over the API may run shell commands.
+    /// Allow or forbid shell commands in scenarios that arrive over the API.
     AllowExec(bool),
-    /// Most clients that the API may add.
+    /// Set the most clients that the API may add.
     DynamicClients(usize),
-    /// The targets that clients which the API adds may call.
+    /// Set the targets that clients added over the API may call.
     Targets(TargetList),
-    /// What of its own doings the process tells.
+    /// Set the level of the process's own log.
     LogLevel(LogLevel),
 }
 
 impl LiveChange {
-    /// The engine that it is about; `None` if it is about the process.
+    /// The engine of the change; `None` for a change of the process.
     pub fn engine(&self) -> Option<&str> {
         match self {
             Self::Scenario { engine, .. }
@@ -111,7 +112,7 @@ impl LiveChange {
         }
     }
 
-    /// Notes in the configuration that runs that the change was made, as `new` has it.
+    /// Notes in the running configuration that the change was made, with the values of `new`.
     pub fn settle(&self, running: &mut ServerConfig, new: &ServerConfig) {
         if let Some(id) = self.engine() {
             let engine = running.engines.iter_mut().find(|engine| engine.id == id);
@@ -150,7 +151,7 @@ impl LiveChange {
 }
 
 impl fmt::Display for LiveChange {
-    /// Writes what is so from now on. Never writes a secret.
+    /// Writes the state after the change. Never writes a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scenario { source: ScenarioSource::File(file), .. } => {
@@ -181,9 +182,9 @@ impl fmt::Display for LiveChange {
     }
 }
 
-/// Keeps the files of the process from all that runs: what `running` has by now, and the secrets of
-/// `new` too, of which some may wait for a restart. What was a secret before stays one: users and
-/// keys that were exchanged are still worth something.
+/// Closes the files of the process to all engines. These are the files of `running`, and the
+/// secrets of `new`, as some of them may wait for a restart. Earlier secrets stay closed: users and
+/// keys that were replaced are still worth something.
 pub fn protect(running: &ServerConfig, new: &ServerConfig) {
     let mut own = own_files(running);
     let known = running.access.own();
@@ -196,8 +197,8 @@ pub fn protect(running: &ServerConfig, new: &ServerConfig) {
     running.access.protect(own);
 }
 
-/// Compares what runs with a new configuration. `running` is the configuration of the start with
-/// all that was changed since; `bound` is the address at which the API is served.
+/// Compares the running configuration with a new one. `running` is the configuration of the start
+/// with all changes since; `bound` is the address at which the API is served.
 pub fn compare(
     running: &ServerConfig,
     new: &ServerConfig,
@@ -280,7 +281,7 @@ fn compare_http(
     if old.auth == new.auth {
         return;
     }
-    // The address that is bound stays. What the new one would allow must not open it.
+    // The bound address stays. A new one that would allow an open API must not open this one.
     let is_open = bound.is_some_and(|bound| !bound.ip().is_loopback());
     let is_insecure = new.http.as_ref().is_some_and(|http| http.insecure);
     if new.auth == AuthConfig::None && is_open && !is_insecure {
@@ -323,11 +324,11 @@ fn compare_engines(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) 
     restarts(old, new, plan);
 }
 
-/// Names what of an engine stays as it is.
+/// Adds a sentence for each setting of an engine that needs a restart.
 fn restarts(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) {
     let (was, run) = (&old.run, &new.run);
     let mut same = EngineEntry { run: was.clone(), ..new.clone() };
-    // What has been dealt with.
+    // These were handled above.
     same.run.scenario = run.scenario.clone();
     same.run.notices = run.notices.clone();
     same.run.access = run.access.clone();
@@ -340,7 +341,7 @@ fn restarts(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) {
     if is_default(was.calls_max) == is_default(run.calls_max) {
         same.run.calls_max = run.calls_max;
     }
-    // Where there is no event log, the level is that of the process only.
+    // Without an event log, the level is that of the process only.
     if !was.export.events.is_on() && !run.export.events.is_on() {
         same.run.export.events.level = run.export.events.level;
     }

@@ -1,4 +1,4 @@
-//! A configuration that can be used: resolved, checked, without a trace of how it was written.
+//! A usable configuration: resolved and checked, without a trace of how it was written.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,37 +8,37 @@ use crate::config::targets::{Network, TargetList};
 use crate::config::{LogLevel, RunConfig, Transport};
 use crate::files::Access;
 
-/// What a process shall run.
+/// The configuration of a server process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
     /// The file that was read.
     pub file: Option<PathBuf>,
-    /// What relative paths of the file are relative to; absolute.
+    /// The directory that relative paths of the file are relative to; absolute.
     pub directory: PathBuf,
     /// The directory of the folders for clients of the API; absolute.
     pub data_dir: PathBuf,
-    /// Which files its engines may use, but for clients of the API, which may use fewer.
+    /// The files that its engines may use. Clients of the API may use fewer.
     pub access: Access,
-    /// The HTTP side; none where only load is made and no address was given.
+    /// The HTTP side; `None` if there are only load engines and no address was given.
     pub http: Option<HttpConfig>,
-    /// Who may use the API.
+    /// The authentication of the API.
     pub auth: AuthConfig,
     /// The engines, the primary one first; at least one.
     pub engines: Vec<EngineEntry>,
-    /// Whether scenarios that arrive over the API may run shell commands.
+    /// True if scenarios that arrive over the API may run shell commands.
     pub allow_exec: bool,
-    /// Most clients that the API may add at the same time; 0 where it may add none.
+    /// Most clients that the API may add at the same time; 0 if it may add none.
     pub dynamic_clients_max: usize,
-    /// The targets that clients which the API adds may call.
+    /// The targets that clients added over the API may call.
     pub targets: TargetList,
-    /// What of its own doings the process tells.
+    /// The level of the process's own log.
     pub log_level: LogLevel,
-    /// What the operator should read, one sentence each.
+    /// Notices for the operator, one sentence each.
     pub notices: Vec<String>,
 }
 
 impl ServerConfig {
-    /// Folders of files that the process writes, each to be made if it is missing.
+    /// The directories of files that the process writes; each is made if it is missing.
     pub fn folders(&self) -> Vec<&Path> {
         let users = match &self.auth {
             AuthConfig::Internal { sqlite_path, .. } => Some(sqlite_path),
@@ -56,22 +56,22 @@ impl ServerConfig {
 /// One engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineEntry {
-    /// Its name, unique in the process.
+    /// The name of the engine, unique in the process.
     pub id: String,
-    /// What it is for.
+    /// The role of the engine.
     pub role: Role,
     /// Addresses to listen at, if several or if listed; the first is that of `run`.
     pub listeners: Vec<ListenerConfig>,
-    /// What it runs.
+    /// The run of the engine.
     pub run: RunConfig,
-    /// Options that were given and that no key stands for, for dumps; they are in `run`.
+    /// Given options that have no key, for dumps; `run` contains them.
     pub extra_args: Vec<String>,
 }
 
 /// An address to listen at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// How SIP messages travel.
+    /// The transport of SIP messages.
     pub transport: Transport,
     /// As in `RunConfig`.
     pub local_ip: Option<IpAddr>,
@@ -79,12 +79,12 @@ pub struct ListenerConfig {
     pub local_port: Option<u16>,
 }
 
-/// What an engine is for.
+/// The role of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It answers calls, and the process has an API.
+    /// Answers calls; the process has an API.
     Management,
-    /// It makes calls.
+    /// Makes calls.
     Load,
 }
 
@@ -98,20 +98,20 @@ impl Role {
     }
 }
 
-/// Where HTTP is served, and how.
+/// The address of the HTTP server, and its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// Address; port 0 lets the kernel choose.
     pub addr: SocketAddr,
     /// HTTPS instead of HTTP.
     pub tls: Option<HttpTls>,
-    /// Whether it was said that everybody may come in.
+    /// True if an open API without authentication was asked for.
     pub insecure: bool,
-    /// Host names under which the API may be asked, beside localhost and addresses; lower case.
+    /// Host names under which the API answers, beside localhost and addresses; lower case.
     pub allowed_hosts: Vec<String>,
     /// Origins of other pages that may use the API, as browsers write them.
     pub allowed_origins: Vec<String>,
-    /// Proxies that say truly who asks through them.
+    /// Trusted proxies, which name their clients truly.
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -124,23 +124,23 @@ pub struct HttpTls {
     pub key: PathBuf,
 }
 
-/// Who may use the API.
+/// The authentication of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthConfig {
-    /// Everybody who reaches it.
+    /// No authentication.
     None,
-    /// Who shows this token.
+    /// One token for all.
     Token(Secret),
     /// Users with passwords.
     Internal {
-        /// The SQLite file; it need not be there yet, its directory is.
+        /// The SQLite file. It may be missing yet, but its directory exists.
         sqlite_path: PathBuf,
         /// Key that tokens are signed with; without one, a random key is made and kept.
         jwt_secret: Option<Secret>,
     },
 }
 
-/// A text that is not shown.
+/// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -162,5 +162,5 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What stands in the place of secrets.
+/// The text that is shown in the place of secrets.
 pub(super) const MASK: &str = "***";

@@ -10,16 +10,16 @@ use serde_json::{Map, Value, json};
 use super::keys::TopKeys;
 use crate::cli::flags::{self, Accept, FlagSpec, Status};
 
-/// Keys that may stand in any object and mean nothing.
+/// Keys that may stand in any object and are ignored.
 pub(super) const COMMENT_KEYS: &str = "^(_comment.*|comment)$";
 
-/// Keys of older layouts, and what takes their place.
+/// Keys of older layouts, each with its replacement.
 pub(super) const REMOVED_KEYS: &[(&str, &str)] = &[(
     "workloads",
     "this layout is gone; write the engine that answers as `server` and the others as `clients`",
 )];
 
-/// The schema; everything that is known about keys stands in it.
+/// The schema. It has everything that is known about keys.
 pub fn schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
     &SCHEMA
@@ -30,7 +30,7 @@ pub(super) fn profile_schema() -> &'static Value {
     &schema()["$defs"]["Profile"]
 }
 
-/// What is known about a key of an engine.
+/// The schema of a key of an engine.
 pub(super) fn key_schema(key: &str) -> Option<&'static Value> {
     profile_schema()["properties"].get(key)
 }
@@ -50,9 +50,9 @@ pub(super) fn key_of(flag: &str) -> Option<&'static str> {
 fn generate() -> Value {
     let settings = SchemaSettings::draft2020_12();
     let mut root = settings.into_generator().into_root_schema_for::<TopKeys>().to_value();
-    // A flat file has the keys of an engine at its top, and a file with several engines those that
-    // they share; an alias has `server` beside them. Flattened structs would have to give up
-    // refusing unknown keys, so that the keys are joined here.
+    // A flat file has the keys of an engine at its top. A file with several engines has their
+    // shared keys there, and an alias has `server` beside them. With flattened structs serde could
+    // not refuse unknown keys, so the keys are joined here.
     let keys = root["$defs"]["Profile"]["properties"].as_object().cloned().unwrap_or_default();
     add_missing(&mut root["properties"], &keys);
     if let Some(alias) = root["$defs"].get_mut("Alias") {
@@ -69,8 +69,8 @@ fn add_missing(properties: &mut Value, keys: &Map<String, Value>) {
     }
 }
 
-/// Makes a derived schema say what a file may hold: no `null`, no keys but those there are and
-/// comments, and the ranges and defaults of options.
+/// Makes a derived schema say what a file may hold: no `null`, only known keys and comments, and
+/// the ranges and defaults of options.
 pub(super) fn complete(schema: &mut Schema) {
     without_null(schema);
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
@@ -80,7 +80,7 @@ pub(super) fn complete(schema: &mut Schema) {
         schema.insert("additionalProperties".to_owned(), false.into());
         schema.insert("patternProperties".to_owned(), json!({ COMMENT_KEYS: true }));
     }
-    // Every key may be left out, and that is what is said about defaults of objects.
+    // Every key may be left out; a default of a whole object would say nothing more.
     schema.remove("default");
 }
 
@@ -98,7 +98,7 @@ pub(super) fn number_or_text(schema: &mut Schema) {
     schema.insert("maximum".to_owned(), u16::MAX.into());
 }
 
-/// Keys are left out, not set to `null`.
+/// Removes `null` from the types: keys are left out, not set to `null`.
 fn without_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|kind| kind != "null");
@@ -137,7 +137,7 @@ fn from_option(property: &mut Map<String, Value>) {
     };
     match flag.resolved().status {
         Status::Supported(Accept::Count { min, max, .. }) => {
-            // The least number that the type of the field says is not the option's.
+            // The field's type gives a least number, which is not that of the option.
             let own = property.get("minimum").cloned();
             property.insert(
                 "minimum".to_owned(),
@@ -155,7 +155,7 @@ fn from_option(property: &mut Map<String, Value>) {
     }
 }
 
-/// A number without a fraction of nothing, as people read it.
+/// A number as people write it: a whole one has no fraction.
 fn number(value: f64) -> Value {
     match value.fract() == 0.0 && value.abs() < 1e15 {
         true => (value as i64).into(),

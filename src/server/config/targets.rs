@@ -1,4 +1,4 @@
-//! `targets`: whom clients that are added over the API may call.
+//! `targets`: the destinations that clients added over the API may call.
 
 use super::check::{join, shortened};
 use super::keys::{PortKey, TargetKeys};
@@ -7,7 +7,7 @@ use super::problem::{Place, ProblemKind};
 use super::tree::{Data, Node};
 use crate::config::targets::{Network, PortRange, TargetEntry, TargetList, parse_expiry};
 
-/// Reads the list; what is wrong with it is reported.
+/// Reads the list; mistakes are reported.
 pub(super) fn read(
     profile: &Profile,
     report: &mut impl FnMut((Place, String), ProblemKind, String),
@@ -39,7 +39,7 @@ fn entry(
                 .map_err(|why| bad(&format!("ports[{index}]"), node, why))
                 .ok()
         });
-        // All of them are looked at, whatever is wrong with the first.
+        // All entries are checked, even if the first has a mistake.
         read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()
     });
     let expires = value("expires").map(|node| {

@@ -1,4 +1,4 @@
-//! From texts to configurations and to reports.
+//! Loading of texts: the resulting configurations, and the reports of mistakes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -98,7 +98,7 @@ fn later_sources_win_over_earlier_ones() {
     let run = good_with(file.clone(), &["-r", "3"]).engines[0].run.clone();
     assert_eq!((run.rate, run.service.as_str()), (3.0, "extra"));
     assert_eq!(run.concurrent_max, ConcurrencyLimit::Count(10));
-    // What excludes each other within a layer replaces what another layer said.
+    // Options that exclude each other within a layer replace those of another layer.
     let run = good_with(file.clone(), &["-users", "5", "-sn", "options"]).engines[0].run.clone();
     assert_eq!((run.users, run.concurrent_max), (Some(5), ConcurrencyLimit::Pool));
     assert_eq!(run.scenario, ScenarioSource::Builtin("options".to_owned()));
@@ -248,7 +248,7 @@ fn addresses_are_wanted_by_one_only() {
     }
     let problems = bad(json!({ "listeners": [{}, { "transport": "un" }] }));
     assert!(problems["listeners[1]"].message.contains("UDP *:5060 is taken by listeners[0]"));
-    // A file that is named at the top is named for all engines.
+    // A file that is named at the top holds for all engines.
     let file = json!({
         "summary_json": "one.json", "server": {},
         "clients": [{ "id": "c", "remote_addr": "192.0.2.1" }],
@@ -302,11 +302,11 @@ fn what_the_engine_is_for_has_to_be_known_and_possible() {
             "{file}: {problems:?}"
         );
     }
-    // A load engine may wait for calls; nobody is called then.
+    // A load engine may wait for calls; it calls no target then.
     good(json!({ "role": "load", "scenario_name": "uas" }));
 }
 
-/// For each kind of value one that a key of another kind does not take.
+/// Wrong values: one of each kind that this key does not take.
 fn wrong_values(rules: &Value) -> Vec<Value> {
     let takes = |kind: &str| match &rules["type"] {
         Value::Array(kinds) => kinds.iter().any(|one| one == kind),
@@ -492,7 +492,7 @@ fn paths_are_relative_to_the_file_in_every_key_and_option() {
     assert_eq!(run.export.call_records, Some(directory.join("c.jsonl")));
     assert_eq!(run.export.events.file, Some(directory.join("log.jsonl")));
     assert_eq!(run.trace.messages.path, Some(directory.join("m.log")));
-    // That of the command line is relative to where the command was given.
+    // The path of the command line is relative to the directory where the command was given.
     assert_eq!(run.trace.errors.path, Some(PathBuf::from("e.log")));
 
     let missing = json!({
@@ -587,7 +587,7 @@ fn a_snippet_is_a_client_and_nothing_else() {
     }));
     let read = |value: Value| snippet(value.to_string().as_bytes(), &server);
     let first = read(json!({ "id": "x", "remote_addr": "192.0.2.1", "rate": 3 })).unwrap();
-    // What it takes over is the administrator's choice.
+    // The values that it takes over are the administrator's choice.
     assert!(!first.own_hep && !first.own_events);
     assert!(read(load_with("hep_addr", json!("192.0.2.8:9060"))).unwrap().own_hep);
     let engine = first.engine;
@@ -628,7 +628,7 @@ fn a_reload_tells_what_can_be_done_now() {
         json!({ "server": { "id": "s" }, "clients": [client] })
     };
     let old = good(file(1.0, json!({})));
-    // Texts of scenarios are compared by whoever reads them.
+    // The texts of scenarios are compared by the code that reads them.
     let scenario = |engine: &str, name: &str| LiveChange::Scenario {
         engine: engine.to_owned(),
         source: ScenarioSource::Builtin(name.to_owned()),
@@ -667,7 +667,7 @@ fn a_reload_tells_what_can_be_done_now() {
     assert_eq!(plan.live.len(), 7, "{plan:?}");
     assert!(plan.live.contains(&LiveChange::CallsTotal { engine: "c".to_owned(), calls: Some(5) }));
 
-    // What was carried out runs; the rest is told again.
+    // Applied changes are in force; the rest is reported again.
     let mut running = old.clone();
     change.settle(&mut running, &faster);
     assert_eq!(compare(&running, &faster), ReloadPlan::default());
@@ -688,11 +688,11 @@ fn a_reload_never_opens_what_is_bound() {
     assert!(!plan.live.iter().any(is_auth), "{plan:?}");
     assert!(plan.restart.iter().any(|line| line.starts_with("auth:")), "{plan:?}");
     assert!(plan.restart.iter().any(|line| line.starts_with("api_addr:")), "{plan:?}");
-    // Whatever files said in between.
+    // The bound address decides, whatever files said in between.
     let moved = file(json!({ "role": "management", "api_token": token }));
     let plan = compare(&moved, &local, bound);
     assert!(!plan.live.iter().any(is_auth), "{plan:?}");
-    // Where only this host comes in, the file has its way.
+    // If only this host can connect, the file decides.
     let plan = compare(&moved, &local, Some("127.0.0.1:80".parse().unwrap()));
     assert!(plan.live.iter().any(is_auth), "{plan:?}");
 }
@@ -723,7 +723,7 @@ fn a_body_full_of_mistakes_gets_a_short_answer() {
     let twice = vec!["\"x\":0"; 140_000].join(",");
     let own = vec!["\"api_addr\":0"; 70_000].join(",");
     let name = "k".repeat(900_000);
-    // A megabyte each, on one line: work that is quadratic would not come to an end here.
+    // A megabyte each, on one line: quadratic work would not come to an end here.
     for (body, told) in [
         (format!("{{\"listeners\":[{}0]}}", "[],".repeat(349_000)), 2..=100),
         (format!("{{\"sip_extra_headers\":[{}0]}}", "\"\",".repeat(349_000)), 2..=101),
@@ -798,8 +798,8 @@ fn files_of_the_process_are_used_by_no_engine() {
         assert!(problem.message.contains("choose another file"), "{}", problem.message);
     }
 
-    // What a later configuration names is kept from engines that run already, and what the earlier
-    // one named stays so.
+    // Files that a later configuration names are closed to running engines, and those of the
+    // earlier one stay closed.
     let later = json!({
         "auth": { "type": "internal", "sqlite_path": "../users.csv" },
         "server": {}, "client": { "remote_addr": "192.0.2.1" },
@@ -812,7 +812,7 @@ fn files_of_the_process_are_used_by_no_engine() {
     for name in ["users.csv", "data/users.db", "data/other"] {
         assert!(running.read(&directory.join(name)).is_err(), "{name}");
     }
-    // Clients keep their folders, though the users have gone elsewhere.
+    // Clients keep their folders, though the users have moved to another file.
     let plan = compare(&config, &later, None);
     let folders = plan.restart.iter().find(|line| line.starts_with("data_dir: "));
     let ends = format!("until a restart, which moves them to {}", directory.display());

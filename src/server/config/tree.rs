@@ -1,7 +1,7 @@
-//! JSON as a tree in which everything knows where it stands.
+//! JSON as a tree in which every value knows its place.
 //!
-//! The grammar is that of RFC 8259, no comments and no trailing commas; size and depth are bounded
-//! before anything recursive looks at the text. Knows nothing of what keys mean.
+//! The grammar is that of RFC 8259, with no comments and no trailing commas. Size and depth are
+//! bounded before recursive code reads the text. The module knows nothing of the meaning of keys.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ use super::problem::{Place, Problem, ProblemKind};
 /// Bytes of a file or snippet; sixteen engines with all keys need a tenth of it.
 pub(super) const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// Objects and lists inside of each other; a configuration has five levels.
+/// Depth of nested objects and lists; a configuration has five levels.
 const DEPTH_MAX: u32 = 32;
 
 /// A value and where it begins.
@@ -25,7 +25,7 @@ pub(super) struct Node {
     pub(super) data: Data,
 }
 
-/// What a value is.
+/// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Data {
     Null,
@@ -41,7 +41,7 @@ pub(super) enum Data {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
     pub(super) key: String,
-    /// Where the key begins.
+    /// The place where the key begins.
     pub(super) at: Place,
     pub(super) node: Node,
 }
@@ -76,7 +76,7 @@ impl Node {
         }
     }
 
-    /// A number as a number; JSON has no others than finite ones, but large ones are rounded.
+    /// A number as a float. JSON numbers are finite, but large ones are rounded.
     pub(super) fn number(&self) -> Option<f64> {
         match &self.data {
             Data::Number(text) => text.parse().ok(),
@@ -139,7 +139,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Node, Problem> {
         let message = "the file is empty; an object {...} is needed".to_owned();
         return Err(syntax(None, message));
     };
-    // What the first parser lets pass: commas that are missing in lists, control characters.
+    // The first parser accepts missing commas in lists, and control characters.
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let place = Place { line: error.line() as u32, column: error.column().max(1) as u32 };
         let whole = error.to_string();
@@ -177,7 +177,7 @@ fn explanation(kind: &ParseErrorKind) -> String {
     }
 }
 
-/// Counts brackets outside of strings: the parsers behind this call themselves for each.
+/// Counts brackets outside of strings: the parsers below call themselves for each.
 fn check_depth(text: &str, lines: &Lines<'_>) -> Result<(), Problem> {
     let mut depth = 0_u32;
     let mut is_string = false;
@@ -233,7 +233,7 @@ struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
     /// The offset that was asked for last, and the characters before it in its line. Values come in
-    /// the order of the text: to count from the start of a long line for each is quadratic.
+    /// the order of the text. Counting from the start of a long line for each would be quadratic.
     last: Cell<(usize, usize)>,
 }
 
