@@ -1,5 +1,5 @@
-//! How bytes reach the disk: through io_uring, or through plain system calls where that is
-//! forbidden. Both are used from one thread, and both wait for what they write.
+//! Backends that write bytes to disk: io_uring, or plain system calls where io_uring is forbidden.
+//! Both are used from one thread, and both wait until their bytes are written.
 
 use std::fs::File;
 use std::future::Future;
@@ -8,16 +8,16 @@ use std::os::unix::fs::FileExt as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// Writes to files. What has no position is written in sequence.
+/// Writes to files. A file without positions is written in sequence.
 pub(super) trait Backend {
-    /// Writes all of `bytes` and gives everything back, with how much was written before an error.
+    /// Writes all of `bytes`; returns the file, the buffer, and the bytes written before an error.
     async fn write(&mut self, file: File, bytes: Vec<u8>, position: Option<u64>) -> Written;
 
     /// Makes a file durable and closes it.
     async fn finish(&mut self, file: File) -> io::Result<()>;
 }
 
-/// What became of a write.
+/// The outcome of a write.
 pub(super) struct Written {
     pub(super) file: File,
     pub(super) bytes: Vec<u8>,
@@ -60,7 +60,7 @@ impl Backend for StdBackend {
     }
 }
 
-/// Pipes and terminals cannot be made durable, and need not be.
+/// The result of a sync. Pipes and terminals cannot be made durable, which is no error.
 pub(super) fn sync_result(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

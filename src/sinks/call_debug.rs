@@ -1,7 +1,7 @@
 //! The history of failed calls (`-trace_calldebug`), in SIPp's form.
 //!
 //! A call's history is kept until the call ends, and written only if the call failed. Memory is
-//! bounded for each call and for all; what is cut off is said in the file.
+//! bounded for each call and for all; the file says where a history was cut.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -16,7 +16,7 @@ const CALL_BYTES_MAX: usize = 256 << 10;
 /// Histories of all open calls.
 const ALL_BYTES_MAX: usize = 128 << 20;
 
-/// See the module's documentation.
+/// Collects the messages of each call, and writes those of failed calls.
 #[derive(Debug)]
 pub struct CallDebug {
     file: FileId,
@@ -106,7 +106,7 @@ impl RecordSink for CallDebug {
             }
             self.failed.push(record.call);
         }
-        // The mask lets through what other sinks want.
+        // Records that only other sinks want are shown here, too.
         if !self.kinds().has(record.event.kind()) {
             return;
         }

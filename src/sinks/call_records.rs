@@ -12,7 +12,7 @@ use crate::trace::{Event, Kinds, NO_STEP, Record};
 /// The value of `schema_version`.
 pub const SCHEMA_VERSION: &str = "gossipper_call_record_v2";
 
-/// See the module's documentation.
+/// Writes a line of JSON for each call that ends.
 #[derive(Debug)]
 pub struct CallRecords {
     file: FileId,
@@ -72,7 +72,7 @@ fn put_failure(cause: FailureCause, step: u16, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends text as a string of JSON. What is not UTF-8 becomes U+FFFD.
+/// Appends text as a string of JSON. Bytes that are not UTF-8 become U+FFFD.
 pub(super) fn put_json(text: &[u8], out: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = serde_json::to_writer(out, &String::from_utf8_lossy(text));

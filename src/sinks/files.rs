@@ -1,7 +1,7 @@
 //! The files that traces go to: opened early, filled in memory, written by a backend, rotated.
 //!
-//! Knows nothing of what is written. A file takes whole entries; rotation and the size limit act
-//! between two of them.
+//! The module knows nothing of the content. A file takes whole entries; rotation and the size limit
+//! act between two of them.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -16,8 +16,8 @@ const QUIET: Duration = Duration::from_secs(60);
 
 use crate::files::Access;
 
-/// When a file ends and a new one begins (`-ringbuffer_size`, `-ringbuffer_files`), and when
-/// nothing more is written at all (`-max_log_size`). Sizes are in bytes; 0 is no limit.
+/// Sizes at which a new file begins (`-ringbuffer_size`, `-ringbuffer_files`), and at which a file
+/// takes nothing more (`-max_log_size`). Sizes are in bytes; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
     /// Size beyond which a file is put aside under a name with the time in it.
@@ -31,9 +31,9 @@ pub struct Rotation {
 /// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSpec {
-    /// Where.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Whether what is there is replaced rather than continued.
+    /// True to replace an existing file; false to append to it.
     pub overwrite: bool,
     /// Size limits.
     pub rotation: Rotation,
@@ -48,7 +48,7 @@ pub struct FileId(usize);
 pub struct Files {
     access: Access,
     outputs: Vec<Output>,
-    /// The kind of the record that entries are about now.
+    /// The kind of the record that the entries now come from.
     kind: Option<TraceKind>,
 }
 
@@ -59,36 +59,36 @@ struct Entry {
     kind: Option<TraceKind>,
 }
 
-/// One file with what waits to be written.
+/// One file, with the bytes that wait to be written.
 #[derive(Debug)]
 pub struct Output {
     spec: FileSpec,
     access: Access,
     /// `None` while a backend has it.
     file: Option<File>,
-    /// Where to write next; `None` if the file has no positions (a pipe or a terminal).
+    /// The next position to write at; `None` if the file has no positions (a pipe or a terminal).
     position: Option<u64>,
     pending: Vec<u8>,
     /// The entries of `pending`.
     entries: Vec<Entry>,
     /// Offsets in `pending` behind which the file is rotated, with the time for its name.
     cuts: VecDeque<(usize, u64)>,
-    /// Bytes of entries in the file since it was opened or rotated, those that wait included.
+    /// Bytes of entries in the file since it was opened or rotated, including waiting ones.
     size: u64,
     /// Files put aside, oldest first.
     rotated: VecDeque<PathBuf>,
-    /// The time in the name of the file put aside last, and how many have it.
+    /// The time in the name of the file put aside last, and the number of files with that time.
     last_rotated: (u64, u32),
     /// The last failure since the last complaint.
     failure: Option<io::Error>,
     unwritten: Unwritten,
-    /// Entries lost until the last complaint, and when that was.
+    /// Entries lost until the last complaint, and the time of that complaint.
     told: u64,
     told_at: Option<Instant>,
 }
 
 impl Files {
-    /// No file yet; those to come have to lie where `access` lets them.
+    /// Holds no file yet. Files must lie where `access` allows.
     pub fn new(access: Access) -> Self {
         Self { access, outputs: Vec::new(), kind: None }
     }
@@ -96,7 +96,7 @@ impl Files {
     /// Opens a file, or finds it if it is open.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn open(&mut self, spec: FileSpec) -> io::Result<FileId> {
         if let Some(index) = self.outputs.iter().position(|output| output.spec.path == spec.path) {
             return Ok(FileId(index));
@@ -106,8 +106,8 @@ impl Files {
         Ok(FileId(self.outputs.len() - 1))
     }
 
-    /// Takes a file that is open and has no position of its own to write to: what is written goes
-    /// to where the file is. `name` is what it is called in errors.
+    /// Takes over an open file, such as stderr. It is written in sequence, at the file's own
+    /// position. `name` is its name in errors.
     pub fn adopt(&mut self, name: &str, file: File) -> FileId {
         let spec =
             FileSpec { path: PathBuf::from(name), overwrite: false, rotation: Rotation::default() };
@@ -115,7 +115,7 @@ impl Files {
         FileId(self.outputs.len() - 1)
     }
 
-    /// The end of the file, for one entry; [`Self::end`] must follow.
+    /// The buffer of a file, for one entry; [`Self::end`] must follow.
     pub fn entry(&mut self, id: FileId) -> &mut Vec<u8> {
         &mut self.outputs[id.0].pending
     }
@@ -126,7 +126,8 @@ impl Files {
         self.outputs[id.0].end_entry(begin, unix_s, self.kind);
     }
 
-    /// Says what record entries are about from now on; `None` if they are not about a single one.
+    /// Sets the kind of the record that the next entries come from; `None` if from no single
+    /// record.
     pub fn set_kind(&mut self, kind: Option<TraceKind>) {
         self.kind = kind;
     }
@@ -144,7 +145,7 @@ impl Files {
         self.outputs.iter().map(|output| output.pending.len()).sum()
     }
 
-    /// Returns what could not be written, of all files.
+    /// Returns the counts of entries that could not be written, over all files.
     pub fn unwritten(&self) -> Unwritten {
         let mut all = Unwritten::default();
         self.outputs.iter().for_each(|output| all.add(&output.unwritten));
@@ -157,12 +158,12 @@ impl Files {
     }
 }
 
-/// What a backend is to write next.
+/// The next bytes for a backend to write.
 #[derive(Debug)]
 pub struct Piece {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Where in the file; `None` where the file has no positions.
+    /// Position in the file; `None` if the file has no positions.
     pub position: Option<u64>,
     /// The entries in it.
     entries: Vec<Entry>,
@@ -199,7 +200,7 @@ impl Output {
         let Rotation { size, limit, .. } = self.spec.rotation;
         let length = (self.pending.len() - begin) as u64;
         if limit > 0 && self.size + length > limit {
-            // Full for good: what is in it stays whole.
+            // The file is full for good: it keeps whole entries only.
             self.pending.truncate(begin);
             return;
         }
@@ -250,7 +251,7 @@ impl Output {
         {
             self.failure = Some(error);
         }
-        // The memory serves again.
+        // The buffer is used again.
         if self.pending.capacity() == 0 {
             self.pending = piece.bytes;
             self.pending.clear();
@@ -314,7 +315,7 @@ pub(super) fn complaint(path: &Path, error: &io::Error) -> String {
     format!("cannot write {}: {error}", path.display())
 }
 
-/// `name_1700000000.log`, and `name_1700000000.1.log` for the next one within the second.
+/// The name `name_1700000000.log`, and `name_1700000000.1.log` for the next one within the second.
 fn rotated_name(path: &Path, unix_s: u64, same: u32) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let counter = if same == 0 { String::new() } else { format!(".{same}") };

@@ -14,16 +14,16 @@ const DATAGRAM_MAX: usize = 65_507;
 /// The protocol type of SIP.
 const SIP: u8 = 1;
 
-/// What a message is sent with.
+/// The identity of this host for the collector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HepIdentity {
-    /// The number by which the server knows us.
+    /// The number by which the collector knows this host.
     pub capture_id: u32,
-    /// What the server authenticates us by.
+    /// The password for the collector.
     pub password: Option<String>,
 }
 
-/// See the module's documentation.
+/// Sends each message to the collector.
 #[derive(Debug)]
 pub struct Hep {
     socket: UdpSocket,
@@ -35,10 +35,10 @@ pub struct Hep {
 }
 
 impl Hep {
-    /// Messages for `collector`.
+    /// Opens a socket for `collector`.
     ///
     /// # Errors
-    /// If there is no socket to be had, or no way to the collector.
+    /// If no socket can be opened, or if there is no route to the collector.
     pub fn new(collector: SocketAddr, identity: HepIdentity) -> io::Result<Self> {
         let any: IpAddr = match collector {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -55,7 +55,7 @@ impl Hep {
         self.lost += 1;
         if !std::mem::replace(&mut self.is_reported, true) {
             let to = self.collector;
-            // Nobody is left to tell if stderr is gone.
+            // A closed stderr is ignored: no reader is left.
             let _ = writeln!(
                 io::stderr(),
                 "warning: cannot send to the HEP collector {to}: {why}; what is lost is counted"
@@ -91,7 +91,7 @@ impl RecordSink for Hep {
     }
 }
 
-/// A message's way, in its direction.
+/// The addresses of a message, in its direction.
 struct Way {
     from: SocketAddr,
     to: SocketAddr,
@@ -110,7 +110,7 @@ fn put_packet(
     let (from, to) = (way.from, way.to);
     match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            // AF_INET and AF_INET6 as Linux has them: that is what collectors expect.
+            // The numbers of AF_INET and AF_INET6 on Linux: collectors expect them.
             put_protocols(2, &way, out);
             put_chunk(3, &from.octets(), out);
             put_chunk(4, &to.octets(), out);
@@ -157,7 +157,7 @@ fn v6(ip: IpAddr) -> Ipv6Addr {
 /// Vendor, type and length, two bytes each.
 const CHUNK_HEADER: usize = 6;
 
-/// A chunk of vendor 0. Callers see to it that all fits 16 bits of length.
+/// Writes a chunk of vendor 0. Callers ensure that its length fits 16 bits.
 fn put_chunk(kind: u16, value: &[u8], out: &mut Vec<u8>) {
     let length = (CHUNK_HEADER + value.len()) as u16;
     out.extend_from_slice(&[0, 0]);

@@ -1,12 +1,12 @@
 //! Records of several workers in the order of their times.
 //!
-//! Each worker's records stay in its own order. Between workers the order is exact among the
-//! records that were there when the queues were looked at; a record that a worker hands on later
-//! comes later, which is a matter of milliseconds.
+//! Each worker's records stay in their order. Between workers the order is exact among the records
+//! that were in the queues at the same look. A record that a worker passes on later comes later, by
+//! some milliseconds.
 
 use crate::trace::{Record, Records, RecordsOut};
 
-/// Bytes taken from one queue at a time. Bounds what waits in memory between two writes.
+/// Bytes taken from one queue at a time. This bounds the bytes in memory between two writes.
 const PIECE_BYTES: usize = 4 << 20;
 
 /// The receiving ends of all workers' queues.
@@ -27,13 +27,13 @@ impl Merge {
         Self { queues: queues.into_iter().map(queue).collect() }
     }
 
-    /// `true` if nothing is there.
+    /// Tells whether all queues are empty.
     pub(super) fn is_empty(&self) -> bool {
         self.queues.iter().all(|queue| queue.records.is_empty())
     }
 
-    /// Takes what is there, up to a piece per queue, and visits it in order. `false` if nothing
-    /// was there.
+    /// Takes waiting records, up to a piece per queue, and visits them in order. `false` if there
+    /// were none.
     pub(super) fn visit(&mut self, mut visit: impl FnMut(&Record<'_>)) -> bool {
         let mut any = false;
         for queue in &mut self.queues {

@@ -1,10 +1,10 @@
 //! The writer thread: turns what workers record into files and whatever else records go to.
 //!
-//! Workers hand their records to bounded queues and never wait; this thread empties the queues,
+//! Workers hand their records to bounded queues and never wait. This thread empties the queues,
 //! orders the records of all workers by time, shows each to every [`RecordSink`] and writes the
-//! files. What does not fit into a queue is lost and counted where it was lost; what cannot be
-//! written is counted here by kind, and the control side is told about once a minute for each file.
-//! Knows no format: those are sinks.
+//! files. Records that do not fit into a queue are lost, and counted there. Entries that cannot be
+//! written are counted here by kind, and the control side is told about once a minute for each
+//! file. The thread knows no format: sinks do.
 
 pub mod call_debug;
 pub mod call_records;
@@ -28,12 +28,12 @@ use crate::output::Clock;
 use crate::stats::{CallTotals, Layout, StepLayout, TraceDropCounts, TraceKind};
 use crate::trace::{Kinds, Record};
 
-/// A log that can be switched on and off while a run goes on.
+/// A log that can be switched on and off during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Log {
-    /// Messages, whole.
+    /// Whole messages.
     Messages,
-    /// Messages, a line each.
+    /// One line for each message.
     ShortMessages,
     /// Errors.
     Errors,
@@ -42,13 +42,13 @@ pub enum Log {
 }
 
 impl Log {
-    /// All, in order.
+    /// All logs, in order.
     pub const ALL: [Self; 4] = [Self::Messages, Self::ShortMessages, Self::Errors, Self::Logs];
 
     /// The kinds of records that go to it.
     pub fn kinds(self) -> Kinds {
         match self {
-            // SIPp's has unexpected messages once more, as such.
+            // SIPp's log of messages shows unexpected messages a second time.
             Self::Messages => {
                 Kinds::MESSAGES.union(Kinds::COMMANDS).union(Kinds::of(&[TraceKind::Unexpected]))
             }
@@ -67,14 +67,14 @@ impl Log {
     }
 }
 
-/// What a sink works with.
+/// The files, the clock and the names that a sink uses.
 #[derive(Debug)]
 pub struct Context<'c> {
     /// The files, to append to.
     pub files: &'c mut Files,
-    /// From the clock of records to wall time.
+    /// Converts the clock of records to wall time.
     pub clock: &'c mut Clock,
-    /// Names of what is measured.
+    /// Names of everything that is measured.
     pub layout: &'c Arc<Layout>,
 }
 
@@ -93,17 +93,17 @@ impl Context<'_> {
         self.files.end(file, begin, unix_ns / 1_000_000_000);
     }
 
-    /// The step at which the record's call was.
+    /// The step that the call of the record was at.
     pub fn step(&self, record: &Record<'_>) -> Option<&StepLayout> {
         self.layout.step(record.program, record.step)
     }
 
-    /// What the step at which the record's call was sends or waits for.
+    /// The name of the record's step: the message that it sends or waits for.
     pub fn step_name(&self, record: &Record<'_>) -> String {
         self.step(record).map_or_else(String::new, |step| step.name.clone())
     }
 
-    /// The step that the record's call waits for, where optional messages may come before.
+    /// The step that the record's call waits for; optional messages may come before it.
     pub fn awaited_name(&self, record: &Record<'_>) -> String {
         let step = self.layout.awaited_step(record.program, record.step);
         step.map_or_else(String::new, |step| step.name.clone())
@@ -116,18 +116,18 @@ impl Context<'_> {
     }
 }
 
-/// How a run went, as its sinks are told in the end.
+/// The result of a run, for its sinks at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunTotals {
     /// The end of the run, in nanoseconds since 1970 UTC.
     pub unix_ns: u64,
-    /// Its calls.
+    /// Totals of the calls.
     pub calls: CallTotals,
-    /// Records that had no room on their way to the sinks.
+    /// Records for which the queues had no room.
     pub dropped: TraceDropCounts,
 }
 
-/// What sinks could not pass on.
+/// Counts of losses on the way to other programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Packets for the HEP collector.
@@ -136,46 +136,47 @@ pub struct Losses {
     pub events: u64,
 }
 
-/// Somewhere for records to go. Lives on the writer thread; may wait a little, as for a disk.
+/// A destination of records. It lives on the artefact thread, and may block for as long as a disk.
 pub trait RecordSink: Send {
-    /// The kinds that it wants. It may be shown others, which others want.
+    /// The kinds that the sink wants. It may be shown others, which other sinks want.
     fn kinds(&self) -> Kinds;
 
-    /// The log that it writes, if it can be switched off.
+    /// The log that the sink writes, if it can be switched off.
     fn log(&self) -> Option<Log> {
         None
     }
 
-    /// Comes once, before all records.
+    /// Called once, before all records.
     fn begin(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
     }
 
-    /// One record.
+    /// Takes one record.
     fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>);
 
-    /// Comes after every batch of records, and at least a few times per second while any are
-    /// wanted: time to send what was gathered.
+    /// Called after every batch of records, and at least a few times per second while any are
+    /// wanted: time to send the gathered data.
     fn tick(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
     }
 
-    /// A period of the statistics files ended at `unix_ns`, `elapsed_ns` after the start.
+    /// Called at the end of a period of the statistics files: at `unix_ns`, `elapsed_ns` after the
+    /// start.
     fn period(&mut self, unix_ns: u64, elapsed_ns: u64, cx: &mut Context<'_>) {
         let _ = (unix_ns, elapsed_ns, cx);
     }
 
-    /// The user wants to see everything now (SIGUSR2).
+    /// Writes everything that waits, because the user asked for it (SIGUSR2).
     fn dump(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
     }
 
-    /// No more records will come.
+    /// Called once, after the last record.
     fn finish(&mut self, totals: &RunTotals, cx: &mut Context<'_>) {
         let _ = (totals, cx);
     }
 
-    /// What it could not pass on so far.
+    /// Counts of losses so far.
     fn losses(&self) -> Losses {
         Losses::default()
     }

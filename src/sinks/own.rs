@@ -1,4 +1,4 @@
-//! Our own logs (`-trace_format gossipper`). Their forms are interfaces.
+//! The logs of `-trace_format gossipper`. Their forms are interfaces.
 
 use super::sipp::{first_line, header, is_told, status};
 use super::{Context, FileId, Log, RecordSink};
@@ -138,7 +138,7 @@ impl RecordSink for Errors {
                 };
                 format!("{what} at {} after {waited_ms} ms", cx.step_name(record))
             }
-            // A check said what did not hold when it did not.
+            // A failed check has said before what did not hold.
             Event::CallEnded { cause: Some(cause), .. } if !is_told(cause) && !cause.is_check() => {
                 format!("the call failed: {}: {}", cause.label(), cause.description())
             }

@@ -9,15 +9,15 @@ use crate::trace::{Event, Kinds, Patience, Protocol, Record};
 
 const MESSAGE_RULE: &[u8] = b"-----------------------------------------------";
 
-/// How commands of third-party call control travel, in SIPp's words.
+/// SIPp's name for the transport of third-party call control.
 const COMMANDS: &str = "TCP control";
 
 /// Messages as they were, each below a line with its time (`-trace_msg`). A message that fails its
-/// call stands there once more, as unexpected.
+/// call is shown once more, as unexpected.
 #[derive(Debug)]
 pub struct Messages {
     file: FileId,
-    /// How the last message came.
+    /// Transport of the last message.
     protocol: Protocol,
 }
 
@@ -112,7 +112,7 @@ impl RecordSink for ShortMessages {
     }
 }
 
-/// Unexpected messages, timeouts and whatever else went wrong (`-trace_err`).
+/// Unexpected messages, timeouts and other failures (`-trace_err`).
 #[derive(Debug)]
 pub struct Errors {
     file: FileId,
@@ -153,7 +153,7 @@ impl RecordSink for Errors {
     }
 }
 
-/// SIPp's words for what a call does at a step: where it stands, optional or not.
+/// SIPp's words for the work of a call at a step.
 fn while_at(step: Option<&StepLayout>) -> String {
     match step.map(|step| (step.kind, &step.name)) {
         Some((StepKind::Recv { .. }, name)) => format!("expecting '{name}'"),
@@ -165,7 +165,7 @@ fn while_at(step: Option<&StepLayout>) -> String {
     }
 }
 
-/// What SIPp says about an event; `false` if it is none of its errors.
+/// Writes SIPp's text for an event; returns `false` if SIPp does not report it as an error.
 fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool {
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     let index = record.step.to_string();
@@ -243,7 +243,7 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
             }
         }
         Event::CallEnded { call_id, cause: Some(cause), .. } => {
-            // A check said what did not hold when it did not.
+            // A failed check has said before what did not hold.
             if is_told(cause) || cause.is_check() {
                 return false;
             }
@@ -263,8 +263,8 @@ fn error_text(record: &Record<'_>, cx: &Context<'_>, out: &mut Vec<u8>) -> bool 
     true
 }
 
-/// Whether another event of the call tells of `cause` already, or it is no error: a cancelled call
-/// is none.
+/// Tells whether `cause` needs no line of its own: another event of the call reports it, or it is
+/// no error, like the cancelling of a call.
 pub(super) fn is_told(cause: FailureCause) -> bool {
     use FailureCause::{
         Cancelled, MaxUdpRetrans, PeerHangup, RecvTimeout, SendTimeout, UnexpectedMessage,
@@ -297,7 +297,7 @@ impl RecordSink for Logs {
     }
 }
 
-/// Response times that wait are written from so many bytes on, however many `-rtt_freq` wants.
+/// Bytes of waiting response times beyond which they are written, whatever `-rtt_freq` says.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// Response times (`-trace_rtt`), written `frequency` at a time.
@@ -373,7 +373,7 @@ impl RecordSink for ResponseTimes {
 pub struct ErrorCodes {
     file: FileId,
     delimiter: Vec<u8>,
-    /// Codes that no row has yet, with their times.
+    /// Codes that are in no row yet, with their times.
     codes: VecDeque<(u64, [u8; 3])>,
 }
 
@@ -418,7 +418,7 @@ impl RecordSink for ErrorCodes {
     }
 }
 
-/// Whether an unexpected message is one that a default behaviour answers.
+/// Tells whether a default behaviour answers an unexpected message.
 fn has_answer_of_its_own(message: &[u8]) -> bool {
     let method = first_line(message).split(|&byte| byte == b' ').next();
     let answered: [&[u8]; 7] =

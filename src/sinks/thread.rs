@@ -19,34 +19,34 @@ use crate::trace::{Kinds, RecordsOut};
 
 /// Orders on their way to the thread. Each is a row of a file or rarer.
 const ORDERS: usize = 1024;
-/// Time for which records gather under load: each write then takes many. A thread that is not
-/// loaded is woken for each.
+/// Time for which records gather under load, so that each write takes many. A thread without load
+/// is woken for each record.
 const NAP: Duration = Duration::from_millis(10);
-/// Wakes in reserve for one per [`NAP`]: all that some calls have to say is written as it is said.
+/// Wakes in reserve beyond one per [`NAP`], so that the records of a few calls are written at once.
 const BURST: u32 = 32;
 /// Sleep while no records are wanted. An order ends it.
 const LONG_NAP: Duration = Duration::from_secs(1);
 
-/// Complaints that wait for somebody to read them.
+/// Most complaints that wait for the control side.
 const COMPLAINTS: usize = 64;
-/// What this thread adds to its nice value.
+/// Steps by which the thread raises its nice value.
 const NICER: u8 = 5;
 
 /// Makes a sink for a file.
 type MakeSink = Box<dyn FnOnce(FileId) -> Box<dyn RecordSink> + Send>;
 
-/// What the control side wants of the thread.
+/// A message of the control side to the thread.
 pub enum Order {
     /// A whole entry for a file.
     Append(FileId, Vec<u8>),
-    /// See [`RecordSink::period`].
+    /// Passed to [`RecordSink::period`].
     Period {
-        /// Wall time.
+        /// Wall time, in nanoseconds since 1970 UTC.
         unix_ns: u64,
-        /// Since the start of the run.
+        /// Nanoseconds since the start of the run.
         elapsed_ns: u64,
     },
-    /// See [`RecordSink::dump`].
+    /// Passed to [`RecordSink::dump`].
     Dump,
     /// Switches a log.
     Switch(Log, bool),
@@ -54,20 +54,20 @@ pub enum Order {
     Adopt(FileSpec, MakeSink),
     /// The layout of the run from now on.
     Layout(Arc<Layout>),
-    /// All workers have ended: write what is left, then end.
+    /// All workers have ended: the thread writes the rest, then ends.
     Finish(RunTotals),
 }
 
-/// What the thread leaves behind.
+/// The result of the thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordLosses {
     /// Entries that could not be written.
     pub unwritten: Unwritten,
-    /// Complaints about failed writes of which nobody was told yet.
+    /// Complaints about failed writes that were not taken yet.
     pub complaints: Vec<String>,
     /// Orders that had no room on their way to the thread: rows of statistics files.
     pub lost_orders: u64,
-    /// What could not be passed on to other programs.
+    /// Counts of losses on the way to other programs.
     pub losses: Losses,
 }
 
@@ -87,16 +87,16 @@ impl Told {
 }
 
 fn open(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    // Nothing is left half done in it.
+    // Its content is consistent even after a panic.
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The receiving ends of the workers' queues, and what workers ring when there is something.
+/// The receiving ends of the workers' queues, and the bell that workers ring for new records.
 #[derive(Debug)]
 pub struct Queues {
-    /// By worker.
+    /// One queue per worker.
     pub queues: Vec<RecordsOut>,
-    /// The one bell of all.
+    /// The bell of all workers.
     pub bell: Arc<Bell>,
 }
 
@@ -107,7 +107,7 @@ pub struct Writer {
     thread: Option<JoinHandle<RecordLosses>>,
     told: Arc<Mutex<Told>>,
     lost_orders: u64,
-    /// Kinds that are always wanted, and those of each log with whether it is on.
+    /// Kinds that are always wanted, and the kinds and state of each log.
     always: Kinds,
     logs: Vec<(Log, Kinds, bool)>,
 }
@@ -167,7 +167,7 @@ impl Writer {
         on.fold(self.always, |all, (_, kinds, _)| all.union(*kinds))
     }
 
-    /// Returns what could not be written so far.
+    /// Returns the counts of entries that could not be written so far.
     pub fn unwritten(&self) -> Unwritten {
         open(&self.told).unwritten
     }
@@ -177,13 +177,13 @@ impl Writer {
         std::mem::take(&mut open(&self.told).complaints)
     }
 
-    /// Whether there is a sink for a log, on or off.
+    /// Tells whether there is a sink for a log, on or off.
     pub fn knows(&self, log: Log) -> bool {
         self.logs.iter().any(|(known, ..)| *known == log)
     }
 
-    /// Opens a file for a log that had none, and makes its sink. A file that cannot be opened is
-    /// said to the user, and the log stays empty.
+    /// Opens a file for a log that had none, and makes its sink. If the file cannot be opened, the
+    /// user is told, and the log stays without a sink.
     pub fn adopt(
         &mut self,
         log: Log,
@@ -205,7 +205,7 @@ impl Writer {
         self.kinds()
     }
 
-    /// Gives an order. One that has no room is lost and counted: the control side does not wait
+    /// Sends an order. An order without room is lost and counted: the control side does not wait
     /// for a disk.
     pub fn order(&mut self, order: Order) {
         if self.orders.try_send(order).is_err() {
@@ -218,7 +218,7 @@ impl Writer {
 
     /// Waits until everything is written. All workers must have ended.
     pub fn finish(mut self, totals: RunTotals) -> RecordLosses {
-        // This one may wait: nothing else is left to do.
+        // Waiting is allowed here: nothing else is left to do.
         let _ = self.orders.send(Order::Finish(totals));
         let Some(thread) = self.thread.take() else { return RecordLosses::default() };
         thread.thread().unpark();
@@ -239,7 +239,7 @@ fn wanted(sinks: &[Seat]) -> (Kinds, Vec<(Log, Kinds, bool)>) {
     (always, logs)
 }
 
-/// A sink, and whether it is switched on.
+/// A sink with its switch.
 struct Seat {
     sink: Box<dyn RecordSink>,
     is_on: bool,
@@ -250,7 +250,7 @@ struct Seat {
 #[derive(Debug)]
 struct Wakes {
     nap: Duration,
-    /// Time at which the budget allows the next one.
+    /// Time at which the budget allows the next wake.
     due: Instant,
 }
 
@@ -261,12 +261,12 @@ impl Wakes {
         wakes
     }
 
-    /// Earliest time at which the next one was due: all that may be in reserve.
+    /// Earliest due time of the next wake: with it the reserve is full.
     fn earliest(&self, now: Instant) -> Instant {
         now.checked_sub(self.nap.saturating_mul(BURST)).unwrap_or(now)
     }
 
-    /// Counts one. However many there are at once, the bell is listened to again after a nap.
+    /// Counts one wake. After any number of them, the thread listens to the bell again after a nap.
     fn note(&mut self, now: Instant) {
         let due = self.due.clamp(self.earliest(now), now);
         self.due = due.checked_add(self.nap).unwrap_or(now);
@@ -287,14 +287,14 @@ struct Thread {
     clock: Clock,
     layout: Arc<Layout>,
     told: Arc<Mutex<Told>>,
-    /// How the run went, once all workers have ended.
+    /// The result of the run, once all workers have ended.
     totals: Option<RunTotals>,
 }
 
 impl Thread {
-    /// The thread, on io_uring where that is wanted and possible.
+    /// Runs the thread, on io_uring if that is wanted and possible.
     fn run_on(self, use_uring: bool) -> RecordLosses {
-        // It has queues to fall behind with; workers have none.
+        // The thread can fall behind its queues; workers cannot.
         let _ = sys::give_way(NICER);
         if use_uring && let Ok(runtime) = tokio_uring::Runtime::new(&tokio_uring::builder()) {
             return runtime.block_on(self.run(UringBackend));
@@ -338,7 +338,7 @@ impl Thread {
         RecordLosses { unwritten: self.files.unwritten(), complaints, lost_orders: 0, losses }
     }
 
-    /// Tells the control side what could not be written. The run goes on.
+    /// Tells the control side about failed writes. The run goes on.
     fn tell(&mut self, is_last: bool) {
         let now = Instant::now();
         let complaints =
@@ -369,7 +369,7 @@ impl Thread {
                     self.files.append(id, &text, unix_s);
                 }
                 Order::Period { unix_ns, elapsed_ns } => {
-                    // What was recorded before the end of the period belongs to it.
+                    // Records from before the end of the period belong to it.
                     self.take_records();
                     self.each(|sink, cx| sink.period(unix_ns, elapsed_ns, cx));
                 }
@@ -414,7 +414,7 @@ impl Thread {
         any
     }
 
-    /// Does `what` with every sink that is on.
+    /// Calls `what` with every sink that is on.
     fn each(&mut self, mut what: impl FnMut(&mut dyn RecordSink, &mut Context<'_>)) {
         let Self { files, sinks, clock, layout, .. } = self;
         let mut cx = Context { files, clock, layout };
@@ -469,7 +469,7 @@ mod tests {
             let bell = Arc::new(Bell::default());
             let queues = Queues { queues: vec![records_out], bell: Arc::clone(&bell) };
             let clock = Clock::new(RunStart { unix_ns: 0, monotonic_ns: 0 }, false);
-            // A nap that nobody outlives: only the bell ends it.
+            // A nap that is longer than any test: only the bell ends it.
             let how = (use_uring, Duration::MAX);
             let sinks: Vec<Box<dyn RecordSink>> = vec![Box::new(Plain(file))];
             let layout = Arc::new(Layout::default());
@@ -481,7 +481,7 @@ mod tests {
                 tracer.hand_on(|bytes| records_in.push(bytes));
                 bell.ring();
                 expected.push_str(text);
-                // Only a wake that is lost takes that long.
+                // Only a lost wake takes that long.
                 let patience = Instant::now() + Duration::from_secs(60);
                 while fs::read_to_string(&path).unwrap() != expected {
                     assert!(Instant::now() < patience, "nobody was woken for {text:?}");
@@ -497,7 +497,7 @@ mod tests {
     fn a_thread_that_is_woken_often_lets_records_gather() {
         let now = Instant::now() + BURST * NAP;
         let mut wakes = Wakes::new(NAP, now);
-        // As many at once as are in reserve, and one for each nap behind them.
+        // As many wakes as are in reserve, and one for each nap after them.
         for _ in 0..=BURST {
             assert!(!wakes.are_spent(now));
             wakes.note(now);

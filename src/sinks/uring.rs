@@ -1,5 +1,5 @@
-//! The backend on io_uring. The only user of tokio-uring: that crate is not maintained any more, so
-//! it does what it is good at, far from any packet, and can be replaced in an hour.
+//! The backend on io_uring. It is the only user of tokio-uring, which is not maintained any more.
+//! So it is used only for files, far from any packet, and can be replaced in an hour.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ pub(super) struct UringBackend;
 
 impl Backend for UringBackend {
     async fn write(&mut self, file: File, bytes: Vec<u8>, position: Option<u64>) -> Written {
-        // The runtime's file closes what it is given.
+        // The runtime's file closes its descriptor, so it gets a copy.
         let copy = match file.try_clone() {
             Ok(copy) => tokio_uring::fs::File::from_std(copy),
             Err(error) => return Written { file, bytes, written: 0, error: Some(error) },

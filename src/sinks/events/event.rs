@@ -11,7 +11,7 @@ const ATTRIBUTES_MAX: usize = 12;
 /// The value of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'e> {
-    /// Text, as it came: not always UTF-8.
+    /// Text as it was received: not always UTF-8.
     Text(&'e [u8]),
     /// A whole number.
     Number(u64),
@@ -63,29 +63,29 @@ impl<'e> Attributes<'e> {
         self.push(key, Value::Address(ip));
     }
 
-    /// All, in order.
+    /// All attributes, in order.
     pub fn each(&self) -> &[(&'static str, Value<'e>)] {
         &self.list[..self.count]
     }
 
-    /// Puts them in the order of their keys.
+    /// Sorts the attributes by key.
     pub fn sort(&mut self) {
         self.list[..self.count].sort_unstable_by_key(|(key, _)| *key);
     }
 }
 
-/// One thing that happened.
+/// One event of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogEvent<'e> {
-    /// When, in nanoseconds since 1970 UTC.
+    /// Time, in nanoseconds since 1970 UTC.
     pub unix_ns: u64,
-    /// How much it matters.
+    /// Severity.
     pub level: LogLevel,
-    /// What it is.
+    /// Name of the kind, such as `call.ended`.
     pub kind: &'static str,
-    /// The same for people.
+    /// Description for people.
     pub message: Cow<'e, str>,
-    /// Its circumstances.
+    /// Further details.
     pub attributes: Attributes<'e>,
 }
 

@@ -7,7 +7,7 @@ use super::event::{LogEvent, Value};
 use crate::output::{Clock, put_number};
 use crate::sinks::call_records::put_json as put_json_text;
 
-/// `{"time":..,"level":..,"kind":..,"msg":..,"attrs":{..}}`.
+/// Writes `{"time":..,"level":..,"kind":..,"msg":..,"attrs":{..}}`.
 pub(super) fn put_json(
     event: &LogEvent<'_>,
     common: &[(String, String)],
@@ -41,7 +41,7 @@ pub(super) fn put_json(
     out.extend_from_slice(b"}}\n");
 }
 
-/// `time level kind "msg" key=value ...`.
+/// Writes `time level kind "msg" key=value ...`.
 pub(super) fn put_text(
     event: &LogEvent<'_>,
     common: &[(String, String)],
@@ -70,13 +70,13 @@ pub(super) fn put_text(
     out.push(b'\n');
 }
 
-/// Whether a text needs no quotes.
+/// Tells whether a text needs no quotes.
 fn is_word(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| byte.is_ascii_graphic() && !b"\"=".contains(byte))
 }
 
 /// Visits the attributes of the event and those of all events, both sorted, in the order of their
-/// keys. Where both have a key, it is the event's.
+/// keys. If both have a key, the event's value is visited.
 fn each<'v>(
     event: &'v LogEvent<'_>,
     common: &'v [(String, String)],

@@ -1,6 +1,6 @@
-//! The event log: what happens to calls and messages, as events of a few kinds with attributes.
+//! The event log: calls and messages as events of a few kinds with attributes.
 //!
-//! Events are made from records, here, and go to any of: lines of JSON in a file
+//! Events are made here from records. They go to any of: lines of JSON in a file
 //! (`-log_file_jsonl`), lines of text on stderr (`-log_stdout`), a collector that speaks OTLP
 //! (`-log_otel_endpoint`). Kinds and attributes are an interface, listed in docs/guide.md.
 
@@ -19,28 +19,28 @@ use crate::config::LogLevel;
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Authenticated, Ends, Event, Kinds, Patience, Record};
 
-/// Where events go besides files: it must not wait.
+/// A destination of events other than a file. It must not block.
 pub trait EventExporter: Send {
     /// Takes an event.
     fn push(&mut self, event: &LogEvent<'_>);
 
-    /// Events that were lost so far.
+    /// Number of events lost so far.
     fn lost(&self) -> u64;
 
-    /// No more will come: sends what waits, for a limited time.
+    /// Sends the waiting events, for a limited time. No more events will come.
     fn finish(&mut self);
 }
 
-/// What a run is about to do, for `engine.started`.
+/// The load that a run plans, for `engine.started`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Intent {
-    /// Calls to make; 0 if there is no end to them.
+    /// Calls to make; 0 for no limit.
     pub calls: u64,
     /// Calls per second.
     pub rate: f64,
 }
 
-/// See the module's documentation.
+/// Turns records into events, and gives them to the files and the exporter.
 pub struct EventLog {
     level: LogLevel,
     intent: Intent,
@@ -52,10 +52,10 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Events from `level` up, that go nowhere yet. `common` are attributes of all of them.
+    /// Takes events from `level` up. They go nowhere yet. `common` are attributes of all of them.
     pub fn new(level: LogLevel, intent: Intent, mut common: Vec<(String, String)>) -> Self {
         common.sort_by(|a, b| a.0.cmp(&b.0));
-        // The last one given is the one that counts.
+        // Of values for the same key the last one counts.
         common.reverse();
         common.dedup_by(|later, earlier| later.0 == earlier.0);
         common.reverse();
@@ -72,7 +72,7 @@ impl EventLog {
         self.text = Some(file);
     }
 
-    /// Gives events to an exporter.
+    /// Passes events to an exporter.
     pub fn export(&mut self, exporter: Box<dyn EventExporter>) {
         self.exporter = Some(exporter);
     }
@@ -129,7 +129,7 @@ impl EventLog {
         cx: &mut Context<'_>,
     ) {
         let unix_ns = cx.clock.unix_ns(record.at_ns);
-        // What has no event of its own to tell of it.
+        // A cause without an event of its own gets one here.
         if let Some(cause) = cause.filter(|&cause| !is_told(cause)) {
             let mut event =
                 LogEvent::new(LogLevel::Error, "error", Cow::Borrowed(cause.description()));
@@ -344,7 +344,7 @@ fn put_sip<'e>(message: &'e [u8], attributes: &mut Attributes<'e>) {
     attributes.text("sip.reason", reason);
 }
 
-/// What the step at which the record's call was sends or waits for.
+/// The name of the record's step: the message that it sends or waits for.
 fn step_name<'l>(layout: &'l crate::stats::Layout, record: &Record<'_>) -> &'l [u8] {
     let step = layout.step(record.program, record.step);
     step.map_or(b"", |step| step.name.as_bytes())

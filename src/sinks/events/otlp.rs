@@ -1,9 +1,10 @@
 //! Events for a collector that speaks OTLP (`-log_otel_endpoint`), over gRPC or HTTP.
 //!
-//! Events wait in a ring of limited size, where the oldest make room for new ones. A thread with a
-//! small runtime of its own sends them in batches; nobody waits for it but the end of a run, and
-//! that for a limited time. What does not reach the collector is counted, and said once. The only
-//! user of the OpenTelemetry crates, which change their interfaces from version to version.
+//! Events wait in a ring of limited size, where the oldest make room for new ones. A separate
+//! thread with a small runtime sends them in batches. Only the end of a run waits for it, for a
+//! limited time. Events that do not reach the collector are counted, and one warning is printed.
+//! This is the only user of the OpenTelemetry crates, whose interfaces change from version to
+//! version.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -39,14 +40,14 @@ use crate::config::{LogLevel, OtlpConfig, OtlpProtocol};
 
 /// Events of one request.
 const BATCH: usize = 256;
-/// How long events gather for a batch.
+/// The time in which events gather for a batch.
 const GATHER: Duration = Duration::from_millis(200);
-/// How long a request may take, and how long the end of a run waits for what is left.
+/// The time that a request may take, and that the end of a run waits for the remaining events.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The name of what makes the events.
+/// The name of the instrumentation scope.
 const NAME: &str = "gossipper";
 
-/// Why events cannot be sent.
+/// The reason why events cannot be sent.
 #[derive(Debug, Error)]
 pub enum OtlpError {
     /// TLS is asked for and forbidden.
@@ -58,7 +59,7 @@ pub enum OtlpError {
     /// A header cannot be sent.
     #[error("-log_otel_header {key}: it has characters that a header cannot have")]
     Header {
-        /// Its name.
+        /// Name of the header.
         key: String,
     },
     /// The address or the system's certificates cannot be used.
@@ -69,12 +70,12 @@ pub enum OtlpError {
     Thread(io::Error),
 }
 
-/// See the module's documentation.
+/// The exporter: a ring of events and the thread that sends them.
 #[derive(Debug)]
 pub struct Otlp {
     ring: Arc<Ring>,
     logger: SdkLogger,
-    /// Set to the end of patience when no more events will come.
+    /// Holds the last moment for sending, once no more events will come.
     over: watch::Sender<Option<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -84,7 +85,7 @@ impl Otlp {
     /// those of the resource, beside the name of the service.
     ///
     /// # Errors
-    /// If the endpoint or a header is not one. A collector that does not answer is no error.
+    /// If the endpoint or a header is malformed. A collector that does not answer is no error.
     pub fn start(
         config: &OtlpConfig,
         buffer: usize,
@@ -94,7 +95,7 @@ impl Otlp {
             Builder::new_current_thread().enable_all().build().map_err(OtlpError::Thread)?;
         let endpoint = endpoint(config)?;
         let mut exporter = {
-            // Connections are made by the runtime, which they have to know.
+            // Connections are made within the runtime, so it must be entered.
             let _entered = runtime.enter();
             exporter(config, &endpoint)?
         };
@@ -112,7 +113,7 @@ impl Otlp {
             .name("otlp".to_owned())
             .spawn(move || send(runtime, sender))
             .map_err(OtlpError::Thread)?;
-        // It mints records and does nothing else with them.
+        // This provider only makes records; it exports nothing.
         let logger = SdkLoggerProvider::builder().build().logger(NAME);
         Ok(Self { ring, logger, over, thread: Some(thread) })
     }
@@ -143,7 +144,7 @@ impl EventExporter for Otlp {
         self.over.send_replace(Some(Instant::now() + PATIENCE));
         self.ring.full.notify_one();
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say that is not counted.
+            // Its losses were counted already.
             let _ = thread.join();
         }
     }
@@ -167,12 +168,12 @@ fn any(value: Value<'_>) -> AnyValue {
     }
 }
 
-/// Events that wait.
+/// The waiting events.
 #[derive(Debug)]
 struct Ring {
     waiting: Mutex<VecDeque<SdkLogRecord>>,
     capacity: usize,
-    /// There is a whole batch, or there will be no more.
+    /// Notified when a whole batch waits, or when no more events will come.
     full: Notify,
     lost: AtomicU64,
 }
@@ -188,7 +189,7 @@ impl Ring {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<SdkLogRecord>> {
-        // A queue is whole whatever became of the other thread.
+        // The queue is consistent even if the other thread panicked.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -215,7 +216,7 @@ impl Ring {
     }
 }
 
-/// The thread's part.
+/// The state of the sending thread.
 #[derive(Debug)]
 struct Sender {
     ring: Arc<Ring>,
@@ -229,7 +230,7 @@ fn send(runtime: Runtime, mut sender: Sender) {
     // It may lose events, and counts them; workers must not be late.
     let _ = sys::give_way(0);
     runtime.block_on(sender.run());
-    // A resolver may still be busy, and is not waited for.
+    // A resolver may still be busy; it is not waited for.
     runtime.shutdown_background();
 }
 
@@ -262,7 +263,7 @@ impl Sender {
         };
         self.ring.lose(batch.len());
         if !std::mem::replace(&mut self.is_told, true) {
-            // Nobody is left to tell if stderr is gone.
+            // A closed stderr is ignored: no reader is left.
             let _ = writeln!(
                 io::stderr(),
                 "warning: cannot send events to {}: {error}; what is lost is counted",
@@ -272,7 +273,7 @@ impl Sender {
     }
 }
 
-/// Waits until no more events will come and patience is at its end.
+/// Waits until no more events will come and the time for sending is over.
 async fn expiry(mut ends: watch::Receiver<Option<Instant>>) {
     loop {
         let end = *ends.borrow_and_update();
@@ -284,7 +285,7 @@ async fn expiry(mut ends: watch::Receiver<Option<Instant>>) {
     }
 }
 
-/// What `work` gives, unless `end` comes before.
+/// The result of `work`, or `None` if `end` comes before.
 async fn unless<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut work, mut end) = (pin!(work), pin!(end));
     poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -294,7 +295,7 @@ async fn unless<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>)
     .await
 }
 
-/// The address as a URL: with TLS unless that is forbidden, and over HTTP with the usual path.
+/// The address as a URL: with TLS unless that is forbidden, and with the usual path over HTTP.
 fn endpoint(config: &OtlpConfig) -> Result<String, OtlpError> {
     let given = config.endpoint.clone().unwrap_or_default();
     let mut endpoint = match given.split_once("://") {
@@ -330,7 +331,7 @@ fn exporter(config: &OtlpConfig, endpoint: &str) -> Result<LogExporter, OtlpErro
             builder.build().map_err(|error| failed(&error))
         }
         OtlpProtocol::Http => {
-            // The same check as over gRPC: what is no header must not fail every request.
+            // The same check as over gRPC: a malformed header must not fail every request.
             metadata(&config.headers)?;
             let connector = HttpsConnectorBuilder::new()
                 .with_native_roots()

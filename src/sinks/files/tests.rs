@@ -1,6 +1,6 @@
 use super::*;
 
-/// A directory that goes away with the test.
+/// A directory that is removed with the test.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -35,7 +35,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Writes what waits, as a backend does.
+/// Writes the waiting bytes, like a backend does.
 fn write(files: &mut Files) {
     use std::os::unix::fs::FileExt as _;
     for output in files.outputs_mut() {
@@ -157,7 +157,7 @@ fn what_cannot_be_written_is_counted_by_kind_and_said_once_a_minute() {
             "{told}"
         );
     }
-    // Nothing is said where nothing happened.
+    // Without a failure there is no complaint.
     assert_eq!(files.outputs_mut()[0].take_complaint(begin + 9 * QUIET, false), None);
 }
 
