@@ -1,7 +1,7 @@
 //! Once warm, a call costs no allocation, in either role: memory comes from pools sized at start.
 //!
-//! A caller's and an answerer's engine exchange messages through buffers that are reused; only what
-//! happens inside the engines is counted.
+//! A caller's and an answerer's engine exchange messages through buffers that are reused. Only the
+//! allocations inside the engines are counted.
 
 mod sim;
 
@@ -83,7 +83,7 @@ struct Party {
     socket: SocketId,
     allocations: u64,
     is_traced: bool,
-    /// Records of the engine.
+    /// Number of records that the engine made.
     records: u64,
     generations: Generations,
 }
@@ -105,7 +105,7 @@ impl Party {
         Self { engine, driver, socket, allocations: 0, is_traced, records: 0, generations }
     }
 
-    /// Lets new calls follow another program.
+    /// Makes new calls follow another program.
     fn exchange(&mut self, program: Program) {
         let programs = Programs::from(Arc::new(program));
         let layout = self.generations.advance(programs.clone(), &[]).expect("it fits");
@@ -114,7 +114,7 @@ impl Party {
         assert!(self.engine.swap(&mut swap).is_some());
     }
 
-    /// What a worker does in a turn.
+    /// Does the work of one turn of a worker.
     fn turn(&mut self, now: u64) {
         let before = ALLOCATIONS.get();
         counted(|| self.engine.flushed(now));
@@ -145,7 +145,7 @@ impl Party {
         self.allocations += ALLOCATIONS.get() - before;
     }
 
-    /// Time in which the pools grow to their working size is over.
+    /// Ends the warm-up, in which the pools grow to their working size; returns the counters.
     fn begin(&mut self) -> Counters {
         self.allocations = 0;
         *self.engine.counters()
@@ -157,7 +157,7 @@ fn steady(caller: SideOptions, callee: SideOptions, seconds: u64) -> [(u64, Coun
     steady_with(caller, callee, seconds, None)
 }
 
-/// As [`steady`]; within the warm-up both sides go over to other programs.
+/// Like [`steady`]; within the warm-up both sides change to other programs.
 fn steady_with(
     mut caller: SideOptions,
     mut callee: SideOptions,
@@ -193,7 +193,7 @@ fn steady_with(
         }
         for party in &mut parties {
             party.turn(net.now());
-            // What was staged leaves at once.
+            // Staged messages leave at once.
             party.driver.turn(0).expect("a simulated driver does not fail");
         }
         net.advance_to(net.now() + MS / 2);

@@ -1,4 +1,4 @@
-//! Pages and documents that are made from the flag table are what is committed.
+//! Pages and documents that are made from the flag table equal the committed ones.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test cli_golden` writes them anew.
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use gossipper::cli::{Action, flags, parse};
 use proptest::prelude::*;
 
-/// Words that lead deep into the parser, and words that are nothing.
+/// Words that lead deep into the parser, and words without a meaning.
 fn word() -> impl Strategy<Value = OsString> {
     let names: Vec<&'static str> =
         flags::all().filter(|flag| flag.is_available()).map(|flag| flag.name).collect();
@@ -59,7 +59,7 @@ proptest! {
             Action::Fail { text, exit_code } => {
                 prop_assert!(exit_code == 255 || exit_code == 1);
                 prop_assert!(text.to_string().starts_with("error: "));
-                // What was typed must not reach a terminal as a control sequence.
+                // Control characters of the command line must not reach a terminal.
                 let is_control = |c: char| c.is_control() && c != '\n';
                 prop_assert!(!text.to_string().contains(is_control), "{text:?}");
             }
@@ -67,7 +67,7 @@ proptest! {
                 prop_assert!(config.rate >= 0.0 && config.rate_period_ms > 0);
                 prop_assert!(config.media.port_min <= config.media.port_max);
             }
-            // Nothing is promised of other actions, but that they were told apart.
+            // Other actions only need to be told apart.
             _ => {}
         }
     }

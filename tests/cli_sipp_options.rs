@@ -34,7 +34,7 @@ const SIPP_OPTIONS: &str = "
     ringbuffer_files ringbuffer_size max_log_size
 ";
 
-/// What this version supports.
+/// The options that this version supports.
 const SUPPORTED: &str = "
     allow_exec api_addr api_tls_cert api_tls_key api_token config insecure_http list-aliases
     max_dynamic_clients run-alias

@@ -38,7 +38,7 @@ fn our_controller_a_and_sipp_as_controller_b() {
     a.summary().expect_all_succeeded(CALLS);
     assert_eq!(a.summary().counter("commands_sent"), CALLS);
     assert_eq!(a.summary().counter("commands_received"), CALLS);
-    // SIPp says that we have ended; that is how it is.
+    // SIPp reports the end of our side as an error, which is expected.
     assert_eq!(b.finish().number("SuccessfulCall"), CALLS);
     party_a.finish().expect_all_succeeded(CALLS);
     party_b.finish().expect_all_succeeded(CALLS);
@@ -57,7 +57,7 @@ fn sipp_as_controller_a_and_our_controller_b() {
         ["-sn", "3pcc-C-A", "-i", IP, "-p", &port, "-3pcc", &third_party, "-m", &calls, "-r", "20"];
     let a = sipp::start(&[&line[..], &[&remote_a]].concat());
     a.finish().expect_all_succeeded(CALLS);
-    // Nothing but the end of its twin ends it.
+    // Only the end of the other side ends it.
     let b = b.finish().expect_code(0);
     b.summary().expect_all_succeeded(CALLS);
     assert!(b.finished.stderr.contains("has ended"), "{}", b.finished.stderr);
@@ -103,7 +103,7 @@ const PING: &str = r#"<send retrans="500"><![CDATA[
   <recv response="200"/>
 </scenario>"#;
 
-/// Files of a master and a slave, and where they listen.
+/// Files of a master and a slave, and the addresses at which they listen.
 struct Named {
     scratch: Scratch,
     ports: [u16; 2],
@@ -127,7 +127,7 @@ impl Named {
     }
 }
 
-/// Who answers the OPTIONS of one side; both sides' have the same Call-IDs.
+/// A server that answers the OPTIONS of one side; both sides use the same Call-IDs.
 fn answerer() -> (gossipper::Run, String) {
     let (run, address) = gossipper::serve(&["-sn", "management", "-i", IP, "-m", "20"]);
     (run, address.to_string())
@@ -164,7 +164,7 @@ fn sipp_as_master_and_our_slave() {
     let (for_slave, remote_of_slave) = answerer();
     let (cfg, slave, master) =
         (files.path("cfg"), files.path("slave.xml"), files.path("master.xml"));
-    // The aliases, too: the part is the scenario's.
+    // The aliases work, too: master or slave is decided by the scenario.
     let line = ["-sf", &slave, "-cmd_name", "s1", "-cmd_peers", &cfg, "-i", IP, "-p", "0"];
     let line = [&line[..], &[&remote_of_slave]].concat();
     let mut slave = gossipper::start(&line);
@@ -180,7 +180,7 @@ fn sipp_as_master_and_our_slave() {
     }
 }
 
-/// Reads from a twin up to the end of a command.
+/// Reads from the other side up to the end of a command.
 fn hear(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let (mut text, mut byte) = (Vec::new(), [0]);
@@ -205,7 +205,7 @@ fn a_twin_that_dies_fails_the_calls_that_wait_for_it_and_ends_the_run() {
     party.answer(&invite, "200 OK", "Content-Type: application/sdp\r\n");
     assert!(hear(&mut stream).contains("Content-Type: application/sdp"));
     drop(stream);
-    // The call's dialog is ended: an ACK that is owed, then a BYE.
+    // The call's dialog is ended: first the ACK that is missing, then a BYE.
     assert_eq!(party.receive().kind(), "ACK");
     let bye = party.receive();
     assert_eq!(bye.kind(), "BYE");

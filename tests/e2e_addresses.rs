@@ -1,4 +1,4 @@
-//! Which addresses stand in messages, and which ones connections come from.
+//! Addresses in messages, and source addresses of connections.
 
 mod e2e;
 
@@ -21,7 +21,7 @@ fn invite_of(peer: &Peer, name: &[&str], options: &[&str], remote: &str) -> Rece
     peer.answer(&peer.receive_kind("BYE"), "200 OK", "");
     let over = client.finish().expect_code(0);
     over.summary().expect_all_succeeded(1);
-    // Nobody is asked at a terminal, who sees what the target is.
+    // A run at a terminal asks no questions: it shows the user the target.
     let (to, told) = (peer.address(), [over.finished.stdout, over.finished.stderr].concat());
     assert!(told.contains(&format!("-> {to} (loopback address)")), "{told}");
     invite
@@ -103,7 +103,7 @@ fn connections_leave_from_the_address_of_i_and_a_shared_one_from_the_port_of_p()
         let anywhere = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let text = anywhere.port().to_string();
         assert_eq!(sources("t1", io, 3, &["-p", &text]), [anywhere], "{io}");
-        // Without -p the kernel chooses the port, also where there is one to listen on.
+        // Without -p the kernel chooses the port, even if there is one to listen on.
         let [alone] = sources("t1", io, 1, &["-i", "127.0.0.3"])[..] else { panic!("one") };
         assert_eq!(alone.ip().to_string(), "127.0.0.3");
         let each = sources("tn", io, 3, &local);
@@ -116,7 +116,7 @@ fn one_worker_has_the_one_connection_that_leaves_from_the_port_of_p() {
     let _turn = lock::light();
     let port = ports::free().to_string();
     let workers = |local: &[&str]| {
-        // Nobody listens there: what counts is said before.
+        // Nothing listens there. The tested text is printed before.
         let remote = format!("127.0.0.1:{}", ports::free());
         let line = ["-sn", "options", "-t", "t1", "-workers", "2", "-l", "9", &remote];
         let over = gossipper::start(&[&line[..], local].concat()).finish();
@@ -139,7 +139,7 @@ fn every_kind_of_shared_connection_leaves_from_the_port_of_p() {
         let client = gossipper::start(&line);
         let (stream, source) = listener.accept().unwrap();
         assert_eq!(source, here, "{mode}");
-        // Its handshake ends here, and with it the run.
+        // The handshake ends here, and with it the run.
         drop(stream);
         client.finish();
     }
@@ -178,7 +178,7 @@ fn a_port_in_use_and_an_address_of_nobody_are_said_before_the_run() {
             assert!(said.contains("in use") && said.contains("choose another with -p"), "{said}");
         }
         for mode in ["u1", "un", "t1", "tn"] {
-            // RFC 5737: for documentation, so that nobody has it.
+            // RFC 5737: for documentation, so that no host has it.
             let line =
                 [name, &["-t", mode, "-m", "1", "-i", "203.0.113.9", "127.0.0.1:9"]].concat();
             let over = gossipper::run(&line).expect_code(254);

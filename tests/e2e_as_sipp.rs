@@ -9,7 +9,7 @@ use e2e::peer::Peer;
 use e2e::scratch::Scratch;
 use e2e::{gossipper, lock, ports};
 
-/// A caller whose INVITE nobody took, and the port on which its peer is to be.
+/// A caller whose INVITE reached no peer, and the address of its later peer.
 fn early_caller(name: &[&str], options: &[&str]) -> (gossipper::Run, SocketAddr) {
     let scratch = Scratch::new();
     let log = scratch.join("messages.log");
@@ -59,7 +59,7 @@ fn a_switch_says_what_an_icmp_error_means_under_either_name() {
             false => "no answer to INVITE (step 1)",
         };
         assert_eq!(over.summary().0["failures"][0]["text"], what, "{name:?} {options:?}");
-        // The screens of SIPp do not say why; its last error does.
+        // SIPp's screens do not show the cause; the last error does.
         let says = over.finished.stderr.contains(&format!("failed calls: 1 {cause}; -trace_err"));
         assert_eq!(says, name == ["sipp"], "{}", over.finished.stderr);
     }
@@ -96,7 +96,7 @@ fn a_run_is_over_with_its_last_call() {
     let invite = peer.receive_kind("INVITE");
     peer.answer(&invite, "180 Ringing", "");
     peer.receive_kind("CANCEL");
-    // As SIPp: nobody waits for the answer, nor repeats the question.
+    // As in SIPp: no answer is awaited, and the request is not repeated.
     caller.finish().expect_code(1);
     assert_eq!(peer.receive_within(std::time::Duration::from_millis(1)), None);
 }

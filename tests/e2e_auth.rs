@@ -43,7 +43,7 @@ impl Users {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(["auth"]).args(line.split_whitespace());
-        // Elsewhere than the configuration, whose folder is what counts.
+        // The working directory is another one: paths are relative to the configuration.
         command.current_dir("/").stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(Stdio::null());
         command
@@ -55,7 +55,7 @@ impl Users {
         self.command(line).args(["-config", &self.config]).output().unwrap()
     }
 
-    /// As [`Self::run`], with a password on stdin.
+    /// Like [`Self::run`], with a password on stdin.
     fn start_with_stdin(&self, line: &str, input: &str) -> Child {
         let mut command = self.command(line);
         command.args(["-config", &self.config, "--password-stdin"]).stdin(Stdio::piped());
@@ -259,7 +259,7 @@ fn a_terminal_is_given_back_when_two_answers_differ_or_it_is_cancelled() {
     assert!(users.list().is_empty());
 }
 
-/// A daemon with users, whose requests come through a proxy from elsewhere.
+/// A daemon with users, and a client whose requests seem to come through a proxy from elsewhere.
 fn daemon_with_users() -> (Daemon, Client) {
     let config = json!({
         "api_addr": "127.0.0.1:0",
@@ -324,7 +324,7 @@ fn a_token_for_a_program_reaches_its_scope_and_no_more() {
         assert_eq!(client.post("/api/v1/control", &pause).status, control, "{name}");
         let ticket = client.post("/api/v1/live/ticket", &json!({}));
         assert_eq!(ticket.status, stats, "{name}");
-        // A login it is not.
+        // The token is no login.
         assert_eq!(client.post("/api/v1/auth/logout", &json!({})).status, 403, "{name}");
     }
     assert!(metrics.get("/api/v1/stats").error(403).contains("for /metrics only"));
@@ -335,7 +335,7 @@ fn a_token_for_a_program_reaches_its_scope_and_no_more() {
     let sql = "SELECT username, source FROM audit_log WHERE action = 'control.set'";
     let row = database.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(row.unwrap(), ("token:ci".to_owned(), "192.0.2.9".to_owned()));
-    // Nothing of a token is in the file.
+    // The file contains no part of a token.
     let file = fs::read(daemon.path("users.db")).unwrap();
     assert!(!file.windows(4).any(|bytes| bytes == b"gsp_"));
     wait_until("its use is noted", || {

@@ -1,4 +1,4 @@
-//! Whatever arrives: a server goes on answering the calls that are well-formed.
+//! A server under malformed input: it goes on answering the calls that are well-formed.
 
 mod e2e;
 
@@ -50,7 +50,7 @@ fn malformed(round: u64, random: &mut u64) -> Vec<u8> {
             let end = 1 + (round as usize * 7) % 100;
             whole[..end].to_vec()
         }
-        // A body that is said to be longer than the datagram.
+        // A body that claims to be longer than the datagram.
         4 => request("INVITE", round, "500"),
         _ => request("INVITE", round, "minus one"),
     }
@@ -65,7 +65,7 @@ fn torture_messages() -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Sends what `next` makes, in small portions, until told to stop; returns how many datagrams.
+/// Sends the datagrams of `next`, in small portions, until told to stop; returns their number.
 fn noise(
     to: SocketAddr,
     over: &Arc<AtomicBool>,
@@ -114,8 +114,8 @@ fn noise_fails_no_call() {
         assert!(server.process().is_running());
         server.signal(Signal::INT);
         server.signal(Signal::INT);
-        // Some torture messages are valid and begin calls that nobody goes on with, so that the
-        // exit code says nothing here.
+        // Some torture messages are valid. They begin calls that never go on, so the exit code says
+        // nothing here.
         let server = server.finish();
         let summary = server.summary();
         summary.expect_to_add_up();
@@ -138,7 +138,7 @@ fn a_malformed_request_is_refused_and_not_a_call() {
     }
     peer.send(address, b"\r\n\r\n");
     peer.send(address, b"not SIP at all");
-    // Behind all that comes a request that is answered.
+    // After all that a request is sent that is answered.
     peer.send(address, request("INVITE", 7, "0"));
     assert_eq!(peer.receive().kind(), "180");
     server.signal(Signal::INT);

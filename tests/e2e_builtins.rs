@@ -10,7 +10,7 @@ use e2e::peer::Peer;
 use e2e::scratch::Scratch;
 use e2e::{gossipper, lock, ports, sipp, tools};
 
-/// What SIPp prints for `-sd NAME`; it exits with 99.
+/// The output of SIPp for `-sd NAME`; SIPp exits with 99.
 fn dumped_by_sipp(name: &str) -> String {
     tools::need("sipp");
     let output = Command::new("sipp").args(["-sd", name]).output().expect("sipp starts");
@@ -26,7 +26,7 @@ fn sipps_own_scenarios_compile_or_are_refused_for_what_is_missing() {
     }
     let error = compile(&dumped_by_sipp("uac_pcap"), "uac_pcap", &[]).unwrap_err();
     assert!(error.message.contains("media engine"), "{error}");
-    // The rest is third-party call control: known, or refused by its name.
+    // The rest is third-party call control: known, or refused by name.
     for name in ["3pcc-A", "3pcc-B", "3pcc-C-A", "3pcc-C-B"] {
         if let Err(error) = compile(&dumped_by_sipp(name), name, &[]) {
             assert!(error.message.contains("third-party call control"), "{error}");
@@ -41,7 +41,7 @@ fn every_builtin_of_sipp_has_a_name_here() {
     }
 }
 
-/// Who plays a side, and with what.
+/// The program of a side, and its scenario.
 #[derive(Clone, Copy)]
 enum Player {
     /// Our built-in, played by us.
@@ -86,7 +86,7 @@ fn play(caller: Player, answerer: Player, calls: u64) {
         chosen.iter().cloned().chain(more).collect()
     };
     let as_str = |args: &[String]| -> Vec<&'static str> {
-        // A test's few arguments may live as long as it does.
+        // A test's few arguments may live for the whole process.
         args.iter().map(|arg| &*Box::leak(arg.clone().into_boxed_str())).collect()
     };
     let server_args = as_str(&args(&answerer_args, &[]));
@@ -173,7 +173,7 @@ fn the_options_server_refuses_what_it_does_not_do() {
         ("FROBNICATE", "501", "OPTIONS"),
     ];
     for (number, (method, code, allow)) in (1..).zip(expected) {
-        // As often as a peer that hears nothing asks: one answer is as another.
+        // Sent twice, like by a peer that hears nothing: both answers are alike.
         let times = if code == "200" { 1 } else { 2 };
         for _ in 0..times {
             peer.send(address, request(method, number));

@@ -1,5 +1,5 @@
-//! Files as people write them for SIPp: they run, with a warning for what is doubtful, and
-//! `gossipper check` tells all that is wrong with them without running anything.
+//! Files as people write them for SIPp: they run, with a warning for doubtful parts. `gossipper
+//! check` reports everything that is wrong with them without running anything.
 
 mod e2e;
 
@@ -27,7 +27,7 @@ fn request(attributes: &str, line: &str) -> String {
     )
 }
 
-/// A scenario of a request, `recv`, and a request that says what `[$it]` is.
+/// A scenario of a request, `recv`, and a request that contains the value of `[$it]`.
 fn scenario(recv: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"doubtful\">\n{}{recv}\n{}\
@@ -37,8 +37,8 @@ fn scenario(recv: &str) -> String {
     )
 }
 
-/// Runs a scenario as `gossipper sipp` does against a peer that answers both requests; returns the
-/// second one and what the run said on stderr.
+/// Runs a scenario under the name `sipp` against a peer that answers both requests; returns the
+/// second request and the text of the run on stderr.
 fn run(text: &str, more: &[&str]) -> (Received, String) {
     let scratch = Scratch::new();
     let path = scratch.write("doubtful.xml", text);

@@ -15,7 +15,7 @@ use e2e::process::{Finished, Process};
 use e2e::scratch::Scratch;
 use rustix::process::Signal;
 
-/// Runs the program to its end, without anything beside `args`.
+/// Runs the program to its end, with only `args`.
 #[track_caller]
 fn program(args: &[&str]) -> Finished {
     let mut command = Command::new(PROGRAM);
@@ -40,7 +40,7 @@ fn silent_peer() -> (UdpSocket, String) {
     (socket, address)
 }
 
-/// One OPTIONS request to nobody, given up after a moment.
+/// Arguments for one OPTIONS request that stays unanswered and is given up after a moment.
 fn unanswered<'a>(remote: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["-sn", "options", "-p", "0", "-recv_timeout", "200", remote], more].concat()
 }

@@ -16,7 +16,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/scenarios/collection")
 }
 
-/// A pair of scenarios and what its caller wants on the command line.
+/// A pair of scenarios and the arguments of its caller.
 struct Pair {
     name: String,
     caller: Vec<String>,
@@ -55,19 +55,19 @@ fn line<'a>(own: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
     own.iter().map(String::as_str).chain(more.iter().copied()).chain(LOAD.iter().copied()).collect()
 }
 
-/// What SIPp 3.6.1 does not play as the caller, whoever answers: it never ends a call that has a
-/// global receive behind it, and takes a step after `_unexp.main` twice.
+/// Scenarios that SIPp 3.6.1 cannot play as the caller, with any callee. It never ends a call that
+/// has a global receive after it, and takes a step after `_unexp.main` twice.
 const NOT_CALLED_BY_SIPP: &[&str] = &["anywhere", "stray"];
 
-/// SIPp has seen all calls succeed. It may have had something to say: of timeouts that lead
-/// elsewhere it does.
+/// Fails unless SIPp saw all calls succeed. It may have printed errors, as it does for timeouts
+/// that lead elsewhere.
 #[track_caller]
 fn expect_success(over: &sipp::Over) {
     let numbers = ["SuccessfulCall", "FailedCall"].map(|name| over.number(name));
     assert_eq!(numbers, [CALLS, 0], "{}\n{}", over.finished.stdout, over.errors);
 }
 
-/// Plays every pair, and tells of all that do not play.
+/// Plays every pair, and reports all that fail.
 fn play(each: impl Fn(&Pair)) {
     let _turn = lock::heavy();
     let pairs = pairs();
@@ -88,7 +88,7 @@ fn we_call_and_sipp_answers() {
         let port = ports::free();
         let server = sipp::serve(port, &line(&pair.callee, &[]));
         let remote = format!("127.0.0.1:{port}");
-        // Under SIPp's name, as those who have such files would.
+        // Under SIPp's name, as users with such files would do.
         let words = [&["sipp"], &line(&pair.caller, &["-p", "0", &remote])[..]].concat();
         gossipper::run(&words).expect_code(0).summary().expect_all_succeeded(CALLS);
         expect_success(&server.finish());

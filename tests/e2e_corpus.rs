@@ -13,14 +13,14 @@ use e2e::process::{Finished, Process};
 use e2e::scratch::Scratch;
 use e2e::{lock, tools};
 
-/// The file that a scenario leaves whose steps are run.
+/// The file that a scenario writes if its steps are run.
 const TRACE: &str = "steps-were-run";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Compares what lies in `folder`.
+/// Compares the files in `folder`.
 #[track_caller]
 fn corpus_check(folder: &Path) -> Finished {
     tools::need("sipp");

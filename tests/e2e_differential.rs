@@ -1,5 +1,5 @@
-//! What we send beside what SIPp sends for the same scenario: the bytes are equal once ids and
-//! ports are made so.
+//! Our messages beside SIPp's for the same scenario: after ids and ports are replaced, the bytes
+//! are equal.
 
 mod e2e;
 
@@ -10,7 +10,7 @@ use e2e::process::Process;
 use e2e::scratch::Scratch;
 use e2e::{gossipper, lock, ports, tools};
 
-/// Answers the scenario's requests; returns what came.
+/// Answers the requests of the scenario; returns them.
 fn play(peer: &Peer) -> Vec<Received> {
     let options = peer.receive_kind("OPTIONS");
     let extra = "Contact: <sip:42x@127.0.0.1:5099;ob>\r\n\
@@ -24,7 +24,7 @@ fn play(peer: &Peer) -> Vec<Received> {
     vec![options, message, info]
 }
 
-/// Ids, the sender's port and process id, and the peer's port become words.
+/// Replaces ids, the sender's port and process id, and the peer's port by words.
 fn normalised(message: &Received, pid: u32, peer: u16) -> String {
     let mut text = message.text.clone();
     let call_id = message.header("Call-ID").to_owned();

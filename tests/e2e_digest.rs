@@ -122,7 +122,7 @@ fn a_scenario_may_choose_the_digest_uri_of_each_request() {
     let (client, users) = (scratch.write("own.xml", &text), users(&scratch));
     let remote = peer.address().to_string();
     let line = ["-sf", &client, "-i", "127.0.0.1", "-m", "1", "-inf", &users];
-    // What a request does not choose is still there for all.
+    // `-auth_uri` still holds for requests that choose no URI themselves.
     let run = gossipper::start(&[&line[..], &["-auth_uri", "uri.test", &remote]].concat());
     let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
     peer.answer(&peer.receive(), "401 Unauthorized", challenge);
@@ -166,7 +166,8 @@ fn the_topmost_known_challenge_is_answered_and_uses_of_its_nonce_are_counted() {
     run.finish().expect_code(0);
 }
 
-/// The common way to register users: a column of the file has the keyword, with secrets of its own.
+/// The common way to register users: a column of the file has the keyword, each with its own
+/// secret.
 #[test]
 fn credentials_stand_in_a_field_as_in_sipp() {
     const ROWS: &str = "SEQUENTIAL
@@ -199,7 +200,7 @@ cy;[authentication username=[field0] password=[field2] uri=request];s3
     run.finish().expect_code(0).summary().expect_all_succeeded(3);
 }
 
-/// A row that names itself is text where it is named. What cannot be answered fails its call only.
+/// A row that names itself is shown as text. A challenge without an answer fails its call only.
 #[test]
 fn rows_with_odd_keywords_harm_no_other_call() {
     const ITSELF: &str = "[authentication username=[field0] password=[field1]]";

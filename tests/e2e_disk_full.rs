@@ -1,5 +1,5 @@
-//! A disk that fills up during a run costs what should have been written there, is said and
-//! counted, and never ends the run.
+//! A disk that fills up during a run: only the entries for that disk are lost. The loss is reported
+//! and counted, and never ends the run.
 
 mod e2e;
 
@@ -47,7 +47,7 @@ fn size(path: &str) -> u64 {
     fs::metadata(Path::new(path)).map_or(0, |meta| meta.len())
 }
 
-/// 2,000 calls against a server of ours, some megabytes of messages, with `options`.
+/// Makes 2,000 calls against a server of ours, some megabytes of messages, with `options`.
 fn calls(options: &[&str]) -> gossipper::Over {
     let (_server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
     let peer = address.to_string();
@@ -74,7 +74,7 @@ fn traces_and_call_records_on_a_full_disk_cost_only_themselves() {
     let unwritten = over.summary().number("/traces/unwritten_bytes");
     assert!(unwritten > 1 << 20, "{unwritten} bytes were not written");
     let said = &over.finished.stderr;
-    // At once and at the end for each file that did not fit, not once for each record.
+    // One complaint at once and one at the end for each such file, not one for each record.
     let complaints = said.matches("cannot write").count();
     assert!((1..=6).contains(&complaints), "{said}");
     let lost = over.summary().number("/traces/unwritten_records/message_sent");
@@ -114,7 +114,7 @@ fn files_that_are_put_aside_stay_within_a_small_disk() {
 fn a_disk_that_is_full_from_the_beginning_does_not_keep_calls_from_being_made() {
     let _turn = lock::light();
     let disk = SmallDisk::new();
-    // Full before the run begins.
+    // The disk is full before the run begins.
     let filler = disk.file("filler");
     let _ = fs::write(&filler, vec![0; 2 << 20]);
     assert!(size(&filler) >= 1 << 19, "the disk is not full");
@@ -142,7 +142,7 @@ fn the_daemon_says_which_engine_lacks_which_records() {
             "id": "load", "role": "load", "scenario_name": "uac", "transport": "u1",
             "local_ip": "127.0.0.1", "local_port": ports::free(),
             "remote_addr": format!("127.0.0.1:{port}"), "rate": 50, "total_calls": 0,
-            // A device on which there is never room.
+            // A device that never has room.
             "extra_args": ["-trace_msg", "-message_file", "/dev/full"]
         }]
     }));
@@ -168,7 +168,7 @@ fn the_daemon_says_which_engine_lacks_which_records() {
         said.lines().filter(|line| line.contains("cannot write /dev/full: ")).collect();
     assert_eq!(complaints.len(), 1, "{said}");
     assert!(complaints[0].contains("load"), "{said}");
-    // What came after that is said at the end.
+    // Later losses are reported at the end.
     let said = daemon.stop().stderr;
     assert!(said.contains("more entries are lost, "), "{said}");
 }

@@ -1,4 +1,4 @@
-//! What a run tells other programs: call records, HEP and the event log, held against the known
+//! Exports of a run to other programs: call records, HEP and the event log, held against the known
 //! counts of real runs.
 
 mod e2e;
@@ -24,7 +24,8 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Calls `REFUSING` ten times, of which two are refused; returns what both sides left.
+/// Calls `REFUSING` ten times; two calls are refused. Returns the run and the folders of both
+/// sides.
 #[track_caller]
 fn ten_calls(flags: &[&str], server_flags: &[&str]) -> (gossipper::Over, Folders) {
     let server_line = ["-sf", REFUSING, "-m", "10", "-i", "127.0.0.1"];
@@ -38,7 +39,7 @@ fn ten_calls(flags: &[&str], server_flags: &[&str]) -> (gossipper::Over, Folders
     (over.expect_code(1), Folders { client, server })
 }
 
-/// Where both sides ran.
+/// The folders of both sides.
 struct Folders {
     client: e2e::scratch::Scratch,
     server: e2e::scratch::Scratch,
@@ -81,7 +82,7 @@ fn call_records_on_a_full_disk_are_told_and_counted() {
     let _turn = lock::light();
     let (over, _) = ten_calls(&["-call_records_jsonl", "/dev/full"], &[]);
     let said = &over.finished.stderr;
-    // At once, and at the end with all that was lost since.
+    // One complaint at once, and one at the end with all later losses.
     assert!((1..=2).contains(&said.matches("cannot write /dev/full").count()), "{said}");
     assert!(over.summary().number("/traces/unwritten_bytes") > 1000);
 }
@@ -145,7 +146,7 @@ fn a_collector_sees_every_message() {
         assert_eq!(packet[&14], b"secret");
         let message = String::from_utf8(packet[&15].clone()).unwrap();
         let word = message.split(' ').next().unwrap().to_owned();
-        // The caller's own port stands in its requests' Via, and the requests go from there.
+        // The caller's own port is in its requests' Via, and the requests come from it.
         let via = message.lines().find(|line| line.starts_with("Via:")).unwrap();
         let own = via.split(';').next().unwrap().rsplit(':').next().unwrap();
         let is_request = word != "SIP/2.0";
@@ -160,7 +161,7 @@ fn a_collector_sees_every_message() {
 #[test]
 fn a_collector_that_is_down_costs_packets_and_no_calls() {
     let _turn = lock::light();
-    // Bound, so that nobody gets it, then closed: packets are answered by ICMP.
+    // Bound, so that the port is free, then closed: packets are answered by ICMP.
     let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (over, _) = ten_calls(&["-hep_addr", &address], &[]);
     let said = &over.finished.stderr;
@@ -246,7 +247,7 @@ fn events_on_a_full_disk_are_told_and_counted() {
     let _turn = lock::light();
     let (over, _) = ten_calls(&["-log_file_jsonl", "/dev/full"], &[]);
     let said = &over.finished.stderr;
-    // At once, and at the end with all that was lost since.
+    // One complaint at once, and one at the end with all later losses.
     assert!((1..=2).contains(&said.matches("cannot write /dev/full").count()), "{said}");
     assert!(over.summary().number("/traces/unwritten_bytes") > 5000);
     summary_schema::check(&over.summary().0).unwrap();
@@ -282,7 +283,7 @@ fn credentials_that_are_made_and_checked_are_events() {
     over.expect_code(0);
     let (over, server) = server.finish_with_files();
     over.expect_code(0);
-    // Each call answers twice; the registrar checks each answer, and one once more, wrongly.
+    // Each call answers twice. The registrar checks each answer, and one of them again, wrongly.
     for (folder, challenge, made, wrong) in [(client, 401, 6, 0), (server, 0, 9, 3)] {
         let events = lines(&folder.join("events.jsonl"));
         let auth: Vec<&Value> = events.iter().filter(|event| event["kind"] == "auth").collect();

@@ -1,4 +1,4 @@
-//! Reports of calls that failed, wherever somebody looks for them.
+//! Reports of failed calls, in every place where users look for them.
 
 mod e2e;
 mod summary_schema;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const WHAT: &str = "503 Out of ?[2Jorder to INVITE (step 1)";
 
-/// Refuses as many calls, in words that would wipe a terminal, and gives back the first Call-ID.
+/// Refuses `calls` calls, in words that would wipe a terminal; returns the first Call-ID.
 fn refuse(peer: &Peer, calls: usize) -> String {
     let mut first = String::new();
     for _ in 0..calls {

@@ -1,5 +1,5 @@
-//! Injection files, beside SIPp on the wire; and what else feeds a scenario: circuits, Call-IDs,
-//! other peers, commands, identities.
+//! Injection files, beside SIPp on the wire, and other sources of values for a scenario: circuits,
+//! Call-IDs, other peers, commands, identities.
 
 mod e2e;
 
@@ -34,7 +34,7 @@ fn shown(message: &Received) -> Vec<String> {
     message.text.lines().filter(|line| line.starts_with("X-")).map(str::to_owned).collect()
 }
 
-/// What SIPp and we send for the same scenario and files, one call after the other.
+/// The messages of SIPp and of ours for the same scenario and files, one call after the other.
 fn beside_sipp(name: &str, args: &[&str], calls: usize) -> Vec<Vec<String>> {
     let (path, count) = (scenario(name), calls.to_string());
     let line = |remote: &str, more: &[&str]| -> Vec<String> {
@@ -248,7 +248,7 @@ fn circuits_are_held_and_bound_the_calls() {
     let circuits = held.each_ref().map(|message| message.header("X-Circuit"));
     assert_eq!(circuits, ["0.7.3/2", "0.7.3/1"]);
     assert_eq!(held[0].header("X-Id"), "5 8");
-    // Both are in use: a call that is due meanwhile is withheld.
+    // Both are in use: a call that is due now is withheld.
     assert_eq!(peer.receive_within(Duration::from_millis(300)), None);
     held.iter().for_each(|message| peer.answer(message, "200 OK", ""));
     let last = peer.receive();
@@ -312,7 +312,7 @@ fn a_call_may_go_on_with_another_peer() {
     peer.answer(&peer.receive(), "200 OK", "");
     let over = run.finish().expect_code(1);
     assert_eq!(over.summary().failed_by("setdest_failed"), 1);
-    // A call over a connection keeps it: said before the first call rather than at each.
+    // A call on a connection must stay on it: this is reported once, before the first call.
     let line = [&keys[..], &line, &["-t", "t1"]].concat();
     let refused = gossipper::run(&line).expect_code(255);
     assert!(refused.finished.stderr.contains("<setdest>"), "{}", refused.finished.stderr);

@@ -1,4 +1,4 @@
-//! Registration with digest and calls through Kamailio, over every transport that both speak.
+//! Registration with digest and calls through Kamailio, over every transport that both support.
 
 mod e2e;
 

@@ -1,5 +1,5 @@
-//! Content of messages, byte for byte, beside SIPp on the same scenario: lines whose values are
-//! empty, and characters of any encoding.
+//! The content of messages, byte for byte, beside SIPp on the same scenario: lines with empty
+//! values, and characters of any encoding.
 
 mod e2e;
 
@@ -101,7 +101,8 @@ fn a_line_of_empty_values_is_left_out_and_every_other_line_stays() {
     );
     assert_eq!(body, "b1\r\nb2\r\nb3 \r\nb4\r\nb5  q\r\n");
     assert!(head.contains(&format!("Content-Length: {:5}", body.len())), "{head}");
-    // What the last line of a head is, its end stays: SIPp would run it into the body.
+    // The end of the last line of a head stays, whatever the line is: SIPp would join it to the
+    // body.
     let scenario = format!("{BEGIN}    Content-Length: [len]\n    [$e]\n\n    body{END}");
     let scratch = Scratch::new();
     let (path, peer) = (scratch.write("last.xml", &scenario), Peer::new());

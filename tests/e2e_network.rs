@@ -1,4 +1,4 @@
-//! Paths that lose, delay and break. Needs root, for network namespaces.
+//! Networks with loss, delay and breaks. Needs root, for network namespaces.
 
 mod e2e;
 
@@ -98,7 +98,7 @@ fn forty_milliseconds_of_path_are_measured() {
 fn a_closed_port_fails_the_call_before_any_retransmission_limit() {
     let _turn = lock::light();
     let pair = Pair::new();
-    // A port that was free a moment ago, in a namespace where nobody else is.
+    // A port that was free a moment ago, in a namespace without other programs.
     let closed = pair.server_socket().local_addr().unwrap();
     for io in ["uring", "syscall"] {
         let over = call_from(&pair, closed, &["-io", io]).finish().expect_code(1);
@@ -152,7 +152,7 @@ fn calls_fail_by_cause_when_our_link_goes_down() {
 fn bursts_cross_a_cable() {
     let _turn = lock::heavy();
     let pair = Pair::new();
-    // Every call in one burst: trains of datagrams that the kernel cuts behind our back.
+    // Every call in one burst: trains of datagrams that the kernel splits again.
     let (server, address) = serve_in(&pair, &["-m", "500", "-buff_size", "4000000"]);
     let line = ["-m", "500", "-r", "500", "-rp", "10", "-buff_size", "4000000"];
     let client = call_from(&pair, address, &line).finish().expect_code(0);

@@ -34,7 +34,7 @@ fn ten_calls(flags: &[&str]) -> gossipper::Over {
     ten_calls_with(&[], flags)
 }
 
-/// As [`ten_calls`], in an environment with these variables.
+/// Like [`ten_calls`], with these variables in the environment.
 #[track_caller]
 fn ten_calls_with(variables: &[(&str, &str)], flags: &[&str]) -> gossipper::Over {
     let server_line = ["-sf", REFUSING, "-m", "10", "-i", "127.0.0.1"];
@@ -170,7 +170,7 @@ async fn grpc_requests(stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<Reque
         };
         let mut bytes: Vec<u8> = Vec::new();
         while bytes.len() < length(&bytes) {
-            // What is read of the stream comes while the connection is driven.
+            // The stream's data arrives while the connection is polled.
             let chunk = std::future::poll_fn(|cx| {
                 let _ = connection.poll_closed(cx);
                 body.poll_data(cx)
@@ -297,7 +297,7 @@ fn a_collector_that_nobody_vouches_for_gets_no_events() {
     let config = tls("http/1.1");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Every connection is accepted; none may come as far as a request.
+    // Every connection is accepted; none may reach a request.
     thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -317,7 +317,7 @@ fn a_collector_that_nobody_vouches_for_gets_no_events() {
 fn a_collector_that_is_down_costs_events_and_no_calls() {
     let _turn = lock::light();
     for protocol in ["grpc", "http"] {
-        // Bound, so that nobody gets it, then closed.
+        // Bound, so that the port is free, then closed.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let flags = ["-log_otel_endpoint", &address, "-log_otel_insecure"];
         let over = ten_calls(&[&flags[..], &["-log_otel_proto", protocol]].concat());

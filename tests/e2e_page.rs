@@ -16,7 +16,7 @@ const PASSWORD: &str = "correct horse battery staple";
 fn start() -> Daemon {
     let target = ports::free();
     let daemon = daemon::prepare(&json!({
-        // The same after a restart, for the page that is open.
+        // The same address after a restart, for the page that is open.
         "api_addr": format!("127.0.0.1:{}", ports::free()),
         "auth": { "type": "internal", "sqlite_path": "users.sqlite" },
         "server": {
@@ -43,7 +43,7 @@ fn start() -> Daemon {
     daemon
 }
 
-/// Someone who asks the API, for what the page is held against.
+/// A client of the API, to compare the page with.
 #[track_caller]
 fn api(daemon: &Daemon) -> Client {
     let client = daemon.client();
@@ -60,7 +60,7 @@ fn open(browser: &Browser, daemon: &Daemon) -> Tab {
     tab
 }
 
-/// Signs in as one does who uses no mouse.
+/// Signs in with the keyboard only.
 #[track_caller]
 fn sign_in(tab: &mut Tab, user: &str, password: &str) {
     for (id, text) in [("name", user), ("secret", password)] {
@@ -70,7 +70,7 @@ fn sign_in(tab: &mut Tab, user: &str, password: &str) {
     tab.press("Enter");
 }
 
-/// What `load` has under a label of the table, or the element of a selector in its row.
+/// JavaScript for the element of `selector` in the row of `load`.
 fn in_row(selector: &str) -> String {
     let rows = "[...document.querySelectorAll('#engines tr')]";
     let is_load = "(row) => row.querySelector('th span').textContent === 'load'";
@@ -88,7 +88,7 @@ fn until_moving(tab: &mut Tab) {
     tab.until("live connection", "document.getElementById('link').textContent === 'live'");
 }
 
-/// `load` as GET /api/v1/control has it.
+/// The row of `load` in GET /api/v1/control.
 #[track_caller]
 fn control(api: &Client) -> Value {
     let control = api.get("/api/v1/control").expect(200).json();
@@ -119,7 +119,7 @@ fn an_administrator_signs_in_and_steers_the_load() {
     let drawn = "document.querySelector('#chart-rate .a').getAttribute('d').length > 20";
     tab.until("line of the chart", drawn);
 
-    // What is typed outlives the frames that come meanwhile, and the button is a Tab away.
+    // Typed text stays when new frames arrive, and the button is one Tab away.
     tab.select(&in_row(".rate input"));
     tab.write("45.5");
     tab.press("Tab");
@@ -139,7 +139,7 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.until("pause", &format!("{}.textContent === 'paused'", in_row(".pill")));
     assert_eq!(control(&api), json!({ "id": "load", "rate": 60.0, "paused": true }));
     tab.until("standstill", &format!("{}.textContent === '0'", in_row("[data-label=\"Calls/s\"]")));
-    // Both engines count the same calls, which are there once.
+    // Both engines count the same calls, which are shown once.
     let started = tab.eval(&format!("{}.textContent", in_row("[data-label=\"Started\"]")));
     assert_eq!(json!(tab.text("#total-started")), started);
     tab.click(&in_row("button.pause"));
@@ -156,9 +156,9 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.until_text("#done", "Listener 0 is off.");
     let listener = api.get("/api/v1/transports").json()["listeners"][0].clone();
     assert_eq!(listener["enabled"], json!(false), "{listener}");
-    // Said by a frame, after which no older one comes.
+    // A frame shows it, and no older frame comes after that.
     tab.until_text("#listeners .switch span", "off");
-    // Who calls it meanwhile is refused, and the page says by what.
+    // A call in the meantime is refused, and the page shows the reason.
     tab.until_text("#failures .what strong", "503 Service Unavailable to INVITE (step 1)");
     assert_eq!(tab.eval("document.getElementById('failures-card').checkVisibility()"), json!(true));
     let about = tab.text("#failures .what .under");
@@ -167,7 +167,7 @@ fn an_administrator_signs_in_and_steers_the_load() {
     tab.until_text("#done", "Listener 0 is on.");
     assert_eq!(tab.complaints(), [""; 0]);
 
-    // What the daemon refuses is said in its words.
+    // A refusal is shown in the words of the daemon.
     tab.click("document.querySelector('#add summary')");
     tab.until("sample", "document.getElementById('snippet').value !== ''");
     tab.select("document.getElementById('snippet')");
@@ -194,7 +194,7 @@ fn a_limited_second_is_named_and_fades() {
     let mut tab = open(&browser, &daemon);
     sign_in(&mut tab, "admin", PASSWORD);
     until_moving(&mut tab);
-    // One call that nobody answers takes all the room there is.
+    // One call without an answer takes all the room there is.
     let starved = json!({
         "id": "starved", "scenario_name": "options", "transport": "u1", "local_ip": "127.0.0.1",
         "remote_addr": silent.address().to_string(), "rate": 50, "total_calls": 0,
@@ -247,11 +247,11 @@ fn the_page_goes_on_when_the_daemon_is_back() {
     let (_, folder) = daemon.stop();
     tab.until_text("#link", "no connection");
     assert_eq!(tab.eval("document.getElementById('board').className"), json!("stale"));
-    // The last frame says that the engines are over, so that they have no buttons of their own.
+    // The last frame shows that the engines are over, so they have no buttons any more.
     tab.click("document.getElementById('pause-all')");
     tab.until_text("#refused-text", "The daemon does not answer.");
 
-    // Whoever is signed in stays so: tokens are signed with what lies in the database.
+    // Signed-in users stay so: the secret that signs tokens is in the database.
     let daemon = daemon::again(folder).start();
     until_moving(&mut tab);
     assert_eq!(tab.eval("document.getElementById('board').className"), json!(""));
@@ -259,13 +259,13 @@ fn the_page_goes_on_when_the_daemon_is_back() {
     tab.click(&in_row("button.pause"));
     let api = api(&daemon);
     until("pause", || (control(&api)["paused"] == json!(true)).then_some(()));
-    // Requests failed, as they had to. Nothing else did.
+    // Requests failed, as expected. Nothing else did.
     let complaints = tab.complaints();
     assert!(complaints.iter().all(|one| one.starts_with("network")), "{complaints:?}");
     daemon.stop();
 }
 
-/// Texts whose contrast to what is behind them is below that of WCAG 2.2, 1.4.3 (AA).
+/// Finds texts whose contrast to their background is below that of WCAG 2.2, 1.4.3 (AA).
 const FAINT: &str = r"(() => {
     const parse = (text) => text.match(/[\d.]+/g).map(Number);
     const light = (text) => {
@@ -318,7 +318,7 @@ fn everything_can_be_read_on_every_screen() {
     sign_in(&mut tab, "admin", PASSWORD);
     until_moving(&mut tab);
     check(&mut tab, "the board");
-    // With a name as long as they may be, of a client that is over.
+    // The longest possible name, of a client that is over.
     let name = "w".repeat(64);
     let target =
         api(&daemon).get("/api/v1/transports").json()["listeners"][0]["local_port"].clone();

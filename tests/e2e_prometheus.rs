@@ -32,7 +32,7 @@ fn no_panel_is_empty_during_a_run() {
     prometheus.wait_for("rate(gossipper_calls_completed_total{engine=\"load\"}[5s]) > 0");
     prometheus.expect_results(&panel_queries());
     prometheus.expect_results(&recorded());
-    // And nothing contradicts itself in what was scraped.
+    // The scraped figures must not contradict each other.
     let sum = "sum by (engine) (gossipper_calls_failed_total)";
     let contradiction = format!(
         "sum by (engine) (gossipper_calls_started_total - gossipper_calls_completed_total \

@@ -1,5 +1,5 @@
-//! What is asked of a run while it goes on: traces that are switched on and off, the global
-//! variables, the circuits, the dashboard; and signals under the name of SIPp.
+//! Commands to a running run: traces that are switched on and off, the global variables, the
+//! circuits, the dashboard. Also signals under the name of SIPp.
 
 mod e2e;
 
@@ -17,7 +17,7 @@ use e2e::tty::Tty;
 use e2e::{PATIENCE, lock};
 use rustix::process::Signal;
 
-/// A run in a folder of its own that can be told things over its control socket.
+/// A run in its own folder, with a control socket.
 struct Told {
     process: Process,
     socket: UdpSocket,
@@ -37,7 +37,7 @@ impl Told {
             let (address, _) = rest.split_once(['\n', ' ', '\x1b'])?;
             Some(address.to_owned())
         };
-        // Under the name of SIPp stdout is left to its screens.
+        // Under the name of SIPp stdout belongs to its screens.
         let control = if args[0] == "sipp" {
             loop {
                 process.wait_for_stderr("| control ");
@@ -56,7 +56,7 @@ impl Told {
         self.socket.send_to(format!("c{command}").as_bytes(), &self.control).unwrap();
     }
 
-    /// Waits until the file that ends so has `text` in it.
+    /// Waits until the file whose name ends in `end` contains `text`.
     fn wait_for_file(&mut self, end: &str, text: &str) -> String {
         let folder = self.scratch.path().to_owned();
         self.process.wait_until(text, || {
@@ -66,7 +66,7 @@ impl Told {
     }
 }
 
-/// The file in `folder` whose name ends so.
+/// The content of the file in `folder` whose name ends in `end`.
 fn read(folder: &Path, end: &str) -> Option<String> {
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let path = files.into_iter().find(|path| path.to_string_lossy().ends_with(end))?;
@@ -97,7 +97,7 @@ fn traces_can_be_switched_on_and_off() {
     run.wait_for_file("_shortmessages.log", &traced);
     run.tell("trace messages off");
     run.tell("trace shortmessages off");
-    // Whatever was on its way is written; then nothing comes any more.
+    // Records on their way are still written; then nothing comes any more.
     let mut quiet = 0;
     let mut before = 0;
     while quiet < 20 {
@@ -199,7 +199,7 @@ fn the_dashboard_is_drawn_more_often_than_figures_come() {
     let mut tty = Tty::start(&format!(
         "{PROGRAM} -sn uac -interactive -i 127.0.0.1 -p 0 -m 0 -r 10 -d 100 {address}"
     ));
-    // Those come at the end of a second; between two seconds the clock goes on.
+    // Figures come at the end of a second; between two seconds the clock goes on.
     let end = Instant::now() + PATIENCE;
     let is_between = |screen: &str| {
         let times = screen.split("00:00:0").skip(1).filter_map(|rest| rest.get(1..3));

@@ -38,7 +38,7 @@ fn what_a_drain_leaves_open_is_ended_as_at_a_stop() {
     let (_socket, remote) = silent_peer();
     let line = ["-sn", "uac", "-p", "0", "-duration", "500ms", &remote];
     for more in [&["-drain", "100ms"][..], &["-drain", "1h", "-timeout", "1"]] {
-        // Nothing was tested, which is no success.
+        // Nothing was tested, so this is no success.
         let over = gossipper::run(&[&line[..], more].concat()).expect_code(97);
         assert!(over.summary().failed_by("cancelled") > 0, "{:#}", over.summary().0);
         assert_eq!(over.summary().failed_by("cancelled"), over.summary().total());
@@ -98,11 +98,11 @@ fn the_first_line_names_the_target_as_it_was_given() {
 #[test]
 fn a_ramp_tells_which_rate_the_peer_held() {
     let _turn = lock::light();
-    // It answers 30 calls, those of the first two steps, and is gone.
+    // The server answers 30 calls, those of the first two steps, and then ends.
     let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1", "-m", "30"]);
     let remote = address.to_string();
     let ramp = ["-r", "10", "-rate_increase", "10", "-rate_interval", "1", "-rate_max", "30"];
-    // Calls of the last step fail after its end, and are its own nevertheless.
+    // Calls of the last step fail after its end, and still count for it.
     let patience = ["-icmp_fails_calls", "false", "-recv_timeout", "1500ms"];
     let line = ["-sn", "uac", "-p", "0", "-m", "0", &remote];
     let over = gossipper::run(&[&line[..], &ramp, &patience].concat()).expect_code(1);

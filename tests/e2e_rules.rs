@@ -1,5 +1,5 @@
-//! The rules of a call, one by one, beside SIPp: the same scenario, options and peer for both; what
-//! they say to the peer, what they count and how they end must be the same.
+//! The rules of a call, one by one, beside SIPp, with the same scenario, options and peer. Both
+//! programs must send the same messages, count the same and end alike.
 
 mod e2e;
 
@@ -35,11 +35,11 @@ const COLUMNS: &[&str] = &[
 /// The conversation of a peer with the program.
 struct Talk {
     peer: Peer,
-    /// Where the program is; where its messages come from, once one came.
+    /// The address of the program. It is that of the program's last message, once there is one.
     to: SocketAddr,
-    /// Kinds of what it said, in order.
+    /// Kinds of its messages, in order.
     said: Vec<String>,
-    /// Its first request.
+    /// The first request of the program.
     first: Option<Received>,
     sent: u32,
 }
@@ -70,7 +70,7 @@ impl Talk {
         self.peer.send(self.to, request.response(status, ""));
     }
 
-    /// A caller's INVITE is answered; its ACK is awaited.
+    /// Answers a caller's INVITE, and waits for the ACK.
     fn establish(&mut self) -> Received {
         let invite = self.expect("INVITE");
         self.answer(&invite, "200 OK");
@@ -125,7 +125,7 @@ fn lines(text: &str, change: impl Fn(&str) -> Option<String>) -> String {
     text.split("\r\n").filter_map(change).collect::<Vec<_>>().join("\r\n")
 }
 
-/// What a program made of a case.
+/// The behaviour of a program in a case.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     said: Vec<String>,
@@ -133,7 +133,7 @@ struct Outcome {
     code: Option<i32>,
 }
 
-/// A rule: a scenario, options, and what the peer does.
+/// A rule: a scenario, options, and the script of the peer.
 struct Case<'a> {
     scenario: &'a str,
     args: &'a [&'a str],
@@ -185,7 +185,7 @@ impl Case<'_> {
         Outcome { said: talk.said, counts: counts.collect(), code }
     }
 
-    /// Plays for both, and expects the same.
+    /// Plays the case with both programs, and expects the same.
     #[track_caller]
     fn compare(&self) -> Outcome {
         tools::need("sipp");
@@ -196,7 +196,7 @@ impl Case<'_> {
             (self.play(command), theirs.join().expect("SIPp can be played with"))
         });
         if theirs.said.iter().any(|said| said == "CANCEL") {
-            // SIPp has forgotten the call when its CANCEL is answered, we wait for that.
+            // SIPp has forgotten the call when its CANCEL is answered; ours waits for that answer.
             ours.counts.remove("DeadCallMsgs");
             theirs.counts.remove("DeadCallMsgs");
         }
@@ -455,7 +455,7 @@ fn what_is_repeated_is_answered_again() {
     assert_eq!((outcome.counts["Retransmissions"], outcome.counts["SuccessfulCall"]), (1, 1));
 }
 
-/// A whole call to a callee, up to the answer to its BYE, which is given back.
+/// Plays a whole call to a callee; returns the answer to its BYE.
 fn call(talk: &mut Talk, call_id: &str) -> String {
     let invite = talk.request("INVITE", 1, call_id, "");
     talk.send(&invite);
@@ -522,7 +522,7 @@ fn messages_of_calls_that_are_over_or_were_never_there() {
     let _turn = lock::light();
     let late = |talk: &mut Talk| {
         call(talk, "one");
-        // Another BYE: to the same one again, ours answers again.
+        // Another BYE, with a new CSeq: a repetition of the first one would be answered by ours.
         let bye = talk.request("BYE", 3, "one", ";tag=s");
         talk.send(&bye);
         let invite = talk.request("INVITE", 1, "one", "");
@@ -531,7 +531,7 @@ fn messages_of_calls_that_are_over_or_were_never_there() {
     };
     let outcome = compare_callee(&["-m", "2"], &late);
     assert_eq!(outcome.counts["DeadCallMsgs"], 2);
-    // Not remembered at all, a late BYE is a call of its own, which fails.
+    // Without the memory of ended calls, a late BYE begins a call of its own, which fails.
     compare_callee(&["-m", "2", "-deadcall_wait", "0"], &|talk| {
         let bye = call(talk, "one");
         talk.send(&bye);
@@ -546,7 +546,7 @@ fn messages_of_calls_that_are_over_or_were_never_there() {
         });
         assert_eq!(outcome.counts["OutOfCallMsgs"], 1);
     }
-    // Behind the last call.
+    // After the last call.
     compare_callee(&[], &|talk| {
         let invite = talk.request("INVITE", 1, "one", "");
         talk.send(&invite);
@@ -719,7 +719,7 @@ fn whoever_asks_all_the_time_does_not_keep_a_run_from_its_end() {
         let mut talk = Talk { peer, to, said: Vec::new(), first: None, sent: 0 };
         let mut asking = Talk { peer: stranger, to, said: Vec::new(), first: None, sent: 0 };
         talk.establish();
-        // Each question is a call of its own that waits four seconds for a repetition.
+        // Each request begins its own call, which waits four seconds for a repetition.
         let mut number = 0;
         while process.is_running() {
             let options = asking.request("OPTIONS", 1, &format!("ask-{number}"), "");

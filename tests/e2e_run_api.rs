@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const TOKEN: &str = "5f2b8c1e9a7d4036";
 
-/// Starts `gossipper sipp` with an API and waits until it says where that is.
+/// Starts `gossipper sipp` with an API and waits until its address is printed.
 #[track_caller]
 fn start(args: &[&str]) -> (Run, Client) {
     let words = ["sipp", "-i", "127.0.0.1", "-p", "0", "-nostdin", "-api_addr", "127.0.0.1:0"];
@@ -27,7 +27,7 @@ fn start(args: &[&str]) -> (Run, Client) {
     (run, client)
 }
 
-/// The address in the line that says what runs where.
+/// The API's address in the line that announces it.
 #[track_caller]
 fn address(text: &str) -> SocketAddr {
     let rest = text.split_once(" | API http://").map_or("", |(_, rest)| rest);
@@ -39,7 +39,7 @@ fn total(client: &Client) -> u64 {
     client.get("/api/v1/stats").expect(200).json()["stats"]["total_calls"].as_u64().unwrap()
 }
 
-/// A scenario that makes calls of one OPTIONS each, which say which version it is.
+/// A scenario that makes calls of one OPTIONS each, which contain the version of the scenario.
 fn versioned(version: u32) -> String {
     format!(
         "<scenario name=\"version {version}\"><send retrans=\"500\"><![CDATA[\n\
@@ -51,7 +51,7 @@ fn versioned(version: u32) -> String {
     )
 }
 
-/// Starts a run of [`versioned`] 1 toward `peer`; also returns the folder and the file it is from.
+/// Starts a run of [`versioned`] 1 toward `peer`; also returns its folder and its scenario file.
 #[track_caller]
 fn start_versioned(peer: &Peer, args: &[&str]) -> (Scratch, String, Run, Client) {
     let scratch = Scratch::new();
@@ -62,7 +62,7 @@ fn start_versioned(peer: &Peer, args: &[&str]) -> (Scratch, String, Run, Client)
     (scratch, file, run, client)
 }
 
-/// Answers calls of [`versioned`] until one of that version has come.
+/// Answers calls of [`versioned`] until one of `version` has come.
 #[track_caller]
 fn answer_until(peer: &Peer, version: &str) {
     until("call of that version", || {
@@ -120,7 +120,7 @@ fn a_run_is_steered_and_watched_while_it_goes_on() {
     assert!(error.contains("dynamic clients are off"), "{error}");
     assert_eq!(client.get("/api/v1/clients").json()["engines"][0]["id"], json!("primary"));
 
-    // The signals of a run are what they were.
+    // The signals of a run work as without an API.
     run.signal(Signal::USR1);
     let over = run.finish().expect_code(0);
     let summary = over.summary();
@@ -181,7 +181,7 @@ fn a_scenario_is_swapped_for_new_calls() {
     let xml = Some(("application/xml", broken.as_str()));
     let error = client.request("PUT", "/api/v1/scenario?apply=1", xml).error(400);
     assert!(error.contains("respond"), "{error}");
-    // The answer comes once all workers have it, and calls come meanwhile.
+    // The answer comes once all workers follow it; meanwhile calls arrive.
     let text = versioned(2);
     let swapping = {
         let (client, text) = (client.clone(), text.clone());
@@ -225,7 +225,7 @@ fn what_a_client_wrote_stays_the_clients_in_later_runs_of_the_file() {
     run.signal(Signal::TERM);
     run.finish();
 
-    // A run without an API, and one with, judge it as the first one did.
+    // Runs without and with an API judge the file as the first one did.
     let words = ["sipp", "-i", "127.0.0.1", "-p", "0", "-nostdin", "-m", "1", "-sf", &file];
     let once = |more: &[&str]| {
         let peer = Peer::new();
@@ -242,7 +242,7 @@ fn what_a_client_wrote_stays_the_clients_in_later_runs_of_the_file() {
         assert!(told.contains("remove .call.xml.sent-by-api beside it"), "{told}");
     }
 
-    // It runs commands only where scenarios of clients may.
+    // It runs commands only if scenarios of clients may.
     let command =
         format!("<nop><action><exec command=\"mkdir {}\"/></action></nop>", ran.display());
     let commanding = versioned(2).replace("</scenario>", &format!("{command}</scenario>"));
@@ -332,7 +332,7 @@ fn the_files_of_a_run_are_in_no_message_and_under_no_result() {
     run.signal(Signal::TERM);
     run.finish();
 
-    // No result is written over one either.
+    // No result overwrites such a file either.
     for name in ["p.json", "call.xml"] {
         profile["extra_args"] = json!(["-trace_logs", "-log_file", name]);
         write(&profile);
@@ -370,7 +370,7 @@ fn a_profile_of_a_load_has_the_api_that_it_names() {
     run.signal(Signal::TERM);
     run.finish();
 
-    // Users are of a server: to let everybody in instead would be worst.
+    // Users need a server: an open API in their place would be worst.
     profile["auth"] = json!({ "type": "internal", "sqlite_path": "users.db" });
     write(&profile);
     let over = gossipper::run(&line).expect_code(255);

@@ -95,7 +95,7 @@ fn each_scenario_reads_the_file_that_is_given_for_it() {
         called.push(message.first_line().split([':', '@']).nth(1).unwrap_or_default().to_owned());
         peer.send(here, request(&peer, here, &number.to_string()));
         let rows = peer.receive();
-        // Rows go by the number of the call, whoever begins it.
+        // Rows go by the number of the call, whichever side begins it.
         assert!(["xenia ben", "yves ben"].contains(&rows.header("X-Rows")), "{rows:?}");
     }
     assert!(called.iter().all(|name| name == "anna" || name == "ben"), "{called:?}");

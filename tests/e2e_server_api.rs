@@ -1,4 +1,4 @@
-//! The API from outside: shapes, refusals, limits, headers, and who may do what.
+//! The API from outside: shapes, refusals, limits, headers, and permissions.
 
 mod e2e;
 mod golden_file;
@@ -212,7 +212,7 @@ fn whoever_refuses_says_it_in_the_same_form() {
     assert!(error.contains("verbose"), "{error}");
     client.get("/api/v1/live?interval_ms=10").error(400);
 
-    // Nothing of this has changed anything or hurt anybody.
+    // None of these requests had an effect.
     let control = client.get("/api/v1/control").expect(200).json();
     assert_eq!(control["paused"], json!(false), "{control}");
     let head = client.request("HEAD", "/api/v1/health", None);
@@ -232,7 +232,7 @@ fn bodies_have_a_limit_on_every_route() {
         let error = reply.error(413);
         assert!(error.contains("KiB") || error.contains("MiB"), "{error}");
     }
-    // The same without saying how much comes.
+    // The same without announcing the length.
     let mut stream = client.connect();
     let head = client.head("POST", "/api/v1/control");
     let head =
@@ -283,7 +283,7 @@ fn browsers_are_told_to_be_careful_and_are_not_trusted() {
         }
         assert_eq!(reply.header("access-control-allow-origin"), None);
     }
-    // A name that somebody else points at this address (DNS rebinding).
+    // A name that an attacker makes resolve to this address (DNS rebinding).
     let rebound = client.with("Host", "evil.example:80");
     rebound.get("/api/v1/stats").error(421);
     rebound.get("/").error(421);

@@ -1,4 +1,4 @@
-//! Steering the daemon over its API while calls go on, and what changes on the wire.
+//! Steering the daemon over its API during calls, and the changes on the wire.
 
 mod e2e;
 
@@ -102,7 +102,7 @@ fn a_rate_is_raised_and_a_pause_is_kept_on_the_wire() {
     assert_eq!(control["engines"][1], json!({ "id": "load", "rate": 100.0, "paused": false }));
     until("second with many calls", || sipp.newest("IncomingCall(P)").filter(|&calls| calls >= 60));
 
-    // All engines, which those that have no rate have nothing against.
+    // All engines: those without a rate do not object to it.
     let reply = client.post("/api/v1/control", &json!({ "rate": 20, "pause": true }));
     let control = reply.expect(200).json();
     assert_eq!(control["engines"][1]["paused"], json!(true), "{control}");
@@ -120,7 +120,7 @@ fn a_rate_is_raised_and_a_pause_is_kept_on_the_wire() {
     daemon.stop();
 }
 
-/// A scenario that answers calls and says in each answer which version it is.
+/// A scenario that answers calls; each answer contains the version of the scenario.
 fn versioned(version: u32) -> String {
     let answer = |body: &str| {
         format!(
@@ -156,7 +156,7 @@ fn a_scenario_is_swapped_for_new_calls_only() {
     assert_eq!(old.header("X-Version"), "1");
     peer.send(address, request(&peer, address, "old", "ACK", 1, &to_tag(&old)));
 
-    // A mistake changes nothing, and says where it is.
+    // A mistake changes nothing, and is reported with its place.
     let broken = versioned(2).replace("<recv request=\"ACK\"/>", "\n  <recv requests=\"ACK\"/>");
     let xml = Some(("application/xml", broken.as_str()));
     let error = client.request("PUT", "/api/v1/scenario?apply=1", xml).error(400);
@@ -167,7 +167,7 @@ fn a_scenario_is_swapped_for_new_calls_only() {
     assert_eq!(applied, error);
     let file = std::fs::read_to_string(daemon.path("answer.xml")).unwrap();
     assert_eq!(file, versioned(1));
-    // Nor is the place of a file told that is read again, or that a client names.
+    // Paths are never shown: neither that of a file that is read again nor one from a client.
     daemon.write("answer.xml", &broken);
     daemon.write("scenarios/answer.xml", &broken);
     let reread = client.request("POST", "/api/v1/scenario/apply", None).error(400);
@@ -216,7 +216,7 @@ fn a_scenario_is_swapped_for_new_calls_only() {
     peer.send(address, request(&peer, address, "old", "BYE", 2, &to_tag(&old)));
     assert_eq!(final_answer(&peer, "old", "BYE").header("X-Version"), "1");
 
-    // The other way: the file first, and then its use.
+    // The reverse order: first the file, then its use.
     let text = versioned(3);
     let xml = Some(("text/xml", text.as_str()));
     let written = client.request("PUT", "/api/v1/scenario", xml).expect(200).json();
@@ -268,7 +268,7 @@ fn a_scenario_has_the_name_of_the_configuration_until_another_takes_its_place() 
         ]
     };
     assert_eq!(names(), ["uas", "uas", "uas"]);
-    // One that is sent has no name but that which it gives itself, and its text is shown.
+    // A scenario that was sent only has the name inside it, and its text is shown.
     let text = versioned(7);
     let title = text.split_once("name=\"").and_then(|(_, rest)| rest.split_once('"'));
     let title = title.expect("the scenario has a name").0;
@@ -307,13 +307,13 @@ fn a_scenario_that_stops_the_engine_does_not_stop_it_for_good() {
     let resume = json!({ "engine_id": "primary", "resume": true });
     client.post("/api/v1/control", &resume).expect(200);
     assert_eq!(phase(), "running");
-    // As the configuration says, and its figures begin anew.
+    // It follows the configuration again, and its figures begin anew.
     assert_eq!(client.get("/api/v1/scenario").json()["scenario_name"], "uas");
     assert_eq!(client.get("/api/v1/stats").json()["stats"]["total_calls"], 0);
     peer.send(address, invite(&peer, address, "two"));
     final_answer(&peer, "two", "INVITE");
 
-    // Another scenario starts it too, and is the one that it starts with.
+    // Another scenario starts it, too, and the run begins with that one.
     stop("three");
     apply(&versioned(3));
     assert_eq!(phase(), "running");
@@ -334,7 +334,7 @@ fn commands_end_with_their_permission() {
     let mut daemon = daemon::start(&config);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let client = daemon.client();
-    // It lasts, and keeps a pipe open for as long.
+    // The command lasts long, and keeps a pipe open meanwhile.
     let command = "echo x >>ran; (echo x; exec sleep 600) >pipe &amp;";
     let xml = acting("BYE", &format!("<exec command=\"{command}\"/>"));
     let pipe = daemon.path("pipe");
@@ -346,7 +346,7 @@ fn commands_end_with_their_permission() {
     let error = apply().error(400);
     assert!(error.contains("allow_exec"), "{error}");
 
-    // The run began without commands, and can have some all the same.
+    // The run began without commands, and can still get some.
     let mut allow = |daemon: &mut Daemon, is_allowed: bool, told: &str| {
         config["allow_exec"] = json!(is_allowed);
         daemon.write("gossipper.json", &config.to_string());
@@ -374,7 +374,7 @@ fn commands_end_with_their_permission() {
     let mut said = [0; 2];
     pipe.read_exact(&mut said).unwrap();
 
-    // Calls that are open follow the scenario to their end, and run no command. What runs is
+    // Open calls follow the scenario to their end, but run no more commands. Running commands are
     // killed.
     allow(&mut daemon, false, "run no more commands");
     assert_eq!(pipe.read(&mut said).unwrap(), 0, "the end of all that have the pipe");
@@ -421,7 +421,7 @@ fn a_new_start_gives_no_permission_back() {
     until_ended(&client);
     daemon.write("answer.xml", &versioned(2));
     client.post("/api/v1/control", &json!({ "resume": true })).expect(200);
-    // Nor does a reload, whoever puts the client's text there once more, nor a restart.
+    // A client's commands stay forbidden after a reload that finds its text again, and a restart.
     daemon.write("answer.xml", &text);
     daemon.signal(rustix::process::Signal::HUP);
     daemon.process().wait_for_stderr_as("the second reload", |text| {
@@ -512,7 +512,7 @@ fn a_dynamic_client_is_started_watched_and_stopped() {
     assert_eq!(clients["engines"][0]["remote_addr"], json!(format!("127.0.0.1:{target}")));
     client.post("/api/v1/clients?id=extra", &snippet).error(409);
 
-    // One that comes to its end keeps its row until it is deleted.
+    // A client that comes to its end keeps its row until it is deleted.
     let mut short = snippet.clone();
     short["total_calls"] = json!(1);
     let started = client.post("/api/v1/clients", &short).expect(201).json();
@@ -532,7 +532,7 @@ fn a_dynamic_client_is_started_watched_and_stopped() {
     let alone = client.get("/api/v1/stats").json();
     assert_eq!(alone["dynamic_client_ids"], json!([]), "{alone}");
 
-    // What a snippet may not have is named.
+    // Keys that a snippet may not have are named.
     for key in ["api_addr", "auth", "clients", "server", "listeners", "aliases", "api_token"] {
         let mut bad = snippet.clone();
         bad[key] = json!("x");

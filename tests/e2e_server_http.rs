@@ -1,5 +1,5 @@
-//! The daemon's HTTP below its routes: who gets a connection, what is no request, and who asks
-//! through a proxy.
+//! The daemon's HTTP below its routes: places for connections, malformed requests, and clients
+//! behind a proxy.
 
 mod e2e;
 
@@ -54,7 +54,7 @@ fn one_stranger_does_not_take_all_places() {
     let client = daemon.client();
     let slow = "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
-    // More than there are places, each with a body that does not come.
+    // More connections than there are places, each with a body that is never sent.
     let held: Vec<TcpStream> = (0..1100).map(|_| send(&client, slow.as_bytes())).collect();
     client.get("/livez").expect(200);
     assert!(sample(&client, "gossipper_api_connections_refused_total{cause=\"displaced\"}") > 0);
@@ -114,7 +114,7 @@ fn what_is_no_request_gets_an_answer_that_says_why() {
         assert!(error.contains(part), "{bytes:.60}: {error}");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{reply:?}");
     }
-    // One that breaks off.
+    // A request that breaks off.
     let mut stream = send(&client, b"GET /livez HTTP/1.1\r\nHost: loc");
     stream.shutdown(Shutdown::Write).unwrap();
     let error = read_response(&mut stream).unwrap().error(400);
@@ -135,7 +135,7 @@ fn a_good_request_gets_its_answer_whatever_comes_behind() {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty(), "{rest:?}");
-    // HTTP/1.0, which has no Host, from a client that has said all.
+    // HTTP/1.0, which has no Host, from a client that has closed its sending side.
     let mut stream = send(&client, b"GET /livez HTTP/1.0\r\n\r\n");
     stream.shutdown(Shutdown::Write).unwrap();
     read_response(&mut stream).unwrap().expect(200);
@@ -169,7 +169,7 @@ fn bodies_have_a_bounded_memory() {
     let client = daemon.client();
     let head = client.head("POST", "/api/v1/scenario/apply");
     let piece = vec![b' '; 1 << 20];
-    // Each but for its last byte.
+    // Each is sent except for its last byte.
     let begin = |_| {
         let head = format!("{head}Content-Length: {}\r\n\r\n", 16 * piece.len());
         let mut stream = send(&client, head.as_bytes());
@@ -188,7 +188,7 @@ fn bodies_have_a_bounded_memory() {
         (&line != b"HTTP/1.1 100").then_some(line)
     });
     assert_eq!(&refused, b"HTTP/1.1 503");
-    // One that does not say how long it is is refused where the memory ends.
+    // A body without a length is refused at the point where the memory ends.
     let head = format!("{head}Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n");
     let mut unknown = send(&client, head.as_bytes());
     // That may be before all is sent.
@@ -216,7 +216,7 @@ fn responses_have_a_bounded_memory() {
     let daemon = daemon::prepare(&config).file("long.xml", &text).start();
     let client = daemon.client();
     let ask = format!("{}\r\n", client.head("GET", "/api/v1/scenario"));
-    // Readers who take the head and no more.
+    // Readers that take the head and no more.
     let held: Vec<(TcpStream, String)> = (0..6)
         .map(|_| {
             let mut stream = send(&client, ask.as_bytes());
@@ -266,7 +266,7 @@ fn a_trusted_proxy_says_who_asks() {
     let mut daemon = with_users(config.clone());
     let client = daemon.client();
     client.get("/metrics").expect(200);
-    // Nobody is trusted, but what came through a proxy is not of this host for certain.
+    // No proxy is trusted, but a request through a proxy may not be of this host.
     for (name, value) in [("X-Forwarded-For", "127.0.0.1"), ("Via", "1.1 lab7")] {
         client.with(name, value).get("/metrics").error(401);
     }
@@ -286,7 +286,7 @@ fn a_trusted_proxy_says_who_asks() {
         ("Forwarded", "for=\"[2001:db8::1]:80\""),
         ("Forwarded", "for=127.0.0.2"),
         ("Forwarded", "for=_hidden"),
-        // No header of a proxy: it forwards what anybody sends.
+        // No header of a proxy: it forwards the headers of any client.
         ("User-Agent", "127.0.0.1"),
     ] {
         let reply = client.with(name, value).get("/metrics");
@@ -294,7 +294,7 @@ fn a_trusted_proxy_says_who_asks() {
     }
     // The probes of an address that is no proxy's are of this host.
     daemon.client().coming_from(Ipv4Addr::new(127, 0, 0, 2)).get("/metrics").expect(200);
-    // Attempts to log in count for whoever made them.
+    // Attempts to log in count for the client behind the proxy.
     let (one, other) =
         (client.with("X-Forwarded-For", "192.0.2.1"), client.with("X-Forwarded-For", "192.0.2.2"));
     for number in 0..10 {
@@ -349,19 +349,19 @@ fn behind_a_proxy_a_source_has_a_share_of_requests() {
 fn a_proxy_of_this_host_does_not_take_its_last_places() {
     let _lock = lock::light();
     allow_files(4096);
-    // Trusted or not, it shows by its header.
+    // Trusted or not, a proxy shows by its header.
     for trusted in [json!(["127.0.0.1"]), json!([])] {
         let mut config = management();
         config["trusted_proxies"] = trusted.clone();
         let daemon = daemon::start(&config);
         let client = daemon.client();
         let strangers = |port: usize| -> TcpStream {
-            // Each is a source of its own, or 127.0.0.1 as a whole.
+            // Each client is a source of its own, or all of them are 127.0.0.1.
             let source = format!("192.0.2.{}", port % 250);
             let head = client.with("X-Forwarded-For", &source).head("POST", "/api/v1/control");
             send(&client, format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes())
         };
-        // All places but those that are kept; who is not trusted has a share, too.
+        // All places except the reserved ones; an untrusted proxy has a share, too.
         let count = if trusted == json!([]) { 640 } else { 960 };
         let mut held: Vec<TcpStream> = (0..count).map(strangers).collect();
         let open = || sample(&client, "gossipper_api_connections");

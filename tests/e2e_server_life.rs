@@ -1,4 +1,4 @@
-//! The life of the daemon: start, reload, end, and what the service manager hears of it.
+//! The life of the daemon: start, reload, end, and its reports to the service manager.
 
 mod e2e;
 
@@ -81,7 +81,7 @@ fn while_it_ends_it_says_so_and_a_second_signal_ends_it_at_once() {
     config["scenario_name"] = json!("uas");
     let daemon = daemon::start(&config);
     let port = config["local_port"].as_u64().unwrap();
-    // Calls that nobody ends: the caller says nothing after its INVITEs.
+    // A call that never ends: the caller sends nothing after its INVITE.
     let silent = e2e::peer::Peer::new();
     let target = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
     let own = silent.address();
@@ -126,7 +126,7 @@ fn load_without_an_api_ends_with_its_result() {
     assert!(!finished.stderr.contains("status page"), "{}", finished.stderr);
     assert_eq!(summary(folder.join("load.json"))["success_calls"], json!(10));
 
-    // Nobody answers there.
+    // Nothing answers there.
     let mut config = load(ports::free());
     config["total_calls"] = json!(1);
     let (finished, _) = daemon::prepare(&config).start_without_api().finish();
@@ -166,7 +166,7 @@ fn a_taken_address_is_said_before_the_first_call() {
     let finished = finished.expect_code(254);
     assert!(finished.stderr.contains("api_addr"), "{}", finished.stderr);
 
-    // The first engine's too: once, and for the journal with the level of the error in each line.
+    // The first engine's error, too: once, and in the journal with its level in each line.
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut config = management();
     config["local_port"] = json!(taken.local_addr().unwrap().port());
@@ -200,7 +200,7 @@ fn what_several_listeners_have_to_say_is_said_once() {
         { "transport": "u1", "local_ip": "127.0.0.1", "local_port": 0 },
         { "transport": "t1", "local_ip": "127.0.0.1", "local_port": 0 },
     ]);
-    // No host has that many.
+    // No host has as many processors.
     config["extra_args"] = json!(["-cpus", "1022,1023", "-workers", "2"]);
     let (finished, _) = daemon::start(&config).stop();
     let said = finished.stderr.matches("-cpus: workers are not pinned to CPU 1022, 1023").count();
@@ -232,7 +232,7 @@ fn the_configuration_is_read_again_and_a_mistake_changes_nothing() {
     named.get("/api/v1/health").expect(200);
     daemon.process().wait_for_stderr("DEBUG");
 
-    // What needs a restart is named.
+    // Changes that need a restart are named.
     changed["local_port"] = json!(ports::free());
     daemon.write("gossipper.json", &changed.to_string());
     daemon.signal(Signal::HUP);
@@ -266,7 +266,7 @@ fn two_reloads_do_not_open_what_is_bound() {
     config.as_object_mut().unwrap().remove("api_token");
     reload(&mut daemon, &config);
     api.get("/api/v1/me").error(401);
-    // One that is still there can be exchanged.
+    // A token that stays in the file can be replaced.
     config["api_token"] = json!("0f2b8c1e9a7d40365f2c");
     reload(&mut daemon, &config);
     api.bearer(token).get("/api/v1/me").error(401);
@@ -291,16 +291,16 @@ fn a_reload_compares_with_what_runs() {
     let mut daemon = daemon::start(&file("c2", 5));
     let api = daemon.client();
     let rate = || api.get("/api/v1/control").json()["engines"][1]["rate"].clone();
-    // Ids that come and go need a restart, and then nothing was changed.
+    // New and removed ids need a restart, and then nothing is changed.
     reload(&mut daemon, &file("c9", 5));
     reload(&mut daemon, &file("c2", 7));
     assert_eq!(rate(), json!(7.0));
-    // What was changed over the API is as the file says again.
+    // A change over the API is set back to the value of the file.
     api.post("/api/v1/control", &json!({ "engine_id": "c2", "rate": 1 })).expect(200);
     reload(&mut daemon, &file("c2", 7));
     assert_eq!(rate(), json!(7.0));
     let (finished, _) = daemon.stop();
-    // What is the same was not exchanged.
+    // Equal settings were not replaced.
     assert!(!finished.stderr.contains("new calls follow"), "{}", finished.stderr);
     assert_eq!(finished.stderr.matches("rate 7 calls/s").count(), 2, "{}", finished.stderr);
 }
@@ -360,7 +360,7 @@ fn calls_that_a_reload_adds_find_room_in_the_pool() {
     client["total_calls"] = json!(40);
     reload(&mut daemon, &client);
     open(40);
-    // Nobody waits for calls that nobody answers.
+    // No calls are waited for that stay unanswered.
     drop(daemon);
 }
 
@@ -381,7 +381,7 @@ fn the_service_manager_hears_how_it_goes() {
             }
         }
     };
-    // `start` removes the variable of whoever runs the tests, and sets what is given.
+    // `start` removes the variable of the test's own environment, and sets the given one.
     let daemon = prepared
         .environment("NOTIFY_SOCKET", &path.display().to_string())
         .environment("WATCHDOG_USEC", "400000")
@@ -518,7 +518,7 @@ fn tls_is_spoken_and_its_certificate_renewed_without_a_restart() {
     over_tls(address, &second, "/").unwrap();
     over_tls(address, &first, "/").unwrap_err();
 
-    // Somebody who does not speak TLS keeps nobody from doing so.
+    // A client without TLS does not disturb clients with TLS.
     let mut plain = Client::new(address).connect();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     over_tls(address, &second, "/").unwrap();

@@ -34,7 +34,7 @@ fn frames_have_what_the_routes_have() {
     assert_eq!(frame["stats"]["multi"], json!(false));
     assert_eq!(frame["control"], client.get("/api/v1/control").json());
     assert_eq!(frame["transports"], client.get("/api/v1/transports").json());
-    // What changes shows in the next frames.
+    // A change shows in the next frames.
     client.post("/api/v1/control", &json!({ "paused": true })).expect(200);
     until("frame with the pause", || {
         let frame = live.frame();
@@ -56,8 +56,8 @@ fn frames_come_at_the_pace_that_was_asked_for() {
         (0..frames).for_each(|_| _ = live.frame());
         ts(&live.frame()) - begin
     };
-    // The duration is what is under test; a frame may be late, never early by more than the age at
-    // which one is still good.
+    // The duration is under test. A frame may be late. It may be early by no more than the age up
+    // to which a frame is used again.
     assert!(span(&mut usual, 2) >= 3 * 750 - 450);
     let fast = span(&mut fast, 7);
     assert!(fast >= 8 * 250 - 450, "{fast}");
@@ -136,7 +136,7 @@ fn who_floods_is_told_why_it_ends() {
         frame.resize(8 + len, 0);
         frame
     };
-    // What is unread at the end must not take the reason with it.
+    // Unread bytes at the end must not take the reason back.
     let flood: Vec<u8> = (0..4000).flat_map(|_| text(1000)).collect();
     let part = [0x00, 0x80, 0, 0, 0, 0].repeat(100_000);
     // A message in parts that never ends: each is empty.

@@ -1,6 +1,6 @@
-//! The rights of a stranger, a viewer and an operator in the daemon, and what none of them can do:
-//! get at its files, take more of the host than it has, or change something that no row of the
-//! audit log tells of.
+//! The rights of a stranger, a viewer and an operator in the daemon. None of them can get at its
+//! files, take more of the host than the daemon has, or make a change without a row in the audit
+//! log.
 
 mod e2e;
 
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const ADMIN: &str = "admin";
 const PASSWORD: &str = "correct horse battery staple";
 
-/// A daemon as a package has it: users, first password and scenario in one directory of data.
+/// A daemon as a package sets it up: users, first password and scenario in one data directory.
 fn with_users(change: impl FnOnce(&mut Value)) -> (Daemon, SocketAddr) {
     let port = ports::free();
     let mut config = json!({
@@ -97,7 +97,7 @@ fn answer(to: SocketAddr) -> String {
 fn nobody_gets_a_file_of_the_daemon_into_a_message() {
     let _lock = lock::light();
     let (daemon, address) = with_users(|_| {});
-    // As the first start makes it.
+    // As the first start writes it.
     daemon.write("initial-admin-password", "admin\nsecret\n");
     daemon.write("scenarios/greeting", "Good morning");
     let linked = daemon.path("scenarios/linked");
@@ -123,7 +123,7 @@ fn nobody_gets_a_file_of_the_daemon_into_a_message() {
         let error = operator.request("POST", "/api/v1/scenario/apply", xml).error(400);
         assert!(error.starts_with("scenario:"), "{name}: {error}");
         operator.request("PUT", "/api/v1/scenario?apply=1", xml).error(400);
-        // The same as a scenario of a client, and as its injection file.
+        // The same from a scenario of a client, and as its injection file.
         daemon.write("scenarios/client.xml", &calling(name));
         let mut client = one_call(address);
         client["scenario_file"] = json!("client.xml");
@@ -136,12 +136,12 @@ fn nobody_gets_a_file_of_the_daemon_into_a_message() {
         }
     }
     assert_eq!(answer(address), "Hello");
-    // What is meant for them is read.
+    // Files that are meant for them are read.
     let text = answering("[file name=greeting]");
     let xml = Some(("application/xml", text.as_str()));
     operator.request("PUT", "/api/v1/scenario?apply=1", xml).expect(200);
     assert_eq!(answer(address), "Good morning");
-    // The file that was written is good to be read again, and so is one with a text beside it.
+    // The written file can be read again, and so can one with a text beside it.
     let read_again = || {
         let reply = operator.request("POST", "/api/v1/scenario/apply", None);
         (reply.status != 409).then(|| reply.expect(200))
@@ -182,7 +182,7 @@ fn results_of_clients_are_written_where_they_belong() {
         start("extra_args", json!(["-trace_msg", "-message_file", path])).error(400);
     }
     assert_eq!(fs::read(daemon.path("gossipper.json")).unwrap(), config);
-    // What another engine writes is its own, also under another name.
+    // The output of another engine is refused, also under another name.
     start("call_records_jsonl", json!("./own.jsonl")).error(409);
     let started = start("summary_json", json!("sum.json")).expect(201).json();
     let id = started["id"].as_str().unwrap().to_owned();
@@ -195,7 +195,7 @@ fn results_of_clients_are_written_where_they_belong() {
         serde_json::from_slice(&fs::read(daemon.path("results/sum.json")).unwrap()).unwrap();
     assert!(summary.is_object());
     assert_eq!(fs::read(daemon.path("users.sqlite")).unwrap().len(), before.len());
-    // A folder that cannot be written to is told before the first call.
+    // A folder that cannot be written to is reported before the first call.
     fs::remove_dir_all(daemon.path("results")).unwrap();
     daemon.write("results", "a file in its place");
     let error = start("summary_json", json!("sum.json")).error(400);
@@ -205,7 +205,7 @@ fn results_of_clients_are_written_where_they_belong() {
 
 // ---- routes ----------------------------------------------------------------------------------
 
-/// A request of a route that does what the route is for.
+/// Sends the request of a route with its usual effect.
 #[track_caller]
 fn request_of(row: &RouteRow, to: SocketAddr) -> (String, Option<String>) {
     let path = row.path.to_owned();
@@ -253,7 +253,7 @@ fn each_role_does_what_the_table_says_and_no_more() {
             let ask = || {
                 let body = body.as_deref().map(|body| (row.media_type.unwrap_or(""), body));
                 let reply = client.request(&row.method, &path, body);
-                // Workers take one scenario after the other.
+                // Workers take up one scenario after the other.
                 (reply.status != 409).then_some(reply)
             };
             let reply = until("answer that is no conflict", ask);
@@ -276,7 +276,7 @@ fn each_role_does_what_the_table_says_and_no_more() {
 
 // ---- deeds -----------------------------------------------------------------------------------
 
-/// The audit log, oldest first: who, what, and more about it.
+/// The audit log, oldest first: user, action, and payload.
 fn audit(daemon: &Daemon) -> Vec<(String, String, Value)> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
     let path = daemon.path("users.sqlite");
@@ -317,7 +317,7 @@ fn a_deed_has_its_row_even_if_nobody_waits_for_the_answer() {
         // Each hangs up a little later than the one before.
         std::thread::sleep(std::time::Duration::from_micros(200 * number));
     }
-    // Requests are taken one after the other where this one waits for all before it.
+    // Changes are written one after the other, and this one waits for all before it.
     let told = || -> Option<BTreeSet<String>> {
         let rows = audit(&daemon);
         let rows = rows.iter().filter(|(_, action, _)| action == "client.create");
@@ -385,7 +385,7 @@ fn rows_tell_what_was_changed_and_without_a_row_nothing_is() {
     operator.request("POST", "/api/v1/scenario/apply", Some(("text/xml", uac))).error(409);
     assert_eq!(last_row(&daemon, "scenario.apply")["outcome"], json!("failed"));
 
-    // Somebody keeps the database for longer than the daemon waits.
+    // The database stays locked for longer than the daemon waits.
     let database = rusqlite::Connection::open(daemon.path("users.sqlite")).unwrap();
     database.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = operator.post("/api/v1/control", &json!({ "id": "c", "rate": 99 })).error(503);
@@ -394,7 +394,7 @@ fn rows_tell_what_was_changed_and_without_a_row_nothing_is() {
     let control = operator.get("/api/v1/control").json();
     assert_eq!(control["engines"][1]["rate"], json!(7.0), "{control}");
 
-    // What only ends calls is done all the same.
+    // A change that only ends calls is made all the same.
     let full = "CREATE TRIGGER full BEFORE INSERT ON audit_log
                 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
     database.execute_batch(full).unwrap();
@@ -446,7 +446,7 @@ fn a_change_that_one_engine_refuses_tells_which_ones_took_it() {
     let rates: Vec<_> = rates.map(|row| (row["id"].clone(), row["rate"].clone())).collect();
     assert!(rates.contains(&(json!("p1"), json!(50.0))), "{rates:?}");
     assert!(rates.contains(&(json!("p2"), json!(0.0))), "{rates:?}");
-    // What all refuse is done by none.
+    // A change that all refuse is made by none.
     operator.delete("/api/v1/clients?id=p1").expect(204);
     operator.post("/api/v1/control", &json!({ "rate": 50 })).error(403);
     assert_eq!(last_row(&daemon, "control.set")["outcome"], json!("failed"));
@@ -477,7 +477,7 @@ fn a_scenario_may_have_as_many_bytes_as_the_documents_say() {
 fn nobody_takes_more_memory_than_there_is() {
     let _lock = lock::light();
     let (mut daemon, address) = with_users(|_| {});
-    // What is not refused ends this daemon and not this host.
+    // Memory that is not refused ends this daemon and not this host.
     let limit = rustix::process::Rlimit { current: Some(8 << 30), maximum: Some(8 << 30) };
     let pid = rustix::process::Pid::from_raw(daemon.process().id() as i32);
     rustix::process::prlimit(pid, rustix::process::Resource::As, limit).unwrap();
@@ -494,7 +494,7 @@ fn nobody_takes_more_memory_than_there_is() {
         let error = operator.post("/api/v1/clients", &client).error(400);
         assert!(error.contains(named) && error.contains("MiB"), "{key} {value}: {error}");
     }
-    // The scenario of a run that goes on is judged as well: each call has its variables.
+    // Scenarios for a running run are judged as well: each call has its variables.
     let names: Vec<String> = (0..4096).map(|index| format!("v{index}")).collect();
     let assigned = names.iter().map(|name| format!("<assign assign_to=\"{name}\" value=\"1\"/>"));
     let assigned: String = assigned.collect();

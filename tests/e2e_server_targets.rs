@@ -1,4 +1,4 @@
-//! The targets that clients added over the API may call, and how much: `targets`.
+//! `targets`: the destinations that clients added over the API may call, and their limits.
 
 mod e2e;
 
@@ -91,7 +91,7 @@ fn a_client_calls_own_networks_and_a_refusal_gives_the_entry_to_add() {
     let web = json!({ "transport": "w1", "scenario_name": "options", "total_calls": 0 });
     client.post("/api/v1/clients", &with(idle("127.0.0.1:80"), web)).expect(201);
 
-    // The entry that the refusal gives is the one that is needed.
+    // The entry in the refusal is the one that is needed.
     let error = client.post("/api/v1/clients", &idle("127.0.0.1:53")).error(403);
     let entry: Value = serde_json::from_str(error.split_once("targets: ").unwrap().1).unwrap();
     reload(&mut daemon, &with(config, json!({ "targets": [entry] })));
@@ -141,7 +141,7 @@ fn ceilings_hold_for_all_clients_together_and_an_end_is_one() {
     assert!(error.contains("rate: 6"), "{error}");
     rate("first", 14).expect(200);
     rate("second", 6).expect(200);
-    // What is deleted holds nothing.
+    // A deleted client holds nothing.
     client.delete("/api/v1/clients?id=first").expect(204);
     until("room", || (client.post("/api/v1/clients", &load(14, 4)).status == 201).then_some(()));
     assert!(refusals(&client, "ceiling") >= 6);
@@ -197,7 +197,7 @@ fn a_scenario_turns_no_call_to_where_it_may_not_go() {
     };
     let error = start("known", "known.xml").error(403);
     assert!(error.contains("setdest: 169.254.169.254:5060"), "{error}");
-    // What only the peer says is judged when it says it.
+    // A target that only the peer names is judged when the peer names it.
     for (id, host, failed) in [("a", "127.0.0.1", 0), ("b", "192.0.2.1", 1)] {
         start(id, "told.xml").expect(201);
         peer.answer(&peer.receive(), "200 OK", &format!("X-To: {host}\r\n"));
@@ -213,7 +213,7 @@ fn a_scenario_turns_no_call_to_where_it_may_not_go() {
         assert_eq!(by_cause.as_u64().unwrap_or(0), failed, "{stats:#}");
     }
 
-    // The engine of the configuration calls whom it likes, and what is sent to it does not.
+    // An engine of the configuration calls any target, but a scenario sent to it does not.
     let answering = |host: &str, port: &str| {
         format!(
             "<scenario><recv request=\"INVITE\"><action>\
@@ -238,7 +238,7 @@ fn answering_for(host: &str) -> String {
     )
 }
 
-/// Makes a call, and waits until the primary engine has failed it for `cause`.
+/// Makes a call, and waits until the primary engine fails it for `cause`.
 #[track_caller]
 fn call_until(daemon: &Daemon, to: SocketAddr, cause: &str) {
     let peer = Peer::new();
@@ -270,7 +270,7 @@ fn what_a_client_wrote_into_a_file_stays_what_a_client_sent() {
         server.as_object_mut().unwrap().remove(key);
     }
     own["server"] = server;
-    // The administrator's own scenario is not judged, nor when it is read again.
+    // The administrator's own scenario is not judged, not even when it is read again.
     let prepared = daemon::prepare(&own).file("own.xml", &answering_for("192.0.2.3"));
     let mut daemon = prepared.start();
     let client = daemon.client();
@@ -279,11 +279,11 @@ fn what_a_client_wrote_into_a_file_stays_what_a_client_sent() {
     let read_again =
         |daemon: &Daemon| xml_to(&daemon.client(), "POST", "/api/v1/scenario/apply", "");
     read_again(&daemon).expect(200);
-    // What is not written out is judged in the call, and may be kept.
+    // A target that is not written out is judged in the call, and the scenario may be kept.
     xml_to(&client, "PUT", "/api/v1/scenario", &answering_for("[remote_ip]")).expect(200);
     xml_to(&client, "PUT", "/api/v1/scenario", &answering_for("192.0.2.1")).expect(200);
     read_again(&daemon).expect(200);
-    // When the entry has come to its end, who asks for the file over the API is told.
+    // Once the entry has expired, a client that asks for the file over the API is told.
     own["targets"][0]["expires"] = json!("2020-01-01T00:00:00Z");
     let warning = "own.xml: a client of the API wrote it, and its calls to 192.0.2.1:5060 fail";
     reload(&mut daemon, &own);
@@ -291,7 +291,7 @@ fn what_a_client_wrote_into_a_file_stays_what_a_client_sent() {
     let error = read_again(&daemon).error(403);
     assert!(error.contains("allowed until 2020"), "{error}");
 
-    // A start goes on, wherever it is: its calls do not.
+    // A start goes on with any such scenario: only its calls are refused.
     let (_, folder) = daemon.stop();
     let prepared = daemon::again(folder).elsewhere();
     assert!(prepared.check().contains(warning), "{}", prepared.check());
@@ -301,7 +301,7 @@ fn what_a_client_wrote_into_a_file_stays_what_a_client_sent() {
     assert!(told.contains("allowed until 2020-01-01T00:00:00Z (targets[0].expires)"), "{told}");
     call_until(&daemon, address, "blocked_target");
 
-    // Another engine of the same file is no way around.
+    // Another engine with the same file is no way around.
     daemon.write("other.xml", &answering_for("192.0.2.3"));
     own["server"]["scenario_file"] = json!("other.xml");
     own["clients"] = json!([{
@@ -312,7 +312,7 @@ fn what_a_client_wrote_into_a_file_stays_what_a_client_sent() {
     let prepared = daemon::again(folder).file("gossipper.json", &own.to_string());
     assert!(prepared.check().contains(warning), "{}", prepared.check());
     let mut daemon = prepared.start();
-    // What the administrator puts there is the administrator's, wherever it turns calls.
+    // A text of the administrator's is the administrator's, wherever it turns calls.
     daemon.write("own.xml", &format!("{}<!-- mine -->", answering_for("192.0.2.1")));
     reload(&mut daemon, &own);
     let (finished, folder) = daemon.stop();
@@ -333,7 +333,7 @@ fn a_name_without_an_address_keeps_no_daemon_from_starting() {
     let daemon = prepared.start();
     let text = answering_for("localhost");
     xml_to(&daemon.client(), "PUT", "/api/v1/scenario", &text).expect(200);
-    // As if the name had gone: it is the mark that counts.
+    // As if the name did not resolve any more: the mark counts.
     let gone = text.replace("localhost", "gone.invalid");
     let (_, folder) = daemon.stop();
     let prepared = daemon::again(folder).file("own.xml", &gone);
@@ -358,7 +358,7 @@ fn a_scenario_that_a_start_would_not_take_is_not_kept() {
     let text = answering_for("127.0.0.1");
     let error = xml_to(&daemon.client(), "PUT", "/api/v1/scenario", &text).error(400);
     assert!(error.contains("<setdest>"), "{error}");
-    // Nor does it keep the daemon from starting, with a transport that came later.
+    // It does not keep the daemon from starting either, with a transport that came later.
     let (_, folder) = daemon.stop();
     config["transport"] = json!("u1");
     let daemon = daemon::again(folder).file("gossipper.json", &config.to_string()).start();

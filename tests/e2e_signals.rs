@@ -1,5 +1,5 @@
 //! Signals: the first SIGINT or SIGTERM drains, the second stops; SIGUSR1 drains; SIGUSR2 prints
-//! the state. Whatever ends the run, its reports are written.
+//! the state. At every end of a run its reports are written.
 
 mod e2e;
 
@@ -57,7 +57,7 @@ fn drains(signals: &[Signal]) {
     }
     let over = client.finish().expect_code(0);
     byes.join().unwrap();
-    // They ended because the user wanted it: not successful, and no fault of the peer.
+    // They ended because the user asked for it: not successful, and not by a fault of the peer.
     assert_eq!(over.summary().failed_by("cancelled"), CALLS as u64);
     over.summary().expect_to_add_up();
     assert!(over.finished.stdout.contains("Calls "), "{}", over.finished.stdout);
@@ -79,7 +79,7 @@ fn sigusr1_drains() {
     drains(&[Signal::USR1]);
 }
 
-/// The second signal must find the first one taken.
+/// Sends a second signal after the first was taken: the run stops at once.
 fn stops_at_once(first: Signal, second: Signal) {
     let _turn = lock::light();
     let (mut client, peer) = open_calls();
@@ -90,7 +90,7 @@ fn stops_at_once(first: Signal, second: Signal) {
     assert_eq!(over.summary().total(), CALLS as u64);
     over.summary().expect_to_add_up();
     assert!(over.finished.stdout.contains("\ncalls=5 success=0"), "{}", over.finished.stdout);
-    // Nobody waited for the dialogs to end.
+    // The dialogs were not waited for.
     assert_eq!(over.summary().active() + over.summary().failed(), CALLS as u64);
     drop(peer);
 }
@@ -109,7 +109,7 @@ fn sigterm_after_sigint_stops_at_once() {
 fn sigusr2_prints_the_state_and_the_run_goes_on() {
     let _turn = lock::light();
     let (mut client, peer) = open_calls();
-    // What the workers count reaches the control side once a second.
+    // The counts of the workers reach the control side once a second.
     client.wait_for_stderr(" active=5 ");
     for dumps in 1..=2 {
         client.signal(Signal::USR2);
@@ -143,7 +143,7 @@ fn a_signal_before_the_first_call_is_obeyed() {
     for signal in [Signal::INT, Signal::TERM, Signal::USR1] {
         let peer = Peer::new();
         let remote = peer.address().to_string();
-        // A notice tells that signals are heard by now.
+        // A notice tells that signals are handled by now.
         let line = ["-sn", "uac", "-sleep", "1h", "-users", "1", "-r", "5", &remote];
         let mut client = gossipper::start(&line);
         client.wait_for_stderr("note: ");

@@ -82,7 +82,7 @@ fn a_server_answers_from_the_address_that_was_called() {
     let scratch = Scratch::new();
     let rows =
         scratch.write("rows.csv", &ROWS.replace(';', "").replace(['a', 'b', 'c', 'd', 'e'], ""));
-    // Without -ip_field it is the first column, as in SIPp.
+    // Without -ip_field the first column is used, as in SIPp.
     let (run, address) = gossipper::serve(&[
         "-sn",
         "uas",

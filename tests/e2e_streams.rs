@@ -36,8 +36,8 @@ fn to_sipp(mode: &str, ip: &str) {
     let connections = if mode == "tn" { CALLS } else { 1 };
     assert_eq!(client.summary().counter("connections_opened"), connections);
     let server = server.finish();
-    // SIPp's server fails calls whose connection ends behind their last message, in `timewait`;
-    // with SIPp as the caller too.
+    // SIPp's server fails calls whose connection ends after their last message, in `timewait`. It
+    // does so with SIPp as the caller, too.
     let ended = server.number("SuccessfulCall") + server.number("FailedCall");
     assert_eq!(ended, CALLS, "{}", server.errors);
     assert_eq!(server.number("FailedUnexpectedMessage"), 0, "{}", server.errors);
@@ -73,7 +73,7 @@ fn calls_from_sipp_over_tcp() {
     }
 }
 
-/// Calls between ourselves; gives back what the client and the server say.
+/// Makes calls between two of ours; returns the results of client and server.
 fn ours(client: &[&str], server: &[&str], calls: u64) -> [Over; 2] {
     let calls = calls.to_string();
     let identity = certs::identity("server");
@@ -187,13 +187,13 @@ fn certificates_are_verified_both_ways_when_authorities_are_given() {
     let client = certs::identity("client");
     let client: Vec<&str> = client.iter().map(String::as_str).collect();
     let base = ["-t", "ln"];
-    // Everybody is known.
+    // Both sides know each other's authority.
     let trusting = ["-t", "l1", "-tls_ca", &ca, "-tls_crl", &crl];
     let known = [&base[..], &client, &["-tls_ca", &ca]].concat();
     let [over, server] = ours(&known, &trusting, 5);
     over.expect_code(0).summary().expect_all_succeeded(5);
     server.expect_code(0);
-    // The client shows nothing.
+    // The client sends no certificate.
     let [over, server] = ours(&base, &trusting, 5);
     let text = &over.finished.stderr;
     assert!(text.contains("demands a certificate: give -tls_cert and -tls_key"), "{text}");
@@ -202,11 +202,11 @@ fn certificates_are_verified_both_ways_when_authorities_are_given() {
     // The client does not know the server's authority.
     let [over, _] = ours(&["-t", "ln", "-tls_ca", &stranger], &["-t", "l1"], 5);
     assert_eq!(over.expect_code(1).summary().failed_by("tls_certificate"), 5);
-    // Unless it does not care.
+    // Unless the client does not verify.
     let careless = ["-t", "ln", "-tls_ca", &stranger, "-tls_skip_verify", "true"];
     let [over, _] = ours(&careless, &["-t", "l1"], 5);
     over.expect_code(0);
-    // With one connection the reason is said.
+    // With one connection the reason is printed.
     let [over, _] = ours(&["-t", "l1", "-tls_ca", &stranger], &["-t", "l1"], 50);
     let text = &over.finished.stderr;
     assert!(text.contains("the peer's certificate is refused"), "{text}");
@@ -225,7 +225,7 @@ fn the_console_and_the_error_log_say_what_is_wrong_with_a_certificate() {
         let server = ["-sn", "uas", "-t", "l1", "-i", "127.0.0.1"];
         let (server, address) = gossipper::serve(&args(&[&server], &identity));
         let remote = address.to_string();
-        // The last call of a run too, after which nobody misses a connection.
+        // The last call of a run reports it, too, although no call needs a connection after it.
         let line = ["-sn", "options", "-t", "ln", "-m", "2", "-nostdin", "-tls_ca", &ca];
         let log = ["-trace_err", "-error_file", "errors.log", &remote];
         let client = gossipper::start(&[name, &line, &log].concat());
@@ -238,7 +238,7 @@ fn the_console_and_the_error_log_say_what_is_wrong_with_a_certificate() {
             "the connection with {remote} could not be established: the peer's certificate is refused: "
         );
         assert!(console.contains(&note) && console.contains(said), "{console}");
-        // Once for whoever looks on, and for each call in the log.
+        // Once on the console, and in the log for each call.
         assert_eq!((console.matches(said).count(), log.matches(said).count()), (1, 2), "{log}");
         server.signal(Signal::INT);
         server.finish();
@@ -455,7 +455,7 @@ fn a_closed_port_is_refused() {
         let line = ["-sn", "uac", "-t", "tn", "-m", "3", "-r", "50", "-io", io, &remote];
         let over = gossipper::run(&line).expect_code(1);
         assert_eq!(over.summary().failed_by("tcp_connect"), 3, "{io}");
-        // As SIPp: without its one connection the run is over.
+        // As in SIPp: without its one connection the run is over.
         let line = ["-sn", "uac", "-t", "t1", "-m", "30", "-r", "50", "-io", io, &remote];
         let over = gossipper::run(&line).expect_code(255);
         let stderr = &over.finished.stderr;
@@ -545,7 +545,7 @@ fn torture_over_tcp_touches_no_call() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "dat") {
             let mut stream = TcpStream::connect(address).unwrap();
-            // A server that has closed the connection already has had enough.
+            // The server may have closed the connection already.
             let _ = stream.write_all(&fs::read(path).unwrap());
             sent += 1;
         }

@@ -1,4 +1,4 @@
-//! At the terminal: screens, keys, commands, the control socket, and the terminal given back.
+//! Runs at the terminal: screens, keys, commands, the control socket, and the restored terminal.
 
 mod e2e;
 
@@ -66,7 +66,7 @@ fn a_form_leads_to_a_run_under_a_dashboard() {
     let (server, address) = gossipper::serve(&["-sn", "uas", "-i", "127.0.0.1"]);
     let mut tty = Tty::start(&format!("{PROGRAM} tui"));
     let at = tty.wait_for(0, "Remote host");
-    // Enter leaves a field only if its value can be one.
+    // Enter leaves a field only if its value is possible.
     tty.press(&format!("{address}\t\x1b[B\x1b[A\t127.0.0.1\t0\t\tx\r"));
     let at = tty.wait_for(at, "not a");
     // The button behind the last field starts it.
@@ -170,7 +170,7 @@ fn a_keyboard_that_is_to_be_left_alone_is() {
 #[test]
 fn a_stopped_program_leaves_the_terminal_and_takes_it_again() {
     let _turn = lock::light();
-    // An interactive shell, so that Ctrl-Z gives the terminal back to somebody.
+    // An interactive shell, so that Ctrl-Z gives the terminal back to it.
     let mut tty = Tty::start("bash --norc -i");
     tty.press(&format!("PS1='shell> '; {PROGRAM} sipp -sn uas -i 127.0.0.1 -p 0\n"));
     let at = tty.wait_for(0, "Scenario Screen");
@@ -186,7 +186,7 @@ fn a_stopped_program_leaves_the_terminal_and_takes_it_again() {
     assert_eq!(tty.finish(), 7);
 }
 
-/// Where the control socket of a run listens.
+/// The address of a run's control socket.
 fn control_address(stderr: &str) -> Option<String> {
     let (_, rest) = stderr.split_once("| control ")?;
     Some(rest.split_whitespace().next()?.to_owned())

@@ -15,7 +15,7 @@ const CALLS: u64 = 50;
 /// An answerer that refuses every fifth call.
 const REFUSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios/refusing_uas.xml");
 
-/// The one file of `folder` whose name ends so.
+/// Path of the one file of `folder` whose name ends in `end`.
 #[track_caller]
 fn file(folder: &Path, end: &str) -> PathBuf {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -99,7 +99,7 @@ fn statistics_have_the_columns_and_numbers_of_sipp() {
     for name in &names {
         let (value, their_value) = (&values[name], &their_values[name]);
         let is_count = name.ends_with("(C)") && !name.contains("Time") && !name.contains("Length");
-        // How long calls took, and when, differs from run to run.
+        // Durations and times of calls differ from run to run.
         if is_count && !name.starts_with("CallRate") {
             assert_eq!(value, their_value, "{name}");
         }
@@ -158,7 +158,7 @@ fn statistics_have_the_columns_and_numbers_of_sipp() {
             assert_eq!(text.matches(aborted).count() as u64, CALLS / 5, "{name}");
         }
     }
-    // The step where the call stands, which an optional message leaves where it was.
+    // An optional message leaves the call at its step.
     for folder in [&folder, &their_folder] {
         let stands = "': while expecting '100' (index 1), received 'SIP/2.0 486 ";
         let text = read(folder.path(), "errors.log");
@@ -248,7 +248,7 @@ fn a_full_disk_is_told_and_counted() {
     let over = gossipper::run(&[&load[..], &traces, &[&remote]].concat()).expect_code(0);
     server.finish().expect_code(0);
     let said = &over.finished.stderr;
-    // At once, and at the end with all that was lost since.
+    // One complaint at once, and one at the end with all later losses.
     assert!((1..=2).contains(&said.matches("cannot write /dev/full").count()), "{said}");
     let lost = over.summary().number("/traces/unwritten_bytes");
     assert!(lost > 40_000, "{lost}");

@@ -11,7 +11,7 @@ use golden_file::compare;
 const DRIVERS: [&str; 2] = ["uring", "syscall"];
 const SEED: &[&str] = &["-seed", "4711", "-i", "127.0.0.1"];
 
-/// What stays the same from run to run: the process id and the ports do not.
+/// Replaces the parts that differ from run to run: the process id and the ports.
 fn normalised(messages: &[String], pid: u32, ours: u16, peers: u16) -> String {
     let mut text = messages.join("--------\n");
     text = text.replace(&format!("{pid}SIPpTag"), "PIDSIPpTag");
@@ -146,7 +146,7 @@ fn a_repeated_final_response_gets_the_ack_again() {
     let _turn = lock::light();
     let peer = Peer::new();
     let remote = peer.address().to_string();
-    // Held open, so that the repetition meets the call.
+    // The call is held open, so that the repetition meets it.
     let client = gossipper::start(&["-sn", "uac", "-p", "0", "-d", "1s", &remote]);
     let invite = peer.receive_kind("INVITE");
     peer.answer(&invite, "200 OK", "");

@@ -1,4 +1,4 @@
-//! The verdict on the generator says what it has seen and what to do about it.
+//! The verdict on the generator: its findings, and its advice.
 
 mod e2e;
 
@@ -17,7 +17,7 @@ struct Burners(Vec<Child>);
 
 impl Burners {
     fn on(cpu: usize, count: usize) -> Self {
-        // What a thread starts runs where the thread may run.
+        // A process inherits the CPUs of the thread that starts it.
         let start = move || {
             sys::pin_current_thread(cpu).expect("the CPU is ours");
             let burn = |_| {
@@ -59,7 +59,7 @@ fn a_worker_that_other_programs_keep_waiting_is_not_called_slow() {
     assert!(!reasons.contains("lower the rate or add workers"), "{reasons}");
     let limited = &generator["worker_cpus"][0]["limited"];
     assert!(limited["waited"].as_u64() > limited["busy"].as_u64(), "{limited}");
-    // SIPp's screens have no place for it.
+    // SIPp's screens have no place for the verdict.
     let stderr = &over.finished.stderr;
     assert!(stderr.contains("verdict generator_limited: ") && stderr.contains(waited), "{stderr}");
 }

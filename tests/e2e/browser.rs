@@ -1,5 +1,5 @@
-//! A headless Chromium, steered over its DevTools protocol: pages are seen, clicked and typed into
-//! as a person does, and what their console says is kept.
+//! A headless Chromium, steered over its DevTools protocol. Pages are seen, clicked and typed into
+//! as by a person, and the messages of their console are kept.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ pub struct Browser {
     _profile: Scratch,
 }
 
-/// A page in it, with a session of its own.
+/// A page in it, with its own session.
 pub struct Tab {
     live: Live,
     calls: u64,
@@ -27,7 +27,7 @@ pub struct Tab {
 }
 
 impl Browser {
-    /// Starts one, with a profile of its own.
+    /// Starts a browser with its own profile.
     #[track_caller]
     pub fn start() -> Self {
         need("chromium");
@@ -92,10 +92,10 @@ impl Tab {
         }
     }
 
-    /// What the console and the content policy had to complain about since the last time.
+    /// Takes the complaints of the console and of the content policy since the last call.
     #[track_caller]
     pub fn complaints(&mut self) -> Vec<String> {
-        // What happened before is said before the answer.
+        // Earlier events arrive before the answer.
         self.eval("0");
         std::mem::take(&mut self.complaints)
     }
@@ -112,7 +112,7 @@ impl Tab {
     #[track_caller]
     pub fn until(&mut self, what: &str, expression: &str) {
         until(what, || {
-            // A page that is just being loaded has nothing yet.
+            // A page that is still being loaded has no elements yet.
             let result = self.try_call("Runtime.evaluate", evaluation(expression)).ok()?;
             (result["result"]["value"] == json!(true)).then_some(())
         });
@@ -132,8 +132,8 @@ impl Tab {
         self.until(text, &expression);
     }
 
-    /// Presses and releases the left button on the element that an expression gives. It has to be
-    /// in sight there, not covered by another.
+    /// Presses and releases the left button on the element that an expression gives. The element
+    /// must be visible there, not covered by another.
     #[track_caller]
     pub fn click(&mut self, element: &str) {
         let found = self.eval(&format!(
@@ -155,7 +155,7 @@ impl Tab {
         }
     }
 
-    /// Gives the focus to the field that an expression gives, with all that stands in it selected.
+    /// Focuses the field that an expression gives, with its whole text selected.
     #[track_caller]
     pub fn select(&mut self, field: &str) {
         self.eval(&format!(
@@ -163,7 +163,7 @@ impl Tab {
         ));
     }
 
-    /// Types into what has the focus, over what is selected.
+    /// Types into the focused field, over the selected text.
     #[track_caller]
     pub fn write(&mut self, text: &str) {
         self.call("Input.insertText", json!({ "text": text }));
@@ -188,7 +188,7 @@ impl Tab {
         }
     }
 
-    /// Makes the page as large as a screen of `width` by `height`, of a system that is dark or not.
+    /// Sets the size of the page to `width` by `height`, on a system with a dark or a light theme.
     #[track_caller]
     pub fn screen(&mut self, width: u32, height: u32, is_dark: bool) {
         let size = json!({
@@ -205,7 +205,7 @@ fn evaluation(expression: &str) -> Value {
     json!({ "expression": expression, "returnByValue": true, "awaitPromise": true })
 }
 
-/// What an event of the protocol complains about. Those of requests that failed begin with
+/// The complaint in an event of the protocol, if it is one. Those about failed requests begin with
 /// `network`.
 fn complaint(event: &Value) -> Option<String> {
     let params = &event["params"];

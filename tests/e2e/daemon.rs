@@ -1,4 +1,4 @@
-//! The daemon under test: started with a configuration, asked over HTTP.
+//! The daemon under test: it is started with a configuration, and gets requests over HTTP.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use super::process::{Finished, Process};
 use super::scratch::Scratch;
 use super::{PATIENCE, ports};
 
-/// What a request is answered with.
+/// The response to a request.
 #[derive(Debug)]
 pub struct Response {
     /// Status code.
@@ -32,7 +32,7 @@ impl Response {
     }
 }
 
-/// Sends a request on a connection of its own; `None` if nobody answers.
+/// Sends a request on its own connection; `None` without an answer.
 pub fn ask(address: SocketAddr, method: &str, path: &str, body: Option<&str>) -> Option<Response> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -52,16 +52,16 @@ pub fn ask(address: SocketAddr, method: &str, path: &str, body: Option<&str>) ->
     Some(Response { code, head: head.to_owned(), body: body.to_owned() })
 }
 
-/// A daemon that runs.
+/// A running daemon.
 pub struct Daemon {
     process: Process,
-    /// Where its API listens.
+    /// The address of its API.
     pub address: SocketAddr,
     scratch: Scratch,
 }
 
 impl Daemon {
-    /// Starts one with `config`, to which the address of the API is added, and waits until it
+    /// Starts a daemon with `config`, to which the address of the API is added, and waits until it
     /// answers.
     #[track_caller]
     pub fn start(mut config: Value) -> Self {
@@ -78,22 +78,22 @@ impl Daemon {
         Self { process, address, scratch }
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// The folder in which it runs.
+    /// The working directory.
     pub fn folder(&self) -> &Scratch {
         &self.scratch
     }
 
-    /// What it complained so far.
+    /// The text on stderr so far.
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }
 
-    /// Sends it a request; a daemon that does not answer fails the test.
+    /// Sends a request; a daemon that does not answer fails the test.
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, body: Option<&str>) -> Response {
         ask(self.address, method, path, body)
@@ -108,7 +108,7 @@ impl Daemon {
         response
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks the daemon to end, and waits for its end.
     #[track_caller]
     pub fn stop(self) -> Finished {
         self.process.signal(Signal::TERM);

@@ -21,9 +21,9 @@ pub struct Run {
 
 /// A run that is over.
 pub struct Over {
-    /// Its exit code and output.
+    /// Exit code and output.
     pub finished: Finished,
-    /// Its summary; `None` if it wrote none.
+    /// The summary; `None` if the run wrote none.
     pub summary: Option<Summary>,
 }
 
@@ -44,7 +44,7 @@ impl Over {
     }
 }
 
-/// Starts a run. Without a limit of its own it ends after five minutes, whatever happens to us.
+/// Starts a run. Without its own limit it ends after five minutes, even if the test has died.
 #[track_caller]
 pub fn start(args: &[&str]) -> Run {
     start_as(Command::new(PROGRAM), args)
@@ -58,14 +58,14 @@ pub fn start_in(namespace: &str, args: &[&str]) -> Run {
     start_as(command, args)
 }
 
-/// Starts a run by a command that only lacks the arguments.
+/// Starts a run by a command that has everything except the arguments.
 #[track_caller]
 pub fn start_as(command: Command, args: &[&str]) -> Run {
     let (command, scratch) = prepare(command, args);
     Run { process: Process::spawn(command), scratch }
 }
 
-/// Starts a run whose stdout is a pipe that nobody reads.
+/// Starts a run whose stdout is a pipe without a reader.
 #[track_caller]
 pub fn start_unread(args: &[&str]) -> Run {
     let (command, scratch) = prepare(Command::new(PROGRAM), args);
@@ -101,22 +101,22 @@ fn summary_path(scratch: &Scratch) -> PathBuf {
 }
 
 impl Run {
-    /// Its process.
+    /// The process of the run.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the run.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Waits until the first line of its output tells where it listens.
+    /// Waits until the first line of output names the address at which the run listens.
     #[track_caller]
     pub fn wait_until_listening(&mut self) -> SocketAddr {
         self.process.wait_for_stdout("address", |text| {
@@ -127,19 +127,19 @@ impl Run {
         })
     }
 
-    /// Waits until it has complained with `text`.
+    /// Waits until `text` is on stderr.
     #[track_caller]
     pub fn wait_for_stderr(&mut self, text: &str) {
         self.process.wait_for_stderr(text);
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the run.
     #[track_caller]
     pub fn finish(self) -> Over {
         self.finish_with_files().0
     }
 
-    /// As [`Self::finish`], with the folder in which it ran.
+    /// Like [`Self::finish`]; also returns the folder of the run.
     #[track_caller]
     pub fn finish_with_files(self) -> (Over, Scratch) {
         let finished = self.process.finish();

@@ -1,5 +1,5 @@
-//! A small HTTP and WebSocket client. It does one thing after the other, so that a test reads as
-//! what happens; every request has a connection of its own.
+//! A small HTTP and WebSocket client. It does one thing after the other, so that a test reads in
+//! the order of events. Every request has its own connection.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -10,17 +10,17 @@ use serde_json::Value;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-/// How long a peer may take for anything.
+/// The time that a peer may take for any single step.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// Its status.
+    /// The status code.
     pub status: u16,
-    /// Its headers, names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Its body.
+    /// The body.
     pub body: String,
 }
 
@@ -64,10 +64,10 @@ fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> 
     Ok(socket.into())
 }
 
-/// One who asks: an address and the headers that go with every request.
+/// A client: an address and the headers of every request.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Where to.
+    /// The address of the server.
     pub address: SocketAddr,
     /// Headers of every request.
     pub headers: Vec<(String, String)>,
@@ -76,24 +76,24 @@ pub struct Client {
 }
 
 impl Client {
-    /// One without a token.
+    /// A client without a token.
     pub fn new(address: SocketAddr) -> Self {
         Self { address, headers: Vec::new(), source: None }
     }
 
-    /// The same from another address of this host.
+    /// A copy that connects from another address of this host.
     pub fn coming_from(&self, source: Ipv4Addr) -> Self {
         Self { source: Some(source), ..self.clone() }
     }
 
-    /// The same with a header more.
+    /// A copy with one more header.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
         client.headers.push((name.to_owned(), value.to_owned()));
         client
     }
 
-    /// The same with a token.
+    /// A copy with a bearer token.
     pub fn bearer(&self, token: &str) -> Self {
         self.with("Authorization", &format!("Bearer {token}"))
     }
@@ -132,7 +132,7 @@ impl Client {
             let _ = stream.write_all(body.as_bytes());
         }
         let response = match method {
-            // Its length is that of a body that does not come.
+            // The length is that of a body that is not sent.
             "HEAD" => read_head(&mut stream).map(|head| parse_head(&head)),
             _ => read_response(&mut stream),
         };

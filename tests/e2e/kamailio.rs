@@ -10,7 +10,7 @@ use super::scratch::Scratch;
 use super::{ports, tools};
 
 const CONFIGURATION: &str = include_str!("kamailio/kamailio.cfg");
-/// Seconds after which it ends, whatever happens to us.
+/// Seconds after which it ends, even if the test has died.
 const TIMEOUT_S: &str = "240";
 
 /// A running Kamailio. Dropping it ends it.
@@ -23,7 +23,7 @@ pub struct Kamailio {
 }
 
 impl Kamailio {
-    /// Starts one that challenges with `algorithm` ("MD5", "SHA-256") and `qop` ("auth",
+    /// Starts a Kamailio that challenges with `algorithm` ("MD5", "SHA-256") and `qop` ("auth",
     /// "auth-int"), and waits until it listens.
     #[track_caller]
     pub fn start(algorithm: &str, qop: &str) -> Self {
@@ -41,7 +41,7 @@ impl Kamailio {
             .replace("@KEY@", &key);
         let file = scratch.write("kamailio.cfg", &text);
         let folder = scratch.path().display().to_string();
-        // It forks: `timeout` passes a signal on to it, and it ends its children.
+        // Kamailio forks: `timeout` passes a signal on to it, and it ends its children.
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=5", TIMEOUT_S, "kamailio", "-f", &file, "-DD", "-E"])
@@ -57,22 +57,22 @@ impl Kamailio {
         Self { process, scratch, sip_port, tls_port, ws_port }
     }
 
-    /// Where it takes SIP over UDP and TCP.
+    /// The address for SIP over UDP and TCP.
     pub fn sip(&self) -> String {
         format!("127.0.0.1:{}", self.sip_port)
     }
 
-    /// Where it takes SIP over TLS, and WebSocket over TLS.
+    /// The address for SIP over TLS, and WebSocket over TLS.
     pub fn tls(&self) -> String {
         format!("127.0.0.1:{}", self.tls_port)
     }
 
-    /// Where it takes SIP over WebSocket.
+    /// The address for SIP over WebSocket.
     pub fn ws(&self) -> String {
         format!("127.0.0.1:{}", self.ws_port)
     }
 
-    /// Its own certificate, which is its authority too.
+    /// Path of the certificate, which is its own authority.
     pub fn authority(&self) -> String {
         self.scratch.join("kamailio.pem").display().to_string()
     }

@@ -1,7 +1,7 @@
-//! Keeps load tests from disturbing each other and everything else.
+//! Keeps load tests from disturbing each other and all other tests.
 //!
-//! A file lock, because test runners may run each test in a process of its own. It is released
-//! when its holder ends, however that comes.
+//! A file lock is used, because test runners may run each test in its own process. The lock is
+//! released when its holder ends, in any way.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What the end-to-end tests share: processes with captured output and time limits, SIPp as a peer,
-//! scripted peers on plain sockets, and the summary that a run leaves.
+//! The shared parts of the end-to-end tests: processes with captured output and time limits, SIPp
+//! as a peer, scripted peers on plain sockets, and the summary that a run leaves.
 //!
 //! No test asserts how long something took, except where the duration is the behaviour under test.
 //! Limits of time are there to end a test that hangs, and are generous for slow machines.
@@ -28,5 +28,5 @@ pub mod tty;
 
 use std::time::Duration;
 
-/// The end of patience with a process or peer that should have finished.
+/// The longest wait for a process or peer that should have finished.
 pub const PATIENCE: Duration = Duration::from_secs(120);

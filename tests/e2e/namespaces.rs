@@ -73,7 +73,7 @@ impl Pair {
     /// A socket in the server's namespace, on a port of the kernel's choice.
     pub fn server_socket(&self) -> UdpSocket {
         let path = format!("/run/netns/{}", self.server);
-        // Only that thread moves; the socket stays where it was made.
+        // Only that thread moves into the namespace; the socket stays where it was made.
         let opener = thread::spawn(move || {
             let namespace = File::open(path).expect("the namespace exists");
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))

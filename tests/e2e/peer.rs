@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
-/// A peer on a port of its own.
+/// A peer on its own port.
 pub struct Peer {
     socket: UdpSocket,
 }
@@ -16,7 +16,7 @@ pub struct Peer {
 pub struct Received {
     /// The message.
     pub text: String,
-    /// Where it came from.
+    /// The address that it came from.
     pub source: SocketAddr,
 }
 
@@ -44,7 +44,7 @@ impl Received {
             .map_or("", |(_, value)| value.trim())
     }
 
-    /// A response to this request, with our tag and whatever stands in `extra` (whole lines).
+    /// A response to this request, with our tag and the header lines of `extra` (whole lines).
     pub fn response(&self, status: &str, extra: &str) -> String {
         let tag = match self.header("To").contains("tag=") || status.starts_with("100") {
             true => "",
@@ -79,7 +79,7 @@ impl Peer {
         Self { socket }
     }
 
-    /// Where it listens.
+    /// The address at which the peer listens.
     pub fn address(&self) -> SocketAddr {
         self.socket.local_addr().expect("the socket is bound")
     }
@@ -129,7 +129,7 @@ impl Peer {
         }
     }
 
-    /// The next message of that kind (method or code); repetitions of other kinds are passed over.
+    /// The next message of that kind (method or code); repetitions of other kinds are skipped.
     #[track_caller]
     pub fn receive_kind(&self, kind: &str) -> Received {
         let end = Instant::now() + PATIENCE;

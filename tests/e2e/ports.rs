@@ -1,11 +1,11 @@
-//! Free ports, and whether one is bound.
+//! Free ports, and checks for bound ones.
 
 use std::net::{IpAddr, Ipv6Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::{fs, process};
 
-/// Below the ports that kernels choose by themselves, so that nobody gets one by chance between
-/// the test that it is free and its use.
+/// First port to give out. It lies below the ports that kernels choose by themselves. So no other
+/// socket gets a port by chance between the check that it is free and its use.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
@@ -27,7 +27,7 @@ pub fn free() -> u16 {
     panic!("no free port from {FIRST} on");
 }
 
-/// Whether some process of the network namespace of `pid` has bound UDP `port`.
+/// Tells whether a process in the network namespace of `pid` has bound UDP `port`.
 pub fn is_bound(pid: u32, port: u16) -> bool {
     ["udp", "udp6"].iter().any(|family| {
         let table = fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();
@@ -35,7 +35,7 @@ pub fn is_bound(pid: u32, port: u16) -> bool {
     })
 }
 
-/// Whether some process of the network namespace of `pid` listens on TCP `port`.
+/// Tells whether a process in the network namespace of `pid` listens on TCP `port`.
 pub fn is_listening(pid: u32, port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|family| {
         let table = fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();
@@ -45,8 +45,8 @@ pub fn is_listening(pid: u32, port: u16) -> bool {
     })
 }
 
-/// The second column of /proc/net/udp and /proc/net/tcp is the local address, with the port in
-/// hexadecimal digits.
+/// The port of a line of /proc/net/udp or /proc/net/tcp. The second column is the local address,
+/// with the port in hexadecimal digits.
 fn local_port(line: &str) -> Option<u16> {
     let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
     u16::from_str_radix(port, 16).ok()

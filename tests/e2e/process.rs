@@ -19,14 +19,14 @@ pub struct Process {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// What is left of a process that ended.
+/// The result of a process that ended.
 #[derive(Debug)]
 pub struct Finished {
     /// Exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// All that it printed.
+    /// All output on stdout.
     pub stdout: String,
-    /// All that it complained.
+    /// All output on stderr.
     pub stderr: String,
 }
 
@@ -72,32 +72,32 @@ impl Process {
         Self { name, child, stdout, stderr, readers }
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");
     }
 
-    /// `true` until it has ended.
+    /// Tells whether the process has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the process can be waited for").is_none()
     }
 
-    /// What it has printed so far.
+    /// The output on stdout so far.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// What it has complained so far.
+    /// The output on stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Waits until `found` finds what it looks for; a process that ends before fails the test.
+    /// Waits until `found` returns a value; a process that ends before fails the test.
     #[track_caller]
     pub fn wait_until<T>(&mut self, what: &str, found: impl Fn() -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
@@ -111,28 +111,28 @@ impl Process {
         }
     }
 
-    /// Waits until what it printed satisfies `found`.
+    /// Waits until `found` returns a value for the output on stdout.
     #[track_caller]
     pub fn wait_for_stdout<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let stdout = self.stdout.clone();
         self.wait_until(what, || found(&stdout.text()))
     }
 
-    /// Waits until it has complained with `text`.
+    /// Waits until `text` is on stderr.
     #[track_caller]
     pub fn wait_for_stderr(&mut self, text: &str) {
         let stderr = self.stderr.clone();
         self.wait_until(text, || stderr.text().contains(text).then_some(()));
     }
 
-    /// Waits until `found` finds something in what it has written to stderr.
+    /// Waits until `found` returns a value for the output on stderr.
     #[track_caller]
     pub fn wait_for_stderr_as<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let stderr = self.stderr.clone();
         self.wait_until(what, || found(&stderr.text()))
     }
 
-    /// Waits for it to end; a process that does not fails the test.
+    /// Waits for the end of the process; a process that does not end fails the test.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         let end = Instant::now() + PATIENCE;
@@ -161,13 +161,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail where the child was waited for already.
+        // Both fail if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What a thread reads from a pipe.
+/// The bytes that a thread reads from a pipe.
 #[derive(Clone)]
 struct Capture {
     bytes: Arc<Mutex<Vec<u8>>>,

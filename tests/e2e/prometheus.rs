@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes what a test exposes, and the queries of the shipped dashboards.
+//! A real Prometheus that scrapes the metrics of a test, and the queries of the shipped dashboards.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes `target` every second; `token` is its bearer token, if any.
+    /// Starts a Prometheus that scrapes `target` every second; `token` is its bearer token, if any.
     #[track_caller]
     pub fn scraping(target: SocketAddr, token: Option<&str>) -> Self {
         tools::need("prometheus");
@@ -67,7 +67,7 @@ impl Prometheus {
     /// The result of an instant query.
     ///
     /// # Errors
-    /// What Prometheus says against the query.
+    /// The error of Prometheus about the query.
     pub fn query(&self, query: &str) -> Result<Vec<Value>, String> {
         let path = format!("/api/v1/query?query={}", encoded(query));
         let response = ask(self.address, "GET", &path, None).ok_or("Prometheus does not answer")?;
@@ -94,7 +94,7 @@ impl Prometheus {
         }
     }
 
-    /// Which of `queries` have no result or are refused.
+    /// The places of those `queries` that have no result or are refused, with the reasons.
     pub fn failing(&self, queries: &[Query]) -> Vec<String> {
         let failing = queries.iter().filter_map(|Query { place, text }| match self.query(text) {
             Ok(result) if result.is_empty() => Some(format!("{place}: empty: {text}")),
@@ -130,7 +130,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// A query and where it stands.
+/// A query with its place.
 #[derive(Debug)]
 pub struct Query {
     /// Dashboard and panel, or the name of a rule.

@@ -1,7 +1,7 @@
 //! A path with loss and delay: a relay between a client and a server, on sockets of the test.
 //!
-//! In user space and seeded, because not every kernel has a queueing discipline that does this, and
-//! because a run that failed can be repeated.
+//! It works in user space, because not every kernel has a queueing discipline that does this. It is
+//! seeded, so that a run that failed can be repeated.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -10,14 +10,14 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How the relay treats datagrams, in both directions.
+/// The treatment of datagrams by the relay, in both directions.
 #[derive(Clone, Copy)]
 pub struct Impairment {
     /// Share of datagrams that are lost, in percent.
     pub loss_percent: u64,
-    /// How long each datagram is held.
+    /// The time for which each datagram is held.
     pub delay: Duration,
-    /// Which datagrams are lost.
+    /// The seed that chooses the lost datagrams.
     pub seed: u64,
 }
 
@@ -32,9 +32,9 @@ pub struct Relay {
 struct Direction {
     from: UdpSocket,
     to: UdpSocket,
-    /// Where the client is: set by the direction that hears it first.
+    /// The client's address, set by the direction that hears the client first.
     client: Arc<OnceLock<SocketAddr>>,
-    /// `None` where datagrams go to the client.
+    /// `None` in the direction towards the client.
     server: Option<SocketAddr>,
     impairment: Impairment,
     lost: Arc<AtomicU64>,
@@ -72,7 +72,7 @@ impl Relay {
         Self { address, lost, over, threads }
     }
 
-    /// Where the client is to send.
+    /// The address for the client to send to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -102,7 +102,7 @@ impl Direction {
             for (due, datagram) in held_out {
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 if let Some(target) = server.or_else(|| client.get().copied()) {
-                    // What cannot be sent is lost.
+                    // A datagram that cannot be sent is lost.
                     let _ = to.send_to(&datagram, target);
                 }
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, process, thread};
 
-/// Removed when the test is over; kept when it failed.
+/// A folder that is removed at the end of the test, and kept if the test failed.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -42,7 +42,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if !thread::panicking() {
-            // What is left over lies in the build folder.
+            // Leftovers lie in the build folder.
             let _ = fs::remove_dir_all(&self.0);
         }
     }

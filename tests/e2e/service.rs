@@ -1,4 +1,4 @@
-//! The daemon under test, `gossipper server -config`, in a folder of its own.
+//! The daemon under test, `gossipper server -config`, in its own folder.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -54,19 +54,19 @@ pub fn prepare(config: &Value) -> Prepared {
     again(scratch)
 }
 
-/// The folder that a daemon left, with all that is in it.
+/// The folder of an earlier daemon, with all its content.
 pub fn again(scratch: Scratch) -> Prepared {
     Prepared { scratch, environment: Vec::new(), is_elsewhere: false }
 }
 
 impl Prepared {
-    /// With a file more.
+    /// Adds a file.
     pub fn file(self, name: &str, text: &str) -> Self {
         self.scratch.write(name, text);
         self
     }
 
-    /// With a variable of the environment more.
+    /// Adds a variable of the environment.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -77,7 +77,7 @@ impl Prepared {
         self.scratch.join(name)
     }
 
-    /// Starts it and waits until its API answers.
+    /// Starts the daemon and waits until its API answers.
     #[track_caller]
     pub fn start(self) -> Daemon {
         let mut daemon = self.start_without_api();
@@ -95,7 +95,7 @@ impl Prepared {
         daemon
     }
 
-    /// In another working directory than the folder.
+    /// Sets a working directory other than the folder.
     pub fn elsewhere(self) -> Self {
         Self { is_elsewhere: true, ..self }
     }
@@ -107,7 +107,7 @@ impl Prepared {
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     }
 
-    /// Starts it.
+    /// Starts the daemon.
     #[track_caller]
     pub fn start_without_api(self) -> Daemon {
         let mut command = Command::new(PROGRAM);
@@ -122,45 +122,45 @@ impl Prepared {
 }
 
 impl Daemon {
-    /// Where its API is.
+    /// The address of its API.
     #[track_caller]
     pub fn address(&self) -> SocketAddr {
         self.address.expect("it has an API")
     }
 
-    /// One who asks it.
+    /// A client of its API.
     #[track_caller]
     pub fn client(&self) -> Client {
         Client::new(self.address())
     }
 
-    /// Its process.
+    /// The process of the daemon.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// A path in its folder.
+    /// A path in the daemon's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }
 
-    /// Writes a file into its folder.
+    /// Writes a file into the daemon's folder.
     pub fn write(&self, name: &str, text: &str) {
         self.scratch.write(name, text);
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the daemon.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Waits for its end.
+    /// Waits for the daemon's end.
     #[track_caller]
     pub fn finish(self) -> (Finished, Scratch) {
         (self.process.finish(), self.scratch)
     }
 
-    /// Tells it to end, and waits for that.
+    /// Sends the signal to end, and waits for the end.
     #[track_caller]
     pub fn stop(self) -> (Finished, Scratch) {
         self.signal(Signal::TERM);
@@ -169,7 +169,7 @@ impl Daemon {
     }
 }
 
-/// Asks until `found` finds what it looks for.
+/// Calls `found` until it returns a value.
 #[track_caller]
 pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;

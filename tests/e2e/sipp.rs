@@ -8,7 +8,7 @@ use super::process::{Finished, Process};
 use super::scratch::Scratch;
 use super::{ports, tools};
 
-/// Seconds after which SIPp ends by itself, whatever happens to us.
+/// Seconds after which SIPp ends by itself, even if the test has died.
 const TIMEOUT_S: &str = "110";
 
 /// A running SIPp.
@@ -19,11 +19,11 @@ pub struct Sipp {
 
 /// A SIPp that has ended.
 pub struct Over {
-    /// Its exit code and output.
+    /// Exit code and output.
     pub finished: Finished,
     /// The last line of its statistics, by column.
     pub statistics: HashMap<String, String>,
-    /// What it wrote to its error log.
+    /// The content of its error log.
     pub errors: String,
 }
 
@@ -64,7 +64,7 @@ impl Sipp {
         lines.next_back()?.split(';').nth(place)?.parse().ok()
     }
 
-    /// Waits until it listens on TCP `port`, as a twin does.
+    /// Waits until SIPp listens on TCP `port`, as the other side of `-3pcc`.
     #[track_caller]
     pub fn wait_until_listening(&mut self, port: u16) {
         let pid = self.process.id();
@@ -72,13 +72,13 @@ impl Sipp {
         self.process.wait_until("listening port", listening);
     }
 
-    /// Waits for its end.
+    /// Waits for the end of SIPp.
     #[track_caller]
     pub fn finish(self) -> Over {
         self.finish_with_files().0
     }
 
-    /// As [`Self::finish`], with the folder in which it ran.
+    /// Like [`Self::finish`]; also returns the folder of the run.
     #[track_caller]
     pub fn finish_with_files(self) -> (Over, Scratch) {
         let finished = self.process.finish();
@@ -100,7 +100,7 @@ impl Over {
         value.unwrap_or_else(|| panic!("no {column} in SIPp's statistics: {:?}", self.finished))
     }
 
-    /// Fails the test unless SIPp saw `calls` calls, all as its scenario has them.
+    /// Fails the test unless SIPp saw `calls` calls, all as in its scenario.
     #[track_caller]
     pub fn expect_all_succeeded(self, calls: u64) {
         let numbers = ["SuccessfulCall", "FailedCall", "FailedUnexpectedMessage", "OutOfCallMsgs"]

@@ -1,4 +1,4 @@
-//! What `-summary_json` says.
+//! The file of `-summary_json`.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ impl Summary {
         Some(Self(serde_json::from_str(&text).expect("the summary is JSON")))
     }
 
-    /// The number at a path such as `/transactions/INVITE/service/p50`; 0 where there is none.
+    /// The number at a path such as `/transactions/INVITE/service/p50`; 0 if there is none.
     pub fn number(&self, pointer: &str) -> u64 {
         self.0.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }

@@ -1,5 +1,5 @@
-//! Programs that the tests need. They are installed where they are missing: a test that skips
-//! itself proves nothing.
+//! Programs that the tests need. Missing ones are installed: a test that skips itself proves
+//! nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ pub fn need(program: &str) {
     }
     INSTALLED.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/deps.sh");
-        // Its failure shows below, as a program that is still missing.
+        // A failure shows below: the program is still missing.
         let _ = Command::new(&script).status();
     });
     assert!(

@@ -1,4 +1,4 @@
-//! A program on a terminal: `script` lends it one whose keyboard and screen are pipes.
+//! A program on a terminal: `script` gives it one whose keyboard and screen are pipes.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -56,8 +56,7 @@ impl Tty {
         self.keyboard.flush().expect("the terminal takes keys");
     }
 
-    /// Waits until `text` was written behind the first `from` bytes; gives back how much there is
-    /// up to its end.
+    /// Waits until `text` was written after the first `from` bytes; returns the offset of its end.
     #[track_caller]
     pub fn wait_for(&mut self, from: usize, text: &str) -> usize {
         let end = Instant::now() + PATIENCE;
@@ -71,8 +70,8 @@ impl Tty {
         }
     }
 
-    /// Waits for the program's end; gives back its exit code. Fails unless the terminal is as it
-    /// was: it echoes, reads lines, and shows its own screen and cursor.
+    /// Waits for the program's end; returns its exit code. Fails unless the terminal is as before:
+    /// it echoes, reads lines, and shows its own screen and cursor.
     #[track_caller]
     pub fn finish(mut self) -> i32 {
         let at = self.wait_for(0, "is-over ");

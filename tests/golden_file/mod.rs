@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-/// Fails the test unless the committed `file` says exactly `actual`. With `UPDATE_GOLDEN=1` in the
+/// Fails the test unless the committed `file` equals `actual`. With `UPDATE_GOLDEN=1` in the
 /// environment the file is written anew instead.
 #[track_caller]
 pub(crate) fn compare(file: &str, actual: &str) {
