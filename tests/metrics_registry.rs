@@ -1,5 +1,5 @@
-//! The metrics of engines that really run: scraped by a real Prometheus, no panel of the dashboards
-//! stays empty and every recording rule has a result; counters survive what is done to engines.
+//! The metrics of running engines, scraped by a real Prometheus: no panel of the dashboards stays
+//! empty, every recording rule has a result, and counters survive every change of the engines.
 
 mod e2e;
 
@@ -16,7 +16,7 @@ use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft};
 use gossipper::server::engines::{Ask, EngineKind, EngineSpec, NewScenario, Policy, Registry};
 use gossipper::server::metrics::{CONTENT_TYPE, Metrics};
 
-/// When a test that hangs is ended.
+/// The time after which a test that hangs is ended.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn run(scenario: &str, port: Option<u16>) -> RunConfig {
@@ -47,7 +47,7 @@ fn answering() -> (Registry, u16) {
     (registry, port)
 }
 
-/// Serves the metrics to whoever asks, whatever for.
+/// Serves the metrics in answer to any request.
 fn serve(metrics: Arc<Metrics>, registry: Registry) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -124,7 +124,7 @@ fn no_panel_is_empty_during_a_run() {
     prometheus.wait_for("rate(gossipper_calls_completed_total{engine=\"dynamic-0\"}[5s]) > 0");
     prometheus.expect_results(&panel_queries());
     prometheus.expect_results(&recorded());
-    // And what was scraped does not contradict itself.
+    // The scraped figures must not contradict each other.
     let contradiction = "sum by (engine) (gossipper_calls_started_total \
         - gossipper_calls_completed_total - gossipper_calls_active) \
         - sum by (engine) (gossipper_calls_failed_total) != 0";

@@ -126,8 +126,8 @@ fn the_screens_of_a_server() {
     compare("tests/golden/screens_server.txt", &page(&frame, 1..=5));
 }
 
-/// What a dashboard has seen of ninety seconds: a rate that climbs to a limit that is not quite
-/// reached, answers that become slower, and some calls that fail.
+/// A dashboard after ninety seconds: a rate that climbs to a limit that is not quite reached,
+/// answers that become slower, and some calls that fail.
 fn ninety_seconds(layout: &Arc<Layout>) -> (Dashboard, Snapshot) {
     let mut aggregate = Aggregate::new(Arc::clone(layout), 1, START);
     let mut dashboard = Dashboard::default();
@@ -192,7 +192,7 @@ fn the_dashboard() {
         Caption { title: "UDP to 192.0.2.1:5060", state: "paused", message: None, now: None };
     for state in &states {
         dashboard.note(state);
-        // The same second again is no news.
+        // The same second again adds nothing.
         dashboard.note(state);
     }
     let page = |columns, rows| {

@@ -1,6 +1,6 @@
-//! What packages contain: units, the manual page, completions, layout and versions.
+//! The content of packages: units, the manual page, completions, layout and versions.
 //!
-//! `make test-packages` installs the packages; here is what needs no package manager.
+//! `make test-packages` installs the packages; the tests here need no package manager.
 
 mod e2e;
 
@@ -32,7 +32,7 @@ fn run(command: &mut Command) -> Output {
     output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// Runs a command that must succeed and have nothing to complain about; returns its output.
+/// Runs a command that must succeed without complaints; returns its output.
 #[track_caller]
 fn succeed(command: &mut Command) -> String {
     let output = run(command);
@@ -61,7 +61,7 @@ fn units_can_be_loaded() {
 #[test]
 fn services_are_shut_in() {
     tools::need("systemd-analyze");
-    // Tenths of systemd's exposure level: what is above is a failure.
+    // Tenths of systemd's exposure level: a higher level is a failure.
     let exposes = |file: &str, tenths: &str| {
         let threshold = format!("--threshold={tenths}");
         let mut command = Command::new("systemd-analyze");
@@ -112,7 +112,7 @@ fn value(text: &str, key: &str) -> String {
 
 #[test]
 fn a_reload_reaches_the_process_before_the_check() {
-    // Else a file that the check refuses would never show in the metrics.
+    // Otherwise a file that the check refuses would never show in the metrics.
     let text = unit("server");
     let steps: Vec<&str> = text.lines().filter(|line| line.starts_with("ExecReload=")).collect();
     let [first, second] = steps[..] else { panic!("{steps:?}") };
@@ -130,7 +130,7 @@ fn what_cannot_start_is_left_alone_and_a_person_is_not_in_its_way() {
     for code in ["1", "2", "3", "78", "97"] {
         assert!(codes.split(' ').any(|found| found == code), "{code}");
     }
-    // A start goes through the same check, and says what it finds once.
+    // A start makes the same check, and reports its findings once.
     assert!(!text.contains("ExecStartPre="));
 }
 
@@ -172,7 +172,7 @@ fn the_manual_page_is_one() {
     tools::need("mandoc");
     let scratch = Scratch::new();
     let file = scratch.write("gossipper.1", &generate("man"));
-    // Below "warning" it has opinions on style, and "base" would want the date of a BSD.
+    // Below "warning" mandoc reports style, and "base" would want the date format of a BSD.
     let complaints = run(Command::new("mandoc").args(["-T", "lint", "-W", "warning", &file]));
     let text = String::from_utf8_lossy(&complaints.stdout).into_owned();
     let unexpected: Vec<&str> =
@@ -305,7 +305,7 @@ fn both_packages_have_one_layout() {
     ] {
         assert!(scratch.join(path).exists(), "{path}");
     }
-    // What is installed and in no list of the spec file would end an rpm build.
+    // An installed file that is in no list of the spec file would end an rpm build.
     let spec = read("rpm/gossipper.spec");
     let listed: Vec<String> = spec
         .lines()

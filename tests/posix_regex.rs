@@ -1,9 +1,8 @@
 //! Our regular expressions beside those of the C library, on random expressions and texts.
 //!
-//! The library is asked through a small C program. Whole matches must agree always. Groups must
-//! agree in plain sequences, and nearly always where there are alternatives: the library itself
-//! does not always give a group the longest text, nor forget what one held in an earlier round of a
-//! repetition.
+//! A small C program calls the library. Whole matches must agree always. Groups must agree in plain
+//! sequences, and nearly always if there are alternatives: the library itself does not always give
+//! a group the longest text, nor forget the text of a group from an earlier round of a repetition.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -56,7 +55,7 @@ int main(void) {
 }
 "#;
 
-/// What a matcher says: `None` for an expression that it refuses.
+/// The answer of a matcher: the spans of a match, or `None` for an expression that it refuses.
 type Answer = Option<Vec<Option<(usize, usize)>>>;
 
 struct Library {
@@ -142,7 +141,7 @@ impl Choices {
     }
 }
 
-/// What a random expression may contain.
+/// The elements that a random expression may contain.
 #[derive(Clone, Copy)]
 struct Kind {
     alternatives: bool,
@@ -157,7 +156,7 @@ fn expression(choices: &mut Choices, kind: Kind, depth: usize, groups: &mut usiz
         if branch > 0 {
             out.push('|');
         }
-        // Of alternatives that match nothing, POSIX does not say which is taken.
+        // POSIX does not say which of several alternatives that match nothing is taken.
         let elements = if kind.alternatives { 1 + choices.below(3) } else { choices.below(4) };
         for _ in 0..elements {
             let is_group = depth > 0 && choices.below(3) == 0;
@@ -167,7 +166,7 @@ fn expression(choices: &mut Choices, kind: Kind, depth: usize, groups: &mut usiz
                 out.push_str(&format!("({inner})"));
             } else {
                 let atoms = ["a", "b", "c", ".", "[ab]", "[^a]", "a", "b", "^", "$"];
-                // The library loses anchors in what it repeats.
+                // The library loses anchors inside repetitions.
                 let anchors = if kind.alternatives { 0 } else { 2 };
                 let atom = atoms[choices.below(8 + anchors)];
                 out.push_str(atom);
@@ -187,7 +186,7 @@ fn expression(choices: &mut Choices, kind: Kind, depth: usize, groups: &mut usiz
     out
 }
 
-/// `groups_percent_max`: how many answers may differ in groups, in percent.
+/// Compares both matchers. `groups_percent_max` is the share of answers whose groups may differ.
 fn compare(name: &str, kind: Kind, groups_percent_max: usize) {
     const ROUNDS: usize = 400;
     let mut library = Library::new(name);

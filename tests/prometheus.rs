@@ -1,4 +1,4 @@
-//! The exposition, the dashboards and the rules, as Prometheus' own tools see them.
+//! The exposition, the dashboards and the rules, checked with Prometheus' own tools.
 //!
 //! `e2e_prometheus.rs` has the same with a real daemon and a real Prometheus.
 
@@ -21,7 +21,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(shipped(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Runs promtool, feeds it `input`, and fails the test unless it is content.
+/// Runs promtool, feeds it `input`, and fails the test unless it accepts that.
 #[track_caller]
 fn promtool(arguments: &[&str], input: &str) {
     e2e::tools::need("promtool");
@@ -76,7 +76,7 @@ fn alerts_fire_where_they_should_and_nowhere_else() {
 
 #[test]
 fn promtool_takes_the_scrape_configurations() {
-    // As somebody uses it who scrapes from another host.
+    // As used by a Prometheus on another host.
     let shipped = read("etc/prometheus/prometheus.yml");
     let with_token = shipped
         .replace("    # authorization:", "    authorization:")
@@ -159,7 +159,7 @@ fn queries_use_metrics_that_exist() {
             assert!(known.contains(name), "{}: {name} does not exist", query.place);
         }
     }
-    // And what the dashboards are for: nearly everything is shown somewhere.
+    // The dashboards must show nearly every metric somewhere.
     let shown: Vec<&str> = queries.iter().flat_map(|query| names(&query.text)).collect();
     let is_shown = |name: &str| shown.iter().any(|shown| shown.starts_with(name));
     let hidden: Vec<_> = ALL.iter().map(|f| f.name).filter(|name| !is_shown(name)).collect();

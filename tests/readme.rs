@@ -71,7 +71,7 @@ fn a_first_call_works_as_it_stands() {
         line.unwrap_or_else(|| panic!("no line {start:?}")).clone()
     };
     let (server, client) = (starting("gossipper -sn uas"), starting("gossipper -sn uac 127.0.0.1"));
-    // A network of its own: the ports are those of the README.
+    // A separate network: the ports are those of the README.
     let script = format!(
         "set -eu; ip link set lo up; gossipper() {{ {PROGRAM} \"$@\"; }}\n\
          {PROGRAM} {} -m 1 & server=$!\n\
@@ -111,7 +111,7 @@ fn the_service_works_as_it_stands_in_a_fresh_checkout() {
     assert!(said.contains("\"rate\":50"), "the rate was not set: {said}");
     assert!(said.contains("\"started\":true"), "the client was not started: {said}");
     assert!(said.contains("\n700\n"), "data/ is not private: {said}");
-    // All that is told at a warning's level is the password's place, once.
+    // The only warning is about the password's place.
     let warnings: Vec<&str> =
         said.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR")).collect();
     assert!(

@@ -1,4 +1,5 @@
-//! Good scenarios: what they compile to, and that nothing else in the file changes it.
+//! Good scenarios: the programs that they compile to, with nothing else in the file having an
+//! effect.
 
 use std::path::{Path, PathBuf};
 
@@ -56,13 +57,13 @@ fn text(step: &Step) -> String {
     String::from_utf8(bytes(step)).unwrap()
 }
 
-/// As [`text`], byte for byte.
+/// Like [`text`], byte for byte.
 fn bytes(step: &Step) -> Vec<u8> {
     let StepKind::Send(send) = &step.kind else { panic!("no send: {step:?}") };
     rendered(&send.template, true).0
 }
 
-/// What a program does, without where it stands in the file.
+/// The content of a program, without the positions of its parts in the file.
 fn shape(program: &Program) -> String {
     let shown = format!("{program:?}");
     let mut parts = shown.split("position: Position {");
@@ -132,7 +133,7 @@ fn a_call_of_the_built_in_client() {
     assert!(matches!(ringing.expect, Expect::Response(180)));
     assert_eq!(ringing.optional, Optional::Local);
     assert!(matches!(uac.steps[6].kind, StepKind::Pause(Duration::RunDefault)));
-    // It reads nothing of what it received, so that a waiting call keeps nothing.
+    // It reads nothing of the messages that it received, so a waiting call keeps nothing.
     assert!(uac.steps.iter().all(|step| step.keep.is_nothing()));
 }
 
@@ -377,7 +378,7 @@ fn messages_to_the_byte() {
     let message = text(&user_file("arithmetic_loop.xml").steps[2]);
     assert!(message.ends_with("\r\n\r\nfield\r\n[field]\r\n"), "{message}");
 
-    // A body without a final newline keeps none, however the element goes on.
+    // A body without a final newline keeps none, however the element continues.
     let steps = steps("<send>\n<![CDATA[\nA b\n\nv=0]]>\n  </send>");
     assert_eq!(text(&steps[0]), "A b\r\n\r\nv=0");
     // The file's own line ends do not matter, and blank lines stay in the body.

@@ -4,7 +4,7 @@ use gossipper::scenario::{FILE_BYTES_MAX, ScenarioError, compile, decode, load_b
 
 mod scenario_support;
 
-/// Marks where the error is expected; it is taken out before the text is compiled.
+/// Marks the place where the error is expected; the mark is removed before compiling.
 const HERE: char = '¶';
 
 fn refuse(marked: &str) -> ScenarioError {
@@ -198,7 +198,7 @@ fn messages() {
     ]);
 }
 
-/// `actions` in a step of their own.
+/// Checks each of `actions` in a step of its own.
 fn check_actions(cases: &[(&str, &str, &str)]) {
     for (actions, message, hint) in cases {
         let step = format!("<nop>\n<action>{actions}</action>\n</nop>");

@@ -1,5 +1,5 @@
-//! Scenarios that SIPp takes are taken, and what is doubtful in them is told with its place; a
-//! mistake hides no other one.
+//! Scenarios that SIPp accepts are accepted, and doubtful parts are reported with their place. One
+//! mistake does not hide another.
 
 use gossipper::scenario::{
     Action, Checked, Diagnostic, Distribution, Duration, Expect, InjectionTable, Operand, Program,
@@ -8,7 +8,7 @@ use gossipper::scenario::{
 
 mod scenario_support;
 
-/// Marks where something is expected; it is taken out before the text is compiled.
+/// Marks the place where a report is expected; the mark is removed before compiling.
 const HERE: char = '¶';
 
 fn checked(text: &str) -> Checked {
@@ -24,7 +24,7 @@ fn unmarked(marked: &str) -> ((u32, u32), String) {
     ((line, column), marked.replacen(HERE, "", 1))
 }
 
-/// The program of a text about which one thing is told, at the mark.
+/// The program of a text that has one doubtful part, at the mark.
 fn doubtful(marked: &str, message: &str, hint: &str) -> Program {
     let (place, text) = unmarked(marked);
     let Checked { program, diagnostics } = checked(&text);
@@ -54,7 +54,7 @@ fn tell(cases: &[(&str, &str, &str)]) {
     }
 }
 
-/// The steps of a scenario about which one thing is told.
+/// The steps of a scenario that has one doubtful part.
 fn steps(marked: &str) -> Vec<Step> {
     doubtful(&around(marked), "", "").steps
 }
@@ -112,7 +112,7 @@ fn attributes_that_sipp_does_not_look_for_or_finds_first() {
     assert!(matches!(&recv.expect, Expect::Request(method) if &**method == "A"));
     let text = around("<Reference variables=\"a\"¶,\"b\"/><nop condexec=\"a\"/>");
     doubtful(&text, ",\"b\" between the attributes of <Reference>", "SIPp ignores it");
-    // The test that SIPp ignores is no use of its variable either.
+    // The test that SIPp ignores does not use its variable either.
     let text = around("<nop condexec=\"x\"/><nop test=\"x\"/>");
     assert_eq!(errors(&text), ["3: variable \"x\" is used only once"]);
 }
@@ -235,7 +235,7 @@ fn a_header_that_is_no_name_is_a_text_to_look_for() {
     for header in ["branch=", "m=audio", "Via: SIP/2.0/UDP", "sip:", "a b"] {
         assert_eq!(search(&format!("¶header=\"{header}\"")), header);
     }
-    // SIPp does not resolve entities there.
+    // SIPp does not resolve entities in this attribute.
     assert_eq!(search("¶header=\"Contact: &lt;sip:\""), "Contact: &lt;sip:");
     assert_eq!(search("¶header=\"Contact: <sip:\""), "Contact: <sip:");
     tell(&[
@@ -342,7 +342,7 @@ fn many_warnings_are_not_all_told() {
     let text = around(&format!("<nop{unknown}/>").repeat(2000));
     let Checked { program, diagnostics } = checked(&text);
     assert_eq!((program.is_some(), diagnostics.len()), (true, 1000));
-    // Nor are errors worded of which nothing is told.
+    // Errors that are not reported are not worded either.
     let text = around(&"<nopp/>".repeat(100_000));
     let Checked { program, diagnostics } = checked(&text);
     assert_eq!((program.is_some(), diagnostics.len()), (false, 1000));

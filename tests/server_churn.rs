@@ -1,5 +1,5 @@
 //! Engines that come and go leave nothing behind in the process: no thread, no descriptor, and no
-//! memory. One test and alone in its file, as it counts what the process has.
+//! memory. The one test is alone in its file, as it counts the resources of the whole process.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft};
 use gossipper::server::engines::{Ask, EngineKind, EngineSpec, NewScenario, Policy, Registry};
 
-/// When a test that hangs is ended; generous for slow machines.
+/// The time after which a test that hangs is ended; generous for slow machines.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Engines that come and go in one round.
 const ENGINES: usize = 6;
@@ -45,7 +45,7 @@ fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Starts engines that call, steers all there is, and takes them away in the middle of calls.
+/// Starts engines that call, changes all of them, and removes them in the middle of calls.
 fn round(registry: &Registry, port: u16) {
     let answer = registry.primary().unwrap();
     let ids: Vec<String> = (0..ENGINES)
@@ -77,7 +77,7 @@ fn round(registry: &Registry, port: u16) {
     }
 }
 
-/// Starts a client with a crowd of workers, and takes it away once it has called.
+/// Starts a client with many workers, and removes it once it has called.
 fn crowd(registry: &Registry, port: u16) {
     let run = config(|draft| {
         draft.scenario_name = Some("uac".to_owned());
@@ -104,7 +104,7 @@ fn engines_that_come_and_go_leave_nothing_behind() {
     };
     let registry = Registry::start(vec![spec], Policy::default()).unwrap();
     let port = registry.primary().unwrap().state().listeners[0].local_port;
-    // What is allocated once, such as pools of the system's allocator, is there after these.
+    // Memory that is allocated once, such as pools of the system's allocator, is there after these.
     let (descriptors, threads, _) = held();
     for _ in 0..2 {
         round(&registry, port);
@@ -118,7 +118,7 @@ fn engines_that_come_and_go_leave_nothing_behind() {
     let (_, _, after_mib) = held();
     // An engine has some ten MiB: one per round that is kept would show.
     assert!(after_mib < before_mib + 4 * 8, "{before_mib} MiB have become {after_mib}");
-    // A client of many workers has a hundred MiB, and takes all of it with it, the first one too.
+    // A client of many workers has a hundred MiB, and frees all of it, the first one too.
     for _ in 0..2 {
         crowd(&registry, port);
         wait("coming to rest", || (held().0, held().1) == (descriptors, threads));

@@ -302,7 +302,7 @@ fn run_profiles_are_listed_and_run() {
     let file = file.display().to_string();
     let output = gossipper(&["-config", &file, "-list-aliases"]);
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "answer\nsmoke\n"));
-    // The command line wins: two calls, which nobody answers.
+    // The command line wins: two calls, which stay unanswered.
     let output = gossipper(&["-config", &file, "-run-alias", "smoke", "-m", "2", "-nostdin"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let summary = fs::read_to_string(installation.path("smoke.json")).unwrap();
@@ -323,7 +323,7 @@ fn run_profiles_are_listed_and_run() {
     }
 }
 
-/// One place of a text changed.
+/// The text with a change at one place.
 fn mutate(text: &str, at: usize, how: u8, piece: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     let at = at % (bytes.len() + 1);
@@ -347,7 +347,7 @@ fn mutate(text: &str, at: usize, how: u8, piece: &str) -> Vec<u8> {
     bytes
 }
 
-/// A value of a JSON document, by number, replaced.
+/// Replaces a value of a JSON document, chosen by its number.
 fn replace(value: &mut serde_json::Value, number: &mut usize, with: &serde_json::Value) {
     if *number == 0 {
         *value = with.clone();

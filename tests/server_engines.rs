@@ -11,7 +11,7 @@ use gossipper::server::engines::{
 };
 use gossipper::stats::FailureCause;
 
-/// When a test that hangs is ended; generous for slow machines.
+/// The time after which a test that hangs is ended; generous for slow machines.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn draft() -> RunDraft {
@@ -125,7 +125,7 @@ fn rate_and_pause_change_while_calls_go_on() {
     registry.start_dynamic(Some("load".to_owned()), uac(port, 5.0)).unwrap();
     let load = registry.get("load").unwrap();
     load.ask(Ask::SetRate(200.0)).unwrap();
-    // Whoever asked sees what came of it.
+    // The state shows the change as soon as the request is answered.
     assert_eq!(load.state().rate, 200.0);
     until(&load, "faster", |state| state.snapshot.rate.target_now == 200.0);
     until(&load, "calling", |state| {
@@ -236,7 +236,7 @@ fn a_drained_engine_lets_its_calls_finish_and_a_stopped_one_ends_them() {
     let snapshot = stopped.state().snapshot.clone();
     let cancelled = snapshot.counters.failures.count(FailureCause::Cancelled);
     assert!(cancelled > 10, "{:?}", snapshot.calls);
-    // The peer was told: its calls have come to their ends.
+    // The peer heard of the end: its calls have come to their ends.
     until(&answer, "told", |state| {
         state.snapshot.calls.active == 0 && state.snapshot.calls.succeeded > answered + 10
     });
@@ -313,7 +313,7 @@ fn what_clashes_is_named_before_anything_starts() {
     assert_eq!(start(many.collect()), StartError::TooMany { count: STATIC_MAX + 1 });
     assert_eq!(start(Vec::new()), StartError::NoEngine);
 
-    // An address that another engine has bound at run time.
+    // An address that another engine bound at run time.
     let (registry, port) = answering();
     let mut taken = uas();
     taken.local_port = Some(port);
@@ -404,7 +404,7 @@ fn who_answers_stays_until_those_who_call_have_ended() {
         if load.state().phase.is_over() {
             break;
         }
-        // It waits for a second at most: a slow machine may take longer than that.
+        // The end waits for a second at most: a slow machine may take longer than that.
         assert!(!is_leaving || begin.elapsed() > Duration::from_millis(900));
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -444,7 +444,7 @@ fn several_listeners_are_one_engine() {
     until(&engine, "done", |state| state.snapshot.calls.succeeded == 60);
     assert_eq!(engine.state().snapshot.calls.started, 60);
 
-    // One that is off refuses new calls, and the others do not.
+    // A listener that is off refuses new calls, and the others do not.
     let call = |index: usize, transport: Transport| {
         let run = uac_with(listeners[index].local_port, 50.0, 0, |draft| {
             draft.transport = Some(transport);
@@ -463,7 +463,7 @@ fn several_listeners_are_one_engine() {
     assert_eq!(call(0, Transport::UdpMono).succeeded, 5);
     switch(1, true).unwrap();
     assert_eq!(call(1, Transport::TcpMono).succeeded, 5);
-    // A paused engine takes no calls at all; what is off stays so.
+    // A paused engine takes no calls at all; a listener that is off stays so.
     switch(0, false).unwrap();
     engine.ask(Ask::SetPaused(true)).unwrap();
     assert_eq!(engine.state().phase, Phase::Paused);
@@ -479,7 +479,7 @@ fn several_listeners_are_one_engine() {
     assert_eq!(call(1, Transport::TcpMono).failed, 5);
     registry.shutdown(LIMIT);
 
-    // What does not go together is refused with the reason.
+    // Options that do not go together are refused with the reason.
     let mut calls = answer.clone();
     calls.run = uac(9, 1.0);
     let error = Registry::start(vec![calls], Policy::default()).err().unwrap().to_string();
@@ -536,7 +536,7 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     let calls = answer.state().snapshot.calls;
     assert_eq!((calls.started, calls.succeeded), (12, 12));
 
-    // What is doubtful about one is told.
+    // Doubtful parts of a scenario are reported.
     let doubtful = BUSY.replacen("request=\"INVITE\"/>", "request=\"INVITE\" td=\"1\"/>", 1);
     assert_ne!(doubtful, BUSY);
     answer.ask(Ask::Swap(NewScenario::Sent(doubtful))).unwrap();
@@ -544,7 +544,7 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     assert!(notices.iter().any(|text| text.contains("no attribute \"td\"")), "{notices:?}");
     answer.ask(Ask::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
 
-    // What cannot take its place is refused, and it goes on.
+    // A scenario that cannot replace the present one is refused, and the engine goes on.
     let swap = |xml: String| answer.ask(Ask::Swap(NewScenario::Sent(xml))).unwrap_err();
     let error = swap(BUSY.replace("<recv", "<recieve"));
     let AskError::Invalid(text) = &error else { panic!("{error:?}") };

@@ -1,7 +1,8 @@
-//! Simulated runs of a caller and an answerer, drawn from seeds: whatever the network, the limits
-//! and the operator do, every call ends once, everything is given back, and the wire is RFC 3261's.
+//! Simulated runs of a caller and an answerer, drawn from seeds. Under any network, limits and
+//! commands of the operator, every call ends once, all resources are given back, and the wire
+//! follows RFC 3261.
 //!
-//! `make sim SEED=n` repeats one run and tells about it. GOSSIPPER_SIM_SEEDS plays so many.
+//! `make sim SEED=n` repeats one run and reports it. GOSSIPPER_SIM_SEEDS sets the number of runs.
 
 mod sim;
 

@@ -43,7 +43,7 @@ fn controller_a_hands_the_offer_over_and_acknowledges_with_the_answer() {
     rig.says_nothing();
     rig.send(&answer_with_offer(&invite));
     let call_id = header(&invite, "Call-ID").to_owned();
-    // As SIPp's twin has it: the offer ends the head and the command.
+    // As with SIPp's `-3pcc`: the offer ends the head and the command.
     assert_eq!(rig.said(0), format!("Call-ID: {call_id}\r\n{OFFER}"));
     rig.silence(3_000);
     rig.tell(Tell::Command(format!("Call-ID: {call_id}\r\n{OFFER}").as_bytes()));
@@ -63,7 +63,7 @@ fn controller_b_calls_when_it_is_told_to() {
     rig.silence(1_000);
     rig.tell(Tell::Command(format!("Call-ID: leg///one@a\r\n{OFFER}").as_bytes()));
     let invite = rig.expect("INVITE").text;
-    // The legs are one call by what stands behind the slashes.
+    // The legs are one call: their Call-IDs are equal after the slashes.
     assert_eq!(header(&invite, "Call-ID"), "one@a");
     assert!(invite.ends_with(OFFER), "{invite}");
     rig.send(&answer_with_offer(&invite));

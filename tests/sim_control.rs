@@ -1,5 +1,5 @@
-//! Changes by an operator while calls go on (users, the limit of open calls, pauses), and what is
-//! different under the name `sipp`: nobody there, and the end of a run.
+//! Changes by an operator during calls (users, the limit of open calls, pauses), and differences
+//! under the name `sipp`: an absent peer, and the end of a run.
 
 mod sim;
 
@@ -72,7 +72,7 @@ fn users_that_are_too_many_finish_their_call_and_start_no_other() {
     }
     let again = calls(&mut rig, 100);
     assert_eq!(again.len(), 1);
-    // Those that come back are the same again, and no user has two calls.
+    // Returning users are the same again, and no user has two calls.
     rig.request(WorkerRequest::SetUsers(4));
     let open = [again, calls(&mut rig, 100)].concat();
     assert_eq!(open.len(), 4);
@@ -95,7 +95,7 @@ fn a_user_taken_away_and_given_back_within_a_call_still_has_one_call() {
     assert_eq!(calls(&mut rig, 100).len(), 3);
 }
 
-/// A caller that waits for answers measures the peer's patience, and no longer itself.
+/// A caller that waits for answers measures the peer's speed, and no longer its own.
 #[test]
 fn seconds_after_the_last_start_are_not_judged() {
     let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
@@ -158,7 +158,7 @@ fn a_listener_that_is_off_refuses_new_calls_and_keeps_open_ones() {
     let tag = to_tag(&rig.expect("SIP/2.0 200").text).to_owned();
     rig.send(&request("ACK", "open", 1, &tag));
     rig.request(WorkerRequest::SetAccepting(false));
-    // Nothing is kept of what is refused: a repetition is refused again.
+    // A refused request leaves no memory: a repetition is refused again.
     for _ in 0..2 {
         rig.send(&request("INVITE", "refused", 1, ""));
         let busy = rig.expect("SIP/2.0 503").text;
@@ -228,7 +228,7 @@ fn where_icmp_fails_no_calls_nobody_there_is_silence() {
     let failures: Vec<_> = counters.failures.nonzero().collect();
     assert_eq!(failures, [(FailureCause::MaxUdpRetrans, 1)]);
     assert_eq!((counters.retransmissions_sent, counters.icmp_errors), (5, 6));
-    // What is not repeated is waited for, for as long as the scenario says.
+    // A request that is not repeated is waited for, for as long as the scenario says.
     let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
         engine.icmp_fails_calls = false;
         engine.recv_timeout_ms = 30_000;

@@ -1,5 +1,5 @@
-//! Dialogs: whose tag, target and route set a call's requests have (RFC 3261 section 12), and that
-//! each answer of a forked INVITE gets its own.
+//! Dialogs: the tag, target and route set of a call's requests (RFC 3261 section 12). Each answer
+//! of a forked INVITE gets its own.
 
 mod sim;
 
@@ -17,8 +17,8 @@ fn assert_succeeded(counters: &Counters) {
     assert_eq!((counters.calls_succeeded, counters.calls_failed), (1, 0), "{counters:?}");
 }
 
-/// A scenario of these steps; `#METHOD n#` is a request of the dialog with that CSeq, to whatever
-/// the dialog says.
+/// A scenario of these steps. `#METHOD n#` is a request of the dialog with that CSeq; target and
+/// routes are those of the dialog.
 fn dialog(steps: &str) -> SideOptions {
     let spell = |(index, piece): (usize, &str)| match piece.split_once(' ') {
         Some((method, cseq)) if index % 2 == 1 => format!(
@@ -73,7 +73,7 @@ fn the_answer_that_made_the_dialog_says_where_its_requests_go() {
         // Another To tag is another dialog, with nothing of the first.
         (&early, "other", late, ("sip:late@192.0.2.2", "")),
         (&early, "other", "", ("sip:service@192.0.2.2:5060", "")),
-        // The early dialog's own target stays where the answer names none.
+        // The early dialog's own target stays if the answer names none.
         (&early, "t", "", ("sip:early@192.0.2.2", "")),
     ];
     for (ringing, tag, ok, (target, route)) in cases {
@@ -108,7 +108,7 @@ fn a_request_is_never_without_a_uri() {
         rig.send(&answer(&bye, 200, ""));
         assert_succeeded(&rig.end());
     }
-    // A callee knows who called.
+    // A callee knows its caller.
     let mut rig = Rig::with(dialog(
         r#"<recv request="INVITE"/><send>@200@</send><recv request="ACK"/>#BYE 7#<recv response="200"/>"#,
     ));
@@ -184,7 +184,7 @@ fn a_callee_follows_its_caller() {
     rig.send(&ask("INVITE", 2, to_tag(&ok), "Contact: <sip:b@h>\r\n"));
     rig.expect("SIP/2.0 200");
     rig.send(&ask("ACK", 2, to_tag(&ok), ""));
-    // As received, and a strict router is asked itself, with the new target behind the routes.
+    // As received. A strict router gets the request itself, with the new target after the routes.
     let bye = rig.expect("BYE").text;
     assert_eq!(goes_to(&bye), ("sip:near.example", "peer", "<sip:far.example;lr>, <sip:b@h>"));
     rig.send(&answer(&bye, 200, ""));
@@ -214,7 +214,7 @@ fn a_failed_call_is_hung_up_where_its_answer_said() {
     let counters = rig.end();
     assert_eq!(counters.failures.nonzero().next(), Some((FailureCause::UnexpectedMessage, 1)));
 
-    // An answer that nobody waits for, after the early dialog of another branch.
+    // An unexpected answer, after the early dialog of another branch.
     let mut rig = Rig::with(dialog(
         r#"<send retrans="500">@INVITE@</send><recv response="180"/><recv response="183"/>"#,
     ));
@@ -308,7 +308,7 @@ fn another_branch_may_answer_before_the_ack() {
     let invite = rig.expect("INVITE").text;
     rig.send(&answer_with(&invite, 200, "one", "Contact: <sip:one@192.0.2.2>\r\n"));
     rig.send(&other(&invite));
-    // Who wants no automatic BYE gets none.
+    // Without automatic BYE there is none.
     assert_eq!(goes_to(&rig.expect("ACK").text), OTHER);
     // A third one rings on.
     rig.send(&answer_with(&invite, 180, "three", "Contact: <sip:three@192.0.2.2>\r\n"));
@@ -360,7 +360,7 @@ fn another_branch_may_answer_while_the_call_is_being_ended() {
     rig.end();
 }
 
-/// Some peers leave the tag out of the answer to a BYE, or give another one: it answers ours.
+/// Some peers leave the tag out of the answer to a BYE, or give another one: it still answers ours.
 #[test]
 fn the_answer_to_our_bye_is_told_by_its_branch_not_by_its_tag() {
     for tag in ["", "three"] {
@@ -378,8 +378,8 @@ fn the_answer_to_our_bye_is_told_by_its_branch_not_by_its_tag() {
     }
 }
 
-/// Neither what another branch says after the answer nor a message of no dialog changes the tag of
-/// the dialog, whether its target is of interest or not.
+/// The dialog keeps its tag under messages of another branch after the answer, and under messages
+/// of no dialog, whether its target is in use or not.
 #[test]
 fn the_tag_of_a_dialog_stays_what_its_answer_said() {
     let steps = r#"<send retrans="500">@INVITE@</send>

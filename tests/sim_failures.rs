@@ -1,4 +1,4 @@
-//! Reports of calls that fail, against scripts that make them fail in a known way.
+//! Reports of failed calls, against scripts that make them fail in a known way.
 
 mod sim;
 
@@ -8,7 +8,7 @@ use sim::rig::{Rig, answer, header, request};
 use sim::scenarios::{builtin, inline};
 use sim::side::{CALLEE, CALLER, SideOptions};
 
-/// Makes a run fail by `script`; the figures at its end.
+/// Makes a run fail by `script`; returns the figures at its end.
 #[track_caller]
 fn failing(options: SideOptions, script: impl FnOnce(&mut Rig)) -> Snapshot {
     let mut rig = Rig::with(options);

@@ -46,11 +46,11 @@ fn responses_go_to_the_transaction_that_they_answer() {
     rig.send(&answer(&invite, 180, "t"));
     let info = rig.expect("INFO").text;
     rig.send(&answer(&info, 200, "t"));
-    // Late, and of no step: a provisional response means nothing.
+    // A late provisional response of no step has no effect.
     rig.send(&answer(&invite, 183, "t"));
     rig.send(&answer(&invite, 200, "t"));
     let ack = rig.expect("ACK").text;
-    // The ACK is of the INVITE, whatever was sent since, and a transaction of its own.
+    // The ACK belongs to the INVITE, whatever was sent since, and has its own transaction.
     assert_eq!(header(&ack, "CSeq"), header(&invite, "CSeq").replace("INVITE", "ACK"));
     assert_ne!(branch(&ack), branch(&invite));
     let bye = rig.expect("BYE").text;
@@ -128,7 +128,7 @@ fn a_response_is_told_by_the_branch_of_its_topmost_via() {
         rig.send(&reply(&sent[1], 200));
         rig.send(&reply(&sent[0], 404));
         assert_succeeded(&rig.end());
-        // The other way round it is another's response.
+        // In the other order the first response belongs to the other transaction.
         let mut rig = Rig::new(two_transactions(&a, &b));
         let sent = [rig.expect("OPTIONS").text, rig.expect("OPTIONS").text];
         rig.send(&reply(&sent[0], 200));
@@ -492,7 +492,7 @@ fn closecon_over_udp_takes_another_socket_where_calls_have_their_own() {
     for (port, via) in [invite, bye] {
         assert_eq!(via, port.to_string());
     }
-    // Without another its own is as good.
+    // Without another socket its own is as good.
     let [invite, bye] = closing_over_udp(Some(1));
     assert_eq!(invite, bye);
     // The socket of all calls stays.
@@ -500,7 +500,7 @@ fn closecon_over_udp_takes_another_socket_where_calls_have_their_own() {
     assert_eq!(invite, bye);
 }
 
-/// SIPp has them from 3.7 on.
+/// SIPp has these keywords from 3.7 on.
 #[test]
 fn parts_of_the_last_headers_are_taken_out_of_them() {
     let steps = r#"<recv request="OPTIONS"/>

@@ -1,5 +1,5 @@
-//! How received messages meet steps, and where steps lead: one rule of the scenario language per
-//! test.
+//! Matching of received messages to steps, and jumps between steps: one rule of the scenario
+//! language per test.
 
 mod sim;
 
@@ -184,7 +184,8 @@ fn next_follows_its_test_and_its_chance() {
     };
     let set = r#"<action><assign assign_to="t" value="1"/></action>"#;
     assert_eq!(taken(set, "").text, "");
-    // Unset, or no luck: falls through to a send, which waits for the pending retransmission.
+    // Unset, or not chosen by chance: goes on to a send, which waits for the pending
+    // retransmission.
     assert_eq!(taken("", "").text, "");
     assert_eq!(taken(set, r#"chance="0""#).text, "");
 }
@@ -296,8 +297,8 @@ Content-Length: 0
     assert_eq!(counters.failures.count(FailureCause::RegexpHdrNotFound), 1);
 }
 
-/// Every kind of check, alone: the rest of its actions is left out, the rest of the scenario is
-/// not, and the call fails of it at its end.
+/// Every kind of check, alone. The rest of its actions is skipped, the rest of the scenario is not.
+/// The call fails because of it at its end.
 #[test]
 fn a_failed_check_ends_its_actions_and_not_the_scenario() {
     let checks = [
@@ -309,7 +310,7 @@ fn a_failed_check_ends_its_actions_and_not_the_scenario() {
             FailureCause::RegexpShouldntMatch,
             r#"<ereg regexp="SIP" search_in="msg" check_it_inverse="true" assign_to="x"/>"#,
         ),
-        // An absent header is empty text to whoever does not insist on it.
+        // An absent header is empty text for an action that does not insist on it.
         (
             FailureCause::RegexpShouldntMatch,
             r#"<ereg regexp="^$" search_in="hdr" header="X-No:" check_it_inverse="true"
@@ -373,7 +374,7 @@ Content-Length: 0
     }
 }
 
-/// As SIPp: the last check that failed is the cause, unless the call ends of something else.
+/// As in SIPp: the last failed check is the cause, unless the call ends for another reason.
 #[test]
 fn the_last_failed_check_is_the_cause_unless_the_call_ends_of_something_else() {
     let steps = r#"<send retrans="500">@OPTIONS@</send>
@@ -399,7 +400,7 @@ fn the_last_failed_check_is_the_cause_unless_the_call_ends_of_something_else() {
     }
 }
 
-/// As SIPp: where nothing was received, a check that fails is a warning.
+/// As in SIPp: a check that fails before any message was received is a warning.
 #[test]
 fn a_check_that_fails_outside_a_receive_is_a_warning() {
     let check =
@@ -418,7 +419,7 @@ fn a_check_that_fails_outside_a_receive_is_a_warning() {
     assert_eq!(counters.warnings, 3);
 }
 
-/// The actions of a send look at what it sent; `[last_*]` is what was received last all the same.
+/// The actions of a send look at the sent message; `[last_*]` is still the last received one.
 #[test]
 fn actions_of_a_send_look_at_the_message_just_sent() {
     let mut rig = Rig::with(client(
@@ -468,7 +469,7 @@ Content-Length: 0
     assert_succeeded(&rig.end(), 1);
 }
 
-/// As SIPp sends it where its `[next_url]` is empty.
+/// The request that SIPp sends with an empty `[next_url]`.
 #[test]
 fn a_request_without_a_request_uri_is_taken_by_its_method() {
     let mut rig = Rig::with(server(r#"<recv request="OPTIONS"/><send>@200@</send>"#));
@@ -503,7 +504,7 @@ fn the_label_for_unexpected_messages_can_jump_back() {
     assert_eq!((counters.calls_succeeded, counters.calls_failed), (1, 0), "{counters:?}");
 }
 
-/// A receive whose `condexec` does not hold is not there, also when looking ahead.
+/// A receive whose `condexec` does not hold is skipped, also when looking ahead.
 #[test]
 fn a_receive_that_is_switched_off_matches_nothing() {
     let mut rig = Rig::with(client(
@@ -525,7 +526,7 @@ fn a_receive_that_is_switched_off_matches_nothing() {
 
 #[test]
 fn a_message_may_have_a_thousand_header_lines() {
-    // The answer copies those of the request that say where it goes.
+    // The answer copies those headers of the request that decide its way.
     let many = |text: &str, lines: usize| {
         let more = "X-More: of the same\r\n".repeat(lines - text.matches("\r\n").count() + 2);
         text.replacen("\r\nCall-ID", &format!("\r\n{more}Call-ID"), 1)

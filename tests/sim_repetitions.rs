@@ -1,5 +1,5 @@
-//! Requests that come again: each gets the answer again that it got (RFC 3261 section 17.2),
-//! whoever gave it.
+//! Repeated requests: each gets its own answer again (RFC 3261 section 17.2), from the scenario, a
+//! default behaviour or the memory of ended calls.
 
 mod sim;
 
@@ -22,7 +22,7 @@ fn assert_succeeded(counters: &Counters, calls: u64) {
     assert_eq!((counters.calls_succeeded, counters.calls_failed), (calls, 0), "{counters:?}");
 }
 
-/// A call that is answered and acknowledged; the tag of who answered it.
+/// Plays a call up to the ACK; returns the tag of its answer.
 fn answered(rig: &mut Rig) -> String {
     rig.send(&request("INVITE", "a", 1, ""));
     let ok = rig.expect("SIP/2.0 200").text;
@@ -59,8 +59,8 @@ fn what_was_answered_automatically_is_answered_again() {
     assert_eq!((counters.auto_answered, counters.retransmissions_received), (4, 13));
 }
 
-/// Outside a dialog, where a repetition by other bytes could be another's: what a call without a
-/// scenario for it answers has one tag for one request.
+/// Outside a dialog, a repetition with other bytes could be another request. Answers of calls
+/// without a scenario have one tag for one request.
 #[test]
 fn an_automatic_answer_has_one_tag_each_time() {
     let steps = format!(r#"{ANSWERED}<recv request="BYE"/><send>@200=@</send>"#);
@@ -94,7 +94,7 @@ fn an_older_request_gets_its_own_answer_again() {
         rig.expect("SIP/2.0").text
     };
     let of_info = ask(&mut rig, &info);
-    // The INVITE has its ACK: its answer is not asked for.
+    // The INVITE has its ACK: its answer is not repeated.
     rig.send(&request("INVITE", "a", 1, ""));
     rig.silence(10);
     let answers = [of_info, ask(&mut rig, &message), ask(&mut rig, &bye)];
@@ -116,7 +116,7 @@ fn an_older_request_gets_its_own_answer_again() {
     assert_eq!((steps[3].retransmissions, steps[4].retransmissions), (3, 3));
 }
 
-/// Which request an answer belongs to is what it says, not what came last.
+/// An answer belongs to the request that it names, and not to the last one.
 #[test]
 fn answers_out_of_order_are_repeated_to_whom_they_belong() {
     let steps = r#"<recv request="INVITE"><action>
@@ -155,7 +155,7 @@ Content-Length: 0
     assert_succeeded(&rig.end(), 1);
 }
 
-/// A call that only ends its dialog still answers what it had answered.
+/// A call that only ends its dialog still repeats its earlier answers.
 #[test]
 fn what_was_answered_is_answered_again_while_a_call_lingers() {
     let options = SideOptions::new(inline(
@@ -183,10 +183,10 @@ fn what_was_answered_is_answered_again_while_a_call_lingers() {
         rig.send(request);
         assert_eq!(&rig.expect("SIP/2.0 200").text, before);
     }
-    // Another one is of a dialog that is going away.
+    // Another request belongs to a dialog that is ending.
     rig.send(&request_back("INFO", &invite, 3));
     rig.expect("SIP/2.0 481");
-    // The peer hangs up, and does not hear that we know.
+    // The peer hangs up, and does not hear our answer.
     let bye = request_back("BYE", &invite, 4);
     rig.send(&bye);
     let ok = rig.expect("SIP/2.0 200").text;
@@ -198,7 +198,7 @@ fn what_was_answered_is_answered_again_while_a_call_lingers() {
     assert_eq!(counters.dead_call_messages, 0);
 }
 
-/// The last answer of a call may be lost as any other.
+/// The last answer of a call may be lost like any other.
 #[test]
 fn the_request_that_ended_a_call_is_answered_again() {
     let steps = format!(r#"{ANSWERED}<recv request="BYE"/><send>@200=@</send>"#);
@@ -213,7 +213,7 @@ fn the_request_that_ended_a_call_is_answered_again() {
     for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
         assert_eq!(header(&again, name), header(&ok, name));
     }
-    // Another request of that call is none that it answered.
+    // Another request with that Call-ID was never answered by the call.
     rig.send(&request("BYE", "a", 3, &tag));
     rig.send(&request("INVITE", "a", 1, ""));
     rig.silence(100);
@@ -238,8 +238,8 @@ fn the_request_that_ended_a_call_is_answered_again() {
     assert_eq!((counters.retransmissions_received, counters.dead_call_messages), (2, 1));
 }
 
-/// Headers that a 200 had beside those of the request cannot be made again: without Contact, that
-/// to a REGISTER would say that nobody is registered.
+/// A 200 cannot be made again if it had more headers than the request. Without Contact, the answer
+/// to a REGISTER would say that no contact is registered.
 #[test]
 fn an_answer_with_more_than_the_request_has_is_not_made_up_once_its_call_is_over() {
     let mut rig = Rig::with(server(r#"<recv request="REGISTER"/><send>@200@</send>"#));
@@ -292,7 +292,7 @@ fn a_ping_that_is_answered_automatically_is_no_call() {
     }
     assert_eq!((rig.counters().auto_answered, rig.counters().calls_incoming), (8, 0));
     let tag = answered(&mut rig);
-    // Nor is one that comes when all calls have begun.
+    // A ping after the begin of all calls is answered, too.
     rig.send(&request("OPTIONS", "late", 1, ""));
     rig.expect("SIP/2.0 200");
     rig.send(&request("BYE", "a", 2, &tag));

@@ -13,7 +13,7 @@ use sim::scenarios::builtin;
 use sim::side::{CALLEE, SideOptions, rate};
 use sim::{MS, SECOND, World};
 
-/// The side's calls failed by this cause, once.
+/// Fails unless the side's calls failed by this cause, once.
 #[track_caller]
 fn assert_failed(counters: &Counters, cause: FailureCause) {
     let failures: Vec<_> = counters.failures.nonzero().collect();
@@ -53,7 +53,7 @@ fn a_provisional_answer_slows_a_request_down_to_t2() {
     let mut rig = Rig::new(builtin("options"));
     let options = rig.expect("OPTIONS").text;
     rig.send(&answer(&options, 100, ""));
-    // The running interval ends as it was; those behind it are T2.
+    // The running interval ends as it was; later ones are T2.
     let mut times = rig.times("OPTIONS");
     times.truncate(3);
     assert_eq!(times, [500, 4500, 8500]);
@@ -96,7 +96,7 @@ fn silence_after_ringing_is_cancelled() {
     rig.send(&answer(&invite, 180, "t"));
     let cancel = rig.expect("CANCEL");
     assert_eq!(cancel.at_ms, 5_000);
-    // RFC 3261 section 9.1: as the INVITE in all that identifies it.
+    // RFC 3261 section 9.1: identified like the INVITE.
     assert_eq!(header(&cancel.text, "Via"), header(&invite, "Via"));
     assert_eq!(header(&cancel.text, "CSeq"), "1 CANCEL");
     assert_eq!(header(&cancel.text, "To"), header(&invite, "To"));
@@ -241,7 +241,7 @@ fn calls_beyond_the_room_for_their_last_words_count_as_cancelled() {
         rig.send(&answer(&invite, 200, "t"));
         rig.expect("ACK");
     }
-    // As at a -timeout_error: one turn has both, and no other follows.
+    // As with -timeout_error: one turn gets both, and no other turn follows.
     rig.request(WorkerRequest::CancelCalls);
     rig.request(WorkerRequest::StopNow);
     let farewells = rig.times("BYE").len();
@@ -302,7 +302,7 @@ fn a_repeated_answer_is_acknowledged_again() {
     rig.send(&ok);
     assert_eq!(rig.expect("ACK").text, ack);
     let bye = rig.expect("BYE").text;
-    // Also when something was sent since.
+    // Also after another message was sent.
     rig.send(&ok);
     assert_eq!(rig.expect("ACK").text, ack);
     rig.send(&answer(&bye, 200, "t"));
@@ -403,7 +403,7 @@ fn a_late_answer_to_an_ended_call_is_counted() {
     rig.send(&answer(&bye, 200, "t"));
     rig.send(&answer(&bye, 200, "t"));
     assert_eq!(rig.counters().dead_call_messages, 1);
-    // Nobody's call, in a client.
+    // A call that a client does not know.
     rig.send(&request("INVITE", "strange", 1, ""));
     assert_eq!(rig.counters().out_of_call_messages, 1);
     rig.silence(5_000);
@@ -629,7 +629,7 @@ fn uas() -> SideOptions {
     })
 }
 
-/// When calls began, in milliseconds.
+/// The times at which calls began, in milliseconds.
 fn arrivals_ms(world: &World) -> Vec<f64> {
     let invites = world.log.entries();
     let invites = invites.iter().filter(|sent| sent.payload.starts_with(b"INVITE "));
@@ -772,8 +772,8 @@ fn a_stalled_sender_shows_in_the_response_time_alone() {
     assert!((1900 * MS..2100 * MS).contains(&late), "lateness p99 {late}");
 }
 
-/// An idle worker that ended early would leave its share of the port to the others, and a gap in
-/// the circle through which they hand over what is not theirs.
+/// An idle worker must not end early. It would leave its share of the port to the others, and a gap
+/// in the circle through which they pass on messages of other workers' calls.
 #[test]
 fn workers_end_together() {
     let mut options = uas();

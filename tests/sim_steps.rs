@@ -1,4 +1,4 @@
-//! What is counted at each step of a scenario, against scripts whose counts are known.
+//! The counts of each step of a scenario, against scripts whose counts are known.
 
 mod sim;
 
@@ -82,7 +82,7 @@ fn what_was_not_expected_counts_where_the_call_was() {
     let (counters, steps) = rig.end_by_step();
     assert_eq!(counters.failures.count(FailureCause::UnexpectedMessage), 1);
     assert_eq!(row(&steps[1]), [0, 0, 0, 1, 0]);
-    // The ACK is none of the scenario's.
+    // The ACK belongs to no step of the scenario.
     assert_eq!(row(&steps[5]), [0; 5]);
 }
 

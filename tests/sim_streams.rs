@@ -47,7 +47,7 @@ fn callee() -> SideOptions {
     options
 }
 
-/// Plays until the caller has finished, then ends the callee; gives back what both have counted.
+/// Plays until the caller has finished, then ends the callee; returns the counters of both.
 fn play(world: &mut World, caller: &SideOptions, callee: &SideOptions) -> [Counters; 2] {
     let callee = world.add(callee);
     let caller = world.add(caller);
@@ -96,7 +96,7 @@ fn each_call_has_a_connection_that_ends_with_it() {
     expect_success(&ours, 100);
     expect_success(&theirs, 100);
     assert_eq!((ours.connections_opened, theirs.connections_accepted), (100, 100));
-    // The caller's farewell reaches every one.
+    // The end of the caller's connections reaches the callee each time.
     assert_eq!((ours.connections_lost, theirs.connections_lost), (0, 100));
 }
 
@@ -320,7 +320,7 @@ fn without_its_one_connection_a_run_is_over() {
     };
     assert!(text.contains("192.0.2.2:5060") && text.contains("reset"), "{text}");
     let counters = world.sides[side].counters();
-    // Calls in their pause fail when they want to speak.
+    // Calls in their pause fail when they want to send.
     assert_eq!(world.sides[side].active(), 0);
     assert!(counters.failures.count(FailureCause::TcpClosed) > 0, "{counters:?}");
     assert!(counters.withheld.count(WithheldCause::NoConnection) > 0);
@@ -358,7 +358,7 @@ fn calls_go_on_over_the_new_connection_if_so_wanted() {
     assert_eq!(counters.failures.count(FailureCause::TcpClosed), 0, "{counters:?}");
 }
 
-/// A peer on streams, without rules.
+/// A peer on connections that sends any bytes.
 struct Raw {
     driver: SimDriver,
     streams: Vec<SocketId>,
@@ -367,7 +367,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// With `connections` to our callee.
+    /// A peer with `connections` to our callee.
     fn new(world: &World, connections: usize) -> Self {
         let mut driver = SimDriver::new(&world.net, &DriverConfig::default()).unwrap();
         let streams: Vec<_> = (0..connections)
@@ -406,7 +406,7 @@ impl Raw {
     }
 }
 
-/// Two callers on a connection each, established; the second one then says `nonsense`.
+/// Two callers on a connection each, established; the second one then sends `nonsense`.
 fn one_of_two(nonsense: &str, wait_ms: u64) -> (World, usize, Raw) {
     let mut world = World::new(1, network(100));
     let mut callee = callee();
@@ -418,7 +418,7 @@ fn one_of_two(nonsense: &str, wait_ms: u64) -> (World, usize, Raw) {
     }
     raw.run(&mut world, 100);
     for (heard, other) in raw.heard.iter().zip(["bad", "good"]) {
-        // Each hears of its own call only.
+        // Each receives messages of its own call only.
         assert_eq!(heard.matches("SIP/2.0 200").count(), 1, "{heard}");
         assert!(!heard.contains(other), "{heard}");
     }
@@ -471,7 +471,7 @@ fn a_malformed_message_of_known_length_breaks_nothing() {
     let counters = world.sides[side].counters();
     assert_eq!((counters.calls_succeeded, counters.calls_failed), (1, 0), "{counters:?}");
     assert_eq!(counters.drops.count(DropCause::MissingCallId), 1);
-    // The answer of RFC 3261 section 21.4.1, where a Via says how to send it: none does.
+    // The answer of RFC 3261 section 21.4.1 needs a Via that says how to send it: there is none.
     assert_eq!(raw.heard[1].matches("SIP/2.0 4").count(), 0);
 }
 
@@ -490,7 +490,7 @@ fn an_answer_leaves_on_the_connection_that_the_request_came_by() {
     raw.say(1, &request("BYE", "moving", 2, &tag));
     raw.run(&mut world, 100);
     assert_eq!(header(&raw.heard[1], "CSeq"), "2 BYE");
-    // The first connection is of no importance any more.
+    // The first connection has no importance any more.
     raw.driver.abort(raw.streams[0]);
     raw.run(&mut world, 5000);
     let counters = world.sides[side].counters();
@@ -498,7 +498,7 @@ fn an_answer_leaves_on_the_connection_that_the_request_came_by() {
 }
 
 /// A caller that floods a callee with ten messages of 60 KiB, over a path that takes 4 KiB at a
-/// time; gives back the world and the sides of caller and callee.
+/// time; returns the world and the sides of caller and callee.
 fn flood(send_timeout_ms: u64) -> (World, usize, usize) {
     let filler = "x".repeat(60_000);
     let message = format!(

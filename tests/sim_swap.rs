@@ -1,5 +1,5 @@
-//! Programs that are exchanged while calls go on: open calls keep theirs, new ones follow the new
-//! ones, and the figures of the run add up through all of it.
+//! Programs that are exchanged during calls: open calls keep theirs, new calls follow the new ones,
+//! and the figures of the run add up at every moment.
 
 mod sim;
 
@@ -82,7 +82,7 @@ fn open_calls_keep_their_scenario_and_new_ones_take_the_new_one() {
     assert_eq!(service, [old_calls, calls - old_calls]);
     let durations: Vec<u64> = now.rtds.iter().map(|rtd| rtd.count).collect();
     assert_eq!(durations, service);
-    // The steps of both, the new one first; nobody follows either any more.
+    // The steps of both programs, the new one first; no call follows either any more.
     let names: Vec<&str> = now.layout.programs.iter().map(|own| own.name.as_str()).collect();
     assert_eq!(names, ["MESSAGE", "OPTIONS"]);
     for (program, calls) in [(0, calls - old_calls), (1, old_calls)] {
@@ -112,7 +112,7 @@ fn a_name_that_both_have_goes_on() {
     assert_eq!(now.transactions[0].service.count, (first.len() + second.len()) as u64);
 }
 
-/// The exchange brings empty reports along, which last for some seconds.
+/// The exchange brings empty reports along, which are used for some seconds.
 #[test]
 fn two_exchanges_within_seconds_leave_no_report_of_the_one_between() {
     let mut rig = rig(asking("OPTIONS"), 10.0);
@@ -160,7 +160,7 @@ fn so_many_generations_live_and_no_more() {
     }
     let refused = rig.world.sides[0].swap(asking("OPTIONS"));
     assert_eq!(refused, Err(SwapRefused::TooManyGenerations));
-    // The calls of all of them still know what they wait for.
+    // The calls of all programs still know the message that they wait for.
     for call in &open {
         rig.send(&answer(call, 200, "t"));
     }
@@ -201,7 +201,7 @@ Content-Length: 0
     let new = requests(&mut rig, 2_000);
     let last = new.last().unwrap();
     let all = old.len() + new.len();
-    // What calls share goes on counting.
+    // Shared values keep counting.
     assert!(last.contains(&format!("Subject: old new 3.000000 {all}.000000")), "{last}");
     for call in old.iter().chain(&new) {
         rig.send(&answer(call, 200, "t"));
@@ -239,7 +239,7 @@ Content-Length: 0
     let new = requests(&mut rig, 2_000);
     let first = new.iter().find(|text| header(text, "Subject") == "1001.000000");
     assert!(first.is_some(), "{new:?}");
-    // The same again: nothing begins anew.
+    // The same program again: nothing begins anew.
     let programs = rig.world.sides[0].programs();
     rig.world.sides[0].swap_to(programs).unwrap();
     let again = requests(&mut rig, 2_000);
@@ -290,7 +290,7 @@ fn failed_calls_of_an_old_scenario_end_their_dialogs() {
     assert!(rig.counters().failures.count(FailureCause::RecvTimeout) >= 1);
 }
 
-/// A swap takes what it is promised: rows of calls and users, those of the widest program.
+/// A swap needs the memory that was reserved: rows of calls and users for the widest program.
 #[test]
 fn rows_are_as_wide_as_the_footprint_says() {
     let wide = |name: &str, values: usize| {

@@ -95,7 +95,7 @@ fn agrees_with_httparse(bytes: &[u8]) {
     }
 }
 
-/// Compares what both make of `bytes`; false if rsip refuses it.
+/// Compares the results of both for `bytes`; false if rsip refuses them.
 fn agrees_with_rsip(bytes: &[u8], message: &Message<'_>) -> bool {
     let Ok(theirs) = rsip::SipMessage::try_from(bytes) else { return false };
     match (message.kind(), &theirs) {
@@ -144,7 +144,7 @@ fn typed_headers_agree(message: &Message<'_>, theirs: &rsip::SipMessage) {
     }
 }
 
-/// The typed form of a header that rsip has found and in which no blank stands at a separator.
+/// The typed form of a header that rsip has found, without blanks at separators.
 fn tight<'h, H: ToTypedHeader<'h>>(
     header: Result<&'h H, rsip::Error>,
 ) -> Option<Result<H::Typed, rsip::Error>> {

@@ -2,8 +2,8 @@
 //!
 //! `tests/data/rfc4475/<name>.dat` holds the bytes; <name> is the RFC's. A message that the RFC
 //! calls valid must index and pass the check. An invalid one must fail in either, with the status
-//! the RFC names. A tolerable one is read for what its sender meant. A semantic one is well formed
-//! and strange in content, and must arrive unharmed at whoever judges content.
+//! that the RFC names. A tolerable one is read with the meaning of its sender. A semantic one is
+//! well formed and strange in content, and must reach the code that judges content unharmed.
 
 use std::fs;
 use std::path::PathBuf;

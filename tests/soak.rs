@@ -2,14 +2,14 @@
 //! go, scenarios that are swapped, listeners that are switched, scrapes, WebSocket clients, traces
 //! that rotate.
 //!
-//! Twice the daemon is let come to rest: after a while, and at the end. Descriptors and threads
-//! have to be where they were, no call may be open, and the counters have to add up.
+//! The daemon is brought to rest twice: after a while, and at the end. Descriptors and threads must
+//! be back at their earlier numbers, no call may be open, and the counters must add up.
 //!
 //! Memory is judged over the whole of a run of some minutes (`make soak MINUTES=60`), under load
-//! and with pools of the usual size: it has to be flat as soon as there are as many live entries as
-//! there will be. A warm-up that fills pools first would hide what this looks for: memory that
-//! follows the calls that came by, until a ring has been round. Without `GOSSIPPER_SOAK_SECONDS`
-//! the churn takes less than a minute, and memory is not judged.
+//! and with pools of the usual size. It must be flat once the number of live entries is at its
+//! largest. A warm-up that fills pools first would hide the fault that this test looks for: memory
+//! that grows with the number of past calls, until a ring has been round. Without
+//! `GOSSIPPER_SOAK_SECONDS` the churn takes less than a minute, and memory is not judged.
 
 mod e2e;
 
@@ -26,10 +26,10 @@ use serde_json::{Value, json};
 const SECONDS: u64 = 20;
 /// Calls per second over UDP where memory is judged.
 const RATE: u64 = 4_000;
-/// Time that an ended call is remembered here, in milliseconds. After that there are as many live
-/// entries as there will be.
+/// Time that an ended call is remembered here, in milliseconds. After that the number of live
+/// entries is at its largest.
 const DEADCALL_WAIT_MS: u64 = 5_000;
-/// Time for that, and for what each kind of event of the churn takes when it happens first.
+/// Time for that, and for the first event of each kind in the churn.
 const SETTLE: Duration = Duration::from_secs(20);
 /// Time between two looks at memory.
 const SAMPLE: Duration = Duration::from_millis(500);
@@ -40,7 +40,7 @@ const GROWTH_PER_MINUTE: f64 = 3.0 * 1_048_576.0;
 /// The same over the whole run, however long: the stricter one from six minutes on.
 const GROWTH_IN_ALL: f64 = 16.0 * 1_048_576.0;
 
-/// What the process holds.
+/// The resources that the process holds.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     anonymous_bytes: u64,
@@ -68,9 +68,9 @@ impl Held {
 struct Memory(Vec<(f64, f64)>);
 
 impl Memory {
-    /// Bytes per second: the median of the slopes between the samples of the first half and those
-    /// of the second, each with the one that lies half of the run behind it (the line of Theil and
-    /// Sen, in short). What comes and goes, as a client with its pools, does not move it.
+    /// Bytes per second. Each sample of the first half is paired with the one that is half of the
+    /// run later; the result is the median of their slopes (a short form of the line of Theil and
+    /// Sen). Memory that comes and goes, like that of a client with its pools, does not move it.
     fn slope(&self) -> f64 {
         let half = self.0.len() / 2;
         let pairs = self.0.iter().zip(&self.0[half..]);
@@ -166,7 +166,7 @@ fn assert_monotonic(earlier: &BTreeMap<String, f64>, now: &BTreeMap<String, f64>
     }
 }
 
-/// The churn and what it has to remember.
+/// The churn and its memory of earlier steps.
 struct Churn {
     daemon: Daemon,
     /// Port of the UDP listener, for clients that come and go.
@@ -214,7 +214,7 @@ Content-Length: 0
 }
 
 impl Churn {
-    /// `rate` is that of calls over UDP.
+    /// Starts the daemon. `rate` is that of calls over UDP.
     fn start(rate: u64) -> Self {
         let folder = e2e::scratch::Scratch::new();
         let [certificate, key] = tools::self_signed(&folder, "soak");
@@ -250,13 +250,13 @@ impl Churn {
         let daemon = Daemon::start(json!({
             "tls_cert": certificate, "tls_key": key,
             "server": {
-                // Pools as large as they are by default: small ones are soon touched whole, which
-                // would hide what grows.
+                // Pools of the default size: small ones are soon touched whole, which would hide
+                // growth.
                 "id": "management", "role": "management", "scenario_name": "uas",
                 "listeners": binds,
                 "extra_args": [
                     "-deadcall_wait", DEADCALL_WAIT_MS.to_string(),
-                    // Calls whose client was taken away, and its BYE lost, do not stay for ever.
+                    // Calls of a removed client, whose BYE was lost, must not stay for ever.
                     "-recv_timeout", "20000"
                 ]
             },
@@ -275,7 +275,7 @@ impl Churn {
         }
     }
 
-    /// Something else happens each time.
+    /// Makes the next event; events of all kinds take turns.
     fn next(&mut self) {
         self.step += 1;
         match self.step % 12 {
@@ -320,7 +320,7 @@ impl Churn {
     fn swap(&mut self) {
         let xml = scenario(self.step % 5 * 10);
         let response = self.daemon.ask("POST", "/api/v1/scenario/apply", Some(&xml));
-        // 409: not all workers have taken the one before.
+        // 409: not all workers have taken the scenario before.
         assert!([200, 409].contains(&response.code), "{response:?}");
         self.swaps += u64::from(response.code == 200);
     }
@@ -339,7 +339,8 @@ impl Churn {
         self.daemon.expect("POST", "/api/v1/control", Some(&change.to_string()));
     }
 
-    /// A client of the live WebSocket that reads a frame; every other one goes without a word.
+    /// A client of the live WebSocket that reads a frame; every other one disconnects without a
+    /// close.
     fn watch_live(&mut self) {
         let url = format!("ws://{}/api/v1/live?interval_ms=250", self.daemon.address);
         let (mut socket, _) = tungstenite::connect(url).expect("the WebSocket opens");
@@ -363,7 +364,7 @@ impl Churn {
 
     fn churn(&mut self, length: Duration) {
         let end = Instant::now() + length;
-        // All that there is happens at least twice.
+        // Every kind of event happens at least twice.
         let least = self.step + 48;
         let mut next_sample = Instant::now();
         while Instant::now() < end || self.step < least {
@@ -376,7 +377,7 @@ impl Churn {
         }
     }
 
-    /// Lets all calls end, and says what the process holds then.
+    /// Lets all calls end; returns the resources that the process holds then.
     fn rest(&mut self) -> Held {
         while !self.dynamic.is_empty() {
             self.stop_client();
@@ -394,8 +395,7 @@ impl Churn {
             assert!(Instant::now() < end, "{active} calls and {watchers} watchers do not end");
             thread::sleep(Duration::from_millis(250));
         }
-        // Threads and sockets of clients that were removed go in the background; what comes back to
-        // rest does so within some seconds.
+        // Threads and sockets of removed clients end in the background, within some seconds.
         let mut least = Held::of(self.daemon.id());
         for _ in 0..40 {
             thread::sleep(Duration::from_millis(250));

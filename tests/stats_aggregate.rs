@@ -1,4 +1,4 @@
-//! What merging reports promises, for any run and any order of arrival.
+//! Properties of merged reports, for any run and any order of arrival.
 
 use std::sync::Arc;
 
@@ -222,7 +222,7 @@ fn idle(layout: &Layout, worker: u16, second: u64) -> Report {
     report
 }
 
-/// The same in a run with one call from its begin.
+/// The same in a run with one call from its beginning.
 fn quiet(layout: &Layout, worker: u16, second: u64) -> Report {
     let mut report = idle(layout, worker, second);
     report.counters.calls_outgoing = 1;
@@ -409,7 +409,7 @@ fn looks_between_reports_are_told_at_once_and_leave_the_history_alone() {
     assert_eq!((snapshot.calls.started, snapshot.elapsed_ns), (4, 500_000_000));
     assert_eq!(snapshot.rate.target_now, 7.0);
     aggregate.absorb(&reports[0]);
-    // One that was overtaken by a report changes nothing.
+    // A look that is older than the last report changes nothing.
     aggregate.sample(&look(750, 6));
     assert_eq!(aggregate.snapshot().calls.started, 10);
     aggregate.sample(&look(1_250, 15));

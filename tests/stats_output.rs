@@ -1,4 +1,4 @@
-//! What is printed and written about a run, byte for byte.
+//! Printed and written output about a run, byte for byte.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test stats_output` writes the expected files anew; the difference
 //! is then for the reviewer to judge.
@@ -63,7 +63,7 @@ fn the_summary_file() {
             summary = summary.with_series(fixture.history());
         }
         assert_eq!(summary.tool_version, env!("CARGO_PKG_VERSION"));
-        // What changes with every release or counter is not what the golden file is about.
+        // Values that change with every release or counter are not the subject of the golden file.
         summary.tool_version = "0.0.0".into();
         summary.engine_counters.retain(|_, count| *count > 0);
         assert_golden(name, &summary.to_json());

@@ -1,4 +1,4 @@
-//! `docs/summary.schema.json` describes what the program writes, whatever the run.
+//! `docs/summary.schema.json` describes the summary of every run.
 
 mod stats_fixture;
 mod summary_schema;

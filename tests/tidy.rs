@@ -13,7 +13,7 @@ const FILE_LINES_MAX: usize = 900;
 /// Columns of a comment line; rustfmt sees to the code.
 const COMMENT_COLUMNS_MAX: usize = 100;
 
-/// Names of directories that hold what is made, fetched or recorded, not written.
+/// Names of directories whose files are made, fetched or recorded, not written by us.
 const NOT_OURS: [&str; 7] =
     ["target", ".git", "node_modules", "artifacts", "corpus", "seeds", "coverage"];
 
@@ -37,7 +37,7 @@ impl Text {
         self.path.starts_with(directory)
     }
 
-    /// `path:line: what`, for lists of violations.
+    /// Formats `path:line: what`, for lists of violations.
     fn place(&self, line: usize, what: impl std::fmt::Display) -> String {
         format!("{}:{}: {what}", self.path.display(), line + 1)
     }
@@ -67,7 +67,7 @@ fn collect(directory: &Path, files: &mut Vec<Text>) {
         if kind.is_dir() {
             collect(&path, files);
         } else if kind.is_file() {
-            // What is not UTF-8 is a capture or a torture message.
+            // A file that is not UTF-8 is a capture or a torture message.
             if let Ok(text) = fs::read_to_string(&path) {
                 let path = path.strip_prefix(root()).unwrap().to_owned();
                 files.push(Text { path, text });
@@ -228,7 +228,7 @@ fn dependencies_point_one_way() {
             "dataplane",
             &["sip", "stream", "scenario", "stats", "trace", "media", "engine", "config", "output"],
         ),
-        // Nobody but `main`, the command line and the form knows the server.
+        // Only `main`, the command line and the form know the server.
         (
             "run",
             &[

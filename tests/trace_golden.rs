@@ -81,7 +81,7 @@ fn ends(protocol: Protocol) -> Ends {
     Ends { local, remote, protocol }
 }
 
-/// A call that is refused, one that waits in vain, and what else there is to tell.
+/// A call that is refused, one that waits in vain, and records of the other kinds.
 fn story() -> Tracer {
     let mut tracer = Tracer::new(0, Kinds::of(TraceKind::ALL), 1 << 20);
     let (first, second, third): (&[u8], &[u8], &[u8]) =
@@ -188,7 +188,8 @@ const SIPP_FILES: [&str; 7] = [
     "calldebug.log",
 ];
 
-/// Line ends of messages are made visible: a checkout might change them.
+/// Compares a file with the golden one. Line ends of messages are made visible, as a checkout might
+/// change them.
 fn compare(folder: &str, name: &str, text: &str) {
     let text = text.replace('\r', "<CR>");
     golden_file::compare(&format!("tests/golden/{folder}/{name}"), &text);

@@ -1,4 +1,4 @@
-//! What the scenario tests and the fuzz target share.
+//! The shared parts of the scenario tests and of the fuzz target.
 #![allow(dead_code, unreachable_pub)]
 
 use gossipper::scenario::{
@@ -6,8 +6,8 @@ use gossipper::scenario::{
     decode,
 };
 
-/// Any bytes as a scenario file: no panic, what is found stands inside the file, there is a program
-/// or an error, and a program's messages are well-formed.
+/// Checks any bytes as a scenario file: no panic, findings lie inside the file, the result is a
+/// program or an error, and a program's messages are well-formed.
 pub fn any_file(bytes: &[u8]) {
     let text = match decode(bytes, "file.xml") {
         Ok(text) => text,
@@ -19,14 +19,14 @@ pub fn any_file(bytes: &[u8]) {
     let is_wrong = checked.diagnostics.iter().any(|found| found.severity == Severity::Error);
     assert_eq!(checked.program.is_none(), is_wrong, "{:?}", checked.diagnostics);
     match checked.program {
-        // Line ends that are written as \x0d\x0a are their author's affair.
+        // Line ends that are written as \x0d\x0a are left to the author of the file.
         Some(program) if text.contains("\\x0") => program.templates().for_each(assert_template),
         Some(program) => assert_sound(&program),
         None => {}
     }
 }
 
-/// Any bytes as a regular expression and, behind a line end, a text: no panic, and spans lie
+/// Checks any bytes as a regular expression and, after a line end, a text: no panic, and spans lie
 /// in the text and in each other.
 pub fn any_regex(bytes: &[u8]) {
     let Some(at) = bytes.iter().position(|&byte| byte == b'\n') else { return };
@@ -43,7 +43,7 @@ pub fn any_regex(bytes: &[u8]) {
     }
 }
 
-/// The error's place is one in `text`; the column may stand behind the line's last byte.
+/// Fails unless the error's place is in `text`; the column may be one after the line's last byte.
 pub fn assert_inside(error: &ScenarioError, text: &str) {
     let line = text.split('\n').nth((error.position.line as usize).wrapping_sub(1));
     let Some(line) = line else { panic!("line outside of the file: {error}") };
@@ -53,7 +53,7 @@ pub fn assert_inside(error: &ScenarioError, text: &str) {
     assert!(!error.message.contains('\n') && error.message.len() < 1000);
 }
 
-/// Every index in the program is in range and every message obeys the rules of messages.
+/// Fails unless every index in the program is in range and every message obeys its rules.
 pub fn assert_sound(program: &Program) {
     let end = program.steps.len();
     assert!(program.unexpected_label.is_none_or(|target| usize::from(target) <= end));
@@ -79,7 +79,8 @@ pub fn assert_sound(program: &Program) {
     assert!(program.pauses_p99_ms(0) >= 0.0 || program.pauses_p99_ms(0).is_nan());
 }
 
-/// Parts lie in the pool, optional lines in the template, and neither crosses into the body.
+/// Fails unless parts lie in the pool and optional lines in the template, and none crosses into the
+/// body.
 pub fn assert_template(template: &Template) {
     assert!(template.body_part <= template.parts.len());
     let mut line_end = 0;
@@ -99,8 +100,8 @@ pub fn assert_template(template: &Template) {
     }
 }
 
-/// Lines end in CRLF, and exactly one empty line, the last of the header block, stands before the
-/// body, whether optional lines are there or not.
+/// Fails unless lines end in CRLF and exactly one empty line, the last of the header block, stands
+/// before the body, with and without optional lines.
 pub fn assert_message(template: &Template) {
     for with_optional in [true, false] {
         let (text, body_at) = rendered(template, with_optional);
@@ -111,7 +112,7 @@ pub fn assert_message(template: &Template) {
     }
 }
 
-/// The message with a word for every field, and where its body begins.
+/// The message with a word for every field, and the offset of its body.
 pub fn rendered(template: &Template, with_optional: bool) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
     let mut body_at = None;

@@ -1,4 +1,4 @@
-//! What carries a worker's messages on the simulated network: datagrams or connections.
+//! The transport of a worker's messages on the simulated network: datagrams or connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use gossipper_uring::{
     SocketId, SocketSpec, StreamWriteError, TxArena, Waker,
 };
 
-/// How a side uses connections.
+/// The use of connections by a side.
 #[derive(Clone)]
 pub struct Streams {
-    /// Each call has one of its own, up to so many; otherwise all share one.
+    /// Most connections, one for each call; `None` if all calls share one.
     pub per_call: Option<usize>,
     pub reconnect: Reconnect,
     pub websocket: bool,
@@ -34,7 +34,7 @@ impl Streams {
     }
 }
 
-/// See the module's documentation.
+/// The driver of a worker, for datagrams or for connections.
 pub enum Carrier {
     Datagrams(Box<SimDriver>),
     Streams(Box<StreamMux<SimDriver>>),
@@ -55,7 +55,7 @@ impl Carrier {
         Self::Streams(Box::new(StreamMux::new(driver, config).expect("memory for a driver")))
     }
 
-    /// As [`SimDriver::next_deadline`].
+    /// Like [`SimDriver::next_deadline`].
     pub fn next_deadline(&self) -> Nanos {
         match self {
             Self::Datagrams(driver) => driver.next_deadline(),

@@ -1,4 +1,4 @@
-//! What was on the wire, and what must be true of it whatever the engine believes.
+//! The record of the wire, and rules that it must obey in every run.
 //!
 //! The checks know RFC 3261 and the wire, and nothing of the engine's state.
 
@@ -23,7 +23,7 @@ pub struct Sent {
     pub payload: Rc<[u8]>,
 }
 
-/// Ways to spoil the record, each of which a check must notice.
+/// Changes that spoil the record. A check must notice each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// Every third repetition seems to be sent 1 ms later than it was.
@@ -42,12 +42,12 @@ pub struct Log {
     entries: Rc<RefCell<Vec<Sent>>>,
 }
 
-/// What the network may do, as far as the checks have to know.
+/// The faults that the network may have, as far as the checks have to know them.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Sends may fail for want of room, so that repetitions may be missing on the wire.
     pub gaps: bool,
-    /// Nothing is lost, repeated or late: nobody has a reason to repeat anything.
+    /// Nothing is lost, repeated or late: no side has a reason to repeat a message.
     pub perfect: bool,
     /// Workers may be stalled: repetitions may be late.
     pub stalls: bool,
@@ -57,7 +57,7 @@ pub struct Rules {
 
 const T1_MS: u64 = 500;
 const T2_MS: u64 = 4000;
-/// How late a timer may fire: the wheel's tick, 2^17 ns, and some.
+/// Latest time after which a timer fires: the wheel's tick, 2^17 ns, and some.
 const TICK_NS: u64 = 140_000;
 
 impl Log {
@@ -76,7 +76,7 @@ impl Log {
         self.entries.borrow().clone()
     }
 
-    /// A number that differs if anything differs: times, addresses or bytes.
+    /// A hash of all times, addresses and bytes.
     pub fn hash(&self) -> u64 {
         let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
         for sent in self.entries.borrow().iter() {
@@ -97,7 +97,7 @@ impl Log {
         out
     }
 
-    /// Spoils the record; gives back whether there was anything to spoil.
+    /// Spoils the record; returns `false` if there was nothing to spoil.
     pub fn mutate(&self, mutant: Mutant) -> bool {
         let mut entries = self.entries.borrow_mut();
         let before = entries.len();
@@ -196,7 +196,7 @@ impl Log {
     }
 }
 
-/// What the checks look at of one datagram.
+/// The parts of a datagram that the checks look at.
 struct Note {
     number: usize,
     at_ns: u64,
@@ -231,7 +231,7 @@ fn check_call(entries: &[Sent], notes: &[Note], rules: Rules) -> Result<(), Stri
             return Err(format!("{:?} repeated without need", entries[sending[0].number].line()));
         }
         if sending[0].code == 0 && !sending[0].is("ACK") {
-            // A response that comes again gets the request that answered it, whenever it comes.
+            // A repeated response brings the request that answered it again, at any time.
             let is_prompted = notes.iter().any(|note| {
                 note.code != 0
                     && note.number < sending[0].number
@@ -255,8 +255,8 @@ fn check_call(entries: &[Sent], notes: &[Note], rules: Rules) -> Result<(), Stri
     Ok(())
 }
 
-/// First transmissions of one sender leave in the order of the call: numbers rise, the INVITE comes
-/// before its ACK, and ringing comes before the answer.
+/// Checks that first transmissions of one sender leave in the order of the call: numbers rise, the
+/// INVITE comes before its ACK, and ringing comes before the answer.
 fn check_order(entries: &[Sent], notes: &[Note]) -> Result<(), String> {
     let mut highest: BTreeMap<SocketAddr, u32> = BTreeMap::new();
     let mut known: Vec<(SocketAddr, &[u8])> = Vec::new();
@@ -277,7 +277,7 @@ fn check_order(entries: &[Sent], notes: &[Note]) -> Result<(), String> {
             }
             *highest = (*highest).max(note.cseq);
         } else if note.answers("INVITE", 200..500) {
-            // Not 503: whoever had no room may have some when the INVITE is repeated.
+            // Not 503: a side without room may have some when the INVITE is repeated.
             answered.push((sent.source, note.cseq));
         } else if note.answers("INVITE", 100..200) && answered.contains(&(sent.source, note.cseq)) {
             return Err(format!("ringing after the answer: {}", sent.line()));
@@ -286,8 +286,8 @@ fn check_order(entries: &[Sent], notes: &[Note]) -> Result<(), String> {
     Ok(())
 }
 
-/// Repetitions follow T1 and T2 (RFC 3261 section 17), and end at the limit. Those that something
-/// else may have prompted can come between, and move no others.
+/// Checks that repetitions follow T1 and T2 (RFC 3261 section 17), and end at the limit.
+/// Repetitions with another possible cause may come between, and do not move the others.
 fn check_times(sending: &[&Note], rules: Rules, is_prompted: bool) -> Result<(), String> {
     let is_invite = sending[0].is("INVITE");
     let most = if is_invite { 6 } else { 10 };
@@ -345,7 +345,7 @@ impl Sent {
         String::from_utf8_lossy(&self.payload).into_owned()
     }
 
-    /// Time, who, and the first line.
+    /// A line with time, sender, receiver and the first line of the message.
     pub fn line(&self) -> String {
         let text = self.text();
         let header = |name: &str| {

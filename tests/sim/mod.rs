@@ -1,9 +1,9 @@
-//! A world in one thread: the product's workers on a simulated network, on a virtual clock that
-//! jumps to whatever comes next.
+//! A world in one thread: the product's workers on a simulated network, with a virtual clock that
+//! jumps to the next event.
 //!
-//! Nothing here knows what a run is about: `plan` draws whole runs from a seed, `rig` plays one
-//! side against a script, `log` watches the wire. Whatever a worker does is the product's own code,
-//! called through `Worker::turn`; the harness only holds the queues and the clock.
+//! Nothing here knows what a run is about. `plan` draws whole runs from a seed, `rig` plays one
+//! side against a script, `log` watches the wire. A worker does only the product's own code, called
+//! through `Worker::turn`; the harness holds the queues and the clock.
 // Each test crate uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
@@ -26,7 +26,7 @@ pub const SECOND: u64 = 1_000_000_000;
 /// Turns that may happen without the clock moving, before the run counts as hung.
 const TURNS_PER_INSTANT_MAX: usize = 20_000;
 
-/// The network, everybody on it, and the record of what they said.
+/// The network, all sides on it, and the record of their messages.
 pub struct World {
     pub net: SimNet,
     pub log: Log,
@@ -47,7 +47,7 @@ impl World {
         Self { net, log, sides: Vec::new(), start_ns, turns: 0, check_every: 1 }
     }
 
-    /// Adds a side whose run begins now; gives back its index.
+    /// Adds a side whose run begins now; returns its index.
     pub fn add(&mut self, options: &SideOptions) -> usize {
         self.sides.push(Side::new(&self.net, options));
         self.sides.len() - 1
@@ -62,8 +62,8 @@ impl World {
         (self.net.now() - self.start_ns) / MS
     }
 
-    /// Lets everybody do what is due now, until nobody has anything left to do. Checks every
-    /// worker after each of its turns.
+    /// Lets all sides do the work that is due now, until none is left. Checks every worker after
+    /// each of its turns.
     pub fn settle(&mut self) -> Result<(), String> {
         let now = self.net.now();
         self.net.advance_to(now);
@@ -81,13 +81,13 @@ impl World {
         Err(format!("{} ms: somebody is always busy and the clock stands still", self.ms()))
     }
 
-    /// When something happens next, if ever.
+    /// Time of the next event, if there is one.
     pub fn next_event_ns(&self) -> Option<u64> {
         let sides = self.sides.iter().filter_map(Side::next_deadline_ns);
         sides.chain(self.net.next_delivery()).min().map(|time| time.max(self.net.now()))
     }
 
-    /// Runs until `until_ns`, or until `stop` says so after some instant.
+    /// Runs until `until_ns`, or until `stop` returns true after some instant.
     pub fn run_until(
         &mut self,
         until_ns: u64,
@@ -99,7 +99,7 @@ impl World {
                 return Ok(());
             }
             let next = self.next_event_ns().unwrap_or(u64::MAX).min(until_ns);
-            // What is due at once, but was left undone, is due in the next nanosecond.
+            // Work that is due at once but was left is due in the next nanosecond.
             let next = if next <= self.net.now() { self.net.now() + 1 } else { next };
             self.net.advance_to(next);
         }

@@ -1,5 +1,5 @@
-//! Whole runs, drawn from a seed: who calls whom, how fast, over what kind of network, and what
-//! goes wrong when.
+//! Whole runs, drawn from a seed: callers and answerers, their rates, the network, and the faults
+//! with their times.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,15 +16,15 @@ use super::scenarios::{PAIRS, Pair};
 use super::side::{SideOptions, rate};
 use super::{MS, SECOND, World};
 
-/// Something that is done to the caller in mid-run.
+/// A change of the caller in mid-run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Deed {
     Tell(WorkerRequest),
-    /// Its workers do not get the processor for so long.
+    /// Takes the processor from its workers for this time, in virtual nanoseconds.
     Stall(u64),
 }
 
-/// A run, as a seed has it.
+/// A run that is drawn from a seed.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
@@ -46,11 +46,11 @@ pub struct Plan {
     pub lost_percent: f64,
     pub grain_ns: u64,
     pub collect_ns: u64,
-    /// What is done when, in milliseconds.
+    /// Changes with their times, in milliseconds.
     pub deeds: Vec<(u64, Deed)>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub caller: Counters,
@@ -160,7 +160,7 @@ impl Plan {
         self.deeds.iter().any(|(_, deed)| matches!(deed, Deed::Stall(_)))
     }
 
-    /// `true` if nothing goes wrong on the way.
+    /// Tells whether the run has no faults.
     pub fn is_perfect(&self) -> bool {
         let network = &self.network;
         network.loss_ppm == 0
@@ -230,7 +230,7 @@ impl Plan {
         let callee = world.add(&callee);
         let caller = world.add(&caller);
         let begin = world.start_ns;
-        // Merging takes longer than the calls, so that some runs have to do.
+        // Merging takes longer than the calls, so only some runs do it.
         if self.seed.is_multiple_of(4) {
             for side in [caller, callee] {
                 world.sides[side].aggregate(begin);
@@ -259,7 +259,8 @@ impl Plan {
             ));
         }
         world.request(callee, WorkerRequest::StopNewCalls);
-        // Whoever heard the last of the caller waits for 64 * T1, or its receive times out.
+        // A callee that heard the caller's last message waits for 64 * T1, or its receive times
+        // out.
         let drain_ns = (45 * SECOND).max(self.longest_call_ns());
         let limit_ns = world.net.now() + drain_ns;
         world.run_until(limit_ns, |world| world.is_finished(callee))?;
@@ -392,13 +393,13 @@ impl Plan {
         })
     }
 
-    /// Whether calls of this run may fail for that cause.
+    /// Tells whether calls of this run may fail for that cause.
     fn allows(&self, cause: FailureCause) -> bool {
         let perfect = self.is_perfect();
         match cause {
             FailureCause::Cancelled => self.is_cancelled() || !perfect,
             FailureCause::RecvTimeout | FailureCause::SendTimeout => !perfect,
-            // A call that is cancelled before anybody answered leaves its INVITE to itself.
+            // A call that is cancelled before any response leaves its INVITE to itself.
             FailureCause::MaxUdpRetrans => !perfect || self.is_cancelled(),
             // A 503 for want of room, a message out of order, a CANCEL.
             FailureCause::UnexpectedMessage => !perfect || self.is_cancelled(),
@@ -418,14 +419,14 @@ impl fmt::Display for Plan {
     }
 }
 
-/// What a canary spoils.
+/// The part of a run that a canary test spoils.
 #[derive(Clone, Copy, Debug)]
 pub enum Spoil {
     Record(Mutant),
     LoseACall,
 }
 
-/// The commit that is tested, as far as git is there to tell.
+/// The commit that is tested, if git can tell.
 fn commit() -> String {
     let output = std::process::Command::new("git")
         .args(["rev-parse", "--short", "HEAD"])

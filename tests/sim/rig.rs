@@ -1,6 +1,6 @@
-//! One side of the product against a script: the test writes down, in order, what arrives at the
-//! peer, when, and what the peer says. The network takes no time, so that times are exact up to the
-//! timer wheel's tick.
+//! One side of the product against a script. The test writes down, in order, the messages that
+//! arrive at the peer, their times, and the peer's answers. The network takes no time, so times are
+//! exact up to the timer wheel's tick.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use gossipper_uring::{Driver, DriverConfig, Event, SimConfig, SimDriver, SocketI
 use super::side::{CALLEE, CALLER, Side, SideOptions};
 use super::{MS, World};
 
-/// How long the peer waits for something that should come.
+/// The virtual time for which the peer waits for an expected message.
 const PATIENCE_MS: u64 = 70_000;
 
 /// A message that arrived at the peer.
@@ -24,7 +24,7 @@ pub struct Got {
     pub text: String,
 }
 
-/// See the module's documentation.
+/// One side, the scripted peer, and the messages that arrived at the peer.
 pub struct Rig {
     pub world: World,
     pub side: usize,
@@ -66,7 +66,7 @@ impl Rig {
         socket
     }
 
-    /// The peer's main socket goes away: what is sent there is answered with an ICMP error.
+    /// Closes the peer's main socket: datagrams to it are answered with an ICMP error.
     pub fn close_peer(&mut self) {
         let socket = self.sockets[0];
         self.peer.close(socket);
@@ -94,7 +94,7 @@ impl Rig {
         });
     }
 
-    /// Runs for so long.
+    /// Runs for `ms` of virtual time.
     pub fn run(&mut self, ms: u64) {
         let until_ns = self.world.net.now() + ms * MS;
         loop {
@@ -135,14 +135,14 @@ impl Rig {
         }
     }
 
-    /// Nothing comes for so long.
+    /// Fails if a message comes within `ms`.
     #[track_caller]
     pub fn silence(&mut self, ms: u64) {
         self.run(ms);
         assert!(self.inbox.is_empty(), "expected nothing:\n{}", self.world.log.tail(30));
     }
 
-    /// The times, in milliseconds, at which `start` came, until nothing comes for a minute.
+    /// The times, in milliseconds, at which `start` came, until there is silence for a minute.
     #[track_caller]
     pub fn times(&mut self, start: &str) -> Vec<u64> {
         let mut times = Vec::new();
@@ -178,12 +178,12 @@ impl Rig {
         &self.world.sides[self.side]
     }
 
-    /// Another instance says something.
+    /// Delivers a command of another instance.
     pub fn tell(&mut self, what: Tell<'_>) {
         self.tell_all(&[what]);
     }
 
-    /// Several things are said at once.
+    /// Delivers several commands at once.
     pub fn tell_all(&mut self, what: &[Tell<'_>]) {
         for &what in what {
             self.world.sides[self.side].tell(what);
@@ -191,7 +191,7 @@ impl Rig {
         self.instant();
     }
 
-    /// What is said to another instance next; its call's Call-ID, and the rest of the text.
+    /// Returns the next command to instance `peer`.
     #[track_caller]
     pub fn said(&mut self, peer: u16) -> String {
         self.instant();
@@ -201,7 +201,7 @@ impl Rig {
         }
     }
 
-    /// Nothing is said to other instances.
+    /// Fails if a command to another instance was sent.
     #[track_caller]
     pub fn says_nothing(&mut self) {
         self.instant();
@@ -221,13 +221,13 @@ impl Rig {
         self.counters().failures.nonzero().collect()
     }
 
-    /// Ends the run as an operator would (no more calls, then cancelled), and checks its end.
+    /// Ends the run like an operator (no more calls, then cancelled), and checks its end.
     #[track_caller]
     pub fn end(self) -> Counters {
         self.end_by_step().0
     }
 
-    /// As [`Self::end`], with the counts of each step.
+    /// Like [`Self::end`]; also returns the counts of each step.
     #[track_caller]
     pub fn end_by_step(mut self) -> (Counters, Vec<StepCounts>) {
         self.request(WorkerRequest::StopNewCalls);

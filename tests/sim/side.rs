@@ -1,5 +1,5 @@
-//! One side of a simulated run: its workers, the queues between them, and what its control side
-//! would see.
+//! One side of a simulated run: its workers, the queues between them, and the view of its control
+//! side.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use super::carrier::{Carrier, Streams};
 pub const CALLER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
 pub const CALLEE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 5060);
 
-/// A sound configuration of small size, to be varied by tests.
+/// A sound configuration of small size, for tests to change.
 #[derive(Clone)]
 pub struct SideOptions {
     pub program: Arc<Program>,
@@ -40,15 +40,15 @@ pub struct SideOptions {
     /// All workers on one port; otherwise each takes the next one.
     pub share_port: bool,
     pub per_call_sockets: Option<usize>,
-    /// Connections instead of datagrams.
+    /// Use of connections; `None` for datagrams.
     pub streams: Option<Streams>,
     pub driver: DriverConfig,
     pub grain_ns: u64,
     /// Length of the queue between two workers.
     pub handovers_max: usize,
-    /// How often the control side collects reports.
+    /// Interval at which the control side collects reports.
     pub collect_ns: u64,
-    /// Time that the dialogs of failed calls may take to end behind the last call.
+    /// Time that the dialogs of failed calls may take to end after the last call.
     pub linger_ns: u64,
     /// Third-party call control, with the test in the place of the other instances.
     pub peering: Option<Peering>,
@@ -56,7 +56,7 @@ pub struct SideOptions {
 }
 
 impl SideOptions {
-    /// A caller without `peer`'s knowledge of it, or an answerer.
+    /// A caller that `peer` does not know, or an answerer.
     pub fn new(program: Program) -> Self {
         let is_client = program.mode == Mode::Client;
         let calls_out = program.sip_mode == Mode::Client;
@@ -171,16 +171,16 @@ pub struct Seat {
     swapped: Consumer<Box<Swap>>,
     stops: Consumer<StopRequest>,
     notes: Consumer<String>,
-    /// What it was asked.
+    /// Answers of the worker to commands.
     pub answers: Consumer<Answer>,
-    /// The place of the other instances.
+    /// The thread that stands for the other instances.
     third_party: Option<ThreadEnd>,
-    /// From the worker, on their way to the next one.
+    /// Datagrams from the worker, on their way to the next one.
     handovers: Option<Consumer<Handover>>,
-    /// Into the worker.
+    /// Datagrams for the worker.
     inbox: Option<Producer<Handover>>,
     woken: bool,
-    /// The worker's thread does not get the processor until then.
+    /// The worker's thread gets no processor until then.
     stalled_until_ns: u64,
     finished: bool,
     turns: u64,
@@ -195,14 +195,14 @@ pub struct Side {
     pub generic_counters: Vec<u64>,
     pub steps: Vec<StepCounts>,
     pub stops: Vec<StopRequest>,
-    /// Notes that the user was to read.
+    /// Notes for the user.
     pub notes: Vec<String>,
     pub peak_active: u64,
     collect_ns: u64,
     next_collect_ns: u64,
     totals: Counters,
     pub generations: Generations,
-    /// What the run's control side would make of the reports, once programs were exchanged.
+    /// The figures of the run's control side, for tests that exchange programs.
     pub aggregate: Option<Aggregate>,
 }
 
@@ -269,7 +269,7 @@ impl Side {
             let (stops_in, stops) = RingBuffer::new(4);
             let (notes_in, notes) = RingBuffer::new(gossipper::dataplane::NOTES);
             let (answers_in, answers) = RingBuffer::new(ANSWERS);
-            // One that circulates and the one that the engine holds: histograms are large.
+            // One report that circulates and one that the engine holds: histograms are large.
             let _ = empties.push(Box::new(Report::new(&layout, index as u16)));
             let (handover_out, handovers, inbox, handover_in) = if options.workers > 1 {
                 let (out, from) = RingBuffer::new(options.handovers_max);
@@ -361,7 +361,7 @@ impl Side {
         }
     }
 
-    /// Aggregates reports from now on, as a run does; do so before the first of them.
+    /// Aggregates reports from now on, as a run does; to be called before the first report.
     pub fn aggregate(&mut self, start_ns: u64) {
         let start = RunStart { unix_ns: 0, monotonic_ns: start_ns };
         let layout = Arc::clone(self.generations.layout());
@@ -373,17 +373,17 @@ impl Side {
         self.seats[0].worker.engine().row_bytes()
     }
 
-    /// As [`gossipper::dataplane::swap`].
+    /// Like [`gossipper::dataplane::swap`].
     pub fn swap(&mut self, program: Program) -> Result<(), SwapRefused> {
         self.swap_to(Arc::new(program).into())
     }
 
-    /// What new calls follow.
+    /// The programs that new calls follow.
     pub fn programs(&self) -> Programs {
         self.generations.programs().clone()
     }
 
-    /// As [`Self::swap`].
+    /// Like [`Self::swap`], for all programs.
     pub fn swap_to(&mut self, programs: Programs) -> Result<(), SwapRefused> {
         let aggregate = self.aggregate.as_mut().expect("the side aggregates");
         if aggregate.is_changing_layout() {
@@ -400,7 +400,7 @@ impl Side {
                 programs: programs.clone(),
                 layout: Arc::clone(&layout),
                 hosts: Vec::new(),
-                // As many as workers of the product get.
+                // As many as a worker of the product gets.
                 reports: std::iter::repeat_with(empty).take(4).collect(),
                 stale: Vec::with_capacity(4),
             };
@@ -416,7 +416,7 @@ impl Side {
         }
     }
 
-    /// Another instance says something to the first worker.
+    /// Delivers a command of another instance to the first worker.
     pub fn tell(&mut self, what: Tell<'_>) {
         let seat = &mut self.seats[0];
         let third_party =
@@ -425,14 +425,14 @@ impl Side {
         seat.woken = true;
     }
 
-    /// What the first worker says next to another instance, and to which.
+    /// The next command of the first worker to another instance, with that instance.
     pub fn said(&mut self) -> Option<(u16, String)> {
         let mut text = Vec::new();
         let peer = self.seats[0].third_party.as_mut()?.read(&mut text)?;
         Some((peer, String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// No worker of this side gets the processor until `until_ns`.
+    /// Keeps the processor from all workers of this side until `until_ns`.
     pub fn stall(&mut self, until_ns: u64) {
         for seat in &mut self.seats {
             seat.stalled_until_ns = until_ns;
@@ -443,7 +443,7 @@ impl Side {
         self.seats.iter().all(|seat| seat.finished)
     }
 
-    /// The sum over the workers, of what the engines have counted so far.
+    /// The sum of the engines' counters over the workers.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         for seat in &self.seats {
@@ -457,7 +457,7 @@ impl Side {
         self.totals
     }
 
-    /// Strings that the engines store, and bytes ever used for them.
+    /// The number of strings that the engines store, and the bytes ever used for them.
     pub fn blob_usage(&self) -> (usize, usize) {
         let usages = self.seats.iter().map(|seat| seat.worker.engine().blob_usage());
         usages.fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1))
@@ -476,7 +476,7 @@ impl Side {
         seats.map(|seat| seat.next_deadline_ns().max(seat.stalled_until_ns)).min()
     }
 
-    /// Turns the workers that have something to do; gives back how many.
+    /// Turns the workers that have work to do; returns their number.
     pub fn turn_due(&mut self, now: u64, check_every: u64) -> Result<u64, String> {
         let mut turned = 0;
         for index in 0..self.seats.len() {
@@ -498,7 +498,7 @@ impl Side {
         Ok(turned)
     }
 
-    /// Carries datagrams from one worker to the next.
+    /// Moves datagrams from one worker to the next.
     fn pass_on(&mut self, from: usize) -> Result<(), String> {
         let to = (from + 1) % self.seats.len();
         while let Some(Ok(handover)) = self.seats[from].handovers.as_mut().map(Consumer::pop) {
@@ -512,7 +512,7 @@ impl Side {
         Ok(())
     }
 
-    /// What the control side does: absorbs reports and gives them back.
+    /// Does the work of the control side: absorbs reports and gives them back.
     fn collect(&mut self, now: u64) -> Result<(), String> {
         self.next_collect_ns = now + self.collect_ns;
         for (index, seat) in self.seats.iter_mut().enumerate() {
@@ -547,7 +547,8 @@ impl Side {
         Ok(())
     }
 
-    /// What must hold once every worker has finished; `cut_short` if calls may have been left open.
+    /// Checks the end, once every worker has finished. `cut_short` if calls may have been left
+    /// open.
     pub fn check_end(&mut self, cut_short: bool) -> Result<(), String> {
         self.collect(u64::MAX - self.collect_ns)?;
         let totals = self.totals;
@@ -608,7 +609,7 @@ impl Side {
         Ok(())
     }
 
-    /// Spoils the figures, to see whether anybody notices.
+    /// Spoils the figures, so that a check must notice.
     pub fn lose_a_counted_call(&mut self) {
         self.totals.calls_succeeded = self.totals.calls_succeeded.saturating_sub(1);
     }
@@ -637,7 +638,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Intervals follow each other without gaps, and nothing counted is ever taken back.
+    /// Checks that intervals follow each other without gaps, and that no counter falls.
     fn check_report(&mut self, report: &Report) -> Result<(), String> {
         let now = report.counters;
         if let Some((sequence, end_ns, before)) = &self.last {

@@ -1,4 +1,4 @@
-//! What must hold for any bytes: nothing panics, nothing points outside, and what is accepted is
+//! Invariants for any bytes: nothing panics, nothing points outside, and accepted input is
 //! consistent.
 
 use gossipper::sip::{
@@ -7,7 +7,7 @@ use gossipper::sip::{
     write_error_response,
 };
 
-/// Parses `bytes` and asks every question there is.
+/// Parses `bytes` and calls every accessor.
 pub fn message(bytes: &[u8]) {
     let _ = classify(bytes);
     let mut index = HeaderIndex::new();
@@ -63,7 +63,7 @@ fn accepted(bytes: &[u8], message: &Message<'_>) {
     sdp(message.body());
 }
 
-/// Reads `text` as everything a header value can be.
+/// Reads `text` as every type of header value.
 pub fn value(text: &[u8]) {
     for element in CommaList::new(text).flatten() {
         inside(text, element);
@@ -87,7 +87,7 @@ pub fn value(text: &[u8]) {
     }
 }
 
-/// Whatever is answered is a message with nothing of the peer's in the wrong place.
+/// Checks that an error response is a message with nothing of the peer's in the wrong place.
 fn answered(bytes: &[u8]) {
     let mut out = [0; 2048];
     let Some(len) = write_error_response(bytes, 400, "Bad Request", b"tag", &mut out) else {
@@ -116,7 +116,7 @@ pub fn sdp(body: &[u8]) {
     }
 }
 
-/// Frames `stream` whole and in pieces and compares what comes out.
+/// Frames `stream` whole and in pieces and compares the results.
 pub fn stream(stream: &[u8], piece_len: usize) {
     let whole = frames(stream, stream.len().max(1));
     let pieces = frames(stream, piece_len.max(1));

@@ -133,7 +133,7 @@ impl Model {
         lines
     }
 
-    /// Fails unless `message` says what the model says.
+    /// Fails unless `message` has the content of the model.
     pub fn assert_equals(&self, message: &Message<'_>) {
         match (&self.start, message.kind()) {
             (Start::Request { method, uri }, Kind::Request { method: got, uri: got_uri }) => {

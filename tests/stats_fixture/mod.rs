@@ -1,4 +1,4 @@
-//! Runs with known figures, for tests of what is printed about them.
+//! Runs with known figures, for tests of the output about them.
 
 // Each test file that includes this uses a part of it.
 #![allow(dead_code)]

@@ -1,22 +1,22 @@
-//! Checks JSON against the schemas that are published: `docs/summary.schema.json` and
+//! Checks JSON against the published schemas: `docs/summary.schema.json` and
 //! `docs/call-record.schema.json`.
 //!
 //! The validator knows the keywords that the schema uses and refuses all others, so that the schema
-//! cannot come to say something that nobody checks.
+//! cannot come to have a rule that is not checked.
 
 // Each test file uses its part.
 #![allow(dead_code)]
 
 use serde_json::{Map, Value};
 
-/// Says what in `summary` the schema forbids.
+/// Checks a summary; the error names the part that the schema forbids.
 pub(crate) fn check(summary: &Value) -> Result<(), String> {
     let text = include_str!("../../docs/summary.schema.json");
     let schema = serde_json::from_str(text).expect("the schema is JSON");
     validate(&schema, &schema, summary, "summary")
 }
 
-/// Says what in a call record the schema forbids.
+/// Checks a call record; the error names the part that the schema forbids.
 pub(crate) fn check_call_record(record: &Value) -> Result<(), String> {
     let text = include_str!("../../docs/call-record.schema.json");
     let schema = serde_json::from_str(text).expect("the schema is JSON");
@@ -95,7 +95,8 @@ fn validate_members(
     Ok(())
 }
 
-/// Whether `text` has the form of the only kind of pattern in use: literals, `[0-9]{n}`, `\.`.
+/// Tells whether `text` has the form of the only kind of pattern in use: literals, `[0-9]{n}`,
+/// `\.`.
 fn matches(pattern: &str, text: &str) -> bool {
     let pattern = pattern.trim_start_matches('^').trim_end_matches('$').replace("\\.", ".");
     let mut expected = String::new();
