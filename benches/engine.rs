@@ -1,7 +1,7 @@
-//! What a call costs in the engine alone, and what its data structures cost when they are full.
+//! The cost of a call in the engine alone, and the cost of its data structures when they are full.
 //!
 //! `call/uac` and `call/uas` are nanoseconds per call of the built-in scenarios, without driver and
-//! kernel: a conversation of two engines over the simulated network is recorded once, and then each
+//! kernel. A conversation of two engines over the simulated network is recorded once, and then each
 //! engine hears its part again. `call/uac_invite` is the first step of that: an arrival, a slot, a
 //! rendered INVITE, its timers. Each figure comes from the second wave of an engine, when all its
 //! memory has been touched.
@@ -35,9 +35,9 @@ const WAVE: u64 = 500;
 /// Slots of the arena for one wave: a call sends three messages at most.
 const SLOTS: usize = 4 * WAVE as usize;
 const MS: u64 = 1_000_000;
-/// Begin of the engines' time.
+/// Start of the engines' time, in nanoseconds.
 const START: u64 = 1_000 * MS;
-/// From one wave to the next: the answering side lets go of a call after 4 s.
+/// Time from one wave to the next: the answering side forgets a call after 4 s.
 const WAVE_NS: u64 = 10_000 * MS;
 /// Time between two turns of a recording.
 const TURN_NS: u64 = MS / 20;
@@ -57,7 +57,7 @@ fn engine(name: &str) -> Engine {
     let program = Arc::new(compile(text, name, &[]).expect("built-ins compile"));
     let is_client = name == "uac";
     let (local, remote) = if is_client { (caller(), Some(answerer())) } else { (answerer(), None) };
-    // A wave is due at once when its time has come.
+    // A whole wave is due at once.
     let plan = RatePlan {
         rate: WAVE as f64,
         period_ns: WAVE_NS,
@@ -69,7 +69,7 @@ fn engine(name: &str) -> Engine {
     let config = EngineConfig {
         worker: 0,
         workers: 1,
-        // An engine takes Call-IDs that its own seed could have made for its own.
+        // An engine takes Call-IDs that its own seed could have made for those of its own calls.
         seed: u64::from(is_client),
         calls_max: 4 * WAVE as usize,
         dead_calls_max: 8 * WAVE as usize,
@@ -126,26 +126,26 @@ fn engine(name: &str) -> Engine {
     Engine::new(program, &layout, config)
 }
 
-/// What happens to an engine.
+/// An input of an engine.
 enum Step {
     /// A datagram arrives: time, source, payload.
     Datagram(u64, SocketAddr, Vec<u8>),
-    /// Timers are looked at.
+    /// Timers that are due by this time fire.
     Timers(u64),
 }
 
-/// A wave as both sides live through it.
+/// The inputs of both sides in one wave.
 struct Wave {
     uac: Vec<Step>,
     uas: Vec<Step>,
 }
 
-/// When all calls of wave `number` are due.
+/// The time when all calls of wave `number` are due.
 fn wave_starts_ns(number: usize) -> u64 {
     START + (number as u64 + 1) * WAVE_NS - 1
 }
 
-/// When all timers of a wave have fired, before the next one begins.
+/// The time when all timers of a wave have fired, before the next one begins.
 fn wave_ends_ns(number: usize) -> u64 {
     wave_starts_ns(number) + WAVE_NS / 2
 }
@@ -210,7 +210,7 @@ fn arena() -> TxArena {
     arena
 }
 
-/// Lets `engine` live through `steps`.
+/// Feeds `steps` to `engine`.
 fn replay(engine: &mut Engine, steps: &[Step], tx: &mut TxArena) {
     for step in steps {
         match step {
@@ -231,7 +231,7 @@ fn replay(engine: &mut Engine, steps: &[Step], tx: &mut TxArena) {
     }
 }
 
-/// Times `measured` on wave 1 of a fresh engine that has wave 0 behind it. One iteration is one
+/// Times `measured` on wave 1 of a fresh engine that has played wave 0 before. One iteration is one
 /// call.
 fn per_call(
     b: &mut Bencher<'_>,
@@ -286,12 +286,12 @@ fn call(c: &mut Criterion) {
     group.finish();
 }
 
-/// A number below `bound`, quickly.
+/// A number below `bound`, made quickly.
 fn below(random: &mut Random, bound: usize) -> usize {
     ((random.next_u64() >> 32) as usize * bound) >> 32
 }
 
-/// A million timers within 32 s, as a hundred thousand calls per second would have.
+/// Times a wheel with a million timers within 32 s, as at a hundred thousand calls per second.
 fn wheel(c: &mut Criterion) {
     let mut random = Random::new(1);
     let mut wheel = Wheel::new(MANY, 0);
@@ -322,7 +322,7 @@ fn wheel(c: &mut Criterion) {
     group.finish();
 }
 
-/// Calls by foreign Call-IDs in a full table, and by our own.
+/// Times the lookup of calls in a full table, by foreign Call-IDs and by our own.
 fn lookup(c: &mut Criterion) {
     let hasher = CallIdHasher::new(1);
     let call_id = |number: usize| format!("{number:08}-4242@127.0.0.1").into_bytes();
@@ -370,11 +370,11 @@ fn lookup(c: &mut Criterion) {
     group.finish();
 }
 
-/// Messages kept for retransmission.
+/// Times messages that are kept for retransmission.
 fn blobs(c: &mut Criterion) {
     let message = [b'x'; 600];
     let mut pool = BlobPool::new(256 << 20);
-    // A hundred thousand others, so that the pool is larger than any cache.
+    // A hundred thousand other messages, so that the pool is larger than any cache.
     let others: Vec<_> = std::iter::repeat_with(|| pool.store(&message)).take(100_000).collect();
     let mut group = c.benchmark_group("blob");
     group.bench_function("store_free", |b| {

@@ -96,7 +96,7 @@ fn tier1(c: &mut Criterion) {
 /// Name and value of a header as offsets, and its id.
 type Entry = (HeaderId, u16, u16, u16, u16);
 
-/// What indexing costs on top of httparse: first line, ids and offsets.
+/// Indexes a message with httparse: the extra cost is first line, ids and offsets.
 fn with_httparse(message: &[u8], index: &mut [Entry; 128]) -> Option<usize> {
     let newline = memchr::memchr(b'\n', message)?;
     let mut words = message[..newline].splitn(3, |byte| *byte == b' ');
