@@ -1,7 +1,7 @@
 //! Gossipper: a SIP load tester for Linux.
 //!
-//! `docs/ARCHITECTURE.md` describes the house; each module's first lines say what it is for and
-//! what it deliberately does not know.
+//! `docs/ARCHITECTURE.md` describes the architecture. The first lines of each module say what it is
+//! for and what it deliberately does not know.
 #![forbid(unsafe_code)]
 
 mod calendar;

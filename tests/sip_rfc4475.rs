@@ -26,7 +26,7 @@ enum Verdict {
 }
 use Verdict::{Invalid, Semantic, Tolerable, Valid};
 
-/// In the RFC's order.
+/// The messages in the RFC's order.
 const CORPUS: [(&str, Verdict); 49] = [
     ("wsinv", Valid(wsinv)),
     ("intmeth", Valid(intmeth)),

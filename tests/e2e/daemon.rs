@@ -100,7 +100,7 @@ impl Daemon {
             .unwrap_or_else(|| panic!("no answer to {method} {path}\n{}", self.process.stderr()))
     }
 
-    /// As [`ask`](Self::ask), and fails the test unless the answer is of the 2xx.
+    /// Like [`ask`](Self::ask); fails the test unless the answer is of the 2xx.
     #[track_caller]
     pub fn expect(&self, method: &str, path: &str, body: Option<&str>) -> Response {
         let response = self.ask(method, path, body);

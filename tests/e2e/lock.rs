@@ -9,14 +9,14 @@ use std::path::Path;
 /// Held for the length of a test.
 pub struct Turn(File);
 
-/// For tests with little traffic: any number at the same time, but none beside a load test.
+/// Takes a turn for little traffic: any number at the same time, but none beside a load test.
 pub fn light() -> Turn {
     let file = open();
     file.lock_shared().expect("the lock file can be locked");
     Turn(file)
 }
 
-/// For load tests: alone on the machine, as far as these tests go.
+/// Takes a turn for a load test: alone on the machine, as far as these tests go.
 pub fn heavy() -> Turn {
     let file = open();
     file.lock().expect("the lock file can be locked");

@@ -379,7 +379,7 @@ pub(crate) struct Transports {
 pub(crate) struct Listener {
     /// Place in the list.
     pub(crate) index: usize,
-    /// As `-t` has it, such as `u1`.
+    /// Transport in the form of `-t`, such as `u1`.
     pub(crate) transport: String,
     /// The address.
     pub(crate) local_ip: String,
@@ -396,7 +396,7 @@ pub(crate) struct Listener {
 pub(crate) struct ClientRow {
     /// Id of the engine.
     pub(crate) id: String,
-    /// As `-t` has it, such as `u1`.
+    /// Transport in the form of `-t`, such as `u1`.
     pub(crate) transport: String,
     /// The address that calls come from.
     pub(crate) local_ip: String,
@@ -510,10 +510,10 @@ pub(crate) struct Started {
 pub(crate) struct Frame {
     /// Milliseconds since 1970 UTC.
     pub(crate) ts: u64,
-    /// As `/api/v1/stats`.
+    /// Figures, as in `/api/v1/stats`.
     pub(crate) stats: Stats,
-    /// As `/api/v1/control`.
+    /// Rate and pause, as in `/api/v1/control`.
     pub(crate) control: Control,
-    /// As `/api/v1/transports`.
+    /// Listeners and clients, as in `/api/v1/transports`.
     pub(crate) transports: Transports,
 }

@@ -104,7 +104,7 @@ pub struct Credentials<'a> {
 /// A ticket for one WebSocket.
 #[derive(Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Ticket {
-    /// For `?ticket=`.
+    /// Text of the ticket, for `?ticket=`.
     pub ticket: String,
     /// Seconds for which it is still good.
     pub expires_in_s: u64,

@@ -42,7 +42,7 @@ pub enum Database {
 /// A task of `gossipper auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// Make one.
+    /// Makes a user.
     Add {
         /// The name.
         username: String,
@@ -51,38 +51,38 @@ pub enum Deed {
         /// Admin for the first and operator for others if not given.
         role: Option<Role>,
     },
-    /// Show all.
+    /// Shows all users.
     List {
-        /// As JSON.
+        /// True to print JSON.
         json: bool,
     },
-    /// Give a new password.
+    /// Gives a user a new password.
     Passwd {
         /// Name of the user.
         username: String,
         /// Source of the new password.
         password: NewPassword,
     },
-    /// Remove one.
+    /// Removes a user.
     Delete {
         /// Name of the user.
         username: String,
     },
-    /// Change the role of a user.
+    /// Changes the role of a user.
     Role {
         /// Name of the user.
         username: String,
         /// The new role.
         role: Role,
     },
-    /// Disable a user, or enable it again.
+    /// Disables a user, or enables it again.
     Disable {
         /// Name of the user.
         username: String,
         /// True to disable.
         disabled: bool,
     },
-    /// Make a token for a program, and print it.
+    /// Makes a token for a program, and prints it.
     AddToken {
         /// The name of the token in lists and in the audit log.
         name: String,
@@ -91,12 +91,12 @@ pub enum Deed {
         /// Seconds until it expires; `None` for never.
         life_s: Option<u64>,
     },
-    /// Show all tokens, without what is secret.
+    /// Shows all tokens, without their secrets.
     ListTokens {
-        /// As JSON.
+        /// True to print JSON.
         json: bool,
     },
-    /// Take a token out of use.
+    /// Takes a token out of use.
     RevokeToken {
         /// Name of the token.
         name: String,
@@ -106,11 +106,11 @@ pub enum Deed {
 /// Source of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum NewPassword {
-    /// From the command line.
+    /// Password on the command line.
     Given(String),
     /// The first line of stdin.
     Stdin,
-    /// From a person at the terminal.
+    /// Typed by a person at the terminal.
     Prompt,
 }
 

@@ -15,7 +15,7 @@ pub struct AuthError {
     pub status: u16,
     /// Text for the body of the response.
     pub message: String,
-    /// For `Retry-After`: seconds until another attempt makes sense.
+    /// Seconds until another attempt makes sense, for `Retry-After`.
     pub retry_after_s: Option<u64>,
 }
 

@@ -31,7 +31,7 @@ const USE_STEP_S: i64 = 300;
 /// A login.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
-    /// For `Authorization: Bearer`.
+    /// Text for `Authorization: Bearer`.
     pub token: String,
     /// The end of the login, in seconds of Unix time.
     pub expires_at: i64,

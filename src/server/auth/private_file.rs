@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// For the owner only.
+/// Permissions of the files: for the owner only.
 const MODE: u32 = 0o600;
 
 /// Writes `path` whole or not at all. The file is readable by its owner only at every moment.

@@ -19,7 +19,7 @@ const CLOCK_STEP_S: i64 = 60;
 const ISSUER: &str = "gossipper";
 const AUDIENCE: &str = "gossipper-api";
 
-/// Characters of `auth.jwt_secret` at least, as the mission of this program has it.
+/// Characters of `auth.jwt_secret` at least, as this program's specification demands.
 const SECRET_CHARS_MIN: usize = 16;
 
 /// The number of a token (`jti`).

@@ -343,11 +343,11 @@ pub struct Profile {
 #[serde(deny_unknown_fields, default)]
 #[schemars(transform = super::schema::complete)]
 pub struct ListenerKeys {
-    /// As transport of the engine.
+    /// Transport, if not that of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "t", "enum" = TRANSPORTS, "x-default" = "that of the engine"))]
     pub transport: Option<String>,
-    /// As local_ip of the engine.
+    /// Local address, if not that of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "i", "x-default" = "that of the engine"))]
     pub local_ip: Option<String>,
@@ -428,13 +428,13 @@ pub enum AuthType {
 pub enum RoleName {
     /// Answers calls.
     Management,
-    /// The same.
+    /// Another name of management.
     Server,
     /// Makes calls.
     Load,
-    /// The same.
+    /// Another name of load.
     Client,
-    /// The same.
+    /// Another name of load.
     Uac,
 }
 
@@ -443,7 +443,7 @@ pub enum RoleName {
 #[serde(untagged)]
 #[schemars(transform = super::schema::one_of_two_types)]
 pub enum Duration {
-    /// With ms, s, m or h.
+    /// Text with ms, s, m or h.
     Text(String),
     /// Seconds.
     Seconds(f64),
@@ -470,9 +470,9 @@ pub struct TopKeys {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ServerKey {
-    /// Of a flat file.
+    /// Flag of a flat file.
     Flag(bool),
-    /// Of a file with several engines.
+    /// Engine of a file with several engines.
     Engine(Box<Profile>),
 }
 
@@ -490,7 +490,7 @@ pub enum OneOrMany {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[schemars(transform = super::schema::complete)]
 pub struct Alias {
-    /// Run as a server: with its defaults, and with the API.
+    /// True to run as a server: with its defaults, and with the API.
     pub server: Option<bool>,
 }
 

@@ -36,11 +36,11 @@ pub(super) struct Profile {
 /// The position of an engine in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
-    /// At the top.
+    /// The top of the file.
     Flat,
-    /// `server`.
+    /// The key `server`.
     Server,
-    /// In `clients` or `client`.
+    /// An entry of `clients` or `client`.
     Client,
 }
 

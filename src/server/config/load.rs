@@ -62,7 +62,7 @@ pub fn load(path: Option<&Path>, argv: &LowArgs) -> Result<ServerConfig, Problem
     }
 }
 
-/// As [`load`], for a text that would stand in the file `path`.
+/// Like [`load`], for a text that would stand in the file `path`.
 ///
 /// # Errors
 /// All mistakes.

@@ -56,47 +56,47 @@ pub enum LiveChange {
         /// The source of the scenario.
         source: ScenarioSource,
     },
-    /// Start calls at this rate.
+    /// Starts calls at this rate.
     Rate {
         /// The engine.
         engine: String,
         /// Calls per second.
         rate: f64,
     },
-    /// Keep so many calls open.
+    /// Keeps so many calls open.
     Users {
         /// The engine.
         engine: String,
         /// The number of calls.
         users: u64,
     },
-    /// Stop creating calls after this number.
+    /// Stops creating calls after this number.
     CallsTotal {
         /// The engine.
         engine: String,
         /// Number of calls since the start; `None` is no limit.
         calls: Option<u64>,
     },
-    /// Use other users, tokens or keys.
+    /// Uses other users, tokens or keys.
     Auth(AuthConfig),
-    /// Use other host names, origins and proxies of the API.
+    /// Uses other host names, origins and proxies of the API.
     Allowed {
-        /// As in `HttpConfig`.
+        /// Host names, as in `HttpConfig`.
         hosts: Vec<String>,
-        /// As in `HttpConfig`.
+        /// Origins, as in `HttpConfig`.
         origins: Vec<String>,
-        /// As in `HttpConfig`.
+        /// Trusted proxies, as in `HttpConfig`.
         proxies: Vec<Network>,
     },
-    /// Read the certificate of HTTPS again, from the files of the new configuration.
+    /// Reads the certificate of HTTPS again, from the files of the new configuration.
     Certificates,
-    /// Allow or forbid shell commands in scenarios that arrive over the API.
+    /// Allows or forbids shell commands in scenarios that arrive over the API.
     AllowExec(bool),
-    /// Set the most clients that the API may add.
+    /// Sets the most clients that the API may add.
     DynamicClients(usize),
-    /// Set the targets that clients added over the API may call.
+    /// Sets the targets that clients added over the API may call.
     Targets(TargetList),
-    /// Set the level of the process's own log.
+    /// Sets the level of the process's own log.
     LogLevel(LogLevel),
 }
 

@@ -73,9 +73,9 @@ pub struct EngineEntry {
 pub struct ListenerConfig {
     /// The transport of SIP messages.
     pub transport: Transport,
-    /// As in `RunConfig`.
+    /// Local address, as in `RunConfig`.
     pub local_ip: Option<IpAddr>,
-    /// As in `RunConfig`: 0 lets the kernel choose.
+    /// Local port, as in `RunConfig`: 0 lets the kernel choose.
     pub local_port: Option<u16>,
 }
 

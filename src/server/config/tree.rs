@@ -30,7 +30,7 @@ pub(super) struct Node {
 pub(super) enum Data {
     Null,
     Bool(bool),
-    /// As it is written.
+    /// The number as it is written.
     Number(String),
     Text(String),
     List(Vec<Node>),

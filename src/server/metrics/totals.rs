@@ -109,14 +109,14 @@ pub(super) struct Totals {
     pub(super) counters: Counters,
     pub(super) messages: MessageCounts,
     pub(super) steps: Steps,
-    /// By method; transactions of one method are added up.
+    /// Durations by method; transactions of one method are added up.
     pub(super) transactions: BTreeMap<String, TransactionBuckets>,
     pub(super) timers: BTreeMap<String, Buckets>,
     pub(super) call_length: Buckets,
     pub(super) scheduler_lag: Buckets,
     pub(super) loop_time: Buckets,
     pub(super) seconds: JudgedSeconds,
-    /// By worker.
+    /// Busy time by worker, in nanoseconds.
     pub(super) busy_ns: Vec<u64>,
     pub(super) unwritten: Unwritten,
 }
