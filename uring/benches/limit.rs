@@ -1,4 +1,4 @@
-//! What one packet costs on one core, over loopback: the upper bound for everything built on top.
+//! Cost of one packet on one core, over loopback: the upper bound for everything built on top.
 //!
 //! One pinned thread owns a sending and a receiving driver of the same kind. It sends a batch,
 //! which the kernel carries into the receiving sockets' queues within the send, then drains them;

@@ -1,12 +1,13 @@
-//! Waking a thread that sleeps until there is something for it, at no cost while it does not sleep.
+//! Bell that wakes a sleeping thread when there is work for it. Ringing costs no system call while
+//! the thread is awake.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Bell that others ring when they have left something for a thread. Only a ring that finds the
-/// thread asleep is a system call.
+/// Bell for one thread, rung by the threads that leave work for it. A ring makes a system call only
+/// if the thread sleeps.
 #[derive(Debug, Default)]
 pub struct Bell {
     is_listening: AtomicBool,
@@ -19,7 +20,8 @@ impl Bell {
     pub fn listen(&self, nap: Duration, is_idle: impl FnOnce() -> bool) {
         self.sleeper.get_or_init(thread::current);
         self.is_listening.store(true, Ordering::Relaxed);
-        // Either we see what was left, or whoever left it sees that we listen.
+        // Either this thread sees the work that was left, or the thread that left it sees this one
+        // listen.
         fence(Ordering::SeqCst);
         if is_idle() {
             thread::park_timeout(nap);

@@ -1,4 +1,4 @@
-//! Control messages: the one we send (`UDP_SEGMENT`) and those we read.
+//! Control messages: the one that is sent (`UDP_SEGMENT`) and those that are read.
 
 use crate::sys;
 
@@ -8,7 +8,8 @@ const HEADER_BYTES: usize = size_of::<usize>() + 8;
 /// Room for one `UDP_SEGMENT` message.
 pub(crate) const SEGMENT_BYTES: usize = HEADER_BYTES + align(2);
 
-/// Room for what a data socket can attach: a GRO segment size, a drop count and a time.
+/// Room for all that the kernel attaches on a data socket: a GRO segment size, a drop count and a
+/// time.
 pub(crate) const RECEIVE_BYTES: usize = 80;
 
 const _: () = assert!(RECEIVE_BYTES >= 2 * (HEADER_BYTES + align(4)) + HEADER_BYTES + 16);
@@ -27,14 +28,15 @@ pub(crate) fn encode_segment(segment: u16, control: &mut [u8; SEGMENT_BYTES]) {
     control[HEADER_BYTES + 2..].fill(0);
 }
 
-/// What a received datagram's control messages said.
+/// Contents of a received datagram's control messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Received {
     /// Bytes per datagram when the payload is a GRO train.
     pub(crate) segment: Option<usize>,
     /// The socket's drop count when this datagram was queued.
     pub(crate) drops: Option<u32>,
-    /// When the kernel took it from the network, in nanoseconds of `CLOCK_REALTIME`.
+    /// Time at which the kernel took the datagram from the network, in nanoseconds of
+    /// `CLOCK_REALTIME`.
     pub(crate) realtime_ns: Option<u64>,
 }
 

@@ -50,7 +50,7 @@ pub struct DriverConfig {
     pub stream_pool_bytes: usize,
     /// Receive buffers of 8 KiB for streams, at most 32,768. Set up with the first stream.
     pub stream_rx_buffers: usize,
-    /// How long a closed stream may take to send what was written and to hear the peer's end.
+    /// Time that a closed stream has to send its written bytes and to receive the peer's FIN.
     pub stream_linger_ns: Nanos,
     /// Let the kernel join received datagrams of one flow (`UDP_GRO`), on large-class sockets.
     pub gro: bool,

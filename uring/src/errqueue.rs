@@ -20,7 +20,7 @@ pub(crate) struct ErrorReader {
     quote: Box<[u8; QUOTE_BYTES]>,
 }
 
-/// One report.
+/// One ICMP error, with the destination and payload of the datagram that met it.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) destination: SocketAddr,

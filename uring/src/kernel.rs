@@ -215,7 +215,7 @@ pub(crate) fn accept(fd: RawFd) -> Result<OwnedFd, i32> {
     if fd < 0 {
         return Err(errno());
     }
-    // SAFETY: the descriptor was just returned to us and nobody else has it.
+    // SAFETY: the descriptor was just returned to us and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

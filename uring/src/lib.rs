@@ -50,12 +50,12 @@ pub type Nanos = u64;
 /// A deadline that never comes: [`Driver::turn`] then waits for traffic or a wake only.
 pub const NEVER: Nanos = u64::MAX;
 
-/// A socket of one driver: an index into its socket table, valid until [`Driver::close`]. Streams
-/// and listeners have a table of their own, and numbers that cannot be taken for UDP sockets.
+/// Id of a socket of one driver: an index into its socket table, valid until [`Driver::close`].
+/// Streams and listeners have a table of their own; their ids never equal those of UDP sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
 
-/// Which provided-buffer class a socket receives into.
+/// The class of provided buffers that a socket receives into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RxClass {
     /// Buffers of 2 KiB: for sockets that never see more (RTP).
@@ -64,7 +64,7 @@ pub enum RxClass {
     Large,
 }
 
-/// What to open with [`Driver::open`].
+/// The options of a UDP socket, for [`Driver::open`].
 #[derive(Clone, Debug)]
 pub struct SocketSpec {
     /// Address to bind; port 0 lets the kernel choose.
@@ -90,32 +90,33 @@ pub enum Event<'a> {
     Datagram {
         /// The socket that received it.
         socket: SocketId,
-        /// Where it came from.
+        /// The address of the sender.
         source: SocketAddr,
-        /// Its payload, valid during the call.
+        /// The payload, valid during the call.
         payload: &'a [u8],
-        /// When the kernel took it from the network, on this driver's clock: a worker that handles
-        /// events late still measures right. A GRO train has one time.
+        /// The time at which the kernel took the datagram from the network, on this driver's clock.
+        /// A worker that handles events late still measures correctly. All datagrams of a GRO train
+        /// have one time.
         received_ns: Nanos,
     },
     /// A staged datagram could not be sent. Called once per datagram of a failed train.
     SendFailed {
         /// The socket that should have sent it.
         socket: SocketId,
-        /// Where it should have gone.
+        /// The address that it was staged for.
         destination: SocketAddr,
         /// The `cookie` given to [`TxArena::commit`].
         cookie: u64,
-        /// Why.
+        /// The reason.
         cause: SendFailure,
     },
-    /// The network told us, by ICMP, that an earlier datagram did not arrive.
+    /// An ICMP message reported that an earlier datagram did not arrive.
     Unreachable {
         /// The socket whose error queue held the report.
         socket: SocketId,
-        /// Where the lost datagram was going.
+        /// The address that the lost datagram was sent to.
         destination: SocketAddr,
-        /// What the ICMP message said.
+        /// The reason that the ICMP message gave.
         cause: IcmpCause,
         /// The beginning of the lost datagram's payload, as far as the ICMP message quoted it.
         quoted: &'a [u8],
@@ -124,7 +125,7 @@ pub enum Event<'a> {
     Stream(StreamEvent<'a>),
 }
 
-/// Why a datagram was not sent.
+/// The reason why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SendFailure {
     /// `ENOBUFS`, `EAGAIN`, `ENOMEM`: the kernel had no room; a retransmission may succeed.
@@ -141,10 +142,10 @@ pub enum SendFailure {
     Other(i32),
 }
 
-/// What an ICMP error said.
+/// The reason that an ICMP error gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IcmpCause {
-    /// Port unreachable: nobody listens there.
+    /// Port unreachable: no socket is bound to the port.
     Port,
     /// Host or network unreachable.
     Host,
@@ -199,7 +200,7 @@ pub struct DriverCounters {
     pub streams_opened: u64,
     /// Streams that came from listeners.
     pub streams_accepted: u64,
-    /// Streams that are gone, for whatever reason. Opened and accepted ones less these are there.
+    /// Streams that have ended, for any reason. Those opened or accepted, less these, still exist.
     pub streams_closed: u64,
     /// Streams cut off because they could not send what was written within the linger time.
     pub streams_cut: u64,
@@ -207,15 +208,15 @@ pub struct DriverCounters {
     pub stream_bytes_sent: u64,
     /// Bytes received on streams.
     pub stream_bytes_received: u64,
-    /// Writes refused because a stream's buffer, or that of all, was full.
+    /// Writes refused because the stream's buffer, or the pool that all streams share, was full.
     pub stream_writes_full: u64,
-    /// Accepts that failed, for want of descriptors or of a place in the table for example.
+    /// Accepts that failed, for example for want of descriptors or of a place in the table.
     pub accept_errors: u64,
-    /// Streams that did not come up.
+    /// Connects that failed.
     pub connect_errors: u64,
 }
 
-/// One thread's view of the network. Made, driven and dropped on the same thread.
+/// One thread's access to the network. A driver is made, used and dropped on the same thread.
 pub trait Driver {
     /// The current time on this driver's clock.
     fn now(&self) -> Nanos;
@@ -223,24 +224,24 @@ pub trait Driver {
     /// Opens and binds a UDP socket and starts receiving on it.
     ///
     /// # Errors
-    /// Whatever `socket`, `bind`, `connect` or registration returned.
+    /// The error of `socket`, `bind`, `connect` or of the registration.
     fn open(&mut self, spec: &SocketSpec) -> io::Result<SocketId>;
 
     /// The address that `socket` is bound to.
     fn local_addr(&self, socket: SocketId) -> SocketAddr;
 
     /// Opens a TCP listener, which accepts by itself ([`StreamEvent::Accepted`]) until it is
-    /// closed. When descriptors run out it pauses, counted, and goes on.
+    /// closed. When descriptors run out, it pauses, counts that, and goes on.
     ///
     /// # Errors
-    /// Whatever `socket`, `bind` or `listen` returned.
+    /// The error of `socket`, `bind` or `listen`.
     fn listen(&mut self, spec: &ListenSpec) -> io::Result<SocketId>;
 
     /// Begins to connect a TCP stream, without waiting. [`StreamEvent::Connected`] or
     /// [`StreamEvent::Closed`] follows.
     ///
     /// # Errors
-    /// Whatever `socket` or `bind` returned. What `connect` returns comes as an event.
+    /// The error of `socket` or `bind`. An error of `connect` comes as an event.
     fn connect(&mut self, spec: &ConnectSpec) -> io::Result<SocketId>;
 
     /// Appends `bytes` to what `stream` has to send, all or nothing; also before it is connected.
@@ -250,16 +251,15 @@ pub trait Driver {
     /// The stream has no room or is gone.
     fn stream_write(&mut self, stream: SocketId, bytes: &[u8]) -> Result<(), StreamWriteError>;
 
-    /// Ends `stream` with a reset, dropping what it has not sent. Late events of it are swallowed.
-    /// With anything but a stream it does nothing.
+    /// Ends `stream` with a reset and drops its unsent bytes. Its later events are swallowed. Does
+    /// nothing if `stream` is a listener or a UDP socket.
     fn abort(&mut self, stream: SocketId);
 
-    /// Closes `socket`; staged datagrams of it are sent first, late events of it are swallowed.
-    /// Its port and its place in the table are free again after the next [`turn`](Self::turn).
+    /// Closes `socket`. Its staged datagrams are sent first; its later events are swallowed. Its
+    /// port and its place in the table are free again after the next [`turn`](Self::turn).
     ///
-    /// A stream first sends what was written to it, then ends in good order, and waits for the
-    /// peer to do so too; all that within [`DriverConfig::stream_linger_ns`]. Its id is invalid at
-    /// once.
+    /// A stream first sends the bytes that were written to it, then a FIN, and waits for the FIN of
+    /// the peer; all that within [`DriverConfig::stream_linger_ns`]. Its id is invalid at once.
     fn close(&mut self, socket: SocketId);
 
     /// The arena in which datagrams are rendered and staged.
@@ -269,14 +269,15 @@ pub trait Driver {
     /// A deadline in the past sends and reaps without waiting.
     ///
     /// # Errors
-    /// Only what makes the driver unusable; per-datagram failures arrive as events.
+    /// Errors that make the driver unusable; failures of single datagrams arrive as events.
     fn turn(&mut self, deadline: Nanos) -> io::Result<()> {
         self.turn_gathering(0, deadline)
     }
 
     /// Like [`turn`](Driver::turn), but lets events gather in the kernel until `gather_until`
-    /// before it looks at any, unless very many come or some are pending already. Fewer and larger
-    /// turns cost less; a wake may be noticed only at the end of the gathering.
+    /// before it reads any. The gathering ends early if very many come, and is skipped if some are
+    /// pending already. Fewer and larger turns cost less; a wake may be noticed only at the end of
+    /// the gathering.
     ///
     /// # Errors
     /// As [`turn`](Driver::turn).
@@ -294,14 +295,14 @@ pub trait Driver {
     /// Counters so far.
     fn counters(&self) -> DriverCounters;
 
-    /// CPU time that the driver's thread has used, in user space and in the kernel. The share of it
-    /// in the time that has passed tells how busy a worker is; time inside an enter does not, for a
-    /// send is carried out there too.
+    /// CPU time that the driver's thread has used, in user space and in the kernel. Divided by the
+    /// elapsed time it tells how busy a worker is. The time inside an enter does not, because the
+    /// kernel also carries out sends there.
     fn cpu_time_ns(&self) -> u64 {
         sys::thread_cpu_time_ns()
     }
 
-    /// Cancels receives, lets sends finish, and returns when nothing is in the kernel any more or
-    /// `deadline` has passed (memory that the kernel may still write is then leaked, not freed).
+    /// Cancels receives, lets sends finish, and returns once the kernel has no operation left or
+    /// `deadline` has passed. Memory that the kernel may still write is then leaked, not freed.
     fn shutdown(&mut self, deadline: Nanos);
 }

@@ -1,4 +1,5 @@
-//! Whether this kernel, container and user may use io_uring, and if not, why and what to do.
+//! Test of whether this kernel, container and user may use io_uring. A refusal says why not and
+//! what to do.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +13,7 @@ use crate::uring::ring;
 /// The oldest kernel with the ring flags that we rely on.
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
-/// What the running kernel offers beyond the minimum.
+/// Abilities of the running kernel beyond the minimum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Features {
     /// `uname -r`.
@@ -23,11 +24,11 @@ pub struct Features {
     pub no_sqarray: bool,
 }
 
-/// Why io_uring cannot be used.
+/// The reason why io_uring cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The kernel lacks what we rely on.
+    /// The kernel is too old: it lacks flags or operations that we rely on.
     #[error(
         "kernel {kernel} is too old for io_uring here (6.1 or newer is needed): run with -io syscall"
     )]
@@ -50,7 +51,7 @@ pub enum Refusal {
     Sysctl {
         /// `uname -r`.
         kernel: String,
-        /// 1: only for the privileged and one group; 2: for nobody.
+        /// 1: only privileged processes and one group may use it; 2: no process may.
         value: u32,
         /// `kernel.io_uring_group`, if set.
         group: Option<u32>,
@@ -81,7 +82,7 @@ pub enum Refusal {
     OperationMissing {
         /// `uname -r`.
         kernel: String,
-        /// Its name.
+        /// The name of the operation.
         operation: &'static str,
     },
     /// Any other error.
@@ -89,12 +90,12 @@ pub enum Refusal {
     Other {
         /// `uname -r`.
         kernel: String,
-        /// What the kernel said.
+        /// The kernel's error text.
         cause: String,
     },
 }
 
-/// Which driver to use.
+/// The driver that the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IoChoice {
     /// io_uring where possible, else system calls.
@@ -159,7 +160,7 @@ impl Refusal {
 /// Creates a small ring and looks for everything that the `uring` driver needs.
 ///
 /// # Errors
-/// Why it cannot be had.
+/// The reason why io_uring cannot be used.
 pub fn probe() -> Result<Features, Refusal> {
     let kernel = sys::kernel_release();
     let ring =
@@ -177,7 +178,8 @@ pub fn probe() -> Result<Features, Refusal> {
         (opcode::RecvMsg::CODE, "RECVMSG"),
         (opcode::Send::CODE, "SEND"),
         (opcode::SendMsg::CODE, "SENDMSG"),
-        // Came with 6.0, like addresses on SEND and multishot RECVMSG, which cannot be asked for.
+        // SEND_ZC came with 6.0, together with addresses on SEND and multishot RECVMSG, which a
+        // probe cannot ask for.
         (opcode::SendZc::CODE, "SEND_ZC"),
     ];
     for (code, operation) in needed {
@@ -192,7 +194,7 @@ pub fn probe() -> Result<Features, Refusal> {
     })
 }
 
-/// What the system says about io_uring beside the errno.
+/// Facts of the system that explain the errno of a refused set-up.
 #[derive(Clone, Debug)]
 struct Circumstances {
     kernel: String,

@@ -1,4 +1,4 @@
-//! Memory with a fixed address that the kernel may read or write while we go on.
+//! Memory with a fixed address that the kernel may read or write while the program runs on.
 //!
 //! Anonymous mappings rather than boxes: pages are touched only when used, the address never moves,
 //! and a mapping can be leaked on purpose when an operation outlives its driver.

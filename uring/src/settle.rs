@@ -1,4 +1,4 @@
-//! What becomes of a train once the kernel has answered: counted, tried again, or failed.
+//! Treatment of a train once the kernel has answered: it is counted, tried again, or failed.
 //!
 //! Both kernel drivers come here with the result of a send. Second tries are plain system calls:
 //! they are rare, and a direct call leaves no room for another datagram's error to slip in between.
@@ -8,15 +8,16 @@ use std::os::fd::RawFd;
 use crate::tx::TxArena;
 use crate::{DriverCounters, SendFailure};
 
-/// How often a datagram is tried again when each try meets the pending error of another one.
+/// Most times that one datagram is tried again, when each try meets the pending error of another
+/// one.
 const RESENDS: usize = 3;
 
-/// What is left to do for a train.
+/// The work that is left for a train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// Nothing; the train is finished.
     Done,
-    /// Its remaining datagrams failed with this errno and must be reported.
+    /// The remaining datagrams failed with this errno and must be reported.
     Failed(i32),
 }
 
@@ -72,7 +73,8 @@ fn refused(
                     );
                 }
                 Err(again) => {
-                    // Only a refusal is always somebody else's; the rest may be our own by now.
+                    // Only a refusal always belongs to another datagram; the other errors may be
+                    // our own by now.
                     let other = again == libc::ECONNREFUSED || errno == libc::ECONNREFUSED;
                     errno = again;
                     if !other {
@@ -123,7 +125,7 @@ fn send_singly(arena: &mut TxArena, counters: &mut DriverCounters, fd: RawFd, id
     Settled::Failed(last)
 }
 
-/// Whether `errno` may be the report of an earlier datagram's ICMP error rather than our own.
+/// Tells whether `errno` may be an ICMP error that an earlier datagram of the socket has met.
 pub(crate) fn is_pending_error(errno: i32) -> bool {
     matches!(
         errno,
@@ -140,7 +142,7 @@ pub(crate) fn is_pending_error(errno: i32) -> bool {
     )
 }
 
-/// The public name of an errno.
+/// Maps an errno to its public name.
 pub(crate) fn failure(errno: i32) -> SendFailure {
     match errno {
         libc::ENOBUFS | libc::EAGAIN | libc::ENOMEM => SendFailure::NoBuffer,

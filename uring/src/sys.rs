@@ -19,7 +19,7 @@ pub fn realtime_now_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
 }
 
-/// Seconds that local time is ahead of UTC at `unix_s`; 0 where that is not known.
+/// Seconds that local time is ahead of UTC at `unix_s`; 0 if that is unknown.
 #[must_use]
 pub fn utc_offset_s(unix_s: u64) -> i64 {
     let Ok(time) = libc::time_t::try_from(unix_s) else { return 0 };
@@ -42,7 +42,7 @@ pub fn process_cpu_time_ns() -> u64 {
     clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// The kernel's number of the calling thread, by which `/proc/self/task` knows it.
+/// The kernel's id of the calling thread, as in `/proc/self/task`.
 #[must_use]
 pub fn thread_id() -> u32 {
     // SAFETY: takes no argument and cannot fail.
@@ -53,7 +53,7 @@ pub fn thread_id() -> u32 {
 /// Binds the calling thread to one processor.
 ///
 /// # Errors
-/// What `sched_setaffinity` returned; `InvalidInput` for a number past the kernel's set.
+/// The error of `sched_setaffinity`; `InvalidInput` for a number past the kernel's set.
 pub fn pin_current_thread(cpu: usize) -> io::Result<()> {
     if cpu >= libc::CPU_SETSIZE as usize {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "processor number too large"));
@@ -83,22 +83,22 @@ pub fn online_cpus() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// Sets how much later than asked the calling thread's timers may fire. The default is 50 µs.
+/// Sets the delay that the calling thread's timers may have. The default is 50 µs.
 ///
 /// # Errors
-/// What `prctl` returned.
+/// The error of `prctl`.
 pub fn set_timer_slack_ns(slack: u64) -> io::Result<()> {
     // SAFETY: this option takes one integer.
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack as libc::c_ulong) })
 }
 
-/// Lets the calling thread run soon after it woke, for `slice_ns` (100 µs to 100 ms) at a time: a
-/// thread that works briefly and often is then not kept waiting by one that works for long. Has an
-/// effect from Linux 6.12; earlier kernels ignore the slice. A real-time policy that somebody gave
-/// the thread stays.
+/// Lets the calling thread run soon after it woke, for `slice_ns` (100 µs to 100 ms) at a time. A
+/// thread that works briefly and often then does not wait for one that works for long. Takes effect
+/// from Linux 6.12; earlier kernels ignore the slice. A real-time policy that the thread already
+/// has stays.
 ///
 /// # Errors
-/// What `sched_getattr` or `sched_setattr` returned.
+/// The error of `sched_getattr` or `sched_setattr`.
 pub fn prefer_latency(slice_ns: u64) -> io::Result<()> {
     change_schedule(|schedule| {
         schedule.policy = libc::SCHED_OTHER as u32;
@@ -106,12 +106,12 @@ pub fn prefer_latency(slice_ns: u64) -> io::Result<()> {
     })
 }
 
-/// Lets the calling thread give way: when it wakes it interrupts no other thread, and under
+/// Lets the calling thread give way. When it wakes it interrupts no other thread, and under
 /// contention it gets the share of a thread whose nice value is `nicer` higher. Threads that it
-/// starts inherit both, and only a privileged one can lower its nice value again.
+/// starts inherit both. Only a privileged thread can lower its nice value again.
 ///
 /// # Errors
-/// What `sched_getattr` or `sched_setattr` returned.
+/// The error of `sched_getattr` or `sched_setattr`.
 pub fn give_way(nicer: u8) -> io::Result<()> {
     change_schedule(|schedule| {
         schedule.policy = libc::SCHED_BATCH as u32;
@@ -119,7 +119,7 @@ pub fn give_way(nicer: u8) -> io::Result<()> {
     })
 }
 
-/// `struct sched_attr` of `sched_setattr(2)`, as of its first version.
+/// The first version of `struct sched_attr` of `sched_setattr(2)`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 struct Schedule {
@@ -142,7 +142,7 @@ fn schedule() -> io::Result<Schedule> {
     if result == 0 { Ok(schedule) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Changes how the calling thread is scheduled, if it has one of the two usual policies.
+/// Changes the scheduling of the calling thread, if it has one of the two usual policies.
 fn change_schedule(change: impl FnOnce(&mut Schedule)) -> io::Result<()> {
     let mut schedule = schedule()?;
     if ![libc::SCHED_OTHER, libc::SCHED_BATCH].contains(&(schedule.policy as i32)) {
@@ -150,17 +150,17 @@ fn change_schedule(change: impl FnOnce(&mut Schedule)) -> io::Result<()> {
     }
     change(&mut schedule);
     schedule.size = size_of::<Schedule>() as u32;
-    // The only flag that says something about these policies.
+    // The only flag that applies to these policies.
     schedule.flags &= libc::SCHED_FLAG_RESET_ON_FORK as u64;
     // SAFETY: the kernel reads a live structure of the size that it names.
     let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const schedule, 0_u32) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets allocations of this size and more be the system's own mappings, which go back to it when
+/// Gives allocations of at least this size mappings of their own, which return to the system when
 /// they are freed. By itself glibc raises this threshold to the largest block ever freed, and keeps
-/// what is below it: pools of workers that come and go would stay with the process. Other C
-/// libraries need no telling.
+/// smaller blocks: pools of workers that come and go would stay with the process. Other C libraries
+/// need no such call.
 pub fn return_large_blocks(bytes: i32) {
     #[cfg(target_env = "gnu")]
     // SAFETY: changes one parameter of the allocator, which takes any value and locks for itself.
@@ -171,10 +171,10 @@ pub fn return_large_blocks(bytes: i32) {
     let _ = bytes;
 }
 
-/// Gives the system the pages that the allocator holds and nobody uses. By itself glibc gives back
-/// the end of an arena only, and each thread that comes may begin another arena: what many workers
-/// leave behind in small blocks would stay with the process. Takes some milliseconds, during which
-/// threads that allocate wait. Other C libraries need no telling.
+/// Gives free pages of the allocator back to the system. By itself glibc gives back the end of an
+/// arena only, and each new thread may begin another arena: small blocks left behind by many
+/// workers would stay with the process. Takes some milliseconds, during which threads that allocate
+/// wait. Other C libraries need no such call.
 pub fn return_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: touches free memory of the allocator only, which locks for itself.
@@ -186,7 +186,7 @@ pub fn return_free_memory() {
 /// The limit on open descriptors in force.
 ///
 /// # Errors
-/// What `getrlimit` returned.
+/// The error of `getrlimit`.
 pub fn nofile_limit() -> io::Result<u64> {
     limit(libc::RLIMIT_NOFILE).map(|limit| limit.rlim_cur)
 }
@@ -195,7 +195,7 @@ pub fn nofile_limit() -> io::Result<u64> {
 /// returns the limit in force afterwards.
 ///
 /// # Errors
-/// What `getrlimit` returned; a refusal to raise is not an error.
+/// The error of `getrlimit`; a refusal to raise is not an error.
 pub fn raise_nofile_limit(wanted: u64) -> io::Result<u64> {
     let now = limit(libc::RLIMIT_NOFILE)?;
     if now.rlim_cur >= wanted {
@@ -219,8 +219,8 @@ pub fn memlock_limit() -> Option<u64> {
     (current != libc::RLIM_INFINITY).then_some(current)
 }
 
-/// Memory that can be used without swapping: `MemAvailable`, or what the cgroup (version 2) leaves
-/// if that is less. `None` if neither can be read.
+/// Memory that can be used without swapping: `MemAvailable`, or the room that the cgroup (version
+/// 2) leaves if that is less. `None` if neither can be read.
 #[must_use]
 pub fn available_memory_bytes() -> Option<u64> {
     let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));
@@ -234,8 +234,8 @@ pub fn available_memory_bytes() -> Option<u64> {
     }
 }
 
-/// Whether the wall clock follows a time source, by what the kernel was told; `None` where it may
-/// not be asked.
+/// Tells whether the kernel knows the wall clock to follow a time source; `None` if asking is not
+/// permitted.
 #[must_use]
 pub fn clock_synchronised() -> Option<bool> {
     // SAFETY: all-zero is a valid structure, whose empty mode asks for no change.
@@ -251,7 +251,7 @@ pub fn process_id() -> u32 {
     std::process::id()
 }
 
-/// The running kernel, as `uname -r` says it.
+/// The running kernel's release, as in `uname -r`.
 #[must_use]
 pub fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
@@ -282,7 +282,7 @@ fn mem_available(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// The least room that a cgroup and its ancestors leave.
+/// The smallest room that a cgroup and its ancestors leave.
 fn cgroup_room(path: &str) -> Option<u64> {
     let mut least = None;
     let mut path = path.trim_end_matches('/').to_owned();
@@ -348,7 +348,7 @@ mod tests {
             let preferred = schedule().expect("schedule");
             assert_eq!(preferred.policy, libc::SCHED_OTHER as u32);
             assert_eq!(preferred.nice, given.nice, "it stays");
-            // Earlier kernels than 6.12 tell no slice.
+            // Kernels before 6.12 report no slice.
             assert!([0, 200_000].contains(&preferred.runtime), "{preferred:?}");
             give_way(u8::MAX).expect("give way");
             assert_eq!(schedule().expect("schedule").nice, 19);

@@ -21,7 +21,7 @@ pub struct Waker {
 #[derive(Debug)]
 struct Shared {
     state: AtomicU32,
-    /// Absent under the `sim` driver, which never sleeps.
+    /// The eventfd; absent under the `sim` driver, which never sleeps.
     event: Option<OwnedFd>,
 }
 
@@ -45,12 +45,12 @@ impl Waker {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was just returned to us and nobody else has it.
+        // SAFETY: the descriptor was just returned to us and has no other owner.
         let event = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self::with(Some(event)))
     }
 
-    /// A waker that only leaves a mark.
+    /// A waker that only sets a flag.
     pub(crate) fn flag() -> Self {
         Self::with(None)
     }
@@ -64,7 +64,8 @@ impl Waker {
         self.shared.event.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Announces a wait. `false` if a wake has come meanwhile, which this call then consumes.
+    /// Announces a wait. Returns `false` if a wake has come meanwhile, which this call then
+    /// consumes.
     pub(crate) fn park(&self) -> bool {
         let parked = self.shared.state.compare_exchange(
             RUNNING,
@@ -78,7 +79,7 @@ impl Waker {
         parked.is_ok()
     }
 
-    /// Ends a wait. `true` if a wake came during it.
+    /// Ends a wait. Returns `true` if a wake came during it.
     pub(crate) fn unpark(&self) -> bool {
         self.shared.state.swap(RUNNING, Ordering::AcqRel) == NOTIFIED
     }

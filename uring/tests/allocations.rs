@@ -1,4 +1,4 @@
-//! Once warm, the packet path allocates nothing: one test, alone in its process, so that nobody
+//! Once warm, the packet path allocates nothing. One test, alone in its process, so that nothing
 //! else allocates meanwhile.
 
 mod common;

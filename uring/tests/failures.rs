@@ -1,4 +1,4 @@
-//! What the network and the kernel refuse becomes an event or a counter, never silence.
+//! Refusals of the network and the kernel become an event or a counter, never silence.
 
 mod common;
 
@@ -88,7 +88,7 @@ fn an_innocent_destination_is_reached_beside_a_closed_port<D: Driver>(
     let (socket, _) = open(&mut driver);
     let (_, innocent) = open(&mut driver);
     let closed = closed_port();
-    // Every send to the closed port leaves an error that the next send of the socket stumbles over.
+    // Every send to the closed port leaves an error that the next send of the socket meets.
     let count = 200_usize;
     for number in 0..count {
         send(&mut driver, socket, closed, format!("lost {number}").as_bytes());
@@ -106,7 +106,7 @@ fn an_innocent_destination_is_reached_beside_a_closed_port<D: Driver>(
     let refused = seen.iter().filter(|event| matches!(event, Seen::SendFailed { .. })).count();
     assert_eq!(refused, 0, "a pending error is nobody's failure to send");
     assert!(driver.counters().icmp_errors > 0);
-    // The socket itself still hears.
+    // The socket itself still receives.
     let at = driver.local_addr(socket);
     let (other, _) = open(&mut driver);
     send(&mut driver, other, at, b"still there?");
@@ -166,7 +166,7 @@ fn a_full_receive_queue_is_counted<D: Driver>(make: impl Fn(&DriverConfig) -> io
     sender.send_to(b"probe", at).expect("send");
     received += run_for(&mut driver, QUIET_NS).len() as u64;
     assert_eq!(driver.counters().receive_overflow, sent + 1 - received);
-    // A second bout adds only what is new.
+    // A second overflow adds only the new drops.
     let (again, more) = overfill(&mut driver, socket, &sender);
     driver.close(socket);
     driver.turn(0).expect("turn");

@@ -114,7 +114,7 @@ fn sends_alone_do_not_end_a_wait<D: Driver>(make: impl Fn(&DriverConfig) -> io::
     assert!(driver.counters().enters <= 50, "{:?}", driver.counters());
 }
 
-/// Stops after every event and gathers what comes.
+/// Stops after every event and gathers the events.
 fn one_by_one<D: Driver>(driver: &mut D, count: usize) -> Vec<Seen> {
     let mut seen = Vec::new();
     let end = sys::monotonic_now() + common::PATIENCE_NS;

@@ -1,4 +1,4 @@
-//! The simulated network: repeatable, and each fault does what it says.
+//! The simulated network: runs repeat exactly, and each fault has its documented effect.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ fn settle(net: &SimNet, driver: &mut SimDriver) -> Vec<String> {
     seen
 }
 
-/// A whole run: two drivers that play ball over a bad network. Returns all that was seen.
+/// Plays a whole run: two drivers that send to each other over a bad network. Returns all events.
 fn rally(seed: u64) -> Vec<String> {
     let config = SimConfig {
         delay_ns_min: 1_000,
@@ -286,7 +286,7 @@ fn a_break_keeps_the_rest() {
     assert!(driver.drain(|_, _| ControlFlow::Break(())).is_continue());
 }
 
-/// What came of a run of streams, for comparison.
+/// Outcome of a run of streams, for comparison.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Run {
     log: Vec<String>,

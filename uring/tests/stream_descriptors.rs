@@ -1,5 +1,5 @@
 //! Descriptors of streams: none leaks, and running out of them loses no listener. One test, alone
-//! in its process, so that nobody else opens or closes any meanwhile.
+//! in its process, so that nothing else opens or closes any meanwhile.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn until_gone<D: Driver>(driver: &mut D) {
     }
 }
 
-/// Opens and ends a thousand streams in all manners.
+/// Opens a thousand streams and ends them in every way.
 fn come_and_go(name: &str, mut driver: impl Driver) {
     let at = listen(&mut driver);
     let before = descriptors();
@@ -78,7 +78,8 @@ fn come_and_go(name: &str, mut driver: impl Driver) {
 /// Connects while no descriptor is left to accept with.
 fn run_out(name: &str, mut driver: impl Driver) {
     let at = listen(&mut driver);
-    // The backlog takes them. An accept by io_uring keeps to the limit at the time of its start.
+    // The backlog takes the connections. An accept by io_uring keeps to the limit at the time of
+    // its start.
     let mut peers: Vec<TcpStream> =
         (0..3).map(|_| TcpStream::connect(at).expect("connect")).collect();
     let limit = sys::nofile_limit().expect("limit");
@@ -89,7 +90,7 @@ fn run_out(name: &str, mut driver: impl Driver) {
         assert!(sys::monotonic_now() < end, "{name}: {:?}", driver.counters());
         step(&mut driver, sys::monotonic_now() + 1_000_000, &mut seen);
     }
-    // It rests and does not spin.
+    // The listener rests and does not spin.
     let before = driver.counters();
     let until = sys::monotonic_now() + 50_000_000;
     while sys::monotonic_now() < until {

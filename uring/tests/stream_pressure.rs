@@ -1,4 +1,4 @@
-//! Streams when buffers, queues and memory are short, and the two kernel drivers beside each other.
+//! Streams when buffers, queues and memory are short, and the two kernel drivers compared.
 
 mod common;
 
@@ -29,8 +29,8 @@ fn listen(driver: &mut impl Driver) -> SocketAddr {
     driver.local_addr(listener)
 }
 
-/// Has `count` streams send `bytes` each to the driver itself. It sleeps without a deadline, so
-/// that a stream that is forgotten shows as a hang that a wake after long ends.
+/// Has `count` streams send `bytes` each to the driver itself. The driver sleeps without a
+/// deadline: a forgotten stream shows as a hang, which a wake ends after a long time.
 fn crowd(driver: &mut impl Driver, count: usize, bytes: usize) {
     let to = listen(driver);
     let streams: Vec<SocketId> =
@@ -126,7 +126,7 @@ fn bytes_are_stamped_with_the_time_of_their_receipt<D: Driver>(
     }
     let before = sys::monotonic_now();
     peer.write_all(b"now").expect("write");
-    // The driver is kept away meanwhile: only the kernel can know.
+    // The driver does not run meanwhile: only the kernel can know the time.
     thread::sleep(Duration::from_millis(50));
     let after = sys::monotonic_now();
     let stamp = loop {
@@ -139,13 +139,13 @@ fn bytes_are_stamped_with_the_time_of_their_receipt<D: Driver>(
     assert!(stamp > before - 1_000_000 && stamp < after, "{before} {stamp} {after}");
 }
 
-/// What a stream's two ends saw.
+/// Bytes and ends that the two ends of a stream saw.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Account {
-    /// What the driver received, and how that ended.
+    /// Bytes that the driver received; `cause` is how the stream ended.
     received: Vec<u8>,
     cause: Option<StreamCause>,
-    /// What the peer received, and whether that ended in good order.
+    /// Bytes that the peer received; `peer_eof` is true if the stream ended in good order.
     peer_received: Vec<u8>,
     peer_eof: bool,
 }
@@ -159,8 +159,8 @@ fn accounts(driver: &mut impl Driver, seed: u64) -> Vec<Account> {
         let mut peer = TcpStream::connect(to).expect("connect");
         peer.set_read_timeout(Some(Duration::from_nanos(PATIENCE_NS))).expect("timeout");
         let down = vec![number; random.below(100_000) as usize];
-        // The peer waits for at least one byte: a stream that it resets before it is accepted is
-        // never heard of.
+        // The peer waits for at least one byte, because a stream that it resets before it is
+        // accepted is never reported.
         let up: Vec<Vec<u8>> = (0..=random.below(20))
             .map(|at| vec![at as u8; 1 + random.below(9000) as usize])
             .collect();

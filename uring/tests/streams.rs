@@ -90,7 +90,7 @@ fn closed(seen: &[Seen], of: SocketId) -> Vec<StreamCause> {
     causes.collect()
 }
 
-/// Streams that are there.
+/// Number of streams that exist.
 fn alive(driver: &impl Driver) -> u64 {
     let counters = driver.counters();
     counters.streams_opened + counters.streams_accepted - counters.streams_closed
@@ -106,7 +106,7 @@ fn until_gone(driver: &mut impl Driver) {
     }
 }
 
-/// Writes all of `bytes`, turning while there is no room, and adds what came meanwhile to `seen`.
+/// Writes all of `bytes`, turning while there is no room, and adds the events meanwhile to `seen`.
 fn write_all(driver: &mut impl Driver, to: SocketId, bytes: &[u8], seen: &mut Vec<Seen>) {
     let end = sys::monotonic_now() + PATIENCE_NS;
     for part in bytes.chunks(50_000) {
@@ -344,7 +344,7 @@ fn a_peer_that_closes_half_way_through_a_write_is_reported_once<D: Driver>(
         }
         seen.extend(run_until(&mut driver, |seen| !closed(seen, stream).is_empty()));
         seen.extend(run_for(&mut driver, QUIET_NS));
-        // Closing with bytes unread is a reset, too.
+        // Closing with unread bytes is a reset, too.
         assert_eq!(closed(&seen, stream), [StreamCause::Reset], "hard {hard}");
         assert_eq!(driver.stream_write(stream, b"x"), Err(StreamWriteError::Closed));
     }
@@ -429,7 +429,7 @@ fn late_events_of_a_closed_stream_are_swallowed<D: Driver>(
         let (stream, mut peer) = with_peer(&mut driver);
         peer.write_all(b"late").expect("write");
         drop(peer);
-        // The events are known to the driver and not yet delivered.
+        // The driver knows the events and has not delivered them yet.
         driver.turn(sys::monotonic_now() + QUIET_NS).expect("turn");
         if abort {
             driver.abort(stream)

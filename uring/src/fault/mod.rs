@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use crate::sim::Random;
 
-/// Where an error is injected.
+/// Places in the packet path at which an error can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
     /// An accept, before the kernel sees it: `EMFILE`, `ECONNABORTED`.
@@ -28,7 +28,8 @@ pub enum Site {
     Resend,
     /// A send, before the kernel sees it: `ENOBUFS`, `ECONNREFUSED`, `EMSGSIZE`, `EPERM`, `EIO`.
     Send,
-    /// A multishot receive of the `uring` driver is cancelled under its feet; the value is ignored.
+    /// A multishot receive of the `uring` driver, which is cancelled; the scripted value is
+    /// ignored.
     StopReceive,
     /// A write to a stream, before the kernel sees it: `EINTR`, `EAGAIN`, `EPIPE`, `ENOBUFS`.
     StreamSend,

@@ -11,10 +11,10 @@ use crate::{
     StreamWriteError, SyscallDriver, UringDriver, sys,
 };
 
-/// How long a test waits for what must come.
+/// Longest time that a test waits for expected events.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
-/// A driver with a listener, and what came of its streams.
+/// A driver with a listener, and the events of its streams.
 struct Rig<D> {
     driver: D,
     to: SocketAddr,
@@ -156,7 +156,7 @@ fn a_write_that_fails_ends_the_stream_once<D: Driver>(
         let mut rig = Rig::new(&make);
         let stream = rig.connect();
         rig.until(|rig| rig.connected.len() + rig.accepted.len() == 2);
-        // What had come before is still delivered.
+        // Bytes that arrived before the error are still delivered.
         let server = rig.accepted[0];
         rig.driver.stream_write(server, b"farewell").expect("write");
         rig.driver.turn(0).expect("turn");

@@ -32,7 +32,7 @@ fn spec() -> SocketSpec {
     }
 }
 
-/// What became of a run's datagrams.
+/// Fates of a run's datagrams, by cookie.
 #[derive(Debug, Default)]
 struct Outcome {
     arrived: HashMap<u64, u32>,
@@ -40,7 +40,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Every datagram arrived once or failed once, never both, never neither.
+    /// Asserts that every datagram either arrived once or failed once.
     fn check(&self, count: u64) {
         for cookie in 0..count {
             let arrived = self.arrived.get(&cookie).copied().unwrap_or(0);
@@ -278,7 +278,7 @@ fn a_random_storm_loses_nothing<D: Driver>(make: impl Fn(&DriverConfig) -> io::R
         }
         pair.finish();
         assert!(clear() > 0, "seed {seed} injected nothing");
-        // In calm weather all arrives.
+        // Without faults everything arrives.
         let before = pair.outcome.arrived.len();
         pair.stage(50, false);
         pair.finish();

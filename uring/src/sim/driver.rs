@@ -27,7 +27,7 @@ pub struct SimDriver {
     sockets_max: usize,
     gso: bool,
     waker: Waker,
-    /// Trains of one whose send failed, with the errno.
+    /// Failed trains of one datagram each, with the errno.
     failed: VecDeque<Failure>,
     deadline: Nanos,
     streams: Streams,
@@ -36,11 +36,11 @@ pub struct SimDriver {
 /// The driver's side of streams.
 #[derive(Debug)]
 struct Streams {
-    /// The driver's number in the network.
+    /// The driver's index in the network.
     number: usize,
     places: Vec<StreamPlace>,
     free: VecDeque<u32>,
-    /// Places by key in the network.
+    /// Places in the table, by key in the network.
     by_key: BTreeMap<u64, u32>,
     /// Streams that were written to since the last turn.
     to_pump: Vec<u64>,
@@ -56,7 +56,7 @@ struct StreamPlace {
 }
 
 impl Streams {
-    /// The key in the network of a stream or listener that is its owner's.
+    /// Looks up the place and the network key of a stream or listener, if `id` is still valid.
     fn find(&self, id: SocketId) -> Option<(u32, u64)> {
         let place = id.stream_place()? as u32;
         let slot = self.places.get(place as usize)?;
@@ -81,7 +81,7 @@ impl Streams {
         SocketId::stream(place, slot.generation)
     }
 
-    /// Frees a place. `true` if it was a stream's.
+    /// Frees a place. Returns `true` if a stream held it.
     fn remove(&mut self, place: u32) -> bool {
         let slot = &mut self.places[place as usize];
         let Some(key) = slot.key.take() else { return false };
@@ -199,7 +199,7 @@ impl SimDriver {
         }
     }
 
-    /// Sends what was written to streams.
+    /// Sends the bytes that were written to streams.
     fn pump_streams(&mut self) {
         let net = &mut *self.net.net.borrow_mut();
         for key in self.streams.to_pump.drain(..) {
@@ -207,7 +207,7 @@ impl SimDriver {
         }
     }
 
-    /// Hands out the next arrival of a stream. `None` if there is none.
+    /// Hands out the next arrival of a stream. Returns `None` if there is none.
     fn deliver_stream<F>(&mut self, handler: &mut F) -> Option<ControlFlow<()>>
     where
         F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
@@ -217,7 +217,8 @@ impl SimDriver {
         let (key, arrival) = net.streams.next_arrival(self.streams.number)?;
         let Some((place, socket)) = self.streams.id_of(key) else {
             match arrival {
-                // Swallowed, but the peer may go on.
+                // The owner gets no data any more; the window opens, so that the peer can go on
+                // sending.
                 StreamArrival::Data { bytes, .. } => {
                     net.streams.taken(net.now, &net.config, key, bytes.len());
                 }
@@ -461,7 +462,7 @@ impl Driver for SimDriver {
         self.waker.clone()
     }
 
-    /// Nothing: virtual time passes without work.
+    /// Always 0: virtual time passes without work.
     fn cpu_time_ns(&self) -> u64 {
         0
     }

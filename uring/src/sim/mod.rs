@@ -1,9 +1,9 @@
 //! A simulated network: in memory, on a virtual clock, with seeded faults.
 //!
 //! Several [`SimDriver`]s share one [`SimNet`]. Nothing blocks and nothing happens by itself: a
-//! harness turns the drivers and moves the clock to whatever comes next, the earliest of
+//! harness turns the drivers and moves the clock to the next event, which is the earliest of
 //! [`SimDriver::next_deadline`] and [`SimNet::next_delivery`]. Equal seeds and equal calls give
-//! equal runs. Streams are there too, between drivers of one network.
+//! equal runs. Streams work too, between drivers of one network.
 
 mod driver;
 mod net;
@@ -26,7 +26,7 @@ pub type Tap = Box<dyn FnMut(Nanos, SocketAddr, SocketAddr, &[u8])>;
 /// A handle to the network; the same thing as [`SimNet`], which is cheap to clone.
 pub type SimNetHandle = SimNet;
 
-/// What the network does to datagrams. Probabilities are per 1,000,000 datagrams.
+/// The faults of the network. Probabilities are per 1,000,000 datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimConfig {
     /// Shortest one-way delay.
@@ -44,9 +44,9 @@ pub struct SimConfig {
     pub no_buffer_ppm: u32,
     /// Datagrams that a socket holds before it drops (unlike a byte limit, easy to reason about).
     pub receive_queue_max: usize,
-    /// Whether sending to an address where no socket is open is answered with an ICMP error.
+    /// True to answer a datagram to an address without a socket with an ICMP error.
     ///
-    /// For a stream it says whether a connect to where nobody listens is refused or times out.
+    /// A connect to an address without a listener is then refused, and otherwise times out.
     pub unreachable: bool,
     /// Most bytes in a segment of a stream; each has a random length up to this.
     pub stream_segment_bytes_max: usize,
@@ -54,7 +54,7 @@ pub struct SimConfig {
     pub stream_window_bytes: usize,
     /// Segments of streams that meet a reset, which ends the stream at both ends.
     pub stream_reset_ppm: u32,
-    /// Connects that are refused although somebody listens.
+    /// Connects that are refused although a listener exists.
     pub connect_refused_ppm: u32,
 }
 
@@ -101,7 +101,8 @@ impl SimNet {
         self.net.borrow_mut().advance_to(time);
     }
 
-    /// When the next datagram, ICMP error or segment of a stream arrives, if any is under way.
+    /// Returns the time at which the next datagram, ICMP error or segment of a stream arrives, if
+    /// any is under way.
     #[must_use]
     pub fn next_delivery(&self) -> Option<Nanos> {
         self.net.borrow().next_delivery()

@@ -14,7 +14,7 @@ use crate::{IcmpCause, Nanos, RxClass, SocketSpec};
 /// The first port of the range from which port 0 is served.
 pub(super) const EPHEMERAL_FIRST: u16 = 32_768;
 
-/// What an ICMP message quotes of a datagram's payload (RFC 1812 4.3.2.3: 576 bytes in all).
+/// Bytes of a datagram's payload that an ICMP message quotes (RFC 1812 4.3.2.3: 576 bytes in all).
 const QUOTE_BYTES: usize = 520;
 
 pub(super) struct Net {

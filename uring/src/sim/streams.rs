@@ -1,7 +1,8 @@
 //! Simulated TCP: connections between the drivers of one network.
 //!
-//! What is written arrives in order and complete, but in pieces of the network's choosing and not
-//! faster than the receiver takes it. A loss shows as delay, as it does to an application over TCP.
+//! Bytes arrive complete and in the order of the writes. The network chooses the pieces, and sends
+//! no faster than the receiver takes them. A loss shows as delay, as it does to an application over
+//! TCP.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -13,11 +14,11 @@ use super::net::{EPHEMERAL_FIRST, source_ip};
 use super::random::Random;
 use crate::{ConnectSpec, ListenSpec, Nanos, StreamCause};
 
-/// What a lost segment costs: the shortest retransmission timeout of Linux.
+/// Delay that a lost segment costs: the shortest retransmission timeout of Linux.
 const RETRANSMISSION_NS: Nanos = 200_000_000;
 
-/// How long a connect that nobody answers takes to fail: Linux's five SYN retries would take 63 s,
-/// its default of six 127 s.
+/// Time after which an unanswered connect fails: Linux's five SYN retries would take 63 s, its
+/// default of six 127 s.
 const CONNECT_TIMEOUT_NS: Nanos = 127_000_000_000;
 
 /// Something for a driver to deliver.
@@ -50,13 +51,13 @@ pub(super) struct StreamNet {
     next_port: u16,
     under_way: BinaryHeap<Reverse<Segment>>,
     next_segment: u64,
-    /// What each driver has to deliver, by listener or stream.
+    /// Arrivals that each driver has to deliver, with the key of the listener or stream.
     inboxes: Vec<VecDeque<(u64, StreamArrival)>>,
     /// Bytes sent, by driver.
     sent: Vec<u64>,
 }
 
-/// What a driver allows its streams.
+/// A driver's limits for its streams.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     pub(super) output_bytes: usize,
@@ -78,16 +79,16 @@ struct End {
     /// Bytes sent that the peer's driver has not taken.
     unacknowledged: usize,
     drained_owed: bool,
-    /// The owner wants to hear no more.
+    /// True once the owner wants no more events.
     muted: bool,
     finishing: bool,
     fin_sent: bool,
     fin_received: bool,
-    /// When the last segment that left here arrives.
+    /// Arrival time of the last segment that was sent from this end.
     latest: Nanos,
 }
 
-/// Something under way to an end.
+/// A segment on its way to an end.
 #[derive(Debug, PartialEq, Eq)]
 struct Segment {
     arrival: Nanos,
@@ -98,7 +99,7 @@ struct Segment {
 
 #[derive(Debug, PartialEq, Eq)]
 enum What {
-    /// The request to connect of the end itself, which has come to where it was sent.
+    /// The request to connect of the end itself, which has reached the address that it was sent to.
     Connect,
     Connected,
     Data(Vec<u8>),
@@ -124,7 +125,7 @@ impl Ord for Segment {
 impl StreamNet {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            // Dice of their own: streams leave the fate of datagrams as it is.
+            // A random sequence of its own, so that streams do not change the fate of datagrams.
             random: Random::new(seed ^ 0x7463_7073_7472_6d73),
             ends: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -138,7 +139,7 @@ impl StreamNet {
         }
     }
 
-    /// Takes in a driver and returns its number.
+    /// Adds a driver and returns its index.
     pub(super) fn join(&mut self) -> usize {
         self.inboxes.push(VecDeque::new());
         self.sent.push(0);
@@ -153,7 +154,7 @@ impl StreamNet {
         !self.inboxes[driver].is_empty()
     }
 
-    /// What `driver` has to deliver next, and for which listener or stream.
+    /// Takes the next arrival that `driver` has to deliver, with the key of its listener or stream.
     pub(super) fn next_arrival(&mut self, driver: usize) -> Option<(u64, StreamArrival)> {
         let (key, arrival) = self.inboxes[driver].pop_front()?;
         if let StreamArrival::Accepted { .. } = arrival
@@ -221,8 +222,8 @@ impl StreamNet {
         Ok(key)
     }
 
-    /// Appends to what a stream has to send; [`pump`](Self::pump) sends it. `false` if there is no
-    /// room. What is written to a stream that has ended is lost.
+    /// Appends to the unsent bytes of a stream; [`pump`](Self::pump) sends them. Returns `false` if
+    /// there is no room. Bytes that are written to an ended stream are lost.
     pub(super) fn write(&mut self, key: u64, bytes: &[u8]) -> bool {
         let Some(end) = self.ends.get_mut(&key).filter(|end| !end.finishing) else { return true };
         if end.output.len() + bytes.len() > end.allowance.output_bytes {
@@ -233,7 +234,7 @@ impl StreamNet {
         true
     }
 
-    /// Sends what a stream holds, as far as the window allows.
+    /// Sends the bytes that a stream holds, as far as the window allows.
     pub(super) fn pump(&mut self, now: Nanos, config: &SimConfig, key: u64) {
         while let Some(end) = self.ends.get_mut(&key) {
             let Some(peer) = end.peer.filter(|_| end.connected) else { return };
@@ -267,14 +268,14 @@ impl StreamNet {
         self.remove_if_over(key);
     }
 
-    /// The driver has handed out `bytes` of a stream: its window opens again.
+    /// Opens the window of a stream again, after the driver has handed out `bytes` of it.
     pub(super) fn taken(&mut self, now: Nanos, config: &SimConfig, key: u64, bytes: usize) {
         if let Some(peer) = self.ends.get(&key).and_then(|end| end.peer) {
             self.dispatch(now, config, key, peer, What::Taken(bytes));
         }
     }
 
-    /// The owner closes a stream or a listener: what was written is sent first.
+    /// Closes a stream or a listener for its owner: written bytes are sent first.
     pub(super) fn close(&mut self, now: Nanos, config: &SimConfig, key: u64) {
         let Some(end) = self.ends.get_mut(&key) else { return };
         end.muted = true;
@@ -292,7 +293,7 @@ impl StreamNet {
         self.finish(now, config, key);
     }
 
-    /// The owner resets a stream.
+    /// Resets a stream for its owner.
     pub(super) fn abort(&mut self, now: Nanos, config: &SimConfig, key: u64) {
         if let Some(end) = self.ends.get_mut(&key).filter(|end| end.backlog.is_none()) {
             end.muted = true;
@@ -300,7 +301,7 @@ impl StreamNet {
         }
     }
 
-    /// The owner knows that the stream has ended.
+    /// Stops the events of a stream, since the owner knows that it has ended.
     pub(super) fn mute(&mut self, key: u64) {
         if let Some(end) = self.ends.get_mut(&key) {
             end.muted = true;
@@ -358,7 +359,7 @@ impl StreamNet {
         }
     }
 
-    /// A request to connect has come to where it was sent.
+    /// Handles a request to connect that has reached the address that it was sent to.
     fn connect_arrived(&mut self, now: Nanos, config: &SimConfig, client: u64) {
         let Some(end) = self.ends.get(&client) else { return };
         let (source, remote) = (end.local, end.remote);
@@ -400,11 +401,11 @@ impl StreamNet {
         };
         let wildcard = SocketAddr::new(wildcard, destination.port());
         let keys = self.listeners.get(&destination).or_else(|| self.listeners.get(&wildcard))?;
-        // Among several the source decides, as a hash would.
+        // Among several listeners on one address the source decides, as a hash would.
         keys.get(usize::from(source.port()).checked_rem(keys.len())?).copied()
     }
 
-    /// Sends what there is, then a FIN; all over after the linger time at the latest.
+    /// Sends the bytes that are left, then a FIN. The linger time bounds all of it.
     fn finish(&mut self, now: Nanos, config: &SimConfig, key: u64) {
         let Some(end) = self.ends.get_mut(&key) else { return };
         if !end.connected && end.output.is_empty() {
@@ -455,7 +456,7 @@ impl StreamNet {
         key
     }
 
-    /// Sends something from one end to another; what one end sends arrives in order.
+    /// Sends something from one end to another; all that one end sends arrives in order.
     fn dispatch(&mut self, now: Nanos, config: &SimConfig, from: u64, to: u64, what: What) {
         let spread = config.delay_ns_max.saturating_sub(config.delay_ns_min);
         let mut delay = config.delay_ns_min + self.random.below(spread.saturating_add(1));

@@ -1,9 +1,9 @@
 //! TCP streams: what crosses the border of the crate, and what both kernel drivers share.
 //!
-//! A stream is made by [`Driver::connect`](crate::Driver::connect) or comes from a listener. What
-//! is written to it gathers in a bounded buffer and leaves with the next turn, one write at a time;
-//! what it receives arrives as events, in whatever pieces the network makes of it. Framing is the
-//! caller's business.
+//! A stream is made by [`Driver::connect`](crate::Driver::connect) or comes from a listener. Bytes
+//! that are written to it gather in a bounded buffer and leave with the next turn, one write at a
+//! time. Received bytes arrive as events, in the pieces that the network makes of them. Framing is
+//! the caller's business.
 
 mod output;
 pub(crate) mod socket;
@@ -15,7 +15,7 @@ use crate::{Nanos, SocketId};
 
 pub(crate) use output::{CHUNKS_PER_WRITE, Output, Pool};
 
-/// What to open with [`Driver::listen`](crate::Driver::listen).
+/// The options of a TCP listener, for [`Driver::listen`](crate::Driver::listen).
 #[derive(Clone, Debug)]
 pub struct ListenSpec {
     /// Address to bind; port 0 lets the kernel choose.
@@ -47,10 +47,10 @@ impl ListenSpec {
     }
 }
 
-/// What to open with [`Driver::connect`](crate::Driver::connect).
+/// The options of a TCP connection, for [`Driver::connect`](crate::Driver::connect).
 #[derive(Clone, Debug)]
 pub struct ConnectSpec {
-    /// Where to connect to.
+    /// The peer's address.
     pub remote: SocketAddr,
     /// Address to connect from; port 0 lets the kernel choose one that is free for this peer.
     /// `None` leaves the address to the routing table too.
@@ -89,7 +89,7 @@ pub enum StreamEvent<'a> {
         listener: SocketId,
         /// The new stream.
         socket: SocketId,
-        /// Who connected.
+        /// The address of the peer that connected.
         peer: SocketAddr,
     },
     /// A stream opened with [`Driver::connect`](crate::Driver::connect) is up.
@@ -103,15 +103,16 @@ pub enum StreamEvent<'a> {
         socket: SocketId,
         /// At least one byte, valid during the call.
         bytes: &'a [u8],
-        /// When the kernel took the last of them from the network, on this driver's clock.
+        /// The time at which the kernel took the last byte from the network, on this driver's
+        /// clock.
         received_ns: Nanos,
     },
-    /// The stream has ended without our doing, and its id with it. Comes once, after all data. It
-    /// does not come for a stream that was closed or aborted by its owner.
+    /// The stream has ended by itself, and its id with it. The event comes once, after all data. It
+    /// does not come for a stream that its owner closed or aborted.
     Closed {
-        /// The stream that was.
+        /// The stream that has ended.
         socket: SocketId,
-        /// Why.
+        /// The reason.
         cause: StreamCause,
     },
     /// A write had been refused with [`StreamWriteError::Full`], and half of the buffer is free.
@@ -135,14 +136,14 @@ impl StreamEvent<'_> {
     }
 }
 
-/// Why a stream ended, or did not come up.
+/// The reason why a stream ended or could not connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamCause {
     /// The peer closed it in good order.
     Eof,
     /// The peer, or something on the way, reset it (`ECONNRESET`, `EPIPE`, `ECONNABORTED`).
     Reset,
-    /// Nobody listens there (`ECONNREFUSED`).
+    /// No listener is bound to the peer's port (`ECONNREFUSED`).
     Refused,
     /// No answer (`ETIMEDOUT`).
     TimedOut,
@@ -155,7 +156,7 @@ pub enum StreamCause {
 }
 
 impl StreamCause {
-    /// The public name of an errno; 0 is the end of the stream.
+    /// Maps an errno to its public name; 0 is the end of the stream.
     pub(crate) fn of(errno: i32) -> Self {
         match errno {
             0 => Self::Eof,
@@ -171,14 +172,14 @@ impl StreamCause {
     }
 }
 
-/// Why [`Driver::stream_write`](crate::Driver::stream_write) took nothing.
+/// The reason why [`Driver::stream_write`](crate::Driver::stream_write) took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamWriteError {
-    /// The stream has ended, or never was.
+    /// The stream has ended, or never existed.
     #[error("the stream is closed")]
     Closed,
-    /// The stream's buffer, or the memory that all streams share, has no room at present. When it
-    /// has again, [`StreamEvent::Drained`] says so.
+    /// The stream's buffer, or the memory that all streams share, has no room at present. A
+    /// [`StreamEvent::Drained`] follows once it has.
     #[error("the stream's output buffer is full")]
     Full,
     /// More than the whole buffer holds ([`DriverConfig`](crate::DriverConfig)); it will never fit.
@@ -196,7 +197,7 @@ const PLACE_BITS: u32 = 20;
 pub(crate) const STREAMS_MAX: usize = 1 << PLACE_BITS;
 
 impl SocketId {
-    /// Whether this is a stream or a listener.
+    /// Tells whether the id belongs to a stream or a listener.
     #[inline]
     #[must_use]
     pub fn is_stream(self) -> bool {
@@ -211,8 +212,8 @@ impl SocketId {
         self.is_stream().then_some((self.0 & (STREAMS_MAX as u32 - 1)) as usize)
     }
 
-    /// The id of `place` in its `generation`, of which some bits are kept: an id that somebody
-    /// has kept too long is then not taken for that of the next stream.
+    /// Builds the id of `place` from its `generation`, of which some bits are kept. An outdated id
+    /// is then not mistaken for that of the next stream.
     #[inline]
     pub(crate) fn stream(place: u32, generation: u32) -> Self {
         const GENERATIONS: u32 = (1 << (31 - PLACE_BITS)) - 1;

@@ -1,4 +1,4 @@
-//! What streams have to send: queues of bytes in chunks from one pool.
+//! Unsent bytes of streams: queues of bytes in chunks from one pool.
 //!
 //! An idle stream holds no chunk. Chunks are carved from mappings that never move, because the
 //! kernel reads from them while a write is under way.
@@ -36,7 +36,8 @@ const _: () = assert!(size_of::<Header>() <= CHUNK_BYTES);
 pub(crate) struct Output {
     head: u32,
     tail: u32,
-    /// Where the queue begins in its first chunk, and ends in its last.
+    /// Offset of the first byte in the first chunk; `to` is the end of the last byte in the last
+    /// chunk.
     from: u16,
     to: u16,
     bytes: u32,
@@ -80,8 +81,8 @@ impl Pool {
         self.next.len() - self.free.len()
     }
 
-    /// Whether there is room again for writes that were refused: not just for a chunk, or they
-    /// would be refused over and over.
+    /// Tells whether refused writes can be tried again. One free chunk is not enough, or they would
+    /// be refused over and over.
     pub(crate) fn has_room(&self) -> bool {
         let free = self.free.len() + (self.chunks_max - self.next.len());
         free >= ROOM_CHUNKS.min(self.chunks_max.div_ceil(4))
@@ -118,8 +119,9 @@ impl Pool {
         true
     }
 
-    /// The pieces of a queue, in order, at most [`CHUNKS_PER_WRITE`] of them. What they point to
-    /// stays put until it is [`consumed`](Self::consume); more may be appended meanwhile.
+    /// Returns the pieces of a queue, in order, at most [`CHUNKS_PER_WRITE`] of them. The memory
+    /// that they point to stays put until it is [`consumed`](Self::consume); more may be appended
+    /// meanwhile.
     pub(crate) fn pieces(&self, output: &Output) -> impl Iterator<Item = (*mut u8, usize)> {
         let (mut chunk, mut from) = (output.head, usize::from(output.from));
         let (tail, to) = (output.tail, usize::from(output.to));
@@ -145,7 +147,7 @@ impl Pool {
         let chunk = self.take()?;
         let header: *mut Header = self.data(chunk, 0).cast();
         // SAFETY: the chunk is large enough, aligned to a page part of its own size, and was free,
-        // so that nobody else refers to it. All-zero is a valid msghdr.
+        // so that nothing else refers to it. All-zero is a valid msghdr.
         unsafe {
             let mut message: libc::msghdr = std::mem::zeroed();
             let parts: *mut libc::iovec = (&raw mut (*header).parts).cast();
@@ -159,12 +161,12 @@ impl Pool {
         }
     }
 
-    /// Takes back the chunk of a header that the kernel has no more use for.
+    /// Takes back the chunk of a header that the kernel no longer needs.
     pub(crate) fn free_header(&mut self, chunk: u32) {
         self.free.push(chunk);
     }
 
-    /// Drops the first `bytes` of a queue: they are sent.
+    /// Drops the first `bytes` of a queue, which have been sent.
     pub(crate) fn consume(&mut self, output: &mut Output, bytes: usize) {
         let mut bytes = bytes.min(output.bytes());
         output.bytes -= bytes as u32;
@@ -187,7 +189,7 @@ impl Pool {
         }
     }
 
-    /// Drops all of a queue.
+    /// Drops the whole queue of a stream.
     pub(crate) fn clear(&mut self, output: &mut Output) {
         self.consume(output, output.bytes());
     }
@@ -250,7 +252,7 @@ mod tests {
     fn content(pool: &Pool, output: &Output) -> Vec<u8> {
         let mut all = Vec::new();
         for (data, bytes) in pool.pieces(output) {
-            // SAFETY: the pieces of a queue are live and nobody writes to them here.
+            // SAFETY: the pieces of a queue are live and nothing writes to them here.
             all.extend_from_slice(unsafe { std::slice::from_raw_parts(data, bytes) });
         }
         all

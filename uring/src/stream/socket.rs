@@ -28,7 +28,7 @@ pub(crate) fn listen(spec: &ListenSpec, nonblocking: bool) -> io::Result<OwnedFd
     Ok(socket.into())
 }
 
-/// A socket that is ready to connect.
+/// Opens a socket that is ready to connect.
 pub(crate) fn outgoing(spec: &ConnectSpec, nonblocking: bool) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(spec.remote), Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket, spec.device.as_deref(), spec.receive_buffer_bytes, spec.send_buffer_bytes)?;
@@ -39,7 +39,7 @@ pub(crate) fn outgoing(spec: &ConnectSpec, nonblocking: bool) -> io::Result<Owne
             socket.set_reuse_port(true)?;
         }
         if local.port() == 0 {
-            // The port is then chosen on connecting, so that it need be free for that peer only.
+            // The port is then chosen on connecting, and need be free for that peer only.
             let fd = socket.as_raw_fd();
             let _ = set(fd, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
         }

@@ -1,10 +1,9 @@
 //! The table of streams of a kernel driver: what state each is in and what has to happen next.
 //!
-//! How bytes get in and out is the driver's business, and so is `D`, what it keeps per stream. This
-//! module decides who may still write, which events are owed, and how a stream comes to its end:
-//! what was written is sent, then a FIN, then the peer's end is awaited, all that within the linger
-//! time. A place in the table is used again only when the kernel has nothing of it any more and its
-//! last event is delivered.
+//! The driver moves the bytes and keeps `D` for each stream. This module decides which streams may
+//! be written to, which events are owed, and how a stream ends: its written bytes are sent, then a
+//! FIN, then the peer's FIN is awaited, all within the linger time. A place in the table is used
+//! again only when the kernel has no operation of it any more and its last event is delivered.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,7 +13,7 @@ use super::{Output, Pool, STREAMS_MAX, StreamWriteError, socket};
 use crate::config::DriverConfig;
 use crate::{DriverCounters, Nanos, SocketId};
 
-/// How long a listener rests after an accept failed for want of descriptors or memory.
+/// Time that a listener rests after an accept failed for want of descriptors or memory.
 const ACCEPT_PAUSE_NS: Nanos = 100_000_000;
 
 /// Generations wrap here: they share a word with place and kind.
@@ -33,7 +32,7 @@ impl Key {
     }
 }
 
-/// How far a stream has come.
+/// The phases in the life of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// A listener.
@@ -44,16 +43,16 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// What to do for a stream.
+/// The driver's next action for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing now.
+    /// Do nothing now.
     Wait,
-    /// Send what it holds.
+    /// Send the bytes that the stream holds.
     Send,
-    /// Take it back from the kernel.
+    /// Cancel the stream's operations in the kernel.
     Cancel,
-    /// Nothing is left of it: [`Table::release`].
+    /// Call [`Table::release`]: the kernel has no operation and the owner no event to come.
     Release,
 }
 
@@ -64,18 +63,18 @@ pub(crate) struct Stream<D> {
     pub(crate) phase: Phase,
     pub(crate) output: Output,
     pub(crate) driver: D,
-    /// Its owner hears no more of it, and cannot write to it.
+    /// True once the owner gets no more events and cannot write.
     pub(crate) muted: bool,
-    /// It sends what it holds, then ends.
+    /// True while the stream sends the bytes that it holds, to end afterwards.
     finishing: bool,
-    /// It ends as soon as the kernel has given it back.
+    /// True once the stream ends as soon as the kernel has no operation of it.
     doomed: bool,
     fin_sent: bool,
-    /// A [`StreamEvent::Closed`](crate::StreamEvent::Closed) waits to be delivered.
+    /// True while a [`StreamEvent::Closed`](crate::StreamEvent::Closed) waits to be delivered.
     closed_owed: bool,
-    /// A write was refused for want of room.
+    /// True once a write was refused for want of room, until that is reported as drained.
     drained_owed: bool,
-    /// What a write failed with.
+    /// The errno that a write failed with, or 0.
     write_error: i32,
 }
 
@@ -95,9 +94,9 @@ pub(crate) struct Table<D> {
     output_max: usize,
     linger_ns: Nanos,
     pub(crate) pool: Pool,
-    /// Streams that are finishing, and until when.
+    /// Streams that are finishing, with the end of their linger time.
     lingering: VecDeque<(Nanos, Key)>,
-    /// Listeners that rest, and until when.
+    /// Listeners that rest, with the end of the rest.
     paused: VecDeque<(Nanos, Key)>,
     /// Streams whose writes were refused although they hold little, for want of memory in the pool.
     starved: VecDeque<Key>,
@@ -118,7 +117,7 @@ impl<D> Table<D> {
         }
     }
 
-    /// Whether there never was a stream: a driver then skips all that concerns them.
+    /// Tells whether there never was a stream: a driver then skips all that concerns them.
     #[inline]
     pub(crate) fn is_unused(&self) -> bool {
         self.places.is_empty()
@@ -129,7 +128,7 @@ impl<D> Table<D> {
         self.places.len() - self.free.len()
     }
 
-    /// Whether another stream would find a place.
+    /// Checks that another stream would find a place.
     pub(crate) fn check_room(&self) -> io::Result<()> {
         if self.len() < self.places_max {
             return Ok(());
@@ -137,7 +136,7 @@ impl<D> Table<D> {
         Err(io::Error::other(format!("all {} streams of this driver are open", self.places_max)))
     }
 
-    /// Gives a socket a place.
+    /// Puts a socket into a free place.
     pub(crate) fn insert(&mut self, fd: OwnedFd, phase: Phase, driver: D) -> io::Result<Key> {
         self.check_room()?;
         let place = self.free.pop_front().unwrap_or_else(|| {
@@ -178,7 +177,7 @@ impl<D> Table<D> {
         Some((stream, &mut self.pool))
     }
 
-    /// The stream that an owner means by `id`; `None` if it is his no longer.
+    /// Looks up the stream that an owner means by `id`; `None` if the id is no longer valid.
     pub(crate) fn find(&self, id: SocketId) -> Option<Key> {
         let place = id.stream_place()? as u32;
         let generation = self.places.get(place as usize)?.generation;
@@ -206,7 +205,8 @@ impl<D> Table<D> {
             return Err(StreamWriteError::Closed);
         }
         if stream.closed_owed || stream.write_error != 0 {
-            // The end is known here and not yet there: as over a network, the bytes are lost.
+            // The stream has ended, and its owner does not know yet: as over a network, the bytes
+            // are lost.
             return Ok(key);
         }
         if bytes.len() > limit {
@@ -218,14 +218,14 @@ impl<D> Table<D> {
         }
         if !std::mem::replace(&mut stream.drained_owed, true) && stream.output.bytes() <= limit / 2
         {
-            // What is sent of this stream will not tell when there is room.
+            // This stream holds too little for its own sends to report room, so that the pool must.
             self.starved.push_back(key);
         }
         Err(StreamWriteError::Full)
     }
 
-    /// Takes note that `bytes` of a stream's output were sent. `true` if its owner waits to hear
-    /// that there is room again.
+    /// Takes note that `bytes` of a stream's output were sent. Returns `true` if its owner waits to
+    /// hear that there is room again.
     pub(crate) fn sent(&mut self, key: Key, bytes: usize, counters: &mut DriverCounters) -> bool {
         counters.stream_bytes_sent += bytes as u64;
         let limit = self.output_max;
@@ -239,7 +239,7 @@ impl<D> Table<D> {
         !stream.muted
     }
 
-    /// A stream that starved and may hope for room now.
+    /// Takes the next stream that starved and for which the pool may have room now.
     pub(crate) fn next_fed(&mut self) -> Option<Key> {
         while let Some(&key) = self.starved.front() {
             if !self.pool.has_room() {
@@ -256,7 +256,8 @@ impl<D> Table<D> {
         None
     }
 
-    /// A write failed. The receive side ends by itself or is made to; it brings the end.
+    /// Takes note that a write failed. The stream ends when its receive side does, by itself or
+    /// forced.
     pub(crate) fn write_failed(&mut self, key: Key, errno: i32) {
         let Some((stream, pool)) = self.with_pool(key) else { return };
         pool.clear(&mut stream.output);
@@ -268,7 +269,8 @@ impl<D> Table<D> {
         }
     }
 
-    /// A connect has ended, with an errno or 0. `true` if the owner is to hear of it.
+    /// Takes note that a connect has ended, with an errno or 0. Returns `true` if the owner must be
+    /// told.
     pub(crate) fn connected(
         &mut self,
         key: Key,
@@ -290,8 +292,8 @@ impl<D> Table<D> {
         true
     }
 
-    /// Nothing more will be received, for the reason that `errno` gives (0 is the end of the
-    /// stream). Returns the reason that the owner is to hear, if he is to hear any.
+    /// Takes note that nothing more will be received, for the reason `errno` (0 is the end of the
+    /// stream). Returns the reason for the owner's event, if one is due.
     pub(crate) fn ended(&mut self, key: Key, errno: i32, now: Nanos) -> Option<i32> {
         let until = now.saturating_add(self.linger_ns);
         let stream = self.get_mut(key)?;
@@ -305,22 +307,22 @@ impl<D> Table<D> {
         if errno != 0 {
             stream.doomed = true;
         } else if !stream.finishing {
-            // What was written before is still sent: the peer may have closed its half only.
+            // Written bytes are still sent: the peer may have closed its half only.
             stream.finishing = true;
             self.lingering.push_back((until, key));
         }
         owed.then_some(errno)
     }
 
-    /// The owner has been told, or is about to be told, that a stream has ended. `false` if he
-    /// does not want to know any more.
+    /// Takes note that the end of a stream is delivered, or about to be. Returns `false` if the
+    /// owner wants no more events.
     pub(crate) fn closed_delivered(&mut self, key: Key) -> bool {
         let Some(stream) = self.get_mut(key) else { return false };
         stream.closed_owed = false;
         !std::mem::replace(&mut stream.muted, true)
     }
 
-    /// The owner closes a stream or a listener.
+    /// Closes a stream or a listener for its owner.
     pub(crate) fn close(&mut self, id: SocketId, now: Nanos) -> Option<Key> {
         let key = self.find(id)?;
         let until = now.saturating_add(self.linger_ns);
@@ -335,7 +337,7 @@ impl<D> Table<D> {
         Some(key)
     }
 
-    /// The owner aborts a stream.
+    /// Aborts a stream for its owner.
     pub(crate) fn abort(&mut self, id: SocketId) -> Option<Key> {
         let key = self.find(id)?;
         let stream = self.get_mut(key)?;
@@ -348,7 +350,8 @@ impl<D> Table<D> {
         Some(key)
     }
 
-    /// What to do next for a stream. `busy` says that the kernel has operations of it.
+    /// Decides the driver's next action for a stream. `busy` says that the kernel has operations of
+    /// it.
     pub(crate) fn step(&mut self, key: Key, busy: bool) -> Step {
         let Some(stream) = self.get_mut(key) else { return Step::Wait };
         if stream.finishing && !stream.doomed {
@@ -369,7 +372,7 @@ impl<D> Table<D> {
         }
     }
 
-    /// Ends a stream whatever it still has to send, as if its linger time were over.
+    /// Ends a stream at once, with its unsent bytes, as if its linger time were over.
     pub(crate) fn doom(&mut self, key: Key, counters: &mut DriverCounters) {
         let Some(stream) = self.get_mut(key) else { return };
         stream.muted = true;
@@ -379,12 +382,12 @@ impl<D> Table<D> {
         }
     }
 
-    /// Whether a stream only waits to be taken back from the kernel.
+    /// Tells whether a stream only waits for the kernel to give its operations back.
     pub(crate) fn is_doomed(&self, key: Key) -> bool {
         self.get(key).is_some_and(|stream| stream.doomed)
     }
 
-    /// Closes a stream's descriptor and frees its place. The kernel must have nothing of it.
+    /// Closes a stream's descriptor and frees its place. The kernel must have no operation of it.
     pub(crate) fn release(&mut self, key: Key, counters: &mut DriverCounters) {
         let Some((stream, pool)) = self.with_pool(key) else { return };
         if stream.phase != Phase::Listening {
@@ -402,7 +405,7 @@ impl<D> Table<D> {
         self.paused.push_back((now.saturating_add(ACCEPT_PAUSE_NS), key));
     }
 
-    /// A listener whose rest is over.
+    /// Takes the next listener whose rest is over.
     pub(crate) fn next_rested(&mut self, now: Nanos) -> Option<Key> {
         while self.paused.front().is_some_and(|&(until, _)| until <= now) {
             let (_, key) = self.paused.pop_front()?;
@@ -413,7 +416,7 @@ impl<D> Table<D> {
         None
     }
 
-    /// A stream whose linger time is over: it ends now, and what it could not send is lost.
+    /// Takes the next stream whose linger time is over: it ends now, and its unsent bytes are lost.
     pub(crate) fn next_expired(
         &mut self,
         now: Nanos,
@@ -429,8 +432,8 @@ impl<D> Table<D> {
         None
     }
 
-    /// When [`next_expired`](Self::next_expired) or [`next_rested`](Self::next_rested) has
-    /// something to say.
+    /// Returns the time of the next result of [`next_expired`](Self::next_expired) or
+    /// [`next_rested`](Self::next_rested).
     pub(crate) fn next_deadline(&mut self) -> Nanos {
         let mut next = Nanos::MAX;
         while let Some(&(until, key)) = self.lingering.front() {
@@ -444,7 +447,7 @@ impl<D> Table<D> {
     }
 }
 
-/// Whether an accept that failed so will soon fail again.
+/// Tells whether an accept would soon fail with this errno again.
 pub(crate) fn accept_must_pause(errno: i32) -> bool {
     !matches!(errno, libc::EINTR | libc::EAGAIN | libc::ECONNABORTED | libc::EPROTO)
 }

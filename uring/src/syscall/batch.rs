@@ -11,7 +11,7 @@ use crate::region::Region;
 /// Datagrams (or GRO trains) per `recvmmsg`, and trains per `sendmmsg`.
 pub(super) const BATCH: usize = 32;
 
-/// What one received message needs besides its payload.
+/// Buffers that one received message needs besides its payload.
 #[repr(C)]
 struct Meta {
     iov: libc::iovec,
@@ -84,7 +84,7 @@ impl Inbox {
         for at in 0..self.filled {
             let payload = self.payloads.at(at * self.payload_bytes);
             let (header, meta) = (self.header(at), self.meta(at));
-            // SAFETY: both are in bounds, aligned and zero-initialised, and nobody else refers to
+            // SAFETY: both are in bounds, aligned and zero-initialised, and nothing else refers to
             // them; all-zero is a valid mmsghdr.
             unsafe {
                 (*meta).iov = libc::iovec { iov_base: payload.cast(), iov_len: self.payload_bytes };
@@ -155,7 +155,7 @@ impl Outbox {
         self.filled += 1;
     }
 
-    /// Sends the batch from message `from` on and returns how many were taken.
+    /// Sends the batch from message `from` on and returns the number of messages taken.
     pub(super) fn send(&mut self, fd: RawFd, from: usize) -> Result<usize, i32> {
         assert!(from < self.filled, "empty send batch");
         let header = self.headers.at(from * size_of::<libc::mmsghdr>()).cast();
@@ -163,7 +163,7 @@ impl Outbox {
         unsafe { kernel::sendmmsg(fd, header, (self.filled - from) as u32) }
     }
 
-    /// Bytes taken of message `at`.
+    /// Bytes of message `at` that the kernel took.
     pub(super) fn sent_bytes(&self, at: usize) -> i32 {
         assert!(at < self.filled, "message past the batch");
         let header: *const libc::mmsghdr = self.headers.at(at * size_of::<libc::mmsghdr>()).cast();

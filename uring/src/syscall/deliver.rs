@@ -1,4 +1,4 @@
-//! Reading ready sockets and handing out what they hold.
+//! Reading ready sockets and handing out their datagrams and errors.
 
 use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
@@ -9,7 +9,7 @@ use crate::tx::TxArena;
 use crate::{Event, RxClass, SocketId, addr, cmsg, settle};
 
 /// Receive batches per socket and turn, so that one busy socket does not starve the others. Epoll
-/// is level-triggered: what is left is reported again.
+/// is level-triggered: a socket with datagrams left is reported again.
 pub(super) const BATCHES_PER_TURN: u8 = 8;
 
 impl SyscallDriver {

@@ -55,7 +55,7 @@ pub struct SyscallDriver {
     errors: ErrorReader,
     /// The receive batch that is being handed out.
     open_batch: Option<OpenBatch>,
-    /// As of the last receive.
+    /// The clock reading of the last receive.
     clock: ReceiveClock,
     streams: Streams,
 }
@@ -74,7 +74,7 @@ struct Socket {
     remote: Option<SocketAddr>,
     class: RxClass,
     drops: u32,
-    /// Ends of the list of trains that wait for room in the send buffer.
+    /// First and last train of the list that waits for room in the send buffer.
     backlog: Option<(u32, u32)>,
 }
 
@@ -94,10 +94,10 @@ struct OpenBatch {
     index: u32,
     generation: u32,
     class: RxClass,
-    /// The message being handed out, and how many there are.
+    /// Index of the message being handed out; `count` is their number.
     at: usize,
     len: usize,
-    /// Bytes of it already delivered, when it is a GRO train.
+    /// Bytes of that message already delivered, when it is a GRO train.
     delivered: usize,
 }
 
@@ -105,14 +105,14 @@ impl SyscallDriver {
     /// Sets up epoll and reserves memory.
     ///
     /// # Errors
-    /// What `epoll_create`, `eventfd` or `mmap` returned.
+    /// The error of `epoll_create`, `eventfd` or `mmap`.
     pub fn new(config: &DriverConfig) -> io::Result<Self> {
         // SAFETY: plain system call without pointers.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was just returned to us and nobody else has it.
+        // SAFETY: the descriptor was just returned to us and has no other owner.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
         let waker = Waker::new(libc::EFD_NONBLOCK)?;
         let driver = Self {
@@ -357,7 +357,7 @@ impl Driver for SyscallDriver {
 
 impl Drop for SyscallDriver {
     fn drop(&mut self) {
-        // Releases what backlogs hold; nothing here is ever in the kernel between two calls.
+        // Releases the trains in backlogs; no operation is ever in the kernel between two calls.
         self.shutdown(0);
     }
 }

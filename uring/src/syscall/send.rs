@@ -28,7 +28,7 @@ impl SyscallDriver {
             if batch_of != Some((index, generation)) || self.outbox.is_full() {
                 self.send_batch(batch_of);
                 batch_of = Some((index, generation));
-                // That may have filled the send buffer of this very socket.
+                // That send may have filled the buffer of this very socket.
                 if self.socket(index, generation).is_some_and(|socket| socket.backlog.is_some()) {
                     self.push_backlog(index, generation, id);
                     continue;
@@ -36,7 +36,7 @@ impl SyscallDriver {
             }
             if let Some(errno) = fault::take(Site::Send) {
                 if errno == libc::EAGAIN {
-                    // What was gathered goes first: the backlog keeps the order.
+                    // The gathered trains go first: the backlog keeps the order.
                     self.send_batch(batch_of.take());
                     self.push_backlog(index, generation, id);
                 } else {
@@ -116,7 +116,7 @@ impl SyscallDriver {
         }
     }
 
-    /// Sends what a socket's backlog holds, as far as there is room.
+    /// Sends the trains of a socket's backlog, as far as there is room.
     pub(super) fn flush_backlog(&mut self, index: u32, generation: u32) {
         while let Some(socket) = self.socket(index, generation) {
             let Some((head, tail)) = socket.backlog else { return };

@@ -28,20 +28,20 @@ const RECEIVES_PER_TURN: u8 = 4;
 /// Accepts per listener and turn.
 const ACCEPTS_PER_TURN: u8 = 128;
 
-/// What this driver keeps per stream.
+/// Per-stream state of this driver.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    /// What epoll reports of it.
+    /// The events that epoll reports of the stream.
     events: i32,
-    /// The last write met a full send buffer.
+    /// True after a write that met a full send buffer.
     send_full: bool,
-    /// It waits in the list of streams to flush.
+    /// True while the stream waits in the list of streams to flush.
     queued: bool,
-    /// Epoll does not know it any more.
+    /// True once epoll does not watch the stream any more.
     unwatched: bool,
 }
 
-/// Something to tell that needs no look at the socket.
+/// An event that needs no system call on the socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Note {
     Connected(Key),
@@ -56,7 +56,7 @@ pub(super) struct Streams {
     notes: VecDeque<Note>,
     /// Streams that were written to.
     to_flush: Vec<Key>,
-    /// Where bytes are received: there is never more than one receive at a time.
+    /// Buffer for received bytes: there is never more than one receive at a time.
     inbox: Option<Region>,
 }
 
@@ -87,9 +87,9 @@ impl Streams {
             .unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
-    /// Receives into the inbox: the bytes and when they came, or an errno.
+    /// Receives into the inbox. Returns the bytes and their time of receipt, or an errno.
     fn receive(&mut self, fd: RawFd) -> Result<(&[u8], cmsg::Received), i32> {
-        // It was mapped with the first stream.
+        // The inbox was mapped with the first stream.
         let inbox = self.inbox.as_mut().ok_or(libc::ENOBUFS)?;
         let mut control = [0_u8; RECEIVE_BYTES];
         let mut iov = libc::iovec { iov_base: inbox.at(0).cast(), iov_len: RECEIVE_MAX };
@@ -99,8 +99,8 @@ impl Streams {
         header.msg_iovlen = 1;
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = RECEIVE_BYTES as _;
-        // SAFETY: the header points to live buffers of the lengths it states, which nobody else
-        // refers to.
+        // SAFETY: the header points to live buffers of the lengths it states, to which nothing else
+        // refers.
         let bytes = unsafe { kernel::recvmsg(fd, &raw mut header, 0) }?;
         #[allow(clippy::unnecessary_cast, reason = "the type differs between C libraries")]
         let control_bytes = (header.msg_controllen as usize).min(RECEIVE_BYTES);
@@ -125,7 +125,7 @@ impl SyscallDriver {
         self.counters.streams_opened += 1;
         let Some(stream) = self.streams.table.get(key) else { return Ok(key.id()) };
         match kernel::connect(stream.fd.as_raw_fd(), &spec.remote) {
-            // Epoll reports the end of it.
+            // The end of the connect comes as a report of epoll.
             Err(libc::EINPROGRESS | libc::EINTR) => {}
             Ok(()) => self.connect_ended(key, 0),
             Err(errno) => self.connect_ended(key, errno),
@@ -162,8 +162,8 @@ impl SyscallDriver {
         }
     }
 
-    /// Flushes what was written and sees to what is due. Returns the deadline, or the earlier one
-    /// of a stream.
+    /// Flushes written bytes and handles whatever is due. Returns `deadline`, or the earlier
+    /// deadline of a stream.
     pub(super) fn drive_streams(&mut self, deadline: Nanos) -> Nanos {
         if self.streams.table.is_unused() {
             return deadline;
@@ -175,7 +175,7 @@ impl SyscallDriver {
                 self.flush_stream(key);
             }
         }
-        // Flushing queues nothing, so that the memory of the list is kept.
+        // Flushing adds nothing to the list, so that its memory can be kept.
         self.streams.to_flush = to_flush;
         while let Some(key) = self.streams.table.next_fed() {
             self.streams.notes.push_back(Note::Drained(key));
@@ -222,7 +222,7 @@ impl SyscallDriver {
         Ok(())
     }
 
-    /// Gives a socket a place and has epoll watch it.
+    /// Puts a socket into the table and has epoll watch it.
     fn add_stream(&mut self, fd: OwnedFd, phase: Phase) -> io::Result<Key> {
         let events = interest(phase, false);
         let driver = Watched { events, ..Watched::default() };
@@ -231,7 +231,7 @@ impl SyscallDriver {
         let watched =
             self.watch(libc::EPOLL_CTL_ADD, stream.fd.as_raw_fd(), events, epoll_data(key));
         if let Err(error) = watched {
-            // Nobody knows of it yet, and it is not counted.
+            // The stream is new, so no event of it is due, and it is not counted.
             if let Some(stream) = self.streams.table.get_mut(key) {
                 stream.phase = Phase::Listening;
             }
@@ -241,7 +241,7 @@ impl SyscallDriver {
         Ok(key)
     }
 
-    /// Has epoll report what the state of a stream calls for.
+    /// Has epoll report the events that the state of a stream calls for.
     fn watch_stream(&mut self, key: Key) {
         let Some(stream) = self.streams.table.get(key) else { return };
         self.set_events(key, interest(stream.phase, stream.driver.send_full));
@@ -268,7 +268,7 @@ impl SyscallDriver {
         }
     }
 
-    /// Sends what a stream holds, as far as there is room.
+    /// Sends the bytes that a stream holds, as far as there is room.
     fn flush_stream(&mut self, key: Key) {
         while let Some((stream, pool)) = self.streams.table.with_pool(key) {
             if stream.output.is_empty() || stream.phase == Phase::Connecting {
@@ -311,7 +311,7 @@ impl SyscallDriver {
         self.finish_step(key);
     }
 
-    /// Does what comes next for a stream.
+    /// Carries out the next action for a stream.
     fn step_stream(&mut self, key: Key) {
         match self.streams.table.step(key, false) {
             Step::Send => self.flush_stream(key),
@@ -319,7 +319,7 @@ impl SyscallDriver {
         }
     }
 
-    /// As [`step_stream`](Self::step_stream), after a flush.
+    /// Carries out the next action for a stream that was just flushed.
     fn finish_step(&mut self, key: Key) {
         let step = self.streams.table.step(key, false);
         self.apply(key, step);
@@ -327,9 +327,10 @@ impl SyscallDriver {
 
     fn apply(&mut self, key: Key, step: Step) {
         match step {
-            // What is left to send waits for room.
+            // The unsent bytes wait for room.
             Step::Wait | Step::Send => {
-                // Doomed, its last event not delivered: it must not be reported any more.
+                // A doomed stream waits for its last event to be delivered: epoll must not report
+                // it any more.
                 if self.streams.table.is_doomed(key)
                     && let Some(stream) = self.streams.table.get_mut(key)
                     && !std::mem::replace(&mut stream.driver.unwatched, true)
@@ -345,7 +346,7 @@ impl SyscallDriver {
         }
     }
 
-    /// Takes up what epoll reported of a stream.
+    /// Handles a report of epoll about a stream.
     pub(super) fn note_stream(&mut self, events: u32, index: u32, generation: u32) {
         let key = key_of(index, generation);
         let Some(stream) = self.streams.table.get_mut(key) else { return };
@@ -354,7 +355,7 @@ impl SyscallDriver {
         match stream.phase {
             Phase::Connecting if over || has(libc::EPOLLOUT) => {
                 let errno = socket::take_error(stream.fd.as_raw_fd());
-                // An error that somebody has taken before leaves a hang-up.
+                // An error that was read before leaves a hang-up without an errno.
                 let errno = if errno == 0 && over { libc::ECONNRESET } else { errno };
                 self.connect_ended(key, errno);
                 return;
@@ -396,7 +397,7 @@ impl SyscallDriver {
         }
     }
 
-    /// Reads on for the end of a stream whose owner wants no more of it.
+    /// Reads the rest of a stream whose owner has closed it, to see its end.
     fn discard(&mut self, key: Key) {
         for _ in 0..RECEIVES_PER_TURN {
             let Some(stream) = self.streams.table.get(key) else { return };
@@ -490,7 +491,7 @@ impl SyscallDriver {
                 return ControlFlow::Continue(());
             }
         };
-        // One that is reset already has no peer any more.
+        // A connection that is reset already has no peer any more.
         let taken = socket::peer_addr(&accepted)
             .and_then(|peer| Some((peer, self.add_stream(accepted, Phase::Open).ok()?)));
         let Some((peer, key)) = taken else {
@@ -531,7 +532,7 @@ impl SyscallDriver {
     }
 }
 
-/// What epoll has to report of a stream.
+/// The events that epoll must report of a stream.
 fn interest(phase: Phase, send_full: bool) -> i32 {
     let room = if send_full { libc::EPOLLOUT } else { 0 };
     match phase {
@@ -542,7 +543,8 @@ fn interest(phase: Phase, send_full: bool) -> i32 {
     }
 }
 
-/// What epoll reports with an event of a stream: its id without generation, and its generation.
+/// The word that epoll returns with an event of a stream: its id without generation, and its
+/// generation.
 fn epoll_data(key: Key) -> u64 {
     u64::from(key.generation) << 32 | u64::from(SocketId::stream(key.place, 0).0)
 }

@@ -25,7 +25,7 @@ impl TxArena {
         self.sockets[index] = TxSocket { remote, generation, segment_max, open: true };
     }
 
-    /// Forgets a socket: what is committed to it from now on fails.
+    /// Forgets a socket: datagrams that are committed to it from now on fail.
     pub(crate) fn socket_closed(&mut self, index: u32) {
         if let Some(socket) = self.sockets.get_mut(index as usize) {
             socket.open = false;
@@ -64,7 +64,8 @@ impl TxArena {
         self.in_kernel
     }
 
-    /// The socket of a train, and whether that is still the socket it was committed to.
+    /// Returns the socket of a train, and `true` if it is still the socket that the train was
+    /// committed to.
     pub(crate) fn socket_of(&self, id: u32) -> (u32, bool) {
         let train = &self.trains[id as usize];
         let current = self
@@ -74,7 +75,7 @@ impl TxArena {
         (train.socket, current)
     }
 
-    /// Whether a train was committed to `generation` of its socket.
+    /// Returns the generation of its socket that a train was committed to.
     pub(crate) fn generation_of(&self, id: u32) -> u32 {
         self.trains[id as usize].generation
     }
@@ -85,7 +86,7 @@ impl TxArena {
         (u32::from(train.count), train.length)
     }
 
-    /// Where a train goes.
+    /// Returns the destination of a train.
     pub(crate) fn destination_of(&self, id: u32) -> SocketAddr {
         self.trains[id as usize].destination
     }
@@ -119,7 +120,7 @@ impl TxArena {
             let slot = self.slots.get(next as usize)?;
             let index = next;
             next = slot.next;
-            // SAFETY: slots of a train are written by nobody until they are free again.
+            // SAFETY: nothing writes to the slots of a train until they are free again.
             let payload = unsafe {
                 if index < self.small_slots {
                     self.small.slice(index as usize * SMALL_BYTES, bytes)
@@ -146,7 +147,7 @@ impl TxArena {
         train.tail = first;
     }
 
-    /// The kernel is done with a train: its slots are free again.
+    /// Frees the slots of a train that the kernel is done with.
     pub(crate) fn finish(&mut self, id: u32) {
         self.returned();
         let mut next = self.trains[id as usize].head;
@@ -158,7 +159,7 @@ impl TxArena {
         self.free_train(id);
     }
 
-    /// The kernel is done with a train that failed; take its datagrams with
+    /// Takes note that the kernel is done with a train that failed; take its datagrams with
     /// [`take_failed`](Self::take_failed).
     pub(crate) fn returned(&mut self) {
         self.in_kernel -= 1;

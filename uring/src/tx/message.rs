@@ -1,5 +1,5 @@
-//! What the kernel reads to send a train: message header, name, control message and iovecs, at
-//! addresses that stay put until the send is complete.
+//! Structures that the kernel reads to send a train: message header, name, control message and
+//! iovecs. Their addresses stay put until the send is complete.
 
 use std::io;
 use std::net::SocketAddr;
@@ -110,7 +110,7 @@ impl Messages {
         let block = self.block(id);
         let table = (count > 1).then(|| self.table(self.table_of[id as usize]));
         // SAFETY: the block is in bounds, aligned and initialised, and the train is not in the
-        // kernel, so nobody else reads or writes it. All-zero is a valid msghdr.
+        // kernel, so nothing else reads or writes it. All-zero is a valid msghdr.
         unsafe {
             let mut header: libc::msghdr = std::mem::zeroed();
             if (*block).name_bytes > 0 {
@@ -133,7 +133,7 @@ impl Messages {
         }
     }
 
-    /// Train `id` is free again.
+    /// Forgets the table of train `id`, which is free again.
     pub(super) fn release(&mut self, id: u32) {
         let table = std::mem::replace(&mut self.table_of[id as usize], NONE);
         if table != NONE {

@@ -20,10 +20,10 @@ use crate::region::Region;
 use message::Messages;
 pub(crate) use message::Plain;
 
-/// No slot, train or table.
+/// The index that stands for no slot, train or table.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// How many open trains a datagram is compared with.
+/// Open trains that a datagram is compared with.
 const OPEN_TRAINS: usize = 16;
 
 /// A slot in which one datagram is rendered. Give it back with [`TxArena::commit`] or
@@ -38,7 +38,7 @@ pub struct TxSlot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TxOrder(u64);
 
-/// Where datagrams are rendered and staged before they leave (see
+/// Arena in which datagrams are rendered and staged before they leave (see
 /// [`Driver::tx`](crate::Driver::tx)).
 #[derive(Debug)]
 pub struct TxArena {
@@ -61,7 +61,7 @@ pub struct TxArena {
     exhausted: u64,
 }
 
-/// What the arena remembers of a slot in use.
+/// State of a slot in use.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     cookie: u64,
@@ -84,7 +84,7 @@ struct Train {
     count: u16,
 }
 
-/// What the arena must know of a socket.
+/// Facts about a socket that the arena needs.
 #[derive(Clone, Copy, Debug, Default)]
 struct TxSocket {
     remote: Option<SocketAddr>,
@@ -108,7 +108,7 @@ pub(crate) struct Failed {
     pub(crate) socket: SocketId,
     pub(crate) destination: SocketAddr,
     pub(crate) cookie: u64,
-    /// The socket is still the one that the datagram was committed to.
+    /// True if the socket is still the one that the datagram was committed to.
     pub(crate) current: bool,
 }
 
@@ -153,12 +153,12 @@ impl TxArena {
         })
     }
 
-    /// An arena that belongs to no driver. What is staged in it stays there until it is taken with
-    /// [`take_staged`](Self::take_staged), in the order of the commits: without sockets there are
-    /// no trains.
+    /// An arena that belongs to no driver. Staged datagrams stay in it until
+    /// [`take_staged`](Self::take_staged) takes them, in the order of the commits: without sockets
+    /// there are no trains.
     ///
     /// # Errors
-    /// Want of memory.
+    /// `mmap` failed for want of memory.
     pub fn standalone(small_slots: usize, large_slots: usize) -> io::Result<Self> {
         Self::new(&DriverConfig {
             tx_small_slots: small_slots,
@@ -201,7 +201,7 @@ impl TxArena {
         index.map(|index| TxSlot { index })
     }
 
-    /// The memory of `slot`: [`SMALL_BYTES`] or [`LARGE_BYTES`] long, with whatever it held before.
+    /// The memory of `slot`: [`SMALL_BYTES`] or [`LARGE_BYTES`] long, with its earlier contents.
     pub fn buffer(&mut self, slot: &TxSlot) -> &mut [u8] {
         let index = slot.index;
         // SAFETY: the holder of a `TxSlot` owns the slot: it is on no free list and in no train, so
@@ -220,7 +220,7 @@ impl TxArena {
     /// fails; `order` belongs to the call whose datagrams must keep their sequence.
     ///
     /// # Panics
-    /// If `len` exceeds the slot.
+    /// Panics if `len` exceeds the slot.
     pub fn commit(
         &mut self,
         slot: TxSlot,
@@ -273,8 +273,8 @@ impl TxArena {
     }
 
     /// Hands every staged datagram to `take` (socket, destination, cookie, payload) and frees its
-    /// slot, for a layer that carries messages by other means than this driver's datagrams. The
-    /// datagrams of one call come in the order of their commits.
+    /// slot. This serves a layer that carries messages by other means than this driver's datagrams.
+    /// The datagrams of one call come in the order of their commits.
     pub fn take_staged(&mut self, mut take: impl FnMut(SocketId, SocketAddr, u64, &[u8])) {
         self.seal();
         while let Some(id) = self.first_staged() {

@@ -54,7 +54,7 @@ fn leave(arena: &mut TxArena) -> Vec<Left> {
     left
 }
 
-/// The message header says what the train is.
+/// Checks that the message header describes the train.
 #[allow(clippy::unnecessary_cast, reason = "field types differ between C libraries")]
 fn check_message(arena: &mut TxArena, id: u32, count: u32, length: u32, payloads: &[Vec<u8>]) {
     let header = arena.message(id);

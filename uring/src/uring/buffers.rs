@@ -16,7 +16,7 @@ pub(super) struct Buffers {
     memory: Region,
     stride: usize,
     mask: u16,
-    /// Where the next buffer goes; published by [`publish`](Self::publish).
+    /// Index in the ring for the next buffer; published by [`publish`](Self::publish).
     tail: u16,
     count: u32,
     window: Window,
@@ -51,8 +51,8 @@ impl Buffers {
         self.group
     }
 
-    /// Buffers that the kernel has to receive into, or may be given by
-    /// [`publish`](Self::publish), as far as completions have told.
+    /// Free buffers, as far as completions have told: those that the kernel has to receive into,
+    /// and those that [`publish`](Self::publish) may give it.
     pub(super) fn free(&self) -> u32 {
         self.window.free()
     }
@@ -62,15 +62,15 @@ impl Buffers {
         self.free() > 0
     }
 
-    /// A completion brought a buffer. The kernel may get another for it with
-    /// [`publish`](Self::publish).
+    /// Takes note that a completion brought a buffer. [`publish`](Self::publish) may give the
+    /// kernel another for it.
     #[inline]
     pub(super) fn take(&mut self) {
         self.window.take();
     }
 
-    /// The kernel had no buffer for what came. `false` if there was none; otherwise it gets all
-    /// that were kept from it with [`publish`](Self::publish).
+    /// Takes note that the kernel had no buffer for a datagram. Returns `false` if there was none;
+    /// otherwise [`publish`](Self::publish) gives it all the spare ones.
     #[cold]
     pub(super) fn open(&mut self) -> bool {
         self.window.open()

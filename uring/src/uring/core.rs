@@ -1,5 +1,5 @@
-//! State of the `uring` driver apart from the ring: sockets, buffers, pending events, and what each
-//! completion does to them.
+//! State of the `uring` driver apart from the ring: sockets, buffers, pending events, and the
+//! effect of each completion on them.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -42,9 +42,9 @@ pub(super) struct Core {
     pub(super) wake_armed: bool,
     /// Receives to cancel.
     pub(super) to_cancel: Vec<u32>,
-    /// A send has completed since this was last cleared.
+    /// True if a send has completed since this was last cleared.
     pub(super) send_completed: bool,
-    /// Buffers were taken or given back, and the kernel was not given others.
+    /// True if buffers were taken or given back since the kernel was last given some.
     pub(super) unpublished: bool,
     pub(super) streams: Streams,
 }
@@ -169,7 +169,7 @@ impl Core {
         self.closing = closing;
     }
 
-    /// Works off the completions that are there.
+    /// Handles the completions that are there.
     pub(super) fn reap(&mut self, ring: &mut Ring) {
         for completion in ring.completions() {
             self.complete(&completion);
@@ -273,8 +273,9 @@ impl Core {
         }
     }
 
-    /// The kernel had no buffer left. What came meanwhile waits in the socket; it counts only if
-    /// there was none, and not if more were kept from it than was good.
+    /// Handles a receive that ended because the kernel had no buffer left. The datagrams wait in
+    /// the socket. It is counted only if no buffer was free, and not if the window was merely too
+    /// small.
     #[cold]
     fn out_of_buffers(&mut self, class: RxClass) {
         let buffers = match class {

@@ -42,7 +42,8 @@ use crate::{
     SocketSpec, StreamWriteError, Waker,
 };
 
-/// How often a turn goes back to sleep after a wake-up that brought the worker nothing.
+/// Most times in one turn that the driver goes back to sleep after a wake-up that brought the
+/// worker nothing.
 const IDLE_WAKES_MAX: usize = 8;
 /// Completions at which a gathering ends early: a quarter of the large receive buffers, so that the
 /// kernel never runs out of them while a worker sleeps.
@@ -76,12 +77,12 @@ impl UringDriver {
     /// Sets up the ring and reserves memory.
     ///
     /// # Errors
-    /// What `io_uring_setup`, registration or `mmap` returned; see [`probe`](crate::probe()) for
-    /// the causes.
+    /// The error of `io_uring_setup`, of a registration or of `mmap`; see [`probe`](crate::probe())
+    /// for the causes.
     pub fn new(config: &DriverConfig) -> io::Result<Self> {
-        // Everything that can complete between two reaps: each receive buffer once, and two batches
-        // of sends. An overflow loses nothing but is slow and ends multishot receives.
-        // A burst of connections adds to it, and what they bring.
+        // Room for everything that can complete between two reaps: each receive buffer once, two
+        // batches of sends, and a burst of connections with what they bring. An overflow loses
+        // nothing, but it is slow and ends multishot receives.
         let computed = config.rx_large_buffers
             + config.rx_small_buffers
             + config.stream_rx_buffers
@@ -136,15 +137,15 @@ impl UringDriver {
         Ok(entered)
     }
 
-    /// Submits and sleeps until `until`, or until very many completions are there. `false` if the
-    /// time has passed already, or the kernel wants completions reaped first.
+    /// Submits and sleeps until `until`, or until very many completions are there. Returns `false`
+    /// if the time has passed already, or the kernel wants completions reaped first.
     fn gather(&mut self, until: Nanos) -> io::Result<bool> {
         let now = monotonic_now();
         if until <= now {
             return Ok(false);
         }
         self.enters += 1;
-        // The sends that are submitted now complete too, and are no reason to wake up.
+        // The sends that are submitted now complete too; they must not end the sleep.
         let completions = self.ring.queued() + GATHERED_MAX;
         let entered = self.ring.wait_for(completions, until);
         self.wait_ns += monotonic_now().saturating_sub(now);
@@ -173,7 +174,8 @@ impl UringDriver {
         self.core.finish_closing(&self.ring);
     }
 
-    /// Queues an entry, submitting first if the queue is full. `false` if even that makes no room.
+    /// Queues an entry, submitting first if the queue is full. Returns `false` if even that makes
+    /// no room.
     ///
     /// # Safety
     /// What the entry points to must stay valid until its last completion.
@@ -216,7 +218,7 @@ impl UringDriver {
         Ok(())
     }
 
-    /// Queues the receive of one socket. `false` if that must wait.
+    /// Queues the receive of one socket. Returns `false` if that must wait.
     fn arm_one(&mut self, index: u32) -> io::Result<bool> {
         let header: *const libc::msghdr = &raw const *self.header;
         let core = &mut self.core;
@@ -397,7 +399,7 @@ impl Driver for UringDriver {
             self.arm()?;
             self.cancel()?;
             let until = self.drive_streams(deadline)?;
-            // Submitting on the way may have brought something.
+            // Submitting on the way may have brought events.
             if !self.core.events.is_empty() {
                 break;
             }
@@ -413,7 +415,7 @@ impl Driver for UringDriver {
             let entered = self.sleep(now, until);
             let woken = self.waker.unpark();
             polled = true;
-            // Freed slots are news to a worker that had run out of them.
+            // A worker that had run out of slots waits for freed ones.
             if entered? != Entered::Done || woken || self.core.send_completed {
                 break;
             }

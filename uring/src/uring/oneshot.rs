@@ -1,5 +1,5 @@
-//! Where a receive that is not multishot leaves name and control messages. Only the ablation of
-//! multishot uses this: a multishot receive has them in front of the payload.
+//! Header of a receive that is not multishot, where the kernel leaves name and control messages.
+//! Only the ablation of multishot uses it: a multishot receive has them in front of the payload.
 
 use crate::addr::NAME_BYTES;
 use crate::cmsg::RECEIVE_BYTES;
@@ -25,7 +25,7 @@ impl Header {
         Box::new(unsafe { std::mem::zeroed() })
     }
 
-    /// Prepares for a receive of up to `bytes` and returns what the kernel wants.
+    /// Prepares a receive of up to `bytes` and returns the header for the kernel.
     pub(super) fn arm(&mut self, bytes: usize) -> *mut libc::msghdr {
         self.iov = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: bytes };
         self.message.msg_name = self.name.as_mut_ptr().cast();

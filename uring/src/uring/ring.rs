@@ -1,4 +1,4 @@
-//! The ring: set-up, the one enter call, registration. Knows nothing of sockets.
+//! The ring: set-up, the one enter call, registration. It knows nothing of sockets.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -19,7 +19,7 @@ const UNREGISTER_RING_FDS: u32 = 21;
 /// The longest file table that the kernel takes.
 const FILES_MAX: u64 = 1 << 20;
 
-/// How an enter ended.
+/// The result of an enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
     /// Normally, with or without completions; also at the deadline.
@@ -102,7 +102,7 @@ impl Ring {
         self.io.submission().len() as u32
     }
 
-    /// Whether the completion queue has overflowed into the kernel's list.
+    /// Tells whether the completion queue has overflowed into the kernel's list.
     #[inline]
     pub(super) fn overflowed(&mut self) -> bool {
         self.io.submission().cq_overflow()

@@ -9,7 +9,7 @@ use io_uring::{opcode, squeue};
 use super::oneshot::Header;
 use crate::RxClass;
 
-/// What a completion belongs to: kind (8 bits), generation (24), index (32).
+/// Identity of a completion's operation: kind (8 bits), generation (24), index (32).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     pub(super) kind: u8,
@@ -22,7 +22,7 @@ pub(super) const RECEIVE: u8 = 2;
 pub(super) const WAKE: u8 = 3;
 pub(super) const CANCEL: u8 = 4;
 
-/// Generations wrap here.
+/// Number of generations, after which they start again at 0.
 pub(super) const GENERATIONS: u32 = 1 << 24;
 
 impl Tag {
@@ -68,7 +68,7 @@ pub(super) struct Socket {
     pub(super) cancelling: bool,
     /// The cumulative drop count last seen.
     pub(super) drops: u32,
-    /// Where a receive that is not multishot leaves name and control messages.
+    /// Header in which a receive that is not multishot leaves name and control messages.
     pub(super) header: Option<Box<Header>>,
 }
 

@@ -1,4 +1,5 @@
-//! Taking everything back from the kernel, or leaking what it will not give back in time.
+//! Taking all operations back from the kernel, or leaking the memory of those that do not end in
+//! time.
 
 use io_uring::opcode;
 
@@ -7,7 +8,7 @@ use super::sockets::{CANCEL, Tag, WAKE};
 use crate::Nanos;
 use crate::sys::monotonic_now;
 
-/// How long a driver that was not shut down may take when it is dropped.
+/// Longest time that dropping a driver takes which was not shut down.
 const DROP_NS: Nanos = 100_000_000;
 
 /// Pause between two looks when the kernel is busy.
@@ -23,13 +24,15 @@ impl UringDriver {
             self.core.close(index);
         }
         self.close_streams();
-        // Streams may send what they hold, but not so long that there is no time to cancel them.
+        // Streams may send the bytes they hold, but not for so long that there is no time to cancel
+        // them.
         let now = monotonic_now();
         let give_up = now + deadline.saturating_sub(now) / 4 * 3;
         let mut given_up = false;
         let mut wake_cancelled = false;
         loop {
-            // Errors end the attempt, not the process: what stays in flight is leaked.
+            // Errors end the attempt, not the process: the memory of operations in flight is
+            // leaked.
             if self.send_staged().is_err()
                 || self.drive_streams(deadline).is_err()
                 || self.cancel().is_err()
@@ -58,7 +61,7 @@ impl UringDriver {
                 break;
             }
         }
-        // Events that nobody will ask for still hold trains; their slots need no care any more.
+        // Events that will never be delivered still hold trains; their slots need no care any more.
         self.core.finish_closing(&self.ring);
     }
 
@@ -72,7 +75,7 @@ impl UringDriver {
     }
 
     fn leak(&mut self) {
-        // The arena sees to itself.
+        // The arena leaks its own memory.
         if self.core.wake_armed {
             std::mem::forget(std::mem::take(&mut self.wake_word));
         }

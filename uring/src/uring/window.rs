@@ -1,13 +1,13 @@
 //! Number of receive buffers of a class that the kernel is given at a time.
 //!
-//! The kernel takes buffers in the order in which they are given, so that all that it has are
-//! written to in turn, each as far as the longest train that ever came into it. It is given as many
-//! as are needed between two turns, with a reserve, and the others stay where they were written to
-//! last or never: the one given back last is the next to be given.
+//! The kernel takes buffers in the order in which they are given, and writes to all that it has in
+//! turn, each as far as the longest train that ever came into it. So it is given only as many as
+//! are needed between two turns, with a reserve. The others wait here, and the one given back last
+//! is the next to be given, because it is the warmest.
 
-/// Buffers that the kernel always has: those of a gathering, or all if there are fewer.
+/// Buffers that the kernel always has: as many as one gathering fills, or all if there are fewer.
 const SIZE_MIN: u16 = 64;
-/// Turns after which the window is fitted to what they needed.
+/// Turns after which the window is fitted to the buffers that they needed.
 const TURNS: u32 = 4096;
 
 /// The buffers that the kernel has, and those that it may be given.
@@ -16,12 +16,12 @@ pub(super) struct Window {
     count: u16,
     /// Buffers that the kernel should have.
     size: u16,
-    /// Buffers that it has.
+    /// Buffers that the kernel has.
     given: u16,
-    /// The fewest that it had since the window was fitted.
+    /// The fewest buffers that the kernel had since the window was fitted.
     lowest: u16,
     turns: u32,
-    /// Free buffers that it does not have, the warmest last.
+    /// Free buffers that the kernel does not have, the warmest last.
     spare: Vec<u16>,
 }
 
@@ -32,25 +32,25 @@ impl Window {
         Self { count, size, given: 0, lowest: size, turns: 0, spare: (0..count).rev().collect() }
     }
 
-    /// Buffers that are free, whoever has them.
+    /// Free buffers, with those that the kernel has.
     pub(super) fn free(&self) -> u32 {
         u32::from(self.given) + self.spare.len() as u32
     }
 
-    /// The kernel has filled a buffer.
+    /// Takes note that the kernel has filled a buffer.
     #[inline]
     pub(super) fn take(&mut self) {
         self.given -= 1;
         self.lowest = self.lowest.min(self.given);
     }
 
-    /// A buffer that was filled is free again.
+    /// Takes back a buffer, which is free again.
     #[inline]
     pub(super) fn give_back(&mut self, index: u16) {
         self.spare.push(index);
     }
 
-    /// The next buffer for the kernel, until it has as many as it should have.
+    /// The next buffer to give to the kernel; `None` once it has as many as it should have.
     #[inline]
     pub(super) fn next(&mut self) -> Option<u16> {
         if self.given >= self.size {
@@ -61,7 +61,7 @@ impl Window {
         Some(index)
     }
 
-    /// A turn begins: fits the window to what was needed.
+    /// Begins a turn: fits the window to the buffers that the last ones needed.
     #[inline]
     pub(super) fn turn(&mut self) {
         self.turns += 1;
@@ -73,7 +73,8 @@ impl Window {
         }
     }
 
-    /// The kernel had no buffer left. `true` if that was for want of being given: it gets all then.
+    /// Takes note that the kernel had no buffer left. Returns `true` if spare ones were kept from
+    /// it: it gets them all.
     pub(super) fn open(&mut self) -> bool {
         let held_back = self.size < self.count;
         self.resize(self.count);
@@ -131,7 +132,7 @@ mod tests {
         let mut window = Window::new(256);
         assert!(window.open());
         assert_eq!(std::iter::from_fn(|| window.next()).count(), 256);
-        // Now there are no others.
+        // Now there are no spare ones.
         assert!(!window.open());
         assert!(!Window::new(4).open());
     }

@@ -9,10 +9,10 @@ use gossipper_uring::{
     StreamCause, StreamEvent, TxOrder, sys,
 };
 
-/// How long a test waits for what must come.
+/// Longest time that a test waits for expected events.
 pub(crate) const PATIENCE_NS: Nanos = 5_000_000_000;
 
-/// How long a test waits to see that nothing more comes.
+/// Time that a test waits to see that nothing more comes.
 pub(crate) const QUIET_NS: Nanos = 30_000_000;
 
 /// Makes one test per driver of each generic function.
@@ -96,7 +96,7 @@ pub(crate) fn loopback() -> SocketSpec {
     spec("127.0.0.1:0")
 }
 
-/// Opens a socket on a free loopback port and says where.
+/// Opens a socket on a free loopback port and returns its id and address.
 pub(crate) fn open(driver: &mut impl Driver) -> (SocketId, SocketAddr) {
     open_as(driver, &loopback())
 }
@@ -106,7 +106,7 @@ pub(crate) fn open_as(driver: &mut impl Driver, spec: &SocketSpec) -> (SocketId,
     (socket, driver.local_addr(socket))
 }
 
-/// An address where nobody listens.
+/// An address to which no socket is bound.
 pub(crate) fn closed_port() -> SocketAddr {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
     socket.local_addr().expect("address")
@@ -128,7 +128,7 @@ pub(crate) fn step(driver: &mut impl Driver, deadline: Nanos, seen: &mut Vec<See
     assert!(flow.is_continue(), "nothing stopped the drain");
 }
 
-/// Turns until `done` says so, and returns what came. Panics when that takes too long.
+/// Turns until `done` is true, and returns the events. Panics if that takes too long.
 pub(crate) fn run_until(
     driver: &mut impl Driver,
     mut done: impl FnMut(&[Seen]) -> bool,
@@ -143,7 +143,7 @@ pub(crate) fn run_until(
     seen
 }
 
-/// Turns for a while and returns what came.
+/// Turns for `nanos` and returns the events.
 pub(crate) fn run_for(driver: &mut impl Driver, nanos: Nanos) -> Vec<Seen> {
     let mut seen = Vec::new();
     let end = sys::monotonic_now() + nanos;

@@ -1,4 +1,4 @@
-//! What completions do to streams, and the delivery of their events.
+//! Effect of completions on streams, and the delivery of their events.
 
 use std::ops::ControlFlow;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -18,8 +18,8 @@ use crate::tx::TxArena;
 use crate::{Event, NEVER, SocketId, StreamCause, StreamEvent};
 
 impl Core {
-    /// Takes up what time has brought: streams that lingered too long, listeners that have rested,
-    /// and memory that others have freed.
+    /// Handles what has become due: streams that lingered too long, listeners that have rested, and
+    /// starved streams for which memory is free again.
     pub(super) fn streams_due(&mut self) {
         while let Some(Key { place, generation }) = self.streams.table.next_fed() {
             self.events.push(Pending::Drained { place, generation });
@@ -39,7 +39,7 @@ impl Core {
         }
     }
 
-    /// Has a receive wait for buffers.
+    /// Puts a stream into the list of those whose receive waits for buffers.
     pub(super) fn hungry(&mut self, key: Key) {
         if let Some(stream) = self.streams.table.get_mut(key)
             && !std::mem::replace(&mut stream.driver.hungry, true)
@@ -48,7 +48,7 @@ impl Core {
         }
     }
 
-    /// Takes up the completion of an operation of a stream.
+    /// Handles the completion of an operation of a stream.
     pub(in super::super) fn stream_completed(&mut self, tag: Tag, result: i32, flags: u32) {
         let key = Key { place: tag.index, generation: tag.generation };
         // A place is not used again before the last completion of its operations.
@@ -79,12 +79,12 @@ impl Core {
     }
 
     fn accepted(&mut self, of: Key, fd: i32) {
-        // SAFETY: the kernel has just made this descriptor for us and nobody else has it.
+        // SAFETY: the kernel has just made this descriptor for us and it has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         if self.streams.table.get(of).is_none_or(|listener| listener.muted) {
             return;
         }
-        // One that is reset already has no peer any more.
+        // A connection that is reset already has no peer any more.
         let taken = socket::peer_addr(&fd).and_then(|peer| {
             let ops = Ops { listener: of.id(), peer, ..Ops::default() };
             self.streams.table.insert(fd, Phase::Open, ops).ok()

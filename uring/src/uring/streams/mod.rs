@@ -1,7 +1,7 @@
 //! Streams by io_uring: multishot accepts and receives, connects, and one write at a time.
 //!
-//! What a stream has in the kernel is compared with what its state calls for, each time when one of
-//! the two has changed: such streams stand in `todo` until the next turn. Receives are
+//! The operations of a stream in the kernel are compared with those that its state calls for, each
+//! time one of the two has changed: such streams stand in `todo` until the next turn. Receives are
 //! `RECVMSG` like those of datagrams, for the time of receipt that comes with them.
 
 mod complete;
@@ -44,10 +44,10 @@ const NAME_STRIDE: usize = 32;
 
 const _: () = assert!(NAME_BYTES <= NAME_STRIDE);
 
-/// How often per turn receives that ended for want of buffers are armed anew.
+/// Most times per turn that receives which ended for want of buffers are armed anew.
 const FEEDS_MAX: usize = 8;
 
-/// What this driver keeps per stream.
+/// Per-stream state of this driver.
 #[derive(Debug)]
 pub(super) struct Ops {
     accepting: bool,
@@ -55,17 +55,17 @@ pub(super) struct Ops {
     receiving: bool,
     sending: bool,
     cancelling: bool,
-    /// It stands in `todo`.
+    /// True while the stream stands in `todo`.
     queued: bool,
-    /// It stands in `hungry`.
+    /// True while the stream stands in `hungry`.
     hungry: bool,
-    /// A listener that rests after a failure.
+    /// True while a listener rests after a failure.
     resting: bool,
-    /// A fault plan wants its receive cancelled.
+    /// True if a fault plan wants the receive cancelled.
     stop: bool,
     /// The pool's chunk with the header of the write under way.
     header: Option<u32>,
-    /// For an accepted stream, until that is told.
+    /// The listener that accepted the stream, until the event is delivered.
     listener: SocketId,
     peer: SocketAddr,
 }
@@ -90,7 +90,7 @@ impl Default for Ops {
 }
 
 impl Ops {
-    /// Whether the kernel has anything of the stream.
+    /// Tells whether the kernel has any operation of the stream.
     fn is_busy(&self) -> bool {
         self.accepting || self.connecting || self.receiving || self.sending || self.cancelling
     }
@@ -130,7 +130,7 @@ impl Streams {
             .unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
-    /// Streams that are there or have something in the kernel.
+    /// Number of streams that exist or have an operation in the kernel.
     pub(super) fn unfinished(&self) -> usize {
         self.table.len()
     }
@@ -139,7 +139,7 @@ impl Streams {
         self.buffers.as_ref().map_or(0, Buffers::free)
     }
 
-    /// Gives away for good what the kernel may still use.
+    /// Gives the memory away for good that the kernel may still use.
     pub(super) fn leak(&mut self) {
         if self.in_kernel == 0 {
             return;
@@ -149,7 +149,7 @@ impl Streams {
         self.buffers.iter_mut().for_each(Buffers::leak);
     }
 
-    /// Has a stream looked at in the next turn.
+    /// Puts a stream into the list of those to look at in the next turn.
     fn queue(&mut self, key: Key) {
         if let Some(stream) = self.table.get_mut(key)
             && !std::mem::replace(&mut stream.driver.queued, true)
@@ -224,7 +224,7 @@ impl UringDriver {
         }
     }
 
-    /// Ends all streams, whatever they still have to send.
+    /// Ends all streams at once, with their unsent bytes.
     pub(super) fn give_streams_up(&mut self) {
         let keys: Vec<Key> = self.core.streams.table.keys().collect();
         for key in keys {
@@ -246,16 +246,16 @@ impl UringDriver {
         Ok(())
     }
 
-    /// Brings what streams have in the kernel in line with their states, and sees to what is due.
-    /// Returns the deadline, or the earlier one of a stream; a past one if there is more to do.
+    /// Brings the operations of streams in line with their states, and handles whatever is due.
+    /// Returns `deadline`, or the earlier deadline of a stream; a past time if there is more to do.
     pub(super) fn drive_streams(&mut self, deadline: Nanos) -> io::Result<Nanos> {
         if self.core.streams.table.is_unused() {
             return Ok(deadline);
         }
         self.core.streams_due();
         self.drive_queued()?;
-        // Those armed may find the buffers gone again, and those that were not may find some: as
-        // long as there are buffers, nobody is left waiting.
+        // Receives that were armed may find the buffers taken again, and others may find some free.
+        // The loop goes on as long as there are buffers, so that no stream is left waiting.
         for _ in 0..FEEDS_MAX {
             let free = self.core.streams.free_buffers();
             if self.core.streams.hungry.is_empty() || free == 0 {
@@ -275,7 +275,8 @@ impl UringDriver {
             }
         }
         let streams = &mut self.core.streams;
-        // Without free buffers there are events to deliver, so that nobody sleeps over the hungry.
+        // Without free buffers there are events to deliver, so that the driver does not sleep while
+        // streams are hungry.
         let fed = streams.hungry.is_empty() || streams.free_buffers() == 0;
         if !fed || !streams.todo.is_empty() {
             return Ok(0);
@@ -296,7 +297,8 @@ impl UringDriver {
         Ok(())
     }
 
-    /// Queues what one stream needs. `false` if the submission queue has no room for it.
+    /// Queues the operations that one stream needs. Returns `false` if the submission queue has no
+    /// room.
     fn drive(&mut self, key: Key) -> io::Result<bool> {
         let streams = &mut self.core.streams;
         let Some(stream) = streams.table.get(key) else { return Ok(true) };
@@ -331,7 +333,7 @@ impl UringDriver {
     /// Queues an operation of a stream.
     ///
     /// # Safety
-    /// As for [`push`](Self::push).
+    /// The conditions of [`push`](Self::push).
     unsafe fn push_for(
         &mut self,
         key: Key,
@@ -354,7 +356,7 @@ impl UringDriver {
         Ok(pushed)
     }
 
-    /// Takes all operations of a stream back.
+    /// Cancels all operations of a stream.
     fn cancel_stream(&mut self, key: Key) -> io::Result<bool> {
         let Some(stream) = self.core.streams.table.get(key) else { return Ok(true) };
         if stream.driver.cancelling {
