@@ -21,8 +21,8 @@ use super::{
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// How early a report may begin and still belong to the second that it leads into: workers read
-/// their clocks themselves.
+/// Time by which a report may begin before the second that it leads into and still belong to it:
+/// workers read their clocks themselves.
 const EARLY_TOLERANCE_NS: u64 = SECOND_NS / 10;
 
 /// Seconds waited for a worker that does not report. Each open second holds a set of histograms.
@@ -31,13 +31,13 @@ const OPEN_SECONDS_MAX: u64 = 8;
 /// Longest gap that is filled with stalled seconds one by one; a guard against a broken clock.
 const GAP_SECONDS_MAX: u64 = 3600;
 
-/// One worker as last heard of.
+/// State of one worker, as far as reports and looks have told it.
 #[derive(Clone, Debug, Default)]
 struct Worker {
     next_sequence: u64,
-    /// As last reported; the history goes from here.
+    /// The counters of the last report; the history is made from these.
     counters: Counters,
-    /// As last seen, in a report or between two, and when that was.
+    /// The counters of the last report or look; `seen_ns` is its time.
     seen: Counters,
     seen_ns: u64,
     messages: MessageCounts,
@@ -46,15 +46,15 @@ struct Worker {
     displays: Vec<u64>,
     steps: Vec<StepCounts>,
     program_calls: Vec<u64>,
-    /// Of the layout of its last report.
+    /// Generation of the layout of the last report.
     generation: u32,
-    /// Of the layout in whose order its figures by step and program are.
+    /// Generation of the layout that orders the figures by step and program.
     ordered_by: u32,
     target_rate: f64,
-    /// Seconds before this one are reported in full.
+    /// Number of the first second that is not yet reported in full.
     covered: u64,
     is_done: bool,
-    /// From this second on it can begin no call any more.
+    /// Second from which on the worker can begin no call any more.
     drains_from: Option<u64>,
     busy_ns: u64,
     reported_ns: u64,
@@ -64,14 +64,14 @@ struct Worker {
 /// A second that not all workers have reported yet.
 #[derive(Debug)]
 struct OpenSecond {
-    /// By worker: what it got of its CPU, if it has reported the second.
+    /// CPU use of each worker that has reported the second, by worker.
     reported_by: Vec<Option<CpuUse>>,
     histograms: Histograms,
     counted: Counters,
     busy_share_max: f64,
     planned_calls: f64,
     pacing_ns: u64,
-    /// The earliest rate step that a worker was in when it began, where calls are paced.
+    /// The earliest rate step that a worker was in when the second began, if calls are paced.
     rate_step: Option<u32>,
     peak_active: u64,
 }
@@ -124,11 +124,11 @@ impl OpenSecond {
 #[derive(Debug)]
 pub struct Aggregate {
     layout: Arc<Layout>,
-    /// The one before, of which reports may still come.
+    /// The layout before `layout`, of which reports may still come.
     earlier: Option<Arc<Layout>>,
     start: RunStart,
     end_ns: u64,
-    /// When a worker was last seen between two reports.
+    /// Time of the last look at a worker between two reports.
     seen_ns: u64,
     workers: Vec<Worker>,
     totals: Histograms<u64>,
@@ -198,8 +198,8 @@ impl Aggregate {
         }
     }
 
-    /// Begins the figures of the run anew: snapshots from now on tell what happens from now on.
-    /// Open calls count as started then, so that calls still add up. The history stays.
+    /// Begins the figures of the run anew: later snapshots tell only what happens from now on. Open
+    /// calls count as started now, so that calls still add up. The history stays.
     pub fn reset(&mut self) {
         self.before_reset = Some(self.since_start());
         self.base = self.cumulative();
@@ -212,7 +212,7 @@ impl Aggregate {
         self.recent.clear();
         self.tally.reset();
         self.rate_step_seconds.clear();
-        // Some were seen in a glance, and their groups come with the next report.
+        // Some failures were seen in a glance; their groups come with the next report.
         let mut owed = counters.failures;
         self.workers.iter().for_each(|worker| owed = owed.since(&worker.counters.failures));
         self.failures.reset(owed);
@@ -228,9 +228,9 @@ impl Aggregate {
         }
     }
 
-    /// Goes on with a later layout of the same run, in which workers will report from some moment
-    /// on. Only once all of them do ([`is_changing_layout`](Self::is_changing_layout)) another one
-    /// may follow.
+    /// Goes on with a later layout of the same run. Workers begin to report in it at different
+    /// times. Another one may follow only once all of them do
+    /// ([`is_changing_layout`](Self::is_changing_layout)).
     pub fn change_layout(&mut self, layout: Arc<Layout>) {
         let earlier = std::mem::replace(&mut self.layout, layout);
         for worker in &mut self.workers {
@@ -246,7 +246,7 @@ impl Aggregate {
         self.earlier = Some(earlier);
     }
 
-    /// Whether a worker still reports in an earlier layout.
+    /// Tells whether a worker still reports in an earlier layout.
     pub fn is_changing_layout(&self) -> bool {
         let generation = self.layout.generation;
         self.workers.iter().any(|worker| !worker.is_done && worker.generation != generation)
@@ -269,7 +269,7 @@ impl Aggregate {
         self.calls_active
     }
 
-    /// What all workers have counted since the start.
+    /// Sums all that the workers have counted since the start.
     fn cumulative(&self) -> Base {
         let mut sum = Base {
             end_ns: self.end_ns.max(self.seen_ns),
@@ -289,7 +289,7 @@ impl Aggregate {
         sum
     }
 
-    /// How often workers have stalled since the start of the run: minor, major.
+    /// Stalls of workers since the start of the run: minor, major.
     pub fn stalls(&self) -> (u64, u64) {
         self.workers.iter().fold((0, 0), |(minor, major), worker| {
             (minor + worker.counters.watchdog_minor, major + worker.counters.watchdog_major)
@@ -333,17 +333,17 @@ impl Aggregate {
         completed + self.close_covered()
     }
 
-    /// Adds the failures of a report, told by the names of the layout that its worker had.
+    /// Adds the failures of a report, with the names of the layout that its worker had.
     fn add_failures(&mut self, report: &Report) {
         let earlier = self.earlier.as_ref().filter(|layout| layout.generation == report.generation);
         self.failures.add(&report.failures, earlier.unwrap_or(&self.layout));
     }
 
-    /// Takes in a look at a worker between two reports: snapshots tell its counters at once, and
-    /// the seconds of the history stay those of the reports.
+    /// Takes in a look at a worker between two reports. Snapshots show its counters at once; the
+    /// seconds of the history are made from reports only.
     pub fn sample(&mut self, sample: &CounterSample) {
         let Some(worker) = self.workers.get_mut(usize::from(sample.worker)) else { return };
-        // Reports and looks come in queues of their own.
+        // Reports and looks come in different queues, so that a look may be the older one.
         if worker.is_done || sample.at_ns <= worker.seen_ns {
             return;
         }
@@ -352,8 +352,8 @@ impl Aggregate {
         self.seen_ns = self.seen_ns.max(sample.at_ns);
     }
 
-    /// Closes the seconds that are still open, as when a worker died without a last report.
-    /// Returns how many there were.
+    /// Closes the seconds that are still open, as when a worker died without a last report. Returns
+    /// their number.
     pub fn finish(&mut self) -> u64 {
         let mut completed = 0;
         while !self.open.is_empty() {
@@ -363,7 +363,7 @@ impl Aggregate {
         completed
     }
 
-    /// Whether every worker has given its last report.
+    /// Tells whether every worker has given its last report.
     pub fn is_finished(&self) -> bool {
         self.workers.iter().all(|worker| worker.is_done)
     }
@@ -403,12 +403,12 @@ impl Aggregate {
             measured,
             seconds,
             busy_ns,
-            // Files are none of ours.
+            // The writer of the files counts these.
             unwritten: Unwritten::default(),
         }
     }
 
-    /// What resets clear, with what they have cleared.
+    /// Sums the figures that resets clear, with those that earlier resets have cleared.
     fn since_start(&self) -> BeforeReset {
         let mut sum = BeforeReset {
             measured: Measured::of(&self.totals),
@@ -655,8 +655,8 @@ impl Worker {
         Self { generation, ordered_by: generation, ..Self::default() }
     }
 
-    /// Takes over the cumulative figures of a report and returns what they grew by. A report that
-    /// comes after its successor has nothing to add to them.
+    /// Takes over the cumulative figures of a report and returns their growth. A report that comes
+    /// after its successor adds nothing to them.
     fn absorb(&mut self, report: &Report, covered: u64) -> Counters {
         self.covered = self.covered.max(covered);
         self.is_done |= report.is_last;
@@ -697,7 +697,7 @@ impl Worker {
     }
 }
 
-/// `rate`, or 0 in place of what JSON cannot express.
+/// Returns `rate`, or 0 in place of a value that JSON cannot express.
 fn finite(rate: f64) -> f64 {
     if rate.is_finite() { rate } else { 0.0 }
 }

@@ -1,4 +1,5 @@
-//! Why a call failed, and why a planned call was not started.
+//! The reasons why calls failed, why planned calls were not started, and why datagrams were
+//! dropped.
 //!
 //! Each variant is at once the counter, the metric label, the JSON key and the row of the report.
 
@@ -68,7 +69,7 @@ macro_rules! causes {
                 }
             }
 
-            /// What was counted since `earlier` (a previous value of the same table).
+            /// The counts since `earlier`, a previous value of the same table.
             pub fn since(&self, earlier: &Self) -> Self {
                 let mut difference = *self;
                 for (mine, theirs) in difference.0.iter_mut().zip(earlier.0) {
@@ -86,7 +87,7 @@ macro_rules! causes {
 }
 
 causes! {
-    /// Why a call failed. A call that failed has exactly one cause.
+    /// The reason why a call failed. A failed call has exactly one cause.
     FailureCause,
     /// Failed calls by cause.
     FailureCounts {
@@ -163,7 +164,8 @@ causes! {
 }
 
 causes! {
-    /// Why a planned call was not started. Never made up later, never silent.
+    /// The reason why a planned call was not started. The call is not made up for later, and always
+    /// counted.
     WithheldCause,
     /// Withheld arrivals by cause.
     WithheldCounts {
@@ -183,8 +185,8 @@ causes! {
 }
 
 causes! {
-    /// Why a received datagram was dropped as malformed. Requests are answered where RFC 3261 lets
-    /// them be; no call but the one that it names is touched.
+    /// The reason why a received datagram was dropped as malformed. Requests are answered where RFC
+    /// 3261 permits an answer. Only the call that the datagram names is affected.
     DropCause,
     /// Malformed datagrams by cause.
     DropCounts {
@@ -262,8 +264,8 @@ causes! {
 }
 
 impl FailureCause {
-    /// `true` for a check of the scenario that did not hold (`check_it`, `check_it_inverse`): the
-    /// call goes on and fails at its end.
+    /// Tells whether the cause is a check of the scenario that did not hold (`check_it`,
+    /// `check_it_inverse`). The call then goes on and fails at its end.
     pub fn is_check(self) -> bool {
         matches!(
             self,
@@ -315,7 +317,7 @@ impl FailureCause {
     }
 
     /// The column of SIPp's statistics that counts this cause; `None` if only the sum of all
-    /// failures does.
+    /// failures counts it.
     pub fn sipp_statistic(self) -> Option<&'static str> {
         Some(match self {
             Self::MaxUdpRetrans => "FailedMaxUDPRetrans",

@@ -1,7 +1,7 @@
 //! Single-writer counters of one worker.
 //!
-//! Plain numbers: the worker that owns them adds to them without atomics, and copies of the whole
-//! block travel to the control side, so that every snapshot is consistent in itself.
+//! Plain numbers: the worker that owns them adds to them without atomics. Copies of the whole block
+//! travel to the control side, so that every snapshot is consistent in itself.
 
 use super::{DropCounts, FailureCounts, TraceDropCounts, WithheldCounts};
 
@@ -39,7 +39,7 @@ macro_rules! counters {
                 self.trace_drops.add(&other.trace_drops);
             }
 
-            /// What was counted since `earlier` (a previous copy of the same block).
+            /// The counts since `earlier`, a previous copy of the same block.
             pub fn since(&self, earlier: &Self) -> Self {
                 Self {
                     $($field: self.$field.saturating_sub(earlier.$field),)+
@@ -76,13 +76,14 @@ counters! {
     commands_received,
     /// Messages that we sent again.
     retransmissions_sent,
-    /// Of these, ACKs of final responses that came again in other words, which SIPp does not count.
+    /// Retransmissions sent that repeat an ACK because the final response came again in other
+    /// words. SIPp does not count these.
     acks_repeated,
     /// Messages that a peer sent again.
     retransmissions_received,
     /// Messages answered by a default behaviour rather than by the scenario.
     auto_answered,
-    /// Messages for no call, which the mode does not let start one.
+    /// Messages that belong to no call and could not start one in this mode.
     out_of_call_messages,
     /// Late messages for a call that had ended.
     dead_call_messages,
@@ -108,15 +109,15 @@ counters! {
     connections_opened,
     /// Connections that peers opened.
     connections_accepted,
-    /// Connections that did not come up, TLS and WebSocket handshakes included.
+    /// Connections that could not be established, TLS and WebSocket handshakes included.
     connections_failed,
-    /// Connections that were up and ended without our doing.
+    /// Connections that were established and that we did not end.
     connections_lost,
     /// Connections opened again after a loss (`-max_reconnect`).
     reconnects,
-    /// TLS and WebSocket handshakes that ended well.
+    /// TLS and WebSocket handshakes that succeeded.
     handshakes,
-    /// Those of them that resumed an earlier TLS session.
+    /// Handshakes that resumed an earlier TLS session.
     handshakes_resumed,
     /// Bytes sent on connections, those of TLS and WebSocket included.
     stream_bytes_sent,

@@ -1,14 +1,14 @@
-//! The CPU time that workers got: the difference between a generator that is slow and one that
-//! is kept from its work.
+//! The CPU time that workers got. It tells a generator that is slow from one that is kept from its
+//! work.
 
-/// CPU use of one worker's thread in some time, as the kernel counts it.
+/// CPU use of one worker's thread over some time, as the kernel counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuUse {
-    /// Time that was looked at; 0 where the kernel tells nothing.
+    /// Length of that time; 0 if the kernel tells nothing.
     pub time_ns: u64,
     /// Time that the thread ran.
     pub busy_ns: u64,
-    /// Time that it was ready to run and waited for the CPU.
+    /// Time that the thread was ready to run and waited for the CPU.
     pub waited_ns: u64,
     /// Time that other programs ran on its CPU, at least.
     pub others_ns: u64,
@@ -21,7 +21,7 @@ pub struct CpuUse {
 }
 
 impl CpuUse {
-    /// Adds what happened in another time.
+    /// Adds the figures of another time.
     pub fn add(&mut self, other: &Self) {
         self.time_ns += other.time_ns;
         self.busy_ns += other.busy_ns;
@@ -76,26 +76,26 @@ pub enum CpuCause {
     Stolen,
     /// The quota of the control group was used up.
     Throttled,
-    /// It neither worked nor waited for its CPU: it was woken late.
+    /// The worker neither worked nor waited for its CPU: it was woken late.
     WokenLate,
     /// The kernel does not tell.
     Unknown,
 }
 
-/// Share of the time from which on a worker counts as busy. Call starts come in bursts, which queue
+/// Share of the time above which a worker counts as busy. Call starts come in bursts, which queue
 /// long before the average reaches 100 %.
 const BUSY_SHARE: f64 = 0.7;
 
-/// Share of the time from which on it matters that a CPU was not there: five waits of a millisecond
-/// in a second make the 99th percentile of 500 starts late.
+/// Share of the time above which a missing CPU matters: five waits of a millisecond in a second
+/// make the 99th percentile of 500 starts late.
 const LOST_SHARE: f64 = 0.005;
 
-/// Share of the time from which on a CPU is contested however busy the worker was.
+/// Share of the time above which a CPU counts as contested, however busy the worker was.
 const CONTESTED_SHARE: f64 = 0.25;
 
 impl CpuUse {
-    /// Tells what kept the worker from its plan. Whoever waits much is told so even if it is busy
-    /// too.
+    /// Tells what kept the worker from its plan. Long waits are reported even if the worker was
+    /// busy too.
     pub fn cause(&self) -> CpuCause {
         if self.time_ns == 0 {
             return CpuCause::Unknown;

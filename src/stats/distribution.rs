@@ -1,18 +1,18 @@
 //! Durations of one kind: a histogram for percentiles, and exact moments and buckets beside it.
 //!
 //! The histogram alone would give averages, extremes and bucket counts within its resolution only:
-//! a call that pauses for a second would be counted as shorter than a second. Those are cheap to
-//! keep exactly, and integer sums make merging independent of its order.
+//! a call that pauses for a second would be counted as shorter than a second. The exact figures
+//! cost little, and integer sums make merging independent of its order.
 
 use hdrhistogram::Histogram;
 
-/// Longest duration that is told apart, one hour in microseconds; longer ones count as this.
+/// Longest duration that is told apart, one hour in microseconds; longer ones count as an hour.
 pub const DURATION_MAX_US: u64 = 3_600_000_000;
 
 /// Resolution in significant decimal digits: a percentile is at most 0.1 % off.
 pub const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// Bounds of the summary's fixed buckets in milliseconds; a last bucket takes what is above.
+/// Bounds of the summary's fixed buckets in milliseconds; a last bucket counts longer durations.
 pub const BUCKET_BOUNDS_MS: [u64; 9] = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -48,15 +48,15 @@ mod sealed {
 pub struct Moments {
     /// Durations recorded.
     pub count: u64,
-    /// Their sum in nanoseconds.
+    /// Sum of the durations in nanoseconds.
     pub sum_ns: u128,
-    /// The sum of their squares in square nanoseconds.
+    /// Sum of their squares in square nanoseconds.
     pub sum_squares_ns2: u128,
-    /// The shortest in nanoseconds; `u64::MAX` while nothing is recorded.
+    /// The shortest duration in nanoseconds; `u64::MAX` while nothing is recorded.
     pub min_ns: u64,
-    /// The longest in nanoseconds.
+    /// The longest duration in nanoseconds.
     pub max_ns: u64,
-    /// The one recorded last, in nanoseconds.
+    /// The duration recorded last, in nanoseconds.
     pub last_ns: u64,
 }
 
@@ -124,11 +124,11 @@ impl Moments {
 pub struct Distribution<C: Cell = u32> {
     histogram_us: Histogram<C>,
     moments: Moments,
-    /// Between the [`BUCKET_BOUNDS_MS`].
+    /// Counts between the [`BUCKET_BOUNDS_MS`].
     buckets: [u64; BUCKET_BOUNDS_MS.len() + 1],
     /// The scenario's own bounds, ascending; empty where it sets none.
     repartition_bounds_ns: Box<[u64]>,
-    /// One more than the bounds.
+    /// Counts between the bounds: one more than there are bounds.
     repartition: Box<[u64]>,
 }
 
@@ -160,10 +160,11 @@ impl<C: Cell> Distribution<C> {
         }
     }
 
-    /// Records one duration. Neither allocates nor fails: a duration above [`DURATION_MAX_US`]
+    /// Records one duration. Neither allocates nor fails. A duration above [`DURATION_MAX_US`]
     /// counts as that for percentiles, and exactly in everything else.
     pub fn record(&mut self, duration_ns: u64) {
-        // Above the bound the histogram may still have cells, then none, so cut here once for all.
+        // The histogram may have some cells above the bound, so all longer durations are cut to it
+        // here.
         self.histogram_us.saturating_record((duration_ns / 1000).min(DURATION_MAX_US));
         self.moments.record(duration_ns);
         // Comparing with all bounds beats a search: the compiler does it without branches.
@@ -208,9 +209,9 @@ impl<C: Cell> Distribution<C> {
         &self.moments
     }
 
-    /// The duration in nanoseconds that the share `quantile` (0 to 1) of all does not exceed; 0 if
-    /// nothing was recorded. Off by at most one part in a thousand or one microsecond, and never
-    /// outside the exact extremes.
+    /// The duration in nanoseconds that the share `quantile` (0 to 1) of all durations does not
+    /// exceed; 0 if nothing was recorded. Off by at most one part in a thousand or one microsecond,
+    /// and never outside the exact extremes.
     pub fn quantile_ns(&self, quantile: f64) -> u64 {
         if self.moments.count == 0 {
             return 0;
@@ -227,19 +228,20 @@ impl<C: Cell> Distribution<C> {
         self.moments.count.saturating_sub(within)
     }
 
-    /// Counts below each bound of the scenario's repartition, and last what reaches them all.
+    /// Counts below each bound of the scenario's repartition, and last the count of longer
+    /// durations.
     pub fn repartition(&self) -> &[u64] {
         &self.repartition
     }
 
     /// The histogram's cells that are not empty, in ascending order: the longest duration that
-    /// counts in the cell, in microseconds, and how many do.
+    /// counts in the cell, in microseconds, and the number of durations.
     pub fn cells(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let cells = self.histogram_us.iter_recorded();
         cells.map(|cell| (cell.value_iterated_to(), cell.count_at_value().as_u64()))
     }
 
-    /// What reports show of it.
+    /// The figures that reports show.
     pub fn summarize(&self) -> DurationSummary {
         let moments = &self.moments;
         DurationSummary {
@@ -273,9 +275,10 @@ pub(super) fn add_all(sums: &mut [u64], values: &[u64]) {
 pub struct DurationSummary {
     /// Durations recorded.
     pub count: u64,
-    /// Their sum in nanoseconds: two summaries give the mean of what lies between them.
+    /// Sum of the durations in nanoseconds: two summaries give the mean of the durations between
+    /// them.
     pub sum_ns: u128,
-    /// The sum of their squares, likewise for the standard deviation.
+    /// Sum of their squares, for the standard deviation between two summaries.
     pub sum_squares_ns2: u128,
     /// Exact mean in nanoseconds.
     pub average_ns: u64,
@@ -297,7 +300,7 @@ pub struct DurationSummary {
     pub p99_ns: u64,
     /// 99.9th percentile in nanoseconds.
     pub p999_ns: u64,
-    /// Counts between [`BUCKET_BOUNDS_MS`] (inclusive above); the last one is what exceeds all.
+    /// Counts between [`BUCKET_BOUNDS_MS`] (inclusive above); the last one counts longer durations.
     pub buckets: [u64; BUCKET_BOUNDS_MS.len() + 1],
 }
 

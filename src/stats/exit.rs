@@ -1,30 +1,30 @@
-//! The exit code of the process, from how the run ended and what it showed.
+//! The exit code of the process, from the end of the run and its results.
 
-/// How a run ended.
+/// The way in which a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// All calls were made, or the user asked it to stop.
+    /// All calls were made, or the user asked the run to stop.
     Completed,
-    /// `-duration` ended it: no more calls were due.
+    /// `-duration` ended the run: no more calls were due.
     TimeUp,
-    /// `-timeout` ended it.
+    /// `-timeout` ended the run.
     TimedOut,
-    /// `-timeout` ended it, and `-timeout_error` makes that an error.
+    /// `-timeout` ended the run, and `-timeout_error` makes that an error.
     TimedOutAsError,
-    /// The scenario ended it (`int_cmd` `stop_now`).
+    /// The scenario ended the run (`int_cmd` `stop_now`).
     StoppedByScenario,
     /// There was nothing to run: help, a version or a printed scenario was asked for.
     NothingRun,
-    /// It could not start or continue.
+    /// The run could not start or continue.
     Fatal,
     /// A local address could not be bound.
     BindFailed,
 }
 
-/// What decides the exit code.
+/// The facts that decide the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// How the run ended.
+    /// The way in which the run ended.
     pub end: RunEnd,
     /// Calls that succeeded.
     pub calls_succeeded: u64,
@@ -88,7 +88,7 @@ impl ExitCode {
 
 /// The exit code of a run.
 ///
-/// What kept the run from being a valid measurement comes first: errors, failed RTP checks, a
+/// Faults that keep the run from being a valid measurement come first: errors, failed RTP checks, a
 /// limited generator. Then the gates, if any is set, decide alone between 0 and 2. Only without
 /// gates do an early stop and failed calls count.
 pub fn exit_code(outcome: &Outcome) -> ExitCode {
@@ -112,7 +112,7 @@ pub fn exit_code(outcome: &Outcome) -> ExitCode {
     match outcome.end {
         RunEnd::StoppedByScenario => ExitCode::StoppedEarly,
         _ if outcome.calls_failed > 0 => ExitCode::CallsFailed,
-        // All calls were still open: a run that tested nothing has not passed. SIPp has it so.
+        // All calls were still open: a run that tested nothing has not passed. SIPp does the same.
         RunEnd::TimedOut | RunEnd::TimeUp if outcome.calls_succeeded == 0 => ExitCode::StoppedEarly,
         _ => ExitCode::Success,
     }
@@ -157,10 +157,10 @@ mod tests {
             (gates(false, ended(Completed, 5, 0)), 2),
             (gates(true, ended(TimedOut, 0, 0)), 0),
             (gates(false, ended(StoppedByScenario, 0, 0)), 2),
-            // Errors are not for gates to forgive.
+            // Gates do not forgive errors.
             (gates(true, base(Fatal)), 255),
             (gates(true, base(BindFailed)), 254),
-            // A limited run says nothing about the system, whatever the gates found.
+            // A limited run says nothing about the system, whether its gates hold or not.
             (limited(ended(Completed, 5, 0)), 3),
             (limited(gates(false, ended(Completed, 5, 1))), 3),
             (limited(gates(true, ended(Completed, 5, 0))), 3),

@@ -1,8 +1,8 @@
-//! Failed calls in groups, by what happened to them.
+//! Failed calls in groups of those that failed alike.
 //!
 //! A worker counts into a [`FailureTable`] of fixed size, which allocates nothing; the control side
-//! merges the tables of all intervals into [`FailureSums`]. Both are bounded. What has no group of
-//! its own is counted by cause all the same, so that groups and others add up to the causes.
+//! merges the tables of all intervals into [`FailureSums`]. Both are bounded. Calls without a group
+//! are still counted by cause, so that groups and others add up to the causes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::layout::Layout;
 use super::messages::METHOD_NAMES;
 use super::steps::StepKind;
 
-/// Groups of a worker and interval, and of a run.
+/// Most groups of a worker in an interval, and of a run.
 pub const FAILURE_GROUPS_MAX: usize = 32;
 
-/// The index of no step, as in records of traces.
+/// The index that stands for no step, as in records of traces.
 const NO_STEP: u16 = u16::MAX;
 
 /// Up to `N` bytes of a text that a peer may have written.
@@ -27,7 +27,7 @@ pub struct ShortText<const N: usize> {
 }
 
 impl<const N: usize> ShortText<N> {
-    /// The begin of `text`.
+    /// The beginning of `text`.
     pub fn of(text: &[u8]) -> Self {
         let kept = &text[..text.len().min(N)];
         let mut bytes = [0; N];
@@ -36,7 +36,7 @@ impl<const N: usize> ShortText<N> {
     }
 
     /// The text for a terminal: without control characters, which could rewrite the screen, and
-    /// without those that turn the direction of text around. Ends in `~` where it was cut.
+    /// without characters that change the direction of text. Ends in `~` if it was cut.
     pub fn shown(&self) -> String {
         let mut bytes = &self.bytes[..usize::from(self.len)];
         if self.is_cut {
@@ -60,7 +60,7 @@ fn is_safe(c: char) -> bool {
     !(c.is_control() || turns_text || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}'))
 }
 
-/// The message that a call failed by, or that it lacked. Methods are indices of [`METHOD_NAMES`].
+/// The message that made a call fail, or that it lacked. Methods are indices of [`METHOD_NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happening {
     /// A response to a request of `method` came.
@@ -75,12 +75,12 @@ pub enum Happening {
         /// Method of the request.
         method: u8,
     },
-    /// No answer, or not the expected one, came to a request.
+    /// A request had no answer, or not the expected one.
     NoAnswer {
         /// Method of the request.
         method: u8,
     },
-    /// No ACK came to a response of ours.
+    /// A response of ours had no ACK.
     NoAck {
         /// Method of the request that it answers.
         method: u8,
@@ -96,14 +96,14 @@ pub enum Happening {
         /// The network's reason.
         reason: Unreachable,
     },
-    /// No message has a part in it, or the step alone says which one is missing.
+    /// No message is involved, or the step alone says which one is missing.
     None,
 }
 
-/// Reasons for which a datagram did not arrive, as ICMP tells them.
+/// The reasons that ICMP gives for a datagram that did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreachable {
-    /// Nobody listens on the port.
+    /// No program listens on the port.
     Port,
     /// No way leads to the host or its network.
     Host,
@@ -120,19 +120,19 @@ pub struct FailureKey {
     pub cause: FailureCause,
     /// Number of the program that the call followed.
     pub program: u8,
-    /// The step at which it failed; `u16::MAX` if at none.
+    /// Index of the step at which the call failed; `u16::MAX` if at none.
     pub step: u16,
     /// The message in question.
     pub happening: Happening,
-    /// The address that the call went to. Of a peer that calls us the port is 0: each of its calls
-    /// may have another.
+    /// The address of the call's peer. The port is 0 if the peer called us: each of its calls may
+    /// come from another port.
     pub peer: SocketAddr,
 }
 
 /// The first call of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstFailure {
-    /// Time at which it failed, on the monotonic clock.
+    /// Time at which the call failed, on the monotonic clock.
     pub at_ns: u64,
     /// Number of the call, unique in the run.
     pub call: u64,
@@ -153,7 +153,8 @@ impl Default for FailureTable {
 }
 
 impl FailureTable {
-    /// Counts a call in its group. `false` if there is none and there is room for it.
+    /// Counts a call in its group. Returns `false` if the group does not exist yet and there is
+    /// room for it.
     pub fn count(&mut self, key: &FailureKey) -> bool {
         match self.0.iter_mut().find(|(known, ..)| known == key) {
             Some((_, count, _)) => *count += 1,
@@ -175,7 +176,7 @@ impl FailureTable {
     }
 }
 
-/// Failed calls of a run that have what happened in common, by names.
+/// Failed calls of a run that failed alike, with names in place of indices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureGroup {
     /// Number of calls.
@@ -194,9 +195,10 @@ pub struct FailureGroup {
     pub happening: Happening,
     /// The address that the calls went to, or came from.
     pub peer: SocketAddr,
-    /// The first of them.
+    /// The first of the calls.
     pub first: FirstFailure,
-    /// The generation that its program came with; numbers are used again.
+    /// Generation of the program, which together with its number identifies it: numbers are used
+    /// again.
     generation: u32,
     program: u8,
 }
@@ -245,7 +247,7 @@ impl FailureGroup {
         }
     }
 
-    /// The code of the response that came, or that nobody acknowledged.
+    /// The code of the response that came, or that was not acknowledged.
     pub fn code(&self) -> Option<u16> {
         match self.happening {
             Happening::Response { code, .. } | Happening::NoAck { code, .. } => Some(code),
@@ -262,7 +264,7 @@ impl FailureGroup {
     /// The message that did not come.
     pub fn missing(&self) -> Option<String> {
         let receives = matches!(self.step_kind, Some(StepKind::Recv { .. }));
-        // A request that was sent again until the last time had no answer at all.
+        // A request that was retransmitted until the limit had no answer at all.
         let is_named = receives && self.cause != FailureCause::MaxUdpRetrans;
         match self.happening {
             Happening::NoAck { .. } => Some("ACK".to_owned()),
@@ -276,7 +278,7 @@ impl FailureGroup {
     }
 }
 
-/// Groups of failed calls, the largest first, and what has no group.
+/// Groups of failed calls, the largest first, and the calls without a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     /// The groups.
@@ -290,7 +292,7 @@ pub struct Failures {
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailureSums {
     groups: Arc<Vec<FailureGroup>>,
-    /// Counted before the last reset and reported after it.
+    /// Failures that were counted before the last reset and are reported after it.
     owed: FailureCounts,
 }
 
@@ -331,12 +333,13 @@ impl FailureSums {
         }
     }
 
-    /// Begins anew. `owed` is what was counted, and will be reported in groups later.
+    /// Begins anew. `owed` are failures that are counted already and whose groups are reported
+    /// later.
     pub(super) fn reset(&mut self, owed: FailureCounts) {
         *self = Self { groups: Arc::default(), owed };
     }
 
-    /// The groups, with the rest of `counted`.
+    /// The groups, and the calls of `counted` that are in none.
     pub(super) fn of(&self, counted: &FailureCounts) -> Failures {
         let mut grouped = FailureCounts::default();
         self.groups.iter().for_each(|group| grouped.bump_by(group.cause, group.count));
@@ -373,7 +376,7 @@ mod tests {
         FirstFailure { at_ns, call: at_ns, call_id, words: ShortText::of(b"No") }
     }
 
-    /// A table of calls that were refused by those codes, one call each and in that order.
+    /// A table of calls that were refused with those codes, one call each and in that order.
     fn table(codes: impl IntoIterator<Item = u16>) -> FailureTable {
         let mut table = FailureTable::default();
         for (index, code) in codes.into_iter().enumerate() {
@@ -415,7 +418,7 @@ mod tests {
         let failures = sums.of(&counted(u64::from(groups) + 3));
         assert_eq!(failures.groups.len(), FAILURE_GROUPS_MAX);
         assert_eq!(failures.others.count(FailureCause::UnexpectedMessage), 3);
-        // One that outgrows the smallest takes its place, and nothing is lost of the sum.
+        // A group that outgrows the smallest takes its place, and the sum stays complete.
         sums.add(&table([600, 600]), &layout);
         let failures = sums.of(&counted(u64::from(groups) + 5));
         assert_eq!(codes(&failures)[0], (Some(600), 2));
@@ -428,7 +431,7 @@ mod tests {
     fn after_a_reset_groups_still_add_up() {
         let (layout, mut sums) = (layout(), FailureSums::default());
         sums.add(&table([503, 503]), &layout);
-        // Five are counted, of which two were reported.
+        // Five calls were counted, and two of them reported.
         sums.reset(counted(3));
         sums.add(&table([503, 503, 503, 503]), &layout);
         let failures = sums.of(&counted(1));

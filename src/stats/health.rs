@@ -20,26 +20,26 @@ pub struct Health {
     pub active: bool,
     /// All gates that are set hold.
     pub pass: bool,
-    /// One sentence per gate that does not.
+    /// One sentence for each gate that does not hold.
     pub reasons: Vec<String>,
-    /// The gate of the success ratio, which each step of a ramp is held against too.
+    /// The least success ratio, which each step of a ramp is compared with too.
     pub success_ratio_min: Option<f64>,
 }
 
 impl Default for Health {
-    /// No gate set, so none failed.
+    /// The outcome without gates: none failed.
     fn default() -> Self {
         Self { active: false, pass: true, reasons: Vec::new(), success_ratio_min: None }
     }
 }
 
 impl HealthGates {
-    /// Whether any gate is set.
+    /// Tells whether any gate is set.
     pub fn is_active(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Holds the gates against a run. A run that started no call fails a success ratio: a gate that
+    /// Compares a run with the gates. A run that started no call fails a success ratio: a gate that
     /// passes because nothing was tested would hide a broken test.
     pub fn evaluate(&self, snapshot: &Snapshot) -> Health {
         let mut reasons = Vec::new();

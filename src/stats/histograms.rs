@@ -1,18 +1,19 @@
-//! What a worker measures in one interval.
+//! The durations that a worker measures in one interval.
 
 use super::distribution::{Cell, Distribution};
 use super::layout::Layout;
 
-/// The two clocks of one kind of transaction, as far as it was answered with a 2xx, and the first
-/// of them for what was refused.
+/// The two clocks of one kind of transaction that was answered with a 2xx, and the first clock of
+/// those that were refused.
 #[derive(Clone, Debug)]
 pub struct TransactionHistograms<C: Cell = u32> {
-    /// From the request's first transmission to the final response: the system under test.
+    /// Time from the request's first transmission to the final response: the system under test.
     pub service: Distribution<C>,
-    /// From the moment the request was planned: what a caller would have seen. The difference to
-    /// `service` is time that the generator lost, which would otherwise hide in a lower rate.
+    /// Time from the moment at which the request was planned: what a caller would have seen. The
+    /// difference to `service` is time that the generator lost, which would otherwise hide in a
+    /// lower rate.
     pub response: Distribution<C>,
-    /// As `service`, of the transactions whose final response was 3xx to 6xx.
+    /// Times as in `service`, of the transactions whose final response was 3xx to 6xx.
     pub refused: Distribution<C>,
 }
 
@@ -34,10 +35,10 @@ pub struct Histograms<C: Cell = u32> {
     pub transactions: Vec<TransactionHistograms<C>>,
     /// By response-time timer, in the order of [`Layout::rtds`].
     pub rtds: Vec<Distribution<C>>,
-    /// From a call's first message to its end.
+    /// Time from a call's first message to its end.
     pub call_length: Distribution<C>,
-    /// How far from its planned time a call was started: the generator's own error. It is early by
-    /// half a grain at most, so that large values are lateness.
+    /// Distance of a call's start from its planned time: the generator's own error. A start is
+    /// early by half a grain at most, so that large values are lateness.
     pub planned_send_error: Distribution<C>,
     /// Duration of one turn of the worker's loop, without the wait.
     pub loop_time: Distribution<C>,
@@ -101,7 +102,7 @@ impl<C: Cell> Histograms<C> {
         self.call_length.record(duration_ns);
     }
 
-    /// Records how much later than planned a call was started.
+    /// Records the lateness of a call's start.
     pub fn record_planned_send_error(&mut self, lateness_ns: u64) {
         self.planned_send_error.record(lateness_ns);
     }
@@ -111,7 +112,7 @@ impl<C: Cell> Histograms<C> {
         self.loop_time.record(duration_ns);
     }
 
-    /// Makes room for what a later layout of the same run has more.
+    /// Makes room for the names that a later layout of the same run has in addition.
     pub fn grow(&mut self, layout: &Layout) {
         self.transactions.resize_with(
             layout.transactions.len().max(self.transactions.len()),

@@ -5,14 +5,14 @@ use super::verdict::{LimitCauses, Verdict, VerdictTally};
 /// Rows kept: two hours of seconds, about 1.3 MB for each engine. A longer run keeps coarser rows.
 pub const HISTORY_ROWS_MAX: usize = 7_200;
 
-/// What happened in one second, or in several that were merged.
+/// Events of one second, or of several that were merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HistoryRow {
     /// Whole seconds since the start of the run.
     pub second: u64,
     /// Seconds that this row stands for.
     pub seconds: u64,
-    /// Time that it covers; less than `seconds` at the end of a run.
+    /// Time that the row covers; less than `seconds` at the end of a run.
     pub duration_ns: u64,
     /// Calls started, by us or by peers.
     pub calls_started: u64,
@@ -54,7 +54,7 @@ pub struct HistoryRow {
     pub judged_seconds: u64,
     /// Seconds limited by the generator.
     pub limited_seconds: u64,
-    /// Why.
+    /// The reasons why seconds were limited.
     pub limit_causes: LimitCauses,
 }
 
@@ -79,7 +79,7 @@ impl HistoryRow {
         }
     }
 
-    /// Adds the row that follows this one: amounts add up, the worst figure of both stays.
+    /// Adds the row that follows this one: amounts add up, and the worse of two figures stays.
     fn merge(&mut self, next: &Self) {
         self.seconds += next.seconds;
         self.duration_ns += next.duration_ns;
@@ -169,7 +169,7 @@ impl History {
     }
 }
 
-/// Each `count` neighbours as one row.
+/// Merges each `count` neighbours into one row.
 fn merged(rows: &[HistoryRow], count: usize) -> Vec<HistoryRow> {
     let merge = |rows: &[HistoryRow]| {
         let mut row = rows[0];
@@ -214,8 +214,8 @@ mod tests {
     }
 
     proptest! {
-        /// A run of any length, in a history and a series of any size, keeps its sums, its order
-        /// and its worst second; the series goes without a gap.
+        /// The history and the series of a run keep its sums, its order and its worst second,
+        /// whatever their sizes; the series has no gap.
         #[test]
         fn a_series_adds_up_to_the_run(
             seconds in proptest::collection::vec((0..50_u64, 0..50_u64, 0..9_u64, 0..9_000_u64), 1..600),

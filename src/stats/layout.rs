@@ -23,20 +23,20 @@ pub struct Layout {
     /// The programs of the run with their steps: those that new calls follow, the main one first,
     /// then those of earlier generations that calls may still follow.
     pub programs: Vec<ProgramLayout>,
-    /// How often the programs of the run were exchanged before. A later layout has all names of an
-    /// earlier one at the same places, and may have more; only `programs` are others.
+    /// Number of earlier exchanges of the run's programs. A later layout has all names of an
+    /// earlier one at the same places, and may have more; only `programs` differ.
     pub generation: u32,
 }
 
 impl Layout {
     /// Index of the transaction whose latency stands for the run in one-line reports: the first
-    /// INVITE, else the first transaction at all.
+    /// INVITE, else the first transaction.
     pub fn primary_transaction(&self) -> Option<usize> {
         let invite = self.transactions.iter().position(|name| is_invite(name));
         invite.or(if self.transactions.is_empty() { None } else { Some(0) })
     }
 
-    /// Where the counts of the steps of `program` begin among those of all steps.
+    /// Index of the first step of `program` in the counts of all steps.
     pub fn first_step(&self, program: usize) -> usize {
         self.programs.iter().take(program).map(|program| program.steps.len()).sum()
     }
@@ -46,8 +46,8 @@ impl Layout {
         self.first_step(self.programs.len())
     }
 
-    /// Brings the counts of steps of an earlier layout into the order of this one. Those of
-    /// programs that are gone are left out.
+    /// Brings the counts of steps of an earlier layout into the order of this one. The counts of
+    /// removed programs are left out.
     pub fn carry_steps(&self, earlier: &Self, steps: &[StepCounts]) -> Vec<StepCounts> {
         let mut carried = vec![StepCounts::default(); self.steps_total()];
         for (index, program) in self.programs.iter().enumerate() {
@@ -63,7 +63,7 @@ impl Layout {
         carried
     }
 
-    /// Place among [`programs`](Self::programs) of the program with that number.
+    /// Index in [`programs`](Self::programs) of the program with that number.
     pub fn place_of(&self, number: u8) -> Option<usize> {
         self.programs.iter().position(|program| program.number == number)
     }
@@ -73,8 +73,8 @@ impl Layout {
         self.programs[self.place_of(program)?].steps.get(usize::from(step))
     }
 
-    /// The step that must come to pass for a call that stands at `step`: behind optional receives,
-    /// the mandatory one.
+    /// The step whose message a call at `step` must get: the mandatory one behind optional
+    /// receives.
     pub fn awaited_step(&self, program: u8, step: u16) -> Option<&StepLayout> {
         let steps = &self.programs[self.place_of(program)?].steps;
         let mut behind = steps.get(usize::from(step)..)?.iter();

@@ -1,8 +1,7 @@
-//! What a run has counted and measured since it began, which no reset takes back.
+//! Counts and measurements of a run since it began, unaffected by resets.
 //!
-//! A [`super::Snapshot`] begins anew when the user resets the figures. A monitoring system takes
-//! rates of what it reads and so needs figures that only grow; these do, whatever happens to the
-//! snapshots.
+//! A [`super::Snapshot`] begins anew when the user resets the figures. A monitoring system computes
+//! rates from successive readings, and so needs figures that only grow. These never shrink.
 
 use std::sync::Arc;
 
@@ -12,15 +11,15 @@ use super::snapshot::RunStart;
 use super::verdict::VerdictTally;
 use super::{Counters, Layout, LimitCounts, MessageCounts, StepCounts, Unwritten};
 
-/// Upper bounds of the buckets of transactions and response times, in microseconds. The last is
-/// 64 times T1 (RFC 3261 section 17.1.1.2): what takes longer is no answer any more.
+/// Upper bounds of the buckets of transactions and response times, in microseconds. The last is 64
+/// times T1 (RFC 3261 section 17.1.1.2): a later answer counts as none.
 pub const RESPONSE_BOUNDS_US: &[u64] = &[
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 5_000_000, 32_000_000,
 ];
 
-/// Upper bounds of the buckets of what the generator does to itself (lateness, turns of its loop),
-/// in microseconds.
+/// Upper bounds of the buckets of the generator's own delays (lateness, turns of its loop), in
+/// microseconds.
 pub const LAG_BOUNDS_US: &[u64] =
     &[10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 1_000_000];
 
@@ -54,13 +53,13 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// No duration between `bounds_us`.
+    /// Empty buckets between `bounds_us`.
     pub fn new(bounds_us: &'static [u64]) -> Self {
         Self { bounds_us, counts: vec![0; bounds_us.len() + 1], sum_ns: 0 }
     }
 
-    /// What `distribution` recorded. A cell of the histogram that a bound cuts counts as above it:
-    /// a bound is off by one part in a thousand at most.
+    /// The durations of `distribution`, between `bounds_us`. A cell of the histogram that a bound
+    /// cuts counts as above it: a bound is off by one part in a thousand at most.
     pub fn of<C: Cell>(distribution: &Distribution<C>, bounds_us: &'static [u64]) -> Self {
         let mut buckets = Self::new(bounds_us);
         buckets.sum_ns = distribution.moments().sum_ns;
@@ -75,7 +74,7 @@ impl Buckets {
         self.counts.iter().sum()
     }
 
-    /// Adds what `other`, of the same bounds, counted.
+    /// Adds the counts of `other`, which has the same bounds.
     pub fn add(&mut self, other: &Self) {
         debug_assert_eq!(self.bounds_us, other.bounds_us);
         self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
@@ -83,29 +82,30 @@ impl Buckets {
     }
 }
 
-/// The two clocks of one kind of transaction that was answered with a 2xx, and what was refused.
+/// The two clocks of one kind of transaction that was answered with a 2xx, and the first clock of
+/// those that were refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionBuckets {
-    /// From the request's first transmission to the final response.
+    /// Times from the request's first transmission to the final response.
     pub service: Buckets,
-    /// From the moment the request was planned.
+    /// Times from the moment at which the request was planned.
     pub response: Buckets,
-    /// As `service`, where the final response was 3xx to 6xx.
+    /// Times as in `service`, where the final response was 3xx to 6xx.
     pub refused: Buckets,
 }
 
-/// Everything that is measured, between fixed bounds.
+/// All durations that are measured, between fixed bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// By transaction, in the order of [`Layout::transactions`].
     pub transactions: Vec<TransactionBuckets>,
     /// By response-time timer, in the order of [`Layout::rtds`].
     pub rtds: Vec<Buckets>,
-    /// From a call's first message to its end.
+    /// Times from a call's first message to its end.
     pub call_length: Buckets,
-    /// How far from its planned time a call was started.
+    /// Distances of the starts of calls from their planned times.
     pub planned_send_error: Buckets,
-    /// Turns of the workers' loops.
+    /// Durations of the turns of the workers' loops.
     pub loop_time: Buckets,
 }
 
@@ -126,8 +126,8 @@ impl Measured {
         }
     }
 
-    /// Adds what `other` measured, in the same layout or an earlier one of the same run, which
-    /// later ones only append to.
+    /// Adds the durations of `other`, in the same layout or an earlier one of the same run: later
+    /// layouts only append.
     pub(super) fn add(&mut self, other: &Self) {
         debug_assert!(self.transactions.len() >= other.transactions.len());
         for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {
@@ -169,32 +169,32 @@ impl JudgedSeconds {
 /// The figures of a run since it began. None of them ever decreases.
 #[derive(Clone, Debug)]
 pub struct Lifetime {
-    /// The names of what was measured.
+    /// The names of the measurements.
     pub layout: Arc<Layout>,
-    /// When the run began.
+    /// The start of the run.
     pub start: RunStart,
     /// Everything counted.
     pub counters: Counters,
     /// Messages by direction, method and code.
     pub messages: MessageCounts,
-    /// What happened at each step, in the order of [`super::Report::steps`].
+    /// Counts of each step, in the order of [`super::Report::steps`].
     pub steps: Vec<StepCounts>,
     /// Everything measured.
     pub measured: Measured,
     /// The judgement of the seconds.
     pub seconds: JudgedSeconds,
-    /// By worker: nanoseconds that it did not wait.
+    /// Nanoseconds that each worker did not wait.
     pub busy_ns: Vec<u64>,
-    /// Entries of files that the system did not take.
+    /// Entries of files that could not be written.
     pub unwritten: Unwritten,
 }
 
-/// What had been measured and judged when the figures were last reset.
+/// Measurements and judgements up to the last reset.
 #[derive(Clone, Debug)]
 pub(super) struct BeforeReset {
     pub(super) measured: Measured,
     pub(super) seconds: JudgedSeconds,
-    /// By worker.
+    /// Nanoseconds that each worker did not wait.
     pub(super) busy_ns: Vec<u64>,
 }
 
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(buckets.counts[..2], [1, 1]);
         assert_eq!(buckets.count(), 5);
         assert_eq!(buckets.sum_ns, 4_000_022_000);
-        // A second lies in a cell that its bound cuts, as do the microseconds after it.
+        // One second lies in a cell that its bound cuts, as do the microseconds after it.
         assert_eq!(*buckets.counts.last().unwrap(), 3);
     }
 

@@ -1,7 +1,7 @@
 //! Messages by method and status code.
 //!
-//! Tables of fixed size, so that whoever counts needs no look-up but an index: a method is the
-//! position of its name in [`METHOD_NAMES`], a code stands for itself.
+//! Tables of fixed size, so that counting needs only an index: a method is the position of its name
+//! in [`METHOD_NAMES`], a code stands for itself.
 
 /// Methods that are told apart, in the order of their index; the last stands for any other.
 pub const METHOD_NAMES: [&str; 16] = [
@@ -47,7 +47,7 @@ const CELL_OF: [u8; 700] = {
     cells
 };
 
-/// Messages that went one way.
+/// Counts of the messages in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneWay {
     requests: [u64; METHODS],
@@ -78,8 +78,8 @@ impl OneWay {
         METHOD_NAMES.into_iter().zip(self.requests)
     }
 
-    /// Method, code (`None` for one without a cell of its own) and number of the responses counted,
-    /// as far as there were any.
+    /// Method, code (`None` for one without a cell of its own) and number of the responses, without
+    /// those that are 0.
     pub fn responses(&self) -> impl Iterator<Item = (&'static str, Option<u16>, u64)> + '_ {
         let counted = self.responses.iter().enumerate().filter(|&(_, &count)| count > 0);
         counted
@@ -101,9 +101,9 @@ impl OneWay {
 /// Messages by direction, method and code, without retransmissions. All cells only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageCounts {
-    /// What we sent.
+    /// Messages that we sent.
     pub sent: OneWay,
-    /// What we received.
+    /// Messages that we received.
     pub received: OneWay,
 }
 
@@ -114,7 +114,7 @@ impl MessageCounts {
         self.received.add(&other.received);
     }
 
-    /// Takes over the counts of `other` without allocating.
+    /// Takes over the counts of `other` without an allocation.
     pub fn copy_from(&mut self, other: &Self) {
         for (mine, theirs) in [(&mut self.sent, &other.sent), (&mut self.received, &other.received)]
         {

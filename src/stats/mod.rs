@@ -1,8 +1,8 @@
 //! Counters, histograms, snapshots, verdict and health gates.
 //!
 //! Workers own [`Counters`] and the [`Histograms`] of their current [`Report`]; the control side
-//! merges reports in an [`Aggregate`] and reads [`Snapshot`]s. Knows nothing of sockets or of who
-//! reads it.
+//! merges reports in an [`Aggregate`] and reads [`Snapshot`]s. This module knows nothing of sockets
+//! or of the readers of its figures.
 
 #[macro_use]
 mod cause;

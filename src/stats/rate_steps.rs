@@ -1,8 +1,8 @@
 //! Outcomes of a run's calls by the rate at which they started: the answer of a ramp.
 //!
-//! Calls belong to the step in which they started. An INVITE that nobody answers fails half a
-//! minute later, when a ramp has gone on; counted by when they end, its failures would stand with a
-//! rate that is not to blame. Durations belong to the step in whose seconds they were measured.
+//! Calls belong to the step in which they started. An INVITE without an answer fails half a minute
+//! later, when a ramp has gone on. Counted by its end, the failure would stand with a rate that did
+//! not cause it. Durations belong to the step in whose seconds they were measured.
 
 use super::snapshot::RATE_NS_MIN;
 use super::verdict::VerdictTally;
@@ -11,7 +11,7 @@ use super::{Distribution, FailureCause, FailureCounts, HistoryRow, WithheldCause
 /// Most steps. When there are more, neighbours are merged and a row stands for several rates.
 pub const RATE_STEPS_MAX: usize = 64;
 
-/// The number of no step: of calls that no schedule started.
+/// The number that stands for no step: that of calls which no schedule started.
 pub const NO_RATE_STEP: u32 = u32::MAX;
 
 /// Counts of one step, of one worker or of all. All amounts only grow.
@@ -38,7 +38,7 @@ pub struct RateStepCounts {
 }
 
 impl RateStepCounts {
-    /// Takes in the step that follows.
+    /// Adds the step that follows.
     fn merge(&mut self, next: &Self) {
         self.rate_min = self.rate_min.min(next.rate_min);
         self.rate_max = self.rate_max.max(next.rate_max);
@@ -47,7 +47,7 @@ impl RateStepCounts {
         self.add_calls(next);
     }
 
-    /// Takes in what another worker counted of the same step.
+    /// Adds the counts of another worker for the same step.
     fn add_worker(&mut self, other: &Self) {
         self.begin_ns = self.begin_ns.min(other.begin_ns);
         self.rate_min = self.rate_min.min(other.rate_min);
@@ -64,7 +64,7 @@ impl RateStepCounts {
         self.withheld.add(&other.withheld);
     }
 
-    /// Returns what was counted since `base`; calls that were open then count as started since.
+    /// Returns the counts since `base`; calls that were open then count as started since.
     fn since(&self, base: &Self) -> Self {
         let ended = base.succeeded + base.failures.total();
         Self {
@@ -98,7 +98,8 @@ impl<T: Clone + Default> Folded<T> {
         self.rows.get_mut((number >> self.shift) as usize)
     }
 
-    /// The row of step `number`, which is made if need be; `true` if it was.
+    /// The row of step `number`, which is made if it does not exist. The flag is `true` if it was
+    /// made.
     fn reach(&mut self, number: u32, merge: fn(&mut T, &T)) -> (&mut T, bool) {
         while (number >> self.shift) as usize >= RATE_STEPS_MAX {
             self.fold(self.shift + 1, merge);
@@ -133,14 +134,14 @@ pub struct RateSteps {
 }
 
 impl RateSteps {
-    /// Steps of which the first begins with `rate`, in calls per second.
+    /// Steps of a schedule that begins with `rate`, in calls per second.
     pub fn new(rate: f64, now_ns: u64) -> Self {
         let mut steps = Self::default();
         steps.enter(rate, now_ns);
         steps
     }
 
-    /// Tells whether there is no step: calls are not started by a schedule.
+    /// Tells whether there is no step, since no schedule starts calls.
     pub fn is_empty(&self) -> bool {
         self.rows.rows.is_empty()
     }
@@ -165,7 +166,7 @@ impl RateSteps {
         row.rate_max = row.rate_max.max(rate);
     }
 
-    /// Notes that calls were placed at `rate` for so long.
+    /// Adds a time during which calls were placed at `rate`.
     pub fn pace(&mut self, elapsed_ns: u64, rate: f64) {
         if let Some(row) = self.rows.get_mut(self.current) {
             row.paced_ns += elapsed_ns;
@@ -197,13 +198,14 @@ impl RateSteps {
         }
     }
 
-    /// Returns how long calls were being placed, and how many the rate asked for meanwhile.
+    /// Returns the time during which calls were placed, and the number that the rate asked for
+    /// meanwhile.
     pub fn paced(&self) -> (u64, f64) {
         let rows = &self.rows.rows;
         (rows.iter().map(|row| row.paced_ns).sum(), rows.iter().map(|row| row.planned).sum())
     }
 
-    /// Takes over all of `other`, in the memory that is there.
+    /// Takes over all of `other`, in the memory that is already there.
     pub fn copy_from(&mut self, other: &Self) {
         self.rows.rows.clone_from(&other.rows.rows);
         self.rows.shift = other.rows.shift;
@@ -262,18 +264,18 @@ pub struct RateStepDurations {
     pub p99_ns: u64,
 }
 
-/// The seconds of a run by step, on the control side. One histogram is kept: that of the step that
-/// the last second was of.
+/// The seconds of a run by step, on the control side. One histogram is kept: that of the last
+/// second's step.
 #[derive(Debug, Default)]
 pub(super) struct RateStepSeconds {
     rows: Folded<Seconds>,
-    /// Of which step the histogram is, and what was measured before in its row.
+    /// Number of the histogram's step, and the earlier measurements of its row.
     current: Option<(u32, Seconds)>,
     histogram: Option<Distribution<u64>>,
 }
 
 impl RateStepSeconds {
-    /// Takes in a second of step `number`, which is no earlier one than the last.
+    /// Adds a second of step `number`, which is not earlier than the last one.
     pub(super) fn push(
         &mut self,
         number: u32,
@@ -290,7 +292,7 @@ impl RateStepSeconds {
             histogram.add(response);
         }
         let Some(row) = self.rows.get_mut(number) else { return };
-        // Once no more calls are placed, only their answers are of the step.
+        // Once no more calls are placed, only the answers still belong to the step.
         if second.pacing_ns > 0 {
             row.tally.judged_seconds += second.judged_seconds;
             row.tally.limited_seconds += second.limited_seconds;
@@ -311,7 +313,7 @@ impl RateStepSeconds {
     }
 }
 
-/// One rate of a run, or several that were merged, and what came of it.
+/// One rate of a run, or several that were merged, with its results.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RateStep {
     /// Counts of the step.
@@ -363,9 +365,9 @@ impl RateStep {
         (ended > 0).then(|| self.counts.succeeded as f64 / ended as f64)
     }
 
-    /// The gravest problem; `None` if there is none, or nothing is known. RFC 7501 defines the
+    /// The gravest problem; `None` if there is none, or if nothing is known. RFC 7501 defines the
     /// figure of a server as its highest rate without a failure; `ratio_min` (1 without a gate)
-    /// lets a share of failures pass.
+    /// permits a share of failures.
     pub fn problem(&self, ratio_min: f64) -> Option<RateStepProblem> {
         if self.verdict.verdict().is_limited() {
             return Some(RateStepProblem::GeneratorLimited);
@@ -376,16 +378,16 @@ impl RateStep {
         (self.counts.withheld.total() > 0).then_some(RateStepProblem::CallsWithheld)
     }
 
-    /// Tells whether the step was tried for long enough and nothing is wrong with it. A fraction of
-    /// a second, and seconds that were not judged, say nothing good about a rate.
+    /// Tells whether the step was tried for long enough and has no problem. A fraction of a second,
+    /// and seconds that were not judged, do not prove a rate.
     pub fn is_clean(&self, ratio_min: f64) -> bool {
         let is_judged = self.verdict.judged_seconds > 0 && self.counts.paced_ns >= RATE_NS_MIN;
         is_judged && self.success_ratio().is_some() && self.problem(ratio_min).is_none()
     }
 }
 
-/// The steps of a run in which calls were due, out of what all workers counted and what was
-/// measured; `base` was counted before the statistics began anew.
+/// The steps of a run in which calls were due, from the counts of all workers and the measured
+/// seconds; `base` was counted before the statistics began anew.
 pub(super) fn rate_steps(
     counted: &RateSteps,
     base: &RateSteps,
@@ -407,8 +409,8 @@ pub(super) fn rate_steps(
     counted.rows.iter().enumerate().map(step).filter(is_tried).collect()
 }
 
-/// The answer of a ramp: the highest rate below every bad step that was clean, and the first bad
-/// step, as indexes into `steps`.
+/// The answer of a ramp: the highest clean rate below every bad step, and the first bad step, as
+/// indexes into `steps`.
 pub fn clean_and_bad(steps: &[RateStep], ratio_min: f64) -> (Option<usize>, Option<usize>) {
     let bad = |step: &&RateStep| step.problem(ratio_min).is_some();
     let lowest_bad = steps.iter().filter(bad).map(|step| step.counts.rate_min);
@@ -465,7 +467,7 @@ mod tests {
         let mut withheld = step(10.0, 0);
         withheld.counts.withheld.bump(WithheldCause::CallLimit);
         assert_eq!(withheld.problem(1.0), Some(RateStepProblem::CallsWithheld));
-        // What the user cut off has neither passed nor failed.
+        // Calls that the user cut off have neither passed nor failed.
         let mut cut_off = step(10.0, 0);
         (cut_off.counts.started, cut_off.counts.succeeded) = (3, 0);
         cut_off.counts.failures.bump_by(FailureCause::Cancelled, 3);
@@ -483,7 +485,7 @@ mod tests {
         assert!(moment(SECOND_NS, 1));
         assert!(!moment(SECOND_NS / 5, 1));
         assert!(!moment(SECOND_NS, 0));
-        // It is no clean rate above those that were held, and no bad one.
+        // The last step is neither a clean rate above those that were held, nor a bad one.
         let mut last = step(30.0, 0);
         last.counts.paced_ns = SECOND_NS / 5;
         assert_eq!(clean_and_bad(&[step(20.0, 0), last], 1.0), (Some(0), None));
@@ -502,7 +504,7 @@ mod tests {
         let outcomes: Vec<_> =
             all.iter().map(|step| (step.counts.started, step.failed())).collect();
         assert_eq!(outcomes, [(1, 1), (1, 0)]);
-        // What is counted anew leaves out what has ended, and keeps what is open.
+        // Counting anew leaves out calls that have ended, and keeps open ones.
         let open = steps.start();
         let base = steps.clone();
         steps.end(open, None);
@@ -529,8 +531,8 @@ mod tests {
     }
 
     proptest! {
-        /// However many steps there are and whoever counts them, memory is bounded and nothing is
-        /// lost; two workers that merged at different times add up.
+        /// Any number of steps and workers fits the bounded memory without losing a call; two
+        /// workers that merged at different times add up.
         #[test]
         fn merged_steps_add_up(
             calls in proptest::collection::vec((0..4_u64, 0..3_u64), 1..400),
@@ -540,7 +542,7 @@ mod tests {
             let mut sums = (0, 0);
             for (index, &(started, failed)) in calls.iter().enumerate() {
                 for (worker, steps) in workers.iter_mut().enumerate() {
-                    // The second one has not come as far.
+                    // The second worker has not come as far.
                     if worker == 1 && index + behind >= calls.len() {
                         continue;
                     }

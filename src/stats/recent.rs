@@ -1,4 +1,4 @@
-//! Times of the last minutes: what happens now does not hide behind hours of good times before it.
+//! Durations within the last minutes: a current problem must not hide behind hours of good times.
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use hdrhistogram::Histogram;
 
 use super::distribution::{Cell as _, DURATION_MAX_US, Distribution};
 
-/// Windows, in seconds. What is shown of one begins up to ten seconds later.
+/// Lengths of the windows, in seconds. The shown window begins up to ten seconds later.
 pub const RECENT_SECONDS: [u64; 2] = [60, 300];
 
-/// Seconds that are forgotten together.
+/// Length of a slot in seconds. The seconds of a slot are forgotten together.
 const SLOT_SECONDS: u64 = 10;
 
 /// Resolution in significant decimal digits: percentiles are 1 % off at most, and a slot takes some
@@ -21,9 +21,9 @@ const DIGITS: u8 = 2;
 pub struct RecentSummary {
     /// Length of the window in seconds.
     pub seconds: u64,
-    /// Durations recorded in it.
+    /// Durations recorded in the window.
     pub count: u64,
-    /// Median in nanoseconds; 0 if nothing was recorded, as the others.
+    /// Median in nanoseconds; 0 if nothing was recorded, as for the other percentiles.
     pub p50_ns: u64,
     /// 90th percentile in nanoseconds.
     pub p90_ns: u64,
@@ -33,7 +33,7 @@ pub struct RecentSummary {
     pub p99_ns: u64,
 }
 
-/// Seconds that are forgotten together, and what was recorded in them.
+/// Durations of the seconds that are forgotten together.
 #[derive(Clone, Debug)]
 struct Slot {
     number: u64,
@@ -43,7 +43,7 @@ struct Slot {
 /// The durations of one kind in the last minutes, within fixed memory.
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
-    /// Oldest first; those without any duration are left out.
+    /// Slots with durations, oldest first.
     slots: VecDeque<Slot>,
     /// The sum of the slots in each window.
     windows: [Histogram<u32>; RECENT_SECONDS.len()],
@@ -63,7 +63,7 @@ impl Recent {
         Self { slots: VecDeque::new(), windows, now: 0, spare: Vec::new() }
     }
 
-    /// Takes the durations of the next second of the run.
+    /// Adds the durations of the next second of the run.
     pub(super) fn take(&mut self, second: u64, durations: Option<&Distribution>) {
         self.advance(second / SLOT_SECONDS);
         let Some(durations) = durations.filter(|durations| durations.count() > 0) else { return };
@@ -79,7 +79,7 @@ impl Recent {
         }
     }
 
-    /// Takes what has become too old out of the windows.
+    /// Takes the slots that have become too old out of the windows.
     fn advance(&mut self, now: u64) {
         if now <= self.now {
             return;
@@ -89,7 +89,7 @@ impl Recent {
             let is_in = |slot: &&Slot, at: u64| slot.number + seconds / SLOT_SECONDS > at;
             let leaving = self.slots.iter().filter(|slot| is_in(slot, self.now));
             for slot in leaving.filter(|slot| !is_in(slot, now)) {
-                // It was added as it is.
+                // The slot was added as it is, so that this cannot fail.
                 let _ = window.subtract(&slot.us);
             }
         }
@@ -100,7 +100,7 @@ impl Recent {
         }
     }
 
-    /// Forgets everything but the memory.
+    /// Forgets everything, keeping the memory.
     pub(super) fn clear(&mut self) {
         self.windows.iter_mut().for_each(|window| window.reset());
         for mut slot in self.slots.drain(..) {
@@ -109,7 +109,7 @@ impl Recent {
         }
     }
 
-    /// Returns what reports show of each window.
+    /// Returns the figures that reports show of each window.
     pub(super) fn summarize(&self) -> [RecentSummary; RECENT_SECONDS.len()] {
         std::array::from_fn(|index| {
             let window = &self.windows[index];

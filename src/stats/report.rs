@@ -1,8 +1,8 @@
-//! What a worker hands to the control side once a second.
+//! The figures that a worker hands to the control side once a second.
 //!
 //! A worker records straight into the report that it owns, and swaps the box for an empty one at
-//! the end of an interval; nothing is copied. If no empty box has come back it keeps the one it has
-//! and reports a longer interval later: it never waits.
+//! the end of an interval; nothing is copied. If no empty box has come back, the worker keeps its
+//! own and reports a longer interval later: it never waits.
 
 use super::{
     Counters, CpuUse, FailureTable, Histograms, Layout, MessageCounts, RateSteps, StepCounts,
@@ -15,7 +15,7 @@ pub struct Report {
     pub worker: u16,
     /// Position among the worker's reports, counted from 0.
     pub sequence: u64,
-    /// [`Layout::generation`] of the layout that it has.
+    /// [`Layout::generation`] of the worker's layout.
     pub generation: u32,
     /// Begin of the interval on the monotonic clock: the end of the previous one.
     pub start_ns: u64,
@@ -23,23 +23,23 @@ pub struct Report {
     /// start of the run ([`super::RunStart::monotonic_ns`]), so that their seconds coincide.
     pub end_ns: u64,
     /// Everything counted since the start of the run. The worker that counts a call as started also
-    /// counts its end, so that calls add up whatever the order in which reports arrive.
+    /// counts its end, so that calls add up in any order of the reports.
     pub counters: Counters,
     /// Messages by direction, method and code since the start.
     pub messages: MessageCounts,
-    /// What was measured in this interval.
+    /// Durations measured in this interval.
     pub histograms: Histograms,
-    /// Calls that failed in this interval, by what happened.
+    /// Calls that failed in this interval, in groups of those that failed alike.
     pub failures: FailureTable,
     /// Values of the `counter=` counters since the start, in the order of [`Layout::counters`].
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps since the start, in the order of [`Layout::displays`].
     pub displays: Vec<u64>,
-    /// What happened at each step since the start: all steps of the first of
-    /// [`Layout::programs`], then of the next.
+    /// Counts of each step since the start: all steps of the first of [`Layout::programs`], then of
+    /// the next.
     pub steps: Vec<StepCounts>,
-    /// Calls that follow each of [`Layout::programs`] at the end of the interval, those included
-    /// that have failed and still end their dialog.
+    /// Calls that follow each of [`Layout::programs`] at the end of the interval. Failed calls that
+    /// still end their dialog are included.
     pub program_calls: Vec<u64>,
     /// Time of the interval that the worker did not spend waiting.
     pub busy_ns: u64,
@@ -57,23 +57,24 @@ pub struct Report {
     pub peak_active: u64,
     /// CPU use of the worker's thread. The control side asks the kernel for it and fills it in.
     pub cpu: CpuUse,
-    /// No call can begin any more, since the begin of the interval: open ones come to their end.
+    /// True if no call can begin any more since the begin of the interval, and open ones come to
+    /// their end.
     pub is_draining: bool,
-    /// The worker ends with this report.
+    /// True if the worker ends with this report.
     pub is_last: bool,
 }
 
-/// A worker's counters in between two reports, for whoever cannot wait a second. Durations and
-/// counts by step are in reports only.
+/// A worker's counters between two reports, for readers that cannot wait a second. Only reports
+/// have durations and counts by step.
 #[derive(Clone, Copy, Debug)]
 pub struct CounterSample {
     /// The worker, counted from 0.
     pub worker: u16,
-    /// When it looked, on the monotonic clock.
+    /// Time of the look, on the monotonic clock.
     pub at_ns: u64,
     /// Everything counted since the start of the run, as in [`Report::counters`].
     pub counters: Counters,
-    /// As [`Report::target_rate`].
+    /// The worker's share of the target rate, as in [`Report::target_rate`].
     pub target_rate: f64,
 }
 
@@ -106,8 +107,8 @@ impl Report {
         }
     }
 
-    /// Empties an absorbed report for reuse by the same worker. The control side calls it: clearing
-    /// touches megabytes, which would show up as lateness on a worker.
+    /// Empties an absorbed report, so that the same worker can use it again. The control side does
+    /// this, because clearing touches megabytes and would make a worker late.
     pub fn recycle(&mut self) {
         self.sequence = 0;
         self.start_ns = 0;

@@ -1,6 +1,6 @@
 //! The state of a run at one moment, consistent in itself.
 //!
-//! Plain figures, without histograms: what the console, the summary, the API and the metrics read.
+//! Plain figures, without histograms, for the console, the summary, the API and the metrics.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{
     RateStep, RecentSummary, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
 };
 
-/// Where a run began, on both clocks.
+/// The start of a run, on both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunStart {
     /// Wall time in nanoseconds since 1970 UTC.
@@ -35,7 +35,7 @@ pub struct CallTotals {
 
 impl CallTotals {
     /// The totals of a block of counters. The identity holds even for counters that violate it
-    /// (which debug builds refuse): a call that ended must have started.
+    /// (which debug builds refuse): an ended call must have started.
     pub fn of(counters: &Counters) -> Self {
         let (succeeded, failed) = (counters.calls_succeeded, counters.calls_failed);
         debug_assert!(counters.calls_started() >= succeeded + failed, "a call ended twice");
@@ -64,14 +64,15 @@ impl std::iter::Sum for CallTotals {
     }
 }
 
-/// Both clocks of one kind of transaction that was answered with a 2xx, and what was refused.
+/// Both clocks of one kind of transaction that was answered with a 2xx, and the first clock of
+/// those that were refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransactionSummary {
-    /// From the request's first transmission to the final response.
+    /// Times from the request's first transmission to the final response.
     pub service: DurationSummary,
-    /// From the moment the request was planned.
+    /// Times from the moment at which the request was planned.
     pub response: DurationSummary,
-    /// As `service`, where the final response was 3xx to 6xx.
+    /// Times as in `service`, where the final response was 3xx to 6xx.
     pub refused: DurationSummary,
 }
 
@@ -84,31 +85,31 @@ pub struct RateSummary {
     pub target_average: f64,
     /// Calls that we started per second while calls were being placed.
     pub achieved: f64,
-    /// How long calls were being placed.
+    /// Time during which calls were being placed.
     pub pacing_ns: u64,
 }
 
-/// Share of their time that workers did not wait, 0 to 1.
+/// Share of time, 0 to 1, that workers did not wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BusySummary {
-    /// The busiest worker in its busiest second.
+    /// Share of the busiest worker in its busiest second.
     pub share_max: f64,
-    /// All workers over the whole run.
+    /// Average share of all workers over the whole run.
     pub share_average: f64,
 }
 
 /// The state of a run.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The names of what was measured.
+    /// The names of the measurements.
     pub layout: Arc<Layout>,
-    /// When the run started.
+    /// The start of the run.
     pub start: RunStart,
     /// Time from the start to the end of the last report.
     pub elapsed_ns: u64,
     /// Workers of the run.
     pub workers: usize,
-    /// Every worker has given its last report.
+    /// True once every worker has given its last report.
     pub is_finished: bool,
     /// Calls by state.
     pub calls: CallTotals,
@@ -116,43 +117,44 @@ pub struct Snapshot {
     pub peak_active: u64,
     /// Everything counted.
     pub counters: Counters,
-    /// Failed calls by what happened; they add up to `counters.failures`.
+    /// Failed calls in groups of those that failed alike; they add up to `counters.failures`.
     pub failures: Failures,
     /// Values of the `counter=` counters, in the order of [`Layout::counters`].
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps, in the order of [`Layout::displays`].
     pub displays: Vec<u64>,
-    /// What happened at each step, in the order of [`super::Report::steps`].
+    /// Counts of each step, in the order of [`super::Report::steps`].
     pub steps: Vec<StepCounts>,
-    /// Calls that follow each of [`Layout::programs`], those included that have failed and still
-    /// end their dialog; as far as workers have reported.
+    /// Calls that follow each of [`Layout::programs`], as far as workers have reported. Failed
+    /// calls that still end their dialog are included.
     pub program_calls: Vec<u64>,
-    /// By transaction, in the order of [`Layout::transactions`].
+    /// Times of each transaction, in the order of [`Layout::transactions`].
     pub transactions: Vec<TransactionSummary>,
     /// Service times of the [primary transaction](Layout::primary_transaction) in the last minutes,
     /// for each of [`RECENT_SECONDS`].
     pub recent: [RecentSummary; RECENT_SECONDS.len()],
-    /// By response-time timer, in the order of [`Layout::rtds`].
+    /// Times of each response-time timer, in the order of [`Layout::rtds`].
     pub rtds: Vec<DurationSummary>,
-    /// By response-time timer: counts below each bound of [`Layout::rtd_repartition_ms`] and above.
+    /// Counts of each response-time timer below each bound of [`Layout::rtd_repartition_ms`] and
+    /// above.
     pub rtd_repartitions: Vec<Vec<u64>>,
-    /// From a call's first message to its end.
+    /// Times from a call's first message to its end.
     pub call_length: DurationSummary,
     /// Counts below each bound of [`Layout::call_length_repartition_ms`] and above.
     pub call_length_repartition: Vec<u64>,
     /// Service time of all INVITE transactions that were answered with a 2xx.
     pub invite_rtt: DurationSummary,
-    /// How much later than planned calls were started.
+    /// Lateness of the starts of calls.
     pub planned_send_error: DurationSummary,
-    /// Turns of the workers' loops.
+    /// Durations of the turns of the workers' loops.
     pub loop_time: DurationSummary,
     /// Target and achieved rate.
     pub rate: RateSummary,
-    /// Outcome of the calls of each rate, in order of time; of those rates in which calls were due.
+    /// Outcome of the calls of each rate at which calls were due, in order of time.
     pub rate_steps: Vec<RateStep>,
     /// Busy shares.
     pub busy: BusySummary,
-    /// By worker: what it got of its CPU.
+    /// CPU use of each worker.
     pub cpu: Vec<WorkerCpu>,
     /// Judgement of the seconds so far.
     pub verdict: VerdictTally,
@@ -160,13 +162,13 @@ pub struct Snapshot {
     pub last_second: Option<HistoryRow>,
 }
 
-/// Calls placed within less than this say nothing about a rate: one call within a millisecond would
-/// read as a thousand per second.
+/// Shortest time of placing calls that says something about a rate: one call within a millisecond
+/// would read as a thousand per second.
 pub const RATE_NS_MIN: u64 = 500_000_000;
 
 impl Snapshot {
-    /// Calls started per second since the start, including those still open; `None` where that was
-    /// too short to tell.
+    /// Calls started per second since the start, including those still open; `None` if that time
+    /// was too short to tell.
     pub fn known_calls_per_second(&self) -> Option<f64> {
         let is_known = self.elapsed_ns >= RATE_NS_MIN || self.calls.started == 0;
         is_known.then(|| self.calls_per_second())
@@ -177,7 +179,7 @@ impl Snapshot {
         per_second(self.calls.started as f64, self.elapsed_ns)
     }
 
-    /// What happened at the steps of the program with index `program`.
+    /// Counts of the steps of the program with index `program`.
     pub fn steps_of(&self, program: usize) -> &[StepCounts] {
         let first = self.layout.first_step(program);
         let count = self.layout.programs.get(program).map_or(0, |program| program.steps.len());

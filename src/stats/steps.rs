@@ -1,9 +1,9 @@
-//! What is counted per step of each program, and what the steps are called.
+//! Counts of each step of each program, and the names of the steps.
 //!
 //! SIPp's scenario screen and its file of counts show these figures line by line. Workers count by
 //! index; the control side turns an index back into a program's step.
 
-/// What happened at one step. All fields only grow.
+/// Events of one step. All fields only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepCounts {
     /// Messages sent or received by the step, without retransmissions; pauses begun by it.
@@ -28,7 +28,7 @@ impl StepCounts {
         self.lost += other.lost;
     }
 
-    /// Whether no field is below that of `earlier`.
+    /// Tells whether no field is below that of `earlier`.
     pub fn has_grown_from(&self, earlier: &Self) -> bool {
         self.messages >= earlier.messages
             && self.retransmissions >= earlier.retransmissions
@@ -37,7 +37,7 @@ impl StepCounts {
             && self.lost >= earlier.lost
     }
 
-    /// What was counted since `earlier`.
+    /// The counts since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             messages: self.messages.saturating_sub(earlier.messages),
@@ -49,17 +49,17 @@ impl StepCounts {
     }
 }
 
-/// The kind of a step, as far as it matters to who shows it.
+/// The kind of a step, as far as screens and reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepKind {
     /// Sends a message.
     Send {
-        /// It is sent again until it is answered, and can time out.
+        /// True if the message is sent again until it is answered, and can time out.
         retransmits: bool,
     },
     /// Waits for a message.
     Recv {
-        /// The message may be absent.
+        /// True if the message may be absent.
         is_optional: bool,
     },
     /// Waits for a time.
@@ -72,10 +72,10 @@ pub enum StepKind {
     RecvCommand,
 }
 
-/// One step as it is shown.
+/// One step as screens and reports show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepLayout {
-    /// What it does.
+    /// The kind of the step.
     pub kind: StepKind,
     /// Method, status code or expression of its message; the length of its pause.
     pub name: String,
@@ -83,17 +83,17 @@ pub struct StepLayout {
     pub rtd_starts: Vec<String>,
     /// Names of the response times that end here.
     pub rtd_stops: Vec<String>,
-    /// What a screen shows in place of a step without a message (`display=`).
+    /// Text that a screen shows in place of a step without a message (`display=`).
     pub display: Option<String>,
-    /// A screen leaves the step out (`hide=`).
+    /// True if a screen leaves the step out (`hide=`).
     pub is_hidden: bool,
-    /// A screen leaves a line free behind the step (`crlf=`).
+    /// True if a screen leaves an empty line behind the step (`crlf=`).
     pub is_gap_after: bool,
 }
 
 #[cfg(test)]
 impl StepLayout {
-    /// A step that is shown as it is and has no response times.
+    /// A step that is shown without changes and has no response times.
     pub(crate) fn plain(kind: StepKind, name: &str) -> Self {
         Self {
             kind,
@@ -107,22 +107,22 @@ impl StepLayout {
     }
 }
 
-/// One program: its steps, in order, and where what it measures stands among the figures of all.
+/// One program: its steps in order, and the places of its measurements among those of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramLayout {
     /// The scenario's name.
     pub name: String,
-    /// Tells the program from all others that calls may follow at the same time; records of traces
-    /// name it by that.
+    /// Number of the program, unique among those that calls follow at the same time. Records of
+    /// traces name the program by it.
     pub number: u8,
-    /// How often the programs of the run had been exchanged when it came.
+    /// Number of exchanges of the run's programs before this one came.
     pub generation: u32,
-    /// Its steps.
+    /// The steps in order.
     pub steps: Vec<StepLayout>,
-    /// Index in `Layout::transactions` of each of its transactions.
+    /// Index in `Layout::transactions` of each transaction of the program.
     pub transactions: Vec<u16>,
-    /// Index in `Layout::rtds` of each of its durations.
+    /// Index in `Layout::rtds` of each duration of the program.
     pub rtds: Vec<u16>,
-    /// Index in `Layout::counters` of each of its counters.
+    /// Index in `Layout::counters` of each counter of the program.
     pub counters: Vec<u16>,
 }

@@ -1,20 +1,20 @@
-//! The entries that the files of a run lack because the system did not take them.
+//! Entries that are missing in the files of a run because the system could not write them.
 
 use super::{TraceDropCounts, TraceKind};
 
-/// Entries of files that could not be written, as on a full disk.
+/// Entries of files that could not be written, for example because the disk is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unwritten {
     /// Entries of one record each, by its kind.
     pub records: TraceDropCounts,
-    /// All others: rows of statistics files, headers, histories of calls.
+    /// All other entries: rows of statistics files, headers, histories of calls.
     pub rows: u64,
-    /// Bytes of all, and of the beginning of one that was cut off.
+    /// Bytes of all missing entries, and of the beginning of one that was cut off.
     pub bytes: u64,
 }
 
 impl Unwritten {
-    /// The label of entries that are not those of one record.
+    /// The label of entries that do not stand for one record.
     pub const ROW: &'static str = "row";
 
     /// Counts an entry.
@@ -37,7 +37,7 @@ impl Unwritten {
         self.records.total() + self.rows
     }
 
-    /// Each kind of entry by its label, with how many are missing.
+    /// The label and the number of missing entries of each kind.
     pub fn by_label(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let records = TraceKind::ALL.iter().map(|&kind| (kind.label(), self.records.count(kind)));
         records.chain([(Self::ROW, self.rows)])

@@ -1,35 +1,35 @@
-//! Was it the system under test that was measured, or the generator?
+//! The judgement of whether the system under test was measured, or the generator.
 //!
-//! Every second is judged from what the workers measured about themselves. A run with too many
-//! limited seconds is reported as `generator_limited`: its figures say what the generator could do,
-//! not what the system could.
+//! Every second is judged from the workers' measurements of themselves. A run with too many limited
+//! seconds is reported as `generator_limited`: its figures show the limit of the generator, not
+//! that of the system.
 
 use super::{Counters, FailureCause, WithheldCause, WithheldCounts};
 
-/// From which lateness on a call counts as started late. At a millisecond the lateness is of the
-/// order of the response time of a healthy SIP server, so the two can no longer be told apart; an
+/// Lateness above which a call counts as started late. At a millisecond the lateness is of the
+/// order of the response time of a healthy SIP server, so the two can no longer be told apart. An
 /// undisturbed worker stays far below it.
 pub const PLANNED_SEND_ERROR_LIMIT_NS: u64 = 1_000_000;
 
-/// Late starts are judged among at least so many: a 99th percentile of fewer is their maximum.
+/// Fewest starts among which late ones are judged: a 99th percentile of fewer is their maximum.
 /// Seconds with fewer starts are judged together with those before them.
 pub const PLANNED_SEND_ERROR_SAMPLES_MIN: u64 = 100;
 
-/// Fewer late starts than these limit no second: a handful may be one scheduling delay.
+/// Fewest late starts that limit a second: a handful may be one scheduling delay.
 pub const LATE_STARTS_MIN: u64 = 5;
 
 /// Limit of the share of a second that any worker may be busy. Above it the queue in front of the
 /// worker grows on average, and latency measures that queue.
 pub const BUSY_SHARE_LIMIT: f64 = 0.95;
 
-/// Share of limited seconds from which on the run's figures are the generator's. A single hiccup
-/// in a minute of load (under 2 %) leaves percentiles up to p95 intact.
+/// Share of limited seconds above which the run's figures are those of the generator. A single
+/// hiccup in a minute of load (under 2 %) leaves percentiles up to p95 intact.
 pub const LIMITED_SHARE_LIMIT: f64 = 0.05;
-/// Runs of at least this many judged seconds are not condemned by a single limited one.
+/// Fewest judged seconds of a run that a single limited second does not condemn.
 const LONE_SECOND_RUN_MIN: u64 = 5;
 
 causes! {
-    /// Why a second counts as limited by the generator.
+    /// The reason why a second counts as limited by the generator.
     LimitCause,
     /// Limited seconds by cause; a second may have several.
     LimitCounts {
@@ -68,12 +68,12 @@ impl LimitCauses {
         self.0 |= 1 << cause as u16;
     }
 
-    /// Whether `cause` is in the set.
+    /// Tells whether `cause` is in the set.
     pub fn contains(self, cause: LimitCause) -> bool {
         self.0 & (1 << cause as u16) != 0
     }
 
-    /// Whether there is none.
+    /// Tells whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -83,7 +83,7 @@ impl LimitCauses {
         self.0.count_ones()
     }
 
-    /// What is in either set.
+    /// The causes that are in either set.
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -105,14 +105,14 @@ impl FromIterator<LimitCause> for LimitCauses {
 /// The judgement of a second or of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is nothing to judge by yet.
+    /// Nothing can be judged yet.
     #[default]
     NotJudged,
     /// The generator kept up: the figures are those of the system under test.
     Ok,
     /// The generator was the limit, for these reasons.
     GeneratorLimited {
-        /// What was seen.
+        /// The reasons.
         causes: LimitCauses,
     },
 }
@@ -127,22 +127,22 @@ impl Verdict {
         }
     }
 
-    /// Whether the generator was the limit.
+    /// Tells whether the generator was the limit.
     pub fn is_limited(self) -> bool {
         matches!(self, Self::GeneratorLimited { .. })
     }
 }
 
-/// What one second is judged by.
+/// The facts by which one second is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// Workers that should have reported.
     pub workers_expected: usize,
-    /// Workers that did.
+    /// Workers that have reported.
     pub workers_reported: usize,
-    /// All workers had placed their last call before: open calls come to their end.
+    /// True if all workers had placed their last call before: open calls come to their end.
     pub is_draining: bool,
-    /// The run ended before half of it was over.
+    /// True if the run ended before half of the second was over.
     pub is_fraction: bool,
     /// Calls started on a plan.
     pub planned_sends: u64,
@@ -152,7 +152,7 @@ pub struct Evidence {
     pub planned_send_error_p99_ns: u64,
     /// Busy share of the busiest worker, 0 to 1.
     pub busy_share_max: f64,
-    /// What all workers counted in this second.
+    /// Counts of all workers in this second.
     pub counted: Counters,
 }
 
@@ -167,7 +167,7 @@ struct RecentStarts {
 impl RecentStarts {
     fn take(&mut self, evidence: &Evidence) {
         if evidence.planned_sends >= PLANNED_SEND_ERROR_SAMPLES_MIN {
-            // Enough by itself.
+            // The starts of this second suffice.
             *self = Self::default();
         }
         while self.planned >= 2 * PLANNED_SEND_ERROR_SAMPLES_MIN {
@@ -178,20 +178,20 @@ impl RecentStarts {
         self.late += evidence.late_starts;
     }
 
-    /// More than one in a hundred is late, and more than a handful.
+    /// Tells whether more than one in a hundred starts is late, and more than a handful.
     fn are_late(&self) -> bool {
         self.late >= LATE_STARTS_MIN && self.late > self.planned / 100
     }
 
-    /// There are some, but not enough to say that they were in time.
+    /// Tells whether there are starts, but not enough to say that they were in time.
     fn are_too_few(&self) -> bool {
         self.planned > 0 && self.planned < PLANNED_SEND_ERROR_SAMPLES_MIN
     }
 }
 
 impl Evidence {
-    /// Judges the second by itself and by the starts up to its end. `is_begun` tells that the run
-    /// had a call so far: without one a generator keeps up with nothing.
+    /// Judges the second by itself and by the starts up to its end. `is_begun` says that the run
+    /// had a call so far: a generator without calls has not yet kept up with anything.
     fn judge(&self, recent: &RecentStarts, is_begun: bool) -> Verdict {
         if self.workers_expected == 0 || self.is_draining {
             return Verdict::NotJudged;
@@ -220,8 +220,8 @@ impl Evidence {
         }
     }
 
-    /// Calls of the second whose times may be the generator's. Lateness is known call by call;
-    /// whatever else limits a second may concern all of them.
+    /// Calls of the second whose times may be the generator's. Lateness is known for each call; any
+    /// other limit of the second may concern all of them.
     fn calls_affected(&self, verdict: Verdict) -> u64 {
         let started = self.counted.calls_started();
         let late = LimitCauses::from_iter([LimitCause::LateSends]);
@@ -233,12 +233,12 @@ impl Evidence {
     }
 }
 
-/// A limited second and why.
+/// A limited second and its causes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitedSecond {
     /// Whole seconds since the start of the run.
     pub second: u64,
-    /// Why it counts as limited.
+    /// The reasons why the second counts as limited.
     pub causes: LimitCauses,
     /// 99th percentile of the lateness of call starts.
     pub planned_send_error_p99_ns: u64,
@@ -247,7 +247,7 @@ pub struct LimitedSecond {
 }
 
 impl LimitedSecond {
-    /// More things going wrong at once is worse; lateness decides between equals.
+    /// Tells whether more went wrong at once; lateness decides between equals.
     fn is_worse_than(&self, other: &Self) -> bool {
         (self.causes.len(), self.planned_send_error_p99_ns)
             > (other.causes.len(), other.planned_send_error_p99_ns)
@@ -265,14 +265,14 @@ pub struct VerdictTally {
     pub causes: LimitCounts,
     /// The worst of the limited seconds.
     pub worst: Option<LimitedSecond>,
-    /// The last of them.
+    /// The last of the limited seconds.
     pub last: Option<LimitedSecond>,
     /// Calls started in judged seconds.
     pub judged_calls: u64,
     /// Number of them whose times may be the generator's.
     pub affected_calls: u64,
     recent: RecentStarts,
-    /// A call was started, before a reset or after.
+    /// True if a call was started, before a reset or after.
     is_begun: bool,
 }
 
@@ -280,12 +280,12 @@ pub struct VerdictTally {
 const PERCENTILES: [(f64, &str); 5] =
     [(0.5, "p50"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")];
 
-/// Which percentiles can be believed although the generator was the limit for some calls.
+/// The percentiles that can be believed although the generator was the limit for some calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// The highest percentile that is not affected, if one is not.
+    /// The highest percentile that is not affected, if any.
     pub sound_up_to: Option<&'static str>,
-    /// The lowest one that is in doubt, if one is.
+    /// The lowest percentile that is in doubt, if any.
     pub doubtful_from: Option<&'static str>,
 }
 
@@ -347,11 +347,11 @@ impl VerdictTally {
         }
     }
 
-    /// Which percentiles are in doubt; `None` where no second was limited.
+    /// Tells which percentiles are in doubt; `None` if no second was limited.
     ///
-    /// If the share `s` of all calls seems slower than it was, a percentile `q` moves to that of
-    /// `q / (1 - s)` at worst. While `s` is at most half of `1 - q`, it stays below the middle of
-    /// what lies above it.
+    /// If the share `s` of all calls seems slower than it was, a percentile `q` moves to that of `q
+    /// / (1 - s)` at worst. While `s` is at most half of `1 - q`, that lies in the lower half of
+    /// the calls above `q`.
     pub fn doubt(&self) -> Option<Doubt> {
         if self.limited_seconds == 0 {
             return None;
@@ -366,7 +366,8 @@ impl VerdictTally {
         })
     }
 
-    /// One bad second does not condemn a run of some seconds: a share of one in ten says little.
+    /// Tells whether one bad second is all: it does not condemn a run of some seconds, as a share
+    /// of one in ten says little.
     fn is_lone_second(&self) -> bool {
         self.limited_seconds == 1 && self.judged_seconds >= LONE_SECOND_RUN_MIN
     }
@@ -384,8 +385,8 @@ impl VerdictTally {
     }
 }
 
-/// Whose limit withheld calls: `-l` and a listener that is off are what the user asked for, the
-/// rest is the generator.
+/// Sums the calls that the generator's limits withheld. `-l` and a listener that is off are limits
+/// that the user asked for.
 pub fn withheld_by_generator(withheld: &WithheldCounts) -> u64 {
     withheld.total()
         - withheld.count(WithheldCause::CallLimit)
@@ -469,7 +470,7 @@ mod tests {
     fn a_handful_of_starts_is_not_judged() {
         let few = Evidence { planned_sends: 50, ..healthy() };
         let mut tally = VerdictTally::default();
-        // However late: these four are the last four percentiles of fifty.
+        // Any lateness: these four are the last four percentiles of fifty.
         let four_late = Evidence { late_starts: 4, planned_send_error_p99_ns: 90_000_000, ..few };
         assert_eq!(tally.judge(0, &four_late), Verdict::NotJudged);
         assert_eq!(tally.verdict(), Verdict::NotJudged);
@@ -480,7 +481,7 @@ mod tests {
         // Late starts of long ago are forgotten.
         (4..12).for_each(|second| _ = tally.judge(second, &few));
         assert_eq!(tally.judge(12, &Evidence { late_starts: 1, ..few }), Verdict::Ok);
-        // What is no matter of chance needs no number.
+        // A limit that is no matter of chance needs no minimum of starts.
         let overflow = Counters { receive_overflow: 1, ..Counters::default() };
         assert!(judge(&Evidence { counted: overflow, ..few }).is_limited());
     }
@@ -503,7 +504,7 @@ mod tests {
         assert_eq!(tally.verdict(), Verdict::NotJudged);
         assert_eq!(tally.judge(1, &healthy()), Verdict::Ok);
         assert_eq!(tally.judge(2, &idle), Verdict::Ok);
-        // What stands in the way of calls limits a run that has none.
+        // A limit that keeps calls from starting condemns a run that has none.
         let overflow = Counters { receive_overflow: 1, ..Counters::default() };
         assert!(judge(&Evidence { counted: overflow, ..idle }).is_limited());
     }
@@ -558,7 +559,7 @@ mod tests {
         assert_eq!(doubt(20, 4), Some((Some("p99"), Some("p99.9"))));
         assert_eq!(doubt(20, 99), Some((Some("p99.9"), None)));
         assert_eq!(doubt(900, 0), Some((None, Some("p50"))));
-        // A second of which more is wrong than lateness counts with all of its calls.
+        // A second with more causes than lateness counts with all of its calls.
         let mut tally = VerdictTally::default();
         tally.judge(0, &Evidence { busy_share_max: 1.0, ..late() });
         (1..10).for_each(|second| _ = tally.judge(second, &healthy()));
