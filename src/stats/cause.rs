@@ -190,35 +190,35 @@ causes! {
     DropCause,
     /// Malformed datagrams by cause.
     DropCounts {
-        /// It is not SIP at all.
+        /// The message is not SIP at all.
         NotSip = "not_sip",
-        /// Its first line is neither a request line nor a status line.
+        /// The first line is neither a request line nor a status line.
         BadStartLine = "bad_start_line",
-        /// It is SIP of another version than 2.0.
+        /// The SIP version is another than 2.0.
         UnsupportedVersion = "unsupported_version",
         /// A header line has no name, or the header never ends.
         BadHeader = "bad_header",
-        /// It has more than 1,024 header lines, or a longer header than a datagram holds.
+        /// The message has more than 1,024 header lines, or a longer header than a datagram holds.
         TooManyHeaders = "too_many_headers",
-        /// Its Content-Length is no number, or given twice with different numbers.
+        /// The Content-Length is no number, or given twice with different numbers.
         BadContentLength = "bad_content_length",
-        /// It has no Content-Length, which a stream needs to find its end.
+        /// The message has no Content-Length, which a stream needs to find its end.
         MissingContentLength = "missing_content_length",
-        /// It is longer than a stream may make us store.
+        /// The message is longer than a stream may make us store.
         MessageTooLong = "message_too_long",
-        /// It took too long to arrive.
+        /// The message took too long to arrive.
         SlowMessage = "slow_message",
-        /// Its body is shorter than its Content-Length.
+        /// The body is shorter than the Content-Length.
         BodyTooShort = "body_too_short",
-        /// It has no Call-ID.
+        /// The message has no Call-ID.
         MissingCallId = "missing_call_id",
-        /// Its CSeq is missing or malformed.
+        /// The CSeq is missing or malformed.
         BadCseq = "bad_cseq",
-        /// It is a command of another instance (3PCC) without a Call-ID.
+        /// A command of another instance (3PCC) has no Call-ID.
         CommandWithoutCallId = "command_without_call_id",
-        /// It is a command that was too long, or had not ended when its connection did.
+        /// A command was too long, or had not ended when its connection did.
         CommandUnfinished = "command_unfinished",
-        /// It is a command from another instance than the one that the scenario waits for.
+        /// A command came from another instance than the one that the scenario waits for.
         CommandFromStranger = "command_from_stranger",
     }
 }
