@@ -42,10 +42,10 @@ const ACTIONS: &[&str] = &[
     "verifyauth",
     "warning",
 ];
-/// Actions that SIPp has and this version lacks, with what they wait for.
+/// Actions that SIPp has and this version lacks, with the missing part that each waits for.
 const LATER: &[(&str, &str)] = &[("rtp_echo", MEDIA)];
 const MEDIA: &str = "media: comes with the media engine";
-/// What `<exec>` does in SIPp and not in this version.
+/// Attributes of `<exec>` that SIPp has and this version lacks.
 const EXEC_LATER: &[(&str, &str)] = &[
     ("play_dtmf", MEDIA),
     ("play_pcap_audio", MEDIA),
@@ -58,24 +58,24 @@ const EXEC_LATER: &[(&str, &str)] = &[
     ("send_dtmf", MEDIA),
 ];
 
-/// The actions: with what the ones that are refused wait for.
+/// The actions; those that are refused come with the missing part that they wait for.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let known = ACTIONS.iter().filter(|name| **name != "exec").map(|name| (*name, None));
     known.chain(LATER.iter().map(|(name, why)| (*name, Some(*why))))
 }
 
-/// What `<exec>` can do, likewise.
+/// The abilities of `<exec>`, in the same form.
 pub(super) fn exec_names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let later = EXEC_LATER.iter().map(|(name, why)| (*name, Some(*why)));
     [("command", None), ("int_cmd", None)].into_iter().chain(later)
 }
 
-/// A scenario names at most the whole match and nine groups.
+/// Most texts that an `<ereg>` names: the whole match and nine groups.
 const GROUPS_MAX: usize = 10;
 
-/// Compiles all actions of an `<action>` element; what is wrong with one does not hide the next.
+/// Compiles all actions of an `<action>` element. A fault in one does not hide faults in the next.
 ///
-/// `is_received`: they belong to something that is received, so that a failed check counts.
+/// `is_received`: the actions belong to something that is received, so that a failed check counts.
 pub(super) fn compile(
     element: &Element,
     table: &mut Table<'_>,
@@ -234,7 +234,8 @@ fn optional_target(
         .transpose()
 }
 
-/// `value=` as a number, or `variable=` (named by `variable`, since `test` calls it `variable2`).
+/// Reads `value=` as a number, or `variable=` (named by `variable`, since `test` calls it
+/// `variable2`).
 fn operand(
     attributes: &Attributes<'_>,
     variable: &'static str,
@@ -252,7 +253,7 @@ fn operand(
     }
 }
 
-/// As [`operand`], for texts.
+/// Reads an operand as [`operand`] does, for texts.
 fn text_operand(
     attributes: &Attributes<'_>,
     variable: &'static str,
@@ -364,7 +365,7 @@ fn injection_file(
     named_table(file, table, |table, name, position| table.table(Some(name), position))
 }
 
-/// The injection file that `file` names, which only a call may know: then `find` has to wait.
+/// The injection file that `file` names. If only a call knows the name, `find` has to wait.
 fn named_table(
     file: &Attribute,
     table: &mut Table<'_>,
@@ -373,7 +374,7 @@ fn named_table(
     let name = keyword::text(&file.value, table)?;
     match name.as_literal().map(|name| String::from_utf8_lossy(name).into_owned()) {
         Some(name) => find(table, name.trim(), file.position).map(InjectionTable::Known),
-        // There must be files at all.
+        // A run without injection files cannot have one of any name.
         None => table.table(None, file.position).map(|_| InjectionTable::Named(name)),
     }
 }
@@ -422,7 +423,7 @@ fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>, sink: &Sink) -> Resu
 
 fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {
     let regexp = attributes.required("regexp")?;
-    // SIPp: it is about the header's name, whose case never matters here.
+    // In SIPp this is about the header's name, whose case never matters here.
     attributes.boolean("case_indep");
     let regex = regexp.regex()?;
     let search_in = search_in(attributes, table)?;
@@ -461,7 +462,7 @@ fn search_in(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Searc
     let place = attributes.get("search_in").map(|attribute| attribute.value.trim());
     let header = attributes.get("header");
     let variable = attributes.get("variable");
-    // SIPp's early versions misspelt it, and so do scenarios.
+    // Early versions of SIPp misspelt the attribute, and so do scenarios.
     let given = ["occurrence", "occurence"].map(|name| occurrence(attributes, name));
     let occurrence = given.into_iter().flatten().next().unwrap_or(1);
     let start_line = attributes.boolean("start_line").unwrap_or(false);
@@ -498,7 +499,8 @@ fn search_in(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Searc
     }
 }
 
-/// Which of several headers is meant, from 1: the digits that the attribute begins with.
+/// Number of the header among several of its name, from 1: the digits that the attribute begins
+/// with.
 fn occurrence(attributes: &Attributes<'_>, name: &'static str) -> Option<u32> {
     let text = attributes.get(name)?.value.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -511,8 +513,9 @@ fn occurrence(attributes: &Attributes<'_>, name: &'static str) -> Option<u32> {
     Some(number.unwrap_or(1))
 }
 
-/// SIPp knows no headers: it searches the message for the text, wherever it stands, and goes on
-/// behind it. Where that is the name of a header, the header is meant.
+/// The part of the message that `header=` selects. SIPp knows no headers: it searches the message
+/// for the text, anywhere, and goes on behind it. If the text is the name of a header, that header
+/// is searched.
 fn header_search(
     attributes: &Attributes<'_>,
     header: &Attribute,
@@ -537,7 +540,7 @@ fn header_search(
         };
     }
     let message = format!("header=\"{}\" is no header name", header.value);
-    // Entities stay as they are written there.
+    // The warning shows entities as the file spells them.
     let text = header.written.as_deref().unwrap_or(&header.value);
     let hint = match header.written {
         Some(_) => "SIPp searches the message for that text with &...; as it is written",

@@ -1,5 +1,5 @@
-//! What a program needs to remember: which headers of the last received message are still read
-//! after the call has waited, and whether it writes variables that calls share.
+//! State that a program needs: headers of the last received message that are still read after the
+//! call has waited, and variables that calls share.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use super::program::{
 };
 use super::template::{Field, Template};
 
-/// `true` if the step assigns a global or user variable.
+/// Tells whether the step assigns a global or user variable.
 pub(super) fn writes_shared(step: &Step) -> bool {
     let shared = |variable: &VariableRef| !matches!(variable, VariableRef::Call(_));
     step.actions.iter().any(|action| match action {
@@ -28,7 +28,7 @@ pub(super) fn writes_shared(step: &Step) -> bool {
         Action::Lookup { assign_to, .. } | Action::VerifyAuth { assign_to, .. } => {
             shared(assign_to)
         }
-        // In SIPp all calls see the rows that one of them changes.
+        // In SIPp all calls see a row that one of them changes.
         Action::Insert { .. } | Action::Replace { .. } => true,
         Action::Log(_)
         | Action::Warning(_)
@@ -51,14 +51,15 @@ pub(super) fn fill_keeps(program: &mut Program) {
         .iter()
         .any(|step| step.actions.iter().any(|action| matches!(action, Action::Jump(_))));
     let has_commands = program.third_party_role.is_some();
-    // A send whose retransmissions are exhausted goes to its label from wherever the call waits.
+    // A send whose retransmissions are exhausted goes to its label from any step at which the call
+    // waits.
     let exhausted: Vec<u16> = program
         .steps
         .iter()
         .filter(|step| matches!(&step.kind, StepKind::Send(send) if send.retrans_ms.is_some()))
         .filter_map(|step| step.on_timeout)
         .collect();
-    // `live[i]`: what may be read of the last message when execution arrives at step i.
+    // `live[i]`: the parts of the last message that may be read once execution arrives at step i.
     let mut live = vec![Keep::default(); count + 1];
     loop {
         let mut changed = false;
@@ -87,7 +88,8 @@ pub(super) fn fill_keeps(program: &mut Program) {
                         StepKind::SendCommand(send) => keep = keep.union(reads(&send.template)),
                         _ => {}
                     }
-                    // The actions of a send look at what it sent; their texts are another matter.
+                    // The actions of a send look at the message it sent; their texts may still read
+                    // the received one.
                     let is_send = matches!(kind, StepKind::Send(_));
                     for action in &step.actions {
                         let looks = !is_send && looks_at_message(action);
@@ -113,8 +115,8 @@ pub(super) fn fill_keeps(program: &mut Program) {
         }
     }
     // A call that waits at a receive is reached again by its message, its timeout, or the label for
-    // unexpected messages; one that waits at a pause goes on behind it.
-    // Automatic messages may have to be sent wherever the call waits.
+    // unexpected messages. A call that waits at a pause goes on behind it. Automatic messages may
+    // have to be sent at any step that waits.
     let automatic = program
         .default_messages
         .templates()
@@ -170,7 +172,7 @@ impl Program {
         steps.chain(self.default_messages.templates())
     }
 
-    /// Names that `<setdest>` actions write out: they are to be resolved before calls begin.
+    /// Names that `<setdest>` actions write out: they must be resolved before calls begin.
     pub fn written_hosts(&self) -> impl Iterator<Item = String> {
         let steps = self.steps.iter().chain(&self.init);
         steps.flat_map(|step| &step.actions).filter_map(|action| {
@@ -182,7 +184,7 @@ impl Program {
     }
 
     /// Addresses with ports that `<setdest>` actions write out, each without its name: `None` for
-    /// one that is not known before its call.
+    /// an address that is known only during the call.
     pub fn written_destinations(
         &self,
         address_of: impl Fn(&str) -> Option<IpAddr>,
@@ -202,14 +204,14 @@ impl Program {
         })
     }
 
-    /// `true` if some step runs a shell command.
+    /// Tells whether some step runs a shell command.
     pub fn runs_commands(&self) -> bool {
         let mut steps = self.steps.iter().chain(&self.init);
         steps.any(|step| step.actions.iter().any(|action| matches!(action, Action::Execute(_))))
     }
 
     /// The sum of the 99th percentiles of all pauses, in milliseconds; `run_default_ms` stands for
-    /// pauses without a length. It bounds how long a call lasts at least, nearly always.
+    /// pauses without a length. Nearly every call takes less time in pauses.
     pub fn pauses_p99_ms(&self, run_default_ms: u64) -> f64 {
         let length = |duration: &Duration| match duration {
             Duration::RunDefault => run_default_ms as f64,

@@ -8,7 +8,7 @@ use super::text::Text;
 /// Columns that a row can have.
 const FIELD_MAX: u16 = 4095;
 
-/// `[fieldN file="x.csv" line=[$v]]`; `digits` are those of its name.
+/// Parses `[fieldN file="x.csv" line=[$v]]`; `digits` are those of its name.
 pub(super) fn injected(
     digits: &str,
     arguments: &str,
@@ -28,7 +28,7 @@ pub(super) fn injected(
         None => Row::Own,
         Some(template) => match template.as_literal().map(String::from_utf8_lossy) {
             None => Row::Of(template),
-            // SIPp: -1 is the call's own.
+            // SIPp: -1 is the call's own row.
             Some(text) => match text.trim().parse::<i64>() {
                 Ok(-1) => Row::Own,
                 Ok(row @ 0..) => Row::Number(row as u64),
@@ -42,7 +42,7 @@ pub(super) fn injected(
     Ok(Field::Injected(Box::new(Injected { table, field, row })))
 }
 
-/// `[file name=x.txt]`: the file's content, as it is.
+/// Parses `[file name=x.txt]`, which includes the content of the file without changes.
 pub(super) fn file(
     arguments: &str,
     position: Position,
@@ -66,8 +66,8 @@ pub(super) fn file(
     Ok(())
 }
 
-/// `[authentication username=joe password=[field1] uri=request aka_K=0x... aka_OP=0x...
-/// aka_AMF=0x...]`
+/// Parses `[authentication username=joe password=[field1] uri=request aka_K=0x... aka_OP=0x...
+/// aka_AMF=0x...]`.
 pub(super) fn authentication(
     arguments: &str,
     position: Position,
@@ -100,8 +100,9 @@ pub(super) fn authentication(
     Ok(Field::Authentication(Box::new(authentication)))
 }
 
-/// A SIM's secret as a scenario writes it: `0x` and hexadecimal digits, or the bytes themselves.
-/// What is shorter than `out` leaves zeros; `None` is what is longer, or no number.
+/// Reads a SIM's secret as a scenario writes it: `0x` and hexadecimal digits, or the bytes
+/// themselves. A secret shorter than `out` is filled up with zeros. Returns `None` if it is longer,
+/// or if the digits are not hexadecimal.
 pub fn secret_bytes(text: &[u8], out: &mut [u8]) -> Option<()> {
     out.fill(0);
     let Some(digits) = text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X")) else {
@@ -118,7 +119,7 @@ pub fn secret_bytes(text: &[u8], out: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// `name=value name="value" ...`
+/// Arguments written as `name=value name="value" ...`.
 struct Arguments<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Arguments<'a> {
@@ -132,7 +133,7 @@ impl<'a> Arguments<'a> {
         let wrong = |message: String| Fault::new(position, message).hint(usage);
         let mut all: Vec<(&str, &str)> = Vec::new();
         let mut rest = text.as_bytes();
-        // Names and values are cut at ASCII characters: what was text stays text.
+        // Names and values are cut at ASCII characters, so that each part is valid text again.
         let shown = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap_or_default();
         while let Some(next) = argument(&mut rest) {
             let (name, value) = next.map_err(|fault| match fault {
@@ -162,7 +163,7 @@ impl<'a> Arguments<'a> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// The argument as a text that may hold keywords.
+    /// The argument as a template, since it may hold keywords.
     fn template(
         &self,
         name: &str,
@@ -174,12 +175,12 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Reason why there is no argument where one should be.
+/// Reason why there is no valid argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ArgumentFault<'a> {
-    /// This is none: it has no `=`.
+    /// The text has no `=`.
     NoArgument(&'a [u8]),
-    /// The quotes of this one's value do not close.
+    /// The quotes of the value do not close.
     OpenQuotes(&'a [u8]),
 }
 
@@ -204,7 +205,7 @@ fn argument<'a>(rest: &mut &'a [u8]) -> Option<Result<NameValue<'a>, ArgumentFau
     Some(Ok((name, value)))
 }
 
-/// A value off the front of `text`: quoted, or up to white space outside of brackets.
+/// Takes a value off the front of `text`: quoted, or up to white space outside of brackets.
 fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(quoted) = text.strip_prefix(b"\"") {
         let end = memchr::memchr(b'"', quoted)?;
@@ -222,10 +223,11 @@ fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text, &[]))
 }
 
-/// Beginning of the keyword that SIPp evaluates in a field of an injection file, the only one.
+/// Beginning of `[authentication]`, the only keyword that SIPp evaluates in a field of an injection
+/// file.
 const AUTHENTICATION: &[u8] = b"[authentication";
 
-/// An `[authentication ...]` as a field of an injection file has it: its arguments are texts.
+/// An `[authentication ...]` in a field of an injection file: its arguments are plain texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WrittenAuthentication<'a> {
     /// `username=`
@@ -243,7 +245,7 @@ pub struct WrittenAuthentication<'a> {
 }
 
 impl<'a> WrittenAuthentication<'a> {
-    /// Place of the first one in `text`, with its brackets.
+    /// Range of the first such keyword in `text`, with its brackets.
     pub fn find(text: &[u8]) -> Option<std::ops::Range<usize>> {
         let begin = memchr::memmem::find(text, AUTHENTICATION)?;
         let end = keyword::closing_bracket(text, begin)?;
@@ -253,7 +255,7 @@ impl<'a> WrittenAuthentication<'a> {
     /// Reads the keyword that is all of `text`, from bracket to bracket.
     ///
     /// # Errors
-    /// A text that says what is wrong with its arguments.
+    /// The reason why its arguments are wrong.
     pub fn parse(text: &'a [u8]) -> Result<Self, String> {
         let inner = text.strip_prefix(AUTHENTICATION).and_then(|rest| rest.strip_suffix(b"]"));
         let mut rest = inner.ok_or("it does not end with a bracket")?;
@@ -273,10 +275,10 @@ impl<'a> WrittenAuthentication<'a> {
                 b"aka_K" => &mut all.aka_k,
                 b"aka_OP" => &mut all.aka_op,
                 b"aka_AMF" => &mut all.aka_amf,
-                // As SIPp.
+                // SIPp ignores other arguments, too.
                 _ => continue,
             };
-            // The first one counts.
+            // The first of several counts.
             place.get_or_insert(value);
         }
         Ok(all)

@@ -1,5 +1,5 @@
-//! Typed, checked access to an element's attributes. SIPp looks for the attributes that it knows
-//! and at nothing else: one that is left over has no effect, which is worth a warning.
+//! Typed, checked access to an element's attributes. SIPp looks only for the attributes that it
+//! knows. Any other attribute has no effect, which is worth a warning.
 
 use std::cell::RefCell;
 
@@ -26,17 +26,17 @@ impl<'e> Attributes<'e> {
         self.sink.errors()
     }
 
-    /// Tells what SIPp makes of the attribute `name`.
+    /// Warns of the way in which SIPp reads the attribute `name`.
     pub(super) fn warn(&self, name: &str, message: impl Into<String>, hint: &str) {
         self.sink.warn(Fault::new(self.place(name), message).hint(hint));
     }
 
-    /// Where the element stands.
+    /// The place of the element.
     pub(super) fn position(&self) -> Position {
         self.element.position
     }
 
-    /// Where the attribute stands, or its element if it is absent.
+    /// The place of the attribute, or of its element if it is absent.
     pub(super) fn place(&self, name: &str) -> Position {
         self.element.attribute(name).map_or(self.element.position, |found| found.position)
     }
@@ -54,8 +54,8 @@ impl<'e> Attributes<'e> {
         self.get(name).ok_or_else(|| self.missing(&[name]))
     }
 
-    /// The error of an element without any of `names`: an attribute that looks like one of them is
-    /// the likelier mistake.
+    /// The error of an element without any of `names`. An attribute with a similar name is reported
+    /// instead, as the likelier mistake.
     pub(super) fn missing(&self, names: &[&'static str]) -> Fault {
         for attribute in &self.element.attributes {
             let known = self.asked.borrow().contains(&attribute.name.as_str());
@@ -70,7 +70,7 @@ impl<'e> Attributes<'e> {
         )
     }
 
-    /// `true` or `false`; what is neither has been told.
+    /// Reads `true` or `false`. Any other value is reported as an error.
     pub(super) fn boolean(&self, name: &'static str) -> Option<bool> {
         let attribute = self.get(name)?;
         let value = truth(&attribute.value);
@@ -81,7 +81,8 @@ impl<'e> Attributes<'e> {
         value
     }
 
-    /// A boolean of which SIPp does not look at every value: another one is `otherwise`.
+    /// Reads a boolean of which SIPp does not look at every value: any other value means
+    /// `otherwise`.
     pub(super) fn lenient(&self, name: &'static str, otherwise: bool) -> Option<bool> {
         let attribute = self.get(name)?;
         Some(truth(&attribute.value).unwrap_or_else(|| {
@@ -91,7 +92,7 @@ impl<'e> Attributes<'e> {
         }))
     }
 
-    /// A whole number as C reads it, so that 0x10 is 16; what is none has been told.
+    /// Reads a whole number as C does, so that 0x10 is 16. Any other value is reported as an error.
     pub(super) fn whole(&self, name: &'static str, what: &str) -> Option<i64> {
         let attribute = self.get(name)?;
         let text = attribute.value.trim();
@@ -107,20 +108,21 @@ impl<'e> Attributes<'e> {
         value
     }
 
-    /// A number of milliseconds. One below 0 never ends in SIPp: it is as if it were absent.
+    /// Reads a number of milliseconds. A timeout below 0 never ends in SIPp: it is as if it were
+    /// absent.
     pub(super) fn milliseconds(&self, name: &'static str) -> Option<u32> {
         let value = self.whole(name, "a number of milliseconds")?;
         if value < 0 {
             self.warn(name, format!("{name}=\"{value}\" is below 0"), "it has no effect");
             return None;
         }
-        // Beyond 49 days the difference is none.
+        // Beyond 49 days there is no difference.
         Some(u32::try_from(value).unwrap_or(u32::MAX))
     }
 
-    /// A finite floating-point number; what is none has been told.
+    /// Reads a finite floating-point number. Any other value is reported as an error.
     pub(super) fn double(&self, name: &'static str) -> Option<f64> {
-        /// A number that is fine everywhere, so that one mistake is not told twice.
+        /// A value that every check accepts, so that one mistake is not reported twice.
         const FINE: f64 = 1.0;
         let attribute = self.get(name)?;
         let text = attribute.value.trim();
@@ -138,7 +140,7 @@ impl<'e> Attributes<'e> {
         Some(FINE)
     }
 
-    /// The attribute that only works together with `partner`; without it, it has no effect.
+    /// Reads an attribute that only works together with `partner`; without it, a warning says so.
     pub(super) fn with(&self, name: &'static str, partner: &'static str) -> Option<&'e Attribute> {
         let attribute = self.get(name)?;
         if self.get(partner).is_none() {
@@ -149,7 +151,7 @@ impl<'e> Attributes<'e> {
         Some(attribute)
     }
 
-    /// Refuses what this version cannot do, by name.
+    /// Refuses an attribute that this version does not support, by name.
     pub(super) fn later(&self, name: &'static str, why: &str) -> Result<(), Fault> {
         match self.get(name) {
             Some(attribute) => Err(Fault::later(attribute.position, format!("{name}="), why)),
@@ -157,7 +159,7 @@ impl<'e> Attributes<'e> {
         }
     }
 
-    /// Refuses `name` unless `partner` is there too, without which it has no effect.
+    /// Refuses `name` without `partner`, since it then has no effect.
     pub(super) fn needs(&self, name: &'static str, partner: &'static str) -> Result<(), Fault> {
         match (self.get(name), self.get(partner)) {
             (Some(attribute), None) => {
@@ -167,7 +169,7 @@ impl<'e> Attributes<'e> {
         }
     }
 
-    /// Tells of attributes that were never asked for.
+    /// Warns of attributes that were never read.
     pub(super) fn finish(self) {
         let asked = self.asked.borrow();
         for attribute in &self.element.attributes {
@@ -181,7 +183,7 @@ impl<'e> Attributes<'e> {
         }
     }
 
-    /// As [`Attributes::finish`], for elements of which SIPp looks at nothing inside.
+    /// Finishes as [`Attributes::finish`] does, for elements inside of which SIPp looks at nothing.
     pub(super) fn finish_empty(self) {
         no_text(self.element, self.sink);
         for child in &self.element.children {
@@ -209,7 +211,7 @@ impl Attribute {
     }
 }
 
-/// `true` or `false` in any of the spellings that scenarios use; SIPp has numbers too.
+/// Reads `true` or `false` in any of the spellings that scenarios use; SIPp has numbers too.
 fn truth(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "yes" => Some(true),
@@ -218,7 +220,7 @@ fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// A whole number as C's `strtol` reads it with base 0: 0x10 is 16, 010 is 8.
+/// Reads a whole number as C's `strtol` does with base 0: 0x10 is 16, 010 is 8.
 fn c_integer(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -237,7 +239,7 @@ fn c_integer(text: &str) -> Option<i64> {
     value.ok().map(|value| sign * value)
 }
 
-/// Tells of text in an element that carries none.
+/// Warns of text in an element that carries none.
 pub(super) fn no_text(element: &Element, sink: &Sink) {
     if let Some(at) = element.text.first_position() {
         let fault = Fault::new(at, format!("text inside <{}>", element.name));
@@ -245,7 +247,7 @@ pub(super) fn no_text(element: &Element, sink: &Sink) {
     }
 }
 
-/// An element where SIPp does not look for any.
+/// The fault of an element inside another one, where SIPp does not look for any.
 pub(super) fn stray(child: &Element, parent: &Element) -> Fault {
     Fault::new(child.position, format!("<{}> inside <{}>", child.name, parent.name))
         .hint("SIPp ignores it")

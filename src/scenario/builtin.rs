@@ -6,11 +6,11 @@ use super::program::Program;
 /// A scenario that is part of the binary.
 #[derive(Clone, Copy, Debug)]
 pub struct Builtin {
-    /// Its `-sn` name.
+    /// The name for `-sn`.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// A description in one line.
     pub description: &'static str,
-    /// Its XML text.
+    /// The XML text.
     pub text: &'static str,
 }
 
@@ -83,8 +83,8 @@ pub const BUILTINS: &[Builtin] = &[
     },
 ];
 
-/// The built-in of that name. `options_client` and `options_server` are aliases of the OPTIONS
-/// pair.
+/// The built-in scenario of that name. `options_client` and `options_server` are aliases of the
+/// OPTIONS pair.
 pub fn builtin(name: &str) -> Option<&'static Builtin> {
     let name = match name {
         "options_client" => "options",
@@ -96,7 +96,8 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 
 const MEDIA: &str = "media: comes with the media engine";
 
-/// Built-ins of SIPp and of the laboratory that this version does not have, and what they wait for.
+/// Built-ins of SIPp and of the laboratory that this version lacks, with the missing part that each
+/// waits for.
 const LATER: &[(&str, &str)] = &[
     ("uac_pcap", MEDIA),
     ("invite_media", MEDIA),
@@ -108,19 +109,19 @@ const LATER: &[(&str, &str)] = &[
     ("webrtc_uas", MEDIA),
 ];
 
-/// Compiles the built-in of that name, with the `-key` names and values.
+/// Compiles the built-in scenario of that name, with the `-key` names and values.
 ///
 /// # Errors
-/// As [`find_builtin`].
+/// The error of [`find_builtin`].
 pub fn load_builtin(name: &str, keys: &[(String, String)]) -> Result<Program, ScenarioError> {
     let builtin = find_builtin(name)?;
     super::compile(builtin.text, builtin.name, keys)
 }
 
-/// The built-in of that name, as [`builtin()`].
+/// The built-in scenario of that name, or an error.
 ///
 /// # Errors
-/// No built-in has that name; the hint lists those that there are.
+/// No built-in has that name; the hint lists all names.
 pub fn find_builtin(name: &str) -> Result<&'static Builtin, ScenarioError> {
     if let Some(builtin) = builtin(name) {
         return Ok(builtin);

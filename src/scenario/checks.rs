@@ -1,4 +1,4 @@
-//! What can only be checked once all steps are known.
+//! Checks that are only possible once all steps are known.
 
 use std::collections::HashSet;
 
@@ -13,9 +13,9 @@ pub(super) struct RtdUse {
     pub(super) is_start: bool,
 }
 
-/// Every duration that is started must be stopped somewhere, but those that are `excused`. Those
-/// that are stopped without ever being started begin with the call, as SIPp has it: they are
-/// returned.
+/// Checks that every duration which is started is stopped somewhere, except those that are
+/// `excused`. Durations that are stopped without being started begin with the call, as in SIPp; the
+/// function returns them.
 pub(super) fn rtds(
     uses: &[RtdUse],
     names: &[String],
@@ -38,7 +38,7 @@ pub(super) fn rtds(
     from_start
 }
 
-/// `<jump>` with a number must land on a step, or right behind the last one.
+/// Checks that a `<jump>` with a number lands on a step, or right behind the last one.
 pub(super) fn jump_actions(steps: &[Step], sink: &Sink) {
     for step in steps {
         for action in &step.actions {
@@ -54,10 +54,10 @@ pub(super) fn jump_actions(steps: &[Step], sink: &Sink) {
     }
 }
 
-/// Jumps that lead a call round and round without ever waiting: SIPp stops where a step jumps to
-/// itself, and hangs where several make a circle.
+/// Checks that no jumps lead a call in a circle in which it never waits. SIPp stops if a step jumps
+/// to itself, and hangs if several steps make a circle.
 pub(super) fn endless_jumps(steps: &[Step], sink: &Sink) {
-    // Which walk came to a step first: each step is walked once.
+    // Number of the walk that came to a step first: each step is walked once.
     let mut walk_of = vec![usize::MAX; steps.len()];
     for begin in 0..steps.len() {
         let mut at = begin;
@@ -73,7 +73,7 @@ pub(super) fn endless_jumps(steps: &[Step], sink: &Sink) {
     }
 }
 
-/// The fault of the circle that the step `on` is on, told at its first step.
+/// The fault of the circle that contains the step `on`, reported at its first step.
 fn endless(steps: &[Step], on: usize) -> Fault {
     let (mut first, mut count, mut at) = (on, 0, on);
     while let Some(next) = only_successor(steps, at) {
@@ -95,14 +95,15 @@ fn endless(steps: &[Step], on: usize) -> Fault {
     )
 }
 
-/// Step at which a call always goes on from one where it neither waits nor decides anything.
+/// The only step at which a call can go on from `at`, if it neither waits nor decides anything
+/// there.
 fn only_successor(steps: &[Step], at: usize) -> Option<usize> {
     let step = steps.get(at)?;
     for action in &step.actions {
         match action {
             Action::Jump(Operand::Constant(target)) => {
                 let target = *target as usize;
-                // Whatever a step waits for, it comes back to where it was.
+                // A step that jumps to itself ends nowhere else, even if it waits for something.
                 let is_itself = target == at && step.condition.is_none();
                 let passes = matches!(step.kind, StepKind::Nop) && step.condition.is_none();
                 return (is_itself || passes).then_some(target);
@@ -124,7 +125,7 @@ fn only_successor(steps: &[Step], at: usize) -> Option<usize> {
     }
 }
 
-/// Who says the first SIP message of a call; a leading pause or nop does not count.
+/// The side that sends the first SIP message of a call; a leading pause or nop does not count.
 pub(super) fn sip_mode(steps: &[Step]) -> Option<Mode> {
     steps.iter().find_map(|step| match step.kind {
         StepKind::Send(_) => Some(Mode::Client),
@@ -133,8 +134,8 @@ pub(super) fn sip_mode(steps: &[Step]) -> Option<Mode> {
     })
 }
 
-/// `[authentication]` answers the challenge that a `<recv auth="true">` kept. Without any SIPp ends
-/// with an error where a call gets there; here that call fails.
+/// Checks that each `[authentication]` has a challenge that a `<recv auth="true">` kept. Without
+/// any, SIPp ends with an error once a call gets there; here that call fails.
 pub(super) fn challenges(program: &Program, sink: &Sink) {
     let keeps = |step: &Step| matches!(&step.kind, StepKind::Recv(recv) if recv.keeps_challenge);
     if program.steps.iter().any(keeps) {
@@ -153,8 +154,8 @@ pub(super) fn challenges(program: &Program, sink: &Sink) {
     }
 }
 
-/// Behind an optional receive there must be a mandatory one before anything else happens, or the
-/// call could never know whether to go on waiting.
+/// Checks that a mandatory receive follows an optional one before anything else happens. The call
+/// could otherwise never know when to stop waiting.
 pub(super) fn optional_order(steps: &[Step], sink: &Sink) {
     let mut optional: Option<&Step> = None;
     for step in steps {

@@ -1,4 +1,4 @@
-//! `<sendCmd>` and `<recvCmd>`: what two instances that control one call (3PCC) tell each other.
+//! `<sendCmd>` and `<recvCmd>`: commands between two instances that control one call (3PCC).
 
 use super::attributes::Attributes;
 use super::error::Fault;
@@ -8,40 +8,42 @@ use super::program::{Mode, Program, Step, StepKind};
 use super::template::Template;
 use super::xml::{Attribute, Element};
 
-/// Other instances that a scenario can name.
+/// Most other instances that a scenario can name.
 const PEERS_MAX: usize = 256;
 
 /// A command to send to another instance.
 #[derive(Debug)]
 pub struct SendCommand {
-    /// Its text, without the byte that ends it on the wire.
+    /// The text, without the byte that ends it on the wire.
     pub template: Template,
-    /// To whom: index into `Program::peers`. Only runs of more than two instances name each other.
+    /// The receiver: index into `Program::peers`. Only runs of more than two instances name each
+    /// other.
     pub dest: Option<u16>,
 }
 
 /// A command to wait for.
 #[derive(Debug)]
 pub struct RecvCommand {
-    /// From whom: index into `Program::peers`; `None` takes anybody's.
+    /// The sender: index into `Program::peers`; `None` accepts the command of any instance.
     pub src: Option<u16>,
-    /// It may be absent.
+    /// True if the command may be absent.
     pub optional: bool,
     /// Timeout in milliseconds; `None` takes the run's default.
     pub timeout_ms: Option<u32>,
 }
 
-/// Which of the instances a scenario is for.
+/// The part of an instance in a third-party call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThirdPartyRole {
-    /// It sends the first command (controller A, master): the others wait for it.
+    /// The instance sends the first command (controller A, master), and the others wait for it.
     Leads,
-    /// It waits for the first command (controller B, slave).
+    /// The instance waits for the first command (controller B, slave).
     Follows,
 }
 
 impl Program {
-    /// `true` if a call begins when a command comes: SIP of unknown calls is none of its business.
+    /// Tells whether a call begins when a command comes. SIP messages of unknown calls are then
+    /// ignored.
     pub fn begins_with_command(&self) -> bool {
         self.steps.iter().find_map(|step| match step.kind {
             StepKind::RecvCommand(_) => Some(true),
@@ -109,7 +111,7 @@ pub(super) fn recv(attributes: &Attributes<'_>, peers: &mut Peers) -> Result<Rec
 /// The byte that ends a command on the wire: ESC.
 pub const END_OF_COMMAND: u8 = 27;
 
-/// The part that a scenario has in third-party call control, if any.
+/// The part of the scenario in third-party call control, if any.
 pub(super) fn role(steps: &[Step]) -> Option<ThirdPartyRole> {
     steps.iter().find_map(|step| match step.kind {
         StepKind::SendCommand(_) => Some(ThirdPartyRole::Leads),
@@ -118,8 +120,8 @@ pub(super) fn role(steps: &[Step]) -> Option<ThirdPartyRole> {
     })
 }
 
-/// How calls begin: with something that we say, to whomever, or with something that we hear. A
-/// leading pause or nop does not count.
+/// The way in which calls begin: with something that we send, SIP or a command, or with something
+/// that we receive. A leading pause or nop does not count.
 pub(super) fn mode(steps: &[Step]) -> Option<Mode> {
     steps.iter().find_map(|step| match step.kind {
         StepKind::Send(_) | StepKind::SendCommand(_) => Some(Mode::Client),

@@ -1,4 +1,4 @@
-//! The scenario element to a [`Program`]: steps, labels, load-time checks.
+//! Compilation of the scenario element to a [`Program`]: steps, labels, load-time checks.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ const ELEMENTS: &[&str] = &[
     "sendCmd",
     "timewait",
 ];
-/// The elements, none of which is refused.
+/// The names of the elements, none of which is refused.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     ELEMENTS.iter().map(|name| (*name, None))
 }
@@ -43,12 +43,12 @@ pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str
 const STEPS_MAX: usize = 4096;
 const LABELS_MAX: usize = 4096;
 const BOUNDS_MAX: usize = 256;
-/// Most bytes of a scenario's name: it stands in every line and answer that is about a run.
+/// Most bytes of a scenario's name: it appears in every line and answer about a run.
 const NAME_BYTES_MAX: usize = 128;
 const UNEXPECTED_LABEL: &str = "_unexp.main";
 const PAUSE_MS_MAX: f64 = i32::MAX as f64;
 
-/// Compiles a scenario file; what is wrong with it goes to `sink`. `None` if that is too much.
+/// Compiles a scenario file. Faults go to `sink`. Returns `None` if there is an error among them.
 pub(super) fn compile(
     document: &Document,
     fallback_name: &str,
@@ -77,7 +77,8 @@ pub(super) fn compile(
     for child in &root.children {
         compiler.attempt(child, Compiler::element);
     }
-    // Of a document that is not whole, what is missing cannot be told from what was not read.
+    // A document that is not whole cannot show which elements are missing, so that no program is
+    // made.
     let program = if document.is_whole { compiler.finish(root, name) } else { None };
     program.filter(|_| sink.errors() == 0)
 }
@@ -112,7 +113,7 @@ enum JumpKind {
 struct Compiler<'k> {
     table: Table<'k>,
     sink: &'k Sink,
-    /// `false` if a step is missing: what follows from its absence is no fault.
+    /// `false` if a step is missing: faults that follow from its absence are not reported.
     is_whole: bool,
     steps: Vec<Step>,
     init: Vec<Step>,
@@ -151,7 +152,7 @@ impl<'k> Compiler<'k> {
         }
     }
 
-    /// Compiles an element, or tells what is wrong with it and goes on behind it.
+    /// Compiles an element, or reports its fault and goes on behind it.
     fn attempt(
         &mut self,
         element: &Element,
@@ -167,7 +168,8 @@ impl<'k> Compiler<'k> {
         self.table.excuse(element);
     }
 
-    /// Scope declarations, which come first, so that their place in the file does not matter.
+    /// Compiles declarations of scope. These come first, so that their place in the file does not
+    /// matter.
     fn declaration(&mut self, element: &Element) -> Result<(), Fault> {
         let scope = match element.name.as_str() {
             "Global" => Some(Scope::Global),
@@ -297,7 +299,7 @@ impl<'k> Compiler<'k> {
         Ok(())
     }
 
-    /// The attributes that every step may carry, and its actions.
+    /// Compiles the attributes that every step may carry, and its actions.
     fn common(
         &mut self,
         element: &Element,
@@ -414,7 +416,7 @@ impl<'k> Compiler<'k> {
         step: usize,
         in_init: bool,
     ) -> Result<Option<Next>, Fault> {
-        // SIPp looks at neither of them without a label.
+        // Without a label SIPp looks at neither of them.
         let test = self.variable(attributes.with("test", "next"))?;
         let chance = attributes.with("chance", "next").and_then(|_| attributes.double("chance"));
         if chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
@@ -483,7 +485,7 @@ impl<'k> Compiler<'k> {
         checks::optional_order(&self.steps, self.sink);
         for steps in [&self.steps, &self.init] {
             checks::jump_actions(steps, self.sink);
-            // A jump that has no place to go to is not followed.
+            // A jump without a target cannot be followed.
             if self.sink.errors() == 0 {
                 checks::endless_jumps(steps, self.sink);
             }
@@ -552,7 +554,7 @@ impl<'k> Compiler<'k> {
                 }
                 continue;
             };
-            // A step with a fault of its own is not there.
+            // A step with a fault of its own is missing.
             let Some(step) = steps.get_mut(jump.step) else { continue };
             match jump.kind {
                 JumpKind::OnTimeout => step.on_timeout = Some(target),
@@ -566,7 +568,7 @@ impl<'k> Compiler<'k> {
     }
 }
 
-/// Bounds of a histogram. SIPp takes whatever stands there; what are no growing numbers would make
+/// Compiles the bounds of a histogram. SIPp accepts any values; bounds that do not grow would make
 /// rows that nothing falls into.
 fn repartition(element: &Element, bounds: &mut Vec<u64>, sink: &Sink) -> Result<(), Fault> {
     let attributes = Attributes::new(element, sink);

@@ -1,8 +1,9 @@
-//! The bytes of a scenario file to text, and back.
+//! Decoding of a scenario file's bytes to text, and back.
 //!
-//! SIPp sends what stands in a file byte for byte, whatever encoding the file declares. The parser
-//! of XML needs text: bytes that are not UTF-8 are read as characters of their own, which no text
-//! has otherwise, and become those bytes again where the text is sent, searched for or compared.
+//! SIPp sends the text of a file byte for byte, regardless of the encoding that the file declares.
+//! The XML parser needs text, so bytes that are not UTF-8 are read as special characters, which no
+//! text has otherwise. They become those bytes again before the text is sent, searched for or
+//! compared.
 
 use std::borrow::Cow;
 
@@ -11,26 +12,27 @@ use super::error::{Fault, Position, ScenarioError};
 /// Largest scenario file. Hand-written ones have a few kilobytes.
 pub const FILE_BYTES_MAX: usize = 16 << 20;
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// The character that stands for byte 0: those of bytes end the last plane of private use (Unicode
-/// section 23.5).
+/// The character that stands for byte 0. The characters for bytes are the last ones in the last
+/// plane of private use (Unicode section 23.5).
 const BYTE_ZERO: u32 = 0x10_ff00;
-/// First bytes of each of those characters in UTF-8. The two bytes behind are 0xBC to 0xBF and 0x80
-/// to 0xBF.
+/// First bytes of each of those characters in UTF-8. The two bytes that follow are 0xBC to 0xBF and
+/// 0x80 to 0xBF.
 const BYTE_PREFIX: &[u8] = b"\xf4\x8f";
 /// Bytes of such a character in UTF-8.
 pub(super) const BYTE_CHAR_LEN: usize = 4;
 
-/// The text of a scenario file. Its bytes are kept whatever encoding it declares; see [`bytes()`].
+/// The text of a scenario file. Its bytes are kept, regardless of the encoding that it declares;
+/// see [`bytes()`].
 ///
 /// `source` names the file in errors.
 ///
 /// # Errors
-/// UTF-16, in which no message is written, or a file larger than [`FILE_BYTES_MAX`].
+/// The file is UTF-16, in which no message is written, or larger than [`FILE_BYTES_MAX`].
 pub fn decode<'b>(bytes: &'b [u8], source: &str) -> Result<Cow<'b, str>, ScenarioError> {
     text(bytes).map_err(|fault| fault.in_source(source))
 }
 
-/// The bytes that stand in the file for `text`, a part of what [`decode()`] gave.
+/// The file's bytes for `text`, which is a part of the result of [`decode()`].
 pub fn bytes(text: &str) -> Cow<'_, [u8]> {
     if memchr::memmem::find(text.as_bytes(), BYTE_PREFIX).is_none() {
         return Cow::Borrowed(text.as_bytes());
@@ -73,7 +75,8 @@ fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match byte_of(c) {
-                // Only a file that has these characters itself gets here: they are bytes, too.
+                // Only a file that has these characters itself gets here: their UTF-8 bytes are
+                // kept, too.
                 Some(_) => {
                     let mut room = [0; BYTE_CHAR_LEN];
                     let own = c.encode_utf8(&mut room).as_bytes();
@@ -89,7 +92,7 @@ fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
 
 const START: Position = Position { line: 1, column: 1 };
 
-/// Refuses what no scenario can be, before work is spent on it.
+/// Refuses a file that is too large for a scenario, before work is spent on it.
 pub(super) fn check_size(bytes: usize) -> Result<(), Fault> {
     if bytes <= FILE_BYTES_MAX {
         return Ok(());

@@ -4,7 +4,7 @@ use super::attributes::Attributes;
 use super::error::{Fault, Position};
 use super::program::Distribution;
 
-/// All distributions.
+/// The names of all distributions.
 pub(super) const KNOWN: [&str; 10] = [
     "fixed",
     "uniform",
@@ -79,7 +79,8 @@ pub(super) fn distribution(attributes: &Attributes<'_>) -> Result<Option<Distrib
 /// Most values that [`integers`] chooses from.
 const INTEGERS_MAX: u64 = 1_000_000;
 
-/// `value="min=1 max=10 step=3"`: one of 1, 4, 7, 10. `None` if `value=` is no such list.
+/// Parses `value="min=1 max=10 step=3"`: one of 1, 4, 7, 10. Returns `None` if `value=` is no such
+/// list.
 pub(super) fn integers(attributes: &Attributes<'_>) -> Result<Option<Distribution>, Fault> {
     let Some(attribute) = attributes.get("value").filter(|value| value.value.contains('=')) else {
         return Ok(None);
@@ -126,7 +127,7 @@ fn named<'e>(attributes: &Attributes<'e>) -> Option<(&'e str, Position)> {
         return Some((attribute.value.trim(), attribute.position));
     }
     for legacy in KNOWN {
-        // To SIPp it is enough that the attribute is there.
+        // For SIPp the presence of the attribute is enough.
         if let Some(is_meant) = attributes.lenient(legacy, true) {
             if !is_meant {
                 let message = format!("{legacy}= is neither absent nor true");
@@ -152,7 +153,7 @@ impl Parameters<'_, '_> {
         })
     }
 
-    /// The standard deviation; with another sign the values are spread as they are with this one.
+    /// The standard deviation. A negative one spreads the values as its absolute value does.
     fn deviation(&self) -> Result<f64, Fault> {
         let value = self.any("stdev")?;
         if value < 0.0 {

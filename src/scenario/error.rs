@@ -5,12 +5,12 @@ use std::fmt;
 
 use super::decode;
 
-/// Longest message or hint; what is quoted from the file may be of any length.
+/// Longest message or hint; quotations from the file may have any length.
 const TEXT_MAX: usize = 400;
-/// Longest name that is compared with others: beyond it nothing is a typing error.
+/// Longest name that is compared with others: a longer one is no typing error.
 const NAME_MAX: usize = 64;
 
-/// Most diagnostics about one scenario; a file that is none at all could be wrong everywhere.
+/// Most diagnostics about one scenario; a file that is no scenario could be wrong everywhere.
 const DIAGNOSTICS_MAX: usize = 1000;
 
 /// A place in a scenario file, counted from 1.
@@ -22,16 +22,16 @@ pub struct Position {
     pub column: u32,
 }
 
-/// Why a scenario was refused at load.
+/// The reason why a scenario was refused at load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError {
     /// File name, or the name of the built-in; empty before anything was read.
     pub source: String,
-    /// Where.
+    /// The place in the file.
     pub position: Position,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What to do about it; may be empty.
+    /// Advice on how to mend it; may be empty.
     pub hint: String,
 }
 
@@ -58,14 +58,14 @@ impl std::error::Error for ScenarioError {}
 pub enum Severity {
     /// The scenario cannot be run.
     Error,
-    /// It runs as SIPp runs it, which may not be what its author meant.
+    /// The scenario runs as SIPp runs it, which may not be what its author meant.
     Warning,
-    /// Something that was not looked at.
+    /// Something was not checked.
     Note,
 }
 
 impl Severity {
-    /// Its word in reports.
+    /// The word for it in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -75,23 +75,23 @@ impl Severity {
     }
 }
 
-/// Something to know about a scenario.
+/// A finding about a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Its weight.
+    /// The weight.
     pub severity: Severity,
-    /// Its place, what it is and what to do about it.
+    /// The place, the finding and the advice.
     pub what: ScenarioError,
 }
 
 impl Diagnostic {
-    /// The whole of it on one line, for notices.
+    /// The whole diagnostic on one line, for notices.
     pub fn on_one_line(&self) -> String {
         self.what.to_string().replace("\n  hint: ", "; ")
     }
 }
 
-/// Collects what is found in one scenario, so that a fault does not hide the next one.
+/// Collector of the findings in one scenario, so that a fault does not hide the next one.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     found: RefCell<Vec<(Severity, Fault)>>,
@@ -99,7 +99,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// The scenario cannot be run.
+    /// Reports an error: the scenario cannot be run.
     pub(super) fn error(&self, fault: Fault) {
         self.errors.set(self.errors.get() + 1);
         if !fault.is_told() {
@@ -107,7 +107,7 @@ impl Sink {
         }
     }
 
-    /// SIPp takes it in its own way, and so do we.
+    /// Reports a warning: SIPp reads this in its own way, and so do we.
     pub(super) fn warn(&self, fault: Fault) {
         self.add(Severity::Warning, fault);
     }
@@ -117,19 +117,21 @@ impl Sink {
         self.errors.get()
     }
 
-    /// As [`Sink::warn`], worded only if it is told: a file may have millions of them.
+    /// Reports a warning as [`Sink::warn`] does. It is worded only if it is kept: a file may cause
+    /// millions.
     pub(super) fn warn_with(&self, word: impl FnOnce() -> Fault) {
         if !self.is_full() {
             self.warn(word());
         }
     }
 
-    /// `true` if a further warning is not told.
+    /// Tells whether a further warning would be dropped.
     fn is_full(&self) -> bool {
         self.found.borrow().len() >= DIAGNOSTICS_MAX
     }
 
-    /// `true` if the scenario is refused and nothing more is told of it: the rest need not be read.
+    /// Tells whether the scenario is refused and no more findings are kept: the rest need not be
+    /// read.
     pub(super) fn is_done(&self) -> bool {
         self.errors.get() > 0 && self.is_full()
     }
@@ -137,13 +139,13 @@ impl Sink {
     fn add(&self, severity: Severity, fault: Fault) {
         let mut found = self.found.borrow_mut();
         let is_first_error = severity == Severity::Error && self.errors.get() == 1;
-        // The reason for a refusal is told, however many warnings stand before it.
+        // The first error is always kept, however many warnings come before it.
         if found.len() < DIAGNOSTICS_MAX || is_first_error {
             found.push((severity, fault));
         }
     }
 
-    /// All of it, in the order of the file, once per place.
+    /// Returns all findings in the order of the file, one per place.
     pub(super) fn into_diagnostics(self, source: &str) -> Vec<Diagnostic> {
         let mut found = self.found.into_inner();
         found.sort_by_key(|(severity, fault)| (fault.position, *severity));
@@ -156,7 +158,7 @@ impl Sink {
     }
 }
 
-/// An error before the file's name is known to it.
+/// An error that does not know its file's name yet.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) position: Position,
@@ -169,7 +171,7 @@ impl Fault {
         Self { position, message: shown(&message.into()), hint: String::new() }
     }
 
-    /// A fault that has been told already.
+    /// A fault that has been reported already.
     pub(super) fn told() -> Self {
         Self::new(Position::default(), "")
     }
@@ -178,7 +180,8 @@ impl Fault {
         self.message.is_empty()
     }
 
-    /// Something that SIPp has and this version lacks, and what it waits for.
+    /// The fault of something that SIPp has and this version lacks; `why` is the missing part that
+    /// it waits for.
     pub(super) fn later(position: Position, what: impl fmt::Display, why: &str) -> Self {
         Self::new(position, format!("{what} is not supported in this version: {why}"))
     }
@@ -188,7 +191,7 @@ impl Fault {
         self
     }
 
-    /// Replaces the hint by "did you mean" when one of `known` is close to `given`.
+    /// Replaces the hint by "did you mean" if one of `known` is close to `given`.
     pub(super) fn suggest<'k>(self, given: &str, known: impl Iterator<Item = &'k str>) -> Self {
         match nearest(given, known) {
             Some(best) => self.hint(format!("did you mean \"{best}\"?")),
@@ -196,7 +199,7 @@ impl Fault {
         }
     }
 
-    /// Adds "did you mean" to the hint, which says how SIPp takes what was written.
+    /// Adds "did you mean" to the hint, which says how SIPp reads the text.
     pub(super) fn suggest_too<'k>(self, given: &str, known: impl Iterator<Item = &'k str>) -> Self {
         match nearest(given, known) {
             Some(best) => {
@@ -234,8 +237,8 @@ fn shown(text: &str) -> String {
     out
 }
 
-/// The known name closest to `given`, if it is close enough to be a typing error: one edit for
-/// every three characters.
+/// The known name closest to `given`, if it is close enough for a typing error: one edit for every
+/// three characters.
 pub(super) fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     if given.len() > NAME_MAX {
         return None;

@@ -1,4 +1,4 @@
-//! The keyword table, and texts with keywords to templates.
+//! The keyword table, and the compilation of texts with keywords to templates.
 
 use super::arguments;
 use super::decode;
@@ -7,18 +7,18 @@ use super::program::VariableRef;
 use super::template::{Builder, Field, HeaderPart, LastHeaderPart, Template};
 use super::text::Text;
 
-/// Longest text with its keys filled in; no transport carries more.
+/// Longest text with the values of its `-key` names; no transport carries more.
 const TEXT_BYTES_MAX: usize = 1 << 20;
-/// Keywords in arguments of keywords in arguments: a renderer goes as deep.
+/// Deepest nesting of keywords in arguments of keywords: a renderer recurses as deep.
 const NESTING_MAX: usize = 8;
 /// Longest keyword with its arguments.
 const KEYWORD_MAX: usize = 4096;
-/// Largest `+n` or `-n`: sums with it stay far from overflow.
+/// Largest `+n` or `-n`: sums with it cannot overflow.
 const OFFSET_MAX: u64 = i32::MAX as u64;
-/// How many `[len]` a renderer keeps track of.
+/// Most `[len]` that a renderer keeps track of.
 const LEN_FIELDS_MAX: usize = 4;
 
-/// What a keyword name stands for.
+/// The meaning of a keyword.
 enum Kind {
     /// Takes no argument.
     Plain(Field),
@@ -31,7 +31,7 @@ enum Kind {
 const MEDIA: &str = "media: comes with the media engine";
 
 /// Every keyword without arguments of its own; `[$var]`, `[last_*]`, `[fill]` and `-key` names are
-/// resolved beside it.
+/// resolved separately.
 const KEYWORDS: &[(&str, Kind)] = &[
     ("auto_media_port", Kind::Number(Field::AutoMediaPort)),
     ("branch", Kind::Number(Field::Branch)),
@@ -63,7 +63,7 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("remote_port", Kind::Number(Field::RemotePort)),
     ("routes", Kind::Plain(Field::Routes)),
     ("rtpstream_audio_port", Kind::Number(Field::MediaPort)),
-    // Audio has its port and, for RTCP, the one behind it.
+    // Audio uses its port and, for RTCP, the next one.
     ("rtpstream_video_port", Kind::Number(|offset| Field::MediaPort(offset + 2))),
     ("server_ip", Kind::Plain(Field::ServerIp)),
     ("service", Kind::Plain(Field::Service)),
@@ -91,7 +91,7 @@ const WRITTEN: &[(&str, Option<&str>)] = &[
     ("ueaescm128sha1{80,32}{1,2}{audio,video}", None),
 ];
 
-/// The keywords: with what the ones that are refused wait for.
+/// The keywords; those that are refused come with the missing part that they wait for.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let fixed = KEYWORDS.iter().map(|(name, kind)| match kind {
         Kind::Later(why) => (*name, Some(*why)),
@@ -100,7 +100,7 @@ pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str
     fixed.chain(WRITTEN.iter().copied())
 }
 
-/// What keyword resolution needs to know of the scenario around a text.
+/// Facts about the scenario around a text that keyword resolution needs.
 pub(super) trait Names {
     /// The variable of that name, declared on first use.
     fn variable(&mut self, name: &str, position: Position) -> Result<VariableRef, Fault>;
@@ -110,28 +110,29 @@ pub(super) trait Names {
     fn key(&self, name: &str) -> Option<&str>;
     /// The index of the injection file of that name; without a name, of the default one.
     fn table(&self, name: Option<&str>, position: Position) -> Result<u16, Fault>;
-    /// The content of a file, or why there is none.
+    /// The content of a file, or the reason why it cannot be had.
     fn file_text(&self, name: &str) -> Result<Vec<u8>, String>;
-    /// A sentence on where files are looked for.
+    /// A sentence on the places where files are looked for.
     fn file_places(&self) -> &str {
         ""
     }
     /// Counts a text that is compiled.
     ///
     /// # Errors
-    /// All texts together are too large with it.
+    /// All texts together have become too large.
     fn keep(&mut self, _bytes: usize, _position: Position) -> Result<(), Fault> {
         Ok(())
     }
-    /// Tells of a keyword that cannot be compiled; `Ok` if the rest of the text is of interest.
+    /// Reports a keyword that cannot be compiled. Returns `Ok` if the rest of the text should still
+    /// be compiled.
     fn fault(&mut self, fault: Fault) -> Result<(), Fault>;
-    /// Tells how SIPp reads something doubtful.
+    /// Reports how SIPp reads something doubtful.
     fn warn(&mut self, fault: Fault);
 }
 
-/// Compiles the text of a message: outer white space, indentation (blanks, then tabs, as SIPp has
-/// it) and white space at the ends of lines go, lines end in CRLF, the header block ends in an
-/// empty line, and a body keeps one final CRLF if it had a newline.
+/// Compiles the text of a message. White space around the text, indentation (blanks, then tabs, as
+/// in SIPp) and white space at the ends of lines are removed. Lines end in CRLF, the header block
+/// ends in an empty line, and a body keeps one final CRLF if it had a newline.
 pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let inner = text.trim_ascii();
     let first = text.len() - text.trim_ascii_start().len();
@@ -155,12 +156,12 @@ pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fa
         }
         builder.begin_line();
         scan(text, start, end, names, &mut builder)?;
-        // A header line of keywords that are all empty would end the header block.
+        // A header line whose keywords are all empty would end the header block.
         let is_header = !in_body && !builder.line_is_empty();
         if is_header || in_body && (lines.peek().is_some() || keeps_newline) {
             builder.literal(b"\r\n");
         }
-        // A message without its first line is none: there, an absent value is only empty.
+        // A message needs its first line: there, an absent value is only empty.
         let line_parts = if start == first { builder.end_first_line() } else { builder.end_line() };
         check_size(line_parts, &builder, text.position(start))?;
     }
@@ -176,7 +177,7 @@ pub(super) fn message(text: &Text, names: &mut dyn Names) -> Result<Template, Fa
     kept(builder, text, names)
 }
 
-/// Compiles the text of an action: kept as it is, keywords aside.
+/// Compiles the text of an action, which keeps all its white space.
 pub(super) fn text(text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let mut builder = Builder::default();
     scan(text, 0, text.len(), names, &mut builder)?;
@@ -187,21 +188,21 @@ pub(super) fn text(text: &Text, names: &mut dyn Names) -> Result<Template, Fault
     kept(builder, text, names)
 }
 
-/// The result of `text`, if there is room for it.
+/// The template of `text`, if there is room for it.
 fn kept(builder: Builder, text: &Text, names: &mut dyn Names) -> Result<Template, Fault> {
     let template = builder.finish();
     names.keep(template.bytes(), text.position(0))?;
     Ok(template)
 }
 
-/// The text of a variable.
+/// A template of one variable.
 pub(super) fn variable(variable: VariableRef) -> Template {
     let mut builder = Builder::default();
     builder.field(Field::Variable(variable));
     builder.finish()
 }
 
-/// The first piece of `text` that would be a keyword in a message, with its brackets.
+/// The first part of `text` that would be a keyword in a message, with its brackets.
 pub fn first_keyword(text: &str) -> Option<&str> {
     let mut from = 0;
     while let Some(open) = text[from..].find('[').map(|at| from + at) {
@@ -265,7 +266,7 @@ fn scan(
             _ => {
                 let stop = memchr::memchr2(b'[', b'\\', &bytes[at + 1..])
                     .map_or(end, |offset| at + 1 + offset);
-                // '[', '\\' and the end stand between characters.
+                // '[', '\\' and the end are all borders of characters.
                 builder.literal(&decode::bytes(&text[at..stop]));
                 at = stop;
             }
@@ -274,7 +275,7 @@ fn scan(
     Ok(())
 }
 
-/// How deep brackets nest in `text`.
+/// The depth to which brackets nest in `text`.
 fn nesting(text: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
     for byte in text.bytes() {
@@ -288,7 +289,7 @@ fn nesting(text: &str) -> usize {
     deepest
 }
 
-/// `\xHH` at the start of `bytes`.
+/// Reads `\xHH` at the start of `bytes`.
 fn hex_escape(bytes: &[u8]) -> Option<u8> {
     let digits = bytes.strip_prefix(b"\\x")?.get(..2)?;
     let digits = std::str::from_utf8(digits).ok()?;
@@ -298,8 +299,8 @@ fn hex_escape(bytes: &[u8]) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok()
 }
 
-/// The `]` that closes the `[` at `open`, across nested brackets and quotes. A keyword ends at the
-/// latest with [`KEYWORD_MAX`] bytes.
+/// The place of the `]` that closes the `[` at `open`, across nested brackets and quotes. A keyword
+/// has at most [`KEYWORD_MAX`] bytes.
 pub(super) fn closing_bracket(bytes: &[u8], open: usize) -> Option<usize> {
     let mut depth = 0;
     let mut quoted = false;
@@ -389,7 +390,7 @@ fn keyword(
     if let Some(header) = strip_prefix(content, "last_") {
         let (name, text) = header.split_once(':').unwrap_or((header, ""));
         let part = HeaderPart::from_text(text);
-        // A part that there is none of belongs to a name that no header has.
+        // An unknown part counts as part of the name, which no header then has.
         let name = if text.is_empty() || part.is_some() { name } else { header };
         if !is_token(name) {
             let fault = Fault::new(position, format!("[{content}] names no header"));
@@ -442,12 +443,12 @@ fn keyword(
 /// A keyword of an `a=crypto` line (RFC 4568).
 enum Crypto {
     Text(&'static str),
-    /// Which of the four keys.
+    /// The index of one of the four keys.
     Key(u8),
 }
 
-/// `cryptotag1audio`, `cryptosuiteaescm128sha1802video` and their kin: two lines for each of audio
-/// and video.
+/// Reads `cryptotag1audio`, `cryptosuiteaescm128sha1802video` and similar names: two lines for each
+/// of audio and video.
 fn crypto(name: &str) -> Option<Crypto> {
     let name = name.to_ascii_lowercase();
     let (rest, medium) = match name.strip_suffix("audio") {
@@ -470,8 +471,8 @@ fn crypto(name: &str) -> Option<Crypto> {
     })
 }
 
-/// What the keywords of `-sip_from` and its siblings stand for without their option: who built-in
-/// scenarios say they are, and no headers.
+/// The text of a keyword of `-sip_from` and its siblings without their option: the sender of the
+/// built-in scenarios, and no further headers.
 fn trunk_text(word: &str) -> Option<&'static str> {
     match word {
         "trunk_from" => Some("sipp <sip:sipp@[local_ip]:[local_port]>"),
@@ -484,19 +485,19 @@ fn later(position: Position, content: &str, what: &str) -> Fault {
     Fault::later(position, format_args!("[{content}]"), what)
 }
 
-/// `true` for what RFC 3261 section 25.1 calls a token: methods and header names.
+/// Tells whether `name` is a token of RFC 3261 section 25.1, as methods and header names are.
 pub(super) fn is_token(name: &str) -> bool {
     let valid = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
     !name.is_empty() && name.bytes().all(valid)
 }
 
-/// What follows `prefix`, compared without case.
+/// The part of `word` behind `prefix`, which is compared without case.
 fn strip_prefix<'w>(word: &'w str, prefix: &str) -> Option<&'w str> {
     let head = word.get(..prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then(|| &word[prefix.len()..])
 }
 
-/// `name+3` to `("name", Some(3))`. Of several offsets the first one counts.
+/// Splits `name+3` into `("name", Some(3))`. The first of several offsets counts.
 fn split_offset(word: &str) -> (&str, Option<i64>) {
     let is_offset = |at: &usize| {
         let rest = word[at + 1..].split(['+', '-']);
@@ -505,7 +506,7 @@ fn split_offset(word: &str) -> (&str, Option<i64>) {
     let signs = word.char_indices().filter(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at);
     let Some(at) = signs.clone().find(is_offset) else { return (word, None) };
     let digits = word[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
-    // What does not fit is refused with what is merely too large.
+    // A number that overflows is refused like one that is too large.
     (&word[..at], Some(word[at..at + 1 + digits].parse().unwrap_or(i64::MAX)))
 }
 
@@ -518,7 +519,7 @@ fn offset_len(word: &str, name: &str) -> usize {
     }
 }
 
-/// The arguments of `[fill text="ab" variable="name"]`.
+/// Parses the arguments of `[fill text="ab" variable="name"]`.
 fn fill(arguments: &str, position: Position, names: &mut dyn Names) -> Result<Field, Fault> {
     let usage = |message: &str| {
         Fault::new(position, message).hint("write [fill text=\"ab\" variable=\"name\"]")

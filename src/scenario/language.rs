@@ -1,5 +1,5 @@
-//! What there is of the scenario language, by name, for the documentation: made from the tables
-//! that the compiler itself goes by.
+//! The names of the scenario language, for the documentation. The lists are made from the tables
+//! that the compiler itself uses.
 
 use super::{action, compile, distribution, keyword};
 
@@ -8,20 +8,20 @@ use super::{action, compile, distribution, keyword};
 pub struct LanguageEntry {
     /// The name, as it is written.
     pub name: String,
-    /// What it waits for, if this version refuses it.
+    /// The missing part that it waits for, if this version refuses it.
     pub missing: Option<&'static str>,
 }
 
 /// All names of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LanguageSection {
-    /// What they are names of.
+    /// The kind of the names.
     pub title: &'static str,
     /// The names, in alphabetical order.
     pub entries: Vec<LanguageEntry>,
 }
 
-/// The elements, actions, distributions and keywords that are known.
+/// The known elements, actions, distributions and keywords.
 pub fn language() -> Vec<LanguageSection> {
     let element = |name: &str| format!("<{name}>");
     let exec = |name: &str| format!("<exec {name}=>");

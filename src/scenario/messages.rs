@@ -1,4 +1,4 @@
-//! `<send>` and `<recv>`: the message to make, the messages to wait for.
+//! `<send>` and `<recv>`: messages to send and messages to wait for.
 
 use super::attributes::Attributes;
 use super::error::Fault;
@@ -29,7 +29,7 @@ pub(super) fn send(
     let template = keyword::message(&element.text, table)?;
     let (message, method) = match outgoing(&template) {
         Ok(kind) => kind,
-        // A keyword that could not be compiled is missing from the first line.
+        // A keyword that could not be compiled is missing in the first line.
         Err(_) if attributes.errors() > errors_before => return Err(Fault::told()),
         Err(fault) => return Err(fault.at(element.text_position())),
     };
@@ -73,8 +73,8 @@ fn named(
     }
 }
 
-/// What kind of message the template makes, and the first token of its first line. That line must
-/// tell at load: it decides over transactions, retransmission and CSeq.
+/// The kind of message that the template makes, and the first token of its first line. That line
+/// must be known at load, since transactions, retransmission and CSeq depend on it.
 fn outgoing(template: &Template) -> Result<(Outgoing, String), StartLineFault> {
     let literal = match template.parts.first() {
         Some(&Part::Literal { start, end }) => &template.pool[start as usize..end as usize],
@@ -99,9 +99,9 @@ fn outgoing(template: &Template) -> Result<(Outgoing, String), StartLineFault> {
 }
 
 enum StartLineFault {
-    /// Neither a request nor a response.
+    /// The line begins neither a request nor a response.
     Neither,
-    /// A response without a code of its own.
+    /// The line is that of a response without a code of its own.
     Code,
 }
 

@@ -1,7 +1,7 @@
 //! SIPp's scenario language: XML text to a compiled [`Program`].
 //!
-//! Everything that can be wrong with a scenario is found here, at load, with file, line and column;
-//! the engine runs programs that are known to be sound. Pure: reads no file and opens no socket.
+//! Every fault of a scenario is found here, at load, with file, line and column; the engine runs
+//! programs that are known to be sound. Pure: the module reads no file and opens no socket.
 
 mod action;
 mod analysis;
@@ -43,12 +43,12 @@ pub use template::{
     Authentication, Field, HeaderPart, Injected, LastHeaderPart, Part, REQUEST_URI, Row, Template,
 };
 
-/// Compiles the text of a scenario file, as [`decode()`] gives it.
+/// Compiles the text of a scenario file, which [`decode()`] returns.
 ///
 /// `source` names the file in errors; `keys` are the `-key` names and values.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place.
+/// The first fault, with its place.
 pub fn compile(
     text: &str,
     source: &str,
@@ -57,10 +57,10 @@ pub fn compile(
     compile_with(text, source, &Resources::keys(keys))
 }
 
-/// As [`compile()`], for a scenario that may refer to more than keys.
+/// Compiles as [`compile()`] does, for a scenario that may refer to more than keys.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place.
+/// The first fault, with its place.
 pub fn compile_with(
     text: &str,
     source: &str,
@@ -69,12 +69,12 @@ pub fn compile_with(
     check(text, source, resources).into_result().map(|(program, _)| program)
 }
 
-/// A scenario with all that there is to know about it.
+/// A checked scenario with all findings about it.
 #[derive(Debug)]
 pub struct Checked {
-    /// The program, if nothing is wrong with it.
+    /// The program, if there is no error.
     pub program: Option<Program>,
-    /// Everything that is wrong or doubtful, in the order of the file.
+    /// All errors, warnings and notes, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -82,7 +82,7 @@ impl Checked {
     /// The program with its warnings.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its place.
+    /// The first error, with its place.
     pub fn into_result(self) -> Result<(Program, Vec<Diagnostic>), ScenarioError> {
         let is_error = |found: &Diagnostic| found.severity == Severity::Error;
         let mut diagnostics = self.diagnostics;
@@ -91,14 +91,14 @@ impl Checked {
         }
         match self.program {
             Some(program) => Ok((program, diagnostics)),
-            // Without a program there is an error: this keeps the promise to callers, no more.
+            // Without a program there is an error, so that this branch only completes the match.
             None => Err(Fault::new(Position::default(), "no scenario").in_source("")),
         }
     }
 }
 
-/// As [`compile_with`], with all mistakes instead of the first, and with warnings: SIPp takes much
-/// for a scenario, and so do we, but where it reads something in a way of its own that is told.
+/// Compiles as [`compile_with`] does, and returns all mistakes instead of the first, with warnings.
+/// SIPp accepts many faulty scenarios, and so do we; a warning says how SIPp reads them.
 pub fn check(text: &str, source: &str, resources: &Resources<'_>) -> Checked {
     let fallback_name = source.rsplit('/').next().unwrap_or(source).trim_end_matches(".xml");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -116,9 +116,9 @@ pub fn check(text: &str, source: &str, resources: &Resources<'_>) -> Checked {
     Checked { program, diagnostics: sink.into_diagnostics(source) }
 }
 
-/// Compiles a text that comes with the data of a run, not with the scenario: it may name what
-/// `program` knows. `tables` gives the injection file of a name, or the one that the text stands
-/// in. `None` if it names anything else.
+/// Compiles a text that comes with the data of a run, not with the scenario: it may use the names
+/// that `program` knows. `tables` gives the injection file of a name, or without a name the file of
+/// the text itself. Returns `None` if the text names anything else.
 pub fn compile_value(
     value: &[u8],
     program: &Program,

@@ -9,24 +9,24 @@ use super::program::{Program, VariableRef};
 use super::resources::Resources;
 use super::xml::Element;
 
-/// The variable that remembers where a call was when `_unexp.main` took it away.
+/// The variable that remembers the step at which a call was when `_unexp.main` took it away.
 const RETURN_ADDRESS: &str = "_unexp.retaddr";
-/// SIPp keeps an interrupted pause here, for `<pauserestore>`.
+/// The variable in which SIPp keeps an interrupted pause, for `<pauserestore>`.
 const PAUSED_ADDRESS: &str = "_unexp.pausedaddr";
-/// Bits of a `Keep`.
+/// Most headers that are kept: the bits of a `Keep`.
 const LAST_HEADERS_MAX: usize = 64;
-/// Every call of a run holds all of them.
+/// Most variables of a scope: every call of a run holds all of them.
 const VARIABLES_MAX: usize = 4096;
-/// How many names are compared with all others, for what else may have been meant.
+/// Most names that are compared with all others to suggest the one that was meant.
 const SUGGESTIONS_MAX: usize = 20;
-/// Durations, counters and displays: each is a column of the reports.
+/// Most durations, counters or displays: each is a column of the reports.
 const COLUMNS_MAX: usize = 256;
-/// Longest name of one in bytes.
+/// Longest name of a column in bytes.
 const COLUMN_NAME_MAX: usize = 256;
-/// Actions of all steps.
+/// Most actions of all steps together.
 const ACTIONS_MAX: usize = 1 << 16;
-/// Bytes of all texts as they are compiled. The file bounds what stands in it, but not how often a
-/// `[file name=]` or a `-key` is put in.
+/// Most bytes of all compiled texts. The file bounds its own text, but not the number of times that
+/// a `[file name=]` or a `-key` is put in.
 const TEXTS_BYTES_MAX: usize = 32 << 20;
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ struct Variable {
     uses: u32,
 }
 
-/// Collects names while steps are compiled, then checks them.
+/// Collector of names while steps are compiled, which checks them at the end.
 #[derive(Debug)]
 pub(super) struct Table<'k> {
     variables: HashMap<String, Variable>,
@@ -44,7 +44,7 @@ pub(super) struct Table<'k> {
     pub(super) user_variables: Vec<String>,
     pub(super) global_variables: Vec<String>,
     referenced: HashSet<String>,
-    /// Words of elements with faults: they may be uses of names.
+    /// Words in elements with faults: they may be uses of names.
     excused: HashSet<String>,
     pub(super) last_headers: Vec<String>,
     pub(super) rtds: Vec<String>,
@@ -56,7 +56,7 @@ pub(super) struct Table<'k> {
     sink: &'k Sink,
 }
 
-/// Where a declared variable lives.
+/// The scope of a declared variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     Call,
@@ -84,7 +84,8 @@ impl<'k> Table<'k> {
         }
     }
 
-    /// Notes what an element with a fault names, so that it is not missed elsewhere.
+    /// Notes the names in an element with a fault, so that they are not reported as missing
+    /// elsewhere.
     pub(super) fn excuse(&mut self, element: &Element) {
         for attribute in &element.attributes {
             self.excused.extend(split_list(&attribute.value).map(str::to_owned));
@@ -101,12 +102,12 @@ impl<'k> Table<'k> {
         self.excused.extend(names.map(str::to_owned));
     }
 
-    /// Names that may be used where they cannot be seen.
+    /// Names whose uses may be hidden in elements with faults.
     pub(super) fn excused(&self) -> &HashSet<String> {
         &self.excused
     }
 
-    /// What forbids `exec command=`, if something does.
+    /// The reason why `exec command=` is forbidden, if it is.
     pub(super) fn commands(&self) -> Result<(), &'static str> {
         self.resources.commands
     }
@@ -139,14 +140,14 @@ impl<'k> Table<'k> {
                 continue;
             }
             let reference = self.allocate(name, scope, position)?;
-            // What is declared may get its value by -set: one use is enough.
+            // A declared variable may get its value by -set: one use is enough.
             let variable = Variable { reference, first_use: position, uses: 1 };
             self.variables.insert(name.to_owned(), variable);
         }
         Ok(())
     }
 
-    /// `<Reference>`: names exempt from the unused check.
+    /// Takes the names of a `<Reference>`, which are exempt from the check of uses.
     pub(super) fn reference(&mut self, list: &str, position: Position) -> Result<(), Fault> {
         for name in split_list(list) {
             check_variable_name(name, position)?;
@@ -183,7 +184,7 @@ impl<'k> Table<'k> {
         self.variables.get(PAUSED_ADDRESS).map(|variable| variable.reference)
     }
 
-    /// A comma-separated `assign_to` list.
+    /// Reads a comma-separated `assign_to` list.
     pub(super) fn variables(
         &mut self,
         list: &str,
@@ -207,7 +208,7 @@ impl<'k> Table<'k> {
     /// Counts the action at `position`.
     ///
     /// # Errors
-    /// It is one too many.
+    /// There are too many actions.
     pub(super) fn action(&mut self, position: Position) -> Result<(), Fault> {
         self.actions += 1;
         if self.actions <= ACTIONS_MAX {
@@ -217,7 +218,8 @@ impl<'k> Table<'k> {
             .hint("actions that all calls repeat stand in a loop: use <jump> or next="))
     }
 
-    /// A name used once is a typing error more often than not: SIPp refuses it, and so do we.
+    /// Reports names that are used only once: most are typing errors. SIPp refuses them, and so do
+    /// we.
     pub(super) fn check_uses(&self, sink: &Sink) {
         let reserved = ["_", RETURN_ADDRESS, PAUSED_ADDRESS];
         let exempt = |name: &String| {
@@ -235,7 +237,7 @@ impl<'k> Table<'k> {
             };
             let hint = format!("if that is meant, add <Reference variables=\"{name}\"/>");
             let others = self.variables.keys().map(String::as_str).filter(|other| other != name);
-            // Each is compared with all of them.
+            // The first names are compared with all others.
             let others = others.take(if index < SUGGESTIONS_MAX { VARIABLES_MAX } else { 0 });
             let fault = Fault::new(variable.first_use, format!("variable \"{name}\" is {what}"));
             sink.error(fault.hint(hint).suggest(name, others));
@@ -303,7 +305,7 @@ impl Names for Table<'_> {
                 .hint("give the file with -inf FILE"));
         }
         let Some(name) = name else { return Ok(default_table) };
-        // SIPp knows files by their names alone.
+        // SIPp tells files apart by their names alone.
         let name = name.rsplit('/').next().unwrap_or(name);
         match tables.iter().position(|table| table.name == name) {
             Some(index) => Ok(index as u16),
@@ -325,10 +327,10 @@ impl Names for Table<'_> {
     }
 }
 
-/// The names of a program that was compiled, for texts that come with the data of a run.
+/// The names of a compiled program, for texts that come with the data of a run.
 pub(super) struct Known<'p> {
     pub(super) program: &'p Program,
-    /// The injection file of a name, or the one that the text stands in.
+    /// The injection file of a name, or without a name the file of the text itself.
     pub(super) tables: &'p dyn Fn(Option<&str>) -> Option<u16>,
 }
 
@@ -370,8 +372,8 @@ impl Names for Known<'_> {
     }
 }
 
-/// `true` for names that variables and transactions may have: SIPp lets anything pass but what
-/// takes lists and keywords apart.
+/// Tells whether variables and transactions may have this name. SIPp accepts all characters but
+/// those that separate lists and keywords.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| matches!(c, '$' | ',' | ']') || c.is_control())
 }

@@ -1,4 +1,4 @@
-//! The compiled form of a scenario: what the engine executes, step by step.
+//! The compiled form of a scenario, which the engine executes step by step.
 //!
 //! A `Program` that exists is sound: every label, variable and keyword in it resolves, and every
 //! index is in range.
@@ -11,28 +11,29 @@ use super::template::Template;
 /// A compiled scenario.
 #[derive(Debug)]
 pub struct Program {
-    /// The `name` attribute, or the name that it was loaded by.
+    /// The `name` attribute, or the name under which the scenario was loaded.
     pub name: String,
-    /// Whether the program starts calls or waits for them.
+    /// The mode of calls: the program makes them or waits for them.
     pub mode: Mode,
-    /// Whether the first SIP message of a call is ours; differs from `mode` where a command of
+    /// The side that sends the first SIP message of a call. It differs from `mode` if a command of
     /// another instance starts the calls that we make.
     pub sip_mode: Mode,
-    /// Its part in third-party call control; `None` if it sends and receives no command.
+    /// The part in third-party call control; `None` if the program sends and receives no command.
     pub third_party_role: Option<ThirdPartyRole>,
     /// Names of other instances in `dest=` and `src=`, by index.
     pub peers: Vec<String>,
-    /// Steps in order; jump targets are indices into it, `steps.len()` is the end.
+    /// Steps in order; jump targets are indices into them, and `steps.len()` is the end.
     pub steps: Vec<Step>,
     /// Steps of `<init>`, run once before traffic.
     pub init: Vec<Step>,
     /// Index of the step behind label `_unexp.main`, if the scenario has one.
     pub unexpected_label: Option<u16>,
-    /// Variable `_unexp.retaddr`, if the scenario uses it: the jump to `_unexp.main` leaves the
-    /// index of the step there at which the call was.
+    /// Variable `_unexp.retaddr`, if the scenario uses it. The jump to `_unexp.main` stores the
+    /// index of the call's step in it.
     pub unexpected_return: Option<VariableRef>,
-    /// Variable `_unexp.pausedaddr`, likewise: when the pause that was interrupted would have
-    /// ended, in milliseconds since the run began; 0 if there was none.
+    /// Variable `_unexp.pausedaddr`, if the scenario uses it. The jump stores the time at which the
+    /// interrupted pause would have ended, in milliseconds since the run began; 0 if there was
+    /// none.
     pub unexpected_paused: Option<VariableRef>,
     /// Call-scope variables: their names by index.
     pub call_variables: Vec<String>,
@@ -40,12 +41,12 @@ pub struct Program {
     pub global_variables: Vec<String>,
     /// User-scope variables: their names by index.
     pub user_variables: Vec<String>,
-    /// `true` if a step outside `<init>` writes a global or user variable, which ties the program
-    /// to one worker.
+    /// True if a step outside `<init>` writes a global or user variable, which ties the program to
+    /// one worker.
     pub writes_shared_variables: bool,
     /// Names of response-time durations by index.
     pub rtds: Vec<String>,
-    /// Durations that begin with the call: no step starts them.
+    /// Durations that begin with the call, since no step starts them.
     pub rtds_from_start: Vec<u16>,
     /// Names of `counter=` attributes by index.
     pub counters: Vec<String>,
@@ -64,20 +65,21 @@ pub struct Program {
     /// Lower-case names of headers that `[last_*]` keywords read; bit `i` of a [`Keep`] is entry
     /// `i`.
     pub last_headers: Vec<String>,
-    /// `true` if some step reads `[routes]` or `[next_url]`.
+    /// True if some step reads `[routes]` or `[next_url]`.
     pub reads_route_set: bool,
-    /// `true` if it came over the API, whose users may not call everybody. Set by who compiled it.
+    /// True if the scenario came over the API, whose users may not call every address. The code
+    /// that compiled it sets this.
     pub is_sent: bool,
 }
 
-/// Texts of messages that the scenario does not send itself; `None` takes ours.
+/// Texts of messages that the scenario does not send itself; `None` takes our own text.
 #[derive(Debug, Default)]
 pub struct DefaultMessages {
-    /// `3pcc_abort`: tells the other side of a third-party call that it failed.
+    /// `3pcc_abort`: tells the other side of a third-party call that this side failed.
     pub abort_3pcc: Option<Template>,
-    /// `ack`: of a final response that refuses.
+    /// `ack`: the ACK of a final response other than 2xx.
     pub ack: Option<Template>,
-    /// `ack2`: of a 2xx.
+    /// `ack2`: the ACK of a 2xx.
     pub ack2: Option<Template>,
     /// `bye`
     pub bye: Option<Template>,
@@ -88,28 +90,28 @@ pub struct DefaultMessages {
 }
 
 impl DefaultMessages {
-    /// All texts that there are.
+    /// All texts that the scenario sets.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let Self { abort_3pcc, ack, ack2, bye, cancel, ok } = self;
         [abort_3pcc, ack, ack2, bye, cancel, ok].into_iter().flatten()
     }
 }
 
-/// What an element says about its row on the screen.
+/// The appearance of a step's row on the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScreenRow {
-    /// `crlf`: an empty row behind it.
+    /// `crlf`: an empty row follows.
     pub crlf: bool,
-    /// `hide`: not shown.
+    /// `hide`: the row is not shown.
     pub hide: bool,
-    /// `hiderest`: neither it nor anything behind it is shown.
+    /// `hiderest`: neither the row nor any later one is shown.
     pub hide_rest: bool,
-    /// `display`: a text to show with it; index into `Program::displays`.
+    /// `display`: a text to show in the row; index into `Program::displays`.
     pub display: Option<u16>,
 }
 
 impl Recv {
-    /// Whether a BYE must come here.
+    /// Tells whether the step waits for a mandatory BYE.
     pub fn is_mandatory_bye(&self) -> bool {
         let is_bye = matches!(&self.expect, Expect::Request(method) if &**method == "BYE");
         is_bye && self.optional == Optional::Mandatory
@@ -117,13 +119,13 @@ impl Recv {
 }
 
 impl Program {
-    /// Whether a message of it may be lost on purpose.
+    /// Tells whether some step may lose its message on purpose.
     pub fn has_losses(&self) -> bool {
         self.steps.iter().any(|step| step.lost_percent.is_some_and(|percent| percent > 0.0))
     }
 }
 
-/// Who speaks first.
+/// The side that begins a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The first message step is a send: the program makes calls.
@@ -132,7 +134,7 @@ pub enum Mode {
     Server,
 }
 
-/// Which parts of the last received message must outlive its datagram while a call waits.
+/// The parts of the last received message that must outlive its datagram while a call waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
     /// Bit `i`: all lines of header `Program::last_headers[i]`.
@@ -142,12 +144,12 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// `true` if nothing need be kept.
+    /// Tells whether nothing need be kept.
     pub fn is_nothing(self) -> bool {
         self == Self::default()
     }
 
-    /// Both together.
+    /// The parts that either of the two keeps.
     pub fn union(self, other: Self) -> Self {
         Self { headers: self.headers | other.headers, message: self.message || other.message }
     }
@@ -156,11 +158,11 @@ impl Keep {
 /// One step with the attributes that every element may carry.
 #[derive(Debug)]
 pub struct Step {
-    /// Where the element stands in the file.
+    /// The place of the element in the file.
     pub position: Position,
-    /// What it does.
+    /// The kind of the step.
     pub kind: StepKind,
-    /// Where to go afterwards instead of the next step.
+    /// The jump to another step than the next one.
     pub next: Option<Next>,
     /// Skip the step unless this holds.
     pub condition: Option<Condition>,
@@ -172,17 +174,17 @@ pub struct Step {
     pub counter: Option<u16>,
     /// Loss probability of this message in percent, over the global one.
     pub lost_percent: Option<f64>,
-    /// Where to go when a receive or send times out, or retransmissions are exhausted.
+    /// The step to go to if a receive or send times out, or if retransmissions are exhausted.
     pub on_timeout: Option<u16>,
     /// Actions, run after the step (for a receive: on the received message).
     pub actions: Vec<Action>,
-    /// How it looks on the screen.
+    /// The appearance on the screen.
     pub screen: ScreenRow,
-    /// What to keep of the last received message when the call waits at this step.
+    /// The parts of the last received message to keep while the call waits at this step.
     pub keep: Keep,
 }
 
-/// What a step does.
+/// The kind of a step.
 #[derive(Debug)]
 pub enum StepKind {
     /// Send a message.
@@ -191,44 +193,44 @@ pub enum StepKind {
     Recv(Recv),
     /// Wait for a time.
     Pause(Duration),
-    /// Absorb retransmissions for a time; ending here is success.
+    /// Absorb retransmissions for a time; a call that ends here has succeeded.
     Timewait(Duration),
     /// Only actions.
     Nop,
-    /// Tell another instance something (`<sendCmd>`).
+    /// Send a command to another instance (`<sendCmd>`).
     SendCommand(SendCommand),
-    /// Wait for what another instance says (`<recvCmd>`).
+    /// Wait for a command of another instance (`<recvCmd>`).
     RecvCommand(RecvCommand),
 }
 
 /// A message to send.
 #[derive(Debug)]
 pub struct Send {
-    /// Its text.
+    /// The text.
     pub template: Template,
     /// First token: the method of a request, or the code of a response.
     pub message: Outgoing,
     /// T1 in milliseconds; `None` never retransmits.
     pub retrans_ms: Option<u32>,
-    /// How long it may wait for room to be sent, in milliseconds; `None` takes the run's default.
+    /// Time that the message may wait for room to be sent, in milliseconds; `None` takes the run's
+    /// default.
     pub timeout_ms: Option<u32>,
     /// Index into `Program::transactions` for requests that expect a response.
     pub transaction: Option<u16>,
-    /// What it has to do with a named transaction.
+    /// The part in a named transaction.
     pub named: Option<NamedTransaction>,
 }
 
-/// What a request has to do with a named transaction; the index is into
-/// `Program::named_transactions`.
+/// The part of a request in a named transaction; the index is into `Program::named_transactions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedTransaction {
-    /// `start_txn=`: it begins it.
+    /// `start_txn=`: the request begins the transaction.
     Start(u16),
-    /// `ack_txn=`: it is the ACK of its INVITE.
+    /// `ack_txn=`: the request is the ACK of the transaction's INVITE.
     Ack(u16),
 }
 
-/// What kind of message a send step makes.
+/// The kind of message that a send step makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outgoing {
     /// A request with the bit of its method (see `sip::Method::bit`).
@@ -240,15 +242,15 @@ pub enum Outgoing {
 /// A message to wait for.
 #[derive(Debug)]
 pub struct Recv {
-    /// What matches.
+    /// The messages that match.
     pub expect: Expect,
-    /// Whether it may be absent.
+    /// The need for the message: mandatory, or optional up to some point.
     pub optional: Optional,
     /// Timeout in milliseconds; `None` takes the run's default.
     pub timeout_ms: Option<u32>,
-    /// `response_txn=`: the named transaction whose response it is.
+    /// `response_txn=`: the named transaction that the response belongs to.
     pub named: Option<u16>,
-    /// `ignoresdp`: what the body says of media counts for nothing.
+    /// `ignoresdp`: the media descriptions of the body are ignored.
     pub ignore_sdp: bool,
     /// Keep Record-Route and Contact for `[routes]` and `[next_url]`.
     pub record_route_set: bool,
@@ -258,7 +260,7 @@ pub struct Recv {
     pub advance_state: bool,
 }
 
-/// What a receive step matches.
+/// The messages that a receive step matches.
 #[derive(Debug)]
 pub enum Expect {
     /// A request with this method, compared case-sensitively (RFC 3261 section 7.1).
@@ -271,18 +273,18 @@ pub enum Expect {
     ResponsePattern(Regex),
 }
 
-/// How optional a receive step is.
+/// The degree to which a receive step is optional.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Optional {
-    /// It must come.
+    /// The message must come.
     Mandatory,
-    /// It may come before the next mandatory one.
+    /// The message may come before the next mandatory one.
     Local,
-    /// It may come at any later point of the call.
+    /// The message may come at any later point of the call.
     Global,
 }
 
-/// How long a pause lasts.
+/// The length of a pause.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Duration {
     /// The run's `-d`.
@@ -305,13 +307,13 @@ pub enum Distribution {
         /// Largest.
         max: f64,
     },
-    /// Each of `min`, `min + step` and so on as often as the others.
+    /// Each of `min`, `min + step` and so on with the same probability.
     Integers {
         /// Smallest.
         min: f64,
-        /// From one to the next.
+        /// Distance from one to the next.
         step: f64,
-        /// How many there are.
+        /// Number of values.
         count: u64,
     },
     /// Normal; negative samples count as 0 in pauses.
@@ -367,7 +369,7 @@ pub enum Distribution {
     NegativeBinomial {
         /// Successes.
         n: f64,
-        /// Probability of one.
+        /// Probability of success.
         p: f64,
     },
 }
@@ -377,7 +379,7 @@ pub enum Distribution {
 pub struct Next {
     /// The step to go to.
     pub target: u16,
-    /// Jump only if this variable is true.
+    /// Jump only if this variable is true, where one is given.
     pub test: Option<VariableRef>,
     /// Jump with this probability; 1 is always.
     pub chance: f64,
@@ -426,27 +428,27 @@ pub enum Operand {
 pub enum Action {
     /// Search with a regular expression.
     Ereg(Box<Ereg>),
-    /// `log`: a line for the action log.
+    /// `log`: writes a line to the action log.
     Log(Template),
-    /// `warning`: counted, and a line for the error log.
+    /// `warning`: is counted, and writes a line to the error log.
     Warning(Template),
     /// `error`: stops the whole run.
     Error(Template),
-    /// A number into a variable.
+    /// Stores a number in a variable.
     Assign(VariableRef, Operand),
-    /// A text into a variable.
+    /// Stores a text in a variable.
     AssignText(VariableRef, Template),
-    /// The variable's text as a number into another variable.
+    /// Stores the text of a variable as a number in another variable.
     ToDouble(VariableRef, VariableRef),
-    /// Arithmetic in place.
+    /// Calculates in place.
     Arithmetic(Operator, VariableRef, Operand),
-    /// A random number into a variable.
+    /// Stores a random number in a variable.
     Sample(VariableRef, Distribution),
     /// Compare numbers.
     Test(Check),
-    /// Compare texts, as C's `strcmp`.
+    /// Compare texts as C's `strcmp` does.
     Strcmp(StrcmpCheck),
-    /// Seconds and microseconds of the wall clock.
+    /// Store seconds and microseconds of the wall clock in two variables.
     TimeOfDay(VariableRef, VariableRef),
     /// Remove white space at both ends.
     Trim(VariableRef),
@@ -456,64 +458,64 @@ pub enum Action {
     UrlDecode(VariableRef),
     /// Go to a step by number.
     Jump(Operand),
-    /// Makes the next pause end when an interrupted one would have ended, at this number of
-    /// milliseconds as `_unexp.pausedaddr` has it.
+    /// Ends the next pause when an interrupted one would have ended. The operand is that time in
+    /// milliseconds, as in `_unexp.pausedaddr`.
     PauseRestore(Operand),
-    /// The index of the step into a variable.
+    /// Stores the index of the step in a variable.
     Index(VariableRef),
-    /// The row of an injection file whose indexed column is `key`, or -1, into a variable.
+    /// Looks up the row of an injection file whose indexed column is `key`, or -1, into a variable.
     Lookup {
-        /// Where the row goes.
+        /// The variable for the number of the row.
         assign_to: VariableRef,
         /// The file.
         table: InjectionTable,
-        /// What is looked for.
+        /// The key to look for.
         key: Template,
     },
-    /// A row at the end of an injection file.
+    /// Adds a row at the end of an injection file.
     Insert {
         /// The file.
         table: InjectionTable,
         /// The row.
         value: Template,
     },
-    /// Another row in the place of one of an injection file.
+    /// Replaces a row of an injection file by another.
     Replace {
         /// The file.
         table: InjectionTable,
-        /// Which row, from 0.
+        /// The number of the row, from 0.
         line: Template,
         /// The new row.
         value: Template,
     },
-    /// Whether the received request answers a challenge with these credentials.
+    /// Checks whether the received request answers a challenge with these credentials.
     VerifyAuth {
-        /// Where the outcome goes.
+        /// The variable for the outcome.
         assign_to: VariableRef,
         /// User name.
         username: Template,
         /// Password.
         password: Template,
     },
-    /// Another peer for the call.
+    /// Sends the call to another peer.
     SetDest(Box<SetDest>),
-    /// The call leaves its connection; its next message opens a new one.
+    /// Closes the call's connection; its next message opens a new one.
     CloseConnection,
-    /// A command for the shell.
+    /// Runs a command in the shell.
     Execute(Template),
     /// End the call, or the run.
     Command(InternalCommand),
 }
 
 impl StepKind {
-    /// `true` if something is received at the step: its checks decide over the call.
+    /// Tells whether something is received at the step: its checks then decide over the call.
     pub fn is_received(&self) -> bool {
         matches!(self, Self::Recv(_) | Self::RecvCommand(_))
     }
 }
 
 impl Action {
-    /// `true` if it has a `check_it` or `check_it_inverse`.
+    /// Tells whether the action has a `check_it` or `check_it_inverse`.
     pub fn checks(&self) -> bool {
         let check_it = match self {
             Self::Ereg(ereg) => ereg.check_it,
@@ -524,7 +526,7 @@ impl Action {
         check_it != CheckIt::No
     }
 
-    /// Its texts.
+    /// The texts of the action.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let file = match self {
             Self::Lookup { table, .. } | Self::Insert { table, .. } => table.template(),
@@ -549,12 +551,12 @@ impl Action {
     }
 }
 
-/// An injection file that an action is about.
+/// The injection file of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InjectionTable {
-    /// The one of that index.
+    /// The file of that index.
     Known(u16),
-    /// The one that a text names when the action runs.
+    /// The file that a text names when the action runs.
     Named(Template),
 }
 
@@ -591,7 +593,7 @@ pub enum Operator {
     Divide,
 }
 
-/// How `test` compares.
+/// The comparison of a `test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `equal`
@@ -608,15 +610,15 @@ pub enum Comparison {
     LessThanEqual,
 }
 
-/// What happens to the call on the outcome of a check.
+/// The effect of a check on the call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CheckIt {
     /// Nothing.
     #[default]
     No,
-    /// The call fails if it is false.
+    /// The call fails if the outcome is false.
     FailIfFalse,
-    /// The call fails if it is true.
+    /// The call fails if the outcome is true.
     FailIfTrue,
 }
 
@@ -625,13 +627,13 @@ pub enum CheckIt {
 pub struct Check {
     /// Left side.
     pub variable: VariableRef,
-    /// How.
+    /// The comparison.
     pub comparison: Comparison,
     /// Right side.
     pub operand: Operand,
-    /// Where the outcome goes.
+    /// The variable for the outcome.
     pub assign_to: Option<VariableRef>,
-    /// Whether it decides over the call.
+    /// The effect on the call.
     pub check_it: CheckIt,
 }
 
@@ -642,9 +644,9 @@ pub struct StrcmpCheck {
     pub variable: VariableRef,
     /// Right side.
     pub value: Template,
-    /// Where the outcome (-1, 0 or 1) goes.
+    /// The variable for the outcome (-1, 0 or 1).
     pub assign_to: Option<VariableRef>,
-    /// Whether it decides over the call.
+    /// The effect on the call.
     pub check_it: CheckIt,
 }
 
@@ -653,40 +655,40 @@ pub struct StrcmpCheck {
 pub struct Ereg {
     /// The expression, unanchored.
     pub regex: Regex,
-    /// What is searched.
+    /// The text to search.
     pub search_in: SearchIn,
     /// Variables for the whole match and the groups, in order.
     pub assign_to: Vec<VariableRef>,
-    /// Whether it decides over the call.
+    /// The effect on the call.
     pub check_it: CheckIt,
 }
 
-/// What an `ereg` searches.
+/// The text that an `ereg` searches.
 #[derive(Debug)]
 pub enum SearchIn {
     /// The whole message.
     Message,
-    /// What follows the name in the `occurrence`-th line of a header.
+    /// The text behind the name in the `occurrence`-th line of a header.
     Header {
         /// Header name without colon.
         name: Box<[u8]>,
-        /// Whether the colon is written with the name, so that the search begins behind it.
+        /// True if the colon is written with the name, so that the search begins behind it.
         colon: bool,
-        /// How many blanks are written behind it, which are passed over likewise.
+        /// Number of blanks written behind the colon; as many are skipped before the search.
         blanks: u8,
-        /// Which of several, from 1.
+        /// The number of the line among several, from 1.
         occurrence: u32,
-        /// Only at the start of a line: a name without colon that no header has is searched for as
-        /// a text, as SIPp does.
+        /// True if the name must stand at the start of a line. A name without colon that no header
+        /// has is searched for as a text, as SIPp does.
         start_line: bool,
     },
-    /// The rest of the line behind a text, wherever in the message it stands.
+    /// The rest of the line behind a text, which may be anywhere in the message.
     Text {
         /// The text.
         text: Box<[u8]>,
-        /// Which of several, from 1.
+        /// The number of the text among several, from 1.
         occurrence: u32,
-        /// Only at the start of a line.
+        /// True if the text must stand at the start of a line.
         start_line: bool,
     },
     /// The body.

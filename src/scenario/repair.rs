@@ -1,9 +1,9 @@
-//! Repair of what SIPp takes for XML, so that it is XML.
+//! Repair of scenario files that SIPp accepts although they are not XML.
 //!
-//! SIPp looks for `name="` in a tag and cares for nothing else in it: commas, stray words and
-//! quotes behind a backslash stand in many files. This pass replaces them byte by byte before the
-//! parser sees the text, so that every place stays that of the file. Text outside of tags is left
-//! alone, but for what never ends: it is cut off.
+//! SIPp looks for `name="` in a tag and ignores the rest: commas, stray words and quotes behind a
+//! backslash occur in many files. This pass replaces them byte by byte before the parser sees the
+//! text, so that every place stays that of the file. Text outside of tags is left alone, except
+//! that an unclosed comment or section is cut off.
 
 use std::borrow::Cow;
 
@@ -13,22 +13,22 @@ use memchr::{memchr, memchr2};
 use super::error::{Fault, Sink};
 use super::text::LineStarts;
 
-/// Stands for a quote that a backslash protects: a character that no XML text can hold.
+/// The character that stands for a quote which a backslash protects; no XML text can hold it.
 pub(super) const QUOTE: char = '\u{1}';
-/// Longest junk that a message quotes.
+/// Longest junk that a message quotes, in characters.
 const SHOWN_MAX: usize = 40;
 
-/// See the module's documentation.
+/// A text that the XML parser can read, with the damage that was found.
 pub(super) struct Repaired<'t> {
-    /// The text for the parser, as long as the file's.
+    /// The text for the parser, as long as that of the file.
     pub(super) text: Cow<'t, str>,
-    /// Beginnings of the tags whose attributes could not be made sense of.
+    /// Beginnings of the tags whose attributes could not be read.
     pub(super) broken: Vec<usize>,
-    /// `false` if something that never ends was cut off the end.
+    /// `false` if an unclosed part was cut off the end.
     pub(super) is_whole: bool,
 }
 
-/// Repairs the tags of `text`, and tells what was wrong with them.
+/// Repairs the tags of `text`, and reports what was wrong with them.
 pub(super) fn repair<'t>(text: &'t str, lines: &LineStarts, sink: &Sink) -> Repaired<'t> {
     let mut pass = Pass { text, lines, sink, edits: Vec::new(), broken: Vec::new(), at: 0 };
     let is_whole = pass.run().is_some();
@@ -40,7 +40,7 @@ pub(super) fn repair<'t>(text: &'t str, lines: &LineStarts, sink: &Sink) -> Repa
     for (begin, end, byte) in pass.edits {
         bytes[begin..end].fill(byte);
     }
-    // Whole characters were replaced, so that the text is one still.
+    // Only whole characters were replaced, so that the text is still valid.
     let text = String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned);
     Repaired { text, broken, is_whole }
 }
@@ -49,14 +49,14 @@ struct Pass<'t> {
     text: &'t str,
     lines: &'t LineStarts,
     sink: &'t Sink,
-    /// Bytes `begin..end` to replace by another one.
+    /// Ranges `begin..end` of the text, each with the byte that replaces its bytes.
     edits: Vec<(usize, usize, u8)>,
     broken: Vec<usize>,
     at: usize,
 }
 
 impl Pass<'_> {
-    /// Goes through the file; `None` if the rest of it had to be given up.
+    /// Goes through the file; returns `None` if the rest of it had to be given up.
     fn run(&mut self) -> Option<()> {
         while let Some(open) = memchr(b'<', &self.bytes()[self.at..]) {
             let open = self.at + open;
@@ -86,7 +86,7 @@ impl Pass<'_> {
         self.bytes().get(at).copied()
     }
 
-    /// Behind what begins at `open` with `begin` and ends with `end`.
+    /// The place behind the part that begins at `open` with `begin` and ends with `end`.
     fn behind(&mut self, open: usize, begin: &str, end: &str, what: &str) -> Option<usize> {
         let from = open + begin.len();
         match find(&self.bytes()[from..], end.as_bytes()) {
@@ -99,18 +99,18 @@ impl Pass<'_> {
         }
     }
 
-    /// Gives the file up from `from` on: what stands there cannot be told apart.
+    /// Gives the file up from `from` on, since its parts cannot be told apart.
     fn cut(&mut self, from: usize, fault: Fault) -> Option<usize> {
         self.sink.error(fault);
         self.edits.push((from, self.text.len(), b' '));
         None
     }
 
-    /// Goes through the tag at `open`; returns where it ends.
+    /// Goes through the tag at `open`; returns its end.
     fn tag(&mut self, open: usize) -> Option<usize> {
         let behind = &self.text[open + 1..];
         let name_len = behind.find(|c| !is_name(c)).unwrap_or(behind.len());
-        // The name is for messages, of which there may be one per attribute.
+        // The name is for messages; there may be one per attribute.
         let name: String = behind[..name_len].chars().take(SHOWN_MAX).collect();
         let mut at = open + 1 + name_len;
         loop {
@@ -140,7 +140,7 @@ impl Pass<'_> {
         }
     }
 
-    /// A tag without its `>`: the next one begins at `at`.
+    /// Closes a tag that has no `>`: the next one begins at `at`.
     fn unclosed(&mut self, open: usize, name: &str, at: usize, is_apart: bool) -> Option<usize> {
         let next = self.lines.position(at).line;
         let place = self.lines.position(open);
@@ -149,14 +149,14 @@ impl Pass<'_> {
         if !is_apart || at >= self.text.len() {
             return self.cut(open, fault);
         }
-        // The blank before the next tag has room for what is missing.
+        // The blank before the next tag makes room for the missing `>`.
         self.sink.error(fault);
         self.broken.push(open);
         self.edits.push((at - 1, at, b'>'));
         Some(at)
     }
 
-    /// The attribute at `at`; returns where it ends.
+    /// Goes through the attribute at `at`; returns its end.
     fn attribute(&mut self, open: usize, tag: &str, at: usize) -> Option<usize> {
         let len = self.text[at..].find(|c| !is_name(c)).unwrap_or(self.text.len() - at);
         let name = &self.text[at..at + len];
@@ -200,7 +200,7 @@ impl Pass<'_> {
         }
     }
 
-    /// End of the value that begins at `from`. In SIPp a backslash protects a quote.
+    /// The end of the value that begins at `from`. In SIPp a backslash protects a quote.
     fn value_end(&mut self, from: usize, quote: u8) -> Option<usize> {
         let mut protected = Vec::new();
         let mut at = from;
@@ -223,7 +223,7 @@ impl Pass<'_> {
         Some(at)
     }
 
-    /// Replaces what is no attribute, from `at` up to the next blank; returns where it ends.
+    /// Replaces text that is no attribute, from `at` up to the next blank; returns its end.
     fn run_of_junk(&mut self, at: usize, tag: &str) -> usize {
         let bytes = self.bytes();
         let mut end = at;
@@ -237,7 +237,7 @@ impl Pass<'_> {
             end += 1;
             let opens = !bytes.get(end).is_none_or(|next| b" \t\r\n/>".contains(next));
             if matches!(byte, b'"' | b'\'') && opens {
-                // A value belongs to what it stands behind, blanks and all.
+                // A quoted value belongs to the junk before it, with its blanks.
                 let rest = &bytes[end..];
                 let close = memchr2(byte, b'\n', rest).filter(|&close| rest[close] == byte);
                 end += close.map_or(0, |close| close + 1);
@@ -277,8 +277,8 @@ fn declaration_len(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// `true` for a value in which a tag ends and the next line begins another one: its closing quote
-/// is missing.
+/// Tells whether a tag ends in the value and the next line begins another one: the closing quote is
+/// then missing.
 fn runs_away(value: &[u8]) -> bool {
     memchr::memchr_iter(b'>', value).any(|close| {
         let rest = &value[close + 1..];

@@ -1,36 +1,38 @@
-//! What a scenario may refer to beside itself: keywords of the command line, injection files, texts
-//! of files. Whoever loads scenarios knows how to find them; here they are only names.
+//! Everything that a scenario may refer to outside of itself: keywords of the command line,
+//! injection files, texts of files. The code that loads scenarios finds them; here they are only
+//! names.
 
-/// See the module's documentation.
+/// The names that a scenario may use, and the ways to resolve them.
 #[derive(Clone, Copy)]
 pub struct Resources<'r> {
     /// `-key` names and values.
     pub keys: &'r [(String, String)],
     /// The injection files, in the engine's order.
     pub tables: &'r [TableInfo],
-    /// `true` if these are all files there will be; if not, every name of a file is taken as good.
+    /// True if these are all files; otherwise every name of a file is accepted.
     pub are_tables_known: bool,
-    /// Which of them `[fieldN]` means without `file=`.
+    /// Index of the file that `[fieldN]` means without `file=`.
     pub default_table: u16,
-    /// The content of a file that a message includes with `[file name=]`, or why there is none.
+    /// Reads a file that a message includes with `[file name=]`, or returns the reason why that
+    /// fails.
     pub read: &'r dyn Fn(&str) -> Result<Vec<u8>, String>,
-    /// A hint on where such files are looked for.
+    /// A hint on the places where such files are looked for.
     pub places: &'r str,
-    /// Whether `exec command=` is allowed; if not, what forbids it.
+    /// `Ok` if `exec command=` is allowed, and otherwise the reason why not.
     pub commands: Result<(), &'static str>,
 }
 
-/// An injection file, as far as a scenario needs to know it.
+/// The facts about an injection file that a scenario depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableInfo {
-    /// Its name without directories.
+    /// The name of the file without directories.
     pub name: String,
-    /// Whether it has an index, so that `<lookup>` can find rows.
+    /// True if the file has an index, so that `<lookup>` can find rows.
     pub is_indexed: bool,
 }
 
 impl<'r> Resources<'r> {
-    /// Nothing but `keys`.
+    /// Resources that consist of `keys` alone.
     pub fn keys(keys: &'r [(String, String)]) -> Self {
         Self {
             keys,

@@ -1,9 +1,9 @@
 //! Message texts: literal runs and patch points.
 //!
 //! A `Template` keeps the text's constant bytes in one pool and a list of parts over it. Binding it
-//! to an environment folds what is constant for a run (addresses, service, pid) into the literals,
-//! so that rendering a message is a few copies and a few numbers. `[len]` is patched after the
-//! body.
+//! to an environment folds values that are constant for a run (addresses, service, pid) into the
+//! literals, so that rendering a message is a few copies and a few numbers. `[len]` is patched
+//! after the body.
 
 use super::program::VariableRef;
 
@@ -12,7 +12,7 @@ use super::program::VariableRef;
 pub struct Template {
     /// All literal bytes, in order.
     pub pool: Vec<u8>,
-    /// What to emit, in order.
+    /// The pieces to emit, in order.
     pub parts: Vec<Part>,
     /// Index of the first part of the body (the parts before it end with the empty line).
     pub body_part: usize,
@@ -28,11 +28,10 @@ pub enum Part {
         /// One past the last byte.
         end: u32,
     },
-    /// A line that begins with a value that may be empty, and disappears whole if there is nothing
-    /// in it but such values and white space; the line's parts, including its line end, are the
-    /// next `parts`.
+    /// A line that begins with a value that may be empty. The line disappears if it holds only such
+    /// values and white space. Its parts, including the line end, are the next `parts`.
     OptionalLine {
-        /// How many of the following parts belong to the line.
+        /// Number of the following parts that belong to the line.
         parts: u16,
     },
     /// A value.
@@ -70,12 +69,12 @@ pub enum Field {
     MediaIpType,
     /// `[media_port]`
     MediaPort(i64),
-    /// `[cryptokeyparams...]`: key and salt of SRTP (RFC 4568 section 6.1) in base64, fresh or the
-    /// last one again.
+    /// `[cryptokeyparams...]`: key and salt of SRTP (RFC 4568 section 6.1) in base64, either fresh
+    /// or those of the last time.
     CryptoKey {
-        /// Which of the call's four: audio 1 and 2, video 1 and 2.
+        /// Index of one of the call's four keys: audio 1 and 2, video 1 and 2.
         index: u8,
-        /// The last one again.
+        /// True to repeat the last key.
         again: bool,
     },
     /// `[auto_media_port]`: base + 4 per call, modulo 10,000
@@ -120,15 +119,15 @@ pub enum Field {
     LastMessage,
     /// `[last_Header:]`: all lines of that header, with name; index into `Program::last_headers`
     LastHeader(u16),
-    /// `[last_Header:value]` and its kin: something out of that header.
+    /// `[last_Header:value]` and similar keywords: a part of that header.
     LastHeaderPart(Box<LastHeaderPart>),
     /// `[$name]`
     Variable(VariableRef),
     /// `[fill text="..." variable=n]`: the text repeated to the variable's number of bytes
     Fill {
-        /// What is repeated.
+        /// The text to repeat.
         text: Box<[u8]>,
-        /// How many bytes.
+        /// The variable with the number of bytes.
         variable: VariableRef,
     },
     /// `[len]`: body bytes, right-aligned in five characters
@@ -146,11 +145,11 @@ pub enum Field {
 pub struct LastHeaderPart {
     /// Index into `Program::last_headers`.
     pub header: u16,
-    /// The part of it.
+    /// The part to take.
     pub part: HeaderPart,
 }
 
-/// A part of a header, as SIPp has it from 3.7 on.
+/// A part of a header, as SIPp takes it from 3.7 on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderPart {
     /// `value`: the values of all lines, without the name.
@@ -162,7 +161,7 @@ pub enum HeaderPart {
 }
 
 impl HeaderPart {
-    /// The part that a scenario calls `text`.
+    /// The part whose name in scenarios is `text`.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         match text {
             "value" => Some(Self::Value),
@@ -189,19 +188,19 @@ pub struct Injected {
 /// A row of an injection file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {
-    /// The one that the call took.
+    /// The row that the call took.
     Own,
-    /// A fixed one, from 0.
+    /// A fixed row, from 0.
     Number(u64),
-    /// The one that a text names.
+    /// The row whose number a text gives.
     Of(Template),
 }
 
-/// As `uri=` of credentials: the Request-URI of the message that carries them (RFC 7616 section
-/// 3.4), which SIPp's digest URI is not.
+/// Value of `uri=` of credentials that stands for the Request-URI of the message that carries them
+/// (RFC 7616 section 3.4). SIPp's digest URI is another one.
 pub const REQUEST_URI: &[u8] = b"request";
 
-/// Credentials; what is absent comes from the command line.
+/// Credentials; absent values come from the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authentication {
     /// `username=`
@@ -225,7 +224,7 @@ impl Authentication {
 }
 
 impl Field {
-    /// The texts inside of it.
+    /// The texts inside the field.
     fn nested(&self) -> impl Iterator<Item = &Template> {
         let (row, parts) = match self {
             Self::Injected(injected) => match &injected.row {
@@ -261,7 +260,7 @@ impl Field {
         }
     }
 
-    /// `true` if its value may be empty, so that a line of nothing else is left out.
+    /// Tells whether the value may be empty, so that a line of nothing else is left out.
     pub fn may_be_empty(&self) -> bool {
         matches!(
             self,
@@ -287,7 +286,7 @@ pub(super) struct Builder {
     /// Size of the pool when the line began.
     line_pool: usize,
     line_optional: bool,
-    /// No literal of this index may grow the one before it: a line begins here.
+    /// Index at which a line begins: no literal of this index may be joined to the one before it.
     barrier: Option<usize>,
     len_fields: usize,
     authentication_fields: usize,
@@ -319,8 +318,8 @@ impl Builder {
         self.template.parts.push(Part::Field(field));
     }
 
-    /// `true` behind `IN IP4 `, `IN IP6 ` or `IN IP[local_ip_type] ` in a body: what comes next is
-    /// an address as SDP has it, as in `c=` and `o=` lines.
+    /// Tells whether the builder is behind `IN IP4 `, `IN IP6 ` or `IN IP[local_ip_type] ` in a
+    /// body. An address in SDP form follows, as in `c=` and `o=` lines.
     fn follows_address_type(&self) -> bool {
         let Some(line) = self.template.parts.get(self.line_start..).filter(|_| self.in_body) else {
             return false;
@@ -339,7 +338,7 @@ impl Builder {
         }
     }
 
-    /// `true` if nothing was added since the line began.
+    /// Tells whether nothing was added since the line began.
     pub(super) fn line_is_empty(&self) -> bool {
         self.line_start == self.template.parts.len() && self.line_pool == self.template.pool.len()
     }
@@ -349,17 +348,17 @@ impl Builder {
         self.template.pool.len()
     }
 
-    /// How many `[len]` there are so far.
+    /// Number of `[len]` so far.
     pub(super) fn len_fields(&self) -> usize {
         self.len_fields
     }
 
-    /// How many `[authentication]` there are so far.
+    /// Number of `[authentication]` so far.
     pub(super) fn authentication_fields(&self) -> usize {
         self.authentication_fields
     }
 
-    /// Ends a line; returns of how many parts it consists.
+    /// Ends a line; returns the number of its parts.
     pub(super) fn end_line(&mut self) -> usize {
         let parts = self.template.parts.len() - self.line_start;
         if self.line_optional {
@@ -371,7 +370,7 @@ impl Builder {
         parts
     }
 
-    /// Ends the first line, which is never optional; returns of how many parts it consists.
+    /// Ends the first line, which is never optional; returns the number of its parts.
     pub(super) fn end_first_line(&mut self) -> usize {
         self.line_optional = false;
         self.barrier = Some(self.template.parts.len());
@@ -408,9 +407,9 @@ fn push_literal(template: &mut Template, bytes: &[u8], barrier: Option<usize>) {
     template.parts.push(Part::Literal { start, end });
 }
 
-/// Rebuilds `template` with every field for which `constant` gives bytes turned into a literal,
-/// neighbouring literals merged. Nothing merges across the borders of optional lines and of the
-/// body.
+/// Rebuilds `template` with every field for which `constant` gives bytes turned into a literal, and
+/// neighbouring literals merged. Literals do not merge across the borders of optional lines and of
+/// the body.
 fn merge_literals(template: &mut Template, constant: &dyn Fn(&Field) -> Option<Vec<u8>>) {
     let old = std::mem::take(template);
     let mut barrier = None;
@@ -450,7 +449,7 @@ fn merge_literals(template: &mut Template, constant: &dyn Fn(&Field) -> Option<V
 }
 
 impl Template {
-    /// The memory that it takes.
+    /// Bytes of memory that the template takes.
     pub(super) fn bytes(&self) -> usize {
         self.pool.len() + self.parts.len() * size_of::<Part>()
     }
@@ -462,7 +461,7 @@ impl Template {
         bound
     }
 
-    /// All fields, in order, and those of the texts inside of them.
+    /// All fields, in order, and those of the texts inside them.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.own_fields().flat_map(|field| {
             let nested: Box<dyn Iterator<Item = &Field> + '_> =

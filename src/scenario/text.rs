@@ -1,7 +1,7 @@
-//! Decoded text that still knows where each of its bytes stands in the file.
+//! Decoded text that still knows the place of each of its bytes in the file.
 //!
-//! Entities, escapes and line ends change lengths, so an offset in a decoded text says nothing of
-//! the file. A [`Text`] notes the place of each stretch that is the same in both.
+//! Entities, escapes and line ends change lengths, so that an offset in a decoded text says nothing
+//! about the file. A [`Text`] notes the place of each stretch that is the same in both.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,12 +9,12 @@ use std::ops::Deref;
 use super::decode;
 use super::error::Position;
 
-/// Decoded text with the places of its bytes. It reads as a `str`.
+/// Decoded text with the places of its bytes. It dereferences to `str`.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     value: String,
-    /// From this offset on, bytes stand at this position and to its right. A stretch never spans a
-    /// line end, so that a place is found by one search however long the text is.
+    /// Offsets from which on bytes stand at the position and to its right. A stretch never spans a
+    /// line end, so that one search finds a place in a text of any length.
     runs: Vec<(usize, Position)>,
 }
 
@@ -47,7 +47,7 @@ impl Text {
         self.value.push(c);
     }
 
-    /// Where the byte at `offset` stands in the file.
+    /// The place in the file of the byte at `offset`.
     pub(super) fn position(&self, offset: usize) -> Position {
         let run = self.runs.partition_point(|&(start, _)| start <= offset);
         let Some(&(start, position)) = self.runs.get(run.wrapping_sub(1)) else {
@@ -56,19 +56,19 @@ impl Text {
         Position { line: position.line, column: position.column + (offset - start) as u32 }
     }
 
-    /// Where the first byte that is not white space stands, if there is one.
+    /// The place of the first byte that is not white space, if there is one.
     pub(super) fn first_position(&self) -> Option<Position> {
         let blank = self.value.len() - self.value.trim_ascii_start().len();
         (blank < self.value.len()).then(|| self.position(blank))
     }
 
-    /// A part of a text whose place is only known as a whole: all of it stands at `position`.
+    /// A text with one place for all of its bytes, `position`.
     pub(super) fn at(value: &str, position: Position) -> Self {
         let runs = (0..=value.len()).map(|at| (at, position)).collect();
         Self { value: value.to_owned(), runs }
     }
 
-    /// A text that stands in a file at `line` and `column` as it is.
+    /// A text that stands unchanged in a file at `line` and `column`.
     #[cfg(test)]
     pub(super) fn plain(value: &str, line: u32, column: u32) -> Self {
         let mut text = Self::default();
@@ -114,7 +114,7 @@ impl LineStarts {
     }
 
     pub(super) fn position(&self, offset: usize) -> Position {
-        // The first start is 0, so that at least one is not behind the offset.
+        // The first start is 0, so that at least one start is not behind the offset.
         let line = self.starts.partition_point(|&start| start <= offset);
         let start = self.starts[line - 1];
         let before = |offset| self.byte_chars.partition_point(|&at| at < offset);

@@ -1,5 +1,5 @@
-//! Named transactions: `start_txn=`, `response_txn=` and `ack_txn=`, and what must be true of them
-//! all together.
+//! Named transactions: `start_txn=`, `response_txn=` and `ack_txn=`, and the rules that hold for
+//! all of them together.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use super::names::is_name;
 use super::xml::Attribute;
 use crate::sip::MethodId;
 
-/// Every call of a run holds a state for each of them.
+/// Most named transactions: every call of a run holds a state for each of them.
 const TRANSACTIONS_MAX: usize = 256;
 
-/// What a message has to do with a named transaction.
+/// The part of a message in a named transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Start { is_invite: bool },
@@ -33,7 +33,7 @@ pub(super) struct NamedTransactions {
 }
 
 impl NamedTransactions {
-    /// `start_txn=` on a request with the method `bit`.
+    /// Notes a `start_txn=` on a request with the method `bit`.
     pub(super) fn start(&mut self, name: &Attribute, bit: u32) -> Result<u16, Fault> {
         if bit == MethodId::Ack.bit() {
             return Err(Fault::new(name.position, "start_txn= on an ACK")
@@ -42,7 +42,7 @@ impl NamedTransactions {
         self.add(name, Role::Start { is_invite: bit == MethodId::Invite.bit() })
     }
 
-    /// `ack_txn=` on a request with the method `bit`.
+    /// Notes an `ack_txn=` on a request with the method `bit`.
     pub(super) fn ack(&mut self, name: &Attribute, bit: u32) -> Result<u16, Fault> {
         if bit != MethodId::Ack.bit() {
             return Err(Fault::new(name.position, "ack_txn= on a message that is no ACK")
@@ -51,7 +51,7 @@ impl NamedTransactions {
         self.add(name, Role::Ack)
     }
 
-    /// `response_txn=` on a `<recv response=>`.
+    /// Notes a `response_txn=` on a `<recv response=>`.
     pub(super) fn response(&mut self, name: &Attribute) -> Result<u16, Fault> {
         self.add(name, Role::Response)
     }
@@ -77,8 +77,8 @@ impl NamedTransactions {
         Ok(transaction)
     }
 
-    /// Each transaction is started and answered; those of INVITE, and only those, are ACKed. One
-    /// name may stand for several requests, one after the other.
+    /// Checks that each transaction is started and answered, and that those of INVITE, and only
+    /// those, are ACKed. One name may stand for several requests, one after the other.
     pub(super) fn check(&self, excused: &HashSet<String>, sink: &Sink) {
         for using in &self.uses {
             let name = &self.names[usize::from(using.transaction)];

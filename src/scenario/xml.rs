@@ -1,6 +1,6 @@
-//! XML text to a small tree in which every element, attribute and text knows its place.
+//! Parser of XML text to a small tree in which every element, attribute and text knows its place.
 //!
-//! The tree is what the compiler walks; it knows nothing of scenarios. Depth and size are bounded,
+//! The compiler walks the tree; this module knows nothing of scenarios. Depth and size are bounded,
 //! and a DTD is accepted (scenarios carry a DOCTYPE line) but never processed.
 
 use quick_xml::events::{BytesStart, Event};
@@ -12,10 +12,10 @@ use super::text::{LineStarts, Text};
 
 const DEPTH_MAX: usize = 64;
 const ATTRIBUTES_MAX: usize = 256;
-/// Most elements of a file: all steps, labels and actions that a scenario may have, and more. An
-/// element takes some hundred bytes of memory, which 16 MiB could ask for 4 million times.
+/// Most elements of a file: more than all steps, labels and actions that a scenario may have. An
+/// element takes some hundred bytes of memory, and a file of 16 MiB could have 4 million of them.
 const ELEMENTS_MAX: usize = 1 << 17;
-/// Most attributes of a file, likewise.
+/// Most attributes of a file, which take memory too.
 const ALL_ATTRIBUTES_MAX: usize = 1 << 19;
 /// Longest name of an element in bytes.
 const NAME_MAX: usize = 256;
@@ -29,7 +29,7 @@ pub(super) struct Element {
     pub(super) children: Vec<Element>,
     /// The CDATA sections, joined, or the character data of an element without any.
     pub(super) text: Text,
-    /// It has a fault that has been told: what it says cannot be relied on.
+    /// True if a fault of the element was reported, so that its content is not reliable.
     pub(super) is_broken: bool,
     has_cdata: bool,
 }
@@ -38,9 +38,9 @@ pub(super) struct Element {
 pub(super) struct Attribute {
     pub(super) name: String,
     pub(super) value: Text,
-    /// The value with its entities as they are written, if it has any.
+    /// The value with its entities as the file spells them, if it has any.
     pub(super) written: Option<String>,
-    /// Where the name begins.
+    /// The place of the name.
     pub(super) position: Position,
 }
 
@@ -50,7 +50,7 @@ impl Element {
         self.attributes.iter().find(|attribute| attribute.name == name)
     }
 
-    /// Where the text begins; the element's place if it is blank.
+    /// The place at which the text begins, or that of the element if the text is blank.
     pub(super) fn text_position(&self) -> Position {
         self.text.first_position().unwrap_or(self.position)
     }
@@ -58,14 +58,14 @@ impl Element {
 
 /// Content of a file.
 pub(super) struct Document {
-    /// Its root element.
+    /// The root element.
     pub(super) root: Option<Element>,
-    /// `false` if elements may be missing: what follows from their absence is no fault.
+    /// `false` if elements may be missing: faults that follow from their absence are not reported.
     pub(super) is_whole: bool,
 }
 
-/// Parses `text`, which must hold exactly one root element. Faults go to `sink`, and what stands
-/// around them is parsed all the same.
+/// Parses `text`, which must hold exactly one root element. Faults go to `sink`, and the text
+/// around them is still parsed.
 pub(super) fn parse(text: &str, sink: &Sink) -> Document {
     let lines = LineStarts::new(text);
     let Repaired { text, broken, is_whole } = repair(text, &lines, sink);
@@ -83,7 +83,7 @@ pub(super) fn parse(text: &str, sink: &Sink) -> Document {
     };
     let mut reader = Reader::from_str(&text);
     let config = reader.config_mut();
-    // Ends are checked here, where it is known what began where.
+    // The end tags are checked here, where the begin tags are known.
     config.check_end_names = false;
     config.allow_unmatched_ends = true;
     config.allow_dangling_amp = true;
@@ -118,7 +118,7 @@ struct Tree<'t> {
     broken: &'t [usize],
     open: Vec<Element>,
     root: Option<Element>,
-    /// Something stands before what comes next, other than white space.
+    /// True if something other than white space came before.
     has_begun: bool,
     is_whole: bool,
     /// Elements so far.
@@ -147,7 +147,7 @@ impl Tree<'_> {
 
     fn start(&mut self, tag: &BytesStart<'_>, start: usize) -> Result<(), Fault> {
         let position = self.lines.position(start);
-        // Whatever is told of the element and of what stands in it repeats its name.
+        // Every message about the element and its content repeats the name.
         if tag.name().into_inner().len() > NAME_MAX {
             return Err(Fault::new(position, format!("a name of more than {NAME_MAX} bytes"))
                 .hint("the longest name of an element has 23; is a blank missing?"));
@@ -202,14 +202,14 @@ impl Tree<'_> {
         self.end();
     }
 
-    /// Closes the innermost element, which the file does not.
+    /// Closes the innermost element, which the file does not close.
     fn unclosed(&mut self, alternative: &str) {
         if let Some(element) = self.open.last_mut() {
             let name = &element.name;
             let message = format!("malformed XML: <{name}> is never closed");
             let hint = format!("add </{name}>, or close it with />; {alternative}");
             let hint = hint.trim_end_matches([';', ' ']);
-            // What is told once need not be told again for a tag that has no end at all.
+            // A tag without any end was reported already.
             if !element.is_broken {
                 self.sink.error(Fault::new(element.position, message).hint(hint));
             }
@@ -220,7 +220,7 @@ impl Tree<'_> {
     }
 
     fn finish(mut self) -> Document {
-        // Where the file was cut off, or an end was taken for another one, that has been told.
+        // The cut or the wrong end tag has been reported already.
         let is_told = !self.is_whole;
         while let Some(element) = self.open.last_mut() {
             if is_told {
@@ -275,8 +275,8 @@ impl Tree<'_> {
         }
     }
 
-    /// Text at `at`, outside of the root element: SIPp passes it over, but not where the file
-    /// begins.
+    /// Reports text at `at`, outside of the root element. SIPp ignores it, but not at the beginning
+    /// of a file.
     fn outside(&self, at: usize) {
         let place = self.lines.position(at);
         let side = if self.root.is_some() { "behind" } else { "before" };
@@ -317,7 +317,7 @@ impl Tree<'_> {
         };
         for attribute in tag.attributes().with_checks(false) {
             let Ok(attribute) = attribute else {
-                // Whatever the repair let pass is said of the tag as a whole.
+                // The repair may let some faults pass; they are reported for the tag as a whole.
                 let message = format!("malformed attribute in <{}>", element.name);
                 let hint = "attributes are written name=\"value\"";
                 self.sink.error(Fault::new(element.position, message).hint(hint));
@@ -352,7 +352,7 @@ impl Tree<'_> {
         element
     }
 
-    /// Decodes an attribute's value: line ends and tabs are spaces (XML 1.0 section 3.3.3),
+    /// Decodes an attribute's value. Line ends and tabs become spaces (XML 1.0 section 3.3.3),
     /// entities are resolved, and then SIPp's escapes `\\ \" \n \t \r`.
     fn attribute_value(&self, raw: &str, offset: usize) -> Text {
         let mut value = Text::default();
@@ -378,7 +378,8 @@ impl Tree<'_> {
         value
     }
 
-    /// The character that `rest` begins with, escaped or not, and how many bytes spell it.
+    /// The character that `rest` begins with, escaped or not, and the number of bytes that spell
+    /// it.
     fn attribute_character(&self, rest: &str, offset: usize) -> (char, usize) {
         let (first, len) = self.decoded(rest, offset);
         if first != '\\' || len == rest.len() {
@@ -402,7 +403,7 @@ impl Tree<'_> {
         if first != '&' {
             return (first, first.len_utf8());
         }
-        // Outside of XML's grammar but common: an '&' that begins no entity is itself.
+        // XML's grammar forbids it but it is common: an '&' that begins no entity is itself.
         let name = rest[1..].bytes().take_while(|&b| b.is_ascii_alphanumeric() || b == b'#');
         let end = 1 + name.count();
         if end == 1 || !rest[end..].starts_with(';') {
@@ -418,7 +419,7 @@ impl Tree<'_> {
         }
     }
 
-    /// The offset of `part` in the file if it borrows from it, as names and texts do.
+    /// The offset of `part` in the file, if `part` borrows from the text as names and texts do.
     fn offset(&self, part: &str, otherwise: usize) -> usize {
         let begin = (part.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize);
         begin.filter(|begin| begin + part.len() <= self.text.len()).unwrap_or(otherwise)
@@ -455,7 +456,7 @@ fn resolve(entity: &str) -> Option<char> {
         return None;
     }
     let code = u32::from_str_radix(digits, radix).ok()?;
-    // XML 1.0 section 2.2: of the control characters only these are characters at all.
+    // XML 1.0 section 2.2: of the control characters only these are allowed.
     char::from_u32(code).filter(|&c| c >= ' ' || matches!(c, '\t' | '\n' | '\r'))
 }
 
@@ -470,14 +471,14 @@ mod tests {
         (document.root, sink.into_diagnostics("f"))
     }
 
-    /// The root of a text in which nothing is wrong.
+    /// The root of a text without faults.
     fn good(text: &str) -> Element {
         let (root, found) = parsed(text);
         assert_eq!(found, [], "{text}");
         root.unwrap()
     }
 
-    /// The first thing that is found in a text.
+    /// The first finding in a text.
     fn first(text: &str, severity: Severity) -> Diagnostic {
         let (_, found) = parsed(text);
         let found = found.into_iter().next().unwrap_or_else(|| panic!("nothing found: {text}"));

@@ -1,5 +1,5 @@
-//! Expressions with back-references, which no automaton can match: every way is tried, and of the
-//! matches at the leftmost place the longest is taken. Bounded by [`Work`].
+//! Expressions with back-references, which no automaton can match. Every way is tried, and the
+//! longest match at the leftmost place is taken. [`Work`] bounds the effort.
 
 use super::nfa::TooLarge;
 use super::syntax::{ByteSet, Look, Node};
@@ -12,22 +12,22 @@ const UNSET: usize = usize::MAX;
 enum Step {
     Byte(ByteSet),
     Look(Look),
-    /// Goes on at the first, and if that fails at the second.
+    /// Goes on at the first step, and if that fails at the second.
     Split(u32, u32),
     Jump(u32),
-    /// Stores the place.
+    /// Stores the current place in the text.
     Save(u32),
-    /// Fails unless something was taken since the place was stored.
+    /// Fails unless a byte was taken since the place was stored.
     Progress(u32),
     Backref(u8),
     Match,
 }
 
-/// See the module's documentation.
+/// A matcher for one expression with back-references.
 #[derive(Debug)]
 pub(super) struct Backtracker {
     steps: Vec<Step>,
-    /// Two places for each group, then one for each loop.
+    /// Number of places: two for each group, then one for each loop.
     places: usize,
     groups: u16,
 }
@@ -42,9 +42,9 @@ pub(super) struct Trail {
 
 #[derive(Debug)]
 enum Entry {
-    /// Another way, from here.
+    /// Another way to go on, from this step and place.
     Way { step: u32, at: usize },
-    /// What a place held before.
+    /// An earlier value of a place.
     Restore { place: u32, value: usize },
 }
 
@@ -123,7 +123,7 @@ impl Backtracker {
         Ok(())
     }
 
-    /// One round of a loop, which has to take something.
+    /// Compiles one round of a loop, which has to take something.
     fn once(&mut self, node: &Node) -> Result<(), TooLarge> {
         if !node.is_nullable() {
             return self.node(node);
@@ -136,8 +136,8 @@ impl Backtracker {
         Ok(())
     }
 
-    /// The leftmost match, and of those that begin there the longest; `None` in the second place if
-    /// there is none.
+    /// The leftmost match, and the longest of those that begin there. The second value is `None` if
+    /// there is no match.
     pub(super) fn find(
         &self,
         text: &[u8],
@@ -209,7 +209,7 @@ impl Backtracker {
                         best = Some(at);
                         trail.best.clone_from(&trail.places);
                     }
-                    // Nothing is longer than all of it.
+                    // No match is longer than the whole text.
                     if at == text.len() {
                         return Some(best);
                     }
@@ -233,7 +233,7 @@ impl Backtracker {
         }
     }
 
-    /// Where the text of `group` ends if it stands at `at` again.
+    /// The end of the text of `group`, if that text is repeated at `at`.
     fn repeated(&self, text: &[u8], at: usize, group: u8, places: &[usize]) -> Option<usize> {
         let place = 2 * usize::from(group);
         let (from, to) = (places[place], places[place + 1]);

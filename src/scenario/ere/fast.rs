@@ -20,8 +20,8 @@ use super::syntax::{ByteSet, Look, Node};
 /// Memory that one compiled expression may take.
 const SIZE_MAX: usize = 1 << 20;
 
-/// Compiles `node` for the crate, if that gives the same matches. What is too large for the crate
-/// may not be for others.
+/// Compiles `node` for the crate, if that gives the same matches. An expression that is too large
+/// for the crate may still suit another matcher.
 pub(super) fn compile(node: &Node) -> Option<meta::Regex> {
     if !is_flat(node) {
         return None;
@@ -84,7 +84,7 @@ fn write_set(set: &ByteSet, out: &mut String) {
         let _ = write!(out, "\\x{low:02x}-\\x{high:02x}");
     }
     if is_empty {
-        // Nothing: all bytes, turned round.
+        // The empty set: all bytes, negated.
         out.push_str("^\\x00-\\xff");
     }
     out.push(']');

@@ -1,10 +1,10 @@
-//! POSIX extended regular expressions: of the leftmost matches the longest, and groups as POSIX
-//! has them. Knows nothing of scenarios.
+//! POSIX extended regular expressions: the longest of the leftmost matches, with groups as POSIX
+//! defines them. The module knows nothing of scenarios.
 //!
-//! The crates at hand take the first alternative that matches rather than the longest, so this is a
-//! matcher of its own. Where both are provably the same ([`fast`]), which is nearly every
-//! expression in use, the crate does the work. Time and memory are bounded whatever expression and
-//! text are, and nothing is allocated per match once a [`Scratch`] is warm.
+//! The available crates take the first alternative that matches rather than the longest, so this is
+//! a matcher of its own. If both are provably the same ([`fast`]), which holds for nearly every
+//! expression in use, the crate does the work. Time and memory are bounded for any expression and
+//! text, and nothing is allocated per match once a [`Scratch`] is warm.
 
 mod backtrack;
 mod fast;
@@ -24,9 +24,9 @@ use submatch::{Marks, Resolver};
 
 /// Longest expression in bytes.
 const TEXT_MAX: usize = 8192;
-/// Whole match and nine groups: more cannot be named.
+/// The whole match and nine groups: more cannot be named.
 const CAPTURES_MAX: usize = 10;
-/// How much one match may cost, in visits of a state: some ten milliseconds.
+/// Most work that one match may cost, in visits of a state: some ten milliseconds.
 const WORK_MAX: usize = 20_000_000;
 
 /// A compiled expression.
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Regex {
 }
 
 enum Matcher {
-    /// The crate's leftmost-first match is the one that POSIX wants.
+    /// Used if the crate's leftmost-first match is the one that POSIX defines.
     Fast {
         regex: Box<meta::Regex>,
         id: u32,
@@ -58,11 +58,11 @@ struct Posix {
     groups: Resolver,
 }
 
-/// The match was given up: it would have cost too much.
+/// The match was given up because it would have cost too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooComplex;
 
-/// Memory of matching: one for each thread, for all its expressions.
+/// Memory for matching: one per thread, for all its expressions.
 #[derive(Default)]
 pub struct Scratch {
     caches: Vec<(u32, meta::Cache)>,
@@ -77,12 +77,12 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
-/// Where a match and its groups are, as byte offsets.
+/// Byte offsets of a match and its groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Captures([Option<(usize, usize)>; CAPTURES_MAX]);
 
 impl Captures {
-    /// The whole match (0) or a group (from 1) as begin and end; `None` if it took no part.
+    /// The begin and end of the whole match (0) or a group (from 1); `None` if it took no part.
     pub fn get(&self, group: usize) -> Option<(usize, usize)> {
         self.0.get(group).copied().flatten()
     }
@@ -94,12 +94,12 @@ impl Captures {
     }
 }
 
-/// What is left of [`WORK_MAX`].
+/// The rest of [`WORK_MAX`].
 #[derive(Debug)]
 struct Work(usize);
 
 impl Work {
-    /// `None` once too much was spent.
+    /// Spends `cost`; returns `None` once too much was spent.
     fn spend(&mut self, cost: usize) -> Option<()> {
         self.0 = self.0.saturating_sub(cost);
         (self.0 > 0).then_some(())
@@ -110,7 +110,7 @@ impl Regex {
     /// Compiles an expression over bytes.
     ///
     /// # Errors
-    /// What is wrong with it, in a few words.
+    /// The reason why the expression is wrong, in a few words.
     pub fn new(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self, String> {
         let text = text.as_ref();
         if text.len() > TEXT_MAX {
@@ -139,17 +139,17 @@ impl Regex {
         &self.text
     }
 
-    /// How many groups it has.
+    /// Number of its groups.
     pub fn groups(&self) -> usize {
         usize::from(self.groups)
     }
 
-    /// `true` if the crate's matcher does the work.
+    /// Tells whether the crate's matcher does the work.
     pub fn is_fast(&self) -> bool {
         matches!(self.matcher, Matcher::Fast { .. })
     }
 
-    /// `true` if it matches somewhere in `text`.
+    /// Tells whether it matches somewhere in `text`.
     ///
     /// # Errors
     /// The match was given up as too costly.

@@ -1,4 +1,4 @@
-//! Automata over bytes, run by sets of states: time is bounded by text times states, whatever the
+//! Automata over bytes, run by sets of states. The time is bounded by text times states for any
 //! expression.
 
 use super::Work;
@@ -12,17 +12,17 @@ const STATES_MAX: usize = 60_000;
 enum State {
     /// Takes a byte of the set and goes on.
     Byte(ByteSet, u32),
-    /// Goes on in two ways at once.
+    /// Goes on at both states at once.
     Split(u32, u32),
-    /// Goes on if the condition holds here.
+    /// Goes on if the condition holds at this place.
     Look(Look, u32),
-    /// Notes that it was here, and goes on.
+    /// Reports that the mark was passed, and goes on.
     Mark(u16, u32),
-    /// Done.
+    /// The end of a match.
     Match,
 }
 
-/// Which way an automaton reads.
+/// The direction in which an automaton reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Forward,
@@ -42,11 +42,11 @@ pub(super) struct TooLarge;
 pub(super) struct Nfa {
     states: Vec<State>,
     start: u32,
-    /// Which bytes a match can begin with; `None` if it may be empty.
+    /// The bytes that a match can begin with; `None` if it may be empty.
     first: Option<ByteSet>,
 }
 
-/// Builds automata from their end.
+/// Builder of automata, which starts at their end.
 pub(super) struct Builder<'b> {
     states: Vec<State>,
     direction: Direction,
@@ -54,7 +54,7 @@ pub(super) struct Builder<'b> {
 }
 
 impl<'b> Builder<'b> {
-    /// A builder, and the state that its automaton ends in.
+    /// A builder, and the final state of its automaton.
     pub(super) fn new(direction: Direction, budget: &'b mut Budget) -> (Self, u32) {
         (Self { states: vec![State::Match], direction, budget }, 0)
     }
@@ -68,12 +68,12 @@ impl<'b> Builder<'b> {
         Ok(self.states.len() as u32 - 1)
     }
 
-    /// A mark in front of `next`.
+    /// Puts a mark in front of `next`.
     pub(super) fn mark(&mut self, mark: u16, next: u32) -> Result<u32, TooLarge> {
         self.push(State::Mark(mark, next))
     }
 
-    /// `node*` in front of `next`, with a mark that every iteration passes.
+    /// Puts `node*` in front of `next`, with a mark that every iteration passes.
     pub(super) fn marked_star(
         &mut self,
         node: &Node,
@@ -87,7 +87,7 @@ impl<'b> Builder<'b> {
         Ok(head)
     }
 
-    /// `node` in front of `next`; returns where to enter.
+    /// Puts `node` in front of `next`; returns the state at which to enter.
     pub(super) fn node(&mut self, node: &Node, next: u32) -> Result<u32, TooLarge> {
         match node {
             Node::Empty => Ok(next),
@@ -119,7 +119,7 @@ impl<'b> Builder<'b> {
                 Ok(entry.unwrap_or(next))
             }
             Node::Repeat { node, min, max } => self.repeat(node, *min, *max, next),
-            // Expressions with back-references are matched by other means.
+            // Expressions with back-references are matched by the backtracker.
             Node::Backref(_) => Ok(next),
         }
     }
@@ -148,7 +148,7 @@ impl<'b> Builder<'b> {
         }
         for _ in 0..min {
             entry = self.node(node, entry)?;
-            // Nothing repeated is nothing: without this {1000}{1000} would count in vain.
+            // An empty node counts too: without this {1000}{1000} would cost time but no budget.
             self.budget.0 += 1;
             if self.budget.0 > STATES_MAX {
                 return Err(TooLarge);
@@ -157,7 +157,7 @@ impl<'b> Builder<'b> {
         Ok(entry)
     }
 
-    /// The automaton that is entered at `start`.
+    /// The automaton that is entered at state `start`.
     pub(super) fn finish(self, start: u32) -> Nfa {
         let mut nfa = Nfa { states: self.states, start, first: None };
         nfa.first = nfa.first_bytes();
@@ -165,11 +165,11 @@ impl<'b> Builder<'b> {
     }
 }
 
-/// States that an automaton is in, in the order in which they were entered.
+/// The states that an automaton is in, in the order in which they were entered.
 #[derive(Debug, Default)]
 struct StateSet {
     dense: Vec<u32>,
-    /// Where the match of each state of `dense` begins.
+    /// The begin of the match of each state of `dense`.
     begins: Vec<usize>,
     sparse: Vec<u32>,
 }
@@ -215,7 +215,7 @@ impl Run {
 }
 
 impl Nfa {
-    /// The leftmost match, and of those that begin there the longest.
+    /// The leftmost match, and the longest of those that begin there.
     pub(super) fn find(
         &self,
         text: &[u8],
@@ -266,8 +266,8 @@ impl Nfa {
         }
     }
 
-    /// Calls `found` with every place, in order, where a match that begins at `from` may end, up to
-    /// `to`.
+    /// Calls `found` with every place, in order, at which a match that begins at `from` may end, up
+    /// to `to`.
     pub(super) fn ends(
         &self,
         text: &[u8],
@@ -306,8 +306,8 @@ impl Nfa {
         Some(())
     }
 
-    /// Reads backwards from `to` down to `from` and calls `marked` with every mark passed, and
-    /// where.
+    /// Reads backwards from `to` down to `from` and calls `marked` with every mark that is passed,
+    /// and its place.
     pub(super) fn marks(
         &self,
         text: &[u8],
@@ -338,7 +338,7 @@ impl Nfa {
         Some(())
     }
 
-    /// Adds `state` and all that is reached from it without a byte.
+    /// Adds `state` and all states that are reached from it without a byte.
     #[allow(clippy::too_many_arguments)]
     fn enter(
         &self,

@@ -1,17 +1,18 @@
-//! What the groups of a match hold, once the match itself is known (POSIX.1-2017, XBD 9.1): each
-//! part, from left to right, takes the longest piece that lets the rest match.
+//! The groups of a match, once the match itself is known (POSIX.1-2017, XBD 9.1): each part, from
+//! left to right, takes the longest piece that lets the rest match.
 //!
 //! For a sequence, one automaton reads backwards over the match and notes where the rest of the
-//! sequence may begin; the parts then choose from the left. Nothing is tried twice.
+//! sequence may begin; the parts then choose from the left. No piece is tried twice.
 
 use super::nfa::{Budget, Builder, Direction, Nfa, Run, TooLarge};
 use super::syntax::Node;
 use super::{Captures, Work};
 
-/// How to find the groups inside a piece of the expression, given the piece of text it matched.
+/// The way to find the groups inside a piece of the expression, given the piece of text that it
+/// matched.
 #[derive(Debug)]
 pub(super) enum Resolver {
-    /// There are none.
+    /// The piece has no groups.
     Nothing,
     Group {
         index: u16,
@@ -92,7 +93,7 @@ impl Resolver {
             (0, Some(count)) => Self::optionals(node, count, true, budget),
             (1, Some(1)) => Self::new(node, budget),
             (min, None) => {
-                // At least one of them is there already.
+                // At least one round is there already.
                 let mut nodes = vec![node.clone(); usize::from(min) - 1];
                 nodes.push(Node::Repeat { node: Box::new(node.clone()), min: 1, max: None });
                 Self::sequence(&nodes, budget)
@@ -114,8 +115,8 @@ impl Resolver {
         }
     }
 
-    /// `node` up to `count` times. Only the very first round may match nothing: rounds behind it
-    /// that take nothing do not happen.
+    /// Compiles `node` up to `count` times. Only the very first round may match nothing; later
+    /// rounds that take nothing do not happen.
     fn optionals(
         node: &Node,
         count: u16,
@@ -135,7 +136,8 @@ impl Resolver {
         Ok(Self::Optional { inner: Box::new(inner), nullable })
     }
 
-    /// Finds the groups inside `span`, which is known to match. `None` if it is too much work.
+    /// Finds the groups inside `span`, which is known to match. Returns `None` if that takes too
+    /// much work.
     pub(super) fn resolve(
         &self,
         text: &[u8],
@@ -185,7 +187,7 @@ impl Resolver {
             }
             Self::Star { inner, rests, nullable } => {
                 if span.0 == span.1 {
-                    // To match nothing is more than not to match (XBD 9.1).
+                    // Matching nothing ranks above not matching (XBD 9.1).
                     if *nullable {
                         inner.resolver.resolve(text, span, captures, (run, marks, work))?;
                     }
@@ -236,7 +238,8 @@ fn forward(node: &Node, budget: &mut Budget) -> Result<Nfa, TooLarge> {
     Ok(builder.finish(start))
 }
 
-/// Reads a sequence backwards: the mark of part i is passed where parts i.. begin.
+/// Builds an automaton that reads a sequence backwards: the mark of part i is passed wherever parts
+/// i.. begin.
 fn rests(nodes: &[Node], budget: &mut Budget) -> Result<Nfa, TooLarge> {
     let (mut builder, end) = Builder::new(Direction::Backward, budget);
     let mut next = end;
@@ -247,7 +250,7 @@ fn rests(nodes: &[Node], budget: &mut Budget) -> Result<Nfa, TooLarge> {
     Ok(builder.finish(next))
 }
 
-/// Neighbours of fixed length joined: they leave no choice.
+/// Joins neighbours of fixed length, since they leave no choice.
 fn joined(nodes: &[Node]) -> Vec<Node> {
     let mut out: Vec<Node> = Vec::new();
     for node in nodes {
@@ -264,7 +267,8 @@ fn joined(nodes: &[Node]) -> Vec<Node> {
 }
 
 impl Marks {
-    /// `sets` empty bit sets over the places of `span`; returns what they are found by.
+    /// Pushes `sets` empty bit sets over the places of `span`; returns the index by which they are
+    /// found.
     fn push(&mut self, sets: usize, span: (usize, usize), work: &mut Work) -> Option<usize> {
         let words = (sets * (span.1 - span.0 + 1)).div_ceil(64);
         work.spend(words / 8)?;
@@ -277,7 +281,7 @@ impl Marks {
         self.bits.truncate(base);
     }
 
-    /// Forgets what a resolution that gave up has left.
+    /// Forgets the sets of a resolution that was given up.
     pub(super) fn clear(&mut self) {
         self.bits.clear();
     }

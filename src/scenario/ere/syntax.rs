@@ -1,8 +1,8 @@
-//! POSIX extended regular expressions (POSIX.1-2017, XBD 9.4) as text to a syntax tree.
+//! Parser of POSIX extended regular expressions (POSIX.1-2017, XBD 9.4): text to a syntax tree.
 //!
-//! The dialect is that of the C library SIPp runs on: what POSIX leaves undefined is as there, with
-//! back-references and `\w \W \s \S \b \B \< \>`. Bytes are characters; what a `\` makes special
-//! inside brackets in other dialects is literal here.
+//! The dialect is that of the C library that SIPp runs on: cases that POSIX leaves undefined are as
+//! there, with back-references and `\w \W \s \S \b \B \< \>`. Bytes are characters. A `\` inside
+//! brackets is literal here, though other dialects give it a meaning.
 
 /// Most repetitions that an interval may name (`RE_DUP_MAX` of POSIX is 255; C libraries go on).
 const REPEAT_MAX: u16 = 0x7fff;
@@ -48,7 +48,7 @@ impl ByteSet {
 /// A condition between two bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// `^`: the beginning of the text. Lines count for nothing.
+    /// `^`: the beginning of the text. Line ends have no meaning.
     Begin,
     /// `$`: the end of the text.
     End,
@@ -90,7 +90,7 @@ pub(super) enum Node {
     Repeat {
         node: Box<Node>,
         min: u16,
-        /// `None` is no limit.
+        /// Most repetitions; `None` is no limit.
         max: Option<u16>,
     },
     /// `\1` to `\9`
@@ -117,7 +117,7 @@ impl Node {
             }
     }
 
-    /// `true` if it matches the empty string somewhere.
+    /// Tells whether it matches the empty string somewhere.
     pub(super) fn is_nullable(&self) -> bool {
         match self {
             Self::Empty | Self::Look(_) | Self::Backref(_) => true,
@@ -137,7 +137,7 @@ pub(super) struct Parsed {
     pub(super) groups: u16,
 }
 
-/// Parses `text`; the error says what is wrong in a few words.
+/// Parses `text`; the error is the reason in a few words.
 pub(super) fn parse(text: &[u8]) -> Result<Parsed, String> {
     let mut parser = Parser { text, at: 0, groups: 0, closed: Vec::new() };
     let node = parser.alternation(0)?;
@@ -148,7 +148,7 @@ struct Parser<'t> {
     text: &'t [u8],
     at: usize,
     groups: u16,
-    /// Groups that are complete: only those can be referred back to.
+    /// Groups that are complete: only these can be referred back to.
     closed: Vec<u16>,
 }
 
@@ -185,7 +185,8 @@ impl Parser<'_> {
                 break;
             }
             let atom = self.atom(depth)?;
-            // What takes no byte cannot be repeated: an operator behind it has nothing before it.
+            // A condition takes no byte and cannot be repeated: an operator behind it has nothing
+            // before it.
             nodes.push(match atom {
                 Node::Look(_) => atom,
                 atom => self.repeated(atom)?,
@@ -305,7 +306,7 @@ impl Parser<'_> {
         Ok(number)
     }
 
-    /// What stands behind an opening bracket.
+    /// Parses a bracket expression behind its opening bracket.
     fn bracket(&mut self) -> Result<ByteSet, String> {
         let unclosed = || "'[' without ']'".to_owned();
         let negated = self.eat(b'^');

@@ -112,7 +112,7 @@ fn hard_expressions_are_bounded() {
     assert_eq!(regex.is_match(&text, &mut scratch), Ok(false));
     let regex = Regex::new("(a*)*(a*)*\\1b").unwrap();
     assert_eq!(regex.is_match(&text, &mut scratch), Err(TooComplex));
-    // What was given up leaves nothing behind.
+    // A match that was given up leaves no state behind.
     let regex = Regex::new("((a)|(.*))*").unwrap();
     let _ = regex.captures(&text, 9, &mut scratch);
     let regex = Regex::new("(a|ab)(c|bcd)").unwrap();
