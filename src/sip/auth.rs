@@ -1,6 +1,6 @@
 //! Authentication headers: a scheme and its comma-separated fields (RFC 3261 25.1 `challenge`).
 //!
-//! Knows how fields are written, not what they mean; the digest itself is computed elsewhere.
+//! Knows the syntax of fields, not their meaning; the digest itself is computed elsewhere.
 
 use super::text::{quoted_len, take_token, trim_start};
 use super::{Param, SyntaxError};
@@ -8,9 +8,9 @@ use super::{Param, SyntaxError};
 /// The value of WWW-Authenticate, Proxy-Authenticate, Authorization or Proxy-Authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge<'m> {
-    /// `Digest` or another scheme, as it is written; schemes are case-insensitive.
+    /// The scheme as it is written, `Digest` or another; schemes are case-insensitive.
     pub scheme: &'m [u8],
-    /// The fields, also to be walked.
+    /// The fields, as an iterator.
     pub fields: AuthFields<'m>,
 }
 
@@ -21,7 +21,7 @@ impl<'m> Challenge<'m> {
         Ok(Self { scheme, fields: AuthFields { rest: trim_start(rest) } })
     }
 
-    /// Whether the scheme is `Digest`.
+    /// Tells whether the scheme is `Digest`.
     pub fn is_digest(&self) -> bool {
         self.scheme.eq_ignore_ascii_case(b"Digest")
     }
@@ -41,7 +41,8 @@ pub struct AuthFields<'m> {
 }
 
 impl<'m> AuthFields<'m> {
-    /// The fields in `text`: what follows the scheme, or the whole of Authentication-Info.
+    /// The fields in `text`, which is the part behind the scheme, or the whole of
+    /// Authentication-Info.
     pub const fn new(text: &'m [u8]) -> Self {
         Self { rest: text }
     }

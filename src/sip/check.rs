@@ -1,4 +1,4 @@
-//! What a user agent must find in a message before it acts on it (RFC 3261 8.1.1, 8.2, 18.1.2).
+//! Requirements on a message before a user agent acts on it (RFC 3261 8.1.1, 8.2, 18.1.2).
 //!
 //! Not part of parsing: a load tester also has to talk to peers that break these rules, so the
 //! caller decides whether a defect matters.
@@ -21,8 +21,8 @@ impl Message<'_> {
     /// Checks that the mandatory headers are there, once, and that they and the routing headers
     /// follow their grammar. Returns the first defect.
     ///
-    /// Semantics stay out of it: whether a scheme, an extension or a body type is supported, or
-    /// whether a branch is unique.
+    /// Semantics are not checked: schemes, extensions and body types may be unsupported, and
+    /// branches need not be unique.
     pub fn check(&self) -> Result<(), ParseError> {
         for id in SINGLE {
             if self.all(id).nth(1).is_some() {
@@ -55,7 +55,7 @@ impl Message<'_> {
         Uri::parse(uri).map(drop).map_err(|_| ParseError::BadRequestUri)
     }
 
-    /// One address that is the whole value.
+    /// Checks an address that must be the whole value.
     fn check_address(&self, id: HeaderId) -> Result<(), ParseError> {
         let bad = |why| ParseError::BadHeader(id, why);
         let address = super::NameAddr::parse(self.required(id)?).map_err(bad)?;
@@ -77,7 +77,7 @@ impl Message<'_> {
     }
 }
 
-/// Max-Forwards is a number from 0 to 255 (RFC 3261 20.22).
+/// Tells whether the value of Max-Forwards is a number from 0 to 255 (RFC 3261 20.22).
 fn is_hop_count(value: &[u8]) -> bool {
     decimal(value).is_some_and(|hops| hops <= 255)
 }

@@ -1,14 +1,15 @@
-//! A first look at a datagram, cheaper than parsing it: is it SIP, a keepalive, or neither?
+//! A first look at a datagram, cheaper than parsing it, which tells SIP, keepalives and other data
+//! apart.
 //!
 //! Looks at the first line and the first twenty bytes only. A datagram called [`Datagram::Sip`]
 //! may still fail to parse, and then deserves an answer; the others never do.
 
 use super::lines;
 
-/// What a datagram on a SIP socket is.
+/// The kinds of datagrams on a SIP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Datagram {
-    /// Its first line mentions SIP where a request line or a status line does.
+    /// A datagram whose first line mentions SIP where a request line or a status line does.
     Sip,
     /// Line breaks, NUL bytes or nothing: keeps a NAT binding open and wants no answer.
     Keepalive,
@@ -23,7 +24,7 @@ const STUN_HEADER_LEN: usize = 20;
 /// The value of bytes 4 to 7 of every STUN message.
 const STUN_MAGIC: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
-/// Tells what a datagram is.
+/// Tells the kind of a datagram.
 pub fn classify(bytes: &[u8]) -> Datagram {
     if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return Datagram::Keepalive;

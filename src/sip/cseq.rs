@@ -3,10 +3,10 @@
 use super::text::{decimal, is_lws, is_token, trim_start};
 use super::{Method, SyntaxError};
 
-/// What CSeq says.
+/// The content of a CSeq header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CSeq<'m> {
-    /// Below 2^31 (RFC 3261 8.1.1.5).
+    /// The number, below 2^31 (RFC 3261 8.1.1.5).
     pub number: u32,
     /// The method of the request, or of the request that a response answers.
     pub method: Method<'m>,

@@ -1,12 +1,13 @@
-//! What can be wrong with a message, as names that counters, logs and answers can use.
+//! Defects of a message, as names that counters, logs and answers can use.
 //!
-//! Knows which status code RFC 3261 wants for a defect; whether an answer is due is for the caller.
+//! Knows the status code that RFC 3261 wants for a defect; the caller decides whether an answer is
+//! due.
 
 use core::fmt;
 
 use super::HeaderId;
 
-/// Why a message was refused.
+/// The reason why a message was refused.
 ///
 /// The first group comes from [`HeaderIndex::parse`](super::HeaderIndex::parse) and
 /// [`StreamFramer`](super::StreamFramer); the second from [`Message::check`](super::Message::check)
@@ -77,10 +78,10 @@ impl ParseError {
         }
     }
 
-    /// The status code to answer a request with, or `None` where no answer makes sense.
+    /// The status code to answer a request with, or `None` if no answer makes sense.
     ///
-    /// Whether the message is a request at all is for
-    /// [`write_error_response`](super::write_error_response) to find out.
+    /// The message may also be a response; [`write_error_response`](super::write_error_response)
+    /// finds that out.
     pub const fn suggested_status(self) -> Option<u16> {
         match self {
             Self::Empty | Self::BadStatusCode => None,
@@ -122,7 +123,7 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-/// Why a header value, a URI or a parameter list does not follow its grammar.
+/// The reason why a header value, a URI or a parameter list does not follow its grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyntaxError {
     /// Nothing where a value is required, or an empty element in a list.
@@ -139,7 +140,7 @@ pub enum SyntaxError {
     BadNumber,
     /// A method that is not a token.
     BadMethod,
-    /// A URI without scheme, or with one that no scheme can be.
+    /// A URI without a scheme, or with an impossible one.
     BadScheme,
     /// A host that is neither a name nor an address.
     BadHost,
@@ -147,7 +148,7 @@ pub enum SyntaxError {
     BadPort,
     /// A Via that does not start with `SIP/2.0/transport`.
     BadProtocol,
-    /// Something stands where nothing may.
+    /// Text behind the end of the value.
     TrailingText,
 }
 

@@ -1,30 +1,30 @@
 //! Cuts a byte stream (TCP, TLS) into SIP messages.
 //!
-//! Knows the empty line, Content-Length and two limits; it holds no bytes, only how far it has
-//! looked, so a message that dribbles in is scanned once.
+//! Knows the empty line, Content-Length and two limits. It holds no bytes, only the number of bytes
+//! that it has searched, so a message that dribbles in is scanned once.
 
 use memchr::memchr;
 
 use super::index::note_content_length;
 use super::{HeaderId, ParseError, lines};
 
-/// How much of a stream one message may take.
+/// The most bytes of a stream that one message may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
-    /// First line and headers, the empty line included.
+    /// First line and headers, with the empty line.
     pub header_bytes_max: usize,
     /// The whole message.
     pub message_bytes_max: usize,
 }
 
 impl Default for FrameLimits {
-    /// Sixteen bits of headers, which is what a header index can hold, and 256 KiB in all.
+    /// Headers of as many bytes as a header index can hold (16 bits), and 256 KiB in all.
     fn default() -> Self {
         Self { header_bytes_max: 65_535, message_bytes_max: 262_144 }
     }
 }
 
-/// What stands at the front of the stream.
+/// The kinds of data at the front of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// A message of `len` bytes.
@@ -40,7 +40,7 @@ pub enum Framing {
         /// Bytes to drop.
         len: usize,
     },
-    /// The next message's end cannot be found; the connection is of no further use.
+    /// The end of the next message cannot be found; the connection is of no further use.
     Error(ParseError),
 }
 
@@ -51,9 +51,9 @@ pub enum Framing {
 #[derive(Clone, Debug, Default)]
 pub struct StreamFramer {
     limits: FrameLimits,
-    /// Bytes in which no empty line starts.
+    /// Number of bytes in which no empty line starts.
     scanned: usize,
-    /// Header and message length, once the empty line was seen.
+    /// Length of header and message, once the empty line was found.
     message_len: Option<usize>,
 }
 
@@ -63,7 +63,7 @@ impl StreamFramer {
         Self { limits, scanned: 0, message_len: None }
     }
 
-    /// Looks at the front of `buffered`, which starts where the last message or keepalive ended.
+    /// Looks at the front of `buffered`, which starts behind the last message or keepalive.
     pub fn frame(&mut self, buffered: &[u8]) -> Framing {
         let framing = self.look(buffered);
         if !matches!(framing, Framing::Need(_)) {
@@ -88,7 +88,7 @@ impl StreamFramer {
         }
     }
 
-    /// The message's length, or what to tell the caller instead.
+    /// Returns the message's length, or another result for the caller.
     fn find_end(&mut self, buffered: &[u8]) -> Result<usize, Framing> {
         match buffered {
             [] | [b'\r'] => return Err(Framing::Need(1)),
@@ -137,8 +137,8 @@ impl StreamFramer {
     }
 }
 
-/// Content-Length of a header section. Broken lines are stepped over: the message can still be
-/// framed, and its parser will say what is wrong with it.
+/// The Content-Length of a header section. Broken lines are skipped: the message can still be
+/// framed, and its parser will report the defect.
 fn content_length(head: &[u8]) -> Result<usize, ParseError> {
     let (_, second) = lines::first_line(head).ok_or(ParseError::BadStartLine)?;
     let mut known = None;

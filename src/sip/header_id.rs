@@ -1,7 +1,7 @@
 //! Header names as one-byte numbers, full and compact forms alike.
 //!
-//! Knows names only, not what a header's value means. The lookup is a hash without collisions
-//! whose multiplier is searched at compile time, so adding a header is adding a line.
+//! Knows names only, not the meaning of a header's value. The lookup is a hash without collisions
+//! whose multiplier is searched at compile time, so a new header is one new line.
 
 macro_rules! headers {
     ($($variant:ident $name:literal $(/ $compact:literal)?,)+) => {
@@ -115,7 +115,7 @@ headers! {
 }
 
 impl HeaderId {
-    /// The header that `name` means, whatever its case, in full or compact form.
+    /// The header of that name, in any case and in full or compact form.
     #[inline]
     pub fn from_name(name: &[u8]) -> Self {
         if let [letter] = name {
@@ -124,7 +124,7 @@ impl HeaderId {
         let ends = Ends::of(name);
         let id = TABLE[ends.slot(name.len(), MULTIPLIER)];
         let known = &KEYS[id as usize];
-        // A long name's middle is in neither end.
+        // The middle of a long name is not in the two words.
         let same = known.len == name.len()
             && known.ends.head == ends.head | known.case.head
             && known.ends.tail == ends.tail | known.case.tail
@@ -139,8 +139,8 @@ impl HeaderId {
     }
 }
 
-/// The first and the last bytes of a name, as many as fit a word; together they are the whole of
-/// a name of 2 to 16 bytes, so that two word comparisons do for most headers.
+/// The first and the last bytes of a name, as many as fit a word. Together they cover a name of 2
+/// to 16 bytes, so that two word comparisons suffice for most headers.
 #[derive(Clone, Copy)]
 struct Ends {
     head: u64,
@@ -164,8 +164,8 @@ impl Ends {
         Self { head: 0, tail: 0 }
     }
 
-    /// Setting bit 5 of every byte lower-cases letters and leaves `-` alone; what it does to
-    /// other bytes does not matter, as the comparison that follows is exact.
+    /// Computes the slot of a name. Setting bit 5 of every byte lower-cases letters and leaves `-`
+    /// alone. Its effect on other bytes does not matter, as the comparison that follows is exact.
     #[inline]
     const fn slot(self, len: usize, multiplier: u64) -> usize {
         const LOWER: u64 = 0x2020_2020_2020_2020;
@@ -174,7 +174,7 @@ impl Ends {
     }
 }
 
-/// What a name must be to be a certain header's.
+/// A header's name, in the form in which names are compared with it.
 #[derive(Clone, Copy)]
 struct Key {
     /// The ends in lower case.
@@ -186,7 +186,7 @@ struct Key {
 
 const SLOT_BITS: u32 = 10;
 
-/// Full names in lower case, and where their letters are.
+/// Full names in lower case, with the places of their letters.
 static KEYS: [Key; HeaderId::KNOWN.len() + 1] = {
     const NOTHING: Key =
         Key { ends: Ends { head: 0, tail: 0 }, case: Ends { head: 0, tail: 0 }, len: 0 };
@@ -292,7 +292,7 @@ mod tests {
         for name in [&b""[..], b"Vib", b"Via ", b"Content-Lenght", b"X-Custom", &[0xff; 300]] {
             assert_eq!(HeaderId::from_name(name), HeaderId::Other);
         }
-        // Bytes that bit 5 turns into `-` or a letter, and a middle that no word covers.
+        // Bytes that bit 5 turns into `-` or a letter, and a middle that is in neither word.
         for name in [&b"Call\rID"[..], b"\x16ia", b"P-PreferredXIdentity", b"P-Associated-URX"] {
             assert_eq!(HeaderId::from_name(name), HeaderId::Other);
         }

@@ -1,24 +1,25 @@
 //! Tier 1: one pass over a message that finds the first line, every header and the body.
 //!
 //! Knows the framing rules of datagrams (RFC 3261 18.3). It gives no header but Content-Length a
-//! meaning, allocates once at most, for its first long message, and its work grows with the header
-//! section and nothing else.
+//! meaning. It allocates at most once, for its first long message. Its work grows with the header
+//! section alone.
 
 use super::lines::{self, Step};
 use super::message::{Kind, Message};
 use super::text::decimal;
 use super::{HeaderId, ParseError, start_line};
 
-/// Most header lines that a message may have: a thousand, and those that every message has.
+/// Most header lines that a message may have: a thousand, and some for those that every message
+/// has.
 ///
-/// The limit bounds what one hostile datagram can ask of every later look-up.
+/// The limit bounds the cost of every later look-up in a hostile datagram.
 pub const MAX_HEADERS: usize = 1024;
 
-/// Number of them that stand in the index itself. Real messages stay under 40, and this keeps the
-/// index under two kilobytes.
+/// Number of header lines that the index itself holds. Real messages stay under 40, and this keeps
+/// the index under two kilobytes.
 const INLINE_HEADERS: usize = 128;
 
-/// Where one header is, relative to the message's first byte.
+/// The place of one header, relative to the message's first byte.
 ///
 /// Sixteen bits are enough for any datagram; a longer header section is refused.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +34,7 @@ pub(super) struct Span {
 /// Places of up to `N` header lines.
 #[derive(Clone, Debug)]
 struct Places<const N: usize> {
-    // Apart from the spans so that looking for a header reads one or two cache lines.
+    // Apart from the spans, so that a search for a header reads one or two cache lines.
     ids: [HeaderId; N],
     spans: [Span; N],
 }
@@ -49,7 +50,7 @@ impl<const N: usize> Places<N> {
 #[derive(Clone, Debug)]
 pub struct HeaderIndex {
     places: Places<INLINE_HEADERS>,
-    /// For a message with more lines than fit there: made for the first one, and kept.
+    /// Room for a message with more lines, allocated for the first one and kept.
     many: Option<Box<Places<MAX_HEADERS>>>,
 }
 
@@ -78,8 +79,8 @@ impl HeaderIndex {
     /// Indexes the message in `bytes`: a datagram, or a frame that a
     /// [`StreamFramer`](super::StreamFramer) has cut.
     ///
-    /// The body ends where Content-Length says and what follows is ignored; without that header it
-    /// ends where `bytes` does (RFC 3261 18.3).
+    /// The body ends where Content-Length says, and bytes behind it are ignored. Without that
+    /// header it ends where `bytes` does (RFC 3261 18.3).
     pub fn parse<'m>(&'m mut self, bytes: &'m [u8]) -> Result<Message<'m>, ParseError> {
         let bytes = &bytes[lines::leading_breaks(bytes)..];
         if bytes.is_empty() {
@@ -94,7 +95,7 @@ impl HeaderIndex {
         }
     }
 
-    /// Goes on with a message whose lines do not fit into the index itself.
+    /// Goes on with a message that has more lines than the index itself holds.
     #[cold]
     fn parse_many<'m>(
         &'m mut self,
@@ -131,8 +132,9 @@ impl<const N: usize> Places<N> {
     }
 }
 
-/// Reads header lines into `places`, from where `progress` stands: where the body starts, or `None`
-/// if there are more lines than places, and the line at `progress.at` is the first of them.
+/// Reads header lines into `places`, from the state of `progress` on. Returns the start of the
+/// body. Returns `None` if there are more lines than places; the line at `progress.at` is then the
+/// first of the rest.
 #[inline]
 fn read_lines<const N: usize>(
     bytes: &[u8],
@@ -173,8 +175,8 @@ fn read_lines<const N: usize>(
     Ok(body)
 }
 
-/// Takes one Content-Length value; a repetition must agree, or the end of the message is in doubt
-/// (RFC 4475 3.3.9).
+/// Takes one Content-Length value. A repetition must agree, since the end of the message would be
+/// in doubt otherwise (RFC 4475 3.3.9).
 pub(super) fn note_content_length(
     known: &mut Option<usize>,
     value: &[u8],

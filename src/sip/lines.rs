@@ -1,8 +1,8 @@
 //! Cuts a header section into logical lines: one header each, folded continuations included.
 //!
-//! Knows names, colons, folds and the empty line at the end; not what any header means. Index,
-//! stream framing and error answers all walk headers through here, so they cannot disagree about
-//! where one ends.
+//! Knows names, colons, folds and the empty line at the end, but not the meaning of any header.
+//! Index, stream framing and error answers all walk headers through this code, so that they always
+//! agree about the end of a header.
 //!
 //! A bare LF ends a line as CRLF does. RFC 3261 25 asks for CRLF, but deployed equipment sends
 //! LF, and no valid message has a bare LF in its headers that could be misread.
@@ -17,21 +17,21 @@ use super::{HeaderId, ParseError};
 pub(super) struct Line {
     /// The name as a number.
     pub(super) id: HeaderId,
-    /// Where the name starts.
+    /// Start of the name.
     pub(super) start: usize,
-    /// Where the name ends; blanks may follow before the colon (RFC 3261 7.3.1 allows them).
+    /// End of the name; blanks may follow before the colon (RFC 3261 7.3.1 allows them).
     pub(super) name_end: usize,
-    /// Where the value starts, white space and folds skipped.
+    /// Start of the value, behind white space and folds.
     pub(super) value_start: usize,
-    /// Where the value ends, trailing white space left out.
+    /// End of the value, without trailing white space.
     pub(super) value_end: usize,
-    /// Where the last physical line ends, its line break left out.
+    /// End of the last physical line, without its line break.
     pub(super) end: usize,
-    /// Where the next line starts.
+    /// Start of the next line.
     pub(super) next: usize,
 }
 
-/// What stands at a line start.
+/// The kinds of lines in a header section.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// A header.
@@ -71,8 +71,8 @@ pub(super) fn step(text: &[u8], at: usize) -> Result<Step, ParseError> {
     }))
 }
 
-/// The name at the front of `rest` if it is a known one with the colon right behind it, which
-/// nearly all are. Known names are tokens, so that nothing else needs a look.
+/// The name at the front of `rest`, if it is a known one with the colon right behind it, as nearly
+/// all are. Known names are tokens, so that no other check is needed.
 #[inline]
 fn quick_name(rest: &[u8]) -> Option<(HeaderId, usize)> {
     let colon = find_colon(rest)?;
@@ -80,7 +80,7 @@ fn quick_name(rest: &[u8]) -> Option<(HeaderId, usize)> {
     (id != HeaderId::Other).then_some((id, colon))
 }
 
-/// Where the first colon is, if among the first 24 bytes.
+/// The offset of the first colon, if it is among the first 24 bytes.
 ///
 /// Eight bytes at a time: names are too short for `memchr` to get up to speed.
 #[inline]
@@ -112,7 +112,7 @@ fn any_name(rest: &[u8], at: usize) -> Result<Name, ParseError> {
         return match rest {
             [b'\r', b'\n', ..] => Ok(Name::End(at + 2)),
             [b'\n', ..] => Ok(Name::End(at + 1)),
-            // Half of the empty line, or none of it.
+            // Half of the empty line, or nothing.
             [] | [b'\r'] => Err(ParseError::HeadersUnterminated),
             _ => Err(ParseError::BadHeaderLine),
         };
@@ -128,10 +128,10 @@ fn any_name(rest: &[u8], at: usize) -> Result<Name, ParseError> {
     }
 }
 
-/// The end of the logical line that `from` is in, and the start of the next one.
+/// The end of the logical line that contains `from`, and the start of the next one.
 ///
-/// `None` when the text ends before a byte shows that no continuation follows (RFC 3261 7.3.1: a
-/// line that starts with a blank continues the one before).
+/// `None` if the text ends before a byte shows that no continuation follows (RFC 3261 7.3.1: a line
+/// that starts with a blank continues the one before).
 #[inline]
 pub(super) fn logical_end(text: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut from = from;
@@ -154,7 +154,7 @@ pub(super) fn first_line(text: &[u8]) -> Option<(&[u8], usize)> {
     Some((line.strip_suffix(b"\r").unwrap_or(line), newline + 1))
 }
 
-/// How many bytes of line breaks stand before the first line (RFC 3261 7.5: ignore them).
+/// Number of bytes of line breaks before the first line (RFC 3261 7.5: ignore them).
 #[inline]
 pub(super) fn leading_breaks(text: &[u8]) -> usize {
     text.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(text.len())
@@ -162,14 +162,14 @@ pub(super) fn leading_breaks(text: &[u8]) -> usize {
 
 /// The value of the first header `id` of a message that may be broken.
 ///
-/// For one header of a message that has no index; nothing behind it is looked at.
+/// This serves a message that has no index; nothing behind the header is read.
 pub fn first_value(message: &[u8], id: HeaderId) -> Option<&[u8]> {
     let (_, headers_at) = first_line(message)?;
     let line = lenient(message, headers_at).find(|line| line.id == id)?;
     message.get(line.value_start..line.value_end)
 }
 
-/// The headers of a message that may be broken: lines that are none are stepped over.
+/// The headers of a message that may be broken; lines that are no headers are skipped.
 pub(super) fn lenient(text: &[u8], from: usize) -> impl Iterator<Item = Line> + '_ {
     let mut at = from;
     core::iter::from_fn(move || {

@@ -1,19 +1,19 @@
-//! An indexed message and the questions that can be put to it.
+//! An indexed message and its accessors.
 //!
-//! Answers are slices of the datagram, or typed headers made when asked for. Knows nothing of
-//! dialogs and transactions.
+//! Results are slices of the datagram, or typed headers made on request. The module knows nothing
+//! of dialogs and transactions.
 
 use super::index::Span;
 use super::list::CommaList;
 use super::name_addr::{self, NameAddr};
 use super::{CSeq, HeaderId, Method, ParseError, SyntaxError, Via};
 
-/// What the first line says.
+/// The content of the first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind<'m> {
     /// A request line.
     Request {
-        /// What is asked for.
+        /// The method.
         method: Method<'m>,
         /// The Request-URI as it is written.
         uri: &'m [u8],
@@ -65,7 +65,7 @@ impl<'m> Message<'m> {
         Self { bytes, kind, ids, spans, body }
     }
 
-    /// What the first line says.
+    /// The content of the first line.
     pub const fn kind(&self) -> Kind<'m> {
         self.kind
     }
@@ -91,7 +91,7 @@ impl<'m> Message<'m> {
         self.bytes
     }
 
-    /// Where the body starts in [`bytes`](Self::bytes).
+    /// Offset of the body in [`bytes`](Self::bytes).
     pub const fn body_offset(&self) -> usize {
         self.body
     }
@@ -121,7 +121,7 @@ impl<'m> Message<'m> {
         self.ids.iter().zip(self.spans).filter(wanted).map(move |(_, span)| value(bytes, span))
     }
 
-    /// The value of the first header with this name, whatever its case and form: `Via` finds `v`.
+    /// The value of the first header with this name, in any case and form: `Via` finds `v`.
     pub fn by_name(&self, name: &[u8]) -> Option<&'m [u8]> {
         match HeaderId::from_name(name) {
             HeaderId::Other => self.all_by_name(name).next(),
@@ -137,7 +137,7 @@ impl<'m> Message<'m> {
         self.lines_by_name(name).map(|header| header.value)
     }
 
-    /// As [`Self::all_by_name`], with the lines that the values stand in.
+    /// All headers with this name, in any case and form and in order.
     pub fn lines_by_name<'n>(
         &self,
         name: &'n [u8],
@@ -170,7 +170,7 @@ impl<'m> Message<'m> {
         name_addr::find_tag(self.first(HeaderId::To)?)
     }
 
-    /// The topmost Via: who sent this message, or to whom a response goes.
+    /// The topmost Via: the sender of this request, or the receiver of this response.
     pub fn top_via(&self) -> Result<Via<'m>, ParseError> {
         self.required(HeaderId::Via)?;
         self.vias().next().unwrap_or(Err(ParseError::MissingHeader(HeaderId::Via)))
@@ -184,8 +184,7 @@ impl<'m> Message<'m> {
     }
 
     /// The first Contact's URI, without display name, angle brackets and parameters.
-    ///
-    /// `None` if there is no Contact or it cannot be read; `*` is returned as it stands.
+    /// `None` if there is no Contact or it cannot be read; `*` is returned unchanged.
     pub fn contact_uri(&self) -> Option<&'m [u8]> {
         Some(self.contacts().next()?.ok()?.uri)
     }
@@ -251,8 +250,8 @@ fn header<'m>(bytes: &'m [u8], id: HeaderId, span: &Span) -> Header<'m> {
     }
 }
 
-/// Spans come from the same bytes, so the slice is always there; an empty one would be wrong but
-/// not a panic.
+/// Returns the bytes of a span. Spans come from the same bytes, so the slice always exists; an
+/// empty one would be wrong but not a panic.
 #[inline]
 fn range(bytes: &[u8], from: u16, to: u16) -> &[u8] {
     bytes.get(usize::from(from)..usize::from(to)).unwrap_or_default()

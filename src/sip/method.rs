@@ -1,6 +1,6 @@
 //! Request methods: the ones with a number, and the rest as text.
 //!
-//! Knows names only; what a method does to a dialog is not its business.
+//! Knows names only, not the effect of a method on a dialog.
 
 use core::fmt;
 

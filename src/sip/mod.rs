@@ -1,11 +1,11 @@
 //! SIP and SDP messages as bytes: framing, a header index, typed headers, error answers.
 //!
 //! Two tiers. Tier 1 ([`HeaderIndex`], [`classify()`], [`StreamFramer`]) looks at every message, so
-//! it only finds where things are and never allocates. Tier 2 ([`Via`], [`NameAddr`], [`Uri`],
-//! [`Sdp`] and friends) gives meaning to one header at a time, when somebody asks.
+//! it only finds the places of its parts and never allocates. Tier 2 ([`Via`], [`NameAddr`],
+//! [`Uri`], [`Sdp`] and friends) gives meaning to one header at a time, on request.
 //!
-//! Pure: it knows nothing of sockets, clocks, transactions or logging, and nothing in it panics on
-//! what the network sends.
+//! Pure: it knows nothing of sockets, clocks, transactions or logging, and no input from the
+//! network makes it panic.
 
 mod auth;
 mod check;

@@ -1,6 +1,6 @@
 //! Addresses in From, To, Contact, Route and their like (RFC 3261 20.10).
 //!
-//! Knows display names, angle brackets and where the header's own parameters start. The URI stays
+//! Knows display names, angle brackets and the start of the header's own parameters. The URI stays
 //! a slice; [`Uri`](super::Uri) takes it apart.
 
 use super::list::angle_len;
@@ -11,15 +11,15 @@ use super::{Params, SyntaxError};
 /// One address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameAddr<'m> {
-    /// The whole address as it is written, to be sent back in a Route for example.
+    /// The whole address as it is written, for example to send it back in a Route.
     pub raw: &'m [u8],
     /// The display name, quotes included, or empty.
     pub display: &'m [u8],
     /// The URI without angle brackets; `*` in the Contact that removes all bindings.
     pub uri: &'m [u8],
-    /// Whether the URI stands in angle brackets.
+    /// True if the URI stands in angle brackets.
     pub bracketed: bool,
-    /// The header's parameters, not the URI's.
+    /// The parameters of the header, not those of the URI.
     pub params: Params<'m>,
 }
 
@@ -83,14 +83,14 @@ fn take_display(text: &[u8]) -> Result<(&[u8], &[u8]), SyntaxError> {
     Ok((display, &text[angle..]))
 }
 
-/// The `tag` parameter of a From or To value, whatever the shape of the display name before it:
-/// a peer that forgets quotes still has a dialog.
+/// The `tag` parameter of a From or To value, regardless of the shape of the display name before
+/// it: a peer that forgets quotes still has a dialog.
 pub(super) fn find_tag(value: &[u8]) -> Option<&[u8]> {
     find_parameter(value, "tag")
 }
 
-/// A parameter of a header's value, of an address or anything else: the first of that name behind
-/// what stands in quotes and angle brackets.
+/// A parameter of the value of any header: the first of that name outside of quotes and angle
+/// brackets.
 pub fn find_parameter<'m>(value: &'m [u8], name: &str) -> Option<&'m [u8]> {
     let mut at = 0;
     while let Some(byte) = value.get(at) {

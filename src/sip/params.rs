@@ -1,6 +1,6 @@
 //! Parameter lists: `;name=value` after a header value or inside a URI.
 //!
-//! Knows the separators and quoted values; what a parameter means is for whoever asked.
+//! Knows the separators and quoted values; the caller knows the meaning of a parameter.
 
 use super::SyntaxError;
 use super::text::{is_lws, quoted_len, take_token, trim_end, trim_start, unquote};
@@ -15,7 +15,7 @@ pub struct Param<'m> {
 }
 
 impl<'m> Param<'m> {
-    /// Whether this is the parameter `name`.
+    /// Tells whether this is the parameter `name`.
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
@@ -43,7 +43,7 @@ impl<'m> Params<'m> {
         self.rest
     }
 
-    /// The first parameter called `name`, if the list is sound up to there.
+    /// The first parameter called `name`, if the list is well-formed up to there.
     pub fn find(&self, name: &str) -> Option<Param<'m>> {
         let list = *self;
         list.map_while(Result::ok).find(|param| param.is(name))
@@ -91,8 +91,8 @@ impl<'m> Iterator for Params<'m> {
     }
 }
 
-/// A token, or what URI parameters allow beyond one: `[`, `]`, `/`, `:`, `&`, `$` and parentheses
-/// (RFC 3261 25.1 `paramchar`).
+/// Takes a token with the further characters that URI parameters allow: `[`, `]`, `/`, `:`, `&`,
+/// `$` and parentheses (RFC 3261 25.1 `paramchar`).
 fn take_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (head, rest) = take_token(text).unwrap_or((&[], text));
     let extra = rest
@@ -107,7 +107,7 @@ const fn ends_value(byte: u8) -> bool {
     is_lws(byte) || matches!(byte, b';' | b',' | b'"' | b'<' | b'>')
 }
 
-/// Splits `text` at the first semicolon: what stands before it, trimmed, and the parameters.
+/// Splits `text` at the first semicolon: the text before it, trimmed, and the parameters.
 pub(super) fn split(text: &[u8]) -> (&[u8], Params<'_>) {
     let at = memchr::memchr(b';', text).unwrap_or(text.len());
     let (head, params) = text.split_at(at);

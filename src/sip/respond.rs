@@ -1,13 +1,13 @@
 //! Error answers to requests, even to requests that cannot be parsed (RFC 3261 8.2.6).
 //!
 //! Works on raw bytes, because the requests that most need a 400 are the ones without an index.
-//! Knows which headers an answer repeats; it has no transaction and no tag generator.
+//! Knows the headers that an answer repeats; it has no transaction and no tag generator.
 
 use super::lines::{self, Line};
 use super::text::{is_token, unfold};
 use super::{HeaderId, name_addr, start_line};
 
-/// What every answer repeats once; Via comes before, as often as it is there.
+/// Headers that every answer repeats once; all Via lines come before them.
 const COPIED: [HeaderId; 4] = [HeaderId::From, HeaderId::To, HeaderId::CallId, HeaderId::CSeq];
 
 /// Writes an answer without body to `request` into `out` and returns its length.
@@ -15,9 +15,8 @@ const COPIED: [HeaderId; 4] = [HeaderId::From, HeaderId::To, HeaderId::CallId, H
 /// `request` is a datagram or [`Message::bytes`](super::Message::bytes). `to_tag` is added to To
 /// unless To has a tag or `to_tag` is empty, as it is for 100.
 ///
-/// `None` means that nothing may or can be sent: `request` is a response or an ACK (RFC 3261 17
-/// answers neither), a header that the answer must repeat is not to be found, or `out` is too
-/// small.
+/// `None` means that no answer may or can be sent. The request may be a response or an ACK (RFC
+/// 3261 17 answers neither), or lack a header that the answer must repeat; or `out` is too small.
 pub fn write_error_response(
     request: &[u8],
     code: u16,
@@ -28,7 +27,7 @@ pub fn write_error_response(
     write_error_response_with(request, code, reason, to_tag, b"", out)
 }
 
-/// As [`write_error_response`], with `more` header lines, each with its CRLF.
+/// Writes an answer as [`write_error_response`] does, with `more` header lines, each with its CRLF.
 pub fn write_error_response_with(
     request: &[u8],
     code: u16,
@@ -63,7 +62,7 @@ pub fn write_error_response_with(
     Some(out.len)
 }
 
-/// Whether the first line is a request's, as far as one can tell, and not an ACK's.
+/// Tells whether the first line may be that of a request other than ACK.
 fn may_be_answered(first: &[u8]) -> bool {
     let mut words =
         first.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
@@ -76,7 +75,7 @@ fn value<'m>(text: &'m [u8], line: &Line) -> &'m [u8] {
     &text[line.value_start..line.value_end]
 }
 
-/// Appends to a fixed buffer; `None` once it is full.
+/// A writer into a fixed buffer, whose methods return `None` once it is full.
 struct Writer<'o> {
     out: &'o mut [u8],
     len: usize,
@@ -98,8 +97,8 @@ impl Writer<'_> {
         self.put(b"\r\n")
     }
 
-    /// One header under its full name, folds removed: a line break in a peer's value must never
-    /// become a header of ours.
+    /// Writes one header under its full name, with folds removed: a line break in a peer's value
+    /// must never become a header of ours.
     fn header(&mut self, id: HeaderId, value: &[u8], tag: &[u8]) -> Option<()> {
         self.put(id.name().as_bytes())?;
         self.put(b": ")?;

@@ -1,7 +1,7 @@
-//! Session descriptions, read where they stand (RFC 8866; offers and answers of RFC 3264).
+//! Session descriptions, read in place (RFC 8866; offers and answers of RFC 3264).
 //!
-//! Finds what a call needs to send media: where to, which formats, which direction, which keys.
-//! Knows nothing of codecs or of negotiation, and allocates nothing.
+//! Finds the facts that a call needs to send media: address, formats, direction and keys. Knows
+//! nothing of codecs or of negotiation, and allocates nothing.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -9,10 +9,10 @@ use core::net::IpAddr;
 use super::text::{decimal, port, trim};
 use super::uri::host_ip;
 
-/// Why a session description cannot be used.
+/// The reason why a session description cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SdpError {
-    /// Nothing there.
+    /// The body is empty.
     Empty,
     /// The first line is not `v=0`.
     BadVersion,
@@ -67,7 +67,7 @@ impl fmt::Display for SdpError {
 
 impl core::error::Error for SdpError {}
 
-/// A session description whose lines have the right shape; their contents are read when asked for.
+/// A session description whose lines have the right shape; their contents are read on request.
 #[derive(Clone, Copy, Debug)]
 pub struct Sdp<'m> {
     session: Lines<'m>,
@@ -105,7 +105,7 @@ impl<'m> Sdp<'m> {
         self.session.value_of(b'c').map(Connection::parse)
     }
 
-    /// The session's direction, which media without one of their own inherit.
+    /// The session's direction, which media without a direction inherit.
     pub fn direction(&self) -> Direction {
         self.session.direction().unwrap_or_default()
     }
@@ -162,10 +162,10 @@ impl<'m> Connection<'m> {
     }
 }
 
-/// Which way media flows, seen from the side that wrote the description (RFC 3264 5.1).
+/// The direction of media, seen from the side that wrote the description (RFC 3264 5.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// Both ways; also when nothing is written.
+    /// Both ways; also if no direction is written.
     #[default]
     SendRecv,
     /// The writer sends.
@@ -198,18 +198,18 @@ impl<'m> Media<'m> {
         if trim(formats).is_empty() {
             return Err(SdpError::BadMedia);
         }
-        // `port/count` asks for several adjacent ports; the first is the one that counts.
+        // `port/count` asks for several adjacent ports; only the first is used.
         let digits = memchr::memchr(b'/', ports).unwrap_or(ports.len());
         let port = port(&ports[..digits]).ok_or(SdpError::BadPort)?;
         Ok(Self { kind, port, protocol, formats, session, lines })
     }
 
-    /// The formats in the writer's order of preference: payload types where RTP is spoken.
+    /// The formats in the writer's order of preference: payload types if the protocol is RTP.
     pub fn formats(&self) -> impl Iterator<Item = &'m [u8]> + Clone + use<'m> {
         words(self.formats)
     }
 
-    /// Where to send: the section's own `c=` line, or the session's.
+    /// The address to send to: the section's own `c=` line, or the session's.
     pub fn connection(&self) -> Result<Connection<'m>, SdpError> {
         let value = self.lines.value_of(b'c').or_else(|| self.session.value_of(b'c'));
         Connection::parse(value.ok_or(SdpError::MissingConnection)?)
@@ -261,13 +261,13 @@ impl<'m> Media<'m> {
 /// An `rtpmap` attribute (RFC 8866 6.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtpMap<'m> {
-    /// The payload type that this names.
+    /// The payload type that gets the name.
     pub payload_type: u8,
     /// The encoding's name; names are case-insensitive.
     pub encoding: &'m [u8],
     /// The RTP clock rate.
     pub clock_hz: u32,
-    /// What follows a second slash: the channels of audio.
+    /// The number behind a second slash: the channels of audio.
     pub channels: Option<u32>,
 }
 
@@ -297,7 +297,7 @@ impl<'m> RtpMap<'m> {
 /// An `fmtp` attribute (RFC 8866 6.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fmtp<'m> {
-    /// The format that the parameters belong to: a payload type where RTP is spoken.
+    /// The format that the parameters belong to: a payload type if the protocol is RTP.
     pub format: &'m [u8],
     /// The parameters, in the format's own syntax.
     pub params: &'m [u8],
@@ -310,12 +310,12 @@ impl<'m> Fmtp<'m> {
     }
 }
 
-/// RTP has seven bits for the payload type (RFC 3550 5.1).
+/// Reads a payload type, for which RTP has seven bits (RFC 3550 5.1).
 fn payload_type_of(text: &[u8]) -> Option<u8> {
     decimal(text).filter(|value| *value < 128).map(|value| value as u8)
 }
 
-/// Lines of a description; `None` for one that has not the right shape.
+/// Lines of a description; `None` for a line that does not have the right shape.
 #[derive(Clone, Copy, Debug)]
 struct Lines<'m> {
     rest: &'m [u8],
@@ -378,7 +378,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     })
 }
 
-/// The first blank-separated word and what follows it.
+/// The first blank-separated word and the text behind it.
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.trim_ascii_start();
     let len = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());

@@ -1,6 +1,6 @@
 //! The first line: request line or status line (RFC 3261 7.1, 7.2).
 //!
-//! Checks that the Request-URI can be a URI, or is empty; its parts are for [`Uri`](super::Uri).
+//! Checks that the Request-URI can be a URI, or is empty; [`Uri`](super::Uri) reads its parts.
 
 use super::message::Kind;
 use super::text::{is_token, is_token_byte};
@@ -10,17 +10,17 @@ const VERSION: &[u8] = b"SIP/2.0";
 
 /// Parses the first line, given without its line break.
 ///
-/// Runs of blanks are taken for one (RFC 4475 3.1.2.9, 3.1.2.10 allow a receiver to recover): the
-/// line is still unambiguous. A blank inside the Request-URI is not.
+/// Runs of blanks count as one (RFC 4475 3.1.2.9, 3.1.2.10 allow a receiver to recover): the line
+/// is still unambiguous. A blank inside the Request-URI is an error.
 ///
-/// An empty Request-URI between its two blanks is taken as it is: SIPp sends one where its
-/// `[next_url]` is empty, and a request is told by its method.
+/// An empty Request-URI between its two blanks is accepted: SIPp sends one if its `[next_url]` is
+/// empty, and the method tells the request.
 #[inline]
 pub(super) fn parse(line: &[u8]) -> Result<Kind<'_>, ParseError> {
     if starts_with_sip(line) { status_line(line) } else { request_line(line) }
 }
 
-/// Whether the line can only be a status line: `/` is not a token byte, so no method has it.
+/// Tells whether the line can only be a status line: `/` is not a token byte, so no method has it.
 #[inline]
 pub(super) fn starts_with_sip(line: &[u8]) -> bool {
     line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/")
@@ -86,7 +86,7 @@ fn check_version(version: &[u8]) -> Result<(), ParseError> {
     }
 }
 
-/// A scheme, a colon and something that has no blank and no angle bracket.
+/// Tells whether `uri` is a scheme, a colon and text without blanks and angle brackets.
 fn may_be_uri(uri: &[u8]) -> bool {
     let Some(colon) = uri.iter().position(|byte| *byte == b':') else { return false };
     colon > 0

@@ -1,4 +1,4 @@
-//! Index, message accessors and checks together: what a caller sees of one message.
+//! Index, message accessors and checks together, as a caller uses them on one message.
 
 use super::*;
 

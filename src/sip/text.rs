@@ -19,18 +19,19 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-/// Whether `byte` may stand in a `token` (RFC 3261 25.1).
+/// Tells whether `byte` may stand in a `token` (RFC 3261 25.1).
 #[inline]
 pub(super) const fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
-/// Whether `text` is a non-empty `token` (RFC 3261 25.1): a method, a header name, a tag, a branch.
+/// Tells whether `text` is a non-empty `token` (RFC 3261 25.1): a method, header name, tag or
+/// branch.
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
 }
 
-/// Linear white space as it remains inside an indexed value: folds keep their CR and LF.
+/// Tells whether `byte` is linear white space inside an indexed value: folds keep their CR and LF.
 #[inline]
 pub(super) const fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
@@ -80,7 +81,7 @@ pub(super) fn take_token(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The length of the quoted string that starts at `text[0] == '"'`, both quotes included.
 ///
-/// A backslash takes the next byte with it (RFC 3261 25.1 `quoted-pair`), whatever that byte is.
+/// A backslash takes any next byte with it (RFC 3261 25.1 `quoted-pair`).
 pub(super) fn quoted_len(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     while let Some(byte) = text.get(at) {
@@ -122,8 +123,8 @@ pub(super) fn port(text: &[u8]) -> Option<u16> {
 
 /// The bytes of a header value with each fold replaced by one space (RFC 3261 7.3.1).
 ///
-/// A stray CR or LF inside the value counts as a fold too, so what comes out never has a line
-/// break and may be written into a message or a log line.
+/// A stray CR or LF inside the value counts as a fold too, so the result never has a line break and
+/// may be written into a message or a log line.
 pub fn unfold(value: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
     let mut rest = value;
     core::iter::from_fn(move || {

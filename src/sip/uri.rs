@@ -12,11 +12,11 @@ use super::{Params, SyntaxError};
 pub enum Uri<'m> {
     /// `sip:` or `sips:`.
     Sip(SipUri<'m>),
-    /// Any other scheme: `tel:` and what RFC 4475 thinks of.
+    /// Any other scheme: `tel:` and the inventions of RFC 4475.
     Other {
-        /// What stands before the first colon.
+        /// The text before the first colon.
         scheme: &'m [u8],
-        /// What stands after it.
+        /// The text after the first colon.
         rest: &'m [u8],
     },
 }
@@ -24,11 +24,11 @@ pub enum Uri<'m> {
 /// A SIP or SIPS URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SipUri<'m> {
-    /// Whether the scheme is `sips`.
+    /// True if the scheme is `sips`.
     pub secure: bool,
     /// The user part as it is written, or `None` if there is no `@`.
     pub user: Option<&'m [u8]>,
-    /// What follows a colon in the user part.
+    /// The text behind a colon in the user part.
     pub password: Option<&'m [u8]>,
     /// The host as it is written; an IPv6 literal keeps its brackets.
     pub host: &'m [u8],
@@ -36,7 +36,7 @@ pub struct SipUri<'m> {
     pub port: Option<u16>,
     /// The URI parameters.
     pub params: Params<'m>,
-    /// What follows the question mark, possibly empty.
+    /// The text behind the question mark, possibly empty.
     pub headers: &'m [u8],
 }
 
@@ -70,9 +70,10 @@ impl<'m> SipUri<'m> {
         host_ip(self.host)
     }
 
-    /// Takes apart what follows the scheme.
+    /// Takes the part behind the scheme apart.
     fn parse_rest(secure: bool, text: &'m [u8]) -> Result<Self, SyntaxError> {
-        // An unescaped `@` may stand nowhere else, while user and password may hold `;` and `?`.
+        // An unescaped `@` separates the user part and nothing else; user and password may hold `;`
+        // and `?`.
         let (userinfo, text) = match memchr::memchr(b'@', text) {
             Some(at) => (Some(&text[..at]), &text[at + 1..]),
             None => (None, text),
@@ -96,7 +97,7 @@ impl<'m> SipUri<'m> {
     }
 }
 
-/// Whether `text` may name a scheme (RFC 3986 3.1).
+/// Tells whether `text` may name a scheme (RFC 3986 3.1).
 fn is_scheme(text: &[u8]) -> bool {
     let rest = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     text.first().is_some_and(u8::is_ascii_alphabetic) && text.iter().all(rest)
@@ -121,8 +122,8 @@ pub(super) fn split_host_port(text: &[u8]) -> Result<(&[u8], Option<u16>), Synta
     }
 }
 
-/// A bracketed IPv6 address, or the characters of a name or an IPv4 address. Underscores are no
-/// part of RFC 3261's `hostname` but of many real ones.
+/// Tells whether `host` is a bracketed IPv6 address, or has only the characters of a name or an
+/// IPv4 address. Underscores are no part of RFC 3261's `hostname` but of many real ones.
 fn is_host(host: &[u8]) -> bool {
     match host {
         [] => false,
@@ -131,7 +132,7 @@ fn is_host(host: &[u8]) -> bool {
     }
 }
 
-/// The address that `host` spells, brackets or not.
+/// The address that `host` spells, with or without brackets.
 pub(super) fn host_ip(host: &[u8]) -> Option<IpAddr> {
     let text = match host {
         [b'[', inner @ .., b']'] => inner,

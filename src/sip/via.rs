@@ -1,6 +1,6 @@
-//! The Via header: which way a response goes back (RFC 3261 20.42, RFC 3581).
+//! The Via header, which routes a response back (RFC 3261 20.42, RFC 3581).
 //!
-//! Knows the grammar; where to send a response is decided elsewhere.
+//! Knows the grammar; other code decides on the address for a response.
 
 use core::net::IpAddr;
 
@@ -19,7 +19,7 @@ pub struct Via<'m> {
     pub port: Option<u16>,
     /// The `branch` parameter.
     pub branch: Option<&'m [u8]>,
-    /// The `received` parameter: where the request really came from.
+    /// The `received` parameter: the address from which the request really came.
     pub received: Option<&'m [u8]>,
     /// The `rport` parameter.
     pub rport: Rport,
@@ -30,11 +30,11 @@ pub struct Via<'m> {
 /// The `rport` parameter of RFC 3581.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rport {
-    /// Not there: answer to the port of sent-by.
+    /// The parameter is absent: answer to the port of sent-by.
     Absent,
-    /// There without a value: the sender wants answers at the port it sent from.
+    /// The parameter has no value: the sender wants answers at the port it sent from.
     Requested,
-    /// Filled in by the receiver.
+    /// The receiver has filled in the port.
     Port(u16),
 }
 
@@ -65,7 +65,7 @@ impl<'m> Via<'m> {
     }
 
     fn note(&mut self, param: super::Param<'m>) -> Result<(), SyntaxError> {
-        // Told apart by length first: most parameters of most messages are one of these.
+        // Compared by length first: most parameters of most messages are one of these.
         match param.name.len() {
             6 if param.is("branch") => self.branch = param.value,
             8 if param.is("received") => self.received = param.unquoted(),
@@ -102,7 +102,8 @@ fn take_after_slash(text: &[u8]) -> Result<(&[u8], &[u8]), SyntaxError> {
     }
 }
 
-/// `host : port` with white space around the colon, which Via alone allows (RFC 3261 25.1 COLON).
+/// Reads `host : port` with white space around the colon, which Via alone allows (RFC 3261 25.1
+/// COLON).
 fn spaced(text: &[u8], error: SyntaxError) -> Result<(&[u8], Option<u16>), SyntaxError> {
     let colon = text.iter().rposition(|byte| *byte == b':').ok_or(error)?;
     let (host, none) = split_host_port(super::text::trim_end(&text[..colon]))?;

@@ -14,10 +14,10 @@ pub struct AkaKeys {
     pub amf: Option<[u8; 2]>,
 }
 
-/// Why a nonce cannot be answered.
+/// The reason why a nonce cannot be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AkaError {
-    /// It is not base64 of RAND and AUTN (RFC 3310 section 3.2).
+    /// The nonce is not base64 of RAND and AUTN (RFC 3310 section 3.2).
     #[error("the nonce is not base64 of 16 bytes RAND and 16 bytes AUTN")]
     BadNonce,
     /// The challenger does not know the key.
@@ -32,7 +32,7 @@ pub struct Milenage {
 }
 
 impl Milenage {
-    /// From the subscriber's key and the operator's variant.
+    /// The functions for a subscriber's key and the operator's variant.
     pub fn new(k: &[u8; 16], op: &[u8; 16]) -> Self {
         let mut milenage = Self { cipher: Aes128::new(&Array(*k)), opc: [0; 16] };
         milenage.opc = xor(&milenage.encrypt(op), op);
@@ -91,8 +91,8 @@ impl AkaKeys {
     /// RES for the nonce of a challenge: the password of the digest (RFC 3310 section 3.2).
     ///
     /// # Errors
-    /// A nonce of another form, or one by somebody who does not know the key. The sequence number
-    /// is not checked: a load has no memory of it.
+    /// The nonce has another form, or was made without the key. The sequence number is not checked:
+    /// a load has no memory of it.
     pub fn res(&self, nonce: &[u8]) -> Result<[u8; 8], AkaError> {
         let mut bytes = [0; 32];
         decode_base64(nonce, &mut bytes).ok_or(AkaError::BadNonce)?;
@@ -109,7 +109,7 @@ impl AkaKeys {
         Ok(res)
     }
 
-    /// The nonce by which a network that knows the key challenges: base64 of RAND and AUTN.
+    /// The nonce of a challenge by a network that knows the key: base64 of RAND and AUTN.
     pub fn nonce(&self, rand: &[u8; 16], sqn: &[u8; 6]) -> [u8; 44] {
         let milenage = Milenage::new(&self.k, &self.op);
         let (_, ak) = milenage.answer(rand);
@@ -127,7 +127,7 @@ impl AkaKeys {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Fills `out` with the first bytes of `text`; what follows is data of the server's own.
+/// Fills `out` with the first bytes of `text`; the server's own data may follow them.
 fn decode_base64(text: &[u8], out: &mut [u8]) -> Option<()> {
     let (mut bits, mut have, mut at) = (0u32, 0, 0);
     for &byte in text {

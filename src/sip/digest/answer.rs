@@ -5,7 +5,7 @@ use super::cache::Ha1Cache;
 use super::hash::Hex;
 use super::{Algorithm, DigestChallenge, Hash, Qop};
 
-/// What proves who somebody is.
+/// The secret that proves a user's identity.
 #[derive(Clone, Copy, Debug)]
 pub struct Secret<'a> {
     /// The password.
@@ -14,7 +14,7 @@ pub struct Secret<'a> {
     pub aka: Option<&'a AkaKeys>,
 }
 
-/// Who answers.
+/// The user that answers, and the secret.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     /// The user name, not escaped.
@@ -23,12 +23,12 @@ pub struct Credentials<'a> {
     pub secret: Secret<'a>,
 }
 
-/// All that an answer is made of.
+/// Everything that goes into an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// The challenge.
     pub challenge: &'a DigestChallenge<'a>,
-    /// Who answers.
+    /// The user's credentials.
     pub credentials: Credentials<'a>,
     /// The method of the request.
     pub method: &'a [u8],
@@ -36,19 +36,20 @@ pub struct Answer<'a> {
     pub uri: &'a [u8],
     /// The body, which `auth-int` protects.
     pub body: &'a [u8],
-    /// The client's nonce: hexadecimal digits, the same as long as the server's nonce is.
+    /// The client's nonce: hexadecimal digits, which stay the same as long as the server's nonce
+    /// does.
     pub cnonce: &'a [u8],
-    /// How often the server's nonce was used, this time included (RFC 7616 section 3.4).
+    /// Number of uses of the server's nonce, with this one (RFC 7616 section 3.4).
     pub nonce_count: u32,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// It does not fit the buffer.
+    /// The answer does not fit the buffer.
     #[error("the header does not fit the message")]
     NoRoom,
-    /// AKA was asked for and no key is known.
+    /// The challenge asks for AKA, and no key is known.
     #[error("AKAv1-MD5 needs the key of a SIM: aka_K, aka_OP and aka_AMF")]
     NoKey,
     /// The nonce cannot be answered.
@@ -57,11 +58,11 @@ pub enum AnswerError {
 }
 
 impl Answer<'_> {
-    /// Writes the header, name and all but the line end, and returns its length. Fields stand in
+    /// Writes the whole header without its line end, and returns the length. The fields stand in
     /// SIPp's order.
     ///
     /// # Errors
-    /// No room in `out`, or a challenge that these credentials cannot answer.
+    /// `out` has no room, or these credentials cannot answer the challenge.
     pub fn write(
         &self,
         is_proxy: bool,
@@ -127,7 +128,7 @@ impl Answer<'_> {
 pub(super) struct Computation<'a> {
     pub(super) hash: Hash,
     pub(super) is_session: bool,
-    /// Of user, realm and password, before it is tied to a session.
+    /// The hash of user, realm and password, before it is tied to a session.
     pub(super) ha1: Hex,
     pub(super) method: &'a [u8],
     pub(super) uri: &'a [u8],
@@ -185,7 +186,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A quoted string's content (RFC 3261 section 25.1): quotes and backslashes are escaped.
+    /// Writes the content of a quoted string (RFC 3261 section 25.1), with quotes and backslashes
+    /// escaped.
     fn escaped(&mut self, text: &[u8]) -> Result<(), AnswerError> {
         for &byte in text {
             if matches!(byte, b'"' | b'\\') {
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_rfc_7616_come_out() {
-        // Section 3.9.1.
+        // RFC 7616 section 3.9.1.
         let md5 = header(&format!("{CHALLENGE}, algorithm=MD5"), |_| {});
         assert!(md5.contains("response=\"8ca523f5e9506fed4657c9700eebdbec\""), "{md5}");
         let sha = header(&format!("{CHALLENGE}, algorithm=SHA-256"), |_| {});
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_2617_comes_out() {
-        // Section 3.5.
+        // RFC 2617 section 3.5.
         let text = header(
             r#"Digest realm="testrealm@host.com", qop="auth",
                nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093""#,
@@ -260,7 +262,7 @@ mod tests {
 
     #[test]
     fn without_qop_neither_count_nor_client_nonce_is_sent() {
-        // Of RFC 2069, as corrected by its errata.
+        // The example of RFC 2069, as corrected by its errata.
         let text = header(
             r#"Digest realm="testrealm@host.com",
                nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093""#,
@@ -272,7 +274,7 @@ mod tests {
 
     #[test]
     fn sipps_answers_come_out() {
-        // As SIPp 3.6.1 answered the same challenges.
+        // The answers of SIPp 3.6.1 to the same challenges.
         let answer = |qop: &str, port: &str, body: &'static [u8]| {
             let uri = format!("sip:127.0.0.1:{port}");
             header(&format!("Digest realm=\"r\",nonce=\"abc\"{qop}"), |answer| {

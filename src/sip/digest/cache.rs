@@ -1,19 +1,20 @@
-//! Remembering what user, realm and password hash to.
+//! Cache of the hashes of user, realm and password.
 //!
 //! A storm of registrations answers for the same few thousand users over and over; the first of the
 //! three hashes of an answer is the same each time. The table is small, bounded and needs no
-//! eviction: a newcomer takes the place of whoever it meets.
+//! eviction: a new entry replaces the one in its place.
 
 use std::hash::{BuildHasher, Hasher};
 
 use super::hash::{Hash, Hex};
 
-/// See the module's documentation. Entries are found by a keyed 128-bit hash of all that goes into
-/// them: a wrong hit is out of reach.
+/// A bounded table of hashes. Entries are found by a keyed 128-bit hash of everything that goes
+/// into them, so that a wrong hit is practically impossible.
 pub struct Ha1Cache {
     low: foldhash::quality::FixedState,
     high: foldhash::quality::FixedState,
-    /// Made when the first answer is computed: most runs never authenticate.
+    /// The entries; allocated when the first answer is computed, since most runs never
+    /// authenticate.
     entries: Vec<Option<Entry>>,
     capacity: usize,
 }

@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256, Sha512_256};
 /// A hash function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hash {
-    /// RFC 1321; broken, and what most of SIP still uses.
+    /// MD5 of RFC 1321; broken, and still used by most of SIP.
     Md5,
-    /// FIPS 180-4
+    /// SHA-256 of FIPS 180-4.
     Sha256,
-    /// FIPS 180-4, SHA-512 truncated to 256 bits with a start value of its own.
+    /// SHA-512/256 of FIPS 180-4: truncated to 256 bits, with a start value of its own.
     Sha512_256,
 }
 
@@ -39,7 +39,7 @@ impl Hex {
 }
 
 impl Hash {
-    /// The hash of `pieces`, joined by nothing.
+    /// The hash of `pieces`, one right behind the other.
     pub fn of(self, pieces: &[&[u8]]) -> Hex {
         match self {
             Self::Md5 => Hex::new(&over::<Md5>(pieces)),

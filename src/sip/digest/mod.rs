@@ -1,9 +1,9 @@
 //! Digest authentication (RFC 3261 section 22, RFC 7616, RFC 8760, RFC 2617) and AKAv1-MD5
 //! (RFC 3310): reading challenges, computing answers, checking them.
 //!
-//! Pure and without allocation: an answer is written into the caller's buffer. Where the secret
-//! comes from, how often a nonce was used and what a client nonce is made of are the caller's
-//! business; so is which message a challenge belongs to.
+//! Pure and without allocation: an answer is written into the caller's buffer. The caller provides
+//! the secret, the number of uses of a nonce and the client's nonce. The caller also knows the
+//! message that a challenge belongs to.
 
 mod aka;
 mod answer;
@@ -19,10 +19,10 @@ pub use verify::{Presented, verify};
 
 use super::{AuthFields, Challenge};
 
-/// How a digest is computed (RFC 7616 section 6.1, RFC 3310 section 3.2).
+/// The way in which a digest is computed (RFC 7616 section 6.1, RFC 3310 section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// `MD5`, also where no algorithm is named.
+    /// `MD5`, also if no algorithm is named.
     Md5,
     /// `MD5-sess`
     Md5Sess,
@@ -68,7 +68,7 @@ impl Algorithm {
         Self::ALL.into_iter().find(|known| known.token().as_bytes().eq_ignore_ascii_case(token))
     }
 
-    /// The hash function behind it.
+    /// The hash function that it uses.
     pub const fn hash(self) -> Hash {
         match self {
             Self::Md5 | Self::Md5Sess | Self::AkaV1Md5 => Hash::Md5,
@@ -77,13 +77,13 @@ impl Algorithm {
         }
     }
 
-    /// `true` if the secret is mixed with the nonces once (RFC 7616 section 3.4.2).
+    /// Tells whether the secret is mixed with the nonces once (RFC 7616 section 3.4.2).
     pub const fn is_session(self) -> bool {
         matches!(self, Self::Md5Sess | Self::Sha256Sess | Self::Sha512_256Sess)
     }
 }
 
-/// What an answer protects.
+/// The parts of a message that an answer protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qop {
     /// Method and URI, without counting uses of the nonce (RFC 2069).
@@ -105,8 +105,8 @@ impl Qop {
     }
 }
 
-/// A digest challenge. Values stand as they were received: without quotes, escapes untouched, since
-/// an answer has to repeat them to the byte.
+/// A digest challenge. Values are kept as they were received, without quotes and with their
+/// escapes, since an answer has to repeat them to the byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DigestChallenge<'m> {
     /// `realm`
@@ -117,28 +117,28 @@ pub struct DigestChallenge<'m> {
     pub opaque: Option<&'m [u8]>,
     /// `algorithm`
     pub algorithm: Algorithm,
-    /// The strongest of the `qop` options that exist.
+    /// The strongest of the known `qop` options.
     pub qop: Qop,
     /// `stale`: the nonce was too old, the credentials were not wrong.
     pub stale: bool,
 }
 
-/// Why a challenge cannot be answered.
+/// The reason why a challenge cannot be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
-    /// It cannot be read.
+    /// The challenge cannot be read.
     #[error("the challenge is malformed")]
     Malformed,
-    /// Another scheme than `Digest`.
+    /// The scheme is not `Digest`.
     #[error("the challenge's scheme is not Digest")]
     NotDigest,
     /// `realm` or `nonce` is missing.
     #[error("the challenge lacks a realm or a nonce")]
     Incomplete,
-    /// An algorithm that nobody here knows.
+    /// The algorithm is unknown.
     #[error("the challenge's algorithm is not supported")]
     UnknownAlgorithm,
-    /// `qop` offers nothing that exists.
+    /// `qop` offers no known option.
     #[error("the challenge's qop is not supported")]
     UnknownQop,
 }
@@ -147,7 +147,7 @@ impl<'m> DigestChallenge<'m> {
     /// Reads the value of a WWW-Authenticate or Proxy-Authenticate header.
     ///
     /// # Errors
-    /// What cannot be answered: the next challenge may be better.
+    /// The challenge cannot be answered; the next one may be better.
     pub fn parse(value: &'m [u8]) -> Result<Self, ChallengeError> {
         let challenge = Challenge::parse(value).map_err(|_| ChallengeError::Malformed)?;
         if !challenge.is_digest() {
@@ -173,7 +173,7 @@ impl<'m> DigestChallenge<'m> {
     }
 }
 
-/// The fields of a header, whose every field must be sound.
+/// The fields of a header, all of which must be sound.
 struct Fields<'m>(AuthFields<'m>);
 
 impl<'m> Fields<'m> {
@@ -188,7 +188,7 @@ impl<'m> Fields<'m> {
     }
 }
 
-/// `auth-int` before `auth`, as SIPp has it: it protects more.
+/// Prefers `auth-int` to `auth` as SIPp does, since it protects more.
 fn strongest_qop(options: &[u8]) -> Option<Qop> {
     let offers = |token: &str| {
         options

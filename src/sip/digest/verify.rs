@@ -4,7 +4,7 @@ use super::answer::Computation;
 use super::{Algorithm, ChallengeError, Fields, Qop};
 use crate::sip::Challenge;
 
-/// What a header presents; values without quotes, escapes untouched.
+/// The credentials in a header: values without quotes, and with their escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presented<'m> {
     /// `username`
@@ -21,9 +21,9 @@ pub struct Presented<'m> {
     pub algorithm: Algorithm,
     /// `qop`
     pub qop: Qop,
-    /// `nc`; empty without one.
+    /// `nc`; empty if it is missing.
     pub count: &'m [u8],
-    /// `cnonce`; empty without one.
+    /// `cnonce`; empty if it is missing.
     pub cnonce: &'m [u8],
 }
 
@@ -31,7 +31,7 @@ impl<'m> Presented<'m> {
     /// Reads the value of an Authorization or Proxy-Authorization header.
     ///
     /// # Errors
-    /// What cannot be checked.
+    /// The header cannot be checked.
     pub fn parse(value: &'m [u8]) -> Result<Self, ChallengeError> {
         let header = Challenge::parse(value).map_err(|_| ChallengeError::Malformed)?;
         if !header.is_digest() {
@@ -67,10 +67,11 @@ impl<'m> Presented<'m> {
     }
 }
 
-/// `true` if `value` is what `user` with `password` answers for a request of that method and body.
+/// Tells whether `value` is the answer of `user` with `password` for a request of that method and
+/// body.
 ///
-/// The nonce is not looked at: whether it was issued, and how often it may be used, is the
-/// scenario's business. AKAv1-MD5 needs a SIM instead of a password and never verifies.
+/// The nonce is not checked: the scenario decides whether it was issued and how many uses it
+/// permits. AKAv1-MD5 needs a SIM instead of a password and never verifies.
 pub fn verify(value: &[u8], method: &[u8], body: &[u8], user: &[u8], password: &[u8]) -> bool {
     let Ok(presented) = Presented::parse(value) else { return false };
     let names_user = unescaped(presented.user).eq(user.iter().copied());
