@@ -1,15 +1,16 @@
-//! Bytes that are appended at one end and taken from the other, without moving them each time.
+//! Byte queue: bytes are appended at one end and taken from the other, without moving them each
+//! time.
 
-/// See the module's documentation.
+/// A queue of bytes in one vector.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
-    /// Length of what was taken last; it ends at `start`.
+    /// Length of the bytes that were taken last; they end at `start`.
     taken: usize,
 }
 
-/// A buffer that grew beyond this gives its memory back when it is emptied for reuse.
+/// Capacity beyond which a buffer gives its memory back when it is emptied for reuse.
 const KEPT_BYTES_MAX: usize = 65_536;
 
 impl Buffer {
@@ -25,7 +26,7 @@ impl Buffer {
         self.len() == 0
     }
 
-    /// Where new bytes go. What was taken before is forgotten.
+    /// The vector to which new bytes are appended. Bytes that were taken before are forgotten.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
         if self.start > 0 {
             self.bytes.drain(..self.start);
@@ -46,7 +47,7 @@ impl Buffer {
         self.taken()
     }
 
-    /// What was taken last.
+    /// The bytes that were taken last.
     pub(super) fn taken(&self) -> &[u8] {
         &self.bytes[self.start - self.taken..self.start]
     }

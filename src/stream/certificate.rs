@@ -1,9 +1,8 @@
-//! Description of a certificate by itself, for people: whose it is, who issued it, from when to
-//! when, and for which names.
+//! Description of a certificate for people: subject, issuer, dates of validity and names.
 //!
-//! Nothing is decided by it; that is webpki's. It reads the few fields of RFC 5280 section 4.1 that
-//! it takes, from bytes of the network: every length is checked, nothing is followed deeper than
-//! the code is written, and what comes out is bounded and printable.
+//! No decision depends on it; webpki makes those. It reads a few fields of RFC 5280 section 4.1
+//! from bytes of the network. Every length is checked, the depth is fixed by the code, and the
+//! result is bounded and printable.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -30,21 +29,21 @@ const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 const DNS_NAME: u8 = 0x82;
 const URI: u8 = 0x86;
 const IP_ADDRESS: u8 = 0x87;
-/// Characters of a value that are shown.
+/// Most characters of a value that are shown.
 const VALUE_MAX: usize = 64;
-/// Attributes or names that are shown.
+/// Most attributes or names that are shown.
 const NAMES_MAX: usize = 8;
 
-/// See the module's documentation.
+/// The fields of a certificate that people need to see.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Certificate {
     pub(super) subject: String,
     pub(super) issuer: String,
-    /// It names itself as its issuer.
+    /// True if the certificate names itself as its issuer.
     pub(super) is_self_issued: bool,
     pub(super) not_before: Time,
     pub(super) not_after: Time,
-    /// DNS names, addresses and URIs, as many as are shown.
+    /// DNS names, addresses and URIs, at most [`NAMES_MAX`].
     pub(super) names: Vec<String>,
 }
 
@@ -52,12 +51,12 @@ pub(super) struct Certificate {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Time {
     pub(super) unix_s: i64,
-    /// `2026-11-30 12:00:00`
+    /// Text such as `2026-11-30 12:00:00`.
     pub(super) text: String,
 }
 
 impl Certificate {
-    /// Reads a certificate; `None` if it is none.
+    /// Reads a certificate; `None` if `der` is none.
     pub(super) fn read(der: &[u8]) -> Option<Self> {
         let mut all = Der(Der(der).take(SEQUENCE)?);
         let mut fields = Der(all.take(SEQUENCE)?);
@@ -65,7 +64,7 @@ impl Certificate {
             fields.next()?;
         }
         fields.take(INTEGER)?;
-        // The algorithm of the signature.
+        // This field is the algorithm of the signature.
         fields.take(SEQUENCE)?;
         let issuer = fields.take(SEQUENCE)?;
         let mut validity = Der(fields.take(SEQUENCE)?);
@@ -87,7 +86,7 @@ impl Certificate {
         Some(certificate)
     }
 
-    /// From when to when it is valid.
+    /// The dates between which the certificate is valid.
     pub(super) fn dates(&self) -> String {
         format!("from {} to {} UTC", self.not_before.text, self.not_after.text)
     }
@@ -101,12 +100,12 @@ impl<'d> Der<'d> {
         self.0.first().copied()
     }
 
-    /// The next element: its tag, of one byte as all that we look for, and its content.
+    /// The next element: its tag, of one byte like all tags that are needed here, and its content.
     fn next(&mut self) -> Option<(u8, &'d [u8])> {
         let (&[tag, first], rest) = self.0.split_first_chunk()?;
         let (length, rest) = match first {
             0..=0x7f => (usize::from(first), rest),
-            // As many bytes of length follow; a certificate has less than 2^32 of them.
+            // That many bytes of length follow; a certificate has less than 2^32 bytes.
             0x81..=0x84 => {
                 let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
                 let add = |sum: usize, &byte: &u8| sum << 8 | usize::from(byte);
@@ -150,7 +149,7 @@ fn attribute(set: &[u8]) -> Option<(&'static str, String)> {
     TEXTS.contains(&tag).then(|| (kind, printable(value)))
 }
 
-/// A text that can be shown on a terminal and stands in one line.
+/// A text that is safe to show on a terminal and stands in one line.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut chars = text.chars().map(|c| if c.is_control() { '?' } else { c });
@@ -168,7 +167,7 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
         if extension.take(OBJECT_IDENTIFIER)? != ALTERNATIVE_NAMES {
             continue;
         }
-        // Whether it is critical may stand before it.
+        // The flag that makes an extension critical may stand before the value.
         let (tag, content) = extension.next()?;
         let value = if tag == OCTET_STRING { content } else { extension.take(OCTET_STRING)? };
         let mut list = Der(Der(value).take(SEQUENCE)?);

@@ -10,8 +10,8 @@ const SIP: &str = "sip";
 /// Longest head of an HTTP request or response.
 pub(super) const HEAD_BYTES_MAX: usize = 16_384;
 
-/// The request that opens a WebSocket for SIP at `authority` (`host:port`), path `/`. `None` if the
-/// authority cannot stand in a URI.
+/// The request that opens a WebSocket for SIP at `authority` (`host:port`), path `/`. `None` if a
+/// URI cannot contain the authority.
 pub(super) fn upgrade(authority: &str, is_secure: bool) -> Option<ClientRequest> {
     let scheme = if is_secure { "wss" } else { "ws" };
     request::Builder::new()
@@ -26,7 +26,8 @@ pub(super) fn upgrade(authority: &str, is_secure: bool) -> Option<ClientRequest>
         .ok()
 }
 
-/// A server's view of the request: the client must offer the subprotocol (RFC 7118 section 4).
+/// Judges a client's request for a server: the client must offer the subprotocol (RFC 7118 section
+/// 4).
 #[allow(clippy::result_large_err)] // tungstenite's own type.
 pub(super) fn admit(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
@@ -48,7 +49,7 @@ pub(super) fn admit(request: &Request, mut response: Response) -> Result<Respons
     Err(refusal)
 }
 
-/// Where the head of a request or response ends, if all of it has arrived.
+/// The length of the head of a request or response, once all of it has arrived.
 pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
 }

@@ -1,9 +1,9 @@
-//! From a byte stream to SIP messages (RFC 3261 section 18.3, RFC 5626 section 3.5.1).
+//! Conversion of a byte stream to SIP messages (RFC 3261 section 18.3, RFC 5626 section 3.5.1).
 
 use super::buffer::Buffer;
 use crate::sip::{FrameLimits, Framing, ParseError, StreamFramer};
 
-/// What arrived of one stream, and how far it was cut up.
+/// Received bytes of one stream, with the framer that cuts them into messages.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     buffer: Buffer,
@@ -11,15 +11,15 @@ pub(super) struct Inbox {
     limits: FrameLimits,
 }
 
-/// What stands at the front of an inbox.
+/// The kinds of data at the front of an inbox.
 pub(super) enum Front {
     /// A whole message; [`Inbox::last`] has it.
     Message,
-    /// A keep-alive that wants CRLF back.
+    /// A keep-alive that must be answered with CRLF.
     Ping,
     /// The CRLF that answers a keep-alive, or one between messages.
     Pong,
-    /// Nothing whole.
+    /// No whole message or keep-alive.
     Nothing,
 }
 
@@ -37,7 +37,7 @@ impl Inbox {
         self.framer = StreamFramer::new(self.limits);
     }
 
-    /// Whether a message has begun to arrive.
+    /// Tells whether a message has begun to arrive.
     pub(super) fn has_begun(&self) -> bool {
         !self.buffer.is_empty()
     }
@@ -47,7 +47,7 @@ impl Inbox {
         self.buffer.taken()
     }
 
-    /// Takes what stands at the front.
+    /// Takes the data at the front.
     pub(super) fn next(&mut self) -> Result<Front, ParseError> {
         if self.buffer.is_empty() {
             return Ok(Front::Nothing);

@@ -1,9 +1,9 @@
 //! SIP over byte streams: TCP, TLS (RFC 3261 section 26.2, RFC 5922) and WebSocket (RFC 7118).
 //!
-//! A [`Session`] is one connection without the connection: bytes of the peer in, whole SIP messages
-//! out; a message to send in, bytes to write out. It opens no socket, reads no clock and no file;
-//! times are arguments. (The one clock that it does not see is that of rustls, which compares the
-//! dates of certificates with the system's time.) It knows nothing of calls.
+//! A [`Session`] is one connection without its socket. Bytes of the peer go in and whole SIP
+//! messages come out; a message to send goes in and bytes to write come out. It opens no socket,
+//! reads no clock and no file; times are arguments. (The one exception is the clock of rustls,
+//! which compares the dates of certificates with the system's time.) It knows nothing of calls.
 //!
 //! TLS is rustls with `ring`: TLS 1.2 and 1.3 only, no CBC suites, no key exchange without forward
 //! secrecy. WebSocket is tungstenite on buffers in memory.
@@ -26,7 +26,7 @@ pub use tls_material::{Identity, MaterialError, TlsSettings, Trust, server_name}
 
 use crate::sip::{FrameLimits, ParseError};
 
-/// How much, and how long, one peer may make us wait and store.
+/// Limits on the bytes and the time that one peer may cost us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a message.
@@ -41,9 +41,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 32 s for a message and for a handshake, which is how long SIP waits for an answer (64 * T1,
-    /// RFC 3261 section 17.1.1.2); 4 MiB that wait,
-    /// which is what a worker may send in one turn before it hears that a connection is congested.
+    /// 32 s for a message and for a handshake, the time that SIP waits for an answer (64 * T1, RFC
+    /// 3261 section 17.1.1.2); 4 MiB of waiting messages, as much as a worker may send in one turn
+    /// before it learns that a connection is congested.
     fn default() -> Self {
         Self {
             frame: FrameLimits::default(),
@@ -54,7 +54,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a session is of no further use.
+/// The reason why a session is of no further use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionFailure {
     /// The TLS handshake failed, or a record could not be read.
@@ -89,6 +89,6 @@ pub enum SessionFailure {
     Ended,
 }
 
-/// A session did not take a message: too much waits to be sent already.
+/// The session did not take a message: too many bytes wait to be sent already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Congested;

@@ -1,4 +1,4 @@
-//! One connection: its layers, and what waits between them.
+//! One connection: its layers, and the bytes that wait between them.
 
 use rustls::pki_types::ServerName;
 
@@ -8,16 +8,16 @@ use super::tls::TlsSession;
 use super::websocket::{Received, WsSession};
 use super::{Congested, Limits, SessionFailure, TlsConfig};
 
-/// Who began a connection.
+/// The side that began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// We did.
+    /// We began it.
     Client,
-    /// The peer did.
+    /// The peer began it.
     Server,
 }
 
-/// What sessions are made from.
+/// The settings from which sessions are made.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     tls: Option<TlsConfig>,
@@ -29,19 +29,19 @@ pub struct SessionConfig {
     authority: String,
 }
 
-/// Why no sessions can be made as configured.
+/// The reason why no sessions can be made with these settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionConfigError {
-    /// The server's name cannot be used with TLS.
+    /// TLS cannot use the server's name.
     #[error("{0} is neither a host name nor an address, which TLS needs")]
     Name(String),
-    /// The server's name cannot stand in the URI of a WebSocket.
+    /// The URI of a WebSocket cannot contain the server's name.
     #[error("{0} cannot stand in the URI of a WebSocket")]
     Authority(String),
 }
 
 impl SessionConfig {
-    /// Sessions over `tls` if given, and with WebSocket framing if so wanted.
+    /// Settings of sessions over `tls` if given, and with WebSocket framing if `websocket` is true.
     pub fn new(tls: Option<TlsConfig>, websocket: bool, limits: Limits) -> Self {
         Self { tls, websocket, limits, name: None, authority: String::new() }
     }
@@ -49,7 +49,7 @@ impl SessionConfig {
     /// Names the server that a client connects to.
     ///
     /// # Errors
-    /// `host` is no name that the layers can use.
+    /// The layers cannot use the name `host`.
     pub fn with_server(mut self, host: &str, port: u16) -> Result<Self, SessionConfigError> {
         if self.tls.is_some() {
             let name = super::server_name(host);
@@ -69,34 +69,35 @@ impl SessionConfig {
         &self.limits
     }
 
-    /// Whether nothing but TCP is between us and the peer.
+    /// Tells whether the session is plain TCP, without TLS and WebSocket.
     pub fn is_plain(&self) -> bool {
         self.tls.is_none() && !self.websocket
     }
 }
 
-/// A handshake that has ended well.
+/// A handshake that has succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shake {
-    /// An earlier TLS session was resumed.
+    /// True if an earlier TLS session was resumed.
     pub resumed: bool,
 }
 
-/// See the [module](super)'s documentation.
+/// The layers above TCP of one connection.
 pub struct Session {
     tls: Option<Box<TlsSession>>,
     websocket: Option<Box<WsSession>>,
     inbox: Inbox,
     limits: Limits,
-    /// Messages that wait for the handshake to end: each its length in four bytes, then itself.
+    /// Messages that wait for the handshake to end: each as its length in four bytes, then its
+    /// bytes.
     waiting: Buffer,
-    /// What is to be written.
+    /// Bytes to write.
     output: Buffer,
     plain: Vec<u8>,
     open: bool,
     shake: Option<Shake>,
     failed: Option<SessionFailure>,
-    /// When the peer began what is not whole yet: the handshake, or a message.
+    /// Time at which the peer began what is not complete yet: the handshake, or a message.
     begun_ns: Option<u64>,
     /// Keep-alives received.
     keepalives: u32,
@@ -126,10 +127,10 @@ impl Session {
         Ok(session)
     }
 
-    /// Makes an ended session a new one. Its buffers are used again.
+    /// Turns an ended session into a new one. Its buffers are used again.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn begin(
         &mut self,
         config: &SessionConfig,
@@ -176,22 +177,22 @@ impl Session {
         Ok(())
     }
 
-    /// The connection is up: a client begins to speak.
+    /// Takes note that the connection is up: a client begins the handshake.
     pub fn connected(&mut self) {
         self.proceed();
     }
 
-    /// Whether messages go out without waiting for a handshake.
+    /// Tells whether messages go out without waiting for a handshake.
     pub fn is_open(&self) -> bool {
         self.open
     }
 
-    /// Whether a message may be written as it is, past this session.
+    /// Tells whether a message may be written unchanged, without passing through this session.
     pub fn is_transparent(&self) -> bool {
         self.open && self.tls.is_none() && self.websocket.is_none() && self.output.is_empty()
     }
 
-    /// Takes bytes of the peer. What they mean comes from [`take_next`](Self::take_next).
+    /// Takes bytes of the peer. The messages in them come from [`take_next`](Self::take_next).
     pub fn receive(&mut self, bytes: &[u8], now_ns: u64) {
         if self.failed.is_some() {
             return;
@@ -203,7 +204,7 @@ impl Session {
         if self.open && self.begun_ns.is_none() {
             self.begun_ns = Some(now_ns);
         }
-        // A client of TLS 1.3 is done before the server has looked at its certificate.
+        // A client of TLS 1.3 is done before the server has checked the client's certificate.
         if matches!(self.failed, Some(SessionFailure::Refused(_) | SessionFailure::Demanded)) {
             self.open = false;
         }
@@ -233,7 +234,8 @@ impl Session {
         Ok(())
     }
 
-    /// The next message of the peer, or why there will be none. Call until it is `None`.
+    /// The next message of the peer, or the reason why no more will come. Call it until it returns
+    /// `None`.
     pub fn take_next(&mut self) -> Option<Result<&[u8], SessionFailure>> {
         // Messages that came before a failure are still good.
         if self.websocket.is_some() {
@@ -280,7 +282,7 @@ impl Session {
         self.websocket.as_ref().map(|frames| Ok(frames.last()))
     }
 
-    /// Nothing whole is left.
+    /// Ends a round of messages: no whole one is left.
     fn idle(&mut self) -> Option<Result<&[u8], SessionFailure>> {
         if let Some(failure) = self.failed.take() {
             return Some(Err(failure));
@@ -295,10 +297,10 @@ impl Session {
         None
     }
 
-    /// Sends a message, at once or when the handshake is over.
+    /// Sends a message, at once or after the handshake.
     ///
     /// # Errors
-    /// Too much waits already.
+    /// Too many bytes wait already.
     pub fn send(&mut self, message: &[u8]) -> Result<(), Congested> {
         if self.waits() + message.len() > self.limits.waiting_bytes_max {
             return Err(Congested);
@@ -313,17 +315,17 @@ impl Session {
         Ok(())
     }
 
-    /// What is to be written.
+    /// Bytes to write.
     pub fn output(&self) -> &[u8] {
         self.output.as_slice()
     }
 
-    /// Bytes that wait to be sent: written ones, and messages that wait for the handshake.
+    /// Number of bytes that wait to be sent: output, and messages that wait for the handshake.
     pub fn waits(&self) -> usize {
         self.output.len() + self.waiting.len()
     }
 
-    /// The first `len` bytes of [`output`](Self::output) were written.
+    /// Takes note that the first `len` bytes of [`output`](Self::output) were written.
     pub fn written(&mut self, len: usize) {
         self.output.take(len);
         if self.output.is_empty() {
@@ -331,7 +333,7 @@ impl Session {
         }
     }
 
-    /// A handshake that has ended well since the last call.
+    /// A handshake that has succeeded since the last call.
     pub fn take_shake(&mut self) -> Option<Shake> {
         self.shake.take()
     }
@@ -341,26 +343,27 @@ impl Session {
         std::mem::take(&mut self.keepalives)
     }
 
-    /// When the peer will have taken too long, unless something whole arrives before.
+    /// Time at which the peer will have taken too long, unless a message or handshake is complete
+    /// before.
     pub fn deadline_ns(&self) -> Option<u64> {
         let longest =
             if self.open { self.limits.message_ns_max } else { self.limits.handshake_ns_max };
         self.begun_ns.map(|begun_ns| begun_ns.saturating_add(longest))
     }
 
-    /// The time of a handshake begins now.
+    /// Begins to measure the time of the handshake anew.
     pub fn restart_clock(&mut self, now_ns: u64) {
         if !self.open {
             self.begun_ns = Some(now_ns);
         }
     }
 
-    /// Whether the TLS handshake has ended, or there is none.
+    /// Tells whether the TLS handshake has ended, or there is none.
     pub fn is_tls_open(&self) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.is_open())
     }
 
-    /// Why the peer's time is up at `now_ns`, if it is.
+    /// The reason why the peer has taken too long at `now_ns`, if it has.
     pub fn overdue(&self, now_ns: u64) -> Option<SessionFailure> {
         self.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns).map(|_| match self.open {
             true => SessionFailure::SlowMessage,
@@ -368,7 +371,8 @@ impl Session {
         })
     }
 
-    /// Says farewell in the layers that have one; the rest of the output should still be written.
+    /// Sends the closing messages of the layers that have one; the caller should still write the
+    /// output.
     pub fn close(&mut self) {
         if let Some(frames) = &mut self.websocket {
             frames.close();
@@ -380,10 +384,10 @@ impl Session {
         }
     }
 
-    /// Goes on with handshakes, and sends what waited for their end.
+    /// Goes on with handshakes, and sends the messages that waited for their end.
     fn proceed(&mut self) {
         if self.open {
-            // Answers of TLS itself, as to an update of keys.
+            // These are answers of TLS itself, for example to an update of keys.
             if let Some(tls) = &mut self.tls {
                 tls.output(self.output.tail());
             }
@@ -431,7 +435,7 @@ impl Session {
         }
     }
 
-    /// Moves what the WebSocket has to write down.
+    /// Moves the WebSocket's output to the layer below.
     fn flush_frames(&mut self) {
         let Some(mut frames) = self.websocket.take() else { return };
         let bytes = frames.output();
@@ -442,7 +446,7 @@ impl Session {
         self.websocket = Some(frames);
     }
 
-    /// Writes bytes into the layer above TCP.
+    /// Writes bytes to the layer above TCP.
     fn write(&mut self, bytes: &[u8]) {
         match &mut self.tls {
             None => self.output.push(bytes),

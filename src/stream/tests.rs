@@ -94,7 +94,7 @@ impl Pair {
     }
 }
 
-/// All that comes out of a session now.
+/// Returns all messages that a session has now.
 fn drain(session: &mut Session) -> Result<Vec<Vec<u8>>, SessionFailure> {
     let mut found = Vec::new();
     while let Some(next) = session.take_next() {
@@ -103,7 +103,7 @@ fn drain(session: &mut Session) -> Result<Vec<Vec<u8>>, SessionFailure> {
     Ok(found)
 }
 
-/// Moves what `from` has to write, in pieces of `step` bytes.
+/// Moves the output of `from` in pieces of `step` bytes.
 fn carry(
     from: &mut Session,
     to: &mut Session,
@@ -119,7 +119,8 @@ fn carry(
     Ok(found)
 }
 
-/// What both have received when nothing is under way any more; the first failure ends it.
+/// Returns the messages that both sides have received, once no more bytes move; the first failure
+/// ends it.
 fn exchange(
     client: &mut Session,
     server: &mut Session,
@@ -133,7 +134,7 @@ fn exchange(
     Ok(found)
 }
 
-/// Messages in both directions, sent before the handshake and after it, in pieces of `step` bytes.
+/// Sends messages in both directions, before and after the handshake, in pieces of `step` bytes.
 fn talk(pair: &Pair, step: usize) {
     let (mut client, mut server) = pair.sessions();
     client.connected();
@@ -217,7 +218,7 @@ fn a_message_that_dribbles_in_has_an_end() {
         server.receive(&[*byte], 5 + number as u64);
         assert_eq!(server.take_next(), None);
     }
-    // From its first byte on, however often there is another one.
+    // The time runs from the first byte on, also if more follow.
     assert_eq!(server.deadline_ns(), Some(5 + longest));
     assert_eq!(server.overdue(4 + longest), None);
     assert_eq!(server.overdue(5 + longest), Some(SessionFailure::SlowMessage));
@@ -297,12 +298,12 @@ fn a_server_is_verified_when_authorities_are_given() {
         at_client
     };
     assert_eq!(verify(CA, "server", "server.test"), None);
-    // An address is not expected in a certificate; a name is.
+    // A certificate need not hold an address, but must hold a name.
     assert_eq!(verify(CA, "server", "192.0.2.1"), None);
     assert_eq!(verify(CA, "server", "[2001:db8::1]"), None);
     assert!(is_refused(verify(CA, "server", "other.test").as_ref()));
     assert!(is_refused(verify(STRANGER, "server", "server.test").as_ref()));
-    // A self-signed certificate that was given itself.
+    // A self-signed certificate that is also the trusted one.
     assert_eq!(verify(STRANGER, "stranger", "server.test"), None);
     assert!(is_refused(verify(CA, "stranger", "server.test").as_ref()));
 }
@@ -347,7 +348,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
     assert!(name.contains("is not for other.test but for server.test, localhost"), "{name}");
     let authority = said(STRANGER, "server", "server.test");
     assert!(authority.contains("unknown authority: -tls_ca does not have CN=ca of"), "{authority}");
-    // The one who signed it is signed by an authority that is known, and did not come along.
+    // The signer of the certificate is signed by a known authority, and the peer did not send it.
     let missing = said(CA, "below", "below.test");
     assert!(missing.contains("does not have CN=between.test; the peer sent no inter"), "{missing}");
     let own = said(CA, "stranger", "server.test");
@@ -481,14 +482,14 @@ fn a_websocket_carries_binary_frames_pings_and_keepalives() {
     let (mut client, mut server) = pair.sessions();
     client.connected();
     exchange(&mut client, &mut server, 10_000).unwrap();
-    // Unmasked, as a server writes: a binary frame, a ping, a keep-alive, a text frame.
+    // Unmasked frames, as a server writes them: a binary frame, a ping, a keep-alive, a text frame.
     let frame = |kind: u8, payload: &[u8]| [&[0x80 | kind, payload.len() as u8], payload].concat();
     let bytes = [frame(2, BYE), frame(9, b"?"), frame(1, b"\r\n"), frame(1, BYE)].concat();
     client.receive(&bytes, 0);
     assert_eq!(drain(&mut client).unwrap(), [BYE, BYE]);
     assert_eq!(client.take_keepalives(), 1);
     assert_eq!(client.output()[0], 0x80 | 10, "a pong");
-    // What is not UTF-8 leaves in a binary frame.
+    // A message that is not UTF-8 leaves in a binary frame.
     let message = [BYE, b"\xff"].concat();
     client.written(client.output().len());
     client.send(&message).unwrap();

@@ -1,4 +1,4 @@
-//! TLS of one connection: records of the peer in, plain bytes out, and the reverse.
+//! TLS of one connection: records of the peer go in and plain bytes come out, and the reverse.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use rustls::{
 use super::tls_verify::{Anyone, Clients, Nothing, Servers, take_question, take_refusal};
 use super::{SessionFailure, TlsSettings};
 
-/// Which versions of TLS to speak.
+/// The versions of TLS to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsVersions {
-    /// 1.3 where the peer has it, else 1.2.
+    /// 1.3 if the peer has it, else 1.2.
     #[default]
     Both,
     /// TLS 1.2 only.
@@ -39,7 +39,7 @@ impl TlsVersions {
     }
 }
 
-/// What sessions of one worker are made from. Each worker has its own, so that none waits for
+/// The TLS settings of one worker's sessions. Each worker has its own, so that none waits for
 /// another one's cache of sessions.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
@@ -51,7 +51,7 @@ pub struct TlsConfig {
 const SESSIONS: usize = 256;
 
 impl TlsConfig {
-    /// For connections that we make.
+    /// Settings for connections that we make.
     ///
     /// # Errors
     /// A sentence about the certificate, key or authorities.
@@ -84,8 +84,8 @@ impl TlsConfig {
         Ok(Self { client: Some(Arc::new(config)), server: None })
     }
 
-    /// Also for connections that are made to us. `tickets` come from [`tickets`](Self::tickets),
-    /// one for all workers, so that a session may be resumed with any of them.
+    /// Adds settings for connections that peers make. `tickets` come from
+    /// [`tickets`](Self::tickets), one for all workers, so that any of them can resume a session.
     ///
     /// # Errors
     /// A sentence about the certificate, key or authorities.
@@ -110,7 +110,7 @@ impl TlsConfig {
         let key = identity.key.clone_key();
         let mut config = builder.with_single_cert(identity.chain.clone(), key).map_err(mismatch)?;
         config.ticketer = Arc::clone(tickets);
-        // One is enough for a peer that resumes; each costs.
+        // One ticket is enough for a peer that resumes; each costs.
         config.send_tls13_tickets = 1;
         if let Some(key_log) = &settings.key_log {
             config.key_log = Arc::clone(key_log);
@@ -119,10 +119,10 @@ impl TlsConfig {
         Ok(self)
     }
 
-    /// What session tickets are sealed with.
+    /// The keys that seal session tickets.
     ///
     /// # Errors
-    /// Want of randomness.
+    /// There was no randomness.
     pub fn tickets() -> Result<Arc<dyn ProducesTickets>, String> {
         ring::Ticketer::new().map_err(|error| error.to_string())
     }
@@ -135,10 +135,10 @@ fn mismatch(error: Error) -> String {
     }
 }
 
-/// One connection's TLS.
+/// The TLS layer of one connection.
 pub(super) struct TlsSession {
     connection: Connection,
-    /// The peer asked for a certificate, and there was none to show.
+    /// True if the peer asked for a certificate, and there was none to show.
     was_asked: bool,
 }
 
@@ -157,7 +157,7 @@ impl TlsSession {
     }
 
     fn new(mut connection: Connection) -> Self {
-        // What waits is bounded by the session, and taken out at once.
+        // The session bounds the waiting bytes, and takes them out at once.
         connection.set_buffer_limit(None);
         Self { connection, was_asked: false }
     }
@@ -166,13 +166,13 @@ impl TlsSession {
         !self.connection.is_handshaking()
     }
 
-    /// Whether an earlier session was resumed.
+    /// Tells whether an earlier session was resumed.
     pub(super) fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// Takes records of the peer; plain bytes go to `plain`. `true` if the peer has said that
-    /// nothing more will come.
+    /// Takes records of the peer; plain bytes go to `plain`. Returns `true` if the peer has
+    /// announced the end.
     pub(super) fn receive(
         &mut self,
         mut records: &[u8],
@@ -180,7 +180,8 @@ impl TlsSession {
     ) -> Result<bool, SessionFailure> {
         let mut closed = false;
         while !records.is_empty() {
-            // From memory into memory: the only error is that plain bytes must be taken first.
+            // The copy is from memory to memory: the only error is that plain bytes must be taken
+            // first.
             match self.connection.read_tls(&mut records) {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
@@ -203,23 +204,23 @@ impl TlsSession {
         Ok(closed)
     }
 
-    /// Seals plain bytes. Before the end of the handshake they wait.
+    /// Encrypts plain bytes. Before the end of the handshake they wait.
     pub(super) fn send(&mut self, plain: &[u8]) {
-        // Without a limit all of it is taken.
+        // Without a limit all bytes are taken.
         let _ = self.connection.writer().write_all(plain);
     }
 
-    /// Takes the records that are to be written.
+    /// Takes the records to write.
     pub(super) fn output(&mut self, records: &mut Vec<u8>) {
         while self.connection.wants_write() {
-            // A vector takes everything.
+            // Writing to a vector cannot fail.
             if self.connection.write_tls(records).is_err() {
                 return;
             }
         }
     }
 
-    /// Says that nothing more will come (`close_notify`).
+    /// Announces the end (`close_notify`).
     pub(super) fn close(&mut self) {
         self.connection.send_close_notify();
     }
@@ -236,7 +237,7 @@ fn failure(error: Error, was_asked: bool) -> SessionFailure {
             SessionFailure::Tls(format!("the peer does not speak TLS on this connection ({error})"))
         }
         Error::AlertReceived(alert) => match objection(alert) {
-            // What TLS 1.2 has for a certificate that is missing (RFC 5246 section 7.4.6).
+            // TLS 1.2 reports a missing certificate with this alert (RFC 5246 section 7.4.6).
             _ if was_asked && alert == AlertDescription::HandshakeFailure => {
                 SessionFailure::Demanded
             }
@@ -248,7 +249,7 @@ fn failure(error: Error, was_asked: bool) -> SessionFailure {
     }
 }
 
-/// Words for what a peer has against our certificate, where its alert is about that.
+/// The peer's objection to our certificate in words, if the alert is about that.
 fn objection(alert: AlertDescription) -> Option<&'static str> {
     Some(match alert {
         AlertDescription::UnknownCA => "unknown authority",

@@ -1,6 +1,6 @@
 //! Certificates, keys and revocation lists from the text of PEM files.
 //!
-//! Reads no file: who does, adds the file's name to what is wrong with it.
+//! Reads no file: the code that does adds the file's name to an error.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use rustls::pki_types::{
 
 use super::TlsVersions;
 
-/// Who we are: a certificate with what leads to its authority, and its key.
+/// Our identity: a certificate with the chain to its authority, and its key.
 #[derive(Debug)]
 pub struct Identity {
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -25,7 +25,7 @@ impl Clone for Identity {
     }
 }
 
-/// Whom we believe.
+/// The authorities that we trust, and their revocation lists.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     pub(super) roots: Vec<CertificateDer<'static>>,
@@ -37,28 +37,28 @@ pub struct Trust {
 pub struct TlsSettings {
     /// Our certificate; a server must have one.
     pub identity: Option<Identity>,
-    /// Verify the peer against these; `None` believes everybody.
+    /// Authorities to verify the peer against; `None` accepts every peer.
     pub trust: Option<Trust>,
     /// Versions to speak.
     pub versions: TlsVersions,
-    /// Whether a client resumes earlier sessions. A server always lets them be resumed.
+    /// True if a client resumes earlier sessions. A server always permits resumption.
     pub resume: bool,
-    /// Where session secrets go, for those who look at captures.
+    /// Receiver of session secrets, which make captures readable.
     pub key_log: Option<Arc<dyn KeyLog>>,
 }
 
-/// What is wrong with a PEM file, and what to do.
+/// The fault of a PEM file, with advice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MaterialError {
-    /// It is no PEM.
+    /// The file is no PEM.
     #[error(
         "it is not PEM: {0}\n  hint: DER is turned into PEM by `openssl x509 -inform der` or `openssl pkey -inform der`"
     )]
     NotPem(String),
-    /// It has no certificate.
+    /// The file has no certificate.
     #[error("it has no certificate (BEGIN CERTIFICATE)")]
     NoCertificate,
-    /// It has no private key.
+    /// The file has no private key.
     #[error("it has no private key (BEGIN PRIVATE KEY)")]
     NoKey,
     /// The private key is encrypted.
@@ -66,17 +66,17 @@ pub enum MaterialError {
         "its key is encrypted\n  hint: `openssl pkey -in FILE -out FILE` writes it without a passphrase"
     )]
     EncryptedKey,
-    /// It has no revocation list.
+    /// The file has no revocation list.
     #[error("it has no revocation list (BEGIN X509 CRL)")]
     NoRevocationList,
 }
 
 impl Identity {
-    /// From the text of a certificate file (own certificate first, then intermediate ones) and of a
-    /// key file (PKCS #8, PKCS #1 or SEC 1).
+    /// Reads the text of a certificate file (own certificate first, then intermediate ones) and of
+    /// a key file (PKCS #8, PKCS #1 or SEC 1).
     ///
     /// # Errors
-    /// The first error is about the certificate file, the second about the key file.
+    /// The first error concerns the certificate file, the second the key file.
     pub fn from_pem(
         chain: &[u8],
         key: &[u8],
@@ -88,10 +88,10 @@ impl Identity {
 }
 
 impl Trust {
-    /// From the text of a file with certificates of authorities.
+    /// Reads the text of a file with certificates of authorities.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The fault of the file.
     pub fn from_pem(roots: &[u8]) -> Result<Self, MaterialError> {
         Ok(Self { roots: certificates(roots)?, revoked: Vec::new() })
     }
@@ -99,7 +99,7 @@ impl Trust {
     /// Adds the revocation lists of a file.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The fault of the file.
     pub fn revoke(&mut self, lists: &[u8]) -> Result<(), MaterialError> {
         for list in CertificateRevocationListDer::pem_slice_iter(lists) {
             self.revoked.push(list.map_err(not_pem)?);
@@ -108,8 +108,8 @@ impl Trust {
     }
 }
 
-/// The name that a server is addressed by: a host name is announced to it (SNI), an address is not.
-/// `None` for what is neither.
+/// The name of a server for TLS: a host name is announced to it (SNI), an address is not. `None` if
+/// `host` is neither.
 pub fn server_name(host: &str) -> Option<ServerName<'static>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<std::net::IpAddr>() {

@@ -1,10 +1,10 @@
-//! Whom to believe, in the way that SIPp's users rely on.
+//! Verification of the peer's certificate, in the way that SIPp's users rely on.
 //!
-//! Without authorities nobody is verified, signatures included: the certificate may be of any kind.
-//! With authorities the chain, its dates and its revocation are verified; the name is verified
-//! where the peer is addressed by one, for certificates of SIP servers seldom carry IP addresses. A
-//! peer that shows one of the given certificates itself is believed too: the usual set-up of a test
-//! has one self-signed certificate on both sides.
+//! Without authorities no peer is verified, and signatures are not checked either: the certificate
+//! may be of any kind. With authorities the chain, its dates and its revocation are verified. The
+//! name is verified if the peer is addressed by a name, since certificates of SIP servers seldom
+//! carry IP addresses. A peer that shows one of the given certificates itself is accepted too: the
+//! usual set-up of a test has one self-signed certificate on both sides.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -28,21 +28,21 @@ thread_local! {
     /// The fault of the certificate that this thread refused last. rustls has no room for it in the
     /// errors from which it makes the alerts for the peer.
     static REFUSAL: Cell<Option<String>> = const { Cell::new(None) };
-    /// A peer asked this thread for a certificate that there is not.
+    /// True if a peer asked this thread for a certificate that we do not have.
     static QUESTION: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes the fault of a certificate that was refused on this thread; it is told once.
+/// Takes the fault of a certificate that was refused on this thread; the next call returns `None`.
 pub(super) fn take_refusal() -> Option<String> {
     REFUSAL.take()
 }
 
-/// `true` once after a peer asked for a certificate that there is not.
+/// Returns `true` once after a peer asked for a certificate that we do not have.
 pub(super) fn take_question() -> bool {
     QUESTION.take()
 }
 
-/// Notes for people why a chain is refused.
+/// Notes for people the reason why a chain is refused.
 fn refuse(end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>], error: Error) -> Error {
     if let Error::InvalidCertificate(why) = &error {
         REFUSAL.set(sentence(end_entity, others, why));
@@ -58,7 +58,7 @@ fn sentence(
     use CertificateError as E;
     let own = Certificate::read(end_entity)?;
     let read_others = || others.iter().filter_map(|other| Certificate::read(other));
-    // The dates that are wrong may be those of an authority in between.
+    // The wrong dates may be those of an intermediate authority.
     let of = |is_it: &dyn Fn(&Certificate) -> bool| match is_it(&own) {
         true => None,
         false => read_others().find(is_it),
@@ -116,8 +116,8 @@ fn sentence(
     })
 }
 
-/// `true` if nobody knows who issued it. A self-signed certificate is mostly marked as one of an
-/// authority, which is what is said of it then.
+/// Tells whether the issuer is unknown. A self-signed certificate is mostly marked as that of an
+/// authority, and is then reported so.
 fn is_stranger(why: &CertificateError) -> bool {
     match why {
         CertificateError::UnknownIssuer => true,
@@ -126,7 +126,7 @@ fn is_stranger(why: &CertificateError) -> bool {
     }
 }
 
-/// Has no certificate for a server that asks for one, and notes that it did.
+/// Resolver without a certificate, which notes that a server asked for one.
 #[derive(Debug)]
 pub(super) struct Nothing;
 
@@ -145,7 +145,7 @@ impl ResolvesClientCert for Nothing {
     }
 }
 
-/// Believes everybody.
+/// Verifier that accepts every peer.
 #[derive(Debug)]
 pub(super) struct Anyone {
     schemes: Vec<SignatureScheme>,
@@ -192,7 +192,7 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-/// A client's view of servers.
+/// A client's verifier of servers.
 #[derive(Debug)]
 pub(super) struct Servers {
     inner: Arc<WebPkiServerVerifier>,
@@ -230,7 +230,7 @@ impl ServerCertVerifier for Servers {
             now,
         );
         match (verdict, server_name) {
-            // The name is looked at last: the chain is good.
+            // The name is checked last: the chain is good.
             (
                 Err(Error::InvalidCertificate(
                     CertificateError::NotValidForName
@@ -265,7 +265,7 @@ impl ServerCertVerifier for Servers {
     }
 }
 
-/// A server's view of clients, which must show a certificate.
+/// A server's verifier of clients, which must show a certificate.
 #[derive(Debug)]
 pub(super) struct Clients {
     inner: Arc<dyn ClientCertVerifier>,

@@ -12,7 +12,7 @@ use tungstenite::{Bytes, Error, Message, WebSocket};
 use super::buffer::Buffer;
 use super::http;
 
-/// Bytes from and to the peer, for code that expects a socket.
+/// Bytes from and to the peer, with the interface of a socket.
 #[derive(Debug, Default)]
 struct Pipe {
     input: Buffer,
@@ -47,34 +47,34 @@ enum State {
     Client(MidHandshake<ClientHandshake<Pipe>>),
     Server(MidHandshake<ServerHandshake<Pipe, Admit>>),
     Open(WebSocket<Pipe>),
-    /// Something failed; all that is left is what was to be written.
+    /// A failure ended the session; the output is left to write.
     Over(Vec<u8>),
 }
 
 /// One WebSocket.
 pub(super) struct WsSession {
     state: State,
-    /// What arrived of the handshake, until its head is whole: tungstenite takes a head in many
-    /// small pieces for an attack.
+    /// Received bytes of the handshake, until its head is complete: tungstenite takes a head in
+    /// many small pieces for an attack.
     head: Buffer,
     /// The last message handed out.
     current: Bytes,
-    /// Bytes have arrived since the last whole frame.
+    /// True if bytes have arrived since the last whole frame.
     begun: bool,
 }
 
-/// What a WebSocket has received.
+/// The kinds of data that a WebSocket has received.
 pub(super) enum Received<'a> {
     /// A SIP message.
     Message(&'a [u8]),
     /// The peer's closing handshake, which is answered.
     Closed,
-    /// Nothing whole.
+    /// No whole frame.
     Nothing,
 }
 
 impl WsSession {
-    /// A client's session; `None` if `authority` cannot stand in a URI.
+    /// A client's session; `None` if a URI cannot contain `authority`.
     pub(super) fn client(
         authority: &str,
         is_secure: bool,
@@ -101,7 +101,7 @@ impl WsSession {
         matches!(self.state, State::Open(_))
     }
 
-    /// Whether a frame has begun to arrive and is not whole.
+    /// Tells whether a frame has begun to arrive and is not whole.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
     }
@@ -155,7 +155,7 @@ impl WsSession {
         if let State::Open(socket) = &mut self.state
             && !self.head.is_empty()
         {
-            // Frames right behind the handshake.
+            // Frames may follow the handshake at once.
             let rest = self.head.len();
             socket.get_mut().input.push(self.head.take(rest));
             self.begun = true;
@@ -170,18 +170,18 @@ impl WsSession {
             match socket.read() {
                 Ok(Message::Text(message)) => self.current = message.into(),
                 Ok(Message::Binary(message)) => self.current = message,
-                // tungstenite has answered them where they want an answer.
+                // tungstenite has answered those that need an answer.
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {
                     self.begun = false;
                     continue;
                 }
                 Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                    // Writes the answer to the closing handshake.
+                    // This writes the answer to the closing handshake.
                     let _ = socket.flush();
                     return Ok(Received::Closed);
                 }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Pongs leave now.
+                    // This writes the pongs.
                     let _ = socket.flush();
                     return Ok(Received::Nothing);
                 }
@@ -213,13 +213,13 @@ impl WsSession {
     /// Begins the closing handshake.
     pub(super) fn close(&mut self) {
         if let State::Open(socket) = &mut self.state {
-            // A socket that is closing already says so.
+            // A socket that is already closing returns an error.
             let _ = socket.close(None);
             let _ = socket.flush();
         }
     }
 
-    /// What is to be written, to be taken away.
+    /// The output, which the caller takes away.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
         match &mut self.state {
             State::Client(mid) => &mut mid.get_mut().get_mut().output,
@@ -232,7 +232,7 @@ impl WsSession {
 
 fn config(message_bytes_max: usize) -> WebSocketConfig {
     WebSocketConfig::default()
-        // Thousands of connections, each with a message at a time.
+        // There may be thousands of connections, each with one message at a time.
         .read_buffer_size(4096)
         // Every frame leaves at once.
         .write_buffer_size(0)
@@ -244,11 +244,11 @@ fn text(error: &Error) -> String {
     error.to_string()
 }
 
-/// What a server that refuses a handshake still has to write.
+/// The answer that a server which refuses a handshake still has to write.
 fn refusal(error: &Error) -> Vec<u8> {
     let Error::Http(response) = error else { return Vec::new() };
     let mut bytes = Vec::new();
-    // Into memory; a head that cannot be written is not sent.
+    // The write goes to memory; a head that cannot be written is not sent.
     let _ = tungstenite::handshake::server::write_response(&mut bytes, response);
     if let Some(body) = response.body() {
         bytes.extend_from_slice(body);
