@@ -1,4 +1,4 @@
-//! Bytes to records.
+//! Conversion of bytes to records.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,8 +6,8 @@ use super::encode::LENGTH;
 use super::event::{Authenticated, Ends, Event, Patience, Protocol, Record};
 use crate::stats::{FailureCause, TraceKind};
 
-/// The records in a run of bytes, in order. A record that is not whole ends them: the queue that
-/// carries records carries whole ones only.
+/// The records in a run of bytes, in order. An incomplete record ends them: the queue that carries
+/// records carries whole ones only.
 #[derive(Clone, Debug)]
 pub struct Records<'b> {
     bytes: &'b [u8],
@@ -19,7 +19,7 @@ impl<'b> Records<'b> {
         Self { bytes }
     }
 
-    /// What no record was made of yet.
+    /// The bytes of which no record was made yet.
     pub fn rest(&self) -> &'b [u8] {
         self.bytes
     }

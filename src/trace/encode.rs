@@ -1,4 +1,4 @@
-//! Records to bytes.
+//! Conversion of records to bytes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use crate::stats::{FailureCause, TraceDropCounts, TraceKind};
 /// Bytes of the length with which each record begins.
 pub(super) const LENGTH: usize = 4;
 
-/// Collects an engine's records between two turns of its worker. See the module's documentation.
+/// Collector of an engine's records between two turns of its worker.
 #[derive(Debug)]
 pub struct Tracer {
     wanted: Kinds,
@@ -34,18 +34,18 @@ impl Tracer {
         }
     }
 
-    /// Whether records of `kind` are wanted: ask before gathering what one needs.
+    /// Tells whether records of `kind` are wanted. Ask before gathering the data for one.
     #[inline]
     pub fn wants(&self, kind: TraceKind) -> bool {
         self.wanted.has(kind)
     }
 
-    /// What is wanted.
+    /// The wanted kinds.
     pub fn wanted(&self) -> Kinds {
         self.wanted
     }
 
-    /// Changes what is wanted, with room for up to `capacity` bytes.
+    /// Changes the wanted kinds, with room for up to `capacity` bytes.
     pub fn set_wanted(&mut self, wanted: Kinds, capacity: usize) {
         self.wanted = wanted;
         if !wanted.is_none() && capacity > self.capacity {
@@ -54,18 +54,19 @@ impl Tracer {
         }
     }
 
-    /// The time of what is recorded next, on the monotonic clock.
+    /// Sets the time of the next records, on the monotonic clock.
     #[inline]
     pub fn set_now(&mut self, now: u64) {
         self.now = now;
     }
 
-    /// Appends an event of now if its kind is wanted. Without room it is dropped and counted.
+    /// Appends an event at the current time if its kind is wanted. Without room it is dropped and
+    /// counted.
     pub fn record(&mut self, call: u64, program: u8, step: u16, event: Event<'_>) {
         self.record_at(self.now, call, program, step, event);
     }
 
-    /// As [`Self::record`], for what happened at another time.
+    /// Appends an event as [`Self::record`] does, at another time.
     pub fn record_at(&mut self, at_ns: u64, call: u64, program: u8, step: u16, event: Event<'_>) {
         let kind = event.kind();
         if !self.wants(kind) {
@@ -80,24 +81,24 @@ impl Tracer {
         encode(&record, &mut self.buffer);
     }
 
-    /// What was recorded since the buffer was cleared.
+    /// The records since the buffer was cleared, as bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// Forgets what was recorded.
+    /// Forgets the records.
     pub fn clear(&mut self) {
         self.buffer.clear();
     }
 
-    /// Records dropped so far, for want of room here or farther on.
+    /// Records dropped so far, for want of room here or in the queue behind.
     pub fn dropped(&self) -> &TraceDropCounts {
         &self.dropped
     }
 
-    /// Hands on what was recorded in pieces of whole records. `push` takes all of a piece or
-    /// refuses it; what it refuses is tried record by record, and what still has no room is
-    /// dropped and counted.
+    /// Hands the records on in pieces of whole records. `push` takes all of a piece or refuses it.
+    /// A refused piece is tried record by record, and records that still have no room are dropped
+    /// and counted.
     pub fn hand_on(&mut self, mut push: impl FnMut(&[u8]) -> bool) {
         if self.buffer.is_empty() {
             return;
@@ -127,7 +128,7 @@ pub fn each_record(mut bytes: &[u8], mut visit: impl FnMut(TraceKind, &[u8])) {
     }
 }
 
-/// More than the bytes that an event takes without its length.
+/// An upper bound of the bytes that an event takes, without its length.
 fn size_max(event: &Event<'_>) -> usize {
     const FIXED: usize = 96;
     FIXED
@@ -157,11 +158,12 @@ fn size_max(event: &Event<'_>) -> usize {
         }
 }
 
-/// Length, kind, circumstances, and what the kind has. All numbers are little-endian; the last
-/// text of an event reaches to the end of its record, others carry their length.
+/// Appends a record: length, kind, circumstances, and the data of the kind. All numbers are
+/// little-endian. The last text of an event reaches to the end of its record; others carry their
+/// length.
 fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     let begin = out.len();
-    // At once: what is common to all records is most of many.
+    // The common part is written at once, since it is most of many records.
     let mut common = [0; LENGTH + 22];
     common[4] = record.event.kind() as u8;
     common[5] = record.program;

@@ -1,15 +1,15 @@
-//! What can be recorded.
+//! Events of single messages and calls that can be recorded.
 
 use std::net::SocketAddr;
 
 use crate::stats::{FailureCause, TraceKind};
 
-/// The number of no call: of a message that belongs to none.
+/// The number that stands for no call, in records of messages that belong to none.
 pub const NO_CALL: u64 = 0;
-/// The index of no step.
+/// The index that stands for no step.
 pub const NO_STEP: u16 = u16::MAX;
 
-/// How a message travelled.
+/// The transport of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Protocol {
@@ -27,10 +27,10 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// All, in the order of their numbers.
+    /// All protocols, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
 
-    /// As in a Via header.
+    /// The name as in a Via header.
     pub fn name(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
@@ -41,7 +41,7 @@ impl Protocol {
         }
     }
 
-    /// In lower case, as in the transport parameter of a URI.
+    /// The name in lower case, as in the transport parameter of a URI.
     pub fn token(self) -> &'static str {
         match self {
             Self::Udp => "udp",
@@ -52,30 +52,30 @@ impl Protocol {
         }
     }
 
-    /// Whether messages travel in a stream rather than in datagrams.
+    /// Tells whether messages travel in a stream rather than in datagrams.
     pub fn is_stream(self) -> bool {
         self != Self::Udp
     }
 }
 
-/// Both ends of a message's way: ours and the peer's.
+/// Both ends of a message's path: ours and the peer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// Our address.
     pub local: SocketAddr,
     /// The peer's address.
     pub remote: SocketAddr,
-    /// How.
+    /// The transport.
     pub protocol: Protocol,
 }
 
-/// What a call waited for in vain.
+/// The thing that a call waited for in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Patience {
     /// A message.
     Receive,
-    /// The answer to a message that was sent as often as allowed.
+    /// The answer to a message that was retransmitted as often as allowed.
     Retransmission,
     /// A command of the other side of a controlled call (3PCC).
     Command,
@@ -84,7 +84,7 @@ pub enum Patience {
 }
 
 impl Patience {
-    /// All, in the order of their numbers.
+    /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Receive, Self::Retransmission, Self::Command, Self::Send];
 }
 
@@ -101,37 +101,37 @@ pub struct Authenticated<'b> {
     pub algorithm: &'b [u8],
     /// Quality of protection; empty if there is none.
     pub qop: &'b [u8],
-    /// Status of the challenge, 401 or 407; 0 where we check credentials ourselves.
+    /// Status of the challenge, 401 or 407; 0 if we check credentials ourselves.
     pub challenge: u16,
-    /// Whether the credentials could be made, or were right.
+    /// True if the credentials could be made, or were right.
     pub is_ok: bool,
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
     /// A message was sent.
     Sent {
-        /// From where to where.
+        /// Both ends.
         ends: Ends,
-        /// It was sent before.
+        /// True for a retransmission.
         is_repeated: bool,
-        /// Its bytes.
+        /// The bytes of the message.
         message: &'b [u8],
     },
     /// A message was received, expected or not, new or not.
     Received {
-        /// From where to where.
+        /// Both ends.
         ends: Ends,
-        /// Its bytes.
+        /// The bytes of the message.
         message: &'b [u8],
     },
-    /// A message came that the scenario does not expect; `Record::step` is where the call was. The
-    /// `Received` of the same message stands before it.
+    /// A message came that the scenario does not expect; `Record::step` is the step of the call.
+    /// The `Received` of the same message stands before it.
     Unexpected {
         /// The message's bytes.
         message: &'b [u8],
-        /// It ends the call.
+        /// True if the message ends the call.
         aborts: bool,
     },
     /// A message came for a call that has ended.
@@ -152,23 +152,23 @@ pub enum Event<'b> {
     Error(&'b [u8]),
     /// A call began.
     CallStarted {
-        /// Its Call-ID.
+        /// The Call-ID.
         call_id: &'b [u8],
-        /// Whether the peer began it.
+        /// True if the peer began the call.
         is_incoming: bool,
-        /// Where it is and with whom.
+        /// Both ends.
         ends: Ends,
     },
     /// A call ended.
     CallEnded {
-        /// Its Call-ID.
+        /// The Call-ID.
         call_id: &'b [u8],
-        /// Why it failed; `None` if it did not.
+        /// The reason for the failure; `None` if the call succeeded.
         cause: Option<FailureCause>,
-        /// Status of the response that it failed by, or else of the last final one, to the INVITE
-        /// if one was sent; 0 if none came.
+        /// Status of the response that made the call fail, or else of the last final response, to
+        /// the INVITE if one was sent; 0 if none came.
         code: u16,
-        /// From its first message to its end.
+        /// Time from the call's first message to its end.
         length_ns: u64,
     },
     /// A call came to a step.
@@ -180,18 +180,18 @@ pub enum Event<'b> {
     ResponseTime {
         /// Index into the layout's response times.
         rtd: u16,
-        /// How long.
+        /// The time that was measured.
         duration_ns: u64,
     },
     /// A call waited in vain.
     TimedOut {
-        /// Its Call-ID.
+        /// The Call-ID.
         call_id: &'b [u8],
-        /// For what.
+        /// The thing that the call waited for.
         patience: Patience,
-        /// Whether the call ends with it; otherwise the scenario goes on elsewhere.
+        /// True if the call ends with it; otherwise the scenario goes on at another step.
         aborts: bool,
-        /// How long it waited, in milliseconds; since the last retransmission if there were any.
+        /// The time waited, in milliseconds; since the last retransmission if there were any.
         waited_ms: u64,
     },
     /// Digest credentials were made or checked.
@@ -203,7 +203,7 @@ pub enum Event<'b> {
 }
 
 impl Event<'_> {
-    /// Its kind.
+    /// The kind of the event.
     pub fn kind(&self) -> TraceKind {
         match self {
             Self::Sent { .. } => TraceKind::MessageSent,
@@ -229,16 +229,16 @@ impl Event<'_> {
 /// An event with its circumstances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'b> {
-    /// When, on the monotonic clock. For a received message the time of its receipt.
+    /// The time on the monotonic clock; for a received message that of its receipt.
     pub at_ns: u64,
     /// The number of the call, unique in the run; [`NO_CALL`] if there is none.
     pub call: u64,
     /// The worker.
     pub worker: u16,
-    /// Number of the call's program, as the layout has it.
+    /// Number of the call's program in the layout.
     pub program: u8,
     /// The step at which the call was; [`NO_STEP`] if at none.
     pub step: u16,
-    /// What happened.
+    /// The event.
     pub event: Event<'b>,
 }

@@ -1,8 +1,8 @@
-//! The record stream: what an engine says about single messages and calls, as compact bytes.
+//! The record stream: an engine's records of single messages and calls, as compact bytes.
 //!
-//! An engine appends [`Event`]s to its [`Tracer`] where somebody wants their kind; otherwise a
-//! record costs one test of a mask. The worker moves the bytes on once per turn; on another thread
-//! [`Records`] turns them back into [`Record`]s. Pure: knows neither files nor formats nor threads.
+//! An engine appends [`Event`]s to its [`Tracer`] if their kind is wanted; otherwise a record costs
+//! one test of a mask. The worker moves the bytes on once per turn; on another thread [`Records`]
+//! turns them back into [`Record`]s. Pure: knows neither files nor formats nor threads.
 
 mod decode;
 mod encode;
@@ -41,18 +41,18 @@ impl Kinds {
         Self(bits)
     }
 
-    /// What is in either.
+    /// The kinds that are in either set.
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether `kind` is in the set.
+    /// Tells whether `kind` is in the set.
     #[inline]
     pub const fn has(self, kind: TraceKind) -> bool {
         self.0 & (1 << kind as u32) != 0
     }
 
-    /// Whether nothing is in the set.
+    /// Tells whether the set is empty.
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }

@@ -1,10 +1,10 @@
-//! The queue in which a worker's records travel: bounded, without locks, and no deeper in memory
-//! than the records that wait.
+//! The queue for a worker's records: bounded, without locks, and using little more memory than the
+//! waiting records need.
 //!
-//! A ring of bytes touches all of its memory before it uses any again, whatever waits in it. This
-//! is a row of rings, each larger than the one before. What is pushed goes to the last ring that
-//! holds something, or to a later one without room there: while the reader keeps up, that is the
-//! small first ring. So what lies in one ring is older than what lies in those behind it, and the
+//! A single ring of bytes touches all of its memory before it uses any again, even if few bytes
+//! wait in it. This is a row of rings, each larger than the one before. New bytes go to the last
+//! ring that holds any, or to a later one if that has no room. While the reader keeps up, that is
+//! the small first ring. The bytes in one ring are older than those in later rings, so that the
 //! order of records is kept.
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 const FIRST_BYTES: usize = 256 << 10;
 /// Factor by which each ring is larger than the one before.
 const GROWTH: usize = 4;
-/// More rings than any number of bytes has.
+/// Number of rings that suffices for any number of bytes.
 const RINGS_MAX: usize = 24;
 
 /// The worker's end.
@@ -29,7 +29,7 @@ pub fn queue(bytes: usize) -> (RecordsIn, RecordsOut) {
     let (mut ins, mut outs) = (Vec::new(), Vec::new());
     let (mut left, mut next) = (bytes.max(1), FIRST_BYTES);
     while left > 0 {
-        // What is left is one ring when another of it would be smaller than this one.
+        // The rest is one ring, if a further ring would be smaller than this one.
         let size = if left / 2 < next { left } else { next };
         let (producer, consumer) = RingBuffer::new(size);
         ins.push(producer);
@@ -50,16 +50,17 @@ impl RecordsIn {
 }
 
 impl RecordsOut {
-    /// `true` if nothing is there.
+    /// Tells whether no ring holds any bytes.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(Consumer::is_empty)
     }
 
-    /// Appends what is there to `out`, oldest first, at most about `most` bytes. `false` if nothing
-    /// was there.
+    /// Appends waiting bytes to `out`, oldest first, at most about `most` bytes. Returns `false` if
+    /// there were none.
     pub fn take(&mut self, most: usize, out: &mut Vec<u8>) -> bool {
-        // From the last ring to the first: what comes into an earlier one before it is read is
-        // then either older than what was seen in the later ones, or they were seen empty.
+        // The rings are looked at from the last to the first. Bytes that come into an earlier ring
+        // before it is read are then older than those seen in later ones, or the later ones were
+        // empty.
         let mut seen = [0; RINGS_MAX];
         for (seen, ring) in seen.iter_mut().zip(&self.0).rev() {
             *seen = ring.slots();
@@ -130,7 +131,7 @@ mod tests {
                     lost += 1;
                 }
             }
-            // All of it at times, and mostly a piece.
+            // The reader takes everything at times, and mostly a piece.
             let most = if round % 10 == 9 { usize::MAX } else { 300 << 10 };
             records_out.take(most, &mut taken);
         }
