@@ -1,4 +1,4 @@
-//! A file as one engine sees it: with the rows that its scenario inserted and replaced.
+//! An injection file as one engine sees it: with the rows that its scenario inserted and replaced.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use thiserror::Error;
 use super::printf::expand;
 use super::{InjectionFile, Order, field_of};
 
-/// Bytes that a scenario may add to a file: an endless run must not fill the memory.
+/// Most bytes that a scenario may add to a file: an endless run must not fill the memory.
 const EDIT_BYTES_MAX: usize = 256 << 20;
-/// What a row costs beside its bytes.
+/// Memory that a row costs beside its bytes.
 const ROW_COST: usize = 96;
 
-/// A file and what was changed in it. Unchanged, it costs nothing.
+/// An injection file with its changes. Unchanged, it costs nothing.
 #[derive(Clone, Debug)]
 pub struct Table {
     file: Arc<InjectionFile>,
     replaced: HashMap<u32, Box<[u8]>>,
     added: Vec<Box<[u8]>>,
-    /// Rows by the indexed column, where that has changed; `None` where a key is gone.
+    /// Rows by the indexed column, for keys whose row has changed; `None` for keys that are gone.
     keys: HashMap<Box<[u8]>, Option<u32>>,
     bytes: usize,
     has_brackets: bool,
 }
 
-/// Why a row cannot be changed.
+/// The reason why a row cannot be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EditError {
     /// There is no such row.
@@ -34,7 +34,7 @@ pub enum EditError {
     /// The scenario has added as much as it may.
     #[error("256 MiB were added to the file")]
     Full,
-    /// Rows that numbers are put into stand for many.
+    /// A file with `PRINTF` cannot be changed, since each of its rows stands for many.
     #[error("a PRINTF file cannot be changed")]
     Printf,
 }
@@ -47,17 +47,17 @@ impl Table {
         Self { file, replaced, added: Vec::new(), keys, bytes: 0, has_brackets }
     }
 
-    /// The file below.
+    /// The unchanged file.
     pub fn file(&self) -> &InjectionFile {
         &self.file
     }
 
-    /// `true` if a row has, or had, a `[`, with which keywords begin.
+    /// Tells whether a row has, or had, a `[`, with which keywords begin.
     pub fn has_brackets(&self) -> bool {
         self.has_brackets
     }
 
-    /// How many rows calls can take.
+    /// Number of rows that calls can take.
     pub fn rows(&self) -> u64 {
         self.file.rows() + self.added.len() as u64
     }
@@ -67,12 +67,13 @@ impl Table {
         self.file.row_of(self.rows(), call_number, user, seed)
     }
 
-    /// `true` if rows are chosen by user.
+    /// Tells whether rows are chosen by user.
     pub fn is_by_user(&self) -> bool {
         self.file.order() == Order::User
     }
 
-    /// Hands the column `field` of `row` to `put`, in pieces; nothing if there is none.
+    /// Hands the column `field` of `row` to `put`, in pieces. Hands on nothing if there is no such
+    /// row.
     pub fn put_field(&self, row: u64, field: u16, mut put: impl FnMut(&[u8])) {
         if row >= self.rows() {
             return;
@@ -97,7 +98,7 @@ impl Table {
     /// Adds a row at the end.
     ///
     /// # Errors
-    /// If that is not possible, or too much was added.
+    /// The file has `PRINTF`, or too much was added.
     pub fn insert(&mut self, text: &[u8]) -> Result<(), EditError> {
         if self.file.printf.is_some() {
             return Err(EditError::Printf);
@@ -112,7 +113,7 @@ impl Table {
     /// Puts another text in the place of `row`.
     ///
     /// # Errors
-    /// If there is no such row, or too much was added.
+    /// There is no such row, the file has `PRINTF`, or too much was added.
     pub fn replace(&mut self, row: u64, text: &[u8]) -> Result<(), EditError> {
         if self.file.printf.is_some() {
             return Err(EditError::Printf);
@@ -156,7 +157,7 @@ impl Table {
         }
     }
 
-    /// Makes sure that `text` may be added.
+    /// Checks that `text` may still be added.
     fn account(&mut self, text: &[u8]) -> Result<(), EditError> {
         let known = self.added.len() + self.replaced.len() + self.keys.len();
         let total = self.bytes + text.len();
@@ -187,7 +188,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// The answers are SIPp's to the same actions on the same file.
+    /// The expected rows are SIPp's answers to the same actions on the same file.
     #[test]
     fn lookups_follow_insertions_and_replacements_as_in_sipp() {
         let mut table = table("SEQUENTIAL\nal;1\nbob;2\nbob;3\n", true);

@@ -1,18 +1,18 @@
-//! What is wrong with an injection file.
+//! The error of an injection file.
 
 use thiserror::Error;
 
-/// Why an injection file cannot be used.
+/// The reason why an injection file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{name}:{line}: {what}\n  hint: {hint}")]
 pub struct InjectionError {
     /// The file.
     pub name: String,
-    /// Its line, from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The fault.
     pub what: String,
-    /// What to do.
+    /// Advice on how to mend it.
     pub hint: &'static str,
 }
 

@@ -1,11 +1,12 @@
-//! Finding a row by the text of one column: open addressing over row numbers. Keys stay where they
-//! are, in the file.
+//! Index of rows by the text of one column: a hash table of row numbers with open addressing. Keys
+//! stay in the file.
 
 use std::hash::{BuildHasher, Hasher};
 
-/// See the module's documentation.
+/// Hash table from the text of a column to the row.
 pub(super) struct Index {
-    /// Row + 1; 0 is empty. Twice as many as rows, a power of two.
+    /// Row + 1, or 0 if the bucket is empty. The number of buckets is a power of two, and at least
+    /// twice that of rows.
     buckets: Vec<u32>,
     field: u16,
     hasher: foldhash::quality::FixedState,
@@ -14,7 +15,7 @@ pub(super) struct Index {
 impl Index {
     pub(super) fn new(rows: usize, field: u16) -> Self {
         let buckets = (rows.max(4) * 2).next_power_of_two();
-        // The keys are the user's own: nobody gains by making them collide.
+        // The keys are the user's own: collisions on purpose would only harm the user.
         let hasher = foldhash::quality::FixedState::with_seed(0x1ed);
         Self { buckets: vec![0; buckets], field, hasher }
     }
@@ -23,7 +24,7 @@ impl Index {
         self.field
     }
 
-    /// Adds `row`; it takes the place of an earlier row with the same key, as in SIPp.
+    /// Adds `row`; it replaces an earlier row with the same key, as in SIPp.
     pub(super) fn insert<'b>(&mut self, row: u32, key: impl Fn(u32) -> &'b [u8]) {
         let bucket = self.bucket(key(row), &key);
         self.buckets[bucket] = row + 1;
@@ -33,7 +34,7 @@ impl Index {
         self.buckets[self.bucket(wanted, &key)].checked_sub(1)
     }
 
-    /// The bucket of `wanted`, or the free one where it would go.
+    /// The bucket of `wanted`, or the free one in which it would be stored.
     fn bucket<'b>(&self, wanted: &[u8], key: &impl Fn(u32) -> &'b [u8]) -> usize {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(wanted);

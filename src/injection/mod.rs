@@ -1,9 +1,9 @@
 //! Injection files: the rows behind `[fieldN]`, as SIPp has them.
 //!
 //! A file is read once, kept as its own bytes with the place of each row, and shared by all
-//! workers; what a scenario inserts or replaces lies in a [`Table`] over it. Which row a call sees
-//! is a function of the call's number or user, so that workers need not agree on anything. Pure: it
-//! is given bytes, and knows nothing of files, calls or keywords.
+//! workers. Rows that a scenario inserts or replaces lie in a [`Table`] over it. The row that a
+//! call sees is a function of the call's number or user, so that workers need not agree on
+//! anything. Pure: it is given bytes, and knows nothing of files, calls or keywords.
 
 mod edits;
 mod error;
@@ -20,27 +20,27 @@ use printf::Printf;
 
 /// Longest row: no message carries more.
 const ROW_BYTES_MAX: usize = 65_535;
-/// Places of rows are 32 bits wide.
+/// Largest file: places of rows are 32 bits wide.
 const FILE_BYTES_MAX: usize = u32::MAX as usize - 1;
-/// Between two fields.
+/// The byte between two fields.
 const DELIMITER: u8 = b';';
 
-/// In which order calls take rows.
+/// The order in which calls take rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// One after the other, from the first again after the last.
+    /// One after the other, beginning again after the last.
     Sequential,
-    /// Any.
+    /// At random.
     Random,
     /// The row of the call's user.
     User,
 }
 
-/// A file of rows. See the module's documentation.
+/// The rows of an injection file, with the place of each.
 pub struct InjectionFile {
     name: String,
     bytes: Box<[u8]>,
-    /// Where each row begins.
+    /// Start of each row in `bytes`.
     rows: Vec<u32>,
     order: Order,
     printf: Option<Printf>,
@@ -49,18 +49,18 @@ pub struct InjectionFile {
     rest: Option<Rest>,
 }
 
-/// Rows behind the empty line that ends a file.
+/// The rows behind the empty line that ends a file, which are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
-    /// The empty line, from 1.
+    /// Number of the empty line, from 1.
     pub line: usize,
-    /// Number of rows behind it.
+    /// Number of unused rows.
     pub rows: usize,
 }
 
 impl std::fmt::Debug for InjectionFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The rows may be millions, and passwords.
+        // The rows may be millions, and may be passwords.
         write!(f, "InjectionFile({}, {} rows)", self.name, self.rows.len())
     }
 }
@@ -70,7 +70,7 @@ impl InjectionFile {
     /// row per line. Lines that begin with `#` are comments; an empty line ends the file.
     ///
     /// # Errors
-    /// What is wrong, with its line.
+    /// The first fault, with its line.
     pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, InjectionError> {
         let fault = |line, what: &str, hint: &'static str| {
             InjectionError::new(name, line, what.to_owned(), hint)
@@ -119,12 +119,12 @@ impl InjectionFile {
         Ok(Self { name, bytes, rows, order, printf, index: None, has_brackets, rest })
     }
 
-    /// What the file is called in a scenario: its name without directories.
+    /// The name by which scenarios know the file: its name without directories.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Gives the file the name by which scenarios know it.
+    /// Changes the name by which scenarios know the file.
     pub fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
     }
@@ -134,12 +134,12 @@ impl InjectionFile {
         self.rest
     }
 
-    /// In which order calls take rows.
+    /// The order in which calls take rows.
     pub fn order(&self) -> Order {
         self.order
     }
 
-    /// `true` if there is a `[` in it, with which keywords begin.
+    /// Tells whether a row has a `[`, with which keywords begin.
     pub fn has_brackets(&self) -> bool {
         self.has_brackets
     }
@@ -158,7 +158,7 @@ impl InjectionFile {
         self.index.as_ref().map(Index::field)
     }
 
-    /// How many rows calls can take, virtual ones included.
+    /// Number of rows that calls can take, virtual ones included.
     pub fn rows(&self) -> u64 {
         match &self.printf {
             Some(printf) => u64::from(printf.rows),
@@ -166,7 +166,8 @@ impl InjectionFile {
         }
     }
 
-    /// The first row that lacks the column `field`: its line in the file, and how many lack it.
+    /// The line of the first row that lacks the column `field`, and the number of rows that lack
+    /// it.
     pub fn ragged(&self, field: u16) -> Option<(usize, usize)> {
         let lacks = |row: &u32| {
             let columns = memchr_iter(DELIMITER, self.text(*row)).count() + 1;
@@ -182,7 +183,7 @@ impl InjectionFile {
         (0..self.rows.len() as u32).map(move |row| (row as usize, field_of(self.text(row), field)))
     }
 
-    /// The rows as they stand in the file, with their lines.
+    /// The rows as the file has them, with their lines.
     pub fn lines(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let (mut line, mut counted) = (1, 0);
         self.rows.iter().enumerate().map(move |(row, &place)| {
@@ -198,12 +199,12 @@ impl InjectionFile {
         memchr_iter(b'\n', &self.bytes[..place]).count() + 1
     }
 
-    /// What is wrong with a column of a row, for the user.
+    /// The error of a column of a row, for the user.
     pub fn fault(&self, row: u32, what: String, hint: &'static str) -> InjectionError {
         InjectionError::new(&self.name, self.line_number(row), what, hint)
     }
 
-    /// How many rows the file has, without virtual ones.
+    /// Number of rows in the file, without virtual ones.
     pub fn rows_in_file(&self) -> u64 {
         self.rows.len() as u64
     }
@@ -213,7 +214,7 @@ impl InjectionFile {
         (row % self.rows.len().max(1) as u64) as u32
     }
 
-    /// `true` if numbers are put into the column `field`, so that its virtual rows differ.
+    /// Tells whether numbers are put into the column `field`, so that its virtual rows differ.
     pub fn varies(&self, field: u16) -> bool {
         self.printf.is_some() && self.column(field).any(|(_, text)| memchr(b'%', text).is_some())
     }
@@ -234,7 +235,7 @@ impl InjectionFile {
         index.find(key, |row| field_of(self.text(row), index.field()))
     }
 
-    /// A row as it stands in the file.
+    /// A row as the file has it.
     fn text(&self, row: u32) -> &[u8] {
         let Some(&place) = self.rows.get(row as usize) else { return &[] };
         let rest = &self.bytes[place as usize..];

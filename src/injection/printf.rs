@@ -1,18 +1,18 @@
-//! The first line of a file, and PRINTF: many rows out of few, by numbers put into them.
+//! The first line of a file, and PRINTF, which makes many rows of few by putting numbers into them.
 
 use super::{FIRST_LINE, Order};
 
-/// `PRINTF=n,PRINTFOFFSET=o,PRINTFMULTIPLE=m`.
+/// The settings `PRINTF=n,PRINTFOFFSET=o,PRINTFMULTIPLE=m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Printf {
-    /// How many rows there are.
+    /// Number of virtual rows.
     pub(super) rows: u32,
     offset: i64,
     multiple: i64,
 }
 
 impl Printf {
-    /// The number that row `row` holds.
+    /// The number that is put into row `row`.
     pub(super) fn number(&self, row: u64) -> i64 {
         self.offset.wrapping_add(self.multiple.wrapping_mul(row as i64))
     }
@@ -22,8 +22,7 @@ pub(super) const FORMAT_HINT: &str =
     "a number is written %d, perhaps with a width or precision: %05d, %-5d, %.3d";
 const PRINTF_HINT: &str = "write SEQUENTIAL,PRINTF=1000,PRINTFOFFSET=0,PRINTFMULTIPLE=1";
 
-/// Reads the first line. SIPp searches it for the words, so that whatever stands around them is
-/// passed over.
+/// Reads the first line. SIPp searches it for the words, so that any text around them is ignored.
 pub(super) fn first_line(line: &[u8]) -> Result<(Order, Option<Printf>), (String, &'static str)> {
     let has = |word: &str| memchr::memmem::find(line, word.as_bytes());
     let order = if has("RANDOM").is_some() {
@@ -57,7 +56,7 @@ pub(super) fn first_line(line: &[u8]) -> Result<(Order, Option<Printf>), (String
     Ok((order, Some(Printf { rows, offset, multiple })))
 }
 
-/// Refuses a row with a `%` that is no number.
+/// Refuses a row with a `%` that begins no format of a number.
 pub(super) fn check(row: &[u8]) -> Result<(), String> {
     let mut rest = row;
     while let Some(at) = memchr::memchr(b'%', rest) {
@@ -71,7 +70,7 @@ pub(super) fn check(row: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Hands `field` to `put` in pieces, with `number` in the place of every format.
+/// Hands `field` to `put` in pieces, with `number` in place of every format.
 pub(super) fn expand(field: &[u8], number: i64, mut put: impl FnMut(&[u8])) {
     let mut rest = field;
     while let Some(at) = memchr::memchr(b'%', rest) {
@@ -84,7 +83,7 @@ pub(super) fn expand(field: &[u8], number: i64, mut put: impl FnMut(&[u8])) {
     put(rest);
 }
 
-/// `%-05.3d`
+/// A format such as `%-05.3d`.
 #[derive(Clone, Copy)]
 struct Format {
     left: bool,
