@@ -1,23 +1,23 @@
-//! The use of the processors now, and by whom: two looks at the counters of the kernel, and what
-//! lies between.
+//! The current use of the processors, in all and by program: the difference between two readings of
+//! the kernel's counters.
 
 use std::collections::BTreeMap;
 
 use super::facts::{BusyCpu, BusyCpus, BusyProgram};
 use crate::procfs::{TaskStat, cpu_ticks};
 
-/// Programs that are named.
+/// Most programs that are named.
 const PROGRAMS_MAX: usize = 8;
 
-/// Programs below this share of a processor are not named.
+/// Share of a processor below which programs are not named.
 const PROGRAM_PERCENT_MIN: f64 = 5.0;
 
 /// The counters at one moment, in ticks of the kernel's clock.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
-    /// By number: busy, and all.
+    /// Busy ticks and all ticks, by number of the processor.
     cpus: BTreeMap<usize, (u64, u64)>,
-    /// By process id.
+    /// Programs by process id.
     programs: BTreeMap<u32, Program>,
 }
 
@@ -29,7 +29,7 @@ struct Program {
 }
 
 impl Sample {
-    /// Takes `/proc/stat`.
+    /// Reads `/proc/stat`.
     pub(super) fn take_cpus(&mut self, stat: &str) {
         for (number, ticks) in cpu_ticks(stat) {
             let busy = ticks.busy + ticks.stolen;
@@ -37,14 +37,14 @@ impl Sample {
         }
     }
 
-    /// Takes `/proc/PID/stat`.
+    /// Reads `/proc/PID/stat`.
     pub(super) fn take_program(&mut self, pid: u32, stat: &str) {
         let Some(TaskStat { name, ticks, cpu }) = TaskStat::read(stat) else { return };
         let name = name.chars().filter(|c| !c.is_control()).collect();
         self.programs.insert(pid, Program { name, ticks, cpu });
     }
 
-    /// Returns what happened since `before` on the processors in `allowed`.
+    /// Returns the use of the processors in `allowed` since `before`.
     pub(super) fn since(&self, before: &Self, allowed: &[usize], own: u32) -> Option<BusyCpus> {
         let cpus: Vec<BusyCpu> = allowed
             .iter()

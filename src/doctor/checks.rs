@@ -1,4 +1,4 @@
-//! What facts about a host mean for a planned load. Pure: facts and a load in, findings out.
+//! Judgement of a host's facts for a planned load. Pure: facts and a load in, findings out.
 //!
 //! The thresholds are rules of thumb with their reasons beside them. They err towards a warning: a
 //! run measures its own lateness and drops, and has the last word.
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::facts::{BusyCpu, Facts, Interface, Uring};
 
-/// The load that is planned.
+/// The planned load.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Load {
     /// Calls to start per second.
@@ -16,20 +16,20 @@ pub struct Load {
     pub calls: u64,
 }
 
-/// How good a finding is, best first.
+/// The judgement of a finding, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// The load is not limited by this.
+    /// This does not limit the load.
     Ok,
-    /// Results may suffer, or a part is not available.
+    /// Results may suffer, or something is not available.
     Warn,
-    /// The load cannot be made like this.
+    /// This host cannot make the load.
     Fail,
 }
 
 impl Level {
-    /// As it stands in a report.
+    /// The word for it in a report.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "OK",
@@ -39,52 +39,53 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable name in snake_case.
     pub id: &'static str,
-    /// What it is about, for people.
+    /// The subject, for people.
     pub title: String,
     /// The judgement.
     pub level: Level,
-    /// What was found.
+    /// The facts that were found.
     pub found: String,
-    /// What that means for the load.
+    /// The consequence for the load.
     pub means: String,
-    /// What to do, in one line, where there is something to do.
+    /// Advice in one line, if something can be done.
     pub fix: Option<String>,
 }
 
-/// Messages of a call that arrive at one side, at least: 100, 180, 200 and 200, with one to spare.
+/// Fewest messages of a call that arrive at one side: 100, 180, 200 and 200, with one to spare.
 const MESSAGES_IN: f64 = 5.0;
 /// Messages of a call on the wire, both ways.
 const MESSAGES: f64 = 8.0;
 /// Bytes on the wire of a message, with headers of all layers.
 const MESSAGE_BYTES: f64 = 700.0;
-/// What a receive buffer is charged for a message: the kernel counts whole buffers, not payload.
+/// Bytes that a receive buffer is charged for a message: the kernel counts whole buffers, not
+/// payload.
 const CHARGED_BYTES: f64 = 2304.0;
-/// Stall of a worker that buffers should bridge, in seconds: a scheduler's bad moment.
+/// Stall of a worker that buffers should bridge, in seconds: one bad moment of the scheduler.
 const STALL_S: f64 = 0.1;
-/// Stall that they must bridge.
+/// Stall of a worker that buffers must bridge, in seconds.
 const STALL_MIN_S: f64 = 0.01;
 /// Calls per second that a worker makes on one processor without segmentation offload, with a
-/// margin to what was measured (benches/results).
+/// margin below the measured rate (benches/results).
 const WORKER_RATE: f64 = 50_000.0;
 /// Bytes of receive buffer that a run asks for by default (-buff_size).
 const BUFFER_BYTES: u64 = 16 << 20;
-/// Descriptors of a process that are no sockets of calls.
+/// Descriptors of a process other than the sockets of calls.
 const SPARE_FILES: u64 = 64;
-/// Packets below this force messages of usual length into fragments.
+/// MTU below which messages of usual length are fragmented.
 const MTU_MIN: u64 = 1280;
-/// From here on a processor counts as busy: half of it would queue what a worker has to do.
+/// Use from which on a processor counts as busy: half of it would delay a worker.
 const BUSY_PERCENT: f64 = 50.0;
-/// Processors that a report names.
+/// Most processors that a report names.
 const CPUS_NAMED: usize = 8;
-/// How to get the settings that `gossipper tune` knows.
+/// The command that sets what `gossipper tune` knows.
 const TUNE: &str = "gossipper tune --apply";
 
-/// Judges `facts` for `load`; the order is that of a report.
+/// Judges `facts` for `load`; the findings are in the order of a report.
 pub fn evaluate(facts: &Facts, load: Load) -> Vec<Finding> {
     let checks: [fn(&Facts, Load) -> Option<Finding>; 19] = [
         kernel,
@@ -124,7 +125,7 @@ fn ok(id: &'static str, title: &str, found: String, means: impl Into<String>) ->
 }
 
 impl Finding {
-    /// The finding with another judgement.
+    /// Returns the finding with another judgement and advice.
     fn at(mut self, level: Level, fix: impl Into<String>) -> Self {
         self.level = level;
         self.fix = Some(fix.into());
@@ -279,7 +280,8 @@ fn busy_cpus(facts: &Facts, _: Load) -> Option<Finding> {
 
 fn memory(facts: &Facts, load: Load) -> Option<Finding> {
     let available = facts.memory_bytes?;
-    // As a run counts: a quarter more calls than are asked for, in at most half of the memory.
+    // The same rule as in a run: a quarter more calls than asked for, in at most half of the
+    // memory.
     let pool = load.calls.saturating_add(load.calls / 4 + 1_000);
     let needed = crate::run::pool_bytes(pool);
     let found = format!("{} MiB available", available >> 20);
@@ -343,13 +345,13 @@ fn locked_memory(facts: &Facts, _: Load) -> Option<Finding> {
     })
 }
 
-/// Bytes that `seconds` of arriving messages are charged with.
+/// Bytes that arriving messages of `seconds` are charged with.
 fn charged_bytes(load: Load, seconds: f64) -> f64 {
     load.rate * MESSAGES_IN * CHARGED_BYTES * seconds
 }
 
-/// Bytes of charge that a socket's receive buffer has room for: the kernel doubles what is asked
-/// for.
+/// Bytes of charge that a socket's receive buffer has room for: the kernel doubles the size that is
+/// asked for.
 fn receive_room(facts: &Facts) -> Option<u64> {
     let most = facts.number("net.core.rmem_max")?;
     Some(2 * if facts.net_admin { BUFFER_BYTES } else { BUFFER_BYTES.min(most) })
@@ -376,7 +378,7 @@ fn receive_buffer(facts: &Facts, load: Load) -> Option<Finding> {
     ))
 }
 
-/// The judgement of a buffer that should hold `wanted` and must hold `least`.
+/// Judges a buffer that should hold `wanted` and must hold `least`.
 fn grade(finding: Finding, room: f64, wanted: f64, least: f64) -> Finding {
     if room < least {
         finding.at(Level::Fail, TUNE)
@@ -470,7 +472,7 @@ fn connection_tracking(facts: &Facts, load: Load) -> Option<Finding> {
     let most = facts.number("net.netfilter.nf_conntrack_max")?;
     let entries = facts.conntrack_entries.unwrap_or(0);
     let found = format!("{} of {} entries in use", thousands(entries), thousands(most));
-    // A flow that ended is remembered for two minutes (nf_conntrack_udp_timeout_stream).
+    // A flow that has ended is remembered for two minutes (nf_conntrack_udp_timeout_stream).
     let needed = (load.calls as f64 + load.rate * 120.0) as u64;
     let means = format!("a port for each call would need {} entries", thousands(needed));
     let finding = ok("connection_tracking", "connection tracking (firewall)", found, means);
@@ -489,7 +491,7 @@ fn udp_drops(facts: &Facts, _: Load) -> Option<Finding> {
         thousands(udp.received)
     );
     let finding = |means| ok("udp_drops", "datagrams lost here", found, means);
-    // One in ten thousand.
+    // The limit is one in ten thousand.
     Some(if udp.buffer_errors > udp.received / 10_000 {
         finding("some program on this host was too slow for what it received")
             .at(Level::Warn, "compare `nstat -az UdpRcvbufErrors` before and after a run")

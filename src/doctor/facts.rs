@@ -1,21 +1,21 @@
-//! What is known about a host, as plain data: collected in `read`, judged in `checks`, and recorded
-//! in the JSON report, so that a report of another machine can be judged again.
+//! The facts about a host, as plain data: `read` collects them, `checks` judges them, and the JSON
+//! report records them, so that a report of another machine can be judged again.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A host as we found it. What could not be read is `None` or absent.
+/// The facts about a host. Those that could not be read are `None` or absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
     /// `uname -r`.
     pub kernel: String,
-    /// Whether io_uring can be used by this process.
+    /// The possibility for this process to use io_uring.
     pub io_uring: Uring,
-    /// Whether a seccomp filter is in force.
+    /// True if a seccomp filter is in force.
     pub seccomp: bool,
-    /// Whether this process may exceed `net.core.rmem_max` (`CAP_NET_ADMIN`).
+    /// True if this process may exceed `net.core.rmem_max` (`CAP_NET_ADMIN`).
     pub net_admin: bool,
     /// `RLIMIT_NOFILE`.
     pub files: Limit,
@@ -31,42 +31,42 @@ pub struct Facts {
     pub cpu_quota: Option<f64>,
     /// Share of processor time that the hypervisor gave to others since boot, in percent.
     pub steal_percent: Option<f64>,
-    /// The use of the processors while we looked, and by whom, if that could be seen.
+    /// The use of the processors during the check, in all and by program, if it could be measured.
     pub busy: Option<BusyCpus>,
     /// Frequency governor of the first processor.
     pub governor: Option<String>,
     /// Bytes of memory that can be used without swapping.
     pub memory_bytes: Option<u64>,
-    /// Where the kernel takes time from.
+    /// The clock source of the kernel.
     pub clock_source: Option<String>,
-    /// Whether the wall clock follows a time source.
+    /// True if the wall clock follows a time source; `None` if that is unknown.
     pub clock_synchronised: Option<bool>,
-    /// Transparent huge pages: the choice in force of `enabled`.
+    /// Transparent huge pages: the choice in force in `enabled`.
     pub huge_pages: Option<String>,
-    /// The choice in force of `defrag`.
+    /// The choice in force in `defrag`.
     pub huge_pages_defrag: Option<String>,
-    /// Datagrams received since boot, and those of them that no receive buffer had room for.
+    /// Datagrams received since boot, and those dropped because no receive buffer had room.
     pub udp: Option<UdpCounters>,
-    /// Entries of the connection tracking table, where there is one.
+    /// Number of entries in the connection tracking table, if there is one.
     pub conntrack_entries: Option<u64>,
     /// Network interfaces that are up and lead out of the host.
     pub interfaces: Vec<Interface>,
 }
 
-/// Whether io_uring can be used.
+/// The possibility of using io_uring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Uring {
-    /// Yes.
+    /// This process can use io_uring.
     Available {
         /// An absolute deadline can ride on the enter call (6.12).
         absolute_deadline: bool,
         /// The submission queue needs no index array (6.6).
         no_sqarray: bool,
     },
-    /// No.
+    /// This process cannot use io_uring.
     Refused {
-        /// Why, in words.
+        /// The reason, in words.
         cause: String,
     },
 }
@@ -80,9 +80,9 @@ impl Default for Uring {
 /// A resource limit; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    /// In force.
+    /// The limit in force.
     pub soft: Option<u64>,
-    /// Up to which a process may raise it.
+    /// The limit up to which a process may raise `soft`.
     pub hard: Option<u64>,
 }
 
@@ -95,23 +95,23 @@ pub struct UdpCounters {
     pub buffer_errors: u64,
 }
 
-/// The use of the processors for a moment, and by whom.
+/// The use of the processors during a short time, in all and by program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BusyCpus {
     /// Processors that this process may use.
     pub cpus: Vec<BusyCpu>,
-    /// Programs that used most of them, but this one.
+    /// The programs that used most of them, without this one.
     pub programs: Vec<BusyProgram>,
 }
 
-/// A processor, and how busy it was.
+/// A processor with its use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BusyCpu {
     /// Number of the processor.
     pub cpu: usize,
-    /// Share of the time that it ran something, or was taken by other guests, in percent.
+    /// Share of the time, in percent, that it ran something or was taken by other guests.
     pub busy_percent: f64,
 }
 
@@ -133,11 +133,11 @@ pub struct BusyProgram {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Interface {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its kernel driver.
+    /// The kernel driver.
     pub driver: Option<String>,
-    /// Megabits per second, where the driver knows.
+    /// Megabits per second, if the driver knows.
     pub speed_mbps: Option<u64>,
     /// Largest packet in bytes.
     pub mtu: Option<u64>,
@@ -145,9 +145,9 @@ pub struct Interface {
     pub rx_queues: usize,
     /// Send queues.
     pub tx_queues: usize,
-    /// Whether the kernel spreads received packets over processors (RPS).
+    /// True if the kernel spreads received packets over processors (RPS).
     pub steers_receive: bool,
-    /// Packets received since it came up.
+    /// Packets received since the interface came up.
     pub rx_packets: Option<u64>,
     /// Packets that the card had no room for.
     pub rx_missed: Option<u64>,

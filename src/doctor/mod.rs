@@ -1,9 +1,9 @@
-//! `gossipper doctor` and `gossipper tune`: whether this host is ready for a load, and the settings
-//! that make it so.
+//! `gossipper doctor` and `gossipper tune`: a check of whether this host is ready for a load, and
+//! the settings that make it so.
 //!
-//! `read` collects `Facts` and is the only part that looks at the system; `checks` judges them
-//! for a load; `report` puts that into words. `tune` changes kernel settings, only when asked,
-//! and keeps a record that takes them back. None of it knows of runs in progress or of the
+//! `read` collects `Facts` and is the only part that looks at the system; `checks` judges them for
+//! a load; `report` puts that into words. `tune` changes kernel settings, only when asked, and
+//! keeps a record that takes them back. This module knows nothing of runs in progress or of the
 //! network.
 
 mod busy;
@@ -23,19 +23,19 @@ pub use tune::{SETTINGS, Task, TuneError};
 
 use tune::Host;
 
-/// Exit code where a check failed, or what was asked for could not be done.
+/// Exit code if a check failed, or if a change could not be made.
 const EXIT_FAILED: u8 = 1;
 
-/// What `gossipper doctor` should report, and how.
+/// The task of `gossipper doctor`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Examination {
-    /// The load that is planned.
+    /// The planned load.
     pub load: Load,
-    /// JSON instead of text.
+    /// True for JSON instead of text.
     pub json: bool,
 }
 
-/// Looks at this host and prints what was found. Returns the exit code: 1 if a check failed.
+/// Examines this host and prints the findings. Returns the exit code: 1 if a check failed.
 pub fn examine(examination: Examination) -> u8 {
     let Examination { load, json } = examination;
     let facts = read::read();
@@ -61,7 +61,7 @@ pub fn tune(task: Task) -> u8 {
         Ok(()) => 0,
         Err(TuneError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => 0,
         Err(error) => {
-            // Nobody is left to tell if stderr is gone.
+            // If stderr is gone, the error cannot be reported.
             let _ = writeln!(io::stderr(), "error: {error}");
             EXIT_FAILED
         }

@@ -1,7 +1,8 @@
-//! Reading [`Facts`] from the running system: the only place of the doctor that does.
+//! Reading of [`Facts`] from the running system: the only place in the doctor that does.
 //!
-//! Everything comes from files under a root directory, except what the kernel tells a process about
-//! itself. A file that is missing or makes no sense is a fact that is not known, never an error.
+//! Everything comes from files under a root directory, except facts that the kernel tells a process
+//! about itself. A file that is missing or cannot be understood makes a fact unknown, never an
+//! error.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +32,7 @@ const SYSCTLS: &[&str] = &[
 /// Bit of `CAP_NET_ADMIN` in a capability set.
 const CAP_NET_ADMIN: u64 = 1 << 12;
 
-/// Interfaces that are looked at; a host with containers may have thousands.
+/// Most interfaces that are examined; a host with containers may have thousands.
 const INTERFACES_MAX: usize = 16;
 
 /// Time during which processors are watched: some thirty ticks of the kernel's clock.
@@ -95,7 +96,7 @@ impl System {
         }
     }
 
-    /// Reads what processors and programs have used so far.
+    /// Reads the counters of processors and programs.
     fn sample(&self) -> Sample {
         let mut sample = Sample::default();
         sample.take_cpus(&self.text("proc/stat").unwrap_or_default());
@@ -103,7 +104,7 @@ impl System {
         for entry in entries.into_iter().flatten().filter_map(Result::ok) {
             let name = entry.file_name();
             let pid = name.to_str().and_then(|name| name.parse().ok());
-            // One that is gone used nothing.
+            // A process that has ended meanwhile counts for nothing.
             let stat = || self.text(entry.path().join("stat"));
             if let Some((pid, stat)) = pid.and_then(|pid| Some((pid, stat()?))) {
                 sample.take_program(pid, &stat);
@@ -121,7 +122,7 @@ impl System {
         self.text(path)?.parse().ok()
     }
 
-    /// The word in brackets of a file that lists choices.
+    /// The word in brackets in a file that lists choices.
     fn choice(&self, path: &str) -> Option<String> {
         let text = self.text(path)?;
         let (chosen, _) = text.split_once('[')?.1.split_once(']')?;
@@ -137,7 +138,8 @@ impl System {
         SYSCTLS.iter().filter_map(read).collect()
     }
 
-    /// Processors granted by the quota of our control group and those above it; the least counts.
+    /// Processors granted by the quotas of our control group and those above it; the smallest
+    /// counts.
     fn cpu_quota(&self) -> Option<f64> {
         let groups = self.text("proc/self/cgroup")?;
         let mut least: Option<f64> = None;
@@ -188,7 +190,8 @@ impl System {
         read.take(INTERFACES_MAX).collect()
     }
 
-    /// An interface with a device behind it that is up: bridges, tunnels and loopback have none.
+    /// Reads an interface that is up and has a device behind it: bridges, tunnels and loopback have
+    /// none.
     fn interface(&self, name: &str) -> Option<Interface> {
         let folder = Path::new("sys/class/net").join(name);
         let device = self.root.join(&folder).join("device");
@@ -211,7 +214,7 @@ impl System {
         Some(Interface {
             name: name.to_owned(),
             driver: driver.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
-            // -1 where the driver does not know.
+            // The speed is -1 if the driver does not know it.
             speed_mbps: self.number(folder.join("speed")).filter(|&speed| speed > 0),
             mtu: self.number(folder.join("mtu")),
             steers_receive: rx.iter().any(steers),
@@ -232,7 +235,8 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// The eighth column of the first line of `/proc/stat`, of all that are not parts of others.
+/// The share of the eighth column in the first line of `/proc/stat`, among the columns that are not
+/// parts of others.
 fn steal_percent(stat: &str) -> Option<f64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
@@ -255,7 +259,7 @@ fn udp_counters(snmp: &str) -> Option<UdpCounters> {
 mod tests {
     use super::*;
 
-    /// A root with a few files, removed with it.
+    /// A root with a few files, which are removed with it.
     struct Root(System);
 
     impl Root {

@@ -9,7 +9,7 @@ use super::facts::Facts;
 /// Name and version of the form of the JSON report.
 pub const SCHEMA: &str = "gossipper_doctor_v1";
 
-/// Where texts begin.
+/// Column at which texts begin.
 const COLUMN: usize = 8;
 /// Columns of a page.
 const COLUMNS: usize = 100;
@@ -59,7 +59,7 @@ pub(super) fn text(load: Load, findings: &[Finding], color: bool) -> String {
         page.push_str(indented(&head).trim_start());
         page.push_str(&indented(&finding.means));
         if let Some(fix) = &finding.fix {
-            // On one line, whatever its length: it is there to be copied.
+            // The command stays on one line of any length, so that it can be copied.
             page.push_str(&format!("{:COLUMN$}fix: {fix}\n", ""));
         }
     }
@@ -81,7 +81,7 @@ fn painted(text: &str, style: Style, color: bool) -> String {
     if color { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
-/// `text` in lines of a page, from the column of texts on.
+/// `text` wrapped to a page, each line beginning at the column of texts.
 fn indented(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();

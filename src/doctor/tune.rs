@@ -1,5 +1,6 @@
 //! `gossipper tune`: the kernel settings of `etc/sysctl/90-gossipper.conf`, printed, applied with a
-//! record of what was before, and taken back. Every change is printed; none is made without asking.
+//! record of the earlier values, and taken back. Every change is printed; none is made unless asked
+//! for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,40 +14,40 @@ use crate::output::{WriteFileError, write_file};
 /// The settings, with their reasons.
 pub const SETTINGS: &str = include_str!("../../etc/sysctl/90-gossipper.conf");
 
-/// What makes settings last beyond a restart of the host.
+/// File that applies the settings again after a restart of the host.
 const LASTING: &str = "etc/sysctl.d/90-gossipper.conf";
-/// First line of that file: what does not begin with it is not ours to remove.
+/// First line of that file: a file with another first line is not ours to remove.
 const LASTING_HEAD: &str =
     "# Written by `gossipper tune --apply`; `gossipper tune --revert` removes it.";
-/// What was before.
+/// File with the record of earlier values.
 const RECORD: &str = "var/lib/gossipper/tune.json";
 
-/// What `gossipper tune` should do.
+/// The task of `gossipper tune`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Task {
     /// Print the settings.
     #[default]
     Print,
-    /// Set what is lower than the settings.
+    /// Raise the values that are lower than the settings.
     Apply {
-        /// Whether to allow io_uring too, where a setting forbids it.
+        /// True to allow io_uring too, if a setting forbids it.
         io_uring: bool,
     },
-    /// Bring back what was before.
+    /// Restore the earlier values.
     Revert,
 }
 
-/// Why settings could not be changed.
+/// The reason why settings could not be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TuneError {
     /// A setting cannot be written.
     #[error("cannot set {key} to {value:?}: {source}; {}", advice(.source))]
     Set {
-        /// Its name.
+        /// The name of the setting.
         key: String,
-        /// What was to be written.
+        /// The value that should have been written.
         value: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file of ours cannot be written.
@@ -55,23 +56,23 @@ pub enum TuneError {
     /// A file or folder of ours cannot be made, read or removed.
     #[error("{path}: {source}; {}", advice(.source))]
     Access {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The record cannot be understood.
     #[error("{path} is no record of `gossipper tune`: {reason}; look at it, and remove it by hand")]
     Record {
-        /// Its path.
+        /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: serde_json::Error,
     },
     /// Nothing was applied before.
     #[error("there is nothing to take back: {0} does not exist")]
     NoRecord(PathBuf),
-    /// There is nowhere to print to.
+    /// The text cannot be printed.
     #[error("cannot print: {0}")]
     Output(io::Error),
 }
@@ -100,7 +101,7 @@ struct Change {
     after: String,
 }
 
-/// A host below a root directory, and where to say what is done to it.
+/// A host below a root directory, with the output for reports of changes.
 pub(super) struct Host<'a> {
     root: PathBuf,
     output: &'a mut dyn Write,
@@ -128,7 +129,7 @@ impl<'a> Host<'a> {
         }
         let mut record = self.read_record()?.unwrap_or_default();
         let mut changes = Vec::new();
-        // What the file that outlasts a restart says: also of settings that need no change now.
+        // The file for restarts holds all settings, also those that need no change now.
         let mut lasting = vec![LASTING_HEAD.to_owned()];
         for (key, value) in &wanted {
             let Some(before) = self.current(key) else {
@@ -142,12 +143,12 @@ impl<'a> Host<'a> {
                 continue;
             }
             let change = Change { before, after };
-            // Of a setting that we changed before, what was before that counts.
+            // For a setting that was changed before, the value before that change counts.
             let known = record.settings.entry(key.clone()).or_insert_with(|| change.clone());
             known.after.clone_from(&change.after);
             changes.push((key.clone(), change));
         }
-        // The record comes first: whatever happens after it can be taken back.
+        // The record comes first, so that all later changes can be taken back.
         let had_record = self.root.join(RECORD).exists();
         if !changes.is_empty() {
             self.write_record(&record)?;
@@ -175,12 +176,13 @@ impl<'a> Host<'a> {
         ))
     }
 
-    /// With a group of our own, its members may use io_uring and nobody else; without, everybody.
+    /// The settings that allow io_uring: to the members of our own group if it exists, and
+    /// otherwise to all.
     fn io_uring_settings(&self) -> Vec<(String, String)> {
         const DISABLED: &str = "kernel.io_uring_disabled";
         let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         match (self.current(DISABLED).as_deref(), self.own_group()) {
-            // Not on this kernel, or not forbidden.
+            // The kernel does not have the setting, or does not forbid io_uring.
             (None | Some("0"), _) => Vec::new(),
             (_, Some(group)) => vec![own("kernel.io_uring_group", &group), own(DISABLED, "1")],
             (_, None) => vec![own(DISABLED, "0")],
@@ -196,7 +198,7 @@ impl<'a> Host<'a> {
     fn revert(&mut self) -> Result<(), TuneError> {
         let path = self.root.join(RECORD);
         let Some(record) = self.read_record()? else {
-            // Where every setting was enough, `--apply` has kept the values for restarts only.
+            // If every setting was high enough, `--apply` has kept the values for restarts only.
             return match self.remove_lasting()? {
                 true => Ok(()),
                 false => Err(TuneError::NoRecord(path)),
@@ -220,7 +222,7 @@ impl<'a> Host<'a> {
         self.remove_record()
     }
 
-    /// Removes what sets values after a restart, if it was written here. Returns whether it was.
+    /// Removes the file for restarts, if it was written here. Returns `true` if it was removed.
     fn remove_lasting(&mut self) -> Result<bool, TuneError> {
         let lasting = self.root.join(LASTING);
         match fs::read_to_string(&lasting) {
@@ -249,7 +251,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Takes back what was done so far, after one setting could not be written.
+    /// Takes back the changes so far, after one setting could not be written.
     fn undo(&mut self, done: &[(String, Change)], had_record: bool) {
         for (key, change) in done {
             // The error that led here is the one to report.
@@ -324,7 +326,7 @@ fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
     lines.filter_map(|line| line.split_once(" = "))
 }
 
-/// The value to set where `now` is in force: never less room than there is.
+/// The value to set if `now` is in force: never less room than there is.
 fn merged(key: &str, now: &str, wanted: &str) -> String {
     if key.starts_with("kernel.") {
         return wanted.to_owned();

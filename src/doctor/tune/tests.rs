@@ -75,7 +75,7 @@ fn applying_raises_what_is_lower_and_says_so() {
 fn reverting_brings_everything_back() {
     let scratch = Scratch::new("revert");
     scratch.carry_out(APPLY).0.expect("applied");
-    // A second time keeps what was before the first.
+    // A second time keeps the values from before the first.
     let (result, text) = scratch.carry_out(APPLY);
     result.expect("applied again");
     assert!(text.contains("nothing to change"), "{text}");
@@ -132,7 +132,7 @@ fn a_setting_that_does_not_take_effect_takes_back_the_others() {
     let scratch = Scratch::new("undo");
     let path = scratch.0.join("proc/sys/net/core/netdev_max_backlog");
     fs::remove_file(&path).expect("removed");
-    // Takes every value and keeps none.
+    // /dev/null takes every value and keeps none.
     std::os::unix::fs::symlink("/dev/null", &path).expect("a link");
     let (result, _) = scratch.carry_out(APPLY);
     let text = result.expect_err("refused").to_string();
