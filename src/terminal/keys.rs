@@ -1,9 +1,9 @@
-//! Keys from the bytes that a terminal sends for them.
+//! Decoder of the bytes that a terminal sends for keys.
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// One that stands for a character.
+    /// A key that stands for a character.
     Char(char),
     /// Enter.
     Enter,
@@ -59,7 +59,8 @@ impl Decoder {
         }
     }
 
-    /// Nothing followed: a lone escape was the key, and half of a sequence was noise.
+    /// Takes note that no more bytes came: a lone escape was the key, and half of a sequence was
+    /// noise.
     pub fn flush(&mut self, keys: &mut Vec<Key>) {
         if self.pending == [ESCAPE] {
             keys.push(Key::Escape);
@@ -70,7 +71,7 @@ impl Decoder {
 
 const ESCAPE: u8 = 0x1b;
 
-/// The first key and the bytes that it takes; `None` if more have to come. A sequence without
+/// The first key and the number of its bytes; `None` if more bytes have to come. A sequence without
 /// meaning gives no key.
 fn next(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
     let (&first, rest) = bytes.split_first()?;
@@ -79,7 +80,7 @@ fn next(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
             None => None,
             Some(b'[') => control_sequence(bytes),
             Some(b'O') => rest.get(1).map(|&code| (cursor_key(code), 3)),
-            // Alt and a key, or Escape and then a key.
+            // This is Alt and a key, or Escape and then a key.
             Some(_) => Some((Some(Key::Escape), 1)),
         },
         b'\r' | b'\n' => Some((Some(Key::Enter), 1)),
@@ -92,7 +93,7 @@ fn next(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
     }
 }
 
-/// A character beyond ASCII.
+/// Decodes a character beyond ASCII.
 fn character(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
     let len = match bytes[0] {
         0xc2..=0xdf => 2,
@@ -110,7 +111,7 @@ fn character(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
     }
 }
 
-/// `ESC [ parameters letter`.
+/// Decodes `ESC [ parameters letter`.
 fn control_sequence(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
     let end = bytes.iter().skip(2).position(|byte| (0x40..=0x7e).contains(byte))? + 2;
     let parameters = &bytes[2..end];

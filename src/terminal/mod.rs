@@ -1,8 +1,9 @@
-//! The terminal: whether there is one, its keys, its size, and giving it back as it was.
+//! The terminal: its presence, its keys and its size, and the restoring of its settings.
 //!
 //! Input is switched to single keys without echo; Ctrl-C and Ctrl-Z keep their meaning as signals.
-//! Whatever ends the program - a return, a panic on any thread, a stop by Ctrl-Z - the terminal's
-//! settings are put back. Nothing here knows what is shown or what a key means.
+//! The terminal's settings are put back at every end of the program: a return, a panic on any
+//! thread, a stop by Ctrl-Z. This module knows neither the content of pages nor the meaning of
+//! keys.
 
 mod keys;
 mod secret;
@@ -17,28 +18,29 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 pub use keys::{Decoder, Key};
 pub use secret::ask_secretly;
 
-/// Back to the usual screen, with the cursor and its colours.
+/// Switches back to the usual screen, with the cursor and its colours.
 const LEAVE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";
-/// A screen of our own, without the cursor.
+/// Switches to a screen of our own, without the cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
 
-/// What has to be put back.
+/// The changes that have to be undone.
 #[derive(Debug, Default)]
 struct Changed {
     /// Settings of the keyboard before we changed them.
     input: Option<Termios>,
-    /// The screen is ours.
+    /// True while the screen is ours.
     screen: bool,
 }
 
-/// One for the process, as there is one terminal: the panic hook has to reach it.
+/// The changes of this process, in one place as there is one terminal: the panic hook has to reach
+/// it.
 static CHANGED: Mutex<Changed> = Mutex::new(Changed { input: None, screen: false });
 
 /// Puts the terminal back as it was. May be called at any time, from any thread, more than once.
 pub fn restore() {
     let changed = std::mem::take(&mut *CHANGED.lock().unwrap_or_else(PoisonError::into_inner));
     if changed.screen {
-        // Nobody is left to see it if stdout is gone.
+        // If stdout is gone, there is no screen to restore.
         let _ = io::stdout().write_all(LEAVE.as_bytes());
         let _ = io::stdout().flush();
     }
@@ -59,14 +61,14 @@ fn restore_on_panic() {
     });
 }
 
-/// `true` if pages can be drawn on stdout: a terminal that knows how to move its cursor.
+/// Tells whether pages can be drawn on stdout: it must be a terminal that can move its cursor.
 pub fn can_draw() -> bool {
     let term = std::env::var_os("TERM").unwrap_or_default();
     let is_plain = term.is_empty() || term == "dumb" || term == "unknown";
     io::stdout().is_terminal() && !is_plain && is_in_foreground()
 }
 
-/// `true` if the terminal is ours to read and to set: a background job that tries is stopped.
+/// Tells whether we may read and set the terminal: a background job that tries is stopped.
 fn is_in_foreground() -> bool {
     let own = rustix::process::getpgrp();
     [rustix::termios::tcgetpgrp(io::stdin()), rustix::termios::tcgetpgrp(io::stdout())]
@@ -91,7 +93,7 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
-    /// Takes the keyboard, if there is one and it is ours.
+    /// Takes the keyboard, if there is one and we may.
     pub fn open() -> Option<Self> {
         if !io::stdin().is_terminal() || !is_in_foreground() {
             return None;
@@ -107,7 +109,7 @@ impl Keyboard {
         Some(Self { decoder: Decoder::default(), is_open: true })
     }
 
-    /// `false` once the terminal is gone.
+    /// Tells whether the terminal is still there.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
@@ -122,9 +124,9 @@ impl Keyboard {
         let timeout = Timespec::try_from(wait).ok();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(1..) => {}
-            // An escape that nothing follows was the key of that name.
+            // An escape without further bytes was the key of that name.
             Ok(0) => return self.decoder.flush(keys),
-            // Interrupted by a signal: the caller looks at those.
+            // A signal interrupted the wait: the caller handles those.
             Err(_) => return,
         }
         let mut bytes = [0; 256];
@@ -146,7 +148,7 @@ impl Drop for Keyboard {
     }
 }
 
-/// A screen of our own on stdout. Dropping it shows what was there before.
+/// A screen of our own on stdout. Dropping it shows the earlier screen again.
 #[derive(Debug)]
 pub struct Page {
     shown: Vec<String>,
@@ -166,10 +168,11 @@ impl Page {
         Some(Self { shown: Vec::new(), size: None })
     }
 
-    /// Shows `lines`; what does not fit is cut off, except for the last line, which stays in sight.
+    /// Shows `lines`. Lines that do not fit are cut off, except for the last line, which stays in
+    /// sight.
     ///
     /// # Errors
-    /// If the terminal is gone.
+    /// The terminal is gone.
     pub fn show(&mut self, lines: &[String]) -> io::Result<()> {
         let (columns, rows) = self.measure();
         self.put(fit(lines, columns.into(), rows.into()))
@@ -188,7 +191,7 @@ impl Page {
     /// Shows rows that fit already and may have colours.
     ///
     /// # Errors
-    /// If the terminal cannot be written to.
+    /// The terminal cannot be written to.
     pub fn put(&mut self, fitted: Vec<String>) -> io::Result<()> {
         let text = difference(&self.shown, &fitted);
         self.shown = fitted;
@@ -209,7 +212,7 @@ impl Drop for Page {
     }
 }
 
-/// The lines as they fit: tabs as spaces, no line longer than the terminal is wide.
+/// The lines cut to fit: tabs become spaces, and no line is longer than the terminal is wide.
 fn fit(lines: &[String], columns: usize, rows: usize) -> Vec<String> {
     let fit_line = |line: &String| -> String {
         let spread = line.replace('\t', "   ");
@@ -224,16 +227,17 @@ fn fit(lines: &[String], columns: usize, rows: usize) -> Vec<String> {
     fitted
 }
 
-/// What turns the screen that shows `old` into one that shows `new`.
+/// The text that turns a screen showing `old` into one showing `new`.
 fn difference(old: &[String], new: &[String]) -> String {
     let mut text = String::new();
-    // Erased first: behind the last row there is none, and the terminal would take that one.
+    // Rows are erased first: below the last row there is none, and the terminal would erase that
+    // one.
     if old.is_empty() {
         text.push_str("\x1b[H\x1b[J");
     }
     for (row, line) in new.iter().enumerate() {
         if old.get(row) != Some(line) {
-            // Also first: behind the last column stands the cursor still on it.
+            // The line is erased first: after the last column the cursor would still stand on it.
             text.push_str(&format!("\x1b[{};1H\x1b[K{line}", row + 1));
         }
     }
@@ -255,7 +259,7 @@ mod tests {
     fn only_what_changed_is_drawn() {
         let (old, new) = (lines("a\nb\nc"), lines("a\nx"));
         assert_eq!(difference(&old, &new), "\x1b[2;1H\x1b[Kx\x1b[3;1H\x1b[J");
-        // Nothing is erased behind the last row, which a terminal of two rows has.
+        // Nothing is erased below the last row, which a terminal of two rows has.
         assert_eq!(difference(&[], &new), "\x1b[H\x1b[J\x1b[1;1H\x1b[Ka\x1b[2;1H\x1b[Kx");
         assert_eq!(difference(&new, &new), "");
     }

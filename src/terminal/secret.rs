@@ -7,14 +7,14 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex};
 
 use super::{CHANGED, is_in_foreground, restore_on_panic};
 
-/// Bytes of an answer at most; what is typed beyond them is not taken.
+/// Most bytes of an answer; more are ignored.
 const ANSWER_BYTES_MAX: usize = 4096;
 
-/// Asks on the terminal without showing what is typed; `None` if it was cancelled with Ctrl-C or
+/// Asks on the terminal without showing the typed text; `None` if it was cancelled with Ctrl-C or
 /// Ctrl-D. The question goes to stderr, so that stdout has results only.
 ///
 /// # Errors
-/// `NotConnected` if stdin is no terminal or belongs to another job; else what reading it gave.
+/// `NotConnected` if stdin is no terminal or belongs to another job; else the error of reading it.
 pub fn ask_secretly(question: &str) -> io::Result<Option<String>> {
     let stdin = io::stdin();
     if !stdin.is_terminal() || !is_in_foreground() {
@@ -67,7 +67,7 @@ fn read_answer() -> io::Result<Option<String>> {
     }
 }
 
-/// What has been typed.
+/// The typed bytes.
 #[derive(Debug, Default)]
 struct Answer {
     bytes: Vec<u8>,
