@@ -1,8 +1,8 @@
-//! `gossipper shell`: lines that build up a run, and carry it out.
+//! `gossipper shell`: reads lines that build up a run, and carries it out.
 //!
-//! `session` understands the lines and knows neither a terminal nor a process; `terminal` edits
-//! lines, completes names and keeps a history; here the two are put together. A run is a process of
-//! its own, with the options that `show` shows, so that what works here works in a script.
+//! `session` understands the lines and knows neither a terminal nor a process. `terminal` edits
+//! lines, completes names and keeps a history. This file puts the two together. A run is a process
+//! of its own, with the options that `show` prints, so that they also work in a script.
 
 mod session;
 mod terminal;
@@ -20,13 +20,13 @@ pub use session::{Answer, Session};
 
 /// Exit code of a script whose line could not be carried out.
 const EXIT_BAD_LINE: u8 = 1;
-/// Exit code where a run was ended by a signal or could not be started.
+/// Exit code if a signal ended a run or it could not be started.
 const EXIT_NO_RUN: u8 = 255;
 
 /// Reads lines from the terminal, or from stdin if that is none, until the end. Returns the exit
 /// code: that of the last run, or 1 if a line of a script could not be carried out.
 pub fn run() -> u8 {
-    // Ctrl-C is for the run that goes on; between runs the line editor reads it as a key.
+    // Ctrl-C is for the run in progress; between runs the line editor reads it as a key.
     let _ = flag::register(SIGINT, Arc::new(AtomicBool::new(false)));
     match io::stdin().is_terminal() {
         true => terminal::converse(),
@@ -34,7 +34,7 @@ pub fn run() -> u8 {
     }
 }
 
-/// Carries out the lines of `input`; the first that cannot be ends it.
+/// Carries out the lines of `input`; the first that cannot be carried out ends it.
 fn read_script(input: &mut impl BufRead) -> u8 {
     let mut session = Session::default();
     let mut code = 0;
@@ -86,7 +86,7 @@ fn start(options: &[String]) -> u8 {
 }
 
 fn say(text: &str) {
-    // Nobody is left to tell if stdout is gone.
+    // If stdout is gone, the text has no reader.
     let _ = io::stdout().write_all(text.as_bytes());
     let _ = io::stdout().flush();
 }

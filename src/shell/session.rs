@@ -1,4 +1,4 @@
-//! What lines mean: settings, the wizard, and the command line that they amount to.
+//! Meaning of lines: settings, the wizard, and the resulting command line.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -7,23 +7,23 @@ use crate::cli::{self, Action, flags};
 use crate::config::{HostPort, RunConfig};
 use crate::scenario::BUILTINS;
 
-/// What is said of settings that are right and ask for something else.
+/// The message for settings that are valid but ask for something else than a run.
 const NO_RUN: &str = "these settings do not make a run";
 
-/// What comes of a line.
+/// The result of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Something to print, with its line ends; may be empty.
     Text(String),
-    /// The line cannot be carried out: why.
+    /// The line cannot be carried out, for this reason.
     Refused(String),
     /// Run the program with these arguments.
     Run(Vec<String>),
-    /// The end.
+    /// The session ends.
     Quit,
 }
 
-/// Settings so far, and the question of the wizard that waits for an answer.
+/// The settings so far, and the question of the wizard that waits for an answer.
 #[derive(Debug, Default)]
 pub struct Session {
     settings: Vec<Setting>,
@@ -38,7 +38,7 @@ struct Setting {
     values: Vec<String>,
 }
 
-/// Names that say what they are, and the options they stand for.
+/// Readable names, and the options that they stand for.
 const READABLE: &[(&str, &str)] = &[
     ("auth_password", "ap"),
     ("auth_username", "au"),
@@ -75,7 +75,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("quit, exit, q", "leave"),
 ];
 
-/// What the wizard asks for, in order: the setting, the question, what is taken if there is none.
+/// The questions of the wizard, in order: the setting, the question and the default.
 const QUESTIONS: &[(&str, &str, &str)] = &[
     ("builtin_scenario", "Scenario (built-in name, or the path of a file)", "uac"),
     (DESTINATION, "Remote host[:port] (\"none\" for a server)", ""),
@@ -86,7 +86,7 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
 ];
 
 impl Session {
-    /// What to print in front of the next line.
+    /// The text to print in front of the next line.
     pub fn prompt(&self) -> String {
         let Some((name, question, default)) = self.question.map(|at| QUESTIONS[at]) else {
             return "gossipper> ".to_owned();
@@ -146,7 +146,7 @@ impl Session {
         }
     }
 
-    /// Names that may stand at the last word of `line`, complete.
+    /// Complete names that may replace the last word of `line`.
     pub fn completions(line: &str) -> Vec<String> {
         let mut words: Vec<&str> = line.split_whitespace().collect();
         if line.is_empty() || line.ends_with(char::is_whitespace) {
@@ -211,7 +211,7 @@ impl Session {
         if wanted < 2 {
             self.settings.retain(|setting| setting.flag != flag.name);
         }
-        // What names the scenario replaces what named it before.
+        // An option that names the scenario replaces an earlier one that does.
         if let "sn" | "sf" = flag.name {
             self.settings.retain(|setting| !matches!(setting.flag, "sn" | "sf"));
         }
@@ -234,7 +234,7 @@ impl Session {
         }
     }
 
-    /// Host and port of the destination, as far as there are some.
+    /// Host and port of the destination, as far as they are set.
     fn parts(&self) -> (Option<String>, Option<String>) {
         let Some(remote) = &self.remote else { return (None, None) };
         match remote.rsplit_once(':') {
@@ -259,7 +259,7 @@ impl Session {
         Some(setting.values.join(" "))
     }
 
-    /// An answer to the wizard.
+    /// Takes an answer to the wizard.
     fn answer(&mut self, at: usize, line: &str) -> Answer {
         let (name, _, default) = QUESTIONS[at];
         if let "quit" | "exit" | "q" = line {
@@ -312,7 +312,7 @@ impl Session {
     /// The run that the settings make.
     ///
     /// # Errors
-    /// Why they make none, in one line.
+    /// The reason in one line why they make no run.
     pub fn config(&self) -> Result<Box<RunConfig>, String> {
         match self.action()? {
             Action::Run(config) => Ok(config),
@@ -320,7 +320,7 @@ impl Session {
         }
     }
 
-    /// What the program would do with the settings, unless they are wrong.
+    /// The action of the program with these settings, unless they are wrong.
     fn action(&self) -> Result<Action, String> {
         let argv = std::iter::once("gossipper".to_owned()).chain(match self.options() {
             // Without arguments the program prints its help.
@@ -385,7 +385,7 @@ impl Session {
     }
 }
 
-/// The row of an option under any of its names; the option `rtp_send` is another program.
+/// The row of an option under any of its names; the option `rtp_send` belongs to another program.
 fn flag(name: &str) -> Option<&'static flags::FlagSpec> {
     let readable = READABLE.iter().find(|(readable, _)| *readable == name);
     let name = readable.map_or(name.trim_start_matches('-'), |(_, flag)| flag);
@@ -436,7 +436,7 @@ fn explain(name: &str) -> Answer {
     }
 }
 
-/// A host for the front of a port: IPv6 addresses in brackets.
+/// A host that a port can follow: IPv6 addresses in brackets.
 fn host(text: &str) -> String {
     match text.parse::<std::net::Ipv6Addr>() {
         Ok(_) => format!("[{text}]"),
@@ -444,7 +444,7 @@ fn host(text: &str) -> String {
     }
 }
 
-/// `word` as a shell would have it.
+/// `word` quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@[]%+".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
@@ -453,7 +453,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The words of a line; quotes keep white space together, a backslash keeps a character.
+/// Splits a line into words; quotes keep white space together, a backslash keeps a character.
 fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -15,10 +15,10 @@ use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use super::session::{Answer, Session};
 use super::{complain, say, start};
 
-/// Lines that are remembered.
+/// Most lines that are remembered.
 const HISTORY_LINES: usize = 1000;
 
-/// Talks until the end; returns the exit code of the last run.
+/// Reads and carries out lines until the end; returns the exit code of the last run.
 pub(super) fn converse() -> u8 {
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -35,7 +35,7 @@ pub(super) fn converse() -> u8 {
     editor.set_helper(Some(Names));
     let history = history_file();
     if let Some(path) = &history {
-        // There is none the first time.
+        // The first time there is no history.
         let _ = editor.load_history(path);
     }
     say("`help` lists the commands, `wizard` asks for what a run needs.\n");
@@ -44,7 +44,7 @@ pub(super) fn converse() -> u8 {
     loop {
         match editor.readline(&session.prompt()) {
             Ok(line) => {
-                // Passwords are not for files.
+                // Passwords must not be written to files.
                 let is_secret = line.contains("auth_password") || line.contains("-ap ");
                 if !line.trim().is_empty() && !is_secret {
                     let _ = editor.add_history_entry(line.as_str());
@@ -73,7 +73,7 @@ pub(super) fn converse() -> u8 {
     code
 }
 
-/// Where lines are remembered (XDG base directories: state), with its folder made; `None` without a
+/// The file of the history (XDG base directories: state); its folder is made. `None` without a
 /// home.
 fn history_file() -> Option<PathBuf> {
     let state = env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -83,7 +83,7 @@ fn history_file() -> Option<PathBuf> {
     Some(folder.join("history"))
 }
 
-/// Completes names.
+/// Completer of names.
 struct Names;
 
 impl Completer for Names {

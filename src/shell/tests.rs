@@ -69,7 +69,7 @@ fn what_cannot_be_done_is_said() {
     assert!(refused(&mut session, "set s \"open").contains("not closed"));
     assert!(refused(&mut session, "run now").contains("otherwise"));
     assert!(refused(&mut session, "set r -5").contains("out of range"));
-    // Each is right by itself.
+    // Each setting is valid by itself.
     text(&mut session, "set users 5");
     text(&mut session, "set rate_max 5");
     assert!(refused(&mut session, "check").contains("-rate_max"));
