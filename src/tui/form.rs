@@ -1,4 +1,4 @@
-//! The form: fields, the one that is edited, and what is wrong with them.
+//! The form: fields, the edited field, and the errors of their values.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,30 +12,29 @@ use crate::scenario::builtin;
 use crate::shell::{Answer, Session};
 use crate::terminal::Key;
 
-/// What a key leads to.
+/// The consequence of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// The form goes on.
     Stay,
-    /// The user leaves.
+    /// The user leaves the form.
     Leave,
-    /// Carry this run out.
+    /// The run starts.
     Start(Box<RunConfig>),
 }
 
-/// How a field is filled in.
+/// The way in which a field is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Typed.
+    /// The user types a text.
     Text,
-    /// Typed, and shown as stars.
+    /// The user types a text, which is shown as stars.
     Secret,
-    /// Yes or no, by the space bar.
+    /// The user switches between yes and no with the space bar.
     Switch,
 }
 
-/// A field: its label, the setting of the shell that it fills, its kind, what stands in it at
-/// first.
+/// The fields: the label, the setting of the shell, the kind, and the first value.
 const FIELDS: &[(&str, &str, Kind, &str)] = &[
     ("Scenario (name or file)", "builtin_scenario", Kind::Text, "uac"),
     ("Remote host[:port]", "destination", Kind::Text, ""),
@@ -57,15 +56,15 @@ const FIELDS: &[(&str, &str, Kind, &str)] = &[
     ("Trace statistics", "trace_stat", Kind::Switch, ""),
 ];
 
-/// The row behind the last field: the button that starts the run.
+/// The row below the last field: the button that starts the run.
 const START: usize = FIELDS.len();
-/// Rows that can be reached.
+/// Number of rows that the user can reach.
 const ROWS: usize = FIELDS.len() + 1;
 
 /// Longest text of a field.
 const VALUE_MAX: usize = 200;
 
-/// See the module's documentation.
+/// The state of the form: values, the current row, and the error.
 #[derive(Debug)]
 pub struct Form {
     values: Vec<String>,
@@ -81,7 +80,7 @@ impl Default for Form {
 }
 
 impl Form {
-    /// Takes a key.
+    /// Handles a key.
     pub fn press(&mut self, key: Key) -> Step {
         match key {
             Key::Escape | Key::Ctrl('c') => return Step::Leave,
@@ -95,7 +94,7 @@ impl Form {
         Step::Stay
     }
 
-    /// Starts the run, or says what is wrong.
+    /// Starts the run, or shows the error.
     fn start(&mut self) -> Step {
         match self.session().and_then(|session| session.config()) {
             Ok(config) => Step::Start(config),
@@ -106,7 +105,7 @@ impl Form {
         }
     }
 
-    /// Leaves a field for another one, if what stands in it can be its value.
+    /// Leaves a field for another one, if the text can be its value.
     fn go_to(&mut self, row: usize) {
         self.error = match self.at {
             START => None,
@@ -134,7 +133,7 @@ impl Form {
         self.error = None;
     }
 
-    /// The settings of the run, under a dashboard.
+    /// The settings of the run, with the dashboard.
     fn session(&self) -> Result<Session, String> {
         let mut session = Session::default();
         session.set("interactive", &[]);
@@ -144,7 +143,7 @@ impl Form {
         Ok(session)
     }
 
-    /// Makes a field a setting of `session`; an empty one makes none.
+    /// Makes a setting of `session` from a field; an empty field makes none.
     fn fill(&self, at: usize, session: &mut Session) -> Result<(), String> {
         let (label, name, kind, _) = FIELDS[at];
         let value = self.values[at].trim();
@@ -170,7 +169,7 @@ impl Form {
         let mut page = Buffer::empty(area);
         let [fields, foot] =
             Layout::vertical([Constraint::Min(3), Constraint::Length(2)]).areas(area);
-        // The field that is edited is always seen.
+        // The edited field is always visible.
         let room = usize::from(fields.height.saturating_sub(2)).max(1);
         let first = (self.at + 1).saturating_sub(room);
         let lines: Vec<Line<'_>> = (first..ROWS).take(room).map(|at| self.row(at)).collect();

@@ -1,7 +1,7 @@
-//! `gossipper tui`: a form in which a run is put together, and the run under its dashboard.
+//! `gossipper tui`: a form for the settings of a run, and the run under its dashboard.
 //!
-//! `form` knows the fields and what keys do to them; here is the terminal. The run goes on in
-//! this process, so that a password of the form is in nobody's list of processes.
+//! `form` knows the fields and the effect of keys on them; this file knows the terminal. The run
+//! goes on in this process, so that a password of the form appears in no list of processes.
 
 mod form;
 
@@ -19,13 +19,13 @@ use crate::terminal::{self, Keyboard, Page};
 
 pub use form::{Form, Step};
 
-/// Exit code where there is no terminal to show the form on.
+/// Exit code if there is no terminal for the form.
 const EXIT_NO_TERMINAL: u8 = 1;
-/// How long to wait for a key before the page is drawn anew: its size may have changed.
+/// Longest wait for a key before the page is drawn anew: its size may have changed.
 const WAIT: Duration = Duration::from_millis(250);
 
 /// Shows the form until a run is started or the user leaves. Returns the exit code: that of the
-/// run, 0 without one.
+/// run, 0 without a run.
 pub fn run() -> u8 {
     match ask(&mut Form::default()) {
         Some(Some(config)) => server::run_at_terminal(&config).code(),
@@ -41,8 +41,8 @@ pub fn run() -> u8 {
     }
 }
 
-/// The run that the user wants, `Some(None)` for none; `None` without a terminal. The terminal is
-/// given back before this returns.
+/// Shows the form and returns the run that the user wants, `Some(None)` for none; `None` without a
+/// terminal. The terminal's settings are restored before this returns.
 fn ask(form: &mut Form) -> Option<Option<Box<RunConfig>>> {
     if !terminal::can_draw() {
         return None;
@@ -68,7 +68,8 @@ fn ask(form: &mut Form) -> Option<Option<Box<RunConfig>>> {
     Some(None)
 }
 
-/// Signals that would end the process with the terminal as the form has it: they end the form.
+/// Signals that end the form: they would otherwise end the process with the terminal in the form's
+/// state.
 struct Signals {
     end: Arc<AtomicBool>,
     caught: Vec<SigId>,
@@ -78,7 +79,7 @@ impl Signals {
     fn catch() -> Self {
         let end = Arc::new(AtomicBool::new(false));
         let ends = [SIGINT, SIGTERM, SIGHUP].map(|signal| (signal, Arc::clone(&end)));
-        // A form that was stopped would leave its screen behind.
+        // Stopping the form would leave its screen behind.
         let ignored = [(SIGTSTP, Arc::default())];
         let register = |(signal, flag)| flag::register(signal, flag).ok();
         let caught = ends.into_iter().chain(ignored).filter_map(register).collect();
@@ -91,7 +92,8 @@ impl Drop for Signals {
         for signal in self.caught.drain(..) {
             low_level::unregister(signal);
         }
-        // The handler stays, without an action: a run whose terminal is gone would go on for good.
+        // The handler stays, without an action: a run whose terminal is gone would otherwise never
+        // end.
         let _ = flag::register_conditional_default(SIGHUP, Arc::new(AtomicBool::new(true)));
     }
 }
