@@ -1,9 +1,9 @@
-//! Files that runs open: which of them a run may read into messages, and write results to.
+//! Access to files: the files that a run may read into messages, and write results to.
 //!
 //! A run at a terminal may do what its user may. In a daemon, the files of the process itself
-//! (users, keys, configuration) are refused whoever asks, and a client that came over the API gets
-//! no further than the folders that are meant for such clients. Files are told by what they are
-//! (device and inode) and not by their names, so that links are no way around.
+//! (users, keys, configuration) are refused to every client. A client that came over the API also
+//! gets no further than the folders meant for such clients. Files are compared by device and inode
+//! and not by their names, so that links are no way around.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -27,7 +27,7 @@ pub enum Folder {
     Injection,
     /// Certificates and keys of SIP over TLS.
     Tls,
-    /// Whatever runs write.
+    /// All results of runs.
     Results,
 }
 
@@ -63,31 +63,31 @@ pub struct OwnFile {
     pub role: &'static str,
     /// The place where the file is, or will be.
     pub path: PathBuf,
-    /// The kind of the file: what may be done with it all the same.
+    /// The kind of the file, which decides on its uses.
     pub kind: OwnKind,
 }
 
 /// The ways in which a file is the process's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnKind {
-    /// Neither read into a message nor written over.
+    /// The file is neither read into a message nor written over.
     Secret,
-    /// The same, but TLS may be spoken with it.
+    /// The file is neither read into a message nor written over, but TLS may use it.
     Material,
-    /// Read by runs, and not written over.
+    /// The file is read by runs, and not written over.
     Input,
-    /// Written by one run, and not read into a message.
+    /// The file is written by one run, and not read into a message.
     Output,
 }
 
-/// Kinds whose content is in no message.
+/// Kinds whose content never gets into a message.
 const NOT_READ: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Output];
 
-/// Kinds that no result takes the place of. Those of outputs are told apart by who writes them.
+/// Kinds that a result never replaces. Outputs are told apart by the run that writes them.
 pub const NOT_WRITTEN: [OwnKind; 3] = [OwnKind::Secret, OwnKind::Material, OwnKind::Input];
 
-/// The access to files that a run has. Clones are the same, also when the files of the process
-/// become other ones.
+/// The access to files that a run has. All clones share the files of the process, also when these
+/// change.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     own: Arc<ArcSwap<Vec<OwnFile>>>,
@@ -97,7 +97,7 @@ pub struct Access {
 }
 
 impl PartialEq for Access {
-    /// Compares what is kept from whom as of now.
+    /// Compares the current protections of two accesses.
     fn eq(&self, other: &Self) -> bool {
         self.own() == other.own()
             && self.data == other.data
@@ -108,39 +108,40 @@ impl PartialEq for Access {
 impl Eq for Access {}
 
 impl Access {
-    /// The access of engines that a configuration names: `own` are the files of the process, and
-    /// scenarios that are sent find theirs below `data`.
+    /// The access of engines in a configuration: `own` are the files of the process, and scenarios
+    /// that clients sent find their files below `data`.
     pub fn of_process(own: Vec<OwnFile>, data: &Path) -> Self {
         let own = Arc::new(ArcSwap::from_pointee(own));
         Self { own, data: Some(data.into()), is_confined: false }
     }
 
-    /// The access of a run at a terminal, whose files `own` are.
+    /// The access of a run at a terminal with the files `own`.
     pub fn of_run(own: Vec<OwnFile>) -> Self {
         Self { own: Arc::new(ArcSwap::from_pointee(own)), ..Self::default() }
     }
 
-    /// The files of the process, as of now.
+    /// The current files of the process.
     pub fn own(&self) -> Arc<Vec<OwnFile>> {
         self.own.load_full()
     }
 
-    /// Makes these the files of the process: from now on, for all clones, whatever runs already.
+    /// Replaces the files of the process at once, for all clones and for runs in progress.
     pub fn protect(&self, own: Vec<OwnFile>) {
         self.own.store(Arc::new(own));
     }
 
-    /// The same for a client of the API: it stays within the folders below the data directory.
+    /// The same access for a client of the API: it stays within the folders below the data
+    /// directory.
     pub fn confined(&self) -> Self {
         Self { is_confined: true, ..self.clone() }
     }
 
-    /// Tells whether only the folders below the data directory are reached.
+    /// Tells whether the access is limited to the folders below the data directory.
     pub fn is_confined(&self) -> bool {
         self.is_confined
     }
 
-    /// A folder for clients of the API, where there are such clients.
+    /// A folder for clients of the API, if there are such clients.
     pub fn folder(&self, folder: Folder) -> Option<PathBuf> {
         self.data.as_ref().map(|data| data.join(folder.name()))
     }
@@ -148,7 +149,7 @@ impl Access {
     /// The place of a file in a folder.
     ///
     /// # Errors
-    /// A sentence, if it leads out of the folder.
+    /// The file is outside of the folder; the text is a sentence.
     pub fn place(&self, folder: Folder, file: &Path) -> Result<PathBuf, String> {
         let name = folder.name();
         let Some(base) = self.folder(folder) else {
@@ -169,24 +170,24 @@ impl Access {
     /// Opens a file whose content ends up in messages.
     ///
     /// # Errors
-    /// If it cannot be read, is one of the process, or lies where the run has no access.
+    /// The file cannot be read, is one of the process, or lies outside of the run's access.
     pub fn open_to_read(&self, path: &Path) -> io::Result<File> {
         let file = self.open_within(&[Folder::Scenarios, Folder::Injection], path)?;
         self.refuse_own(&file.metadata()?, &NOT_READ).map(|()| file)
     }
 
-    /// Opens a file below the folder for scenarios, for one that was sent.
+    /// Opens a file below the folder for scenarios, for a scenario that a client sent.
     ///
     /// # Errors
-    /// As [`open_to_read`](Self::open_to_read).
+    /// The errors of [`open_to_read`](Self::open_to_read).
     pub fn open_sent(&self, path: &Path) -> io::Result<File> {
         self.confined().open_to_read(path)
     }
 
-    /// Reads a certificate, a key or the like, which no message carries.
+    /// Reads a certificate, a key or similar material, which no message carries.
     ///
     /// # Errors
-    /// If it cannot be read, or lies where the run has no access.
+    /// The file cannot be read, or lies outside of the run's access.
     pub fn read_material(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         let mut file = self.open_within(&[Folder::Tls], path)?;
@@ -206,21 +207,20 @@ impl Access {
         regular(File::from(self.open_beneath(folders, path, flags)?))
     }
 
-    /// Reads such a file.
+    /// Reads a file whose content ends up in messages.
     ///
     /// # Errors
-    /// As [`open_to_read`](Self::open_to_read).
+    /// The errors of [`open_to_read`](Self::open_to_read).
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         self.open_to_read(path)?.read_to_end(&mut content)?;
         Ok(content)
     }
 
-    /// Opens a file for results, and makes it if there is none. Nothing of a file that is refused
-    /// is changed.
+    /// Opens a file for results, and makes it if it does not exist. A refused file is not changed.
     ///
     /// # Errors
-    /// If it cannot be written, is one of the process, or lies where the run has no access.
+    /// The file cannot be written, is one of the process, or lies outside of the run's access.
     pub fn open_to_write(&self, path: &Path, is_kept: bool) -> io::Result<File> {
         self.check_place(path)?;
         let file = match self.is_confined {
@@ -239,10 +239,10 @@ impl Access {
         Ok(file)
     }
 
-    /// Checks a file that is to be replaced as a whole, later.
+    /// Checks a file that will later be replaced as a whole.
     ///
     /// # Errors
-    /// As [`open_to_write`](Self::open_to_write), as far as it shows without writing.
+    /// The errors of [`open_to_write`](Self::open_to_write), as far as they show without writing.
     pub fn check_replaceable(&self, path: &Path) -> io::Result<()> {
         self.check_place(path)?;
         if self.is_confined {
@@ -296,7 +296,7 @@ impl Access {
         self.own.load().iter().find(is_it).map_or(Ok(()), |own| Err(refused(own.role)))
     }
 
-    /// Opens `path` below the one of `folders` that it is named in, without a link on the way.
+    /// Opens `path` below the one of `folders` that it names, without a link on the way.
     fn open_beneath(&self, folders: &[Folder], path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let bases = folders.iter().filter_map(|folder| self.folder(*folder));
         let within = bases.into_iter().find_map(|base| {
@@ -335,14 +335,14 @@ impl Access {
         )
     }
 
-    /// Makes the folder for results, if there is none.
+    /// Makes the folder for results, if it does not exist.
     fn make_results(&self) -> io::Result<()> {
         let Some(results) = self.folder(Folder::Results) else { return Ok(()) };
         DirBuilder::new().recursive(true).mode(0o750).create(results)
     }
 }
 
-/// Refuses what is no file: a pipe would wait for its other end.
+/// Refuses everything but regular files: a pipe would wait for its other end.
 fn regular(file: File) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
@@ -350,10 +350,10 @@ fn regular(file: File) -> io::Result<File> {
     }
 }
 
-/// The role of the files that tell whose a scenario is.
+/// The role of the files that mark a scenario as that of a client.
 const MARK: &str = "the mark of a scenario that a client of the API wrote";
 
-/// Refuses such a mark, also to a run at a terminal: it may have the scenario of a client.
+/// Refuses such a mark, also to a run at a terminal: it may use the scenario of a client.
 fn refuse_mark(path: &Path) -> io::Result<()> {
     if sent_files::is_mark(path) { Err(refused(MARK)) } else { Ok(()) }
 }
@@ -365,18 +365,19 @@ fn refused(role: &str) -> io::Error {
     )
 }
 
-/// Tells whether `path` leads to the file that `metadata` is of.
+/// Tells whether `path` leads to the file with `metadata`.
 fn is_same(metadata: &Metadata, path: &Path) -> bool {
     let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
     fs::metadata(path).is_ok_and(|other| place(&other) == place(metadata))
 }
 
-/// As [`is_same`], for files only: what two write to a terminal does not get lost.
+/// Tells whether two paths lead to one file. Devices do not count: two programs may write to one
+/// terminal.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     fs::metadata(one).is_ok_and(|metadata| metadata.is_file() && is_same(&metadata, other))
 }
 
-/// Tells whether two names lead to one file, or would once it is there.
+/// Tells whether two names lead to one file, or would once it exists.
 pub fn is_one_file(one: &Path, other: &Path) -> bool {
     if one == other || is_same_file(one, other) {
         return true;
@@ -388,7 +389,7 @@ pub fn is_one_file(one: &Path, other: &Path) -> bool {
         })
 }
 
-/// `path` without `..`, where it has some: resolved as far as it is there, and by its names beyond.
+/// `path` without `..`: resolved as far as it exists, and by its names beyond.
 pub fn without_dots(path: &Path) -> PathBuf {
     if !path.components().any(|part| part == Component::ParentDir) {
         return path.to_owned();
@@ -396,7 +397,7 @@ pub fn without_dots(path: &Path) -> PathBuf {
     let mut resolved = PathBuf::new();
     for part in path.components() {
         match part {
-            // Behind a link the directory above is that of its target.
+            // Behind a link, the directory above is that of the link's target.
             Component::ParentDir => {
                 let here = if resolved.as_os_str().is_empty() { ".".as_ref() } else { &*resolved };
                 resolved = fs::canonicalize(here).unwrap_or(resolved);
@@ -562,7 +563,7 @@ mod tests {
         assert!(!is_one_file(&scratch.join("results/a"), &scratch.join("scenarios/a")));
         let shown = without_dots(&scratch.join("scenarios/../users.db"));
         assert_eq!(shown, fs::canonicalize(scratch.join("users.db")).unwrap());
-        // What is shown does not change once it is there.
+        // The result does not change once the path exists.
         let later = scratch.join("scenarios/../new/data");
         let before = without_dots(&later);
         fs::create_dir_all(&later).unwrap();

@@ -1,13 +1,13 @@
-//! Texts of `/proc`, read where more than one looks at them.
+//! Texts of `/proc` that more than one module reads.
 
 /// Times of a processor, in ticks of the kernel's clock (proc_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuTicks {
-    /// It ran something of this host.
+    /// Ticks that it ran something of this host.
     pub(crate) busy: u64,
-    /// It had nothing to do.
+    /// Ticks that it had nothing to do.
     pub(crate) idle: u64,
-    /// The hypervisor gave it to somebody else.
+    /// Ticks that the hypervisor gave it to another guest.
     pub(crate) stolen: u64,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct TaskStat<'a> {
 }
 
 impl<'a> TaskStat<'a> {
-    /// Reads the file; `None` if it is another one.
+    /// Reads the text; `None` if it has another form.
     pub(crate) fn read(stat: &'a str) -> Option<Self> {
         // The name may have spaces and parentheses. The state behind it is field 3.
         let (head, fields) = stat.rsplit_once(") ")?;
