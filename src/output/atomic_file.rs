@@ -1,4 +1,4 @@
-//! Files that are either complete or not there.
+//! Files that are either complete or absent.
 //!
 //! A reader, or a crash at any moment, finds the previous file or the new one, never half of it.
 
@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// What was being done when writing a file failed.
+/// The step at which writing a file failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteStep {
     /// Creating the temporary file in the target's directory.
@@ -28,20 +28,20 @@ impl WriteStep {
     }
 }
 
-/// A file could not be written. Nothing is left under its name but what was there before.
+/// A file could not be written. Its name still belongs to the earlier file, if there was one.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {} {}: {source}; {}", step.label(), path.display(), self.advice())]
 pub struct WriteFileError {
     /// The file that should have been written.
     pub path: PathBuf,
-    /// How far it got.
+    /// The step that failed.
     pub step: WriteStep,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
 impl WriteFileError {
-    /// What the person in front of the message can do about it.
+    /// Advice for the reader of the message.
     fn advice(&self) -> &'static str {
         match self.source.kind() {
             io::ErrorKind::NotFound => "create its directory first",
@@ -62,9 +62,10 @@ impl WriteFileError {
 
 /// Writes `path` through `write_content`: into a temporary file beside it, synced, then renamed.
 ///
-/// A symbolic link stays one and its target is replaced. What exists and is not a regular file
-/// (a pipe, a terminal) is appended to, since renaming would put a file in its place; so is an open
-/// stream of the process (`/dev/stdout`), which may be a file that somebody else holds open.
+/// A symbolic link stays one and its target is replaced. An existing path that is not a regular
+/// file (a pipe, a terminal) is appended to, since renaming would put a file in its place. The same
+/// is true for an open stream of the process (`/dev/stdout`), which may be a file that another
+/// program holds open.
 pub fn write_file<F>(path: &Path, write_content: F) -> Result<(), WriteFileError>
 where
     F: FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -73,7 +74,7 @@ where
         let path = path.to_owned();
         move |source| WriteFileError { path, step, source }
     };
-    // Only an existing path resolves; a new one is taken as it is.
+    // Only an existing path can be resolved; a new one is used unchanged.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let is_special = fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file());
     if is_special || is_open_stream(path) {
@@ -90,16 +91,16 @@ where
         renamed.and_then(|()| sync_directory_of(&target)).map_err(error(WriteStep::Publish))
     });
     if published.is_err() {
-        // It may have been renamed already; the first error is the one to report.
+        // The file may have been renamed already; the first error is the one to report.
         let _ = fs::remove_file(&temporary);
     }
     published
 }
 
-/// Makes sure that [`write_file`] can make its file, as far as that is known beforehand.
+/// Checks that [`write_file`] can make its file, as far as that is known beforehand.
 ///
 /// # Errors
-/// Why it cannot.
+/// The reason why it cannot.
 pub fn try_file(path: &Path) -> io::Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let is_special = fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file());
@@ -110,7 +111,7 @@ pub fn try_file(path: &Path) -> io::Result<()> {
     fs::remove_file(temporary)
 }
 
-/// Whether `path` names a file descriptor of this process.
+/// Tells whether `path` names a file descriptor of this process.
 fn is_open_stream(path: &Path) -> bool {
     ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|stem| path.starts_with(stem))
 }
@@ -124,8 +125,8 @@ where
     buffered.flush()
 }
 
-/// A new file in the directory of `target`, where a rename cannot cross file systems. Its name
-/// starts with a dot so that a pattern that collects results does not see it.
+/// Creates a new file in the directory of `target`, where a rename cannot cross file systems. Its
+/// name starts with a dot, so that a pattern that collects results does not match it.
 fn create_beside(target: &Path) -> io::Result<(PathBuf, File)> {
     let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_string_lossy();
     let mut attempt = 0;
@@ -133,7 +134,7 @@ fn create_beside(target: &Path) -> io::Result<(PathBuf, File)> {
         let temporary = target.with_file_name(format!(".{name}.{}.{attempt}", std::process::id()));
         match OpenOptions::new().write(true).create_new(true).open(&temporary) {
             Ok(file) => return Ok((temporary, file)),
-            // Left behind by a crashed process with our id, or in use by another thread.
+            // A crashed process with our id left the file behind, or another thread uses it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => {
                 attempt += 1;
             }

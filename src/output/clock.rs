@@ -1,4 +1,4 @@
-//! Times of records as the files of a run show them.
+//! Times of records in the formats of a run's files.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,19 +8,21 @@ use super::timestamp::{CivilTime, Timestamp};
 use crate::stats::RunStart;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
-/// How often the distance to UTC is looked up: it changes twice a year, on a whole quarter hour.
+/// Interval at which the distance to UTC is looked up: it changes twice a year, on a whole quarter
+/// hour.
 const REFRESH_S: u64 = 60;
 
-/// From the monotonic clock of a run to the text of its files.
+/// Converter from the monotonic clock of a run to the text of its files.
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: RunStart,
-    /// Times as in RFC 3339 (`-rfc3339`) instead of SIPp's.
+    /// True for times as in RFC 3339 (`-rfc3339`) instead of SIPp's.
     rfc3339: bool,
     /// Seconds that local time is ahead of UTC.
     ahead_s: i64,
     looked_up_s: u64,
-    /// The second that was written last, in local time: `2026-01-31` and `23:59:59`.
+    /// The second that was written last, in local time; `cached` has its text, as `2026-01-31` and
+    /// `23:59:59`.
     cached_s: Option<u64>,
     cached: ([u8; 10], [u8; 8]),
 }
@@ -59,7 +61,7 @@ impl Clock {
         }
     }
 
-    /// When the run began.
+    /// The start of the run.
     pub fn start(&self) -> RunStart {
         self.start
     }
@@ -73,13 +75,13 @@ impl Clock {
         }
     }
 
-    /// Now, in seconds since 1970 UTC.
+    /// The current time in seconds since 1970 UTC.
     pub fn now_unix_s(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
-    /// Appends a time as SIPp's files have it: date, time and seconds since 1970, between tabs; or
-    /// as in RFC 3339, in UTC.
+    /// Appends a time as in SIPp's files: date, time and seconds since 1970, between tabs. With
+    /// `-rfc3339` it is written as in RFC 3339, in UTC.
     pub fn put(&mut self, unix_ns: u64, out: &mut Vec<u8>) {
         if self.rfc3339 {
             return put_rfc3339_us(unix_ns, out);
@@ -125,7 +127,7 @@ impl Clock {
 /// Appends a time in UTC with microseconds, as in RFC 3339.
 fn put_rfc3339_us(unix_ns: u64, out: &mut Vec<u8>) {
     let text = Timestamp { unix_ns }.to_string();
-    // Without the nanoseconds and the Z.
+    // The nanoseconds and the Z are left out.
     out.extend_from_slice(&text.as_bytes()[..text.len() - 4]);
     out.push(b'Z');
 }

@@ -7,14 +7,14 @@ use super::units;
 use crate::stats::Snapshot;
 
 /// A run in one line, for programs at the end of a run and for `-stat_period`. Keys are an
-/// interface and only grow in number. `cps` is 0 for a run too short to tell.
+/// interface: new ones may come, none goes. `cps` is 0 for a run that is too short to tell.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsoleLine<'a> {
     /// The state to show.
     pub snapshot: &'a Snapshot,
     /// Media totals.
     pub media: &'a Media,
-    /// The engine's name where several share the console; it prefixes the line.
+    /// The engine's name if several share the console; it prefixes the line.
     pub engine: Option<&'a str>,
 }
 

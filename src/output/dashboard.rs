@@ -1,7 +1,7 @@
-//! A run at a glance: charts of rate and latency, calls, percentiles, causes, verdict.
+//! A page that sums up a run: charts of rate and latency, calls, percentiles, causes, verdict.
 //!
 //! Pure: [`Dashboard`] remembers two minutes of seconds and draws a [`Snapshot`] into the cells of
-//! a page of any size. Who shows the page, and which keys are pressed, is not known here.
+//! a page of any size. The code that shows the page and reads the keys is elsewhere.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use super::units;
 use super::verdict::verdict_reason;
 use crate::stats::{CallTotals, DurationSummary, Snapshot, Verdict};
 
-/// Lines about failed calls.
+/// Most lines about failed calls.
 const FAILURES_SHOWN: usize = 3;
 
 /// Seconds that charts go back.
 const SECONDS: usize = 120;
 
-/// What a chart shows of one second.
+/// The figures that the charts show for one second.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     second: f64,
@@ -34,30 +34,30 @@ struct Point {
     p99_ms: f64,
 }
 
-/// A line of a chart: its name, its colour, and what it shows of a second.
+/// A line of a chart: its name, its colour, and its value for a second.
 type Curve<'a> = (&'a str, Color, fn(&Point) -> f64);
 
-/// What is remembered of a run for its charts.
+/// The seconds of a run that its charts show.
 #[derive(Debug, Default)]
 pub struct Dashboard {
     points: VecDeque<Point>,
 }
 
-/// What the page says beside the figures.
+/// Texts of the page beside the figures.
 #[derive(Clone, Copy, Debug)]
 pub struct Caption<'a> {
-    /// The scenario, and where its calls go.
+    /// The scenario, and the peer that its calls go to.
     pub title: &'a str,
-    /// Paused, ending: empty while calls are made as planned.
+    /// The state, such as paused or ending; empty while calls are made as planned.
     pub state: &'a str,
     /// The answer to the last key.
     pub message: Option<&'a str>,
-    /// The time since the start, and the calls, where they are newer than the snapshot.
+    /// The time since the start, and the calls, if these are newer than the snapshot.
     pub now: Option<(Duration, CallTotals)>,
 }
 
 impl Dashboard {
-    /// Takes the last complete second of `snapshot`, once.
+    /// Remembers the last complete second of `snapshot`, once.
     pub fn note(&mut self, snapshot: &Snapshot) {
         let Some(row) = snapshot.last_second else { return };
         let second = row.second as f64;
@@ -135,7 +135,7 @@ impl Dashboard {
                 .style(Style::new().fg(*color))
                 .data(data)
         });
-        // In the frame, where a legend covers no data.
+        // The legend stands in the frame, so that it covers no data.
         let mut heading = vec![Span::raw(format!(" {title}: "))];
         for (name, color, _) in &lines {
             heading.push(Span::styled(format!("{name} "), Style::new().fg(*color)));
@@ -226,7 +226,7 @@ fn failures(snapshot: &Snapshot) -> Paragraph<'_> {
     let others = snapshot.failures.others.nonzero();
     let others = others.map(|(cause, count)| (count, cause.label(), String::new()));
     let mut rows: Vec<(u64, &str, String)> = groups.chain(others).collect();
-    // Stable: among equals, groups come before what has none.
+    // The sort is stable: among equal counts, groups come before calls without one.
     rows.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
     let row = |(count, label, what): &(u64, &str, String)| {
         Line::from(format!("{:>10}  {label}  {what}", units::count(*count)))

@@ -1,4 +1,4 @@
-//! Failed calls in words: what happened, to how many, and to which one first.
+//! Failed calls in words: the failure, the number of calls, and the first of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::stats::{
     FailureCause, FailureGroup, Happening, RunStart, Snapshot, StepKind, Unreachable,
 };
 
-/// Tells what happened to the calls of a group: `503 Service Unavailable to INVITE (step 1)`.
+/// Tells in words how the calls of a group failed: `503 Service Unavailable to INVITE (step 1)`.
 pub(super) fn what(group: &FailureGroup) -> String {
     let method = group.method().unwrap_or_default();
     let text = match (group.happening, group.missing()) {
@@ -35,7 +35,7 @@ pub(super) fn what(group: &FailureGroup) -> String {
     }
 }
 
-/// Tells what the calls of a group did at their step.
+/// Tells the kind of the step at which the calls of a group failed.
 fn at_step(group: &FailureGroup) -> String {
     let name = &group.step_name;
     match group.step_kind {
@@ -69,7 +69,7 @@ pub(super) fn first_call(group: &FailureGroup, start: &RunStart) -> String {
     )
 }
 
-/// The share of all calls that a group is, and its peer.
+/// The share of a group among all calls, and its peer.
 pub(super) fn share_and_peer(group: &FailureGroup, snapshot: &Snapshot) -> String {
     let share = units::percent(share(group.count, snapshot));
     format!("{share} of the calls, peer {}", peer(group))
@@ -97,14 +97,14 @@ pub(super) fn without_group(cause: FailureCause, snapshot: &Snapshot) -> &'stati
     }
 }
 
-/// Tells that all failed calls only were open when the run ended: their text needs no second look.
+/// Tells that the only failed calls were open when the run ended: their text needs no second look.
 pub fn ended_with_run(snapshot: &Snapshot) -> Option<&'static str> {
     let failures = &snapshot.counters.failures;
     let are_all = failures.count(FailureCause::Cancelled) == failures.total();
     are_all.then_some("Nothing is wrong with these calls: the run ended before them.")
 }
 
-/// Tells what a second look needs, unless the run has it already.
+/// Tells which option a second look needs, unless the run has it already.
 pub fn next_look(has_error_log: bool, has_event_log: bool) -> Option<&'static str> {
     match has_error_log || has_event_log {
         true => None,
@@ -119,7 +119,7 @@ fn share(count: u64, snapshot: &Snapshot) -> f64 {
     count as f64 / snapshot.calls.started.max(1) as f64
 }
 
-/// The peer of a group; without a port where each call may have another.
+/// The peer of a group; without a port if each call may have another one.
 fn peer(group: &FailureGroup) -> String {
     match group.peer.port() {
         0 => group.peer.ip().to_string(),
@@ -127,7 +127,7 @@ fn peer(group: &FailureGroup) -> String {
     }
 }
 
-/// Failed calls that have what happened in common, in the summary.
+/// Failed calls that failed alike, in the summary.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FailureEntry {
@@ -137,7 +137,7 @@ pub struct FailureEntry {
     pub count: u64,
     /// Share of `total_calls`, 0 to 1.
     pub share: f64,
-    /// Description of what happened, in words.
+    /// Description of the failure, in words.
     pub text: String,
     /// Method of the message in question, or of the request that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ pub struct FailureEntry {
     /// Reason phrase of the first response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The message that did not come.
+    /// The message that was missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
     /// The scenario that the calls followed.
@@ -160,22 +160,22 @@ pub struct FailureEntry {
     /// The peer that the calls went to, or came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// Time at which the first of them failed.
+    /// Time at which the first of the calls failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_at: Option<String>,
-    /// The same since the begin of the run.
+    /// Nanoseconds from the begin of the run to that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_after: Option<u64>,
-    /// Number of that call.
+    /// Number of the first call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_call: Option<u64>,
-    /// Call-ID of that call.
+    /// Call-ID of the first call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_call_id: Option<String>,
 }
 
 impl FailureEntry {
-    /// All failed calls of a run: groups, the largest first, then what has none, by cause.
+    /// All failed calls of a run: groups, the largest first, then calls without a group, by cause.
     pub fn all(snapshot: &Snapshot) -> Vec<Self> {
         let groups = snapshot.failures.groups.iter().map(|group| Self::of(group, snapshot));
         let others = snapshot.failures.others.nonzero();

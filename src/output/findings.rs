@@ -6,11 +6,11 @@ use super::units;
 use super::verdict::{verdict_sentences, withheld_sentence};
 use crate::stats::{FailureCause, Health, Snapshot};
 
-/// Groups of failed calls, and causes of those without, named in the findings; all of them are in
-/// the tables.
+/// Most groups of failed calls, and most causes of calls without a group, in the findings; the
+/// tables have all of them.
 const CAUSES_MAX: usize = 3;
 
-/// What a person should know about a run.
+/// The facts about a run that its user should know.
 pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
     let mut findings = Vec::new();
     let verdict = snapshot.verdict.verdict();
@@ -73,7 +73,7 @@ fn calls_did(count: u64, verb: &str) -> String {
 
 fn top_causes(snapshot: &Snapshot) -> impl Iterator<Item = (FailureCause, u64)> {
     let mut causes: Vec<_> = snapshot.failures.others.nonzero().collect();
-    // Stable: equal counts keep the order of declaration.
+    // The sort is stable: equal counts keep the order of declaration.
     causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     causes.into_iter().take(CAUSES_MAX)
 }

@@ -1,6 +1,6 @@
-//! What a run leaves behind: summary, console text, and files written so that they are complete.
+//! The results of a run: summary, console text, and files that are complete or absent.
 //!
-//! Reads snapshots only. Nothing here runs on a worker thread.
+//! Reads snapshots only. No code here runs on a worker thread.
 
 pub mod dashboard;
 pub mod own_csv;

@@ -24,8 +24,8 @@ pub const SCREEN_HEADER: &str = "timestamp,total_calls,success_calls,failed_call
 success_ratio,calls_per_second,interval_ms,interval_calls_per_second,avg_call_ms,avg_invite_ms,\
 retransmits,timeouts,failure_timeout,failure_unexpected_sip\n";
 
-/// Classes of failures that have columns, in order. There is no call behind a message that does
-/// not parse, so that one stays 0.
+/// Classes of failures that have columns, in order. A malformed message belongs to no call, so that
+/// its column stays 0.
 const CLASSES: [&str; 6] =
     ["timeout", "unexpected_sip", "transport_error", "parse_error", "scenario_error", "cancelled"];
 
@@ -87,7 +87,7 @@ fn failures_of(counters: &Counters, class: &str) -> u64 {
     causes.map(|&cause| counters.failures.count(cause)).sum()
 }
 
-/// Makes rows; keeps the figures of the row before.
+/// Maker of rows, which keeps the figures of the row before.
 #[derive(Clone, Debug, Default)]
 pub struct OwnCsv {
     stat: Figures,
@@ -150,7 +150,7 @@ pub fn counts_header(snapshot: &Snapshot) -> Vec<u8> {
         }
         let label = label(step);
         for suffix in ["sent", "recv", "unexp"] {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(line, ",{index}_{label}_{suffix}");
         }
     }
@@ -181,7 +181,7 @@ fn is_message(kind: StepKind) -> bool {
     matches!(kind, StepKind::Send { .. } | StepKind::Recv { .. })
 }
 
-/// A method, or `RESP_` and a code; what is neither letter nor digit becomes `_`.
+/// A method, or `RESP_` and a code; any character but letters and digits becomes `_`.
 fn label(step: &crate::stats::StepLayout) -> String {
     let is_code = step.name.len() == 3 && step.name.bytes().all(|byte| byte.is_ascii_digit());
     let plain = |character: char| match character.to_ascii_uppercase() {
@@ -200,14 +200,14 @@ fn timestamp(snapshot: &Snapshot, clock: &mut Clock) -> String {
 
 fn integers(row: &mut String, values: &[u64]) {
     for value in values {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(row, ",{value}");
     }
 }
 
 fn floats(row: &mut String, values: &[f64]) {
     for value in values {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(row, ",{value:.6}");
     }
 }

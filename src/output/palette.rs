@@ -1,4 +1,4 @@
-//! Colours of console text. Everything that prints takes a palette; nothing looks at the terminal
+//! Colours of console text. All printing code takes a palette, and none looks at the terminal
 //! itself.
 
 use std::ffi::OsStr;
@@ -10,23 +10,23 @@ use anstyle::{AnsiColor, Style};
 pub struct Palette {
     /// Headings.
     pub heading: Style,
-    /// What went well.
+    /// Good results.
     pub good: Style,
-    /// What deserves attention.
+    /// Results that deserve attention.
     pub warning: Style,
-    /// What went wrong.
+    /// Bad results.
     pub bad: Style,
     /// Secondary text.
     pub dim: Style,
 }
 
 impl Palette {
-    /// No colours: output is plain text.
+    /// No colours: the output is plain text.
     pub fn plain() -> Self {
         Self::default()
     }
 
-    /// The colours for a terminal. Only the sixteen basic ones, which follow the user's theme.
+    /// The colours for a terminal: the sixteen basic ones, which follow the user's theme.
     pub fn colored() -> Self {
         Self {
             heading: Style::new().bold(),

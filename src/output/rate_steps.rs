@@ -1,6 +1,6 @@
-//! The rates of a run step by step: a row for each, and which of them the peer held.
+//! The rates of a run step by step: a row for each, and those that the peer held.
 //!
-//! A mean over several rates answers no question, so that none stands where there were several.
+//! A mean over several rates says nothing, so that reports of several rates have none.
 
 use std::fmt::{self, Write};
 
@@ -9,9 +9,9 @@ use crate::stats::{
     Health, RateStep, RateStepProblem, Snapshot, Verdict, WithheldCounts, clean_and_bad,
 };
 
-/// Columns of the last column of a row.
+/// Width of the last column of a row.
 const RESULT_COLUMNS: usize = 34;
-/// Causes named of one step; all are in the summary.
+/// Most causes named for one step; the summary has all.
 const CAUSES_MAX: usize = 2;
 
 /// The rate steps of a run that had several.
@@ -23,8 +23,8 @@ pub(super) struct RateTable<'a> {
 }
 
 impl<'a> RateTable<'a> {
-    /// The steps of `snapshot`; `None` where the rate was one and the same. The gate of the success
-    /// ratio decides which of them are clean.
+    /// The steps of `snapshot`; `None` if there was only one rate. The gate of the success ratio
+    /// decides which steps are clean.
     pub(super) fn of(snapshot: &'a Snapshot, health: &Health) -> Option<Self> {
         let steps = snapshot.rate_steps.as_slice();
         let ratio_min = health.success_ratio_min.unwrap_or(1.0);
@@ -37,7 +37,7 @@ impl<'a> RateTable<'a> {
         step.counts.begin_ns.saturating_sub(self.start_ns) / 1_000_000_000
     }
 
-    /// The rates as one figure of the report: from where to where.
+    /// The range of the rates, as one figure of the report.
     pub(super) fn span(&self) -> String {
         let rates = self.steps.iter().map(|step| &step.counts);
         let lowest = rates.clone().map(|counts| counts.rate_min).fold(f64::INFINITY, f64::min);
@@ -69,7 +69,7 @@ impl<'a> RateTable<'a> {
         }
     }
 
-    /// The first bad step and why; `None` if there is none.
+    /// The first bad step and the reason; `None` if there is none.
     pub(super) fn first_bad(&self) -> Option<String> {
         let (_, bad) = clean_and_bad(self.steps, self.ratio_min);
         let step = self.steps.get(bad?)?;
@@ -113,7 +113,7 @@ impl<'a> RateTable<'a> {
         line
     }
 
-    /// A row: when, how much, and what came of it.
+    /// Writes a row: the time, the rate, and the results.
     pub(super) fn row(&self, f: &mut fmt::Formatter<'_>, step: &RateStep) -> fmt::Result {
         let second = self.second_of(step);
         let from = format!("{:02}:{:02}", second / 60, second % 60);
@@ -152,7 +152,7 @@ impl<'a> RateTable<'a> {
     }
 }
 
-/// The rate of a step, or from where to where if several were merged.
+/// The rate of a step, or the range if several were merged.
 fn rates(step: &RateStep) -> String {
     let (lowest, highest) = (step.counts.rate_min, step.counts.rate_max);
     match lowest < highest {

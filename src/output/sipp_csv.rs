@@ -1,7 +1,7 @@
 //! SIPp's statistics and count files: columns, their order and their formats.
 //!
-//! Rows are made from snapshots, so that all columns of a row are of one moment: the end of the
-//! last report. SIPp has averages and deviations in whole milliseconds; so do these files.
+//! Rows are made from snapshots, so that all columns of a row are taken at one moment, the end of
+//! the last report. SIPp has averages and deviations in whole milliseconds; so do these files.
 
 use super::clock::{Clock, put_number};
 use crate::stats::{
@@ -32,26 +32,26 @@ const FAILURES: [&str; 17] = [
     "FailedStrcmpShouldntMatch",
 ];
 
-/// How SIPp's CSV files are written.
+/// Settings and state of SIPp's CSV files.
 #[derive(Clone, Debug)]
 pub struct SippCsv {
     delimiter: String,
-    /// Repartitions begin anew with each row (`-periodic_rtd`).
+    /// True if repartitions begin anew with each row (`-periodic_rtd`).
     periodic_repartitions: bool,
     /// The figures of the row before.
     last: Option<Figures>,
-    /// The last target rate that there was: a schedule that has ended has none.
+    /// The last target rate that was known: a schedule that has ended has none.
     target: f64,
 }
 
-/// What a row shows of a snapshot.
+/// The figures of a snapshot that a row shows.
 #[derive(Clone, Debug, Default)]
 struct Figures {
     unix_ns: u64,
     elapsed_ns: u64,
     started: u64,
     active: u64,
-    /// Cumulative counts that appear as (P) and (C): incoming, outgoing, successful, failed.
+    /// Cumulative counts that appear as (P) and (C): incoming, outgoing, successful, failed calls.
     calls: [u64; 4],
     failures: Vec<u64>,
     others: [u64; 8],
@@ -97,7 +97,8 @@ impl Figures {
             others: [
                 counters.out_of_call_messages,
                 counters.dead_call_messages,
-                // SIPp counts what its timers send again, not answers to repetitions.
+                // SIPp counts the messages that its timers send again, not the answers to
+                // repetitions.
                 counters.retransmissions_sent.saturating_sub(counters.acks_repeated),
                 counters.auto_answered,
                 warnings(counters),
@@ -127,7 +128,7 @@ impl Figures {
         }
     }
 
-    /// Makes room for what `now` has more, as after other programs have taken over.
+    /// Makes room for the additional names of `now`, which other programs have brought.
     fn widen(mut self, now: &Self) -> Self {
         self.rtds.resize(now.rtds.len(), DurationSummary::default());
         self.generic.resize(now.generic.len(), 0);
@@ -146,7 +147,7 @@ fn warnings(counters: &Counters) -> u64 {
 }
 
 impl SippCsv {
-    /// Files with `delimiter` between columns, and after the last one.
+    /// Makes files with `delimiter` between columns, and after the last one.
     pub fn new(delimiter: &str, periodic_repartitions: bool) -> Self {
         Self { delimiter: delimiter.to_owned(), periodic_repartitions, last: None, target: 0.0 }
     }
@@ -189,8 +190,8 @@ impl SippCsv {
         line.end()
     }
 
-    /// A row of the statistics file. `target_rate` is what the user asked for (calls per second, or
-    /// users), which is shown until the schedule says otherwise.
+    /// A row of the statistics file. `target_rate` is the rate that the user asked for (calls per
+    /// second, or users). It is shown until the schedule has another one.
     pub fn stat_row(
         &mut self,
         snapshot: &Snapshot,
@@ -241,7 +242,7 @@ impl SippCsv {
         line.end()
     }
 
-    /// The first line of the file of counts. `has_losses` is whether messages may be lost on
+    /// The first line of the file of counts. `has_losses` says that messages may be lost on
     /// purpose.
     pub fn counts_header(&self, snapshot: &Snapshot, has_losses: bool) -> Vec<u8> {
         let mut line = Line::new(&self.delimiter);
@@ -251,7 +252,7 @@ impl SippCsv {
         for (index, step) in steps.iter().enumerate() {
             for (suffix, _) in step_columns(step, has_losses) {
                 let name = match step.kind {
-                    // SIPp calls whatever is no message a pause.
+                    // SIPp calls every step without a message a pause.
                     StepKind::Pause
                     | StepKind::Nop
                     | StepKind::SendCommand
@@ -279,7 +280,7 @@ impl SippCsv {
     }
 }
 
-/// The columns of a step: what each is called, and which count it shows.
+/// The columns of a step: the name of each, and the count that it shows.
 fn step_columns(
     step: &StepLayout,
     has_losses: bool,
@@ -350,7 +351,7 @@ impl<'d> Line<'d> {
         self.number(now);
     }
 
-    /// Average and deviation of what lies between two summaries, and of all.
+    /// Average and deviation of the durations between two summaries, and of all.
     fn durations(&mut self, last: &DurationSummary, now: &DurationSummary) {
         let period = Moments {
             count: now.count.saturating_sub(last.count),
@@ -406,7 +407,7 @@ impl Moments {
         u64::try_from(average / u128::from(NS_PER_MS)).unwrap_or(u64::MAX)
     }
 
-    /// The sample standard deviation, as SIPp has it; 0 for a single duration.
+    /// The sample standard deviation, as in SIPp; 0 for a single duration.
     fn deviation_ms(&self) -> u64 {
         if self.count < 2 {
             return 0;
@@ -435,7 +436,7 @@ fn general(value: f64) -> String {
     }
 }
 
-/// `HH:MM:SS`.
+/// Appends a time as `HH:MM:SS`.
 fn put_elapsed(elapsed_ns: u64, out: &mut Vec<u8>) {
     let seconds = elapsed_ns / NS_PER_SECOND;
     put_number(seconds / 3600, 2, out);
@@ -445,7 +446,7 @@ fn put_elapsed(elapsed_ns: u64, out: &mut Vec<u8>) {
     put_number(seconds % 60, 2, out);
 }
 
-/// `HH:MM:SS:uuuuuu`, of which the last three digits are 0.
+/// Appends a time as `HH:MM:SS:uuuuuu`, of which the last three digits are 0.
 pub fn put_duration_ms(duration_ms: u64, out: &mut Vec<u8>) {
     put_elapsed(duration_ms.saturating_mul(NS_PER_MS), out);
     out.push(b':');
@@ -483,7 +484,7 @@ mod tests {
 
     #[test]
     fn averages_and_deviations_are_those_of_samples() {
-        // Response times that SIPp summarised as 79 and 43 ms.
+        // Response times for which SIPp wrote 79 and 43 ms.
         let values_ms = [100_u128, 84, 92, 8, 120, 96, 16, 120];
         let moments = Moments {
             count: 8,

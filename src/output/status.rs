@@ -11,7 +11,7 @@ use crate::stats::{HistoryRow, LimitCause, Snapshot, Verdict};
 /// Width of the progress bar between its brackets.
 const BAR_COLUMNS: usize = 12;
 
-/// How status lines leave.
+/// The way in which status lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusMode {
     /// On a terminal of this many columns: every update overwrites the last.
@@ -23,20 +23,20 @@ pub enum StatusMode {
     Lines,
 }
 
-/// Prints the state of a run while it goes on.
+/// Printer of a run's state while the run goes on.
 #[derive(Debug)]
 pub struct LiveStatus<W: Write> {
     out: W,
     mode: StatusMode,
     palette: Palette,
     calls_planned: Option<u64>,
-    /// Text that tells what the run waits for, once it starts no more calls.
+    /// Text on the event that the run waits for, once it starts no more calls.
     waiting: Option<String>,
-    /// Columns that the line on the terminal takes.
+    /// Width of the line on the terminal, in columns.
     shown_columns: usize,
 }
 
-/// A piece of the line: text and style apart, so that its width is known.
+/// A piece of the line: text and style are separate, so that its width is known.
 struct Piece {
     text: String,
     style: Style,
@@ -48,8 +48,8 @@ impl<W: Write> LiveStatus<W> {
         Self { out, mode, palette, calls_planned, waiting: None, shown_columns: 0 }
     }
 
-    /// From now on the line says what the run waits for, if for anything, where the rate stands
-    /// otherwise.
+    /// Shows from now on, in place of the rate, the event that the run waits for; `None` shows the
+    /// rate again.
     pub fn wait_for(&mut self, waiting: Option<String>) {
         self.waiting = waiting;
     }
@@ -80,7 +80,8 @@ impl<W: Write> LiveStatus<W> {
         self.out.flush()
     }
 
-    /// Most important first: what does not fit is left out from the end.
+    /// The pieces of the line, the most important first: those that do not fit are left out from
+    /// the end.
     fn pieces(&self, snapshot: &Snapshot) -> Vec<Piece> {
         let palette = &self.palette;
         let calls = &snapshot.calls;
@@ -117,7 +118,7 @@ impl<W: Write> LiveStatus<W> {
     }
 }
 
-/// The pieces side by side within `columns_max`, and how many columns they take.
+/// The pieces side by side within `columns_max`, and the number of columns that they take.
 fn join(pieces: &[Piece], columns_max: usize) -> (String, usize) {
     let mut line = String::new();
     let mut columns = 0;
@@ -138,7 +139,7 @@ fn progress_bar(share: f64) -> String {
     let share = share.clamp(0.0, 1.0);
     let filled = (share * BAR_COLUMNS as f64) as usize;
     let empty = BAR_COLUMNS - filled;
-    // Rounded down: 100 % is when the last call has ended.
+    // The share is rounded down: 100 % is when the last call has ended.
     let percent = (share * 100.0) as u64;
     format!("[{}{}] {percent:>3}%", "#".repeat(filled), ".".repeat(empty))
 }

@@ -31,18 +31,18 @@ pub const SCHEMA_VERSION: &str = "gossipper_summary_v1";
 const FAILURE_CLASSES: [&str; 6] =
     ["timeout", "unexpected_sip", "transport_error", "parse_error", "scenario_error", "cancelled"];
 
-/// What the summary says beyond the snapshot.
+/// Facts for the summary that the snapshot does not have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SummaryContext {
     /// Name of the I/O driver in use.
     pub driver: String,
-    /// How messages travelled, as in a Via header: `UDP`, `TCP`, `TLS`, `WS` or `WSS`.
+    /// The transport as in a Via header: `UDP`, `TCP`, `TLS`, `WS` or `WSS`.
     pub transport: String,
     /// Result of the health gates.
     pub health: Health,
     /// Media totals.
     pub media: Media,
-    /// Rows of statistics files that had no room on their way to the file.
+    /// Rows of statistics files that were lost because their queue was full.
     pub trace_rows_dropped: u64,
     /// Entries of traces and statistics files that could not be written.
     pub unwritten: Unwritten,
@@ -64,7 +64,7 @@ pub struct Summary {
     pub started_at: String,
     /// End of the run, or the time of the snapshot.
     pub finished_at: String,
-    /// Time between the two.
+    /// Time between begin and end.
     pub duration: u64,
     /// Calls started.
     pub total_calls: u64,
@@ -106,7 +106,7 @@ pub struct Summary {
     /// Transactions by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub transactions: BTreeMap<String, Transaction>,
-    /// Service times of the last minutes up to now, in states of a run that an API tells.
+    /// Service times of the last minutes; only in states of a running run that the API reports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Recent>,
     /// The scenario's counters by name.
@@ -121,7 +121,8 @@ pub struct Summary {
     /// Failed calls by cause.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failure_causes: BTreeMap<String, u64>,
-    /// Failed calls by what happened, the largest group first, then by cause what has no group.
+    /// Failed calls in groups of those that failed alike, the largest first, then calls without a
+    /// group by cause.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailureEntry>,
     /// Planned calls that were not started, by cause.
@@ -130,14 +131,14 @@ pub struct Summary {
     /// Malformed datagrams by cause.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub drops: BTreeMap<String, u64>,
-    /// What traces and statistics files lack, if anything.
+    /// Losses of traces and statistics files, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traces: Option<TraceLosses>,
-    /// What the generator measured about itself.
+    /// The generator's measurements of itself.
     pub generator: Generator,
-    /// Everything that was counted, by name.
+    /// All counters by name.
     pub engine_counters: BTreeMap<String, u64>,
-    /// Outcome of the calls of each rate, where there were several.
+    /// Outcome of the calls of each rate, if there were several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_steps: Option<RateSteps>,
     /// The run by time; only once it is over.
@@ -151,14 +152,14 @@ pub struct Summary {
     pub findings: Vec<String>,
 }
 
-/// What traces, statistics files and other programs lack.
+/// Records that traces, statistics files and collectors lack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TraceLosses {
-    /// Records that had no room on their way to the file, by kind.
+    /// Records that were lost because their queue was full, by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dropped_records: BTreeMap<String, u64>,
-    /// Rows of statistics files that had no room on their way.
+    /// Rows of statistics files that were lost because their queue was full.
     pub dropped_rows: u64,
     /// Entries that could not be written, by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -191,7 +192,7 @@ impl TraceLosses {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Durations {
-    /// How many.
+    /// Number of durations.
     pub count: u64,
     /// Mean.
     pub average: u64,
@@ -199,7 +200,7 @@ pub struct Durations {
     pub min: u64,
     /// Longest.
     pub max: u64,
-    /// The last one.
+    /// The one recorded last.
     pub last: u64,
     /// Population standard deviation.
     pub stddev: u64,
@@ -221,21 +222,21 @@ pub struct Durations {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Bucket {
-    /// `le_<bound>ms`, or `gt_<bound>ms` for what is above all bounds.
+    /// `le_<bound>ms`, or `gt_<bound>ms` for durations above all bounds.
     pub label: String,
-    /// How many.
+    /// Number of durations.
     pub count: u64,
 }
 
-/// One kind of transaction on both clocks, as far as it was answered with a 2xx.
+/// One kind of transaction that was answered with a 2xx, on both clocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Transaction {
-    /// From the request's first transmission to the final response.
+    /// Times from the request's first transmission to the final response.
     pub service: Durations,
-    /// From the moment the request was planned.
+    /// Times from the moment at which the request was planned.
     pub response: Durations,
-    /// As `service`, where the final response was 3xx to 6xx; absent if there was none.
+    /// Times as in `service`, if the final response was 3xx to 6xx; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Durations>,
 }
@@ -278,7 +279,7 @@ pub struct Media {
     pub rtcp_packets_received: u64,
 }
 
-/// What the generator measured about itself, and what follows for the run.
+/// The generator's measurements of itself, and the verdict that follows for the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generator {
@@ -290,7 +291,7 @@ pub struct Generator {
     pub limited_seconds: u64,
     /// Limited seconds by cause.
     pub causes: BTreeMap<String, u64>,
-    /// The verdict in sentences: what was seen, which figures it touches, and what to do.
+    /// The verdict in sentences: the observation, the affected figures, and advice.
     pub reasons: Vec<String>,
     /// The worst limited second.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,18 +299,18 @@ pub struct Generator {
     /// The last limited second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_limited_second: Option<LimitedSecond>,
-    /// Calls whose times may be the generator's, of those started in judged seconds.
+    /// Calls started in judged seconds whose times may be the generator's.
     pub affected_calls: u64,
-    /// The highest percentile that they leave as it is, where a second was limited: `p50` to
+    /// The highest percentile that those calls leave unchanged, if a second was limited: `p50` to
     /// `p99.9`, or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unaffected_up_to: Option<String>,
-    /// CPU times that workers got, where the kernel tells; of the first 64.
+    /// CPU times of the first 64 workers, if the kernel tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub worker_cpus: Vec<WorkerCpus>,
-    /// How much later than planned calls were started.
+    /// Lateness of the starts of calls.
     pub planned_send_error: Durations,
-    /// Turns of the workers' loops.
+    /// Durations of the turns of the workers' loops.
     pub loop_time: Durations,
     /// Busy share of the busiest worker in its busiest second, 0 to 1.
     pub busy_share_max: f64,
@@ -317,13 +318,13 @@ pub struct Generator {
     pub busy_share_avg: f64,
     /// Name of the I/O driver.
     pub driver: String,
-    /// How messages travelled: `UDP`, `TCP`, `TLS`, `WS` or `WSS`.
+    /// The transport of messages: `UDP`, `TCP`, `TLS`, `WS` or `WSS`.
     pub transport: String,
     /// Number of workers.
     pub workers: u64,
     /// Datagrams that the kernel dropped because our receive queue was full.
     pub receive_overflow: u64,
-    /// Times receiving stopped for want of buffers.
+    /// Times that receiving stopped for want of buffers.
     pub receive_rearms: u64,
     /// Completion-queue overflows.
     pub cq_overflow: u64,
@@ -337,9 +338,9 @@ pub struct Generator {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LimitedSecond {
-    /// Whole seconds since the start: 0 is the one that status lines show at 00:01.
+    /// Whole seconds since the start: 0 is the second that status lines show at 00:01.
     pub second: u64,
-    /// Why.
+    /// The reasons.
     pub causes: Vec<String>,
     /// 99th percentile of the lateness of call starts.
     pub planned_send_error_p99: u64,
@@ -359,11 +360,11 @@ pub struct WorkerCpus {
     pub limited: CpuTimes,
 }
 
-/// The time of a worker's CPU, by where it went.
+/// The time of a worker's CPU, by use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CpuTimes {
-    /// Time that was looked at.
+    /// The whole time.
     pub time: u64,
     /// The worker ran.
     pub busy: u64,
@@ -397,11 +398,11 @@ impl From<&CpuUse> for CpuTimes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HealthSection {
-    /// At least one gate is set.
+    /// True if at least one gate is set.
     pub active: bool,
-    /// All gates hold.
+    /// True if all gates hold.
     pub pass: bool,
-    /// One sentence per gate that does not.
+    /// One sentence for each gate that does not hold.
     pub reasons: Vec<String>,
 }
 
@@ -464,12 +465,12 @@ impl Summary {
         }
     }
 
-    /// The same with the run by time.
+    /// The same summary with the run by time.
     pub fn with_series(self, history: &History) -> Self {
         Self { series: Some(Series::of(history)), ..self }
     }
 
-    /// The file's text: indented JSON with a final newline.
+    /// The text of the file: indented JSON with a final newline.
     pub fn to_json(&self) -> String {
         let text = serde_json::to_string_pretty(self);
         let mut text = text.expect("only maps with other keys than strings fail to serialize");
@@ -477,7 +478,7 @@ impl Summary {
         text
     }
 
-    /// Writes the file, complete or not at all.
+    /// Writes the file, which is then complete or absent.
     pub fn write(&self, path: &Path) -> Result<(), WriteFileError> {
         write_file(path, |file| file.write_all(self.to_json().as_bytes()))
     }
@@ -551,7 +552,7 @@ impl From<&stats::LimitedSecond> for LimitedSecond {
     }
 }
 
-/// Returns the workers of which the kernel told something.
+/// Returns the workers for which the kernel reported something.
 fn worker_cpus(snapshot: &Snapshot) -> Vec<WorkerCpus> {
     let known = snapshot.cpu.iter().enumerate().filter(|(_, cpu)| cpu.total.time_ns > 0);
     let of = |(worker, cpu): (usize, &WorkerCpu)| WorkerCpus {
@@ -562,7 +563,7 @@ fn worker_cpus(snapshot: &Snapshot) -> Vec<WorkerCpus> {
     known.map(of).collect()
 }
 
-/// The last minutes; nothing of a scenario without transactions.
+/// The service times of the last minutes; empty for a scenario without transactions.
 pub(crate) fn recent(snapshot: &Snapshot) -> Vec<Recent> {
     let layout = &snapshot.layout;
     let Some(name) = layout.primary_transaction().and_then(|index| layout.transactions.get(index))

@@ -1,4 +1,4 @@
-//! The final report on the console: what happened, how fast, what failed, whether to believe it.
+//! The final report on the console: results, speed, failures, and the verdict on their validity.
 
 use std::fmt::{self, Write};
 
@@ -11,13 +11,13 @@ use super::units;
 use super::verdict::verdict_sentences;
 use crate::stats::{DurationSummary, FailureCause, Health, RATE_NS_MIN, Snapshot, Verdict};
 
-/// Groups of failed calls that are shown.
+/// Most groups of failed calls that are shown.
 const FAILURE_GROUPS_SHOWN: usize = 8;
 
-/// Column in which more about a group begins.
+/// Column at which details of a group begin.
 const DETAIL_COLUMNS: usize = 6;
 
-/// Column in which values begin.
+/// Column at which values begin.
 const LABEL_COLUMNS: usize = 14;
 
 /// Column at which prose is wrapped.
@@ -199,7 +199,7 @@ impl FinalTable<'_> {
             let about = share_and_peer(group, snapshot);
             let first = first_call(group, &snapshot.start);
             wrapped(f, &format!("{about}, {first}"), DETAIL_COLUMNS, false)?;
-            // Whatever its length, in one line: somebody will look for it.
+            // The Call-ID stays on one line of any length: people search for it.
             let call_id = group.first.call_id.shown();
             writeln!(f, "{:DETAIL_COLUMNS$}Call-ID {call_id}", "")?;
         }
@@ -332,7 +332,7 @@ impl FinalTable<'_> {
         wrapped(f, text, LABEL_COLUMNS + 1, false)
     }
 
-    /// A section of counted causes; nothing if there is none.
+    /// Writes a section of counted causes; nothing if there is none.
     fn counts(
         &self,
         f: &mut fmt::Formatter<'_>,
@@ -355,7 +355,7 @@ impl FinalTable<'_> {
     }
 }
 
-/// `name`, cut so that it fits.
+/// `name`, cut to fit.
 fn shortened(name: &str, columns: usize) -> String {
     if name.chars().count() <= columns {
         return name.to_owned();
@@ -364,7 +364,8 @@ fn shortened(name: &str, columns: usize) -> String {
     format!("{kept}~")
 }
 
-/// Text broken at spaces, each line after `indent` columns. `is_indented`: the first already is.
+/// Writes text broken at spaces, each line after `indent` columns. `is_indented`: the first line
+/// already is.
 fn wrapped(
     f: &mut fmt::Formatter<'_>,
     text: &str,

@@ -30,7 +30,7 @@ impl CivilTime {
         }
     }
 
-    /// `2026-01-31` and `23:59:59`.
+    /// The texts of date and time, such as `2026-01-31` and `23:59:59`.
     pub(super) fn digits(&self) -> ([u8; 10], [u8; 8]) {
         let (year, month, day) = self.date;
         let two = |value: u64| [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8];

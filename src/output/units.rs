@@ -1,4 +1,4 @@
-//! Figures as people read them: durations, counts, shares.
+//! Figures in the form that people read: durations, counts, shares.
 
 /// A duration with three significant digits and a fitting unit: `87ns`, `412µs`, `1.20ms`, `3.05s`,
 /// and from a minute on `1m05s`, `2h00m03s`.
@@ -34,7 +34,7 @@ fn three_digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// A count with its thousands set apart: `1,234,567`.
+/// A count with commas between thousands: `1,234,567`.
 pub fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

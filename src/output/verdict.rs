@@ -1,4 +1,4 @@
-//! The verdict in sentences: what was seen, which figures it touches, and what to do about it.
+//! The verdict in sentences: the observation, the affected figures, and advice.
 
 use super::units;
 use crate::stats::{
@@ -6,7 +6,7 @@ use crate::stats::{
     PLANNED_SEND_ERROR_SAMPLES_MIN, Snapshot, Verdict, WithheldCause,
 };
 
-/// Everything that is to be said of the verdict, most important first.
+/// All sentences about the verdict, the most important first.
 pub fn verdict_sentences(snapshot: &Snapshot) -> Vec<String> {
     let tally = &snapshot.verdict;
     let verdict = tally.verdict();
@@ -24,8 +24,8 @@ pub fn verdict_sentences(snapshot: &Snapshot) -> Vec<String> {
     sentences
 }
 
-/// The verdict for whoever does not see the final report, a sentence on each line; `None` where it
-/// asks for nothing.
+/// The verdict for users who do not see the final report, a sentence on each line; `None` if there
+/// is nothing to do.
 pub fn verdict_note(snapshot: &Snapshot) -> Option<String> {
     let verdict = snapshot.verdict.verdict();
     if !verdict.is_limited() && withheld_sentence(snapshot).is_none() {
@@ -34,13 +34,14 @@ pub fn verdict_note(snapshot: &Snapshot) -> Option<String> {
     Some(format!("verdict {}: {}", verdict.label(), verdict_sentences(snapshot).join("\n  ")))
 }
 
-/// The reason of a limited run in a few words: the cause seen most, and what the worker's CPU says.
+/// The reason of a limited run in a few words: the most frequent cause, and the use of the worker's
+/// CPU.
 pub fn verdict_reason(snapshot: &Snapshot) -> Option<String> {
     let tally = &snapshot.verdict;
     if !tally.verdict().is_limited() {
         return None;
     }
-    // Stable: of equal counts the first declared.
+    // The comparison is stable: of equal counts the first declared one is taken.
     let (cause, _) = tally.causes.nonzero().min_by_key(|&(_, count)| std::cmp::Reverse(count))?;
     let said = match is_of_cpu(cause) {
         true => cpu_story(snapshot).map(|(_, said)| said),
@@ -55,7 +56,7 @@ pub(super) fn number_of(second: u64) -> u64 {
     second + 1
 }
 
-/// The verdict and how many seconds it is made of.
+/// The verdict and the number of seconds that it rests on.
 fn headline(snapshot: &Snapshot) -> String {
     let tally = &snapshot.verdict;
     let (limited, judged) = (tally.limited_seconds, tally.judged_seconds);
@@ -104,12 +105,12 @@ fn causes_in_brackets(snapshot: &Snapshot) -> String {
     }
 }
 
-/// Tells whether a cause is about the CPU of a worker.
+/// Tells whether a cause concerns the CPU of a worker.
 fn is_of_cpu(cause: LimitCause) -> bool {
     matches!(cause, LimitCause::LateSends | LimitCause::WorkerBusy | LimitCause::WorkerStalled)
 }
 
-/// Tells what the worker that suffered most got of its CPU in limited seconds, and the remedy.
+/// Tells how the CPU of the most affected worker was used in limited seconds, and the remedy.
 fn cpu_sentence(snapshot: &Snapshot, causes: LimitCauses) -> Option<String> {
     if !causes.iter().any(is_of_cpu) {
         return None;
@@ -123,13 +124,13 @@ fn cpu_sentence(snapshot: &Snapshot, causes: LimitCauses) -> Option<String> {
 
 fn cpu_story(snapshot: &Snapshot) -> Option<(usize, String)> {
     let limited = snapshot.cpu.iter().map(|cpu| cpu.limited).enumerate();
-    // One that waited tells more than one that worked.
+    // A worker that waited tells more than one that worked.
     let (worker, cpu) = limited
         .max_by_key(|(worker, cpu)| (cpu.lost_ns(), cpu.busy_ns, std::cmp::Reverse(*worker)))?;
     Some((worker, cpu_words(&cpu)))
 }
 
-/// Tells what a worker got of its CPU and the remedy: the words after "the worker was".
+/// Tells how a worker's CPU was used, and the remedy: the words after "the worker was".
 pub(crate) fn cpu_words(cpu: &CpuUse) -> String {
     let busy = format!("{:.0} % busy", cpu.busy_share() * 100.0);
     let waited = time(cpu.waited_ns);
@@ -168,7 +169,7 @@ pub(crate) fn cpu_words(cpu: &CpuUse) -> String {
     }
 }
 
-/// Tells what was seen, and what to do about it, where the cause is not about the CPU.
+/// Tells the observation and the remedy, if the cause does not concern the CPU.
 fn advice_sentence(cause: LimitCause) -> Option<String> {
     if is_of_cpu(cause) {
         return None;
@@ -176,7 +177,7 @@ fn advice_sentence(cause: LimitCause) -> Option<String> {
     Some(format!("{}: {}; {}.", cause.label(), seen(cause), advice(cause)))
 }
 
-/// Tells what a limited second was like.
+/// Describes a limited second.
 fn seen(cause: LimitCause) -> &'static str {
     match cause {
         LimitCause::LateSends => "calls were started later than planned",
@@ -192,7 +193,7 @@ fn seen(cause: LimitCause) -> &'static str {
     }
 }
 
-/// Tells what to do about a cause.
+/// Advises on a cause.
 fn advice(cause: LimitCause) -> &'static str {
     match cause {
         LimitCause::LateSends | LimitCause::WorkerBusy => "lower the rate or add workers",
@@ -207,7 +208,7 @@ fn advice(cause: LimitCause) -> &'static str {
     }
 }
 
-/// Which percentiles can be believed.
+/// Tells which percentiles can be believed.
 fn doubt_sentence(snapshot: &Snapshot) -> Option<String> {
     let tally = &snapshot.verdict;
     let Doubt { sound_up_to, doubtful_from } = tally.doubt()?;
@@ -222,9 +223,9 @@ fn doubt_sentence(snapshot: &Snapshot) -> Option<String> {
     })
 }
 
-/// Tells how many of the calls that were due were not started, and by which option.
+/// Tells how many due calls were not started, and because of which option.
 pub(super) fn withheld_sentence(snapshot: &Snapshot) -> Option<String> {
-    // A listener that is off withholds calls of peers, which nobody here offered.
+    // A listener that is off withholds calls of peers, not calls that we should have made.
     let withheld: Vec<_> = snapshot
         .counters
         .withheld
@@ -250,7 +251,7 @@ pub(super) fn withheld_sentence(snapshot: &Snapshot) -> Option<String> {
     ))
 }
 
-/// The option behind a limit, or what stands for one.
+/// The option behind a limit, or other words for the remedy.
 fn remedy(cause: WithheldCause) -> &'static str {
     match cause {
         WithheldCause::CallLimit => "-l",
@@ -273,7 +274,7 @@ fn worst_sentence(worst: &LimitedSecond) -> String {
     )
 }
 
-/// A share in whole percent, where that says enough.
+/// A share in whole percent, if that is exact enough.
 fn share(share: f64) -> String {
     match share {
         share if (0.01..1.0).contains(&share) => format!("{:.0} %", (share * 100.0).min(99.0)),
@@ -281,7 +282,7 @@ fn share(share: f64) -> String {
     }
 }
 
-/// A time as one compares it with a second.
+/// A time in units that one can compare with a second.
 fn time(ns: u64) -> String {
     match ns / 1_000_000 {
         ms @ ..10_000 => format!("{ms} ms"),
@@ -304,7 +305,7 @@ mod tests {
     const SECOND_NS: u64 = 1_000_000_000;
     const MS: u64 = 1_000_000;
 
-    /// A run of one worker, which in `limited` of its seconds is late and gets `cpu`.
+    /// A run of one worker that is late in `limited` of its seconds and has the CPU use `cpu`.
     fn run(seconds: u64, limited: u64, cpu: CpuUse) -> Snapshot {
         let layout = Arc::new(Layout::default());
         let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, RunStart::default());

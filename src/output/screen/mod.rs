@@ -1,7 +1,7 @@
 //! SIPp's screens: the state of a run as pages of text that people and scripts know how to read.
 //!
-//! A page is made from a snapshot and what is fixed for the run. Nothing here looks at a terminal
-//! or a clock: the same page goes to the terminal, to a file and to the end of the output.
+//! A page is made from a snapshot and the constants of the run. No code here looks at a terminal or
+//! a clock: the same page goes to the terminal, to a file and to the end of the output.
 
 mod repartition;
 mod scenario;
@@ -23,20 +23,20 @@ pub enum Screen {
     /// `1`: the steps of the scenario with their counts.
     #[default]
     Scenario,
-    /// `2`: counters of the run, since the last look and since the start.
+    /// `2`: counters of the run, for the last interval and since the start.
     Statistics,
-    /// `3`: how response times and call lengths are spread.
+    /// `3`: the distribution of response times and call lengths.
     FirstRepartition,
     /// `4`: the actions of the scenario.
     Variables,
     /// `5`: the circuits of `-tdmmap`.
     TdmMap,
-    /// `6` to `9`: how the second to fifth response time is spread.
+    /// `6` to `9`: the distribution of the second to fifth response time.
     Repartition(u8),
 }
 
 impl Screen {
-    /// The screen behind the key of this digit.
+    /// The screen whose key is this digit.
     pub fn from_digit(digit: u8) -> Option<Self> {
         Some(match digit {
             1 => Self::Scenario,
@@ -61,7 +61,7 @@ impl Screen {
     }
 }
 
-/// What the last line of a page says.
+/// The state of the run, for the last line of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Footer {
     /// Calls are made.
@@ -69,7 +69,7 @@ pub enum Footer {
     Client,
     /// Calls are answered.
     Server,
-    /// No calls are started for now.
+    /// No calls are started at present.
     Paused,
     /// No more calls are started; open ones go on.
     Quitting,
@@ -77,43 +77,43 @@ pub enum Footer {
     Over,
 }
 
-/// What does not change during a run, or only when somebody asks for it.
+/// Facts that do not change during a run, or only on request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunFacts {
-    /// We start the calls.
+    /// True if we start the calls.
     pub is_client: bool,
-    /// Users, where calls are started by users.
+    /// Number of users, if users start the calls.
     pub users: Option<u64>,
-    /// Calls per period.
+    /// Calls per rate period.
     pub rate: f64,
-    /// That period, in milliseconds.
+    /// Rate period in milliseconds.
     pub rate_period_ms: u64,
-    /// Length of a pause that names none, in milliseconds.
+    /// Length of pauses without one of their own, in milliseconds.
     pub pause_ms: u64,
-    /// Where we listen.
+    /// The port that we listen on.
     pub local_port: u16,
-    /// Whom we call, as the user wrote it; empty for a server.
+    /// The peer, as the user wrote it; empty for a server.
     pub remote: String,
-    /// The transport as it stands in messages: `UDP`.
+    /// The name of the transport in messages, such as `UDP`.
     pub transport: String,
     /// Most open calls (`-l`).
     pub call_limit: Option<u64>,
     /// Calls of the run (`-m`).
     pub calls_total: Option<u64>,
-    /// Messages are lost on purpose.
+    /// True if messages are lost on purpose.
     pub has_losses: bool,
     /// The I/O driver.
     pub driver: String,
     /// The actions of each step that has some, by the step's index.
     pub actions: Vec<(usize, Vec<String>)>,
-    /// The circuits of `-tdmmap`, one line each; empty without.
+    /// The circuits of `-tdmmap`, one line each; empty without the option.
     pub circuits: Vec<String>,
 }
 
-/// A moment of a run, to be shown.
+/// All that a page shows of one moment of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// What is fixed.
+    /// The constants of the run.
     pub facts: &'a RunFacts,
     /// The state now.
     pub now: &'a Snapshot,
@@ -121,13 +121,13 @@ pub struct Frame<'a> {
     pub before: Option<&'a Snapshot>,
     /// The program whose steps are shown.
     pub program: usize,
-    /// Steps with `hide="true"` are shown as well.
+    /// True to show steps with `hide="true"` as well.
     pub shows_hidden: bool,
-    /// When the most calls were open, from the start of the run.
+    /// Time from the start of the run at which the most calls were open.
     pub peak_at: Duration,
-    /// The last thing that went wrong.
+    /// The last error.
     pub last_error: Option<&'a str>,
-    /// What the last line says.
+    /// The state for the last line.
     pub footer: Footer,
 }
 
@@ -197,14 +197,14 @@ fn footer(footer: Footer) -> String {
     centred(text, COLUMNS)
 }
 
-/// `text` between two lines of dashes of about the same length.
+/// `text` between dashes on both sides, about as many on each.
 fn centred(text: &str, columns: usize) -> String {
     let dashes = columns.saturating_sub(text.chars().count() + 2);
     let left = dashes.div_ceil(2);
     format!("{} {text} {}", "-".repeat(left), "-".repeat(dashes - left))
 }
 
-/// `text` in at most `columns`, with dots where something is left out.
+/// `text` in at most `columns`, with dots if something is left out.
 fn cut(text: &str, columns: usize) -> String {
     let is_visible = |c: char| if c.is_control() { ' ' } else { c };
     if text.chars().count() <= columns {
@@ -214,7 +214,7 @@ fn cut(text: &str, columns: usize) -> String {
     kept + "..."
 }
 
-/// Two columns, the second one where SIPp has it.
+/// Two columns; the second one begins at the same place as in SIPp.
 fn two_columns(left: &str, right: &str) -> String {
     format!("  {left:<38}{right}").trim_end().to_owned()
 }

@@ -1,4 +1,4 @@
-//! The third screen and its relatives: how durations are spread.
+//! The third screen and its relatives: distributions of durations.
 
 use super::Frame;
 

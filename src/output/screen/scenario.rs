@@ -1,4 +1,4 @@
-//! The first screen: every step of the scenario with what happened at it.
+//! The first screen: every step of the scenario with its counts.
 
 use super::{Frame, cut, two_columns};
 use crate::output::units;
@@ -15,7 +15,7 @@ pub(super) fn lines(frame: &Frame<'_>, lines: &mut Vec<String>) {
     steps(frame, lines);
 }
 
-/// Two lines: who calls whom how often.
+/// Writes the two lines on the mode of the run, its calls and its peer.
 fn head(frame: &Frame<'_>, lines: &mut Vec<String>) {
     let facts = frame.facts;
     let elapsed_s = frame.now.elapsed_ns as f64 / 1e9;
@@ -134,7 +134,7 @@ fn step_line(frame: &Frame<'_>, step: &StepLayout, counts: &StepCounts) -> Optio
         (StepKind::Nop, _) => {
             return step.display.as_ref().map(|text| format!(" {}", cut(text, 77)));
         }
-        // They go neither to the left nor to the right, but to another instance.
+        // Commands go neither to the left nor to the right, but to another instance.
         (StepKind::SendCommand, _) => "[ Sent Command ]".to_owned(),
         (StepKind::RecvCommand, _) => "[ Received Command ]".to_owned(),
         (StepKind::Pause, _) => format!("[{:>9}]", cut(&step.name, 9)),
@@ -146,7 +146,7 @@ fn step_line(frame: &Frame<'_>, step: &StepLayout, counts: &StepCounts) -> Optio
         StepKind::SendCommand | StepKind::RecvCommand => String::new(),
         _ => cut(&step.name, if frame.facts.is_client { 12 } else { 10 }),
     };
-    // Whoever starts the calls stands on the left.
+    // The side that starts the calls stands on the left.
     let way = match frame.facts.is_client {
         _ if name.is_empty() => format!("{arrow:>24}"),
         true => format!("{name:>12} {arrow}"),

@@ -1,4 +1,4 @@
-//! The second screen: what was counted since the last look, and since the start.
+//! The second screen: counts of the last interval, and since the start.
 
 use super::Frame;
 use crate::output::Timestamp;
@@ -84,7 +84,7 @@ fn mean(
     row(lines, name, &periodic, &hms(now.average_ns));
 }
 
-/// `HH:MM:SS:uuuuuu` with the precision of a millisecond.
+/// A duration as `HH:MM:SS:uuuuuu`, with the precision of a millisecond.
 fn hms(duration_ns: u64) -> String {
     let ms = duration_ns / 1_000_000;
     let seconds = ms / 1000;
@@ -92,7 +92,7 @@ fn hms(duration_ns: u64) -> String {
     format!("{hours:02}:{minutes:02}:{:02}:{:06}", seconds % 60, ms % 1000 * 1000)
 }
 
-/// Date, time and seconds since 1970, set apart by tabs. The time is UTC.
+/// Date, time and seconds since 1970, separated by tabs. The time is UTC.
 fn wall_time(unix_ns: u64) -> String {
     let text = Timestamp { unix_ns }.to_string();
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));

@@ -1,4 +1,4 @@
-//! The rate steps of a run: what a ramp was made for.
+//! The rate steps of a run: the results of a ramp.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::stats::{Health, RateStep, RateStepProblem, Snapshot, clean_and_bad};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RateSteps {
-    /// The steps, oldest first; neighbours are merged where there were too many.
+    /// The steps, oldest first; neighbours are merged if there were too many.
     pub steps: Vec<Step>,
     /// The highest clean rate below every bad step; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,15 +22,15 @@ pub struct RateSteps {
     pub first_bad: Option<BadStep>,
 }
 
-/// One step: calls count where they started, durations in the seconds in which they were measured.
+/// One step. Calls count in the step in which they started, durations in that of their second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Step {
-    /// Whole seconds from the start of the run to its begin.
+    /// Whole seconds from the start of the run to the begin of the step.
     pub second: u64,
     /// Time during which calls were being placed.
     pub duration: u64,
-    /// The rate; of merged steps the mean over time.
+    /// The rate; for merged steps the mean over time.
     pub target_calls_per_second: f64,
     /// The lowest rate of merged steps.
     pub target_min: f64,
@@ -51,33 +51,33 @@ pub struct Step {
     pub failure_causes: BTreeMap<String, u64>,
     /// Planned calls that were not started, by cause.
     pub withheld: BTreeMap<String, u64>,
-    /// Response times of the primary transaction.
+    /// Number of response times of the primary transaction.
     pub responses: u64,
-    /// Their median; of merged steps the highest.
+    /// Median response time; for merged steps the highest.
     pub response_p50: u64,
-    /// Their 99th percentile; of merged steps the highest.
+    /// 99th percentile of the response times; for merged steps the highest.
     pub response_p99: u64,
     /// `ok`, `generator_limited` or `not_judged`.
     pub verdict: String,
-    /// `clean`, `not_judged`, or what is wrong: `generator_limited`, `calls_failed` or
+    /// `clean`, `not_judged`, or the problem: `generator_limited`, `calls_failed` or
     /// `calls_withheld`.
     pub result: String,
 }
 
-/// The step at which it went wrong.
+/// The first step that is not clean.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BadStep {
-    /// Whole seconds from the start of the run to its begin.
+    /// Whole seconds from the start of the run to the begin of the step.
     pub second: u64,
     /// Rate of the step.
     pub target_calls_per_second: f64,
-    /// A sentence without full stop.
+    /// The reason: a sentence without full stop.
     pub why: String,
 }
 
 impl RateSteps {
-    /// The steps of a run; `None` where the rate was one and the same.
+    /// The steps of a run; `None` if there was only one rate.
     pub(super) fn of(snapshot: &Snapshot, health: &Health) -> Option<Self> {
         let table = RateTable::of(snapshot, health)?;
         let (clean, bad) = clean_and_bad(table.steps, table.ratio_min);

@@ -1,4 +1,4 @@
-//! The run by time, in a bounded number of points: what drifts in a soak is seen here.
+//! The run by time, in a bounded number of points. It shows the drift in a soak test.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +17,11 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// A piece of the run, and what happened in it. Amounts add up to those of the run.
+/// A piece of the run with its counts. Amounts add up to those of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Point {
-    /// Whole seconds from the start of the run to its begin.
+    /// Whole seconds from the start of the run to the begin of the piece.
     pub second: u64,
     /// Length of the piece; shorter than the others at the end of a run.
     pub duration: u64,
@@ -31,7 +31,7 @@ pub struct Point {
     pub succeeded: u64,
     /// Calls that failed.
     pub failed: u64,
-    /// Calls open at its end.
+    /// Calls open at the end of the piece.
     pub active: u64,
     /// Target rate while calls were being placed; 0 if none were.
     pub target_calls_per_second: f64,
