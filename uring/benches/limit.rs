@@ -1,9 +1,10 @@
 //! Cost of one packet on one core, over loopback: the upper bound for everything built on top.
 //!
 //! One pinned thread owns a sending and a receiving driver of the same kind. It sends a batch,
+//! One pinned thread owns a sending and a receiving driver of the same kind. It sends a batch,
 //! which the kernel carries into the receiving sockets' queues within the send, then drains them;
-//! both halves are timed apart. Loopback does the receiver's protocol work during the send, so the
-//! sum is what counts when drivers are compared. Prints CSV; takes less than a minute.
+//! both halves are timed apart. Loopback does the receiver's protocol work during the send, so that
+//! drivers must be compared by the sum. Prints CSV; takes less than a minute.
 //!
 //! `cargo bench -p gossipper-uring --bench limit [-- <cpu>]`
 
@@ -117,7 +118,7 @@ impl<D: Driver> Pair<D> {
         Ok(Self { sender, receiver, flows, size: case.size })
     }
 
-    /// Sends and receives one batch; returns what each took.
+    /// Sends and receives one batch; returns the time of each.
     fn round(&mut self) -> io::Result<(Nanos, Nanos)> {
         let begun = sys::monotonic_now();
         for number in 0..BATCH {

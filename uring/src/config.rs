@@ -35,8 +35,8 @@ pub struct DriverConfig {
     /// Submission-queue entries. More sends than this per turn cost one extra enter each time the
     /// queue fills; a short queue stays in the first-level cache.
     pub sq_entries: usize,
-    /// Completion-queue entries; 0 computes what the buffers and sends can produce at most between
-    /// two reaps, so that the kernel's slow overflow list is not used.
+    /// Completion-queue entries; 0 computes the most that buffers and sends can produce between two
+    /// reaps, so that the kernel's slow overflow list is not used.
     pub cq_entries: usize,
     /// Sockets open at one time. Also the size of the registered file table, which the kernel
     /// limits to `RLIMIT_NOFILE`; sockets past that limit use plain descriptors.

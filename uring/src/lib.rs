@@ -1,11 +1,11 @@
 //! Batched UDP and TCP I/O for a thread-per-core worker.
 //!
-//! A [`Driver`] opens sockets, hands received datagrams and bytes to a closure, and sends what was
-//! staged in its [`TxArena`] or written to its streams, all on the one thread that made it. Three
-//! drivers share the same semantics: `uring` (the product), `syscall` (epoll with
-//! `sendmmsg`/`recvmmsg`, for kernels and containers that forbid io_uring) and `sim` (in memory,
-//! virtual clock, seeded faults). The crate knows nothing of SIP; it is also the only place in the
-//! workspace where `unsafe` is allowed.
+//! A [`Driver`] opens sockets, hands received datagrams and bytes to a closure, and sends the
+//! datagrams staged in its [`TxArena`] and the bytes written to its streams, all on the one thread
+//! that made it. Three drivers share the same semantics: `uring` (the product), `syscall` (epoll
+//! with `sendmmsg`/`recvmmsg`, for kernels and containers that forbid io_uring) and `sim` (in
+//! memory, virtual clock, seeded faults). The crate knows nothing of SIP; it is also the only place
+//! in the workspace where `unsafe` is allowed.
 
 mod addr;
 mod bell;
@@ -202,7 +202,7 @@ pub struct DriverCounters {
     pub streams_accepted: u64,
     /// Streams that have ended, for any reason. Those opened or accepted, less these, still exist.
     pub streams_closed: u64,
-    /// Streams cut off because they could not send what was written within the linger time.
+    /// Streams cut off because they could not send their written bytes within the linger time.
     pub streams_cut: u64,
     /// Bytes handed to the kernel on streams.
     pub stream_bytes_sent: u64,
@@ -244,7 +244,8 @@ pub trait Driver {
     /// The error of `socket` or `bind`. An error of `connect` comes as an event.
     fn connect(&mut self, spec: &ConnectSpec) -> io::Result<SocketId>;
 
-    /// Appends `bytes` to what `stream` has to send, all or nothing; also before it is connected.
+    /// Appends `bytes` to the unsent bytes of `stream`, all or nothing; also before it is
+    /// connected.
     /// They leave with the next [`turn`](Self::turn), in the order of the writes.
     ///
     /// # Errors
@@ -280,7 +281,7 @@ pub trait Driver {
     /// the gathering.
     ///
     /// # Errors
-    /// As [`turn`](Driver::turn).
+    /// The errors of [`turn`](Driver::turn).
     fn turn_gathering(&mut self, gather_until: Nanos, deadline: Nanos) -> io::Result<()>;
 
     /// Hands pending events to `handler` in order, with the arena for replies. Stops early, keeping

@@ -60,7 +60,7 @@ fn refused(
     let mut errno = errno;
     if current && is_pending_error(errno) {
         for _ in 0..RESENDS {
-            // SAFETY: the header and what it points to belong to a train that the kernel has
+            // SAFETY: the header and the memory behind it belong to a train that the kernel has
             // returned, and stay valid during the call.
             match unsafe { crate::kernel::sendmsg(fd, arena.message(id)) } {
                 Ok(sent) => {

@@ -286,7 +286,7 @@ fn a_driver_is_dropped_with_operations_in_flight<D: Driver>(
             assert!(matches!(event, Event::Datagram { .. }));
             ControlFlow::Break(())
         });
-        // A deadline that has passed: what is still in the kernel must be leaked, not freed.
+        // The deadline has passed: memory that the kernel may still use must be leaked, not freed.
         driver.shutdown(0);
     }
 }

@@ -1,4 +1,4 @@
-//! TCP streams: what crosses the border of the crate, and what both kernel drivers share.
+//! TCP streams: the types at the border of the crate, and the code that both kernel drivers share.
 //!
 //! A stream is made by [`Driver::connect`](crate::Driver::connect) or comes from a listener. Bytes
 //! that are written to it gather in a bounded buffer and leave with the next turn, one write at a

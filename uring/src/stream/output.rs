@@ -63,7 +63,7 @@ impl Output {
 #[derive(Debug)]
 pub(crate) struct Pool {
     slabs: Vec<Region>,
-    /// For each chunk the one behind it in its queue.
+    /// The next chunk in its queue, for each chunk.
     next: Vec<u32>,
     free: Vec<u32>,
     chunks_max: usize,
@@ -237,8 +237,8 @@ impl Pool {
     fn write(&mut self, chunk: u32, at: usize, bytes: &[u8]) {
         let chunk = chunk as usize;
         let offset = chunk % SLAB_CHUNKS * CHUNK_BYTES + at;
-        // SAFETY: this part of the chunk lies past the end of its queue, and the kernel was only
-        // ever shown what lay before it.
+        // SAFETY: this part of the chunk lies past the end of its queue, and the kernel only ever
+        // saw the part before it.
         let room = unsafe { self.slabs[chunk / SLAB_CHUNKS].slice_mut(offset, bytes.len()) };
         room.copy_from_slice(bytes);
     }

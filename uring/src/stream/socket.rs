@@ -64,15 +64,16 @@ pub(crate) fn reset_on_close(fd: &OwnedFd) {
     let _ = SockRef::from(fd).set_linger(Some(Duration::ZERO));
 }
 
-/// Sends a FIN after what the kernel still has to send.
+/// Sends a FIN after the bytes that the kernel still has to send.
 pub(crate) fn finish(fd: &OwnedFd) {
     // A socket that is not connected any more needs no FIN.
     let _ = SockRef::from(fd).shutdown(std::net::Shutdown::Write);
 }
 
-/// Ends both directions: a pending receive delivers what is there, then the end of the stream.
+/// Ends both directions: a pending receive delivers the bytes that are there, then the end of the
+/// stream.
 pub(crate) fn end(fd: &OwnedFd) {
-    // As above.
+    // A socket that is not connected any more needs no end.
     let _ = SockRef::from(fd).shutdown(std::net::Shutdown::Both);
 }
 

@@ -1,4 +1,4 @@
-//! The table of streams of a kernel driver: what state each is in and what has to happen next.
+//! The table of streams of a kernel driver: the state of each and its next action.
 //!
 //! The driver moves the bytes and keeps `D` for each stream. This module decides which streams may
 //! be written to, which events are owed, and how a stream ends: its written bytes are sent, then a

@@ -144,7 +144,7 @@ impl Outbox {
     /// Appends a train with its message header.
     ///
     /// # Safety
-    /// `message` must be readable, and what it points to must stay valid until
+    /// `message` must be readable, and the memory behind it must stay valid until
     /// [`clear`](Self::clear).
     pub(super) unsafe fn push(&mut self, train: u32, message: *const libc::msghdr) {
         let header: *mut libc::mmsghdr =

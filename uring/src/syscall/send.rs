@@ -122,7 +122,7 @@ impl SyscallDriver {
             let Some((head, tail)) = socket.backlog else { return };
             let fd = socket.fd.as_raw_fd();
             self.counters.enters += 1;
-            // SAFETY: the header and what it points to belong to a train that waits here.
+            // SAFETY: the header and the memory behind it belong to a train that waits here.
             let result = match unsafe { crate::kernel::sendmsg(fd, self.arena.message(head)) } {
                 Ok(sent) => i32::try_from(sent).unwrap_or(i32::MAX),
                 Err(libc::EAGAIN) => return,

@@ -419,7 +419,7 @@ impl SyscallDriver {
         self.step_stream(key);
     }
 
-    /// Delivers what [`Streams::next_note`] returned.
+    /// Delivers a result of [`Streams::next_note`].
     pub(super) fn deliver_note<F>(&mut self, note: Note, handler: &mut F) -> ControlFlow<()>
     where
         F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,

@@ -41,7 +41,7 @@ impl TxArena {
         }
     }
 
-    /// Ends grouping with what is staged so far; the trains stay staged.
+    /// Ends grouping with the datagrams staged so far; the trains stay staged.
     pub(crate) fn seal(&mut self) {
         self.open.keys = [0; OPEN_TRAINS];
     }

@@ -185,8 +185,8 @@ impl TxArena {
         self.staged_datagrams
     }
 
-    /// Takes a slot for a datagram of up to `capacity` bytes: a small one where that suffices, else
-    /// a large one. `None` (counted) when there is none.
+    /// Takes a slot for a datagram of up to `capacity` bytes: a small one if that suffices, else a
+    /// large one. Returns `None` (counted) if no such slot is free.
     pub fn reserve(&mut self, capacity: usize) -> Option<TxSlot> {
         let index = if capacity <= SMALL_BYTES {
             self.free_small.pop()

@@ -11,13 +11,13 @@ use crate::cmsg::{self, RECEIVE_BYTES, ReceiveClock};
 use crate::tx::TxArena;
 use crate::{Event, RxClass, SocketId, addr, settle};
 
-/// In front of the payload a multishot receive leaves lengths and flags, ...
+/// Bytes of lengths and flags that a multishot receive leaves in front of the payload, ...
 const OUT_BYTES: usize = 16;
-/// ... then the source address in a field of this size, ...
+/// ... then of the field of the source address, ...
 pub(super) const NAME_FIELD: usize = 32;
-/// ... then control messages.
+/// ... then of the control messages.
 pub(super) const CONTROL_FIELD: usize = RECEIVE_BYTES;
-/// Two cache lines, so that the payload starts on one.
+/// Bytes in front of the payload: two cache lines, so that the payload starts on one.
 pub(super) const HEADER_BYTES: usize = OUT_BYTES + NAME_FIELD + CONTROL_FIELD;
 
 const _: () = assert!(HEADER_BYTES == 128);

@@ -178,7 +178,7 @@ impl UringDriver {
     /// no room.
     ///
     /// # Safety
-    /// What the entry points to must stay valid until its last completion.
+    /// The memory behind the entry must stay valid until its last completion.
     unsafe fn push(&mut self, entry: &io_uring::squeue::Entry) -> io::Result<bool> {
         // SAFETY: passed on to the caller.
         if unsafe { self.ring.push(entry) } {

@@ -89,7 +89,7 @@ impl Ring {
     /// Queues an entry. `false` if the submission queue is full.
     ///
     /// # Safety
-    /// What the entry points to must stay valid until its last completion.
+    /// The memory behind the entry must stay valid until its last completion.
     #[inline]
     pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: passed on to the caller.
@@ -114,17 +114,18 @@ impl Ring {
         self.io.completion()
     }
 
-    /// Submits what is queued and collects completions without waiting.
+    /// Submits the queued entries and collects completions without waiting.
     pub(super) fn poll(&mut self) -> io::Result<Entered> {
         self.enter(0, None)
     }
 
-    /// Submits what is queued and waits for a completion until `deadline`; `None` waits for ever.
+    /// Submits the queued entries and waits for a completion until `deadline`; `None` waits for
+    /// ever.
     pub(super) fn wait(&mut self, deadline: Option<Nanos>) -> io::Result<Entered> {
         self.enter(1, deadline)
     }
 
-    /// Submits what is queued and waits for `completions` completions until `deadline`.
+    /// Submits the queued entries and waits for `completions` completions until `deadline`.
     pub(super) fn wait_for(&mut self, completions: u32, deadline: Nanos) -> io::Result<Entered> {
         self.enter(completions, Some(deadline))
     }

@@ -28,7 +28,7 @@ macro_rules! on_both_drivers {
     };
 }
 
-/// An event that owns what it refers to.
+/// An event that owns its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     Datagram { socket: SocketId, source: SocketAddr, payload: Vec<u8> },

@@ -216,7 +216,7 @@ impl UringDriver {
         }
     }
 
-    /// Closes all streams and listeners; streams still send what was written to them.
+    /// Closes all streams and listeners; streams still send their written bytes.
     pub(super) fn close_streams(&mut self) {
         let keys: Vec<Key> = self.core.streams.table.keys().collect();
         for key in keys {
