@@ -157,7 +157,7 @@ impl Table {
         }
     }
 
-    /// Checks that `text` may still be added.
+    /// Counts the bytes of `text`, if it may still be added.
     fn account(&mut self, text: &[u8]) -> Result<(), EditError> {
         let known = self.added.len() + self.replaced.len() + self.keys.len();
         let total = self.bytes + text.len();

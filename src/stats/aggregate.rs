@@ -296,7 +296,7 @@ impl Aggregate {
         })
     }
 
-    /// Takes in one report and returns how many seconds it completed.
+    /// Adds one report and returns the number of seconds that it completed.
     ///
     /// A report belongs to the second in which it begins. If that second is already closed, it
     /// counts in the oldest open one, so that the history always adds up to the totals.
@@ -339,7 +339,7 @@ impl Aggregate {
         self.failures.add(&report.failures, earlier.unwrap_or(&self.layout));
     }
 
-    /// Takes in a look at a worker between two reports. Snapshots show its counters at once; the
+    /// Adds a look at a worker between two reports. Snapshots show its counters at once; the
     /// seconds of the history are made from reports only.
     pub fn sample(&mut self, sample: &CounterSample) {
         let Some(worker) = self.workers.get_mut(usize::from(sample.worker)) else { return };
@@ -368,7 +368,7 @@ impl Aggregate {
         self.workers.iter().all(|worker| worker.is_done)
     }
 
-    /// The names of what is measured.
+    /// The names of the measurements.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }

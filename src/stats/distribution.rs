@@ -126,7 +126,7 @@ pub struct Distribution<C: Cell = u32> {
     moments: Moments,
     /// Counts between the [`BUCKET_BOUNDS_MS`].
     buckets: [u64; BUCKET_BOUNDS_MS.len() + 1],
-    /// The scenario's own bounds, ascending; empty where it sets none.
+    /// The scenario's own bounds, ascending; empty if it sets none.
     repartition_bounds_ns: Box<[u64]>,
     /// Counts between the bounds: one more than there are bounds.
     repartition: Box<[u64]>,

@@ -56,7 +56,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// The run did what it should.
+    /// No call failed, or all health gates hold.
     Success = 0,
     /// At least one call failed, and no health gate was set.
     CallsFailed = 1,

@@ -1,4 +1,4 @@
-//! The names of what a scenario measures, known once it is compiled.
+//! The names of a scenario's measurements, known once it is compiled.
 //!
 //! Workers record by index; only the control side turns an index back into a name.
 

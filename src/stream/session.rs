@@ -97,7 +97,7 @@ pub struct Session {
     open: bool,
     shake: Option<Shake>,
     failed: Option<SessionFailure>,
-    /// Time at which the peer began what is not complete yet: the handshake, or a message.
+    /// Time at which the peer began the handshake or message that is not complete yet.
     begun_ns: Option<u64>,
     /// Keep-alives received.
     keepalives: u32,

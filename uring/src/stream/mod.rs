@@ -139,7 +139,7 @@ impl StreamEvent<'_> {
 /// The reason why a stream ended or could not connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamCause {
-    /// The peer closed it in good order.
+    /// The peer closed it with a FIN.
     Eof,
     /// The peer, or something on the way, reset it (`ECONNRESET`, `EPIPE`, `ECONNABORTED`).
     Reset,
