@@ -1,4 +1,4 @@
-# Every target says what it does behind `##`; `make help` prints that, and tests/tidy.rs insists.
+# Every target says what it does behind `##`; `make help` prints that, and tests/meta/tidy.rs insists.
 
 CARGO ?= cargo
 export CARGO
@@ -27,7 +27,7 @@ unit: ## Unit, property, golden-file, simulation and end-to-end tests
 	$(CARGO) test --locked --package gossipper-uring --all-features
 
 sim: ## Simulated calls, optimised; make sim SEED=n repeats a failure
-	$(if $(SEED),GOSSIPPER_SIM_SEED=$(SEED) )$(CARGO) test --locked --release --test sim_calls -- --nocapture
+	$(if $(SEED),GOSSIPPER_SIM_SEED=$(SEED) )$(CARGO) test --locked --release --test sim calls:: -- --nocapture
 
 bench: ## Measure this machine and keep the raw results in benches/results/
 	@scripts/bench.sh

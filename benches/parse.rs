@@ -8,7 +8,7 @@
 //! `index`, 179 ns for `httparse_indexed`; 200 OK 93 ns against 100 ns. httparse alone splits
 //! faster (128 ns), but turning its slices back into offsets costs what that saves, and the
 //! messages it refuses would be read twice. So the index has its own splitter, and httparse is an
-//! oracle in `tests/sip_differential.rs`.
+//! oracle in `tests/api/sip_differential.rs`.
 
 use std::hint::black_box;
 

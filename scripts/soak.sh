@@ -16,4 +16,4 @@ case $minutes in
 esac
 scripts/deps.sh
 export GOSSIPPER_SOAK_SECONDS=$((minutes * 60))
-exec "${CARGO:-cargo}" test --locked --release --test soak -- --nocapture
+exec "${CARGO:-cargo}" test --locked --release --test e2e soak:: -- --nocapture

@@ -3,12 +3,12 @@
 //! The checks are those of the property tests, so that a finding of either can be replayed by the
 //! other.
 
-#[path = "../../tests/scenario_support/mod.rs"]
+#[path = "../../tests/api/scenario_support.rs"]
 pub mod scenario_support;
 pub mod engine;
-#[path = "../../tests/sim/mod.rs"]
+#[path = "../../tests/sim/harness/mod.rs"]
 pub mod sim;
-#[path = "../../tests/sip_support/mod.rs"]
+#[path = "../../tests/api/sip_support/mod.rs"]
 pub mod sip_support;
 
 use gossipper::sip::HeaderIndex;

@@ -6,7 +6,7 @@ const INTRODUCTION: &str = "\
 # SIPp options in Gossipper
 
 <!-- Made from the flag table in src/cli/flags; a test compares. To write it anew:
-     UPDATE_GOLDEN=1 cargo test --test cli_golden -->
+     UPDATE_GOLDEN=1 cargo test --test golden -->
 
 Gossipper reads SIPp's options under their names, with one dash or two. An option that this version
 does not support is an error, never ignored.
