@@ -50,8 +50,8 @@ fn at_step(group: &FailureGroup) -> String {
 
 fn why_unreachable(reason: Unreachable) -> &'static str {
     match reason {
-        Unreachable::Port => "port unreachable: nobody listens there",
-        Unreachable::Host => "host unreachable: no way leads there",
+        Unreachable::Port => "port unreachable: no program listens there",
+        Unreachable::Host => "host unreachable: there is no route to it",
         Unreachable::Prohibited => "administratively prohibited: a firewall refused it",
         Unreachable::Other => "error",
     }
@@ -92,7 +92,7 @@ pub fn sentence(group: &FailureGroup, snapshot: &Snapshot) -> String {
 pub(super) fn without_group(cause: FailureCause, snapshot: &Snapshot) -> &'static str {
     let mut groups = snapshot.failures.groups.iter();
     match groups.any(|group| group.cause == cause) {
-        true => "others, not told apart",
+        true => "others, not grouped",
         false => cause.description(),
     }
 }

@@ -95,8 +95,7 @@ causes! {
         MaxUdpRetrans = "max_udp_retrans",
         /// A `<recv>` waited longer than its timeout.
         RecvTimeout = "recv_timeout",
-        /// A message found no room to be sent for longer than `-send_timeout`, or than its `<send>`
-        /// allows.
+        /// A message could not be sent within `-send_timeout`, or within the timeout of its `<send>`.
         SendTimeout = "send_timeout",
         /// A message arrived that the scenario does not expect at this point.
         UnexpectedMessage = "unexpected_message",
@@ -106,7 +105,8 @@ causes! {
         AckCseqMismatch = "ack_cseq_mismatch",
         /// The kernel refused to send a message (no route, not permitted, too large).
         CannotSendMessage = "cannot_send_message",
-        /// The network answered a message with an ICMP error, as when nobody listens on the port.
+        /// The network answered a message with an ICMP error, for example because no program listens
+        /// on the port.
         IcmpUnreachable = "icmp_unreachable",
         /// The connection could not be established: refused, unreachable, or no answer.
         TcpConnect = "tcp_connect",
@@ -138,7 +138,8 @@ causes! {
         StrcmpDoesntMatch = "strcmp_doesnt_match",
         /// `check_it_inverse` of a `strcmp` action found the strings equal.
         StrcmpShouldntMatch = "strcmp_shouldnt_match",
-        /// `[authentication]` could not answer: no challenge was kept, or none that it understands.
+        /// `[authentication]` could not answer: there was no stored challenge, or none of a
+        /// supported kind.
         AuthenticationFailed = "authentication_failed",
         /// A row of an injection file does not exist or cannot be changed.
         InjectionFailed = "injection_failed",
@@ -147,16 +148,16 @@ causes! {
         /// `<setdest>` of a scenario from the API named an address that `targets` does not let it
         /// call.
         BlockedTarget = "blocked_target",
-        /// An action or message could not be carried out, as a division by zero.
+        /// An action or message could not be carried out, for example a division by zero.
         ScenarioError = "scenario_error",
-        /// A fixed pool of the generator was exhausted; the message names the knob to turn.
+        /// A fixed pool of the generator was exhausted; the message names the option to raise.
         PoolExhausted = "pool_exhausted",
         /// A command could not be sent to another instance (3PCC).
         CmdNotSent = "cmd_not_sent",
-        /// The scenario ended the call (`stop_call`), or another instance (3PCC) did, or sent a
-        /// command that the call did not wait for.
+        /// The scenario ended the call (`stop_call`), or another instance (3PCC) ended it
+        /// or sent an unexpected command.
         CallRejected = "call_rejected",
-        /// Another instance (3PCC) went away while the call waited for its command.
+        /// Another instance (3PCC) ended while the call waited for its command.
         PeerGone = "peer_gone",
         /// The run was stopped before the call ended.
         Cancelled = "cancelled",
@@ -175,7 +176,7 @@ causes! {
         PoolFull = "pool_full",
         /// The socket limit `-max_socket` was reached and no socket could be shared.
         SocketLimit = "socket_limit",
-        /// The shared connection could not be established, or was lost and is not there again.
+        /// The shared connection could not be established, or was lost and is not open again yet.
         NoConnection = "no_connection",
         /// All circuits of `-tdmmap` were in use.
         CircuitsBusy = "circuits_busy",
@@ -194,17 +195,18 @@ causes! {
         NotSip = "not_sip",
         /// The first line is neither a request line nor a status line.
         BadStartLine = "bad_start_line",
-        /// The SIP version is another than 2.0.
+        /// The SIP version is not 2.0.
         UnsupportedVersion = "unsupported_version",
         /// A header line has no name, or the header never ends.
         BadHeader = "bad_header",
-        /// The message has more than 1,024 header lines, or a longer header than a datagram holds.
+        /// The message has more than 1,024 header lines, or its header is longer than a datagram
+        /// can be.
         TooManyHeaders = "too_many_headers",
-        /// The Content-Length is no number, or given twice with different numbers.
+        /// The Content-Length is not a number, or is given twice with different numbers.
         BadContentLength = "bad_content_length",
         /// The message has no Content-Length, which a stream needs to find its end.
         MissingContentLength = "missing_content_length",
-        /// The message is longer than a stream may make us store.
+        /// The message is longer than the limit for messages on a stream.
         MessageTooLong = "message_too_long",
         /// The message took too long to arrive.
         SlowMessage = "slow_message",
@@ -218,7 +220,7 @@ causes! {
         CommandWithoutCallId = "command_without_call_id",
         /// A command was too long, or had not ended when its connection did.
         CommandUnfinished = "command_unfinished",
-        /// A command came from another instance than the one that the scenario waits for.
+        /// A command came from an instance that the scenario does not wait for.
         CommandFromStranger = "command_from_stranger",
     }
 }

@@ -53,7 +53,7 @@ fn a_switch_says_what_an_icmp_error_means_under_either_name() {
         let over = caller.finish().expect_code(1);
         assert_eq!(over.summary().failed_by(cause), 1, "{name:?} {options:?}");
         let what = match at_once {
-            true => "INVITE answered by ICMP port unreachable: nobody listens there (step 1)",
+            true => "INVITE answered by ICMP port unreachable: no program listens there (step 1)",
             false => "no answer to INVITE (step 1)",
         };
         assert_eq!(over.summary().0["failures"][0]["text"], what, "{name:?} {options:?}");
