@@ -7,7 +7,7 @@ impl Engine {
     /// Checks that the engine's parts agree with each other.
     ///
     /// # Errors
-    /// A sentence that says which two numbers differ.
+    /// A sentence that names the two numbers that differ.
     pub fn check_invariants(&self) -> Result<(), String> {
         let mut running = 0;
         let mut out_of_call = 0;

@@ -1,4 +1,4 @@
-//! What an engine is told at start. Everything is resolved and checked before it gets here.
+//! Configuration of an engine. Everything is resolved and checked before it gets here.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::trace::{Kinds, Protocol};
 pub struct EngineConfig {
     /// This worker, from 0; below 256.
     pub worker: usize,
-    /// How many workers share the run.
+    /// Number of workers that share the run.
     pub workers: usize,
     /// Seeds ids and randomness; the same on all workers.
     pub seed: u64,
@@ -27,11 +27,11 @@ pub struct EngineConfig {
     pub blob_bytes_max: usize,
     /// Open calls at once, over all workers (`-l`).
     pub concurrent_max: Option<u64>,
-    /// Calls to start or answer, over all workers (`-m`); `None` is no end.
+    /// Calls to start or answer, over all workers (`-m`); `None` for no end.
     pub calls_total: Option<u64>,
-    /// How calls are started.
+    /// The way in which calls are started.
     pub arrivals: Arrivals,
-    /// Begin of the run on the monotonic clock.
+    /// Start of the run on the monotonic clock.
     pub start_ns: u64,
     /// Unix time minus monotonic time, in nanoseconds.
     pub wall_offset_ns: u64,
@@ -39,82 +39,82 @@ pub struct EngineConfig {
     pub retransmission: Retransmission,
     /// Default `<recv>` timeout in milliseconds; 0 is none.
     pub recv_timeout_ms: u64,
-    /// How long a message may wait for room to be sent, in milliseconds; 0 is no limit.
+    /// Longest wait of a message for room to be sent, in milliseconds; 0 for no limit.
     pub send_timeout_ms: u64,
-    /// Least wait for a mandatory BYE without a timeout of its own, in milliseconds, where there is
+    /// Least wait for a mandatory BYE without a timeout of its own, in milliseconds; used only with
     /// a default timeout.
     pub recv_bye_timeout_ms: u64,
     /// Length of `<pause/>` in milliseconds (`-d`).
     pub pause_ms: u64,
-    /// How long an ended foreign Call-ID is remembered, in milliseconds.
+    /// Time for which an ended foreign Call-ID is remembered, in milliseconds.
     pub deadcall_wait_ms: u64,
     /// Default behaviours.
     pub behaviors: Behaviors,
-    /// A message that a connection has no room for is a warning, not the end of its call
-    /// (`-sendbuffer_warn`).
+    /// True if a message that finds no room on a connection gives a warning and does not end its
+    /// call (`-sendbuffer_warn`).
     pub congestion_warns: bool,
-    /// An ICMP error ends its call at once (RFC 3261 sections 8.1.3.1 and 18.4); otherwise the
-    /// message counts as lost on the way, as in SIPp.
+    /// True if an ICMP error ends its call at once (RFC 3261 sections 8.1.3.1 and 18.4); otherwise
+    /// the message counts as lost on the way, as in SIPp.
     pub icmp_fails_calls: bool,
     /// Loss simulated on every message, in percent.
     pub lost_percent: f64,
     /// First `[cseq]`.
     pub base_cseq: u32,
-    /// Drop messages that arrive while a call pauses (`-pause_msg_ign`).
+    /// True if messages that arrive while a call pauses are dropped (`-pause_msg_ign`).
     pub ignore_messages_in_pause: bool,
-    /// A Call-ID counts as a whole, `prefix///` included (`-callid_slash_ign`).
+    /// True if a Call-ID counts as a whole, `prefix///` included (`-callid_slash_ign`).
     pub whole_call_ids: bool,
-    /// Whether duplicates are told by their whole text.
+    /// The rule by which duplicates are recognised.
     pub duplicate_check: DuplicateCheck,
     /// `-dynamicStart`, `-dynamicMax`, `-dynamicStep`.
     pub dynamic_ids: (u64, u64, u64),
     /// Initial values of global variables (`-set`), by name.
     pub sets: Vec<(String, String)>,
-    /// Of what records are made.
+    /// Kinds of events that are recorded.
     pub trace: Kinds,
-    /// Who we are and whom we call.
+    /// Our own addresses and those of the peer.
     pub environment: Environment,
-    /// What scenarios are fed with.
+    /// Data of the scenarios, such as injection files and credentials.
     pub data: DataConfig,
 }
 
-/// What scenarios are fed with, beside the environment.
+/// Data of the scenarios, apart from the environment.
 #[derive(Clone, Debug, Default)]
 pub struct DataConfig {
-    /// User name for digests where the scenario gives none (`-au`).
+    /// User name for digests if the scenario gives none (`-au`).
     pub auth_user: String,
-    /// Password likewise (`-ap`).
+    /// Password for digests if the scenario gives none (`-ap`).
     pub auth_password: String,
     /// Digest URI (`-auth_uri`, with its scheme); `None` names the peer.
     pub auth_uri: Option<String>,
-    /// Injection files, in the order that programs were compiled with.
+    /// Injection files, in the order in which programs were compiled with them.
     pub tables: Vec<Arc<InjectionFile>>,
-    /// Calls leave from addresses that the first file names (`-t ui`); see
+    /// True if calls leave from addresses that the first file names (`-t ui`); see
     /// [`Engine::use_sources`](super::Engine::use_sources).
     pub per_source: bool,
     /// Circuits for calls that we make (`-tdmmap`).
     pub circuits: Option<CircuitMap>,
-    /// How Call-IDs of calls that we make look.
+    /// The form of Call-IDs of calls that we make.
     pub call_ids: CallIdStyle,
     /// Addresses of the names that `<setdest>` actions write out.
     pub hosts: Vec<(String, IpAddr)>,
-    /// The gate that is asked before a `<setdest>` of the scenarios that the run began with; nobody
-    /// is asked where `None`.
+    /// The gate for `<setdest>` of the scenarios that the run began with; `None` lets every address
+    /// pass.
     pub gate: Option<Arc<dyn Gate>>,
-    /// The same for scenarios that were sent to the run.
+    /// The gate for `<setdest>` of the scenarios that were sent to the run.
     pub gate_for_sent: Option<Arc<dyn Gate>>,
 }
 
-/// Says whether a call may be turned to another address.
+/// A check of whether a call may be sent to another address.
 pub trait Gate: fmt::Debug + Send + Sync {
-    /// Tells whether the call may be turned to `to`, at `unix_ns`. Must not wait.
+    /// Tells whether the call may be sent to `to` at `unix_ns`. Must not block.
     fn lets_pass(&self, to: SocketAddr, unix_ns: u64) -> bool;
 }
 
-/// How calls are started.
+/// The way in which calls are started.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// Not by us.
+    /// By the peers only.
     Server,
     /// At planned times, whatever happens to earlier calls.
     Open(RatePlan),
@@ -122,7 +122,7 @@ pub enum Arrivals {
     Users(u64),
 }
 
-/// RFC 3261 section 17 timers, as SIPp has them.
+/// RFC 3261 section 17 timers, as in SIPp.
 #[derive(Clone, Copy, Debug)]
 pub struct Retransmission {
     /// `false` with `-nr`.
@@ -135,22 +135,22 @@ pub struct Retransmission {
     pub t2_ms: u32,
 }
 
-/// What happens beside the scenario.
+/// Default behaviours, which apply beside the scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Behaviors {
-    /// End the dialog of a failed call (BYE, CANCEL, ACK).
+    /// The dialog of a failed call is ended (BYE, CANCEL, ACK).
     pub bye: bool,
     /// An unexpected message fails the call.
     pub abort_unexpected: bool,
-    /// Answer PING.
+    /// PING is answered.
     pub ping_reply: bool,
     /// An ACK must carry the CSeq number of its INVITE.
     pub cseq_check: bool,
-    /// Answer INFO, NOTIFY, OPTIONS and UPDATE that the scenario does not expect (`-aa`).
+    /// INFO, NOTIFY, OPTIONS and UPDATE that the scenario does not expect are answered (`-aa`).
     pub auto_answer: bool,
 }
 
-/// How a retransmission by the peer is recognised.
+/// The rule by which a retransmission of the peer is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DuplicateCheck {
     /// By every byte.
@@ -164,7 +164,7 @@ pub enum DuplicateCheck {
 pub struct Environment {
     /// `[service]`
     pub service: String,
-    /// `[transport]`. Over streams (RFC 3261 section 17: a reliable transport) nothing is
+    /// `[transport]`. Over streams (a reliable transport, RFC 3261 section 17) nothing is
     /// retransmitted, and a call fails with its connection.
     pub protocol: Protocol,
     /// `[local_ip]`
@@ -179,10 +179,10 @@ pub struct Environment {
     pub remote_host: String,
     /// `[remote_ip]` and `[remote_port]`; `None` takes the peer of the call.
     pub remote: Option<SocketAddr>,
-    /// Where messages go (`-rsa`, else `remote`); `None` answers to the packet's source.
+    /// Destination of messages (`-rsa`, else `remote`); `None` answers to the packet's source.
     pub next_hop: Option<SocketAddr>,
     /// `[pid]`
     pub pid: u32,
-    /// `[users]`; `None` without any.
+    /// `[users]`; `None` if no users start calls.
     pub users: Option<u64>,
 }

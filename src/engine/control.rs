@@ -1,7 +1,7 @@
-//! What a person or a program changes while calls go on: rate, users, limit, pause.
+//! Changes while calls go on: rate, users, limit, pause.
 //!
-//! Figures are those of the whole run; each engine takes its share. None of this happens per call,
-//! so it may allocate.
+//! Figures are those of the whole run; each engine takes its share. No function here runs per call,
+//! so all may allocate.
 
 use super::arrivals::circuits::BusyCircuits;
 use super::arrivals::pacing::{Pacer, share};
@@ -11,12 +11,12 @@ use crate::scenario::StepKind;
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Event, NO_CALL, NO_STEP};
 
-/// Longest value of a variable that is told whole.
+/// Longest text of a variable that is reported whole.
 const VALUE_MAX: usize = 256;
 
 impl Engine {
-    /// Changes the rate (calls per period over all workers). Nothing happens where calls are not
-    /// started by a schedule.
+    /// Changes the rate (calls per period over all workers). Has no effect if no schedule starts
+    /// the calls.
     pub fn set_rate(&mut self, rate: f64, now: u64) {
         if let Some(pacer) = &mut self.pacer {
             pacer.set_rate(rate, now);
@@ -36,15 +36,15 @@ impl Engine {
         }
     }
 
-    /// Serves or refuses requests that belong to no call. Open calls go on, and calls that we make.
-    /// Refusing costs nothing but the answer: 503 with Retry-After (RFC 3261 section 21.5.4), which
+    /// Serves or refuses requests that belong to no call. Open calls go on, and so do calls that we
+    /// make. Refusing costs only the answer: 503 with Retry-After (RFC 3261 section 21.5.4), which
     /// is counted as [`WithheldCause::ListenerOff`](crate::stats::WithheldCause::ListenerOff).
     pub fn set_accepting(&mut self, accepting: bool) {
         self.is_listening = accepting;
     }
 
-    /// Changes the number of users over all workers. Users that are too many finish the call that
-    /// they are in. Nothing happens in a run without users.
+    /// Changes the number of users over all workers. Surplus users finish their current call. Has
+    /// no effect in a run without users.
     pub fn set_users(&mut self, total: u64, now: u64) {
         if !matches!(self.config.arrivals, Arrivals::Users(_)) {
             return;
@@ -63,7 +63,7 @@ impl Engine {
                     *calling = true;
                 }
             }
-            // One that was taken away and comes back may still be in its last call.
+            // A user that was removed and comes back may still be in its last call.
             let fresh = (self.users..users).filter(|&user| !is_calling[user as usize]);
             self.idle_users.extend(fresh.rev().map(|user| (user, now)));
             let values = self.user_values_each * users as usize;
@@ -74,19 +74,19 @@ impl Engine {
         self.users = users;
     }
 
-    /// Changes how many calls may be open at once over all workers; those that are open stay.
+    /// Changes the limit of open calls over all workers; calls that are already open stay.
     pub fn set_call_limit(&mut self, total: u64) {
         self.active_max = share(total, self.config.worker, self.config.workers);
     }
 
-    /// Changes how many calls are made over all workers since the start; `None` is no limit.
+    /// Changes the number of calls since the start, over all workers; `None` is no limit.
     pub fn set_calls_total(&mut self, total: Option<u64>) {
         let (worker, workers) = (self.config.worker, self.config.workers);
         self.created_max = total.map_or(u64::MAX, |total| share(total, worker, workers));
     }
 
-    /// Ends what is open of the out-of-call program: the run is over, and SIPp does not wait for it
-    /// either. A call that only waits for repetitions has come to its end.
+    /// Ends the open calls of the out-of-call program: the run is over, and SIPp does not wait for
+    /// them either. A call that only waits for repetitions counts as complete.
     pub fn end_out_of_call(&mut self, now: u64) {
         for slot in 0..self.calls.used() {
             let call = &self.calls[slot];
@@ -99,8 +99,8 @@ impl Engine {
         }
     }
 
-    /// The global variables that have a value, by name; long values are cut. Each is recorded as a
-    /// warning as well, so that it reaches the error log.
+    /// Returns the global variables that have a value, by name; long values are cut. Each is also
+    /// recorded as a warning, so that it reaches the error log.
     pub fn tell_variables(&mut self, now: u64) -> Vec<(String, String)> {
         self.tracer.set_now(now);
         let mut all: Vec<(String, String)> = Vec::new();
@@ -121,7 +121,7 @@ impl Engine {
         all
     }
 
-    /// Records a warning that is of no call.
+    /// Records a warning that belongs to no call.
     pub fn warn(&mut self, text: &str, now: u64) {
         if self.tracer.wants(TraceKind::Warning) {
             self.tracer.set_now(now);
@@ -129,7 +129,7 @@ impl Engine {
         }
     }
 
-    /// Up to `most` of the circuits that calls hold.
+    /// Returns up to `most` of the circuits that calls hold.
     pub fn busy_circuits(&self, most: usize) -> BusyCircuits {
         let held = (0..self.calls.used())
             .map(|slot| self.calls[slot].circuit)

@@ -1,8 +1,8 @@
 //! Calls: matching, timers, retransmission, pacing. Sans-IO.
 //!
-//! An [`Engine`] belongs to one worker. It is given datagrams, times and room to write
-//! ([`TxArena`]), and gives back datagrams, deadlines and counts. It opens no socket, reads no
-//! clock, spawns no thread and logs nothing. Everything per call comes from pools sized at start:
+//! An [`Engine`] belongs to one worker. Its inputs are datagrams, times and room to write
+//! ([`TxArena`]); its outputs are datagrams, deadlines and counts. It opens no socket, reads no
+//! clock, spawns no thread and writes no log. Everything per call comes from pools sized at start:
 //! once warm it does not allocate.
 
 pub mod random;
@@ -71,14 +71,15 @@ use wheel::Wheel;
 /// Users whose digests are remembered.
 const DIGESTS: usize = 4096;
 
-/// One worker's calls. See the module's documentation.
+/// The calls of one worker: their state, their timers and their counters.
 pub struct Engine {
     config: EngineConfig,
-    /// The last ICMP error, for the record of the call that it fails.
+    /// The last ICMP error, for the record of the call that it ends.
     last_icmp: IcmpCause,
-    /// The programs by number; a call knows which one it follows. A number that means none has any.
+    /// The programs by number; a call stores the number of its program. The place of an unused
+    /// number holds any program.
     programs: Vec<Rc<Bound>>,
-    /// Calls that follow each of them, lingering ones included.
+    /// Number of calls of each program, lingering ones included.
     calls_of: Vec<u32>,
     /// Numbers in the order of the layout's programs.
     numbers: Vec<u8>,
@@ -100,123 +101,123 @@ pub struct Engine {
     nonce: RunNonce,
     random: Random,
     pacer: Option<Pacer>,
-    /// Users without a call, and when their next call is due.
+    /// Users without a call, and the time at which their next call is due.
     idle_users: Vec<(u32, u64)>,
-    /// This worker's users; calls of users from here on are their last.
+    /// Number of this worker's users; users from this index on make no call after their current
+    /// one.
     users: u32,
-    /// Users start no calls for now; a schedule has a pause of its own.
+    /// True while users start no calls; a schedule has a pause of its own.
     users_paused: bool,
     counters: Counters,
     tracer: Tracer,
     report: Box<Report>,
-    /// Calls running; lingering ones are not among them.
+    /// Running calls, without lingering ones.
     active: usize,
-    /// Those of them that follow the out-of-call program.
+    /// Running calls of the out-of-call program.
     active_out_of_call: usize,
     lingering: usize,
     created: u64,
-    /// Calls of the out-of-call program, which do not count towards `-m`.
+    /// Calls of the out-of-call program so far, which do not count towards `-m`.
     created_out_of_call: u64,
     /// This worker's share of `-m`.
     created_max: u64,
     /// This worker's share of `-l`.
     active_max: u64,
     accepting: bool,
-    /// Requests that begin a call are served; otherwise they are refused.
+    /// True if requests that begin a call are served; otherwise they are refused.
     is_listening: bool,
     stop: Option<StopRequest>,
     index: Option<Box<HeaderIndex>>,
     saved_index: Option<Box<HeaderIndex>>,
     saved_bytes: Vec<u8>,
-    /// Index of the sent message that the actions of a send look at.
+    /// Header index of the sent message that the actions of a send examine.
     sent_index: Option<Box<HeaderIndex>>,
     sent_bytes: Vec<u8>,
     scratch: Vec<u8>,
-    /// Room for automatic messages whose text is the scenario's.
+    /// Buffer for automatic messages whose text comes from the scenario.
     default_text: Vec<u8>,
-    /// States of named transactions, those of one call after the other's.
+    /// States of named transactions, call by call.
     named: Vec<dialog::transactions::NamedState>,
-    /// Room for the named transactions of one call.
+    /// Named transactions for which each call has room.
     named_each: usize,
-    /// Memory of matching regular expressions.
+    /// Working memory of regular expressions.
     regex: std::cell::RefCell<Scratch>,
     /// Calls that found the send arena full, in order.
     deferred: Vec<(Slot, u32)>,
     deferred_spare: Vec<(Slot, u32)>,
-    /// Calls that wait for another connection, in order; those that went on without are passed
-    /// over.
+    /// Calls that wait for another connection, in order; calls that no longer need one are skipped.
     reopening: VecDeque<(Slot, u32)>,
-    /// Requests staged since the last flush, whose time of departure is not known yet.
+    /// Requests staged since the last flush, whose departure time is not known yet.
     staged: Vec<StagedRequest>,
     /// Sockets free for new calls (one socket per call), or the one shared socket.
     sockets: SocketPool,
     connections: Connections,
-    /// See [`set_listener`](Self::set_listener).
+    /// The listening socket, as given to [`set_listener`](Self::set_listener).
     listener: SocketId,
     call_values: Vec<Value>,
-    /// Room for the variables of one call: those of the program with most.
+    /// Variables for which each call has room: those of the program with most.
     call_values_each: usize,
     /// Variables of one user.
     user_values_each: usize,
-    /// Room for the response times of one call.
+    /// Response times for which each call has room.
     rtds_each: usize,
     user_values: Vec<Value>,
     global_values: Vec<Value>,
     rtd_starts: Vec<u64>,
     dynamic_id: Cell<u64>,
-    /// Injection files and what the scenario changed in them.
+    /// Injection files and the scenario's changes to them.
     tables: Vec<Table>,
-    /// What users, realms and passwords hash to.
+    /// Digest hashes of users, realms and passwords.
     digests: RefCell<Ha1Cache>,
     circuits: Option<Circuits>,
-    /// Commands for the shell that nobody has taken yet.
+    /// Shell commands that the worker has not taken yet.
     commands: VecDeque<Box<[u8]>>,
     peers: Commands,
-    /// Where injection files say from where calls are made.
+    /// Source addresses of `-t ui`, by injection row.
     sources: Option<Sources>,
 }
 
 /// Sockets that calls send from.
 #[derive(Debug)]
 enum SocketPool {
-    /// All calls share one.
+    /// All calls share one socket.
     Shared(SocketId),
-    /// The shared one, a connection, is gone, and may come back.
+    /// The shared connection is lost, and may come back.
     Lost(SocketId),
     /// Each call takes a connection, which is closed with the last call on it.
     Connections {
-        /// Opened for the next call.
+        /// The connection that was opened for the next call.
         fresh: Option<SocketId>,
-        /// All that are open.
+        /// All open connections.
         all: Vec<SocketId>,
-        /// As many as may be open; calls beyond share them in turn.
+        /// Most open connections; calls beyond that share them in turn.
         max: usize,
-        /// The last attempt to open one failed.
+        /// True if the last attempt to open one failed.
         refused: bool,
         next_shared: usize,
     },
-    /// Each call takes its own and gives it back.
+    /// Each call takes its own socket and returns it at its end.
     PerCall {
         free: Vec<(SocketId, u16)>,
         all: Vec<(SocketId, u16)>,
-        /// No more sockets will come: share the existing ones in turn.
+        /// No more sockets will come: calls share the existing ones in turn.
         exhausted: bool,
         next_shared: usize,
     },
 }
 
-/// Why the run should stop, as an action or a fatal error demanded it.
+/// A request to stop the run, by an action or because of a fatal error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopRequest {
     /// `int_cmd="stop_gracefully"`: no new calls.
     Gracefully,
     /// `int_cmd="stop_now"`.
     Now,
-    /// The one connection that calls share is gone for good; with a text about it.
+    /// The one connection that calls share is lost for good; with a text about it.
     Disconnected(String),
-    /// The same where it was never there.
+    /// The one connection that calls share was never established; with a text about it.
     NotConnected(String),
-    /// Another instance that has a part in the calls (3PCC) is gone: no new calls.
+    /// Another instance that takes part in the calls (3PCC) is gone: no new calls.
     PeerGone,
     /// An `<error>` action, with its text.
     Fatal(String),
@@ -228,32 +229,32 @@ struct StagedRequest {
     slot: Slot,
     generation: u32,
     is_invite: bool,
-    /// The first message of a call: its lateness is the generator's.
+    /// True for the first message of a call: the generator is to blame for its lateness.
     is_arrival: bool,
     planned_ns: u64,
 }
 
-/// What execution of a call works with: the time, room to send, and the last received message.
+/// The context in which a call executes: the time, room to send, and the last received message.
 struct Cx<'a, 'm> {
     now: u64,
-    /// When what is being handled happened: the arrival of the message, or `now` for a timer.
+    /// Time of the event that is handled: the arrival of the message, or `now` for a timer.
     at: u64,
     tx: &'a mut TxArena,
     last: Option<&'a Message<'m>>,
-    /// `last` was read back from the call's store.
+    /// True if `last` was read back from the call's store.
     last_is_saved: bool,
 }
 
 impl Engine {
-    /// An engine for `programs`. `layout` must be theirs.
+    /// Creates an engine for `programs`. `layout` must be theirs.
     pub fn new(programs: impl Into<Programs>, layout: &Layout, mut config: EngineConfig) -> Self {
-        // RFC 3261 section 17: not over a reliable transport.
+        // RFC 3261 section 17: no retransmission over a reliable transport.
         config.retransmission.enabled &= !config.environment.protocol.is_stream();
         let connections =
             if config.environment.protocol.is_stream() { capacity_of(&config) } else { 0 };
         let programs: Programs = programs.into();
         let capacity = capacity_of(&config);
-        // A caller and an answerer that are given one seed must not take each other's Call-IDs for
+        // A caller and an answerer with the same seed must not mistake each other's Call-IDs for
         // their own.
         let role = match programs.main.mode {
             Mode::Client => 0,
@@ -398,7 +399,7 @@ impl Engine {
     }
 
     /// Tells the engine that no more sockets will come: calls then share the existing ones in turn.
-    /// Where calls have connections of their own, that is about the next one only.
+    /// With one connection per call this refuses only the pending open.
     pub fn no_more_sockets(&mut self) {
         if self.refuse_connection() {
             return;
@@ -424,18 +425,19 @@ impl Engine {
                 self.on_unreachable(cause, quoted, now);
                 Disposition::Done
             }
-            // Streams carry messages in frames that somebody above has to take apart first.
+            // Streams carry messages in frames, which a layer above must cut first.
             Event::Stream(_) => Disposition::Done,
         }
     }
 
-    /// When the engine next wants to be called, on the monotonic clock.
+    /// Time at which the engine next wants to be called, on the monotonic clock.
     pub fn next_deadline_ns(&self) -> u64 {
         let timer = self.wheel.next_deadline_ns().unwrap_or(u64::MAX);
         timer.min(self.next_arrival_ns())
     }
 
-    /// Stamps the requests that were staged since the last call: `sent_ns` is when they left.
+    /// Stamps the requests that were staged since the last call with their departure time,
+    /// `sent_ns`.
     pub fn flushed(&mut self, sent_ns: u64) {
         for staged in self.staged.drain(..) {
             if staged.is_arrival {
@@ -451,12 +453,12 @@ impl Engine {
         }
     }
 
-    /// `true` if calls wait for room in the send arena, or for a connection.
+    /// Returns `true` if calls wait for room in the send arena, or for a connection.
     pub fn has_deferred(&self) -> bool {
         !self.deferred.is_empty() || !self.reopening.is_empty()
     }
 
-    /// Lets calls that found the send arena full try again.
+    /// Resumes calls that found the send arena full.
     pub fn resume_deferred(&mut self, now: u64, tx: &mut TxArena) {
         self.tracer.set_now(now);
         let mut waiting = std::mem::take(&mut self.deferred);
@@ -471,17 +473,17 @@ impl Engine {
         self.deferred_spare = waiting;
     }
 
-    /// Counters since the start; the driver's own figures are not among them.
+    /// Counters since the start, without the driver's own figures.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// As [`counters`](Self::counters), with the records that were lost.
+    /// The same [`counters`](Self::counters), with the number of lost records.
     pub fn counters_now(&self) -> Counters {
         Counters { trace_drops: *self.tracer.dropped(), ..self.counters }
     }
 
-    /// The report of the current interval, into which everything is recorded.
+    /// The report of the current interval, which receives all figures.
     pub fn report_mut(&mut self) -> &mut Report {
         &mut self.report
     }
@@ -520,13 +522,14 @@ impl Engine {
         self.lingering
     }
 
-    /// The target rate of the whole run in calls per second; 0 without an open-loop schedule.
+    /// The rate of the whole run in calls per second; 0 without an open-loop schedule.
     pub fn target_rate(&self) -> f64 {
         self.pacer.as_ref().map_or(0.0, Pacer::rate_per_second)
     }
 
-    /// The schedule of calls, where there is one: how long calls were being placed until
-    /// `until_ns`, how many the rate asked for, over all workers, and the step in force.
+    /// Accounts the schedule of calls, if there is one, up to `until_ns`. Returns the time in which
+    /// calls were placed, the number of calls that the rate asked for over all workers, and the
+    /// rate step in force.
     pub fn account_pacing(&mut self, until_ns: u64) -> Option<(u64, f64, u32)> {
         let pacer = self.pacer.as_mut()?;
         pacer.account(until_ns);
@@ -543,8 +546,8 @@ impl Engine {
     }
 
     /// Ends open calls from slot `from` on: a dialog is ended with BYE or CANCEL, and the call
-    /// counts as cancelled. Stops when `reserve` slots of the arena are left, and returns where to
-    /// go on once it was flushed; `None` when all are ended.
+    /// counts as cancelled. Stops when `reserve` slots of the arena are left, and returns the slot
+    /// from which to go on after a flush; `None` when all calls are ended.
     pub fn cancel_calls(
         &mut self,
         from: u32,
@@ -565,7 +568,7 @@ impl Engine {
         None
     }
 
-    /// Ends all open calls at once, as cancelled, without a word to their peers.
+    /// Ends all open calls at once, as cancelled, without a message to their peers.
     pub fn give_up_calls(&mut self, now: u64) {
         self.tracer.set_now(now);
         for slot in 0..self.calls.used() {
@@ -575,24 +578,24 @@ impl Engine {
         }
     }
 
-    /// `true` if all calls that the run should make were made.
+    /// Returns `true` if all calls of the run were made.
     pub fn all_created(&self) -> bool {
         let stopped = self.pacer.as_ref().is_some_and(Pacer::is_stopped);
         !self.accepting || stopped || self.created >= self.created_max
     }
 
-    /// `true` if no call is open and none will be. Calls of the out-of-call program do not count:
-    /// a peer that asks something every second would keep the run from its end.
+    /// Returns `true` if no call is open and none will be. Calls of the out-of-call program do not
+    /// count: a peer that asks something every second would keep the run from ending.
     pub fn is_finished(&self) -> bool {
         self.active == self.active_out_of_call && self.all_created()
     }
 
-    /// A demand to stop the run, once.
+    /// Returns a request to stop the run, once.
     pub fn take_stop_request(&mut self) -> Option<StopRequest> {
         self.stop.take()
     }
 
-    /// Strings in the store and bytes of it ever used, for tests and memory reports.
+    /// Number of strings in the store, and bytes of it ever used; for tests and memory reports.
     pub fn blob_usage(&self) -> (usize, usize) {
         (self.blobs.live(), self.blobs.committed_bytes())
     }
@@ -621,7 +624,7 @@ impl Engine {
         &self.programs[usize::from(self.main)]
     }
 
-    /// What identifies a call in a Call-ID.
+    /// The part of a Call-ID that identifies a call.
     fn call_key<'c>(&self, call_id: &'c [u8]) -> &'c [u8] {
         if self.config.whole_call_ids { call_id } else { ids::key(call_id) }
     }

@@ -3,7 +3,7 @@
 
 use crate::scenario::Distribution;
 
-/// See the module's documentation.
+/// A xoshiro256++ generator.
 #[derive(Clone, Debug)]
 pub struct Random([u64; 4]);
 
@@ -95,7 +95,8 @@ impl Random {
         }
     }
 
-    /// A Poisson sample: by counting arrivals, or for large means by the normal that it resembles.
+    /// A Poisson sample: by counting arrivals, or for large means by the normal distribution, which
+    /// is close to it.
     fn poisson(&mut self, mean: f64) -> f64 {
         if mean > 500.0 {
             return (mean + mean.sqrt() * self.normal()).round().max(0.0);

@@ -1,4 +1,4 @@
-//! What the engine tells its [`Tracer`]: who a record is about, and the events that need gathering.
+//! Records for the [`Tracer`]: the call and addresses of a record, and events that need gathering.
 
 use std::net::SocketAddr;
 
@@ -11,8 +11,7 @@ use crate::sip::Challenge;
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Authenticated, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer};
 
-/// Bytes of records that one turn can make: some thousands of messages, which is as many as the
-/// send arena holds.
+/// Most bytes of records in one turn: some thousands of messages, as many as the send arena holds.
 const TURN_BYTES: usize = 4 << 20;
 /// Longest Call-ID that is recorded whole.
 const CALL_ID_MAX: usize = 256;
@@ -23,24 +22,24 @@ pub(super) fn tracer(worker: usize, wanted: Kinds) -> Tracer {
 }
 
 impl Engine {
-    /// What was recorded, for the worker to hand on.
+    /// The tracer, from which the worker takes the records.
     pub fn tracer_mut(&mut self) -> &mut Tracer {
         &mut self.tracer
     }
 
-    /// Changes of what records are made.
+    /// Changes the kinds of events that are recorded.
     pub fn set_trace(&mut self, wanted: Kinds) {
         self.tracer.set_wanted(wanted, TURN_BYTES);
     }
 
-    /// Both ends of the call's messages.
+    /// The addresses at both ends of the call's messages.
     pub(super) fn ends(&self, slot: Slot) -> Ends {
         let call = &self.calls[slot];
         let local = SocketAddr::new(self.local_ip_of(call.socket), call.local_port);
         Ends { local, remote: call.remote, protocol: self.config.environment.protocol }
     }
 
-    /// Both ends of a message that belongs to no call.
+    /// The addresses at both ends of a message that belongs to no call.
     pub(super) fn ends_of(&self, socket: SocketId, remote: SocketAddr) -> Ends {
         let environment = &self.config.environment;
         let port = environment.local_port.unwrap_or(0);
@@ -73,7 +72,7 @@ impl Engine {
         tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
     }
 
-    /// The call's Call-ID, cut where it is longer than any that makes sense.
+    /// The call's Call-ID, cut if it is longer than any reasonable one.
     pub(super) fn call_id<'r>(&self, slot: Slot, room: &'r mut [u8; CALL_ID_MAX]) -> &'r [u8] {
         let mut out = Out::new(room);
         self.put_call_id(slot, &mut out);
@@ -96,7 +95,7 @@ impl Engine {
         }
     }
 
-    /// A received message that belongs to no call.
+    /// Records a received message that belongs to no call.
     pub(super) fn trace_stray(
         &mut self,
         socket: SocketId,

@@ -1,8 +1,9 @@
-//! Third-party call control: commands to and from other instances that have a part in a call.
+//! Third-party call control (3PCC): commands to and from other instances that take part in a call.
 //!
-//! Commands are texts with a `Call-ID` line. They travel beside SIP, on a connection of which the
-//! engine knows nothing: it keeps what it has to say in a bounded queue for whoever carries it, and
-//! is told what was heard and which of the other instances can be reached.
+//! Commands are texts with a `Call-ID` line. They travel apart from SIP, on a connection that the
+//! engine does not know. It puts its own commands into a bounded queue, from which the worker takes
+//! them. The worker passes in the commands that arrive, and says which other instances are
+//! reachable.
 
 use gossipper_uring::TxArena;
 
@@ -14,46 +15,46 @@ use crate::scenario::{Optional, RecvCommand, SendCommand, StepKind};
 use crate::stats::{DropCause, FailureCause, WithheldCause};
 use crate::trace::Event;
 
-/// Longest command; SIPp takes no longer message either.
+/// Longest command; SIPp accepts no longer message either.
 pub const COMMAND_MAX: usize = 1 << 16;
-/// Bytes of commands that wait to be carried away.
+/// Most bytes of queued commands.
 const QUEUE_BYTES: usize = 1 << 20;
-/// Commands that wait to be carried away.
+/// Most queued commands.
 const QUEUE_COMMANDS: usize = 4096;
-/// How long an optional `<recvCmd>` is waited for where nothing else ends the wait.
+/// Time for which an optional `<recvCmd>` waits if nothing else ends the wait.
 const OPTIONAL_WAIT_MS: u64 = 250;
-/// What tells another instance that the call has failed. The spelling is SIPp's.
+/// The text that tells another instance that the call has failed, in SIPp's spelling.
 const ABORT: &[u8] = b"internal-cmd: abort_call";
 
-/// How instances are told apart.
+/// The way in which other instances are addressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peering {
-    /// There is one other, to which all commands go.
+    /// There is one other instance, which gets all commands.
     Pair,
     /// By the names in the program, which commands carry in `From`.
     Named,
 }
 
-/// What became of a command that was heard.
+/// The outcome of a received command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandTaken {
     /// Handled, or dropped and counted.
     Done,
-    /// It starts a call, which needs a socket: add one, or say that there are no more, and hand it
-    /// in again.
+    /// The command starts a call, which needs a socket. The caller adds one, or says that there are
+    /// no more, and passes the command in again.
     NeedsSocket,
 }
 
-/// The engine's side of the conversation with other instances.
+/// The engine's state of the exchange with other instances.
 pub(super) struct Commands {
     peering: Peering,
-    /// Which of the others can be reached; empty without third-party call control.
+    /// Reachability of each other instance; empty without third-party call control.
     reachable: Vec<bool>,
-    /// Texts that wait to be carried away, one behind the other.
+    /// Queued commands, one behind the other.
     queue: Vec<u8>,
-    /// To whom each of them goes, and its length.
+    /// The receiver of each queued command, and its length.
     queued: Vec<(u16, usize)>,
-    /// Room to make a text in.
+    /// Buffer in which a command is rendered.
     room: Vec<u8>,
     /// The command whose step runs its actions; empty otherwise.
     current: Vec<u8>,
@@ -71,7 +72,7 @@ impl Commands {
         }
     }
 
-    /// The command that actions search, if one has just come; to be put back.
+    /// Takes out the command that actions search, if one has just come; the caller puts it back.
     pub(super) fn take_current(&mut self) -> Option<Vec<u8>> {
         (!self.current.is_empty()).then(|| std::mem::take(&mut self.current))
     }
@@ -82,7 +83,8 @@ impl Commands {
         }
     }
 
-    /// `false` if it cannot be reached, or too much waits already.
+    /// Queues a command; `false` if the instance is not reachable, or too many commands wait
+    /// already.
     fn say(&mut self, peer: u16, text: &[u8]) -> bool {
         let is_reachable = self.reachable.get(usize::from(peer)).is_some_and(|&up| up);
         let has_room = self.queue.len() + text.len() <= QUEUE_BYTES
@@ -96,18 +98,18 @@ impl Commands {
     }
 }
 
-/// How a command meets the steps of its call.
+/// The outcome of matching a command against the steps of its call.
 enum Met {
     /// This step waits for it.
     At(u16),
-    /// A step waits for one from somebody else.
+    /// A step waits for a command of another sender.
     Stranger,
     Nothing,
 }
 
 impl Engine {
-    /// Takes part in third-party call control with the instances that the main program names, or
-    /// with the one twin. None can be reached yet.
+    /// Enables third-party call control with the instances that the main program names, or with the
+    /// one other instance of a pair. None is reachable yet.
     pub fn set_peering(&mut self, peering: Peering) {
         let peers = match peering {
             Peering::Pair => 1,
@@ -123,8 +125,8 @@ impl Engine {
         };
     }
 
-    /// Offers each queued command, with the index of the instance that it is for, to `carry` until
-    /// that gives back `false`; what it took is gone.
+    /// Passes each queued command, with the index of its receiver, to `carry` until that returns
+    /// `false`. Commands that `carry` took are removed.
     pub fn carry_commands(&mut self, mut carry: impl FnMut(u16, &[u8]) -> bool) {
         let Commands { queue, queued, .. } = &mut self.peers;
         let (mut bytes, mut count) = (0, 0);
@@ -139,20 +141,21 @@ impl Engine {
         queued.drain(..count);
     }
 
-    /// `true` if commands wait to be carried away.
+    /// Returns `true` if commands are queued.
     pub fn has_commands(&self) -> bool {
         !self.peers.queued.is_empty()
     }
 
-    /// Another instance can be reached now.
+    /// Notes that another instance is reachable.
     pub fn peer_reachable(&mut self, peer: u16) {
         if let Some(up) = self.peers.reachable.get_mut(usize::from(peer)) {
             *up = true;
         }
     }
 
-    /// Another instance is gone, or none could be reached to begin with: calls that wait for its
-    /// command fail, and the run takes no new ones. `peer` is `None` if it never said its name.
+    /// Notes that another instance is gone, or that none could be reached at start. Calls that wait
+    /// for its command fail, and the run starts no new ones. `peer` is `None` if it never sent its
+    /// name.
     pub fn peer_gone(&mut self, peer: Option<u16>, now: u64, tx: &mut TxArena) {
         match (self.peers.peering, peer) {
             (Peering::Named, Some(peer)) => {
@@ -182,7 +185,7 @@ impl Engine {
         }
     }
 
-    /// A command was heard that cannot be one.
+    /// Counts a received text that is no command.
     pub fn drop_command(&mut self, cause: DropCause) {
         self.counters.parse_errors += 1;
         self.counters.drops.bump(cause);
@@ -226,7 +229,7 @@ impl Engine {
         CommandTaken::Done
     }
 
-    /// A call for the first command of an unknown one.
+    /// Starts a call for the first command with an unknown Call-ID.
     fn start_by_command(
         &mut self,
         hash: CallIdHash,
@@ -272,7 +275,7 @@ impl Engine {
             return Ok(None);
         };
         let call = &mut self.calls[slot];
-        // Without anybody to call, the peer is whoever sends SIP.
+        // Without a configured destination, the peer is the one that sends SIP.
         call.incoming = self.config.environment.next_hop.is_none();
         call.owns_socket = owns_socket;
         call.local_port = local_port;
@@ -281,13 +284,13 @@ impl Engine {
             self.end(slot, Some(FailureCause::InjectionFailed), now);
             return Ok(None);
         }
-        // Whatever comes before the first <recvCmd>: it may only be a <nop> or <pause>.
+        // Runs the steps before the first `<recvCmd>`, which may only be `<nop>` or `<pause>`.
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         self.run(slot, &mut cx);
         Ok(Some(slot))
     }
 
-    /// Hands a command to its call.
+    /// Passes a command to its call.
     fn deliver_command(&mut self, slot: Slot, text: &[u8], now: u64, tx: &mut TxArena) {
         self.counters.commands_received += 1;
         self.trace(slot, self.calls[slot].step, Event::CommandReceived(text));
@@ -347,7 +350,7 @@ impl Engine {
         met
     }
 
-    /// `true` if the command comes from whom the step waits for.
+    /// Returns `true` if the command comes from the instance that the step names.
     fn is_from(&self, text: &[u8], recv: &RecvCommand) -> bool {
         let (Peering::Named, Some(src)) = (self.peers.peering, recv.src) else { return true };
         let name = self.main_program().program.peers[usize::from(src)].as_bytes();
@@ -386,7 +389,7 @@ impl Engine {
         sent
     }
 
-    /// When a `<recvCmd>` stops waiting, in milliseconds; 0 is never.
+    /// Time after which a `<recvCmd>` stops waiting, in milliseconds; 0 for never.
     pub(super) fn command_wait_ms(&self, slot: Slot, index: u16, recv: &RecvCommand) -> u64 {
         let steps = &self.program_of(slot).program.steps;
         let next = steps.get(usize::from(index) + 1).map(|step| &step.kind);
@@ -399,7 +402,7 @@ impl Engine {
         }
     }
 
-    /// Tells the other instances of a call that it failed, unless they are why.
+    /// Tells the other instances of a call that it failed, unless they are the reason.
     pub(super) fn tell_of_failure(&mut self, slot: Slot, cause: FailureCause, now: u64) {
         let is_theirs = matches!(cause, FailureCause::CallRejected | FailureCause::PeerGone);
         if !self.calls[slot].commanded || is_theirs {
@@ -425,7 +428,7 @@ impl Engine {
         self.peers.room = room;
     }
 
-    /// Tells that a call is not taken on, so that nobody waits for it.
+    /// Tells the other instances that a call is refused, so that none of them waits for it.
     fn refuse(&mut self, call_id: &[u8]) {
         let mut room = std::mem::take(&mut self.peers.room);
         let mut out = Out::new(&mut room);
@@ -440,13 +443,13 @@ impl Engine {
 
     fn tell_all(&mut self, text: &[u8]) {
         for peer in 0..self.peers.reachable.len() {
-            // Whoever cannot be told notices by itself that the call does not go on.
+            // An instance that cannot be told notices by itself that the call does not go on.
             self.peers.say(peer as u16, text);
         }
     }
 }
 
-/// A call needs a socket, and more may be opened.
+/// The error that a call needs a socket, and more may be opened.
 struct NoSocketYet;
 
 fn put_abort(out: &mut Out<'_>) {
@@ -459,12 +462,12 @@ fn is_abort(text: &[u8]) -> bool {
     line_value(text, b"Internal-Cmd", 0) == Some(b"abort_call")
 }
 
-/// `true` if `text` names a call, as every command does.
+/// Returns `true` if `text` names a call, as every command does.
 pub fn is_command(text: &[u8]) -> bool {
     line_value(text, b"Call-ID", 0).is_some_and(|id| !id.is_empty())
 }
 
-/// The name of the instance that a command says it comes from.
+/// The name of the instance in the command's `From` line.
 pub fn sender(text: &[u8]) -> Option<&[u8]> {
     line_value(text, b"From", 0)
 }
@@ -481,7 +484,7 @@ pub(super) fn line_value<'t>(text: &'t [u8], name: &[u8], nth: usize) -> Option<
         .nth(nth)
 }
 
-/// What stands behind the first empty line.
+/// The text behind the first empty line.
 pub(super) fn body(text: &[u8]) -> &[u8] {
     let end = text.windows(4).position(|window| window == b"\r\n\r\n");
     end.map_or(&[], |end| &text[end + 4..])

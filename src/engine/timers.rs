@@ -1,4 +1,4 @@
-//! What happens when a timer fires: pauses end, receives time out, messages are sent again.
+//! Handling of timers: pauses end, receives time out, messages are retransmitted.
 
 use std::rc::Rc;
 
@@ -31,7 +31,7 @@ impl Engine {
         true
     }
 
-    /// The timer of the step that the call waits at.
+    /// Handles the timer of the step that the call waits at.
     fn step_due(&mut self, slot: Slot, now: u64, tx: &mut TxArena) {
         let bound = Rc::clone(self.program_of(slot));
         let index = self.calls[slot].step;
@@ -139,7 +139,8 @@ impl Engine {
         self.resend(slot, step, |engine| engine.blobs.bytes(&engine.calls[slot].last_sent), tx);
     }
 
-    /// Sends the ACK of the INVITE's final response again, which the peer has repeated.
+    /// Sends the ACK of the INVITE's final response again, because the peer has repeated the
+    /// response.
     pub(super) fn resend_ack(&mut self, slot: Slot, tx: &mut TxArena) {
         let call = &self.calls[slot];
         if self.blobs.bytes(&call.last_sent).starts_with(b"ACK ") {
@@ -149,7 +150,7 @@ impl Engine {
         self.resend(slot, step, |engine| engine.blobs.bytes(&engine.calls[slot].ack_sent), tx);
     }
 
-    /// Sends a stored message of the call, of step `step`, again.
+    /// Sends a stored message of the call again; `step` is the step that sent it first.
     pub(super) fn resend(
         &mut self,
         slot: Slot,
@@ -178,7 +179,7 @@ impl Engine {
             return;
         }
         let bytes = which(self);
-        // Without room the next retransmission, or the peer's, asks again.
+        // Without room this waits for the next retransmission, ours or the peer's.
         let Some(tx_slot) = tx.reserve(bytes.len()) else {
             self.counters.sends_deferred += 1;
             return;

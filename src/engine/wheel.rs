@@ -18,12 +18,12 @@ const DISARMED: u64 = u64::MAX;
 struct Entry {
     previous: u32,
     next: u32,
-    /// Tick at which it fires; `DISARMED` if it is not armed.
+    /// Tick at which the timer fires; `DISARMED` if it is not armed.
     tick: u64,
 }
 
-/// The entries. All zero bits mean disarmed, so that the table is zeroed memory whose pages are not
-/// touched before a timer of theirs is armed.
+/// The entries. All zero bits mean disarmed, so the table is zeroed memory; its pages stay
+/// untouched until one of their timers is armed.
 struct Entries(Vec<[u64; 2]>);
 
 impl Entries {
@@ -51,7 +51,7 @@ impl Entries {
 /// Bytes of a timer, armed or not.
 pub(super) const TIMER_BYTES: usize = size_of::<[u64; 2]>();
 
-/// See the module's documentation.
+/// A hierarchical timing wheel over a fixed table of timers.
 pub struct Wheel {
     entries: Entries,
     /// First entry of each slot, level by level.
@@ -96,7 +96,7 @@ impl Wheel {
         self.link(timer, tick);
     }
 
-    /// Disarms `timer`; nothing happens if it is not armed.
+    /// Disarms `timer`; has no effect if it is not armed.
     pub fn cancel(&mut self, timer: u32) {
         let entry = self.entries.get(timer);
         if entry.tick == DISARMED {
@@ -120,7 +120,7 @@ impl Wheel {
         self.entries.set(timer, Entry { previous: NONE, next: NONE, tick: DISARMED });
     }
 
-    /// Takes one timer whose deadline has come by `now_ns`; it is then disarmed.
+    /// Takes one timer whose deadline is at or before `now_ns`, and disarms it.
     pub fn pop_due(&mut self, now_ns: u64) -> Option<u32> {
         let target = now_ns >> TICK_SHIFT;
         while self.due == NONE {
@@ -138,8 +138,8 @@ impl Wheel {
         Some(timer)
     }
 
-    /// When [`Wheel::pop_due`] should next be called, in nanoseconds: the earliest deadline, or
-    /// earlier, when a higher level must be sorted into a lower one.
+    /// Time at which to call [`Wheel::pop_due`] next, in nanoseconds: the earliest deadline, or
+    /// earlier if a higher level must be sorted into a lower one.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         if self.armed == 0 {
             return None;
@@ -161,7 +161,7 @@ impl Wheel {
         Some(best << TICK_SHIFT)
     }
 
-    /// Processes ticks up to the next one that holds something, at most up to `target`.
+    /// Processes ticks up to the next one that holds a timer, at most up to `target`.
     fn step(&mut self, target: u64) {
         // Sort higher levels down when their turn has come.
         for level in (1..LEVELS).rev() {
@@ -204,14 +204,14 @@ impl Wheel {
         }
     }
 
-    /// Puts an entry that fires at `tick` at the head of the slot where it belongs.
+    /// Links an entry that fires at `tick` at the head of its slot.
     fn link(&mut self, timer: u32, tick: u64) {
         let delta = tick - self.now;
         let level = (0..LEVELS - 1)
             .find(|&level| delta < 1 << (SLOT_BITS * (level as u32 + 1)))
             .unwrap_or(LEVELS - 1);
         let shift = SLOT_BITS * level as u32;
-        // Beyond the top level: wait in its farthest slot and be placed again from there.
+        // Beyond the top level, a timer waits in the farthest slot and is placed again from there.
         let reach = (1u64 << (SLOT_BITS * LEVELS as u32)) - (1 << shift);
         let slot = (self.now.saturating_add(delta.min(reach)) >> shift) as usize % SLOTS;
         let head = level * SLOTS + slot;

@@ -1,10 +1,10 @@
-//! Circuits of a TDM trunk (`-tdmmap`): a call that we make takes one for as long as it lasts.
+//! Circuits of a TDM trunk (`-tdmmap`). Each call that we make holds one until it ends.
 
 use crate::engine::pacing;
 use crate::engine::steps::render::Out;
 
-/// Which circuits there are: interface, trunk, link and channel of SIPp's
-/// `{a-b}{h}{c-d}{e-f}`, bounds included.
+/// The range of circuits: interface, trunk, link and channel of SIPp's `{a-b}{h}{c-d}{e-f}`, bounds
+/// included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitMap {
     /// `{a-b}`
@@ -22,12 +22,12 @@ fn count((low, high): (u32, u32)) -> u64 {
 }
 
 impl CircuitMap {
-    /// How many there are.
+    /// Number of circuits in the map.
     pub fn len(&self) -> u64 {
         count(self.first) * count(self.third) * count(self.fourth)
     }
 
-    /// Never: each part holds at least one number.
+    /// Always `false`: each part holds at least one number.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -57,9 +57,9 @@ impl CircuitMap {
 /// Circuits that calls hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BusyCircuits {
-    /// Their indices, in no order; not more than were asked for.
+    /// Their indices, in no order; at most as many as the caller asked for.
     pub circuits: Vec<u32>,
-    /// How many there are in all.
+    /// Number of circuits in the map.
     pub count: usize,
 }
 
@@ -76,7 +76,7 @@ impl Circuits {
         Self { map, free }
     }
 
-    /// Takes a circuit, the highest ones first.
+    /// Takes a free circuit, the highest ones first.
     pub(in crate::engine) fn take(&mut self) -> Option<u32> {
         self.free.pop()
     }

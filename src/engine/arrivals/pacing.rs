@@ -1,13 +1,13 @@
-//! When calls start: an absolute open-loop schedule, or a closed loop of users.
+//! The start times of calls: an absolute open-loop schedule, or a closed loop of users.
 //!
 //! Arrival `k` of the run is due at a time computed from the last change of rate, never from the
-//! arrival before it, so that nothing drifts and a stall is not forgiven: late arrivals are still
+//! arrival before it. So nothing drifts, and a stall is not forgiven: late arrivals are still
 //! started, and their lateness is measured. Several workers take interleaved arrivals of one
 //! schedule.
 
 use crate::stats::RateSteps;
 
-/// How fast calls are to start.
+/// The rate of the schedule, and its ramp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RatePlan {
     /// Calls per `period_ns`, over all workers.
@@ -20,7 +20,7 @@ pub struct RatePlan {
     pub interval_ns: u64,
     /// Ceiling of the ramp (`-rate_max`); 0 is none.
     pub rate_max: f64,
-    /// Stop starting calls once the ramp passes its ceiling (unless `-no_rate_quit`).
+    /// True if calls stop starting once the ramp passes its ceiling (unless `-no_rate_quit`).
     pub quit_at_max: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct Pacer {
     plan: RatePlan,
     workers: u64,
     rate: f64,
-    /// Where the schedule was last re-anchored: time, and position in arrivals (may be fractional).
+    /// The last change of rate: its time, and its position in arrivals (may be fractional).
     anchor_ns: u64,
     anchor_position: f64,
     /// Index of this worker's next arrival.
@@ -39,7 +39,7 @@ pub struct Pacer {
     paused: bool,
     stopped: bool,
     steps: RateSteps,
-    /// Until when the time is in `steps`.
+    /// Time up to which `steps` is accounted.
     accounted_ns: u64,
 }
 
@@ -62,18 +62,17 @@ impl Pacer {
         }
     }
 
-    /// Returns what became of the calls of each rate, as far as [`account`](Self::account) was
-    /// told.
+    /// Returns the outcomes of calls by rate, up to the last [`account`](Self::account).
     pub fn steps(&self) -> &RateSteps {
         &self.steps
     }
 
-    /// The same, to count calls.
+    /// Returns the same figures for writing, to count calls.
     pub fn steps_mut(&mut self) -> &mut RateSteps {
         &mut self.steps
     }
 
-    /// Notes that calls were being placed until `until_ns`, but for pauses.
+    /// Adds the time up to `until_ns`, pauses excepted, to the time in which calls were placed.
     pub fn account(&mut self, until_ns: u64) {
         let elapsed_ns = until_ns.saturating_sub(self.accounted_ns);
         if self.paused || elapsed_ns == 0 {
@@ -91,12 +90,12 @@ impl Pacer {
         self.scheduled_per_second()
     }
 
-    /// The rate of the schedule in calls per second, whether or not it is running.
+    /// The rate of the schedule in calls per second, even while it is paused or stopped.
     pub fn scheduled_per_second(&self) -> f64 {
         self.rate * 1e9 / self.plan.period_ns as f64
     }
 
-    /// The rate in force, in calls per period, as the user states it.
+    /// The rate of the schedule in calls per period, as the user states it.
     pub fn rate(&self) -> f64 {
         self.rate
     }
@@ -106,7 +105,7 @@ impl Pacer {
         self.stopped
     }
 
-    /// No more arrivals from now on.
+    /// Ends the schedule: no more arrivals will come.
     pub fn stop(&mut self) {
         self.stopped = true;
     }
@@ -137,7 +136,7 @@ impl Pacer {
         self.paused = paused;
     }
 
-    /// When the next arrival or change of rate is due.
+    /// Time at which the next arrival or change of rate is due.
     pub fn next_deadline_ns(&self) -> u64 {
         if self.stopped || self.paused {
             return u64::MAX;
@@ -145,8 +144,8 @@ impl Pacer {
         self.arrival_ns(self.next_index).min(self.next_ramp_ns)
     }
 
-    /// The planned time of the next arrival if it is due by `now_ns`. The caller then starts or
-    /// withholds it and calls [`Pacer::advance`].
+    /// Returns the planned time of the next arrival if it is due by `now_ns`. The caller then
+    /// starts or withholds it and calls [`Pacer::advance`].
     pub fn due(&mut self, now_ns: u64) -> Option<u64> {
         if self.stopped || self.paused {
             return None;
@@ -176,7 +175,7 @@ impl Pacer {
         self.anchor_ns + offset as u64
     }
 
-    /// Makes `now_ns` the anchor, at the position the schedule has reached by then.
+    /// Makes `now_ns` the anchor, at the position that the schedule has reached by then.
     fn reanchor(&mut self, now_ns: u64) {
         let elapsed = now_ns.saturating_sub(self.anchor_ns) as f64;
         let position = self.anchor_position + elapsed * self.rate / self.plan.period_ns as f64;
@@ -196,7 +195,7 @@ impl Pacer {
         self.next_ramp_ns = if past_max { u64::MAX } else { at + self.plan.interval_ns };
         if past_max && self.plan.quit_at_max {
             self.stopped = true;
-            // The schedule is over, whenever somebody notices.
+            // The schedule ended with the ramp, even if this is noticed later.
             self.accounted_ns = u64::MAX;
         } else if self.rate != before {
             self.steps.begin(self.scheduled_per_second(), at);
@@ -300,14 +299,14 @@ mod tests {
             pacer.steps_mut().start();
             pacer.advance();
         }
-        // A rate of its own for the last quarter of the second second; a pause is of no rate.
+        // The last quarter of the second second has a rate of its own; a pause belongs to no rate.
         pacer.set_rate(40.0, SECOND * 7 / 4);
         pacer.set_paused(true, 2 * SECOND);
         pacer.account(9 * SECOND);
         let (paced_ns, planned) = pacer.steps().paced();
         assert_eq!((paced_ns, planned), (2 * SECOND, 10.0 + 15.0 + 10.0));
         assert_eq!(pacer.steps().current(), 2);
-        // The ramp goes past its ceiling: no time belongs to what would follow.
+        // The ramp goes past its ceiling: no time belongs to the rates above it.
         let mut pacer = Pacer::new(ramp, 0, 1, 0);
         arrivals(&mut pacer, 9 * SECOND);
         pacer.account(9 * SECOND);

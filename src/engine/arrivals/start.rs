@@ -10,23 +10,23 @@ use crate::engine::{Arrivals, Cx, Engine, SocketPool};
 use crate::scenario::Mode;
 use crate::stats::{FailureCause, WithheldCause};
 
-/// How long a user waits whose call could not start.
+/// Time that a user waits if its call could not start.
 const USER_RETRY_NS: u64 = 1_000_000_000;
 
-/// Why [`Engine::start_calls`] returned.
+/// The reason why [`Engine::start_calls`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
-    /// Everything that was due was started or withheld.
+    /// Every call that was due was started or withheld.
     All,
-    /// A call is due and needs a socket: add one, or say that there are no more.
+    /// A call is due and needs a socket: the caller adds one, or says that there are no more.
     NeedsSocket,
-    /// The send arena is nearly full: flush and come back.
+    /// The send arena is nearly full: the caller flushes it and comes back.
     NeedsFlush,
 }
 
 impl Engine {
-    /// Starts every call that is due within `lead_ns` from `now`, at most until `reserve` slots of
-    /// the arena are left.
+    /// Starts every call that is due within `lead_ns` from `now`, until only `reserve` slots of the
+    /// arena are left.
     pub fn start_calls(
         &mut self,
         now: u64,
@@ -70,7 +70,7 @@ impl Engine {
         Started::All
     }
 
-    /// When the next call is due.
+    /// Time at which the next call is due.
     pub(in crate::engine) fn next_arrival_ns(&self) -> u64 {
         if !self.accepting || self.created >= self.created_max {
             return u64::MAX;
@@ -93,7 +93,8 @@ impl Engine {
         }
     }
 
-    /// A user whose call could not even begin tries again in a second: at once would be for ever.
+    /// Makes a user whose call could not even begin try again in a second: an immediate retry would
+    /// loop forever.
     fn rest(&mut self, user: u32, now: u64) {
         if let Some((last, _)) = self.idle_users.pop_if(|&mut (last, _)| last == user) {
             self.idle_users.insert(0, (last, now + USER_RETRY_NS));
@@ -193,8 +194,8 @@ impl Engine {
         self.run(slot, &mut cx);
     }
 
-    /// A call that a peer starts with the Call-ID `call_id`, to follow `program`; `None` if there
-    /// is no room.
+    /// Creates a call that a peer starts with the Call-ID `call_id`, to follow `program`; `None` if
+    /// there is no room.
     pub(in crate::engine) fn accept_call(
         &mut self,
         program: u8,
@@ -204,7 +205,7 @@ impl Engine {
         source: SocketAddr,
         now: u64,
     ) -> Option<Slot> {
-        // `-l` bounds what the main program has open, whoever starts it.
+        // `-l` bounds the open calls of the main program, whichever side starts them.
         if program == self.main && self.is_at_limit() {
             self.counters.withheld.bump(WithheldCause::CallLimit);
             return None;
@@ -245,8 +246,8 @@ impl Engine {
         Some(slot)
     }
 
-    /// `true` if as many calls are open as `-l` allows. What answers messages of no call is beside
-    /// the load.
+    /// Returns `true` if as many calls are open as `-l` allows. Calls that only answer messages of
+    /// no call are not part of the load.
     fn is_at_limit(&self) -> bool {
         (self.active - self.active_out_of_call) as u64 >= self.active_max
     }
@@ -277,13 +278,13 @@ impl Engine {
         Some(slot)
     }
 
-    /// Where answers to calls that arrive go, if not to where they come from.
+    /// The address for answers to arriving calls, if it is not the source of their messages.
     pub(in crate::engine) fn answers_to(&self) -> Option<SocketAddr> {
         let is_server = self.main_program().program.mode == Mode::Server;
         self.config.environment.next_hop.filter(|_| is_server)
     }
 
-    /// `true` if calls are started by users rather than by a schedule.
+    /// Returns `true` if users start the calls rather than a schedule.
     pub fn has_users(&self) -> bool {
         matches!(self.config.arrivals, Arrivals::Users(_))
     }

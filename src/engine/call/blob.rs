@@ -1,4 +1,4 @@
-//! A pool of byte strings of many sizes, for what a call must keep between datagrams.
+//! A pool of byte strings of many sizes: the texts that a call must keep between datagrams.
 //!
 //! One zeroed block of address space, handed out in size classes with a free list each: contiguous
 //! (a retransmission is one copy), O(1), and never returned to the allocator. The kernel commits
@@ -36,7 +36,7 @@ impl Blob {
     }
 }
 
-/// See the module's documentation.
+/// A pool of byte strings in one zeroed block of address space.
 pub struct BlobPool {
     bytes: Vec<u8>,
     /// First never-used unit.
@@ -59,7 +59,7 @@ impl BlobPool {
         self.live
     }
 
-    /// Bytes ever used: how much of the pool's address space is committed.
+    /// Bytes ever used: the committed part of the pool's address space.
     pub fn committed_bytes(&self) -> usize {
         self.fresh as usize * UNIT
     }
@@ -108,7 +108,7 @@ impl BlobPool {
         &self.bytes[start..start + blob.len as usize]
     }
 
-    /// Gives the space of `blob` back and leaves it empty.
+    /// Returns the space of `blob` to the pool and leaves it empty.
     pub fn free(&mut self, blob: &mut Blob) {
         let old = blob.take();
         if old.is_empty() {

@@ -8,7 +8,7 @@ use crate::engine::call::Slot;
 use crate::engine::call::ids::hex16;
 use crate::engine::random::Random;
 
-/// How Call-IDs of calls that we make look.
+/// The form of Call-IDs of calls that we make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CallIdStyle {
     /// The engine's own form, found without a table.
@@ -19,7 +19,7 @@ pub enum CallIdStyle {
     Format(Vec<u8>),
     /// RFC 9562, version 4, with hyphens.
     Uuid,
-    /// The same without hyphens.
+    /// RFC 9562, version 4, without hyphens.
     UuidCompact,
     /// 32 random hexadecimal digits.
     RandomHex,
@@ -27,7 +27,7 @@ pub enum CallIdStyle {
     Timestamp,
 }
 
-/// What the parts of a format stand for.
+/// The values behind the `%` letters of a format.
 struct Parts<'a> {
     number: u64,
     pid: u32,
@@ -100,7 +100,7 @@ impl CallIdStyle {
 }
 
 impl Engine {
-    /// Gives a new call of ours a Call-ID of the style asked for; `false` if there is no room.
+    /// Gives a new call of ours a Call-ID of the configured style; `false` if there is no room.
     pub(in crate::engine) fn give_call_id(&mut self, slot: Slot, now: u64) -> bool {
         if self.config.data.call_ids == CallIdStyle::Own {
             return true;

@@ -1,11 +1,11 @@
-//! Open calls by what they wait for, asked for while a run waits for its last calls.
+//! Counts of open calls by the event that they wait for, used while a run waits for its last calls.
 
 use crate::engine::Engine;
 use crate::engine::call::{Call, NO_INDEX, Phase, Retransmit, Slot};
 use crate::scenario::{Expect, Outgoing, Send, StepKind};
 use crate::sip::MethodId;
 
-/// Slots that are looked at: enough to tell, and no turn gets long by it.
+/// Most slots that are examined: enough for an estimate, and no turn takes long.
 const SLOTS_MAX: Slot = 20_000;
 
 /// Reasons to wait.
@@ -19,21 +19,21 @@ pub enum Wait {
     Pause,
     /// A command of another instance (3PCC).
     Command,
-    /// Room to send.
+    /// Room in the send arena.
     Room,
 }
 
-/// Open calls by what they wait for.
+/// Open calls, counted by the event that they wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Number of calls by what they wait for; a bounded number of reasons.
+    /// Number of calls for each reason to wait; the number of reasons is bounded.
     pub waits: Vec<(Wait, u64)>,
-    /// Until when the last of them has its answer or is given up, if that is known of all.
+    /// Time until the last of them has its answer or is given up, if that is known of all.
     pub longest_ns: Option<u64>,
 }
 
 impl Census {
-    /// Takes in the calls of another worker.
+    /// Adds the calls of another worker.
     pub fn add(&mut self, other: &Self) {
         let both_known = self.longest_ns.zip(other.longest_ns);
         self.longest_ns = match (self.waits.is_empty(), other.waits.is_empty()) {
@@ -53,7 +53,7 @@ impl Census {
 }
 
 impl Engine {
-    /// Counts what open calls wait for, as far as the first ten thousands tell.
+    /// Counts the events that open calls wait for, over the first 20,000 slots at most.
     pub fn census(&self, now: u64) -> Census {
         let mut census = Census::default();
         let mut longest_ns = Some(0);
@@ -88,7 +88,7 @@ impl Engine {
         }
     }
 
-    /// The method of the request whose response is waited for.
+    /// The method of the request whose response the call waits for.
     fn method_asked(&self, slot: Slot, call: &Call) -> MethodId {
         if call.invite.stat != NO_INDEX {
             return MethodId::Invite;
@@ -102,7 +102,8 @@ impl Engine {
         }
     }
 
-    /// After how long at most the call fails for want of an answer, if its retransmissions say so.
+    /// Longest time in milliseconds until the call fails for want of an answer, if retransmissions
+    /// bound it.
     fn given_up_after_ms(&self, slot: Slot) -> Option<u64> {
         let pending: Retransmit = self.calls[slot].retransmit;
         let send = self.send_at(slot, pending.step).filter(|_| pending.is_pending())?;
@@ -116,7 +117,7 @@ impl Engine {
             interval_ms = if is_invite { doubled } else { doubled.min(rules.t2_ms) };
             left_ms = left_ms.saturating_add(u64::from(interval_ms));
         }
-        // More than a day is no answer to how long.
+        // A wait of more than a day is not worth reporting.
         (left_ms < 86_400_000).then_some(left_ms)
     }
 

@@ -1,5 +1,5 @@
-//! The memory that calls and users of programs take: the engine lays its arrays out by it, and
-//! whoever starts a run promises memory by it.
+//! The memory of the calls and users of programs. The engine sizes its arrays by it, and the code
+//! that starts a run budgets memory by it.
 
 use crate::engine::call::lookup::{ENDED_BYTES, LINK_BYTES};
 use crate::engine::call::variables::Value;
@@ -10,16 +10,16 @@ use crate::engine::wheel::TIMER_BYTES;
 use crate::engine::{Engine, Programs};
 use crate::scenario::Program;
 
-/// Bytes of any call: its state, its place among the free ones, two timers, a link in the table.
+/// Bytes of any call: its state, its entry in the free list, two timers, a link in the table.
 const CALL_BYTES: usize = size_of::<Call>() + size_of::<Slot>() + 2 * TIMER_BYTES + LINK_BYTES;
-/// Bytes of any user: its place in the queue of users who make no call, which grows by doubling.
+/// Bytes of any user: its place in the queue of idle users, which grows by doubling.
 const USER_BYTES: usize = 2 * size_of::<(u32, u64)>();
 
 /// Bytes of an ended call that is remembered.
 pub const ENDED_CALL_BYTES: u64 = ENDED_BYTES as u64;
 
-/// The room of each call and each user of a run: as much as any program had so far, as rows never
-/// become narrower.
+/// The room of each call and each user of a run: as much as any program needed so far, since rows
+/// never become narrower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// Variables of each call.
@@ -28,7 +28,7 @@ pub struct Footprint {
     pub(in crate::engine) rtds: usize,
     /// Named transactions of each call.
     pub(in crate::engine) named: usize,
-    /// Variables of each user: those of all programs, told apart by name.
+    /// Variables of each user: those of all programs, identified by name.
     pub(in crate::engine) user_values: usize,
 }
 
@@ -40,7 +40,7 @@ impl Footprint {
         Self::default().with(programs, &names)
     }
 
-    /// The footprint once `programs` have come; `names` are those of all programs so far.
+    /// The footprint once `programs` are added; `names` are those of all programs so far.
     pub(in crate::engine) fn with(self, programs: &Programs, names: &SharedNames) -> Self {
         let most = |known: usize, count: fn(&Program) -> usize| {
             programs.all().map(|program| count(program)).fold(known, usize::max)
@@ -77,8 +77,8 @@ impl Footprint {
 }
 
 impl Engine {
-    /// Bytes of the rows that calls and users have by now, in this order: what a [`Footprint`] says
-    /// of each of them.
+    /// Bytes of the rows that calls and users have now, in this order: the part that a
+    /// [`Footprint`] describes.
     pub fn row_bytes(&self) -> (u64, u64) {
         let calls = size_of_val(&self.call_values[..])
             + size_of_val(&self.rtd_starts[..])

@@ -4,14 +4,14 @@
 //! nonce of 8 digits that is drawn once per run, so that tokens of another run are foreign. All are
 //! of fixed width: the messages of one step have one length, and a burst leaves as one GSO train.
 
-/// Where a call lives: which worker, which slot, and which use of the slot.
+/// The place of a call: its worker, its slot, and the use of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRef {
     /// Worker, below 256.
     pub worker: u8,
     /// Slot, below 2^24.
     pub slot: u32,
-    /// How often the slot was used before.
+    /// Number of earlier uses of the slot.
     pub generation: u32,
 }
 
@@ -21,7 +21,7 @@ pub const SLOTS_MAX: usize = 1 << 24;
 pub const TOKEN_LEN: usize = 16;
 
 impl CallRef {
-    /// The reference as one number, as it is carried through the driver as a cookie.
+    /// The reference as one number, which the driver carries as a cookie.
     pub fn to_bits(self) -> u64 {
         u64::from(self.worker) << 56
             | u64::from(self.slot & 0x00ff_ffff) << 32
@@ -43,7 +43,7 @@ impl CallRef {
     }
 }
 
-/// What makes a Call-ID ours: `<token>-<nonce>@<host>`.
+/// The nonce that makes a Call-ID ours: `<token>-<nonce>@<host>`.
 #[derive(Clone, Copy, Debug)]
 pub struct RunNonce([u8; 8]);
 
@@ -80,10 +80,10 @@ impl RunNonce {
     }
 }
 
-/// What identifies a call in a Call-ID: all of it, or what stands behind the first `///`. This is
-/// SIPp's way for several dialogs to belong to one call: `Call-ID: other-leg///[call_id]`.
+/// Returns the part of a Call-ID that identifies the call: all of it, or the part behind the first
+/// `///`. With `Call-ID: other-leg///[call_id]`, SIPp lets several dialogs belong to one call.
 pub fn key(call_id: &[u8]) -> &[u8] {
-    // Slashes are rare in Call-IDs: most are done with here.
+    // Slashes are rare in Call-IDs: most return here.
     let Some(first) = memchr::memchr(b'/', call_id) else { return call_id };
     match call_id[first..].windows(3).position(|window| window == b"///") {
         Some(at) => &call_id[first + at + 3..],

@@ -1,5 +1,5 @@
 //! Finding calls by foreign Call-IDs: a hash table of fixed capacity, and the memory of ended
-//! calls. Both reserve address space for all that they may hold, and touch what they hold.
+//! calls. Both reserve address space for their capacity, and touch only the part that they use.
 //!
 //! Call-IDs that we generate carry their slot and need no table (`ids`). Foreign ones are hashed
 //! with a random key to 128 bits: 32 of them select and tag a bucket here, all of them are compared
@@ -49,13 +49,13 @@ fn digest(state: &foldhash::quality::FixedState, bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Chains that grow by one bucket with each entry beyond what there was before (linear hashing):
-/// no pause for a rehash, however many entries come. Memory is touched as far as the most entries
-/// at one time need, and not all over the table for a few.
+/// A hash table of chains that grows by one bucket with each entry beyond the most so far (linear
+/// hashing). There is no pause for a rehash, however many entries come. The touched memory follows
+/// the largest number of entries at one time; a few entries do not touch the whole table.
 pub struct CallMap {
-    /// The first link of each chain: `(tag << 32) | value + 1`; 0 is none.
+    /// The first link of each chain: `(tag << 32) | value + 1`; 0 means none.
     heads: Vec<u64>,
-    /// The link behind that of each value.
+    /// The link that follows the one of each value.
     next: Vec<u64>,
     /// Chains in use, from the first on.
     used: usize,
@@ -66,7 +66,7 @@ pub struct CallMap {
 /// Bytes of an entry: the head of a chain and a link.
 pub(in crate::engine) const LINK_BYTES: usize = 2 * size_of::<u64>();
 
-/// A place of a link: the head of a chain, or behind a value.
+/// The place of a link: the head of a chain, or behind a value.
 #[derive(Clone, Copy)]
 enum Place {
     Head(usize),
@@ -76,7 +76,7 @@ enum Place {
 impl CallMap {
     /// A table for `capacity` entries, whose values are below `capacity`.
     pub fn new(capacity: usize) -> Self {
-        // Zeroed memory: what is not reached is not touched.
+        // Zeroed memory: pages that no entry reaches are never touched.
         let [heads, next] = [vec![0; capacity.max(1)], vec![0; capacity.max(1)]];
         Self { heads, next, used: 1, len: 0, capacity }
     }
@@ -86,7 +86,7 @@ impl CallMap {
         self.len
     }
 
-    /// `true` if there are none.
+    /// `true` if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -96,7 +96,7 @@ impl CallMap {
         self.used
     }
 
-    /// The first value under `hash` for which `matches` holds: the oldest, where several do.
+    /// Returns the first value under `hash` for which `matches` holds: the oldest, if several do.
     pub fn find(&self, hash: CallIdHash, matches: impl Fn(u32) -> bool) -> Option<u32> {
         let mut link = self.heads[self.home(hash.tag())];
         while link != 0 {
@@ -151,7 +151,7 @@ impl CallMap {
         self.set(place, link_to(tag, value));
     }
 
-    /// Takes one more chain into use, which gets its entries from the one that had them before.
+    /// Takes one more chain into use; its entries come from the chain that held them before.
     fn split(&mut self) {
         let new = self.used;
         self.used += 1;
@@ -207,17 +207,18 @@ pub(in crate::engine) const ENDED_BYTES: usize = size_of::<[u64; 4]>() + LINK_BY
 /// The end of a list of ended calls.
 const NONE: u64 = u64::MAX;
 
-/// Ended calls with foreign Call-IDs, remembered for `-deadcall_wait` so that a late message is
-/// counted as one and does not start a call. The wait is the same for all, so they expire in the
-/// order in which they ended; when there is no room the oldest is forgotten early.
+/// Ended calls with foreign Call-IDs, remembered for `-deadcall_wait`. A late message of such a
+/// call is counted as one and does not start a call. The wait is the same for all, so they expire
+/// in the order in which they ended; when there is no room the oldest is forgotten early.
 ///
-/// A queue through slots that are taken again last-in first-out: a ring would touch all of its
-/// memory before it used any again, which at a low rate takes a day and looks like a leak.
+/// A queue through slots that are reused last-in first-out. A ring would touch all of its memory
+/// before it reused any, which takes a day at a low rate and looks like a leak.
 ///
-/// Each keeps what tells the repetition of the request that ended it, if that is to be answered
-/// again: in the low bits of its expiry, which are about a millisecond.
+/// Each entry keeps a mark that identifies the repetition of the request that ended the call, if
+/// that is to be answered again. The mark stands in the low bits of the expiry, which are about a
+/// millisecond.
 pub struct DeadCalls {
-    /// Hash (low, high), expiry, and the slot behind it in the queue or among the free ones. Zeroed
+    /// Hash (low, high), expiry, and the slot behind it in the queue or in the free list. Zeroed
     /// memory: slots from `reach` on were never touched.
     slots: Vec<[u64; 4]>,
     map: CallMap,
@@ -248,7 +249,7 @@ impl DeadCalls {
         self.reach
     }
 
-    /// Remembers `hash` until `expiry_ns`, and what is `left` of the call; `true` if an older one
+    /// Remembers `hash` until `expiry_ns`, with the mark `left` of the call; `true` if an older one
     /// had to be forgotten for it.
     pub fn remember(&mut self, hash: CallIdHash, expiry_ns: u64, now_ns: u64, left: u32) -> bool {
         self.expire(now_ns);
@@ -269,7 +270,7 @@ impl DeadCalls {
         evicted
     }
 
-    /// The mark left of a call of that hash that ended less than its wait ago.
+    /// Returns the mark of a call of that hash whose wait has not yet expired.
     pub fn find(&mut self, hash: CallIdHash, now_ns: u64) -> Option<u32> {
         self.expire(now_ns);
         let slot = self.map.find(hash, |slot| self.hash_at(slot as usize) == hash)?;
@@ -289,7 +290,7 @@ impl DeadCalls {
         CallIdHash { low, high }
     }
 
-    /// A slot for one more; there are fewer than there is room for.
+    /// Takes a slot for one more entry; the caller has checked that there is room.
     fn take_slot(&mut self) -> usize {
         if self.free == NONE {
             self.reach += 1;
@@ -300,7 +301,7 @@ impl DeadCalls {
         slot
     }
 
-    /// Forgets the oldest; there is one.
+    /// Forgets the oldest entry; the caller has checked that there is one.
     fn pop(&mut self) {
         let slot = self.oldest as usize;
         self.map.remove(self.hash_at(slot), slot as u32);

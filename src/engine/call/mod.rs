@@ -29,10 +29,10 @@ pub(in crate::engine) const NO_INDEX: u16 = u16::MAX;
 /// No circuit of a TDM trunk.
 pub(in crate::engine) const NO_CIRCUIT: u32 = u32::MAX;
 
-/// What a slot is used for.
+/// The use of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Phase {
-    /// Nothing; the slot is on the free list.
+    /// None; the slot is on the free list.
     Free,
     /// A call that runs its scenario.
     Running,
@@ -40,14 +40,14 @@ pub(in crate::engine) enum Phase {
     Lingering,
 }
 
-/// How far the INVITE that we sent has come (RFC 3261 sections 13 and 17.1.1).
+/// The progress of the INVITE that we sent (RFC 3261 sections 13 and 17.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum InviteState {
     /// None was sent.
     Idle,
-    /// Sent, nothing heard.
+    /// Sent, and no response received.
     Calling,
-    /// A provisional response came: it can be cancelled.
+    /// A provisional response came: the INVITE can be cancelled.
     Proceeding,
     /// A 2xx came: an ACK is owed.
     Answered,
@@ -63,9 +63,9 @@ pub(in crate::engine) struct OpenTransaction {
     /// Index into `Program::transactions`; `NO_INDEX` if none is open.
     pub(in crate::engine) stat: u16,
     pub(in crate::engine) cseq: u32,
-    /// When its request left (first transmission).
+    /// Time at which its request left (first transmission).
     pub(in crate::engine) sent_ns: u64,
-    /// When its request was planned to leave.
+    /// Time at which its request was planned to leave.
     pub(in crate::engine) planned_ns: u64,
 }
 
@@ -90,14 +90,14 @@ impl Retransmit {
     }
 }
 
-/// A received message, to recognise its repetitions.
+/// A received message, kept to recognise its repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Heard {
-    /// See `Engine::duplicate_hash`; 0 is no message.
+    /// The hash of `Engine::duplicate_hash`; 0 means no message.
     pub(in crate::engine) hash: u64,
-    /// The step that accepted it, or at which it was not expected.
+    /// The step that accepted the message, or at which it was unexpected.
     pub(in crate::engine) step: u16,
-    /// It got an automatic 200.
+    /// True if the message got an automatic 200.
     pub(in crate::engine) is_automatic: bool,
 }
 
@@ -105,7 +105,7 @@ impl Heard {
     pub(in crate::engine) const NOTHING: Self =
         Self { hash: 0, step: NO_INDEX, is_automatic: false };
 
-    /// A message that the scenario answers, if anybody does.
+    /// A message that no automatic answer took: the scenario answers it, or nothing does.
     pub(in crate::engine) fn at(step: u16, hash: u64) -> Self {
         Self { hash, step, is_automatic: false }
     }
@@ -117,28 +117,28 @@ pub(in crate::engine) struct Call {
     pub(in crate::engine) generation: u32,
     pub(in crate::engine) phase: Phase,
     pub(in crate::engine) invite_state: InviteState,
-    /// `true` if the peer started it.
+    /// `true` if the peer started the call.
     pub(in crate::engine) incoming: bool,
-    /// `true` if its Call-ID is not one of ours and stands in the table.
+    /// `true` if the Call-ID is not one of ours and stands in the table.
     pub(in crate::engine) foreign: bool,
-    /// `true` while it waits for room to send at `step`.
+    /// `true` while the call waits for room to send at `step`.
     pub(in crate::engine) deferred: bool,
-    /// `true` if it answers what belongs to no call, beside the load.
+    /// `true` if the call answers messages that belong to no call; it is not part of the load.
     pub(in crate::engine) out_of_call: bool,
-    /// `true` if it exchanged commands with another instance.
+    /// `true` if the call exchanged commands with another instance (3PCC).
     pub(in crate::engine) commanded: bool,
-    /// `true` if the socket is the call's own and goes back to the pool at its end.
+    /// `true` if the socket is the call's own and returns to the pool at its end.
     pub(in crate::engine) owns_socket: bool,
-    /// `true` from `<closecon/>`, or from when the peer closed a connection that it had opened,
-    /// until it has another connection or socket.
+    /// `true` from `<closecon/>`, or from the peer's close of a connection that it had opened,
+    /// until the call has another connection or socket.
     pub(in crate::engine) reopens: bool,
-    /// `true` while it is on the list of its connection.
+    /// `true` while the call is on the list of its connection.
     pub(in crate::engine) attached: bool,
-    /// The call before it on its connection.
+    /// The call before this one on its connection.
     pub(in crate::engine) previous_on_connection: Slot,
-    /// The call behind it on its connection.
+    /// The call behind this one on its connection.
     pub(in crate::engine) next_on_connection: Slot,
-    /// Which of the engine's programs it follows.
+    /// Index of the program that the call follows.
     pub(in crate::engine) program: u8,
     /// The step that it waits at or will execute next.
     pub(in crate::engine) step: u16,
@@ -148,26 +148,26 @@ pub(in crate::engine) struct Call {
     pub(in crate::engine) order: TxOrder,
     pub(in crate::engine) number: u64,
     pub(in crate::engine) user: u32,
-    /// In which rate step it began; `NO_RATE_STEP` if no schedule began it.
+    /// The rate step in which the call began; `NO_RATE_STEP` if no schedule began it.
     pub(in crate::engine) rate_step: u32,
     pub(in crate::engine) hash: CallIdHash,
     pub(in crate::engine) started_ns: u64,
-    /// When the current step was due: the planned time of a request sent by it.
+    /// Time at which the current step was due: the planned time of a request sent by it.
     pub(in crate::engine) due_ns: u64,
-    /// When the next pause ends, as `<pauserestore>` wants it; 0 if it does not.
+    /// End of the next pause, as set by `<pauserestore>`; 0 if it set none.
     pub(in crate::engine) restored_ns: u64,
-    /// When a message that found no room has waited too long; 0 if none waits.
+    /// Time until which a message may wait for room to be sent; 0 if none waits.
     pub(in crate::engine) send_deadline_ns: u64,
-    /// How many keys each of the four lines of SRTP was given.
+    /// Number of keys that each of the four lines of SRTP was given.
     pub(in crate::engine) crypto_keys: Cell<[u8; 4]>,
     pub(in crate::engine) cseq: u32,
     /// CSeq number of the last INVITE sent or received.
     pub(in crate::engine) invite_cseq: u32,
     /// Status of the last final response, to the INVITE if one was sent; 0 if none came.
     pub(in crate::engine) final_code: u16,
-    /// Bits of the methods of requests that we sent.
+    /// Bits of the methods of the requests that we sent.
     pub(in crate::engine) methods_sent: u32,
-    /// Method of the last request received, ACK aside: what our responses answer.
+    /// Method of the last request received, except ACK: the one that our responses answer.
     pub(in crate::engine) asked: MethodId,
     pub(in crate::engine) invite: OpenTransaction,
     pub(in crate::engine) request: OpenTransaction,
@@ -184,25 +184,25 @@ pub(in crate::engine) struct Call {
     pub(in crate::engine) invite_step: u16,
     /// The step that sent `ack_sent`; `NO_INDEX` if no step did.
     pub(in crate::engine) ack_step: u16,
-    /// Method of the request that `last_sent` answers, as far as is known without reading it; `Ack`
-    /// once nobody asks for that answer again.
+    /// Method of the request that `last_sent` answers, as far as it is known without reading it;
+    /// `Ack` once no request for that answer can come again.
     pub(in crate::engine) sent_for: MethodId,
-    /// Our last response is a 200 that can be given again without the call.
+    /// True if our last response is a 200 that can be sent again without the call.
     pub(in crate::engine) is_plain_ok: bool,
     /// `true` if another request than ACK was sent since the last INVITE.
     pub(in crate::engine) asked_other: bool,
-    /// Mark of the repetition of the request that ended the call before this one in its slot; 0 if
-    /// there is none, or none that is answered again.
+    /// Mark of the repetition of the request that ended the previous call in this slot; 0 if there
+    /// is none, or none that is answered again.
     pub(in crate::engine) left: u32,
     /// The last message that we sent, as it left.
     pub(in crate::engine) last_sent: Blob,
-    /// Answers that are repeated when asked for, beside `last_sent`; see `repetition`.
+    /// Answers, besides `last_sent`, that are repeated on request; see `repetition`.
     pub(in crate::engine) answers: Blob,
     /// Our ACK of a final response, once something was sent after it.
     pub(in crate::engine) ack_sent: Blob,
     /// Our INVITE, once something else than its ACK was sent while it was open.
     pub(in crate::engine) invite_sent: Blob,
-    /// What is kept of the last received message.
+    /// The stored part of the last received message.
     pub(in crate::engine) saved: Blob,
     /// `;tag=...` of the peer, and behind it the remote target.
     pub(in crate::engine) peer: Blob,
@@ -210,28 +210,29 @@ pub(in crate::engine) struct Call {
     pub(in crate::engine) peer_tag_len: u32,
     /// The route set: Route header values, comma-separated, in order of use.
     pub(in crate::engine) routes: Blob,
-    /// `true` if its first router routes strictly.
+    /// `true` if the first router of the route set is a strict one.
     pub(in crate::engine) routes_strictly: bool,
-    /// `true` once a step with `rrs` took a message.
+    /// `true` once a step with `rrs` accepted a message.
     pub(in crate::engine) records_routes: bool,
-    /// Of which dialog target and route set are.
+    /// The state of the dialog that the target and the route set belong to.
     pub(in crate::engine) dialog: DialogState,
-    /// `true` once it hung up in a dialog that another branch of its INVITE made.
+    /// `true` once the call hung up in a dialog that another branch of its INVITE made.
     pub(in crate::engine) has_other_dialogs: bool,
     /// A foreign Call-ID.
     pub(in crate::engine) call_id: Blob,
-    /// The challenges to answer: of each its kind (`P` of a proxy or `W`), its length in two bytes
+    /// The challenges to answer: for each its kind (`P` of a proxy or `W`), its length in two bytes
     /// and its value.
     pub(in crate::engine) challenge: Blob,
-    /// How often the challenge's nonce was used.
+    /// Number of uses of the challenge's nonce.
     pub(in crate::engine) nonce_count: u32,
-    /// Our own nonce for it.
+    /// Our own nonce (cnonce) for the challenge.
     pub(in crate::engine) cnonce: u32,
-    /// The circuit that it holds; `NO_CIRCUIT` is none.
+    /// The circuit that the call holds; `NO_CIRCUIT` is none.
     pub(in crate::engine) circuit: u32,
-    /// `true` if the scenario chose the peer, wherever messages come from.
+    /// `true` if the scenario chose the peer; the source of messages does not change it.
     pub(in crate::engine) remote_is_fixed: bool,
-    /// The last check of the scenario that failed, and its step: what the call fails of at its end.
+    /// The last check of the scenario that failed, and its step: the cause of failure at the call's
+    /// end.
     pub(in crate::engine) failed_check: Option<(FailureCause, u16)>,
 }
 
@@ -306,7 +307,7 @@ impl Call {
         }
     }
 
-    /// `true` once its INVITE was answered with a 2xx, until the dialog ends.
+    /// `true` from the 2xx to the call's INVITE until the dialog ends.
     pub(in crate::engine) fn has_answer(&self) -> bool {
         self.dialog == DialogState::Confirmed
             || matches!(self.invite_state, InviteState::Answered | InviteState::Confirmed)
@@ -333,7 +334,7 @@ impl Call {
         self.unanswered = heard;
     }
 
-    /// Notes that something was sent: what was received last is answered by it.
+    /// Notes that a message was sent: it answers the last received one.
     pub(in crate::engine) fn note_sent(&mut self) {
         if self.unanswered != Heard::NOTHING {
             self.seen = [self.trigger, self.seen[0], self.seen[1]];
@@ -382,8 +383,8 @@ impl Slab {
         Some(slot)
     }
 
-    /// Gives a slot back; its strings must have been freed. `left` is what tells the repetition of
-    /// the request that ended the call.
+    /// Returns a slot to the free list; its strings must have been freed. `left` is the mark of the
+    /// repetition of the request that ended the call.
     pub(in crate::engine) fn release(&mut self, slot: Slot, left: u32) {
         let call = &mut self.calls[slot as usize];
         debug_assert!(call.phase != Phase::Free, "slot {slot} released twice");
@@ -400,7 +401,7 @@ impl Slab {
             .filter(|call| call.phase != Phase::Free && call.generation == generation)
     }
 
-    /// Mark left of the call that was in `slot` before the one that is or may come.
+    /// The mark of the call that held `slot` before the present or next one.
     pub(in crate::engine) fn left(&self, slot: Slot, generation: u32) -> u32 {
         let next = generation.wrapping_add(1);
         self.calls.get(slot as usize).filter(|call| call.generation == next).map_or(0, |c| c.left)

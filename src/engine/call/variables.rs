@@ -30,7 +30,7 @@ impl Value {
         }
     }
 
-    /// The value as a number; texts are read as far as they are one, like C's `strtod`.
+    /// The value as a number; a text is read as far as it is one, like C's `strtod`.
     pub(in crate::engine) fn number(&self, pool: &BlobPool) -> f64 {
         match self {
             Self::Unset => 0.0,
@@ -51,8 +51,8 @@ pub(in crate::engine) fn leading_number(text: &[u8]) -> Option<f64> {
     (1..=end.min(64)).rev().find_map(|len| std::str::from_utf8(&text[..len]).ok()?.parse().ok())
 }
 
-/// The number that all of `text` is, with white space before it at most, as `<todouble>` of SIPp
-/// takes it: hexadecimal digits too.
+/// Reads all of `text` as one number, with white space before it at most, as SIPp's `<todouble>`
+/// does: hexadecimal digits too.
 pub(in crate::engine) fn whole_number(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?.trim_ascii_start();
     let (sign, digits) = match text.strip_prefix('-') {
@@ -62,7 +62,7 @@ pub(in crate::engine) fn whole_number(text: &[u8]) -> Option<f64> {
     match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(digits) if digits.starts_with('+') => None,
         Some(digits) => u64::from_str_radix(digits, 16).ok().map(|value| sign * value as f64),
-        // The sign is the text's first character only.
+        // A second sign is no number: the first one was read above.
         None if digits.starts_with(['+', '-']) => None,
         None => digits.parse::<f64>().ok().map(|value| sign * value),
     }
@@ -129,7 +129,7 @@ impl Engine {
         fits
     }
 
-    /// The text of `variable` appended to `out`: numbers with six decimals, as SIPp prints them.
+    /// Appends the text of `variable` to `out`: numbers with six decimals, as SIPp prints them.
     pub(in crate::engine) fn variable_text(
         &self,
         slot: Slot,
@@ -139,7 +139,7 @@ impl Engine {
         self.value_text(self.variable(slot, variable), out);
     }
 
-    /// The text of a value, likewise.
+    /// Appends the text of a value to `out`, in the same form.
     pub(in crate::engine) fn value_text(&self, value: &Value, out: &mut Vec<u8>) {
         match value {
             Value::Unset => {}
@@ -164,7 +164,7 @@ impl Engine {
         self.rtd_starts[end - rtds..end].fill(0);
     }
 
-    /// Begins the durations that no step begins.
+    /// Starts the durations that no step starts.
     pub(in crate::engine) fn start_rtds(&mut self, slot: Slot, now: u64) {
         let bound = std::rc::Rc::clone(self.program_of(slot));
         for &rtd in &bound.program.rtds_from_start {
@@ -183,7 +183,7 @@ impl Engine {
     }
 }
 
-/// `number` with six decimals, without the formatting machinery for the usual magnitudes.
+/// Writes `number` with six decimals, without the formatting machinery for the usual magnitudes.
 fn push_fixed6(number: f64, out: &mut Vec<u8>) {
     use std::io::Write as _;
     // Writing into a Vec cannot fail.

@@ -1,9 +1,9 @@
-//! Default behaviours: what happens to a call that the scenario did not provide for, and how its
-//! dialog is ended so that nothing is left at the peer.
+//! Default behaviours: reactions to messages that the scenario did not provide for, and the end of
+//! a failed call's dialog, so that no state stays at the peer.
 //!
 //! A failed call is counted at once. If the peer may still hold state of it, the call lingers:
 //! CANCEL or BYE is sent and repeated until it is answered, at most for 64 * T1 (RFC 3261 timers B,
-//! E and F). A server-mode call sends nothing, as SIPp has it.
+//! E and F). A server-mode call sends nothing, as in SIPp.
 
 use std::rc::Rc;
 
@@ -19,18 +19,18 @@ use crate::sip::{CSeq, HeaderId, HeaderIndex, Kind, Message, Method, MethodId};
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Event, NO_STEP};
 
-/// Message numbers for branches of our own requests, beyond all steps of a scenario.
+/// Message numbers for the branches of our own requests, above all steps of a scenario.
 const ABORT_ACK: u64 = 0xfff0;
 const ABORT_REQUEST: u64 = 0xfff1;
-/// Longest automatic message whose text is the scenario's.
+/// Longest automatic message whose text comes from the scenario.
 const OWN_TEXT_MAX: usize = 8192;
 /// T1 of RFC 3261 section 17.1.1.1.
 const T1_MS: u32 = 500;
-/// 64 * T1.
+/// Longest time that a call lingers: 64 * T1.
 const LINGER_MS_MAX: u64 = 64 * T1_MS as u64;
 
 impl Engine {
-    /// A message that neither the scenario nor the retransmission rules know what to do with.
+    /// Handles a message that neither the scenario nor the retransmission rules provide for.
     pub(in crate::engine) fn unexpected(
         &mut self,
         slot: Slot,
@@ -54,7 +54,7 @@ impl Engine {
                 let asked = self.calls[slot].asked;
                 self.count_request(slot, method.id());
                 let bit = method.bit();
-                // SIPp: who goes on after a BYE does not answer it either.
+                // As in SIPp, a call that goes on after a BYE does not answer it.
                 let hangs_up = matches!(method, Method::Bye | Method::Cancel) && has_to;
                 if hangs_up && behaviors.abort_unexpected {
                     if behaviors.bye {
@@ -79,7 +79,7 @@ impl Engine {
                 if behaviors.auto_answer && AUTO_ANSWERED & bit != 0 {
                     self.counters.auto_answered +=
                         u64::from(self.answer_ok(slot, message, hash, cx));
-                    // What the scenario answers next is what it was asked before.
+                    // The scenario's next answer belongs to the request before this one.
                     self.calls[slot].asked = asked;
                     return;
                 }
@@ -89,7 +89,7 @@ impl Engine {
                 self.follow_dialog(slot, message, cseq.method.id(), false);
                 let is_invite = cseq.method.id() == MethodId::Invite
                     && cseq.number == self.calls[slot].invite_cseq;
-                // A call that goes on has not heard it: retransmission goes on as well.
+                // A call that goes on ignores this message: its retransmission goes on as well.
                 if is_invite && behaviors.abort_unexpected {
                     let before = self.calls[slot].invite_state;
                     self.note_invite_response(slot, code);
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// The step that the call waits for: the mandatory receive behind optional ones, if there is
-    /// one, or else where it stands.
+    /// one, else its current step.
     pub(in crate::engine) fn awaited(&self, slot: Slot) -> u16 {
         let at = self.calls[slot].step;
         let steps = &self.program_of(slot).program.steps;
@@ -129,7 +129,7 @@ impl Engine {
         at
     }
 
-    /// Whether an unexpected message ends its call.
+    /// Tells whether an unexpected message ends its call.
     fn aborts_on(&self, message: &Message<'_>) -> bool {
         let behaviors = self.config.behaviors;
         match message.method() {
@@ -147,7 +147,7 @@ impl Engine {
         cx: &mut Cx<'_, '_>,
     ) {
         let state = self.calls[slot].invite_state;
-        // `incoming` calls send nothing; neither does a call whose INVITE nobody answered.
+        // `incoming` calls send nothing; neither does a call whose INVITE got no answer.
         let ends_dialog =
             self.config.behaviors.bye && !self.calls[slot].incoming && !self.is_cut_off(slot);
         let message = cx.last.filter(|_| !cx.last_is_saved);
@@ -172,7 +172,7 @@ impl Engine {
         }
     }
 
-    /// The kernel refused a datagram of the call.
+    /// Handles a datagram of the call that the kernel refused.
     pub(in crate::engine) fn on_send_failed(
         &mut self,
         call: CallRef,
@@ -185,14 +185,14 @@ impl Engine {
             return;
         }
         match cause {
-            // How the kernel tells an ICMP error of a datagram before.
+            // The kernel reports an ICMP error of an earlier datagram in this way.
             SendFailure::Refused => self.fail_unreachable(call, IcmpCause::Port, now),
             _ => self.fail_transport(call, FailureCause::CannotSendMessage, now),
         }
     }
 
-    /// The network reported that a datagram did not arrive (RFC 3261 section 18.4: an error to the
-    /// transaction user, like a 503).
+    /// Handles the network's report that a datagram did not arrive (RFC 3261 section 18.4: an error
+    /// to the transaction user, like a 503).
     pub(in crate::engine) fn on_unreachable(&mut self, cause: IcmpCause, quoted: &[u8], now: u64) {
         if cause == IcmpCause::TooBig {
             // The kernel now knows the path MTU; the retransmission will be fragmented.
@@ -202,8 +202,8 @@ impl Engine {
         self.fail_unreachable(call, cause, now);
     }
 
-    /// Notes that nobody took a message of the call. Unless that ends the call, the message is lost
-    /// like any other: where the peer is started later, a retransmission reaches it.
+    /// Notes that a message of the call reached no receiver. Unless that ends the call, the message
+    /// counts as lost like any other: if the peer starts later, a retransmission reaches it.
     fn fail_unreachable(&mut self, call: CallRef, cause: IcmpCause, now: u64) {
         self.last_icmp = cause;
         let running = self.calls.current(call.slot, call.generation);
@@ -224,7 +224,7 @@ impl Engine {
         }
         let Some(state) = self.calls.current(call.slot, call.generation) else { return };
         match state.phase {
-            // Nobody is there to end the dialog with.
+            // The peer is unreachable, so no dialog is ended.
             Phase::Running => self.end(call.slot, Some(cause), now),
             Phase::Lingering => self.end_linger(call.slot, now),
             Phase::Free => {}
@@ -250,8 +250,8 @@ impl Engine {
         None
     }
 
-    /// 200 OK to a request inside the call, remembered so that a repetition is known for one;
-    /// `false` if it could not be sent.
+    /// Sends 200 OK to a request inside the call, and remembers the request so that its repetition
+    /// is recognised; `false` if it could not be sent.
     fn answer_ok(
         &mut self,
         slot: Slot,
@@ -265,13 +265,13 @@ impl Engine {
             self.report.messages.sent.response(self.calls[slot].asked as usize, 200);
         }
         let call = &mut self.calls[slot];
-        // What the scenario sends next answers another message.
+        // The scenario's next message answers another one.
         let heard = Heard { hash, step: call.step, is_automatic: true };
         call.seen = [heard, call.seen[0], call.seen[1]];
         sent
     }
 
-    /// The same 200 to the same request again.
+    /// Sends the same 200 to the same request again.
     pub(in crate::engine) fn answer_ok_again(
         &mut self,
         slot: Slot,
@@ -349,7 +349,7 @@ impl Engine {
         self.wheel.arm(timer, now + u64::from(interval_ms) * 1_000_000);
     }
 
-    /// A message for a call that only ends its dialog.
+    /// Handles a message for a call that only ends its dialog.
     pub(in crate::engine) fn linger_message(
         &mut self,
         slot: Slot,
@@ -374,14 +374,14 @@ impl Engine {
         };
         match cseq.method {
             Method::Bye if code >= 200 => self.end_linger(slot, cx.now),
-            // Unless the BYE has taken the CANCEL's place: that goes on.
+            // The BYE may have taken the CANCEL's place: that one goes on.
             Method::Cancel if code >= 200 && self.last_sent_is(slot, b"CANCEL ") => {
                 // The CANCEL arrived; the INVITE's own final response is still to come, even if the
                 // answer was that nothing is left to cancel (481).
                 self.calls[slot].retransmit = Retransmit::NONE;
                 self.wheel.cancel(Self::retransmit_timer(slot));
             }
-            // Late news of an earlier INVITE, or of one whose outcome is known.
+            // A late response to an earlier INVITE, or to one whose outcome is known.
             Method::Invite if cseq.number != self.calls[slot].invite_cseq => {}
             Method::Invite if code >= 300 && self.calls[slot].invite_state == InviteState::Over => {
             }
@@ -415,7 +415,8 @@ impl Engine {
         }
     }
 
-    /// ACK of a final response other than 2xx: of the same transaction (RFC 3261 17.1.1.3).
+    /// Sends the ACK of a final response other than 2xx: it belongs to the same transaction (RFC
+    /// 3261 section 17.1.1.3).
     fn acknowledge(&mut self, slot: Slot, response: &Message<'_>, cx: &mut Cx<'_, '_>) {
         let to = response.first(HeaderId::To).unwrap_or_default().to_vec();
         let number = self.calls[slot].invite_cseq;
@@ -435,7 +436,7 @@ impl Engine {
         self.calls[slot].invite_state = InviteState::Over;
     }
 
-    /// ACK of a 2xx: a transaction of its own (RFC 3261 13.2.2.4).
+    /// Sends the ACK of a 2xx: a transaction of its own (RFC 3261 section 13.2.2.4).
     fn send_ack_of_success(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
         let number = self.calls[slot].invite_cseq;
         let built = self.build(
@@ -454,7 +455,7 @@ impl Engine {
         }
     }
 
-    /// A request inside the dialog, stored for retransmission.
+    /// Sends a request inside the dialog, and stores it for retransmission.
     fn send_in_dialog(&mut self, slot: Slot, method: Method<'_>, cx: &mut Cx<'_, '_>) -> bool {
         let name = std::str::from_utf8(method.as_bytes()).unwrap_or_default();
         let number = self.calls[slot].cseq.wrapping_add(1) & 0x7fff_ffff;
@@ -476,7 +477,8 @@ impl Engine {
         built
     }
 
-    /// CANCEL of the pending INVITE: same Request-URI, Via, To and CSeq number (RFC 3261 9.1).
+    /// Sends the CANCEL of the pending INVITE, with the same Request-URI, Via, To and CSeq number
+    /// (RFC 3261 section 9.1).
     fn send_cancel(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) -> bool {
         let number = self.calls[slot].invite_cseq;
         self.build(
@@ -493,7 +495,7 @@ impl Engine {
         )
     }
 
-    /// The scenario's own 200 to a request inside the call; `false` if it could not be sent.
+    /// Sends the scenario's own 200 to a request inside the call; `false` if it could not be sent.
     fn send_default_ok(&mut self, slot: Slot, ok: &Template, cx: &mut Cx<'_, '_>) -> bool {
         let Some(tx_slot) = cx.tx.reserve(OWN_TEXT_MAX) else {
             self.counters.sends_deferred += 1;
@@ -510,7 +512,8 @@ impl Engine {
         true
     }
 
-    /// The scenario's own text of an automatic request, with what is known of the last message.
+    /// Writes the scenario's own text of an automatic request, with the fields known from the last
+    /// message.
     fn write_default(
         &mut self,
         slot: Slot,
@@ -592,7 +595,7 @@ impl Engine {
         let method = message.split(|&byte| byte == b' ').next().unwrap_or_default();
         let method = Method::from_bytes(method).id();
         let call = &mut self.calls[slot];
-        // The BYE that follows is built from the same request, so that must survive.
+        // The BYE that follows is built from the same request, which therefore must survive.
         let stored = if is_ack {
             call.ack_step = NO_INDEX;
             self.blobs.replace(&mut call.ack_sent, message)
@@ -615,7 +618,7 @@ impl Engine {
         true
     }
 
-    /// Request line, Via, From, Max-Forwards.
+    /// Writes the request line, Via, From and Max-Forwards.
     fn put_head(
         &self,
         slot: Slot,
@@ -644,7 +647,7 @@ impl Engine {
         out.put(b"\r\nMax-Forwards: 70\r\n");
     }
 
-    /// Via with a branch of its own, without the end of its line.
+    /// Writes a Via with a branch of its own, without the end of its line.
     pub(in crate::engine) fn put_own_via(&self, slot: Slot, message: u64, out: &mut Out<'_>) {
         out.put(b"Via: SIP/2.0/");
         out.put(self.config.environment.protocol.name().as_bytes());
@@ -656,7 +659,7 @@ impl Engine {
         self.put_branch(slot, message, out);
     }
 
-    /// The Route header of a request in the dialog.
+    /// Writes the Route header of a request in the dialog.
     fn put_route_line(&self, slot: Slot, out: &mut Out<'_>) {
         if self.put_routes(slot, out) {
             out.put(b"\r\n");
@@ -673,7 +676,7 @@ impl Engine {
     }
 }
 
-/// Call-ID (as the call's request has it), CSeq, and the end of the message.
+/// Writes the Call-ID (as in the call's request), CSeq, and the end of the message.
 pub(in crate::engine) fn put_tail(
     request: &Message<'_>,
     number: u32,
@@ -689,10 +692,10 @@ pub(in crate::engine) fn put_tail(
     out.put(b"\r\nContent-Length: 0\r\n\r\n");
 }
 
-/// Which of the scenario's own texts.
+/// Selects one of the scenario's own texts.
 type OwnText = fn(&DefaultMessages) -> &Option<Template>;
 
-/// Which branch a request carries.
+/// The branch of a request.
 #[derive(Clone, Copy)]
 enum Branch {
     /// The whole top Via of the request that it belongs to.

@@ -15,29 +15,29 @@ use crate::stats::FailureCause;
 
 /// Longest user name or password.
 const CREDENTIAL_MAX: usize = 512;
-/// Longest digest URI that a scenario puts together.
+/// Longest digest URI that a scenario composes.
 const URI_MAX: usize = 512;
-/// Longest answer: challenges and what is added to them.
+/// Longest answer: the challenges and the text that is added to them.
 const HEADER_MAX: usize = 4096;
 
 /// Challenges of one response that are answered: one for each realm.
 const CHALLENGES_MAX: usize = 4;
 
-/// Place of an answer in a message, and what it is made from.
+/// The place of an answer in a message, and the keyword that it is made from.
 pub(in crate::engine) struct Place<'t> {
-    /// Its first byte.
+    /// Offset of the answer's first byte.
     pub(in crate::engine) at: usize,
-    /// First byte of the body.
+    /// Offset of the body's first byte.
     pub(in crate::engine) body: usize,
     pub(in crate::engine) wanted: Wanted<'t>,
 }
 
-/// The keyword that wants an answer.
+/// The source of the keyword that wants an answer.
 #[derive(Clone, Copy)]
 pub(in crate::engine) enum Wanted<'t> {
-    /// It stands in the scenario.
+    /// The keyword stands in the scenario.
     Keyword(&'t Authentication),
-    /// It stands in a field of an injection file, and takes so many bytes in the message.
+    /// The keyword stands in a field of an injection file, and takes `len` bytes in the message.
     Field { table: u16, len: usize },
 }
 
@@ -49,7 +49,7 @@ enum Argument<'t> {
     Text(u16, &'t [u8]),
 }
 
-/// The arguments of the keyword; what is absent comes from the command line.
+/// The arguments of the keyword; the command line gives absent ones.
 #[derive(Default)]
 struct Arguments<'t> {
     username: Option<Argument<'t>>,
@@ -86,11 +86,11 @@ impl<'t> Arguments<'t> {
     }
 }
 
-/// The challenges that a call keeps: of each what it came as, its length and its value.
+/// The challenges that a call keeps: for each its kind, its length and its value.
 struct Kept<'b>(&'b [u8]);
 
 impl<'b> Iterator for Kept<'b> {
-    /// `true` for one of a proxy, and its value.
+    /// `true` for a challenge of a proxy, and the challenge's value.
     type Item = (bool, &'b [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -102,8 +102,8 @@ impl<'b> Iterator for Kept<'b> {
 }
 
 impl Engine {
-    /// Keeps the challenges of a response for `[authentication]`: for each realm the topmost that
-    /// can be answered (RFC 3261 section 22.3, RFC 8760 section 2.4).
+    /// Keeps the challenges of a response for `[authentication]`: for each realm the topmost one
+    /// that we can answer (RFC 3261 section 22.3, RFC 8760 section 2.4).
     pub(in crate::engine) fn keep_challenge(&mut self, slot: Slot, message: &Message<'_>) {
         let (www, proxy) = (HeaderId::WwwAuthenticate, HeaderId::ProxyAuthenticate);
         let order = if message.status() == Some(407) { [proxy, www] } else { [www, proxy] };
@@ -135,18 +135,18 @@ impl Engine {
                 .any(|old| old.nonce == nonce)
         };
         let is_known = count > 0 && chosen.iter().flatten().all(|(_, new)| is_kept(new.nonce));
-        // A nonce that is used again goes on counting (RFC 7616 section 3.4).
+        // The count of a reused nonce goes on (RFC 7616 section 3.4).
         let cnonce = self.random.next_u64() as u32;
         let call = &mut self.calls[slot];
         if !is_known {
             call.nonce_count = 0;
             call.cnonce = cnonce;
         }
-        // Without room the next answer fails, by its own cause.
+        // Without room the next answer fails, with a cause of its own.
         self.blobs.replace(&mut call.challenge, &self.scratch);
     }
 
-    /// Puts the answer to the kept challenges into a message that is complete but for it.
+    /// Writes the answer to the kept challenges into a message that is otherwise complete.
     pub(in crate::engine) fn answer_challenge(
         &self,
         at: &At<'_, '_>,
@@ -163,7 +163,7 @@ impl Engine {
                 (parts.ok().map(|parts| Arguments::of_field(&parts, table)), len)
             }
         };
-        // A text without a body is no message but that of an action.
+        // A text without a body is no message, but the text of an action.
         let request = if place.body == 0 { self.last_request(at) } else { message };
         let mut words = request.split(|&byte| byte == b' ');
         let request = [words.next().unwrap_or_default(), words.next().unwrap_or_default()];
@@ -176,7 +176,7 @@ impl Engine {
         }
     }
 
-    /// The beginning of the last request that the scenario sends before a step, as it writes it.
+    /// The start of the last request that the scenario sends before a step, as the scenario has it.
     fn last_request(&self, at: &At<'_, '_>) -> &[u8] {
         let steps = &self.program_of(at.slot).program.steps;
         let before = steps.get(..usize::from(at.step)).unwrap_or_default();
@@ -252,7 +252,8 @@ impl Engine {
         (len > 0).then_some(len)
     }
 
-    /// The value of an argument; `None` if it does not fit, or names what is not there.
+    /// Renders the value of an argument; `None` if it does not fit, or names something that does
+    /// not exist.
     fn argument<'b>(
         &self,
         argument: Argument<'b>,
@@ -263,7 +264,7 @@ impl Engine {
             Argument::Template(template) => self.nested(template, at, buffer),
             Argument::Text(_, text) if !text.contains(&b'[') => Some(text),
             Argument::Text(table, text) => {
-                // Rare: what a row says it takes from another column, as SIPp lets it.
+                // Rare: the row takes the value from another column, which SIPp allows.
                 let tables = |name: Option<&str>| match name {
                     Some(name) => {
                         let mut tables = self.tables.iter();
@@ -284,7 +285,7 @@ impl Engine {
     }
 
     /// The secrets of a SIM. Without a key of its own the password is the key, as in SIPp; `None`
-    /// is a secret that cannot be read.
+    /// if a secret cannot be read.
     fn aka_keys(
         &self,
         parts: &Arguments<'_>,
@@ -315,7 +316,7 @@ impl Engine {
     }
 }
 
-/// `true` if the request `message` answers a challenge as `user` with `password` would.
+/// Returns `true` if the request `message` answers a challenge as `user` with `password` would.
 pub(in crate::engine) fn verifies(message: &Message<'_>, user: &[u8], password: &[u8]) -> bool {
     let Some(method) = message.method() else { return false };
     message

@@ -1,7 +1,7 @@
-//! The record of a call that fails: which message it failed by, or which one it lacked.
+//! The record of a failed call: the message that made it fail, or the message that it lacked.
 //!
-//! Failures may come by the hundred thousand a second, so all but the first call of a group only
-//! count.
+//! Hundreds of thousands of calls may fail in a second, so all but the first call of a group are
+//! only counted.
 
 use std::net::SocketAddr;
 
@@ -14,8 +14,8 @@ use crate::sip::{Kind, Message, Method, MethodId};
 use crate::stats::{FailureCause, FailureKey, FirstFailure, Happening, ShortText, Unreachable};
 
 impl Engine {
-    /// Counts a call that fails by `cause`, as far as is known by `message`, and gives back at
-    /// which step.
+    /// Counts a call that fails by `cause`, because of `message` if that is known. Returns the step
+    /// at which it failed.
     pub(in crate::engine) fn note_failure(
         &mut self,
         slot: Slot,
@@ -45,7 +45,7 @@ impl Engine {
         step
     }
 
-    /// The step at which a call fails, and the message in question.
+    /// Returns the step at which a call fails, and the message in question.
     fn happening(
         &self,
         slot: Slot,
@@ -59,12 +59,12 @@ impl Engine {
             | FailureCause::AckCseqMismatch => {
                 (call.step, message.map_or(Happening::None, arrival))
             }
-            // The first step that must come to pass: optional ones before it may be absent.
+            // The first mandatory step: optional ones before it may be absent.
             FailureCause::RecvTimeout => {
                 let step = self.awaited(slot);
                 (step, self.lack(slot, step))
             }
-            // The step that waits for the answer, where the call waits.
+            // The step at which the call waits for the answer.
             FailureCause::MaxUdpRetrans => (call.step, self.unanswered(slot)),
             FailureCause::IcmpUnreachable => (call.step, self.unreached(slot)),
             _ => match call.failed_check {
@@ -74,7 +74,7 @@ impl Engine {
         }
     }
 
-    /// Returns what a call that waits at `step` lacks.
+    /// Describes the message that a call at `step` waits for.
     fn lack(&self, slot: Slot, step: u16) -> Happening {
         let steps = &self.program_of(slot).program.steps;
         match steps.get(usize::from(step)).map(|step| &step.kind) {
@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// The message of ours that did not arrive, and why.
+    /// Describes our message that did not arrive, and the reason.
     fn unreached(&self, slot: Slot) -> Happening {
         let reason = match self.last_icmp {
             IcmpCause::Port => Unreachable::Port,
@@ -101,7 +101,7 @@ impl Engine {
         }
     }
 
-    /// The message of ours that nobody answered: the INVITE while it is open, or else the last one.
+    /// Describes our message that got no answer: the INVITE while it is open, else the last one.
     fn unanswered(&self, slot: Slot) -> Happening {
         let call = &self.calls[slot];
         if call.invite.stat != NO_INDEX {
@@ -116,7 +116,7 @@ impl Engine {
     }
 }
 
-/// A message that came.
+/// Describes a received message.
 fn arrival(message: &Message<'_>) -> Happening {
     match message.kind() {
         Kind::Request { method, .. } => Happening::Request { method: method.id() as u8 },
@@ -127,7 +127,7 @@ fn arrival(message: &Message<'_>) -> Happening {
     }
 }
 
-/// The status of a response as it was sent.
+/// The status of a response that we sent.
 fn sent_status(response: &[u8]) -> Option<u16> {
     let digits = response.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
     std::str::from_utf8(digits).ok()?.parse().ok()

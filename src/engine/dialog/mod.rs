@@ -1,9 +1,9 @@
 //! The dialog of a call: the peer's tag, the remote target and the route set (RFC 3261 section 12).
 //!
-//! They are those of the message that made the dialog, told by its tag: a 2xx with another To tag
-//! makes another dialog, with a target and a route set of its own (section 13.2.2.4). Inside a
-//! dialog the route set stays as it is, and whatever refreshes the target brings another Contact
-//! (sections 12.2.1.2 and 12.2.2).
+//! The message that made the dialog sets them; its tag identifies the dialog. A 2xx with another To
+//! tag makes another dialog, with a target and a route set of its own (section 13.2.2.4). Inside a
+//! dialog the route set stays as it is, and a target refresh brings another Contact (sections
+//! 12.2.1.2 and 12.2.2).
 
 pub(in crate::engine) mod abort;
 pub(in crate::engine) mod authenticate;
@@ -25,11 +25,11 @@ use crate::sip::{
 /// Progress of the dialog whose target and route set a call keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum DialogState {
-    /// There is none, or an INVITE was sent after the end of the last one.
+    /// No dialog, or an INVITE was sent after the end of the last one.
     None,
-    /// A provisional response made it.
+    /// A provisional response made the dialog.
     Early,
-    /// A request of the peer or a 2xx made it.
+    /// A request of the peer or a 2xx made the dialog.
     Confirmed,
 }
 
@@ -44,7 +44,7 @@ const REFRESHING: u32 = MAKING | MethodId::Update.bit();
 
 const TAG_PARAM: &[u8] = b";tag=";
 
-/// Numbers of our messages to other dialogs, for their branches; beyond all steps of a scenario.
+/// Numbers of our messages to other dialogs, for their branches; above all steps of a scenario.
 const OTHER_ACK: u64 = 0xfff2;
 const OTHER_BYE: u64 = 0xfff3;
 
@@ -60,13 +60,13 @@ impl Engine {
         self.peer_tag_param(slot).strip_prefix(TAG_PARAM)
     }
 
-    /// The URI that the peer wants to be reached at; empty if it did not say.
+    /// The URI at which the peer wants to be reached; empty if it gave none.
     fn remote_target(&self, slot: Slot) -> &[u8] {
         let call = &self.calls[slot];
         self.blobs.bytes(&call.peer).get(call.peer_tag_len as usize..).unwrap_or_default()
     }
 
-    /// Keeps the peer's tag and the remote target; `None` leaves what there is.
+    /// Stores the peer's tag and the remote target; `None` leaves the stored one.
     fn keep_peer(&mut self, slot: Slot, tag: Option<&[u8]>, target: Option<&[u8]>) {
         let is_tag_known = tag.is_none() || self.peer_tag(slot) == tag;
         if is_tag_known && target.is_none_or(|target| self.remote_target(slot) == target) {
@@ -85,15 +85,15 @@ impl Engine {
         }
         call.peer_tag_len = self.scratch.len() as u32;
         self.scratch.extend_from_slice(target.unwrap_or(old_target));
-        // Without room the tag is missing from later messages, and the peer will say so.
+        // Without room the tag is missing from later messages, which the peer will refuse.
         self.blobs.replace(&mut call.peer, &self.scratch);
     }
 
-    /// Takes what a message of the peer says of the dialog. With `is_recorded`, the scenario wants
-    /// the route set (`rrs`).
+    /// Updates the dialog from a message of the peer. With `is_recorded`, the scenario wants the
+    /// route set (`rrs`).
     ///
-    /// Target and route set are kept for a scenario that reads them, and for the BYE of a call that
-    /// fails: an answered call of ours.
+    /// Target and route set are kept for a scenario that reads them. They are also kept for calls
+    /// of ours that were answered: if such a call fails, its BYE needs them.
     pub(in crate::engine) fn follow_dialog(
         &mut self,
         slot: Slot,
@@ -111,13 +111,13 @@ impl Engine {
         let is_open = matches!(call.invite_state, InviteState::Calling | InviteState::Proceeding);
         let is_provisional = message.status().is_some_and(|code| code < 200);
         if is_provisional && !is_open && method == MethodId::Invite && call.has_answer() {
-            // A branch that rings on behind the answer of another.
+            // A branch that still rings after the answer of another.
             return;
         }
         let is_needed = reads || self.config.behaviors.bye && !call.incoming;
         let concerns_dialog = match message.status() {
             None | Some(200..300) => REFRESHING & method.bit() != 0,
-            // RFC 3261 section 12.1; an early dialog is of interest to scenarios only.
+            // RFC 3261 section 12.1; only scenarios use an early dialog.
             Some(101..200) => reads && method == MethodId::Invite && tag.is_some(),
             Some(_) => false,
         };
@@ -126,19 +126,19 @@ impl Engine {
         }
         let is_answer = method == MethodId::Invite && matches!(message.status(), Some(200..300));
         if !call.has_answer() || is_answer || self.peer_tag(slot).is_none() {
-            // What belongs to no dialog, or to another one, does not change the tag of this one.
+            // A message of no dialog, or of another one, does not change the tag of this one.
             self.keep_peer(slot, tag, None);
         }
         let call = &self.calls[slot];
         let is_first = call.routes.is_empty() && self.remote_target(slot).is_empty();
         if is_recorded && reads && is_first && !matches!(message.status(), Some(100)) {
-            // SIPp: `rrs` takes what any message says.
+            // As in SIPp, `rrs` takes the route set of any message.
             self.keep_route_set(slot, message);
             self.keep_peer(slot, None, target_of(message));
         }
     }
 
-    /// Makes a dialog, or refreshes the target of the one there is.
+    /// Makes a dialog, or refreshes the target of the existing one.
     fn keep_dialog(
         &mut self,
         slot: Slot,
@@ -174,7 +174,7 @@ impl Engine {
             && method == MethodId::Invite
             && message.status().is_some()
         {
-            // The 2xx of another branch, which the scenario takes: it wants its own ACK.
+            // The scenario accepts the 2xx of another branch: it needs its own ACK.
             call.invite_state = InviteState::Answered;
         }
     }
@@ -198,7 +198,7 @@ impl Engine {
         }
     }
 
-    /// Address of requests of the dialog, or `otherwise` if that is not known.
+    /// The address for requests of the dialog, or `otherwise` if that is not known.
     pub(in crate::engine) fn request_uri_or<'r>(
         &'r self,
         slot: Slot,
@@ -210,7 +210,7 @@ impl Engine {
         }
     }
 
-    /// Most bytes that the Request-URI and the routes of a request take.
+    /// Most bytes of the Request-URI and the routes of a request.
     pub(in crate::engine) fn dialog_bytes(&self, slot: Slot) -> usize {
         let call = &self.calls[slot];
         self.blobs.bytes(&call.routes).len() + 2 * self.blobs.bytes(&call.peer).len()
@@ -222,15 +222,15 @@ impl Engine {
         self.routing(slot).put(out)
     }
 
-    /// `[routes]`: only a scenario that asked for them gets them, as in SIPp.
+    /// Writes `[routes]`: only a scenario that asked for them gets them, as in SIPp.
     pub(in crate::engine) fn put_recorded_routes(&self, slot: Slot, out: &mut Out<'_>) {
         if self.calls[slot].records_routes {
             self.put_routes(slot, out);
         }
     }
 
-    /// `[next_url]`. SIPp leaves it empty where no Contact is known, and a request without a URI is
-    /// none: it is then what the call's last request was addressed to, or the peer's own address.
+    /// Writes `[next_url]`. SIPp leaves it empty if no Contact is known, but a request needs a URI.
+    /// It is then the address of the call's last request, or the peer's own address.
     pub(in crate::engine) fn put_next_url(&self, at: &At<'_, '_>, out: &mut Out<'_>) {
         let call = &self.calls[at.slot];
         let uri = match call.records_routes {
@@ -253,8 +253,9 @@ impl Engine {
         }
     }
 
-    /// `true` if a response is the 2xx of another branch of the INVITE (RFC 3261 section 13.2.2.4),
-    /// after one that made the call's dialog. `awaited`: a step waits for such a response.
+    /// Returns `true` if a response is the 2xx of another branch of the INVITE (RFC 3261 section
+    /// 13.2.2.4), after one that made the call's dialog. `awaited`: a step waits for such a
+    /// response.
     pub(in crate::engine) fn is_of_other_branch(
         &self,
         slot: Slot,
@@ -274,8 +275,8 @@ impl Engine {
             && !awaited()
     }
 
-    /// Acknowledges the 2xx of another branch, every time that it comes, and hangs up there (RFC
-    /// 3261 section 13.2.2.4). Nothing of the call changes.
+    /// Acknowledges each 2xx of another branch and hangs up there (RFC 3261 section 13.2.2.4). The
+    /// call itself does not change.
     pub(in crate::engine) fn end_other_dialog(
         &mut self,
         slot: Slot,
@@ -290,13 +291,13 @@ impl Engine {
         self.send_to_other(slot, message, ("ACK", cseq.number, OTHER_ACK), tx);
         self.calls[slot].has_other_dialogs = true;
         if self.config.behaviors.bye {
-            // RFC 3261 section 12.1.2: a dialog counts its requests from that which made it.
+            // RFC 3261 section 12.1.2: a dialog counts its requests from the one that made it.
             let number = cseq.number.wrapping_add(1) & 0x7fff_ffff;
             self.send_to_other(slot, message, ("BYE", number, OTHER_BYE), tx);
         }
     }
 
-    /// A request in the dialog that `response` made, all of it from the response.
+    /// Sends a request in the dialog that `response` made; all of it comes from the response.
     fn send_to_other(
         &mut self,
         slot: Slot,
@@ -304,8 +305,8 @@ impl Engine {
         (method, number, branch): (&str, u32, u64),
         tx: &mut TxArena,
     ) {
-        // Every value but the Via, which is shorter, stands in the response.
-        // The URI of To, which may stand in for the target, comes twice.
+        // The response holds every value but the Via, which is shorter. The URI of To, which may
+        // replace the target, appears twice.
         let Some(tx_slot) = tx.reserve(2 * response.bytes().len() + 512) else {
             self.counters.sends_deferred += 1;
             return;
@@ -343,7 +344,7 @@ impl Engine {
         out.put(routing.uri);
         out.put(b" SIP/2.0\r\n");
         self.put_own_via(slot, branch, out);
-        // Branches of one INVITE may be many.
+        // One INVITE may have many branches.
         out.put(b"-");
         out.put(&crate::engine::call::ids::hex16(self.branch_hash(to)));
         out.put(b"\r\nFrom: ");
@@ -358,7 +359,7 @@ impl Engine {
     }
 
     /// Handles a message of a dialog that [`end_other_dialog`](Self::end_other_dialog) has ended;
-    /// `false` if it is not of one.
+    /// `false` if the message belongs to none.
     pub(in crate::engine) fn is_of_ended_dialog(
         &mut self,
         slot: Slot,
@@ -388,7 +389,7 @@ impl Engine {
                 let (code, reason) = match method {
                     Method::Ack => return true,
                     Method::Bye => (200, "OK"),
-                    // RFC 3261 section 12.2.2: there is no such dialog any more.
+                    // RFC 3261 section 12.2.2: the dialog no longer exists.
                     _ => (481, "Call/Transaction Does Not Exist"),
                 };
                 let (socket, remote) = (self.calls[slot].socket, self.calls[slot].remote);
@@ -399,15 +400,15 @@ impl Engine {
     }
 }
 
-/// `true` for the branch of a BYE to another dialog, as [`Engine::put_to_other`] writes it.
+/// Returns `true` for the branch of a BYE to another dialog, as [`Engine::put_to_other`] writes it.
 fn is_branch_of_other_bye(branch: &[u8]) -> bool {
     let number = branch.len().checked_sub(16 + 1 + 4).and_then(|at| branch.get(at..at + 5));
     let expected = crate::engine::call::ids::hex16(OTHER_BYE);
     number.is_some_and(|number| number[..4] == expected[12..] && number[4] == b'-')
 }
 
-/// Writes what stands for the peer in a message that we sent: the URI of a request, and of a
-/// response that of From. `false` if there is none.
+/// Writes the peer's address from a message that we sent: the URI of a request, or the URI of From
+/// in a response. `false` if there is none.
 fn put_peer_of(sent: &[u8], out: &mut Out<'_>) -> bool {
     let first = sent.split(|&byte| byte == b'\r').next().unwrap_or_default();
     if !first.starts_with(b"SIP/2.0 ") {
@@ -422,10 +423,10 @@ fn put_peer_of(sent: &[u8], out: &mut Out<'_>) -> bool {
     !from.uri.is_empty()
 }
 
-/// The remote target that a message names in its first Contact.
+/// Returns the remote target in a message's first Contact.
 fn target_of<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
     let value = message.first(HeaderId::Contact)?;
-    // Nearly all look like this, and need no closer look.
+    // Nearly all values look like this, and need no full parse.
     let uri = match value {
         [b'<', rest @ ..] => &rest[..memchr::memchr(b'>', rest)?],
         _ => message.contact_uri()?,
@@ -447,19 +448,20 @@ fn write_route_set(message: &Message<'_>, out: &mut Vec<u8>) {
             out[at..].reverse();
         }
     }
-    // Each is reversed by now, and so is, in the end, their order alone.
+    // Each value is reversed by now; this reverses the whole, so that only their order changes.
     if is_response {
         out[begin..].reverse();
     }
 }
 
-/// Route of a request of a dialog (RFC 3261 section 12.2.1.1).
+/// The route of a request of a dialog (RFC 3261 section 12.2.1.1).
 struct Routing<'a> {
-    /// The Request-URI: the remote target, or a first router that routes strictly, without `lr`.
+    /// The Request-URI: the remote target, or the first router if it is a strict one (without
+    /// `lr`).
     uri: &'a [u8],
     /// The routes, comma-separated.
     routes: &'a [u8],
-    /// The last route, behind a router that routes strictly: the remote target.
+    /// The last route behind a strict router: the remote target.
     last: &'a [u8],
 }
 
@@ -487,7 +489,7 @@ impl<'a> Routing<'a> {
     }
 }
 
-/// The URI of the first router of a route set if it routes strictly, and the routes behind it.
+/// Returns the URI of a route set's first router if it is a strict one, and the routes behind it.
 fn strict_router(routes: &[u8]) -> Option<(&[u8], &[u8])> {
     let first = CommaList::new(routes).next()?.ok()?;
     let rest = routes.get(first.len()..).unwrap_or_default();
@@ -495,7 +497,7 @@ fn strict_router(routes: &[u8]) -> Option<(&[u8], &[u8])> {
     (!is_loose(uri)).then_some((uri, rest.strip_prefix(b", ").unwrap_or_default()))
 }
 
-/// `true` if the URI of a router has the parameter `lr` (RFC 3261 section 19.1.1).
+/// Returns `true` if the URI of a router has the parameter `lr` (RFC 3261 section 19.1.1).
 fn is_loose(uri: &[u8]) -> bool {
     let parameters = uri.split(|&byte| byte == b'?').next().unwrap_or_default();
     parameters.split(|&byte| byte == b';').skip(1).any(|parameter| {

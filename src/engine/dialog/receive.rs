@@ -1,4 +1,4 @@
-//! From a datagram to a call's next step: lookup, duplicates, matching.
+//! From a datagram to a call's next step: lookup, duplicates and matching.
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
@@ -20,32 +20,32 @@ use crate::trace::{Event, NO_CALL, NO_STEP};
 pub struct Incoming<'a> {
     /// The socket that received it.
     pub socket: SocketId,
-    /// Where it came from.
+    /// The address that it came from.
     pub source: SocketAddr,
-    /// Its payload.
+    /// The payload.
     pub payload: &'a [u8],
-    /// When it arrived at this host, on the monotonic clock.
+    /// Time of arrival at this host, on the monotonic clock.
     pub received_ns: u64,
-    /// It must not be handed over: no other worker knows its call.
+    /// True if the datagram must not be handed over again: no other worker knows its call.
     pub is_final: bool,
 }
 
-/// What became of a datagram.
+/// The outcome of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
     /// Handled, or dropped and counted.
     Done,
-    /// It belongs to this other worker.
+    /// The datagram belongs to this other worker.
     HandOver(usize),
-    /// It belongs to no call of this worker and may belong to another's.
+    /// The datagram belongs to no call of this worker, and may belong to another worker's.
     HandOverUnknown,
 }
 
-/// How an accepted message moves the call.
+/// The way in which an accepted message moves the call.
 enum Hit {
-    /// Forwards, to the step behind the hit.
+    /// Forward, to the step behind the hit.
     Forward(u16),
-    /// To an optional receive that was passed or need not move the call.
+    /// Nowhere: the hit is an optional receive that was passed, or one that need not move the call.
     Aside(u16),
 }
 
@@ -57,7 +57,7 @@ impl Engine {
         now: u64,
         tx: &mut TxArena,
     ) -> Disposition {
-        // The index is taken out so that the message may borrow from it while the engine changes.
+        // The index is moved out, so that the message may borrow from it while the engine changes.
         let Some(mut index) = self.index.take() else { return Disposition::Done };
         self.tracer.set_now(now);
         let disposition = match index.parse(datagram.payload) {
@@ -119,8 +119,8 @@ impl Engine {
         if self.config.workers > 1 && !starts_dialog && !is_final {
             return Disposition::HandOverUnknown;
         }
-        // The kernel spreads peers, not calls: one peer's calls may all come to a worker that has
-        // answered its share of `-m`, while the share of another is left.
+        // The kernel spreads peers over workers, not calls. All calls of one peer may come to a
+        // worker that has used up its share of `-m` while another worker has not.
         let share_is_used = self.accepting && self.created >= self.created_max;
         if self.config.workers > 1 && share_is_used && !is_final {
             return Disposition::HandOverUnknown;
@@ -129,13 +129,13 @@ impl Engine {
         Disposition::Done
     }
 
-    /// A message for no call, which the mode does not let start one.
+    /// Counts a message for no call that, in this mode, may not start one.
     fn out_of_call(&mut self, message: &Message<'_>) {
         self.counters.out_of_call_messages += 1;
         self.tracer.record(NO_CALL, 0, NO_STEP, Event::OutOfCall { message: message.bytes() });
     }
 
-    /// A message for no call that we know.
+    /// Handles a message for an unknown call.
     fn on_unknown(
         &mut self,
         message: &Message<'_>,
@@ -155,7 +155,7 @@ impl Engine {
             return self.answer_beside(message, socket, source, cx.tx);
         };
         if self.out_of_call == Some(program) {
-            // As SIPp: a scenario answers it, so it is not one that nobody expected.
+            // As in SIPp, a message that a scenario answers is not unexpected.
             self.counters.auto_answered += 1;
         } else if !self.is_listening {
             return self.refuse_dialog(message, socket, source, cx);
@@ -178,13 +178,13 @@ impl Engine {
         }
     }
 
-    /// `true` if `-aa` answers `message` where no scenario waits for it.
+    /// Returns `true` if `-aa` answers `message` when no scenario waits for it.
     fn is_auto_answered(&self, message: &Message<'_>) -> bool {
         self.config.behaviors.auto_answer
             && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0)
     }
 
-    /// `true` if a call of `program` may begin with `message`.
+    /// Returns `true` if a call of `program` may begin with `message`.
     fn begins_with(&self, program: u8, message: &Message<'_>) -> bool {
         let Some(method) = message.method() else { return false };
         for step in &self.programs[usize::from(program)].program.steps {
@@ -205,7 +205,7 @@ impl Engine {
                         return false;
                     }
                 }
-                // What comes before the first message.
+                // Steps that may stand before the first message.
                 StepKind::Nop | StepKind::Pause(_) => {}
                 StepKind::RecvCommand(recv) if recv.optional => {}
                 _ => return false,
@@ -214,7 +214,7 @@ impl Engine {
         false
     }
 
-    /// Answers a message beside all calls, as `-aa` has it, or lets it be.
+    /// Answers a message outside all calls, as `-aa` demands, or counts it as out of call.
     fn answer_beside(
         &mut self,
         message: &Message<'_>,
@@ -230,8 +230,8 @@ impl Engine {
         }
     }
 
-    /// Answers a request that nobody may make at present (RFC 3261 section 21.5.4), without keeping
-    /// anything of it. What may not be answered, as the ACK of that answer, is dropped.
+    /// Refuses a request while the listener is off (RFC 3261 section 21.5.4), without storing
+    /// anything. A message that may not be answered, such as the ACK of the refusal, is dropped.
     fn refuse_dialog(
         &mut self,
         message: &Message<'_>,
@@ -266,7 +266,7 @@ impl Engine {
         }
     }
 
-    /// Counts a message that never became one: the peer's stream could not be cut.
+    /// Counts bytes of a peer's stream that could not be framed as a message.
     pub fn count_drop(&mut self, cause: DropCause) {
         self.drop_malformed(cause);
     }
@@ -289,7 +289,7 @@ impl Engine {
         self.reply_stateless_with(request, (code, reason, b""), socket, source, tx)
     }
 
-    /// As [`reply_stateless`](Self::reply_stateless), with more header lines.
+    /// Does the same as [`reply_stateless`](Self::reply_stateless), with more header lines.
     fn reply_stateless_with(
         &mut self,
         request: &[u8],
@@ -310,7 +310,7 @@ impl Engine {
                     self.tracer.record(NO_CALL, 0, NO_STEP, event);
                 }
                 let mut order = gossipper_uring::TxOrder::default();
-                // A cookie that names no call: a failure to send it concerns nobody.
+                // This cookie names no call: a failure to send affects none.
                 tx.commit(slot, len, socket, source, u64::MAX, &mut order);
                 true
             }
@@ -321,8 +321,8 @@ impl Engine {
         }
     }
 
-    /// The tag of who answers `request` without a call: the same each time that it comes (RFC 3261
-    /// section 8.2.7).
+    /// Our To tag in the stateless answer to `request`: the same each time that the request comes
+    /// (RFC 3261 section 8.2.7).
     fn stateless_tag(&self, request: &[u8]) -> u64 {
         let seed = self.config.seed.rotate_left(16) ^ 0x7461_6700;
         let mut hasher = foldhash::fast::FixedState::with_seed(seed).build_hasher();
@@ -330,7 +330,7 @@ impl Engine {
         hasher.finish()
     }
 
-    /// Hands a message to its call.
+    /// Passes a message to its call.
     fn deliver(
         &mut self,
         slot: Slot,
@@ -374,7 +374,7 @@ impl Engine {
             self.calls[slot].remote = source;
         }
         let bound = Rc::clone(self.program_of(slot));
-        // SIPp: what does not say to whom it goes is not what anybody waits for.
+        // As in SIPp, a message without a To header matches no step.
         let has_to = message.first(HeaderId::To).is_some();
         let hit = self.find(slot, &bound, message, &cseq).filter(|_| has_to);
         let is_awaited =
@@ -388,8 +388,8 @@ impl Engine {
         }
     }
 
-    /// `true` if a 2xx of the INVITE is what the step of `hit` is there for: it says so by name, or
-    /// the call has asked nothing else since.
+    /// Returns `true` if the step of `hit` waits for a 2xx of the INVITE: the step names it, or the
+    /// call has sent no other request since.
     fn waits_for_invite(&self, slot: Slot, hit: &Hit, bound: &Bound) -> bool {
         let (Hit::Forward(index) | Hit::Aside(index)) = *hit;
         let kind = bound.program.steps.get(usize::from(index)).map(|step| &step.kind);
@@ -397,7 +397,7 @@ impl Engine {
         is_named || !self.calls[slot].asked_other
     }
 
-    /// Tells of a request without a Request-URI, which is taken by its method all the same.
+    /// Warns of a request without a Request-URI, which is accepted by its method all the same.
     fn note_empty_uri(&mut self, slot: Slot, method: Method<'_>) {
         self.counters.warnings += 1;
         if self.tracer.wants(TraceKind::Warning) {
@@ -425,7 +425,7 @@ impl Engine {
         self.report.messages.received.response(method as usize, code);
     }
 
-    /// A message that a receive step matches.
+    /// Accepts a message that a receive step matches.
     #[allow(clippy::too_many_arguments)]
     fn accept(
         &mut self,
@@ -475,7 +475,8 @@ impl Engine {
             call.seen = [heard, call.seen[0], call.seen[1]];
             let before = call.step;
             if self.complete(slot, index, step, cx) {
-                // Actions ran on the message; the call stays, unless one of them jumped.
+                // The actions saw the message; the call stays at its step, unless one of them
+                // jumped.
                 if self.calls[slot].step == index + 1 {
                     self.calls[slot].step = before;
                     self.go_on_sending(slot, bound, cx);
@@ -487,7 +488,7 @@ impl Engine {
             return;
         }
         call.note_received(heard);
-        // What follows is due when the message came, not when we got round to it.
+        // The next steps are due from the arrival of the message, not from its handling.
         call.due_ns = cx.at;
         self.wheel.cancel(Self::step_timer(slot));
         if self.complete(slot, index, step, cx) {
@@ -495,7 +496,7 @@ impl Engine {
         }
     }
 
-    /// A send that waited for the end of an earlier message's retransmission may go out now.
+    /// Sends a message that waited for the end of an earlier message's retransmission.
     fn go_on_sending(&mut self, slot: Slot, bound: &Bound, cx: &mut Cx<'_, '_>) {
         let call = &self.calls[slot];
         let step = bound.program.steps.get(usize::from(call.step));
@@ -505,8 +506,9 @@ impl Engine {
         }
     }
 
-    /// SIPp: any message accepted at a step behind the send stops its retransmission, and so does
-    /// ACK, CANCEL, BYE or PRACK; a provisional response to a non-INVITE moves the interval to T2.
+    /// Stops or slows down the retransmission, as SIPp does. Any message accepted at a step behind
+    /// the send stops it, and so does ACK, CANCEL, BYE or PRACK. A provisional response to a
+    /// non-INVITE moves the interval to T2.
     fn stop_retransmission(
         &mut self,
         slot: Slot,
@@ -534,7 +536,7 @@ impl Engine {
         }
     }
 
-    /// Keeps what a message says of the dialog: numbers, state of the INVITE, tag, target, routes.
+    /// Stores the dialog data of a message: numbers, state of the INVITE, tag, target and routes.
     fn note_dialog(
         &mut self,
         slot: Slot,
@@ -547,7 +549,7 @@ impl Engine {
             Kind::Request { method, .. } => {
                 let call = &mut self.calls[slot];
                 if method.id() != MethodId::Ack && method.id() != MethodId::Cancel {
-                    // One before 0 is what `-base_cseq 0` begins with.
+                    // `-base_cseq 0` begins with one before 0.
                     let own = if call.cseq == u32::MAX { 0 } else { call.cseq };
                     call.cseq = own.max(cseq.number);
                 }
@@ -582,9 +584,9 @@ impl Engine {
         };
     }
 
-    /// The receive step that `message` matches, seen from the call's current step: forward over
-    /// optional receives to the first mandatory one, then backward over the optional ones just
-    /// passed and over global ones. A receive whose `condexec` does not hold is not there.
+    /// Finds the receive step that `message` matches. The search goes from the call's current step
+    /// forward over optional receives to the first mandatory one, then backward over the optional
+    /// ones just passed and over global ones. A receive whose `condexec` does not hold is skipped.
     fn find(
         &self,
         slot: Slot,
@@ -637,7 +639,7 @@ impl Engine {
         None
     }
 
-    /// Whether `message` is what `recv`, the step at `index`, waits for.
+    /// Tells whether `message` matches `recv`, the step at `index`.
     fn matches(
         &self,
         slot: Slot,
@@ -647,11 +649,12 @@ impl Engine {
         message: &Message<'_>,
         cseq: &CSeq<'_>,
     ) -> bool {
-        // What is too complex to be decided matches nothing.
+        // A pattern that is too complex to evaluate matches nothing.
         let matches_pattern = |pattern: &Regex, text: &[u8]| {
             pattern.is_match(text, &mut self.regex.borrow_mut()) == Ok(true)
         };
-        // A response must answer a method that the call has sent; at the first step any will do.
+        // A response must answer a method that the call has sent; at the first step any method will
+        // do.
         let answers_ours = || match recv.named {
             Some(named) => self.answers(slot, named, message, cseq),
             None => index == 0 || methods_sent & cseq.method.bit() != 0,
@@ -678,7 +681,7 @@ impl Engine {
         }
     }
 
-    /// A message that no receive step matches.
+    /// Handles a message that no receive step matches.
     fn unmatched(
         &mut self,
         slot: Slot,
@@ -693,8 +696,8 @@ impl Engine {
         {
             return;
         }
-        // A repeated final response whose bytes differ, as through another path of a proxy: the ACK
-        // again (RFC 3261 section 13.2.2.4).
+        // A repeated final response with other bytes, as over another path of a proxy: the ACK is
+        // sent again (RFC 3261 section 13.2.2.4).
         let is_final = message.status().is_some_and(|code| code >= 200);
         if is_final
             && cseq.method.id() == MethodId::Invite
@@ -738,8 +741,8 @@ impl Engine {
     }
 }
 
-/// When a caller that is refused for now may ask again (RFC 3261 section 20.33): soon enough to
-/// notice that somebody listens again, and seldom enough to be no load.
+/// The time after which a refused caller may ask again (RFC 3261 section 20.33). It is short enough
+/// to notice that the listener is on again, and long enough to cause no load.
 const RETRY_LATER: &[u8] = b"Retry-After: 10\r\n";
 
 /// Methods that `-aa` answers.
@@ -748,7 +751,7 @@ pub(in crate::engine) const AUTO_ANSWERED: u32 = MethodId::Info.bit()
     | MethodId::Options.bit()
     | MethodId::Update.bit();
 
-/// Under which cause a message that does not parse is counted.
+/// The cause under which a message that does not parse is counted.
 fn drop_cause(error: ParseError) -> DropCause {
     match error {
         ParseError::Empty => DropCause::NotSip,

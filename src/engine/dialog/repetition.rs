@@ -1,10 +1,10 @@
-//! Messages that come again: a request gets the answer again that it got, whoever gave it, while
-//! its transaction lives (RFC 3261 section 17.2).
+//! Repeated messages: a request gets the same answer again while its transaction lives (RFC 3261
+//! section 17.2), no matter which part of the engine gave that answer.
 //!
-//! A repetition is known by a hash of the message, and where the bytes differ by its transaction.
-//! The answer to the last request is the last message that the call sent. One that another message
-//! takes the place of is kept aside, unless nobody can ask for it any more, so that a plain call
-//! keeps none. Automatic answers are made again, and so is a 200 that ended a call.
+//! A repetition is recognised by a hash of the message or, if its bytes differ, by its transaction.
+//! The answer to the last request is the last message that the call sent. When another message
+//! replaces it, it is kept, unless it cannot be asked for again; so a plain call keeps none.
+//! Automatic answers are generated again, and so is a 200 that ended a call.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -20,21 +20,21 @@ use crate::trace::{Event, NO_CALL, NO_STEP};
 
 /// Time for which a transaction is answered: timer J, 64 * T1.
 const TRANSACTION_NS: u64 = 32_000_000_000;
-/// Most bytes that a call keeps of answers; the oldest go first.
+/// Most bytes of answers that a call keeps; the oldest are dropped first.
 const KEPT_MAX: usize = 1024;
-/// Bytes before each kept answer.
+/// Bytes of the head before each kept answer.
 const HEAD: usize = 20;
 /// Bits of a [`mark`].
 pub(in crate::engine) const MARK_MASK: u32 = (1 << 20) - 1;
 
-/// Methods whose 200 needs no more than what the request has: it can be given without the call.
+/// Methods whose 200 needs only fields of the request: it can be sent without the call.
 const PLAIN: u32 = MethodId::Bye.bit()
     | MethodId::Info.bit()
     | MethodId::Message.bit()
     | MethodId::Notify.bit()
     | MethodId::Options.bit();
 
-/// An answer that a call keeps, and where it stands among them.
+/// An answer that a call keeps, and its place among them.
 #[derive(Clone, Copy)]
 struct Kept {
     transaction: u64,
@@ -65,18 +65,19 @@ fn kept(bytes: &[u8]) -> impl Iterator<Item = Kept> {
     })
 }
 
-/// Mark that tells the repetition of a message, by its hash, once its call is over; never 0.
+/// A mark by which the repetition of a message, given by its hash, is recognised after its call has
+/// ended; never 0.
 pub(in crate::engine) fn mark(hash: u64) -> u32 {
     ((hash >> 32) as u32 | 1) & MARK_MASK
 }
 
-/// `true` if the 200 to a request of `method` can be given again without its call.
+/// Returns `true` if the 200 to a request of `method` can be sent again without its call.
 pub(in crate::engine) fn is_plain(method: MethodId) -> bool {
     PLAIN & method.bit() != 0
 }
 
 impl Engine {
-    /// Takes care of a message that the call had before; `false` if it had not.
+    /// Handles a message that the call received before; `false` if it did not.
     pub(in crate::engine) fn repeats(
         &mut self,
         slot: Slot,
@@ -89,7 +90,7 @@ impl Engine {
         let seen = [call.unanswered, call.seen[0], call.seen[1], call.seen[2]];
         if hash == trigger.hash {
             self.note_repetition(slot, trigger.step);
-            // A final response of an INVITE wants its ACK, whatever was sent since.
+            // A final response of an INVITE needs its ACK, no matter which message was sent since.
             let wants_ack = message.status().is_some_and(|code| code >= 200)
                 && message.cseq().is_ok_and(|cseq| cseq.method.id() == MethodId::Invite);
             if wants_ack {
@@ -100,7 +101,7 @@ impl Engine {
             return true;
         }
         let Some(seen) = seen.iter().find(|seen| seen.hash == hash) else { return false };
-        // A final response of an INVITE wants its own ACK again.
+        // A final response of an INVITE needs its own ACK again.
         if let Ok(cseq) = message.cseq()
             && self.repeats_named(slot, message, &cseq, cx.tx)
         {
@@ -115,8 +116,8 @@ impl Engine {
         true
     }
 
-    /// Takes care of a request that comes again while the call only ends its dialog, or with other
-    /// bytes than before, as over another path; `false` if it was not answered before.
+    /// Handles a repeated request while the call only ends its dialog, or one with other bytes than
+    /// before, as over another path; `false` if it was not answered before.
     pub(in crate::engine) fn repeats_request(
         &mut self,
         slot: Slot,
@@ -137,7 +138,8 @@ impl Engine {
         true
     }
 
-    /// Sends the answer again that `request` got; `false` if it got none that is still there.
+    /// Sends the earlier answer to `request` again; `false` if there is none or it is no longer
+    /// kept.
     fn answer_again(
         &mut self,
         slot: Slot,
@@ -169,15 +171,16 @@ impl Engine {
         true
     }
 
-    /// Keeps the answer that the call sent last and that another message takes the place of, if
-    /// somebody may ask for it again.
+    /// Keeps the last sent answer before another message replaces it, if the peer may still ask for
+    /// it again.
     pub(in crate::engine) fn keep_answer(&mut self, slot: Slot, now: u64) {
         let call = &self.calls[slot];
         let answer = self.blobs.bytes(&call.last_sent);
         if !is_response(answer) || !self.config.retransmission.enabled {
             return;
         }
-        // A provisional answer, and nothing came since: what follows is of the same transaction.
+        // A provisional answer with no message since: the next answer belongs to the same
+        // transaction.
         let is_followed = answer.get(8) == Some(&b'1') && call.unanswered == Heard::NOTHING;
         // An INVITE that has its ACK is not repeated.
         let is_settled = call.sent_for == MethodId::Ack;
@@ -202,12 +205,13 @@ impl Engine {
         let begins = kept(&room).map(|kept| kept.begin);
         let begin = begins.into_iter().find(|begin| room.len() - begin <= KEPT_MAX);
         let begin = begin.unwrap_or(room.len());
-        // Without room the repetition is swallowed, as any that is too old.
+        // Without room the repetition is ignored, as one that is too old.
         self.blobs.replace(&mut self.calls[slot].answers, &room[begin..]);
         self.scratch = room;
     }
 
-    /// Hash of what request and answer of one transaction have in common (RFC 3261 section 17.2.3).
+    /// A hash of the fields that request and answer of one transaction share (RFC 3261 section
+    /// 17.2.3).
     fn transaction(&self, message: &[u8]) -> Option<u64> {
         let cseq = CSeq::parse(first_value(message, HeaderId::CSeq)?).ok()?;
         let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
@@ -217,7 +221,7 @@ impl Engine {
         Some(hasher.finish())
     }
 
-    /// Counts a message that the peer sent again, at the step that had it first.
+    /// Counts a message that the peer sent again, for the step that received it first.
     fn note_repetition(&mut self, slot: Slot, step: u16) {
         self.counters.retransmissions_received += 1;
         if step != NO_STEP {
@@ -225,8 +229,8 @@ impl Engine {
         }
     }
 
-    /// A message for a call that has ended. The request that ended it, and that got a plain 200,
-    /// gets it again; `left` is its mark.
+    /// Handles a message for a call that has ended. The request that ended the call and got a plain
+    /// 200 gets it again; `left` is the mark of that request.
     pub(in crate::engine) fn late(
         &mut self,
         message: &Message<'_>,
@@ -236,7 +240,8 @@ impl Engine {
     ) {
         let &Incoming { socket, source, .. } = datagram;
         self.trace_stray(socket, source, cx.at, message.bytes());
-        // Without a To tag the answer had one of the scenario's own, which is not known any more.
+        // Without a To tag in the request, the answer had a tag of the scenario, which is no longer
+        // known.
         let is_last = left != 0
             && message.to_tag().is_some()
             && self.config.retransmission.enabled
@@ -258,7 +263,7 @@ impl Engine {
         call.is_plain_ok = true;
     }
 
-    /// A hash that is equal for retransmissions of one message; never 0.
+    /// A hash that is equal for all transmissions of one message; never 0.
     pub(in crate::engine) fn duplicate_hash(&self, message: &Message<'_>) -> u64 {
         let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
         match self.config.duplicate_check {

@@ -1,7 +1,7 @@
 //! Transactions that the scenario names: `start_txn=`, `response_txn=`, `ack_txn=`.
 //!
-//! A response is told by the branch of its request (RFC 3261 section 17.1.3), so that several
-//! transactions of one call may be open at once, and each INVITE keeps the ACK of its own.
+//! A response is matched by the branch of its request (RFC 3261 section 17.1.3). So several
+//! transactions of one call may be open at once, and each INVITE keeps its own ACK.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -14,11 +14,11 @@ use crate::sip::{CSeq, CommaList, HeaderId, Message, MethodId, Via, first_value}
 /// The state of one named transaction of a call.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct NamedState {
-    /// Hash of the branch; 0 if it was not started.
+    /// Hash of the branch; 0 if the transaction was not started.
     branch: u64,
-    /// The step that started it: what `[branch]` of its ACK is made from.
+    /// The step that started it; the ACK's `[branch]` is made from it.
     step: u16,
-    /// The CSeq number as its request has it.
+    /// The CSeq number of its request.
     cseq: u32,
     method: u32,
     /// Code of the last final response that was accepted; 0 if there was none.
@@ -38,7 +38,7 @@ impl Engine {
         &mut self.named[slot as usize * self.named_each + usize::from(index)]
     }
 
-    /// How many ACKs are kept.
+    /// Number of kept ACKs.
     pub(in crate::engine) fn named_acks(&self) -> usize {
         self.named.iter().filter(|state| !state.ack.is_empty()).count()
     }
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// What an ACK is numbered by: the CSeq number of its INVITE.
+    /// The CSeq number for an ACK: that of its INVITE.
     pub(in crate::engine) fn acknowledged_cseq(
         &self,
         slot: Slot,
@@ -71,7 +71,7 @@ impl Engine {
         (state.branch != 0).then_some(state.cseq)
     }
 
-    /// The step whose branch an ACK takes over: that of a refused INVITE. An ACK of a 2xx is a
+    /// The step whose branch an ACK reuses: that of a refused INVITE. An ACK of a 2xx is a
     /// transaction of its own (RFC 3261 sections 17.1.1.3 and 13.2.2.4).
     pub(in crate::engine) fn acknowledged_step(
         &self,
@@ -113,9 +113,9 @@ impl Engine {
         }
     }
 
-    /// `true` if `response` belongs to transaction `index`: by branch and method (RFC 3261 section
-    /// 17.1.3). The CSeq number decides only between transactions to which the scenario gave the
-    /// same branch.
+    /// Returns `true` if `response` belongs to transaction `index`: by branch and method (RFC 3261
+    /// section 17.1.3). The CSeq number decides only between transactions to which the scenario
+    /// gave the same branch.
     pub(in crate::engine) fn answers(
         &self,
         slot: Slot,
@@ -142,9 +142,9 @@ impl Engine {
         }
     }
 
-    /// What to do with a response of a named transaction that no step waits for: a provisional one
-    /// means nothing, a final one again gets the ACK again. `false` if it is of no such
-    /// transaction, or its first final response.
+    /// Handles a response of a named transaction that no step waits for. A provisional one is
+    /// ignored; a repeated final one gets the ACK again. `false` if it belongs to no such
+    /// transaction, or is its first final response.
     pub(in crate::engine) fn repeats_named(
         &mut self,
         slot: Slot,
@@ -178,7 +178,7 @@ impl Engine {
         self.resend(slot, step, |engine| engine.blobs.bytes(&engine.named(slot, index).ack), tx);
     }
 
-    /// Never 0, which is no transaction.
+    /// Hash of a branch; never 0, which stands for no transaction.
     pub(in crate::engine) fn branch_hash(&self, branch: &[u8]) -> u64 {
         let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
         hasher.write(branch);
@@ -186,7 +186,7 @@ impl Engine {
     }
 }
 
-/// The branch of the topmost Via: of the first element of the first line.
+/// The branch of the topmost Via: the first element of the first line.
 pub(in crate::engine) fn top_branch(via: Option<&[u8]>) -> &[u8] {
     let top = via.and_then(|via| CommaList::new(via).next()).and_then(Result::ok);
     top.and_then(|top| Via::parse(top).ok()).and_then(|via| via.branch).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! A program bound to its environment: what is constant for the run is folded into the templates.
+//! A program bound to its environment: values that are constant for the run are folded into the
+//! templates.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -11,35 +12,35 @@ use crate::scenario::{DefaultMessages, Field, NamedTransaction, Program, StepKin
 use crate::sip::HeaderId;
 use crate::stats::{Layout, ProgramLayout};
 
-/// See the module's documentation.
+/// A program whose templates hold the constant values of its environment.
 pub(in crate::engine) struct Bound {
     pub(in crate::engine) program: Arc<Program>,
     /// The message of each send step, by step; empty for other steps.
     pub(in crate::engine) messages: Vec<Template>,
-    /// The texts of automatic messages that the scenario has.
+    /// The scenario's texts of automatic messages.
     pub(in crate::engine) defaults: DefaultMessages,
     /// Ids of `Program::last_headers`.
     pub(in crate::engine) last_ids: Vec<HeaderId>,
-    /// What the environment's addresses look like in a message.
+    /// The environment's addresses as texts for messages.
     pub(in crate::engine) text: AddressText,
-    /// Where this program's figures and variables stand among those of all programs.
+    /// Offsets of this program's figures and variables among those of all programs.
     pub(in crate::engine) base: Base,
 }
 
-/// Where the figures and variables of one program begin among those of all.
+/// Offsets of one program's figures and variables among those of all programs.
 #[derive(Default)]
 pub(in crate::engine) struct Base {
-    /// Of its first step; another one once programs are exchanged.
+    /// Offset of its first step; it changes when programs are exchanged.
     pub(in crate::engine) step: Cell<usize>,
-    /// By transaction of the program.
+    /// Index of each of the program's transactions.
     pub(in crate::engine) transactions: Vec<u16>,
-    /// By duration of the program.
+    /// Index of each of the program's durations.
     pub(in crate::engine) rtds: Vec<u16>,
-    /// By counter of the program.
+    /// Index of each of the program's counters.
     pub(in crate::engine) counters: Vec<u16>,
-    /// Index in the engine of each global variable: those of one name are one.
+    /// Index in the engine of each global variable; variables of one name are one.
     pub(in crate::engine) globals: Vec<u16>,
-    /// Index in the engine of each user variable, likewise.
+    /// Index in the engine of each user variable; variables of one name are one.
     pub(in crate::engine) users: Vec<u16>,
 }
 
@@ -51,7 +52,7 @@ pub(in crate::engine) struct SharedNames {
 }
 
 impl SharedNames {
-    /// Adds the names of `programs` that are new, as the engine does when it binds them.
+    /// Adds the new names of `programs`, as the engine does when it binds them.
     pub(in crate::engine) fn add_all(&mut self, programs: &Programs) {
         for program in programs.all() {
             indices(&program.global_variables, &mut self.globals);
@@ -61,7 +62,7 @@ impl SharedNames {
 }
 
 impl Base {
-    /// For program number `index` of `layout`; the names of its shared variables that are new are
+    /// Binds program number `index` of `layout`. The names of its shared variables that are new are
     /// added to `names`.
     pub(in crate::engine) fn new(
         program: &Program,
@@ -82,8 +83,8 @@ impl Base {
     }
 }
 
-/// The indices of a program's names, each of which it has once, among `all`. There are fewer than
-/// `u16` can number (`Generations`).
+/// The indices among `all` of a program's names, which are distinct. There are fewer than `u16` can
+/// number (`Generations`).
 fn indices(own: &[String], all: &mut Vec<String>) -> Vec<u16> {
     let known: HashMap<&str, usize> = all.iter().map(String::as_str).zip(0..).collect();
     let mut fresh = Vec::new();
@@ -101,7 +102,7 @@ fn indices(own: &[String], all: &mut Vec<String>) -> Vec<u16> {
 
 /// Addresses as text.
 pub(in crate::engine) struct AddressText {
-    /// `[local_ip]`: an IPv6 address in brackets.
+    /// `[local_ip]`, with an IPv6 address in brackets.
     pub(in crate::engine) local_ip: Vec<u8>,
     /// The local address without brackets, for Call-IDs.
     pub(in crate::engine) host: Vec<u8>,
@@ -152,7 +153,7 @@ impl Bound {
 }
 
 impl Bound {
-    /// What the message of a step has to do with a named transaction.
+    /// The part that the message of a step has in a named transaction.
     pub(in crate::engine) fn named(&self, step: u16) -> Option<NamedTransaction> {
         match &self.program.steps.get(usize::from(step))?.kind {
             StepKind::Send(send) => send.named,
@@ -169,8 +170,8 @@ pub(in crate::engine) fn bracketed(ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The bytes of a field that is constant in `environment`. Where calls have their own source
-/// addresses those are not.
+/// The bytes of a field that is constant in `environment`. Local addresses are not constant if
+/// calls have source addresses of their own.
 pub(in crate::engine) fn constant(
     field: &Field,
     environment: &Environment,
@@ -197,7 +198,7 @@ pub(in crate::engine) fn constant(
         Field::MediaIpType => ip_type(environment.media_ip),
         Field::MediaPort(offset) => offset_port(environment.media_port, *offset),
         Field::Pid => environment.pid.to_string().into_bytes(),
-        // As SIPp says that there are none.
+        // SIPp writes -1 if there are no users.
         Field::Users => {
             environment.users.map_or("-1".to_owned(), |users| users.to_string()).into_bytes()
         }
@@ -206,7 +207,7 @@ pub(in crate::engine) fn constant(
     })
 }
 
-/// The bytes of `[remote_ip]` and friends that depend on the call's peer.
+/// The bytes of `[remote_ip]` and similar fields, which depend on the call's peer.
 pub(in crate::engine) fn peer_field(field: &Field, peer: SocketAddr) -> Option<Vec<u8>> {
     Some(match field {
         Field::RemoteIp | Field::RemoteHost => bracketed(peer.ip()),

@@ -1,8 +1,8 @@
-//! Which programs a run may go on with, and how their figures are laid out: what has to be known
+//! Checks of which programs a run may go on with, and the layout of their figures. Both are needed
 //! before engines are told to exchange programs.
 //!
-//! One for the whole run, on the control side. Programs that came together are a generation; one
-//! that is followed by another lives on until its last call has ended.
+//! There is one [`Generations`] for the whole run, on the control side. Programs that came together
+//! are a generation. A replaced program lives on until its last call has ended.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use crate::engine::{EngineConfig, Footprint, Programs};
 use crate::scenario::{Action, Field, InjectionTable, Mode, Program, Template};
 use crate::stats::Layout;
 
-/// Earlier generations that calls may still follow.
+/// Most earlier generations that calls may still follow.
 const EARLIER_MAX: usize = 8;
-/// Transactions and durations, each with histograms, that a run may measure through all its
+/// Most transactions and durations, each with histograms, that a run may measure through all its
 /// generations.
 const MEASURED_MAX: usize = 64;
-/// Counters and displays likewise.
+/// Most counters and displays through all generations.
 const COUNTED_MAX: usize = 1024;
-/// Names of global variables, and of user variables, through all generations: more than the first
-/// three programs can have. An engine numbers them with 16 bits, and forgets none, as a value lasts
-/// while nobody uses it.
+/// Most names of global variables, and of user variables, through all generations: more than the
+/// first three programs can have. An engine numbers them with 16 bits, and drops none, since a
+/// value lasts even while no program uses it.
 const SHARED_NAMES_MAX: usize = 1 << 14;
 
-/// Why a run cannot go on with other programs.
+/// The reason why a run cannot go on with other programs.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SwapRefused {
     /// An earlier exchange has not reached all workers.
@@ -38,15 +38,15 @@ pub enum SwapRefused {
          the run"
     )]
     TooManyGenerations,
-    /// One makes calls and the other answers them.
+    /// One program makes calls and the other answers them.
     #[error("the scenario {new} calls and the run {old} them; start another run for it")]
     Mode {
-        /// What the new one does.
+        /// The work of the new program.
         new: &'static str,
-        /// What the run does.
+        /// The work of the run's program.
         old: &'static str,
     },
-    /// Third-party call control.
+    /// A program uses third-party call control.
     #[error("<sendCmd> and <recvCmd> tie a scenario to other instances, so it stays for the run")]
     ThirdParty,
     /// The run was not prepared for calls that arrive beside those that it makes.
@@ -55,22 +55,22 @@ pub enum SwapRefused {
         /// `receiving` or `out-of-call`.
         what: &'static str,
     },
-    /// Variables that calls share, with several workers.
+    /// Calls share variables, and the run has several workers.
     #[error(
         "the scenario writes global or user variables, which calls share, and the run has \
          {workers} workers; start it with one (-workers 1)"
     )]
     SharedVariables {
-        /// How many there are.
+        /// Number of workers.
         workers: usize,
     },
-    /// Shell commands, in a run that has none.
+    /// The program runs shell commands, which this run does not allow.
     #[error("the scenario runs shell commands, for which the run was not prepared")]
     Commands,
-    /// A circuit, in a run without.
+    /// The program uses a circuit, and the run has none.
     #[error("the scenario writes a circuit, and the run has no map of them (-tdmmap)")]
     Circuits,
-    /// Another set of injection files.
+    /// The program reads an injection file that the run does not have.
     #[error(
         "the scenario reads injection file {file}, and the run has {known}; compile it with the \
          files of the run"
@@ -78,10 +78,10 @@ pub enum SwapRefused {
     InjectionFiles {
         /// Number of the file, from 1.
         file: usize,
-        /// How many there are.
+        /// Number of injection files of the run.
         known: usize,
     },
-    /// Variables without end.
+    /// The run has seen too many names of shared variables.
     #[error(
         "the scenarios of this run have too many different {what} variables by now ({count}, at \
          most {SHARED_NAMES_MAX}); start it anew"
@@ -89,33 +89,33 @@ pub enum SwapRefused {
     TooManyVariables {
         /// `global` or `user`.
         what: &'static str,
-        /// The number of names that there would be.
+        /// Number of names with the new program.
         count: usize,
     },
-    /// Names without end.
+    /// The run has seen too many names of measurements.
     #[error(
         "the scenarios of this run measure too many different things ({count} {what}, at most \
          {max}); start it anew"
     )]
     TooManyNames {
-        /// Of what.
+        /// Kind of the measurements.
         what: &'static str,
-        /// How many there would be.
+        /// Number with the new program.
         count: usize,
-        /// How many there may be.
+        /// The limit.
         max: usize,
     },
 }
 
-/// See the module's documentation.
+/// The programs of a run through all exchanges, with the layout of their figures.
 #[derive(Clone, Debug)]
 pub struct Generations {
     programs: Programs,
     layout: Arc<Layout>,
-    /// Names of shared variables that engines know by now.
+    /// Names of shared variables that engines know so far.
     names: SharedNames,
     footprint: Footprint,
-    /// Numbers below are those of the first generation, for good: traces know their names.
+    /// Numbers below this belong to the first generation for good: traces know their names.
     first_number: u8,
     next_number: u8,
     workers: usize,
@@ -126,8 +126,8 @@ pub struct Generations {
 }
 
 impl Generations {
-    /// For a run of so many workers that begins with `programs`; `runs_commands` if somebody runs
-    /// their shell commands.
+    /// Creates the record for a run that begins with `programs`. The run has as many workers as
+    /// `config` says; `runs_commands` is true if it runs shell commands.
     pub fn new(
         programs: Programs,
         layout: Arc<Layout>,
@@ -153,25 +153,25 @@ impl Generations {
         }
     }
 
-    /// What new calls follow.
+    /// The programs that new calls follow.
     pub fn programs(&self) -> &Programs {
         &self.programs
     }
 
-    /// How the figures of the run are laid out.
+    /// The layout of the run's figures.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// The room of each call and each user by now.
+    /// The present room of each call and each user.
     pub fn footprint(&self) -> Footprint {
         self.footprint
     }
 
-    /// The same once `programs` have come.
+    /// The room of each call and each user once `programs` are added.
     ///
     /// # Errors
-    /// If there would be too many variables.
+    /// The programs would bring too many variables.
     pub fn footprint_with(&self, programs: &Programs) -> Result<Footprint, SwapRefused> {
         Ok(self.footprint.with(programs, &self.names_with(programs)?))
     }
@@ -187,11 +187,11 @@ impl Generations {
         Ok(names)
     }
 
-    /// Lets new calls follow `programs`; `calls` are the calls that follow each program of the
-    /// layout. Gives back the layout that follows.
+    /// Lets new calls follow `programs`; `calls` are the numbers of calls of each program of the
+    /// layout. Returns the next layout.
     ///
     /// # Errors
-    /// Why that cannot be; nothing has changed then.
+    /// The reason why the run cannot go on with `programs`; nothing has changed then.
     pub fn advance(
         &mut self,
         programs: Programs,
@@ -200,7 +200,7 @@ impl Generations {
         self.check(&programs)?;
         let names = self.names_with(&programs)?;
         let before = &*self.layout;
-        // Those that are current may have got calls since they were counted.
+        // Current programs may have got calls since they were counted.
         let stays = |index: usize| {
             before.programs[index].generation == before.generation
                 || calls.get(index).is_some_and(|&calls| calls > 0)
@@ -244,7 +244,8 @@ impl Generations {
         Ok(Arc::clone(&self.layout))
     }
 
-    /// Numbers for `count` programs that no program has, and where to look for the next ones.
+    /// Returns numbers for `count` programs that no program has, and where to look for the next
+    /// ones.
     fn numbers(&self, count: usize) -> (Vec<u8>, u8) {
         let mut next = self.next_number;
         let mut numbers = Vec::with_capacity(count);
@@ -261,10 +262,11 @@ impl Generations {
         (numbers, next)
     }
 
-    /// Checks what no time changes: whether `programs` are of a kind that the run can go on with.
+    /// Checks that the run can go on with programs of this kind, as far as time does not change the
+    /// answer.
     ///
     /// # Errors
-    /// Why they are not.
+    /// The reason why it cannot.
     pub fn check(&self, programs: &Programs) -> Result<(), SwapRefused> {
         let (old, new) = (&self.programs, programs);
         let verb = |mode: Mode| match mode {
@@ -370,7 +372,7 @@ mod tests {
         let mut generations = generations(programs("uac"));
         for round in 0..1_000 {
             let before = Arc::clone(generations.layout());
-            // The one before last still has a call, now and then.
+            // The last but one generation still has a call now and then.
             let calls: Vec<u64> = (0..before.programs.len())
                 .map(|index| u64::from(index == 1 && round % 3 == 0))
                 .collect();
@@ -386,7 +388,7 @@ mod tests {
             numbers.dedup();
             assert_eq!(numbers.len(), after.programs.len());
         }
-        // From here on calls of every one stay open.
+        // From here on calls of every generation stay open.
         generations.advance(programs("uac"), &[]).unwrap();
         for _ in 1..EARLIER_MAX {
             generations.advance(programs("uac"), &[1; 16]).unwrap();

@@ -1,4 +1,4 @@
-//! What the programs of a run measure, by name: the one place that knows both a program and the
+//! The names of the measurements of a run's programs. Only this file knows both a program and the
 //! statistics about it.
 
 use crate::scenario::{
@@ -6,8 +6,8 @@ use crate::scenario::{
 };
 use crate::stats::{self, Layout, ProgramLayout, StepLayout};
 
-/// The layout of a run of `programs`, the main one first. `pause_ms` is the length of a pause that
-/// names none (`-d`).
+/// Returns the layout of a run of `programs`, the main one first. `pause_ms` is the length of a
+/// pause without one of its own (`-d`).
 pub fn layout(programs: &[&Program], pause_ms: u64) -> Layout {
     let mut layout = Layout::default();
     if let Some(main) = programs.first() {
@@ -19,8 +19,8 @@ pub fn layout(programs: &[&Program], pause_ms: u64) -> Layout {
     layout
 }
 
-/// The layout that follows `before` when new calls follow `programs`, to which `numbers` are given.
-/// Of the programs before, those stay that `stays` wants, by index. Names that `before` has keep
+/// Returns the layout that follows `before` when new calls follow `programs`, which get `numbers`.
+/// Of the earlier programs, those for whose index `stays` holds remain. Names in `before` keep
 /// their figures, and so do the bounds of repartitions.
 pub(in crate::engine) fn next_layout(
     before: &Layout,
@@ -38,7 +38,7 @@ pub(in crate::engine) fn next_layout(
     layout
 }
 
-/// Adds the names of `programs` that `layout` lacks, and gives back how they are laid out.
+/// Adds the names of `programs` that `layout` lacks, and returns the layouts of the programs.
 fn add_programs(
     layout: &mut Layout,
     programs: &[&Program],
@@ -69,7 +69,7 @@ fn add_programs(
     laid_out
 }
 
-/// Names that the programs placed so far have taken, by kind.
+/// Names that the programs so far have taken, by kind.
 #[derive(Default)]
 struct Taken {
     transactions: TakenNames,
@@ -82,9 +82,9 @@ struct Taken {
 struct TakenNames(Vec<String>);
 
 impl TakenNames {
-    /// Places the names of one program among `all`, where names of an earlier generation are used
-    /// again, and gives back where. A name that an earlier program of the same generation has too
-    /// is told apart by the program's own name, as in `answer/BYE`.
+    /// Places the names of one program among `all`, and returns their indices. Names of an earlier
+    /// generation are used again. If an earlier program of the same generation has a name too, the
+    /// program's own name is added to it, as in `answer/BYE`.
     fn place(&mut self, all: &mut Vec<String>, own: &[String], program: &str) -> Vec<u16> {
         let earlier = self.0.len();
         let mut places = Vec::with_capacity(own.len());
@@ -104,8 +104,8 @@ impl TakenNames {
     }
 }
 
-/// Most bytes of a step's name that are shown: a pattern, or what stands for a method, may be of
-/// any length.
+/// Most bytes of a step's name that are shown: a pattern, or the text in place of a method, may be
+/// of any length.
 const NAME_BYTES_MAX: usize = 128;
 
 fn step_layouts(program: &Program, pause_ms: u64) -> Vec<StepLayout> {
@@ -169,7 +169,7 @@ fn first_word(send: &Send) -> String {
     }
 }
 
-/// A pause's length as SIPp's screen has it.
+/// The length of a pause, as SIPp's screen shows it.
 fn length(duration: &Duration, pause_ms: u64) -> String {
     let distribution = match duration {
         Duration::RunDefault => return format!("{pause_ms}ms"),
@@ -234,7 +234,8 @@ mod tests {
         assert_eq!(second.programs[0].transactions, [2]);
         assert_eq!(second.programs[1], first.programs[0]);
         assert_eq!((second.generation, second.programs[0].generation), (1, 1));
-        // What is gone leaves its names behind; who comes back finds them again.
+        // Names of removed measurements keep their index, so that one that comes back continues its
+        // counter.
         let third = next_layout(&second, |index| index == 0, &[&uac], &[2], 0);
         assert_eq!(third.transactions, second.transactions);
         assert_eq!(third.programs[0].transactions, [0, 1]);

@@ -12,16 +12,17 @@ use crate::scenario::Program;
 /// The main program, and those for calls that it does not expect. All workers share them.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// What calls that we make follow; for a server, those that we answer.
+    /// The program of calls that we make; for a server, of those that we answer.
     pub main: Arc<Program>,
-    /// What calls that arrive follow while the main program makes calls (`-rxsf`).
+    /// The program of calls that arrive while the main program makes calls (`-rxsf`).
     pub receiving: Option<Arc<Program>>,
-    /// What answers messages of unknown calls while the main program makes calls (`-oocsf`).
+    /// The program that answers messages of unknown calls while the main one makes calls
+    /// (`-oocsf`).
     pub out_of_call: Option<Arc<Program>>,
 }
 
 impl Programs {
-    /// All of them, the main one first: the order of [`crate::stats::Layout::programs`].
+    /// All programs, the main one first: the order of [`crate::stats::Layout::programs`].
     pub fn all(&self) -> impl Iterator<Item = &Arc<Program>> {
         [Some(&self.main), self.receiving.as_ref(), self.out_of_call.as_ref()].into_iter().flatten()
     }

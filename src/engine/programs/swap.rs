@@ -1,9 +1,9 @@
-//! Exchanging the programs of a run while calls go on: calls that begin from then on follow the new
-//! ones, and those that are open keep theirs to their end.
+//! Exchange of a run's programs while calls go on. Calls that begin after the exchange follow the
+//! new programs; open calls keep theirs to their end.
 //!
-//! Each program has a number for as long as a call may follow it, and is found by it. Nothing here
-//! happens per call, so it may allocate; what is large, the reports, is brought along. Whether
-//! programs fit a run at all is decided before ([`Generations`](crate::engine::Generations)).
+//! Each program has a number for as long as a call may follow it. No function here runs per call,
+//! so all may allocate; the reports, which are large, are allocated by the caller.
+//! [`Generations`](crate::engine::Generations) decides beforehand whether programs fit a run.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,31 +14,31 @@ use crate::engine::{Engine, Footprint, Programs};
 use crate::scenario::Program;
 use crate::stats::{Layout, Report};
 
-/// The programs that new calls are to follow, for one engine, and what it needs for them.
+/// The programs for the new calls of one engine, with the data and memory that it needs for them.
 #[derive(Debug)]
 pub struct Swap {
     /// The programs, with the numbers that `layout` gives them.
     pub programs: Programs,
-    /// The layout that follows the engine's.
+    /// The next layout of the engine.
     pub layout: Arc<Layout>,
-    /// Addresses of the names that the programs' `<setdest>` actions write out.
+    /// Addresses of the names in the programs' `<setdest>` actions.
     pub hosts: Vec<(String, IpAddr)>,
     /// Empty reports of `layout`; the engine takes one, its worker the others.
     pub reports: Vec<Box<Report>>,
-    /// Reports of the earlier layout that the worker had in store, for whoever frees them.
+    /// Reports of the earlier layout that the worker had in store, for the control side to free.
     pub stale: Vec<Box<Report>>,
 }
 
 impl Engine {
-    /// Whether programs can be exchanged now: `<init>` runs on a call of the pool, which may be
-    /// full.
+    /// Tells whether programs can be exchanged now: `<init>` runs on a call of the pool, which may
+    /// be full.
     pub fn can_swap(&self, swap: &Swap) -> bool {
         !swap.reports.is_empty()
             && (self.calls.has_room() || swap.programs.all().all(|program| program.init.is_empty()))
     }
 
-    /// Exchanges the programs, at the end of an interval, and gives back its report. `None`, and
-    /// nothing has happened, if [`can_swap`](Self::can_swap) does not hold.
+    /// Exchanges the programs at the end of an interval, and returns the interval's report. Returns
+    /// `None`, with nothing changed, if [`can_swap`](Self::can_swap) does not hold.
     pub fn swap(&mut self, swap: &mut Swap) -> Option<Box<Report>> {
         if !self.can_swap(swap) {
             return None;
@@ -52,7 +52,7 @@ impl Engine {
             all.iter_mut().zip(kept).for_each(|(all, kept)| *all = *kept);
         }
         self.report.messages.copy_from(&full.messages);
-        // What new calls followed already is initialised.
+        // Programs that already ran their `<init>` are skipped.
         let current = [Some(self.main), self.receiving, self.out_of_call];
         let is_current = |program: &Arc<Program>| {
             let mut programs = current.iter().flatten();
@@ -80,7 +80,7 @@ impl Engine {
         Some(full)
     }
 
-    /// Moves the counts of the programs that stay, and forgets the others, which have no calls.
+    /// Moves the counts of the programs that stay, and drops the others, which have no calls.
     fn keep_programs(&mut self, layout: &Layout, full: &Report) {
         let main = Rc::clone(self.main_program());
         for number in 0..self.programs.len() {
@@ -128,7 +128,7 @@ impl Engine {
             programs.out_of_call_index().map(|index| self.numbers[usize::from(index)]);
     }
 
-    /// Widens what each call and user has, where a new program has more.
+    /// Widens the rows of each call and user, if a new program needs more.
     fn make_room(&mut self, programs: &Programs) {
         let room = Footprint::default().with(programs, &self.names);
         let slots = self.calls.used() as usize;
@@ -143,7 +143,7 @@ impl Engine {
     }
 }
 
-/// Makes each of `rows` rows of `*each` values `wanted` wide, if that is more.
+/// Widens each of `rows` rows from `*each` to `wanted` values, if that is more.
 fn widen<T: Default>(values: &mut Vec<T>, each: &mut usize, wanted: usize, rows: usize) {
     if wanted <= *each {
         return;

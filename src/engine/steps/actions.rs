@@ -1,4 +1,4 @@
-//! Actions: what a scenario computes on the way.
+//! Actions: the computations of a scenario between its messages.
 
 use crate::engine::call::Slot;
 use crate::engine::call::variables::{Value, whole_number};
@@ -14,20 +14,21 @@ use crate::sip::{Header, Message};
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::Event;
 
-/// How a step's actions ended.
+/// The outcome of a step's actions.
 pub(in crate::engine) enum Flow {
-    /// Go on behind the step.
+    /// The call goes on with the next step.
     Continue,
-    /// Go to this step.
+    /// The call goes on with this step.
     Jump(u16),
     /// The call is over.
     Ended,
 }
 
-/// The message that actions look at; `[last_*]` in their texts is what was received last, always.
+/// The message that actions examine; `[last_*]` in their texts always means the last received
+/// message.
 #[derive(Clone, Copy)]
 pub(in crate::engine) enum Subject<'a, 'm> {
-    /// The last thing received: this message, or a command of another instance.
+    /// The last received text: this message, or a command of another instance.
     Received(Option<&'a Message<'m>>),
     /// The message that was just sent.
     Sent(&'a Message<'m>),
@@ -49,7 +50,8 @@ impl<'a, 'm> Subject<'a, 'm> {
 const TEXT_MAX: usize = 1 << 16;
 
 impl Engine {
-    /// Runs the actions of a step: those of a send on what it sent, others on what came last.
+    /// Runs the actions of a step: those of a send on the sent message, others on the last received
+    /// one.
     pub(in crate::engine) fn actions(
         &mut self,
         slot: Slot,
@@ -74,8 +76,8 @@ impl Engine {
         flow
     }
 
-    /// Runs the actions of a step on `subject`. A check that fails is the last of them, and the
-    /// call goes on.
+    /// Runs the actions of a step on `subject`. A failed check stops the actions, and the call goes
+    /// on.
     fn actions_on(
         &mut self,
         slot: Slot,
@@ -104,8 +106,9 @@ impl Engine {
         jump.map_or(Flow::Continue, Flow::Jump)
     }
 
-    /// Notes that a check of the step did not hold. SIPp: it decides over the call where something
-    /// was received, and is a warning elsewhere; of several, the last one is the cause.
+    /// Notes that a check of the step failed. As in SIPp, it decides over the call if the step
+    /// received something, and is a warning otherwise. Of several failed checks, the last one is
+    /// the cause.
     fn note_failed_check(&mut self, slot: Slot, step: &Step, cause: FailureCause) {
         self.counters.warnings += 1;
         if step.kind.is_received() {
@@ -114,8 +117,7 @@ impl Engine {
         }
     }
 
-    /// Puts into words which check did not hold, where somebody wants to know; gives its cause
-    /// back.
+    /// Records a warning about the failed check, if warnings are recorded, and returns its cause.
     fn failed_check(&mut self, slot: Slot, cause: FailureCause, words: &[&[u8]]) -> FailureCause {
         if self.tracer.wants(TraceKind::Warning) {
             // The call stands behind the step that is being completed.
@@ -167,7 +169,7 @@ impl Engine {
             Action::ToDouble(to, from) => {
                 let mut text = Vec::new();
                 self.variable_text(slot, *from, &mut text);
-                // SIPp leaves the target unset if the text is no number, and says so.
+                // SIPp leaves the target unset if the text is no number, and warns.
                 let number = whole_number(&text);
                 self.counters.warnings += u64::from(number.is_none());
                 let value = number.map_or(Value::Unset, Value::Number);
@@ -257,7 +259,7 @@ impl Engine {
                 self.execute(command);
             }
             Action::Command(InternalCommand::StopCall) => {
-                // SIPp: a call that the scenario gives up has failed.
+                // As in SIPp, a call that the scenario gives up has failed.
                 self.end(slot, Some(FailureCause::CallRejected), cx.now);
                 return Ok(Flow::Ended);
             }
@@ -391,8 +393,8 @@ impl Engine {
         result
     }
 
-    /// As [`Self::ereg`]; `command` is what to look at, if that is no message, and `own` is room
-    /// for the text of a variable.
+    /// Does the same as [`Self::ereg`]. `command` is the text to search if that is no message, and
+    /// `own` is a buffer for the text of a variable.
     fn ereg_in(
         &mut self,
         slot: Slot,
@@ -420,7 +422,7 @@ impl Engine {
                         let cause = FailureCause::RegexpHdrNotFound;
                         return Err(self.failed_check(slot, cause, &words));
                     }
-                    // SIPp: an absent header has an empty text.
+                    // As in SIPp, an absent header has an empty text.
                     None => &[],
                 }
             }
@@ -479,7 +481,7 @@ impl Engine {
         }
     }
 
-    /// `<init>` runs on a call of its own that is counted nowhere.
+    /// Runs `<init>` on a call of its own, which is not counted.
     fn run_init(&mut self, program: u8, steps: &[crate::scenario::Step]) {
         const STEPS_MAX: usize = 100_000;
         let Ok(mut tx) = gossipper_uring::TxArena::standalone(1, 1) else { return };
@@ -498,7 +500,7 @@ impl Engine {
             let now = self.config.start_ns;
             let mut cx = Cx { now, at: now, tx: &mut tx, last: None, last_is_saved: false };
             for action in &step.actions {
-                // A call that is counted nowhere must not be counted as ended either.
+                // An uncounted call must not be counted as ended either.
                 if matches!(action, Action::Command(InternalCommand::StopCall)) {
                     break 'steps;
                 }
@@ -527,7 +529,7 @@ impl Engine {
     }
 }
 
-/// A comparison as it is written down.
+/// The spelling of a comparison in warnings.
 fn symbol(comparison: Comparison) -> &'static str {
     match comparison {
         Comparison::Equal => "==",
@@ -582,8 +584,8 @@ fn behind_text<'m>(
     Some(&rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())])
 }
 
-/// What follows the name of a header as a scenario writes it: SIPp searches from there, with the
-/// white space that stands before the value.
+/// The text behind a header's name in a scenario: SIPp searches from there, with the white space
+/// before the value.
 fn behind_name<'m>(header: &Header<'m>, colon: bool, blanks: u8) -> &'m [u8] {
     let line = header.line;
     let mut at = header.name.len().min(line.len());
@@ -595,8 +597,8 @@ fn behind_name<'m>(header: &Header<'m>, colon: bool, blanks: u8) -> &'m [u8] {
     &line[at..]
 }
 
-/// Result of C's `strcmp` where SIPp runs: the difference of the first bytes that differ, of which
-/// the end of a text is one.
+/// The result of C's `strcmp` on SIPp's platforms: the difference of the first bytes that differ;
+/// the end of a text counts as 0.
 fn difference(left: &[u8], right: &[u8]) -> i32 {
     let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();
     let byte = |text: &[u8]| i32::from(text.get(same).copied().unwrap_or(0));

@@ -1,4 +1,4 @@
-//! Executing a call's steps until it has to wait.
+//! Execution of a call's steps until it has to wait.
 
 use std::rc::Rc;
 
@@ -14,16 +14,16 @@ use crate::sip::{Message, MethodId};
 use crate::stats::FailureCause;
 use crate::trace::Event;
 
-/// Steps without waiting after which a call is taken to loop forever.
+/// Steps without waiting after which a call counts as looping forever.
 const STEPS_PER_RUN_MAX: usize = 10_000;
-/// A datagram that a small slot of the arena holds; most messages are smaller.
+/// Largest datagram for a small slot of the arena; most messages are smaller.
 const SMALL_MESSAGE: usize = 2048;
 /// The largest UDP payload over IPv4.
 const LARGE_MESSAGE: usize = 65_507;
 
-/// How a send step ended.
+/// The outcome of a send step.
 enum Sent {
-    /// The message is on its way (or lost on purpose).
+    /// The message is on its way (or dropped as simulated loss).
     Done,
     /// The call waits at the step.
     Waits,
@@ -32,7 +32,7 @@ enum Sent {
 }
 
 impl Engine {
-    /// Goes on with a call after a timer, with what it kept of the last received message.
+    /// Resumes a call after a timer, with the stored part of the last received message.
     pub(in crate::engine) fn resume(
         &mut self,
         slot: Slot,
@@ -48,7 +48,7 @@ impl Engine {
         bytes.clear();
         bytes.extend_from_slice(self.blobs.bytes(&self.calls[slot].saved));
         let Some(mut index) = self.saved_index.take() else { return };
-        // What was saved was parsed before.
+        // The saved message was parsed before.
         let last = index.parse(&bytes).ok();
         let mut cx = Cx { now, at: now, tx, last: last.as_ref(), last_is_saved: true };
         self.run(slot, &mut cx);
@@ -116,15 +116,15 @@ impl Engine {
         self.abort(slot, FailureCause::ScenarioError, cx);
     }
 
-    /// `true` if the step's `condexec` does not hold.
+    /// Returns `true` if the step's `condexec` does not hold.
     pub(in crate::engine) fn is_skipped(&self, slot: Slot, step: &Step) -> bool {
         step.condition.is_some_and(|condition| {
             self.variable(slot, condition.variable).is_true() == condition.inverse
         })
     }
 
-    /// What follows a step once it is done: durations, counters, actions, and where to go next.
-    /// `false` if the call is over.
+    /// Completes a step: durations, counters, actions, and the choice of the next step. `false` if
+    /// the call is over.
     pub(in crate::engine) fn complete(
         &mut self,
         slot: Slot,
@@ -178,7 +178,8 @@ impl Engine {
         true
     }
 
-    /// Keeps what later steps read of the last message, for the time that the call waits.
+    /// Stores the parts of the last message that later steps read, for the time that the call
+    /// waits.
     fn wait(&mut self, slot: Slot, keep: Keep, cx: &mut Cx<'_, '_>) {
         if keep.is_nothing() {
             self.blobs.free(&mut self.calls[slot].saved);
@@ -196,7 +197,8 @@ impl Engine {
         }
     }
 
-    /// The start line and the wanted headers of `last` into the scratch buffer, as a message.
+    /// Copies the start line and the wanted headers of `last` into the scratch buffer, as a
+    /// message.
     fn keep_headers(&mut self, slot: Slot, wanted: u64, last: &Message<'_>) {
         self.scratch.clear();
         let first = last.bytes().split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -235,7 +237,7 @@ impl Engine {
             Duration::Of(distribution) => self.random.sample(distribution),
             Duration::Variable(variable) => self.variable(slot, *variable).number(&self.blobs),
         };
-        // Saturates for what no timer can hold; negative samples count as 0.
+        // Saturates for values that no timer can hold; negative samples count as 0.
         (milliseconds.max(0.0) * 1e6) as u64
     }
 
@@ -248,7 +250,7 @@ impl Engine {
         bound: &Bound,
         cx: &mut Cx<'_, '_>,
     ) -> Sent {
-        // SIPp: a following send waits while a retransmission is pending.
+        // As in SIPp, a send waits while a retransmission is pending.
         if self.calls[slot].retransmit.is_pending() {
             return Sent::Waits;
         }
@@ -352,7 +354,7 @@ impl Engine {
         Sent::Waits
     }
 
-    /// Stores a sent message for retransmission. What it displaces is kept aside where it may be
+    /// Stores a sent message for retransmission. The message before it is kept if it may be
     /// needed: an answer or an ACK for repetitions, an open INVITE to cancel it.
     fn remember_sent(&mut self, slot: Slot, step: u16, message: &[u8], now: u64) -> bool {
         self.keep_answer(slot, now);
@@ -373,7 +375,7 @@ impl Engine {
         if self.blobs.replace(&mut call.last_sent, message) {
             return true;
         }
-        // Room for what goes on counts more than answers that may be asked for again.
+        // The message to go on with is more important than answers that may be asked for again.
         self.blobs.free(&mut call.answers);
         self.blobs.replace(&mut call.last_sent, message)
     }
@@ -403,7 +405,7 @@ impl Engine {
                 call.asked_other = !is_invite && (call.asked_other || bit != MethodId::Ack.bit());
                 if is_invite {
                     if call.invite_state == InviteState::Over {
-                        // The dialog before has ended: another one begins.
+                        // The previous dialog has ended: another one begins.
                         call.dialog = DialogState::None;
                     }
                     call.invite_cseq = call.cseq;
@@ -434,7 +436,7 @@ impl Engine {
         }
     }
 
-    /// Ends a call: failure by that cause, or else by the check that failed on the way, if any did.
+    /// Ends a call: as failed by `cause`, or else by the check that failed on the way, if any did.
     pub(in crate::engine) fn end(&mut self, slot: Slot, cause: Option<FailureCause>, now: u64) {
         let failed_check = self.calls[slot].failed_check;
         let cause = cause.or(failed_check.map(|(cause, _)| cause));
@@ -442,8 +444,8 @@ impl Engine {
         self.release(slot, now);
     }
 
-    /// Counts a call's outcome; the call is no longer active. `message` is what it failed by, if it
-    /// was one.
+    /// Counts a call's outcome; the call is no longer active. `message` is the message that made it
+    /// fail, if there was one.
     pub(in crate::engine) fn count_end(
         &mut self,
         slot: Slot,
@@ -479,7 +481,7 @@ impl Engine {
         }
     }
 
-    /// Gives everything that a call holds back.
+    /// Releases everything that a call holds.
     pub(in crate::engine) fn release(&mut self, slot: Slot, now: u64) {
         self.wheel.cancel(Self::step_timer(slot));
         self.wheel.cancel(Self::retransmit_timer(slot));
@@ -513,8 +515,9 @@ impl Engine {
         self.calls.release(slot, left);
     }
 
-    /// Closes the open transaction that a final response answers, and records both clocks. Of a
-    /// refusal there is only one: a quick 503 must not flatter the times of those that are served.
+    /// Closes the open transaction that a final response answers, and records both clocks. A
+    /// refusal is recorded on one clock only: a quick 503 must not flatter the times of served
+    /// calls.
     pub(in crate::engine) fn note_final_response(
         &mut self,
         slot: Slot,

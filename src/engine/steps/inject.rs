@@ -9,7 +9,7 @@ use crate::scenario::{Injected, InjectionTable, Row, Template, VariableRef};
 use crate::stats::FailureCause;
 
 impl Engine {
-    /// Writes a column of a row. A column that the row lacks is empty, as in SIPp.
+    /// Writes a column of a row. A missing column is empty, as in SIPp.
     pub(in crate::engine) fn put_injected(
         &self,
         injected: &Injected,
@@ -37,7 +37,7 @@ impl Engine {
     /// The row of an injection file that the call takes.
     pub(in crate::engine) fn own_row(&self, table: u16, slot: Slot) -> Option<u64> {
         let rows = self.tables.get(usize::from(table))?;
-        // SIPp: without users there is no row of a user.
+        // As in SIPp, a row by user needs users.
         if rows.is_by_user() && !self.has_users() {
             return None;
         }
@@ -51,7 +51,7 @@ impl Engine {
         self.calls[slot].user.saturating_mul(workers).saturating_add(self.config.worker as u32)
     }
 
-    /// The file that an action is about. SIPp knows files by their names alone.
+    /// The injection file of an action. SIPp identifies files by their names alone.
     pub(in crate::engine) fn table_of(
         &mut self,
         slot: Slot,
@@ -100,7 +100,7 @@ impl Engine {
         table.map_or(Err(EditError::NoSuchRow), |table| table.replace(line, row)).map_err(cause)
     }
 
-    /// The text of a template inside of another one; `None` if it does not fit.
+    /// Renders a template inside another one; `None` if it does not fit.
     pub(in crate::engine) fn nested<'b>(
         &self,
         template: &Template,

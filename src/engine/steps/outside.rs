@@ -1,4 +1,4 @@
-//! Actions that reach beyond the call: another peer, a command for the shell.
+//! Actions that reach beyond the call: a change of its peer, a command for the shell.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use crate::scenario::SetDest;
 use crate::stats::FailureCause;
 use crate::trace::Protocol;
 
-/// Commands that wait for whoever runs them; what comes beyond is dropped and counted.
+/// Most commands that wait to be run; more are dropped and counted.
 const COMMANDS_MAX: usize = 256;
 
 impl Engine {
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Tells whether the list of targets lets the call go there.
+    /// Tells whether the list of targets allows the call to go to `to`.
     fn lets_turn(&self, slot: Slot, to: SocketAddr, now: u64) -> bool {
         let data = &self.config.data;
         let gate = match self.program_of(slot).program.is_sent {
@@ -66,7 +66,7 @@ impl Engine {
         gate.as_ref().is_none_or(|gate| gate.lets_pass(to, unix_ns))
     }
 
-    /// Leaves a command for [`Engine::take_command`].
+    /// Queues a command for [`Engine::take_command`].
     pub(in crate::engine) fn execute(&mut self, command: Vec<u8>) {
         if self.commands.len() < COMMANDS_MAX {
             self.commands.push_back(command.into_boxed_slice());
@@ -75,12 +75,12 @@ impl Engine {
         }
     }
 
-    /// The next command that a scenario wants to run, in order.
+    /// Returns the next command that a scenario wants to run, in order.
     pub fn take_command(&mut self) -> Option<Box<[u8]>> {
         self.commands.pop_front()
     }
 
-    /// Counts a command that could not be handed on.
+    /// Counts a command that could not be passed on.
     pub fn note_command_dropped(&mut self) {
         self.counters.commands_dropped += 1;
     }

@@ -1,4 +1,5 @@
-//! Templates to bytes. Nothing here allocates except for the rare keywords that depend on the peer.
+//! Rendering of templates to bytes. Nothing here allocates, except for the rare keywords that
+//! depend on the peer.
 
 use std::io::Write as _;
 
@@ -14,7 +15,7 @@ use crate::scenario::{Field, HeaderPart, Part, Template, WrittenAuthentication};
 use crate::sip::{Header, HeaderId, Message, NameAddr, find_parameter};
 use crate::stats::FailureCause;
 
-/// Writes into a fixed buffer and remembers if it was too small.
+/// A writer into a fixed buffer that remembers if the buffer was too small.
 pub(in crate::engine) struct Out<'b> {
     buffer: &'b mut [u8],
     at: usize,
@@ -24,7 +25,7 @@ pub(in crate::engine) struct Out<'b> {
     is_nested: bool,
 }
 
-/// What a text is rendered for.
+/// The context of a rendered text: the call, the step, the time and the last received message.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct At<'a, 'm> {
     pub(in crate::engine) slot: Slot,
@@ -39,38 +40,37 @@ impl<'b> Out<'b> {
         Self { buffer, at: 0, overflow: false, failure: None, has_answer: false, is_nested: false }
     }
 
-    /// As [`new`](Self::new), for the argument of a keyword.
+    /// Does the same as [`new`](Self::new), for the argument of a keyword.
     pub(in crate::engine) fn nested(buffer: &'b mut [u8]) -> Self {
         Self { is_nested: true, ..Self::new(buffer) }
     }
 
-    /// The bytes written, or `None` if they did not fit, or a value could not be had.
+    /// Number of bytes written; `None` if they did not fit, or a value was not available.
     pub(in crate::engine) fn len(&self) -> Option<usize> {
         (!self.overflow && self.failure.is_none()).then_some(self.at)
     }
 
-    /// Why a value could not be had.
+    /// The reason why a value was not available.
     pub(in crate::engine) fn failure(&self) -> Option<FailureCause> {
         self.failure
     }
 
-    /// Notes that a value could not be had.
+    /// Notes that a value was not available.
     pub(in crate::engine) fn fail(&mut self, cause: FailureCause) {
         self.failure.get_or_insert(cause);
     }
 
-    /// What was written.
+    /// The bytes written so far.
     pub(in crate::engine) fn written(&self) -> &[u8] {
         &self.buffer[..self.at]
     }
 
-    /// `true` if the answer to a challenge was put into it.
+    /// Returns `true` if the buffer holds the answer to a challenge.
     pub(in crate::engine) fn has_answer(&self) -> bool {
         self.has_answer
     }
 
-    /// Puts `bytes`, the answer to a challenge, in the place of `len` bytes at `at`, within what
-    /// was written.
+    /// Replaces `len` written bytes at `at` with `bytes`, the answer to a challenge.
     pub(in crate::engine) fn replace(&mut self, at: usize, len: usize, bytes: &[u8]) {
         let end = self.at - len + bytes.len();
         if end > self.buffer.len() || at + len > self.at {
@@ -112,8 +112,8 @@ impl<'b> Out<'b> {
     }
 }
 
-/// What the text of a variable ends with. As in SIPp, a line that a text ends itself is not ended
-/// again; nor is the head of a message, where the text holds its end, as that of another message.
+/// The line end, or end of the head, that the text of a variable ends with. As in SIPp, it is not
+/// written a second time. A text may hold the end of a head, as that of another message.
 #[derive(Clone, Copy, Default)]
 enum Brought {
     #[default]
@@ -131,13 +131,14 @@ impl Brought {
         }
     }
 
-    /// `text` without what was brought; what is left of that belongs to the text behind.
+    /// Removes the line ends from the start of `text` that the variable has already brought. Those
+    /// that `text` lacks are removed from the next text.
     fn cut<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
         let brought = std::mem::take(self);
         let (Self::Line | Self::Head) = brought else { return text };
         let Some(rest) = text.strip_prefix(b"\r\n") else { return text };
         match brought {
-            // The head ends in a line of its own.
+            // The empty line that ends the head is still to come.
             Self::Head if rest.is_empty() => {
                 *self = Self::Line;
                 rest
@@ -148,15 +149,15 @@ impl Brought {
     }
 }
 
-/// A line that is left out if nothing is written in it.
+/// A line that is left out if it holds no value.
 struct OptionalLine {
-    /// The part behind it.
+    /// Index of the part behind the line.
     end: usize,
-    /// Its beginning in the message.
+    /// Offset of the line in the message.
     begin: usize,
 }
 
-/// Where `[len]` has to be written once the body is known.
+/// The place where `[len]` is written once the body is known.
 struct LenPatch {
     at: usize,
     offset: i64,
@@ -174,13 +175,14 @@ impl Engine {
         out: &mut Out<'_>,
     ) {
         let bound = &**self.program_of(at.slot);
-        // The answer to a challenge may depend on all that follows it.
+        // The answer to a challenge may depend on everything behind it.
         let mut answer: Option<(usize, Wanted<'_>)> = None;
         let mut patches: [Option<LenPatch>; 4] = [const { None }; 4];
         let mut patch_count = 0;
         let mut body_at = 0;
         let mut line: Option<OptionalLine> = None;
-        // What of a line's end the text of a variable before it has already brought.
+        // CRLFs that the preceding variable's text ended with; the next literal must not repeat
+        // them.
         let mut brought = Brought::Nothing;
         let mut index = 0;
         while index < template.parts.len() {
@@ -191,8 +193,8 @@ impl Engine {
                 Part::Literal { start, end } => {
                     let text = &template.pool[*start as usize..*end as usize];
                     let text = brought.cut(text);
-                    // As SIPp: behind values that are all empty white space is passed over, the end
-                    // of the line too.
+                    // As in SIPp, white space behind values that are all empty is skipped, the line
+                    // end included.
                     let is_empty = line.as_ref().is_some_and(|line| line.begin == out.at);
                     out.put(if is_empty { text.trim_ascii_start() } else { text });
                 }
@@ -209,7 +211,7 @@ impl Engine {
                 }
                 Part::Field(Field::Authentication(parts)) => {
                     answer = Some((out.at, Wanted::Keyword(parts)));
-                    // It is written last, and never empty.
+                    // The answer is written last, and never empty.
                     line = None;
                 }
                 Part::Field(field) => {
@@ -243,14 +245,14 @@ impl Engine {
             // The text of an action has neither head nor body.
             let has_body = (1..template.parts.len()).contains(&template.body_part);
             if has_body && place >= body_at {
-                // As SIPp: an answer is a header.
+                // As in SIPp, an answer must be a header.
                 return out.fail(FailureCause::AuthenticationFailed);
             }
             self.answer_challenge(at, &Place { at: place, body: body_at, wanted }, out);
         }
     }
 
-    /// Notes an `[authentication]` in what a row of an injection file has put behind `begin`.
+    /// Notes an `[authentication]` that a row of an injection file has written behind `begin`.
     fn note_written_keyword(
         &self,
         table: u16,
@@ -259,20 +261,20 @@ impl Engine {
         out: &mut Out<'_>,
     ) {
         let has_brackets = self.tables.get(usize::from(table)).is_some_and(Table::has_brackets);
-        // What stands in an argument is text: a row could name itself for ever.
+        // Keywords in an argument are plain text: otherwise a row could name itself forever.
         if out.is_nested || !has_brackets {
             return;
         }
         let text = &out.buffer[begin..out.at];
         let Some(found) = WrittenAuthentication::find(text) else { return };
-        // As SIPp: a message has one.
+        // As in SIPp, a message has one answer.
         if answer.is_some() || WrittenAuthentication::find(&text[found.end..]).is_some() {
             return out.fail(FailureCause::AuthenticationFailed);
         }
         *answer = Some((begin + found.start, Wanted::Field { table, len: found.len() }));
     }
 
-    /// Writes one field; nothing if its value is absent.
+    /// Writes one field, or nothing if its value is absent.
     fn field(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) {
         let At { slot, step, now, last } = *at;
         let call = &self.calls[slot];
@@ -325,11 +327,11 @@ impl Engine {
                 out.put(to.uri);
             }
             Field::LastCseqNumber(offset) => {
-                // SIPp: 0 before the first message.
+                // SIPp writes 0 before the first message.
                 let number = last.and_then(|last| last.cseq().ok()).map_or(0, |cseq| cseq.number);
                 out.number(i64::from(number) + offset);
             }
-            // Constant unless calls have their own source addresses.
+            // Constant unless calls have source addresses of their own.
             Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
             Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
@@ -355,7 +357,7 @@ impl Engine {
             Field::Date => put_date(now + self.config.wall_offset_ns, out),
             Field::Variable(variable) => match self.variable(slot, *variable) {
                 Value::Unset => {}
-                // SIPp does not tell a variable that is 0 from one that was never assigned.
+                // SIPp treats a variable that is 0 like one that was never assigned.
                 Value::Number(0.0) => {}
                 Value::Truth(truth) => out.put(if *truth { b"true" } else { b"false" }),
                 Value::Text(blob) => out.put(self.blobs.bytes(blob)),
@@ -390,8 +392,8 @@ impl Engine {
         }
     }
 
-    /// The `count`-th key and salt of a crypto line of the call, in base64. It is drawn from what
-    /// names it, so that nothing need be stored to know it again.
+    /// The `count`-th key and salt of a crypto line of the call, in base64. They are derived from
+    /// the call and these numbers, so that nothing need be stored.
     fn crypto_key(&self, slot: Slot, index: u8, count: u8) -> [u8; 40] {
         let call = &self.calls[slot];
         let name = call.number << 16 | u64::from(index) << 8 | u64::from(count);
@@ -404,7 +406,7 @@ impl Engine {
         base64(&bytes[..30])
     }
 
-    /// Our Call-ID for the call, or the peer's for a call that it started.
+    /// Writes our Call-ID for the call, or the peer's for a call that it started.
     pub(in crate::engine) fn put_call_id(&self, slot: Slot, out: &mut Out<'_>) {
         let call = &self.calls[slot];
         if call.foreign {
@@ -418,7 +420,7 @@ impl Engine {
         out.put(&self.program_of(slot).text.host);
     }
 
-    /// A branch that is unique to the call and the message (RFC 3261 section 8.1.1.7).
+    /// Writes a branch that is unique to the call and the message (RFC 3261 section 8.1.1.7).
     pub(in crate::engine) fn put_branch(&self, slot: Slot, message: u64, out: &mut Out<'_>) {
         out.put(b"z9hG4bK-");
         out.put(self.nonce.digits());
@@ -443,7 +445,7 @@ fn base64(bytes: &[u8]) -> [u8; 40] {
     out
 }
 
-/// An address without the brackets that it has in a URI.
+/// Returns an address without the brackets that it has in a URI.
 fn without_brackets(address: &[u8]) -> &[u8] {
     address.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(address)
 }
@@ -468,17 +470,18 @@ fn lines_of<'m>(
     last.headers().filter(move |header| is_named(header, id, name))
 }
 
-/// `true` for a line of the header `id`, which `name` tells where it has none of its own.
+/// Returns `true` for a line of the header `id`; a header without an id of its own is compared by
+/// `name`.
 #[inline]
 pub(in crate::engine) fn is_named(header: &Header<'_>, id: HeaderId, name: &[u8]) -> bool {
     header.id == id && (id != HeaderId::Other || header.name.eq_ignore_ascii_case(name))
 }
 
-/// All lines of one header: the first as it was received, and behind it, separated by commas, the
-/// values of the others (RFC 3261 section 7.3.1).
+/// Writes all lines of one header: the first as it was received, then the values of the others,
+/// separated by commas (RFC 3261 section 7.3.1).
 fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) {
     let mut found = false;
-    // On the way of every answer: a plain loop is the cheapest.
+    // Every answer passes here: a plain loop is the cheapest.
     for header in last.headers() {
         if is_named(&header, id, name) {
             if found {
@@ -492,7 +495,7 @@ fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<
     }
 }
 
-/// A part of one header; nothing if it is not there.
+/// Writes a part of one header, or nothing if the header is absent.
 fn put_last_part(
     last: &Message<'_>,
     id: HeaderId,
@@ -521,7 +524,7 @@ fn put_last_part(
     }
 }
 
-/// Date, time and seconds since 1970, separated by tabs, in UTC.
+/// Writes date, time and seconds since 1970, separated by tabs, in UTC.
 fn put_timestamp(unix_ns: u64, out: &mut Out<'_>) {
     let unix_s = unix_ns / 1_000_000_000;
     let time = civil(unix_s);
@@ -537,7 +540,7 @@ fn put_timestamp(unix_ns: u64, out: &mut Out<'_>) {
     out.put(&text[..64 - left]);
 }
 
-/// `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 section 20.17).
+/// Writes a date like `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 section 20.17).
 fn put_date(unix_ns: u64, out: &mut Out<'_>) {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =

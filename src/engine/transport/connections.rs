@@ -1,7 +1,7 @@
-//! Which calls are on which connection (TCP, TLS, WebSocket), so that a loss ends those and no
-//! others.
+//! The calls on each connection (TCP, TLS, WebSocket). When a connection is lost, its calls end and
+//! no others do.
 //!
-//! Knows connections by their ids only. Over UDP it does nothing.
+//! This file knows connections by their ids only. Over UDP it does nothing.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::engine::{Engine, SocketPool};
 use crate::scenario::StepKind;
 use crate::stats::FailureCause;
 
-/// The connection of a call that has none any more.
+/// The connection id of a call that has lost its connection.
 pub(in crate::engine) const GONE: SocketId = SocketId(u32::MAX);
 /// Connections for which there is room without an allocation.
 const ROOM_AT_START: usize = 1024;
@@ -25,7 +25,7 @@ pub(in crate::engine) const NO_SLOT: Slot = Slot::MAX;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Connections {
     table: HashMap<SocketId, Connection, FixedState>,
-    /// Connections without calls that nobody needs any more.
+    /// Connections that have no calls and can be closed.
     closable: Vec<SocketId>,
 }
 
@@ -33,7 +33,7 @@ pub(in crate::engine) struct Connections {
 struct Connection {
     first: Slot,
     calls: u32,
-    /// Its place among the connections opened for calls; [`NO_SLOT`] if it is none of them.
+    /// Index among the connections opened for calls; [`NO_SLOT`] if it is none of them.
     pooled: u32,
     congested: bool,
 }
@@ -43,56 +43,56 @@ impl Connection {
 }
 
 impl Connections {
-    /// A table that grows with the connections that are open at once, up to `most` and beyond. Room
-    /// for all of them from the start would be touched all over by a few that come and go.
+    /// Creates a table that grows with the number of open connections, up to `most` and beyond.
+    /// With room for all of them from the start, a few that come and go would touch all of it.
     pub(in crate::engine) fn for_at_most(most: usize) -> Self {
         let room = most.min(ROOM_AT_START);
         let table = HashMap::with_capacity_and_hasher(room, FixedState::default());
         Self { table, closable: Vec::with_capacity(64) }
     }
 
-    /// Notes a connection opened for calls, at `place` among them.
+    /// Notes a connection opened for calls, with its index `place` among them.
     pub(in crate::engine) fn note_pooled(&mut self, socket: SocketId, place: usize) {
         self.table.entry(socket).or_insert(Connection::EMPTY).pooled = place as u32;
     }
 
-    /// Calls on all connections, for checks.
+    /// Number of calls on all connections, for checks.
     pub(in crate::engine) fn calls(&self) -> u64 {
         self.table.values().map(|connection| u64::from(connection.calls)).sum()
     }
 }
 
 impl Engine {
-    /// Tells the engine where connections are accepted: a message said to come from there was
-    /// handed over by another worker, whose connection it is.
+    /// Sets the listening socket. A message with this socket was handed over by another worker,
+    /// which has the connection.
     pub fn set_listener(&mut self, listener: SocketId) {
         self.listener = listener;
     }
 
-    /// Lets each call have a connection of its own, `max` at one time; calls beyond that share
-    /// them in turn. `local_port` stands in messages.
+    /// Gives each call a connection of its own, at most `max` at one time; calls beyond that share
+    /// them in turn. Messages contain `local_port`.
     pub fn use_connections(&mut self, max: usize) {
         let all = Vec::with_capacity(max.min(1 << 16));
         self.sockets =
             SocketPool::Connections { fresh: None, all, max, refused: false, next_shared: 0 };
     }
 
-    /// A connection that is not needed any more; its messages may still be on their way.
+    /// Returns a connection that is no longer needed; its messages may still be on their way.
     pub fn take_closable(&mut self) -> Option<SocketId> {
         self.connections.closable.pop()
     }
 
-    /// `true` if connections wait to be closed.
+    /// Returns `true` if connections wait to be closed.
     pub fn has_closable(&self) -> bool {
         !self.connections.closable.is_empty()
     }
 
-    /// Whether messages travel over connections.
+    /// Tells whether messages travel over connections.
     fn is_reliable(&self) -> bool {
         self.config.environment.protocol.is_stream()
     }
 
-    /// The call in `slot` sends on `socket` from now on.
+    /// Puts the call in `slot` on `socket`, on which it sends from now on.
     pub(in crate::engine) fn attach(&mut self, slot: Slot, socket: SocketId) {
         if !self.is_reliable() {
             let call = &mut self.calls[slot];
@@ -115,14 +115,14 @@ impl Engine {
         call.previous_on_connection = NO_SLOT;
     }
 
-    /// The call in `slot` leaves its connection. One that was opened for calls and has none left
-    /// becomes closable.
+    /// Takes the call in `slot` off its connection. A connection that was opened for calls becomes
+    /// closable with the last of them.
     pub(in crate::engine) fn detach(&mut self, slot: Slot) {
         self.leave(slot, false);
     }
 
-    /// As [`detach`](Self::detach), but a connection that has no calls left becomes closable
-    /// whoever opened it.
+    /// Does the same as [`detach`](Self::detach), but a connection without calls becomes closable
+    /// even if the peer opened it.
     pub(in crate::engine) fn detach_and_close(&mut self, slot: Slot) {
         self.leave(slot, true);
     }
@@ -176,8 +176,8 @@ impl Engine {
         }
     }
 
-    /// Moves a call to the connection that a request came by: that is where the answer goes
-    /// (RFC 3261 section 18.2.2).
+    /// Moves a call to the connection on which a request arrived: the answer goes there (RFC 3261
+    /// section 18.2.2).
     pub(in crate::engine) fn follow(&mut self, slot: Slot, socket: SocketId) {
         let call = &self.calls[slot];
         let stays = call.socket == socket || (call.owns_socket && call.attached);
@@ -186,12 +186,12 @@ impl Engine {
         }
     }
 
-    /// Whether the call's connection is gone. One that has to say or hear something then fails.
+    /// Tells whether the call's connection is gone. The call fails once it has to send or receive.
     pub(in crate::engine) fn is_cut_off(&self, slot: Slot) -> bool {
         self.is_reliable() && self.calls[slot].socket == GONE
     }
 
-    /// Whether the call's connection takes no messages at present.
+    /// Tells whether the call's connection takes no messages at present.
     pub(in crate::engine) fn is_congested(&self, slot: Slot) -> bool {
         self.is_reliable()
             && self
@@ -201,8 +201,8 @@ impl Engine {
                 .is_some_and(|connection| connection.congested)
     }
 
-    /// A connection is gone: the calls on it that have something to say or to hear fail by `cause`.
-    /// Those in a pause go on, and fail if they need it afterwards.
+    /// Notes that a connection is lost: calls on it that have to send or receive fail by `cause`.
+    /// Calls in a pause go on, and fail if they need the connection afterwards.
     pub fn connection_lost(&mut self, socket: SocketId, cause: FailureCause, now: u64) {
         if let SocketPool::Shared(shared) = self.sockets
             && shared == socket
@@ -210,7 +210,8 @@ impl Engine {
             self.sockets = SocketPool::Lost(socket);
         }
         while let Some(slot) = self.first_on(socket) {
-            // Before the last call leaves it, so that nobody closes what is closed.
+            // This precedes the last call's departure, so that a closed connection is not closed
+            // again.
             if self.connections.table.get(&socket).is_some_and(|found| found.calls == 1) {
                 self.forget_pooled(socket);
             }
@@ -242,7 +243,7 @@ impl Engine {
         step.is_some_and(|step| matches!(step.kind, StepKind::Pause(_) | StepKind::Timewait(_)))
     }
 
-    /// The shared connection cannot be used for new calls at present; calls on it stay.
+    /// Notes that the shared connection cannot take new calls at present; calls on it stay.
     pub fn connection_suspended(&mut self, socket: SocketId) {
         if let SocketPool::Shared(shared) = self.sockets
             && shared == socket
@@ -251,8 +252,8 @@ impl Engine {
         }
     }
 
-    /// The peer has closed a connection that it opened: the calls on it wait for it to come back on
-    /// another, and fail if they have something to say before.
+    /// Notes that the peer has closed a connection that it opened. The calls on it wait for the
+    /// peer to open another one, and fail if they have to send before that.
     pub fn connection_left(&mut self, socket: SocketId) {
         while let Some(slot) = self.first_on(socket) {
             self.detach(slot);
@@ -261,7 +262,7 @@ impl Engine {
         self.forget(socket);
     }
 
-    /// A connection is up, again or for the first time.
+    /// Notes that a connection is up, again or for the first time.
     pub fn connection_up(&mut self, socket: SocketId) {
         if let SocketPool::Lost(lost) = self.sockets
             && lost == socket
@@ -270,14 +271,15 @@ impl Engine {
         }
     }
 
-    /// A connection takes no more messages: the calls on it wait with their next one.
+    /// Notes that a connection takes no more messages: the calls on it wait with their next one.
     pub fn connection_congested(&mut self, socket: SocketId) {
         if let Some(connection) = self.connections.table.get_mut(&socket) {
             connection.congested = true;
         }
     }
 
-    /// A connection takes messages again: the calls that wait for it are resumed in the next turn.
+    /// Notes that a connection takes messages again: the calls that wait for it are resumed in the
+    /// next turn.
     pub fn connection_drained(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.table.get_mut(&socket) else { return };
         connection.congested = false;
@@ -291,7 +293,8 @@ impl Engine {
         }
     }
 
-    /// A staged message, named by the cookie that it was committed with, could not be sent.
+    /// Notes that a staged message could not be sent; `cookie` is the one that it was committed
+    /// with.
     pub fn message_not_sent(&mut self, cookie: u64, cause: FailureCause, now: u64) {
         if cause == FailureCause::OutboundCongestion && self.config.congestion_warns {
             self.counters.warnings += 1;
@@ -300,7 +303,8 @@ impl Engine {
         self.fail_transport(CallRef::from_bits(cookie), cause, now);
     }
 
-    /// Lets a call that cannot be given a connection have one of the others, or be withheld.
+    /// Gives a call for which no connection can be opened one of the others, or lets it be
+    /// withheld.
     pub(in crate::engine) fn refuse_connection(&mut self) -> bool {
         let SocketPool::Connections { refused, .. } = &mut self.sockets else { return false };
         *refused = true;

@@ -1,8 +1,8 @@
 //! A new connection, or socket, in the middle of a call (`<closecon/>`).
 //!
-//! The call only notes that it wants one; it takes it with its next message. What has to be opened
-//! first is the worker's to open: the call waits in line meanwhile, as one does that found the send
-//! arena full.
+//! The call only notes that it wants one, and takes it with its next message. If a connection or
+//! socket must be opened first, the worker opens it. Meanwhile the call waits in a queue, like one
+//! that found the send arena full.
 
 use gossipper_uring::TxArena;
 
@@ -11,13 +11,13 @@ use crate::engine::{Engine, SocketPool};
 use crate::stats::FailureCause;
 
 impl Engine {
-    /// The call in `slot` is done with its connection, which closes with the last call on it,
-    /// whoever opened it. Over UDP a socket of the call's own goes back to the others with the next
-    /// message, until when the call hears what comes there. What all calls share stays.
+    /// Lets the call in `slot` leave its connection, which closes with the last call on it, no
+    /// matter which side opened it. Over UDP, a socket of the call's own returns to the pool with
+    /// the next message; until then the call still receives on it. Shared sockets stay open.
     pub(in crate::engine) fn close_connection(&mut self, slot: Slot) {
         let call = &mut self.calls[slot];
         if self.config.environment.protocol.is_stream() {
-            // All calls are on the one connection: nobody closes it for one of them.
+            // All calls share the one connection: it is not closed for one of them.
             if !call.incoming && !matches!(self.sockets, SocketPool::Connections { .. }) {
                 return;
             }
@@ -37,7 +37,7 @@ impl Engine {
             && let SocketPool::PerCall { free, .. } = &mut self.sockets
         {
             if !owns_socket {
-                // None is free and none will come: its own is better than a shared one.
+                // No socket is free and none will come: the call's own is better than a shared one.
                 call.reopens = false;
                 return true;
             }
@@ -49,21 +49,21 @@ impl Engine {
         true
     }
 
-    /// Whether the call can have another connection: one that a peer opened only the peer can open
-    /// again, and a request on it then takes the call there.
+    /// Tells whether the call can have another connection. Only the peer can reopen a connection
+    /// that it opened; its next request then moves the call there.
     pub(in crate::engine) fn can_reopen(&self, slot: Slot) -> bool {
         let call = &self.calls[slot];
         let is_theirs = call.incoming && self.config.environment.protocol.is_stream();
         call.reopens && !is_theirs
     }
 
-    /// Lets the call in `slot` stand in line for a connection.
+    /// Puts the call in `slot` into the queue for a connection.
     pub(in crate::engine) fn queue_for_socket(&mut self, slot: Slot) {
         self.reopening.push_back((slot, self.calls[slot].generation));
     }
 
-    /// Whether a call stands in line for a connection: add a socket or say that there are no more,
-    /// then let it go on ([`give_socket`](Self::give_socket)).
+    /// Tells whether a call is queued for a connection. The caller then adds a socket or says that
+    /// there are no more, and resumes the call ([`give_socket`](Self::give_socket)).
     pub fn wants_socket(&mut self) -> bool {
         while let Some(&(slot, generation)) = self.reopening.front() {
             let waits = self
@@ -73,13 +73,14 @@ impl Engine {
             if waits {
                 return true;
             }
-            // It ended, or went on without: its message timed out, or its peer came to it.
+            // The call ended or no longer needs one: its message timed out, or its peer
+            // reconnected.
             self.reopening.pop_front();
         }
         false
     }
 
-    /// Lets the first call in line go on. Without a connection that it could share it fails.
+    /// Resumes the first call in the queue. If it has no connection to share either, it fails.
     pub fn give_socket(&mut self, now: u64, tx: &mut TxArena) {
         self.tracer.set_now(now);
         if !self.wants_socket() {

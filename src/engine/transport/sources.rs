@@ -1,8 +1,8 @@
-//! The addresses that calls leave from where an injection file names them (`-t ui`).
+//! Source addresses of calls, if an injection file names them (`-t ui`).
 //!
-//! Each address has a socket. A call that we make takes the one that its row names, as its row is
-//! when the call starts; a call that arrives stays with the socket that it came to. Everything a
-//! call says of its own address follows from its socket.
+//! Each address has a socket. A call that we make takes the socket that its row names at the call's
+//! start; a call that arrives stays with the socket on which it came. All local addresses in a
+//! call's messages follow from its socket.
 
 use std::net::IpAddr;
 use std::str;
@@ -16,10 +16,10 @@ use crate::engine::{Engine, SocketPool};
 /// Longest address as text: IPv6 with an IPv4 tail.
 const TEXT_MAX: usize = 45;
 
-/// See the module's documentation.
+/// The source addresses, their sockets, and the column that names them.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Sources {
-    /// Column of the first injection file.
+    /// Column of the first injection file that holds the address.
     column: u16,
     /// Addresses in order, with their sockets.
     sockets: Vec<(IpAddr, SocketId)>,
@@ -49,8 +49,8 @@ impl Sources {
 }
 
 impl Engine {
-    /// Calls leave from the addresses in column `column` of the first injection file, which have
-    /// these sockets, all on one port.
+    /// Makes calls leave from the addresses in column `column` of the first injection file, which
+    /// have these sockets, all on one port.
     pub fn use_sources(&mut self, column: u16, sockets: Vec<(IpAddr, SocketId)>) {
         if let Some(&(_, first)) = sockets.first() {
             self.sockets = SocketPool::Shared(first);
@@ -58,8 +58,8 @@ impl Engine {
         self.sources = Some(Sources::new(column, sockets));
     }
 
-    /// Gives a call of ours the socket that its row names; `false` if the scenario has changed the
-    /// row to what has none.
+    /// Gives a call of ours the socket that its row names; `false` if the scenario changed the row
+    /// to an address without a socket.
     pub(in crate::engine) fn take_source(&mut self, slot: Slot) -> bool {
         if self.sources.is_none() {
             return true;
