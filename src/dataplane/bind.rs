@@ -1,5 +1,5 @@
-//! Binding with patience. After a process was killed, its io_uring ring may hold a port for some
-//! 40 ms more, so that whoever starts it again at once would be told that the port is taken.
+//! Binding with retries. After a process was killed, its io_uring ring may hold a port for some 40
+//! ms more. Without the retries, a process that is restarted at once would find its port taken.
 
 use std::io;
 use std::thread;
@@ -11,15 +11,15 @@ use super::launch::LaunchError;
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Calls `bind` until the port is free, for a second at most.
+/// Calls `bind` until the port is free, for at most a second.
 ///
 /// # Errors
-/// What `bind` said last.
+/// The last error of `bind`.
 pub fn bind_again<T>(bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     patiently(bind, |error| error.kind() == io::ErrorKind::AddrInUse, thread::sleep)
 }
 
-/// As [`bind_again`], for the sockets of a worker.
+/// Does the same as [`bind_again`], for the sockets of a worker.
 pub(super) fn open_again<T>(
     open: impl FnMut() -> Result<T, LaunchError>,
 ) -> Result<T, LaunchError> {

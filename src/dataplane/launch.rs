@@ -1,7 +1,7 @@
 //! Starting workers: one thread each, sockets bound before the first call, queues connected.
 //!
-//! Threads are started one after the other, so that the first one's port is known to the next ones
-//! and every failure is reported before any call is made; then all begin at the same time.
+//! Threads are started one after the other, so that the first one's port is known to the others.
+//! Every failure is reported before any call is made. Then all begin at the same time.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,29 +31,29 @@ use crate::stats::{Layout, Report};
 use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 use crate::trace;
 
-/// For how long a worker may run before another thread on its core must get a turn: the least that
-/// kernels take, and far more than it needs per look at its sockets.
+/// Time for which a worker may run before another thread on its core must get a turn: the least
+/// that kernels accept, and far more than it needs per look at its sockets.
 const SLICE_NS: u64 = 100_000;
-/// Looks at a worker that somebody has not taken yet.
+/// Capacity of the queue of counter samples per worker.
 const SAMPLES: usize = 4;
-/// Requests on their way to a worker.
+/// Capacity of a worker's request queue.
 const COMMANDS: usize = 64;
-/// Shell commands on their way from a worker.
+/// Capacity of a worker's queue of shell commands.
 const SHELL_COMMANDS: usize = 1024;
-/// Datagrams on their way from one worker to the next.
+/// Capacity of the queue of datagrams from one worker to the next.
 const HANDOVERS: usize = 4096;
 
-/// Which address to bind.
+/// The addresses and socket options to bind.
 #[derive(Clone, Debug)]
 pub struct Bind {
-    /// Address; unspecified for all.
+    /// Address; unspecified for all addresses.
     pub ip: IpAddr,
     /// Ports to try in turn; the first free one is taken.
     pub ports: Vec<u16>,
-    /// All workers share one port (`SO_REUSEPORT`); otherwise each takes the next free one.
+    /// True if all workers share one port (`SO_REUSEPORT`); otherwise each takes the next free one.
     pub shared: bool,
-    /// The one connection of a worker leaves from the port that it listens on, which both then
-    /// share (`SO_REUSEPORT`).
+    /// True if a worker's one connection leaves from the port that the worker listens on, which
+    /// both then share (`SO_REUSEPORT`).
     pub for_connections: bool,
     /// Socket buffer size in bytes.
     pub buffer_bytes: usize,
@@ -61,34 +61,35 @@ pub struct Bind {
     pub device: Option<String>,
 }
 
-/// How messages travel over connections.
+/// The settings of the connections that carry messages.
 #[derive(Clone)]
 pub struct StreamPlan {
-    /// TLS, if so wanted.
+    /// TLS settings; `None` without TLS.
     pub tls: Option<TlsSettings>,
     /// Seals the tickets with which TLS sessions are resumed, for all workers.
     pub tickets: Arc<dyn ProducesTickets>,
-    /// Messages travel in WebSockets.
+    /// True if messages travel in WebSockets.
     pub websocket: bool,
-    /// Whom a client connects to.
+    /// The address that a client connects to.
     pub remote: Option<SocketAddr>,
     /// The peer's name as the user wrote it.
     pub remote_name: String,
-    /// Connections that the calls of a worker may have for themselves; `None` shares one.
+    /// Most connections that the calls of a worker may have of their own; `None` shares one.
     pub per_call: Option<usize>,
-    /// Connections of a worker at one time.
+    /// Most connections of a worker at one time.
     pub connections_max: usize,
-    /// What happens when a connection is lost.
+    /// The reaction to the loss of a connection.
     pub reconnect: Reconnect,
-    /// What peers may make us store and wait for.
+    /// Limits of the bytes that peers may make us store, and of the time for which we wait for
+    /// them.
     pub limits: Limits,
 }
 
 impl StreamPlan {
-    /// What the sessions of a worker are made from.
+    /// The configuration of a worker's sessions.
     ///
     /// # Errors
-    /// A sentence about what does not fit.
+    /// A sentence about the setting that does not fit.
     pub fn session(&self) -> Result<SessionConfig, String> {
         let tls = match &self.tls {
             None => None,
@@ -110,67 +111,70 @@ impl StreamPlan {
     }
 }
 
-/// Everything a run needs to start its workers.
+/// Everything that is needed to start the workers of a run.
 #[derive(Clone)]
 pub struct Launch {
-    /// How many workers.
+    /// Number of workers.
     pub workers: usize,
-    /// CPUs to pin workers to, in turn; empty leaves them unpinned.
+    /// CPUs to which workers are pinned in turn; empty leaves them unpinned.
     pub cpus: Vec<usize>,
     /// Drivers' configuration.
     pub driver: DriverConfig,
-    /// io_uring, or plain system calls.
+    /// True for io_uring, false for plain system calls.
     pub use_uring: bool,
-    /// Where to listen.
+    /// The listening address.
     pub bind: Bind,
-    /// Sockets per worker that calls may open for themselves.
+    /// Most sockets per worker that calls may open of their own.
     pub per_call_sockets: Option<usize>,
     /// Addresses to listen on and to make calls from, all on one port, and the column of the first
-    /// injection file that says which of them a call takes; such a run has one worker.
+    /// injection file that selects one of them for a call. Such a run has one worker.
     pub sources: Option<(u16, Vec<IpAddr>)>,
-    /// Connections rather than datagrams.
+    /// The settings of connections; `None` sends datagrams.
     pub streams: Option<StreamPlan>,
-    /// Longest time that a worker lets events gather under load, in nanoseconds; 0 never does.
+    /// Longest time that a worker lets events gather under load, in nanoseconds; 0 handles each at
+    /// once.
     pub grain_ns: u64,
-    /// From how long a stall is counted as minor, and as major.
+    /// Durations from which a stall is counted as minor, and as major.
     pub watchdog_ns: (u64, u64),
-    /// Time that the dialogs of failed calls may take to end once no call is open any more.
+    /// Time in which the dialogs of failed calls may end after the last call.
     pub linger_ns: u64,
-    /// The scenario.
+    /// The programs of the scenarios.
     pub programs: Programs,
-    /// Other instances that control the calls together with this one; such a run has one worker.
+    /// The other instances that control the calls together with this one (3PCC); such a run has one
+    /// worker.
     pub third_party: Option<ThirdPartyPlan>,
-    /// Its measurements.
+    /// The names of the measurements.
     pub layout: Arc<Layout>,
-    /// Whether the scenario runs shell commands.
+    /// True if the scenario runs shell commands.
     pub runs_commands: bool,
-    /// Whether somebody wants to see counters between two reports.
+    /// True if workers send counters between two reports as well.
     pub samples: bool,
-    /// Bytes of each worker's queue of records; 0 if nobody will want records.
+    /// Bytes of each worker's queue of records; 0 if no records will be needed.
     pub record_bytes: usize,
-    /// Bell that workers ring when there is something in those queues.
+    /// The bell that workers ring when there are records in those queues.
     pub bell: Arc<Bell>,
     /// The engines' configuration; worker, ports and times are filled in per worker.
     pub engine: EngineConfig,
 }
 
 impl Launch {
-    /// What decides which programs the run may go on with, where it has `workers` in all.
+    /// The [`Generations`] of a run with `workers` in all, which decide about exchanges of
+    /// programs.
     pub fn generations(&self, workers: usize) -> Generations {
         let (programs, layout) = (self.programs.clone(), Arc::clone(&self.layout));
         Generations::new(programs, layout, &self.engine, workers, self.runs_commands)
     }
 }
 
-/// Why workers could not be started.
+/// The reason why workers could not be started.
 #[derive(Debug, Error)]
 pub enum LaunchError {
-    /// The driver could not be made.
+    /// The driver could not be created.
     #[error("cannot start the {driver} driver: {source}")]
     Driver {
-        /// Its name.
+        /// The driver's name.
         driver: &'static str,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The port could not be bound.
@@ -178,33 +182,33 @@ pub enum LaunchError {
     Bind {
         /// `UDP` or `TCP`.
         protocol: &'static str,
-        /// What was tried (last).
+        /// The last address that was tried.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Other instances cannot be talked to.
+    /// The connections to other instances could not be set up.
     #[error(transparent)]
     ThirdParty(#[from] ThirdPartyError),
     /// A thread could not be started, or ended before it was ready.
     #[error("cannot start worker {worker}: {source}")]
     Thread {
-        /// Which.
+        /// Number of the worker.
         worker: usize,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl LaunchError {
-    /// Tells whether somebody else has the port.
+    /// Tells whether another socket has the port.
     pub fn is_taken(&self) -> bool {
         matches!(self, Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
     }
 }
 
 fn bind_hint(error: &io::Error) -> &'static str {
-    // The driver has put the interface into the error, in which its number is lost.
+    // The driver has put the interface into the error, which then has no error number.
     if error.to_string().contains("network interface") {
         return "\n  hint: see `ip link` for the names of interfaces (-bind_to_device)";
     }
@@ -224,7 +228,7 @@ fn bind_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// What a worker's thread is told before it builds its engine.
+/// The data that a worker's thread needs to build its engine, sent to all at the same time.
 struct Begin {
     start_ns: u64,
     handover_out: Option<(Producer<Handover>, Waker)>,
@@ -232,13 +236,13 @@ struct Begin {
     third_party: Option<WorkerEnd>,
 }
 
-/// The report of a worker's thread when its socket is bound: where, how to wake it, its number.
+/// The report of a worker's thread once its socket is bound: its address, its waker, its thread id.
 type Ready = Result<(SocketAddr, Waker, u32), LaunchError>;
 
 /// Starts all workers. They wait for each other, then begin at `Running::start_ns`.
 ///
 /// # Errors
-/// The first thing that failed; workers already started are ended.
+/// The first failure; workers that were already started are ended.
 pub fn launch(launch: &Launch) -> Result<Running, LaunchError> {
     match (launch.use_uring, launch.streams.is_some()) {
         (true, false) => launch_on::<UringDriver>(launch),
@@ -248,7 +252,7 @@ pub fn launch(launch: &Launch) -> Result<Running, LaunchError> {
     }
 }
 
-/// A driver that can be made from the plan alone.
+/// A driver that can be created from the plan alone.
 trait Make: Link + Sized {
     const NAME: &'static str;
     const PROTOCOL: &'static str;
@@ -302,7 +306,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
     let undone = Undone::new(launch.workers);
     for worker in 0..launch.workers {
         let (requests_in, requests_out) = RingBuffer::new(COMMANDS);
-        // Those of an earlier layout and those of the next.
+        // The queue holds reports of an earlier layout and of the next.
         let (report_in, report_out) = RingBuffer::new(2 * REPORTS);
         let (mut empty_in, empty_out) = RingBuffer::new(REPORTS);
         let (samples_in, samples_out) = match launch.samples {
@@ -318,7 +322,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
         let (note_in, note_out) = RingBuffer::new(NOTES);
         let (answer_in, answer_out) = RingBuffer::new(ANSWERS);
         for _ in 1..REPORTS {
-            // The queue is as long as the reports are many.
+            // The queue has room for all reports.
             let _ = empty_in.push(Box::new(Report::new(&launch.layout, worker as u16)));
         }
         let (shell_in, shell_out) = match launch.runs_commands {
@@ -405,7 +409,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
     for (worker, starting) in starting.into_iter().enumerate() {
         let (handover_out, handover_in) =
             circle.get_mut(worker).map(std::mem::take).unwrap_or_default();
-        // A thread that is gone is noticed when it is joined.
+        // If the thread has ended, joining it reports that.
         let _ = starting.begin.send(Begin {
             start_ns,
             handover_out,
@@ -420,7 +424,7 @@ fn launch_on<D: Make>(launch: &Launch) -> Result<Running, LaunchError> {
 
 type CircleEnds = (Option<(Producer<Handover>, Waker)>, Option<Consumer<Handover>>);
 
-/// A queue from each worker to the next; none for a lone worker.
+/// Creates a queue from each worker to the next; none for a single worker.
 fn circle(wakers: &[Waker]) -> Vec<CircleEnds> {
     let mut ends: Vec<CircleEnds> = wakers.iter().map(|_| (None, None)).collect();
     if wakers.len() > 1 {
@@ -434,7 +438,7 @@ fn circle(wakers: &[Waker]) -> Vec<CircleEnds> {
     ends
 }
 
-/// A worker's thread.
+/// The body of a worker's thread.
 fn work<D: Make>(
     launch: &Launch,
     worker: usize,
@@ -444,13 +448,13 @@ fn work<D: Make>(
     begin: &mpsc::Receiver<Begin>,
 ) -> io::Result<()> {
     if !launch.cpus.is_empty() {
-        // A forbidden CPU costs precision, not correctness; lateness shows it.
+        // A forbidden CPU costs precision, not correctness; the measured lateness shows it.
         let _ = sys::pin_current_thread(launch.cpus[worker % launch.cpus.len()]);
     }
     // The default slack of 50 µs would be added to every deadline.
     let _ = sys::set_timer_slack_ns(1_000);
-    // Where threads that write files or serve requests share a core with a worker, its calls must
-    // not start late for them.
+    // Threads that write files or serve requests may share a core with a worker. Its calls must not
+    // start late because of them.
     let _ = sys::prefer_latency(SLICE_NS);
     let opened = D::make(launch)
         .map_err(|source| LaunchError::Driver { driver: D::NAME, source })
@@ -470,7 +474,7 @@ fn work<D: Make>(
             return Ok(());
         }
     };
-    // The launcher gave up: another worker could not start.
+    // The launcher gave up, because another worker could not start.
     let Ok(begin) = begin.recv() else { return Ok(()) };
     let mut config = launch.engine.clone();
     config.worker = worker;
@@ -482,7 +486,7 @@ fn work<D: Make>(
     let streams = launch.streams.as_ref();
     let per_call = match streams {
         None => launch.per_call_sockets.map(|max| PerCallSockets { spec: outgoing.clone(), max }),
-        // The engine sees to the limit, for connections are closed with their calls.
+        // The engine applies the limit, because connections are closed with their calls.
         Some(streams) => {
             streams.per_call.map(|_| PerCallSockets { spec: outgoing.clone(), max: usize::MAX })
         }
@@ -537,7 +541,7 @@ fn work<D: Make>(
     Ok(())
 }
 
-/// Socket that calls send from, where that is not the main socket, which is on `port`.
+/// The socket that calls send from, if that is not the main socket, which is on `port`.
 fn outgoing_spec(launch: &Launch, bind: &Bind, port: u16) -> SocketSpec {
     let port = if bind.for_connections { port } else { 0 };
     let mut spec = sip_socket(SocketAddr::new(bind.ip, port), 0, bind.for_connections);
@@ -550,8 +554,8 @@ fn outgoing_spec(launch: &Launch, bind: &Bind, port: u16) -> SocketSpec {
     spec
 }
 
-/// Opens a socket for each address that calls are made from, on the port of the main socket, which
-/// belongs to the first of them.
+/// Opens a socket for each source address of calls, on the port of the main socket, which has the
+/// first address.
 fn bind_sources<D: Driver>(
     driver: &mut D,
     launch: &Launch,

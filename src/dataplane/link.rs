@@ -1,52 +1,54 @@
-//! What a worker wants to know of a driver beside datagrams: news of connections.
+//! The part of a driver that concerns connections: their events, for the worker.
 //!
-//! Drivers of datagrams have none, and cost nothing for it.
+//! Datagram drivers have no such events, and the trait costs them nothing.
 
 use gossipper_uring::{Driver, SimDriver, SocketId, SyscallDriver, UringDriver};
 
 use crate::stats::{Counters, DropCause, FailureCause};
 
-/// News of a connection.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// It is up.
+    /// The connection is up.
     Up(SocketId),
-    /// It is gone.
+    /// The connection is lost.
     Lost {
-        /// Which.
+        /// The connection.
         socket: SocketId,
-        /// Why its calls fail; `None` if they go on when it has come back, or when its peer has.
+        /// Cause by which its calls fail; `None` if they go on once the connection or the peer is
+        /// back.
         fails: Option<FailureCause>,
-        /// What was wrong with the peer's stream, if that was why.
+        /// The fault of the peer's stream, if that ended the connection.
         drop: Option<DropCause>,
-        /// Whether it will be opened again, under the same id.
+        /// True if the connection will be opened again, under the same id.
         comes_back: bool,
-        /// `true` if it had been up.
+        /// True if the connection had been up.
         was_open: bool,
-        /// What a person should read about it.
+        /// A text about it for the user.
         text: String,
     },
-    /// It takes no more messages for now.
+    /// The connection takes no more messages for now.
     Congested(SocketId),
-    /// It takes messages again.
+    /// The connection takes messages again.
     Drained(SocketId),
     /// A staged message could not be sent.
     NotSent {
-        /// What it was committed with.
+        /// The cookie that the message was committed with.
         cookie: u64,
-        /// Why.
+        /// The reason.
         cause: FailureCause,
     },
 }
 
 /// A driver that a worker can use.
 pub trait Link: Driver {
-    /// The next piece of news. Ask after [`Driver::drain`], until there is none.
+    /// The next event of a connection. The caller asks after [`Driver::drain`], until there is
+    /// none.
     fn take_news(&mut self) -> Option<News> {
         None
     }
 
-    /// Adds what was counted about connections.
+    /// Adds the counts about connections.
     fn count(&self, counters: &mut Counters) {
         let _ = counters;
     }

@@ -1,4 +1,4 @@
-//! Started workers as the control side sees them: commands in, reports out, other programs.
+//! Started workers as the control side sees them: requests in, reports out, exchange of programs.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,28 +15,28 @@ use crate::engine::{Generations, Programs, StopRequest, Swap, SwapRefused};
 use crate::stats::{Aggregate, CounterSample, Report};
 use crate::trace::RecordsOut;
 
-/// Started workers, seen from the control side.
+/// The started workers of a run.
 pub struct Running {
-    /// The workers' ends.
+    /// The handles of the workers.
     pub workers: Vec<WorkerHandle>,
-    /// Begin of the run on the monotonic clock.
+    /// Start of the run on the monotonic clock.
     pub start_ns: u64,
-    /// Where the first worker listens.
+    /// The address that the first worker listens on.
     pub local: SocketAddr,
-    /// The thread that talks to other instances.
+    /// The thread with the connections to other instances (3PCC).
     pub third_party: Option<ThirdParty>,
 }
 
 /// Lets new calls of a run follow `programs`, from the end of each worker's interval on: within a
-/// second. Calls that are open keep the programs that they have, and the totals of the run go on.
+/// second. Open calls keep their programs, and the totals of the run go on.
 ///
-/// `parts` are all workers of the run, `generations` and `aggregate` belong to all of them. `hosts`
+/// `parts` are all workers of the run; `generations` and `aggregate` belong to all of them. `hosts`
 /// are the addresses of names in the programs' `<setdest>` actions
 /// ([`Program::written_hosts`](crate::scenario::Program::written_hosts)). All workers have the
 /// programs once [`Aggregate::is_changing_layout`] is over.
 ///
 /// # Errors
-/// Why the run cannot go on with them; nothing has changed then.
+/// The reason why the run cannot go on with them; nothing has changed then.
 pub fn swap<'r>(
     parts: impl IntoIterator<Item = &'r mut Running>,
     generations: &mut Generations,
@@ -64,30 +64,30 @@ pub fn swap<'r>(
     Ok(())
 }
 
-/// One worker, seen from the control side.
+/// One worker, as the control side sees it.
 pub struct WorkerHandle {
     pub(super) requests: Producer<WorkerRequest>,
     pub(super) waker: Waker,
     /// Reports from the worker.
     pub reports: Consumer<Box<Report>>,
-    /// Counters between two reports, where somebody wants them.
+    /// Counters between two reports, if they were requested.
     pub samples: Option<Consumer<CounterSample>>,
     pub(super) empties: Producer<Box<Report>>,
     pub(super) swaps: Producer<Box<Swap>>,
     pub(super) swapped: Consumer<Box<Swap>>,
-    /// Of the layout that the worker has, or was sent last.
+    /// Generation of the layout that the worker has, or was sent last.
     pub(super) generation: u32,
-    /// Demands of the scenario to stop the run.
+    /// Requests of the scenario to stop the run.
     pub stops: Consumer<StopRequest>,
-    /// Notes that the user should read.
+    /// Notes for the user.
     pub notes: Consumer<String>,
     /// Answers to questions.
     pub answers: Consumer<Answer>,
     /// Records of the worker, if it has a queue for them.
     pub records: Option<RecordsOut>,
-    /// The scenario's shell commands, where it has some.
+    /// The scenario's shell commands, if it has some.
     pub shell: Option<Consumer<Box<[u8]>>>,
-    /// The kernel's number of its thread.
+    /// The kernel's id of the worker's thread.
     pub thread_id: u32,
     pub(super) thread: Option<JoinHandle<io::Result<()>>>,
 }
@@ -100,26 +100,26 @@ impl WorkerHandle {
         sent
     }
 
-    /// Gives a report back that was absorbed.
+    /// Returns a report to the worker once it was added to the aggregate.
     pub fn give_back(&mut self, mut report: Box<Report>) {
-        // What the exchange of programs has left over.
+        // Frees the remains of an exchange of programs.
         while self.swapped.pop().is_ok() {}
         if report.generation == self.generation {
             report.recycle();
-            // The queue is as long as the reports are many; a worker that is gone needs none.
+            // The queue has room for all reports; a worker that is gone needs none.
             let _ = self.empties.push(report);
         }
     }
 
-    /// Sends the programs that new calls are to follow from the end of the worker's interval on.
+    /// Sends the programs that new calls follow from the end of the worker's interval on.
     fn swap(&mut self, swap: Box<Swap>) {
         while self.swapped.pop().is_ok() {}
         self.generation = swap.layout.generation;
-        // The one before was taken; see `swap`.
+        // The worker has taken the previous ones; see `swap`.
         let _ = self.swaps.push(swap);
     }
 
-    /// `true` if the worker's thread has ended.
+    /// Returns `true` if the worker's thread has ended.
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -127,7 +127,7 @@ impl WorkerHandle {
     /// Waits for the thread to end.
     ///
     /// # Errors
-    /// What made its driver unusable, or that it panicked.
+    /// The error that made its driver unusable, or that it panicked.
     pub fn join(&mut self) -> io::Result<()> {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),

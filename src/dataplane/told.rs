@@ -1,6 +1,6 @@
-//! Memory of the last text for the control side, so that it is not told too much.
+//! A filter of texts for the control side that drops repetitions.
 
-/// Time between two texts.
+/// Least time between two texts.
 const PERIOD_NS: u64 = 1_000_000_000;
 
 /// A gate for texts that may come as fast as calls do.
@@ -11,8 +11,8 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// `true` if a text is to be told: not the same again, and none within a second of another,
-    /// for two that alternate would be told for every call.
+    /// Returns `true` if a text is to be sent: not if it equals the last one, and none within a
+    /// second of another, because two texts that alternate would otherwise be sent for every call.
     pub(super) fn admits(&mut self, text: &str, now: u64) -> bool {
         if now < self.next_ns || self.last == text {
             return false;
@@ -36,7 +36,7 @@ mod tests {
             count += usize::from(told.admits(text, ms * 1_000_000));
         }
         assert_eq!(count, 3);
-        // The same again is no news, however late.
+        // The same text is not sent again, however late.
         let last = told.last.clone();
         assert!(!told.admits(&last, 10 * PERIOD_NS));
         assert!(told.admits("no answer", 10 * PERIOD_NS));

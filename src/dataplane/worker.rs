@@ -1,8 +1,8 @@
 //! One worker: an engine driven by a driver, one turn at a time.
 //!
-//! A turn sends what was staged, waits for traffic or the next deadline, handles what came, fires
-//! timers, and starts the calls that are due. Nothing else happens on a worker's thread.
-//! `report` is what it tells the control side, once a second.
+//! A turn sends the staged messages, waits for traffic or the next deadline, handles the events,
+//! fires timers, and starts the calls that are due. Nothing else happens on a worker's thread.
+//! `report` sends figures to the control side once a second.
 
 mod report;
 
@@ -32,32 +32,32 @@ pub const REPORT_NS: u64 = 1_000_000_000;
 const SAMPLE_NS: u64 = REPORT_NS / 4;
 /// Reports in circulation per worker.
 pub(super) const REPORTS: usize = 4;
-/// Notes on their way to the control side.
+/// Most notes on their way to the control side.
 pub const NOTES: usize = 16;
-/// Slots of the send arena kept free while events, timers and arrivals are handled, so that what
-/// one of them causes still fits: a datagram causes a handful of sends at most.
+/// Slots of the send arena kept free while events, timers and arrivals are handled, so that the
+/// messages that one of them causes still fit. A datagram causes a handful of sends at most.
 const TX_RESERVE: usize = 64;
-/// Time that the dialogs of failed calls may take to end once no call is open any more, where a run
-/// waits for them.
+/// Time in which the dialogs of failed calls may end after the last call, if a run waits for them.
 pub const LINGER_NS: u64 = 4_000_000_000;
-/// How long a shutdown waits for operations in the kernel.
+/// Longest wait of a shutdown for operations in the kernel.
 const SHUTDOWN_NS: u64 = 200_000_000;
-/// Circuits in use that one answer tells of.
+/// Most busy circuits in one answer.
 const CIRCUITS_MAX: usize = 4096;
 /// Sockets opened in one turn: each costs a few system calls, and arrivals must not wait for all.
 const SOCKETS_PER_TURN: usize = 256;
 
-/// From how long a stall is counted as minor, and as major: the thresholds of SIPp's watchdog.
+/// Durations from which a stall is counted as minor, and as major: the thresholds of SIPp's
+/// watchdog.
 pub const WATCHDOG_NS: (u64, u64) = (500_000_000, 3_000_000_000);
 
-/// What the control side asks of a worker.
+/// A request of the control side to a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WorkerRequest {
     /// Start and accept no more calls; open ones go on.
     StopNewCalls,
     /// End every open call with BYE or CANCEL.
     CancelCalls,
-    /// End now, whatever is open.
+    /// End now, even if calls are open.
     StopNow,
     /// A new rate, in calls per period over all workers.
     SetRate(f64),
@@ -79,24 +79,24 @@ pub enum WorkerRequest {
     TellCircuits,
     /// Answer with the numbers of calls.
     TellCalls,
-    /// Answer with what open calls wait for.
+    /// Answer with the events that open calls wait for.
     TellWaits,
 }
 
 /// A datagram on its way to the worker that owns its call.
 #[derive(Debug)]
 pub struct Handover {
-    /// Its payload.
+    /// The payload.
     pub payload: Box<[u8]>,
-    /// Where it came from.
+    /// The address that it came from.
     pub source: SocketAddr,
-    /// When it arrived, on the monotonic clock.
+    /// Time of arrival, on the monotonic clock.
     pub received_ns: u64,
-    /// The socket that received it, of the worker that received it.
+    /// The socket of the receiving worker on which it arrived.
     pub socket: SocketId,
     /// The worker that received it.
     pub receiver: usize,
-    /// How many workers have looked at it.
+    /// Number of workers that have already examined it.
     pub hops: usize,
     /// The worker that owns the call, if the Call-ID says so.
     pub owner: Option<usize>,
@@ -108,43 +108,44 @@ pub struct Links {
     pub requests: Consumer<WorkerRequest>,
     /// Reports to the control side.
     pub reports: Producer<Box<Report>>,
-    /// Counters between two reports, where somebody wants them.
+    /// Counters between two reports, if they were requested.
     pub samples: Option<Producer<CounterSample>>,
     /// Empty reports from the control side.
     pub empties: Consumer<Box<Report>>,
     /// Programs for new calls; taken at the end of an interval.
     pub swaps: Consumer<Box<Swap>>,
-    /// What is left of them, for the control side to free.
+    /// Programs and reports no longer needed, for the control side to free.
     pub swapped: Producer<Box<Swap>>,
-    /// Demands of the scenario to stop the run.
+    /// Requests of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
-    /// Notes that the user should read, seldom enough for text.
+    /// Notes for the user; they are rare enough to be texts.
     pub notes: Producer<String>,
     /// Answers to questions of the control side.
     pub answers: Producer<Answer>,
-    /// Shell commands of the scenario, where it has some.
+    /// Shell commands of the scenario, if it has some.
     pub shell: Option<Producer<Box<[u8]>>>,
-    /// Records to the writer thread, where anybody wants some.
+    /// Records for the writer thread, if any are needed.
     pub records: Option<(RecordsIn, Arc<Bell>)>,
-    /// The control side's thread, to wake when there is something in its queues.
+    /// The control side's thread, to be woken when its queues are not empty.
     pub control: Option<Thread>,
-    /// Datagrams for the next worker in the circle, and how to wake it.
+    /// Datagrams for the next worker in the circle, and the handle that wakes it.
     pub handover_out: Option<(Producer<Handover>, Waker)>,
     /// Datagrams from the previous worker in the circle.
     pub handover_in: Option<Consumer<Handover>>,
-    /// Commands from and to other instances (3PCC), and news of them.
+    /// Commands to and from other instances (3PCC), and notices about them.
     pub third_party: Option<WorkerEnd>,
-    /// How many workers of the run are not done yet.
+    /// The number of workers of the run that are not done yet.
     pub undone: Undone,
 }
 
-/// Workers end together: one that ended alone would break the circle, and where workers share a
-/// port the kernel would give the datagrams of its socket, and of others, to somebody else.
+/// The number of workers that are not done. Workers end together: one that ended alone would break
+/// the circle. If workers share a port, the kernel would also give the datagrams of its socket, and
+/// of others, to another process.
 #[derive(Clone, Debug)]
 pub struct Undone(Arc<AtomicUsize>);
 
 impl Undone {
-    /// The count for a run of `workers`; each gets a clone.
+    /// The count for a run of `workers`; each worker gets a clone.
     pub fn new(workers: usize) -> Self {
         Self(Arc::new(AtomicUsize::new(workers)))
     }
@@ -157,50 +158,50 @@ impl Undone {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Takes back what [`take_one`](Self::take_one) said; `false` where all were done already.
+    /// Undoes [`take_one`](Self::take_one); `false` if all workers were already done.
     fn give_back_one(&self) -> bool {
         let one_more = |undone: usize| (undone > 0).then_some(undone + 1);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
     }
 }
 
-/// Whether a worker wants another turn.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// It does.
+    /// The worker wants another turn.
     Again,
-    /// It has sent its last report.
+    /// The worker has sent its last report.
     Finished,
 }
 
-/// How a worker opens sockets for calls (`-t un`).
+/// The sockets that a worker opens for calls (`-t un`).
 #[derive(Clone, Debug)]
 pub struct PerCallSockets {
-    /// What to open; port 0.
+    /// Options of the sockets; port 0.
     pub spec: SocketSpec,
-    /// How many at most.
+    /// Most such sockets.
     pub max: usize,
 }
 
-/// The part of the schedule of calls that reports have told of.
+/// The part of the schedule of calls that reports already cover.
 #[derive(Default)]
 struct Paced {
-    /// Time during which calls were being placed.
+    /// Time in which calls were placed.
     paced_ns: u64,
-    /// Calls that the rate asked for meanwhile, over all workers.
+    /// Calls that the rate asked for in that time, over all workers.
     planned: f64,
     /// The rate step in force.
     step: u32,
 }
 
-/// See the module's documentation.
+/// An engine on a driver, and the queues to and from the control side.
 pub struct Worker<D: Link> {
     driver: D,
     engine: Engine,
     links: Links,
     main_socket: SocketId,
     shared: Option<SocketId>,
-    /// That connection was there.
+    /// True once the shared connection was up.
     was_connected: bool,
     per_call: Option<PerCallSockets>,
     sockets_open: usize,
@@ -208,7 +209,7 @@ pub struct Worker<D: Link> {
     index: usize,
     interval_start_ns: u64,
     next_report_ns: u64,
-    /// `u64::MAX` where nobody wants to look.
+    /// Time of the next sample; `u64::MAX` if samples were not requested.
     next_sample_ns: u64,
     sequence: u64,
     pacing_until_ns: Option<u64>,
@@ -216,92 +217,94 @@ pub struct Worker<D: Link> {
     paced: Paced,
     last_cpu_ns: u64,
     own: Counters,
-    /// Empty reports that came with other programs.
+    /// Empty reports that came with an exchange of programs.
     spare: VecDeque<Box<Report>>,
     wakes: WakeBudget,
     watchdog_ns: (u64, u64),
     linger_ns: u64,
-    /// No waiting in the next turn: something is left to do.
+    /// True if the next turn must not wait, because work is left.
     hurry: bool,
     idle_since_ns: Option<u64>,
-    /// It is done and waits for the other workers.
+    /// True once the worker is done and waits for the others.
     done: bool,
-    /// Where to go on with ending open calls.
+    /// The slot from which to go on with ending open calls.
     cancelling: Option<u32>,
-    /// Slots of the arena left to others while calls are ended.
+    /// Slots of the arena left for other messages while calls are ended.
     cancel_reserve: usize,
     stopping: bool,
     finished: bool,
     told: Told,
 }
 
-/// What a worker is made of.
+/// The parts of a worker.
 pub struct WorkerParts<D: Link> {
-    /// Its driver, with `main_socket` open.
+    /// The driver, with `main_socket` open.
     pub driver: D,
-    /// Its engine.
+    /// The engine.
     pub engine: Engine,
-    /// Its queues.
+    /// The queues.
     pub links: Links,
-    /// The socket that receives requests, and sends where calls have no socket of their own.
+    /// The socket that receives requests, and that calls without a socket of their own send from.
     pub main_socket: SocketId,
     /// The one connection that calls share, if they do.
     pub shared: Option<SocketId>,
     /// One socket per call, if so configured.
     pub per_call: Option<PerCallSockets>,
-    /// Its index.
+    /// Index of the worker.
     pub index: usize,
-    /// How many there are.
+    /// Number of workers.
     pub workers: usize,
-    /// Begin of the run.
+    /// Start of the run.
     pub start_ns: u64,
-    /// Longest time that events may gather when they come thick and fast; 0 handles each at once.
+    /// Longest time for which events may gather under load; 0 handles each at once.
     pub grain_ns: u64,
-    /// From how long a stall is counted as minor, and as major; [`WATCHDOG_NS`] is SIPp's.
+    /// Durations from which a stall is counted as minor, and as major; [`WATCHDOG_NS`] is SIPp's.
     pub watchdog_ns: (u64, u64),
-    /// Time that the dialogs of failed calls may take to end once no call is open any more.
+    /// Time in which the dialogs of failed calls may end after the last call.
     pub linger_ns: u64,
 }
 
-/// How often a worker wakes up. Each wake costs a few microseconds that a call could use better, so
-/// beyond one per grain on average (with some in reserve, so that a single call is never held up)
-/// events gather until the next grain. A call then starts in the grain nearest to its time, which
-/// is measured like any lateness; durations do not suffer, as the kernel stamps what it receives.
+/// A limit on how often a worker wakes up. Each wake costs a few microseconds that calls could use
+/// better. The budget is one wake per grain on average, with some in reserve, so that a single call
+/// is never delayed. Beyond it, events gather until the next grain. A call then starts in the grain
+/// nearest to its time; the difference is measured like any lateness. Durations are not affected,
+/// because the kernel stamps what it receives.
 #[derive(Debug)]
 struct WakeBudget {
     grain_ns: u64,
-    /// When the budget allows the next wake (the generic cell rate algorithm's arrival time).
+    /// Time at which the budget allows the next wake (the generic cell rate algorithm's arrival
+    /// time).
     due_ns: u64,
 }
 
 impl WakeBudget {
-    /// Wakes in reserve: some calls' worth.
+    /// Wakes in reserve: enough for some calls.
     const BURST: u64 = 32;
 
     fn note(&mut self, now: u64) {
         let earliest = now.saturating_sub(Self::BURST * self.grain_ns);
         let due_ns = self.due_ns.max(earliest) + self.grain_ns;
-        // Wakes that could not be put off leave no debt: the next grain is never farther than one.
+        // Wakes that could not be delayed leave no debt: the next wake is at most one grain away.
         self.due_ns = due_ns.min(now + self.grain_ns);
     }
 
-    /// How far ahead of its time a call may start: half a grain while turns are a grain apart,
-    /// which halves the error of starts; nothing while the budget lets a worker wake when a call is
-    /// due.
+    /// Time by which a call may start early: half a grain while turns are a grain apart, which
+    /// halves the error of starts; 0 while the budget lets a worker wake when a call is due.
     fn lead_ns(&self, now: u64) -> u64 {
         if self.due_ns > now { self.grain_ns / 2 } else { 0 }
     }
 
-    /// Until when events should gather; a time in the past is no gathering.
+    /// Time until which events should gather; a past time means that they need not.
     fn gather_until_ns(&self) -> u64 {
         if self.grain_ns == 0 { 0 } else { self.due_ns }
     }
 }
 
 impl<D: Link> Worker<D> {
-    /// A worker that begins at `parts.start_ns`.
+    /// Creates a worker that begins at `parts.start_ns`.
     pub fn new(mut parts: WorkerParts<D>) -> Self {
-        // Ending all calls at once must not starve what they still receive.
+        // While all calls are ended at once, there must be room for answers to the messages they
+        // still receive.
         let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
         let last_cpu_ns = parts.driver.cpu_time_ns();
         let next_sample_ns = match parts.links.samples {
@@ -352,7 +355,7 @@ impl<D: Link> Worker<D> {
         &self.driver
     }
 
-    /// When the worker next has something to do without being woken.
+    /// Time at which the worker next has work without being woken.
     pub fn next_deadline_ns(&self) -> u64 {
         if self.hurry || self.engine.has_deferred() || self.engine.has_closable() {
             return 0;
@@ -365,10 +368,10 @@ impl<D: Link> Worker<D> {
         deadline
     }
 
-    /// One turn.
+    /// Executes one turn.
     ///
     /// # Errors
-    /// What makes the driver unusable.
+    /// The error that makes the driver unusable.
     pub fn turn(&mut self) -> io::Result<Turn> {
         if self.finished {
             return Ok(Turn::Finished);
@@ -384,12 +387,12 @@ impl<D: Link> Worker<D> {
         self.watch(now.saturating_sub(before.max(deadline).max(gather_until_ns)));
         self.take_requests(now);
         if let Some(from) = self.cancelling {
-            // As many per turn as the arena holds: each ends with a message of its own.
+            // Each call ends with a message of its own, so a turn ends as many as the arena holds.
             self.cancelling =
                 self.engine.cancel_calls(from, now, self.driver.tx(), self.cancel_reserve);
             self.hurry |= self.cancelling.is_some();
             if self.stopping {
-                // There is no further turn for the others: they end without a message.
+                // The remaining calls have no further turn: they end without a message.
                 self.engine.give_up_calls(now);
                 self.cancelling = None;
             }
@@ -402,15 +405,15 @@ impl<D: Link> Worker<D> {
             self.engine.resume_deferred(now, self.driver.tx());
         }
         self.hurry |= self.engine.fire_timers(now, self.driver.tx(), TX_RESERVE);
-        // Where turns are a grain apart, a call starts in the turn nearest to its time.
+        // While turns are a grain apart, a call starts in the turn nearest to its time.
         let lead_ns = self.wakes.lead_ns(now);
-        // A call that begins with a command needs to know who can be reached.
+        // A call that begins with a command needs to know which instances are reachable.
         self.hear_commands(now);
         self.start_calls(now, lead_ns);
         self.hand_on_commands();
         self.say_commands();
         if let Some(stop) = self.engine.take_stop_request() {
-            // A full queue holds an earlier demand of the same weight.
+            // A full queue holds an earlier request of the same weight.
             let _ = self.links.stops.push(stop);
             self.wake_control();
         }
@@ -423,7 +426,7 @@ impl<D: Link> Worker<D> {
         }
         self.note_done(now);
         if self.stopping || (self.done && self.links.undone.is_none()) {
-            // Whatever is staged still leaves.
+            // Messages that are staged still leave.
             self.engine.flushed(self.driver.now());
             self.driver.turn(0)?;
             self.engine.end_all_lingering(now);
@@ -433,7 +436,7 @@ impl<D: Link> Worker<D> {
             let deadline = self.driver.now() + SHUTDOWN_NS;
             self.driver.shutdown(deadline);
             self.finished = true;
-            // The others need not wait for their next report to see that all are done.
+            // The other workers need not wait for their next report to see that all are done.
             if let Some((_, waker)) = &self.links.handover_out {
                 waker.wake();
             }
@@ -458,7 +461,7 @@ impl<D: Link> Worker<D> {
     }
 
     /// Moves the turn's records to the queue of the writer thread, and wakes it if it is idle.
-    /// Never waits: what has no room is counted by kind.
+    /// Never waits: records that find no room are counted by kind.
     fn hand_on_records(&mut self) {
         let tracer = self.engine.tracer_mut();
         let Some((queue, bell)) = &mut self.links.records else { return tracer.clear() };
@@ -472,7 +475,7 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    /// Hands shell commands on to whoever runs them; what finds no room is dropped and counted.
+    /// Passes shell commands to the control side; those that find no room are dropped and counted.
     fn hand_on_commands(&mut self) {
         while let Some(command) = self.engine.take_command() {
             let handed_on =
@@ -499,7 +502,7 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    /// Notes that a worker which was done has calls to make again, while others still are at work.
+    /// Notes that a worker which was done has calls to make again, while others are still working.
     fn note_undone(&mut self) {
         if self.done && !self.engine.is_finished() && self.links.undone.give_back_one() {
             self.done = false;
@@ -547,7 +550,7 @@ impl<D: Link> Worker<D> {
     }
 
     fn answer(&mut self, answer: Answer) {
-        // Whoever asks without listening gets no more answers.
+        // Answers that the control side does not collect are dropped.
         if self.links.answers.push(answer).is_ok() {
             self.wake_control();
         }
@@ -579,7 +582,7 @@ impl<D: Link> Worker<D> {
         self.hurry |= left.is_break();
     }
 
-    /// What the driver tells of connections.
+    /// Handles the driver's events of connections.
     fn take_news(&mut self, now: u64) {
         while let Some(news) = self.driver.take_news() {
             match news {
@@ -596,12 +599,12 @@ impl<D: Link> Worker<D> {
                     if let Some(drop) = drop {
                         self.engine.count_drop(drop);
                     }
-                    // As SIPp: without its one connection the run is over.
+                    // As in SIPp, the run is over without its one connection.
                     let ends_run =
                         self.shared == Some(socket) && !comes_back && !self.engine.all_created();
                     if !was_open {
                         self.engine.warn(&text, now);
-                        // The error of the run says the same.
+                        // The error of the run contains the same text.
                         if !ends_run {
                             self.note(&text, now);
                         }
@@ -625,16 +628,16 @@ impl<D: Link> Worker<D> {
         self.close_unneeded();
     }
 
-    /// Tells the control side why there is no connection, unless it was told enough: connections
-    /// may fail as fast as calls come. The engine counts a warning for each.
+    /// Tells the control side why there is no connection, unless it was told so a short time ago:
+    /// connections may fail as often as calls come. The engine counts a warning for each.
     fn note(&mut self, text: &str, now: u64) {
-        // A full queue has enough to tell too.
+        // A full queue already holds enough notes.
         if self.told.admits(text, now) && self.links.notes.push(text.to_owned()).is_ok() {
             self.wake_control();
         }
     }
 
-    /// Closes connections that have no calls any more.
+    /// Closes connections that have no calls left.
     fn close_unneeded(&mut self) {
         while let Some(socket) = self.engine.take_closable() {
             self.driver.close(socket);
@@ -653,7 +656,7 @@ impl<D: Link> Worker<D> {
                 hand_over(&mut self.links, &mut self.own, handover);
                 continue;
             }
-            // Back at the worker that received it: nobody knows its call.
+            // The datagram is back at the worker that received it: no worker knows its call.
             let is_final = handover.hops >= self.workers;
             let datagram = Incoming {
                 socket: match handover.receiver == self.index {
@@ -697,7 +700,7 @@ impl<D: Link> Worker<D> {
 
     /// Opens connections for calls that closed theirs.
     fn reopen_connections(&mut self, now: u64) {
-        // They may be what the limit of connections leaves no room for.
+        // Connections that wait to be closed may use up the limit of connections.
         self.close_unneeded();
         for _ in 0..SOCKETS_PER_TURN {
             if !self.engine.wants_socket() || self.driver.tx().free() <= TX_RESERVE {
@@ -708,7 +711,7 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    /// Third-party call control: what other instances said, and news of them.
+    /// Handles the messages of the third-party thread: commands and notices of other instances.
     fn hear_commands(&mut self, now: u64) {
         let Some(mut third_party) = self.links.third_party.take() else { return };
         while self.driver.tx().free() > TX_RESERVE {
@@ -738,7 +741,7 @@ impl<D: Link> Worker<D> {
         self.links.third_party = Some(third_party);
     }
 
-    /// What there is to say to other instances.
+    /// Passes the engine's commands to the third-party thread.
     fn say_commands(&mut self) {
         let Some(third_party) = &mut self.links.third_party else { return };
         self.engine.carry_commands(|peer, text| third_party.push(peer, text));
@@ -756,7 +759,7 @@ impl<D: Link> Worker<D> {
                 let port = self.driver.local_addr(socket).port();
                 self.engine.add_socket(socket, port);
             }
-            // Out of descriptors or ports: share what there is.
+            // No descriptors or ports are left: calls share the sockets that there are.
             Err(_) => self.engine.no_more_sockets(),
         }
     }
@@ -774,7 +777,7 @@ impl<D: Link> Worker<D> {
 }
 
 impl<D: Link> Drop for Worker<D> {
-    /// Nobody waits for a worker that is gone, as after an error of its driver.
+    /// Counts a worker that ends by an error as done, so that the others do not wait for it.
     fn drop(&mut self) {
         if !self.done {
             self.links.undone.take_one();
@@ -796,7 +799,7 @@ fn hand_over(links: &mut Links, own: &mut Counters, handover: Handover) {
     }
 }
 
-/// What a socket for SIP looks like.
+/// The options of a socket for SIP.
 pub fn sip_socket(local: SocketAddr, buffer_bytes: usize, reuse_port: bool) -> SocketSpec {
     SocketSpec {
         local,

@@ -1,4 +1,4 @@
-//! One connection: its session, the stream below it, and how far it is.
+//! One connection: its session, the stream below it, and its state.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,38 +8,38 @@ use crate::sip::ParseError;
 use crate::stats::{DropCause, FailureCause};
 use crate::stream::{Role, Session, SessionConfig, SessionFailure};
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nothing: the place is free.
+    /// No connection: the place is free.
     Free,
-    /// On its way to the peer.
+    /// The connection to the peer is being established.
     Connecting,
-    /// There; the session may still shake hands.
+    /// The stream is up; the session may still shake hands.
     Up,
-    /// Lost, and to be opened again.
+    /// The connection is lost, and will be opened again.
     Waiting,
 }
 
 pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) state: State,
-    /// Counts the connections at this place, so that an id that is out of date means none.
+    /// Number of connections that were at this place before, so that an outdated id matches none.
     pub(super) generation: u32,
     /// The driver's stream.
     pub(super) stream: Option<SocketId>,
     pub(super) peer: SocketAddr,
-    /// How we opened it; `None` if the peer did.
+    /// The address and options that we opened it with; `None` if the peer opened it.
     pub(super) target: Option<ConnectSpec>,
     pub(super) begun_ns: u64,
-    /// When the last bytes arrived.
+    /// Time at which the last bytes arrived.
     pub(super) received_ns: u64,
-    /// It is on the list of those that have something to write.
+    /// True while the connection is on the list of those with bytes to write.
     pub(super) is_dirty: bool,
-    /// It is on the list of those with messages that nobody took.
+    /// True while the connection is on the list of those with messages that were not taken.
     pub(super) is_ready: bool,
     pub(super) is_congested: bool,
-    /// Its stream has ended; told when its messages are taken.
+    /// The reason why the stream ended; reported once its messages are taken.
     pub(super) ended: Option<StreamCause>,
 }
 
@@ -61,7 +61,7 @@ impl Connection {
         }
     }
 
-    /// A new connection at this place, or the same one opened again.
+    /// Begins a new connection at this place, or opens the same one again.
     pub(super) fn begin(
         &mut self,
         config: &SessionConfig,
@@ -81,7 +81,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The place is free.
+    /// Frees the place.
     pub(super) fn end(&mut self) {
         self.state = State::Free;
         self.generation = self.generation.wrapping_add(1);
@@ -90,7 +90,7 @@ impl Connection {
         self.ended = None;
     }
 
-    /// The layer whose handshake is under way.
+    /// The cause of failure for the layer whose handshake is in progress.
     fn handshake_cause(&self) -> FailureCause {
         match self.session.is_tls_open() {
             false => FailureCause::TlsHandshake,
@@ -98,7 +98,8 @@ impl Connection {
         }
     }
 
-    /// Why calls fail whose connection ended with `cause`, and how a person says it.
+    /// The cause by which calls fail if their connection ends with `cause`, and a text for the
+    /// user.
     pub(super) fn cause_of(&self, cause: StreamCause) -> (FailureCause, String) {
         if self.state == State::Connecting {
             let fixed_port = self.target.as_ref().and_then(|target| target.local);
@@ -128,7 +129,8 @@ impl Connection {
         (FailureCause::TcpClosed, words(cause))
     }
 
-    /// Why calls fail whose session failed, and what is counted about the peer's stream.
+    /// The cause by which calls fail if their session fails, and the drop to count for the peer's
+    /// stream.
     pub(super) fn cause_of_failure(
         &self,
         failure: &SessionFailure,

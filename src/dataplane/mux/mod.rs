@@ -1,12 +1,12 @@
 //! Connections that look like sockets with datagrams.
 //!
 //! A [`StreamMux`] is a driver on top of a driver with streams. A message staged for a connection
-//! goes through the connection's [`Session`](crate::stream::Session) and leaves as bytes; bytes
-//! that arrive come out as one [`Event::Datagram`] per message. What happens to connections is told
-//! as [`News`]. It knows nothing of calls: a message carries a cookie, and that is all.
+//! goes through the connection's [`Session`](crate::stream::Session) and leaves as bytes. Bytes
+//! that arrive come out as one [`Event::Datagram`] per message. Events of connections are [`News`].
+//! The multiplexer knows nothing of calls: a message carries a cookie, and that is all.
 //!
-//! A connection keeps its id while it is opened again (`-max_reconnect`). Nothing per message is
-//! allocated over TCP; TLS and WebSocket allocate inside their libraries.
+//! A connection keeps its id while it is opened again (`-max_reconnect`). TCP allocates nothing per
+//! message; TLS and WebSocket allocate inside their libraries.
 
 mod connection;
 mod table;
@@ -25,42 +25,43 @@ use crate::stats::Counters;
 use crate::stream::SessionConfig;
 use table::Table;
 
-/// How connections that we opened are opened again after a loss.
+/// The rules for opening our connections again after a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconnect {
-    /// Attempts of this worker in all; `None` is no limit.
+    /// Most attempts of this worker; `None` is no limit.
     pub max: Option<u64>,
-    /// Whether the calls on the connection fail; otherwise they go on with the new one.
+    /// True if the calls on the connection fail; otherwise they go on with the new one.
     pub fails_calls: bool,
     /// Wait before an attempt, in nanoseconds.
     pub sleep_ns: u64,
 }
 
-/// What a [`StreamMux`] is made of, beside its driver.
+/// The configuration of a [`StreamMux`], apart from its driver.
 #[derive(Clone, Debug)]
 pub struct MuxConfig {
-    /// What sessions are made from.
+    /// The configuration of sessions.
     pub session: SessionConfig,
-    /// What happens when a connection that we opened is lost.
+    /// The reaction to the loss of a connection that we opened.
     pub reconnect: Reconnect,
-    /// Connections are opened for one call each: none is opened again when its call has failed.
+    /// True if each connection is opened for one call: it is not opened again once its call has
+    /// failed.
     pub per_call: bool,
-    /// Connections at one time.
+    /// Most connections at one time.
     pub connections_max: usize,
     /// Small and large send slots of the arena in which messages are rendered.
     pub tx_slots: (usize, usize),
 }
 
-/// See the module's documentation.
+/// A driver whose sockets are connections, and whose datagrams are messages.
 pub struct StreamMux<D: Driver> {
     driver: D,
     arena: TxArena,
     table: Table,
-    /// The listener as the driver knows it, and where it listens.
+    /// The listener's socket in the driver below, and its address.
     listener: Option<(SocketId, SocketAddr)>,
 }
 
-/// What was counted about connections and messages.
+/// Counts of connections and messages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     opened: u64,
@@ -76,10 +77,10 @@ struct Totals {
 }
 
 impl<D: Driver> StreamMux<D> {
-    /// On top of `driver`.
+    /// Creates a multiplexer on top of `driver`.
     ///
     /// # Errors
-    /// Want of memory for the arena.
+    /// There is not enough memory for the arena.
     pub fn new(driver: D, config: MuxConfig) -> io::Result<Self> {
         let (small, large) = config.tx_slots;
         let arena = TxArena::standalone(small, large)?;
@@ -91,7 +92,7 @@ impl<D: Driver> StreamMux<D> {
         &self.driver
     }
 
-    /// When connections want a turn, on the driver's clock; for tests.
+    /// Time at which connections want a turn, on the driver's clock; for tests.
     pub fn next_deadline_ns(&self) -> Nanos {
         self.table.next_deadline_ns()
     }
@@ -102,7 +103,7 @@ impl<D: Driver> Driver for StreamMux<D> {
         self.driver.now()
     }
 
-    /// A connection to `spec.remote`; without that, a listener at `spec.local`.
+    /// Opens a connection to `spec.remote`; without that, a listener at `spec.local`.
     fn open(&mut self, spec: &SocketSpec) -> io::Result<SocketId> {
         if let Some(remote) = spec.remote {
             let is_free = spec.local.ip().is_unspecified() && spec.local.port() == 0;
@@ -127,7 +128,7 @@ impl<D: Driver> Driver for StreamMux<D> {
         Ok(listener)
     }
 
-    /// Where the listener listens: that is what messages name, whatever connection they leave by.
+    /// The listener's address: messages contain it, no matter which connection they leave by.
     fn local_addr(&self, socket: SocketId) -> SocketAddr {
         self.listener.map_or_else(|| self.driver.local_addr(socket), |(_, address)| address)
     }
@@ -140,7 +141,7 @@ impl<D: Driver> Driver for StreamMux<D> {
         self.table.open(&mut self.driver, spec.clone())
     }
 
-    /// Connections carry messages, which are staged in the arena.
+    /// Always fails: connections carry messages, which are staged in the arena.
     fn stream_write(&mut self, _stream: SocketId, _bytes: &[u8]) -> Result<(), StreamWriteError> {
         Err(StreamWriteError::Closed)
     }
@@ -188,7 +189,7 @@ impl<D: Driver> Driver for StreamMux<D> {
         self.driver.waker()
     }
 
-    /// Those of the driver, with messages where they have datagrams.
+    /// The driver's counters, with messages in place of datagrams.
     fn counters(&self) -> DriverCounters {
         let totals = &self.table.totals;
         DriverCounters {

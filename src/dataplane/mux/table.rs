@@ -15,14 +15,14 @@ use crate::dataplane::link::News;
 use crate::stats::{DropCause, FailureCause};
 use crate::stream::{Role, Session, SessionFailure};
 
-/// Bytes that wait on a connection from which on it is congested: below the limit of its session,
-/// so that messages of calls that did not know yet still fit.
+/// Waiting bytes from which on a connection counts as congested. This is below the limit of its
+/// session, so that messages still fit whose calls do not know it yet.
 const CONGESTED_BYTES: usize = 65_536;
-/// How often deadlines of peers are looked at while there are connections.
+/// Time between two checks of peers' deadlines while there are connections.
 const SWEEP_NS: u64 = 250_000_000;
 /// Bits of an id that are the place; those above are the generation.
 const PLACE_BITS: u32 = 20;
-/// Generations, so that no id looks like a driver's stream or like none.
+/// Number of generations: few enough that no id equals one of the driver's streams or `NONE`.
 const GENERATIONS: u32 = 1 << 10;
 const NONE: u32 = u32::MAX;
 
@@ -30,17 +30,17 @@ pub(super) struct Table {
     config: MuxConfig,
     connections: Vec<Connection>,
     free: Vec<u32>,
-    /// Place of the connection on each of the driver's streams, by the stream's place.
+    /// The connection's place for each of the driver's streams, by the stream's place.
     of_stream: Vec<u32>,
     news: VecDeque<News>,
-    /// Connections with something to write.
+    /// Connections with bytes to write.
     dirty: Vec<u32>,
-    /// Connections with messages that nobody took yet.
+    /// Connections with messages that were not taken yet.
     ready: VecDeque<u32>,
-    /// Connections that are to be opened again, and when. The wait is always the same, so that the
-    /// first is due first.
+    /// Connections to be opened again, and the time for it. The wait is always the same, so the
+    /// first one is due first.
     waiting: VecDeque<(u64, u32, u32)>,
-    /// Streams to be closed, and what is to be said before.
+    /// Streams to be closed, and the bytes to send before.
     farewells: Vec<(SocketId, Vec<u8>)>,
     attempts_left: Option<u64>,
     next_sweep_ns: u64,
@@ -65,7 +65,7 @@ impl Table {
         }
     }
 
-    /// Opens a connection. It can be sent on at once: messages wait until it is up.
+    /// Opens a connection. Messages can be sent on it at once: they wait until it is up.
     pub(super) fn open<D: Driver>(
         &mut self,
         driver: &mut D,
@@ -121,7 +121,7 @@ impl Table {
         SocketId(generation << PLACE_BITS | place)
     }
 
-    /// The place of a connection that is still the one that `id` means.
+    /// The place of the connection with `id`; `None` if it has ended.
     fn place_of(&self, id: SocketId) -> Option<u32> {
         let place = id.0 & ((1 << PLACE_BITS) - 1);
         let connection = self.connections.get(place as usize)?;
@@ -135,7 +135,7 @@ impl Table {
         (connection.stream == Some(stream)).then_some(place)
     }
 
-    /// Gives a place back. Its id means nothing from now on.
+    /// Frees a place. Its id is invalid from now on.
     fn release(&mut self, place: u32) {
         self.connections[place as usize].end();
         self.free.push(place);
@@ -166,12 +166,12 @@ impl Table {
                     self.totals.messages_sent += 1;
                     return;
                 }
-                // It waits in the session.
+                // The message waits in the session.
                 Err(StreamWriteError::Full) => {}
                 Err(StreamWriteError::TooLarge) => {
                     return self.not_sent(cookie, FailureCause::CannotSendMessage);
                 }
-                // Its end is on its way as an event.
+                // An event about the end of the stream is on its way.
                 Err(StreamWriteError::Closed) => {
                     return self.not_sent(cookie, FailureCause::TcpClosed);
                 }
@@ -196,7 +196,7 @@ impl Table {
         }
     }
 
-    /// Writes what sessions have for their peers, and closes streams whose sessions failed.
+    /// Writes the sessions' output to their peers, and closes streams whose sessions failed.
     pub(super) fn write_all<D: Driver>(&mut self, driver: &mut D) {
         while let Some(place) = self.dirty.pop() {
             self.connections[place as usize].is_dirty = false;
@@ -210,7 +210,7 @@ impl Table {
     }
 
     fn write<D: Driver>(&mut self, driver: &mut D, place: u32) {
-        /// A write as large as a stream's whole buffer would find room only when that is empty.
+        /// A write of a stream's whole buffer size would fit only into an empty buffer.
         const PIECE_BYTES: usize = 16_384;
         let id = self.id_of(place);
         let connection = &mut self.connections[place as usize];
@@ -289,7 +289,7 @@ impl Table {
         ControlFlow::Continue(())
     }
 
-    /// Hands out messages that were left over. `Break` if some are left again.
+    /// Passes on messages that were left over. Returns `Break` if some are left again.
     pub(super) fn deliver_ready<F>(
         &mut self,
         now_ns: u64,
@@ -319,7 +319,7 @@ impl Table {
         let socket = self.id_of(place);
         let connection = &mut self.connections[place as usize];
         if connection.state == State::Free || connection.is_ready {
-            // Closed meanwhile, or messages before these are still to be taken.
+            // The connection was closed meanwhile, or earlier messages are still to be taken.
             return ControlFlow::Continue(());
         }
         if let Some(shake) = connection.session.take_shake() {
@@ -360,13 +360,14 @@ impl Table {
         ControlFlow::Continue(())
     }
 
-    /// The session is of no further use: the stream is closed, after what it still has to say.
+    /// Ends a connection whose session failed: the stream is closed once the session's last output
+    /// is sent.
     fn break_off(&mut self, place: u32, failure: &SessionFailure, now_ns: u64) {
         let (cause, drop) = self.connections[place as usize].cause_of_failure(failure);
         self.lose(place, cause, drop, failure.to_string(), now_ns);
     }
 
-    /// A connection is gone.
+    /// Ends a lost connection, and opens it again later if that is configured.
     fn lose(
         &mut self,
         place: u32,
@@ -385,14 +386,14 @@ impl Table {
             self.totals.failed += 1;
         }
         if connection.is_congested {
-            // Calls that go on find room in the new session.
+            // Calls that go on have room in the new session.
             connection.is_congested = false;
             self.news.push_back(News::Drained(socket));
         }
         let is_ours = connection.target.is_some();
         let is_wanted = !reconnect.fails_calls || !self.config.per_call;
         let comes_back = is_ours && is_wanted && self.attempts_left != Some(0);
-        // One that the peer opened may be opened again by the peer.
+        // A peer may open its own connection again.
         let is_final = is_ours && !comes_back;
         let fails = (reconnect.fails_calls || is_final).then_some(cause);
         let text = match (was_open, is_ours) {
@@ -400,11 +401,11 @@ impl Table {
             (false, true) => {
                 format!("the connection with {} could not be established: {text}", connection.peer)
             }
-            // Each comes from a port of its own, of which nobody wants to read.
+            // Each has a port of its own, which would be useless in the text.
             (false, false) => format!("no connection with {}: {text}", connection.peer.ip()),
         };
         self.news.push_back(News::Lost { socket, fails, drop, comes_back, was_open, text });
-        // A stream that has not ended by itself may have something to say: written with the rest.
+        // A stream that has not ended by itself may have output left; it is written with the rest.
         if connection.ended.is_none()
             && let Some(stream) = connection.stream
         {
@@ -427,7 +428,7 @@ impl Table {
         self.waiting.push_back((now_ns + reconnect.sleep_ns, place, generation));
     }
 
-    /// When something is to be done without an event.
+    /// Time at which the table has work without an event.
     pub(super) fn next_deadline_ns(&self) -> u64 {
         if !self.dirty.is_empty() || !self.farewells.is_empty() {
             return 0;
@@ -437,7 +438,7 @@ impl Table {
         again.min(if is_idle { u64::MAX } else { self.next_sweep_ns })
     }
 
-    /// Looks for peers whose time is up, and opens connections again that were lost.
+    /// Ends connections whose peers exceeded their time, and reopens those that were lost.
     pub(super) fn sweep<D: Driver>(&mut self, driver: &mut D) {
         let now_ns = driver.now();
         while let Some(&(due_ns, place, generation)) = self.waiting.front() {
@@ -485,7 +486,7 @@ impl Table {
         }
     }
 
-    /// Closes a connection in good order.
+    /// Closes a connection after its output, with a FIN.
     pub(super) fn close<D: Driver>(&mut self, driver: &mut D, socket: SocketId) {
         let Some(place) = self.place_of(socket) else { return };
         let connection = &mut self.connections[place as usize];
@@ -508,7 +509,7 @@ impl Table {
         self.release(place);
     }
 
-    /// Closes all connections in good order.
+    /// Closes all connections after their output, with a FIN.
     pub(super) fn close_all<D: Driver>(&mut self, driver: &mut D) {
         for place in 0..self.connections.len() as u32 {
             if self.connections[place as usize].state != State::Free {

@@ -1,4 +1,4 @@
-//! One connection to another instance: bytes in, commands out, and the other way round.
+//! One connection to another instance, with buffers for received bytes and commands to send.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,51 +7,52 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::COMMAND_MAX;
 use crate::scenario::END_OF_COMMAND;
 
-/// Bytes that wait for a peer that does not read; then it is the worker's turn to wait.
+/// Most waiting bytes for a peer that does not read; beyond that, the worker has to wait.
 const OUTPUT_MAX: usize = 1 << 20;
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 14;
 
-/// What a connection brought.
+/// The result of reading a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// Nothing more at present.
+    /// No more at present.
     Nothing,
     /// A command.
     Command,
-    /// The begin of something that is too long for a command, or that never ended.
+    /// The start of a text that is too long for a command, or that never ended.
     Unfinished,
-    /// Its end.
+    /// The end of the connection.
     Over,
 }
 
-/// See the module's documentation.
+/// One connection to another instance.
 pub(super) struct Connection {
     stream: TcpStream,
     id: u64,
     /// The instance that we connected to.
     peer: Option<u16>,
-    /// The instance that speaks over it, as far as is known.
+    /// The instance that sends over it, as far as it is known.
     pub(super) sender: Option<u16>,
-    /// It brought a command.
+    /// True once it brought a command.
     pub(super) speaks: bool,
     input: Vec<u8>,
-    /// Bytes of `input` that were searched for the end of a command.
+    /// Bytes of `input` that were already searched for the end of a command.
     searched: usize,
-    /// What is too long is skipped up to the next end of a command.
+    /// True while a text that is too long is skipped, up to the next end of a command.
     skips: bool,
-    /// It brought bytes.
+    /// True once it brought any byte.
     heard: bool,
     is_closed: bool,
     output: Vec<u8>,
 }
 
 impl Connection {
-    /// `peer` is whom we connected to; `None` for a connection that was accepted.
+    /// Creates a connection. `peer` is the instance that we connected to; `None` for an accepted
+    /// one.
     pub(super) fn new(stream: TcpStream, peer: Option<u16>) -> std::io::Result<Self> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         stream.set_nonblocking(true)?;
-        // Commands are small and waited for.
+        // Commands are small, and the other side waits for them.
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
@@ -80,12 +81,12 @@ impl Connection {
         self.peer
     }
 
-    /// `true` if we made it.
+    /// Returns `true` if we opened it.
     pub(super) fn is_pair(&self) -> bool {
         self.peer.is_some()
     }
 
-    /// `true` if it brought something, and that was no command.
+    /// Returns `true` if it brought bytes, but no command.
     pub(super) fn is_noise(&self) -> bool {
         self.peer.is_none() && self.heard && !self.speaks
     }
@@ -98,13 +99,13 @@ impl Connection {
         self.output.len() < OUTPUT_MAX
     }
 
-    /// Sends a command, as far as the peer reads; the rest waits.
+    /// Sends a command, as far as the peer reads; the rest waits in the buffer.
     pub(super) fn send(&mut self, text: &[u8]) {
         self.output.extend_from_slice(text);
         self.output.push(END_OF_COMMAND);
     }
 
-    /// Writes what waits.
+    /// Writes the waiting bytes.
     pub(super) fn write(&mut self) {
         while !self.output.is_empty() {
             match self.stream.write(&self.output) {
@@ -113,13 +114,13 @@ impl Connection {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // Reading tells that it is gone.
+                // A later read reports that the connection is gone.
                 Err(_) => return self.output.clear(),
             }
         }
     }
 
-    /// The next thing that the connection brought; a command's text goes to `text`.
+    /// Returns the next result of reading the connection; a command's text is written to `text`.
     pub(super) fn next(&mut self, text: &mut Vec<u8>) -> Told {
         loop {
             if let Some(told) = self.take(text) {
@@ -145,7 +146,7 @@ impl Connection {
         }
     }
 
-    /// What `input` holds; `None` if that is no whole command.
+    /// Takes the next result out of `input`; `None` if it holds no whole command.
     fn take(&mut self, text: &mut Vec<u8>) -> Option<Told> {
         loop {
             let end = memchr::memchr(END_OF_COMMAND, &self.input[self.searched..]);

@@ -1,7 +1,7 @@
 //! The two byte queues between a worker and the thread that carries its commands.
 //!
-//! Frames stand in rings of a fixed size, so that nothing is allocated or locked for a command:
-//! kind (1 byte), instance (2), length (4), text.
+//! Frames stand in rings of a fixed size, so that a command costs no allocation and no lock: kind
+//! (1 byte), instance (2), length (4), text.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use crate::engine::COMMAND_MAX;
 /// Bytes of each ring: at least a dozen of the longest commands.
 const RING_BYTES: usize = 1 << 20;
 const HEAD_LEN: usize = 7;
-/// Room for one piece of news of each of the instances that a scenario can name, and then some.
+/// Bytes for one notice about each of the instances that a scenario can name, with a margin.
 const NEWS_BYTES: usize = 1 << 12;
-/// In the place of an instance: none that is known.
+/// The index that stands for no known instance.
 const NOBODY: u16 = u16::MAX;
 
-/// What the thread tells the worker.
+/// A message of the thread to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tell<'t> {
-    /// A command came.
+    /// A received command.
     Command(&'t [u8]),
-    /// Something came that has not ended as a command does, in time or at all.
+    /// A received text that did not end like a command, in time or at all.
     Unfinished,
-    /// This instance can be reached.
+    /// The instance is reachable.
     Reachable(u16),
-    /// An instance is gone, or cannot be reached; `None` if it never said its name.
+    /// The instance is gone, or cannot be reached; `None` if it never sent its name.
     Gone(Option<u16>),
 }
 
-/// Makes both ends. `wake` is written to when there is something for the thread.
+/// Creates both ends. The worker's end writes to `wake` when there is work for the thread.
 pub fn pair(wake: Option<Arc<OwnedFd>>) -> (WorkerEnd, ThreadEnd) {
     let (out, out_far) = RingBuffer::new(RING_BYTES);
     let (into, into_far) = RingBuffer::new(RING_BYTES);
@@ -50,30 +50,30 @@ pub fn pair(wake: Option<Arc<OwnedFd>>) -> (WorkerEnd, ThreadEnd) {
 pub struct WorkerEnd {
     out: Producer<u8>,
     into: Consumer<u8>,
-    /// Behind the ring: when the thread is woken for the last time, the ring must be gone.
+    /// Declared behind the ring: when the thread is woken for the last time, the ring must be gone.
     wake: Wake,
     text: Vec<u8>,
-    /// What was read and has to be looked at again.
+    /// The head of a frame that was read and will be returned again.
     held: Option<(u8, u16)>,
     has_news: bool,
 }
 
 impl WorkerEnd {
-    /// Hands a command for an instance to the thread; `false` if the ring is full.
+    /// Passes a command for an instance to the thread; `false` if the ring is full.
     pub fn push(&mut self, peer: u16, text: &[u8]) -> bool {
         let pushed = push(&mut self.out, 0, peer, text);
         self.has_news |= pushed;
         pushed
     }
 
-    /// Wakes the thread if it has something to do.
+    /// Wakes the thread if there is work for it.
     pub fn wake(&mut self) {
         if std::mem::take(&mut self.has_news) {
             self.wake.wake();
         }
     }
 
-    /// What the thread said next.
+    /// The next message of the thread.
     pub fn read(&mut self) -> Option<Tell<'_>> {
         let (kind, peer) = match self.held.take() {
             Some(held) => held,
@@ -87,24 +87,24 @@ impl WorkerEnd {
         })
     }
 
-    /// Puts the command that was read last back.
+    /// Puts back the command that was read last.
     pub fn hold_command(&mut self) {
         self.held = Some((COMMAND, 0));
     }
 
-    /// `true` if there is something to read.
+    /// Returns `true` if there is a message to read.
     pub fn has_more(&self) -> bool {
         self.held.is_some() || !self.into.is_empty()
     }
 }
 
-/// Wakes the thread, also when it is dropped.
+/// A handle that wakes the thread, also when it is dropped.
 struct Wake(Option<Arc<OwnedFd>>);
 
 impl Wake {
     fn wake(&self) {
         if let Some(fd) = &self.0 {
-            // It can only fail if the counter is full, and then the thread is awake already.
+            // This fails only if the counter is full, and then the thread is awake already.
             let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
         }
     }
@@ -116,7 +116,7 @@ impl Drop for Wake {
     }
 }
 
-/// The thread's end, and that of tests.
+/// The thread's end; tests use it too.
 pub struct ThreadEnd {
     out: Producer<u8>,
     into: Consumer<u8>,
@@ -128,7 +128,7 @@ const REACHABLE: u8 = 2;
 const GONE: u8 = 3;
 
 impl ThreadEnd {
-    /// Tells the worker something; `false` if the ring is full.
+    /// Sends a message to the worker; `false` if the ring is full.
     pub fn tell(&mut self, what: Tell<'_>) -> bool {
         match what {
             Tell::Command(text) => push(&mut self.out, COMMAND, 0, text),
@@ -138,17 +138,18 @@ impl ThreadEnd {
         }
     }
 
-    /// `true` if a command of the longest length could be told, and news of every instance besides.
+    /// Returns `true` if there is room for a command of the greatest length and a notice about
+    /// every instance.
     pub fn has_room(&self) -> bool {
         self.out.slots() >= COMMAND_MAX + NEWS_BYTES
     }
 
-    /// The worker's next command, into `text`, and for whom it is.
+    /// Reads the worker's next command into `text`, and returns the instance that it is for.
     pub fn read(&mut self, text: &mut Vec<u8>) -> Option<u16> {
         pop(&mut self.into, text).map(|(_, peer)| peer)
     }
 
-    /// `true` if the worker is gone and has left nothing.
+    /// Returns `true` if the worker is gone and the ring is empty.
     pub fn is_over(&self) -> bool {
         self.into.is_abandoned() && self.into.is_empty()
     }
@@ -161,7 +162,7 @@ fn push(ring: &mut Producer<u8>, kind: u8, peer: u16, text: &[u8]) -> bool {
     let mut head = [kind; HEAD_LEN];
     head[1..3].copy_from_slice(&peer.to_ne_bytes());
     head[3..].copy_from_slice(&(text.len() as u32).to_ne_bytes());
-    // There is room for both, so neither is refused.
+    // There is room for both, so neither push fails.
     ring.push_entire_slice(&head).is_ok() && ring.push_entire_slice(text).is_ok()
 }
 

@@ -1,10 +1,10 @@
 //! The connections between the instances that control calls together (3PCC).
 //!
-//! Commands travel over TCP, each ended by ESC. A thread of its own serves the sockets; a worker
-//! only ever touches the rings of [`link`], so that no twin can hold it up.
+//! Commands travel over TCP, each ended by ESC. A thread of its own serves the sockets. A worker
+//! touches only the rings of [`link`], so that no other instance can hold it up.
 //!
-//! Two instances share one connection in both directions. More than two listen each at an address
-//! of their own, and send over connections that they make themselves, as SIPp's do.
+//! Two instances share one connection in both directions. Of more than two, each listens at an
+//! address of its own, and sends over connections that it opens itself, as in SIPp.
 
 pub mod link;
 
@@ -26,60 +26,60 @@ use crate::engine::{Peering, is_command, sender};
 use connection::{Connection, Told};
 use link::{Tell, ThreadEnd, WorkerEnd};
 
-/// How long a connection may take to be made.
+/// Longest time to establish a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long what was said last may take to leave after the worker has ended.
+/// Time in which the last commands may leave after the worker has ended.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
-/// How often the thread looks whether a full ring has room again.
+/// Time between two checks of whether a full ring has room again.
 const FULL_RING_POLL_MS: i64 = 5;
-/// Connections at once; further ones wait in the kernel.
+/// Most connections at once; further ones wait in the kernel.
 const CONNECTIONS_MAX: usize = 256;
-/// Notes on their way to the control side; more are not worth telling.
+/// Most notes on their way to the control side; further ones are dropped.
 const NOTES: usize = 16;
 
-/// When connections to other instances are made.
+/// The time at which connections to other instances are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connects {
     /// Before the first call; the run does not start without them.
     AtStart,
-    /// When the first command comes.
+    /// On the first command.
     WhenAddressed,
 }
 
 /// Another instance.
 #[derive(Clone, Debug)]
 pub struct PeerPlan {
-    /// Its name; empty for a twin, which has none.
+    /// The instance's name; empty for the other one of a pair, which has none.
     pub name: String,
-    /// Where it listens; `None` if nothing is ever sent to it.
+    /// The address at which it listens; `None` if nothing is ever sent to it.
     pub address: Option<SocketAddr>,
 }
 
-/// Who talks to whom.
+/// The instances that control calls together, and their connections.
 #[derive(Clone, Debug)]
 pub struct ThirdPartyPlan {
-    /// How instances are told apart.
+    /// The way in which instances are addressed.
     pub peering: Peering,
-    /// Where to listen, if at all.
+    /// The address to listen at, if any.
     pub listen: Option<SocketAddr>,
-    /// The others, by their index in the program.
+    /// The other instances, by their index in the program.
     pub peers: Vec<PeerPlan>,
-    /// When to connect.
+    /// The time at which connections are opened.
     pub connects: Connects,
 }
 
-/// Why the others cannot be talked to.
+/// The reason why the other instances cannot be reached.
 #[derive(Debug, Error)]
 pub enum ThirdPartyError {
-    /// The address cannot be listened at.
+    /// The listening address cannot be bound.
     #[error(
         "cannot listen for other instances at {address}: {source}\n  hint: another process may \
          hold the port (see `ss -tlpn`); -3pcc, or this instance's line in -slave_cfg, names another"
     )]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another instance does not answer.
@@ -88,44 +88,44 @@ pub enum ThirdPartyError {
          a command (controller B, slaves) first"
     )]
     Connect {
-        /// Its name.
+        /// Name of the instance.
         who: String,
-        /// Where.
+        /// Address of the instance.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
-    /// No thread or descriptor could be had.
+    /// There is no thread or descriptor left.
     #[error("cannot start the thread for other instances: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// The thread, seen from the control side.
+/// The thread, as the control side sees it.
 pub struct ThirdParty {
     thread: Option<JoinHandle<()>>,
     notes: Receiver<String>,
 }
 
 impl ThirdParty {
-    /// What is worth telling the user and has not been told.
+    /// Notes for the user that were not returned before.
     pub fn notes(&self) -> impl Iterator<Item = String> + '_ {
         self.notes.try_iter()
     }
 
-    /// Waits until what was said last has left; the worker must have ended.
+    /// Waits until the last commands have left; the worker must have ended.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and the run is over.
+            // The panic was already printed, and the run is over.
             let _ = thread.join();
         }
     }
 }
 
-/// Listens and connects as `plan` has it, and starts the thread. `worker` is woken when there is
-/// something for it.
+/// Listens and connects as `plan` says, and starts the thread. `worker` is woken when there are
+/// messages for it.
 ///
 /// # Errors
-/// What stands in the way.
+/// The reason why the thread cannot be started.
 pub fn start(
     plan: &ThirdPartyPlan,
     worker: Waker,
@@ -160,7 +160,7 @@ pub fn start(
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ThirdPartyError> {
     let bound = TcpListener::bind(address).or_else(|error| match error.kind() {
-        // The others may know this host by an address that it does not have itself.
+        // The others may know this host by an address that the host itself does not have.
         io::ErrorKind::AddrNotAvailable => {
             let any: std::net::IpAddr = match address {
                 SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
@@ -177,14 +177,14 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ThirdPartyError> {
     listening.map_err(|source| ThirdPartyError::Listen { address, source })
 }
 
-/// Everything that the thread works with.
+/// The state of the thread.
 struct Board {
     peering: Peering,
     peers: Vec<PeerPlan>,
     connects: Connects,
     listener: Option<TcpListener>,
     connections: Vec<Connection>,
-    /// The connection over which the twin's last command came.
+    /// The connection of the other instance's last command, in a pair.
     answers: Option<u64>,
     end: ThreadEnd,
     wake: Arc<OwnedFd>,
@@ -202,7 +202,7 @@ impl Board {
         match connected {
             Ok(connection) => {
                 self.connections.push(connection);
-                // The ring is empty, or has room kept for news.
+                // The ring is empty, or has room reserved for notices.
                 self.end.tell(Tell::Reachable(peer));
                 Ok(())
             }
@@ -232,14 +232,14 @@ impl Board {
                 self.note("waiting for other instances failed: no command comes any more");
                 return;
             }
-            // Only how often it was woken is lost.
+            // Only the number of wakes is lost.
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
             self.accept();
             self.read();
         }
     }
 
-    /// Waits for traffic or for something to send.
+    /// Waits for traffic or for a command to send.
     fn wait(&self, is_flushing: bool) -> rustix::io::Result<()> {
         let has_room = self.end.has_room();
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
@@ -272,7 +272,7 @@ impl Board {
         while let Some(listener) = &self.listener
             && self.connections.len() < CONNECTIONS_MAX
         {
-            // No connection waits, or one was gone before it was looked at.
+            // No connection waits, or it closed before it was accepted.
             let Ok((stream, _)) = listener.accept() else { return };
             if let Ok(connection) = Connection::new(stream, None) {
                 self.connections.push(connection);
@@ -285,7 +285,7 @@ impl Board {
         let mut connections = std::mem::take(&mut self.connections);
         let mut has_reports = false;
         connections.retain_mut(|connection| self.read_from(connection, &mut has_reports));
-        // Those that a command made us open.
+        // Adds the connections that a command made us open.
         connections.append(&mut self.connections);
         self.connections = connections;
         if has_reports {
@@ -293,7 +293,7 @@ impl Board {
         }
     }
 
-    /// `false` if the connection is over.
+    /// Reads from one connection; `false` if it is over.
     fn read_from(&mut self, connection: &mut Connection, has_reports: &mut bool) -> bool {
         while self.end.has_room() {
             let mut text = std::mem::take(&mut self.text);
@@ -351,7 +351,7 @@ impl Board {
         }
     }
 
-    /// A connection has ended. One that only brought noise is nobody's.
+    /// Handles the end of a connection. One that only brought noise belongs to no instance.
     fn over(&mut self, connection: &Connection) {
         if connection.is_noise() {
             return self.note("a connection that brought no command was closed by its peer");
@@ -367,7 +367,7 @@ impl Board {
         self.end.tell(Tell::Gone(connection.sender));
     }
 
-    /// The worker's commands to the connections that they leave over.
+    /// Passes the worker's commands to their connections.
     fn carry(&mut self) {
         let has_room = |connection: &Connection| connection.has_room();
         while self.connections.iter().all(has_room) {

@@ -9,7 +9,7 @@ use gossipper_uring::{Driver, DriverConfig, SimConfig, SimDriver, SimNet};
 use super::link::{Tell, WorkerEnd};
 use super::*;
 
-/// How long a test waits for what must come.
+/// Longest time that a test waits for an event that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn waker() -> Waker {
@@ -43,7 +43,7 @@ fn twin_a(address: SocketAddr) -> ThirdPartyPlan {
     }
 }
 
-/// What the worker is told next, as text.
+/// The next message to the worker, as text.
 #[track_caller]
 fn told(end: &mut WorkerEnd) -> String {
     let start = Instant::now();
@@ -59,7 +59,7 @@ fn told(end: &mut WorkerEnd) -> String {
     }
 }
 
-/// What the peer gets up to the end of a command.
+/// Reads the peer's input up to the end of a command.
 #[track_caller]
 fn hear(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -86,7 +86,7 @@ fn twins_talk_over_one_connection() {
     assert!(end_b.push(0, b"Call-ID: 1\r\nyes: \r\n\r\n"));
     end_b.wake();
     assert_eq!(told(&mut end_a), "Call-ID: 1\r\nyes: \r\n\r\n");
-    // What was said last arrives, however fast its speaker goes.
+    // The last command arrives, even if the sender ends at once.
     assert!(end_a.push(0, b"Call-ID: 3\r\n\r\n"));
     drop(end_a);
     a.join();
@@ -107,11 +107,12 @@ fn noise_is_told_apart_from_a_twin() {
     assert_eq!(told(&mut end), "");
     noise.write_all(&[b'x'; 100_000]).unwrap();
     assert_eq!(told(&mut end), "Unfinished");
-    // The rest of what was too long is skipped, not taken for something new.
+    // The rest of a text that is too long is skipped, not taken for a new one.
     noise.write_all(b"Call-ID: not-one\r\n\r\n\x1bhalf").unwrap();
     drop(noise);
     assert_eq!(told(&mut end), "Unfinished");
-    // Its end is nobody's; the twin comes later and is heard, in pieces.
+    // Its end belongs to no instance. The other instance connects later, and its commands arrive in
+    // pieces.
     let mut third_party = TcpStream::connect(address).unwrap();
     for piece in [&b"Call-"[..], b"ID: 7\r\n", b"\r\n", b"\x1b"] {
         third_party.write_all(piece).unwrap();

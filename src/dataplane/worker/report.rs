@@ -1,12 +1,12 @@
-//! The figures of a worker on their way to the control side: reports of whole seconds, and glances
-//! in between.
+//! The figures of a worker for the control side: reports of whole seconds, and counter samples in
+//! between.
 
 use super::super::link::Link;
 use super::{REPORT_NS, SAMPLE_NS, Worker};
 use crate::stats::{CounterSample, Counters, Report};
 
 impl<D: Link> Worker<D> {
-    /// Hands over the figures of the interval that ends now.
+    /// Sends the figures of the interval that ends now.
     pub(super) fn report(&mut self, now: u64, is_last: bool) {
         let start_ns = self.interval_start_ns;
         // Intervals end at whole seconds, so that all workers' seconds coincide.
@@ -29,7 +29,8 @@ impl<D: Link> Worker<D> {
         report.busy_ns = busy_ns.min(end_ns - start_ns);
         report.pacing_ns = paced_until_ns.saturating_sub(start_ns);
         if let Some((paced_ns, planned, step)) = paced {
-            // A ramp may have been looked at beyond the interval's end: the rest is of the next.
+            // The ramp may have been evaluated beyond the interval's end: the rest belongs to the
+            // next one.
             let since = paced_ns - self.paced.paced_ns;
             report.pacing_ns = since.min(end_ns - start_ns);
             if report.pacing_ns > 0 {
@@ -40,7 +41,7 @@ impl<D: Link> Worker<D> {
             self.paced.paced_ns += report.pacing_ns;
             report.rate_step = std::mem::replace(&mut self.paced.step, step);
         }
-        // The second in which the last call was placed still measures something.
+        // The second in which the last call was placed is still a measurement.
         report.is_draining = self.engine.all_created()
             && self.pacing_until_ns.is_some_and(|until| until <= start_ns);
         report.is_last = is_last;
@@ -49,13 +50,13 @@ impl<D: Link> Worker<D> {
         self.interval_start_ns = end_ns;
         self.next_report_ns = end_ns + REPORT_NS;
         self.plan_sample(end_ns);
-        // As many reports exist as the queue holds.
+        // The queue has room for all existing reports.
         let pushed = self.links.reports.push(report);
         debug_assert!(pushed.is_ok());
         self.wake_control();
     }
 
-    /// Lets somebody look in between two reports.
+    /// Sends a counter sample between two reports.
     pub(super) fn sample(&mut self, now: u64) {
         self.plan_sample(now);
         let mut counters = self.engine.counters_now();
@@ -63,7 +64,7 @@ impl<D: Link> Worker<D> {
         let target_rate = self.engine.target_rate() / self.workers as f64;
         let sample = CounterSample { worker: self.index as u16, at_ns: now, counters, target_rate };
         if let Some(samples) = &mut self.links.samples {
-            // Who does not come to look misses nothing: there is always another one.
+            // A sample that finds no room is lost without harm: another one follows.
             let _ = samples.push(sample);
         }
         self.wake_control();
@@ -75,7 +76,7 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    /// Adds what is not counted by the engine.
+    /// Adds the counts that are not the engine's.
     fn count(&self, counters: &mut Counters) {
         counters.add(&self.own);
         self.driver.count(counters);
@@ -93,8 +94,8 @@ impl<D: Link> Worker<D> {
         counters.gso_fallbacks = driver.gso_fallbacks;
     }
 
-    /// The report of the interval that ends now. Other programs, if some have come, begin with the
-    /// next one; the run's last report does not bother.
+    /// The report of the interval that ends now. New programs, if some have arrived, begin with the
+    /// next interval, except in the run's last report.
     fn finished_report(&mut self, is_last: bool) -> Option<Box<Report>> {
         if !is_last && let Some(report) = self.swap() {
             return Some(report);
@@ -116,14 +117,14 @@ impl<D: Link> Worker<D> {
         }
         let mut swap = self.links.swaps.pop().ok()?;
         let report = self.engine.swap(&mut swap);
-        // They have another layout now, also those that came with the exchange before if that was
-        // seconds ago. The control side sends no more such.
+        // These have an outdated layout now, also those of an exchange seconds before. The control
+        // side sends no more of them.
         swap.stale.extend(self.spare.drain(..));
         self.spare.extend(swap.reports.drain(..));
         while let Ok(stale) = self.links.empties.pop() {
             swap.stale.push(stale);
         }
-        // One at a time is on its way.
+        // Only one exchange is in progress at a time.
         let _ = self.links.swapped.push(swap);
         report
     }
