@@ -1,4 +1,4 @@
-//! What feeds scenarios: circuits, Call-IDs, identities of a trunk.
+//! Data of scenarios: circuits, Call-IDs, and identities of a trunk.
 
 use super::value::ValueError;
 
@@ -15,7 +15,7 @@ pub struct TdmMap {
     pub fourth: (u32, u32),
 }
 
-/// More circuits than a trunk has, fewer than a mistake costs.
+/// Most circuits: more than any trunk has, but few enough that a typing mistake does no harm.
 const CIRCUITS_MAX: u64 = 1 << 20;
 
 /// Reads a `-tdmmap`.
@@ -53,21 +53,21 @@ pub fn parse_tdm_map(text: &str) -> Result<TdmMap, ValueError> {
     Ok(map)
 }
 
-/// How Call-IDs of calls that we make look.
+/// The form of Call-IDs of calls that we make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CallIds {
-    /// In our own form, which names the call's place and is the fastest to find.
+    /// Our own form, which contains the call's place and is the fastest to find.
     #[default]
     Own,
-    /// As the format says: `%u` call number, `%p` process, `%s` local address, `%r` random, `%%`.
+    /// A format with `%u` call number, `%p` process, `%s` local address, `%r` random, `%%`.
     Format(String),
     /// RFC 9562, version 4.
     Uuid,
-    /// The same without hyphens.
+    /// RFC 9562, version 4, without hyphens.
     UuidCompact,
     /// 32 random hexadecimal digits.
     RandomHex,
-    /// Time and call number.
+    /// Microseconds of the clock and the call number.
     Timestamp,
 }
 
@@ -107,7 +107,7 @@ pub fn parse_call_ids(text: &str) -> Result<CallIds, ValueError> {
     })
 }
 
-/// Reads a `-cid_str`: what cannot stand in a Call-ID is refused.
+/// Reads a `-cid_str`; refuses characters that a Call-ID may not contain.
 pub fn parse_call_id_format(text: &str) -> Result<String, ValueError> {
     if text.is_empty() {
         return Err(ValueError::Empty("a format such as %u-%p@%s"));
@@ -118,7 +118,7 @@ pub fn parse_call_id_format(text: &str) -> Result<String, ValueError> {
     Ok(text.to_owned())
 }
 
-/// Who built-in scenarios say they are, and what `[trunk_*]` keywords stand for.
+/// The identity of built-in scenarios, and the values of `[trunk_*]` keywords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trunk {
     /// `-sip_from`: the From value before `;tag=`.
@@ -132,7 +132,7 @@ pub struct Trunk {
 }
 
 impl Trunk {
-    /// Its header lines, without those that were not given.
+    /// The trunk's header lines, without those that were not given.
     pub fn header_lines(&self) -> Vec<String> {
         let identity = self.asserted_identity.iter().map(|v| format!("P-Asserted-Identity: {v}"));
         let provider = self.provider.iter().map(|value| format!("X-provider: {value}"));

@@ -1,4 +1,4 @@
-//! A run as far as its sources have said something about it, and the step to a `RunConfig`.
+//! A run's settings as its sources gave them so far, and the step to a `RunConfig`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -18,9 +18,9 @@ use super::trace::TraceConfig;
 use super::value::HostPort;
 use crate::files::Access;
 
-/// What was said about a run: `None` or `false` is "nothing", a later source overwrites an
-/// earlier one. Fields mean what the field of the same name in [`RunConfig`] means; a 0 that
-/// switches something off is kept as given.
+/// The given settings of a run: `None` or `false` means that none was given, and a later source
+/// overwrites an earlier one. A field has the meaning of the field of the same name in
+/// [`RunConfig`]; a 0 that switches something off is kept as given.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)] // The fields are those of `RunConfig`, documented there.
 pub struct RunDraft {
@@ -129,14 +129,15 @@ pub struct RunDraft {
     pub grain_us: Option<u64>,
     pub no_gso: bool,
     pub no_gro: bool,
-    /// Of a run at a terminal; readers of a server's configuration take it out first.
+    /// Settings of the process, for a run at a terminal; readers of a server's configuration remove
+    /// them first.
     pub process: ProcessDraft,
-    /// Not of a run either.
+    /// Settings of profiles, which are not part of a run either.
     pub profiles: ProfileDraft,
 }
 
 impl RunDraft {
-    /// Applies the defaults of `flavor` and checks what contradicts what.
+    /// Applies the defaults of `flavor` and checks that no settings contradict each other.
     pub fn resolve(mut self, flavor: Flavor) -> Result<RunConfig, ConfigError> {
         self.check()?;
         let api = std::mem::take(&mut self.process).embedded_api()?;
@@ -151,7 +152,7 @@ impl RunDraft {
         let calls_max = match (self.calls_max, flavor) {
             (Some(0), _) | (None, Flavor::Sipp) => CallLimit::Unlimited,
             (Some(count), _) => CallLimit::Count(count),
-            // Whoever says for how long does not mean one call.
+            // A user who sets a duration does not want a single call.
             (None, Flavor::Gossipper) if nonzero(self.duration_ms).is_some() => {
                 CallLimit::Unlimited
             }
@@ -207,7 +208,7 @@ impl RunDraft {
             },
             device: self.device,
             sendbuffer_warn: self.sendbuffer_warn,
-            // The kernel grows those of connections by itself, beyond SIPp's 64 KiB.
+            // The kernel grows the buffers of connections by itself, beyond SIPp's 64 KiB.
             stream_buffer_bytes: self.socket_buffer_bytes.unwrap_or(0),
             local_ip: self.local_ip,
             local_port: self.local_port,
@@ -247,7 +248,8 @@ impl RunDraft {
                 t2_ms: self.t2_ms.unwrap_or(4000),
                 check: self.retrans_check.unwrap_or(RetransmissionCheck::Full),
             },
-            // RFC 3261 section 18.4 has it as a failure of the transaction. SIPp does not see it.
+            // RFC 3261 section 18.4 treats it as a failure of the transaction. SIPp does not notice
+            // it.
             icmp_fails_calls: self.icmp_fails_calls.unwrap_or(flavor == Flavor::Gossipper),
             lost_percent: self.lost_percent.unwrap_or(0.0),
             media: MediaConfig {
@@ -457,7 +459,8 @@ impl RunDraft {
         Ok(())
     }
 
-    /// What has no effect. Not an error, because SIPp lets it pass and scripts rely on that.
+    /// Sentences about settings without effect. They are no errors, because SIPp accepts them and
+    /// scripts rely on that.
     fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();
         let transport = self.transport.unwrap_or(Transport::UdpMono);
@@ -503,7 +506,7 @@ impl RunDraft {
     }
 }
 
-/// What was said about the watchdog.
+/// The given settings of the watchdog.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are those of `Watchdog`, documented there.
 pub struct WatchdogDraft {
@@ -516,8 +519,8 @@ pub struct WatchdogDraft {
 }
 
 impl WatchdogDraft {
-    /// SIPp has a watchdog unless told otherwise; here a limited run is judged at its end, unless
-    /// somebody asks for the watchdog.
+    /// Applies the defaults. SIPp has a watchdog unless it is switched off. Here a limited run is
+    /// judged at its end, unless the watchdog is switched on.
     fn resolve(self, flavor: Flavor) -> Watchdog {
         let is_on = match (self.interval_ms, flavor) {
             (Some(interval_ms), _) => interval_ms > 0,
@@ -535,20 +538,22 @@ impl WatchdogDraft {
     }
 }
 
-/// Room for tens of thousands of datagrams, under either name: SIPp's 64 KiB hold about a hundred,
-/// and a burst of that size would be lost in the generator and blamed on the system under test.
+/// The default size of socket buffers has room for tens of thousands of datagrams. SIPp's 64 KiB
+/// hold about a hundred: a larger burst would be lost in the generator and blamed on the system
+/// under test.
 const SOCKET_BUFFER_BYTES: u32 = 16 << 20;
-/// A thousand wakes a second, as SIPp's tick; a call starts in the nearest one, half a millisecond
-/// from its planned time at most. 1,500 µs cost the 99th percentile its millisecond at full load.
+/// A thousand wakes a second, as SIPp's tick. A call starts in the nearest one, at most half a
+/// millisecond from its planned time. With 1,500 µs the 99th percentile exceeds its millisecond at
+/// full load.
 const GRAIN_US_DEFAULT: u64 = 1000;
-/// Where SIPp listens for commands.
+/// The default port of the control socket, as in SIPp.
 const CONTROL_PORT_DEFAULT: u16 = 8888;
-/// Calls per period where nothing was said; both flavours start at SIPp's rate.
+/// Calls per period by default; both flavours start at SIPp's rate.
 pub const RATE_DEFAULT: f64 = 10.0;
 
 const RTP_PORT_MIN_DEFAULT: u16 = 6000;
 
-/// For options where 0 means "off".
+/// Turns a 0 into `None`, for options where 0 means "off".
 fn nonzero(value: Option<u64>) -> Option<u64> {
     value.filter(|&value| value != 0)
 }

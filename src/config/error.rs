@@ -1,10 +1,11 @@
-//! What is wrong with a configuration as a whole: options that contradict each other.
+//! Errors of a configuration as a whole: options that contradict each other.
 
 use std::net::IpAddr;
 
 use super::value::HostPort;
 
-/// Why the options together do not describe a run. Options are named as on the command line.
+/// The reason why the options together do not describe a run. Options are named as on the command
+/// line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// Two options exclude each other.
@@ -14,17 +15,17 @@ pub enum ConfigError {
         first: &'static str,
         /// The other one.
         second: &'static str,
-        /// Why, and what to drop.
+        /// The reason, and the option to drop.
         why: &'static str,
     },
-    /// An option is useless without another one.
+    /// An option has no effect without another one.
     #[error("-{option} needs -{needed}: {why}")]
     Needs {
         /// The option.
         option: &'static str,
-        /// What is missing, without its dash.
+        /// The missing option, without its dash.
         needed: &'static str,
-        /// What for.
+        /// The reason why it is needed.
         why: &'static str,
     },
     /// An option of the process was given to a run.
@@ -33,7 +34,7 @@ pub enum ConfigError {
         /// The option.
         option: &'static str,
     },
-    /// The ceiling of the ramp is below where it starts.
+    /// The ceiling of the ramp is below its start.
     #[error("-rate_max {rate_max} is below -r {rate}; raise -rate_max or lower -r")]
     RateMaxBelowRate {
         /// Calls per period at the start.
@@ -51,7 +52,7 @@ pub enum ConfigError {
         /// Last port.
         max: u16,
     },
-    /// More calls shall be open at once than the pool can hold.
+    /// The limit of open calls exceeds the size of the call pool.
     #[error("-{option} {wanted} does not fit into -max_calls {max_calls}; raise -max_calls")]
     PoolTooSmall {
         /// The option that asks for more.
@@ -61,7 +62,7 @@ pub enum ConfigError {
         /// Calls in the pool.
         max_calls: u64,
     },
-    /// Fewer CPUs are named than workers shall run.
+    /// The list has fewer CPUs than there are workers.
     #[error("-cpus names {cpus} CPUs for -workers {workers}; name one CPU for each worker")]
     TooFewCpus {
         /// CPUs in the list.
@@ -69,7 +70,7 @@ pub enum ConfigError {
         /// Workers asked for.
         workers: usize,
     },
-    /// Nobody can be verified without authorities.
+    /// No peer can be verified without authorities.
     #[error(
         "-{option} needs -tls_ca: name the authorities to trust, as in -tls_ca \
          /etc/ssl/certs/ca-certificates.crt"
@@ -78,18 +79,18 @@ pub enum ConfigError {
         /// The option that wants to verify.
         option: &'static str,
     },
-    /// Nothing can be sent from an IPv4 address to an IPv6 one or the other way round.
+    /// An IPv4 address cannot send to an IPv6 one, or the other way round.
     #[error("-i {local} cannot reach {remote}: give both as IPv4 or both as IPv6")]
     AddressFamily {
         /// The local address.
         local: IpAddr,
-        /// Where the calls go.
+        /// The destination of the calls.
         remote: HostPort,
     },
 }
 
 impl ConfigError {
-    /// A short, stable name of the kind of mistake.
+    /// A short, stable name of the kind of error.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Exclusive { .. } => "exclusive_options",

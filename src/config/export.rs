@@ -1,17 +1,16 @@
-//! What a run tells other programs while it goes on: call records, HEP and the event log.
+//! Exports of a run to other programs while it goes on: call records, HEP and the event log.
 
 use std::path::PathBuf;
 
 use super::value::{HostPort, ValueError};
 
-/// Events that may wait for the collector of the event log, unless `-log_buffer_size` says
-/// otherwise.
+/// Events that may wait for the collector of the event log by default (`-log_buffer_size`).
 pub const EVENT_BUFFER_DEFAULT: u64 = 16_384;
 
-/// All of it.
+/// All exports of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExportConfig {
-    /// Where a line of JSON per call goes.
+    /// The file for a line of JSON per call; `None` for none.
     pub call_records: Option<PathBuf>,
     /// Messages for a capture server.
     pub hep: HepConfig,
@@ -24,26 +23,26 @@ pub struct ExportConfig {
 pub struct HepConfig {
     /// The server; `None` if there is none.
     pub collector: Option<HostPort>,
-    /// The number by which the server knows us.
+    /// The number by which the server identifies us.
     pub capture_id: Option<u32>,
-    /// What the server authenticates us by.
+    /// The password by which the server authenticates us.
     pub password: Option<String>,
 }
 
 /// The event log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventLogConfig {
-    /// Whether events are lines of text on stderr.
+    /// True if events are written to stderr as lines of text.
     pub stderr: bool,
-    /// Where events are lines of JSON.
+    /// The file for events as lines of JSON.
     pub file: Option<PathBuf>,
     /// The collector that events are sent to.
     pub otlp: OtlpConfig,
     /// Attributes of all events.
     pub attributes: Vec<(String, String)>,
-    /// Events that may wait for the collector.
+    /// Most events that may wait for the collector.
     pub buffer: u64,
-    /// Events below this level are left out.
+    /// Least level of events that are logged.
     pub level: LogLevel,
 }
 
@@ -61,7 +60,7 @@ impl Default for EventLogConfig {
 }
 
 impl EventLogConfig {
-    /// Whether events go anywhere.
+    /// Tells whether events are logged anywhere.
     pub fn is_on(&self) -> bool {
         self.stderr || self.file.is_some() || self.otlp.endpoint.is_some()
     }
@@ -72,15 +71,15 @@ impl EventLogConfig {
 pub struct OtlpConfig {
     /// Host and port, or a URL; `None` if there is none.
     pub endpoint: Option<String>,
-    /// How it is spoken to.
+    /// The protocol of its requests.
     pub protocol: OtlpProtocol,
-    /// Without TLS.
+    /// True for connections without TLS.
     pub insecure: bool,
     /// Headers of each request.
     pub headers: Vec<(String, String)>,
 }
 
-/// What OTLP is carried by.
+/// The protocol that carries OTLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OtlpProtocol {
     /// gRPC, usually port 4317.
@@ -90,25 +89,25 @@ pub enum OtlpProtocol {
     Http,
 }
 
-/// How much an event matters.
+/// The level of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// For those who look for a mistake.
+    /// Details for finding a mistake.
     Debug,
-    /// What happens.
+    /// Normal events.
     #[default]
     Info,
-    /// What should not happen.
+    /// Unexpected events.
     Warn,
-    /// What must not happen.
+    /// Failures.
     Error,
 }
 
 impl LogLevel {
-    /// All, least first.
+    /// All levels, least first.
     pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warn, Self::Error];
 
-    /// As it is written.
+    /// The level's name in options and log lines.
     pub fn name(self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -129,7 +128,7 @@ pub fn parse_pair(text: &str) -> Result<(String, String), ValueError> {
     }
 }
 
-/// Reads `HOST:PORT` of a collector, which has no usual port.
+/// Reads `HOST:PORT` of a collector; the port is required, as there is no usual one.
 pub fn parse_collector(text: &str) -> Result<HostPort, ValueError> {
     let host = HostPort::parse(text)?;
     let reason = "the port is missing; write it as 192.0.2.1:9060 or [2001:db8::1]:9060";

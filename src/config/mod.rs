@@ -1,9 +1,9 @@
-//! What a run is told to do: typed, resolved and checked.
+//! The configuration of a run: typed, resolved and checked.
 //!
-//! Sources (the command line now, JSON later) fill a [`RunDraft`]; [`RunDraft::resolve`] applies
-//! the defaults of the chosen [`Flavor`], checks what contradicts what, and gives a [`RunConfig`].
-//! A `RunConfig` that exists is a consistent one. Knows nothing of argv, opens no file and
-//! resolves no host name.
+//! Sources (the command line, and JSON files) fill a [`RunDraft`]. [`RunDraft::resolve`] applies
+//! the defaults of the chosen [`Flavor`], checks that no settings contradict each other, and
+//! returns a [`RunConfig`]. A `RunConfig` that exists is a consistent one. This module knows
+//! nothing of argv, opens no file and resolves no host name.
 
 mod data;
 mod draft;

@@ -11,59 +11,59 @@ use super::trace::TraceConfig;
 use super::value::HostPort;
 use crate::files::Access;
 
-/// Whose defaults apply where the user says nothing.
+/// The program whose defaults apply to settings that the user did not give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
     /// Started as `sipp` or `gossipper sipp`: SIPp's defaults, screens and exit codes.
     Sipp,
-    /// Started as `gossipper`: a client without `-m` makes one call, and only the call pool
-    /// bounds the number of open calls.
+    /// Started as `gossipper`: a client without `-m` makes one call, and only the call pool limits
+    /// the number of open calls.
     Gossipper,
 }
 
-/// Where the scenario comes from.
+/// The source of the scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScenarioSource {
-    /// A scenario that the program carries, by name (not yet looked up).
+    /// A built-in scenario, by name (not yet looked up).
     Builtin(String),
     /// An XML file (not yet read).
     File(PathBuf),
 }
 
-/// Ends a run whose workers are kept from their work.
+/// The watchdog, which ends a run whose workers stall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watchdog {
-    /// Whether it may end the run; stalls are counted in any case.
+    /// True if it may end the run; stalls are counted in any case.
     pub is_on: bool,
-    /// Stalls are forgotten when none has come for so long, in milliseconds.
+    /// Time without a stall after which earlier ones are forgotten, in milliseconds.
     pub reset_ms: u64,
-    /// From here on a stall is minor, in milliseconds.
+    /// Duration from which a stall is minor, in milliseconds.
     pub minor_ms: u64,
-    /// From here on a stall is major, in milliseconds.
+    /// Duration from which a stall is major, in milliseconds.
     pub major_ms: u64,
-    /// More minor stalls end the run.
+    /// Most minor stalls; one more ends the run.
     pub minor_max: u64,
-    /// More major stalls end the run.
+    /// Most major stalls; one more ends the run.
     pub major_max: u64,
 }
 
-/// How instances that control calls together (3PCC) find each other.
+/// The other instances that control calls together with this one (3PCC).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ThirdPartyConfig {
-    /// There are two; one of them listens here.
+    /// There are two instances; one of them listens at this address.
     Pair(HostPort),
-    /// There are several, which a file names.
+    /// There are several instances, which a file lists.
     Named {
-        /// This one's name.
+        /// Name of this instance.
         name: String,
-        /// Whether it shall send the first command; `None` leaves that to the scenario.
+        /// True if this instance sends the first command; `None` leaves that to the scenario.
         leads: Option<bool>,
         /// The file with all names and addresses (not yet read).
         file: PathBuf,
     },
 }
 
-/// How SIP messages travel.
+/// The transport of SIP messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// `u1`: one UDP socket for all calls.
@@ -90,7 +90,7 @@ pub enum Transport {
     WssMulti,
 }
 
-/// Whom a transport of a name of its own is meant for (`sl`, `cl`, `cln`).
+/// The kind of scenario for which a `-t` name is meant (`sl`, `cl`, `cln`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportFor {
     /// Scenarios that make calls.
@@ -99,12 +99,12 @@ pub enum TransportFor {
     Servers,
 }
 
-/// What happens when a connection that we opened is lost.
+/// The reaction to the loss of a connection that we opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReconnectConfig {
-    /// Attempts to open connections again; `None` is no limit.
+    /// Most attempts to open connections again; `None` is no limit.
     pub max: Option<u64>,
-    /// Whether the calls on it fail; otherwise they go on with the new one.
+    /// True if the calls on it fail; otherwise they go on with the new one.
     pub close_calls: bool,
     /// Wait before an attempt.
     pub sleep_ms: u64,
@@ -113,7 +113,7 @@ pub struct ReconnectConfig {
 /// Versions of TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// 1.3 where the peer has it, else 1.2.
+    /// TLS 1.3 if the peer supports it, else 1.2.
     #[default]
     Auto,
     /// TLS 1.2 only.
@@ -122,22 +122,22 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// TLS, as far as the user has said something; the files are not read yet.
+/// The given TLS settings; the files are not read yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsOptions {
     /// Our certificate.
     pub cert: Option<PathBuf>,
-    /// Its private key.
+    /// Private key of the certificate.
     pub key: Option<PathBuf>,
     /// Authorities to verify the peer against.
     pub ca: Option<PathBuf>,
     /// Revoked certificates.
     pub crl: Option<PathBuf>,
-    /// Versions to speak.
+    /// Versions that are offered.
     pub version: TlsVersion,
-    /// Whether peers are believed without looking.
+    /// True if certificates of peers are not verified; `None` if the user did not say.
     pub skip_verify: Option<bool>,
-    /// Whether a client resumes earlier sessions.
+    /// True if a client resumes earlier sessions.
     pub resume: bool,
 }
 
@@ -170,7 +170,7 @@ impl Transport {
         }
     }
 
-    /// Whether each call has a socket or connection of its own.
+    /// Tells whether each call has a socket or connection of its own.
     pub fn is_multi(self) -> bool {
         matches!(
             self,
@@ -178,55 +178,55 @@ impl Transport {
         )
     }
 
-    /// Whether messages travel over connections.
+    /// Tells whether messages travel over connections.
     pub fn is_stream(self) -> bool {
         !matches!(self, Self::UdpMono | Self::UdpMulti | Self::UdpPerAddress)
     }
 
-    /// Whether connections are TLS connections.
+    /// Tells whether connections are TLS connections.
     pub fn uses_tls(self) -> bool {
         matches!(self, Self::TlsMono | Self::TlsMulti | Self::WssMono | Self::WssMulti)
     }
 
-    /// Whether connections are WebSockets.
+    /// Tells whether connections are WebSockets.
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::WsMono | Self::WsMulti | Self::WssMono | Self::WssMulti)
     }
 }
 
-/// When to stop creating calls.
+/// The condition that stops the creation of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallLimit {
-    /// Never: until the run is stopped.
+    /// No condition: calls are created until the run is stopped.
     Unlimited,
     /// After this many calls (at least 1).
     Count(u64),
-    /// Nothing was said: one call for a client scenario, no limit for a server scenario.
+    /// The default: one call for a client scenario, no limit for a server scenario.
     ClientDefault,
 }
 
-/// How many calls may be open at once.
+/// The limit of open calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConcurrencyLimit {
     /// As many as the call pool holds.
     Pool,
-    /// SIPp's rule: 3 x rate x duration / period, where duration is the longest of the scenario's
-    /// pauses, the default pause and one second. Needs the scenario, so it is resolved with it.
+    /// SIPp's rule: 3 x rate x duration / period. Duration is the longest of the scenario's pauses,
+    /// the default pause and one second. It is resolved together with the scenario.
     SippRule,
     /// This many (at least 1).
     Count(u64),
 }
 
-/// What is done without being asked by the scenario.
+/// The default behaviours, which apply beside the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultBehaviors {
-    /// End an aborted call with BYE or CANCEL.
+    /// An aborted call is ended with BYE or CANCEL.
     pub bye: bool,
-    /// Abort a call on an unexpected message.
+    /// An unexpected message aborts its call.
     pub abort_unexpected: bool,
-    /// Answer PING requests.
+    /// PING requests are answered.
     pub ping_reply: bool,
-    /// Fail a call whose ACK carries another CSeq number than its INVITE.
+    /// A call fails if its ACK carries another CSeq number than its INVITE.
     pub cseq_check: bool,
 }
 
@@ -243,7 +243,7 @@ impl DefaultBehaviors {
 /// Retransmission over UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetransConfig {
-    /// Whether anything is retransmitted.
+    /// True if messages are retransmitted.
     pub enabled: bool,
     /// Retransmissions of an INVITE before the call fails.
     pub invite_max: u32,
@@ -251,11 +251,11 @@ pub struct RetransConfig {
     pub non_invite_max: u32,
     /// Longest interval between retransmissions of a non-INVITE message.
     pub t2_ms: u64,
-    /// How a received retransmission is recognised.
+    /// The rule by which a received retransmission is recognised.
     pub check: RetransmissionCheck,
 }
 
-/// How a received retransmission is recognised.
+/// The rule by which a received retransmission is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetransmissionCheck {
     /// The whole message is compared.
@@ -267,7 +267,7 @@ pub enum RetransmissionCheck {
 /// Addresses and ports of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaConfig {
-    /// `[media_ip]`; the local SIP address where `None`.
+    /// `[media_ip]`; `None` for the local SIP address.
     pub ip: Option<IpAddr>,
     /// First RTP port, also `[media_port]`.
     pub port_min: u16,
@@ -275,7 +275,7 @@ pub struct MediaConfig {
     pub port_max: u16,
 }
 
-/// Conditions that alone decide whether the run succeeded, where at least one is set.
+/// Conditions that alone decide whether the run succeeded, if at least one is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HealthGates {
     /// Least share of successful calls, 0..=1.
@@ -287,7 +287,7 @@ pub struct HealthGates {
 }
 
 impl HealthGates {
-    /// Whether any gate is set.
+    /// Tells whether any gate is set.
     pub fn any(&self) -> bool {
         self.min_success_ratio.is_some()
             || self.max_failed_calls.is_some()
@@ -295,12 +295,12 @@ impl HealthGates {
     }
 }
 
-/// Which I/O driver carries the packets.
+/// The I/O driver that carries the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoChoice {
-    /// io_uring, or system calls where the kernel or container forbids it.
+    /// io_uring, or system calls if the kernel or container forbids it.
     Auto,
-    /// io_uring or nothing.
+    /// io_uring; an error if it is forbidden.
     Uring,
     /// epoll with `sendmmsg` and `recvmmsg`.
     Syscall,
@@ -309,24 +309,24 @@ pub enum IoChoice {
 /// The UDP socket through which a run can be controlled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlSocketConfig {
-    /// Its address; all where `None`.
+    /// The address of the socket; `None` for all addresses.
     pub ip: Option<Ipv4Addr>,
-    /// Its port.
+    /// The port of the socket.
     pub port: ControlPort,
 }
 
-/// Which port the control socket takes.
+/// The port of the control socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlPort {
     /// There is no control socket.
     Closed,
-    /// This one or none; 0 lets the kernel choose.
+    /// Exactly this port; 0 lets the kernel choose.
     Given(u16),
-    /// The first free one of sixty from here on.
+    /// The first free port of sixty, from this one on.
     From(u16),
 }
 
-/// When output is coloured.
+/// The cases in which output is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColorChoice {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -338,11 +338,11 @@ pub enum ColorChoice {
     Never,
 }
 
-/// One run, resolved and checked. Host names are not looked up yet, and nothing that depends on
-/// the scenario (its role, its existence) is decided yet.
+/// One run, resolved and checked. Host names are not looked up yet, and decisions that need the
+/// scenario (its role, its existence) are still open.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
-    /// Whose defaults and exit codes apply.
+    /// The program whose defaults and exit codes apply.
     pub flavor: Flavor,
     /// Oddities that the user should read before the run, one sentence each.
     pub notices: Vec<String>,
@@ -367,20 +367,20 @@ pub struct RunConfig {
     pub injection: Vec<PathBuf>,
     /// The default injection file of the receiving scenario.
     pub injection_receiving: Option<PathBuf>,
-    /// Which injection files are indexed, by name and column.
+    /// The injection files that are indexed, by name and column.
     pub injection_indexes: Vec<(String, u16)>,
-    /// The column of the default injection file, from 0, that says from where calls are made
+    /// The column of the default injection file, from 0, that gives the source address of a call
     /// (`ui`).
     pub address_column: u16,
     /// Circuits that calls take.
     pub circuits: Option<TdmMap>,
     /// First, highest and step of `[dynamic_id]`.
     pub dynamic_ids: (u64, u64, u64),
-    /// How Call-IDs look.
+    /// The form of Call-IDs.
     pub call_ids: CallIds,
     /// Identities of built-in scenarios.
     pub trunk: Trunk,
-    /// Whether scenarios may run shell commands.
+    /// True if scenarios may run shell commands.
     pub commands: bool,
     /// Keywords defined by the user, in order; a later one of the same name wins.
     pub keys: Vec<(String, String)>,
@@ -391,26 +391,26 @@ pub struct RunConfig {
 
     /// Transport of SIP messages.
     pub transport: Transport,
-    /// Whom the name of the transport is meant for, if only for some.
+    /// The kind of scenario that the transport's name is meant for, if it is restricted.
     pub transport_for: Option<TransportFor>,
     /// TLS.
     pub tls: TlsOptions,
-    /// What happens when a connection is lost.
+    /// The reaction to the loss of a connection.
     pub reconnect: ReconnectConfig,
     /// Network interface that sockets are bound to.
     pub device: Option<String>,
-    /// Whether a message that a connection has no room for is only a warning.
+    /// True if a message that finds no room on a connection is only a warning.
     pub sendbuffer_warn: bool,
-    /// Local address; chosen by the route to the peer where `None`.
+    /// Local address; `None` chooses it by the route to the peer.
     pub local_ip: Option<IpAddr>,
     /// Local SIP port: 0 lets the kernel choose; `None` tries 5060 to 5119, then lets the kernel
-    /// choose. A port that was given is not replaced by another one.
+    /// choose. A given port is not replaced by another one.
     pub local_port: Option<u16>,
     /// `true` if sockets are bound to the local address even if `local_ip` does not give one.
     pub bind_local: bool,
-    /// The peer that headers name (the bare word of the command line).
+    /// The peer in headers (the bare word of the command line).
     pub remote: Option<HostPort>,
-    /// Where packets really go, if not to `remote`.
+    /// Destination of packets, if it is not `remote`.
     pub rsa: Option<HostPort>,
     /// Most sockets of a transport with a socket for each call; calls share them beyond that.
     pub max_sockets: u32,
@@ -418,20 +418,20 @@ pub struct RunConfig {
     pub socket_buffer_bytes: u32,
     /// Send and receive buffer of each connection; 0 leaves it to the kernel.
     pub stream_buffer_bytes: u32,
-    /// Whether RLIMIT_NOFILE is left alone.
+    /// True if RLIMIT_NOFILE is left unchanged.
     pub skip_rlimit: bool,
 
-    /// Length of a `<pause/>` that names none.
+    /// Length of a `<pause/>` without a length of its own.
     pub pause_ms_default: u64,
-    /// What is done without being asked by the scenario.
+    /// The default behaviours, which apply beside the scenario.
     pub default_behaviors: DefaultBehaviors,
-    /// Whether INFO, NOTIFY, OPTIONS and UPDATE that the scenario does not expect get a 200.
+    /// True if INFO, NOTIFY, OPTIONS and UPDATE that the scenario does not expect get a 200.
     pub auto_answer: bool,
-    /// Whether messages that arrive during a pause are dropped.
+    /// True if messages that arrive during a pause are dropped.
     pub pause_drops_messages: bool,
-    /// Whether a Call-ID is compared with what stands before `///` in it.
+    /// True if a Call-ID is compared together with the part before `///` in it.
     pub whole_call_ids: bool,
-    /// How long the Call-ID of a finished call is remembered.
+    /// Time for which the Call-ID of a finished call is remembered.
     pub deadcall_wait_ms: u64,
 
     /// Calls started per `rate_period_ms` (at least 0).
@@ -446,11 +446,11 @@ pub struct RunConfig {
     pub rate_interval_ms: u64,
     /// Ceiling of the ramp.
     pub rate_max: Option<f64>,
-    /// Whether the run ends when the ramp passes `rate_max`.
+    /// True if the run ends when the ramp passes `rate_max`.
     pub quit_at_rate_max: bool,
-    /// When to stop creating calls.
+    /// The condition that stops the creation of calls.
     pub calls_max: CallLimit,
-    /// How many calls may be open at once.
+    /// The limit of open calls.
     pub concurrent_max: ConcurrencyLimit,
     /// Closed loop: this many calls are kept open and the rate is ignored (at least 1).
     pub users: Option<u64>,
@@ -459,19 +459,19 @@ pub struct RunConfig {
     pub recv_timeout_ms: Option<u64>,
     /// Longest wait of a message for room to be sent, for a `<send>` without its own timeout.
     pub send_timeout_ms: Option<u64>,
-    /// Start no more calls after this time; open ones may end.
+    /// Time after which no more calls are started; open ones may end.
     pub duration_ms: Option<u64>,
-    /// Longest wait for open calls once no new ones start; the default where `None`.
+    /// Longest wait for open calls once no new ones start; `None` for the default.
     pub drain_ms: Option<u64>,
-    /// Stop the run after this time.
+    /// Time after which the run is stopped.
     pub timeout_ms: Option<u64>,
-    /// Whether a run that ran into `timeout_ms` failed.
+    /// True if a run that reaches `timeout_ms` counts as failed.
     pub timeout_error: bool,
     /// Wait before the first call.
     pub start_delay_ms: u64,
     /// Retransmission over UDP.
     pub retrans: RetransConfig,
-    /// An ICMP error ends the call whose message it quotes; otherwise it is only counted.
+    /// True if an ICMP error ends the call whose message it quotes; otherwise it is only counted.
     pub icmp_fails_calls: bool,
     /// Share of packets lost on purpose, in percent, on send and on receive.
     pub lost_percent: f64,
@@ -481,66 +481,67 @@ pub struct RunConfig {
 
     /// Refresh period of the screen.
     pub screen_period_ms: u64,
-    /// Whether the keyboard is left alone.
+    /// True if the keyboard is not read.
     pub no_stdin: bool,
     /// The control socket.
     pub control_socket: ControlSocketConfig,
     /// Colours of the program's output.
     pub color: ColorChoice,
-    /// Where the summary goes.
+    /// The file for the summary; `None` for none.
     pub summary_json: Option<PathBuf>,
     /// Period of the progress line on stderr.
     pub stat_period_ms: Option<u64>,
-    /// `true` if the line of figures for programs ends the report also on a terminal.
+    /// True if the report also ends with the machine-readable line of figures on a terminal.
     pub stat_line: bool,
     /// Traces and statistics files.
     pub trace: TraceConfig,
-    /// What other programs are told.
+    /// Exports to other programs.
     pub export: ExportConfig,
     /// Conditions that decide about success.
     pub health: HealthGates,
-    /// Whether a run that the generator itself limited failed.
+    /// True if a run that the generator itself limited counts as failed.
     pub fail_if_limited: bool,
-    /// Show a dashboard.
+    /// True to show a dashboard.
     pub interactive: bool,
-    /// Detach from the terminal.
+    /// True to detach from the terminal.
     pub background: bool,
-    /// Least wait for a mandatory BYE without a timeout of its own where there is a default one, in
-    /// milliseconds.
+    /// Least wait for a mandatory BYE without a timeout of its own, in milliseconds; used only with
+    /// a default timeout.
     pub recv_bye_timeout_ms: Option<u64>,
-    /// What ends a run whose workers stall.
+    /// The watchdog, which ends a run whose workers stall.
     pub watchdog: Watchdog,
 
-    /// Worker threads: as given, else one for each of `cpus`; where `None`, chosen from the CPUs.
+    /// Number of worker threads: as given, else one for each of `cpus`; `None` chooses it from the
+    /// CPUs.
     pub workers: Option<usize>,
-    /// CPUs to pin the workers to, one each, in this order, at least as many as `workers`; empty
-    /// leaves the choice to the data plane.
+    /// CPUs to which the workers are pinned, one each, in this order; at least as many as
+    /// `workers`. Empty leaves the choice to the data plane.
     pub cpus: Vec<usize>,
     /// I/O driver.
     pub io: IoChoice,
-    /// Size of the call pool of the run; derived from the load where `None`.
+    /// Size of the call pool of the run; `None` derives it from the load.
     pub max_calls: Option<u64>,
-    /// Seed of generated ids and of randomness; a random one where `None`.
+    /// Seed of generated ids and of randomness; `None` for a random one.
     pub seed: Option<u64>,
-    /// Longest time that a worker lets events gather when they come thick and fast, in
-    /// microseconds; 0 handles each at once.
+    /// Longest time for which a worker lets events gather under load, in microseconds; 0 handles
+    /// each at once.
     pub grain_us: u64,
-    /// Whether bursts may leave as UDP segmentation trains.
+    /// True if bursts may leave as UDP segmentation trains (GSO).
     pub gso: bool,
-    /// Whether bursts may arrive coalesced.
+    /// True if bursts may arrive coalesced (GRO).
     pub gro: bool,
 
-    /// The access to files that the run has.
+    /// The files that the run may access.
     pub access: Access,
-    /// The API that a run at a terminal serves; none of an engine of the server, which has one for
-    /// all.
+    /// The API that a run at a terminal serves; `None` in the server, which has one API for all
+    /// engines.
     pub api: Option<ApiConfig>,
-    /// The reach of the run: whom it may call.
+    /// The reach of the run: the addresses that it may call.
     pub reach: Reach,
 }
 
 impl RunConfig {
-    /// Where packets go: `rsa` if given, else `remote`.
+    /// The destination of packets: `rsa` if given, else `remote`.
     pub fn next_hop(&self) -> Option<&HostPort> {
         self.rsa.as_ref().or(self.remote.as_ref())
     }

@@ -1,4 +1,4 @@
-//! What is about the process rather than about its calls: the HTTP side, and which file to read.
+//! Settings of the process rather than of its calls: the HTTP side, and the file to read.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::value::ValueError;
 
-/// What was said about the process rather than about a run.
+/// The given settings of the process rather than of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDraft {
-    /// Where HTTP is served.
+    /// The address at which HTTP is served.
     pub api_addr: Option<SocketAddr>,
     /// The static token of the API.
     pub api_token: Option<String>,
@@ -18,9 +18,9 @@ pub struct ProcessDraft {
     pub api_tls_cert: Option<PathBuf>,
     /// Private key of HTTPS.
     pub api_tls_key: Option<PathBuf>,
-    /// Whether anybody who reaches the address may use the API.
+    /// True if every client that reaches the address may use the API.
     pub insecure_http: bool,
-    /// Whether scenarios that arrive over the API may run shell commands.
+    /// True if scenarios that arrive over the API may run shell commands.
     pub allow_exec: bool,
     /// Most clients that the API may add.
     pub max_dynamic_clients: Option<u64>,
@@ -41,10 +41,10 @@ impl ProcessDraft {
         given.into_iter().find(|&(_, given)| given).map(|(name, _)| name)
     }
 
-    /// The API beside a run of its own, if one is asked for.
+    /// The API of a run at a terminal, if one is configured.
     ///
     /// # Errors
-    /// What only a server can do, and what lacks its other half.
+    /// An option that only a server has, or an option without the one that it needs.
     pub(super) fn embedded_api(self) -> Result<Option<ApiConfig>, ConfigError> {
         if self.max_dynamic_clients.is_some() {
             return Err(ConfigError::OnlyServer { option: "max_dynamic_clients" });
@@ -85,17 +85,17 @@ impl ProcessDraft {
 /// The API that a run serves while it goes on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiConfig {
-    /// Where; port 0 lets the kernel choose.
+    /// The address; port 0 lets the kernel choose.
     pub addr: SocketAddr,
-    /// The token that opens it (not yet checked); without one nobody is asked for any.
+    /// The token for access (not yet checked); without one, none is required.
     pub token: Option<String>,
     /// Certificate chain and private key of HTTPS, PEM (not yet read).
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Whether it was said that everybody may come in.
+    /// True if access without a token was allowed explicitly.
     pub insecure: bool,
-    /// Whether scenarios that arrive over it may run shell commands.
+    /// True if scenarios that arrive over it may run shell commands.
     pub allow_exec: bool,
-    /// The file that all this was read from, unless it stands on the command line.
+    /// The file with these settings; `None` if they come from the command line.
     pub profile: Option<PathBuf>,
 }
 
@@ -112,19 +112,19 @@ impl fmt::Debug for ApiConfig {
     }
 }
 
-/// Where run profiles come from, and which one applies.
+/// The file with run profiles, and the name of the one that applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProfileDraft {
     /// The JSON file.
     pub file: Option<PathBuf>,
     /// The name of the profile.
     pub alias: Option<String>,
-    /// Whether the names shall be listed instead.
+    /// True if the names are to be listed instead.
     pub list: bool,
 }
 
 /// Reads `IP:PORT`, `[v6]:PORT`, `localhost:PORT` or `:PORT` (all IPv4 addresses); port 0 lets the
-/// kernel choose. Other names are not taken: whether an address is local must not depend on a
+/// kernel choose. Other names are refused: whether an address is local must not depend on a
 /// resolver.
 pub fn parse_listen_address(text: &str) -> Result<SocketAddr, ValueError> {
     let wrong = |reason| ValueError::NotAnEndpoint { text: text.to_owned(), reason };

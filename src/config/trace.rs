@@ -1,11 +1,11 @@
-//! Traces and statistics files: which, where and how.
+//! Settings of traces and statistics files.
 
 use std::path::PathBuf;
 
-/// Whose files are written.
+/// The format of the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TraceFormat {
-    /// SIPp's, byte for byte.
+    /// SIPp's formats, byte for byte.
     #[default]
     Sipp,
     /// Our own CSV and text files.
@@ -15,11 +15,11 @@ pub enum TraceFormat {
 /// A log file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Whether it is written.
+    /// True if the file is written.
     pub is_on: bool,
-    /// Where, if not under the name made from scenario and process.
+    /// The path; `None` for the name made from scenario and process.
     pub path: Option<PathBuf>,
-    /// Whether an existing file is replaced rather than continued.
+    /// True if an existing file is replaced rather than continued.
     pub overwrite: bool,
 }
 
@@ -29,16 +29,16 @@ impl Default for LogConfig {
     }
 }
 
-/// All of them.
+/// The settings of all traces and statistics files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceConfig {
-    /// Whose files.
+    /// The format of the files.
     pub format: TraceFormat,
     /// Messages, whole.
     pub messages: LogConfig,
     /// Messages, a line each.
     pub short_messages: LogConfig,
-    /// Unexpected messages and other trouble.
+    /// Unexpected messages and other errors.
     pub errors: LogConfig,
     /// Texts of `log` actions.
     pub logs: LogConfig,
@@ -46,31 +46,31 @@ pub struct TraceConfig {
     pub call_debug: LogConfig,
     /// Screens.
     pub screen: LogConfig,
-    /// Whether statistics are written.
+    /// True if statistics are written.
     pub stat: bool,
-    /// Where, if not under the usual name.
+    /// The path of the statistics file; `None` for the usual name.
     pub stat_path: Option<PathBuf>,
-    /// Between two columns of SIPp's CSV files.
+    /// The text between two columns of SIPp's CSV files.
     pub stat_delimiter: String,
     /// Period of rows in milliseconds.
     pub stat_period_ms: u64,
-    /// Times as in RFC 3339.
+    /// True if times are written as in RFC 3339.
     pub rfc3339: bool,
-    /// Repartitions begin anew with each row.
+    /// True if repartitions start from zero with each row.
     pub periodic_rtd: bool,
-    /// Whether response times are written.
+    /// True if response times are written.
     pub rtt: bool,
     /// Response times gathered between two writes (at least 1).
     pub rtt_freq: u64,
-    /// Whether counts by step are written.
+    /// True if counts by step are written.
     pub counts: bool,
-    /// Whether codes of unexpected responses are written.
+    /// True if codes of unexpected responses are written.
     pub error_codes: bool,
-    /// Files put aside that are kept.
+    /// Number of rotated files that are kept.
     pub ringbuffer_files: u64,
-    /// Bytes at which a log is put aside; 0 never.
+    /// Size in bytes at which a log is rotated; 0 for never.
     pub ringbuffer_size: u64,
-    /// Bytes at which a log ends; 0 never.
+    /// Size in bytes at which a log ends; 0 for never.
     pub max_log_size: u64,
 }
 

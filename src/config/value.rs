@@ -1,7 +1,7 @@
-//! Values as people write them: numbers, times, addresses, lists.
+//! Values as users write them: numbers, times, addresses, lists.
 //!
-//! The rules are SIPp's: integers know hexadecimal and octal, times take a suffix or count in the
-//! unit of their option. Knows nothing of which option a value belongs to.
+//! The rules are SIPp's: integers may be hexadecimal or octal, times take a suffix or count in the
+//! unit of their option. This file does not know which option a value belongs to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,20 +11,21 @@ use super::run::DefaultBehaviors;
 /// The port of a SIP address that names none (RFC 3261, section 19.1.2).
 const SIP_PORT: u16 = 5060;
 
-/// The highest CPU number that a list may name; above any machine, below a typing mistake's cost.
+/// The highest CPU number in a list: above any machine, but low enough that a typing mistake does
+/// no harm.
 const CPU_NUMBER_MAX: usize = 4095;
 
-/// The longest time that an option takes, 100 years: exact as `f64` milliseconds, and its
-/// nanoseconds fit a `u64`.
+/// The longest time of an option, 100 years: exact as `f64` milliseconds, and its nanoseconds fit a
+/// `u64`.
 const TIME_MS_MAX: u64 = 100 * 365 * 24 * 3600 * 1000;
 
-/// Why a value cannot be used.
+/// The reason why a value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// The bytes are not text.
     #[error("{0:?} is not valid UTF-8; only file names may contain other bytes")]
     NotUtf8(String),
-    /// Nothing was given where something is needed.
+    /// The value is empty but must not be.
     #[error("the value is empty; give {0}")]
     Empty(&'static str),
     /// An integer was expected.
@@ -33,10 +34,10 @@ pub enum ValueError {
     /// A number was expected.
     #[error("{0:?} is not a number; write it as 10 or 0.5")]
     NotANumber(String),
-    /// The number lies outside of what the option takes.
+    /// The number lies outside the range of the option.
     #[error("{text:?} is out of range; give a number from {min} to {max}")]
     OutOfRange {
-        /// What was given.
+        /// The given text.
         text: String,
         /// The lowest value accepted.
         min: String,
@@ -46,7 +47,7 @@ pub enum ValueError {
     /// A time was expected.
     #[error("{text:?} is not a time; write a number with ms, s, m or h, or a number of {unit}")]
     NotATime {
-        /// What was given.
+        /// The given text.
         text: String,
         /// The unit of a number without suffix.
         unit: TimeUnit,
@@ -66,23 +67,23 @@ pub enum ValueError {
     /// `host[:port]` was expected.
     #[error("{text:?} is not HOST[:PORT]: {reason}")]
     NotAnEndpoint {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is wrong and how to write it.
+        /// The mistake, and the right form.
         reason: &'static str,
     },
     /// One word out of a few was expected.
     #[error("{text:?} is not one of {}", .choices.join(", "))]
     UnknownChoice {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What may be given.
+        /// The allowed words.
         choices: &'static [&'static str],
     },
     /// A list of CPU numbers was expected.
     #[error("{0:?} is not a list of CPUs; write it as 2,3 or 0-3,8 with each CPU once")]
     NotACpuList(String),
-    /// A version of TLS that is not spoken.
+    /// A version of TLS that is not supported.
     #[error(
         "TLS {0} is not supported: it is broken and forbidden (RFC 8996); use 1.2, 1.3 or 0 for \
          either"
@@ -91,9 +92,9 @@ pub enum ValueError {
     /// Circuits were expected.
     #[error("{text:?} is not {{a-b}}{{h}}{{c-d}}{{e-f}}: {reason}")]
     NotATdmMap {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is wrong.
+        /// The mistake.
         reason: &'static str,
     },
     /// A Call-ID was expected.
@@ -102,9 +103,9 @@ pub enum ValueError {
     /// A header was expected.
     #[error("{text:?} is no header: {reason}")]
     NotAHeader {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is wrong.
+        /// The mistake.
         reason: &'static str,
     },
     /// The transport is known, but not available.
@@ -115,13 +116,13 @@ pub enum ValueError {
     TransportUnavailable {
         /// The transport mode given.
         mode: String,
-        /// What it stands for, and that it is missing.
+        /// The meaning of the mode, and that it is missing.
         why: &'static str,
     },
 }
 
 impl ValueError {
-    /// A short, stable name of the kind of mistake.
+    /// A short, stable name of the kind of error.
     pub fn label(&self) -> &'static str {
         match self {
             Self::NotUtf8(_) => "not_utf8",
@@ -179,7 +180,7 @@ impl fmt::Display for TimeUnit {
 pub struct HostPort {
     /// Host name or IP address; an IPv6 address stands without brackets.
     pub host: String,
-    /// Port; 5060 where none was given.
+    /// Port; 5060 if none was given.
     pub port: u16,
 }
 
@@ -189,7 +190,7 @@ impl HostPort {
         Self::parse_with_port(text, SIP_PORT)
     }
 
-    /// As [`HostPort::parse`], with another port where the text has none.
+    /// Does the same as [`HostPort::parse`], with another port if the text has none.
     pub fn parse_with_port(text: &str, default_port: u16) -> Result<Self, ValueError> {
         let wrong = |reason| ValueError::NotAnEndpoint { text: text.to_owned(), reason };
         if text.is_empty() {
@@ -221,7 +222,7 @@ impl HostPort {
         if host.is_empty() {
             return Err(wrong("the host is missing before the colon"));
         }
-        // What a resolver can take; keeps stray punctuation out of SIP headers.
+        // Only characters of host names: this keeps stray punctuation out of SIP headers.
         let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         if !host.bytes().all(is_host_byte) {
             return Err(wrong("a host name has letters, digits, dots and hyphens only"));
@@ -338,8 +339,8 @@ pub fn parse_bool(text: &str) -> Result<bool, ValueError> {
     }
 }
 
-/// Reads an IP address, an IPv6 one also in brackets. `::ffff:192.0.2.1` is 192.0.2.1: that is who
-/// is meant and what is on the wire, while a socket of IPv6 only cannot reach it.
+/// Reads an IP address; an IPv6 one may stand in brackets. `::ffff:192.0.2.1` becomes 192.0.2.1:
+/// packets carry that address, and an IPv6-only socket cannot reach it.
 pub fn parse_ip(text: &str) -> Result<IpAddr, ValueError> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let parsed = match bare {

@@ -1,4 +1,4 @@
-//! Dates as files have them (RFC 3339).
+//! Dates in files (RFC 3339).
 
 use super::list::Expiry;
 use crate::calendar;
@@ -9,7 +9,7 @@ const FORM: &str = "write a date and a time as 2026-12-31T23:59:59Z, or with +01
 /// Reads a date and a time with its zone (RFC 3339, section 5.6).
 ///
 /// # Errors
-/// A sentence with what to write instead.
+/// A sentence that shows the right form.
 pub fn parse_expiry(text: &str) -> Result<Expiry, &'static str> {
     let unix_ns = unix_ns(text).ok_or(FORM)?;
     Ok(Expiry { text: text.to_owned(), unix_ns })
@@ -28,7 +28,8 @@ fn unix_ns(text: &str) -> Option<u64> {
     }
     let [of_year, of_month, of_day] = [year, month, day].map(|number| number as i64);
     let days = u64::try_from(calendar::days_of(of_year, of_month, of_day)).ok()?;
-    // A month has no 31st, or no 29th, if that is another date; a leap second is its minute's last.
+    // If the date changes in conversion, the month has no such day. A leap second counts as the
+    // last second of its minute.
     let is_right = calendar::date_of(days) == (year, month, day);
     if !is_right || hour > 23 || minute > 59 || second > 60 {
         return None;
@@ -38,7 +39,7 @@ fn unix_ns(text: &str) -> Option<u64> {
     u64::try_from(seconds).ok()?.checked_mul(NS_PER_SECOND)?.checked_add(fraction_ns)
 }
 
-/// Three numbers of so many digits.
+/// Reads three numbers with the given numbers of digits.
 fn numbers(text: &str, separator: u8, digits: [usize; 3]) -> Option<[u64; 3]> {
     let mut parts = text.split(char::from(separator));
     let mut values = [0; 3];
@@ -54,7 +55,7 @@ fn whole(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// A fraction of a second in nanoseconds, if there is one, and what follows.
+/// Reads a fraction of a second in nanoseconds, 0 without one, and returns the rest of the text.
 fn fraction(text: &str) -> Option<(u64, &str)> {
     let Some(rest) = text.strip_prefix('.') else { return Some((0, text)) };
     let end = rest.bytes().position(|byte| !byte.is_ascii_digit())?;
@@ -64,7 +65,7 @@ fn fraction(text: &str) -> Option<(u64, &str)> {
     Some((value, zone))
 }
 
-/// Minutes east of Greenwich.
+/// Reads the zone as minutes east of Greenwich.
 fn offset(zone: &str) -> Option<i64> {
     let (sign, rest) = match zone.split_at_checked(1)? {
         ("Z" | "z", "") => return Some(0),

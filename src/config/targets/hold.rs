@@ -1,4 +1,4 @@
-//! The parts of the ceilings of entries that runs hold, and the list that is in force.
+//! The shares that runs hold of the ceilings of entries, and the list that is in force.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,25 +8,25 @@ use arc_swap::ArcSwap;
 
 use super::list::{Bound, Refusal, TargetList};
 
-/// Most that a run does at the same time; infinite where nothing bounds it.
+/// Most calls that a run starts and has open at the same time; infinite without a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
     /// Calls per second.
     pub rate: f64,
-    /// The key that says so.
+    /// The key that bounds it.
     pub rate_key: &'static str,
     /// Open calls.
     pub open: f64,
-    /// The key that says so.
+    /// The key that bounds it.
     pub open_key: &'static str,
 }
 
-/// The list in force, and what runs hold of it. Shared by all runs of a process.
+/// The list in force, and the shares that runs hold of it. All runs of a process use the same one.
 #[derive(Debug, Default)]
 pub struct Targets {
     list: ArcSwap<TargetList>,
     claims: Mutex<Claims>,
-    /// By [`Refusal::position`].
+    /// Refusals so far, by [`Refusal::position`].
     refused: [AtomicU64; Refusal::LABELS.len()],
 }
 
@@ -50,8 +50,8 @@ impl Targets {
         Self { list: ArcSwap::from_pointee(list), ..Self::default() }
     }
 
-    /// Puts another list in force. What runs hold already is judged when their
-    /// [`Hold::check`] is asked next.
+    /// Puts another list in force. Shares that runs already hold are judged at their next
+    /// [`Hold::check`].
     pub fn replace(&self, list: TargetList) {
         self.list.store(Arc::new(list));
     }
@@ -59,19 +59,19 @@ impl Targets {
     /// Says whether a run may send to an address at `unix_ns`.
     ///
     /// # Errors
-    /// Why not; it is counted.
+    /// The reason of the refusal, which is counted.
     pub fn judge(&self, to: SocketAddr, is_websocket: bool, unix_ns: u64) -> Result<(), Refusal> {
         let verdict = self.list.load().judge(to, is_websocket, unix_ns);
         verdict.map(|_| ()).map_err(|refusal| self.counted(refusal))
     }
 
-    /// The same for who only wants to tell of it: it is not counted.
+    /// Returns the refusal for an address without counting it.
     pub fn refusal(&self, to: SocketAddr, unix_ns: u64) -> Option<Refusal> {
         self.list.load().judge(to, false, unix_ns).err()
     }
 
-    /// Tells whether the scenario of a call may turn it to an address. Where an entry has ceilings,
-    /// only a run that holds a part of them may: its `places` are in the same entry.
+    /// Tells whether the scenario of a call may turn it to an address. If an entry has ceilings,
+    /// the run must hold a share of them: one of its `places` is in the same entry.
     pub fn lets_turn(&self, to: SocketAddr, places: &[SocketAddr], unix_ns: u64) -> bool {
         let list = self.list.load();
         let entry = |to: &SocketAddr| list.judge(*to, false, unix_ns).ok();
@@ -85,11 +85,11 @@ impl Targets {
         }
     }
 
-    /// Takes what a run wants of the ceilings of the entries that its addresses belong to, until
+    /// Reserves a run's share of the ceilings of the entries that its addresses belong to, until
     /// the [`Hold`] is dropped.
     ///
     /// # Errors
-    /// Why it cannot have that; it is counted.
+    /// The reason of the refusal, which is counted.
     pub fn hold(
         self: &Arc<Self>,
         places: Vec<SocketAddr>,
@@ -118,11 +118,11 @@ impl Targets {
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {
-        // Every change of it is complete at any time.
+        // Each change of the claims is complete at any time, so a poisoned lock is safe.
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks that a claim fits beside those of others.
+    /// Checks that a claim fits beside those of other runs.
     fn fits(&self, claims: &Claims, claim: &Claim, unix_ns: u64) -> Result<(), Refusal> {
         let list = self.list.load();
         let entries_of = |claim: &Claim| {
@@ -188,10 +188,10 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Changes what the run does. Less is always allowed.
+    /// Changes the load of the run. Less is always allowed.
     ///
     /// # Errors
-    /// Why it cannot have more; it is counted, and nothing has changed.
+    /// The reason of the refusal, which is counted; nothing has changed then.
     pub fn change(&self, load: Load, unix_ns: u64) -> Result<(), Refusal> {
         let mut claims = self.targets.claims();
         let Some(own) = claims.rows.iter().find(|claim| claim.id == self.id) else {
@@ -210,11 +210,11 @@ impl Hold {
         Ok(())
     }
 
-    /// Has the run do something else, and holds what that needs: while it is made the more of
-    /// before and after, so that neither way back can be taken by others.
+    /// Changes the run by `make`, and holds the share for it. While `make` executes, the run holds
+    /// the larger of both loads, so that no other run can take the share of either.
     ///
     /// # Errors
-    /// As [`change`](Self::change), or why `make` does not do it. What the run holds is as before
+    /// Those of [`change`](Self::change), or the error of `make`. The run's share is unchanged
     /// then.
     pub fn change_with<E: From<Refusal>>(
         &self,
@@ -232,17 +232,17 @@ impl Hold {
         made
     }
 
-    /// Returns what the run does now.
+    /// Returns the present load of the run.
     pub fn load(&self) -> Option<Load> {
         let claims = self.targets.claims();
         claims.rows.iter().find(|claim| claim.id == self.id).map(|claim| claim.load)
     }
 
-    /// Checks that the run may go on: its entries are still there, and have not come to their end.
-    /// Lower ceilings are no reason to end what runs.
+    /// Checks that the run may go on: its entries still exist and have not expired. Lower ceilings
+    /// do not end a run.
     ///
     /// # Errors
-    /// Why it may not; it is not counted.
+    /// The reason why it may not go on; it is not counted.
     pub fn check(&self, unix_ns: u64) -> Result<(), Refusal> {
         let list = self.targets.list.load();
         let claims = self.targets.claims();
@@ -303,7 +303,7 @@ mod tests {
         let second = hold("192.0.2.2:5060", 40.0, 400.0).unwrap();
         let error = hold("192.0.2.3:5060", 0.0, 1.0).unwrap_err().to_string();
         assert!(error.starts_with("max_concurrent: 1 is too much"), "{error}");
-        // Somewhere else nothing is counted.
+        // Other addresses have no ceilings.
         assert!(hold("10.0.0.1:5060", 1e6, f64::INFINITY).is_ok());
         drop(first);
         assert!(second.change(load(100.0, 500.0), 0).is_ok());
@@ -370,7 +370,7 @@ mod tests {
         let no = || Err(Why("no memory".to_owned()));
         for wanted in [load(10.0, 400.0), load(10.0, 1.0)] {
             let refused = first.change_with(wanted, 0, || {
-                // Meanwhile others get neither what it wants nor what it had.
+                // Meanwhile other runs get neither its new share nor its old one.
                 assert!(second.change(load(10.0, 401.0), 0).is_err());
                 no()
             });

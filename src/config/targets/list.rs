@@ -1,4 +1,4 @@
-//! The list of targets, and what it says about one address.
+//! The list of targets, and its verdict on one address.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,9 +15,9 @@ const WEB_PORTS: [u16; 2] = [80, 443];
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetEntry {
-    /// Addresses that it is about.
+    /// The addresses of the entry.
     pub network: Network,
-    /// Ports that it is about; empty is those that need no entry of their own.
+    /// The ports of the entry; empty for those that need no entry of their own.
     pub ports: Vec<PortRange>,
     /// Most calls per second, over all clients of the API.
     pub max_rate: Option<f64>,
@@ -30,14 +30,14 @@ pub struct TargetEntry {
 /// The end of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// As it was written.
+    /// The date as it was written.
     pub text: String,
-    /// In nanoseconds since 1970 UTC.
+    /// The date in nanoseconds since 1970 UTC.
     pub unix_ns: u64,
 }
 
 impl TargetEntry {
-    /// Tells whether the entry is about an address and its port.
+    /// Tells whether the entry covers an address and its port.
     fn covers(&self, to: SocketAddr, is_websocket: bool) -> bool {
         let has_port = match self.ports.as_slice() {
             [] => is_usual_port(to.port(), is_websocket),
@@ -46,31 +46,31 @@ impl TargetEntry {
         has_port && self.network.contains(to.ip())
     }
 
-    /// Tells whether the entry bounds what clients may do together.
+    /// Tells whether the entry limits clients together.
     pub fn has_ceiling(&self) -> bool {
         self.max_rate.is_some() || self.max_concurrent.is_some()
     }
 }
 
-/// Tells whether a port needs no entry that names it.
+/// Tells whether a port is allowed without being named in an entry.
 fn is_usual_port(port: u16, is_websocket: bool) -> bool {
     port >= USER_PORTS || SIP_PORTS.contains(&port) || (is_websocket && WEB_PORTS.contains(&port))
 }
 
-/// The list of those that clients over the API may call. Without entries, these are the hosts of
-/// networks that are nobody else's.
+/// The list of addresses that clients of the API may call. Without entries these are the hosts of
+/// private networks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetList {
-    /// In the order of the file.
+    /// The entries, in the order of the file.
     pub entries: Vec<TargetEntry>,
 }
 
 impl TargetList {
-    /// The position of the entry that decides about an address: of those that are about it, the
-    /// first with the smallest network. `None` where none is needed.
+    /// The position of the entry that decides about an address: of the entries that cover it, the
+    /// first with the smallest network. `None` if no entry is needed.
     ///
     /// # Errors
-    /// Why nothing may be sent there at `unix_ns`.
+    /// The reason why nothing may be sent there at `unix_ns`.
     pub fn judge(
         &self,
         to: SocketAddr,
@@ -84,7 +84,7 @@ impl TargetList {
         }
         let about_it = self.entries.iter().enumerate();
         let about_it = about_it.filter(|(_, entry)| entry.covers(to, is_websocket));
-        // Of equal ones, the last is taken.
+        // `max_by_key` returns the last of equal entries.
         let decides = about_it.rev().max_by_key(|(_, entry)| entry.network.bits());
         match decides {
             Some((index, entry)) => match &entry.expires {
@@ -100,29 +100,29 @@ impl TargetList {
     }
 }
 
-/// The reason why something may not be sent, or not so much.
+/// The reason why an address or an amount of load is refused.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
-    /// Nobody may send there.
+    /// No client may send there.
     Never {
         /// The address.
         to: SocketAddr,
         /// The class of the address.
         class: AddressClass,
     },
-    /// Only an entry lets anybody send there.
+    /// Only an entry allows clients to send there.
     NeedsEntry {
         /// The address.
         to: SocketAddr,
         /// The class of the address.
         class: AddressClass,
     },
-    /// Only an entry lets anybody use the port.
+    /// Only an entry allows clients to use the port.
     Port {
         /// The address.
         to: SocketAddr,
     },
-    /// The entry has come to its end.
+    /// The entry has expired.
     Expired {
         /// The address.
         to: SocketAddr,
@@ -141,11 +141,11 @@ pub enum Refusal {
         index: usize,
         /// The network of the entry.
         network: Network,
-        /// The amount that is asked for; infinite where there would be no bound.
+        /// The requested amount; infinite without a bound.
         wanted: f64,
         /// The amount that the entry allows.
         most: f64,
-        /// The amount that others have of it.
+        /// The amount that other runs hold of it.
         taken: f64,
     },
 }
@@ -181,7 +181,7 @@ impl Refusal {
     /// All labels, in the order of [`position`](Self::position).
     pub const LABELS: [&'static str; 5] = ["never", "no_entry", "port", "expired", "ceiling"];
 
-    /// The place of its reason in tables.
+    /// The index of the reason in tables.
     pub fn position(&self) -> usize {
         match self {
             Self::Never { .. } => 0,
@@ -225,7 +225,7 @@ impl fmt::Display for Refusal {
             Self::Ceiling { bound, key, index, network, wanted, most, taken } => {
                 match (wanted.is_finite(), bound, *key) {
                     (true, ..) => write!(f, "{key}: {wanted} is too much; ")?,
-                    // The number that stands there bounds something else.
+                    // The number at this key bounds another quantity.
                     (false, Bound::Rate, "users") => {
                         write!(f, "users: they start calls without a bound per second; ")?;
                     }

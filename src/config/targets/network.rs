@@ -1,10 +1,10 @@
-//! Addresses by what they are for, networks, and ranges of ports.
+//! Addresses by purpose, networks, and ranges of ports.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Services that tell virtual machines who they are, credentials included, at addresses that are
-/// private otherwise: of Amazon, Google, Alibaba, Oracle and Azure.
+/// Metadata services, which give virtual machines their identity and credentials, at addresses that
+/// are otherwise private: those of Amazon, Google, Alibaba, Oracle and Azure.
 const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
@@ -13,7 +13,7 @@ const METADATA: [IpAddr; 5] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// Kinds of addresses, as far as it matters who may send to them.
+/// Kinds of addresses, as far as they decide which clients may send to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressClass {
     /// This host.
@@ -24,17 +24,17 @@ pub enum AddressClass {
     UniqueLocal,
     /// A network between a provider and its customers (RFC 6598).
     Shared,
-    /// Anything else: somebody else's.
+    /// Any other address: it belongs to another network.
     Global,
     /// No address, which reaches this host (RFC 1122, section 3.2.1.3).
     Unspecified,
-    /// A neighbour without a router between, and services of the host below (RFC 3927).
+    /// A host on the same link, and services of the host below (RFC 3927).
     LinkLocal,
-    /// Many at once.
+    /// A group of hosts.
     Multicast,
-    /// All at once.
+    /// All hosts of a network.
     Broadcast,
-    /// A service that gives away credentials of this machine.
+    /// A service that gives out credentials of this machine.
     Metadata,
 }
 
@@ -71,7 +71,7 @@ impl AddressClass {
         if ip.is_loopback() {
             return Self::Loopback;
         }
-        // What a gateway makes an IPv4 packet of is no better than that one.
+        // An address that a gateway translates to a forbidden IPv4 address is forbidden too.
         if let Some(class) = never_behind(ip) {
             return class;
         }
@@ -83,12 +83,12 @@ impl AddressClass {
         }
     }
 
-    /// Tells whether everybody who may start calls over the API may call it without being asked.
+    /// Tells whether every client that may start calls over the API may call it without an entry.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Loopback | Self::Private | Self::UniqueLocal | Self::Shared)
     }
 
-    /// Tells whether nobody may call it over the API, whatever the configuration says.
+    /// Tells whether no client of the API may call it, even with an entry.
     pub fn is_never(self) -> bool {
         matches!(
             self,
@@ -100,7 +100,7 @@ impl AddressClass {
         )
     }
 
-    /// The name of the class, behind "a" or "an".
+    /// The name of the class, without "a" or "an".
     pub fn label(self) -> &'static str {
         match self {
             Self::Loopback => "loopback address",
@@ -126,13 +126,13 @@ impl AddressClass {
     }
 }
 
-/// The class of the IPv4 address that an IPv6 one leads to, if nobody may call that one.
+/// The class of the IPv4 address that an IPv6 one leads to, if that one must never be called.
 fn never_behind(ip: Ipv6Addr) -> Option<AddressClass> {
     let never = |ip: Ipv4Addr| Some(AddressClass::of(ip.into())).filter(|class| class.is_never());
     let Some(candidates) = locally_translated(ip) else {
         return translated(ip).and_then(never);
     };
-    // No gateway leads to 0.0.0.0/8, and the zeros of a longer prefix look like it.
+    // No gateway leads to 0.0.0.0/8, but the zeros of a longer prefix look like it.
     let classes = candidates.map(never);
     match classes.iter().all(|&class| class == Some(AddressClass::Unspecified)) {
         true => Some(AddressClass::Unspecified),
@@ -143,21 +143,21 @@ fn never_behind(ip: Ipv6Addr) -> Option<AddressClass> {
     }
 }
 
-/// The IPv4 addresses that one of 64:ff9b:1::/48 (RFC 8215) may lead to. A site translates with a
-/// prefix of 48, 56, 64 or 96 bits of it, which does not show, and the place of the IPv4 address
-/// depends on it (RFC 6052, section 2.2).
+/// The IPv4 addresses to which one of 64:ff9b:1::/48 (RFC 8215) may lead. A site translates with a
+/// prefix of 48, 56, 64 or 96 bits of it. The address does not show which, and the place of the
+/// IPv4 address depends on it (RFC 6052, section 2.2).
 fn locally_translated(ip: Ipv6Addr) -> Option<[Ipv4Addr; 4]> {
     let octets = ip.octets();
     if !octets.starts_with(&[0, 0x64, 0xff, 0x9b, 0, 1]) {
         return None;
     }
-    // Octet 8 is never a part of it.
+    // Octet 8 is never part of the IPv4 address.
     let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
     Some(places.map(|place| Ipv4Addr::from(place.map(|index: usize| octets[index]))))
 }
 
-/// The IPv4 address inside of an IPv6 one: NAT64 (RFC 6052), 6to4 (RFC 3056) and the old
-/// IPv4-compatible form. Mapped ones are IPv4 addresses already.
+/// The IPv4 address inside an IPv6 one: NAT64 (RFC 6052), 6to4 (RFC 3056) and the old
+/// IPv4-compatible form. Mapped addresses were already converted to IPv4.
 fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match ip.segments() {
@@ -177,10 +177,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads an address, or an address and the bits that count: `192.0.2.0/24`.
+    /// Reads an address, or an address and its number of prefix bits: `192.0.2.0/24`.
     ///
     /// # Errors
-    /// A sentence with what to write instead.
+    /// A sentence that shows the right form.
     pub fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "write an address or a network, as 192.0.2.7, 192.0.2.0/24 or \
                             2001:db8::/32; names are not taken";
@@ -221,7 +221,7 @@ impl Network {
         self.bits
     }
 
-    /// The class of all its addresses, if they have the same one.
+    /// The class of all its addresses, if they share one.
     pub fn class(&self) -> Option<AddressClass> {
         let last = match self.base {
             IpAddr::V4(ip) => {
@@ -277,7 +277,7 @@ impl PortRange {
     /// Reads a port, or two with a dash between them.
     ///
     /// # Errors
-    /// A sentence with what to write instead.
+    /// A sentence that shows the right form.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "write a port from 1 to 65535, or a range as \"10000-20000\"";
         let port = |text: &str| {
@@ -297,7 +297,7 @@ impl PortRange {
         (self.first..=self.last).contains(&port)
     }
 
-    /// The port, if it is one only.
+    /// The port, if the range has only one.
     pub fn single(&self) -> Option<u16> {
         (self.first == self.last).then_some(self.first)
     }
