@@ -1,21 +1,21 @@
-//! What can be asked of a run while it goes on, and how keys and command lines say it.
+//! The actions on a run while it goes on, and their keys and command lines.
 //!
-//! Keyboard, control socket, signals and the dashboard all end in one [`Action`]; the control side
-//! carries it out in one place. Nothing here knows where the bytes came from.
+//! Keyboard, control socket, signals and the dashboard all produce an [`Action`]; the control side
+//! executes it in one place. This file does not know where the bytes came from.
 
 use thiserror::Error;
 
 use crate::output::screen::Screen;
 use crate::sinks::Log;
 
-/// Something that is asked of a run.
+/// An action on a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
     /// Show a screen.
     Show(Screen),
     /// Show the one status line again.
     ShowStatusLine,
-    /// Add so many times the rate's step (`-rate_scale`) to the rate, or users to the users.
+    /// Add the rate's step (`-rate_scale`) to the rate, or to the users, this many times.
     Step(f64),
     /// A new rate, in calls per period.
     SetRate(f64),
@@ -23,51 +23,51 @@ pub enum Action {
     SetRateScale(f64),
     /// Another number of users.
     SetUsers(u64),
-    /// Another limit of open calls.
+    /// A new limit of open calls.
     SetCallLimit(u64),
-    /// Pause the start of calls, or go on.
+    /// Pause the start of calls, or resume it.
     TogglePause,
     /// No new calls; a second time: end the open ones.
     Quit,
     /// No new calls, and end the open ones.
     Abort,
-    /// End at once, whatever is open.
+    /// End at once, even if calls are open.
     Stop,
     /// Write the screens to a file.
     DumpScreens,
-    /// Begin the statistics anew.
+    /// Reset the statistics.
     ResetStats,
     /// Switch a trace on or off.
     Trace(Log, bool),
     /// Show the steps of this scenario.
     Display(Display),
-    /// Whether steps with `hide="true"` are left out.
+    /// True to leave out steps with `hide="true"`.
     Hide(bool),
-    /// Write what the workers do to the error log.
+    /// Write the state of the workers to the error log.
     DumpTasks,
     /// Write the global variables to the error log.
     DumpVariables,
 }
 
-/// Which scenario's steps the first screen shows.
+/// The scenario whose steps the first screen shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Display {
-    /// The one that was asked for with `-sf` or `-sn`.
+    /// The main scenario, given with `-sf` or `-sn`.
     #[default]
     Main,
-    /// The one for calls that nobody knows.
+    /// The scenario for unknown calls.
     OutOfCall,
-    /// The receiving one of a mixed run.
+    /// The receiving scenario of a mixed run.
     Receiving,
 }
 
-/// Why a command line was not understood.
+/// The reason why a command line was not understood.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CommandError {
-    /// Nothing to do.
+    /// The line is empty.
     #[error("an empty command; there are: {COMMANDS}")]
     Empty,
-    /// The first words mean nothing.
+    /// The first words are no command.
     #[error("unknown command {0:?}; there are: {COMMANDS}")]
     Unknown(String),
     /// A value is missing or wrong.
@@ -75,9 +75,9 @@ pub enum CommandError {
     BadValue {
         /// The command.
         command: &'static str,
-        /// What it takes.
+        /// The values that the command takes.
         expected: &'static str,
-        /// What was given.
+        /// The given text.
         given: String,
     },
 }
@@ -86,7 +86,7 @@ const COMMANDS: &str = "set rate|rate-scale|users|limit N, set display main|ooc|
                         set hide true|false, trace error|logs|messages|shortmessages on|off, \
                         dump tasks|variables, reset stats";
 
-/// What a key asks for; `None` if it means nothing. `c` begins a command line and is not here.
+/// The action of a key; `None` if it has none. `c` begins a command line and is not handled here.
 pub fn of_key(key: u8) -> Option<Action> {
     Some(match key {
         b'0' => Action::ShowStatusLine,
@@ -103,10 +103,10 @@ pub fn of_key(key: u8) -> Option<Action> {
     })
 }
 
-/// What a command line asks for. Words are told apart by white space; `text` may hold anything.
+/// The action of a command line. White space separates words; `text` may hold any characters.
 ///
 /// # Errors
-/// The command is unknown, or its value is; the text says what there is.
+/// The command is unknown, or its value is wrong; the text names the alternatives.
 pub fn of_command(text: &str) -> Result<Action, CommandError> {
     let mut words = text.split_whitespace();
     let first = words.next().ok_or(CommandError::Empty)?;
@@ -151,11 +151,11 @@ pub fn of_command(text: &str) -> Result<Action, CommandError> {
     }
 }
 
-/// What a datagram on the control socket asks for: its first byte is a key, and `c` is followed by
-/// a command. `Ok(None)` is a key that means nothing here.
+/// The action of a datagram on the control socket: its first byte is a key, and `c` is followed by
+/// a command. `Ok(None)` for a key without an action.
 ///
 /// # Errors
-/// The command is not understood.
+/// The command was not understood.
 pub fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
     match bytes.split_first() {
         Some((b'c', command)) => of_command(&String::from_utf8_lossy(command)).map(Some),
@@ -164,7 +164,7 @@ pub fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
     }
 }
 
-/// More than any rate that makes sense, and far from where arithmetic loses precision.
+/// The greatest number: more than any sensible rate, and far from the loss of precision.
 const NUMBER_MAX: f64 = 1e9;
 
 fn number(command: &'static str, text: &str) -> Result<f64, CommandError> {
@@ -185,7 +185,7 @@ fn unknown(text: &str) -> CommandError {
     CommandError::Unknown(shortened(text.trim()))
 }
 
-/// What is quoted of somebody else's bytes.
+/// The part of a received text that is quoted in messages.
 fn shortened(text: &str) -> String {
     const QUOTED_MAX: usize = 60;
     text.chars().take(QUOTED_MAX).collect()

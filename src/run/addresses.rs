@@ -1,4 +1,4 @@
-//! Addresses of a run: ours, those of peers, and what the system's resolver says.
+//! Addresses of a run: our own, those of peers, and the answers of the system's resolver.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -20,7 +20,7 @@ pub(super) struct Addresses {
 impl Addresses {
     /// Resolves the addresses of the configuration.
     pub(super) fn resolve(config: &RunConfig, is_client: bool) -> Result<Self, RunError> {
-        // Where there are both, messages go to the one that `-rsa` gives only.
+        // If both are given, messages go only to the address of `-rsa`.
         let judges = config.reach.for_run();
         let (for_remote, for_rsa) = match config.rsa {
             Some(_) => (None, judges),
@@ -49,8 +49,8 @@ impl Addresses {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        // Only an address that the user gave is bound, or ours if that is asked for; otherwise all
-        // are listened on.
+        // Only an address that the user gave is bound, or our own if that was requested; otherwise
+        // all addresses.
         let bind = match config.bind_local {
             true => local,
             false => config.local_ip.unwrap_or(unspecified),
@@ -61,13 +61,13 @@ impl Addresses {
             bind,
             remote: remote.or(rsa).filter(|_| is_client),
             remote_host: host.map(|host| host.host.clone()).unwrap_or_default(),
-            // A server answers to where the request came from, unless told otherwise.
+            // A server answers to the source of a request, unless `-rsa` is given.
             next_hop: if is_client { next_hop } else { rsa },
         })
     }
 }
 
-/// All addresses of a host; at least one.
+/// All addresses of a host; there is at least one.
 pub(super) fn resolve_all(host: &HostPort) -> Result<Vec<SocketAddr>, RunError> {
     let failed = |reason: String| RunError::Resolve { host: host.host.clone(), reason };
     let all: Vec<SocketAddr> = match host.ip() {
@@ -80,7 +80,7 @@ pub(super) fn resolve_all(host: &HostPort) -> Result<Vec<SocketAddr>, RunError> 
     if all.is_empty() { Err(failed("no address".to_owned())) } else { Ok(all) }
 }
 
-/// The first address of a host, of the family of `local` where that is given.
+/// The first address of a host, of the family of `local` if that is given.
 pub(super) fn pick(
     all: Vec<SocketAddr>,
     host: &HostPort,
@@ -99,7 +99,7 @@ pub(super) fn pick(
     }
 }
 
-/// The address from which the kernel would send to `peer`; nothing is sent.
+/// The address from which the kernel would send to `peer`; no packet is sent.
 fn source_address(peer: SocketAddr) -> io::Result<IpAddr> {
     let any: SocketAddr = match peer {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -113,7 +113,8 @@ fn source_address(peer: SocketAddr) -> io::Result<IpAddr> {
 
 /// The address of the default route, else loopback.
 fn primary_address(ipv6: bool) -> IpAddr {
-    // Documentation addresses (RFC 5737, RFC 3849): routed by default, never sent to.
+    // Documentation addresses (RFC 5737, RFC 3849): the default route covers them, and no packet is
+    // sent.
     let (probe, loopback): (IpAddr, IpAddr) = match ipv6 {
         false => (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()),
         true => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into()),

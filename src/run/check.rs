@@ -1,5 +1,5 @@
-//! `gossipper check`: compiles scenarios and reads injection files as a run would, runs nothing,
-//! and tells all that is wrong or doubtful about them.
+//! `gossipper check`: compiles scenarios and reads injection files as a run would, makes no calls,
+//! and reports all errors and doubtful places.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -14,25 +14,25 @@ use crate::config::{RunConfig, ScenarioSource};
 use crate::scenario::{self, Action, Diagnostic, Field, Program, Severity, Template};
 use crate::sent_files::mark_name;
 
-/// Name and version of the form of the JSON report.
+/// Name and version of the schema of the JSON report.
 const SCHEMA: &str = "gossipper_check_v1";
-/// Exit code where something is wrong.
+/// Exit code if there is an error.
 const EXIT_WRONG: u8 = 1;
 
-/// Task of `gossipper check`: the files to look at, and the way to report.
+/// The task of `gossipper check`: the files to check, and the form of the report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
     /// Scenario files, or names of built-in scenarios.
     pub scenarios: Vec<PathBuf>,
     /// Injection files, indexes and keywords, as of a run.
     pub config: Box<RunConfig>,
-    /// JSON instead of text.
+    /// True for a report as JSON instead of text.
     pub json: bool,
-    /// Warnings are errors.
+    /// True if warnings count as errors.
     pub strict: bool,
 }
 
-/// Checks files and prints what was found. Returns the exit code: 1 if something is wrong.
+/// Checks files and prints the findings. Returns the exit code: 1 if there is an error.
 pub fn inspect(inspection: &Inspection) -> u8 {
     let report = Report::of(inspection);
     let text = match inspection.json {
@@ -41,7 +41,7 @@ pub fn inspect(inspection: &Inspection) -> u8 {
     };
     let code = if report.ok { 0 } else { EXIT_WRONG };
     match io::stdout().write_all(text.as_bytes()) {
-        // `gossipper check FILE | head` is no error.
+        // A closed pipe, as in `gossipper check FILE | head`, is no error.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => EXIT_WRONG,
         _ => code,
     }
@@ -57,7 +57,7 @@ struct Report {
     diagnostics: Vec<Finding>,
 }
 
-/// One thing that was found; line and column are 0 where it has no place in the file.
+/// A finding; line and column are 0 if it has no place in the file.
 #[derive(Debug, Serialize)]
 struct Finding {
     file: String,
@@ -166,7 +166,7 @@ fn scenario(path: &Path, config: &RunConfig, tables: &Tables, found: &mut Vec<Fi
     }
 }
 
-/// `true` if the program refers to injection files.
+/// Returns `true` if the program refers to injection files.
 fn reads_files(program: &Program) -> bool {
     let mut fields = program.templates().flat_map(Template::fields);
     let mut actions = program.steps.iter().flat_map(|step| &step.actions);
@@ -200,7 +200,7 @@ fn note(file: &str, (line, column): (u32, u32), message: &str, hint: &str) -> Fi
     }
 }
 
-/// Something doubtful about an injection file, under the name that the user gave it.
+/// A warning about an injection file, under the name that the user gave it.
 fn doubtful(config: &RunConfig, remark: &Remark<'_>) -> Finding {
     let is_it = |path: &&PathBuf| path.file_name().is_some_and(|name| name == remark.file);
     let path = config.injection.iter().find(is_it);
@@ -214,7 +214,7 @@ fn doubtful(config: &RunConfig, remark: &Remark<'_>) -> Finding {
     }
 }
 
-/// Finding about a file that cannot be used at all: `file`, if the error does not name one.
+/// The finding about a file that cannot be used at all: `file`, if the error does not name one.
 fn failed(file: &str, error: &RunError) -> Finding {
     let (file, line, column, message, hint) = match error {
         RunError::Scenario(what) => {

@@ -1,8 +1,9 @@
-//! The CPU time that the workers get, asked of the kernel from the control side once a second.
+//! The CPU time of the workers, read from the kernel by the control side once a second.
 //!
-//! A worker knows how long it ran, but not why it did not run when it should have. The kernel does:
-//! `/proc/self/task/*/schedstat` has the time that a thread waited on a run queue, `/proc/stat` has
-//! what its CPU did meanwhile, and the control group counts how long it stopped us.
+//! A worker knows how long it ran, but not why it did not run when it should have. The kernel
+//! knows: `/proc/self/task/*/schedstat` has the time that a thread waited on a run queue,
+//! `/proc/stat` has the work of its CPU meanwhile, and the control group counts the time for which
+//! it stopped us.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use gossipper_uring::sys;
 use crate::procfs::{TaskStat, cpu_ticks};
 use crate::stats::CpuUse;
 
-/// Workers that are looked at: each costs two small files a second. What they suffer, the others of
-/// so many suffer too.
+/// Most workers that are watched: each costs two small files a second. With so many workers, the
+/// others are affected in the same way.
 const WATCHED_MAX: usize = 64;
 
-/// A worker's thread, and what it has got since its last report.
+/// A worker's thread, and its CPU use since its last report.
 #[derive(Debug, Default)]
 struct Watched {
     thread_id: u32,
@@ -36,23 +37,23 @@ struct Thread {
 /// The kernel's counts of a CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Cpu {
-    /// Time that it ran something.
+    /// Time in which it was busy.
     busy_ns: u64,
     stolen_ns: u64,
 }
 
-/// The figures that are the same for all threads of the process.
+/// The figures that all threads of the process share.
 #[derive(Clone, Debug, Default)]
 struct Host {
     at_ns: u64,
-    /// By number; those that are off are zero.
+    /// The CPUs by number; offline ones are zero.
     cpus: Vec<Cpu>,
-    /// Time that all threads of the process ran.
+    /// Run time of all threads of the process.
     process_ns: u64,
     throttled_ns: u64,
 }
 
-/// See the module's documentation.
+/// The CPU use of the workers.
 #[derive(Debug)]
 pub(super) struct CpuWatch {
     workers: Vec<Watched>,
@@ -63,7 +64,7 @@ pub(super) struct CpuWatch {
 }
 
 impl CpuWatch {
-    /// Begins to look at the threads with these numbers.
+    /// Begins to watch the threads with these ids.
     pub(super) fn begin(thread_ids: impl Iterator<Item = u32>) -> Self {
         let root = PathBuf::from("/");
         let mut watch = Self {
@@ -79,8 +80,8 @@ impl CpuWatch {
         watch
     }
 
-    /// Takes what the worker has got since it was last asked about. The first to ask in a second
-    /// makes us look at all of them.
+    /// Takes the CPU use of the worker since the previous call for it. The first call in a second
+    /// reads the figures of all workers.
     pub(super) fn take(&mut self, worker: usize) -> CpuUse {
         let is_known = |watched: &Watched| watched.gathered.time_ns > 0;
         match self.workers.get(worker) {
@@ -130,8 +131,8 @@ impl CpuWatch {
     }
 }
 
-/// Returns what each thread got between two looks. Nothing is known of one that was not there at
-/// both.
+/// Returns the CPU use of each thread between two readings; an empty one for a thread that is
+/// missing in either.
 fn uses(
     before: &Host,
     after: &Host,
@@ -149,7 +150,7 @@ fn uses(
     let grown: Vec<Option<Thread>> = (0..threads.len()).map(grown).collect();
     let workers_ns: u64 = grown.iter().flatten().map(|thread| thread.busy_ns).sum();
     let process_ns = after.process_ns.saturating_sub(before.process_ns);
-    // On which CPUs they ran is not known, so they may have been on any.
+    // The CPUs that they ran on are unknown, so it may have been any.
     let own_threads_ns = process_ns.saturating_sub(workers_ns);
     let time_ns = after.at_ns.saturating_sub(before.at_ns);
     let use_of = |thread: &Option<Thread>| {
@@ -172,14 +173,14 @@ fn uses(
     grown.iter().map(use_of).collect()
 }
 
-/// A thread out of its `schedstat` (time run, time waited, slices) and its `stat`.
+/// Parses a thread's `schedstat` (time run, time waited, slices) and `stat`.
 fn thread(schedstat: &str, stat: &str) -> Option<Thread> {
     let mut numbers = schedstat.split_whitespace().map(str::parse);
     let (busy_ns, waited_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     Some(Thread { busy_ns, waited_ns, cpu: TaskStat::read(stat)?.cpu })
 }
 
-/// CPUs out of `/proc/stat`, each at the place of its number.
+/// Parses the CPUs of `/proc/stat`, each at the index of its number.
 fn cpus(stat: &str, tick_ns: u64) -> Vec<Cpu> {
     let mut cpus = Vec::new();
     for (number, ticks) in cpu_ticks(stat) {
@@ -192,7 +193,7 @@ fn cpus(stat: &str, tick_ns: u64) -> Vec<Cpu> {
     cpus
 }
 
-/// The counters of our control group for its CPUs, in either version of control groups.
+/// The folder of our control group's CPU counters, in either version of control groups.
 fn group(root: &Path) -> Option<PathBuf> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mut found = groups.lines().filter_map(|line| {
@@ -209,7 +210,7 @@ fn group(root: &Path) -> Option<PathBuf> {
     found.next()
 }
 
-/// Time that a control group was stopped, out of its `cpu.stat`.
+/// Time for which a control group was stopped, from its `cpu.stat`.
 fn throttled_ns(stat: &str) -> u64 {
     let value = |line: &str, name| line.strip_prefix(name)?.trim().parse::<u64>().ok();
     let found = stat.lines().find_map(|line| {
@@ -272,7 +273,7 @@ mod tests {
             time_ns: 1000 * MS,
             busy_ns: 40 * MS,
             waited_ns: 80 * MS,
-            // 900 but for the workers there and 30 of other threads of ours.
+            // 900, less the time of the workers there and 30 of other threads of ours.
             others_ns: 770 * MS,
             workers_ns: 60 * MS,
             stolen_ns: 0,

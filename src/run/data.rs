@@ -1,4 +1,4 @@
-//! The files that feed scenarios: injection files, and texts that messages include.
+//! The data files of scenarios: injection files, and texts that messages include.
 
 use std::fmt;
 use std::fs::File;
@@ -17,27 +17,28 @@ use crate::scenario::{
     self, Action, Field, Program, Resources, TableInfo, Template, WrittenAuthentication,
 };
 
-/// Largest text that a message includes: no transport carries more.
+/// Largest text in a message: no transport carries more.
 const TEXT_BYTES_MAX: u64 = 65_535;
 
-/// Where a scenario comes from, which decides what it may do.
+/// The origin of a scenario, which decides on its permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// `true` if it answers beside the main one, and has its own default injection file.
+    /// `true` if it answers calls beside the main one; it has its own default injection file.
     pub(super) is_receiving: bool,
-    /// `true` if it came over the API, and reads files of the folder for such scenarios only.
+    /// `true` if it came over the API; it may then read only files of the folder for such
+    /// scenarios.
     pub(super) is_sent: bool,
-    /// `true` if it may run shell commands, as far as the user lets any scenario.
+    /// `true` if it may run shell commands, provided that the user allows them at all.
     pub(super) allows_commands: bool,
 }
 
 impl Origin {
-    /// The user named it, as the main one.
+    /// The main scenario, named by the user.
     pub(super) const MAIN: Self =
         Self { is_receiving: false, is_sent: false, allows_commands: true };
 }
 
-/// Something doubtful about an injection file.
+/// A warning about an injection file.
 pub(super) struct Remark<'t> {
     pub(super) file: &'t str,
     pub(super) line: usize,
@@ -55,7 +56,7 @@ impl fmt::Display for Remark<'_> {
 pub(super) struct Tables {
     pub(super) files: Vec<Arc<InjectionFile>>,
     infos: Vec<TableInfo>,
-    /// `true` if these are all there will be.
+    /// `true` if no more files will be added.
     are_known: bool,
     receiving: u16,
     keys: Vec<(String, String)>,
@@ -72,7 +73,7 @@ impl Tables {
         }
     }
 
-    /// As [`load`](Self::load), with all errors, and all files that can be used.
+    /// Does the same as [`load`](Self::load), but collects all errors and all usable files.
     pub(super) fn collect(config: &RunConfig, errors: &mut Vec<RunError>) -> Self {
         let mut files: Vec<InjectionFile> = Vec::new();
         // Both scenarios may read one file.
@@ -126,18 +127,19 @@ impl Tables {
         Self { files, infos, are_known: true, receiving, keys }
     }
 
-    /// More files may be named later: scenarios may refer to any.
+    /// Allows references to files that are not loaded: they may be named later.
     pub(super) fn leave_open(&mut self) {
         self.are_known = false;
     }
 
-    /// Remarks on what is doubtful about the files by themselves.
+    /// Warnings about the files by themselves.
     pub(super) fn remarks(&self) -> impl Iterator<Item = Remark<'_>> {
         let remarks = |file| [remark_on_end(file), remark_on_keyword(file)];
         self.files.iter().flat_map(move |file| remarks(file).into_iter().flatten())
     }
 
-    /// What a scenario may refer to. `source` says where its files are.
+    /// Calls `compile` with the files that a scenario may refer to. `source` gives the folder of
+    /// its own files.
     pub(super) fn with_resources<T>(
         &self,
         config: &RunConfig,
@@ -173,8 +175,8 @@ impl Tables {
         })
     }
 
-    /// The data for the engines, and notices for the user. A program that is kept may turn
-    /// calls to where they cannot go, which fail then.
+    /// The data for the engines, and notices for the user. A program that is kept may turn calls to
+    /// forbidden addresses; those calls fail then.
     pub(super) fn data(
         &self,
         config: &RunConfig,
@@ -211,7 +213,7 @@ impl Tables {
                 Err(error) => return Err(error),
             }
         }
-        // The first tells enough: a client may write any number of names.
+        // One notice is enough: a client may write any number of names.
         notices.extend(failed.iter().map(kept::failing));
         Ok(DataConfig {
             auth_user: config.auth_user.clone(),
@@ -239,8 +241,8 @@ impl Tables {
         })
     }
 
-    /// Columns that scenarios read and rows lack. SIPp goes on with empty fields; so do we, but not
-    /// in silence.
+    /// Columns that scenarios read and rows lack. As in SIPp, the fields are empty, but here with a
+    /// warning.
     pub(super) fn gaps<'p>(&self, programs: impl Iterator<Item = &'p Program>) -> Vec<Remark<'_>> {
         let mut columns: Vec<(u16, u16)> = programs
             .flat_map(|program| program.templates())
@@ -264,7 +266,7 @@ impl Tables {
         columns.into_iter().filter_map(gap).collect()
     }
 
-    /// Notes what is doubtful about the files together with the run.
+    /// Adds notices about doubtful combinations of the files and the run.
     fn note_gaps(&self, config: &RunConfig, programs: &Programs, notices: &mut Vec<String>) {
         let gaps = self.gaps(programs.all().map(|program| &**program));
         notices.extend(gaps.iter().map(Remark::to_string));
@@ -291,10 +293,10 @@ impl Tables {
     }
 }
 
-/// Checks that the calls of a program can be turned elsewhere, where it does that.
+/// Checks that a program with `<setdest>` runs over a transport that can turn calls.
 ///
 /// # Errors
-/// If they are on connections.
+/// The calls are on connections.
 pub(super) fn check_turns(config: &RunConfig, program: &Program) -> Result<(), RunError> {
     let mut actions = program.steps.iter().flat_map(|step| &step.actions);
     let is_turning = actions.any(|action| matches!(action, Action::SetDest(_)));
@@ -304,7 +306,7 @@ pub(super) fn check_turns(config: &RunConfig, program: &Program) -> Result<(), R
     }
 }
 
-/// About rows that are left out.
+/// A warning about rows that are left out.
 fn remark_on_end(file: &Arc<InjectionFile>) -> Option<Remark<'_>> {
     let rest = file.rest()?;
     let rows = match rest.rows {
@@ -319,8 +321,8 @@ fn remark_on_end(file: &Arc<InjectionFile>) -> Option<Remark<'_>> {
     })
 }
 
-/// About the first keyword in a field that will not do what it does in a message. SIPp evaluates
-/// one, `[authentication]`, and leaves all others as they are.
+/// A warning about the first keyword in a field that has no effect there. SIPp evaluates only
+/// `[authentication]`, and leaves all others as they are.
 fn remark_on_keyword(file: &Arc<InjectionFile>) -> Option<Remark<'_>> {
     if !file.has_brackets() {
         return None;
@@ -351,8 +353,8 @@ fn base_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// The content of a file that a message of somebody else's scenario includes: one in `folder`, and
-/// no other file of the host.
+/// The content of a file that a message of a sent scenario includes: it must be in `folder`, as no
+/// other file of the host is allowed.
 fn text_beside(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec<u8>, String> {
     let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     match (access.folder(Folder::Scenarios), folder) {
@@ -366,8 +368,9 @@ fn text_beside(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec
     }
 }
 
-/// The content of a file that a message includes: in the working directory, beside the scenario, or
-/// where scenarios that are sent have theirs, as they may have been written to the user's file.
+/// The content of a file that a message includes. It is looked for in the working directory, beside
+/// the scenario, and in the folder of sent scenarios, because a client may have written the user's
+/// file.
 fn text_of(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec<u8>, String> {
     let scenarios = access.folder(Folder::Scenarios);
     if access.is_confined() {

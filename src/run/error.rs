@@ -1,4 +1,4 @@
-//! Why a run could not be started.
+//! The errors that keep a run from its start or end it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use crate::injection::InjectionError;
 use crate::output::WriteFileError;
 use crate::scenario::ScenarioError;
 
-/// Why a run could not be started or finished.
+/// The reason why a run could not be started or finished.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The scenario file cannot be read.
@@ -22,7 +22,7 @@ pub enum RunError {
     ScenarioFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// A trace or statistics file cannot be opened.
@@ -30,15 +30,15 @@ pub enum RunError {
     TraceFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is no way to the collector of messages.
+    /// The collector of messages is unreachable.
     #[error("cannot send to the HEP collector {collector}: {source}\n  hint: see `ip route get {}`", collector.ip())]
     Hep {
-        /// Its address.
+        /// The collector's address.
         collector: SocketAddr,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The collector of the event log cannot be used.
@@ -52,26 +52,26 @@ pub enum RunError {
     /// The thread that writes files cannot be started.
     #[error("cannot start the thread that writes files: {0}\n  hint: see `ulimit -u`")]
     WriterThread(io::Error),
-    /// The scenario is wrong.
+    /// The scenario has an error.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
-    /// A second scenario where it cannot work.
+    /// A second scenario cannot be used in this run.
     #[error("{option} {problem}\n  hint: {hint}")]
     SecondScenario {
         /// The option that names it.
         option: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
-        /// What to do.
+        /// The remedy.
         hint: &'static str,
     },
-    /// A scenario that cannot take the place of the one that runs.
+    /// A scenario cannot replace the one that runs.
     #[error(transparent)]
     Swap(#[from] SwapRefused),
-    /// Several listeners where there can be one.
+    /// Several listeners are configured where only one is possible.
     #[error("several listeners {problem}\n  hint: leave one listener, or start another engine")]
     Listeners {
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
     /// An injection file cannot be read.
@@ -79,13 +79,13 @@ pub enum RunError {
     InjectionFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// An injection file is wrong.
+    /// An injection file has an error.
     #[error(transparent)]
     Injection(#[from] InjectionError),
-    /// Two injection files could not be told apart.
+    /// Two injection files have the same name.
     #[error(
         "two injection files are called {name}\n  hint: scenarios know files by name without directories; rename one"
     )]
@@ -103,12 +103,12 @@ pub enum RunError {
         /// The files there are.
         known: String,
     },
-    /// `[tdmmap]` without circuits.
+    /// The scenario uses `[tdmmap]`, and there are no circuits.
     #[error(
         "the scenario uses [tdmmap], and there are no circuits\n  hint: give them with -tdmmap, as {{0-3}}{{99}}{{5-8}}{{1-31}}"
     )]
     NoCircuits,
-    /// `<setdest>` over connections.
+    /// The scenario uses `<setdest>` over connections.
     #[error(
         "the scenario has a <setdest>, which changes where datagrams go; over {transport} a call \
          keeps the connection that it has\n  hint: use -t u1 or un, or make the calls to the other \
@@ -124,7 +124,7 @@ pub enum RunError {
     /// The options and the scenario of third-party call control do not fit.
     #[error(transparent)]
     ThirdParty(#[from] ThirdPartyConfigError),
-    /// A client has nobody to call.
+    /// A client has no destination.
     #[error(
         "the scenario makes calls, but no remote host is given\n  hint: name it as a bare word (gossipper -sn uac 192.0.2.1:5060) or with -rsa"
     )]
@@ -136,15 +136,15 @@ pub enum RunError {
     Resolve {
         /// The name.
         host: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A client of the API may not send there.
+    /// A client of the API may not send to an address.
     #[error("{key}: {refusal}")]
     Target {
         /// The key that names the address.
         key: &'static str,
-        /// The reason why it may not.
+        /// The reason of the refusal.
         refusal: Box<Refusal>,
     },
     /// The local address and the remote host belong to different address families.
@@ -157,12 +157,12 @@ pub enum RunError {
         /// The remote host.
         host: String,
     },
-    /// There is no way to the remote host.
+    /// There is no route to the remote host.
     #[error("no route to {host}: {source}\n  hint: see `ip route get {host}`")]
     NoRoute {
         /// The remote host.
         host: IpAddr,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// `-set` names a variable that is not global.
@@ -176,13 +176,13 @@ pub enum RunError {
     /// A limit of the system is too small for the run.
     #[error("{what} needs {needed}, but {limit} is the limit\n  hint: {hint}")]
     Limit {
-        /// What needs it.
+        /// The setting that needs more.
         what: String,
-        /// How much.
+        /// The needed amount.
         needed: String,
-        /// How much there is.
+        /// The available amount.
         limit: String,
-        /// The knob to turn.
+        /// The setting of the system to change.
         hint: String,
     },
     /// A server that speaks TLS has no certificate.
@@ -193,7 +193,7 @@ pub enum RunError {
     NoCertificate {
         /// The file that was looked for.
         path: PathBuf,
-        /// Why it cannot be read.
+        /// The error of the system.
         source: io::Error,
     },
     /// A file for TLS cannot be used.
@@ -203,34 +203,34 @@ pub enum RunError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file.
         reason: String,
     },
     /// Certificates, keys and authorities do not fit together.
     #[error("TLS: {what}\n  hint: check -tls_cert, -tls_key, -tls_ca and -tls_crl")]
     Tls {
-        /// What is wrong.
+        /// The contradiction.
         what: String,
     },
-    /// The remote host cannot be spoken to over this transport.
+    /// The remote host cannot be reached over this transport.
     #[error("-t {code}: {reason}\n  hint: give the remote host as a host name or an address")]
     RemoteName {
         /// The transport.
         code: &'static str,
-        /// What is wrong with the name.
+        /// The fault of the name.
         reason: String,
     },
-    /// The transport is named for the other role.
+    /// The transport's name is meant for the other role.
     #[error(
         "this name of the transport is for {whom} only\n  hint: -t {code} is the name for both"
     )]
     TransportRole {
-        /// Whom it is for.
+        /// The role that the name is for.
         whom: &'static str,
         /// The name for both roles.
         code: &'static str,
     },
-    /// The one connection of the run is gone for good.
+    /// The one connection of the run is lost for good.
     #[error(
         "{0}\n  hint: see -max_reconnect, -reconnect_sleep and -reconnect_close; with -t tn, ln, wn or wsn each call has a connection of its own"
     )]
@@ -251,17 +251,17 @@ pub enum RunError {
         "cannot open the control socket {address}: {source}\n  hint: choose another port with -cp, or 0 for one of the kernel's choice"
     )]
     ControlSocket {
-        /// Its address.
+        /// The address of the socket.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// What steers the run beside the terminal cannot work.
+    /// The second controller of the run, such as the API beside the terminal, cannot work.
     #[error("{text}")]
     Companion {
-        /// Why, and what to do.
+        /// The reason, and the remedy.
         text: String,
-        /// An address cannot be bound.
+        /// True if an address cannot be bound.
         is_bind: bool,
     },
     /// Signals could not be set up.
@@ -270,9 +270,9 @@ pub enum RunError {
     /// A worker ended with an error.
     #[error("worker {worker} failed: {source}")]
     Worker {
-        /// Which.
+        /// Number of the worker.
         worker: usize,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// A report could not be written.
@@ -281,7 +281,7 @@ pub enum RunError {
     /// The run could not be put into the background.
     #[error("cannot run in the background: {source}")]
     Background {
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The watchdog ended the run.

@@ -1,5 +1,5 @@
-//! Another scenario for a run that goes on: compiled beside the run, by whoever brings it, and
-//! checked against what cannot change while calls are open.
+//! Another scenario for a running run. The side that brings it compiles it, and checks it against
+//! the properties that cannot change while calls are open.
 
 use std::iter;
 use std::net::IpAddr;
@@ -21,11 +21,11 @@ use crate::scenario;
 pub(crate) struct Compiler {
     config: Arc<RunConfig>,
     tables: Arc<Tables>,
-    /// What the run began with, which decides what it can go on with.
+    /// The programs at the start of the run, which decide about the possible replacements.
     began: Generations,
     /// The rows that the run has memory for.
     shape: Arc<Mutex<Shape>>,
-    /// An address of ours, whose family those of others must have.
+    /// One of our addresses; the others must be of its family.
     local: IpAddr,
 }
 
@@ -34,11 +34,11 @@ pub(crate) struct Compiler {
 pub(crate) struct Replacement {
     pub(crate) programs: Programs,
     pub(crate) text: Text,
-    /// Addresses of names in it.
+    /// Addresses of the names in it.
     pub(crate) hosts: Vec<(String, IpAddr)>,
-    /// Warnings that tell how SIPp reads what is doubtful in it.
+    /// Warnings about doubtful places in it, with SIPp's reading of them.
     pub(crate) warnings: Vec<String>,
-    /// The source of the scenario, if the run has another one from now on.
+    /// The new source of the scenario, if it changes.
     pub(crate) source: Option<ScenarioSource>,
 }
 
@@ -53,21 +53,21 @@ impl Compiler {
         Self { config, tables, began, shape, local }
     }
 
-    /// The text of a scenario, as a run that began with it would have it.
+    /// Reads the text of a scenario, as a run that starts with it would.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// It cannot be read.
     pub(crate) fn read(&self, source: &ScenarioSource) -> Result<Text, RunError> {
         Text::read(source, &self.config)
     }
 
-    /// Compiles a scenario that somebody sent, or that was [read](Self::read) at `source`. It may
-    /// run shell commands only if `allows_commands`. One that was sent may include no files but
-    /// those that are meant for such scenarios. If it `is_kept`, the configuration names its file:
-    /// what it may not do is refused when it does it, as after a start.
+    /// Compiles a scenario that a client sent, or that was [read](Self::read) at `source`. It may
+    /// run shell commands only if `allows_commands`. A sent one may include only files that are
+    /// meant for such scenarios. If it `is_kept`, the configuration names its file: forbidden
+    /// actions are then refused when they happen, as after a start.
     ///
     /// # Errors
-    /// What is wrong with it, with line and column; or what it has that this run cannot change to.
+    /// An error of the scenario, with line and column, or a feature that this run cannot change to.
     pub(crate) fn compile(
         &self,
         text: Text,
@@ -75,7 +75,7 @@ impl Compiler {
         allows_commands: bool,
         is_kept: bool,
     ) -> Result<Replacement, RunError> {
-        // A file that is read again runs commands only where all that comes later may.
+        // A file that is read again runs commands only if sent scenarios may.
         let allows_commands = allows_commands || is_kept;
         let origin = Origin { is_receiving: false, is_sent: text.is_sent, allows_commands };
         let checked = self.tables.with_resources(&self.config, source, origin, |resources| {

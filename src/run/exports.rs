@@ -1,4 +1,4 @@
-//! What other programs are told of a run: where call records, messages and events go.
+//! Exports of a run to other programs: the outputs for call records, messages and events.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use crate::sinks::events::{EventExporter, EventLog, Intent};
 use crate::sinks::hep::{Hep, HepIdentity};
 use crate::sinks::{FileId, FileSpec, Files, RecordSink};
 
-/// Opens everything that the configuration asks for.
+/// Opens all outputs of the configuration.
 pub(super) fn open(
     config: &RunConfig,
     plan: &Plan,
@@ -72,7 +72,7 @@ fn event_log(config: &RunConfig, plan: &Plan, files: &mut Files) -> Result<Event
     Ok(log)
 }
 
-/// The exporter to a collector that speaks OTLP.
+/// The exporter for a collector that speaks OTLP.
 #[cfg(feature = "otlp")]
 fn otlp(config: &RunConfig, role: &str) -> Result<Box<dyn EventExporter>, RunError> {
     let events = &config.export.events;
@@ -85,7 +85,7 @@ fn otlp(config: &RunConfig, role: &str) -> Result<Box<dyn EventExporter>, RunErr
     }
 }
 
-/// Refuses a collector that this build cannot speak to.
+/// Refuses a collector, because this build does not support OTLP.
 #[cfg(not(feature = "otlp"))]
 fn otlp(_: &RunConfig, _: &str) -> Result<Box<dyn EventExporter>, RunError> {
     Err(RunError::Otlp("this program was built without OTLP (feature `otlp`)".to_owned()))

@@ -1,4 +1,4 @@
-//! What screens say about a run beside its figures: who, where, how, and the scenario's actions.
+//! The fixed facts that screens show beside figures: names, addresses, and the scenario's actions.
 
 use std::collections::HashSet;
 
@@ -31,12 +31,12 @@ pub(super) fn facts(config: &RunConfig, plan: &Plan, local_port: u16) -> RunFact
     }
 }
 
-/// Lines of circuits that a screen has room for.
+/// Most lines of circuits on a screen.
 const CIRCUIT_LINES: usize = 20;
 /// Circuits in one line.
 const CIRCUITS_PER_LINE: u32 = 50;
 
-/// The circuits of a trunk as lines: a star for one that a call holds, a dot for one that is free.
+/// The circuits of a trunk as lines: a star for a busy one, a dot for a free one.
 pub(super) fn circuits(map: &CircuitMap, busy: &[BusyCircuits]) -> Vec<String> {
     let held: usize = busy.iter().map(|busy| busy.count).sum();
     let mut lines = vec![format!("{held} of {} circuits are in use", map.len())];
@@ -110,7 +110,7 @@ fn text(program: &Program, action: &Action) -> String {
         }
         Action::Jump(target) => format!("jump to {}", operand(*target)),
         other => {
-            // The name of the action; what it works on is in the scenario.
+            // Only the name of the action; its operands are in the scenario.
             let debug = format!("{other:?}");
             let end = debug.find(|c: char| !c.is_alphanumeric()).unwrap_or(debug.len());
             debug[..end].to_ascii_lowercase()

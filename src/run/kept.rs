@@ -1,8 +1,8 @@
-//! Scenarios that clients of an API wrote into files that runs are started with.
+//! Scenarios that clients of the API wrote into files with which runs are started.
 //!
-//! A start does not refuse what they may not do: a client would keep a whole daemon from starting.
-//! It is refused when they do it, by the gates of addresses and of shell commands, and is told of
-//! before.
+//! Forbidden actions in them do not prevent a start, because a client could otherwise keep a whole
+//! daemon from starting. They are refused when they happen, by the gates of addresses and of shell
+//! commands. The user is warned beforehand.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::engine::Programs;
 use crate::scenario::Program;
 use crate::sent_files::mark_name;
 
-/// Says that calls of such a scenario fail, and why.
+/// A notice that calls of such a scenario fail, with the reason.
 pub(super) fn failing(error: &RunError) -> String {
     let why = error.to_string().replace("\n  hint: ", "; ");
     format!("calls fail that a scenario of an API client turns elsewhere: {why}")
@@ -24,14 +24,15 @@ pub(super) fn failing(error: &RunError) -> String {
 /// The rules for scenarios that came over the API.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SentRules {
-    /// The main scenario was sent by itself and is in no file. It is refused what it may not do.
+    /// True if the main scenario was sent by itself and is in no file. Its forbidden actions are
+    /// refused at once.
     pub(super) is_main_given: bool,
-    /// They may run shell commands.
+    /// True if sent scenarios may run shell commands.
     pub(super) may_command: bool,
 }
 
 impl SentRules {
-    /// Tells whether a start with `program` goes on, whatever it wants.
+    /// Tells whether a start with `program` goes on in spite of forbidden actions.
     pub(super) fn is_kept(
         self,
         program: &Program,
@@ -39,7 +40,7 @@ impl SentRules {
         config: &RunConfig,
     ) -> bool {
         let is_given = self.is_main_given && std::ptr::eq(program, &*programs.main);
-        // Who asks for a run over the API is told at once.
+        // A client that requests a run over the API gets the refusal at once.
         program.is_sent && !is_given && config.reach.for_run().is_none()
     }
 
@@ -61,9 +62,9 @@ impl SentRules {
         })
     }
 
-    /// A sentence each for the commands and the addresses that such scenarios want and do not get.
-    /// `hosts` are the addresses of names in them, as far as these were looked up; `judge` says why
-    /// an address is refused.
+    /// A sentence for each command and address that such scenarios use and are not allowed. `hosts`
+    /// are the addresses of names in them, if these were looked up. `judge` gives the reason why an
+    /// address is refused.
     pub(super) fn remarks(
         self,
         config: &RunConfig,
@@ -99,7 +100,7 @@ impl SentRules {
         remarks
     }
 
-    /// Says of such scenarios, to who starts a run at a terminal, how to trust them.
+    /// Sentences for the user at a terminal about how to trust such scenarios.
     pub(super) fn advice(self, config: &RunConfig, programs: &Programs) -> Vec<String> {
         let advice = |(path, _): (&Path, _)| {
             format!(

@@ -1,8 +1,9 @@
-//! Memory that the numbers of a run make it take, judged before any of it is taken.
+//! The memory that the settings of a run require, checked before any of it is allocated.
 //!
 //! The needs of a run (users, open calls, workers, sockets) are added up over its listeners and
-//! over all runs of the process: each has been promised them, and may use them at any time. Pools
-//! that nobody asked for shrink to a part of what is there (`pool`), and are promised like others.
+//! over all runs of the process. Each run has been promised its memory, and may use it at any time.
+//! Pools of default size shrink to a part of the available memory (`pool`), and count as promised
+//! like the others.
 
 use std::fs;
 use std::mem;
@@ -17,21 +18,21 @@ use super::pool::TEXT_BYTES;
 use crate::config::RunConfig;
 use crate::engine::{ENDED_CALL_BYTES, Footprint};
 
-/// Bytes of a worker that has nothing to do yet: a third more than was measured.
+/// Bytes of an idle worker: a third more than was measured.
 pub(super) const WORKER_BYTES: u64 = 6 << 20;
 /// Address space of a worker: buffers of its driver and of the kernel, most of them never used.
 const WORKER_SPACE_BYTES: u64 = 80 << 20;
-/// Bytes of a socket or connection: its places in the tables of driver and engine.
+/// Bytes of a socket or connection: its entries in the tables of driver and engine.
 pub(super) const SOCKET_BYTES: u64 = 512;
 
-/// Promised to all runs of this process.
+/// Bytes promised to all runs of this process.
 static PROMISED: Mutex<u64> = Mutex::new(0);
 
 /// Bytes that a run was promised, until this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Promise {
     bytes: u64,
-    /// Those of them that are for rows which workers are copying to make them wider.
+    /// The part of the bytes for rows that workers are copying to make them wider.
     passing: u64,
     shape: Arc<Mutex<Shape>>,
 }
@@ -41,14 +42,14 @@ pub(super) struct Promise {
 pub(super) struct Shape {
     /// Calls in the pools of all workers.
     calls: u64,
-    /// Users of each listener: the most so far, as their rows stay.
+    /// Users of each listener: the most so far, as their rows remain.
     users: u64,
     listeners: u64,
-    /// The width of the rows of calls and users by now.
+    /// The present width of the rows of calls and users.
     footprint: Footprint,
 }
 
-/// Something that is asked for.
+/// An amount of memory that is needed.
 struct Need {
     what: String,
     bytes: u64,
@@ -56,11 +57,11 @@ struct Need {
 }
 
 impl Promise {
-    /// Promises what a run with these plans, one for each listener, may come to use. What their
-    /// pools were promised already is part of it.
+    /// Promises the memory that a run with these plans, one for each listener, may use. It includes
+    /// the memory already promised to their pools.
     ///
     /// # Errors
-    /// The greatest of its needs, if there is not that much.
+    /// The greatest need of the run, if there is not enough memory.
     pub(super) fn of<'p>(
         config: &RunConfig,
         plans: impl ExactSizeIterator<Item = &'p mut Plan>,
@@ -84,7 +85,7 @@ impl Promise {
             shape.calls = shape.calls.saturating_add(calls);
             let texts = of_plan.saturating_mul(launch.engine.blob_bytes_max as u64);
             let of_calls = calls.saturating_mul(TEXT_BYTES).min(texts);
-            // Room for texts that a worker has, however few calls there are.
+            // Each worker has a minimum for texts, even with few calls.
             worker_bytes = worker_bytes.saturating_add(of_plan.saturating_mul(WORKER_BYTES));
             worker_bytes = worker_bytes.saturating_add(texts - of_calls);
             pool_bytes = pool_bytes
@@ -103,7 +104,8 @@ impl Promise {
         Ok(promise)
     }
 
-    /// Promises what is missing for `users` users; the most so far have their memory already.
+    /// Promises the additional memory for `users` users; rows up to the most users so far are
+    /// already paid for.
     ///
     /// # Errors
     /// The need for which there is not enough memory.
@@ -117,12 +119,13 @@ impl Promise {
         Ok(())
     }
 
-    /// The rows that it is for, at any time.
+    /// The rows that the promise covers, at any time.
     pub(super) fn shape(&self) -> &Arc<Mutex<Shape>> {
         &self.shape
     }
 
-    /// Promises what is missing for rows as wide as `footprint`, which another scenario brings.
+    /// Promises the additional memory for rows as wide as `footprint`, which another scenario
+    /// needs.
     ///
     /// # Errors
     /// The need for which there is not enough memory.
@@ -137,21 +140,21 @@ impl Promise {
         Ok(Widened { bytes, passing, before })
     }
 
-    /// Takes back what was promised for a scenario that does not come after all.
+    /// Takes back the promise for a scenario that was not installed after all.
     pub(super) fn narrow(&mut self, widened: Widened) {
         self.passing -= widened.passing.min(self.passing);
         self.shrink(widened.bytes);
         set_shape(&self.shape, widened.before);
     }
 
-    /// Takes back what rows needed while they were copied: all workers have the wider ones.
+    /// Takes back the memory for copying rows: all workers have the wider ones.
     pub(super) fn settle(&mut self) {
         let passing = mem::take(&mut self.passing);
         self.shrink(passing);
     }
 
-    /// Promises `bytes` more, for which `space` more of address space is taken; `Err` is what there
-    /// is.
+    /// Promises `bytes` more, for which `space` more of address space is reserved; `Err` holds the
+    /// available bytes.
     fn grow(&mut self, bytes: u64, space: u64) -> Result<(), u64> {
         let mut promised = promised();
         let room = room(*promised);
@@ -214,7 +217,7 @@ impl Shape {
         users.saturating_mul(self.listeners).saturating_mul(of_user)
     }
 
-    /// Says whether rows as wide as `footprint` fit by now, as a [`Promise`] would. It promises
+    /// Checks that rows as wide as `footprint` would fit now, as a [`Promise`] would, but promises
     /// nothing.
     ///
     /// # Errors
@@ -228,8 +231,8 @@ impl Shape {
         }
     }
 
-    /// The needs of rows as wide as `footprint` beyond these. The last is there for a moment only,
-    /// as rows are copied to where there is room for wider ones.
+    /// The needs of rows as wide as `footprint` beyond the present ones. The last need is
+    /// temporary, while rows are copied to wider ones.
     fn wider(&self, footprint: Footprint) -> [Need; 3] {
         let Self { calls, users, footprint: before, .. } = *self;
         let of_call = footprint.call_row_bytes().saturating_sub(before.call_row_bytes());
@@ -265,7 +268,7 @@ impl Shape {
     }
 }
 
-/// The shape of a promise now.
+/// The present shape of a promise.
 pub(super) fn shape(of: &Mutex<Shape>) -> Shape {
     *of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -278,7 +281,7 @@ fn total(needs: &[Need]) -> u64 {
     needs.iter().fold(0, |sum, need| sum.saturating_add(need.bytes))
 }
 
-/// The growth of a [`Promise`] for a scenario.
+/// The additional memory that a [`Promise`] got for a scenario.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Widened {
@@ -293,8 +296,8 @@ impl Drop for Promise {
     }
 }
 
-/// Promises what `choose` takes of the bytes that nobody was promised. No other promise comes
-/// between.
+/// Calls `choose` with the unpromised bytes, and promises the number that it returns. No other
+/// promise can come between.
 ///
 /// # Errors
 /// Those of `choose`.
@@ -309,7 +312,7 @@ pub(super) fn reserve<T>(
     Ok((chosen, promise))
 }
 
-/// Bytes that nobody was promised.
+/// Bytes that no run was promised.
 pub(super) fn free_bytes() -> u64 {
     room(*promised())
 }
@@ -318,7 +321,7 @@ fn promised() -> MutexGuard<'static, u64> {
     PROMISED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes that are left where so much is promised. What is in use by now was promised before.
+/// Bytes that are left if `promised` are promised. Memory in use by now was promised before.
 fn room(promised: u64) -> u64 {
     let available = sys::available_memory_bytes().unwrap_or(u64::MAX);
     available.saturating_sub(promised.saturating_sub(resident_bytes()))
@@ -332,21 +335,22 @@ fn resident_bytes() -> u64 {
 }
 
 /// Tells whether so much address space can be reserved (its pages are committed only when they are
-/// used), so that a limit on it is noticed before the first call and not as the end of the process.
+/// used). So a limit on it is noticed before the first call, and does not end the process later.
 pub(super) fn is_reservable(bytes: u64) -> bool {
     let mut probe: Vec<u8> = Vec::new();
     let reserved = usize::try_from(bytes).is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
-    // Without this the compiler may drop an allocation that nobody uses.
+    // Without this the compiler may remove the unused allocation.
     std::hint::black_box(&probe);
     reserved
 }
 
-/// As [`is_reservable`], beside what so many workers reserve where the address space is limited.
+/// Does the same as [`is_reservable`], in addition to the space that `workers` workers reserve, if
+/// the address space is limited.
 pub(super) fn is_reservable_beside_workers(bytes: u64, workers: u64) -> bool {
     is_reservable_beside(bytes, workers.saturating_mul(WORKER_SPACE_BYTES))
 }
 
-/// As [`is_reservable`], beside `space` where the address space is limited.
+/// Does the same as [`is_reservable`], in addition to `space`, if the address space is limited.
 fn is_reservable_beside(bytes: u64, space: u64) -> bool {
     let space = if getrlimit(Resource::As).current.is_some() { space } else { 0 };
     is_reservable(bytes.saturating_add(space))
@@ -378,7 +382,7 @@ mod tests {
     use super::*;
     use crate::config::{Flavor, RunDraft};
 
-    /// A lock, as what is promised to one test is not there for another.
+    /// Runs these tests one at a time, because the memory promised to one is missing for another.
     static ALONE: Mutex<()> = Mutex::new(());
 
     fn promise(calls: u64, users: u64) -> Promise {
@@ -393,7 +397,7 @@ mod tests {
         let mut first = Promise::default();
         first.grow(before / 2, 0).unwrap();
         let mut second = promise(0, 0);
-        // Other processes take and give memory meanwhile, but not a quarter of it.
+        // Other processes allocate and free memory meanwhile, but not a quarter of it.
         assert!(second.grow(before / 4 * 3, 0).is_err());
         drop(first);
         second.grow(before / 4 * 3, 0).unwrap();
@@ -422,7 +426,7 @@ mod tests {
     fn pools_that_nobody_asked_for_fit_together() {
         let config = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
         let of_call = call_bytes(Footprint::default(), true);
-        // The primary engine of a small machine, and as many beside it as there may be.
+        // The primary engine of a small machine, and as many further engines as there may be.
         let mut room = 2 << 30;
         for part in iter::once(2).chain(iter::repeat_n(BESIDE_PART, 15 + 32)) {
             let sizing = sizing(&config, of_call, part);
@@ -434,7 +438,7 @@ mod tests {
         let many = Sizing { workers: 63, ..sizing(&config, of_call, 2) };
         let (pool, bytes) = many.default_within(1 << 30).unwrap();
         assert!(pool >= 1_000 && bytes <= 1 << 30, "{pool} {bytes}");
-        // Wider calls take more, and so there are fewer of them.
+        // Wider calls need more memory, so there are fewer of them.
         let wide = call_bytes(footprint(4096), true);
         let (few, bytes) = sizing(&config, wide, 2).default_within(1 << 30).unwrap();
         assert!(few * wide <= 1 << 29 && bytes <= 1 << 30, "{few}");
@@ -498,7 +502,7 @@ mod tests {
         let of_user = wide.user_row_bytes() - narrow.user_row_bytes();
         let mut promise = start(10, 3);
         let widened = promise.widen(wide).unwrap();
-        // While workers copy rows, both are there.
+        // While workers copy rows, both versions exist.
         let copied = 10 * narrow.call_row_bytes() + 3 * narrow.user_row_bytes();
         assert_eq!(promise.bytes, 10 * of_call + 3 * of_user + copied);
         promise.narrow(widened);

@@ -1,6 +1,6 @@
 //! One run from a resolved configuration to an exit code: load, plan, launch, watch, report.
 //!
-//! Everything here happens on the control side; workers are reached through their queues only.
+//! All of it happens on the control side; workers are reached through their queues only.
 
 pub mod action;
 mod addresses;
@@ -34,7 +34,7 @@ mod traces;
 mod view;
 mod watchdog;
 
-/// What the server needs to run engines, and to be the companion of a run.
+/// The parts that the server needs to run engines, and to control a terminal run beside the user.
 pub(crate) mod supervised {
     pub(crate) use super::companion::Companion;
     pub(crate) use super::exchange::{Compiler, Replacement};
@@ -65,15 +65,15 @@ use crate::engine::Programs;
 use crate::output::Palette;
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
 
-/// Runs a scenario and returns the process's exit code. Everything worth knowing is printed.
-/// `companion` steers the run beside whoever sits at the terminal.
+/// Runs a scenario and returns the process's exit code. Results and errors are printed. `companion`
+/// controls the run beside the user at the terminal.
 pub(crate) fn run<'c>(config: &'c RunConfig, companion: Option<&'c mut dyn Companion>) -> ExitCode {
     let palette = palette(config, io::stderr().is_terminal());
     match try_run(config, companion) {
         Ok(code) => code,
         Err(error) => {
             let bad = palette.bad;
-            // Nobody is left to tell if stderr is gone.
+            // If stderr is closed, the error cannot be reported.
             let _ = writeln!(io::stderr(), "{bad}error:{bad:#} {error}");
             let end = match error {
                 error if error.is_bind() => RunEnd::BindFailed,
@@ -93,7 +93,8 @@ fn try_run<'c>(
     {
         return Ok(code);
     }
-    // Signals first: one that comes while the run is being prepared must not kill it half-way.
+    // Signals are installed first: one that comes while the run is being prepared must not kill it
+    // half-way.
     let signals = signals::Signals::install()?;
     if let Some(companion) = &mut companion {
         companion.prepare()?;
@@ -138,18 +139,18 @@ fn try_run<'c>(
     outcome
 }
 
-/// Loads all scenarios and data files of a run, as its start does, and nothing else.
+/// Loads all scenarios and data files of a run, as its start does, and does nothing else.
 ///
 /// # Errors
-/// What is wrong with one of them.
+/// The error of one of them.
 pub fn load_programs(config: &RunConfig) -> Result<Programs, RunError> {
     let tables = data::Tables::load(config)?;
-    // Nothing is run. A configuration that takes a permission away is no worse for that.
+    // No call is made, so a configuration without a permission passes too.
     Ok(scenario::load_all(config, &tables, None, true)?.programs)
 }
 
-/// A sentence for each thing that scenarios which clients of an API wrote into files of a run want
-/// and do not get, by this list of targets. Names in them are not looked up.
+/// A sentence for each forbidden action, by this list of targets, of scenarios that clients of the
+/// API wrote into files of a run. Names in them are not looked up.
 pub(crate) fn kept_remarks(
     config: &RunConfig,
     programs: &Programs,
@@ -161,7 +162,7 @@ pub(crate) fn kept_remarks(
     rules.remarks(config, programs, &[], |to| targets.judge(to, false, now).err())
 }
 
-/// The control socket. One that was not asked for is no reason not to run.
+/// Opens the control socket. Without an explicit port, a failure does not prevent the run.
 fn control_socket(config: &RunConfig) -> Result<Option<socket::ControlSocket>, RunError> {
     match socket::ControlSocket::open(&config.control_socket) {
         Err(error) if matches!(config.control_socket.port, ControlPort::From(_)) => {
@@ -172,7 +173,7 @@ fn control_socket(config: &RunConfig) -> Result<Option<socket::ControlSocket>, R
     }
 }
 
-/// The palette for a stream, as `-color` and the environment have it.
+/// The palette for a stream, according to `-color` and the environment.
 fn palette(config: &RunConfig, is_terminal: bool) -> Palette {
     match config.color {
         ColorChoice::Always => Palette::colored(),

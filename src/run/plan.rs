@@ -1,4 +1,4 @@
-//! From a configuration and a program to what the workers need: addresses, pools, limits.
+//! From a configuration and a program to the plan of the workers: addresses, pools, limits.
 //!
 //! All limits are chosen here and checked against the system before the first call.
 
@@ -32,42 +32,43 @@ use crate::scenario::{Mode, Program};
 use crate::stream::{Limits, TlsConfig};
 use crate::trace::{Kinds, Protocol};
 
-/// Ended foreign calls that a server remembers: 33 s at 100,000 calls/s.
+/// Ended foreign calls that a server remembers: those of 33 s at 100,000 calls/s.
 const DEAD_CALLS: usize = 1 << 22;
-/// Ports that are tried without `-p`, as SIPp does.
+/// Ports that are tried without `-p`, as in SIPp.
 const DEFAULT_PORTS: std::ops::RangeInclusive<u16> = 5060..=5119;
 /// Connections that peers may open to a client.
 const PEERS: u64 = 64;
-/// Descriptors that the process needs beside the calls' sockets.
+/// Descriptors that the process needs in addition to the calls' sockets.
 const SPARE_FILES: u64 = 64;
 
 /// A run that can be launched.
 pub(super) struct Plan {
     pub(super) launch: Launch,
-    /// Calls that the run will make or answer, if there is an end.
+    /// Calls that the run will make or answer, if that number is limited.
     pub(super) calls_total: Option<u64>,
-    /// The limit of open calls as a multiple of the rate, where it follows from that: SIPp's rule.
+    /// The limit of open calls as a multiple of the rate, if it follows from the rate (SIPp's
+    /// rule).
     pub(super) limit_per_rate: Option<f64>,
     /// Name of the I/O driver.
     pub(super) driver_name: &'static str,
-    /// Worth telling the user before the run.
+    /// Sentences for the user before the run.
     pub(super) notices: Vec<String>,
-    /// Addresses that the run sends to of itself, as far as they are known.
+    /// Addresses to which the run itself sends, as far as they are known.
     pub(super) places: Vec<SocketAddr>,
-    /// The most that it does there.
+    /// The greatest load that the run puts on them.
     pub(super) load: Load,
-    /// Memory that a pool which nobody asked for was promised when it was sized.
+    /// Memory that a pool of default size was promised when it was sized.
     pub(super) reserved: Promise,
 }
 
-/// The column of the injection file that says from where calls are made, and the addresses in it.
+/// The column of the injection file that gives source addresses, and the addresses in it.
 type Sources = (u16, Vec<IpAddr>);
 
 /// The kinds of calls that a run has.
 #[derive(Clone, Copy)]
 struct Roles {
     is_client: bool,
-    /// Commands of another instance can start the calls that we make.
+    /// True if commands of another instance (3PCC) can start the calls that we make.
     calls_out: bool,
     answers: bool,
 }
@@ -83,10 +84,10 @@ impl Roles {
     }
 }
 
-/// Plans the run of one listener, on the terms that the process grants it.
+/// Plans the run of one listener, under the terms of the process.
 ///
 /// # Errors
-/// Whatever is wrong with it, or does not fit the system.
+/// A mistake in the settings, or a limit of the system that is too small.
 pub(super) fn plan(
     config: &RunConfig,
     programs: Programs,
@@ -151,7 +152,7 @@ pub(super) fn plan(
         streams,
         grain_ns: config.grain_us * 1_000,
         watchdog_ns: (config.watchdog.minor_ms * 1_000_000, config.watchdog.major_ms * 1_000_000),
-        // SIPp says CANCEL or BYE and is gone: its run ends with its last call.
+        // SIPp sends CANCEL or BYE without waiting: its run ends with its last call.
         linger_ns: if config.flavor == Flavor::Sipp { 0 } else { LINGER_NS },
         runs_commands,
         programs,
@@ -168,8 +169,8 @@ pub(super) fn plan(
     Ok(Plan { launch, calls_total, limit_per_rate, driver_name, notices, places, load, reserved })
 }
 
-/// Our address and those that we call; with the addresses that calls are made from (`-t ui`), the
-/// first of which is bound.
+/// Our address and those that we call, and the source addresses of calls (`-t ui`), the first of
+/// which is bound.
 fn addresses(
     config: &RunConfig,
     tables: &Tables,
@@ -188,7 +189,7 @@ fn addresses(
     Ok((addresses, sources))
 }
 
-/// The places and the way in which sockets are bound.
+/// The addresses to bind, and the options of the sockets.
 fn bind(
     config: &RunConfig,
     addresses: &Addresses,
@@ -213,7 +214,7 @@ fn bind(
     })
 }
 
-/// A note where one call is made although something asks for more of them.
+/// A notice that only one call is made, if other settings suggest more of them.
 fn lone_call(config: &RunConfig, roles: Roles) -> Option<String> {
     if !roles.is_client || config.calls_max != CallLimit::ClientDefault {
         return None;
@@ -230,14 +231,14 @@ fn lone_call(config: &RunConfig, roles: Roles) -> Option<String> {
     ))
 }
 
-/// The bounds of the number of calls.
+/// The limits of the number of calls.
 #[derive(Clone, Copy)]
 struct CallLimits {
-    /// Open at once.
+    /// Most open calls.
     concurrent_max: Option<u64>,
-    /// In all.
+    /// Most calls in all.
     calls_total: Option<u64>,
-    /// The same where it bounds the pool: calls out of call are beside it.
+    /// Most calls in all, if that limits the pool: calls out of call are not included.
     pool_total: Option<u64>,
 }
 
@@ -245,7 +246,7 @@ impl CallLimits {
     fn of(config: &RunConfig, programs: &Programs, limit_per_rate: Option<f64>) -> Self {
         let roles = Roles::of(programs);
         let concurrent_max = match (config.concurrent_max, limit_per_rate) {
-            // SIPp's -l is about calls that it makes.
+            // In SIPp, -l applies to calls that it makes.
             (ConcurrencyLimit::Count(_), _)
                 if !roles.is_client && config.flavor == Flavor::Sipp =>
             {
@@ -267,7 +268,7 @@ impl CallLimits {
         }
     }
 
-    /// Calls in the pool over all workers.
+    /// Number of calls in the pool over all workers.
     fn pool(
         self,
         config: &RunConfig,
@@ -276,7 +277,7 @@ impl CallLimits {
         terms: Terms,
     ) -> Result<(u64, Promise), RunError> {
         let roles = Roles::of(programs);
-        // A call may have a connection of its own, and come back on another: each has places in
+        // A call may have a connection of its own, and come back on another. Each needs entries in
         // the driver and on its way out.
         let connections = match config.transport.is_stream() && !roles.is_client {
             true => 4 * memory::SOCKET_BYTES,
@@ -286,7 +287,7 @@ impl CallLimits {
             config,
             // The pool does not grow with the number of calls.
             calls_total: self.pool_total.filter(|_| !terms.total_may_grow),
-            // Calls that arrive beside those that we make are not bounded by -l.
+            // -l does not limit calls that arrive beside those that we make.
             concurrent_max: self.concurrent_max.filter(|_| roles.is_client != roles.answers),
             of_call: pool::call_bytes(Footprint::of(programs), roles.answers) + connections,
             part: terms.part,
@@ -296,7 +297,7 @@ impl CallLimits {
     }
 }
 
-/// As SIPp: one connection for all calls leaves from the port that `-p` gives.
+/// Tells whether the one connection for all calls leaves from the port of `-p`, as in SIPp.
 fn is_port_of_connections(config: &RunConfig, roles: Roles) -> bool {
     roles.is_client
         && config.transport.is_stream()
@@ -304,7 +305,8 @@ fn is_port_of_connections(config: &RunConfig, roles: Roles) -> bool {
         && config.local_port.is_some_and(|port| port != 0)
 }
 
-/// The number of workers. `alone` says for what one only is used; `for_connections` too.
+/// The number of workers. `alone` is the reason if only one is possible; `for_connections` is
+/// another one.
 fn count_workers(
     config: &RunConfig,
     programs: &Programs,
@@ -329,7 +331,7 @@ fn count_workers(
     one(count, for_connections, "-p: one connection only can leave from a port", notices)
 }
 
-/// The data for scenarios, and the addresses that the run sends to of itself.
+/// The data for scenarios, and the addresses to which the run itself sends.
 fn data_and_places(
     config: &RunConfig,
     programs: &Programs,
@@ -339,7 +341,7 @@ fn data_and_places(
     rules: SentRules,
     notices: &mut Vec<String>,
 ) -> Result<(DataConfig, Vec<SocketAddr>), RunError> {
-    // Judged below, with its port.
+    // The address is judged below, together with its port.
     let resolve_host = |host: &str| {
         let host = HostPort { host: host.to_owned(), port: 5060 };
         pick(resolve_all(&host)?, &host, Some(addresses.local)).map(|address| address.ip())
@@ -356,7 +358,7 @@ fn data_and_places(
             .flat_map(|third_party| third_party.peers.iter().filter_map(|peer| peer.address)),
     );
     for program in programs.all() {
-        // Of a kept one, each call is judged, and counts nowhere before.
+        // Each call of a kept scenario is judged by itself, and its target has no share before.
         if is_kept(program) {
             continue;
         }
@@ -365,7 +367,7 @@ fn data_and_places(
         places.extend(targets::judge_programs(judges, judged, &data.hosts, config)?);
     }
     targets::set_gates(config, &places, &mut data);
-    // [remote_host] may be what a <setdest> names.
+    // A <setdest> may use [remote_host].
     let remote_ip = addresses.remote.map(|remote| remote.ip());
     data.hosts.extend(remote_ip.map(|ip| (addresses.remote_host.clone(), ip)));
     Ok((data, places))
@@ -381,13 +383,13 @@ fn driver_config(
         gso: config.gso,
         gro: config.gro,
         sockets_max: per_call_sockets.unwrap_or(0) + sources.map_or(0, |(_, ips)| ips.len()) + 8,
-        // Listeners, and connections that are on their way out, take places too.
+        // Listeners, and connections that are being closed, need entries too.
         streams_max: streams.map_or(8, |streams| 2 * streams.connections_max + 64),
         ..DriverConfig::default()
     }
 }
 
-/// The configuration of each worker's engine, before it gets a number and a begin.
+/// The configuration of the workers' engines, without a worker number and a start time.
 fn engine_config(
     config: &RunConfig,
     roles: Roles,
@@ -468,7 +470,7 @@ fn environment(config: &RunConfig, addresses: &Addresses) -> Environment {
     }
 }
 
-/// Whether there is a global variable for each of `-set`.
+/// Checks that there is a global variable for each `-set`.
 pub(super) fn check_sets(config: &RunConfig, programs: &Programs) -> Result<(), RunError> {
     let is_known = |name| programs.all().any(|program| program.global_variables.contains(name));
     match config.sets.iter().find(|(name, _)| !is_known(name)) {
@@ -504,14 +506,14 @@ fn workers(config: &RunConfig, programs: &Programs, notices: &mut Vec<String>) -
     workers
 }
 
-/// Workers that get a share of the open calls and users: one without any would withhold every call
-/// that is its turn, and never end.
+/// Number of workers that get a share of the open calls and users. A worker without a share would
+/// withhold each call in its turn, and never end.
 fn sharing_workers(workers: usize, concurrent_max: Option<u64>, users: Option<u64>) -> usize {
     let shares = concurrent_max.unwrap_or(u64::MAX).min(users.unwrap_or(u64::MAX)).max(1);
     workers.min(usize::try_from(shares).unwrap_or(usize::MAX))
 }
 
-/// A transport whose name says whom it is for.
+/// Checks that the transport's name is meant for the role of the run.
 fn check_role(config: &RunConfig, is_client: bool) -> Result<(), RunError> {
     let whom = match config.transport_for {
         Some(TransportFor::Clients) if !is_client => "scenarios that make calls",
@@ -526,8 +528,8 @@ fn protocol(transport: Transport) -> Protocol {
     Protocol::ALL.into_iter().find(named).unwrap_or_default()
 }
 
-/// A connection stays with the worker that accepted it, so that limits of a server cannot be split:
-/// all calls may come over one connection.
+/// A connection stays with the worker that accepted it, so limits of a server cannot be split: all
+/// calls may come over one connection.
 fn connected_workers(
     workers: usize,
     config: &RunConfig,
@@ -546,7 +548,7 @@ fn connected_workers(
     workers
 }
 
-/// Connections: how they are made, and how many.
+/// The settings and the number of connections.
 fn streams(
     config: &RunConfig,
     roles: Roles,
@@ -561,8 +563,8 @@ fn streams(
     let wanted = match (is_client, per_call) {
         (true, true) => sockets_of_calls(config, pool, limits.pool_total, PEERS)?,
         (true, false) => workers as u64,
-        // As many as come, which nobody knows. A call may come back on a new one before we have
-        // seen the end of the one before.
+        // The number of peers' connections is unknown. A call may return on a new one before we
+        // notice the end of the old one.
         (false, _) => (2 * pool + PEERS).min(1 << 20),
     };
     // Peers may connect to a client too.
@@ -594,14 +596,14 @@ fn streams(
         },
         limits: Limits::default(),
     };
-    // What is wrong with the name of the peer is found now, and not by a worker.
+    // An invalid name of the peer is found now, and not by a worker.
     plan.session()
         .map_err(|reason| RunError::RemoteName { code: config.transport.code(), reason })?;
     Ok(plan)
 }
 
-/// Sockets, or connections, for calls that have one each, beside `others`: one for each call that
-/// may be open. Of those for calls that only a reload can add, as many as the system lets us have.
+/// Number of sockets, or connections, for calls that have one each, in addition to `others`: one
+/// for each open call. For calls that only a reload can add, it is as many as the system allows.
 fn sockets_of_calls(
     config: &RunConfig,
     pool: u64,
@@ -618,7 +620,7 @@ fn sockets_of_calls(
     Ok(affordable.clamp(needed, most))
 }
 
-/// Descriptors that there may be for connections that peers open.
+/// Descriptors that are available for connections that peers open.
 fn affordable_files(config: &RunConfig, wanted: u64) -> u64 {
     let limit = match config.skip_rlimit {
         true => sys::nofile_limit(),
@@ -627,8 +629,8 @@ fn affordable_files(config: &RunConfig, wanted: u64) -> u64 {
     limit.unwrap_or(1024).saturating_sub(SPARE_FILES)
 }
 
-/// CPUs to pin to. A lone worker is left to the scheduler unless asked otherwise: on a small host
-/// two processes would otherwise meet on one core.
+/// CPUs to pin to. A single worker is left to the scheduler by default: on a small host, two
+/// processes would otherwise compete for one core.
 fn cpus(config: &RunConfig, workers: usize) -> Vec<usize> {
     if !config.cpus.is_empty() {
         return config.cpus.clone();
@@ -637,15 +639,15 @@ fn cpus(config: &RunConfig, workers: usize) -> Vec<usize> {
         return Vec::new();
     }
     let mut cpus = sys::online_cpus();
-    // The first one is left to the control side.
+    // The first CPU is left to the control side.
     if cpus.len() > workers {
         cpus.remove(0);
     }
     cpus
 }
 
-/// A sentence about those of the wanted CPUs that may not be used: there is no such CPU, or a
-/// sandbox forbids to choose one.
+/// A sentence about requested CPUs that cannot be used: there is no such CPU, or a sandbox forbids
+/// to select one.
 fn refused_cpus(wanted: &[usize]) -> Option<String> {
     if wanted.is_empty() {
         return None;
@@ -675,7 +677,7 @@ fn limit_per_rate(config: &RunConfig, program: &Program, is_client: bool) -> Opt
     applies.then(|| 3.0 * duration_ms / config.rate_period_ms as f64)
 }
 
-/// Makes sure that a socket for each address fits both limits.
+/// Checks that a socket for each address fits both limits.
 fn check_sources(config: &RunConfig, addresses: usize) -> Result<(), RunError> {
     let most = config.max_sockets as usize;
     if addresses > most {
@@ -689,7 +691,7 @@ fn check_sources(config: &RunConfig, addresses: usize) -> Result<(), RunError> {
     check_files(config, addresses as u64)
 }
 
-/// Makes sure that the calls' sockets fit the descriptor limit.
+/// Checks that the calls' sockets fit the descriptor limit.
 fn check_files(config: &RunConfig, sockets: u64) -> Result<(), RunError> {
     if config.skip_rlimit {
         return Ok(());
@@ -710,14 +712,14 @@ fn check_files(config: &RunConfig, sockets: u64) -> Result<(), RunError> {
     })
 }
 
-/// Ports to try in turn. With SO_REUSEPORT (`shared`) a port that another process has would be
-/// shared with it, and its calls: one that is free without it is found first.
+/// Ports to try in turn. With SO_REUSEPORT (`shared`), a port of another process would be shared
+/// with it, and so would its calls. So a port that is free without the option is chosen first.
 fn ports(config: &RunConfig, addresses: &Addresses, shared: bool) -> Result<Vec<u16>, RunError> {
     let candidates: Vec<u16> = match config.local_port {
         Some(port) => vec![port],
         None => DEFAULT_PORTS.chain([0]).collect(),
     };
-    // On other interfaces the port may be free, which cannot be seen from here.
+    // The port may be free on other interfaces, which cannot be checked from here.
     if !shared || config.device.is_some() {
         return Ok(candidates);
     }
@@ -744,7 +746,7 @@ fn ports(config: &RunConfig, addresses: &Addresses, shared: bool) -> Result<Vec<
             let address = SocketAddr::new(addresses.bind, port);
             Err(LaunchError::Bind { protocol, address, source }.into())
         }
-        // Whoever binds it says why that does not go.
+        // Binding will report why the port cannot be used.
         _ => Ok(candidates),
     }
 }

@@ -1,6 +1,6 @@
-//! The steps from a configuration to workers: planned, its files open, started.
+//! The steps from a configuration to workers: plan the run, open its files, start it.
 //!
-//! Everything that can be wrong with a run is found in the first two.
+//! The first two steps find all errors of a run.
 
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +25,7 @@ use crate::engine::Programs;
 use crate::output::try_file;
 use crate::scenario::Mode;
 
-/// Where one of several listeners of a run listens.
+/// The address and transport of one of several listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAt {
     pub(crate) transport: Transport,
@@ -33,20 +33,20 @@ pub(crate) struct ListenAt {
     pub(crate) local_port: Option<u16>,
 }
 
-/// The settings of a run that somebody steers from outside.
+/// The settings of a run that is controlled from outside.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Steered<'m> {
-    /// Places to listen at beside that of the configuration.
+    /// Listeners in addition to that of the configuration.
     pub(crate) more: &'m [ListenAt],
-    /// A scenario that takes the place of the main one that the configuration names.
+    /// A scenario that replaces the main one of the configuration.
     pub(crate) given: Option<Text>,
     /// `true` while scenarios that came over the API may run shell commands.
     pub(crate) sent_may_command: Arc<AtomicBool>,
-    /// Commands of all its scenarios start only while those of the API may.
+    /// True if shell commands of all its scenarios start only while those of the API may.
     pub(crate) is_gated: bool,
-    /// Another scenario may come that runs shell commands.
+    /// True if a scenario with shell commands may follow.
     pub(crate) expects_commands: bool,
-    /// The terms on which the process has it.
+    /// The terms that the process sets for the run.
     pub(crate) terms: Terms,
 }
 
@@ -56,10 +56,10 @@ pub(crate) struct Planned {
     promise: Promise,
     plans: Plans,
     text: Text,
-    /// How SIPp reads what is doubtful in the scenarios.
+    /// Warnings about doubtful places in the scenarios, with SIPp's reading of them.
     warnings: Vec<String>,
     compiler: Arc<Compiler>,
-    /// `true` while shell commands may start; without it they always may.
+    /// `true` while shell commands may start; without a gate they always may.
     commands_gate: Option<Arc<AtomicBool>>,
 }
 
@@ -90,10 +90,10 @@ pub(crate) struct Ready {
 }
 
 impl Planned {
-    /// Plans a run at a terminal that listens where the configuration says.
+    /// Plans a run at a terminal with the listener of the configuration.
     ///
     /// # Errors
-    /// Whatever is wrong with it, its scenario or its limits.
+    /// A mistake in the settings, the scenario or the limits.
     pub(crate) fn new(config: Arc<RunConfig>) -> Result<Self, RunError> {
         let expects_commands = config.api.as_ref().is_some_and(|api| api.allow_exec);
         let sent_may_command = Arc::new(AtomicBool::new(expects_commands));
@@ -105,11 +105,11 @@ impl Planned {
         Ok(planned)
     }
 
-    /// Plans a run that listens where the configuration says and in more places. All answer calls
-    /// by the same scenario.
+    /// Plans a run with the listener of the configuration and further ones. All answer calls by the
+    /// same scenario.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub(crate) fn with_listeners(
         config: Arc<RunConfig>,
         steered: Steered<'_>,
@@ -134,12 +134,12 @@ impl Planned {
             config.local_ip = listener.local_ip;
             config.local_port = listener.local_port;
             let mut plan = plan::plan(&config, programs.clone(), &tables, terms, rules)?;
-            // The same programs measure the same; reports of all are added up.
+            // The same programs have the same measurements; the reports of all are added up.
             plan.launch.layout = Arc::clone(&first.launch.layout);
             plan.launch.runs_commands = first.launch.runs_commands;
-            // What is the same for all listeners is said once.
+            // Notices that are the same for all listeners are given once.
             plan.notices.retain(|notice| !first.notices.contains(notice));
-            // Two workers must not make the same Call-IDs.
+            // Two workers must not generate the same Call-IDs.
             plan.launch.engine.seed ^= (index as u64 + 1) << 32;
             others.push(plan);
         }
@@ -164,53 +164,53 @@ impl Planned {
         Ok(Self { config, promise, plans, text, warnings, compiler, commands_gate })
     }
 
-    /// Who compiles another scenario for this run.
+    /// The compiler for scenario swaps of this run.
     pub(crate) fn compiler(&self) -> &Arc<Compiler> {
         &self.compiler
     }
 
-    /// What is planned.
+    /// The configuration of the run.
     pub(crate) fn config(&self) -> &Arc<RunConfig> {
         &self.config
     }
 
-    /// Doubtful places of the scenarios, worth telling the user before the run.
+    /// Warnings about the scenarios, for the user before the run.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = &String> {
         self.warnings.iter()
     }
 
-    /// Returns where the run sends of itself, and how much at most.
+    /// Returns the addresses to which the run itself sends, and its greatest load.
     pub(crate) fn outgoing(&self) -> (Vec<SocketAddr>, Load) {
         (self.plans.first.places.clone(), self.plans.first.load)
     }
 
-    /// Whatever else is worth telling the user before the run.
+    /// Further notices for the user before the run.
     pub(crate) fn notices(&self) -> impl Iterator<Item = &String> {
         self.config.notices.iter().chain(self.plans.all().flat_map(|plan| &plan.notices))
     }
 
-    /// Workers are left to the scheduler: others use the CPUs too.
+    /// Leaves workers to the scheduler, because other programs use the CPUs too.
     pub(crate) fn leave_cpus_alone(&mut self) {
         self.plans.all_mut().for_each(|plan| plan.launch.cpus.clear());
     }
 
-    /// Counters are wanted more often than once a second.
+    /// Requests counters more often than once a second.
     pub(crate) fn look_often(&mut self) {
         self.plans.all_mut().for_each(|plan| plan.launch.samples = true);
     }
 
-    /// The run will make and answer no call: every report is written about that.
+    /// Makes the run start and answer no call; its reports are still written.
     pub(crate) fn make_no_call(&mut self) {
         for plan in self.plans.all_mut() {
             plan.launch.engine.calls_total = Some(0);
         }
     }
 
-    /// Opens the files of the run: one that cannot be opened ends it before the first call. Where a
+    /// Opens the files of the run; one that cannot be opened ends it before the first call. If a
     /// process has several runs, `label` is part of the names of files that have none of their own.
     ///
     /// # Errors
-    /// A file that cannot be opened, or a collector that there is no way to.
+    /// A file cannot be opened, or a collector is unreachable.
     pub(crate) fn open(self, label: Option<&str>) -> Result<Ready, RunError> {
         let Self { config, promise, mut plans, text, commands_gate, .. } = self;
         if let Some(path) = &config.summary_json {
@@ -228,7 +228,7 @@ impl Planned {
     }
 }
 
-/// What several listeners do not go with.
+/// Refuses settings that cannot be combined with several listeners.
 fn check_listeners(
     config: &RunConfig,
     programs: &Programs,
@@ -250,10 +250,10 @@ fn check_listeners(
 }
 
 impl Ready {
-    /// Starts the workers. They wake the calling thread, which is to poll what this returns.
+    /// Starts the workers. They wake the calling thread, which has to poll the returned supervisor.
     ///
     /// # Errors
-    /// If an address cannot be bound or a thread cannot be started.
+    /// An address cannot be bound, or a thread cannot be started.
     pub(crate) fn launch(self) -> Result<Supervisor, RunError> {
         let Self { config, promise, plans, text, traces, commands_gate } = self;
         Supervisor::start(config, promise, plans, text, traces, commands_gate)

@@ -1,7 +1,7 @@
-//! The pool of open calls of a run: how many there may be, and what they take.
+//! The pool of open calls of a run: its size and its memory.
 //!
-//! A size that somebody asked for fits or is refused. A default takes its part of what nobody was
-//! promised, down to a least number of calls.
+//! A size that the user set fits or is refused. A default takes its part of the unpromised memory,
+//! down to a minimum of calls.
 
 use super::memory::Promise;
 use super::{RunError, memory};
@@ -9,30 +9,32 @@ use crate::config::{ConcurrencyLimit, RunConfig};
 use crate::engine::ids::SLOTS_MAX;
 use crate::engine::{ENDED_CALL_BYTES, Footprint};
 
-/// Calls in the pool of a run that sets no limit.
+/// Calls in the pool of a run without a limit.
 const POOL_DEFAULT: u64 = 1_000_000;
-/// Calls that such a pool has room for at least, however little memory there is.
+/// Least calls in such a pool, even with little memory.
 const POOL_LEAST: u64 = 1_000;
 /// Calls beyond `-l` that the pool holds, for failed calls that still end their dialogs.
 const POOL_SLACK: u64 = 1_000;
-/// Calls in the pool of a run whose limit follows the rate, at least.
+/// Least calls in the pool of a run whose limit follows the rate.
 const POOL_FOR_KEYS: u64 = 100_000;
-/// Bytes of the texts that a held call keeps at most in the usual scenarios, for sizing.
+/// Most bytes of texts of an open call in the usual scenarios, for sizing.
 pub(super) const TEXT_BYTES: u64 = 2_048;
-/// Bytes for texts that a worker has at least: a few calls may have large messages.
+/// Least bytes of texts per worker: a few calls may have large messages.
 pub(super) const TEXTS_LEAST: u64 = 8 << 20;
-/// A default pool of an engine beside the primary one takes one of so many parts of the memory that
-/// is left. There may be 15 of the configuration and 32 of clients: the last finds a third of it.
+/// The divisor for the default pool of each further engine: it takes this part of the memory that
+/// is left. There may be 15 engines of the configuration and 32 of clients: the last one finds a
+/// third of it.
 pub(crate) const BESIDE_PART: u64 = 48;
-/// Ended calls that are remembered for each call of the pool, where calls are answered.
+/// Ended calls that are remembered for each call of the pool, if calls are answered.
 pub(super) const ENDED_PER_CALL: u64 = 4;
 
-/// The terms on which a process has a run.
+/// The terms that a process sets for a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    /// A pool that nobody asked for takes at most one of so many parts of the memory that is left.
+    /// The divisor for a pool of default size: it takes at most this part of the memory that is
+    /// left.
     pub(crate) part: u64,
-    /// A reload of the configuration may raise the number of calls in all.
+    /// True if a reload of the configuration may raise the total number of calls.
     pub(crate) total_may_grow: bool,
 }
 
@@ -42,36 +44,37 @@ impl Default for Terms {
     }
 }
 
-/// The grounds from which the size of a pool follows.
+/// The inputs for the size of a pool.
 pub(super) struct Sizing<'c> {
     pub(super) config: &'c RunConfig,
-    /// Calls that the run will make or answer, if there is an end that no reload can move.
+    /// Calls that the run will make or answer, if that number is limited and no reload can change
+    /// it.
     pub(super) calls_total: Option<u64>,
-    /// The limit of open calls, if it bounds all of them.
+    /// The limit of open calls, if it covers all of them.
     pub(super) concurrent_max: Option<u64>,
     /// Bytes of each call.
     pub(super) of_call: u64,
-    /// A default takes one of so many parts of the memory that is left.
+    /// The divisor for a pool of default size.
     pub(super) part: u64,
-    /// Workers that the run has beside its calls.
+    /// Number of workers of the run.
     pub(super) workers: u64,
 }
 
-/// Bytes of each call of programs, with its texts; and those of ended calls, where calls are
+/// Bytes of each call of the programs, with its texts, and bytes of ended calls, if calls are
 /// answered.
 pub(super) fn call_bytes(footprint: Footprint, answers: bool) -> u64 {
     let ended = if answers { ENDED_PER_CALL * ENDED_CALL_BYTES } else { 0 };
     TEXT_BYTES + footprint.call_bytes() + ended
 }
 
-/// Bytes that a pool of so many calls takes at most in the usual scenarios.
+/// Most bytes of a pool of so many calls in the usual scenarios.
 pub(crate) fn pool_bytes(calls: u64) -> u64 {
     calls.saturating_mul(call_bytes(Footprint::default(), true))
 }
 
 impl Sizing<'_> {
-    /// Size of the pool over all workers, checked against memory; and what it was promised already,
-    /// if nobody asked for it.
+    /// Returns the size of the pool over all workers, checked against memory, and the promise that
+    /// a default size already has.
     ///
     /// # Errors
     /// The need for which there is not enough memory, with the option to lower.
@@ -88,7 +91,7 @@ impl Sizing<'_> {
                 hint: "lower -l, -users or -max_calls".to_owned(),
             });
         }
-        // Whether there is room for workers too, the promise says.
+        // The promise checks that there is room for workers too.
         if memory::is_reservable(self.bytes(pool)) {
             return Ok((pool, reserved));
         }
@@ -101,7 +104,7 @@ impl Sizing<'_> {
         })
     }
 
-    /// Calls that somebody asked for.
+    /// The number of calls that the settings require.
     fn asked(&self) -> Option<u64> {
         let config = self.config;
         let with_slack = |calls: u64| calls.saturating_add(calls / 4 + POOL_SLACK);
@@ -118,13 +121,13 @@ impl Sizing<'_> {
         Some(self.at_most_all(pool))
     }
 
-    /// Not more than there will be in all.
+    /// Limits a pool to the total number of calls.
     fn at_most_all(&self, pool: u64) -> u64 {
         self.calls_total.map_or(pool, |total| pool.min(total.max(1))).max(1)
     }
 
     fn check_asked(&self, pool: u64) -> Result<u64, RunError> {
-        // What needs no more than the least default is left to the promise, which is exact.
+        // A pool up to the minimum is left to the promise, which is exact.
         let affordable = self.affordable(2).max(POOL_LEAST);
         if pool <= affordable {
             return Ok(pool);
@@ -139,11 +142,11 @@ impl Sizing<'_> {
         })
     }
 
-    /// A pool that nobody asked for, where so many bytes are left; and the bytes that it takes with
-    /// the workers of the run.
+    /// The size of a default pool if `room` bytes are left, and its bytes, the workers of the run
+    /// included.
     ///
     /// # Errors
-    /// If not even the least pool fits.
+    /// Not even the minimal pool fits.
     pub(super) fn default_within(&self, room: u64) -> Result<(u64, u64), RunError> {
         let of_workers = self.workers.saturating_mul(memory::WORKER_BYTES);
         let room = room.saturating_sub(of_workers);
@@ -172,7 +175,7 @@ impl Sizing<'_> {
         Ok((pool, self.bytes(pool).saturating_add(of_workers)))
     }
 
-    /// Calls that fit into one of so many parts of what is left.
+    /// Number of calls that fit into the given part of the memory that is left.
     fn affordable(&self, part: u64) -> u64 {
         memory::free_bytes() / part.max(1) / self.of_call.max(1)
     }

@@ -1,4 +1,4 @@
-//! What is on the screen and in no report: workers are asked for it, their answers put together.
+//! Questions to workers for screens whose figures are in no report, and the collected answers.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use crate::output::screen::Footer;
 use crate::output::units;
 use crate::stats::CallTotals;
 
-/// How often the dashboard is drawn.
+/// Period at which the dashboard is drawn.
 const DASHBOARD_NS: u64 = 250_000_000;
-/// Period at which workers are asked what open calls wait for.
+/// Period at which workers are asked about the events that open calls wait for.
 const WAITS_NS: u64 = 1_000_000_000;
 
-/// See the module's documentation.
+/// The open questions to workers, and their answers so far.
 pub(super) struct Questions {
-    /// When workers are asked again.
+    /// Time of the next question.
     next_ns: u64,
-    /// Between two questions about circuits.
+    /// Period of questions about circuits.
     period_ns: u64,
-    /// Statistics began anew, and workers do not know of it.
+    /// True if statistics were reset, which the workers do not know.
     is_reset: bool,
     map: Option<CircuitMap>,
-    /// What each worker last said of its circuits.
+    /// The last answer of each worker about its circuits.
     circuits: Vec<BusyCircuits>,
-    /// What each worker has said of its calls, until all have.
+    /// The answer of each worker about its calls, until all have answered.
     calls: Vec<Option<CallTotals>>,
-    /// The same of what calls wait for.
+    /// The answer of each worker about waiting calls, until all have answered.
     waits: Vec<Option<Census>>,
 }
 
 impl Questions {
-    /// Nothing is asked yet. Circuits, if there are some, are asked for every `period_ns`.
+    /// Creates it without questions. Circuits, if there are some, are asked for every `period_ns`.
     pub(super) fn new(workers: usize, map: Option<CircuitMap>, period_ns: u64) -> Self {
         Self {
             next_ns: 0,
@@ -47,17 +47,18 @@ impl Questions {
         }
     }
 
-    /// Something else is looked at: whatever is needed for it is asked for at once.
+    /// Makes the next question due at once, because another screen is shown.
     pub(super) fn hurry(&mut self) {
         self.next_ns = 0;
     }
 
-    /// The statistics begin anew: from here on the figures of workers are not those of the run.
+    /// Notes a reset of the statistics: from now on the figures of workers are not those of the
+    /// run.
     pub(super) fn note_reset(&mut self) {
         self.is_reset = true;
     }
 
-    /// Asks for what is looked at, if that is due.
+    /// Asks for the figures of the present screen, if that is due.
     pub(super) fn ask(&mut self, run: &mut Supervisor, view: &View, now: u64) {
         if now < self.next_ns {
             return;
@@ -77,15 +78,15 @@ impl Questions {
         }
     }
 
-    /// Asks for the global variables. A scenario that writes some has one worker, and otherwise all
-    /// have the same.
+    /// Asks for the global variables. A scenario that writes some has one worker; otherwise all
+    /// workers have the same values.
     pub(super) fn ask_for_variables(run: &mut Supervisor) {
         if let Some(worker) = run.workers_mut().next() {
             worker.send(WorkerRequest::TellVariables);
         }
     }
 
-    /// Takes the answers that have come, and shows what they are about.
+    /// Takes the answers that have come, and shows them.
     pub(super) fn take_answers(
         &mut self,
         run: &mut Supervisor,
@@ -132,8 +133,8 @@ fn variables_text(variables: &[(String, String)]) -> String {
     texts.join(", ")
 }
 
-/// Tells what the run waits for and how long at most, as far as that is known: until the drain is
-/// over, or the last call gives up.
+/// A text about the events that the run waits for. It also gives the longest wait, if that is
+/// known: until the drain is over, or the last call gives up.
 fn waiting_text(census: &Census, drains_until_ns: Option<u64>, now: u64) -> String {
     let total: u64 = census.waits.iter().map(|&(_, calls)| calls).sum();
     let calls = if total == 1 { "call" } else { "calls" };
@@ -180,7 +181,7 @@ mod tests {
         assert_eq!(text, "waiting for 20 calls (INVITE unanswered), up to 32 s");
         let text = waiting_text(&unanswered, Some(105 * SECOND_NS), now);
         assert_eq!(text, "waiting for 20 calls (INVITE unanswered), up to 5 s");
-        // Nobody knows when a peer hangs up.
+        // The time at which a peer hangs up is unknown.
         let mut all = Census { waits: vec![(Wait::Request, 1)], longest_ns: None };
         assert_eq!(waiting_text(&all, None, now), "waiting for 1 call (until the peer asks)");
         all.add(&unanswered);

@@ -15,7 +15,7 @@ use crate::sent_files;
 /// Loads and compiles a scenario. `keys` are the `-key` names and values.
 ///
 /// # Errors
-/// If it cannot be read or is wrong; the error names file, line and column.
+/// It cannot be read or has an error; the text names file, line and column.
 pub fn load(source: &ScenarioSource, keys: &[(String, String)]) -> Result<Program, RunError> {
     match source {
         ScenarioSource::Builtin(name) => Ok(scenario::load_builtin(name, keys)?),
@@ -29,14 +29,14 @@ pub fn load(source: &ScenarioSource, keys: &[(String, String)]) -> Result<Progra
     }
 }
 
-/// A scenario that is read and not compiled.
+/// A scenario that is read but not compiled.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
-    /// What errors call it: its file, or its name among the built-ins.
+    /// The name in errors: its file, or its name among the built-ins.
     pub(crate) name: String,
-    /// Its XML.
+    /// The XML.
     pub(crate) xml: String,
-    /// `true` if it came over the API, at once or by a file that was written there.
+    /// `true` if it came over the API, directly or in a file that a client wrote.
     pub(crate) is_sent: bool,
 }
 
@@ -44,7 +44,7 @@ impl Text {
     /// Reads a scenario.
     ///
     /// # Errors
-    /// If there is no such built-in, or the file cannot be read.
+    /// There is no such built-in, or the file cannot be read.
     pub(crate) fn read(source: &ScenarioSource, config: &RunConfig) -> Result<Self, RunError> {
         match source {
             ScenarioSource::Builtin(name) => {
@@ -57,7 +57,7 @@ impl Text {
                     .access
                     .read(path)
                     .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
-                // Later than the text: what a client wrote is marked before it is there.
+                // This check follows the read: a client's text is marked before it is written.
                 let is_sent = sent_files::is_sent(path, &bytes)
                     .map_err(|source| RunError::ScenarioFile { path: path.clone(), source })?;
                 let name = path.display().to_string();
@@ -68,8 +68,8 @@ impl Text {
     }
 }
 
-/// A built-in scenario with the identities of `-sip_from` and its siblings. The keywords for them
-/// do not stand in the texts that `-sd` prints: SIPp does not know them.
+/// A built-in scenario with the identities of `-sip_from` and similar options. The texts that `-sd`
+/// prints lack these keywords, because SIPp does not know them.
 fn with_trunk<'t>(text: &'t str, trunk: &Trunk) -> Cow<'t, str> {
     if *trunk == Trunk::default() {
         return Cow::Borrowed(text);
@@ -99,17 +99,16 @@ fn with_trunk<'t>(text: &'t str, trunk: &Trunk) -> Cow<'t, str> {
     Cow::Owned(out)
 }
 
-/// A text of the user's inside of a message: a bracket in it is a bracket.
+/// A text of the user inside a message: its brackets are not keywords.
 fn escaped(text: &str) -> String {
     text.replace('[', "\\x5b")
 }
 
-/// Loads all scenarios of a run, and returns the text of the main one too. One that is `given`
-/// takes the place of the main one that the configuration names, and may have shell commands only
-/// if `given_may_command`.
+/// Loads all scenarios of a run, and returns the text of the main one too. A `given` one replaces
+/// the main one of the configuration, and may have shell commands only if `given_may_command`.
 ///
 /// # Errors
-/// As [`load`], and if a second scenario does not fit the main one.
+/// Those of [`load`], and a second scenario that does not fit the main one.
 pub(super) fn load_all(
     config: &RunConfig,
     tables: &Tables,
@@ -119,7 +118,7 @@ pub(super) fn load_all(
     let mut warnings = Vec::new();
     let mut compile = |text: &Text, source: &ScenarioSource, is_receiving, is_given: bool| {
         let is_sent = text.is_sent;
-        // Those of a file are refused when they run: a start goes on without them.
+        // Commands of a scenario in a file are refused when they run: a start goes on without them.
         let allows_commands = given_may_command || !is_given;
         let origin = Origin { is_receiving, is_sent, allows_commands };
         let checked = tables.with_resources(config, source, origin, |resources| {
@@ -166,16 +165,16 @@ pub(super) struct Loaded {
     pub(super) programs: Programs,
     /// The text of the main one.
     pub(super) text: Text,
-    /// Warnings that tell how SIPp reads what is doubtful in them.
+    /// Warnings about doubtful places in them, with SIPp's reading of them.
     pub(super) warnings: Vec<String>,
 }
 
-/// Warnings about one scenario that a run tells before it begins.
+/// Most warnings about one scenario before a run.
 const WARNINGS_MAX: usize = 20;
-/// How many of them may say the same of different places.
+/// Most warnings that say the same of different places.
 const ALIKE_MAX: usize = 3;
 
-/// Adds what was found in the scenario `name` to `warnings`.
+/// Adds the findings in the scenario `name` to `warnings`.
 pub(super) fn tell(found: Vec<Diagnostic>, name: &str, warnings: &mut Vec<String>) {
     let mut alike: HashMap<&str, usize> = HashMap::new();
     found.iter().for_each(|found| *alike.entry(&found.what.message).or_default() += 1);

@@ -1,5 +1,5 @@
-//! Running the commands of `exec command=` beside the run: a thread of its own starts them and
-//! collects them when they end. A worker only ever puts a text into a queue.
+//! Execution of `exec command=`: a thread of its own starts the commands and collects them when
+//! they end. A worker only puts a text into a queue.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,18 +14,18 @@ use std::time::{Duration, Instant};
 use rtrb::Consumer;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-/// Commands that run at once; others wait in their queue.
+/// Most commands at once; others wait in their queue.
 const PROCESSES_MAX: usize = 64;
-/// How often queues and processes are looked at.
+/// Period at which queues and processes are checked.
 const POLL: Duration = Duration::from_millis(5);
-/// How long commands that wait may still be started once the run is over.
+/// Time for which waiting commands may still be started after the end of the run.
 const FINISH: Duration = Duration::from_secs(5);
-/// The time for which commands that need a permission go on once the run is over.
+/// Time for which commands that need a permission go on after the end of the run.
 const LAST_COMMANDS: Duration = Duration::from_secs(1);
-/// Groups of processes that may go on without the command that began them; all are looked at often.
+/// Most process groups that may outlive their first process; all are checked often.
 const ORPHANED_MAX: usize = 256;
 
-/// The thread. See the module's documentation.
+/// The thread that runs shell commands.
 pub(crate) struct Shell {
     is_over: Arc<AtomicBool>,
     gate: Arc<Gate>,
@@ -37,7 +37,7 @@ impl Shell {
     /// from the first command on.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// There is no thread left.
     pub(super) fn start(
         queues: Vec<Consumer<Box<[u8]>>>,
         is_allowed: Option<Arc<AtomicBool>>,
@@ -50,14 +50,14 @@ impl Shell {
         Ok(Self { is_over, gate, thread: Some(thread) })
     }
 
-    /// From here on commands start and run only while `is_allowed`, and not beyond the run. Others
-    /// are dropped and counted. The first gate stays.
+    /// Sets the gate: from now on commands start and run only while `is_allowed`, and end with the
+    /// run. Others are dropped and counted. Only the first gate counts.
     pub(super) fn obey(&self, is_allowed: &Arc<AtomicBool>) {
         let _ = self.gate.set(Arc::clone(is_allowed));
     }
 
-    /// Lets what waits still start, and returns how many commands could not. Commands that run go
-    /// on by themselves, as in SIPp, unless they need a permission.
+    /// Starts the waiting commands, and returns the number that could not be started. Running
+    /// commands go on by themselves, as in SIPp, unless they need a permission.
     pub(crate) fn finish(mut self) -> usize {
         self.is_over.store(true, Ordering::Release);
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(0)
@@ -76,9 +76,10 @@ fn run(mut queues: Vec<Consumer<Box<[u8]>>>, is_over: &AtomicBool, gate: &Gate) 
     let mut dropped = 0;
     let mut over_since: Option<Instant> = None;
     loop {
-        // Asked before the queues are emptied: what was put there earlier is not missed.
+        // Checked before the queues are emptied, so that no earlier command is missed.
         let over = is_over.load(Ordering::Acquire);
-        // As is the gate: what starts under one that closes now is ended in the next turn.
+        // The gate too is checked first: commands that start while it closes are ended in the next
+        // turn.
         let permission = permission(gate);
         commands.collect();
         if permission == Permission::Withdrawn {
@@ -103,15 +104,15 @@ fn run(mut queues: Vec<Consumer<Box<[u8]>>>, is_over: &AtomicBool, gate: &Gate) 
     }
 }
 
-/// The permission to run shell commands, of all engines of the process.
+/// The permission to run shell commands, shared by all engines of the process.
 type Gate = OnceLock<Arc<AtomicBool>>;
 
 /// The rule for commands that start now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Permission {
-    /// Only scenarios of the user's own run: as in SIPp.
+    /// Commands belong to scenarios of the user's own run: as in SIPp.
     Own,
-    /// They run as long as they are allowed.
+    /// Commands run as long as they are allowed.
     Lent,
     /// None may run.
     Withdrawn,
@@ -125,15 +126,16 @@ fn permission(gate: &Gate) -> Permission {
     }
 }
 
-/// The commands that run.
+/// The running commands.
 #[derive(Default)]
 struct Commands {
     own: Vec<Child>,
-    /// Each with a process group of its own, so that what it starts ends with it.
+    /// Commands that run by permission, each with a process group of its own, so that processes
+    /// that it starts end with it.
     lent: Vec<Child>,
-    /// Groups whose first process has ended, and others have not. A group keeps its number as long
-    /// as it has a process, and the kernel gives numbers out in turn: none is another group's by
-    /// the next look.
+    /// Groups whose first process has ended while others go on. A group keeps its number as long as
+    /// it has a process, and the kernel assigns numbers in turn. So the number belongs to no other
+    /// group at the next check.
     orphaned: Vec<Pid>,
 }
 
@@ -146,7 +148,7 @@ impl Commands {
         !self.lent.is_empty() || !self.orphaned.is_empty()
     }
 
-    /// Starts a command; `false` if it does not run.
+    /// Starts a command; `false` if it cannot be started.
     fn start(&mut self, command: &[u8], permission: Permission) -> bool {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(OsStr::from_bytes(command)).stdin(Stdio::null());
@@ -161,7 +163,7 @@ impl Commands {
         shell.spawn().map(|child| children.push(child)).is_ok()
     }
 
-    /// Forgets those that have ended.
+    /// Removes commands that have ended.
     fn collect(&mut self) {
         let runs = |child: &mut Child| matches!(child.try_wait(), Ok(None));
         self.own.retain_mut(runs);
@@ -177,9 +179,9 @@ impl Commands {
         });
     }
 
-    /// Ends commands that run as long as they are allowed, and what they have started.
+    /// Ends commands that run by permission, and the processes that they have started.
     fn end_groups(&mut self) {
-        // Its number is its own until it is collected.
+        // The number belongs to the group until its process is collected.
         for group in self.lent.iter().filter_map(group_of).chain(self.orphaned.drain(..)) {
             let _ = kill_process_group(group, Signal::KILL);
         }
@@ -223,11 +225,11 @@ mod tests {
         assert_eq!(dropped(false, true), 1);
         assert!(!place.exists());
         assert_eq!(dropped(true, true), 0);
-        // A short one has its time at the end of the run.
+        // A short command has time to finish at the end of the run.
         std::fs::remove_dir(place).unwrap();
     }
 
-    /// Starts a command that starts another one, and hands back a pipe that ends with both.
+    /// Starts a command that starts another one, and returns a pipe that closes with both.
     fn lasting(is_allowed: &Arc<AtomicBool>) -> (Shell, File) {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +238,7 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let (mut commands, queue) = RingBuffer::new(1);
         let shell = Shell::start(vec![queue], Some(Arc::clone(is_allowed))).unwrap();
-        // The second process outlives the shell that began it.
+        // The second process outlives the shell that started it.
         let command = format!("exec >{}; (echo x; exec sleep 600) & exit", pipe.display());
         commands.push(command.into_bytes().into_boxed_slice()).unwrap();
         let mut file = File::open(&pipe).unwrap();
@@ -251,7 +253,7 @@ mod tests {
         let is_allowed = Arc::new(AtomicBool::new(true));
         let (shell, mut pipe) = lasting(&is_allowed);
         is_allowed.store(false, Ordering::Release);
-        // All who have the other end are gone.
+        // All processes with the other end are gone.
         assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
         assert_eq!(shell.finish(), 0);
     }

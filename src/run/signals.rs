@@ -1,4 +1,4 @@
-//! The signals that a run listens to, as flags that handlers set.
+//! The signals that a run handles, as flags that handlers set.
 
 use std::io;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use signal_hook::flag;
 use super::RunError;
 use crate::terminal;
 
-/// How often somebody who waits looks at the flags.
+/// Period at which a waiting thread checks the flags.
 const POLL: Duration = Duration::from_millis(100);
 
-/// See the module's documentation.
+/// Flags of the received signals.
 pub(super) struct Signals {
     /// SIGINT and SIGTERM, counted: the first drains, the second stops.
     stops: Arc<AtomicUsize>,
-    /// SIGUSR1: the same as the key `q`.
+    /// SIGUSR1: the same action as the key `q`.
     quit: Arc<AtomicBool>,
-    /// SIGUSR2: write the state down.
+    /// SIGUSR2: write the state to files.
     dump: Arc<AtomicBool>,
-    /// SIGCONT: the terminal may show something else by now.
+    /// SIGCONT: the content of the terminal may have changed.
     resumed: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Listens from now on, and wakes the calling thread when one comes.
+    /// Installs the handlers, and wakes the calling thread when a signal comes.
     pub(super) fn install() -> Result<Self, RunError> {
         let signals = Self {
             stops: Arc::new(AtomicUsize::new(0)),
@@ -39,8 +39,8 @@ impl Signals {
             resumed: Arc::new(AtomicBool::new(false)),
         };
         let flags = || -> io::Result<()> {
-            // A closed pipe, and a file that has become too long, are errors of the write and not
-            // the end of the run.
+            // A closed pipe, and a file at its size limit, are errors of the write and must not end
+            // the run.
             flag::register(SIGPIPE, Arc::new(AtomicBool::new(false)))?;
             flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
             let mut all = signal_hook::iterator::Signals::new([
@@ -58,7 +58,7 @@ impl Signals {
                         SIGCONT => resumed.store(true, Ordering::Relaxed),
                         SIGTSTP => {
                             terminal::restore();
-                            // Stops the process here, until SIGCONT.
+                            // This stops the process until SIGCONT.
                             let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
                             resumed.store(true, Ordering::Relaxed);
                         }
@@ -73,27 +73,27 @@ impl Signals {
         Ok(signals)
     }
 
-    /// How many times somebody wanted the run to stop.
+    /// Number of signals that request a stop.
     pub(super) fn stops(&self) -> usize {
         self.stops.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody wanted the run to quit since the last question.
+    /// Tells whether SIGUSR1 came since the last question.
     pub(super) fn take_quit(&self) -> bool {
         self.quit.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether somebody wanted the state since the last question.
+    /// Tells whether SIGUSR2 came since the last question.
     pub(super) fn take_dump(&self) -> bool {
         self.dump.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether the process was stopped and goes on since the last question.
+    /// Tells whether the process was stopped and resumed since the last question.
     pub(super) fn take_resumed(&self) -> bool {
         self.resumed.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether a signal came that ends the run.
+    /// Tells whether a signal came that ends the run.
     pub(super) fn ask_to_end(&self) -> bool {
         self.stops() > 0 || self.quit.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
-//! The control socket: datagrams that ask something of the run (`-ci`, `-cp`).
+//! The control socket: datagrams with actions for the run (`-ci`, `-cp`).
 //!
-//! It is looked at by the control side between two reports and never by a worker. Whoever can send
-//! to it controls the run, so under the name `gossipper` it is open only where it was asked for.
+//! The control side reads it between two reports; a worker never does. Every sender that reaches it
+//! controls the run. So under the name `gossipper` it is open only on request.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -14,22 +14,22 @@ use crate::config::{ControlPort, ControlSocketConfig};
 const TRIES: u16 = 60;
 /// Longest command that is read; the rest of a longer datagram is cut off.
 const COMMAND_BYTES_MAX: usize = 512;
-/// Datagrams taken in one turn of the control side, so that a flood does not keep it from its work.
+/// Datagrams read in one turn of the control side, so that a flood does not keep it from its work.
 const DATAGRAMS_PER_TURN: usize = 32;
 
-/// See the module's documentation.
+/// The control socket of a run.
 pub(super) struct ControlSocket {
     socket: UdpSocket,
-    /// Datagrams that meant nothing.
+    /// Number of datagrams that were not understood.
     noise: u64,
     last_error: Option<String>,
 }
 
 impl ControlSocket {
-    /// Opens the socket; `None` if the configuration wants none.
+    /// Opens the socket; `None` if the configuration has none.
     ///
     /// # Errors
-    /// If the port that was given is not free, or none of those that are tried is.
+    /// The given port is not free, or none of those that are tried.
     pub(super) fn open(config: &ControlSocketConfig) -> Result<Option<Self>, RunError> {
         let ip = config.ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let ports = match config.port {
@@ -54,12 +54,12 @@ impl ControlSocket {
         Err(RunError::ControlSocket { address, source })
     }
 
-    /// Where it listens.
+    /// The address of the socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()
     }
 
-    /// Takes what has arrived.
+    /// Reads the datagrams that have arrived.
     pub(super) fn poll(&mut self, actions: &mut Vec<Action>) {
         let mut buffer = [0; COMMAND_BYTES_MAX];
         for _ in 0..DATAGRAMS_PER_TURN {
@@ -73,13 +73,13 @@ impl ControlSocket {
                     }
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An ICMP error about an answer that we never sent, or the like: nothing to do.
+                // An ICMP error about a datagram that we never sent, or similar: it is ignored.
                 Err(_) => {}
             }
         }
     }
 
-    /// Datagrams that meant nothing, and what was wrong with the last command among them.
+    /// Number of datagrams that were not understood, and the error of the last command among them.
     pub(super) fn noise(&self) -> (u64, Option<&str>) {
         (self.noise, self.last_error.as_deref())
     }
@@ -112,7 +112,7 @@ mod tests {
         let mut socket = open(ControlPort::Given(0)).unwrap().unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let target = socket.address().unwrap();
-        // One that is larger than any command; many of those would not fit the receive buffer.
+        // A datagram larger than any command; many of those would not fit the receive buffer.
         sender.send_to(&[0xfe; 9000], target).unwrap();
         for _ in 1..DATAGRAMS_PER_TURN {
             sender.send_to(&[0xfe; 8], target).unwrap();

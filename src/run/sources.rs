@@ -1,4 +1,4 @@
-//! The addresses of `-t ui`: those in a column of the default injection file.
+//! The source addresses of `-t ui`: those in a column of the default injection file.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -12,7 +12,7 @@ use crate::injection::{InjectionFile, Order, Table};
 const ATTEMPTS: usize = 64;
 
 /// The column, and its different addresses in the order of their rows; `None` with another
-/// transport. No more than `max` are collected and one: that is too many, however many there are.
+/// transport. Collection stops at `max` + 1 addresses, which is too many.
 pub(super) fn read(
     config: &RunConfig,
     tables: &Tables,
@@ -36,7 +36,7 @@ pub(super) fn read(
         let what = "USER rows belong to users, and addresses are needed for calls".to_owned();
         return Err(file.fault(0, what, hint).into());
     }
-    // Rows that stand for many are looked at once, unless numbers make their addresses.
+    // One row that stands for many is read once, unless its addresses contain numbers.
     let rows = if file.varies(column) { file.rows() } else { file.rows_in_file() };
     let mut ips = Vec::new();
     let mut known = HashSet::new();
@@ -55,7 +55,7 @@ pub(super) fn read(
     Ok(Some((column, ips)))
 }
 
-/// The address in a row, if calls can be made from it.
+/// The address in a row, if it can be the source of calls.
 fn address(
     file: &InjectionFile,
     row: u64,
@@ -84,8 +84,8 @@ fn address(
     Ok(ip)
 }
 
-/// The ports of `candidates` of which one is free on all addresses: that one. If none is, all of
-/// them, so that binding says why.
+/// The first of `candidates` that is free on all addresses. If none is, all of them, so that
+/// binding reports the reason.
 pub(super) fn common_port(candidates: Vec<u16>, ips: &[IpAddr]) -> Vec<u16> {
     let is_free = |port: u16| ips.iter().all(|&ip| UdpSocket::bind((ip, port)).is_ok());
     let chosen = candidates.iter().find_map(|&port| match (port, ips.first()) {
@@ -97,7 +97,7 @@ pub(super) fn common_port(candidates: Vec<u16>, ips: &[IpAddr]) -> Vec<u16> {
     chosen.map_or(candidates, |port| vec![port])
 }
 
-/// Makes sure that the addresses are those of this host, by binding each to some port.
+/// Checks that the addresses are those of this host, by binding each to some port.
 pub(super) fn check_local(tables: &Tables, column: u16, ips: &[IpAddr]) -> Result<(), RunError> {
     let Some(file) = tables.files.first() else { return Ok(()) };
     for &ip in ips {

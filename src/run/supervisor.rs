@@ -1,8 +1,8 @@
-//! A run from its start to its reports, whoever drives it: the terminal or an engine of the server.
+//! A run from its start to its reports, driven by the terminal or by an engine of the server.
 //!
-//! It takes in what workers report, writes the rows that are due, ends the run when its time has
-//! come, and passes on what somebody asks for. It knows no terminal, no key, no signal and no
-//! socket, and prints nothing. All of it happens on the thread that made it, which workers wake.
+//! The supervisor takes the reports of workers, writes the rows that are due, ends the run at its
+//! time, and passes requests on. It knows no terminal, no key, no signal and no socket, and prints
+//! nothing. All of it happens on the thread that created it, which workers wake.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,53 +35,53 @@ use crate::stats::{
     Snapshot, Verdict, exit_code,
 };
 
-/// How long open calls may finish by themselves after a request to stop.
+/// Time in which open calls may finish by themselves after a request to stop.
 const DRAIN_NS: u64 = 5_000_000_000;
-/// The same once `-duration` is over, when nobody waits for the end: 64 * T1, as long as a request
-/// without an answer takes to fail (RFC 3261 timers B and F).
+/// The same time once `-duration` is over, when no user waits for the end. It is 64 * T1: a request
+/// without an answer takes that long to fail (RFC 3261 timers B and F).
 const DURATION_DRAIN_NS: u64 = 32_000_000_000;
-/// Different notes of workers that are told.
+/// Most different notes of workers that are passed on.
 const NOTES_MAX: usize = 64;
-/// How long workers may take after they were told to end their calls.
+/// Time in which workers must end their calls after a request to do so.
 const CANCEL_NS: u64 = 5_000_000_000;
 
-/// How far the end of a run has come.
+/// The progress of the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     Running,
-    /// No new calls; open ones may finish until then.
+    /// No new calls; open ones may finish until this time.
     Draining {
         until_ns: u64,
     },
-    /// Open calls were told to end.
+    /// Open calls are being ended.
     Cancelling {
         until_ns: u64,
     },
-    /// Workers were told to stop.
+    /// Workers were asked to stop.
     Stopping,
 }
 
-/// The workers of one listener, or of the whole run where it has one.
+/// The workers of one listener, or of the whole run if it has one.
 pub(super) struct Part {
     pub(super) plan: Plan,
     pub(super) running: Running,
-    /// Place of its first worker among those of all parts.
+    /// Index of its first worker among those of all parts.
     first_worker: u16,
-    /// By worker: when it was last heard of, on the monotonic clock.
+    /// For each worker: time of its last report, on the monotonic clock.
     heard: Vec<Heard>,
 }
 
-/// What is known of a worker's life.
+/// The state of a worker as its reports show it.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     at_ns: u64,
-    /// It has given its last report.
+    /// True once it has sent its last report.
     is_done: bool,
-    /// Its thread is gone without a last report.
+    /// True if its thread ended without a last report.
     is_lost: bool,
 }
 
-/// All workers of a run. They end with it, whatever ends it.
+/// All workers of a run. They are ended with it, even after an error.
 struct Parts {
     first: Part,
     others: Vec<Part>,
@@ -127,33 +127,33 @@ impl Parts {
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        // Nothing is left to do where the run has come to its end.
+        // Workers that have ended ignore this.
         self.send(WorkerRequest::StopNow);
         self.workers_mut().for_each(|worker| _ = worker.join());
     }
 }
 
-/// What a run has come to.
+/// The result of a run.
 pub(crate) struct Finished {
     /// The last state.
     pub(crate) snapshot: Snapshot,
     /// The outcome of the health gates.
     pub(crate) health: Health,
-    /// What could not be written or passed on.
+    /// Records that could not be written or passed on.
     pub(crate) losses: RecordLosses,
     /// The summary.
     pub(crate) summary: Summary,
-    /// Whether the summary is in its file, where it should be in one.
+    /// The result of writing the summary to its file, if it has one.
     pub(crate) written: Result<(), WriteFileError>,
-    /// What ended the run before its time.
+    /// The error that ended the run before its time.
     pub(crate) fatal: Option<RunError>,
     /// The first worker that ended with an error.
     pub(crate) failed: Option<RunError>,
-    /// The exit code, where nothing above is an error.
+    /// The exit code, if there is no error above.
     pub(crate) code: ExitCode,
 }
 
-/// See the module's documentation.
+/// A running run, its workers and its statistics.
 pub(crate) struct Supervisor {
     config: Arc<RunConfig>,
     parts: Parts,
@@ -163,7 +163,7 @@ pub(crate) struct Supervisor {
     aggregate: Aggregate,
     generations: Generations,
     ending: Ending,
-    /// From here on nothing waits for calls any more.
+    /// Time from which on calls are no longer waited for.
     deadline_ns: u64,
     end: RunEnd,
     fatal: Option<RunError>,
@@ -172,20 +172,20 @@ pub(crate) struct Supervisor {
     duration_ns: u64,
     cpus: CpuWatch,
     timeout_ns: u64,
-    /// Until the end of the run.
+    /// The traces, until the end of the run.
     traces: Option<Traces>,
     shell: Option<Shell>,
-    /// Queues of shell commands, until a scenario comes that has some.
+    /// Queues of shell commands, until a scenario with such commands comes.
     commands: Vec<Consumer<Box<[u8]>>>,
     is_client: bool,
-    /// Calls per period, as last asked for.
+    /// Calls per period, as last requested.
     rate: f64,
     users: Option<u64>,
     call_limit: Option<u64>,
     is_paused: bool,
-    /// Somebody set the limit of open calls, so that it no longer follows the rate.
+    /// True if a request set the limit of open calls, so that it no longer follows the rate.
     is_limit_set: bool,
-    /// Notes of workers that were told.
+    /// Notes of workers that were already passed on.
     told: Vec<String>,
 }
 
@@ -272,22 +272,22 @@ impl Supervisor {
         self.parts.workers()
     }
 
-    /// All workers of the run, to ask them something and to take their answers.
+    /// All workers of the run, to send questions and take answers.
     pub(super) fn workers_mut(&mut self) -> impl Iterator<Item = &mut WorkerHandle> {
         self.parts.workers_mut()
     }
 
-    /// Where the listeners listen, in order.
+    /// The addresses of the listeners, in order.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.parts.all().map(|part| part.running.local)
     }
 
-    /// The address that messages of calls that we make go to.
+    /// The destination of messages of calls that we make.
     pub(crate) fn next_hop(&self) -> Option<SocketAddr> {
         self.parts.first.plan.launch.engine.environment.next_hop
     }
 
-    /// Begin of the run on the monotonic clock.
+    /// Start of the run on the monotonic clock.
     pub(crate) fn start_ns(&self) -> u64 {
         self.parts.first.running.start_ns
     }
@@ -297,7 +297,7 @@ impl Supervisor {
         &self.generations.programs().main.name
     }
 
-    /// The main scenario of calls that begin now.
+    /// The main scenario of new calls.
     pub(super) fn program(&self) -> &Arc<Program> {
         &self.generations.programs().main
     }
@@ -312,20 +312,20 @@ impl Supervisor {
         self.parts.first.plan.driver_name
     }
 
-    /// The thread that runs shell commands, if the scenario has some: whoever takes it lets it
+    /// Takes the thread that runs shell commands, if the scenario has some. The caller lets it
     /// finish.
     pub(crate) fn take_shell(&mut self) -> Option<Shell> {
         self.shell.take()
     }
 
-    /// Whether every worker has given its last report, or will give none any more.
+    /// Tells whether every worker has sent its last report, or cannot send one any more.
     pub(crate) fn is_over(&self) -> bool {
         self.aggregate.is_finished()
             || self.parts.workers().all(|worker| worker.is_over() && worker.reports.is_empty())
     }
 
-    /// Takes in what workers report, and does what is due at `now`. Returns whether a worker had
-    /// something to say.
+    /// Takes the reports of workers, and does the work that is due at `now`. Returns whether there
+    /// was a report.
     pub(crate) fn poll(&mut self, now: u64) -> bool {
         let has_reports = self.take_reports(now);
         self.write_rows();
@@ -335,29 +335,29 @@ impl Supervisor {
         has_reports
     }
 
-    /// When each worker that has not come to its end was last heard of: the oldest of these, on the
-    /// monotonic clock.
+    /// The oldest of the times at which the workers that have not ended sent their last report, on
+    /// the monotonic clock.
     pub(crate) fn oldest_report_ns(&self) -> u64 {
         let running = self.parts.all().flat_map(|part| &part.heard).filter(|heard| !heard.is_done);
         running.map(|heard| heard.at_ns).min().unwrap_or(u64::MAX)
     }
 
-    /// Whether the thread of a worker is gone without a last report.
+    /// Tells whether the thread of a worker ended without a last report.
     pub(crate) fn has_lost_worker(&self) -> bool {
         self.parts.all().flat_map(|part| &part.heard).any(|heard| heard.is_lost)
     }
 
-    /// The state as last reported.
+    /// The state of the last reports.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.aggregate.snapshot()
     }
 
-    /// Whether a whole second has been reported.
+    /// Tells whether a whole second has been reported.
     pub(crate) fn has_second(&self) -> bool {
         self.aggregate.last_second().is_some()
     }
 
-    /// The figures of the run since its start, resets or not.
+    /// The figures of the run since its start; resets do not change them.
     pub(crate) fn lifetime(&self) -> Lifetime {
         let unwritten = self.traces.as_ref().map(Traces::unwritten).unwrap_or_default();
         Lifetime { unwritten, ..self.aggregate.lifetime() }
@@ -374,8 +374,8 @@ impl Supervisor {
         gates.evaluate(snapshot)
     }
 
-    /// Takes the notes of the thread that talks to other instances, those of the workers on why
-    /// there are no connections, each once, and what is to be said of files that cannot be written.
+    /// Takes new notes: of the thread with connections to other instances, of the workers about
+    /// missing connections, and about files that cannot be written.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         let third_parties = self.parts.all().filter_map(|part| part.running.third_party.as_ref());
         let mut notes: Vec<String> =
@@ -393,17 +393,17 @@ impl Supervisor {
         notes
     }
 
-    /// Whether calls are made rather than answered.
+    /// Tells whether calls are made rather than answered.
     pub(crate) fn is_client(&self) -> bool {
         self.is_client
     }
 
-    /// Calls per period, as last asked for.
+    /// Calls per period, as last requested.
     pub(crate) fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// The number of users, as last asked for.
+    /// The number of users, as last requested.
     pub(crate) fn users(&self) -> Option<u64> {
         self.users
     }
@@ -413,23 +413,24 @@ impl Supervisor {
         self.call_limit
     }
 
-    /// Whether the start of calls is paused.
+    /// Tells whether the start of calls is paused.
     pub(crate) fn is_paused(&self) -> bool {
         self.is_paused
     }
 
-    /// Whether the run has begun to end.
+    /// Tells whether the run has begun to end.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending != Ending::Running
     }
 
-    /// The rate that a step starts from, in calls per period: a ramp may have moved it.
+    /// The rate from which a step starts, in calls per period: a ramp may have changed it.
     pub(crate) fn rate_now(&self) -> f64 {
         let now = self.aggregate.target_rate() * self.config.rate_period_ms as f64 / 1e3;
         if self.config.rate_increase != 0.0 && now > 0.0 { now } else { self.rate }
     }
 
-    /// Another rate, in calls per period. The limit of open calls follows it, where nobody set one.
+    /// Sets another rate, in calls per period. The limit of open calls follows it, unless a request
+    /// set that.
     ///
     /// # Errors
     /// A sentence, if calls are not started at a rate.
@@ -446,7 +447,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Another number of users.
+    /// Sets another number of users.
     ///
     /// # Errors
     /// A sentence, if calls are not started by users, or there is not enough memory for so many.
@@ -460,16 +461,16 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Another limit of open calls, which no longer follows the rate.
+    /// Sets another limit of open calls, which no longer follows the rate.
     pub(crate) fn set_call_limit(&mut self, limit: u64) {
         self.is_limit_set = true;
         self.tell_call_limit(limit);
     }
 
-    /// Another number of calls to make since the start; `None` is no limit.
+    /// Sets another number of calls since the start; `None` is no limit.
     ///
     /// # Errors
-    /// A sentence, if there are several listeners: theirs are not added up.
+    /// A sentence, if there are several listeners: their calls are not added up.
     pub(crate) fn set_calls_total(&mut self, total: Option<u64>) -> Result<(), &'static str> {
         if total.is_some() && !self.parts.others.is_empty() {
             return Err("the calls of several listeners do not count together, as -m demands");
@@ -483,13 +484,13 @@ impl Supervisor {
         self.parts.send(WorkerRequest::SetCallLimit(limit));
     }
 
-    /// Pauses the start of calls, or lets them go on.
+    /// Pauses the start of calls, or resumes it.
     pub(crate) fn set_paused(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
         self.parts.send(WorkerRequest::SetPaused(is_paused));
     }
 
-    /// Lets the listener at `index` accept calls, or refuse them; open ones go on.
+    /// Makes the listener at `index` accept or refuse calls; open ones go on.
     pub(crate) fn set_accepting(&mut self, index: usize, is_accepting: bool) {
         if let Some(part) = self.parts.all_mut().nth(index) {
             for worker in &mut part.running.workers {
@@ -498,12 +499,12 @@ impl Supervisor {
         }
     }
 
-    /// Lets calls that begin from now on follow another scenario. All workers have it once
+    /// Makes new calls follow another scenario. All workers have it once
     /// [`is_swapping`](Self::is_swapping) is over, within a second or so.
     ///
     /// # Errors
-    /// The reason why the run cannot go on with it, or too little memory for its variables;
-    /// nothing has changed then.
+    /// The reason why the run cannot go on with it, or too little memory for its variables; nothing
+    /// has changed then.
     pub(crate) fn swap(&mut self, replacement: Replacement) -> Result<(), RunError> {
         let Replacement { programs, text, hosts, .. } = replacement;
         let footprint = self.generations.footprint_with(&programs)?;
@@ -521,11 +522,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Gets ready for the shell commands of `replacement`, if it has some. From here on commands
-    /// start only while `is_allowed`, whatever scenario they are of.
+    /// Prepares for the shell commands of `replacement`, if it has some. From now on commands of
+    /// all scenarios start only while `is_allowed`.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// There is no thread left.
     pub(crate) fn expect_commands(
         &mut self,
         replacement: &Replacement,
@@ -544,12 +545,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether a worker has not taken the last scenario yet.
+    /// Tells whether a worker has not taken the last scenario yet.
     pub(crate) fn is_swapping(&self) -> bool {
         self.aggregate.is_changing_layout()
     }
 
-    /// Begins the statistics anew.
+    /// Resets the statistics.
     pub(crate) fn reset_stats(&mut self) {
         self.aggregate.reset();
     }
@@ -562,8 +563,8 @@ impl Supervisor {
         }
     }
 
-    /// Appends `screens` to the screen file, and writes what waits to be written; `false` if there
-    /// is no screen file.
+    /// Appends `screens` to the screen file, and flushes waiting output; `false` if there is no
+    /// screen file.
     pub(crate) fn dump(&mut self, screens: &str) -> bool {
         self.traces.as_mut().is_some_and(|traces| {
             traces.dump();
@@ -571,7 +572,7 @@ impl Supervisor {
         })
     }
 
-    /// No new calls; open ones may finish until `until_ns`.
+    /// Starts no new calls; open ones may finish until `until_ns`.
     pub(crate) fn drain(&mut self, until_ns: u64) {
         if self.ending == Ending::Running {
             self.ending = Ending::Draining { until_ns };
@@ -579,13 +580,13 @@ impl Supervisor {
         }
     }
 
-    /// No new calls; open ones may finish for as long as `-drain` says.
+    /// Starts no new calls; open ones may finish for the time of `-drain`.
     pub(crate) fn wind_down(&mut self, now: u64) {
         self.drain(self.winds_down_until_ns(now));
     }
 
-    /// Until when open calls may finish after a request to stop. SIPp waits for all of them:
-    /// whoever wants it sooner asks again.
+    /// Time until which open calls may finish after a request to stop. SIPp waits for all of them;
+    /// a second request ends them sooner.
     fn winds_down_until_ns(&self, now: u64) -> u64 {
         match (self.config.flavor, self.config.drain_ms) {
             (Flavor::Sipp, None) => u64::MAX,
@@ -597,8 +598,8 @@ impl Supervisor {
         self.config.drain_ms.map_or(default_ns, |drain_ms| drain_ms * 1_000_000)
     }
 
-    /// Until when open calls may finish by themselves, once there are no new ones and if there is
-    /// a limit.
+    /// Time until which open calls may finish by themselves, if no new ones start and there is a
+    /// limit.
     pub(crate) fn drains_until_ns(&self) -> Option<u64> {
         match self.ending {
             Ending::Draining { until_ns } => {
@@ -622,7 +623,7 @@ impl Supervisor {
         placed && self.aggregate.calls_active() > 0
     }
 
-    /// The run must have ended by `stop_ns`: no new calls, and those that are still open at
+    /// Ends the run by `stop_ns`: there are no new calls, and those that are still open at
     /// `cancel_ns` are ended.
     pub(crate) fn end_by(&mut self, cancel_ns: u64, stop_ns: u64) {
         self.deadline_ns = stop_ns;
@@ -634,7 +635,7 @@ impl Supervisor {
         }
     }
 
-    /// What the user means by `q`: no new calls; a second time: end the open ones.
+    /// Does the action of `q`: no new calls; a second time, open ones are ended too.
     pub(crate) fn quit(&mut self, now: u64) {
         match self.ending {
             Ending::Running => self.wind_down(now),
@@ -642,7 +643,7 @@ impl Supervisor {
         }
     }
 
-    /// No new calls, and the open ones are ended.
+    /// Starts no new calls, and ends the open ones.
     pub(crate) fn cancel(&mut self, now: u64) {
         if self.ending < (Ending::Cancelling { until_ns: 0 }) {
             let until_ns = (now + CANCEL_NS).min(self.deadline_ns);
@@ -651,7 +652,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends at once, whatever is open.
+    /// Ends the run at once, even if calls are open.
     pub(crate) fn stop(&mut self) {
         self.ending = Ending::Stopping;
         self.parts.send(WorkerRequest::StopNow);
@@ -661,7 +662,7 @@ impl Supervisor {
         let mut any = false;
         for part in self.parts.all_mut() {
             for (worker, heard) in part.running.workers.iter_mut().zip(&mut part.heard) {
-                // Asked first: what it said before it went is not missed.
+                // Asked first, so that no report before its end is missed.
                 let is_gone = worker.is_over();
                 while let Ok(mut report) = worker.reports.pop() {
                     any = true;
@@ -691,10 +692,10 @@ impl Supervisor {
         any
     }
 
-    /// Rows of the statistics files that are due.
+    /// Writes the rows of the statistics files that are due.
     fn write_rows(&mut self) {
         if self.aggregate.is_finished() {
-            // The last row follows, with everything.
+            // The last row follows, with all figures.
             return;
         }
         let Some(seconds) = self.aggregate.last_second().map(|(row, _)| row.second + 1) else {
@@ -715,7 +716,7 @@ impl Supervisor {
         for stop in stops {
             match stop {
                 StopRequest::Gracefully => self.wind_down(now),
-                // As SIPp has it: open calls go on for as long as they take.
+                // As in SIPp, open calls go on for as long as they take.
                 StopRequest::PeerGone => self.parts.send(WorkerRequest::StopNewCalls),
                 StopRequest::Now => {
                     self.end = RunEnd::StoppedByScenario;
@@ -735,7 +736,7 @@ impl Supervisor {
         self.stop();
     }
 
-    /// Ends the run if its workers are kept from their work too often.
+    /// Ends the run if its workers stall too often.
     fn watch_stalls(&mut self, now: u64) {
         let (minor, major) = self.aggregate.stalls();
         let stalls = Stalls { minor, major };
@@ -763,12 +764,12 @@ impl Supervisor {
         }
     }
 
-    /// Does what `-timeout` asks for.
+    /// Ends the run because of `-timeout`.
     fn time_out(&mut self, now: u64) {
         if self.config.timeout_error {
             self.end = RunEnd::TimedOutAsError;
-            // Workers have both at once: what open calls have to say to their peers leaves, as
-            // far as one turn takes it, and nothing is waited for. All of them count.
+            // Workers get both requests at once: the last messages of open calls leave, as far as
+            // one turn takes them, without waiting for answers. All these calls are counted.
             self.cancel(now);
             self.stop();
             return;
@@ -776,12 +777,12 @@ impl Supervisor {
         self.end = RunEnd::TimedOut;
         match (&mut self.ending, self.config.flavor) {
             (Ending::Draining { until_ns }, Flavor::Gossipper) => *until_ns = now,
-            // As SIPp, it bounds the start of calls and not their end. A drain goes on.
+            // As in SIPp, it limits the start of calls and not their end. A drain goes on.
             _ => self.wind_down(now),
         }
     }
 
-    /// Waits for the workers, which must be at their end, and takes in what they said last.
+    /// Waits for the workers, which must be ending, and takes their last reports.
     pub(crate) fn join(&mut self) -> Option<RunError> {
         let mut failed = None;
         for (worker, handle) in self.parts.workers_mut().enumerate() {
@@ -800,7 +801,7 @@ impl Supervisor {
     }
 
     /// Writes the last rows and the summary. `screens` are appended to the screen file, if there is
-    /// one. Call it after [`join`](Self::join), with what that gave.
+    /// one. `failed` is the result of [`join`](Self::join), which must be called first.
     pub(crate) fn finish(mut self, screens: Option<&str>, failed: Option<RunError>) -> Finished {
         let snapshot = self.aggregate.snapshot();
         let health = self.health(&snapshot);
@@ -821,7 +822,7 @@ impl Supervisor {
         let summary = Summary::new(&snapshot, &context).with_series(self.aggregate.history());
         let path: Option<&Path> = self.config.summary_json.as_deref();
         let written = path.map_or(Ok(()), |path| {
-            // Somebody may have put a link there meanwhile.
+            // A link may have been put there meanwhile.
             self.config.access.check_replaceable(path).map_err(|source| WriteFileError {
                 path: path.to_owned(),
                 step: WriteStep::Create,

@@ -12,11 +12,12 @@ use crate::config::{ConcurrencyLimit, HostPort, OtlpConfig, RunConfig};
 use crate::engine::{DataConfig, Gate, Programs};
 use crate::scenario::{Mode, Program};
 
-/// The address of a host, of the family of `local` where that is given. All that the name stands
-/// for are judged, so that it does not matter which one is taken.
+/// The address of a host, of the family of `local` if that is given. All addresses of the name are
+/// judged, so that it does not matter which one is used.
 ///
 /// # Errors
-/// If the host has no such address, or one that the run may not use; `key` is what names it.
+/// The host has no such address, or one that the run may not use; `key` is the setting that names
+/// it.
 pub(super) fn resolve(
     host: &HostPort,
     local: Option<IpAddr>,
@@ -47,15 +48,16 @@ fn judge(
     })
 }
 
-/// The key that names the peer.
+/// The key for the peer.
 pub(super) const REMOTE: &str = "remote_addr";
-/// The action that turns a call elsewhere.
+/// The action that turns a call to another address.
 pub(super) const SETDEST: &str = "setdest";
 
-/// Judges what the `<setdest>` actions of `programs` write out, and returns what is known of them.
+/// Judges the addresses that the `<setdest>` actions of `programs` contain, and returns the known
+/// ones.
 ///
 /// # Errors
-/// If one may not be called.
+/// One of them may not be called.
 pub(super) fn judge_programs<'p>(
     targets: Option<&Arc<Targets>>,
     programs: impl Iterator<Item = &'p Program>,
@@ -72,8 +74,8 @@ pub(super) fn judge_programs<'p>(
     Ok(known)
 }
 
-/// Puts those to the data of engines who are asked before a call is turned elsewhere. `places` are
-/// those that the run is counted at.
+/// Adds the gates to the data of engines that decide before a call is turned. `places` are the
+/// addresses at which the run holds a share.
 pub(super) fn set_gates(config: &RunConfig, places: &[SocketAddr], data: &mut DataConfig) {
     let gate = |targets: &Arc<Targets>| {
         let (targets, places) = (Arc::clone(targets), places.to_vec());
@@ -83,7 +85,7 @@ pub(super) fn set_gates(config: &RunConfig, places: &[SocketAddr], data: &mut Da
     data.gate_for_sent = config.reach.for_sent().map(gate);
 }
 
-/// Asks the list in force.
+/// A gate that asks the list in force.
 #[derive(Debug)]
 struct ListGate {
     targets: Arc<Targets>,
@@ -96,9 +98,9 @@ impl Gate for ListGate {
     }
 }
 
-/// The most that a run does at the same time, as far as its configuration bounds it.
+/// The greatest load of a run, as far as its configuration limits it.
 pub(super) fn load(config: &RunConfig, programs: &Programs) -> Load {
-    // Commands of another instance, and peers, start calls when they like.
+    // Commands of another instance, and peers, start calls at any rate.
     let is_paced = programs.main.mode == Mode::Client;
     let (rate, rate_key) = match config.users {
         Some(_) => (f64::INFINITY, "users"),
@@ -113,7 +115,7 @@ pub(super) fn load(config: &RunConfig, programs: &Programs) -> Load {
     Load { rate, rate_key, open, open_key }
 }
 
-/// The fastest that calls are started at `rate` calls per period: a ramp goes on from there.
+/// The highest rate of calls per second from `rate` calls per period: a ramp goes on from there.
 pub(crate) fn calls_per_second(config: &RunConfig, rate: f64) -> f64 {
     let highest = match (config.rate_increase > 0.0, config.rate_max) {
         (false, _) => rate,
@@ -123,11 +125,11 @@ pub(crate) fn calls_per_second(config: &RunConfig, rate: f64) -> f64 {
     highest * 1e3 / config.rate_period_ms.max(1) as f64
 }
 
-/// The settings of a collector of events, with the address in the place of its name: whoever makes
-/// the connections must not look it up once more.
+/// The settings of a collector of events, with the address in place of its name: the exporter must
+/// not look it up again.
 ///
 /// # Errors
-/// If it may not be used.
+/// The address may not be used.
 pub(super) fn pinned(config: &RunConfig) -> Result<OtlpConfig, RunError> {
     let mut otlp = config.export.events.otlp.clone();
     let (Some(targets), Some(endpoint)) = (config.reach.for_events(), otlp.endpoint.clone()) else {

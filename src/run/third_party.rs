@@ -1,4 +1,4 @@
-//! Third-party call control: which instances a run talks to, and how.
+//! Third-party call control (3PCC): the instances that a run communicates with.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use crate::dataplane::third_party::{Connects, PeerPlan, ThirdPartyPlan};
 use crate::engine::{Peering, Programs};
 use crate::scenario::{Position, Program, StepKind, ThirdPartyRole};
 
-/// What is wrong with a run that controls calls together with others.
+/// The mistake in a run that controls calls together with other instances.
 #[derive(Debug, Error)]
 pub enum ThirdPartyConfigError {
-    /// A scenario with commands, and nobody to exchange them with.
+    /// The scenario has commands, and no other instance is named.
     #[error(
         "{scenario}:{}:{}: <{element}> needs another instance\n  hint: name it with -3pcc \
          HOST[:PORT], or all of them with -master NAME or -slave NAME and -slave_cfg FILE",
@@ -25,9 +25,9 @@ pub enum ThirdPartyConfigError {
     NoThirdParty {
         /// The scenario.
         scenario: String,
-        /// Place of its first command.
+        /// Place of the first command.
         position: Position,
-        /// Its element.
+        /// Element of the first command.
         element: &'static str,
     },
     /// A second scenario with commands.
@@ -39,14 +39,14 @@ pub enum ThirdPartyConfigError {
         /// The scenario.
         scenario: String,
     },
-    /// The part that the option gives is not that of the scenario.
+    /// The option gives this instance a part that is not the scenario's.
     #[error("-{option} {name}: {problem}\n  hint: use -{other} {name}, or another scenario")]
     Role {
         /// The option.
         option: &'static str,
         /// This instance's name.
         name: String,
-        /// What is wrong.
+        /// The contradiction.
         problem: &'static str,
         /// The other option.
         other: &'static str,
@@ -56,7 +56,7 @@ pub enum ThirdPartyConfigError {
     File {
         /// The file.
         path: String,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
     /// A line of the file of instances is wrong.
@@ -64,22 +64,22 @@ pub enum ThirdPartyConfigError {
     Line {
         /// The file.
         path: String,
-        /// Its line, from 1.
+        /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The mistake.
         problem: String,
     },
-    /// An instance that the file does not have.
+    /// The file lacks an instance.
     #[error("{path} has no instance \"{name}\", {wanted}\n  hint: add a line {name};HOST:PORT")]
     Unknown {
         /// The file.
         path: String,
         /// The name.
         name: String,
-        /// Who wants it.
+        /// The option or element that needs it.
         wanted: &'static str,
     },
-    /// A command to nobody in particular.
+    /// A command names no receiver.
     #[error(
         "{scenario}:{line}: <sendCmd> without dest=\n  hint: with -master and -slave there may be \
          many instances; name one of them, as dest=\"{example}\""
@@ -89,15 +89,15 @@ pub enum ThirdPartyConfigError {
         scenario: String,
         /// The line of the element.
         line: u32,
-        /// A name that it could be.
+        /// A name that it could have.
         example: String,
     },
 }
 
-/// What the run has to set up to talk to other instances; `None` if it talks to none.
+/// The plan for communication with other instances; `None` if there are none.
 ///
 /// # Errors
-/// If the scenario and the options do not fit each other, or the file of instances is wrong.
+/// The scenario and the options do not fit each other, or the file of instances has an error.
 pub(super) fn plan(
     config: &RunConfig,
     programs: &Programs,
@@ -128,7 +128,7 @@ pub(super) fn plan(
     }
 }
 
-/// The error of a scenario with commands that has no other instance.
+/// The error of a scenario with commands if no other instance is named.
 fn no_third_party(config: &RunConfig, main: &Program) -> ThirdPartyConfigError {
     let scenario = match &config.scenario {
         ScenarioSource::File(path) => path.display().to_string(),

@@ -12,7 +12,7 @@ use crate::stream::{Identity, MaterialError, TlsConfig, TlsSettings, TlsVersions
 const CERT: &str = "cacert.pem";
 const KEY: &str = "cakey.pem";
 
-/// What TLS needs for the run, read and checked. What the user should know goes to `notices`.
+/// The TLS settings of the run, read and checked. Notices for the user are added to `notices`.
 pub(super) fn settings(
     config: &RunConfig,
     is_client: bool,
@@ -39,7 +39,7 @@ pub(super) fn settings(
             }
         },
     };
-    // What does not fit together is found now, and not by a worker.
+    // Files that do not fit together are found now, and not by a worker.
     let of = |what: String| RunError::Tls { what };
     let client = TlsConfig::client(&settings).map_err(of)?;
     if settings.identity.is_some() {

@@ -1,5 +1,5 @@
-//! The trace and statistics files of a run: opened before the first call, filled by the writer
-//! thread and by rows made here from snapshots.
+//! The trace and statistics files of a run. They are opened before the first call, and filled by
+//! the writer thread and by rows made here from snapshots.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::stats::{Layout, RunStart, Snapshot, Unwritten};
 use crate::trace::Kinds;
 
 /// Bytes of a worker's queue of records: half a second of messages at full load. A quarter of it
-/// would stay in the cache, but lost records where the writing thread had to wait for a core.
+/// would stay in the cache, but lost records when the writer thread had to wait for a core.
 const QUEUE_BYTES: usize = 32 << 20;
-/// The same where no messages are wanted, so that a log can still be switched on.
+/// The size if messages are not recorded; a log can still be switched on.
 const SMALL_QUEUE_BYTES: usize = 4 << 20;
 
-/// Files that are open and sinks that will fill them, before there are workers.
+/// Open files and the sinks for them, before there are workers.
 pub(super) struct Prepared {
     names: Names,
     config: TraceConfig,
@@ -31,7 +31,7 @@ pub(super) struct Prepared {
     rows: Rows,
 }
 
-/// Files whose rows are made here.
+/// The files whose rows are made here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rows {
     stat: Option<FileId>,
@@ -50,15 +50,15 @@ pub(super) struct Traces {
     clock: Clock,
     sipp: SippCsv,
     own: own_csv::OwnCsv,
-    /// What the user asked for: calls per second, or users.
+    /// The requested load: calls per second, or users.
     target: f64,
     period_s: u64,
     next_row_s: u64,
 }
 
 impl Prepared {
-    /// Opens everything that the configuration asks for.
-    /// `label` tells the files of this run from those of others of the same process.
+    /// Opens all files of the configuration. `label` distinguishes the files of this run from those
+    /// of others in the same process.
     pub(super) fn open(
         config: &RunConfig,
         plan: &Plan,
@@ -177,7 +177,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// The kinds of records that are wanted from the start.
+    /// The kinds of records that are needed from the start.
     pub(super) fn kinds(&self) -> Kinds {
         self.sinks.iter().fold(Kinds::NONE, |all, sink| all.union(sink.kinds()))
     }
@@ -190,7 +190,7 @@ impl Prepared {
         }
     }
 
-    /// Starts the writer thread on the queues of workers that run.
+    /// Starts the writer thread on the queues of the workers.
     pub(super) fn start(
         self,
         config: &RunConfig,
@@ -227,17 +227,17 @@ impl Prepared {
 }
 
 impl Traces {
-    /// Returns what could not be written so far.
+    /// Returns the counts of data that could not be written so far.
     pub(super) fn unwritten(&self) -> Unwritten {
         self.writer.unwritten()
     }
 
-    /// See [`Writer::take_complaints`].
+    /// Takes new complaints of the writer ([`Writer::take_complaints`]).
     pub(super) fn take_complaints(&mut self) -> Vec<String> {
         self.writer.take_complaints()
     }
 
-    /// Headers and the first rows, of a run in which nothing has happened.
+    /// Writes headers and the first rows, before anything has happened.
     pub(super) fn begin(&mut self, snapshot: &Snapshot) {
         self.put_headers(snapshot);
         if self.config.format == TraceFormat::Sipp {
@@ -263,14 +263,14 @@ impl Traces {
         }
     }
 
-    /// The run goes on with other programs, as `snapshot` has them: columns that go by name or step
-    /// get a new header, and records their names.
+    /// Changes to the programs in `snapshot`: columns by name or step get a new header, and records
+    /// get their names.
     pub(super) fn change_layout(&mut self, snapshot: &Snapshot) {
         self.writer.order(Order::Layout(Arc::clone(&snapshot.layout)));
         self.put_headers(snapshot);
     }
 
-    /// Whether a row is due once `seconds` of the run are reported in full.
+    /// Tells whether a row is due once `seconds` of the run are reported in full.
     pub(super) fn is_due(&self, seconds: u64) -> bool {
         let any = self.rows.stat.or(self.rows.counts).or(self.rows.screen).is_some();
         (any || self.rows.error_codes) && seconds >= self.next_row_s
@@ -319,13 +319,13 @@ impl Traces {
         file.is_some()
     }
 
-    /// Writes what waits to be written (SIGUSR2).
+    /// Flushes waiting output (SIGUSR2).
     pub(super) fn dump(&mut self) {
         self.writer.order(Order::Dump);
     }
 
-    /// Switches a log and returns the kinds of records that are wanted now: to be sent to all
-    /// workers ([`crate::dataplane::WorkerRequest::SetTrace`]).
+    /// Switches a log and returns the kinds of records that are needed now; the caller sends them
+    /// to all workers ([`crate::dataplane::WorkerRequest::SetTrace`]).
     pub(super) fn switch(&mut self, log: Log, is_on: bool) -> Kinds {
         if is_on && !self.writer.knows(log) {
             let spec = self.names.log_spec(&self.config, log);
@@ -335,7 +335,7 @@ impl Traces {
         self.writer.switch(log, is_on)
     }
 
-    /// The last row, and the end. All workers must have ended.
+    /// Writes the last row and closes the files. All workers must have ended.
     pub(super) fn finish(mut self, snapshot: &Snapshot) -> RecordLosses {
         self.put_rows(snapshot);
         self.writer.finish(RunTotals {
@@ -371,20 +371,20 @@ impl TraceConfig {
     }
 }
 
-/// The file in which a run in the background says at its end what is worth knowing.
+/// The file for the final notes of a run in the background.
 pub(super) fn notes_path(config: &RunConfig, pid: u32) -> PathBuf {
     Names::new(config, pid, None).sipp("notes", "log")
 }
 
-/// What the files of a run are called.
+/// The names of the files of a run.
 #[derive(Clone, Debug)]
 struct Names {
     scenario: String,
-    /// The process, and the run where there are several in it.
+    /// The process id, and the run's label if the process has several.
     run: String,
     /// Our own files are named after the message file.
     message_file: Option<PathBuf>,
-    /// The folder of files that have no name of their own; the working directory where empty.
+    /// The folder of files without a name of their own; empty for the working directory.
     folder: PathBuf,
 }
 
@@ -415,7 +415,7 @@ impl Names {
         }
     }
 
-    /// The message file, with `suffix` before its extension.
+    /// The message file's name, with `suffix` before its extension.
     fn own(&self, suffix: &str) -> PathBuf {
         let base = match &self.message_file {
             Some(path) => path.clone(),
@@ -444,7 +444,7 @@ impl Names {
     }
 }
 
-/// A log under its own or its usual name.
+/// The specification of a log file, under its own or its usual name.
 fn logged(config: &TraceConfig, log: &LogConfig, usual: PathBuf) -> FileSpec {
     FileSpec {
         path: log.path.clone().unwrap_or(usual),
@@ -462,7 +462,7 @@ pub(super) fn plain(path: PathBuf) -> FileSpec {
     FileSpec { path, overwrite: true, rotation: Rotation::default() }
 }
 
-/// `path` with `suffix` before its extension.
+/// Returns `path` with `suffix` before its extension.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map_or(String::new(), |extension| {

@@ -1,8 +1,8 @@
-//! What a run shows while it goes on, and the keys that are pressed meanwhile.
+//! The display of a run while it goes on, and its keys.
 //!
-//! Under the name `sipp` these are SIPp's screens, drawn where stdout is a terminal; otherwise one
-//! line of status on stderr, which the keys `1` to `9` exchange for the screens. Where there is no
-//! terminal, nothing is shown until the end: results go to stdout, and progress is for people.
+//! Under the name `sipp` these are SIPp's screens, drawn if stdout is a terminal. Otherwise it is
+//! one status line on stderr, which the keys `1` to `9` replace with the screens. Without a
+//! terminal nothing is shown until the end: results go to stdout, and progress is for people.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
@@ -17,55 +17,55 @@ use crate::output::{LiveStatus, StatusMode};
 use crate::stats::{CallTotals, Snapshot};
 use crate::terminal::{self, Key, Keyboard, Page};
 
-/// Columns where the terminal does not tell.
+/// Columns if the terminal does not report them.
 const COLUMNS_DEFAULT: u16 = 100;
 
-/// See the module's documentation.
+/// The display of a run, and its keyboard.
 pub(super) struct View {
-    /// What is fixed, as far as commands have not changed it.
+    /// The fixed facts of the run, with the changes by commands.
     pub(super) facts: RunFacts,
-    /// The program whose steps are shown, by its place in the layout.
+    /// The program whose steps are shown, by its index in the layout.
     pub(super) program: usize,
-    /// Steps with `hide="true"` are shown as well.
+    /// True if steps with `hide="true"` are shown as well.
     pub(super) shows_hidden: bool,
     dashboard: Dashboard,
-    /// What the dashboard is headed with.
+    /// The title of the dashboard.
     title: String,
     is_interactive: bool,
     flavor: Flavor,
     uses_keyboard: bool,
-    /// Period of the progress lines on stderr, where they were asked for.
+    /// Period of the progress lines on stderr, if they were requested.
     progress_ns: Option<u64>,
     shown: Shown,
     keyboard: Option<Keyboard>,
     page: Option<Page>,
     status: LiveStatus<Box<dyn Write>>,
-    /// A command that is being typed.
+    /// The command that is being typed.
     command: Option<String>,
     /// The answer to the last command.
     message: Option<String>,
     before: Option<Snapshot>,
     latest: Option<Snapshot>,
     peak: (u64, Duration),
-    /// When it is, and what calls there are, between two snapshots.
+    /// The present time and calls, between two snapshots.
     now: Option<(Duration, CallTotals)>,
 }
 
-/// What is shown.
+/// The kind of display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
-    /// One line.
+    /// One status line.
     Status,
     /// A page.
     Screen(Screen),
-    /// Charts and figures at a glance.
+    /// The dashboard: charts and figures.
     Dashboard,
     /// Nothing until the end.
     Nothing,
 }
 
 impl View {
-    /// A face for a run; takes the keyboard and the screen as far as there are some.
+    /// Creates the display of a run; takes the keyboard and the screen if there are any.
     pub(super) fn new(config: &RunConfig, facts: RunFacts) -> Self {
         let columns = terminal::size().map_or(COLUMNS_DEFAULT, |(columns, _)| columns);
         let is_terminal = match config.flavor {
@@ -79,7 +79,7 @@ impl View {
         let can_draw = terminal::can_draw();
         let shown = match (config.flavor, config.stat_period_ms) {
             _ if config.interactive && can_draw => Shown::Dashboard,
-            // Progress lines that were asked for take its place.
+            // Progress lines, if requested, replace it.
             (Flavor::Gossipper, None) if is_terminal => Shown::Status,
             (Flavor::Gossipper, _) => Shown::Nothing,
             (Flavor::Sipp, _) if can_draw => Shown::Screen(Screen::Scenario),
@@ -135,13 +135,13 @@ impl View {
         }
     }
 
-    /// The terminal was somebody else's for a while.
+    /// Takes the terminal again after another program had it.
     pub(super) fn resume(&mut self, footer: Footer) {
         self.take_terminal();
         self.redraw(footer);
     }
 
-    /// Takes the keys that were pressed.
+    /// Reads the keys that were pressed.
     pub(super) fn poll(&mut self, actions: &mut Vec<Action>, footer: Footer) {
         let Some(keyboard) = &mut self.keyboard else { return };
         let mut keys = Vec::new();
@@ -184,7 +184,7 @@ impl View {
         }
     }
 
-    /// Exchanges what is shown.
+    /// Changes to another screen.
     pub(super) fn show(&mut self, screen: Screen, footer: Footer) {
         if !terminal::can_draw() {
             return;
@@ -197,7 +197,7 @@ impl View {
         self.redraw(footer);
     }
 
-    /// Shows one line again, where that is what the run began with.
+    /// Shows the status line again, if the run began with it.
     pub(super) fn show_status_line(&mut self) {
         if self.is_interactive {
             self.shown = Shown::Dashboard;
@@ -209,7 +209,7 @@ impl View {
         }
     }
 
-    /// Says something to whoever looks at the screen; elsewhere to stderr.
+    /// Shows a text on the screen, or on stderr if there is none.
     pub(super) fn say(&mut self, text: &str) {
         if self.page.is_some() {
             self.message = Some(text.to_owned());
@@ -219,7 +219,7 @@ impl View {
         }
     }
 
-    /// The run starts calls, or could: it waits for nothing.
+    /// Shows that the run does not wait: it starts calls, or could.
     pub(super) fn show_no_waiting(&mut self) {
         self.status.wait_for(None);
     }
@@ -239,17 +239,17 @@ impl View {
         self.redraw(footer);
     }
 
-    /// Whether the dashboard is seen, which wants to be drawn more often than once a second.
+    /// Tells whether the dashboard is visible, which is drawn more often than once a second.
     pub(super) fn is_dashboard(&self) -> bool {
         self.shown == Shown::Dashboard && self.page.is_some()
     }
 
-    /// Whether the circuits are seen.
+    /// Tells whether the circuits are visible.
     pub(super) fn shows_circuits(&self) -> bool {
         self.shown == Shown::Screen(Screen::TdmMap) && self.page.is_some()
     }
 
-    /// Shows what the circuits are now.
+    /// Shows the present circuits.
     pub(super) fn show_circuits(&mut self, circuits: Vec<String>, footer: Footer) {
         self.facts.circuits = circuits;
         if self.shows_circuits() {
@@ -257,7 +257,7 @@ impl View {
         }
     }
 
-    /// Shows the calls of this moment in the dashboard.
+    /// Shows the present calls in the dashboard.
     pub(super) fn show_calls(&mut self, elapsed: Duration, calls: CallTotals, footer: Footer) {
         self.now = Some((elapsed, calls));
         if self.is_dashboard() {
@@ -265,14 +265,14 @@ impl View {
         }
     }
 
-    /// Period at which progress is shown, where it is: on a terminal that shows no pages, or in
-    /// lines that were asked for.
+    /// Period at which progress is shown, if it is: on a terminal without pages, or in requested
+    /// lines.
     pub(super) fn progress_ns(&self) -> Option<u64> {
         let on_terminal = (self.shown == Shown::Status).then_some(0);
         self.progress_ns.or(on_terminal)
     }
 
-    /// Says what a run waits for that starts no more calls.
+    /// Shows the event that a run without new calls waits for.
     pub(super) fn show_waiting(&mut self, waiting: String) {
         if self.progress_ns.is_some() {
             return self.say(&waiting);
@@ -283,7 +283,7 @@ impl View {
         }
     }
 
-    /// The statistics begin anew.
+    /// Drops the earlier figures, because the statistics were reset.
     pub(super) fn forget(&mut self) {
         self.before = None;
         self.dashboard.clear();
@@ -365,12 +365,12 @@ impl View {
         }
     }
 
-    /// Wipes the status line off, so that other text can be printed.
+    /// Clears the status line, so that other text can be printed.
     pub(super) fn clear(&mut self) {
         let _ = self.status.clear();
     }
 
-    /// Gives the terminal back.
+    /// Restores the terminal.
     pub(super) fn close(&mut self) {
         self.clear();
         self.page = None;
@@ -378,7 +378,7 @@ impl View {
     }
 }
 
-/// The output of the status line: SIPp's is on stdout; ours leaves that to results.
+/// The output of the status line: stdout in SIPp; ours leaves that to results.
 fn status_output(flavor: Flavor) -> Box<dyn Write> {
     match flavor {
         Flavor::Sipp => Box::new(io::stdout()),

@@ -1,23 +1,22 @@
-//! Ends a run whose workers are kept from their work: what it would go on to measure is the
-//! generator.
+//! Ends a run whose workers stall: its further figures would measure the generator.
 
 use crate::config::Watchdog;
 use crate::output::cpu_words;
 use crate::stats::CpuUse;
 
-/// Judges the stalls that workers count.
+/// A check of the stalls that workers count.
 #[derive(Debug)]
 pub(super) struct Guard {
     rules: Watchdog,
-    /// Stalls that are forgotten.
+    /// Stalls that no longer count.
     forgotten: Stalls,
     seen: Stalls,
     last_ns: u64,
-    /// CPU use of a worker when it stalled last.
+    /// CPU use of a worker at its last stall.
     cpu: CpuUse,
 }
 
-/// How often workers have stalled since the start of the run.
+/// Number of stalls of workers since the start of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stalls {
     pub(super) minor: u64,
@@ -35,12 +34,12 @@ impl Guard {
         }
     }
 
-    /// Takes what a worker got of its CPU in an interval in which it stalled.
+    /// Stores the CPU use of a worker in an interval in which it stalled.
     pub(super) fn note_cpu(&mut self, cpu: CpuUse) {
         self.cpu = cpu;
     }
 
-    /// Looks at the stalls so far; a text if they are too many.
+    /// Checks the stalls so far; returns a text if there are too many.
     pub(super) fn check(&mut self, stalls: Stalls, now: u64) -> Option<String> {
         if !self.rules.is_on {
             return None;
