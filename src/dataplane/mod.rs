@@ -3,6 +3,7 @@
 //! Knows engines, drivers and queues; knows nothing of command lines, files or terminals.
 
 pub mod third_party;
+pub mod wiring;
 
 mod answer;
 mod bind;

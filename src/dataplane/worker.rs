@@ -127,7 +127,7 @@ pub struct Links {
     /// Records for the writer thread, if any are needed.
     pub records: Option<(RecordsIn, Arc<Bell>)>,
     /// The control side's thread, to be woken when its queues are not empty.
-    pub control: Option<Thread>,
+    pub control: Thread,
     /// Datagrams for the next worker in the circle, and the handle that wakes it.
     pub handover_out: Option<(Producer<Handover>, Waker)>,
     /// Datagrams from the previous worker in the circle.
@@ -765,9 +765,7 @@ impl<D: Link> Worker<D> {
     }
 
     fn wake_control(&self) {
-        if let Some(control) = &self.links.control {
-            control.unpark();
-        }
+        self.links.control.unpark();
     }
 
     /// The arena, for tests.

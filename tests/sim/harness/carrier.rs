@@ -4,12 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
-use gossipper::dataplane::{Link, MuxConfig, News, Reconnect, StreamMux};
+use gossipper::dataplane::{Launch, Link, News, Reconnect, StreamMux};
 use gossipper::stats::Counters;
-use gossipper::stream::{Limits, SessionConfig};
 use gossipper_uring::{
-    ConnectSpec, Driver, DriverConfig, DriverCounters, Event, ListenSpec, Nanos, SimDriver, SimNet,
-    SocketId, SocketSpec, StreamWriteError, TxArena, Waker,
+    ConnectSpec, Driver, DriverCounters, Event, ListenSpec, Nanos, SimDriver, SimNet, SocketId,
+    SocketSpec, StreamWriteError, TxArena, Waker,
 };
 
 /// The use of connections by a side.
@@ -41,18 +40,15 @@ pub enum Carrier {
 }
 
 impl Carrier {
-    pub fn new(net: &SimNet, config: &DriverConfig, streams: Option<&Streams>) -> Self {
-        let driver = SimDriver::new(net, config).expect("memory for a driver");
-        let Some(streams) = streams else { return Self::Datagrams(Box::new(driver)) };
-        let session = SessionConfig::new(None, streams.websocket, Limits::default());
-        let config = MuxConfig {
-            session: session.with_server("peer.test", 5060).expect("a good name"),
-            reconnect: streams.reconnect,
-            per_call: streams.per_call.is_some(),
-            connections_max: config.sockets_max,
-            tx_slots: (config.tx_small_slots, config.tx_large_slots),
-        };
-        Self::Streams(Box::new(StreamMux::new(driver, config).expect("memory for a driver")))
+    pub fn new(net: &SimNet, launch: &Launch) -> Self {
+        let driver = SimDriver::new(net, &launch.driver).expect("memory for a driver");
+        match launch.mux().expect("a good name") {
+            None => Self::Datagrams(Box::new(driver)),
+            Some(config) => {
+                let mux = StreamMux::new(driver, config).expect("memory for a driver");
+                Self::Streams(Box::new(mux))
+            }
+        }
     }
 
     /// Like [`SimDriver::next_deadline`].

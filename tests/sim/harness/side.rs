@@ -5,24 +5,25 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use gossipper::dataplane::third_party::{
-    self,
+    self, Connects, ThirdPartyPlan,
     link::{Tell, ThreadEnd},
 };
+use gossipper::dataplane::wiring::{self, Begin, Neighbours, Station};
 use gossipper::dataplane::{
-    ANSWERS, Answer, Handover, Links, PerCallSockets, Turn, Undone, Worker, WorkerParts,
-    WorkerRequest, sip_socket,
+    self, Bind, Handover, Launch, Running, StreamPlan, Turn, Undone, Worker, WorkerRequest,
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment,
-    Generations, Peering, Programs, Retransmission, StopRequest, Swap, SwapRefused,
+    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Generations,
+    Peering, Programs, Retransmission, StopRequest, SwapRefused,
 };
 use gossipper::scenario::{Mode, Program};
 use gossipper::stats::{
     Aggregate, Counters, FAILURE_GROUPS_MAX, Histograms, Layout, Report, RunStart, StepCounts,
 };
+use gossipper::stream::{Limits, TlsConfig};
 use gossipper::trace::Protocol;
-use gossipper_uring::{Driver, DriverConfig, SimNet};
+use gossipper_uring::{DriverConfig, SimNet};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::SECOND;
@@ -143,6 +144,63 @@ impl SideOptions {
         change(&mut self.engine);
         self
     }
+
+    /// The plan of a run of the product.
+    fn launch(&self) -> Launch {
+        let Self { address, workers, driver, .. } = self;
+        let mut engine = self.engine.clone();
+        let streams = self.streams.as_ref().map(|streams| {
+            engine.environment.protocol = Protocol::Tcp;
+            StreamPlan {
+                tls: None,
+                tickets: TlsConfig::tickets().expect("randomness"),
+                websocket: streams.websocket,
+                remote: engine.environment.next_hop,
+                remote_name: "peer.test".to_owned(),
+                per_call: streams.per_call,
+                connections_max: driver.sockets_max,
+                reconnect: streams.reconnect,
+                limits: Limits::default(),
+            }
+        });
+        let ports = match self.share_port {
+            true => vec![address.port()],
+            false => (address.port()..).take(*workers).collect(),
+        };
+        Launch {
+            workers: *workers,
+            cpus: Vec::new(),
+            driver: driver.clone(),
+            use_uring: false,
+            bind: Bind {
+                ip: address.ip(),
+                ports,
+                shared: self.share_port,
+                for_connections: false,
+                buffer_bytes: 0,
+                device: None,
+            },
+            per_call_sockets: self.per_call_sockets,
+            sources: None,
+            streams,
+            grain_ns: self.grain_ns,
+            watchdog_ns: gossipper::dataplane::WATCHDOG_NS,
+            linger_ns: self.linger_ns,
+            programs: Arc::clone(&self.program).into(),
+            third_party: self.peering.map(|peering| ThirdPartyPlan {
+                peering,
+                listen: None,
+                peers: Vec::new(),
+                connects: Connects::AtStart,
+            }),
+            layout: Arc::new(layout(&self.program)),
+            runs_commands: false,
+            samples: false,
+            record_bytes: 0,
+            bell: Arc::default(),
+            engine,
+        }
+    }
 }
 
 /// An open-loop schedule of `rate` calls per second.
@@ -161,24 +219,12 @@ pub fn layout(program: &Program) -> Layout {
     gossipper::engine::layout(&[program], 0)
 }
 
-/// One worker and the control side's ends of its queues.
+/// One worker, and the places of other workers and instances.
 pub struct Seat {
     worker: Worker<Carrier>,
-    requests: Producer<WorkerRequest>,
-    reports: Consumer<Box<Report>>,
-    empties: Producer<Box<Report>>,
-    swaps: Producer<Box<Swap>>,
-    swapped: Consumer<Box<Swap>>,
-    stops: Consumer<StopRequest>,
-    notes: Consumer<String>,
-    /// Answers to questions, which the simulator does not ask; the ring has to stay open.
-    _answers: Consumer<Answer>,
-    /// The thread that stands for the other instances.
+    /// The place of the other instances.
     third_party: Option<ThreadEnd>,
-    /// Datagrams from the worker, on their way to the next one.
-    handovers: Option<Consumer<Handover>>,
-    /// Datagrams for the worker.
-    inbox: Option<Producer<Handover>>,
+    street: Street,
     woken: bool,
     /// The worker's thread gets no processor until then.
     stalled_until_ns: u64,
@@ -188,9 +234,30 @@ pub struct Seat {
     last: Option<(u64, u64, Counters)>,
 }
 
+/// The queues between a worker and its neighbours, in which the harness carries datagrams on.
+#[derive(Default)]
+struct Street {
+    /// From the worker, on their way to the next one.
+    handovers: Option<Consumer<Handover>>,
+    /// Into the worker.
+    inbox: Option<Producer<Handover>>,
+}
+
+impl Street {
+    fn new(handovers_max: usize, waker: gossipper_uring::Waker) -> (Self, Neighbours) {
+        let (out, from) = RingBuffer::new(handovers_max);
+        let (into, inside) = RingBuffer::new(handovers_max);
+        let street = Self { handovers: Some(from), inbox: Some(into) };
+        let handover_out = Some((out, waker));
+        (street, Neighbours { handover_out, handover_in: Some(inside), third_party: None })
+    }
+}
+
 /// All workers of one side.
 pub struct Side {
     pub seats: Vec<Seat>,
+    /// What the run's control side holds.
+    running: Running,
     pub histograms: Histograms<u64>,
     pub generic_counters: Vec<u64>,
     pub steps: Vec<StepCounts>,
@@ -208,140 +275,46 @@ pub struct Side {
 
 impl Side {
     pub fn new(net: &SimNet, options: &SideOptions) -> Self {
+        let launch = options.launch();
         let start_ns = net.now();
-        let layout = Arc::new(layout(&options.program));
-        let mut seats = Vec::new();
+        let mut bind = launch.bind.clone();
         let undone = Undone::new(options.workers);
-        for index in 0..options.workers {
-            let streams = options.streams.as_ref();
-            let mut driver = Carrier::new(net, &options.driver, streams);
-            let mut address = options.address;
-            if !options.share_port {
-                address.set_port(address.port() + index as u16);
-            }
-            let main_socket =
-                driver.open(&sip_socket(address, 0, options.share_port)).expect("a free port");
-            let mut config = options.engine.clone();
-            config.worker = index;
-            config.workers = options.workers;
-            config.start_ns = start_ns;
-            let per_call = options.per_call_sockets.map(|max| PerCallSockets {
-                spec: sip_socket(SocketAddr::new(address.ip(), 0), 0, false),
-                max,
-            });
-            let outgoing = streams.map(|_| {
-                let mut spec = sip_socket(SocketAddr::new(address.ip(), 0), 0, false);
-                spec.remote = config.environment.next_hop;
-                spec
-            });
-            let per_call = match (&outgoing, streams.and_then(|streams| streams.per_call)) {
-                (Some(spec), Some(_)) => {
-                    Some(PerCallSockets { spec: spec.clone(), max: usize::MAX })
-                }
-                _ => per_call,
+        let (mut seats, mut workers) = (Vec::new(), Vec::new());
+        for worker in 0..options.workers {
+            let station = Station::open(Carrier::new(net, &launch), &launch, &bind);
+            let station = station.expect("a free port");
+            bind.note_taken(station.local_addr().port());
+            let (street, mut neighbours) = match options.workers {
+                1 => Default::default(),
+                _ => Street::new(options.handovers_max, station.waker()),
             };
-            let has_port = per_call.is_none() || streams.is_some();
-            config.environment.local_port = has_port.then_some(address.port());
-            if streams.is_some() {
-                config.environment.protocol = Protocol::Tcp;
-            }
-            let mut engine = Engine::new(Arc::clone(&options.program), &layout, config);
-            let mut shared = None;
-            if let Some(streams) = streams {
-                engine.set_listener(main_socket);
-                match (streams.per_call, outgoing.filter(|spec| spec.remote.is_some())) {
-                    (Some(max), _) => engine.use_connections(max),
-                    (None, Some(spec)) => {
-                        let connection = driver.open(&spec).expect("a free port");
-                        engine.share_socket(connection);
-                        shared = Some(connection);
-                    }
-                    (None, None) => engine.share_socket(main_socket),
-                }
-            } else if per_call.is_none() {
-                engine.share_socket(main_socket);
-            }
-            let (requests, requests_out) = RingBuffer::new(64);
-            let (reports_in, reports) = RingBuffer::new(4);
-            let (swaps, swaps_out) = RingBuffer::new(1);
-            let (swapped_in, swapped) = RingBuffer::new(1);
-            let (mut empties, empties_out) = RingBuffer::new(4);
-            let (stops_in, stops) = RingBuffer::new(4);
-            let (notes_in, notes) = RingBuffer::new(gossipper::dataplane::NOTES);
-            let (answers_in, answers) = RingBuffer::new(ANSWERS);
-            // One report that circulates and one that the engine holds: histograms are large.
-            let _ = empties.push(Box::new(Report::new(&layout, index as u16)));
-            let (handover_out, handovers, inbox, handover_in) = if options.workers > 1 {
-                let (out, from) = RingBuffer::new(options.handovers_max);
-                let (into, inside) = RingBuffer::new(options.handovers_max);
-                (Some((out, driver.waker())), Some(from), Some(into), Some(inside))
-            } else {
-                (None, None, None, None)
-            };
-            let (third_party_end, third_party) = match options.peering {
-                Some(peering) => {
-                    engine.set_peering(peering);
-                    let (worker_end, thread_end) = third_party::link::pair(None);
-                    (Some(worker_end), Some(thread_end))
-                }
-                None => (None, None),
-            };
-            let slots = driver.tx().free();
-            let worker = Worker::new(WorkerParts {
-                driver,
-                engine,
-                links: Links {
-                    requests: requests_out,
-                    reports: reports_in,
-                    samples: None,
-                    empties: empties_out,
-                    swaps: swaps_out,
-                    swapped: swapped_in,
-                    stops: stops_in,
-                    notes: notes_in,
-                    answers: answers_in,
-                    records: None,
-                    shell: None,
-                    control: None,
-                    handover_out,
-                    handover_in,
-                    third_party: third_party_end,
-                    undone: undone.clone(),
-                },
-                main_socket,
-                shared,
-                per_call,
-                index,
-                workers: options.workers,
-                start_ns,
-                grain_ns: options.grain_ns,
-                watchdog_ns: gossipper::dataplane::WATCHDOG_NS,
-                linger_ns: options.linger_ns,
+            let third_party = options.peering.map(|_| {
+                let (worker_end, thread_end) = third_party::link::pair(None);
+                neighbours.third_party = Some(worker_end);
+                thread_end
             });
+            let (links, handle) =
+                wiring::queues(&launch, worker, station.waker(), neighbours, &undone);
+            let begin = Begin { worker, start_ns, wall_offset_ns: 0 };
+            let mut worker = station.worker(&launch, begin, links).expect("a free port");
+            workers.push(handle);
             seats.push(Seat {
+                slots: worker.tx().free(),
                 worker,
-                requests,
-                reports,
-                empties,
-                swaps,
-                swapped,
-                stops,
-                notes,
-                _answers: answers,
                 third_party,
-                handovers,
-                inbox,
+                street,
                 woken: true,
                 stalled_until_ns: 0,
                 finished: false,
                 turns: 0,
-                slots,
                 last: None,
             });
         }
+        let layout = &launch.layout;
         Self {
             seats,
-            histograms: Histograms::new(&layout),
+            running: Running { workers, start_ns, local: options.address, third_party: None },
+            histograms: Histograms::new(layout),
             generic_counters: vec![0; layout.counters.len()],
             steps: vec![StepCounts::default(); layout.steps_total()],
             stops: Vec::new(),
@@ -350,13 +323,7 @@ impl Side {
             collect_ns: options.collect_ns,
             next_collect_ns: start_ns,
             totals: Counters::default(),
-            generations: Generations::new(
-                Arc::clone(&options.program).into(),
-                layout,
-                &options.engine,
-                options.workers,
-                false,
-            ),
+            generations: launch.generations(options.workers),
             aggregate: None,
         }
     }
@@ -386,32 +353,17 @@ impl Side {
     /// Like [`Self::swap`], for all programs.
     pub fn swap_to(&mut self, programs: Programs) -> Result<(), SwapRefused> {
         let aggregate = self.aggregate.as_mut().expect("the side aggregates");
-        if aggregate.is_changing_layout() {
-            return Err(SwapRefused::UnderWay);
-        }
-        let layout = self.generations.advance(programs.clone(), &aggregate.program_calls())?;
-        aggregate.change_layout(Arc::clone(&layout));
-        self.histograms.grow(&layout);
+        dataplane::swap([&mut self.running], &mut self.generations, aggregate, programs, &[])?;
+        let layout = self.generations.layout();
+        self.histograms.grow(layout);
         self.generic_counters.resize(layout.counters.len(), 0);
         self.steps = vec![StepCounts::default(); layout.steps_total()];
-        for (index, seat) in self.seats.iter_mut().enumerate() {
-            let empty = || Box::new(Report::new(&layout, index as u16));
-            let swap = Swap {
-                programs: programs.clone(),
-                layout: Arc::clone(&layout),
-                hosts: Vec::new(),
-                // As many as a worker of the product gets.
-                reports: std::iter::repeat_with(empty).take(4).collect(),
-                stale: Vec::with_capacity(4),
-            };
-            assert!(seat.swaps.push(Box::new(swap)).is_ok(), "one at a time");
-        }
         Ok(())
     }
 
     pub fn request(&mut self, request: WorkerRequest) {
-        for seat in &mut self.seats {
-            seat.requests.push(request).expect("the queue of requests is never full here");
+        for (seat, handle) in self.seats.iter_mut().zip(&mut self.running.workers) {
+            assert!(handle.send(request), "the queue of requests is never full here");
             seat.woken = true;
         }
     }
@@ -501,9 +453,10 @@ impl Side {
     /// Moves datagrams from one worker to the next.
     fn pass_on(&mut self, from: usize) -> Result<(), String> {
         let to = (from + 1) % self.seats.len();
-        while let Some(Ok(handover)) = self.seats[from].handovers.as_mut().map(Consumer::pop) {
+        while let Some(Ok(handover)) = self.seats[from].street.handovers.as_mut().map(Consumer::pop)
+        {
             let next = &mut self.seats[to];
-            let Some(inbox) = next.inbox.as_mut() else { break };
+            let Some(inbox) = next.street.inbox.as_mut() else { break };
             if inbox.push(handover).is_err() {
                 return Err("the queue between two workers is full".to_owned());
             }
@@ -515,20 +468,20 @@ impl Side {
     /// Does the work of the control side: absorbs reports and gives them back.
     fn collect(&mut self, now: u64) -> Result<(), String> {
         self.next_collect_ns = now + self.collect_ns;
-        for (index, seat) in self.seats.iter_mut().enumerate() {
-            while let Ok(stop) = seat.stops.pop() {
+        let sides = self.seats.iter_mut().zip(&mut self.running.workers);
+        for (index, (seat, handle)) in sides.enumerate() {
+            while let Ok(stop) = handle.stops.pop() {
                 self.stops.push(stop);
             }
-            while let Ok(note) = seat.notes.pop() {
+            while let Ok(note) = handle.notes.pop() {
                 self.notes.push(note);
             }
-            while let Ok(mut report) = seat.reports.pop() {
+            while let Ok(report) = handle.reports.pop() {
                 seat.check_report(&report).map_err(|error| format!("worker {index}: {error}"))?;
                 self.histograms.add(&report.histograms);
                 if let Some(aggregate) = &mut self.aggregate {
                     aggregate.absorb(&report);
                 }
-                while seat.swapped.pop().is_ok() {}
                 self.peak_active = self.peak_active.max(report.peak_active);
                 if report.is_last {
                     self.totals.add(&report.counters);
@@ -536,12 +489,8 @@ impl Side {
                     sums.for_each(|(sum, value)| *sum += value);
                     let sums = self.steps.iter_mut().zip(&report.steps);
                     sums.for_each(|(sum, counts)| sum.add(counts));
-                    continue;
                 }
-                if report.generation == self.generations.layout().generation {
-                    report.recycle();
-                    let _ = seat.empties.push(report);
-                }
+                handle.give_back(report);
             }
         }
         Ok(())
