@@ -1,5 +1,5 @@
-//! The thread of an engine: it starts the run, supervises it, and lends it to the desk that answers
-//! what is asked and publishes its state, to the end.
+//! The thread of an engine: it starts the run, supervises it to the end, answers requests, and
+//! publishes its state.
 
 use std::any::Any;
 use std::error::Error;
@@ -27,34 +27,34 @@ use crate::run::RunError;
 use crate::run::supervised::{BESIDE_PART, ListenAt, Planned, Steered, Supervisor, Terms, Text};
 use crate::stats::{Aggregate, CallTotals, Health, RunStart};
 
-/// How often an engine looks at its clock. Workers and questions wake it.
+/// Period at which an engine checks its clock. Workers and requests wake it earlier.
 const POLL: Duration = Duration::from_millis(50);
-/// Part of the time to a deadline, and at most this, that is kept for ending calls with BYE.
+/// Most of the time to a deadline that is kept for ending calls with BYE.
 const GOODBYE_NS: u64 = 3_000_000_000;
-/// The same for writing what the run leaves behind.
+/// Most of the time to a deadline that is kept for writing the last reports.
 const REPORTS_NS: u64 = 1_000_000_000;
 
-/// The part of the time to a deadline that open calls have to end by themselves.
+/// The part of the time to a deadline in which open calls may end by themselves.
 fn own_time_ns(left_ns: u64) -> u64 {
     left_ns - REPORTS_NS.min(left_ns / 4) - GOODBYE_NS.min(left_ns / 3)
 }
 
-/// The time for which open calls may go on where engines must have ended `within` a given time. The
+/// The time for which open calls may go on if engines must have ended `within` a given time. The
 /// rest is for ending them with BYE, and for reports.
 pub(in crate::server) fn own_time(within: Duration) -> Duration {
     Duration::from_nanos(own_time_ns(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX)))
 }
 
-/// What an engine is given at its start.
+/// The data for the start of an engine.
 pub(super) struct Start {
     pub(super) handle: EngineHandle,
     pub(super) spec: EngineSpec,
     pub(super) questions: Receiver<Question>,
-    /// Told once: it runs, or why it does not.
+    /// The channel for the result of the start, which is sent once.
     pub(super) started: SyncSender<Result<(), StartFailure>>,
-    /// It shares the CPUs with others, and takes so many workers for each listener.
+    /// Number of workers for each listener, if the engine shares the CPUs with others.
     pub(super) workers: Option<usize>,
-    /// A scenario that somebody sent, in the place of that of the specification.
+    /// A scenario that a client sent, in place of that of the specification.
     pub(super) sent: Option<String>,
     pub(super) told: Told,
 }
@@ -105,14 +105,14 @@ pub(super) fn run(start: Start) {
         engine.finish();
         Ok(())
     });
-    // Clients come and go: what they had is not kept for the next one. One that was refused has had
-    // no pools, and whoever asks again and again must not make all others wait for the allocator.
+    // Memory of an ended client is not kept for the next one. A refused engine never had pools, and
+    // repeated requests must not make all others wait for the allocator.
     if has_run {
         sys::return_free_memory();
     }
 }
 
-/// Does `work`. An error, and a panic, is the end of this engine and of no other.
+/// Does `work`. An error, or a panic, ends this engine and no other.
 fn guard(
     shared: &Shared,
     started: &SyncSender<Result<(), StartFailure>>,
@@ -127,15 +127,15 @@ fn guard(
         Err(panic) => (format!("the engine panicked: {}", panic_text(&*panic)), false),
     };
     fail(shared, reason.clone());
-    // Nobody waits any more if it was running already. Why the process does not start is said by
-    // whoever starts it.
+    // If the engine was already running, no one waits for the start any more. The code that starts
+    // the process reports why it does not start.
     let is_told = started.try_send(Err(StartFailure { reason: reason.clone(), is_bind })).is_ok();
     if !(is_told && shared.kind == EngineKind::Primary) {
         tracing::error!("engine {}: {reason}", shared.id);
     }
 }
 
-/// The state as it was, and the reason why nothing follows.
+/// Publishes the last state again, with the reason of the failure.
 fn fail(shared: &Shared, reason: String) {
     let last = shared.state.load_full();
     shared.state.store(Arc::new(EngineState {
@@ -158,7 +158,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
-/// Logs the warnings and notices of a plan that no other engine has told, and returns all of them.
+/// Logs the warnings and notices of a plan that no other engine has logged, and returns all of
+/// them.
 fn tell_notices(id: &str, planned: &Planned, told: &Told) -> Vec<String> {
     let notices = planned.warnings().chain(planned.notices());
     let notices: Vec<String> = notices.cloned().collect();
@@ -168,7 +169,7 @@ fn tell_notices(id: &str, planned: &Planned, told: &Told) -> Vec<String> {
     notices
 }
 
-/// Bits that no other run has, with a probability that is good enough to tell runs apart.
+/// Random bits that distinguish this run from others.
 fn run_id() -> String {
     use std::hash::{BuildHasher, Hasher};
     // The standard library keys its hash maps from the system's random source.
@@ -233,7 +234,7 @@ impl<'s> Engine<'s> {
         }
         let notices = tell_notices(&shared.id, &planned, &told);
         if config.start_delay_ms > 0 {
-            // The others need not wait for it.
+            // The other engines need not wait for the delay of this one.
             let _ = started.try_send(Ok(()));
             let delay = Duration::from_millis(config.start_delay_ms);
             if !sleep_unless_ended(shared, delay) {
@@ -260,7 +261,7 @@ impl<'s> Engine<'s> {
         })
     }
 
-    /// Watches the run to its end.
+    /// Supervises the run to its end.
     fn supervise(&mut self) {
         while !self.run.is_over() {
             thread::park_timeout(POLL);
@@ -290,7 +291,7 @@ impl<'s> Engine<'s> {
         }
     }
 
-    /// Whether the process wants to end, and by when.
+    /// Checks whether the process wants to end, and the time that is left for it.
     fn look_at_the_end(&mut self, now: u64) {
         let end_by_ns = self.shared.end_by_ns.load(Ordering::Relaxed);
         if end_by_ns == u64::MAX || self.is_shutting_down {
@@ -302,7 +303,7 @@ impl<'s> Engine<'s> {
         self.run.end_by(now + own_time_ns(left_ns), stop_ns);
     }
 
-    /// The end: every report is written, and the last state says how it went.
+    /// Ends the engine: all reports are written, and the last state has the result.
     fn finish(mut self) {
         let failed = self.run.join();
         let shell = self.run.take_shell();
@@ -320,7 +321,7 @@ impl<'s> Engine<'s> {
     }
 }
 
-/// The calls of a run, in a line.
+/// The numbers of calls of a run, in a line.
 pub(super) fn totals(calls: &CallTotals) -> String {
     let CallTotals { started, succeeded, failed, .. } = calls;
     let open = match calls.active {
@@ -330,9 +331,9 @@ pub(super) fn totals(calls: &CallTotals) -> String {
     format!("{started} calls, {succeeded} successful, {failed} failed{open}")
 }
 
-/// The terms on which the process has an engine. The primary one may take half of what is left for
-/// a pool that nobody asked for. Those beside it take so little that all that there may be find
-/// some. The configuration, and so a reload, says nothing of dynamic engines.
+/// The terms that the process sets for an engine. A default pool of the primary one may take half
+/// of the memory that is left. Those of the others take so little that all possible engines find
+/// some. Dynamic engines are not in the configuration, so no reload changes them.
 fn terms(kind: EngineKind) -> Terms {
     match kind {
         EngineKind::Primary => Terms { part: 2, total_may_grow: true },
@@ -341,7 +342,7 @@ fn terms(kind: EngineKind) -> Terms {
     }
 }
 
-/// Takes the run's share of the ceilings of those whom it calls, if it was asked for over the API.
+/// Takes the run's share of the ceilings of its targets, if it was requested over the API.
 fn hold(config: &RunConfig, planned: &Planned) -> Result<Option<Hold>, Refusal> {
     let Some(targets) = config.reach.for_run() else { return Ok(None) };
     let (places, load) = planned.outgoing();
@@ -350,7 +351,7 @@ fn hold(config: &RunConfig, planned: &Planned) -> Result<Option<Hold>, Refusal> 
     hold.map(Some).inspect_err(|_| config.reach.note_refusal())
 }
 
-/// Options that are about a process of its own.
+/// Refuses options that need a process of their own.
 fn check_run(run: &RunConfig) -> Result<(), AskError> {
     let refused = [
         (run.background, "-bg", "the service manager puts the server into the background"),
@@ -374,7 +375,7 @@ fn check_run(run: &RunConfig) -> Result<(), AskError> {
     }
 }
 
-/// Tells whether somebody has said by when the engine must have ended.
+/// Tells whether the engine has got a time by which it must have ended.
 fn is_ended(shared: &Shared) -> bool {
     shared.end_by_ns.load(Ordering::Relaxed) != u64::MAX
 }

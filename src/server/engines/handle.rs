@@ -1,4 +1,4 @@
-//! The way to an engine: its state to read, and a queue for what is asked of it.
+//! The handle of an engine: its state for reading, and the queue of requests.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,102 +18,102 @@ use crate::config::ScenarioSource;
 use crate::run::RunError;
 use crate::run::supervised::{Compiler, Replacement, Text};
 
-/// Questions that wait at one time.
+/// Most requests that wait at one time.
 const ASKS: usize = 32;
-/// How long an answer may take. The engine's thread looks at its questions at once, unless it
-/// writes a row to a disk that hangs.
+/// Longest wait for an answer. The engine's thread handles requests at once, unless it writes a row
+/// to a disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The same where a scenario is compiled and all workers have to take it.
+/// Longest wait if a scenario is compiled and all workers have to take it.
 const PATIENCE_SWAP: Duration = Duration::from_secs(10);
 
-/// What can be asked of an engine.
+/// A request to an engine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// Another rate, in calls per second.
+    /// Set the rate, in calls per second.
     SetRate(f64),
-    /// Start no calls for now, or go on. An engine that answers calls takes no new ones.
+    /// Pause the start of calls, or resume it. An engine that answers calls takes no new ones.
     SetPaused(bool),
-    /// Another number of users.
+    /// Set the number of users.
     SetUsers(u64),
-    /// Another limit of open calls.
+    /// Set the limit of open calls.
     SetCallLimit(u64),
-    /// Another number of calls since the start; `None` is no limit.
+    /// Set the number of calls since the start; `None` is no limit.
     SetCallsTotal(Option<u64>),
-    /// Whether a listener accepts calls; open ones go on.
+    /// Make a listener accept or refuse calls; open ones go on.
     SetListener {
-        /// Its position, from 0.
+        /// Index of the listener, from 0.
         index: usize,
-        /// Whether it does.
+        /// True to accept calls.
         enabled: bool,
     },
-    /// Another scenario for calls that begin from now on; open ones keep theirs.
+    /// Set the scenario of new calls; open ones keep theirs.
     Swap(NewScenario),
-    /// No new calls; open ones come to their end by themselves.
+    /// Start no new calls; open ones end by themselves.
     Drain,
-    /// No new calls, and the open ones are ended, which takes five seconds at most.
+    /// Start no new calls and end the open ones, which takes at most five seconds.
     Stop,
-    /// Begin the statistics anew.
+    /// Reset the statistics.
     ResetStats,
 }
 
-/// Where another scenario comes from.
+/// The source of another scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewScenario {
-    /// This text of somebody who uses the API, and may not call everybody (`targets`). The engine's
-    /// file stays as it is.
+    /// The text that a client of the API sent. The client may call only permitted addresses
+    /// (`targets`). The engine's file stays as it is.
     Sent(String),
-    /// The engine's file, read again.
+    /// The engine's file, which is read again.
     Reload,
-    /// The scenario that the configuration names now; the engine's comes from there from now on.
+    /// The scenario that the configuration names now; it becomes the engine's source.
     Configured {
-        /// The place where it is.
+        /// The source.
         source: ScenarioSource,
-        /// The text that was read there.
+        /// The text that was read from it.
         text: String,
-        /// `true` if a client of the API wrote it there.
+        /// `true` if a client of the API wrote the file.
         is_sent: bool,
     },
 }
 
-/// What errors call a scenario that came as a text.
+/// The name, in errors, of a scenario that came as a text.
 pub(crate) const DOCUMENT: &str = "scenario";
 
-/// A question and where its answer goes.
+/// A request, and the channel for its answer.
 pub(in crate::server) struct Question {
     pub(super) ask: Ask,
-    /// The scenario of [`Ask::Swap`], compiled by whoever asks.
+    /// The scenario of [`Ask::Swap`], compiled by the caller.
     pub(super) replacement: Option<Replacement>,
     pub(super) answer: SyncSender<Result<(), AskError>>,
 }
 
-/// What everybody shares who knows an engine.
+/// The state that all handles of an engine share.
 pub(super) struct Shared {
     pub(super) id: String,
     pub(super) kind: EngineKind,
-    /// Files that it writes under names of their own.
+    /// Files that it writes under configured names.
     files: Vec<PathBuf>,
     pub(super) policy: Policy,
     pub(super) state: ArcSwap<EngineState>,
     questions: SyncSender<Question>,
-    /// Since it was planned.
+    /// The compiler of its run, once that is planned.
     pub(super) compiler: OnceLock<Arc<Compiler>>,
-    /// The engine's thread, to wake it.
+    /// The engine's thread, to be woken.
     thread: OnceLock<Thread>,
     join: Mutex<Option<JoinHandle<()>>>,
-    /// When each of its workers had last reported, on the monotonic clock: the oldest of these.
+    /// The oldest of the times at which its workers sent their last report, on the monotonic clock.
     pub(super) beat_ns: AtomicU64,
-    /// When it must have ended, on the monotonic clock; `u64::MAX` is never.
+    /// Time by which the engine must have ended, on the monotonic clock; `u64::MAX` for never.
     pub(super) end_by_ns: AtomicU64,
 }
 
-/// An engine, to be read and asked. Clones are the same engine.
+/// An engine's state and requests. Clones refer to the same engine.
 #[derive(Clone)]
 pub struct EngineHandle {
     shared: Arc<Shared>,
 }
 
 impl EngineHandle {
-    /// A handle, and the end of the queue that the engine's thread reads.
+    /// Creates a handle, and the end of the queue that the engine's thread reads.
     pub(super) fn new(
         spec: &EngineSpec,
         policy: Policy,
@@ -140,42 +140,42 @@ impl EngineHandle {
         &self.shared
     }
 
-    /// The thread was started.
+    /// Stores the thread that was started for the engine.
     pub(super) fn adopt(&self, thread: JoinHandle<()>) {
         let _ = self.shared.thread.set(thread.thread().clone());
         *self.shared.join.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
-    /// The thread that answers is this one, which is nobody's to wait for.
+    /// Makes the calling thread the one that answers; no handle waits for its end.
     pub(super) fn adopt_this_thread(&self) {
         let _ = self.shared.thread.set(thread::current());
     }
 
-    /// Who compiles another scenario for its run.
+    /// Stores the compiler for scenario swaps of its run.
     pub(in crate::server) fn adopt_compiler(&self, compiler: &Arc<Compiler>) {
         let _ = self.shared.compiler.set(Arc::clone(compiler));
     }
 
-    /// Its id.
+    /// The engine's id.
     pub fn id(&self) -> &str {
         &self.shared.id
     }
 
-    /// Where it comes from.
+    /// The origin of the engine.
     pub fn kind(&self) -> EngineKind {
         self.shared.kind
     }
 
-    /// How it is doing. Never waits.
+    /// The state of the engine. Never blocks.
     pub fn state(&self) -> Arc<EngineState> {
         self.shared.state.load_full()
     }
 
-    /// Asks something of the engine, and waits until it is done: the workers have been told, and a
+    /// Sends a request to the engine, and waits until it is done: the workers have been told, and a
     /// new scenario has been taken by all of them.
     ///
     /// # Errors
-    /// What keeps it from being done.
+    /// The reason why it could not be done.
     pub fn ask(&self, ask: Ask) -> Result<(), AskError> {
         let (replacement, patience) = match &ask {
             Ask::Swap(new) => (Some(self.compile(new)?), PATIENCE_SWAP),
@@ -196,11 +196,11 @@ impl EngineHandle {
         })
     }
 
-    /// Has new calls follow the scenario at `source`, which the configuration names. `false` if
-    /// they do already: the same text from the same place is no reason to change anything.
+    /// Makes new calls follow the scenario at `source`, which the configuration names. `false` if
+    /// they do already: the same text from the same place changes nothing.
     ///
     /// # Errors
-    /// As [`ask`](Self::ask).
+    /// Those of [`ask`](Self::ask).
     pub fn follow(&self, source: ScenarioSource) -> Result<bool, AskError> {
         let compiler = self.shared.compiler.get().ok_or(AskError::Busy)?;
         let text = compiler.read(&source).map_err(|error| AskError::Invalid(error.to_string()))?;
@@ -212,17 +212,16 @@ impl EngineHandle {
         self.ask(Ask::Swap(NewScenario::Configured { source, text, is_sent })).map(|()| true)
     }
 
-    /// Checks whether a text of somebody who uses the API could take the place of the engine's
-    /// scenario and of its file, as [`Ask::Swap`] would say, as far as that is known without the
-    /// workers.
+    /// Checks that a text from a client of the API could replace the engine's scenario and its
+    /// file, as [`Ask::Swap`] would, as far as this is known without the workers.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error of the text.
     pub fn check_scenario(&self, xml: &str) -> Result<(), AskError> {
         self.compile(&NewScenario::Sent(xml.to_owned())).map(|_| ())
     }
 
-    /// Compiles a scenario as one that shall take the place of the engine's.
+    /// Compiles a scenario that is to replace the engine's.
     fn compile(&self, new: &NewScenario) -> Result<Replacement, AskError> {
         let state = self.state();
         let missing = if state.phase.is_over() { AskError::Over } else { AskError::Busy };
@@ -234,7 +233,7 @@ impl EngineHandle {
         };
         let current = &state.scenario.source;
         let (text, source) = match new {
-            // Who sent it knows no file of ours.
+            // The client that sent it does not know the names of our files.
             NewScenario::Sent(xml) => {
                 (Text { name: DOCUMENT.to_owned(), xml: xml.clone(), is_sent: true }, None)
             }
@@ -253,21 +252,21 @@ impl EngineHandle {
         };
         let allows_commands = self.shared.policy.allows_commands();
         let embedded = source.as_ref().unwrap_or(current);
-        // Nobody over the API asks for it, who could be told.
+        // No client of the API waits for this request, so none could be told.
         let is_kept = matches!(new, NewScenario::Configured { is_sent: true, .. });
         let replacement = compiler.compile(text, embedded, allows_commands, is_kept);
         let replacement = replacement.map_err(invalid)?;
         Ok(Replacement { source, ..replacement })
     }
 
-    /// Tells the engine when it must have ended; does not wait.
+    /// Sets the time by which the engine must have ended; does not block.
     pub(super) fn end_by(&self, monotonic_ns: u64) {
-        // The earliest time counts: whoever asks again grants no more.
+        // The earliest time counts: a later request cannot extend it.
         self.shared.end_by_ns.fetch_min(monotonic_ns, Ordering::Relaxed);
         self.wake();
     }
 
-    /// What it has for itself, as long as it is not over.
+    /// The addresses and files that the engine claims, as long as it is not over.
     pub(super) fn claim(&self) -> Claim {
         let state = self.state();
         if state.phase.is_over() {
@@ -286,12 +285,12 @@ impl EngineHandle {
         Claim { binds: listeners.chain(client).collect(), files: self.shared.files.clone() }
     }
 
-    /// When each of its workers had last reported: the oldest of these, on the monotonic clock.
+    /// The oldest of the times at which its workers sent their last report, on the monotonic clock.
     pub(super) fn beat_ns(&self) -> u64 {
         self.shared.beat_ns.load(Ordering::Relaxed)
     }
 
-    /// Whether its thread has ended, which it does soon after its state says so.
+    /// Tells whether its thread has ended, which happens soon after its state says so.
     pub(super) fn is_gone(&self) -> bool {
         let join = self.shared.join.lock().unwrap_or_else(PoisonError::into_inner);
         join.as_ref().is_none_or(JoinHandle::is_finished)

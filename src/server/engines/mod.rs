@@ -1,12 +1,12 @@
-//! The engines of one process: who runs, how each is doing, and what can be asked of it.
+//! The engines of one process: the list of them, their states, and requests to them.
 //!
-//! A [`Registry`] has a row for each engine: the primary one, those of the configuration beside it,
-//! and those that were started later. Each has a thread that supervises its workers
-//! (`run/supervisor.rs`), answers what is asked ([`Ask`]) and publishes its state
-//! ([`EngineState`]). One that fails, even by a panic, is a row that says why; the others go on.
+//! A [`Registry`] has a row for each engine: the primary one, the others of the configuration, and
+//! those that were started later. Each has a thread that supervises its workers
+//! (`run/supervisor.rs`), handles requests ([`Ask`]) and publishes its state ([`EngineState`]). An
+//! engine that fails, even by a panic, keeps a row with the reason; the others go on.
 //!
-//! Reading never waits for an engine. Asking does, for as long as the engine needs: milliseconds,
-//! or seconds at most. Nothing here knows HTTP, users or metrics.
+//! Reading a state never waits for an engine. A request does, for as long as the engine needs:
+//! milliseconds, or seconds at most. This module does not know HTTP, users or metrics.
 
 mod desk;
 mod engine;

@@ -1,5 +1,4 @@
-//! All engines of a process, and the two ways into the list: the configuration, and somebody who
-//! asks for one more.
+//! All engines of a process. They come from the configuration, or are started by a request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -18,37 +17,38 @@ use super::state::Phase;
 use crate::config::RunConfig;
 use crate::stats::ExitCode;
 
-/// Engines of the configuration that a process may have.
+/// Most engines of the configuration in a process.
 pub const STATIC_MAX: usize = 16;
-/// Engines that may be started beside them.
+/// Most engines that may be started beside those.
 pub const DYNAMIC_MAX: usize = 32;
 
-/// Removed engines that may still be on their way out, each for some seconds and with its memory.
+/// Most removed engines that may still be ending, each for some seconds and with its memory.
 const LEAVING_MAX: usize = 64;
 
-/// The id under which the primary engine is known too.
+/// The alias of the primary engine's id.
 const PRIMARY: &str = "primary";
-/// Workers that have said nothing for so long are stuck: they report every second.
+/// Time without a report after which workers count as stuck: they report every second.
 const SILENCE_NS: u64 = 5_000_000_000;
-/// From this size on a block is a pool of an engine, and its memory is not kept when that ends.
+/// Size from which a block of memory is a pool of an engine, and is not kept when that ends.
 const POOL_BYTES: i32 = 128 << 10;
-/// Sentences that are remembered as told.
+/// Most sentences that are remembered as already logged.
 const TOLD_MAX: usize = 64;
-/// How often somebody who waits for the end of engines looks.
+/// Period of the checks while the end of engines is awaited.
 const POLL: Duration = Duration::from_millis(20);
-/// The time for which the thread of an engine may go on after its state says that it has ended.
+/// Time for which the thread of an engine may go on after its state says that it has ended.
 const LAST_WORDS_NS: u64 = 5_000_000_000;
-/// How long engines that answer go on at the end for the last calls of those beside them.
+/// Time for which answering engines go on at the end, for the last calls of engines beside them.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
-/// The rules of what is allowed to whom, at any time. Clones are the same.
+/// The permissions of scenarios, which may change at any time. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     api_commands: Arc<AtomicBool>,
 }
 
 impl Policy {
-    /// A policy; `api_commands` is whether scenarios that come over the API may run shell commands.
+    /// Creates a policy; `api_commands` is true if scenarios that come over the API may run shell
+    /// commands.
     pub fn new(api_commands: bool) -> Self {
         Self { api_commands: Arc::new(AtomicBool::new(api_commands)) }
     }
@@ -58,28 +58,28 @@ impl Policy {
         self.api_commands.load(Ordering::Acquire)
     }
 
-    /// Lets scenarios that come over the API run shell commands, or keeps them from it: at once,
-    /// and those that came before too.
+    /// Allows or forbids shell commands of scenarios that come over the API. It takes effect at
+    /// once, also for scenarios that came before.
     pub fn set_commands(&self, are_allowed: bool) {
         self.api_commands.store(are_allowed, Ordering::Release);
     }
 
-    /// For whoever starts their commands.
+    /// The permission as a flag, for the threads that start commands.
     pub(super) fn commands(&self) -> &Arc<AtomicBool> {
         &self.api_commands
     }
 }
 
-/// How the engines of a process have ended.
+/// The result of ending the engines of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
     /// The exit code: the highest of all engines, and 255 if one failed.
     pub code: u8,
-    /// Whether all have ended in time.
+    /// True if all have ended in time.
     pub in_time: bool,
 }
 
-/// The engines of a process. Clones are the same.
+/// The engines of a process. Clones share them.
 #[derive(Clone)]
 pub struct Registry {
     shared: Arc<Shared>,
@@ -94,12 +94,12 @@ struct Shared {
     told: Told,
 }
 
-/// The sentences that were told of the engines' plans: what several have to say is said once.
+/// The sentences about engines' plans that were already logged: several engines may have the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
-    /// Tells whether nobody has said this before.
+    /// Tells whether a sentence is new, and remembers it.
     pub(super) fn is_new(&self, text: &str) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.iter().any(|known| known == text) {
@@ -113,20 +113,20 @@ impl Told {
 }
 
 impl Drop for Shared {
-    /// Nobody can reach them any more.
+    /// Ends all engines, because no handle can reach them any more.
     fn drop(&mut self) {
         self.rows.load().iter().for_each(|row| row.end_by(sys::monotonic_now()));
     }
 }
 
-/// What is needed to change the list, which happens rarely.
+/// The data for changes of the list, which are rare.
 #[derive(Default)]
 struct Roster {
     /// Engines without a row that have not ended yet.
     leaving: Vec<EngineHandle>,
-    /// Engines that are being started: their ids and claims are taken.
+    /// Engines that are being started: their ids and claims are reserved.
     starting: Vec<Starting>,
-    /// Number of the next engine that is given no id.
+    /// Number for the next engine without a given id.
     next: u64,
     is_closed: bool,
 }
@@ -135,29 +135,30 @@ struct Roster {
 struct Starting {
     id: String,
     claim: Claim,
-    /// Else it is one of the configuration that is started again.
+    /// True for a dynamic engine; otherwise one of the configuration is started again.
     is_dynamic: bool,
     /// The handle of its thread, once there is one.
     handle: Option<EngineHandle>,
-    /// It was removed before it ran.
+    /// True if it was removed before it ran.
     is_removed: bool,
 }
 
 impl Registry {
     /// Starts the engines of a configuration, the primary one first, and waits until each runs or
-    /// has failed. One that fails beside the primary is a row that says why.
+    /// has failed. If another than the primary one fails, its row has the reason.
     ///
     /// # Errors
-    /// What is wrong with the specifications together, or why the primary engine does not run.
+    /// A contradiction between the specifications, or the reason why the primary engine does not
+    /// run.
     pub fn start(specs: Vec<EngineSpec>, policy: Policy) -> Result<Self, StartError> {
         Self::start_after(specs, policy, &[])
     }
 
-    /// As [`start`](Self::start), where this was told of the configuration already and is not told
-    /// of an engine once more.
+    /// Does the same as [`start`](Self::start), with sentences that were already logged about the
+    /// configuration, and are not logged again for an engine.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`start`](Self::start).
     pub fn start_after(
         specs: Vec<EngineSpec>,
         policy: Policy,
@@ -191,13 +192,13 @@ impl Registry {
                 _ => waiting.push(started),
             }
         }
-        // Their states say why those that failed did.
+        // The states of failed engines have their reasons.
         waiting.iter().for_each(|started| _ = wait(started));
         Ok(registry)
     }
 
-    /// A registry with one row: a run that the calling thread supervises, and for which it opens a
-    /// [`Desk`](super::Desk) with the questions returned. Nothing can be started beside it.
+    /// Creates a registry with one row: a run that the calling thread supervises, whose requests it
+    /// takes from the returned queue. No engine can be started beside it.
     pub(in crate::server) fn around(
         spec: &EngineSpec,
         policy: Policy,
@@ -211,13 +212,13 @@ impl Registry {
         (Self { shared: Arc::new(shared) }, handle, questions)
     }
 
-    /// All engines: the primary one, those of the configuration in its order, then the others in
-    /// the order of their start. Never waits.
+    /// All engines: the primary one, the others of the configuration in its order, then dynamic
+    /// ones in the order of their start. Never blocks.
     pub fn engines(&self) -> Arc<Vec<EngineHandle>> {
         self.shared.rows.load_full()
     }
 
-    /// The engine of that id; `primary` is the first one.
+    /// The engine with that id; `primary` is the first one.
     pub fn get(&self, id: &str) -> Option<EngineHandle> {
         let rows = self.shared.rows.load();
         let named = rows.iter().find(|row| row.id() == id);
@@ -230,14 +231,16 @@ impl Registry {
         self.shared.rows.load().first().cloned()
     }
 
-    /// What is allowed to whom.
+    /// The permissions of scenarios.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
     }
 
-    /// As [`start_dynamic_within`](Self::start_dynamic_within), with the limit of all processes.
+    /// Does the same as [`start_dynamic_within`](Self::start_dynamic_within), with the limit of the
+    /// process.
     ///
     /// # Errors
+    /// Those of [`start_dynamic_within`](Self::start_dynamic_within).
     /// As there.
     pub fn start_dynamic(
         &self,
@@ -247,12 +250,12 @@ impl Registry {
         self.start_dynamic_within(DYNAMIC_MAX, id, run)
     }
 
-    /// Starts one more engine, if there are fewer than `most` of those, and waits until it runs;
-    /// returns its id. Without one it is `dyn-` and a number. Its scenario may run shell commands
-    /// only where the policy lets it.
+    /// Starts a dynamic engine, if there are fewer than `most` of them, and waits until it runs;
+    /// returns its id. An engine without a given id is named `dyn-` and a number. Its scenario may
+    /// run shell commands only if the policy allows it.
     ///
     /// # Errors
-    /// Why it does not run; it has no row then.
+    /// The reason why it does not run; it has no row then.
     pub fn start_dynamic_within(
         &self,
         most: usize,
@@ -260,7 +263,7 @@ impl Registry {
         mut run: RunConfig,
     ) -> Result<String, DynamicError> {
         run.commands &= self.shared.policy.allows_commands();
-        // The port that is tried first without one may be that of another engine.
+        // The default port, which is tried first, may be in use by another engine.
         run.local_port = run.local_port.or(Some(0));
         let mut spec =
             EngineSpec { id: String::new(), kind: EngineKind::Dynamic, listeners: Vec::new(), run };
@@ -290,7 +293,7 @@ impl Registry {
         }
     }
 
-    /// An engine that is being started can be ended from here on.
+    /// Stores the handle of an engine that is being started, so that it can be ended from now on.
     fn adopt_starting(&self, id: &str, handle: &EngineHandle) {
         let mut roster = self.roster();
         let is_closed = roster.is_closed;
@@ -302,13 +305,13 @@ impl Registry {
         }
     }
 
-    /// Tells whether a dynamic engine of that id is being started.
+    /// Tells whether a dynamic engine with that id is being started.
     pub fn is_starting(&self, id: &str) -> bool {
         let is_it = |starting: &Starting| starting.is_dynamic && starting.id == id;
         self.roster().starting.iter().any(is_it)
     }
 
-    /// Takes an id and what else it claims for an engine that is about to start.
+    /// Reserves an id and the other claims of an engine that is about to start.
     fn reserve(
         &self,
         most: usize,
@@ -360,11 +363,11 @@ impl Registry {
         Ok(id)
     }
 
-    /// Starts an engine of the configuration again that has ended, and waits until it runs: as
-    /// `spec` says, or with the scenario `sent` in the place of that one. Its figures begin anew.
+    /// Starts an ended engine of the configuration again, and waits until it runs: as `spec` says,
+    /// or with the scenario `sent` in place of that one. Its figures begin at zero.
     ///
     /// # Errors
-    /// If it has not ended, or why it does not run; the row stays as it was then.
+    /// It has not ended, or the reason why it does not run; the row is unchanged then.
     pub fn start_again(&self, mut spec: EngineSpec, sent: Option<String>) -> Result<(), AskError> {
         let id = spec.id.clone();
         let old = self.get(&id).ok_or_else(|| AskError::Unknown(id.clone()))?;
@@ -418,7 +421,7 @@ impl Registry {
         Ok(handle)
     }
 
-    /// Takes what an engine claims that has ended and is about to start again.
+    /// Reserves the claims of an ended engine that is about to start again.
     fn claim_again(&self, old: &EngineHandle, claim: Claim) -> Result<(), AskError> {
         let mut roster = self.roster();
         if roster.is_closed {
@@ -446,11 +449,11 @@ impl Registry {
         Ok(())
     }
 
-    /// Ends an engine: no new calls, and the open ones are ended. Its row stays. Does not wait for
-    /// the end.
+    /// Ends an engine: there are no new calls, and open ones are ended. Its row stays. Does not
+    /// wait for the end.
     ///
     /// # Errors
-    /// If there is no such engine, or it has ended.
+    /// There is no such engine, or it has ended.
     pub fn stop(&self, id: &str) -> Result<(), AskError> {
         self.get(id).ok_or_else(|| AskError::Unknown(id.to_owned()))?.ask(Ask::Stop)
     }
@@ -458,7 +461,7 @@ impl Registry {
     /// Removes the row of a dynamic engine that has ended.
     ///
     /// # Errors
-    /// If there is none, or it has not ended.
+    /// There is no such engine, or it has not ended.
     pub fn forget(&self, id: &str) -> Result<(), ForgetError> {
         let _roster = self.roster();
         let handle = self.dynamic(id)?;
@@ -473,7 +476,7 @@ impl Registry {
     /// [`stop`](Self::stop), without a row; so does one that is being started.
     ///
     /// # Errors
-    /// If there is none.
+    /// There is no such engine.
     pub fn remove(&self, id: &str) -> Result<(), ForgetError> {
         if self.remove_starting(id) {
             return Ok(());
@@ -481,7 +484,7 @@ impl Registry {
         let handle = self.dynamic(id)?;
         match handle.ask(Ask::Stop) {
             Ok(()) | Err(AskError::Over) => {}
-            // It does not listen: it has to be over soon all the same.
+            // The engine does not answer: it must end soon nevertheless.
             Err(_) => handle.end_by(sys::monotonic_now()),
         }
         let mut roster = self.roster();
@@ -491,7 +494,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Ends a dynamic engine that is being started; `false` if there is none of that id.
+    /// Ends a dynamic engine that is being started; `false` if there is none with that id.
     fn remove_starting(&self, id: &str) -> bool {
         let mut roster = self.roster();
         let mut dynamic = roster.starting.iter_mut().filter(|starting| starting.is_dynamic);
@@ -511,7 +514,7 @@ impl Registry {
         }
     }
 
-    /// Whether all workers that should report do: what a watchdog wants to know.
+    /// Tells whether all workers that should report do so; a watchdog of the service uses this.
     pub fn data_plane_alive(&self) -> bool {
         let now = sys::monotonic_now();
         self.shared.rows.load().iter().all(|row| match row.state().phase {
@@ -522,16 +525,16 @@ impl Registry {
         })
     }
 
-    /// Whether every engine of the configuration has ended.
+    /// Tells whether all engines of the configuration have ended.
     pub fn is_over(&self) -> bool {
         let rows = self.shared.rows.load();
         let mut configured = rows.iter().filter(|row| row.kind() != EngineKind::Dynamic);
         configured.all(|row| row.state().phase.is_over())
     }
 
-    /// Ends all engines within about that time: no new calls, open ones may finish, the rest is
-    /// ended, reports are written. Engines that call end first. Those that are asked for later are
-    /// refused.
+    /// Ends all engines within about that time: there are no new calls, open ones may finish, the
+    /// rest is ended, and reports are written. Engines that make calls end first. Later requests
+    /// for engines are refused.
     pub fn shutdown(&self, within: Duration) -> Shutdown {
         let within_ns = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX / 2);
         let deadline_ns = sys::monotonic_now().saturating_add(within_ns);
@@ -542,8 +545,8 @@ impl Registry {
                 thread::sleep(POLL);
             }
         };
-        // Who calls goes first: a call that starts toward an engine of ours which takes no more
-        // would fail for nothing.
+        // Engines that make calls end first: a call to an engine of ours that takes no more calls
+        // would fail without reason.
         let (calling, answering): (Vec<_>, Vec<_>) =
             all.iter().cloned().partition(|handle| handle.state().is_client);
         calling.iter().for_each(|handle| handle.end_by(deadline_ns));
@@ -552,7 +555,7 @@ impl Registry {
             wait(&calling, sys::monotonic_now().saturating_add(grace_ns.min(within_ns / 4)));
         }
         answering.iter().for_each(|handle| handle.end_by(deadline_ns));
-        // One that was being started has become one that leaves, or is nobody's any more.
+        // An engine that was being started is either leaving now, or has no row and no handle left.
         while !(self.unended().is_empty() && self.roster().starting.is_empty())
             && sys::monotonic_now() < deadline_ns
         {
@@ -563,7 +566,7 @@ impl Registry {
             let totals = engine::totals(&late.state().snapshot.calls);
             tracing::error!("engine {}: not ended in time: {totals}", late.id());
         }
-        // One without a handle has no thread yet.
+        // An engine without a handle has no thread yet.
         let is_starting = self.roster().starting.iter().any(|starting| starting.handle.is_none());
         let code = |row: &EngineHandle| match row.state().phase {
             Phase::Finished { code } => code,
@@ -576,8 +579,7 @@ impl Registry {
         }
     }
 
-    /// Lets no engine be started from here on. Those that are being started, and have made no call,
-    /// end at once.
+    /// Refuses further engines. Those that are being started have made no call, and end at once.
     fn close(&self) {
         let mut roster = self.roster();
         roster.is_closed = true;
@@ -585,7 +587,7 @@ impl Registry {
         handles.for_each(|handle| handle.end_by(sys::monotonic_now()));
     }
 
-    /// All engines whose thread has not ended, with a row or without.
+    /// All engines whose thread has not ended, with or without a row.
     fn unended(&self) -> Vec<EngineHandle> {
         let roster = self.roster();
         let starting = roster.starting.iter().filter_map(|starting| starting.handle.as_ref());
@@ -595,7 +597,7 @@ impl Registry {
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
-        // Every change of it is complete at any time.
+        // Each change of the roster is complete at any time, so a poisoned lock is safe.
         self.shared.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -607,7 +609,7 @@ impl Registry {
     }
 }
 
-/// What is wrong with specifications before any of them is started.
+/// Checks specifications before any engine is started.
 fn check(specs: &[EngineSpec]) -> Result<(), StartError> {
     if specs.is_empty() {
         return Err(StartError::NoEngine);
@@ -636,16 +638,15 @@ fn check(specs: &[EngineSpec]) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Workers for each listener, where several engines share the host; `None` where one has it for
-/// itself.
+/// Number of workers for each listener, if several engines share the host; `None` for a single one.
 fn share_of_cpus(specs: &[EngineSpec]) -> Option<usize> {
     let listeners: usize = specs.iter().map(|spec| spec.listeners.len().max(1)).sum();
     let cpus = sys::online_cpus().len();
     (listeners > 1).then(|| (cpus.saturating_sub(1) / listeners).max(1))
 }
 
-/// An engine beside the primary one that names no port gets one of the kernel's choice: the port
-/// that is tried first may be that of another engine.
+/// Lets the kernel choose the port of an engine beside the primary one, if it names none: the
+/// default port may be in use by another engine.
 fn choose_port(spec: &mut EngineSpec) {
     if spec.listeners.is_empty() {
         spec.run.local_port = spec.run.local_port.or(Some(0));
@@ -712,7 +713,7 @@ mod tests {
         let spec = EngineSpec { id, kind, listeners: Vec::new(), run };
         let handle = || EngineHandle::new(&spec, Policy::default(), engine::initial_state(&spec)).0;
         let end_by = |handle: &EngineHandle| handle.shared().end_by_ns.load(Ordering::Relaxed);
-        // A thread that plans, until the test lets it go.
+        // Starts a thread that stands for planning, until the test ends it.
         let plan = |handle: &EngineHandle| {
             let (go, goes) = sync_channel::<()>(0);
             handle.adopt(thread::spawn(move || _ = goes.recv()));
@@ -736,28 +737,28 @@ mod tests {
             registry.adopt_starting("slow", &handle);
             assert_ne!(end_by(&handle), u64::MAX);
             assert!(!registry.shutdown(Duration::ZERO).in_time);
-            // It has become one without a row.
+            // The engine has become one without a row.
             registry.roster().leaving.push(handle.clone());
             registry.roster().starting.clear();
             assert!(!registry.shutdown(Duration::ZERO).in_time);
             drop(go);
             assert!(registry.shutdown(Duration::from_secs(60)).in_time);
         }
-        // One that is known at the end is ended then, and none is started again.
+        // An engine with a known handle is ended at the end, and none is started again.
         let registry = registry();
         registry.reserve(1, Some("slow".to_owned()), Claim::default()).unwrap();
         let handle = handle();
         let _go = plan(&handle);
         registry.adopt_starting("slow", &handle);
         assert_eq!(end_by(&handle), u64::MAX);
-        // The one that is configured is none that a client may remove.
+        // A client may not remove an engine of the configuration.
         registry.roster().starting[0].is_dynamic = false;
         assert!(!registry.is_starting("slow") && registry.remove("slow").is_err());
         assert_eq!(end_by(&handle), u64::MAX);
         registry.close();
         let at_once = end_by(&handle);
         assert_ne!(at_once, u64::MAX);
-        // A later time that somebody grants is none.
+        // A later time does not extend the first one.
         handle.end_by(u64::MAX - 1);
         assert_eq!(end_by(&handle), at_once);
         let started = registry.start_in_the_place_of(&handle, spec.clone(), None);
@@ -772,7 +773,7 @@ mod tests {
         let ends = |handle: &EngineHandle| {
             handle.shared().end_by_ns.load(std::sync::atomic::Ordering::Relaxed) != u64::MAX
         };
-        // Before there is a thread, and after.
+        // Both before there is a thread, and after.
         for is_late in [false, true] {
             let registry = registry();
             let (handle, _questions) =

@@ -1,4 +1,4 @@
-//! What an engine is told: who it is, where it listens, what it runs.
+//! The specification of an engine: its id, its listeners and its run.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,19 +10,19 @@ use crate::files::is_one_file;
 /// Longest id.
 pub const ID_MAX: usize = 64;
 
-/// Where an engine comes from.
+/// The origin of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
-    /// The first one of the configuration: scenarios are exchanged here.
+    /// The first engine of the configuration; requests without an id exchange its scenario.
     Primary,
-    /// Another one of the configuration.
+    /// Another engine of the configuration.
     Static,
-    /// Started later, by somebody who asked for it.
+    /// An engine that was started later, by a request.
     Dynamic,
 }
 
 impl EngineKind {
-    /// Its name in lower case.
+    /// The name of the origin in lower case.
     pub fn label(self) -> &'static str {
         match self {
             Self::Primary => "primary",
@@ -32,38 +32,38 @@ impl EngineKind {
     }
 }
 
-/// Where an engine listens; fields mean what those of [`RunConfig`] mean.
+/// A listener of an engine; its fields have the meaning of those of [`RunConfig`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerSpec {
-    /// How messages travel.
+    /// The transport of messages.
     pub transport: Transport,
-    /// The address; all, or that of the route, where `None`.
+    /// The address; `None` for all addresses, or that of the route.
     pub local_ip: Option<IpAddr>,
-    /// The port; 0 is one of the kernel's choice.
+    /// The port; 0 lets the kernel choose.
     pub local_port: Option<u16>,
 }
 
-/// An engine to be started.
+/// The specification of an engine to be started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineSpec {
-    /// Its id: 1 to [`ID_MAX`] letters, digits, dots, dashes and underscores.
+    /// The id: 1 to [`ID_MAX`] letters, digits, dots, dashes and underscores.
     pub id: String,
-    /// Where it comes from.
+    /// The origin of the engine.
     pub kind: EngineKind,
-    /// Where it listens; empty is where `run` says. An engine that makes calls has one at most.
+    /// The listeners; empty for the one in `run`. An engine that makes calls has at most one.
     pub listeners: Vec<ListenerSpec>,
-    /// What it runs. Screens, keyboard and colours are no matter of an engine.
+    /// The run. An engine ignores settings of screens, keyboard and colours.
     pub run: RunConfig,
 }
 
-/// Whether `id` can be one.
+/// Tells whether `id` is a valid id.
 pub(super) fn is_id(id: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     (1..=ID_MAX).contains(&id.len()) && id.chars().all(is_part) && id != "." && id != ".."
 }
 
 impl EngineSpec {
-    /// Where it listens, at least one place.
+    /// The listeners; there is at least one.
     pub(in crate::server) fn places(&self) -> Vec<ListenerSpec> {
         let own = ListenerSpec {
             transport: self.run.transport,
@@ -76,7 +76,7 @@ impl EngineSpec {
         }
     }
 
-    /// The addresses that it will bind, as far as they are known beforehand.
+    /// The addresses that it will bind, as far as they are known in advance.
     fn binds(&self) -> impl Iterator<Item = Bind> {
         self.places().into_iter().filter_map(|place| {
             let port = place.local_port.filter(|&port| port != 0)?;
@@ -85,7 +85,7 @@ impl EngineSpec {
     }
 }
 
-/// Files that `run` writes under a name of its own.
+/// Files that `run` writes under configured names.
 pub(in crate::server) fn files(run: &RunConfig) -> impl Iterator<Item = &Path> {
     let trace = &run.trace;
     let logs = [&trace.messages, &trace.short_messages, &trace.errors, &trace.logs];
@@ -100,7 +100,7 @@ pub(in crate::server) fn files(run: &RunConfig) -> impl Iterator<Item = &Path> {
     logs.chain(others.into_iter().flatten())
 }
 
-/// What an engine has for itself: addresses and files.
+/// The addresses and files that an engine needs for itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claim {
     pub(super) binds: Vec<Bind>,
@@ -113,7 +113,7 @@ impl Claim {
         Self { binds: spec.binds().collect(), files }
     }
 
-    /// A sentence about what `id` wants and `other` has.
+    /// A sentence about the first claim of `id` that `other` already has.
     pub(super) fn clash(&self, id: &str, other: &str, taken: &Self) -> Option<String> {
         let both = |bind: &&Bind| taken.binds.iter().any(|taken| taken.clashes(bind));
         if let Some(bind) = self.binds.iter().find(both) {
@@ -125,7 +125,7 @@ impl Claim {
         Some(format!("engines {other} and {id} both write {path}\n  hint: {hint}"))
     }
 
-    /// A sentence about what `id` wants twice.
+    /// A sentence about the first claim that `id` has twice.
     pub(super) fn clash_within(&self, id: &str) -> Option<String> {
         for (index, bind) in self.binds.iter().enumerate() {
             if self.binds[..index].iter().any(|earlier| earlier.clashes(bind)) {
@@ -138,17 +138,17 @@ impl Claim {
 
 const BIND_HINT: &str = "give one of them another local_port, or 0 for one of the kernel's choice";
 
-/// An address that one socket has for itself.
+/// An address that one socket needs for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) struct Bind {
     pub(in crate::server) is_stream: bool,
-    /// All addresses where `None`.
+    /// The address; `None` for all addresses.
     pub(in crate::server) ip: Option<IpAddr>,
     pub(in crate::server) port: u16,
 }
 
 impl Bind {
-    /// Whether both cannot be bound at the same time.
+    /// Tells whether both cannot be bound at the same time.
     pub(in crate::server) fn clashes(&self, other: &Self) -> bool {
         let overlap = match (self.ip, other.ip) {
             (Some(one), Some(other)) => {

@@ -1,4 +1,4 @@
-//! How an engine is doing, as everybody may see it.
+//! The published state of an engine.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,31 +10,31 @@ use crate::output::{Summary, SummaryContext};
 use crate::scenario;
 use crate::stats::{Health, Lifetime, Snapshot};
 
-/// Where an engine is on its way.
+/// The phase of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It is being prepared: nothing is bound yet.
+    /// The engine is being prepared: no address is bound yet.
     Starting,
-    /// It makes or answers calls.
+    /// The engine makes or answers calls.
     Running,
-    /// It starts no calls for now.
+    /// The engine starts no calls for now.
     Paused,
-    /// It starts no more calls; open ones come to their end.
+    /// The engine starts no more calls; open ones may end.
     Draining,
-    /// It has come to its end.
+    /// The engine has ended.
     Finished {
-        /// The exit code that a process of its own would have had.
+        /// The exit code that a process of its own would have.
         code: u8,
     },
-    /// It could not start or go on.
+    /// The engine could not start or go on.
     Failed {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Phase {
-    /// Its name in lower case.
+    /// The name of the phase in lower case.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -46,52 +46,52 @@ impl Phase {
         }
     }
 
-    /// Whether nothing will happen any more.
+    /// Tells whether the engine has ended.
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Finished { .. } | Self::Failed { .. })
     }
 }
 
-/// A place where an engine that answers calls listens.
+/// A listener of an engine that answers calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerState {
-    /// Its position, from 0.
+    /// Index of the listener, from 0.
     pub index: usize,
-    /// How messages travel.
+    /// The transport of messages.
     pub transport: Transport,
     /// The address that is bound.
     pub local_ip: IpAddr,
     /// The port that is bound.
     pub local_port: u16,
-    /// Whether it accepts calls.
+    /// True if it accepts calls.
     pub enabled: bool,
     /// The scenario that answers, as [`ScenarioState::name`].
     pub scenario_name: String,
 }
 
-/// Whom an engine that makes calls talks to.
+/// The destination of an engine that makes calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientState {
-    /// How messages travel.
+    /// The transport of messages.
     pub transport: Transport,
     /// The address that is bound.
     pub local_ip: IpAddr,
     /// The port that is bound.
     pub local_port: u16,
-    /// Where messages go, as `host:port`.
+    /// Destination of messages, as `host:port`.
     pub remote_addr: String,
-    /// The address that this means.
+    /// The resolved address of the destination.
     pub remote: Option<SocketAddr>,
-    /// Whether calls are started: it is not paused.
+    /// True if calls are started: the engine is not paused.
     pub accepting: bool,
 }
 
 impl ClientState {
-    /// Tells whether its calls reach `listener`, a place where an engine of this process listens.
+    /// Tells whether its calls reach `listener`, a listener of an engine of this process.
     pub fn reaches(&self, listener: &ListenerState) -> bool {
         let Some(remote) = self.remote else { return false };
         let ip = remote.ip().to_canonical();
-        // What is sent to an address of this host leaves from that address.
+        // Packets to an address of this host leave from that address.
         let is_here = ip.is_loopback() || ip == self.local_ip.to_canonical();
         let own = listener.local_ip.to_canonical();
         remote.port() == listener.local_port
@@ -100,25 +100,24 @@ impl ClientState {
     }
 }
 
-/// What an engine runs.
+/// The scenario of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioState {
-    /// What `-sn` calls it, if the program carries it; else the name that it gives itself.
+    /// The name for `-sn` of a built-in scenario; else the name in the scenario itself.
     pub name: String,
-    /// The source that the engine has the scenario from. The text is another one than there, if it
-    /// was exchanged.
+    /// The source of the engine's scenario. The text differs from that source if it was exchanged.
     pub source: ScenarioSource,
-    /// Its file; `None` of a built-in one.
+    /// The file; `None` for a built-in scenario.
     pub file: Option<PathBuf>,
-    /// Its text, also of a built-in one. Another text than that of the file, if that was exchanged.
+    /// The text, also of a built-in scenario. It differs from the file if it was exchanged.
     pub xml: Arc<str>,
-    /// Whether the program carries it.
+    /// True for a built-in scenario.
     pub builtin: bool,
 }
 
 impl ScenarioState {
-    /// The scenario of an engine that was started with `source` and runs `xml` now, which calls
-    /// itself `title`.
+    /// The state for an engine that was started with `source` and now runs `xml`, whose own name is
+    /// `title`.
     pub(super) fn of(
         source: &ScenarioSource,
         title: &str,
@@ -147,39 +146,39 @@ impl ScenarioState {
 /// The state of an engine at one moment, consistent in itself.
 #[derive(Debug)]
 pub struct EngineState {
-    /// Where it is on its way.
+    /// The phase.
     pub phase: Phase,
-    /// Sixteen hexadecimal digits that no other run has.
+    /// The run's id: sixteen random hexadecimal digits.
     pub run_id: String,
-    /// When it was started, in nanoseconds since 1970 UTC.
+    /// Time of the start, in nanoseconds since 1970 UTC.
     pub started_at_unix_ns: u64,
-    /// Its figures; an empty snapshot before the first, and of an engine that could not start.
+    /// The figures; an empty snapshot before the first one, and if the engine could not start.
     pub snapshot: Arc<Snapshot>,
-    /// Its figures since it was started, which no reset takes back.
+    /// The figures since the start; resets do not change them.
     pub lifetime: Arc<Lifetime>,
-    /// The outcome of its health gates now.
+    /// The present outcome of the health gates.
     pub health: Health,
-    /// Calls per second, as last asked for; 0 where calls are not started at a rate.
+    /// Calls per second, as last requested; 0 if calls are not started at a rate.
     pub rate: f64,
-    /// The number of users, where calls are started by users.
+    /// The number of users, if users start the calls.
     pub users: Option<u64>,
     /// The limit of open calls, if there is one.
     pub call_limit: Option<u64>,
-    /// Whether it makes calls rather than answers them.
+    /// True if the engine makes calls rather than answers them.
     pub is_client: bool,
-    /// Whether it starts no calls for now.
+    /// True if the engine starts no calls for now.
     pub is_paused: bool,
-    /// Where it listens, if it answers calls.
+    /// The listeners, if the engine answers calls.
     pub listeners: Vec<ListenerState>,
-    /// Whom it calls, if it makes calls.
+    /// The destination, if the engine makes calls.
     pub client: Option<ClientState>,
-    /// What it runs.
+    /// The scenario.
     pub scenario: ScenarioState,
-    /// Name of the I/O driver; empty before it runs.
+    /// Name of the I/O driver; empty before the engine runs.
     pub driver: &'static str,
-    /// What an operator should read, the newest last; a bounded number.
+    /// Notices for the operator, the newest last; their number is limited.
     pub notices: Vec<String>,
-    /// How messages travel, as in a Via header.
+    /// The protocol of messages, as in a Via header.
     pub(super) protocol: &'static str,
     pub(super) summary: OnceLock<Arc<Summary>>,
 }
