@@ -1,8 +1,8 @@
-//! From argv to what was typed: the pass in front of clap, clap itself, and `LowArgs`.
+//! From argv to the typed options: the pass in front of clap, clap itself, and `LowArgs`.
 //!
 //! SIPp's options are whole words after one dash, some take two values, and any value may begin
 //! with a dash; clap reads `-sn` as `-s -n`. So this pass walks argv with the flag table and
-//! rewrites it to the one form in which clap sees no doubt, `--name=value`. clap then checks it
+//! rewrites it to `--name=value`, the one form that clap cannot misread. clap then checks it
 //! against the `Command` that is built from the same table (see `command.rs`).
 
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,7 @@ use super::suggest;
 use crate::config::{ColorChoice, parse_bool};
 use crate::scenario;
 
-/// Exactly what was typed: nothing is read, defaulted or checked yet.
+/// The typed command line: no file is read, and no value is defaulted or checked yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LowArgs {
     /// The options in their order.
@@ -27,9 +27,9 @@ pub struct LowArgs {
 /// An option with its values.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// The row under whose name it was given; may be an alias.
+    /// The row with the typed name; may be an alias.
     pub flag: &'static FlagSpec,
-    /// As many values as the row says.
+    /// The values, as many as the row has.
     pub values: Vec<OsString>,
 }
 
@@ -40,12 +40,12 @@ impl PartialEq for Given {
     }
 }
 
-/// What a command line of the run form asks for.
+/// The request of a command line of the run form.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     /// A run.
     Run(LowArgs),
-    /// Something else, with the values of its option.
+    /// An option that replaces the run, with its value.
     Immediate(Immediate, Option<OsString>),
 }
 
@@ -111,7 +111,7 @@ fn canonicalise(args: &[OsString]) -> Result<Canonical, UsageError> {
         }
         let Some(values) = values_of(&option, &mut rest)? else { continue };
         if let Status::Immediate(immediate) = option.flag.resolved().status {
-            // `-h stat`, the one help that has a topic.
+            // `-h stat`, the only help with a topic.
             let topic = rest.next().filter(|word| immediate == Immediate::Help && *word == "stat");
             return Ok(Canonical::Immediate(
                 immediate,
@@ -135,12 +135,12 @@ fn canonicalise(args: &[OsString]) -> Result<Canonical, UsageError> {
     Ok(Canonical::Line(line))
 }
 
-/// An option of the line, found in the table.
+/// An option of the line, with its row of the table.
 struct Recognised<'a> {
     flag: &'static FlagSpec,
-    /// With dashes, without a value.
+    /// The option as typed, with dashes and without a value.
     typed: String,
-    /// What follows `=`.
+    /// The text after `=`.
     attached: Option<&'a OsStr>,
 }
 
@@ -246,7 +246,7 @@ fn low_args(matches: &clap::ArgMatches) -> LowArgs {
     }
 }
 
-/// Options whose names are near `name`, those that this version has first.
+/// Options whose names are near `name`, those of this version first.
 fn suggestions(name: &str) -> Vec<String> {
     let lower = name.to_lowercase().replace('-', "_");
     if let Some(flag) = flags::all().find(|flag| flag.name.to_lowercase() == lower) {
@@ -263,7 +263,7 @@ fn suggestions(name: &str) -> Vec<String> {
     let distance_max = suggest::mistakes_max(name);
     let mut near: Vec<_> = flags::all()
         .map(|flag| (strsim::damerau_levenshtein(&lower, &flag.name.to_lowercase()), flag))
-        // Two letters are one mistake away from most others.
+        // Most names of two letters are one typing mistake apart.
         .filter(|&(distance, flag)| distance <= distance_max && flag.name.len() > 2)
         .collect();
     near.sort_by_key(|&(distance, flag)| (distance, !flag.is_available()));

@@ -18,7 +18,7 @@ const EXIT_USAGE: u8 = 2;
 struct Command {
     name: &'static str,
     about: &'static str,
-    /// More than the first line, for its own page.
+    /// Further lines for its own page.
     more: &'static str,
     /// Names from [`OPTIONS`].
     options: &'static [&'static str],
@@ -138,7 +138,7 @@ const COMMANDS: &[Command] = &[
     },
 ];
 
-/// The longest life of a token; whoever wants a longer one wants one without end.
+/// The longest life of a token, in days; a longer one should have no end.
 const TOKEN_DAYS_MAX: u64 = 3650;
 
 const EXIT_CODES: &[(&str, &str)] = &[
@@ -147,7 +147,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
     ("2", "the command line cannot be read"),
 ];
 
-/// What was typed.
+/// The typed options.
 #[derive(Default)]
 struct Typed {
     config: Option<PathBuf>,
@@ -162,10 +162,10 @@ struct Typed {
     json: bool,
 }
 
-/// What the commands are for, in a line.
+/// The purpose of the commands, in a line.
 pub(super) const ABOUT: &str = "Add, list and change users and tokens of the API";
 
-/// The definition, for manuals and completions.
+/// The definition for clap, for manuals and completions.
 pub(super) fn definition() -> clap::Command {
     let arg = |name: &'static str| {
         let (_, value, help) = OPTIONS.iter().find(|(option, ..)| *option == name)?;
@@ -191,7 +191,7 @@ pub(super) fn definition() -> clap::Command {
     command("auth", ABOUT).subcommands(commands)
 }
 
-/// Reads what stands behind `gossipper auth`.
+/// Reads the words after `gossipper auth`.
 pub(super) fn parse(args: &[OsString]) -> Action {
     let Some(first) = args.first() else { return print(page(), 0) };
     let name = first.to_string_lossy();
@@ -219,7 +219,7 @@ pub(super) fn parse(args: &[OsString]) -> Action {
     }
 }
 
-/// The page of `topic`, or that of all.
+/// The help page of `topic`, or of all commands.
 pub(super) fn help(topic: Option<&OsString>) -> Action {
     let name = topic.map(|topic| topic.to_string_lossy()).unwrap_or_default();
     match COMMANDS.iter().find(|command| command.name == name) {
@@ -275,14 +275,14 @@ fn read(command: &Command, args: &[OsString]) -> Result<Typed, String> {
             }
             "expires" => typed.life_s = Some(life(&text(next()?)?)?),
             "json" => typed.json = true,
-            // The only one left in the table.
+            // The only remaining option of the table.
             _ => typed.password_stdin = true,
         }
     }
     Ok(typed)
 }
 
-/// A length of time in seconds.
+/// Reads a length of time in seconds.
 fn life(text: &str) -> Result<u64, String> {
     let unit = text.char_indices().next_back().map_or(0, |(at, _)| at);
     let (number, unit) = text.split_at(unit);
@@ -358,7 +358,7 @@ fn resolve(command: &Command, typed: Typed) -> Result<AuthCommand, String> {
     Ok(AuthCommand { database, deed })
 }
 
-/// `gossipper auth -h`.
+/// The page of `gossipper auth -h`.
 fn page() -> StyledText {
     let mut page = StyledText::default();
     paragraph(

@@ -1,7 +1,7 @@
 //! The definition of the command line as clap knows it, built from the flag table.
 //!
-//! It checks the line that `args.rs` has rewritten, and man pages and completions can be made
-//! from it. Values are read as they are: what they mean is the business of the table.
+//! It checks the line that `args.rs` has rewritten; man pages and completions are made from it too.
+//! Values are not interpreted here; the table knows their meaning.
 
 use std::ffi::OsString;
 
@@ -13,7 +13,7 @@ use super::{auth, host};
 /// The id of the bare word.
 pub(super) const REMOTE: &str = "remote";
 
-/// What the program is.
+/// A line about the program.
 pub(super) const ABOUT: &str = "SIP load tester for Linux";
 
 /// The whole program: `gossipper` with its commands.
@@ -68,8 +68,8 @@ pub fn root_command() -> Command {
         .subcommand(Command::new("version").about("Print the version"))
 }
 
-/// A command that takes a configuration file. It takes the options of a run too, which stand in
-/// `gossipper sipp -h`.
+/// A command that takes a configuration file. It also takes the options of a run, which
+/// `gossipper sipp -h` lists.
 fn server_command(name: &'static str, about: &'static str) -> Command {
     let mut command =
         Command::new(name).about(about).disable_help_flag(true).disable_version_flag(true).arg(
@@ -90,7 +90,7 @@ fn server_command(name: &'static str, about: &'static str) -> Command {
     command
 }
 
-/// The run form: `gossipper sipp`, also what `gossipper` does without a command.
+/// The run form: `gossipper sipp`, and `gossipper` without a command.
 pub fn run_command() -> Command {
     let mut command = Command::new("sipp")
         .about("Run a scenario, with the options of SIPp")
@@ -108,7 +108,7 @@ pub fn run_command() -> Command {
             arg = if target.values.is_empty() {
                 arg.action(ArgAction::SetTrue)
             } else {
-                // One value at a time, also of options that take two: `--key=NAME --key=TEXT`.
+                // One value at a time, also for options that take two: `--key=NAME --key=TEXT`.
                 arg.action(ArgAction::Append)
                     .value_name(target.values.join(" "))
                     .value_parser(ValueParser::os_string())

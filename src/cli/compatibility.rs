@@ -199,7 +199,7 @@ fn row(flag: &'static FlagSpec) -> String {
     format!("| `{usage}` | {} | {} | {} |\n", cell(&status), cell(flag.default), cell(&meaning))
 }
 
-/// Escapes what would end a table cell or start an HTML element.
+/// Escapes characters that would end a table cell or start an HTML element.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")
 }

@@ -1,16 +1,16 @@
-//! What is wrong with a command line.
+//! Errors of a command line.
 
 use crate::config::{ConfigError, ValueError};
 
-/// Why a command line does not describe anything to do. Options are named as they were typed.
+/// The reason why a command line cannot be used. Options are named as they were typed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum UsageError {
-    /// No such option.
+    /// The option does not exist.
     #[error("unknown option {typed:?}{}", did_you_mean(.suggestions))]
     UnknownOption {
         /// As typed, with its dashes.
         typed: String,
-        /// What it may have been meant to be.
+        /// Options that may have been meant.
         suggestions: Vec<String>,
     },
     /// The line ends before the option's values.
@@ -21,7 +21,7 @@ pub enum UsageError {
         /// The option with its values.
         usage: String,
     },
-    /// `=` with an option that takes no such value.
+    /// The option takes no value after `=`.
     #[error("{typed} cannot be given with `=`: write {usage}")]
     NoEqualsForm {
         /// As typed, with its dashes.
@@ -29,7 +29,7 @@ pub enum UsageError {
         /// The option with its values.
         usage: String,
     },
-    /// A known option whose part is missing in this version.
+    /// The option is known, but this version lacks the feature.
     #[error("{typed} is not in this version ({missing}); leave the option out")]
     NotInThisVersion {
         /// As typed, with its dashes.
@@ -37,12 +37,12 @@ pub enum UsageError {
         /// The part that the option needs.
         missing: &'static str,
     },
-    /// A known option that will not come.
+    /// The option is known, but will never be supported.
     #[error("{typed} is refused: {why}")]
     Refused {
         /// As typed, with its dashes.
         typed: String,
-        /// Why, and what to do instead.
+        /// The reason, and the alternative.
         why: &'static str,
     },
     /// The value of an option cannot be used.
@@ -50,25 +50,25 @@ pub enum UsageError {
     BadValue {
         /// As typed, with its dashes.
         typed: String,
-        /// What is wrong.
+        /// The error of the value.
         reason: ValueError,
     },
-    /// An option that a service has no use for.
+    /// The option has no use in a service.
     #[error("{typed} is not for a server: it is about a run at a terminal; leave it out")]
     NotForServer {
         /// As typed, with its dashes.
         typed: String,
     },
-    /// A command needs a file.
+    /// The command needs a file.
     #[error("the configuration file is missing: write -config FILE")]
     MissingConfig,
-    /// A file stands where the remote host does.
+    /// The word in place of the remote host is a file.
     #[error("{typed:?} is no remote host; a configuration is given with -config {typed}")]
     ConfigIsOption {
         /// The word.
         typed: String,
     },
-    /// A scenario stands where the remote host does.
+    /// The second bare word is the name of a scenario.
     #[error(
         "{typed:?} is a second word beside the remote host; a scenario is given with -sn {typed}"
     )]
@@ -79,7 +79,7 @@ pub enum UsageError {
     /// The remote host cannot be used.
     #[error("remote host: {0}")]
     BadRemote(ValueError),
-    /// Two bare words.
+    /// There are two bare words.
     #[error("there is a second remote host {second:?} after {first:?}; give one, last or first")]
     SecondRemote {
         /// The first bare word.
@@ -90,13 +90,13 @@ pub enum UsageError {
     /// The options contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The line passed our reading of it, but not the check against the definition.
+    /// The line passed our own parser, but not clap's check against the definition.
     #[error("the command line cannot be read: {0}")]
     Definition(String),
 }
 
 impl UsageError {
-    /// The option that the mistake is about, as typed.
+    /// The option with the mistake, as typed.
     pub fn typed(&self) -> Option<&str> {
         match self {
             Self::UnknownOption { typed, .. }
@@ -115,7 +115,7 @@ impl UsageError {
         }
     }
 
-    /// A short, stable name of the kind of mistake.
+    /// A short, stable name of the kind of error.
     pub fn label(&self) -> &'static str {
         match self {
             Self::UnknownOption { .. } => "unknown_option",

@@ -1,8 +1,8 @@
 //! The manual page and the completions of shells, made from the option tables.
 //!
-//! Options are completed with one dash, as they are explained everywhere. What `clap_complete`
-//! makes for bash and zsh takes two, so its text is rewritten; its fish script reads the line by
-//! the rules of getopt, which words such as `-sn` break, so that one is made here.
+//! Options are completed with one dash, as in all documentation. The text of `clap_complete` for
+//! bash and zsh has two, so it is rewritten. Its fish script reads the line by the rules of getopt,
+//! which words such as `-sn` break, so our own script replaces it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use super::help::{EXAMPLES, EXIT_CODES};
 use super::host::{CHECK, DOCTOR, HostCommand, TUNE};
 use crate::scenario::BUILTINS;
 
-/// What `gossipper generate` can make.
+/// The outputs of `gossipper generate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Generated {
     /// The manual page, section 1.
@@ -31,10 +31,10 @@ pub(super) enum Generated {
 }
 
 impl Generated {
-    /// All of them.
+    /// All outputs.
     pub(super) const ALL: [Self; 4] = [Self::Man, Self::Bash, Self::Zsh, Self::Fish];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Man => "man",
@@ -44,7 +44,7 @@ impl Generated {
         }
     }
 
-    /// Its text.
+    /// The generated text.
     pub(super) fn text(self) -> String {
         match self {
             Self::Man => manual(),
@@ -73,7 +73,8 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SSLKEYLOGFILE", "a file to which the secrets of TLS connections are appended"),
 ];
 
-/// What people see: without hidden commands and spellings, and with file names where files go.
+/// The visible part of a command: without hidden commands and spellings, and with file names as
+/// hints where files go.
 fn visible(command: &Command) -> Command {
     let mut shown = Command::new(command.get_name().to_owned())
         .visible_aliases(command.get_visible_aliases().map(str::to_owned))
@@ -88,7 +89,7 @@ fn visible(command: &Command) -> Command {
     shown.subcommands(command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(visible))
 }
 
-/// The option with what a shell should offer for its value.
+/// The option with a hint for the shell about its value.
 fn hinted(arg: Arg) -> Arg {
     let Some(flag) = flags::find(arg.get_id().as_str()) else { return arg };
     match flag.resolved().status {
@@ -100,7 +101,7 @@ fn hinted(arg: Arg) -> Arg {
     }
 }
 
-/// The program with its commands; the options of a run are also those without a command.
+/// The program with its commands; options without a command are those of a run.
 fn whole() -> Command {
     let run = visible(&run_command());
     let options = run.get_arguments().filter(|arg| !arg.is_positional()).cloned();
@@ -120,7 +121,8 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// `text` with one dash in front of our options instead of two, and without `=` behind them.
+/// Returns `text` with one dash in front of our options instead of two, and without `=` behind
+/// them.
 fn one_dash(text: &str) -> String {
     let root = whole();
     let below = root.get_subcommands().flat_map(Command::get_subcommands);
@@ -184,7 +186,8 @@ fn fish() -> String {
     text
 }
 
-/// Those of one letter are words too: as "short" ones they would swallow the rest of a longer name.
+/// Writes the options of a command. Options of one letter are words too: as "short" ones they would
+/// swallow the rest of a longer name.
 fn fish_options(text: &mut String, command: &Command, condition: &str) {
     for arg in command.get_arguments() {
         let Some(name) = arg.get_long() else { continue };
@@ -210,7 +213,7 @@ fn fish_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// `gossipper(1)`.
+/// The text of `gossipper(1)`.
 fn manual() -> String {
     let version = concat!("gossipper ", env!("CARGO_PKG_VERSION"));
     let mut page = Roff::new();
@@ -328,7 +331,8 @@ fn manual() -> String {
         bold("sysctl"),
         roman("(8); the guide and the notes on operation among the package's documents"),
     ]);
-    // No date, so that building it again gives the same; the library cannot write an empty word.
+    // Without a date, so that repeated builds give the same text; the library cannot write an empty
+    // word.
     page.render().replacen(" 1 DATE ", " 1 \"\" ", 1)
 }
 
@@ -365,7 +369,7 @@ fn command_section(page: &mut Roff, command: &HostCommand) {
     }
 }
 
-/// A command that has commands of its own.
+/// Writes the section of a command that has commands of its own.
 fn nested_section(page: &mut Roff, command: &Command) {
     if !command.has_subcommands() {
         return;
@@ -392,7 +396,7 @@ mod tests {
 
     #[test]
     fn the_manual_explains_every_option_and_command() {
-        // As troff writes a dash.
+        // troff writes a dash in this way.
         let page = manual().replace("\\-", "-");
         for flag in flags::all().filter(|flag| flag.is_available()) {
             let named = [format!("\\fB-{}\\fR", flag.name), format!("\\fB-{} ", flag.name)];

@@ -5,10 +5,10 @@ use super::flags::{self, FlagSpec, GROUPS, Status};
 use super::host::{self, HostCommand};
 use super::text::{ASIDE, HEADING, LITERAL, StyledText};
 
-/// Columns of a page: a terminal without scroll bar.
+/// Columns of a page: those of a terminal of the usual width.
 const COLUMNS: usize = 80;
 
-/// Where the explanation of an option begins.
+/// Column at which the explanations of options begin.
 const HELP_COLUMN: usize = 26;
 
 const COMMANDS: &[(&str, &str)] = &[
@@ -46,7 +46,7 @@ pub(super) const EXIT_CODES: &[(&str, &str)] = &[
     ("255", "the run could not be started, or -timeout_error"),
 ];
 
-/// Columns of SIPp's statistics file, with what stands in them. `(P)` is since the row before,
+/// Columns of SIPp's statistics file, with their meaning. `(P)` counts since the previous row,
 /// `(C)` since the start.
 const STATISTICS: &[(&str, &str)] = &[
     ("StartTime", "when the run began"),
@@ -86,7 +86,7 @@ const STATISTICS: &[(&str, &str)] = &[
     ("CallLengthRepartition", "how many calls were shorter than each bound"),
 ];
 
-/// `-h stat`.
+/// The page of `-h stat`.
 pub(super) fn statistics() -> StyledText {
     let mut page = StyledText::default();
     paragraph(
@@ -101,7 +101,7 @@ pub(super) fn statistics() -> StyledText {
     page
 }
 
-/// `gossipper --help`.
+/// The page of `gossipper --help`.
 pub(super) fn root() -> StyledText {
     let mut page = StyledText::default();
     page.push(LITERAL, "gossipper").plain(format!(" {}: {ABOUT}\n", env!("CARGO_PKG_VERSION")));
@@ -137,7 +137,7 @@ pub(super) fn root() -> StyledText {
     page
 }
 
-/// `gossipper server -h`.
+/// The page of `gossipper server -h`.
 pub(super) fn server() -> StyledText {
     let mut page = StyledText::default();
     page.plain("Run engines as a service, steered and watched over HTTP.\n");
@@ -166,7 +166,7 @@ pub(super) fn server() -> StyledText {
     page
 }
 
-/// `gossipper config -h`.
+/// The page of `gossipper config -h`.
 pub(super) fn config() -> StyledText {
     let mut page = StyledText::default();
     page.plain("Check the configuration of a service.\n");
@@ -197,7 +197,8 @@ pub(super) fn config() -> StyledText {
     page
 }
 
-/// `gossipper sipp -h` and `sipp -h`; `program` is how the user called it.
+/// The page of `gossipper sipp -h` and `sipp -h`; `program` is the name under which the user
+/// started it.
 pub(super) fn run(program: &str) -> StyledText {
     let mut page = StyledText::default();
     page.plain("Run a SIP scenario as client or server, with the options of SIPp.\n");
@@ -236,7 +237,7 @@ pub(super) fn run(program: &str) -> StyledText {
     page
 }
 
-/// `gossipper shell -h` and `gossipper tui -h`.
+/// The page of `gossipper shell -h` and `gossipper tui -h`.
 pub(super) fn interactive(name: &str) -> StyledText {
     let mut page = StyledText::default();
     let (about, more, keys): (_, _, &[(&str, &str)]) = match name {
@@ -277,7 +278,7 @@ pub(super) fn interactive(name: &str) -> StyledText {
     page
 }
 
-/// `gossipper doctor -h` and its like.
+/// The page of `gossipper doctor -h` and similar commands.
 pub(super) fn host(command: &HostCommand) -> StyledText {
     let mut page = StyledText::default();
     page.plain(format!("{}.\n", command.about));
@@ -294,7 +295,7 @@ pub(super) fn host(command: &HostCommand) -> StyledText {
     page
 }
 
-/// `gossipper -version`.
+/// The text of `gossipper -version`.
 pub(super) fn version() -> StyledText {
     let mut text = StyledText::default();
     text.plain(format!(
@@ -319,7 +320,7 @@ fn option(page: &mut StyledText, flag: &'static FlagSpec) {
     }
 }
 
-/// A term and its explanation in two columns.
+/// Writes a term and its explanation in two columns.
 pub(super) fn entry(page: &mut StyledText, term: &str, help: &str, default: &str) {
     page.plain("  ").push(LITERAL, term);
     let width = term.chars().count() + 2;
@@ -330,7 +331,7 @@ pub(super) fn entry(page: &mut StyledText, term: &str, help: &str, default: &str
     };
     let default = if default.is_empty() { String::new() } else { format!("[default: {default}]") };
     let mut lines = wrap(help, COLUMNS - HELP_COLUMN);
-    // The default joins the last line if it fits there whole.
+    // The default joins the last line if all of it fits there.
     let joined = lines.last().map(|last| last.chars().count() + 1 + default.chars().count());
     let fits = joined.is_some_and(|columns| columns <= COLUMNS - HELP_COLUMN);
     let mut asides = if default.is_empty() { Vec::new() } else { vec![default] };

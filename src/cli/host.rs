@@ -2,7 +2,7 @@
 //! `generate`.
 //!
 //! Their options are rows of tables, from which the parser, the help pages, the manual and the
-//! completions are made. As everywhere, an option has one dash or two.
+//! completions are made. As for all commands, an option has one dash or two.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -23,21 +23,21 @@ pub(super) struct HostFlag {
     pub(super) name: &'static str,
     /// Names of its values, a word each; empty if it takes none.
     pub(super) value: &'static str,
-    /// What it does.
+    /// The effect of the option.
     pub(super) help: &'static str,
 }
 
 /// A command with options of its own.
 pub(super) struct HostCommand {
-    /// Its name.
+    /// The name of the command.
     pub(super) name: &'static str,
-    /// What it does, in a line.
+    /// The purpose of the command, in a line.
     pub(super) about: &'static str,
-    /// What it does, in a paragraph.
+    /// The purpose of the command, in a paragraph.
     pub(super) text: &'static str,
     /// Name of its bare words; empty if it takes none.
     pub(super) operand: &'static str,
-    /// Its options.
+    /// The options of the command.
     pub(super) flags: &'static [HostFlag],
 }
 
@@ -122,7 +122,7 @@ pub(super) const TUNE: HostCommand = HostCommand {
 };
 
 impl HostCommand {
-    /// The definition, for manuals and completions.
+    /// The definition for clap, for manuals and completions.
     pub(super) fn definition(&self) -> Command {
         let mut command = Command::new(self.name)
             .about(self.about)
@@ -151,7 +151,7 @@ impl HostCommand {
     }
 }
 
-/// `generate`, which packages call and people need not see.
+/// The definition of `generate`, which is for packages and hidden from users.
 pub(super) fn generate_definition() -> Command {
     let names = Generated::ALL.map(Generated::name);
     Command::new("generate")
@@ -161,7 +161,7 @@ pub(super) fn generate_definition() -> Command {
         .arg(Arg::new("what").required(true).value_parser(PossibleValuesParser::new(names)))
 }
 
-/// `gossipper check ...`.
+/// Reads the words of `gossipper check ...`.
 pub(super) fn check(args: &[OsString]) -> Action {
     let given = match read(&CHECK, args) {
         Ok(given) => given,
@@ -200,7 +200,7 @@ pub(super) fn check(args: &[OsString]) -> Action {
     }
 }
 
-/// `gossipper doctor ...`.
+/// Reads the words of `gossipper doctor ...`.
 pub(super) fn doctor(args: &[OsString]) -> Action {
     let given = match read(&DOCTOR, args) {
         Ok(given) => given,
@@ -228,7 +228,7 @@ pub(super) fn doctor(args: &[OsString]) -> Action {
     }
 }
 
-/// `gossipper tune ...`.
+/// Reads the words of `gossipper tune ...`.
 pub(super) fn tune(args: &[OsString]) -> Action {
     let given = match read(&TUNE, args) {
         Ok(given) => given,
@@ -250,7 +250,7 @@ pub(super) fn tune(args: &[OsString]) -> Action {
     }
 }
 
-/// `gossipper generate WHAT`.
+/// Reads the words of `gossipper generate WHAT`.
 pub(super) fn generate(args: &[OsString]) -> Action {
     let [what] = args else {
         let names = Generated::ALL.map(Generated::name).join(", ");
@@ -277,7 +277,7 @@ fn refuse(command: &HostCommand, message: &str) -> Action {
     fail(error_text(&text), EXIT_COMMAND_FAILED)
 }
 
-/// Options with their values, and bare words, as given.
+/// The given options with their values, and bare words.
 struct Given<'a> {
     options: Vec<(&'static str, Vec<&'a str>)>,
     /// Names of files, which need not be UTF-8.
@@ -289,13 +289,13 @@ impl<'a> Given<'a> {
         self.options.iter().any(|(given, _)| *given == name)
     }
 
-    /// The last value counts.
+    /// The value of an option; the last one counts.
     fn value(&self, name: &str) -> Option<&'a str> {
         let last = self.options.iter().rev().find(|(given, _)| *given == name);
         last.and_then(|(_, values)| values.first().copied())
     }
 
-    /// The values of an option that may be repeated; there are as many as the table says.
+    /// The values of an option that may be repeated; each time as many as the table says.
     fn all<'g>(&'g self, name: &'g str) -> impl Iterator<Item = &'g [&'a str]> {
         let options = self.options.iter().filter(move |(given, _)| *given == name);
         options.map(|(_, values)| values.as_slice())

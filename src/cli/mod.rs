@@ -1,7 +1,7 @@
 //! The command line: argv in, one [`Action`] out.
 //!
 //! One flag table ([`flags`]) feeds the parser, the help and the compatibility table. This module
-//! looks at nothing but argv: it opens no file, resolves no name and starts nothing.
+//! reads nothing but argv: it opens no file, resolves no name and starts nothing.
 //!
 //! Exit codes: as `sipp` and `gossipper sipp`, help, version and `-sd` end with 99 as SIPp defines
 //! it; as `gossipper` they end with 0. A line of the run form that cannot be used ends with 255
@@ -40,7 +40,7 @@ use crate::doctor::{Examination, Task};
 use crate::run::Inspection;
 use crate::server::auth::AuthCommand;
 
-/// What the command line asks for.
+/// The action that the command line requests.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Check scenarios (`gossipper check`).
@@ -51,9 +51,9 @@ pub enum Action {
     Run(Box<RunConfig>),
     /// Print a built-in scenario.
     DumpScenario {
-        /// Its name, not looked up yet.
+        /// Name of the scenario, not looked up yet.
         name: String,
-        /// How to exit after printing it.
+        /// Exit code after printing it.
         exit_code: u8,
     },
     /// Run a profile of a file, or list them.
@@ -70,20 +70,20 @@ pub enum Action {
     Tui,
     /// Change users of the API (`gossipper auth`).
     Auth(Box<AuthCommand>),
-    /// Kernel settings (`gossipper tune`).
+    /// Show or change kernel settings (`gossipper tune`).
     Tune(Task),
-    /// Print something that was asked for to stdout.
+    /// Print a requested text to stdout.
     Print {
-        /// What to print.
+        /// The text to print.
         text: StyledText,
-        /// How to exit.
+        /// Exit code after printing it.
         exit_code: u8,
     },
     /// Print an error to stderr.
     Fail {
-        /// What to print.
+        /// The text to print.
         text: StyledText,
-        /// How to exit.
+        /// Exit code after printing it.
         exit_code: u8,
     },
 }
@@ -91,14 +91,14 @@ pub enum Action {
 /// Exit code of a run that could not be started (SIPp's "fatal").
 pub const EXIT_FATAL: u8 = 255;
 
-/// SIPp's exit code where no call was made because none was asked for.
+/// SIPp's exit code if the user requested something other than calls.
 pub const EXIT_NOTHING_RUN: u8 = 99;
 
 /// Exit code of commands that cannot be carried out.
 pub const EXIT_COMMAND_FAILED: u8 = 1;
 
-/// Names of commands that later versions have. Reserved, so that a line for a later version does
-/// not send calls to a host of that name.
+/// Commands of later versions. The names are reserved, so that a line for a later version does not
+/// send calls to a host of that name.
 const LATER_COMMANDS: &[&str] =
     &["ui", "worker", "pcap2scenario", "report-html", "summary-to-pdf", "profile"];
 
@@ -108,7 +108,7 @@ const COMMANDS: &[&str] = &[
     "tui", "tune", "version",
 ];
 
-/// The names under which the run form can be reached; they decide about usage lines, defaults and
+/// The names under which the run form can be started; they decide about usage lines, defaults and
 /// exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
@@ -136,7 +136,7 @@ impl Entry {
         }
     }
 
-    /// Exit code where something was printed as asked.
+    /// Exit code after printing a requested text.
     fn exit_printed(self) -> u8 {
         match self {
             Self::Sipp | Self::Subcommand => EXIT_NOTHING_RUN,
@@ -156,7 +156,8 @@ pub fn parse(argv: Vec<OsString>) -> Action {
     let Some(first) = args.first() else { return print(help::root(), 0) };
     match first.to_str() {
         Some("sipp") => {
-            // Wrappers that put `sipp` in front of a line that has it already are let pass.
+            // Wrappers may put `sipp` in front of a line that has it already; the repetition is
+            // accepted.
             let skip = args.iter().take_while(|&word| word == "sipp").count();
             run_form(Entry::Subcommand, &args[skip..])
         }
@@ -195,10 +196,10 @@ pub fn parse(argv: Vec<OsString>) -> Action {
     }
 }
 
-/// The command that `word` was meant for, if it is none and can hardly be a host.
+/// The command that was probably meant by `word`, if `word` is no command and can hardly be a host.
 fn mistyped_command(word: &str) -> Option<&'static str> {
     let is_plain = word.chars().all(|c| c.is_ascii_alphabetic());
-    // A short word is near to too much.
+    // A short word is similar to too many others.
     if !is_plain || word.len() < 4 {
         return None;
     }
@@ -269,14 +270,14 @@ fn run_form(entry: Entry, args: &[OsString]) -> Action {
     result.unwrap_or_else(|error| fail(usage::of_run(entry, &error).with_color(color), EXIT_FATAL))
 }
 
-/// Reads what was typed: values, then the defaults of `flavor`, then what contradicts what.
+/// Stores the typed values, applies the defaults of `flavor`, and checks that nothing contradicts.
 pub fn resolve(low: &LowArgs, flavor: Flavor) -> Result<RunConfig, UsageError> {
     let mut draft = RunDraft::default();
     store(low, &mut draft)?;
     Ok(draft.resolve(flavor)?)
 }
 
-/// Stores the values of what was typed in `draft`, over what is in it.
+/// Stores the typed values in `draft`, over the values in it.
 pub fn store(low: &LowArgs, draft: &mut RunDraft) -> Result<(), UsageError> {
     for given in &low.options {
         let Status::Supported(accept) = given.flag.resolved().status else { continue };
@@ -295,10 +296,10 @@ pub fn store(low: &LowArgs, draft: &mut RunDraft) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// Reads arguments that stand somewhere else than on the command line.
+/// Reads arguments from another place than the command line.
 ///
 /// # Errors
-/// As on the command line; options that print something instead of running are errors too.
+/// Those of the command line; options that print something instead of running are errors too.
 pub fn read_options(words: &[OsString]) -> Result<LowArgs, UsageError> {
     match args::read(words)? {
         Request::Run(low) => Ok(low),
@@ -306,7 +307,7 @@ pub fn read_options(words: &[OsString]) -> Result<LowArgs, UsageError> {
     }
 }
 
-/// The option that made a line an immediate one, as typed.
+/// The option that replaced the run on a line, as typed.
 fn immediate_of(words: &[OsString]) -> String {
     let is_immediate = |word: &&OsString| {
         let flag = word.to_str().and_then(|word| flags::find(word.trim_start_matches('-')));

@@ -1,7 +1,7 @@
 //! The command lines of the server: `gossipper server` and `gossipper config`.
 //!
-//! Both take the options of a run, which are applied to the first engine of the configuration
-//! file. What is in the file is the business of `server::config`; nothing is opened here.
+//! Both take the options of a run, which are applied to the first engine of the configuration file.
+//! `server::config` reads that file; this file opens nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -17,35 +17,35 @@ use crate::config::Flavor;
 pub struct ServerLine {
     /// The configuration file.
     pub config: Option<PathBuf>,
-    /// The options beside it.
+    /// The options in addition to the file.
     pub options: LowArgs,
 }
 
-/// `gossipper config check`.
+/// The command line of `gossipper config check`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CheckLine {
-    /// What is checked, as the server would be started with it.
+    /// The line to check, as for a start of the server.
     pub server: ServerLine,
-    /// Whether the report is JSON.
+    /// True for a report as JSON.
     pub json: bool,
-    /// Whether to print what applies in the end.
+    /// True to print the effective configuration.
     pub dump_effective: bool,
 }
 
-/// `gossipper -config FILE` with `-run-alias NAME` or `-list-aliases`.
+/// The command line of `gossipper -config FILE` with `-run-alias NAME` or `-list-aliases`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProfileLine {
     /// The file with the profiles.
     pub config: PathBuf,
     /// The profile to run; without one their names are listed.
     pub alias: Option<String>,
-    /// The options beside it.
+    /// The options in addition to the file.
     pub options: LowArgs,
-    /// Whose defaults apply.
+    /// The program whose defaults apply.
     pub flavor: Flavor,
 }
 
-/// `gossipper server ...`, without its first two words.
+/// Reads `gossipper server ...`, without its first two words.
 pub(super) fn server_form(words: &[OsString]) -> Action {
     let color = args::color_of(words);
     let result = match args::read(words) {
@@ -60,7 +60,7 @@ pub(super) fn server_form(words: &[OsString]) -> Action {
     result.unwrap_or_else(|error| fail(usage::of_server(&error).with_color(color), EXIT_FATAL))
 }
 
-/// `gossipper config ...`, without its first two words.
+/// Reads `gossipper config ...`, without its first two words.
 pub(super) fn config_form(words: &[OsString]) -> Action {
     let command = words.first().and_then(|word| word.to_str());
     match command {
@@ -108,7 +108,7 @@ fn check_form(words: &[OsString]) -> Action {
     })
 }
 
-/// Takes the file out of the options, and refuses what a service cannot do.
+/// Takes the file out of the options, and refuses options that a service does not support.
 fn server_line(low: LowArgs) -> Result<ServerLine, UsageError> {
     let mut line = ServerLine::default();
     line.options.remote = low.remote;
@@ -122,7 +122,7 @@ fn server_line(low: LowArgs) -> Result<ServerLine, UsageError> {
         }
     }
     match &line.config {
-        // What looks like a file is one, and no host.
+        // A word that looks like a file is not taken for a host.
         None if let Some(word) = line.options.remote.as_ref().filter(|word| is_config(word)) => {
             Err(UsageError::ConfigIsOption { typed: word.to_string_lossy().into_owned() })
         }
@@ -138,7 +138,7 @@ fn is_config(word: &OsStr) -> bool {
 }
 
 /// The request for a profile in the options of a run, if there is one. `RunDraft::resolve` has
-/// found it complete.
+/// checked that it is complete.
 pub(super) fn profile_line(low: &LowArgs, flavor: Flavor) -> Option<ProfileLine> {
     let value = |name: &str| {
         let given = low.options.iter().rev().find(|given| given.flag.name == name)?;
@@ -153,6 +153,6 @@ pub(super) fn profile_line(low: &LowArgs, flavor: Flavor) -> Option<ProfileLine>
     Some(ProfileLine { config, alias, options, flavor })
 }
 
-/// Options that are about a run at a terminal.
+/// Options for runs at a terminal only.
 pub const NOT_FOR_SERVER: &[&str] =
     &["run-alias", "list-aliases", "bg", "interactive", "cp", "ci", "color"];

@@ -1,6 +1,6 @@
-//! Guesses what a word that nobody knows may have been meant for.
+//! Guesses which option or command an unknown word was meant to be.
 
-/// Words for one-letter options that people type, and the option.
+/// Words that users type for one-letter options, and the option.
 const SPELLED_OUT: &[(&str, &str)] = &[
     ("calls", "m"),
     ("concurrent", "l"),
@@ -18,7 +18,7 @@ const SPELLED_OUT: &[(&str, &str)] = &[
     ("password", "ap"),
 ];
 
-/// The name of `names` that differs least from `word`, if it is near enough to have been meant.
+/// The name of `names` that differs least from `word`, if it is similar enough.
 pub(super) fn near<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.trim_start_matches('-').to_lowercase();
     let most = mistakes_max(&word);
@@ -30,14 +30,14 @@ pub(super) fn near<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> 
         .map(|(_, name)| name)
 }
 
-/// The option that has one letter or two and is spelled out in `word`.
+/// The option of one or two letters that `word` spells out.
 pub(super) fn spelled_out(word: &str) -> Option<&'static str> {
     let names = SPELLED_OUT.iter().map(|(name, _)| *name);
     let meant = near(&word.replace('-', "_"), names)?;
     SPELLED_OUT.iter().find(|(name, _)| *name == meant).map(|(_, option)| *option)
 }
 
-/// Slips in a word of this length that leave it recognisable.
+/// Most typing mistakes in a word of this length that still count as similar.
 pub(super) fn mistakes_max(word: &str) -> usize {
     (word.chars().count() / 3).clamp(1, 3)
 }

@@ -13,14 +13,14 @@ use crate::config::ColorChoice;
 pub(super) const HEADING: Style = Style::new().bold().underline();
 /// Options and commands.
 pub(super) const LITERAL: Style = Style::new().bold();
-/// Defaults and other asides.
+/// Defaults and other secondary text.
 pub(super) const ASIDE: Style = Style::new().dimmed();
 /// The word "error".
 pub(super) const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// Plain text.
 pub(super) const PLAIN: Style = Style::new();
 
-/// Text whose parts may have a style. `Display` gives it without any.
+/// Text whose parts may have styles. `Display` writes it without any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StyledText {
     parts: Vec<(Style, String)>,
@@ -28,7 +28,7 @@ pub struct StyledText {
 }
 
 impl StyledText {
-    /// Chooses when the styles are shown.
+    /// Sets the cases in which the styles are shown.
     pub(super) fn with_color(mut self, color: ColorChoice) -> Self {
         self.color = color;
         self
@@ -54,7 +54,7 @@ impl StyledText {
         ansi
     }
 
-    /// Writes the text to stdout, styled if it should be. A reader that has gone away, as in
+    /// Writes the text to stdout, styled if `color` and the terminal allow it. A closed pipe, as in
     /// `gossipper -h | head`, is no error.
     pub fn print(&self) -> io::Result<()> {
         let stdout = io::stdout();
@@ -62,7 +62,7 @@ impl StyledText {
         self.write(&mut stdout.lock(), is_terminal)
     }
 
-    /// Writes the text to stderr, styled if it should be.
+    /// Writes the text to stderr, styled if `color` and the terminal allow it.
     pub fn print_to_stderr(&self) -> io::Result<()> {
         let stderr = io::stderr();
         let is_terminal = stderr.is_terminal();
@@ -85,13 +85,14 @@ impl fmt::Display for StyledText {
     }
 }
 
-/// Whether output should be styled, by the choice of the user and the environment.
+/// Tells whether output should be styled, by the choice of the user and the environment.
 pub fn wants_color(choice: ColorChoice, is_terminal: bool) -> bool {
     let (no_color, term) = (env::var_os("NO_COLOR"), env::var_os("TERM"));
     wants_color_in(choice, is_terminal, no_color.as_deref(), term.as_deref())
 }
 
-/// `NO_COLOR` counts if it is set and not empty (no-color.org); a `dumb` terminal shows none.
+/// Decides without reading the environment. `NO_COLOR` counts if it is set and not empty
+/// (no-color.org); a `dumb` terminal shows no colours.
 fn wants_color_in(
     choice: ColorChoice,
     is_terminal: bool,

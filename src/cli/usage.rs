@@ -1,9 +1,9 @@
-//! What is printed about a command line that cannot be used.
+//! The texts about command lines that cannot be used.
 
 use super::text::{LITERAL, StyledText};
 use super::{Entry, UsageError, error_text};
 
-/// About a line of the run form.
+/// The text about a line of the run form.
 pub(super) fn of_run(entry: Entry, error: &UsageError) -> StyledText {
     let mut text = error_text(&error.to_string());
     text.plain("\nUsage: ")
@@ -17,7 +17,7 @@ pub(super) fn of_run(entry: Entry, error: &UsageError) -> StyledText {
     text
 }
 
-/// About a line of the server form.
+/// The text about a line of the server form.
 pub(super) fn of_server(error: &UsageError) -> StyledText {
     let mut text = error_text(&error.to_string());
     text.plain("\nUsage: ")

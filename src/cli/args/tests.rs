@@ -4,7 +4,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// What was typed, as `name=value,value`.
+/// The typed options, as `name=value,value`.
 fn typed(line: &[&str]) -> Vec<String> {
     match read(&words(line)) {
         Ok(Request::Run(low)) => {
@@ -66,7 +66,7 @@ fn an_index_may_be_one_word_or_two() {
     assert_eq!(typed(&["-infindex", "a.csv,2", "host"]), ["infindex=a.csv,2", "host"]);
     assert_eq!(typed(&["-infindex=a.csv,2", "-r", "5"]), ["infindex=a.csv,2", "r=5"]);
     assert_eq!(typed(&["-infindex", "a.csv,2"]), ["infindex=a.csv,2"]);
-    // Whose second word is a number is SIPp's form, whatever the file is called.
+    // A number as second word makes it SIPp's form, even with a comma in the file's name.
     assert_eq!(typed(&["-infindex", "a,1", "2"]), ["infindex=a,1,2"]);
     assert_eq!(error(&["-infindex", "a.csv"]).label(), "missing_value");
     assert_eq!(error(&["-infindex=a.csv"]).label(), "no_equals_form");

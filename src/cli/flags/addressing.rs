@@ -8,7 +8,7 @@ use crate::config::{
 use super::{Accept, FlagGroup, alias, choice, milliseconds, refused, switch, takes, within};
 
 const SCTP: &str = "SCTP is not supported; use UDP (-t u1) or TCP (-t t1)";
-/// Where controller B listens if nothing else is said.
+/// Port of controller B by default.
 const THIRD_PARTY_PORT: u16 = 6060;
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
@@ -250,13 +250,13 @@ fn transport(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
     Ok(())
 }
 
-/// SIPp's numbers; 0 leaves the choice to the handshake.
+/// Reads the version in SIPp's numbers; 0 leaves the choice to the handshake.
 fn tls_version(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
     const WORDS: &[&str] = &["0", "auto", "1.2", "1.3"];
     const MEANINGS: &[TlsVersion] =
         &[TlsVersion::Auto, TlsVersion::Auto, TlsVersion::V1_2, TlsVersion::V1_3];
     if matches!(text, "1.0" | "1.1" | "1") {
-        // RFC 8996: must not be used.
+        // RFC 8996 forbids these versions.
         return Err(ValueError::TlsVersionUnavailable(text.to_owned()));
     }
     choice(text, WORDS, MEANINGS).map(|version| draft.tls.version = version)

@@ -1,4 +1,4 @@
-//! Options about what a call does by itself.
+//! Options about the default behaviours of calls.
 
 use crate::config::{DefaultBehaviors, parse_behaviors};
 

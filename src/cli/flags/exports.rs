@@ -1,4 +1,4 @@
-//! Options about what other programs are told of a run while it goes on.
+//! Options about the exports of a run to other programs while it goes on.
 
 use crate::config::{LogLevel, OtlpProtocol, ValueError, parse_collector, parse_pair};
 

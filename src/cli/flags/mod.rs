@@ -1,8 +1,8 @@
 //! The flag table: every option that SIPp or Gossipper knows, one row each.
 //!
-//! Parsing, help and the compatibility table are all made from it. A supported row carries the
-//! code that stores its value, so that an option cannot be listed and then ignored. Knows nothing
-//! of argv.
+//! Parsing, help and the compatibility table are all made from it. A supported row has the code
+//! that stores its value, so that an option cannot be listed and then ignored. The table does not
+//! know argv.
 
 mod addressing;
 mod calls;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use crate::config::{RunDraft, TimeUnit, ValueError, parse_float, parse_integer, parse_time_ms};
 
-/// Where an option was known first.
+/// The program that had an option first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// SIPp has it.
@@ -29,22 +29,23 @@ pub enum Origin {
     Gossipper,
 }
 
-/// What this version does with an option.
+/// The support of an option in this version.
 #[derive(Clone, Copy, Debug)]
 pub enum Status {
-    /// Its value is stored by this.
+    /// The option is supported; the value tells how it is stored.
     Supported(Accept),
-    /// It ends parsing at once.
+    /// The option ends parsing at once.
     Immediate(Immediate),
     /// Another spelling of the option named here.
     Alias(&'static str),
-    /// Not in this version: the part that is missing, as in "TLS". Giving it is an error.
+    /// The option needs a feature that this version lacks, as in "TLS". Giving it is an error.
     Later(&'static str),
-    /// Not in any version: why, and what to do instead. Giving it is an error.
+    /// The option will never be supported; the text has the reason and the alternative. Giving it
+    /// is an error.
     Refused(&'static str),
 }
 
-/// An option that asks for something other than a run.
+/// An option that requests something other than a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Immediate {
     /// Print the help.
@@ -55,7 +56,7 @@ pub enum Immediate {
     DumpScenario,
 }
 
-/// How the values of a supported option are read and stored.
+/// The way in which the values of a supported option are read and stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Accept {
     /// No value.
@@ -106,15 +107,15 @@ pub enum Accept {
 pub struct FlagSpec {
     /// Name without dash.
     pub name: &'static str,
-    /// What each value is called; as many as the option takes.
+    /// The names of the values; as many as the option takes.
     pub values: &'static [&'static str],
-    /// What applies when the option is not given; empty if that needs no mention.
+    /// The default value in words; empty if it needs no mention.
     pub default: &'static str,
-    /// Who had it first.
+    /// The program that had it first.
     pub origin: Origin,
-    /// What this version does with it.
+    /// The support in this version.
     pub status: Status,
-    /// What it does, without the final full stop.
+    /// The effect of the option, without the final full stop.
     pub help: &'static str,
 }
 
@@ -149,12 +150,12 @@ pub const GROUPS: &[FlagGroup] = &[
     performance::PROGRAM,
 ];
 
-/// Every row, in the order of the help.
+/// All rows, in the order of the help.
 pub fn all() -> impl Iterator<Item = &'static FlagSpec> {
     GROUPS.iter().flat_map(|group| group.flags)
 }
 
-/// The rows of this version that are about a server and not about a run.
+/// The rows of this version that concern a server and not a run.
 pub fn server_flags() -> impl Iterator<Item = &'static FlagSpec> {
     output::SERVER.flags.iter().filter(|flag| flag.is_available())
 }
@@ -165,7 +166,7 @@ pub fn find(name: &str) -> Option<&'static FlagSpec> {
 }
 
 impl FlagSpec {
-    /// The row that this one stands for: itself unless it is an alias.
+    /// The row that this one is an alias of, or itself.
     pub fn resolved(&'static self) -> &'static FlagSpec {
         match self.status {
             Status::Alias(target) => find(target).unwrap_or(self),
@@ -173,27 +174,27 @@ impl FlagSpec {
         }
     }
 
-    /// Whether giving the option does something in this version.
+    /// Tells whether the option has an effect in this version.
     pub fn is_available(&'static self) -> bool {
         matches!(self.resolved().status, Status::Supported(_) | Status::Immediate(_))
     }
 
-    /// What the values are called.
+    /// The names of the values.
     pub fn metavars(&'static self) -> &'static [&'static str] {
         self.resolved().values
     }
 
-    /// Reads `values` as the command line would, and keeps nothing of them.
+    /// Reads `values` as the command line would, and stores nothing.
     ///
     /// # Errors
-    /// Why a value cannot be one of this option.
+    /// The reason why a value is not valid for this option.
     pub fn check(&'static self, values: &[String]) -> Result<(), ValueError> {
         let Status::Supported(accept) = self.resolved().status else { return Ok(()) };
         let values: Vec<&OsStr> = values.iter().map(OsStr::new).collect();
         accept.store(&mut RunDraft::default(), &values)
     }
 
-    /// The option as one writes it: `-key NAME VALUE`.
+    /// The option with its values, as in `-key NAME VALUE`.
     pub fn usage(&'static self) -> String {
         let mut usage = format!("-{}", self.name);
         for value in self.metavars() {
@@ -216,7 +217,7 @@ impl FlagSpec {
 }
 
 impl Accept {
-    /// Reads `values` (as many as the row says) and stores them in `draft`.
+    /// Reads `values` (as many as the row has) and stores them in `draft`.
     pub fn store(&self, draft: &mut RunDraft, values: &[&OsStr]) -> Result<(), ValueError> {
         let first = values.first().copied().unwrap_or_default();
         match *self {
@@ -298,7 +299,7 @@ fn float_within(text: &str, min: f64, max: f64) -> Result<f64, ValueError> {
     Ok(number)
 }
 
-/// One word out of `choices`, each with what it stands for.
+/// Reads one word of `choices`, each with its value.
 fn choice<T: Copy>(
     text: &str,
     words: &'static [&'static str],
@@ -338,8 +339,8 @@ const fn count(set: fn(&mut RunDraft, u64)) -> Accept {
     Accept::Count { min: 0, max: u64::MAX, set }
 }
 
-/// A supported option with a whole number that fits the field that `set` stores it in: the table
-/// says the range, so that a cast in `set` loses nothing.
+/// A supported option with a whole number that fits the field in which `set` stores it. The table
+/// has the range, so that a cast in `set` loses nothing.
 const fn within(min: u64, max: u64, set: fn(&mut RunDraft, u64)) -> Accept {
     Accept::Count { min, max, set }
 }
@@ -367,7 +368,7 @@ const fn later(
     row(name, values, Status::Later(missing), help)
 }
 
-/// An option that will not come.
+/// An option that will never be supported.
 const fn refused(
     name: &'static str,
     values: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! Options about what a run shows, writes and is judged by.
+//! Options about the screens, files and exit code of a run.
 
 use crate::config::{ColorChoice, parse_listen_address};
 
@@ -8,7 +8,7 @@ const MEDIA_GATES: &str = "health gates on media";
 const UI: &str = "the Control UI";
 const PROFILING: &str = "built-in profiling";
 
-/// As many as the API is specified for.
+/// The limit in the specification of the API.
 const DYNAMIC_CLIENTS_MAX: u64 = 32;
 
 pub(super) const STATISTICS: FlagGroup = FlagGroup {

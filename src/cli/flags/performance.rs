@@ -1,4 +1,4 @@
-//! Options about how the generator uses the machine, and about the program itself.
+//! Options about the generator's use of the machine, and about the program itself.
 
 use crate::config::{IoChoice, parse_cpu_list};
 

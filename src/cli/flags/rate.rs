@@ -1,8 +1,9 @@
-//! Options about how many calls start, and when.
+//! Options about the number of calls and the times of their start.
 
 use super::{Accept, FlagGroup, count, milliseconds, seconds, switch, takes, within};
 
-/// Calls per period beyond any machine; keeps the schedule's arithmetic far from overflow.
+/// The greatest number of calls per period: beyond any machine, and far from an overflow of the
+/// schedule's arithmetic.
 const RATE_MAX: f64 = 1e9;
 
 pub(super) const GROUP: FlagGroup = FlagGroup {

@@ -233,7 +233,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
 /// RFC 3261, section 8.1.1.5: a CSeq number is below 2^31.
 const MAX_CSEQ: u64 = (1 << 31) - 1;
 
-/// Far from where a sum overflows.
+/// The greatest dynamic id: far from an overflow of sums.
 const DYNAMIC_ID_MAX: u64 = i64::MAX as u64 / 2;
 
 const SERVER_FORM: &str = "it was removed; write gossipper server -config FILE";

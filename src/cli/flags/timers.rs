@@ -4,7 +4,8 @@ use crate::config::{RetransmissionCheck, parse_bool};
 
 use super::{Accept, FlagGroup, alias, choice, milliseconds, seconds, switch, takes, within};
 
-/// Retransmissions beyond any use; with T1 doubling each time the pause outgrows every run.
+/// The greatest number of retransmissions: with T1 doubling each time, the pause outgrows every run
+/// before that.
 const RETRANS_MAX: u64 = 1000;
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
