@@ -1,10 +1,10 @@
 //! The cost of a call in the engine alone, and the cost of its data structures when they are full.
 //!
 //! `call/uac` and `call/uas` are nanoseconds per call of the built-in scenarios, without driver and
-//! kernel. A conversation of two engines over the simulated network is recorded once, and then each
-//! engine hears its part again. `call/uac_invite` is the first step of that: an arrival, a slot, a
-//! rendered INVITE, its timers. Each figure comes from the second wave of an engine, when all its
-//! memory has been touched.
+//! kernel. A conversation of two engines over the simulated network is recorded once; then each
+//! engine receives its side of it again. `call/uac_invite` is the first step of that: an arrival, a
+//! slot, a rendered INVITE, its timers. Each figure comes from the second wave of an engine, when
+//! all its memory has been touched.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -32,10 +32,10 @@ use gossipper_uring::{
 
 /// Calls of one wave.
 const WAVE: u64 = 500;
-/// Slots of the arena for one wave: a call sends three messages at most.
+/// Slots of the arena for one wave: a call sends at most three messages.
 const SLOTS: usize = 4 * WAVE as usize;
 const MS: u64 = 1_000_000;
-/// Start of the engines' time, in nanoseconds.
+/// Start time of the engines, in nanoseconds.
 const START: u64 = 1_000 * MS;
 /// Time from one wave to the next: the answering side forgets a call after 4 s.
 const WAVE_NS: u64 = 10_000 * MS;
@@ -57,7 +57,7 @@ fn engine(name: &str) -> Engine {
     let program = Arc::new(compile(text, name, &[]).expect("built-ins compile"));
     let is_client = name == "uac";
     let (local, remote) = if is_client { (caller(), Some(answerer())) } else { (answerer(), None) };
-    // A whole wave is due at once.
+    // All calls of a wave are due at once.
     let plan = RatePlan {
         rate: WAVE as f64,
         period_ns: WAVE_NS,
@@ -69,7 +69,7 @@ fn engine(name: &str) -> Engine {
     let config = EngineConfig {
         worker: 0,
         workers: 1,
-        // An engine takes Call-IDs that its own seed could have made for those of its own calls.
+        // With the same seed, an engine would take the other's Call-IDs for those of its own calls.
         seed: u64::from(is_client),
         calls_max: 4 * WAVE as usize,
         dead_calls_max: 8 * WAVE as usize,
@@ -145,7 +145,7 @@ fn wave_starts_ns(number: usize) -> u64 {
     START + (number as u64 + 1) * WAVE_NS - 1
 }
 
-/// The time when all timers of a wave have fired, before the next one begins.
+/// The time when all timers of a wave have fired and the next one has not begun.
 fn wave_ends_ns(number: usize) -> u64 {
     wave_starts_ns(number) + WAVE_NS / 2
 }
@@ -210,7 +210,7 @@ fn arena() -> TxArena {
     arena
 }
 
-/// Feeds `steps` to `engine`.
+/// Passes `steps` to `engine`.
 fn replay(engine: &mut Engine, steps: &[Step], tx: &mut TxArena) {
     for step in steps {
         match step {
@@ -231,7 +231,7 @@ fn replay(engine: &mut Engine, steps: &[Step], tx: &mut TxArena) {
     }
 }
 
-/// Times `measured` on wave 1 of a fresh engine that has played wave 0 before. One iteration is one
+/// Times `measured` on wave 1 of a fresh engine that has executed wave 0. One iteration is one
 /// call.
 fn per_call(
     b: &mut Bencher<'_>,
@@ -286,7 +286,7 @@ fn call(c: &mut Criterion) {
     group.finish();
 }
 
-/// A number below `bound`, made quickly.
+/// A random number below `bound`, with little computation.
 fn below(random: &mut Random, bound: usize) -> usize {
     ((random.next_u64() >> 32) as usize * bound) >> 32
 }
@@ -370,7 +370,7 @@ fn lookup(c: &mut Criterion) {
     group.finish();
 }
 
-/// Times messages that are kept for retransmission.
+/// Times the storing of messages for retransmission.
 fn blobs(c: &mut Criterion) {
     let message = [b'x'; 600];
     let mut pool = BlobPool::new(256 << 20);

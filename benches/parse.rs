@@ -1,21 +1,21 @@
 //! Parser speed: tier 1 against httparse's header parser alone, and the typed accessors.
 //!
 //! `httparse` is its header parser alone: no first line, no header ids, no offsets, no
-//! Content-Length. `httparse_indexed` adds the first three, which is what tier 1 would do with
-//! httparse as its fast path; it would still refuse folded headers.
+//! Content-Length. `httparse_indexed` adds the first three, as tier 1 would with httparse as its
+//! fast path; it would still refuse folded headers.
 //!
 //! Measured in the release profile on an AMD EPYC virtual machine: 640-byte INVITE 173 ns for
 //! `index`, 179 ns for `httparse_indexed`; 200 OK 93 ns against 100 ns. httparse alone splits
-//! faster (128 ns), but turning its slices back into offsets costs what that saves, and the
-//! messages it refuses would be read twice. So the index has its own splitter, and httparse is an
-//! oracle in `tests/api/sip_differential.rs`.
+//! faster (128 ns), but converting its slices to offsets costs as much as that saves, and the
+//! messages that it refuses would be read twice. So the index has its own splitter, and httparse is
+//! an oracle in `tests/sip_differential.rs`.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gossipper::sip::{HeaderId, HeaderIndex, classify};
 
-/// 640 bytes with 14 headers, what a SIPp caller sends.
+/// An INVITE as a SIPp caller sends it: 640 bytes with 14 headers.
 const INVITE: &[u8] = b"INVITE sip:service@192.0.2.20:5060 SIP/2.0\r\n\
 Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK-18345-1-0;rport\r\n\
 Max-Forwards: 70\r\n\

@@ -23,9 +23,9 @@ RATES_FILE = "rates.json"
 
 
 def main():
-    """See the module's documentation."""
+    """Runs the chosen parts; returns the exit code."""
     arguments = _arguments()
-    # So that children are ended on the way out.
+    # Turns signals into an exit, which ends the children.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     os.makedirs(arguments.out, exist_ok=True)
@@ -98,12 +98,12 @@ def _bench(arguments):
             failed = True
             say(f"{part}: NOT MEASURED: {error}")
             sections[part] = [table.not_measured(part, error)]
-        # What people look for first stands first.
+        # The most important rows come first.
         order = [part for part in PARTS[2:] + PARTS[:2] if part in sections]
         rows = [row for part in order for row in sections[part]]
         stolen, _ = machine.CpuTimes().shares_since(times, 0)
         facts = _facts(arguments, time.monotonic() - begun, stolen)
-        # After each part: a run that is cut short keeps what it has measured.
+        # Written after each part: an interrupted run keeps its measurements.
         _write_summary(arguments, facts, rows)
     print("\n" + "\n".join(facts) + "\n\n" + table.text(rows), flush=True)
     print(_host_by_host(arguments), end="", flush=True)
@@ -130,7 +130,7 @@ def _known_rates(arguments):
     """The rates of these results, else of the newest earlier ones."""
     candidates = [arguments.out]
     if os.path.isdir(arguments.earlier):
-        # Quick runs last: their rates are worth little.
+        # Quick runs come last: their rates are imprecise.
         names = sorted(os.listdir(arguments.earlier), reverse=True)
         names.sort(key=lambda name: name.endswith("-quick"))
         candidates += [os.path.join(arguments.earlier, name) for name in names]
@@ -168,7 +168,7 @@ def _write_summary(arguments, facts, rows):
     head = "# Benchmark results\n\n" + "".join(f"- {fact}\n" for fact in facts)
     with open(path, "w", encoding="utf-8") as file:
         file.write(head + "\n" + table.markdown(rows) + "\n")
-    # Afterwards, since the host of this run is read from there.
+    # Written afterwards, because the host of this run is read from the file.
     with open(path, "a", encoding="utf-8") as file:
         file.write(_host_by_host(arguments))
         file.write("\nHow each figure comes about is told in benches/README.md.\n")

@@ -62,7 +62,7 @@ class Connection:
 def open_reader(address, host):
     """A WebSocket that has been upgraded."""
     reader = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # Small, so that whoever does not read stalls soon.
+    # Small, so that a reader that does not read stalls soon.
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reader.settimeout(5)
     reader.connect(address)
@@ -84,14 +84,14 @@ def open_reader(address, host):
 
 
 def crowd(host, seconds):
-    """Asks and reads for some seconds; returns what came of it."""
+    """Sends requests and reads for some seconds; returns the counts."""
     name, port = host.rsplit(":", 1)
     address = name, int(port)
     selector = selectors.DefaultSelector()
     readers = [open_reader(address, host) for _ in range(READERS)]
     for reader in readers[STALLED:]:
         selector.register(reader, selectors.EVENT_READ, None)
-    # In turn: the daemon closes a connection that asks nothing for seconds.
+    # Used in turn, because the daemon closes a connection without a request for seconds.
     idle = collections.deque()
     for _ in range(CONNECTIONS):
         connection = Connection(address)
@@ -101,7 +101,7 @@ def crowd(host, seconds):
     sent = answered = read_bytes = lost_readers = 0
     codes, times = {}, []
     while (now := time.monotonic()) < begun + seconds:
-        # What was not possible in time is not made up: the crowd would come in bursts.
+        # Requests that were not possible in time are not made up: they would come in bursts.
         due = int((now - begun) * REQUESTS_PER_S) - sent
         sent += max(0, due - len(idle))
         for _ in range(min(due, len(idle))):

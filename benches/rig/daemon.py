@@ -12,7 +12,7 @@ from .table import Row
 from .tools import HOST, printable
 
 RATE = 5_000
-# What the API may add to the lateness of call starts.
+# Most that the API may add to the lateness of call starts, as a factor.
 BAR = 1.10
 
 
@@ -61,7 +61,7 @@ def _run(bench, size, ours, has_crowd):
         answers = None
         if has_crowd:
             host = f"{HOST}:{http_port}"
-            # It must not be what disturbs.
+            # The crowd's own CPU time must not disturb the daemon.
             asking = ["nice", "-n", "10", sys.executable, api.__file__, host, str(seconds)]
             crowd_child = Child(asking, directory, "crowd")
             if not crowd_child.wait(seconds + 20) or crowd_child.exit_code != 0:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from .table import number
 
-# Figures from hosts whose raw results are not kept here.
+# The file of figures from hosts whose raw results are not kept here.
 ELSEWHERE = "elsewhere.csv"
 HOST = "- Host: "
 
 
 @dataclass
 class Rates:
-    """What one host reached."""
+    """The rates of one host."""
 
     host: str
     ours: float
@@ -30,7 +30,7 @@ class Rates:
 
     @property
     def ratio(self):
-        """How many of SIPp's calls are one of ours."""
+        """Our rate divided by SIPp's."""
         return self.ours / self.sipp
 
 

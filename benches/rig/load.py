@@ -11,9 +11,9 @@ from .machine import CpuTimes
 from .processes import Child, RigError, free_port, wait_bound
 from .tools import HOST, Report, printable
 
-# Callers may be this far from the rate that was asked for.
+# Callers may be this far from the requested rate.
 RATE_TOLERANCE = 0.01
-# How long an answerer remembers a call, and some time to notice.
+# Time for which an answerer remembers a call, with a margin.
 TIMEWAIT_S = 4.0
 
 _COLUMNS = [
@@ -28,7 +28,7 @@ _COLUMNS = [
 
 @dataclass
 class Run:
-    """A run and what came of it."""
+    """A run and its results."""
 
     tool: str
     rate: int
@@ -62,7 +62,7 @@ class Log:
 
 
 class Bench:
-    """Where runs take place and where their results go."""
+    """The cores of the runs, and the files of their results."""
 
     def __init__(self, out, uas_cpu, uac_cpu):
         self.out = out
@@ -89,7 +89,7 @@ class Bench:
                 uac_options=["-r", str(rate), "-m", str(calls), "-l", str(max(2 * rate, 100000)),
                              "-d", "0"],
             )  # fmt: skip
-            # A clean run ends in time; the rest is drain of what was lost.
+            # A clean run ends in time; another one still waits for lost messages.
             in_time = uac.wait(seconds * 1.1 + 2)
             uac.interrupt(tool.patience_s)
             if let_uas_finish:
@@ -99,7 +99,7 @@ class Bench:
             try:
                 reports = tool.report(directory, "uac"), tool.report(directory, "uas")
             except RigError:
-                # Whoever had to be killed under a load far too high writes nothing.
+                # A process that had to be killed under far too high a load writes no report.
                 if in_time:
                     raise
                 reports = Report(), Report()
@@ -157,7 +157,7 @@ def start_pair(tool, directory, cpus, uas_options, uac_options):
     command = tool.command("uas", port, cpus[0], uas_options, "uas")
     uas = Child(command, directory, "uas")
     wait_bound(uas, port)
-    # Not the moment at which it still starts threads.
+    # It may still be starting threads.
     time.sleep(0.1)
     options = [*uac_options, f"{HOST}:{port}"]
     command = tool.command("uac", free_port(), cpus[1], options, "uac")

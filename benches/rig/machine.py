@@ -1,4 +1,4 @@
-"""What the figures come from: the machine, and what else ran on it meanwhile."""
+"""The machine of the figures, and the other programs that ran on it meanwhile."""
 
 import os
 import platform
@@ -41,7 +41,7 @@ class CpuTimes:
         self.total = self.busy + idle + iowait + self.stolen
 
     def shares_since(self, earlier, own_s):
-        """Percent of the machine that was stolen by the host, and that others than we used."""
+        """Percent of the machine that the host stole, and percent that other programs used."""
         total = max(self.total - earlier.total, 1 / _TICK)
         foreign = self.busy - earlier.busy - own_s
         return (

@@ -1,4 +1,4 @@
-"""What is measured beside SIPp. Each part returns rows of the summary table."""
+"""The measurements of both tools. Each part returns rows of the summary table."""
 
 import atexit
 import os
@@ -21,7 +21,7 @@ from .tools import BIG_BUFFERS, HOST, Gossipper, Sipp, printable
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """The amount of each measurement."""
 
     rate: Effort
     mechanisms: Effort
@@ -45,7 +45,7 @@ FULL = Size(
     starts=20,
     late_s=10,
 )
-# To see that the rig works; its figures mean nothing.
+# For a check that the rig works; its figures mean nothing.
 QUICK = Size(
     rate=Effort(climb_s=1, run_s=1, resolution=1.5, tries=2),
     mechanisms=Effort(climb_s=1, run_s=1, resolution=2.0, tries=1),
@@ -61,7 +61,7 @@ QUICK = Size(
 
 @dataclass
 class Rates:
-    """What the searches found: calls per second, and SIPp in its better variant."""
+    """The results of the searches: calls per second, and SIPp in its better variant."""
 
     ours: int
     sipp: int
@@ -69,7 +69,7 @@ class Rates:
 
 
 def sipp_variants():
-    """SIPp with its own socket buffers, and with as much as the kernel gives."""
+    """SIPp with its own socket buffers, and with the largest that the kernel allows."""
     return [Sipp(), Sipp(["-buff_size", str(BIG_BUFFERS)], "sipp, big buffers")]
 
 
@@ -123,7 +123,7 @@ def cpu_per_call(bench, size, ours, rates):
 
 
 def memory_per_call(bench, size, ours):
-    """What one more open call costs in memory."""
+    """The memory of one more open call."""
     log = bench.log(
         "memory.csv",
         ["tool", "side", "held", "resident_bytes", "resident_bytes_1_call", "bytes_per_call",
@@ -212,7 +212,7 @@ def _first_datagram_ms(tool):
         to = f"{HOST}:{peer.getsockname()[1]}"
         command = tool.command("uac", 0, None, ["-r", "1000", "-m", "1", to], "uac")
         if isinstance(tool, Sipp):
-            # It does not take port 0, and otherwise finds one itself.
+            # SIPp does not accept port 0; without -p it finds a port itself.
             at = command.index("-p")
             del command[at : at + 2]
         child = Child(command, directory, "uac")
@@ -229,7 +229,7 @@ def _first_datagram_ms(tool):
 
 
 def lateness(bench, size, ours, rates):
-    """How late calls start at half of the highest clean rate."""
+    """The lateness of call starts at half of the highest clean rate."""
     runs = [
         bench.run(ours, rates.ours / 2, size.late_s, "lateness", "50%")
         for _ in range(min(size.repetitions, 3))
@@ -283,12 +283,12 @@ def transports(bench, size, ours):
     ]
     searches = {}
     for mode, name, options, both, start in cases:
-        # Without this both want more descriptors than many systems give, and do not start.
+        # Without this, both need more descriptors than many systems allow, and do not start.
         most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200, 50_000)
         if mode.endswith("n"):
             options = [*options, "-max_socket", str(most)]
         options = ["-t", mode, *options]
-        # TLS is not in Debian's build of SIPp, WebSocket in none.
+        # Debian's build of SIPp lacks TLS; no build has WebSocket.
         tools = [Gossipper(ours.binary, options, f"gossipper {mode}")]
         if both:
             tools.append(Sipp(options, f"sipp {mode}"))
@@ -327,7 +327,7 @@ TRACES = ["-trace_msg", "-trace_shortmsg", "-trace_stat", "-trace_rtt", "-trace_
 
 
 def tracing(bench, size, ours, rates):
-    """What traces cost the side that writes them, beside the same run without."""
+    """The cost of traces for the side that writes them, compared with the same run without."""
     plain = Gossipper(ours.binary, [], "gossipper, no trace")
     traced = Gossipper(ours.binary, TRACES, "gossipper, traces")
     sipp = rates.sipp_tool

@@ -39,7 +39,7 @@ class Child:
         _running.add(self)
 
     def wait(self, seconds):
-        """Whether the process has ended within that time."""
+        """Waits for the end; True if the process has ended within that time."""
         if self.exit_code is not None:
             return True
         poll = select.poll()
@@ -99,7 +99,7 @@ def kill_all():
 
 
 def free_port():
-    """A port of loopback that nobody uses, below the range the kernel hands out."""
+    """A free port of loopback, below the range from which the kernel assigns ports."""
     for _ in range(200):
         port = random.randrange(20000, 30000)
         if all(_can_bind(kind, port) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):

@@ -1,4 +1,4 @@
-"""Where our caller's CPU time goes, sampled by perf."""
+"""The CPU time of our caller by function, sampled by perf."""
 
 import os
 import re

@@ -1,15 +1,15 @@
-"""Says before a run how quiet the machine is."""
+"""Prints before a run how busy the machine is."""
 
 import os
 
 from . import machine
 
-# One CPU's percent of use by others above which figures suffer.
+# Percent of one CPU's use by other programs above which figures suffer.
 BUSY_PERCENT = 10
 
 
 def main():
-    """Prints the load, and who makes it."""
+    """Prints the load, and the processes that cause it."""
     times = machine.CpuTimes()
     busy = machine.busy_processes(2.0)
     stolen, used = machine.CpuTimes().shares_since(times, 0)

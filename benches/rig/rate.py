@@ -8,7 +8,7 @@ from .processes import RigError
 
 @dataclass(frozen=True)
 class Effort:
-    """How thoroughly to search."""
+    """The effort of a search."""
 
     # Length of a run on the way up, and of those that count.
     climb_s: float
@@ -42,12 +42,12 @@ class Search:
 
     @property
     def name(self):
-        """Whose search this is."""
+        """Name of the tool whose rate is searched."""
         return self._tool.name
 
     @property
     def done(self):
-        """Nothing is left to do."""
+        """True once the search is finished."""
         return self._phase == "done"
 
     def step(self):
@@ -57,8 +57,8 @@ class Search:
         self._tries += 1
         if run.clean and seconds == self._effort.run_s:
             self._clean_runs[self._rate] = self._clean_runs.get(self._rate, 0) + 1
-        # On the way down from a start that was too high one run each is enough: what fails there is
-        # not held against the rate.
+        # On the way down from a start that was too high, one run per rate is enough: a failure
+        # there does not rule the rate out.
         hasty = self._phase == "climb" and self._low is None
         if run.clean or hasty or self._tries >= self._effort.tries:
             self._tries = 0

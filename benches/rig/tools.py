@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from .processes import RigError
 
 HOST = "127.0.0.1"
-# SO_RCVBUF and SO_SNDBUF where SIPp gets more than its default; the kernel caps them.
+# SO_RCVBUF and SO_SNDBUF for SIPp with large buffers; the kernel caps them.
 BIG_BUFFERS = 16 * 1024 * 1024
 
 
 @dataclass
 class Report:
-    """What one side of a run says about it."""
+    """The report of one side of a run."""
 
     calls: int = 0
     succeeded: int = 0
@@ -24,14 +24,14 @@ class Report:
     retransmissions: int = 0
     # Calls started per second while calls were being placed; of callers only.
     achieved: float = 0.0
-    # What else is worth keeping.
+    # Further figures for the record.
     extra: dict = field(default_factory=dict)
 
 
 class Gossipper:
     """This project's program."""
 
-    # Asked once it lets open calls finish, asked twice it stops at once.
+    # The first signal lets open calls finish; the second one stops it at once.
     patience_s = 0.2
 
     def __init__(self, binary, options=(), name="gossipper", is_confined=True):
@@ -51,7 +51,7 @@ class Gossipper:
         ]  # fmt: skip
 
     def report(self, directory, name):
-        """Reads what `command` was told to write."""
+        """Reads the report of a process started with `command`."""
         path = os.path.join(directory, name + ".json")
         try:
             with open(path, encoding="utf-8") as summary:
@@ -89,7 +89,7 @@ class Gossipper:
 class Sipp:
     """SIPp, as Debian's sip-tester has it."""
 
-    # Stops at once, but may take a while over its calls.
+    # It stops at once, but may take a while to end its calls.
     patience_s = 5.0
 
     def __init__(self, options=(), name="sipp"):
@@ -108,7 +108,7 @@ class Sipp:
         ]  # fmt: skip
 
     def report(self, directory, name):
-        """Reads what `command` was told to write."""
+        """Reads the report of a process started with `command`."""
         path = os.path.join(directory, name + ".csv")
         try:
             with open(path, encoding="utf-8", errors="replace", newline="") as rows:
@@ -117,7 +117,7 @@ class Sipp:
         except (OSError, IndexError) as error:
             raise RigError(f"{self.name} wrote no statistics: {error}") from error
         # "date<TAB>time<TAB>seconds since 1970"
-        # The first row is written when everything is set up and calls begin.
+        # The first row is written when the calls begin.
         begun, ended = (float(row["CurrentTime"].split()[-1]) for row in (first, last))
         calls = int(last["TotalCallCreated"])
         return Report(
@@ -132,7 +132,7 @@ class Sipp:
 
 
 def printable(command):
-    """A command line without the places of this machine, for the records."""
+    """A command line without the paths of this machine, for the records."""
     return " ".join(
         os.path.basename(word) if word.startswith("/") else word for word in command
     )
