@@ -193,7 +193,7 @@ fn cpus(stat: &str, tick_ns: u64) -> Vec<Cpu> {
     cpus
 }
 
-/// The folder of our control group's CPU counters, in either version of control groups.
+/// The file with our control group's CPU counters, in either version of control groups.
 fn group(root: &Path) -> Option<PathBuf> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mut found = groups.lines().filter_map(|line| {

@@ -44,7 +44,7 @@ impl SentRules {
         program.is_sent && !is_given && config.reach.for_run().is_none()
     }
 
-    /// Such programs, and their files.
+    /// The programs that are kept, and their files.
     fn kept<'p>(
         self,
         config: &'p RunConfig,

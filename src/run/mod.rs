@@ -65,8 +65,8 @@ use crate::engine::Programs;
 use crate::output::Palette;
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
 
-/// Runs a scenario and returns the process's exit code. Results and errors are printed. `companion`
-/// controls the run beside the user at the terminal.
+/// Runs a scenario and returns the process's exit code. Results and errors are printed. A second
+/// controller, if there is one, steers the run beside the user at the terminal.
 pub(crate) fn run<'c>(config: &'c RunConfig, companion: Option<&'c mut dyn Companion>) -> ExitCode {
     let palette = palette(config, io::stderr().is_terminal());
     match try_run(config, companion) {

@@ -305,8 +305,8 @@ fn is_port_of_connections(config: &RunConfig, roles: Roles) -> bool {
         && config.local_port.is_some_and(|port| port != 0)
 }
 
-/// The number of workers. `alone` is the reason if only one is possible; `for_connections` is
-/// another one.
+/// The number of workers. Each of `alone` is a condition under which one worker is used, with its
+/// reason; `for_connections` is another condition.
 fn count_workers(
     config: &RunConfig,
     programs: &Programs,
@@ -358,7 +358,7 @@ fn data_and_places(
             .flat_map(|third_party| third_party.peers.iter().filter_map(|peer| peer.address)),
     );
     for program in programs.all() {
-        // Each call of a kept scenario is judged by itself, and its target has no share before.
+        // Each call of a kept scenario is judged when it is turned; no share is held before.
         if is_kept(program) {
             continue;
         }

@@ -21,9 +21,9 @@ const POOL_FOR_KEYS: u64 = 100_000;
 pub(super) const TEXT_BYTES: u64 = 2_048;
 /// Least bytes of texts per worker: a few calls may have large messages.
 pub(super) const TEXTS_LEAST: u64 = 8 << 20;
-/// The divisor for the default pool of each further engine: it takes this part of the memory that
-/// is left. There may be 15 engines of the configuration and 32 of clients: the last one finds a
-/// third of it.
+/// The divisor for the default pool of an engine beside the primary one, which takes 1/48 of the
+/// memory that is left. There may be 15 such engines of the configuration and 32 of clients: the
+/// last one finds a third of the memory.
 pub(crate) const BESIDE_PART: u64 = 48;
 /// Ended calls that are remembered for each call of the pool, if calls are answered.
 pub(super) const ENDED_PER_CALL: u64 = 4;
@@ -31,7 +31,7 @@ pub(super) const ENDED_PER_CALL: u64 = 4;
 /// The terms that a process sets for a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    /// The divisor for a pool of default size: it takes at most this part of the memory that is
+    /// The divisor for a pool of default size, which takes at most 1/`part` of the memory that is
     /// left.
     pub(crate) part: u64,
     /// True if a reload of the configuration may raise the total number of calls.

@@ -67,7 +67,7 @@ pub(super) struct Part {
     pub(super) running: Running,
     /// Index of its first worker among those of all parts.
     first_worker: u16,
-    /// For each worker: time of its last report, on the monotonic clock.
+    /// By worker: the time of its last report or sample, and its end.
     heard: Vec<Heard>,
 }
 
@@ -335,8 +335,8 @@ impl Supervisor {
         has_reports
     }
 
-    /// The oldest of the times at which the workers that have not ended sent their last report, on
-    /// the monotonic clock.
+    /// The oldest of the times at which the workers that have not ended last sent a report or a
+    /// sample, on the monotonic clock.
     pub(crate) fn oldest_report_ns(&self) -> u64 {
         let running = self.parts.all().flat_map(|part| &part.heard).filter(|heard| !heard.is_done);
         running.map(|heard| heard.at_ns).min().unwrap_or(u64::MAX)

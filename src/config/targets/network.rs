@@ -28,7 +28,7 @@ pub enum AddressClass {
     Global,
     /// No address, which reaches this host (RFC 1122, section 3.2.1.3).
     Unspecified,
-    /// A host on the same link, and services of the host below (RFC 3927).
+    /// A host on the same link, and services of a virtual machine's host (RFC 3927).
     LinkLocal,
     /// A group of hosts.
     Multicast,

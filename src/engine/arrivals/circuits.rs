@@ -59,7 +59,7 @@ impl CircuitMap {
 pub struct BusyCircuits {
     /// Their indices, in no order; at most as many as the caller asked for.
     pub circuits: Vec<u32>,
-    /// Number of circuits in the map.
+    /// Number of all circuits that calls hold.
     pub count: usize,
 }
 

@@ -28,7 +28,8 @@ pub enum Wait {
 pub struct Census {
     /// Number of calls for each reason to wait; the number of reasons is bounded.
     pub waits: Vec<(Wait, u64)>,
-    /// Time until the last of them has its answer or is given up, if that is known of all.
+    /// Time at which the last of them has its answer or is given up at the latest, if that is known
+    /// of all.
     pub longest_ns: Option<u64>,
 }
 

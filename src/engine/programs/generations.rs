@@ -41,9 +41,9 @@ pub enum SwapRefused {
     /// One program makes calls and the other answers them.
     #[error("the scenario {new} calls and the run {old} them; start another run for it")]
     Mode {
-        /// The work of the new program.
+        /// The verb for the new program: it makes or answers calls.
         new: &'static str,
-        /// The work of the run's program.
+        /// The verb for the run's program.
         old: &'static str,
     },
     /// A program uses third-party call control.
@@ -64,7 +64,7 @@ pub enum SwapRefused {
         /// Number of workers.
         workers: usize,
     },
-    /// The program runs shell commands, which this run does not allow.
+    /// The program runs shell commands, for which the run was not prepared.
     #[error("the scenario runs shell commands, for which the run was not prepared")]
     Commands,
     /// The program uses a circuit, and the run has none.
@@ -126,8 +126,8 @@ pub struct Generations {
 }
 
 impl Generations {
-    /// Creates the record for a run that begins with `programs`. The run has as many workers as
-    /// `config` says; `runs_commands` is true if it runs shell commands.
+    /// Creates the record for a run of so many workers that begins with `programs`.
+    /// `runs_commands` is true if the run can execute shell commands.
     pub fn new(
         programs: Programs,
         layout: Arc<Layout>,

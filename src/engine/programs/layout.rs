@@ -20,8 +20,8 @@ pub fn layout(programs: &[&Program], pause_ms: u64) -> Layout {
 }
 
 /// Returns the layout that follows `before` when new calls follow `programs`, which get `numbers`.
-/// Of the earlier programs, those for whose index `stays` holds remain. Names in `before` keep
-/// their figures, and so do the bounds of repartitions.
+/// An earlier program remains if `stays` holds for its index. Names in `before` keep their figures,
+/// and so do the bounds of repartitions.
 pub(in crate::engine) fn next_layout(
     before: &Layout,
     stays: impl Fn(usize) -> bool,

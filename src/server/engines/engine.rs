@@ -291,7 +291,7 @@ impl<'s> Engine<'s> {
         }
     }
 
-    /// Checks whether the process wants to end, and the time that is left for it.
+    /// Begins to end the run once the process wants to end, within the time that is left.
     fn look_at_the_end(&mut self, now: u64) {
         let end_by_ns = self.shared.end_by_ns.load(Ordering::Relaxed);
         if end_by_ns == u64::MAX || self.is_shutting_down {

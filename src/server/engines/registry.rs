@@ -555,7 +555,7 @@ impl Registry {
             wait(&calling, sys::monotonic_now().saturating_add(grace_ns.min(within_ns / 4)));
         }
         answering.iter().for_each(|handle| handle.end_by(deadline_ns));
-        // An engine that was being started is either leaving now, or has no row and no handle left.
+        // An engine that was being started moves to those that leave, or is dropped.
         while !(self.unended().is_empty() && self.roster().starting.is_empty())
             && sys::monotonic_now() < deadline_ns
         {
