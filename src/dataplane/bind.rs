@@ -1,5 +1,5 @@
-//! Binding with retries. After a process was killed, its io_uring ring may hold a port for some 40
-//! ms more. Without the retries, a process that is restarted at once would find its port taken.
+//! Binding with retries. After a process was killed, its io_uring ring may hold a port for another
+//! 40 ms or so. Without retries, a process that is restarted at once would find its port taken.
 
 use std::io;
 use std::thread;

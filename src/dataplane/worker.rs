@@ -140,7 +140,7 @@ pub struct Links {
 
 /// The number of workers that are not done. Workers end together: one that ended alone would break
 /// the circle. If workers share a port, the kernel would also give the datagrams of its socket, and
-/// of others, to another process.
+/// some of other sockets, to other workers.
 #[derive(Clone, Debug)]
 pub struct Undone(Arc<AtomicUsize>);
 

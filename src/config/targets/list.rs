@@ -57,8 +57,8 @@ fn is_usual_port(port: u16, is_websocket: bool) -> bool {
     port >= USER_PORTS || SIP_PORTS.contains(&port) || (is_websocket && WEB_PORTS.contains(&port))
 }
 
-/// The list of addresses that clients of the API may call. Without entries these are the hosts of
-/// private networks.
+/// The list of addresses that clients of the API may call. Without entries these are this host and
+/// those of private and shared networks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetList {
     /// The entries, in the order of the file.

@@ -16,7 +16,7 @@ use crate::stats::{DropCause, FailureCause};
 use crate::stream::{Role, Session, SessionFailure};
 
 /// Waiting bytes from which on a connection counts as congested. This is below the limit of its
-/// session, so that messages still fit whose calls do not know it yet.
+/// session, so that messages of calls that do not know it yet still fit.
 const CONGESTED_BYTES: usize = 65_536;
 /// Time between two checks of peers' deadlines while there are connections.
 const SWEEP_NS: u64 = 250_000_000;
