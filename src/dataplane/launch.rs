@@ -161,10 +161,10 @@ impl Launch {
         Generations::new(programs, layout, &self.engine, workers, self.runs_commands)
     }
 
-    /// What carries messages over connections, where the run has them.
+    /// Returns the settings of the sessions over connections, for a run that has them.
     ///
     /// # Errors
-    /// What does not fit the sessions, as a sentence.
+    /// A sentence that says which setting the sessions cannot take.
     pub fn mux(&self) -> io::Result<Option<MuxConfig>> {
         let Some(streams) = &self.streams else { return Ok(None) };
         Ok(Some(MuxConfig {

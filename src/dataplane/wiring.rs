@@ -149,7 +149,7 @@ pub struct Station<D: Link> {
     sources: Vec<(IpAddr, SocketId)>,
 }
 
-/// When a worker begins, and as which of a run's.
+/// The start of a worker: its time, and its place among the workers of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
     /// Index of the worker.

@@ -95,7 +95,8 @@ causes! {
         MaxUdpRetrans = "max_udp_retrans",
         /// A `<recv>` waited longer than its timeout.
         RecvTimeout = "recv_timeout",
-        /// A message could not be sent within `-send_timeout`, or within the timeout of its `<send>`.
+        /// A message could not be sent within `-send_timeout`, or within the timeout of its
+        /// `<send>`.
         SendTimeout = "send_timeout",
         /// A message arrived that the scenario does not expect at this point.
         UnexpectedMessage = "unexpected_message",
@@ -105,8 +106,8 @@ causes! {
         AckCseqMismatch = "ack_cseq_mismatch",
         /// The kernel refused to send a message (no route, not permitted, too large).
         CannotSendMessage = "cannot_send_message",
-        /// The network answered a message with an ICMP error, for example because no program listens
-        /// on the port.
+        /// The network answered a message with an ICMP error, for example because no program
+        /// listens on the port.
         IcmpUnreachable = "icmp_unreachable",
         /// The connection could not be established: refused, unreachable, or no answer.
         TcpConnect = "tcp_connect",

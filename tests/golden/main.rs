@@ -1,4 +1,4 @@
-//! What is printed, written or documented, held byte for byte against committed files: those of
+//! Everything printed, written or documented, held byte for byte against committed files: those of
 //! this folder, and those of `docs/` that are made from tables of the program.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test golden` writes them anew; the difference is then for the

@@ -256,7 +256,7 @@ impl Street {
 /// All workers of one side.
 pub struct Side {
     pub seats: Vec<Seat>,
-    /// What the run's control side holds.
+    /// The control side's ends of the workers.
     running: Running,
     pub histograms: Histograms<u64>,
     pub generic_counters: Vec<u64>,
