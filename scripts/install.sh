@@ -66,5 +66,5 @@ generated fish /usr/share/fish/vendor_completions.d/gossipper.fish
 
 doc=/usr/share/doc/gossipper
 # THIRD-PARTY.txt is made by scripts/package.sh.
-files $doc README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE THIRD-PARTY.txt
+files $doc README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE-MIT LICENSE-APACHE THIRD-PARTY.txt
 files $doc/docs docs/*.md docs/*.json
