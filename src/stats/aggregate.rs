@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::delta::{Baseline, Delta, DeltaRecorder, Moment, Source};
 use super::distribution::add_all;
 use super::failures::FailureSums;
 use super::history::{History, HistoryRow, per_second};
@@ -153,6 +154,8 @@ pub struct Aggregate {
     calls_active: u64,
     base: Base,
     before_reset: Option<BeforeReset>,
+    /// Where somebody adds the figures of several runs.
+    recorder: Option<Box<DeltaRecorder>>,
 }
 
 /// The cumulative figures at the last reset, which snapshots leave out.
@@ -195,7 +198,57 @@ impl Aggregate {
             calls_active: 0,
             base: Base { end_ns: start.monotonic_ns, ..Base::default() },
             before_reset: None,
+            recorder: None,
         }
+    }
+
+    /// Records deltas under the name of `source` from now on, in the place of those that were
+    /// recorded before. `false` while workers change their layout: try again.
+    pub fn record_deltas(&mut self, source: Source) -> bool {
+        if self.is_changing_layout() {
+            return false;
+        }
+        let baseline = |worker: &Worker| Baseline {
+            next_sequence: worker.next_sequence,
+            counters: worker.counters,
+            messages: worker.messages.clone(),
+            generic_counters: worker.generic_counters.clone(),
+            displays: worker.displays.clone(),
+            steps: worker.steps.clone(),
+            rate_steps: worker.rate_steps.clone(),
+            layout: Arc::clone(&self.layout),
+            peak_active: 0,
+        };
+        let workers = self.workers.iter().map(baseline).collect();
+        let recorder = DeltaRecorder::new(source, self.start, workers, self.judged_seconds());
+        self.recorder = Some(Box::new(recorder));
+        true
+    }
+
+    /// Records no deltas any more.
+    pub fn forget_deltas(&mut self) {
+        self.recorder = None;
+    }
+
+    /// What has been reported since the last time, where deltas are recorded. They add up to what
+    /// was counted and measured, whenever this is called, and resets do not touch them.
+    pub fn take_deltas(&mut self) -> Vec<Delta> {
+        let seconds = self.judged_seconds();
+        let moment = Moment {
+            workers: self.workers.len() as u64,
+            target_rate: self.target_rate(),
+            calls_active: self.workers.iter().map(|worker| worker.counters.calls_active()).sum(),
+            peak_active: 0,
+        };
+        let recorder = self.recorder.as_mut();
+        recorder.map_or_else(Vec::new, |recorder| recorder.take(&self.layout, moment, seconds))
+    }
+
+    /// Seconds judged since the start, resets or not.
+    fn judged_seconds(&self) -> JudgedSeconds {
+        let mut seconds = JudgedSeconds::of(&self.tally);
+        self.before_reset.iter().for_each(|before| seconds.add(&before.seconds));
+        seconds
     }
 
     /// Begins the figures of the run anew: later snapshots tell only what happens from now on. Open
@@ -309,6 +362,7 @@ impl Aggregate {
         let begin = self.second_of(report.start_ns);
         let second = begin.clamp(self.first_open, self.first_open + GAP_SECONDS_MAX);
         let covered = self.second_of(report.end_ns).min(second + GAP_SECONDS_MAX);
+        self.record(report);
         let counted = self.workers[index].absorb(report, covered);
         if report.is_draining {
             self.workers[index].drains_from.get_or_insert(second);
@@ -337,6 +391,16 @@ impl Aggregate {
     fn add_failures(&mut self, report: &Report) {
         let earlier = self.earlier.as_ref().filter(|layout| layout.generation == report.generation);
         self.failures.add(&report.failures, earlier.unwrap_or(&self.layout));
+    }
+
+    /// Records a report for those who add the figures of several runs.
+    fn record(&mut self, report: &Report) {
+        let Some(recorder) = &mut self.recorder else { return };
+        let earlier = self.earlier.as_ref().filter(|layout| layout.generation == report.generation);
+        if recorder.absorb(report, earlier.unwrap_or(&self.layout)).is_err() {
+            // More than a century of one worker's nanoseconds: no delta is better than a wrong one.
+            self.recorder = None;
+        }
     }
 
     /// Adds a look at a worker between two reports. Snapshots show its counters at once; the

@@ -79,8 +79,37 @@ macro_rules! causes {
             }
 
             /// Causes with a nonzero count.
-            pub fn nonzero(&self) -> impl Iterator<Item = ($name, u64)> + '_ {
+            pub fn nonzero(&self) -> impl Iterator<Item = ($name, u64)> + Clone + '_ {
                 $name::ALL.iter().map(|&cause| (cause, self.count(cause))).filter(|&(_, n)| n > 0)
+            }
+
+            /// Adds `other` as [`add`](Self::add), unless a count or their total becomes larger
+            /// than what travels; some causes may have been added then.
+            pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
+                let mut total = 0;
+                for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+                    *mine = $crate::stats::delta::wire::sum(*mine, theirs)?;
+                    total = $crate::stats::delta::wire::sum(total, *mine)?;
+                }
+                Some(())
+            }
+        }
+
+        impl serde::Serialize for $table {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let counts = self.nonzero().map(|(cause, count)| (cause.label(), count));
+                $crate::stats::delta::wire::named(counts, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $table {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let mut table = Self::default();
+                $crate::stats::delta::wire::read_named(deserializer, &mut table, |table, name| {
+                    let known = $name::ALL.iter().position(|cause| cause.label() == name)?;
+                    table.0.get_mut(known)
+                })?;
+                Ok(table)
             }
         }
     };

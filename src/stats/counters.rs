@@ -3,6 +3,9 @@
 //! Plain numbers: the worker that owns them adds to them without atomics. Copies of the whole block
 //! travel to the control side, so that every snapshot is consistent in itself.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::delta::wire;
 use super::{DropCounts, FailureCounts, TraceDropCounts, WithheldCounts};
 
 macro_rules! counters {
@@ -26,7 +29,7 @@ macro_rules! counters {
             pub const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
 
             /// Name and value of each plain counter, in declaration order.
-            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + Clone + use<> {
                 [$((stringify!($field), self.$field)),+].into_iter()
             }
 
@@ -37,6 +40,24 @@ macro_rules! counters {
                 self.withheld.add(&other.withheld);
                 self.drops.add(&other.drops);
                 self.trace_drops.add(&other.trace_drops);
+            }
+
+            /// Adds `other` as [`add`](Self::add), unless a sum becomes larger than what travels;
+            /// some fields may have been added then.
+            pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
+                $(self.$field = wire::sum(self.$field, other.$field)?;)+
+                self.failures.checked_add(&other.failures)?;
+                self.withheld.checked_add(&other.withheld)?;
+                self.drops.checked_add(&other.drops)?;
+                self.trace_drops.checked_add(&other.trace_drops)
+            }
+
+            /// The plain counter of that name.
+            fn slot(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $(stringify!($field) => Some(&mut self.$field),)+
+                    _ => None,
+                }
             }
 
             /// The counts since `earlier`, a previous copy of the same block.
@@ -157,6 +178,49 @@ counters! {
     icmp_errors,
     /// GSO trains that had to be sent datagram by datagram.
     gso_fallbacks,
+}
+
+/// Counters as they travel: a block for each table, without what is 0.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Blocks {
+    plain: Plain,
+    failures: FailureCounts,
+    withheld: WithheldCounts,
+    drops: DropCounts,
+    trace_drops: TraceDropCounts,
+}
+
+/// The plain counters of a block; its tables are empty.
+struct Plain(Counters);
+
+impl Serialize for Plain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        wire::named(self.0.each(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut counters = Counters::default();
+        wire::read_named(deserializer, &mut counters, Counters::slot)?;
+        Ok(Self(counters))
+    }
+}
+
+impl Serialize for Counters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { failures, withheld, drops, trace_drops, .. } = *self;
+        Blocks { plain: Plain(*self), failures, withheld, drops, trace_drops }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Counters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Blocks { plain, failures, withheld, drops, trace_drops } =
+            Blocks::deserialize(deserializer)?;
+        Ok(Self { failures, withheld, drops, trace_drops, ..plain.0 })
+    }
 }
 
 impl Counters {

@@ -1,8 +1,13 @@
 //! The CPU time that workers got. It tells a generator that is slow from one that is kept from its
 //! work.
 
+use serde::{Deserialize, Serialize};
+
+use super::delta::wire;
+
 /// CPU use of one worker's thread over some time, as the kernel counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CpuUse {
     /// Length of that time; 0 if the kernel tells nothing.
     pub time_ns: u64,
@@ -30,6 +35,25 @@ impl CpuUse {
         self.workers_ns += other.workers_ns;
         self.stolen_ns += other.stolen_ns;
         self.throttled_ns += other.throttled_ns;
+    }
+
+    /// Adds `other` as [`add`](Self::add), unless a sum becomes larger than what travels; some
+    /// times may have been added then.
+    pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
+        let Self { time_ns, busy_ns, waited_ns, others_ns, workers_ns, stolen_ns, throttled_ns } =
+            self;
+        for (mine, theirs) in [
+            (time_ns, other.time_ns),
+            (busy_ns, other.busy_ns),
+            (waited_ns, other.waited_ns),
+            (others_ns, other.others_ns),
+            (workers_ns, other.workers_ns),
+            (stolen_ns, other.stolen_ns),
+            (throttled_ns, other.throttled_ns),
+        ] {
+            *mine = wire::sum(*mine, theirs)?;
+        }
+        Some(())
     }
 
     /// Time in which the thread could not run although it should have.

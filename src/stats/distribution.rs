@@ -12,6 +12,29 @@ pub const DURATION_MAX_US: u64 = 3_600_000_000;
 /// Resolution in significant decimal digits: a percentile is at most 0.1 % off.
 pub const SIGNIFICANT_DIGITS: u8 = 3;
 
+/// Cells of a histogram.
+pub(super) const CELLS: usize = place_of(DURATION_MAX_US) + 1;
+
+/// Cells with a width of their own: the first 2,048 are one microsecond wide, every 1,024 after
+/// them twice as wide as those before. That is the least that tells three digits apart.
+const HALF: u64 = 1024;
+
+/// Place of the cell that a duration counts in.
+const fn place_of(duration_us: u64) -> usize {
+    let doublings = 53 - (duration_us | (2 * HALF - 1)).leading_zeros() as u64;
+    (doublings * HALF + (duration_us >> doublings)) as usize
+}
+
+/// A duration that counts in the cell at `place`: the shortest.
+const fn duration_at(place: usize) -> u64 {
+    let place = place as u64;
+    if place < 2 * HALF {
+        return place;
+    }
+    let doublings = place / HALF - 1;
+    (place - doublings * HALF) << doublings
+}
+
 /// Bounds of the summary's fixed buckets in milliseconds; a last bucket counts longer durations.
 pub const BUCKET_BOUNDS_MS: [u64; 9] = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
@@ -241,6 +264,16 @@ impl<C: Cell> Distribution<C> {
         cells.map(|cell| (cell.value_iterated_to(), cell.count_at_value().as_u64()))
     }
 
+    /// As [`cells`](Self::cells), by their places among the [`CELLS`].
+    pub(super) fn places(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.cells().map(|(longest_us, count)| (place_of(longest_us), count))
+    }
+
+    /// Counts between the [`BUCKET_BOUNDS_MS`].
+    pub(super) fn buckets(&self) -> &[u64; BUCKET_BOUNDS_MS.len() + 1] {
+        &self.buckets
+    }
+
     /// The figures that reports show.
     pub fn summarize(&self) -> DurationSummary {
         let moments = &self.moments;
@@ -260,6 +293,25 @@ impl<C: Cell> Distribution<C> {
             p999_ns: self.quantile_ns(0.999),
             buckets: self.buckets,
         }
+    }
+}
+
+impl Distribution<u64> {
+    /// The distribution that has just these cells, by place, and figures.
+    pub(super) fn of_parts(
+        cells: impl Iterator<Item = (usize, u64)>,
+        moments: Moments,
+        buckets: [u64; BUCKET_BOUNDS_MS.len() + 1],
+        bounds_ms: &[u64],
+        repartition: &[u64],
+    ) -> Self {
+        let mut made = Self::with_repartition(bounds_ms);
+        for (place, count) in cells {
+            made.histogram_us.saturating_record_n(duration_at(place), count);
+        }
+        (made.moments, made.buckets) = (moments, buckets);
+        add_all(&mut made.repartition, repartition);
+        made
     }
 }
 
@@ -382,6 +434,19 @@ mod tests {
             distribution.record(duration_us * 1000);
         }
         assert_eq!(distribution.count_above(NS_PER_MS), 2);
+    }
+
+    #[test]
+    fn every_cell_has_its_place_and_its_duration() {
+        let histogram = Distribution::<u64>::new().histogram_us;
+        let mut duration_us = 0;
+        for place in 0..CELLS {
+            assert_eq!((duration_at(place), place_of(duration_us)), (duration_us, place));
+            let longest_us = histogram.highest_equivalent(duration_us);
+            assert_eq!(place_of(longest_us), place, "{longest_us}");
+            duration_us = longest_us + 1;
+        }
+        assert!(duration_us > DURATION_MAX_US);
     }
 
     #[test]

@@ -2,11 +2,18 @@
 //!
 //! Workers record by index; only the control side turns an index back into a name.
 
+use serde::{Deserialize, Serialize};
+
 use super::steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
+
+/// Number by which layouts are told apart that measure different things, in any process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LayoutId(pub u64);
 
 /// Names and bounds of a compiled scenario's measurements. The position of a name is the index that
 /// the recording functions take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Layout {
     /// Transactions by method; a repeated method carries its occurrence (`INVITE`, `INVITE#2`).
     pub transactions: Vec<String>,
@@ -29,6 +36,30 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The number of this layout: figures of two that have the same can be added. How often a run
+    /// exchanged its programs, and the numbers that it gave them, are no part of it.
+    pub fn id(&self) -> LayoutId {
+        let mut hash = Fnv::default();
+        for names in [&self.transactions, &self.rtds, &self.counters, &self.displays] {
+            hash.names(names);
+        }
+        for bounds in [&self.rtd_repartition_ms, &self.call_length_repartition_ms] {
+            hash.number(bounds.len() as u64);
+            bounds.iter().for_each(|&bound| hash.number(bound));
+        }
+        hash.number(self.programs.len() as u64);
+        for program in &self.programs {
+            hash.text(&program.name);
+            hash.number(program.steps.len() as u64);
+            program.steps.iter().for_each(|step| hash.text(&step.name));
+            for places in [&program.transactions, &program.rtds, &program.counters] {
+                hash.number(places.len() as u64);
+                places.iter().for_each(|&place| hash.number(u64::from(place)));
+            }
+        }
+        LayoutId(hash.0)
+    }
+
     /// Index of the transaction whose latency stands for the run in one-line reports: the first
     /// INVITE, else the first transaction.
     pub fn primary_transaction(&self) -> Option<usize> {
@@ -91,6 +122,39 @@ impl Layout {
     }
 }
 
+/// FNV-1a of 64 bits. It tells scenarios apart and keeps nobody from making two alike: only
+/// processes that belong together add their figures.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    /// With its length, so that two texts are not taken for two others.
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+
+    fn names(&mut self, names: &[String]) {
+        self.number(names.len() as u64);
+        names.iter().for_each(|name| self.text(name));
+    }
+}
+
 fn is_invite(name: &str) -> bool {
     name == "INVITE" || name.starts_with("INVITE#")
 }
@@ -102,6 +166,22 @@ mod tests {
     fn layout(names: &[&str]) -> Layout {
         let transactions = names.iter().map(|&name| name.to_owned()).collect();
         Layout { transactions, ..Layout::default() }
+    }
+
+    #[test]
+    fn the_number_tells_what_is_measured() {
+        let base = layout(&["INVITE", "BYE"]);
+        assert_eq!(base.id(), Layout { generation: 7, ..base.clone() }.id());
+        let others = [
+            layout(&["INVITE", "BY", "E"]),
+            layout(&["BYE", "INVITE"]),
+            Layout { rtds: vec!["BYE".to_owned()], ..layout(&["INVITE"]) },
+            Layout { rtd_repartition_ms: vec![10], ..base.clone() },
+            Layout { programs: vec![Default::default()], ..base.clone() },
+        ];
+        for other in others {
+            assert_ne!(base.id(), other.id(), "{other:?}");
+        }
     }
 
     #[test]

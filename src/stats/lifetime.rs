@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::delta::wire;
 use super::distribution::{Cell, Distribution};
 use super::histograms::{Histograms, TransactionHistograms};
 use super::snapshot::RunStart;
@@ -143,7 +146,8 @@ impl Measured {
 }
 
 /// Seconds judged since the run began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JudgedSeconds {
     /// Seconds judged.
     pub judged: u64,
@@ -156,6 +160,22 @@ pub struct JudgedSeconds {
 impl JudgedSeconds {
     pub(super) fn of(tally: &VerdictTally) -> Self {
         Self { judged: tally.judged_seconds, limited: tally.limited_seconds, causes: tally.causes }
+    }
+
+    /// What was judged since `earlier`.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            judged: self.judged.saturating_sub(earlier.judged),
+            limited: self.limited.saturating_sub(earlier.limited),
+            causes: self.causes.since(&earlier.causes),
+        }
+    }
+
+    /// Adds `other` as [`add`](Self::add), unless a sum becomes larger than what travels.
+    pub(super) fn checked_add(&mut self, other: &Self) -> Option<()> {
+        self.judged = wire::sum(self.judged, other.judged)?;
+        self.limited = wire::sum(self.limited, other.limited)?;
+        self.causes.checked_add(&other.causes)
     }
 
     /// Adds `other`.

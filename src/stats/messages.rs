@@ -3,6 +3,10 @@
 //! Tables of fixed size, so that counting needs only an index: a method is the position of its name
 //! in [`METHOD_NAMES`], a code stands for itself.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::delta::wire;
+
 /// Methods that are told apart, in the order of their index; the last stands for any other.
 pub const METHOD_NAMES: [&str; 16] = [
     "INVITE",
@@ -92,14 +96,57 @@ impl OneWay {
         self.responses.iter_mut().zip(&other.responses).for_each(|(mine, theirs)| *mine += theirs);
     }
 
+    /// Every count that is not 0, by its place: requests first.
+    fn places(&self) -> impl Iterator<Item = (usize, u64)> + Clone + '_ {
+        let all = self.requests.iter().chain(&*self.responses).copied().enumerate();
+        all.filter(|&(_, count)| count > 0)
+    }
+
+    fn slots(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.requests.iter_mut().chain(&mut *self.responses)
+    }
+
+    /// Does `merge` with each count and that of `other` at the same place.
+    fn merge(
+        &mut self,
+        other: &Self,
+        mut merge: impl FnMut(u64, u64) -> Option<u64>,
+    ) -> Option<()> {
+        let theirs = other.requests.iter().chain(&*other.responses);
+        for (mine, &theirs) in self.slots().zip(theirs) {
+            *mine = merge(*mine, theirs)?;
+        }
+        Some(())
+    }
+
     fn clear(&mut self) {
         self.requests = [0; METHODS];
         self.responses.fill(0);
     }
 }
 
+impl Serialize for OneWay {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        wire::sparse(self.places(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OneWay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut counts = Self::default();
+        for (place, count) in wire::read_sparse(deserializer, METHODS * (CELLS + 1))? {
+            match place.checked_sub(METHODS) {
+                None => counts.requests[place] = count,
+                Some(place) => counts.responses[place] = count,
+            }
+        }
+        Ok(counts)
+    }
+}
+
 /// Messages by direction, method and code, without retransmissions. All cells only grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MessageCounts {
     /// Messages that we sent.
     pub sent: OneWay,
@@ -112,6 +159,23 @@ impl MessageCounts {
     pub fn add(&mut self, other: &Self) {
         self.sent.add(&other.sent);
         self.received.add(&other.received);
+    }
+
+    /// Adds `other` as [`add`](Self::add), unless a sum becomes larger than what travels; some
+    /// cells may have been added then.
+    pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
+        self.sent.merge(&other.sent, wire::sum)?;
+        self.received.merge(&other.received, wire::sum)
+    }
+
+    /// What was counted since `earlier`.
+    pub(in crate::stats) fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        let ways = [(&mut since.sent, &earlier.sent), (&mut since.received, &earlier.received)];
+        for (mine, theirs) in ways {
+            mine.merge(theirs, |now, then| Some(now.saturating_sub(then)));
+        }
+        since
     }
 
     /// Takes over the counts of `other` without an allocation.

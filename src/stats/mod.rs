@@ -9,6 +9,7 @@ mod cause;
 mod aggregate;
 mod counters;
 mod cpu;
+mod delta;
 mod distribution;
 mod exit;
 mod failures;
@@ -33,6 +34,11 @@ pub use cause::{
 };
 pub use counters::Counters;
 pub use cpu::{CpuCause, CpuUse, WorkerCpu};
+pub use delta::{
+    Added, COUNT_MAX, Delta, DeltaError, DeltaSum, Durations, Figures, LAYOUTS_MAX, Moment,
+    RateStepCalls, SOURCE_MAX, SOURCES_MAX, Source, SourceSum, StepCalls, TransactionDurations,
+    WINDOW, WorkerTime,
+};
 pub use distribution::{
     BUCKET_BOUNDS_MS, Cell, DURATION_MAX_US, Distribution, DurationSummary, Moments,
     SIGNIFICANT_DIGITS,
@@ -45,7 +51,7 @@ pub use failures::{
 pub use health::{Health, HealthGates};
 pub use histograms::{Histograms, TransactionHistograms};
 pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};
-pub use layout::Layout;
+pub use layout::{Layout, LayoutId};
 pub use lifetime::{
     Buckets, CALL_LENGTH_BOUNDS_US, JudgedSeconds, LAG_BOUNDS_US, Lifetime, Measured,
     RESPONSE_BOUNDS_US, TransactionBuckets,

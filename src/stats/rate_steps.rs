@@ -212,6 +212,11 @@ impl RateSteps {
         self.current = other.current;
     }
 
+    /// The rows, and by how many bits the number of a step is shifted to find its row.
+    pub(super) fn rows(&self) -> (u32, &[RateStepCounts]) {
+        (self.rows.shift, &self.rows.rows)
+    }
+
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.rows.rows.clear();

@@ -3,8 +3,13 @@
 //! SIPp's scenario screen and its file of counts show these figures line by line. Workers count by
 //! index; the control side turns an index back into a program's step.
 
-/// Events of one step. All fields only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+use super::delta::wire;
+
+/// What happened at one step. All fields only grow. They travel as a row, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[u64; 5]", into = "[u64; 5]")]
 pub struct StepCounts {
     /// Messages sent or received by the step, without retransmissions; pauses begun by it.
     pub messages: u64,
@@ -18,7 +23,30 @@ pub struct StepCounts {
     pub lost: u64,
 }
 
+impl From<[u64; 5]> for StepCounts {
+    fn from([messages, retransmissions, timeouts, unexpected, lost]: [u64; 5]) -> Self {
+        Self { messages, retransmissions, timeouts, unexpected, lost }
+    }
+}
+
+impl From<StepCounts> for [u64; 5] {
+    fn from(counts: StepCounts) -> Self {
+        let StepCounts { messages, retransmissions, timeouts, unexpected, lost } = counts;
+        [messages, retransmissions, timeouts, unexpected, lost]
+    }
+}
+
 impl StepCounts {
+    /// Adds `other` as [`add`](Self::add), unless a sum becomes larger than what travels.
+    pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
+        let (mut sums, theirs): ([u64; 5], [u64; 5]) = ((*self).into(), (*other).into());
+        for (mine, theirs) in sums.iter_mut().zip(theirs) {
+            *mine = wire::sum(*mine, theirs)?;
+        }
+        *self = sums.into();
+        Some(())
+    }
+
     /// Adds `other` field by field.
     pub fn add(&mut self, other: &Self) {
         self.messages += other.messages;
@@ -50,7 +78,8 @@ impl StepCounts {
 }
 
 /// The kind of a step, as far as screens and reports show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StepKind {
     /// Sends a message.
     Send {
@@ -73,7 +102,8 @@ pub enum StepKind {
 }
 
 /// One step as screens and reports show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepLayout {
     /// The kind of the step.
     pub kind: StepKind,
@@ -108,7 +138,8 @@ impl StepLayout {
 }
 
 /// One program: its steps in order, and the places of its measurements among those of the run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProgramLayout {
     /// The scenario's name.
     pub name: String,

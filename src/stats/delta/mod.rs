@@ -1,0 +1,383 @@
+//! What a source has counted and measured in an interval: the unit that travels and adds up.
+//!
+//! A run's reports become one [`Delta`] a second where they are wanted ([`super::Aggregate`]). A
+//! [`DeltaSum`] adds those of any number of workers, runs, processes and hosts: exactly, in any
+//! order, and each once. Counts and the cells of histograms are added, and percentiles are computed
+//! from the sum. Figures that cannot be added stand beside them, as of each source
+//! ([`Moment`]).
+//!
+//! A delta that arrives is checked before memory is taken for it: places of cells, sums, lengths.
+
+mod durations;
+mod rate_calls;
+mod recorder;
+mod sum;
+#[cfg(test)]
+mod tests;
+pub(super) mod wire;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use durations::Durations;
+pub use rate_calls::{RateStepCalls, StepCalls};
+pub(super) use recorder::{Baseline, DeltaRecorder};
+pub use sum::{Added, DeltaSum, LAYOUTS_MAX, SOURCES_MAX, SourceSum, WINDOW};
+pub use wire::COUNT_MAX;
+
+use super::histograms::{Histograms, TransactionHistograms};
+use super::{Counters, CpuUse, JudgedSeconds, Layout, LayoutId, MessageCounts, Report, StepCounts};
+
+/// Longest name of a source.
+pub const SOURCE_MAX: usize = 64;
+
+/// Most steps, transactions, timers or counters of a delta. A scenario has dozens.
+const ENTRIES_MAX: usize = 65_536;
+
+/// Why deltas are not added, or one is none.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DeltaError {
+    /// The name of a source is empty, too long or has other characters.
+    #[error(
+        "a source is named by 1 to {SOURCE_MAX} letters, digits, dots, colons, dashes and underscores"
+    )]
+    Source,
+    /// Figures of one number of layout that are about different things.
+    #[error("the figures have another number of steps, durations or counters than their layout")]
+    Shape,
+    /// A sum that does not fit.
+    #[error("a count is above {COUNT_MAX}")]
+    TooLarge,
+    /// Counts of durations that contradict each other.
+    #[error("the cells of a histogram, its buckets and its extremes contradict each other")]
+    Inconsistent,
+    /// Begin and end are the wrong way round, or a rate is none.
+    #[error("an interval ends before it begins, or a rate is negative or no number")]
+    Interval,
+    /// More sources than a sum has room for.
+    #[error("more than {SOURCES_MAX} sources")]
+    Sources,
+    /// More layouts than a sum has room for.
+    #[error("more than {LAYOUTS_MAX} layouts")]
+    Layouts,
+}
+
+/// The name of a source of deltas, unique among those that are added.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Source(String);
+
+impl Source {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = DeltaError;
+
+    fn try_from(name: String) -> Result<Self, DeltaError> {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+        let is_name = (1..=SOURCE_MAX).contains(&name.len()) && name.chars().all(is_part);
+        if is_name { Ok(Self(name)) } else { Err(DeltaError::Source) }
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.0
+    }
+}
+
+/// One source's figures for one interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
+pub struct Delta {
+    /// Whose figures these are.
+    pub source: Source,
+    /// Position among the deltas of the source, from 0 and without gaps.
+    pub sequence: u64,
+    /// What was measured.
+    pub layout: LayoutId,
+    /// Begin of the interval, in nanoseconds since 1970 UTC by the clock of the source.
+    pub begin_unix_ns: u64,
+    /// End of the interval.
+    pub end_unix_ns: u64,
+    /// Everything that adds up.
+    pub figures: Figures,
+    /// Seconds that the source judged meanwhile: seconds of several sources are not the same ones.
+    pub seconds: JudgedSeconds,
+    /// The source at the end of the interval.
+    pub moment: Moment,
+}
+
+/// The same before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    source: Source,
+    sequence: u64,
+    layout: LayoutId,
+    begin_unix_ns: u64,
+    end_unix_ns: u64,
+    figures: Figures,
+    seconds: JudgedSeconds,
+    moment: Moment,
+}
+
+impl TryFrom<Parts> for Delta {
+    type Error = DeltaError;
+
+    fn try_from(parts: Parts) -> Result<Self, DeltaError> {
+        let Parts { source, sequence, layout, begin_unix_ns, end_unix_ns, .. } = parts;
+        let Parts { figures, seconds, moment, .. } = parts;
+        JudgedSeconds::default().checked_add(&seconds).ok_or(DeltaError::TooLarge)?;
+        let is_rate = moment.target_rate.is_finite() && moment.target_rate >= 0.0;
+        if !is_rate || end_unix_ns < begin_unix_ns || sequence == u64::MAX {
+            return Err(DeltaError::Interval);
+        }
+        let figures = figures.checked()?;
+        Ok(Self { source, sequence, layout, begin_unix_ns, end_unix_ns, figures, seconds, moment })
+    }
+}
+
+/// Figures of a source at one moment, of which only the last ones count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moment {
+    /// Workers.
+    pub workers: u64,
+    /// Target rate in calls per second; 0 if calls are not paced.
+    pub target_rate: f64,
+    /// Calls that are open.
+    pub calls_active: u64,
+    /// The most calls that were open at once since the start. The peaks of several sources may not
+    /// have been at the same time, so that their sum is the most that there can have been.
+    pub peak_active: u64,
+}
+
+impl Moment {
+    /// Both at one time. These are no sums that must be exact, so that what does not fit is cut.
+    fn with(self, other: Self) -> Self {
+        Self {
+            workers: self.workers.saturating_add(other.workers),
+            target_rate: (self.target_rate + other.target_rate).min(f64::MAX),
+            calls_active: self.calls_active.saturating_add(other.calls_active),
+            peak_active: self.peak_active.saturating_add(other.peak_active),
+        }
+    }
+}
+
+/// Figures that add up: over intervals, workers, runs, processes and hosts of one layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figures {
+    /// Everything counted.
+    pub counters: Counters,
+    /// Messages by direction, method and code.
+    pub messages: MessageCounts,
+    /// By `counter=`, in the order of [`Layout::counters`].
+    #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
+    pub generic_counters: Vec<u64>,
+    /// By `display=`, in the order of [`Layout::displays`].
+    #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
+    pub displays: Vec<u64>,
+    /// By step: all steps of the first of [`Layout::programs`], then of the next.
+    #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
+    pub steps: Vec<StepCounts>,
+    /// Calls by the rate step in which they started.
+    pub rate_steps: RateStepCalls,
+    /// By transaction, in the order of [`Layout::transactions`].
+    #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
+    pub transactions: Vec<TransactionDurations>,
+    /// By response-time timer, in the order of [`Layout::rtds`].
+    #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
+    pub rtds: Vec<Durations>,
+    /// From a call's first message to its end.
+    pub call_length: Durations,
+    /// How far from its planned time a call was started.
+    pub planned_send_error: Durations,
+    /// Turns of the workers' loops.
+    pub loop_time: Durations,
+    /// Time of the workers.
+    pub time: WorkerTime,
+}
+
+/// The durations of one kind of transaction, as in [`TransactionHistograms`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransactionDurations {
+    /// From the request's first transmission to the final response.
+    pub service: Durations,
+    /// From the moment the request was planned.
+    pub response: Durations,
+    /// As `service`, where the final response was 3xx to 6xx.
+    pub refused: Durations,
+}
+
+/// What workers did with their time. The times of several workers are added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerTime {
+    /// Time that was reported.
+    pub reported_ns: u64,
+    /// Time that was not spent waiting.
+    pub busy_ns: u64,
+    /// Time during which calls were being placed.
+    pub pacing_ns: u64,
+    /// Calls that the rate asked for meanwhile, in millionths: whole numbers add up exactly.
+    pub planned_micro_calls: u64,
+    /// What the kernel says of the workers' CPUs.
+    pub cpu: CpuUse,
+}
+
+impl WorkerTime {
+    fn checked_add(&mut self, other: &Self) -> Option<()> {
+        self.reported_ns = wire::sum(self.reported_ns, other.reported_ns)?;
+        self.busy_ns = wire::sum(self.busy_ns, other.busy_ns)?;
+        self.pacing_ns = wire::sum(self.pacing_ns, other.pacing_ns)?;
+        let planned = wire::sum(self.planned_micro_calls, other.planned_micro_calls)?;
+        self.planned_micro_calls = planned;
+        self.cpu.checked_add(&other.cpu)
+    }
+
+    fn of(report: &Report) -> Self {
+        // Out of range there is no rate that a worker could have.
+        let planned = report.target_rate * report.pacing_ns as f64 / 1e3;
+        Self {
+            reported_ns: report.duration_ns(),
+            busy_ns: report.busy_ns,
+            pacing_ns: report.pacing_ns,
+            planned_micro_calls: planned.round() as u64,
+            cpu: report.cpu,
+        }
+    }
+}
+
+impl Figures {
+    /// Nothing yet, of what `layout` measures.
+    pub fn new(layout: &Layout) -> Self {
+        let rtds = layout.rtd_repartition_ms.len();
+        Self {
+            counters: Counters::default(),
+            messages: MessageCounts::default(),
+            generic_counters: vec![0; layout.counters.len()],
+            displays: vec![0; layout.displays.len()],
+            steps: vec![StepCounts::default(); layout.steps_total()],
+            rate_steps: RateStepCalls::default(),
+            transactions: layout.transactions.iter().map(|_| TransactionDurations::new()).collect(),
+            rtds: layout.rtds.iter().map(|_| Durations::new(rtds)).collect(),
+            call_length: Durations::new(layout.call_length_repartition_ms.len()),
+            planned_send_error: Durations::new(0),
+            loop_time: Durations::new(0),
+            time: WorkerTime::default(),
+        }
+    }
+
+    /// Adds `other`, which measures the same.
+    ///
+    /// # Errors
+    /// If it does not, or a sum is too large. What has been added then is undefined.
+    pub fn add(&mut self, other: &Self) -> Result<(), DeltaError> {
+        let large = |sum: Option<()>| sum.ok_or(DeltaError::TooLarge);
+        if self.steps.len() != other.steps.len()
+            || self.transactions.len() != other.transactions.len()
+            || self.rtds.len() != other.rtds.len()
+        {
+            return Err(DeltaError::Shape);
+        }
+        large(self.counters.checked_add(&other.counters))?;
+        large(self.messages.checked_add(&other.messages))?;
+        add_counts(&mut self.generic_counters, &other.generic_counters)?;
+        add_counts(&mut self.displays, &other.displays)?;
+        let mut steps = self.steps.iter_mut().zip(&other.steps);
+        large(steps.try_for_each(|(mine, theirs)| mine.checked_add(theirs)))?;
+        self.rate_steps.add(&other.rate_steps)?;
+        for (mine, theirs) in self.transactions.iter_mut().zip(&other.transactions) {
+            mine.service.add(&theirs.service)?;
+            mine.response.add(&theirs.response)?;
+            mine.refused.add(&theirs.refused)?;
+        }
+        self.rtds.iter_mut().zip(&other.rtds).try_for_each(|(mine, theirs)| mine.add(theirs))?;
+        self.call_length.add(&other.call_length)?;
+        self.planned_send_error.add(&other.planned_send_error)?;
+        self.loop_time.add(&other.loop_time)?;
+        large(self.time.checked_add(&other.time))
+    }
+
+    /// The histograms, which know percentiles. `layout` is that of the figures.
+    ///
+    /// # Errors
+    /// If it is another one.
+    pub fn histograms(&self, layout: &Layout) -> Result<Histograms<u64>, DeltaError> {
+        let mut all = Histograms::<u64>::new(layout);
+        if all.transactions.len() != self.transactions.len() || all.rtds.len() != self.rtds.len() {
+            return Err(DeltaError::Shape);
+        }
+        for (made, own) in all.transactions.iter_mut().zip(&self.transactions) {
+            *made = TransactionHistograms {
+                service: own.service.distribution(&[])?,
+                response: own.response.distribution(&[])?,
+                refused: own.refused.distribution(&[])?,
+            };
+        }
+        for (made, own) in all.rtds.iter_mut().zip(&self.rtds) {
+            *made = own.distribution(&layout.rtd_repartition_ms)?;
+        }
+        all.call_length = self.call_length.distribution(&layout.call_length_repartition_ms)?;
+        all.planned_send_error = self.planned_send_error.distribution(&[])?;
+        all.loop_time = self.loop_time.distribution(&[])?;
+        Ok(all)
+    }
+
+    /// Nothing, of what these figures measure.
+    fn emptied(&self) -> Self {
+        let none = |durations: &Durations| durations.emptied();
+        Self {
+            counters: Counters::default(),
+            messages: MessageCounts::default(),
+            generic_counters: vec![0; self.generic_counters.len()],
+            displays: vec![0; self.displays.len()],
+            steps: vec![StepCounts::default(); self.steps.len()],
+            rate_steps: RateStepCalls::default(),
+            transactions: self.transactions.iter().map(TransactionDurations::emptied).collect(),
+            rtds: self.rtds.iter().map(none).collect(),
+            call_length: none(&self.call_length),
+            planned_send_error: none(&self.planned_send_error),
+            loop_time: none(&self.loop_time),
+            time: WorkerTime::default(),
+        }
+    }
+
+    /// These figures, if none of them is too large.
+    fn checked(self) -> Result<Self, DeltaError> {
+        self.emptied().add(&self)?;
+        Ok(self)
+    }
+}
+
+impl TransactionDurations {
+    fn new() -> Self {
+        Self { service: Durations::new(0), response: Durations::new(0), refused: Durations::new(0) }
+    }
+
+    fn emptied(&self) -> Self {
+        Self {
+            service: self.service.emptied(),
+            response: self.response.emptied(),
+            refused: self.refused.emptied(),
+        }
+    }
+}
+
+/// Adds counts place by place.
+fn add_counts(sums: &mut [u64], counts: &[u64]) -> Result<(), DeltaError> {
+    if sums.len() != counts.len() {
+        return Err(DeltaError::Shape);
+    }
+    for (sum, &count) in sums.iter_mut().zip(counts) {
+        *sum = wire::sum(*sum, count).ok_or(DeltaError::TooLarge)?;
+    }
+    Ok(())
+}
