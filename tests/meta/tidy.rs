@@ -335,6 +335,80 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn documents_for_contributors_name_files_and_modules_that_exist() {
+    let documents = [
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/ARCHITECTURE.md",
+        "docs/GLOSSARY.md",
+        "docs/HACKING.md",
+        "docs/RELEASE.md",
+    ];
+    let mut violations = Vec::new();
+    for path in documents {
+        let file = Text { path: path.into(), text: read(path) };
+        for (number, line) in file.text.lines().enumerate() {
+            for quoted in line.split('`').skip(1).step_by(2) {
+                let name = quoted.split_whitespace().next().unwrap_or("");
+                if is_path(name) && !leads_somewhere(name) {
+                    violations.push(file.place(number, format!("no file {name}")));
+                }
+                if is_module(name) && !is_in_a_module(name) {
+                    violations.push(file.place(number, format!("no module {name}")));
+                }
+            }
+        }
+    }
+    assert_none(&violations, "name what is there, from the root or from src/");
+}
+
+/// Tells whether a word is a path into the sources, such as `src/sip/via.rs` or `engine/wheel.rs`.
+fn is_path(word: &str) -> bool {
+    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+    let Some((first, _)) = word.split_once('/').filter(|_| is_plain) else { return false };
+    let is_folder = |folder: PathBuf| !first.is_empty() && folder.is_dir();
+    word.ends_with(".rs")
+        || is_folder(root().join(first))
+        || is_folder(root().join("src").join(first))
+}
+
+fn leads_somewhere(path: &str) -> bool {
+    let below = |folder: &str| root().join(folder).join(path);
+    below("").exists() || below("src").exists() || below("src").with_extension("rs").exists()
+}
+
+/// Tells whether a word is a path of modules of the program, such as `engine::wheel`.
+fn is_module(word: &str) -> bool {
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let Some((first, rest)) = word.split_once("::") else { return false };
+    let is_known = root().join("src").join(first).is_dir();
+    is_known && !rest.is_empty() && word.split("::").all(is_name)
+}
+
+/// Tells whether a module exists, or its parent has a function of the name.
+fn is_in_a_module(module: &str) -> bool {
+    let path = module.replace("::", "/");
+    let Some((parent, name)) = path.rsplit_once('/') else { return false };
+    let source = [format!("src/{parent}.rs"), format!("src/{parent}/mod.rs")];
+    let source = source.iter().find_map(|file| fs::read_to_string(root().join(file)).ok());
+    let has_function = |text: String| {
+        let rest = |line: &str| Some(line.split_once("fn ")?.1.strip_prefix(name)?.to_owned());
+        text.lines().filter_map(rest).any(|rest| rest.starts_with(['(', '<']))
+    };
+    leads_somewhere(&path) || source.is_some_and(has_function)
+}
+
+#[test]
+fn the_changelog_knows_the_version_of_the_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog = read("CHANGELOG.md");
+    let is_released = changelog.contains(&format!("\n## [{version}] - "));
+    let is_announced = changelog.contains(&format!("release will be {version}."));
+    assert!(changelog.contains("\n## [Unreleased]\n"), "CHANGELOG.md lacks [Unreleased]");
+    assert!(is_released != is_announced, "CHANGELOG.md: has {version} been released or not?");
+}
+
+#[test]
 fn the_readme_has_the_rates_of_both_programs_on_every_host() {
     let table = hosts(Path::new("benches/results"));
     assert!(table.contains("| 225,000 | 10,200 | 22.1 |"), "{table}");
