@@ -21,7 +21,7 @@ use gossipper::engine::random::Random;
 use gossipper::engine::wheel::Wheel;
 use gossipper::engine::{
     Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment, Incoming,
-    Retransmission, layout,
+    Input, Retransmission, layout,
 };
 use gossipper::scenario::{builtin, compile};
 use gossipper::trace::Protocol;
@@ -43,6 +43,11 @@ const WAVE_NS: u64 = 10_000 * MS;
 const TURN_NS: u64 = MS / 20;
 /// Entries of the full structures.
 const MANY: usize = 1_000_000;
+
+/// Timers that are due fire.
+const TIMERS: Input<'static> = Input::Timers { reserve: 0 };
+/// Calls that are due start.
+const DUE: Input<'static> = Input::Arrivals { lead_ns: 0, reserve: 0 };
 
 fn caller() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5061))
@@ -171,26 +176,26 @@ fn record() -> [Wave; 2] {
         net.advance_to(wave_starts_ns(number));
         let mut steps = [Vec::new(), Vec::new()];
         let (driver, engine) = &mut sides[0];
-        engine.start_calls(net.now(), 0, driver.tx(), 0);
+        engine.handle(DUE, net.now(), driver.tx());
         while sides[0].1.active() > 0 {
             assert!(net.now() < wave_ends_ns(number), "calls that do not end");
             for ((driver, engine), steps) in sides.iter_mut().zip(&mut steps) {
                 driver.turn(0).expect("the simulated driver does not fail");
                 let now = driver.now();
                 let _ = driver.drain(|event, tx| {
-                    if let Event::Datagram { source, payload, .. } = &event {
-                        steps.push(Step::Datagram(now, *source, payload.to_vec()));
+                    if let Event::Datagram { source, payload, .. } = event {
+                        steps.push(Step::Datagram(now, source, payload.to_vec()));
+                        hear(engine, source, payload, now, tx);
                     }
-                    engine.on_event(event, now, tx);
                     ControlFlow::Continue(())
                 });
-                engine.fire_timers(now, driver.tx(), 0);
+                engine.handle(TIMERS, now, driver.tx());
                 steps.push(Step::Timers(now));
             }
             net.advance_to(net.now() + TURN_NS);
         }
         for (driver, engine) in &mut sides {
-            engine.fire_timers(wave_ends_ns(number), driver.tx(), 0);
+            engine.handle(TIMERS, wave_ends_ns(number), driver.tx());
             assert_eq!(engine.counters().calls_succeeded, (number as u64 + 1) * WAVE);
             assert_eq!(engine.counters().calls_failed, 0);
         }
@@ -210,22 +215,22 @@ fn arena() -> TxArena {
     arena
 }
 
+/// Lets `engine` have a datagram that arrives at `now`.
+fn hear(engine: &mut Engine, source: SocketAddr, payload: &[u8], now: u64, tx: &mut TxArena) {
+    let socket = SocketId(0);
+    let datagram = Incoming { socket, source, payload, received_ns: now, is_final: false };
+    black_box(engine.handle(Input::Datagram(datagram), now, tx));
+}
+
 /// Passes `steps` to `engine`.
 fn replay(engine: &mut Engine, steps: &[Step], tx: &mut TxArena) {
     for step in steps {
         match step {
             Step::Datagram(now, source, payload) => {
-                let datagram = Incoming {
-                    socket: SocketId(0),
-                    source: *source,
-                    payload,
-                    received_ns: *now,
-                    is_final: false,
-                };
-                black_box(engine.on_datagram(&datagram, *now, tx));
+                hear(engine, *source, payload, *now, tx);
             }
             Step::Timers(now) => {
-                engine.fire_timers(*now, tx, 0);
+                engine.handle(TIMERS, *now, tx);
             }
         }
     }
@@ -258,15 +263,15 @@ fn per_call(
 fn call(c: &mut Criterion) {
     let waves = record();
     let run_uac = |engine: &mut Engine, tx: &mut TxArena, number: usize| {
-        engine.start_calls(wave_starts_ns(number), 0, tx, 0);
-        engine.flushed(wave_starts_ns(number));
+        engine.handle(DUE, wave_starts_ns(number), tx);
+        engine.handle(Input::Flushed, wave_starts_ns(number), tx);
         replay(engine, &waves[number].uac, tx);
-        engine.fire_timers(wave_ends_ns(number), tx, 0);
+        engine.handle(TIMERS, wave_ends_ns(number), tx);
         assert_eq!(engine.active(), 0);
     };
     let run_uas = |engine: &mut Engine, tx: &mut TxArena, number: usize| {
         replay(engine, &waves[number].uas, tx);
-        engine.fire_timers(wave_ends_ns(number), tx, 0);
+        engine.handle(TIMERS, wave_ends_ns(number), tx);
         assert_eq!(engine.active(), 0);
     };
     let mut group = c.benchmark_group("call");
@@ -275,7 +280,7 @@ fn call(c: &mut Criterion) {
     });
     group.bench_function("uac_invite", |b| {
         let invite = |engine: &mut Engine, tx: &mut TxArena| {
-            engine.start_calls(wave_starts_ns(1), 0, tx, 0);
+            engine.handle(DUE, wave_starts_ns(1), tx);
             assert_eq!(engine.active() as u64, WAVE);
         };
         per_call(b, "uac", |e, tx| run_uac(e, tx, 0), invite);

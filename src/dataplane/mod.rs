@@ -5,7 +5,6 @@
 pub mod third_party;
 pub mod wiring;
 
-mod answer;
 mod bind;
 mod launch;
 mod link;
@@ -14,13 +13,14 @@ mod running;
 mod told;
 mod worker;
 
-pub use answer::{ANSWERS, Answer};
 pub use bind::bind_again;
 pub use launch::{Bind, Launch, LaunchError, StreamPlan, launch};
-pub use link::{Link, News};
+pub use link::Link;
 pub use mux::{MuxConfig, Reconnect, StreamMux};
 pub use running::{Running, WorkerHandle, swap};
 pub use worker::{
-    Handover, LINGER_NS, Links, NOTES, PerCallSockets, REPORT_NS, Turn, Undone, WATCHDOG_NS,
-    Worker, WorkerParts, WorkerRequest, sip_socket,
+    ANSWERS, Handover, LINGER_NS, Links, NOTES, PerCallSockets, REPORT_NS, Turn, Undone,
+    WATCHDOG_NS, Worker, WorkerParts, sip_socket,
 };
+
+pub use crate::engine::{Answer, WorkerRequest};

@@ -8,10 +8,9 @@ use std::thread::JoinHandle;
 use gossipper_uring::Waker;
 use rtrb::{Consumer, Producer};
 
-use super::answer::Answer;
 use super::third_party::ThirdParty;
-use super::worker::{REPORTS, WorkerRequest};
-use crate::engine::{Generations, Programs, StopRequest, Swap, SwapRefused};
+use super::worker::REPORTS;
+use crate::engine::{Answer, Generations, Programs, StopRequest, Swap, SwapRefused, WorkerRequest};
 use crate::stats::{Aggregate, CounterSample, Report};
 use crate::trace::RecordsOut;
 

@@ -12,16 +12,16 @@ use std::thread;
 use gossipper_uring::{SocketId, SocketSpec, Waker};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::answer::ANSWERS;
 use super::bind::open_again;
 use super::launch::{Bind, Launch, LaunchError};
 use super::link::Link;
 use super::running::WorkerHandle;
 use super::third_party::link::WorkerEnd;
 use super::worker::{
-    Handover, Links, NOTES, PerCallSockets, REPORTS, Undone, Worker, WorkerParts, sip_socket,
+    ANSWERS, Handover, Links, NOTES, PerCallSockets, REPORTS, Undone, Worker, WorkerParts,
+    sip_socket,
 };
-use crate::engine::Engine;
+use crate::engine::{Engine, Sockets};
 use crate::stats::Report;
 use crate::trace;
 
@@ -203,26 +203,7 @@ impl<D: Link> Station<D> {
         let has_port = per_call.is_none() || launch.streams.is_some();
         config.environment.local_port = has_port.then_some(port);
         let mut engine = Engine::new(launch.programs.clone(), &launch.layout, config);
-        let mut shared = None;
-        match &launch.streams {
-            Some(streams) => {
-                engine.set_listener(self.main_socket);
-                match (streams.per_call, streams.remote) {
-                    (Some(max), _) => engine.use_connections(max),
-                    (None, Some(_)) => {
-                        let connection = self.driver.open(&outgoing)?;
-                        engine.share_socket(connection);
-                        shared = Some(connection);
-                    }
-                    (None, None) => engine.share_socket(self.main_socket),
-                }
-            }
-            None if per_call.is_none() => engine.share_socket(self.main_socket),
-            None => {}
-        }
-        if let Some((column, _)) = &launch.sources {
-            engine.use_sources(*column, self.sources);
-        }
+        engine.set_sockets(self.sockets(launch, &outgoing)?);
         if let Some(third_party) = &launch.third_party {
             engine.set_peering(third_party.peering);
         }
@@ -231,7 +212,6 @@ impl<D: Link> Station<D> {
             engine,
             links,
             main_socket: self.main_socket,
-            shared,
             per_call,
             index: begin.worker,
             workers: launch.workers,
@@ -240,6 +220,31 @@ impl<D: Link> Station<D> {
             watchdog_ns: launch.watchdog_ns,
             linger_ns: launch.linger_ns,
         }))
+    }
+}
+
+impl<D: Link> Station<D> {
+    /// The sockets of the engine's calls. Opens the one connection of all of them, if there is one.
+    fn sockets(&mut self, launch: &Launch, outgoing: &SocketSpec) -> io::Result<Sockets> {
+        let listener = self.main_socket;
+        if let Some(streams) = &launch.streams {
+            return Ok(match (streams.per_call, streams.remote) {
+                (Some(max), _) => Sockets::Connections { listener, max },
+                (None, Some(_)) => {
+                    let connection = self.driver.open(outgoing)?;
+                    Sockets::OneConnection { listener, connection }
+                }
+                (None, None) => Sockets::Accepted { listener },
+            });
+        }
+        if let Some((column, _)) = launch.sources {
+            let sockets = std::mem::take(&mut self.sources);
+            return Ok(Sockets::BySource { column, sockets });
+        }
+        Ok(match launch.per_call_sockets {
+            Some(_) => Sockets::PerCall,
+            None => Sockets::Shared(self.main_socket),
+        })
     }
 }
 

@@ -90,7 +90,7 @@ pub struct DataConfig {
     /// Injection files, in the order in which programs were compiled with them.
     pub tables: Vec<Arc<InjectionFile>>,
     /// True if calls leave from addresses that the first file names (`-t ui`); see
-    /// [`Engine::use_sources`](super::Engine::use_sources).
+    /// [`Sockets::BySource`](super::Sockets::BySource).
     pub per_source: bool,
     /// Circuits for calls that we make (`-tdmmap`).
     pub circuits: Option<CircuitMap>,

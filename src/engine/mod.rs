@@ -9,6 +9,7 @@ pub mod random;
 pub mod wheel;
 
 mod arrivals;
+mod border;
 mod call;
 mod check;
 mod config;
@@ -26,18 +27,18 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use gossipper_uring::{Event, IcmpCause, SocketId, TxArena};
+use gossipper_uring::{IcmpCause, SocketId, TxArena};
 
 use crate::injection::Table;
 use crate::scenario::{Mode, Scratch};
 use crate::sip::digest::Ha1Cache;
 use crate::sip::{HeaderIndex, Message};
-use crate::stats::{Counters, FailureCause, Layout, Report, StepCounts};
+use crate::stats::{Counters, Layout, Report, StepCounts};
 use crate::trace::Tracer;
 
 pub use arrivals::circuits::{BusyCircuits, CircuitMap};
 pub use arrivals::pacing;
-pub use arrivals::start::Started;
+pub use border::{Effect, Handled, Input};
 pub use call::call_ids::CallIdStyle;
 pub use call::census::{Census, Wait};
 pub use call::footprint::{ENDED_CALL_BYTES, Footprint};
@@ -46,13 +47,16 @@ pub use config::{
     Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Gate,
     Retransmission,
 };
+pub use control::{Answer, WorkerRequest};
 pub use dialog::authenticate::digest_uri;
-pub use dialog::receive::{Disposition, Incoming};
+pub use dialog::receive::Incoming;
 pub use programs::Programs;
 pub use programs::generations::{Generations, SwapRefused};
 pub use programs::layout::layout;
 pub use programs::swap::Swap;
-pub use third_party::{COMMAND_MAX, CommandTaken, Peering, is_command, sender};
+pub use third_party::{COMMAND_MAX, Peering, is_command, sender};
+pub use transport::Sockets;
+pub use transport::connections::ConnectionEvent;
 
 use arrivals::circuits::Circuits;
 use arrivals::pacing::Pacer;
@@ -127,6 +131,16 @@ pub struct Engine {
     /// True if requests that begin a call are served; otherwise they are refused.
     is_listening: bool,
     stop: Option<StopRequest>,
+    /// The same for want of the one connection of all calls.
+    disconnected: Option<StopRequest>,
+    /// Notes for the user that nobody has taken yet.
+    notes: VecDeque<String>,
+    /// Answers that nobody has taken yet.
+    answers: VecDeque<Answer>,
+    /// The slot from which on open calls are still to be ended, if that was demanded.
+    cancelling: Option<u32>,
+    /// The run ends now, whatever is open.
+    is_stopping: bool,
     index: Option<Box<HeaderIndex>>,
     saved_index: Option<Box<HeaderIndex>>,
     saved_bytes: Vec<u8>,
@@ -151,9 +165,16 @@ pub struct Engine {
     staged: Vec<StagedRequest>,
     /// Sockets free for new calls (one socket per call), or the one shared socket.
     sockets: SocketPool,
+    /// The first call in line for a connection has asked for one.
+    line_asks: bool,
     connections: Connections,
-    /// The listening socket, as given to [`set_listener`](Self::set_listener).
+    /// Where connections are accepted: a message said to come from there was handed over by
+    /// another worker, whose connection it is.
     listener: SocketId,
+    /// The one connection of all calls, where they have no other.
+    only_connection: Option<SocketId>,
+    /// True once the shared connection was up.
+    was_connected: bool,
     call_values: Vec<Value>,
     /// Variables for which each call has room: those of the program with most.
     call_values_each: usize,
@@ -204,6 +225,12 @@ enum SocketPool {
         exhausted: bool,
         next_shared: usize,
     },
+}
+
+impl SocketPool {
+    fn per_call() -> Self {
+        Self::PerCall { free: Vec::new(), all: Vec::new(), exhausted: false, next_shared: 0 }
+    }
 }
 
 /// A request to stop the run, by an action or because of a fatal error.
@@ -293,13 +320,8 @@ impl Engine {
         let created_max = config.calls_total.map_or(u64::MAX, split);
         let active_max = config.concurrent_max.map_or(u64::MAX, split);
         let shared = SocketPool::Shared(SocketId(0));
-        let per_call = SocketPool::PerCall {
-            free: Vec::new(),
-            all: Vec::new(),
-            exhausted: false,
-            next_shared: 0,
-        };
-        let sockets = if config.environment.local_port.is_some() { shared } else { per_call };
+        let has_port = config.environment.local_port.is_some();
+        let sockets = if has_port { shared } else { SocketPool::per_call() };
         let mut engine = Self {
             last_icmp: IcmpCause::Other,
             calls_of: vec![0; bounds.len()],
@@ -334,6 +356,11 @@ impl Engine {
             accepting: true,
             is_listening: true,
             stop: None,
+            disconnected: None,
+            notes: VecDeque::with_capacity(transport::connections::NOTES_MAX),
+            answers: VecDeque::new(),
+            cancelling: None,
+            is_stopping: false,
             index: Some(Box::new(HeaderIndex::new())),
             saved_index: Some(Box::new(HeaderIndex::new())),
             saved_bytes: Vec::with_capacity(1 << 16),
@@ -350,7 +377,10 @@ impl Engine {
             staged: Vec::with_capacity(8192),
             sockets,
             connections: Connections::for_at_most(connections),
+            line_asks: false,
             listener: GONE,
+            only_connection: None,
+            was_connected: false,
             call_values: Vec::new(),
             call_values_each: room.call_values,
             user_values_each: room.user_values,
@@ -377,68 +407,18 @@ impl Engine {
         engine
     }
 
-    /// Gives the engine the socket that its calls share.
-    pub fn share_socket(&mut self, socket: SocketId) {
-        self.sockets = SocketPool::Shared(socket);
-    }
-
-    /// Gives the engine one more socket to use for one call at a time.
-    pub fn add_socket(&mut self, socket: SocketId, local_port: u16) {
-        match &mut self.sockets {
-            SocketPool::PerCall { free, all, .. } => {
-                free.push((socket, local_port));
-                all.push((socket, local_port));
-            }
-            SocketPool::Connections { fresh, all, .. } => {
-                *fresh = Some(socket);
-                self.connections.note_pooled(socket, all.len());
-                all.push(socket);
-            }
-            SocketPool::Shared(_) | SocketPool::Lost(_) => {}
-        }
-    }
-
-    /// Tells the engine that no more sockets will come: calls then share the existing ones in turn.
-    /// With one connection per call this refuses only the pending open.
-    pub fn no_more_sockets(&mut self) {
-        if self.refuse_connection() {
-            return;
-        }
-        if let SocketPool::PerCall { exhausted, .. } = &mut self.sockets {
-            *exhausted = true;
-        }
-    }
-
-    /// Handles one event of the driver.
-    pub fn on_event(&mut self, event: Event<'_>, now: u64, tx: &mut TxArena) -> Disposition {
-        self.tracer.set_now(now);
-        match event {
-            Event::Datagram { socket, source, payload, received_ns } => {
-                let datagram = Incoming { socket, source, payload, received_ns, is_final: false };
-                self.on_datagram(&datagram, now, tx)
-            }
-            Event::SendFailed { cookie, cause, .. } => {
-                self.on_send_failed(CallRef::from_bits(cookie), cause, now);
-                Disposition::Done
-            }
-            Event::Unreachable { cause, quoted, .. } => {
-                self.on_unreachable(cause, quoted, now);
-                Disposition::Done
-            }
-            // Streams carry messages in frames, which a layer above must cut first.
-            Event::Stream(_) => Disposition::Done,
-        }
-    }
-
     /// Time at which the engine next wants to be called, on the monotonic clock.
     pub fn next_deadline_ns(&self) -> u64 {
+        if !self.deferred.is_empty() || !self.reopening.is_empty() {
+            return 0;
+        }
         let timer = self.wheel.next_deadline_ns().unwrap_or(u64::MAX);
         timer.min(self.next_arrival_ns())
     }
 
     /// Stamps the requests that were staged since the last call with their departure time,
     /// `sent_ns`.
-    pub fn flushed(&mut self, sent_ns: u64) {
+    fn flushed(&mut self, sent_ns: u64) {
         for staged in self.staged.drain(..) {
             if staged.is_arrival {
                 let error = sent_ns.abs_diff(staged.planned_ns);
@@ -453,14 +433,8 @@ impl Engine {
         }
     }
 
-    /// Returns `true` if calls wait for room in the send arena, or for a connection.
-    pub fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty() || !self.reopening.is_empty()
-    }
-
     /// Resumes calls that found the send arena full.
-    pub fn resume_deferred(&mut self, now: u64, tx: &mut TxArena) {
-        self.tracer.set_now(now);
+    fn resume_deferred(&mut self, now: u64, tx: &mut TxArena) {
         let mut waiting = std::mem::take(&mut self.deferred);
         std::mem::swap(&mut self.deferred, &mut self.deferred_spare);
         for (slot, generation) in waiting.drain(..) {
@@ -537,47 +511,6 @@ impl Engine {
         Some((paced_ns, planned, pacer.steps().current()))
     }
 
-    /// Starts and accepts no more calls.
-    pub fn stop_new_calls(&mut self) {
-        self.accepting = false;
-        if let Some(pacer) = &mut self.pacer {
-            pacer.stop();
-        }
-    }
-
-    /// Ends open calls from slot `from` on: a dialog is ended with BYE or CANCEL, and the call
-    /// counts as cancelled. Stops when `reserve` slots of the arena are left, and returns the slot
-    /// from which to go on after a flush; `None` when all calls are ended.
-    pub fn cancel_calls(
-        &mut self,
-        from: u32,
-        now: u64,
-        tx: &mut TxArena,
-        reserve: usize,
-    ) -> Option<u32> {
-        self.tracer.set_now(now);
-        for slot in from..self.calls.used() {
-            if self.calls[slot].phase == Phase::Running {
-                if tx.free() <= reserve {
-                    return Some(slot);
-                }
-                let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
-                self.abort(slot, FailureCause::Cancelled, &mut cx);
-            }
-        }
-        None
-    }
-
-    /// Ends all open calls at once, as cancelled, without a message to their peers.
-    pub fn give_up_calls(&mut self, now: u64) {
-        self.tracer.set_now(now);
-        for slot in 0..self.calls.used() {
-            if self.calls[slot].phase == Phase::Running {
-                self.end(slot, Some(FailureCause::Cancelled), now);
-            }
-        }
-    }
-
     /// Returns `true` if all calls of the run were made.
     pub fn all_created(&self) -> bool {
         let stopped = self.pacer.as_ref().is_some_and(Pacer::is_stopped);
@@ -588,11 +521,6 @@ impl Engine {
     /// count: a peer that asks something every second would keep the run from ending.
     pub fn is_finished(&self) -> bool {
         self.active == self.active_out_of_call && self.all_created()
-    }
-
-    /// Returns a request to stop the run, once.
-    pub fn take_stop_request(&mut self) -> Option<StopRequest> {
-        self.stop.take()
     }
 
     /// Number of strings in the store, and bytes of it ever used; for tests and memory reports.

@@ -28,7 +28,7 @@ impl Engine {
     }
 
     /// Changes the kinds of events that are recorded.
-    pub fn set_trace(&mut self, wanted: Kinds) {
+    pub(super) fn set_trace(&mut self, wanted: Kinds) {
         self.tracer.set_wanted(wanted, TURN_BYTES);
     }
 

@@ -10,7 +10,7 @@ use gossipper_uring::TxArena;
 use super::call::lookup::CallIdHash;
 use super::call::{NO_INDEX, Phase, Slot};
 use super::steps::render::{At, Out};
-use super::{Cx, Engine, SocketPool, StopRequest};
+use super::{Cx, Engine, Handled, SocketPool, StopRequest};
 use crate::scenario::{Optional, RecvCommand, SendCommand, StepKind};
 use crate::stats::{DropCause, FailureCause, WithheldCause};
 use crate::trace::Event;
@@ -35,16 +35,6 @@ pub enum Peering {
     Named,
 }
 
-/// The outcome of a received command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandTaken {
-    /// Handled, or dropped and counted.
-    Done,
-    /// The command starts a call, which needs a socket. The caller adds one, or says that there are
-    /// no more, and passes the command in again.
-    NeedsSocket,
-}
-
 /// The engine's state of the exchange with other instances.
 pub(super) struct Commands {
     peering: Peering,
@@ -54,6 +44,8 @@ pub(super) struct Commands {
     queue: Vec<u8>,
     /// The receiver of each queued command, and its length.
     queued: Vec<(u16, usize)>,
+    /// Texts at the front that were carried away, and their bytes.
+    carried: (usize, usize),
     /// Buffer in which a command is rendered.
     room: Vec<u8>,
     /// The command whose step runs its actions; empty otherwise.
@@ -67,6 +59,7 @@ impl Commands {
             reachable: Vec::new(),
             queue: Vec::new(),
             queued: Vec::new(),
+            carried: (0, 0),
             room: Vec::new(),
             current: Vec::new(),
         }
@@ -83,9 +76,37 @@ impl Commands {
         }
     }
 
+    /// The command that is to be carried away next, and to whom.
+    pub(super) fn front(&self) -> Option<(u16, &[u8])> {
+        let (count, bytes) = self.carried;
+        let &(peer, len) = self.queued.get(count)?;
+        Some((peer, &self.queue[bytes..bytes + len]))
+    }
+
+    /// Forgets the command at the front: it was carried away.
+    pub(super) fn forget_front(&mut self) {
+        let (count, bytes) = &mut self.carried;
+        if let Some((_, len)) = self.queued.get(*count) {
+            *count += 1;
+            *bytes += len;
+        }
+        if *count == self.queued.len() {
+            self.make_room();
+        }
+    }
+
+    fn make_room(&mut self) {
+        let (count, bytes) = std::mem::take(&mut self.carried);
+        self.queued.drain(..count);
+        self.queue.drain(..bytes);
+    }
+
     /// Queues a command; `false` if the instance is not reachable, or too many commands wait
     /// already.
     fn say(&mut self, peer: u16, text: &[u8]) -> bool {
+        if self.carried.0 > 0 {
+            self.make_room();
+        }
         let is_reachable = self.reachable.get(usize::from(peer)).is_some_and(|&up| up);
         let has_room = self.queue.len() + text.len() <= QUEUE_BYTES
             && self.queued.len() < QUEUE_COMMANDS
@@ -120,34 +141,14 @@ impl Engine {
             reachable: vec![false; peers],
             queue: Vec::with_capacity(QUEUE_BYTES),
             queued: Vec::with_capacity(QUEUE_COMMANDS),
+            carried: (0, 0),
             room: vec![0; COMMAND_MAX],
             current: Vec::with_capacity(COMMAND_MAX),
         };
     }
 
-    /// Passes each queued command, with the index of its receiver, to `carry` until that returns
-    /// `false`. Commands that `carry` took are removed.
-    pub fn carry_commands(&mut self, mut carry: impl FnMut(u16, &[u8]) -> bool) {
-        let Commands { queue, queued, .. } = &mut self.peers;
-        let (mut bytes, mut count) = (0, 0);
-        for &(peer, len) in queued.iter() {
-            if !carry(peer, &queue[bytes..bytes + len]) {
-                break;
-            }
-            bytes += len;
-            count += 1;
-        }
-        queue.drain(..bytes);
-        queued.drain(..count);
-    }
-
-    /// Returns `true` if commands are queued.
-    pub fn has_commands(&self) -> bool {
-        !self.peers.queued.is_empty()
-    }
-
     /// Notes that another instance is reachable.
-    pub fn peer_reachable(&mut self, peer: u16) {
+    pub(super) fn peer_reachable(&mut self, peer: u16) {
         if let Some(up) = self.peers.reachable.get_mut(usize::from(peer)) {
             *up = true;
         }
@@ -156,7 +157,7 @@ impl Engine {
     /// Notes that another instance is gone, or that none could be reached at start. Calls that wait
     /// for its command fail, and the run starts no new ones. `peer` is `None` if it never sent its
     /// name.
-    pub fn peer_gone(&mut self, peer: Option<u16>, now: u64, tx: &mut TxArena) {
+    pub(super) fn peer_gone(&mut self, peer: Option<u16>, now: u64, tx: &mut TxArena) {
         match (self.peers.peering, peer) {
             (Peering::Named, Some(peer)) => {
                 if let Some(up) = self.peers.reachable.get_mut(usize::from(peer)) {
@@ -185,18 +186,12 @@ impl Engine {
         }
     }
 
-    /// Counts a received text that is no command.
-    pub fn drop_command(&mut self, cause: DropCause) {
-        self.counters.parse_errors += 1;
-        self.counters.drops.bump(cause);
-    }
-
     /// Handles a command of another instance, without the byte that ends it.
-    pub fn on_command(&mut self, text: &[u8], now: u64, tx: &mut TxArena) -> CommandTaken {
+    pub(super) fn on_command(&mut self, text: &[u8], now: u64, tx: &mut TxArena) -> Handled {
         let call_id = line_value(text, b"Call-ID", 0).map(|id| self.call_key(id));
         let Some(call_id) = call_id.filter(|id| !id.is_empty()) else {
-            self.drop_command(DropCause::CommandWithoutCallId);
-            return CommandTaken::Done;
+            self.drop_malformed(DropCause::CommandWithoutCallId);
+            return Handled::Done;
         };
         let hash = self.hasher.hash(call_id);
         let found = match self.nonce.parse(call_id) {
@@ -204,7 +199,7 @@ impl Engine {
                 Some(_) => Some(call.slot),
                 None => {
                     self.counters.dead_call_messages += 1;
-                    return CommandTaken::Done;
+                    return Handled::Done;
                 }
             },
             None => self.map.find(hash, |slot| self.calls[slot].hash == hash),
@@ -213,12 +208,12 @@ impl Engine {
             Some(slot) => slot,
             None if self.dead.find(hash, now).is_some() => {
                 self.counters.dead_call_messages += 1;
-                return CommandTaken::Done;
+                return Handled::Done;
             }
             None => match self.start_by_command(hash, call_id, text, now, tx) {
                 Ok(Some(slot)) => slot,
-                Ok(None) => return CommandTaken::Done,
-                Err(NoSocketYet) => return CommandTaken::NeedsSocket,
+                Ok(None) => return Handled::Done,
+                Err(NoSocketYet) => return Handled::NeedsSocket,
             },
         };
         if self.calls[slot].phase == Phase::Running {
@@ -226,7 +221,7 @@ impl Engine {
         } else {
             self.counters.dead_call_messages += 1;
         }
-        CommandTaken::Done
+        Handled::Done
     }
 
     /// Starts a call for the first command with an unknown Call-ID.
@@ -249,7 +244,7 @@ impl Engine {
             return Ok(None);
         };
         if !self.is_from(text, first) {
-            self.drop_command(DropCause::CommandFromStranger);
+            self.drop_malformed(DropCause::CommandFromStranger);
             return Ok(None);
         }
         if !self.accepting || self.created >= self.created_max {
@@ -301,7 +296,7 @@ impl Engine {
         }
         let index = match self.meet(slot, text) {
             Met::At(index) => index,
-            Met::Stranger => return self.drop_command(DropCause::CommandFromStranger),
+            Met::Stranger => return self.drop_malformed(DropCause::CommandFromStranger),
             Met::Nothing => {
                 let step = self.calls[slot].step;
                 if usize::from(step) < self.program_of(slot).program.steps.len() {

@@ -5,19 +5,17 @@ use std::rc::Rc;
 use gossipper_uring::TxArena;
 
 use super::call::{NO_INDEX, Phase, Retransmit, Slot};
-use super::{Cx, Engine};
+use super::{Cx, Engine, Handled};
 use crate::scenario::{Outgoing, StepKind};
 use crate::sip::MethodId;
 use crate::stats::FailureCause;
 use crate::trace::Patience;
 
 impl Engine {
-    /// Fires timers that are due. Stops early when the send arena is nearly full; returns `true` if
-    /// due timers remain.
-    pub fn fire_timers(&mut self, now: u64, tx: &mut TxArena, reserve: usize) -> bool {
-        self.tracer.set_now(now);
+    /// Fires timers that are due. Stops early when the send arena is nearly full.
+    pub(super) fn fire_timers(&mut self, now: u64, tx: &mut TxArena, reserve: usize) -> Handled {
         while tx.free() > reserve {
-            let Some(timer) = self.wheel.pop_due(now) else { return false };
+            let Some(timer) = self.wheel.pop_due(now) else { return Handled::Done };
             let slot = timer / 2;
             match self.calls[slot].phase {
                 Phase::Free => {}
@@ -28,7 +26,7 @@ impl Engine {
                 Phase::Running => self.step_due(slot, now, tx),
             }
         }
-        true
+        Handled::NeedsRoom
     }
 
     /// Handles the timer of the step that the call waits at.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use gossipper::dataplane::{Link as _, MuxConfig, Reconnect, StreamMux};
-use gossipper::engine::{Disposition, Engine, Generations, Incoming, Programs, Started, Swap};
+use gossipper::engine::{Engine, Generations, Handled, Incoming, Input, Programs, Sockets, Swap};
 use gossipper::scenario::Program;
 use gossipper::stats::{Counters, Layout, Report, TraceKind};
 use gossipper::stream::{Limits, SessionConfig};
@@ -45,7 +45,7 @@ impl Party {
         let is_traced = !config.trace.is_none();
         let programs = Programs::from(Arc::clone(&options.program));
         let mut engine = Engine::new(programs.clone(), &layout, config.clone());
-        engine.share_socket(socket);
+        engine.set_sockets(Sockets::Shared(socket));
         let generations = Generations::new(programs, Arc::new(layout), &config, 1, false);
         Self { engine, driver, socket, allocations: 0, is_traced, records: 0, generations }
     }
@@ -62,7 +62,7 @@ impl Party {
     /// Does the work of one turn of a worker.
     fn turn(&mut self, now: u64) {
         let before = so_far();
-        counted(|| self.engine.flushed(now));
+        counted(|| self.engine.handle(Input::Flushed, now, self.driver.tx()));
         self.driver.turn(0).expect("a simulated driver does not fail");
         let (engine, socket) = (&mut self.engine, self.socket);
         let _ = self.driver.drain(|event, tx| {
@@ -70,15 +70,20 @@ impl Party {
                 panic!("nothing is refused here")
             };
             let datagram = Incoming { socket, source, payload, received_ns, is_final: false };
-            let disposition = counted(|| engine.on_datagram(&datagram, now, tx));
-            assert_eq!(disposition, Disposition::Done);
+            let handled = counted(|| engine.handle(Input::Datagram(datagram), now, tx));
+            assert_eq!(handled, Handled::Done);
             std::ops::ControlFlow::Continue(())
         });
         let tx = self.driver.tx();
         counted(|| {
-            self.engine.resume_deferred(now, tx);
-            assert!(!self.engine.fire_timers(now, tx, 64));
-            assert_eq!(self.engine.start_calls(now, 0, tx, 64), Started::All);
+            for input in [
+                Input::Resume,
+                Input::Timers { reserve: 64 },
+                Input::Arrivals { lead_ns: 0, reserve: 64 },
+            ] {
+                assert_eq!(self.engine.handle(input, now, tx), Handled::Done);
+            }
+            assert!(self.engine.next_effect().is_none());
         });
         let records = &mut self.records;
         counted(|| {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gossipper::engine::Engine;
+use gossipper::engine::{Engine, Input, Sockets};
 use gossipper::scenario::Program;
 use gossipper::stats::{Counters, FailureCause};
 use gossipper_uring::{SocketId, TxArena};
@@ -431,33 +431,36 @@ fn crowded(timeout: &str, send_timeout_ms: u64) -> (Engine, TxArena) {
     config.send_timeout_ms = send_timeout_ms;
     let layout = gossipper::engine::layout(&[&program], 0);
     let mut engine = Engine::new(Arc::clone(&program), &layout, config);
-    engine.share_socket(SocketId(0));
+    engine.set_sockets(Sockets::Shared(SocketId(0)));
     let mut full = TxArena::standalone(2, 0).unwrap();
     let taken = full.reserve(100).expect("room for two");
-    engine.start_calls(0, 0, &mut full, 0);
-    assert!(engine.has_deferred());
+    engine.handle(Input::Arrivals { lead_ns: 0, reserve: 0 }, 0, &mut full);
+    assert_eq!(engine.next_deadline_ns(), 0, "the call waits for room");
     full.release(taken);
     (engine, full)
 }
+
+/// Timers that are due fire.
+const TIMERS: Input<'static> = Input::Timers { reserve: 0 };
 
 #[test]
 fn a_message_that_finds_no_room_for_too_long_fails_its_call() {
     for (timeout, run_ms, due_ms) in [(r#"timeout="500""#, 9_000, 500), ("", 700, 700)] {
         let (mut engine, mut tx) = crowded(timeout, run_ms);
-        engine.fire_timers((due_ms - 1) * MS, &mut tx, 0);
+        engine.handle(TIMERS, (due_ms - 1) * MS, &mut tx);
         assert_eq!(engine.active(), 1, "{timeout}");
-        engine.fire_timers((due_ms + 1) * MS, &mut tx, 0);
+        engine.handle(TIMERS, (due_ms + 1) * MS, &mut tx);
         assert_failed(engine.counters(), FailureCause::SendTimeout);
     }
     let (mut engine, mut tx) = crowded("", 0);
-    engine.fire_timers(60_000 * MS, &mut tx, 0);
+    engine.handle(TIMERS, 60_000 * MS, &mut tx);
     assert_eq!(engine.active(), 1);
 }
 
 #[test]
 fn a_message_that_finds_no_room_for_too_long_goes_to_its_label() {
     let (mut engine, mut tx) = crowded(r#"timeout="500" ontimeout="late""#, 0);
-    engine.fire_timers(501 * MS, &mut tx, 0);
+    engine.handle(TIMERS, 501 * MS, &mut tx);
     assert_succeeded(engine.counters());
     assert_eq!(engine.report_mut().generic_counters, [1]);
 }

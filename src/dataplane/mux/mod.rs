@@ -1,9 +1,9 @@
 //! Connections that look like sockets with datagrams.
 //!
 //! A [`StreamMux`] is a driver on top of a driver with streams. A message staged for a connection
-//! goes through the connection's [`Session`](crate::stream::Session) and leaves as bytes. Bytes
-//! that arrive come out as one [`Event::Datagram`] per message. Events of connections are [`News`].
-//! The multiplexer knows nothing of calls: a message carries a cookie, and that is all.
+//! goes through the connection's [`Session`](crate::stream::Session) and leaves as bytes; bytes
+//! that arrive come out as one [`Event::Datagram`] per message. What happens to connections is told
+//! as [`ConnectionEvent`]. It knows nothing of calls: a message carries a cookie, and that is all.
 //!
 //! A connection keeps its id while it is opened again (`-max_reconnect`). TCP allocates nothing per
 //! message; TLS and WebSocket allocate inside their libraries.
@@ -20,7 +20,8 @@ use gossipper_uring::{
     StreamWriteError, TxArena, Waker,
 };
 
-use super::link::{Link, News};
+use super::link::Link;
+use crate::engine::ConnectionEvent;
 use crate::stats::Counters;
 use crate::stream::SessionConfig;
 use table::Table;
@@ -223,7 +224,7 @@ impl<D: Driver> StreamMux<D> {
 }
 
 impl<D: Driver> Link for StreamMux<D> {
-    fn take_news(&mut self) -> Option<News> {
+    fn take_news(&mut self) -> Option<ConnectionEvent> {
         self.table.take_news()
     }
 

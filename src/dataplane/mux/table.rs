@@ -11,7 +11,7 @@ use gossipper_uring::{
 
 use super::connection::{Connection, State};
 use super::{MuxConfig, Totals};
-use crate::dataplane::link::News;
+use crate::engine::ConnectionEvent;
 use crate::stats::{DropCause, FailureCause};
 use crate::stream::{Role, Session, SessionFailure};
 
@@ -32,7 +32,7 @@ pub(super) struct Table {
     free: Vec<u32>,
     /// The connection's place for each of the driver's streams, by the stream's place.
     of_stream: Vec<u32>,
-    news: VecDeque<News>,
+    news: VecDeque<ConnectionEvent>,
     /// Connections with bytes to write.
     dirty: Vec<u32>,
     /// Connections with messages that were not taken yet.
@@ -141,7 +141,7 @@ impl Table {
         self.free.push(place);
     }
 
-    pub(super) fn take_news(&mut self) -> Option<News> {
+    pub(super) fn take_news(&mut self) -> Option<ConnectionEvent> {
         self.news.pop_front()
     }
 
@@ -185,7 +185,7 @@ impl Table {
     }
 
     fn not_sent(&mut self, cookie: u64, cause: FailureCause) {
-        self.news.push_back(News::NotSent { cookie, cause });
+        self.news.push_back(ConnectionEvent::NotSent { cookie, cause });
     }
 
     fn note_dirty(&mut self, place: u32) {
@@ -229,10 +229,10 @@ impl Table {
         let waits = connection.session.waits();
         if waits >= CONGESTED_BYTES && !connection.is_congested {
             connection.is_congested = true;
-            self.news.push_back(News::Congested(id));
+            self.news.push_back(ConnectionEvent::Congested(id));
         } else if waits == 0 && connection.is_congested {
             connection.is_congested = false;
-            self.news.push_back(News::Drained(id));
+            self.news.push_back(ConnectionEvent::Drained(id));
         }
     }
 
@@ -269,7 +269,7 @@ impl Table {
                 connection.session.connected();
                 if connection.session.is_open() {
                     let id = self.id_of(place);
-                    self.news.push_back(News::Up(id));
+                    self.news.push_back(ConnectionEvent::Up(id));
                 }
                 self.note_dirty(place);
             }
@@ -325,7 +325,7 @@ impl Table {
         if let Some(shake) = connection.session.take_shake() {
             self.totals.handshakes += 1;
             self.totals.resumed += u64::from(shake.resumed);
-            self.news.push_back(News::Up(socket));
+            self.news.push_back(ConnectionEvent::Up(socket));
         }
         let (source, received_ns) = (connection.peer, connection.received_ns);
         let mut failure = None;
@@ -388,7 +388,7 @@ impl Table {
         if connection.is_congested {
             // Calls that go on have room in the new session.
             connection.is_congested = false;
-            self.news.push_back(News::Drained(socket));
+            self.news.push_back(ConnectionEvent::Drained(socket));
         }
         let is_ours = connection.target.is_some();
         let is_wanted = !reconnect.fails_calls || !self.config.per_call;
@@ -404,7 +404,14 @@ impl Table {
             // Each has a port of its own, which would be useless in the text.
             (false, false) => format!("no connection with {}: {text}", connection.peer.ip()),
         };
-        self.news.push_back(News::Lost { socket, fails, drop, comes_back, was_open, text });
+        self.news.push_back(ConnectionEvent::Lost {
+            socket,
+            fails,
+            drop,
+            comes_back,
+            was_open,
+            text,
+        });
         // A stream that has not ended by itself may have output left; it is written with the rest.
         if connection.ended.is_none()
             && let Some(stream) = connection.stream

@@ -53,7 +53,7 @@ impl<D: Link> Worker<D> {
         // The queue has room for all existing reports.
         let pushed = self.links.reports.push(report);
         debug_assert!(pushed.is_ok());
-        self.wake_control();
+        self.links.wake_control();
     }
 
     /// Sends a counter sample between two reports.
@@ -67,7 +67,7 @@ impl<D: Link> Worker<D> {
             // A sample that finds no room is lost without harm: another one follows.
             let _ = samples.push(sample);
         }
-        self.wake_control();
+        self.links.wake_control();
     }
 
     pub(super) fn plan_sample(&mut self, now: u64) {

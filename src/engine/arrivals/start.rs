@@ -6,38 +6,26 @@ use gossipper_uring::{SocketId, TxArena};
 
 use crate::engine::call::lookup::CallIdHash;
 use crate::engine::call::{NO_CIRCUIT, Slot};
-use crate::engine::{Arrivals, Cx, Engine, SocketPool};
+use crate::engine::{Arrivals, Cx, Engine, Handled, SocketPool};
 use crate::scenario::Mode;
 use crate::stats::{FailureCause, WithheldCause};
 
 /// Time that a user waits if its call could not start.
 const USER_RETRY_NS: u64 = 1_000_000_000;
 
-/// The reason why [`Engine::start_calls`] returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Started {
-    /// Every call that was due was started or withheld.
-    All,
-    /// A call is due and needs a socket: the caller adds one, or says that there are no more.
-    NeedsSocket,
-    /// The send arena is nearly full: the caller flushes it and comes back.
-    NeedsFlush,
-}
-
 impl Engine {
     /// Starts every call that is due within `lead_ns` from `now`, until only `reserve` slots of the
     /// arena are left.
-    pub fn start_calls(
+    pub(in crate::engine) fn start_calls(
         &mut self,
         now: u64,
         lead_ns: u64,
         tx: &mut TxArena,
         reserve: usize,
-    ) -> Started {
-        self.tracer.set_now(now);
+    ) -> Handled {
         while let Some(planned_ns) = self.due(now + lead_ns) {
             if tx.free() <= reserve {
-                return Started::NeedsFlush;
+                return Handled::NeedsRoom;
             }
             if self.is_at_limit() {
                 self.withhold(WithheldCause::CallLimit);
@@ -61,13 +49,13 @@ impl Engine {
                         self.withhold(WithheldCause::SocketLimit);
                     }
                     SocketPool::Lost(_) => self.withhold(WithheldCause::NoConnection),
-                    _ => return Started::NeedsSocket,
+                    _ => return Handled::NeedsSocket,
                 }
                 continue;
             };
             self.start_call(planned_ns, now, socket, local_port, owns_socket, tx);
         }
-        Started::All
+        Handled::Done
     }
 
     /// Time at which the next call is due.
@@ -285,7 +273,7 @@ impl Engine {
     }
 
     /// Returns `true` if users start the calls rather than a schedule.
-    pub fn has_users(&self) -> bool {
+    pub(in crate::engine) fn has_users(&self) -> bool {
         matches!(self.config.arrivals, Arrivals::Users(_))
     }
 }

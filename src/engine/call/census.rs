@@ -55,7 +55,7 @@ impl Census {
 
 impl Engine {
     /// Counts the events that open calls wait for, over the first 20,000 slots at most.
-    pub fn census(&self, now: u64) -> Census {
+    pub(in crate::engine) fn census(&self, now: u64) -> Census {
         let mut census = Census::default();
         let mut longest_ns = Some(0);
         for slot in 0..self.calls.used().min(SLOTS_MAX) {

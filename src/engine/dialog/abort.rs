@@ -320,7 +320,7 @@ impl Engine {
     }
 
     /// Gives up on ending dialogs: the run is over.
-    pub fn end_all_lingering(&mut self, now: u64) {
+    pub(in crate::engine) fn end_all_lingering(&mut self, now: u64) {
         for slot in 0..self.calls.used() {
             if self.calls[slot].phase == Phase::Lingering {
                 self.end_linger(slot, now);

@@ -9,7 +9,7 @@ use gossipper_uring::{SocketId, TxArena};
 use crate::engine::call::variables::Value;
 use crate::engine::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use crate::engine::programs::bound::Bound;
-use crate::engine::{Cx, Engine};
+use crate::engine::{Cx, Engine, Handled};
 use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, Method, MethodId, ParseError};
 use crate::stats::{DropCause, FailureCause, TraceKind, WithheldCause};
@@ -30,17 +30,6 @@ pub struct Incoming<'a> {
     pub is_final: bool,
 }
 
-/// The outcome of a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// Handled, or dropped and counted.
-    Done,
-    /// The datagram belongs to this other worker.
-    HandOver(usize),
-    /// The datagram belongs to no call of this worker, and may belong to another worker's.
-    HandOverUnknown,
-}
-
 /// The way in which an accepted message moves the call.
 enum Hit {
     /// Forward, to the step behind the hit.
@@ -51,24 +40,24 @@ enum Hit {
 
 impl Engine {
     /// Handles one datagram.
-    pub fn on_datagram(
+    pub(in crate::engine) fn on_datagram(
         &mut self,
         datagram: &Incoming<'_>,
         now: u64,
         tx: &mut TxArena,
-    ) -> Disposition {
+    ) -> Handled {
         // The index is moved out, so that the message may borrow from it while the engine changes.
-        let Some(mut index) = self.index.take() else { return Disposition::Done };
+        let Some(mut index) = self.index.take() else { return Handled::Done };
         self.tracer.set_now(now);
-        let disposition = match index.parse(datagram.payload) {
+        let handled = match index.parse(datagram.payload) {
             Ok(message) => self.on_message(&message, datagram, now, tx),
             Err(error) => {
                 self.on_malformed(datagram, error, tx);
-                Disposition::Done
+                Handled::Done
             }
         };
         self.index = Some(index);
-        disposition
+        handled
     }
 
     fn on_message(
@@ -77,24 +66,24 @@ impl Engine {
         datagram: &Incoming<'_>,
         now: u64,
         tx: &mut TxArena,
-    ) -> Disposition {
+    ) -> Handled {
         let &Incoming { socket, source, received_ns, is_final, .. } = datagram;
         let call_id = message.call_id().map(|id| self.call_key(id));
         let Some(call_id) = call_id.filter(|id| !id.is_empty()) else {
             self.drop_malformed(DropCause::MissingCallId);
             self.trace_stray(socket, source, received_ns.min(now), message.bytes());
             self.reply_stateless(message.bytes(), 400, "Missing Call-ID", socket, source, tx);
-            return Disposition::Done;
+            return Handled::Done;
         };
         let at = received_ns.min(now);
         let mut cx = Cx { now, at, tx, last: Some(message), last_is_saved: false };
         if let Some(call) = self.nonce.parse(call_id) {
             if usize::from(call.worker) != self.config.worker {
                 if usize::from(call.worker) < self.config.workers && !is_final {
-                    return Disposition::HandOver(usize::from(call.worker));
+                    return Handled::HandOver(Some(usize::from(call.worker)));
                 }
                 self.late(message, 0, datagram, &mut cx);
-                return Disposition::Done;
+                return Handled::Done;
             }
             match self.calls.current(call.slot, call.generation) {
                 Some(_) => self.deliver(call.slot, message, datagram, &mut cx),
@@ -103,30 +92,30 @@ impl Engine {
                     self.late(message, left, datagram, &mut cx);
                 }
             }
-            return Disposition::Done;
+            return Handled::Done;
         }
         let hash = self.hasher.hash(call_id);
         let calls = &self.calls;
         if let Some(slot) = self.map.find(hash, |slot| calls[slot].hash == hash) {
             self.deliver(slot, message, datagram, &mut cx);
-            return Disposition::Done;
+            return Handled::Done;
         }
         if let Some(left) = self.dead.find(hash, now) {
             self.late(message, left, datagram, &mut cx);
-            return Disposition::Done;
+            return Handled::Done;
         }
         let starts_dialog = message.method().is_some() && message.to_tag().is_none();
         if self.config.workers > 1 && !starts_dialog && !is_final {
-            return Disposition::HandOverUnknown;
+            return Handled::HandOver(None);
         }
         // The kernel spreads peers over workers, not calls. All calls of one peer may come to a
         // worker that has used up its share of `-m` while another worker has not.
         let share_is_used = self.accepting && self.created >= self.created_max;
         if self.config.workers > 1 && share_is_used && !is_final {
-            return Disposition::HandOverUnknown;
+            return Handled::HandOver(None);
         }
         self.on_unknown(message, hash, call_id, datagram, &mut cx);
-        Disposition::Done
+        Handled::Done
     }
 
     /// Counts a message for no call that, in this mode, may not start one.
@@ -266,12 +255,8 @@ impl Engine {
         }
     }
 
-    /// Counts bytes of a peer's stream that could not be framed as a message.
-    pub fn count_drop(&mut self, cause: DropCause) {
-        self.drop_malformed(cause);
-    }
-
-    fn drop_malformed(&mut self, cause: DropCause) {
+    /// Counts a message, or a command of another instance, that never became one.
+    pub(in crate::engine) fn drop_malformed(&mut self, cause: DropCause) {
         self.counters.parse_errors += 1;
         self.counters.drops.bump(cause);
     }

@@ -66,22 +66,12 @@ impl Engine {
         gate.as_ref().is_none_or(|gate| gate.lets_pass(to, unix_ns))
     }
 
-    /// Queues a command for [`Engine::take_command`].
+    /// Leaves a command to be carried out ([`Effect::Shell`](crate::engine::Effect::Shell)).
     pub(in crate::engine) fn execute(&mut self, command: Vec<u8>) {
         if self.commands.len() < COMMANDS_MAX {
             self.commands.push_back(command.into_boxed_slice());
         } else {
             self.counters.commands_dropped += 1;
         }
-    }
-
-    /// Returns the next command that a scenario wants to run, in order.
-    pub fn take_command(&mut self) -> Option<Box<[u8]>> {
-        self.commands.pop_front()
-    }
-
-    /// Counts a command that could not be passed on.
-    pub fn note_command_dropped(&mut self) {
-        self.counters.commands_dropped += 1;
     }
 }

@@ -10,9 +10,9 @@ use gossipper_uring::SocketId;
 
 use crate::engine::call::ids::CallRef;
 use crate::engine::call::{Phase, Slot};
-use crate::engine::{Engine, SocketPool};
+use crate::engine::{Engine, SocketPool, StopRequest};
 use crate::scenario::StepKind;
-use crate::stats::FailureCause;
+use crate::stats::{DropCause, FailureCause};
 
 /// The connection id of a call that has lost its connection.
 pub(in crate::engine) const GONE: SocketId = SocketId(u32::MAX);
@@ -20,6 +20,43 @@ pub(in crate::engine) const GONE: SocketId = SocketId(u32::MAX);
 const ROOM_AT_START: usize = 1024;
 /// The end of a list of calls.
 pub(in crate::engine) const NO_SLOT: Slot = Slot::MAX;
+
+/// Notes about connections that wait to be taken: connections may fail as fast as calls come.
+pub(in crate::engine) const NOTES_MAX: usize = 16;
+
+/// Something that happened to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    /// The connection is up.
+    Up(SocketId),
+    /// The connection is lost.
+    Lost {
+        /// Id of the engine.
+        socket: SocketId,
+        /// Cause by which its calls fail; `None` if they go on once the connection or the peer is
+        /// back.
+        fails: Option<FailureCause>,
+        /// The fault in the peer's stream, if that was why.
+        drop: Option<DropCause>,
+        /// `true` if it will be opened again, under the same id.
+        comes_back: bool,
+        /// True if the connection had been up.
+        was_open: bool,
+        /// A sentence about it for a person.
+        text: String,
+    },
+    /// The connection takes no more messages for now.
+    Congested(SocketId),
+    /// The connection takes messages again.
+    Drained(SocketId),
+    /// A staged message could not be sent.
+    NotSent {
+        /// The cookie that it was committed with.
+        cookie: u64,
+        /// The error of the system.
+        cause: FailureCause,
+    },
+}
 
 /// Connections with calls, and those that we opened for calls.
 #[derive(Debug, Default)]
@@ -56,6 +93,11 @@ impl Connections {
         self.table.entry(socket).or_insert(Connection::EMPTY).pooled = place as u32;
     }
 
+    /// Returns a connection that is no longer needed; its messages may still be on their way.
+    pub(in crate::engine) fn take_closable(&mut self) -> Option<SocketId> {
+        self.closable.pop()
+    }
+
     /// Number of calls on all connections, for checks.
     pub(in crate::engine) fn calls(&self) -> u64 {
         self.table.values().map(|connection| u64::from(connection.calls)).sum()
@@ -63,28 +105,43 @@ impl Connections {
 }
 
 impl Engine {
-    /// Sets the listening socket. A message with this socket was handed over by another worker,
-    /// which has the connection.
-    pub fn set_listener(&mut self, listener: SocketId) {
-        self.listener = listener;
-    }
-
-    /// Gives each call a connection of its own, at most `max` at one time; calls beyond that share
-    /// them in turn. Messages contain `local_port`.
-    pub fn use_connections(&mut self, max: usize) {
-        let all = Vec::with_capacity(max.min(1 << 16));
-        self.sockets =
-            SocketPool::Connections { fresh: None, all, max, refused: false, next_shared: 0 };
-    }
-
-    /// Returns a connection that is no longer needed; its messages may still be on their way.
-    pub fn take_closable(&mut self) -> Option<SocketId> {
-        self.connections.closable.pop()
-    }
-
-    /// Returns `true` if connections wait to be closed.
-    pub fn has_closable(&self) -> bool {
-        !self.connections.closable.is_empty()
+    /// Something happened to a connection.
+    pub(in crate::engine) fn on_connection(&mut self, event: ConnectionEvent, now: u64) {
+        match event {
+            ConnectionEvent::Up(socket) => {
+                self.was_connected |= self.only_connection == Some(socket);
+                self.connection_up(socket);
+            }
+            ConnectionEvent::Congested(socket) => self.connection_congested(socket),
+            ConnectionEvent::Drained(socket) => self.connection_drained(socket),
+            ConnectionEvent::NotSent { cookie, cause } => self.message_not_sent(cookie, cause, now),
+            ConnectionEvent::Lost { socket, fails, drop, comes_back, was_open, text } => {
+                if let Some(drop) = drop {
+                    self.drop_malformed(drop);
+                }
+                // As in SIPp, the run is over without its one connection.
+                let is_only = self.only_connection == Some(socket);
+                let ends_run = is_only && !comes_back && !self.all_created();
+                if !was_open {
+                    self.warn(&text);
+                    // The error of the run contains the same text.
+                    if !ends_run && self.notes.len() < NOTES_MAX {
+                        self.notes.push_back(text.clone());
+                    }
+                }
+                match fails {
+                    Some(cause) => self.connection_lost(socket, cause, now),
+                    None if comes_back => self.connection_suspended(socket),
+                    None => self.connection_left(socket),
+                }
+                if ends_run {
+                    self.disconnected = Some(match self.was_connected {
+                        true => StopRequest::Disconnected(text),
+                        false => StopRequest::NotConnected(text),
+                    });
+                }
+            }
+        }
     }
 
     /// Tells whether messages travel over connections.
@@ -203,7 +260,7 @@ impl Engine {
 
     /// Notes that a connection is lost: calls on it that have to send or receive fail by `cause`.
     /// Calls in a pause go on, and fail if they need the connection afterwards.
-    pub fn connection_lost(&mut self, socket: SocketId, cause: FailureCause, now: u64) {
+    fn connection_lost(&mut self, socket: SocketId, cause: FailureCause, now: u64) {
         if let SocketPool::Shared(shared) = self.sockets
             && shared == socket
         {
@@ -244,7 +301,7 @@ impl Engine {
     }
 
     /// Notes that the shared connection cannot take new calls at present; calls on it stay.
-    pub fn connection_suspended(&mut self, socket: SocketId) {
+    fn connection_suspended(&mut self, socket: SocketId) {
         if let SocketPool::Shared(shared) = self.sockets
             && shared == socket
         {
@@ -254,7 +311,7 @@ impl Engine {
 
     /// Notes that the peer has closed a connection that it opened. The calls on it wait for the
     /// peer to open another one, and fail if they have to send before that.
-    pub fn connection_left(&mut self, socket: SocketId) {
+    fn connection_left(&mut self, socket: SocketId) {
         while let Some(slot) = self.first_on(socket) {
             self.detach(slot);
             self.calls[slot].reopens = true;
@@ -263,7 +320,7 @@ impl Engine {
     }
 
     /// Notes that a connection is up, again or for the first time.
-    pub fn connection_up(&mut self, socket: SocketId) {
+    fn connection_up(&mut self, socket: SocketId) {
         if let SocketPool::Lost(lost) = self.sockets
             && lost == socket
         {
@@ -272,7 +329,7 @@ impl Engine {
     }
 
     /// Notes that a connection takes no more messages: the calls on it wait with their next one.
-    pub fn connection_congested(&mut self, socket: SocketId) {
+    fn connection_congested(&mut self, socket: SocketId) {
         if let Some(connection) = self.connections.table.get_mut(&socket) {
             connection.congested = true;
         }
@@ -280,7 +337,7 @@ impl Engine {
 
     /// Notes that a connection takes messages again: the calls that wait for it are resumed in the
     /// next turn.
-    pub fn connection_drained(&mut self, socket: SocketId) {
+    fn connection_drained(&mut self, socket: SocketId) {
         let Some(connection) = self.connections.table.get_mut(&socket) else { return };
         connection.congested = false;
         let mut next = connection.first;
@@ -295,20 +352,12 @@ impl Engine {
 
     /// Notes that a staged message could not be sent; `cookie` is the one that it was committed
     /// with.
-    pub fn message_not_sent(&mut self, cookie: u64, cause: FailureCause, now: u64) {
+    fn message_not_sent(&mut self, cookie: u64, cause: FailureCause, now: u64) {
         if cause == FailureCause::OutboundCongestion && self.config.congestion_warns {
             self.counters.warnings += 1;
             return;
         }
         self.fail_transport(CallRef::from_bits(cookie), cause, now);
-    }
-
-    /// Gives a call for which no connection can be opened one of the others, or lets it be
-    /// withheld.
-    pub(in crate::engine) fn refuse_connection(&mut self) -> bool {
-        let SocketPool::Connections { refused, .. } = &mut self.sockets else { return false };
-        *refused = true;
-        true
     }
 }
 

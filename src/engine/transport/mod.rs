@@ -3,3 +3,100 @@
 pub(in crate::engine) mod connections;
 pub(in crate::engine) mod reopen;
 pub(in crate::engine) mod sources;
+
+use std::net::IpAddr;
+
+use gossipper_uring::SocketId;
+
+use super::{Engine, SocketPool};
+
+/// The sockets of an engine's calls.
+#[derive(Debug)]
+pub enum Sockets {
+    /// One for all calls.
+    Shared(SocketId),
+    /// One for each call, opened when asked for ([`Handled::NeedsSocket`](super::Handled)).
+    PerCall,
+    /// One for each source address of the first injection file, all on one port.
+    BySource {
+        /// The column with the address.
+        column: u16,
+        /// Addresses and their sockets.
+        sockets: Vec<(IpAddr, SocketId)>,
+    },
+    /// Only connections that peers open.
+    Accepted {
+        /// Where they come in.
+        listener: SocketId,
+    },
+    /// One connection for all calls that we make. The run ends with it.
+    OneConnection {
+        /// Where peers open others.
+        listener: SocketId,
+        /// That one.
+        connection: SocketId,
+    },
+    /// A connection for each call, opened when asked for. `local_port` stands in messages.
+    Connections {
+        /// Where peers open others.
+        listener: SocketId,
+        /// Connections at one time; calls beyond that share them in turn.
+        max: usize,
+    },
+}
+
+impl Engine {
+    /// Gives the engine its sockets.
+    pub fn set_sockets(&mut self, sockets: Sockets) {
+        match sockets {
+            Sockets::Shared(socket) => self.sockets = SocketPool::Shared(socket),
+            Sockets::PerCall => self.sockets = SocketPool::per_call(),
+            Sockets::BySource { column, sockets } => self.use_sources(column, sockets),
+            Sockets::Accepted { listener } => {
+                self.listener = listener;
+                self.sockets = SocketPool::Shared(listener);
+            }
+            Sockets::OneConnection { listener, connection } => {
+                self.listener = listener;
+                self.only_connection = Some(connection);
+                self.sockets = SocketPool::Shared(connection);
+            }
+            Sockets::Connections { listener, max } => {
+                self.listener = listener;
+                self.sockets = SocketPool::Connections {
+                    fresh: None,
+                    all: Vec::with_capacity(max.min(1 << 16)),
+                    max,
+                    refused: false,
+                    next_shared: 0,
+                };
+            }
+        }
+    }
+
+    /// Takes one more socket to use for one call at a time.
+    fn add_socket(&mut self, socket: SocketId, local_port: u16) {
+        match &mut self.sockets {
+            SocketPool::PerCall { free, all, .. } => {
+                free.push((socket, local_port));
+                all.push((socket, local_port));
+            }
+            SocketPool::Connections { fresh, all, .. } => {
+                *fresh = Some(socket);
+                self.connections.note_pooled(socket, all.len());
+                all.push(socket);
+            }
+            SocketPool::Shared(_) | SocketPool::Lost(_) => {}
+        }
+    }
+
+    /// Notes that no more sockets will come: calls then share the existing ones in turn. With one
+    /// connection per call this refuses only the pending open.
+    fn no_more_sockets(&mut self) {
+        match &mut self.sockets {
+            SocketPool::Connections { refused, .. } => *refused = true,
+            SocketPool::PerCall { exhausted, .. } => *exhausted = true,
+            SocketPool::Shared(_) | SocketPool::Lost(_) => {}
+        }
+    }
+}

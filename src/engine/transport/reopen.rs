@@ -4,10 +4,10 @@
 //! socket must be opened first, the worker opens it. Meanwhile the call waits in a queue, like one
 //! that found the send arena full.
 
-use gossipper_uring::TxArena;
+use gossipper_uring::{SocketId, TxArena};
 
 use crate::engine::call::{Phase, Slot};
-use crate::engine::{Engine, SocketPool};
+use crate::engine::{Engine, Handled, SocketPool};
 use crate::stats::FailureCause;
 
 impl Engine {
@@ -62,9 +62,30 @@ impl Engine {
         self.reopening.push_back((slot, self.calls[slot].generation));
     }
 
-    /// Tells whether a call is queued for a connection. The caller then adds a socket or says that
-    /// there are no more, and resumes the call ([`give_socket`](Self::give_socket)).
-    pub fn wants_socket(&mut self) -> bool {
+    /// Asks for a connection for the first call in line, if there is one.
+    pub(in crate::engine) fn reopen_next(&mut self, tx: &TxArena, reserve: usize) -> Handled {
+        self.line_asks = self.wants_socket() && tx.free() > reserve;
+        if self.line_asks { Handled::NeedsSocket } else { Handled::Done }
+    }
+
+    /// One more socket, or the news that there is none, for whoever asked.
+    pub(in crate::engine) fn take_given_socket(
+        &mut self,
+        socket: Option<(SocketId, u16)>,
+        now: u64,
+        tx: &mut TxArena,
+    ) {
+        match socket {
+            Some((socket, local_port)) => self.add_socket(socket, local_port),
+            None => self.no_more_sockets(),
+        }
+        if std::mem::take(&mut self.line_asks) {
+            self.give_socket(now, tx);
+        }
+    }
+
+    /// `true` if a call stands in line for a connection.
+    fn wants_socket(&mut self) -> bool {
         while let Some(&(slot, generation)) = self.reopening.front() {
             let waits = self
                 .calls
@@ -81,8 +102,7 @@ impl Engine {
     }
 
     /// Resumes the first call in the queue. If it has no connection to share either, it fails.
-    pub fn give_socket(&mut self, now: u64, tx: &mut TxArena) {
-        self.tracer.set_now(now);
+    fn give_socket(&mut self, now: u64, tx: &mut TxArena) {
         if !self.wants_socket() {
             return;
         }

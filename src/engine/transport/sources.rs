@@ -51,7 +51,7 @@ impl Sources {
 impl Engine {
     /// Makes calls leave from the addresses in column `column` of the first injection file, which
     /// have these sockets, all on one port.
-    pub fn use_sources(&mut self, column: u16, sockets: Vec<(IpAddr, SocketId)>) {
+    pub(in crate::engine) fn use_sources(&mut self, column: u16, sockets: Vec<(IpAddr, SocketId)>) {
         if let Some(&(_, first)) = sockets.first() {
             self.sockets = SocketPool::Shared(first);
         }

@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
-use gossipper::dataplane::{Launch, Link, News, Reconnect, StreamMux};
+use gossipper::dataplane::{Launch, Link, Reconnect, StreamMux};
+use gossipper::engine::ConnectionEvent;
 use gossipper::stats::Counters;
 use gossipper_uring::{
     ConnectSpec, Driver, DriverCounters, Event, ListenSpec, Nanos, SimDriver, SimNet, SocketId,
@@ -135,7 +136,7 @@ impl Driver for Carrier {
 }
 
 impl Link for Carrier {
-    fn take_news(&mut self) -> Option<News> {
+    fn take_news(&mut self) -> Option<ConnectionEvent> {
         delegate!(self, driver => driver.take_news())
     }
 

@@ -1,0 +1,165 @@
+//! What goes into the engine: requests, what was received, and time.
+
+use std::ops::ControlFlow;
+
+use gossipper_uring::Event;
+use rtrb::Consumer;
+
+use super::super::link::Link;
+use super::super::third_party::link::Tell;
+use super::{Handover, TX_RESERVE, Worker};
+use crate::engine::{Handled, Incoming, Input, WorkerRequest};
+
+/// Sockets opened in one turn for one kind of calls: each costs a few system calls, and arrivals
+/// must not wait for all.
+const SOCKETS_PER_TURN: usize = 256;
+
+impl<D: Link> Worker<D> {
+    fn handle(&mut self, input: Input<'_>, now: u64) -> Handled {
+        self.engine.handle(input, now, self.driver.tx())
+    }
+
+    /// Passes requests of the control side on, and ends calls if one of them says so.
+    pub(super) fn take_requests(&mut self, now: u64) {
+        while let Ok(request) = self.links.requests.pop() {
+            self.stopping |= request == WorkerRequest::StopNow;
+            self.handle(Input::Request(request), now);
+            self.note_undone();
+        }
+        let reserve = self.cancel_reserve;
+        self.hurry |= self.handle(Input::EndCalls { reserve }, now) == Handled::NeedsRoom;
+    }
+
+    /// Handles what the driver has received.
+    pub(super) fn receive(&mut self, now: u64) {
+        let engine = &mut self.engine;
+        let links = &mut self.links;
+        let own = &mut self.own;
+        let receiver = self.index;
+        let left = self.driver.drain(|event, tx| {
+            match event {
+                Event::Datagram { socket, source, payload, received_ns } => {
+                    let datagram =
+                        Incoming { socket, source, payload, received_ns, is_final: false };
+                    let handled = engine.handle(Input::Datagram(datagram), now, tx);
+                    if let Handled::HandOver(owner) = handled {
+                        let payload = payload.into();
+                        let hops = 1;
+                        let handover = Handover {
+                            payload,
+                            source,
+                            received_ns,
+                            socket,
+                            receiver,
+                            hops,
+                            owner,
+                        };
+                        links.hand_over(handover, own);
+                    }
+                }
+                Event::SendFailed { cookie, cause, .. } => {
+                    engine.handle(Input::SendFailed { cookie, cause }, now, tx);
+                }
+                Event::Unreachable { cause, quoted, .. } => {
+                    engine.handle(Input::Unreachable { cause, quoted }, now, tx);
+                }
+                // Streams carry messages in frames, which the driver's upper half takes apart.
+                Event::Stream(_) => {}
+            }
+            if tx.free() > TX_RESERVE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        self.hurry |= left.is_break();
+        while let Some(event) = self.driver.take_news() {
+            self.handle(Input::Connection(event), now);
+        }
+    }
+
+    /// Handles datagrams that other workers received.
+    pub(super) fn take_handovers(&mut self, now: u64) {
+        while self.driver.tx().free() > TX_RESERVE {
+            let Some(Ok(mut handover)) = self.links.handover_in.as_mut().map(Consumer::pop) else {
+                return;
+            };
+            let passes_on = handover.owner.is_some_and(|owner| owner != self.index)
+                && handover.hops < self.workers;
+            if passes_on {
+                handover.hops += 1;
+                self.links.hand_over(handover, &mut self.own);
+                continue;
+            }
+            // Back at the worker that received it: no worker knows its call.
+            let is_final = handover.hops >= self.workers;
+            let datagram = Incoming {
+                socket: match handover.receiver == self.index {
+                    true => handover.socket,
+                    false => self.main_socket,
+                },
+                source: handover.source,
+                payload: &handover.payload,
+                received_ns: handover.received_ns,
+                is_final,
+            };
+            let input = Input::Datagram(datagram);
+            if self.engine.handle(input, now, self.driver.tx()) != Handled::Done {
+                handover.hops += 1;
+                self.links.hand_over(handover, &mut self.own);
+            }
+        }
+        self.hurry = true;
+    }
+
+    /// Lets calls that wait go on, fires timers, and starts the calls that are due.
+    pub(super) fn pass_time(&mut self, now: u64) {
+        let reserve = TX_RESERVE;
+        self.drive(now, || Input::Reopen { reserve });
+        self.handle(Input::Resume, now);
+        self.drive(now, || Input::Timers { reserve });
+        // A call that begins with a command needs to know which instances are reachable.
+        self.hear_other_instances(now);
+        // While turns are a grain apart, a call starts in the turn nearest to its time.
+        let lead_ns = self.wakes.lead_ns(now);
+        self.drive(now, || Input::Arrivals { lead_ns, reserve });
+    }
+
+    /// Hands an input in until it is done, with the sockets that it asks for.
+    fn drive(&mut self, now: u64, input: impl Fn() -> Input<'static>) {
+        for opened in 0..=SOCKETS_PER_TURN {
+            match self.handle(input(), now) {
+                Handled::NeedsSocket if opened < SOCKETS_PER_TURN => self.open_socket(now),
+                Handled::NeedsSocket | Handled::NeedsRoom => break,
+                Handled::Done | Handled::HandOver(_) => return,
+            }
+        }
+        self.hurry = true;
+    }
+
+    /// Handles commands of other instances (3PCC), and news of them.
+    fn hear_other_instances(&mut self, now: u64) {
+        let Some(mut third_party) = self.links.third_party.take() else { return };
+        while self.driver.tx().free() > TX_RESERVE {
+            let input = match third_party.read() {
+                None => break,
+                Some(Tell::Command(text)) => Input::PeerCommand(text),
+                Some(Tell::Unfinished) => Input::PeerGarbage,
+                Some(Tell::Reachable(peer)) => Input::PeerReachable(peer),
+                Some(Tell::Gone(peer)) => Input::PeerGone(peer),
+            };
+            if self.handle(input, now) == Handled::NeedsSocket {
+                third_party.hold_command();
+                self.open_socket(now);
+            }
+        }
+        self.hurry |= third_party.has_more();
+        self.links.third_party = Some(third_party);
+    }
+
+    /// Opens a socket for a call, if there may be one more.
+    fn open_socket(&mut self, now: u64) {
+        let per_call = self.per_call.as_ref().filter(|per_call| self.sockets_open < per_call.max);
+        // Out of descriptors or ports: calls share what there is.
+        let socket = per_call.and_then(|per_call| self.driver.open(&per_call.spec).ok());
+        self.sockets_open += usize::from(socket.is_some());
+        let socket = socket.map(|socket| (socket, self.driver.local_addr(socket).port()));
+        self.handle(Input::Socket(socket), now);
+    }
+}

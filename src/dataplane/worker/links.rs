@@ -1,0 +1,125 @@
+//! A worker's ends of the queues that connect it with other workers and the control side.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Thread;
+
+use gossipper_uring::{Bell, SocketId, Waker};
+use rtrb::{Consumer, Producer};
+
+use crate::dataplane::third_party::link::WorkerEnd;
+use crate::engine::{Answer, StopRequest, Swap, WorkerRequest};
+use crate::stats::{CounterSample, Counters, Report};
+use crate::trace::RecordsIn;
+
+/// Reports in circulation per worker.
+pub(in crate::dataplane) const REPORTS: usize = 4;
+/// Most notes on their way to the control side.
+pub const NOTES: usize = 16;
+/// Most uncollected answers of one worker.
+pub const ANSWERS: usize = 8;
+
+/// A datagram on its way to the worker that owns its call.
+#[derive(Debug)]
+pub struct Handover {
+    /// The payload.
+    pub payload: Box<[u8]>,
+    /// The address that it came from.
+    pub source: SocketAddr,
+    /// Time of arrival, on the monotonic clock.
+    pub received_ns: u64,
+    /// The socket of the receiving worker on which it arrived.
+    pub socket: SocketId,
+    /// The worker that received it.
+    pub receiver: usize,
+    /// The number of workers that have looked at it.
+    pub hops: usize,
+    /// The worker that owns the call, if the Call-ID says so.
+    pub owner: Option<usize>,
+}
+
+/// A worker's ends of the queues that connect it. Each has a fixed capacity.
+pub struct Links {
+    /// Requests of the control side.
+    pub requests: Consumer<WorkerRequest>,
+    /// Reports to the control side.
+    pub reports: Producer<Box<Report>>,
+    /// Counters between two reports, where they are wanted.
+    pub samples: Option<Producer<CounterSample>>,
+    /// Empty reports from the control side.
+    pub empties: Consumer<Box<Report>>,
+    /// Programs for new calls; taken at the end of an interval.
+    pub swaps: Consumer<Box<Swap>>,
+    /// The rest of them, for the control side to free.
+    pub swapped: Producer<Box<Swap>>,
+    /// Requests of the scenario to stop the run.
+    pub stops: Producer<StopRequest>,
+    /// Notes for the user; they are rare enough to be texts.
+    pub notes: Producer<String>,
+    /// Answers to questions of the control side.
+    pub answers: Producer<Answer>,
+    /// Shell commands of the scenario, if it has some.
+    pub shell: Option<Producer<Box<[u8]>>>,
+    /// Records to the writer thread, where they are wanted.
+    pub records: Option<(RecordsIn, Arc<Bell>)>,
+    /// The control side's thread, to be woken when its queues are not empty.
+    pub control: Thread,
+    /// Datagrams for the next worker in the circle, and the handle that wakes it.
+    pub handover_out: Option<(Producer<Handover>, Waker)>,
+    /// Datagrams from the previous worker in the circle.
+    pub handover_in: Option<Consumer<Handover>>,
+    /// Commands to and from other instances (3PCC), and notices about them.
+    pub third_party: Option<WorkerEnd>,
+    /// The number of workers of the run that are not done yet.
+    pub undone: Undone,
+}
+
+/// The number of workers that are not done. Workers end together: one that ended alone would break
+/// the circle. If workers share a port, the kernel would also give the datagrams of its socket, and
+/// some of other sockets, to other workers.
+#[derive(Clone, Debug)]
+pub struct Undone(Arc<AtomicUsize>);
+
+impl Undone {
+    /// The count for a run of `workers`; each worker gets a clone.
+    pub fn new(workers: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(workers)))
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn take_one(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Undoes [`take_one`](Self::take_one); `false` if all workers were already done.
+    pub(super) fn give_back_one(&self) -> bool {
+        let one_more = |undone: usize| (undone > 0).then_some(undone + 1);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+}
+
+impl Links {
+    /// Wakes the control side.
+    pub(super) fn wake_control(&self) {
+        self.control.unpark();
+    }
+
+    /// Sends a datagram to the next worker; what finds no room is dropped and counted.
+    pub(super) fn hand_over(&mut self, handover: Handover, own: &mut Counters) {
+        let Some((queue, waker)) = &mut self.handover_out else {
+            own.handover_dropped += 1;
+            return;
+        };
+        match queue.push(handover) {
+            Ok(()) => {
+                own.handed_over += 1;
+                waker.wake();
+            }
+            Err(_) => own.handover_dropped += 1,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The engine's two doors: inputs go in by [`Engine::handle`], and what they ask of the world comes
+//! out by [`Engine::next_effect`].
+//!
+//! Messages to send are no effects: they stand in the arena. An effect is rare, so that a datagram
+//! costs nothing for it; what waits to be carried out is bounded, and counted where it is dropped.
+
+use gossipper_uring::{IcmpCause, SendFailure, SocketId, TxArena};
+
+use super::call::ids::CallRef;
+use super::control::{Answer, WorkerRequest};
+use super::dialog::receive::Incoming;
+use super::transport::connections::ConnectionEvent;
+use super::{Engine, StopRequest};
+use crate::stats::DropCause;
+
+/// One thing that happens to an engine.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram, or one message of a byte stream.
+    Datagram(Incoming<'a>),
+    /// A staged datagram could not be sent.
+    SendFailed {
+        /// The cookie that the message was committed with.
+        cookie: u64,
+        /// The error of the system.
+        cause: SendFailure,
+    },
+    /// The network reported by ICMP that a datagram did not arrive.
+    Unreachable {
+        /// What the report said.
+        cause: IcmpCause,
+        /// The beginning of the datagram, as far as the report quotes it.
+        quoted: &'a [u8],
+    },
+    /// Something happened to a connection.
+    Connection(ConnectionEvent),
+    /// Everything staged has left. Requests are stamped with the time.
+    Flushed,
+    /// Time to end open calls, if a request demands it. `reserve` slots of the arena stay free.
+    EndCalls {
+        /// See above.
+        reserve: usize,
+    },
+    /// Time for calls that stand in line for a connection.
+    Reopen {
+        /// Slots of the arena that stay free.
+        reserve: usize,
+    },
+    /// Time for calls that found the arena full.
+    Resume,
+    /// Time for timers.
+    Timers {
+        /// Slots of the arena that stay free.
+        reserve: usize,
+    },
+    /// Time for calls that are due.
+    Arrivals {
+        /// How far ahead of its time a call may start.
+        lead_ns: u64,
+        /// Slots of the arena that stay free.
+        reserve: usize,
+    },
+    /// A socket that was asked for ([`Handled::NeedsSocket`]), and its port; `None` if there is
+    /// none, so that calls share those that there are.
+    Socket(Option<(SocketId, u16)>),
+    /// A request of the control side.
+    Request(WorkerRequest),
+    /// A command of another instance, without the byte that ends it.
+    PeerCommand(&'a [u8]),
+    /// Another instance sent what is no command.
+    PeerGarbage,
+    /// Another instance can be reached.
+    PeerReachable(u16),
+    /// Another instance is gone, or none could be reached; `None` if it never said its name.
+    PeerGone(Option<u16>),
+    /// The front command for another instance ([`Effect::PeerCommand`]) was carried away.
+    PeerCommandTaken,
+    /// A shell command ([`Effect::Shell`]) could not be handed on.
+    ShellFull,
+    /// The run is over: what is open comes to its end without a word.
+    RunOver,
+}
+
+/// What became of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// It is done.
+    Done,
+    /// The datagram belongs to this other worker; `None` if no worker is known to own it.
+    HandOver(Option<usize>),
+    /// The send arena is nearly full: flush it and hand the input in again.
+    NeedsRoom,
+    /// A call needs a socket: hand in an [`Input::Socket`], then the input again.
+    NeedsSocket,
+}
+
+/// One thing that an engine asks of the world.
+#[derive(Debug)]
+pub enum Effect<'a> {
+    /// Close a connection, once what is staged for it has left.
+    Close(SocketId),
+    /// Stop the run.
+    Stop(StopRequest),
+    /// Tell the user.
+    Note(String),
+    /// Answer the control side.
+    Answer(Answer),
+    /// Run a shell command; [`Input::ShellFull`] if that cannot be.
+    Shell(Box<[u8]>),
+    /// Tell another instance a command. It comes again until [`Input::PeerCommandTaken`], behind all
+    /// other effects: whoever cannot carry it stops asking.
+    PeerCommand {
+        /// Index of the instance.
+        peer: u16,
+        /// The command.
+        text: &'a [u8],
+    },
+}
+
+impl Engine {
+    /// Handles one input at the time `now`, with `tx` to render messages in.
+    #[inline]
+    pub fn handle(&mut self, input: Input<'_>, now: u64, tx: &mut TxArena) -> Handled {
+        match input {
+            Input::Datagram(datagram) => self.on_datagram(&datagram, now, tx),
+            input => self.handle_other(input, now, tx),
+        }
+    }
+
+    fn handle_other(&mut self, input: Input<'_>, now: u64, tx: &mut TxArena) -> Handled {
+        self.tracer.set_now(now);
+        match input {
+            Input::Datagram(datagram) => return self.on_datagram(&datagram, now, tx),
+            Input::EndCalls { reserve } => return self.end_calls(now, tx, reserve),
+            Input::Reopen { reserve } => return self.reopen_next(tx, reserve),
+            Input::Timers { reserve } => return self.fire_timers(now, tx, reserve),
+            Input::Arrivals { lead_ns, reserve } => {
+                return self.start_calls(now, lead_ns, tx, reserve);
+            }
+            Input::PeerCommand(text) => return self.on_command(text, now, tx),
+            Input::SendFailed { cookie, cause } => {
+                self.on_send_failed(CallRef::from_bits(cookie), cause, now);
+            }
+            Input::Unreachable { cause, quoted } => self.on_unreachable(cause, quoted, now),
+            Input::Connection(event) => self.on_connection(event, now),
+            Input::Flushed => self.flushed(now),
+            Input::Resume => self.resume_deferred(now, tx),
+            Input::Socket(socket) => self.take_given_socket(socket, now, tx),
+            Input::Request(request) => self.on_request(request, now),
+            Input::PeerGarbage => self.drop_malformed(DropCause::CommandUnfinished),
+            Input::PeerReachable(peer) => self.peer_reachable(peer),
+            Input::PeerGone(peer) => self.peer_gone(peer, now, tx),
+            Input::PeerCommandTaken => self.peers.forget_front(),
+            Input::ShellFull => self.counters.commands_dropped += 1,
+            Input::RunOver => {
+                self.end_all_lingering(now);
+                self.end_out_of_call(now);
+            }
+        }
+        Handled::Done
+    }
+
+    /// The next thing to carry out, until there is none. Asked for after inputs were handled, and
+    /// carried out before the next turn.
+    pub fn next_effect(&mut self) -> Option<Effect<'_>> {
+        if let Some(socket) = self.connections.take_closable() {
+            return Some(Effect::Close(socket));
+        }
+        if let Some(stop) = self.disconnected.take().or_else(|| self.stop.take()) {
+            return Some(Effect::Stop(stop));
+        }
+        if let Some(note) = self.notes.pop_front() {
+            return Some(Effect::Note(note));
+        }
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(Effect::Answer(answer));
+        }
+        if let Some(command) = self.commands.pop_front() {
+            return Some(Effect::Shell(command));
+        }
+        self.peers.front().map(|(peer, text)| Effect::PeerCommand { peer, text })
+    }
+}
