@@ -1,9 +1,9 @@
 //! One worker: an engine driven by a driver, one turn at a time.
 //!
 //! A turn sends what was staged, waits for traffic or the next deadline, handles what came, fires
-//! timers, and starts the calls that are due. Nothing else happens on a worker's thread. `inputs` is
-//! what goes into the engine, `effects` what comes out of it, `report` what the control side is told
-//! once a second.
+//! timers, and starts the calls that are due. Nothing else happens on a worker's thread. `inputs`
+//! is what goes into the engine, `effects` what comes out of it, `report` what the control side is
+//! told once a second.
 
 mod effects;
 mod inputs;

@@ -27,7 +27,7 @@ pub enum Input<'a> {
     },
     /// The network reported by ICMP that a datagram did not arrive.
     Unreachable {
-        /// What the report said.
+        /// The cause that the report gave.
         cause: IcmpCause,
         /// The beginning of the datagram, as far as the report quotes it.
         quoted: &'a [u8],
@@ -55,7 +55,7 @@ pub enum Input<'a> {
     },
     /// Time for calls that are due.
     Arrivals {
-        /// How far ahead of its time a call may start.
+        /// The longest time by which a call may start early, in nanoseconds.
         lead_ns: u64,
         /// Slots of the arena that stay free.
         reserve: usize,
@@ -81,10 +81,10 @@ pub enum Input<'a> {
     RunOver,
 }
 
-/// What became of an input.
+/// The outcome of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handled {
-    /// It is done.
+    /// The engine has handled the input.
     Done,
     /// The datagram belongs to this other worker; `None` if no worker is known to own it.
     HandOver(Option<usize>),
@@ -107,8 +107,8 @@ pub enum Effect<'a> {
     Answer(Answer),
     /// Run a shell command; [`Input::ShellFull`] if that cannot be.
     Shell(Box<[u8]>),
-    /// Tell another instance a command. It comes again until [`Input::PeerCommandTaken`], behind all
-    /// other effects: whoever cannot carry it stops asking.
+    /// Tell another instance a command. It comes again until [`Input::PeerCommandTaken`], behind
+    /// all other effects: whoever cannot carry it stops asking.
     PeerCommand {
         /// Index of the instance.
         peer: u16,

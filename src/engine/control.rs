@@ -42,7 +42,8 @@ pub enum WorkerRequest {
     SetTrace(Kinds),
     /// Serve requests that belong to no call, or refuse them. Open calls go on, and calls that we
     /// make. Refusing costs nothing but the answer: 503 with Retry-After (RFC 3261 section 21.5.4),
-    /// which is counted as [`WithheldCause::ListenerOff`](crate::stats::WithheldCause::ListenerOff).
+    /// which is counted as
+    /// [`WithheldCause::ListenerOff`](crate::stats::WithheldCause::ListenerOff).
     SetAccepting(bool),
     /// Answer with the global variables, and record them as warnings.
     TellVariables,

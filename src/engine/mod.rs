@@ -168,8 +168,8 @@ pub struct Engine {
     /// The first call in line for a connection has asked for one.
     line_asks: bool,
     connections: Connections,
-    /// Where connections are accepted: a message said to come from there was handed over by
-    /// another worker, whose connection it is.
+    /// The socket that accepts connections. A message with this socket was handed over by another
+    /// worker, which has its connection.
     listener: SocketId,
     /// The one connection of all calls, where they have no other.
     only_connection: Option<SocketId>,

@@ -154,7 +154,7 @@ pub struct Aggregate {
     calls_active: u64,
     base: Base,
     before_reset: Option<BeforeReset>,
-    /// Where somebody adds the figures of several runs.
+    /// The recorder of deltas, in a run whose figures are added to those of others.
     recorder: Option<Box<DeltaRecorder>>,
 }
 
@@ -230,8 +230,9 @@ impl Aggregate {
         self.recorder = None;
     }
 
-    /// What has been reported since the last time, where deltas are recorded. They add up to what
-    /// was counted and measured, whenever this is called, and resets do not touch them.
+    /// Takes the deltas of the reports since the last call; none unless deltas are recorded. They
+    /// add up to all that was counted and measured, whenever this is called. Resets do not touch
+    /// them.
     pub fn take_deltas(&mut self) -> Vec<Delta> {
         let seconds = self.judged_seconds();
         let moment = Moment {

@@ -162,7 +162,7 @@ impl JudgedSeconds {
         Self { judged: tally.judged_seconds, limited: tally.limited_seconds, causes: tally.causes }
     }
 
-    /// What was judged since `earlier`.
+    /// Returns the seconds judged since `earlier`.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         Self {
             judged: self.judged.saturating_sub(earlier.judged),

@@ -168,7 +168,7 @@ impl MessageCounts {
         self.received.merge(&other.received, wire::sum)
     }
 
-    /// What was counted since `earlier`.
+    /// Returns the counts since `earlier`.
     pub(in crate::stats) fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
         let ways = [(&mut since.sent, &earlier.sent), (&mut since.received, &earlier.received)];

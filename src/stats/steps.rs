@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delta::wire;
 
-/// What happened at one step. All fields only grow. They travel as a row, in this order.
+/// Counts of one step. All fields only grow. They travel as a row, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "[u64; 5]", into = "[u64; 5]")]
 pub struct StepCounts {

@@ -1,4 +1,4 @@
-//! What comes out of the engine beside messages: effects and records.
+//! Output of the engine other than messages: effects and records.
 
 use super::super::link::Link;
 use super::Worker;

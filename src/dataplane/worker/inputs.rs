@@ -1,4 +1,4 @@
-//! What goes into the engine: requests, what was received, and time.
+//! Input of the engine: requests, received messages, and time.
 
 use std::ops::ControlFlow;
 

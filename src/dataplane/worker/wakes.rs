@@ -1,9 +1,10 @@
-//! How often a worker wakes up.
+//! The budget of wakes of a worker.
 
-/// The budget of a worker's wakes. Each wake costs a few microseconds that a call could use better, so
-/// beyond one per grain on average (with some in reserve, so that a single call is never held up)
-/// events gather until the next grain. A call then starts in the grain nearest to its time, which
-/// is measured like any lateness; durations do not suffer, as the kernel stamps what it receives.
+/// The budget of a worker's wakes. Each wake costs a few microseconds that a call could use better,
+/// so beyond one per grain on average (with some in reserve, so that a single call is never held
+/// up) events gather until the next grain. A call then starts in the grain nearest to its time,
+/// which is measured like any lateness; durations do not suffer, as the kernel stamps what it
+/// receives.
 #[derive(Debug)]
 pub(super) struct WakeBudget {
     grain_ns: u64,
@@ -28,9 +29,9 @@ impl WakeBudget {
         self.due_ns = due_ns.min(now + self.grain_ns);
     }
 
-    /// The time by which a call may start ahead of its own: half a grain while turns are a grain apart,
-    /// which halves the error of starts; nothing while the budget lets a worker wake when a call is
-    /// due.
+    /// The time by which a call may start ahead of its own: half a grain while turns are a grain
+    /// apart, which halves the error of starts; nothing while the budget lets a worker wake when a
+    /// call is due.
     pub(super) fn lead_ns(&self, now: u64) -> u64 {
         if self.due_ns > now { self.grain_ns / 2 } else { 0 }
     }

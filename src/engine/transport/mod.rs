@@ -26,19 +26,19 @@ pub enum Sockets {
     },
     /// Only connections that peers open.
     Accepted {
-        /// Where they come in.
+        /// The socket on which they come in.
         listener: SocketId,
     },
     /// One connection for all calls that we make. The run ends with it.
     OneConnection {
-        /// Where peers open others.
+        /// The socket on which peers open connections.
         listener: SocketId,
-        /// That one.
+        /// The shared connection.
         connection: SocketId,
     },
     /// A connection for each call, opened when asked for. `local_port` stands in messages.
     Connections {
-        /// Where peers open others.
+        /// The socket on which peers open connections.
         listener: SocketId,
         /// Connections at one time; calls beyond that share them in turn.
         max: usize,

@@ -37,8 +37,8 @@ pub struct Durations {
     sum_squares_ns2: u128,
     min_ns: u64,
     max_ns: u64,
-    /// When the last one was reported, and how long it was. Of several at one time it is the
-    /// longest.
+    /// The time at which the last duration was reported, and its length; the longest of several
+    /// at one time.
     last: (u64, u64),
     buckets: [u64; BUCKET_BOUNDS_MS.len() + 1],
     repartition: Vec<u64>,
@@ -92,7 +92,7 @@ impl Durations {
         }
     }
 
-    /// What `distribution` has, which was reported at `at_ns`.
+    /// Returns the durations of `distribution`, which was reported at `at_ns`.
     pub(super) fn of<C: Cell>(distribution: &Distribution<C>, at_ns: u64) -> Self {
         let moments = distribution.moments();
         if moments.count == 0 {
@@ -171,7 +171,8 @@ impl Cells {
                 (Some(one), Some(two)) if one.0 == two.0 => {
                     let count = wire::sum(one.1, two.1).ok_or(DeltaError::TooLarge)?;
                     let place = one.0;
-                    (mine.next(), theirs.next());
+                    mine.next();
+                    theirs.next();
                     (place, count)
                 }
                 (Some(one), Some(two)) if one.0 > two.0 => {

@@ -1,4 +1,4 @@
-//! What a source has counted and measured in an interval: the unit that travels and adds up.
+//! Counts and measurements of one source in an interval: the unit that travels and adds up.
 //!
 //! A run's reports become one [`Delta`] a second where they are wanted ([`super::Aggregate`]). A
 //! [`DeltaSum`] adds those of any number of workers, runs, processes and hosts: exactly, in any
@@ -34,7 +34,7 @@ pub const SOURCE_MAX: usize = 64;
 /// Most steps, transactions, timers or counters of a delta. A scenario has dozens.
 const ENTRIES_MAX: usize = 65_536;
 
-/// Why deltas are not added, or one is none.
+/// Reason why deltas cannot be added, or why a delta is invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum DeltaError {
     /// The name of a source is empty, too long or has other characters.
@@ -94,11 +94,11 @@ impl From<Source> for String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Delta {
-    /// Whose figures these are.
+    /// The source of the figures.
     pub source: Source,
     /// Position among the deltas of the source, from 0 and without gaps.
     pub sequence: u64,
-    /// What was measured.
+    /// The layout that names the figures.
     pub layout: LayoutId,
     /// Begin of the interval, in nanoseconds since 1970 UTC by the clock of the source.
     pub begin_unix_ns: u64,
@@ -196,7 +196,7 @@ pub struct Figures {
     pub rtds: Vec<Durations>,
     /// From a call's first message to its end.
     pub call_length: Durations,
-    /// How far from its planned time a call was started.
+    /// Differences between the planned and the actual start of a call.
     pub planned_send_error: Durations,
     /// Turns of the workers' loops.
     pub loop_time: Durations,
@@ -216,7 +216,7 @@ pub struct TransactionDurations {
     pub refused: Durations,
 }
 
-/// What workers did with their time. The times of several workers are added.
+/// Use of the workers' time. The times of several workers are added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerTime {
@@ -228,7 +228,7 @@ pub struct WorkerTime {
     pub pacing_ns: u64,
     /// Calls that the rate asked for meanwhile, in millionths: whole numbers add up exactly.
     pub planned_micro_calls: u64,
-    /// What the kernel says of the workers' CPUs.
+    /// Figures of the kernel about the workers' CPUs.
     pub cpu: CpuUse,
 }
 

@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for RateStepCalls {
 }
 
 impl RateStepCalls {
-    /// What a worker has counted in `now` beyond what it had in `earlier`.
+    /// Returns the calls that a worker has counted in `now` beyond those of `earlier`.
     pub(super) fn between(earlier: &RateSteps, now: &RateSteps) -> Result<Self, DeltaError> {
         let mut since = Self::of(now);
         let earlier = Self::of(earlier).folded(since.shift)?;

@@ -99,8 +99,8 @@ impl DeltaRecorder {
         }
     }
 
-    /// What has been counted since the last time: one delta for each layout of which something was,
-    /// and one at least if seconds have been judged. `layout` is the latest.
+    /// Takes the counts since the last call: one delta for each layout with counts, and at least
+    /// one if seconds have been judged. `layout` is the latest.
     pub(in crate::stats) fn take(
         &mut self,
         layout: &Arc<Layout>,

@@ -15,16 +15,16 @@ pub const LAYOUTS_MAX: usize = 64;
 /// up as lost: it is no longer added if it comes after all.
 pub const WINDOW: usize = 1024;
 
-/// What has come of a delta.
+/// The outcome of adding a delta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It is in the sum.
+    /// The delta was added to the sum.
     New,
-    /// It was before, or was given up as lost.
+    /// The delta was in the sum already, or had been given up as lost.
     Known,
 }
 
-/// What is known of a source.
+/// The part of the sum that came from one source.
 #[derive(Clone, Debug, Default)]
 pub struct SourceSum {
     /// All deltas before this one are in the sum, or lost.

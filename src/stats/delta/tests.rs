@@ -129,7 +129,7 @@ fn sum<'d>(deltas: impl IntoIterator<Item = &'d Delta>) -> DeltaSum {
     sum
 }
 
-/// What happens to a worker by seconds, and after which of them deltas are taken.
+/// Generates the events of a worker by second, and the seconds after which deltas are taken.
 fn life() -> impl Strategy<Value = Vec<(Vec<Event>, bool)>> {
     let event = (any::<u8>(), prop_oneof![0..5_000_u64, 0..20_000_000_000_u64]);
     vec((vec(event, 0..30), any::<bool>()), 4)
