@@ -90,7 +90,7 @@ fn noise(
 
 #[test]
 fn noise_fails_no_call() {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     for io in ["uring", "syscall"] {
         // Buffers that hold a few of the largest datagrams.
         let line = ["-sn", "uas", "-i", "127.0.0.1", "-io", io, "-buff_size", "4000000"];

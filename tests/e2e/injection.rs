@@ -148,7 +148,7 @@ fn a_file_is_included_as_it_is() {
 
 #[test]
 fn workers_share_a_file_without_taking_a_row_twice() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let scratch = Scratch::new();
     let rows: String = (0..60).map(|row| format!("user{row};x;y\n")).collect();
     let own = scratch.write("own.csv", &format!("SEQUENTIAL\n{rows}"));
@@ -260,7 +260,7 @@ fn circuits_are_held_and_bound_the_calls() {
 
 #[test]
 fn call_ids_of_any_form_find_their_calls() {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     for style in [
         ["-cid_str", "x%u///%u-%p@%s"],
         ["-cid_str", "%u_%r_%p@%s"],

@@ -47,7 +47,7 @@ fn register(kamailio: &Kamailio, way: &Way, service: &str, contact: &str, users:
 #[track_caller]
 fn calls_through_the_proxy(way: &Way) {
     const CALLS: u64 = 100;
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let kamailio = Kamailio::start("MD5", "auth");
     let calls = CALLS.to_string();
     let scratch = Scratch::new();
@@ -107,7 +107,7 @@ fn a_wrong_password_is_refused_again() {
 /// Registers over one WebSocket connection and answers the calls that come back on it.
 #[track_caller]
 fn calls_over_a_websocket(mode: &str, remote: fn(&Kamailio) -> String) {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let kamailio = Kamailio::start("MD5", "auth");
     let (file, remote) = (scenario("ws_phone"), remote(&kamailio));
     // The phone's own call is its registration, which it holds while others call it.

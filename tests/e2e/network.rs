@@ -55,7 +55,7 @@ fn ten_percent_loss_is_repaired_by_retransmission() {
 
 #[test]
 fn connections_beyond_the_local_ports_fail_by_that() {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     let pair = Pair::new();
     pair.set_client("net.ipv4.ip_local_port_range", "40000 40003");
     for io in ["uring", "syscall"] {
@@ -133,7 +133,7 @@ fn pulled(end: fn(&Pair) -> &str, io: &str) {
 
 #[test]
 fn calls_fail_by_cause_when_the_peers_link_goes_down() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     for io in ["uring", "syscall"] {
         pulled(Pair::server, io);
     }
@@ -141,7 +141,7 @@ fn calls_fail_by_cause_when_the_peers_link_goes_down() {
 
 #[test]
 fn calls_fail_by_cause_when_our_link_goes_down() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     for io in ["uring", "syscall"] {
         pulled(Pair::client, io);
     }
@@ -149,7 +149,7 @@ fn calls_fail_by_cause_when_our_link_goes_down() {
 
 #[test]
 fn bursts_cross_a_cable() {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     let pair = Pair::new();
     // Every call in one burst: trains of datagrams that the kernel splits again.
     let (server, address) = serve_in(&pair, &["-m", "500", "-buff_size", "4000000"]);

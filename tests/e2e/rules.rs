@@ -299,7 +299,7 @@ const BEHAVIORS: &[&[&str]] = &[
 /// Plays with each of the sets.
 #[track_caller]
 fn compare_behaviors(more: &[&str], peer: &(dyn Fn(&mut Talk) + Sync)) {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     thread::scope(|scope| {
         for args in BEHAVIORS {
             scope.spawn(|| compare_caller(&[*args, more].concat(), peer));

@@ -27,7 +27,7 @@ fn options(peer: &Peer, to: std::net::SocketAddr, number: &str) -> String {
 
 #[test]
 fn calls_are_made_and_answered_at_the_same_time() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let port = ports::free();
     let local = ["-i", "127.0.0.1"];
     let callee = sipp::serve(port, &[&["-sn", "uas", "-m", "200"], &local[..]].concat());

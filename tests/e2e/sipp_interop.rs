@@ -51,7 +51,7 @@ fn a_thousand_calls_per_second_from_sipp_over_ipv6() {
 
 /// The same two files on both sides, each program once as the caller.
 fn scenario_pair(name: &str) {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios");
     let [uac, uas] = ["uac", "uas"].map(|side| format!("{folder}/{name}_{side}.xml"));
     let load = ["-m", "200", "-r", "100", "-i", "127.0.0.1"];

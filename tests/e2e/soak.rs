@@ -413,7 +413,7 @@ impl Churn {
 
 #[test]
 fn everything_comes_back_to_where_it_was() {
-    let _turn = lock::light();
+    let _turn = lock::load();
     let seconds = env::var("GOSSIPPER_SOAK_SECONDS").ok();
     let seconds: Option<u64> = seconds.map(|text| text.parse().expect("a number of seconds"));
     let length = Duration::from_secs(seconds.unwrap_or(SECONDS));

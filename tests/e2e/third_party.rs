@@ -23,7 +23,7 @@ fn parties() -> [(sipp::Sipp, String); 2] {
 
 #[test]
 fn our_controller_a_and_sipp_as_controller_b() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let [(party_a, remote_a), (party_b, remote_b)] = parties();
     let (port, third_party) = (ports::free(), ports::free());
     let (calls, twin_address) = (CALLS.to_string(), format!("{IP}:{third_party}"));
@@ -44,7 +44,7 @@ fn our_controller_a_and_sipp_as_controller_b() {
 
 #[test]
 fn sipp_as_controller_a_and_our_controller_b() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let [(party_a, remote_a), (party_b, remote_b)] = parties();
     let (calls, third_party) = (CALLS.to_string(), format!("{IP}:{}", ports::free()));
     let line = ["-sn", "3pcc-C-B", "-i", IP, "-p", "0", "-3pcc", &third_party, &remote_b];
@@ -133,7 +133,7 @@ fn answerer() -> (gossipper::Run, String) {
 
 #[test]
 fn our_master_and_sipp_as_slave() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let files = Named::new();
     let (for_master, remote_of_master) = answerer();
     let (for_slave, remote_of_slave) = answerer();
@@ -156,7 +156,7 @@ fn our_master_and_sipp_as_slave() {
 
 #[test]
 fn sipp_as_master_and_our_slave() {
-    let _turn = lock::heavy();
+    let _turn = lock::light();
     let files = Named::new();
     let (for_master, remote_of_master) = answerer();
     let (for_slave, remote_of_slave) = answerer();

@@ -8,7 +8,7 @@ use crate::harness::peer::{Peer, Received};
 
 #[test]
 fn two_workers_on_both_sides_lose_no_call() {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     for io in ["uring", "syscall"] {
         let line = ["-sn", "uas", "-i", "127.0.0.1", "-m", "2000", "-workers", "2", "-io", io];
         let (server, address) = gossipper::serve(&line);
@@ -139,7 +139,7 @@ fn ports_of(calls: usize, args: &[&str]) -> usize {
 
 #[test]
 fn each_call_of_un_has_a_port_of_its_own() {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     for io in ["uring", "syscall"] {
         assert_eq!(ports_of(500, &["-io", io]), 500, "{io}");
     }
@@ -147,7 +147,7 @@ fn each_call_of_un_has_a_port_of_its_own() {
 
 #[test]
 fn calls_beyond_max_socket_share_sockets() {
-    let _turn = lock::heavy();
+    let _turn = lock::load();
     for io in ["uring", "syscall"] {
         assert_eq!(ports_of(100, &["-io", io, "-max_socket", "10"]), 10, "{io}");
     }
