@@ -5,7 +5,7 @@ export CARGO
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test unit sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
+.PHONY: help build demo check test unit most e2e sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
 .PHONY: deb rpm install test-packages test-service schemathesis corpus-check
 
 help: ## List the targets
@@ -18,13 +18,26 @@ build: ## Build the release binary, target/release/gossipper
 demo: ## Build, then the daemon with its status page, calls over loopback and a summary; 20 s
 	@scripts/demo.sh
 
-test: deps fmt-check clippy unit doc ## All checks that a change must pass (what .ci/run runs)
-	@scripts/sanitize.sh --if-possible
-	@scripts/schemathesis.sh --if-possible
+# Without what needs other programs, waits, or takes long: that is the rest of make test.
+check: fmt-check ## At every save: format, lints of the program, unit tests, simulations, tidy; a minute
+	$(CARGO) clippy --locked --lib --bins -- -D warnings
+	GOSSIPPER_SIM_SEEDS=$${GOSSIPPER_SIM_SEEDS:-6} $(CARGO) test --locked --lib --test sim
+	$(CARGO) test --locked --test meta tidy::
 
-unit: ## Unit, property, golden-file, simulation and end-to-end tests
-	$(CARGO) test --locked --workspace
+test: deps fmt-check ## All checks that a change must pass (what .ci/run runs)
+	@scripts/test.sh
+
+unit: most e2e ## Unit, property, golden-file, simulation and end-to-end tests
+
+# All crates of tests but one.
+most: ## All of these but the end-to-end tests
+	$(CARGO) test --locked --workspace --lib --bins --test '[!e]*' --test 'e[!2]*'
+	$(CARGO) test --locked --workspace --doc
 	$(CARGO) test --locked --package gossipper-uring --all-features
+
+# A test that waits for its turn (tests/e2e/harness/lock.rs) holds a thread.
+e2e: ## End-to-end tests; they mostly wait, so many run at once
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-24} $(CARGO) test --locked --workspace --test e2e
 
 sim: ## Simulated calls, optimised; make sim SEED=n repeats a failure
 	$(if $(SEED),GOSSIPPER_SIM_SEED=$(SEED) )$(CARGO) test --locked --release --test sim calls:: -- --nocapture

@@ -3,7 +3,7 @@
 # beside the stable one.
 #
 # --if-possible: without a nightly toolchain, say so and succeed. `make test` uses it, so that a
-# machine with stable Rust only can run the rest.
+# machine with stable Rust only can run the rest. What follows goes to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,4 +16,5 @@ if ! rustc +nightly --version >/dev/null 2>&1; then
     echo "sanitize: $message" >&2
     exit 1
 fi
-exec uring/sanitize.sh
+[ "${1:-}" != --if-possible ] || shift
+exec uring/sanitize.sh "$@"

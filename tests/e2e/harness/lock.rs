@@ -1,8 +1,8 @@
 //! Decides which tests run at the same time, so that load tests disturb neither each other nor
 //! anything else.
 //!
-//! Threads of the test harness are cheap, and a test that waits for its turn holds one:
-//! `RUST_TEST_THREADS` (.cargo/config.toml) is well above what runs at once.
+//! Threads of the test harness are cheap, and a test that waits for its turn holds one: `make e2e`
+//! has well more than tests that run at once.
 
 use std::fs::File;
 use std::path::Path;
