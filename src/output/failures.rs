@@ -17,7 +17,7 @@ pub(super) fn what(group: &FailureGroup) -> String {
             format!("{code}{reason} to {method}")
         }
         (Happening::Request { .. }, _) => format!("{method} from the peer"),
-        (Happening::NoAck { code, .. }, _) => format!("no ACK of {code} to {method}"),
+        (Happening::NoAck { code, .. }, _) => format!("no ACK for {code} to {method}"),
         (Happening::Unreachable { code, reason, .. }, _) => {
             let code = if code == 0 { String::new() } else { format!("{code} to ") };
             format!("{code}{method} answered by ICMP {}", why_unreachable(reason))
@@ -40,9 +40,9 @@ fn at_step(group: &FailureGroup) -> String {
     let name = &group.step_name;
     match group.step_kind {
         Some(StepKind::Recv { .. }) => format!(", while waiting for {name}"),
-        Some(StepKind::Send { .. }) => format!(", at sending {name}"),
+        Some(StepKind::Send { .. }) => format!(", while sending {name}"),
         Some(StepKind::Pause) => format!(", in the pause of {name}"),
-        Some(StepKind::SendCommand) => ", at sending a command".to_owned(),
+        Some(StepKind::SendCommand) => ", while sending a command".to_owned(),
         Some(StepKind::RecvCommand) => ", while waiting for a command".to_owned(),
         Some(StepKind::Nop) | None => String::new(),
     }
@@ -101,7 +101,7 @@ pub(super) fn without_group(cause: FailureCause, snapshot: &Snapshot) -> &'stati
 pub fn ended_with_run(snapshot: &Snapshot) -> Option<&'static str> {
     let failures = &snapshot.counters.failures;
     let are_all = failures.count(FailureCause::Cancelled) == failures.total();
-    are_all.then_some("Nothing is wrong with these calls: the run ended before them.")
+    are_all.then_some("Nothing is wrong with these calls: the run ended before they did.")
 }
 
 /// Tells which option a second look needs, unless the run has it already.

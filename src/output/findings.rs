@@ -33,7 +33,7 @@ pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
     findings.push(calls_sentence(snapshot));
     if snapshot.timeouts() > 0 {
         findings
-            .push(format!("{} for want of an answer.", calls_did(snapshot.timeouts(), "failed")));
+            .push(format!("{} because no answer came.", calls_did(snapshot.timeouts(), "failed")));
     }
     let groups = snapshot.failures.groups.iter().take(CAUSES_MAX);
     findings.extend(groups.map(|group| sentence(group, snapshot)));

@@ -174,7 +174,7 @@ impl FinalTable<'_> {
             writeln!(f, "{}", paint(palette.dim, note))?;
         }
         if self.rate_table().is_some() {
-            let note = "these durations are of all rates together; each rate has its own above";
+            let note = "these durations cover all rates together; each rate has its own row above";
             writeln!(f, "{}", paint(palette.dim, note))?;
         }
         if snapshot.transactions.iter().any(|transaction| transaction.refused.count > 0) {

@@ -68,15 +68,15 @@ fn headline(snapshot: &Snapshot) -> String {
             if starts == 1 { "is" } else { "are" },
         ),
         Verdict::NotJudged if snapshot.calls.started == 0 => {
-            "No call was started, so there is nothing to judge by.".to_owned()
+            "No call was started, so there is nothing to judge.".to_owned()
         }
-        Verdict::NotJudged => "No second was complete, so there is nothing to judge by.".to_owned(),
+        Verdict::NotJudged => "No second was complete, so there is nothing to judge.".to_owned(),
         Verdict::Ok if limited == 0 => match judged {
             1 => "The generator kept up in the one second that was judged.".to_owned(),
             _ => format!("The generator kept up in all {} seconds.", units::count(judged)),
         },
         Verdict::Ok => format!(
-            "The generator kept up but for {} of {}{}, few enough for the figures to stand.",
+            "The generator kept up except in {} of {}{}, few enough for the figures to count.",
             units::count(limited),
             counted(judged, "second"),
             causes_in_brackets(snapshot),
@@ -187,7 +187,7 @@ fn seen(cause: LimitCause) -> &'static str {
         LimitCause::ReceiveBuffers => "receive buffers ran out",
         LimitCause::CqOverflow => "the completion queue overflowed",
         LimitCause::HandoverDropped => "datagrams were lost between workers",
-        LimitCause::SendNoBuffer => "the kernel had no buffer to send from",
+        LimitCause::SendNoBuffer => "the kernel had no buffer for sending",
         LimitCause::PoolFull => "a pool sized at start was full",
         LimitCause::SocketLimit => "no socket was left",
     }
@@ -423,6 +423,6 @@ mod tests {
         };
         assert_eq!(said(3), ["3 call starts are too few to judge by: 100 are needed."]);
         assert_eq!(said(1), ["1 call start is too few to judge by: 100 are needed."]);
-        assert_eq!(said(0), ["No call was started, so there is nothing to judge by."]);
+        assert_eq!(said(0), ["No call was started, so there is nothing to judge."]);
     }
 }

@@ -41,7 +41,7 @@ causes! {
         WorkerStalled = "worker_stalled",
         /// The kernel dropped datagrams because our receive queue was full.
         ReceiveOverflow = "receive_overflow",
-        /// Receiving stopped for want of buffers and had to be armed again.
+        /// Receiving stopped because there was no buffer, and had to be armed again.
         ReceiveBuffers = "receive_buffers",
         /// The completion queue overflowed.
         CqOverflow = "cq_overflow",

@@ -101,7 +101,7 @@ fn a_run_without_a_call_is_not_judged() {
         let over = gossipper::run(line).expect_code(code);
         let summary = &over.summary().0;
         assert_eq!(summary["generator"]["verdict"], "not_judged", "{line:?}");
-        let why = "No call was started, so there is nothing to judge by.";
+        let why = "No call was started, so there is nothing to judge.";
         assert!(over.finished.stdout.contains(why), "{}", over.finished.stdout);
     }
 }
