@@ -137,9 +137,9 @@ fn kernel(facts: &Facts, _: Load) -> Option<Finding> {
     let finding = |means| ok("kernel", "kernel", facts.kernel.clone(), means);
     let update = "install a kernel 6.1 or newer (6.12 for the full set)";
     Some(match version(&facts.kernel) {
-        None => finding("its version cannot be read, so nothing is concluded from it"),
+        None => finding("its version cannot be read, so it is not judged"),
         Some(found) if found < (4, 18) => {
-            finding("it has no UDP segmentation offload: the program is not made for it")
+            finding("it is too old for this program: it has no UDP segmentation offload")
                 .at(Level::Fail, update)
         }
         Some(found) if found < (6, 1) => {
@@ -147,9 +147,9 @@ fn kernel(facts: &Facts, _: Load) -> Option<Finding> {
                 .at(Level::Warn, update)
         }
         Some(found) if found < (6, 12) => {
-            finding("new enough for io_uring; 6.12 would carry deadlines without extra work")
+            finding("new enough for io_uring; 6.12 handles deadlines without extra work")
         }
-        Some(_) => finding("new enough for everything that is used"),
+        Some(_) => finding("it has every feature that this program uses"),
     })
 }
 
@@ -188,7 +188,8 @@ fn cpus(facts: &Facts, load: Load) -> Option<Finding> {
     let found = format!("{} for this process, workers: {workers}", facts.cpus);
     let able = workers as f64 * WORKER_RATE;
     let means = format!(
-        "good for about {} calls/s without segmentation offload; a run says when it was the limit",
+        "enough for about {} calls/s without segmentation offload; a run reports if the generator \
+         was the limit",
         thousands(able as u64)
     );
     let finding = ok("cpus", "processors", found, means);
@@ -233,10 +234,13 @@ fn steal(facts: &Facts, _: Load) -> Option<Finding> {
     let found = format!("{percent:.2} % of the time since boot");
     let finding = |means| ok("steal", "time taken by other guests", found, means);
     Some(if percent > 1.0 {
-        finding("the hypervisor runs others in our time: lateness that no setting here removes")
-            .at(Level::Warn, "reserve processors for this guest, or use a machine of its own")
+        finding(
+            "the hypervisor runs other guests in this time: calls start late, and no setting here \
+             changes that",
+        )
+        .at(Level::Warn, "reserve processors for this guest, or use a machine without other guests")
     } else {
-        finding("the hypervisor leaves the processors to us")
+        finding("the hypervisor leaves the processors to this guest")
     })
 }
 
@@ -271,10 +275,13 @@ fn busy_cpus(facts: &Facts, _: Load) -> Option<Finding> {
     }
     let free: Vec<_> = free.iter().take(CPUS_NAMED).map(|cpu| cpu.cpu.to_string()).collect();
     let fix = match free.is_empty() {
-        true => "end what uses them, or use another machine".to_owned(),
-        false => format!("end what uses them, or keep workers away: -cpus {}", free.join(",")),
+        true => "end the programs that use them, or use another machine".to_owned(),
+        false => format!(
+            "end the programs that use them, or keep workers away: -cpus {}",
+            free.join(",")
+        ),
     };
-    let means = "a worker there waits for its turn and starts calls late";
+    let means = "a worker there has to wait for the processor and starts calls late";
     Some(finding(named.join(", "), means).at(Level::Warn, fix))
 }
 
@@ -303,7 +310,7 @@ fn huge_pages(facts: &Facts, _: Load) -> Option<Finding> {
     let finding = |means| ok("huge_pages", "transparent huge pages", found, means);
     let stalls = enabled == "always" && defrag == "always";
     Some(if stalls {
-        finding("the first touch of memory may wait until the kernel has moved pages together")
+        finding("the first use of memory may wait until the kernel has moved pages together")
             .at(Level::Warn, "echo defer > /sys/kernel/mm/transparent_hugepage/defrag")
     } else {
         finding("the kernel does not stop a worker to make room for them")
@@ -318,7 +325,7 @@ fn files(facts: &Facts, load: Load) -> Option<Finding> {
     let finding = |means| ok("open_files", "open files (RLIMIT_NOFILE)", found, means);
     let raise = format!("ulimit -n {needed}; the packaged units allow 1,048,576");
     Some(if hard < SPARE_FILES {
-        finding("not even one socket per worker fits beside the program's own files".to_owned())
+        finding("too low for one socket per worker and the program's own files".to_owned())
             .at(Level::Fail, raise)
     } else if hard < needed {
         finding(format!(
@@ -338,10 +345,10 @@ fn locked_memory(facts: &Facts, _: Load) -> Option<Finding> {
     let counts_rings = version(&facts.kernel).is_some_and(|found| found < (5, 12));
     Some(match limit {
         Some(bytes) if counts_rings && bytes < 8 << 20 => {
-            finding("this kernel counts the memory of rings, which may not fit")
+            finding("this kernel counts the memory of io_uring's rings, and it may be too much")
                 .at(Level::Warn, "ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit")
         }
-        _ => finding("no limit for rings: kernels from 5.12 on do not count them"),
+        _ => finding("no limit for io_uring's rings: kernels from 5.12 on do not count them"),
     })
 }
 
@@ -365,9 +372,11 @@ fn receive_buffer(facts: &Facts, load: Load) -> Option<Finding> {
     }
     let bridged_ms = room as f64 / charged_bytes(load, 1.0).max(1.0) * 1000.0;
     let means = if bridged_ms > 10_000.0 {
-        "a buffer bridges more than 10 s of this load".to_owned()
+        "a buffer holds more than 10 s of this load".to_owned()
     } else {
-        format!("a buffer bridges {bridged_ms:.0} ms of this load; what comes then is lost")
+        format!(
+            "a buffer holds {bridged_ms:.0} ms of this load; when it is full, datagrams are lost"
+        )
     };
     let finding = ok("receive_buffer", "receive buffer", found, means);
     Some(grade(
@@ -441,7 +450,7 @@ fn ports(facts: &Facts, load: Load) -> Option<Finding> {
     let finding = |means: String| ok("ports", "local ports (ip_local_port_range)", found, means);
     Some(if (low..=high).contains(&5060) {
         finding(
-            "any program may be given port 5060 by chance, and a server cannot start then".into(),
+            "another program may get port 5060 by chance, and then a server cannot start".into(),
         )
         .at(Level::Warn, "sysctl -w net.ipv4.ip_local_reserved_ports=5060-5061")
     } else if load.calls > count {
@@ -449,7 +458,7 @@ fn ports(facts: &Facts, load: Load) -> Option<Finding> {
             "one port for all calls is enough; one for each call needs {}",
             thousands(load.calls)
         ))
-        .at(Level::Warn, format!("{TUNE}; for more, several addresses with -t ui"))
+        .at(Level::Warn, format!("{TUNE}; for more ports, use several addresses with -t ui"))
     } else {
         finding("enough for a port for each call".into())
     })
@@ -461,10 +470,10 @@ fn listen_queue(facts: &Facts, load: Load) -> Option<Finding> {
     let wanted = load.rate * STALL_S;
     let finding = |means| ok("listen_queue", "connections that wait to be accepted", found, means);
     Some(if (most as f64) < wanted {
-        finding("a server with a connection for each call refuses some in a bad moment")
+        finding("a server with a connection for each call refuses some when many arrive at once")
             .at(Level::Warn, TUNE)
     } else {
-        finding("enough, should each call come over a connection of its own")
+        finding("enough, even if each call has a connection of its own")
     })
 }
 
@@ -528,8 +537,11 @@ fn network(facts: &Facts, interface: &Interface, load: Load) -> Finding {
             .at(level, "use a faster card, or split the load over several");
     }
     if missed > interface.rx_packets.unwrap_or(0) / 10_000 {
-        return finding(format!("the card dropped {} packets for want of room", thousands(missed)))
-            .at(Level::Warn, format!("ethtool -G {name} rx 4096 (see ethtool -g {name})"));
+        return finding(format!(
+            "the card dropped {} packets because its buffers were full",
+            thousands(missed)
+        ))
+        .at(Level::Warn, format!("ethtool -G {name} rx 4096 (see ethtool -g {name})"));
     }
     if interface.mtu.is_some_and(|mtu| mtu < MTU_MIN) {
         return finding("messages of usual length are sent in fragments".to_owned())
@@ -562,7 +574,7 @@ fn clock_source(facts: &Facts) -> Option<Finding> {
     Some(if is_fast {
         finding("time is read without a system call")
     } else {
-        finding("every look at the clock is a slow one: fewer calls per second, coarser times")
+        finding("reading the clock is slow: fewer calls per second, coarser times")
             .at(Level::Warn, "boot with clocksource=tsc, or use a host with a stable TSC")
     })
 }
@@ -571,7 +583,7 @@ fn wall_clock(facts: &Facts) -> Option<Finding> {
     let is_set = facts.clock_synchronised?;
     let finding = |found: &str, means| ok("wall_clock", "wall clock", found.to_owned(), means);
     Some(if is_set {
-        finding("synchronised", "traces of several hosts can be put side by side")
+        finding("synchronised", "traces of several hosts can be compared")
     } else {
         finding(
             "not synchronised",

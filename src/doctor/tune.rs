@@ -62,7 +62,9 @@ pub enum TuneError {
         source: io::Error,
     },
     /// The record cannot be understood.
-    #[error("{path} is no record of `gossipper tune`: {reason}; look at it, and remove it by hand")]
+    #[error(
+        "{path} is not a record of `gossipper tune`: {reason}; look at it, and remove it by hand"
+    )]
     Record {
         /// The path.
         path: PathBuf,
@@ -70,7 +72,7 @@ pub enum TuneError {
         reason: serde_json::Error,
     },
     /// Nothing was applied before.
-    #[error("there is nothing to take back: {0} does not exist")]
+    #[error("there is nothing to revert: {0} does not exist")]
     NoRecord(PathBuf),
     /// The text cannot be printed.
     #[error("cannot print: {0}")]
@@ -83,7 +85,7 @@ fn advice(error: &io::Error) -> &'static str {
         ErrorKind::ReadOnlyFilesystem => {
             "in a container, settings of the kernel belong to the host: run it there"
         }
-        ErrorKind::InvalidInput => "this kernel does not take the value",
+        ErrorKind::InvalidInput => "this kernel refuses the value",
         _ => "nothing was changed",
     }
 }
@@ -166,11 +168,14 @@ impl<'a> Host<'a> {
         self.write_lasting(&lasting.join("\n"))?;
         let (record, lasting) = (Path::new("/").join(RECORD), Path::new("/").join(LASTING));
         if changes.is_empty() {
-            return self
-                .say(&format!("nothing to change; kept for restarts in {}", lasting.display()));
+            return self.say(&format!(
+                "nothing to change; settings for restarts are in {}",
+                lasting.display()
+            ));
         }
         self.say(&format!(
-            "kept for restarts in {}, what was before in {}; `gossipper tune --revert` takes it back",
+            "settings for restarts are in {}, earlier values in {}; `gossipper tune --revert` \
+             restores them",
             lasting.display(),
             record.display()
         ))
@@ -212,7 +217,8 @@ impl<'a> Host<'a> {
                 }
                 Some(now) if now == change.before => self.say(&format!("{key}: {now} already"))?,
                 Some(now) => self.say(&format!(
-                    "{key}: left at {now}, which somebody set since (it was {}, then {})",
+                    "{key}: left at {now}, because it was changed after `tune` (it was {}, then \
+                     {})",
                     change.before, change.after
                 ))?,
                 None => self.say(&format!("{key}: not on this kernel"))?,
@@ -232,7 +238,10 @@ impl<'a> Host<'a> {
                 Ok(true)
             }
             Ok(_) => {
-                self.say(&format!("{} is not ours: left", lasting.display()))?;
+                self.say(&format!(
+                    "{} was not written by `gossipper tune`: left as it is",
+                    lasting.display()
+                ))?;
                 Ok(false)
             }
             Err(_) => Ok(false),

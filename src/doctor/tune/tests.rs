@@ -82,7 +82,7 @@ fn reverting_brings_everything_back() {
     scratch.write("proc/sys/net/core/somaxconn", "1234\n");
     let (result, text) = scratch.carry_out(Task::Revert);
     result.expect("reverted");
-    assert!(text.contains("net.core.somaxconn: left at 1234, which somebody set since"), "{text}");
+    assert!(text.contains("net.core.somaxconn: left at 1234, because it was changed"), "{text}");
     assert_eq!(scratch.read("proc/sys/net/core/rmem_max"), "212992");
     assert_eq!(scratch.read("proc/sys/net/ipv4/ip_local_port_range"), "32768 60999");
     assert!(!scratch.0.join(LASTING).exists());
@@ -158,7 +158,7 @@ fn a_broken_record_is_named() {
     for task in [APPLY, Task::Revert] {
         let (result, _) = scratch.carry_out(task);
         let text = result.expect_err("refused").to_string();
-        assert!(text.contains("tune.json is no record"), "{text}");
+        assert!(text.contains("tune.json is not a record"), "{text}");
     }
     assert_eq!(scratch.read("proc/sys/net/core/rmem_max"), "212992");
 }
