@@ -160,8 +160,8 @@ impl Access {
         match inner.components().all(is_plain) && inner.file_name().is_some() {
             true => Ok(base.join(inner)),
             false => Err(format!(
-                "{} leads out of the folder {name:?} of the data directory; clients that come \
-                 over the API name files in it, without \"..\"",
+                "{} leads out of the folder {name:?} of the data directory; clients of the API may \
+                 name only files in it, without \"..\"",
                 file.display()
             )),
         }
@@ -325,10 +325,10 @@ impl Access {
             |error| match error {
                 Errno::LOOP | Errno::XDEV => io::Error::new(
                     io::ErrorKind::PermissionDenied,
-                    "there is a link on the way, and links are not followed here",
+                    "the path contains a link, and links are not followed here",
                 ),
                 Errno::NOSYS => io::Error::other(
-                    "this kernel has no openat2, without which a folder cannot be kept (Linux 5.6)",
+                    "this kernel has no openat2 (Linux 5.6), which keeps clients inside a folder",
                 ),
                 error => error.into(),
             },
@@ -346,7 +346,7 @@ impl Access {
 fn regular(file: File) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     }
 }
 

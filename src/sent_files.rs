@@ -125,7 +125,7 @@ fn sums_of(mark: &Path) -> io::Result<Vec<String>> {
     };
     let mut text = Vec::new();
     let read = match file.metadata().map(|metadata| metadata.is_file()) {
-        Ok(false) => return Err(unreadable(mark, "it is no regular file")),
+        Ok(false) => return Err(unreadable(mark, "it is not a regular file")),
         Ok(true) => file.take(BYTES_MAX).read_to_end(&mut text),
         Err(error) => Err(error),
     };
@@ -136,7 +136,7 @@ fn sums_of(mark: &Path) -> io::Result<Vec<String>> {
     let is_sum = |sum: &String| sum.len() == 64 && sum.bytes().all(is_digit);
     match !read.sha256.is_empty() && read.sha256.iter().all(is_sum) {
         true => Ok(read.sha256),
-        false => Err(unreadable(mark, "sha256 is to have sums of 64 hexadecimal digits")),
+        false => Err(unreadable(mark, "sha256 must list sums of 64 hexadecimal digits")),
     }
 }
 
@@ -148,8 +148,8 @@ fn cannot_be_there(error: &io::Error) -> bool {
 
 fn unreadable(mark: &Path, why: &str) -> io::Error {
     io::Error::other(format!(
-        "{}, the mark beside it that tells texts of API clients from yours, cannot be read ({why}); \
-         mend the mark, or remove it if the text is yours",
+        "{}, the mark beside it that shows which texts API clients wrote, cannot be read ({why}); \
+         repair the mark, or remove it if the text is yours",
         name_of(mark)
     ))
 }

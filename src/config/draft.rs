@@ -328,16 +328,16 @@ impl RunDraft {
         let needs = |option, needed, why| Err(ConfigError::Needs { option, needed, why });
         match (file.is_some(), alias.is_some(), *list) {
             (_, true, true) => {
-                let why = "names are listed, or one of them is run";
+                let why = "list the names, or run one of them";
                 Err(ConfigError::Exclusive { first: "run-alias", second: "list-aliases", why })
             }
-            (false, true, _) => needs("run-alias", "config FILE", "the profile stands in a file"),
+            (false, true, _) => needs("run-alias", "config FILE", "the profile is in that file"),
             (false, _, true) => {
-                needs("list-aliases", "config FILE", "the profiles stand in a file")
+                needs("list-aliases", "config FILE", "the profiles are in that file")
             }
             (true, false, false) => {
-                let why = "one of the profiles has to be chosen; a server with this configuration \
-                           is started by: gossipper server -config FILE";
+                let why = "choose one of its profiles; to start a server with this configuration, \
+                           use: gossipper server -config FILE";
                 needs("config", "run-alias NAME or -list-aliases", why)
             }
             _ => Ok(()),
@@ -363,7 +363,11 @@ impl RunDraft {
             return exclusive("sf", "sn", "a run has one scenario; give a file or a name");
         }
         if self.receiving_file.is_some() && self.receiving_name.is_some() {
-            return exclusive("rxsf", "rxrn", "one scenario answers calls; give a file or a name");
+            return exclusive(
+                "rxsf",
+                "rxrn",
+                "only one scenario can answer calls; give a file or a name",
+            );
         }
         if self.out_of_call_file.is_some() && self.out_of_call_name.is_some() {
             return exclusive("oocsf", "oocsn", "give a file or a name");
@@ -375,16 +379,16 @@ impl RunDraft {
             return Err(ConfigError::Needs { option: "t ui", needed: "inf FILE", why });
         }
         if self.address_column.is_some() && !per_address {
-            let why = "addresses are taken from a file with that transport only";
+            let why = "only that transport takes addresses from a file";
             return Err(ConfigError::Needs { option: "ip_field", needed: "t ui", why });
         }
         let answers = self.receiving_file.is_some() || self.receiving_name.is_some();
         if answers && (self.out_of_call_file.is_some() || self.out_of_call_name.is_some()) {
-            let why = "-rxsf answers every call that arrives, so that none is out of call";
+            let why = "-rxsf answers every incoming call, so no message is out of call";
             return exclusive("rxsf", "oocsf", why);
         }
         if self.trace.ringbuffer_size > 0 && self.trace.max_log_size > 0 {
-            let why = "a full file is either put aside or ends; drop one of them";
+            let why = "a full file is either renamed or closed; drop one of them";
             return exclusive("ringbuffer_size", "max_log_size", why);
         }
         if self.users.is_none() {
@@ -393,7 +397,8 @@ impl RunDraft {
         if self.concurrent_max.is_some() {
             return exclusive("users", "l", "-users already sets how many calls are open; drop -l");
         }
-        let no_rate = "-users starts a call when another one ends, at no rate; drop one of them";
+        let no_rate =
+            "-users starts a call when another one ends and so has no rate; drop one of them";
         if self.rate_increase.is_some_and(|step| step > 0.0) {
             return exclusive("users", "rate_increase", no_rate);
         }
@@ -414,7 +419,7 @@ impl RunDraft {
         let file = self.instances_file.is_some();
         match (given.next(), given.next()) {
             (Some(first), Some(second)) => {
-                let why = "an instance has one part in the calls; drop one of them";
+                let why = "an instance can have only one of these parts; drop one of them";
                 Err(ConfigError::Exclusive { first, second, why })
             }
             (Some("3pcc"), None) if file => {
@@ -428,7 +433,7 @@ impl RunDraft {
             }
             (None, _) if file => {
                 let needed = "master NAME or -slave NAME";
-                let why = "the file has this instance too, and only a name tells which it is";
+                let why = "the file lists this instance too, and the name tells which line it is";
                 Err(ConfigError::Needs { option: "slave_cfg", needed, why })
             }
             _ => Ok(()),
@@ -475,7 +480,7 @@ impl RunDraft {
             }
         };
         let has_ramp = self.rate_increase.is_some_and(|step| step > 0.0);
-        add(gives_tls && !transport.uses_tls(), "-tls_* has no effect: -t is no TLS transport");
+        add(gives_tls && !transport.uses_tls(), "-tls_* has no effect: -t is not a TLS transport");
         add(
             gives_reconnect && !transport.is_stream(),
             "-max_reconnect and -reconnect_* have no effect: -t is UDP",

@@ -143,7 +143,9 @@ pub fn parse_listen_address(text: &str) -> Result<SocketAddr, ValueError> {
                 IpAddr::V6(v6.ok_or_else(|| wrong("write an IPv6 address as [2001:db8::1]:8080"))?)
             }
             None => IpAddr::V4(host.parse().map_err(|_| {
-                wrong("give an IP address, localhost, or nothing before the colon for all")
+                wrong(
+                    "give an IP address or localhost; nothing before the colon means all addresses",
+                )
             })?),
         },
     };

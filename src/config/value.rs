@@ -98,10 +98,10 @@ pub enum ValueError {
         reason: &'static str,
     },
     /// A Call-ID was expected.
-    #[error("{0:?} cannot stand in a Call-ID; write visible ASCII characters without blanks")]
+    #[error("{0:?} cannot be used in a Call-ID; use visible ASCII characters without spaces")]
     NotACallId(String),
     /// A header was expected.
-    #[error("{text:?} is no header: {reason}")]
+    #[error("{text:?} is not a header: {reason}")]
     NotAHeader {
         /// The given text.
         text: String,
@@ -197,7 +197,9 @@ impl HostPort {
             return Err(ValueError::Empty("a host as in 192.0.2.1:5060"));
         }
         if text.contains('@') || text.starts_with("sip:") || text.starts_with("sips:") {
-            return Err(wrong("a SIP URI is not taken; give the host, and the user with -s"));
+            return Err(wrong(
+                "a SIP URI is not accepted here; give the host alone, and the user with -s",
+            ));
         }
         if let Some(bracketed) = text.strip_prefix('[') {
             let (host, rest) =
@@ -225,7 +227,7 @@ impl HostPort {
         // Only characters of host names: this keeps stray punctuation out of SIP headers.
         let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         if !host.bytes().all(is_host_byte) {
-            return Err(wrong("a host name has letters, digits, dots and hyphens only"));
+            return Err(wrong("a host name may have only letters, digits, dots and hyphens"));
         }
         Ok(Self { host: host.to_owned(), port })
     }

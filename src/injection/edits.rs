@@ -32,7 +32,7 @@ pub enum EditError {
     #[error("the file has no such row")]
     NoSuchRow,
     /// The scenario has added as much as it may.
-    #[error("256 MiB were added to the file")]
+    #[error("256 MiB were added to the file, which is the limit")]
     Full,
     /// A file with `PRINTF` cannot be changed, since each of its rows stands for many.
     #[error("a PRINTF file cannot be changed")]

@@ -19,7 +19,7 @@ impl Printf {
 }
 
 pub(super) const FORMAT_HINT: &str =
-    "a number is written %d, perhaps with a width or precision: %05d, %-5d, %.3d";
+    "write a number as %d, with a width or precision if needed: %05d, %-5d, %.3d";
 const PRINTF_HINT: &str = "write SEQUENTIAL,PRINTF=1000,PRINTFOFFSET=0,PRINTFMULTIPLE=1";
 
 /// Reads the first line. SIPp searches it for the words, so that any text around them is ignored.
@@ -48,7 +48,7 @@ pub(super) fn first_line(line: &[u8]) -> Result<(Order, Option<Printf>), (String
     };
     let Some(rows) = setting("PRINTF=")? else { return Ok((order, None)) };
     let rows = u32::try_from(rows).ok().filter(|&rows| rows > 0).ok_or_else(|| {
-        let what = format!("PRINTF={rows} is no number of rows from 1 to 4294967295");
+        let what = format!("PRINTF={rows} is not a number of rows from 1 to 4294967295");
         (what, PRINTF_HINT)
     })?;
     let offset = setting("PRINTFOFFSET=")?.unwrap_or(0);
@@ -63,7 +63,7 @@ pub(super) fn check(row: &[u8]) -> Result<(), String> {
         rest = &rest[at..];
         let Some((_, len)) = Format::parse(rest) else {
             let shown = String::from_utf8_lossy(&rest[..rest.len().min(6)]).into_owned();
-            return Err(format!("\"{shown}\" is no place for a number"));
+            return Err(format!("\"{shown}\" is not a valid format for a number"));
         };
         rest = &rest[len..];
     }

@@ -4,7 +4,8 @@ use super::list::Expiry;
 use crate::calendar;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
-const FORM: &str = "write a date and a time as 2026-12-31T23:59:59Z, or with +01:00 for the Z";
+const FORM: &str =
+    "write a date and a time as 2026-12-31T23:59:59Z, or with +01:00 in place of the Z";
 
 /// Reads a date and a time with its zone (RFC 3339, section 5.6).
 ///

@@ -311,7 +311,7 @@ mod tests {
         assert!(error.contains("rate: 101"), "{error}");
         assert_eq!(second.load(), Some(load(100.0, 500.0)));
         let error = hold("192.0.2.3:5060", 0.0, f64::INFINITY).unwrap_err().to_string();
-        assert!(error.starts_with("max_concurrent: without a bound"), "{error}");
+        assert!(error.starts_with("max_concurrent: a limit is missing"), "{error}");
         let counts: Vec<_> = targets.refusals().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counts, [("ceiling", 4)]);
     }
@@ -326,7 +326,7 @@ mod tests {
         let endless = f64::INFINITY;
         assert_eq!(
             refusal(endless, "users", 5.0, "users"),
-            "users: they start calls without a bound per second; targets[0], for 192.0.2.0/24, \
+            "users: they start calls without a limit per second; targets[0], for 192.0.2.0/24, \
              allows 100 calls per second (max_rate). Give a rate of 100 at most instead, or remove \
              targets[0].max_rate"
         );

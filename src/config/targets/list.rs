@@ -227,9 +227,9 @@ impl fmt::Display for Refusal {
                     (true, ..) => write!(f, "{key}: {wanted} is too much; ")?,
                     // The number at this key bounds another quantity.
                     (false, Bound::Rate, "users") => {
-                        write!(f, "users: they start calls without a bound per second; ")?;
+                        write!(f, "users: they start calls without a limit per second; ")?;
                     }
-                    (false, ..) => write!(f, "{key}: without a bound it is too much; ")?,
+                    (false, ..) => write!(f, "{key}: a limit is missing; ")?,
                 }
                 let (name, unit) = (bound.key(), bound.unit());
                 write!(f, "targets[{index}], for {network}, allows {most} {unit} ({name})")?;

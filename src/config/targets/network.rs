@@ -183,17 +183,14 @@ impl Network {
     /// A sentence that shows the right form.
     pub fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "write an address or a network, as 192.0.2.7, 192.0.2.0/24 or \
-                            2001:db8::/32; names are not taken";
+                            2001:db8::/32; host names are not accepted";
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
         let base: IpAddr = address.parse().map_err(|_| FORM.to_owned())?;
         if base != base.to_canonical() {
-            return Err(format!(
-                "write it as the IPv4 address that it is, {}",
-                base.to_canonical()
-            ));
+            return Err(format!("write it as the IPv4 address {}", base.to_canonical()));
         }
         let most = width(base);
         let bits = match bits {
@@ -201,13 +198,13 @@ impl Network {
             Some(bits) => {
                 let is_plain = bits.bytes().all(|byte| byte.is_ascii_digit());
                 let bits = bits.parse().ok().filter(|&bits| is_plain && bits <= most);
-                bits.ok_or_else(|| format!("the bits behind / are a number from 0 to {most}"))?
+                bits.ok_or_else(|| format!("the number of bits after / must be from 0 to {most}"))?
             }
         };
         let network = Self { base: masked(base, bits), bits };
         match network.base == base {
             true => Ok(network),
-            false => Err(format!("it has bits behind the first {bits}; write {network}")),
+            false => Err(format!("it has bits set after the first {bits}; write {network}")),
         }
     }
 
@@ -288,7 +285,7 @@ impl PortRange {
         let range = Self { first: port(first.trim())?, last: port(last.trim())? };
         match range.first <= range.last {
             true => Ok(range),
-            false => Err("the first port of a range is the smaller one"),
+            false => Err("the first port of a range must be the smaller one"),
         }
     }
 
@@ -380,7 +377,7 @@ mod tests {
             ("192.0.2.0/+8", "0 to 32"),
             ("192.0.2.0/", "0 to 32"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
-            ("example.org", "names are not taken"),
+            ("example.org", "host names are not accepted"),
             ("", "write an address"),
         ] {
             let error = Network::parse(text).unwrap_err();
