@@ -229,7 +229,7 @@ fn bind_hint(error: &io::Error) -> &'static str {
              `ss -tulpn` names the process"
         }
         io::ErrorKind::AddrNotAvailable => {
-            "\n  hint: the address is not one of this host; see `ip addr`, and choose it with -i"
+            "\n  hint: this host does not have the address; choose one of `ip addr` with -i"
         }
         io::ErrorKind::PermissionDenied => {
             "\n  hint: ports below 1024 need CAP_NET_BIND_SERVICE; choose another with -p; \

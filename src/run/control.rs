@@ -350,7 +350,9 @@ impl<'c> Control<'c> {
         notes.extend(verdict_note(snapshot));
         if let Some((noise @ 1.., error)) = self.socket.as_ref().map(ControlSocket::noise) {
             let error = error.map_or(String::new(), |error| format!("; the last one: {error}"));
-            notes.push(format!("{noise} datagrams on the control socket meant nothing{error}"));
+            notes.push(format!(
+                "{noise} datagrams on the control socket were not understood{error}"
+            ));
         }
         notes
     }
@@ -365,7 +367,7 @@ impl<'c> Control<'c> {
         let named: Vec<String> =
             causes.iter().map(|(cause, count)| format!("{count} {}", cause.label())).collect();
         let more = match (ended_with_run(snapshot), self.config.trace.errors.is_on) {
-            (Some(_), _) => "nothing is wrong with them: the run ended before",
+            (Some(_), _) => "nothing is wrong with them: the run ended before they did",
             (None, true) => "the error log names each",
             (None, false) => "-trace_err names each",
         };

@@ -259,9 +259,10 @@ impl Tables {
             let (line, rows) = file.ragged(field)?;
             let like_it = if rows == 1 { "row" } else { "rows" };
             let message = format!(
-                "the row has no column {field}, which the scenario reads ({rows} {like_it} like this)"
+                "the row has no column {field}, which the scenario reads ({rows} {like_it} like \
+                 this)"
             );
-            Some(Remark { file: file.name(), line, message, hint: "it is empty there" })
+            Some(Remark { file: file.name(), line, message, hint: "the field is empty then" })
         };
         columns.into_iter().filter_map(gap).collect()
     }
@@ -310,8 +311,8 @@ pub(super) fn check_turns(config: &RunConfig, program: &Program) -> Result<(), R
 fn remark_on_end(file: &Arc<InjectionFile>) -> Option<Remark<'_>> {
     let rest = file.rest()?;
     let rows = match rest.rows {
-        1 => "1 row behind it is".to_owned(),
-        rows => format!("{rows} rows behind it are"),
+        1 => "1 row after it is".to_owned(),
+        rows => format!("{rows} rows after it are"),
     };
     Some(Remark {
         file: file.name(),
@@ -360,11 +361,15 @@ fn text_beside(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec
     match (access.folder(Folder::Scenarios), folder) {
         (Some(folder), _) if is_plain => content(access.open_sent(&folder.join(name))),
         (Some(_), _) => Err(format!(
-            "a scenario that is sent reads files in the folder {:?} of the data directory only",
+            "a scenario that is sent over the API can read files only in the folder {:?} of the \
+             data directory",
             Folder::Scenarios.name()
         )),
         (None, Some(folder)) if is_plain => content(access.open_to_read(&folder.join(name))),
-        _ => Err("a scenario that was sent reads files beside the scenario file only".to_owned()),
+        _ => Err(
+            "a scenario that was sent over the API can read only files beside the scenario file"
+                .to_owned(),
+        ),
     }
 }
 

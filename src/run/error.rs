@@ -18,7 +18,8 @@ use crate::scenario::ScenarioError;
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The scenario file cannot be read.
-    #[error("cannot read the scenario {}: {source}\n  hint: -sf takes a file; -sn takes the name of a built-in", path.display())]
+    #[error("cannot read the scenario {}: {source}\n  hint: -sf takes a file; -sn takes the name \
+             of a built-in scenario", path.display())]
     ScenarioFile {
         /// The file.
         path: PathBuf,
@@ -43,7 +44,8 @@ pub enum RunError {
     },
     /// The collector of the event log cannot be used.
     #[error(
-        "-log_otel_endpoint: {0}\n  hint: give HOST:PORT or a URL; -log_otel_insecure is without TLS, -log_otel_proto says how it is spoken to"
+        "-log_otel_endpoint: {0}\n  hint: give HOST:PORT or a URL; -log_otel_insecure switches TLS \
+         off, -log_otel_proto chooses grpc or http"
     )]
     Otlp(String),
     /// stderr cannot be used for events.
@@ -105,14 +107,15 @@ pub enum RunError {
     },
     /// The scenario uses `[tdmmap]`, and there are no circuits.
     #[error(
-        "the scenario uses [tdmmap], and there are no circuits\n  hint: give them with -tdmmap, as {{0-3}}{{99}}{{5-8}}{{1-31}}"
+        "the scenario uses [tdmmap], but there are no circuits\n  hint: give them with -tdmmap, \
+         for example {{0-3}}{{99}}{{5-8}}{{1-31}}"
     )]
     NoCircuits,
     /// The scenario uses `<setdest>` over connections.
     #[error(
         "the scenario has a <setdest>, which changes where datagrams go; over {transport} a call \
-         keeps the connection that it has\n  hint: use -t u1 or un, or make the calls to the other \
-         peer with a run of their own"
+         keeps its connection\n  hint: use -t u1 or un, or make the calls to the other peer in \
+         another run"
     )]
     SetDestOverStream {
         /// The transport, as in a Via.
@@ -237,7 +240,8 @@ pub enum RunError {
     Disconnected(String),
     /// The one connection of the run could not be established.
     #[error(
-        "{0}\n  hint: does anything listen there, and by this transport (-t)? -max_reconnect N tries N times more"
+        "{0}\n  hint: check that a program listens there with this transport (-t); -max_reconnect \
+         N tries N times more"
     )]
     NotConnected(String),
     /// io_uring was demanded and is refused.
@@ -248,7 +252,8 @@ pub enum RunError {
     Launch(#[from] LaunchError),
     /// The control socket could not be opened.
     #[error(
-        "cannot open the control socket {address}: {source}\n  hint: choose another port with -cp, or 0 for one of the kernel's choice"
+        "cannot open the control socket {address}: {source}\n  hint: choose another port with -cp, \
+         or 0 to let the kernel choose"
     )]
     ControlSocket {
         /// The address of the socket.

@@ -18,7 +18,7 @@ use crate::sent_files::mark_name;
 /// A notice that calls of such a scenario fail, with the reason.
 pub(super) fn failing(error: &RunError) -> String {
     let why = error.to_string().replace("\n  hint: ", "; ");
-    format!("calls fail that a scenario of an API client turns elsewhere: {why}")
+    format!("calls that a scenario of an API client sends to another address fail: {why}")
 }
 
 /// The rules for scenarios that came over the API.
@@ -79,8 +79,9 @@ impl SentRules {
             let file = path.display();
             if program.runs_commands() && !self.may_command {
                 remarks.push(format!(
-                    "{file}: a client of the API wrote it, and its shell commands are not run: \
-                     allow_exec is off. Nor are those of other scenarios of the same engine"
+                    "{file}: a client of the API wrote it. allow_exec is off, so its shell \
+                     commands are not run. Those of other scenarios of the same engine are not run \
+                     either"
                 ));
             }
             let written = program.written_destinations(address_of).flatten();

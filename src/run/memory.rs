@@ -208,7 +208,7 @@ impl Shape {
                     _ => format!("{workers} workers for {listeners} listeners"),
                 },
                 bytes: worker_bytes,
-                hint: "lower -workers, or listen in fewer places (listeners)",
+                hint: "lower -workers, or use fewer listeners",
             },
         ]
     }
@@ -249,20 +249,19 @@ impl Shape {
             Need {
                 what: format!("the scenario, with its variables in a pool of {calls} open calls,"),
                 bytes: of_calls,
-                hint: "let it have fewer variables, or start the run again with a lower \
-                       max_concurrent (-l)",
+                hint: "use fewer variables, or start the run again with a lower max_concurrent \
+                       (-l)",
             },
             Need {
                 what: format!("the scenario, with <User> variables of {users} users,"),
                 bytes: of_users,
-                hint: "let it have fewer variables, or start the run again with fewer users \
-                       (-users)",
+                hint: "use fewer variables, or start the run again with fewer users (-users)",
             },
             Need {
-                what: "the scenario, for a copy of the variables there are,".to_owned(),
+                what: "the scenario, for a copy of the existing variables,".to_owned(),
                 bytes: copied,
-                hint: "let it have no more variables than the one before, or start the run again \
-                       with a lower max_concurrent (-l) or fewer users (-users)",
+                hint: "use no more variables than the scenario before, or start the run again with \
+                       a lower max_concurrent (-l) or fewer users (-users)",
             },
         ]
     }
@@ -362,7 +361,7 @@ fn refusal(needs: &[Need], bytes: u64, room: u64) -> RunError {
     let (what, own, hint) =
         greatest.map_or(("the run", bytes, ""), |need| (need.what.as_str(), need.bytes, need.hint));
     let limit = match bytes > room {
-        true => format!("{} MiB of memory that nobody else was promised", mib(room)),
+        true => format!("{} MiB of memory that is not reserved for others", mib(room)),
         false => "the address space that the system grants (`ulimit -v`)".to_owned(),
     };
     RunError::Limit {
@@ -528,7 +527,7 @@ mod tests {
         let needs = [need("-workers 1", 1 << 20, "a"), need("-users 9", 3 << 20, "lower -users")];
         let text = refusal(&needs, 4 << 20, 2 << 20).to_string();
         let expected = "-users 9 needs 3 MiB of memory, of 4 MiB in all, but 2 MiB of memory that \
-                        nobody else was promised is the limit\n  hint: lower -users";
+                        is not reserved for others is the limit\n  hint: lower -users";
         assert_eq!(text, expected);
     }
 }

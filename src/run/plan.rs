@@ -108,8 +108,8 @@ pub(super) fn plan(
     let third_party = third_party::plan(config, &programs, &mut notices)?;
     let for_connections = is_port_of_connections(config, roles);
     let alone = [
-        (third_party.is_some(), "commands of other instances come to one place"),
-        (sources.is_some(), "-t ui: the sockets of all addresses belong together"),
+        (third_party.is_some(), "the commands of other instances go to one worker"),
+        (sources.is_some(), "-t ui: one worker has the sockets of all addresses"),
     ];
     let workers = count_workers(config, &programs, limits, alone, for_connections, &mut notices);
     let (pool, reserved) = limits.pool(config, &programs, workers, terms)?;
@@ -227,7 +227,7 @@ fn lone_call(config: &RunConfig, roles: Roles) -> Option<String> {
     ];
     let (_, option) = asks.into_iter().find(|&(is_given, _)| is_given)?;
     Some(format!(
-        "one call is made, as -m is not given beside {option}; -m 0 goes on until stopped"
+        "only one call is made, because {option} is given without -m; -m 0 goes on until stopped"
     ))
 }
 
@@ -328,7 +328,7 @@ fn count_workers(
     }
     let count = sharing_workers(count, limits.concurrent_max, config.users);
     let count = connected_workers(count, config, is_client, notices);
-    one(count, for_connections, "-p: one connection only can leave from a port", notices)
+    one(count, for_connections, "-p: only one connection can use a local port", notices)
 }
 
 /// The data for scenarios, and the addresses to which the run itself sends.
@@ -540,8 +540,7 @@ fn connected_workers(
         || matches!(config.concurrent_max, ConcurrencyLimit::Count(_));
     if workers > 1 && config.transport.is_stream() && !is_client && has_limit {
         notices.push(
-            "-m and -l of a server hold for all connections together: one worker is used"
-                .to_owned(),
+            "-m and -l of a server count all connections together: one worker is used".to_owned(),
         );
         return 1;
     }
@@ -661,8 +660,8 @@ fn refused_cpus(wanted: &[usize]) -> Option<String> {
     let (_, error) = refused.first()?;
     let cpus: Vec<String> = refused.iter().map(|(cpu, _)| cpu.to_string()).collect();
     Some(format!(
-        "-cpus: workers are not pinned to CPU {}: {error}; name others, or see what the service \
-         manager allows",
+        "-cpus: workers are not pinned to CPU {}: {error}; choose other CPUs, or check which ones \
+         the service manager allows",
         cpus.join(", ")
     ))
 }
@@ -685,7 +684,7 @@ fn check_sources(config: &RunConfig, addresses: usize) -> Result<(), RunError> {
             what: "-t ui".to_owned(),
             needed: format!("more than {most} sockets, one for each address in the -inf file"),
             limit: format!("-max_socket {most}"),
-            hint: "raise -max_socket, or let fewer addresses be in the file".to_owned(),
+            hint: "raise -max_socket, or remove addresses from the file".to_owned(),
         });
     }
     check_files(config, addresses as u64)

@@ -146,8 +146,8 @@ impl Planned {
         if !more.is_empty() && config.concurrent_max != ConcurrencyLimit::Pool {
             let count = more.len() + 1;
             first.notices.push(format!(
-                "the limit max_concurrent (-l) applies to each listener separately: {count} listeners \
-                 may have {count} times as many calls"
+                "the limit max_concurrent (-l) applies to each listener separately: {count} \
+                 listeners may have {count} times as many calls"
             ));
         }
         let local = first.launch.engine.environment.local_ip;
@@ -238,11 +238,11 @@ fn check_listeners(
         return Ok(());
     }
     let problem = if programs.main.mode == Mode::Client {
-        "answer calls, and this scenario makes them"
+        "answer calls, but this scenario makes calls"
     } else if matches!(config.calls_max, CallLimit::Count(_)) {
-        "answer calls without an end: they do not count together, as -m demands"
+        "count their calls separately, but -m needs one count"
     } else if config.third_party.is_some() {
-        "are no part of third-party call control"
+        "cannot take part in third-party call control"
     } else {
         return Ok(());
     };

@@ -157,10 +157,11 @@ impl Sizing<'_> {
                     "a pool of {least} open calls, the least without max_concurrent (-l),"
                 ),
                 needed: format!("{} MiB of memory", mib(self.bytes(least))),
-                limit: format!("{} MiB, what is left beside its workers,", mib(room)),
-                hint: "set max_concurrent (-l), lower -workers, or end other engines, which were \
-                       promised memory"
-                    .to_owned(),
+                limit: format!("{} MiB, the rest after its workers,", mib(room)),
+                hint:
+                    "set max_concurrent (-l), lower -workers, or end other engines to free their \
+                     memory"
+                        .to_owned(),
             });
         }
         let affordable = room / self.part.max(1) / self.of_call.max(1);

@@ -157,7 +157,7 @@ fn waiting_text(census: &Census, drains_until_ns: Option<u64>, now: u64) -> Stri
 fn wait_text(wait: Wait) -> String {
     match wait {
         Wait::Answer(method) => format!("{} unanswered", method.name().unwrap_or("request")),
-        Wait::Request => "until the peer asks".to_owned(),
+        Wait::Request => "for a request of the peer".to_owned(),
         Wait::Pause => "in a pause".to_owned(),
         Wait::Command => "for a command".to_owned(),
         Wait::Room => "for room to send".to_owned(),
@@ -183,10 +183,10 @@ mod tests {
         assert_eq!(text, "waiting for 20 calls (INVITE unanswered), up to 5 s");
         // The time at which a peer hangs up is unknown.
         let mut all = Census { waits: vec![(Wait::Request, 1)], longest_ns: None };
-        assert_eq!(waiting_text(&all, None, now), "waiting for 1 call (until the peer asks)");
+        assert_eq!(waiting_text(&all, None, now), "waiting for 1 call (for a request of the peer)");
         all.add(&unanswered);
         let text = waiting_text(&all, None, now);
-        let reasons = "20 INVITE unanswered, 1 until the peer asks";
+        let reasons = "20 INVITE unanswered, 1 for a request of the peer";
         assert_eq!(text, format!("waiting for 21 calls ({reasons})"));
         // A worker without calls changes nothing.
         let mut alone = unanswered.clone();

@@ -140,7 +140,7 @@ pub(super) fn load_all(
         if main.mode == Mode::Server {
             return Err(RunError::SecondScenario {
                 option,
-                problem: "needs a main scenario that makes calls, and this one answers them itself",
+                problem: "needs a main scenario that makes calls, but this one answers calls",
                 hint: "name a client scenario with -sf or -sn, or leave the option out",
             });
         }
@@ -148,7 +148,7 @@ pub(super) fn load_all(
         if program.mode == Mode::Client {
             return Err(RunError::SecondScenario {
                 option,
-                problem: "names a scenario that begins with <send>, and it should answer",
+                problem: "names a scenario that begins with <send>, but it must answer calls",
                 hint: "give one that begins with <recv>, such as uas",
             });
         }
@@ -235,7 +235,8 @@ mod tests {
         };
         let changed = with_trunk(text, &trunk);
         assert_eq!(changed.matches("From: \"A\" <sip:a@\\x5b::1]>;tag=[pid]").count(), 3);
-        let block = "P-Asserted-Identity: <sip:p@h>\n      X-provider: prov\n      X-One: 1\n      X-Two: 2\n";
+        let block = "P-Asserted-Identity: <sip:p@h>\n      X-provider: prov\n      X-One: 1\n      \
+                     X-Two: 2\n";
         assert_eq!(changed.matches(block).count(), 1);
         assert!(changed.find(block) < changed.find("ACK "));
         assert!(scenario::compile(&changed, "uac", &[]).is_ok());

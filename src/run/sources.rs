@@ -33,7 +33,7 @@ pub(super) fn read(
     }
     if file.order() == Order::User && config.users.is_none() {
         let hint = "give -users, or make the file SEQUENTIAL or RANDOM";
-        let what = "USER rows belong to users, and addresses are needed for calls".to_owned();
+        let what = "USER rows belong to users, but this run needs addresses for calls".to_owned();
         return Err(file.fault(0, what, hint).into());
     }
     // One row that stands for many is read once, unless its addresses contain numbers.
@@ -69,8 +69,8 @@ fn address(
         RunError::from(file.fault(file.row_in_file(row), what, hint))
     };
     let Ok(ip) = text.trim().parse::<IpAddr>() else {
-        let hint = "-t ui needs an IP address there; -ip_field says in which column they are";
-        return Err(fault(format!("\"{text}\" is no IP address"), hint));
+        let hint = "-t ui needs an IP address there; -ip_field gives their column";
+        return Err(fault(format!("\"{text}\" is not an IP address"), hint));
     };
     let ip = ip.to_canonical();
     if ip.is_unspecified() || ip.is_multicast() {

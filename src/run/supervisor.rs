@@ -453,7 +453,7 @@ impl Supervisor {
     /// A sentence, if calls are not started by users, or there is not enough memory for so many.
     pub(crate) fn set_users(&mut self, users: u64) -> Result<(), String> {
         if self.users.is_none() {
-            return Err("calls are not started by users in this run; -users starts one".to_owned());
+            return Err("this run has no users; start one with -users".to_owned());
         }
         self.promise.grow_to_users(users).map_err(|refusal| refusal.to_string())?;
         self.users = Some(users);
@@ -473,7 +473,7 @@ impl Supervisor {
     /// A sentence, if there are several listeners: their calls are not added up.
     pub(crate) fn set_calls_total(&mut self, total: Option<u64>) -> Result<(), &'static str> {
         if total.is_some() && !self.parts.others.is_empty() {
-            return Err("the calls of several listeners do not count together, as -m demands");
+            return Err("several listeners count their calls separately, but -m needs one count");
         }
         self.parts.send(WorkerRequest::SetCallsTotal(total));
         Ok(())

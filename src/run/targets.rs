@@ -149,8 +149,8 @@ pub(super) fn pinned(config: &RunConfig) -> Result<OtlpConfig, RunError> {
         .map_err(|error| RunError::Otlp(error.to_string()))?;
     let to = resolve(&host, None, Some(targets), config, "log_otel_endpoint")?;
     if host.ip().is_none() && !is_plain {
-        let what = "over TLS, a client of the API gives the collector by its address: its name \
-                    could stand for another one later";
+        let what = "over TLS, clients of the API must give the collector as an IP address, because \
+                    a name could later lead to another one";
         return Err(RunError::Otlp(what.to_owned()));
     }
     let scheme = scheme.map_or(String::new(), |scheme| format!("{scheme}://"));
@@ -192,7 +192,7 @@ mod tests {
             ("http://169.254.169.254:4318/", false, "never"),
             ("192.0.2.1:4317", true, "\"network\": \"192.0.2.1\""),
             ("http://127.0.0.1/", false, "port 80"),
-            ("https://localhost:4318", false, "by its address"),
+            ("https://localhost:4318", false, "as an IP address"),
             ("http://10.0.0.1@192.0.2.1:4318/", false, "is not"),
         ] {
             let error = otlp(endpoint, insecure).unwrap_err();

@@ -60,7 +60,10 @@ pub enum ThirdPartyConfigError {
         source: io::Error,
     },
     /// A line of the file of instances is wrong.
-    #[error("{path}:{line}: {problem}\n  hint: each line is NAME;HOST:PORT, as m;192.0.2.1:6060")]
+    #[error(
+        "{path}:{line}: {problem}\n  hint: each line is NAME;HOST:PORT, for example \
+         m;192.0.2.1:6060"
+    )]
     Line {
         /// The file.
         path: String,
@@ -82,7 +85,7 @@ pub enum ThirdPartyConfigError {
     /// A command names no receiver.
     #[error(
         "{scenario}:{line}: <sendCmd> without dest=\n  hint: with -master and -slave there may be \
-         many instances; name one of them, as dest=\"{example}\""
+         many instances; name one of them, for example dest=\"{example}\""
     )]
     NoDest {
         /// The scenario.
@@ -113,7 +116,7 @@ pub(super) fn plan(
         (Some(_), None) => return Err(no_third_party(config, main).into()),
         (None, Some(_)) => {
             let text = "the scenario has neither <sendCmd> nor <recvCmd>: other instances (-3pcc, \
-                        -master, -slave) are left alone";
+                        -master, -slave) are not used";
             notices.push(text.to_owned());
             return Ok(None);
         }
@@ -155,7 +158,9 @@ fn pair(
     notices: &mut Vec<String>,
 ) -> Result<ThirdPartyPlan, RunError> {
     if !main.peers.is_empty() {
-        notices.push("dest= and src= have no effect with -3pcc: there is one twin".to_owned());
+        notices.push(
+            "dest= and src= have no effect with -3pcc: there is only one other instance".to_owned(),
+        );
     }
     let leads = role == ThirdPartyRole::Leads;
     let address = address(config, host, leads)?;
@@ -253,18 +258,18 @@ fn parse(text: &str, path: &str) -> Result<Vec<(String, HostPort)>, ThirdPartyCo
             ThirdPartyConfigError::Line { path, line, problem }
         };
         let (name, host) =
-            line.split_once(';').ok_or_else(|| wrong("no ; behind the name".to_owned()))?;
+            line.split_once(';').ok_or_else(|| wrong("no ; after the name".to_owned()))?;
         let name = name.trim();
         if name.is_empty() {
             return Err(wrong("the name is empty".to_owned()));
         }
         if instances.iter().any(|(known, _)| known == name) {
-            return Err(wrong(format!("a second instance \"{name}\"")));
+            return Err(wrong(format!("the instance \"{name}\" is given twice")));
         }
         let host =
             HostPort::parse_with_port(host.trim(), 0).map_err(|error| wrong(error.to_string()))?;
         if host.port == 0 {
-            return Err(wrong(format!("no port behind {host}", host = host.host)));
+            return Err(wrong(format!("no port after {host}", host = host.host)));
         }
         instances.push((name.to_owned(), host));
     }
@@ -289,8 +294,8 @@ mod tests {
         for (text, expected) in [
             ("m;a:1\nm 127.0.0.1", "cfg:2: no ;"),
             (";a:1", "cfg:1: the name is empty"),
-            ("m;a:1\nm;b:2", "cfg:2: a second instance \"m\""),
-            ("m;127.0.0.1", "cfg:1: no port behind 127.0.0.1"),
+            ("m;a:1\nm;b:2", "cfg:2: the instance \"m\" is given twice"),
+            ("m;127.0.0.1", "cfg:1: no port after 127.0.0.1"),
             ("m;127.0.0.1:x", "cfg:1: "),
             ("m;", "cfg:1: "),
         ] {

@@ -118,7 +118,7 @@ impl View {
             now: None,
         };
         if config.interactive && !can_draw {
-            view.say("note: -interactive needs a terminal that pages can be drawn on: without");
+            view.say("note: -interactive has no effect: this terminal cannot show pages");
         }
         view.take_terminal();
         view

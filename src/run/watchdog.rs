@@ -59,9 +59,9 @@ impl Guard {
         let (kind, ms, count, max, flag) =
             counted.into_iter().find(|(_, _, count, max, _)| count > max)?;
         Some(format!(
-            "the watchdog ends the run: workers were kept from their work for {ms} ms and more \
-             {count} times, and {max} {kind} stalls are allowed\n  hint: when it stalled last, the \
-             worker was {}; or raise -watchdog_{flag}_maxtriggers",
+            "the watchdog ends the run: workers did not run for {ms} ms or more {count} times; at \
+             most {max} {kind} stalls are allowed\n  hint: at its last stall the worker was {}; or \
+             raise -watchdog_{flag}_maxtriggers",
             cpu_words(&self.cpu)
         ))
     }

@@ -8,7 +8,7 @@ use crate::config::{HostPort, RunConfig};
 use crate::scenario::BUILTINS;
 
 /// The message for settings that are valid but ask for something else than a run.
-const NO_RUN: &str = "these settings do not make a run";
+const NO_RUN: &str = "these settings cannot be run";
 
 /// The result of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,15 +63,15 @@ const DESTINATION_HOST: &str = "destination_host";
 const DESTINATION_PORT: &str = "destination_port";
 
 const COMMANDS: &[(&str, &str)] = &[
-    ("set NAME VALUE...", "change a setting; NAME is one below or an option, as -r or r"),
-    ("unset NAME", "forget it"),
-    ("show", "the settings, and the command line that they amount to"),
-    ("check", "whether they can be run (also: parse)"),
-    ("run", "run them"),
-    ("wizard", "be asked for the usual settings; an empty answer keeps what is in brackets"),
-    ("reset", "forget everything"),
-    ("hint", "what could come next"),
-    ("help, ?", "this page; help NAME explains a setting"),
+    ("set NAME VALUE...", "change a setting; NAME is one below, or an option such as -r or r"),
+    ("unset NAME", "clear a setting"),
+    ("show", "show the settings and the resulting command line"),
+    ("check", "check whether they can be run (also: parse)"),
+    ("run", "run with the settings"),
+    ("wizard", "ask for the usual settings; an empty answer keeps the value in brackets"),
+    ("reset", "clear all settings"),
+    ("hint", "show what you could do next"),
+    ("help, ?", "show this page; help NAME explains a setting"),
     ("quit, exit, q", "leave"),
 ];
 
@@ -82,7 +82,7 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
     ("transport", "Transport (u1, un, t1, tn, l1, ln, w1, ...)", "u1"),
     ("calls_per_second", "Calls per second", "10"),
     ("total_calls", "Calls in all (0: until stopped)", "10"),
-    ("call_length", "Length of a call (as 500ms, 3s)", "0"),
+    ("call_length", "Length of a call (for example 500ms or 3s)", "0"),
 ];
 
 impl Session {
@@ -141,7 +141,9 @@ impl Session {
                 "help" | "?" | "hint" | "wizard" | "set" | "unset" | "show" | "check" | "parse"
                 | "run" | "reset" | "quit" | "exit" | "q",
                 _,
-            ) => Answer::Refused(format!("`{command}` is used otherwise; `help` shows how")),
+            ) => Answer::Refused(format!(
+                "the arguments of `{command}` are wrong; `help` shows its use"
+            )),
             _ => Answer::Refused(format!("there is no command `{command}`; `help` lists them")),
         }
     }
@@ -198,12 +200,12 @@ impl Session {
             return Answer::Refused(format!("`{name}` is not in this version: {why}"));
         }
         if matches!(flag.resolved().status, flags::Status::Immediate(_)) {
-            return Answer::Refused(format!("`{name}` is no setting"));
+            return Answer::Refused(format!("`{name}` is not a setting"));
         }
         let wanted = flag.metavars().len();
         if values.len() != wanted {
             let usage = flag.usage();
-            return Answer::Refused(format!("{wanted} values belong to it, as in: {usage}"));
+            return Answer::Refused(format!("it needs {wanted} values: {usage}"));
         }
         if let Err(why) = flag.check(values) {
             return Answer::Refused(format!("{name}: {why}"));
@@ -264,7 +266,7 @@ impl Session {
         let (name, _, default) = QUESTIONS[at];
         if let "quit" | "exit" | "q" = line {
             self.question = None;
-            return Answer::Text("the wizard ends; what was answered is kept\n".to_owned());
+            return Answer::Text("the wizard has ended; your answers are kept\n".to_owned());
         }
         let value = match line {
             "" => self.value(name).unwrap_or_else(|| default.to_owned()),
@@ -374,7 +376,8 @@ impl Session {
         match (&self.remote, self.settings.is_empty()) {
             (None, true) => "start with `wizard`, or `set destination HOST:PORT`\n".to_owned(),
             (None, false) if !is_server => {
-                "`set destination HOST:PORT` says whom to call; a server scenario needs none\n"
+                "`set destination HOST:PORT` gives the address to call; a server scenario needs \
+                 none\n"
                     .to_owned()
             }
             _ => match self.check() {
@@ -416,8 +419,8 @@ fn help() -> String {
     for (command, about) in COMMANDS {
         let _ = writeln!(text, "  {command:20} {about}");
     }
-    text.push_str("\nSettings (any option of `gossipper sipp -h` is one, too)\n");
-    let _ = writeln!(text, "  {DESTINATION:20} whom to call, as host:port; also in two:");
+    text.push_str("\nSettings (every option of `gossipper sipp -h` is a setting, too)\n");
+    let _ = writeln!(text, "  {DESTINATION:20} the address to call, as host:port; also in two:");
     let _ = writeln!(text, "  {:20} {DESTINATION_HOST}, {DESTINATION_PORT}", "");
     for (name, flag) in READABLE {
         let about = flags::find(flag).map_or("", |flag| flag.resolved().help);

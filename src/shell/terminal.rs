@@ -68,7 +68,7 @@ pub(super) fn converse() -> u8 {
     if let Some(path) = &history
         && let Err(error) = editor.save_history(path)
     {
-        complain(&format!("the history cannot be kept in {}: {error}", path.display()));
+        complain(&format!("the history cannot be written to {}: {error}", path.display()));
     }
     code
 }

@@ -273,7 +273,7 @@ impl Output {
         let is_first = self.told_at.replace(now).is_none();
         let mut text = complaint(&self.spec.path, &failure);
         if is_first {
-            text += &format!("; {fresh} entries are lost so far, and what follows is counted");
+            text += &format!("; {fresh} entries are lost so far; later losses are counted");
         } else {
             text += &format!("; {fresh} more entries are lost, {lost} in all");
         }

@@ -58,7 +58,7 @@ impl Hep {
             // A closed stderr is ignored: no reader is left.
             let _ = writeln!(
                 io::stderr(),
-                "warning: cannot send to the HEP collector {to}: {why}; what is lost is counted"
+                "warning: cannot send to the HEP collector {to}: {why}; lost packets are counted"
             );
         }
     }

@@ -138,7 +138,7 @@ fn name(content: &[u8]) -> String {
         text.push('=');
         text.push_str(&value);
     }
-    if text.is_empty() { "nobody in particular".to_owned() } else { text }
+    if text.is_empty() { "an unnamed subject".to_owned() } else { text }
 }
 
 fn attribute(set: &[u8]) -> Option<(&'static str, String)> {

@@ -64,7 +64,7 @@ pub enum SessionFailure {
     #[error("the peer's certificate is refused: {0}")]
     Certificate(String),
     /// The peer has no certificate.
-    #[error("the peer showed no certificate, which -tls_ca demands")]
+    #[error("the peer sent no certificate, but -tls_ca requires one")]
     NoCertificate,
     /// The peer does not trust our certificate.
     #[error("the peer refused our certificate: {0}")]

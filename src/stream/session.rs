@@ -33,10 +33,10 @@ pub struct SessionConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionConfigError {
     /// TLS cannot use the server's name.
-    #[error("{0} is neither a host name nor an address, which TLS needs")]
+    #[error("TLS needs a host name or an address; {0} is neither")]
     Name(String),
     /// The URI of a WebSocket cannot contain the server's name.
-    #[error("{0} cannot stand in the URI of a WebSocket")]
+    #[error("{0} cannot be used in the URI of a WebSocket")]
     Authority(String),
 }
 

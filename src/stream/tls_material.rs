@@ -52,7 +52,8 @@ pub struct TlsSettings {
 pub enum MaterialError {
     /// The file is no PEM.
     #[error(
-        "it is not PEM: {0}\n  hint: DER is turned into PEM by `openssl x509 -inform der` or `openssl pkey -inform der`"
+        "it is not PEM: {0}\n  hint: `openssl x509 -inform der` or `openssl pkey -inform der` \
+         converts DER to PEM"
     )]
     NotPem(String),
     /// The file has no certificate.
@@ -63,7 +64,8 @@ pub enum MaterialError {
     NoKey,
     /// The private key is encrypted.
     #[error(
-        "its key is encrypted\n  hint: `openssl pkey -in FILE -out FILE` writes it without a passphrase"
+        "its key is encrypted\n  hint: `openssl pkey -in FILE -out FILE` writes it without a \
+         passphrase"
     )]
     EncryptedKey,
     /// The file has no revocation list.

@@ -101,7 +101,7 @@ fn sentence(
             let issuer =
                 read_others().next_back().map_or_else(|| own.issuer.clone(), |top| top.issuer);
             let missing = match others.is_empty() {
-                true => "; the peer sent no intermediate certificate, which may be what is missing",
+                true => "; the peer sent no intermediate certificate, and one may be missing",
                 false => "",
             };
             format!(

@@ -180,7 +180,11 @@ fn a_port_in_use_and_an_address_of_nobody_are_said_before_the_run() {
             let line =
                 [name, &["-t", mode, "-m", "1", "-i", "203.0.113.9", "127.0.0.1:9"]].concat();
             let over = gossipper::run(&line).expect_code(254);
-            assert!(over.finished.stderr.contains("not one of this host"), "{:?}", over.finished);
+            assert!(
+                over.finished.stderr.contains("this host does not have the address"),
+                "{:?}",
+                over.finished
+            );
         }
     }
 }

@@ -140,7 +140,7 @@ fn a_second_scenario_must_fit() {
     refused(&["-sn", "uac", "-rxrn", "uac", "127.0.0.1"], "begins with <send>");
     refused(
         &["-sn", "uac", "-rxrn", "uas", "-oocsn", "ooc_default", "127.0.0.1"],
-        "every call that arrives",
+        "every incoming call",
     );
     refused(&["-sn", "uac", "-rxsf", "missing.xml", "127.0.0.1"], "missing.xml");
 }

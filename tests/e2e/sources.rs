@@ -104,9 +104,10 @@ fn a_server_answers_from_the_address_that_was_called() {
         let to = SocketAddr::new(ip, address.port());
         let request = |method: &str, number: u8| {
             format!(
-                "{method} sip:x@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK-{ip}-{number}\r\n\
-                 From: <sip:a@{from}>;tag=1\r\nTo: <sip:x@{to}>\r\nCall-ID: call-{ip}\r\n\
-                 CSeq: {number} {method}\r\nContact: <sip:a@{from}>\r\nContent-Length: 0\r\n\r\n"
+                "{method} sip:x@{to} SIP/2.0\r\nVia: SIP/2.0/UDP \
+                 {from};branch=z9hG4bK-{ip}-{number}\r\nFrom: <sip:a@{from}>;tag=1\r\nTo: \
+                 <sip:x@{to}>\r\nCall-ID: call-{ip}\r\nCSeq: {number} {method}\r\nContact: \
+                 <sip:a@{from}>\r\nContent-Length: 0\r\n\r\n"
             )
         };
         peer.send(to, request("INVITE", 1));
@@ -145,9 +146,9 @@ fn addresses_that_cannot_be_used_are_named_with_their_line() {
     refused(
         "SEQUENTIAL\na;127.0.0.2\nb;127.0.0\n",
         &column,
-        &["bad.csv:3: column 1", "\"127.0.0\" is no IP address", "-ip_field"],
+        &["bad.csv:3: column 1", "\"127.0.0\" is not an IP address", "-ip_field"],
     );
-    refused("SEQUENTIAL\na;127.0.0.2\nb\n", &column, &["bad.csv:3: column 1", "\"\" is no IP"]);
+    refused("SEQUENTIAL\na;127.0.0.2\nb\n", &column, &["bad.csv:3: column 1", "\"\" is not an IP"]);
     refused("SEQUENTIAL\na;::1\n", &column, &["bad.csv:2: column 1", "::1 cannot reach 127.0.0.1"]);
     refused("SEQUENTIAL\na;0.0.0.0\n", &column, &["bad.csv:2: column 1", "0.0.0.0"]);
     // A documentation address (RFC 5737), which no host has.

@@ -340,7 +340,7 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     let side = &mut rig.world.sides[0];
     let mut refused = |program: Program| side.swap(program).unwrap_err().to_string();
     let text = refused(builtin("uas"));
-    assert!(text.contains("answers calls") && text.contains("makes them"), "{text}");
+    assert!(text.contains("answers calls") && text.contains("makes calls"), "{text}");
     let text = refused(inline(
         "shell",
         r#"<nop><action><exec command="true"/></action></nop><send>@OPTIONS@</send>"#,

@@ -108,9 +108,9 @@ impl Connection {
                 (StreamCause::NoLocalPort, Some(port)) => (
                     FailureCause::NoLocalPort,
                     format!(
-                        "port {port} is still taken by an earlier connection with this peer, for a \
-                         minute after its end (TIME_WAIT): choose another with -p, or let the \
-                         kernel choose by leaving it out"
+                        "port {port} stays in use for a minute after the end of an earlier \
+                         connection with this peer (TIME_WAIT): choose another with -p, or leave \
+                         -p out and let the kernel choose"
                     ),
                 ),
                 (StreamCause::NoLocalPort, None) => (
@@ -123,7 +123,7 @@ impl Connection {
             };
         }
         if !self.session.is_open() {
-            let text = format!("{} within the handshake", words(cause));
+            let text = format!("{} during the handshake", words(cause));
             return (self.handshake_cause(), text);
         }
         (FailureCause::TcpClosed, words(cause))

@@ -74,7 +74,8 @@ pub enum ThirdPartyError {
     /// The listening address cannot be bound.
     #[error(
         "cannot listen for other instances at {address}: {source}\n  hint: another process may \
-         hold the port (see `ss -tlpn`); -3pcc, or this instance's line in -slave_cfg, names another"
+         hold the port (see `ss -tlpn`); -3pcc, or this instance's line in -slave_cfg, names \
+         another"
     )]
     Listen {
         /// The address.
@@ -229,7 +230,7 @@ impl Board {
                 }
             }
             if self.wait(flush_until.is_some()).is_err() {
-                self.note("waiting for other instances failed: no command comes any more");
+                self.note("waiting for other instances failed: no more commands can arrive");
                 return;
             }
             // Only the number of wakes is lost.

@@ -30,7 +30,7 @@ const SHARED_NAMES_MAX: usize = 1 << 14;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SwapRefused {
     /// An earlier exchange has not reached all workers.
-    #[error("the exchange before has not reached all workers; try again in a second")]
+    #[error("the last exchange of scenarios has not reached all workers; try again in a second")]
     UnderWay,
     /// Too many generations are alive.
     #[error(
@@ -39,7 +39,7 @@ pub enum SwapRefused {
     )]
     TooManyGenerations,
     /// One program makes calls and the other answers them.
-    #[error("the scenario {new} calls and the run {old} them; start another run for it")]
+    #[error("the scenario {new} calls, but the run {old} calls; start another run for it")]
     Mode {
         /// The verb for the new program: it makes or answers calls.
         new: &'static str,
@@ -50,7 +50,7 @@ pub enum SwapRefused {
     #[error("<sendCmd> and <recvCmd> tie a scenario to other instances, so it stays for the run")]
     ThirdParty,
     /// The run was not prepared for calls that arrive beside those that it makes.
-    #[error("the run has no {what} scenario, and cannot be given one while it goes on")]
+    #[error("the run has no {what} scenario, and cannot get one while it goes on")]
     NoSuchRole {
         /// `receiving` or `out-of-call`.
         what: &'static str,
@@ -84,7 +84,7 @@ pub enum SwapRefused {
     /// The run has seen too many names of shared variables.
     #[error(
         "the scenarios of this run have too many different {what} variables by now ({count}, at \
-         most {SHARED_NAMES_MAX}); start it anew"
+         most {SHARED_NAMES_MAX}); start it again"
     )]
     TooManyVariables {
         /// `global` or `user`.
@@ -95,7 +95,7 @@ pub enum SwapRefused {
     /// The run has seen too many names of measurements.
     #[error(
         "the scenarios of this run measure too many different things ({count} {what}, at most \
-         {max}); start it anew"
+         {max}); start it again"
     )]
     TooManyNames {
         /// Kind of the measurements.

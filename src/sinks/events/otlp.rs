@@ -266,7 +266,7 @@ impl Sender {
             // A closed stderr is ignored: no reader is left.
             let _ = writeln!(
                 io::stderr(),
-                "warning: cannot send events to {}: {error}; what is lost is counted",
+                "warning: cannot send events to {}: {error}; lost events are counted",
                 self.endpoint
             );
         }

@@ -146,7 +146,7 @@ fn what_cannot_be_written_is_counted_by_kind_and_said_once_a_minute() {
     told.extend(last);
     let path = scratch.0.join("log").display().to_string();
     let expected = [
-        "; 2 entries are lost so far, and what follows is counted",
+        "; 2 entries are lost so far; later losses are counted",
         "; 120 more entries are lost, 122 in all",
         "; 118 more entries are lost, 240 in all",
     ];
