@@ -109,9 +109,9 @@ pub(super) fn compile(
 
 /// The warning about a check that SIPp does not act on.
 fn no_failure(position: Position) -> Fault {
-    let message = "a check that fails here is no more than a warning, as in SIPp";
+    let message = "a check that fails here is only a warning, as in SIPp";
     Fault::new(position, message)
-        .hint("a call fails of the checks of what it receives: put it into a <recv>")
+        .hint("only the checks inside a <recv> can fail a call: put it there")
 }
 
 fn one(element: &Element, table: &mut Table<'_>, sink: &Sink) -> Result<Action, Fault> {
@@ -320,7 +320,7 @@ fn test(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fa
         other => {
             return Err(Fault::new(
                 compare.position,
-                format!("compare=\"{other}\" is no comparison"),
+                format!("compare=\"{other}\" is not a comparison"),
             )
             .hint(
                 "one of equal, not_equal, greater_than, less_than, greater_than_equal, \
@@ -384,7 +384,7 @@ fn protocol(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Templa
     let template = template(attributes, "protocol", table)?;
     let is_udp = |text: &[u8]| text.trim_ascii().eq_ignore_ascii_case(b"udp");
     if template.as_literal().is_some_and(|text| !is_udp(text)) {
-        let message = "protocol= is not udp: no other call can change its peer";
+        let message = "protocol= is not udp: only calls over UDP can change their peer";
         return Err(Fault::new(attributes.place("protocol"), message)
             .hint("a call keeps the transport of the run, and a stream its connection"));
     }
@@ -506,7 +506,7 @@ fn occurrence(attributes: &Attributes<'_>, name: &'static str) -> Option<u32> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: Option<u32> = text[..digits].parse().ok().filter(|number| *number > 0);
     if number.is_none() || digits < text.len() {
-        let message = format!("{name}=\"{text}\" is no number from 1 on");
+        let message = format!("{name}=\"{text}\" is not a number from 1 on");
         let taken = number.unwrap_or(1);
         attributes.warn(name, message, &format!("SIPp takes it as {taken}"));
     }
@@ -539,12 +539,12 @@ fn header_search(
             start_line,
         };
     }
-    let message = format!("header=\"{}\" is no header name", header.value);
+    let message = format!("header=\"{}\" is not a header name", header.value);
     // The warning shows entities as the file spells them.
     let text = header.written.as_deref().unwrap_or(&header.value);
     let hint = match header.written {
         Some(_) => "SIPp searches the message for that text with &...; as it is written",
-        None => "SIPp searches the message for that text, and goes on behind it",
+        None => "SIPp searches the message for that text, and goes on after it",
     };
     attributes.warn("header", message, hint);
     SearchIn::Text { text: text.as_bytes().into(), occurrence, start_line }

@@ -33,7 +33,7 @@ pub(super) fn injected(
                 Ok(-1) => Row::Own,
                 Ok(row @ 0..) => Row::Number(row as u64),
                 _ => {
-                    let message = format!("line={text} is no row; the first one is 0");
+                    let message = format!("line={text} is not a row; the first one is 0");
                     return Err(Fault::new(position, message).hint(usage));
                 }
             },
@@ -55,9 +55,10 @@ pub(super) fn file(
         return Err(Fault::new(position, "[file] needs name=").hint(usage));
     };
     let Some(name) = name.as_literal().map(String::from_utf8_lossy) else {
-        let message = "[file] with a name that only a call knows";
-        return Err(Fault::new(position, message)
-            .hint("files are read before the first call; use an injection file for what varies"));
+        let message = "[file] with a name that depends on the call";
+        return Err(Fault::new(position, message).hint(
+            "files are read before the first call; use an injection file for values that vary",
+        ));
     };
     let content = names.file_text(&name).map_err(|why| {
         Fault::new(position, format!("[file name={name}]: {why}")).hint(names.file_places())
@@ -138,15 +139,15 @@ impl<'a> Arguments<'a> {
         while let Some(next) = argument(&mut rest) {
             let (name, value) = next.map_err(|fault| match fault {
                 ArgumentFault::NoArgument(text) => {
-                    wrong(format!("\"{}\" is no argument", shown(text)))
+                    wrong(format!("\"{}\" is not an argument", shown(text)))
                 }
                 ArgumentFault::OpenQuotes(name) => {
-                    wrong(format!("the quotes behind {}= do not close", shown(name)))
+                    wrong(format!("the quotes after {}= are not closed", shown(name)))
                 }
             })?;
             let (name, value) = (shown(name), shown(value));
             if !known.contains(&name) {
-                let fault = Fault::new(position, format!("no argument is called \"{name}\""));
+                let fault = Fault::new(position, format!("there is no argument \"{name}\""));
                 let fault = fault.hint(format!("SIPp ignores it; {usage}"));
                 names.warn(fault.suggest_too(name, known.iter().copied()));
             } else if all.iter().any(|(earlier, _)| *earlier == name) {
@@ -263,9 +264,11 @@ impl<'a> WrittenAuthentication<'a> {
         let shown = String::from_utf8_lossy;
         while let Some(next) = argument(&mut rest) {
             let (name, value) = next.map_err(|fault| match fault {
-                ArgumentFault::NoArgument(text) => format!("\"{}\" is no argument", shown(text)),
+                ArgumentFault::NoArgument(text) => {
+                    format!("\"{}\" is not an argument", shown(text))
+                }
                 ArgumentFault::OpenQuotes(name) => {
-                    format!("the quotes behind {}= do not close", shown(name))
+                    format!("the quotes after {}= are not closed", shown(name))
                 }
             })?;
             let place = match name {

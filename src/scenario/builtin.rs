@@ -28,17 +28,17 @@ pub const BUILTINS: &[Builtin] = &[
     },
     Builtin {
         name: "regexp",
-        description: "Call as uac, and say in the ACK what was found in the 200",
+        description: "Call as uac; the ACK repeats values found in the 200",
         text: include_str!("builtin/regexp.xml"),
     },
     Builtin {
         name: "branchc",
-        description: "Register and call; what follows depends on the answer",
+        description: "Register and call; the next steps depend on the answer",
         text: include_str!("builtin/branchc.xml"),
     },
     Builtin {
         name: "branchs",
-        description: "Answer REGISTER, then INVITE with 200 or 403, depending on who calls",
+        description: "Answer REGISTER, then INVITE with 200 or 403, depending on the caller",
         text: include_str!("builtin/branchs.xml"),
     },
     Builtin {
@@ -58,7 +58,7 @@ pub const BUILTINS: &[Builtin] = &[
     },
     Builtin {
         name: "ooc_dummy",
-        description: "Expect a request that nobody sends (for -oocsn)",
+        description: "Expect a request that never comes (for -oocsn)",
         text: include_str!("builtin/ooc_dummy.xml"),
     },
     Builtin {
@@ -68,7 +68,7 @@ pub const BUILTINS: &[Builtin] = &[
     },
     Builtin {
         name: "3pcc-C-B",
-        description: "Controller B (-3pcc): call the other party when controller A says so",
+        description: "Controller B (-3pcc): call the other party on a command of controller A",
         text: include_str!("builtin/3pcc-C-B.xml"),
     },
     Builtin {

@@ -168,11 +168,11 @@ pub(super) fn optional_order(steps: &[Step], sink: &Sink) {
                 if let Some(optional) = optional.take() {
                     let line = step.position.line;
                     let message = format!(
-                        "an optional <recv> is followed by the step at line {line}, which is no \
+                        "an optional <recv> is followed by the step at line {line}, which is not a \
                          <recv>"
                     );
                     let fault = Fault::new(optional.position, message);
-                    sink.error(fault.hint("put a mandatory <recv> behind the optional ones"));
+                    sink.error(fault.hint("put a mandatory <recv> after the optional ones"));
                 }
             }
         }

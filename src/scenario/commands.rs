@@ -89,11 +89,11 @@ pub(super) fn send(
     let dest = peers.index(attributes.get("dest"))?;
     if element.text.trim_ascii().is_empty() {
         return Err(Fault::new(element.position, "<sendCmd> without a command")
-            .hint("the command stands inside <![CDATA[ ... ]]>"));
+            .hint("the command is written inside <![CDATA[ ... ]]>"));
     }
     if let Some(end) = element.text.bytes().position(|byte| byte == END_OF_COMMAND) {
         return Err(Fault::new(element.text.position(end), "a command that contains ESC")
-            .hint("that byte ends every command, and is added by itself"));
+            .hint("that byte ends every command, and is added automatically"));
     }
     let template = keyword::message(&element.text, table)?;
     Ok(SendCommand { template, dest })

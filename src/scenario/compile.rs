@@ -257,7 +257,7 @@ impl<'k> Compiler<'k> {
             }
         };
         if let Some(timewait) = self.timewait.filter(|_| !in_init) {
-            let message = format!("<{}> behind <timewait>", element.name);
+            let message = format!("<{}> after <timewait>", element.name);
             return Err(Fault::new(element.position, message).hint(format!(
                 "the <timewait> at line {} must be the last step; use <pause> in between",
                 timewait.line
@@ -331,7 +331,7 @@ impl<'k> Compiler<'k> {
         };
         let lost_percent = attributes.double("lost").map(|lost| {
             if !(0.0..=100.0).contains(&lost) {
-                let message = format!("lost=\"{lost}\" is no percentage from 0 to 100");
+                let message = format!("lost=\"{lost}\" is not a percentage from 0 to 100");
                 attributes.warn("lost", message, "SIPp loses nothing below 0, and all from 100 on");
             }
             lost.clamp(0.0, 100.0)
@@ -547,7 +547,7 @@ impl<'k> Compiler<'k> {
             let Some(&target) = labels.get(&jump.label) else {
                 if !self.table.excused().contains(&jump.label) {
                     let hint =
-                        format!("add <label id=\"{}\"/> where the jump should land", jump.label);
+                        format!("add <label id=\"{}\"/> at the target of the jump", jump.label);
                     let fault = Fault::new(jump.position, format!("no label \"{}\"", jump.label));
                     let known = labels.keys().map(String::as_str);
                     self.sink.error(fault.hint(hint).suggest(&jump.label, known));
@@ -575,7 +575,7 @@ fn repartition(element: &Element, bounds: &mut Vec<u64>, sink: &Sink) -> Result<
     let value = attributes.required("value")?;
     if !bounds.is_empty() {
         let fault = Fault::new(element.position, format!("a second <{}>", element.name));
-        sink.warn(fault.hint("it takes the place of the first one"));
+        sink.warn(fault.hint("it replaces the first one"));
         bounds.clear();
     }
     for word in split_list(&value.value) {

@@ -87,7 +87,7 @@ pub(super) fn integers(attributes: &Attributes<'_>) -> Result<Option<Distributio
     };
     let fault = |text: String| {
         Fault::new(attribute.position, text)
-            .hint("write value=\"min=1 max=10\", and step= if need be")
+            .hint("write value=\"min=1 max=10\", and step= if needed")
     };
     let (mut min, mut max, mut step) = (None, None, None);
     for word in attribute.value.split_ascii_whitespace() {
@@ -102,10 +102,11 @@ pub(super) fn integers(attributes: &Attributes<'_>) -> Result<Option<Distributio
             }
             _ => return Err(fault(format!("\"{word}\" is none of min=, max= and step="))),
         };
-        let number: i32 =
-            text.parse().map_err(|_| fault(format!("{name}= is no whole number: \"{text}\"")))?;
+        let number: i32 = text
+            .parse()
+            .map_err(|_| fault(format!("{name}= is not a whole number: \"{text}\"")))?;
         if slot.replace(number).is_some() {
-            return Err(fault(format!("{name}= stands there twice")));
+            return Err(fault(format!("{name}= is given twice")));
         }
     }
     let (Some(min), Some(max)) = (min, max) else {
@@ -117,7 +118,7 @@ pub(super) fn integers(attributes: &Attributes<'_>) -> Result<Option<Distributio
     let span = span.map_err(|_| fault("min= is larger than max=".to_owned()))?;
     let count = span / step + 1;
     if count > INTEGERS_MAX {
-        return Err(fault(format!("these are {count} values, and {INTEGERS_MAX} are the most")));
+        return Err(fault(format!("these are {count} values; the limit is {INTEGERS_MAX}")));
     }
     Ok(Some(Distribution::Integers { min: f64::from(min), step: step as f64, count }))
 }

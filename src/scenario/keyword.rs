@@ -529,7 +529,7 @@ fn fill(arguments: &str, position: Position, names: &mut dyn Names) -> Result<Fi
     let mut rest = arguments.trim_ascii();
     while !rest.is_empty() {
         let Some((name, after)) = rest.split_once('=') else {
-            return Err(usage("[fill] with something that is no argument"));
+            return Err(usage("[fill] with a text that is not an argument"));
         };
         let (value, after) = match after.strip_prefix('"') {
             // The bracket was found behind closed quotes.
@@ -591,7 +591,7 @@ pub(super) mod tests {
         fn file_text(&self, name: &str) -> Result<Vec<u8>, String> {
             match name {
                 "f.txt" => Ok(b"a [cseq]\nb\n".to_vec()),
-                _ => Err("it is not there".to_owned()),
+                _ => Err("it does not exist".to_owned()),
             }
         }
     }

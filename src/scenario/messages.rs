@@ -23,7 +23,7 @@ pub(super) fn send(
     let retrans_ms = retrans_ms.filter(|&retrans_ms| retrans_ms > 0);
     if element.text.trim_ascii().is_empty() {
         return Err(Fault::new(element.position, "<send> without a message")
-            .hint("the message stands inside <![CDATA[ ... ]]>"));
+            .hint("the message is written inside <![CDATA[ ... ]]>"));
     }
     let errors_before = attributes.errors();
     let template = keyword::message(&element.text, table)?;
@@ -179,11 +179,11 @@ fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
         (Some(method), _) => {
             let name = method.value.trim();
             if name.is_empty() {
-                return Err(Fault::new(method.position, "request=\"\" is no method")
+                return Err(Fault::new(method.position, "request=\"\" is not a method")
                     .hint("one method, as INVITE; a pattern needs regexp_match=\"true\""));
             }
             if !is_token(name) {
-                let message = format!("request=\"{name}\" is no method");
+                let message = format!("request=\"{name}\" is not a method");
                 let hint = "it never comes; a pattern needs regexp_match=\"true\"";
                 attributes.warn("request", message, hint);
             }
@@ -196,7 +196,7 @@ fn expect(attributes: &Attributes<'_>) -> Result<Expect, Fault> {
             Ok(Expect::Request(name.into()))
         }
         (None, Some(code)) => {
-            let message = || format!("response=\"{}\" is no status code", code.value);
+            let message = || format!("response=\"{}\" is not a status code", code.value);
             let hint = "one code from 100 to 699; a pattern needs regexp_match=\"true\"";
             match code.value.trim().parse::<u16>() {
                 Ok(number @ 100..=699) => Ok(Expect::Response(number)),
@@ -240,7 +240,7 @@ pub(super) fn default_message(
     }
     if element.text.trim_ascii().is_empty() {
         return Err(Fault::new(element.position, "<DefaultMessage> without a message")
-            .hint("the message stands inside <![CDATA[ ... ]]>"));
+            .hint("the message is written inside <![CDATA[ ... ]]>"));
     }
     let template = keyword::message(&element.text, table)?;
     if let Some(word) = starts {
@@ -248,7 +248,7 @@ pub(super) fn default_message(
         if method != word {
             let message = format!("default message \"{}\" begins with {method}", id.value);
             return Err(Fault::new(element.text_position(), message)
-                .hint(format!("it takes the place of a message that begins with {word}")));
+                .hint(format!("it replaces a message that begins with {word}")));
         }
     }
     *place = Some(template);

@@ -215,7 +215,7 @@ impl<'k> Table<'k> {
             return Ok(());
         }
         Err(Fault::new(position, format!("more than {ACTIONS_MAX} actions in the scenario"))
-            .hint("actions that all calls repeat stand in a loop: use <jump> or next="))
+            .hint("write repeated actions as a loop: use <jump> or next="))
     }
 
     /// Reports names that are used only once: most are typing errors. SIPp refuses them, and so do
@@ -284,7 +284,7 @@ impl Names for Table<'_> {
         if bytes > TEXTS_BYTES_MAX - self.texts_bytes {
             let message = format!("all texts together have more than {TEXTS_BYTES_MAX} bytes");
             return Err(Fault::new(position, message)
-                .hint("a file or a -key that is put in counts as often as it is"));
+                .hint("a file or a -key counts each time that it is inserted"));
         }
         self.texts_bytes += bytes;
         Ok(())
@@ -301,8 +301,11 @@ impl Names for Table<'_> {
             return Ok(default_table);
         }
         if tables.is_empty() {
-            return Err(Fault::new(position, "a field of an injection file, and there is none")
-                .hint("give the file with -inf FILE"));
+            return Err(Fault::new(
+                position,
+                "a field of an injection file, but there is no such file",
+            )
+            .hint("give the file with -inf FILE"));
         }
         let Some(name) = name else { return Ok(default_table) };
         // SIPp tells files apart by their names alone.
@@ -311,7 +314,7 @@ impl Names for Table<'_> {
             Some(index) => Ok(index as u16),
             None => {
                 let known: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-                Err(Fault::new(position, format!("no injection file is called \"{name}\""))
+                Err(Fault::new(position, format!("there is no injection file \"{name}\""))
                     .hint(format!("-inf gave {}", known.join(", ")))
                     .suggest(name, known.iter().copied()))
             }
@@ -380,8 +383,8 @@ pub(super) fn is_name(name: &str) -> bool {
 
 fn check_variable_name(name: &str, position: Position) -> Result<(), Fault> {
     if !is_name(name) {
-        return Err(Fault::new(position, format!("\"{name}\" is no variable name"))
-            .hint("a name has neither '$' nor ','; the '$' stands in keywords only"));
+        return Err(Fault::new(position, format!("\"{name}\" is not a variable name"))
+            .hint("a name has neither '$' nor ','; the '$' is written in keywords only"));
     }
     Ok(())
 }

@@ -189,12 +189,11 @@ impl Pass<'_> {
             Some(end) => Some(end + 1),
             None => {
                 let message =
-                    format!("malformed attribute in <{tag}>: the quotes of {name}= do not close");
+                    format!("malformed attribute in <{tag}>: the quotes of {name}= are not closed");
                 let place = self.lines.position(at);
                 let name = name.to_owned();
-                let fault = Fault::new(place, message).hint(format!(
-                    "write {name}=\"value\"; a quote inside of it is \\\" or &quot;"
-                ));
+                let fault = Fault::new(place, message)
+                    .hint(format!("write {name}=\"value\"; a quote inside it is \\\" or &quot;"));
                 self.cut(open, fault)
             }
         }
@@ -350,7 +349,7 @@ mod tests {
             ("<a>\n\n<![CDATA[ x\n</a>", "the CDATA section", 3),
             ("<?xml\n<a/>", "the declaration", 1),
             ("<a>\n<b c=\"1\"\n</b>\n</a>", "the tag <b is never closed", 2),
-            ("<a>\n<b c=\"1/>\n<d e=\"2\"/></a>", "the quotes of c= do not close", 2),
+            ("<a>\n<b c=\"1/>\n<d e=\"2\"/></a>", "the quotes of c= are not closed", 2),
             ("<a>\n<b c=1 d=\"2\"/></a>", "c= has no quotes", 2),
             ("<a", "the tag <a is never closed", 1),
         ] {

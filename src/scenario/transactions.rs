@@ -45,7 +45,7 @@ impl NamedTransactions {
     /// Notes an `ack_txn=` on a request with the method `bit`.
     pub(super) fn ack(&mut self, name: &Attribute, bit: u32) -> Result<u16, Fault> {
         if bit != MethodId::Ack.bit() {
-            return Err(Fault::new(name.position, "ack_txn= on a message that is no ACK")
+            return Err(Fault::new(name.position, "ack_txn= on a message that is not an ACK")
                 .hint("start_txn= begins the transaction of another request"));
         }
         self.add(name, Role::Ack)
@@ -60,8 +60,11 @@ impl NamedTransactions {
         let position = name.position;
         let text = name.value.trim();
         if !is_name(text) {
-            return Err(Fault::new(position, format!("\"{text}\" is no name of a transaction"))
-                .hint("a name has neither '$' nor ','"));
+            return Err(Fault::new(
+                position,
+                format!("\"{text}\" is not a name for a transaction"),
+            )
+            .hint("a name has neither '$' nor ','"));
         }
         let known = self.names.iter().position(|known| known == text);
         let index = known.unwrap_or_else(|| {

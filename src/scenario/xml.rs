@@ -279,7 +279,7 @@ impl Tree<'_> {
     /// of a file.
     fn outside(&self, at: usize) {
         let place = self.lines.position(at);
-        let side = if self.root.is_some() { "behind" } else { "before" };
+        let side = if self.root.is_some() { "after" } else { "before" };
         let fault = Fault::new(place, format!("text {side} the root element"));
         if !self.has_begun {
             let hint = "a file begins with <?xml version=\"1.0\"?> or <scenario>";
@@ -428,13 +428,13 @@ impl Tree<'_> {
 
 fn beside_cdata(position: Position) -> Fault {
     Fault::new(position, "text beside a CDATA section")
-        .hint("SIPp ignores it: the whole message stands inside <![CDATA[ ... ]]>")
+        .hint("SIPp ignores it: the whole message is written inside <![CDATA[ ... ]]>")
 }
 
 fn unknown_entity(entity: &str, position: Position) -> Fault {
     let shown = if entity.len() <= 16 { format!("&{entity};") } else { "&".to_owned() };
     Fault::new(position, format!("unknown entity {shown}"))
-        .hint("SIPp takes it as it stands; known are &lt; &gt; &amp; &quot; &apos;")
+        .hint("SIPp takes it as it is; known are &lt; &gt; &amp; &quot; &apos;")
 }
 
 fn resolve(entity: &str) -> Option<char> {
@@ -505,7 +505,7 @@ mod tests {
     fn what_stands_around_the_root_element_is_passed_over() {
         for (text, line, message) in [
             ("<?xml version=\"1.0\"?>\n<!DOCTYPE a SYSTEM \"a.dtd\">\"\"\n<a/>", 2, "text before"),
-            ("<a/>\nx", 2, "text behind"),
+            ("<a/>\nx", 2, "text after"),
             ("<a/>\n</a>", 2, "</a> closes nothing"),
         ] {
             let what = first(text, Severity::Warning).what;
@@ -549,8 +549,8 @@ mod tests {
     #[test]
     fn what_sipp_passes_over_is_told_and_has_no_effect() {
         for (text, line, message) in [
-            ("<a/>\ntext", 2, "text behind the root"),
-            ("<a/>\n&nope;", 2, "text behind the root"),
+            ("<a/>\ntext", 2, "text after the root"),
+            ("<a/>\n&nope;", 2, "text after the root"),
             ("<a>\n&nope;</a>", 2, "unknown entity &nope;"),
             ("<a b='1'\nb='2'/>", 2, "b= twice"),
             ("<a>\n<b c=\"1\", d=\"2\"/></a>", 2, "between the attributes of <b>"),

@@ -76,7 +76,7 @@ fn elements() {
         ),
         ("<DefaultMessage id=\"bye\">¶ACK a</DefaultMessage>", "begins with ACK", "BYE"),
         ("¶<DefaultMessage>BYE a</DefaultMessage>", "needs id=", ""),
-        ("<timewait/>\n¶<pause/>", "<pause> behind <timewait>", "line 3"),
+        ("<timewait/>\n¶<pause/>", "<pause> after <timewait>", "line 3"),
         ("<init>¶<pause/></init>", "<pause> inside <init>", "<nop> and <label>"),
         ("<init>¶<frob/></init>", "unknown element <frob>", ""),
         ("<init>¶<sendCmd/></init>", "<sendCmd> inside <init>", ""),
@@ -84,7 +84,7 @@ fn elements() {
         ("<label id=\"a\"/>\n<label ¶id=\"a\"/>", "label \"a\" defined twice", ""),
         ("<init><label ¶id=\"_unexp.main\"/></init>", "inside <init>", ""),
         ("¶<Global/>", "<Global> needs variables=", ""),
-        ("<Global ¶variables=\"$x\"/>", "\"$x\" is no variable name", "'$'"),
+        ("<Global ¶variables=\"$x\"/>", "\"$x\" is not a variable name", "'$'"),
     ]);
 }
 
@@ -93,7 +93,7 @@ fn attributes_of_steps() {
     check(&[
         ("<recv ¶reqeust=\"A\"/>", "no attribute \"reqeust\"", "did you mean \"request\""),
         ("¶<recv/>", "<recv> needs request= or response=", ""),
-        ("<recv ¶response=\"200,183\"/>", "no status code", "regexp_match"),
+        ("<recv ¶response=\"200,183\"/>", "not a status code", "regexp_match"),
         ("<recv ¶response=\"(\" regexp_match=\"true\"/>", "invalid regular expression", ""),
         ("<recv request=\"A\" ¶optional=\"maybe\"/>", "optional=\"maybe\"", "true, false, global"),
         ("<recv request=\"A\" ¶advance_state=\"false\"/>", "needs optional", ""),
@@ -172,7 +172,7 @@ fn messages() {
         ("<send><![CDATA[A ¶[cryptotag1audio+1]]]></send>", "takes no offset", ""),
         ("<send><![CDATA[A ¶[dtmf_digits]]]></send>", "comes with the media engine", ""),
         ("<send><![CDATA[A ¶[$x]]]></send>", "used only once", "Reference"),
-        ("<send><![CDATA[A ¶[$]]]></send>", "no variable name", ""),
+        ("<send><![CDATA[A ¶[$]]]></send>", "not a variable name", ""),
         ("<send><![CDATA[A\n¶[len][len][len][len][len]]]></send>", "[len]", ""),
         (
             "<send ¶start_txn=\"i\"><![CDATA[A b]]></send>",
@@ -181,7 +181,7 @@ fn messages() {
         ),
         ("<send ¶ack_txn=\"i\"><![CDATA[ACK b]]></send>", "\"i\" is never started", "start_txn"),
         ("<send ¶start_txn=\"i\"><![CDATA[ACK b]]></send>", "on an ACK", "ack_txn"),
-        ("<send ¶ack_txn=\"i\"><![CDATA[A b]]></send>", "no ACK", ""),
+        ("<send ¶ack_txn=\"i\"><![CDATA[A b]]></send>", "not an ACK", ""),
         ("<send ¶start_txn=\"i\"><![CDATA[SIP/2.0 200 OK]]></send>", "on a response", ""),
         (
             "<send ¶start_txn=\"i\"><![CDATA[INVITE b]]></send><recv response=\"200\" response_txn=\"i\"/>",
@@ -211,7 +211,11 @@ fn actions() {
     check_actions(&[
         ("¶<assgin/>", "unknown action <assgin>", "did you mean \"assign\""),
         ("¶<frobnicate/>", "unknown action", "actions are"),
-        ("<lookup assign_to=\"a\" ¶file=\"b.csv\" key=\"c\"/>", "there is none", "-inf FILE"),
+        (
+            "<lookup assign_to=\"a\" ¶file=\"b.csv\" key=\"c\"/>",
+            "there is no such file",
+            "-inf FILE",
+        ),
         ("<setdest host=\"a\" port=\"1\" ¶protocol=\"tls\"/>", "is not udp", "keeps the transport"),
         ("¶<pauserestore/>", "needs value= or variable=", ""),
         ("¶<log/>", "<log> needs message=", ""),
@@ -219,11 +223,11 @@ fn actions() {
         ("<log message=\"a&quot;b\n ¶[nope]\"/>", "unknown keyword [nope]", ""),
         ("¶<assign assign_to=\"a\"/>", "needs value= or variable=", ""),
         ("<assign assign_to=\"a\" value=\"1\" ¶variable=\"b\"/>", "together", "one of the two"),
-        ("<assign ¶assign_to=\"$a\" value=\"1\"/>", "no variable name", "'$'"),
+        ("<assign ¶assign_to=\"$a\" value=\"1\"/>", "not a variable name", "'$'"),
         ("<assign assign_to=\"a\" ¶value=\"one\"/>", "value=\"one\" is not a number", ""),
         ("<assign assign_to=\"a\" ¶value=\"nan\"/>", "finite", ""),
         ("<divide assign_to=\"a\" ¶value=\"0\"/>", "division by zero", ""),
-        ("<test variable=\"a\" ¶compare=\"same\" value=\"1\"/>", "no comparison", "not_equal"),
+        ("<test variable=\"a\" ¶compare=\"same\" value=\"1\"/>", "not a comparison", "not_equal"),
         (
             "<test variable=\"a\" compare=\"eq\" value=\"1\" check_it=\"true\" \
              ¶check_it_inverse=\"true\"/>",
@@ -234,7 +238,7 @@ fn actions() {
         ("¶<sample assign_to=\"a\"/>", "<sample> needs distribution=", "min=1 max=10"),
         ("<sample assign_to=\"a\" ¶value=\"min=1\"/>", "max= is missing", "min=1 max=10"),
         ("<sample assign_to=\"a\" ¶value=\"min=5 max=1\"/>", "larger than max=", ""),
-        ("<sample assign_to=\"a\" ¶value=\"min=1 max=x\"/>", "no whole number", ""),
+        ("<sample assign_to=\"a\" ¶value=\"min=1 max=x\"/>", "not a whole number", ""),
         ("<sample assign_to=\"a\" ¶value=\"min=1 max=2 step=0\"/>", "above 0", ""),
         ("<sample assign_to=\"a\" ¶value=\"min=1 max=2 min=1\"/>", "twice", ""),
         ("<sample assign_to=\"a\" ¶value=\"min=0 max=1000000\"/>", "1000001 values", ""),
@@ -338,7 +342,7 @@ fn the_whole_text_of_an_error() {
     assert_eq!(
         shown(&around("<nop ¶next=\"end\"/>")),
         "dir/bad.xml:3:6: no label \"end\"\n  \
-         hint: add <label id=\"end\"/> where the jump should land"
+         hint: add <label id=\"end\"/> at the target of the jump"
     );
     assert_eq!(
         decode(b"\xff\xfe<\0s\0", "dir/bad.xml").unwrap_err().to_string(),

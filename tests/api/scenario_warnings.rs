@@ -69,7 +69,7 @@ fn errors(text: &str) -> Vec<String> {
 fn text_and_elements_that_sipp_does_not_look_at() {
     for (text, message) in [
         ("<scenario nmae¶=\"x\"><send>A b</send></scenario>", "no attribute \"nmae\""),
-        ("<scenario><send>A b</send></scenario>\n ¶s\n", "behind the root element"),
+        ("<scenario><send>A b</send></scenario>\n ¶s\n", "after the root element"),
         ("<scenario>\n ¶--><send>A b</send></scenario>", "text inside <scenario>"),
         ("<scenario name=\"¶&copy;\"><send>A b</send></scenario>", "unknown entity &copy;"),
     ] {
@@ -121,14 +121,14 @@ fn attributes_that_sipp_does_not_look_for_or_finds_first() {
 fn values_that_sipp_reads_in_its_own_way() {
     tell(&[
         ("<nop ¶crlf=\"x\"/>", "neither true nor false", "as true"),
-        ("<nop ¶lost=\"101\"/>", "no percentage", "all from 100 on"),
+        ("<nop ¶lost=\"101\"/>", "not a percentage", "all from 100 on"),
         ("<recv request=\"A\" ¶timeout=\"-1\"/>", "is below 0", "no effect"),
         ("<recv request=\"A\" ¶timeout=\"\"/>", "is empty", "as 0"),
         ("<send ¶retrans=\"-1\"><![CDATA[A b]]></send>", "is below 0", ""),
-        ("<recv ¶request=\"IN VITE\"/>", "no method", "regexp_match"),
+        ("<recv ¶request=\"IN VITE\"/>", "not a method", "regexp_match"),
         ("<recv ¶request=\"invite\"/>", "never comes", "write \"INVITE\""),
         ("<recv ¶request=\"Bye\"/>", "never comes", "write \"BYE\""),
-        ("<recv ¶response=\"99\"/>", "no status code", "never comes"),
+        ("<recv ¶response=\"99\"/>", "not a status code", "never comes"),
         ("<recv request=\"A\" ¶regexp_match=\"x\"/>", "neither true nor false", "as false"),
         ("¶<pause milliseconds=\"-1\"/>", "negative", "does not wait"),
         ("<pause ¶min=\"2\" max=\"1\"/>", "min= is larger than max=", ""),
@@ -139,7 +139,7 @@ fn values_that_sipp_reads_in_its_own_way() {
         (
             "<CallLengthRepartition value=\"1\"/>\n¶<CallLengthRepartition value=\"2\"/>",
             "second <CallLengthRepartition>",
-            "takes the place",
+            "replaces",
         ),
         ("<Global ¶variables=\"x,x\"/><nop condexec=\"x\"/>", "declared twice", ""),
         (
@@ -163,7 +163,7 @@ fn values_that_sipp_reads_in_its_own_way() {
         (
             "<recv response=\"401\" auth=\"true\"/><send><![CDATA[A b\n¶[authentication \
              usrname=a]\n]]></send>",
-            "no argument is called \"usrname\"",
+            "there is no argument \"usrname\"",
             "password=secret]; did you mean \"username\"?",
         ),
         ("¶<nop><action><jump value=\"1.5\"/></action></nop>", "<jump> to 1.5", "as 1"),
@@ -318,7 +318,7 @@ fn an_injection_file_may_be_named_by_a_call() {
     let actions = &program.unwrap().steps[0].actions;
     assert!(matches!(&actions[0], Action::Lookup { table: InjectionTable::Named(_), .. }));
     assert!(matches!(&actions[1], Action::Insert { table: InjectionTable::Known(0), .. }));
-    assert!(errors(&text)[0].contains("there is none"), "{:?}", errors(&text));
+    assert!(errors(&text)[0].contains("there is no such file"), "{:?}", errors(&text));
     let open = Resources { are_tables_known: false, ..Resources::keys(&[]) };
     assert_eq!(check(&text, "f", &open).diagnostics, []);
 }
@@ -402,7 +402,7 @@ fn what_is_never_closed_is_told_once_and_with_what_stands_before_it() {
         ("<recv response=\"100\">\n</scenario>", "5: malformed XML: <recv> is never closed"),
         (
             "<recv response=\"100/>\n<nop/>\n</scenario>",
-            "5: malformed attribute in <recv>: the quotes of response= do not close",
+            "5: malformed attribute in <recv>: the quotes of response= are not closed",
         ),
         (
             "<send><![CDATA[A b\n</send>\n</scenario>",
@@ -448,8 +448,8 @@ fn a_check_that_decides_nothing_is_told() {
     let check = "<test variable=\"a\" compare=\"equal\" value=\"1\" check_it=\"true\"/>";
     tell(&[(
         &format!("<nop><action><assign assign_to=\"a\" value=\"1\"/>¶{check}</action></nop>"),
-        "no more than a warning",
-        "put it into a <recv>",
+        "only a warning",
+        "inside a <recv>",
     )]);
 }
 

@@ -29,8 +29,8 @@ fn request(attributes: &str, line: &str) -> String {
 /// A scenario of a request, `recv`, and a request that contains the value of `[$it]`.
 fn scenario(recv: &str) -> String {
     format!(
-        "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"doubtful\">\n{}{recv}\n{}\
-         <recv response=\"200\"/>\n</scenario>\n",
+        "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"doubtful\">\n\
+         {}{recv}\n{}<recv response=\"200\"/>\n</scenario>\n",
         request("", ""),
         request("", "X-It: <[$it]>\n")
     )
@@ -76,7 +76,7 @@ fn what_sipp_runs_runs_and_is_told_where_it_is_doubtful() {
         (
             ereg("regexp=\"[a-zA-Z0-9]+\" search_in=\"hdr\" header=\"branch=\""),
             "<z9hG4bK",
-            "doubtful.xml:16:74: header=\"branch=\" is no header name; SIPp searches",
+            "doubtful.xml:16:74: header=\"branch=\" is not a header name; SIPp searches",
         ),
         (
             ereg("regexp=\"SIP\" regexp=\"x\" search_in=\"msg\""),
@@ -108,7 +108,7 @@ fn what_sipp_runs_runs_and_is_told_where_it_is_doubtful() {
     }
     let text = scenario(&ereg("regexp=\"IP\" search_in=\"msg\"")) + "s\n";
     let (_, stderr) = run(&text, &[]);
-    assert!(stderr.contains("doubtful.xml:33:1: text behind the root element"), "{stderr}");
+    assert!(stderr.contains("doubtful.xml:33:1: text after the root element"), "{stderr}");
 }
 
 #[test]
@@ -193,10 +193,10 @@ fn a_check_reads_injection_files_and_needs_none() {
     let output = check(&scratch, &["fields.xml", "-inf", "rows.csv"]);
     assert_eq!(
         stdout(&output),
-        "rows.csv:4: warning: an empty line ends the file: 2 rows behind it are left out\n  \
-         hint: remove the line; a comment begins with #\n\
-         rows.csv:2: warning: the row has no column 1, which the scenario reads (1 row like this)\n  \
-         hint: it is empty there\n1 scenario: 0 errors, 2 warnings\n"
+        "rows.csv:4: warning: an empty line ends the file: 2 rows after it are left out\n  hint: \
+         remove the line; a comment begins with #\nrows.csv:2: warning: the row has no column 1, \
+         which the scenario reads (1 row like this)\n  hint: the field is empty then\n1 scenario: \
+         0 errors, 2 warnings\n"
     );
     scratch.write("broken.csv", "a;b\n");
     let output = check(&scratch, &["fields.xml", "-inf", "broken.csv", "-inf", "no.csv"]);
@@ -218,7 +218,7 @@ fn what_is_left_out_of_an_injection_file_is_told_at_the_start() {
     let recv = "<recv response=\"200\"><action><assignstr assign_to=\"it\" value=\"[field0]\"/>\
                 </action></recv>";
     let (_, stderr) = run(&scenario(recv), &["-inf", &rows]);
-    let told = "note: rows.csv:3: an empty line ends the file: 1 row behind it is left out";
+    let told = "note: rows.csv:3: an empty line ends the file: 1 row after it is left out";
     assert!(stderr.contains(told), "{stderr}");
     let (_, stderr) = run(&scenario(recv), &["-inf", &users, "-users", "2"]);
     let told = "note: users.csv: 1 USER row for the 2 users of -users: the fields of user 2 are";
@@ -253,7 +253,7 @@ fn a_scenario_that_a_client_of_an_api_wrote_is_named_as_one() {
     let output = check(&scratch, &["call.xml"]);
     let told = stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("mend the mark"), "{told}");
+    assert!(told.contains("repair the mark"), "{told}");
     scratch.write(".call.xml.sent-by-api", &mark);
     scratch.write("call.xml", &format!("{text}\n"));
     let told = stdout(&check(&scratch, &["call.xml"]));

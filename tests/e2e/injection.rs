@@ -122,7 +122,7 @@ fn what_stays_text_in_a_field_is_said_once_for_each_file() {
     let said = |text: &str| over.finished.stderr.matches(text).count();
     assert_eq!(said("own.csv:4: [local_ip] stays text"), 1, "{}", over.finished.stderr);
     assert_eq!(said("stays text"), 1, "{}", over.finished.stderr);
-    assert_eq!(said("other.csv:3: [authentication]: \"user\" is no argument"), 1);
+    assert_eq!(said("other.csv:3: [authentication]: \"user\" is not an argument"), 1);
 }
 
 #[test]

@@ -220,7 +220,8 @@ impl Parser<'_> {
             b'*' | b'+' | b'?' | b'{' => {
                 let operator = char::from(byte);
                 return Err(format!(
-                    "nothing stands before '{operator}'; the character is written \\{operator}"
+                    "there is nothing before '{operator}'; the character itself is written \
+                     \\{operator}"
                 ));
             }
             b'\\' => self.escape()?,
@@ -279,7 +280,7 @@ impl Parser<'_> {
     }
 
     fn interval(&mut self) -> Result<(u16, Option<u16>), String> {
-        let wrong = || "braces hold no repetition; write {2}, {2,} or {2,5}".to_owned();
+        let wrong = || "the braces contain no repetition; write {2}, {2,} or {2,5}".to_owned();
         let min = self.count()?;
         let comma = self.eat(b',');
         let max = if comma { self.count()? } else { min };
