@@ -33,7 +33,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
         "The JSON file that `gossipper server` is started with; its auth.sqlite_path says where \
          the users are",
     ),
-    ("db", "FILE", "The user database itself, in the place of -config"),
+    ("db", "FILE", "The user database itself, instead of -config"),
     ("username", "NAME", "The user: 1 to 64 letters (a-z), digits and . _ - @"),
     (
         "password",
@@ -45,7 +45,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     (
         "role",
         "ROLE",
-        "viewer (looks), operator (also steers runs), admin (also users and settings)",
+        "viewer (looks), operator (also controls runs), admin (also users and settings)",
     ),
     ("name", "NAME", "The token: 1 to 64 letters (a-z), digits and . _ - @"),
     (
@@ -56,7 +56,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     (
         "expires",
         "TIME",
-        "How long the token is good: a number with m, h or d, as in 90d. Without it, until it is \
+        "How long the token is valid: a number with m, h or d, as in 90d. Without it, until it is \
          revoked",
     ),
     ("json", "", "Print JSON"),
@@ -67,8 +67,8 @@ const COMMANDS: &[Command] = &[
         name: "user-add",
         about: "Add a user",
         more: "Without -role the first user becomes admin and every other one operator. The \
-               database is made if there is none. A name that is taken is refused. A password has \
-               8 characters at least; 15 or more are good.",
+               database is created if there is none. A name that exists already is refused. A \
+               password has 8 characters at least; 15 or more are good.",
         options: &["config", "db", "username", "password", "password-stdin", "role"],
         example: "gossipper auth user-add -config gossipper.json -username alice -role operator",
     },
@@ -95,14 +95,14 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "user-disable",
-        about: "Shut a user out",
-        more: "All logins of the user end. The last admin cannot be shut out.",
+        about: "Disable a user",
+        more: "All logins of the user end. The last admin cannot be disabled.",
         options: &["config", "db", "username"],
         example: "gossipper auth user-disable -config gossipper.json -username alice",
     },
     Command {
         name: "user-enable",
-        about: "Let a user in again",
+        about: "Enable a user again",
         more: "",
         options: &["config", "db", "username"],
         example: "gossipper auth user-enable -config gossipper.json -username alice",
@@ -117,7 +117,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "token-add",
         about: "Make a token for a program, such as Prometheus",
-        more: "The token is printed once, alone on stdout, so that it can be sent into a file that \
+        more: "The token is printed once, alone on stdout, so that you can write it to a file that \
                others cannot read. The database keeps a hash.",
         options: &["config", "db", "name", "scope", "expires"],
         example: "gossipper auth token-add -config g.json -name prometheus -scope metrics",
@@ -240,7 +240,7 @@ fn read(command: &Command, args: &[OsString]) -> Result<Typed, String> {
         let shown = word.to_string_lossy();
         let name = shown.strip_prefix("--").or_else(|| shown.strip_prefix('-'));
         let Some(name) = name.filter(|name| !name.is_empty()) else {
-            return Err(format!("{shown:?} is no option; a name is given with -username"));
+            return Err(format!("{shown:?} is not an option; give a name with -username"));
         };
         let known = OPTIONS.iter().find(|(option, ..)| *option == name);
         let Some((name, value, _)) = known.filter(|(name, ..)| command.options.contains(name))
@@ -297,8 +297,8 @@ fn life(text: &str) -> Result<u64, String> {
     match seconds {
         Some(seconds) if (1..=TOKEN_DAYS_MAX * 86_400).contains(&seconds) => Ok(seconds),
         _ => Err(format!(
-            "-expires: {text:?} is no time of a minute to {TOKEN_DAYS_MAX} days; write a number \
-             with m, h or d, as in 90d"
+            "-expires: {text:?} is not a time from one minute to {TOKEN_DAYS_MAX} days; write a \
+             number with m, h or d, as in 90d"
         )),
     }
 }
@@ -315,8 +315,8 @@ fn resolve(command: &Command, typed: Typed) -> Result<AuthCommand, String> {
         (None, Some(file)) => UserDatabase::File(file),
         (None, None) => {
             return Err(
-                "say which users with -config FILE, the file of `gossipper server`, or with \
-                        -db FILE"
+                "name the users' database with -config FILE, the file of `gossipper server`, or \
+                 with -db FILE"
                     .to_owned(),
             );
         }
@@ -480,7 +480,7 @@ mod tests {
         for (words, expected) in [
             ("token-add -db b -scope read", "`auth token-add` needs -name NAME"),
             ("token-add -db b -name a", "`auth token-add` needs -scope SCOPE"),
-            ("token-add -db b -name a -scope admin", "\"admin\" is no scope"),
+            ("token-add -db b -name a -scope admin", "\"admin\" is not a scope"),
             ("token-revoke -db b", "`auth token-revoke` needs -name NAME"),
             ("token-list -db b -name a", "`auth token-list` takes no -name"),
         ] {
@@ -490,7 +490,7 @@ mod tests {
         for time in ["90", "d", "0d", "1.5h", "-1h", "+1h", "3651d", "99999999999999999999d", "1é"]
         {
             let text = refusal(&format!("token-add -db b -name a -scope read -expires {time}"));
-            assert!(text.contains("is no time of a minute to 3650 days"), "{time}: {text}");
+            assert!(text.contains("is not a time from one minute to 3650 days"), "{time}: {text}");
         }
     }
 
@@ -508,17 +508,17 @@ mod tests {
     fn mistakes_are_named() {
         for (words, expected) in [
             ("user-ad", "there is no `gossipper auth user-ad`; there are user-add, user-list"),
-            ("user-add -username a -password b", "say which users with -config FILE"),
+            ("user-add -username a -password b", "name the users' database with -config FILE"),
             ("user-add -config a -db b -username c", "give -config or -db, not both"),
             ("user-add -db b", "`auth user-add` needs -username NAME"),
             ("user-role -db b -username c", "`auth user-role` needs -role ROLE"),
-            ("user-role -db b -username c -role root", "-role: \"root\" is no role"),
+            ("user-role -db b -username c -role root", "-role: \"root\" is not a role"),
             ("user-add -db b -user c", "`auth user-add` knows no option -user; it takes -config"),
             ("user-list -db b -role admin", "`auth user-list` takes no -role; it takes -config"),
             ("user-add -db", "-db needs a value: write -db FILE"),
             ("user-add -db a -db b", "-db is given twice"),
-            ("user-add -db a alice", "\"alice\" is no option; a name is given with -username"),
-            ("user-add -db a -", "\"-\" is no option"),
+            ("user-add -db a alice", "\"alice\" is not an option; give a name with -username"),
+            ("user-add -db a -", "\"-\" is not an option"),
             (
                 "user-add -db a -username b -password c -password-stdin",
                 "give -password or -password-stdin, not both",

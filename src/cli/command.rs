@@ -38,9 +38,9 @@ pub fn root_command() -> Command {
         .subcommand(
             Command::new("shell")
                 .visible_alias("cli")
-                .about("Build a run up line by line, check it and run it"),
+                .about("Set up a run line by line, check it and run it"),
         )
-        .subcommand(server_command("server", "Run engines as a service, steered over HTTP"))
+        .subcommand(server_command("server", "Run engines as a service, controlled over HTTP"))
         .subcommand(
             Command::new("config")
                 .about("Check the configuration of a service, or print its JSON Schema")
@@ -56,7 +56,7 @@ pub fn root_command() -> Command {
                         .arg(
                             Arg::new("dump-effective")
                                 .long("dump-effective")
-                                .help("Print what applies in the end, secrets masked")
+                                .help("Print the resulting configuration, secrets masked")
                                 .action(ArgAction::SetTrue),
                         ),
                 )

@@ -54,7 +54,7 @@ pub enum UsageError {
         reason: ValueError,
     },
     /// The option has no use in a service.
-    #[error("{typed} is not for a server: it is about a run at a terminal; leave it out")]
+    #[error("{typed} is not for a server: it is only for a run at a terminal; leave it out")]
     NotForServer {
         /// As typed, with its dashes.
         typed: String,
@@ -63,7 +63,7 @@ pub enum UsageError {
     #[error("the configuration file is missing: write -config FILE")]
     MissingConfig,
     /// The word in place of the remote host is a file.
-    #[error("{typed:?} is no remote host; a configuration is given with -config {typed}")]
+    #[error("{typed:?} is not a remote host; a configuration is given with -config {typed}")]
     ConfigIsOption {
         /// The word.
         typed: String,

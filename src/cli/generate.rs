@@ -61,10 +61,10 @@ impl Generated {
 const FILES: &[(&str, &str)] = &[
     ("/usr/local/gossipper/etc/*.json", "configuration of the services"),
     ("/usr/local/gossipper/data", "what services write: users, results, scenarios"),
-    ("/usr/local/gossipper/logs", "logs of services that are told to write files"),
+    ("/usr/local/gossipper/logs", "logs of services that write files"),
     ("/usr/share/gossipper", "dashboards, rules for Prometheus, kernel settings, unit drop-ins"),
     ("/etc/sysctl.d/90-gossipper.conf", "written by gossipper tune -apply"),
-    ("/var/lib/gossipper/tune.json", "what gossipper tune -revert brings back"),
+    ("/var/lib/gossipper/tune.json", "the values that gossipper tune -revert restores"),
 ];
 
 /// Variables of the environment, for the manual.
@@ -251,9 +251,9 @@ fn manual() -> String {
     synopsis(&mut page, &[italic("COMMAND"), roman(" ["), italic("ARGUMENTS"), roman("]")]);
     section(&mut page, "DESCRIPTION");
     page.text([bold("gossipper"), roman(
-        " plays SIP scenarios, its own or XML files written for SIPp, against a server or as one, and \
-         tells how the other side held up. Packets go through io_uring where the kernel allows it, \
-         and through plain system calls elsewhere.",
+        " plays SIP scenarios, its own or XML files written for SIPp, as a client or as a server, \
+         and reports how the other side performs under the load. Packets go through io_uring where \
+         the kernel allows it, and through plain system calls elsewhere.",
     )]);
     page.control("PP", []);
     page.text([
@@ -271,9 +271,9 @@ fn manual() -> String {
     }
     section(&mut page, "OPTIONS OF A RUN");
     page.text([roman(
-        "Options stand before or after the remote host, with one dash or two. Whole numbers may be \
-         hexadecimal (0x10) or octal (020). TIME is a number with ms, s, m or h. A double dash ends \
-         the options.",
+        "Options may be before or after the remote host, with one dash or two. Whole numbers may \
+         be hexadecimal (0x10) or octal (020). TIME is a number with ms, s, m or h. A double dash \
+         ends the options.",
     )]);
     for group in GROUPS {
         let available: Vec<_> = group.flags.iter().filter(|flag| flag.is_available()).collect();

@@ -13,9 +13,9 @@ const HELP_COLUMN: usize = 26;
 
 const COMMANDS: &[(&str, &str)] = &[
     ("sipp", "Run a scenario, with the options of SIPp"),
-    ("server", "Run engines as a service, steered over HTTP"),
+    ("server", "Run engines as a service, controlled over HTTP"),
     ("config check", "Check the configuration of a service; config schema: its JSON Schema"),
-    ("shell", "Build a run up line by line, check it and run it (also: cli)"),
+    ("shell", "Set up a run line by line, check it and run it (also: cli)"),
     ("tui", "Fill in a form, then watch the run on a dashboard"),
     ("auth", super::auth::ABOUT),
     (host::CHECK.name, host::CHECK.about),
@@ -50,7 +50,7 @@ pub(super) const EXIT_CODES: &[(&str, &str)] = &[
 /// `(C)` since the start.
 const STATISTICS: &[(&str, &str)] = &[
     ("StartTime", "when the run began"),
-    ("LastResetTime", "when the statistics last began anew: the row before"),
+    ("LastResetTime", "when the counts of this period began: the row before"),
     ("CurrentTime", "when the row was written"),
     ("ElapsedTime(P) (C)", "hours:minutes:seconds since then"),
     ("TargetRate", "calls per second to start; with -users, how many users"),
@@ -60,9 +60,9 @@ const STATISTICS: &[(&str, &str)] = &[
     ("TotalCallCreated", "both together"),
     ("CurrentCall", "calls open now"),
     ("SuccessfulCall(P) (C)", "calls that followed their scenario to its end"),
-    ("FailedCall(P) (C)", "calls that did not"),
+    ("FailedCall(P) (C)", "calls that failed"),
     ("FailedCannotSendMessage", "a message could not be sent (P and C, as all that follow)"),
-    ("FailedMaxUDPRetrans", "nobody answered, however often it was sent"),
+    ("FailedMaxUDPRetrans", "no answer came, although the message was sent repeatedly"),
     ("FailedTcpConnect", "a connection could not be made"),
     ("FailedTcpClosed", "a connection broke"),
     ("FailedUnexpectedMessage", "a message that the scenario does not expect"),
@@ -73,11 +73,11 @@ const STATISTICS: &[(&str, &str)] = &[
     ("FailedTimeoutOnRecv", "a <recv> waited too long"),
     ("FailedTimeoutOnSend", "a <send> waited too long"),
     ("FailedTest... FailedStrcmp...", "a <test> or <strcmp> with check_it did not hold"),
-    ("OutOfCallMsgs", "messages of no known call"),
+    ("OutOfCallMsgs", "messages that belong to no known call"),
     ("DeadCallMsgs", "messages of a call that was over"),
     ("Retransmissions", "messages sent again"),
     ("AutoAnswered", "requests answered because of -aa"),
-    ("Warnings FatalErrors", "what <warning> and <error> actions said"),
+    ("Warnings FatalErrors", "texts of <warning> and <error> actions"),
     ("WatchdogMajor WatchdogMinor", "times that a worker was kept from its work"),
     ("ResponseTimeN(P) (C)", "mean of timer N, and ResponseTimeNStDev its standard deviation"),
     ("CallLength(P) (C)", "mean length of calls, and CallLengthStDev its standard deviation"),
@@ -108,9 +108,9 @@ pub(super) fn root() -> StyledText {
     page.plain("\n");
     paragraph(
         &mut page,
-        "It plays SIP scenarios, its own or XML files written for SIPp, against a server or as \
-         one, and tells you how the other side held up. Packets go through io_uring where the \
-         kernel allows it.",
+        "It plays SIP scenarios, its own or XML files written for SIPp, as a client or as a \
+         server, and reports how the other side performs under the load. Packets go through \
+         io_uring where the kernel allows it.",
     );
     heading(&mut page, "Usage");
     for usage in ["[OPTIONS] [REMOTE_HOST[:PORT]]", "COMMAND [ARGUMENTS]"] {
@@ -140,7 +140,7 @@ pub(super) fn root() -> StyledText {
 /// The page of `gossipper server -h`.
 pub(super) fn server() -> StyledText {
     let mut page = StyledText::default();
-    page.plain("Run engines as a service, steered and watched over HTTP.\n");
+    page.plain("Run engines as a service, controlled and watched over HTTP.\n");
     heading(&mut page, "Usage");
     page.plain("  ").push(LITERAL, "gossipper server").plain(" -config FILE [OPTIONS]\n\n");
     paragraph(
@@ -152,7 +152,7 @@ pub(super) fn server() -> StyledText {
     page.plain("\n");
     paragraph(
         &mut page,
-        "All options of a run are taken too; they apply to the first engine and win over the file. \
+        "All options of a run work too; they apply to the first engine and override the file. \
          SIGHUP reads the file again; SIGTERM lets open calls end, then stops.",
     );
     heading(&mut page, "Options");
@@ -187,11 +187,13 @@ pub(super) fn config() -> StyledText {
     entry(
         &mut page,
         "--dump-effective",
-        "Print what applies in the end: defaults, FILE, its extra_args, options; secrets masked",
+        "Print the result of defaults, FILE, its extra_args and options; secrets masked",
         "",
     );
     heading(&mut page, "Exit codes");
-    for (code, meaning) in [("0", "the file can be used"), ("1", "it cannot, or is not there")] {
+    for (code, meaning) in
+        [("0", "the file can be used"), ("1", "it cannot be used, or does not exist")]
+    {
         page.plain("  ").push(LITERAL, format!("{code:<5}")).plain(format!("{meaning}\n"));
     }
     page
@@ -206,9 +208,9 @@ pub(super) fn run(program: &str) -> StyledText {
     page.plain("  ").push(LITERAL, program).plain(" [OPTIONS] [REMOTE_HOST[:PORT]]\n\n");
     paragraph(
         &mut page,
-        "Options may stand before or after the remote host, with one dash or two. Whole numbers \
-         may be hexadecimal (0x10) or octal (020). TIME is a number with ms, s, m or h. `--` ends \
-         the options.",
+        "Options may be before or after the remote host, with one dash or two. Whole numbers may \
+         be hexadecimal (0x10) or octal (020). TIME is a number with ms, s, m or h. `--` ends the \
+         options.",
     );
     for group in GROUPS {
         let available: Vec<_> = group.flags.iter().filter(|flag| flag.is_available()).collect();
@@ -254,7 +256,7 @@ pub(super) fn interactive(name: &str) -> StyledText {
             ],
         ),
         _ => (
-            "Build a run up line by line, check it and run it.",
+            "Set up a run line by line, check it and run it.",
             "Lines come from the terminal or from a pipe. A line of a pipe that cannot be carried \
              out ends the script with exit code 1.",
             &[

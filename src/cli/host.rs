@@ -45,10 +45,11 @@ const HELP: HostFlag = HostFlag { name: "h", value: "", help: "Print this page" 
 
 pub(super) const CHECK: HostCommand = HostCommand {
     name: "check",
-    about: "Check scenario files, and tell all that is wrong or doubtful",
+    about: "Check scenario files, and report all errors and doubtful places",
     text: "Compiles each FILE, or the built-in scenario of that name, as a run would, and runs \
-           nothing. An error is what cannot be run; a warning says how SIPp reads something that \
-           may not be meant so, and the scenario runs like that. Exit code 1 if there is an error.",
+           nothing. A scenario with an error cannot be run. A warning shows text that SIPp may \
+           read in another way than meant; the scenario runs as SIPp reads it. Exit code 1 if \
+           there is an error.",
     operand: "FILE...",
     flags: &[
         HostFlag { name: "inf", value: "FILE", help: "A CSV file for [fieldN]; may be repeated" },
@@ -62,13 +63,17 @@ pub(super) const CHECK: HostCommand = HostCommand {
             value: "NAME TEXT",
             help: "Define the keyword [NAME] as TEXT; may be repeated",
         },
-        HostFlag { name: "sf", value: "FILE", help: "A scenario file, as in the line of a run" },
+        HostFlag {
+            name: "sf",
+            value: "FILE",
+            help: "A scenario file, as in the command line of a run",
+        },
         HostFlag {
             name: "set",
             value: "NAME VALUE",
-            help: "Taken as in the line of a run, where it gives a variable its value",
+            help: "Accepted as in the command line of a run, where it sets a variable",
         },
-        HostFlag { name: "strict", value: "", help: "Take warnings for errors" },
+        HostFlag { name: "strict", value: "", help: "Treat warnings as errors" },
         HostFlag { name: "json", value: "", help: "Print JSON, for editors and scripts" },
         HELP,
     ],
@@ -78,8 +83,8 @@ pub(super) const DOCTOR: HostCommand = HostCommand {
     name: "doctor",
     about: "Check whether this host is ready for a load",
     text: "Looks at the kernel, io_uring, limits, memory, processors, clocks, ports and network \
-           cards, and says for each what was found, what it means for the load, and what to do. \
-           It changes nothing. Exit code 1 if a check failed.",
+           cards, and reports for each the value, its effect on the load, and a remedy. It changes \
+           nothing. Exit code 1 if a check failed.",
     operand: "",
     flags: &[
         HostFlag {
@@ -92,23 +97,23 @@ pub(super) const DOCTOR: HostCommand = HostCommand {
             value: "CALLS",
             help: "Open calls that are planned [default: ten seconds of -r]",
         },
-        HostFlag { name: "json", value: "", help: "Print JSON, with the facts behind it" },
+        HostFlag { name: "json", value: "", help: "Print JSON, with all facts that were read" },
         HELP,
     ],
 };
 
 pub(super) const TUNE: HostCommand = HostCommand {
     name: "tune",
-    about: "Print, apply or take back kernel settings for high load",
-    text: "Without an option it prints the settings. Values that are better already are left \
-           alone, and every change is printed.",
+    about: "Print, apply or revert kernel settings for high load",
+    text: "Without an option it prints the settings. Better values are not changed, and every \
+           change is printed.",
     operand: "",
     flags: &[
         HostFlag { name: "print", value: "", help: "Print the settings as a sysctl file" },
         HostFlag {
             name: "apply",
             value: "",
-            help: "Set them, now and for restarts, and keep a record of what was before",
+            help: "Set them, now and for restarts, and record the earlier values",
         },
         HostFlag {
             name: "io-uring",
@@ -116,7 +121,7 @@ pub(super) const TUNE: HostCommand = HostCommand {
             help: "With -apply: allow io_uring where kernel.io_uring_disabled forbids it, to the \
                    group gossipper if there is one, else to all",
         },
-        HostFlag { name: "revert", value: "", help: "Bring back what was before -apply" },
+        HostFlag { name: "revert", value: "", help: "Restore the values from before -apply" },
         HELP,
     ],
 };
@@ -185,7 +190,7 @@ pub(super) fn check(args: &[OsString]) -> Action {
     }
     for values in given.all("infindex") {
         let Ok(field) = values[1].parse() else {
-            return refuse(&CHECK, &format!("-infindex: {:?} is no column, from 0", values[1]));
+            return refuse(&CHECK, &format!("-infindex: {:?} is not a column, from 0", values[1]));
         };
         draft.injection_indexes.push((values[0].to_owned(), field));
     }
@@ -213,7 +218,7 @@ pub(super) fn doctor(args: &[OsString]) -> Action {
         None => Ok(None),
         Some(text) => match parse_float(text) {
             Ok(number) if (0.0..=1e9).contains(&number) => Ok(Some(number)),
-            Ok(_) => Err(format!("-{name}: {text:?} is not from 0 to 1000000000")),
+            Ok(_) => Err(format!("-{name}: {text:?} is not a number from 0 to 1000000000")),
             Err(error) => Err(format!("-{name}: {error}")),
         },
     };
@@ -254,7 +259,7 @@ pub(super) fn tune(args: &[OsString]) -> Action {
 pub(super) fn generate(args: &[OsString]) -> Action {
     let [what] = args else {
         let names = Generated::ALL.map(Generated::name).join(", ");
-        return fail(error_text(&format!("say what to generate: {names}")), EXIT_COMMAND_FAILED);
+        return fail(error_text(&format!("name what to generate: {names}")), EXIT_COMMAND_FAILED);
     };
     let known = Generated::ALL.into_iter().find(|document| what == document.name());
     match known {
@@ -377,7 +382,7 @@ mod tests {
         for (line, part) in [
             ("-r", "-r needs a value: write -r RATE"),
             ("-r fast", "-r: \"fast\" is not a number"),
-            ("-r -1", "-r: \"-1\" is not from 0"),
+            ("-r -1", "-r: \"-1\" is not a number from 0"),
             ("-json=1", "-json takes no value"),
             ("-x", "has no option \"-x\""),
             ("10", "has no option \"10\""),
@@ -403,7 +408,7 @@ mod tests {
             ("a.xml -frob", "has no option \"-frob\""),
             ("a.xml -key k", "-key needs two values: write -key NAME TEXT"),
             ("a.xml -sf=", "a file name is empty"),
-            ("a.xml -infindex u.csv x", "\"x\" is no column"),
+            ("a.xml -infindex u.csv x", "\"x\" is not a column"),
         ] {
             let text = complaint(check(&words(line)));
             assert!(text.contains(part) && text.contains("gossipper check -h"), "{text}");

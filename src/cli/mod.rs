@@ -167,7 +167,8 @@ pub fn parse(argv: Vec<OsString>) -> Action {
             Some(word) if is_help(word) => print(help::interactive(name), 0),
             Some(word) => {
                 let word = word.to_string_lossy();
-                let message = format!("`gossipper {name}` takes no arguments, and {word:?} is one");
+                let message =
+                    format!("`gossipper {name}` takes no arguments, but {word:?} was given");
                 fail(error_text(&message), EXIT_COMMAND_FAILED)
             }
         },

@@ -28,7 +28,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "i",
             &["IP"],
             Accept::Parsed(|d, v| parse_ip(v).map(|ip| d.local_ip = Some(ip))),
-            "Local IP address, in headers, for listening and to send and connect from",
+            "Local IP address: in headers, and to listen, send and connect",
         )
         .default("the one that routes to the peer"),
         takes(
@@ -43,7 +43,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "rsa",
             &["HOST[:PORT]"],
             Accept::Parsed(|d, v| HostPort::parse(v).map(|hop| d.rsa = Some(hop))),
-            "Send here, whatever the headers say",
+            "Send to this address instead of that in the headers",
         )
         .default("the remote host"),
         switch(
@@ -55,7 +55,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "max_socket",
             &["N"],
             within(1, u32::MAX as u64, |d, v| d.max_sockets = Some(v as u32)),
-            "Where each call has a socket or connection: how many at most, which calls then share",
+            "Most sockets or connections where each call has its own; further calls share them",
         )
         .default("50000"),
         takes(
@@ -69,7 +69,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         switch(
             "skip_rlimit",
             |d| d.skip_rlimit = true,
-            "Leave the limit of open files (RLIMIT_NOFILE) alone",
+            "Do not raise the limit of open files (RLIMIT_NOFILE)",
         ),
         takes(
             "bind_to_device",
@@ -88,7 +88,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "cp",
             &["PORT"],
             within(0, u16::MAX as u64, |d, v| d.control_port = Some(v as u16)),
-            "Take keys and commands on this UDP port: see the guide",
+            "Accept keys and commands on this UDP port: see the guide",
         )
         .default("closed; as sipp first free one of 8888 to 8947"),
         takes(
@@ -97,8 +97,9 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             Accept::Parsed(|d, v| {
                 HostPort::parse_with_port(v, THIRD_PARTY_PORT).map(|third_party| d.third_party = Some(third_party))
             }),
-            "Control calls together with a twin (third-party call control): where controller B \
-             listens; the scenario decides which of the two this is (port 6060 if none is given)",
+            "Control calls together with a twin (third-party call control): the address at which \
+             controller B listens; the scenario decides whether this is A or B (port 6060 if none \
+             is given)",
         ),
         takes(
             "master",
@@ -166,23 +167,23 @@ pub(super) const STREAMS: FlagGroup = FlagGroup {
             "tls_cert",
             &["FILE"],
             Accept::Path(|d, v| d.tls.cert = Some(v)),
-            "Certificate to show, with those that lead to its authority (PEM)",
+            "Certificate to present, then its intermediate certificates (PEM)",
         )
-        .default("cacert.pem, which a client may lack"),
+        .default("cacert.pem; a client may run without"),
         takes(
             "tls_key",
             &["FILE"],
             Accept::Path(|d, v| d.tls.key = Some(v)),
             "Private key of the certificate (PEM, not encrypted)",
         )
-        .default("cakey.pem, which a client may lack"),
+        .default("cakey.pem; a client may run without"),
         takes(
             "tls_ca",
             &["FILE"],
             Accept::Path(|d, v| d.tls.ca = Some(v)),
             "Verify the peer against these authorities (PEM); a server then demands a certificate",
         )
-        .default("nobody is verified"),
+        .default("peers are not verified"),
         takes(
             "tls_crl",
             &["FILE"],

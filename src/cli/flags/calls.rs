@@ -27,9 +27,9 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             Accept::Parsed(|d, v| {
                 parse_behaviors(v).map(|behaviors| d.default_behaviors = Some(behaviors))
             }),
-            "What to do unasked, as a comma list: all, none, bye (end aborted calls), abortunexp \
-             (abort on unexpected messages), pingreply (answer PING), cseq (check the CSeq of \
-             ACK); -WORD removes",
+            "Default behaviours, separated by commas: all, none, bye (end aborted calls), \
+             abortunexp (abort on unexpected messages), pingreply (answer PING), cseq (check the \
+             CSeq of ACK); -WORD removes",
         )
         .default("all"),
         switch(
@@ -52,7 +52,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         switch(
             "callid_slash_ign",
             |d| d.whole_call_ids = true,
-            "Compare Call-IDs whole; otherwise what stands before /// in them does not count",
+            "Compare Call-IDs whole; otherwise the part before /// is ignored",
         ),
     ],
 };

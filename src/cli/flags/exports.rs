@@ -20,7 +20,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "hep_capture_id",
             &["N"],
             within(0, u32::MAX as u64, |d, v| d.export.hep.capture_id = Some(v as u32)),
-            "The number by which the capture server knows us",
+            "The number of this program at the capture server",
         )
         .default("0")
         .ours(),
@@ -28,7 +28,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "hep_password",
             &["PASSWORD"],
             Accept::Text(|d, v| d.export.hep.password = Some(v)),
-            "What the capture server authenticates us by",
+            "The password of this program at the capture server",
         )
         .ours(),
         switch("log_stdout", |d| d.export.events.stderr = true, "Write events to stderr, as text")
@@ -103,7 +103,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "log_buffer_size",
             &["N"],
             within(1, 1 << 24, |d, v| d.export.events.buffer = v),
-            "Events that may wait for the collector; the oldest make room",
+            "Events that may wait for the collector; then the oldest are dropped",
         )
         .default("16384")
         .ours(),

@@ -32,8 +32,8 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         switch(
             "stat_line",
             |d| d.stat_line = true,
-            "End the report with a line of figures for programs; a report that is no terminal's \
-             has it anyway",
+            "End the report with a line of figures for programs; always so if stdout is not a \
+             terminal",
         )
         .ours(),
         takes(
@@ -128,23 +128,23 @@ pub(super) const SERVER: FlagGroup = FlagGroup {
             "api_addr",
             &["IP:PORT"],
             Accept::Parsed(|d, v| parse_listen_address(v).map(|at| d.process.api_addr = Some(at))),
-            "Serve the HTTP API here while the run goes on; :PORT is on all addresses. gossipper \
-             server has one at 127.0.0.1:8080 without it",
+            "Serve the HTTP API here while the run goes on; :PORT means all addresses. The default \
+             of gossipper server is 127.0.0.1:8080",
         )
         .ours(),
         takes(
             "api_token",
             &["TOKEN"],
             Accept::Text(|d, v| d.process.api_token = Some(v)),
-            "Let in only who shows this token, of 16 characters or more; better in the file, as \
-             others see a command line",
+            "Token that clients must send, of 16 characters or more; better in the file, because \
+             others can see a command line",
         )
         .ours(),
         takes(
             "api_tls_cert",
             &["FILE"],
             Accept::Path(|d, v| d.process.api_tls_cert = Some(v)),
-            "Serve HTTPS with this certificate (PEM), those that lead to its authority behind it",
+            "Serve HTTPS with this certificate (PEM), followed by its intermediate certificates",
         )
         .ours(),
         takes(
@@ -157,7 +157,7 @@ pub(super) const SERVER: FlagGroup = FlagGroup {
         switch(
             "insecure_http",
             |d| d.process.insecure_http = true,
-            "Let anybody in who reaches the address, also from other machines",
+            "Allow access without signing in, also from other machines",
         )
         .ours(),
         switch(
@@ -170,7 +170,7 @@ pub(super) const SERVER: FlagGroup = FlagGroup {
             "max_dynamic_clients",
             &["N"],
             within(0, DYNAMIC_CLIENTS_MAX, |d, v| d.process.max_dynamic_clients = Some(v)),
-            "Clients that the API of gossipper server may add at the same time; 0 lets it add none",
+            "Clients that the API of gossipper server may add at the same time; 0 allows none",
         )
         .default("32")
         .ours(),

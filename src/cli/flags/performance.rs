@@ -81,7 +81,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "max_recv_loops",
             &["N"],
             within(1, u64::MAX, |d, _| d.tunes_scheduler = true),
-            "Accepted without effect: a turn takes what has come, up to what it has room to answer",
+            "Accepted without effect: a turn takes all messages that it has room to answer",
         ),
         takes(
             "max_sched_loops",
@@ -101,7 +101,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "watchdog_reset",
             &["TIME"],
             milliseconds(0, |d, v| d.watchdog.reset_ms = Some(v)),
-            "Forget stalls once none has come for TIME (bare number: ms)",
+            "Forget stalls when there was none for TIME (bare number: ms)",
         )
         .default("10m"),
         takes(
@@ -155,7 +155,7 @@ pub(super) const PROGRAM: FlagGroup = FlagGroup {
         switch(
             "interactive",
             |d| d.interactive = true,
-            "Show a dashboard: charts, percentiles, causes, and keys that steer the run",
+            "Show a dashboard: charts, percentiles, causes, and keys that control the run",
         )
         .ours(),
         refused(

@@ -106,13 +106,13 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "rxsf",
             &["FILE"],
             Accept::Path(|d, v| d.receiving_file = Some(v)),
-            "Answer calls that arrive with the XML scenario in FILE, while -sf or -sn makes calls",
+            "Answer incoming calls with the XML scenario in FILE, while -sf or -sn makes calls",
         ),
         takes(
             "rxrn",
             &["NAME"],
             Accept::Text(|d, v| d.receiving_name = Some(v)),
-            "Answer calls that arrive with the built-in scenario NAME, while -sf or -sn makes calls",
+            "Answer incoming calls with the built-in scenario NAME, while -sf or -sn makes calls",
         ),
         takes(
             "oocsf",
@@ -134,7 +134,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             }),
             "Format of Call-IDs: %u call number, %p process, %s local address, %r random, %%",
         )
-        .default("a form that is found without a table"),
+        .default("a format that needs no table for lookup"),
         takes(
             "cid_type",
             &["TYPE"],
@@ -215,7 +215,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "run-alias",
             &["NAME"],
             Accept::Text(|d, v| d.profiles.alias = Some(v)),
-            "Run as the profile NAME of the -config file says; options of the line win",
+            "Run the profile NAME of the -config file; options of the command line override it",
         )
         .ours(),
         switch(

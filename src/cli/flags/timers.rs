@@ -54,8 +54,8 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "recv_bye_timeout_ms",
             &["TIME"],
             milliseconds(0, |d, v| d.recv_bye_timeout_ms = Some(v)),
-            "Wait at least so long for a mandatory BYE, where -recv_timeout is shorter (bare number: \
-             ms); 0 is no such floor",
+            "Wait at least so long for a mandatory BYE, where -recv_timeout is shorter (bare \
+             number: ms); 0 means no minimum",
         )
         .default("0")
         .ours(),
@@ -109,14 +109,15 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
                 d.retrans_check = Some(check);
                 Ok(())
             }),
-            "What tells a received retransmission: full compares the message, loose some headers",
+            "How to recognise a received retransmission: full compares the message, loose some \
+             headers",
         )
         .default("full"),
         takes(
             "icmp_fails_calls",
             &["BOOL"],
             Accept::Parsed(|d, v| parse_bool(v).map(|fails| d.icmp_fails_calls = Some(fails))),
-            "Fail a call at once whose message is answered with an ICMP error; false counts the \
+            "Fail a call at once if its message is answered with an ICMP error; false counts the \
              error and goes on retransmitting, so that the peer may start later",
         )
         .default("true; false as sipp")

@@ -29,11 +29,7 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         )
         .default("60s"),
         switch("rfc3339", |d| d.trace.rfc3339 = true, "Write times as in RFC 3339, in UTC"),
-        switch(
-            "periodic_rtd",
-            |d| d.trace.periodic_rtd = true,
-            "Start repartitions anew with each row",
-        ),
+        switch("periodic_rtd", |d| d.trace.periodic_rtd = true, "Reset repartitions with each row"),
         switch("trace_rtt", |d| d.trace.rtt = true, "Write response times to NAME_PID_rtt.csv"),
         takes(
             "rtt_freq",
@@ -60,7 +56,7 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
                 d.trace.format = choice(v, &["sipp", "gossipper"], &formats)?;
                 Ok(())
             }),
-            "Whose trace and statistics files to write: sipp, or gossipper's own",
+            "Format of trace and statistics files: sipp, or gossipper's own",
         )
         .default("sipp")
         .ours(),
@@ -203,14 +199,14 @@ pub(super) const TRACES: FlagGroup = FlagGroup {
             "ringbuffer_size",
             &["BYTES"],
             count(|d, v| d.trace.ringbuffer_size = v),
-            "Size at which such a file is put aside and begun anew; 0 is never",
+            "Size at which such a file is renamed and started again; 0 is never",
         )
         .default("0"),
         takes(
             "max_log_size",
             &["BYTES"],
             count(|d, v| d.trace.max_log_size = v),
-            "Size at which such a file takes nothing more; 0 is never",
+            "Size at which writing to such a file stops; 0 is never",
         )
         .default("0"),
     ],
