@@ -120,12 +120,12 @@ fn judge(error: &hyper::Error, unread: &[u8]) -> Option<(RequestRefusal, ApiErro
         // Between two requests no client waits for an answer.
         (!unread.is_empty()).then(|| (RequestRefusal::SlowHead, ApiError::too_slow(HEAD_TIMEOUT)))
     } else if error.is_parse_version_h2() {
-        Some(bad("HTTP/2 is not spoken here; use HTTP/1.1"))
+        Some(bad("HTTP/2 is not supported; use HTTP/1.1"))
     } else if error.is_parse_too_large() && line_bytes > ADDRESS_BYTES_MAX {
         Some((RequestRefusal::LongAddress, ApiError::address_too_long()))
     } else if error.is_parse_too_large() {
         let text = format!(
-            "the head of the request is too large; it may have {} KiB and 100 header lines",
+            "the head of the request is too large; the limit is {} KiB and 100 header lines",
             HEAD_BYTES_MAX >> 10
         );
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -133,7 +133,7 @@ fn judge(error: &hyper::Error, unread: &[u8]) -> Option<(RequestRefusal, ApiErro
     } else if error.is_parse() && unread.first() == Some(&TLS_HANDSHAKE) {
         Some(bad("this is HTTP without TLS; use http://, or give api_tls_cert and api_tls_key"))
     } else if error.is_parse() {
-        Some(bad("this is no HTTP/1.1 request: its first line or a header line is malformed"))
+        Some(bad("this is not an HTTP/1.1 request: its first line or a header line is malformed"))
     } else if error.is_incomplete_message() && !unread.is_empty() {
         Some(bad("the head of the request is not complete"))
     } else {

@@ -28,12 +28,12 @@ pub enum ServerError {
     Engines(engines::StartError),
     /// The API would be open to the network without authentication.
     #[error(
-        "api_addr {0} can be reached from other hosts, and nobody has to sign in there; set \
-         api_token, or listen on 127.0.0.1"
+        "api_addr {0} can be reached from other hosts without signing in; set api_token, or listen \
+         on 127.0.0.1"
     )]
     Exposed(SocketAddr),
     /// A folder for users or results is missing and cannot be made.
-    #[error("cannot make the folder {}: {source}; make it, for the user that runs this", path.display())]
+    #[error("cannot create the folder {}: {source}; create it for the user that runs this program", path.display())]
     Folder {
         /// The path of the folder.
         path: PathBuf,
@@ -65,7 +65,7 @@ impl ServerError {
 
 fn bind_advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "another program, or another gossipper, has it",
+        io::ErrorKind::AddrInUse => "another program, or another gossipper, uses it",
         io::ErrorKind::AddrNotAvailable => "no interface of this host has this address",
         io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
         _ => "choose another address",

@@ -102,7 +102,7 @@ impl Http {
         }
         drop(self);
         if timeout(SHUTDOWN_TIMEOUT, door.places.all_free()).await.is_err() {
-            tracing::warn!("connections are cut that did not end within 10 s");
+            tracing::warn!("connections that did not end within 10 s are cut");
         }
     }
 
@@ -121,7 +121,7 @@ impl Http {
         let seat = match door.places.take(address.ip(), origin) {
             Ok(seat) => Arc::new(seat),
             Err(cause) => {
-                tracing::debug!(%address, ?cause, "a connection too many is refused");
+                tracing::debug!(%address, ?cause, "a connection is refused: there are too many");
                 // Over TLS a refusal would cost a handshake.
                 if self.tls.is_none()
                     && let Ok(permit) = Arc::clone(&door.refusals).try_acquire_owned()

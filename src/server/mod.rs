@@ -100,7 +100,7 @@ fn make_folders(config: &ServerConfig) -> Result<(), ServerError> {
     for folder in config.folders().into_iter().filter(|folder| !folder.exists()) {
         let made = DirBuilder::new().mode(0o700).create(folder);
         made.map_err(|source| ServerError::Folder { path: folder.to_owned(), source })?;
-        tracing::info!("the folder {} was made", folder.display());
+        tracing::info!("the folder {} was created", folder.display());
     }
     Ok(())
 }
@@ -167,11 +167,11 @@ fn first_admin_text(admin: &auth::FirstAdmin) -> String {
     let name = &admin.username;
     match &admin.password_file {
         Some(file) => format!(
-            "the user {name:?} was made; the password is in {}, which only its owner can read and \
-             which goes when the password is changed: `gossipper auth user-passwd`",
+            "the user {name:?} was created; the password is in {}, which only its owner can read. \
+             The file is deleted when the password is changed: `gossipper auth user-passwd`",
             file.display()
         ),
-        None => format!("the user {name:?} was made with the password of the environment"),
+        None => format!("the user {name:?} was created with the password of the environment"),
     }
 }
 

@@ -86,7 +86,9 @@ impl Reloader {
                 texts.iter().for_each(|text| tracing::error!("{text}"));
                 let first = texts.first().map(|text| text.chars().take(REASON_MAX).collect());
                 self.status.reload_failed(first);
-                tracing::error!("the configuration was read again, and not all of it applies");
+                tracing::error!(
+                    "the configuration was read again, but some changes were not applied"
+                );
             }
         }
     }
@@ -292,10 +294,12 @@ impl Changing {
         let mut outcome = Vec::new();
         for (engine, started) in started {
             let result = match started {
-                None => Err("what an earlier reload asked of it has not been done yet".to_owned()),
+                None => Err("the changes of an earlier reload are not done yet".to_owned()),
                 Some((thread, is_done)) => match timeout_at(until, is_done).await {
                     Ok(Ok(result)) => Ok(result),
-                    Ok(Err(_)) => Err("the daemon made a mistake while it changed it".to_owned()),
+                    Ok(Err(_)) => {
+                        Err("the daemon had an internal error while it changed it".to_owned())
+                    }
                     Err(_) => {
                         self.hanging.push((engine.clone(), thread));
                         Err(format!("not done within {} s", CHANGE_TIMEOUT.as_secs()))
@@ -359,19 +363,19 @@ impl Files {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
         if self.hanging.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return Err("a file that the last reload wanted has not been read yet; see to the \
-                        file system that it is on"
-                .to_owned());
+            return Err(
+                "a file of the last reload has not been read yet; check its file system".to_owned()
+            );
         }
         let (done, is_done) = oneshot::channel();
         let thread = spawn_blocking(move || _ = done.send(work()));
         match timeout_at(until, is_done).await {
             Ok(Ok(result)) => Ok(result),
-            Ok(Err(_)) => Err("the daemon made a mistake while it read files".to_owned()),
+            Ok(Err(_)) => Err("the daemon had an internal error while it read files".to_owned()),
             Err(_) => {
                 self.hanging = Some(thread);
                 let seconds = READ_TIMEOUT.as_secs();
-                Err(format!("its files were not read within {seconds} s; see to the file system"))
+                Err(format!("its files were not read within {seconds} s; check the file system"))
             }
         }
     }

@@ -483,11 +483,11 @@ fn several_listeners_are_one_engine() {
     let mut calls = answer.clone();
     calls.run = uac(9, 1.0);
     let error = Registry::start(vec![calls], Policy::default()).err().unwrap().to_string();
-    assert!(error.contains("this scenario makes them"), "{error}");
+    assert!(error.contains("this scenario makes calls"), "{error}");
     let mut counted = answer;
     counted.run.calls_max = gossipper::config::CallLimit::Count(5);
     let error = Registry::start(vec![counted], Policy::default()).err().unwrap().to_string();
-    assert!(error.contains("do not count together"), "{error}");
+    assert!(error.contains("-m needs one count"), "{error}");
 }
 
 /// Answers every call with 486.
@@ -559,7 +559,7 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     assert!(text.contains("makes calls"), "{text}");
     let error = swap(BUSY.replace("Content-Length: 0", "[file name=\"/etc/hostname\"]"));
     let AskError::Invalid(text) = &error else { panic!("{error:?}") };
-    assert!(text.contains("beside the scenario file only"), "{text}");
+    assert!(text.contains("only files beside the scenario file"), "{text}");
     assert!(text.contains("hint: names are relative to the folder of the scenario"), "{text}");
     let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
     assert!(matches!(&error, AskError::Refused(why) if why.contains("built-in")), "{error}");

@@ -126,7 +126,7 @@ fn users_are_added_listed_changed_and_deleted() {
     let output = users.run("user-role -username bob -role admin");
     assert_eq!(stdout(&output), "bob has the role admin now; its logins have ended\n");
     let output = users.run("user-disable -username alice");
-    assert_eq!(stdout(&output), "alice is shut out; its logins have ended\n");
+    assert_eq!(stdout(&output), "alice is disabled; its logins have ended\n");
     assert!(stdout(&users.run("user-list")).contains("alice     admin     disabled"));
     assert_eq!(stdout(&users.run("user-enable -username alice")), "alice may log in\n");
     let output = users.run_with_stdin("user-passwd -username carol", "another good phrase\r\n");
@@ -151,7 +151,7 @@ fn what_cannot_be_done_is_refused_with_a_reason_and_changes_nothing() {
     let long = users.run_with_stdin("user-add -username bob", &"x y ".repeat(300));
     expect_refusal(&long, 1, "it may have 1024 at most");
     let common = users.run_with_stdin("user-add -username bob", "P@ssw0rd2026\n");
-    expect_refusal(&common, 1, "guessers try first");
+    expect_refusal(&common, 1, "attackers try first");
     let empty = users.run_with_stdin("user-add -username bob", "");
     expect_refusal(&empty, 1, "stdin has no password");
     let nobody = users.run("user-add -username bob");

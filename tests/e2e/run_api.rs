@@ -274,7 +274,7 @@ fn what_keeps_the_api_from_being_served_is_said_before_the_first_call() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (args, code, part) in [
-        (&["-api_addr", &taken][..], 254, "another program, or another gossipper, has it"),
+        (&["-api_addr", &taken][..], 254, "another program, or another gossipper, uses it"),
         (&["-api_addr", ":0"], 255, "set api_token"),
         (&["-api_addr", "127.0.0.1:0", "-api_token", "short"], 255, "can be guessed"),
         (&["-api_token", TOKEN], 255, "-api_token needs -api_addr IP:PORT"),

@@ -94,7 +94,7 @@ fn what_is_no_request_gets_an_answer_that_says_why() {
         ("hello there\r\n\r\n".to_owned(), 400, "malformed"),
         ("GET /\r\n\r\n".to_owned(), 400, "malformed"),
         ("GET / HTTP/3.0\r\n\r\n".to_owned(), 400, "malformed"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400, "HTTP/2 is not spoken"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400, "HTTP/2 is not supported"),
         ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0".to_owned(), 400, "without TLS"),
         (format!("GET / HTTP/1.1\r\n{host}X y: 1\r\n\r\n"), 400, "malformed"),
         (format!("POST / HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n"), 400, "malformed"),
@@ -385,7 +385,7 @@ fn a_proxy_that_is_no_address_is_an_error_with_its_place() {
     for (entry, part) in [
         ("lab7", "192.0.2.0/24"),
         ("10.1.2.3/8", "write 10.0.0.0/8"),
-        ("0.0.0.0/0", "everybody could claim to be anybody"),
+        ("0.0.0.0/0", "every client could then choose its own address"),
     ] {
         let mut config = management();
         config["trusted_proxies"] = json!(["::1", entry]);

@@ -321,7 +321,7 @@ fn files_of_a_new_configuration_are_kept_at_once() {
     config["data_dir"] = json!("results");
     reload(&mut daemon, &config);
     let told = daemon.process().stderr();
-    for part in ["api_tls_cert: HTTPS", "data_dir: clients keep their folders in "] {
+    for part in ["api_tls_cert: HTTPS", "data_dir: the folders of clients stay in "] {
         assert!(told.contains(part), "{told}");
     }
     let snippet = |name: &str| {

@@ -195,12 +195,12 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         let path = error.path().to_string();
         let inner = error.into_inner();
         match path.as_str() {
-            "." | "?" => ApiError::bad_request(format!("the body is no valid JSON here: {inner}")),
+            "." | "?" => ApiError::bad_request(format!("the body is not valid JSON here: {inner}")),
             path => ApiError::bad_request(format!("{path}: {}", in_words(&inner.to_string()))),
         }
     })?;
     reader.end().map_err(|error| {
-        ApiError::bad_request(format!("something follows the JSON object: {error}"))
+        ApiError::bad_request(format!("there is text after the JSON object: {error}"))
     })?;
     Ok(value)
 }
@@ -236,7 +236,9 @@ impl Parameters {
                     ("token", _) => "?token= is for /api/v1/live only; send the token as \
                          Authorization: Bearer"
                         .to_owned(),
-                    (_, []) => format!("unknown query parameter {name:?}; none is known here"),
+                    (_, []) => {
+                        format!("unknown query parameter {name:?}; this route has no parameters")
+                    }
                     _ => format!("unknown query parameter {name:?}; known: {}", known.join(", ")),
                 };
                 return Err(ApiError::bad_request(message));
@@ -261,7 +263,7 @@ impl Parameters {
         match self.text(name) {
             None | Some("0" | "false") => Ok(false),
             Some("1" | "true") => Ok(true),
-            Some(_) => Err(ApiError::bad_request(format!("{name} is 1, true, 0 or false"))),
+            Some(_) => Err(ApiError::bad_request(format!("{name} must be 1, true, 0 or false"))),
         }
     }
 
@@ -278,7 +280,7 @@ impl Parameters {
         let value = text.parse().ok().filter(|value| range.contains(value));
         value.map(Some).ok_or_else(|| {
             let (low, high) = (range.start(), range.end());
-            ApiError::bad_request(format!("{name} is a whole number from {low} to {high}"))
+            ApiError::bad_request(format!("{name} must be a whole number from {low} to {high}"))
         })
     }
 }

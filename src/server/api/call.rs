@@ -110,7 +110,7 @@ impl Call {
             let (user, source) = (&who.username, self.peer.address.ip());
             tracing::error!(
                 user, %source, action, on = target, %payload,
-                "{error}; this is done without a row of it"
+                "{error}; the action is done without its row in the audit log"
             );
             None
         });
@@ -238,5 +238,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| ApiError::internal("the daemon made a mistake; its log has more"))
+        .map_err(|_| ApiError::internal("the daemon had an internal error; its log has details"))
 }

@@ -74,7 +74,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
     need_feature(&call)?;
     let id = call.parameters.text("id").unwrap_or("").to_owned();
     if id.is_empty() {
-        return Err(ApiError::bad_request("say which client: ?id=..."));
+        return Err(ApiError::bad_request("name the client: ?id=..."));
     }
     let payload = match call.app.registry.get(&id) {
         Some(engine) if engine.kind() == EngineKind::Dynamic => as_it_was(&engine),

@@ -133,7 +133,7 @@ impl Change {
         }
         if request.rate.is_none() && paused.is_none() {
             return Err(ApiError::bad_request(
-                "nothing is to change: give rate, paused, pause or resume",
+                "the request changes nothing: give rate, paused, pause or resume",
             ));
         }
         Ok(Self { rate: request.rate, paused })
@@ -254,7 +254,7 @@ pub(crate) fn sum_up(results: Results, is_named: bool, deed: &mut Deed) -> Resul
     let why = error.message();
     Err(ApiError::new(
         error.status(),
-        format!("{name}: {why}; changed all the same: {taken}{more}"),
+        format!("{name}: {why}; the change was made for: {taken}{more}"),
     ))
 }
 
@@ -296,8 +296,8 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (text, part) in [
-            ("{}", "nothing is to change"),
-            (r#"{"pause":false}"#, "nothing is to change"),
+            ("{}", "the request changes nothing"),
+            (r#"{"pause":false}"#, "the request changes nothing"),
             (r#"{"pause":true,"resume":true}"#, "contradicts"),
             (r#"{"paused":false,"pause":true}"#, "contradicts"),
             (r#"{"rate":-1}"#, "rate"),

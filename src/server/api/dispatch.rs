@@ -63,7 +63,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
                 path => path.to_owned(),
             };
             let path: String = path.chars().take(200).collect();
-            ApiError::not_found(format!("there is nothing at {path}"))
+            ApiError::not_found(format!("there is no route {path}"))
         })
         .method_not_allowed_fallback(async |request: Request| {
             let (parts, body) = request.into_parts();
@@ -177,7 +177,7 @@ fn mistake(panic: &(dyn Any + Send)) -> ApiError {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
     tracing::error!(panic = text, "a handler panicked");
-    ApiError::internal("the daemon made a mistake; its log has more")
+    ApiError::internal("the daemon had an internal error; its log has details")
 }
 
 /// Serves one row of the table.

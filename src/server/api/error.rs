@@ -74,7 +74,7 @@ impl ApiError {
 
     /// 405, with the methods that the path has.
     pub(crate) fn method_not_allowed(method: &str, path: &str, allowed: &str) -> Self {
-        let message = format!("{path} has no {method}; it has {allowed}");
+        let message = format!("{path} does not accept {method}; it accepts {allowed}");
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, message);
         match HeaderValue::from_str(allowed) {
             Ok(value) => error.with(ALLOW, value),
@@ -102,13 +102,16 @@ impl ApiError {
             bytes if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
             bytes => format!("{} KiB", bytes >> 10),
         };
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {limit} at most here"))
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is too large: the limit is {limit} here"),
+        )
     }
 
     /// 414.
     pub(crate) fn address_too_long() -> Self {
         let limit = ADDRESS_BYTES_MAX >> 10;
-        let message = format!("the address of the request is too long; it may have {limit} KiB");
+        let message = format!("the address of the request is too long; the limit is {limit} KiB");
         Self::new(StatusCode::URI_TOO_LONG, message)
     }
 

@@ -85,8 +85,8 @@ impl Names {
             return Ok(());
         }
         let message = format!(
-            "this daemon is not known as {host:?}; use its address or localhost, or add the name \
-             to api_allowed_hosts"
+            "this daemon does not answer to the name {host:?}; use its address or localhost, or \
+             add the name to api_allowed_hosts"
         );
         Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, message))
     }

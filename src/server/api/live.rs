@@ -77,12 +77,17 @@ impl Hub {
     fn enter(&self, who: Option<&str>) -> Result<(), ApiError> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         if self.clients.load(Ordering::Relaxed) >= CLIENTS_MAX {
-            return Err(ApiError::unavailable(format!("{CLIENTS_MAX} are watching already")));
+            return Err(ApiError::unavailable(format!(
+                "{CLIENTS_MAX} clients are connected already, which is the limit"
+            )));
         }
         if let Some(who) = who {
             let count = shares.get(who).copied().unwrap_or(0);
             if count >= OF_AN_IDENTITY {
-                let text = format!("{OF_AN_IDENTITY} with your name or token are watching already");
+                let text = format!(
+                    "{OF_AN_IDENTITY} clients with your name or token are connected already, which \
+                     is the limit"
+                );
                 return Err(ApiError::unavailable(text));
             }
             shares.insert(who.to_owned(), count + 1);
@@ -187,7 +192,8 @@ fn handshake_key(headers: &HeaderMap) -> Result<String, ApiError> {
         return Err(upgrade_required());
     }
     if !has(&SEC_WEBSOCKET_VERSION, "13") {
-        let error = ApiError::new(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken");
+        let error =
+            ApiError::new(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is supported");
         return Err(error.with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).unwrap_or("");
@@ -308,9 +314,9 @@ const TOO_MUCH: (CloseCode, &str) = (CloseCode::Policy, "too many messages");
 fn reason_of(error: &Error) -> Option<(CloseCode, &'static str)> {
     match error {
         Error::Io(error) if Inbound::<()>::is_used_up(error) => Some(TOO_MUCH),
-        Error::Capacity(_) => Some((CloseCode::Size, "messages have 4 KiB at most")),
+        Error::Capacity(_) => Some((CloseCode::Size, "a message may have 4 KiB at most")),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some((CloseCode::Protocol, "this is not a WebSocket's frame")),
+        Error::Protocol(_) => Some((CloseCode::Protocol, "this is not a WebSocket frame")),
         Error::Utf8(_) => Some((CloseCode::Invalid, "texts are UTF-8")),
         _ => None,
     }

@@ -77,9 +77,9 @@ pub(crate) struct Me {
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RoleName {
-    /// Look.
+    /// Read figures.
     Viewer,
-    /// Steer engines, too.
+    /// Control engines, too.
     Operator,
     /// Manage users, too.
     Admin,

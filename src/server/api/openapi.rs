@@ -47,8 +47,8 @@ pub fn document() -> Value {
             "title": "Gossipper",
             "version": "1",
             "description": "Control of a running gossipper: figures, rate, scenario, listeners, \
-                clients. A refusal is {\"error\": \"...\"} with a status that says its kind. \
-                Bodies of requests are checked: an unknown key is an error.",
+                            clients. A refusal is {\"error\": \"...\"}, and its status gives the \
+                            kind. Bodies of requests are checked: an unknown key is an error.",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" }
         },
         "servers": [{ "url": "/" }],
@@ -126,8 +126,8 @@ fn operation(
 
 fn who(access: Access) -> &'static str {
     match access {
-        Access::Anybody => "For anybody, without signing in.",
-        Access::ThisHost => "For anybody on this host, and for viewers.",
+        Access::Anybody => "For everyone, without signing in.",
+        Access::ThisHost => "For everyone on this host, and for viewers.",
         Access::Needs(Permission::View) => "For viewers.",
         Access::Needs(Permission::Operate) => "For operators.",
         Access::Needs(Permission::Administer) => "For administrators.",
@@ -187,16 +187,16 @@ fn meaning(status: u16) -> &'static str {
         400 => "The request cannot be understood, or asks for something impossible.",
         401 => "Sign in first.",
         403 => "Not allowed.",
-        404 => "There is no such thing.",
+        404 => "The object does not exist.",
         408 => "The request was not complete in time.",
-        409 => "Not in the state that things are in.",
+        409 => "Not possible in the current state.",
         413 => "The body is too large.",
-        415 => "The body is of another kind.",
-        421 => "The daemon is not known under this name.",
-        426 => "This is a WebSocket.",
+        415 => "The type of the body is not supported.",
+        421 => "The daemon does not answer to this name.",
+        426 => "This route is a WebSocket.",
         429 => "Too many attempts; Retry-After says when to try again.",
-        500 => "The daemon made a mistake.",
-        503 => "Not now.",
+        500 => "The daemon had an internal error.",
+        503 => "Not possible now.",
         _ => "Refused.",
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn readyz(call: Call) -> Answer {
     match state.phase.is_over() {
         true => {
             let phase = state.phase.label();
-            Err(ApiError::unavailable(format!("the primary engine is over: {phase}")))
+            Err(ApiError::unavailable(format!("the primary engine has ended: {phase}")))
         }
         false => json(StatusCode::OK, &GOOD),
     }

@@ -153,9 +153,9 @@ pub(crate) static ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/auth/status",
         name: "authStatus",
-        summary: "Whether and how users sign in",
+        summary: "The way users sign in",
         access: Access::Anybody,
-        success: (200, "How users sign in.", Carries::Json(of::<model::AuthStatus>)),
+        success: (200, "The way users sign in.", Carries::Json(of::<model::AuthStatus>)),
         handler: |call| Box::pin(session::status(call)),
         ..GET
     },
@@ -175,8 +175,8 @@ pub(crate) static ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/api/v1/auth/logout",
         name: "logout",
-        summary: "End the session of the token that this is asked with",
-        success: (204, "The token is of no more use.", Carries::Nothing),
+        summary: "End the session of the token of this request",
+        success: (204, "The token is no longer valid.", Carries::Nothing),
         refusals: &[404],
         handler: |call| Box::pin(session::logout(call)),
         ..GET
@@ -184,16 +184,16 @@ pub(crate) static ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/me",
         name: "me",
-        summary: "Who asks, and what they may do",
-        success: (200, "Who asks.", Carries::Json(of::<model::Me>)),
+        summary: "The name and the role of the caller",
+        success: (200, "The caller.", Carries::Json(of::<model::Me>)),
         handler: |call| Box::pin(session::me(call)),
         ..GET
     },
     Route {
         path: "/api/v1/health",
         name: "health",
-        summary: "Whether the API answers",
-        success: (200, "It does.", Carries::Json(of::<model::Health>)),
+        summary: "Check that the API answers",
+        success: (200, "The API answers.", Carries::Json(of::<model::Health>)),
         handler: |call| Box::pin(probes::health(call)),
         ..GET
     },
@@ -221,12 +221,12 @@ pub(crate) static ROUTES: &[Route] = &[
         access: OPERATE,
         parameters: &[Parameter {
             name: "apply",
-            what: "Whether new calls are to follow it at once.",
+            what: "Use it for new calls at once.",
             is_required: false,
             schema: || serde_json::json!({ "enum": ["1", "true", "0", "false"] }),
         }],
         accepts: Accepts::Xml { limit_bytes: SCENARIO_BYTES_MAX, may_be_empty: false },
-        success: (200, "It is written.", Carries::Json(of::<model::Written>)),
+        success: (200, "The scenario is written.", Carries::Json(of::<model::Written>)),
         refusals: &[409],
         handler: |call| Box::pin(scenario::put(call)),
     },
@@ -234,10 +234,10 @@ pub(crate) static ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/api/v1/scenario/apply",
         name: "applyScenario",
-        summary: "Have new calls follow the scenario of the body, or the file read again",
+        summary: "Use the scenario of the body, or the file read again, for new calls",
         access: OPERATE,
         accepts: Accepts::Xml { limit_bytes: SCENARIO_BYTES_MAX, may_be_empty: true },
-        success: (200, "New calls follow it.", Carries::Json(of::<model::Applied>)),
+        success: (200, "New calls follow the scenario.", Carries::Json(of::<model::Applied>)),
         refusals: &[409],
         handler: |call| Box::pin(scenario::apply(call)),
         ..GET
@@ -283,7 +283,11 @@ pub(crate) static ROUTES: &[Route] = &[
             limit_bytes: SMALL_BYTES_MAX,
             schema: of::<model::TransportsRequest>,
         },
-        success: (200, "As it is now.", Carries::Json(of::<model::Transports>)),
+        success: (
+            200,
+            "Listeners and clients as they are now.",
+            Carries::Json(of::<model::Transports>),
+        ),
         refusals: &[404, 409],
         handler: |call| Box::pin(transports::post(call)),
         ..GET
@@ -304,7 +308,7 @@ pub(crate) static ROUTES: &[Route] = &[
         access: OPERATE,
         parameters: &[CLIENT_ID],
         accepts: Accepts::Json { limit_bytes: SNIPPET_BYTES_MAX, schema: of::<model::Snippet> },
-        success: (201, "It runs.", Carries::Json(of::<model::Started>)),
+        success: (201, "The client runs.", Carries::Json(of::<model::Started>)),
         refusals: &[404, 409],
         handler: |call| Box::pin(clients::post(call)),
     },
@@ -315,7 +319,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Stop a dynamic client and forget it",
         access: OPERATE,
         parameters: &[Parameter { is_required: true, ..CLIENT_ID }],
-        success: (204, "It ends its calls; its row is gone.", Carries::Nothing),
+        success: (204, "The client ends its calls; its row is removed.", Carries::Nothing),
         refusals: &[404],
         handler: |call| Box::pin(clients::delete(call)),
         ..GET
@@ -374,18 +378,18 @@ pub(crate) static ROUTES: &[Route] = &[
     Route {
         path: "/livez",
         name: "livez",
-        summary: "Whether the process works; restart it if not",
+        summary: "Check that the process works; restart it if not",
         access: Access::Anybody,
-        success: (200, "It does.", Carries::Json(of::<model::Health>)),
+        success: (200, "The process works.", Carries::Json(of::<model::Health>)),
         handler: |call| Box::pin(probes::livez(call)),
         ..GET
     },
     Route {
         path: "/readyz",
         name: "readyz",
-        summary: "Whether the primary engine takes calls",
+        summary: "Check that the primary engine takes calls",
         access: Access::Anybody,
-        success: (200, "It does.", Carries::Json(of::<model::Health>)),
+        success: (200, "The primary engine takes calls.", Carries::Json(of::<model::Health>)),
         handler: |call| Box::pin(probes::readyz(call)),
         ..GET
     },

@@ -10,8 +10,9 @@ use super::model::{AuthKind, AuthStatus, LoginReply, LoginRequest, Me, TokenType
 use crate::server::metrics::LoginOutcome;
 
 /// The warning behind a logout that holds in memory only (RFC 7234, section 5.5).
-const UNWRITTEN: &str = "199 gossipper \"the token is of no more use; the user database cannot be \
-                         written, and a restart before it can makes the token good again\"";
+const UNWRITTEN: &str = "199 gossipper \"the token is no longer valid; the user database cannot be \
+                         written, and a restart before that is possible makes the token valid \
+                         again\"";
 
 pub(crate) async fn status(call: Call) -> Answer {
     let auth = match call.app.auth().kind() {

@@ -76,10 +76,12 @@ pub(crate) async fn post(call: Call) -> Answer {
     match (request.index, request.enabled) {
         (Some(index), Some(enabled)) => switches.push(ListenerSwitch { index, enabled }),
         (None, None) => {}
-        _ => return Err(ApiError::bad_request("index and enabled go together")),
+        _ => return Err(ApiError::bad_request("index and enabled must be given together")),
     }
     if switches.is_empty() && request.clients.is_empty() {
-        return Err(ApiError::bad_request("nothing is to change: give listeners or clients"));
+        return Err(ApiError::bad_request(
+            "the request changes nothing: give listeners or clients",
+        ));
     }
     // Everything is checked before anything is changed.
     let primary = call.app.primary()?;
@@ -88,7 +90,7 @@ pub(crate) async fn post(call: Call) -> Answer {
         let index = switch.index;
         return Err(ApiError::bad_request(match count {
             0 => "the primary engine has no listeners".to_owned(),
-            _ => format!("there is no listener {index}; they are 0 to {}", count - 1),
+            _ => format!("there is no listener {index}; they are numbered 0 to {}", count - 1),
         }));
     }
     let mut asks = Vec::new();
@@ -126,7 +128,9 @@ fn ask_in_turn(asks: Vec<(EngineHandle, Ask)>) -> Results {
     for (engine, ask) in asks {
         let name = describe(&engine, &ask);
         let done = match has_failed {
-            true => Err(AskError::Refused("it was not asked, as another one had failed".into())),
+            true => {
+                Err(AskError::Refused("it was not changed, because another one had failed".into()))
+            }
             false => engine.ask(ask),
         };
         has_failed |= done.is_err();

@@ -85,7 +85,7 @@ impl Serialize for Scope {
 
 /// A word that is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no scope; the scopes are metrics, read and operate")]
+#[error("{0:?} is not a scope; the scopes are metrics, read and operate")]
 pub struct UnknownScope(pub String);
 
 impl FromStr for Scope {
@@ -153,6 +153,6 @@ mod tests {
             assert_eq!(scope.check("/api/v1/stats").is_ok(), scope != Scope::Metrics);
         }
         let error = "admin".parse::<Scope>().unwrap_err().to_string();
-        assert_eq!(error, "\"admin\" is no scope; the scopes are metrics, read and operate");
+        assert_eq!(error, "\"admin\" is not a scope; the scopes are metrics, read and operate");
     }
 }

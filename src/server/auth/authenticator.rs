@@ -252,7 +252,8 @@ impl Authenticator {
         }
         if let Some(ticket) = credentials.ticket {
             let redeemed = lock(&self.tickets).redeem(now.monotonic, ticket, path);
-            let spent = || AuthError::unauthorized("the ticket was used, has expired or is none");
+            let spent =
+                || AuthError::unauthorized("the ticket was used, has expired or is not a ticket");
             let identity = redeemed.ok_or_else(spent)?;
             self.check_session(&identity, now)?;
             return Ok(identity);
@@ -329,7 +330,7 @@ impl Authenticator {
     /// 429 if too many wait to be used.
     pub fn issue_ticket(&self, identity: &Identity, path: &str) -> Result<Ticket, AuthError> {
         if identity.kind == IdentityKind::Ticket {
-            return Err(AuthError::new(403, "a ticket is no way to another one"));
+            return Err(AuthError::new(403, "a ticket cannot be exchanged for another one"));
         }
         let ticket = lock(&self.tickets).issue(Now::read().monotonic, identity, path)?;
         Ok(Ticket { ticket, expires_in_s: TICKET_LIFE.as_secs() })

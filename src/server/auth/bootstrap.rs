@@ -41,7 +41,7 @@ pub enum BootstrapError {
     Password(PasswordError),
     /// The file cannot be written.
     #[error(
-        "cannot write the first password to {}: {source}; make its directory writable, or make a \
+        "cannot write the first password to {}: {source}; make its directory writable, or create a \
          user with `gossipper auth user-add`", path.display()
     )]
     File {

@@ -140,23 +140,23 @@ enum CommandError {
          `user-role` another role"
     )]
     Exists(String),
-    #[error("there is no user {0}; `gossipper auth user-list` shows those that there are")]
+    #[error("there is no user {0}; `gossipper auth user-list` shows the existing ones")]
     NoSuchUser(String),
     #[error(
-        "{0:?} cannot be the name of a token: it takes 1 to 64 letters (a-z), digits and the signs \
-         . _ - @, and begins with a letter or digit"
+        "{0:?} cannot be the name of a token: a name has 1 to 64 letters (a-z), digits and the \
+         signs . _ - @, and begins with a letter or digit"
     )]
     TokenName(String),
     #[error(
         "there is a token {0} already; `gossipper auth token-revoke` ends it, or choose another name"
     )]
     TokenExists(String),
-    #[error("there is no token {0}; `gossipper auth token-list` shows those that there are")]
+    #[error("there is no token {0}; `gossipper auth token-list` shows the existing ones")]
     NoSuchToken(String),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     #[error(
-        "there is no user database {}; `gossipper auth user-add` makes it, and so does the first \
+        "there is no user database {}; `gossipper auth user-add` creates it, and so does the first \
          start of the daemon", .0.display()
     )]
     NoDatabase(PathBuf),
@@ -263,7 +263,7 @@ fn act(command: &AuthCommand) -> Result<String, CommandError> {
             let id = find(&store, username)?.user.id;
             let change = RowChange { disabled: Some(*disabled), ..RowChange::default() };
             let user = store.update_user(id, &change, &by())?;
-            let now = if *disabled { "is shut out; its logins have ended" } else { "may log in" };
+            let now = if *disabled { "is disabled; its logins have ended" } else { "may log in" };
             Ok(format!("{} {now}\n", user.username))
         }
         Deed::AddToken { name, scope, life_s } => add_token(&path, name, *scope, *life_s),
@@ -312,8 +312,8 @@ fn add_token(
     note(
         "note",
         &format!(
-            "token {name} added with the scope {scope}, good {end}. It is shown this once; only a \
-             hash is kept"
+            "token {name} added with the scope {scope}, valid {end}. It is shown only now; the \
+             database keeps a hash"
         ),
     );
     Ok(format!("{token}\n"))

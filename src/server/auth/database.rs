@@ -138,7 +138,9 @@ impl Database {
         match written {
             Ok(()) => _ = unwritten.remove(&token),
             Err(error) => {
-                tracing::error!("{error}; the logout holds until a restart, and is written later");
+                tracing::error!(
+                    "{error}; the logout is valid until a restart, and is written later"
+                );
                 unwritten.entry(token).and_modify(|logout| logout.is_late = true);
                 return Ok(false);
             }

@@ -50,7 +50,7 @@ impl fmt::Display for Role {
 
 /// A word that is no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role; the roles are viewer, operator and admin")]
+#[error("{0:?} is not a role; the roles are viewer, operator and admin")]
 pub struct UnknownRole(pub String);
 
 impl FromStr for Role {
@@ -193,7 +193,7 @@ mod tests {
         }
         assert_eq!("ADMIN".parse(), Ok(Role::Admin));
         let error = "root".parse::<Role>().unwrap_err().to_string();
-        assert_eq!(error, "\"root\" is no role; the roles are viewer, operator and admin");
+        assert_eq!(error, "\"root\" is not a role; the roles are viewer, operator and admin");
         assert!("".parse::<Role>().is_err());
     }
 }

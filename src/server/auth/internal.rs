@@ -508,7 +508,7 @@ impl Internal {
     pub(super) async fn amend(&self, row: i64, payload: Value) {
         let written = self.database.run(move |store| store.amend(row, &payload)).await;
         if let Err(error) = written {
-            tracing::error!("{error}; row {row} of the audit log does not tell how it went");
+            tracing::error!("{error}; row {row} of the audit log has no outcome");
         }
     }
 

@@ -45,10 +45,7 @@ pub enum PasswordError {
     #[error("the password has {0} bytes; it may have 1024 at most")]
     TooLong(usize),
     /// The password is among the first that guessers try.
-    #[error(
-        "the password is one of those that guessers try first ({0}); several words that have \
-         nothing to do with each other are good"
-    )]
+    #[error("the password is one that attackers try first ({0}); use several unrelated words")]
     Common(&'static str),
 }
 
@@ -74,7 +71,7 @@ pub fn check_password(password: &str, username: &str) -> Result<(), PasswordErro
         return Err(PasswordError::Common("the name of the user"));
     }
     if is_pattern(password) {
-        return Err(PasswordError::Common("a short piece again and again, or keys in a row"));
+        return Err(PasswordError::Common("a repeated short piece, or keys in a row"));
     }
     Ok(())
 }
@@ -136,7 +133,7 @@ pub(super) enum HashError {
     #[error("too many logins at once")]
     Overloaded,
     /// The stored hash cannot be read.
-    #[error("the stored password hash cannot be read ({0}); set the password anew")]
+    #[error("the stored password hash cannot be read ({0}); set a new password")]
     Unreadable(String),
     /// The hash could not be computed: no memory.
     #[error("the password hash cannot be computed: {0}")]

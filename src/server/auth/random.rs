@@ -4,7 +4,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// The kernel gave no randomness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the kernel gives no randomness (getrandom failed); nothing secret can be made")]
+#[error("the kernel gives no random bytes (getrandom failed); no secret can be created")]
 pub struct NoRandomness;
 
 /// Letters and digits that cannot be taken for one another when a person copies them; 32, so that

@@ -27,7 +27,7 @@ const TICKET_CHARS: usize = 64;
 /// No ticket can be drawn now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TicketError {
-    #[error("too many tickets wait to be used; each is good for 30 seconds")]
+    #[error("too many tickets wait to be used; each is valid for 30 seconds")]
     TooMany,
     #[error(transparent)]
     Randomness(#[from] NoRandomness),

@@ -153,8 +153,9 @@ pub fn check_jwt_secret(secret: &str) -> Result<(), String> {
     let chars = secret.chars().count();
     if chars < SECRET_CHARS_MIN {
         return Err(format!(
-            "auth.jwt_secret has {chars} characters, and {SECRET_CHARS_MIN} are the least (32 random \
-             ones are good: `openssl rand -hex 16`); without the key a random one is made"
+            "auth.jwt_secret has {chars} characters, but at least {SECRET_CHARS_MIN} are needed \
+             (32 random ones are good: `openssl rand -hex 16`); without the key a random secret is \
+             generated"
         ));
     }
     check_not_an_example("auth.jwt_secret", secret)
@@ -172,8 +173,8 @@ pub fn check_api_token(token: &str) -> Result<(), String> {
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(
-            "api_token has spaces or other characters that cannot stand in an HTTP header; \
-                    use letters and digits"
+            "api_token has spaces or other characters that are not allowed in an HTTP header; use \
+             letters and digits"
                 .to_owned(),
         );
     }
@@ -198,8 +199,8 @@ fn check_not_an_example(key: &str, secret: &str) -> Result<(), String> {
     let same = secret.chars().all(|c| secret.starts_with(c));
     if same || words.iter().any(|word| letters.contains(word)) {
         return Err(format!(
-            "{key} is an example that everybody can read; put a random one in its place, such as \
-             what `openssl rand -hex 16` prints"
+            "{key} is a published example; replace it by a random value, such as the output of \
+             `openssl rand -hex 16`"
         ));
     }
     Ok(())
@@ -379,7 +380,7 @@ mod tests {
         for example in ["CHANGE_ME_CHANGE_ME", "please-replace-this-secret", "aaaaaaaaaaaaaaaaaaaa"]
         {
             let error = check_jwt_secret(example).unwrap_err();
-            assert!(error.starts_with("auth.jwt_secret is an example"), "{error}");
+            assert!(error.starts_with("auth.jwt_secret is a published example"), "{error}");
         }
         for good in ["3f9a6c0d1b2e4875", "short"] {
             assert_eq!(check_api_token(good), Ok(()));
@@ -388,6 +389,6 @@ mod tests {
         assert!(check_api_token("a token with blanks").unwrap_err().contains("HTTP header"));
         assert_eq!(weak_api_token("3f9a6c0d1b2e4875"), None);
         assert!(weak_api_token("short").unwrap().starts_with("api_token has 5 characters"));
-        assert!(weak_api_token("change-me-at-once").unwrap().contains("is an example"));
+        assert!(weak_api_token("change-me-at-once").unwrap().contains("is a published example"));
     }
 }

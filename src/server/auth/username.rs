@@ -6,8 +6,8 @@ pub const USERNAME_CHARS_MAX: usize = 64;
 /// A name that no user can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} cannot be the name of a user: it takes 1 to 64 letters (a-z), digits and the signs . _ \
-     - @, and begins with a letter or digit"
+    "{0:?} cannot be the name of a user: a name has 1 to 64 letters (a-z), digits and the signs . \
+     _ - @, and begins with a letter or digit"
 )]
 pub struct BadUsername(pub String);
 

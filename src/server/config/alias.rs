@@ -51,7 +51,7 @@ pub fn run_alias(line: &ProfileLine) -> Result<AliasRun, Problems> {
     let right = loader.checked(&whole, schema());
     for member in whole.members() {
         if !is_comment(&member.key) && !matches!(member.key.as_str(), "aliases" | "$schema") {
-            let message = "stands beside `aliases` and applies to none of them; move it into one";
+            let message = "is beside `aliases` and applies to none of them; move it into one";
             loader.report(member.at, &member.key, ProblemKind::Contradiction, message.to_owned());
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn check(
         let clash = taken.iter().find(|other| other.what.clashes(&claim.what));
         if let Some(other) = clash {
             let message = format!(
-                "{} is taken by {} (line {}); give another port or address",
+                "{} is used by {} (line {}); give another port or address",
                 claim.what,
                 if other.key.is_empty() { "the engine" } else { &other.key },
                 other.place.line

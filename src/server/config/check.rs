@@ -92,7 +92,7 @@ impl Checker<'_> {
         if let Some(first) = elements.get(max) {
             self.report(first.at, key, || {
                 let len = elements.len();
-                let message = format!("{len} entries are too many; {max} are the limit");
+                let message = format!("{len} entries are too many; the limit is {max}");
                 (ProblemKind::BadValue, message)
             });
         }
@@ -118,8 +118,8 @@ impl Checker<'_> {
                 let Place { line, column } = *first;
                 self.report(member.at, &path, || {
                     let message = format!(
-                        "the key stands here for the second time; the first is in line {line}, \
-                         column {column}"
+                        "the key is here for the second time; the first is in line {line}, column \
+                         {column}"
                     );
                     (ProblemKind::DuplicateKey, message)
                 });
@@ -237,7 +237,7 @@ fn wrong_type(node: &Node, kinds: &[&str]) -> String {
         })
         .collect();
     let hint = match &node.data {
-        Data::Null => "; to say nothing, leave the key out".to_owned(),
+        Data::Null => "; for the default, leave the key out".to_owned(),
         Data::Text(text)
             if kinds.iter().any(|kind| matches!(*kind, "integer" | "number"))
                 && text.parse::<f64>().is_ok_and(f64::is_finite) =>
@@ -254,7 +254,7 @@ fn wrong_type(node: &Node, kinds: &[&str]) -> String {
         }
         _ => String::new(),
     };
-    format!("{found} stands where {} is needed{hint}", wanted.join(" or "))
+    format!("{found} is not allowed here; {} is needed{hint}", wanted.join(" or "))
 }
 
 /// The message for a value that is not among the choices. It is worded only when it is reported.
@@ -352,7 +352,7 @@ fn unknown(key: &str, properties: &Map<String, Value>) -> (ProblemKind, String) 
         },
         (Some(near), None) => format!("there is no key {shown:?}; did you mean {near:?}?"),
         (None, None) => {
-            format!("there is no key {shown:?}; remove it (remarks stand in \"_comment\" keys)")
+            format!("there is no key {shown:?}; remove it (remarks go into \"_comment\" keys)")
         }
     };
     (ProblemKind::UnknownKey, message)

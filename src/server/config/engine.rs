@@ -88,7 +88,7 @@ impl Builder<'_> {
         let profiles = std::mem::take(&mut draft.profiles);
         if profiles != Default::default() {
             let (at, path) = profile.place_of(&["extra_args"]);
-            let message = "-config, -run-alias and -list-aliases cannot stand here; write the \
+            let message = "-config, -run-alias and -list-aliases are not allowed here; write the \
                            keys of the profile instead";
             self.report(Some(at), path, ProblemKind::Option, message.to_owned());
         }
@@ -148,12 +148,12 @@ impl Builder<'_> {
     fn check_rules_of_a_run(&mut self, profile: &Profile, has_api: bool) {
         let of_an_api =
             ["auth", "api_allowed_hosts", "api_allowed_origins", "trusted_proxies", "data_dir"];
-        let message = "the API beside a run has no such thing; protect it with api_token, or run \
-                       the profile as a server";
+        let message = "the API of a run does not support this key; protect it with api_token, or \
+                       run the profile as a server";
         let of_an_api = of_an_api.map(|name| (name, message)).into_iter().filter(|_| has_api);
-        let message = "a run calls whom remote_addr names, and has no such list: it bounds the \
-                       clients that the API of a server adds; move it into the file of `gossipper \
-                       server -config FILE`, or remove it";
+        let message = "a run calls only remote_addr and has no such list, which limits the clients \
+                       that the API of a server adds; move it into the file of `gossipper server \
+                       -config FILE`, or remove it";
         for (name, message) in of_an_api.chain([("targets", message)]) {
             if let Some(key) = profile.key(name) {
                 let (at, path) = (Some(key.at), key.path.clone());
@@ -180,14 +180,14 @@ impl Builder<'_> {
             let is_process = rules["x-process"] == true;
             if is_process && profile.position == Position::Client {
                 if key.path != key.name {
-                    let text = "is about the process and has no effect in a client";
+                    let text = "applies to the whole process and has no effect in a client";
                     self.note(&key.path, text);
                 }
                 continue;
             }
             if key.name == "remote_addr" && role == Role::Management {
                 if key.path == super::check::join(&profile.path, &key.name) {
-                    self.note(&key.path, "has no effect: a management engine calls nobody");
+                    self.note(&key.path, "has no effect: a management engine makes no calls");
                 }
                 continue;
             }
@@ -265,7 +265,7 @@ impl Builder<'_> {
         let problem = match purpose {
             // A start reads the file again, and would wait for the other end of a pipe.
             "read" if self.is_service && files::is_special(&path) => {
-                Some(format!("{} is no regular file; name one", path.display()))
+                Some(format!("{} is not a regular file; name one", path.display()))
             }
             _ => files::unusable(&path, purpose),
         };
@@ -331,7 +331,7 @@ impl Builder<'_> {
             let (at, path) = place_of(given.flag.name);
             if self.is_service && NOT_FOR_SERVER.contains(&flag.name) {
                 let message =
-                    format!("-{} is about a run at a terminal; leave it out", given.flag.name);
+                    format!("-{} is only for a run at a terminal; leave it out", given.flag.name);
                 self.report(Some(at), path, ProblemKind::Option, message);
                 return nothing;
             }
@@ -340,7 +340,8 @@ impl Builder<'_> {
                     .and_then(key_schema)
                     .is_some_and(|key| key["x-process"] == true);
             if is_process && profile.position == Position::Client {
-                let message = format!("-{} is about the process; write it in `server`", flag.name);
+                let message =
+                    format!("-{} applies to the whole process; write it in `server`", flag.name);
                 self.report(Some(at), path, ProblemKind::Option, message);
                 return nothing;
             }

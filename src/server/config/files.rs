@@ -71,7 +71,7 @@ pub(super) fn refusal_in_folder(access: &Access, folder: Folder, path: &Path) ->
     let error = tried.err()?;
     Some(match (error.kind(), what) {
         (io::ErrorKind::NotFound, "read") => format!(
-            "cannot read {shown}: it is not there; put it into the folder {name:?} of the data \
+            "cannot read {shown}: it does not exist; put it into the folder {name:?} of the data \
              directory"
         ),
         _ => format!("cannot {what} {shown}: {error}"),
@@ -85,7 +85,7 @@ pub(super) fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
 
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "is not there".to_owned(),
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "may not be opened by this user".to_owned(),
         _ => format!("cannot be opened ({error})"),
     }

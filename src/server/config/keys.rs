@@ -30,11 +30,11 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
 
-    /// XML scenario. Wins over scenario_name.
+    /// XML scenario. It overrides scenario_name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "sf", "x-path" = "read"))]
     pub scenario_file: Option<PathBuf>,
-    /// Built-in scenario. Management engines have management where nothing or uac is named.
+    /// Built-in scenario. A management engine has management without this key, and instead of uac.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "sn", "x-default" = "uac; management for a management engine"))]
     pub scenario_name: Option<String>,
@@ -56,8 +56,8 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "p", "x-default" = "0; 5060 for a management engine"))]
     pub local_port: Option<u16>,
-    /// Addresses to listen at; what an entry leaves out is that of the engine. The first is the
-    /// primary one.
+    /// Addresses to listen at. Keys that an entry does not have come from the engine. The first is
+    /// the primary one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub listeners: Option<Vec<ListenerKeys>>,
@@ -108,7 +108,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "drain"))]
     pub drain: Option<Duration>,
-    /// Keep so many calls open instead of starting calls at a rate.
+    /// Keep this number of calls open instead of starting calls at a rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "users"))]
     pub users: Option<u64>,
@@ -143,7 +143,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "hep_addr"))]
     pub hep_addr: Option<String>,
-    /// The number by which the capture server knows us.
+    /// The number of this program at the capture server.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "hep_capture_id"))]
     pub hep_capture_id: Option<u32>,
@@ -188,7 +188,7 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "trace_msg"))]
     pub trace_msg: Option<bool>,
-    /// Write a progress line to stderr so often: a number with ms, s, m or h, or of seconds; 0 is
+    /// Period of the progress line on stderr: a number with ms, s, m or h, or of seconds; 0 is
     /// never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "stat_period"))]
@@ -256,8 +256,7 @@ pub struct Profile {
         "x-process" = true
     ))]
     pub api_addr: Option<String>,
-    /// Static token of the API, of 16 characters or more. Does not count where auth.type is
-    /// internal.
+    /// Static token of the API, of 16 characters or more. Ignored if auth.type is internal.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "api_token", "x-process" = true, "x-secret" = true))]
     pub api_token: Option<String>,
@@ -291,17 +290,17 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "allow_exec", "x-process" = true))]
     pub allow_exec: Option<bool>,
-    /// Clients that the API may add at the same time; 0 lets it add none.
+    /// Clients that the API may add at the same time; 0 allows none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "max_dynamic_clients", "x-process" = true))]
     pub max_dynamic_clients: Option<u64>,
-    /// Directory with the folders of clients that come over the API: scenarios, injection, tls and
-    /// results. Without it, that of the user database, else the working directory.
+    /// Directory with the folders of the API's clients: scenarios, injection, tls and results.
+    /// Without it, the directory of the user database, or else the working directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-process" = true, "x-path" = "directory"))]
     pub data_dir: Option<PathBuf>,
-    /// Targets of clients that are added over the API, beside hosts of private networks. An
-    /// entry may bound them, too. Read again on SIGHUP.
+    /// Addresses that clients of the API may call, beside hosts of private networks. An entry may
+    /// also limit their calls. Read again on SIGHUP.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), extend("x-process" = true))]
     pub targets: Option<Vec<TargetKeys>>,
@@ -332,7 +331,7 @@ pub struct Profile {
     #[schemars(extend("x-process" = true, "x-missing" = "registration at a PBX"))]
     pub gateways: Option<Vec<BTreeMap<String, serde_json::Value>>>,
 
-    /// Any options of `gossipper sipp -h`, as on a command line; they win over the keys.
+    /// Any options of `gossipper sipp -h`, as on a command line; they override the keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub extra_args: Option<Vec<String>>,
@@ -398,7 +397,8 @@ pub enum PortKey {
 #[serde(deny_unknown_fields, default)]
 #[schemars(transform = super::schema::complete)]
 pub struct AuthKeys {
-    /// none: all who know api_token, or all without one; internal: users with passwords.
+    /// none: everyone with the api_token, or everyone if there is none; internal: users with
+    /// passwords.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<AuthType>,
     /// SQLite file with the users.
@@ -406,7 +406,7 @@ pub struct AuthKeys {
     #[schemars(extend("x-path" = "write"))]
     pub sqlite_path: Option<PathBuf>,
     /// Key that tokens are signed with, of 16 characters or more. Without one, a random key is
-    /// made and kept beside the users.
+    /// generated and stored with the users.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-secret" = true))]
     pub jwt_secret: Option<String>,
@@ -458,7 +458,7 @@ pub struct TopKeys {
     pub schema: Option<String>,
     /// The management engine of a file with several engines. As true: this engine answers calls.
     pub server: Option<ServerKey>,
-    /// The other engines; what they leave out is taken from the top of the file.
+    /// The other engines. Keys that they do not have come from the top of the file.
     pub clients: Option<Vec<Profile>>,
     /// One other engine, or a list as clients.
     pub client: Option<OneOrMany>,

@@ -82,8 +82,8 @@ pub(super) fn engines(whole: &Node, right: &Node, problems: &mut Vec<Problem>) -
     if let Some(clients) = clients.or(client)
         && !is_composite
     {
-        let message = "there is no `server` object, which other engines need beside them; add \
-                       it, or write one engine at the top of the file";
+        let message = "there is no `server` object, but other engines need one; add it, or write \
+                       one engine at the top of the file";
         report(clients, ProblemKind::Contradiction, message);
     }
     if !is_composite {

@@ -102,7 +102,7 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> 
     let refused = keys_of_the_process();
     for member in whole.members() {
         if refused.contains(&member.key.as_str()) {
-            let message = "a client that is added over the API has no say in this; remove the key";
+            let message = "a client of the API cannot set this; remove the key";
             loader.report(member.at, &member.key, ProblemKind::Contradiction, message.to_owned());
         }
     }
@@ -112,7 +112,7 @@ pub fn snippet(text: &[u8], server: &ServerConfig) -> Result<Snippet, Problems> 
     let profile = Profile { position: Position::Client, ..profile.clone() };
     if let Some(Role::Management) = infer_role(&profile) {
         let (at, key) = profile.place_of(&["role", "scenario_name"]);
-        let message = "a client that is added over the API makes calls; write role \"load\"";
+        let message = "a client of the API makes calls; write role \"load\"";
         loader.report(at, &key, ProblemKind::Contradiction, message.to_owned());
     }
     let id = loader.id(&profile, "");
@@ -308,7 +308,7 @@ impl<'a> Loader<'a> {
         let is_id = (1..=64).contains(&id.len()) && id.chars().all(is_id_char);
         if !is_id || matches!(id, "." | "..") {
             let message = format!(
-                "{:?} is no id; write 1 to 64 letters, digits, dots, hyphens and underscores",
+                "{:?} is not an id; write 1 to 64 letters, digits, dots, hyphens and underscores",
                 check::shortened(id)
             );
             self.report(key.node.at, &key.path, ProblemKind::BadValue, message);
@@ -415,7 +415,7 @@ impl<'a> Loader<'a> {
         if role == Role::Management && is_client {
             let (at, key) = profile.place_of(&["scenario_file", "scenario_name", "extra_args"]);
             let message = format!(
-                "the {} makes calls, and a management engine answers them; give one that begins \
+                "the {} makes calls, and a management engine answers calls; give one that begins \
                  with <recv>, or write the engine as one of `clients`",
                 scenario_of(&run.scenario)
             );
@@ -424,7 +424,8 @@ impl<'a> Loader<'a> {
         if role == Role::Load && is_client && run.next_hop().is_none() {
             let key = check::join(&profile.path, "remote_addr");
             if !self.has_problem_at(&key) && !self.has_problem_at("remote_addr") {
-                let message = "the key is missing; name whom to call, as host:port".to_owned();
+                let message =
+                    "the key is missing; give the address to call, as host:port".to_owned();
                 self.report(profile.at, &key, ProblemKind::MissingKey, message);
             }
         }

@@ -81,18 +81,18 @@ pub(super) fn check(engine: &EngineEntry, profile: &Profile, problems: &mut Vec<
     let mut report = |key: &'static str, path: &Path, verb: &str, role: &str| {
         let (place, key) = profile.place_of(&[key, "extra_args"]);
         let message =
-            format!("{} is {role}: no engine {verb} it; choose another file", path.display());
+            format!("{} is {role}: no engine may {verb} it; choose another file", path.display());
         problems.push(Problem { place: Some(place), key, kind: ProblemKind::File, message });
     };
     for (path, key) in read_by(run) {
         // An output that is also an input is reported as an output.
         if let Some(role) = run.access.own_at(path, &[OwnKind::Secret, OwnKind::Material]) {
-            report(key, path, "reads", role);
+            report(key, path, "read", role);
         }
     }
     for path in files(run) {
         if let Some(role) = run.access.own_at(path, &NOT_WRITTEN) {
-            report(key_of_output(run, path), path, "writes over", role);
+            report(key_of_output(run, path), path, "overwrite", role);
         }
     }
     problems.len() == before

@@ -61,7 +61,7 @@ pub(super) const PROBLEMS_MAX: usize = 100;
 const MESSAGE_CHARS_MAX: usize = 2000;
 
 /// The last row if there are more mistakes than are reported.
-const MORE: &str = "there are more mistakes; mend these first";
+const MORE: &str = "there are more mistakes; correct these first";
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -137,9 +137,9 @@ fn check_exposure(
         return;
     }
     let message = format!(
-        "{addr} can be reached from other machines, and nobody is asked who they are; give \
-         127.0.0.1:{}, or auth with type internal, or an api_token, or insecure_http true if \
-         everybody shall steer this process",
+        "{addr} can be reached from other machines without signing in; give 127.0.0.1:{}, or auth \
+         with type internal, or an api_token, or insecure_http true if everyone may control this \
+         process",
         addr.port()
     );
     report(place(profile, "api_addr"), ProblemKind::OpenApi, message);
@@ -151,7 +151,8 @@ fn in_clear(addr: SocketAddr, auth: &AuthConfig, tls: Option<&HttpTls>) -> Optio
         return None;
     }
     Some(format!(
-        "passwords and tokens travel to {addr} in clear; api_tls_cert and api_tls_key encrypt them"
+        "passwords and tokens travel to {addr} unencrypted; api_tls_cert and api_tls_key encrypt \
+         them"
     ))
 }
 
@@ -223,7 +224,8 @@ fn origin(text: &str) -> Result<String, &'static str> {
 
 fn proxy(text: &str) -> Result<Network, String> {
     let network = Network::parse(text)?;
-    let everybody = "everybody could claim to be anybody; name the addresses of the proxies";
+    let everybody =
+        "every client could then choose its own address; list only the addresses of the proxies";
     if network.bits() == 0 { Err(everybody.to_owned()) } else { Ok(network) }
 }
 
@@ -257,7 +259,7 @@ fn internal(
             Some(AuthConfig::Internal { sqlite_path, jwt_secret })
         }
         (Some(AuthType::Internal), None) => {
-            let message = "the key is missing; name the SQLite file that users are kept in";
+            let message = "the key is missing; give the path of the SQLite file for the users";
             report(place("sqlite_path"), ProblemKind::MissingKey, message.to_owned());
             // Not `None`: users were asked for, and an open API must not be reported on top.
             Some(AuthConfig::Internal { sqlite_path: Default::default(), jwt_secret: None })
@@ -298,7 +300,7 @@ mod tests {
         assert_eq!(proxy("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
         assert!(proxy("::1").is_ok());
         for (text, part) in
-            [("lab7", "192.0.2.0/24"), ("::/0", "anybody"), ("0.0.0.0/0", "anybody")]
+            [("lab7", "192.0.2.0/24"), ("::/0", "every client"), ("0.0.0.0/0", "every client")]
         {
             let error = proxy(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -27,7 +27,9 @@ const RATE_TOLERANCE: f64 = 1e-9;
 pub fn load_again(path: Option<&Path>, argv: &LowArgs) -> Result<ServerConfig, Problems> {
     match path {
         Some(path) if files::is_special(path) => {
-            let message = "this is no regular file, which can be read again; name one".to_owned();
+            let message =
+                "this is not a regular file, so it cannot be read again; name a regular file"
+                    .to_owned();
             let kind = ProblemKind::Unreadable;
             let problem = Problem { place: None, key: String::new(), kind, message };
             Err(Problems::new(Some(path.to_owned()), vec![problem]))
@@ -164,7 +166,7 @@ impl fmt::Display for LiveChange {
             Self::Users { users, .. } => write!(f, "{users} users"),
             Self::CallsTotal { calls: Some(calls), .. } => write!(f, "total_calls {calls}"),
             Self::CallsTotal { calls: None, .. } => f.write_str("total_calls without a limit"),
-            Self::Auth(_) => f.write_str("auth is another one"),
+            Self::Auth(_) => f.write_str("auth changed"),
             Self::Allowed { .. } => {
                 f.write_str("api_allowed_hosts, api_allowed_origins, trusted_proxies changed")
             }
@@ -177,7 +179,7 @@ impl fmt::Display for LiveChange {
             }
             Self::DynamicClients(count) => write!(f, "max_dynamic_clients {count}"),
             Self::LogLevel(level) => write!(f, "log_level {}", level.name()),
-            Self::Targets(_) => f.write_str("targets are other ones"),
+            Self::Targets(_) => f.write_str("targets changed"),
         }
     }
 }
@@ -217,19 +219,20 @@ pub fn compare(
     for engine in &old.engines {
         if !new.engines.iter().any(|other| other.id == engine.id) {
             plan.restart.push(format!(
-                "id {:?}: the engine is gone from the file; it runs until a restart",
+                "id {:?}: the engine was removed from the file; it runs until a restart",
                 engine.id
             ));
         }
     }
     let first = |config: &ServerConfig| config.engines.first().map(|engine| engine.id.clone());
     if first(old) != first(new) && plan.restart.is_empty() {
-        plan.restart.push("server: another engine is the first one; a restart makes it so".into());
+        plan.restart
+            .push("server: the first engine is another one; this waits for a restart".into());
     }
     compare_http(old, new, bound, &mut plan);
     if old.data_dir != new.data_dir {
         plan.restart.push(format!(
-            "data_dir: clients keep their folders in {} until a restart, which moves them to {}",
+            "data_dir: the folders of clients stay in {} until a restart; then they are in {}",
             old.data_dir.display(),
             new.data_dir.display()
         ));
@@ -259,7 +262,7 @@ fn compare_http(
     let is_https =
         |config: &ServerConfig| config.http.as_ref().is_some_and(|http| http.tls.is_some());
     if addr(old) != addr(new) {
-        plan.restart.push("api_addr: the API moves with a restart".to_owned());
+        plan.restart.push("api_addr: the API gets its new address at a restart".to_owned());
     }
     if is_https(old) != is_https(new) {
         plan.restart.push("api_tls_cert: HTTPS is switched on and off by a restart".to_owned());
@@ -286,8 +289,8 @@ fn compare_http(
     let is_insecure = new.http.as_ref().is_some_and(|http| http.insecure);
     if new.auth == AuthConfig::None && is_open && !is_insecure {
         plan.restart.push(
-            "auth: the API can still be reached from other machines, so that authentication stays \
-             on until a restart"
+            "auth: the API can still be reached from other machines, so authentication stays on \
+             until a restart"
                 .to_owned(),
         );
     } else {
@@ -360,7 +363,7 @@ fn restarts(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) {
         changed.push("extra_args");
     }
     plan.restart.push(format!(
-        "engine {:?}: {} {} with a restart",
+        "engine {:?}: {} {} at a restart",
         new.id,
         changed.join(", "),
         if changed.len() == 1 { "changes" } else { "change" }

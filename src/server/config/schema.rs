@@ -16,7 +16,8 @@ pub(super) const COMMENT_KEYS: &str = "^(_comment.*|comment)$";
 /// Keys of older layouts, each with its replacement.
 pub(super) const REMOVED_KEYS: &[(&str, &str)] = &[(
     "workloads",
-    "this layout is gone; write the engine that answers as `server` and the others as `clients`",
+    "this layout is no longer supported; write the engine that answers as `server` and the others \
+     as `clients`",
 )];
 
 /// The schema. It has everything that is known about keys.

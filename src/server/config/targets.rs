@@ -75,7 +75,7 @@ fn read_network(text: &str) -> Result<Network, String> {
     let network = Network::parse(text)?;
     match network.class().filter(|class| class.is_never()) {
         Some(class) => {
-            Err(format!("nothing is ever sent to {} for the API; remove the entry", plural(class)))
+            Err(format!("clients of the API may never call {}; remove the entry", plural(class)))
         }
         None => Ok(network),
     }

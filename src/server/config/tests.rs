@@ -185,7 +185,7 @@ fn an_open_api_is_refused_unless_that_is_said() {
     assert!(good(insecure).http.unwrap().insecure);
     let mut with_token = open;
     with_token["api_token"] = json!("5f2b8c1e9a7d4036");
-    assert!(good(with_token).notices.iter().any(|notice| notice.contains("in clear")));
+    assert!(good(with_token).notices.iter().any(|notice| notice.contains("unencrypted")));
     for local in ["localhost:1", "127.9.9.9:1", "[::1]:1"] {
         good(json!({ "role": "management", "api_addr": local }));
     }
@@ -247,7 +247,7 @@ fn addresses_are_wanted_by_one_only() {
         }
     }
     let problems = bad(json!({ "listeners": [{}, { "transport": "un" }] }));
-    assert!(problems["listeners[1]"].message.contains("UDP *:5060 is taken by listeners[0]"));
+    assert!(problems["listeners[1]"].message.contains("UDP *:5060 is used by listeners[0]"));
     // A file that is named at the top holds for all engines.
     let file = json!({
         "summary_json": "one.json", "server": {},
@@ -444,7 +444,7 @@ fn options_in_extra_args_are_read_as_on_a_command_line() {
         (json!(["-h"]), "extra_args[0]", "terminal"),
         (json!(["-l", "x"]), "extra_args[0]", "whole number"),
         (json!(["-recv_timeout"]), "extra_args[0]", "needs a value"),
-        (json!(["-config", "x"]), "extra_args", "cannot stand here"),
+        (json!(["-config", "x"]), "extra_args", "not allowed here"),
         (json!(["-rate_max", "1"]), "extra_args", "is below"),
         (json!([1]), "extra_args[0]", "double quotes"),
     ] {
@@ -562,7 +562,7 @@ fn a_target_that_is_none_is_named_with_its_place() {
     assert_eq!(config.targets.entries.len(), 1);
     for (entry, key, part) in [
         (json!({}), "network", "missing"),
-        (json!({ "network": "pbx.example.org" }), "network", "names are not taken"),
+        (json!({ "network": "pbx.example.org" }), "network", "host names are not accepted"),
         (json!({ "network": "192.0.2.1/24" }), "network", "write 192.0.2.0/24"),
         (json!({ "network": "169.254.0.0/16" }), "network", "link-local addresses"),
         (json!({ "network": "ff00::/8" }), "network", "multicast addresses"),
@@ -815,7 +815,7 @@ fn files_of_the_process_are_used_by_no_engine() {
     // Clients keep their folders, though the users have moved to another file.
     let plan = compare(&config, &later, None);
     let folders = plan.restart.iter().find(|line| line.starts_with("data_dir: "));
-    let ends = format!("until a restart, which moves them to {}", directory.display());
+    let ends = format!("until a restart; then they are in {}", directory.display());
     assert!(folders.is_some_and(|line| line.ends_with(&ends)), "{plan:?}");
     std::fs::remove_dir_all(&directory).unwrap();
 }

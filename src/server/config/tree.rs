@@ -171,8 +171,10 @@ fn explanation(kind: &ParseErrorKind) -> String {
         ParseErrorKind::MultipleRootJsonValues => {
             "the text goes on after its end; remove what follows".to_owned()
         }
-        ParseErrorKind::SingleQuotedStringsNotAllowed => "JSON has double quotes only".to_owned(),
-        ParseErrorKind::ExpectedStringObjectProperty => "keys stand in double quotes".to_owned(),
+        ParseErrorKind::SingleQuotedStringsNotAllowed => {
+            "JSON allows only double quotes".to_owned()
+        }
+        ParseErrorKind::ExpectedStringObjectProperty => "keys must be in double quotes".to_owned(),
         other => format!("this is not JSON: {}", other.to_string().to_lowercase()),
     }
 }

@@ -271,7 +271,7 @@ impl<'s> Engine<'s> {
                 self.desk.note(note);
             }
             if self.run.has_lost_worker() && !self.run.is_ending() {
-                let text = "a worker has ended before its time: the engine is stopped";
+                let text = "a worker has ended unexpectedly: the engine is stopped";
                 self.desk.note(text.to_owned());
                 self.run.stop();
             }

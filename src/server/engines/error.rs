@@ -22,8 +22,7 @@ pub enum StartError {
     },
     /// The id is invalid.
     #[error(
-        "the engine id {id:?} is no id\n  hint: 1 to 64 letters, digits, dots, dashes and \
-         underscores"
+        "{id:?} is not an engine id\n  hint: 1 to 64 letters, digits, dots, dashes and underscores"
     )]
     Id {
         /// The given id.
@@ -69,7 +68,7 @@ pub struct StartFailure {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DynamicError {
     /// The id is invalid.
-    #[error("{0:?} is no id: 1 to 64 letters, digits, dots, dashes and underscores")]
+    #[error("{0:?} is not an id: 1 to 64 letters, digits, dots, dashes and underscores")]
     Id(String),
     /// The id is taken.
     #[error("there is an engine {0:?} already; choose another id, or delete that one first")]
@@ -114,12 +113,12 @@ pub enum AskError {
     Unknown(String),
     /// The engine has ended.
     #[error(
-        "the engine has ended; one of the configuration is started again by resume with its id, or \
-         by another scenario, and a client is deleted and created again"
+        "the engine has ended; to start an engine of the configuration again, send resume with its \
+         id, or another scenario; delete a client and create it again"
     )]
     Over,
     /// The queue of requests is full.
-    #[error("the engine is busy with what was asked of it before; ask again")]
+    #[error("the engine is busy with an earlier request; try again")]
     Busy,
     /// The engine did not answer in time.
     #[error("the engine did not answer in time")]
@@ -139,7 +138,10 @@ pub enum ForgetError {
     #[error("there is no engine {0:?}")]
     Unknown(String),
     /// The engine belongs to the configuration.
-    #[error("engine {0:?} belongs to the configuration and keeps its row; only dynamic ones go")]
+    #[error(
+        "engine {0:?} comes from the configuration and keeps its row; only dynamic engines can be \
+         removed"
+    )]
     NotDynamic(String),
     /// The engine still runs.
     #[error("engine {0:?} has not ended; stop it first")]

@@ -136,7 +136,7 @@ impl Claim {
     }
 }
 
-const BIND_HINT: &str = "give one of them another local_port, or 0 for one of the kernel's choice";
+const BIND_HINT: &str = "give one of them another local_port, or 0 to let the kernel choose";
 
 /// An address that one socket needs for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

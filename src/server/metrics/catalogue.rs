@@ -60,11 +60,11 @@ families! {
     ENGINES Gauge "gossipper_engines" ["kind" "state"]
         "Engines by kind and state.";
     RUN_INFO Gauge "gossipper_run_info" ["engine" "run_id" "profile" "scenario" "kind"]
-        "What runs in an engine; always 1. Join it to other metrics by engine.";
+        "The run of an engine; always 1. Join it to other metrics by engine.";
     RUN_STATE Gauge "gossipper_run_state" ["engine" "state"]
         "1 for the state that the engine is in, 0 for the others.";
     RUN_START Gauge "gossipper_run_start_timestamp_seconds" ["engine"]
-        "When the run began, in seconds since 1970 UTC.";
+        "Start of the run, in seconds since 1970 UTC.";
     WORKERS Gauge "gossipper_workers" ["engine"]
         "Worker threads of the engine.";
 
@@ -75,7 +75,7 @@ families! {
     CALLS_COMPLETED Counter "gossipper_calls_completed_total" ["engine"]
         "Calls that reached the end of the scenario.";
     CALLS_FAILED Counter "gossipper_calls_failed_total" ["engine" "reason"]
-        "Calls that failed, by the one reason that each has.";
+        "Calls that failed, by reason; each has exactly one.";
     CALLS_SKIPPED Counter "gossipper_calls_skipped_total" ["engine" "cause"]
         "Planned calls that were not started and never will be, by cause.";
     CALLS_ACTIVE Gauge "gossipper_calls_active" ["engine"]
@@ -98,7 +98,7 @@ families! {
     PARSE_ERRORS Counter "gossipper_sip_parse_errors_total" ["engine" "cause"]
         "Malformed messages that were dropped, by cause.";
     OUT_OF_DIALOG Counter "gossipper_sip_out_of_dialog_total" ["engine"]
-        "Messages for no call, which the scenario does not let start one.";
+        "Messages that belong to no call and cannot start one in the scenario.";
     LATE_MESSAGES Counter "gossipper_sip_late_messages_total" ["engine"]
         "Messages for a call that had ended.";
     AUTO_ANSWERED Counter "gossipper_sip_auto_answered_total" ["engine"]
@@ -106,7 +106,7 @@ families! {
     SIMULATED_LOSSES Counter "gossipper_sip_simulated_losses_total" ["engine"]
         "Messages lost on purpose.";
     RESPONSE_SECONDS Histogram "gossipper_sip_response_seconds" ["engine" "method"]
-        "From the moment a request was planned to a 2xx: what a caller would have seen.";
+        "From the planned time of a request to a 2xx: the time that a caller would have waited.";
     SERVICE_SECONDS Histogram "gossipper_sip_service_seconds" ["engine" "method"]
         "From a request's first transmission to a 2xx: the system under test.";
     REFUSED_SECONDS Histogram "gossipper_sip_refused_seconds" ["engine"]
@@ -128,13 +128,13 @@ families! {
     CONNECTIONS_ACCEPTED Counter "gossipper_connections_accepted_total" ["engine"]
         "Connections that peers opened.";
     CONNECTIONS_FAILED Counter "gossipper_connections_failed_total" ["engine"]
-        "Connections that did not come up, TLS and WebSocket handshakes included.";
+        "Connections that could not be established, TLS and WebSocket handshakes included.";
     CONNECTIONS_LOST Counter "gossipper_connections_lost_total" ["engine"]
-        "Connections that were up and ended without our doing.";
+        "Connections that were established and not ended by us.";
     RECONNECTS Counter "gossipper_reconnects_total" ["engine"]
         "Connections opened again after a loss.";
     HANDSHAKES Counter "gossipper_handshakes_total" ["engine"]
-        "TLS and WebSocket handshakes that ended well.";
+        "TLS and WebSocket handshakes that succeeded.";
     HANDSHAKES_RESUMED Counter "gossipper_handshakes_resumed_total" ["engine"]
         "Handshakes that resumed an earlier TLS session.";
     STREAM_BYTES_SENT Counter "gossipper_stream_sent_bytes_total" ["engine"]
@@ -143,19 +143,19 @@ families! {
         "Bytes received on connections.";
 
     SCHEDULER_LAG Histogram "gossipper_scheduler_lag_seconds" ["engine"]
-        "How far from its planned time a call was started: the generator's own error.";
+        "Difference between the planned and the actual start of a call: the generator's own error.";
     LOOP_SECONDS Histogram "gossipper_loop_turn_seconds" ["engine"]
         "Turns of the workers' loops, without the wait.";
     CORE_BUSY Counter "gossipper_core_busy_seconds_total" ["engine" "core"]
-        "Time that a worker did not wait.";
+        "Time that a worker was busy.";
     HEADROOM Gauge "gossipper_headroom_ratio" ["engine"]
         "Share of the last second, 0 to 1, that its busiest worker had left.";
     JUDGED_SECONDS Counter "gossipper_judged_seconds_total" ["engine"]
         "Seconds of the run that were judged.";
     VERDICT_SECONDS Counter "gossipper_verdict_seconds_total" ["engine" "cause"]
-        "Seconds in which the generator was the limit, by cause; a second may have several. Cause none: it was not.";
+        "Seconds in which the generator was the limit, by cause; a second may have several. Cause none: it was not the limit.";
     WORKER_STALLS Counter "gossipper_worker_stalls_total" ["engine" "severity"]
-        "Times that a worker was kept from its work for too long.";
+        "Times that a worker did not run for too long.";
     DATAGRAMS_SENT Counter "gossipper_datagrams_sent_total" ["engine"]
         "Datagrams handed to the kernel.";
     DATAGRAMS_RECEIVED Counter "gossipper_datagrams_received_total" ["engine"]
@@ -169,13 +169,13 @@ families! {
     KERNEL_ENTERS Counter "gossipper_kernel_enters_total" ["engine"]
         "Calls into the kernel that submit or wait.";
     SEND_ERRORS Counter "gossipper_socket_send_errors_total" ["engine" "errno"]
-        "Messages that the kernel refused for want of a buffer.";
+        "Messages that the kernel refused because it had no buffer.";
     ICMP_ERRORS Counter "gossipper_icmp_errors_total" ["engine"]
         "ICMP errors received.";
     RECEIVE_DROPS Counter "gossipper_socket_receive_drops_total" ["engine" "cause"]
         "Datagrams lost on the way in: the receive queue was full, or they exceed their buffer.";
     RECEIVE_REARMS Counter "gossipper_receive_rearms_total" ["engine"]
-        "Times that receiving stopped for want of buffers and was armed again.";
+        "Times that receiving stopped because there was no buffer, and was armed again.";
     CQ_OVERFLOW Counter "gossipper_uring_cq_overflow_total" ["engine"]
         "Overflows of completion queues.";
     HANDED_OVER Counter "gossipper_handed_over_total" ["engine"]
@@ -185,14 +185,14 @@ families! {
     COMMANDS_DROPPED Counter "gossipper_exec_commands_dropped_total" ["engine"]
         "Commands of exec actions that were not run.";
     SCENARIO_WARNINGS Counter "gossipper_scenario_warnings_total" ["engine"]
-        "Warnings of scenarios and recoverable oddities.";
+        "Warnings of scenarios and other recoverable problems.";
     TRACE_DROPS Counter "gossipper_trace_records_dropped_total" ["engine" "kind"]
         "Records of traces, call records, HEP and event logs lost because a queue was full, by kind.";
     TRACE_UNWRITTEN Counter "gossipper_trace_records_unwritten_total" ["engine" "kind"]
-        "Entries of traces, call records, event logs and statistics files lost because they could not be written, as on a full disk, by kind of record.";
+        "Entries of traces, call records, event logs and statistics files lost because they could not be written, for example on a full disk, by kind of record.";
 
     TARGET_REFUSALS Counter "gossipper_target_refusals_total" ["reason"]
-        "Addresses and loads that clients over the API were refused, by reason: see targets.";
+        "Addresses and loads that clients of the API asked for and did not get, by reason: see targets.";
     API_REQUESTS Counter "gossipper_api_requests_total" ["route" "code"]
         "Requests to the API by route and status code.";
     API_SECONDS Histogram "gossipper_api_request_seconds" ["route"]
@@ -200,9 +200,9 @@ families! {
     API_CONNECTIONS Gauge "gossipper_api_connections" []
         "Connections to the API that are open, WebSockets included.";
     API_CONNECTIONS_REFUSED Counter "gossipper_api_connections_refused_total" ["cause"]
-        "Connections to the API that were refused or cut, by cause: all places or those of the source were taken, another one needed the place, no TLS came about.";
+        "Connections to the API that were refused or cut, by cause: all places or those of the source were taken, another one needed the place, the TLS handshake failed.";
     API_REQUESTS_REFUSED Counter "gossipper_api_requests_refused_total" ["cause"]
-        "Requests to the API that were refused for how they came, by cause: a head that is malformed, too large or too slow, an address that is too long, a body that is too large or too slow, too many of one source at once, no memory for another large body.";
+        "Requests to the API that were refused because of their form, by cause: a head that is malformed, too large or too slow, an address that is too long, a body that is too large or too slow, too many of one source at once, no memory for another large body.";
     WS_CLIENTS Gauge "gossipper_ws_clients" []
         "Clients of the live WebSocket.";
     WS_FRAMES_SENT Counter "gossipper_ws_frames_sent_total" []
@@ -214,11 +214,11 @@ families! {
     LOGINS Counter "gossipper_auth_logins_total" ["outcome"]
         "Attempts to log in, by outcome.";
     AUTH_FAILURES Counter "gossipper_auth_failures_total" ["reason"]
-        "Requests that were refused for want of authentication or permission, by reason.";
+        "Requests that were refused because authentication or permission was missing, by reason.";
     RELOAD_SUCCESSFUL Gauge "gossipper_config_last_reload_successful" []
-        "1 if the configuration was taken when it was last read, else 0.";
+        "1 if the last reading of the configuration succeeded, else 0.";
     RELOAD_TIMESTAMP Gauge "gossipper_config_last_reload_success_timestamp_seconds" []
-        "When the configuration was last taken, in seconds since 1970 UTC.";
+        "Time of the last successful reading of the configuration, in seconds since 1970 UTC.";
 
     PROCESS_CPU Counter "process_cpu_seconds_total" []
         "User and system time of the process.";
@@ -233,7 +233,7 @@ families! {
     PROCESS_THREADS Gauge "process_threads" []
         "Threads of the process.";
     PROCESS_START Gauge "process_start_time_seconds" []
-        "When the process began, in seconds since 1970 UTC.";
+        "Start of the process, in seconds since 1970 UTC.";
 }
 
 #[cfg(test)]

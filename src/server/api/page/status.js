@@ -181,7 +181,7 @@ function showSignIn(hint) {
   showSignInError(null);
   setText($("secret-label"), isInternal ? "Password" : "Token");
   setText($("sign-in-hint"), hint
-    ?? (isInternal ? "With a user of this daemon." : "With api_token of the configuration."));
+    ?? (isInternal ? "With a user of this daemon." : "With the api_token of the configuration."));
   setLink("signed out", "");
   $(isInternal ? "name" : "secret").focus();
 }
@@ -788,7 +788,7 @@ $("add-form").addEventListener("submit", async (event) => {
   try {
     profile = JSON.parse($("snippet").value);
   } catch (error) {
-    return complain(`The profile is no JSON: ${error.message}`);
+    return complain(`The profile is not JSON: ${error.message}`);
   }
   if (await change("POST", "/clients", profile, "The client runs.")) $("add").open = false;
 });

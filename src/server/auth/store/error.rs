@@ -31,8 +31,8 @@ pub enum StoreError {
     },
     /// The file is no SQLite database, or a damaged one.
     #[error(
-        "the user database {} is damaged or no SQLite database ({detail}); put a copy of it back, \
-         or move it away and make the users anew with `gossipper auth user-add`", path.display()
+        "the user database {} is damaged or is not an SQLite database ({detail}); restore a copy, \
+         or move it away and create the users again with `gossipper auth user-add`", path.display()
     )]
     Damaged {
         /// The database.
@@ -54,7 +54,7 @@ pub enum StoreError {
     /// The database was written by a newer version.
     #[error(
         "the user database {} has version {found}, and this program (gossipper {}) knows {known} \
-         at most; update the program, or put back a copy from before the newer one ran",
+         at most; update the program, or restore a copy from before the newer one ran",
         path.display(), env!("CARGO_PKG_VERSION")
     )]
     Newer {
@@ -76,8 +76,8 @@ pub enum StoreError {
     },
     /// Another process holds the file.
     #[error(
-        "the user database {} is held by another process for more than 5 seconds; see which with \
-         `fuser {}`", path.display(), path.display()
+        "the user database {} was locked by another process for more than 5 seconds; find that \
+         process with `fuser {}`", path.display(), path.display()
     )]
     Busy {
         /// The database.
@@ -117,7 +117,7 @@ pub enum StoreError {
     #[error("there is no user {0}")]
     NoSuchUser(String),
     /// The user was changed by another session or process in the same moment.
-    #[error("{0} was changed by somebody else meanwhile; try again")]
+    #[error("{0} was changed by another client meanwhile; try again")]
     Changed(String),
     /// Without this user there would be no admin.
     #[error("{0} is the last admin who can log in; make another user admin first")]
@@ -188,7 +188,7 @@ impl StoreError {
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => "make its directory first",
+        io::ErrorKind::NotFound => "create its directory first",
         io::ErrorKind::PermissionDenied => "run this as the user that owns it, or give it to them",
         io::ErrorKind::ReadOnlyFilesystem => "choose an `auth.sqlite_path` that can be written",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there",

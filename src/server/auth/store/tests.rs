@@ -415,7 +415,7 @@ fn tokens_for_programs_are_kept_as_hashes_and_revoked_for_good() {
 fn paths_that_cannot_be_used_are_named_with_what_to_do() {
     let scratch = Scratch::new();
     let error = Store::open(&scratch.join("missing/auth.db")).unwrap_err().to_string();
-    assert!(error.contains("missing/auth.db") && error.contains("make its directory"), "{error}");
+    assert!(error.contains("missing/auth.db") && error.contains("create its directory"), "{error}");
     fs::create_dir(scratch.join("directory")).unwrap();
     let error = Store::open(&scratch.join("directory")).unwrap_err().to_string();
     assert!(error.starts_with("cannot open the user database"), "{error}");
