@@ -19,12 +19,8 @@ use gossipper::engine::lookup::{CallIdHash, CallIdHasher, CallMap};
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::random::Random;
 use gossipper::engine::wheel::Wheel;
-use gossipper::engine::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, Engine, EngineConfig, Environment, Incoming,
-    Input, Retransmission, layout,
-};
+use gossipper::engine::{Arrivals, Engine, EngineConfig, Environment, Incoming, Input, layout};
 use gossipper::scenario::{builtin, compile};
-use gossipper::trace::Protocol;
 use gossipper_uring::{
     Driver, DriverConfig, Event, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec,
     TxArena,
@@ -72,62 +68,26 @@ fn engine(name: &str) -> Engine {
         quit_at_max: true,
     };
     let config = EngineConfig {
-        worker: 0,
-        workers: 1,
         // With the same seed, an engine would take the other's Call-IDs for those of its own calls.
         seed: u64::from(is_client),
-        calls_max: 4 * WAVE as usize,
+        pool_calls: 4 * WAVE as usize,
         dead_calls_max: 8 * WAVE as usize,
         blob_bytes_max: 16 << 20,
-        concurrent_max: None,
-        calls_total: None,
         arrivals: if is_client { Arrivals::Open(plan) } else { Arrivals::Server },
         start_ns: START,
-        wall_offset_ns: 0,
-        retransmission: Retransmission {
-            enabled: true,
-            invite_max: 5,
-            non_invite_max: 9,
-            t2_ms: 4_000,
-        },
-        recv_timeout_ms: 0,
-        recv_bye_timeout_ms: 0,
-        send_timeout_ms: 0,
-        pause_ms: 0,
-        deadcall_wait_ms: 33_000,
-        behaviors: Behaviors {
-            bye: true,
-            abort_unexpected: true,
-            ping_reply: true,
-            cseq_check: true,
-            auto_answer: false,
-        },
-        congestion_warns: false,
-        icmp_fails_calls: true,
-        lost_percent: 0.0,
-        base_cseq: 1,
-        ignore_messages_in_pause: false,
-        whole_call_ids: false,
-        duplicate_check: DuplicateCheck::Full,
-        dynamic_ids: (10_000, 12_000, 4),
-        sets: Vec::new(),
-        trace: gossipper::trace::Kinds::NONE,
-        data: DataConfig::default(),
         environment: Environment {
-            service: "service".to_owned(),
-            protocol: Protocol::Udp,
             local_ip: local.ip(),
             local_port: Some(local.port()),
             media_ip: local.ip(),
-            media_port: 6000,
             remote_host: "127.0.0.1".to_owned(),
             remote,
             next_hop: remote,
             pid: 4242,
-            users: None,
+            ..Environment::default()
         },
+        ..EngineConfig::default()
     };
-    let layout = layout(&[&program], config.pause_ms);
+    let layout = layout(&[&program], config.rules.pause_ms);
     Engine::new(program, &layout, config)
 }
 

@@ -64,21 +64,21 @@ impl Between {
         callee.workers = 2;
         callee.share_port = true;
         callee.engine.seed = 2;
-        callee.engine.recv_timeout_ms = 20_000;
+        callee.engine.rules.recv_timeout_ms = 20_000;
         let mut caller = SideOptions::new(caller);
         caller.engine.calls_total = Some(6);
         caller.engine.arrivals = rate(5.0);
         caller.engine.concurrent_max = Some(4);
-        caller.engine.recv_timeout_ms = 10_000;
-        caller.engine.pause_ms = 300;
+        caller.engine.rules.recv_timeout_ms = 10_000;
+        caller.engine.rules.pause_ms = 300;
         for side in [&mut caller, &mut callee] {
-            side.engine.calls_max = 5;
+            side.engine.pool_calls = 5;
             side.engine.dead_calls_max = 3;
             side.engine.blob_bytes_max = 1 << 16;
             side.driver.tx_small_slots = 96;
             side.driver.tx_large_slots = 2;
             side.collect_ns = 1000 * SECOND;
-            side.engine.behaviors.auto_answer = true;
+            side.engine.rules.auto_answer = true;
         }
         world.add(&caller);
         world.add(&callee);

@@ -9,8 +9,11 @@ mod data;
 mod draft;
 mod error;
 mod export;
+pub mod rules;
 mod run;
 mod server;
+mod settings;
+mod table;
 pub mod targets;
 mod trace;
 mod value;
@@ -19,19 +22,20 @@ pub use data::{
     CallIds, TdmMap, Trunk, parse_call_id_format, parse_call_ids, parse_header_line,
     parse_header_text, parse_tdm_map,
 };
-pub use draft::{RATE_DEFAULT, RunDraft, WatchdogDraft};
+pub use draft::{RATE_DEFAULT, ReconnectDraft, WatchdogDraft};
 pub use error::ConfigError;
 pub use export::{
     EVENT_BUFFER_DEFAULT, EventLogConfig, ExportConfig, HepConfig, LogLevel, OtlpConfig,
     OtlpProtocol, parse_collector, parse_pair,
 };
+pub use rules::{CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retransmission};
 pub use run::{
-    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, DefaultBehaviors,
-    Flavor, HealthGates, IoChoice, MediaConfig, ReconnectConfig, RetransConfig,
-    RetransmissionCheck, RunConfig, ScenarioSource, ThirdPartyConfig, TlsOptions, TlsVersion,
-    Transport, TransportFor, Watchdog,
+    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor,
+    HealthGates, IoChoice, MediaConfig, ReconnectConfig, ScenarioSource, ThirdPartyConfig,
+    TlsOptions, TlsVersion, Transport, TransportFor, Watchdog,
 };
 pub use server::{ApiConfig, ProcessDraft, ProfileDraft, parse_listen_address};
+pub use table::{RunConfig, RunDraft};
 pub use trace::{LogConfig, TraceConfig, TraceFormat};
 pub use value::{
     HostPort, TimeUnit, ValueError, parse_behaviors, parse_bool, parse_cpu_list, parse_float,

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::run::DefaultBehaviors;
+use super::rules::DefaultBehaviors;
 
 /// The port of a SIP address that names none (RFC 3261, section 19.1.2).
 const SIP_PORT: u16 = 5060;

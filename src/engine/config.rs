@@ -1,12 +1,15 @@
 //! Configuration of an engine. Everything is resolved and checked before it gets here.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::arrivals::circuits::CircuitMap;
 use super::arrivals::pacing::RatePlan;
 use super::call::call_ids::CallIdStyle;
+pub use crate::config::rules::{
+    CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retransmission,
+};
 use crate::injection::InjectionFile;
 use crate::trace::{Kinds, Protocol};
 
@@ -20,7 +23,7 @@ pub struct EngineConfig {
     /// Seeds ids and randomness; the same on all workers.
     pub seed: u64,
     /// Capacity of the call pool.
-    pub calls_max: usize,
+    pub pool_calls: usize,
     /// Ended calls with foreign Call-IDs that are remembered.
     pub dead_calls_max: usize,
     /// Bytes of address space for stored messages.
@@ -35,47 +38,37 @@ pub struct EngineConfig {
     pub start_ns: u64,
     /// Unix time minus monotonic time, in nanoseconds.
     pub wall_offset_ns: u64,
-    /// Retransmission rules.
-    pub retransmission: Retransmission,
-    /// Default `<recv>` timeout in milliseconds; 0 is none.
-    pub recv_timeout_ms: u64,
-    /// Longest wait of a message for room to be sent, in milliseconds; 0 for no limit.
-    pub send_timeout_ms: u64,
-    /// Least wait for a mandatory BYE without a timeout of its own, in milliseconds; used only with
-    /// a default timeout.
-    pub recv_bye_timeout_ms: u64,
-    /// Length of `<pause/>` in milliseconds (`-d`).
-    pub pause_ms: u64,
-    /// Time for which an ended foreign Call-ID is remembered, in milliseconds.
-    pub deadcall_wait_ms: u64,
-    /// Default behaviours.
-    pub behaviors: Behaviors,
-    /// True if a message that finds no room on a connection gives a warning and does not end its
-    /// call (`-sendbuffer_warn`).
-    pub congestion_warns: bool,
-    /// True if an ICMP error ends its call at once (RFC 3261 sections 8.1.3.1 and 18.4); otherwise
-    /// the message counts as lost on the way, as in SIPp.
-    pub icmp_fails_calls: bool,
-    /// Loss simulated on every message, in percent.
-    pub lost_percent: f64,
-    /// First `[cseq]`.
-    pub base_cseq: u32,
-    /// True if messages that arrive while a call pauses are dropped (`-pause_msg_ign`).
-    pub ignore_messages_in_pause: bool,
-    /// True if a Call-ID counts as a whole, `prefix///` included (`-callid_slash_ign`).
-    pub whole_call_ids: bool,
-    /// The rule by which duplicates are recognised.
-    pub duplicate_check: DuplicateCheck,
-    /// `-dynamicStart`, `-dynamicMax`, `-dynamicStep`.
-    pub dynamic_ids: (u64, u64, u64),
-    /// Initial values of global variables (`-set`), by name.
-    pub sets: Vec<(String, String)>,
+    /// The rules that calls keep to.
+    pub rules: CallRules,
     /// Kinds of events that are recorded.
     pub trace: Kinds,
     /// Our own addresses and those of the peer.
     pub environment: Environment,
     /// Data of the scenarios, such as injection files and credentials.
     pub data: DataConfig,
+}
+
+/// A small engine that answers calls on loopback, without an end: what tests and benches vary.
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            worker: 0,
+            workers: 1,
+            seed: 1,
+            pool_calls: 64,
+            dead_calls_max: 256,
+            blob_bytes_max: 1 << 20,
+            concurrent_max: None,
+            calls_total: None,
+            arrivals: Arrivals::Server,
+            start_ns: 0,
+            wall_offset_ns: 0,
+            rules: CallRules::default(),
+            trace: Kinds::NONE,
+            environment: Environment::default(),
+            data: DataConfig::default(),
+        }
+    }
 }
 
 /// Data of the scenarios, apart from the environment.
@@ -122,43 +115,6 @@ pub enum Arrivals {
     Users(u64),
 }
 
-/// RFC 3261 section 17 timers, as in SIPp.
-#[derive(Clone, Copy, Debug)]
-pub struct Retransmission {
-    /// `false` with `-nr`.
-    pub enabled: bool,
-    /// Retransmissions of an INVITE.
-    pub invite_max: u32,
-    /// Retransmissions of anything else.
-    pub non_invite_max: u32,
-    /// T2: ceiling of the interval for anything but INVITE, in milliseconds.
-    pub t2_ms: u32,
-}
-
-/// Default behaviours, which apply beside the scenario.
-#[derive(Clone, Copy, Debug)]
-pub struct Behaviors {
-    /// The dialog of a failed call is ended (BYE, CANCEL, ACK).
-    pub bye: bool,
-    /// An unexpected message fails the call.
-    pub abort_unexpected: bool,
-    /// PING is answered.
-    pub ping_reply: bool,
-    /// An ACK must carry the CSeq number of its INVITE.
-    pub cseq_check: bool,
-    /// INFO, NOTIFY, OPTIONS and UPDATE that the scenario does not expect are answered (`-aa`).
-    pub auto_answer: bool,
-}
-
-/// The rule by which a retransmission of the peer is recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DuplicateCheck {
-    /// By every byte.
-    Full,
-    /// By To, From, Call-ID and CSeq; for responses also code and body.
-    Loose,
-}
-
 /// The values behind the addressing keywords.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -185,4 +141,23 @@ pub struct Environment {
     pub pid: u32,
     /// `[users]`; `None` if no users start calls.
     pub users: Option<u64>,
+}
+
+/// A process on loopback that knows no peer; each of its calls has a socket.
+impl Default for Environment {
+    fn default() -> Self {
+        Self {
+            service: "service".to_owned(),
+            protocol: Protocol::Udp,
+            local_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            local_port: None,
+            media_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            media_port: 6000,
+            remote_host: String::new(),
+            remote: None,
+            next_hop: None,
+            pid: 4711,
+            users: None,
+        }
+    }
 }

@@ -44,8 +44,8 @@ pub use call::census::{Census, Wait};
 pub use call::footprint::{ENDED_CALL_BYTES, Footprint};
 pub use call::{blob, ids, lookup};
 pub use config::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Gate,
-    Retransmission,
+    Arrivals, CallRules, DataConfig, DefaultBehaviors, DuplicateCheck, DynamicIds, EngineConfig,
+    Environment, Gate, Retransmission,
 };
 pub use control::{Answer, WorkerRequest};
 pub use dialog::authenticate::digest_uri;
@@ -276,7 +276,7 @@ impl Engine {
     /// Creates an engine for `programs`. `layout` must be theirs.
     pub fn new(programs: impl Into<Programs>, layout: &Layout, mut config: EngineConfig) -> Self {
         // RFC 3261 section 17: no retransmission over a reliable transport.
-        config.retransmission.enabled &= !config.environment.protocol.is_stream();
+        config.rules.retransmission.enabled &= !config.environment.protocol.is_stream();
         let connections =
             if config.environment.protocol.is_stream() { capacity_of(&config) } else { 0 };
         let programs: Programs = programs.into();
@@ -390,7 +390,7 @@ impl Engine {
             rtd_starts: Vec::new(),
             peers: Commands::none(),
             sources: None,
-            dynamic_id: Cell::new(config.dynamic_ids.0),
+            dynamic_id: Cell::new(config.rules.dynamic_ids.start),
             tables: config.data.tables.iter().cloned().map(Table::new).collect(),
             digests: RefCell::new(Ha1Cache::new(DIGESTS, seeds.next_u64())),
             circuits: config
@@ -554,7 +554,7 @@ impl Engine {
 
     /// The part of a Call-ID that identifies a call.
     fn call_key<'c>(&self, call_id: &'c [u8]) -> &'c [u8] {
-        if self.config.whole_call_ids { call_id } else { ids::key(call_id) }
+        if self.config.rules.whole_call_ids { call_id } else { ids::key(call_id) }
     }
 
     fn call_ref(&self, slot: Slot) -> CallRef {
@@ -563,5 +563,5 @@ impl Engine {
 }
 
 fn capacity_of(config: &EngineConfig) -> usize {
-    config.calls_max.clamp(1, ids::SLOTS_MAX)
+    config.pool_calls.clamp(1, ids::SLOTS_MAX)
 }

@@ -393,7 +393,7 @@ impl Engine {
             Some(timeout_ms) => u64::from(timeout_ms),
             None if recv.optional && is_followed => 0,
             None if recv.optional => OPTIONAL_WAIT_MS,
-            None => self.config.recv_timeout_ms,
+            None => self.config.rules.recv_timeout_ms,
         }
     }
 

@@ -38,7 +38,8 @@ impl Engine {
         match &step.kind {
             StepKind::Recv(recv) => {
                 self.step_counts(slot, index).timeouts += 1;
-                let waited_ms = recv.timeout_ms.map_or(self.config.recv_timeout_ms, u64::from);
+                let waited_ms =
+                    recv.timeout_ms.map_or(self.config.rules.recv_timeout_ms, u64::from);
                 let aborts = step.on_timeout.is_none();
                 self.trace_timeout(slot, index, Patience::Receive, aborts, waited_ms);
                 match step.on_timeout {
@@ -75,7 +76,8 @@ impl Engine {
                 }
                 self.calls[slot].send_deadline_ns = 0;
                 self.step_counts(slot, index).timeouts += 1;
-                let waited_ms = send.timeout_ms.map_or(self.config.send_timeout_ms, u64::from);
+                let waited_ms =
+                    send.timeout_ms.map_or(self.config.rules.send_timeout_ms, u64::from);
                 let aborts = step.on_timeout.is_none();
                 self.trace_timeout(slot, index, Patience::Send, aborts, waited_ms);
                 match step.on_timeout {
@@ -99,7 +101,7 @@ impl Engine {
         let bound = Rc::clone(self.program_of(slot));
         let Some(step) = bound.program.steps.get(usize::from(pending.step)) else { return };
         let StepKind::Send(send) = &step.kind else { return };
-        let rules = self.config.retransmission;
+        let rules = self.config.rules.retransmission;
         let is_invite = send.message == Outgoing::Request(MethodId::Invite.bit());
         let max = if is_invite { rules.invite_max } else { rules.non_invite_max };
         if u32::from(pending.count) >= max {
@@ -165,7 +167,7 @@ impl Engine {
             step => {
                 let steps = &self.program_of(slot).program.steps;
                 let own = steps.get(usize::from(step)).and_then(|step| step.lost_percent);
-                own.unwrap_or(self.config.lost_percent)
+                own.unwrap_or(self.config.rules.lost_percent)
             }
         };
         if lost > 0.0 && self.random.chance(lost / 100.0) {

@@ -80,7 +80,7 @@ impl Promise {
             let of_plan = launch.workers as u64;
             shape.footprint = Footprint::of(&launch.programs);
             workers += of_plan;
-            let calls = of_plan.saturating_mul(launch.engine.calls_max as u64);
+            let calls = of_plan.saturating_mul(launch.engine.pool_calls as u64);
             let ended = of_plan.saturating_mul(launch.engine.dead_calls_max as u64);
             shape.calls = shape.calls.saturating_add(calls);
             let texts = of_plan.saturating_mul(launch.engine.blob_bytes_max as u64);
@@ -471,7 +471,7 @@ mod tests {
         let mut config = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
         let narrow = call_bytes(Footprint::default(), false);
         let calls = free_bytes() / narrow / 4;
-        config.max_calls = Some(calls);
+        config.pool_calls = Some(calls);
         assert_eq!(sizing(&config, narrow, 2).pool().unwrap().0, calls);
         let wide = call_bytes(footprint(4096), false);
         let refusal = sizing(&config, wide, 2).pool().unwrap_err().to_string();

@@ -18,16 +18,13 @@ use super::pool::{self, Sizing, Terms};
 use super::{RunError, memory, sources, targets, third_party};
 use crate::config::targets::Load;
 use crate::config::{
-    CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RATE_DEFAULT,
-    RetransmissionCheck, RunConfig, Transport, TransportFor,
+    CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RATE_DEFAULT, RunConfig,
+    Transport, TransportFor,
 };
 use crate::dataplane::third_party::ThirdPartyPlan;
 use crate::dataplane::{Bind, LINGER_NS, Launch, LaunchError, Reconnect, StreamPlan, bind_again};
 use crate::engine::pacing::RatePlan;
-use crate::engine::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Footprint,
-    Programs, Retransmission, layout,
-};
+use crate::engine::{Arrivals, DataConfig, EngineConfig, Environment, Footprint, Programs, layout};
 use crate::scenario::{Mode, Program};
 use crate::stream::{Limits, TlsConfig};
 use crate::trace::{Kinds, Protocol};
@@ -127,7 +124,7 @@ pub(super) fn plan(
     let shared_port = !roles.is_client && workers > 1;
     let bind = bind(config, &addresses, sources.as_ref(), shared_port, for_connections)?;
     let all: Vec<&Program> = programs.all().map(|program| &**program).collect();
-    let layout = Arc::new(layout(&all, config.pause_ms_default));
+    let layout = Arc::new(layout(&all, config.rules.pause_ms));
     let (data, places) = data_and_places(
         config,
         &programs,
@@ -216,7 +213,7 @@ fn bind(
 
 /// A notice that only one call is made, if other settings suggest more of them.
 fn lone_call(config: &RunConfig, roles: Roles) -> Option<String> {
-    if !roles.is_client || config.calls_max != CallLimit::ClientDefault {
+    if !roles.is_client || config.calls_total != CallLimit::ClientDefault {
         return None;
     }
     let asks = [
@@ -256,7 +253,7 @@ impl CallLimits {
             (_, Some(per_rate)) => Some(((per_rate * config.rate) as u64).max(1)),
             (_, None) => None,
         };
-        let calls_total = match config.calls_max {
+        let calls_total = match config.calls_total {
             CallLimit::Count(count) => Some(count),
             CallLimit::ClientDefault if roles.is_client => Some(1),
             CallLimit::ClientDefault | CallLimit::Unlimited => None,
@@ -398,59 +395,26 @@ fn engine_config(
     (pool, workers): (u64, usize),
     data: DataConfig,
 ) -> EngineConfig {
-    let calls_max = pool.div_ceil(workers as u64) as usize;
+    let pool_calls = pool.div_ceil(workers as u64) as usize;
     EngineConfig {
         worker: 0,
         workers,
         seed: config.seed.unwrap_or_else(random_seed),
-        calls_max,
+        pool_calls,
         dead_calls_max: match !roles.answers && config.call_ids == CallIds::Own {
             true => 1,
-            false => (pool::ENDED_PER_CALL as usize * calls_max).min(DEAD_CALLS),
+            false => (pool::ENDED_PER_CALL as usize * pool_calls).min(DEAD_CALLS),
         },
-        blob_bytes_max: (calls_max * pool::TEXT_BYTES as usize).max(pool::TEXTS_LEAST as usize),
+        blob_bytes_max: (pool_calls * pool::TEXT_BYTES as usize).max(pool::TEXTS_LEAST as usize),
         concurrent_max: limits.concurrent_max,
         calls_total: limits.calls_total,
         arrivals: arrivals(config, roles.is_client),
         start_ns: 0,
         wall_offset_ns: 0,
-        retransmission: Retransmission {
-            enabled: config.retrans.enabled,
-            invite_max: config.retrans.invite_max,
-            non_invite_max: config.retrans.non_invite_max,
-            t2_ms: u32::try_from(config.retrans.t2_ms).unwrap_or(u32::MAX),
-        },
-        recv_timeout_ms: config.recv_timeout_ms.unwrap_or(0),
-        recv_bye_timeout_ms: config.recv_bye_timeout_ms.unwrap_or(0),
-        send_timeout_ms: config.send_timeout_ms.unwrap_or(0),
-        pause_ms: config.pause_ms_default,
-        deadcall_wait_ms: config.deadcall_wait_ms,
-        behaviors: behaviors(config),
-        congestion_warns: config.sendbuffer_warn,
-        icmp_fails_calls: config.icmp_fails_calls,
-        lost_percent: config.lost_percent,
-        base_cseq: config.base_cseq,
-        ignore_messages_in_pause: config.pause_drops_messages,
-        whole_call_ids: config.whole_call_ids,
-        duplicate_check: match config.retrans.check {
-            RetransmissionCheck::Full => DuplicateCheck::Full,
-            RetransmissionCheck::Loose => DuplicateCheck::Loose,
-        },
-        dynamic_ids: config.dynamic_ids,
-        sets: config.sets.clone(),
+        rules: config.rules.clone(),
         trace: Kinds::NONE,
         environment: environment(config, addresses),
         data,
-    }
-}
-
-fn behaviors(config: &RunConfig) -> Behaviors {
-    Behaviors {
-        bye: config.default_behaviors.bye,
-        abort_unexpected: config.default_behaviors.abort_unexpected,
-        ping_reply: config.default_behaviors.ping_reply,
-        cseq_check: config.default_behaviors.cseq_check,
-        auto_answer: config.auto_answer,
     }
 }
 
@@ -473,7 +437,7 @@ fn environment(config: &RunConfig, addresses: &Addresses) -> Environment {
 /// Checks that there is a global variable for each `-set`.
 pub(super) fn check_sets(config: &RunConfig, programs: &Programs) -> Result<(), RunError> {
     let is_known = |name| programs.all().any(|program| program.global_variables.contains(name));
-    match config.sets.iter().find(|(name, _)| !is_known(name)) {
+    match config.rules.sets.iter().find(|(name, _)| !is_known(name)) {
         Some((name, _)) => Err(RunError::Set { name: name.clone() }),
         None => Ok(()),
     }
@@ -536,7 +500,7 @@ fn connected_workers(
     is_client: bool,
     notices: &mut Vec<String>,
 ) -> usize {
-    let has_limit = matches!(config.calls_max, CallLimit::Count(_))
+    let has_limit = matches!(config.calls_total, CallLimit::Count(_))
         || matches!(config.concurrent_max, ConcurrencyLimit::Count(_));
     if workers > 1 && config.transport.is_stream() && !is_client && has_limit {
         notices.push(
@@ -590,7 +554,7 @@ fn streams(
         connections_max: (connections_max as usize).div_ceil(workers),
         reconnect: Reconnect {
             max: config.reconnect.max,
-            fails_calls: config.reconnect.close_calls,
+            fails_calls: config.reconnect.fails_calls,
             sleep_ns: config.reconnect.sleep_ms.saturating_mul(1_000_000),
         },
         limits: Limits::default(),
@@ -671,7 +635,7 @@ fn refused_cpus(wanted: &[usize]) -> Option<String> {
 fn limit_per_rate(config: &RunConfig, program: &Program, is_client: bool) -> Option<f64> {
     let applies =
         config.concurrent_max == ConcurrencyLimit::SippRule && is_client && config.users.is_none();
-    let default_ms = config.pause_ms_default;
+    let default_ms = config.rules.pause_ms;
     let duration_ms = program.pauses_p99_ms(default_ms).max(default_ms as f64).max(1000.0);
     applies.then(|| 3.0 * duration_ms / config.rate_period_ms as f64)
 }

@@ -239,7 +239,7 @@ fn check_listeners(
     }
     let problem = if programs.main.mode == Mode::Client {
         "answer calls, but this scenario makes calls"
-    } else if matches!(config.calls_max, CallLimit::Count(_)) {
+    } else if matches!(config.calls_total, CallLimit::Count(_)) {
         "count their calls separately, but -m needs one count"
     } else if config.third_party.is_some() {
         "cannot take part in third-party call control"

@@ -108,7 +108,7 @@ impl Sizing<'_> {
     fn asked(&self) -> Option<u64> {
         let config = self.config;
         let with_slack = |calls: u64| calls.saturating_add(calls / 4 + POOL_SLACK);
-        let pool = match (config.max_calls, self.concurrent_max, config.users) {
+        let pool = match (config.pool_calls, self.concurrent_max, config.users) {
             (Some(calls), _, _) => calls,
             // The limit follows the rate, which keys may raise.
             (None, Some(limit), _) if config.concurrent_max == ConcurrencyLimit::SippRule => {

@@ -65,7 +65,7 @@ impl Prepared {
         label: Option<&str>,
     ) -> Result<Self, RunError> {
         let pid = plan.launch.engine.environment.pid;
-        let has_losses = config.lost_percent > 0.0 || plan.launch.programs.main.has_losses();
+        let has_losses = config.rules.lost_percent > 0.0 || plan.launch.programs.main.has_losses();
         let names = Names::new(config, pid, label);
         let trace = config.trace.clone();
         let mut prepared = Self {

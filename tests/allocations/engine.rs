@@ -115,10 +115,10 @@ fn steady_with(
     mut others: Option<[Program; 2]>,
 ) -> [(u64, Counters); 2] {
     for side in [&mut caller, &mut callee] {
-        side.engine.calls_max = 4096;
+        side.engine.pool_calls = 4096;
         side.engine.dead_calls_max = 1 << 16;
         side.engine.blob_bytes_max = 16 << 20;
-        side.engine.pause_ms = 100;
+        side.engine.rules.pause_ms = 100;
     }
     caller.engine.calls_total = None;
     caller.engine.arrivals = rate(200.0);

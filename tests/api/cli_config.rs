@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use gossipper::cli::{Action, parse};
 use gossipper::config::{
-    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, DefaultBehaviors, Flavor, HostPort,
-    IoChoice, RetransmissionCheck, RunConfig, ScenarioSource, Transport,
+    CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, DefaultBehaviors, DuplicateCheck,
+    Flavor, HostPort, IoChoice, RunConfig, ScenarioSource, Transport,
 };
 
 fn argv(line: &str) -> Vec<OsString> {
@@ -40,30 +40,32 @@ fn under_the_name_sipp_the_defaults_are_sipps() {
     assert_eq!(config.flavor, Flavor::Sipp);
     assert_eq!(config.control_socket.port, ControlPort::From(8888));
     assert_eq!(run("sipp -cp 9 h").control_socket.port, ControlPort::Given(9));
-    assert_eq!(config.calls_max, CallLimit::Unlimited);
+    assert_eq!(config.calls_total, CallLimit::Unlimited);
     assert_eq!(config.concurrent_max, ConcurrencyLimit::SippRule);
     assert_eq!(config.scenario, ScenarioSource::Builtin("uac".to_owned()));
     assert_eq!(config.rate, 10.0);
     assert_eq!(config.rate_period_ms, 1000);
     assert_eq!(config.rate_interval_ms, 60_000);
-    assert_eq!(config.deadcall_wait_ms, 33_000);
-    assert_eq!(config.retrans.invite_max, 5);
-    assert_eq!(config.retrans.non_invite_max, 9);
-    assert_eq!(config.retrans.t2_ms, 4000);
-    assert_eq!(config.retrans.check, RetransmissionCheck::Full);
+    assert_eq!(config.rules.deadcall_wait_ms, 33_000);
+    assert_eq!(config.rules.retransmission.invite_max, 5);
+    assert_eq!(config.rules.retransmission.non_invite_max, 9);
+    assert_eq!(config.rules.retransmission.t2_ms, 4000);
+    assert_eq!(config.rules.duplicate_check, DuplicateCheck::Full);
     assert_eq!((config.media.port_min, config.media.port_max), (6000, 65_535));
     assert_eq!(config.max_sockets, 50_000);
     // SIPp's 64 KiB lose bursts; a size that is given counts.
     assert_eq!((config.socket_buffer_bytes, config.stream_buffer_bytes), (16 << 20, 0));
     let small = run("sipp -buff_size 65536 192.0.2.1");
     assert_eq!((small.socket_buffer_bytes, small.stream_buffer_bytes), (65_536, 65_536));
-    assert_eq!(config.default_behaviors, DefaultBehaviors::ALL);
-    assert_eq!((config.recv_timeout_ms, config.timeout_ms), (None, None));
+    assert_eq!(config.rules.default_behaviors, DefaultBehaviors::ALL);
+    assert_eq!((config.rules.recv_timeout_ms, config.timeout_ms), (0, None));
     assert_eq!((config.service.as_str(), config.auth_user.as_str()), ("service", "service"));
     assert_eq!(config.auth_password, "password");
-    assert_eq!((config.base_cseq, config.pause_ms_default), (1, 0));
+    assert_eq!((config.rules.base_cseq, config.rules.pause_ms), (1, 0));
     assert_eq!(config.local_port, None);
-    assert!(config.quit_at_rate_max && config.retrans.enabled && config.gso && config.gro);
+    assert!(
+        config.quit_at_rate_max && config.rules.retransmission.enabled && config.gso && config.gro
+    );
     assert!(config.notices.is_empty());
 }
 
@@ -84,7 +86,7 @@ fn the_interval_of_a_ramp_is_in_seconds_and_by_default_that_of_the_rows() {
 fn under_the_name_gossipper_a_client_makes_one_call_and_the_pool_is_the_limit() {
     let config = run("gossipper 192.0.2.1");
     assert_eq!(config.flavor, Flavor::Gossipper);
-    assert_eq!(config.calls_max, CallLimit::ClientDefault);
+    assert_eq!(config.calls_total, CallLimit::ClientDefault);
     assert_eq!(config.concurrent_max, ConcurrencyLimit::Pool);
     assert_eq!(config.control_socket.port, ControlPort::Closed);
     assert_eq!(run("gossipper -ci 127.0.0.1 h -cp 1").control_socket.port, ControlPort::Given(1));
@@ -96,9 +98,9 @@ fn under_the_name_gossipper_a_client_makes_one_call_and_the_pool_is_the_limit() 
 fn explicit_limits_win_over_the_defaults_of_both_names() {
     for program in ["sipp", "gossipper"] {
         let config = run(&format!("{program} -m 0 -l 5 h"));
-        assert_eq!(config.calls_max, CallLimit::Unlimited);
+        assert_eq!(config.calls_total, CallLimit::Unlimited);
         assert_eq!(config.concurrent_max, ConcurrencyLimit::Count(5));
-        assert_eq!(run(&format!("{program} -m 0x10 h")).calls_max, CallLimit::Count(16));
+        assert_eq!(run(&format!("{program} -m 0x10 h")).calls_total, CallLimit::Count(16));
         let closed_loop = run(&format!("{program} -users 7 h"));
         assert_eq!(closed_loop.users, Some(7));
         assert_eq!(closed_loop.concurrent_max, ConcurrencyLimit::Pool);
@@ -125,15 +127,18 @@ fn values_reach_their_fields() {
     assert_eq!((config.auth_user.as_str(), config.auth_password.as_str()), ("alice", "-secret"));
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     assert_eq!(config.keys, [pair("a", "b"), pair("c", "-d")]);
-    assert_eq!(config.sets, [pair("v", "1")]);
-    assert_eq!((config.pause_ms_default, config.rate_period_ms), (1500, 2000));
-    assert_eq!((config.recv_timeout_ms, config.timeout_ms), (Some(2), Some(2000)));
-    assert!(!config.retrans.enabled);
-    assert_eq!((config.retrans.invite_max, config.retrans.non_invite_max), (8, 3));
-    assert_eq!(config.retrans.check, RetransmissionCheck::Loose);
-    assert_eq!(config.lost_percent, 2.5);
+    assert_eq!(config.rules.sets, [pair("v", "1")]);
+    assert_eq!((config.rules.pause_ms, config.rate_period_ms), (1500, 2000));
+    assert_eq!((config.rules.recv_timeout_ms, config.timeout_ms), (2, Some(2000)));
+    assert!(!config.rules.retransmission.enabled);
+    assert_eq!(
+        (config.rules.retransmission.invite_max, config.rules.retransmission.non_invite_max),
+        (8, 3)
+    );
+    assert_eq!(config.rules.duplicate_check, DuplicateCheck::Loose);
+    assert_eq!(config.rules.lost_percent, 2.5);
     assert_eq!(config.media.port_min, 7000);
-    assert!(!config.default_behaviors.bye && config.default_behaviors.ping_reply);
+    assert!(!config.rules.default_behaviors.bye && config.rules.default_behaviors.ping_reply);
     assert_eq!((config.cpus.as_slice(), config.workers), (&[2, 0][..], Some(2)));
     assert_eq!(config.io, IoChoice::Syscall);
     assert_eq!((config.stat_period_ms, config.screen_period_ms), (Some(5000), 2000));
@@ -141,7 +146,7 @@ fn values_reach_their_fields() {
     assert_eq!(config.health.max_failed_calls, Some(0));
     assert!(config.health.any());
     assert_eq!(config.seed, Some(7));
-    assert!(!config.gso && !config.gro && config.auto_answer && config.no_stdin);
+    assert!(!config.gso && !config.gro && config.rules.auto_answer && config.no_stdin);
     assert_eq!(config.color, ColorChoice::Never);
     assert_eq!(config.start_delay_ms, 3000);
 }
@@ -157,9 +162,12 @@ fn the_last_of_several_counts_also_across_aliases() {
     assert_eq!(run("sipp -mp 7000 -min_rtp_port 8000 h").media.port_min, 8000);
     assert_eq!(run("sipp -min_rtp_port 8000 -mp 7000 h").media.port_min, 7000);
     assert_eq!(run("sipp -r 1 -r 2 h").rate, 2.0);
-    assert_eq!(run("sipp -nd -default_behaviors all h").default_behaviors, DefaultBehaviors::ALL);
+    assert_eq!(
+        run("sipp -nd -default_behaviors all h").rules.default_behaviors,
+        DefaultBehaviors::ALL
+    );
     let late_max = run("sipp -max_invite_retrans 8 -max_retrans 3 h");
-    assert_eq!(late_max.retrans.invite_max, 3);
+    assert_eq!(late_max.rules.retransmission.invite_max, 3);
 }
 
 #[test]

@@ -19,8 +19,8 @@ fn config(change: impl FnOnce(&mut RunDraft)) -> RunConfig {
     let mut draft = RunDraft {
         local_ip: Some([127, 0, 0, 1].into()),
         local_port: Some(0),
-        calls_max: Some(0),
-        max_calls: Some(1_000),
+        calls_total: Some(0),
+        pool_calls: Some(1_000),
         ..RunDraft::default()
     };
     change(&mut draft);
@@ -55,7 +55,7 @@ fn round(registry: &Registry, port: u16) {
                 draft.scenario_name = Some("uac".to_owned());
                 draft.remote = Some(HostPort { host: "127.0.0.1".to_owned(), port });
                 draft.rate = Some(50.0);
-                draft.pause_ms_default = Some(300);
+                draft.rules.pause_ms = 300;
             });
             registry.start_dynamic(None, run).unwrap()
         })
@@ -85,7 +85,7 @@ fn crowd(registry: &Registry, port: u16) {
         draft.remote = Some(HostPort { host: "127.0.0.1".to_owned(), port });
         draft.workers = Some(WORKERS);
         draft.rate = Some(100.0);
-        draft.calls_max = None;
+        draft.calls_total = None;
     });
     let id = registry.start_dynamic(None, run).unwrap();
     let engine = registry.get(&id).unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft, Transport};
+use gossipper::config::{CallRules, Flavor, HostPort, RunConfig, RunDraft, Transport};
 use gossipper::output::Summary;
 use gossipper::server::engines::{
     Ask, AskError, DYNAMIC_MAX, DynamicError, EngineHandle, EngineKind, EngineSpec, EngineState,
@@ -18,8 +18,8 @@ fn draft() -> RunDraft {
     RunDraft {
         local_ip: Some([127, 0, 0, 1].into()),
         local_port: Some(0),
-        calls_max: Some(0),
-        max_calls: Some(2_000),
+        calls_total: Some(0),
+        pool_calls: Some(2_000),
         ..RunDraft::default()
     }
 }
@@ -35,7 +35,7 @@ fn uac_with(port: u16, rate: f64, pause_ms: u64, change: impl FnOnce(&mut RunDra
         scenario_name: Some("uac".to_owned()),
         remote: Some(HostPort { host: "127.0.0.1".to_owned(), port }),
         rate: Some(rate),
-        pause_ms_default: Some(pause_ms),
+        rules: CallRules { pause_ms, ..CallRules::default() },
         ..draft()
     };
     change(&mut draft);
@@ -327,7 +327,7 @@ fn what_clashes_is_named_before_anything_starts() {
 #[test]
 fn dynamic_engines_come_and_go() {
     let (registry, port) = answering();
-    let few = |count: u64| uac_with(port, 50.0, 0, |draft| draft.calls_max = Some(count));
+    let few = |count: u64| uac_with(port, 50.0, 0, |draft| draft.calls_total = Some(count));
     let id = registry.start_dynamic(None, few(3)).unwrap();
     assert_eq!(id, "dyn-1");
     let first = registry.get(&id).unwrap();
@@ -433,7 +433,7 @@ fn several_listeners_are_one_engine() {
     {
         let run = uac_with(listener.local_port, 50.0, 0, |draft| {
             draft.transport = Some(transport);
-            draft.calls_max = Some(20);
+            draft.calls_total = Some(20);
         });
         let id = registry.start_dynamic(None, run).unwrap();
         let load = registry.get(&id).unwrap();
@@ -448,7 +448,7 @@ fn several_listeners_are_one_engine() {
     let call = |index: usize, transport: Transport| {
         let run = uac_with(listeners[index].local_port, 50.0, 0, |draft| {
             draft.transport = Some(transport);
-            draft.calls_max = Some(5);
+            draft.calls_total = Some(5);
         });
         let id = registry.start_dynamic(None, run).unwrap();
         let load = registry.get(&id).unwrap();
@@ -485,7 +485,7 @@ fn several_listeners_are_one_engine() {
     let error = Registry::start(vec![calls], Policy::default()).err().unwrap().to_string();
     assert!(error.contains("this scenario makes calls"), "{error}");
     let mut counted = answer;
-    counted.run.calls_max = gossipper::config::CallLimit::Count(5);
+    counted.run.calls_total = gossipper::config::CallLimit::Count(5);
     let error = Registry::start(vec![counted], Policy::default()).err().unwrap().to_string();
     assert!(error.contains("-m needs one count"), "{error}");
 }
@@ -513,7 +513,7 @@ const BUSY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     let (registry, port) = answering();
     let answer = registry.primary().unwrap();
-    let open = uac_with(port, 1000.0, 4_000, |draft| draft.calls_max = Some(5));
+    let open = uac_with(port, 1000.0, 4_000, |draft| draft.calls_total = Some(5));
     registry.start_dynamic(Some("open".to_owned()), open).unwrap();
     let open = registry.get("open").unwrap();
     until(&answer, "in calls", |state| state.snapshot.calls.active == 5);
@@ -525,7 +525,7 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     let state = answer.state();
     assert_eq!((state.scenario.name.as_str(), &*state.scenario.xml), ("busy", BUSY));
     assert_eq!(state.listeners[0].scenario_name, "busy");
-    let late = uac_with(port, 1000.0, 0, |draft| draft.calls_max = Some(7));
+    let late = uac_with(port, 1000.0, 0, |draft| draft.calls_total = Some(7));
     registry.start_dynamic(Some("late".to_owned()), late).unwrap();
     let late = registry.get("late").unwrap();
     until(&late, "finished", is_finished);

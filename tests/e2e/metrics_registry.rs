@@ -23,8 +23,8 @@ fn run(scenario: &str, port: Option<u16>) -> RunConfig {
     let draft = RunDraft {
         local_ip: Some([127, 0, 0, 1].into()),
         local_port: Some(0),
-        calls_max: Some(0),
-        max_calls: Some(500),
+        calls_total: Some(0),
+        pool_calls: Some(500),
         scenario_name: Some(scenario.to_owned()),
         rate: remote.as_ref().map(|_| 50.0),
         remote,

@@ -216,7 +216,7 @@ fn dependencies_point_one_way() {
         ("stats", &[]),
         ("media", &["sip", "scenario", "stats"]),
         ("trace", &["stats"]),
-        ("engine", &["sip", "scenario", "injection", "stats", "trace"]),
+        ("engine", &["sip", "scenario", "injection", "stats", "trace", "config"]),
         ("config", &[]),
         ("output", &["stats"]),
         ("sinks", &["sip", "stats", "trace", "config", "output"]),

@@ -76,7 +76,7 @@ fn controller_b_calls_when_it_is_told_to() {
 #[test]
 fn call_ids_can_be_told_to_count_as_a_whole() {
     let mut options = side(builtin("3pcc-C-B"), Peering::Pair);
-    options.engine.whole_call_ids = true;
+    options.engine.rules.whole_call_ids = true;
     let mut rig = Rig::with(options);
     rig.tell(Tell::Reachable(0));
     rig.tell(Tell::Command(b"Call-ID: leg///one@a\r\n\r\n"));

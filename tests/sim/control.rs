@@ -99,7 +99,7 @@ fn seconds_after_the_last_start_are_not_judged() {
     let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
         engine.arrivals = rate(200.0);
         engine.calls_total = Some(500);
-        engine.calls_max = 512;
+        engine.pool_calls = 512;
     }));
     let start_ns = rig.world.start_ns;
     rig.world.sides[0].aggregate(start_ns);
@@ -184,7 +184,7 @@ fn a_new_rate_takes_effect_within_a_tenth_of_a_second() {
     let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
         engine.arrivals = rate(0.1);
         engine.calls_total = None;
-        engine.calls_max = 4096;
+        engine.pool_calls = 4096;
     }));
     assert!(calls(&mut rig, 3_000).len() <= 1);
     let told_ms = rig.ms();
@@ -202,7 +202,7 @@ fn a_new_rate_takes_effect_within_a_tenth_of_a_second() {
 #[test]
 fn whoever_starts_later_is_reached_by_a_repetition_where_icmp_fails_no_calls() {
     let mut rig = Rig::with(SideOptions::new(builtin("options")).with(|engine| {
-        engine.icmp_fails_calls = false;
+        engine.rules.icmp_fails_calls = false;
     }));
     rig.close_peer();
     rig.run(1_000);
@@ -218,7 +218,7 @@ fn whoever_starts_later_is_reached_by_a_repetition_where_icmp_fails_no_calls() {
 #[test]
 fn where_icmp_fails_no_calls_nobody_there_is_silence() {
     let mut rig = Rig::with(SideOptions::new(builtin("uac")).with(|engine| {
-        engine.icmp_fails_calls = false;
+        engine.rules.icmp_fails_calls = false;
     }));
     rig.close_peer();
     rig.run(60_000);
@@ -228,8 +228,8 @@ fn where_icmp_fails_no_calls_nobody_there_is_silence() {
     assert_eq!((counters.retransmissions_sent, counters.icmp_errors), (5, 6));
     // A request that is not repeated is waited for, for as long as the scenario says.
     let mut rig = Rig::with(SideOptions::new(options()).with(|engine| {
-        engine.icmp_fails_calls = false;
-        engine.recv_timeout_ms = 30_000;
+        engine.rules.icmp_fails_calls = false;
+        engine.rules.recv_timeout_ms = 30_000;
     }));
     rig.close_peer();
     rig.run(29_000);
@@ -242,7 +242,7 @@ fn where_icmp_fails_no_calls_nobody_there_is_silence() {
 #[test]
 fn a_run_that_waits_for_no_dialogs_ends_with_its_last_call() {
     let mut options = SideOptions::new(builtin("uac"));
-    options.engine.recv_timeout_ms = 5_000;
+    options.engine.rules.recv_timeout_ms = 5_000;
     options.linger_ns = 0;
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;

@@ -192,8 +192,8 @@ fn a_callee_follows_its_caller() {
 #[test]
 fn a_failed_call_is_hung_up_where_its_answer_said() {
     let options = SideOptions::new(builtin("uac")).with(|engine| {
-        engine.pause_ms = 10_000;
-        engine.behaviors.auto_answer = true;
+        engine.rules.pause_ms = 10_000;
+        engine.rules.auto_answer = true;
     });
     let lines = format!("{TWO_ROUTES}Contact: <sip:bob@192.0.2.2>\r\n");
     let route = "<sip:near.example;lr>, <sip:far.example;lr>";
@@ -301,7 +301,7 @@ fn the_answer_of_another_branch_is_acknowledged_and_hung_up() {
 fn another_branch_may_answer_before_the_ack() {
     let steps = CALL.replace("#ACK 1#", "<pause milliseconds=\"300\"/>#ACK 1#");
     let steps = steps.replace("optional=\"true\"", "optional=\"global\"");
-    let options = dialog(&steps).with(|engine| engine.behaviors.bye = false);
+    let options = dialog(&steps).with(|engine| engine.rules.default_behaviors.bye = false);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer_with(&invite, 200, "one", "Contact: <sip:one@192.0.2.2>\r\n"));
@@ -340,7 +340,8 @@ fn a_scenario_that_waits_for_both_answers_gets_both() {
 
 #[test]
 fn another_branch_may_answer_while_the_call_is_being_ended() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 5_000);
+    let options =
+        SideOptions::new(builtin("uac")).with(|engine| engine.rules.recv_timeout_ms = 5_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 180, "one"));
@@ -389,7 +390,7 @@ fn the_tag_of_a_dialog_stays_what_its_answer_said() {
         <send>@ACK@</send>"#;
     for bye in [true, false] {
         let options = SideOptions::new(inline("tags", steps));
-        let mut rig = Rig::with(options.with(|engine| engine.behaviors.bye = bye));
+        let mut rig = Rig::with(options.with(|engine| engine.rules.default_behaviors.bye = bye));
         let invite = rig.expect("INVITE").text;
         rig.send(&answer(&invite, 200, "one"));
         rig.send(&answer(&invite, 180, "two"));

@@ -65,7 +65,8 @@ fn a_call_without_an_answer_is_told_by_what_it_lacks() {
     let (cause, missing) = (FailureCause::MaxUdpRetrans, "answer".to_owned());
     assert_eq!(told(only(&silent)), (cause, Some(1), method("INVITE"), None, missing));
     // The steps before the one that is missing are optional.
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 300);
+    let options =
+        SideOptions::new(builtin("uac")).with(|engine| engine.rules.recv_timeout_ms = 300);
     let slow = failing(options, |rig| {
         let invite = rig.expect("INVITE").text;
         rig.send(&answer(&invite, 180, "t"));

@@ -209,7 +209,7 @@ fn an_answered_call_that_fails_is_acked_and_ended_in_the_scenarios_own_words() {
 
 #[test]
 fn what_is_answered_automatically_is_answered_in_the_scenarios_own_words() {
-    let options = SideOptions::new(own_texts()).with(|engine| engine.behaviors.auto_answer = true);
+    let options = SideOptions::new(own_texts()).with(|engine| engine.rules.auto_answer = true);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&request_back("OPTIONS", &invite, 7));
@@ -428,7 +428,7 @@ fn crowded(timeout: &str, send_timeout_ms: u64) -> (Engine, TxArena) {
     );
     let program = Arc::new(inline("crowded", &steps));
     let mut config = SideOptions::new(inline("same", &steps)).engine;
-    config.send_timeout_ms = send_timeout_ms;
+    config.rules.send_timeout_ms = send_timeout_ms;
     let layout = gossipper::engine::layout(&[&program], 0);
     let mut engine = Engine::new(Arc::clone(&program), &layout, config);
     engine.set_sockets(Sockets::Shared(SocketId(0)));
@@ -470,7 +470,7 @@ fn a_message_that_finds_no_room_for_too_long_goes_to_its_label() {
 fn closing_over_udp(sockets: Option<usize>) -> [(u16, String); 2] {
     let mut options = SideOptions::new(file(include_str!("../scenarios/uac_closecon.xml")));
     options.per_call_sockets = sockets;
-    options.engine.pause_ms = 100;
+    options.engine.rules.pause_ms = 100;
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE");
     rig.send_from(0, invite.source, answer(&invite.text, 200, "t").as_bytes());

@@ -233,7 +233,7 @@ Content-Length: 0
         <recv response="200"/>"#,
     );
     let options = SideOptions::new(program)
-        .with(|engine| engine.sets = vec![("where".to_owned(), "room".to_owned())]);
+        .with(|engine| engine.rules.sets = vec![("where".to_owned(), "room".to_owned())]);
     let mut rig = Rig::with(options);
     let options = rig.expect("OPTIONS sip:room@192.0.2.2 SIP/2.0").text;
     assert_eq!(header(&options, "X-Count"), "42.000000");

@@ -12,7 +12,7 @@ fn server(steps: &str) -> SideOptions {
 }
 
 fn answers_pings(options: SideOptions) -> SideOptions {
-    options.with(|engine| engine.behaviors.auto_answer = true)
+    options.with(|engine| engine.rules.auto_answer = true)
 }
 
 #[track_caller]

@@ -61,8 +61,8 @@ fn a_provisional_answer_slows_a_request_down_to_t2() {
 #[test]
 fn without_retransmission_nothing_is_repeated() {
     let options = SideOptions::new(builtin("uac")).with(|engine| {
-        engine.retransmission.enabled = false;
-        engine.recv_timeout_ms = 20_000;
+        engine.rules.retransmission.enabled = false;
+        engine.rules.recv_timeout_ms = 20_000;
     });
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
@@ -88,7 +88,8 @@ fn a_send_without_buffers_is_repeated_by_its_timer() {
 
 #[test]
 fn silence_after_ringing_is_cancelled() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 5_000);
+    let options =
+        SideOptions::new(builtin("uac")).with(|engine| engine.rules.recv_timeout_ms = 5_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 180, "t"));
@@ -114,7 +115,8 @@ fn silence_after_ringing_is_cancelled() {
 
 #[test]
 fn a_cancel_that_found_nothing_is_not_repeated() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 5_000);
+    let options =
+        SideOptions::new(builtin("uac")).with(|engine| engine.rules.recv_timeout_ms = 5_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 180, "t"));
@@ -126,7 +128,8 @@ fn a_cancel_that_found_nothing_is_not_repeated() {
 
 #[test]
 fn an_answer_that_crosses_the_cancel_is_hung_up() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 5_000);
+    let options =
+        SideOptions::new(builtin("uac")).with(|engine| engine.rules.recv_timeout_ms = 5_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 180, "t"));
@@ -148,7 +151,8 @@ fn an_answer_that_crosses_the_cancel_is_hung_up() {
 
 #[test]
 fn the_answer_to_a_cancel_does_not_stop_the_bye_that_followed_it() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.recv_timeout_ms = 5_000);
+    let options =
+        SideOptions::new(builtin("uac")).with(|engine| engine.rules.recv_timeout_ms = 5_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 180, "t"));
@@ -214,7 +218,7 @@ fn a_late_refusal_does_not_stop_the_bye() {
 
 #[test]
 fn a_cancelled_call_is_hung_up() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.pause_ms = 10_000);
+    let options = SideOptions::new(builtin("uac")).with(|engine| engine.rules.pause_ms = 10_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 200, "t"));
@@ -229,7 +233,7 @@ fn a_cancelled_call_is_hung_up() {
 #[test]
 fn calls_beyond_the_room_for_their_last_words_count_as_cancelled() {
     let mut options = SideOptions::new(builtin("uac")).with(|engine| {
-        engine.pause_ms = 60_000;
+        engine.rules.pause_ms = 60_000;
         engine.calls_total = Some(60);
     });
     options.driver.tx_small_slots = 100;
@@ -251,8 +255,8 @@ fn calls_beyond_the_room_for_their_last_words_count_as_cancelled() {
 #[test]
 fn without_default_byes_a_failed_call_is_just_dropped() {
     let options = SideOptions::new(builtin("uac")).with(|engine| {
-        engine.recv_timeout_ms = 5_000;
-        engine.behaviors.bye = false;
+        engine.rules.recv_timeout_ms = 5_000;
+        engine.rules.default_behaviors.bye = false;
     });
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
@@ -263,7 +267,7 @@ fn without_default_byes_a_failed_call_is_just_dropped() {
 
 #[test]
 fn a_hang_up_during_the_pause_is_answered() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.pause_ms = 10_000);
+    let options = SideOptions::new(builtin("uac")).with(|engine| engine.rules.pause_ms = 10_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 200, "peer"));
@@ -291,7 +295,7 @@ fn nobody_there_fails_the_call_at_once() {
 
 #[test]
 fn a_repeated_answer_is_acknowledged_again() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.pause_ms = 5_000);
+    let options = SideOptions::new(builtin("uac")).with(|engine| engine.rules.pause_ms = 5_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     let ok = answer(&invite, 200, "t");
@@ -348,7 +352,7 @@ fn an_answer_without_ack_is_repeated_until_the_ack() {
 #[test]
 fn loose_duplicates_may_differ_in_via() {
     let options = SideOptions::new(builtin("uas"))
-        .with(|engine| engine.duplicate_check = DuplicateCheck::Loose);
+        .with(|engine| engine.rules.duplicate_check = DuplicateCheck::Loose);
     let mut rig = Rig::with(options);
     rig.send(&request("INVITE", "a", 1, ""));
     rig.expect("SIP/2.0 180");
@@ -411,8 +415,8 @@ fn a_late_answer_to_an_ended_call_is_counted() {
 #[test]
 fn an_ack_of_another_invite_fails_the_call() {
     for check in [true, false] {
-        let options =
-            SideOptions::new(builtin("uas")).with(|engine| engine.behaviors.cseq_check = check);
+        let options = SideOptions::new(builtin("uas"))
+            .with(|engine| engine.rules.default_behaviors.cseq_check = check);
         let mut rig = Rig::with(options);
         rig.send(&request("INVITE", "a", 1, ""));
         rig.expect("SIP/2.0 180");
@@ -425,7 +429,7 @@ fn an_ack_of_another_invite_fails_the_call() {
 
 #[test]
 fn ringing_behind_the_answer_fails_the_call_as_in_sipp() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.pause_ms = 5_000);
+    let options = SideOptions::new(builtin("uac")).with(|engine| engine.rules.pause_ms = 5_000);
     let mut rig = Rig::with(options);
     let invite = rig.expect("INVITE").text;
     rig.send(&answer(&invite, 200, "t"));
@@ -440,7 +444,7 @@ fn ringing_behind_the_answer_fails_the_call_as_in_sipp() {
 
 fn in_pause(change: impl FnOnce(&mut gossipper::engine::EngineConfig)) -> (Rig, String) {
     let options = SideOptions::new(builtin("uac")).with(|engine| {
-        engine.pause_ms = 10_000;
+        engine.rules.pause_ms = 10_000;
         change(engine);
     });
     let mut rig = Rig::with(options);
@@ -452,7 +456,7 @@ fn in_pause(change: impl FnOnce(&mut gossipper::engine::EngineConfig)) -> (Rig, 
 
 #[test]
 fn auto_answer_answers_what_the_scenario_does_not_expect() {
-    let (mut rig, invite) = in_pause(|engine| engine.behaviors.auto_answer = true);
+    let (mut rig, invite) = in_pause(|engine| engine.rules.auto_answer = true);
     for (method, cseq) in [("INFO", 1), ("NOTIFY", 2), ("OPTIONS", 3), ("UPDATE", 4)] {
         rig.send(&request_back(method, &invite, cseq));
         let ok = rig.expect("SIP/2.0 200").text;
@@ -476,7 +480,8 @@ fn without_auto_answer_such_a_request_fails_the_call() {
 
 #[test]
 fn unexpected_messages_may_be_let_pass() {
-    let (mut rig, invite) = in_pause(|engine| engine.behaviors.abort_unexpected = false);
+    let (mut rig, invite) =
+        in_pause(|engine| engine.rules.default_behaviors.abort_unexpected = false);
     rig.send(&request_back("INFO", &invite, 1));
     let bye = rig.expect("BYE");
     assert_eq!(bye.at_ms, 10_000);
@@ -498,7 +503,7 @@ fn a_ping_is_answered_and_ends_the_call() {
 
 #[test]
 fn messages_in_a_pause_may_be_ignored() {
-    let (mut rig, invite) = in_pause(|engine| engine.ignore_messages_in_pause = true);
+    let (mut rig, invite) = in_pause(|engine| engine.rules.pause_drops_messages = true);
     rig.send(&request_back("INFO", &invite, 1));
     rig.send(&answer(&invite, 183, "peer"));
     let bye = rig.expect("BYE");
@@ -613,7 +618,7 @@ fn uac(calls: u64, per_second: f64) -> SideOptions {
     SideOptions::new(builtin("uac")).with(|engine| {
         engine.calls_total = Some(calls);
         engine.arrivals = rate(per_second);
-        engine.calls_max = 4096;
+        engine.pool_calls = 4096;
         engine.blob_bytes_max = 16 << 20;
     })
 }
@@ -621,7 +626,7 @@ fn uac(calls: u64, per_second: f64) -> SideOptions {
 fn uas() -> SideOptions {
     SideOptions::new(builtin("uas")).with(|engine| {
         engine.seed = 2;
-        engine.calls_max = 16_384;
+        engine.pool_calls = 16_384;
         engine.dead_calls_max = 65_536;
         engine.blob_bytes_max = 64 << 20;
     })
@@ -638,7 +643,7 @@ fn arrivals_ms(world: &World) -> Vec<f64> {
 fn arrivals_beyond_the_limit_are_counted_and_not_made_up() {
     let mut caller = uac(20, 10.0);
     caller.engine.concurrent_max = Some(2);
-    caller.engine.pause_ms = 1_000;
+    caller.engine.rules.pause_ms = 1_000;
     let (world, caller, _) = pair(caller, uas());
     let counters = world.sides[caller].reported();
     assert_succeeded(&counters, 20);
@@ -710,7 +715,7 @@ fn the_rate_ramps_up_to_its_ceiling() {
 fn users_keep_their_calls_open() {
     let mut caller = uac(40, 0.0);
     caller.engine.arrivals = Arrivals::Users(4);
-    caller.engine.pause_ms = 1_000;
+    caller.engine.rules.pause_ms = 1_000;
     caller.workers = 2;
     let (world, caller, _) = pair(caller, uas());
     assert_succeeded(&world.sides[caller].reported(), 40);
@@ -746,10 +751,10 @@ fn a_stalled_sender_shows_in_the_response_time_alone() {
     let mut world = World::new(1, SimConfig::default());
     world.check_every = 200;
     let mut callee = uas();
-    callee.engine.calls_max = 20_000;
+    callee.engine.pool_calls = 20_000;
     world.add(&callee);
     let mut caller = uac(6_000, 1000.0);
-    caller.engine.calls_max = 8192;
+    caller.engine.pool_calls = 8192;
     caller.driver.tx_small_slots = 4096;
     let caller = world.add(&caller);
     let start = world.start_ns;

@@ -17,7 +17,7 @@ fn rows(steps: &[StepCounts]) -> Vec<[u64; 5]> {
 
 #[test]
 fn a_caller_counts_by_step() {
-    let options = SideOptions::new(builtin("uac")).with(|engine| engine.pause_ms = 5_000);
+    let options = SideOptions::new(builtin("uac")).with(|engine| engine.rules.pause_ms = 5_000);
     let mut rig = Rig::with(options);
     rig.expect("INVITE");
     let invite = rig.expect("INVITE").text;
@@ -119,7 +119,7 @@ fn losses_count_at_their_step() {
 fn the_loss_of_a_message_overrides_that_of_the_run() {
     let steps = r#"<send lost="0">@OPTIONS@</send><recv response="200" lost="0"/>"#;
     let options = SideOptions::new(inline("client", steps));
-    let mut rig = Rig::with(options.with(|engine| engine.lost_percent = 100.0));
+    let mut rig = Rig::with(options.with(|engine| engine.rules.lost_percent = 100.0));
     let options = rig.expect("OPTIONS").text;
     rig.send(&answer(&options, 200, "t"));
     let (counters, steps) = rig.end_by_step();

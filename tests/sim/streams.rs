@@ -31,7 +31,7 @@ fn caller(streams: Streams, calls: u64, per_second: f64) -> SideOptions {
     let mut options = SideOptions::new(builtin("uac")).with(|engine| {
         engine.calls_total = Some(calls);
         engine.arrivals = rate(per_second);
-        engine.pause_ms = 50;
+        engine.rules.pause_ms = 50;
     });
     options.streams = Some(streams);
     options
@@ -40,7 +40,7 @@ fn caller(streams: Streams, calls: u64, per_second: f64) -> SideOptions {
 fn callee() -> SideOptions {
     let mut options = SideOptions::new(builtin("uas")).with(|engine| {
         engine.seed = 2;
-        engine.calls_max = 512;
+        engine.pool_calls = 512;
     });
     options.streams = Some(Streams::shared());
     options
@@ -103,7 +103,7 @@ fn each_call_has_a_connection_that_ends_with_it() {
 fn beyond_the_limit_calls_share_connections_in_turn() {
     let mut world = World::new(1, network(500));
     let mut caller = caller(Streams::per_call(3), 60, 400.0);
-    caller.engine.pause_ms = 1000;
+    caller.engine.rules.pause_ms = 1000;
     let [ours, theirs] = play(&mut world, &caller, &callee());
     expect_success(&ours, 60);
     expect_success(&theirs, 60);
@@ -164,7 +164,7 @@ fn a_call_whose_new_connection_is_refused_fails_by_that() {
     let caller = closing(Streams::per_call(8), 5, 100.0);
     let callee = world.add(&patient_callee());
     let mut caller = caller;
-    caller.engine.pause_ms = 1000;
+    caller.engine.rules.pause_ms = 1000;
     let caller = world.add(&caller);
     let until_ns = world.net.now() + 500 * MS;
     world.run_until(until_ns, |_| false).unwrap();
@@ -296,7 +296,7 @@ fn cut(reconnect: Reconnect, pause_ms: u64) -> (World, usize) {
     let mut world = World::new(1, network(500));
     world.add(&callee());
     let mut caller = caller(Streams { reconnect, ..Streams::shared() }, 100, 20.0);
-    caller.engine.pause_ms = pause_ms;
+    caller.engine.rules.pause_ms = pause_ms;
     let side = world.add(&caller);
     let until_ns = world.net.now() + SECOND;
     world.run_until(until_ns, |_| false).unwrap();
@@ -508,7 +508,7 @@ fn flood(send_timeout_ms: u64) -> (World, usize, usize) {
     );
     let steps = message.repeat(10) + "<recv response=\"200\"/>";
     let mut caller = SideOptions::new(harness::scenarios::spelled_out("flood", &steps));
-    caller.engine.send_timeout_ms = send_timeout_ms;
+    caller.engine.rules.send_timeout_ms = send_timeout_ms;
     let steps = r#"<recv request="MESSAGE"/>"#.repeat(10);
     let mut callee = SideOptions::new(inline("sink", &steps));
     for options in [&mut caller, &mut callee] {

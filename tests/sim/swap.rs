@@ -21,7 +21,7 @@ fn client(program: Program, per_second: f64) -> SideOptions {
     SideOptions::new(program).with(|engine| {
         engine.arrivals = rate(per_second);
         engine.calls_total = None;
-        engine.calls_max = 512;
+        engine.pool_calls = 512;
     })
 }
 
@@ -362,13 +362,13 @@ fn workers_exchange_programs_together_and_the_run_adds_up() {
         world.check_every = 64;
         let mut callee = SideOptions::new(builtin("uas")).with(|engine| {
             engine.seed = 77;
-            engine.calls_max = 2048;
+            engine.pool_calls = 2048;
         });
         callee.workers = 2;
         let mut caller = client(builtin("uac"), 200.0).with(|engine| {
-            engine.pause_ms = 700;
+            engine.rules.pause_ms = 700;
             engine.calls_total = Some(1_200);
-            engine.calls_max = 2048;
+            engine.pool_calls = 2048;
         });
         caller.workers = 2;
         let callee = world.add(&callee);

@@ -54,7 +54,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "max_socket",
             &["N"],
-            within(1, u32::MAX as u64, |d, v| d.max_sockets = Some(v as u32)),
+            within(1, u32::MAX as u64, |d, v| d.max_sockets = v as u32),
             "Most sockets or connections where each call has its own; further calls share them",
         )
         .default("50000"),
@@ -145,21 +145,21 @@ pub(super) const STREAMS: FlagGroup = FlagGroup {
         takes(
             "reconnect_close",
             &["BOOL"],
-            Accept::Parsed(|d, v| parse_bool(v).map(|close| d.reconnect_close = Some(close))),
+            Accept::Parsed(|d, v| parse_bool(v).map(|close| d.reconnect.fails_calls = Some(close))),
             "Fail the calls of a lost connection that is opened again; false lets them go on",
         )
         .default("true"),
         takes(
             "reconnect_sleep",
             &["TIME"],
-            milliseconds(0, |d, v| d.reconnect_sleep_ms = Some(v)),
+            milliseconds(0, |d, v| d.reconnect.sleep_ms = Some(v)),
             "Wait before a lost connection is opened again",
         )
         .default("1000"),
         takes(
             "sendbuffer_warn",
             &["BOOL"],
-            Accept::Parsed(|d, v| parse_bool(v).map(|warns| d.sendbuffer_warn = warns)),
+            Accept::Parsed(|d, v| parse_bool(v).map(|warns| d.rules.congestion_warns = warns)),
             "Only warn about a message that a connection has no room for, instead of failing its call",
         )
         .default("false"),
@@ -264,8 +264,8 @@ fn tls_version(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {
 }
 
 fn reconnects(draft: &mut RunDraft, attempts: Option<u64>) {
-    draft.reconnect_unlimited = attempts.is_none();
-    draft.reconnect_max = attempts;
+    draft.reconnect.is_unlimited = attempts.is_none();
+    draft.reconnect.max = attempts;
 }
 
 fn device(draft: &mut RunDraft, text: &str) -> Result<(), ValueError> {

@@ -10,14 +10,14 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "d",
             &["TIME"],
-            milliseconds(0, |d, v| d.pause_ms_default = Some(v)),
+            milliseconds(0, |d, v| d.rules.pause_ms = v),
             "Length of a <pause/> that names none (bare number: ms)",
         )
         .default("0"),
         alias("pause_ms", "d").ours(),
         switch(
             "aa",
-            |d| d.auto_answer = true,
+            |d| d.rules.auto_answer = true,
             "Answer INFO, NOTIFY, OPTIONS and UPDATE with 200 where the scenario does not expect \
              them",
         ),
@@ -25,7 +25,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "default_behaviors",
             &["LIST"],
             Accept::Parsed(|d, v| {
-                parse_behaviors(v).map(|behaviors| d.default_behaviors = Some(behaviors))
+                parse_behaviors(v).map(|behaviors| d.rules.default_behaviors = behaviors)
             }),
             "Default behaviours, separated by commas: all, none, bye (end aborted calls), \
              abortunexp (abort on unexpected messages), pingreply (answer PING), cseq (check the \
@@ -34,24 +34,24 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         .default("all"),
         switch(
             "nd",
-            |d| d.default_behaviors = Some(DefaultBehaviors::NONE),
+            |d| d.rules.default_behaviors = DefaultBehaviors::NONE,
             "Same as -default_behaviors none",
         ),
         switch(
             "pause_msg_ign",
-            |d| d.pause_drops_messages = true,
+            |d| d.rules.pause_drops_messages = true,
             "Drop messages that arrive during a pause",
         ),
         takes(
             "deadcall_wait",
             &["TIME"],
-            milliseconds(0, |d, v| d.deadcall_wait_ms = Some(v)),
+            milliseconds(0, |d, v| d.rules.deadcall_wait_ms = v),
             "Remember the Call-ID of a finished call for TIME (bare number: ms)",
         )
         .default("33s"),
         switch(
             "callid_slash_ign",
-            |d| d.whole_call_ids = true,
+            |d| d.rules.whole_call_ids = true,
             "Compare Call-IDs whole; otherwise the part before /// is ignored",
         ),
     ],

@@ -19,14 +19,14 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "mi",
             &["IP"],
-            Accept::Parsed(|d, v| parse_ip(v).map(|ip| d.media_ip = Some(ip))),
+            Accept::Parsed(|d, v| parse_ip(v).map(|ip| d.media.ip = Some(ip))),
             "[media_ip]: address of media",
         )
         .default("the local address"),
         takes(
             "min_rtp_port",
             &["PORT"],
-            within(1, u16::MAX as u64, |d, v| d.media_port_min = Some(v as u16)),
+            within(1, u16::MAX as u64, |d, v| d.media.port_min = v as u16),
             "[media_port]: first port of media",
         )
         .default("6000"),
@@ -34,7 +34,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "max_rtp_port",
             &["PORT"],
-            within(1, u16::MAX as u64, |d, v| d.media_port_max = Some(v as u16)),
+            within(1, u16::MAX as u64, |d, v| d.media.port_max = v as u16),
             "Last port of media",
         )
         .default("65535"),

@@ -345,6 +345,11 @@ const fn within(min: u64, max: u64, set: fn(&mut RunDraft, u64)) -> Accept {
     Accept::Count { min, max, set }
 }
 
+/// The value of an option that 0 switches off.
+fn or_off(value: u64) -> Option<u64> {
+    Some(value).filter(|&value| value != 0)
+}
+
 const fn milliseconds(min_ms: u64, set: fn(&mut RunDraft, u64)) -> Accept {
     Accept::Time { unit: TimeUnit::Milliseconds, min_ms, set }
 }

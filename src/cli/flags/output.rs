@@ -2,7 +2,7 @@
 
 use crate::config::{ColorChoice, parse_listen_address};
 
-use super::{Accept, FlagGroup, choice, later, seconds, switch, takes, within};
+use super::{Accept, FlagGroup, choice, later, or_off, seconds, switch, takes, within};
 
 const MEDIA_GATES: &str = "health gates on media";
 const UI: &str = "the Control UI";
@@ -24,7 +24,7 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         takes(
             "stat_period",
             &["TIME"],
-            seconds(0, |d, v| d.stat_period_ms = Some(v)),
+            seconds(0, |d, v| d.stat_period_ms = or_off(v)),
             "Print a progress line to stderr every TIME (bare number: s); 0 is never",
         )
         .default("0")
@@ -39,7 +39,7 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         takes(
             "f",
             &["TIME"],
-            seconds(1, |d, v| d.screen_period_ms = Some(v)),
+            seconds(1, |d, v| d.screen_period_ms = v),
             "Refresh the screen every TIME (bare number: s)",
         )
         .default("1s"),
@@ -53,7 +53,7 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
                     &["auto", "always", "never"],
                     &[ColorChoice::Auto, ColorChoice::Always, ColorChoice::Never],
                 )?;
-                d.color = Some(color);
+                d.color = color;
                 Ok(())
             }),
             "Colour the output: auto is on a terminal unless NO_COLOR is set, always, never",

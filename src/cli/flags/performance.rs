@@ -38,7 +38,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
                     &["auto", "uring", "syscall"],
                     &[IoChoice::Auto, IoChoice::Uring, IoChoice::Syscall],
                 )?;
-                d.io = Some(io);
+                d.io = io;
                 Ok(())
             }),
             "Packet I/O: uring, syscall (epoll), or auto, which prefers uring",
@@ -48,7 +48,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "max_calls",
             &["N"],
-            within(1, u32::MAX as u64, |d, v| d.max_calls = Some(v)),
+            within(1, u32::MAX as u64, |d, v| d.pool_calls = Some(v)),
             "Size of the pool of open calls",
         )
         .default("chosen from the load")
@@ -64,13 +64,13 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "grain_us",
             &["US"],
-            within(0, 100_000, |d, v| d.grain_us = Some(v)),
+            within(0, 100_000, |d, v| d.grain_us = v),
             "Under load, longest time that events gather (0: never)",
         )
         .default("1000")
         .ours(),
-        switch("no_gso", |d| d.no_gso = true, "Send each datagram by itself").ours(),
-        switch("no_gro", |d| d.no_gro = true, "Receive each datagram by itself").ours(),
+        switch("no_gso", |d| d.gso = false, "Send each datagram by itself").ours(),
+        switch("no_gro", |d| d.gro = false, "Receive each datagram by itself").ours(),
         takes(
             "timer_resol",
             &["TIME"],

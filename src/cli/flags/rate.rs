@@ -19,14 +19,14 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "rp",
             &["TIME"],
-            milliseconds(1, |d, v| d.rate_period_ms = Some(v)),
+            milliseconds(1, |d, v| d.rate_period_ms = v),
             "Period of -r (bare number: ms)",
         )
         .default("1s"),
         takes(
             "m",
             &["N"],
-            count(|d, v| d.calls_max = Some(v)),
+            count(|d, v| d.calls_total = Some(v)),
             "Stop after N calls were created; 0 is until stopped",
         )
         .default("1 for a client without -duration, 0 for a server; 0 as sipp"),
@@ -46,7 +46,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "rate_increase",
             &["RATE"],
-            Accept::Float { min: 0.0, max: RATE_MAX, set: |d, v| d.rate_increase = Some(v) },
+            Accept::Float { min: 0.0, max: RATE_MAX, set: |d, v| d.rate_increase = v },
             "Add RATE to -r every -rate_interval",
         )
         .default("0"),
@@ -60,26 +60,30 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "rate_max",
             &["RATE"],
-            Accept::Float { min: 0.0, max: RATE_MAX, set: |d, v| d.rate_max = Some(v) },
+            Accept::Float {
+                min: 0.0,
+                max: RATE_MAX,
+                set: |d, v| d.rate_max = Some(v).filter(|&rate| rate > 0.0),
+            },
             "End the ramp, and the run, at RATE; 0 is no ceiling",
         )
         .default("0"),
         switch(
             "no_rate_quit",
-            |d| d.no_rate_quit = true,
+            |d| d.quit_at_rate_max = false,
             "Go on at -rate_max instead of ending the run",
         ),
         takes(
             "rate_scale",
             &["RATE"],
-            Accept::Float { min: 0.0, max: RATE_MAX, set: |d, v| d.rate_scale = Some(v) },
+            Accept::Float { min: 0.0, max: RATE_MAX, set: |d, v| d.rate_scale = v },
             "Step of the keys that change the rate",
         )
         .default("1"),
         takes(
             "sleep",
             &["TIME"],
-            seconds(0, |d, v| d.start_delay_ms = Some(v)),
+            seconds(0, |d, v| d.start_delay_ms = v),
             "Wait before the first call (bare number: s)",
         )
         .default("0"),

@@ -32,7 +32,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "s",
             &["USER"],
-            Accept::Text(|d, v| d.service = Some(v)),
+            Accept::Text(|d, v| d.service = v),
             "[service]: the user part of the request URI",
         )
         .default("service"),
@@ -45,13 +45,13 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "set",
             &["NAME", "TEXT"],
-            Accept::Pair(|d, name, text| d.sets.push((name, text))),
+            Accept::Pair(|d, name, text| d.rules.sets.push((name, text))),
             "Start the global variable NAME with TEXT; may be repeated",
         ),
         takes(
             "base_cseq",
             &["N"],
-            within(0, MAX_CSEQ, |d, v| d.base_cseq = Some(v as u32)),
+            within(0, MAX_CSEQ, |d, v| d.rules.base_cseq = v as u32),
             "Number of the first [cseq] of each call",
         )
         .default("1"),
@@ -65,7 +65,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "ap",
             &["PASSWORD"],
-            Accept::Text(|d, v| d.auth_password = Some(v)),
+            Accept::Text(|d, v| d.auth_password = v),
             "Password for digest authentication",
         )
         .default("password"),
@@ -152,25 +152,25 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "dynamicStart",
             &["N"],
-            within(0, DYNAMIC_ID_MAX, |d, v| d.dynamic_start = Some(v)),
+            within(0, DYNAMIC_ID_MAX, |d, v| d.rules.dynamic_ids.start = v),
             "First value of [dynamic_id]",
         )
         .default("10000"),
         takes(
             "dynamicMax",
             &["N"],
-            within(0, DYNAMIC_ID_MAX, |d, v| d.dynamic_max = Some(v)),
+            within(0, DYNAMIC_ID_MAX, |d, v| d.rules.dynamic_ids.max = v),
             "Highest value of [dynamic_id]",
         )
         .default("12000"),
         takes(
             "dynamicStep",
             &["N"],
-            within(0, DYNAMIC_ID_MAX, |d, v| d.dynamic_step = Some(v)),
+            within(0, DYNAMIC_ID_MAX, |d, v| d.rules.dynamic_ids.step = v),
             "Step of [dynamic_id]",
         )
         .default("4"),
-        switch("no_exec", |d| d.no_commands = true, "Refuse scenarios with exec command=").ours(),
+        switch("no_exec", |d| d.commands = false, "Refuse scenarios with exec command=").ours(),
         takes(
             "sip_from",
             &["TEXT"],

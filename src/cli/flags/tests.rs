@@ -70,6 +70,7 @@ fn every_supported_option_changes_the_draft() {
             ("cpus", _) => &["0-3"],
             ("default_behaviors", _) => &["all,-bye"],
             ("rtcheck", _) => &["loose"],
+            ("base_cseq" | "rate_scale", _) => &["7"],
             ("color", _) => &["never"],
             ("io", _) => &["syscall"],
             (_, Accept::Switch(_)) => &[],

@@ -1,8 +1,10 @@
 //! Options about timeouts, retransmission and loss.
 
-use crate::config::{RetransmissionCheck, parse_bool};
+use crate::config::{DuplicateCheck, parse_bool};
 
-use super::{Accept, FlagGroup, alias, choice, milliseconds, seconds, switch, takes, within};
+use super::{
+    Accept, FlagGroup, alias, choice, milliseconds, or_off, seconds, switch, takes, within,
+};
 
 /// The greatest number of retransmissions: with T1 doubling each time, the pause outgrows every run
 /// before that.
@@ -14,7 +16,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "duration",
             &["TIME"],
-            seconds(0, |d, v| d.duration_ms = Some(v)),
+            seconds(0, |d, v| d.duration_ms = or_off(v)),
             "Start no more calls after TIME and let open ones end (bare number: s); 0 is no end",
         )
         .default("0")
@@ -31,7 +33,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "timeout",
             &["TIME"],
-            seconds(0, |d, v| d.timeout_ms = Some(v)),
+            seconds(0, |d, v| d.timeout_ms = or_off(v)),
             "Make no more calls after TIME and let open ones end as -drain says (bare number: s); 0 is \
              never",
         )
@@ -45,7 +47,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "recv_timeout",
             &["TIME"],
-            milliseconds(0, |d, v| d.recv_timeout_ms = Some(v)),
+            milliseconds(0, |d, v| d.rules.recv_timeout_ms = v),
             "Longest wait of a <recv> that names none (bare number: ms); 0 is forever",
         )
         .default("0"),
@@ -53,7 +55,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "recv_bye_timeout_ms",
             &["TIME"],
-            milliseconds(0, |d, v| d.recv_bye_timeout_ms = Some(v)),
+            milliseconds(0, |d, v| d.rules.recv_bye_timeout_ms = v),
             "Wait at least so long for a mandatory BYE, where -recv_timeout is shorter (bare \
              number: ms); 0 means no minimum",
         )
@@ -62,21 +64,21 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "send_timeout",
             &["TIME"],
-            milliseconds(0, |d, v| d.send_timeout_ms = Some(v)),
+            milliseconds(0, |d, v| d.rules.send_timeout_ms = v),
             "Longest wait of a message for room to be sent (bare number: ms); 0 is forever",
         )
         .default("0"),
         takes(
             "max_invite_retrans",
             &["N"],
-            within(0, RETRANS_MAX, |d, v| d.retrans_invite_max = Some(v as u32)),
+            within(0, RETRANS_MAX, |d, v| d.rules.retransmission.invite_max = v as u32),
             "Retransmissions of an INVITE before the call fails",
         )
         .default("5"),
         takes(
             "max_non_invite_retrans",
             &["N"],
-            within(0, RETRANS_MAX, |d, v| d.retrans_non_invite_max = Some(v as u32)),
+            within(0, RETRANS_MAX, |d, v| d.rules.retransmission.non_invite_max = v as u32),
             "Retransmissions of other messages before the call fails",
         )
         .default("9"),
@@ -84,16 +86,18 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "max_retrans",
             &["N"],
             within(0, RETRANS_MAX, |d, v| {
-                d.retrans_invite_max = Some(v as u32);
-                d.retrans_non_invite_max = Some(v as u32);
+                d.rules.retransmission.invite_max = v as u32;
+                d.rules.retransmission.non_invite_max = v as u32;
             }),
             "Both of the above",
         ),
-        switch("nr", |d| d.no_retrans = true, "Retransmit nothing"),
+        switch("nr", |d| d.rules.retransmission.enabled = false, "Retransmit nothing"),
         takes(
             "T2",
             &["TIME"],
-            milliseconds(1, |d, v| d.t2_ms = Some(v)),
+            milliseconds(1, |d, v| {
+                d.rules.retransmission.t2_ms = u32::try_from(v).unwrap_or(u32::MAX);
+            }),
             "Longest interval between retransmissions of non-INVITE messages (bare number: ms)",
         )
         .default("4s"),
@@ -104,9 +108,9 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
                 let check = choice(
                     v,
                     &["full", "loose"],
-                    &[RetransmissionCheck::Full, RetransmissionCheck::Loose],
+                    &[DuplicateCheck::Full, DuplicateCheck::Loose],
                 )?;
-                d.retrans_check = Some(check);
+                d.rules.duplicate_check = check;
                 Ok(())
             }),
             "How to recognise a received retransmission: full compares the message, loose some \
@@ -125,7 +129,7 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         takes(
             "lost",
             &["PERCENT"],
-            Accept::Float { min: 0.0, max: 100.0, set: |d, v| d.lost_percent = Some(v) },
+            Accept::Float { min: 0.0, max: 100.0, set: |d, v| d.rules.lost_percent = v },
             "Lose this share of SIP messages on purpose, sent and received",
         )
         .default("0"),

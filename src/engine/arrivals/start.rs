@@ -248,7 +248,7 @@ impl Engine {
             (self.created + self.created_out_of_call) * workers + self.config.worker as u64 + 1;
         call.program = program;
         call.started_ns = now;
-        call.cseq = self.config.base_cseq.wrapping_sub(1);
+        call.cseq = self.config.rules.base_cseq.wrapping_sub(1);
         if self.out_of_call == Some(program) {
             self.created_out_of_call += 1;
             self.active_out_of_call += 1;

@@ -108,7 +108,7 @@ impl Engine {
     fn given_up_after_ms(&self, slot: Slot) -> Option<u64> {
         let pending: Retransmit = self.calls[slot].retransmit;
         let send = self.send_at(slot, pending.step).filter(|_| pending.is_pending())?;
-        let rules = self.config.retransmission;
+        let rules = self.config.rules.retransmission;
         let is_invite = send.message == Outgoing::Request(MethodId::Invite.bit());
         let most = if is_invite { rules.invite_max } else { rules.non_invite_max };
         let mut interval_ms = pending.interval_ms;

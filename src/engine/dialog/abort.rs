@@ -39,7 +39,7 @@ impl Engine {
         hash: u64,
         cx: &mut Cx<'_, '_>,
     ) {
-        let behaviors = self.config.behaviors;
+        let behaviors = self.config.rules.default_behaviors;
         let has_to = message.first(HeaderId::To).is_some();
         let step = self.calls[slot].step;
         if usize::from(step) < self.program_of(slot).program.steps.len() {
@@ -76,7 +76,7 @@ impl Engine {
                     self.abort(slot, FailureCause::UnexpectedMessage, cx);
                     return;
                 }
-                if behaviors.auto_answer && AUTO_ANSWERED & bit != 0 {
+                if self.config.rules.auto_answer && AUTO_ANSWERED & bit != 0 {
                     self.counters.auto_answered +=
                         u64::from(self.answer_ok(slot, message, hash, cx));
                     // The scenario's next answer belongs to the request before this one.
@@ -131,10 +131,12 @@ impl Engine {
 
     /// Tells whether an unexpected message ends its call.
     fn aborts_on(&self, message: &Message<'_>) -> bool {
-        let behaviors = self.config.behaviors;
+        let behaviors = self.config.rules.default_behaviors;
         match message.method() {
             Some(Method::Ping) => behaviors.ping_reply,
-            Some(method) if behaviors.auto_answer && AUTO_ANSWERED & method.bit() != 0 => false,
+            Some(method) if self.config.rules.auto_answer && AUTO_ANSWERED & method.bit() != 0 => {
+                false
+            }
             _ => behaviors.abort_unexpected,
         }
     }
@@ -148,8 +150,9 @@ impl Engine {
     ) {
         let state = self.calls[slot].invite_state;
         // `incoming` calls send nothing; neither does a call whose INVITE got no answer.
-        let ends_dialog =
-            self.config.behaviors.bye && !self.calls[slot].incoming && !self.is_cut_off(slot);
+        let ends_dialog = self.config.rules.default_behaviors.bye
+            && !self.calls[slot].incoming
+            && !self.is_cut_off(slot);
         let message = cx.last.filter(|_| !cx.last_is_saved);
         self.count_end(slot, Some(cause), message, cx.now);
         let lingers = ends_dialog
@@ -208,7 +211,7 @@ impl Engine {
         self.last_icmp = cause;
         let running = self.calls.current(call.slot, call.generation);
         let is_running = running.is_some_and(|state| state.phase == Phase::Running);
-        if self.config.icmp_fails_calls || !is_running {
+        if self.config.rules.icmp_fails_calls || !is_running {
             self.fail_transport(call, FailureCause::IcmpUnreachable, now);
         }
     }
@@ -301,7 +304,7 @@ impl Engine {
 
     fn linger(&mut self, slot: Slot, now: u64) {
         self.calls[slot].retransmit = Retransmit { step: 0, count: 0, interval_ms: T1_MS };
-        if self.config.retransmission.enabled {
+        if self.config.rules.retransmission.enabled {
             self.wheel.arm(Self::retransmit_timer(slot), now + u64::from(T1_MS) * 1_000_000);
         }
         self.linger_on(slot, now);
@@ -338,7 +341,7 @@ impl Engine {
         if timer == Self::step_timer(slot) {
             return self.end_linger(slot, now);
         }
-        let rules = self.config.retransmission;
+        let rules = self.config.rules.retransmission;
         let Retransmit { step, count, interval_ms } = self.calls[slot].retransmit;
         if u32::from(count) >= rules.non_invite_max {
             return self.end_linger(slot, now);
@@ -402,7 +405,7 @@ impl Engine {
                     if self.send_in_dialog(slot, Method::Bye, cx) {
                         self.calls[slot].retransmit =
                             Retransmit { step: 0, count: 0, interval_ms: T1_MS };
-                        if self.config.retransmission.enabled {
+                        if self.config.rules.retransmission.enabled {
                             let due_ns = cx.now + u64::from(T1_MS) * 1_000_000;
                             self.wheel.arm(Self::retransmit_timer(slot), due_ns);
                         }

@@ -114,7 +114,7 @@ impl Engine {
             // A branch that still rings after the answer of another.
             return;
         }
-        let is_needed = reads || self.config.behaviors.bye && !call.incoming;
+        let is_needed = reads || self.config.rules.default_behaviors.bye && !call.incoming;
         let concerns_dialog = match message.status() {
             None | Some(200..300) => REFRESHING & method.bit() != 0,
             // RFC 3261 section 12.1; only scenarios use an early dialog.
@@ -290,7 +290,7 @@ impl Engine {
         }
         self.send_to_other(slot, message, ("ACK", cseq.number, OTHER_ACK), tx);
         self.calls[slot].has_other_dialogs = true;
-        if self.config.behaviors.bye {
+        if self.config.rules.default_behaviors.bye {
             // RFC 3261 section 12.1.2: a dialog counts its requests from the one that made it.
             let number = cseq.number.wrapping_add(1) & 0x7fff_ffff;
             self.send_to_other(slot, message, ("BYE", number, OTHER_BYE), tx);

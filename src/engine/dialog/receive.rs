@@ -169,7 +169,7 @@ impl Engine {
 
     /// Returns `true` if `-aa` answers `message` when no scenario waits for it.
     fn is_auto_answered(&self, message: &Message<'_>) -> bool {
-        self.config.behaviors.auto_answer
+        self.config.rules.auto_answer
             && message.method().is_some_and(|method| AUTO_ANSWERED & method.bit() != 0)
     }
 
@@ -338,11 +338,11 @@ impl Engine {
             }
             return;
         }
-        if self.config.ignore_messages_in_pause && self.is_pausing(slot) {
+        if self.config.rules.pause_drops_messages && self.is_pausing(slot) {
             return;
         }
         let hash = self.duplicate_hash(message);
-        if self.config.retransmission.enabled && self.repeats(slot, message, hash, cx) {
+        if self.config.rules.retransmission.enabled && self.repeats(slot, message, hash, cx) {
             return;
         }
         let Ok(cseq) = message.cseq() else {
@@ -425,7 +425,7 @@ impl Engine {
         let (Hit::Forward(index) | Hit::Aside(index)) = hit;
         let step = &bound.program.steps[usize::from(index)];
         let StepKind::Recv(recv) = &step.kind else { return };
-        let lost = step.lost_percent.unwrap_or(self.config.lost_percent);
+        let lost = step.lost_percent.unwrap_or(self.config.rules.lost_percent);
         if lost > 0.0 && self.random.chance(lost / 100.0) {
             self.counters.simulated_losses += 1;
             self.step_counts(slot, index).lost += 1;
@@ -437,7 +437,7 @@ impl Engine {
             Kind::Request { method, .. } => {
                 self.count_request(slot, method.id());
                 if method.id() == MethodId::Ack
-                    && self.config.behaviors.cseq_check
+                    && self.config.rules.default_behaviors.cseq_check
                     && cseq.number != self.calls[slot].invite_cseq
                 {
                     self.calls[slot].note_received(heard);
@@ -507,7 +507,7 @@ impl Engine {
         }
         let provisional = message.status().is_some_and(|code| code < 200);
         if provisional && cseq.method.id() != MethodId::Invite {
-            self.calls[slot].retransmit.interval_ms = self.config.retransmission.t2_ms;
+            self.calls[slot].retransmit.interval_ms = self.config.rules.retransmission.t2_ms;
             return;
         }
         const STOPPING: u32 = MethodId::Ack.bit()

@@ -125,7 +125,7 @@ impl Engine {
         hash: u64,
         cx: &mut Cx<'_, '_>,
     ) -> bool {
-        if !self.config.retransmission.enabled || message.method().is_none() {
+        if !self.config.rules.retransmission.enabled || message.method().is_none() {
             return false;
         }
         let automatic = |seen: &Heard| seen.hash == hash && seen.is_automatic;
@@ -176,7 +176,7 @@ impl Engine {
     pub(in crate::engine) fn keep_answer(&mut self, slot: Slot, now: u64) {
         let call = &self.calls[slot];
         let answer = self.blobs.bytes(&call.last_sent);
-        if !is_response(answer) || !self.config.retransmission.enabled {
+        if !is_response(answer) || !self.config.rules.retransmission.enabled {
             return;
         }
         // A provisional answer with no message since: the next answer belongs to the same
@@ -244,7 +244,7 @@ impl Engine {
         // known.
         let is_last = left != 0
             && message.to_tag().is_some()
-            && self.config.retransmission.enabled
+            && self.config.rules.retransmission.enabled
             && message.method().is_some()
             && mark(self.duplicate_hash(message)) == left;
         if is_last && self.reply_stateless(message.bytes(), 200, "OK", socket, source, cx.tx) {
@@ -266,7 +266,7 @@ impl Engine {
     /// A hash that is equal for all transmissions of one message; never 0.
     pub(in crate::engine) fn duplicate_hash(&self, message: &Message<'_>) -> u64 {
         let mut hasher = foldhash::fast::FixedState::with_seed(self.config.seed).build_hasher();
-        match self.config.duplicate_check {
+        match self.config.rules.duplicate_check {
             DuplicateCheck::Full => hasher.write(message.bytes()),
             DuplicateCheck::Loose => {
                 for id in [HeaderId::To, HeaderId::From, HeaderId::CallId, HeaderId::CSeq] {

@@ -146,7 +146,7 @@ impl Generations {
             first_number,
             next_number: first_number,
             workers,
-            pause_ms: config.pause_ms,
+            pause_ms: config.rules.pause_ms,
             tables: config.data.tables.len(),
             has_circuits: config.data.circuits.is_some(),
             runs_commands,

@@ -457,7 +457,7 @@ impl Engine {
 
     /// Assigns `-set` values to global variables, from index `first` on.
     pub(in crate::engine) fn set_globals(&mut self, first: usize) {
-        let sets = self.config.sets.clone();
+        let sets = self.config.rules.sets.clone();
         for (name, value) in sets {
             let index = self.names.globals.iter().position(|known| *known == name);
             let Some(index) = index.filter(|&index| index >= first) else { continue };

@@ -221,10 +221,10 @@ impl Engine {
     fn arm_receive(&mut self, slot: Slot, recv: &Recv, now: u64) {
         let timeout_ms = match recv.timeout_ms {
             Some(own) => u64::from(own),
-            None if self.config.recv_timeout_ms > 0 && recv.is_mandatory_bye() => {
-                self.config.recv_timeout_ms.max(self.config.recv_bye_timeout_ms)
+            None if self.config.rules.recv_timeout_ms > 0 && recv.is_mandatory_bye() => {
+                self.config.rules.recv_timeout_ms.max(self.config.rules.recv_bye_timeout_ms)
             }
-            None => self.config.recv_timeout_ms,
+            None => self.config.rules.recv_timeout_ms,
         };
         if timeout_ms > 0 {
             self.wheel.arm(Self::step_timer(slot), now + timeout_ms * 1_000_000);
@@ -233,7 +233,7 @@ impl Engine {
 
     fn length_ns(&mut self, slot: Slot, duration: &Duration) -> u64 {
         let milliseconds = match duration {
-            Duration::RunDefault => self.config.pause_ms as f64,
+            Duration::RunDefault => self.config.rules.pause_ms as f64,
             Duration::Of(distribution) => self.random.sample(distribution),
             Duration::Variable(variable) => self.variable(slot, *variable).number(&self.blobs),
         };
@@ -319,7 +319,7 @@ impl Engine {
             self.wheel.cancel(Self::step_timer(slot));
         }
         self.step_counts(slot, index).messages += 1;
-        let lost = step.lost_percent.unwrap_or(self.config.lost_percent);
+        let lost = step.lost_percent.unwrap_or(self.config.rules.lost_percent);
         if lost > 0.0 && self.random.chance(lost / 100.0) {
             self.counters.simulated_losses += 1;
             self.step_counts(slot, index).lost += 1;
@@ -328,7 +328,7 @@ impl Engine {
             self.dispatch(slot, index, false, (tx_slot, len), cx.tx);
         }
         if let Some(interval_ms) = send.retrans_ms
-            && self.config.retransmission.enabled
+            && self.config.rules.retransmission.enabled
         {
             self.calls[slot].retransmit = Retransmit { step: index, count: 0, interval_ms };
             let due_ns = cx.now + u64::from(interval_ms) * 1_000_000;
@@ -344,7 +344,7 @@ impl Engine {
     }
 
     fn wait_to_send(&mut self, slot: Slot, send: &Send, now: u64) -> Sent {
-        let timeout_ms = send.timeout_ms.map_or(self.config.send_timeout_ms, u64::from);
+        let timeout_ms = send.timeout_ms.map_or(self.config.rules.send_timeout_ms, u64::from);
         if timeout_ms > 0 && self.calls[slot].send_deadline_ns == 0 {
             let deadline_ns = now.saturating_add(timeout_ms * 1_000_000);
             self.calls[slot].send_deadline_ns = deadline_ns;
@@ -487,7 +487,7 @@ impl Engine {
         self.wheel.cancel(Self::retransmit_timer(slot));
         self.free_call_values(slot);
         self.free_named(slot);
-        let wait_ns = self.config.deadcall_wait_ms * 1_000_000;
+        let wait_ns = self.config.rules.deadcall_wait_ms * 1_000_000;
         let call = &mut self.calls[slot];
         let left = if call.is_plain_ok { mark(call.trigger.hash) } else { 0 };
         for blob in call.blobs_mut() {

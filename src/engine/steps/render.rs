@@ -343,11 +343,11 @@ impl Engine {
             Field::UserId if !self.has_users() => out.number(0),
             Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
             Field::DynamicId => {
-                let (first, last, step) = self.config.dynamic_ids;
+                let ids = self.config.rules.dynamic_ids;
                 let id = self.dynamic_id.get();
                 out.number(id as i64);
-                let next = id + step;
-                self.dynamic_id.set(if next > last { first } else { next });
+                let next = id + ids.step;
+                self.dynamic_id.set(if next > ids.max { ids.start } else { next });
             }
             Field::ClockTick(offset) => {
                 let elapsed_ms = now.saturating_sub(self.config.start_ns) / 1_000_000;

@@ -353,7 +353,7 @@ impl Engine {
     /// Notes that a staged message could not be sent; `cookie` is the one that it was committed
     /// with.
     fn message_not_sent(&mut self, cookie: u64, cause: FailureCause, now: u64) {
-        if cause == FailureCause::OutboundCongestion && self.config.congestion_warns {
+        if cause == FailureCause::OutboundCongestion && self.config.rules.congestion_warns {
             self.counters.warnings += 1;
             return;
         }

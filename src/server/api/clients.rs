@@ -103,7 +103,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
 
 /// The work that a client is to do, for the audit log.
 fn described(run: &RunConfig) -> serde_json::Value {
-    let total = match run.calls_max {
+    let total = match run.calls_total {
         CallLimit::Unlimited => Some(0),
         CallLimit::Count(count) => Some(count),
         CallLimit::ClientDefault => None,

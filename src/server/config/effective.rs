@@ -121,7 +121,7 @@ fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
             ConcurrencyLimit::Count(count) => Some(count),
             ConcurrencyLimit::Pool | ConcurrencyLimit::SippRule => None,
         },
-        total_calls: match run.calls_max {
+        total_calls: match run.calls_total {
             CallLimit::Unlimited => Some(0),
             CallLimit::Count(count) => Some(count),
             CallLimit::ClientDefault => None,

@@ -414,7 +414,7 @@ fn fill_in(draft: &mut RunDraft, role: Role) {
             if draft.scenario_file.is_none() && matches!(named, None | Some("" | "uac")) {
                 draft.scenario_name = Some(MANAGEMENT.to_owned());
             }
-            draft.calls_max = draft.calls_max.or(Some(0));
+            draft.calls_total = draft.calls_total.or(Some(0));
             draft.local_port = draft.local_port.or(Some(SIP_PORT));
         }
         // Without a port, a run tries those from 5060 on, which belong to management engines.

@@ -145,7 +145,7 @@ impl LiveChange {
             Self::Rate { rate, .. } => run.rate = rate * run.rate_period_ms as f64 / 1000.0,
             Self::Users { users, .. } => run.users = Some(*users),
             Self::CallsTotal { calls, .. } => {
-                run.calls_max = calls.map_or(CallLimit::Unlimited, CallLimit::Count);
+                run.calls_total = calls.map_or(CallLimit::Unlimited, CallLimit::Count);
             }
             _ => {}
         }
@@ -314,7 +314,7 @@ fn compare_engines(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) 
     {
         plan.live.push(LiveChange::Users { engine: engine(), users });
     }
-    let calls = |run: &RunConfig| match run.calls_max {
+    let calls = |run: &RunConfig| match run.calls_total {
         CallLimit::Unlimited => Some(None),
         CallLimit::Count(count) => Some(Some(count)),
         CallLimit::ClientDefault => None,
@@ -341,8 +341,8 @@ fn restarts(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) {
         same.run.users = run.users;
     }
     let is_default = |limit| limit == CallLimit::ClientDefault;
-    if is_default(was.calls_max) == is_default(run.calls_max) {
-        same.run.calls_max = run.calls_max;
+    if is_default(was.calls_total) == is_default(run.calls_total) {
+        same.run.calls_total = run.calls_total;
     }
     // Without an event log, the level is that of the process only.
     if !was.export.events.is_on() && !run.export.events.is_on() {

@@ -52,7 +52,7 @@ fn a_server_without_a_file_answers_options_on_this_machine() {
     assert_eq!(engine.role, Role::Management);
     assert_eq!(engine.run.scenario, ScenarioSource::Builtin("management".to_owned()));
     assert_eq!(engine.run.local_port, Some(5060));
-    assert_eq!(engine.run.calls_max, CallLimit::Unlimited);
+    assert_eq!(engine.run.calls_total, CallLimit::Unlimited);
     assert_eq!(config.http.unwrap().addr, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(config.auth, AuthConfig::None);
     assert_eq!(config.dynamic_clients_max, 32);
@@ -65,13 +65,13 @@ fn a_load_engine_gets_nothing_that_a_server_fills_in() {
     let engine = &config.engines[0];
     assert_eq!(engine.role, Role::Load);
     assert_eq!(engine.run.scenario, ScenarioSource::Builtin("uac".to_owned()));
-    assert_eq!(engine.run.calls_max, CallLimit::ClientDefault);
+    assert_eq!(engine.run.calls_total, CallLimit::ClientDefault);
     assert_eq!(engine.run.local_port, Some(0));
     assert_eq!(engine.run.rate, 2.5);
     assert_eq!(config.http, None);
     assert_eq!(config.dynamic_clients_max, 0);
     let unlimited = good(load_with("total_calls", json!(0)));
-    assert_eq!(unlimited.engines[0].run.calls_max, CallLimit::Unlimited);
+    assert_eq!(unlimited.engines[0].run.calls_total, CallLimit::Unlimited);
     let with_api = good(load_with("api_addr", json!("127.0.0.1:0")));
     assert_eq!(with_api.http.unwrap().addr.port(), 0);
     assert_eq!(with_api.dynamic_clients_max, 0);
@@ -118,9 +118,9 @@ fn extra_args_are_about_their_own_engine_only() {
         ],
     }));
     let [server, first, second] = config.engines.as_slice() else { panic!("{config:?}") };
-    assert_eq!((server.run.auto_answer, first.run.auto_answer), (true, false));
+    assert_eq!((server.run.rules.auto_answer, first.run.rules.auto_answer), (true, false));
     assert_eq!((server.run.rate, first.run.rate, second.run.rate), (10.0, 7.0, 10.0));
-    assert!(!first.run.retrans.enabled && second.run.retrans.enabled);
+    assert!(!first.run.rules.retransmission.enabled && second.run.rules.retransmission.enabled);
 }
 
 #[test]

@@ -188,17 +188,17 @@ impl Plan {
             side.grain_ns = self.grain_ns;
             side.collect_ns = self.collect_ns;
             side.engine.seed = self.seed;
-            side.engine.pause_ms = self.pause_ms;
-            side.engine.recv_timeout_ms = self.recv_timeout_ms;
-            side.engine.lost_percent = self.lost_percent;
+            side.engine.rules.pause_ms = self.pause_ms;
+            side.engine.rules.recv_timeout_ms = self.recv_timeout_ms;
+            side.engine.rules.lost_percent = self.lost_percent;
         }
         // Both draw their ids from the seed; the run nonce must differ.
         callee.engine.seed = !self.seed;
         caller.engine.calls_total = Some(self.calls_total);
         caller.engine.concurrent_max = self.concurrent_max;
-        caller.engine.calls_max = self.caller_pool;
+        caller.engine.pool_calls = self.caller_pool;
         caller.engine.arrivals = self.arrivals;
-        callee.engine.calls_max = self.callee_pool;
+        callee.engine.pool_calls = self.callee_pool;
         [caller, callee]
     }
 

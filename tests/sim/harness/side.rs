@@ -14,8 +14,7 @@ use gossipper::dataplane::{
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
-    Arrivals, Behaviors, DataConfig, DuplicateCheck, EngineConfig, Environment, Generations,
-    Peering, Programs, Retransmission, StopRequest, SwapRefused,
+    Arrivals, EngineConfig, Environment, Generations, Peering, Programs, StopRequest, SwapRefused,
 };
 use gossipper::scenario::{Mode, Program};
 use gossipper::stats::{
@@ -63,59 +62,17 @@ impl SideOptions {
         let calls_out = program.sip_mode == Mode::Client;
         let address = if calls_out { CALLER } else { CALLEE };
         let engine = EngineConfig {
-            worker: 0,
-            workers: 1,
-            seed: 1,
-            calls_max: 64,
-            dead_calls_max: 256,
-            blob_bytes_max: 1 << 20,
-            concurrent_max: None,
             calls_total: is_client.then_some(1),
             arrivals: if is_client { rate(10.0) } else { Arrivals::Server },
-            start_ns: 0,
-            wall_offset_ns: 0,
-            retransmission: Retransmission {
-                enabled: true,
-                invite_max: 5,
-                non_invite_max: 9,
-                t2_ms: 4000,
-            },
-            recv_timeout_ms: 0,
-            recv_bye_timeout_ms: 0,
-            send_timeout_ms: 0,
-            pause_ms: 0,
-            deadcall_wait_ms: 33_000,
-            behaviors: Behaviors {
-                bye: true,
-                abort_unexpected: true,
-                ping_reply: true,
-                cseq_check: true,
-                auto_answer: false,
-            },
-            congestion_warns: false,
-            icmp_fails_calls: true,
-            lost_percent: 0.0,
-            base_cseq: 1,
-            ignore_messages_in_pause: false,
-            whole_call_ids: false,
-            duplicate_check: DuplicateCheck::Full,
-            dynamic_ids: (10_000, 12_000, 4),
-            sets: Vec::new(),
-            trace: gossipper::trace::Kinds::NONE,
-            data: DataConfig::default(),
             environment: Environment {
-                service: "service".to_owned(),
-                protocol: Protocol::Udp,
                 local_ip: address.ip(),
-                local_port: None,
                 media_ip: address.ip(),
-                media_port: 6000,
                 remote_host: if calls_out { CALLEE.ip().to_string() } else { String::new() },
                 remote: calls_out.then_some(CALLEE),
                 next_hop: calls_out.then_some(CALLEE),
-                pid: 4711,
-                users: None,
+                ..Environment::default()
             },
+            ..EngineConfig::default()
         };
         let driver = DriverConfig {
             tx_small_slots: 512,
