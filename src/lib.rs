@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod engine;
 pub mod files;
 pub mod injection;
+pub mod options;
 pub mod output;
 mod procfs;
 pub mod run;

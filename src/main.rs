@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use gossipper::cli::{self, Action};
+use gossipper::cli::{self, Action, HostCheck, ScenarioCheck, Tuning};
 use gossipper::server::auth;
 use gossipper::server::config::commands::{self, Profiled};
 use gossipper::{doctor, run, scenario, server, shell, tui};
@@ -12,8 +12,8 @@ fn main() -> ExitCode {
     let code = match cli::parse(std::env::args_os().collect()) {
         Action::Run(config) => server::run_at_terminal(&config).code(),
         Action::DumpScenario { name, exit_code } => dump(&name, exit_code),
-        Action::CheckScenarios(inspection) => run::inspect(&inspection),
-        Action::Doctor(examination) => doctor::examine(examination),
+        Action::CheckScenarios(check) => run::inspect(&inspection(check)),
+        Action::Doctor(check) => doctor::examine(examination(check)),
         Action::Profile(line) => match commands::profile(&line) {
             Profiled::Run(config) => server::run_at_terminal(&config).code(),
             Profiled::Server(config) => server::run(*config, None),
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Action::Shell => shell::run(),
         Action::Tui => tui::run(),
         Action::Auth(command) => auth::run(&command),
-        Action::Tune(task) => doctor::tune(task),
+        Action::Tune(tuning) => doctor::tune(task(tuning)),
         Action::Print { text, exit_code } => match text.print() {
             Ok(()) => exit_code,
             Err(_) => cli::EXIT_FATAL,
@@ -40,6 +40,24 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+fn inspection(check: ScenarioCheck) -> run::Inspection {
+    let ScenarioCheck { scenarios, config, json, strict } = check;
+    run::Inspection { scenarios, config, json, strict }
+}
+
+fn examination(check: HostCheck) -> doctor::Examination {
+    let HostCheck { rate, calls, json } = check;
+    doctor::Examination { load: doctor::Load { rate, calls }, json }
+}
+
+fn task(tuning: Tuning) -> doctor::Task {
+    match tuning {
+        Tuning::Print => doctor::Task::Print,
+        Tuning::Apply { io_uring } => doctor::Task::Apply { io_uring },
+        Tuning::Revert => doctor::Task::Revert,
+    }
 }
 
 /// `-sd`: the text of a built-in scenario.

@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::command::{REMOTE, run_command};
 use super::error::UsageError;
-use super::flags::{self, Accept, FlagSpec, Immediate, Status};
 use super::suggest;
 use crate::config::{ColorChoice, parse_bool};
+use crate::options::{self, Accept, FlagSpec, Immediate, Status};
 use crate::scenario;
 
 /// The typed command line: no file is read, and no value is defaulted or checked yet.
@@ -150,7 +150,7 @@ fn recognise(word: &OsStr) -> Result<Recognised<'_>, UsageError> {
     let body = &bytes[dashes..];
     let equals = memchr::memchr(b'=', body);
     let name_bytes = &body[..equals.unwrap_or(body.len())];
-    let found = str::from_utf8(name_bytes).ok().and_then(flags::find);
+    let found = str::from_utf8(name_bytes).ok().and_then(options::find);
     let Some(flag) = found else {
         let name = String::from_utf8_lossy(name_bytes);
         return Err(UsageError::UnknownOption {
@@ -221,7 +221,7 @@ fn name_and_column(word: &OsStr, second: Option<&OsStr>) -> Option<Vec<OsString>
 /// Reads back what clap accepted, in the order of the line.
 fn low_args(matches: &clap::ArgMatches) -> LowArgs {
     let mut options = Vec::new();
-    for flag in flags::all() {
+    for flag in options::all() {
         let is_stored = matches!(flag.resolved().status, Status::Supported(_));
         let given = Some(clap::parser::ValueSource::CommandLine);
         if !is_stored || matches.value_source(flag.name) != given {
@@ -249,19 +249,19 @@ fn low_args(matches: &clap::ArgMatches) -> LowArgs {
 /// Options whose names are near `name`, those of this version first.
 fn suggestions(name: &str) -> Vec<String> {
     let lower = name.to_lowercase().replace('-', "_");
-    if let Some(flag) = flags::all().find(|flag| flag.name.to_lowercase() == lower) {
+    if let Some(flag) = options::all().find(|flag| flag.name.to_lowercase() == lower) {
         return vec![format!("-{}", flag.name)];
     }
     // `-r10`, as getopt would read it.
     let digits_at = name.find(|c: char| c.is_ascii_digit());
-    if let Some(flag) = digits_at.and_then(|at| flags::find(&name[..at]))
+    if let Some(flag) = digits_at.and_then(|at| options::find(&name[..at]))
         && flag.is_available()
         && flag.metavars().len() == 1
     {
         return vec![format!("-{} {}", flag.name, &name[flag.name.len()..])];
     }
     let distance_max = suggest::mistakes_max(name);
-    let mut near: Vec<_> = flags::all()
+    let mut near: Vec<_> = options::all()
         .map(|flag| (strsim::damerau_levenshtein(&lower, &flag.name.to_lowercase()), flag))
         // Most names of two letters are one typing mistake apart.
         .filter(|&(distance, flag)| distance <= distance_max && flag.name.len() > 2)

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ValueHint};
 
 use super::help::{entry, heading, paragraph};
+use super::request::{AuthCommand, AuthTask, NewPassword, UserDatabase};
 use super::text::{LITERAL, StyledText};
 use super::{Action, error_text, fail, print};
-use crate::server::auth::{AuthCommand, Deed, NewPassword, Role, Scope, UserDatabase};
+use crate::config::{Role, Scope};
 
 /// Exit code of a line of this command that cannot be read.
 const EXIT_USAGE: u8 = 2;
@@ -330,32 +331,34 @@ fn resolve(command: &Command, typed: Typed) -> Result<AuthCommand, String> {
     };
     let needs = |option: &str| format!("`auth {}` needs -{option}", command.name);
     if command.name == "user-list" {
-        return Ok(AuthCommand { database, deed: Deed::List { json: typed.json } });
+        return Ok(AuthCommand { database, task: AuthTask::List { json: typed.json } });
     }
     if command.name == "token-list" {
-        return Ok(AuthCommand { database, deed: Deed::ListTokens { json: typed.json } });
+        return Ok(AuthCommand { database, task: AuthTask::ListTokens { json: typed.json } });
     }
     if command.name.starts_with("token-") {
         let name = typed.name.ok_or_else(|| needs("name NAME"))?;
-        let deed = match command.name {
+        let task = match command.name {
             "token-add" => {
                 let scope = typed.scope.ok_or_else(|| needs("scope SCOPE"))?;
-                Deed::AddToken { name, scope, life_s: typed.life_s }
+                AuthTask::AddToken { name, scope, life_s: typed.life_s }
             }
-            _ => Deed::RevokeToken { name },
+            _ => AuthTask::RevokeToken { name },
         };
-        return Ok(AuthCommand { database, deed });
+        return Ok(AuthCommand { database, task });
     }
     let username = typed.username.ok_or_else(|| needs("username NAME"))?;
-    let deed = match command.name {
-        "user-add" => Deed::Add { username, password, role: typed.role },
-        "user-passwd" => Deed::Passwd { username, password },
-        "user-role" => Deed::Role { username, role: typed.role.ok_or_else(|| needs("role ROLE"))? },
-        "user-disable" => Deed::Disable { username, disabled: true },
-        "user-enable" => Deed::Disable { username, disabled: false },
-        _ => Deed::Delete { username },
+    let task = match command.name {
+        "user-add" => AuthTask::Add { username, password, role: typed.role },
+        "user-passwd" => AuthTask::Passwd { username, password },
+        "user-role" => {
+            AuthTask::Role { username, role: typed.role.ok_or_else(|| needs("role ROLE"))? }
+        }
+        "user-disable" => AuthTask::Disable { username, disabled: true },
+        "user-enable" => AuthTask::Disable { username, disabled: false },
+        _ => AuthTask::Delete { username },
     };
-    Ok(AuthCommand { database, deed })
+    Ok(AuthCommand { database, task })
 }
 
 /// The page of `gossipper auth -h`.
@@ -431,15 +434,15 @@ mod tests {
         let database = UserDatabase::OfConfig("g.json".into());
         let username = "alice".to_owned();
         let password = NewPassword::Given("secret".to_owned());
-        let add = Deed::Add { username, password, role: None };
-        let expected = AuthCommand { database: database.clone(), deed: add };
+        let add = AuthTask::Add { username, password, role: None };
+        let expected = AuthCommand { database: database.clone(), task: add };
         assert_eq!(command("user-add -config g.json -username alice -password secret"), expected);
         assert_eq!(
             command("user-add --username alice --password secret --config g.json"),
             expected
         );
-        let Deed::Add { password, role, .. } =
-            command("user-add -db u.db -username bob -role viewer --password-stdin").deed
+        let AuthTask::Add { password, role, .. } =
+            command("user-add -db u.db -username bob -role viewer --password-stdin").task
         else {
             panic!()
         };
@@ -448,23 +451,29 @@ mod tests {
             command("user-passwd -db u.db -username bob"),
             AuthCommand {
                 database: UserDatabase::File("u.db".into()),
-                deed: Deed::Passwd { username: "bob".to_owned(), password: NewPassword::Prompt },
+                task: AuthTask::Passwd {
+                    username: "bob".to_owned(),
+                    password: NewPassword::Prompt
+                },
             }
         );
-        assert_eq!(command("user-list -db u.db -json").deed, Deed::List { json: true });
-        let deed = |words: &str| command(&format!("{words} -db u.db -username bob")).deed;
+        assert_eq!(command("user-list -db u.db -json").task, AuthTask::List { json: true });
+        let task = |words: &str| command(&format!("{words} -db u.db -username bob")).task;
         let username = "bob".to_owned();
-        assert_eq!(deed("user-del"), Deed::Delete { username: username.clone() });
+        assert_eq!(task("user-del"), AuthTask::Delete { username: username.clone() });
         let role = Role::Admin;
-        assert_eq!(deed("user-role -role ADMIN"), Deed::Role { username: username.clone(), role });
-        let disable = |disabled| Deed::Disable { username: username.clone(), disabled };
-        assert_eq!(deed("user-disable"), disable(true));
-        assert_eq!(deed("user-enable"), disable(false));
+        assert_eq!(
+            task("user-role -role ADMIN"),
+            AuthTask::Role { username: username.clone(), role }
+        );
+        let disable = |disabled| AuthTask::Disable { username: username.clone(), disabled };
+        assert_eq!(task("user-disable"), disable(true));
+        assert_eq!(task("user-enable"), disable(false));
     }
 
     #[test]
     fn lines_about_tokens_become_commands() {
-        let deed = |words: &str| command(&format!("{words} -db u.db")).deed;
+        let task = |words: &str| command(&format!("{words} -db u.db")).task;
         let name = "prometheus".to_owned();
         for (words, scope, life_s) in [
             ("-scope metrics", Scope::Metrics, None),
@@ -472,11 +481,11 @@ mod tests {
             ("-scope operate --expires 12h", Scope::Operate, Some(12 * 3600)),
             ("-scope operate -expires 30m", Scope::Operate, Some(1800)),
         ] {
-            let expected = Deed::AddToken { name: name.clone(), scope, life_s };
-            assert_eq!(deed(&format!("token-add -name prometheus {words}")), expected);
+            let expected = AuthTask::AddToken { name: name.clone(), scope, life_s };
+            assert_eq!(task(&format!("token-add -name prometheus {words}")), expected);
         }
-        assert_eq!(deed("token-list -json"), Deed::ListTokens { json: true });
-        assert_eq!(deed("token-revoke -name prometheus"), Deed::RevokeToken { name });
+        assert_eq!(task("token-list -json"), AuthTask::ListTokens { json: true });
+        assert_eq!(task("token-revoke -name prometheus"), AuthTask::RevokeToken { name });
         for (words, expected) in [
             ("token-add -db b -scope read", "`auth token-add` needs -name NAME"),
             ("token-add -db b -name a", "`auth token-add` needs -scope SCOPE"),
@@ -496,8 +505,8 @@ mod tests {
 
     #[test]
     fn a_value_may_look_like_an_option() {
-        let Deed::Add { password, .. } =
-            command("user-add -db u.db -username bob -password -username").deed
+        let AuthTask::Add { password, .. } =
+            command("user-add -db u.db -username bob -password -username").task
         else {
             panic!()
         };

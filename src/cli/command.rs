@@ -7,8 +7,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
-use super::flags::{GROUPS, Status, server_flags};
 use super::{auth, host};
+use crate::options::{GROUPS, Status, server_flags};
 
 /// The id of the bare word.
 pub(super) const REMOTE: &str = "remote";

@@ -1,11 +1,11 @@
 //! The compatibility table of the documentation, made from the flag table.
 
-use super::flags::{FlagSpec, GROUPS, Origin, Status};
+use crate::options::{FlagSpec, GROUPS, Origin, Status};
 
 const INTRODUCTION: &str = "\
 # SIPp options in Gossipper
 
-<!-- Made from the flag table in src/cli/flags; a test compares. To write it anew:
+<!-- Made from the table of options in src/options; a test compares. To write it anew:
      UPDATE_GOLDEN=1 cargo test --test golden -->
 
 Gossipper reads SIPp's options under their names, with one dash or two. An option that this version

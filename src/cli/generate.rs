@@ -12,9 +12,9 @@ use clap_complete::{Generator, Shell};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::command::{ABOUT, root_command, run_command};
-use super::flags::{self, Accept, GROUPS, Status};
 use super::help::{EXAMPLES, EXIT_CODES};
 use super::host::{CHECK, DOCTOR, HostCommand, TUNE};
+use crate::options::{self, Accept, GROUPS, Status};
 use crate::scenario::BUILTINS;
 
 /// The outputs of `gossipper generate`.
@@ -91,7 +91,7 @@ fn visible(command: &Command) -> Command {
 
 /// The option with a hint for the shell about its value.
 fn hinted(arg: Arg) -> Arg {
-    let Some(flag) = flags::find(arg.get_id().as_str()) else { return arg };
+    let Some(flag) = options::find(arg.get_id().as_str()) else { return arg };
     match flag.resolved().status {
         Status::Supported(Accept::Path(_)) => arg.value_hint(ValueHint::FilePath),
         Status::Supported(_) if flag.name == "sn" => {
@@ -398,7 +398,7 @@ mod tests {
     fn the_manual_explains_every_option_and_command() {
         // troff writes a dash in this way.
         let page = manual().replace("\\-", "-");
-        for flag in flags::all().filter(|flag| flag.is_available()) {
+        for flag in options::all().filter(|flag| flag.is_available()) {
             let named = [format!("\\fB-{}\\fR", flag.name), format!("\\fB-{} ", flag.name)];
             assert!(named.iter().any(|name| page.contains(name)), "-{}", flag.name);
         }

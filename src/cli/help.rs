@@ -1,9 +1,9 @@
 //! Help and version pages, made from the flag table.
 
 use super::command::ABOUT;
-use super::flags::{self, FlagSpec, GROUPS, Status};
 use super::host::{self, HostCommand};
 use super::text::{ASIDE, HEADING, LITERAL, StyledText};
+use crate::options::{self, FlagSpec, GROUPS, Status};
 
 /// Columns of a page: those of a terminal of the usual width.
 const COLUMNS: usize = 80;
@@ -156,8 +156,8 @@ pub(super) fn server() -> StyledText {
          SIGHUP reads the file again; SIGTERM lets open calls end, then stops.",
     );
     heading(&mut page, "Options");
-    let config = flags::find("config");
-    for flag in config.into_iter().chain(flags::server_flags()) {
+    let config = options::find("config");
+    for flag in config.into_iter().chain(options::server_flags()) {
         option(&mut page, flag);
     }
     heading(&mut page, "Read on");
@@ -223,7 +223,7 @@ pub(super) fn run(program: &str) -> StyledText {
         }
     }
     heading(&mut page, "Not in this version");
-    let (refused, later): (Vec<_>, Vec<_>) = flags::all()
+    let (refused, later): (Vec<_>, Vec<_>) = options::all()
         .filter(|flag| !flag.is_available())
         .partition(|flag| matches!(flag.status, Status::Refused(_)));
     let names = |flags: &[&FlagSpec]| {
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn the_page_of_a_run_names_every_option() {
         let page = run("sipp").to_string();
-        for flag in flags::all() {
+        for flag in options::all() {
             let name = format!("-{}", flag.name);
             assert!(page.split_whitespace().any(|word| word == name), "{name}");
         }

@@ -11,11 +11,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
 
 use super::generate::Generated;
+use super::request::{HostCheck, ScenarioCheck, Tuning};
 use super::text::StyledText;
 use super::{Action, EXIT_COMMAND_FAILED, error_text, fail, help, print, suggest};
 use crate::config::{Flavor, RunDraft, parse_float};
-use crate::doctor::{Examination, Load, Task};
-use crate::run::Inspection;
 
 /// An option of a command.
 pub(super) struct HostFlag {
@@ -195,7 +194,7 @@ pub(super) fn check(args: &[OsString]) -> Action {
         draft.injection_indexes.push((values[0].to_owned(), field));
     }
     match draft.resolve(Flavor::Sipp) {
-        Ok(config) => Action::CheckScenarios(Inspection {
+        Ok(config) => Action::CheckScenarios(ScenarioCheck {
             scenarios: scenarios.iter().map(PathBuf::from).collect(),
             config: Box::new(config),
             json: given.has("json"),
@@ -225,10 +224,10 @@ pub(super) fn doctor(args: &[OsString]) -> Action {
     let load = number("r").and_then(|rate| {
         let rate = rate.unwrap_or(1_000.0);
         let calls = number("l")?.unwrap_or(10.0 * rate).ceil();
-        Ok(Load { rate, calls: (calls as u64).max(1) })
+        Ok((rate, (calls as u64).max(1)))
     });
     match load {
-        Ok(load) => Action::Doctor(Examination { load, json: given.has("json") }),
+        Ok((rate, calls)) => Action::Doctor(HostCheck { rate, calls, json: given.has("json") }),
         Err(message) => refuse(&DOCTOR, &message),
     }
 }
@@ -248,10 +247,10 @@ pub(super) fn tune(args: &[OsString]) -> Action {
     }
     let io_uring = given.has("io-uring");
     match (given.has("apply"), given.has("revert")) {
-        (true, _) => Action::Tune(Task::Apply { io_uring }),
+        (true, _) => Action::Tune(Tuning::Apply { io_uring }),
         _ if io_uring => refuse(&TUNE, "-io-uring goes with -apply"),
-        (_, true) => Action::Tune(Task::Revert),
-        _ => Action::Tune(Task::Print),
+        (_, true) => Action::Tune(Tuning::Revert),
+        _ => Action::Tune(Tuning::Print),
     }
 }
 
@@ -372,7 +371,7 @@ mod tests {
             ("-r 0", 0.0, 1, false),
             ("-r 1 -r 2", 2.0, 20, false),
         ] {
-            let expected = Examination { load: Load { rate, calls }, json };
+            let expected = HostCheck { rate, calls, json };
             assert_eq!(doctor(&words(line)), Action::Doctor(expected), "{line}");
         }
     }
@@ -395,13 +394,13 @@ mod tests {
     #[test]
     fn a_check_takes_files_and_what_they_refer_to() {
         let line = "a.xml -inf u.csv -infindex u.csv 1 --key=k v -inf w.csv uac --json -strict";
-        let Action::CheckScenarios(inspection) = check(&words(line)) else { panic!("{line}") };
-        assert_eq!(inspection.scenarios, [PathBuf::from("a.xml"), PathBuf::from("uac")]);
-        let config = &inspection.config;
+        let Action::CheckScenarios(request) = check(&words(line)) else { panic!("{line}") };
+        assert_eq!(request.scenarios, [PathBuf::from("a.xml"), PathBuf::from("uac")]);
+        let config = &request.config;
         assert_eq!(config.injection, [PathBuf::from("u.csv"), PathBuf::from("w.csv")]);
         assert_eq!(config.injection_indexes, [("u.csv".to_owned(), 1)]);
         assert_eq!(config.keys, [("k".to_owned(), "v".to_owned())]);
-        assert!(inspection.json && inspection.strict);
+        assert!(request.json && request.strict);
         for (line, part) in [
             ("", "needs a scenario file"),
             ("-strict", "needs a scenario file"),
@@ -417,21 +416,20 @@ mod tests {
 
     #[test]
     fn the_line_of_a_run_is_a_line_of_a_check() {
-        let Action::CheckScenarios(inspection) = check(&words("-sf a.xml -set x 1 -key k v"))
-        else {
+        let Action::CheckScenarios(request) = check(&words("-sf a.xml -set x 1 -key k v")) else {
             panic!("it is not")
         };
-        assert_eq!(inspection.scenarios, [PathBuf::from("a.xml")]);
+        assert_eq!(request.scenarios, [PathBuf::from("a.xml")]);
     }
 
     #[test]
     fn tune_does_one_thing_at_a_time() {
         for (line, task) in [
-            ("", Task::Print),
-            ("--print", Task::Print),
-            ("-apply", Task::Apply { io_uring: false }),
-            ("--apply --io-uring", Task::Apply { io_uring: true }),
-            ("--revert", Task::Revert),
+            ("", Tuning::Print),
+            ("--print", Tuning::Print),
+            ("-apply", Tuning::Apply { io_uring: false }),
+            ("--apply --io-uring", Tuning::Apply { io_uring: true }),
+            ("--revert", Tuning::Revert),
         ] {
             assert_eq!(tune(&words(line)), Action::Tune(task), "{line}");
         }

@@ -1,6 +1,6 @@
 //! The command line: argv in, one [`Action`] out.
 //!
-//! One flag table ([`flags`]) feeds the parser, the help and the compatibility table. This module
+//! One flag table ([`options`](crate::options)) feeds the parser, the help and the compatibility table. This module
 //! reads nothing but argv: it opens no file, resolves no name and starts nothing.
 //!
 //! Exit codes: as `sipp` and `gossipper sipp`, help, version and `-sd` end with 99 as SIPp defines
@@ -12,10 +12,10 @@ mod auth;
 mod command;
 mod compatibility;
 mod error;
-pub mod flags;
 mod generate;
 mod help;
 mod host;
+mod request;
 mod server;
 mod suggest;
 mod text;
@@ -28,25 +28,25 @@ pub use args::{Given, LowArgs};
 pub use command::{root_command, run_command};
 pub use compatibility::compatibility_markdown;
 pub use error::UsageError;
+pub use request::{
+    AuthCommand, AuthTask, HostCheck, NewPassword, ScenarioCheck, Tuning, UserDatabase,
+};
 pub use server::{CheckLine, NOT_FOR_SERVER, ProfileLine, ServerLine};
-pub use text::{StyledText, wants_color};
+pub use text::StyledText;
 
+use crate::options::{self, Immediate, Status};
 use args::Request;
-use flags::{Immediate, Status};
 use text::ERROR;
 
 use crate::config::{Flavor, HostPort, RunConfig, RunDraft, ValueError};
-use crate::doctor::{Examination, Task};
-use crate::run::Inspection;
-use crate::server::auth::AuthCommand;
 
 /// The action that the command line requests.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Check scenarios (`gossipper check`).
-    CheckScenarios(Inspection),
+    CheckScenarios(ScenarioCheck),
     /// Check this host (`gossipper doctor`).
-    Doctor(Examination),
+    Doctor(HostCheck),
     /// Run a scenario.
     Run(Box<RunConfig>),
     /// Print a built-in scenario.
@@ -71,7 +71,7 @@ pub enum Action {
     /// Change users of the API (`gossipper auth`).
     Auth(Box<AuthCommand>),
     /// Show or change kernel settings (`gossipper tune`).
-    Tune(Task),
+    Tune(Tuning),
     /// Print a requested text to stdout.
     Print {
         /// The text to print.
@@ -311,7 +311,7 @@ pub fn read_options(words: &[OsString]) -> Result<LowArgs, UsageError> {
 /// The option that replaced the run on a line, as typed.
 fn immediate_of(words: &[OsString]) -> String {
     let is_immediate = |word: &&OsString| {
-        let flag = word.to_str().and_then(|word| flags::find(word.trim_start_matches('-')));
+        let flag = word.to_str().and_then(|word| options::find(word.trim_start_matches('-')));
         flag.is_some_and(|flag| matches!(flag.resolved().status, Status::Immediate(_)))
     };
     words.iter().find(is_immediate).map_or("-h".to_owned(), |word| word.to_string_lossy().into())

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::args::{self, Given, LowArgs, Request};
 use super::error::UsageError;
-use super::flags::Immediate;
 use super::{Action, EXIT_COMMAND_FAILED, EXIT_FATAL, error_text, fail, help, print, usage};
 use crate::config::Flavor;
+use crate::options::Immediate;
 
 /// A command line of the server form.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 
 use crate::config::ColorChoice;
+use crate::output::has_color;
 
 /// Headings.
 pub(super) const HEADING: Style = Style::new().bold().underline();
@@ -86,13 +87,12 @@ impl fmt::Display for StyledText {
 }
 
 /// Tells whether output should be styled, by the choice of the user and the environment.
-pub fn wants_color(choice: ColorChoice, is_terminal: bool) -> bool {
+fn wants_color(choice: ColorChoice, is_terminal: bool) -> bool {
     let (no_color, term) = (env::var_os("NO_COLOR"), env::var_os("TERM"));
     wants_color_in(choice, is_terminal, no_color.as_deref(), term.as_deref())
 }
 
-/// Decides without reading the environment. `NO_COLOR` counts if it is set and not empty
-/// (no-color.org); a `dumb` terminal shows no colours.
+/// Decides without reading the environment.
 fn wants_color_in(
     choice: ColorChoice,
     is_terminal: bool,
@@ -102,11 +102,7 @@ fn wants_color_in(
     match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => {
-            let is_off = no_color.is_some_and(|value| !value.is_empty());
-            let is_dumb = term.is_some_and(|term| term == "dumb");
-            is_terminal && !is_off && !is_dumb
-        }
+        ColorChoice::Auto => has_color(is_terminal, no_color, term),
     }
 }
 

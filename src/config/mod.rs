@@ -9,6 +9,7 @@ mod data;
 mod draft;
 mod error;
 mod export;
+mod roles;
 pub mod rules;
 mod run;
 mod server;
@@ -28,6 +29,7 @@ pub use export::{
     EVENT_BUFFER_DEFAULT, EventLogConfig, ExportConfig, HepConfig, LogLevel, OtlpConfig,
     OtlpProtocol, parse_collector, parse_pair,
 };
+pub use roles::{Role, Scope, UnknownRole, UnknownScope};
 pub use rules::{CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retransmission};
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor,

@@ -13,6 +13,7 @@ mod read;
 mod report;
 mod tune;
 
+use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
@@ -21,6 +22,7 @@ pub use facts::{BusyCpu, BusyCpus, BusyProgram, Facts, Interface, Limit, UdpCoun
 pub use report::SCHEMA;
 pub use tune::{SETTINGS, Task, TuneError};
 
+use crate::output::has_color;
 use tune::Host;
 
 /// Exit code if a check failed, or if a change could not be made.
@@ -44,7 +46,8 @@ pub fn examine(examination: Examination) -> u8 {
         report::json(&facts, load, &findings)
     } else {
         let is_terminal = io::stdout().is_terminal();
-        let color = crate::cli::wants_color(crate::config::ColorChoice::Auto, is_terminal);
+        let (no_color, term) = (env::var_os("NO_COLOR"), env::var_os("TERM"));
+        let color = has_color(is_terminal, no_color.as_deref(), term.as_deref());
         report::text(load, &findings, color)
     };
     let code = if worst(&findings) == Level::Fail { EXIT_FAILED } else { 0 };

@@ -26,7 +26,7 @@ pub use clock::{Clock, put_number};
 pub use console::ConsoleLine;
 pub use failures::{FailureEntry, ended_with_run, next_look, sentence};
 pub use findings::findings;
-pub use palette::Palette;
+pub use palette::{Palette, has_color};
 pub use sipp_csv::{SippCsv, put_duration_ms};
 pub use status::{LiveStatus, StatusMode};
 pub use summary::{Summary, SummaryContext};

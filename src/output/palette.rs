@@ -40,11 +40,20 @@ impl Palette {
     /// The palette for an output stream: colours only on a terminal that has them, and not if the
     /// environment asks for none. `no_color` and `term` are the values of `NO_COLOR` and `TERM`.
     pub fn choose(is_terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
-        // An empty NO_COLOR counts as unset: https://no-color.org
-        let is_refused = no_color.is_some_and(|value| !value.is_empty());
-        let is_dumb = term.is_some_and(|term| term == "dumb");
-        if is_terminal && !is_refused && !is_dumb { Self::colored() } else { Self::plain() }
+        match has_color(is_terminal, no_color, term) {
+            true => Self::colored(),
+            false => Self::plain(),
+        }
     }
+}
+
+/// Tells whether an output stream has colours: a terminal that can show them, in an environment that
+/// does not refuse them. `no_color` and `term` are the values of `NO_COLOR` and `TERM`.
+pub fn has_color(is_terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
+    // An empty NO_COLOR counts as unset: https://no-color.org
+    let is_refused = no_color.is_some_and(|value| !value.is_empty());
+    let is_dumb = term.is_some_and(|term| term == "dumb");
+    is_terminal && !is_refused && !is_dumb
 }
 
 /// `text` in `style`.

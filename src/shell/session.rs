@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
-use crate::cli::{self, Action, flags};
+use crate::cli::{self, Action};
 use crate::config::{HostPort, RunConfig};
+use crate::options::{self, FlagSpec, Status};
 use crate::scenario::BUILTINS;
 
 /// The message for settings that are valid but ask for something else than a run.
@@ -193,13 +194,13 @@ impl Session {
         let Some(flag) = flag(name) else { return Answer::Refused(unknown(name)) };
         if !flag.is_available() {
             let why = match flag.resolved().status {
-                flags::Status::Later(missing) => format!("it needs {missing}"),
-                flags::Status::Refused(why) => why.to_owned(),
+                Status::Later(missing) => format!("it needs {missing}"),
+                Status::Refused(why) => why.to_owned(),
                 _ => String::new(),
             };
             return Answer::Refused(format!("`{name}` is not in this version: {why}"));
         }
-        if matches!(flag.resolved().status, flags::Status::Immediate(_)) {
+        if matches!(flag.resolved().status, Status::Immediate(_)) {
             return Answer::Refused(format!("`{name}` is not a setting"));
         }
         let wanted = flag.metavars().len();
@@ -389,10 +390,10 @@ impl Session {
 }
 
 /// The row of an option under any of its names; the option `rtp_send` belongs to another program.
-fn flag(name: &str) -> Option<&'static flags::FlagSpec> {
+fn flag(name: &str) -> Option<&'static FlagSpec> {
     let readable = READABLE.iter().find(|(readable, _)| *readable == name);
     let name = readable.map_or(name.trim_start_matches('-'), |(_, flag)| flag);
-    flags::find(name).filter(|flag| flag.name != "rtp_send")
+    options::find(name).filter(|flag| flag.name != "rtp_send")
 }
 
 fn unknown(name: &str) -> String {
@@ -406,7 +407,7 @@ fn unknown(name: &str) -> String {
 
 fn setting_names(with_dash: bool) -> Vec<String> {
     if with_dash {
-        let available = flags::all().filter(|flag| flag.is_available());
+        let available = options::all().filter(|flag| flag.is_available());
         return available.map(|flag| format!("-{}", flag.name)).collect();
     }
     let destination = [DESTINATION, DESTINATION_HOST, DESTINATION_PORT];
@@ -423,7 +424,7 @@ fn help() -> String {
     let _ = writeln!(text, "  {DESTINATION:20} the address to call, as host:port; also in two:");
     let _ = writeln!(text, "  {:20} {DESTINATION_HOST}, {DESTINATION_PORT}", "");
     for (name, flag) in READABLE {
-        let about = flags::find(flag).map_or("", |flag| flag.resolved().help);
+        let about = options::find(flag).map_or("", |flag| flag.resolved().help);
         let _ = writeln!(text, "  {name:20} {about}");
     }
     text

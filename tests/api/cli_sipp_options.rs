@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use gossipper::cli::flags::{self, Origin, Status};
 use gossipper::cli::{Action, parse};
+use gossipper::options::{self, Origin, Status};
 
 /// The option names of SIPp 3.7.7 and the commits after it, SCTP builds included.
 const SIPP_OPTIONS: &str = "
@@ -58,7 +58,7 @@ const SUPPORTED: &str = "
 #[test]
 fn the_table_has_every_option_of_sipp_and_marks_no_other_as_sipps() {
     let mut ours: Vec<_> =
-        flags::all().filter(|f| f.origin == Origin::Sipp).map(|f| f.name).collect();
+        options::all().filter(|f| f.origin == Origin::Sipp).map(|f| f.name).collect();
     let mut theirs: Vec<_> = SIPP_OPTIONS.split_whitespace().collect();
     ours.sort_unstable();
     theirs.sort_unstable();
@@ -67,7 +67,7 @@ fn the_table_has_every_option_of_sipp_and_marks_no_other_as_sipps() {
 
 #[test]
 fn what_is_supported_of_sipp_is_what_is_meant_to_be() {
-    let sipps = flags::all().filter(|flag| flag.origin == Origin::Sipp);
+    let sipps = options::all().filter(|flag| flag.origin == Origin::Sipp);
     let mut available: Vec<_> =
         sipps.filter(|flag| flag.is_available()).map(|flag| flag.name).collect();
     let mut expected: Vec<_> = SUPPORTED.split_whitespace().collect();
@@ -78,7 +78,7 @@ fn what_is_supported_of_sipp_is_what_is_meant_to_be() {
 
 #[test]
 fn options_that_are_missing_or_refused_fail_by_name_with_one_dash_and_two() {
-    for flag in flags::all().filter(|flag| !flag.is_available()) {
+    for flag in options::all().filter(|flag| !flag.is_available()) {
         for dashes in ["-", "--"] {
             let option = format!("{dashes}{}", flag.name);
             let mut argv: Vec<OsString> = vec!["sipp".into(), option.clone().into()];

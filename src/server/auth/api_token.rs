@@ -5,15 +5,12 @@
 //! The database keeps its SHA-256, from which the token cannot be guessed. A slow hash is for
 //! passwords, which people choose.
 
-use std::fmt;
-use std::str::FromStr;
-
 use ring::digest;
-use serde::{Serialize, Serializer};
 
 use super::error::AuthError;
-use super::identity::Role;
 use super::random::{self, NoRandomness};
+use crate::config::Role;
+pub use crate::config::{Scope, UnknownScope};
 
 /// The path that the scope `metrics` is for.
 pub const METRICS_PATH: &str = "/metrics";
@@ -24,30 +21,7 @@ pub const API_TOKENS_MAX: usize = 1000;
 /// The text that every token begins with.
 const PREFIX: &str = "gsp_";
 
-/// The scope of a token: what it is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// Scraping `/metrics`, and nothing else.
-    Metrics,
-    /// The rights of a viewer.
-    Read,
-    /// The rights of an operator.
-    Operate,
-}
-
 impl Scope {
-    /// All scopes, the least first.
-    pub const ALL: [Self; 3] = [Self::Metrics, Self::Read, Self::Operate];
-
-    /// The name as it stands in the database and on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics",
-            Self::Read => "read",
-            Self::Operate => "operate",
-        }
-    }
-
     /// The role in which the holder of such a token acts.
     pub(super) fn role(self) -> Role {
         match self {
@@ -68,32 +42,6 @@ impl Scope {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Scope {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// A word that is no scope.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a scope; the scopes are metrics, read and operate")]
-pub struct UnknownScope(pub String);
-
-impl FromStr for Scope {
-    type Err = UnknownScope;
-
-    fn from_str(name: &str) -> Result<Self, UnknownScope> {
-        let scope = Self::ALL.into_iter().find(|scope| scope.as_str().eq_ignore_ascii_case(name));
-        scope.ok_or_else(|| UnknownScope(name.chars().take(32).collect()))
     }
 }
 

@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::api_token::{self, Scope};
+use super::api_token;
 use super::authenticator::Now;
 use super::bootstrap::forget_password_file;
-use super::identity::Role;
 use super::password::{
     Hasher, PASSWORD_BYTES_MAX, PASSWORD_CHARS_ADVISED, PasswordError, check_password,
 };
@@ -17,112 +16,10 @@ use super::store::{
     ApiToken, By, Credential, NewApiToken, NewRow, RowChange, Store, StoreError, User,
 };
 use super::username::{BadUsername, check_username};
-use crate::cli::LowArgs;
+use crate::cli::{AuthCommand, AuthTask, LowArgs, NewPassword, UserDatabase};
+use crate::config::Scope;
 use crate::server::config::{self, AuthConfig};
 use crate::terminal;
-
-/// A command line of `gossipper auth`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthCommand {
-    /// The database to work on.
-    pub database: Database,
-    /// The task.
-    pub deed: Deed,
-}
-
-/// The way to the user database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Database {
-    /// The path that this configuration names.
-    OfConfig(PathBuf),
-    /// This file.
-    File(PathBuf),
-}
-
-/// A task of `gossipper auth`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// Makes a user.
-    Add {
-        /// The name.
-        username: String,
-        /// Source of the password.
-        password: NewPassword,
-        /// Admin for the first and operator for others if not given.
-        role: Option<Role>,
-    },
-    /// Shows all users.
-    List {
-        /// True to print JSON.
-        json: bool,
-    },
-    /// Gives a user a new password.
-    Passwd {
-        /// Name of the user.
-        username: String,
-        /// Source of the new password.
-        password: NewPassword,
-    },
-    /// Removes a user.
-    Delete {
-        /// Name of the user.
-        username: String,
-    },
-    /// Changes the role of a user.
-    Role {
-        /// Name of the user.
-        username: String,
-        /// The new role.
-        role: Role,
-    },
-    /// Disables a user, or enables it again.
-    Disable {
-        /// Name of the user.
-        username: String,
-        /// True to disable.
-        disabled: bool,
-    },
-    /// Makes a token for a program, and prints it.
-    AddToken {
-        /// The name of the token in lists and in the audit log.
-        name: String,
-        /// The scope of the token.
-        scope: Scope,
-        /// Seconds until it expires; `None` for never.
-        life_s: Option<u64>,
-    },
-    /// Shows all tokens, without their secrets.
-    ListTokens {
-        /// True to print JSON.
-        json: bool,
-    },
-    /// Takes a token out of use.
-    RevokeToken {
-        /// Name of the token.
-        name: String,
-    },
-}
-
-/// Source of a password.
-#[derive(Clone, PartialEq, Eq)]
-pub enum NewPassword {
-    /// Password on the command line.
-    Given(String),
-    /// The first line of stdin.
-    Stdin,
-    /// Typed by a person at the terminal.
-    Prompt,
-}
-
-impl std::fmt::Debug for NewPassword {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Given(_) => "Given(..)",
-            Self::Stdin => "Stdin",
-            Self::Prompt => "Prompt",
-        })
-    }
-}
 
 /// Exit code of a task that could not be done.
 const EXIT_FAILED: u8 = 1;
@@ -209,11 +106,11 @@ fn note(kind: &str, text: &str) {
 /// Carries out the task; returns the text to print.
 fn act(command: &AuthCommand) -> Result<String, CommandError> {
     let path = match &command.database {
-        Database::File(path) => path.clone(),
-        Database::OfConfig(config) => sqlite_path_of(config).map_err(CommandError::Config)?,
+        UserDatabase::File(path) => path.clone(),
+        UserDatabase::OfConfig(config) => sqlite_path_of(config).map_err(CommandError::Config)?,
     };
-    match &command.deed {
-        Deed::Add { username, password, role } => {
+    match &command.task {
+        AuthTask::Add { username, password, role } => {
             check_username(username)?;
             let mut store = Store::open(&path)?;
             // Before a person is asked for a password.
@@ -228,11 +125,11 @@ fn act(command: &AuthCommand) -> Result<String, CommandError> {
             })?;
             Ok(format!("user {} added with the role {}\n", user.username, user.role))
         }
-        Deed::List { json } => {
+        AuthTask::List { json } => {
             let users = open_existing(&path)?.users()?;
             Ok(if *json { json_of(&users) } else { table_of(&users) })
         }
-        Deed::Passwd { username, password } => {
+        AuthTask::Passwd { username, password } => {
             let mut store = open_existing(&path)?;
             let user = find(&store, username)?.user;
             let password_hash = Some(hash(&read_password(password, &user.username)?)?);
@@ -241,14 +138,14 @@ fn act(command: &AuthCommand) -> Result<String, CommandError> {
             forget_password_file(&store, user.id);
             Ok(format!("password of {} changed; its logins have ended\n", user.username))
         }
-        Deed::Delete { username } => {
+        AuthTask::Delete { username } => {
             let mut store = open_existing(&path)?;
             let id = find(&store, username)?.user.id;
             let user = store.delete_user(id, &by())?;
             forget_password_file(&store, id);
             Ok(format!("user {} deleted; its logins have ended\n", user.username))
         }
-        Deed::Role { username, role } => {
+        AuthTask::Role { username, role } => {
             let mut store = open_existing(&path)?;
             let user = find(&store, username)?.user;
             if user.role == *role {
@@ -258,7 +155,7 @@ fn act(command: &AuthCommand) -> Result<String, CommandError> {
             store.update_user(user.id, &change, &by())?;
             Ok(format!("{} has the role {role} now; its logins have ended\n", user.username))
         }
-        Deed::Disable { username, disabled } => {
+        AuthTask::Disable { username, disabled } => {
             let mut store = open_existing(&path)?;
             let id = find(&store, username)?.user.id;
             let change = RowChange { disabled: Some(*disabled), ..RowChange::default() };
@@ -266,9 +163,9 @@ fn act(command: &AuthCommand) -> Result<String, CommandError> {
             let now = if *disabled { "is disabled; its logins have ended" } else { "may log in" };
             Ok(format!("{} {now}\n", user.username))
         }
-        Deed::AddToken { name, scope, life_s } => add_token(&path, name, *scope, *life_s),
-        Deed::ListTokens { json } => list_tokens(&path, *json),
-        Deed::RevokeToken { name } => revoke_token(&path, name),
+        AuthTask::AddToken { name, scope, life_s } => add_token(&path, name, *scope, *life_s),
+        AuthTask::ListTokens { json } => list_tokens(&path, *json),
+        AuthTask::RevokeToken { name } => revoke_token(&path, name),
     }
 }
 

@@ -3,62 +3,14 @@
 //! Roles are ordered: a role that may operate may also look. A route needs one of three
 //! permissions. Which route needs which is decided by the router.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
 use super::api_token::TokenHash;
 use super::token::TokenId;
-
-/// The role of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Looks at everything, changes nothing.
-    Viewer,
-    /// Steers runs: rate, pause, scenarios, listeners, clients.
-    Operator,
-    /// Also decides about users and settings, and reads the audit log.
-    Admin,
-}
+pub use crate::config::{Role, UnknownRole};
 
 impl Role {
-    /// All roles, the least first.
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
-
-    /// The name as it stands in the database, in tokens and in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-
     /// Tells whether the role includes `permission`.
     pub fn may(self, permission: Permission) -> bool {
         self >= permission.least_role()
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that is no role.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a role; the roles are viewer, operator and admin")]
-pub struct UnknownRole(pub String);
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(name: &str) -> Result<Self, UnknownRole> {
-        let role = Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(name));
-        role.ok_or_else(|| UnknownRole(name.chars().take(32).collect()))
     }
 }
 
@@ -183,17 +135,5 @@ mod tests {
         for (role, expected) in table {
             assert_eq!(Permission::ALL.map(|permission| role.may(permission)), expected, "{role}");
         }
-    }
-
-    #[test]
-    fn names_are_read_back() {
-        for role in Role::ALL {
-            assert_eq!(role.as_str().parse(), Ok(role));
-            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
-        }
-        assert_eq!("ADMIN".parse(), Ok(Role::Admin));
-        let error = "root".parse::<Role>().unwrap_err().to_string();
-        assert_eq!(error, "\"root\" is not a role; the roles are viewer, operator and admin");
-        assert!("".parse::<Role>().is_err());
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::problem::{PROBLEMS_MAX, Place, Problem, ProblemKind};
 use super::schema::{REMOVED_KEYS, flag_of, profile_schema, schema};
 use super::tree::{Data, Member, Node};
-use crate::cli::flags::{self, Status};
+use crate::options::{self, Status};
 
 /// Checks `node` against `rules`; returns its right parts.
 pub(super) fn check(
@@ -271,7 +271,7 @@ fn not_among<'n>(node: &'n Node, rules: &'n Value) -> Option<impl FnOnce() -> St
     Some(move || {
         // The option may know more than that: for example that a transport of this name existed
         // once.
-        if let Some(flag) = rules["x-flag"].as_str().and_then(flags::find)
+        if let Some(flag) = rules["x-flag"].as_str().and_then(options::find)
             && let Status::Supported(accept) = flag.resolved().status
             && let Err(error) = accept.store(&mut Default::default(), &[text.as_ref()])
             && error.label() != "unknown_choice"
@@ -332,8 +332,8 @@ fn unknown(key: &str, properties: &Map<String, Value>) -> (ProblemKind, String) 
     }
     let near = nearest(key, properties.keys().map(String::as_str));
     // An option that has no key of its own, or another one.
-    let option =
-        flags::find(key.trim_start_matches('-')).filter(|_| properties.contains_key("extra_args"));
+    let option = options::find(key.trim_start_matches('-'))
+        .filter(|_| properties.contains_key("extra_args"));
     let message = match (near, option) {
         (_, Some(flag)) => match properties
             .keys()

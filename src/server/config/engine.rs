@@ -13,12 +13,12 @@ use super::problem::{Place, Problem, ProblemKind};
 use super::resolved::{EngineEntry, ListenerConfig, Role};
 use super::schema::{flag_of, key_of, key_schema};
 use super::tree::{Data, Node};
-use crate::cli::flags::{Accept, FlagSpec, Status};
 use crate::cli::{self, LowArgs, NOT_FOR_SERVER};
 use crate::config::{
     ConfigError, Flavor, ProcessDraft, RunDraft, ScenarioSource, Transport, ValueError,
 };
 use crate::files::{Access, Folder, without_dots};
+use crate::options::{Accept, FlagSpec, Status};
 
 /// SIP's own port (RFC 3261, section 19.1.2).
 const SIP_PORT: u16 = 5060;

@@ -8,7 +8,7 @@ use schemars::transform::transform_subschemas;
 use serde_json::{Map, Value, json};
 
 use super::keys::TopKeys;
-use crate::cli::flags::{self, Accept, FlagSpec, Status};
+use crate::options::{self, Accept, FlagSpec, Status};
 
 /// Keys that may stand in any object and are ignored.
 pub(super) const COMMENT_KEYS: &str = "^(_comment.*|comment)$";
@@ -38,7 +38,7 @@ pub(super) fn key_schema(key: &str) -> Option<&'static Value> {
 
 /// The option that a key is another way to write.
 pub(super) fn flag_of(key: &str) -> Option<&'static FlagSpec> {
-    flags::find(key_schema(key)?["x-flag"].as_str()?)
+    options::find(key_schema(key)?["x-flag"].as_str()?)
 }
 
 /// The key that is another way to write an option.
@@ -129,7 +129,7 @@ fn without_null(schema: &mut Schema) {
 
 /// Takes range and default from the option that the key is another way to write.
 fn from_option(property: &mut Map<String, Value>) {
-    let Some(flag) = property.get("x-flag").and_then(Value::as_str).and_then(flags::find) else {
+    let Some(flag) = property.get("x-flag").and_then(Value::as_str).and_then(options::find) else {
         return;
     };
     let mut limit = |min: Value, max: Value| {

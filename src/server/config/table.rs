@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::schema::{key_schema, profile_schema, schema};
-use crate::cli::flags::{self, Status};
+use crate::options::{self, Status};
 
 /// All keys, as tables in Markdown.
 pub fn keys_markdown() -> String {
@@ -38,7 +38,7 @@ fn section(text: &mut String, title: &str, properties: &Value, is_here: impl Fn(
 }
 
 fn row(key: &str, rules: &Value) -> String {
-    let flag = rules["x-flag"].as_str().and_then(flags::find);
+    let flag = rules["x-flag"].as_str().and_then(options::find);
     let missing = match (rules["x-missing"].as_str(), flag.map(|flag| flag.resolved().status)) {
         (Some(missing), _) | (None, Some(Status::Later(missing))) => {
             format!("Not yet: {missing}. ")

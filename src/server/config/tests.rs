@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::schema::{flag_of, key_schema, profile_schema};
 use super::*;
-use crate::cli::flags::{Accept, Status};
 use crate::cli::{self, LowArgs};
 use crate::config::{CallLimit, ConcurrencyLimit, ScenarioSource, Transport};
+use crate::options::{Accept, Status};
 
 fn options(words: &[&str]) -> LowArgs {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();

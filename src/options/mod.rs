@@ -1,4 +1,5 @@
-//! The flag table: every option that SIPp or Gossipper knows, one row each.
+//! The table of options: every option that SIPp or Gossipper knows, one row each. The command line,
+//! the shell and the server's configuration read it.
 //!
 //! Parsing, help and the compatibility table are all made from it. A supported row has the code
 //! that stores its value, so that an option cannot be listed and then ignored. The table does not
