@@ -220,80 +220,15 @@ fn manual() -> String {
     page.control("TH", ["GOSSIPPER", "1", "DATE", version, "User Commands"]);
     section(&mut page, "NAME");
     page.text([roman(format!("gossipper - {ABOUT}"))]);
-    section(&mut page, "SYNOPSIS");
-    synopsis(
-        &mut page,
-        &[
-            roman("["),
-            italic("OPTIONS"),
-            roman("] ["),
-            italic("REMOTE_HOST"),
-            roman("[:"),
-            italic("PORT"),
-            roman("]]"),
-        ],
-    );
-    page.control("br", []);
-    synopsis(
-        &mut page,
-        &[
-            bold("sipp"),
-            roman(" ["),
-            italic("OPTIONS"),
-            roman("] ["),
-            italic("REMOTE_HOST"),
-            roman("[:"),
-            italic("PORT"),
-            roman("]]"),
-        ],
-    );
-    page.control("br", []);
-    synopsis(&mut page, &[italic("COMMAND"), roman(" ["), italic("ARGUMENTS"), roman("]")]);
-    section(&mut page, "DESCRIPTION");
-    page.text([bold("gossipper"), roman(
-        " plays SIP scenarios, its own or XML files written for SIPp, as a client or as a server, \
-         and reports how the other side performs under the load. Packets go through io_uring where \
-         the kernel allows it, and through plain system calls elsewhere.",
-    )]);
-    page.control("PP", []);
-    page.text([
-        roman("Without a command it runs a scenario with defaults of its own. "),
-        bold("gossipper sipp"),
-        roman(", and a link to it named "),
-        bold("sipp"),
-        roman(", have SIPp's defaults, screens and exit codes."),
-    ]);
+    synopses(&mut page);
+    description(&mut page);
     section(&mut page, "COMMANDS");
     for command in root_command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let names: Vec<&str> = command.get_name_and_visible_aliases();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         entry(&mut page, [bold(names.join(", "))], &about, "");
     }
-    section(&mut page, "OPTIONS OF A RUN");
-    page.text([roman(
-        "Options may be before or after the remote host, with one dash or two. Whole numbers may \
-         be hexadecimal (0x10) or octal (020). TIME is a number with ms, s, m or h. A double dash \
-         ends the options.",
-    )]);
-    for group in GROUPS {
-        let available: Vec<_> = group.flags.iter().filter(|flag| flag.is_available()).collect();
-        if available.is_empty() {
-            continue;
-        }
-        page.control("SS", [group.title]);
-        for flag in available {
-            let mut term = vec![bold(format!("-{}", flag.name))];
-            for value in flag.metavars() {
-                term.extend([roman(" "), italic(*value)]);
-            }
-            match flag.status {
-                Status::Alias(target) => {
-                    entry(&mut page, term, &format!("Same as -{target}"), "");
-                }
-                _ => entry(&mut page, term, flag.help, flag.default),
-            }
-        }
-    }
+    options_of_a_run(&mut page);
     for command in [&CHECK, &DOCTOR, &TUNE] {
         command_section(&mut page, command);
     }
@@ -312,16 +247,7 @@ fn manual() -> String {
     for (path, about) in FILES {
         entry(&mut page, [italic(*path)], about, "");
     }
-    section(&mut page, "EXAMPLES");
-    for (at, (what, line)) in EXAMPLES.iter().enumerate() {
-        if at > 0 {
-            page.control("PP", []);
-        }
-        page.text([roman(*what)]);
-        page.control("RS", ["4"]);
-        page.text([bold(*line)]);
-        page.control("RE", []);
-    }
+    examples(&mut page);
     section(&mut page, "SEE ALSO");
     page.text([
         bold("sipp"),
@@ -334,6 +260,96 @@ fn manual() -> String {
     // Without a date, so that repeated builds give the same text; the library cannot write an empty
     // word.
     page.render().replacen(" 1 DATE ", " 1 \"\" ", 1)
+}
+
+fn synopses(page: &mut Roff) {
+    section(page, "SYNOPSIS");
+    synopsis(
+        page,
+        &[
+            roman("["),
+            italic("OPTIONS"),
+            roman("] ["),
+            italic("REMOTE_HOST"),
+            roman("[:"),
+            italic("PORT"),
+            roman("]]"),
+        ],
+    );
+    page.control("br", []);
+    synopsis(
+        page,
+        &[
+            bold("sipp"),
+            roman(" ["),
+            italic("OPTIONS"),
+            roman("] ["),
+            italic("REMOTE_HOST"),
+            roman("[:"),
+            italic("PORT"),
+            roman("]]"),
+        ],
+    );
+    page.control("br", []);
+    synopsis(page, &[italic("COMMAND"), roman(" ["), italic("ARGUMENTS"), roman("]")]);
+}
+
+fn description(page: &mut Roff) {
+    section(page, "DESCRIPTION");
+    page.text([bold("gossipper"), roman(
+        " plays SIP scenarios, its own or XML files written for SIPp, as a client or as a server, \
+         and reports how the other side performs under the load. Packets go through io_uring where \
+         the kernel allows it, and through plain system calls elsewhere.",
+    )]);
+    page.control("PP", []);
+    page.text([
+        roman("Without a command it runs a scenario with defaults of its own. "),
+        bold("gossipper sipp"),
+        roman(", and a link to it named "),
+        bold("sipp"),
+        roman(", have SIPp's defaults, screens and exit codes."),
+    ]);
+}
+
+fn options_of_a_run(page: &mut Roff) {
+    section(page, "OPTIONS OF A RUN");
+    page.text([roman(
+        "Options may be before or after the remote host, with one dash or two. Whole numbers may \
+         be hexadecimal (0x10) or octal (020). TIME is a number with ms, s, m or h. A double dash \
+         ends the options.",
+    )]);
+    for group in GROUPS {
+        let available: Vec<_> = group.flags.iter().filter(|flag| flag.is_available()).collect();
+        if available.is_empty() {
+            continue;
+        }
+        page.control("SS", [group.title]);
+        for flag in available {
+            let mut term = vec![bold(format!("-{}", flag.name))];
+            for value in flag.metavars() {
+                term.extend([roman(" "), italic(*value)]);
+            }
+            match flag.status {
+                Status::Alias(target) => {
+                    entry(page, term, &format!("Same as -{target}"), "");
+                }
+                _ => entry(page, term, flag.help, flag.default),
+            }
+        }
+    }
+}
+
+fn examples(page: &mut Roff) {
+    section(page, "EXAMPLES");
+    for (at, (what, line)) in EXAMPLES.iter().enumerate() {
+        if at > 0 {
+            page.control("PP", []);
+        }
+        page.text([roman(*what)]);
+        page.control("RS", ["4"]);
+        page.text([bold(*line)]);
+        page.control("RE", []);
+    }
 }
 
 fn section(page: &mut Roff, title: &str) {

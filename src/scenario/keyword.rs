@@ -320,6 +320,32 @@ pub(super) fn closing_bracket(bytes: &[u8], open: usize) -> Option<usize> {
     None
 }
 
+/// A keyword as it stands in a text: `word` is its part before the arguments, `name` is the word
+/// without its offset.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    content: &'a str,
+    word: &'a str,
+    name: &'a str,
+    offset: Option<i64>,
+    position: Position,
+}
+
+impl<'a> Written<'a> {
+    fn new(content: &'a str, position: Position) -> Self {
+        let word = content.split([' ', '\t', '\n']).next().unwrap_or_default();
+        let (name, offset) = split_offset(word);
+        Self { content, word, name, offset, position }
+    }
+
+    fn takes_no_arguments(self, shown: &str) -> Result<(), Fault> {
+        match self.word.len() == self.content.len() {
+            true => Ok(()),
+            false => Err(Fault::new(self.position, format!("[{shown}] takes no arguments"))),
+        }
+    }
+}
+
 fn keyword(
     content: &str,
     position: Position,
@@ -335,43 +361,17 @@ fn keyword(
         builder.field(Field::Variable(names.variable(name, position)?));
         return Ok(());
     }
-    let word = content.split([' ', '\t', '\n']).next().unwrap_or_default();
-    let (name, offset) = split_offset(word);
-    let takes_no_arguments = |shown: &str| match word.len() == content.len() {
-        true => Ok(()),
-        false => Err(Fault::new(position, format!("[{shown}] takes no arguments"))),
-    };
+    let written = Written::new(content, position);
+    let Written { word, name, .. } = written;
     let row = KEYWORDS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(word) || known.eq_ignore_ascii_case(name));
     if let Some((known, kind)) = row {
-        if let Kind::Later(what) = kind {
-            return Err(later(position, content, what));
-        }
-        takes_no_arguments(known)?;
-        if name.len() + offset_len(word, name) < word.len() {
-            let fault = Fault::new(position, format!("[{content}] with more than one offset"));
-            names.warn(fault.hint("SIPp takes the first one"));
-        }
-        if offset.is_some_and(|offset| offset.unsigned_abs() > OFFSET_MAX) {
-            return Err(Fault::new(position, format!("[{content}]: the offset is too large")));
-        }
-        match kind {
-            Kind::Number(make) => builder.field(make(offset.unwrap_or(0))),
-            Kind::Plain(field) => {
-                if offset.is_some() {
-                    let fault = Fault::new(position, format!("[{known}] takes no offset"));
-                    names.warn(fault.hint("SIPp ignores it"));
-                }
-                builder.field(field.clone());
-            }
-            Kind::Later(_) => {}
-        }
-        return Ok(());
+        return listed(written, known, kind, names, builder);
     }
     if let Some(value) = names.key(word) {
         let value = value.to_owned();
-        takes_no_arguments(word)?;
+        written.takes_no_arguments(word)?;
         builder.literal(value.as_bytes());
         return Ok(());
     }
@@ -388,56 +388,116 @@ fn keyword(
         return arguments::file(&content["file".len()..], position, names, builder);
     }
     if let Some(header) = strip_prefix(content, "last_") {
-        let (name, text) = header.split_once(':').unwrap_or((header, ""));
-        let part = HeaderPart::from_text(text);
-        // An unknown part counts as part of the name, which no header then has.
-        let name = if text.is_empty() || part.is_some() { name } else { header };
-        if !is_token(name) {
-            let fault = Fault::new(position, format!("[{content}] names no header"));
-            names.warn(fault.hint(
-                "it is always empty; write [last_Via:], or [last_To:value], [last_To:uri], \
-                 [last_To:param.tag]",
-            ));
-        }
-        let header = names.last_header(name, position)?;
-        builder.field(match part {
-            Some(part) => Field::LastHeaderPart(Box::new(LastHeaderPart { header, part })),
-            None => Field::LastHeader(header),
-        });
-        return Ok(());
+        return last_header(written, header, names, builder);
     }
     if let Some(number) = strip_prefix(word, "field") {
-        let arguments = &content[word.len()..];
-        let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-        let column = if digits == 0 { "0" } else { &number[..digits] };
-        if digits == 0 || digits < number.len() {
-            let fault = Fault::new(position, format!("[{word}] names no column"));
-            names.warn(fault.hint(format!("SIPp takes it as [field{column}]")));
-        }
-        builder.field(arguments::injected(column, arguments, position, names)?);
-        return Ok(());
+        return column(written, number, names, builder);
     }
     if let Some(text) = trunk_text(word) {
-        takes_no_arguments(word)?;
+        written.takes_no_arguments(word)?;
         let text = Text::at(text, position);
         return scan(&text, 0, text.len(), names, builder);
     }
     if let Some(part) = crypto(name) {
-        takes_no_arguments(word)?;
-        match (part, offset) {
-            (Crypto::Key(index), offset) => {
-                builder.field(Field::CryptoKey { index, again: offset.is_some_and(|n| n < 0) });
-            }
-            (Crypto::Text(text), None) => builder.literal(text.as_bytes()),
-            (Crypto::Text(_), Some(_)) => {
-                return Err(Fault::new(position, format!("[{name}] takes no offset")));
-            }
-        }
-        return Ok(());
+        return crypto_part(written, part, builder);
     }
     Err(Fault::new(position, format!("unknown keyword [{content}]"))
         .hint("a literal bracket is written \\x5b; own keywords are defined with -key NAME VALUE")
         .suggest(name, KEYWORDS.iter().map(|(known, _)| *known)))
+}
+
+/// Compiles a keyword of the table.
+fn listed(
+    written: Written<'_>,
+    known: &str,
+    kind: &Kind,
+    names: &mut dyn Names,
+    builder: &mut Builder,
+) -> Result<(), Fault> {
+    let Written { content, word, name, offset, position } = written;
+    if let Kind::Later(what) = kind {
+        return Err(later(position, content, what));
+    }
+    written.takes_no_arguments(known)?;
+    if name.len() + offset_len(word, name) < word.len() {
+        let fault = Fault::new(position, format!("[{content}] with more than one offset"));
+        names.warn(fault.hint("SIPp takes the first one"));
+    }
+    if offset.is_some_and(|offset| offset.unsigned_abs() > OFFSET_MAX) {
+        return Err(Fault::new(position, format!("[{content}]: the offset is too large")));
+    }
+    match kind {
+        Kind::Number(make) => builder.field(make(offset.unwrap_or(0))),
+        Kind::Plain(field) => {
+            if offset.is_some() {
+                let fault = Fault::new(position, format!("[{known}] takes no offset"));
+                names.warn(fault.hint("SIPp ignores it"));
+            }
+            builder.field(field.clone());
+        }
+        Kind::Later(_) => {}
+    }
+    Ok(())
+}
+
+/// Compiles `[last_NAME]` and `[last_NAME:PART]`; `header` is the part behind the underscore.
+fn last_header(
+    written: Written<'_>,
+    header: &str,
+    names: &mut dyn Names,
+    builder: &mut Builder,
+) -> Result<(), Fault> {
+    let (name, text) = header.split_once(':').unwrap_or((header, ""));
+    let part = HeaderPart::from_text(text);
+    // An unknown part counts as part of the name, which no header then has.
+    let name = if text.is_empty() || part.is_some() { name } else { header };
+    if !is_token(name) {
+        let message = format!("[{}] names no header", written.content);
+        names.warn(Fault::new(written.position, message).hint(
+            "it is always empty; write [last_Via:], or [last_To:value], [last_To:uri], \
+             [last_To:param.tag]",
+        ));
+    }
+    let header = names.last_header(name, written.position)?;
+    builder.field(match part {
+        Some(part) => Field::LastHeaderPart(Box::new(LastHeaderPart { header, part })),
+        None => Field::LastHeader(header),
+    });
+    Ok(())
+}
+
+/// Compiles `[fieldN]`, whose word ends with `number`.
+fn column(
+    written: Written<'_>,
+    number: &str,
+    names: &mut dyn Names,
+    builder: &mut Builder,
+) -> Result<(), Fault> {
+    let Written { content, word, position, .. } = written;
+    let arguments = &content[word.len()..];
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    let column = if digits == 0 { "0" } else { &number[..digits] };
+    if digits == 0 || digits < number.len() {
+        let fault = Fault::new(position, format!("[{word}] names no column"));
+        names.warn(fault.hint(format!("SIPp takes it as [field{column}]")));
+    }
+    builder.field(arguments::injected(column, arguments, position, names)?);
+    Ok(())
+}
+
+fn crypto_part(written: Written<'_>, part: Crypto, builder: &mut Builder) -> Result<(), Fault> {
+    written.takes_no_arguments(written.word)?;
+    match (part, written.offset) {
+        (Crypto::Key(index), offset) => {
+            builder.field(Field::CryptoKey { index, again: offset.is_some_and(|n| n < 0) });
+        }
+        (Crypto::Text(text), None) => builder.literal(text.as_bytes()),
+        (Crypto::Text(_), Some(_)) => {
+            let message = format!("[{}] takes no offset", written.name);
+            return Err(Fault::new(written.position, message));
+        }
+    }
+    Ok(())
 }
 
 /// A keyword of an `a=crypto` line (RFC 4568).
