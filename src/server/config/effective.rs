@@ -71,12 +71,6 @@ pub(super) fn keys(engine: &EngineEntry, is_masked: bool) -> Map<String, Value> 
 
 fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
     let run = &engine.run;
-    let secret = |text: &String| match is_masked {
-        true => MASK.to_owned(),
-        false => text.clone(),
-    };
-    let (hep, events) = (&run.export.hep, &run.export.events);
-    let whole = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok());
     let mut extra_args = masked(&engine.extra_args, is_masked);
     if run.injection.len() > 1 {
         let files = run.injection.iter();
@@ -115,7 +109,7 @@ fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
         tls_key: run.tls.key.clone(),
         tls_ca: run.tls.ca.clone(),
         auth_username: Some(run.auth_user.clone()),
-        auth_password: Some(secret(&run.auth_password)),
+        auth_password: Some(secret(&run.auth_password, is_masked)),
         rate: Some(run.rate),
         max_concurrent: match run.concurrent_max {
             ConcurrencyLimit::Count(count) => Some(count),
@@ -140,9 +134,19 @@ fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
         },
         ip_field: (run.transport == Transport::UdpPerAddress)
             .then_some(i64::from(run.address_column)),
+        extra_args: (!extra_args.is_empty()).then_some(extra_args),
+        ..reports(run, is_masked)
+    }
+}
+
+/// The keys of what a run writes, exports and is judged by.
+fn reports(run: &RunConfig, is_masked: bool) -> Profile {
+    let (hep, events) = (&run.export.hep, &run.export.events);
+    let whole = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok());
+    Profile {
         hep_addr: hep.collector.as_ref().map(ToString::to_string),
         hep_capture_id: hep.capture_id,
-        hep_password: hep.password.as_ref().map(secret),
+        hep_password: hep.password.as_deref().map(|text| secret(text, is_masked)),
         summary_json: run.summary_json.clone(),
         call_records_jsonl: run.export.call_records.clone(),
         trace_msg: Some(run.trace.messages.is_on),
@@ -161,8 +165,15 @@ fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
         health_min_success_ratio: run.health.min_success_ratio,
         health_max_failed_calls: whole(run.health.max_failed_calls),
         health_max_timeouts: whole(run.health.max_timeouts),
-        extra_args: (!extra_args.is_empty()).then_some(extra_args),
         ..Profile::default()
+    }
+}
+
+/// The text of a secret, or the mask in its place.
+fn secret(text: &str, is_masked: bool) -> String {
+    match is_masked {
+        true => MASK.to_owned(),
+        false => text.to_owned(),
     }
 }
 

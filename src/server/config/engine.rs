@@ -15,7 +15,7 @@ use super::schema::{flag_of, key_of, key_schema};
 use super::tree::{Data, Node};
 use crate::cli::{self, LowArgs, NOT_FOR_SERVER};
 use crate::config::{
-    ConfigError, Flavor, ProcessDraft, RunDraft, ScenarioSource, Transport, ValueError,
+    ConfigError, Flavor, ProcessDraft, RunConfig, RunDraft, ScenarioSource, Transport, ValueError,
 };
 use crate::files::{Access, Folder, without_dots};
 use crate::options::{Accept, FlagSpec, Status};
@@ -60,24 +60,8 @@ impl Builder<'_> {
         let mut draft = RunDraft::default();
         self.store_keys(profile, role, &mut draft);
         let mut listeners = self.listeners(profile, &draft);
-        if let Some(first) = listeners.first() {
-            draft.transport = Some(first.transport);
-            draft.transport_for = first.transport_for;
-            draft.local_ip = first.local_ip;
-            draft.local_port = first.local_port;
-        }
-        let zero_is_meant = listeners.first().is_some_and(|first| first.port_was_given);
-        let is_management = self.is_service && role == Role::Management;
-        if is_management && draft.local_port == Some(0) && !zero_is_meant {
-            draft.local_port = None;
-        }
-        let mut extra_args = self.store_extra(profile, &mut draft);
-        if let Some(argv) = argv
-            && let Err(error) = over(&mut draft, |draft| cli::store(argv, draft))
-        {
-            self.report(None, String::new(), ProblemKind::Option, error.to_string());
-        }
-        extra_args.extend(argv.into_iter().flat_map(words_without_key));
+        self.listen_at(listeners.first(), role, &mut draft);
+        let extra_args = self.store_options(profile, argv, &mut draft);
         if !self.is_service {
             self.check_rules_of_a_run(profile, draft.process.api_addr.is_some());
         }
@@ -85,8 +69,7 @@ impl Builder<'_> {
             true => std::mem::take(&mut draft.process),
             false => ProcessDraft::default(),
         };
-        let profiles = std::mem::take(&mut draft.profiles);
-        if profiles != Default::default() {
+        if std::mem::take(&mut draft.profiles) != Default::default() {
             let (at, path) = profile.place_of(&["extra_args"]);
             let message = "-config, -run-alias and -list-aliases are not allowed here; write the \
                            keys of the profile instead";
@@ -95,39 +78,8 @@ impl Builder<'_> {
         if self.is_service {
             fill_in(&mut draft, role);
         }
-        if let Some(first) = listeners.first_mut() {
-            first.transport = draft.transport.unwrap_or(Transport::UdpMono);
-            first.transport_for = draft.transport_for;
-            first.local_ip = draft.local_ip;
-            first.local_port = draft.local_port;
-        }
-        for listener in &mut listeners {
-            if listener.local_port.is_none() {
-                listener.local_port = draft.local_port;
-            }
-        }
-        let run = match draft.resolve(self.flavor) {
-            Ok(run) => run,
-            Err(error) => {
-                let keys: Vec<_> = options_of(&error)
-                    .into_iter()
-                    .filter_map(key_of)
-                    .chain(["extra_args"])
-                    .collect();
-                let (at, path) = profile.place_of(&keys);
-                self.report(
-                    Some(at),
-                    path,
-                    ProblemKind::Contradiction,
-                    in_keys(&error.to_string()),
-                );
-                return None;
-            }
-        };
-        let name = if profile.path.is_empty() { "" } else { &profile.path };
-        for notice in &run.notices {
-            self.note(name, notice);
-        }
+        complete(&mut listeners, &draft);
+        let run = self.resolve(profile, draft)?;
         if self.problems.len() > before {
             return None;
         }
@@ -141,6 +93,58 @@ impl Builder<'_> {
             .collect();
         let engine = EngineEntry { id, role, listeners, run, extra_args };
         Some(Built { engine, process })
+    }
+
+    /// Lets the engine listen where its first listener does. A port of 0 of a management engine is
+    /// none, unless the listener was given it.
+    fn listen_at(&self, first: Option<&Listener>, role: Role, draft: &mut RunDraft) {
+        if let Some(first) = first {
+            draft.transport = Some(first.transport);
+            draft.transport_for = first.transport_for;
+            draft.local_ip = first.local_ip;
+            draft.local_port = first.local_port;
+        }
+        let zero_is_meant = first.is_some_and(|first| first.port_was_given);
+        let is_management = self.is_service && role == Role::Management;
+        if is_management && draft.local_port == Some(0) && !zero_is_meant {
+            draft.local_port = None;
+        }
+    }
+
+    /// Stores `extra_args` and the options of the command line. Returns those that no key stands
+    /// for.
+    fn store_options(
+        &mut self,
+        profile: &Profile,
+        argv: Option<&LowArgs>,
+        draft: &mut RunDraft,
+    ) -> Vec<String> {
+        let mut words = self.store_extra(profile, draft);
+        if let Some(argv) = argv
+            && let Err(error) = over(draft, |draft| cli::store(argv, draft))
+        {
+            self.report(None, String::new(), ProblemKind::Option, error.to_string());
+        }
+        words.extend(argv.into_iter().flat_map(words_without_key));
+        words
+    }
+
+    /// Resolves a draft. A contradiction is reported at the first of its keys that is there.
+    fn resolve(&mut self, profile: &Profile, draft: RunDraft) -> Option<RunConfig> {
+        let error = match draft.resolve(self.flavor) {
+            Ok(run) => {
+                for notice in &run.notices {
+                    self.note(&profile.path, notice);
+                }
+                return Some(run);
+            }
+            Err(error) => error,
+        };
+        let options = options_of(&error).into_iter();
+        let keys: Vec<_> = options.filter_map(key_of).chain(["extra_args"]).collect();
+        let (at, path) = profile.place_of(&keys);
+        self.report(Some(at), path, ProblemKind::Contradiction, in_keys(&error.to_string()));
+        None
     }
 
     /// Refuses rules that a run does not keep: a run that ignored them would be worse. Most of them
@@ -404,6 +408,21 @@ struct Listener {
     local_ip: Option<std::net::IpAddr>,
     local_port: Option<u16>,
     port_was_given: bool,
+}
+
+/// Gives the listeners the values of the engine, once its options have been read.
+fn complete(listeners: &mut [Listener], draft: &RunDraft) {
+    if let Some(first) = listeners.first_mut() {
+        first.transport = draft.transport.unwrap_or(Transport::UdpMono);
+        first.transport_for = draft.transport_for;
+        first.local_ip = draft.local_ip;
+        first.local_port = draft.local_port;
+    }
+    for listener in listeners {
+        if listener.local_port.is_none() {
+            listener.local_port = draft.local_port;
+        }
+    }
 }
 
 /// Fills in the defaults of the role for everything that is still unset.
