@@ -274,7 +274,19 @@ struct Cx<'a, 'm> {
 
 impl Engine {
     /// Creates an engine for `programs`. `layout` must be theirs.
-    pub fn new(programs: impl Into<Programs>, layout: &Layout, mut config: EngineConfig) -> Self {
+    pub fn new(programs: impl Into<Programs>, layout: &Layout, config: EngineConfig) -> Self {
+        let report = Box::new(Report::new(layout, config.worker as u16));
+        Self::with_report(programs, layout, config, report)
+    }
+
+    /// As [`new`](Self::new), with an empty report of `layout`: a report is most of what a small
+    /// engine is made of, and whoever makes one engine after the other can use it again.
+    pub fn with_report(
+        programs: impl Into<Programs>,
+        layout: &Layout,
+        mut config: EngineConfig,
+        report: Box<Report>,
+    ) -> Self {
         // RFC 3261 section 17: no retransmission over a reliable transport.
         config.rules.retransmission.enabled &= !config.environment.protocol.is_stream();
         let connections =
@@ -345,7 +357,7 @@ impl Engine {
             users_paused: false,
             counters: Counters::default(),
             tracer: recording::tracer(config.worker, config.trace),
-            report: Box::new(Report::new(layout, config.worker as u16)),
+            report,
             active: 0,
             active_out_of_call: 0,
             lingering: 0,
@@ -460,6 +472,11 @@ impl Engine {
     /// The report of the current interval, which receives all figures.
     pub fn report_mut(&mut self) -> &mut Report {
         &mut self.report
+    }
+
+    /// Ends the engine; what is left of it is the report of its last interval.
+    pub fn into_report(self) -> Box<Report> {
+        self.report
     }
 
     /// Exchanges the report of the finished interval for an empty one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gossipper::engine::{Engine, Input, Sockets};
 use gossipper::scenario::Program;
-use gossipper::stats::{Counters, FailureCause};
+use gossipper::stats::{Counters, FailureCause, Report};
 use gossipper_uring::{SocketId, TxArena};
 
 use crate::harness::MS;
@@ -537,4 +537,28 @@ fn parts_of_the_last_headers_are_taken_out_of_them() {
          X-Parameter: yes|z9hG4bK1|\r\nContent-Length: 0\r\n\r\n"
     );
     rig.end();
+}
+
+#[test]
+fn an_engine_around_a_used_report_counts_like_the_first() {
+    let side = SideOptions::new(inline("asked", r#"<send>@OPTIONS@</send><recv response="200"/>"#));
+    let layout = gossipper::engine::layout(&[&side.program], 0);
+    let mut tx = TxArena::standalone(4, 0).unwrap();
+    let mut play = |report| {
+        let (program, config) = (Arc::clone(&side.program), side.engine.clone());
+        let mut engine = Engine::with_report(program, &layout, config, report);
+        engine.share_socket(SocketId(0));
+        engine.start_calls(0, 0, &mut tx, 0);
+        tx.take_staged(|_, _, _, _| {});
+        engine.cancel_calls(0, MS, &mut tx, 0);
+        engine.check_invariants().unwrap();
+        engine.into_report()
+    };
+    let first = play(Box::new(Report::new(&layout, 0)));
+    assert_eq!(first.histograms.call_length.count(), 1);
+    let mut used = first.clone();
+    used.recycle();
+    let second = play(used);
+    assert_eq!((&second.steps, &second.messages), (&first.steps, &first.messages));
+    assert_eq!(second.histograms.call_length.count(), 1);
 }
