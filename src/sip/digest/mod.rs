@@ -173,7 +173,8 @@ impl<'m> DigestChallenge<'m> {
     }
 }
 
-/// The fields of a header, all of which must be sound.
+/// The fields of a header, whose every field must be sound. A value without quotes is a token
+/// (RFC 3261 section 25.1): one with a quote inside could not be repeated between quotes.
 struct Fields<'m>(AuthFields<'m>);
 
 impl<'m> Fields<'m> {
@@ -181,7 +182,14 @@ impl<'m> Fields<'m> {
         for field in self.0 {
             let field = field.map_err(|_| ChallengeError::Malformed)?;
             if field.is(name) {
-                return Ok(field.unquoted());
+                let is_quoted = |value: &[u8]| value.starts_with(b"\"");
+                let breaks = |value: &[u8]| value.iter().any(|byte| matches!(byte, b'"' | b'\\'));
+                return match field.value {
+                    Some(value) if !is_quoted(value) && breaks(value) => {
+                        Err(ChallengeError::Malformed)
+                    }
+                    _ => Ok(field.unquoted()),
+                };
             }
         }
         Ok(None)
@@ -240,6 +248,8 @@ mod tests {
         for (value, error) in [
             ("", ChallengeError::Malformed),
             ("Digest realm", ChallengeError::Malformed),
+            ("Digest realm=\"r\",nonce=g\"n\"", ChallengeError::Malformed),
+            ("Digest realm=r\\,nonce=\"n\"", ChallengeError::Malformed),
             ("Digest realm=\"r\"", ChallengeError::Incomplete),
             ("Digest nonce=\"n\"", ChallengeError::Incomplete),
             ("Digest realm=\"r\",nonce=\"n\",algorithm=x", ChallengeError::UnknownAlgorithm),
