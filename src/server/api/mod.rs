@@ -14,6 +14,8 @@ mod crowd;
 mod dispatch;
 mod error;
 mod forwarded;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guard;
 mod inbound;
 mod live;
