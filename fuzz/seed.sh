@@ -1,22 +1,28 @@
 #!/bin/sh
-# Fills seeds/<target>/ from the RFC 4475 corpus and from the scenarios. The seeds are not committed:
-# what they are made of is.
-# Usage: fuzz/seed.sh, then for example: cargo +nightly fuzz run sip_message fuzz/seeds/sip_message
-# scenario_xml finds more with -- -dict=fuzz/scenario_xml.dict
+# Fills seeds/<target>/: from the packed corpora of earlier campaigns (seeds/<target>.tar.gz, which are
+# committed), and from the RFC 4475 corpus, the scenarios and the sample configurations.
+# Usage: fuzz/seed.sh, then for example: cargo +nightly fuzz run -s none sip_message fuzz/seeds/sip_message
 set -eu
 cd "$(dirname "$0")"
-mkdir -p seeds/engine_datagrams seeds/sip_message seeds/sip_stream seeds/sdp seeds/sip_structured seeds/scenario_xml \
-    seeds/regex
+for target in fuzz_targets/*.rs; do
+    target=$(basename "$target" .rs)
+    mkdir -p "seeds/$target"
+    [ ! -e "seeds/$target.tar.gz" ] || tar -C "seeds/$target" -xzf "seeds/$target.tar.gz"
+done
 for message in ../tests/data/rfc4475/*.dat; do
     name=$(basename "$message" .dat)
     cp "$message" "seeds/sip_message/$name"
-    # The first five bytes say when, where and how; here: at once, to the answerer, as it is.
-    { printf '\000\001\000\000\000'; cat "$message"; } > "seeds/engine_datagrams/$name"
-    # The first byte of a stream is the length of its pieces.
+    # The first seven bytes say when, where and how; here: at once, to the answerer, as it is.
+    { printf '\100\000\000\000\000\000\000'; cat "$message"; } > "seeds/engine_datagrams/$name"
+    # The first byte of a stream is the length of its pieces, behind a byte for the kind of connection.
     { printf '\007'; cat "$message"; } > "seeds/sip_stream/$name"
+    { printf '\000\007'; cat "$message"; } > "seeds/stream_session/$name"
     # What follows the first empty line.
     sed '1,/^\r*$/d' "$message" > "seeds/sdp/$name"
     [ -s "seeds/sdp/$name" ] || rm "seeds/sdp/$name"
+    # The values of the first lines with an address or a Via.
+    sed -n 's/^[A-Za-z-]*[ \t]*: *\(.*[<@/].*\)\r$/\1/p' "$message" | head -n 3 \
+        | tr '\n' ',' > "seeds/sip_header/$name"
     # Any bytes are choices.
     head -c 400 "$message" > "seeds/sip_structured/$name"
 done
@@ -26,3 +32,33 @@ printf 'sips?:([^@;>]*)@([0-9.]+)(:[0-9]{1,5})?\nContact: <SIP:a@10.0.0.1:5060>'
 printf '((a*)(b|c)){2,}\\1$\naabcbc' > seeds/regex/reference
 printf '^[]x[:digit:]-]+|\\<[^a-z]\n]x3-' > seeds/regex/bracket
 cp ../src/scenario/builtin/*.xml ../tests/scenarios/*.xml seeds/scenario_xml/
+# The indexed column, a first line, rows.
+printf '\000SEQUENTIAL\nal;secret;[call_id]\nbob;x\n' > seeds/injection/plain
+printf '\001USER,PRINTF=100,PRINTFOFFSET=5,PRINTFMULTIPLE=2\n# note\nu%%05d;p%%-3d;%%.2d\n' > seeds/injection/printf
+printf '\002RANDOM\r\na;b;c\r\n\r\nd;e\r\n' > seeds/injection/rest
+# A challenge, a user, a body.
+printf 'Digest realm="a \\"b\\"", nonce="n", qop="auth,auth-int", algorithm=SHA-256, opaque="o", stale=true\000me\000v=0' \
+    > seeds/digest/sha
+printf 'Digest realm=r,nonce=n,algorithm=MD5-sess' > seeds/digest/session
+printf 'Digest username="user",realm="r",nonce="n",uri="sip:a",response="00",qop=auth,nc=00000001,cnonce="c"' \
+    > seeds/digest/credentials
+# What steers a run.
+for line in 'cset rate 10' 'cset limit 5' 'ctrace messages on' 'cdump tasks' q 'creset stats' '10.0.0.0/8' \
+    '[2001:db8::]/32' 10000-20000 'Call-ID: 1@a
+From: instance;tag=1
+' 2026-11-30T12:00:00Z; do
+    printf '%s' "$line" > "seeds/outside_lines/$(printf '%s' "$line" | tr -c 'a-zA-Z0-9' _)"
+done
+# A target, header lines, a body.
+printf '/api/v1/stats?engine=a&last=5&full=1\nHost: lab7:8080\nForwarded: for="[2001:db8::1]:5";by=x\nOrigin: http://lab7:8080\n\n' \
+    > seeds/api_request/query
+printf '/api/v1/control\nHost: localhost\nX-Forwarded-For: 10.1.1.1, 192.0.2.7\nContent-Type: application/json; a=b\n\n{"rate": 10.5, "paused": false, "engine_id": "a"}' \
+    > seeds/api_request/control
+printf '/api/v1/login\n\n{"username": "a", "password": "b"}' > seeds/api_request/login
+cp ../etc/*.json seeds/server_config/
+# Frames of a client behind its handshake, and the handshake itself.
+printf '\005\012\202\205\001\002\003\004\011\011\011\011\011\211\200\001\001\001\001\210\200\001\001\001\001' \
+    > seeds/stream_session/frames
+printf '\001\020GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n\r\n' \
+    > seeds/stream_session/upgrade
+printf '\007\377\202\030OPTIONS sip:a SIP/2.0\r\n\r\n\211\000' > seeds/stream_session/server

@@ -1,5 +1,5 @@
 #![no_main]
 
-use gossipper_fuzz::engine::Op;
+use gossipper_fuzz::engine::{Op, Setup, ops};
 
-libfuzzer_sys::fuzz_target!(|input: (u8, Vec<Op>)| gossipper_fuzz::engine::ops(input.0, input.1));
+libfuzzer_sys::fuzz_target!(|input: (Setup, Vec<Op>)| ops(input.0, input.1));

@@ -1,24 +1,50 @@
 //! Engines under arbitrary treatment: what arrives, in which order, how often and how mangled.
 //! Whatever happens, the engines stay sound and every call ends once.
+//!
+//! The engines stand alone: the target is their driver, their clock and their network, and does in
+//! a turn what a worker does. Each input has engines of its own, so that a finding follows from its
+//! input. Two things outlive an input, because they are large: the arena, which must be empty
+//! again, and the report, whose histograms are written and never read by an engine.
 
-use gossipper::dataplane::{Command, sip_socket};
-use gossipper::scenario::Program;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use gossipper::engine::{
+    Arrivals, Disposition, DuplicateCheck, Engine, EngineConfig, Incoming, Started,
+};
+use gossipper::sip::write_error_response_with;
+use gossipper::stats::{Counters, CpuUse, RateSteps, Report, StepCounts, TraceKind};
+use gossipper::trace::{Kinds, Records, each_record};
+use gossipper_uring::{Event, IcmpCause, SendFailure, SocketId, TxArena};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use gossipper_uring::{Driver, DriverConfig, Event, SimConfig, SimDriver, SocketId, TxOrder};
-use std::net::SocketAddr;
 
-use crate::sim::scenarios::{PAIRS, builtin};
-use crate::sim::side::{CALLEE, CALLER, SideOptions, rate};
-use crate::sim::{MS, SECOND, World};
+use crate::casts::{Cast, Role};
+use crate::sim::side::CALLEE;
+use crate::sim::{MS, SECOND};
 
-/// Where the answerer really is; the caller knows only whoever sits in between.
-const BEHIND: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3)), 5060);
+/// The answerer's real address; the caller knows only whoever sits in between.
+const BEHIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), 5060);
 
 /// Datagrams held back at most; beyond that the oldest is lost.
-const HELD_MAX: usize = 64;
+const HELD_MAX: usize = 32;
+/// Operations of one input at most: what more of them would find, fewer find faster.
+const OPS_MAX: usize = 48;
+/// Slots of an arena: so few that calls have to wait for one.
+const TX_SLOTS: usize = 12;
+/// Slots that are left to answers, as a worker does.
+const TX_RESERVE: usize = 4;
+/// Sockets of a caller with one per call; the calls beyond share them.
+const SOCKETS_MAX: u32 = 2;
+/// Turns without the clock moving, before the engines count as hung.
+const TURNS_PER_INSTANT_MAX: usize = 5_000;
+/// Longest time that calls may take to end, once nobody delivers anything any more.
+const END_NS: u64 = 45 * SECOND;
+/// The time at which every input begins.
+const START_NS: u64 = 1000 * SECOND;
+/// Longest message in a datagram over IPv4.
+const DATAGRAM_MAX: usize = 65_507;
 
-/// What is done next.
+/// The next thing to do.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Op {
     /// The datagram in hand goes where it should; true: from the other port.
@@ -31,6 +57,14 @@ pub enum Op {
     Duplicate { which: u8 },
     /// It goes where it should with bytes changed: place, bytes left out, bytes put in.
     Mangle { which: u8, at: u16, without: u8, with: Vec<u8> },
+    /// Its sender hears that the kernel did not take it.
+    Refuse { which: u8, why: u8 },
+    /// Its sender hears that it did not arrive, and is quoted that much of it.
+    Unreachable { which: u8, cause: u8, quoted: u8 },
+    /// Its sender is answered by somebody in between, with header lines of their own.
+    Answer { which: u8, code: u16, headers: Vec<u8> },
+    /// It goes where it should with another method, and stays in hand.
+    Rename { which: u8, method: u8 },
     /// These bytes go to the caller or the answerer.
     Raw { to_caller: bool, bytes: Vec<u8> },
     /// Time passes, in units of 20 ms.
@@ -41,202 +75,602 @@ pub enum Op {
     Tell { caller: bool, command: u8 },
 }
 
-/// A caller, an answerer, and somebody in between who holds what they say.
+/// The players, and their rules.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Setup {
+    /// The pair of scenarios.
+    pub cast: u8,
+    /// One bit per rule that is not the usual one.
+    pub switches: u16,
+}
+
+impl Setup {
+    fn has(self, bit: u32) -> bool {
+        self.switches & 1 << bit != 0
+    }
+
+    fn answerers(self) -> usize {
+        1 + usize::from(self.has(0))
+    }
+
+    /// Changes the rules of one side.
+    fn apply(self, config: &mut EngineConfig, role: Role) {
+        if self.has(1) {
+            config.duplicate_check = DuplicateCheck::Loose;
+        }
+        config.ignore_messages_in_pause = self.has(2);
+        config.whole_call_ids = self.has(3);
+        config.retransmission.enabled = !self.has(4);
+        config.behaviors.auto_answer = !self.has(5);
+        config.behaviors.abort_unexpected = !self.has(6);
+        config.behaviors.bye = !self.has(7);
+        config.behaviors.cseq_check = !self.has(8);
+        config.icmp_fails_calls = !self.has(9);
+        if self.has(10) {
+            config.trace = Kinds::of(TraceKind::ALL);
+        }
+        if self.has(11) {
+            config.recv_timeout_ms = 0;
+        }
+        if self.has(12) {
+            // Too little for all that calls want to keep.
+            config.blob_bytes_max = 2048;
+        }
+        if role == Role::Caller && self.has(13) {
+            config.arrivals = Arrivals::Users(2);
+            config.environment.users = Some(2);
+        }
+        if role == Role::Caller && self.has(14) {
+            config.environment.local_port = None;
+        }
+    }
+
+    /// Calls are cancelled at the end, instead of given the time to end by themselves.
+    fn cancels(self) -> bool {
+        self.has(15)
+    }
+}
+
+/// A datagram on its way.
+struct Held {
+    /// The seat of the engine that sent it.
+    seat: usize,
+    cookie: u64,
+    bytes: Vec<u8>,
+}
+
+/// An engine, and what a worker would hold for it.
+struct Seat {
+    engine: Engine,
+    tx: TxArena,
+    slots: usize,
+    /// Lengths of calls in the report's histogram that are of earlier inputs.
+    lengths_before: u64,
+    sockets: u32,
+    finished: bool,
+}
+
+/// A caller in the first seat, answerers in the others, and somebody in between who holds what they
+/// say.
 struct Between {
-    world: World,
-    driver: SimDriver,
-    sockets: [SocketId; 2],
-    held: Vec<(SocketAddr, Vec<u8>)>,
+    setup: Setup,
+    now: u64,
+    seats: Vec<Seat>,
+    held: VecDeque<Held>,
 }
 
 impl Between {
-    fn new(caller: Program, callee: Program) -> Self {
-        let network = SimConfig { delay_ns_min: 0, delay_ns_max: 0, ..SimConfig::default() };
-        let mut world = World::new(1, network);
-        let config = DriverConfig { sockets_max: 8, ..DriverConfig::default() };
-        let mut driver = SimDriver::new(&world.net, &config).expect("memory");
-        let sockets = [0, 1].map(|offset| {
-            let address = SocketAddr::new(CALLEE.ip(), CALLEE.port() + offset);
-            driver.open(&sip_socket(address, 0, false)).expect("a free port")
-        });
-        let mut callee = SideOptions::new(callee);
-        callee.address = BEHIND;
-        callee.workers = 2;
-        callee.share_port = true;
-        callee.engine.seed = 2;
-        callee.engine.rules.recv_timeout_ms = 20_000;
-        let mut caller = SideOptions::new(caller);
-        caller.engine.calls_total = Some(6);
-        caller.engine.arrivals = rate(5.0);
-        caller.engine.concurrent_max = Some(4);
-        caller.engine.rules.recv_timeout_ms = 10_000;
-        caller.engine.rules.pause_ms = 300;
-        for side in [&mut caller, &mut callee] {
-            side.engine.pool_calls = 5;
-            side.engine.dead_calls_max = 3;
-            side.engine.blob_bytes_max = 1 << 16;
-            side.driver.tx_small_slots = 96;
-            side.driver.tx_large_slots = 2;
-            side.collect_ns = 1000 * SECOND;
-            side.engine.rules.auto_answer = true;
-        }
-        world.add(&caller);
-        world.add(&callee);
-        Self { world, driver, sockets, held: Vec::new() }
+    fn new(cast: &mut Cast, arenas: &mut Vec<TxArena>, setup: Setup) -> Self {
+        let answerers = setup.answerers();
+        let seats = (0..=answerers)
+            .map(|seat| {
+                let role = if seat == 0 { Role::Caller } else { Role::Answerer };
+                let part = cast.part(seat);
+                let mut config = part.config.clone();
+                config.start_ns = START_NS;
+                if role == Role::Answerer {
+                    config.worker = seat - 1;
+                    config.workers = answerers;
+                    config.environment.local_ip = BEHIND.ip();
+                }
+                setup.apply(&mut config, role);
+                let has_port = config.environment.local_port.is_some();
+                let report = part.take_report();
+                let lengths_before = report.histograms.call_length.count();
+                let mut engine =
+                    Engine::with_report(part.program.clone(), &part.layout, config, report);
+                if has_port {
+                    engine.share_socket(SocketId(0));
+                }
+                let tx = arenas.pop().unwrap_or_else(|| {
+                    TxArena::standalone(TX_SLOTS, 1).expect("memory for an arena")
+                });
+                let slots = tx.free() + tx.free_large();
+                Seat { engine, tx, slots, lengths_before, sockets: 0, finished: false }
+            })
+            .collect();
+        Self { setup, now: START_NS, seats, held: VecDeque::new() }
     }
 
     /// Lets everybody act at this instant, and takes what they say.
     fn settle(&mut self) {
-        loop {
-            self.world.settle().unwrap_or_else(|problem| panic!("{problem}"));
-            self.driver.turn(0).expect("a simulated driver does not fail");
-            let before = self.held.len();
-            let held = &mut self.held;
-            let _ = self.driver.drain(|event, _| {
-                if let Event::Datagram { source, payload, .. } = event {
-                    held.push((source, payload.to_vec()));
-                }
-                std::ops::ControlFlow::Continue(())
-            });
-            if self.held.len() == before {
-                break;
+        for _ in 0..TURNS_PER_INSTANT_MAX {
+            let mut quiet = true;
+            for seat in 0..self.seats.len() {
+                quiet &= !self.turn(seat);
+            }
+            if quiet {
+                return;
             }
         }
-        let excess = self.held.len().saturating_sub(HELD_MAX);
-        self.held.drain(..excess);
+        panic!("somebody is always busy and the clock stands still");
+    }
+
+    /// Does what a worker does in a turn, but for receiving. `false` if there was nothing to do.
+    fn turn(&mut self, index: usize) -> bool {
+        let (now, held) = (self.now, &mut self.held);
+        let seat = &mut self.seats[index];
+        if seat.finished {
+            return false;
+        }
+        let is_due = seat.engine.next_deadline_ns() <= now || seat.engine.has_deferred();
+        if !is_due && seat.tx.staged() == 0 {
+            return false;
+        }
+        seat.engine.flushed(now);
+        seat.tx.take_staged(|_, _, cookie, bytes| {
+            assert!(bytes.len() <= DATAGRAM_MAX, "{} bytes in a datagram", bytes.len());
+            held.push_back(Held { seat: index, cookie, bytes: bytes.to_vec() });
+        });
+        if held.len() > HELD_MAX {
+            held.drain(..held.len() - HELD_MAX);
+        }
+        if seat.engine.has_deferred() {
+            seat.engine.resume_deferred(now, &mut seat.tx);
+        }
+        seat.engine.fire_timers(now, &mut seat.tx, TX_RESERVE);
+        seat.start_calls(now);
+        seat.finish_turn();
+        true
+    }
+
+    /// Gives `bytes` to the engine in `seat`, or to whom it hands them.
+    fn give(&mut self, mut index: usize, source: SocketAddr, bytes: &[u8]) {
+        let answerers = self.seats.len() - 1;
+        let now = self.now;
+        for hops in 0.. {
+            let seat = &mut self.seats[index];
+            if seat.finished {
+                return;
+            }
+            let is_final = hops >= if index == 0 { 1 } else { answerers };
+            let datagram = Incoming {
+                socket: SocketId(0),
+                source,
+                payload: bytes,
+                received_ns: now,
+                is_final,
+            };
+            let disposition = match hops {
+                0 => {
+                    let Incoming { socket, source, payload, received_ns, .. } = datagram;
+                    let event = Event::Datagram { socket, source, payload, received_ns };
+                    seat.engine.on_event(event, now, &mut seat.tx)
+                }
+                _ => seat.engine.on_datagram(&datagram, now, &mut seat.tx),
+            };
+            seat.finish_turn();
+            match disposition {
+                Disposition::Done => break,
+                Disposition::HandOver(owner) => {
+                    assert!(index > 0 && owner < answerers, "handed over to nobody");
+                }
+                Disposition::HandOverUnknown => assert!(index > 0, "handed over to nobody"),
+            }
+            assert!(!is_final, "handed on for ever");
+            index = index % answerers + 1;
+        }
+        self.settle();
+    }
+
+    /// Gives `bytes` to whoever is behind the other end of what `seat` sends, from the address that
+    /// this end knows.
+    fn pass_on(&mut self, seat: usize, bytes: &[u8], other_port: bool) {
+        match seat {
+            0 => {
+                // As a kernel spreads peers over sockets that share a port.
+                let answerer = 1 + usize::from(other_port) % (self.seats.len() - 1);
+                self.give(answerer, with_port(CALLEE, other_port), bytes);
+            }
+            _ => self.give(0, with_port(CALLEE, other_port), bytes),
+        }
+    }
+
+    fn tell(&mut self, seat: usize, event: impl Fn(&mut Engine, &mut TxArena, u64)) {
+        if !self.seats[seat].finished {
+            let Seat { engine, tx, .. } = &mut self.seats[seat];
+            event(engine, tx, self.now);
+            self.seats[seat].finish_turn();
+            self.settle();
+        }
     }
 
     fn wait(&mut self, until_ns: u64) {
-        while self.world.net.now() < until_ns {
+        loop {
             self.settle();
-            let next = self.world.next_event_ns().unwrap_or(u64::MAX).min(until_ns);
-            self.world.net.advance_to(next.max(self.world.net.now() + 1));
+            let seats = self.seats.iter().filter(|seat| !seat.finished);
+            let next = seats.map(|seat| seat.engine.next_deadline_ns()).min().unwrap_or(u64::MAX);
+            if next > until_ns {
+                self.now = until_ns;
+                return;
+            }
+            assert!(next > self.now, "what is due is left undone");
+            self.now = next;
         }
-        self.settle();
-    }
-
-    fn send(&mut self, port: usize, to: SocketAddr, bytes: &[u8]) {
-        let tx = self.driver.tx();
-        if tx.send_copy(bytes, self.sockets[port], to, 0, &mut TxOrder::default()) {
-            self.driver.turn(0).expect("a simulated driver does not fail");
-        }
-        self.settle();
     }
 
     fn index(&self, which: u8) -> Option<usize> {
         usize::from(which).checked_rem(self.held.len())
     }
 
-    fn apply(&mut self, op: Op) {
+    fn take(&mut self, which: u8) -> Option<Held> {
+        self.held.remove(self.index(which)?)
+    }
+
+    /// A copy of a datagram that stays in hand.
+    fn look(&self, which: u8) -> Option<(usize, Vec<u8>)> {
+        let held = &self.held[self.index(which)?];
+        Some((held.seat, held.bytes.clone()))
+    }
+
+    fn apply(&mut self, op: Op) -> Option<()> {
         match op {
             Op::Deliver { which, other_port } => {
-                let Some(index) = self.index(which) else { return };
-                let (source, bytes) = self.held.remove(index);
-                self.send(usize::from(other_port), opposite(source), &bytes);
+                let held = self.take(which)?;
+                self.pass_on(held.seat, &held.bytes, other_port);
             }
             Op::Reflect { which } => {
-                let Some(index) = self.index(which) else { return };
-                let (source, bytes) = self.held.remove(index);
-                self.send(0, source, &bytes);
+                let held = self.take(which)?;
+                self.give(held.seat, CALLEE, &held.bytes);
             }
-            Op::Drop { which } => {
-                let Some(index) = self.index(which) else { return };
-                self.held.remove(index);
-            }
+            Op::Drop { which } => drop(self.take(which)?),
             Op::Duplicate { which } => {
-                let Some(index) = self.index(which) else { return };
-                let (source, bytes) = self.held[index].clone();
-                self.send(0, opposite(source), &bytes);
+                let (seat, bytes) = self.look(which)?;
+                self.pass_on(seat, &bytes, false);
             }
             Op::Mangle { which, at, without, with } => {
-                let Some(index) = self.index(which) else { return };
-                let (source, mut bytes) = self.held[index].clone();
+                let (seat, mut bytes) = self.look(which)?;
                 let from = usize::from(at) % (bytes.len() + 1);
                 let to = (from + usize::from(without)).min(bytes.len());
                 bytes.splice(from..to, with);
-                self.send(0, opposite(source), &bytes);
+                self.pass_on(seat, &bytes, false);
             }
-            Op::Raw { to_caller, bytes } => {
-                self.send(0, if to_caller { CALLER } else { BEHIND }, &bytes);
+            Op::Refuse { .. } | Op::Unreachable { .. } | Op::Answer { .. } | Op::Rename { .. } => {
+                self.interfere(op)?
             }
-            Op::Wait { steps } => {
-                let until_ns = self.world.net.now() + u64::from(steps) * 20 * MS;
-                self.wait(until_ns);
-            }
+            Op::Raw { to_caller, bytes } => self.give(usize::from(!to_caller), CALLEE, &bytes),
+            Op::Wait { steps } => self.wait(self.now + u64::from(steps) * 20 * MS),
             Op::WaitForEvent => {
-                let next = self.world.next_event_ns().unwrap_or(0);
+                let seats = self.seats.iter().filter(|seat| !seat.finished);
+                let next = seats.map(|seat| seat.engine.next_deadline_ns()).min();
                 // Never longer than the longest timer; a run that is over has none.
-                self.wait(next.min(self.world.net.now() + 40 * SECOND));
+                self.wait(next.unwrap_or(0).clamp(self.now, self.now + 40 * SECOND));
             }
             Op::Tell { caller, command } => {
-                let command = match command % 6 {
-                    0 => Command::StopNewCalls,
-                    1 => Command::CancelCalls,
-                    2 => Command::SetRate(50.0),
-                    3 => Command::SetPaused(true),
-                    _ => Command::SetPaused(false),
-                };
-                self.world.command(usize::from(!caller), command);
-                self.settle();
+                self.tell(usize::from(!caller), |engine, tx, now| match command % 8 {
+                    0 => engine.stop_new_calls(),
+                    1 => cancel(engine, tx, now),
+                    2 => engine.set_rate(20.0, now),
+                    3 => engine.set_users(u64::from(command / 8), now),
+                    4 => engine.set_call_limit(u64::from(command / 8)),
+                    5 => engine.set_accepting(command / 8 % 2 == 0),
+                    6 => engine.set_paused(command / 8 % 2 == 0, now),
+                    _ => drop((engine.tell_variables(now), engine.census(now))),
+                })
             }
         }
+        Some(())
+    }
+
+    /// Does what the network, the kernel or somebody in between does to a datagram in hand.
+    fn interfere(&mut self, op: Op) -> Option<()> {
+        match op {
+            Op::Refuse { which, why } => {
+                let Held { seat, cookie, .. } = self.take(which)?;
+                let causes = [
+                    SendFailure::NoBuffer,
+                    SendFailure::TooLarge,
+                    SendFailure::NoRoute,
+                    SendFailure::NotPermitted,
+                    SendFailure::Refused,
+                    SendFailure::Other(5),
+                ];
+                let cause = causes[usize::from(why) % causes.len()];
+                let (socket, destination) = (SocketId(0), CALLEE);
+                self.tell(seat, |engine, tx, now| {
+                    let event = Event::SendFailed { socket, destination, cookie, cause };
+                    engine.on_event(event, now, tx);
+                });
+            }
+            Op::Unreachable { which, cause, quoted } => {
+                let held = self.take(which)?;
+                let causes = [
+                    IcmpCause::Port,
+                    IcmpCause::Host,
+                    IcmpCause::Prohibited,
+                    IcmpCause::TooBig,
+                    IcmpCause::Other,
+                ];
+                let cause = causes[usize::from(cause) % causes.len()];
+                let quoted = &held.bytes[..held.bytes.len().min(8 * usize::from(quoted))];
+                let (socket, destination) = (SocketId(0), CALLEE);
+                self.tell(held.seat, |engine, tx, now| {
+                    let event = Event::Unreachable { socket, destination, cause, quoted };
+                    engine.on_event(event, now, tx);
+                });
+            }
+            Op::Answer { which, code, headers } => {
+                let (seat, bytes) = self.look(which)?;
+                let mut out = [0; 4096];
+                let code = 100 + code % 600;
+                let len =
+                    write_error_response_with(&bytes, code, "Other", b"tag", &headers, &mut out)?;
+                self.give(seat, CALLEE, &out[..len]);
+            }
+            Op::Rename { which, method } => {
+                let (seat, bytes) = self.look(which)?;
+                let methods = ["CANCEL", "BYE", "ACK", "INVITE", "OPTIONS", "UPDATE", "PRACK", "X"];
+                let method = methods[usize::from(method) % methods.len()];
+                self.pass_on(seat, &renamed(&bytes, method)?, false);
+            }
+            _ => {}
+        }
+        Some(())
     }
 
     /// Nothing is delivered any more: all calls must end.
-    fn end(mut self) {
-        for command in [Command::StopNewCalls, Command::CancelCalls] {
-            for side in 0..2 {
-                self.world.command(side, command);
-            }
-            let until_ns = self.world.net.now() + 45 * SECOND;
-            while self.world.net.now() < until_ns && !(0..2).all(|side| self.world.is_finished(side))
-            {
-                self.wait((self.world.net.now() + SECOND).min(until_ns));
-            }
+    fn end(&mut self) {
+        for seat in 0..self.seats.len() {
+            self.tell(seat, |engine, _, _| engine.stop_new_calls());
         }
-        for side in 0..2 {
-            assert!(self.world.is_finished(side), "side {side} does not end");
-            let check = self.world.sides[side].check_end(false);
-            check.unwrap_or_else(|problem| panic!("side {side}: {problem}"));
+        if !self.setup.cancels() {
+            self.wait_for_the_end(true);
+        }
+        for seat in 0..self.seats.len() {
+            self.tell(seat, cancel);
+        }
+        self.wait_for_the_end(false);
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            assert!(seat.finished, "seat {index} does not end");
+            seat.check_end().unwrap_or_else(|problem| panic!("seat {index}: {problem}"));
+        }
+    }
+
+    /// Lets time pass until the last call has ended, and its dialog too if that is waited for.
+    fn wait_for_the_end(&mut self, waits: bool) {
+        let until_ns = self.now + END_NS;
+        loop {
+            self.settle();
+            let now = self.now;
+            for seat in &mut self.seats {
+                seat.finish(now, waits);
+            }
+            let seats = self.seats.iter().filter(|seat| !seat.finished);
+            let Some(next) = seats.map(|seat| seat.engine.next_deadline_ns()).min() else { return };
+            if next > until_ns {
+                self.now = until_ns;
+                return;
+            }
+            assert!(next > self.now, "what is due is left undone");
+            self.now = next;
         }
     }
 }
 
-fn opposite(source: SocketAddr) -> SocketAddr {
-    if source.ip() == CALLER.ip() { BEHIND } else { CALLER }
+impl Seat {
+    fn start_calls(&mut self, now: u64) {
+        while self.engine.start_calls(now, 0, &mut self.tx, TX_RESERVE) == Started::NeedsSocket {
+            match self.sockets < SOCKETS_MAX {
+                true => {
+                    self.sockets += 1;
+                    self.engine.add_socket(SocketId(self.sockets), 6000 + self.sockets as u16);
+                }
+                false => self.engine.no_more_sockets(),
+            }
+        }
+    }
+
+    /// Takes what a worker would hand on.
+    fn finish_turn(&mut self) {
+        let _ = self.engine.take_stop_request();
+        while self.engine.take_command().is_some() {}
+        self.engine.tracer_mut().hand_on(|bytes| {
+            let mut written = 0;
+            each_record(bytes, |_, _| written += 1);
+            assert_eq!(Records::new(bytes).count(), written, "a record cannot be read");
+            true
+        });
+    }
+
+    fn check(&self) {
+        self.engine.check_invariants().unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    /// Does what a worker does when all calls have ended; with `waits`, when all dialogs have too.
+    fn finish(&mut self, now: u64, waits: bool) {
+        let is_over = self.engine.is_finished() && (!waits || self.engine.lingering() == 0);
+        if self.finished || !is_over {
+            return;
+        }
+        self.engine.flushed(now);
+        self.tx.take_staged(|_, _, _, _| {});
+        self.engine.end_all_lingering(now);
+        self.engine.end_aside(now);
+        self.finished = true;
+    }
+
+    /// Checks what must hold once everything has ended.
+    fn check_end(&mut self) -> Result<(), String> {
+        self.check();
+        let engine = &mut self.engine;
+        let counters = *engine.counters();
+        let lengths = engine.report_mut().histograms.call_length.count() - self.lengths_before;
+        let ended = counters.calls_succeeded + counters.calls_failed;
+        let kept = engine.blob_usage().0;
+        for (what, left, right) in [
+            ("calls that linger", engine.lingering() as u64, 0),
+            ("calls that are open", engine.active() as u64, 0),
+            ("strings that are stored", kept as u64, 0),
+            ("calls started, and ended", counters.calls_started(), ended),
+            ("calls ended, and lengths recorded", ended, lengths),
+            ("datagrams that are staged", self.tx.staged() as u64, 0),
+            (
+                "slots, all and free",
+                self.slots as u64,
+                (self.tx.free() + self.tx.free_large()) as u64,
+            ),
+        ] {
+            if left != right {
+                return Err(format!("{what}: {left} against {right}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cancel(engine: &mut Engine, tx: &mut TxArena, now: u64) {
+    engine.stop_new_calls();
+    let mut from = 0;
+    while let Some(next) = engine.cancel_calls(from, now, tx, TX_RESERVE) {
+        // What is said in between is lost.
+        engine.flushed(now);
+        tx.take_staged(|_, _, _, _| {});
+        from = next;
+    }
+}
+
+fn with_port(address: SocketAddr, other: bool) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port() + u16::from(other))
+}
+
+/// A request with another method, in its first line and in CSeq. `None` if it is no request.
+fn renamed(request: &[u8], method: &str) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(request).ok()?;
+    let (old, rest) = text.split_once(' ')?;
+    if old.starts_with("SIP/") {
+        return None;
+    }
+    let (before, number) = rest.split_once("CSeq: ")?;
+    let (number, after) = number.split_once(' ')?;
+    let after = after.strip_prefix(old)?;
+    Some(format!("{method} {before}CSeq: {number} {method}{after}").into_bytes())
+}
+
+/// Makes a used report an empty one, but for the histograms: clearing them would take longer than
+/// all the rest, and no engine reads them.
+pub fn empty(report: &mut Report) {
+    // By name, so that nothing new is forgotten.
+    let Report {
+        worker: _,
+        sequence,
+        generation: _,
+        start_ns,
+        end_ns,
+        counters,
+        messages,
+        histograms: _,
+        failures,
+        generic_counters,
+        displays,
+        steps,
+        program_calls,
+        busy_ns,
+        target_rate,
+        pacing_ns,
+        rate_steps,
+        rate_step,
+        peak_active,
+        cpu,
+        is_draining,
+        is_last,
+    } = report;
+    (*sequence, *start_ns, *end_ns) = (0, 0, 0);
+    *counters = Counters::default();
+    messages.clear();
+    failures.clear();
+    generic_counters.fill(0);
+    displays.fill(0);
+    steps.fill(StepCounts::default());
+    program_calls.fill(0);
+    (*busy_ns, *target_rate, *pacing_ns) = (0, 0.0, 0);
+    *rate_steps = RateSteps::default();
+    (*rate_step, *peak_active) = (0, 0);
+    *cpu = CpuUse::default();
+    (*is_draining, *is_last) = (false, false);
+}
+
+/// The things that outlive an input.
+#[derive(Default)]
+struct Stage {
+    casts: Vec<Cast>,
+    arenas: Vec<TxArena>,
+}
+
+thread_local! {
+    static STAGE: std::cell::RefCell<Stage> = std::cell::RefCell::default();
+}
+
+/// Plays `ops` with the cast that `setup` names.
+fn play(setup: Setup, ops: impl IntoIterator<Item = Op>) {
+    STAGE.with_borrow_mut(|stage| {
+        let Stage { casts, arenas } = stage;
+        if casts.is_empty() {
+            *casts = crate::casts::all();
+        }
+        let count = casts.len();
+        let cast = &mut casts[usize::from(setup.cast) % count];
+        let mut between = Between::new(cast, arenas, setup);
+        between.settle();
+        for (done, op) in (1_usize..).zip(ops.into_iter().take(OPS_MAX)) {
+            // An operation on a datagram is none where there is no datagram.
+            let _ = between.apply(op);
+            // A check costs as much as many an operation, and what goes wrong mostly stays wrong.
+            if done.is_power_of_two() {
+                between.seats.iter().for_each(Seat::check);
+            }
+        }
+        between.end();
+        for (index, seat) in between.seats.into_iter().enumerate() {
+            cast.part(index).give_report(seat.engine.into_report());
+            arenas.push(seat.tx);
+        }
+    });
 }
 
 /// Any operations on the messages of a pair of scenarios.
-pub fn ops(pair: u8, ops: Vec<Op>) {
-    let pair = &PAIRS[usize::from(pair) % PAIRS.len()];
-    let mut between = Between::new((pair.caller)(), (pair.callee)());
-    between.settle();
-    for op in ops {
-        between.apply(op);
-    }
-    between.end();
+pub fn ops(setup: Setup, ops: Vec<Op>) {
+    play(setup, ops);
 }
 
 /// Any bytes to a caller and to an answerer with calls in progress: as they are, and in place of a
 /// part of a message that they would understand.
 pub fn datagrams(bytes: &[u8]) {
-    let Some((&[kind, which, low, high, without], bytes)) = bytes.split_first_chunk::<5>() else {
+    let Some((&[kind, cast, low, high, at_low, at_high, without], bytes)) =
+        bytes.split_first_chunk::<7>()
+    else {
         return;
     };
-    let mut between = Between::new(builtin("uac"), builtin("uas"));
-    between.settle();
+    let setup = Setup { cast, switches: u16::from_le_bytes([low, high]) };
+    let at = u16::from_le_bytes([at_low, at_high]);
+    let which = kind >> 3 & 7;
     // So many datagrams are delivered before, so that calls are in every state.
-    for _ in 0..kind % 8 {
-        between.apply(Op::Deliver { which: 0, other_port: false });
-    }
-    let at = u16::from_le_bytes([low, high]);
-    for piece in bytes.split(|&byte| byte == 0xff).take(16) {
-        if kind & 0x80 == 0 {
-            between.apply(Op::Raw { to_caller: which & 1 == 0, bytes: piece.to_vec() });
-        } else {
-            between.apply(Op::Mangle { which, at, without, with: piece.to_vec() });
+    let before = (0..kind % 8).map(|_| Op::Deliver { which: 0, other_port: false });
+    let pieces = bytes.split(|&byte| byte == 0xff).take(16).map(|piece| {
+        let with = piece.to_vec();
+        match kind & 0x80 {
+            0 => Op::Raw { to_caller: kind & 0x40 == 0, bytes: with },
+            _ => Op::Mangle { which, at, without, with },
         }
-    }
-    between.apply(Op::Wait { steps: 30 });
-    between.end();
+    });
+    play(setup, before.chain(pieces).chain([Op::Wait { steps: 30 }]));
 }
