@@ -5,7 +5,7 @@ export CARGO
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo check test unit most e2e sim bench lint fmt fmt-check clippy doc deny sanitize fuzz-smoke soak deps
+.PHONY: help build demo check test unit most e2e sim bench lint fmt fmt-check clippy doc deny sanitize fuzz fuzz-smoke soak deps
 .PHONY: deb rpm install test-packages test-service schemathesis corpus-check
 
 help: ## List the targets
@@ -75,6 +75,9 @@ corpus-check: ## Where SIPp and ours differ on a folder of scenarios: make corpu
 	@test -n "$(DIR)" || { echo "say where: make corpus-check DIR=..." >&2; exit 2; }
 	$(if $(GOSSIPPER_BINARY),,$(CARGO) build --locked --release --bin gossipper)
 	@scripts/corpus-check.py --gossipper $(or $(GOSSIPPER_BINARY),target/release/gossipper) "$(DIR)"
+
+fuzz: ## All fuzz targets for HOURS (1) together, JOBS (1) at once, with a report (nightly toolchain)
+	@scripts/fuzz.sh campaign
 
 fuzz-smoke: ## Each fuzz target for FUZZ_SECONDS (60; nightly toolchain)
 	@scripts/fuzz-smoke.sh
