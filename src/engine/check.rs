@@ -86,21 +86,11 @@ impl Engine {
         )?;
         differ("failed = sum of causes", counters.calls_failed, counters.failures.total())?;
         let messages = &self.report.messages;
-        let both = [
-            ("sent", &messages.sent, counters.requests_sent, counters.responses_sent),
-            (
-                "received",
-                &messages.received,
-                counters.requests_received,
-                counters.responses_received,
-            ),
-        ];
-        for (way, one_way, requests, responses) in both {
-            let by_method = one_way.requests().map(|(_, count)| count).sum();
-            differ(&format!("requests {way}, in all and by method"), requests, by_method)?;
-            let by_code = one_way.responses().map(|(_, _, count)| count).sum();
-            differ(&format!("responses {way}, in all and by code"), responses, by_code)?;
-        }
+        let (sent, received) = (messages.sent.totals(), messages.received.totals());
+        differ("requests sent, in all and by method", counters.requests_sent, sent.0)?;
+        differ("responses sent, in all and by code", counters.responses_sent, sent.1)?;
+        differ("requests received, in all and by method", counters.requests_received, received.0)?;
+        differ("responses received, in all and by code", counters.responses_received, received.1)?;
         let texts = self
             .call_values
             .iter()

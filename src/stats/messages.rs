@@ -90,6 +90,11 @@ impl OneWay {
             .map(|(at, &count)| (METHOD_NAMES[at / CELLS], CODES.get(at % CELLS).copied(), count))
     }
 
+    /// All requests, and all responses.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.requests.iter().sum(), self.responses.iter().sum())
+    }
+
     /// Adds `other` cell by cell.
     pub fn add(&mut self, other: &Self) {
         self.requests.iter_mut().zip(other.requests).for_each(|(mine, theirs)| *mine += theirs);
@@ -225,6 +230,7 @@ mod tests {
         copy.add(&counts);
         assert_eq!(copy.received.responses().collect::<Vec<_>>(), [("other", None, 12)]);
         assert_eq!(copy.sent.requests().last(), Some(("other", 4)));
+        assert_eq!((copy.received.totals(), copy.sent.totals()), ((0, 12), (4, 0)));
         copy.clear();
         assert_eq!(copy, MessageCounts::default());
     }
