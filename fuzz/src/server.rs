@@ -16,6 +16,10 @@ pub fn any_config(bytes: &[u8]) {
     match parse(bytes, None, &nobody) {
         Ok(config) => {
             let whole = effective(&config).to_string();
+            // A secret is shown as this, which is no secret.
+            if whole.contains("\"***\"") {
+                return;
+            }
             let again = parse(whole.as_bytes(), None, &nobody);
             let again = again.unwrap_or_else(|problems| panic!("{problems}\n{whole}"));
             assert_eq!(effective(&again).to_string(), whole, "what is in force is read again");
