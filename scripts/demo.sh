@@ -13,10 +13,11 @@ rate=${DEMO_RATE:-500}
 
 gossipper=${GOSSIPPER:-}
 if [ -z "$gossipper" ]; then
-    "$cargo" build --locked --release --bin gossipper
+    # Built for this in half the time of a release (Cargo.toml), and without events to collectors.
+    "$cargo" build --locked --profile demo --no-default-features --bin gossipper
     target_dir=$("$cargo" metadata --locked --no-deps --format-version 1 \
         | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    gossipper=$target_dir/release/gossipper
+    gossipper=$target_dir/demo/gossipper
 fi
 
 # Whether the UDP port is bound on this machine, by anyone.
