@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use gossipper_uring::{Bell, DriverConfig, SyscallDriver, UringDriver, Waker, sys};
+use gossipper_uring::{Bell, Driver, DriverConfig, SyscallDriver, UringDriver, Waker, sys};
 use rustls::server::ProducesTickets;
 use thiserror::Error;
 
-use super::link::Link;
-use super::mux::{MuxConfig, Reconnect, StreamMux};
+use super::medium::NoMedium;
+use super::network::Network;
 use super::running::Running;
 use super::third_party::{self, ThirdPartyError, ThirdPartyPlan};
+use super::transport::streams::{Reconnect, StreamsConfig};
 use super::wiring::{self, Begin, Station};
 use super::worker::{Links, Turn, Undone};
 use crate::engine::{EngineConfig, Generations, Programs};
@@ -161,13 +162,13 @@ impl Launch {
         Generations::new(programs, layout, &self.engine, workers, self.runs_commands)
     }
 
-    /// Returns the settings of the sessions over connections, for a run that has them.
+    /// Returns the settings of connections, for a run that has them.
     ///
     /// # Errors
     /// A sentence that says which setting the sessions cannot take.
-    pub fn mux(&self) -> io::Result<Option<MuxConfig>> {
+    pub fn streams_config(&self) -> io::Result<Option<StreamsConfig>> {
         let Some(streams) = &self.streams else { return Ok(None) };
-        Ok(Some(MuxConfig {
+        Ok(Some(StreamsConfig {
             session: streams.session().map_err(io::Error::other)?,
             reconnect: streams.reconnect,
             per_call: streams.per_call.is_some(),
@@ -247,16 +248,14 @@ type Ready = Result<(SocketAddr, Waker, u32), LaunchError>;
 /// # Errors
 /// The first failure; workers that were already started are ended.
 pub fn launch(launch: &Launch) -> Result<Running, LaunchError> {
-    match (launch.use_uring, launch.streams.is_some()) {
-        (true, false) => launch_on::<UringDriver>(launch),
-        (false, false) => launch_on::<SyscallDriver>(launch),
-        (true, true) => launch_on::<StreamMux<UringDriver>>(launch),
-        (false, true) => launch_on::<StreamMux<SyscallDriver>>(launch),
+    match launch.use_uring {
+        true => launch_on::<UringDriver>(launch),
+        false => launch_on::<SyscallDriver>(launch),
     }
 }
 
 /// A driver that can be created from the plan alone.
-trait Make: Link + Sized {
+trait Make: Driver + Sized {
     const NAME: &'static str;
     fn make(launch: &Launch) -> io::Result<Self>;
 }
@@ -272,16 +271,6 @@ impl Make for SyscallDriver {
     const NAME: &'static str = "syscall";
     fn make(launch: &Launch) -> io::Result<Self> {
         Self::new(&launch.driver)
-    }
-}
-
-impl<D: Make> Make for StreamMux<D> {
-    const NAME: &'static str = D::NAME;
-    fn make(launch: &Launch) -> io::Result<Self> {
-        let Some(config) = launch.mux()? else {
-            return Err(io::Error::other("nothing is planned for connections"));
-        };
-        Self::new(D::make(launch)?, config)
     }
 }
 
@@ -373,8 +362,9 @@ fn work<D: Make>(
     // start late because of them.
     let _ = sys::prefer_latency(SLICE_NS);
     let opened = D::make(launch)
+        .and_then(|driver| Network::new(driver, launch))
         .map_err(|source| LaunchError::Driver { driver: D::NAME, source })
-        .and_then(|driver| Station::open(driver, launch, bind));
+        .and_then(|network| Station::open(network, launch, bind));
     let station = match opened {
         Ok(station) => station,
         Err(error) => {
@@ -385,7 +375,7 @@ fn work<D: Make>(
     let _ = ready.send(Ok((station.local_addr(), station.waker(), sys::thread_id())));
     // The launcher gave up, because another worker could not start.
     let Ok((begin, links)) = begin.recv() else { return Ok(()) };
-    let mut worker = station.worker(launch, begin, links)?;
+    let mut worker = station.worker(launch, begin, links, NoMedium)?;
     while worker.turn()? == Turn::Again {}
     Ok(())
 }

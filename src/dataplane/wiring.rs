@@ -9,17 +9,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 
-use gossipper_uring::{SocketId, SocketSpec, Waker};
+use gossipper_uring::{Driver, SocketId, SocketSpec, Waker};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::bind::open_again;
 use super::launch::{Bind, Launch, LaunchError};
-use super::link::Link;
+use super::medium::Medium;
+use super::network::Network;
 use super::running::WorkerHandle;
 use super::third_party::link::WorkerEnd;
+use super::transport::udp::sip_socket;
 use super::worker::{
     ANSWERS, Handover, Links, NOTES, PerCallSockets, REPORTS, Undone, Worker, WorkerParts,
-    sip_socket,
 };
 use crate::engine::{Engine, Sockets};
 use crate::stats::Report;
@@ -141,9 +142,9 @@ fn where_wanted<T>(wanted: bool, capacity: usize) -> (Option<Producer<T>>, Optio
     }
 }
 
-/// A driver with the sockets of a worker that is not there yet.
-pub struct Station<D: Link> {
-    driver: D,
+/// A network with the sockets of a worker that is not there yet.
+pub struct Station<D: Driver> {
+    network: Network<D>,
     bind: Bind,
     main_socket: SocketId,
     sources: Vec<(IpAddr, SocketId)>,
@@ -160,33 +161,43 @@ pub struct Begin {
     pub wall_offset_ns: u64,
 }
 
-impl<D: Link> Station<D> {
+impl<D: Driver> Station<D> {
     /// Opens the sockets that a worker has from the start, on the first port that is free.
     ///
     /// # Errors
     /// The address that could not be bound.
-    pub fn open(mut driver: D, launch: &Launch, bind: &Bind) -> Result<Self, LaunchError> {
+    pub fn open(
+        mut network: Network<D>,
+        launch: &Launch,
+        bind: &Bind,
+    ) -> Result<Self, LaunchError> {
         let protocol = if launch.streams.is_some() { "TCP" } else { "UDP" };
-        let main_socket = open_again(|| bind_first(&mut driver, bind, protocol))?;
-        let sources = bind_sources(&mut driver, launch, bind, main_socket)?;
-        Ok(Self { driver, bind: bind.clone(), main_socket, sources })
+        let main_socket = open_again(|| bind_first(&mut network, bind, protocol))?;
+        let sources = bind_sources(&mut network, launch, bind, main_socket)?;
+        Ok(Self { network, bind: bind.clone(), main_socket, sources })
     }
 
     /// The address of the main socket.
     pub fn local_addr(&self) -> SocketAddr {
-        self.driver.local_addr(self.main_socket)
+        self.network.sip_addr(self.main_socket)
     }
 
     /// A handle that wakes the worker.
     pub fn waker(&self) -> Waker {
-        self.driver.waker()
+        self.network.waker()
     }
 
-    /// Makes the worker.
+    /// Makes the worker, which shares its driver with `medium`.
     ///
     /// # Errors
     /// The one connection of all calls could not be opened.
-    pub fn worker(mut self, launch: &Launch, begin: Begin, links: Links) -> io::Result<Worker<D>> {
+    pub fn worker<M: Medium>(
+        mut self,
+        launch: &Launch,
+        begin: Begin,
+        links: Links,
+        medium: M,
+    ) -> io::Result<Worker<D, M>> {
         let mut config = launch.engine.clone();
         config.worker = begin.worker;
         config.workers = launch.workers;
@@ -208,8 +219,9 @@ impl<D: Link> Station<D> {
             engine.set_peering(third_party.peering);
         }
         Ok(Worker::new(WorkerParts {
-            driver: self.driver,
+            network: self.network,
             engine,
+            medium,
             links,
             main_socket: self.main_socket,
             per_call,
@@ -223,7 +235,7 @@ impl<D: Link> Station<D> {
     }
 }
 
-impl<D: Link> Station<D> {
+impl<D: Driver> Station<D> {
     /// The sockets of the engine's calls. Opens the one connection of all of them, if there is one.
     fn sockets(&mut self, launch: &Launch, outgoing: &SocketSpec) -> io::Result<Sockets> {
         let listener = self.main_socket;
@@ -231,7 +243,7 @@ impl<D: Link> Station<D> {
             return Ok(match (streams.per_call, streams.remote) {
                 (Some(max), _) => Sockets::Connections { listener, max },
                 (None, Some(_)) => {
-                    let connection = self.driver.open(outgoing)?;
+                    let connection = self.network.open_sip(outgoing)?;
                     Sockets::OneConnection { listener, connection }
                 }
                 (None, None) => Sockets::Accepted { listener },
@@ -263,14 +275,14 @@ fn outgoing_spec(launch: &Launch, bind: &Bind, port: u16) -> SocketSpec {
 
 /// Opens a socket for each source address of calls, on the port of the main socket, which has the
 /// first address.
-fn bind_sources<D: Link>(
-    driver: &mut D,
+fn bind_sources<D: Driver>(
+    network: &mut Network<D>,
     launch: &Launch,
     bind: &Bind,
     main_socket: SocketId,
 ) -> Result<Vec<(IpAddr, SocketId)>, LaunchError> {
     let Some((_, ips)) = &launch.sources else { return Ok(Vec::new()) };
-    let main = driver.local_addr(main_socket);
+    let main = network.sip_addr(main_socket);
     let mut sockets = vec![(main.ip(), main_socket)];
     for &ip in ips.iter().filter(|&&ip| ip != main.ip()) {
         let address = SocketAddr::new(ip, main.port());
@@ -278,15 +290,15 @@ fn bind_sources<D: Link>(
         spec.device.clone_from(&bind.device);
         let protocol = "UDP";
         let failed = |source| LaunchError::Bind { protocol, address, source };
-        let socket = open_again(|| driver.open(&spec).map_err(failed))?;
+        let socket = open_again(|| network.open_sip(&spec).map_err(failed))?;
         sockets.push((ip, socket));
     }
     Ok(sockets)
 }
 
 /// Opens the main socket on the first port that is free.
-fn bind_first<D: Link>(
-    driver: &mut D,
+fn bind_first<D: Driver>(
+    network: &mut Network<D>,
     bind: &Bind,
     protocol: &'static str,
 ) -> Result<SocketId, LaunchError> {
@@ -296,7 +308,7 @@ fn bind_first<D: Link>(
         let shared = bind.shared || bind.for_connections;
         let mut spec = sip_socket(address, bind.buffer_bytes, shared);
         spec.device.clone_from(&bind.device);
-        match driver.open(&spec) {
+        match network.open_sip(&spec) {
             Ok(socket) => return Ok(socket),
             Err(source) => {
                 let in_use = source.kind() == io::ErrorKind::AddrInUse;

@@ -13,11 +13,11 @@ mod wakes;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 
-use gossipper_uring::{RxClass, SocketId, SocketSpec, TxArena};
+use gossipper_uring::{Driver, SocketId, SocketSpec, TxArena};
 
-use super::link::Link;
+use super::medium::{Medium, NoMedium};
+use super::network::Network;
 use super::told::Told;
 use crate::engine::{Engine, Input};
 use crate::stats::{Counters, Report};
@@ -36,6 +36,9 @@ const SAMPLE_NS: u64 = REPORT_NS / 4;
 const TX_RESERVE: usize = 64;
 /// Time in which the dialogs of failed calls may end after the last call, if a run waits for them.
 pub const LINGER_NS: u64 = 4_000_000_000;
+/// Sockets opened in one turn for one purpose: each costs a few system calls, and arrivals must not
+/// wait for all.
+const SOCKETS_PER_TURN: usize = 256;
 /// Time that a shutdown waits for operations in the kernel.
 const SHUTDOWN_NS: u64 = 200_000_000;
 
@@ -43,7 +46,7 @@ const SHUTDOWN_NS: u64 = 200_000_000;
 /// watchdog.
 pub const WATCHDOG_NS: (u64, u64) = (500_000_000, 3_000_000_000);
 
-/// The wish of a worker for another turn.
+/// The outcome of a worker's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// The worker wants another turn.
@@ -73,9 +76,10 @@ struct Paced {
 }
 
 /// An engine on a driver; see the module's documentation.
-pub struct Worker<D: Link> {
-    driver: D,
+pub struct Worker<D: Driver, M: Medium = NoMedium> {
+    network: Network<D>,
     engine: Engine,
+    medium: M,
     links: Links,
     main_socket: SocketId,
     per_call: Option<PerCallSockets>,
@@ -110,11 +114,13 @@ pub struct Worker<D: Link> {
 }
 
 /// The parts of a worker.
-pub struct WorkerParts<D: Link> {
-    /// The driver, with `main_socket` open.
-    pub driver: D,
+pub struct WorkerParts<D: Driver, M: Medium> {
+    /// The network, with `main_socket` open.
+    pub network: Network<D>,
     /// The engine.
     pub engine: Engine,
+    /// The user of UDP sockets beside SIP.
+    pub medium: M,
     /// The queues.
     pub links: Links,
     /// The socket that receives requests, and that calls without a socket of their own send from.
@@ -135,20 +141,21 @@ pub struct WorkerParts<D: Link> {
     pub linger_ns: u64,
 }
 
-impl<D: Link> Worker<D> {
+impl<D: Driver, M: Medium> Worker<D, M> {
     /// Creates a worker that begins at `parts.start_ns`.
-    pub fn new(mut parts: WorkerParts<D>) -> Self {
+    pub fn new(mut parts: WorkerParts<D, M>) -> Self {
         // While all calls are ended at once, there must be room for answers to the messages they
         // still receive.
-        let cancel_reserve = (parts.driver.tx().free() / 2).max(TX_RESERVE);
-        let last_cpu_ns = parts.driver.cpu_time_ns();
+        let cancel_reserve = (parts.network.sip_tx().free() / 2).max(TX_RESERVE);
+        let last_cpu_ns = parts.network.cpu_time_ns();
         let next_sample_ns = match parts.links.samples {
             Some(_) => parts.start_ns + SAMPLE_NS,
             None => u64::MAX,
         };
         Self {
-            driver: parts.driver,
+            network: parts.network,
             engine: parts.engine,
+            medium: parts.medium,
             links: parts.links,
             main_socket: parts.main_socket,
             per_call: parts.per_call,
@@ -182,18 +189,29 @@ impl<D: Link> Worker<D> {
         &self.engine
     }
 
+    /// The medium, for tests.
+    pub fn medium(&self) -> &M {
+        &self.medium
+    }
+
     /// The driver, for tests.
     pub fn driver(&self) -> &D {
-        &self.driver
+        self.network.driver()
     }
 
     /// Time at which the worker next has work without being woken.
     pub fn next_deadline_ns(&self) -> u64 {
+        self.own_deadline_ns().min(self.network.next_deadline_ns())
+    }
+
+    /// The same without the deadlines of connections.
+    fn own_deadline_ns(&self) -> u64 {
         if self.hurry {
             return 0;
         }
         let next_report_ns = self.next_report_ns.min(self.next_sample_ns);
         let mut deadline = self.engine.next_deadline_ns().min(next_report_ns);
+        deadline = deadline.min(self.medium.next_deadline_ns());
         if let Some(idle_since) = self.idle_since_ns.filter(|_| !self.done) {
             deadline = deadline.min(idle_since + self.linger_ns);
         }
@@ -226,13 +244,13 @@ impl<D: Link> Worker<D> {
 
     /// Sends what is staged and waits for traffic or the next deadline; gives back the time.
     fn enter(&mut self) -> io::Result<u64> {
-        let deadline = self.next_deadline_ns();
+        let deadline = self.own_deadline_ns();
         let gather_until_ns = if deadline == 0 { 0 } else { self.wakes.gather_until_ns() };
         self.hurry = false;
-        let before = self.driver.now();
-        self.engine.handle(Input::Flushed, before, self.driver.tx());
-        self.driver.turn_gathering(gather_until_ns, deadline)?;
-        let now = self.driver.now();
+        let before = self.network.now();
+        self.engine.handle(Input::Flushed, before, self.network.sip_tx());
+        self.network.turn_gathering(gather_until_ns, deadline)?;
+        let now = self.network.now();
         self.wakes.note(now);
         self.watch(now.saturating_sub(before.max(deadline).max(gather_until_ns)));
         Ok(now)
@@ -240,7 +258,7 @@ impl<D: Link> Worker<D> {
 
     /// Measures the turn, and reports if it is time to; the last report if the worker is done.
     fn conclude(&mut self, now: u64) -> io::Result<Turn> {
-        let turn_ns = self.driver.now().saturating_sub(now);
+        let turn_ns = self.network.now().saturating_sub(now);
         self.watch(turn_ns);
         self.engine.report_mut().histograms.record_loop_time(turn_ns);
         if self.pacing_until_ns.is_none() && self.engine.all_created() {
@@ -262,14 +280,14 @@ impl<D: Link> Worker<D> {
     /// Ends everything, with a last report.
     fn finish(&mut self, now: u64) -> io::Result<()> {
         // Messages that are staged still leave.
-        let sent_ns = self.driver.now();
-        self.engine.handle(Input::Flushed, sent_ns, self.driver.tx());
-        self.driver.turn(0)?;
-        self.engine.handle(Input::RunOver, now, self.driver.tx());
+        let sent_ns = self.network.now();
+        self.engine.handle(Input::Flushed, sent_ns, self.network.sip_tx());
+        self.network.turn_gathering(0, 0)?;
+        self.engine.handle(Input::RunOver, now, self.network.sip_tx());
         self.hand_on_records();
-        self.report(self.driver.now(), true);
-        let deadline = self.driver.now() + SHUTDOWN_NS;
-        self.driver.shutdown(deadline);
+        self.report(self.network.now(), true);
+        let deadline = self.network.now() + SHUTDOWN_NS;
+        self.network.shutdown(deadline);
         self.finished = true;
         // The other workers need not wait for their next report to see that all are done.
         if let Some((_, waker)) = &self.links.handover_out {
@@ -312,30 +330,22 @@ impl<D: Link> Worker<D> {
         }
     }
 
-    /// The arena, for tests.
+    /// Datagrams and messages that wait for the next turn, for tests.
+    pub fn staged(&mut self) -> usize {
+        self.network.staged()
+    }
+
+    /// The arena of SIP, for tests.
     pub fn tx(&mut self) -> &mut TxArena {
-        self.driver.tx()
+        self.network.sip_tx()
     }
 }
 
-impl<D: Link> Drop for Worker<D> {
+impl<D: Driver, M: Medium> Drop for Worker<D, M> {
     /// The others do not wait for a worker that is gone, as after an error of its driver.
     fn drop(&mut self) {
         if !self.done {
             self.links.undone.take_one();
         }
-    }
-}
-
-/// A socket for SIP.
-pub fn sip_socket(local: SocketAddr, buffer_bytes: usize, reuse_port: bool) -> SocketSpec {
-    SocketSpec {
-        local,
-        remote: None,
-        reuse_port,
-        rx_class: RxClass::Large,
-        receive_buffer_bytes: buffer_bytes,
-        send_buffer_bytes: buffer_bytes,
-        device: None,
     }
 }

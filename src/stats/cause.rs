@@ -252,6 +252,8 @@ causes! {
         CommandUnfinished = "command_unfinished",
         /// A command came from an instance that the scenario does not wait for.
         CommandFromStranger = "command_from_stranger",
+        /// An event came on a socket that has no owner.
+        NoOwner = "no_owner",
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use gossipper::dataplane::{Link as _, MuxConfig, Reconnect, StreamMux};
+use gossipper::dataplane::{Arrival, Network, Reconnect, StreamsConfig};
 use gossipper::engine::{Engine, Generations, Handled, Incoming, Input, Programs, Sockets, Swap};
 use gossipper::scenario::Program;
 use gossipper::stats::{Counters, Layout, Report, TraceKind};
@@ -203,8 +203,8 @@ fn a_call_through_routers_allocates_nothing() {
 }
 
 /// One end of a connection over loopback.
-fn mux() -> StreamMux<SyscallDriver> {
-    let config = MuxConfig {
+fn network() -> Network<SyscallDriver> {
+    let config = StreamsConfig {
         session: SessionConfig::new(None, false, Limits::default()),
         reconnect: Reconnect { max: Some(0), fails_calls: true, sleep_ns: SECOND },
         per_call: false,
@@ -212,15 +212,15 @@ fn mux() -> StreamMux<SyscallDriver> {
         tx_slots: (64, 4),
     };
     let driver = SyscallDriver::new(&DriverConfig::default()).expect("sockets");
-    StreamMux::new(driver, config).expect("memory")
+    Network::with(driver, Some(config)).expect("memory")
 }
 
 /// Stages a message as a worker does.
-fn say(mux_tx: &mut TxArena, to: SocketId, message: &[u8]) {
-    let slot = mux_tx.reserve(message.len()).expect("a free slot");
-    mux_tx.buffer(&slot)[..message.len()].copy_from_slice(message);
+fn say(tx: &mut TxArena, to: SocketId, message: &[u8]) {
+    let slot = tx.reserve(message.len()).expect("a free slot");
+    tx.buffer(&slot)[..message.len()].copy_from_slice(message);
     let (nobody, mut order) = (([127, 0, 0, 1], 9).into(), TxOrder::default());
-    mux_tx.commit(slot, message.len(), to, nobody, u64::MAX, &mut order);
+    tx.commit(slot, message.len(), to, nobody, u64::MAX, &mut order);
 }
 
 #[test]
@@ -228,14 +228,14 @@ fn a_message_over_tcp_allocates_nothing() {
     const MESSAGE: &[u8] =
         b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nContent-Length: 4\r\n\r\nbody";
     const WARM: u64 = 200;
-    let (mut client, mut server) = (mux(), mux());
+    let (mut client, mut server) = (network(), network());
     let any = ([127, 0, 0, 1], 0).into();
-    let listener = server.open(&gossipper::dataplane::sip_socket(any, 0, false)).unwrap();
+    let listener = server.open_sip(&gossipper::dataplane::sip_socket(any, 0, false)).unwrap();
     let mut spec = gossipper::dataplane::sip_socket(any, 0, false);
-    spec.remote = Some(server.local_addr(listener));
-    let connection = client.open(&spec).unwrap();
+    spec.remote = Some(server.sip_addr(listener));
+    let connection = client.open_sip(&spec).unwrap();
     let (mut echoed, mut before) = (0, 0);
-    say(client.tx(), connection, MESSAGE);
+    say(client.sip_tx(), connection, MESSAGE);
     while echoed < WARM + 2_000 {
         if echoed == WARM {
             before = so_far();
@@ -243,16 +243,16 @@ fn a_message_over_tcp_allocates_nothing() {
         counted(|| {
             for end in [&mut client, &mut server] {
                 let deadline = end.now() + MS;
-                end.turn(deadline).expect("loopback works");
-                let _ = end.drain(|event, tx| {
-                    if let Event::Datagram { socket, payload, .. } = event {
+                end.turn_gathering(0, deadline).expect("loopback works");
+                let _ = end.drain(|arrival, tx| {
+                    if let Arrival::Message(Incoming { socket, payload, .. }) = arrival {
                         assert_eq!(payload, MESSAGE);
                         echoed += u64::from(socket == connection);
                         say(tx, socket, payload);
                     }
                     std::ops::ControlFlow::Continue(())
                 });
-                while end.take_news().is_some() {}
+                while end.take_connection_event().is_some() {}
             }
         });
     }

@@ -1,10 +1,12 @@
-//! Output of the engine other than messages: effects and records.
+//! Output of engine and medium other than messages: effects and records.
 
-use super::super::link::Link;
-use super::Worker;
+use gossipper_uring::Driver;
+
+use super::super::medium::{Medium, MediumEffect, MediumInput};
+use super::{SOCKETS_PER_TURN, Worker};
 use crate::engine::{Effect, Input};
 
-impl<D: Link> Worker<D> {
+impl<D: Driver, M: Medium> Worker<D, M> {
     /// Carries out what the engine asks for. Never waits: what finds a queue full is dropped, and
     /// counted where it matters.
     pub(super) fn carry_out(&mut self, now: u64) {
@@ -12,7 +14,7 @@ impl<D: Link> Worker<D> {
         let mut wakes_control = false;
         while let Some(effect) = self.engine.next_effect() {
             match effect {
-                Effect::Close(socket) => self.driver.close(socket),
+                Effect::Close(socket) => self.network.close_sip(socket),
                 Effect::Stop(request) => {
                     // A full queue holds an earlier request of the same weight.
                     let _ = links.stops.push(request);
@@ -26,16 +28,16 @@ impl<D: Link> Worker<D> {
                 Effect::Answer(answer) => wakes_control |= links.answers.push(answer).is_ok(),
                 Effect::Shell(command) => {
                     let shell = links.shell.as_mut();
-                    if !shell.is_some_and(|shell| shell.push(command).is_ok()) {
-                        self.engine.handle(Input::ShellFull, now, self.driver.tx());
+                    if shell.is_none_or(|shell| shell.push(command).is_err()) {
+                        self.engine.handle(Input::ShellFull, now, self.network.sip_tx());
                     }
                 }
                 Effect::PeerCommand { peer, text } => {
                     let third_party = links.third_party.as_mut();
-                    if !third_party.is_some_and(|end| end.push(peer, text)) {
+                    if third_party.is_none_or(|end| !end.push(peer, text)) {
                         break;
                     }
-                    self.engine.handle(Input::PeerCommandTaken, now, self.driver.tx());
+                    self.engine.handle(Input::PeerCommandTaken, now, self.network.sip_tx());
                 }
             }
         }
@@ -45,6 +47,25 @@ impl<D: Link> Worker<D> {
         if wakes_control {
             links.wake_control();
         }
+        self.carry_out_for_medium(now);
+    }
+
+    fn carry_out_for_medium(&mut self, now: u64) {
+        let Self { network, medium, .. } = self;
+        for _ in 0..SOCKETS_PER_TURN {
+            match medium.next_effect() {
+                None => return,
+                Some(MediumEffect::Open(spec)) => {
+                    let input = match network.open_medium(&spec) {
+                        Ok((socket, local)) => MediumInput::Opened(socket, local),
+                        Err(error) => MediumInput::NotOpened(error),
+                    };
+                    medium.handle(input, now, network.medium_tx());
+                }
+                Some(MediumEffect::Close(socket)) => network.close_medium(socket),
+            }
+        }
+        self.hurry = true;
     }
 
     /// Moves the turn's records to the queue of the writer thread, and wakes it if it is idle.

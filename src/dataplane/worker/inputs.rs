@@ -2,21 +2,19 @@
 
 use std::ops::ControlFlow;
 
-use gossipper_uring::Event;
+use gossipper_uring::Driver;
 use rtrb::Consumer;
 
-use super::super::link::Link;
+use super::super::demux::Arrival;
+use super::super::medium::{Medium, MediumInput};
 use super::super::third_party::link::Tell;
-use super::{Handover, TX_RESERVE, Worker};
+use super::{Handover, SOCKETS_PER_TURN, TX_RESERVE, Worker};
 use crate::engine::{Handled, Incoming, Input, WorkerRequest};
+use crate::stats::DropCause;
 
-/// Sockets opened in one turn for one kind of calls: each costs a few system calls, and arrivals
-/// must not wait for all.
-const SOCKETS_PER_TURN: usize = 256;
-
-impl<D: Link> Worker<D> {
+impl<D: Driver, M: Medium> Worker<D, M> {
     fn handle(&mut self, input: Input<'_>, now: u64) -> Handled {
-        self.engine.handle(input, now, self.driver.tx())
+        self.engine.handle(input, now, self.network.sip_tx())
     }
 
     /// Passes requests of the control side on, and ends calls if one of them says so.
@@ -30,53 +28,36 @@ impl<D: Link> Worker<D> {
         self.hurry |= self.handle(Input::EndCalls { reserve }, now) == Handled::NeedsRoom;
     }
 
-    /// Handles what the driver has received.
+    /// Handles what has come in: SIP goes to the engine, the rest to the medium.
     pub(super) fn receive(&mut self, now: u64) {
-        let engine = &mut self.engine;
-        let links = &mut self.links;
-        let own = &mut self.own;
         let receiver = self.index;
-        let left = self.driver.drain(|event, tx| {
-            match event {
-                Event::Datagram { socket, source, payload, received_ns } => {
-                    let datagram =
-                        Incoming { socket, source, payload, received_ns, is_final: false };
+        let Self { network, engine, medium, links, own, .. } = self;
+        let left = network.drain(|arrival, tx| {
+            match arrival {
+                Arrival::Message(datagram) => {
                     let handled = engine.handle(Input::Datagram(datagram), now, tx);
                     if let Handled::HandOver(owner) = handled {
-                        let payload = payload.into();
-                        let hops = 1;
-                        let handover = Handover {
-                            payload,
-                            source,
-                            received_ns,
-                            socket,
-                            receiver,
-                            hops,
-                            owner,
-                        };
-                        links.hand_over(handover, own);
+                        links.hand_over(Handover::of(&datagram, receiver, owner), own);
                     }
                 }
-                Event::SendFailed { cookie, cause, .. } => {
-                    engine.handle(Input::SendFailed { cookie, cause }, now, tx);
+                Arrival::Failure(input) => _ = engine.handle(input, now, tx),
+                Arrival::Medium(input) => medium.handle(input, now, tx),
+                Arrival::Stray => {
+                    own.parse_errors += 1;
+                    own.drops.bump(DropCause::NoOwner);
                 }
-                Event::Unreachable { cause, quoted, .. } => {
-                    engine.handle(Input::Unreachable { cause, quoted }, now, tx);
-                }
-                // Streams carry messages in frames, which the driver's upper half takes apart.
-                Event::Stream(_) => {}
             }
             if tx.free() > TX_RESERVE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         self.hurry |= left.is_break();
-        while let Some(event) = self.driver.take_news() {
+        while let Some(event) = self.network.take_connection_event() {
             self.handle(Input::Connection(event), now);
         }
     }
 
     /// Handles datagrams that other workers received.
     pub(super) fn take_handovers(&mut self, now: u64) {
-        while self.driver.tx().free() > TX_RESERVE {
+        while self.network.sip_tx().free() > TX_RESERVE {
             let Some(Ok(mut handover)) = self.links.handover_in.as_mut().map(Consumer::pop) else {
                 return;
             };
@@ -100,7 +81,7 @@ impl<D: Link> Worker<D> {
                 is_final,
             };
             let input = Input::Datagram(datagram);
-            if self.engine.handle(input, now, self.driver.tx()) != Handled::Done {
+            if self.engine.handle(input, now, self.network.sip_tx()) != Handled::Done {
                 handover.hops += 1;
                 self.links.hand_over(handover, &mut self.own);
             }
@@ -111,6 +92,9 @@ impl<D: Link> Worker<D> {
     /// Lets calls that wait go on, fires timers, and starts the calls that are due.
     pub(super) fn pass_time(&mut self, now: u64) {
         let reserve = TX_RESERVE;
+        if self.medium.next_deadline_ns() <= now {
+            self.medium.handle(MediumInput::Time { reserve }, now, self.network.medium_tx());
+        }
         self.drive(now, || Input::Reopen { reserve });
         self.handle(Input::Resume, now);
         self.drive(now, || Input::Timers { reserve });
@@ -136,7 +120,7 @@ impl<D: Link> Worker<D> {
     /// Handles commands of other instances (3PCC), and news of them.
     fn hear_other_instances(&mut self, now: u64) {
         let Some(mut third_party) = self.links.third_party.take() else { return };
-        while self.driver.tx().free() > TX_RESERVE {
+        while self.network.sip_tx().free() > TX_RESERVE {
             let input = match third_party.read() {
                 None => break,
                 Some(Tell::Command(text)) => Input::PeerCommand(text),
@@ -157,9 +141,9 @@ impl<D: Link> Worker<D> {
     fn open_socket(&mut self, now: u64) {
         let per_call = self.per_call.as_ref().filter(|per_call| self.sockets_open < per_call.max);
         // Out of descriptors or ports: calls share what there is.
-        let socket = per_call.and_then(|per_call| self.driver.open(&per_call.spec).ok());
+        let socket = per_call.and_then(|per_call| self.network.open_sip(&per_call.spec).ok());
         self.sockets_open += usize::from(socket.is_some());
-        let socket = socket.map(|socket| (socket, self.driver.local_addr(socket).port()));
+        let socket = socket.map(|socket| (socket, self.network.sip_addr(socket).port()));
         self.handle(Input::Socket(socket), now);
     }
 }

@@ -9,7 +9,7 @@ use gossipper_uring::{Bell, SocketId, Waker};
 use rtrb::{Consumer, Producer};
 
 use crate::dataplane::third_party::link::WorkerEnd;
-use crate::engine::{Answer, StopRequest, Swap, WorkerRequest};
+use crate::engine::{Answer, Incoming, StopRequest, Swap, WorkerRequest};
 use crate::stats::{CounterSample, Counters, Report};
 use crate::trace::RecordsIn;
 
@@ -37,6 +37,14 @@ pub struct Handover {
     pub hops: usize,
     /// The worker that owns the call, if the Call-ID says so.
     pub owner: Option<usize>,
+}
+
+impl Handover {
+    /// A datagram that `receiver` found to belong to another worker.
+    pub(super) fn of(datagram: &Incoming<'_>, receiver: usize, owner: Option<usize>) -> Self {
+        let &Incoming { socket, source, payload, received_ns, .. } = datagram;
+        Self { payload: payload.into(), source, received_ns, socket, receiver, hops: 1, owner }
+    }
 }
 
 /// A worker's ends of the queues that connect it. Each has a fixed capacity.

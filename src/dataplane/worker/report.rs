@@ -1,11 +1,13 @@
 //! The figures of a worker for the control side: reports of whole seconds, and counter samples in
 //! between.
 
-use super::super::link::Link;
+use gossipper_uring::Driver;
+
+use super::super::medium::Medium;
 use super::{REPORT_NS, SAMPLE_NS, Worker};
 use crate::stats::{CounterSample, Counters, Report};
 
-impl<D: Link> Worker<D> {
+impl<D: Driver, M: Medium> Worker<D, M> {
     /// Sends the figures of the interval that ends now.
     pub(super) fn report(&mut self, now: u64, is_last: bool) {
         let start_ns = self.interval_start_ns;
@@ -19,7 +21,7 @@ impl<D: Link> Worker<D> {
             self.next_report_ns += REPORT_NS;
             return;
         };
-        let cpu_ns = self.driver.cpu_time_ns();
+        let cpu_ns = self.network.cpu_time_ns();
         let busy_ns = cpu_ns.saturating_sub(self.last_cpu_ns);
         self.last_cpu_ns = cpu_ns;
         report.worker = self.index as u16;
@@ -79,19 +81,7 @@ impl<D: Link> Worker<D> {
     /// Adds the counts that are not the engine's.
     fn count(&self, counters: &mut Counters) {
         counters.add(&self.own);
-        self.driver.count(counters);
-        let driver = self.driver.counters();
-        counters.datagrams_sent = driver.datagrams_sent;
-        counters.trains_sent = driver.trains_sent;
-        counters.datagrams_received = driver.datagrams_received;
-        counters.kernel_enters = driver.enters;
-        counters.wait_ns = driver.wait_ns;
-        counters.receive_overflow = driver.receive_overflow;
-        counters.receive_truncated = driver.receive_truncated;
-        counters.receive_rearms = driver.receive_rearms_nobufs;
-        counters.cq_overflow = driver.cq_overflow;
-        counters.icmp_errors = driver.icmp_errors;
-        counters.gso_fallbacks = driver.gso_fallbacks;
+        self.network.count(counters);
     }
 
     /// The report of the interval that ends now. New programs, if some have arrived, begin with the

@@ -6,6 +6,7 @@
 //! through `Worker::turn`; the harness holds the queues and the clock.
 
 pub mod carrier;
+pub mod echo;
 pub mod log;
 pub mod plan;
 pub mod rig;

@@ -10,7 +10,7 @@ use gossipper::dataplane::third_party::{
 };
 use gossipper::dataplane::wiring::{self, Begin, Neighbours, Station};
 use gossipper::dataplane::{
-    self, Bind, Handover, Launch, Running, StreamPlan, Turn, Undone, Worker, WorkerRequest,
+    self, Bind, Handover, Launch, Network, Running, StreamPlan, Turn, Undone, Worker, WorkerRequest,
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
@@ -22,11 +22,12 @@ use gossipper::stats::{
 };
 use gossipper::stream::{Limits, TlsConfig};
 use gossipper::trace::Protocol;
-use gossipper_uring::{DriverConfig, SimNet};
+use gossipper_uring::{DriverConfig, SimDriver, SimNet};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::SECOND;
-use super::carrier::{Carrier, Streams};
+use super::carrier::Streams;
+use super::echo::Echo;
 
 pub const CALLER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
 pub const CALLEE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 5060);
@@ -50,6 +51,8 @@ pub struct SideOptions {
     pub collect_ns: u64,
     /// Time that the dialogs of failed calls may take to end after the last call.
     pub linger_ns: u64,
+    /// Address of a medium of the first worker.
+    pub medium: Option<SocketAddr>,
     /// Third-party call control, with the test in the place of the other instances.
     pub peering: Option<Peering>,
     pub engine: EngineConfig,
@@ -92,6 +95,7 @@ impl SideOptions {
             handovers_max: 4096,
             collect_ns: SECOND,
             linger_ns: gossipper::dataplane::LINGER_NS,
+            medium: None,
             peering: None,
             engine,
         }
@@ -103,13 +107,16 @@ impl SideOptions {
     }
 
     /// The plan of a run of the product.
-    fn launch(&self) -> Launch {
+    pub fn launch(&self) -> Launch {
         let Self { address, workers, driver, .. } = self;
         let mut engine = self.engine.clone();
         let streams = self.streams.as_ref().map(|streams| {
-            engine.environment.protocol = Protocol::Tcp;
+            engine.environment.protocol = match streams.tls {
+                None => Protocol::Tcp,
+                Some(_) => Protocol::Tls,
+            };
             StreamPlan {
-                tls: None,
+                tls: streams.tls.clone(),
                 tickets: TlsConfig::tickets().expect("randomness"),
                 websocket: streams.websocket,
                 remote: engine.environment.next_hop,
@@ -178,7 +185,7 @@ pub fn layout(program: &Program) -> Layout {
 
 /// One worker, and the places of other workers and instances.
 pub struct Seat {
-    worker: Worker<Carrier>,
+    worker: Worker<SimDriver, Echo>,
     /// The place of the other instances.
     third_party: Option<ThreadEnd>,
     street: Street,
@@ -238,7 +245,9 @@ impl Side {
         let undone = Undone::new(options.workers);
         let (mut seats, mut workers) = (Vec::new(), Vec::new());
         for worker in 0..options.workers {
-            let station = Station::open(Carrier::new(net, &launch), &launch, &bind);
+            let driver = SimDriver::new(net, &launch.driver).expect("memory for a driver");
+            let network = Network::new(driver, &launch).expect("a good name");
+            let station = Station::open(network, &launch, &bind);
             let station = station.expect("a free port");
             bind.note_taken(station.local_addr().port());
             let (street, mut neighbours) = match options.workers {
@@ -253,7 +262,9 @@ impl Side {
             let (links, handle) =
                 wiring::queues(&launch, worker, station.waker(), neighbours, &undone);
             let begin = Begin { worker, start_ns, wall_offset_ns: 0 };
-            let mut worker = station.worker(&launch, begin, links).expect("a free port");
+            let medium = Echo::new(options.medium.filter(|_| worker == 0), None);
+            let worker = station.worker(&launch, begin, links, medium);
+            let mut worker = worker.expect("a free port");
             workers.push(handle);
             seats.push(Seat {
                 slots: worker.tx().free(),
@@ -339,6 +350,11 @@ impl Side {
         let mut text = Vec::new();
         let peer = self.seats[0].third_party.as_mut()?.read(&mut text)?;
         Some((peer, String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// The medium of the first worker.
+    pub fn medium(&self) -> &Echo {
+        self.seats[0].worker.medium()
     }
 
     /// Keeps the processor from all workers of this side until `until_ns`.
@@ -530,7 +546,7 @@ impl Seat {
         self.woken
             || self.worker.next_deadline_ns() <= now
             || self.worker.driver().next_deadline() <= now
-            || self.worker.tx().staged() > 0
+            || self.worker.staged() > 0
     }
 
     fn turn(&mut self, check_every: u64) -> Result<(), String> {

@@ -5,13 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
-use gossipper_uring::{
-    ConnectSpec, Driver, Event, SocketId, StreamEvent, StreamWriteError, TxArena,
-};
+use gossipper_uring::{ConnectSpec, Driver, SocketId, StreamEvent, StreamWriteError, TxArena};
 
 use super::connection::{Connection, State};
-use super::{MuxConfig, Totals};
-use crate::engine::ConnectionEvent;
+use super::{StreamsConfig, Totals};
+use crate::dataplane::demux::Arrival;
+use crate::engine::{ConnectionEvent, Incoming};
 use crate::stats::{DropCause, FailureCause};
 use crate::stream::{Role, Session, SessionFailure};
 
@@ -22,17 +21,20 @@ const CONGESTED_BYTES: usize = 65_536;
 const SWEEP_NS: u64 = 250_000_000;
 /// Bits of an id that are the place; those above are the generation.
 const PLACE_BITS: u32 = 20;
-/// Number of generations: few enough that no id equals one of the driver's streams or `NONE`.
+/// Number of generations: few enough that they end below the mark.
 const GENERATIONS: u32 = 1 << 10;
+/// The mark of a connection's id: the driver's UDP sockets have small ids, and its streams the bit
+/// above, so that an id is never taken for one of another kind.
+const CONNECTION: u32 = 1 << 30;
 const NONE: u32 = u32::MAX;
 
 pub(super) struct Table {
-    config: MuxConfig,
+    config: StreamsConfig,
     connections: Vec<Connection>,
     free: Vec<u32>,
     /// The connection's place for each of the driver's streams, by the stream's place.
     of_stream: Vec<u32>,
-    news: VecDeque<ConnectionEvent>,
+    events: VecDeque<ConnectionEvent>,
     /// Connections with bytes to write.
     dirty: Vec<u32>,
     /// Connections with messages that were not taken yet.
@@ -48,14 +50,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(config: MuxConfig) -> Self {
+    pub(super) fn new(config: StreamsConfig) -> Self {
         Self {
             attempts_left: config.reconnect.max,
             config,
             connections: Vec::new(),
             free: Vec::new(),
             of_stream: Vec::new(),
-            news: VecDeque::with_capacity(64),
+            events: VecDeque::with_capacity(64),
             dirty: Vec::with_capacity(64),
             ready: VecDeque::with_capacity(64),
             waiting: VecDeque::new(),
@@ -118,7 +120,7 @@ impl Table {
 
     fn id_of(&self, place: u32) -> SocketId {
         let generation = self.connections[place as usize].generation % GENERATIONS;
-        SocketId(generation << PLACE_BITS | place)
+        SocketId(CONNECTION | generation << PLACE_BITS | place)
     }
 
     /// The place of the connection with `id`; `None` if it has ended.
@@ -141,8 +143,8 @@ impl Table {
         self.free.push(place);
     }
 
-    pub(super) fn take_news(&mut self) -> Option<ConnectionEvent> {
-        self.news.pop_front()
+    pub(super) fn take_event(&mut self) -> Option<ConnectionEvent> {
+        self.events.pop_front()
     }
 
     /// Encodes and writes one message.
@@ -185,7 +187,7 @@ impl Table {
     }
 
     fn not_sent(&mut self, cookie: u64, cause: FailureCause) {
-        self.news.push_back(ConnectionEvent::NotSent { cookie, cause });
+        self.events.push_back(ConnectionEvent::NotSent { cookie, cause });
     }
 
     fn note_dirty(&mut self, place: u32) {
@@ -229,10 +231,10 @@ impl Table {
         let waits = connection.session.waits();
         if waits >= CONGESTED_BYTES && !connection.is_congested {
             connection.is_congested = true;
-            self.news.push_back(ConnectionEvent::Congested(id));
+            self.events.push_back(ConnectionEvent::Congested(id));
         } else if waits == 0 && connection.is_congested {
             connection.is_congested = false;
-            self.news.push_back(ConnectionEvent::Drained(id));
+            self.events.push_back(ConnectionEvent::Drained(id));
         }
     }
 
@@ -245,7 +247,7 @@ impl Table {
         handler: &mut F,
     ) -> ControlFlow<()>
     where
-        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
+        F: FnMut(Arrival<'_>, &mut TxArena) -> ControlFlow<()>,
     {
         if let StreamEvent::Accepted { socket, peer, .. } = *event {
             match self.begin(Role::Server, peer, now_ns) {
@@ -269,7 +271,7 @@ impl Table {
                 connection.session.connected();
                 if connection.session.is_open() {
                     let id = self.id_of(place);
-                    self.news.push_back(ConnectionEvent::Up(id));
+                    self.events.push_back(ConnectionEvent::Up(id));
                 }
                 self.note_dirty(place);
             }
@@ -297,7 +299,7 @@ impl Table {
         handler: &mut F,
     ) -> ControlFlow<()>
     where
-        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
+        F: FnMut(Arrival<'_>, &mut TxArena) -> ControlFlow<()>,
     {
         while let Some(place) = self.ready.pop_front() {
             self.connections[place as usize].is_ready = false;
@@ -314,7 +316,7 @@ impl Table {
         handler: &mut F,
     ) -> ControlFlow<()>
     where
-        F: FnMut(Event<'_>, &mut TxArena) -> ControlFlow<()>,
+        F: FnMut(Arrival<'_>, &mut TxArena) -> ControlFlow<()>,
     {
         let socket = self.id_of(place);
         let connection = &mut self.connections[place as usize];
@@ -325,7 +327,7 @@ impl Table {
         if let Some(shake) = connection.session.take_shake() {
             self.totals.handshakes += 1;
             self.totals.resumed += u64::from(shake.resumed);
-            self.news.push_back(ConnectionEvent::Up(socket));
+            self.events.push_back(ConnectionEvent::Up(socket));
         }
         let (source, received_ns) = (connection.peer, connection.received_ns);
         let mut failure = None;
@@ -333,8 +335,9 @@ impl Table {
             match next {
                 Ok(payload) => {
                     self.totals.messages_received += 1;
-                    let event = Event::Datagram { socket, source, payload, received_ns };
-                    if handler(event, arena).is_break() {
+                    let message =
+                        Incoming { socket, source, payload, received_ns, is_final: false };
+                    if handler(Arrival::Message(message), arena).is_break() {
                         connection.is_ready = true;
                         self.ready.push_back(place);
                         self.note_dirty(place);
@@ -388,7 +391,7 @@ impl Table {
         if connection.is_congested {
             // Calls that go on have room in the new session.
             connection.is_congested = false;
-            self.news.push_back(ConnectionEvent::Drained(socket));
+            self.events.push_back(ConnectionEvent::Drained(socket));
         }
         let is_ours = connection.target.is_some();
         let is_wanted = !reconnect.fails_calls || !self.config.per_call;
@@ -404,7 +407,7 @@ impl Table {
             // Each has a port of its own, which would be useless in the text.
             (false, false) => format!("no connection with {}: {text}", connection.peer.ip()),
         };
-        self.news.push_back(ConnectionEvent::Lost {
+        self.events.push_back(ConnectionEvent::Lost {
             socket,
             fails,
             drop,
@@ -503,15 +506,6 @@ impl Table {
         }
         if let Some(stream) = self.connections[place as usize].stream {
             driver.close(stream);
-        }
-        self.release(place);
-    }
-
-    /// Resets a connection.
-    pub(super) fn abort<D: Driver>(&mut self, driver: &mut D, socket: SocketId) {
-        let Some(place) = self.place_of(socket) else { return };
-        if let Some(stream) = self.connections[place as usize].stream {
-            driver.abort(stream);
         }
         self.release(place);
     }

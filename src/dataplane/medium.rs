@@ -1,0 +1,90 @@
+//! The border to what shares a worker with SIP: media, on UDP sockets of its own.
+//!
+//! A medium has two doors as the engine has: inputs go in by [`Medium::handle`], and what it asks
+//! of the world comes out by [`Medium::next_effect`]. It stages datagrams in the driver's arena,
+//! for sockets that it asked for. They go past whatever carries SIP.
+
+use std::io;
+use std::net::SocketAddr;
+
+use gossipper_uring::{IcmpCause, SendFailure, SocketId, SocketSpec, TxArena};
+
+/// One thing that happens to a medium.
+#[derive(Debug)]
+pub enum MediumInput<'a> {
+    /// A socket that it asked for is open, at this address.
+    Opened(SocketId, SocketAddr),
+    /// A socket that it asked for could not be opened.
+    NotOpened(io::Error),
+    /// A datagram came to one of its sockets.
+    Datagram {
+        /// The socket.
+        socket: SocketId,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Its payload.
+        payload: &'a [u8],
+        /// When it arrived at this host, on the monotonic clock.
+        received_ns: u64,
+    },
+    /// A staged datagram could not be sent.
+    SendFailed {
+        /// The socket that should have sent it.
+        socket: SocketId,
+        /// The cookie that it was committed with.
+        cookie: u64,
+        /// Why.
+        cause: SendFailure,
+    },
+    /// The network reported by ICMP that a datagram did not arrive.
+    Unreachable {
+        /// The socket that sent it.
+        socket: SocketId,
+        /// Where it was going.
+        destination: SocketAddr,
+        /// What the report said.
+        cause: IcmpCause,
+    },
+    /// Its deadline has come.
+    Time {
+        /// Slots of the arena that stay free.
+        reserve: usize,
+    },
+}
+
+/// One thing that a medium asks of the world.
+#[derive(Debug)]
+pub enum MediumEffect {
+    /// Open a socket; answered with [`MediumInput::Opened`] or [`MediumInput::NotOpened`].
+    Open(SocketSpec),
+    /// Close one of its sockets, once what is staged on it has left.
+    Close(SocketId),
+}
+
+/// A user of UDP sockets beside SIP. Called for each of its datagrams, so it is no trait object.
+pub trait Medium {
+    /// Handles one input at the time `now`, with `tx` to stage datagrams in.
+    fn handle(&mut self, input: MediumInput<'_>, now: u64, tx: &mut TxArena);
+
+    /// The next thing to carry out, until there is none.
+    fn next_effect(&mut self) -> Option<MediumEffect>;
+
+    /// The time at which it wants [`MediumInput::Time`]; `u64::MAX` for never.
+    fn next_deadline_ns(&self) -> u64;
+}
+
+/// The medium of a worker that only does SIP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMedium;
+
+impl Medium for NoMedium {
+    fn handle(&mut self, _: MediumInput<'_>, _: u64, _: &mut TxArena) {}
+
+    fn next_effect(&mut self) -> Option<MediumEffect> {
+        None
+    }
+
+    fn next_deadline_ns(&self) -> u64 {
+        u64::MAX
+    }
+}

@@ -1,0 +1,96 @@
+//! A medium for tests: it sends back what it hears, and once it has heard something a beat every
+//! 20 ms, as RTP would.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
+
+use gossipper::dataplane::{Medium, MediumEffect, MediumInput};
+use gossipper_uring::{RxClass, SocketId, SocketSpec, TxArena, TxOrder};
+
+use super::MS;
+
+/// Time between two beats.
+pub const BEAT_NS: u64 = 20 * MS;
+/// A beat as its peer receives it.
+pub const BEAT: &[u8] = b"beat";
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Echo {
+    wanted: Option<SocketSpec>,
+    tells: Option<Sender<SocketAddr>>,
+    socket: Option<SocketId>,
+    peer: Option<SocketAddr>,
+    next_beat_ns: u64,
+    order: TxOrder,
+    /// Datagrams that it has sent back.
+    pub echoed: u64,
+    /// Beats that it has sent.
+    pub beats: u64,
+    /// Datagrams of which it heard that they did not arrive.
+    pub failed: u64,
+}
+
+impl Echo {
+    /// One with a socket at `local`, or with none. `tells` hears where the socket is.
+    pub fn new(local: Option<SocketAddr>, tells: Option<Sender<SocketAddr>>) -> Self {
+        let spec = |local| SocketSpec {
+            local,
+            remote: None,
+            reuse_port: false,
+            rx_class: RxClass::Small,
+            receive_buffer_bytes: 0,
+            send_buffer_bytes: 0,
+            device: None,
+        };
+        Self {
+            wanted: local.map(spec),
+            tells,
+            socket: None,
+            peer: None,
+            next_beat_ns: u64::MAX,
+            order: TxOrder::default(),
+            echoed: 0,
+            beats: 0,
+            failed: 0,
+        }
+    }
+}
+
+impl Medium for Echo {
+    fn handle(&mut self, input: MediumInput<'_>, now: u64, tx: &mut TxArena) {
+        match input {
+            MediumInput::Opened(socket, local) => {
+                self.socket = Some(socket);
+                self.tells.take().inspect(|tells| tells.send(local).expect("the test waits"));
+            }
+            MediumInput::NotOpened(error) => panic!("no socket for the medium: {error}"),
+            MediumInput::Datagram { socket, source, payload, received_ns } => {
+                assert_eq!(self.socket, Some(socket), "a datagram for somebody else");
+                assert!(received_ns <= now);
+                let sent = tx.send_copy(payload, socket, source, 0, &mut self.order);
+                self.echoed += u64::from(sent);
+                if self.peer.replace(source).is_none() {
+                    self.next_beat_ns = now + BEAT_NS;
+                }
+            }
+            MediumInput::Time { reserve } => {
+                let (Some(socket), Some(peer)) = (self.socket, self.peer) else { return };
+                if tx.free() > reserve {
+                    let sent = tx.send_copy(BEAT, socket, peer, 0, &mut self.order);
+                    self.beats += u64::from(sent);
+                    self.next_beat_ns += BEAT_NS;
+                }
+            }
+            MediumInput::SendFailed { .. } | MediumInput::Unreachable { .. } => self.failed += 1,
+        }
+    }
+
+    fn next_effect(&mut self) -> Option<MediumEffect> {
+        self.wanted.take().map(MediumEffect::Open)
+    }
+
+    fn next_deadline_ns(&self) -> u64 {
+        self.next_beat_ns
+    }
+}
