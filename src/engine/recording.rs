@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use gossipper_uring::{SocketId, TxArena, TxSlot};
+use gossipper_uring::SocketId;
 
 use super::Engine;
 use super::call::Slot;
@@ -51,25 +51,6 @@ impl Engine {
     pub(super) fn trace(&mut self, slot: Slot, step: u16, event: Event<'_>) {
         let call = &self.calls[slot];
         self.tracer.record(call.number, call.program, step, event);
-    }
-
-    /// Stages a message of the call, which stands in `tx_slot`, and records that it was sent.
-    pub(super) fn dispatch(
-        &mut self,
-        slot: Slot,
-        step: u16,
-        is_repeated: bool,
-        (tx_slot, len): (TxSlot, usize),
-        tx: &mut TxArena,
-    ) {
-        if self.tracer.wants(TraceKind::MessageSent) {
-            let ends = self.ends(slot);
-            let message = &tx.buffer(&tx_slot)[..len];
-            self.trace(slot, step, Event::Sent { ends, is_repeated, message });
-        }
-        let cookie = self.call_ref(slot).to_bits();
-        let call = &mut self.calls[slot];
-        tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
     }
 
     /// The call's Call-ID, cut if it is longer than any reasonable one.

@@ -1,4 +1,5 @@
-//! Sockets of calls: connections over byte streams, reopening them, and source addresses.
+//! Sockets of calls, and sending on them: connections over byte streams, reopening them, and source
+//! addresses.
 
 pub(in crate::engine) mod connections;
 pub(in crate::engine) mod reopen;
@@ -6,9 +7,12 @@ pub(in crate::engine) mod sources;
 
 use std::net::IpAddr;
 
-use gossipper_uring::SocketId;
+use gossipper_uring::{SocketId, TxArena, TxSlot};
 
+use super::call::Slot;
 use super::{Engine, SocketPool};
+use crate::stats::TraceKind;
+use crate::trace::Event;
 
 /// The sockets of an engine's calls.
 #[derive(Debug)]
@@ -72,6 +76,25 @@ impl Engine {
                 };
             }
         }
+    }
+
+    /// Stages a message of the call, which stands in `tx_slot`, and records that it was sent.
+    pub(in crate::engine) fn dispatch(
+        &mut self,
+        slot: Slot,
+        step: u16,
+        is_repeated: bool,
+        (tx_slot, len): (TxSlot, usize),
+        tx: &mut TxArena,
+    ) {
+        if self.tracer.wants(TraceKind::MessageSent) {
+            let ends = self.ends(slot);
+            let message = &tx.buffer(&tx_slot)[..len];
+            self.trace(slot, step, Event::Sent { ends, is_repeated, message });
+        }
+        let cookie = self.call_ref(slot).to_bits();
+        let call = &mut self.calls[slot];
+        tx.commit(tx_slot, len, call.socket, call.remote, cookie, &mut call.order);
     }
 
     /// Takes one more socket to use for one call at a time.
