@@ -1,7 +1,7 @@
 //! The command line: argv in, one [`Action`] out.
 //!
-//! One flag table ([`options`](crate::options)) feeds the parser, the help and the compatibility table. This module
-//! reads nothing but argv: it opens no file, resolves no name and starts nothing.
+//! One table ([`options`](crate::options)) feeds the parser, the help and the compatibility table.
+//! This module reads nothing but argv: it opens no file, resolves no name and starts nothing.
 //!
 //! Exit codes: as `sipp` and `gossipper sipp`, help, version and `-sd` end with 99 as SIPp defines
 //! it; as `gossipper` they end with 0. A line of the run form that cannot be used ends with 255

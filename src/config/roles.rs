@@ -1,5 +1,5 @@
-//! The names of rights: roles of users, and scopes of tokens for programs. What they allow is decided
-//! in `server/auth`.
+//! The names of rights: roles of users, and scopes of tokens for programs. `server/auth` decides
+//! what they allow.
 
 use std::fmt;
 use std::str::FromStr;

@@ -47,8 +47,8 @@ impl Palette {
     }
 }
 
-/// Tells whether an output stream has colours: a terminal that can show them, in an environment that
-/// does not refuse them. `no_color` and `term` are the values of `NO_COLOR` and `TERM`.
+/// Tells whether an output stream has colours: a terminal that can show them, in an environment
+/// that does not refuse them. `no_color` and `term` are the values of `NO_COLOR` and `TERM`.
 pub fn has_color(is_terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
     // An empty NO_COLOR counts as unset: https://no-color.org
     let is_refused = no_color.is_some_and(|value| !value.is_empty());

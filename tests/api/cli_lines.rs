@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use gossipper::cli::{Action, flags, parse};
+use gossipper::cli::{Action, parse};
+use gossipper::options;
 use proptest::prelude::*;
 
 /// Words that lead deep into the parser, and words without a meaning.
 fn word() -> impl Strategy<Value = OsString> {
     let names: Vec<&'static str> =
-        flags::all().filter(|flag| flag.is_available()).map(|flag| flag.name).collect();
+        options::all().filter(|flag| flag.is_available()).map(|flag| flag.name).collect();
     let value = prop::sample::select(vec![
         "",
         "-",
