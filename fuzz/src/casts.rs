@@ -53,13 +53,13 @@ impl Part {
         let program = Arc::clone(&side.program);
         let layout = layout(&program);
         let mut config = side.engine.clone();
-        config.calls_max = 4;
+        config.pool_calls = 4;
         config.dead_calls_max = 3;
         config.blob_bytes_max = 1 << 15;
-        config.retransmission.invite_max = 3;
-        config.retransmission.non_invite_max = 3;
-        config.retransmission.t2_ms = 1000;
-        config.pause_ms = 300;
+        config.rules.retransmission.invite_max = 3;
+        config.rules.retransmission.non_invite_max = 3;
+        config.rules.retransmission.t2_ms = 1000;
+        config.rules.pause_ms = 300;
         config.data.auth_user = "user".to_owned();
         config.data.auth_password = "secret".to_owned();
         match role {
@@ -67,11 +67,11 @@ impl Part {
                 config.calls_total = Some(4);
                 config.arrivals = rate(5.0);
                 config.concurrent_max = Some(3);
-                config.recv_timeout_ms = 5_000;
+                config.rules.recv_timeout_ms = 5_000;
             }
             Role::Answerer => {
                 config.seed = 2;
-                config.recv_timeout_ms = 8_000;
+                config.rules.recv_timeout_ms = 8_000;
             }
         }
         Self { program, layout, config, report: None }

@@ -10,12 +10,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use gossipper::engine::{
-    Arrivals, Disposition, DuplicateCheck, Engine, EngineConfig, Incoming, Started,
+    Arrivals, DuplicateCheck, Engine, EngineConfig, Handled, Incoming, Input, Sockets,
+    WorkerRequest,
 };
 use gossipper::sip::write_error_response_with;
 use gossipper::stats::{Counters, CpuUse, RateSteps, Report, StepCounts, TraceKind};
 use gossipper::trace::{Kinds, Records, each_record};
-use gossipper_uring::{Event, IcmpCause, SendFailure, SocketId, TxArena};
+use gossipper_uring::{IcmpCause, SendFailure, SocketId, TxArena};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
 use crate::casts::{Cast, Role};
@@ -96,21 +97,21 @@ impl Setup {
     /// Changes the rules of one side.
     fn apply(self, config: &mut EngineConfig, role: Role) {
         if self.has(1) {
-            config.duplicate_check = DuplicateCheck::Loose;
+            config.rules.duplicate_check = DuplicateCheck::Loose;
         }
-        config.ignore_messages_in_pause = self.has(2);
-        config.whole_call_ids = self.has(3);
-        config.retransmission.enabled = !self.has(4);
-        config.behaviors.auto_answer = !self.has(5);
-        config.behaviors.abort_unexpected = !self.has(6);
-        config.behaviors.bye = !self.has(7);
-        config.behaviors.cseq_check = !self.has(8);
-        config.icmp_fails_calls = !self.has(9);
+        config.rules.pause_drops_messages = self.has(2);
+        config.rules.whole_call_ids = self.has(3);
+        config.rules.retransmission.enabled = !self.has(4);
+        config.rules.auto_answer = !self.has(5);
+        config.rules.default_behaviors.abort_unexpected = !self.has(6);
+        config.rules.default_behaviors.bye = !self.has(7);
+        config.rules.default_behaviors.cseq_check = !self.has(8);
+        config.rules.icmp_fails_calls = !self.has(9);
         if self.has(10) {
             config.trace = Kinds::of(TraceKind::ALL);
         }
         if self.has(11) {
-            config.recv_timeout_ms = 0;
+            config.rules.recv_timeout_ms = 0;
         }
         if self.has(12) {
             // Too little for all that calls want to keep.
@@ -180,7 +181,7 @@ impl Between {
                 let mut engine =
                     Engine::with_report(part.program.clone(), &part.layout, config, report);
                 if has_port {
-                    engine.share_socket(SocketId(0));
+                    engine.set_sockets(Sockets::Shared(SocketId(0)));
                 }
                 let tx = arenas.pop().unwrap_or_else(|| {
                     TxArena::standalone(TX_SLOTS, 1).expect("memory for an arena")
@@ -213,11 +214,11 @@ impl Between {
         if seat.finished {
             return false;
         }
-        let is_due = seat.engine.next_deadline_ns() <= now || seat.engine.has_deferred();
+        let is_due = seat.engine.next_deadline_ns() <= now;
         if !is_due && seat.tx.staged() == 0 {
             return false;
         }
-        seat.engine.flushed(now);
+        seat.engine.handle(Input::Flushed, now, &mut seat.tx);
         seat.tx.take_staged(|_, _, cookie, bytes| {
             assert!(bytes.len() <= DATAGRAM_MAX, "{} bytes in a datagram", bytes.len());
             held.push_back(Held { seat: index, cookie, bytes: bytes.to_vec() });
@@ -225,11 +226,7 @@ impl Between {
         if held.len() > HELD_MAX {
             held.drain(..held.len() - HELD_MAX);
         }
-        if seat.engine.has_deferred() {
-            seat.engine.resume_deferred(now, &mut seat.tx);
-        }
-        seat.engine.fire_timers(now, &mut seat.tx, TX_RESERVE);
-        seat.start_calls(now);
+        seat.pass_time(now);
         seat.finish_turn();
         true
     }
@@ -251,21 +248,14 @@ impl Between {
                 received_ns: now,
                 is_final,
             };
-            let disposition = match hops {
-                0 => {
-                    let Incoming { socket, source, payload, received_ns, .. } = datagram;
-                    let event = Event::Datagram { socket, source, payload, received_ns };
-                    seat.engine.on_event(event, now, &mut seat.tx)
-                }
-                _ => seat.engine.on_datagram(&datagram, now, &mut seat.tx),
-            };
+            let handled = seat.engine.handle(Input::Datagram(datagram), now, &mut seat.tx);
             seat.finish_turn();
-            match disposition {
-                Disposition::Done => break,
-                Disposition::HandOver(owner) => {
-                    assert!(index > 0 && owner < answerers, "handed over to nobody");
+            match handled {
+                Handled::HandOver(owner) => {
+                    let is_known = owner.is_none_or(|owner| owner < answerers);
+                    assert!(index > 0 && is_known, "handed over to a seat that is not there");
                 }
-                Disposition::HandOverUnknown => assert!(index > 0, "handed over to nobody"),
+                _ => break,
             }
             assert!(!is_final, "handed on for ever");
             index = index % answerers + 1;
@@ -357,16 +347,24 @@ impl Between {
                 self.wait(next.unwrap_or(0).clamp(self.now, self.now + 40 * SECOND));
             }
             Op::Tell { caller, command } => {
-                self.tell(usize::from(!caller), |engine, tx, now| match command % 8 {
-                    0 => engine.stop_new_calls(),
-                    1 => cancel(engine, tx, now),
-                    2 => engine.set_rate(20.0, now),
-                    3 => engine.set_users(u64::from(command / 8), now),
-                    4 => engine.set_call_limit(u64::from(command / 8)),
-                    5 => engine.set_accepting(command / 8 % 2 == 0),
-                    6 => engine.set_paused(command / 8 % 2 == 0, now),
-                    _ => drop((engine.tell_variables(now), engine.census(now))),
-                })
+                let number = command / 8;
+                let request = match command % 8 {
+                    0 => WorkerRequest::StopNewCalls,
+                    1 => {
+                        self.tell(usize::from(!caller), cancel);
+                        return Some(());
+                    }
+                    2 => WorkerRequest::SetRate(20.0),
+                    3 => WorkerRequest::SetUsers(u64::from(number)),
+                    4 => WorkerRequest::SetCallLimit(u64::from(number)),
+                    5 => WorkerRequest::SetAccepting(number % 2 == 0),
+                    6 => WorkerRequest::SetPaused(number % 2 == 0),
+                    _ if number % 2 == 0 => WorkerRequest::TellVariables,
+                    _ => WorkerRequest::TellWaits,
+                };
+                self.tell(usize::from(!caller), |engine, tx, now| {
+                    engine.handle(Input::Request(request), now, tx);
+                });
             }
         }
         Some(())
@@ -386,10 +384,8 @@ impl Between {
                     SendFailure::Other(5),
                 ];
                 let cause = causes[usize::from(why) % causes.len()];
-                let (socket, destination) = (SocketId(0), CALLEE);
                 self.tell(seat, |engine, tx, now| {
-                    let event = Event::SendFailed { socket, destination, cookie, cause };
-                    engine.on_event(event, now, tx);
+                    engine.handle(Input::SendFailed { cookie, cause }, now, tx);
                 });
             }
             Op::Unreachable { which, cause, quoted } => {
@@ -403,10 +399,8 @@ impl Between {
                 ];
                 let cause = causes[usize::from(cause) % causes.len()];
                 let quoted = &held.bytes[..held.bytes.len().min(8 * usize::from(quoted))];
-                let (socket, destination) = (SocketId(0), CALLEE);
                 self.tell(held.seat, |engine, tx, now| {
-                    let event = Event::Unreachable { socket, destination, cause, quoted };
-                    engine.on_event(event, now, tx);
+                    engine.handle(Input::Unreachable { cause, quoted }, now, tx);
                 });
             }
             Op::Answer { which, code, headers } => {
@@ -431,7 +425,9 @@ impl Between {
     /// Nothing is delivered any more: all calls must end.
     fn end(&mut self) {
         for seat in 0..self.seats.len() {
-            self.tell(seat, |engine, _, _| engine.stop_new_calls());
+            self.tell(seat, |engine, tx, now| {
+                engine.handle(Input::Request(WorkerRequest::StopNewCalls), now, tx);
+            });
         }
         if !self.setup.cancels() {
             self.wait_for_the_end(true);
@@ -468,22 +464,29 @@ impl Between {
 }
 
 impl Seat {
-    fn start_calls(&mut self, now: u64) {
-        while self.engine.start_calls(now, 0, &mut self.tx, TX_RESERVE) == Started::NeedsSocket {
-            match self.sockets < SOCKETS_MAX {
-                true => {
-                    self.sockets += 1;
-                    self.engine.add_socket(SocketId(self.sockets), 6000 + self.sockets as u16);
-                }
-                false => self.engine.no_more_sockets(),
-            }
+    /// Lets waiting calls go on, fires timers, and starts the calls that are due.
+    fn pass_time(&mut self, now: u64) {
+        let reserve = TX_RESERVE;
+        self.drive(now, || Input::Reopen { reserve });
+        self.engine.handle(Input::Resume, now, &mut self.tx);
+        self.drive(now, || Input::Timers { reserve });
+        self.drive(now, || Input::Arrivals { lead_ns: 0, reserve });
+    }
+
+    /// Hands an input in until it is done, with the sockets that it asks for.
+    fn drive(&mut self, now: u64, input: impl Fn() -> Input<'static>) {
+        while self.engine.handle(input(), now, &mut self.tx) == Handled::NeedsSocket {
+            let socket = (self.sockets < SOCKETS_MAX).then(|| {
+                self.sockets += 1;
+                (SocketId(self.sockets), 6000 + self.sockets as u16)
+            });
+            self.engine.handle(Input::Socket(socket), now, &mut self.tx);
         }
     }
 
     /// Takes what a worker would hand on.
     fn finish_turn(&mut self) {
-        let _ = self.engine.take_stop_request();
-        while self.engine.take_command().is_some() {}
+        while self.engine.next_effect().is_some() {}
         self.engine.tracer_mut().hand_on(|bytes| {
             let mut written = 0;
             each_record(bytes, |_, _| written += 1);
@@ -502,10 +505,9 @@ impl Seat {
         if self.finished || !is_over {
             return;
         }
-        self.engine.flushed(now);
+        self.engine.handle(Input::Flushed, now, &mut self.tx);
         self.tx.take_staged(|_, _, _, _| {});
-        self.engine.end_all_lingering(now);
-        self.engine.end_aside(now);
+        self.engine.handle(Input::RunOver, now, &mut self.tx);
         self.finished = true;
     }
 
@@ -538,14 +540,13 @@ impl Seat {
     }
 }
 
+/// Ends all open calls, in as many turns as the arena needs.
 fn cancel(engine: &mut Engine, tx: &mut TxArena, now: u64) {
-    engine.stop_new_calls();
-    let mut from = 0;
-    while let Some(next) = engine.cancel_calls(from, now, tx, TX_RESERVE) {
-        // What is said in between is lost.
-        engine.flushed(now);
+    engine.handle(Input::Request(WorkerRequest::CancelCalls), now, tx);
+    while engine.handle(Input::EndCalls { reserve: TX_RESERVE }, now, tx) == Handled::NeedsRoom {
+        // Messages between two of these turns are lost.
+        engine.handle(Input::Flushed, now, tx);
         tx.take_staged(|_, _, _, _| {});
-        from = next;
     }
 }
 

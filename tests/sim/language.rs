@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gossipper::engine::{Engine, Input, Sockets};
+use gossipper::engine::{Engine, Input, Sockets, WorkerRequest};
 use gossipper::scenario::Program;
 use gossipper::stats::{Counters, FailureCause, Report};
 use gossipper_uring::{SocketId, TxArena};
@@ -547,10 +547,11 @@ fn an_engine_around_a_used_report_counts_like_the_first() {
     let mut play = |report| {
         let (program, config) = (Arc::clone(&side.program), side.engine.clone());
         let mut engine = Engine::with_report(program, &layout, config, report);
-        engine.share_socket(SocketId(0));
-        engine.start_calls(0, 0, &mut tx, 0);
+        engine.set_sockets(Sockets::Shared(SocketId(0)));
+        engine.handle(Input::Arrivals { lead_ns: 0, reserve: 0 }, 0, &mut tx);
         tx.take_staged(|_, _, _, _| {});
-        engine.cancel_calls(0, MS, &mut tx, 0);
+        engine.handle(Input::Request(WorkerRequest::CancelCalls), MS, &mut tx);
+        engine.handle(Input::EndCalls { reserve: 0 }, MS, &mut tx);
         engine.check_invariants().unwrap();
         engine.into_report()
     };

@@ -27,7 +27,7 @@ fn sides(streams: Option<&Streams>) -> [SideOptions; 2] {
     let mut caller = SideOptions::new(builtin("uac")).with(|engine| {
         engine.calls_total = Some(CALLS);
         engine.arrivals = rate(100.0);
-        engine.pause_ms = 50;
+        engine.rules.pause_ms = 50;
     });
     let mut callee = SideOptions::new(builtin("uas")).with(|engine| engine.seed = 2);
     caller.streams = streams.cloned();
