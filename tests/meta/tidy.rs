@@ -205,69 +205,297 @@ fn pure_modules_touch_neither_clock_nor_network() {
     assert_none(&violations, "bytes and times in, bytes and deadlines out");
 }
 
+/// The modules that a module may use, itself and single files apart. A module stands before the one
+/// that it is a part of. See docs/ARCHITECTURE.md for the reasons.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("sip", &[]),
+    ("injection", &[]),
+    ("stats", &[]),
+    ("config", &[]),
+    ("terminal", &[]),
+    ("options", &["config"]),
+    ("stream", &["sip"]),
+    ("scenario", &["sip"]),
+    ("trace", &["stats"]),
+    ("output", &["stats"]),
+    ("media", &["sip", "scenario", "stats"]),
+    ("engine", &["sip", "scenario", "injection", "stats", "trace", "config/rules"]),
+    ("sinks", &["sip", "stats", "trace", "config", "output"]),
+    ("dataplane", &["sip", "stream", "scenario", "stats", "trace", "media", "engine"]),
+    (
+        "run",
+        &[
+            "sip",
+            "stream",
+            "scenario",
+            "injection",
+            "stats",
+            "trace",
+            "media",
+            "engine",
+            "config",
+            "output",
+            "sinks",
+            "terminal",
+            "dataplane",
+        ],
+    ),
+    // It gives requests as data, and does not know the modules that carry them out.
+    ("cli", &["config", "options", "output", "scenario"]),
+    ("doctor", &["config", "output", "run"]),
+    ("shell", &["cli", "config", "options", "scenario"]),
+    ("tui", &["config", "output", "scenario", "server", "shell", "terminal"]),
+    ("server/metrics", &["stats", "config", "server/engines"]),
+    ("server/auth", &["config", "cli", "terminal", "server", "server/config"]),
+    // It knows no HTTP.
+    ("server/engines", &["config", "output", "run", "scenario", "server", "stats"]),
+    (
+        "server/config",
+        &[
+            "config",
+            "options",
+            "cli",
+            "engine",
+            "output",
+            "run",
+            "scenario",
+            "server",
+            "server/auth",
+            "server/engines",
+            "stats",
+        ],
+    ),
+    (
+        "server/api",
+        &[
+            "config",
+            "output",
+            "scenario",
+            "server",
+            "server/auth",
+            "server/config",
+            "server/engines",
+            "server/metrics",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "config",
+            "cli",
+            "dataplane",
+            "output",
+            "run",
+            "stats",
+            "server/api",
+            "server/auth",
+            "server/config",
+            "server/engines",
+            "server/metrics",
+        ],
+    ),
+];
+
+/// The names behind each `crate::` of a line of code, as paths: `a` and `b/c` for
+/// `use crate::{a, b::c}`.
+fn used_modules(line: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let is_module = |name: &&str| name.starts_with(|c: char| c.is_ascii_lowercase());
+    let mut used = Vec::new();
+    for rest in line.split("crate::").skip(1) {
+        let names = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap_or("").split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let path = name.trim().split(|c| !is_path(c)).next().unwrap_or("");
+            let modules: Vec<&str> = path.split("::").take_while(is_module).collect();
+            used.push(modules.join("/"));
+        }
+    }
+    used
+}
+
+#[test]
+fn every_module_of_a_line_is_seen() {
+    assert_eq!(used_modules("fn f(a: crate::sip::Uri) -> crate::run::Plan"), ["sip", "run"]);
+    assert_eq!(used_modules("use crate::{stats, server::auth::Role};"), ["stats", "server/auth"]);
+    assert_eq!(used_modules("use crate::config::rules::CallRules;"), ["config/rules"]);
+}
+
 #[test]
 fn dependencies_point_one_way() {
-    // What a module may use of the others; `cli` and what is above may use all.
-    let allowed: &[(&str, &[&str])] = &[
-        ("sip", &[]),
-        ("injection", &[]),
-        ("stream", &["sip"]),
-        ("scenario", &["sip"]),
-        ("stats", &[]),
-        ("media", &["sip", "scenario", "stats"]),
-        ("trace", &["stats"]),
-        ("engine", &["sip", "scenario", "injection", "stats", "trace", "config"]),
-        ("config", &[]),
-        ("output", &["stats"]),
-        ("sinks", &["sip", "stats", "trace", "config", "output"]),
-        ("terminal", &[]),
-        ("server/auth", &["server", "terminal", "cli"]),
-        ("server/metrics", &["server", "stats", "config"]),
-        ("doctor", &["cli", "config", "output", "run"]),
-        (
-            "dataplane",
-            &["sip", "stream", "scenario", "stats", "trace", "media", "engine", "config", "output"],
-        ),
-        // Only `main`, the command line and the form know the server.
-        (
-            "run",
-            &[
-                "sip",
-                "stream",
-                "scenario",
-                "injection",
-                "stats",
-                "trace",
-                "media",
-                "engine",
-                "config",
-                "output",
-                "sinks",
-                "terminal",
-                "dataplane",
-            ],
-        ),
-    ];
+    let is_part = |path: &str, module: &str| {
+        path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let row_of = |path: &str| MAY_USE.iter().find(|(module, _)| is_part(path, module));
     let mut violations = Vec::new();
-    for file in files().iter().filter(|file| file.is_rust()) {
-        let is_within = |module: &str| {
-            file.is_below(&format!("src/{module}"))
-                || file.path == Path::new(&format!("src/{module}.rs"))
-        };
-        let Some((own, used)) = allowed.iter().find(|(module, _)| is_within(module)) else {
+    for file in files().iter().filter(|file| file.is_rust() && file.is_below("src")) {
+        let path = file.path.with_extension("");
+        let path = path.strip_prefix("src").unwrap().to_str().unwrap();
+        let Some((own, used)) = row_of(path) else {
+            // A single file is for all, but for `main` and `lib`; a folder is a module.
+            if path.contains('/') {
+                violations.push(file.place(0, "is a module without a row in MAY_USE"));
+            }
             continue;
         };
-        for (number, line) in product_lines(file) {
-            let Some((_, path)) = line.split_once("crate::") else { continue };
-            let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-            let module = path.split(|c| !is_name(c)).next().unwrap_or("");
-            let is_module = root().join("src").join(module).is_dir();
-            if is_module && module != *own && !used.contains(&module) {
-                violations.push(file.place(number, format!("{own} uses {module}")));
+        let code = product_lines(file).filter(|(_, line)| !line.trim_start().starts_with("//"));
+        for (number, line) in code {
+            if line.trim_end().ends_with("crate::{") {
+                violations.push(file.place(number, "write a line for each module"));
+            }
+            for name in used_modules(line) {
+                let Some((module, _)) = row_of(&name) else { continue };
+                // `server` stands for what no part of it has; `config/rules` is a part of a row.
+                let is_allowed = used.iter().any(|allowed| {
+                    allowed == module || (allowed.len() > module.len() && is_part(&name, allowed))
+                });
+                if module != own && !is_allowed {
+                    violations.push(file.place(number, format!("{own} uses {name}")));
+                }
             }
         }
     }
     assert_none(&violations, "see docs/ARCHITECTURE.md for who may know whom");
+}
+
+/// Lines of a function that fits a screen.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Lines beyond which a function is very long.
+const LONG_FUNCTION_LINES_MAX: usize = 100;
+
+/// Functions that do not fit a screen yet. The list may only shrink: break a function and take it
+/// off.
+const LONG_FUNCTIONS: &[(&str, &str)] = &[
+    ("src/engine/dialog/abort.rs", "build"),
+    ("src/engine/dialog/abort.rs", "unexpected"),
+    ("src/engine/steps/execute.rs", "send"),
+    ("src/engine/steps/render.rs", "render"),
+    ("src/run/plan.rs", "plan"),
+    ("src/scenario/action.rs", "one"),
+    ("src/scenario/analysis.rs", "fill_keeps"),
+    ("src/scenario/compile.rs", "common"),
+    ("src/scenario/ere/backtrack.rs", "longest"),
+    ("src/scenario/ere/submatch.rs", "resolve"),
+    ("src/server/engines/engine.rs", "start"),
+    ("src/sinks/call_debug.rs", "describe"),
+    ("src/sinks/sipp.rs", "error_text"),
+    ("uring/src/uring/deliver.rs", "deliver"),
+];
+
+/// Functions of more than 100 lines, of which the same is true.
+const VERY_LONG_FUNCTIONS: &[(&str, &str)] = &[
+    ("src/engine/check.rs", "check_invariants"),
+    ("src/engine/mod.rs", "new"),
+    ("src/engine/steps/actions.rs", "action"),
+    ("src/engine/steps/render.rs", "field"),
+];
+
+/// The functions of `text` with the numbers of their first and last lines, from 0.
+fn functions(text: &str) -> Vec<(&str, usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let Some((before, rest)) = code.split_once("fn ") else { continue };
+        let is_item = before.split_whitespace().all(|word| {
+            // `pub(in crate::engine)` is two words.
+            let is_visibility = word.starts_with("pub") || word.ends_with(')');
+            is_visibility || ["const", "async", "unsafe", "extern"].contains(&word)
+        });
+        // A function pointer has no name, a declaration no body, and one line is short.
+        let name = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap();
+        if !is_item || name.is_empty() || line.ends_with([';', '}']) {
+            continue;
+        }
+        // The first line behind it that stands as far left: of a body, or of a declaration.
+        let is_end = |line: &&str| {
+            let rest = line.strip_prefix(indent);
+            rest.is_some_and(|rest| rest == "}" || rest.starts_with(')') && rest.ends_with(';'))
+        };
+        let length = lines[first..].iter().position(is_end);
+        if let Some(last) = length.map(|length| first + length)
+            && !lines[last].ends_with(';')
+        {
+            found.push((name, first, last));
+        }
+    }
+    found
+}
+
+#[test]
+fn functions_fit_a_screen() {
+    let mut violations = Vec::new();
+    let mut long = Vec::new();
+    for file in files().iter().filter(|file| file.is_rust()) {
+        if !file.is_below("src") && !file.is_below("uring/src") {
+            continue;
+        }
+        for (name, first, last) in functions(&file.text) {
+            let lines = last - first + 1;
+            if lines <= FUNCTION_LINES_MAX {
+                continue;
+            }
+            let path = file.path.to_str().unwrap();
+            let list = match lines > LONG_FUNCTION_LINES_MAX {
+                true => VERY_LONG_FUNCTIONS,
+                false => LONG_FUNCTIONS,
+            };
+            if !list.contains(&(path, name)) {
+                violations.push(file.place(first, format!("{name} has {lines} lines")));
+            }
+            long.push((path.to_owned(), name.to_owned(), lines > LONG_FUNCTION_LINES_MAX));
+        }
+    }
+    for (list, is_very_long) in [(LONG_FUNCTIONS, false), (VERY_LONG_FUNCTIONS, true)] {
+        for &(path, name) in list {
+            if !long.contains(&(path.to_owned(), name.to_owned(), is_very_long)) {
+                violations.push(format!("{path}: {name} is shorter now: take it off the list"));
+            }
+        }
+    }
+    assert_none(&violations, "break the function where a part of it has a name");
+}
+
+#[test]
+fn every_source_file_is_part_of_the_program() {
+    let all = files();
+    let has = |path: &Path| all.iter().find(|file| file.path == path);
+    for root in ["src", "uring/src"] {
+        let mut reached: Vec<PathBuf> = Vec::new();
+        let mut next: Vec<PathBuf> =
+            ["lib.rs", "main.rs"].iter().map(|name| Path::new(root).join(name)).collect();
+        while let Some(path) = next.pop() {
+            let Some(file) = has(&path) else { continue };
+            // The modules of `a.rs` and `a/mod.rs` are in `a/`, those of a crate's root beside it.
+            let is_root = ["lib.rs", "main.rs", "mod.rs"].iter().any(|name| path.ends_with(name));
+            let folder =
+                if is_root { path.parent().unwrap().to_owned() } else { path.with_extension("") };
+            for line in file.text.lines() {
+                let named = line.trim().strip_prefix("#[path = \"");
+                next.extend(named.map(|rest| folder.join(rest.trim_end_matches("\"]"))));
+                let declared = line.trim_start().strip_suffix(';').and_then(|line| {
+                    let (before, name) = line.split_once("mod ")?;
+                    (before.is_empty() || before.starts_with("pub")).then_some(name)
+                });
+                if let Some(name) = declared {
+                    next.push(folder.join(format!("{name}.rs")));
+                    next.push(folder.join(name).join("mod.rs"));
+                }
+            }
+            reached.push(path);
+        }
+        let dead: Vec<String> = all
+            .iter()
+            .filter(|file| file.is_rust() && file.is_below(root) && !reached.contains(&file.path))
+            .map(|file| file.place(0, "no `mod` leads here"))
+            .collect();
+        assert!(reached.len() > 20, "only {} files are reached: the walk is broken", reached.len());
+        assert_none(&dead, "remove the file, or declare it");
+    }
 }
 
 #[test]
