@@ -8,7 +8,7 @@ use gossipper_uring::sys;
 use super::RunError;
 use super::addresses::{pick, resolve_all};
 use crate::config::targets::{Load, Targets};
-use crate::config::{ConcurrencyLimit, HostPort, OtlpConfig, RunConfig};
+use crate::config::{ConcurrencyLimit, HostPort, RunConfig};
 use crate::engine::{DataConfig, Gate, Programs};
 use crate::scenario::{Mode, Program};
 
@@ -130,7 +130,8 @@ pub(crate) fn calls_per_second(config: &RunConfig, rate: f64) -> f64 {
 ///
 /// # Errors
 /// The address may not be used.
-pub(super) fn pinned(config: &RunConfig) -> Result<OtlpConfig, RunError> {
+#[cfg(any(feature = "otlp", test))]
+pub(super) fn pinned(config: &RunConfig) -> Result<crate::config::OtlpConfig, RunError> {
     let mut otlp = config.export.events.otlp.clone();
     let (Some(targets), Some(endpoint)) = (config.reach.for_events(), otlp.endpoint.clone()) else {
         return Ok(otlp);
