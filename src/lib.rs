@@ -7,6 +7,7 @@
 mod calendar;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod dataplane;
 pub mod doctor;
 pub mod engine;

@@ -33,8 +33,8 @@ pub use roles::{Role, Scope, UnknownRole, UnknownScope};
 pub use rules::{CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retransmission};
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor,
-    HealthGates, IoChoice, MediaConfig, ReconnectConfig, ScenarioSource, ThirdPartyConfig,
-    TlsOptions, TlsVersion, Transport, TransportFor, Watchdog,
+    HealthGates, IoChoice, ListenerSpec, MediaConfig, RATE_MAX, ReconnectConfig, ScenarioSource,
+    ThirdPartyConfig, TlsOptions, TlsVersion, Transport, TransportFor, Watchdog,
 };
 pub use server::{ApiConfig, ProcessDraft, ProfileDraft, parse_listen_address};
 pub use table::{RunConfig, RunDraft};

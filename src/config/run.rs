@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::table::RunConfig;
 use super::value::HostPort;
 
@@ -16,8 +18,13 @@ pub enum Flavor {
     Gossipper,
 }
 
+/// The highest rate, in calls per second: beyond any machine, and far from where the schedule's
+/// arithmetic loses precision.
+pub const RATE_MAX: f64 = 1e9;
+
 /// The source of the scenario.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ScenarioSource {
     /// A built-in scenario, by name (not yet looked up).
     Builtin(String),
@@ -58,8 +65,20 @@ pub enum ThirdPartyConfig {
     },
 }
 
-/// The transport of SIP messages.
+/// A place where a run listens. Fields mean what those of [`RunConfig`] mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerSpec {
+    /// The transport of SIP messages.
+    pub transport: Transport,
+    /// The address; `None` for all addresses, or that of the route.
+    pub local_ip: Option<IpAddr>,
+    /// The port; 0 lets the kernel choose.
+    pub local_port: Option<u16>,
+}
+
+/// The transport of SIP messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// `u1`: one UDP socket for all calls.
     UdpMono,

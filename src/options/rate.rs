@@ -1,10 +1,7 @@
 //! Options about the number of calls and the times of their start.
 
 use super::{Accept, FlagGroup, count, milliseconds, seconds, switch, takes, within};
-
-/// The greatest number of calls per period: beyond any machine, and far from an overflow of the
-/// schedule's arithmetic.
-const RATE_MAX: f64 = 1e9;
+use crate::config::RATE_MAX;
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Calls and rate",

@@ -261,9 +261,9 @@ pub enum RunError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The second controller of the run, such as the API beside the terminal, cannot work.
+    /// The API beside the run cannot be served.
     #[error("{text}")]
-    Companion {
+    Api {
         /// The reason, and the remedy.
         text: String,
         /// True if an address cannot be bound.
@@ -300,9 +300,6 @@ pub enum RunError {
 impl RunError {
     /// Tells whether a local address could not be bound, which has an exit code of its own.
     pub(crate) fn is_bind(&self) -> bool {
-        matches!(
-            self,
-            Self::Launch(LaunchError::Bind { .. }) | Self::Companion { is_bind: true, .. }
-        )
+        matches!(self, Self::Launch(LaunchError::Bind { .. }) | Self::Api { is_bind: true, .. })
     }
 }

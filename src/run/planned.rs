@@ -3,7 +3,7 @@
 //! The first two steps find all errors of a run.
 
 use std::iter;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,24 +20,16 @@ use super::scenario::{self, Loaded, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
 use crate::config::targets::Load;
-use crate::config::{CallLimit, ConcurrencyLimit, RunConfig, Transport};
+use crate::config::{CallLimit, ConcurrencyLimit, ListenerSpec, RunConfig};
 use crate::engine::Programs;
 use crate::output::try_file;
 use crate::scenario::Mode;
-
-/// The address and transport of one of several listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ListenAt {
-    pub(crate) transport: Transport,
-    pub(crate) local_ip: Option<IpAddr>,
-    pub(crate) local_port: Option<u16>,
-}
 
 /// The settings of a run that is controlled from outside.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Steered<'m> {
     /// Listeners in addition to that of the configuration.
-    pub(crate) more: &'m [ListenAt],
+    pub(crate) more: &'m [ListenerSpec],
     /// A scenario that replaces the main one of the configuration.
     pub(crate) given: Option<Text>,
     /// `true` while scenarios that came over the API may run shell commands.
@@ -232,7 +224,7 @@ impl Planned {
 fn check_listeners(
     config: &RunConfig,
     programs: &Programs,
-    more: &[ListenAt],
+    more: &[ListenerSpec],
 ) -> Result<(), RunError> {
     if more.is_empty() {
         return Ok(());

@@ -16,6 +16,7 @@ use rtrb::Consumer;
 use super::RunError;
 use super::cpus::CpuWatch;
 use super::exchange::Replacement;
+use super::finished::Finished;
 use super::memory::Promise;
 use super::plan::Plan;
 use super::planned::Plans;
@@ -25,14 +26,14 @@ use super::traces::{Prepared, Traces};
 use super::watchdog::{Guard, Stalls};
 use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Running, WorkerHandle, WorkerRequest};
-use crate::engine::{Generations, StopRequest};
+use crate::engine::{CircuitMap, Generations, Programs, StopRequest};
 use crate::output::summary::Media;
 use crate::output::{Summary, SummaryContext, WriteFileError, WriteStep};
 use crate::scenario::{Mode, Program};
-use crate::sinks::{Log, Queues, RecordLosses};
+use crate::sinks::{Log, Queues};
 use crate::stats::{
-    Aggregate, ExitCode, FailureCause, Health, HealthGates, Lifetime, Outcome, RunEnd, RunStart,
-    Snapshot, Verdict, exit_code,
+    Aggregate, Delta, FailureCause, Health, HealthGates, Layout, Lifetime, Outcome, RunEnd,
+    RunStart, Snapshot, Source, Verdict, exit_code,
 };
 
 /// Time in which open calls may finish by themselves after a request to stop.
@@ -62,9 +63,9 @@ enum Ending {
 }
 
 /// The workers of one listener, or of the whole run if it has one.
-pub(super) struct Part {
-    pub(super) plan: Plan,
-    pub(super) running: Running,
+struct Part {
+    plan: Plan,
+    running: Running,
     /// Index of its first worker among those of all parts.
     first_worker: u16,
     /// By worker: the time of its last report or sample, and its end.
@@ -131,26 +132,6 @@ impl Drop for Parts {
         self.send(WorkerRequest::StopNow);
         self.workers_mut().for_each(|worker| _ = worker.join());
     }
-}
-
-/// The result of a run.
-pub(crate) struct Finished {
-    /// The last state.
-    pub(crate) snapshot: Snapshot,
-    /// The outcome of the health gates.
-    pub(crate) health: Health,
-    /// Records that could not be written or passed on.
-    pub(crate) losses: RecordLosses,
-    /// The summary.
-    pub(crate) summary: Summary,
-    /// The result of writing the summary to its file, if it has one.
-    pub(crate) written: Result<(), WriteFileError>,
-    /// The error that ended the run before its time.
-    pub(crate) fatal: Option<RunError>,
-    /// The first worker that ended with an error.
-    pub(crate) failed: Option<RunError>,
-    /// The exit code, if there is no error above.
-    pub(crate) code: ExitCode,
 }
 
 /// A running run, its workers and its statistics.
@@ -262,18 +243,28 @@ impl Supervisor {
         })
     }
 
-    /// The first listener of the run and its workers.
-    pub(super) fn first(&self) -> &Part {
-        &self.parts.first
+    /// Workers of each listener.
+    pub(crate) fn workers_each(&self) -> usize {
+        self.parts.first.plan.launch.workers
     }
 
-    /// All workers of the run.
-    pub(super) fn workers(&self) -> impl Iterator<Item = &WorkerHandle> {
-        self.parts.workers()
+    /// The circuits that calls share, if there are some.
+    pub(crate) fn circuits(&self) -> Option<CircuitMap> {
+        self.parts.first.plan.launch.engine.data.circuits
+    }
+
+    /// Calls that the run will make or answer, if there is an end.
+    pub(crate) fn calls_total(&self) -> Option<u64> {
+        self.parts.first.plan.calls_total
+    }
+
+    /// The programs that the run began with.
+    pub(crate) fn first_programs(&self) -> &Programs {
+        &self.parts.first.plan.launch.programs
     }
 
     /// All workers of the run, to send questions and take answers.
-    pub(super) fn workers_mut(&mut self) -> impl Iterator<Item = &mut WorkerHandle> {
+    pub(crate) fn workers_mut(&mut self) -> impl Iterator<Item = &mut WorkerHandle> {
         self.parts.workers_mut()
     }
 
@@ -298,7 +289,7 @@ impl Supervisor {
     }
 
     /// The main scenario of new calls.
-    pub(super) fn program(&self) -> &Arc<Program> {
+    pub(crate) fn program(&self) -> &Arc<Program> {
         &self.generations.programs().main
     }
 
@@ -548,6 +539,27 @@ impl Supervisor {
     /// Tells whether a worker has not taken the last scenario yet.
     pub(crate) fn is_swapping(&self) -> bool {
         self.aggregate.is_changing_layout()
+    }
+
+    /// Records deltas under the name of `source` from now on; `false` while workers change their
+    /// layout.
+    pub(crate) fn record_deltas(&mut self, source: Source) -> bool {
+        self.aggregate.record_deltas(source)
+    }
+
+    /// Records no deltas any more.
+    pub(crate) fn forget_deltas(&mut self) {
+        self.aggregate.forget_deltas();
+    }
+
+    /// Takes the figures since the last time, where deltas are recorded.
+    pub(crate) fn take_deltas(&mut self) -> Vec<Delta> {
+        self.aggregate.take_deltas()
+    }
+
+    /// The names of what is measured.
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        self.aggregate.layout()
     }
 
     /// Resets the statistics.

@@ -372,7 +372,7 @@ impl TraceConfig {
 }
 
 /// The file for the final notes of a run in the background.
-pub(super) fn notes_path(config: &RunConfig, pid: u32) -> PathBuf {
+pub(crate) fn notes_path(config: &RunConfig, pid: u32) -> PathBuf {
     Names::new(config, pid, None).sipp("notes", "log")
 }
 

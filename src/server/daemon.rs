@@ -2,18 +2,16 @@
 //! on request, and ends in order.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use super::api::{self, App, Checks, Hub, Names};
+use super::api::{self, App, Parts};
 use super::auth::Authenticator;
 use super::config::ServerConfig;
 use super::engines::{Registry, Shutdown, own_time};
@@ -95,16 +93,13 @@ impl Daemon<'_> {
         metrics.watch_targets(&targets);
         let has_api = bound.is_some();
         let address = bound.as_ref().map(|bound| bound.address);
-        let app = Arc::new(App {
+        let app = App::new(Parts {
             registry: registry.clone(),
-            names: ArcSwap::from_pointee(names(&config, &auth, address)),
-            auth: ArcSwap::from_pointee(auth),
-            metrics: Arc::clone(&metrics),
-            config: ArcSwap::from_pointee(config),
+            auth,
+            metrics,
+            config,
+            bound: address,
             targets,
-            live: Hub::default(),
-            checks: Checks::default(),
-            scenario_lock: Mutex::new(()),
             stopping: is_stopping,
             closing: is_closing.clone(),
         });
@@ -209,26 +204,6 @@ pub(super) fn serve(
     let is_proxy: IsProxy = Box::new(move |address| names.names.load().is_proxy(address));
     let http = Http { listener, tls: bound.tls, router, metrics, is_proxy };
     Ok(tokio::spawn(http.serve(closing)))
-}
-
-/// The names under which requests are taken at the address that is `bound`.
-pub(super) fn names(
-    config: &ServerConfig,
-    auth: &Authenticator,
-    bound: Option<SocketAddr>,
-) -> Names {
-    let Some(http) = &config.http else { return Names::default() };
-    let is_local = bound.map_or(http.addr.ip(), |bound| bound.ip()).is_loopback();
-    let mut hosts: Vec<String> =
-        http.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-    let own = rustix::system::uname();
-    hosts.extend(own.nodename().to_str().ok().map(str::to_ascii_lowercase));
-    Names {
-        hosts,
-        origins: http.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
-        proxies: http.trusted_proxies.clone(),
-        is_strict: auth.is_open() || is_local,
-    }
 }
 
 /// Logs which engine listens at which address.

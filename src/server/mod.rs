@@ -39,10 +39,11 @@ use tokio::runtime::Runtime;
 use crate::cli::ServerLine;
 use crate::config::RunConfig;
 use crate::config::targets::{Reach, Targets};
+use crate::control::Policy;
 use crate::dataplane::bind_again;
 use auth::{AuthMode, AuthSettings, Authenticator};
-use config::{AuthConfig, EngineEntry, HttpConfig, ListenerConfig, ServerConfig};
-use engines::{EngineKind, EngineSpec, ListenerSpec, Policy, Registry};
+use config::{AuthConfig, EngineEntry, HttpConfig, ServerConfig};
+use engines::{EngineKind, EngineSpec, Registry};
 use logging::Log;
 
 /// The time for which the token of a sign-in is good.
@@ -185,15 +186,7 @@ fn engine_spec(index: usize, engine: &EngineEntry, targets: &Arc<Targets>) -> En
     EngineSpec {
         id: engine.id.clone(),
         kind: if index == 0 { EngineKind::Primary } else { EngineKind::Static },
-        listeners: engine.listeners.iter().map(listener_spec).collect(),
+        listeners: engine.listeners.clone(),
         run: RunConfig { reach: Reach::of_configured(targets), ..engine.run.clone() },
-    }
-}
-
-fn listener_spec(listener: &ListenerConfig) -> ListenerSpec {
-    ListenerSpec {
-        transport: listener.transport,
-        local_ip: listener.local_ip,
-        local_port: listener.local_port,
     }
 }

@@ -14,15 +14,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
-use super::api::App;
+use super::api::{App, Names};
 use super::auth::Authenticator;
 use super::config::{self, LiveChange, ServerConfig};
-use super::engines::{Ask, AskError, Phase};
 use super::http::Tls;
 use super::logging::Log;
 use super::status::Status;
-use super::{auth_settings, check_exposure, daemon, first_admin_text, notify, tls};
+use super::{auth_settings, check_exposure, first_admin_text, notify, tls};
 use crate::cli::ServerLine;
+use crate::control::{Phase, Refusal, Request};
 
 /// The time that all files together may take to be read. A service manager waits for 90 s by
 /// default, for this and for the changes.
@@ -121,7 +121,7 @@ impl Reloader {
         if let (Some(current), Some(loaded)) = (&self.tls, tls) {
             current.store(loaded);
         }
-        let names = daemon::names(&running, &self.app.auth(), self.bound);
+        let names = Names::of(&running, &self.app.auth(), self.bound);
         self.app.names.store(Arc::new(names));
         let mut failed = Vec::new();
         for (change, result) in self.change_engines(engines).await {
@@ -332,14 +332,14 @@ fn change_engine(app: &App, change: &LiveChange) -> Result<(), String> {
     let ask = |ask| engine.ask(ask).map(|()| true);
     let result = match change {
         LiveChange::Scenario { source, .. } => engine.follow(source.clone()),
-        LiveChange::Rate { rate, .. } => ask(Ask::SetRate(*rate)),
-        LiveChange::Users { users, .. } => ask(Ask::SetUsers(*users)),
-        LiveChange::CallsTotal { calls, .. } => ask(Ask::SetCallsTotal(*calls)),
+        LiveChange::Rate { rate, .. } => ask(Request::SetRate(*rate)),
+        LiveChange::Users { users, .. } => ask(Request::SetUsers(*users)),
+        LiveChange::CallsTotal { calls, .. } => ask(Request::SetCallsTotal(*calls)),
         _ => Ok(false),
     };
     match result {
         Ok(true) => tracing::info!("engine {id}: {change}"),
-        Ok(false) | Err(AskError::Over) => {}
+        Ok(false) | Err(Refusal::Over) => {}
         Err(error) => return Err(format!("engine {id}: {error}")),
     }
     Ok(())

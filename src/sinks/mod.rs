@@ -24,12 +24,15 @@ pub use thread::{Order, Queues, RecordLosses, Writer};
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::output::Clock;
 use crate::stats::{CallTotals, Layout, StepLayout, TraceDropCounts, TraceKind};
 use crate::trace::{Kinds, Record};
 
 /// A log that can be switched on and off during a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Log {
     /// Whole messages.
     Messages,

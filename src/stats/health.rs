@@ -1,5 +1,7 @@
 //! Health gates: the conditions that a run must meet to count as passed.
 
+use serde::{Deserialize, Serialize};
+
 use super::{CallTotals, FailureCause, Snapshot};
 
 /// The gates that the user set; none by default.
@@ -14,7 +16,8 @@ pub struct HealthGates {
 }
 
 /// The outcome of the gates.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Health {
     /// At least one gate is set.
     pub active: bool,

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::history::per_second;
 use super::verdict::withheld_by_generator;
 use super::{
@@ -21,7 +23,8 @@ pub struct RunStart {
 }
 
 /// Calls by state: `started = succeeded + failed + active`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CallTotals {
     /// Calls started, by us or by peers.
     pub started: u64,

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex};
 
-use super::{CHANGED, is_in_foreground, restore_on_panic};
+use super::page::{CHANGED, is_in_foreground, restore_on_panic};
 
 /// Most bytes of an answer; more are ignored.
 const ANSWER_BYTES_MAX: usize = 4096;

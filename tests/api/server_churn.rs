@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft};
-use gossipper::server::engines::{Ask, EngineKind, EngineSpec, NewScenario, Policy, Registry};
+use gossipper::control::{NewScenario, Policy, Request};
+use gossipper::server::engines::{EngineKind, EngineSpec, Registry};
 
 /// The time after which a test that hangs is ended; generous for slow machines.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -63,15 +64,15 @@ fn round(registry: &Registry, port: u16) {
     let engines: Vec<_> = ids.iter().map(|id| registry.get(id).unwrap()).collect();
     for engine in &engines {
         wait("a call", || engine.state().snapshot.calls.succeeded > 0);
-        engine.ask(Ask::SetRate(80.0)).unwrap();
-        engine.ask(Ask::SetPaused(true)).unwrap();
-        engine.ask(Ask::SetPaused(false)).unwrap();
-        engine.ask(Ask::ResetStats).unwrap();
+        engine.ask(Request::SetRate(80.0)).unwrap();
+        engine.ask(Request::SetPaused(true)).unwrap();
+        engine.ask(Request::SetPaused(false)).unwrap();
+        engine.ask(Request::ResetStats).unwrap();
     }
     let xml = gossipper::scenario::builtin("uas").unwrap().text.to_owned();
-    answer.ask(Ask::Swap(NewScenario::Sent(xml))).unwrap();
-    answer.ask(Ask::SetListener { index: 0, enabled: false }).unwrap();
-    answer.ask(Ask::SetListener { index: 0, enabled: true }).unwrap();
+    answer.ask(Request::Swap(NewScenario::Sent(xml))).unwrap();
+    answer.ask(Request::SetListener { index: 0, enabled: false }).unwrap();
+    answer.ask(Request::SetListener { index: 0, enabled: true }).unwrap();
     ids.iter().for_each(|id| registry.remove(id).unwrap());
     for engine in &engines {
         wait("an end", || engine.state().phase.is_over());

@@ -3,13 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use gossipper::config::{CallRules, Flavor, HostPort, RunConfig, RunDraft, Transport};
+use gossipper::config::{
+    CallRules, Flavor, HostPort, ListenerSpec, RunConfig, RunDraft, Transport,
+};
+use gossipper::control::{NewScenario, Phase, Policy, Published, Refusal, Request, Told};
 use gossipper::output::Summary;
 use gossipper::server::engines::{
-    Ask, AskError, DYNAMIC_MAX, DynamicError, EngineHandle, EngineKind, EngineSpec, EngineState,
-    ForgetError, ListenerSpec, NewScenario, Phase, Policy, Registry, STATIC_MAX, StartError,
+    DYNAMIC_MAX, DynamicError, EngineHandle, EngineKind, EngineSpec, ForgetError, Registry,
+    STATIC_MAX, StartError,
 };
-use gossipper::stats::FailureCause;
+use gossipper::stats::{DeltaSum, FailureCause, Source};
 
 /// The time after which a test that hangs is ended; generous for slow machines.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -59,7 +62,7 @@ fn answering() -> (Registry, u16) {
 }
 
 /// Waits until `is_so` holds for the state of an engine.
-fn until(engine: &EngineHandle, what: &str, is_so: impl Fn(&EngineState) -> bool) {
+fn until(engine: &EngineHandle, what: &str, is_so: impl Fn(&Published) -> bool) {
     let end = Instant::now() + LIMIT;
     while !is_so(&engine.state()) {
         let state = engine.state();
@@ -75,7 +78,7 @@ fn a_second_later(engine: &EngineHandle) {
     until(engine, "a second older", |state| state.snapshot.elapsed_ns >= before + 1_000_000_000);
 }
 
-fn is_finished(state: &EngineState) -> bool {
+fn is_finished(state: &Published) -> bool {
     matches!(state.phase, Phase::Finished { .. })
 }
 
@@ -124,7 +127,7 @@ fn rate_and_pause_change_while_calls_go_on() {
     let (registry, port) = answering();
     registry.start_dynamic(Some("load".to_owned()), uac(port, 5.0)).unwrap();
     let load = registry.get("load").unwrap();
-    load.ask(Ask::SetRate(200.0)).unwrap();
+    load.ask(Request::SetRate(200.0)).unwrap();
     // The state shows the change as soon as the request is answered.
     assert_eq!(load.state().rate, 200.0);
     until(&load, "faster", |state| state.snapshot.rate.target_now == 200.0);
@@ -132,7 +135,7 @@ fn rate_and_pause_change_while_calls_go_on() {
         state.snapshot.last_second.is_some_and(|second| second.calls_started > 150)
     });
 
-    load.ask(Ask::SetPaused(true)).unwrap();
+    load.ask(Request::SetPaused(true)).unwrap();
     let state = load.state();
     assert_eq!((state.phase.clone(), state.is_paused), (Phase::Paused, true));
     assert!(!state.client.as_ref().unwrap().accepting);
@@ -141,17 +144,58 @@ fn rate_and_pause_change_while_calls_go_on() {
     a_second_later(&load);
     assert_eq!(load.state().snapshot.calls.started, started);
 
-    load.ask(Ask::SetPaused(false)).unwrap();
+    load.ask(Request::SetPaused(false)).unwrap();
     until(&load, "calling again", |state| state.snapshot.calls.started > started);
     for rate in [-1.0, f64::NAN, f64::INFINITY, 1e12] {
-        assert!(matches!(load.ask(Ask::SetRate(rate)), Err(AskError::Invalid(_))), "{rate}");
+        assert!(matches!(load.ask(Request::SetRate(rate)), Err(Refusal::Invalid(_))), "{rate}");
     }
     let answer = registry.get("answer").unwrap();
-    assert!(matches!(answer.ask(Ask::SetRate(1.0)), Err(AskError::Refused(_))));
-    assert!(matches!(load.ask(Ask::SetUsers(1)), Err(AskError::Refused(_))));
-    load.ask(Ask::ResetStats).unwrap();
+    assert!(matches!(answer.ask(Request::SetRate(1.0)), Err(Refusal::Refused(_))));
+    assert!(matches!(load.ask(Request::SetUsers(1)), Err(Refusal::Refused(_))));
+    load.ask(Request::ResetStats).unwrap();
     assert!(load.state().snapshot.calls.started < started);
     registry.shutdown(LIMIT);
+}
+
+#[test]
+fn the_deltas_of_engines_add_up_to_what_they_have_done() {
+    let (registry, port) = answering();
+    let answer = registry.get("answer").unwrap();
+    let source = |name: &str| Source::try_from(name.to_owned()).unwrap();
+    let mut deltas = vec![answer.listen(source("answer")).unwrap()];
+    // Both make the same calls, so that their figures are of one layout.
+    for id in ["one", "two"] {
+        let run = uac_with(port, 50.0, 0, |draft| draft.calls_total = Some(60));
+        registry.start_dynamic(Some(id.to_owned()), run).unwrap();
+        deltas.push(registry.get(id).unwrap().listen(source(id)).unwrap());
+    }
+    let (one, two) = (registry.get("one").unwrap(), registry.get("two").unwrap());
+    let Some(Told::Layout(layout)) = one.tell(Request::TellLayout).unwrap() else {
+        panic!("no layout")
+    };
+    assert_eq!((layout.id(), one.state().layout), (two.state().layout, layout.id()));
+    let Some(Told::Calls(calls)) = two.tell(Request::TellCalls).unwrap() else {
+        panic!("no calls")
+    };
+    assert!(calls.started <= 60, "{calls:?}");
+    until(&one, "over", is_finished);
+    until(&two, "over", is_finished);
+    registry.shutdown(LIMIT);
+    // Taken late: what had no room came with what followed.
+    let mut sum = DeltaSum::default();
+    for delta in deltas.into_iter().flatten() {
+        sum.add(&delta).unwrap();
+    }
+    let figures = &sum.figures()[&layout.id()];
+    // Calls that were made before anybody listened are not in it.
+    let listened = figures.counters.calls_succeeded;
+    assert!((1..=120).contains(&listened), "{listened}");
+    assert_eq!(figures.call_length.count(), listened);
+    let histograms = figures.histograms(&layout).unwrap();
+    assert!(histograms.call_length.quantile_ns(0.99) > 0);
+    assert_eq!(sum.sources().len(), 3);
+    let answered = &sum.figures()[&answer.state().layout];
+    assert_eq!(answered.counters.calls_succeeded, answer.state().snapshot.calls.succeeded);
 }
 
 #[test]
@@ -162,7 +206,7 @@ fn a_sleeping_worker_is_woken_for_a_new_rate() {
     let specs = vec![spec("load", EngineKind::Primary, uac(port, 0.0))];
     let registry = Registry::start(specs, Policy::default()).unwrap();
     let load = registry.primary().unwrap();
-    load.ask(Ask::SetRate(1000.0)).unwrap();
+    load.ask(Request::SetRate(1000.0)).unwrap();
     let mut message = [0; 2048];
     let len = peer.recv(&mut message).unwrap();
     assert!(message[..len].starts_with(b"INVITE sip:service@127.0.0.1"));
@@ -180,7 +224,7 @@ fn users_and_the_limit_of_open_calls_change() {
     let users = registry.get("users").unwrap();
     until(&users, "calling", |state| state.snapshot.calls.started > 2);
     assert_eq!((users.state().users, users.state().rate), (Some(2), 0.0));
-    users.ask(Ask::SetUsers(9)).unwrap();
+    users.ask(Request::SetUsers(9)).unwrap();
     assert_eq!(users.state().users, Some(9));
     until(&users, "more", |state| state.snapshot.peak_active == 9);
 
@@ -188,7 +232,7 @@ fn users_and_the_limit_of_open_calls_change() {
     registry.start_dynamic(Some("limited".to_owned()), run).unwrap();
     let limited = registry.get("limited").unwrap();
     until(&limited, "at its limit", |state| state.snapshot.peak_active == 3);
-    limited.ask(Ask::SetCallLimit(11)).unwrap();
+    limited.ask(Request::SetCallLimit(11)).unwrap();
     assert_eq!(limited.state().call_limit, Some(11));
     until(&limited, "at its new limit", |state| state.snapshot.peak_active == 11);
     registry.shutdown(LIMIT);
@@ -199,8 +243,8 @@ fn the_number_of_calls_to_make_changes() {
     let (registry, port) = answering();
     registry.start_dynamic(Some("counted".to_owned()), uac(port, 0.0)).unwrap();
     let counted = registry.get("counted").unwrap();
-    counted.ask(Ask::SetCallsTotal(Some(5))).unwrap();
-    counted.ask(Ask::SetRate(200.0)).unwrap();
+    counted.ask(Request::SetCallsTotal(Some(5))).unwrap();
+    counted.ask(Request::SetRate(200.0)).unwrap();
     until(&counted, "finished", is_finished);
     let calls = counted.state().snapshot.calls;
     assert_eq!((calls.started, calls.succeeded), (5, 5), "{calls:?}");
@@ -214,7 +258,7 @@ fn a_drained_engine_lets_its_calls_finish_and_a_stopped_one_ends_them() {
     registry.start_dynamic(Some("drained".to_owned()), run).unwrap();
     let drained = registry.get("drained").unwrap();
     until(&drained, "calling", |state| state.snapshot.calls.active > 10);
-    drained.ask(Ask::Drain).unwrap();
+    drained.ask(Request::Drain).unwrap();
     assert!(matches!(drained.state().phase, Phase::Draining | Phase::Finished { .. }));
     until(&drained, "finished", is_finished);
     let state = drained.state();
@@ -222,7 +266,7 @@ fn a_drained_engine_lets_its_calls_finish_and_a_stopped_one_ends_them() {
     assert_eq!((calls.failed, calls.active), (0, 0), "{calls:?}");
     assert_eq!(state.phase, Phase::Finished { code: 0 });
     assert_eq!(state.summary().success_calls, calls.succeeded);
-    assert_eq!(drained.ask(Ask::SetRate(1.0)), Err(AskError::Over));
+    assert_eq!(drained.ask(Request::SetRate(1.0)), Err(Refusal::Over));
 
     let answer = registry.get("answer").unwrap();
     until(&answer, "quiet", |state| state.snapshot.calls.active == 0);
@@ -240,7 +284,7 @@ fn a_drained_engine_lets_its_calls_finish_and_a_stopped_one_ends_them() {
     until(&answer, "told", |state| {
         state.snapshot.calls.active == 0 && state.snapshot.calls.succeeded > answered + 10
     });
-    assert_eq!(registry.stop("nobody"), Err(AskError::Unknown("nobody".to_owned())));
+    assert_eq!(registry.stop("nobody"), Err(Refusal::Unknown("nobody".to_owned())));
     registry.shutdown(LIMIT);
 }
 
@@ -257,7 +301,7 @@ fn an_engine_that_cannot_start_leaves_the_others_alone() {
     let Phase::Failed { reason } = &state.phase else { panic!("{:?}", state.phase) };
     assert!(reason.contains("no-such-host.invalid"), "{reason}");
     assert_eq!(state.summary().total_calls, 0);
-    assert_eq!(registry.get("lost").unwrap().ask(Ask::Stop), Err(AskError::Over));
+    assert_eq!(registry.get("lost").unwrap().ask(Request::Stop), Err(Refusal::Over));
     let answer = registry.primary().unwrap();
     assert_eq!(answer.state().phase, Phase::Running);
     let port = answer.state().listeners[0].local_port;
@@ -455,7 +499,7 @@ fn several_listeners_are_one_engine() {
         until(&load, "finished", is_finished);
         load.state().snapshot.calls
     };
-    let switch = |index, enabled| engine.ask(Ask::SetListener { index, enabled });
+    let switch = |index, enabled| engine.ask(Request::SetListener { index, enabled });
     switch(1, false).unwrap();
     let enabled: Vec<_> = engine.state().listeners.iter().map(|one| one.enabled).collect();
     assert_eq!(enabled, [true, false, true]);
@@ -465,16 +509,16 @@ fn several_listeners_are_one_engine() {
     assert_eq!(call(1, Transport::TcpMono).succeeded, 5);
     // A paused engine takes no calls at all; a listener that is off stays so.
     switch(0, false).unwrap();
-    engine.ask(Ask::SetPaused(true)).unwrap();
+    engine.ask(Request::SetPaused(true)).unwrap();
     assert_eq!(engine.state().phase, Phase::Paused);
     assert_eq!(call(1, Transport::TcpMono).failed, 5);
-    engine.ask(Ask::SetPaused(false)).unwrap();
+    engine.ask(Request::SetPaused(false)).unwrap();
     assert_eq!(call(1, Transport::TcpMono).succeeded, 5);
     assert_eq!(call(0, Transport::UdpMono).failed, 5);
     let error = switch(3, true).unwrap_err();
-    assert!(matches!(&error, AskError::Invalid(why) if why.contains("the last one is 2")));
+    assert!(matches!(&error, Refusal::Invalid(why) if why.contains("the last one is 2")));
     // All of them take another scenario.
-    engine.ask(Ask::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
+    engine.ask(Request::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
     assert_eq!(call(2, Transport::UdpMono).failed, 5);
     assert_eq!(call(1, Transport::TcpMono).failed, 5);
     registry.shutdown(LIMIT);
@@ -521,7 +565,7 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     let before = answer.state();
     answer.check_scenario(BUSY).unwrap();
     assert_eq!(answer.state().scenario, before.scenario);
-    answer.ask(Ask::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
+    answer.ask(Request::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
     let state = answer.state();
     assert_eq!((state.scenario.name.as_str(), &*state.scenario.xml), ("busy", BUSY));
     assert_eq!(state.listeners[0].scenario_name, "busy");
@@ -539,30 +583,30 @@ fn new_calls_follow_another_scenario_and_open_ones_keep_theirs() {
     // Doubtful parts of a scenario are reported.
     let doubtful = BUSY.replacen("request=\"INVITE\"/>", "request=\"INVITE\" td=\"1\"/>", 1);
     assert_ne!(doubtful, BUSY);
-    answer.ask(Ask::Swap(NewScenario::Sent(doubtful))).unwrap();
+    answer.ask(Request::Swap(NewScenario::Sent(doubtful))).unwrap();
     let notices = answer.state().notices.clone();
     assert!(notices.iter().any(|text| text.contains("no attribute \"td\"")), "{notices:?}");
-    answer.ask(Ask::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
+    answer.ask(Request::Swap(NewScenario::Sent(BUSY.to_owned()))).unwrap();
 
     // A scenario that cannot replace the present one is refused, and the engine goes on.
-    let swap = |xml: String| answer.ask(Ask::Swap(NewScenario::Sent(xml))).unwrap_err();
+    let swap = |xml: String| answer.ask(Request::Swap(NewScenario::Sent(xml))).unwrap_err();
     let error = swap(BUSY.replace("<recv", "<recieve"));
-    let AskError::Invalid(text) = &error else { panic!("{error:?}") };
+    let Refusal::Invalid(text) = &error else { panic!("{error:?}") };
     assert!(text.contains("3:3") && text.contains("recieve"), "{text}");
     let action = "<action><exec command=\"true\"/></action></recv>";
     let error =
         swap(BUSY.replacen("request=\"INVITE\"/>", &format!("request=\"INVITE\">{action}"), 1));
-    let AskError::Invalid(text) = &error else { panic!("{error:?}") };
+    let Refusal::Invalid(text) = &error else { panic!("{error:?}") };
     assert!(text.contains("exec command= is forbidden by the policy"), "{text}");
     let error = swap(gossipper::scenario::builtin("uac").unwrap().text.to_owned());
-    let AskError::Refused(text) = &error else { panic!("{error:?}") };
+    let Refusal::Refused(text) = &error else { panic!("{error:?}") };
     assert!(text.contains("makes calls"), "{text}");
     let error = swap(BUSY.replace("Content-Length: 0", "[file name=\"/etc/hostname\"]"));
-    let AskError::Invalid(text) = &error else { panic!("{error:?}") };
+    let Refusal::Invalid(text) = &error else { panic!("{error:?}") };
     assert!(text.contains("only files beside the scenario file"), "{text}");
     assert!(text.contains("hint: names are relative to the folder of the scenario"), "{text}");
-    let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
-    assert!(matches!(&error, AskError::Refused(why) if why.contains("built-in")), "{error}");
+    let error = answer.ask(Request::Swap(NewScenario::Reload)).unwrap_err();
+    assert!(matches!(&error, Refusal::Refused(why) if why.contains("built-in")), "{error}");
     assert_eq!(answer.state().scenario.name, "busy");
     registry.shutdown(LIMIT);
 }
@@ -580,13 +624,13 @@ fn a_scenario_file_is_read_again_when_somebody_asks() {
     let state = answer.state();
     assert_eq!((state.scenario.builtin, state.scenario.file.as_ref()), (false, Some(&path)));
     std::fs::write(&path, "<scenario>").unwrap();
-    let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
-    assert!(matches!(&error, AskError::Invalid(why) if why.contains(".xml:1")), "{error}");
+    let error = answer.ask(Request::Swap(NewScenario::Reload)).unwrap_err();
+    assert!(matches!(&error, Refusal::Invalid(why) if why.contains(".xml:1")), "{error}");
     std::fs::write(&path, BUSY).unwrap();
-    answer.ask(Ask::Swap(NewScenario::Reload)).unwrap();
+    answer.ask(Request::Swap(NewScenario::Reload)).unwrap();
     assert_eq!(answer.state().scenario.name, "busy");
     std::fs::remove_file(&path).unwrap();
-    let error = answer.ask(Ask::Swap(NewScenario::Reload)).unwrap_err();
-    assert!(matches!(&error, AskError::Invalid(why) if why.contains("cannot read")), "{error}");
+    let error = answer.ask(Request::Swap(NewScenario::Reload)).unwrap_err();
+    assert!(matches!(&error, Refusal::Invalid(why) if why.contains("cannot read")), "{error}");
     registry.shutdown(LIMIT);
 }

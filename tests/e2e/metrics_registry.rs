@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft};
-use gossipper::server::engines::{Ask, EngineKind, EngineSpec, NewScenario, Policy, Registry};
+use gossipper::control::{NewScenario, Policy, Request};
+use gossipper::server::engines::{EngineKind, EngineSpec, Registry};
 use gossipper::server::metrics::{CONTENT_TYPE, Metrics};
 
 use crate::harness::lock;
@@ -146,14 +147,14 @@ fn counters_survive_what_is_done_to_engines() {
     scrape_until(&metrics, &registry, &mut seen, first_client, 10.0);
     scrape_until(&metrics, &registry, &mut seen, started, expected);
     // The figures are reset.
-    registry.primary().unwrap().ask(Ask::ResetStats).unwrap();
+    registry.primary().unwrap().ask(Request::ResetStats).unwrap();
     expected = seen[started] + 50.0;
     scrape_until(&metrics, &registry, &mut seen, started, expected);
     // Other scenarios, twice.
     for _ in 0..2 {
         let xml = registry.primary().unwrap().state().scenario.xml.to_string();
         let xml = xml.replacen("<scenario name=\"", "<scenario name=\"another ", 1);
-        registry.primary().unwrap().ask(Ask::Swap(NewScenario::Sent(xml))).unwrap();
+        registry.primary().unwrap().ask(Request::Swap(NewScenario::Sent(xml))).unwrap();
         expected = seen[started] + 50.0;
         scrape_until(&metrics, &registry, &mut seen, started, expected);
     }

@@ -212,7 +212,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("injection", &[]),
     ("stats", &[]),
     ("config", &[]),
-    ("terminal", &[]),
     ("options", &["config"]),
     ("stream", &["sip"]),
     ("scenario", &["sip"]),
@@ -222,6 +221,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["sip", "scenario", "injection", "stats", "trace", "config/rules"]),
     ("sinks", &["sip", "stats", "trace", "config", "output"]),
     ("dataplane", &["sip", "stream", "scenario", "stats", "trace", "media", "engine"]),
+    // A library: it knows no front.
     (
         "run",
         &[
@@ -236,10 +236,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "output",
             "sinks",
-            "terminal",
             "dataplane",
         ],
     ),
+    // The contract, and the loop that serves it. It knows no front.
+    ("control", &["scenario", "stats", "engine", "config", "output", "sinks", "dataplane", "run"]),
+    ("terminal", &["scenario", "stats", "engine", "config", "output", "sinks", "run", "control"]),
     // It gives requests as data, and does not know the modules that carry them out.
     ("cli", &["config", "options", "output", "scenario"]),
     ("doctor", &["config", "output", "run"]),
@@ -248,11 +250,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("server/metrics", &["stats", "config", "server/engines"]),
     ("server/auth", &["config", "cli", "terminal", "server", "server/config"]),
     // It knows no HTTP.
-    ("server/engines", &["config", "output", "run", "scenario", "server", "stats"]),
+    ("server/engines", &["config", "control", "run", "server", "stats"]),
     (
         "server/config",
         &[
             "config",
+            "control",
             "options",
             "cli",
             "engine",
@@ -269,6 +272,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server/api",
         &[
             "config",
+            "control",
             "output",
             "scenario",
             "server",
@@ -282,11 +286,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "config",
+            "control",
             "cli",
             "dataplane",
             "output",
             "run",
             "stats",
+            "terminal",
             "server/api",
             "server/auth",
             "server/config",
@@ -369,6 +375,7 @@ const LONG_FUNCTION_LINES_MAX: usize = 100;
 /// Functions that do not fit a screen yet. The list may only shrink: break a function and take it
 /// off.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
+    ("src/engine/check.rs", "check_invariants"),
     ("src/engine/dialog/abort.rs", "build"),
     ("src/engine/dialog/abort.rs", "unexpected"),
     ("src/engine/steps/execute.rs", "send"),
@@ -379,7 +386,6 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("src/scenario/compile.rs", "common"),
     ("src/scenario/ere/backtrack.rs", "longest"),
     ("src/scenario/ere/submatch.rs", "resolve"),
-    ("src/server/engines/engine.rs", "start"),
     ("src/sinks/call_debug.rs", "describe"),
     ("src/sinks/sipp.rs", "error_text"),
     ("uring/src/uring/deliver.rs", "deliver"),
@@ -387,8 +393,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
 
 /// Functions of more than 100 lines, of which the same is true.
 const VERY_LONG_FUNCTIONS: &[(&str, &str)] = &[
-    ("src/engine/check.rs", "check_invariants"),
-    ("src/engine/mod.rs", "new"),
+    ("src/engine/mod.rs", "with_report"),
     ("src/engine/steps/actions.rs", "action"),
     ("src/engine/steps/render.rs", "field"),
 ];

@@ -1,5 +1,6 @@
 //! The state that all requests share, and the checks that run at once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use super::guard::Names;
 use super::live::Hub;
 use crate::config::ScenarioSource;
 use crate::config::targets::Targets;
+use crate::control::{NewScenario, Refusal, Request};
 use crate::server::auth::Authenticator;
 use crate::server::config::ServerConfig;
 use crate::server::engine_spec;
-use crate::server::engines::{Ask, AskError, EngineHandle, NewScenario, Registry};
+use crate::server::engines::{EngineHandle, Registry};
 use crate::server::metrics::Metrics;
 
 /// Most checks that run at once. A check goes on after its client has hung up. Without this bound,
@@ -70,7 +72,38 @@ pub(crate) struct App {
     pub(crate) closing: watch::Receiver<bool>,
 }
 
+/// Parts that an API is made of.
+pub(crate) struct Parts {
+    pub(crate) registry: Registry,
+    pub(crate) auth: Authenticator,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) config: ServerConfig,
+    /// The address where it listens.
+    pub(crate) bound: Option<SocketAddr>,
+    pub(crate) targets: Arc<Targets>,
+    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
 impl App {
+    /// The state that all requests share, from the first on.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { registry, auth, metrics, config, bound, targets, stopping, closing } = parts;
+        Arc::new(Self {
+            registry,
+            names: ArcSwap::from_pointee(Names::of(&config, &auth, bound)),
+            auth: ArcSwap::from_pointee(auth),
+            metrics,
+            config: ArcSwap::from_pointee(config),
+            targets,
+            live: Hub::default(),
+            checks: Checks::default(),
+            scenario_lock: Mutex::new(()),
+            stopping,
+            closing,
+        })
+    }
+
     /// The authentication now in force.
     pub(crate) fn auth(&self) -> Arc<Authenticator> {
         self.auth.load_full()
@@ -89,11 +122,11 @@ impl App {
     ///
     /// # Errors
     /// The reason why the engine cannot follow it.
-    pub(crate) fn follow(&self, engine: &EngineHandle, new: NewScenario) -> Result<(), AskError> {
+    pub(crate) fn follow(&self, engine: &EngineHandle, new: NewScenario) -> Result<(), Refusal> {
         if !engine.state().phase.is_over() {
-            match engine.ask(Ask::Swap(new.clone())) {
+            match engine.ask(Request::Swap(new.clone())) {
                 // It has ended meanwhile.
-                Err(AskError::Over) => {}
+                Err(Refusal::Over) => {}
                 result => return result,
             }
         }
@@ -108,18 +141,17 @@ impl App {
         &self,
         engine: &EngineHandle,
         scenario: Option<NewScenario>,
-    ) -> Result<(), AskError> {
+    ) -> Result<(), Refusal> {
         let config = self.config.load();
         let mut configured = config.engines.iter().enumerate();
-        let (index, of) = configured
-            .find(|(_, configured)| configured.id == engine.id())
-            .ok_or(AskError::Over)?;
+        let (index, of) =
+            configured.find(|(_, configured)| configured.id == engine.id()).ok_or(Refusal::Over)?;
         let is_file = matches!(of.run.scenario, ScenarioSource::File(_));
         let sent = match scenario {
             Some(NewScenario::Sent(xml)) => Some(xml),
             Some(NewScenario::Reload) if !is_file => {
                 let why = "the engine runs a built-in scenario: there is no file to read again";
-                return Err(AskError::Refused(why.to_owned()));
+                return Err(Refusal::Refused(why.to_owned()));
             }
             // A start reads the file anyway.
             Some(NewScenario::Reload | NewScenario::Configured { .. }) | None => None,
@@ -130,6 +162,32 @@ impl App {
     /// Tells whether the daemon is shutting down.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+}
+
+impl Names {
+    /// The names under which requests are taken at the address that is `bound`.
+    pub(crate) fn of(
+        config: &ServerConfig,
+        auth: &Authenticator,
+        bound: Option<SocketAddr>,
+    ) -> Self {
+        let Some(http) = &config.http else { return Self::default() };
+        let is_local = bound.map_or(http.addr.ip(), |bound| bound.ip()).is_loopback();
+        let mut hosts: Vec<String> =
+            http.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let own = rustix::system::uname();
+        hosts.extend(own.nodename().to_str().ok().map(str::to_ascii_lowercase));
+        Self {
+            hosts,
+            origins: http
+                .allowed_origins
+                .iter()
+                .map(|origin| origin.to_ascii_lowercase())
+                .collect(),
+            proxies: http.trusted_proxies.clone(),
+            is_strict: auth.is_open() || is_local,
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use super::stats::dynamic_ids;
 use super::transports::{client_rows, dynamic_api};
 use crate::config::targets::Reach;
 use crate::config::{CallLimit, RunConfig};
+use crate::control::ScenarioState;
 use crate::sent_files::fingerprint;
 use crate::server::config::{self, Snippet};
-use crate::server::engines::{DynamicError, EngineHandle, EngineKind, ForgetError, ScenarioState};
+use crate::server::engines::{DynamicError, EngineHandle, EngineKind, ForgetError};
 
 pub(crate) async fn get(call: Call) -> Answer {
     let app = &call.app;

@@ -10,10 +10,9 @@ use super::body;
 use super::call::{Answer, Call, Deed, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Control, ControlRequest, EngineControl};
-use crate::server::engines::{Ask, AskError, EngineHandle};
-
-/// The highest rate that may be asked for, in calls per second.
-const RATE_MAX: f64 = 1e9;
+use crate::config::RATE_MAX;
+use crate::control::{Refusal, Request};
+use crate::server::engines::EngineHandle;
 
 pub(crate) async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &control(&call.app))
@@ -40,7 +39,7 @@ pub(crate) fn control(app: &App) -> Control {
 
 pub(crate) async fn post(call: Call) -> Answer {
     let request: ControlRequest = body::json(&call.body.bytes)?;
-    let change = Change::of(&request)?;
+    let asks = asks_of(&request)?;
     let id = match (&request.engine_id, &request.id) {
         (Some(one), Some(other)) if one != other => {
             return Err(ApiError::bad_request("engine_id and id name different engines"));
@@ -54,21 +53,21 @@ pub(crate) async fn post(call: Call) -> Answer {
         [only] if id.is_none() && is_over(only) => Some(only.id().to_owned()),
         _ => id.cloned(),
     };
+    let is_restraint = asks.iter().all(is_restraint);
     let (asked, target) = match &id {
         Some(id) => {
             let engine = call.app.registry.get(id).ok_or_else(|| unknown_engine(&call.app, id))?;
-            let asks = change.asks_of(&engine, true);
-            (vec![(engine, asks)], id.as_str())
+            (vec![(engine, asks.clone())], id.as_str())
         }
-        None => (all_asked(&call.app, change)?, "all"),
+        None => (all_asked(&call.app, &asks)?, "all"),
     };
-    let payload = change.described(&asked);
-    let mut deed = match change.is_restraint() {
+    let payload = described(&asks, &asked);
+    let mut deed = match is_restraint {
         true => call.begin_restraint("control.set", target, payload).await?,
         false => call.begin("control.set", target, payload).await?,
     };
     let done = match id.is_some() {
-        true => change_one(&call.app, asked, change).await,
+        true => change_one(&call.app, asked).await,
         false => match ask_all(asked).await {
             Ok(results) => sum_up(results, false, &mut deed),
             Err(error) => Err(error),
@@ -80,14 +79,15 @@ pub(crate) async fn post(call: Call) -> Answer {
 
 /// Changes one engine that was named. An engine of the configuration that has ended is started
 /// again if it is to go on.
-async fn change_one(app: &Arc<App>, asked: Vec<Asked>, change: Change) -> Result<(), ApiError> {
+async fn change_one(app: &Arc<App>, asked: Vec<Asked>) -> Result<(), ApiError> {
     let app = Arc::clone(app);
-    let ask = move |(engine, asks): Asked| -> Result<(), AskError> {
-        if !engine.state().phase.is_over() || change.paused != Some(false) {
+    let ask = move |(engine, asks): Asked| -> Result<(), Refusal> {
+        let goes_on = asks.contains(&Request::SetPaused(false));
+        if !engine.state().phase.is_over() || !goes_on {
             return asks.into_iter().try_for_each(|ask| engine.ask(ask));
         }
         app.start_again(&engine, None)?;
-        let rate = change.rate.map(Ask::SetRate);
+        let rate = asks.into_iter().find(|ask| matches!(ask, Request::SetRate(_)));
         match (rate, app.registry.get(engine.id())) {
             (Some(rate), Some(engine)) => engine.ask(rate),
             _ => Ok(()),
@@ -99,91 +99,90 @@ async fn change_one(app: &Arc<App>, asked: Vec<Asked>, change: Change) -> Result
 /// 404, with the ids of the engines.
 pub(crate) fn unknown_engine(app: &App, id: &str) -> ApiError {
     let engines = app.registry.engines();
-    let ids: Vec<&str> = engines.iter().map(EngineHandle::id).collect();
+    let ids: Vec<&str> = engines.iter().map(|engine| engine.id()).collect();
     let id: String = id.chars().take(80).collect();
     ApiError::not_found(format!("there is no engine {id:?}; there are: {}", ids.join(", ")))
 }
 
-/// A change of rate, of pause, or of both.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Change {
-    rate: Option<f64>,
-    paused: Option<bool>,
+/// The requests that a body stands for: a rate, a pause, or both.
+fn asks_of(request: &ControlRequest) -> Result<Vec<Request>, ApiError> {
+    let rate = request.rate.map(Request::SetRate);
+    if rate.as_ref().is_some_and(|rate| rate.check().is_err()) {
+        return Err(ApiError::bad_request(format!("rate: calls per second, from 0 to {RATE_MAX}")));
+    }
+    let mut paused = request.paused;
+    for (name, given) in [("pause", request.pause), ("resume", request.resume)] {
+        let meant = match (name, given) {
+            (_, None | Some(false)) => continue,
+            (name, Some(true)) => name == "pause",
+        };
+        if paused.is_some_and(|paused| paused != meant) {
+            return Err(ApiError::bad_request(format!(
+                "{name} contradicts another key; give one of paused, pause and resume"
+            )));
+        }
+        paused = Some(meant);
+    }
+    let asks: Vec<Request> = rate.into_iter().chain(paused.map(Request::SetPaused)).collect();
+    if asks.is_empty() {
+        return Err(ApiError::bad_request(
+            "the request changes nothing: give rate, paused, pause or resume",
+        ));
+    }
+    Ok(asks)
 }
 
-impl Change {
-    fn of(request: &ControlRequest) -> Result<Self, ApiError> {
-        if let Some(rate) = request.rate
-            && !(0.0..=RATE_MAX).contains(&rate)
-        {
-            return Err(ApiError::bad_request("rate: calls per second, from 0 to 1000000000"));
-        }
-        let mut paused = request.paused;
-        for (name, given) in [("pause", request.pause), ("resume", request.resume)] {
-            let meant = match (name, given) {
-                (_, None | Some(false)) => continue,
-                (name, Some(true)) => name == "pause",
-            };
-            if paused.is_some_and(|paused| paused != meant) {
-                return Err(ApiError::bad_request(format!(
-                    "{name} contradicts another key; give one of paused, pause and resume"
-                )));
-            }
-            paused = Some(meant);
-        }
-        if request.rate.is_none() && paused.is_none() {
-            return Err(ApiError::bad_request(
-                "the request changes nothing: give rate, paused, pause or resume",
-            ));
-        }
-        Ok(Self { rate: request.rate, paused })
+/// Tells whether there are no more calls for it.
+pub(crate) fn is_restraint(ask: &Request) -> bool {
+    match ask {
+        Request::SetRate(rate) => *rate == 0.0,
+        Request::SetPaused(is_paused) => *is_paused,
+        Request::SetListener { enabled, .. } => !enabled,
+        _ => false,
     }
+}
 
-    /// Tells whether the change starts no more calls than before.
-    fn is_restraint(self) -> bool {
-        self.paused != Some(false) && self.rate.is_none_or(|rate| rate == 0.0)
-    }
-
-    /// The changes, from what to what, for the audit log.
-    fn described(self, asked: &[Asked]) -> serde_json::Value {
-        let (mut rates, mut pauses) = (serde_json::Map::new(), serde_json::Map::new());
-        for (engine, asks) in asked {
-            let (id, state) = (engine.id().to_owned(), engine.state());
-            for ask in asks {
-                match ask {
-                    Ask::SetRate(_) => _ = rates.insert(id.clone(), value!(state.rate)),
-                    _ => _ = pauses.insert(id.clone(), value!(state.is_paused)),
-                }
+/// The changes, from what to what, for the audit log.
+fn described(asks: &[Request], asked: &[Asked]) -> serde_json::Value {
+    let (mut rates, mut pauses) = (serde_json::Map::new(), serde_json::Map::new());
+    for (engine, asks) in asked {
+        let (id, state) = (engine.id().to_owned(), engine.state());
+        for ask in asks {
+            match ask {
+                Request::SetRate(_) => _ = rates.insert(id.clone(), value!(state.rate)),
+                _ => _ = pauses.insert(id.clone(), value!(state.is_paused)),
             }
         }
-        let mut change = value!({});
-        if let Some(rate) = self.rate {
-            change["rate"] = value!({ "from": rates, "to": rate });
-        }
-        if let Some(paused) = self.paused {
-            change["paused"] = value!({ "from": pauses, "to": paused });
-        }
-        change
     }
+    let mut change = value!({});
+    for ask in asks {
+        match ask {
+            Request::SetRate(rate) => change["rate"] = value!({ "from": rates, "to": rate }),
+            Request::SetPaused(paused) => {
+                change["paused"] = value!({ "from": pauses, "to": paused });
+            }
+            _ => {}
+        }
+    }
+    change
+}
 
-    /// The requests to `engine` for this change. If all engines are meant, the rate is only for
-    /// those that have one.
-    fn asks_of(self, engine: &EngineHandle, is_meant: bool) -> Vec<Ask> {
-        let state = engine.state();
-        let has_rate = is_meant || (state.is_client && state.users.is_none());
-        let rate = self.rate.filter(|_| has_rate).map(Ask::SetRate);
-        let paused = self.paused.map(Ask::SetPaused);
-        rate.into_iter().chain(paused).collect()
-    }
+/// The part of `asks` that `engine` can do where all engines are meant: a rate is for those that
+/// have one.
+fn asks_for(engine: &EngineHandle, asks: &[Request]) -> Vec<Request> {
+    let state = engine.state();
+    let has_rate = state.is_client && state.users.is_none();
+    let is_for = |ask: &&Request| has_rate || !matches!(ask, Request::SetRate(_));
+    asks.iter().filter(is_for).cloned().collect()
 }
 
 /// An engine and the requests to it.
-type Asked = (EngineHandle, Vec<Ask>);
+type Asked = (EngineHandle, Vec<Request>);
 
 /// All engines that are not over, with the requests to each.
-fn all_asked(app: &App, change: Change) -> Result<Vec<Asked>, ApiError> {
+fn all_asked(app: &App, asks: &[Request]) -> Result<Vec<Asked>, ApiError> {
     let engines = app.registry.engines();
-    let asked = engines.iter().map(|engine| (engine.clone(), change.asks_of(engine, false)));
+    let asked = engines.iter().map(|engine| (engine.clone(), asks_for(engine, asks)));
     let asked: Vec<Asked> = asked
         .filter(|(engine, asks)| !asks.is_empty() && !engine.state().phase.is_over())
         .collect();
@@ -201,7 +200,7 @@ fn all_asked(app: &App, change: Change) -> Result<Vec<Asked>, ApiError> {
 }
 
 /// The outcome of each part of a change, by the name of the engine or of the part.
-pub(crate) type Results = Vec<(String, Result<(), AskError>)>;
+pub(crate) type Results = Vec<(String, Result<(), Refusal>)>;
 
 /// Asks all at once, so that a slow one does not delay the others.
 async fn ask_all(asked: Vec<Asked>) -> Result<Results, ApiError> {
@@ -229,14 +228,14 @@ pub(crate) fn sum_up(results: Results, is_named: bool, deed: &mut Deed) -> Resul
     let (taken, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(|row| row.1.is_ok());
     let taken: Vec<String> = taken.into_iter().map(|(name, _)| name).collect();
     let refused = refused.into_iter().filter_map(|(name, done)| Some((name, done.err()?)));
-    let refused: Vec<(String, AskError)> = refused.collect();
+    let refused: Vec<(String, Refusal)> = refused.collect();
     if !taken.is_empty() && !refused.is_empty() {
         let reasons = refused.iter().map(|(name, error)| (name.clone(), value!(error.to_string())));
         let reasons: serde_json::Map<_, _> = reasons.collect();
         deed.note_parts(&taken, reasons);
     }
-    let is_failure = |error: &AskError| {
-        is_named || taken.is_empty() || !matches!(error, AskError::Refused(_) | AskError::Over)
+    let is_failure = |error: &Refusal| {
+        is_named || taken.is_empty() || !matches!(error, Refusal::Refused(_) | Refusal::Over)
     };
     let at = refused.iter().position(|(_, error)| is_failure(error));
     let Some((name, error)) = at.and_then(|at| refused.into_iter().nth(at)) else {
@@ -258,15 +257,15 @@ pub(crate) fn sum_up(results: Results, is_named: bool, deed: &mut Deed) -> Resul
     ))
 }
 
-impl From<AskError> for ApiError {
-    fn from(error: AskError) -> Self {
+impl From<Refusal> for ApiError {
+    fn from(error: Refusal) -> Self {
         let text = error.to_string();
         match error {
-            AskError::Invalid(_) => Self::bad_request(text),
-            AskError::Refused(_) | AskError::Over => Self::conflict(text),
-            AskError::Forbidden(_) => Self::forbidden(text),
-            AskError::Unknown(_) => Self::not_found(text),
-            AskError::Busy | AskError::Timeout => Self::unavailable(text),
+            Refusal::Invalid(_) => Self::bad_request(text),
+            Refusal::Refused(_) | Refusal::Over => Self::conflict(text),
+            Refusal::Forbidden(_) => Self::forbidden(text),
+            Refusal::Unknown(_) => Self::not_found(text),
+            Refusal::Busy | Refusal::Timeout => Self::unavailable(text),
         }
     }
 }
@@ -275,9 +274,9 @@ impl From<AskError> for ApiError {
 mod tests {
     use super::*;
 
-    fn change(text: &str) -> Result<Change, String> {
+    fn asks(text: &str) -> Result<Vec<Request>, String> {
         let request = body::json(text.as_bytes()).map_err(|error| error.message().to_owned())?;
-        Change::of(&request).map_err(|error| error.message().to_owned())
+        asks_of(&request).map_err(|error| error.message().to_owned())
     }
 
     #[test]
@@ -289,7 +288,7 @@ mod tests {
             (r#"{"paused":false,"pause":false}"#, false),
             (r#"{"paused":true,"pause":true}"#, true),
         ] {
-            assert_eq!(change(text), Ok(Change { rate: None, paused: Some(paused) }), "{text}");
+            assert_eq!(asks(text), Ok(vec![Request::SetPaused(paused)]), "{text}");
         }
     }
 
@@ -305,7 +304,7 @@ mod tests {
             (r#"{"rate":"5"}"#, "rate"),
             (r#"{"rat":5}"#, "`rat`"),
         ] {
-            let error = change(text).unwrap_err();
+            let error = asks(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
     }

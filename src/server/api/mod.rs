@@ -30,12 +30,11 @@ mod session;
 mod stats;
 mod transports;
 
-pub(crate) use app::{App, Checks};
+pub(crate) use app::{App, Parts};
 pub(crate) use call::Peer;
 pub(crate) use dispatch::router;
 pub(crate) use error::{ADDRESS_BYTES_MAX, ApiError};
 pub(crate) use guard::Names;
-pub(crate) use live::Hub;
 pub use openapi::document as openapi_document;
 pub use table::{RouteRow, route_rows};
 

@@ -7,9 +7,9 @@ use super::call::{Answer, Call, blocking, json};
 use super::clients::scenario_of;
 use super::error::ApiError;
 use super::model::{Always, Applied, Scenario, Written};
+use crate::control::{DOCUMENT, NewScenario};
 use crate::output::write_file;
 use crate::sent_files::{self, fingerprint};
-use crate::server::engines::{DOCUMENT, NewScenario};
 
 pub(crate) async fn get(call: Call) -> Answer {
     let state = call.app.primary()?.state();

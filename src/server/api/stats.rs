@@ -7,7 +7,8 @@ use http::StatusCode;
 use super::app::App;
 use super::call::{Answer, Call, json};
 use super::model::{Always, EngineStats, Figures, LimitedSecond, PhaseName, State, Stats};
-use crate::server::engines::{EngineHandle, EngineKind, EngineState, Phase};
+use crate::control::{Phase, Published};
+use crate::server::engines::{EngineHandle, EngineKind};
 
 pub(crate) async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &stats(&call.app))
@@ -50,7 +51,7 @@ fn row(engine: &EngineHandle) -> EngineStats {
     }
 }
 
-fn state_of(state: &Arc<EngineState>) -> State {
+fn state_of(state: &Arc<Published>) -> State {
     let (reason, exit_code) = match &state.phase {
         // One line, without the form of a terminal.
         Phase::Failed { reason } => (Some(reason.replace("\n  hint: ", "; ")), None),
@@ -69,7 +70,7 @@ fn state_of(state: &Arc<EngineState>) -> State {
 }
 
 /// The last complete second, if the generator was the limit in it and it is not long past.
-fn limited(state: &EngineState) -> Option<LimitedSecond> {
+fn limited(state: &Published) -> Option<LimitedSecond> {
     let is_going_on = !state.phase.is_over();
     let row = state.snapshot.last_second.filter(|row| is_going_on && row.limited_seconds > 0)?;
     let causes = row.limit_causes.iter().map(|cause| cause.label()).collect();

@@ -9,13 +9,14 @@ use serde_json::json as value;
 use super::app::App;
 use super::body;
 use super::call::{Answer, Call, blocking, json};
-use super::control::{Results, sum_up, unknown_engine};
+use super::control::{Results, is_restraint, sum_up, unknown_engine};
 use super::error::ApiError;
 use super::model::{
     ClientRow, DynamicApi, Listener, ListenerSwitch, Transports, TransportsRequest,
 };
 use super::stats::phase_of;
-use crate::server::engines::{Ask, AskError, EngineHandle, EngineKind};
+use crate::control::{Refusal, Request};
+use crate::server::engines::{EngineHandle, EngineKind};
 
 pub(crate) async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &transports(&call.app))
@@ -95,7 +96,7 @@ pub(crate) async fn post(call: Call) -> Answer {
     }
     let mut asks = Vec::new();
     for ListenerSwitch { index, enabled } in last_of_each(switches, |switch| switch.index) {
-        asks.push((primary.clone(), Ask::SetListener { index, enabled }));
+        asks.push((primary.clone(), Request::SetListener { index, enabled }));
     }
     for client in last_of_each(request.clients, |client| client.id.clone()) {
         let engine = call.app.registry.get(&client.id);
@@ -106,7 +107,7 @@ pub(crate) async fn post(call: Call) -> Answer {
                 "{id:?} places no calls; its listeners can be turned off"
             )));
         }
-        asks.push((engine, Ask::SetPaused(!client.accepting)));
+        asks.push((engine, Request::SetPaused(!client.accepting)));
     }
     let what: Vec<String> = asks.iter().map(|(engine, ask)| describe(engine, ask)).collect();
     let (what, payload) = (what.join(", "), changes(&asks));
@@ -122,14 +123,14 @@ pub(crate) async fn post(call: Call) -> Answer {
 
 /// Sends the requests one after the other, until one fails: an engine that does not answer is not
 /// waited for again and again.
-fn ask_in_turn(asks: Vec<(EngineHandle, Ask)>) -> Results {
+fn ask_in_turn(asks: Vec<(EngineHandle, Request)>) -> Results {
     let mut results = Vec::new();
     let mut has_failed = false;
     for (engine, ask) in asks {
         let name = describe(&engine, &ask);
         let done = match has_failed {
             true => {
-                Err(AskError::Refused("it was not changed, because another one had failed".into()))
+                Err(Refusal::Refused("it was not changed, because another one had failed".into()))
             }
             false => engine.ask(ask),
         };
@@ -139,16 +140,11 @@ fn ask_in_turn(asks: Vec<(EngineHandle, Ask)>) -> Results {
     results
 }
 
-/// Tells whether the request only stops new calls.
-fn is_restraint(ask: &Ask) -> bool {
-    matches!(ask, Ask::SetListener { enabled: false, .. } | Ask::SetPaused(true))
-}
-
-fn describe(engine: &EngineHandle, ask: &Ask) -> String {
+fn describe(engine: &EngineHandle, ask: &Request) -> String {
     let on = |is_on| if is_on { "on" } else { "off" };
     match ask {
-        Ask::SetListener { index, enabled } => format!("listener {index} {}", on(*enabled)),
-        Ask::SetPaused(paused) => format!("{} {}", engine.id(), on(!paused)),
+        Request::SetListener { index, enabled } => format!("listener {index} {}", on(*enabled)),
+        Request::SetPaused(paused) => format!("{} {}", engine.id(), on(!paused)),
         _ => engine.id().to_owned(),
     }
 }
@@ -167,7 +163,7 @@ fn last_of_each<S, K: Hash + Eq>(switches: Vec<S>, key: impl Fn(&S) -> K) -> Vec
 const CHANGES_IN_FULL: usize = 48;
 
 /// All changes, for the audit log. A long list is shortened, so that all of them have their place.
-fn changes(asks: &[(EngineHandle, Ask)]) -> serde_json::Value {
+fn changes(asks: &[(EngineHandle, Request)]) -> serde_json::Value {
     if asks.len() <= CHANGES_IN_FULL {
         let changes: Vec<_> = asks.iter().map(|(engine, ask)| change(engine, ask)).collect();
         return value!({ "changes": changes });
@@ -176,8 +172,10 @@ fn changes(asks: &[(EngineHandle, Ask)]) -> serde_json::Value {
     let mut clients: [Vec<&str>; 2] = Default::default();
     for (engine, ask) in asks {
         match ask {
-            Ask::SetListener { index, enabled } => listeners[usize::from(*enabled)].push(*index),
-            Ask::SetPaused(paused) => clients[usize::from(!paused)].push(engine.id()),
+            Request::SetListener { index, enabled } => {
+                listeners[usize::from(*enabled)].push(*index)
+            }
+            Request::SetPaused(paused) => clients[usize::from(!paused)].push(engine.id()),
             _ => {}
         }
     }
@@ -192,10 +190,10 @@ fn changes(asks: &[(EngineHandle, Ask)]) -> serde_json::Value {
 }
 
 /// The change that a request makes, from what to what, for the audit log.
-fn change(engine: &EngineHandle, ask: &Ask) -> serde_json::Value {
+fn change(engine: &EngineHandle, ask: &Request) -> serde_json::Value {
     let state = engine.state();
     match ask {
-        Ask::SetListener { index, enabled } => {
+        Request::SetListener { index, enabled } => {
             let listener = state.listeners.get(*index);
             let address = listener.map(|listener| {
                 let address = std::net::SocketAddr::new(listener.local_ip, listener.local_port);
@@ -204,7 +202,7 @@ fn change(engine: &EngineHandle, ask: &Ask) -> serde_json::Value {
             let before = listener.map(|listener| listener.enabled);
             value!({ "listener": index, "address": address, "from": before, "to": enabled })
         }
-        Ask::SetPaused(paused) => {
+        Request::SetPaused(paused) => {
             value!({ "client": engine.id(), "from": !state.is_paused, "to": !paused })
         }
         _ => value!({}),

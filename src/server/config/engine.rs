@@ -10,12 +10,13 @@ use super::check::{is_off, shortened};
 use super::files;
 use super::layout::{Key, Position, Profile};
 use super::problem::{Place, Problem, ProblemKind};
-use super::resolved::{EngineEntry, ListenerConfig, Role};
+use super::resolved::{EngineEntry, Role};
 use super::schema::{flag_of, key_of, key_schema};
 use super::tree::{Data, Node};
 use crate::cli::{self, LowArgs, NOT_FOR_SERVER};
 use crate::config::{
-    ConfigError, Flavor, ProcessDraft, RunConfig, RunDraft, ScenarioSource, Transport, ValueError,
+    ConfigError, Flavor, ListenerSpec, ProcessDraft, RunConfig, RunDraft, ScenarioSource,
+    Transport, ValueError,
 };
 use crate::files::{Access, Folder, without_dots};
 use crate::options::{Accept, FlagSpec, Status};
@@ -85,7 +86,7 @@ impl Builder<'_> {
         }
         let listeners = listeners
             .iter()
-            .map(|listener| ListenerConfig {
+            .map(|listener| ListenerSpec {
                 transport: listener.transport,
                 local_ip: listener.local_ip,
                 local_port: listener.local_port,

@@ -17,11 +17,11 @@ use super::schema::{key_schema, profile_schema, schema};
 use super::tree::{self, Data, Node, TEXT_BYTES_MAX};
 use crate::cli::LowArgs;
 use crate::config::{Flavor, RunConfig, ScenarioSource};
+use crate::control::DOCUMENT;
 use crate::engine::Programs;
 use crate::files::Access;
 use crate::run::{self, RunError};
 use crate::scenario::Mode;
-use crate::server::engines::DOCUMENT;
 
 /// Keys of an engine that a client added over the API may not have.
 const NOT_OF_A_CLIENT: &[&str] = &["listeners"];

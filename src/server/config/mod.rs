@@ -30,9 +30,7 @@ pub use load::{Snippet, keys_of_the_process, load, parse, snippet};
 pub(in crate::server) use own::own_files_of;
 pub use problem::{Place, Problem, ProblemKind, Problems};
 pub use reload::{LiveChange, ReloadPlan, compare, load_again, protect};
-pub use resolved::{
-    AuthConfig, EngineEntry, HttpConfig, HttpTls, ListenerConfig, Role, Secret, ServerConfig,
-};
+pub use resolved::{AuthConfig, EngineEntry, HttpConfig, HttpTls, Role, Secret, ServerConfig};
 pub use schema::schema;
 pub use table::keys_markdown;
 

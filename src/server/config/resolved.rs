@@ -1,11 +1,11 @@
 //! A usable configuration: resolved and checked, without a trace of how it was written.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::targets::{Network, TargetList};
-use crate::config::{LogLevel, RunConfig, Transport};
+use crate::config::{ListenerSpec, LogLevel, RunConfig};
 use crate::files::Access;
 
 /// The configuration of a server process.
@@ -61,22 +61,11 @@ pub struct EngineEntry {
     /// The role of the engine.
     pub role: Role,
     /// Addresses to listen at, if several or if listed; the first is that of `run`.
-    pub listeners: Vec<ListenerConfig>,
+    pub listeners: Vec<ListenerSpec>,
     /// The run of the engine.
     pub run: RunConfig,
     /// Given options that have no key, for dumps; `run` contains them.
     pub extra_args: Vec<String>,
-}
-
-/// An address to listen at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerConfig {
-    /// The transport of SIP messages.
-    pub transport: Transport,
-    /// Local address, as in `RunConfig`.
-    pub local_ip: Option<IpAddr>,
-    /// Local port, as in `RunConfig`: 0 lets the kernel choose.
-    pub local_port: Option<u16>,
 }
 
 /// The role of an engine.

@@ -3,7 +3,6 @@
 use thiserror::Error;
 
 use super::registry::STATIC_MAX;
-use crate::config::targets::Refusal;
 
 /// The reason why the engines of a process could not be started.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -94,41 +93,6 @@ pub enum DynamicError {
     /// The process is shutting down.
     #[error("the process is shutting down")]
     ShuttingDown,
-}
-
-/// The reason why an engine refused or failed a request.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum AskError {
-    /// The request makes no sense.
-    #[error("{0}")]
-    Invalid(String),
-    /// This engine does not support the request.
-    #[error("{0}")]
-    Refused(String),
-    /// The configuration does not allow the engine to call an address, or at this rate.
-    #[error("{0}")]
-    Forbidden(String),
-    /// There is no such engine.
-    #[error("there is no engine {0:?}")]
-    Unknown(String),
-    /// The engine has ended.
-    #[error(
-        "the engine has ended; to start an engine of the configuration again, send resume with its \
-         id, or another scenario; delete a client and create it again"
-    )]
-    Over,
-    /// The queue of requests is full.
-    #[error("the engine is busy with an earlier request; try again")]
-    Busy,
-    /// The engine did not answer in time.
-    #[error("the engine did not answer in time")]
-    Timeout,
-}
-
-impl From<Refusal> for AskError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Forbidden(refusal.to_string())
-    }
 }
 
 /// The reason why the row of an engine could not be removed.

@@ -1,6 +1,5 @@
 //! All engines of a process. They come from the configuration, or are started by a request.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -10,11 +9,11 @@ use arc_swap::ArcSwap;
 use gossipper_uring::sys;
 
 use super::engine::{self, Start};
-use super::error::{AskError, DynamicError, ForgetError, StartError, StartFailure};
-use super::handle::{Ask, EngineHandle, Question};
+use super::error::{DynamicError, ForgetError, StartError, StartFailure};
+use super::handle::EngineHandle;
 use super::spec::{Claim, EngineKind, EngineSpec, is_id};
-use super::state::Phase;
 use crate::config::RunConfig;
+use crate::control::{Handle, Phase, Policy, Published, Refusal, Request};
 use crate::stats::ExitCode;
 
 /// Most engines of the configuration in a process.
@@ -39,36 +38,6 @@ const POLL: Duration = Duration::from_millis(20);
 const LAST_WORDS_NS: u64 = 5_000_000_000;
 /// Time for which answering engines go on at the end, for the last calls of engines beside them.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-
-/// The permissions of scenarios, which may change at any time. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    api_commands: Arc<AtomicBool>,
-}
-
-impl Policy {
-    /// Creates a policy; `api_commands` is true if scenarios that come over the API may run shell
-    /// commands.
-    pub fn new(api_commands: bool) -> Self {
-        Self { api_commands: Arc::new(AtomicBool::new(api_commands)) }
-    }
-
-    /// Tells whether scenarios that come over the API may run shell commands now.
-    pub fn allows_commands(&self) -> bool {
-        self.api_commands.load(Ordering::Acquire)
-    }
-
-    /// Allows or forbids shell commands of scenarios that come over the API. It takes effect at
-    /// once, also for scenarios that came before.
-    pub fn set_commands(&self, are_allowed: bool) {
-        self.api_commands.store(are_allowed, Ordering::Release);
-    }
-
-    /// The permission as a flag, for the threads that start commands.
-    pub(super) fn commands(&self) -> &Arc<AtomicBool> {
-        &self.api_commands
-    }
-}
 
 /// The result of ending the engines of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,19 +166,14 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Creates a registry with one row: a run that the calling thread supervises, whose requests it
-    /// takes from the returned queue. No engine can be started beside it.
-    pub(in crate::server) fn around(
-        spec: &EngineSpec,
-        policy: Policy,
-    ) -> (Self, EngineHandle, Receiver<Question>) {
-        let state = engine::initial_state(spec);
-        let (handle, questions) = EngineHandle::new(spec, policy.clone(), state);
-        handle.adopt_this_thread();
+    /// A registry with one row: a run that somebody else supervises. Nothing can be started beside
+    /// it.
+    pub(in crate::server) fn around(run: Handle, config: &RunConfig) -> Self {
+        let policy = run.policy().clone();
         let roster = Mutex::new(Roster { is_closed: true, ..Roster::default() });
-        let rows = ArcSwap::from_pointee(vec![handle.clone()]);
+        let rows = ArcSwap::from_pointee(vec![EngineHandle::around(run, config)]);
         let shared = Shared { rows, roster, policy, workers: None, told: Told::default() };
-        (Self { shared: Arc::new(shared) }, handle, questions)
+        Self { shared: Arc::new(shared) }
     }
 
     /// All engines: the primary one, the others of the configuration in its order, then dynamic
@@ -368,14 +332,14 @@ impl Registry {
     ///
     /// # Errors
     /// It has not ended, or the reason why it does not run; the row is unchanged then.
-    pub fn start_again(&self, mut spec: EngineSpec, sent: Option<String>) -> Result<(), AskError> {
+    pub fn start_again(&self, mut spec: EngineSpec, sent: Option<String>) -> Result<(), Refusal> {
         let id = spec.id.clone();
-        let old = self.get(&id).ok_or_else(|| AskError::Unknown(id.clone()))?;
+        let old = self.get(&id).ok_or_else(|| Refusal::Unknown(id.clone()))?;
         spec.kind = old.kind();
         if spec.kind == EngineKind::Dynamic {
             let why =
                 format!("engine {id:?} was started over the API: delete it, and start another");
-            return Err(AskError::Refused(why));
+            return Err(Refusal::Refused(why));
         }
         if spec.kind == EngineKind::Static {
             choose_port(&mut spec);
@@ -388,7 +352,7 @@ impl Registry {
         if roster.is_closed {
             handle.end_by(sys::monotonic_now());
             roster.leaving.push(handle);
-            return Err(AskError::Over);
+            return Err(Refusal::Over);
         }
         self.change_rows(|rows| {
             rows.iter_mut().filter(|row| row.id() == id).for_each(|row| *row = handle.clone());
@@ -403,36 +367,36 @@ impl Registry {
         old: &EngineHandle,
         spec: EngineSpec,
         sent: Option<String>,
-    ) -> Result<EngineHandle, AskError> {
+    ) -> Result<EngineHandle, Refusal> {
         let until_ns = sys::monotonic_now().saturating_add(LAST_WORDS_NS);
         while !old.is_gone() && !self.roster().is_closed {
             if sys::monotonic_now() >= until_ns {
-                return Err(AskError::Busy);
+                return Err(Refusal::Busy);
             }
             thread::sleep(POLL);
         }
         if self.roster().is_closed {
-            return Err(AskError::Over);
+            return Err(Refusal::Over);
         }
         let (handle, started) =
-            spawn(spec, &self.shared, self.shared.workers, sent).map_err(AskError::Refused)?;
+            spawn(spec, &self.shared, self.shared.workers, sent).map_err(Refusal::Refused)?;
         self.adopt_starting(old.id(), &handle);
-        wait(&started).map_err(|why| AskError::Invalid(why.reason))?;
+        wait(&started).map_err(|why| Refusal::Invalid(why.reason))?;
         Ok(handle)
     }
 
     /// Reserves the claims of an ended engine that is about to start again.
-    fn claim_again(&self, old: &EngineHandle, claim: Claim) -> Result<(), AskError> {
+    fn claim_again(&self, old: &EngineHandle, claim: Claim) -> Result<(), Refusal> {
         let mut roster = self.roster();
         if roster.is_closed {
-            return Err(AskError::Over);
+            return Err(Refusal::Over);
         }
         let id = old.id();
         if roster.starting.iter().any(|starting| starting.id == id) {
-            return Err(AskError::Busy);
+            return Err(Refusal::Busy);
         }
         if !old.state().phase.is_over() {
-            return Err(AskError::Refused(format!("engine {id:?} has not ended")));
+            return Err(Refusal::Refused(format!("engine {id:?} has not ended")));
         }
         let rows = self.engines();
         let taken = rows.iter().chain(&roster.leaving).map(|row| (row.id(), row.claim()));
@@ -440,7 +404,7 @@ impl Registry {
         let starting = starting.map(|starting| (starting.id.as_str(), starting.claim.clone()));
         for (other, taken) in taken.chain(starting) {
             if let Some(sentence) = claim.clash(id, other, &taken) {
-                return Err(AskError::Refused(sentence));
+                return Err(Refusal::Refused(sentence));
             }
         }
         let id = id.to_owned();
@@ -454,8 +418,8 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such engine, or it has ended.
-    pub fn stop(&self, id: &str) -> Result<(), AskError> {
-        self.get(id).ok_or_else(|| AskError::Unknown(id.to_owned()))?.ask(Ask::Stop)
+    pub fn stop(&self, id: &str) -> Result<(), Refusal> {
+        self.get(id).ok_or_else(|| Refusal::Unknown(id.to_owned()))?.ask(Request::Stop)
     }
 
     /// Removes the row of a dynamic engine that has ended.
@@ -482,8 +446,8 @@ impl Registry {
             return Ok(());
         }
         let handle = self.dynamic(id)?;
-        match handle.ask(Ask::Stop) {
-            Ok(()) | Err(AskError::Over) => {}
+        match handle.ask(Request::Stop) {
+            Ok(()) | Err(Refusal::Over) => {}
             // The engine does not answer: it must end soon nevertheless.
             Err(_) => handle.end_by(sys::monotonic_now()),
         }
@@ -541,7 +505,8 @@ impl Registry {
         self.close();
         let all = self.unended();
         let wait = |handles: &[EngineHandle], until_ns: u64| {
-            while !handles.iter().all(EngineHandle::is_gone) && sys::monotonic_now() < until_ns {
+            while !handles.iter().all(|handle| handle.is_gone()) && sys::monotonic_now() < until_ns
+            {
                 thread::sleep(POLL);
             }
         };
@@ -662,11 +627,11 @@ fn spawn(
     workers: Option<usize>,
     sent: Option<String>,
 ) -> Result<(EngineHandle, Started), String> {
-    let state = engine::initial_state(&spec);
-    let (handle, questions) = EngineHandle::new(&spec, shared.policy.clone(), state);
+    let state = Published::starting(&spec.run);
+    let (handle, queue) = EngineHandle::new(&spec, shared.policy.clone(), state);
     let (started, starts) = sync_channel(1);
     let told = shared.told.clone();
-    let start = Start { handle: handle.clone(), spec, questions, started, workers, sent, told };
+    let start = Start { handle: handle.clone(), spec, queue, started, workers, sent, told };
     let thread = thread::Builder::new()
         .name(format!("engine-{}", handle.id()))
         .spawn(move || engine::run(start))
@@ -683,9 +648,9 @@ fn wait(started: &Started) -> Result<(), StartFailure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::EngineState;
     use super::*;
     use crate::config::{Flavor, RunDraft};
+    use crate::control::State;
 
     fn registry() -> Registry {
         let roster = Mutex::new(Roster { next: 1, ..Roster::default() });
@@ -711,8 +676,9 @@ mod tests {
         let run = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
         let (id, kind) = ("slow".to_owned(), EngineKind::Static);
         let spec = EngineSpec { id, kind, listeners: Vec::new(), run };
-        let handle = || EngineHandle::new(&spec, Policy::default(), engine::initial_state(&spec)).0;
-        let end_by = |handle: &EngineHandle| handle.shared().end_by_ns.load(Ordering::Relaxed);
+        let handle =
+            || EngineHandle::new(&spec, Policy::default(), Published::starting(&spec.run)).0;
+        let end_by = |handle: &EngineHandle| handle.end_by_ns().unwrap_or(u64::MAX);
         // Starts a thread that stands for planning, until the test ends it.
         let plan = |handle: &EngineHandle| {
             let (go, goes) = sync_channel::<()>(0);
@@ -723,9 +689,8 @@ mod tests {
             let registry = registry();
             if again {
                 let old = handle();
-                let state = Phase::Finished { code: 0 };
-                let state = EngineState { phase: state, ..engine::initial_state(&spec) };
-                old.shared().state.store(Arc::new(state));
+                let phase = Phase::Finished { code: 0 };
+                old.publish(old.state().with(State { phase, ..old.state().state.clone() }));
                 registry.change_rows(|rows| rows.push(old.clone()));
                 registry.claim_again(&old, Claim::default()).unwrap();
             } else {
@@ -762,7 +727,7 @@ mod tests {
         handle.end_by(u64::MAX - 1);
         assert_eq!(end_by(&handle), at_once);
         let started = registry.start_in_the_place_of(&handle, spec.clone(), None);
-        assert!(matches!(started, Err(AskError::Over)));
+        assert!(matches!(started, Err(Refusal::Over)));
     }
 
     #[test]
@@ -770,14 +735,12 @@ mod tests {
         let run = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
         let (id, kind) = ("slow".to_owned(), EngineKind::Dynamic);
         let spec = EngineSpec { id, kind, listeners: Vec::new(), run };
-        let ends = |handle: &EngineHandle| {
-            handle.shared().end_by_ns.load(std::sync::atomic::Ordering::Relaxed) != u64::MAX
-        };
+        let ends = |handle: &EngineHandle| handle.end_by_ns().is_some();
         // Both before there is a thread, and after.
         for is_late in [false, true] {
             let registry = registry();
-            let (handle, _questions) =
-                EngineHandle::new(&spec, Policy::default(), engine::initial_state(&spec));
+            let (handle, _queue) =
+                EngineHandle::new(&spec, Policy::default(), Published::starting(&spec.run));
             registry.reserve(1, Some("slow".to_owned()), Claim::default()).unwrap();
             if is_late {
                 registry.adopt_starting("slow", &handle);

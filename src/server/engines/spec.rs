@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{RunConfig, Transport};
+use crate::config::{ListenerSpec, RunConfig};
 use crate::files::is_one_file;
 
 /// Longest id.
@@ -30,17 +30,6 @@ impl EngineKind {
             Self::Dynamic => "dynamic",
         }
     }
-}
-
-/// A listener of an engine; its fields have the meaning of those of [`RunConfig`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerSpec {
-    /// The transport of messages.
-    pub transport: Transport,
-    /// The address; `None` for all addresses, or that of the route.
-    pub local_ip: Option<IpAddr>,
-    /// The port; 0 lets the kernel choose.
-    pub local_port: Option<u16>,
 }
 
 /// The specification of an engine to be started.

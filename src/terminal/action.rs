@@ -1,57 +1,45 @@
-//! The actions on a run while it goes on, and their keys and command lines.
+//! Keys and command lines, and what they ask for.
 //!
-//! Keyboard, control socket, signals and the dashboard all produce an [`Action`]; the control side
-//! executes it in one place. This file does not know where the bytes came from.
+//! Keyboard, control socket, signals and the dashboard all end in one [`Action`]. Nothing here
+//! knows where the bytes came from.
 
 use thiserror::Error;
 
+use crate::config::RATE_MAX;
+use crate::control::Request;
 use crate::output::screen::Screen;
 use crate::sinks::Log;
 
-/// An action on a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Action {
+/// Something that is asked of a run at a terminal.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action {
+    /// Ask this of the run.
+    Ask(Request),
+    /// Ask for another rate, in calls per period: the unit of `-r`.
+    SetRate(f64),
+    /// Ask for so many times the step of the keys (`-rate_scale`) more calls per period, or users.
+    Step(f64),
+    /// Ask for a pause, or for its end.
+    TogglePause,
+    /// Set the step of the keys that change the rate.
+    SetRateScale(f64),
     /// Show a screen.
     Show(Screen),
     /// Show the one status line again.
     ShowStatusLine,
-    /// Add the rate's step (`-rate_scale`) to the rate, or to the users, this many times.
-    Step(f64),
-    /// A new rate, in calls per period.
-    SetRate(f64),
-    /// A new step of the keys that change the rate.
-    SetRateScale(f64),
-    /// Another number of users.
-    SetUsers(u64),
-    /// A new limit of open calls.
-    SetCallLimit(u64),
-    /// Pause the start of calls, or resume it.
-    TogglePause,
-    /// No new calls; a second time: end the open ones.
-    Quit,
-    /// No new calls, and end the open ones.
-    Abort,
-    /// End at once, even if calls are open.
-    Stop,
-    /// Write the screens to a file.
-    DumpScreens,
-    /// Reset the statistics.
-    ResetStats,
-    /// Switch a trace on or off.
-    Trace(Log, bool),
     /// Show the steps of this scenario.
     Display(Display),
-    /// True to leave out steps with `hide="true"`.
+    /// Leave steps with `hide="true"` out, or show them.
     Hide(bool),
-    /// Write the state of the workers to the error log.
+    /// Write the screens to a file.
+    DumpScreens,
+    /// Tell the workers' calls.
     DumpTasks,
-    /// Write the global variables to the error log.
-    DumpVariables,
 }
 
 /// The scenario whose steps the first screen shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Display {
+pub(super) enum Display {
     /// The main scenario, given with `-sf` or `-sn`.
     #[default]
     Main,
@@ -63,7 +51,7 @@ pub enum Display {
 
 /// The reason why a command line was not understood.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum CommandError {
+pub(super) enum CommandError {
     /// The line is empty.
     #[error("an empty command; there are: {COMMANDS}")]
     Empty,
@@ -87,7 +75,7 @@ const COMMANDS: &str = "set rate|rate-scale|users|limit N, set display main|ooc|
                         dump tasks|variables, reset stats";
 
 /// The action of a key; `None` if it has none. `c` begins a command line and is not handled here.
-pub fn of_key(key: u8) -> Option<Action> {
+pub(super) fn of_key(key: u8) -> Option<Action> {
     Some(match key {
         b'0' => Action::ShowStatusLine,
         b'1'..=b'9' => Action::Show(Screen::from_digit(key - b'0')?),
@@ -96,8 +84,8 @@ pub fn of_key(key: u8) -> Option<Action> {
         b'*' => Action::Step(10.0),
         b'/' => Action::Step(-10.0),
         b'p' => Action::TogglePause,
-        b'q' => Action::Quit,
-        b'Q' => Action::Abort,
+        b'q' => Action::Ask(Request::Quit),
+        b'Q' => Action::Ask(Request::Stop),
         b's' => Action::DumpScreens,
         _ => return None,
     })
@@ -107,7 +95,7 @@ pub fn of_key(key: u8) -> Option<Action> {
 ///
 /// # Errors
 /// The command is unknown, or its value is wrong; the text names the alternatives.
-pub fn of_command(text: &str) -> Result<Action, CommandError> {
+pub(super) fn of_command(text: &str) -> Result<Action, CommandError> {
     let mut words = text.split_whitespace();
     let first = words.next().ok_or(CommandError::Empty)?;
     let (second, third) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
@@ -117,8 +105,8 @@ pub fn of_command(text: &str) -> Result<Action, CommandError> {
     match (first, second) {
         ("set", "rate") => Ok(Action::SetRate(number("set rate", third)?)),
         ("set", "rate-scale") => Ok(Action::SetRateScale(number("set rate-scale", third)?)),
-        ("set", "users") => Ok(Action::SetUsers(whole("set users", third)?)),
-        ("set", "limit") => Ok(Action::SetCallLimit(whole("set limit", third)?)),
+        ("set", "users") => Ok(Action::Ask(Request::SetUsers(whole("set users", third)?))),
+        ("set", "limit") => Ok(Action::Ask(Request::SetCallLimit(whole("set limit", third)?))),
         ("set", "display") => match third {
             "main" => Ok(Action::Display(Display::Main)),
             "ooc" => Ok(Action::Display(Display::OutOfCall)),
@@ -131,22 +119,23 @@ pub fn of_command(text: &str) -> Result<Action, CommandError> {
             _ => Err(bad("set hide", "true or false", third)),
         },
         ("trace", name) => {
-            let trace = match name {
+            let log = match name {
                 "error" => Log::Errors,
                 "logs" => Log::Logs,
                 "messages" => Log::Messages,
                 "shortmessages" => Log::ShortMessages,
                 _ => return Err(bad("trace", "error, logs, messages or shortmessages", name)),
             };
-            match third {
-                "on" => Ok(Action::Trace(trace, true)),
-                "off" => Ok(Action::Trace(trace, false)),
-                _ => Err(bad("trace", "on or off", third)),
-            }
+            let enabled = match third {
+                "on" => true,
+                "off" => false,
+                _ => return Err(bad("trace", "on or off", third)),
+            };
+            Ok(Action::Ask(Request::SetLog { log, enabled }))
         }
         ("dump", "tasks") if third.is_empty() => Ok(Action::DumpTasks),
-        ("dump", "variables") if third.is_empty() => Ok(Action::DumpVariables),
-        ("reset", "stats") if third.is_empty() => Ok(Action::ResetStats),
+        ("dump", "variables") if third.is_empty() => Ok(Action::Ask(Request::TellVariables)),
+        ("reset", "stats") if third.is_empty() => Ok(Action::Ask(Request::ResetStats)),
         _ => Err(unknown(text)),
     }
 }
@@ -156,7 +145,7 @@ pub fn of_command(text: &str) -> Result<Action, CommandError> {
 ///
 /// # Errors
 /// The command was not understood.
-pub fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
+pub(super) fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
     match bytes.split_first() {
         Some((b'c', command)) => of_command(&String::from_utf8_lossy(command)).map(Some),
         Some((&key, _)) => Ok(of_key(key)),
@@ -164,11 +153,8 @@ pub fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
     }
 }
 
-/// The greatest number: more than any sensible rate, and far from the loss of precision.
-const NUMBER_MAX: f64 = 1e9;
-
 fn number(command: &'static str, text: &str) -> Result<f64, CommandError> {
-    let value = text.parse().ok().filter(|value| (0.0..=NUMBER_MAX).contains(value));
+    let value = text.parse().ok().filter(|value| (0.0..=RATE_MAX).contains(value));
     value.ok_or_else(|| bad(command, "a number from 0 to 1000000000", text))
 }
 
@@ -201,7 +187,7 @@ mod tests {
         assert_eq!(of_key(b'/'), Some(Action::Step(-10.0)));
         assert_eq!(of_key(b'1'), Some(Action::Show(Screen::Scenario)));
         assert_eq!(of_key(b'9'), Some(Action::Show(Screen::Repartition(4))));
-        assert_eq!(of_key(b'Q'), Some(Action::Abort));
+        assert_eq!(of_key(b'Q'), Some(Action::Ask(Request::Stop)));
         for key in [0, b'c', b'\n', b'x', 0x80, 0xff] {
             assert_eq!(of_key(key), None, "{key}");
         }
@@ -209,18 +195,19 @@ mod tests {
 
     #[test]
     fn commands_are_sipps() {
+        let log = |log, enabled| Request::SetLog { log, enabled };
         for (text, action) in [
             ("set rate 10.5", Action::SetRate(10.5)),
             (" set  rate-scale 2\n", Action::SetRateScale(2.0)),
-            ("set users 7", Action::SetUsers(7)),
-            ("set limit 100\r\n", Action::SetCallLimit(100)),
+            ("set users 7", Action::Ask(Request::SetUsers(7))),
+            ("set limit 100\r\n", Action::Ask(Request::SetCallLimit(100))),
             ("set display rx", Action::Display(Display::Receiving)),
             ("set hide false", Action::Hide(false)),
-            ("trace shortmessages on", Action::Trace(Log::ShortMessages, true)),
-            ("trace error off", Action::Trace(Log::Errors, false)),
+            ("trace shortmessages on", Action::Ask(log(Log::ShortMessages, true))),
+            ("trace error off", Action::Ask(log(Log::Errors, false))),
             ("dump tasks", Action::DumpTasks),
-            ("dump variables", Action::DumpVariables),
-            ("reset stats", Action::ResetStats),
+            ("dump variables", Action::Ask(Request::TellVariables)),
+            ("reset stats", Action::Ask(Request::ResetStats)),
         ] {
             assert_eq!(of_command(text), Ok(action), "{text:?}");
         }
@@ -251,7 +238,7 @@ mod tests {
 
     #[test]
     fn noise_in_a_datagram_is_told_apart_from_keys() {
-        assert_eq!(of_datagram(b"q"), Ok(Some(Action::Quit)));
+        assert_eq!(of_datagram(b"q"), Ok(Some(Action::Ask(Request::Quit))));
         assert_eq!(of_datagram(b"cset rate 3"), Ok(Some(Action::SetRate(3.0))));
         assert_eq!(of_datagram(b"p anything may follow"), Ok(Some(Action::TogglePause)));
         assert_eq!(of_datagram(b""), Ok(None));

@@ -10,12 +10,15 @@ use std::time::Duration;
 use ratatui::layout::Rect;
 
 use super::action::{self, Action};
+use super::keys::Key;
+use super::page::{self, Keyboard, Page};
+use super::start::palette;
 use crate::config::{Flavor, RunConfig};
+use crate::control::Request;
 use crate::output::dashboard::{Caption, Dashboard, to_ansi};
 use crate::output::screen::{Footer, Frame, RunFacts, Screen};
 use crate::output::{LiveStatus, StatusMode};
 use crate::stats::{CallTotals, Snapshot};
-use crate::terminal::{self, Key, Keyboard, Page};
 
 /// Columns if the terminal does not report them.
 const COLUMNS_DEFAULT: u16 = 100;
@@ -65,9 +68,9 @@ enum Shown {
 }
 
 impl View {
-    /// Creates the display of a run; takes the keyboard and the screen if there are any.
+    /// A view of a run; takes the keyboard and the screen as far as there are some.
     pub(super) fn new(config: &RunConfig, facts: RunFacts) -> Self {
-        let columns = terminal::size().map_or(COLUMNS_DEFAULT, |(columns, _)| columns);
+        let columns = page::size().map_or(COLUMNS_DEFAULT, |(columns, _)| columns);
         let is_terminal = match config.flavor {
             Flavor::Sipp => io::stdout().is_terminal(),
             Flavor::Gossipper => io::stderr().is_terminal(),
@@ -76,7 +79,7 @@ impl View {
             true => StatusMode::Rewrite { columns: usize::from(columns) },
             false => StatusMode::Lines,
         };
-        let can_draw = terminal::can_draw();
+        let can_draw = page::can_draw();
         let shown = match (config.flavor, config.stat_period_ms) {
             _ if config.interactive && can_draw => Shown::Dashboard,
             // Progress lines, if requested, replace it.
@@ -90,9 +93,8 @@ impl View {
             "" => format!("{} waits on port {}", facts.transport, facts.local_port),
             remote => format!("{} to {remote}", facts.transport),
         };
-        let palette = super::palette(config, is_terminal);
-        let status =
-            LiveStatus::new(status_output(config.flavor), mode, palette, facts.calls_total);
+        let colors = palette(config, is_terminal);
+        let status = LiveStatus::new(status_output(config.flavor), mode, colors, facts.calls_total);
         let mut view = Self {
             facts,
             program: 0,
@@ -177,7 +179,7 @@ impl View {
             Key::Char('c') => self.command = Some(String::new()),
             Key::Char(c) if c.is_ascii() => actions.extend(action::of_key(c as u8)),
             Key::Escape if self.is_interactive && self.shown == Shown::Dashboard => {
-                actions.push(Action::Stop);
+                actions.push(Action::Ask(Request::StopNow));
             }
             Key::Escape => actions.push(Action::ShowStatusLine),
             _ => {}
@@ -186,7 +188,7 @@ impl View {
 
     /// Changes to another screen.
     pub(super) fn show(&mut self, screen: Screen, footer: Footer) {
-        if !terminal::can_draw() {
+        if !page::can_draw() {
             return;
         }
         let _ = self.status.clear();

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::plan::Plan;
 use crate::config::{HostPort, RunConfig};
-use crate::engine::{BusyCircuits, CircuitMap};
+use crate::control::Circuits;
+use crate::engine::CircuitMap;
 use crate::output::screen::RunFacts;
+use crate::run::supervised::Supervisor;
 use crate::scenario::{Action, Mode, Operand, Operator, Program, VariableRef};
 
-/// The facts of a planned run that listens on `local_port`.
-pub(super) fn facts(config: &RunConfig, plan: &Plan, local_port: u16) -> RunFacts {
-    let program = &plan.launch.programs.main;
+/// The facts of a run that has just started.
+pub(super) fn facts(config: &RunConfig, run: &Supervisor) -> RunFacts {
+    let program = run.program();
     let is_client = program.mode == Mode::Client;
     let remote = config.remote.as_ref().or(config.rsa.as_ref()).filter(|_| is_client);
     RunFacts {
@@ -19,15 +20,15 @@ pub(super) fn facts(config: &RunConfig, plan: &Plan, local_port: u16) -> RunFact
         rate: config.rate,
         rate_period_ms: config.rate_period_ms,
         pause_ms: config.rules.pause_ms,
-        local_port,
+        local_port: run.addresses().next().map_or(0, |address| address.port()),
         remote: remote.map_or(String::new(), HostPort::to_string),
         transport: config.transport.protocol().to_owned(),
-        call_limit: plan.launch.engine.concurrent_max,
-        calls_total: plan.calls_total,
+        call_limit: run.call_limit(),
+        calls_total: run.calls_total(),
         has_losses: config.rules.lost_percent > 0.0 || program.has_losses(),
-        driver: plan.driver_name.to_owned(),
+        driver: run.driver_name().to_owned(),
         actions: actions(program),
-        circuits: plan.launch.engine.data.circuits.map_or(Vec::new(), |map| circuits(&map, &[])),
+        circuits: run.circuits().map_or(Vec::new(), |map| circuits(&map, &Circuits::default())),
     }
 }
 
@@ -37,11 +38,10 @@ const CIRCUIT_LINES: usize = 20;
 const CIRCUITS_PER_LINE: u32 = 50;
 
 /// The circuits of a trunk as lines: a star for a busy one, a dot for a free one.
-pub(super) fn circuits(map: &CircuitMap, busy: &[BusyCircuits]) -> Vec<String> {
-    let held: usize = busy.iter().map(|busy| busy.count).sum();
+pub(super) fn circuits(map: &CircuitMap, busy: &Circuits) -> Vec<String> {
+    let held = busy.count;
     let mut lines = vec![format!("{held} of {} circuits are in use", map.len())];
-    let busy: HashSet<[u32; 3]> =
-        busy.iter().flat_map(|busy| &busy.circuits).map(|&index| map.parts(index)).collect();
+    let busy: HashSet<[u32; 3]> = busy.indices.iter().map(|&index| map.parts(index)).collect();
     let (low, high) = map.fourth;
     let groups = (map.first.0..=map.first.1)
         .flat_map(|first| (map.third.0..=map.third.1).map(move |third| (first, third)));
@@ -125,10 +125,7 @@ mod tests {
     #[test]
     fn circuits_are_shown_as_they_are() {
         let map = CircuitMap { first: (0, 1), second: 7, third: (3, 4), fourth: (1, 60) };
-        let busy = [
-            BusyCircuits { circuits: vec![0, 59], count: 2 },
-            BusyCircuits { circuits: vec![60 * 3 + 1], count: 1 },
-        ];
+        let busy = Circuits { indices: vec![0, 59, 60 * 3 + 1], count: 3 };
         let lines = circuits(&map, &busy);
         assert_eq!(lines.len(), 1 + 8);
         assert_eq!(lines[0], "3 of 240 circuits are in use");
@@ -136,7 +133,7 @@ mod tests {
         assert_eq!(lines[2], format!("{:<22} {}*", "0.7.3/51-60", ".".repeat(9)));
         assert_eq!(lines[7], format!("{:<22} .*{}", "1.7.4/1-50", ".".repeat(48)));
         let many = CircuitMap { first: (0, 99), second: 0, third: (0, 0), fourth: (0, 0) };
-        assert_eq!(circuits(&many, &[]).last().unwrap(), "and 80 lines more");
+        assert_eq!(circuits(&many, &Circuits::default()).last().unwrap(), "and 80 lines more");
     }
 
     #[test]

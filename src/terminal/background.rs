@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
 
-use super::RunError;
+use crate::run::RunError;
 use crate::stats::ExitCode;
 
 /// The variable that marks the second process: it holds the process id of the first. Programs that

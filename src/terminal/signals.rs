@@ -11,8 +11,8 @@ use signal_hook::consts::{
 };
 use signal_hook::flag;
 
-use super::RunError;
-use crate::terminal;
+use super::page;
+use crate::run::RunError;
 
 /// Period at which a waiting thread checks the flags.
 const POLL: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ impl Signals {
                         SIGUSR2 => dump.store(true, Ordering::Relaxed),
                         SIGCONT => resumed.store(true, Ordering::Relaxed),
                         SIGTSTP => {
-                            terminal::restore();
+                            page::restore();
                             // This stops the process until SIGCONT.
                             let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
                             resumed.store(true, Ordering::Relaxed);

@@ -1,17 +1,22 @@
-//! The published state of an engine.
+//! The published state of a run.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::{ScenarioSource, Transport};
+use gossipper_uring::sys;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::config::{RunConfig, ScenarioSource, Transport};
 use crate::output::summary::recent;
 use crate::output::{Summary, SummaryContext};
 use crate::scenario;
-use crate::stats::{Health, Lifetime, Snapshot};
+use crate::stats::{Aggregate, Health, Layout, LayoutId, Lifetime, RunStart, Snapshot};
 
-/// The phase of an engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The place of a run on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Phase {
     /// The engine is being prepared: no address is bound yet.
     Starting,
@@ -52,8 +57,9 @@ impl Phase {
     }
 }
 
-/// A listener of an engine that answers calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A place where a run that answers calls listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ListenerState {
     /// Index of the listener, from 0.
     pub index: usize,
@@ -69,8 +75,9 @@ pub struct ListenerState {
     pub scenario_name: String,
 }
 
-/// The destination of an engine that makes calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The other side of a run that makes calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClientState {
     /// The transport of messages.
     pub transport: Transport,
@@ -87,7 +94,7 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    /// Tells whether its calls reach `listener`, a listener of an engine of this process.
+    /// Tells whether its calls reach `listener`, a place where a run of this process listens.
     pub fn reaches(&self, listener: &ListenerState) -> bool {
         let Some(remote) = self.remote else { return false };
         let ip = remote.ip().to_canonical();
@@ -100,24 +107,35 @@ impl ClientState {
     }
 }
 
-/// The scenario of an engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The scenario of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ScenarioState {
     /// The name for `-sn` of a built-in scenario; else the name in the scenario itself.
     pub name: String,
-    /// The source of the engine's scenario. The text differs from that source if it was exchanged.
+    /// The source that the run has the scenario from. The text is another one than there, if it
+    /// was exchanged.
     pub source: ScenarioSource,
     /// The file; `None` for a built-in scenario.
     pub file: Option<PathBuf>,
     /// The text, also of a built-in scenario. It differs from the file if it was exchanged.
+    #[serde(serialize_with = "write_text", deserialize_with = "read_text")]
     pub xml: Arc<str>,
     /// True for a built-in scenario.
     pub builtin: bool,
 }
 
+fn write_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
+}
+
 impl ScenarioState {
-    /// The state for an engine that was started with `source` and now runs `xml`, whose own name is
-    /// `title`.
+    /// The scenario of a run that was started with `source` and runs `xml` now, which calls
+    /// itself `title`.
     pub(super) fn of(
         source: &ScenarioSource,
         title: &str,
@@ -143,19 +161,17 @@ impl ScenarioState {
     }
 }
 
-/// The state of an engine at one moment, consistent in itself.
-#[derive(Debug)]
-pub struct EngineState {
-    /// The phase.
+/// The state of a run at one moment, consistent in itself. Figures are not in it: to another
+/// process they travel as [`Delta`](crate::stats::Delta)s.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The place of the run on its way.
     pub phase: Phase,
     /// The run's id: sixteen random hexadecimal digits.
     pub run_id: String,
     /// Time of the start, in nanoseconds since 1970 UTC.
     pub started_at_unix_ns: u64,
-    /// The figures; an empty snapshot before the first one, and if the engine could not start.
-    pub snapshot: Arc<Snapshot>,
-    /// The figures since the start; resets do not change them.
-    pub lifetime: Arc<Lifetime>,
     /// The present outcome of the health gates.
     pub health: Health,
     /// Calls per second, as last requested; 0 if calls are not started at a rate.
@@ -164,31 +180,89 @@ pub struct EngineState {
     pub users: Option<u64>,
     /// The limit of open calls, if there is one.
     pub call_limit: Option<u64>,
-    /// True if the engine makes calls rather than answers them.
+    /// `true` if it makes calls rather than answers them.
     pub is_client: bool,
-    /// True if the engine starts no calls for now.
+    /// `true` if it starts no calls for now.
     pub is_paused: bool,
-    /// The listeners, if the engine answers calls.
+    /// The places where it listens, if it answers calls.
     pub listeners: Vec<ListenerState>,
-    /// The destination, if the engine makes calls.
+    /// The other side, if it makes calls.
     pub client: Option<ClientState>,
-    /// The scenario.
+    /// The scenario that it runs.
     pub scenario: ScenarioState,
     /// Name of the I/O driver; empty before the engine runs.
-    pub driver: &'static str,
-    /// Notices for the operator, the newest last; their number is limited.
+    pub driver: String,
+    /// Sentences that an operator should read, the newest last; a bounded number.
     pub notices: Vec<String>,
-    /// The protocol of messages, as in a Via header.
-    pub(super) protocol: &'static str,
-    pub(super) summary: OnceLock<Arc<Summary>>,
+    /// The number of its layout, which its deltas have too.
+    pub layout: LayoutId,
 }
 
-impl EngineState {
+/// The publication of a run in its own process: its state, and its figures beside it.
+#[derive(Debug)]
+pub struct Published {
+    /// The state.
+    pub state: State,
+    /// Figures; an empty snapshot before the first, and of a run that could not start.
+    pub snapshot: Arc<Snapshot>,
+    /// The figures since the start; resets do not change them.
+    pub lifetime: Arc<Lifetime>,
+    /// The protocol of messages, as in a Via header.
+    pub(crate) protocol: &'static str,
+    pub(crate) summary: OnceLock<Arc<Summary>>,
+}
+
+impl Deref for Published {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl Published {
+    /// The state of a run that has not started yet.
+    pub(crate) fn starting(config: &RunConfig) -> Self {
+        let started_at_unix_ns = sys::realtime_now_ns();
+        let start = RunStart { unix_ns: started_at_unix_ns, monotonic_ns: 0 };
+        let source = config.scenario.clone();
+        let (file, name) = match &source {
+            ScenarioSource::File(path) => (Some(path.clone()), String::new()),
+            ScenarioSource::Builtin(name) => (None, name.clone()),
+        };
+        let nothing = Aggregate::new(Arc::default(), 0, start);
+        let xml = Arc::from("");
+        let state = State {
+            phase: Phase::Starting,
+            run_id: run_id(),
+            started_at_unix_ns,
+            health: Health::default(),
+            rate: 0.0,
+            users: config.users,
+            call_limit: None,
+            is_client: false,
+            is_paused: false,
+            listeners: Vec::new(),
+            client: None,
+            scenario: ScenarioState { builtin: file.is_none(), name, source, file, xml },
+            driver: String::new(),
+            notices: Vec::new(),
+            layout: Layout::default().id(),
+        };
+        Self {
+            state,
+            snapshot: Arc::new(nothing.snapshot()),
+            lifetime: Arc::new(nothing.lifetime()),
+            protocol: config.transport.protocol(),
+            summary: OnceLock::new(),
+        }
+    }
+
     /// The summary of the run so far, or of all of it once it is over.
     pub fn summary(&self) -> Arc<Summary> {
         let make = || {
             let context = SummaryContext {
-                driver: self.driver.to_owned(),
+                driver: self.driver.clone(),
                 transport: self.protocol.to_owned(),
                 health: self.health.clone(),
                 unwritten: self.lifetime.unwritten,
@@ -199,6 +273,26 @@ impl EngineState {
         };
         Arc::clone(self.summary.get_or_init(make))
     }
+
+    /// The same with another state, whose summary is made anew.
+    pub(crate) fn with(&self, state: State) -> Self {
+        Self {
+            state,
+            snapshot: Arc::clone(&self.snapshot),
+            lifetime: Arc::clone(&self.lifetime),
+            protocol: self.protocol,
+            summary: OnceLock::new(),
+        }
+    }
+}
+
+/// Random bits that distinguish this run from others.
+fn run_id() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library keys its hash maps from the system's random source.
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u64(sys::realtime_now_ns());
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]

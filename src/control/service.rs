@@ -1,38 +1,40 @@
-//! What an engine has toward those who ask: it answers them, and publishes its state. Whoever
-//! supervises the run lends it the run: the thread of an engine, or a run at a terminal.
+//! The side of a run toward those who ask: it serves what is asked, and publishes the state.
+//! [`ControlledRun`](super::ControlledRun) lends it the run.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use gossipper_uring::sys;
 
-use super::error::AskError;
-use super::handle::{Ask, EngineHandle, Question, Shared};
-use super::spec::ListenerSpec;
-use super::state::{ClientState, EngineState, ListenerState, Phase, ScenarioState};
+use super::controlled::Terms;
+use super::handle::{Handle, Listener, Queue, Queued, Shared};
+use super::reply::{Refusal, Reply, Told};
+use super::request::Request;
+use super::state::{ClientState, ListenerState, Phase, Published, ScenarioState, State};
+use super::tells::{Kind, Tells};
 use crate::config::targets::{Hold, Load};
-use crate::config::{RunConfig, ScenarioSource};
+use crate::config::{ListenerSpec, RunConfig, ScenarioSource};
 use crate::run::calls_per_second;
 use crate::run::supervised::{Finished, Replacement, Supervisor};
-use crate::stats::{Health, Lifetime, Snapshot};
+use crate::stats::{Health, Layout, Lifetime, Snapshot};
 
 /// Figures are published this far apart at least: workers tell theirs four times a second, and not
 /// at the same time.
 const PUBLISH_NS: u64 = 100_000_000;
-/// The interval at which the desk checks whether the run may still call whom it calls.
+/// The interval at which the service checks whether the run may still call whom it calls.
 const TARGETS_NS: u64 = 1_000_000_000;
 /// Notices that are kept.
 const NOTICES_MAX: usize = 50;
-/// Rates beyond this are mistakes.
-const RATE_MAX: f64 = 1e9;
+/// Deltas are taken this far apart.
+const DELTAS_NS: u64 = 1_000_000_000;
 
 /// See the module's documentation.
-pub(in crate::server) struct Desk {
+pub(super) struct Service {
     shared: Arc<Shared>,
     config: Arc<RunConfig>,
-    questions: Receiver<Question>,
+    queue: Queue,
     places: Vec<ListenerSpec>,
     /// By listener.
     enabled: Vec<bool>,
@@ -53,44 +55,85 @@ pub(in crate::server) struct Desk {
     hold: Option<Hold>,
     next_look_ns: u64,
     /// Who waits for all workers to have a new scenario.
-    swap_answer: Option<SyncSender<Result<(), AskError>>>,
+    swap_answer: Option<SyncSender<Reply>>,
+    tells: Tells,
+    /// The one who adds the figures of several runs.
+    listener: Option<Listener>,
+    /// The next one: workers that change their layout do that first.
+    next_listener: Option<Listener>,
+    next_deltas_ns: u64,
 }
 
-impl Desk {
-    /// The desk of a run that has just started, and listens at `places`.
-    pub(in crate::server) fn open(
-        handle: &EngineHandle,
-        questions: Receiver<Question>,
+impl Service {
+    /// The service of a run that has just started.
+    pub(super) fn open(
+        handle: &Handle,
+        queue: Queue,
         config: Arc<RunConfig>,
-        places: Vec<ListenerSpec>,
-        notices: Vec<String>,
+        terms: Terms,
         run: &Supervisor,
     ) -> Self {
+        let Terms { places, notices, hold, is_sent } = terms;
         let snapshot = Arc::new(run.snapshot());
         Self {
             shared: Arc::clone(handle.shared()),
             source: config.scenario.clone(),
             config,
-            questions,
+            queue,
             enabled: vec![true; places.len()],
             places,
             xml: Arc::from(run.text().xml.as_str()),
-            has_swapped: false,
+            has_swapped: is_sent,
             health: run.health(&snapshot),
             snapshot,
             lifetime: Arc::new(run.lifetime()),
             notices: notices.into_iter().take(NOTICES_MAX).collect(),
             has_reports: false,
             next_publish_ns: run.start_ns(),
-            hold: None,
+            hold,
             next_look_ns: 0,
             swap_answer: None,
+            tells: Tells::default(),
+            listener: None,
+            next_listener: None,
+            next_deltas_ns: 0,
         }
     }
 
-    /// With what the run holds of the ceilings of those whom it calls.
-    pub(super) fn holding(self, hold: Option<Hold>) -> Self {
-        Self { hold, ..self }
+    /// Time by which the run must have ended, if there is one.
+    pub(super) fn end_by_ns(&self) -> Option<u64> {
+        let end_by_ns = self.shared.end_by_ns.load(Ordering::Relaxed);
+        (end_by_ns != u64::MAX).then_some(end_by_ns)
+    }
+
+    /// Tells whether anybody but the front can read the state: a run at a terminal without an API
+    /// makes none.
+    fn is_read(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    /// Does what the front itself asks for.
+    pub(super) fn ask(
+        &mut self,
+        run: &mut Supervisor,
+        request: Request,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let result = self.answer(run, request, now);
+        self.publish(run, Self::phase(run));
+        result
+    }
+
+    /// Asks the run about itself; the reply follows.
+    pub(super) fn tell(
+        &mut self,
+        run: &mut Supervisor,
+        request: Request,
+        now: u64,
+    ) -> Receiver<Reply> {
+        let (answer, replies) = sync_channel(1);
+        self.take(run, Queued::Request { request, replacement: None, answer }, now);
+        replies
     }
 
     /// Ends the run, its open calls last, once the configuration no longer lets it call whom it
@@ -116,8 +159,8 @@ impl Desk {
     fn change_within(
         &self,
         change: impl FnOnce(&mut Load),
-        make: impl FnOnce() -> Result<(), AskError>,
-    ) -> Result<(), AskError> {
+        make: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let Some((hold, mut load)) = self.hold.as_ref().and_then(|hold| Some((hold, hold.load()?)))
         else {
             return make();
@@ -127,20 +170,22 @@ impl Desk {
     }
 
     /// The run has started: its first state.
-    pub(in crate::server) fn publish_start(&self, run: &Supervisor) {
+    pub(super) fn publish_start(&self, run: &Supervisor) {
         self.publish(run, Phase::Running);
     }
 
     /// Answers what was asked, and publishes the state where it is due. `has_reports` says whether
     /// workers have reported since the last time.
-    pub(in crate::server) fn serve(&mut self, run: &mut Supervisor, has_reports: bool, now: u64) {
+    pub(super) fn serve(&mut self, run: &mut Supervisor, has_reports: bool, now: u64) {
         self.has_reports |= has_reports;
-        while let Ok(question) = self.questions.try_recv() {
-            self.take(run, question, now);
+        while let Ok(queued) = self.queue.0.try_recv() {
+            self.take(run, queued, now);
         }
+        self.tells.take(run, now);
         self.look_at_the_swap(run);
+        self.send_deltas(run, now);
         self.shared.beat_ns.store(run.oldest_report_ns(), Ordering::Relaxed);
-        if self.has_reports && now >= self.next_publish_ns {
+        if self.has_reports && now >= self.next_publish_ns && self.is_read() {
             self.has_reports = false;
             self.next_publish_ns = now + PUBLISH_NS;
             self.refresh(run);
@@ -148,40 +193,66 @@ impl Desk {
         }
     }
 
-    /// The run has begun with a scenario that somebody sent.
-    pub(super) fn note_sent(&mut self) {
-        self.has_swapped = true;
-    }
-
-    /// The figures published last.
-    pub(super) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
-    fn take(&mut self, run: &mut Supervisor, question: Question, now: u64) {
-        let Question { ask, replacement, answer } = question;
-        let result = match replacement {
-            None => self.answer(run, ask, now),
-            Some(replacement) => match self.swap(run, replacement) {
+    fn take(&mut self, run: &mut Supervisor, queued: Queued, now: u64) {
+        let (request, replacement, answer) = match queued {
+            Queued::Request { request, replacement, answer } => (request, replacement, answer),
+            Queued::Listen(listener) => {
+                self.next_listener = Some(listener);
+                return;
+            }
+        };
+        if let Some(kind) = kind_of(&request) {
+            return self.tells.ask(run, kind, answer, now);
+        }
+        let reply = match (replacement, request) {
+            (Some(replacement), _) => match self.swap(run, replacement) {
                 Ok(()) => {
                     self.swap_answer = Some(answer);
                     return;
                 }
-                Err(error) => Err(error),
+                Err(refusal) => Reply::Refused(refusal),
             },
+            (None, Request::TellLayout) => {
+                Reply::Told(Told::Layout(Box::new(Layout::clone(run.layout()))))
+            }
+            (None, request) => self.answer(run, request, now).into(),
         };
         // Published first: who asked sees what came of it.
         self.publish(run, Self::phase(run));
         // Whoever asked may have lost patience.
-        let _ = answer.try_send(result);
+        let _ = answer.try_send(reply);
     }
 
-    fn swap(&mut self, run: &mut Supervisor, mut new: Replacement) -> Result<(), AskError> {
+    /// Passes on what has been counted, where somebody listens. Whoever does not take it gets it
+    /// with what follows.
+    fn send_deltas(&mut self, run: &mut Supervisor, now: u64) {
+        if let Some(listener) = self.next_listener.take() {
+            match run.record_deltas(listener.source.clone()) {
+                true => {
+                    self.listener = Some(listener);
+                    self.next_deltas_ns = now + DELTAS_NS;
+                }
+                false => self.next_listener = Some(listener),
+            }
+        }
+        let Some(listener) = self.listener.as_ref().filter(|_| now >= self.next_deltas_ns) else {
+            return;
+        };
+        self.next_deltas_ns = now + DELTAS_NS;
+        if !listener.is_there() {
+            self.listener = None;
+            run.forget_deltas();
+        } else if !listener.is_behind() {
+            run.take_deltas().into_iter().for_each(|delta| listener.send(delta));
+        }
+    }
+
+    fn swap(&mut self, run: &mut Supervisor, mut new: Replacement) -> Result<(), Refusal> {
         let warnings = std::mem::take(&mut new.warnings);
         let source = new.source.take();
-        let no_thread = |error| AskError::Refused(format!("cannot run its commands: {error}"));
+        let no_thread = |error| Refusal::Refused(format!("cannot run its commands: {error}"));
         run.expect_commands(&new, self.shared.policy.commands()).map_err(no_thread)?;
-        run.swap(new).map_err(|refused| AskError::Refused(refused.to_string()))?;
+        run.swap(new).map_err(|refused| Refusal::Refused(refused.to_string()))?;
         warnings.into_iter().for_each(|warning| self.note(warning));
         self.xml = Arc::from(run.text().xml.as_str());
         self.has_swapped = source.is_none();
@@ -196,18 +267,16 @@ impl Desk {
         if !run.is_swapping()
             && let Some(answer) = self.swap_answer.take()
         {
-            let _ = answer.try_send(Ok(()));
+            let _ = answer.try_send(Reply::Done);
         }
     }
 
-    fn answer(&mut self, run: &mut Supervisor, ask: Ask, now: u64) -> Result<(), AskError> {
-        let refused = |why: &str| AskError::Refused(why.to_owned());
-        match ask {
-            Ask::SetRate(rate) if !(0.0..=RATE_MAX).contains(&rate) => {
-                return Err(AskError::Invalid(format!("a rate is a number from 0 to {RATE_MAX}")));
-            }
-            Ask::SetRate(rate) => {
-                let per_period = rate * self.config.rate_period_ms as f64 / 1e3;
+    fn answer(&mut self, run: &mut Supervisor, request: Request, now: u64) -> Result<(), Refusal> {
+        request.check()?;
+        let refused = |why: &str| Refusal::Refused(why.to_owned());
+        match request {
+            Request::SetRate(rate) => {
+                let per_period = rate * period_s(&self.config);
                 let highest = calls_per_second(&self.config, per_period);
                 let is_paced = run.is_client() && run.users().is_none();
                 self.change_within(
@@ -215,14 +284,14 @@ impl Desk {
                     || run.set_rate(per_period).map_err(refused),
                 )?;
             }
-            Ask::SetUsers(users) => {
+            Request::SetUsers(users) => {
                 let has_users = run.users().is_some();
                 self.change_within(
                     |load| load.open = if has_users { users as f64 } else { load.open },
-                    || run.set_users(users).map_err(AskError::Refused),
+                    || run.set_users(users).map_err(Refusal::Refused),
                 )?;
             }
-            Ask::SetCallLimit(limit) => {
+            Request::SetCallLimit(limit) => {
                 let has_users = run.users().is_some();
                 let set = || {
                     run.set_call_limit(limit);
@@ -233,29 +302,38 @@ impl Desk {
                     set,
                 )?;
             }
-            Ask::SetCallsTotal(total) => run.set_calls_total(total).map_err(refused)?,
-            Ask::SetPaused(is_paused) => {
+            Request::SetCallsTotal(total) => run.set_calls_total(total).map_err(refused)?,
+            Request::SetPaused(is_paused) => {
                 run.set_paused(is_paused);
                 self.tell_listeners(run);
             }
-            Ask::SetListener { index, .. } if run.is_client() => {
+            Request::SetStartsPaused(is_paused) => run.set_paused(is_paused),
+            Request::SetListener { index, .. } if run.is_client() => {
                 let why = format!("this engine makes calls: it has no listener {index}");
-                return Err(AskError::Invalid(why));
+                return Err(Refusal::Invalid(why));
             }
-            Ask::SetListener { index, enabled } => {
+            Request::SetListener { index, enabled } => {
                 let last = self.enabled.len().saturating_sub(1);
                 let listener = self.enabled.get_mut(index).ok_or_else(|| {
                     let why = format!("there is no listener {index}; the last one is {last}");
-                    AskError::Invalid(why)
+                    Refusal::Invalid(why)
                 })?;
                 *listener = enabled;
                 self.tell_listeners(run);
             }
-            // It comes with what was compiled.
-            Ask::Swap(_) => return Err(AskError::Busy),
-            Ask::Drain => run.drain(u64::MAX),
-            Ask::Stop => run.cancel(now),
-            Ask::ResetStats => {
+            Request::SetLog { log, enabled } => run.switch_trace(log, enabled),
+            // It comes with what was compiled, and the others are answered by workers.
+            Request::Swap(_)
+            | Request::TellCalls
+            | Request::TellWaits
+            | Request::TellCircuits
+            | Request::TellVariables
+            | Request::TellLayout => return Err(Refusal::Busy),
+            Request::Drain => run.drain(u64::MAX),
+            Request::Quit => run.quit(now),
+            Request::Stop => run.cancel(now),
+            Request::StopNow => run.stop(),
+            Request::ResetStats => {
                 run.reset_stats();
                 self.refresh(run);
             }
@@ -305,10 +383,13 @@ impl Desk {
     }
 
     fn publish(&self, run: &Supervisor, phase: Phase) {
+        if !self.is_read() {
+            return;
+        }
         self.shared.state.store(Arc::new(self.state(run, phase)));
     }
 
-    fn state(&self, run: &Supervisor, phase: Phase) -> EngineState {
+    fn state(&self, run: &Supervisor, phase: Phase) -> Published {
         let is_client = run.is_client();
         let is_over = phase.is_over();
         let is_paused = run.is_paused();
@@ -337,15 +418,13 @@ impl Desk {
         });
         let last = self.shared.state.load();
         let has_rate = is_client && run.users().is_none();
-        EngineState {
+        let state = State {
             phase,
             run_id: last.run_id.clone(),
             started_at_unix_ns: last.started_at_unix_ns,
-            snapshot: Arc::clone(&self.snapshot),
-            lifetime: Arc::clone(&self.lifetime),
             health: self.health.clone(),
             rate: match has_rate {
-                true => run.rate() * 1e3 / self.config.rate_period_ms.max(1) as f64,
+                true => run.rate() / period_s(&self.config),
                 false => 0.0,
             },
             users: run.users(),
@@ -355,50 +434,50 @@ impl Desk {
             listeners: if is_client { Vec::new() } else { listeners.collect() },
             client: client.filter(|_| is_client),
             scenario,
-            driver: run.driver_name(),
+            driver: run.driver_name().to_owned(),
             notices: self.notices.iter().cloned().collect(),
+            layout: run.layout().id(),
+        };
+        Published {
+            state,
+            snapshot: Arc::clone(&self.snapshot),
+            lifetime: Arc::clone(&self.lifetime),
             protocol: self.config.transport.protocol(),
             summary: OnceLock::new(),
         }
     }
 
     /// The workers have ended. Returns the last state, as far as it is known by now.
-    pub(in crate::server) fn last_state(&mut self, run: &Supervisor) -> EngineState {
+    pub(super) fn last_state(&mut self, run: &mut Supervisor) -> Published {
         // Disks may take their time; no worker is waited for any more.
         self.shared.beat_ns.store(u64::MAX, Ordering::Relaxed);
+        if let Some(listener) = &self.listener {
+            run.take_deltas().into_iter().for_each(|delta| listener.send(delta));
+        }
         self.refresh(run);
         self.state(run, Phase::Draining)
     }
 
     /// Publishes how it went, and returns what is missing. Who still asks is told that it is over.
-    pub(in crate::server) fn close(
+    pub(super) fn close(
         self,
-        mut state: EngineState,
+        mut published: Published,
         finished: &Finished,
         commands_lost: usize,
     ) -> Vec<String> {
         let Finished { snapshot, health, losses, summary, written, fatal, failed, code } = finished;
-        let mut notices = Vec::new();
-        let lost = [
-            (losses.losses.hep_packets, "packets did not reach the HEP collector"),
-            (losses.losses.events, "events did not reach the collector of the event log"),
-            (snapshot.counters.trace_drops.total(), "records are missing in the trace files"),
-            (commands_lost as u64, "shell commands were not run"),
-        ];
-        for (count, what) in lost.into_iter().filter(|(count, _)| *count > 0) {
-            notices.push(format!("{count} {what}"));
+        let mut notices = finished.losses_told();
+        if commands_lost > 0 {
+            notices.push(format!("{commands_lost} shell commands were not run"));
         }
-        notices.extend(losses.complaints.iter().cloned());
         let error = fatal.as_ref().or(failed.as_ref()).map(ToString::to_string);
         let error = error.or(written.as_ref().err().map(ToString::to_string));
+        let state = &mut published.state;
         state.notices.extend(notices.iter().cloned());
         state.phase = match error {
             None => Phase::Finished { code: code.code() },
             Some(reason) => Phase::Failed { reason },
         };
-        state.snapshot = Arc::new(snapshot.clone());
-        let lifetime = Lifetime { unwritten: losses.unwritten, ..(*state.lifetime).clone() };
-        state.lifetime = Arc::new(lifetime);
         state.health = health.clone();
         state.is_paused = false;
         if let Some(client) = &mut state.client {
@@ -407,8 +486,28 @@ impl Desk {
         for listener in &mut state.listeners {
             listener.enabled = false;
         }
-        state.summary = OnceLock::from(Arc::new(summary.clone()));
-        self.shared.state.store(Arc::new(state));
+        let lifetime = Lifetime { unwritten: losses.unwritten, ..(*published.lifetime).clone() };
+        published.lifetime = Arc::new(lifetime);
+        published.snapshot = Arc::new(snapshot.clone());
+        published.summary = OnceLock::from(Arc::new(summary.clone()));
+        self.shared.state.store(Arc::new(published));
         notices
     }
+}
+
+/// The period of a rate in seconds (`-rp`): rates are calls per second but for workers and those
+/// who read options.
+pub(crate) fn period_s(config: &RunConfig) -> f64 {
+    config.rate_period_ms.max(1) as f64 / 1e3
+}
+
+/// The kind of answer that workers give to a request; `None` if they are not asked.
+fn kind_of(request: &Request) -> Option<Kind> {
+    Some(match request {
+        Request::TellCalls => Kind::Calls,
+        Request::TellWaits => Kind::Waits,
+        Request::TellCircuits => Kind::Circuits,
+        Request::TellVariables => Kind::Variables,
+        _ => return None,
+    })
 }

@@ -6,9 +6,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-use super::RunError;
 use super::action::{self, Action};
 use crate::config::{ControlPort, ControlSocketConfig};
+use crate::run::RunError;
 
 /// Ports tried from the default one on.
 const TRIES: u16 = 60;

@@ -1,0 +1,196 @@
+//! A run under control: one loop supervises it to its end, serves what is asked over its handle,
+//! and gives its front a turn.
+//!
+//! A front is the one that owns the thread: the thread of an engine, or a terminal. All others
+//! reach the run through a [`Handle`].
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
+
+use gossipper_uring::sys;
+
+use super::handle::{Handle, Queue};
+use super::reply::{Refusal, Reply};
+use super::request::Request;
+use super::service::Service;
+use super::state::Published;
+use crate::config::targets::Hold;
+use crate::config::{ListenerSpec, RunConfig};
+use crate::output::ConsoleLine;
+use crate::output::summary::Media;
+use crate::run::RunError;
+use crate::run::supervised::{Finished, Shell, Supervisor};
+
+/// Most of the time to a deadline that is kept for ending calls with BYE.
+const GOODBYE_NS: u64 = 3_000_000_000;
+/// Most of the time to a deadline that is kept for writing the last reports.
+const REPORTS_NS: u64 = 1_000_000_000;
+
+/// The part of the time to a deadline in which open calls may end by themselves.
+pub(crate) fn own_time_ns(left_ns: u64) -> u64 {
+    left_ns - REPORTS_NS.min(left_ns / 4) - GOODBYE_NS.min(left_ns / 3)
+}
+
+/// The owner of the thread that supervises a run.
+pub(crate) trait Front {
+    /// The longest time between two turns. Workers and queue wake the thread.
+    const POLL: Duration;
+
+    /// Tells something that the run has to say.
+    fn note(&mut self, run: &mut ControlledRun, note: String);
+
+    /// Does what is due at `now`.
+    fn turn(&mut self, run: &mut ControlledRun, now: u64);
+}
+
+/// The settings of a run under control, beside those of the run itself.
+pub(crate) struct Terms {
+    /// The places where it listens.
+    pub(crate) places: Vec<ListenerSpec>,
+    /// Sentences of its plan that an operator should read.
+    pub(crate) notices: Vec<String>,
+    /// The share that it holds of the ceilings of those whom it calls.
+    pub(crate) hold: Option<Hold>,
+    /// `true` if the scenario was sent with the request that started it.
+    pub(crate) is_sent: bool,
+}
+
+/// A running run, its workers and its statistics.
+pub(crate) struct ControlledRun {
+    config: Arc<RunConfig>,
+    run: Supervisor,
+    service: Service,
+    next_line_ns: u64,
+    is_ending_by: bool,
+}
+
+impl ControlledRun {
+    /// Takes control of a run that has just started, and publishes its first state.
+    pub(crate) fn new(
+        handle: &Handle,
+        queue: Queue,
+        config: Arc<RunConfig>,
+        terms: Terms,
+        run: Supervisor,
+    ) -> Self {
+        let next_line_ns = match config.stat_period_ms {
+            Some(period_ms) if period_ms > 0 => run.start_ns() + period_ms * 1_000_000,
+            _ => u64::MAX,
+        };
+        let service = Service::open(handle, queue, Arc::clone(&config), terms, &run);
+        service.publish_start(&run);
+        Self { config, run, service, next_line_ns, is_ending_by: false }
+    }
+
+    /// Supervises the run to the end of its workers.
+    pub(crate) fn watch<F: Front>(mut self, front: &mut F) -> EndedRun {
+        while !self.run.is_over() {
+            thread::park_timeout(F::POLL);
+            let now = sys::monotonic_now();
+            let has_reports = self.run.poll(now);
+            for note in self.run.take_notes() {
+                front.note(&mut self, note);
+            }
+            self.look_at_the_end(now);
+            self.service.look_at_targets(&mut self.run, now);
+            self.service.serve(&mut self.run, has_reports, now);
+            front.turn(&mut self, now);
+        }
+        let Self { mut run, mut service, .. } = self;
+        let failed = run.join();
+        let last = service.last_state(&mut run);
+        EndedRun { run, service, last, failed }
+    }
+
+    /// Does what the front itself asks for. What workers have to answer comes with
+    /// [`tell`](Self::tell).
+    ///
+    /// # Errors
+    /// The reason why it is not done.
+    pub(crate) fn ask(&mut self, request: Request, now: u64) -> Result<(), Refusal> {
+        self.service.ask(&mut self.run, request, now)
+    }
+
+    /// Asks the run about itself; the reply follows.
+    pub(crate) fn tell(&mut self, request: Request, now: u64) -> Receiver<Reply> {
+        self.service.tell(&mut self.run, request, now)
+    }
+
+    /// The run, to read.
+    pub(crate) fn run(&self) -> &Supervisor {
+        &self.run
+    }
+
+    /// Writes what waits to be written, and the screens if there is a file for them; `false` if
+    /// there is none.
+    pub(crate) fn dump(&mut self, screens: &str) -> bool {
+        self.run.dump(screens)
+    }
+
+    /// Tells something to those who read the state.
+    pub(crate) fn note(&mut self, text: String) {
+        self.service.note(text);
+    }
+
+    /// A line of progress, where one is due (`-stat_period`).
+    pub(crate) fn line(&mut self, engine: Option<&str>, now: u64) -> Option<String> {
+        if now < self.next_line_ns {
+            return None;
+        }
+        self.next_line_ns = now + self.config.stat_period_ms.unwrap_or(1000) * 1_000_000;
+        let snapshot = self.run.snapshot();
+        Some(ConsoleLine { snapshot: &snapshot, media: &Media::default(), engine }.to_string())
+    }
+
+    /// Sees to it that the run ends in time, once somebody has said by when.
+    fn look_at_the_end(&mut self, now: u64) {
+        let Some(end_by_ns) = self.service.end_by_ns().filter(|_| !self.is_ending_by) else {
+            return;
+        };
+        self.is_ending_by = true;
+        let left_ns = end_by_ns.saturating_sub(now);
+        let stop_ns = end_by_ns.saturating_sub(REPORTS_NS.min(left_ns / 4));
+        self.run.end_by(now + own_time_ns(left_ns), stop_ns);
+    }
+}
+
+/// A run whose workers have ended: its reports are still to be written.
+pub(crate) struct EndedRun {
+    run: Supervisor,
+    service: Service,
+    last: Published,
+    failed: Option<RunError>,
+}
+
+impl EndedRun {
+    /// The run, to read.
+    pub(crate) fn run(&self) -> &Supervisor {
+        &self.run
+    }
+
+    /// Takes the notes that the run still has.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        self.run.take_notes()
+    }
+
+    /// The thread of its shell commands, if it has one.
+    pub(crate) fn take_shell(&mut self) -> Option<Shell> {
+        self.run.take_shell()
+    }
+
+    /// Writes all reports, lets `shell` finish, and publishes how it went. `screens` are appended
+    /// to the screen file, if there is one. Returns that, and sentences about what is missing.
+    pub(crate) fn finish(
+        self,
+        screens: Option<&str>,
+        shell: Option<Shell>,
+    ) -> (Finished, Vec<String>) {
+        let Self { run, service, last, failed } = self;
+        let finished = run.finish(screens, failed);
+        let commands_lost = shell.map_or(0, Shell::finish);
+        let notices = service.close(last, &finished, commands_lost);
+        (finished, notices)
+    }
+}

@@ -1,0 +1,97 @@
+//! Requests to a run.
+
+use serde::{Deserialize, Serialize};
+
+use super::reply::Refusal;
+use crate::config::{RATE_MAX, ScenarioSource};
+use crate::sinks::Log;
+
+/// Something that is asked of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Set the rate, in calls per second.
+    SetRate(f64),
+    /// Start no calls for now, or go on. A run that answers calls takes no new ones.
+    SetPaused(bool),
+    /// Start no calls for now, or go on: the key `p`. Calls of peers are answered all the same, as
+    /// in SIPp.
+    SetStartsPaused(bool),
+    /// Set the number of users.
+    SetUsers(u64),
+    /// Set the limit of open calls.
+    SetCallLimit(u64),
+    /// Set the number of calls since the start; `None` is no limit.
+    SetCallsTotal(Option<u64>),
+    /// A listener accepts calls or refuses them; open ones go on.
+    SetListener {
+        /// Index of the listener, from 0.
+        index: usize,
+        /// `true` if it accepts calls.
+        enabled: bool,
+    },
+    /// Set the scenario of new calls; open ones keep theirs.
+    Swap(NewScenario),
+    /// Switch a log on or off.
+    SetLog {
+        /// The log.
+        log: Log,
+        /// `true` if it is on.
+        enabled: bool,
+    },
+    /// Reset the statistics.
+    ResetStats,
+    /// Start no new calls; open ones end by themselves.
+    Drain,
+    /// No new calls, and open ones have as long as `-drain` says; asked once more, as `Stop`.
+    Quit,
+    /// Start no new calls and end the open ones, which takes at most five seconds.
+    Stop,
+    /// End at once, whatever is open.
+    StopNow,
+    /// Tell the numbers of calls of this moment.
+    TellCalls,
+    /// Tell what open calls wait for.
+    TellWaits,
+    /// Tell the circuits that calls hold.
+    TellCircuits,
+    /// Tell the global variables that have a value, and note them in the error log.
+    TellVariables,
+    /// Tell the names of what is measured.
+    TellLayout,
+}
+
+/// The source of another scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum NewScenario {
+    /// This text of somebody who uses the API, and may not call everybody (`targets`). The run's
+    /// file stays as it is.
+    Sent(String),
+    /// The run's file, read again.
+    Reload,
+    /// The scenario that the configuration names now; the run's comes from there from now on.
+    Configured {
+        /// The source.
+        source: ScenarioSource,
+        /// The text that was read from it.
+        text: String,
+        /// `true` if a client of the API wrote the file.
+        is_sent: bool,
+    },
+}
+
+impl Request {
+    /// Checks what can be checked without the run.
+    ///
+    /// # Errors
+    /// The limit that it breaks.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::SetRate(rate) if !(0.0..=RATE_MAX).contains(rate) => {
+                Err(Refusal::Invalid(format!("a rate is a number from 0 to {RATE_MAX}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
