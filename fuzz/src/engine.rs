@@ -48,23 +48,23 @@ const DATAGRAM_MAX: usize = 65_507;
 /// The next thing to do.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Op {
-    /// The datagram in hand goes where it should; true: from the other port.
+    /// Delivers the datagram in hand to its destination; with `other_port`, from the other port.
     Deliver { which: u8, other_port: bool },
-    /// It goes back to where it came from.
+    /// Sends the datagram back to its sender.
     Reflect { which: u8 },
-    /// It is lost.
+    /// Loses the datagram.
     Drop { which: u8 },
-    /// It goes where it should, and stays in hand.
+    /// Delivers the datagram, and keeps it in hand.
     Duplicate { which: u8 },
-    /// It goes where it should with bytes changed: place, bytes left out, bytes put in.
+    /// Delivers the datagram with bytes changed: place, bytes left out, bytes put in.
     Mangle { which: u8, at: u16, without: u8, with: Vec<u8> },
-    /// Its sender hears that the kernel did not take it.
+    /// Tells the sender that the kernel did not take the datagram.
     Refuse { which: u8, why: u8 },
-    /// Its sender hears that it did not arrive, and is quoted that much of it.
+    /// Tells the sender by ICMP that the datagram did not arrive; `quoted` is the quoted part.
     Unreachable { which: u8, cause: u8, quoted: u8 },
-    /// Its sender is answered by somebody in between, with header lines of their own.
+    /// Answers the sender as an element in between would, with header lines of its own.
     Answer { which: u8, code: u16, headers: Vec<u8> },
-    /// It goes where it should with another method, and stays in hand.
+    /// Delivers the datagram with another method, and keeps it in hand.
     Rename { which: u8, method: u8 },
     /// These bytes go to the caller or the answerer.
     Raw { to_caller: bool, bytes: Vec<u8> },

@@ -189,9 +189,9 @@ run_settings! {
         out_of_call_name: Option<String>,
         /// The name of this instance, if it sends the first command.
         master: Option<String>,
-        /// Its name, if it does not.
+        /// The name of an instance that does not lead.
         slave: Option<String>,
-        /// Its name, if the scenario says which of both.
+        /// The name of an instance whose scenario says if it leads.
         instance_name: Option<String>,
         /// The file with the names and addresses of all instances.
         instances_file: Option<PathBuf>,

@@ -11,11 +11,11 @@ use crate::stats::{CallTotals, Layout};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reply {
-    /// It is done: the workers have been told, and a new scenario has been taken by all of them.
+    /// The request is carried out: the workers have it, and all of them follow a new scenario.
     Done,
     /// The facts that were asked for.
     Told(Told),
-    /// It is not done.
+    /// The request is not carried out.
     Refused(Refusal),
 }
 

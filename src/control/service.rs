@@ -54,10 +54,10 @@ pub(super) struct Service {
     /// The share that the run holds of the ceilings of those whom it calls.
     hold: Option<Hold>,
     next_look_ns: u64,
-    /// Who waits for all workers to have a new scenario.
+    /// The requester that waits until all workers have the new scenario.
     swap_answer: Option<SyncSender<Reply>>,
     tells: Tells,
-    /// The one who adds the figures of several runs.
+    /// The listener that adds the figures of several runs.
     listener: Option<Listener>,
     /// The next one: workers that change their layout do that first.
     next_listener: Option<Listener>,

@@ -62,15 +62,15 @@ struct Head {
 /// Reasons why bytes are no message.
 #[derive(Debug, Error)]
 pub enum WireError {
-    /// It is longer than any.
+    /// The message is longer than the limit.
     #[error("a message of {0} bytes; the longest has {MESSAGE_BYTES_MAX}")]
     TooLong(usize),
-    /// It is of another version of the contract.
+    /// The message has another version of the contract.
     #[error(
         "a message of version {0} of the control contract, and this program speaks {VERSION}; run the same release on both sides"
     )]
     Version(u32),
-    /// It is not what a message looks like.
+    /// The text is not a message.
     #[error("no message of the control contract: {0}")]
     Malformed(#[from] serde_json::Error),
 }

@@ -14,7 +14,7 @@ pub(super) enum Owner {
     Medium,
 }
 
-/// What has come in, for its owner.
+/// An event for its owner.
 #[derive(Debug)]
 pub enum Arrival<'a> {
     /// A SIP message.
@@ -49,7 +49,7 @@ impl Demux {
         self.owners.get(socket.0 as usize).copied().unwrap_or(Owner::Nobody)
     }
 
-    /// What an event of the driver is, and whose. Streams are taken apart elsewhere.
+    /// Finds the kind and the owner of an event of the driver; streams have a path of their own.
     #[inline]
     pub(super) fn arrival<'a>(&self, event: Event<'a>) -> Arrival<'a> {
         match event {

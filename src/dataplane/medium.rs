@@ -20,11 +20,11 @@ pub enum MediumInput<'a> {
     Datagram {
         /// The socket.
         socket: SocketId,
-        /// Where it came from.
+        /// The sender.
         source: SocketAddr,
-        /// Its payload.
+        /// The payload.
         payload: &'a [u8],
-        /// When it arrived at this host, on the monotonic clock.
+        /// Time of arrival at this host, on the monotonic clock.
         received_ns: u64,
     },
     /// A staged datagram could not be sent.
@@ -33,19 +33,19 @@ pub enum MediumInput<'a> {
         socket: SocketId,
         /// The cookie that it was committed with.
         cookie: u64,
-        /// Why.
+        /// The reason.
         cause: SendFailure,
     },
     /// The network reported by ICMP that a datagram did not arrive.
     Unreachable {
         /// The socket that sent it.
         socket: SocketId,
-        /// Where it was going.
+        /// The destination.
         destination: SocketAddr,
-        /// What the report said.
+        /// The cause that the report gave.
         cause: IcmpCause,
     },
-    /// Its deadline has come.
+    /// The deadline of the medium has come.
     Time {
         /// Slots of the arena that stay free.
         reserve: usize,

@@ -166,16 +166,16 @@ impl Engine {
         if let Some(socket) = self.connections.take_closable() {
             return Some(Effect::Close(socket));
         }
-        if let Some(stop) = self.disconnected.take().or_else(|| self.stop.take()) {
+        if let Some(stop) = self.outbox.disconnected.take().or_else(|| self.outbox.stop.take()) {
             return Some(Effect::Stop(stop));
         }
-        if let Some(note) = self.notes.pop_front() {
+        if let Some(note) = self.outbox.notes.pop_front() {
             return Some(Effect::Note(note));
         }
-        if let Some(answer) = self.answers.pop_front() {
+        if let Some(answer) = self.outbox.answers.pop_front() {
             return Some(Effect::Answer(answer));
         }
-        if let Some(command) = self.commands.pop_front() {
+        if let Some(command) = self.outbox.commands.pop_front() {
             return Some(Effect::Shell(command));
         }
         self.peers.front().map(|(peer, text)| Effect::PeerCommand { peer, text })

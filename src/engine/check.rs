@@ -92,11 +92,12 @@ impl Engine {
         differ("requests received, in all and by method", counters.requests_received, received.0)?;
         differ("responses received, in all and by code", counters.responses_received, received.1)?;
         let texts = self
+            .variables
             .call_values
             .iter()
-            .chain(&self.global_values)
-            .chain(&self.user_values)
-            .filter(|value| matches!(value, super::Value::Text(blob) if !blob.is_empty()))
+            .chain(&self.variables.global_values)
+            .chain(&self.variables.user_values)
+            .filter(|value| matches!(value, super::call::variables::Value::Text(blob) if !blob.is_empty()))
             .count();
         differ(
             "stored strings",

@@ -93,7 +93,7 @@ impl Engine {
             WorkerRequest::TellCalls => Answer::Calls(CallTotals::of(&self.counters)),
             WorkerRequest::TellWaits => Answer::Waits(self.census(now)),
         };
-        self.answers.push_back(answer);
+        self.outbox.answers.push_back(answer);
     }
 
     /// Starts and accepts no more calls.
@@ -186,9 +186,9 @@ impl Engine {
             // A user that was removed and comes back may still be in its last call.
             let fresh = (self.users..users).filter(|&user| !is_calling[user as usize]);
             self.idle_users.extend(fresh.rev().map(|user| (user, now)));
-            let values = self.user_values_each * users as usize;
-            if values > self.user_values.len() {
-                self.user_values.resize_with(values, Default::default);
+            let values = self.variables.user_values_each * users as usize;
+            if values > self.variables.user_values.len() {
+                self.variables.user_values.resize_with(values, Default::default);
             }
         }
         self.users = users;
@@ -226,7 +226,7 @@ impl Engine {
         for bound in &self.programs {
             for (name, &index) in bound.program.global_variables.iter().zip(&bound.base.globals) {
                 let mut text = Vec::new();
-                self.value_text(&self.global_values[usize::from(index)], &mut text);
+                self.value_text(&self.variables.global_values[usize::from(index)], &mut text);
                 text.truncate(VALUE_MAX);
                 if !text.is_empty() && all.iter().all(|(known, _)| known != name) {
                     all.push((name.clone(), String::from_utf8_lossy(&text).into_owned()));

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use gossipper_uring::{IcmpCause, SocketId, TxArena};
 
 use crate::injection::Table;
-use crate::scenario::{Mode, Scratch};
+use crate::scenario::{Mode, Program, Scratch};
 use crate::sip::digest::Ha1Cache;
 use crate::sip::{HeaderIndex, Message};
 use crate::stats::{Counters, Layout, Report, StepCounts};
@@ -63,7 +63,7 @@ use arrivals::pacing::Pacer;
 use call::blob::BlobPool;
 use call::ids::{CallRef, RunNonce};
 use call::lookup::{CallIdHasher, CallMap, DeadCalls};
-use call::variables::Value;
+use call::variables::Variables;
 use call::{Phase, Slab, Slot};
 use programs::bound::{Base, Bound, SharedNames};
 use random::Random;
@@ -130,26 +130,12 @@ pub struct Engine {
     accepting: bool,
     /// True if requests that begin a call are served; otherwise they are refused.
     is_listening: bool,
-    stop: Option<StopRequest>,
-    /// The same for want of the one connection of all calls.
-    disconnected: Option<StopRequest>,
-    /// Notes for the user that nobody has taken yet.
-    notes: VecDeque<String>,
-    /// Answers that nobody has taken yet.
-    answers: VecDeque<Answer>,
+    outbox: Outbox,
     /// The slot from which on open calls are still to be ended, if that was demanded.
     cancelling: Option<u32>,
     /// The run ends now, whatever is open.
     is_stopping: bool,
-    index: Option<Box<HeaderIndex>>,
-    saved_index: Option<Box<HeaderIndex>>,
-    saved_bytes: Vec<u8>,
-    /// Header index of the sent message that the actions of a send examine.
-    sent_index: Option<Box<HeaderIndex>>,
-    sent_bytes: Vec<u8>,
-    scratch: Vec<u8>,
-    /// Buffer for automatic messages whose text comes from the scenario.
-    default_text: Vec<u8>,
+    buffers: Buffers,
     /// States of named transactions, call by call.
     named: Vec<dialog::transactions::NamedState>,
     /// Named transactions for which each call has room.
@@ -175,27 +161,74 @@ pub struct Engine {
     only_connection: Option<SocketId>,
     /// True once the shared connection was up.
     was_connected: bool,
-    call_values: Vec<Value>,
-    /// Variables for which each call has room: those of the program with most.
-    call_values_each: usize,
-    /// Variables of one user.
-    user_values_each: usize,
-    /// Response times for which each call has room.
-    rtds_each: usize,
-    user_values: Vec<Value>,
-    global_values: Vec<Value>,
-    rtd_starts: Vec<u64>,
+    variables: Variables,
     dynamic_id: Cell<u64>,
     /// Injection files and the scenario's changes to them.
     tables: Vec<Table>,
     /// Digest hashes of users, realms and passwords.
     digests: RefCell<Ha1Cache>,
     circuits: Option<Circuits>,
-    /// Shell commands that the worker has not taken yet.
-    commands: VecDeque<Box<[u8]>>,
     peers: Commands,
     /// Source addresses of `-t ui`, by injection row.
     sources: Option<Sources>,
+}
+
+/// Effects that the worker has not taken yet ([`Engine::next_effect`]).
+struct Outbox {
+    /// A request to stop the run.
+    stop: Option<StopRequest>,
+    /// The request to stop because the one connection of all calls is lost.
+    disconnected: Option<StopRequest>,
+    /// Notes for the user.
+    notes: VecDeque<String>,
+    /// Answers for the control side.
+    answers: VecDeque<Answer>,
+    /// Shell commands.
+    commands: VecDeque<Box<[u8]>>,
+}
+
+impl Outbox {
+    fn new() -> Self {
+        Self {
+            stop: None,
+            disconnected: None,
+            notes: VecDeque::with_capacity(transport::connections::NOTES_MAX),
+            answers: VecDeque::new(),
+            commands: VecDeque::new(),
+        }
+    }
+}
+
+/// Buffers that one step after the other uses: they are taken, filled, and put back.
+struct Buffers {
+    /// Header index of the message that is handled.
+    index: Option<Box<HeaderIndex>>,
+    /// Header index of the last message of a call, read back from its store.
+    saved_index: Option<Box<HeaderIndex>>,
+    saved_bytes: Vec<u8>,
+    /// Header index of the sent message that the actions of a send examine.
+    sent_index: Option<Box<HeaderIndex>>,
+    sent_bytes: Vec<u8>,
+    /// Room for a text that an action makes.
+    scratch: Vec<u8>,
+    /// Text of an automatic message, where it comes from the scenario.
+    default_text: Vec<u8>,
+}
+
+impl Buffers {
+    fn new() -> Self {
+        let index = || Some(Box::new(HeaderIndex::new()));
+        let bytes = || Vec::with_capacity(1 << 16);
+        Self {
+            index: index(),
+            saved_index: index(),
+            saved_bytes: bytes(),
+            sent_index: index(),
+            sent_bytes: bytes(),
+            scratch: bytes(),
+            default_text: Vec::new(),
+        }
+    }
 }
 
 /// Sockets that calls send from.
@@ -272,6 +305,43 @@ struct Cx<'a, 'm> {
     last_is_saved: bool,
 }
 
+/// The numbers from which all random choices of an engine follow.
+fn seeds(config: &EngineConfig, mode: Mode) -> Random {
+    // A caller and an answerer with the same seed must not mistake each other's Call-IDs for
+    // their own.
+    let role = match mode {
+        Mode::Client => 0,
+        Mode::Server => 0x5e2f_e200_0000_0001,
+    };
+    Random::new(config.seed ^ role)
+}
+
+/// Binds programs to the figures of `layout` and to the environment; adds the names of variables
+/// that they share to `names`.
+fn bind(
+    programs: &Programs,
+    layout: &Layout,
+    config: &EngineConfig,
+    names: &mut SharedNames,
+) -> Vec<Rc<Bound>> {
+    let (environment, per_source) = (&config.environment, config.data.per_source);
+    let bound = |(index, program): (usize, &Arc<Program>)| {
+        let base = Base::new(program, index, layout, names);
+        Rc::new(Bound::new(Arc::clone(program), base, environment, per_source))
+    };
+    programs.all().enumerate().map(bound).collect()
+}
+
+/// The schedule of calls, for an engine that starts them at a rate.
+fn pacer(config: &EngineConfig) -> Option<Pacer> {
+    match config.arrivals {
+        Arrivals::Open(plan) => {
+            Some(Pacer::new(plan, config.worker, config.workers, config.start_ns))
+        }
+        Arrivals::Server | Arrivals::Users(_) => None,
+    }
+}
+
 impl Engine {
     /// Creates an engine for `programs`. `layout` must be theirs.
     pub fn new(programs: impl Into<Programs>, layout: &Layout, config: EngineConfig) -> Self {
@@ -289,51 +359,32 @@ impl Engine {
     ) -> Self {
         // RFC 3261 section 17: no retransmission over a reliable transport.
         config.rules.retransmission.enabled &= !config.environment.protocol.is_stream();
-        let connections =
-            if config.environment.protocol.is_stream() { capacity_of(&config) } else { 0 };
         let programs: Programs = programs.into();
         let capacity = capacity_of(&config);
-        // A caller and an answerer with the same seed must not mistake each other's Call-IDs for
-        // their own.
-        let role = match programs.main.mode {
-            Mode::Client => 0,
-            Mode::Server => 0x5e2f_e200_0000_0001,
-        };
-        let mut seeds = Random::new(config.seed ^ role);
+        let connections = if config.environment.protocol.is_stream() { capacity } else { 0 };
+        let mut seeds = seeds(&config, programs.main.mode);
         let nonce = RunNonce::new(seeds.next_u64() as u32);
         let hasher = CallIdHasher::new(seeds.next_u64());
         let random = Random::new(seeds.next_u64().wrapping_add(config.worker as u64));
         let split = |total: u64| pacing::share(total, config.worker, config.workers);
-        let pacer = match config.arrivals {
-            Arrivals::Open(plan) => {
-                Some(Pacer::new(plan, config.worker, config.workers, config.start_ns))
-            }
-            Arrivals::Server | Arrivals::Users(_) => None,
-        };
+        let pacer = pacer(&config);
         let users = match config.arrivals {
             Arrivals::Users(users) => split(users) as u32,
             Arrivals::Server | Arrivals::Open(_) => 0,
         };
         let idle_users = (0..users).map(|user| (user, config.start_ns)).collect();
         let mut names = SharedNames::default();
-        let bounds: Vec<_> = programs
-            .all()
-            .enumerate()
-            .map(|(index, program)| {
-                let base = Base::new(program, index, layout, &mut names);
-                let per_source = config.data.per_source;
-                Rc::new(Bound::new(Arc::clone(program), base, &config.environment, per_source))
-            })
-            .collect();
+        let bounds = bind(&programs, layout, &config, &mut names);
         let room = Footprint::default().with(&programs, &names);
-        let user_values = room.user_values * (users as usize).max(1);
-        let global_values =
-            std::iter::repeat_with(Value::default).take(names.globals.len()).collect();
+        let names_of_globals = names.globals.len();
         let created_max = config.calls_total.map_or(u64::MAX, split);
         let active_max = config.concurrent_max.map_or(u64::MAX, split);
-        let shared = SocketPool::Shared(SocketId(0));
-        let has_port = config.environment.local_port.is_some();
-        let sockets = if has_port { shared } else { SocketPool::per_call() };
+        let sockets = match config.environment.local_port {
+            Some(_) => SocketPool::Shared(SocketId(0)),
+            None => SocketPool::per_call(),
+        };
+        let circuits = config.data.circuits;
+        let circuits = circuits.map(|map| Circuits::new(map, config.worker, config.workers));
         let mut engine = Self {
             last_icmp: IcmpCause::Other,
             calls_of: vec![0; bounds.len()],
@@ -367,19 +418,10 @@ impl Engine {
             active_max,
             accepting: true,
             is_listening: true,
-            stop: None,
-            disconnected: None,
-            notes: VecDeque::with_capacity(transport::connections::NOTES_MAX),
-            answers: VecDeque::new(),
+            outbox: Outbox::new(),
             cancelling: None,
             is_stopping: false,
-            index: Some(Box::new(HeaderIndex::new())),
-            saved_index: Some(Box::new(HeaderIndex::new())),
-            saved_bytes: Vec::with_capacity(1 << 16),
-            sent_index: Some(Box::new(HeaderIndex::new())),
-            sent_bytes: Vec::with_capacity(1 << 16),
-            scratch: Vec::with_capacity(1 << 16),
-            default_text: Vec::new(),
+            buffers: Buffers::new(),
             named: Vec::new(),
             named_each: room.named,
             regex: std::cell::RefCell::default(),
@@ -393,23 +435,13 @@ impl Engine {
             listener: GONE,
             only_connection: None,
             was_connected: false,
-            call_values: Vec::new(),
-            call_values_each: room.call_values,
-            user_values_each: room.user_values,
-            rtds_each: room.rtds,
-            user_values: std::iter::repeat_with(Value::default).take(user_values).collect(),
-            global_values,
-            rtd_starts: Vec::new(),
+            variables: Variables::new(room, users, names_of_globals),
             peers: Commands::none(),
             sources: None,
             dynamic_id: Cell::new(config.rules.dynamic_ids.start),
             tables: config.data.tables.iter().cloned().map(Table::new).collect(),
             digests: RefCell::new(Ha1Cache::new(DIGESTS, seeds.next_u64())),
-            circuits: config
-                .data
-                .circuits
-                .map(|map| Circuits::new(map, config.worker, config.workers)),
-            commands: VecDeque::new(),
+            circuits,
             config,
         };
         engine.set_globals(0);

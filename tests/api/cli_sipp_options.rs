@@ -34,8 +34,8 @@ const SIPP_OPTIONS: &str = "
     ringbuffer_files ringbuffer_size max_log_size
 ";
 
-/// Those of them that this version supports. Options of our own stand in the golden files of the
-/// help only.
+/// The SIPp options that this version supports. Options of our own stand in the golden files of
+/// the help only.
 const SUPPORTED: &str = "
     bg timer_resol max_recv_loops max_sched_loops watchdog_interval watchdog_reset
     watchdog_minor_threshold watchdog_major_threshold watchdog_minor_maxtriggers

@@ -35,7 +35,7 @@ fn sides(streams: Option<&Streams>) -> [SideOptions; 2] {
     [caller, callee]
 }
 
-/// What the peer of a medium got.
+/// Datagrams that the peer of a medium got.
 #[derive(Default)]
 struct Heard {
     echoes: u64,
@@ -132,7 +132,7 @@ fn a_medium_hears_and_speaks_whatever_carries_the_calls() {
 struct Running {
     thread: JoinHandle<io::Result<(Counters, u64)>>,
     handle: WorkerHandle,
-    /// Where it takes calls.
+    /// The address at which the side takes calls.
     address: SocketAddr,
 }
 

@@ -105,7 +105,7 @@ impl Engine {
         if self.config.data.call_ids == CallIdStyle::Own {
             return true;
         }
-        let mut call_id = std::mem::take(&mut self.scratch);
+        let mut call_id = std::mem::take(&mut self.buffers.scratch);
         call_id.clear();
         let bound = std::rc::Rc::clone(self.program_of(slot));
         let parts = Parts {
@@ -117,7 +117,7 @@ impl Engine {
         self.config.data.call_ids.write(&parts, &mut self.random, &mut call_id);
         let hash = self.hasher.hash(self.call_key(&call_id));
         let stored = self.blobs.store(&call_id);
-        self.scratch = call_id;
+        self.buffers.scratch = call_id;
         let Some(stored) = stored else { return false };
         let call = &mut self.calls[slot];
         call.call_id = stored;

@@ -80,9 +80,9 @@ impl Engine {
     /// Bytes of the rows that calls and users have now, in this order: the part that a
     /// [`Footprint`] describes.
     pub fn row_bytes(&self) -> (u64, u64) {
-        let calls = size_of_val(&self.call_values[..])
-            + size_of_val(&self.rtd_starts[..])
+        let calls = size_of_val(&self.variables.call_values[..])
+            + size_of_val(&self.variables.rtd_starts[..])
             + size_of_val(&self.named[..]);
-        (calls as u64, size_of_val(&self.user_values[..]) as u64)
+        (calls as u64, size_of_val(&self.variables.user_values[..]) as u64)
     }
 }

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::engine::call::Slot;
 use crate::engine::call::blob::{Blob, BlobPool};
+use crate::engine::call::footprint::Footprint;
 use crate::scenario::VariableRef;
 
 /// A variable's value.
@@ -41,6 +42,41 @@ impl Value {
     }
 }
 
+/// Values of all variables, and of the response times that calls measure, in rows of one length.
+pub(in crate::engine) struct Variables {
+    /// Rows of calls, by slot.
+    pub(in crate::engine) call_values: Vec<Value>,
+    /// Variables for which each call has room: those of the program with most.
+    pub(in crate::engine) call_values_each: usize,
+    /// Rows of users.
+    pub(in crate::engine) user_values: Vec<Value>,
+    /// Variables of one user.
+    pub(in crate::engine) user_values_each: usize,
+    /// Variables of the run.
+    pub(in crate::engine) global_values: Vec<Value>,
+    /// Rows of calls: the starts of their response times.
+    pub(in crate::engine) rtd_starts: Vec<u64>,
+    /// Response times for which each call has room.
+    pub(in crate::engine) rtds_each: usize,
+}
+
+impl Variables {
+    /// Creates the rows of `users` and the `globals` of the run; rows of calls follow when a slot
+    /// is first used.
+    pub(in crate::engine) fn new(room: Footprint, users: u32, globals: usize) -> Self {
+        let unset = |count| std::iter::repeat_with(Value::default).take(count).collect();
+        Self {
+            call_values: Vec::new(),
+            call_values_each: room.call_values,
+            user_values: unset(room.user_values * (users as usize).max(1)),
+            user_values_each: room.user_values,
+            global_values: unset(globals),
+            rtd_starts: Vec::new(),
+            rtds_each: room.rtds,
+        }
+    }
+}
+
 /// The longest prefix of `text` (after white space) that is a number.
 pub(in crate::engine) fn leading_number(text: &[u8]) -> Option<f64> {
     let text = text.trim_ascii_start();
@@ -72,9 +108,11 @@ impl Engine {
     /// The value of `variable` for the call in `slot`.
     pub(in crate::engine) fn variable(&self, slot: Slot, variable: VariableRef) -> &Value {
         match variable {
-            VariableRef::Call(index) => &self.call_values[self.call_value(slot, index)],
-            VariableRef::User(index) => &self.user_values[self.user_value(slot, index)],
-            VariableRef::Global(index) => &self.global_values[self.global_value(slot, index)],
+            VariableRef::Call(index) => &self.variables.call_values[self.call_value(slot, index)],
+            VariableRef::User(index) => &self.variables.user_values[self.user_value(slot, index)],
+            VariableRef::Global(index) => {
+                &self.variables.global_values[self.global_value(slot, index)]
+            }
         }
     }
 
@@ -82,26 +120,26 @@ impl Engine {
         match variable {
             VariableRef::Call(index) => {
                 let at = self.call_value(slot, index);
-                &mut self.call_values[at]
+                &mut self.variables.call_values[at]
             }
             VariableRef::User(index) => {
                 let at = self.user_value(slot, index);
-                &mut self.user_values[at]
+                &mut self.variables.user_values[at]
             }
             VariableRef::Global(index) => {
                 let at = self.global_value(slot, index);
-                &mut self.global_values[at]
+                &mut self.variables.global_values[at]
             }
         }
     }
 
     fn call_value(&self, slot: Slot, index: u16) -> usize {
-        slot as usize * self.call_values_each + usize::from(index)
+        slot as usize * self.variables.call_values_each + usize::from(index)
     }
 
     fn user_value(&self, slot: Slot, index: u16) -> usize {
         let shared = self.program_of(slot).base.users[usize::from(index)];
-        self.calls[slot].user as usize * self.user_values_each + usize::from(shared)
+        self.calls[slot].user as usize * self.variables.user_values_each + usize::from(shared)
     }
 
     fn global_value(&self, slot: Slot, index: u16) -> usize {
@@ -151,32 +189,33 @@ impl Engine {
 
     /// Makes room for the variables of a new call.
     pub(in crate::engine) fn reset_call_values(&mut self, slot: Slot) {
-        let count = self.call_values_each;
+        let count = self.variables.call_values_each;
         let end = (slot as usize + 1) * count;
-        while self.call_values.len() < end {
-            self.call_values.push(Value::Unset);
+        while self.variables.call_values.len() < end {
+            self.variables.call_values.push(Value::Unset);
         }
-        let rtds = self.rtds_each;
+        let rtds = self.variables.rtds_each;
         let end = (slot as usize + 1) * rtds;
-        if self.rtd_starts.len() < end {
-            self.rtd_starts.resize(end, 0);
+        if self.variables.rtd_starts.len() < end {
+            self.variables.rtd_starts.resize(end, 0);
         }
-        self.rtd_starts[end - rtds..end].fill(0);
+        self.variables.rtd_starts[end - rtds..end].fill(0);
     }
 
     /// Starts the durations that no step starts.
     pub(in crate::engine) fn start_rtds(&mut self, slot: Slot, now: u64) {
         let bound = std::rc::Rc::clone(self.program_of(slot));
         for &rtd in &bound.program.rtds_from_start {
-            self.rtd_starts[slot as usize * self.rtds_each + usize::from(rtd)] = now.max(1);
+            self.variables.rtd_starts
+                [slot as usize * self.variables.rtds_each + usize::from(rtd)] = now.max(1);
         }
     }
 
     /// Frees the variables of a call that ends.
     pub(in crate::engine) fn free_call_values(&mut self, slot: Slot) {
-        let count = self.call_values_each;
+        let count = self.variables.call_values_each;
         for index in slot as usize * count..(slot as usize + 1) * count {
-            if let Value::Text(mut blob) = std::mem::take(&mut self.call_values[index]) {
+            if let Value::Text(mut blob) = std::mem::take(&mut self.variables.call_values[index]) {
                 self.blobs.free(&mut blob);
             }
         }

@@ -571,13 +571,13 @@ impl Engine {
         };
         let len = match own {
             Some(template) => {
-                let mut text = std::mem::take(&mut self.default_text);
+                let mut text = std::mem::take(&mut self.buffers.default_text);
                 text.resize(OWN_TEXT_MAX, 0);
                 let len = self.write_default(slot, template, (number, branch), cx, &mut text);
                 if let Some(len) = len {
                     cx.tx.buffer(&tx_slot)[..len].copy_from_slice(&text[..len]);
                 }
-                self.default_text = text;
+                self.buffers.default_text = text;
                 len
             }
             None => {

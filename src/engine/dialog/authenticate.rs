@@ -112,7 +112,7 @@ impl Engine {
         }
         let mut chosen = [None::<(HeaderId, DigestChallenge<'_>)>; CHALLENGES_MAX];
         let mut count = 0;
-        self.scratch.clear();
+        self.buffers.scratch.clear();
         for (id, value) in order.iter().flat_map(|&id| message.all(id).map(move |v| (id, v))) {
             let Ok(challenge) = DigestChallenge::parse(value) else { continue };
             let is_answered = chosen
@@ -125,9 +125,9 @@ impl Engine {
             }
             chosen[count] = Some((id, challenge));
             count += 1;
-            self.scratch.push(if id == proxy { b'P' } else { b'W' });
-            self.scratch.extend_from_slice(&len.to_be_bytes());
-            self.scratch.extend(unfold(value));
+            self.buffers.scratch.push(if id == proxy { b'P' } else { b'W' });
+            self.buffers.scratch.extend_from_slice(&len.to_be_bytes());
+            self.buffers.scratch.extend(unfold(value));
         }
         let is_kept = |nonce: &[u8]| {
             let kept = Kept(self.blobs.bytes(&self.calls[slot].challenge));
@@ -143,7 +143,7 @@ impl Engine {
             call.cnonce = cnonce;
         }
         // Without room the next answer fails, with a cause of its own.
-        self.blobs.replace(&mut call.challenge, &self.scratch);
+        self.blobs.replace(&mut call.challenge, &self.buffers.scratch);
     }
 
     /// Writes the answer to the kept challenges into a message that is otherwise complete.

@@ -75,18 +75,18 @@ impl Engine {
         let call = &mut self.calls[slot];
         let old = self.blobs.bytes(&call.peer);
         let (old_tag, old_target) = old.split_at(old.len().min(call.peer_tag_len as usize));
-        self.scratch.clear();
+        self.buffers.scratch.clear();
         match tag {
             Some(tag) => {
-                self.scratch.extend_from_slice(TAG_PARAM);
-                self.scratch.extend_from_slice(tag);
+                self.buffers.scratch.extend_from_slice(TAG_PARAM);
+                self.buffers.scratch.extend_from_slice(tag);
             }
-            None => self.scratch.extend_from_slice(old_tag),
+            None => self.buffers.scratch.extend_from_slice(old_tag),
         }
-        call.peer_tag_len = self.scratch.len() as u32;
-        self.scratch.extend_from_slice(target.unwrap_or(old_target));
+        call.peer_tag_len = self.buffers.scratch.len() as u32;
+        self.buffers.scratch.extend_from_slice(target.unwrap_or(old_target));
         // Without room the tag is missing from later messages, which the peer will refuse.
-        self.blobs.replace(&mut call.peer, &self.scratch);
+        self.blobs.replace(&mut call.peer, &self.buffers.scratch);
     }
 
     /// Updates the dialog from a message of the peer. With `is_recorded`, the scenario wants the
@@ -182,11 +182,11 @@ impl Engine {
     /// Keeps the route set of `message` (RFC 3261 sections 12.1.1 and 12.1.2): as received for the
     /// callee, reversed for the caller. Without Record-Route it is empty.
     fn keep_route_set(&mut self, slot: Slot, message: &Message<'_>) {
-        self.scratch.clear();
-        write_route_set(message, &mut self.scratch);
+        self.buffers.scratch.clear();
+        write_route_set(message, &mut self.buffers.scratch);
         let call = &mut self.calls[slot];
-        call.routes_strictly = strict_router(&self.scratch).is_some();
-        self.blobs.replace(&mut call.routes, &self.scratch);
+        call.routes_strictly = strict_router(&self.buffers.scratch).is_some();
+        self.blobs.replace(&mut call.routes, &self.buffers.scratch);
     }
 
     fn routing(&self, slot: Slot) -> Routing<'_> {
@@ -311,13 +311,13 @@ impl Engine {
             self.counters.sends_deferred += 1;
             return;
         };
-        let mut routes = std::mem::take(&mut self.scratch);
+        let mut routes = std::mem::take(&mut self.buffers.scratch);
         routes.clear();
         write_route_set(response, &mut routes);
         let mut out = Out::new(tx.buffer(&tx_slot));
         self.put_to_other(slot, response, (method, number, branch), &routes, &mut out);
         let len = out.len();
-        self.scratch = routes;
+        self.buffers.scratch = routes;
         let Some(len) = len else { return tx.release(tx_slot) };
         self.dispatch(slot, crate::trace::NO_STEP, false, (tx_slot, len), tx);
         self.counters.requests_sent += 1;

@@ -47,7 +47,7 @@ impl Engine {
         tx: &mut TxArena,
     ) -> Handled {
         // The index is moved out, so that the message may borrow from it while the engine changes.
-        let Some(mut index) = self.index.take() else { return Handled::Done };
+        let Some(mut index) = self.buffers.index.take() else { return Handled::Done };
         self.tracer.set_now(now);
         let handled = match index.parse(datagram.payload) {
             Ok(message) => self.on_message(&message, datagram, now, tx),
@@ -56,7 +56,7 @@ impl Engine {
                 Handled::Done
             }
         };
-        self.index = Some(index);
+        self.buffers.index = Some(index);
         handled
     }
 

@@ -188,7 +188,7 @@ impl Engine {
             return;
         }
         let Some(transaction) = self.transaction(answer) else { return };
-        let mut room = std::mem::take(&mut self.scratch);
+        let mut room = std::mem::take(&mut self.buffers.scratch);
         room.clear();
         let before = self.blobs.bytes(&call.answers);
         for kept in kept(before) {
@@ -207,7 +207,7 @@ impl Engine {
         let begin = begin.unwrap_or(room.len());
         // Without room the repetition is ignored, as one that is too old.
         self.blobs.replace(&mut self.calls[slot].answers, &room[begin..]);
-        self.scratch = room;
+        self.buffers.scratch = room;
     }
 
     /// A hash of the fields that request and answer of one transaction share (RFC 3261 section

@@ -132,14 +132,29 @@ impl Engine {
     fn make_room(&mut self, programs: &Programs) {
         let room = Footprint::default().with(programs, &self.names);
         let slots = self.calls.used() as usize;
-        widen(&mut self.call_values, &mut self.call_values_each, room.call_values, slots);
-        widen(&mut self.rtd_starts, &mut self.rtds_each, room.rtds, slots);
+        widen(
+            &mut self.variables.call_values,
+            &mut self.variables.call_values_each,
+            room.call_values,
+            slots,
+        );
+        widen(&mut self.variables.rtd_starts, &mut self.variables.rtds_each, room.rtds, slots);
         widen(&mut self.named, &mut self.named_each, room.named, slots);
         let users = (self.users as usize).max(1);
-        let known = self.user_values.len().checked_div(self.user_values_each).unwrap_or(0);
+        let known = self
+            .variables
+            .user_values
+            .len()
+            .checked_div(self.variables.user_values_each)
+            .unwrap_or(0);
         let rows = known.max(users);
-        widen(&mut self.user_values, &mut self.user_values_each, room.user_values, rows);
-        self.global_values.resize_with(self.names.globals.len(), Default::default);
+        widen(
+            &mut self.variables.user_values,
+            &mut self.variables.user_values_each,
+            room.user_values,
+            rows,
+        );
+        self.variables.global_values.resize_with(self.names.globals.len(), Default::default);
     }
 }
 

@@ -64,15 +64,15 @@ impl Engine {
         if !matches!(step.kind, StepKind::Send(_)) {
             return self.actions_on(slot, step, Subject::Received(cx.last), cx);
         }
-        let mut bytes = std::mem::take(&mut self.sent_bytes);
+        let mut bytes = std::mem::take(&mut self.buffers.sent_bytes);
         bytes.clear();
         bytes.extend_from_slice(self.blobs.bytes(&self.calls[slot].last_sent));
-        let mut index = self.sent_index.take();
+        let mut index = self.buffers.sent_index.take();
         let sent = index.as_mut().and_then(|index| index.parse(&bytes).ok());
         let subject = sent.as_ref().map_or(Subject::SentText(&bytes), Subject::Sent);
         let flow = self.actions_on(slot, step, subject, cx);
-        self.sent_index = index;
-        self.sent_bytes = bytes;
+        self.buffers.sent_index = index;
+        self.buffers.sent_bytes = bytes;
         flow
     }
 
@@ -136,28 +136,9 @@ impl Engine {
     ) -> Result<Flow, FailureCause> {
         match action {
             Action::Ereg(ereg) => self.ereg(slot, ereg, subject)?,
-            Action::Log(text) => {
-                if self.tracer.wants(TraceKind::Log) {
-                    let text = self.text(slot, text, cx)?;
-                    let step = self.calls[slot].step;
-                    self.trace(slot, step, Event::Log(&text));
-                }
-            }
-            Action::Warning(text) => {
-                self.counters.warnings += 1;
-                if self.tracer.wants(TraceKind::Warning) {
-                    let text = self.text(slot, text, cx)?;
-                    let step = self.calls[slot].step;
-                    self.trace(slot, step, Event::Warning(&text));
-                }
-            }
-            Action::Error(text) => {
-                self.counters.fatal_errors += 1;
-                let step = self.calls[slot].step;
-                let text = self.text(slot, text, cx)?;
-                self.trace(slot, step, Event::Error(&text));
-                self.stop = Some(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
-            }
+            Action::Log(text) => self.log(slot, text, cx)?,
+            Action::Warning(text) => self.warn_of_action(slot, text, cx)?,
+            Action::Error(text) => self.stop_with_error(slot, text, cx)?,
             Action::Assign(to, operand) => {
                 let value = self.operand(slot, operand);
                 self.assign(slot, *to, Value::Number(value));
@@ -166,26 +147,9 @@ impl Engine {
                 let text = self.text(slot, template, cx)?;
                 self.store_text(slot, *to, &text)?;
             }
-            Action::ToDouble(to, from) => {
-                let mut text = Vec::new();
-                self.variable_text(slot, *from, &mut text);
-                // SIPp leaves the target unset if the text is no number, and warns.
-                let number = whole_number(&text);
-                self.counters.warnings += u64::from(number.is_none());
-                let value = number.map_or(Value::Unset, Value::Number);
-                self.assign(slot, *to, value);
-            }
+            Action::ToDouble(to, from) => self.to_double(slot, *to, *from),
             Action::Arithmetic(operator, to, operand) => {
-                let right = self.operand(slot, operand);
-                let left = self.variable(slot, *to).number(&self.blobs);
-                let result = match operator {
-                    Operator::Add => left + right,
-                    Operator::Subtract => left - right,
-                    Operator::Multiply => left * right,
-                    Operator::Divide if right == 0.0 => return Err(FailureCause::ScenarioError),
-                    Operator::Divide => left / right,
-                };
-                self.assign(slot, *to, Value::Number(result));
+                self.calculate(slot, *operator, *to, operand)?;
             }
             Action::Sample(to, distribution) => {
                 let value = self.random.sample(distribution);
@@ -194,25 +158,14 @@ impl Engine {
             Action::Test(check) => self.test(slot, check)?,
             Action::Strcmp(check) => self.strcmp(slot, check, cx)?,
             Action::TimeOfDay(seconds, microseconds) => {
-                let unix_ns = cx.now + self.config.wall_offset_ns;
-                let whole = unix_ns / 1_000_000_000;
-                self.assign(slot, *seconds, Value::Number(whole as f64));
-                let micros = unix_ns / 1000 % 1_000_000;
-                self.assign(slot, *microseconds, Value::Number(micros as f64));
+                self.time_of_day(slot, *seconds, *microseconds, cx.now);
             }
             Action::Trim(variable) => {
                 self.edit_text(slot, *variable, |text| text.trim_ascii().to_vec())?;
             }
             Action::UrlEncode(variable) => self.edit_text(slot, *variable, url_encode)?,
             Action::UrlDecode(variable) => self.edit_text(slot, *variable, url_decode)?,
-            Action::Jump(operand) => {
-                let target = self.operand(slot, operand);
-                let steps = self.program_of(slot).program.steps.len();
-                if !(0.0..=steps as f64).contains(&target) {
-                    return Err(FailureCause::ScenarioError);
-                }
-                return Ok(Flow::Jump(target as u16));
-            }
+            Action::Jump(operand) => return self.jump_target(slot, operand),
             Action::PauseRestore(operand) => {
                 let end_ms = self.operand(slot, operand);
                 self.calls[slot].restored_ns = match end_ms > 0.0 {
@@ -242,15 +195,8 @@ impl Engine {
                 self.replace_row(table, &line, &row)?;
             }
             Action::VerifyAuth { assign_to, username, password } => {
-                let user = self.text(slot, username, cx)?;
-                let password = self.text(slot, password, cx)?;
-                let message = subject.message();
-                let outcome = message.is_some_and(|message| verifies(message, &user, &password));
-                if let Some(message) = message {
-                    let step = self.calls[slot].step;
-                    self.trace_checked(slot, step, message.bytes(), outcome);
-                }
-                self.assign(slot, *assign_to, Value::Truth(outcome));
+                let credentials = (self.text(slot, username, cx)?, self.text(slot, password, cx)?);
+                self.verify_auth(slot, *assign_to, &credentials, subject);
             }
             Action::SetDest(to) => self.set_dest(slot, to, cx)?,
             Action::CloseConnection => self.close_connection(slot),
@@ -264,11 +210,125 @@ impl Engine {
                 return Ok(Flow::Ended);
             }
             Action::Command(InternalCommand::StopGracefully) => {
-                self.stop = Some(StopRequest::Gracefully);
+                self.outbox.stop = Some(StopRequest::Gracefully);
             }
-            Action::Command(InternalCommand::StopNow) => self.stop = Some(StopRequest::Now),
+            Action::Command(InternalCommand::StopNow) => self.outbox.stop = Some(StopRequest::Now),
         }
         Ok(Flow::Continue)
+    }
+
+    fn log(
+        &mut self,
+        slot: Slot,
+        text: &Template,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        if self.tracer.wants(TraceKind::Log) {
+            let text = self.text(slot, text, cx)?;
+            self.trace(slot, self.calls[slot].step, Event::Log(&text));
+        }
+        Ok(())
+    }
+
+    /// Counts and records the text of a `<warning>` action.
+    fn warn_of_action(
+        &mut self,
+        slot: Slot,
+        text: &Template,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        self.counters.warnings += 1;
+        if self.tracer.wants(TraceKind::Warning) {
+            let text = self.text(slot, text, cx)?;
+            self.trace(slot, self.calls[slot].step, Event::Warning(&text));
+        }
+        Ok(())
+    }
+
+    /// Stops the run with the text of an `<error>` action.
+    fn stop_with_error(
+        &mut self,
+        slot: Slot,
+        text: &Template,
+        cx: &mut Cx<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        self.counters.fatal_errors += 1;
+        let step = self.calls[slot].step;
+        let text = self.text(slot, text, cx)?;
+        self.trace(slot, step, Event::Error(&text));
+        self.outbox.stop = Some(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
+        Ok(())
+    }
+
+    /// Reads a variable's text as a number. As SIPp: a text that is not a number leaves the target
+    /// unset, and is a warning.
+    fn to_double(&mut self, slot: Slot, to: VariableRef, from: VariableRef) {
+        let mut text = Vec::new();
+        self.variable_text(slot, from, &mut text);
+        let number = whole_number(&text);
+        self.counters.warnings += u64::from(number.is_none());
+        self.assign(slot, to, number.map_or(Value::Unset, Value::Number));
+    }
+
+    fn calculate(
+        &mut self,
+        slot: Slot,
+        operator: Operator,
+        to: VariableRef,
+        operand: &Operand,
+    ) -> Result<(), FailureCause> {
+        let right = self.operand(slot, operand);
+        let left = self.variable(slot, to).number(&self.blobs);
+        let result = match operator {
+            Operator::Add => left + right,
+            Operator::Subtract => left - right,
+            Operator::Multiply => left * right,
+            Operator::Divide if right == 0.0 => return Err(FailureCause::ScenarioError),
+            Operator::Divide => left / right,
+        };
+        self.assign(slot, to, Value::Number(result));
+        Ok(())
+    }
+
+    /// Assigns the seconds since 1970 UTC, and the microseconds of the current second.
+    fn time_of_day(
+        &mut self,
+        slot: Slot,
+        seconds: VariableRef,
+        microseconds: VariableRef,
+        now: u64,
+    ) {
+        let unix_ns = now + self.config.wall_offset_ns;
+        let whole = unix_ns / 1_000_000_000;
+        self.assign(slot, seconds, Value::Number(whole as f64));
+        let micros = unix_ns / 1000 % 1_000_000;
+        self.assign(slot, microseconds, Value::Number(micros as f64));
+    }
+
+    fn jump_target(&self, slot: Slot, operand: &Operand) -> Result<Flow, FailureCause> {
+        let target = self.operand(slot, operand);
+        let steps = self.program_of(slot).program.steps.len();
+        if !(0.0..=steps as f64).contains(&target) {
+            return Err(FailureCause::ScenarioError);
+        }
+        Ok(Flow::Jump(target as u16))
+    }
+
+    /// Checks the credentials of the received message against a user's name and password.
+    fn verify_auth(
+        &mut self,
+        slot: Slot,
+        to: VariableRef,
+        (user, password): &(Vec<u8>, Vec<u8>),
+        subject: Subject<'_, '_>,
+    ) {
+        let message = subject.message();
+        let outcome = message.is_some_and(|message| verifies(message, user, password));
+        if let Some(message) = message {
+            let step = self.calls[slot].step;
+            self.trace_checked(slot, step, message.bytes(), outcome);
+        }
+        self.assign(slot, to, Value::Truth(outcome));
     }
 
     fn operand(&self, slot: Slot, operand: &Operand) -> f64 {
@@ -379,7 +439,7 @@ impl Engine {
         ereg: &Ereg,
         subject: Subject<'_, '_>,
     ) -> Result<(), FailureCause> {
-        let mut own = std::mem::take(&mut self.scratch);
+        let mut own = std::mem::take(&mut self.buffers.scratch);
         own.clear();
         let command = self.peers.take_current();
         let text = match subject {
@@ -389,7 +449,7 @@ impl Engine {
         };
         let result = self.ereg_in(slot, ereg, subject.message(), text, &mut own);
         self.peers.put_current(command);
-        self.scratch = own;
+        self.buffers.scratch = own;
         result
     }
 
@@ -462,7 +522,7 @@ impl Engine {
             let index = self.names.globals.iter().position(|known| *known == name);
             let Some(index) = index.filter(|&index| index >= first) else { continue };
             let stored = self.blobs.store(value.as_bytes()).unwrap_or_default();
-            self.global_values[index] = match value.parse::<f64>() {
+            self.variables.global_values[index] = match value.parse::<f64>() {
                 Ok(number) => {
                     let mut stored = stored;
                     self.blobs.free(&mut stored);
@@ -508,7 +568,7 @@ impl Engine {
                     Ok(Flow::Continue | Flow::Ended) => {}
                     Ok(Flow::Jump(target)) => index = usize::from(target),
                     Err(cause) => {
-                        self.stop = Some(StopRequest::Fatal(format!(
+                        self.outbox.stop = Some(StopRequest::Fatal(format!(
                             "<init> failed at line {}: {}",
                             step.position.line,
                             cause.description()

@@ -44,16 +44,16 @@ impl Engine {
             self.run(slot, &mut cx);
             return;
         }
-        let mut bytes = std::mem::take(&mut self.saved_bytes);
+        let mut bytes = std::mem::take(&mut self.buffers.saved_bytes);
         bytes.clear();
         bytes.extend_from_slice(self.blobs.bytes(&self.calls[slot].saved));
-        let Some(mut index) = self.saved_index.take() else { return };
+        let Some(mut index) = self.buffers.saved_index.take() else { return };
         // The saved message was parsed before.
         let last = index.parse(&bytes).ok();
         let mut cx = Cx { now, at: now, tx, last: last.as_ref(), last_is_saved: true };
         self.run(slot, &mut cx);
-        self.saved_index = Some(index);
-        self.saved_bytes = bytes;
+        self.buffers.saved_index = Some(index);
+        self.buffers.saved_bytes = bytes;
     }
 
     /// Executes steps from the call's current one until it waits or ends.
@@ -132,7 +132,7 @@ impl Engine {
         step: &Step,
         cx: &mut Cx<'_, '_>,
     ) -> bool {
-        let base = slot as usize * self.rtds_each;
+        let base = slot as usize * self.variables.rtds_each;
         let bound = Rc::clone(self.program_of(slot));
         let Base { rtds, counters, .. } = &bound.base;
         let at = match step.kind {
@@ -140,7 +140,7 @@ impl Engine {
             _ => cx.now,
         };
         for stop in &step.rtd_stops {
-            let start = &mut self.rtd_starts[base + usize::from(stop.rtd)];
+            let start = &mut self.variables.rtd_starts[base + usize::from(stop.rtd)];
             if *start != 0 {
                 let duration = at.saturating_sub(*start);
                 let rtd = rtds[usize::from(stop.rtd)];
@@ -154,7 +154,7 @@ impl Engine {
             }
         }
         for &start in &step.rtd_starts {
-            self.rtd_starts[base + usize::from(start)] = at.max(1);
+            self.variables.rtd_starts[base + usize::from(start)] = at.max(1);
         }
         if let Some(counter) = step.counter {
             self.report.generic_counters[usize::from(counters[usize::from(counter)])] += 1;
@@ -190,7 +190,7 @@ impl Engine {
             self.blobs.replace(&mut self.calls[slot].saved, last.bytes())
         } else {
             self.keep_headers(slot, keep.headers, last);
-            self.blobs.replace(&mut self.calls[slot].saved, &self.scratch)
+            self.blobs.replace(&mut self.calls[slot].saved, &self.buffers.scratch)
         };
         if !stored {
             self.abort(slot, FailureCause::PoolExhausted, cx);
@@ -200,10 +200,10 @@ impl Engine {
     /// Copies the start line and the wanted headers of `last` into the scratch buffer, as a
     /// message.
     fn keep_headers(&mut self, slot: Slot, wanted: u64, last: &Message<'_>) {
-        self.scratch.clear();
+        self.buffers.scratch.clear();
         let first = last.bytes().split(|&byte| byte == b'\n').next().unwrap_or_default();
-        self.scratch.extend_from_slice(first.trim_ascii_end());
-        self.scratch.extend_from_slice(b"\r\n");
+        self.buffers.scratch.extend_from_slice(first.trim_ascii_end());
+        self.buffers.scratch.extend_from_slice(b"\r\n");
         let bound = &self.programs[usize::from(self.calls[slot].program)];
         for header in last.headers() {
             let kept = bound.last_ids.iter().enumerate().any(|(bit, &id)| {
@@ -211,11 +211,11 @@ impl Engine {
                     && is_named(&header, id, bound.program.last_headers[bit].as_bytes())
             });
             if kept {
-                self.scratch.extend_from_slice(header.line);
-                self.scratch.extend_from_slice(b"\r\n");
+                self.buffers.scratch.extend_from_slice(header.line);
+                self.buffers.scratch.extend_from_slice(b"\r\n");
             }
         }
-        self.scratch.extend_from_slice(b"\r\n");
+        self.buffers.scratch.extend_from_slice(b"\r\n");
     }
 
     fn arm_receive(&mut self, slot: Slot, recv: &Recv, now: u64) {

@@ -68,8 +68,8 @@ impl Engine {
 
     /// Leaves a command to be carried out ([`Effect::Shell`](crate::engine::Effect::Shell)).
     pub(in crate::engine) fn execute(&mut self, command: Vec<u8>) {
-        if self.commands.len() < COMMANDS_MAX {
-            self.commands.push_back(command.into_boxed_slice());
+        if self.outbox.commands.len() < COMMANDS_MAX {
+            self.outbox.commands.push_back(command.into_boxed_slice());
         } else {
             self.counters.commands_dropped += 1;
         }

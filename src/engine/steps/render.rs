@@ -11,7 +11,7 @@ use crate::engine::call::{NO_CIRCUIT, Slot};
 use crate::engine::dialog::authenticate::{Place, Wanted};
 use crate::engine::programs::bound::{Bound, peer_field};
 use crate::injection::Table;
-use crate::scenario::{Field, HeaderPart, Part, Template, WrittenAuthentication};
+use crate::scenario::{Field, HeaderPart, Part, Template, VariableRef, WrittenAuthentication};
 use crate::sip::{Header, HeaderId, Message, NameAddr, find_parameter};
 use crate::stats::FailureCause;
 
@@ -276,7 +276,7 @@ impl Engine {
 
     /// Writes one field, or nothing if its value is absent.
     fn field(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) {
-        let At { slot, step, now, last } = *at;
+        let At { slot, step, now, .. } = *at;
         let call = &self.calls[slot];
         match field {
             Field::CallId => self.put_call_id(slot, out),
@@ -291,20 +291,52 @@ impl Engine {
                 let step = named.unwrap_or(step);
                 self.put_branch(slot, (i64::from(step) + offset).max(0) as u64, out);
             }
-            Field::CryptoKey { index, again } => {
-                let mut keys = call.crypto_keys.get();
-                let count = &mut keys[usize::from(*index)];
-                if !again || *count == 0 {
-                    *count = count.wrapping_add(1).max(1);
-                }
-                let count = *count;
-                call.crypto_keys.set(keys);
-                out.put(&self.crypto_key(slot, *index, count));
-            }
+            Field::CryptoKey { index, again } => self.put_crypto_key(slot, *index, *again, out),
             Field::MsgIndex => out.number(i64::from(step)),
             Field::PeerTagParam => out.put(self.peer_tag_param(slot)),
             Field::NextUrl => self.put_next_url(at, out),
             Field::Routes => self.put_recorded_routes(slot, out),
+            // Constant unless calls have source addresses of their own.
+            Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
+            Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
+            Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
+            Field::AutoMediaPort(offset) => {
+                let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
+                let port = i64::from(self.config.environment.media_port) + shift;
+                out.number(port + offset);
+            }
+            Field::UserId if !self.has_users() => out.number(0),
+            Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
+            Field::DynamicId => self.put_dynamic_id(out),
+            Field::ClockTick(offset) => {
+                let elapsed_ms = now.saturating_sub(self.config.start_ns) / 1_000_000;
+                out.number(elapsed_ms as i64 + offset);
+            }
+            Field::Timestamp => put_timestamp(now + self.config.wall_offset_ns, out),
+            Field::Date => put_date(now + self.config.wall_offset_ns, out),
+            Field::Variable(variable) => self.put_variable(slot, *variable, out),
+            Field::Fill { text, variable } => {
+                let wanted = self.variable(slot, *variable).number(&self.blobs).max(0.0) as usize;
+                for at in 0..wanted.min(u16::MAX.into()) {
+                    out.put(&text[at % text.len()..][..1]);
+                }
+            }
+            Field::Injected(injected) => self.put_injected(injected, at, out),
+            Field::Circuit => {
+                if let Some(circuits) =
+                    self.circuits.as_ref().filter(|_| call.circuit != NO_CIRCUIT)
+                {
+                    circuits.map.put(call.circuit, out);
+                }
+            }
+            field => self.field_of_last(field, at, bound, out),
+        }
+    }
+
+    /// Puts a field that is taken from the last received message, or from the address of the peer.
+    fn field_of_last(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) {
+        let At { slot, last, .. } = *at;
+        match field {
             Field::LastHeader(header) => {
                 let Some(last) = last else { return };
                 let id = bound.last_ids[usize::from(*header)];
@@ -331,63 +363,49 @@ impl Engine {
                 let number = last.and_then(|last| last.cseq().ok()).map_or(0, |cseq| cseq.number);
                 out.number(i64::from(number) + offset);
             }
-            // Constant unless calls have source addresses of their own.
-            Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
-            Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
-            Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
-            Field::AutoMediaPort(offset) => {
-                let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
-                let port = i64::from(self.config.environment.media_port) + shift;
-                out.number(port + offset);
-            }
-            Field::UserId if !self.has_users() => out.number(0),
-            Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
-            Field::DynamicId => {
-                let ids = self.config.rules.dynamic_ids;
-                let id = self.dynamic_id.get();
-                out.number(id as i64);
-                let next = id + ids.step;
-                self.dynamic_id.set(if next > ids.max { ids.start } else { next });
-            }
-            Field::ClockTick(offset) => {
-                let elapsed_ms = now.saturating_sub(self.config.start_ns) / 1_000_000;
-                out.number(elapsed_ms as i64 + offset);
-            }
-            Field::Timestamp => put_timestamp(now + self.config.wall_offset_ns, out),
-            Field::Date => put_date(now + self.config.wall_offset_ns, out),
-            Field::Variable(variable) => match self.variable(slot, *variable) {
-                Value::Unset => {}
-                // SIPp treats a variable that is 0 like one that was never assigned.
-                Value::Number(0.0) => {}
-                Value::Truth(truth) => out.put(if *truth { b"true" } else { b"false" }),
-                Value::Text(blob) => out.put(self.blobs.bytes(blob)),
-                Value::Number(number) => {
-                    // The longest double has 309 digits before the point.
-                    let mut text = [0u8; 320];
-                    let mut rest = &mut text[..];
-                    let _ = write!(rest, "{number:.6}");
-                    let left = rest.len();
-                    out.put(&text[..320 - left]);
-                }
-            },
-            Field::Fill { text, variable } => {
-                let wanted = self.variable(slot, *variable).number(&self.blobs).max(0.0) as usize;
-                for at in 0..wanted.min(u16::MAX.into()) {
-                    out.put(&text[at % text.len()..][..1]);
-                }
-            }
-            Field::Injected(injected) => self.put_injected(injected, at, out),
-            Field::Circuit => {
-                if let Some(circuits) =
-                    self.circuits.as_ref().filter(|_| call.circuit != NO_CIRCUIT)
-                {
-                    circuits.map.put(call.circuit, out);
-                }
-            }
             field => {
-                if let Some(bytes) = peer_field(field, call.remote) {
+                if let Some(bytes) = peer_field(field, self.calls[slot].remote) {
                     out.put(&bytes);
                 }
+            }
+        }
+    }
+
+    /// Puts the key of a `[cryptokey...]`: the next one, or with `again` the same once more.
+    fn put_crypto_key(&self, slot: Slot, index: u8, again: bool, out: &mut Out<'_>) {
+        let keys = &self.calls[slot].crypto_keys;
+        let mut counts = keys.get();
+        let count = &mut counts[usize::from(index)];
+        if !again || *count == 0 {
+            *count = count.wrapping_add(1).max(1);
+        }
+        let count = *count;
+        keys.set(counts);
+        out.put(&self.crypto_key(slot, index, count));
+    }
+
+    fn put_dynamic_id(&self, out: &mut Out<'_>) {
+        let ids = self.config.rules.dynamic_ids;
+        let id = self.dynamic_id.get();
+        out.number(id as i64);
+        let next = id + ids.step;
+        self.dynamic_id.set(if next > ids.max { ids.start } else { next });
+    }
+
+    fn put_variable(&self, slot: Slot, variable: VariableRef, out: &mut Out<'_>) {
+        match self.variable(slot, variable) {
+            Value::Unset => {}
+            // SIPp treats a variable that is 0 like one that was never assigned.
+            Value::Number(0.0) => {}
+            Value::Truth(truth) => out.put(if *truth { b"true" } else { b"false" }),
+            Value::Text(blob) => out.put(self.blobs.bytes(blob)),
+            Value::Number(number) => {
+                // The longest double has 309 digits before the point.
+                let mut text = [0u8; 320];
+                let mut rest = &mut text[..];
+                let _ = write!(rest, "{number:.6}");
+                let left = rest.len();
+                out.put(&text[..320 - left]);
             }
         }
     }

@@ -125,8 +125,8 @@ impl Engine {
                 if !was_open {
                     self.warn(&text);
                     // The error of the run contains the same text.
-                    if !ends_run && self.notes.len() < NOTES_MAX {
-                        self.notes.push_back(text.clone());
+                    if !ends_run && self.outbox.notes.len() < NOTES_MAX {
+                        self.outbox.notes.push_back(text.clone());
                     }
                 }
                 match fails {
@@ -135,7 +135,7 @@ impl Engine {
                     None => self.connection_left(socket),
                 }
                 if ends_run {
-                    self.disconnected = Some(match self.was_connected {
+                    self.outbox.disconnected = Some(match self.was_connected {
                         true => StopRequest::Disconnected(text),
                         false => StopRequest::NotConnected(text),
                     });

@@ -115,7 +115,7 @@ impl Streams {
         Ok(listener)
     }
 
-    /// Where the listener listens; without one, where the driver says that `socket` is.
+    /// Returns the address of the listener, or without one the address of `socket` by the driver.
     pub(in crate::dataplane) fn local_addr<D: Driver>(
         &self,
         driver: &D,
