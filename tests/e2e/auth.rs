@@ -187,7 +187,7 @@ fn a_configuration_without_users_is_refused_by_name() {
 fn a_damaged_database_is_named_and_left_alone() {
     let users = Users::new();
     let path = users.scratch.write("users.db", &"no database\n".repeat(1000));
-    expect_refusal(&users.run("user-list"), 1, "users.db is damaged or no SQLite database");
+    expect_refusal(&users.run("user-list"), 1, "users.db is damaged or is not an SQLite database");
     let added = users.run_with_stdin("user-add -username alice", PASSWORD);
     expect_refusal(&added, 1, "users.db is damaged");
     assert!(fs::read_to_string(path).unwrap().starts_with("no database\n"));

@@ -79,7 +79,10 @@ fn a_load_of_one_call_says_why_it_is_one() {
     };
     for line in [&["-users", "5"][..], &["-rate_increase", "5"], &["-r", "50"], &["-l", "5"]] {
         let said = note(line).unwrap_or_default();
-        assert!(said.contains(&format!("beside {}; -m 0 goes on", line[0])), "{line:?}: {said}");
+        assert!(
+            said.contains(&format!("because {} is given without -m; -m 0 goes on", line[0])),
+            "{line:?}: {said}"
+        );
     }
     for line in [&[][..], &["-r", "50", "-m", "1"]] {
         assert_eq!(note(line), None, "{line:?}");

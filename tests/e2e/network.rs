@@ -39,13 +39,14 @@ fn impaired(impairment: Impairment, args: &[&str]) -> (Over, Over, u64) {
 fn ten_percent_loss_is_repaired_by_retransmission() {
     let _turn = lock::heavy();
     let impairment = Impairment { loss_percent: 10, delay: Duration::ZERO, seed: 20_260_708 };
-    let (client, server, lost) = impaired(impairment, &["-m", "200", "-r", "50"]);
+    // Of 200 calls, one or two see a repeated response: it takes two losses in a row.
+    let (client, server, lost) = impaired(impairment, &["-m", "1000", "-r", "250"]);
     let (ours, peers) = (client.summary(), server.summary());
     ours.expect_to_add_up();
     peers.expect_to_add_up();
-    assert!(lost > 50, "{lost}");
-    assert_eq!((ours.total(), ours.active()), (200, 0));
-    assert!(ours.succeeded() > 180, "{:#}", ours.0);
+    assert!(lost > 250, "{lost}");
+    assert_eq!((ours.total(), ours.active()), (1000, 0));
+    assert!(ours.succeeded() > 900, "{:#}", ours.0);
     assert!(ours.counter("retransmissions_sent") > 0);
     assert!(ours.counter("retransmissions_received") > 0);
     assert!(peers.counter("retransmissions_sent") > 0);
@@ -111,17 +112,17 @@ fn a_closed_port_fails_the_call_before_any_retransmission_limit() {
 fn pulled(end: fn(&Pair) -> &str, io: &str) {
     let pair = Pair::new();
     let (server, address) = serve_in(&pair, &[]);
-    let line = ["-io", io, "-m", "100", "-r", "50", "-max_retrans", "2", "-recv_timeout", "10s"];
+    let line = ["-io", io, "-m", "300", "-r", "50", "-max_retrans", "2", "-recv_timeout", "10s"];
     let mut client = call_from(&pair, address, &[&line[..], &["-stat_period", "1"]].concat());
     client.process().wait_for_stderr_as("success", |text| {
-        let (_, succeeded) = text.split_once(" success=")?;
-        (!succeeded.starts_with('0')).then_some(())
+        let mut succeeded = text.split(" success=").skip(1);
+        succeeded.any(|number| !number.starts_with('0')).then_some(())
     });
     pair.pull(end(&pair));
     let client = client.finish().expect_code(1);
     let summary = client.summary();
     summary.expect_to_add_up();
-    assert_eq!((summary.total(), summary.active()), (100, 0));
+    assert_eq!((summary.total(), summary.active()), (300, 0));
     assert!(summary.succeeded() > 0 && summary.failed() > 0, "{:#}", summary.0);
     let by_path = ["max_udp_retrans", "icmp_unreachable", "cannot_send_message"];
     let failed: u64 = by_path.iter().map(|cause| summary.failed_by(cause)).sum();

@@ -385,7 +385,7 @@ fn a_profile_of_a_load_has_the_api_that_it_names() {
         profile["targets"] = json!([{ "network": "127.0.0.1", "max_rate": 1 }]);
         write(&profile);
         let stderr = gossipper::run(&line).expect_code(255).finished.stderr;
-        assert!(stderr.contains("aliases.smoke.targets: a run calls whom"), "{stderr}");
+        assert!(stderr.contains("aliases.smoke.targets: a run calls only remote_addr"), "{stderr}");
         assert!(stderr.contains("gossipper server -config FILE"), "{stderr}");
     }
 }

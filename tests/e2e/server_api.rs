@@ -196,7 +196,7 @@ fn whoever_refuses_says_it_in_the_same_form() {
         ("{\"rat\": 1}", "`rat`"),
         ("{\"rate\": 1", "line 1"),
         ("", "empty"),
-        ("{\"rate\": 1} x", "follows"),
+        ("{\"rate\": 1} x", "text after"),
     ] {
         let json = Some(("application/json", body));
         let error = client.request("POST", "/api/v1/control", json).error(400);

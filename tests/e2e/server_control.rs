@@ -426,7 +426,8 @@ fn a_new_start_gives_no_permission_back() {
     daemon.process().wait_for_stderr_as("the second reload", |text| {
         (text.matches("the configuration was read again").count() == 2).then_some(())
     });
-    let warning = "answer.xml: a client of the API wrote it, and its shell commands are not run";
+    let warning =
+        "answer.xml: a client of the API wrote it. allow_exec is off, so its shell commands";
     assert!(daemon.process().stderr().contains(warning));
     peer.send(address, invite(&peer, address, "reloaded"));
     until_ended(&client);

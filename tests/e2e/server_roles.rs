@@ -436,7 +436,7 @@ fn a_change_that_one_engine_refuses_tells_which_ones_took_it() {
     operator.post("/api/v1/control", &json!({ "pause": true })).expect(200);
     let error = operator.post("/api/v1/control", &json!({ "rate": 50 })).error(403);
     assert!(error.starts_with("p2: ") && error.contains("allows 20"), "{error}");
-    assert!(error.ends_with("changed all the same: p1"), "{error}");
+    assert!(error.ends_with("the change was made for: p1"), "{error}");
     let row = last_row(&daemon, "control.set");
     assert_eq!((&row["outcome"], &row["done"]), (&json!("partly"), &json!(["p1"])), "{row}");
     assert!(row["not_done"]["p2"].as_str().unwrap().contains("allows 20"), "{row}");

@@ -126,7 +126,7 @@ fn ceilings_hold_for_all_clients_together_and_an_end_is_one() {
         assert!(error.contains(part), "{snippet}: {error}");
     };
     refused(&load(21, 1), "rate: 21 is too much; targets[0], for 127.0.0.1, allows 20");
-    refused(&with(idle(&remote), json!({ "rate": 1 })), "max_concurrent: without a bound");
+    refused(&with(idle(&remote), json!({ "rate": 1 })), "max_concurrent: a limit is missing");
     refused(&with(idle(&remote), json!({ "users": 1 })), "users");
     let ramp = json!({ "extra_args": ["-rate_increase", "1"] });
     refused(&with(load(1, 1), ramp), "rate: without a bound");
