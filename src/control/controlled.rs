@@ -1,8 +1,8 @@
-//! A run under control: one loop supervises it to its end, serves what is asked over its handle,
-//! and gives its front a turn.
+//! A run under control. One loop supervises the run to its end, serves the requests that come over
+//! its handle, and gives its front a turn.
 //!
-//! A front is the one that owns the thread: the thread of an engine, or a terminal. All others
-//! reach the run through a [`Handle`].
+//! The front owns the thread of the loop: it is an engine of the server, or a terminal. All other
+//! parts reach the run through a [`Handle`].
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -23,37 +23,37 @@ use crate::output::summary::Media;
 use crate::run::RunError;
 use crate::run::supervised::{Finished, Shell, Supervisor};
 
-/// Most of the time to a deadline that is kept for ending calls with BYE.
+/// Most of the time before a deadline that is kept for ending calls with BYE.
 const GOODBYE_NS: u64 = 3_000_000_000;
-/// Most of the time to a deadline that is kept for writing the last reports.
+/// Most of the time before a deadline that is kept for writing the last reports.
 const REPORTS_NS: u64 = 1_000_000_000;
 
-/// The part of the time to a deadline in which open calls may end by themselves.
+/// The part of the time before a deadline in which open calls may end by themselves.
 pub(crate) fn own_time_ns(left_ns: u64) -> u64 {
     left_ns - REPORTS_NS.min(left_ns / 4) - GOODBYE_NS.min(left_ns / 3)
 }
 
 /// The owner of the thread that supervises a run.
 pub(crate) trait Front {
-    /// The longest time between two turns. Workers and queue wake the thread.
+    /// The longest time between two turns. Workers and the queue wake the thread earlier.
     const POLL: Duration;
 
-    /// Tells something that the run has to say.
+    /// Shows a note of the run.
     fn note(&mut self, run: &mut ControlledRun, note: String);
 
-    /// Does what is due at `now`.
+    /// Does the work that is due at `now`.
     fn turn(&mut self, run: &mut ControlledRun, now: u64);
 }
 
 /// The settings of a run under control, beside those of the run itself.
 pub(crate) struct Terms {
-    /// The places where it listens.
+    /// The places where the run listens.
     pub(crate) places: Vec<ListenerSpec>,
-    /// Sentences of its plan that an operator should read.
+    /// Sentences of the plan that an operator should read.
     pub(crate) notices: Vec<String>,
-    /// The share that it holds of the ceilings of those whom it calls.
+    /// The run's share of the rate and call ceilings of its targets.
     pub(crate) hold: Option<Hold>,
-    /// `true` if the scenario was sent with the request that started it.
+    /// True if the scenario was sent with the request that started the run.
     pub(crate) is_sent: bool,
 }
 
@@ -104,32 +104,32 @@ impl ControlledRun {
         EndedRun { run, service, last, failed }
     }
 
-    /// Does what the front itself asks for. What workers have to answer comes with
+    /// Carries out a request of the front. Requests that workers have to answer go through
     /// [`tell`](Self::tell).
     ///
     /// # Errors
-    /// The reason why it is not done.
+    /// The reason why the request is refused.
     pub(crate) fn ask(&mut self, request: Request, now: u64) -> Result<(), Refusal> {
         self.service.ask(&mut self.run, request, now)
     }
 
-    /// Asks the run about itself; the reply follows.
+    /// Asks the run about itself; the reply follows on the channel.
     pub(crate) fn tell(&mut self, request: Request, now: u64) -> Receiver<Reply> {
         self.service.tell(&mut self.run, request, now)
     }
 
-    /// The run, to read.
+    /// The run, for reading.
     pub(crate) fn run(&self) -> &Supervisor {
         &self.run
     }
 
-    /// Writes what waits to be written, and the screens if there is a file for them; `false` if
-    /// there is none.
+    /// Writes pending output, and `screens` if the run has a file for them. Returns `false` if it
+    /// has none.
     pub(crate) fn dump(&mut self, screens: &str) -> bool {
         self.run.dump(screens)
     }
 
-    /// Tells something to those who read the state.
+    /// Adds a note to the published state.
     pub(crate) fn note(&mut self, text: String) {
         self.service.note(text);
     }
@@ -144,7 +144,7 @@ impl ControlledRun {
         Some(ConsoleLine { snapshot: &snapshot, media: &Media::default(), engine }.to_string())
     }
 
-    /// Sees to it that the run ends in time, once somebody has said by when.
+    /// Ends the run in time, once a handle has set a deadline.
     fn look_at_the_end(&mut self, now: u64) {
         let Some(end_by_ns) = self.service.end_by_ns().filter(|_| !self.is_ending_by) else {
             return;
@@ -165,23 +165,24 @@ pub(crate) struct EndedRun {
 }
 
 impl EndedRun {
-    /// The run, to read.
+    /// The run, for reading.
     pub(crate) fn run(&self) -> &Supervisor {
         &self.run
     }
 
-    /// Takes the notes that the run still has.
+    /// Takes the remaining notes of the run.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         self.run.take_notes()
     }
 
-    /// The thread of its shell commands, if it has one.
+    /// The thread of the run's shell commands, if it has one.
     pub(crate) fn take_shell(&mut self) -> Option<Shell> {
         self.run.take_shell()
     }
 
-    /// Writes all reports, lets `shell` finish, and publishes how it went. `screens` are appended
-    /// to the screen file, if there is one. Returns that, and sentences about what is missing.
+    /// Writes all reports, lets `shell` finish, and publishes the outcome. `screens` are appended
+    /// to the screen file, if there is one. Returns the outcome, and sentences about what is
+    /// missing.
     pub(crate) fn finish(
         self,
         screens: Option<&str>,

@@ -1,4 +1,4 @@
-//! The way to a run of this process: its state to read, and a queue for what is asked of it.
+//! The way to a run of this process: its state to read, and a queue for requests to it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,18 +21,18 @@ use crate::stats::{Delta, Source};
 
 /// Most requests that wait at one time.
 const ASKS: usize = 32;
-/// The longest wait for an answer. The supervising thread looks at its queue at once, unless it
-/// writes a row to a disk that hangs.
+/// The longest wait for an answer. The supervising thread reads its queue at once, unless it writes
+/// a row to a disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Longest wait if a scenario is compiled and all workers have to take it.
+/// The longest wait if a scenario is compiled and all workers have to take it.
 const PATIENCE_SWAP: Duration = Duration::from_secs(10);
 
-/// Deltas that wait for who listens. While they do, what follows is recorded in the next one.
+/// The number of waiting deltas from which on the next one covers a longer time.
 const DELTAS: usize = 8;
-/// The same once nobody listens any more.
+/// The number of waiting deltas that stands for a receiver that is gone.
 const GONE: usize = usize::MAX;
 
-/// The deltas of a run, as they come. Ends with the run.
+/// The deltas of a run, in order. They end with the run.
 #[derive(Debug)]
 pub struct Deltas {
     deltas: Receiver<Delta>,
@@ -42,7 +42,7 @@ pub struct Deltas {
 impl Iterator for Deltas {
     type Item = Delta;
 
-    /// Waits for the next one.
+    /// Waits for the next delta.
     fn next(&mut self) -> Option<Delta> {
         let delta = self.deltas.recv().ok()?;
         self.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -65,17 +65,17 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Tells whether anybody listens.
+    /// Returns `true` while the receiver exists.
     pub(super) fn is_there(&self) -> bool {
         self.waiting.load(Ordering::Acquire) != GONE
     }
 
-    /// Tells whether so many wait already that the next ones are better recorded in one.
+    /// Returns `true` if so many deltas wait that the next ones are better joined in one.
     pub(super) fn is_behind(&self) -> bool {
         self.waiting.load(Ordering::Acquire) >= DELTAS
     }
 
-    /// Sends one, whether there is room or not.
+    /// Sends a delta, even if more than [`DELTAS`] wait.
     pub(super) fn send(&self, delta: Delta) {
         if self.is_there() {
             self.waiting.fetch_add(1, Ordering::AcqRel);
@@ -107,7 +107,7 @@ impl Policy {
         self.api_commands.store(are_allowed, Ordering::Release);
     }
 
-    /// The permission, for those who start their commands.
+    /// The permission, for the code that starts shell commands.
     pub(crate) fn commands(&self) -> &Arc<AtomicBool> {
         &self.api_commands
     }
@@ -118,14 +118,14 @@ pub(crate) const DOCUMENT: &str = "scenario";
 
 /// A request, and the channel for its answer.
 pub(super) enum Queued {
-    /// Something is asked.
+    /// A request to answer.
     Request {
         request: Request,
-        /// The scenario of [`Request::Swap`], compiled by whoever asks.
+        /// The scenario of [`Request::Swap`], which the requesting thread has compiled.
         replacement: Option<Replacement>,
         answer: SyncSender<Reply>,
     },
-    /// Deltas are wanted under this name.
+    /// A request for deltas.
     Listen(Listener),
 }
 
@@ -138,18 +138,19 @@ pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) state: ArcSwap<Published>,
     queue: SyncSender<Queued>,
-    /// The compiler of its run, once that is planned.
+    /// The compiler of the run, once the run is planned.
     pub(super) compiler: OnceLock<Arc<Compiler>>,
-    /// The supervising thread, to wake it.
+    /// The supervising thread, which requests wake.
     thread: OnceLock<Thread>,
     join: Mutex<Option<JoinHandle<()>>>,
-    /// The oldest of the times at which its workers sent their last report, on the monotonic clock.
+    /// The earliest of the workers' last reports: its time on the monotonic clock.
     pub(super) beat_ns: AtomicU64,
-    /// Time by which the engine must have ended, on the monotonic clock; `u64::MAX` for never.
+    /// The time by which the engine must have ended, on the monotonic clock; `u64::MAX` for never.
     pub(super) end_by_ns: AtomicU64,
 }
 
-/// A run of this process, to be read and asked. Clones are the same run.
+/// A handle to a run of this process, for reading its state and for requests. Clones are the same
+/// run.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -183,7 +184,7 @@ impl Handle {
         *self.shared.join.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     }
 
-    /// Makes the calling thread the one that answers; no handle waits for its end.
+    /// Makes the calling thread the one that answers requests. Handles do not wait for its end.
     pub(crate) fn adopt_this_thread(&self) {
         let _ = self.shared.thread.set(thread::current());
     }
@@ -203,7 +204,7 @@ impl Handle {
         self.shared.state.load_full()
     }
 
-    /// Publishes how it is doing.
+    /// Publishes the present state.
     pub(crate) fn publish(&self, state: Published) {
         self.shared.state.store(Arc::new(state));
     }
@@ -213,19 +214,19 @@ impl Handle {
         &self.shared.policy
     }
 
-    /// Asks something of the run, and waits until it is done: the workers have been told, and a
-    /// new scenario has been taken by all of them.
+    /// Sends a request to the run and waits until it is carried out: the workers have been told,
+    /// and all of them have taken a new scenario.
     ///
     /// # Errors
-    /// The reason why it is not done.
+    /// The reason why the request is refused.
     pub fn ask(&self, request: Request) -> Result<(), Refusal> {
         self.tell(request).map(|_| ())
     }
 
-    /// As [`ask`](Self::ask), and returns what the run tells of itself.
+    /// Does the same as [`ask`](Self::ask), and returns the facts that the run gives in answer.
     ///
     /// # Errors
-    /// As there.
+    /// The same as for [`ask`](Self::ask).
     pub fn tell(&self, request: Request) -> Result<Option<Told>, Refusal> {
         request.check()?;
         let (replacement, patience) = match &request {
@@ -241,8 +242,9 @@ impl Handle {
         reply?.into_result()
     }
 
-    /// The deltas of the run from now on, one a second, under the name of `source`. They add up to
-    /// what was counted from here on, however late they are taken. Another call takes them over.
+    /// The deltas of the run from now on, one a second, under the name of `source`. Together they
+    /// add up to everything counted from now on, even if they are taken late. A later call takes
+    /// over from an earlier one.
     ///
     /// # Errors
     /// If the run is over or busy.
@@ -263,8 +265,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Makes new calls follow the scenario at `source`, which the configuration names. `false` if
-    /// they do already: the same text from the same place changes nothing.
+    /// Makes new calls follow the scenario at `source`, which the configuration names. Returns
+    /// `false` if they do already: the same text from the same place changes nothing.
     ///
     /// # Errors
     /// As for [`ask`](Self::ask).
@@ -279,16 +281,16 @@ impl Handle {
         self.ask(Request::Swap(NewScenario::Configured { source, text, is_sent })).map(|()| true)
     }
 
-    /// Checks whether a text of a client of the API could take the place of the run's scenario and
-    /// of its file, as [`Request::Swap`] would say, as far as that is known without the workers.
+    /// Checks whether a text from a client of the API could replace the run's scenario and its
+    /// file. It makes the same checks as [`Request::Swap`], as far as they need no worker.
     ///
     /// # Errors
-    /// The mistake in it.
+    /// The mistake in the text.
     pub fn check_scenario(&self, xml: &str) -> Result<(), Refusal> {
         self.compile(&NewScenario::Sent(xml.to_owned())).map(|_| ())
     }
 
-    /// Compiles a scenario as one that shall take the place of the run's.
+    /// Compiles a scenario that shall replace the run's.
     fn compile(&self, new: &NewScenario) -> Result<Replacement, Refusal> {
         let state = self.state();
         let missing = if state.phase.is_over() { Refusal::Over } else { Refusal::Busy };
@@ -319,32 +321,32 @@ impl Handle {
         };
         let allows_commands = self.shared.policy.allows_commands();
         let embedded = source.as_ref().unwrap_or(current);
-        // No client of the API waits for this request, so none could be told.
+        // No client of the API waits for this request, so there is none to tell.
         let is_kept = matches!(new, NewScenario::Configured { is_sent: true, .. });
         let replacement = compiler.compile(text, embedded, allows_commands, is_kept);
         let replacement = replacement.map_err(invalid)?;
         Ok(Replacement { source, ..replacement })
     }
 
-    /// Tells the run when it must have ended; does not wait.
+    /// Tells the run by when it must have ended; does not wait.
     pub(crate) fn end_by(&self, monotonic_ns: u64) {
         // The earliest time counts: a later request cannot extend it.
         self.shared.end_by_ns.fetch_min(monotonic_ns, Ordering::Relaxed);
         self.wake();
     }
 
-    /// Time by which it must have ended, on the monotonic clock, if there is one.
+    /// The time by which the run must have ended, on the monotonic clock, if there is one.
     pub(crate) fn end_by_ns(&self) -> Option<u64> {
         let end_by_ns = self.shared.end_by_ns.load(Ordering::Relaxed);
         (end_by_ns != u64::MAX).then_some(end_by_ns)
     }
 
-    /// The oldest of the times at which its workers sent their last report, on the monotonic clock.
+    /// The earliest of the workers' last reports: its time on the monotonic clock.
     pub(crate) fn beat_ns(&self) -> u64 {
         self.shared.beat_ns.load(Ordering::Relaxed)
     }
 
-    /// Tells whether its thread has ended, which happens soon after its state says so.
+    /// Tells whether the run's thread has ended, which happens soon after the state says so.
     pub(crate) fn is_gone(&self) -> bool {
         let join = self.shared.join.lock().unwrap_or_else(PoisonError::into_inner);
         join.as_ref().is_none_or(JoinHandle::is_finished)

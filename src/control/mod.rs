@@ -1,21 +1,22 @@
 //! The control contract: requests to a run, its replies, and the state that it publishes.
 //!
-//! One vocabulary for all who steer a run: [`Request`] and [`Reply`], the [`State`] that everybody
-//! may read, and the figures of an interval, which add up ([`Delta`](crate::stats::Delta)). All of
-//! it is serde and has a [`VERSION`]. Units are the same all the way: rates are calls per second,
-//! whatever the period of `-rp`, and times are nanoseconds. A limit is written once
+//! All parts that steer a run share one vocabulary: [`Request`], [`Reply`], the published
+//! [`State`], and the figures of an interval, which add up ([`Delta`](crate::stats::Delta)). All of
+//! it is serde and has a [`VERSION`]. Units are the same everywhere: rates are calls per second,
+//! whatever the period of `-rp`, and times are nanoseconds. Each limit is checked in one place
 //! ([`Request::check`]).
 //!
-//! A [`Handle`] speaks it in process: a bounded queue to the thread that supervises the run, and
-//! the last state behind an atomic pointer. What carries it to another process are the messages of
-//! [`wire`]: a handle whose questions go down a pipe, or over a bus, is the same queue with another
-//! reader, and its state is what [`wire::FromRun::State`] brought last. Scenarios travel as text
-//! and are compiled where the run is.
+//! A [`Handle`] uses it within the process: it has a bounded queue to the thread that supervises
+//! the run, and the last state behind an atomic pointer. The messages of [`wire`] carry it to
+//! another process. A handle over a pipe or a bus is then the same queue with another reader, and
+//! its state is the last [`wire::FromRun::State`]. Scenarios travel as text and are compiled by the
+//! process of the run.
 //!
-//! One loop supervises a run ([`ControlledRun`]): reports in, requests served, state and figures
-//! out. The thread that runs it belongs to a front, an engine of the server or a terminal.
+//! One loop supervises a run ([`ControlledRun`]): it takes reports, serves requests, and publishes
+//! state and figures. The thread that runs it belongs to a front, an engine of the server or a
+//! terminal.
 //!
-//! Knows neither HTTP nor terminals nor who may do what.
+//! This module knows neither HTTP, nor terminals, nor permissions of users.
 
 mod controlled;
 mod handle;

@@ -13,36 +13,36 @@ use crate::stats::{CallTotals, Layout};
 pub enum Reply {
     /// The request is carried out: the workers have it, and all of them follow a new scenario.
     Done,
-    /// The facts that were asked for.
+    /// The requested facts.
     Told(Told),
     /// The request is not carried out.
     Refused(Refusal),
 }
 
-/// Facts that a run tells when it is asked.
+/// Facts that a run gives on request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Told {
     /// The numbers of calls.
     Calls(CallTotals),
-    /// Open calls by what they wait for.
+    /// The open calls by the event that they wait for.
     Waits(Waits),
     /// The circuits that calls hold.
     Circuits(Circuits),
     /// The global variables that have a value, by name.
     Variables(Vec<(String, String)>),
-    /// The names of what is measured.
+    /// The names of all measured values.
     Layout(Box<Layout>),
 }
 
-/// Open calls by what they wait for.
+/// Open calls by the event that they wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Waits {
     /// Numbers of calls; a bounded number of reasons.
     pub calls: Vec<(Wait, u64)>,
-    /// Time after which the run waits no longer, as far as it is known: the drain is over, or the
-    /// last call has its answer or gives up.
+    /// The time after which the run no longer waits, if known: the drain is over, or the last call
+    /// has its answer or gives up.
     pub left_ns: Option<u64>,
 }
 
@@ -50,7 +50,7 @@ pub struct Waits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Wait {
-    /// The final response to a request of this method, if it is one with a name.
+    /// The final response to a request of this method; `None` for a method without a name.
     Answer(Option<String>),
     /// A request of the peer.
     Request,
@@ -58,7 +58,7 @@ pub enum Wait {
     Pause,
     /// A command of another instance (3PCC).
     Command,
-    /// Room to send.
+    /// Room to send a message.
     Room,
 }
 
@@ -82,28 +82,28 @@ impl Waits {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Circuits {
-    /// Their indices, in no order, and no more of them than are shown.
+    /// The indices of the first busy circuits, unordered, and no more of them than screens show.
     pub indices: Vec<u32>,
-    /// Their number.
+    /// The number of busy circuits.
     pub count: u64,
 }
 
 impl Circuits {
-    /// Takes in those of another worker.
+    /// Adds the circuits of another worker.
     pub(super) fn add(&mut self, busy: &BusyCircuits) {
         self.indices.extend_from_slice(&busy.circuits);
         self.count += busy.count as u64;
     }
 }
 
-/// Reasons why a run did not do what was asked.
+/// Reasons why a run did not carry out a request.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Refusal {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
-    /// This run cannot do it.
+    /// This run cannot carry out the request.
     #[error("{0}")]
     Refused(String),
     /// The configuration does not allow the engine to call an address, or at this rate.
@@ -139,7 +139,7 @@ impl From<Result<(), Refusal>> for Reply {
 }
 
 impl Reply {
-    /// The refusal, if it is one.
+    /// Splits the reply into facts and refusal.
     ///
     /// # Errors
     /// The refusal.

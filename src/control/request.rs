@@ -6,7 +6,7 @@ use super::reply::Refusal;
 use crate::config::{RATE_MAX, ScenarioSource};
 use crate::sinks::Log;
 
-/// Something that is asked of a run.
+/// A request to a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -23,11 +23,11 @@ pub enum Request {
     SetCallLimit(u64),
     /// Set the number of calls since the start; `None` is no limit.
     SetCallsTotal(Option<u64>),
-    /// A listener accepts calls or refuses them; open ones go on.
+    /// Make a listener accept calls or refuse them; open ones go on.
     SetListener {
         /// Index of the listener, from 0.
         index: usize,
-        /// `true` if it accepts calls.
+        /// True if it accepts calls.
         enabled: bool,
     },
     /// Set the scenario of new calls; open ones keep theirs.
@@ -36,28 +36,29 @@ pub enum Request {
     SetLog {
         /// The log.
         log: Log,
-        /// `true` if it is on.
+        /// True if the log is on.
         enabled: bool,
     },
     /// Reset the statistics.
     ResetStats,
     /// Start no new calls; open ones end by themselves.
     Drain,
-    /// No new calls, and open ones have as long as `-drain` says; asked once more, as `Stop`.
+    /// Start no new calls, and give open ones as long as `-drain` says. A second `Quit` acts as
+    /// `Stop`.
     Quit,
     /// Start no new calls and end the open ones, which takes at most five seconds.
     Stop,
-    /// End at once, whatever is open.
+    /// End at once, even with open calls.
     StopNow,
-    /// Tell the numbers of calls of this moment.
+    /// Tell the present numbers of calls.
     TellCalls,
-    /// Tell what open calls wait for.
+    /// Tell the events that open calls wait for.
     TellWaits,
     /// Tell the circuits that calls hold.
     TellCircuits,
     /// Tell the global variables that have a value, and note them in the error log.
     TellVariables,
-    /// Tell the names of what is measured.
+    /// Tell the names of all measured values.
     TellLayout,
 }
 
@@ -65,27 +66,27 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NewScenario {
-    /// This text of somebody who uses the API, and may not call everybody (`targets`). The run's
-    /// file stays as it is.
+    /// This text from a user of the API, whose calls are limited to permitted targets (`targets`).
+    /// The run's file stays as it is.
     Sent(String),
     /// The run's file, read again.
     Reload,
-    /// The scenario that the configuration names now; the run's comes from there from now on.
+    /// The scenario that the configuration names now. The run's source is this one from now on.
     Configured {
         /// The source.
         source: ScenarioSource,
         /// The text that was read from it.
         text: String,
-        /// `true` if a client of the API wrote the file.
+        /// True if a client of the API wrote the file.
         is_sent: bool,
     },
 }
 
 impl Request {
-    /// Checks what can be checked without the run.
+    /// Checks the limits that do not depend on the run.
     ///
     /// # Errors
-    /// The limit that it breaks.
+    /// The limit that the request breaks.
     pub fn check(&self) -> Result<(), Refusal> {
         match self {
             Self::SetRate(rate) if !(0.0..=RATE_MAX).contains(rate) => {

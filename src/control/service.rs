@@ -1,4 +1,4 @@
-//! The side of a run toward those who ask: it serves what is asked, and publishes the state.
+//! The part of a run that serves requests and publishes the state.
 //! [`ControlledRun`](super::ControlledRun) lends it the run.
 
 use std::collections::VecDeque;
@@ -20,52 +20,52 @@ use crate::run::calls_per_second;
 use crate::run::supervised::{Finished, Replacement, Supervisor};
 use crate::stats::{Health, Layout, Lifetime, Snapshot};
 
-/// Figures are published this far apart at least: workers tell theirs four times a second, and not
-/// at the same time.
+/// The shortest time between two publications of figures. Workers report four times a second, and
+/// not at the same time.
 const PUBLISH_NS: u64 = 100_000_000;
-/// The interval at which the service checks whether the run may still call whom it calls.
+/// The interval at which the service checks that the run may still call its targets.
 const TARGETS_NS: u64 = 1_000_000_000;
-/// Notices that are kept.
+/// Most notices that are kept.
 const NOTICES_MAX: usize = 50;
-/// Deltas are taken this far apart.
+/// The shortest time between two deltas.
 const DELTAS_NS: u64 = 1_000_000_000;
 
-/// See the module's documentation.
+/// The server of a run's requests, and the publisher of its state.
 pub(super) struct Service {
     shared: Arc<Shared>,
     config: Arc<RunConfig>,
     queue: Queue,
     places: Vec<ListenerSpec>,
-    /// By listener.
+    /// True for each listener that accepts calls, by index.
     enabled: Vec<bool>,
     /// The source of the scenario.
     source: ScenarioSource,
     xml: Arc<str>,
-    /// `true` if `xml` took the place of what is at `source`.
+    /// True if `xml` replaced the text at `source`.
     has_swapped: bool,
     /// The snapshot published last.
     snapshot: Arc<Snapshot>,
-    /// As of the same report.
+    /// The lifetime figures of the same report.
     lifetime: Arc<Lifetime>,
     health: Health,
     notices: VecDeque<String>,
     has_reports: bool,
     next_publish_ns: u64,
-    /// The share that the run holds of the ceilings of those whom it calls.
+    /// The run's share of the rate and call ceilings of its targets.
     hold: Option<Hold>,
     next_look_ns: u64,
     /// The requester that waits until all workers have the new scenario.
     swap_answer: Option<SyncSender<Reply>>,
     tells: Tells,
-    /// The listener that adds the figures of several runs.
+    /// The listener that adds up the figures of several runs.
     listener: Option<Listener>,
-    /// The next one: workers that change their layout do that first.
+    /// The next listener. It waits until workers that change their layout have done so.
     next_listener: Option<Listener>,
     next_deltas_ns: u64,
 }
 
 impl Service {
-    /// The service of a run that has just started.
+    /// Creates the service of a run that has just started.
     pub(super) fn open(
         handle: &Handle,
         queue: Queue,
@@ -100,19 +100,19 @@ impl Service {
         }
     }
 
-    /// Time by which the run must have ended, if there is one.
+    /// The time by which the run must have ended, if there is one.
     pub(super) fn end_by_ns(&self) -> Option<u64> {
         let end_by_ns = self.shared.end_by_ns.load(Ordering::Relaxed);
         (end_by_ns != u64::MAX).then_some(end_by_ns)
     }
 
-    /// Tells whether anybody but the front can read the state: a run at a terminal without an API
-    /// makes none.
+    /// Tells whether a handle beside the front can read the state. A run at a terminal without an
+    /// API publishes none.
     fn is_read(&self) -> bool {
         Arc::strong_count(&self.shared) > 1
     }
 
-    /// Does what the front itself asks for.
+    /// Carries out a request of the front.
     pub(super) fn ask(
         &mut self,
         run: &mut Supervisor,
@@ -124,7 +124,7 @@ impl Service {
         result
     }
 
-    /// Asks the run about itself; the reply follows.
+    /// Asks the run about itself; the reply follows on the channel.
     pub(super) fn tell(
         &mut self,
         run: &mut Supervisor,
@@ -136,8 +136,7 @@ impl Service {
         replies
     }
 
-    /// Ends the run, its open calls last, once the configuration no longer lets it call whom it
-    /// calls.
+    /// Ends the run, its open calls last, once the configuration no longer permits its targets.
     pub(super) fn look_at_targets(&mut self, run: &mut Supervisor, now: u64) {
         let Some(hold) = self.hold.as_ref().filter(|_| now >= self.next_look_ns) else { return };
         self.next_look_ns = now + TARGETS_NS;
@@ -151,11 +150,12 @@ impl Service {
         }
     }
 
-    /// Makes a change of the run. It takes more of the ceilings before, or gives back afterwards
-    /// what is too much then.
+    /// Makes a change of the run within the ceilings of its targets. It takes a larger share before
+    /// the change, or gives back the excess after it.
     ///
     /// # Errors
-    /// If there is not so much, or why the run does not change; it holds what it held then.
+    /// The ceilings do not leave enough, or the run refuses the change. The share is then as
+    /// before.
     fn change_within(
         &self,
         change: impl FnOnce(&mut Load),
@@ -169,13 +169,13 @@ impl Service {
         hold.change_with(load, sys::realtime_now_ns(), make)
     }
 
-    /// The run has started: its first state.
+    /// Publishes the first state of the run.
     pub(super) fn publish_start(&self, run: &Supervisor) {
         self.publish(run, Phase::Running);
     }
 
-    /// Answers what was asked, and publishes the state where it is due. `has_reports` says whether
-    /// workers have reported since the last time.
+    /// Serves the waiting requests, and publishes the state when that is due. `has_reports` is true
+    /// if workers have reported since the last call.
     pub(super) fn serve(&mut self, run: &mut Supervisor, has_reports: bool, now: u64) {
         self.has_reports |= has_reports;
         while let Ok(queued) = self.queue.0.try_recv() {
@@ -217,14 +217,14 @@ impl Service {
             }
             (None, request) => self.answer(run, request, now).into(),
         };
-        // Published first: who asked sees what came of it.
+        // Published first, so that the requester sees the outcome.
         self.publish(run, Self::phase(run));
-        // Whoever asked may have lost patience.
+        // The requester may have stopped waiting.
         let _ = answer.try_send(reply);
     }
 
-    /// Passes on what has been counted, where somebody listens. Whoever does not take it gets it
-    /// with what follows.
+    /// Sends the figures counted since the last delta, if there is a listener. A listener that is
+    /// behind gets them with the next delta.
     fn send_deltas(&mut self, run: &mut Supervisor, now: u64) {
         if let Some(listener) = self.next_listener.take() {
             match run.record_deltas(listener.source.clone()) {
@@ -262,7 +262,7 @@ impl Service {
         Ok(())
     }
 
-    /// Answers who brought another scenario, once all workers have it.
+    /// Answers the request for another scenario, once all workers have it.
     fn look_at_the_swap(&mut self, run: &Supervisor) {
         if !run.is_swapping()
             && let Some(answer) = self.swap_answer.take()
@@ -322,7 +322,7 @@ impl Service {
                 self.tell_listeners(run);
             }
             Request::SetLog { log, enabled } => run.switch_trace(log, enabled),
-            // It comes with what was compiled, and the others are answered by workers.
+            // The compiled scenario comes with a swap, and workers answer the other requests.
             Request::Swap(_)
             | Request::TellCalls
             | Request::TellWaits
@@ -341,7 +341,7 @@ impl Service {
         Ok(())
     }
 
-    /// Listeners that are on accept calls while the engine is not paused.
+    /// Makes workers accept calls on enabled listeners, as long as the engine is not paused.
     fn tell_listeners(&self, run: &mut Supervisor) {
         if run.is_client() {
             return;
@@ -361,7 +361,7 @@ impl Service {
 
     fn refresh(&mut self, run: &Supervisor) {
         let snapshot = run.snapshot();
-        // It takes longer to make than a snapshot, and what it measures comes with reports only.
+        // The lifetime takes longer to make than a snapshot, and changes with reports only.
         let second = |snapshot: &Snapshot| snapshot.last_second.map(|row| row.second);
         let generation = |snapshot: &Snapshot| snapshot.layout.generation;
         if second(&snapshot) != second(&self.snapshot)
@@ -447,9 +447,9 @@ impl Service {
         }
     }
 
-    /// The workers have ended. Returns the last state, as far as it is known by now.
+    /// Returns the last state after the end of the workers, as far as it is known by now.
     pub(super) fn last_state(&mut self, run: &mut Supervisor) -> Published {
-        // Disks may take their time; no worker is waited for any more.
+        // Disks may take their time, and no worker has to report any more.
         self.shared.beat_ns.store(u64::MAX, Ordering::Relaxed);
         if let Some(listener) = &self.listener {
             run.take_deltas().into_iter().for_each(|delta| listener.send(delta));
@@ -458,7 +458,8 @@ impl Service {
         self.state(run, Phase::Draining)
     }
 
-    /// Publishes how it went, and returns what is missing. Who still asks is told that it is over.
+    /// Publishes the outcome, and returns what is missing. Waiting requesters are told that the run
+    /// is over.
     pub(super) fn close(
         self,
         mut published: Published,
@@ -495,13 +496,13 @@ impl Service {
     }
 }
 
-/// The period of a rate in seconds (`-rp`): rates are calls per second but for workers and those
-/// who read options.
+/// The period of a rate in seconds (`-rp`). Rates are calls per second everywhere but in workers
+/// and options.
 pub(crate) fn period_s(config: &RunConfig) -> f64 {
     config.rate_period_ms.max(1) as f64 / 1e3
 }
 
-/// The kind of answer that workers give to a request; `None` if they are not asked.
+/// The kind of answer that workers give to a request; `None` if they have no part in it.
 fn kind_of(request: &Request) -> Option<Kind> {
     Some(match request {
         Request::TellCalls => Kind::Calls,

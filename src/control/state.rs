@@ -14,7 +14,7 @@ use crate::output::{Summary, SummaryContext};
 use crate::scenario;
 use crate::stats::{Aggregate, Health, Layout, LayoutId, Lifetime, RunStart, Snapshot};
 
-/// The place of a run on its way.
+/// The phase of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Phase {
@@ -75,7 +75,7 @@ pub struct ListenerState {
     pub scenario_name: String,
 }
 
-/// The other side of a run that makes calls.
+/// The far end of a run that makes calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientState {
@@ -94,7 +94,7 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    /// Tells whether its calls reach `listener`, a place where a run of this process listens.
+    /// Tells whether the calls reach `listener`, a place where a run of this process listens.
     pub fn reaches(&self, listener: &ListenerState) -> bool {
         let Some(remote) = self.remote else { return false };
         let ip = remote.ip().to_canonical();
@@ -113,8 +113,7 @@ impl ClientState {
 pub struct ScenarioState {
     /// The name for `-sn` of a built-in scenario; else the name in the scenario itself.
     pub name: String,
-    /// The source that the run has the scenario from. The text is another one than there, if it
-    /// was exchanged.
+    /// The source of the scenario. Its text is a different one if the scenario was exchanged.
     pub source: ScenarioSource,
     /// The file; `None` for a built-in scenario.
     pub file: Option<PathBuf>,
@@ -134,8 +133,8 @@ fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::
 }
 
 impl ScenarioState {
-    /// The scenario of a run that was started with `source` and runs `xml` now, which calls
-    /// itself `title`.
+    /// The scenario of a run that was started with `source` and now runs `xml`, whose own name is
+    /// `title`.
     pub(super) fn of(
         source: &ScenarioSource,
         title: &str,
@@ -145,7 +144,7 @@ impl ScenarioState {
         let (file, builtin) = match source {
             ScenarioSource::File(path) => (Some(path.clone()), None),
             ScenarioSource::Builtin(name) if !has_swapped => (None, Some(name.as_str())),
-            // A reload brings back a built-in as a text.
+            // A reload of a built-in scenario gives it a text.
             ScenarioSource::Builtin(_) => {
                 let same = scenario::BUILTINS.iter().find(|builtin| *builtin.text == **xml);
                 (None, same.map(|builtin| builtin.name))
@@ -161,12 +160,12 @@ impl ScenarioState {
     }
 }
 
-/// The state of a run at one moment, consistent in itself. Figures are not in it: to another
-/// process they travel as [`Delta`](crate::stats::Delta)s.
+/// The state of a run at one moment, consistent in itself. It has no figures: those travel to
+/// another process as [`Delta`](crate::stats::Delta)s.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The place of the run on its way.
+    /// The present phase of the run.
     pub phase: Phase,
     /// The run's id: sixteen random hexadecimal digits.
     pub run_id: String,
@@ -180,21 +179,21 @@ pub struct State {
     pub users: Option<u64>,
     /// The limit of open calls, if there is one.
     pub call_limit: Option<u64>,
-    /// `true` if it makes calls rather than answers them.
+    /// True if the run makes calls rather than answers them.
     pub is_client: bool,
-    /// `true` if it starts no calls for now.
+    /// True if the run starts no calls for now.
     pub is_paused: bool,
-    /// The places where it listens, if it answers calls.
+    /// The places where the run listens, if it answers calls.
     pub listeners: Vec<ListenerState>,
-    /// The other side, if it makes calls.
+    /// The far end, if the run makes calls.
     pub client: Option<ClientState>,
-    /// The scenario that it runs.
+    /// The scenario that new calls follow.
     pub scenario: ScenarioState,
     /// Name of the I/O driver; empty before the engine runs.
     pub driver: String,
     /// Sentences that an operator should read, the newest last; a bounded number.
     pub notices: Vec<String>,
-    /// The number of its layout, which its deltas have too.
+    /// The number of the layout, which the run's deltas carry too.
     pub layout: LayoutId,
 }
 
@@ -258,7 +257,7 @@ impl Published {
         }
     }
 
-    /// The summary of the run so far, or of all of it once it is over.
+    /// The summary of the run so far, or of the whole run once it is over.
     pub fn summary(&self) -> Arc<Summary> {
         let make = || {
             let context = SummaryContext {
@@ -274,7 +273,7 @@ impl Published {
         Arc::clone(self.summary.get_or_init(make))
     }
 
-    /// The same with another state, whose summary is made anew.
+    /// A copy with another state, whose summary is made anew.
     pub(crate) fn with(&self, state: State) -> Self {
         Self {
             state,

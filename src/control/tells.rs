@@ -1,4 +1,4 @@
-//! Questions to all workers of a run: their answers come one by one, and are put together.
+//! Questions to all workers of a run. Their answers come one by one and are put together.
 
 use std::sync::mpsc::SyncSender;
 
@@ -8,7 +8,7 @@ use crate::engine::Census;
 use crate::run::supervised::Supervisor;
 use crate::stats::CallTotals;
 
-/// Time after which workers are no longer waited for.
+/// The time after which a missing answer is given up.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
 /// Most requests that wait for one kind of answer.
@@ -45,21 +45,21 @@ impl Kind {
     }
 }
 
-/// One kind of answer that somebody waits for.
+/// The waiting requests for one kind of answer.
 #[derive(Debug, Default)]
 struct Tell {
-    /// By worker that was asked.
+    /// The answers by worker.
     answers: Vec<Option<Answer>>,
     waiting: Vec<SyncSender<Reply>>,
     until_ns: u64,
 }
 
-/// See the module's documentation.
+/// The open questions to the workers of a run.
 #[derive(Debug, Default)]
 pub(super) struct Tells([Tell; Kind::ALL.len()]);
 
 impl Tells {
-    /// Asks the workers, or waits with those who have asked the same already.
+    /// Asks the workers, or joins the requests that already wait for the same answer.
     pub(super) fn ask(
         &mut self,
         run: &mut Supervisor,
@@ -68,7 +68,7 @@ impl Tells {
         now: u64,
     ) {
         if self.is_idle() {
-            // Answers that came too late are no answers to this.
+            // Answers that came too late belong to an earlier question.
             run.workers_mut().for_each(|worker| while worker.answers.pop().is_ok() {});
         }
         let tell = &mut self.0[kind as usize];
@@ -77,8 +77,8 @@ impl Tells {
             return;
         }
         if tell.waiting.is_empty() {
-            // A scenario that writes global variables has one worker, and otherwise all have the
-            // same ones.
+            // A scenario that writes global variables has one worker. In any other, all workers
+            // have the same values.
             let asked = if kind == Kind::Variables { 1 } else { usize::MAX };
             let workers = run.workers_mut().take(asked).map(|worker| worker.send(kind.request()));
             tell.answers = vec![None; workers.count()];
@@ -87,12 +87,12 @@ impl Tells {
         tell.waiting.push(answer);
     }
 
-    /// Tells whether nobody waits.
+    /// Tells whether no request waits.
     fn is_idle(&self) -> bool {
         self.0.iter().all(|tell| tell.waiting.is_empty())
     }
 
-    /// Takes the answers that have come, and passes on those that are whole.
+    /// Takes the answers that have come, and passes on those that are complete.
     pub(super) fn take(&mut self, run: &mut Supervisor, now: u64) {
         if self.is_idle() {
             return;
@@ -116,13 +116,13 @@ impl Tells {
                 false => continue,
             };
             let reply = reply.unwrap_or(Reply::Refused(Refusal::Timeout));
-            // Whoever asked may have lost patience.
+            // The requester may have stopped waiting.
             tell.waiting.drain(..).for_each(|waiting| _ = waiting.try_send(reply.clone()));
         }
     }
 }
 
-/// The answers of all workers in one; `None` without a worker.
+/// The answers of all workers put together; `None` without a worker.
 fn told(
     answers: impl Iterator<Item = Answer>,
     drains_until_ns: Option<u64>,
@@ -195,7 +195,7 @@ mod tests {
         };
         assert_eq!(left(&[&unanswered], None), (1, Some(31 * SECOND_NS)));
         assert_eq!(left(&[&unanswered], Some(105 * SECOND_NS)), (1, Some(5 * SECOND_NS)));
-        // Nobody knows when a peer hangs up.
+        // The time at which a peer hangs up is unknown.
         assert_eq!(left(&[&open, &unanswered], None), (2, None));
         // A worker without calls changes nothing.
         assert_eq!(left(&[&Census::default(), &unanswered], None), (1, Some(31 * SECOND_NS)));

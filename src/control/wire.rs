@@ -1,7 +1,7 @@
 //! The contract as messages: between a process and its child, or over a bus.
 //!
-//! A message is one line of JSON, with the version of the contract. What is longer than any message
-//! of ours is refused before it is read.
+//! A message is one line of JSON, with the version of the contract. A line longer than any message
+//! of the contract is refused before it is read.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,14 +17,14 @@ pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToRun {
-    /// Something is asked.
+    /// A request to the run.
     Request {
         /// The number that the reply will have.
         id: u64,
         /// The request.
         request: Request,
     },
-    /// Deltas are sent once a second from now on, under this name; `None` ends that.
+    /// Send deltas once a second from now on, under this name; `None` ends that.
     Listen(Option<Source>),
 }
 
@@ -39,7 +39,7 @@ pub enum FromRun {
         /// The answer.
         reply: Reply,
     },
-    /// The state, which takes the place of the one before.
+    /// The state, which replaces the earlier one.
     State(Box<State>),
     /// Figures of an interval.
     Delta(Box<Delta>),
@@ -59,7 +59,7 @@ struct Head {
     version: u32,
 }
 
-/// Reasons why bytes are no message.
+/// Reasons why bytes are not a message.
 #[derive(Debug, Error)]
 pub enum WireError {
     /// The message is longer than the limit.
@@ -75,10 +75,10 @@ pub enum WireError {
     Malformed(#[from] serde_json::Error),
 }
 
-/// A message as a line, with its end.
+/// Encodes a message as a line, with its end.
 ///
 /// # Errors
-/// If it would be too long.
+/// The message would be too long.
 pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, WireError> {
     let mut line = serde_json::to_vec(&Envelope { version: VERSION, message })?;
     line.push(b'\n');
@@ -88,10 +88,10 @@ pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, WireError> {
     Ok(line)
 }
 
-/// The message of a line.
+/// Decodes the message of a line.
 ///
 /// # Errors
-/// If it is none, or one of another version.
+/// The line is no message, or one of another version.
 pub fn decode<M: DeserializeOwned>(line: &[u8]) -> Result<M, WireError> {
     if line.len() > MESSAGE_BYTES_MAX {
         return Err(WireError::TooLong(line.len()));
@@ -121,7 +121,7 @@ mod tests {
         StepLayout,
     };
 
-    /// Declares samples of an enum, and what fails to compile once a variant has none.
+    /// Declares samples of an enum, and a function that fails to compile once a variant has none.
     macro_rules! samples {
         ($name:ident -> $type:ty { $($pattern:pat => $sample:expr,)+ }) => {
             fn $name() -> Vec<$type> {
