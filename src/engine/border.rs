@@ -1,8 +1,8 @@
-//! The engine's two doors: inputs go in by [`Engine::handle`], and what they ask of the world comes
-//! out by [`Engine::next_effect`].
+//! The engine's two doors. Inputs go in by [`Engine::handle`], and requests to the outside come out
+//! by [`Engine::next_effect`].
 //!
-//! Messages to send are no effects: they stand in the arena. An effect is rare, so that a datagram
-//! costs nothing for it; what waits to be carried out is bounded, and counted where it is dropped.
+//! Messages to send are no effects: they stand in the arena. Effects are rare, so that a datagram
+//! costs nothing for them. Waiting effects are bounded, and dropped ones are counted.
 
 use gossipper_uring::{IcmpCause, SendFailure, SocketId, TxArena};
 
@@ -13,7 +13,7 @@ use super::transport::connections::ConnectionEvent;
 use super::{Engine, StopRequest};
 use crate::stats::DropCause;
 
-/// One thing that happens to an engine.
+/// An event for an engine.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A datagram, or one message of a byte stream.
@@ -32,52 +32,53 @@ pub enum Input<'a> {
         /// The beginning of the datagram, as far as the report quotes it.
         quoted: &'a [u8],
     },
-    /// Something happened to a connection.
+    /// An event of a connection.
     Connection(ConnectionEvent),
-    /// Everything staged has left. Requests are stamped with the time.
+    /// All staged messages have left. Requests are stamped with the time.
     Flushed,
-    /// Time to end open calls, if a request demands it. `reserve` slots of the arena stay free.
+    /// The time to end open calls, if a request demands it.
     EndCalls {
-        /// See above.
+        /// Slots of the arena that stay free.
         reserve: usize,
     },
-    /// Time for calls that stand in line for a connection.
+    /// The turn of calls that wait for a connection.
     Reopen {
         /// Slots of the arena that stay free.
         reserve: usize,
     },
-    /// Time for calls that found the arena full.
+    /// The turn of calls that found the arena full.
     Resume,
-    /// Time for timers.
+    /// The turn of timers that are due.
     Timers {
         /// Slots of the arena that stay free.
         reserve: usize,
     },
-    /// Time for calls that are due.
+    /// The turn of calls that are due to start.
     Arrivals {
         /// The longest time by which a call may start early, in nanoseconds.
         lead_ns: u64,
         /// Slots of the arena that stay free.
         reserve: usize,
     },
-    /// A socket that was asked for ([`Handled::NeedsSocket`]), and its port; `None` if there is
-    /// none, so that calls share those that there are.
+    /// The requested socket ([`Handled::NeedsSocket`]) and its port. `None` if no more can be had,
+    /// so that calls share the existing ones.
     Socket(Option<(SocketId, u16)>),
     /// A request of the control side.
     Request(WorkerRequest),
     /// A command of another instance, without the byte that ends it.
     PeerCommand(&'a [u8]),
-    /// Another instance sent what is no command.
+    /// Bytes of another instance that are no command.
     PeerGarbage,
-    /// Another instance can be reached.
+    /// Another instance is reachable.
     PeerReachable(u16),
-    /// Another instance is gone, or none could be reached; `None` if it never said its name.
+    /// Another instance is gone, or none was reachable; `None` if it never gave its name.
     PeerGone(Option<u16>),
-    /// The front command for another instance ([`Effect::PeerCommand`]) was carried away.
+    /// The first waiting command for another instance ([`Effect::PeerCommand`]) has been taken
+    /// over.
     PeerCommandTaken,
     /// A shell command ([`Effect::Shell`]) could not be handed on.
     ShellFull,
-    /// The run is over: what is open comes to its end without a word.
+    /// The run is over: open calls end without a message.
     RunOver,
 }
 
@@ -94,21 +95,22 @@ pub enum Handled {
     NeedsSocket,
 }
 
-/// One thing that an engine asks of the world.
+/// A request of an engine to the outside.
 #[derive(Debug)]
 pub enum Effect<'a> {
-    /// Close a connection, once what is staged for it has left.
+    /// Close a connection, once the messages staged for it have left.
     Close(SocketId),
     /// Stop the run.
     Stop(StopRequest),
-    /// Tell the user.
+    /// Tell the user this note.
     Note(String),
     /// Answer the control side.
     Answer(Answer),
-    /// Run a shell command; [`Input::ShellFull`] if that cannot be.
+    /// Run a shell command; [`Input::ShellFull`] follows if that is impossible.
     Shell(Box<[u8]>),
-    /// Tell another instance a command. It comes again until [`Input::PeerCommandTaken`], behind
-    /// all other effects: whoever cannot carry it stops asking.
+    /// Send a command to another instance. The effect comes again until
+    /// [`Input::PeerCommandTaken`], behind all other effects. A caller that cannot take the command
+    /// stops asking for effects.
     PeerCommand {
         /// Index of the instance.
         peer: u16,
@@ -160,8 +162,8 @@ impl Engine {
         Handled::Done
     }
 
-    /// The next thing to carry out, until there is none. Asked for after inputs were handled, and
-    /// carried out before the next turn.
+    /// The next effect; `None` if there are no more. The caller takes effects after inputs were
+    /// handled, and carries them out before the next turn.
     pub fn next_effect(&mut self) -> Option<Effect<'_>> {
         if let Some(socket) = self.connections.take_closable() {
             return Some(Effect::Close(socket));

@@ -24,25 +24,25 @@ pub(in crate::engine) const NO_SLOT: Slot = Slot::MAX;
 /// Notes about connections that wait to be taken: connections may fail as fast as calls come.
 pub(in crate::engine) const NOTES_MAX: usize = 16;
 
-/// Something that happened to a connection.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionEvent {
     /// The connection is up.
     Up(SocketId),
     /// The connection is lost.
     Lost {
-        /// Id of the engine.
+        /// The connection's id.
         socket: SocketId,
-        /// Cause by which its calls fail; `None` if they go on once the connection or the peer is
-        /// back.
+        /// The cause by which its calls fail; `None` if they go on once the connection or the peer
+        /// is back.
         fails: Option<FailureCause>,
-        /// The fault in the peer's stream, if that was why.
+        /// The fault in the peer's stream, if that ended the connection.
         drop: Option<DropCause>,
-        /// `true` if it will be opened again, under the same id.
+        /// True if it will be opened again, under the same id.
         comes_back: bool,
         /// True if the connection had been up.
         was_open: bool,
-        /// A sentence about it for a person.
+        /// A sentence for the user about the loss.
         text: String,
     },
     /// The connection takes no more messages for now.
@@ -58,7 +58,7 @@ pub enum ConnectionEvent {
     },
 }
 
-/// Connections with calls, and those that we opened for calls.
+/// Connections with calls, and those that the engine opened for calls.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Connections {
     table: HashMap<SocketId, Connection, FixedState>,
@@ -105,7 +105,7 @@ impl Connections {
 }
 
 impl Engine {
-    /// Something happened to a connection.
+    /// Handles an event of a connection.
     pub(in crate::engine) fn on_connection(&mut self, event: ConnectionEvent, now: u64) {
         match event {
             ConnectionEvent::Up(socket) => {

@@ -17,11 +17,11 @@ use crate::trace::Event;
 /// The sockets of an engine's calls.
 #[derive(Debug)]
 pub enum Sockets {
-    /// One for all calls.
+    /// One socket for all calls.
     Shared(SocketId),
-    /// One for each call, opened when asked for ([`Handled::NeedsSocket`](super::Handled)).
+    /// A socket for each call, opened on request ([`Handled::NeedsSocket`](super::Handled)).
     PerCall,
-    /// One for each source address of the first injection file, all on one port.
+    /// A socket for each source address of the first injection file, all on one port.
     BySource {
         /// The column with the address.
         column: u16,
@@ -33,18 +33,18 @@ pub enum Sockets {
         /// The socket on which they come in.
         listener: SocketId,
     },
-    /// One connection for all calls that we make. The run ends with it.
+    /// One connection for all calls that the engine makes. The run ends with it.
     OneConnection {
         /// The socket on which peers open connections.
         listener: SocketId,
         /// The shared connection.
         connection: SocketId,
     },
-    /// A connection for each call, opened when asked for. `local_port` stands in messages.
+    /// A connection for each call, opened on request. `local_port` stands in messages.
     Connections {
         /// The socket on which peers open connections.
         listener: SocketId,
-        /// Connections at one time; calls beyond that share them in turn.
+        /// Most connections at one time; calls beyond that share them in turn.
         max: usize,
     },
 }

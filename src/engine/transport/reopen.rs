@@ -62,13 +62,13 @@ impl Engine {
         self.reopening.push_back((slot, self.calls[slot].generation));
     }
 
-    /// Asks for a connection for the first call in line, if there is one.
+    /// Asks for a connection for the first waiting call, if there is one.
     pub(in crate::engine) fn reopen_next(&mut self, tx: &TxArena, reserve: usize) -> Handled {
         self.line_asks = self.wants_socket() && tx.free() > reserve;
         if self.line_asks { Handled::NeedsSocket } else { Handled::Done }
     }
 
-    /// One more socket, or the news that there is none, for whoever asked.
+    /// Takes the requested socket, or notes that there is none.
     pub(in crate::engine) fn take_given_socket(
         &mut self,
         socket: Option<(SocketId, u16)>,
@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    /// `true` if a call stands in line for a connection.
+    /// Returns `true` if a call waits for a connection.
     fn wants_socket(&mut self) -> bool {
         while let Some(&(slot, generation)) = self.reopening.front() {
             let waits = self

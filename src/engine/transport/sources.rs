@@ -58,8 +58,8 @@ impl Engine {
         self.sources = Some(Sources::new(column, sockets));
     }
 
-    /// Gives a call of ours the socket that its row names; `false` if the scenario changed the row
-    /// to an address without a socket.
+    /// Gives a call that we make the socket that its row names. Returns `false` if the scenario
+    /// changed the row to an address without a socket.
     pub(in crate::engine) fn take_source(&mut self, slot: Slot) -> bool {
         if self.sources.is_none() {
             return true;
@@ -91,7 +91,7 @@ impl Engine {
         sources.socket_of(text.trim().parse().ok()?)
     }
 
-    /// `[local_ip]` of the call.
+    /// The text of `[local_ip]` for the call.
     pub(in crate::engine) fn local_ip_text(&self, slot: Slot) -> &[u8] {
         let own = self.sources.as_ref().and_then(|own| own.name_of(self.calls[slot].socket));
         own.map_or(&self.program_of(slot).text.local_ip, |(_, text)| text)
