@@ -1,7 +1,7 @@
-//! Keys and command lines, and what they ask for.
+//! Keys and command lines, and the actions that they stand for.
 //!
-//! Keyboard, control socket, signals and the dashboard all end in one [`Action`]. Nothing here
-//! knows where the bytes came from.
+//! Keyboard, control socket, signals and the dashboard all end in one [`Action`]. This module does
+//! not know the source of the bytes.
 
 use thiserror::Error;
 
@@ -10,16 +10,17 @@ use crate::control::Request;
 use crate::output::screen::Screen;
 use crate::sinks::Log;
 
-/// Something that is asked of a run at a terminal.
+/// An action of the user of a run at a terminal.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Action {
-    /// Ask this of the run.
+    /// Send this request to the run.
     Ask(Request),
     /// Ask for another rate, in calls per period: the unit of `-r`.
     SetRate(f64),
-    /// Ask for so many times the step of the keys (`-rate_scale`) more calls per period, or users.
+    /// Change the rate by this many times the step of the keys (`-rate_scale`): calls per period,
+    /// or users.
     Step(f64),
-    /// Ask for a pause, or for its end.
+    /// Pause the run, or end its pause.
     TogglePause,
     /// Set the step of the keys that change the rate.
     SetRateScale(f64),
@@ -33,7 +34,7 @@ pub(super) enum Action {
     Hide(bool),
     /// Write the screens to a file.
     DumpScreens,
-    /// Tell the workers' calls.
+    /// Show the number of open calls and of workers.
     DumpTasks,
 }
 

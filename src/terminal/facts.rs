@@ -65,7 +65,7 @@ pub(super) fn circuits(map: &CircuitMap, busy: &Circuits) -> Vec<String> {
     lines
 }
 
-/// The actions of each step that has some.
+/// The actions of each step that has any.
 pub(super) fn actions(program: &Program) -> Vec<(usize, Vec<String>)> {
     let texts = |(index, step): (usize, &crate::scenario::Step)| {
         let texts = step.actions.iter().map(|action| text(program, action)).collect();
@@ -110,7 +110,7 @@ fn text(program: &Program, action: &Action) -> String {
         }
         Action::Jump(target) => format!("jump to {}", operand(*target)),
         other => {
-            // Only the name of the action; its operands are in the scenario.
+            // Only the action's name is shown; its operands are in the scenario.
             let debug = format!("{other:?}");
             let end = debug.find(|c: char| !c.is_alphanumeric()).unwrap_or(debug.len());
             debug[..end].to_ascii_lowercase()

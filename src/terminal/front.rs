@@ -28,10 +28,10 @@ use crate::run::supervised::{Finished, Shell, Supervisor, notes_path};
 use crate::scenario::Program;
 use crate::stats::{ExitCode, Snapshot};
 
-/// Groups of failed calls that are said on stderr.
+/// Most groups of failed calls that are named on stderr.
 const FAILURES_SAID: usize = 3;
 
-/// See the module's documentation.
+/// The terminal as the front of a run.
 pub(super) struct Front<'c> {
     config: &'c RunConfig,
     signals: Signals,
@@ -114,7 +114,7 @@ impl<'c> Front<'c> {
         }
     }
 
-    /// One line that says what runs where.
+    /// Prints one line with the scenario, its addresses and the place of control.
     pub(super) fn announce(&self, run: &Supervisor, place: Option<&str>) {
         let workers = match run.workers_each() {
             1 => "1 worker".to_owned(),
@@ -141,17 +141,18 @@ impl<'c> Front<'c> {
         );
     }
 
-    /// The target that we call, by the name that was given and the address that it stands for.
+    /// The target that the run calls: the given name, and the address that it stands for.
     fn target(&self, run: &Supervisor) -> Option<String> {
         let address = run.next_hop()?;
         let given = self.config.next_hop().filter(|given| given.ip() != Some(address.ip()));
         let name = given.map(|given| format!("{} ", given.host));
-        // Whose address it is should be no surprise: nobody else asks at a terminal.
+        // The kind of address is shown, because a run at a terminal has no permitted targets to
+        // check it.
         let class = AddressClass::of(address.ip()).label();
         Some(format!("{}{address} ({class})", name.unwrap_or_default()))
     }
 
-    /// Notes for the screens what anybody has changed.
+    /// Notes for the screens the changes made from any side.
     fn note_changes(&mut self, run: &Supervisor) {
         let facts = &mut self.view.facts;
         facts.rate = run.rate();
@@ -194,7 +195,7 @@ impl<'c> Front<'c> {
         }
     }
 
-    /// Carries out what keys and the control socket ask for.
+    /// Carries out an action of keys or of the control socket.
     fn perform(&mut self, run: &mut ControlledRun, action: Action, now: u64) {
         match action {
             Action::Ask(request) => self.ask(run, request, now),
@@ -236,7 +237,7 @@ impl<'c> Front<'c> {
         self.ask(run, Request::SetRate(rate / period_s(self.config)), now);
     }
 
-    /// Asks the run for something, and shows what has come of it.
+    /// Sends a request to the run, and shows the outcome.
     fn ask(&mut self, run: &mut ControlledRun, request: Request, now: u64) {
         if request == Request::TellVariables {
             return self.questions.put(run, request, now);
@@ -297,7 +298,7 @@ impl<'c> Front<'c> {
         let _ = writeln!(io::stdout(), "{table}");
     }
 
-    /// Tells what is worth knowing at the end beside SIPp's screens, which do not say it.
+    /// Notes for the end of the run that SIPp's screens do not contain.
     fn notes(&self, snapshot: &Snapshot) -> Vec<String> {
         let mut notes = self.failure_notes(snapshot);
         notes.extend(verdict_note(snapshot));
@@ -310,7 +311,7 @@ impl<'c> Front<'c> {
         notes
     }
 
-    /// Says what calls failed of, as SIPp says its last error.
+    /// Notes on the causes of failed calls, as SIPp prints its last error.
     fn failure_notes(&self, snapshot: &Snapshot) -> Vec<String> {
         let mut causes: Vec<_> = snapshot.counters.failures.nonzero().collect();
         causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
@@ -329,8 +330,8 @@ impl<'c> Front<'c> {
         std::iter::once(all).chain(groups.map(|group| sentence(group, snapshot))).collect()
     }
 
-    /// Says what is worth knowing at the end: on stderr under the name `sipp`, and with `-bg`,
-    /// where nobody reads that, in a file.
+    /// Writes the notes of the end: to stderr under the name `sipp`, and with `-bg` to a file, as
+    /// stderr has no reader then.
     fn tell_end(&self, snapshot: &Snapshot) {
         let notes = self.notes(snapshot);
         if self.config.flavor == Flavor::Sipp {
@@ -340,13 +341,13 @@ impl<'c> Front<'c> {
             }
         }
         if self.config.background && !notes.is_empty() {
-            // Nobody is there to be told that it cannot be written.
+            // A failure to write the file cannot be reported any more.
             let path = notes_path(self.config, sys::process_id());
             let _ = append(&path, &(notes.join("\n") + "\n"));
         }
     }
 
-    /// Tells what a second look at failed calls needs, beyond what the run writes already.
+    /// The advice for examining failed calls, unless the run already writes a file that helps.
     fn next_look(&self) -> Option<&'static str> {
         next_look(self.config.trace.errors.is_on, self.config.export.events.is_on())
     }
@@ -405,7 +406,7 @@ impl Front<'_> {
             }
             Flavor::Gossipper => self.print_table(run.run(), &snapshot),
         }
-        // A line for programs, which do not read terminals.
+        // A line for programs that read the output.
         let is_for_programs =
             self.config.flavor == Flavor::Gossipper && !io::stdout().is_terminal();
         if self.config.stat_line || is_for_programs {
@@ -415,7 +416,7 @@ impl Front<'_> {
         }
         self.tell_end(&snapshot);
         let screens = self.view.pages(&snapshot, Footer::Over);
-        // The run says by itself what is missing.
+        // The run itself prints the sentences about what is missing.
         let (finished, _) = run.finish(Some(&screens), None);
         let lost = finished.losses_told();
         let Finished { health, written, fatal, failed, code, .. } = finished;

@@ -1,12 +1,12 @@
 //! A run at a terminal: one front of the control contract.
 //!
-//! [`page`](self) is the terminal itself: single keys, pages, and giving both back whatever ends
-//! the program. Above it, `start` brings a run up and `front` is what the user has of it while it
-//! goes on: `view` shows it, and keys, the control socket and signals end in one
-//! [`Action`](action::Action), which `front` turns into requests to the run
-//! ([`crate::control`]). `questions` asks for what is shown and in no report.
+//! [`page`](self) is the terminal itself: single keys, pages, and the restoring of both at every
+//! end of the program. Above it, `start` brings a run up, and `front` serves the user while it goes
+//! on: `view` shows the run. Keys, the control socket and signals end in one
+//! [`Action`](action::Action), which `front` turns into requests to the run ([`crate::control`]).
+//! `questions` asks the run for figures that are on screens and in no report.
 //!
-//! Knows no server: an API beside the run reaches it through its handle.
+//! This module knows no server: an API beside the run reaches it through its handle.
 
 mod action;
 mod background;

@@ -1,4 +1,4 @@
-//! Figures that are on the screen and in no report: the run is asked for them.
+//! Figures that are on the screen and in no report. The run is asked for them.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::output::units;
 
 /// Period at which the dashboard is drawn.
 const DASHBOARD_NS: u64 = 250_000_000;
-/// Period at which the run is asked what open calls wait for.
+/// Period of the question which events open calls wait for.
 const WAITS_NS: u64 = 1_000_000_000;
-/// Questions that wait for their answers at a time.
+/// Most questions that wait for their answers at one time.
 const WAITING_MAX: usize = 8;
 
 /// The open questions to workers, and their answers so far.
@@ -23,7 +23,7 @@ pub(super) struct Questions {
     next_ns: u64,
     /// Period of questions about circuits.
     period_ns: u64,
-    /// True if statistics were reset, which the workers do not know.
+    /// True if statistics were reset, which does not change the workers' figures.
     is_reset: bool,
     map: Option<CircuitMap>,
     /// Replies that have not come yet.
@@ -31,7 +31,7 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Creates it without questions. Circuits, if there are some, are asked for every `period_ns`.
+    /// Creates it without questions. Circuits, if there are any, are asked for every `period_ns`.
     pub(super) fn new(map: Option<CircuitMap>, period_ns: u64) -> Self {
         Self { next_ns: 0, period_ns, is_reset: false, map, waiting: Vec::new() }
     }
@@ -41,7 +41,7 @@ impl Questions {
         self.next_ns = 0;
     }
 
-    /// Notes a reset of the statistics: from now on the figures of workers are not those of the
+    /// Notes a reset of the statistics. From now on the figures of workers differ from those of the
     /// run.
     pub(super) fn note_reset(&mut self) {
         self.is_reset = true;
@@ -65,7 +65,7 @@ impl Questions {
         self.put(run, request, now);
     }
 
-    /// Asks the run something that it answers later.
+    /// Sends a request whose answer comes later.
     pub(super) fn put(&mut self, run: &mut ControlledRun, request: Request, now: u64) {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push(run.tell(request, now));
@@ -83,7 +83,7 @@ impl Questions {
         let mut told = Vec::new();
         self.waiting.retain(|waiting| match waiting.try_recv() {
             Ok(reply) => {
-                // A refusal is no matter: the same is asked again soon.
+                // A refusal needs no handling: the same question is asked again soon.
                 told.extend(reply.into_result().ok().flatten());
                 false
             }

@@ -18,7 +18,7 @@ use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
 /// The id of the run, where an API knows it.
 pub(crate) const ID: &str = "primary";
 
-/// Runs a scenario and returns the process's exit code. Everything worth knowing is printed.
+/// Runs a scenario and returns the process's exit code. All messages are printed.
 pub(crate) fn run(config: &RunConfig) -> ExitCode {
     report(config, || {
         let terminal = match Terminal::open(config)? {
@@ -31,7 +31,7 @@ pub(crate) fn run(config: &RunConfig) -> ExitCode {
     })
 }
 
-/// Does `work`, and says what went wrong.
+/// Does `work`, and prints its error.
 pub(crate) fn report(
     config: &RunConfig,
     work: impl FnOnce() -> Result<ExitCode, RunError>,
@@ -59,12 +59,12 @@ pub(crate) struct Terminal<'c> {
 }
 
 impl<'c> Terminal<'c> {
-    /// Goes into the background where that was asked for, and listens to signals: one that comes
-    /// while the run is being prepared must not kill it half-way. The exit code where the run is
-    /// another process now.
+    /// Goes into the background if that was requested, and handles signals from now on. A signal
+    /// that comes while the run is prepared must not kill it half-way. Returns the exit code if the
+    /// run is in another process now.
     ///
     /// # Errors
-    /// If the system does not let it.
+    /// The background process or the signal handlers could not be set up.
     pub(crate) fn open(config: &'c RunConfig) -> Result<Result<Self, ExitCode>, RunError> {
         if config.background
             && let Background::Elsewhere(code) = background::detach()?
@@ -78,15 +78,15 @@ impl<'c> Terminal<'c> {
     /// Plans the run.
     ///
     /// # Errors
-    /// Whatever is wrong with it.
+    /// The mistake in the configuration or the scenario.
     pub(crate) fn plan(&self) -> Result<Planned, RunError> {
         Planned::new(Arc::new(self.config.clone()))
     }
 
-    /// Tells what the plan has to say, waits as long as it was asked to, and starts the workers.
+    /// Prints the notices of the plan, waits for the start delay, and starts the workers.
     ///
     /// # Errors
-    /// If something of the run cannot be opened or started.
+    /// A part of the run that cannot be opened or started.
     pub(crate) fn launch(
         self,
         mut planned: Planned,
@@ -139,21 +139,22 @@ pub(crate) struct Started<'c> {
 }
 
 impl<'c> Started<'c> {
-    /// The way to the run for others.
+    /// The handle to the run, for its other users.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Watches the run until its workers have ended. `place` is where else it is steered from.
+    /// Watches the run until its workers have ended. `place` is a further place of control, such as
+    /// the API.
     ///
     /// # Errors
-    /// If it cannot be left to the background.
+    /// The background process could not be detached.
     pub(crate) fn watch(self, place: Option<&str>) -> Result<Over<'c>, RunError> {
         let Self { config, mut front, run, handle, shell } = self;
         if config.background && config.start_delay_ms == 0 {
             background::settle()?;
         }
-        // Without an API no handle is left, and no state is published.
+        // Without an API no other handle is left, and no state is published.
         drop(handle);
         front.announce(run.run(), place);
         let ended = run.watch(&mut front);

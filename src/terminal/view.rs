@@ -68,7 +68,7 @@ enum Shown {
 }
 
 impl View {
-    /// A view of a run; takes the keyboard and the screen as far as there are some.
+    /// Creates the view of a run. Takes the keyboard and the screen as far as they exist.
     pub(super) fn new(config: &RunConfig, facts: RunFacts) -> Self {
         let columns = page::size().map_or(COLUMNS_DEFAULT, |(columns, _)| columns);
         let is_terminal = match config.flavor {
@@ -221,7 +221,7 @@ impl View {
         }
     }
 
-    /// Shows that the run does not wait: it starts calls, or could.
+    /// Shows that the run starts calls, or could, and does not wait.
     pub(super) fn show_no_waiting(&mut self) {
         self.status.wait_for(None);
     }
