@@ -1,5 +1,5 @@
-//! Owners of a worker's sockets. SIP and a medium share one driver: what comes in is told apart by
-//! socket id, and what belongs to neither is no secret.
+//! Owners of a worker's sockets. SIP and a medium share one driver, and the socket id tells their
+//! events apart. An event on a socket without an owner is counted.
 
 use gossipper_uring::{Event, SocketId};
 
@@ -19,23 +19,23 @@ pub(super) enum Owner {
 pub enum Arrival<'a> {
     /// A SIP message.
     Message(Incoming<'a>),
-    /// Other news for the engine: what it sent did not arrive.
+    /// News for the engine about a message that did not arrive.
     Failure(Input<'a>),
-    /// Something for the medium.
+    /// An input for the medium.
     Medium(MediumInput<'a>),
-    /// Something on a socket that has no owner.
+    /// An event on a socket that has no owner.
     Stray,
 }
 
 /// Owners by socket.
 #[derive(Debug, Default)]
 pub(super) struct Demux {
-    /// By the place of a UDP socket among those of its driver: ids are small and dense.
+    /// The owners by the place of a UDP socket among those of its driver: ids are small and dense.
     owners: Vec<Owner>,
 }
 
 impl Demux {
-    /// Notes who owns a UDP socket from now on.
+    /// Records the owner of a UDP socket from now on.
     pub(super) fn note(&mut self, socket: SocketId, owner: Owner) {
         let place = socket.0 as usize;
         if self.owners.len() <= place {

@@ -162,7 +162,7 @@ impl Launch {
         Generations::new(programs, layout, &self.engine, workers, self.runs_commands)
     }
 
-    /// Returns the settings of connections, for a run that has them.
+    /// Returns the settings of connections, if the run has any.
     ///
     /// # Errors
     /// A sentence that says which setting the sessions cannot take.
@@ -240,7 +240,7 @@ fn bind_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// A worker's sockets are bound: where, how to wake it, the kernel's number of its thread.
+/// A worker with bound sockets: its address, its waker, and the kernel's id of its thread.
 type Ready = Result<(SocketAddr, Waker, u32), LaunchError>;
 
 /// Starts all workers. They wait for each other, then begin at `Running::start_ns`.

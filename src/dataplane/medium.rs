@@ -1,20 +1,20 @@
-//! The border to what shares a worker with SIP: media, on UDP sockets of its own.
+//! The border to a medium, which shares a worker with SIP and has UDP sockets of its own.
 //!
-//! A medium has two doors as the engine has: inputs go in by [`Medium::handle`], and what it asks
-//! of the world comes out by [`Medium::next_effect`]. It stages datagrams in the driver's arena,
-//! for sockets that it asked for. They go past whatever carries SIP.
+//! A medium has two doors, as the engine has: inputs go in by [`Medium::handle`], and its requests
+//! to the outside come out by [`Medium::next_effect`]. It stages datagrams in the driver's arena,
+//! for sockets that it requested. They bypass the transport of SIP.
 
 use std::io;
 use std::net::SocketAddr;
 
 use gossipper_uring::{IcmpCause, SendFailure, SocketId, SocketSpec, TxArena};
 
-/// One thing that happens to a medium.
+/// An event for a medium.
 #[derive(Debug)]
 pub enum MediumInput<'a> {
-    /// A socket that it asked for is open, at this address.
+    /// A requested socket is open, at this address.
     Opened(SocketId, SocketAddr),
-    /// A socket that it asked for could not be opened.
+    /// A requested socket could not be opened.
     NotOpened(io::Error),
     /// A datagram came to one of its sockets.
     Datagram {
@@ -45,31 +45,32 @@ pub enum MediumInput<'a> {
         /// The cause that the report gave.
         cause: IcmpCause,
     },
-    /// The deadline of the medium has come.
+    /// The medium's deadline has come.
     Time {
         /// Slots of the arena that stay free.
         reserve: usize,
     },
 }
 
-/// One thing that a medium asks of the world.
+/// A request of a medium to the outside.
 #[derive(Debug)]
 pub enum MediumEffect {
     /// Open a socket; answered with [`MediumInput::Opened`] or [`MediumInput::NotOpened`].
     Open(SocketSpec),
-    /// Close one of its sockets, once what is staged on it has left.
+    /// Close one of its sockets, once the datagrams staged on it have left.
     Close(SocketId),
 }
 
-/// A user of UDP sockets beside SIP. Called for each of its datagrams, so it is no trait object.
+/// A user of UDP sockets beside SIP. It is called for each of its datagrams, so it is no trait
+/// object.
 pub trait Medium {
     /// Handles one input at the time `now`, with `tx` to stage datagrams in.
     fn handle(&mut self, input: MediumInput<'_>, now: u64, tx: &mut TxArena);
 
-    /// The next thing to carry out, until there is none.
+    /// The next effect to carry out; `None` if there are no more.
     fn next_effect(&mut self) -> Option<MediumEffect>;
 
-    /// The time at which it wants [`MediumInput::Time`]; `u64::MAX` for never.
+    /// The time of the next [`MediumInput::Time`]; `u64::MAX` for never.
     fn next_deadline_ns(&self) -> u64;
 }
 

@@ -1,8 +1,8 @@
 //! Workers: an engine on a driver, on a pinned thread.
 //!
 //! A raw driver is at the bottom. Above it, side by side, are the transport of SIP (datagrams or
-//! byte streams) and the sockets of a medium, told apart by socket id. Knows engines, drivers and
-//! queues; knows nothing of command lines, files or terminals.
+//! byte streams) and the sockets of a medium, told apart by socket id. The module knows engines,
+//! drivers and queues, but no command lines, files or terminals.
 
 pub mod third_party;
 pub mod wiring;

@@ -14,7 +14,7 @@ use super::transport::{Transport, udp};
 use crate::engine::ConnectionEvent;
 use crate::stats::Counters;
 
-/// See the module's documentation.
+/// The network of a worker: a driver, with SIP and a medium as its two users.
 pub struct Network<D: Driver> {
     driver: D,
     transport: Transport,
@@ -22,18 +22,19 @@ pub struct Network<D: Driver> {
 }
 
 impl<D: Driver> Network<D> {
-    /// The network of a worker of `launch` on `driver`.
+    /// Creates the network of a worker of `launch` on `driver`.
     ///
     /// # Errors
-    /// Want of memory, or what does not fit the sessions of connections.
+    /// Lack of memory, or a setting that the sessions of connections cannot take.
     pub fn new(driver: D, launch: &Launch) -> io::Result<Self> {
         Self::with(driver, launch.streams_config()?)
     }
 
-    /// SIP on connections as `streams` has it; on datagrams where `None`.
+    /// Creates a network with SIP on connections as `streams` configures them; on datagrams if
+    /// `None`.
     ///
     /// # Errors
-    /// Want of memory.
+    /// Lack of memory.
     pub fn with(driver: D, streams: Option<StreamsConfig>) -> io::Result<Self> {
         let transport = match streams {
             None => Transport::Udp,
@@ -57,11 +58,11 @@ impl<D: Driver> Network<D> {
         self.driver.waker()
     }
 
-    /// Opens a socket for SIP. Over streams that is a connection to `spec.remote`, or a listener
-    /// where there is none.
+    /// Opens a socket for SIP. Over streams that is a connection to `spec.remote`, or a listener if
+    /// there is no remote address.
     ///
     /// # Errors
-    /// What the driver said.
+    /// The error of the driver.
     pub fn open_sip(&mut self, spec: &SocketSpec) -> io::Result<SocketId> {
         match &mut self.transport {
             Transport::Udp => {
@@ -73,8 +74,8 @@ impl<D: Driver> Network<D> {
         }
     }
 
-    /// The address of SIP on `socket`: over streams that of the listener, which is what messages
-    /// name, whatever connection they leave by.
+    /// The address of SIP on `socket`. Over streams it is the listener's: messages name that one,
+    /// no matter which connection they leave by.
     pub fn sip_addr(&self, socket: SocketId) -> SocketAddr {
         match &self.transport {
             Transport::Udp => self.driver.local_addr(socket),
@@ -82,7 +83,7 @@ impl<D: Driver> Network<D> {
         }
     }
 
-    /// Closes a socket of SIP; what is staged on it leaves first.
+    /// Closes a socket of SIP; messages staged on it leave first.
     pub fn close_sip(&mut self, socket: SocketId) {
         match &mut self.transport {
             Transport::Udp => {
@@ -93,7 +94,7 @@ impl<D: Driver> Network<D> {
         }
     }
 
-    /// The arena in which SIP is staged.
+    /// The arena in which SIP messages are staged.
     pub fn sip_tx(&mut self) -> &mut TxArena {
         match &mut self.transport {
             Transport::Udp => self.driver.tx(),
@@ -101,17 +102,17 @@ impl<D: Driver> Network<D> {
         }
     }
 
-    /// Opens a UDP socket for the medium, whatever carries SIP.
+    /// Opens a UDP socket for the medium, independent of the transport of SIP.
     ///
     /// # Errors
-    /// What the driver said.
+    /// The error of the driver.
     pub fn open_medium(&mut self, spec: &SocketSpec) -> io::Result<(SocketId, SocketAddr)> {
         let socket = self.driver.open(spec)?;
         self.demux.note(socket, Owner::Medium);
         Ok((socket, self.driver.local_addr(socket)))
     }
 
-    /// Closes a socket of the medium; what is staged on it leaves first.
+    /// Closes a socket of the medium; datagrams staged on it leave first.
     pub fn close_medium(&mut self, socket: SocketId) {
         self.demux.note(socket, Owner::Nobody);
         self.driver.close(socket);
@@ -122,7 +123,7 @@ impl<D: Driver> Network<D> {
         self.driver.tx()
     }
 
-    /// Datagrams and messages that wait for the next turn.
+    /// The number of datagrams and messages that wait for the next turn.
     pub fn staged(&mut self) -> usize {
         let messages = match &mut self.transport {
             Transport::Udp => 0,
@@ -131,7 +132,7 @@ impl<D: Driver> Network<D> {
         messages + self.driver.tx().staged()
     }
 
-    /// The time at which connections want a turn; never over UDP.
+    /// The time at which connections need a turn; never over UDP.
     pub fn next_deadline_ns(&self) -> u64 {
         match &self.transport {
             Transport::Udp => u64::MAX,
@@ -139,10 +140,10 @@ impl<D: Driver> Network<D> {
         }
     }
 
-    /// As [`Driver::turn_gathering`].
+    /// Does the same as [`Driver::turn_gathering`], for all users of the driver.
     ///
     /// # Errors
-    /// What makes the driver unusable.
+    /// The error that makes the driver unusable.
     pub fn turn_gathering(&mut self, mut gather_until: u64, mut deadline: u64) -> io::Result<()> {
         if let Transport::Streams(streams) = &mut self.transport {
             streams.write_out(&mut self.driver);
@@ -152,8 +153,9 @@ impl<D: Driver> Network<D> {
         self.driver.turn_gathering(gather_until, deadline)
     }
 
-    /// Hands what has come in to `handler`, with the arena of its owner. Stops early, keeping the
-    /// rest for the next call, when `handler` breaks. Returns `Break` if something remains.
+    /// Hands received messages and datagrams to `handler`, with the arena of their owner. Stops
+    /// early, keeping the rest for the next call, when `handler` breaks. Returns `Break` if
+    /// something remains.
     pub fn drain<F>(&mut self, mut handler: F) -> ControlFlow<()>
     where
         F: FnMut(Arrival<'_>, &mut TxArena) -> ControlFlow<()>,
@@ -165,8 +167,8 @@ impl<D: Driver> Network<D> {
         }
     }
 
-    /// The next thing that happened to a connection. Ask after [`drain`](Self::drain), until there
-    /// is none.
+    /// The next event of a connection; `None` if there are no more. It is called after
+    /// [`drain`](Self::drain).
     pub fn take_connection_event(&mut self) -> Option<ConnectionEvent> {
         match &mut self.transport {
             Transport::Udp => None,
@@ -174,7 +176,7 @@ impl<D: Driver> Network<D> {
         }
     }
 
-    /// Adds what was counted here.
+    /// Adds the counts of the driver and of the transport to `counters`.
     pub fn count(&self, counters: &mut Counters) {
         let driver = self.driver.counters();
         counters.trains_sent = driver.trains_sent;

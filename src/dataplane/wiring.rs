@@ -1,8 +1,7 @@
 //! A worker put together: its queues, its sockets on a driver, its engine.
 //!
-//! The one place that knows what a worker is made of. The product's threads
-//! ([`launch`](super::launch)) and the simulator of the tests go through it, so that what is
-//! simulated is what ships.
+//! Only this module knows the parts of a worker. The product's threads ([`launch`](super::launch))
+//! and the simulator of the tests go through it, so that tests simulate the worker of the product.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -37,7 +36,7 @@ const SHELL_COMMANDS: usize = 1024;
 /// Capacity of the queue of datagrams from one worker to the next.
 const HANDOVERS: usize = 4096;
 
-/// A worker's ends of what connects it with other workers and other instances.
+/// A worker's ends of the queues to other workers and other instances.
 #[derive(Default)]
 pub struct Neighbours {
     /// Datagrams for the next worker in the circle, and the handle that wakes it.
@@ -62,8 +61,8 @@ pub fn circle(wakers: &[Waker]) -> Vec<Neighbours> {
     circle
 }
 
-/// Makes the queues between worker number `worker`, which `waker` wakes, and the control side: the
-/// thread that calls this. Gives back both sides' ends.
+/// Creates the queues between worker number `worker`, which `waker` wakes, and the calling thread,
+/// which is the control side. Returns the ends of both sides.
 pub fn queues(
     launch: &Launch,
     worker: usize,
@@ -142,7 +141,7 @@ fn where_wanted<T>(wanted: bool, capacity: usize) -> (Option<Producer<T>>, Optio
     }
 }
 
-/// A network with the sockets of a worker that is not there yet.
+/// A network with the sockets of a worker that does not exist yet.
 pub struct Station<D: Driver> {
     network: Network<D>,
     bind: Bind,
@@ -162,7 +161,7 @@ pub struct Begin {
 }
 
 impl<D: Driver> Station<D> {
-    /// Opens the sockets that a worker has from the start, on the first port that is free.
+    /// Opens the sockets that a worker has from its start, on the first port that is free.
     ///
     /// # Errors
     /// The address that could not be bound.
@@ -187,7 +186,7 @@ impl<D: Driver> Station<D> {
         self.network.waker()
     }
 
-    /// Makes the worker, which shares its driver with `medium`.
+    /// Creates the worker, which shares its driver with `medium`.
     ///
     /// # Errors
     /// The one connection of all calls could not be opened.

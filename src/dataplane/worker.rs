@@ -2,8 +2,8 @@
 //!
 //! A turn sends what was staged, waits for traffic or the next deadline, handles what came, fires
 //! timers, and starts the calls that are due. Nothing else happens on a worker's thread. `inputs`
-//! is what goes into the engine, `effects` what comes out of it, `report` what the control side is
-//! told once a second.
+//! feeds the engine, `effects` carries out its requests, and `report` sends figures to the control
+//! side once a second.
 
 mod effects;
 mod inputs;
@@ -28,8 +28,8 @@ use wakes::WakeBudget;
 
 /// Length of a report's interval.
 pub const REPORT_NS: u64 = 1_000_000_000;
-/// Time between two [`CounterSample`](crate::stats::CounterSample)s of a worker whose figures are
-/// watched. Four make a report's interval, and the last of them is the report.
+/// Time between two [`CounterSample`](crate::stats::CounterSample)s of a worker, if the run has
+/// samples. Four make a report's interval, and the last of them is the report.
 const SAMPLE_NS: u64 = REPORT_NS / 4;
 /// Slots of the send arena kept free while events, timers and arrivals are handled, so that the
 /// messages that one of them causes still fit. A datagram causes a handful of sends at most.
@@ -60,7 +60,7 @@ pub enum Turn {
 pub struct PerCallSockets {
     /// The sockets to open; port 0.
     pub spec: SocketSpec,
-    /// The most of them.
+    /// Most of these sockets.
     pub max: usize,
 }
 
@@ -75,7 +75,7 @@ struct Paced {
     step: u32,
 }
 
-/// An engine on a driver; see the module's documentation.
+/// An engine on a driver, with a medium beside it, driven one turn at a time.
 pub struct Worker<D: Driver, M: Medium = NoMedium> {
     network: Network<D>,
     engine: Engine,
@@ -88,7 +88,7 @@ pub struct Worker<D: Driver, M: Medium = NoMedium> {
     index: usize,
     interval_start_ns: u64,
     next_report_ns: u64,
-    /// `u64::MAX` where no samples are wanted.
+    /// Time of the next sample; `u64::MAX` if no samples are sent.
     next_sample_ns: u64,
     sequence: u64,
     pacing_until_ns: Option<u64>,
@@ -204,7 +204,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         self.own_deadline_ns().min(self.network.next_deadline_ns())
     }
 
-    /// The same without the deadlines of connections.
+    /// The same time without the deadlines of connections.
     fn own_deadline_ns(&self) -> u64 {
         if self.hurry {
             return 0;
@@ -235,14 +235,14 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         self.carry_out(now);
         // 3. Fire timers, start what is due.
         self.pass_time(now);
-        // 4. Carry out what the engine asks for. What it sends is staged.
+        // 4. Carry out the effects of the engine. Its messages are staged.
         self.carry_out(now);
         self.hand_on_records();
         // 5. Report, once a second.
         self.conclude(now)
     }
 
-    /// Sends what is staged and waits for traffic or the next deadline; gives back the time.
+    /// Sends what is staged and waits for traffic or the next deadline. Returns the time.
     fn enter(&mut self) -> io::Result<u64> {
         let deadline = self.own_deadline_ns();
         let gather_until_ns = if deadline == 0 { 0 } else { self.wakes.gather_until_ns() };
@@ -256,7 +256,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         Ok(now)
     }
 
-    /// Measures the turn, and reports if it is time to; the last report if the worker is done.
+    /// Measures the turn, and sends a report if one is due; the last report if the worker is done.
     fn conclude(&mut self, now: u64) -> io::Result<Turn> {
         let turn_ns = self.network.now().saturating_sub(now);
         self.watch(turn_ns);
@@ -330,7 +330,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         }
     }
 
-    /// Datagrams and messages that wait for the next turn, for tests.
+    /// The number of datagrams and messages that wait for the next turn, for tests.
     pub fn staged(&mut self) -> usize {
         self.network.staged()
     }
@@ -342,7 +342,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
 }
 
 impl<D: Driver, M: Medium> Drop for Worker<D, M> {
-    /// The others do not wait for a worker that is gone, as after an error of its driver.
+    /// Makes the others not wait for a worker that is gone, as after an error of its driver.
     fn drop(&mut self) {
         if !self.done {
             self.links.undone.take_one();

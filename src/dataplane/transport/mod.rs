@@ -5,7 +5,7 @@ pub(super) mod udp;
 
 use streams::Streams;
 
-/// The transport of a run. Asked once per turn rather than once per datagram.
+/// The transport of a run. It is matched once per turn rather than once per datagram.
 pub(super) enum Transport {
     /// Messages are datagrams of the driver, and stand in its arena.
     Udp,

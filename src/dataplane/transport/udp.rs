@@ -1,4 +1,4 @@
-//! SIP over UDP: a message is a datagram, so that nothing stands between driver and engine.
+//! SIP over UDP. A message is a datagram, so there is no layer between driver and engine.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use gossipper_uring::{DriverCounters, RxClass, SocketSpec};
 
 use crate::stats::Counters;
 
-/// A socket for SIP.
+/// The specification of a socket for SIP.
 pub fn sip_socket(local: SocketAddr, buffer_bytes: usize, reuse_port: bool) -> SocketSpec {
     SocketSpec {
         local,

@@ -7,8 +7,8 @@ use super::{SOCKETS_PER_TURN, Worker};
 use crate::engine::{Effect, Input};
 
 impl<D: Driver, M: Medium> Worker<D, M> {
-    /// Carries out what the engine asks for. Never waits: what finds a queue full is dropped, and
-    /// counted where it matters.
+    /// Carries out the effects of the engine. Never waits: an effect that finds its queue full is
+    /// dropped, and counted where it matters.
     pub(super) fn carry_out(&mut self, now: u64) {
         let links = &mut self.links;
         let mut wakes_control = false;
@@ -21,7 +21,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
                     wakes_control = true;
                 }
                 Effect::Note(text) => {
-                    // A full queue has enough to tell too. The engine has counted a warning.
+                    // A full queue already holds enough notes. The engine has counted a warning.
                     wakes_control |= self.told.admits(&text, now) && links.notes.push(text).is_ok();
                 }
                 // Answers that the control side does not collect are dropped.

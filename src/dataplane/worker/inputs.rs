@@ -28,7 +28,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         self.hurry |= self.handle(Input::EndCalls { reserve }, now) == Handled::NeedsRoom;
     }
 
-    /// Handles what has come in: SIP goes to the engine, the rest to the medium.
+    /// Handles received messages and datagrams: SIP goes to the engine, the rest to the medium.
     pub(super) fn receive(&mut self, now: u64) {
         let receiver = self.index;
         let Self { network, engine, medium, links, own, .. } = self;
@@ -140,7 +140,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
     /// Opens a socket for a call, if there may be one more.
     fn open_socket(&mut self, now: u64) {
         let per_call = self.per_call.as_ref().filter(|per_call| self.sockets_open < per_call.max);
-        // Out of descriptors or ports: calls share what there is.
+        // Without a free descriptor or port, calls share the existing sockets.
         let socket = per_call.and_then(|per_call| self.network.open_sip(&per_call.spec).ok());
         self.sockets_open += usize::from(socket.is_some());
         let socket = socket.map(|socket| (socket, self.network.sip_addr(socket).port()));

@@ -59,7 +59,7 @@ pub struct Links {
     pub empties: Consumer<Box<Report>>,
     /// Programs for new calls; taken at the end of an interval.
     pub swaps: Consumer<Box<Swap>>,
-    /// The rest of them, for the control side to free.
+    /// The remains of exchanged programs, for the control side to free.
     pub swapped: Producer<Box<Swap>>,
     /// Requests of the scenario to stop the run.
     pub stops: Producer<StopRequest>,
@@ -116,7 +116,7 @@ impl Links {
         self.control.unpark();
     }
 
-    /// Sends a datagram to the next worker; what finds no room is dropped and counted.
+    /// Sends a datagram to the next worker. A datagram that finds no room is dropped and counted.
     pub(super) fn hand_over(&mut self, handover: Handover, own: &mut Counters) {
         let Some((queue, waker)) = &mut self.handover_out else {
             own.handover_dropped += 1;

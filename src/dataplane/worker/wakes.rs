@@ -29,14 +29,14 @@ impl WakeBudget {
         self.due_ns = due_ns.min(now + self.grain_ns);
     }
 
-    /// The time by which a call may start ahead of its own: half a grain while turns are a grain
-    /// apart, which halves the error of starts; nothing while the budget lets a worker wake when a
-    /// call is due.
+    /// The time by which a call may start early. It is half a grain while turns are a grain apart,
+    /// which halves the error of starts. It is 0 while the budget lets a worker wake when a call is
+    /// due.
     pub(super) fn lead_ns(&self, now: u64) -> u64 {
         if self.due_ns > now { self.grain_ns / 2 } else { 0 }
     }
 
-    /// The time until which events should gather; one in the past is no gathering.
+    /// The time until which events should gather; a time in the past means no gathering.
     pub(super) fn gather_until_ns(&self) -> u64 {
         if self.grain_ns == 0 { 0 } else { self.due_ns }
     }

@@ -1,9 +1,8 @@
-//! SIP over byte streams: messages out of connections, and into them.
+//! SIP over byte streams: messages are read from connections and written to them.
 //!
 //! A message staged for a connection goes through its [`Session`](crate::stream::Session) and
-//! leaves as bytes; bytes that arrive come out as messages. Everything else that happens to
-//! connections is told as [`ConnectionEvent`]s. It knows nothing of calls: a message carries a
-//! cookie, and that is all.
+//! leaves as bytes; bytes that arrive come out as messages. All other news of connections are
+//! [`ConnectionEvent`]s. This module knows nothing of calls: a message carries only a cookie.
 //!
 //! A connection keeps its id while it is opened again (`-max_reconnect`). TCP allocates nothing per
 //! message; TLS and WebSocket allocate inside their libraries.
@@ -76,10 +75,10 @@ struct Totals {
 }
 
 impl Streams {
-    /// No connections yet.
+    /// Creates it without connections.
     ///
     /// # Errors
-    /// Want of memory for the arena.
+    /// Lack of memory for the arena.
     pub(in crate::dataplane) fn new(config: StreamsConfig) -> io::Result<Self> {
         let (small, large) = config.tx_slots;
         let arena = TxArena::standalone(small, large)?;
@@ -146,19 +145,21 @@ impl Streams {
         &mut self.arena
     }
 
-    /// The time at which connections want a turn.
+    /// The time at which connections need a turn.
     pub(in crate::dataplane) fn next_deadline_ns(&self) -> u64 {
         self.table.next_deadline_ns()
     }
 
-    /// Opens again what is to be opened, and writes everything that is staged to its streams.
+    /// Opens lost connections again when that is due, and writes all staged messages to their
+    /// streams.
     pub(in crate::dataplane) fn write_out<D: Driver>(&mut self, driver: &mut D) {
         self.table.sweep(driver);
         self.send_staged(driver);
         self.table.write_all(driver);
     }
 
-    /// Hands out messages, and what the driver has received for others; `Break` if some are left.
+    /// Hands out messages, and the driver's events for other owners. Returns `Break` if some are
+    /// left.
     pub(in crate::dataplane) fn drain<D, F>(
         &mut self,
         driver: &mut D,
@@ -178,7 +179,7 @@ impl Streams {
         })
     }
 
-    /// The next thing that happened to a connection.
+    /// The next event of a connection.
     pub(in crate::dataplane) fn take_event(&mut self) -> Option<ConnectionEvent> {
         self.table.take_event()
     }
