@@ -6,10 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{DeltaError, wire};
 use crate::stats::distribution::{BUCKET_BOUNDS_MS, CELLS, Cell, Distribution, Moments};
 
-/// Most bounds of a repartition that a scenario may bring along, and one.
+/// Most bounds of a repartition that a scenario may have, and one more.
 const REPARTITION_MAX: usize = 4096;
 
-/// Cells that are not empty, in ascending order: place and count.
+/// The cells that are not empty, in ascending order: place and count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Cells(Vec<(usize, u64)>);
 
@@ -44,7 +44,7 @@ pub struct Durations {
     repartition: Vec<u64>,
 }
 
-/// The same before it is checked.
+/// Durations before they are checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parts {
@@ -78,7 +78,7 @@ impl TryFrom<Parts> for Durations {
 }
 
 impl Durations {
-    /// None yet, of a kind whose repartition has so many bounds.
+    /// Creates empty durations of a kind whose repartition has `bounds` bounds.
     pub(super) fn new(bounds: usize) -> Self {
         Self {
             cells: Cells::default(),
@@ -110,21 +110,21 @@ impl Durations {
         }
     }
 
-    /// None, of the same kind.
+    /// Empty durations of the same kind.
     pub(super) fn emptied(&self) -> Self {
         Self::new(self.repartition.len().saturating_sub(1))
     }
 
-    /// Durations counted.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.cells.0.iter().map(|&(_, count)| count).sum()
     }
 
-    /// The same as a distribution, which knows percentiles. `bounds_ms` are those of the
+    /// The durations as a distribution, which gives percentiles. `bounds_ms` are the bounds of the
     /// repartition.
     ///
     /// # Errors
-    /// If the repartition has another number of bounds.
+    /// The repartition has another number of bounds.
     pub fn distribution(&self, bounds_ms: &[u64]) -> Result<Distribution<u64>, DeltaError> {
         if bounds_ms.len() + 1 != self.repartition.len() {
             return Err(DeltaError::Shape);
@@ -141,7 +141,7 @@ impl Durations {
         Ok(Distribution::of_parts(cells, moments, self.buckets, bounds_ms, &self.repartition))
     }
 
-    /// Adds `other`; what has been added when that fails is undefined.
+    /// Adds `other`. If that fails, the durations are undefined.
     pub(super) fn add(&mut self, other: &Self) -> Result<(), DeltaError> {
         if self.repartition.len() != other.repartition.len() {
             return Err(DeltaError::Shape);
@@ -153,7 +153,7 @@ impl Durations {
         self.min_ns = self.min_ns.min(other.min_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
         self.last = self.last.max(other.last);
-        // None of them exceeds the sum of the cells, which is not too large.
+        // No bucket exceeds the sum of the cells, which is not too large.
         super::add_counts(&mut self.buckets, &other.buckets)?;
         super::add_counts(&mut self.repartition, &other.repartition)
     }
@@ -203,7 +203,7 @@ impl Cells {
 
 #[cfg(test)]
 impl Durations {
-    /// The same, reported later, if there is something.
+    /// Makes the durations reported later by `ns`, if there are any.
     pub(super) fn delay(&mut self, ns: u64) {
         if self.count() > 0 {
             self.last.0 += ns;

@@ -1,9 +1,9 @@
 //! Counts and measurements of one source in an interval: the unit that travels and adds up.
 //!
-//! A run's reports become one [`Delta`] a second where they are wanted ([`super::Aggregate`]). A
-//! [`DeltaSum`] adds those of any number of workers, runs, processes and hosts: exactly, in any
-//! order, and each once. Counts and the cells of histograms are added, and percentiles are computed
-//! from the sum. Figures that cannot be added stand beside them, as of each source
+//! If a run has listeners, its reports become one [`Delta`] a second ([`super::Aggregate`]). A
+//! [`DeltaSum`] adds the deltas of any number of workers, runs, processes and hosts: exactly, in
+//! any order, and each once. Counts and the cells of histograms are added, and percentiles are
+//! computed from the sum. Figures that cannot be added stand beside them, for each source
 //! ([`Moment`]).
 //!
 //! A delta that arrives is checked before memory is taken for it: places of cells, sums, lengths.
@@ -42,16 +42,16 @@ pub enum DeltaError {
         "a source is named by 1 to {SOURCE_MAX} letters, digits, dots, colons, dashes and underscores"
     )]
     Source,
-    /// Figures of one number of layout that are about different things.
+    /// Two sets of figures with the same layout number measure different things.
     #[error("the figures have another number of steps, durations or counters than their layout")]
     Shape,
-    /// A sum that does not fit.
+    /// A sum that is too large.
     #[error("a count is above {COUNT_MAX}")]
     TooLarge,
     /// Counts of durations that contradict each other.
     #[error("the cells of a histogram, its buckets and its extremes contradict each other")]
     Inconsistent,
-    /// Begin and end are the wrong way round, or a rate is none.
+    /// Begin and end are the wrong way round, or a rate is not a valid number.
     #[error("an interval ends before it begins, or a rate is negative or no number")]
     Interval,
     /// More sources than a sum has room for.
@@ -104,15 +104,15 @@ pub struct Delta {
     pub begin_unix_ns: u64,
     /// End of the interval.
     pub end_unix_ns: u64,
-    /// Everything that adds up.
+    /// The figures that add up.
     pub figures: Figures,
-    /// Seconds that the source judged meanwhile: seconds of several sources are not the same ones.
+    /// Seconds judged by the source in the interval: seconds of several sources are different ones.
     pub seconds: JudgedSeconds,
-    /// The source at the end of the interval.
+    /// The state of the source at the end of the interval.
     pub moment: Moment,
 }
 
-/// The same before it is checked.
+/// A delta before it is checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parts {
@@ -142,23 +142,23 @@ impl TryFrom<Parts> for Delta {
     }
 }
 
-/// Figures of a source at one moment, of which only the last ones count.
+/// Figures of a source at one moment. Later ones replace earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moment {
-    /// Workers.
+    /// The number of workers.
     pub workers: u64,
     /// Target rate in calls per second; 0 if calls are not paced.
     pub target_rate: f64,
-    /// Calls that are open.
+    /// The number of open calls.
     pub calls_active: u64,
-    /// The most calls that were open at once since the start. The peaks of several sources may not
-    /// have been at the same time, so that their sum is the most that there can have been.
+    /// The most calls that were open at once since the start. Several sources may have peaked at
+    /// different times, so the sum of their peaks is an upper bound.
     pub peak_active: u64,
 }
 
 impl Moment {
-    /// Both at one time. These are no sums that must be exact, so that what does not fit is cut.
+    /// Adds two moments. The sums need not be exact: a value that is too large is cut off.
     fn with(self, other: Self) -> Self {
         Self {
             workers: self.workers.saturating_add(other.workers),
@@ -173,34 +173,34 @@ impl Moment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figures {
-    /// Everything counted.
+    /// All counters.
     pub counters: Counters,
     /// Messages by direction, method and code.
     pub messages: MessageCounts,
-    /// By `counter=`, in the order of [`Layout::counters`].
+    /// Counts by `counter=`, in the order of [`Layout::counters`].
     #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
     pub generic_counters: Vec<u64>,
-    /// By `display=`, in the order of [`Layout::displays`].
+    /// Counts by `display=`, in the order of [`Layout::displays`].
     #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
     pub displays: Vec<u64>,
-    /// By step: all steps of the first of [`Layout::programs`], then of the next.
+    /// Counts by step: all steps of the first of [`Layout::programs`], then of the next.
     #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
     pub steps: Vec<StepCounts>,
     /// Calls by the rate step in which they started.
     pub rate_steps: RateStepCalls,
-    /// By transaction, in the order of [`Layout::transactions`].
+    /// Durations by transaction, in the order of [`Layout::transactions`].
     #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
     pub transactions: Vec<TransactionDurations>,
-    /// By response-time timer, in the order of [`Layout::rtds`].
+    /// Durations by response-time timer, in the order of [`Layout::rtds`].
     #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
     pub rtds: Vec<Durations>,
-    /// From a call's first message to its end.
+    /// Durations from a call's first message to its end.
     pub call_length: Durations,
     /// Differences between the planned and the actual start of a call.
     pub planned_send_error: Durations,
-    /// Turns of the workers' loops.
+    /// Durations of the turns of the workers' loops.
     pub loop_time: Durations,
-    /// Time of the workers.
+    /// Use of the workers' time.
     pub time: WorkerTime,
 }
 
@@ -208,11 +208,11 @@ pub struct Figures {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransactionDurations {
-    /// From the request's first transmission to the final response.
+    /// Durations from the request's first transmission to the final response.
     pub service: Durations,
-    /// From the moment the request was planned.
+    /// Durations from the planned time of the request to the final response.
     pub response: Durations,
-    /// As `service`, where the final response was 3xx to 6xx.
+    /// The `service` durations whose final response was 3xx to 6xx.
     pub refused: Durations,
 }
 
@@ -220,9 +220,9 @@ pub struct TransactionDurations {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerTime {
-    /// Time that was reported.
+    /// Time covered by reports.
     pub reported_ns: u64,
-    /// Time that was not spent waiting.
+    /// Time not spent waiting.
     pub busy_ns: u64,
     /// Time during which calls were being placed.
     pub pacing_ns: u64,
@@ -243,7 +243,7 @@ impl WorkerTime {
     }
 
     fn of(report: &Report) -> Self {
-        // Out of range there is no rate that a worker could have.
+        // A rate out of range would be cut off here, but no worker can have such a rate.
         let planned = report.target_rate * report.pacing_ns as f64 / 1e3;
         Self {
             reported_ns: report.duration_ns(),
@@ -256,7 +256,7 @@ impl WorkerTime {
 }
 
 impl Figures {
-    /// Nothing yet, of what `layout` measures.
+    /// Creates empty figures for the measurements of `layout`.
     pub fn new(layout: &Layout) -> Self {
         let rtds = layout.rtd_repartition_ms.len();
         Self {
@@ -275,10 +275,10 @@ impl Figures {
         }
     }
 
-    /// Adds `other`, which measures the same.
+    /// Adds `other`, which has the same measurements.
     ///
     /// # Errors
-    /// If it does not, or a sum is too large. What has been added then is undefined.
+    /// It has different ones, or a sum is too large. The figures are undefined then.
     pub fn add(&mut self, other: &Self) -> Result<(), DeltaError> {
         let large = |sum: Option<()>| sum.ok_or(DeltaError::TooLarge);
         if self.steps.len() != other.steps.len()
@@ -306,10 +306,10 @@ impl Figures {
         large(self.time.checked_add(&other.time))
     }
 
-    /// The histograms, which know percentiles. `layout` is that of the figures.
+    /// The histograms, which give percentiles. `layout` is that of the figures.
     ///
     /// # Errors
-    /// If it is another one.
+    /// `layout` is another one.
     pub fn histograms(&self, layout: &Layout) -> Result<Histograms<u64>, DeltaError> {
         let mut all = Histograms::<u64>::new(layout);
         if all.transactions.len() != self.transactions.len() || all.rtds.len() != self.rtds.len() {
@@ -331,7 +331,7 @@ impl Figures {
         Ok(all)
     }
 
-    /// Nothing, of what these figures measure.
+    /// Empty figures of the same measurements.
     fn emptied(&self) -> Self {
         let none = |durations: &Durations| durations.emptied();
         Self {
@@ -350,7 +350,7 @@ impl Figures {
         }
     }
 
-    /// These figures, if none of them is too large.
+    /// Returns these figures if none of them is too large.
     fn checked(self) -> Result<Self, DeltaError> {
         self.emptied().add(&self)?;
         Ok(self)

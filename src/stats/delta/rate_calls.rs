@@ -46,7 +46,7 @@ impl StepCalls {
 }
 
 /// Calls of a schedule by row: row `n` stands for the steps `n << shift` and following. The rates
-/// themselves are no sums: a source has them from whoever started it.
+/// themselves are no sums, and come with the plan of the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RateStepCalls {
     shift: u32,
@@ -88,7 +88,7 @@ impl RateStepCalls {
         Self { shift, rows: (0..).zip(rows.iter().map(StepCalls::of)).collect() }
     }
 
-    /// With neighbours merged until `shift` is reached.
+    /// A copy whose neighbouring rows are merged until `shift` is reached.
     fn folded(self, shift: u32) -> Result<Self, DeltaError> {
         let by = shift.saturating_sub(self.shift);
         if by == 0 {
@@ -102,7 +102,7 @@ impl RateStepCalls {
         Ok(folded)
     }
 
-    /// Row by row: the first step that it stands for, and its calls.
+    /// The rows: the first step that each stands for, and its calls.
     pub fn rows(&self) -> impl Iterator<Item = (u32, &StepCalls)> {
         self.rows.iter().map(|(row, calls)| (row << self.shift, calls))
     }

@@ -1,4 +1,4 @@
-//! Reports of a run's workers become deltas of one source.
+//! Makes deltas of one source from the reports of a run's workers.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::stats::{
     Counters, JudgedSeconds, Layout, MessageCounts, RateSteps, Report, RunStart, StepCounts,
 };
 
-/// One worker as last recorded: reports tell what was counted since the start.
+/// The last recorded figures of one worker: reports give the counts since the start.
 #[derive(Clone, Debug, Default)]
 pub(in crate::stats) struct Baseline {
     pub(in crate::stats) next_sequence: u64,
@@ -31,24 +31,25 @@ struct Pending {
     figures: Figures,
 }
 
-/// See the module's documentation.
+/// The figures of a run's workers that no delta has yet.
 #[derive(Clone, Debug)]
 pub(in crate::stats) struct DeltaRecorder {
     source: Source,
     start: RunStart,
     next_sequence: u64,
     workers: Vec<Baseline>,
-    /// By layout, the earlier one first: workers take another one each at its own time.
+    /// The figures by layout, the earlier one first: each worker changes its layout at its own
+    /// time.
     pending: Vec<Pending>,
-    /// As told by the last delta.
+    /// The judged seconds as of the last delta.
     seconds: JudgedSeconds,
     /// The end of the latest report, on the monotonic clock.
     end_ns: u64,
 }
 
 impl DeltaRecorder {
-    /// A recorder that begins now: before, workers had counted what `workers` say, and `seconds`
-    /// were judged.
+    /// Creates a recorder that begins now. `workers` are the workers' counts until now, and
+    /// `seconds` the seconds judged until now.
     pub(in crate::stats) fn new(
         source: Source,
         start: RunStart,
@@ -67,10 +68,10 @@ impl DeltaRecorder {
         &mut self.workers[index]
     }
 
-    /// Takes in a report of a worker that has `layout`.
+    /// Adds a report of a worker that has `layout`.
     ///
     /// # Errors
-    /// If a count is too large to travel.
+    /// A count is too large to travel.
     pub(in crate::stats) fn absorb(
         &mut self,
         report: &Report,
@@ -118,7 +119,7 @@ impl DeltaRecorder {
         };
         let mut deltas = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
-            // They are told once.
+            // Judged seconds go into one delta only.
             let judged = seconds.since(&self.seconds);
             self.seconds = seconds;
             deltas.push(Delta {
@@ -138,7 +139,7 @@ impl DeltaRecorder {
 }
 
 impl Figures {
-    /// Takes over what a report tells of its own interval.
+    /// Takes the measurements of a report's own interval.
     fn measure(&mut self, report: &Report) {
         let (measured, at_ns) = (&report.histograms, report.end_ns);
         for (own, theirs) in self.transactions.iter_mut().zip(&measured.transactions) {
@@ -157,8 +158,8 @@ impl Figures {
 }
 
 impl Baseline {
-    /// Notes in `figures` what has been counted since the last report. One that comes after its
-    /// successor has nothing to add.
+    /// Adds the counts since the last report to `figures`. A report that comes after its successor
+    /// adds nothing.
     fn count(
         &mut self,
         report: &Report,

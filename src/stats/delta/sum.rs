@@ -1,4 +1,4 @@
-//! Deltas of many sources added, each once, in bounded memory.
+//! The sum of deltas of many sources. Each delta is added once, in bounded memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ pub const SOURCES_MAX: usize = 4096;
 /// Most layouts of a sum, each with figures of its own.
 pub const LAYOUTS_MAX: usize = 64;
 
-/// Deltas of a source that may be there before an earlier one is. From here on that one is given
-/// up as lost: it is no longer added if it comes after all.
+/// Most deltas of a source that may arrive ahead of an earlier one. After that, the earlier one
+/// counts as lost and is not added any more.
 pub const WINDOW: usize = 1024;
 
 /// The outcome of adding a delta.
@@ -29,21 +29,21 @@ pub enum Added {
 pub struct SourceSum {
     /// All deltas before this one are in the sum, or lost.
     next: u64,
-    /// Later ones that are in the sum.
+    /// The numbers of later deltas that are in the sum.
     pub(super) ahead: BTreeSet<u64>,
-    /// Deltas that never came.
+    /// The number of deltas that never came.
     lost: u64,
-    /// The latest delta: its number and what it said.
+    /// The latest delta: its number and its moment.
     latest: Option<(u64, Moment)>,
 }
 
 impl SourceSum {
-    /// Deltas that never came, of which later ones did.
+    /// The number of deltas that never came although later ones did.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// The source as it was last heard of.
+    /// The latest known figures of the source at one moment.
     pub fn moment(&self) -> Moment {
         self.latest.map(|(_, moment)| moment).unwrap_or_default()
     }
@@ -66,7 +66,7 @@ impl SourceSum {
         }
     }
 
-    /// Moves on over the deltas that follow each other.
+    /// Advances past all deltas that follow without a gap.
     fn close_up(&mut self) {
         while self.ahead.remove(&self.next) {
             self.next += 1;
@@ -74,7 +74,7 @@ impl SourceSum {
     }
 }
 
-/// See the module's documentation.
+/// The sum of deltas from many sources, by layout and source.
 #[derive(Clone, Debug, Default)]
 pub struct DeltaSum {
     pub(super) sources: BTreeMap<Source, SourceSum>,
@@ -88,7 +88,7 @@ impl DeltaSum {
     /// Adds a delta, once.
     ///
     /// # Errors
-    /// Why it cannot be added; the sum is as it was then.
+    /// The reason why it cannot be added; the sum is unchanged then.
     pub fn add(&mut self, delta: &Delta) -> Result<Added, DeltaError> {
         let known = self.sources.get(&delta.source);
         if known.is_some_and(|known| known.is_known(delta.sequence)) {
@@ -101,7 +101,7 @@ impl DeltaSum {
         if sum.is_none() && self.figures.len() == LAYOUTS_MAX {
             return Err(DeltaError::Layouts);
         }
-        // A copy, so that one that does not fit leaves nothing behind.
+        // A copy, so that a delta that does not fit changes nothing.
         let mut figures = sum.cloned().unwrap_or_else(|| delta.figures.emptied());
         figures.add(&delta.figures)?;
         let mut seconds = self.seconds;
@@ -116,27 +116,27 @@ impl DeltaSum {
         Ok(Added::New)
     }
 
-    /// The figures by layout: those of different layouts are about different things.
+    /// The figures by layout: figures of different layouts have different meanings.
     pub fn figures(&self) -> &BTreeMap<LayoutId, Figures> {
         &self.figures
     }
 
-    /// The sources that were heard of.
+    /// The known sources.
     pub fn sources(&self) -> &BTreeMap<Source, SourceSum> {
         &self.sources
     }
 
-    /// Seconds that the sources judged, each its own.
+    /// The seconds that the sources judged, added up; each source judges its own.
     pub fn seconds(&self) -> JudgedSeconds {
         self.seconds
     }
 
-    /// The earliest begin and the latest end of all, in nanoseconds since 1970 UTC.
+    /// The earliest begin and the latest end of all deltas, in nanoseconds since 1970 UTC.
     pub fn between_unix_ns(&self) -> Option<(u64, u64)> {
         self.between_unix_ns
     }
 
-    /// All sources as they were last heard of, added up.
+    /// The latest known moments of all sources, added up.
     pub fn moment(&self) -> Moment {
         self.sources.values().map(SourceSum::moment).fold(Moment::default(), Moment::with)
     }

@@ -31,10 +31,10 @@ fn source(name: &str) -> Source {
     Source::try_from(name.to_owned()).unwrap()
 }
 
-/// Something that a worker counts or measures: which of all, and a number for it.
+/// An event that a worker counts or measures: the index of its kind, and a number for it.
 type Event = (u8, u64);
 
-/// A worker that reports every second what has happened to it.
+/// A worker that reports its events every second.
 struct Worker {
     report: Report,
     steps: RateSteps,
@@ -46,7 +46,7 @@ impl Worker {
         Self { report, steps: RateSteps::new(10.0, 0) }
     }
 
-    /// One second in which `events` happen.
+    /// Reports one second in which `events` happen.
     fn second(&mut self, layout: &Layout, events: &[Event]) -> Report {
         let report = &mut self.report;
         report.histograms = Report::new(layout, 0).histograms;
@@ -96,7 +96,7 @@ fn happen(report: &mut Report, steps: &mut RateSteps, kind: u8, number: u64) {
     }
 }
 
-/// A run with a recorder, and what it has recorded.
+/// A run with a recorder, and the deltas recorded so far.
 struct Run {
     aggregate: Aggregate,
     deltas: Vec<Delta>,
@@ -110,7 +110,7 @@ impl Run {
         Self { aggregate, deltas: Vec::new() }
     }
 
-    /// Takes what is there, as it comes out at the other end of a wire.
+    /// Takes the pending deltas, as they come out at the other end of a wire.
     fn take(&mut self) {
         for delta in self.aggregate.take_deltas() {
             let text = serde_json::to_string(&delta).unwrap();
@@ -159,7 +159,8 @@ proptest! {
             both.aggregate.absorb(&first);
             if *takes {
                 one.take();
-                // A reset is for those who look at the run, and takes nothing out of its deltas.
+                // A reset only affects those who watch the run, and takes nothing out of its
+                // deltas.
                 one.aggregate.reset();
             }
             if *other_takes {

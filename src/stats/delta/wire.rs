@@ -1,8 +1,8 @@
-//! Tables of counts as they travel: what is 0 is left out.
+//! Tables of counts as they travel: zeros are left out.
 //!
-//! A table with names travels as a map of them; one without as a flat row of numbers, in which each
-//! count follows the number of empty places before it. Reading takes no more memory than the table
-//! may have entries, and refuses what no writer here makes.
+//! A table with names travels as a map of them. A table without names is a flat row of numbers, in
+//! which each count follows the number of empty places before it. The reader takes no more memory
+//! than the table may have entries, and refuses forms that no writer here makes.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ pub(in crate::stats) fn named<S: Serializer>(
     map.end()
 }
 
-/// Reads what [`named`] wrote: `slot` finds the place of a name, if there is such a name.
+/// Reads a map written by [`named`]: `slot` finds the place of a name, if there is such a name.
 pub(in crate::stats) fn read_named<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     table: &mut T,
@@ -88,7 +88,7 @@ pub(in crate::stats) fn sparse<S: Serializer>(
     row.end()
 }
 
-/// Reads what [`sparse`] wrote of a table with so many places.
+/// Reads a row written by [`sparse`], of a table with this many places.
 pub(in crate::stats) fn read_sparse<'de, D: Deserializer<'de>>(
     deserializer: D,
     places: usize,
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for Sparse {
     }
 }
 
-/// Reads a list of at most `N` values, of which it takes no memory before they come.
+/// Reads a list of at most `N` values. It takes no memory for values before they come.
 pub(in crate::stats) fn bounded<'de, D, T, const N: usize>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error>
@@ -160,7 +160,7 @@ where
     deserializer.deserialize_seq(Bounded::<T, N>(std::marker::PhantomData))
 }
 
-/// A number of 128 bits as two of 64, the higher one first: not every format has larger ones.
+/// A number of 128 bits as two of 64, the higher one first: some formats have no larger numbers.
 pub(in crate::stats) mod wide {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
