@@ -1,5 +1,5 @@
-//! The API beside a run at a terminal: the run keeps its screens, keys, signals and exit code, and
-//! is steered and watched over HTTP as the one engine of a daemon is.
+//! The API beside a run at a terminal. The run keeps its screens, keys, signals and exit code.
+//! Clients steer and watch it over HTTP as the one engine of a daemon.
 //!
 //! The run is supervised on its own thread, and the API reaches it through its handle; HTTP has
 //! threads of its own and ends with the run.
@@ -50,8 +50,8 @@ pub fn run(config: &RunConfig) -> ExitCode {
     }
 }
 
-/// Runs a scenario and serves the API meanwhile. Whatever keeps the API from being served keeps the
-/// run from starting.
+/// Runs a scenario and serves the API meanwhile. An error that keeps the API from being served
+/// keeps the run from starting.
 fn run_with_api(
     config: &RunConfig,
     api: &ApiConfig,
@@ -79,7 +79,7 @@ fn run_with_api(
     code
 }
 
-/// The access to files that the run has: its own files are protected like those of a daemon. The
+/// The access to files that the run has. Its own files are protected like those of a daemon, as the
 /// profile may hold the token of the API, and passwords.
 fn access(config: &RunConfig, api: &ApiConfig) -> Access {
     let (http, users) = (http_config(api), AuthConfig::None);
@@ -100,7 +100,7 @@ fn http_config(api: &ApiConfig) -> HttpConfig {
     }
 }
 
-/// The parts that can fail. They are made before the run is planned.
+/// The fallible parts of the API. They are made before the run is planned.
 struct Prepared {
     runtime: Runtime,
     bound: Bound,
@@ -125,13 +125,13 @@ impl Prepared {
         Ok(Self { runtime: api_runtime()?, bound, auth, server })
     }
 
-    /// The address of the API, as a run announces it.
+    /// The address of the API, as the run announces it.
     fn place(&self) -> String {
         let scheme = if self.bound.tls.is_some() { "https" } else { "http" };
         format!("API {scheme}://{}/", self.bound.address)
     }
 
-    /// Serves the API of a run from here on.
+    /// Serves the API of a run from now on.
     fn serve(
         self,
         run: Handle,
@@ -162,7 +162,7 @@ impl Prepared {
 }
 
 impl Serving {
-    /// Lets go of those who still ask: they have seen how the run went.
+    /// Closes the connections of waiting clients: they have seen the outcome of the run.
     fn close(self) {
         let Self { runtime, connections, closing, .. } = self;
         closing.send_replace(true);

@@ -25,7 +25,7 @@ use crate::run::RunError;
 use crate::run::supervised::{BESIDE_PART, Planned, Steered, Terms, Text};
 use crate::stats::CallTotals;
 
-/// The longest time between two looks of an engine at its clock.
+/// The longest time between two turns of an engine.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The time for which open calls may go on if engines must have ended `within` a given time. The
@@ -182,7 +182,7 @@ impl Front for EngineFront<'_> {
         if run.run().has_lost_worker() && !run.run().is_ending() {
             let text = "a worker has ended unexpectedly: the engine is stopped";
             run.note(text.to_owned());
-            // Nothing refuses it.
+            // This request is never refused.
             let _ = run.ask(Request::StopNow, now);
         }
         if let Some(line) = run.line(Some(self.engine.id()), now) {

@@ -1,4 +1,4 @@
-//! A row of the registry: the run of an engine, and what the process knows of it beside.
+//! A row of the registry: the run of an engine, and further facts about the engine.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use crate::control::{Handle, Policy, Published, Queue};
 pub struct EngineHandle {
     run: Handle,
     kind: EngineKind,
-    /// Files that it writes under configured names.
+    /// The files that the engine writes under configured names.
     files: Arc<[PathBuf]>,
 }
 
@@ -26,7 +26,7 @@ impl EngineHandle {
         (Self { run, kind: spec.kind, files }, queue)
     }
 
-    /// The primary engine, which somebody else supervises.
+    /// A handle for the primary engine, whose run is supervised elsewhere.
     pub(super) fn around(run: Handle, config: &RunConfig) -> Self {
         let files = super::spec::files(config).map(Path::to_owned).collect();
         Self { run, kind: EngineKind::Primary, files }

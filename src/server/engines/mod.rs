@@ -1,13 +1,13 @@
-//! The engines of one process: the runs that it supervises, and how they come and go.
+//! The engines of one process: the runs that it supervises, with their start and end.
 //!
-//! An engine is a run under an id: the word of the API and of the configuration. A [`Registry`] has
+//! An engine is a run under an id; the API and the configuration use this word. A [`Registry`] has
 //! a row for each: the primary one, those of the configuration beside it, and those that were
-//! started later. Each has a thread that supervises its run, serves what is asked and publishes its
-//! state ([`crate::control`]). One that fails, even by a panic, is a row that says why; the others
-//! go on.
+//! started later. Each has a thread that supervises its run, serves requests and publishes its
+//! state ([`crate::control`]). An engine that fails, even by a panic, keeps a row with the reason.
+//! The others go on.
 //!
-//! Reading never waits for an engine. Asking does, for as long as the engine needs: milliseconds,
-//! or seconds at most. Nothing here knows HTTP, users or metrics.
+//! Reading never waits for an engine. A request waits for as long as the engine needs:
+//! milliseconds, or seconds at most. This module does not know HTTP, users or metrics.
 
 mod engine;
 mod error;

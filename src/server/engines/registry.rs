@@ -166,8 +166,8 @@ impl Registry {
         Ok(registry)
     }
 
-    /// A registry with one row: a run that somebody else supervises. Nothing can be started beside
-    /// it.
+    /// A registry with one row, for a run that is supervised elsewhere. No engine can be started
+    /// beside it.
     pub(in crate::server) fn around(run: Handle, config: &RunConfig) -> Self {
         let policy = run.policy().clone();
         let roster = Mutex::new(Roster { is_closed: true, ..Roster::default() });
@@ -205,7 +205,6 @@ impl Registry {
     ///
     /// # Errors
     /// Those of [`start_dynamic_within`](Self::start_dynamic_within).
-    /// As there.
     pub fn start_dynamic(
         &self,
         id: Option<String>,
@@ -327,11 +326,11 @@ impl Registry {
         Ok(id)
     }
 
-    /// Starts an ended engine of the configuration again, and waits until it runs: as `spec` says,
-    /// or with the scenario `sent` in place of that one. Its figures begin at zero.
+    /// Starts an ended engine of the configuration again, as `spec` says, and waits until it runs.
+    /// A scenario in `sent` replaces that of `spec`. The figures begin at zero.
     ///
     /// # Errors
-    /// It has not ended, or the reason why it does not run; the row is unchanged then.
+    /// The engine has not ended, or the reason why it does not run; the row is unchanged then.
     pub fn start_again(&self, mut spec: EngineSpec, sent: Option<String>) -> Result<(), Refusal> {
         let id = spec.id.clone();
         let old = self.get(&id).ok_or_else(|| Refusal::Unknown(id.clone()))?;
@@ -361,7 +360,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Starts an engine whose earlier run has ended, once the thread of that is gone.
+    /// Starts an engine whose earlier run has ended, once that run's thread is gone.
     fn start_in_the_place_of(
         &self,
         old: &EngineHandle,

@@ -65,7 +65,7 @@ impl EngineSpec {
         }
     }
 
-    /// The addresses that it will bind, as far as they are known in advance.
+    /// The addresses that the engine will bind, as far as they are known in advance.
     fn binds(&self) -> impl Iterator<Item = Bind> {
         self.places().into_iter().filter_map(|place| {
             let port = place.local_port.filter(|&port| port != 0)?;
