@@ -77,13 +77,13 @@ pub enum DuplicateCheck {
 /// The default behaviours, which apply beside the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultBehaviors {
-    /// The dialog of an aborted call is ended (BYE, CANCEL, ACK).
+    /// True if the dialog of an aborted call is ended (BYE, CANCEL, ACK).
     pub bye: bool,
-    /// An unexpected message aborts its call.
+    /// True if an unexpected message aborts its call.
     pub abort_unexpected: bool,
-    /// PING requests are answered.
+    /// True if PING requests are answered.
     pub ping_reply: bool,
-    /// A call fails if its ACK carries another CSeq number than its INVITE.
+    /// True if a call fails when its ACK carries another CSeq number than its INVITE.
     pub cseq_check: bool,
 }
 
@@ -100,10 +100,10 @@ impl DefaultBehaviors {
 /// First number, highest number and step of `[dynamic_id]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DynamicIds {
-    /// `-dynamicStart`
+    /// The first number: `-dynamicStart`.
     pub start: u64,
-    /// `-dynamicMax`
+    /// The highest number: `-dynamicMax`.
     pub max: u64,
-    /// `-dynamicStep`
+    /// The step: `-dynamicStep`.
     pub step: u64,
 }

@@ -69,7 +69,7 @@ macro_rules! run_settings {
         }
 
         impl RunDraft {
-            /// Decides what was left open, by the defaults of `flavor`.
+            /// Decides the open settings, by the defaults of `flavor`.
             pub(super) fn settle(self, flavor: Flavor) -> RunConfig {
                 $(
                     let decide: fn(&Self, Flavor) -> $decided_kind = $decide;

@@ -2,7 +2,7 @@
 //! step between them are made.
 //!
 //! Most settings are the same in both: a row of `same` has name, type and default, and an option
-//! needs no more here. A default that depends on another setting makes a row of `decided`: the
+//! needs no more here. A default that depends on another setting makes a row of `decided`. The
 //! draft has the first type, usually an `Option`, and a function of the whole draft gives the
 //! second one. Rows of `given` are in drafts only, rows of `derived` in configurations only. The
 //! rules of calls have a table of their own, `rules.rs`.
@@ -28,7 +28,7 @@ use crate::files::Access;
 
 run_settings! {
     same {
-        // Scenarios and what they are fed with.
+        // Scenarios and their data.
         /// `[service]`: the user part of the request URI.
         service: String = "service".to_owned(),
         /// Password of digest credentials.
@@ -64,7 +64,7 @@ run_settings! {
         /// Local SIP port: 0 lets the kernel choose; `None` tries 5060 to 5119, then lets the
         /// kernel choose. A given port is not replaced by another one.
         local_port: Option<u16> = None,
-        /// `true` if sockets are bound to the local address even if `local_ip` does not give one.
+        /// True if sockets are bound to the local address even if `local_ip` does not give one.
         bind_local: bool = false,
         /// The peer in headers (the bare word of the command line).
         remote: Option<HostPort> = None,
@@ -108,9 +108,9 @@ run_settings! {
         no_stdin: bool = false,
         /// Colours of the program's output.
         color: ColorChoice = ColorChoice::Auto,
-        /// True to show a dashboard.
+        /// True if a dashboard is shown.
         interactive: bool = false,
-        /// True to detach from the terminal.
+        /// True if the run detaches from the terminal.
         background: bool = false,
         /// The file for the summary; `None` for none.
         summary_json: Option<PathBuf> = None,
@@ -202,7 +202,7 @@ run_settings! {
         icmp_fails_calls: Option<bool>,
         control_ip: Option<Ipv4Addr>,
         control_port: Option<u16>,
-        /// An option of SIPp's scheduler was given, which has none here.
+        /// True if an option of SIPp's scheduler was given; this program has no such scheduler.
         tunes_scheduler: bool,
         /// Settings of the process, for a run at a terminal; readers of a server's configuration
         /// remove them first.
