@@ -1,4 +1,4 @@
-//! A medium beside SIP: its UDP sockets receive and send whatever carries the calls, on the
+//! A medium beside SIP. Its UDP sockets receive and send under every transport of SIP, on the
 //! simulated network and on the drivers of the product.
 
 use std::io;
@@ -35,7 +35,7 @@ fn sides(streams: Option<&Streams>) -> [SideOptions; 2] {
     [caller, callee]
 }
 
-/// Datagrams that the peer of a medium got.
+/// Datagrams received by the peer of a medium.
 #[derive(Default)]
 struct Heard {
     echoes: u64,
@@ -54,8 +54,8 @@ impl Heard {
     }
 }
 
-/// Plays calls while a peer talks with a medium of the answerer. Gives back what the caller has
-/// counted, what the answerer has, and what the peer sent and heard.
+/// Plays calls while a peer talks with a medium of the answerer. Returns the counters of caller and
+/// answerer, the number of datagrams that the peer sent, and those that it received.
 fn play(streams: Option<&Streams>) -> ([Counters; 2], u64, Heard) {
     let network = SimConfig { delay_ns_min: MS, delay_ns_max: 5 * MS, ..SimConfig::default() };
     let mut world = World::new(1, network);
@@ -137,7 +137,7 @@ struct Running {
 }
 
 /// Starts a worker with a medium on the driver that `make` makes. It ends with its counters, and
-/// with how often its medium has sent something back.
+/// with the number of datagrams that its medium has sent back.
 fn start<D: Driver + 'static>(
     options: &SideOptions,
     make: fn(&DriverConfig) -> io::Result<D>,

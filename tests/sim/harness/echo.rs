@@ -1,5 +1,5 @@
-//! A medium for tests: it sends back what it hears, and once it has heard something a beat every
-//! 20 ms, as RTP would.
+//! A medium for tests. It sends back each datagram that it receives. After the first one it also
+//! sends a beat every 20 ms, as RTP would.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
@@ -14,7 +14,7 @@ pub const BEAT_NS: u64 = 20 * MS;
 /// A beat as its peer receives it.
 pub const BEAT: &[u8] = b"beat";
 
-/// See the module's documentation.
+/// A medium that echoes datagrams and sends beats.
 #[derive(Debug)]
 pub struct Echo {
     wanted: Option<SocketSpec>,
@@ -23,16 +23,17 @@ pub struct Echo {
     peer: Option<SocketAddr>,
     next_beat_ns: u64,
     order: TxOrder,
-    /// Datagrams that it has sent back.
+    /// Datagrams that were sent back.
     pub echoed: u64,
-    /// Beats that it has sent.
+    /// Beats that were sent.
     pub beats: u64,
-    /// Datagrams of which it heard that they did not arrive.
+    /// Datagrams that were reported as not arrived.
     pub failed: u64,
 }
 
 impl Echo {
-    /// One with a socket at `local`, or with none. `tells` hears where the socket is.
+    /// Creates an echo with a socket at `local`, or without one. It sends the socket's address to
+    /// `tells`.
     pub fn new(local: Option<SocketAddr>, tells: Option<Sender<SocketAddr>>) -> Self {
         let spec = |local| SocketSpec {
             local,
