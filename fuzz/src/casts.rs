@@ -39,7 +39,7 @@ impl Cast {
     }
 }
 
-/// The parts that an engine is made of.
+/// The data that an engine is made of.
 pub struct Part {
     pub program: Arc<Program>,
     pub layout: Layout,
@@ -82,14 +82,14 @@ impl Part {
         self.report.take().unwrap_or_else(|| Box::new(Report::new(&self.layout, 0)))
     }
 
-    /// Takes back what an engine has written to.
+    /// Takes back a report that an engine has filled.
     pub fn give_report(&mut self, mut report: Box<Report>) {
         crate::engine::empty(&mut report);
         self.report = Some(report);
     }
 }
 
-/// All pairs: those of the simulations, and what the language has beyond them.
+/// All pairs: those of the simulations, and pairs for the rest of the scenario language.
 pub fn all() -> Vec<Cast> {
     let pairs = PAIRS.iter().map(|pair| Cast::new((pair.caller)(), (pair.callee)()));
     let more = [
@@ -113,7 +113,7 @@ pub fn all() -> Vec<Cast> {
     pairs.chain(more).collect()
 }
 
-/// Registers, and answers whatever challenge comes.
+/// Registers, and answers any challenge.
 fn authenticating() -> Program {
     inline(
         "authenticating",

@@ -1,7 +1,7 @@
-//! Engines under arbitrary treatment: what arrives, in which order, how often and how mangled.
-//! Whatever happens, the engines stay sound and every call ends once.
+//! Engines under arbitrary treatment: any datagrams, in any order, repeated and mangled. The
+//! engines must stay sound, and every call must end once.
 //!
-//! The engines stand alone: the target is their driver, their clock and their network, and does in
+//! The engines stand alone. The target is their driver, their clock and their network, and does in
 //! a turn what a worker does. Each input has engines of its own, so that a finding follows from its
 //! input. Two things outlive an input, because they are large: the arena, which must be empty
 //! again, and the report, whose histograms are written and never read by an engine.
@@ -23,29 +23,29 @@ use crate::casts::{Cast, Role};
 use crate::sim::side::CALLEE;
 use crate::sim::{MS, SECOND};
 
-/// The answerer's real address; the caller knows only whoever sits in between.
+/// The answerer's real address. The caller only knows the address of the element in between.
 const BEHIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), 5060);
 
-/// Datagrams held back at most; beyond that the oldest is lost.
+/// Most datagrams held back; beyond that the oldest is lost.
 const HELD_MAX: usize = 32;
-/// Operations of one input at most: what more of them would find, fewer find faster.
+/// Most operations of one input: longer inputs find nothing that shorter ones do not find faster.
 const OPS_MAX: usize = 48;
 /// Slots of an arena: so few that calls have to wait for one.
 const TX_SLOTS: usize = 12;
-/// Slots that are left to answers, as a worker does.
+/// Slots that are left for answers, as in a worker.
 const TX_RESERVE: usize = 4;
-/// Sockets of a caller with one per call; the calls beyond share them.
+/// Sockets of a caller with one socket per call; further calls share them.
 const SOCKETS_MAX: u32 = 2;
 /// Turns without the clock moving, before the engines count as hung.
 const TURNS_PER_INSTANT_MAX: usize = 5_000;
-/// Longest time that calls may take to end, once nobody delivers anything any more.
+/// Longest time that calls may take to end, once no datagram is delivered any more.
 const END_NS: u64 = 45 * SECOND;
 /// The time at which every input begins.
 const START_NS: u64 = 1000 * SECOND;
 /// Longest message in a datagram over IPv4.
 const DATAGRAM_MAX: usize = 65_507;
 
-/// The next thing to do.
+/// The next operation.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Op {
     /// Delivers the datagram in hand to its destination; with `other_port`, from the other port.
@@ -66,22 +66,22 @@ pub enum Op {
     Answer { which: u8, code: u16, headers: Vec<u8> },
     /// Delivers the datagram with another method, and keeps it in hand.
     Rename { which: u8, method: u8 },
-    /// These bytes go to the caller or the answerer.
+    /// Delivers these bytes to the caller or the answerer.
     Raw { to_caller: bool, bytes: Vec<u8> },
-    /// Time passes, in units of 20 ms.
+    /// Lets time pass, in units of 20 ms.
     Wait { steps: u8 },
-    /// Time passes until something happens.
+    /// Lets time pass until something happens.
     WaitForEvent,
-    /// The operator acts, on the caller or the answerer.
+    /// Sends a request of the operator to the caller or the answerer.
     Tell { caller: bool, command: u8 },
 }
 
-/// The players, and their rules.
+/// The players of an input, and their rules.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Setup {
     /// The pair of scenarios.
     pub cast: u8,
-    /// One bit per rule that is not the usual one.
+    /// One bit for each rule that differs from the usual one.
     pub switches: u16,
 }
 
@@ -114,7 +114,7 @@ impl Setup {
             config.rules.recv_timeout_ms = 0;
         }
         if self.has(12) {
-            // Too little for all that calls want to keep.
+            // Too little for everything that calls keep.
             config.blob_bytes_max = 2048;
         }
         if role == Role::Caller && self.has(13) {
@@ -126,7 +126,7 @@ impl Setup {
         }
     }
 
-    /// Calls are cancelled at the end, instead of given the time to end by themselves.
+    /// Returns `true` if calls are cancelled at the end, instead of ending by themselves.
     fn cancels(self) -> bool {
         self.has(15)
     }
@@ -140,19 +140,19 @@ struct Held {
     bytes: Vec<u8>,
 }
 
-/// An engine, and what a worker would hold for it.
+/// An engine, and the parts that a worker would hold for it.
 struct Seat {
     engine: Engine,
     tx: TxArena,
     slots: usize,
-    /// Lengths of calls in the report's histogram that are of earlier inputs.
+    /// The number of call lengths in the report's histogram that come from earlier inputs.
     lengths_before: u64,
     sockets: u32,
     finished: bool,
 }
 
-/// A caller in the first seat, answerers in the others, and somebody in between who holds what they
-/// say.
+/// A caller in the first seat, answerers in the others, and the element between them, which holds
+/// their datagrams.
 struct Between {
     setup: Setup,
     now: u64,
@@ -193,7 +193,7 @@ impl Between {
         Self { setup, now: START_NS, seats, held: VecDeque::new() }
     }
 
-    /// Lets everybody act at this instant, and takes what they say.
+    /// Lets all engines act at this instant, and takes their datagrams.
     fn settle(&mut self) {
         for _ in 0..TURNS_PER_INSTANT_MAX {
             let mut quiet = true;
@@ -207,7 +207,7 @@ impl Between {
         panic!("somebody is always busy and the clock stands still");
     }
 
-    /// Does what a worker does in a turn, but for receiving. `false` if there was nothing to do.
+    /// Does the work of a worker's turn, except for receiving. Returns `false` if there was none.
     fn turn(&mut self, index: usize) -> bool {
         let (now, held) = (self.now, &mut self.held);
         let seat = &mut self.seats[index];
@@ -231,7 +231,7 @@ impl Between {
         true
     }
 
-    /// Gives `bytes` to the engine in `seat`, or to whom it hands them.
+    /// Gives `bytes` to the engine in `seat`, or to the engine that it hands them over to.
     fn give(&mut self, mut index: usize, source: SocketAddr, bytes: &[u8]) {
         let answerers = self.seats.len() - 1;
         let now = self.now;
@@ -263,12 +263,12 @@ impl Between {
         self.settle();
     }
 
-    /// Gives `bytes` to whoever is behind the other end of what `seat` sends, from the address that
-    /// this end knows.
+    /// Gives `bytes`, which `seat` sent, to the engine at the other end, from the address that this
+    /// end knows.
     fn pass_on(&mut self, seat: usize, bytes: &[u8], other_port: bool) {
         match seat {
             0 => {
-                // As a kernel spreads peers over sockets that share a port.
+                // A kernel also spreads peers over sockets that share a port.
                 let answerer = 1 + usize::from(other_port) % (self.seats.len() - 1);
                 self.give(answerer, with_port(CALLEE, other_port), bytes);
             }
@@ -307,7 +307,7 @@ impl Between {
         self.held.remove(self.index(which)?)
     }
 
-    /// A copy of a datagram that stays in hand.
+    /// Copies a datagram that stays in hand.
     fn look(&self, which: u8) -> Option<(usize, Vec<u8>)> {
         let held = &self.held[self.index(which)?];
         Some((held.seat, held.bytes.clone()))
@@ -370,7 +370,7 @@ impl Between {
         Some(())
     }
 
-    /// Does what the network, the kernel or somebody in between does to a datagram in hand.
+    /// Does to a datagram in hand what the network, the kernel or an element in between may do.
     fn interfere(&mut self, op: Op) -> Option<()> {
         match op {
             Op::Refuse { which, why } => {
@@ -422,7 +422,7 @@ impl Between {
         Some(())
     }
 
-    /// Nothing is delivered any more: all calls must end.
+    /// Stops all delivery: all calls must end.
     fn end(&mut self) {
         for seat in 0..self.seats.len() {
             self.tell(seat, |engine, tx, now| {
@@ -442,7 +442,7 @@ impl Between {
         }
     }
 
-    /// Lets time pass until the last call has ended, and its dialog too if that is waited for.
+    /// Lets time pass until the last call has ended, and with `waits` its dialog too.
     fn wait_for_the_end(&mut self, waits: bool) {
         let until_ns = self.now + END_NS;
         loop {
@@ -484,7 +484,7 @@ impl Seat {
         }
     }
 
-    /// Takes what a worker would hand on.
+    /// Takes the effects and records that a worker would hand on.
     fn finish_turn(&mut self) {
         while self.engine.next_effect().is_some() {}
         self.engine.tracer_mut().hand_on(|bytes| {
@@ -499,7 +499,8 @@ impl Seat {
         self.engine.check_invariants().unwrap_or_else(|problem| panic!("{problem}"));
     }
 
-    /// Does what a worker does when all calls have ended; with `waits`, when all dialogs have too.
+    /// Finishes as a worker does when all calls have ended; with `waits`, when all dialogs have
+    /// too.
     fn finish(&mut self, now: u64, waits: bool) {
         let is_over = self.engine.is_finished() && (!waits || self.engine.lingering() == 0);
         if self.finished || !is_over {
@@ -511,7 +512,7 @@ impl Seat {
         self.finished = true;
     }
 
-    /// Checks what must hold once everything has ended.
+    /// Checks the conditions that must hold once all calls have ended.
     fn check_end(&mut self) -> Result<(), String> {
         self.check();
         let engine = &mut self.engine;
@@ -567,10 +568,10 @@ fn renamed(request: &[u8], method: &str) -> Option<Vec<u8>> {
     Some(format!("{method} {before}CSeq: {number} {method}{after}").into_bytes())
 }
 
-/// Makes a used report an empty one, but for the histograms: clearing them would take longer than
-/// all the rest, and no engine reads them.
+/// Empties a used report except for its histograms. Clearing those would take longer than all the
+/// rest, and no engine reads them.
 pub fn empty(report: &mut Report) {
-    // By name, so that nothing new is forgotten.
+    // All fields by name, so that a new one is not forgotten.
     let Report {
         worker: _,
         sequence,
@@ -633,9 +634,9 @@ fn play(setup: Setup, ops: impl IntoIterator<Item = Op>) {
         let mut between = Between::new(cast, arenas, setup);
         between.settle();
         for (done, op) in (1_usize..).zip(ops.into_iter().take(OPS_MAX)) {
-            // An operation on a datagram is none where there is no datagram.
+            // An operation on a datagram does nothing if there is no datagram.
             let _ = between.apply(op);
-            // A check costs as much as many an operation, and what goes wrong mostly stays wrong.
+            // A check costs as much as many operations, and a broken state mostly stays broken.
             if done % 4 == 0 {
                 between.seats.iter().for_each(Seat::check);
             }
@@ -648,13 +649,13 @@ fn play(setup: Setup, ops: impl IntoIterator<Item = Op>) {
     });
 }
 
-/// Any operations on the messages of a pair of scenarios.
+/// Applies any operations to the messages of a pair of scenarios.
 pub fn ops(setup: Setup, ops: Vec<Op>) {
     play(setup, ops);
 }
 
-/// Any bytes to a caller and to an answerer with calls in progress: as they are, and in place of a
-/// part of a message that they would understand.
+/// Sends any bytes to a caller and to an answerer with calls in progress: unchanged, and in place
+/// of a part of a valid message.
 pub fn datagrams(bytes: &[u8]) {
     let Some((&[kind, cast, low, high, at_low, at_high, without], bytes)) =
         bytes.split_first_chunk::<7>()
@@ -664,7 +665,7 @@ pub fn datagrams(bytes: &[u8]) {
     let setup = Setup { cast, switches: u16::from_le_bytes([low, high]) };
     let at = u16::from_le_bytes([at_low, at_high]);
     let which = kind >> 3 & 7;
-    // So many datagrams are delivered before, so that calls are in every state.
+    // This many datagrams are delivered first, so that calls are in every state.
     let before = (0..kind % 8).map(|_| Op::Deliver { which: 0, other_port: false });
     let pieces = bytes.split(|&byte| byte == 0xff).take(16).map(|piece| {
         let with = piece.to_vec();

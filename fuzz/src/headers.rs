@@ -9,7 +9,7 @@ use gossipper::sip::{
 
 use crate::sip_support::invariants;
 
-/// Any bytes as the value of every header that we read.
+/// Reads any bytes as the value of each header that the product reads.
 pub fn any_value(bytes: &[u8]) {
     invariants::value(bytes);
     if let Ok(cseq) = CSeq::parse(bytes) {
@@ -33,7 +33,7 @@ pub fn any_value(bytes: &[u8]) {
     }
 }
 
-/// Fails unless a Via made of what was read says the same again.
+/// Fails unless a Via made of the parts read has the same parts when read again.
 fn assert_via(via: &Via<'_>) {
     assert!(!via.host.is_empty() && !via.transport.is_empty());
     let mut text = [b"SIP/2.0/", via.transport, b" ", via.host].concat();
@@ -54,7 +54,8 @@ fn assert_via(via: &Via<'_>) {
     assert!(via.received_ip().is_none() || via.received.is_some());
 }
 
-/// Fails unless the raw text of an address is read as the same address: it goes back in a Route.
+/// Fails unless the raw text of an address is read as the same address, because a Route repeats
+/// that text.
 fn assert_address(address: &NameAddr<'_>) {
     let again = NameAddr::parse(address.raw).expect("what was read is read again");
     assert_eq!((again.uri, again.display), (address.uri, address.display));
@@ -62,8 +63,8 @@ fn assert_address(address: &NameAddr<'_>) {
     let _ = (address.display_unquoted(), Params::new(address.raw).check());
 }
 
-/// Any bytes as a challenge, a user and a body: an answer is one header, and our own check of it
-/// finds it right.
+/// Takes any bytes as a challenge, a user and a body. The answer must be one header, and the
+/// product's own check must accept it.
 pub fn any_challenge(bytes: &[u8]) {
     let mut parts = bytes.splitn(3, |&byte| byte == 0);
     let (value, user, body) = (parts.next(), parts.next(), parts.next());
@@ -71,7 +72,7 @@ pub fn any_challenge(bytes: &[u8]) {
         (value.unwrap_or_default(), user.unwrap_or(b"user"), body.unwrap_or_default());
     let _ = Presented::parse(value);
     let _ = verify(value, b"REGISTER", body, user, b"secret");
-    // As it comes from a message: no line end but that of a folded line.
+    // The value as it comes from a message: the only line end in it is that of a folded line.
     let message = [b"SIP/2.0 401 No\r\nWWW-Authenticate: ", value, b"\r\n\r\n"].concat();
     let mut index = HeaderIndex::new();
     let Ok(message) = index.parse(&message) else { return };
@@ -95,7 +96,8 @@ fn assert_answer(challenge: &DigestChallenge<'_>, is_proxy: bool, user: &[u8], b
     };
     let mut out = [0; 4096];
     let Ok(len) = answer.write(is_proxy, &mut Ha1Cache::new(1, 7), &mut out) else { return };
-    // A user name is the scenario's: what it does to lines is its own affair.
+    // The scenario gives the user name, so control characters in it are the scenario's
+    // responsibility.
     if user.iter().any(|byte| byte.is_ascii_control()) {
         return;
     }

@@ -1,7 +1,7 @@
 //! The checks of the fuzz targets. A target in `fuzz_targets/` is one line that calls in here.
 //!
-//! Checks that property tests make too are theirs, so that a finding of either can be replayed by
-//! the other.
+//! Checks that property tests share with fuzz targets are in the property tests, so that one can
+//! replay a finding of the other.
 
 pub mod casts;
 pub mod engine;
@@ -20,18 +20,18 @@ use gossipper::sip::HeaderIndex;
 use sip_support::choices::Choices;
 use sip_support::{invariants, model::Model};
 
-/// Any bytes as a datagram.
+/// Reads any bytes as a datagram.
 pub fn sip_message(bytes: &[u8]) {
     invariants::message(bytes);
 }
 
-/// Any bytes as a stream, cut into pieces of a length that the first byte chooses.
+/// Reads any bytes as a stream, cut into pieces of a length that the first byte chooses.
 pub fn sip_stream(bytes: &[u8]) {
     let Some((piece_len, stream)) = bytes.split_first() else { return };
     invariants::stream(stream, usize::from(*piece_len));
 }
 
-/// A valid message in any of its spellings is understood.
+/// Checks that a valid message is understood in any of its spellings.
 pub fn sip_structured(choices: Vec<u16>) {
     let mut choices = Choices::new(choices);
     let model = Model::generate(&mut choices);
@@ -42,17 +42,17 @@ pub fn sip_structured(choices: Vec<u16>) {
     }
 }
 
-/// Any bytes as a session description.
+/// Reads any bytes as a session description.
 pub fn sdp(bytes: &[u8]) {
     invariants::sdp(bytes);
 }
 
-/// Any bytes as a regular expression and a text.
+/// Takes any bytes as a regular expression and a text.
 pub fn regex(bytes: &[u8]) {
     scenario_support::any_regex(bytes);
 }
 
-/// Any bytes as a scenario file.
+/// Reads any bytes as a scenario file.
 pub fn scenario_xml(bytes: &[u8]) {
     scenario_support::any_file(bytes);
 }

@@ -1,4 +1,4 @@
-//! The daemon's configuration, and what its API is asked.
+//! The daemon's configuration, and requests to its API.
 
 use std::sync::OnceLock;
 
@@ -10,13 +10,13 @@ use gossipper::server::config::{Problems, ServerConfig, effective, parse, snippe
 /// Longest text of a mistake or refusal.
 const TEXT_MAX: usize = 4000;
 
-/// Any bytes as the daemon's configuration, and as the client that the API is asked to add.
+/// Reads any bytes as the daemon's configuration, and as a client that is added over the API.
 pub fn any_config(bytes: &[u8]) {
     let nobody = LowArgs::default();
     match parse(bytes, None, &nobody) {
         Ok(config) => {
             let whole = effective(&config).to_string();
-            // A secret is shown as this, which is no secret.
+            // A secret is shown as this placeholder, which cannot be read again as the secret.
             if whole.contains("\"***\"") {
                 return;
             }
@@ -31,7 +31,7 @@ pub fn any_config(bytes: &[u8]) {
     }
 }
 
-/// A daemon without engines.
+/// The configuration of a daemon without engines.
 fn empty_server() -> &'static ServerConfig {
     static SERVER: OnceLock<ServerConfig> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -40,7 +40,7 @@ fn empty_server() -> &'static ServerConfig {
     })
 }
 
-/// There are mistakes, each is told at its place in the text, and none at any length.
+/// Fails unless there are mistakes, each at a place inside the text and with a bounded description.
 fn assert_inside(problems: &Problems, bytes: &[u8]) {
     assert!(!problems.list.is_empty());
     let text = String::from_utf8_lossy(bytes);
@@ -52,7 +52,7 @@ fn assert_inside(problems: &Problems, bytes: &[u8]) {
     let _ = (problems.to_string(), problems.to_json());
 }
 
-/// Any bytes as a request to the API: a target, header lines, an empty line and a body.
+/// Handles any bytes as a request to the API: a target, header lines, an empty line and a body.
 pub fn any_request(bytes: &[u8]) {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let target = lines.next().unwrap_or_default();

@@ -1,12 +1,12 @@
-//! Connections: what a peer sends over TCP and in a WebSocket, cut into any pieces.
+//! Connections: the bytes of a peer over TCP and in a WebSocket, cut into any pieces.
 
 use gossipper::sip::FrameLimits;
 use gossipper::stream::{Limits, Role, Session, SessionConfig};
 use tungstenite::handshake::derive_accept_key;
 
-/// Bytes that may wait in a session.
+/// Most bytes that wait in a session.
 const WAITING_MAX: usize = 4096;
-/// Bytes that a session may hold beside them: its handshake, an answer to a message of the peer.
+/// Most bytes that a session holds beside them: its handshake, an answer to a message of the peer.
 const SLACK: usize = 32_768;
 
 /// A client's request for a WebSocket.
@@ -14,7 +14,7 @@ const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n\r\n";
 
-/// Any bytes from a peer. The first byte says what the connection is, the second how it is cut.
+/// Takes any bytes from a peer. The first byte chooses the kind of connection, the second the cuts.
 pub fn any_bytes(bytes: &[u8]) {
     let Some((&[kind, cut], bytes)) = bytes.split_first_chunk::<2>() else { return };
     let limits = Limits {
@@ -28,7 +28,7 @@ pub fn any_bytes(bytes: &[u8]) {
     let config = SessionConfig::new(None, is_websocket, limits);
     let config = config.with_server("192.0.2.1", 5060).expect("an address is a name");
     let piece_len = usize::from(cut).max(1);
-    // The handshake is done already, or is what the peer sends.
+    // The handshake is done already, or the peer's bytes are the handshake.
     let shakes = is_websocket && kind & 4 != 0;
     let pieces = play(&config, role, bytes, piece_len, shakes);
     if !is_websocket {
@@ -37,7 +37,7 @@ pub fn any_bytes(bytes: &[u8]) {
     }
 }
 
-/// The messages that come out, and whether the session failed.
+/// Feeds the bytes to a session. Returns the messages that come out, and `true` if it failed.
 fn play(
     config: &SessionConfig,
     role: Role,
@@ -76,7 +76,7 @@ fn play(
             break;
         }
         assert!(session.waits() <= WAITING_MAX + SLACK, "{} bytes wait", session.waits());
-        // The kernel takes what it has room for.
+        // The kernel takes as many bytes as it has room for.
         let written = session.output().len().div_ceil(2);
         session.written(written);
         let _ = (session.deadline_ns(), session.overdue(time as u64), session.take_shake());
@@ -89,7 +89,7 @@ fn play(
     (messages, failed)
 }
 
-/// The answer of a server to our request for a WebSocket.
+/// Returns the server's answer to our request for a WebSocket.
 fn accepted(request: &[u8]) -> Vec<u8> {
     let request = String::from_utf8_lossy(request);
     let key = request

@@ -1,4 +1,4 @@
-//! Files of rows, and the lines by which a run is steered from outside.
+//! Files of rows, and the lines that steer a run from outside.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use gossipper::engine::{COMMAND_MAX, is_command, sender};
 use gossipper::injection::{InjectionFile, Table};
 use gossipper::run::action;
 
-/// Columns that are asked for: more than most files have.
+/// The number of columns read: more than most files have.
 const COLUMNS: u16 = 5;
 /// Longest text of an error.
 const ERROR_MAX: usize = 1000;
 
-/// Any bytes as an injection file, behind a byte that names the indexed column.
+/// Reads any bytes as an injection file. The first byte names the indexed column.
 pub fn any_rows(bytes: &[u8]) {
     let Some((&column, bytes)) = bytes.split_first() else { return };
     let indexed = u16::from(column) % COLUMNS;
@@ -28,7 +28,7 @@ pub fn any_rows(bytes: &[u8]) {
     let lines: Vec<_> = bytes.split(|&byte| byte == b'\n').collect();
     for (row, (number, text)) in file.lines().enumerate() {
         let line = lines[number - 1];
-        // A return before a line end is not the row's.
+        // A carriage return before a line end is not part of the row.
         assert!(line == text || line.strip_suffix(b"\r") == Some(text), "{line:?}: {text:?}");
         let key = text.split(|&byte| byte == b';').nth(indexed.into()).unwrap_or_default();
         let found = file.lookup(key).expect("a key of the file is found");
@@ -40,7 +40,7 @@ pub fn any_rows(bytes: &[u8]) {
     any_edits(Table::new(Arc::new(file)), bytes);
 }
 
-/// Fails unless what is inserted and replaced is what is read.
+/// Fails unless rows read back as they were inserted or replaced.
 fn any_edits(mut table: Table, bytes: &[u8]) {
     let text = &bytes[bytes.len() / 2..];
     let text = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -66,7 +66,7 @@ fn any_edits(mut table: Table, bytes: &[u8]) {
     }
 }
 
-/// Any bytes as what a control socket, another instance or a list of targets says.
+/// Reads any bytes as input of a control socket, of another instance, or of a list of targets.
 pub fn any_line(bytes: &[u8]) {
     if let Err(error) = action::of_datagram(bytes) {
         let text = error.to_string();
