@@ -59,8 +59,8 @@ macro_rules! run_settings {
             }
         }
 
-        /// One run, resolved and checked. Host names are not looked up yet, and nothing that
-        /// depends on the scenario (its role, its existence) is decided yet.
+        /// The configuration of a run, resolved and checked. Host names are not looked up yet, and
+        /// nothing that depends on the scenario (its role, its existence) is decided yet.
         #[derive(Clone, Debug, PartialEq)]
         pub struct RunConfig {
             $( $(#[$derived_doc])* pub $derived: $derived_kind, )*

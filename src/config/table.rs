@@ -148,7 +148,7 @@ run_settings! {
         gro: bool = true,
     }
     decided {
-        /// User name of digest credentials; that of `service` where none was given.
+        /// User name of digest credentials; that of `service` if none was given.
         auth_user: Option<String> => String = draft::auth_user,
         /// The column of the default injection file, from 0, that gives the source address of a
         /// call (`ui`).

@@ -134,7 +134,7 @@ impl ControlledRun {
         self.service.note(text);
     }
 
-    /// A line of progress, where one is due (`-stat_period`).
+    /// The line of progress, if one is due (`-stat_period`).
     pub(crate) fn line(&mut self, engine: Option<&str>, now: u64) -> Option<String> {
         if now < self.next_line_ns {
             return None;

@@ -247,7 +247,7 @@ impl Handle {
     /// over from an earlier one.
     ///
     /// # Errors
-    /// If the run is over or busy.
+    /// The run is over or busy.
     pub fn listen(&self, source: Source) -> Result<Deltas, Refusal> {
         let (sender, deltas) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -269,7 +269,7 @@ impl Handle {
     /// `false` if they do already: the same text from the same place changes nothing.
     ///
     /// # Errors
-    /// As for [`ask`](Self::ask).
+    /// The same as for [`ask`](Self::ask).
     pub fn follow(&self, source: ScenarioSource) -> Result<bool, Refusal> {
         let compiler = self.shared.compiler.get().ok_or(Refusal::Busy)?;
         let text = compiler.read(&source).map_err(|error| Refusal::Invalid(error.to_string()))?;

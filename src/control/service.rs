@@ -502,7 +502,7 @@ pub(crate) fn period_s(config: &RunConfig) -> f64 {
     config.rate_period_ms.max(1) as f64 / 1e3
 }
 
-/// The kind of answer that workers give to a request; `None` if they have no part in it.
+/// The kind of answer that workers give to a request; `None` if they are not asked.
 fn kind_of(request: &Request) -> Option<Kind> {
     Some(match request {
         Request::TellCalls => Kind::Calls,

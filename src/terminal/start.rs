@@ -15,7 +15,7 @@ use crate::run::RunError;
 use crate::run::supervised::{Planned, Shell};
 use crate::stats::{ExitCode, Outcome, RunEnd, exit_code};
 
-/// The id of the run, where an API knows it.
+/// The id of the run for an API beside it.
 pub(crate) const ID: &str = "primary";
 
 /// Runs a scenario and returns the process's exit code. All messages are printed.

@@ -53,7 +53,7 @@ pub struct Links {
     pub requests: Consumer<WorkerRequest>,
     /// Reports to the control side.
     pub reports: Producer<Box<Report>>,
-    /// Counters between two reports, where they are wanted.
+    /// Counters between two reports, if they were requested.
     pub samples: Option<Producer<CounterSample>>,
     /// Empty reports from the control side.
     pub empties: Consumer<Box<Report>>,
@@ -69,7 +69,7 @@ pub struct Links {
     pub answers: Producer<Answer>,
     /// Shell commands of the scenario, if it has some.
     pub shell: Option<Producer<Box<[u8]>>>,
-    /// Records to the writer thread, where they are wanted.
+    /// Records to the writer thread, if the run has sinks for them.
     pub records: Option<(RecordsIn, Arc<Bell>)>,
     /// The control side's thread, to be woken when its queues are not empty.
     pub control: Thread,

@@ -519,7 +519,7 @@ impl Registry {
             wait(&calling, sys::monotonic_now().saturating_add(grace_ns.min(within_ns / 4)));
         }
         answering.iter().for_each(|handle| handle.end_by(deadline_ns));
-        // An engine that was being started moves to those that leave, or is dropped.
+        // An engine that was being started moves to the leaving ones, or is dropped.
         while !(self.unended().is_empty() && self.roster().starting.is_empty())
             && sys::monotonic_now() < deadline_ns
         {

@@ -46,7 +46,7 @@ impl StepCalls {
 }
 
 /// Calls of a schedule by row: row `n` stands for the steps `n << shift` and following. The rates
-/// themselves are no sums, and come with the plan of the source.
+/// themselves are no sums: a source gets them from the side that started it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RateStepCalls {
     shift: u32,

@@ -357,7 +357,7 @@ fn who_listens_late_hears_of_what_happens_from_then_on() {
 }
 
 impl Figures {
-    /// The same, reported later.
+    /// The figures with all times `ns` later.
     fn later_by(mut self, ns: u64) -> Self {
         let transactions = self.transactions.iter_mut();
         let all = transactions
