@@ -129,7 +129,7 @@ fn ceilings_hold_for_all_clients_together_and_an_end_is_one() {
     refused(&with(idle(&remote), json!({ "rate": 1 })), "max_concurrent: a limit is missing");
     refused(&with(idle(&remote), json!({ "users": 1 })), "users");
     let ramp = json!({ "extra_args": ["-rate_increase", "1"] });
-    refused(&with(load(1, 1), ramp), "rate: without a bound");
+    refused(&with(load(1, 1), ramp), "rate: a limit is missing");
     client.post("/api/v1/clients?id=first", &load(15, 4)).expect(201);
     refused(&load(6, 4), "Give 5 at most");
     client.post("/api/v1/clients?id=second", &load(5, 6)).expect(201);

@@ -401,7 +401,6 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("src/engine/check.rs", "check_invariants"),
     ("src/engine/mod.rs", "with_report"),
     ("src/engine/steps/actions.rs", "action"),
-    ("src/engine/steps/render.rs", "field"),
     ("src/engine/dialog/abort.rs", "build"),
     ("src/engine/dialog/abort.rs", "unexpected"),
     ("src/engine/steps/execute.rs", "send"),
