@@ -1,6 +1,6 @@
 //! The command line: argv in, one [`Action`] out.
 //!
-//! One table ([`options`](crate::options)) feeds the parser, the help and the compatibility table.
+//! One table (`options`) feeds the parser, the help and the compatibility table.
 //! This module reads nothing but argv: it opens no file, resolves no name and starts nothing.
 //!
 //! Exit codes: as `sipp` and `gossipper sipp`, help, version and `-sd` end with 99 as SIPp defines

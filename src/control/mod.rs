@@ -12,7 +12,7 @@
 //! its state is the last [`wire::FromRun::State`]. Scenarios travel as text and are compiled by the
 //! process of the run.
 //!
-//! One loop supervises a run ([`ControlledRun`]): it takes reports, serves requests, and publishes
+//! One loop supervises a run (`ControlledRun`): it takes reports, serves requests, and publishes
 //! state and figures. The thread that runs it belongs to a front, an engine of the server or a
 //! terminal.
 //!

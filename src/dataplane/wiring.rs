@@ -1,6 +1,6 @@
 //! A worker put together: its queues, its sockets on a driver, its engine.
 //!
-//! Only this module knows the parts of a worker. The product's threads ([`launch`](super::launch))
+//! Only this module knows the parts of a worker. The product's threads (`launch`)
 //! and the simulator of the tests go through it, so that tests simulate the worker of the product.
 
 use std::io;

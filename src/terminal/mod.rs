@@ -3,7 +3,7 @@
 //! [`page`](self) is the terminal itself: single keys, pages, and the restoring of both at every
 //! end of the program. Above it, `start` brings a run up, and `front` serves the user while it goes
 //! on: `view` shows the run. Keys, the control socket and signals end in one
-//! [`Action`](action::Action), which `front` turns into requests to the run ([`crate::control`]).
+//! `Action`, which `front` turns into requests to the run ([`crate::control`]).
 //! `questions` asks the run for figures that are on screens and in no report.
 //!
 //! This module knows no server: an API beside the run reaches it through its handle.

@@ -147,7 +147,7 @@ impl Engine {
                 let text = self.text(slot, template, cx)?;
                 self.store_text(slot, *to, &text)?;
             }
-            Action::ToDouble(to, from) => self.to_double(slot, *to, *from),
+            Action::ToDouble(to, from) => self.read_double(slot, *to, *from),
             Action::Arithmetic(operator, to, operand) => {
                 self.calculate(slot, *operator, *to, operand)?;
             }
@@ -262,7 +262,7 @@ impl Engine {
 
     /// Reads a variable's text as a number. As SIPp: a text that is not a number leaves the target
     /// unset, and is a warning.
-    fn to_double(&mut self, slot: Slot, to: VariableRef, from: VariableRef) {
+    fn read_double(&mut self, slot: Slot, to: VariableRef, from: VariableRef) {
         let mut text = Vec::new();
         self.variable_text(slot, from, &mut text);
         let number = whole_number(&text);
