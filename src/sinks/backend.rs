@@ -25,6 +25,22 @@ pub(super) struct Written {
     pub(super) error: Option<io::Error>,
 }
 
+/// Adds what one write wrote to `written`. An interrupted write is repeated.
+///
+/// # Errors
+/// The write failed, or wrote nothing.
+pub(super) fn advance(written: &mut usize, result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        Ok(count) => {
+            *written += count;
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Plain system calls.
 #[derive(Debug)]
 pub(super) struct StdBackend;
@@ -33,24 +49,13 @@ impl Backend for StdBackend {
     async fn write(&mut self, mut file: File, bytes: Vec<u8>, position: Option<u64>) -> Written {
         let mut written = 0;
         let mut error = None;
-        while written < bytes.len() {
+        while error.is_none() && written < bytes.len() {
             let rest = &bytes[written..];
             let result = match position {
                 Some(position) => file.write_at(rest, position + written as u64),
                 None => file.write(rest),
             };
-            match result {
-                Ok(0) => {
-                    error = Some(io::ErrorKind::WriteZero.into());
-                    break;
-                }
-                Ok(count) => written += count,
-                Err(failed) if failed.kind() == io::ErrorKind::Interrupted => {}
-                Err(failed) => {
-                    error = Some(failed);
-                    break;
-                }
-            }
+            error = advance(&mut written, result).err();
         }
         Written { file, bytes, written: written as u64, error }
     }

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 
-use super::backend::{Backend, Written, sync_result};
+use super::backend::{Backend, Written, advance, sync_result};
 
 /// A position that stands for the file's own: what the kernel takes for files without positions.
 const NO_POSITION: u64 = u64::MAX;
@@ -24,23 +24,12 @@ impl Backend for UringBackend {
         let mut written = 0;
         let mut error = None;
         let mut buffer = bytes;
-        while written < length {
+        while error.is_none() && written < length {
             use tokio_uring::buf::BoundedBuf as _;
             let at = position.map_or(NO_POSITION, |position| position + written as u64);
             let (result, slice) = copy.write_at(buffer.slice(written..), at).submit().await;
             buffer = slice.into_inner();
-            match result {
-                Ok(0) => {
-                    error = Some(io::ErrorKind::WriteZero.into());
-                    break;
-                }
-                Ok(count) => written += count,
-                Err(failed) if failed.kind() == io::ErrorKind::Interrupted => {}
-                Err(failed) => {
-                    error = Some(failed);
-                    break;
-                }
-            }
+            error = advance(&mut written, result).err();
         }
         let closed = copy.close().await;
         Written { file, bytes: buffer, written: written as u64, error: error.or(closed.err()) }
