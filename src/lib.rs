@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod dataplane;
+mod decimal;
 pub mod doctor;
 pub mod engine;
 pub mod files;

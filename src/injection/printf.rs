@@ -1,6 +1,7 @@
 //! The first line of a file, and PRINTF, which makes many rows of few by putting numbers into them.
 
 use super::{FIRST_LINE, Order};
+use crate::decimal::{self, DIGITS_MAX};
 
 /// The settings `PRINTF=n,PRINTFOFFSET=o,PRINTFMULTIPLE=m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,18 +118,8 @@ impl Format {
     }
 
     fn put(self, number: i64, put: &mut impl FnMut(&[u8])) {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        let mut rest = number.unsigned_abs();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        let digits = &digits[at..];
+        let mut room = [0; DIGITS_MAX];
+        let digits = decimal::digits(number.unsigned_abs(), &mut room);
         let sign = usize::from(number < 0);
         // C: a precision turns the zero flag off, and so does the minus flag.
         let fills = self.zeros && !self.left && self.precision.is_none();

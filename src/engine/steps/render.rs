@@ -4,6 +4,7 @@
 use std::io::Write as _;
 
 use crate::calendar;
+use crate::decimal::{self, DIGITS_MAX};
 use crate::engine::Engine;
 use crate::engine::call::ids::hex16;
 use crate::engine::call::variables::Value;
@@ -94,21 +95,10 @@ impl<'b> Out<'b> {
     }
 
     pub(in crate::engine) fn number(&mut self, value: i64) {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        let mut rest = value.unsigned_abs();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
         if value < 0 {
             self.put(b"-");
         }
-        self.put(&digits[at..]);
+        self.put(decimal::digits(value.unsigned_abs(), &mut [0; DIGITS_MAX]));
     }
 }
 
