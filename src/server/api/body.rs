@@ -1,7 +1,6 @@
 //! Reading bodies and queries of requests: bytes, JSON and parameters. A body stays within the
 //! limit of its route and within the memory that all bodies have together.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,8 +10,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Uri};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::budget::{Budget, SMALL_BYTES_MAX, Share};
 use super::error::ApiError;
 
 /// The limits of the body of a request.
@@ -44,56 +43,37 @@ const DRAINED_BYTES_MAX: usize = 1 << 20;
 /// The time that such a body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes that all bodies together may have in memory, beyond the small ones.
-const HELD_BYTES_MAX: usize = 64 << 20;
-
-/// Bytes of each body that are not counted: small bodies get through while large ones are being
-/// read. The number of connections bounds them.
-const SMALL_BYTES_MAX: usize = 64 << 10;
-
 /// The memory that bodies have together.
-#[derive(Clone, Debug)]
-pub(crate) struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(HELD_BYTES_MAX)))
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room(Budget);
 
 /// A body that was read. It has its memory as long as it is held.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     /// The bytes of the body.
     pub(crate) bytes: Bytes,
-    _held: Option<OwnedSemaphorePermit>,
+    _held: Option<Share>,
 }
 
 impl Room {
     /// Refuses a body of `len` bytes for which there is no memory now.
     fn check(&self, len: usize) -> Result<(), ApiError> {
-        match counted(len) <= self.0.available_permits() {
+        match counted(len) <= self.0.free() {
             true => Ok(()),
             false => Err(no_room()),
         }
     }
 
     /// Adds memory for `more` bytes to a body that has `len` already.
-    fn hold(
-        &self,
-        held: &mut Option<OwnedSemaphorePermit>,
-        len: usize,
-        more: usize,
-    ) -> Result<(), ApiError> {
+    fn hold(&self, held: &mut Option<Share>, len: usize, more: usize) -> Result<(), ApiError> {
         let bytes = counted(len + more) - counted(len);
         if bytes == 0 {
             return Ok(());
         }
-        let count = u32::try_from(bytes).map_err(|_| no_room())?;
-        let permit = Arc::clone(&self.0).try_acquire_many_owned(count).map_err(|_| no_room())?;
+        let share = self.0.take(bytes).ok_or_else(no_room)?;
         match held {
-            Some(held) => held.merge(permit),
-            None => *held = Some(permit),
+            Some(held) => held.merge(share),
+            None => *held = Some(share),
         }
         Ok(())
     }
@@ -292,6 +272,7 @@ mod tests {
     use http::StatusCode;
     use serde::Deserialize;
 
+    use super::super::budget::HELD_BYTES_MAX;
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -349,9 +330,9 @@ mod tests {
         }
         // The bytes of the refused body count no more, nor those of a body that was dropped.
         let free = held.len() * SMALL_BYTES_MAX - 100 * SMALL_BYTES_MAX;
-        assert_eq!(room.0.available_permits(), free);
+        assert_eq!(room.0.free(), free);
         drop(held);
-        assert_eq!(room.0.available_permits(), HELD_BYTES_MAX);
+        assert_eq!(room.0.free(), HELD_BYTES_MAX);
         assert!(send(LARGE).await.is_ok());
     }
 

@@ -7,6 +7,7 @@
 
 mod app;
 mod body;
+mod budget;
 mod call;
 mod clients;
 mod control;

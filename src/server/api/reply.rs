@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
@@ -11,16 +10,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::budget::{Budget, HELD_BYTES_MAX, SMALL_BYTES_MAX, Share};
 use super::error::ApiError;
-
-/// Bytes of a response that are not counted: small responses get through whatever else is written.
-/// The number of connections bounds them.
-pub(super) const SMALL_BYTES_MAX: usize = 64 << 10;
-
-/// Bytes that all responses together may have in memory, beyond the small ones.
-const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// Size above which a response is large: scenarios are, metrics are not.
 const MEDIUM_BYTES_MAX: usize = 1 << 20;
@@ -29,14 +21,8 @@ const MEDIUM_BYTES_MAX: usize = 1 << 20;
 const KEPT_BYTES: usize = 16 << 20;
 
 /// The memory that responses have together.
-#[derive(Clone, Debug)]
-pub(crate) struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(HELD_BYTES_MAX)))
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room(Budget);
 
 impl Room {
     /// Gives a response its memory until the last of it is written or thrown away.
@@ -57,16 +43,15 @@ impl Room {
         Ok(Response::from_parts(parts, body))
     }
 
-    fn take(&self, len: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    fn take(&self, len: usize) -> Result<Share, ApiError> {
         let is_large = len > MEDIUM_BYTES_MAX;
         let kept = if is_large { KEPT_BYTES } else { 0 };
         // A response that is larger than all of the memory takes all of it, and is served.
         let bytes = (len - SMALL_BYTES_MAX).min(HELD_BYTES_MAX - kept);
-        if self.0.available_permits() < bytes + kept {
+        if self.0.free() < bytes + kept {
             return Err(no_room());
         }
-        let count = u32::try_from(bytes).map_err(|_| no_room())?;
-        Arc::clone(&self.0).try_acquire_many_owned(count).map_err(|_| no_room())
+        self.0.take(bytes).ok_or_else(no_room)
     }
 }
 
@@ -77,7 +62,7 @@ fn no_room() -> ApiError {
 /// The bytes of a response. They hold their memory until the last of them is written.
 struct Kept {
     bytes: Bytes,
-    _held: OwnedSemaphorePermit,
+    _held: Share,
 }
 
 impl AsRef<[u8]> for Kept {
@@ -136,11 +121,11 @@ mod tests {
         held.push(room.hold(response(1 << 20)).await.unwrap());
         held.push(room.hold(response(SMALL_BYTES_MAX)).await.unwrap());
         drop(held);
-        assert_eq!(room.0.available_permits(), HELD_BYTES_MAX);
+        assert_eq!(room.0.free(), HELD_BYTES_MAX);
         let whole = room.hold(response(HELD_BYTES_MAX + 1)).await.unwrap();
         assert!(room.hold(response(2 << 20)).await.is_err());
         drop(whole);
-        assert_eq!(room.0.available_permits(), HELD_BYTES_MAX);
+        assert_eq!(room.0.free(), HELD_BYTES_MAX);
     }
 
     #[tokio::test]
@@ -154,8 +139,8 @@ mod tests {
         assert_eq!((first.len(), last.len()), (SMALL_BYTES_MAX, 3));
         assert!(body.is_end_stream() && body.frame().await.is_none());
         drop((body, first));
-        assert_eq!(room.0.available_permits(), HELD_BYTES_MAX - 3, "the last piece waits");
+        assert_eq!(room.0.free(), HELD_BYTES_MAX - 3, "the last piece waits");
         drop(last);
-        assert_eq!(room.0.available_permits(), HELD_BYTES_MAX);
+        assert_eq!(room.0.free(), HELD_BYTES_MAX);
     }
 }
