@@ -56,7 +56,7 @@ pub enum WorkerRequest {
 }
 
 /// A worker's answer to a question about the calls that it has. Answers are few and bounded: a
-/// worker makes one only when it is asked, and drops it where nobody collects them.
+/// worker makes one only when it is asked, and drops it where no queue takes them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// To `TellVariables`: the global variables that have a value, by name.

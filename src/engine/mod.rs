@@ -349,8 +349,8 @@ impl Engine {
         Self::with_report(programs, layout, config, report)
     }
 
-    /// As [`new`](Self::new), with an empty report of `layout`: a report is most of what a small
-    /// engine is made of, and whoever makes one engine after the other can use it again.
+    /// As [`new`](Self::new), with an empty report of `layout`: a report is most of the
+    /// memory of a small engine, and the next engine can use it again.
     pub fn with_report(
         programs: impl Into<Programs>,
         layout: &Layout,

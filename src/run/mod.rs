@@ -1,6 +1,6 @@
 //! One run from a resolved configuration to its reports: load, plan, launch, supervise.
 //!
-//! A library: it knows no terminal, no signal and nobody who steers a run. Everything here happens
+//! A library: it knows no terminal, no signal and no front of a run. Everything here happens
 //! on the control side; workers are reached through their queues only.
 
 mod addresses;

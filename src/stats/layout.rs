@@ -122,8 +122,8 @@ impl Layout {
     }
 }
 
-/// FNV-1a of 64 bits. It tells scenarios apart and keeps nobody from making two alike: only
-/// processes that belong together add their figures.
+/// FNV-1a of 64 bits. It tells scenarios apart and does not prevent two that are alike on purpose:
+/// only processes that belong together add their figures.
 struct Fnv(u64);
 
 impl Default for Fnv {

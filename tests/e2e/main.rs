@@ -1,9 +1,9 @@
 //! The program as a user has it, started as a process of its own, against real peers: SIPp,
 //! Kamailio, Prometheus, a browser, a terminal, or a socket that a test scripts.
 //!
-//! What shows without a process belongs to `sim` (rules of calls), `api` (modules of the library)
-//! or `golden` (what is printed). A test that makes calls takes `harness::lock::light()` first, or
-//! `heavy()` if it needs the machine for itself; `harness/lock.rs` says which.
+//! A behaviour that needs no process belongs to `sim` (rules of calls), `api` (modules of the
+//! library) or `golden` (printed text). A test that makes calls takes `harness::lock::light()`
+//! first, or `heavy()` if it needs the machine for itself; `harness/lock.rs` says which.
 
 #[path = "../golden/golden_file.rs"]
 mod golden_file;
