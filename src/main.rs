@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use gossipper::cli::{self, Action, HostCheck, ScenarioCheck, Tuning};
 use gossipper::server::auth;
-use gossipper::server::config::commands::{self, Profiled};
+use gossipper::server::config::commands::Profiled;
+use gossipper::server::config::{self, commands};
 use gossipper::{doctor, run, scenario, server, shell, tui};
 
 fn main() -> ExitCode {
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         Action::ConfigSchema => commands::print_schema(),
         Action::Shell => shell::run(),
         Action::Tui => tui::run(),
-        Action::Auth(command) => auth::run(&command),
+        Action::Auth(command) => auth::run(&command, config::user_database),
         Action::Tune(tuning) => doctor::tune(task(tuning)),
         Action::Print { text, exit_code } => match text.print() {
             Ok(()) => exit_code,

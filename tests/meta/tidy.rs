@@ -271,7 +271,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shell", &["cli", "config", "options", "scenario"]),
     ("tui", &["config", "output", "scenario", "server", "shell", "terminal"]),
     ("server/metrics", &["stats", "config", "server/engines"]),
-    ("server/auth", &["config", "cli", "terminal", "server", "server/config"]),
+    ("server/auth", &["config", "cli", "terminal", "server"]),
     // It knows no HTTP.
     ("server/engines", &["config", "control", "run", "server", "stats"]),
     (

@@ -16,9 +16,8 @@ use super::store::{
     ApiToken, By, Credential, NewApiToken, NewRow, RowChange, Store, StoreError, User,
 };
 use super::username::{BadUsername, check_username};
-use crate::cli::{AuthCommand, AuthTask, LowArgs, NewPassword, UserDatabase};
+use crate::cli::{AuthCommand, AuthTask, NewPassword, UserDatabase};
 use crate::config::Scope;
-use crate::server::config::{self, AuthConfig};
 use crate::terminal;
 
 /// Exit code of a task that could not be done.
@@ -78,9 +77,12 @@ enum CommandError {
     Output(io::Error),
 }
 
+/// Finds the user database that a configuration file names.
+pub type DatabaseOf = fn(&Path) -> Result<PathBuf, String>;
+
 /// Carries out a command line; returns the exit code of the process.
-pub fn run(command: &AuthCommand) -> u8 {
-    let done = act(command).and_then(|text| {
+pub fn run(command: &AuthCommand, database_of: DatabaseOf) -> u8 {
+    let done = act(command, database_of).and_then(|text| {
         match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
             // `gossipper auth user-list | head` is a clean exit.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -104,10 +106,10 @@ fn note(kind: &str, text: &str) {
 }
 
 /// Carries out the task; returns the text to print.
-fn act(command: &AuthCommand) -> Result<String, CommandError> {
+fn act(command: &AuthCommand, database_of: DatabaseOf) -> Result<String, CommandError> {
     let path = match &command.database {
         UserDatabase::File(path) => path.clone(),
-        UserDatabase::OfConfig(config) => sqlite_path_of(config).map_err(CommandError::Config)?,
+        UserDatabase::OfConfig(config) => database_of(config).map_err(CommandError::Config)?,
     };
     match &command.task {
         AuthTask::Add { username, password, role } => {
@@ -342,20 +344,6 @@ fn span(seconds: i64) -> String {
 fn json_of(users: &[User]) -> String {
     let value = serde_json::json!({ "users": users });
     format!("{value:#}\n")
-}
-
-/// Path of the user database of a configuration file. The file is read as the server reads it, so
-/// that both take or refuse the same files.
-fn sqlite_path_of(file: &Path) -> Result<PathBuf, String> {
-    let loaded = config::load(Some(file), &LowArgs::default());
-    match loaded.map_err(|problems| problems.to_string())?.auth {
-        AuthConfig::Internal { sqlite_path, .. } => Ok(sqlite_path),
-        AuthConfig::None | AuthConfig::Token(_) => Err(format!(
-            "{} has no users: they need \"auth\": {{\"type\": \"internal\", \"sqlite_path\": \
-             FILE}}",
-            file.display()
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub use authenticator::{
     AuthMode, AuthSettings, Authenticator, Credentials, LIVE_PATH, OpenError, Ticket,
 };
 pub use bootstrap::{BootstrapError, FirstAdmin, files_beside};
-pub use command::run;
+pub use command::{DatabaseOf, run};
 pub use error::AuthError;
 pub use identity::{Identity, IdentityKind, Permission, Role, UnknownRole};
 pub use internal::{Login, NewUser, UserChange};

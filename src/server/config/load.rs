@@ -12,7 +12,7 @@ use super::layout::{self, Position, Profile, infer_role};
 use super::own;
 use super::problem::{Place, Problem, ProblemKind, Problems};
 use super::process::{self, Process};
-use super::resolved::{EngineEntry, Role, ServerConfig};
+use super::resolved::{AuthConfig, EngineEntry, Role, ServerConfig};
 use super::schema::{key_schema, profile_schema, schema};
 use super::tree::{self, Data, Node, TEXT_BYTES_MAX};
 use crate::cli::LowArgs;
@@ -59,6 +59,23 @@ pub fn load(path: Option<&Path>, argv: &LowArgs) -> Result<ServerConfig, Problem
             let problem = Problem { place: None, key: String::new(), kind, message };
             Err(Problems::new(Some(path.to_owned()), vec![problem]))
         }
+    }
+}
+
+/// Path of the user database of the configuration file `path`. The file is read as the server reads
+/// it, so that both take or refuse the same files.
+///
+/// # Errors
+/// All mistakes of the file, or that it has no users.
+pub fn user_database(path: &Path) -> Result<PathBuf, String> {
+    let loaded = load(Some(path), &LowArgs::default());
+    match loaded.map_err(|problems| problems.to_string())?.auth {
+        AuthConfig::Internal { sqlite_path, .. } => Ok(sqlite_path),
+        AuthConfig::None | AuthConfig::Token(_) => Err(format!(
+            "{} has no users: they need \"auth\": {{\"type\": \"internal\", \"sqlite_path\": \
+             FILE}}",
+            path.display()
+        )),
     }
 }
 

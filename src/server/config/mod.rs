@@ -26,7 +26,7 @@ mod tree;
 
 pub use alias::{AliasRun, aliases, run_alias};
 pub use effective::effective;
-pub use load::{Snippet, keys_of_the_process, load, parse, snippet};
+pub use load::{Snippet, keys_of_the_process, load, parse, snippet, user_database};
 pub(in crate::server) use own::own_files_of;
 pub use problem::{Place, Problem, ProblemKind, Problems};
 pub use reload::{LiveChange, ReloadPlan, compare, load_again, protect};
