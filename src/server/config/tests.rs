@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use super::schema::{flag_of, key_schema, profile_schema};
 use super::*;
 use crate::cli::{self, LowArgs};
-use crate::config::{CallLimit, ConcurrencyLimit, ScenarioSource, Transport};
-use crate::options::{Accept, Status};
+use crate::config::{
+    CallLimit, ConcurrencyLimit, Flavor, RunConfig, RunDraft, ScenarioSource, Transport,
+};
+use crate::options::{Accept, FlagSpec, Status};
+use crate::server::engines;
 
 fn options(words: &[&str]) -> LowArgs {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
@@ -755,6 +758,50 @@ fn reports_are_in_the_order_of_the_file() {
     assert_eq!(json[1]["line"], 3);
     assert_eq!(json[1]["kind"], "wrong_type");
     assert!(key_schema("rate").is_some());
+}
+
+/// A run with one option that names a file, and with all traces.
+fn run_with_file(flag: &FlagSpec, set: fn(&mut RunDraft, PathBuf)) -> Option<RunConfig> {
+    let mut draft = RunDraft::default();
+    for other in crate::options::all().filter(|other| other.name.starts_with("trace_")) {
+        if let Status::Supported(Accept::Switch(switch)) = other.resolved().status {
+            switch(&mut draft);
+        }
+    }
+    set(&mut draft, PathBuf::from(flag.name));
+    draft.resolve(Flavor::Gossipper).ok()
+}
+
+#[test]
+fn an_option_names_a_file_to_read_or_one_that_is_protected_from_other_engines() {
+    let read = [
+        "sf",
+        "inf",
+        "rxinf",
+        "rxsf",
+        "oocsf",
+        "config",
+        "slave_cfg",
+        "cmd_peers",
+        "tls_cert",
+        "tls_key",
+        "tls_ca",
+        "tls_crl",
+        "api_tls_cert",
+        "api_tls_key",
+    ];
+    let is_protected = |flag: &FlagSpec, set| {
+        let run = run_with_file(flag, set);
+        run.is_some_and(|run| engines::files(&run).any(|file| file == Path::new(flag.name)))
+    };
+    let not_protected: Vec<&str> = crate::options::all()
+        .filter_map(|flag| match flag.resolved().status {
+            Status::Supported(Accept::Path(set)) if !is_protected(flag, set) => Some(flag.name),
+            _ => None,
+        })
+        .collect();
+    // A new option that names a file to write belongs into `engines::spec::files`.
+    assert_eq!(not_protected, read);
 }
 
 #[test]
