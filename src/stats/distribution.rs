@@ -4,7 +4,8 @@
 //! a call that pauses for a second would be counted as shorter than a second. The exact figures
 //! cost little, and integer sums make merging independent of its order.
 
-use hdrhistogram::Histogram;
+pub use super::cells::Cell;
+use super::cells::Cells;
 
 /// Longest duration that is told apart, one hour in microseconds; longer ones count as an hour.
 pub const DURATION_MAX_US: u64 = 3_600_000_000;
@@ -13,58 +14,15 @@ pub const DURATION_MAX_US: u64 = 3_600_000_000;
 pub const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Cells of a histogram.
-pub(super) const CELLS: usize = place_of(DURATION_MAX_US) + 1;
+pub(super) const CELLS: usize = Cells::<u32, HALF>::COUNT;
 
-/// Cells with a width of their own: the first 2,048 are one microsecond wide, every 1,024 after
-/// them twice as wide as those before. That is the least that tells three digits apart.
+/// Cells with a width of their own; the least that tells three digits apart.
 const HALF: u64 = 1024;
-
-/// Place of the cell that a duration counts in.
-const fn place_of(duration_us: u64) -> usize {
-    let doublings = 53 - (duration_us | (2 * HALF - 1)).leading_zeros() as u64;
-    (doublings * HALF + (duration_us >> doublings)) as usize
-}
-
-/// A duration that counts in the cell at `place`: the shortest.
-const fn duration_at(place: usize) -> u64 {
-    let place = place as u64;
-    if place < 2 * HALF {
-        return place;
-    }
-    let doublings = place / HALF - 1;
-    (place - doublings * HALF) << doublings
-}
 
 /// Bounds of the summary's fixed buckets in milliseconds; a last bucket counts longer durations.
 pub const BUCKET_BOUNDS_MS: [u64; 9] = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
 const NS_PER_MS: u64 = 1_000_000;
-
-/// Width of a histogram cell. Workers use `u32`, which halves the memory that the hot path touches
-/// and cannot overflow within an interval; run totals use `u64`.
-pub trait Cell: hdrhistogram::Counter + sealed::Sealed {
-    /// `count`, or the largest cell value if it does not fit.
-    fn saturating_from(count: u64) -> Self;
-}
-
-impl Cell for u32 {
-    fn saturating_from(count: u64) -> Self {
-        Self::try_from(count).unwrap_or(Self::MAX)
-    }
-}
-
-impl Cell for u64 {
-    fn saturating_from(count: u64) -> Self {
-        count
-    }
-}
-
-mod sealed {
-    /// Keeps the set of cell widths closed.
-    pub trait Sealed {}
-    impl Sealed for u32 {}
-    impl Sealed for u64 {}
-}
 
 /// Count, sum, sum of squares and extremes of recorded durations, all exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +103,7 @@ impl Moments {
 /// Durations of one kind, as recorded by one worker in one interval or merged from many.
 #[derive(Clone, Debug)]
 pub struct Distribution<C: Cell = u32> {
-    histogram_us: Histogram<C>,
+    cells_us: Cells<C, HALF>,
     moments: Moments,
     /// Counts between the [`BUCKET_BOUNDS_MS`].
     buckets: [u64; BUCKET_BOUNDS_MS.len() + 1],
@@ -169,10 +127,8 @@ impl<C: Cell> Distribution<C> {
 
     /// An empty distribution that also counts durations between `bounds_ms` (ascending).
     pub fn with_repartition(bounds_ms: &[u64]) -> Self {
-        let histogram_us = Histogram::new_with_bounds(1, DURATION_MAX_US, SIGNIFICANT_DIGITS)
-            .expect("the bounds are constants that the histogram accepts");
         Self {
-            histogram_us,
+            cells_us: Cells::new(),
             moments: Moments::default(),
             buckets: [0; BUCKET_BOUNDS_MS.len() + 1],
             repartition_bounds_ns: bounds_ms
@@ -186,13 +142,12 @@ impl<C: Cell> Distribution<C> {
     /// Records one duration. Neither allocates nor fails. A duration above [`DURATION_MAX_US`]
     /// counts as that for percentiles, and exactly in everything else.
     pub fn record(&mut self, duration_ns: u64) {
-        // The histogram may have some cells above the bound, so all longer durations are cut to it
-        // here.
-        self.histogram_us.saturating_record((duration_ns / 1000).min(DURATION_MAX_US));
+        self.cells_us.record(duration_ns / 1000, 1);
         self.moments.record(duration_ns);
-        // Comparing with all bounds beats a search: the compiler does it without branches.
-        let exceeds = |bound_ms: &&u64| **bound_ms * NS_PER_MS < duration_ns;
-        self.buckets[BUCKET_BOUNDS_MS.iter().filter(exceeds).count()] += 1;
+        // Most durations are short.
+        let holds = |bound_ms: &u64| duration_ns <= *bound_ms * NS_PER_MS;
+        let bucket = BUCKET_BOUNDS_MS.iter().position(holds).unwrap_or(BUCKET_BOUNDS_MS.len());
+        self.buckets[bucket] += 1;
         let reaches = |bound_ns: &u64| *bound_ns <= duration_ns;
         self.repartition[self.repartition_bounds_ns.partition_point(reaches)] += 1;
     }
@@ -202,10 +157,7 @@ impl<C: Cell> Distribution<C> {
         if other.moments.count == 0 {
             return;
         }
-        for cell in other.histogram_us.iter_recorded() {
-            let count = C::saturating_from(cell.count_at_value().as_u64());
-            self.histogram_us.saturating_record_n(cell.value_iterated_to(), count);
-        }
+        self.cells_us.add(&other.cells_us);
         self.moments.add(&other.moments);
         add_all(&mut self.buckets, &other.buckets);
         debug_assert_eq!(self.repartition.len(), other.repartition.len());
@@ -215,7 +167,7 @@ impl<C: Cell> Distribution<C> {
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         if self.moments.count != 0 {
-            self.histogram_us.reset();
+            self.cells_us.clear();
             self.moments = Moments::default();
             self.buckets.fill(0);
             self.repartition.fill(0);
@@ -239,7 +191,7 @@ impl<C: Cell> Distribution<C> {
         if self.moments.count == 0 {
             return 0;
         }
-        let value_us = self.histogram_us.value_at_quantile(quantile);
+        let value_us = self.cells_us.at_quantile(quantile);
         // The cell's upper edge: values were cut down to whole microseconds.
         let edge_ns = (value_us + 1).saturating_mul(1000) - 1;
         edge_ns.clamp(self.moments.min_ns, self.moments.max_ns)
@@ -247,7 +199,7 @@ impl<C: Cell> Distribution<C> {
 
     /// Durations longer than `bound_ns`; those of the bound's own microsecond do not count.
     pub fn count_above(&self, bound_ns: u64) -> u64 {
-        let within = self.histogram_us.count_between(0, bound_ns / 1000);
+        let within = self.cells_us.count_to(bound_ns / 1000);
         self.moments.count.saturating_sub(within)
     }
 
@@ -260,13 +212,12 @@ impl<C: Cell> Distribution<C> {
     /// The histogram's cells that are not empty, in ascending order: the longest duration that
     /// counts in the cell, in microseconds, and the number of durations.
     pub fn cells(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let cells = self.histogram_us.iter_recorded();
-        cells.map(|cell| (cell.value_iterated_to(), cell.count_at_value().as_u64()))
+        self.cells_us.longest()
     }
 
     /// As [`cells`](Self::cells), by their places among the [`CELLS`].
     pub(super) fn places(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.cells().map(|(longest_us, count)| (place_of(longest_us), count))
+        self.cells_us.places()
     }
 
     /// Counts between the [`BUCKET_BOUNDS_MS`].
@@ -307,7 +258,7 @@ impl Distribution<u64> {
     ) -> Self {
         let mut made = Self::with_repartition(bounds_ms);
         for (place, count) in cells {
-            made.histogram_us.saturating_record_n(duration_at(place), count);
+            made.cells_us.record_at(place, count);
         }
         (made.moments, made.buckets) = (moments, buckets);
         add_all(&mut made.repartition, repartition);
@@ -434,19 +385,6 @@ mod tests {
             distribution.record(duration_us * 1000);
         }
         assert_eq!(distribution.count_above(NS_PER_MS), 2);
-    }
-
-    #[test]
-    fn every_cell_has_its_place_and_its_duration() {
-        let histogram = Distribution::<u64>::new().histogram_us;
-        let mut duration_us = 0;
-        for place in 0..CELLS {
-            assert_eq!((duration_at(place), place_of(duration_us)), (duration_us, place));
-            let longest_us = histogram.highest_equivalent(duration_us);
-            assert_eq!(place_of(longest_us), place, "{longest_us}");
-            duration_us = longest_us + 1;
-        }
-        assert!(duration_us > DURATION_MAX_US);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 #[macro_use]
 mod cause;
 mod aggregate;
+mod cells;
 mod counters;
 mod cpu;
 mod delta;

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use hdrhistogram::Histogram;
-
-use super::distribution::{Cell as _, DURATION_MAX_US, Distribution};
+use super::cells::Cells;
+use super::distribution::Distribution;
 
 /// Lengths of the windows, in seconds. The shown window begins up to ten seconds later.
 pub const RECENT_SECONDS: [u64; 2] = [60, 300];
@@ -12,9 +11,9 @@ pub const RECENT_SECONDS: [u64; 2] = [60, 300];
 /// Length of a slot in seconds. The seconds of a slot are forgotten together.
 const SLOT_SECONDS: u64 = 10;
 
-/// Resolution in significant decimal digits: percentiles are 1 % off at most, and a slot takes some
+/// Cells of two significant decimal digits: percentiles are 1 % off at most, and a slot takes some
 /// 13 KiB, of which there are 32 for the longest window.
-const DIGITS: u8 = 2;
+type Cells2 = Cells<u32, 128>;
 
 /// Durations of one kind within the last minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct RecentSummary {
 #[derive(Clone, Debug)]
 struct Slot {
     number: u64,
-    us: Histogram<u32>,
+    us: Cells2,
 }
 
 /// The durations of one kind in the last minutes, within fixed memory.
@@ -46,20 +45,15 @@ pub(super) struct Recent {
     /// Slots with durations, oldest first.
     slots: VecDeque<Slot>,
     /// The sum of the slots in each window.
-    windows: [Histogram<u32>; RECENT_SECONDS.len()],
+    windows: [Cells2; RECENT_SECONDS.len()],
     /// The slot of the last second.
     now: u64,
-    spare: Vec<Histogram<u32>>,
-}
-
-fn empty() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, DURATION_MAX_US, DIGITS)
-        .expect("the bounds are constants that the histogram accepts")
+    spare: Vec<Cells2>,
 }
 
 impl Recent {
     pub(super) fn new() -> Self {
-        let windows = RECENT_SECONDS.map(|_| empty());
+        let windows = RECENT_SECONDS.map(|_| Cells2::new());
         Self { slots: VecDeque::new(), windows, now: 0, spare: Vec::new() }
     }
 
@@ -68,14 +62,13 @@ impl Recent {
         self.advance(second / SLOT_SECONDS);
         let Some(durations) = durations.filter(|durations| durations.count() > 0) else { return };
         if self.slots.back().is_none_or(|slot| slot.number != self.now) {
-            let us = self.spare.pop().unwrap_or_else(empty);
+            let us = self.spare.pop().unwrap_or_else(Cells2::new);
             self.slots.push_back(Slot { number: self.now, us });
         }
         let Some(slot) = self.slots.back_mut() else { return };
         for (us, count) in durations.cells() {
-            let count = u32::saturating_from(count);
-            slot.us.saturating_record_n(us, count);
-            self.windows.iter_mut().for_each(|window| window.saturating_record_n(us, count));
+            slot.us.record(us, count);
+            self.windows.iter_mut().for_each(|window| window.record(us, count));
         }
     }
 
@@ -89,22 +82,21 @@ impl Recent {
             let is_in = |slot: &&Slot, at: u64| slot.number + seconds / SLOT_SECONDS > at;
             let leaving = self.slots.iter().filter(|slot| is_in(slot, self.now));
             for slot in leaving.filter(|slot| !is_in(slot, now)) {
-                // The slot was added as it is, so that this cannot fail.
-                let _ = window.subtract(&slot.us);
+                window.subtract(&slot.us);
             }
         }
         self.now = now;
         while let Some(mut old) = self.slots.pop_front_if(|slot| slot.number + longest <= now) {
-            old.us.reset();
+            old.us.clear();
             self.spare.push(old.us);
         }
     }
 
     /// Forgets everything, keeping the memory.
     pub(super) fn clear(&mut self) {
-        self.windows.iter_mut().for_each(|window| window.reset());
+        self.windows.iter_mut().for_each(|window| window.clear());
         for mut slot in self.slots.drain(..) {
-            slot.us.reset();
+            slot.us.clear();
             self.spare.push(slot.us);
         }
     }
@@ -113,13 +105,10 @@ impl Recent {
     pub(super) fn summarize(&self) -> [RecentSummary; RECENT_SECONDS.len()] {
         std::array::from_fn(|index| {
             let window = &self.windows[index];
-            let quantile_ns = |quantile| match window.is_empty() {
-                true => 0,
-                false => window.value_at_quantile(quantile).saturating_mul(1000),
-            };
+            let quantile_ns = |quantile| window.at_quantile(quantile).saturating_mul(1000);
             RecentSummary {
                 seconds: RECENT_SECONDS[index],
-                count: window.len(),
+                count: window.total(),
                 p50_ns: quantile_ns(0.5),
                 p90_ns: quantile_ns(0.9),
                 p95_ns: quantile_ns(0.95),
