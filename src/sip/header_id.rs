@@ -122,14 +122,18 @@ impl HeaderId {
             return COMPACT_TABLE[*letter as usize];
         }
         let ends = Ends::of(name);
-        let id = TABLE[ends.slot(name.len(), MULTIPLIER)];
-        let known = &KEYS[id as usize];
+        let id = ends.only_candidate(name.len());
         // The middle of a long name is not in the two words.
-        let same = known.len == name.len()
-            && known.ends.head == ends.head | known.case.head
-            && known.ends.tail == ends.tail | known.case.tail
-            && (name.len() <= 16 || id.name().as_bytes().eq_ignore_ascii_case(name));
-        if same { id } else { Self::Other }
+        let middle_is_same =
+            |id: &Self| name.len() <= 16 || id.name().as_bytes().eq_ignore_ascii_case(name);
+        id.filter(middle_is_same).unwrap_or(Self::Other)
+    }
+
+    /// The header of a name of at most 16 bytes, given as its first eight bytes and the rest, with
+    /// zeros behind it. `None` for compact names and [`HeaderId::Other`].
+    #[inline(always)]
+    pub(super) fn from_words(head: u64, tail: u64, len: usize) -> Option<Self> {
+        Ends { head, tail }.only_candidate(len)
     }
 
     /// The one-letter form of the header's name, if it has one.
@@ -139,8 +143,8 @@ impl HeaderId {
     }
 }
 
-/// The first and the last bytes of a name, as many as fit a word. Together they cover a name of 2
-/// to 16 bytes, so that two word comparisons suffice for most headers.
+/// The first eight bytes of a name and the next eight, the last eight of a name longer than 16;
+/// zeros stand behind a shorter name. Two comparisons of words suffice for most headers.
 #[derive(Clone, Copy)]
 struct Ends {
     head: u64,
@@ -150,18 +154,26 @@ struct Ends {
 impl Ends {
     #[inline]
     const fn of(name: &[u8]) -> Self {
-        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-            return Self { head: u64::from_le_bytes(*head), tail: u64::from_le_bytes(*tail) };
-        }
-        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-            let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
-            return Self { head: head as u64, tail: tail as u64 };
-        }
-        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-            let (head, tail) = (u16::from_le_bytes(*head), u16::from_le_bytes(*tail));
-            return Self { head: head as u64, tail: tail as u64 };
-        }
-        Self { head: 0, tail: 0 }
+        let Some((head, rest)) = name.split_first_chunk() else {
+            return Self { head: word(name), tail: 0 };
+        };
+        let tail = match name.last_chunk() {
+            Some(tail) if name.len() > 16 => u64::from_le_bytes(*tail),
+            _ => word(rest),
+        };
+        Self { head: u64::from_le_bytes(*head), tail }
+    }
+
+    /// The only header that a name with these ends can be; `None` if it is none. The middle of a
+    /// name longer than 16 is still to be compared.
+    #[inline(always)]
+    fn only_candidate(self, len: usize) -> Option<HeaderId> {
+        let id = TABLE[self.slot(len, MULTIPLIER)];
+        let known = &KEYS[id as usize];
+        let is_same = known.len == len
+            && known.ends.head == self.head | known.case.head
+            && known.ends.tail == self.tail | known.case.tail;
+        is_same.then_some(id)
     }
 
     /// Computes the slot of a name. Setting bit 5 of every byte lower-cases letters and leaves `-`
@@ -172,6 +184,17 @@ impl Ends {
         let key = (self.head | LOWER) ^ (self.tail | LOWER).rotate_left(29) ^ len as u64;
         (key.wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
     }
+}
+
+/// The bytes of `text`, at most eight, with zeros behind them.
+const fn word(text: &[u8]) -> u64 {
+    let mut word = 0;
+    let mut at = 0;
+    while at < text.len() && at < 8 {
+        word |= (text[at] as u64) << (8 * at);
+        at += 1;
+    }
+    word
 }
 
 /// A header's name, in the form in which names are compared with it.
@@ -189,7 +212,7 @@ const SLOT_BITS: u32 = 10;
 /// Full names in lower case, with the places of their letters.
 static KEYS: [Key; HeaderId::KNOWN.len() + 1] = {
     const NOTHING: Key =
-        Key { ends: Ends { head: 0, tail: 0 }, case: Ends { head: 0, tail: 0 }, len: 0 };
+        Key { ends: Ends { head: 0, tail: 0 }, case: Ends { head: 0, tail: 0 }, len: usize::MAX };
     let mut keys = [NOTHING; HeaderId::KNOWN.len() + 1];
     let mut at = 0;
     while at < HeaderId::KNOWN.len() {

@@ -5,7 +5,7 @@
 //! [`Challenge`](super::Challenge).
 
 use super::SyntaxError;
-use super::text::{quoted_len, trim};
+use super::text::{find_byte, quoted_len, trim};
 
 /// The elements of a comma-separated value, trimmed.
 ///
@@ -59,7 +59,7 @@ fn element_len(text: &[u8]) -> Result<usize, SyntaxError> {
 
 /// The length of the bracketed text that starts at `text[0] == '<'`, both brackets included.
 pub(super) fn angle_len(text: &[u8]) -> Option<usize> {
-    memchr::memchr(b'>', text).map(|end| end + 1)
+    find_byte(text, b'>').map(|end| end + 1)
 }
 
 #[cfg(test)]

@@ -19,6 +19,42 @@ const TOKEN: [bool; 256] = {
     table
 };
 
+/// The offset of the first byte `wanted` in `word`, whose first byte is the lowest.
+#[inline]
+pub(super) const fn find_in_word(word: u64, wanted: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // A wanted byte becomes zero, and the subtraction borrows from it. A borrow can also mark bytes
+    // above, wrongly, but never below: the lowest mark is right.
+    let zero = word ^ (ONES * wanted as u64);
+    let found = zero.wrapping_sub(ONES) & !zero & HIGHS;
+    if found == 0 { None } else { Some(found.trailing_zeros() as usize / 8) }
+}
+
+/// The offset of the first byte `wanted` in `text`.
+///
+/// Lines and the pieces of a header are too short for `memchr`, which first chooses its method and
+/// measures the text.
+#[inline(always)]
+pub(crate) fn find_byte(text: &[u8], wanted: u8) -> Option<usize> {
+    let (blocks, rest) = text.as_chunks::<16>();
+    let mut at = 0;
+    for block in blocks {
+        // One comparison of vectors.
+        if block.iter().fold(false, |found, byte| found | (*byte == wanted)) {
+            let block = u128::from_le_bytes(*block);
+            return Some(
+                at + match find_in_word(block as u64, wanted) {
+                    Some(found) => found,
+                    None => 8 + find_in_word((block >> 64) as u64, wanted)?,
+                },
+            );
+        }
+        at += 16;
+    }
+    rest.iter().position(|byte| *byte == wanted).map(|found| at + found)
+}
+
 /// Tells whether `byte` may stand in a `token` (RFC 3261 25.1).
 #[inline]
 pub(super) const fn is_token_byte(byte: u8) -> bool {
@@ -34,7 +70,8 @@ pub fn is_token(text: &[u8]) -> bool {
 /// Tells whether `byte` is linear white space inside an indexed value: folds keep their CR and LF.
 #[inline]
 pub(super) const fn is_lws(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    // Nearly all bytes are above the space.
+    byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Removes linear white space (folds included) from both ends.
