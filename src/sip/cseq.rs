@@ -19,11 +19,11 @@ impl<'m> CSeq<'m> {
         let (number, rest) = value.split_at(digits);
         let number =
             decimal(number).filter(|number| *number < 1 << 31).ok_or(SyntaxError::BadNumber)?;
-        let method = trim_start(rest);
-        if !is_token(method) {
-            return Err(SyntaxError::BadMethod);
+        match Method::from_bytes(trim_start(rest)) {
+            // All others are tokens.
+            Method::Other(text) if !is_token(text) => Err(SyntaxError::BadMethod),
+            method => Ok(Self { number, method }),
         }
-        Ok(Self { number, method: Method::from_bytes(method) })
     }
 }
 

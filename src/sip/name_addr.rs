@@ -86,18 +86,33 @@ fn take_display(text: &[u8]) -> Result<(&[u8], &[u8]), SyntaxError> {
 /// The `tag` parameter of a From or To value, regardless of the shape of the display name before
 /// it: a peer that forgets quotes still has a dialog.
 pub(super) fn find_tag(value: &[u8]) -> Option<&[u8]> {
-    find_parameter(value, "tag")
+    let params = parameters_of(value)?;
+    // Nearly all values look like this, and need no list of parameters.
+    if let [b';', b't' | b'T', b'a' | b'A', b'g' | b'G', b'=', rest @ ..] = params {
+        let len = rest.iter().position(|byte| params::ends_value(*byte)).unwrap_or(rest.len());
+        if len > 0 {
+            return Some(&rest[..len]);
+        }
+    }
+    Params::new(params).find("tag")?.value
 }
 
 /// A parameter of the value of any header: the first of that name outside of quotes and angle
 /// brackets.
 pub fn find_parameter<'m>(value: &'m [u8], name: &str) -> Option<&'m [u8]> {
+    Params::new(parameters_of(value)?).find(name)?.value
+}
+
+/// The parameters of the value of any header: all from the first semicolon outside of quotes and
+/// angle brackets.
+#[inline]
+fn parameters_of(value: &[u8]) -> Option<&[u8]> {
     let mut at = 0;
     while let Some(byte) = value.get(at) {
         match byte {
             b'"' => at += quoted_len(&value[at..])?,
             b'<' => at += angle_len(&value[at..])?,
-            b';' => return Params::new(&value[at..]).find(name)?.value,
+            b';' => return Some(&value[at..]),
             _ => at += 1,
         }
     }

@@ -103,8 +103,21 @@ fn take_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (len > 0).then(|| text.split_at(len))
 }
 
-const fn ends_value(byte: u8) -> bool {
-    is_lws(byte) || matches!(byte, b';' | b',' | b'"' | b'<' | b'>')
+/// Bytes that end a value without quotes. A table: values are long, and read byte by byte.
+const ENDS_VALUE: [bool; 256] = {
+    let mut table = [false; 256];
+    let marks = b" \t\r\n;,\"<>";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+#[inline]
+pub(super) const fn ends_value(byte: u8) -> bool {
+    ENDS_VALUE[byte as usize]
 }
 
 /// Splits `text` at the first semicolon: the text before it, trimmed, and the parameters.

@@ -3,8 +3,8 @@
 //! Checks that the Request-URI can be a URI, or is empty; [`Uri`](super::Uri) reads its parts.
 
 use super::message::Kind;
-use super::text::{is_token, is_token_byte};
-use super::{Method, ParseError};
+use super::text::{find_byte, is_token, is_token_byte};
+use super::{Method, MethodId, ParseError};
 
 const VERSION: &[u8] = b"SIP/2.0";
 
@@ -23,14 +23,22 @@ pub(super) fn parse(line: &[u8]) -> Result<Kind<'_>, ParseError> {
 /// Tells whether the line can only be a status line: `/` is not a token byte, so no method has it.
 #[inline]
 pub(super) fn starts_with_sip(line: &[u8]) -> bool {
-    line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/")
+    line.first_chunk()
+        .is_some_and(|first: &[u8; 4]| first == b"SIP/" || first.eq_ignore_ascii_case(b"SIP/"))
 }
 
 fn request_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
+    if let Some(kind) = plain_request_line(line) {
+        return Ok(kind);
+    }
     let method_len =
         line.iter().position(|byte| is_blank(*byte)).ok_or(ParseError::BadStartLine)?;
     let (method, rest) = line.split_at(method_len);
-    if !is_token(method) {
+    let method = Method::from_bytes(method);
+    // All others are tokens.
+    if let Method::Other(text) = method
+        && !is_token(text)
+    {
         return Err(ParseError::BadStartLine);
     }
     let behind_method = rest;
@@ -38,7 +46,7 @@ fn request_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
     let Some(blank) = rest.iter().rposition(|byte| is_blank(*byte)) else {
         check_version(rest)?;
         return match behind_method.get(1).is_some_and(|byte| is_blank(*byte)) {
-            true => Ok(Kind::Request { method: Method::from_bytes(method), uri: b"" }),
+            true => Ok(Kind::Request { method, uri: b"" }),
             false => Err(ParseError::BadStartLine),
         };
     };
@@ -48,10 +56,31 @@ fn request_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
     if !may_be_uri(uri) {
         return Err(ParseError::BadRequestUri);
     }
-    Ok(Kind::Request { method: Method::from_bytes(method), uri })
+    Ok(Kind::Request { method, uri })
+}
+
+/// Parses a request line as nearly all are: a known method, a `sip` URI, and one space before and
+/// behind it. `None` says nothing about the line.
+#[inline]
+fn plain_request_line(line: &[u8]) -> Option<Kind<'_>> {
+    let (method, rest) = line.split_at_checked(find_byte(line, b' ')?)?;
+    let uri = rest.strip_prefix(b" ")?.strip_suffix(b" SIP/2.0")?;
+    let method = Method::from_bytes(method);
+    let is_plain = method.id() != MethodId::Other && uri.starts_with(b"sip:") && may_be_uri(uri);
+    is_plain.then_some(Kind::Request { method, uri })
 }
 
 fn status_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
+    // Nearly all look like this, and need no search.
+    if let Some(
+        [hundreds @ b'1'..=b'6', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b' ', reason @ ..],
+    ) = line.strip_prefix(b"SIP/2.0 ")
+    {
+        return Ok(Kind::Response {
+            code: code_of([*hundreds, *tens, *ones]),
+            reason: trim_blanks(reason),
+        });
+    }
     let version_len = line.iter().position(|byte| is_blank(*byte));
     let (version, rest) = line.split_at(version_len.ok_or(ParseError::BadStartLine)?);
     check_version(version)?;
@@ -59,18 +88,22 @@ fn status_line(line: &[u8]) -> Result<Kind<'_>, ParseError> {
     let code_len = rest.iter().position(|byte| is_blank(*byte)).unwrap_or(rest.len());
     let (code, reason) = rest.split_at(code_len);
     let code = match code {
-        [b'1'..=b'6', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => {
-            u16::from(code[0] - b'0') * 100 + u16::from(tens - b'0') * 10 + u16::from(ones - b'0')
+        [hundreds @ b'1'..=b'6', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => {
+            code_of([*hundreds, *tens, *ones])
         }
         _ => return Err(ParseError::BadStatusCode),
     };
     Ok(Kind::Response { code, reason: trim_blanks(reason) })
 }
 
+fn code_of(digits: [u8; 3]) -> u16 {
+    digits.into_iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'))
+}
+
 #[inline]
 fn check_version(version: &[u8]) -> Result<(), ParseError> {
     // SIP-Version is case-insensitive (RFC 3261 7.1).
-    if version.eq_ignore_ascii_case(VERSION) {
+    if version == VERSION || version.eq_ignore_ascii_case(VERSION) {
         return Ok(());
     }
     if !starts_with_sip(version) {
@@ -88,10 +121,14 @@ fn check_version(version: &[u8]) -> Result<(), ParseError> {
 
 /// Tells whether `uri` is a scheme, a colon and text without blanks and angle brackets.
 fn may_be_uri(uri: &[u8]) -> bool {
-    let Some(colon) = uri.iter().position(|byte| *byte == b':') else { return false };
-    colon > 0
-        && uri[0].is_ascii_alphabetic()
-        && uri[..colon].iter().all(|byte| is_token_byte(*byte))
+    let is_sip = uri.starts_with(b"sip:");
+    let colon = if is_sip { Some(3) } else { uri.iter().position(|byte| *byte == b':') };
+    let Some(colon) = colon else { return false };
+    let is_scheme = |scheme: &[u8]| {
+        scheme.first().is_some_and(u8::is_ascii_alphabetic)
+            && scheme.iter().all(|byte| is_token_byte(*byte))
+    };
+    (is_sip || is_scheme(&uri[..colon]))
         && uri.len() > colon + 1
         // Without an early exit this is a handful of vector compares.
         && uri.iter().fold(true, |clean, byte| clean & !matches!(byte, b' ' | b'\t' | b'<' | b'>'))
