@@ -121,6 +121,18 @@ impl<'m> Message<'m> {
         self.ids.iter().zip(self.spans).filter(wanted).map(move |(_, span)| value(bytes, span))
     }
 
+    /// All headers `id`, in order.
+    #[inline]
+    pub fn lines(&self, id: HeaderId) -> impl Iterator<Item = Header<'m>> + Clone + use<'m> {
+        let Self { bytes, ids, spans, .. } = *self;
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let found = at + ids.get(at..)?.iter().position(|other| *other == id)?;
+            at = found + 1;
+            Some(header(bytes, id, spans.get(found)?))
+        })
+    }
+
     /// The value of the first header with this name, in any case and form: `Via` finds `v`.
     pub fn by_name(&self, name: &[u8]) -> Option<&'m [u8]> {
         match HeaderId::from_name(name) {
@@ -241,6 +253,7 @@ fn value<'m>(bytes: &'m [u8], span: &Span) -> &'m [u8] {
     range(bytes, span.value_start, span.value_end)
 }
 
+#[inline]
 fn header<'m>(bytes: &'m [u8], id: HeaderId, span: &Span) -> Header<'m> {
     Header {
         id,

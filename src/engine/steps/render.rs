@@ -182,6 +182,11 @@ impl Engine {
             match &template.parts[index] {
                 Part::Literal { start, end } => {
                     let text = &template.pool[*start as usize..*end as usize];
+                    if matches!(brought, Brought::Nothing) && line.is_none() {
+                        out.put(text);
+                        index += 1;
+                        continue;
+                    }
                     let text = brought.cut(text);
                     // As in SIPp, white space behind values that are all empty is skipped, the line
                     // end included.
@@ -189,6 +194,12 @@ impl Engine {
                     out.put(if is_empty { text.trim_ascii_start() } else { text });
                 }
                 Part::OptionalLine { parts } => {
+                    if matches!(brought, Brought::Nothing)
+                        && self.put_line_of_last(template, index, at, out)
+                    {
+                        index += 1 + usize::from(*parts);
+                        continue;
+                    }
                     line =
                         Some(OptionalLine { end: index + 1 + usize::from(*parts), begin: out.at });
                 }
@@ -240,6 +251,34 @@ impl Engine {
             }
             self.answer_challenge(at, &Place { at: place, body: body_at, wanted }, out);
         }
+    }
+
+    /// Writes the optional line that begins at part `index`, if it is one header of the last message
+    /// and a line end, as most lines of answers are; `false` if it is another one.
+    fn put_line_of_last(
+        &self,
+        template: &Template,
+        index: usize,
+        at: &At<'_, '_>,
+        out: &mut Out<'_>,
+    ) -> bool {
+        let [
+            Part::OptionalLine { parts: 2 },
+            Part::Field(field @ Field::LastHeader(_)),
+            Part::Literal { start, end },
+            ..,
+        ] = &template.parts[index..]
+        else {
+            return false;
+        };
+        if (index + 1..index + 3).contains(&template.body_part) {
+            return false;
+        }
+        let begin = out.at;
+        self.field_of_last(field, at, self.program_of(at.slot), out);
+        let text = &template.pool[*start as usize..*end as usize];
+        out.put(if out.at == begin { text.trim_ascii_start() } else { text });
+        true
     }
 
     /// Notes an `[authentication]` that a row of an injection file has written behind `begin`.
@@ -470,12 +509,13 @@ fn patch_len(room: &mut [u8], mut value: i64) {
 }
 
 /// The lines of one header.
+#[inline]
 fn lines_of<'m>(
     last: &'m Message<'m>,
     id: HeaderId,
     name: &'m [u8],
 ) -> impl Iterator<Item = Header<'m>> {
-    last.headers().filter(move |header| is_named(header, id, name))
+    last.lines(id).filter(move |header| is_named(header, id, name))
 }
 
 /// Returns `true` for a line of the header `id`; a header without an id of its own is compared by
@@ -489,17 +529,14 @@ pub(in crate::engine) fn is_named(header: &Header<'_>, id: HeaderId, name: &[u8]
 /// separated by commas (RFC 3261 section 7.3.1).
 fn put_last_header(last: &Message<'_>, id: HeaderId, name: &[u8], out: &mut Out<'_>) {
     let mut found = false;
-    // Every answer passes here: a plain loop is the cheapest.
-    for header in last.headers() {
-        if is_named(&header, id, name) {
-            if found {
-                out.put(b", ");
-                out.put(header.value);
-            } else {
-                out.put(header.line);
-            }
-            found = true;
+    for header in lines_of(last, id, name) {
+        if found {
+            out.put(b", ");
+            out.put(header.value);
+        } else {
+            out.put(header.line);
         }
+        found = true;
     }
 }
 
