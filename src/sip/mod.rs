@@ -46,6 +46,7 @@ pub use name_addr::{NameAddr, find_parameter};
 pub use params::{Param, Params};
 pub use respond::{write_error_response, write_error_response_with};
 pub use sdp::{Connection, Direction, Fmtp, Media, RtpMap, Sdp, SdpError};
+pub(crate) use text::find_byte;
 pub use text::{is_token, unfold};
 pub use uri::{SipUri, Uri};
 pub use via::{Rport, Via};

@@ -4,6 +4,8 @@
 //! nonce of 8 digits that is drawn once per run, so that tokens of another run are foreign. All are
 //! of fixed width: the messages of one step have one length, and a burst leaves as one GSO train.
 
+use crate::sip::find_byte;
+
 /// The place of a call: its worker, its slot, and the use of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRef {
@@ -67,16 +69,10 @@ impl RunNonce {
         if nonce != self.0 {
             return None;
         }
-        let mut bits = 0u64;
-        for &digit in token {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            bits = bits << 4 | u64::from(value);
-        }
-        Some(CallRef::from_bits(bits))
+        let (high, low) = (token.first_chunk()?, token.last_chunk()?);
+        let bits = u64::from(value_of_hex8(*high)) << 32 | u64::from(value_of_hex8(*low));
+        // Bytes that are no digits have some value too, but its digits are others.
+        (hex16(bits)[..] == *token).then(|| CallRef::from_bits(bits))
     }
 }
 
@@ -84,7 +80,7 @@ impl RunNonce {
 /// `///`. With `Call-ID: other-leg///[call_id]`, SIPp lets several dialogs belong to one call.
 pub fn key(call_id: &[u8]) -> &[u8] {
     // Slashes are rare in Call-IDs: most return here.
-    let Some(first) = memchr::memchr(b'/', call_id) else { return call_id };
+    let Some(first) = find_byte(call_id, b'/') else { return call_id };
     match call_id[first..].windows(3).position(|window| window == b"///") {
         Some(at) => &call_id[first + at + 3..],
         None => call_id,
@@ -92,14 +88,35 @@ pub fn key(call_id: &[u8]) -> &[u8] {
 }
 
 /// `value` as 16 lower-case hexadecimal digits.
+#[inline]
 pub fn hex16(value: u64) -> [u8; 16] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = [0; 16];
-    for (index, byte) in value.to_be_bytes().into_iter().enumerate() {
-        out[2 * index] = DIGITS[usize::from(byte >> 4)];
-        out[2 * index + 1] = DIGITS[usize::from(byte & 15)];
-    }
+    out[..8].copy_from_slice(&hex8((value >> 32) as u32));
+    out[8..].copy_from_slice(&hex8(value as u32));
     out
+}
+
+/// `value` as 8 lower-case hexadecimal digits, all of them at once.
+#[inline]
+pub fn hex8(value: u32) -> [u8; 8] {
+    // One byte in each lane of two, the highest in the lowest lane; then one digit in each byte.
+    let bytes = u64::from(value.swap_bytes());
+    let bytes = (bytes | bytes << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (bytes | bytes << 8) & 0x00ff_00ff_00ff_00ff;
+    let digits = (bytes >> 4 | bytes << 8) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (digits + 0x3030_3030_3030_3030 + letters * (b'a' - b'9' - 1) as u64).to_le_bytes()
+}
+
+/// The inverse of [`hex8`], if all are digits.
+#[inline]
+fn value_of_hex8(digits: [u8; 8]) -> u32 {
+    let digits = u64::from_le_bytes(digits);
+    let letters = digits >> 6 & 0x0101_0101_0101_0101;
+    let digits = (digits & 0x0f0f_0f0f_0f0f_0f0f) + letters * 9;
+    let bytes = (digits << 4 | digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let bytes = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    ((bytes | bytes >> 16) as u32).swap_bytes()
 }
 
 #[cfg(test)]
@@ -127,6 +144,23 @@ mod tests {
         assert_eq!(RunNonce::new(1).parse(&call_id), None);
         for cut in 0..TOKEN_LEN + 9 {
             assert_eq!(nonce.parse(&call_id[..cut]), None);
+        }
+        for at in 0..TOKEN_LEN {
+            for byte in 0..=u8::MAX {
+                let mut other = call_id.clone();
+                other[at] = byte;
+                let is_digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                assert_eq!(nonce.parse(&other).is_some(), is_digit, "{byte:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_digits_are_those_of_the_number() {
+        let mut value = 1u64;
+        for _ in 0..1000 {
+            value = value.wrapping_mul(0x5851_f42d_4c95_7f2d).rotate_left(7);
+            assert_eq!(hex16(value), format!("{value:016x}").as_bytes());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use crate::calendar;
 use crate::decimal::{self, DIGITS_MAX};
 use crate::engine::Engine;
-use crate::engine::call::ids::hex16;
+use crate::engine::call::ids::{TOKEN_LEN, hex8};
 use crate::engine::call::variables::Value;
 use crate::engine::call::{NO_CIRCUIT, Slot};
 use crate::engine::dialog::authenticate::{Place, Wanted};
@@ -460,22 +460,21 @@ impl Engine {
             out.put(self.blobs.bytes(&call.call_id));
             return;
         }
-        out.put(&self.call_ref(slot).token());
-        out.put(b"-");
-        out.put(self.nonce.digits());
-        out.put(b"@");
+        let mut text = *b"................-........@";
+        text[..TOKEN_LEN].copy_from_slice(&self.call_ref(slot).token());
+        text[17..25].copy_from_slice(self.nonce.digits());
+        out.put(&text);
         out.put(&self.program_of(slot).text.host);
     }
 
     /// Writes a branch that is unique to the call and the message (RFC 3261 section 8.1.1.7).
     pub(in crate::engine) fn put_branch(&self, slot: Slot, message: u64, out: &mut Out<'_>) {
-        out.put(b"z9hG4bK-");
-        out.put(self.nonce.digits());
-        out.put(b"-");
-        out.put(&self.call_ref(slot).token());
-        out.put(b"-");
+        let mut text = *b"z9hG4bK-........-................-....";
+        text[8..16].copy_from_slice(self.nonce.digits());
+        text[17..33].copy_from_slice(&self.call_ref(slot).token());
         // Four digits: fixed width for all steps that a scenario can have.
-        out.put(&hex16(message)[12..]);
+        text[34..].copy_from_slice(&hex8(message as u32)[4..]);
+        out.put(&text);
     }
 }
 
