@@ -5,8 +5,10 @@
 //! pages only when they are first written, so an unused pool costs nothing.
 
 /// Sizes of the classes in bytes; all multiples of the 64-byte unit.
-const CLASSES: [u32; 16] =
-    [64, 128, 192, 256, 384, 512, 640, 768, 1024, 1536, 2048, 4096, 8192, 16384, 32768, 65536];
+const CLASSES: [u32; 21] = [
+    64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 896, 1024, 1536, 2048, 4096, 8192,
+    16384, 32768, 65536,
+];
 const UNIT: usize = 64;
 const NONE: u32 = u32::MAX;
 
@@ -110,10 +112,10 @@ impl BlobPool {
 
     /// Returns the space of `blob` to the pool and leaves it empty.
     pub fn free(&mut self, blob: &mut Blob) {
-        let old = blob.take();
-        if old.is_empty() {
+        if blob.is_empty() {
             return;
         }
+        let old = blob.take();
         // A stored length always has a class.
         let Some(class) = class_of(old.len as usize) else { return };
         let start = old.unit as usize * UNIT;
@@ -142,9 +144,24 @@ impl BlobPool {
     }
 }
 
+/// Classes of strings of up to a kilobyte, by their number of units.
+const CLASSES_OF_UNITS: [u8; 1024 / UNIT + 1] = {
+    let mut classes = [0; 1024 / UNIT + 1];
+    let mut units = 1;
+    while units < classes.len() {
+        let longer = CLASSES[classes[units - 1] as usize] < (units * UNIT) as u32;
+        classes[units] = classes[units - 1] + longer as u8;
+        units += 1;
+    }
+    classes
+};
+
+#[inline]
 fn class_of(len: usize) -> Option<usize> {
-    // Small strings dominate; the scan is over sixteen constants.
-    CLASSES.iter().position(|&size| len <= size as usize)
+    match CLASSES_OF_UNITS.get(len.div_ceil(UNIT)) {
+        Some(&class) => Some(usize::from(class)),
+        None => CLASSES.iter().position(|&size| len <= size as usize),
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +199,14 @@ mod tests {
             }
             let nonempty = model.iter().filter(|(_, held)| !held.is_empty()).count();
             prop_assert_eq!(pool.live(), nonempty);
+        }
+    }
+
+    #[test]
+    fn every_length_has_the_least_class_that_holds_it() {
+        for len in 0..70_000 {
+            let class = CLASSES.iter().position(|&size| len <= size as usize);
+            assert_eq!(class_of(len), class, "{len}");
         }
     }
 
