@@ -47,9 +47,9 @@ pub(super) fn step(text: &[u8], at: usize) -> Result<Step, ParseError> {
     }
 }
 
-/// Reads a line as nearly all are: a known name of 2 to 15 bytes with the colon right behind it, one
-/// space, a value without blanks around it, CRLF, and no continuation. `None` says nothing about the
-/// line.
+/// Reads a line as nearly all are: a known name of 2 to 15 bytes with the colon right behind it,
+/// one space, a value without blanks around it, CRLF, and no continuation. `None` says nothing
+/// about the line.
 ///
 /// Most work of indexing is done here, so that it reads every byte once and makes no detours.
 #[inline(always)]

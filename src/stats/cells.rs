@@ -1,8 +1,8 @@
 //! Counts of durations by length, in cells whose width grows with the length.
 //!
 //! The layout is that of an HDR histogram: the first `2 * HALF` cells are one microsecond wide, and
-//! every `HALF` cells after them twice as wide as those before. Recording is a few instructions, and
-//! everything else works on the part between the shortest and the longest duration only.
+//! every `HALF` cells after them twice as wide as those before. Recording is a few instructions.
+//! All else reads only the part between the shortest and the longest duration.
 
 use super::distribution::DURATION_MAX_US;
 

@@ -43,8 +43,9 @@ pub struct BlobPool {
     bytes: Vec<u8>,
     /// First never-used unit.
     fresh: u32,
-    /// First free string of each class; the next one is written into its first four bytes.
-    free: [u32; CLASSES.len()],
+    /// Free strings of each class, the last freed one last. Links inside of the strings would touch
+    /// memory that went cold while a call lingered.
+    free: [Vec<u32>; CLASSES.len()],
     /// Strings handed out and not yet freed.
     live: usize,
 }
@@ -53,7 +54,9 @@ impl BlobPool {
     /// A pool of `capacity_bytes` of address space.
     pub fn new(capacity_bytes: usize) -> Self {
         let capacity = capacity_bytes.min((NONE as usize - 1) * UNIT);
-        Self { bytes: vec![0; capacity], fresh: 0, free: [NONE; CLASSES.len()], live: 0 }
+        // Room for all strings that the pool can hold: address space that is touched as it is used.
+        let free = CLASSES.map(|size| Vec::with_capacity(capacity / size as usize));
+        Self { bytes: vec![0; capacity], fresh: 0, free, live: 0 }
     }
 
     /// Strings in use.
@@ -118,19 +121,12 @@ impl BlobPool {
         let old = blob.take();
         // A stored length always has a class.
         let Some(class) = class_of(old.len as usize) else { return };
-        let start = old.unit as usize * UNIT;
-        self.bytes[start..start + 4].copy_from_slice(&self.free[class].to_le_bytes());
-        self.free[class] = old.unit;
+        self.free[class].push(old.unit);
         self.live -= 1;
     }
 
     fn allocate(&mut self, class: usize) -> Option<u32> {
-        let unit = self.free[class];
-        if unit != NONE {
-            let start = unit as usize * UNIT;
-            let mut next = [0; 4];
-            next.copy_from_slice(&self.bytes[start..start + 4]);
-            self.free[class] = u32::from_le_bytes(next);
+        if let Some(unit) = self.free[class].pop() {
             return Some(unit);
         }
         let units = CLASSES[class] / UNIT as u32;

@@ -253,8 +253,8 @@ impl Engine {
         }
     }
 
-    /// Writes the optional line that begins at part `index`, if it is one header of the last message
-    /// and a line end, as most lines of answers are; `false` if it is another one.
+    /// Writes the optional line that begins at part `index`, if it is one header of the last
+    /// message and a line end, as most lines of answers are; `false` if it is another one.
     fn put_line_of_last(
         &self,
         template: &Template,
