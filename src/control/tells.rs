@@ -81,7 +81,12 @@ impl Tells {
             // have the same values.
             let asked = if kind == Kind::Variables { 1 } else { usize::MAX };
             let workers = run.workers_mut().take(asked).map(|worker| worker.send(kind.request()));
-            tell.answers = vec![None; workers.count()];
+            let taken: Vec<bool> = workers.collect();
+            if taken.contains(&false) {
+                let _ = answer.try_send(Reply::Refused(Refusal::Busy));
+                return;
+            }
+            tell.answers = vec![None; taken.len()];
             tell.until_ns = now + PATIENCE_NS;
         }
         tell.waiting.push(answer);

@@ -1,9 +1,12 @@
 //! Started workers as the control side sees them: requests in, reports out, exchange of programs.
 
+use std::collections::VecDeque;
 use std::io;
+use std::mem::discriminant;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use gossipper_uring::Waker;
 use rtrb::{Consumer, Producer};
@@ -63,9 +66,50 @@ pub fn swap<'r>(
     Ok(())
 }
 
+/// The period at which a worker that has not taken its requests yet is looked at.
+const PUSH_PERIOD: Duration = Duration::from_millis(1);
+
+/// Requests to one worker. Those that find its queue full wait in front of it, so that none is
+/// lost. A newer one replaces a waiting one of its kind: no more wait than there are kinds.
+pub(super) struct Requests {
+    queue: Producer<WorkerRequest>,
+    waiting: VecDeque<WorkerRequest>,
+}
+
+impl Requests {
+    pub(super) fn new(queue: Producer<WorkerRequest>) -> Self {
+        Self { queue, waiting: VecDeque::new() }
+    }
+
+    /// Sends a request, behind those that wait. Returns `false` for a question that found the queue
+    /// full: its requester is better told than kept waiting.
+    fn send(&mut self, request: WorkerRequest) -> bool {
+        if self.push_waiting() && self.queue.push(request).is_ok() {
+            return true;
+        }
+        if request.is_question() {
+            return false;
+        }
+        self.waiting.retain(|waiting| discriminant(waiting) != discriminant(&request));
+        self.waiting.push_back(request);
+        true
+    }
+
+    /// Moves waiting requests into the queue; returns `true` if none waits any more.
+    fn push_waiting(&mut self) -> bool {
+        while let Some(&request) = self.waiting.front() {
+            if self.queue.push(request).is_err() {
+                return false;
+            }
+            self.waiting.pop_front();
+        }
+        true
+    }
+}
+
 /// One worker, as the control side sees it.
 pub struct WorkerHandle {
-    pub(super) requests: Producer<WorkerRequest>,
+    pub(super) requests: Requests,
     pub(super) waker: Waker,
     /// Reports from the worker.
     pub reports: Consumer<Box<Report>>,
@@ -92,11 +136,20 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    /// Sends a request; returns `false` if the worker's queue is full.
+    /// Sends a request. If the worker's queue is full, a question is dropped and the result is
+    /// `false`; any other request waits until [`push_waiting`](Self::push_waiting) finds room.
     pub fn send(&mut self, request: WorkerRequest) -> bool {
-        let sent = self.requests.push(request).is_ok();
+        let is_taken = self.requests.send(request);
         self.waker.wake();
-        sent
+        is_taken
+    }
+
+    /// Sends the requests that wait for room in the worker's queue.
+    pub fn push_waiting(&mut self) {
+        if !self.requests.waiting.is_empty() {
+            self.requests.push_waiting();
+            self.waker.wake();
+        }
     }
 
     /// Returns a report to the worker once it was added to the aggregate.
@@ -123,15 +176,54 @@ impl WorkerHandle {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits for the thread to end.
+    /// Waits for the thread to end, which takes the requests that still wait.
     ///
     /// # Errors
     /// The error that made its driver unusable, or that it panicked.
     pub fn join(&mut self) -> io::Result<()> {
+        while !self.requests.waiting.is_empty() && !self.is_over() {
+            self.push_waiting();
+            thread::sleep(PUSH_PERIOD);
+        }
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(io::Error::other("the worker panicked")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtrb::RingBuffer;
+
+    use super::*;
+
+    #[test]
+    fn no_change_is_lost_to_a_full_queue() {
+        let (queue, mut worker) = RingBuffer::new(4);
+        let mut requests = Requests::new(queue);
+        for rate in 0..1000 {
+            assert!(requests.send(WorkerRequest::SetRate(rate.into())));
+            assert!(requests.send(WorkerRequest::SetPaused(rate % 2 == 0)));
+        }
+        assert!(requests.send(WorkerRequest::StopNewCalls));
+        assert!(requests.send(WorkerRequest::SetRate(7.0)));
+        // A question waits with its requester.
+        assert!(!requests.send(WorkerRequest::TellCalls));
+        assert_eq!(requests.waiting.len(), 3);
+        let mut taken = Vec::new();
+        while !requests.push_waiting() || !worker.is_empty() {
+            taken.extend(worker.pop());
+        }
+        assert_eq!(
+            taken[4..],
+            [
+                WorkerRequest::SetPaused(false),
+                WorkerRequest::StopNewCalls,
+                WorkerRequest::SetRate(7.0)
+            ]
+        );
+        assert!(requests.send(WorkerRequest::TellCalls));
     }
 }

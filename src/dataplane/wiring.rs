@@ -15,7 +15,7 @@ use super::bind::open_again;
 use super::launch::{Bind, Launch, LaunchError};
 use super::medium::Medium;
 use super::network::Network;
-use super::running::WorkerHandle;
+use super::running::{Requests, WorkerHandle};
 use super::third_party::link::WorkerEnd;
 use super::transport::udp::sip_socket;
 use super::worker::{
@@ -112,7 +112,7 @@ pub fn queues(
         undone: undone.clone(),
     };
     let handle = WorkerHandle {
-        requests: requests_in,
+        requests: Requests::new(requests_in),
         waker,
         reports: reports_out,
         samples: samples_out,

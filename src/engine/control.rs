@@ -55,6 +55,25 @@ pub enum WorkerRequest {
     TellWaits,
 }
 
+impl WorkerRequest {
+    /// Tells whether it asks for an answer and changes nothing.
+    pub fn is_question(&self) -> bool {
+        match self {
+            Self::TellVariables | Self::TellCircuits | Self::TellCalls | Self::TellWaits => true,
+            Self::StopNewCalls
+            | Self::CancelCalls
+            | Self::StopNow
+            | Self::SetRate(_)
+            | Self::SetUsers(_)
+            | Self::SetCallLimit(_)
+            | Self::SetCallsTotal(_)
+            | Self::SetPaused(_)
+            | Self::SetTrace(_)
+            | Self::SetAccepting(_) => false,
+        }
+    }
+}
+
 /// A worker's answer to a question about the calls that it has. Answers are few and bounded: a
 /// worker makes one only when it is asked, and drops it where no queue takes them.
 #[derive(Clone, Debug, PartialEq)]

@@ -121,6 +121,7 @@ impl Parts {
         self.all_mut().flat_map(|part| &mut part.running.workers)
     }
 
+    /// Sends a change to all workers. One whose queue is full gets it at a later poll.
     fn send(&mut self, request: WorkerRequest) {
         self.workers_mut().for_each(|worker| _ = worker.send(request));
     }
@@ -318,6 +319,7 @@ impl Supervisor {
     /// Takes the reports of workers, and does the work that is due at `now`. Returns whether there
     /// was a report.
     pub(crate) fn poll(&mut self, now: u64) -> bool {
+        self.parts.workers_mut().for_each(WorkerHandle::push_waiting);
         let has_reports = self.take_reports(now);
         self.write_rows();
         self.take_stops(now);
