@@ -18,8 +18,8 @@ pub enum Flavor {
     Gossipper,
 }
 
-/// The highest rate, in calls per second: beyond any machine, and far from where the schedule's
-/// arithmetic loses precision.
+/// The highest rate, in calls per period of whoever gives it (`-rp`; a second over the API): beyond
+/// any machine, and far from where the schedule's arithmetic loses precision.
 pub const RATE_MAX: f64 = 1e9;
 
 /// The source of the scenario.

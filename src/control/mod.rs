@@ -2,9 +2,9 @@
 //!
 //! All parts that steer a run share one vocabulary: [`Request`], [`Reply`], the published
 //! [`State`], and the figures of an interval, which add up ([`Delta`](crate::stats::Delta)). All of
-//! it is serde and has a [`VERSION`]. Units are the same everywhere: rates are calls per second,
-//! whatever the period of `-rp`, and times are nanoseconds. Each limit is checked in one place
-//! ([`Request::check`]).
+//! it is serde and has a [`VERSION`]. Units are the same everywhere: times are nanoseconds, and the
+//! state's rate is calls per second. A requested [`Rate`] brings its period along. Each limit is
+//! checked in one place ([`Request::check`]).
 //!
 //! A [`Handle`] uses it within the process: it has a bounded queue to the thread that supervises
 //! the run, and the last state behind an atomic pointer. The messages of [`wire`] carry it to
@@ -31,8 +31,7 @@ pub(crate) use controlled::{ControlledRun, EndedRun, Front, Terms, own_time_ns};
 pub(crate) use handle::{DOCUMENT, Queue};
 pub use handle::{Deltas, Handle, Policy};
 pub use reply::{Circuits, Refusal, Reply, Told, Wait, Waits};
-pub use request::{NewScenario, Request};
-pub(crate) use service::period_s;
+pub use request::{NewScenario, Rate, Request};
 pub use state::{ClientState, ListenerState, Phase, Published, ScenarioState, State};
 
 /// The version of the contract. Both sides must have the same one.

@@ -276,7 +276,7 @@ impl Service {
         let refused = |why: &str| Refusal::Refused(why.to_owned());
         match request {
             Request::SetRate(rate) => {
-                let per_period = rate * period_s(&self.config);
+                let per_period = rate.in_period(self.config.rate_period_ms.max(1));
                 let highest = calls_per_second(&self.config, per_period);
                 let is_paced = run.is_client() && run.users().is_none();
                 self.change_within(
@@ -424,7 +424,7 @@ impl Service {
             started_at_unix_ns: last.started_at_unix_ns,
             health: self.health.clone(),
             rate: match has_rate {
-                true => run.rate() / period_s(&self.config),
+                true => run.rate() * 1e3 / self.config.rate_period_ms.max(1) as f64,
                 false => 0.0,
             },
             users: run.users(),
@@ -494,12 +494,6 @@ impl Service {
         self.shared.state.store(Arc::new(published));
         notices
     }
-}
-
-/// The period of a rate in seconds (`-rp`). Rates are calls per second everywhere but in workers
-/// and options.
-pub(crate) fn period_s(config: &RunConfig) -> f64 {
-    config.rate_period_ms.max(1) as f64 / 1e3
 }
 
 /// The kind of answer that workers give to a request; `None` if they are not asked.

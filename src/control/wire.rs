@@ -112,8 +112,8 @@ mod tests {
     use super::*;
     use crate::config::{ScenarioSource, Transport};
     use crate::control::{
-        Circuits, ClientState, ListenerState, NewScenario, Phase, Refusal, ScenarioState, Told,
-        Wait, Waits,
+        Circuits, ClientState, ListenerState, NewScenario, Phase, Rate, Refusal, ScenarioState,
+        Told, Wait, Waits,
     };
     use crate::sinks::Log;
     use crate::stats::{
@@ -132,7 +132,7 @@ mod tests {
     }
 
     samples!(requests -> Request {
-        Request::SetRate(_) => Request::SetRate(0.1),
+        Request::SetRate(_) => Request::SetRate(Rate { calls: 0.1, period_ms: 330 }),
         Request::SetPaused(_) => Request::SetPaused(true),
         Request::SetStartsPaused(_) => Request::SetStartsPaused(false),
         Request::SetUsers(_) => Request::SetUsers(u64::MAX),
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn a_rate_has_one_limit() {
         for rate in [-1.0, 1e9 + 1.0, f64::NAN, f64::INFINITY] {
-            let error = Request::SetRate(rate).check().unwrap_err();
+            let error = Request::SetRate(Rate { calls: rate, period_ms: 1 }).check().unwrap_err();
             assert_eq!(error.to_string(), "a rate is a number from 0 to 1000000000");
         }
         for request in requests() {

@@ -238,6 +238,13 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_of_a_rate_is_the_one_of_its_option() {
+        assert_eq!(of_command(&format!("set rate {RATE_MAX}")), Ok(Action::SetRate(RATE_MAX)));
+        let error = of_command("set rate 1000000001").unwrap_err().to_string();
+        assert!(error.contains(&format!("from 0 to {RATE_MAX}, not")), "{error}");
+    }
+
+    #[test]
     fn noise_in_a_datagram_is_told_apart_from_keys() {
         assert_eq!(of_datagram(b"q"), Ok(Some(Action::Ask(Request::Quit))));
         assert_eq!(of_datagram(b"cset rate 3"), Ok(Some(Action::SetRate(3.0))));

@@ -17,7 +17,7 @@ use super::start::palette;
 use super::view::View;
 use crate::config::targets::AddressClass;
 use crate::config::{Flavor, RunConfig};
-use crate::control::{self, ControlledRun, EndedRun, Request, period_s};
+use crate::control::{self, ControlledRun, EndedRun, Rate, Request};
 use crate::output::screen::Footer;
 use crate::output::summary::Media;
 use crate::output::{
@@ -233,8 +233,9 @@ impl<'c> Front<'c> {
     }
 
     /// Asks for a rate that is given in calls per period.
-    fn ask_for_rate(&mut self, run: &mut ControlledRun, rate: f64, now: u64) {
-        self.ask(run, Request::SetRate(rate / period_s(self.config)), now);
+    fn ask_for_rate(&mut self, run: &mut ControlledRun, calls: f64, now: u64) {
+        let rate = Rate { calls, period_ms: self.config.rate_period_ms.max(1) };
+        self.ask(run, Request::SetRate(rate), now);
     }
 
     /// Sends a request to the run, and shows the outcome.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use gossipper::config::{Flavor, HostPort, RunConfig, RunDraft};
-use gossipper::control::{NewScenario, Policy, Request};
+use gossipper::control::{NewScenario, Policy, Rate, Request};
 use gossipper::server::engines::{EngineKind, EngineSpec, Registry};
 
 /// The time after which a test that hangs is ended; generous for slow machines.
@@ -64,7 +64,7 @@ fn round(registry: &Registry, port: u16) {
     let engines: Vec<_> = ids.iter().map(|id| registry.get(id).unwrap()).collect();
     for engine in &engines {
         wait("a call", || engine.state().snapshot.calls.succeeded > 0);
-        engine.ask(Request::SetRate(80.0)).unwrap();
+        engine.ask(Request::SetRate(Rate::per_second(80.0))).unwrap();
         engine.ask(Request::SetPaused(true)).unwrap();
         engine.ask(Request::SetPaused(false)).unwrap();
         engine.ask(Request::ResetStats).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gossipper::config::{
     CallRules, Flavor, HostPort, ListenerSpec, RunConfig, RunDraft, Transport,
 };
-use gossipper::control::{NewScenario, Phase, Policy, Published, Refusal, Request, Told};
+use gossipper::control::{NewScenario, Phase, Policy, Published, Rate, Refusal, Request, Told};
 use gossipper::output::Summary;
 use gossipper::server::engines::{
     DYNAMIC_MAX, DynamicError, EngineHandle, EngineKind, EngineSpec, ForgetError, Registry,
@@ -127,7 +127,7 @@ fn rate_and_pause_change_while_calls_go_on() {
     let (registry, port) = answering();
     registry.start_dynamic(Some("load".to_owned()), uac(port, 5.0)).unwrap();
     let load = registry.get("load").unwrap();
-    load.ask(Request::SetRate(200.0)).unwrap();
+    load.ask(Request::SetRate(Rate::per_second(200.0))).unwrap();
     // The state shows the change as soon as the request is answered.
     assert_eq!(load.state().rate, 200.0);
     until(&load, "faster", |state| state.snapshot.rate.target_now == 200.0);
@@ -147,10 +147,16 @@ fn rate_and_pause_change_while_calls_go_on() {
     load.ask(Request::SetPaused(false)).unwrap();
     until(&load, "calling again", |state| state.snapshot.calls.started > started);
     for rate in [-1.0, f64::NAN, f64::INFINITY, 1e12] {
-        assert!(matches!(load.ask(Request::SetRate(rate)), Err(Refusal::Invalid(_))), "{rate}");
+        assert!(
+            matches!(load.ask(Request::SetRate(Rate::per_second(rate))), Err(Refusal::Invalid(_))),
+            "{rate}"
+        );
     }
     let answer = registry.get("answer").unwrap();
-    assert!(matches!(answer.ask(Request::SetRate(1.0)), Err(Refusal::Refused(_))));
+    assert!(matches!(
+        answer.ask(Request::SetRate(Rate::per_second(1.0))),
+        Err(Refusal::Refused(_))
+    ));
     assert!(matches!(load.ask(Request::SetUsers(1)), Err(Refusal::Refused(_))));
     load.ask(Request::ResetStats).unwrap();
     assert!(load.state().snapshot.calls.started < started);
@@ -206,7 +212,7 @@ fn a_sleeping_worker_is_woken_for_a_new_rate() {
     let specs = vec![spec("load", EngineKind::Primary, uac(port, 0.0))];
     let registry = Registry::start(specs, Policy::default()).unwrap();
     let load = registry.primary().unwrap();
-    load.ask(Request::SetRate(1000.0)).unwrap();
+    load.ask(Request::SetRate(Rate::per_second(1000.0))).unwrap();
     let mut message = [0; 2048];
     let len = peer.recv(&mut message).unwrap();
     assert!(message[..len].starts_with(b"INVITE sip:service@127.0.0.1"));
@@ -244,7 +250,7 @@ fn the_number_of_calls_to_make_changes() {
     registry.start_dynamic(Some("counted".to_owned()), uac(port, 0.0)).unwrap();
     let counted = registry.get("counted").unwrap();
     counted.ask(Request::SetCallsTotal(Some(5))).unwrap();
-    counted.ask(Request::SetRate(200.0)).unwrap();
+    counted.ask(Request::SetRate(Rate::per_second(200.0))).unwrap();
     until(&counted, "finished", is_finished);
     let calls = counted.state().snapshot.calls;
     assert_eq!((calls.started, calls.succeeded), (5, 5), "{calls:?}");
@@ -266,7 +272,7 @@ fn a_drained_engine_lets_its_calls_finish_and_a_stopped_one_ends_them() {
     assert_eq!((calls.failed, calls.active), (0, 0), "{calls:?}");
     assert_eq!(state.phase, Phase::Finished { code: 0 });
     assert_eq!(state.summary().success_calls, calls.succeeded);
-    assert_eq!(drained.ask(Request::SetRate(1.0)), Err(Refusal::Over));
+    assert_eq!(drained.ask(Request::SetRate(Rate::per_second(1.0))), Err(Refusal::Over));
 
     let answer = registry.get("answer").unwrap();
     until(&answer, "quiet", |state| state.snapshot.calls.active == 0);

@@ -51,6 +51,10 @@ impl Told {
         Self { process, socket, control, scratch }
     }
 
+    fn press(&self, key: &str) {
+        self.socket.send_to(key.as_bytes(), &self.control).unwrap();
+    }
+
     fn tell(&self, command: &str) {
         self.socket.send_to(format!("c{command}").as_bytes(), &self.control).unwrap();
     }
@@ -139,6 +143,28 @@ fn global_variables_can_be_asked_for() {
     run.process.wait_for_stderr("no global variable has a value");
     run.process.signal(Signal::INT);
     run.process.finish();
+}
+
+#[test]
+fn a_rate_is_changed_in_the_unit_of_its_option() {
+    let _turn = lock::light();
+    let peer = Peer::new();
+    let remote = peer.address().to_string();
+    let line = ["sipp", "-sn", "options", "-r", "10", "-rp", "330", "-m", "1", "-trace_screen"];
+    let mut run = Told::start(&[&line[..], &[&remote]].concat());
+    let message = peer.receive();
+    run.press("+");
+    run.press("s");
+    // SIPp's limit: three times the calls of a second, with 11 calls each 330 ms.
+    run.wait_for_file("_screen.log", "(limit 100)");
+    // Most calls per period; in a second they are more.
+    run.tell("set rate 999999999");
+    run.press("+");
+    run.press("s");
+    let most = 1_000_000_000u64 * 3000 / 330;
+    run.wait_for_file("_screen.log", &format!("(limit {most})"));
+    peer.answer(&message, "200 OK", "");
+    run.process.finish().expect_code(0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::call::{Answer, Call, Deed, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Control, ControlRequest, EngineControl};
 use crate::config::RATE_MAX;
-use crate::control::{Refusal, Request};
+use crate::control::{Rate, Refusal, Request};
 use crate::server::engines::EngineHandle;
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -106,7 +106,7 @@ pub(crate) fn unknown_engine(app: &App, id: &str) -> ApiError {
 
 /// The requests that a body stands for: a rate, a pause, or both.
 fn asks_of(request: &ControlRequest) -> Result<Vec<Request>, ApiError> {
-    let rate = request.rate.map(Request::SetRate);
+    let rate = request.rate.map(|calls| Request::SetRate(Rate::per_second(calls)));
     if rate.as_ref().is_some_and(|rate| rate.check().is_err()) {
         return Err(ApiError::bad_request(format!("rate: calls per second, from 0 to {RATE_MAX}")));
     }
@@ -135,7 +135,7 @@ fn asks_of(request: &ControlRequest) -> Result<Vec<Request>, ApiError> {
 /// Tells whether there are no more calls for it.
 pub(crate) fn is_restraint(ask: &Request) -> bool {
     match ask {
-        Request::SetRate(rate) => *rate == 0.0,
+        Request::SetRate(rate) => rate.calls == 0.0,
         Request::SetPaused(is_paused) => *is_paused,
         Request::SetListener { enabled, .. } => !enabled,
         _ => false,
@@ -157,7 +157,9 @@ fn described(asks: &[Request], asked: &[Asked]) -> serde_json::Value {
     let mut change = value!({});
     for ask in asks {
         match ask {
-            Request::SetRate(rate) => change["rate"] = value!({ "from": rates, "to": rate }),
+            Request::SetRate(rate) => {
+                change["rate"] = value!({ "from": rates, "to": rate.calls });
+            }
             Request::SetPaused(paused) => {
                 change["paused"] = value!({ "from": pauses, "to": paused });
             }

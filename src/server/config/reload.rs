@@ -14,9 +14,10 @@ use super::resolved::{AuthConfig, EngineEntry, ServerConfig};
 use crate::cli::LowArgs;
 use crate::config::targets::{Network, TargetList};
 use crate::config::{CallLimit, LogLevel, RunConfig, ScenarioSource};
+use crate::control::Rate;
 use crate::files::OwnKind;
 
-/// The difference up to which rates are the same: they are converted to calls per period and back.
+/// The difference up to which rates are the same: those of other periods are converted.
 const RATE_TOLERANCE: f64 = 1e-9;
 
 /// Reads a file again, like [`load`]. Only a regular file can be read twice; a pipe might never
@@ -62,8 +63,8 @@ pub enum LiveChange {
     Rate {
         /// The engine.
         engine: String,
-        /// Calls per second.
-        rate: f64,
+        /// The rate, in the unit of the configuration.
+        rate: Rate,
     },
     /// Keeps so many calls open.
     Users {
@@ -142,7 +143,7 @@ impl LiveChange {
     fn settle_in(&self, run: &mut RunConfig) {
         match self {
             Self::Scenario { source, .. } => run.scenario = source.clone(),
-            Self::Rate { rate, .. } => run.rate = rate * run.rate_period_ms as f64 / 1000.0,
+            Self::Rate { rate, .. } => run.rate = rate.in_period(run.rate_period_ms),
             Self::Users { users, .. } => run.users = Some(*users),
             Self::CallsTotal { calls, .. } => {
                 run.calls_total = calls.map_or(CallLimit::Unlimited, CallLimit::Count);
@@ -162,7 +163,7 @@ impl fmt::Display for LiveChange {
             Self::Scenario { source: ScenarioSource::Builtin(name), .. } => {
                 write!(f, "new calls follow the built-in scenario {name}")
             }
-            Self::Rate { rate, .. } => write!(f, "rate {rate} calls/s"),
+            Self::Rate { rate, .. } => write!(f, "rate {} calls/s", rate.in_period(1000)),
             Self::Users { users, .. } => write!(f, "{users} users"),
             Self::CallsTotal { calls: Some(calls), .. } => write!(f, "total_calls {calls}"),
             Self::CallsTotal { calls: None, .. } => f.write_str("total_calls without a limit"),
@@ -303,11 +304,11 @@ fn compare_engines(old: &EngineEntry, new: &EngineEntry, plan: &mut ReloadPlan) 
     let (was, run) = (&old.run, &new.run);
     plan.live.push(LiveChange::Scenario { engine: engine(), source: run.scenario.clone() });
     let is_at_rate = |run: &RunConfig| run.users.is_none();
-    let per_second = |run: &RunConfig| run.rate * 1000.0 / run.rate_period_ms.max(1) as f64;
-    let (rate_was, rate) = (per_second(was), per_second(run));
+    let given = |run: &RunConfig| Rate { calls: run.rate, period_ms: run.rate_period_ms.max(1) };
+    let (rate_was, rate) = (given(was).in_period(1000), given(run).in_period(1000));
     let is_same = (rate_was - rate).abs() <= RATE_TOLERANCE * rate.abs();
     if !is_same && is_at_rate(was) && is_at_rate(run) {
-        plan.live.push(LiveChange::Rate { engine: engine(), rate });
+        plan.live.push(LiveChange::Rate { engine: engine(), rate: given(run) });
     }
     if was.users != run.users
         && let (Some(_), Some(users)) = (was.users, run.users)

@@ -13,6 +13,7 @@ use crate::cli::{self, LowArgs};
 use crate::config::{
     CallLimit, ConcurrencyLimit, Flavor, RunConfig, RunDraft, ScenarioSource, Transport,
 };
+use crate::control::Rate;
 use crate::options::{Accept, FlagSpec, Status};
 use crate::server::engines;
 
@@ -644,7 +645,7 @@ fn a_reload_tells_what_can_be_done_now() {
     };
     assert_eq!(compare(&old, &old), ReloadPlan::default());
     let faster = good(file(2.0, json!({})));
-    let change = LiveChange::Rate { engine: "c".to_owned(), rate: 2.0 };
+    let change = LiveChange::Rate { engine: "c".to_owned(), rate: Rate::per_second(2.0) };
     let plan = ReloadPlan { live: vec![change.clone()], restart: Vec::new() };
     assert_eq!(compare(&old, &faster), plan);
     for (extra, named) in [
