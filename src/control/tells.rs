@@ -59,7 +59,8 @@ struct Tell {
 pub(super) struct Tells([Tell; Kind::ALL.len()]);
 
 impl Tells {
-    /// Asks the workers, or joins the requests that already wait for the same answer.
+    /// Asks the workers, or joins the requests that already wait for the same answer. Each question
+    /// for variables reaches the worker: it notes them in the error log each time.
     pub(super) fn ask(
         &mut self,
         run: &mut Supervisor,
@@ -76,7 +77,8 @@ impl Tells {
             let _ = answer.try_send(Reply::Refused(Refusal::Busy));
             return;
         }
-        if tell.waiting.is_empty() {
+        let is_first = tell.waiting.is_empty();
+        if is_first || kind == Kind::Variables {
             // A scenario that writes global variables has one worker. In any other, all workers
             // have the same values.
             let asked = if kind == Kind::Variables { 1 } else { usize::MAX };
@@ -86,8 +88,10 @@ impl Tells {
                 let _ = answer.try_send(Reply::Refused(Refusal::Busy));
                 return;
             }
-            tell.answers = vec![None; taken.len()];
-            tell.until_ns = now + PATIENCE_NS;
+            if is_first {
+                tell.answers = vec![None; taken.len()];
+                tell.until_ns = now + PATIENCE_NS;
+            }
         }
         tell.waiting.push(answer);
     }

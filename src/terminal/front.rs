@@ -241,7 +241,10 @@ impl<'c> Front<'c> {
     /// Sends a request to the run, and shows the outcome.
     fn ask(&mut self, run: &mut ControlledRun, request: Request, now: u64) {
         if request == Request::TellVariables {
-            return self.questions.put(run, request, now);
+            if let Err(refusal) = self.questions.command(run, request, now) {
+                self.view.say(&refusal.to_string());
+            }
+            return;
         }
         let is_reset = request == Request::ResetStats;
         match run.ask(request, now) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::facts;
 use super::view::View;
-use crate::control::{ControlledRun, Reply, Request, Told, Wait, Waits};
+use crate::control::{ControlledRun, Refusal, Reply, Request, Told, Wait, Waits};
 use crate::engine::CircuitMap;
 use crate::output::screen::Footer;
 use crate::output::units;
@@ -15,7 +15,7 @@ const DASHBOARD_NS: u64 = 250_000_000;
 /// Period of the question which events open calls wait for.
 const WAITS_NS: u64 = 1_000_000_000;
 /// Most questions that wait for their answers at one time.
-const WAITING_MAX: usize = 8;
+const WAITING_MAX: usize = 32;
 
 /// The open questions to workers, and their answers so far.
 pub(super) struct Questions {
@@ -27,7 +27,15 @@ pub(super) struct Questions {
     is_reset: bool,
     map: Option<CircuitMap>,
     /// Replies that have not come yet.
-    waiting: Vec<Receiver<Reply>>,
+    waiting: Vec<Waiting>,
+}
+
+/// A reply that has not come yet.
+struct Waiting {
+    reply: Receiver<Reply>,
+    /// True if the user asked. Other questions are asked again soon, so that their refusal needs no
+    /// handling.
+    is_command: bool,
 }
 
 impl Questions {
@@ -62,14 +70,35 @@ impl Questions {
             return;
         };
         self.next_ns = now + period_ns;
-        self.put(run, request, now);
+        // With too many open questions the next turn asks.
+        let _ = self.put(run, request, false, now);
     }
 
-    /// Sends a request whose answer comes later.
-    pub(super) fn put(&mut self, run: &mut ControlledRun, request: Request, now: u64) {
-        if self.waiting.len() < WAITING_MAX {
-            self.waiting.push(run.tell(request, now));
+    /// Sends a request of the user whose answer comes later.
+    ///
+    /// # Errors
+    /// Too many questions are open.
+    pub(super) fn command(
+        &mut self,
+        run: &mut ControlledRun,
+        request: Request,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        self.put(run, request, true, now)
+    }
+
+    fn put(
+        &mut self,
+        run: &mut ControlledRun,
+        request: Request,
+        is_command: bool,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(Refusal::Busy);
         }
+        self.waiting.push(Waiting { reply: run.tell(request, now), is_command });
+        Ok(())
     }
 
     /// Takes the answers that have come, and shows them.
@@ -81,10 +110,13 @@ impl Questions {
         now: u64,
     ) {
         let mut told = Vec::new();
-        self.waiting.retain(|waiting| match waiting.try_recv() {
+        self.waiting.retain(|waiting| match waiting.reply.try_recv() {
             Ok(reply) => {
-                // A refusal needs no handling: the same question is asked again soon.
-                told.extend(reply.into_result().ok().flatten());
+                match reply.into_result() {
+                    Ok(facts) => told.extend(facts),
+                    Err(refusal) if waiting.is_command => view.say(&refusal.to_string()),
+                    Err(_) => {}
+                }
                 false
             }
             Err(error) => error == TryRecvError::Empty,

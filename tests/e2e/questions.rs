@@ -132,7 +132,16 @@ fn global_variables_can_be_asked_for() {
     let message = peer.receive();
     run.tell("dump variables");
     run.process.wait_for_stderr("$domain = example.org, $limit = 3.000000, $sent = 1.000000");
-    run.wait_for_file("_errors.log", "global variable $domain = example.org");
+    let note = "global variable $domain = example.org";
+    run.wait_for_file("_errors.log", note);
+    // Each of several questions at once is noted.
+    for _ in 0..12 {
+        run.tell("dump variables");
+    }
+    let folder = run.scratch.path().to_owned();
+    run.process.wait_until("13 notes", || {
+        read(&folder, "_errors.log").filter(|text| text.matches(note).count() == 13)
+    });
     peer.answer(&message, "200 OK", "");
     run.process.signal(Signal::INT);
     run.process.finish();
