@@ -116,6 +116,18 @@ impl Policy {
 /// The name, in errors, of a scenario that came as a text.
 pub(crate) const DOCUMENT: &str = "scenario";
 
+/// The claim to a request. The run takes it, or the requester that waits no longer withdraws it:
+/// whoever claims it first decides. Clones are the same claim.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Claims the request; `false` if the other side has.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
 /// A request, and the channel for its answer.
 pub(super) enum Queued {
     /// A request to answer.
@@ -124,13 +136,58 @@ pub(super) enum Queued {
         /// The scenario of [`Request::Swap`], which the requesting thread has compiled.
         replacement: Option<Replacement>,
         answer: SyncSender<Reply>,
+        claim: Claim,
     },
     /// A request for deltas.
     Listen(Listener),
 }
 
 /// The end of the queue that the supervising thread reads.
-pub(crate) struct Queue(pub(super) Receiver<Queued>);
+pub(crate) struct Queue {
+    queued: Receiver<Queued>,
+    withdrawn: usize,
+}
+
+impl Queue {
+    fn new(queued: Receiver<Queued>) -> Self {
+        Self { queued, withdrawn: 0 }
+    }
+
+    /// The next request that waits and was not withdrawn. It is carried out for certain: its
+    /// requester cannot withdraw it any more.
+    pub(super) fn next(&mut self) -> Option<Queued> {
+        while let Ok(queued) = self.queued.try_recv() {
+            match &queued {
+                Queued::Request { claim, .. } if !claim.take() => self.withdrawn += 1,
+                _ => return Some(queued),
+            }
+        }
+        None
+    }
+
+    /// The number of withdrawn requests since the last question.
+    pub(super) fn take_withdrawn(&mut self) -> usize {
+        std::mem::take(&mut self.withdrawn)
+    }
+}
+
+/// Waits for the answer to a request. One that the run has not begun with after `patience` is
+/// withdrawn.
+fn wait_for(
+    answers: &Receiver<Reply>,
+    claim: &Claim,
+    patience: Duration,
+) -> Result<Reply, Refusal> {
+    let reply = match answers.recv_timeout(patience) {
+        // The run is about to answer.
+        Err(RecvTimeoutError::Timeout) if !claim.take() => answers.recv_timeout(PATIENCE),
+        reply => reply,
+    };
+    reply.map_err(|error| match error {
+        RecvTimeoutError::Timeout => Refusal::Timeout,
+        RecvTimeoutError::Disconnected => Refusal::Over,
+    })
+}
 
 /// The part that all handles of a run share.
 pub(super) struct Shared {
@@ -171,7 +228,7 @@ impl Handle {
             beat_ns: AtomicU64::new(u64::MAX),
             end_by_ns: AtomicU64::new(u64::MAX),
         };
-        (Self { shared: Arc::new(shared) }, Queue(receiver))
+        (Self { shared: Arc::new(shared) }, Queue::new(receiver))
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -234,12 +291,9 @@ impl Handle {
             _ => (None, PATIENCE),
         };
         let (answer, answers) = sync_channel(1);
-        self.put(Queued::Request { request, replacement, answer })?;
-        let reply = answers.recv_timeout(patience).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Refusal::Timeout,
-            RecvTimeoutError::Disconnected => Refusal::Over,
-        });
-        reply?.into_result()
+        let claim = Claim::default();
+        self.put(Queued::Request { request, replacement, answer, claim: claim.clone() })?;
+        wait_for(&answers, &claim, patience)?.into_result()
     }
 
     /// The deltas of the run from now on, one a second, under the name of `source`. Together they
@@ -366,5 +420,35 @@ impl fmt::Debug for Handle {
             .field("id", &self.shared.id)
             .field("phase", &phase)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_carried_out_or_withdrawn_and_never_both() {
+        let (sender, receiver) = sync_channel(ASKS);
+        let mut queue = Queue::new(receiver);
+        let put = |request: Request| {
+            let (answer, answers) = sync_channel(1);
+            let claim = Claim::default();
+            let (replacement, own) = (None, claim.clone());
+            sender.send(Queued::Request { request, replacement, answer, claim }).ok().unwrap();
+            (answers, own)
+        };
+        // The run is busy, or has not started yet.
+        let (late, claim) = put(Request::SetUsers(50));
+        assert_eq!(wait_for(&late, &claim, Duration::ZERO), Err(Refusal::Timeout));
+        let (taken, claim) = put(Request::Drain);
+        let Some(Queued::Request { request, answer, .. }) = queue.next() else { panic!() };
+        assert_eq!(request, Request::Drain);
+        assert_eq!((queue.take_withdrawn(), queue.take_withdrawn()), (1, 0));
+        // An answer that is on its way when patience ends is waited for.
+        let run = thread::spawn(move || answer.send(Reply::Done));
+        assert_eq!(wait_for(&taken, &claim, Duration::ZERO), Ok(Reply::Done));
+        run.join().unwrap().unwrap();
+        assert!(queue.next().is_none());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use gossipper_uring::sys;
 
 use super::controlled::Terms;
-use super::handle::{Handle, Listener, Queue, Queued, Shared};
+use super::handle::{Claim, Handle, Listener, Queue, Queued, Shared};
 use super::reply::{Refusal, Reply, Told};
 use super::request::Request;
 use super::state::{ClientState, ListenerState, Phase, Published, ScenarioState, State};
@@ -132,7 +132,8 @@ impl Service {
         now: u64,
     ) -> Receiver<Reply> {
         let (answer, replies) = sync_channel(1);
-        self.take(run, Queued::Request { request, replacement: None, answer }, now);
+        let (replacement, claim) = (None, Claim::default());
+        self.take(run, Queued::Request { request, replacement, answer, claim }, now);
         replies
     }
 
@@ -178,8 +179,15 @@ impl Service {
     /// if workers have reported since the last call.
     pub(super) fn serve(&mut self, run: &mut Supervisor, has_reports: bool, now: u64) {
         self.has_reports |= has_reports;
-        while let Ok(queued) = self.queue.0.try_recv() {
+        while let Some(queued) = self.queue.next() {
             self.take(run, queued, now);
+        }
+        match self.queue.take_withdrawn() {
+            0 => {}
+            count => self.note(format!(
+                "requests that were not carried out because nobody waited for them any more: \
+                 {count}; the engine was starting, or held up by a disk"
+            )),
         }
         self.tells.take(run, now);
         self.look_at_the_swap(run);
@@ -195,7 +203,7 @@ impl Service {
 
     fn take(&mut self, run: &mut Supervisor, queued: Queued, now: u64) {
         let (request, replacement, answer) = match queued {
-            Queued::Request { request, replacement, answer } => (request, replacement, answer),
+            Queued::Request { request, replacement, answer, .. } => (request, replacement, answer),
             Queued::Listen(listener) => {
                 self.next_listener = Some(listener);
                 return;

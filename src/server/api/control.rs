@@ -11,7 +11,7 @@ use super::call::{Answer, Call, Deed, blocking, json};
 use super::error::ApiError;
 use super::model::{Always, Control, ControlRequest, EngineControl};
 use crate::config::RATE_MAX;
-use crate::control::{Rate, Refusal, Request};
+use crate::control::{Phase, Rate, Refusal, Request};
 use crate::server::engines::EngineHandle;
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -195,9 +195,17 @@ fn all_asked(app: &App, asks: &[Request]) -> Result<Vec<Asked>, ApiError> {
     }
     match asked.is_empty() {
         false => Ok(asked),
-        true => Err(ApiError::conflict(
+        true => Err(without_rate(engines.iter().map(|engine| engine.state().phase.clone()))),
+    }
+}
+
+/// The reason why there is no engine for a rate. An engine that is starting may be one soon.
+fn without_rate(mut phases: impl Iterator<Item = Phase>) -> ApiError {
+    match phases.any(|phase| phase == Phase::Starting) {
+        true => ApiError::unavailable("an engine here is still starting; try again"),
+        false => ApiError::conflict(
             "no engine here starts calls at a rate; start a client with POST /api/v1/clients",
-        )),
+        ),
     }
 }
 
@@ -292,6 +300,14 @@ mod tests {
         ] {
             assert_eq!(asks(text), Ok(vec![Request::SetPaused(paused)]), "{text}");
         }
+    }
+
+    #[test]
+    fn an_engine_that_is_starting_is_no_engine_without_a_rate() {
+        let status = |phases: &[Phase]| without_rate(phases.iter().cloned()).status();
+        let ended = Phase::Finished { code: 0 };
+        assert_eq!(status(&[Phase::Running, ended.clone()]), StatusCode::CONFLICT);
+        assert_eq!(status(&[ended, Phase::Starting]), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]
