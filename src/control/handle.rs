@@ -77,9 +77,12 @@ impl Listener {
 
     /// Sends a delta, even if more than [`DELTAS`] wait.
     pub(super) fn send(&self, delta: Delta) {
-        if self.is_there() {
-            self.waiting.fetch_add(1, Ordering::AcqRel);
-            let _ = self.deltas.send(delta);
+        // The receiver may go at any moment, and must stay gone.
+        let one_more = |waiting: usize| (waiting != GONE).then(|| waiting + 1);
+        if self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+            && self.deltas.send(delta).is_err()
+        {
+            self.waiting.store(GONE, Ordering::Release);
         }
     }
 }
@@ -297,8 +300,9 @@ impl Handle {
     }
 
     /// The deltas of the run from now on, one a second, under the name of `source`. Together they
-    /// add up to everything counted from now on, even if they are taken late. A later call takes
-    /// over from an earlier one.
+    /// add up to everything counted from now on, even if they are taken late. While workers change
+    /// to another scenario, that begins when they have it: what they count before is in no delta. A
+    /// later call takes over from an earlier one.
     ///
     /// # Errors
     /// The run is over or busy.
@@ -426,6 +430,43 @@ impl fmt::Debug for Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::{Aggregate, Layout, Report, RunStart};
+
+    /// A listener, its receiver, and a delta for it.
+    fn listening() -> (Listener, Deltas, Delta) {
+        let source = Source::try_from("a".to_owned()).unwrap();
+        let layout = Arc::new(Layout::default());
+        let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, RunStart::default());
+        assert!(aggregate.record_deltas(source.clone()));
+        aggregate.absorb(&Report { end_ns: 5, ..Report::new(&layout, 0) });
+        let (sender, deltas) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let listener = Listener { source, deltas: sender, waiting: Arc::clone(&waiting) };
+        (listener, Deltas { deltas, waiting }, aggregate.take_deltas().remove(0))
+    }
+
+    #[test]
+    fn a_listener_that_is_gone_stays_gone() {
+        let (mut listener, mut deltas, delta) = listening();
+        listener.send(delta.clone());
+        assert!(deltas.next().is_some() && listener.is_there());
+        // It goes while a delta is sent, at one moment or another.
+        for _ in 0..1000 {
+            let end = thread::spawn(move || drop(deltas));
+            while !end.is_finished() {
+                listener.send(delta.clone());
+            }
+            end.join().unwrap();
+            assert!(!listener.is_there());
+            (listener, deltas, _) = listening();
+        }
+        // It left no mark.
+        let (sender, receiver) = channel();
+        drop(receiver);
+        listener.deltas = sender;
+        listener.send(delta);
+        assert!(!listener.is_there());
+    }
 
     #[test]
     fn a_request_is_carried_out_or_withdrawn_and_never_both() {
