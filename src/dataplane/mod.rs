@@ -26,7 +26,7 @@ pub use running::{Running, WorkerHandle, swap};
 pub use transport::streams::{Reconnect, StreamsConfig};
 pub use transport::udp::sip_socket;
 pub use worker::{
-    ANSWERS, Handover, LINGER_NS, Links, NOTES, PerCallSockets, REPORT_NS, Turn, Undone,
+    ANSWERS, Handover, LINGER_NS, Links, NOTES, PerCallSockets, REPORT_NS, Stops, Turn, Undone,
     WATCHDOG_NS, Worker, WorkerParts,
 };
 

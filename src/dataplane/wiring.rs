@@ -19,7 +19,7 @@ use super::running::{Requests, WorkerHandle};
 use super::third_party::link::WorkerEnd;
 use super::transport::udp::sip_socket;
 use super::worker::{
-    ANSWERS, Handover, Links, NOTES, PerCallSockets, REPORTS, Undone, Worker, WorkerParts,
+    ANSWERS, Handover, Links, NOTES, PerCallSockets, REPORTS, Stops, Undone, Worker, WorkerParts,
 };
 use crate::engine::{Engine, Sockets};
 use crate::stats::Report;
@@ -100,7 +100,7 @@ pub fn queues(
         empties,
         swaps,
         swapped,
-        stops,
+        stops: Stops::new(stops),
         notes,
         answers,
         shell,

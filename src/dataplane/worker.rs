@@ -23,7 +23,7 @@ use crate::engine::{Engine, Input};
 use crate::stats::{Counters, Report};
 
 pub(super) use links::REPORTS;
-pub use links::{ANSWERS, Handover, Links, NOTES, Undone};
+pub use links::{ANSWERS, Handover, Links, NOTES, Stops, Undone};
 use wakes::WakeBudget;
 
 /// Length of a report's interval.

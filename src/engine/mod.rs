@@ -197,6 +197,11 @@ impl Outbox {
             commands: VecDeque::new(),
         }
     }
+
+    /// Requests to stop the run, unless a request of the same weight waits already.
+    fn stop_run(&mut self, request: StopRequest) {
+        self.stop = StopRequest::heavier(self.stop.take(), request);
+    }
 }
 
 /// Buffers that one step after the other uses: they are taken, filled, and put back.
@@ -281,6 +286,26 @@ pub enum StopRequest {
     PeerGone,
     /// An `<error>` action, with its text.
     Fatal(String),
+}
+
+impl StopRequest {
+    /// The rank among requests: one with a higher rank includes the effect of one with a lower.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::PeerGone => 0,
+            Self::Gracefully => 1,
+            Self::Now => 2,
+            Self::Disconnected(_) | Self::NotConnected(_) | Self::Fatal(_) => 3,
+        }
+    }
+
+    /// The one of two requests that counts: the heavier, or else the earlier.
+    pub(crate) fn heavier(earlier: Option<Self>, later: Self) -> Option<Self> {
+        match earlier {
+            Some(earlier) if later.weight() <= earlier.weight() => Some(earlier),
+            _ => Some(later),
+        }
+    }
 }
 
 /// A request staged for sending, to be stamped when it leaves.

@@ -167,7 +167,7 @@ impl Engine {
             (Peering::Named, None) => {}
             (Peering::Pair, _) => self.peers.reachable.fill(false),
         }
-        self.outbox.stop.get_or_insert(StopRequest::PeerGone);
+        self.outbox.stop_run(StopRequest::PeerGone);
         for slot in 0..self.calls.used() {
             if self.calls[slot].phase != Phase::Running {
                 continue;

@@ -728,6 +728,10 @@ impl Supervisor {
             }
         }
         for stop in stops {
+            // The first error is the one that ends the run.
+            if self.fatal.is_some() {
+                return;
+            }
             match stop {
                 StopRequest::Gracefully => self.wind_down(now),
                 // As in SIPp, open calls go on for as long as they take.

@@ -2,12 +2,12 @@
 //! under the name `sipp`: an absent peer, and the end of a run.
 
 use gossipper::dataplane::WorkerRequest;
-use gossipper::engine::Arrivals;
+use gossipper::engine::{Arrivals, StopRequest};
 use gossipper::scenario::{Program, compile};
 use gossipper::stats::{FailureCause, WithheldCause};
 
 use crate::harness::rig::{Rig, answer, header, request, to_tag};
-use crate::harness::scenarios::builtin;
+use crate::harness::scenarios::{builtin, inline};
 use crate::harness::side::{CALLEE, CALLER, SideOptions, rate};
 
 /// A caller whose calls last as long as the test wants: they end with the final response.
@@ -197,6 +197,28 @@ fn a_new_rate_takes_effect_within_a_tenth_of_a_second() {
     rig.request(WorkerRequest::SetRate(1.0));
     let rest = calls(&mut rig, 990);
     assert!(rest.len() <= 1, "{} calls at the old rate", rest.len());
+}
+
+#[test]
+fn a_lighter_request_to_stop_does_not_replace_a_heavier_one() {
+    let (now, softly) = (r#"<exec int_cmd="stop_now"/>"#, r#"<exec int_cmd="stop_gracefully"/>"#);
+    let error = r#"<error message="boom"/>"#;
+    let fatal = || StopRequest::Fatal("boom".to_owned());
+    for (actions, expected) in [
+        ([error, softly], fatal()),
+        ([softly, error], fatal()),
+        ([error, now], fatal()),
+        ([now, softly], StopRequest::Now),
+        ([softly, now], StopRequest::Now),
+    ] {
+        let actions = actions.concat();
+        let recv = format!(r#"<recv response="200"><action>{actions}</action></recv>"#);
+        let mut rig = Rig::new(inline("client", &format!("<send>@OPTIONS@</send>{recv}")));
+        let options = rig.expect("OPTIONS").text;
+        rig.send(&answer(&options, 200, "t"));
+        rig.run(10);
+        assert_eq!(rig.side().stops, [expected], "{actions}");
+    }
 }
 
 #[test]

@@ -8,16 +8,15 @@ use crate::engine::{Effect, Input};
 
 impl<D: Driver, M: Medium> Worker<D, M> {
     /// Carries out the effects of the engine. Never waits: an effect that finds its queue full is
-    /// dropped, and counted where it matters.
+    /// kept if it must not be lost, or else dropped, and counted where it matters.
     pub(super) fn carry_out(&mut self, now: u64) {
         let links = &mut self.links;
-        let mut wakes_control = false;
+        let mut wakes_control = links.stops.push_kept();
         while let Some(effect) = self.engine.next_effect() {
             match effect {
                 Effect::Close(socket) => self.network.close_sip(socket),
                 Effect::Stop(request) => {
-                    // A full queue holds an earlier request of the same weight.
-                    let _ = links.stops.push(request);
+                    links.stops.push(request);
                     wakes_control = true;
                 }
                 Effect::Note(text) => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Thread;
 
 use gossipper_uring::{Bell, SocketId, Waker};
-use rtrb::{Consumer, Producer};
+use rtrb::{Consumer, Producer, PushError};
 
 use crate::dataplane::third_party::link::WorkerEnd;
 use crate::engine::{Answer, Incoming, StopRequest, Swap, WorkerRequest};
@@ -47,6 +47,37 @@ impl Handover {
     }
 }
 
+/// Requests to stop the run on their way to the control side. One that finds the queue full is kept
+/// for the next turn; of several the heaviest.
+pub struct Stops {
+    queue: Producer<StopRequest>,
+    kept: Option<StopRequest>,
+}
+
+impl Stops {
+    /// The sender's end of `queue`.
+    pub fn new(queue: Producer<StopRequest>) -> Self {
+        Self { queue, kept: None }
+    }
+
+    pub(super) fn push(&mut self, request: StopRequest) {
+        self.kept = StopRequest::heavier(self.kept.take(), request);
+        self.push_kept();
+    }
+
+    /// Sends the request that was kept; returns `true` if there was one, and room for it.
+    pub(super) fn push_kept(&mut self) -> bool {
+        let Some(request) = self.kept.take() else { return false };
+        match self.queue.push(request) {
+            Ok(()) => true,
+            Err(PushError::Full(request)) => {
+                self.kept = Some(request);
+                false
+            }
+        }
+    }
+}
+
 /// A worker's ends of the queues that connect it. Each has a fixed capacity.
 pub struct Links {
     /// Requests of the control side.
@@ -62,7 +93,7 @@ pub struct Links {
     /// The remains of exchanged programs, for the control side to free.
     pub swapped: Producer<Box<Swap>>,
     /// Requests of the scenario to stop the run.
-    pub stops: Producer<StopRequest>,
+    pub stops: Stops,
     /// Notes for the user; they are rare enough to be texts.
     pub notes: Producer<String>,
     /// Answers to questions of the control side.
@@ -129,5 +160,31 @@ impl Links {
             }
             Err(_) => own.handover_dropped += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtrb::RingBuffer;
+
+    use super::*;
+
+    #[test]
+    fn the_heaviest_request_to_stop_waits_for_room() {
+        let (queue, mut control) = RingBuffer::new(1);
+        let mut stops = Stops::new(queue);
+        let error = |text: &str| StopRequest::Fatal(text.to_owned());
+        let requests = [
+            StopRequest::PeerGone,
+            StopRequest::Gracefully,
+            error("first"),
+            StopRequest::Now,
+            error("second"),
+        ];
+        requests.into_iter().for_each(|request| stops.push(request));
+        assert!(!stops.push_kept());
+        assert_eq!(control.pop(), Ok(StopRequest::PeerGone));
+        assert!(stops.push_kept() && !stops.push_kept());
+        assert_eq!(control.pop(), Ok(error("first")));
     }
 }

@@ -210,9 +210,9 @@ impl Engine {
                 return Ok(Flow::Ended);
             }
             Action::Command(InternalCommand::StopGracefully) => {
-                self.outbox.stop = Some(StopRequest::Gracefully);
+                self.outbox.stop_run(StopRequest::Gracefully);
             }
-            Action::Command(InternalCommand::StopNow) => self.outbox.stop = Some(StopRequest::Now),
+            Action::Command(InternalCommand::StopNow) => self.outbox.stop_run(StopRequest::Now),
         }
         Ok(Flow::Continue)
     }
@@ -256,7 +256,7 @@ impl Engine {
         let step = self.calls[slot].step;
         let text = self.text(slot, text, cx)?;
         self.trace(slot, step, Event::Error(&text));
-        self.outbox.stop = Some(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
+        self.outbox.stop_run(StopRequest::Fatal(String::from_utf8_lossy(&text).into_owned()));
         Ok(())
     }
 
@@ -568,7 +568,7 @@ impl Engine {
                     Ok(Flow::Continue | Flow::Ended) => {}
                     Ok(Flow::Jump(target)) => index = usize::from(target),
                     Err(cause) => {
-                        self.outbox.stop = Some(StopRequest::Fatal(format!(
+                        self.outbox.stop_run(StopRequest::Fatal(format!(
                             "<init> failed at line {}: {}",
                             step.position.line,
                             cause.description()
