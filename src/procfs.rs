@@ -51,9 +51,25 @@ impl<'a> TaskStat<'a> {
     }
 }
 
+/// Tells whether a process ignores `signal`, from `/proc/PID/status` (proc_pid_status(5)).
+pub(crate) fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).contains(&signal) && mask >> (signal - 1) & 1 == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_a_bit_of_a_mask() {
+        // Under nohup(1) and the runtime of Rust: SIGHUP and SIGPIPE.
+        let status = "Name:\ta\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\n";
+        let ignored: Vec<i32> = (0..=65).filter(|&signal| ignores(status, signal)).collect();
+        assert_eq!(ignored, [1, 13]);
+        assert!(!ignores("Name:\ta\n", 1));
+    }
 
     #[test]
     fn processors_are_read_by_their_number() {

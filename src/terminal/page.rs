@@ -1,9 +1,9 @@
 //! The terminal: its presence, its keys and its size, and the restoring of its settings.
 //!
 //! Input is switched to single keys without echo; Ctrl-C and Ctrl-Z keep their meaning as signals.
-//! The terminal's settings are put back at every end of the program: a return, a panic on any
-//! thread, a stop by Ctrl-Z. This module knows neither the content of pages nor the meaning of
-//! keys.
+//! The terminal's settings are put back at every end of the program that it can notice: a return, a
+//! panic on any thread, a signal but for SIGKILL, a stop by Ctrl-Z. This module knows neither the
+//! content of pages nor the meaning of keys.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, Once, PoisonError};

@@ -1,5 +1,6 @@
 //! The signals that a run handles, as flags that handlers set.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,15 +8,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{
-    SIGCONT, SIGINT, SIGPIPE, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ,
+    SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGXFSZ,
 };
-use signal_hook::flag;
+use signal_hook::{flag, low_level};
 
 use super::page;
+use crate::procfs;
 use crate::run::RunError;
 
 /// Period at which a waiting thread checks the flags.
 const POLL: Duration = Duration::from_millis(100);
+
+/// The signals that end the process at once, but for those that it was started to ignore, as by
+/// nohup(1).
+fn ends_at_once() -> impl Iterator<Item = i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    [SIGQUIT, SIGHUP].into_iter().filter(move |&signal| !procfs::ignores(&status, signal))
+}
 
 /// Flags of the received signals.
 pub(super) struct Signals {
@@ -46,6 +56,14 @@ impl Signals {
             let mut all = signal_hook::iterator::Signals::new([
                 SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH,
             ])?;
+            for signal in ends_at_once() {
+                // A terminal that takes no output must not keep the process: the second one ends it
+                // before the terminal is restored.
+                let came = Arc::new(AtomicBool::new(false));
+                flag::register_conditional_default(signal, Arc::clone(&came))?;
+                flag::register(signal, came)?;
+                all.add_signal(signal)?;
+            }
             let (stops, quit) = (Arc::clone(&signals.stops), Arc::clone(&signals.quit));
             let (dump, resumed) = (Arc::clone(&signals.dump), Arc::clone(&signals.resumed));
             let control = thread::current();
@@ -59,8 +77,13 @@ impl Signals {
                         SIGTSTP => {
                             page::restore();
                             // This stops the process until SIGCONT.
-                            let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
+                            let _ = low_level::emulate_default_handler(SIGTSTP);
                             resumed.store(true, Ordering::Relaxed);
+                        }
+                        SIGQUIT | SIGHUP => {
+                            page::restore();
+                            // This ends the process.
+                            let _ = low_level::emulate_default_handler(signal);
                         }
                         _ => {}
                     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::{SigId, flag, low_level};
 
 use crate::config::RunConfig;
@@ -78,7 +78,7 @@ struct Signals {
 impl Signals {
     fn catch() -> Self {
         let end = Arc::new(AtomicBool::new(false));
-        let ends = [SIGINT, SIGTERM, SIGHUP].map(|signal| (signal, Arc::clone(&end)));
+        let ends = [SIGINT, SIGTERM, SIGHUP, SIGQUIT].map(|signal| (signal, Arc::clone(&end)));
         // Stopping the form would leave its screen behind.
         let ignored = [(SIGTSTP, Arc::default())];
         let register = |(signal, flag)| flag::register(signal, flag).ok();
@@ -92,8 +92,6 @@ impl Drop for Signals {
         for signal in self.caught.drain(..) {
             low_level::unregister(signal);
         }
-        // The handler stays, without an action: a run whose terminal is gone would otherwise never
-        // end.
-        let _ = flag::register_conditional_default(SIGHUP, Arc::new(AtomicBool::new(true)));
+        // The handlers stay, without an action. A run installs its own before all else.
     }
 }

@@ -117,6 +117,29 @@ fn a_signal_gives_the_terminal_back_from_the_form() {
     // Ctrl-C.
     tty.press("\x03");
     assert_eq!(tty.finish(), 0);
+    let mut tty = Tty::start(&format!("{PROGRAM} tui"));
+    tty.wait_for(0, "Remote host");
+    // Ctrl-\.
+    tty.press("\x1c");
+    assert_eq!(tty.finish(), 0);
+}
+
+#[test]
+fn a_signal_that_ends_a_run_at_once_gives_the_terminal_back() {
+    let _turn = lock::light();
+    let run = format!("{PROGRAM} sipp -sn uas -i 127.0.0.1 -p 0");
+    // A shell reports a program that a signal ended as 128 and the signal.
+    let mut tty = Tty::start(&run);
+    tty.wait_for(0, "Scenario Screen");
+    tty.press("\x1c");
+    assert_eq!(tty.finish(), 128 + Signal::QUIT.as_raw());
+    let mut tty = Tty::start(&format!("sh -c 'echo pid $$; exec {run}'"));
+    let at = tty.wait_for(0, "pid ");
+    tty.wait_for(at, "Scenario Screen");
+    let pid = tty.screen()[at..].split_whitespace().next().unwrap().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, Signal::HUP).unwrap();
+    assert_eq!(tty.finish(), 128 + Signal::HUP.as_raw());
 }
 
 #[test]

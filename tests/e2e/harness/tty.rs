@@ -20,9 +20,9 @@ impl Tty {
     #[track_caller]
     pub fn start(line: &str) -> Self {
         tools::need("script");
-        // The shell itself outlives a Ctrl-C, which dash would not without the trap.
+        // The shell itself outlives Ctrl-C and Ctrl-\, which dash would not without the trap.
         let line = format!(
-            "trap : INT; stty rows 50 cols 100; export TERM=xterm; {line}; echo is-over $?; stty -a"
+            "trap : INT QUIT; stty rows 50 cols 100; export TERM=xterm; {line}; echo is-over $?; stty -a"
         );
         let mut child = Command::new("script")
             .env("SHELL", "/bin/sh")
