@@ -97,10 +97,41 @@ fn lines_with(files: &[Text], words: &[&str]) -> Vec<String> {
     found
 }
 
-/// The lines before the unit tests of a file.
-fn product_lines(file: &Text) -> impl Iterator<Item = (usize, &str)> {
-    let lines = file.text.lines().enumerate();
-    lines.take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+/// The lines of a file that are not for its unit tests alone, with their numbers from 0. The tests
+/// themselves are the last item of a file.
+fn product_lines(text: &str) -> Vec<(usize, &str)> {
+    let mut product = Vec::new();
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((number, line)) = lines.next() {
+        if !line.starts_with("#[cfg(test)]") {
+            product.push((number, line));
+            continue;
+        }
+        while lines.next_if(|(_, line)| line.starts_with("#[") || line.starts_with("//")).is_some()
+        {
+        }
+        let Some((_, item)) = lines.next() else { break };
+        if item.contains("mod ") && item.ends_with('{') {
+            break;
+        }
+        let mut last = item;
+        while !last.ends_with([';', '}']) {
+            let Some((_, line)) = lines.next() else { break };
+            // Only the first column ends an item of several lines.
+            last = if line.starts_with([' ', '\t']) { "" } else { line };
+        }
+    }
+    product
+}
+
+#[test]
+fn only_what_is_for_tests_is_no_product() {
+    let text = "a\n#[cfg(test)]\nmod tests;\nb\n#[cfg(test)]\n#[rustfmt::skip]\nfn f(\n    \
+                a: u8,\n) {\n    g();\n}\nc\n#[cfg(test)]\nuse x::{\n    y,\n};\nd\n    \
+                #[cfg(test)]\n#[cfg(test)]\npub(crate) mod tests {\n    e\n}\n";
+    let lines: Vec<&str> = product_lines(text).into_iter().map(|(_, line)| line).collect();
+    assert_eq!(lines, ["a", "b", "c", "d", "    #[cfg(test)]"]);
+    assert_eq!(product_lines(text)[1], (3, "b"));
 }
 
 #[test]
@@ -219,7 +250,7 @@ fn pure_modules_touch_neither_clock_nor_network() {
         if !PURE_MODULES.iter().any(|module| file.path.starts_with(format!("src/{module}"))) {
             continue;
         }
-        for (number, line) in product_lines(file) {
+        for (number, line) in product_lines(&file.text) {
             if let Some(word) = words.iter().find(|word| line.contains(**word)) {
                 violations.push(file.place(number, word));
             }
@@ -369,7 +400,8 @@ fn dependencies_point_one_way() {
             }
             continue;
         };
-        let code = product_lines(file).filter(|(_, line)| !line.trim_start().starts_with("//"));
+        let lines = product_lines(&file.text).into_iter();
+        let code = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
         for (number, line) in code {
             if line.trim_end().ends_with("crate::{") {
                 violations.push(file.place(number, "write a line for each module"));
@@ -427,7 +459,9 @@ fn functions(text: &str) -> Vec<(&str, usize, usize)> {
         let is_item = before.split_whitespace().all(|word| {
             // `pub(in crate::engine)` is two words.
             let is_visibility = word.starts_with("pub") || word.ends_with(')');
-            is_visibility || ["const", "async", "unsafe", "extern"].contains(&word)
+            // The `"C"` of `extern "C"` is a word too.
+            let is_abi = word.starts_with('"');
+            is_visibility || is_abi || ["const", "async", "unsafe", "extern"].contains(&word)
         });
         // A function pointer has no name, a declaration no body, and one line is short.
         let name = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap();
@@ -453,6 +487,9 @@ fn functions(text: &str) -> Vec<(&str, usize, usize)> {
 fn functions_fit_a_screen() {
     let mut violations = Vec::new();
     let mut long = Vec::new();
+    // No word before the name hides a function.
+    let text = "pub unsafe extern \"C\" fn f(\n    a: u8,\n) {\n    g();\n}\n";
+    assert_eq!(functions(text), [("f", 0, 4)]);
     for file in files().iter().filter(|file| file.is_rust()) {
         if !file.is_below("src") && !file.is_below("uring/src") {
             continue;
