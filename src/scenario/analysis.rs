@@ -135,7 +135,45 @@ fn reads(template: &Template) -> Keep {
             Field::LastMessage | Field::LastRequestUri | Field::LastCseqNumber(_) => {
                 keep.message = true;
             }
-            _ => {}
+            // Every keyword is named here, so that a new one is not forgotten.
+            Field::Service
+            | Field::RemoteIp
+            | Field::RemoteIpInSdp
+            | Field::RemoteHost
+            | Field::RemotePort(_)
+            | Field::LocalIp
+            | Field::LocalIpInSdp
+            | Field::LocalIpType
+            | Field::LocalPort(_)
+            | Field::ServerIp
+            | Field::Transport
+            | Field::MediaIp
+            | Field::MediaIpType
+            | Field::MediaPort(_)
+            | Field::CryptoKey { .. }
+            | Field::AutoMediaPort(_)
+            | Field::Pid
+            | Field::SippVersion
+            | Field::Users
+            | Field::UserId
+            | Field::CallId
+            | Field::CallNumber(_)
+            | Field::Cseq(_)
+            | Field::Branch(_)
+            | Field::MsgIndex
+            | Field::ClockTick(_)
+            | Field::Timestamp
+            | Field::Date
+            | Field::DynamicId
+            | Field::PeerTagParam
+            | Field::NextUrl
+            | Field::Routes
+            | Field::Variable(_)
+            | Field::Fill { .. }
+            | Field::Len(_)
+            | Field::Injected(_)
+            | Field::Authentication(_)
+            | Field::Circuit => {}
         }
     }
     keep

@@ -344,27 +344,36 @@ impl Engine {
             Field::Timestamp => put_timestamp(now + self.config.wall_offset_ns, out),
             Field::Date => put_date(now + self.config.wall_offset_ns, out),
             Field::Variable(variable) => self.put_variable(slot, *variable, out),
-            Field::Fill { text, variable } => {
-                let wanted = self.variable(slot, *variable).number(&self.blobs).max(0.0) as usize;
-                for at in 0..wanted.min(u16::MAX.into()) {
-                    out.put(&text[at % text.len()..][..1]);
-                }
-            }
+            Field::Fill { text, variable } => self.put_fill(slot, text, *variable, out),
             Field::Injected(injected) => self.put_injected(injected, at, out),
-            Field::Circuit => {
-                if let Some(circuits) =
-                    self.circuits.as_ref().filter(|_| call.circuit != NO_CIRCUIT)
-                {
-                    circuits.map.put(call.circuit, out);
-                }
+            Field::Circuit => self.put_circuit(slot, out),
+            Field::RemoteIp | Field::RemoteIpInSdp | Field::RemoteHost | Field::RemotePort(_) => {
+                let bytes = peer_field(field, call.remote);
+                out.put(bytes.as_deref().unwrap_or_default());
             }
-            field => self.field_of_last(field, at, bound, out),
+            Field::LastHeader(_)
+            | Field::LastHeaderPart(_)
+            | Field::LastMessage
+            | Field::LastRequestUri
+            | Field::LastCseqNumber(_) => self.field_of_last(field, at, bound, out),
+            // `bound::constant` has made literals of these.
+            Field::Service
+            | Field::LocalIpType
+            | Field::Transport
+            | Field::MediaIp
+            | Field::MediaIpType
+            | Field::MediaPort(_)
+            | Field::Pid
+            | Field::SippVersion
+            | Field::Users => {}
+            // `render` writes these, once it knows the rest of the message.
+            Field::Len(_) | Field::Authentication(_) => {}
         }
     }
 
-    /// Puts a field that is taken from the last received message, or from the address of the peer.
+    /// Puts a field that is taken from the last received message. The caller passes no other.
     fn field_of_last(&self, field: &Field, at: &At<'_, '_>, bound: &Bound, out: &mut Out<'_>) {
-        let At { slot, last, .. } = *at;
+        let last = at.last;
         match field {
             Field::LastHeader(header) => {
                 let Some(last) = last else { return };
@@ -392,11 +401,7 @@ impl Engine {
                 let number = last.and_then(|last| last.cseq().ok()).map_or(0, |cseq| cseq.number);
                 out.number(i64::from(number) + offset);
             }
-            field => {
-                if let Some(bytes) = peer_field(field, self.calls[slot].remote) {
-                    out.put(&bytes);
-                }
-            }
+            _ => {}
         }
     }
 
@@ -411,6 +416,21 @@ impl Engine {
         let count = *count;
         keys.set(counts);
         out.put(&self.crypto_key(slot, index, count));
+    }
+
+    /// Puts `text` over and over, up to the number of bytes in `variable`.
+    fn put_fill(&self, slot: Slot, text: &[u8], variable: VariableRef, out: &mut Out<'_>) {
+        let wanted = self.variable(slot, variable).number(&self.blobs).max(0.0) as usize;
+        for at in 0..wanted.min(u16::MAX.into()) {
+            out.put(&text[at % text.len()..][..1]);
+        }
+    }
+
+    fn put_circuit(&self, slot: Slot, out: &mut Out<'_>) {
+        let circuit = self.calls[slot].circuit;
+        if let Some(circuits) = self.circuits.as_ref().filter(|_| circuit != NO_CIRCUIT) {
+            circuits.map.put(circuit, out);
+        }
     }
 
     fn put_dynamic_id(&self, out: &mut Out<'_>) {
