@@ -6,7 +6,7 @@ const INTRODUCTION: &str = "\
 # SIPp options in Gossipper
 
 <!-- Made from the table of options in src/options; a test compares. To write it anew:
-     UPDATE_GOLDEN=1 cargo test --test golden -->
+     UPDATE_GOLDEN=1 cargo test --locked --test golden -->
 
 Gossipper reads SIPp's options under their names, with one dash or two. An option that this version
 does not support is an error, never ignored.

@@ -15,7 +15,7 @@ pub(crate) fn compare(file: &str, actual: &str) {
     let expected = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         actual == expected,
-        "{file} is out of date; look at it after: UPDATE_GOLDEN=1 cargo test --test {} {}\n\n{actual}",
+        "{file} is out of date; look at it after: UPDATE_GOLDEN=1 cargo test --locked --test {} {}\n\n{actual}",
         env!("CARGO_CRATE_NAME"),
         // The name of a test is the name of its thread.
         thread::current().name().unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! Pages and documents that are made from the flag table equal the committed ones.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden help` writes them anew.
+//! `UPDATE_GOLDEN=1 cargo test --locked --test golden help` writes them anew.
 
 use gossipper::cli::{Action, compatibility_markdown, parse};
 

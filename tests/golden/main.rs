@@ -1,8 +1,8 @@
 //! Everything printed, written or documented, held byte for byte against committed files: those of
 //! this folder, and those of `docs/` that are made from tables of the program.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden` writes them anew; the difference is then for the
-//! reviewer to judge. Bytes on the wire are `e2e`'s (`transcript`).
+//! `UPDATE_GOLDEN=1 cargo test --locked --test golden` writes them anew; the difference is then
+//! for the reviewer to judge. Bytes on the wire are `e2e`'s (`transcript`).
 
 mod golden_file;
 #[allow(dead_code, reason = "`prometheus` in `meta` uses the rest")]

@@ -1,6 +1,6 @@
 //! SIPp's screens, character for character.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden screens` writes the expected pages anew.
+//! `UPDATE_GOLDEN=1 cargo test --locked --test golden screens` writes the expected pages anew.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Configurations of servers from outside: samples, reports, the documents that are made from the
 //! keys, and the commands of the real program.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden server_config` writes the documents anew.
+//! `UPDATE_GOLDEN=1 cargo test --locked --test golden server_config` writes the documents anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Printed and written output about a run, byte for byte.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden summary` writes the expected files anew; the
+//! `UPDATE_GOLDEN=1 cargo test --locked --test golden summary` writes the expected files anew; the
 //! difference is then for the reviewer to judge.
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Every trace and statistics file, byte for byte, from records and figures that are made up.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test golden traces` writes the expected files anew; the difference
-//! is then for the reviewer to judge.
+//! `UPDATE_GOLDEN=1 cargo test --locked --test golden traces` writes the expected files anew; the
+//! difference is then for the reviewer to judge.
 
 use std::fs;
 use std::path::{Path, PathBuf};
