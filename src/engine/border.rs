@@ -2,7 +2,8 @@
 //! by [`Engine::next_effect`].
 //!
 //! Messages to send are no effects: they stand in the arena. Effects are rare, so that a datagram
-//! costs nothing for them. Waiting effects are bounded, and dropped ones are counted.
+//! costs nothing for them. Waiting effects are bounded. Notes and shell commands that are dropped
+//! are counted.
 
 use gossipper_uring::{IcmpCause, SendFailure, SocketId, TxArena};
 
