@@ -30,7 +30,8 @@ build() {
 beside() {
     step "clippy" idle make clippy &&
         step "documentation" idle make doc &&
-        step "build for the sanitizer" idle scripts/sanitize.sh --if-possible --no-run
+        step "build for the sanitizer" idle scripts/sanitize.sh --if-possible --no-run &&
+        step "fuzz targets" idle env RUSTFLAGS="--cfg fuzzing" "$cargo" check --locked --manifest-path fuzz/Cargo.toml
 }
 
 log=$(mktemp)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gossipper::config::targets::{Network, PortRange, parse_expiry};
 use gossipper::engine::{COMMAND_MAX, is_command, sender};
 use gossipper::injection::{InjectionFile, Table};
-use gossipper::run::action;
+use gossipper::terminal::action;
 
 /// The number of columns read: more than most files have.
 const COLUMNS: u16 = 5;

@@ -12,7 +12,7 @@ use crate::sinks::Log;
 
 /// An action of the user of a run at a terminal.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Action {
+pub enum Action {
     /// Send this request to the run.
     Ask(Request),
     /// Ask for another rate, in calls per period: the unit of `-r`.
@@ -40,7 +40,7 @@ pub(super) enum Action {
 
 /// The scenario whose steps the first screen shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Display {
+pub enum Display {
     /// The main scenario, given with `-sf` or `-sn`.
     #[default]
     Main,
@@ -52,7 +52,7 @@ pub(super) enum Display {
 
 /// The reason why a command line was not understood.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub(super) enum CommandError {
+pub enum CommandError {
     /// The line is empty.
     #[error("an empty command; there are: {COMMANDS}")]
     Empty,
@@ -76,7 +76,7 @@ const COMMANDS: &str = "set rate|rate-scale|users|limit N, set display main|ooc|
                         dump tasks|variables, reset stats";
 
 /// The action of a key; `None` if it has none. `c` begins a command line and is not handled here.
-pub(super) fn of_key(key: u8) -> Option<Action> {
+pub fn of_key(key: u8) -> Option<Action> {
     Some(match key {
         b'0' => Action::ShowStatusLine,
         b'1'..=b'9' => Action::Show(Screen::from_digit(key - b'0')?),
@@ -96,7 +96,7 @@ pub(super) fn of_key(key: u8) -> Option<Action> {
 ///
 /// # Errors
 /// The command is unknown, or its value is wrong; the text names the alternatives.
-pub(super) fn of_command(text: &str) -> Result<Action, CommandError> {
+pub fn of_command(text: &str) -> Result<Action, CommandError> {
     let mut words = text.split_whitespace();
     let first = words.next().ok_or(CommandError::Empty)?;
     let (second, third) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
@@ -146,7 +146,7 @@ pub(super) fn of_command(text: &str) -> Result<Action, CommandError> {
 ///
 /// # Errors
 /// The command was not understood.
-pub(super) fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
+pub fn of_datagram(bytes: &[u8]) -> Result<Option<Action>, CommandError> {
     match bytes.split_first() {
         Some((b'c', command)) => of_command(&String::from_utf8_lossy(command)).map(Some),
         Some((&key, _)) => Ok(of_key(key)),

@@ -8,7 +8,7 @@
 //!
 //! This module knows no server: an API beside the run reaches it through its handle.
 
-mod action;
+pub mod action;
 mod background;
 mod facts;
 mod front;
