@@ -119,6 +119,38 @@ fn a_rate_is_raised_and_a_pause_is_kept_on_the_wire() {
     daemon.stop();
 }
 
+#[test]
+fn a_rate_that_an_engine_was_too_late_for_is_not_set() {
+    let _lock = lock::light();
+    let target = Peer::new();
+    let daemon = daemon::start(&json!({
+        "api_addr": "127.0.0.1:0",
+        "server": management(ports::free()),
+        "clients": [{
+            "id": "late",
+            "role": "load",
+            "scenario_name": "options",
+            "local_ip": "127.0.0.1",
+            "remote_addr": target.address().to_string(),
+            "rate": 5,
+            "total_calls": 0,
+            // Longer than a requester waits.
+            "extra_args": ["-sleep", "8"],
+        }],
+    }));
+    let client = daemon.client();
+    let reply = client.post("/api/v1/control", &json!({ "rate": 50 }));
+    assert!(reply.error(503).contains("starting"));
+    let reply = client.post("/api/v1/control", &json!({ "engine_id": "late", "rate": 50 }));
+    assert!(reply.error(503).contains("did not answer in time"));
+    for _ in 0..3 {
+        target.receive_kind("OPTIONS");
+    }
+    let control = client.get("/api/v1/control").json();
+    assert_eq!(control["engines"][1]["rate"], json!(5.0), "{control}");
+    daemon.stop();
+}
+
 /// A scenario that answers calls; each answer contains the version of the scenario.
 fn versioned(version: u32) -> String {
     let answer = |body: &str| {
