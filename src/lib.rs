@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod engine;
 pub mod files;
 pub mod injection;
+pub mod media;
 pub mod options;
 pub mod output;
 mod procfs;

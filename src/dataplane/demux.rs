@@ -3,8 +3,8 @@
 
 use gossipper_uring::{Event, SocketId};
 
-use super::medium::MediumInput;
 use crate::engine::{Incoming, Input};
+use crate::media::MediumInput;
 
 /// The user of a UDP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,6 @@ use gossipper_uring::{Bell, Driver, DriverConfig, SyscallDriver, UringDriver, Wa
 use rustls::server::ProducesTickets;
 use thiserror::Error;
 
-use super::medium::NoMedium;
 use super::network::Network;
 use super::running::Running;
 use super::third_party::{self, ThirdPartyError, ThirdPartyPlan};
@@ -21,6 +20,7 @@ use super::transport::streams::{Reconnect, StreamsConfig};
 use super::wiring::{self, Begin, Station};
 use super::worker::{Links, Turn, Undone};
 use crate::engine::{EngineConfig, Generations, Programs};
+use crate::media::NoMedium;
 use crate::stats::Layout;
 use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 

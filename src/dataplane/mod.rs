@@ -10,7 +10,6 @@ pub mod wiring;
 mod bind;
 mod demux;
 mod launch;
-mod medium;
 mod network;
 mod running;
 mod told;
@@ -20,7 +19,7 @@ mod worker;
 pub use bind::bind_again;
 pub use demux::Arrival;
 pub use launch::{Bind, Launch, LaunchError, StreamPlan, launch};
-pub use medium::{Medium, MediumEffect, MediumInput, NoMedium};
+
 pub use network::Network;
 pub use running::{Running, WorkerHandle, swap};
 pub use transport::streams::{Reconnect, StreamsConfig};
@@ -31,3 +30,4 @@ pub use worker::{
 };
 
 pub use crate::engine::{Answer, WorkerRequest};
+pub use crate::media::{Medium, MediumEffect, MediumInput, NoMedium};

@@ -13,7 +13,6 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::bind::open_again;
 use super::launch::{Bind, Launch, LaunchError};
-use super::medium::Medium;
 use super::network::Network;
 use super::running::{Requests, WorkerHandle};
 use super::third_party::link::WorkerEnd;
@@ -22,6 +21,7 @@ use super::worker::{
     ANSWERS, Handover, Links, NOTES, PerCallSockets, REPORTS, Stops, Undone, Worker, WorkerParts,
 };
 use crate::engine::{Engine, Sockets};
+use crate::media::Medium;
 use crate::stats::Report;
 use crate::trace;
 

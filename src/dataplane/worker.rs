@@ -16,10 +16,10 @@ use std::io;
 
 use gossipper_uring::{Driver, SocketId, SocketSpec, TxArena};
 
-use super::medium::{Medium, NoMedium};
 use super::network::Network;
 use super::told::Told;
 use crate::engine::{Engine, Input};
+use crate::media::{Medium, NoMedium};
 use crate::stats::{Counters, Report};
 
 pub(super) use links::REPORTS;

@@ -2,9 +2,9 @@
 
 use gossipper_uring::Driver;
 
-use super::super::medium::{Medium, MediumEffect, MediumInput};
 use super::{SOCKETS_PER_TURN, Worker};
 use crate::engine::{Effect, Input};
+use crate::media::{Medium, MediumEffect, MediumInput};
 
 impl<D: Driver, M: Medium> Worker<D, M> {
     /// Carries out the effects of the engine. Never waits: an effect that finds its queue full is

@@ -6,10 +6,10 @@ use gossipper_uring::Driver;
 use rtrb::Consumer;
 
 use super::super::demux::Arrival;
-use super::super::medium::{Medium, MediumInput};
 use super::super::third_party::link::Tell;
 use super::{Handover, SOCKETS_PER_TURN, TX_RESERVE, Worker};
 use crate::engine::{Handled, Incoming, Input, WorkerRequest};
+use crate::media::{Medium, MediumInput};
 use crate::stats::DropCause;
 
 impl<D: Driver, M: Medium> Worker<D, M> {

@@ -3,8 +3,8 @@
 
 use gossipper_uring::Driver;
 
-use super::super::medium::Medium;
 use super::{REPORT_NS, SAMPLE_NS, Worker};
+use crate::media::Medium;
 use crate::stats::{CounterSample, Counters, Report};
 
 impl<D: Driver, M: Medium> Worker<D, M> {

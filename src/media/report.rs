@@ -1,0 +1,77 @@
+//! What a leg sent, received and measured.
+
+/// The verdict about a call's audio.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Heard {
+    /// The call had no audio to hear: nothing was negotiated or played.
+    #[default]
+    Unknown,
+    /// Neither side heard the other.
+    None,
+    /// We heard the peer, or the peer reported to hear us, but not both.
+    OneWay,
+    /// Both ways.
+    TwoWay,
+}
+
+/// Figures of one stream in one direction of reception (RFC 3550 section 6.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reception {
+    /// Packets received, without duplicates.
+    pub packets: u64,
+    /// Payload octets received.
+    pub octets: u64,
+    /// Packets that were expected.
+    pub expected: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Packets that came after a later one.
+    pub reordered: u64,
+    /// Packets that came twice.
+    pub duplicates: u64,
+    /// Packets that came too late for the jitter buffer.
+    pub discarded: u64,
+    /// Bursts of loss (RFC 3611 section 4.7.2).
+    pub bursts: u64,
+    /// Interarrival jitter, in nanoseconds.
+    pub jitter_ns: u64,
+    /// Highest interarrival jitter, in nanoseconds.
+    pub jitter_max_ns: u64,
+    /// Estimated MOS (G.107); `None` until there is enough to measure.
+    pub mos: Option<f32>,
+    /// Lowest estimated MOS of an interval.
+    pub mos_min: Option<f32>,
+    /// Packets of a payload type that was not negotiated.
+    pub wrong_payload_type: u64,
+    /// Changes of the SSRC.
+    pub ssrc_changes: u64,
+    /// Packets with audio above silence.
+    pub audible: u64,
+    /// Longest time without a packet between the first and the last one, in nanoseconds.
+    pub longest_gap_ns: u64,
+}
+
+/// Figures of a leg at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LegReport {
+    /// The verdict.
+    pub heard: Heard,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP payload octets sent.
+    pub octets_sent: u64,
+    /// What was received.
+    pub reception: Reception,
+    /// Time from the leg's first offer or answer to the first audible packet, in nanoseconds.
+    pub first_audio_ns: Option<u64>,
+    /// Time from the answer of the call to the first audible packet, in nanoseconds.
+    pub first_audio_after_answer_ns: Option<u64>,
+    /// Round-trip time by RTCP, in nanoseconds; the last one measured.
+    pub round_trip_ns: Option<u64>,
+    /// Fraction of our packets that the peer reported lost, in 1/256; the last report's.
+    pub peer_fraction_lost: Option<u8>,
+    /// Jitter that the peer reported, in nanoseconds.
+    pub peer_jitter_ns: Option<u64>,
+    /// Packets that came after the call had ended.
+    pub after_end: u64,
+}
