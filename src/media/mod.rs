@@ -8,5 +8,6 @@ pub mod border;
 pub mod clip;
 pub mod command;
 pub mod report;
+pub mod rtp;
 
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};

@@ -85,6 +85,7 @@ macro_rules! causes {
 
             /// Adds `other` as [`add`](Self::add), unless a count or their total becomes larger
             /// than what travels; some causes may have been added then.
+            #[allow(dead_code, reason = "not every table travels")]
             pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
                 let mut total = 0;
                 for (mine, theirs) in self.0.iter_mut().zip(other.0) {

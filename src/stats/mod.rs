@@ -23,6 +23,7 @@ mod messages;
 mod rate_steps;
 mod recent;
 mod report;
+mod rtp_fault;
 mod snapshot;
 mod steps;
 mod unwritten;
@@ -64,6 +65,7 @@ pub use rate_steps::{
 };
 pub use recent::{RECENT_SECONDS, RecentSummary};
 pub use report::{CounterSample, Report};
+pub use rtp_fault::{RtpFault, RtpFaultCounts};
 pub use snapshot::{
     BusySummary, CallTotals, RATE_NS_MIN, RateSummary, RunStart, Snapshot, TransactionSummary,
 };
