@@ -8,6 +8,7 @@ pub mod border;
 pub mod clip;
 pub mod command;
 pub mod report;
+pub mod rtcp;
 pub mod rtp;
 
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};
