@@ -144,7 +144,7 @@ fn a_packet_without_room_is_not_begun() {
     assert_eq!(Compound::parse(&out[..len]).unwrap().flatten().count(), 2);
 }
 
-/// What another implementation reads in our packets. It allocates, so we do not use it.
+/// Reads our packets with another implementation, which allocates and so is not used otherwise.
 fn assert_read_by_another(bytes: &[u8], name: &[u8], reason: &[u8], blocks: &[ReportBlock]) {
     for packet in other::Compound::parse(bytes).unwrap() {
         match packet.unwrap() {
