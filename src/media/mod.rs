@@ -7,6 +7,7 @@
 pub mod border;
 pub mod clip;
 pub mod command;
+pub mod quality;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;

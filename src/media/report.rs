@@ -23,7 +23,7 @@ pub struct Reception {
     pub octets: u64,
     /// Packets that were expected.
     pub expected: u64,
-    /// Packets that never came.
+    /// Packets that never came, or after a hundred later ones.
     pub lost: u64,
     /// Packets that came after a later one.
     pub reordered: u64,
@@ -31,15 +31,20 @@ pub struct Reception {
     pub duplicates: u64,
     /// Packets that came too late for the jitter buffer.
     pub discarded: u64,
-    /// Bursts of loss (RFC 3611 section 4.7.2).
+    /// Packets that belong to none of the sources that the stream had: single ones of another SSRC
+    /// or far from the sequence.
+    pub strays: u64,
+    /// Bursts of packets lost or discarded (RFC 3611 section 4.7.2).
     pub bursts: u64,
     /// Interarrival jitter, in nanoseconds.
     pub jitter_ns: u64,
     /// Highest interarrival jitter, in nanoseconds.
     pub jitter_max_ns: u64,
-    /// Estimated MOS (G.107); `None` until there is enough to measure.
+    /// Estimated MOS, on the scale of the codec's band (G.107, G.107.1, G.107.2): the mean over
+    /// intervals of five seconds. `None` until half a second was measured, and for a codec without
+    /// planning values.
     pub mos: Option<f32>,
-    /// Lowest estimated MOS of an interval.
+    /// Lowest estimated MOS of such an interval.
     pub mos_min: Option<f32>,
     /// Packets of a payload type that was not negotiated.
     pub wrong_payload_type: u64,
@@ -47,8 +52,12 @@ pub struct Reception {
     pub ssrc_changes: u64,
     /// Packets with audio above silence.
     pub audible: u64,
+    /// Packets with audio whose level is not known.
+    pub unjudged: u64,
     /// Longest time without a packet between the first and the last one, in nanoseconds.
     pub longest_gap_ns: u64,
+    /// Longest time without an audible packet while somebody listened, in nanoseconds.
+    pub dead_air_ns: u64,
 }
 
 /// Figures of a leg at its end.
