@@ -6,6 +6,7 @@
 
 pub mod border;
 pub mod clip;
+pub mod codec;
 pub mod command;
 pub mod quality;
 pub mod report;
