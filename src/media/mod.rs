@@ -12,5 +12,9 @@ pub mod quality;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;
+pub mod digits;
+pub mod report;
+pub mod tone;
+pub mod wav;
 
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};
