@@ -5,6 +5,7 @@
 //! spawns no thread and writes no log.
 
 pub mod border;
+pub mod capture;
 pub mod clip;
 pub mod codec;
 pub mod command;

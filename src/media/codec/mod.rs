@@ -8,10 +8,10 @@ pub mod g711;
 pub mod level;
 pub mod resample;
 
+use audio_codec::Decoder as _;
 use audio_codec::g722::{G722Decoder, G722Encoder};
 use audio_codec::g729::G729Encoder;
 use audio_codec::opus::OpusEncoder;
-use audio_codec::Decoder as _;
 
 pub use crate::sip::{ENCODINGS, Encoding};
 
