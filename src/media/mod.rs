@@ -14,6 +14,7 @@ pub mod report;
 pub mod rtcp;
 pub mod rtp;
 pub mod digits;
+pub mod library;
 pub mod report;
 pub mod tone;
 pub mod wav;

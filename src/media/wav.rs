@@ -89,7 +89,7 @@ impl<'f> Wav<'f> {
     fn new(format: Format, data: &'f [u8], mut notes: Vec<String>) -> Result<Self, WavFault> {
         let Format { coding, channels, rate } = format;
         let wav = Self { data, coding, channels, rate, notes: Vec::new() };
-        if wav.len() == 0 {
+        if wav.is_empty() {
             return Err(WavFault("it has no audio: its chunk \"data\" is empty".to_owned()));
         }
         if channels > 1 {

@@ -17,6 +17,7 @@ mod ere;
 mod error;
 mod keyword;
 mod language;
+pub mod media;
 mod messages;
 mod names;
 mod program;

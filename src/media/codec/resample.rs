@@ -18,12 +18,11 @@ pub fn resample(samples: &[i16], from: u32, to: u32) -> Vec<i16> {
     let divisor = gcd(from, to);
     // Output sample n lies at n * step / phases of the input.
     let (step, phases) = (u64::from(from / divisor), u64::from(to / divisor));
-    let filters: Vec<Filter> = (0..phases).map(|phase| Filter::new(phase, from, to)).collect();
     let len = samples.len() as u64 * phases / step;
-    let one = |n: u64| {
-        let at = n * step;
-        filters[(at % phases) as usize].apply(samples, (at / phases) as usize)
-    };
+    // The phases come again in the same order.
+    let filters: Vec<Filter> =
+        (0..phases.min(len)).map(|n| Filter::new(n * step % phases, from, to)).collect();
+    let one = |n: u64| filters[(n % phases) as usize].apply(samples, (n * step / phases) as usize);
     (0..len).map(one).collect()
 }
 
