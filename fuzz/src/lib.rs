@@ -6,6 +6,7 @@
 pub mod casts;
 pub mod engine;
 pub mod headers;
+pub mod media;
 #[path = "../../tests/api/scenario_support.rs"]
 pub mod scenario_support;
 pub mod server;
