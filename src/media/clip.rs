@@ -8,7 +8,7 @@ use super::codec::{CannotCode, Coder, Encoding, Listener};
 /// The payload of one packet of a clip, with its place in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Where the payload begins in the bytes of the clip.
+    /// Offset of the payload in the bytes of the clip.
     pub offset: u32,
     /// Length of the payload in bytes.
     pub len: u16,
@@ -22,7 +22,7 @@ pub struct Frame {
     pub ticks: u32,
 }
 
-/// What the bytes of a frame are.
+/// The meaning of the bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// RTP payloads, which get a header of their stream.
@@ -41,7 +41,7 @@ pub struct Clip {
     pub bytes: Box<[u8]>,
     /// Packets in the order of sending; at least one.
     pub frames: Box<[Frame]>,
-    /// What the bytes of a frame are.
+    /// The meaning of the bytes of a frame.
     pub content: Content,
     /// Ticks of the RTP timestamp in a second.
     pub clock_rate: u32,

@@ -7,7 +7,7 @@ use super::clip::{Clip, Content, Frame};
 
 /// Time between two packets of an event, in milliseconds.
 const UPDATE_MS: u32 = 20;
-/// How often the end of an event is sent (RFC 4733 section 2.5.1.4).
+/// Number of times that the end of an event is sent (RFC 4733 section 2.5.1.4).
 const ENDS: u8 = 3;
 /// Power of the tone, in decibels below 1 mW (RFC 4733 section 2.3.3).
 const VOLUME: u8 = 10;

@@ -51,7 +51,7 @@ pub enum SourceKind {
     Datagrams(Box<str>),
     /// A tone.
     Tone {
-        /// Its frequency in Hertz.
+        /// Frequency in Hertz.
         hz: u16,
     },
     /// A tone that comes and goes.
@@ -67,7 +67,7 @@ pub enum SourceKind {
     ComfortNoise,
     /// A check pattern.
     Pattern {
-        /// Its number, from 1 to 6.
+        /// Number from 1 to 6.
         id: u8,
     },
 }

@@ -14,7 +14,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 /// A captured packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record<'f> {
-    /// Its number in the file, from 1, as Wireshark counts.
+    /// Number in the file, from 1, as Wireshark counts.
     pub(super) number: u32,
     /// Time of capture.
     pub(super) time_ns: u64,

@@ -56,9 +56,9 @@ pub enum CaptureFault {
     },
     /// A packet claims to be longer than any packet is.
     TooLong {
-        /// Its number.
+        /// Number of the packet.
         packet: u32,
-        /// Its claim.
+        /// Bytes that it claims to have.
         bytes: usize,
     },
     /// The structure of the file is broken.
@@ -70,19 +70,19 @@ pub enum CaptureFault {
     },
     /// A packet has no time of capture.
     NoTime {
-        /// Its number.
+        /// Number of the packet.
         packet: u32,
     },
     /// A packet comes too long after the one before.
     Pause {
-        /// Its number.
+        /// Number of the packet.
         packet: u32,
         /// The time between them.
         seconds: u64,
     },
     /// A packet was captured on a link of an unknown type.
     LinkType {
-        /// Its number.
+        /// Number of the packet.
         packet: u32,
         /// The type.
         link: u32,
@@ -234,7 +234,7 @@ fn ssrc(payload: &[u8]) -> Option<u32> {
         .then(|| u32::from_be_bytes([header[8], header[9], header[10], header[11]]))
 }
 
-/// Where the media begin in a packet of RTP, behind sources and extension.
+/// Offset of the media in a packet of RTP, behind sources and extension.
 fn media_offset(packet: &[u8]) -> Option<usize> {
     let sources = usize::from(packet[0] & 15) * 4;
     let mut offset = RTP_HEADER + sources;
