@@ -13,6 +13,7 @@ mod decimal;
 pub mod doctor;
 pub mod engine;
 pub mod files;
+mod gate;
 pub mod injection;
 pub mod media;
 pub mod options;

@@ -20,7 +20,7 @@ use super::transport::streams::{Reconnect, StreamsConfig};
 use super::wiring::{self, Begin, Station};
 use super::worker::{Links, Turn, Undone};
 use crate::engine::{EngineConfig, Generations, Programs};
-use crate::media::NoMedium;
+use crate::media::{MediaConfig, MediaHandle};
 use crate::stats::Layout;
 use crate::stream::{Limits, SessionConfig, TlsConfig, TlsSettings};
 
@@ -150,6 +150,9 @@ pub struct Launch {
     pub record_bytes: usize,
     /// The bell that workers ring when there are records in those queues.
     pub bell: Arc<Bell>,
+    /// The streams of calls; `None` if no scenario has any. Worker and times are filled in per
+    /// worker.
+    pub media: Option<MediaConfig>,
     /// The engines' configuration; worker, ports and times are filled in per worker.
     pub engine: EngineConfig,
 }
@@ -160,6 +163,13 @@ impl Launch {
     pub fn generations(&self, workers: usize) -> Generations {
         let (programs, layout) = (self.programs.clone(), Arc::clone(&self.layout));
         Generations::new(programs, layout, &self.engine, workers, self.runs_commands)
+    }
+
+    /// The configuration of a worker's media, if the run has any.
+    pub fn media(&self, begin: Begin) -> Option<MediaConfig> {
+        let media = self.media.clone()?;
+        let Begin { worker, wall_offset_ns, .. } = begin;
+        Some(MediaConfig { worker, workers: self.workers, wall_offset_ns, ..media })
     }
 
     /// Returns the settings of connections, if the run has any.
@@ -375,7 +385,8 @@ fn work<D: Make>(
     let _ = ready.send(Ok((station.local_addr(), station.waker(), sys::thread_id())));
     // The launcher gave up, because another worker could not start.
     let Ok((begin, links)) = begin.recv() else { return Ok(()) };
-    let mut worker = station.worker(launch, begin, links, NoMedium)?;
+    let medium = launch.media(begin).map(|media| MediaHandle::new(media, begin.start_ns));
+    let mut worker = station.worker(launch, begin, links, medium)?;
     while worker.turn()? == Turn::Again {}
     Ok(())
 }

@@ -19,7 +19,7 @@ use gossipper_uring::{Driver, SocketId, SocketSpec, TxArena};
 use super::network::Network;
 use super::told::Told;
 use crate::engine::{Engine, Input};
-use crate::media::{Medium, NoMedium};
+use crate::media::{Medium, MediumInput, NoMedium};
 use crate::stats::{Counters, Report};
 
 pub(super) use links::REPORTS;
@@ -249,6 +249,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         self.hurry = false;
         let before = self.network.now();
         self.engine.handle(Input::Flushed, before, self.network.sip_tx());
+        self.medium.handle(MediumInput::Flushed, before, self.network.medium_tx());
         self.network.turn_gathering(gather_until_ns, deadline)?;
         let now = self.network.now();
         self.wakes.note(now);

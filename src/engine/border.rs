@@ -12,6 +12,7 @@ use super::control::{Answer, WorkerRequest};
 use super::dialog::receive::Incoming;
 use super::transport::connections::ConnectionEvent;
 use super::{Engine, StopRequest};
+use crate::media::Event;
 use crate::stats::DropCause;
 
 /// An event for an engine.
@@ -79,6 +80,13 @@ pub enum Input<'a> {
     PeerCommandTaken,
     /// A shell command ([`Effect::Shell`]) could not be handed on.
     ShellFull,
+    /// News of a call's media.
+    Media {
+        /// The call, as the engine named it when it opened the leg.
+        call: u64,
+        /// The news.
+        event: Event,
+    },
     /// The run is over: open calls end without a message.
     RunOver,
 }
@@ -154,6 +162,8 @@ impl Engine {
             Input::PeerReachable(peer) => self.peer_reachable(peer),
             Input::PeerGone(peer) => self.peer_gone(peer, now, tx),
             Input::PeerCommandTaken => self.peers.forget_front(),
+            // No program knows news of media yet.
+            Input::Media { .. } => {}
             Input::ShellFull => self.counters.commands_dropped += 1,
             Input::RunOver => {
                 self.end_all_lingering(now);

@@ -1,6 +1,5 @@
 //! Configuration of an engine. Everything is resolved and checked before it gets here.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use super::call::call_ids::CallIdStyle;
 pub use crate::config::rules::{
     CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retransmission,
 };
+pub use crate::gate::Gate;
 use crate::injection::InjectionFile;
 use crate::trace::{Kinds, Protocol};
 
@@ -96,12 +96,6 @@ pub struct DataConfig {
     pub gate: Option<Arc<dyn Gate>>,
     /// The gate for `<setdest>` of the scenarios that were sent to the run.
     pub gate_for_sent: Option<Arc<dyn Gate>>,
-}
-
-/// A check of whether a call may be sent to another address.
-pub trait Gate: fmt::Debug + Send + Sync {
-    /// Tells whether the call may be sent to `to` at `unix_ns`. Must not block.
-    fn lets_pass(&self, to: SocketAddr, unix_ns: u64) -> bool;
 }
 
 /// The way in which calls are started.

@@ -7,6 +7,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::command::Event;
+use super::legs::MediaHandle;
 use gossipper_uring::{IcmpCause, SendFailure, SocketId, SocketSpec, TxArena};
 
 /// An event for a medium.
@@ -45,6 +47,8 @@ pub enum MediumInput<'a> {
         /// The cause that the report gave.
         cause: IcmpCause,
     },
+    /// All staged datagrams leave now. Their distance from their planned time is measured by it.
+    Flushed,
     /// The medium's deadline has come.
     Time {
         /// Slots of the arena that stay free.
@@ -59,6 +63,13 @@ pub enum MediumEffect {
     Open(SocketSpec),
     /// Close one of its sockets, once the datagrams staged on it have left.
     Close(SocketId),
+    /// Tell a call the news of its leg.
+    Tell {
+        /// The call, as [`LegSpec::call`](super::command::LegSpec::call) names it.
+        call: u64,
+        /// The news.
+        event: Event,
+    },
 }
 
 /// A user of UDP sockets beside SIP. It is called for each of its datagrams, so it is no trait
@@ -72,6 +83,32 @@ pub trait Medium {
 
     /// The time of the next [`MediumInput::Time`]; `u64::MAX` for never.
     fn next_deadline_ns(&self) -> u64;
+
+    /// The streams of calls that the worker's engine steers, if the medium has some.
+    fn media(&self) -> Option<MediaHandle> {
+        None
+    }
+}
+
+/// A medium that a run may do without.
+impl<M: Medium> Medium for Option<M> {
+    fn handle(&mut self, input: MediumInput<'_>, now: u64, tx: &mut TxArena) {
+        if let Some(medium) = self {
+            medium.handle(input, now, tx);
+        }
+    }
+
+    fn next_effect(&mut self) -> Option<MediumEffect> {
+        self.as_mut().and_then(M::next_effect)
+    }
+
+    fn next_deadline_ns(&self) -> u64 {
+        self.as_ref().map_or(u64::MAX, M::next_deadline_ns)
+    }
+
+    fn media(&self) -> Option<MediaHandle> {
+        self.as_ref().and_then(M::media)
+    }
 }
 
 /// The medium of a worker that only does SIP.

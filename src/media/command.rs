@@ -1,8 +1,11 @@
 //! What a scenario makes the streams of a call do.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::clip::ClipSet;
+use crate::sip::SdpError;
 
 /// One of the two streams that a leg of a call can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,3 +81,107 @@ pub enum Event {
     /// What played has ended by itself.
     Played(Track),
 }
+
+/// A leg of a worker: the media of one call. It is valid until [`Media::close`].
+///
+/// [`Media::close`]: super::Media::close
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LegId(pub(super) u32);
+
+/// What a call wants of its leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegSpec {
+    /// The call, as [`MediumEffect::Tell`](super::MediumEffect::Tell) names it.
+    pub call: u64,
+    /// True for a video track beside the audio track.
+    pub wants_video: bool,
+    /// True if the call's scenario was sent to the run: its own gate decides about targets.
+    pub is_sent: bool,
+}
+
+/// The reason why a leg cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Sockets are being opened: carry out the medium's effects and ask again.
+    NotReady,
+    /// All ports of the range are in use, or the system has no more sockets.
+    Exhausted,
+}
+
+/// The facts of a track that our session description may advertise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// The bound address of RTP.
+    pub rtp: SocketAddr,
+    /// The bound address of RTCP.
+    pub rtcp: SocketAddr,
+    /// The SSRC that we send with.
+    pub ssrc: u32,
+}
+
+/// What both descriptions of a track agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The encoding that we send.
+    pub encoding: &'static str,
+    /// The payload type that we send it with.
+    pub payload_type: u8,
+    /// The payload type of telephone events, if the peer takes them.
+    pub telephone_event: Option<u8>,
+}
+
+/// The reason why media cannot do what a description or a scenario asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaFault {
+    /// A session description that cannot be read.
+    Description(SdpError),
+    /// The list of targets does not allow the address.
+    BlockedTarget,
+    /// A `c=` line with a host name: a worker cannot wait for a resolver.
+    HostName,
+    /// An address of the other family than our sockets.
+    OtherFamily,
+    /// A multicast or broadcast address.
+    NotUnicast,
+    /// The leg has no track of that kind.
+    NoTrack,
+    /// The run has no recording of that number.
+    NoRecording,
+    /// The source has no media, or not in the encoding that the command names.
+    NoClip,
+}
+
+impl MediaFault {
+    /// The stable snake_case name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Description(error) => error.name(),
+            Self::BlockedTarget => "blocked_target",
+            Self::HostName => "media_host_name",
+            Self::OtherFamily => "media_other_family",
+            Self::NotUnicast => "media_not_unicast",
+            Self::NoTrack => "media_no_track",
+            Self::NoRecording => "media_no_recording",
+            Self::NoClip => "media_no_clip",
+        }
+    }
+}
+
+impl fmt::Display for MediaFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Description(error) => return error.fmt(f),
+            Self::BlockedTarget => "the list of targets does not allow the address of the media",
+            Self::HostName => "the c= line of the media has a host name; write an address",
+            Self::OtherFamily => {
+                "the address of the media is of the other IP version than ours (see -mi)"
+            }
+            Self::NotUnicast => "the address of the media is a multicast or broadcast address",
+            Self::NoTrack => "the call has no such stream",
+            Self::NoRecording => "the run has no such recording",
+            Self::NoClip => "the source has no media in this encoding",
+        })
+    }
+}
+
+impl std::error::Error for MediaFault {}

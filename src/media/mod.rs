@@ -10,6 +10,8 @@ pub mod clip;
 pub mod codec;
 pub mod command;
 pub mod quality;
+pub mod config;
+pub mod ports;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;
@@ -19,4 +21,13 @@ pub mod report;
 pub mod tone;
 pub mod wav;
 
+mod legs;
+mod negotiate;
+mod slab;
+mod stream;
+
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};
+pub use command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, Opening, Track};
+pub use config::{MediaConfig, Mode, RtcpInterval};
+pub use legs::{Media, MediaHandle};
+pub use report::{Heard, LegReport, Reception};

@@ -158,6 +158,7 @@ pub(super) fn plan(
         samples: false,
         record_bytes: 0,
         bell: Arc::default(),
+        media: None,
         engine,
     };
     let driver_name = if use_uring { "uring" } else { "syscall" };

@@ -272,7 +272,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("trace", &["stats"]),
     ("output", &["stats"]),
     ("media", &["sip", "scenario", "stats"]),
-    ("engine", &["sip", "scenario", "injection", "stats", "trace", "config/rules"]),
+    ("engine", &["sip", "scenario", "injection", "media", "stats", "trace", "config/rules"]),
     ("sinks", &["sip", "stats", "trace", "config", "output"]),
     ("dataplane", &["sip", "stream", "scenario", "stats", "trace", "media", "engine"]),
     // A library: it knows no front.

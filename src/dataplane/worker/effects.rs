@@ -50,7 +50,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
     }
 
     fn carry_out_for_medium(&mut self, now: u64) {
-        let Self { network, medium, .. } = self;
+        let Self { network, medium, engine, .. } = self;
         for _ in 0..SOCKETS_PER_TURN {
             match medium.next_effect() {
                 None => return,
@@ -62,6 +62,9 @@ impl<D: Driver, M: Medium> Worker<D, M> {
                     medium.handle(input, now, network.medium_tx());
                 }
                 Some(MediumEffect::Close(socket)) => network.close_medium(socket),
+                Some(MediumEffect::Tell { call, event }) => {
+                    engine.handle(Input::Media { call, event }, now, network.sip_tx());
+                }
             }
         }
         self.hurry = true;

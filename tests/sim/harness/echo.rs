@@ -83,6 +83,7 @@ impl Medium for Echo {
                     self.next_beat_ns += BEAT_NS;
                 }
             }
+            MediumInput::Flushed => {}
             MediumInput::SendFailed { .. } | MediumInput::Unreachable { .. } => self.failed += 1,
         }
     }

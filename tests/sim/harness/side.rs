@@ -162,6 +162,7 @@ impl SideOptions {
             samples: false,
             record_bytes: 0,
             bell: Arc::default(),
+            media: None,
             engine,
         }
     }

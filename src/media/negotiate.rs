@@ -1,0 +1,331 @@
+//! Agreement of two session descriptions about one track (RFC 3264).
+//!
+//! Each side's section is kept as a few facts ([`Side`]). The description that came last is the
+//! answer, or the offer that the next answer follows: its order of formats decides.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::command::{Agreed, MediaFault, Track};
+use crate::sip::{Connection, Direction, Media, Sdp};
+
+/// Formats of a section that are looked at. Offers of browsers have about thirty, of which the
+/// first ones matter.
+const FORMATS_MAX: usize = 16;
+
+/// An encoding that sources or measurements know.
+struct Encoding {
+    name: &'static str,
+    /// The payload type that needs no `rtpmap` (RFC 3551 section 6).
+    payload_type: Option<u8>,
+    clock_rate: u32,
+}
+
+const fn encoding(name: &'static str, payload_type: Option<u8>, clock_rate: u32) -> Encoding {
+    Encoding { name, payload_type, clock_rate }
+}
+
+const ENCODINGS: [Encoding; 11] = [
+    encoding("PCMU", Some(0), 8000),
+    encoding("PCMA", Some(8), 8000),
+    // RFC 3551 section 4.5.2: 8000 by an old mistake, although it has 16,000 samples.
+    encoding("G722", Some(9), 8000),
+    encoding("G729", Some(18), 8000),
+    encoding("iLBC", None, 8000),
+    encoding("opus", None, 48_000),
+    encoding("CN", Some(13), 8000),
+    encoding("telephone-event", None, 8000),
+    encoding("H264", None, 90_000),
+    encoding("VP8", None, 90_000),
+    encoding("t38", None, 8000),
+];
+const CN: u8 = 6;
+const TELEPHONE_EVENT: u8 = 7;
+const T38: u8 = 10;
+
+/// One format: its payload type and the place of its encoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Format {
+    payload_type: u8,
+    encoding: u8,
+}
+
+/// The formats of a section that are known, in the writer's order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Formats {
+    list: [Format; FORMATS_MAX],
+    len: u8,
+}
+
+impl Formats {
+    fn iter(&self) -> impl Iterator<Item = Format> + '_ {
+        self.list[..usize::from(self.len)].iter().copied()
+    }
+
+    fn push(&mut self, format: Format) {
+        if usize::from(self.len) < FORMATS_MAX {
+            self.list[usize::from(self.len)] = format;
+            self.len += 1;
+        }
+    }
+
+    fn payload_type_of(&self, encoding: u8) -> Option<u8> {
+        let format = self.iter().find(|format| format.encoding == encoding)?;
+        Some(format.payload_type)
+    }
+
+    fn read(section: &Media<'_>) -> Self {
+        let mut formats = Self::default();
+        if !is_rtp(section) {
+            if section.formats().any(|format| format.eq_ignore_ascii_case(b"t38")) {
+                formats.push(Format { payload_type: 0, encoding: T38 });
+            }
+            return formats;
+        }
+        for payload_type in payload_types(section) {
+            // A malformed rtpmap makes its own format unknown, and no other one.
+            let map = section.rtpmaps().flatten().find(|map| map.payload_type == payload_type);
+            let known = ENCODINGS.iter().position(|known| match &map {
+                Some(map) => {
+                    known.name.as_bytes().eq_ignore_ascii_case(map.encoding)
+                        && (known.clock_rate == map.clock_hz
+                            || known.name == "telephone-event"
+                            || known.name == "CN")
+                }
+                None => known.payload_type == Some(payload_type),
+            });
+            if let Some(encoding) = known {
+                formats.push(Format { payload_type, encoding: encoding as u8 });
+            }
+        }
+        formats
+    }
+}
+
+fn is_rtp(section: &Media<'_>) -> bool {
+    let begin = section.protocol.get(..4);
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(b"RTP/"))
+}
+
+/// The payload types of a section, in the writer's order.
+fn payload_types<'m>(section: &Media<'m>) -> impl Iterator<Item = u8> + use<'m> {
+    section.formats().filter_map(decimal).filter(|&number| number < 128)
+}
+
+fn decimal(text: &[u8]) -> Option<u8> {
+    if text.is_empty() || text.len() > 3 || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = text.iter().fold(0u16, |number, digit| number * 10 + u16::from(digit - b'0'));
+    u8::try_from(number).ok()
+}
+
+/// What one side said about a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Side {
+    /// The formats that it takes and that we know.
+    formats: Formats,
+    /// One bit for each payload type that it takes.
+    payload_types: u128,
+    direction: Direction,
+    /// True if RTCP comes on the port of RTP (RFC 5761).
+    pub(super) rtcp_mux: bool,
+    /// Milliseconds of audio in a packet.
+    pub(super) ptime_ms: u8,
+    /// True if the track is in use: it has a section, and its port is not 0.
+    pub(super) is_used: bool,
+}
+
+/// What the peer said about a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The facts that both sides have.
+    pub(super) side: Side,
+    /// The address of RTP; `None` to send nothing.
+    pub(super) rtp: Option<SocketAddr>,
+    /// The address of RTCP.
+    pub(super) rtcp: Option<SocketAddr>,
+    /// The SSRC that it sends with (RFC 5576).
+    pub(super) ssrc: Option<u32>,
+}
+
+/// The section of `track`: the first one of its kind that is in use, or else the first one.
+fn section<'m>(sdp: &Sdp<'m>, track: Track) -> Result<Option<Media<'m>>, MediaFault> {
+    let mut first = None;
+    for section in sdp.media() {
+        let section = section.map_err(MediaFault::Description)?;
+        let is_of_kind = match track {
+            Track::Audio => matches!(section.kind, b"audio" | b"image"),
+            Track::Video => section.kind == b"video",
+        };
+        if is_of_kind && section.port != 0 {
+            return Ok(Some(section));
+        }
+        if is_of_kind && first.is_none() {
+            first = Some(section);
+        }
+    }
+    Ok(first)
+}
+
+impl Side {
+    /// Reads what our own description says about `track`.
+    ///
+    /// # Errors
+    /// A section that cannot be read.
+    pub(super) fn read(sdp: &Sdp<'_>, track: Track) -> Result<Self, MediaFault> {
+        Ok(section(sdp, track)?.map(|section| Self::of(&section)).unwrap_or_default())
+    }
+
+    fn of(section: &Media<'_>) -> Self {
+        Self {
+            formats: Formats::read(section),
+            payload_types: payload_types(section).fold(0, |set, number| set | 1 << number),
+            direction: section.direction(),
+            rtcp_mux: section.attributes().any(|(name, _)| name == b"rtcp-mux"),
+            ptime_ms: section.ptime_ms().and_then(|ms| u8::try_from(ms).ok()).unwrap_or(0),
+            is_used: section.port != 0,
+        }
+    }
+
+    fn sends(&self) -> bool {
+        self.is_used && matches!(self.direction, Direction::SendRecv | Direction::SendOnly)
+    }
+
+    fn receives(&self) -> bool {
+        self.is_used && matches!(self.direction, Direction::SendRecv | Direction::RecvOnly)
+    }
+}
+
+impl Peer {
+    /// Reads what the peer's description says about `track`. Addresses are of the family of `own`.
+    ///
+    /// # Errors
+    /// A section that cannot be read, or an address that nothing can be sent to.
+    pub(super) fn read(sdp: &Sdp<'_>, track: Track, own: IpAddr) -> Result<Self, MediaFault> {
+        let Some(section) = section(sdp, track)? else { return Ok(Self::default()) };
+        let mut peer = Self { side: Side::of(&section), ..Self::default() };
+        if section.port == 0 {
+            return Ok(peer);
+        }
+        let connection = section.connection().map_err(MediaFault::Description)?;
+        let ip = address(&connection, own)?;
+        // RFC 3264 section 5.1: 0.0.0.0 was the way to put a call on hold, and is still met.
+        let Some(ip) = ip else { return Ok(peer) };
+        peer.rtp = Some(SocketAddr::new(ip, section.port));
+        peer.rtcp = rtcp_address(&section, ip, own)?;
+        let ssrcs = section.attribute("ssrc");
+        peer.ssrc = ssrcs.filter_map(ssrc).next();
+        Ok(peer)
+    }
+}
+
+/// The address of a `c=` line; `None` for the unspecified one.
+fn address(connection: &Connection<'_>, own: IpAddr) -> Result<Option<IpAddr>, MediaFault> {
+    let ip = connection.ip().ok_or(MediaFault::HostName)?.to_canonical();
+    if ip.is_unspecified() {
+        return Ok(None);
+    }
+    let is_broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    if ip.is_multicast() || is_broadcast {
+        return Err(MediaFault::NotUnicast);
+    }
+    if ip.is_ipv4() != own.is_ipv4() {
+        return Err(MediaFault::OtherFamily);
+    }
+    Ok(Some(ip))
+}
+
+/// The peer's address of RTCP: that of its `rtcp` attribute (RFC 3605), or the next port.
+fn rtcp_address(
+    section: &Media<'_>,
+    ip: IpAddr,
+    own: IpAddr,
+) -> Result<Option<SocketAddr>, MediaFault> {
+    let Some(value) = section.attribute("rtcp").next() else {
+        return Ok(section.port.checked_add(1).map(|port| SocketAddr::new(ip, port)));
+    };
+    let mut words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let port = words.next().and_then(|text| std::str::from_utf8(text).ok());
+    let Some(port) = port.and_then(|text| text.parse().ok()).filter(|&port: &u16| port > 0) else {
+        return Ok(None);
+    };
+    let ip = match (words.next(), words.next(), words.next()) {
+        (Some(b"IN"), Some(address_type), Some(text)) => {
+            address(&Connection { address_type, address: text }, own)?
+        }
+        _ => Some(ip),
+    };
+    Ok(ip.map(|ip| SocketAddr::new(ip, port)))
+}
+
+/// The number at the begin of an `ssrc` attribute.
+fn ssrc(value: &[u8]) -> Option<u32> {
+    let text = value.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The agreement of two descriptions about a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Agreement {
+    encoding: Option<Format>,
+    /// The payload type of telephone events that the peer takes.
+    pub(super) telephone_event: Option<u8>,
+    /// True if we may send.
+    pub(super) sends: bool,
+    /// True if the peer may send.
+    pub(super) receives: bool,
+    /// True if RTCP shares the port of RTP in both directions.
+    pub(super) rtcp_mux: bool,
+}
+
+impl Agreement {
+    /// The agreement of `ours` and `theirs`, of which `last` came last.
+    pub(super) fn of(ours: &Side, theirs: &Side, last: &Side) -> Self {
+        let is_audio = |format: &Format| !matches!(format.encoding, CN | TELEPHONE_EVENT);
+        let common = |format: &Format| {
+            let encoding = format.encoding;
+            is_audio(format)
+                && ours.formats.payload_type_of(encoding).is_some()
+                && theirs.formats.payload_type_of(encoding).is_some()
+        };
+        let encoding = last.formats.iter().find(common).map(|format| format.encoding);
+        // A scenario may send what it did not negotiate; the peer's first format serves it best.
+        let encoding = encoding.or_else(|| {
+            let first = theirs.formats.iter().find(is_audio)?;
+            Some(first.encoding)
+        });
+        let payload_type = |encoding| theirs.formats.payload_type_of(encoding);
+        let encoding = encoding
+            .and_then(|encoding| Some(Format { payload_type: payload_type(encoding)?, encoding }));
+        Self {
+            encoding,
+            telephone_event: payload_type(TELEPHONE_EVENT),
+            sends: ours.sends() && theirs.receives(),
+            receives: ours.receives() && theirs.sends(),
+            rtcp_mux: ours.rtcp_mux && theirs.rtcp_mux,
+        }
+    }
+
+    /// The name and the payload type of what we send.
+    pub(super) fn agreed(&self) -> Option<Agreed> {
+        let format = self.encoding?;
+        Some(Agreed {
+            encoding: ENCODINGS[usize::from(format.encoding)].name,
+            payload_type: format.payload_type,
+            telephone_event: self.telephone_event,
+        })
+    }
+}
+
+impl Side {
+    /// Tells whether the writer takes `payload_type`.
+    pub(super) fn takes(&self, payload_type: u8) -> bool {
+        self.payload_types & (1 << (payload_type & 0x7f)) != 0
+    }
+
+    /// The clock rate of `payload_type`, if it is one of a known encoding.
+    pub(super) fn clock_rate_of(&self, payload_type: u8) -> Option<u32> {
+        let format = self.formats.iter().find(|format| format.payload_type == payload_type)?;
+        Some(ENCODINGS[usize::from(format.encoding)].clock_rate)
+    }
+}

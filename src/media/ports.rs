@@ -1,0 +1,275 @@
+//! The sockets of a worker's streams: pairs of an even port for RTP and the next one for RTCP.
+//!
+//! Pairs are opened ahead in small batches, so that a call finds one bound. They stay open and are
+//! used again, the one that has rested longest first: what still comes for an ended leg must not be
+//! taken for media of the next one. A port that another program holds is skipped and counted.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use gossipper_uring::SocketId;
+
+use super::command::Opening;
+use super::config::MediaConfig;
+
+/// Time for which a pair rests between two legs. It covers the way of a packet through any network
+/// that one would test, and the last packets of a peer whose BYE crossed ours.
+pub const REST_NS: u64 = 1_000_000_000;
+/// Time without attempts after the system refused a socket for want of something.
+const RETRY_NS: u64 = 100_000_000;
+/// Pairs kept ready for calls that begin.
+const SPARE: usize = 16;
+/// Pairs kept ready before the first leg, while no stream is kept waiting by opening them.
+const SPARE_AT_START: usize = 128;
+
+/// Two bound sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// The socket of RTP.
+    pub rtp: SocketId,
+    /// The socket of RTCP.
+    pub rtcp: SocketId,
+    /// The port of RTP.
+    pub port: u16,
+    /// The port of RTCP: the next one, unless the kernel chose both.
+    pub rtcp_port: u16,
+}
+
+/// A pair that is being opened.
+#[derive(Clone, Copy, Debug)]
+enum Halfway {
+    /// RTP is being opened on this even port.
+    Rtp(u16),
+    /// RTP is open; RTCP is being opened beside it.
+    Rtcp(u16, SocketId),
+    /// The pair came to nothing, and its first socket has to be closed.
+    Close(SocketId),
+}
+
+/// An order of the pool to the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Open a socket at this address.
+    Open(SocketAddr),
+    /// Close this socket.
+    Close(SocketId),
+}
+
+/// What the pool has met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Pairs that were opened.
+    pub opened: u64,
+    /// Ports that were skipped because another program holds them.
+    pub taken: u64,
+    /// Sockets that the system refused for another reason.
+    pub refused: u64,
+    /// Pairs that were used again before their rest was over.
+    pub cut_rests: u64,
+}
+
+/// The pairs of a worker.
+#[derive(Debug)]
+pub struct PortPool {
+    ip: IpAddr,
+    first: u16,
+    /// Ports in the worker's share, in pairs.
+    places: u32,
+    /// One bit per place that is open.
+    ours: Vec<u64>,
+    /// The place to try next.
+    next_place: u32,
+    /// Places to try before the pool gives up for a while.
+    untried: u32,
+    retry_ns: u64,
+    pairs_max: usize,
+    pairs: Vec<Pair>,
+    /// Pairs that were never used.
+    spare: Vec<u32>,
+    /// Used pairs, with the end of their rest.
+    resting: VecDeque<(u64, u32)>,
+    halfway: Option<Halfway>,
+    /// True if an order is on its way.
+    is_asked: bool,
+    /// Pairs that legs ask for beyond those kept ready.
+    wanted: usize,
+    has_begun: bool,
+    /// What the pool has met.
+    pub counts: PoolCounts,
+}
+
+/// The even ports of a range that worker number `worker` of `workers` may use: the first one, and
+/// the number of pairs.
+pub fn share(min: u16, max: u16, worker: usize, workers: usize) -> (u16, u32) {
+    let first = u32::from(min).next_multiple_of(2);
+    let pairs = (u32::from(max) + 1).saturating_sub(first) / 2;
+    let (worker, workers) = (worker as u32, workers.max(1) as u32);
+    let from = (u64::from(pairs) * u64::from(worker) / u64::from(workers)) as u32;
+    let to = (u64::from(pairs) * u64::from(worker + 1) / u64::from(workers)) as u32;
+    ((first + 2 * from) as u16, to - from)
+}
+
+impl PortPool {
+    /// A pool for at most `pairs_max` pairs, none of which is open yet.
+    pub fn new(config: &MediaConfig, pairs_max: usize) -> Self {
+        let (first, places) =
+            share(config.port_min, config.port_max, config.worker, config.workers);
+        let pairs_max = pairs_max.min(places as usize);
+        Self {
+            ip: config.ip,
+            first,
+            places,
+            ours: vec![0; (places as usize).div_ceil(64)],
+            next_place: 0,
+            untried: places,
+            retry_ns: 0,
+            pairs_max,
+            pairs: Vec::with_capacity(pairs_max),
+            spare: Vec::with_capacity(pairs_max),
+            resting: VecDeque::with_capacity(pairs_max),
+            halfway: None,
+            is_asked: false,
+            wanted: 0,
+            has_begun: false,
+            counts: PoolCounts::default(),
+        }
+    }
+
+    /// The sockets of `pair`.
+    pub fn pair(&self, pair: u32) -> Pair {
+        self.pairs[pair as usize]
+    }
+
+    /// Takes a pair for a track.
+    ///
+    /// # Errors
+    /// No pair is open. [`Opening::NotReady`] if more can be had.
+    pub fn take(&mut self, now: u64) -> Result<u32, Opening> {
+        self.has_begun = true;
+        let rested = self.resting.front().is_some_and(|&(until_ns, _)| until_ns <= now);
+        if rested && let Some((_, pair)) = self.resting.pop_front() {
+            return Ok(pair);
+        }
+        if let Some(pair) = self.spare.pop() {
+            return Ok(pair);
+        }
+        if self.can_open(now) {
+            self.wanted += 1;
+            return Err(Opening::NotReady);
+        }
+        let (_, pair) = self.resting.pop_front().ok_or(Opening::Exhausted)?;
+        self.counts.cut_rests += 1;
+        Ok(pair)
+    }
+
+    /// Gives a pair back, to rest until it is used again.
+    pub fn give_back(&mut self, pair: u32, now: u64) {
+        self.resting.push_back((now + REST_NS, pair));
+    }
+
+    /// Gives back a pair that was never used.
+    pub fn give_back_unused(&mut self, pair: u32) {
+        self.spare.push(pair);
+    }
+
+    fn can_open(&mut self, now: u64) -> bool {
+        if now >= self.retry_ns && self.untried == 0 {
+            // Another program may have let go of its ports.
+            self.untried = self.places;
+        }
+        now >= self.retry_ns && self.pairs.len() < self.pairs_max && self.untried > 0
+    }
+
+    /// The next order; `None` if there is none, or until the last one was answered.
+    pub fn next_order(&mut self, now: u64) -> Option<Order> {
+        if self.is_asked {
+            return None;
+        }
+        if let Some(Halfway::Close(socket)) = self.halfway {
+            self.halfway = None;
+            return Some(Order::Close(socket));
+        }
+        let port = match self.halfway {
+            Some(Halfway::Rtcp(port, _)) => port + 1,
+            _ => self.next_port(now)?,
+        };
+        self.is_asked = true;
+        Some(Order::Open(SocketAddr::new(self.ip, port)))
+    }
+
+    /// The port of RTP of the next pair to open, if one is wanted.
+    fn next_port(&mut self, now: u64) -> Option<u16> {
+        let ready = if self.has_begun { SPARE } else { SPARE_AT_START };
+        if self.spare.len() >= ready.max(self.wanted) || !self.can_open(now) {
+            self.wanted = 0;
+            return None;
+        }
+        while self.untried > 0 {
+            let place = self.next_place;
+            self.next_place = (place + 1) % self.places;
+            self.untried -= 1;
+            if self.ours[place as usize / 64] & (1 << (place % 64)) == 0 {
+                let port = self.first + 2 * place as u16;
+                self.halfway = Some(Halfway::Rtp(port));
+                return Some(port);
+            }
+        }
+        self.give_up(now);
+        None
+    }
+
+    /// Makes no attempts for a while.
+    fn give_up(&mut self, now: u64) {
+        self.retry_ns = now + RETRY_NS;
+        self.wanted = 0;
+    }
+
+    /// Takes a socket that was asked for. Returns the pair that it completes.
+    pub fn opened(&mut self, socket: SocketId, local: SocketAddr) -> Option<u32> {
+        self.is_asked = false;
+        match self.halfway.take() {
+            Some(Halfway::Rtp(port)) => {
+                self.halfway = Some(Halfway::Rtcp(port, socket));
+                None
+            }
+            Some(Halfway::Rtcp(port, rtp)) => {
+                let place = u32::from(port - self.first) / 2;
+                self.ours[place as usize / 64] |= 1 << (place % 64);
+                let pair = self.pairs.len() as u32;
+                self.pairs.push(Pair { rtp, rtcp: socket, port, rtcp_port: local.port() });
+                self.spare.push(pair);
+                self.counts.opened += 1;
+                // Further ports are worth an attempt again.
+                self.untried = self.places;
+                Some(pair)
+            }
+            other => {
+                debug_assert!(false, "a socket that was not asked for: {other:?}");
+                self.halfway = Some(Halfway::Close(socket));
+                None
+            }
+        }
+    }
+
+    /// Takes the refusal of a socket that was asked for.
+    pub fn not_opened(&mut self, error: &io::Error, now: u64) {
+        self.is_asked = false;
+        let first = match self.halfway.take() {
+            Some(Halfway::Rtcp(_, rtp)) => Some(rtp),
+            _ => None,
+        };
+        self.halfway = first.map(Halfway::Close);
+        // The system lets some ports be bound by privileged programs only.
+        let kind = error.kind();
+        if matches!(kind, io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) {
+            self.counts.taken += 1;
+            if self.untried == 0 {
+                self.give_up(now);
+            }
+        } else {
+            self.counts.refused += 1;
+            self.give_up(now);
+        }
+    }
+}
