@@ -188,6 +188,7 @@ impl<D: Driver> Network<D> {
         counters.cq_overflow = driver.cq_overflow;
         counters.icmp_errors = driver.icmp_errors;
         counters.gso_fallbacks = driver.gso_fallbacks;
+        counters.media.receive_calls = driver.receives;
         match &self.transport {
             Transport::Udp => udp::count(&driver, counters),
             Transport::Streams(streams) => streams.count(&driver, counters),

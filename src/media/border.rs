@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use super::command::Event;
 use super::legs::MediaHandle;
+use crate::stats::{MediaCounters, MediaHistograms};
 use gossipper_uring::{IcmpCause, SendFailure, SocketId, SocketSpec, TxArena};
 
 /// An event for a medium.
@@ -84,6 +85,12 @@ pub trait Medium {
     /// The time of the next [`MediumInput::Time`]; `u64::MAX` for never.
     fn next_deadline_ns(&self) -> u64;
 
+    /// Adds what the medium has counted to `counters`.
+    fn count(&self, _counters: &mut MediaCounters) {}
+
+    /// Gives out what was measured since the last call, in exchange for empty `measured`.
+    fn swap_measured(&mut self, _measured: &mut MediaHistograms) {}
+
     /// The streams of calls that the worker's engine steers, if the medium has some.
     fn media(&self) -> Option<MediaHandle> {
         None
@@ -104,6 +111,18 @@ impl<M: Medium> Medium for Option<M> {
 
     fn next_deadline_ns(&self) -> u64 {
         self.as_ref().map_or(u64::MAX, M::next_deadline_ns)
+    }
+
+    fn count(&self, counters: &mut MediaCounters) {
+        if let Some(medium) = self {
+            medium.count(counters);
+        }
+    }
+
+    fn swap_measured(&mut self, measured: &mut MediaHistograms) {
+        if let Some(medium) = self {
+            medium.swap_measured(measured);
+        }
     }
 
     fn media(&self) -> Option<MediaHandle> {

@@ -9,15 +9,14 @@ pub mod capture;
 pub mod clip;
 pub mod codec;
 pub mod command;
-pub mod quality;
 pub mod config;
+pub mod digits;
+pub mod library;
 pub mod ports;
+pub mod quality;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;
-pub mod digits;
-pub mod library;
-pub mod report;
 pub mod tone;
 pub mod wav;
 

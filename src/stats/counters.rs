@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::delta::wire;
-use super::{DropCounts, FailureCounts, TraceDropCounts, WithheldCounts};
+use super::{DropCounts, FailureCounts, MediaCounters, TraceDropCounts, WithheldCounts};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $field:ident,)+) => {
@@ -22,6 +22,8 @@ macro_rules! counters {
             pub drops: DropCounts,
             /// Records of traces that were lost because a queue was full, by kind.
             pub trace_drops: TraceDropCounts,
+            /// Everything about media.
+            pub media: MediaCounters,
         }
 
         impl Counters {
@@ -40,6 +42,7 @@ macro_rules! counters {
                 self.withheld.add(&other.withheld);
                 self.drops.add(&other.drops);
                 self.trace_drops.add(&other.trace_drops);
+                self.media.add(&other.media);
             }
 
             /// Adds `other` as [`add`](Self::add), unless a sum becomes larger than what travels;
@@ -49,7 +52,8 @@ macro_rules! counters {
                 self.failures.checked_add(&other.failures)?;
                 self.withheld.checked_add(&other.withheld)?;
                 self.drops.checked_add(&other.drops)?;
-                self.trace_drops.checked_add(&other.trace_drops)
+                self.trace_drops.checked_add(&other.trace_drops)?;
+                self.media.checked_add(&other.media)
             }
 
             /// The plain counter of that name.
@@ -68,6 +72,7 @@ macro_rules! counters {
                     withheld: self.withheld.since(&earlier.withheld),
                     drops: self.drops.since(&earlier.drops),
                     trace_drops: self.trace_drops.since(&earlier.trace_drops),
+                    media: self.media.since(&earlier.media),
                 }
             }
         }
@@ -189,6 +194,7 @@ struct Blocks {
     withheld: WithheldCounts,
     drops: DropCounts,
     trace_drops: TraceDropCounts,
+    media: MediaCounters,
 }
 
 /// The plain counters of a block; its tables are empty.
@@ -210,16 +216,17 @@ impl<'de> Deserialize<'de> for Plain {
 
 impl Serialize for Counters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { failures, withheld, drops, trace_drops, .. } = *self;
-        Blocks { plain: Plain(*self), failures, withheld, drops, trace_drops }.serialize(serializer)
+        let Self { failures, withheld, drops, trace_drops, media, .. } = *self;
+        let plain = Plain(*self);
+        Blocks { plain, failures, withheld, drops, trace_drops, media }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Counters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Blocks { plain, failures, withheld, drops, trace_drops } =
+        let Blocks { plain, failures, withheld, drops, trace_drops, media } =
             Blocks::deserialize(deserializer)?;
-        Ok(Self { failures, withheld, drops, trace_drops, ..plain.0 })
+        Ok(Self { failures, withheld, drops, trace_drops, media, ..plain.0 })
     }
 }
 

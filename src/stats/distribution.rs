@@ -49,10 +49,15 @@ impl Default for Moments {
 
 impl Moments {
     fn record(&mut self, duration_ns: u64) {
-        let wide = u128::from(duration_ns);
-        self.count += 1;
-        self.sum_ns = self.sum_ns.saturating_add(wide);
-        self.sum_squares_ns2 = self.sum_squares_ns2.saturating_add(wide * wide);
+        self.record_n(duration_ns, 1);
+    }
+
+    fn record_n(&mut self, duration_ns: u64, count: u32) {
+        let (wide, times) = (u128::from(duration_ns), u128::from(count));
+        self.count += u64::from(count);
+        self.sum_ns = self.sum_ns.saturating_add(wide * times);
+        let squares = (wide * wide).saturating_mul(times);
+        self.sum_squares_ns2 = self.sum_squares_ns2.saturating_add(squares);
         self.min_ns = self.min_ns.min(duration_ns);
         self.max_ns = self.max_ns.max(duration_ns);
         self.last_ns = duration_ns;
@@ -150,6 +155,19 @@ impl<C: Cell> Distribution<C> {
         self.buckets[bucket] += 1;
         let reaches = |bound_ns: &u64| *bound_ns <= duration_ns;
         self.repartition[self.repartition_bounds_ns.partition_point(reaches)] += 1;
+    }
+
+    /// Records one duration `count` times, as [`record`](Self::record) does.
+    pub fn record_n(&mut self, duration_ns: u64, count: u32) {
+        if count == 0 {
+            return;
+        }
+        self.cells_us.record(duration_ns / 1000, u64::from(count));
+        self.moments.record_n(duration_ns, count);
+        let exceeds = |bound_ms: &&u64| **bound_ms * NS_PER_MS < duration_ns;
+        self.buckets[BUCKET_BOUNDS_MS.iter().filter(exceeds).count()] += u64::from(count);
+        let reaches = |bound_ns: &u64| *bound_ns <= duration_ns;
+        self.repartition[self.repartition_bounds_ns.partition_point(reaches)] += u64::from(count);
     }
 
     /// Adds everything that `other` recorded; `last_ns` becomes that of `other`.

@@ -2,6 +2,7 @@
 
 use super::distribution::{Cell, Distribution};
 use super::layout::Layout;
+use super::media::MediaHistograms;
 
 /// The two clocks of one kind of transaction that was answered with a 2xx, and the first clock of
 /// those that were refused.
@@ -42,6 +43,8 @@ pub struct Histograms<C: Cell = u32> {
     pub planned_send_error: Distribution<C>,
     /// Duration of one turn of the worker's loop, without the wait.
     pub loop_time: Distribution<C>,
+    /// Measurements of media.
+    pub media: MediaHistograms<C>,
 }
 
 impl<C: Cell> Histograms<C> {
@@ -61,6 +64,7 @@ impl<C: Cell> Histograms<C> {
             call_length: Distribution::with_repartition(&layout.call_length_repartition_ms),
             planned_send_error: Distribution::new(),
             loop_time: Distribution::new(),
+            media: MediaHistograms::default(),
         }
     }
 
@@ -138,6 +142,7 @@ impl<C: Cell> Histograms<C> {
         self.call_length.add(&other.call_length);
         self.planned_send_error.add(&other.planned_send_error);
         self.loop_time.add(&other.loop_time);
+        self.media.add(&other.media);
     }
 
     /// Forgets everything, keeping the memory.
@@ -153,5 +158,6 @@ impl<C: Cell> Histograms<C> {
         self.call_length.clear();
         self.planned_send_error.clear();
         self.loop_time.clear();
+        self.media.clear();
     }
 }

@@ -19,6 +19,7 @@ mod histograms;
 mod history;
 mod layout;
 mod lifetime;
+mod media;
 mod messages;
 mod rate_steps;
 mod recent;
@@ -57,6 +58,10 @@ pub use layout::{Layout, LayoutId};
 pub use lifetime::{
     Buckets, CALL_LENGTH_BOUNDS_US, JudgedSeconds, LAG_BOUNDS_US, Lifetime, Measured,
     RESPONSE_BOUNDS_US, TransactionBuckets,
+};
+pub use media::{
+    DelayCause, DelayCounts, HeardCounts, HeardVerdict, MediaCounters, MediaHistograms,
+    MediaMeasure, StrayCause, StrayCounts, UnsentCause, UnsentCounts,
 };
 pub use messages::{METHOD_NAMES, MessageCounts, OneWay};
 pub use rate_steps::{

@@ -48,6 +48,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
             && self.pacing_until_ns.is_some_and(|until| until <= start_ns);
         report.is_last = is_last;
         self.count(&mut report.counters);
+        self.medium.swap_measured(&mut report.histograms.media);
         self.sequence += 1;
         self.interval_start_ns = end_ns;
         self.next_report_ns = end_ns + REPORT_NS;
@@ -82,6 +83,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
     fn count(&self, counters: &mut Counters) {
         counters.add(&self.own);
         self.network.count(counters);
+        self.medium.count(&mut counters.media);
     }
 
     /// The report of the interval that ends now. New programs, if some have arrived, begin with the

@@ -26,7 +26,10 @@ pub use sum::{Added, DeltaSum, LAYOUTS_MAX, SOURCES_MAX, SourceSum, WINDOW};
 pub use wire::COUNT_MAX;
 
 use super::histograms::{Histograms, TransactionHistograms};
-use super::{Counters, CpuUse, JudgedSeconds, Layout, LayoutId, MessageCounts, Report, StepCounts};
+use super::{
+    Counters, CpuUse, JudgedSeconds, Layout, LayoutId, MediaMeasure, MessageCounts, Report,
+    StepCounts,
+};
 
 /// Longest name of a source.
 pub const SOURCE_MAX: usize = 64;
@@ -200,6 +203,9 @@ pub struct Figures {
     pub planned_send_error: Durations,
     /// Durations of the turns of the workers' loops.
     pub loop_time: Durations,
+    /// Measurements of media, in the order of [`MediaMeasure::ALL`](crate::stats::MediaMeasure).
+    #[serde(deserialize_with = "wire::bounded::<_, _, ENTRIES_MAX>")]
+    pub media: Vec<Durations>,
     /// Use of the workers' time.
     pub time: WorkerTime,
 }
@@ -271,6 +277,7 @@ impl Figures {
             call_length: Durations::new(layout.call_length_repartition_ms.len()),
             planned_send_error: Durations::new(0),
             loop_time: Durations::new(0),
+            media: MediaMeasure::ALL.iter().map(|_| Durations::new(0)).collect(),
             time: WorkerTime::default(),
         }
     }
@@ -284,6 +291,7 @@ impl Figures {
         if self.steps.len() != other.steps.len()
             || self.transactions.len() != other.transactions.len()
             || self.rtds.len() != other.rtds.len()
+            || self.media.len() != other.media.len()
         {
             return Err(DeltaError::Shape);
         }
@@ -303,6 +311,7 @@ impl Figures {
         self.call_length.add(&other.call_length)?;
         self.planned_send_error.add(&other.planned_send_error)?;
         self.loop_time.add(&other.loop_time)?;
+        self.media.iter_mut().zip(&other.media).try_for_each(|(mine, theirs)| mine.add(theirs))?;
         large(self.time.checked_add(&other.time))
     }
 
@@ -312,7 +321,10 @@ impl Figures {
     /// `layout` is another one.
     pub fn histograms(&self, layout: &Layout) -> Result<Histograms<u64>, DeltaError> {
         let mut all = Histograms::<u64>::new(layout);
-        if all.transactions.len() != self.transactions.len() || all.rtds.len() != self.rtds.len() {
+        if all.transactions.len() != self.transactions.len()
+            || all.rtds.len() != self.rtds.len()
+            || all.media.each().len() != self.media.len()
+        {
             return Err(DeltaError::Shape);
         }
         for (made, own) in all.transactions.iter_mut().zip(&self.transactions) {
@@ -328,6 +340,9 @@ impl Figures {
         all.call_length = self.call_length.distribution(&layout.call_length_repartition_ms)?;
         all.planned_send_error = self.planned_send_error.distribution(&[])?;
         all.loop_time = self.loop_time.distribution(&[])?;
+        for (made, own) in all.media.each_mut().iter_mut().zip(&self.media) {
+            *made = own.distribution(&[])?;
+        }
         Ok(all)
     }
 
@@ -346,6 +361,7 @@ impl Figures {
             call_length: none(&self.call_length),
             planned_send_error: none(&self.planned_send_error),
             loop_time: none(&self.loop_time),
+            media: self.media.iter().map(none).collect(),
             time: WorkerTime::default(),
         }
     }

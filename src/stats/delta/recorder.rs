@@ -153,6 +153,9 @@ impl Figures {
         self.call_length = Durations::of(&measured.call_length, at_ns);
         self.planned_send_error = Durations::of(&measured.planned_send_error, at_ns);
         self.loop_time = Durations::of(&measured.loop_time, at_ns);
+        for (own, theirs) in self.media.iter_mut().zip(measured.media.each()) {
+            *own = Durations::of(theirs, at_ns);
+        }
         self.time = WorkerTime::of(report);
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::stats::{
     Aggregate, DropCause, FailureCause, ProgramLayout, RateSteps, RunStart, StepKind, StepLayout,
-    WithheldCause,
+    StrayCause, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -67,7 +67,7 @@ impl Worker {
 
 fn happen(report: &mut Report, steps: &mut RateSteps, kind: u8, number: u64) {
     let (counters, histograms) = (&mut report.counters, &mut report.histograms);
-    match kind % 16 {
+    match kind % 19 {
         0 => histograms.record_service((number % 2) as usize, number),
         1 => histograms.record_response(0, number),
         2 => histograms.record_refused(1, number),
@@ -82,6 +82,9 @@ fn happen(report: &mut Report, steps: &mut RateSteps, kind: u8, number: u64) {
         11 => report.generic_counters[0] += number,
         12 => report.displays[0] += 1,
         13 => report.steps[(number % 2) as usize].messages += 1,
+        15 => counters.media.rtp_octets_sent += number,
+        16 => counters.media.strays.bump(StrayCause::Foreign),
+        17 => histograms.media.record_n(MediaMeasure::SendError, number, 3),
         14 => steps.begin(number as f64, report.start_ns),
         _ => {
             let step = steps.start();
@@ -204,7 +207,7 @@ fn delta(sequence: u64) -> Delta {
     let layout = layout();
     let mut run = Run::new("a", 1);
     let mut worker = Worker::new(&layout, 0);
-    let events = (0..16).map(|kind| (kind, 4_000_000)).collect::<Vec<_>>();
+    let events = (0..19).map(|kind| (kind, 4_000_000)).collect::<Vec<_>>();
     run.aggregate.absorb(&worker.second(&layout, &events));
     run.take();
     Delta { sequence, ..run.deltas.remove(0) }
@@ -344,7 +347,7 @@ fn who_listens_late_hears_of_what_happens_from_then_on() {
     let mut run = Run::new("a", 1);
     run.aggregate.forget_deltas();
     let mut worker = Worker::new(&layout, 0);
-    let events: Vec<Event> = (0..16).map(|kind| (kind, 4_000_000)).collect();
+    let events: Vec<Event> = (0..19).map(|kind| (kind, 4_000_000)).collect();
     run.aggregate.absorb(&worker.second(&layout, &events));
     assert_eq!(run.aggregate.take_deltas(), []);
     assert!(run.aggregate.record_deltas(source("a")));
@@ -363,7 +366,7 @@ impl Figures {
         let all = transactions
             .flat_map(|kind| [&mut kind.service, &mut kind.response, &mut kind.refused]);
         let others = [&mut self.call_length, &mut self.planned_send_error, &mut self.loop_time];
-        for durations in all.chain(&mut self.rtds).chain(others) {
+        for durations in all.chain(&mut self.rtds).chain(others).chain(&mut self.media) {
             durations.delay(ns);
         }
         self.rate_steps = RateStepCalls::default();

@@ -1,0 +1,412 @@
+//! Counts and measurements of media: the streams of a worker's calls.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::RtpFaultCounts;
+use super::delta::wire;
+use super::distribution::{Cell, Distribution};
+
+causes! {
+    /// The reason why a well-formed datagram of media counts for no stream.
+    StrayCause,
+    /// Datagrams of media that count for no stream, by cause.
+    StrayCounts {
+        /// It came from an address that the call's peer did not signal.
+        Foreign = "foreign",
+        /// It came before the peer had signalled an address.
+        Unsignalled = "unsignalled",
+        /// Its SSRC belongs to no stream of the shared socket.
+        UnknownSsrc = "unknown_ssrc",
+        /// It came to the port of a call that had ended.
+        AfterEnd = "after_end",
+        /// It is of another protocol that shares a port with RTP: STUN, DTLS, ZRTP, TURN.
+        OtherProtocol = "other_protocol",
+        /// It is RTP on the port of RTCP.
+        WrongPort = "wrong_port",
+        /// It is no RTP, and the stream's media is not sent as plain datagrams.
+        NotRtp = "not_rtp",
+    }
+}
+
+causes! {
+    /// The reason why a packet of a stream left later than planned.
+    DelayCause,
+    /// Packets that left later than planned, by cause.
+    DelayCounts {
+        /// The worker came to its streams more than a millisecond late.
+        LateWorker = "late_worker",
+        /// The send arena had no room.
+        NoSlot = "no_slot",
+    }
+}
+
+causes! {
+    /// The reason why a packet of a stream did not leave.
+    UnsentCause,
+    /// Packets of streams that did not leave, by cause.
+    UnsentCounts {
+        /// The kernel had no buffer (`ENOBUFS`).
+        NoBuffer = "no_buffer",
+        /// The packet is larger than the path allows.
+        TooLarge = "too_large",
+        /// There is no route to the address.
+        NoRoute = "no_route",
+        /// A firewall or a policy refused it.
+        NotPermitted = "not_permitted",
+        /// The peer's port was closed when an earlier packet came.
+        Refused = "refused",
+        /// Another error of the system.
+        Other = "other",
+        /// The stream was far behind its plan, and went on at the present.
+        Skipped = "skipped",
+        /// A packet to echo found no room in the send arena.
+        NoSlot = "no_slot",
+    }
+}
+
+causes! {
+    /// The verdict about the audio of a call that has ended.
+    HeardVerdict,
+    /// Ended calls with media by verdict.
+    HeardCounts {
+        /// Nothing shows who heard whom. It is never a success.
+        Unknown = "unknown",
+        /// Neither side heard the other.
+        None = "none",
+        /// One side heard the other.
+        OneWay = "one_way",
+        /// Both sides heard each other.
+        TwoWay = "two_way",
+    }
+}
+
+macro_rules! media_counters {
+    ($($(#[doc = $doc:literal])+ $field:ident,)+) => {
+        /// Everything that one worker counts about media. All fields only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct MediaCounters {
+            $($(#[doc = $doc])+ pub $field: u64,)+
+            /// Malformed datagrams, by cause.
+            pub faults: RtpFaultCounts,
+            /// Datagrams that count for no stream, by cause.
+            pub strays: StrayCounts,
+            /// Packets that left later than planned, by cause.
+            pub delays: DelayCounts,
+            /// Packets that did not leave, by cause.
+            pub unsent: UnsentCounts,
+            /// Ended calls by verdict.
+            pub heard: HeardCounts,
+        }
+
+        impl MediaCounters {
+            /// Names of the plain counters, in declaration order.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            /// Name and value of each plain counter, in declaration order.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + Clone + use<> {
+                [$((stringify!($field), self.$field)),+].into_iter()
+            }
+
+            /// Name and description of each plain counter, in declaration order.
+            pub fn descriptions() -> impl Iterator<Item = (&'static str, &'static str)> {
+                [$((stringify!($field), concat!($($doc),+).trim_ascii())),+].into_iter()
+            }
+
+            /// Adds `other` field by field.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+                self.faults.add(&other.faults);
+                self.strays.add(&other.strays);
+                self.delays.add(&other.delays);
+                self.unsent.add(&other.unsent);
+                self.heard.add(&other.heard);
+            }
+
+            /// Adds `other` as [`add`](Self::add), unless a sum becomes larger than what travels;
+            /// some fields may have been added then.
+            pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
+                $(self.$field = wire::sum(self.$field, other.$field)?;)+
+                self.faults.checked_add(&other.faults)?;
+                self.strays.checked_add(&other.strays)?;
+                self.delays.checked_add(&other.delays)?;
+                self.unsent.checked_add(&other.unsent)?;
+                self.heard.checked_add(&other.heard)
+            }
+
+            /// The counts since `earlier`, a previous copy of the same block.
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self {
+                    $($field: self.$field.saturating_sub(earlier.$field),)+
+                    faults: self.faults.since(&earlier.faults),
+                    strays: self.strays.since(&earlier.strays),
+                    delays: self.delays.since(&earlier.delays),
+                    unsent: self.unsent.since(&earlier.unsent),
+                    heard: self.heard.since(&earlier.heard),
+                }
+            }
+
+            /// The plain counter of that name.
+            fn slot(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $(stringify!($field) => Some(&mut self.$field),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+media_counters! {
+    /// Calls with media that began.
+    legs_opened,
+    /// Calls with media that ended; the sum of `heard`.
+    legs_closed,
+    /// Ended calls that sent RTP or were to receive some, and in which we heard nothing and the
+    /// peer did not report to have heard us.
+    silent_calls,
+    /// RTP packets sent.
+    rtp_packets_sent,
+    /// RTP payload octets sent.
+    rtp_octets_sent,
+    /// Those of `rtp_packets_sent` that were sent back as they came.
+    rtp_packets_echoed,
+    /// RTP packets received for a stream, duplicates included.
+    rtp_packets_received,
+    /// RTP payload octets received for a stream.
+    rtp_octets_received,
+    /// Datagrams of media other than RTP that were sent (T.38).
+    datagrams_sent,
+    /// Datagrams of media other than RTP that were received for a stream.
+    datagrams_received,
+    /// RTCP compounds sent.
+    rtcp_sent,
+    /// RTCP compounds received for a stream.
+    rtcp_received,
+    /// Octets of RTCP sent.
+    rtcp_octets_sent,
+    /// Octets of RTCP received.
+    rtcp_octets_received,
+    /// DTMF digits sent as telephone events.
+    digits_sent,
+    /// DTMF digits received as telephone events.
+    digits_received,
+    /// Packets that ended streams expected and that never came.
+    rtp_lost,
+    /// Packets of ended streams that came after a later one.
+    rtp_reordered,
+    /// Packets of ended streams that came twice.
+    rtp_duplicates,
+    /// Packets of ended streams that came too late for the jitter buffer.
+    rtp_discarded,
+    /// Packets of ended streams with a payload type that was not negotiated.
+    rtp_wrong_payload_type,
+    /// Changes of the SSRC within ended streams.
+    ssrc_changes,
+    /// Streams whose peer sent from another port than it had signalled, and was followed there.
+    latched,
+    /// Session descriptions of peers that media could not follow.
+    bad_descriptions,
+    /// ICMP reports that a packet of media did not arrive.
+    unreachable,
+    /// Pairs of ports that were opened.
+    ports_opened,
+    /// Ports that were skipped because another program holds them.
+    ports_taken,
+    /// Sockets that the system refused for another reason.
+    sockets_refused,
+    /// Pairs of ports that were used again before their rest was over.
+    rests_cut,
+    /// News for calls that were lost because too many waited.
+    events_dropped,
+    /// Receive operations of the worker that delivered data; a GRO train counts once.
+    receive_calls,
+}
+
+/// Counters as they travel: a block for each table, without what is 0.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Blocks {
+    plain: Plain,
+    faults: RtpFaultCounts,
+    strays: StrayCounts,
+    delays: DelayCounts,
+    unsent: UnsentCounts,
+    heard: HeardCounts,
+}
+
+/// The plain counters of a block; its tables are empty.
+struct Plain(MediaCounters);
+
+impl Serialize for Plain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        wire::named(self.0.each(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut counters = MediaCounters::default();
+        wire::read_named(deserializer, &mut counters, MediaCounters::slot)?;
+        Ok(Self(counters))
+    }
+}
+
+impl Serialize for MediaCounters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { faults, strays, delays, unsent, heard, .. } = *self;
+        let blocks = Blocks { plain: Plain(*self), faults, strays, delays, unsent, heard };
+        blocks.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MediaCounters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Blocks { plain, faults, strays, delays, unsent, heard } =
+            Blocks::deserialize(deserializer)?;
+        Ok(Self { faults, strays, delays, unsent, heard, ..plain.0 })
+    }
+}
+
+/// One measurement of media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum MediaMeasure {
+    /// Distance of a packet's start from its planned time: the generator's own error.
+    SendError,
+    /// Interarrival jitter of an ended stream (RFC 3550 section 6.4.1).
+    Jitter,
+    /// Estimated MOS of an ended stream; a MOS of 4.41 is recorded as 4.41 ms.
+    Mos,
+    /// Time from the answer of a call to the first audible packet.
+    FirstAudio,
+    /// Packets lost of an ended stream; a loss of 1 % is recorded as 1 ms.
+    Loss,
+    /// Round-trip time by RTCP.
+    RoundTrip,
+}
+
+impl MediaMeasure {
+    /// Every measurement, in declaration order.
+    pub const ALL: [Self; 6] =
+        [Self::SendError, Self::Jitter, Self::Mos, Self::FirstAudio, Self::Loss, Self::RoundTrip];
+
+    /// The stable snake_case name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::SendError => "rtp_send_error",
+            Self::Jitter => "jitter",
+            Self::Mos => "mos",
+            Self::FirstAudio => "first_audio",
+            Self::Loss => "loss",
+            Self::RoundTrip => "round_trip",
+        }
+    }
+}
+
+/// Nanoseconds that are recorded for a MOS of 1, and for a loss of 1 %.
+const UNIT_NS: f32 = 1e6;
+
+/// The distributions of media. Memory is taken when they are made, and touched when a value is
+/// recorded.
+#[derive(Clone, Debug)]
+pub struct MediaHistograms<C: Cell = u32>([Distribution<C>; MediaMeasure::ALL.len()]);
+
+impl<C: Cell> Default for MediaHistograms<C> {
+    fn default() -> Self {
+        Self(MediaMeasure::ALL.map(|_| Distribution::new()))
+    }
+}
+
+impl<C: Cell> MediaHistograms<C> {
+    /// The distribution of one measurement.
+    pub fn of(&self, measure: MediaMeasure) -> &Distribution<C> {
+        &self.0[measure as usize]
+    }
+
+    /// All distributions, in the order of [`MediaMeasure::ALL`].
+    pub fn each(&self) -> &[Distribution<C>] {
+        &self.0
+    }
+
+    pub(in crate::stats) fn each_mut(&mut self) -> &mut [Distribution<C>] {
+        &mut self.0
+    }
+
+    /// Records a duration.
+    pub fn record(&mut self, measure: MediaMeasure, duration_ns: u64) {
+        self.0[measure as usize].record(duration_ns);
+    }
+
+    /// Records a duration `count` times.
+    pub fn record_n(&mut self, measure: MediaMeasure, duration_ns: u64, count: u32) {
+        self.0[measure as usize].record_n(duration_ns, count);
+    }
+
+    /// Records an estimated MOS.
+    pub fn record_mos(&mut self, mos: f32) {
+        self.record(MediaMeasure::Mos, (mos * UNIT_NS).round() as u64);
+    }
+
+    /// Records the packets lost of those expected.
+    pub fn record_loss(&mut self, lost: u64, expected: u64) {
+        if expected > 0 {
+            let percent = 100.0 * lost as f32 / expected as f32;
+            self.record(MediaMeasure::Loss, (percent * UNIT_NS).round() as u64);
+        }
+    }
+
+    /// Adds everything that `other` recorded.
+    pub fn add<D: Cell>(&mut self, other: &MediaHistograms<D>) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            mine.add(theirs);
+        }
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.0.iter_mut().for_each(Distribution::clear);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recording_many_at_once_is_recording_each() {
+        let (mut at_once, mut each) =
+            (MediaHistograms::<u32>::default(), MediaHistograms::default());
+        for (duration_ns, count) in [(700, 3), (1_200_000, 5), (9_000_000_000_000, 2), (4, 0)] {
+            at_once.record_n(MediaMeasure::SendError, duration_ns, count);
+            (0..count).for_each(|_| each.record(MediaMeasure::SendError, duration_ns));
+        }
+        let [at_once, each]: [&Distribution<u32>; 2] =
+            [&at_once, &each].map(|histograms| histograms.of(MediaMeasure::SendError));
+        assert_eq!(at_once.summarize(), each.summarize());
+        assert_eq!(at_once.repartition(), each.repartition());
+    }
+
+    #[test]
+    fn loss_and_mos_are_recorded_in_thousandths() {
+        let mut histograms = MediaHistograms::<u32>::default();
+        histograms.record_loss(1, 100);
+        histograms.record_loss(0, 0);
+        histograms.record_mos(4.41);
+        assert_eq!(histograms.of(MediaMeasure::Loss).moments().sum_ns, 1_000_000);
+        assert_eq!(histograms.of(MediaMeasure::Loss).count(), 1);
+        assert_eq!(histograms.of(MediaMeasure::Mos).summarize().max_ns, 4_410_000);
+    }
+
+    #[test]
+    fn counters_travel_and_come_back() {
+        let mut counters = MediaCounters { rtp_packets_sent: 7, latched: 1, ..Default::default() };
+        counters.strays.bump(StrayCause::Foreign);
+        counters.heard.bump(HeardVerdict::TwoWay);
+        let text = serde_json::to_string(&counters).unwrap();
+        assert_eq!(serde_json::from_str::<MediaCounters>(&text).unwrap(), counters);
+        let mut twice = counters;
+        twice.add(&counters);
+        assert_eq!(twice.since(&counters), counters);
+        assert_eq!(MediaCounters::descriptions().count(), MediaCounters::NAMES.len());
+    }
+}
