@@ -24,6 +24,7 @@ mod legs;
 mod negotiate;
 mod slab;
 mod stream;
+pub mod srtp;
 
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};
 pub use command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, Opening, Track};
