@@ -14,6 +14,7 @@ pub mod digits;
 pub mod library;
 pub mod ports;
 pub mod quality;
+pub mod crypto;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;

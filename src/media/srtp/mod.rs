@@ -8,6 +8,7 @@
 //! Nothing is allocated. Keys are derived once (key derivation rate 0), and lifetimes of keys are
 //! not enforced. Knows nothing of sockets, streams or negotiation.
 
+mod base64;
 mod cipher;
 mod derive;
 mod hmac;
@@ -20,6 +21,7 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
+pub(super) use base64::decode as decode_base64;
 pub use receiver::SrtpReceiver;
 pub use sender::SrtpSender;
 pub use suite::{MasterKey, Mki, Suite, Waivers};
