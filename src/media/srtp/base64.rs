@@ -27,6 +27,20 @@ pub(in crate::media) fn decode(text: &[u8], out: &mut [u8]) -> Option<usize> {
     Some(len)
 }
 
+/// Appends `bytes` with padding.
+pub(super) fn encode(bytes: &[u8], out: &mut String) {
+    for group in bytes.chunks(3) {
+        let mut whole = [0; 4];
+        whole[1..=group.len()].copy_from_slice(group);
+        let bits = u32::from_be_bytes(whole);
+        for digit in 0..4 {
+            let value = bits >> (18 - 6 * digit) & 63;
+            let is_padding = digit > group.len();
+            out.push(if is_padding { '=' } else { ALPHABET[value as usize].into() });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +51,9 @@ mod tests {
         for (text, bytes) in
             [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob")]
         {
+            let mut encoded = String::new();
+            encode(bytes.as_bytes(), &mut encoded);
+            assert_eq!(encoded, text);
             for text in [text, text.trim_end_matches('=')] {
                 let mut out = [0; 4];
                 let len = decode(text.as_bytes(), &mut out).unwrap();

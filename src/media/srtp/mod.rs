@@ -13,6 +13,7 @@ mod cipher;
 mod derive;
 mod hmac;
 mod index;
+mod key_log;
 mod packet;
 mod receiver;
 mod sender;
@@ -22,6 +23,7 @@ mod suite;
 mod tests;
 
 pub(super) use base64::decode as decode_base64;
+pub use key_log::{Flow, write_key_log};
 pub use receiver::SrtpReceiver;
 pub use sender::SrtpSender;
 pub use suite::{MasterKey, Mki, Suite, Waivers};

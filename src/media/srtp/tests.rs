@@ -264,6 +264,27 @@ fn labels_are_unique_and_snake_case() {
     }
 }
 
+#[test]
+fn a_line_of_the_key_log_has_the_key_as_libsrtp_takes_it() {
+    let mut master = master(Suite::AesCm128HmacSha1_80);
+    master.waivers.rtp_encryption = true;
+    let source = "192.0.2.1:6000".parse().unwrap();
+    let destination = "[2001:db8::1]:7000".parse().unwrap();
+    let mut flow = Flow { call_id: "1-2@a\nb c", source, destination, ssrc: Some(0xabc) };
+    let mut lines = String::new();
+    write_key_log(&flow, &master, &mut lines);
+    (flow.ssrc, master.waivers) = (None, Waivers::default());
+    write_key_log(&flow, &master, &mut lines);
+    let key = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e";
+    let expected = format!(
+        "192.0.2.1:6000 [2001:db8::1]:7000 0x00000abc AES_CM_128_HMAC_SHA1_80 {key} \
+         UNENCRYPTED_SRTP call-id=1-2@a?b c\n\
+         192.0.2.1:6000 [2001:db8::1]:7000 any AES_CM_128_HMAC_SHA1_80 {key} call-id=1-2@a?b c\n"
+    );
+    assert_eq!(lines, expected);
+    assert!(!format!("{master:?}").contains('1'.to_string().repeat(2).as_str()), "{master:?}");
+}
+
 fn any_suite() -> impl Strategy<Value = Suite> {
     prop::sample::select(&Suite::ALL)
 }
