@@ -39,7 +39,7 @@ scripts/deps.sh
 # A quiet machine first: no compiler may run beside the measurements.
 "$cargo" build --locked --release --bin gossipper
 if measures limit; then "$cargo" bench --locked -p gossipper-uring --bench limit --no-run; fi
-if measures micro; then "$cargo" bench --locked --bench parse --bench engine --no-run; fi
+if measures micro; then "$cargo" bench --locked --bench parse --bench engine --bench media --no-run; fi
 target_dir=$("$cargo" metadata --locked --no-deps --format-version 1 \
     | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
@@ -81,12 +81,12 @@ if measures limit; then
     "$cargo" bench --locked -p gossipper-uring --bench limit >"$out/limit.csv" || true
 fi
 if measures micro; then
-    echo "micro: parser and engine without a kernel, two minutes"
+    echo "micro: parser, engine and media without a kernel, three minutes"
     criterion=(--quiet --warm-up-time 0.5 --measurement-time 1)
     if [ -n "$quick" ]; then
         criterion=(--quiet --warm-up-time 0.05 --measurement-time 0.1 --sample-size 10)
     fi
-    "$cargo" bench --locked --bench parse --bench engine -- --noplot --discard-baseline "${criterion[@]}" \
+    "$cargo" bench --locked --bench parse --bench engine --bench media -- --noplot --discard-baseline "${criterion[@]}" \
         >"$out/micro.txt" 2> >(grep -v '^Benchmarking ' >&2) || true
 fi
 status=0
