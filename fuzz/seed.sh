@@ -74,3 +74,12 @@ printf 'RIFF\000\000\000\000WAVEfmt \020\000\000\000\001\000\002\000D\254\000\00
     > seeds/wav/stereo
 printf 'RIFF\000\000\000\000WAVEfmt \020\000\000\000\007\000\001\000@\037\000\000@\037\000\000\001\000\010\000LIST\003\000\000\000abc\000data(\000\000\000\000\004\010\014\020\024\030\034 $(,048<@DHLPTX\\`dhlptx|\200\204\210\214\220\224\230\234' \
     > seeds/wav/mu_law
+# A value of the attribute, and two descriptions.
+printf '1 AES_CM_128_HMAC_SHA1_80 inline:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e|2^20|1:4 UNENCRYPTED_SRTP' \
+    > seeds/crypto/line
+printf 'v=0\nm=audio 6 RTP/SAVP 0\na=crypto:1 F8 x\na=crypto:2 AEAD_AES_128_GCM inline:%038d==\n\000v=0\nm=audio 8 RTP/SAVP 0\na=crypto:2 AEAD_AES_128_GCM inline:%038d\n' \
+    0 1 > seeds/crypto/pair
+# A suite, an identifier, operations: send, deliver, again, changed, made up.
+printf '\000\000\000\000\001\000\000\177\377\040\002\000\000\000\002\000\001\000\002\000\000\000\003\000\001\022\005\000\000\000' > seeds/srtp/counter
+printf '\004\002\001\000\001\000\002\000\000\000\004\000\001\000\000\377\377\007\002\000\001\000' > seeds/srtp/gcm
+printf '\201\000\000\000\001\000\003\000\000\100\002\000\000\000\005\000\000\000' > seeds/srtp/untagged

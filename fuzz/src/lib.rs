@@ -7,6 +7,7 @@ pub mod casts;
 pub mod engine;
 pub mod headers;
 pub mod media;
+pub mod protection;
 #[path = "../../tests/api/scenario_support.rs"]
 pub mod scenario_support;
 pub mod server;
