@@ -7,3 +7,4 @@ mod engine; // a call, in either role, over every transport
 #[path = "../sim/harness/mod.rs"]
 mod harness;
 mod parser; // the SIP parser
+mod srtp; // protected media
