@@ -43,8 +43,7 @@ pub fn any_wav(bytes: &[u8]) {
         Err(fault) => assert_text(&fault.to_string()),
     }
     let encodings = ["PCMU", "PCMA"].map(|name| Encoding::by_name(name).expect("G.711 is known"));
-    let settings =
-        Settings { encodings: encodings.to_vec(), ..Settings::new(CLIP_BYTES_MAX) };
+    let settings = Settings { encodings: encodings.to_vec(), ..Settings::new(CLIP_BYTES_MAX) };
     let source = source();
     let mut read = |_: &str, _| Ok(Some(bytes.to_vec()));
     match Library::prepare(std::slice::from_ref(&source), &settings, &mut read) {

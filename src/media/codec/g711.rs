@@ -169,7 +169,7 @@ mod tests {
                 let code = law.encode(sample);
                 let half_interval = match (law, (law.encode(sample) ^ law.silence()) >> 4 & 7) {
                     (Law::Mu, segment) => 4 << segment,
-                    (Law::A, segment) => 8 << segment.max(1) - 1,
+                    (Law::A, segment) => 8 << (segment.max(1) - 1),
                 };
                 let decoded = law.decode(code);
                 let clipped = i32::from(sample).clamp(-i32::from(loudest), loudest.into());

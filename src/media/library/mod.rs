@@ -104,6 +104,11 @@ impl Library {
                 None => capture::builtin(path)
                     .ok_or_else(|| fault(source, "there is no such file".to_owned()))?,
             };
+            if file.len() > settings.bytes_max {
+                let (bytes, most) = (file.len(), settings.bytes_max);
+                let reason = format!("it has {bytes} bytes, and media may take {most}; shorten it");
+                return Err(fault(source, reason));
+            }
             for source in sources.iter().filter(|other| other.file() == Some(path)) {
                 library.add(source, &file, settings)?;
             }

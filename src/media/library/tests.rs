@@ -1,3 +1,5 @@
+use std::slice::from_ref;
+
 use super::*;
 use crate::media::clip::Content;
 use crate::media::codec::Listener;
@@ -38,7 +40,7 @@ fn tone_48k() -> Vec<u8> {
 #[test]
 fn a_wav_file_is_coded_in_all_encodings() {
     let source = spec("a.wav");
-    let library = prepared(&[source.clone()], &tone_48k(), 1 << 20).unwrap();
+    let library = prepared(from_ref(&source), &tone_48k(), 1 << 20).unwrap();
     assert_eq!(names(&library, &source), NEGOTIABLE);
     let mut bytes = 0;
     for (name, clip) in &library.clips[&source].clips {
@@ -60,7 +62,7 @@ fn a_wav_file_is_coded_in_all_encodings() {
 fn a_wav_file_in_the_encoding_is_sent_as_it_is() {
     let source = spec("a.wav,1,0");
     let payload: Vec<u8> = (0..200).collect();
-    let library = prepared(&[source.clone()], &wav_file(7, 1, 8000, 8, &payload), 1 << 20).unwrap();
+    let library = prepared(from_ref(&source), &wav_file(7, 1, 8000, 8, &payload), 1 << 20).unwrap();
     let clip = &library.clips[&source].clips[0].1;
     // The last packet is filled up with silence.
     assert_eq!((&clip.bytes[..200], &clip.bytes[200..]), (&payload[..], &[0xff; 120][..]));
@@ -69,7 +71,7 @@ fn a_wav_file_in_the_encoding_is_sent_as_it_is() {
 #[test]
 fn raw_files_are_cut_into_packets() {
     let g729 = spec("a.g729,1,18,G729/8000");
-    let library = prepared(&[g729.clone()], &[7; 45], 1 << 20).unwrap();
+    let library = prepared(from_ref(&g729), &[7; 45], 1 << 20).unwrap();
     assert_eq!(
         (names(&library, &g729), library.clips[&g729].clips[0].1.frames.len()),
         (vec!["G729"], 2)
@@ -79,7 +81,7 @@ fn raw_files_are_cut_into_packets() {
         ["media file a.g729: its last 5 bytes are no whole packet, and are left out"]
     );
     let plain = spec("a.raw");
-    assert_eq!(names(&prepared(&[plain.clone()], &[7; 160], 1 << 20).unwrap(), &plain), ["PCMA"]);
+    assert_eq!(names(&prepared(from_ref(&plain), &[7; 160], 1 << 20).unwrap(), &plain), ["PCMA"]);
     let fault = |text, file: &[u8]| prepared(&[spec(text)], file, 1 << 20).unwrap_err().to_string();
     assert_eq!(
         fault("a.g729,1,18", &[0; 19]),
@@ -140,17 +142,19 @@ fn sources_that_are_computed_need_no_file() {
 
 #[test]
 fn memory_is_bounded_before_anything_is_coded() {
-    // 90 minutes of silence, of which the file has almost nothing.
+    // The file fits, its packets or its samples do not.
     let sources = [spec("a.wav"), spec("cadence:60000:60000"), spec("a.raw")];
-    let long = wav_file(7, 1, 8000, 8, &[0xff; 1 << 20]);
+    let long = wav_file(7, 1, 8000, 8, &[0xff; 950_000]);
     for source in sources {
         let fault = prepared(&[source], &long, 1_000_000).unwrap_err();
         assert!(fault.reason.starts_with("with it, media would take more than 1000000 bytes"));
     }
+    let fault = prepared(&[spec("a.raw")], &[0; 1001], 1000).unwrap_err();
+    assert_eq!(fault.reason, "it has 1001 bytes, and media may take 1000; shorten it");
     // Each fits, both together do not.
     let (one, two) = (spec("a.wav,1,0"), spec("a.wav,1,8"));
     let file = wav_file(1, 1, 8000, 8, &[128; 16_000]);
-    assert!(prepared(&[one.clone()], &file, 34_000).is_ok());
+    assert!(prepared(from_ref(&one), &file, 34_000).is_ok());
     let fault = prepared(&[one, two], &file, 34_000).unwrap_err();
     assert_eq!(fault.source, "media file a.wav");
 }
@@ -160,7 +164,7 @@ fn captures_are_read_or_made() {
     let audio = capture_spec("pcap/g711a.pcap", false).unwrap();
     let mut not_found = |_: &str, _| Ok(None);
     let library =
-        Library::prepare(&[audio.clone()], &Settings::new(1 << 20), &mut not_found).unwrap();
+        Library::prepare(from_ref(&audio), &Settings::new(1 << 20), &mut not_found).unwrap();
     assert_eq!(names(&library, &audio), ["PCMA"]);
     assert_eq!(library.clips[&audio].clips[0].1.content, Content::Rtp);
 
