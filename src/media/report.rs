@@ -1,4 +1,4 @@
-//! What a leg sent, received and measured.
+//! Figures of a leg: sent, received and measured.
 
 /// The verdict about a call's audio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct LegReport {
     pub packets_sent: u64,
     /// RTP payload octets sent.
     pub octets_sent: u64,
-    /// What was received.
+    /// Figures of reception.
     pub reception: Reception,
     /// Time from the leg's first offer or answer to the first audible packet, in nanoseconds.
     pub first_audio_ns: Option<u64>,

@@ -41,7 +41,7 @@ impl Buffer {
         }
     }
 
-    /// Its highest depth in milliseconds.
+    /// The highest depth in milliseconds.
     pub(super) fn max_ms(self) -> u16 {
         match self {
             Self::Fixed { depth_ms } => depth_ms,

@@ -24,9 +24,9 @@ pub(super) struct Clock {
 /// The way of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transit {
-    /// Its transit time.
+    /// The transit time.
     Ns(i64),
-    /// Its transit time, after a jump of the sender's clock.
+    /// The transit time, after a jump of the sender's clock.
     Jumped(i64),
 }
 

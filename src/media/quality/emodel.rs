@@ -62,7 +62,7 @@ impl Band {
 pub struct Codec {
     /// Name of its encoding in SDP.
     pub name: &'static str,
-    /// Its bandwidth.
+    /// Audio bandwidth.
     pub band: Band,
     /// Impairment by the codec itself (Ie).
     pub impairment: f32,

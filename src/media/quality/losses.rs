@@ -1,4 +1,5 @@
-//! What was played and what was not, in the order of sending: intervals, bursts and gaps.
+//! Packets that were played and others that were not, in the order of sending: intervals, bursts
+//! and gaps.
 
 /// Packets played in a row that end a burst (RFC 3611 section 4.7.2 recommends this number).
 pub(super) const GAP_MIN: u8 = 16;
@@ -29,7 +30,7 @@ pub(super) struct Losses {
 pub(super) struct Interval {
     /// All of them.
     pub(super) packets: u32,
-    /// Those that were not played.
+    /// Packets that were not played.
     pub(super) lost: u32,
     /// Runs of such packets.
     pub(super) runs: u32,
@@ -59,7 +60,7 @@ pub(super) struct Bursts {
     pub(super) count: u32,
     /// Packets within them.
     pub(super) burst_packets: u32,
-    /// Those that were not played.
+    /// Packets within them that were not played.
     pub(super) burst_lost: u32,
     /// Packets from the first loss of what may be a burst to its last one.
     open_packets: u32,

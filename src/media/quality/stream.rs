@@ -18,7 +18,7 @@ const INTERVAL_NS: u64 = 5_000_000_000;
 /// the next interval.
 const INTERVAL_PACKETS_MIN: u32 = 25;
 
-/// What became of a packet.
+/// The fate of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// The packet is of the stream, and the first with its number.
@@ -82,7 +82,7 @@ struct Arrival {
     header: Header,
     octets: u16,
     sound: Sound,
-    /// How often it came again.
+    /// Number of times that it came again.
     copies: u8,
     received_ns: u64,
 }

@@ -68,7 +68,7 @@ struct Raw<'a> {
     count: u8,
     kind: u8,
     is_padded: bool,
-    /// What follows the header, without padding.
+    /// Bytes behind the header, without padding.
     body: &'a [u8],
 }
 
@@ -101,16 +101,16 @@ pub enum Packet<'a> {
     SenderReport {
         /// The sender.
         ssrc: u32,
-        /// Its own figures.
+        /// Figures of its own stream.
         info: SenderInfo,
-        /// Its reception.
+        /// Figures of its reception.
         blocks: Blocks<'a>,
     },
     /// Figures of a participant that sends nothing.
     ReceiverReport {
         /// The participant.
         ssrc: u32,
-        /// Its reception.
+        /// Figures of its reception.
         blocks: Blocks<'a>,
     },
     /// Names of sources.
@@ -121,7 +121,7 @@ pub enum Packet<'a> {
     Extended {
         /// The participant that reports.
         ssrc: u32,
-        /// Its blocks.
+        /// The blocks.
         blocks: XrBlocks<'a>,
     },
     /// A packet of another type.
@@ -204,7 +204,7 @@ pub struct SourceDescription<'a> {
 pub struct Chunk<'a> {
     /// The source.
     pub ssrc: u32,
-    /// Its canonical name.
+    /// The canonical name.
     pub cname: Option<&'a [u8]>,
 }
 
