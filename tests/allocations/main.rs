@@ -8,3 +8,4 @@ mod engine; // a call, in either role, over every transport
 mod harness;
 mod parser; // the SIP parser
 mod srtp; // protected media
+mod reception; // streams of media: packets and reports
