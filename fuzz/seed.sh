@@ -49,6 +49,29 @@ From: instance;tag=1
 ' 2026-11-30T12:00:00Z; do
     printf '%s' "$line" > "seeds/outside_lines/$(printf '%s' "$line" | tr -c 'a-zA-Z0-9' _)"
 done
+# A kind of stream; before each datagram its length, the time since the one before, and its sound.
+{
+    printf '\000'
+    for number in 1 2 3 4 6 5 5 7; do
+        printf '\020\001\061\000\200\000\000%s\000\000\000\240\000\000\000\007abcd' "$number"
+    done
+    printf '\020\001\061\003\200\145\000\070\000\000\005\000\000\000\000\007\005\212\003\040'
+    printf '\024\001\061\000\240\200\000\071\000\000\005\240\000\000\000\007abcdefg\001'
+    for number in 1 2; do
+        printf '\030\001\061\000\221\000\100%s\000\000\000\240\000\000\000\011' "$number"
+        printf '\000\000\000\007\276\336\000\001\020\377\000\000'
+    done
+} > seeds/rtp/stream
+# SR with a block, SDES, XR with VoIP metrics, BYE with a reason; feedback alone.
+{
+    printf '\201\310\000\014\000\000\000\007\341\043\105\147\211\253\315\357\000\000\000\240'
+    printf '\000\000\000\062\000\000\037\100\001\002\003\004\031\377\377\376\000\001\377\377'
+    printf '\000\000\004\322\147\211\253\000\000\000\001\000'
+    printf '\201\312\000\003\000\000\000\007\001\003a@b\000\000\000'
+    printf '\200\317\000\012\000\000\000\007\007\000\000\010\000\000\000\011abcdefghijklmnopqrstuvwxyz00'
+    printf '\201\313\000\002\000\000\000\007\003end'
+} > seeds/rtcp/compound
+printf '\201\316\000\002\000\000\000\007\000\000\000\010' > seeds/rtcp/feedback
 # A target, header lines, a body.
 printf '/api/v1/stats?engine=a&last=5&full=1\nHost: lab7:8080\nForwarded: for="[2001:db8::1]:5";by=x\nOrigin: http://lab7:8080\n\n' \
     > seeds/api_request/query

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gossipper_fuzz::media::any_capture(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gossipper_fuzz::sources::any_capture(bytes));

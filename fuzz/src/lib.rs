@@ -16,6 +16,7 @@ pub mod session;
 pub mod sim;
 #[path = "../../tests/api/sip_support/mod.rs"]
 pub mod sip_support;
+pub mod sources;
 pub mod texts;
 
 use gossipper::sip::HeaderIndex;
