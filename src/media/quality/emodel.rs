@@ -160,13 +160,15 @@ impl Rating {
     }
 }
 
-/// The impairment by pure delay (Idd), as a multiple of its factor. Conversations do not suffer up
-/// to 100 ms (G.107 equation 7-27).
+/// The delay up to which conversations do not suffer (G.107 equation 7-27), in milliseconds.
+pub(super) const DELAY_FREE_MS: f32 = 100.0;
+
+/// The impairment by pure delay (Idd), as a multiple of its factor.
 fn delay_share(delay_ms: f32) -> f32 {
-    if delay_ms <= 100.0 {
+    if delay_ms <= DELAY_FREE_MS {
         return 0.0;
     }
-    let octaves = (delay_ms / 100.0).log2();
+    let octaves = (delay_ms / DELAY_FREE_MS).log2();
     let root = |x: f32| (1.0 + x.powi(6)).powf(1.0 / 6.0);
     root(octaves) - 3.0 * root(octaves / 3.0) + 2.0
 }

@@ -5,7 +5,7 @@ use super::super::rtcp::{LastReport, ReportBlock, UNKNOWN, VoipMetrics};
 use super::super::rtp::Header;
 use super::buffer::{Buffer, Playout};
 use super::clock::{Clock, Transit};
-use super::emodel::{Band, Path, Rating};
+use super::emodel::{Band, DELAY_FREE_MS, Path, Rating};
 use super::losses::{GAP_MIN, Losses};
 use super::sequence::{Place, Sequence, are_near};
 use super::{Format, Sound};
@@ -325,17 +325,18 @@ impl Stream {
         let path = Path {
             loss: interval.loss(),
             burst_ratio: interval.burst_ratio(),
-            delay_ms: self.delay_ms() + codec.lookahead_ms,
+            delay_ms: self.delay_ms(),
         };
         self.opinions.add(Rating::of(codec, &path), interval.packets);
     }
 
-    /// Delay from the talker's mouth to the listener's ear, without that of the codec: the way, one
-    /// packet and the jitter buffer.
+    /// Delay from the talker's mouth to the listener's ear: the way, the codec with one packet, and
+    /// the jitter buffer.
     fn delay_ms(&self) -> f32 {
         let depth_ns = self.playout.depth_ns(self.clock.jitter_ns());
         let ns = u64::from(self.round_trip_ns / 2) + depth_ns;
-        ns as f32 / 1e6 + f32::from(self.format.packet_ms)
+        let lookahead_ms = self.format.codec().map_or(0.0, |codec| codec.lookahead_ms);
+        ns as f32 / 1e6 + f32::from(self.format.packet_ms) + lookahead_ms
     }
 
     /// The stream as if no more packets came.
@@ -424,6 +425,8 @@ impl Stream {
         let gap_lost = u64::from(bursts.lost).saturating_sub(burst_lost);
         let (opinions, buffer) = (&ended.opinions, self.playout.buffer());
         let mos = opinions.known(opinions.mos).map_or(UNKNOWN, |mos| (mos * 10.0).round() as u8);
+        // A listener who does not talk does not notice delay. Estimates with it say nothing then.
+        let has_delay = self.delay_ms() > DELAY_FREE_MS;
         // R has no place for more than 100, which only narrow band keeps to.
         let is_narrow = self.format.codec().is_some_and(|codec| codec.band == Band::Narrow);
         let r = opinions.known(opinions.r).filter(|_| is_narrow);
@@ -446,7 +449,7 @@ impl Stream {
             gap_min: GAP_MIN,
             r_factor: r,
             external_r_factor: UNKNOWN,
-            mos_listening: mos,
+            mos_listening: if has_delay { UNKNOWN } else { mos },
             mos_conversational: mos,
             receiver: buffer.receiver_bits(),
             buffer_nominal_ms: depth_ms,

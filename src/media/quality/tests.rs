@@ -296,6 +296,11 @@ fn an_extended_report_has_rates_bursts_and_opinions() {
     assert_eq!((metrics.round_trip_ms, metrics.end_system_ms), (30, 80));
     assert_eq!((metrics.buffer_nominal_ms, metrics.receiver), (60, 0b1110_0000));
     assert!((85..93).contains(&metrics.r_factor) && (42..44).contains(&metrics.mos_listening));
+    // Listening alone was not estimated where delay counts.
+    stream.set_round_trip_ns(200 * MS);
+    let metrics = stream.voip_metrics().unwrap();
+    assert_eq!(metrics.mos_listening, super::super::rtcp::UNKNOWN);
+    assert!((40..44).contains(&metrics.mos_conversational));
     let mut wide = Stream::new(Format::of("G722", 8000, 20), Buffer::default());
     receive(&mut wide, &packets);
     let metrics = wide.voip_metrics().unwrap();
@@ -488,16 +493,17 @@ proptest! {
     fn loss_and_duplication_are_exact(seed in any::<u64>(), percent in 0u32..50) {
         let sent = source(1, seed as u16, seed as u32, 1_000, 0);
         let (mut dropped, mut doubled, mut arrived) = (0, 0, Vec::new());
-        let mut network = Network { seed, loss: 0.0, duplication: 0.0, delayed: 0.0, delay_ms_max: 1 };
+        let (loss, duplication) = (f64::from(percent) / 100.0, 0.1);
+        let mut network = Network { seed, loss, duplication, delayed: 0.0, delay_ms_max: 1 };
         for packet in &sent {
             // The first and the last packet show how many there were.
             let is_end = packet.number == 0 || packet.number == 999;
-            if !is_end && network.random() * 100.0 < f64::from(percent) {
+            if !is_end && network.random() < loss {
                 dropped += 1;
                 continue;
             }
             arrived.push(*packet);
-            if network.random() < 0.1 {
+            if network.random() < duplication {
                 doubled += 1;
                 arrived.push(*packet);
             }
@@ -506,6 +512,41 @@ proptest! {
         prop_assert_eq!((reception.expected, reception.lost), (1_000, dropped));
         prop_assert_eq!((reception.duplicates, reception.reordered), (doubled, 0));
         prop_assert_eq!(reception.jitter_max_ns, 0);
+    }
+
+    /// Within one interval MOS is that of the loss that the network had, late packets included.
+    #[test]
+    fn mos_is_that_of_the_known_loss(
+        seed in any::<u64>(),
+        loss in 0.0..0.5f64,
+        late in 0.0..0.2f64,
+    ) {
+        let mut network = Network { seed, loss, duplication: 0.0, delayed: 0.0, delay_ms_max: 1 };
+        let mut sent = source(1, seed as u16, 0, 240, 0);
+        let is_end = |packet: &Sent| packet.number == 0 || packet.number == 239;
+        let mut heard = vec![true; 240];
+        for packet in sent.iter_mut().filter(|packet| !is_end(packet)) {
+            if network.random() < late {
+                packet.received_ns += 61 * MS;
+                heard[packet.number as usize] = false;
+            }
+        }
+        sent.retain(|packet| is_end(packet) || network.random() >= loss);
+        for (number, heard) in (0..).zip(&mut heard) {
+            *heard &= sent.iter().any(|packet| packet.number == number);
+        }
+        sent.sort_by_key(|packet| packet.received_ns);
+        let reception = reception_of(&sent);
+        let lost = heard.iter().filter(|&&heard| !heard).count() as f32;
+        let runs = heard.windows(2).filter(|pair| pair[0] && !pair[1]).count().max(1) as f32;
+        let path = Path {
+            loss: lost / 240.0,
+            burst_ratio: lost / runs * (1.0 - lost / 240.0),
+            delay_ms: 80.0,
+        };
+        let expected = Rating::of(g711().codec().unwrap(), &path).mos;
+        prop_assert!((reception.mos.unwrap() - expected).abs() < 0.001, "{reception:?} {expected}");
+        prop_assert_eq!(reception.lost + reception.discarded, lost as u64);
     }
 
     /// Any packets at any times. Each is accounted for once.
