@@ -21,11 +21,15 @@ pub mod rtp;
 pub mod tone;
 pub mod wav;
 
+mod flows;
 mod legs;
 mod negotiate;
+mod schedule;
+mod sender;
 mod slab;
 mod stream;
 pub mod srtp;
+mod verdict;
 
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};
 pub use command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, Opening, Track};

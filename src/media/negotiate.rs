@@ -6,52 +6,56 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::command::{Agreed, MediaFault, Track};
-use crate::sip::{Connection, Direction, Media, Sdp};
+use crate::sip::{Connection, Direction, ENCODINGS, Encoding, Media, Sdp};
 
 /// Formats of a section that are looked at. Offers of browsers have about thirty, of which the
 /// first ones matter.
 const FORMATS_MAX: usize = 16;
 
-/// An encoding that sources or measurements know.
-struct Encoding {
-    name: &'static str,
-    /// The payload type that needs no `rtpmap` (RFC 3551 section 6).
-    payload_type: Option<u8>,
-    clock_rate: u32,
-}
-
-const fn encoding(name: &'static str, payload_type: Option<u8>, clock_rate: u32) -> Encoding {
-    Encoding { name, payload_type, clock_rate }
-}
-
-const ENCODINGS: [Encoding; 11] = [
-    encoding("PCMU", Some(0), 8000),
-    encoding("PCMA", Some(8), 8000),
-    // RFC 3551 section 4.5.2: 8000 by an old mistake, although it has 16,000 samples.
-    encoding("G722", Some(9), 8000),
-    encoding("G729", Some(18), 8000),
-    encoding("iLBC", None, 8000),
-    encoding("opus", None, 48_000),
-    encoding("CN", Some(13), 8000),
-    encoding("telephone-event", None, 8000),
-    encoding("H264", None, 90_000),
-    encoding("VP8", None, 90_000),
-    encoding("t38", None, 8000),
-];
-const CN: u8 = 6;
-const TELEPHONE_EVENT: u8 = 7;
-const T38: u8 = 10;
-
-/// One format: its payload type and the place of its encoding.
+/// One format: its payload type and the place of its encoding among the [`ENCODINGS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Format {
     payload_type: u8,
     encoding: u8,
 }
 
+impl Format {
+    fn encoding(self) -> &'static Encoding {
+        &ENCODINGS[usize::from(self.encoding)]
+    }
+
+    /// False for what goes beside audio or video: comfort noise and telephone events.
+    fn is_main(self) -> bool {
+        !matches!(self.encoding().name, "CN" | "telephone-event")
+    }
+
+    /// The format of a payload type, if its encoding is known.
+    fn read(section: &Media<'_>, payload_type: u8) -> Option<Self> {
+        // A malformed rtpmap makes its own format unknown, and no other one.
+        let map = section.rtpmaps().flatten().find(|map| map.payload_type == payload_type);
+        let encoding = match map {
+            None => Encoding::by_static_payload_type(payload_type)?,
+            Some(map) => {
+                let known = Encoding::by_name(std::str::from_utf8(map.encoding).ok()?)?;
+                let has_clock = known.clock_rate == map.clock_hz;
+                let format = Self { payload_type, encoding: 0 };
+                // Telephone events and comfort noise come with the clock of any audio.
+                (has_clock || !Self { encoding: place_of(known)?, ..format }.is_main())
+                    .then_some(known)?
+            }
+        };
+        Some(Self { payload_type, encoding: place_of(encoding)? })
+    }
+}
+
+fn place_of(encoding: &Encoding) -> Option<u8> {
+    let place = ENCODINGS.iter().position(|known| known == encoding)?;
+    u8::try_from(place).ok()
+}
+
 /// The formats of a section that are known, in the writer's order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Formats {
+struct Formats {
     list: [Format; FORMATS_MAX],
     len: u8,
 }
@@ -59,13 +63,6 @@ pub(super) struct Formats {
 impl Formats {
     fn iter(&self) -> impl Iterator<Item = Format> + '_ {
         self.list[..usize::from(self.len)].iter().copied()
-    }
-
-    fn push(&mut self, format: Format) {
-        if usize::from(self.len) < FORMATS_MAX {
-            self.list[usize::from(self.len)] = format;
-            self.len += 1;
-        }
     }
 
     fn payload_type_of(&self, encoding: u8) -> Option<u8> {
@@ -76,25 +73,12 @@ impl Formats {
     fn read(section: &Media<'_>) -> Self {
         let mut formats = Self::default();
         if !is_rtp(section) {
-            if section.formats().any(|format| format.eq_ignore_ascii_case(b"t38")) {
-                formats.push(Format { payload_type: 0, encoding: T38 });
-            }
             return formats;
         }
-        for payload_type in payload_types(section) {
-            // A malformed rtpmap makes its own format unknown, and no other one.
-            let map = section.rtpmaps().flatten().find(|map| map.payload_type == payload_type);
-            let known = ENCODINGS.iter().position(|known| match &map {
-                Some(map) => {
-                    known.name.as_bytes().eq_ignore_ascii_case(map.encoding)
-                        && (known.clock_rate == map.clock_hz
-                            || known.name == "telephone-event"
-                            || known.name == "CN")
-                }
-                None => known.payload_type == Some(payload_type),
-            });
-            if let Some(encoding) = known {
-                formats.push(Format { payload_type, encoding: encoding as u8 });
+        for format in payload_types(section).filter_map(|number| Format::read(section, number)) {
+            if usize::from(formats.len) < FORMATS_MAX {
+                formats.list[usize::from(formats.len)] = format;
+                formats.len += 1;
             }
         }
         formats
@@ -131,6 +115,8 @@ pub(super) struct Side {
     pub(super) rtcp_mux: bool,
     /// Milliseconds of audio in a packet.
     pub(super) ptime_ms: u8,
+    /// True if its media is no RTP: T.38 over UDPTL.
+    pub(super) is_datagrams: bool,
     /// True if the track is in use: it has a section, and its port is not 0.
     pub(super) is_used: bool,
 }
@@ -183,6 +169,7 @@ impl Side {
             direction: section.direction(),
             rtcp_mux: section.attributes().any(|(name, _)| name == b"rtcp-mux"),
             ptime_ms: section.ptime_ms().and_then(|ms| u8::try_from(ms).ok()).unwrap_or(0),
+            is_datagrams: !is_rtp(section),
             is_used: section.port != 0,
         }
     }
@@ -281,25 +268,23 @@ pub(super) struct Agreement {
 impl Agreement {
     /// The agreement of `ours` and `theirs`, of which `last` came last.
     pub(super) fn of(ours: &Side, theirs: &Side, last: &Side) -> Self {
-        let is_audio = |format: &Format| !matches!(format.encoding, CN | TELEPHONE_EVENT);
         let common = |format: &Format| {
-            let encoding = format.encoding;
-            is_audio(format)
-                && ours.formats.payload_type_of(encoding).is_some()
-                && theirs.formats.payload_type_of(encoding).is_some()
+            format.is_main()
+                && ours.formats.payload_type_of(format.encoding).is_some()
+                && theirs.formats.payload_type_of(format.encoding).is_some()
         };
-        let encoding = last.formats.iter().find(common).map(|format| format.encoding);
+        let chosen = last.formats.iter().find(common);
         // A scenario may send what it did not negotiate; the peer's first format serves it best.
-        let encoding = encoding.or_else(|| {
-            let first = theirs.formats.iter().find(is_audio)?;
-            Some(first.encoding)
+        let chosen = chosen.or_else(|| theirs.formats.iter().find(|format| format.is_main()));
+        let encoding = chosen.and_then(|Format { encoding, .. }| {
+            let payload_type = theirs.formats.payload_type_of(encoding)?;
+            Some(Format { payload_type, encoding })
         });
-        let payload_type = |encoding| theirs.formats.payload_type_of(encoding);
-        let encoding = encoding
-            .and_then(|encoding| Some(Format { payload_type: payload_type(encoding)?, encoding }));
+        let events =
+            theirs.formats.iter().find(|format| format.encoding().name == "telephone-event");
         Self {
             encoding,
-            telephone_event: payload_type(TELEPHONE_EVENT),
+            telephone_event: events.map(|format| format.payload_type),
             sends: ours.sends() && theirs.receives(),
             receives: ours.receives() && theirs.sends(),
             rtcp_mux: ours.rtcp_mux && theirs.rtcp_mux,
@@ -310,7 +295,7 @@ impl Agreement {
     pub(super) fn agreed(&self) -> Option<Agreed> {
         let format = self.encoding?;
         Some(Agreed {
-            encoding: ENCODINGS[usize::from(format.encoding)].name,
+            encoding: format.encoding().name,
             payload_type: format.payload_type,
             telephone_event: self.telephone_event,
         })
@@ -323,9 +308,9 @@ impl Side {
         self.payload_types & (1 << (payload_type & 0x7f)) != 0
     }
 
-    /// The clock rate of `payload_type`, if it is one of a known encoding.
-    pub(super) fn clock_rate_of(&self, payload_type: u8) -> Option<u32> {
+    /// The encoding of `payload_type`, if it is known.
+    pub(super) fn encoding_of(&self, payload_type: u8) -> Option<&'static Encoding> {
         let format = self.formats.iter().find(|format| format.payload_type == payload_type)?;
-        Some(ENCODINGS[usize::from(format.encoding)].clock_rate)
+        Some(format.encoding())
     }
 }

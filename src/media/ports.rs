@@ -21,7 +21,7 @@ const RETRY_NS: u64 = 100_000_000;
 /// Pairs kept ready for calls that begin.
 const SPARE: usize = 16;
 /// Pairs kept ready before the first leg, while no stream is kept waiting by opening them.
-const SPARE_AT_START: usize = 128;
+const SPARE_AT_START: usize = 64;
 
 /// Two bound sockets.
 #[derive(Clone, Copy, Debug)]

@@ -1,21 +1,42 @@
-//! One track of a leg: the addresses of both sides, and what it sends.
+//! One track of a leg: who may send to it and where it sends to, both halves, and its reports.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use super::clip::ClipSet;
-use super::command::{Command, MediaFault, Track};
+use gossipper_uring::TxOrder;
+
+use super::codec::law;
+use super::command::Track;
 use super::negotiate::{Agreement, Peer, Side};
+use super::quality::{self, Buffer, DigitReceiver, Format, Sound};
+use super::rtcp::{LastReport, Ntp, ReportBlock, Schedule, SenderInfo, Writer, round_trip_ns};
+use super::rtp::Packet;
+use super::sender::Sender;
+use crate::sip::Encoding;
 
-/// What a stream plays.
-#[derive(Clone, Debug)]
-pub(super) struct Playing {
-    pub(super) clips: Arc<ClipSet>,
-    /// How often it begins again; `None` without end.
-    pub(super) loops: Option<u32>,
-    pub(super) payload_type: Option<u8>,
-    pub(super) encoding: Option<&'static str>,
-    pub(super) is_paused: bool,
+/// Packets after whose reception the first report leaves. RFC 3550 section 6.2 lets the first one
+/// of a unicast session leave without delay. Without it nobody would know of a short call whether
+/// both sides heard each other.
+pub(super) const FIRST_REPORT_PACKETS: u64 = 10;
+/// Room for a report with a canonical name and a BYE.
+pub(super) const REPORT_BYTES_MAX: usize = 128;
+
+/// A wait for packets ([`Command::Check`](super::Command::Check)).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Check {
+    /// The counts that the stream must have reached.
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) until_ns: u64,
+}
+
+/// What the peer reported about our stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PeerView {
+    /// Reports received, also those that do not tell of our stream.
+    pub(super) reports: u32,
+    /// The last block about our stream.
+    pub(super) block: Option<ReportBlock>,
+    pub(super) round_trip_ns: Option<u64>,
 }
 
 /// One track of a leg.
@@ -25,72 +46,214 @@ pub(super) struct Stream {
     pub(super) track: Track,
     /// The sockets.
     pub(super) pair: u32,
-    /// The SSRC that we send with.
-    pub(super) ssrc: u32,
+    /// Tells one use of the row from the next.
+    pub(super) generation: u32,
     pub(super) ours: Side,
     pub(super) theirs: Peer,
     pub(super) agreement: Agreement,
-    pub(super) playing: Option<Playing>,
+    /// The address that the peer sends from, if that is another port than it signalled.
+    pub(super) latched: Option<SocketAddr>,
+    pub(super) out: Sender,
+    pub(super) order: TxOrder,
+    /// True if received packets are sent back.
     pub(super) echoes: bool,
+    /// True if the next packet's time is in the schedule.
+    pub(super) is_running: bool,
+    pub(super) check: Option<Check>,
+    pub(super) quality: quality::Stream,
+    digits: DigitReceiver,
+    /// RTP packets received, duplicates included.
+    pub(super) received: u64,
+    /// Datagrams received that are no RTP.
+    pub(super) datagrams: u64,
+    /// The payload type of the last packet, and the encoding that it means.
+    heard: (u8, Option<&'static Encoding>),
+    pub(super) reports: Option<Schedule>,
+    /// True once a report has left.
+    pub(super) has_reported: bool,
+    pub(super) last_sr: Option<LastReport>,
+    pub(super) peer: PeerView,
+    /// The next stream of its source whose SSRC is not known yet (`shared` mode).
+    pub(super) next_waiting: u32,
+    /// The SSRC by which it is known (`shared` mode).
+    pub(super) known_ssrc: Option<u32>,
 }
 
+/// A payload type that no packet has.
+const NO_TYPE: u8 = 0xff;
+
 impl Stream {
-    pub(super) fn new(leg: u32, track: Track, pair: u32, ssrc: u32, echoes: bool) -> Self {
+    pub(super) fn new(leg: u32, track: Track, pair: u32, out: Sender) -> Self {
         Self {
             leg,
             track,
             pair,
-            ssrc,
+            generation: 0,
             ours: Side::default(),
             theirs: Peer::default(),
             agreement: Agreement::default(),
-            playing: None,
-            echoes,
+            latched: None,
+            out,
+            order: TxOrder::default(),
+            echoes: false,
+            is_running: false,
+            check: None,
+            quality: quality::Stream::new(Format::of("PCMU", 8000, 20), Buffer::default()),
+            digits: DigitReceiver::default(),
+            received: 0,
+            datagrams: 0,
+            heard: (NO_TYPE, None),
+            reports: None,
+            has_reported: false,
+            last_sr: None,
+            peer: PeerView::default(),
+            next_waiting: u32::MAX,
+            known_ssrc: None,
         }
     }
 
     /// The address to send to, if the track may send.
     pub(super) fn target(&self) -> Option<SocketAddr> {
-        self.theirs.rtp.filter(|_| self.agreement.sends)
+        self.agreement.sends.then(|| self.latched.or(self.theirs.rtp)).flatten()
+    }
+
+    /// The address for reports, and `true` if they go over the socket of RTP.
+    pub(super) fn report_target(&self) -> Option<(SocketAddr, bool)> {
+        let rtp = self.latched.or(self.theirs.rtp)?;
+        match self.agreement.rtcp_mux {
+            true => Some((rtp, true)),
+            false => self.theirs.rtcp.map(|rtcp| (rtcp, false)),
+        }
     }
 
     /// Takes our description.
     pub(super) fn describe_ours(&mut self, ours: Side) {
         self.ours = ours;
         self.agreement = Agreement::of(&self.ours, &self.theirs.side, &self.ours);
+        self.heard.0 = NO_TYPE;
     }
 
     /// Takes the peer's description.
     pub(super) fn describe_theirs(&mut self, theirs: Peer) {
+        if self.theirs.rtp != theirs.rtp {
+            self.latched = None;
+        }
         self.theirs = theirs;
         self.agreement = Agreement::of(&self.ours, &self.theirs.side, &self.theirs.side);
+        self.heard.0 = NO_TYPE;
     }
 
-    /// Carries out a command.
-    pub(super) fn act(&mut self, command: Command) -> Result<(), MediaFault> {
-        match command {
-            Command::Play { clips, loops, payload_type, encoding, .. } => {
-                if clips.clips.is_empty() {
-                    return Err(MediaFault::NoClip);
-                }
-                self.playing =
-                    Some(Playing { clips, loops, payload_type, encoding, is_paused: false });
-            }
-            Command::Pause => self.pause(true),
-            Command::Resume => self.pause(false),
-            Command::Stop => self.playing = None,
-            Command::Echo(echoes) => self.echoes = echoes,
-            Command::Record { .. } | Command::StopRecording => {
-                return Err(MediaFault::NoRecording);
-            }
-            Command::Digits { .. } | Command::Check { .. } => {}
+    /// Judges the payload of a packet by what our description calls its payload type.
+    pub(super) fn sound(&mut self, packet: &Packet<'_>) -> Sound {
+        let payload_type = packet.header.payload_type;
+        if self.heard.0 != payload_type {
+            self.hear_as(payload_type);
         }
-        Ok(())
+        let Some(encoding) = self.heard.1 else {
+            // Without a description of ours nothing is wrong; an encoding that is not known cannot
+            // be judged.
+            return match !self.ours.is_used || self.ours.takes(payload_type) {
+                true => Sound::Unjudged,
+                false => Sound::WrongPayloadType,
+            };
+        };
+        match encoding.name {
+            "telephone-event" => Sound::Event,
+            "CN" => Sound::Quiet,
+            _ => {
+                let square = law(encoding).map(|law| law.mean_square(packet.payload));
+                Sound::of_mean_square(square)
+            }
+        }
     }
 
-    fn pause(&mut self, is_paused: bool) {
-        if let Some(playing) = &mut self.playing {
-            playing.is_paused = is_paused;
+    /// Takes packets of `payload_type` as our description says.
+    fn hear_as(&mut self, payload_type: u8) {
+        let encoding = match self.ours.is_used {
+            true => self.ours.encoding_of(payload_type),
+            false => Encoding::by_static_payload_type(payload_type),
+        };
+        self.heard = (payload_type, encoding);
+        let is_beside = |encoding: &Encoding| matches!(encoding.name, "telephone-event" | "CN");
+        if let Some(encoding) = encoding.filter(|encoding| !is_beside(encoding)) {
+            let packet_ms = match self.ours.ptime_ms {
+                0 => encoding.ptime_ms,
+                ptime_ms => ptime_ms.into(),
+            };
+            let format = Format::of(encoding.name, encoding.clock_rate, packet_ms);
+            self.quality.set_format(format);
         }
+    }
+
+    /// Takes a telephone event; gives a digit with its first packet.
+    pub(super) fn dialled(
+        &mut self,
+        packet: &Packet<'_>,
+    ) -> Result<Option<u8>, crate::stats::RtpFault> {
+        self.digits.receive(&packet.header, packet.payload)
+    }
+
+    /// The outcome of the check that is going on, once there is one.
+    pub(super) fn checked(&mut self, now: u64) -> Option<bool> {
+        let check = self.check?;
+        let has_all =
+            self.received + self.datagrams >= check.received && self.out.packets >= check.sent;
+        if !has_all && now < check.until_ns {
+            return None;
+        }
+        self.check = None;
+        Some(has_all)
+    }
+
+    /// The time at which something other than a packet is due.
+    pub(super) fn next_matter_ns(&self) -> u64 {
+        let report_ns = self.reports.map_or(u64::MAX, |reports| reports.next_ns());
+        report_ns.min(self.check.map_or(u64::MAX, |check| check.until_ns))
+    }
+
+    /// Writes a report, with a BYE if the stream ends. Returns its length.
+    pub(super) fn write_report(
+        &mut self,
+        out: &mut [u8],
+        name: &[u8],
+        is_last: bool,
+        (now, unix_ns): (u64, u64),
+    ) -> Option<usize> {
+        let block = self.quality.report_block(now, self.last_sr.as_ref());
+        let mut writer = Writer::new(out);
+        let ssrc = self.out.ssrc;
+        if self.out.packets > 0 {
+            let info = SenderInfo {
+                time: Ntp::of_unix_ns(unix_ns),
+                timestamp: self.out.timestamp_at(now),
+                packets: self.out.packets as u32,
+                octets: self.out.octets as u32,
+            };
+            writer.sender_report(ssrc, &info, block.as_slice())?;
+        } else {
+            writer.receiver_report(ssrc, block.as_slice())?;
+        }
+        writer.cname(ssrc, name)?;
+        if is_last {
+            writer.goodbye(ssrc, b"")?;
+        }
+        self.has_reported = true;
+        Some(writer.len())
+    }
+
+    /// Takes a block that the peer sent about our stream, at the Unix time `unix_ns`. Returns the
+    /// round-trip time that it gives.
+    pub(super) fn take_block(&mut self, block: &ReportBlock, unix_ns: u64) -> Option<u64> {
+        self.peer.block = Some(*block);
+        let round_trip = round_trip_ns(Ntp::of_unix_ns(unix_ns), block)?;
+        self.peer.round_trip_ns = Some(round_trip);
+        self.quality.set_round_trip_ns(round_trip);
+        Some(round_trip)
+    }
+
+    /// True if the peer reported to have received something of ours.
+    pub(super) fn is_received(&self) -> bool {
+        let lost = |block: &ReportBlock| i64::from(block.cumulative_lost);
+        self.peer.block.is_some_and(|block| lost(&block) < self.out.packets as i64)
     }
 }

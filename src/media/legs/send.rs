@@ -1,0 +1,328 @@
+//! Sending: the packets of a tick, reports, and what could not be sent.
+
+use std::net::{IpAddr, SocketAddr};
+
+use gossipper_uring::{SendFailure, SocketId, TxArena, TxOrder};
+
+use super::{Media, NONE, mix, packet_timer};
+use crate::media::command::Event;
+use crate::media::config::Mode;
+use crate::media::rtp::{Header, Packet};
+use crate::media::schedule::TICK_NS;
+use crate::media::stream::{REPORT_BYTES_MAX, Stream};
+use crate::stats::{DelayCause, MediaMeasure, UnsentCause};
+
+/// Lateness that counts: what a person who waits for a packet each 20 ms would call jitter.
+const LATE_NS: u64 = 1_000_000;
+/// The cookie of datagrams that are not counted for a stream.
+const NO_STREAM: u64 = u64::MAX;
+
+/// A packet that is due.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    /// Equal for packets that can leave in one train.
+    key: u64,
+    row: u32,
+}
+
+/// Packets that were staged since the last flush, of one planned time.
+#[derive(Clone, Copy, Debug)]
+struct Staged {
+    planned_ns: u64,
+    count: u32,
+    /// True if they had to wait for room.
+    was_held: bool,
+}
+
+/// The last report of a stream that has ended.
+#[derive(Clone, Copy, Debug)]
+struct Goodbye {
+    socket: SocketId,
+    target: SocketAddr,
+    len: u8,
+    bytes: [u8; REPORT_BYTES_MAX],
+}
+
+/// What waits to be sent.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    due: Vec<Due>,
+    /// The first of `due` that has not been sent.
+    next: usize,
+    /// True if the arena had no room for the rest of `due`.
+    is_held: bool,
+    staged: Vec<Staged>,
+    goodbyes: Vec<Goodbye>,
+}
+
+impl Outbox {
+    pub(super) fn new(streams_max: usize) -> Self {
+        Self {
+            due: Vec::with_capacity(streams_max),
+            next: 0,
+            is_held: false,
+            staged: Vec::with_capacity(STAGED_MAX),
+            goodbyes: Vec::with_capacity(streams_max),
+        }
+    }
+
+    /// True if nothing waits for room.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next == self.due.len() && self.goodbyes.is_empty()
+    }
+
+    /// Takes a stream that ends out of those that are due.
+    pub(super) fn forget(&mut self, row: u32) {
+        let waiting = self.due.iter_mut().skip(self.next);
+        waiting.filter(|due| due.row == row).for_each(|due| due.row = NONE);
+    }
+
+    fn note_staged(&mut self, planned_ns: u64) {
+        let was_held = self.is_held;
+        match self.staged.last_mut() {
+            Some(last) if (last.planned_ns, last.was_held) == (planned_ns, was_held) => {
+                last.count += 1;
+            }
+            _ => self.staged.push(Staged { planned_ns, count: 1, was_held }),
+        }
+    }
+}
+
+/// Planned times that are told apart between two flushes; packets beyond are flushed at once.
+const STAGED_MAX: usize = 4096;
+
+/// Equal for packets of one length to one destination, and different for most others.
+fn train_key(target: SocketAddr, len: usize) -> u64 {
+    let host = match target.ip() {
+        IpAddr::V4(ip) => ip.to_bits(),
+        IpAddr::V6(ip) => mix(ip.to_bits() as u64 ^ (ip.to_bits() >> 64) as u64) as u32,
+    };
+    u64::from(host) << 32 | u64::from(target.port()) << 16 | (len as u64 & 0xffff)
+}
+
+impl Media {
+    /// Sends what is due, as far as the arena has room.
+    pub(super) fn send_due(&mut self, now: u64, reserve: usize, tx: &mut TxArena) {
+        while let Some(goodbye) = self.outbox.goodbyes.last() {
+            if tx.free() <= reserve {
+                return;
+            }
+            let Goodbye { socket, target, len, bytes } = goodbye;
+            let bytes = &bytes[..usize::from(*len)];
+            if tx.send_copy(bytes, *socket, *target, NO_STREAM, &mut TxOrder::default()) {
+                self.counters.rtcp_sent += 1;
+                self.counters.rtcp_octets_sent += bytes.len() as u64;
+            }
+            self.outbox.goodbyes.pop();
+        }
+        loop {
+            while let Some(&due) = self.outbox.due.get(self.outbox.next) {
+                if tx.free() <= reserve {
+                    self.outbox.is_held = true;
+                    return;
+                }
+                self.outbox.next += 1;
+                if due.row != NONE {
+                    self.send_packet(due.row, now, tx);
+                }
+            }
+            self.outbox.due.clear();
+            (self.outbox.next, self.outbox.is_held) = (0, false);
+            self.gather(now, reserve, tx);
+            if self.outbox.due.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Collects the packets that are due, and handles reports and checks.
+    fn gather(&mut self, now: u64, reserve: usize, tx: &mut TxArena) {
+        while let Some(timer) = self.schedule.pop_due(now) {
+            let row = timer / 2;
+            if timer != packet_timer(row) {
+                self.see_to(row, now, reserve, tx);
+                continue;
+            }
+            let stream = &self.streams[row];
+            let target = stream.target().filter(|_| self.config.mode == Mode::Shared);
+            let key = target.map_or(0, |target| train_key(target, stream.out.next_len()));
+            self.outbox.due.push(Due { key, row });
+        }
+        // Each port has one stream: there is nothing to join.
+        if self.config.mode == Mode::Shared {
+            self.outbox.due.sort_unstable_by_key(|due| due.key);
+        }
+    }
+
+    /// Sends the next packet of a stream, and plans the one after it.
+    fn send_packet(&mut self, row: u32, now: u64, tx: &mut TxArena) {
+        let stream = &mut self.streams[row];
+        stream.is_running = false;
+        let Some(target) = stream.target() else { return };
+        let skipped = stream.out.catch_up(now);
+        self.counters.unsent.bump_by(UnsentCause::Skipped, skipped);
+        let planned_ns = stream.out.planned_ns;
+        let events = stream.agreement.telephone_event;
+        let Some(slot) = tx.reserve(stream.out.next_len()) else {
+            self.counters.delays.bump(DelayCause::NoSlot);
+            stream.is_running = true;
+            return self.schedule.arm(packet_timer(row), now + TICK_NS);
+        };
+        let Some(sent) = stream.out.next_packet(events, tx.buffer(&slot)) else {
+            return tx.release(slot);
+        };
+        if sent.len == 0 {
+            tx.release(slot);
+        } else {
+            let socket = self.pool.pair(stream.pair).rtp;
+            tx.commit(slot, sent.len, socket, target, cookie(row, stream), &mut stream.order);
+            self.outbox.note_staged(planned_ns);
+            self.counters.rtp_packets_sent += u64::from(sent.is_rtp);
+            self.counters.rtp_octets_sent += if sent.is_rtp { sent.payload as u64 } else { 0 };
+            self.counters.datagrams_sent += u64::from(!sent.is_rtp);
+            self.counters.digits_sent += u64::from(sent.ends_digit);
+            if self.outbox.staged.len() == STAGED_MAX {
+                self.note_flushed(now);
+            }
+        }
+        self.go_on(row, sent.has_ended);
+        self.judge_check(row, now);
+    }
+
+    /// Plans the packet after the one that was sent.
+    fn go_on(&mut self, row: u32, has_ended: bool) {
+        let stream = &mut self.streams[row];
+        if stream.out.wants_time() {
+            stream.is_running = true;
+            let planned_ns = stream.out.planned_ns;
+            self.schedule.arm(packet_timer(row), planned_ns);
+        }
+        if has_ended {
+            let track = self.streams[row].track;
+            self.tell(row, Event::Played(track));
+        }
+    }
+
+    /// Sends a received packet back.
+    pub(super) fn send_back(
+        &mut self,
+        row: u32,
+        (datagram, packet): (&[u8], &Packet<'_>),
+        now: u64,
+        tx: &mut TxArena,
+    ) {
+        let stream = &mut self.streams[row];
+        // Two sources would make one stream whose numbers jump.
+        let Some(target) = stream.target().filter(|_| !stream.out.wants_time()) else { return };
+        let Some(slot) = tx.reserve(datagram.len()) else {
+            return self.counters.unsent.bump(UnsentCause::NoSlot);
+        };
+        let header: &Header = &packet.header;
+        if !stream.out.echo(datagram, header, packet.payload.len(), tx.buffer(&slot), now) {
+            return tx.release(slot);
+        }
+        let socket = self.pool.pair(stream.pair).rtp;
+        let cookie = cookie(row, stream);
+        tx.commit(slot, datagram.len(), socket, target, cookie, &mut stream.order);
+        self.counters.rtp_packets_sent += 1;
+        self.counters.rtp_packets_echoed += 1;
+        self.counters.rtp_octets_sent += packet.payload.len() as u64;
+    }
+
+    /// Sends the report that is due, and ends a check whose time is over.
+    fn see_to(&mut self, row: u32, now: u64, reserve: usize, tx: &mut TxArena) {
+        self.judge_check(row, now);
+        let is_due = self.streams[row].reports.is_some_and(|reports| reports.next_ns() <= now);
+        if is_due && tx.free() > reserve {
+            self.send_report(row, now, tx);
+        }
+        self.plan_matter(row);
+    }
+
+    /// Sends a report, and plans the next one.
+    pub(super) fn send_report(&mut self, row: u32, now: u64, tx: &mut TxArena) {
+        let name = self.canonical_name(row);
+        let unix_ns = now.saturating_add(self.config.wall_offset_ns);
+        let stream = &mut self.streams[row];
+        let random = mix(u64::from(stream.out.ssrc) ^ now);
+        if let Some(reports) = &mut stream.reports {
+            reports.advance(now, random);
+        }
+        let Some((target, is_muxed)) = stream.report_target() else { return };
+        let Some(slot) = tx.reserve(REPORT_BYTES_MAX) else { return };
+        let room = &mut tx.buffer(&slot)[..REPORT_BYTES_MAX];
+        let Some(len) = stream.write_report(room, &name, false, (now, unix_ns)) else {
+            return tx.release(slot);
+        };
+        let pair = self.pool.pair(stream.pair);
+        let socket = if is_muxed { pair.rtp } else { pair.rtcp };
+        tx.commit(slot, len, socket, target, NO_STREAM, &mut TxOrder::default());
+        self.counters.rtcp_sent += 1;
+        self.counters.rtcp_octets_sent += len as u64;
+    }
+
+    /// Leaves the last report of a stream to be sent.
+    pub(super) fn say_goodbye(&mut self, row: u32, now: u64) {
+        let name = self.canonical_name(row);
+        let unix_ns = now.saturating_add(self.config.wall_offset_ns);
+        let stream = &mut self.streams[row];
+        let takes_part = stream.out.packets + stream.received > 0 && stream.reports.is_some();
+        let Some((target, is_muxed)) = stream.report_target().filter(|_| takes_part) else {
+            return;
+        };
+        let mut bytes = [0; REPORT_BYTES_MAX];
+        let Some(len) = stream.write_report(&mut bytes, &name, true, (now, unix_ns)) else {
+            return;
+        };
+        let pair = self.pool.pair(stream.pair);
+        let socket = if is_muxed { pair.rtp } else { pair.rtcp };
+        if self.outbox.goodbyes.len() < self.outbox.goodbyes.capacity() {
+            self.outbox.goodbyes.push(Goodbye { socket, target, len: len as u8, bytes });
+        }
+    }
+
+    /// The canonical name of a leg: the same for its streams, different for each leg, and nothing
+    /// about this host (RFC 7022).
+    fn canonical_name(&self, row: u32) -> [u8; 16] {
+        let leg = &self.legs[self.streams[row].leg];
+        let number = mix(self.config.seed ^ mix(leg.call ^ u64::from(leg.generation) << 32));
+        let digit = |place: usize| b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
+        std::array::from_fn(digit)
+    }
+
+    /// Measures the packets that leave now against their plan.
+    pub(super) fn note_flushed(&mut self, now: u64) {
+        for Staged { planned_ns, count, was_held } in self.outbox.staged.drain(..) {
+            let error_ns = now.saturating_sub(planned_ns);
+            self.measured.record_n(MediaMeasure::SendError, error_ns, count);
+            if was_held {
+                self.counters.delays.bump_by(DelayCause::NoSlot, count.into());
+            } else if error_ns > LATE_NS {
+                self.counters.delays.bump_by(DelayCause::LateWorker, count.into());
+            }
+        }
+    }
+
+    /// Counts a datagram that the system did not take.
+    pub(super) fn note_unsent(&mut self, number: u64, failure: SendFailure) {
+        self.counters.unsent.bump(match failure {
+            SendFailure::NoBuffer => UnsentCause::NoBuffer,
+            SendFailure::TooLarge => UnsentCause::TooLarge,
+            SendFailure::NoRoute => UnsentCause::NoRoute,
+            SendFailure::NotPermitted => UnsentCause::NotPermitted,
+            SendFailure::Refused => UnsentCause::Refused,
+            SendFailure::Other(_) => UnsentCause::Other,
+        });
+        let row = number as u32;
+        let is_current = |stream: &&Stream| cookie(row, stream) == number;
+        if self.streams.get(row).filter(is_current).is_some() {
+            let out = &mut self.streams[row].out;
+            out.packets = out.packets.saturating_sub(1);
+        }
+    }
+}
+
+/// The cookie of a stream's datagrams.
+fn cookie(row: u32, stream: &Stream) -> u64 {
+    u64::from(stream.generation) << 32 | u64::from(row)
+}

@@ -1,0 +1,548 @@
+//! Two medias on the simulated network: what is reported is what the network did. They are driven
+//! here as a worker drives them, without engines: legs, descriptions and commands are the test's.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use gossipper::media::clip::ClipSet;
+use gossipper::media::codec::Encoding;
+use gossipper::media::tone::{self, TONE_DBOV, TONE_HZ, Tone};
+use gossipper::media::{
+    Command, Event, Heard, LegId, LegReport, LegSpec, Media, MediaConfig, Medium, MediumEffect,
+    MediumInput, Mode, Opening, RtcpInterval, Track,
+};
+use gossipper::stats::{
+    DelayCause, HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure, StrayCause,
+};
+use gossipper_uring::{Driver, DriverConfig, Event as DriverEvent, SimConfig, SimDriver, SimNet};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+const IPS: [IpAddr; 2] = [
+    IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)),
+];
+
+/// One side: a media and its driver.
+struct End {
+    driver: SimDriver,
+    media: Media,
+    events: Vec<(u64, Event)>,
+    /// Sequence numbers that came, by SSRC, in their order.
+    came: HashMap<u32, Vec<u16>>,
+}
+
+impl End {
+    fn new(net: &SimNet, config: MediaConfig) -> Self {
+        let sizes =
+            DriverConfig { tx_small_slots: 512, sockets_max: 2048, ..DriverConfig::default() };
+        let driver = SimDriver::new(net, &sizes).expect("memory for a driver");
+        let media = Media::new(config, net.now());
+        Self { driver, media, events: Vec::new(), came: HashMap::new() }
+    }
+
+    fn carry_out(&mut self, now: u64) {
+        while let Some(effect) = self.media.next_effect() {
+            match effect {
+                MediumEffect::Open(spec) => {
+                    let input = match self.driver.open(&spec) {
+                        Ok(socket) => MediumInput::Opened(socket, self.driver.local_addr(socket)),
+                        Err(error) => MediumInput::NotOpened(error),
+                    };
+                    self.media.handle(input, now, self.driver.tx());
+                }
+                MediumEffect::Close(socket) => self.driver.close(socket),
+                MediumEffect::Tell { call, event } => self.events.push((call, event)),
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.driver.now();
+        self.media.handle(MediumInput::Flushed, now, self.driver.tx());
+        self.driver.turn(u64::MAX).expect("a simulated driver does not fail");
+        let Self { driver, media, came, .. } = self;
+        let _ = driver.drain(|event, tx| {
+            let input = match event {
+                DriverEvent::Datagram { socket, source, payload, received_ns } => {
+                    if payload.len() >= 12 && payload[0] >> 6 == 2 && payload[1] & 0x7f < 64 {
+                        let ssrc = u32::from_be_bytes(payload[8..12].try_into().unwrap());
+                        let sequence = u16::from_be_bytes([payload[2], payload[3]]);
+                        came.entry(ssrc).or_default().push(sequence);
+                    }
+                    MediumInput::Datagram { socket, source, payload, received_ns }
+                }
+                DriverEvent::SendFailed { socket, cookie, cause, .. } => {
+                    MediumInput::SendFailed { socket, cookie, cause }
+                }
+                DriverEvent::Unreachable { socket, destination, cause, .. } => {
+                    MediumInput::Unreachable { socket, destination, cause }
+                }
+                DriverEvent::Stream(_) => return ControlFlow::Continue(()),
+            };
+            media.handle(input, now, tx);
+            ControlFlow::Continue(())
+        });
+        if self.media.next_deadline_ns() <= now {
+            self.media.handle(MediumInput::Time { reserve: 16 }, now, self.driver.tx());
+        }
+        self.carry_out(now);
+    }
+
+    fn counters(&self) -> MediaCounters {
+        let mut counters = MediaCounters::default();
+        self.media.count(&mut counters);
+        counters
+    }
+
+    fn open(&mut self, call: u64, now: u64) -> LegId {
+        let spec = LegSpec { call, wants_video: false, is_sent: false };
+        loop {
+            match self.media.open(spec, now) {
+                Ok(leg) => return leg,
+                Err(Opening::NotReady) => self.carry_out(now),
+                Err(Opening::Exhausted) => panic!("no port for call {call}"),
+            }
+        }
+    }
+}
+
+/// Two sides on one network.
+struct Pair {
+    net: SimNet,
+    ends: [End; 2],
+    /// Datagrams that entered the network, by destination.
+    sent_to: Rc<RefCell<HashMap<SocketAddr, u64>>>,
+}
+
+impl Pair {
+    fn new(seed: u64, network: SimConfig, change: impl Fn(&mut MediaConfig)) -> Self {
+        let net = SimNet::new(seed, network);
+        let sent_to: Rc<RefCell<HashMap<SocketAddr, u64>>> = Rc::default();
+        let tap = Rc::clone(&sent_to);
+        net.set_tap(Box::new(move |_, _, to, _| *tap.borrow_mut().entry(to).or_default() += 1));
+        let ends = [0, 1].map(|end| {
+            let mut config = MediaConfig::new(IPS[end]);
+            config.seed = seed * 2 + end as u64;
+            config.legs_max = 256;
+            change(&mut config);
+            End::new(&net, config)
+        });
+        Self { net, ends, sent_to }
+    }
+
+    fn run_until(&mut self, end_ns: u64) {
+        while self.net.now() < end_ns {
+            for end in &mut self.ends {
+                end.turn();
+            }
+            let staged = self.ends.iter_mut().any(|end| end.driver.tx().staged() > 0);
+            let mut next = end_ns.min(self.net.next_delivery().unwrap_or(u64::MAX));
+            for end in &self.ends {
+                next = next.min(end.media.next_deadline_ns()).min(end.driver.next_deadline());
+            }
+            if !staged {
+                self.net.advance_to(next.max(self.net.now() + 1));
+            }
+        }
+    }
+
+    fn run_for(&mut self, time_ns: u64) {
+        self.run_until(self.net.now() + time_ns);
+    }
+
+    /// Connects a leg of each side: offer, answer, and that the call was answered.
+    fn connect(&mut self, call: u64, audio: &str) -> [LegId; 2] {
+        let now = self.net.now();
+        let legs = [0, 1].map(|end| self.ends[end].open(call, now));
+        self.describe(legs, [audio, audio]);
+        for (end, &leg) in self.ends.iter_mut().zip(&legs) {
+            end.media.answered(leg, now);
+        }
+        legs
+    }
+
+    /// Offers and answers; the caller offers.
+    fn describe(&mut self, legs: [LegId; 2], audio: [&str; 2]) {
+        let now = self.net.now();
+        for (end, other) in [(0, 1), (1, 0)] {
+            let sdp = self.sdp(end, legs[end], audio[end]);
+            self.ends[end].media.local_description(legs[end], sdp.as_bytes(), now).unwrap();
+            self.ends[other].media.remote_description(legs[other], sdp.as_bytes(), now).unwrap();
+        }
+    }
+
+    fn sdp(&self, end: usize, leg: LegId, audio: &str) -> String {
+        let local = self.ends[end].media.local(leg, Track::Audio).expect("a track");
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP {audio}\r\na=rtpmap:101 telephone-event/8000\r\n\
+             a=ssrc:{ssrc} cname:x\r\n",
+            ip = IPS[end],
+            port = local.rtp.port(),
+            ssrc = local.ssrc,
+        )
+    }
+
+    fn act(&mut self, end: usize, leg: LegId, command: Command) {
+        let now = self.net.now();
+        self.ends[end].media.act(leg, Track::Audio, command, now).unwrap();
+    }
+
+    fn close(&mut self, end: usize, leg: LegId) -> LegReport {
+        let now = self.net.now();
+        self.ends[end].media.close(leg, now)
+    }
+}
+
+/// A tone in PCMU and PCMA.
+fn tone() -> Arc<ClipSet> {
+    let coded = |name: &'static str| {
+        let encoding = Encoding::by_name(name).unwrap();
+        let tone = Tone { hz: TONE_HZ, dbov: TONE_DBOV };
+        (encoding.name, Arc::new(tone::tone(tone, encoding, 20).unwrap().unwrap()))
+    };
+    Arc::new(ClipSet { clips: vec![coded("PCMU"), coded("PCMA")] })
+}
+
+fn play(clips: &Arc<ClipSet>) -> Command {
+    Command::Play {
+        clips: Arc::clone(clips),
+        loops: None,
+        stop_after_ns: None,
+        payload_type: None,
+        encoding: None,
+    }
+}
+
+/// The figures that follow from the sequence numbers that came.
+fn truth(came: &[u16]) -> (u64, u64, u64) {
+    let mut seen: Vec<i32> = Vec::new();
+    let first = came[0];
+    let (mut duplicates, mut highest) = (0, 0);
+    for &sequence in came {
+        let place = i32::from(sequence.wrapping_sub(first) as i16);
+        duplicates += u64::from(seen.contains(&place));
+        highest = highest.max(place);
+        seen.push(place);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    let lowest = seen[0];
+    let expected = (highest - lowest + 1) as u64;
+    (seen.len() as u64, expected - seen.len() as u64, duplicates)
+}
+
+/// A network with all faults.
+fn bad_network() -> SimConfig {
+    SimConfig {
+        delay_ns_min: 5 * MS,
+        delay_ns_max: 35 * MS,
+        reorder: true,
+        loss_ppm: 30_000,
+        duplicate_ppm: 10_000,
+        ..SimConfig::default()
+    }
+}
+
+#[test]
+fn what_is_reported_is_what_the_network_did() {
+    let clips = tone();
+    for (seed, mode) in [(1, Mode::Ports), (2, Mode::Ports), (3, Mode::Shared), (4, Mode::Shared)] {
+        let mut pair = Pair::new(seed, bad_network(), |config| config.mode = mode);
+        let legs: Vec<_> = (0..6).map(|call| pair.connect(call, "0 101")).collect();
+        let ssrcs: Vec<_> = legs
+            .iter()
+            .map(|legs| {
+                [0, 1].map(|end| pair.ends[end].media.local(legs[end], Track::Audio).unwrap().ssrc)
+            })
+            .collect();
+        for legs in &legs {
+            (0..2).for_each(|end| pair.act(end, legs[end], play(&clips)));
+        }
+        pair.run_for(12 * SECOND);
+        for legs in &legs {
+            (0..2).for_each(|end| pair.act(end, legs[end], Command::Stop));
+        }
+        pair.run_for(SECOND);
+        let (mut lost, mut sent) = (0, 0);
+        for (legs, ssrcs) in legs.iter().zip(&ssrcs) {
+            for end in 0..2 {
+                let report = pair.close(end, legs[end]);
+                let reception = report.reception;
+                let came = &pair.ends[end].came[&ssrcs[1 - end]];
+                let known = (reception.packets, reception.lost, reception.duplicates);
+                assert_eq!(known, truth(came), "seed {seed}");
+                assert!((599..=601).contains(&report.packets_sent), "{report:?}");
+                assert!(reception.reordered > 0 && reception.wrong_payload_type == 0);
+                // The jitter of a uniform delay over 30 ms is about 10 ms.
+                assert!((4 * MS..20 * MS).contains(&reception.jitter_ns), "{report:?}");
+                assert_eq!(report.heard, Heard::TwoWay, "{report:?}");
+                let round_trip_ns = report.round_trip_ns.expect("reports came and went");
+                assert!((9 * MS..72 * MS).contains(&round_trip_ns), "{round_trip_ns}");
+                assert!(report.first_audio_after_answer_ns.unwrap() < 200 * MS);
+                assert!(reception.mos.unwrap() < 4.3 && report.peer_jitter_ns.unwrap() > 5 * MS);
+                lost += reception.lost;
+                sent += report.packets_sent;
+            }
+        }
+        let share = lost as f64 / sent as f64;
+        assert!((0.02..0.04).contains(&share), "seed {seed}: {share}");
+        check_totals(&mut pair, lost, sent);
+    }
+}
+
+/// What the sides counted in all must be what their legs reported.
+fn check_totals(pair: &mut Pair, lost: u64, sent: u64) {
+    let counters = [0, 1].map(|end| pair.ends[end].counters());
+    let sum = |figure: fn(&MediaCounters) -> u64| counters.iter().map(figure).sum::<u64>();
+    assert_eq!(sum(|counters| counters.rtp_packets_sent), sent);
+    assert_eq!(sum(|counters| counters.rtp_lost), lost);
+    assert_eq!(sum(|counters| counters.heard.count(HeardVerdict::TwoWay)), 12);
+    assert_eq!(sum(|counters| counters.silent_calls), 0);
+    assert_eq!(sum(|counters| counters.faults.total() + counters.unsent.total()), 0);
+    for end in &mut pair.ends {
+        let mut measured = MediaHistograms::default();
+        end.media.swap_measured(&mut measured);
+        let errors = measured.of(MediaMeasure::SendError);
+        assert_eq!(errors.count(), end.counters().rtp_packets_sent);
+        // The virtual clock is never late.
+        assert_eq!(errors.summarize().max_ns, 0);
+        assert_eq!(measured.of(MediaMeasure::Loss).count(), 6);
+    }
+}
+
+#[test]
+fn trains_form_where_both_sides_share_a_port() {
+    let clips = tone();
+    let mut pair = Pair::new(5, SimConfig::default(), |config| config.mode = Mode::Shared);
+    let legs: Vec<_> = (0..200).map(|call| pair.connect(call, "0")).collect();
+    for legs in &legs {
+        (0..2).for_each(|end| pair.act(end, legs[end], play(&clips)));
+    }
+    pair.run_for(2 * SECOND);
+    for end in &pair.ends {
+        let counters = end.driver.counters();
+        // 200 streams in 20 phases: ten packets of each millisecond leave at once.
+        let per_send = counters.datagrams_sent as f64 / counters.trains_sent as f64;
+        assert!(per_send > 8.0, "{per_send}");
+        assert_eq!(end.counters().strays.total(), 0);
+    }
+}
+
+#[test]
+fn packets_are_evenly_spread_and_never_drift() {
+    let clips = tone();
+    let mut pair = Pair::new(6, SimConfig::default(), |config| config.rtcp = RtcpInterval::Off);
+    let times: Rc<RefCell<HashMap<u32, Vec<u64>>>> = Rc::default();
+    let tap = Rc::clone(&times);
+    pair.net.set_tap(Box::new(move |now, _, _, payload| {
+        let ssrc = u32::from_be_bytes(payload[8..12].try_into().unwrap());
+        tap.borrow_mut().entry(ssrc).or_default().push(now);
+    }));
+    let legs: Vec<_> = (0..40).map(|call| pair.connect(call, "0")).collect();
+    legs.iter().for_each(|legs| pair.act(0, legs[0], play(&clips)));
+    pair.run_for(3 * SECOND);
+    let times = times.borrow();
+    let mut phases = [0; 20];
+    for times in times.values() {
+        assert_eq!(times.len(), 150);
+        phases[(times[0] / MS % 20) as usize] += 1;
+        for (packet, time) in times.iter().enumerate() {
+            assert_eq!(*time, times[0] + packet as u64 * 20 * MS);
+        }
+    }
+    assert_eq!(phases, [2; 20]);
+}
+
+#[test]
+fn a_silent_call_is_known_as_one() {
+    let clips = tone();
+    let mut pair = Pair::new(7, SimConfig::default(), |_| {});
+    let both = pair.connect(1, "0");
+    let one = pair.connect(2, "0");
+    let none = pair.connect(3, "0");
+    let misled = pair.connect(4, "0");
+    for (end, leg) in [(0, both[0]), (1, both[1]), (0, one[0]), (0, misled[0]), (1, misled[1])] {
+        pair.act(end, leg, play(&clips));
+    }
+    // The answerer of the last call is told a closed port of the caller's address.
+    let now = pair.net.now();
+    let wrong = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+                m=audio 5000 RTP/AVP 0\r\n";
+    pair.ends[1].media.remote_description(misled[1], wrong.as_bytes(), now).unwrap();
+    pair.run_for(SECOND);
+    let mut heard = |legs: [LegId; 2]| [0, 1].map(|end| pair.close(end, legs[end]).heard);
+    assert_eq!(heard(both), [Heard::TwoWay; 2]);
+    // The caller knows by the answerer's reports that it was heard; the answerer sent nothing.
+    assert_eq!(heard(one), [Heard::OneWay; 2]);
+    assert_eq!(heard(none), [Heard::None; 2]);
+    // The answerer follows the caller's packets to the port that they come from. Its reports still
+    // go to the wrong one, so that the caller cannot know that it is heard.
+    assert_eq!(heard(misled), [Heard::Unknown, Heard::TwoWay]);
+    assert_eq!(pair.ends[0].counters().silent_calls, 1);
+    let counters = pair.ends[1].counters();
+    assert_eq!(counters.latched, 1);
+    assert!(counters.unreachable > 0);
+}
+
+#[test]
+fn holds_and_other_codecs_keep_the_sequence() {
+    let clips = tone();
+    let mut pair = Pair::new(8, SimConfig::default(), |_| {});
+    let headers: Rc<RefCell<Vec<(u64, Vec<u8>)>>> = Rc::default();
+    let tap = Rc::clone(&headers);
+    pair.net.set_tap(Box::new(move |now, source, _, payload| {
+        if source.ip() == IPS[0] && payload[1] & 0x7f < 64 {
+            tap.borrow_mut().push((now, payload[..12].to_vec()));
+        }
+    }));
+    let legs = pair.connect(1, "0 101");
+    pair.act(0, legs[0], play(&clips));
+    pair.run_for(SECOND);
+    pair.describe(legs, ["0 101\r\na=sendonly", "0 101\r\na=inactive"]);
+    pair.run_for(SECOND);
+    pair.describe(legs, ["8 101", "8 101"]);
+    pair.run_for(SECOND);
+    pair.act(0, legs[0], Command::Pause);
+    pair.run_for(SECOND);
+    pair.act(0, legs[0], Command::Resume);
+    pair.run_for(SECOND);
+    let headers = headers.borrow();
+    assert!((148..=152).contains(&headers.len()), "{}", headers.len());
+    for pair in headers.windows(2) {
+        let [(before_ns, before), (now_ns, now)] = pair else { unreachable!() };
+        let sequence = |header: &[u8]| u16::from_be_bytes([header[2], header[3]]);
+        let timestamp = |header: &[u8]| u32::from_be_bytes(header[4..8].try_into().unwrap());
+        assert_eq!(sequence(now), sequence(before).wrapping_add(1));
+        // 8 ticks a millisecond, also over the holds.
+        let elapsed_ms = ((now_ns - before_ns) / MS) as u32;
+        assert_eq!(timestamp(now).wrapping_sub(timestamp(before)), 8 * elapsed_ms);
+        let begins_talk = elapsed_ms > 20;
+        assert_eq!(now[1] & 0x80 != 0, begins_talk);
+    }
+    let types: Vec<u8> = headers.iter().map(|(_, header)| header[1] & 0x7f).collect();
+    assert!(types.is_sorted() && types.contains(&0) && types.contains(&8));
+    drop(types);
+    let report = pair.close(1, legs[1]);
+    assert_eq!((report.reception.lost, report.reception.wrong_payload_type), (0, 0));
+}
+
+#[test]
+fn digits_checks_and_echoes_come_to_their_calls() {
+    let clips = tone();
+    for mode in [Mode::Ports, Mode::Shared] {
+        let mut pair = Pair::new(9, SimConfig::default(), |config| config.mode = mode);
+        let legs = pair.connect(77, "0 101");
+        let digits = Command::Digits {
+            digits: (*b"159#").into(),
+            digit_ms: 100,
+            pause_ms: 100,
+            payload_type: None,
+        };
+        pair.act(0, legs[0], play(&clips));
+        pair.run_for(500 * MS);
+        pair.act(0, legs[0], digits);
+        pair.act(1, legs[1], Command::Check { received: 20, sent: 0, timeout_ns: 5 * SECOND });
+        pair.run_for(2 * SECOND);
+        let check = |end: usize, expected: &[Event]| {
+            let told: Vec<Event> = pair.ends[end].events.iter().map(|&(_, event)| event).collect();
+            assert_eq!(told, expected);
+            assert!(pair.ends[end].events.iter().all(|&(call, _)| call == 77));
+        };
+        check(0, &[]);
+        let mut told = pair.ends[1].events.iter().map(|&(_, event)| event).collect::<Vec<_>>();
+        told.retain(|event| *event != Event::Checked(true));
+        assert_eq!(told, b"159#".map(Event::Digit));
+        assert_eq!(pair.ends[1].events.len(), 5);
+        // What plays ends by itself once its loops are over; what is sent back comes back.
+        pair.act(1, legs[1], Command::Echo(true));
+        let before = pair.ends[0].counters().rtp_packets_received;
+        pair.run_for(SECOND);
+        let echoed = pair.ends[0].counters().rtp_packets_received - before;
+        assert!((48..=51).contains(&echoed), "{echoed}");
+        pair.act(1, legs[1], Command::Check { received: 0, sent: 1000, timeout_ns: SECOND });
+        pair.run_for(2 * SECOND);
+        assert_eq!(pair.ends[1].events.last(), Some(&(77, Event::Checked(false))));
+        assert_eq!(pair.close(0, legs[0]).heard, Heard::TwoWay);
+    }
+}
+
+#[test]
+fn strangers_and_late_packets_touch_no_call() {
+    let clips = tone();
+    let mut pair = Pair::new(10, SimConfig::default(), |_| {});
+    let legs = pair.connect(1, "0");
+    pair.act(0, legs[0], play(&clips));
+    let target = pair.ends[1].media.local(legs[1], Track::Audio).unwrap();
+    let stranger_ip = IpAddr::from([192, 0, 2, 99]);
+    let mut stranger =
+        SimDriver::new(&pair.net, &DriverConfig::default()).expect("memory for a driver");
+    let spec = gossipper_uring::SocketSpec {
+        local: SocketAddr::new(stranger_ip, 9000),
+        remote: None,
+        reuse_port: false,
+        rx_class: gossipper_uring::RxClass::Small,
+        receive_buffer_bytes: 0,
+        send_buffer_bytes: 0,
+        device: None,
+    };
+    let socket = stranger.open(&spec).unwrap();
+    let mut send = |pair: &mut Pair, payload: &[u8]| {
+        let order = &mut gossipper_uring::TxOrder::default();
+        assert!(stranger.tx().send_copy(payload, socket, target.rtp, 0, order));
+        stranger.turn(0).unwrap();
+        pair.run_for(10 * MS);
+    };
+    let mut rtp = [0u8; 172];
+    rtp[0] = 0x80;
+    pair.run_for(200 * MS);
+    for sequence in 0..50 {
+        rtp[3] = sequence;
+        send(&mut pair, &rtp);
+    }
+    send(&mut pair, &[0x80, 0xc9, 0, 1, 0, 0, 0, 1]);
+    send(&mut pair, &[0x80]);
+    send(&mut pair, &[]);
+    send(&mut pair, &[0x00, 0x01, 0, 0]);
+    let counters = pair.ends[1].counters();
+    assert_eq!(counters.strays.count(StrayCause::Foreign), 51);
+    assert_eq!(counters.strays.count(StrayCause::OtherProtocol), 1);
+    assert_eq!(counters.faults.total(), 2);
+    let stranger_address = SocketAddr::new(stranger_ip, 9000);
+    assert!(!pair.sent_to.borrow().contains_key(&stranger_address));
+    let report = pair.close(1, legs[1]);
+    assert_eq!((report.reception.strays, report.reception.ssrc_changes), (0, 0));
+    // The caller has not closed yet: what it still sends is after the end.
+    pair.run_for(100 * MS);
+    let late = pair.ends[1].counters().strays.count(StrayCause::AfterEnd);
+    assert!((4..=6).contains(&late), "{late}");
+}
+
+#[test]
+fn a_late_worker_catches_up_or_leaves_out_and_says_so() {
+    let clips = tone();
+    let mut pair = Pair::new(11, SimConfig::default(), |config| config.rtcp = RtcpInterval::Off);
+    let legs = pair.connect(1, "0");
+    pair.act(0, legs[0], play(&clips));
+    pair.run_for(SECOND);
+    let sent = |pair: &Pair| pair.ends[0].counters().rtp_packets_sent;
+    let before = sent(&pair);
+    // What is due leaves at one packet of a stream each millisecond, so that it makes no burst.
+    pair.net.advance_to(pair.net.now() + 100 * MS);
+    pair.run_for(10 * MS);
+    assert!((4..=6).contains(&(sent(&pair) - before)), "{}", sent(&pair) - before);
+    assert!(pair.ends[0].counters().delays.count(DelayCause::LateWorker) >= 4);
+    let before = sent(&pair);
+    pair.net.advance_to(pair.net.now() + 10 * SECOND);
+    pair.run_for(10 * MS);
+    assert!(sent(&pair) - before <= 2, "{}", sent(&pair) - before);
+    let skipped = pair.ends[0].counters().unsent.total();
+    assert!((498..=500).contains(&skipped), "{skipped}");
+    pair.run_for(SECOND);
+    assert_eq!(pair.close(1, legs[1]).reception.lost, 0);
+}
