@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::gate::Gate;
+pub use crate::gate::Gate;
 
 /// The way in which streams share sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

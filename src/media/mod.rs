@@ -33,6 +33,6 @@ mod verdict;
 
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};
 pub use command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, Opening, Track};
-pub use config::{MediaConfig, Mode, RtcpInterval};
+pub use config::{Gate, MediaConfig, Mode, RtcpInterval};
 pub use legs::{Media, MediaHandle};
 pub use report::{Heard, LegReport, Reception};

@@ -17,8 +17,8 @@ use crate::sip::Encoding;
 /// of a unicast session leave without delay. Without it nobody would know of a short call whether
 /// both sides heard each other.
 pub(super) const FIRST_REPORT_PACKETS: u64 = 10;
-/// Room for a report with a canonical name and a BYE.
-pub(super) const REPORT_BYTES_MAX: usize = 128;
+/// Room for a report with a canonical name, VoIP metrics and a BYE.
+pub(super) const REPORT_BYTES_MAX: usize = 160;
 
 /// A wait for packets ([`Command::Check`](super::Command::Check)).
 #[derive(Clone, Copy, Debug)]
@@ -234,6 +234,9 @@ impl Stream {
             writer.receiver_report(ssrc, block.as_slice())?;
         }
         writer.cname(ssrc, name)?;
+        if let Some(metrics) = self.quality.voip_metrics() {
+            writer.voip_metrics(ssrc, &metrics)?;
+        }
         if is_last {
             writer.goodbye(ssrc, b"")?;
         }

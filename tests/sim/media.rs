@@ -12,13 +12,17 @@ use gossipper::media::clip::ClipSet;
 use gossipper::media::codec::Encoding;
 use gossipper::media::tone::{self, TONE_DBOV, TONE_HZ, Tone};
 use gossipper::media::{
-    Command, Event, Heard, LegId, LegReport, LegSpec, Media, MediaConfig, Medium, MediumEffect,
-    MediumInput, Mode, Opening, RtcpInterval, Track,
+    Command, Event, Gate, Heard, LegId, LegReport, LegSpec, Media, MediaConfig, Medium,
+    MediumEffect, MediumInput, Mode, Opening, RtcpInterval, Track,
 };
 use gossipper::stats::{
     DelayCause, HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure, StrayCause,
 };
-use gossipper_uring::{Driver, DriverConfig, Event as DriverEvent, SimConfig, SimDriver, SimNet};
+use gossipper_uring::sim::Random;
+use gossipper_uring::{
+    Driver, DriverConfig, Event as DriverEvent, RxClass, SimConfig, SimDriver, SimNet, SocketId,
+    SocketSpec, TxOrder,
+};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
@@ -482,18 +486,10 @@ fn strangers_and_late_packets_touch_no_call() {
     let stranger_ip = IpAddr::from([192, 0, 2, 99]);
     let mut stranger =
         SimDriver::new(&pair.net, &DriverConfig::default()).expect("memory for a driver");
-    let spec = gossipper_uring::SocketSpec {
-        local: SocketAddr::new(stranger_ip, 9000),
-        remote: None,
-        reuse_port: false,
-        rx_class: gossipper_uring::RxClass::Small,
-        receive_buffer_bytes: 0,
-        send_buffer_bytes: 0,
-        device: None,
-    };
+    let spec = socket_spec(SocketAddr::new(stranger_ip, 9000));
     let socket = stranger.open(&spec).unwrap();
     let mut send = |pair: &mut Pair, payload: &[u8]| {
-        let order = &mut gossipper_uring::TxOrder::default();
+        let order = &mut TxOrder::default();
         assert!(stranger.tx().send_copy(payload, socket, target.rtp, 0, order));
         stranger.turn(0).unwrap();
         pair.run_for(10 * MS);
@@ -545,4 +541,197 @@ fn a_late_worker_catches_up_or_leaves_out_and_says_so() {
     assert!((498..=500).contains(&skipped), "{skipped}");
     pair.run_for(SECOND);
     assert_eq!(pair.close(1, legs[1]).reception.lost, 0);
+}
+
+/// A gate that lets nothing pass to [`FORBIDDEN`].
+#[derive(Debug)]
+struct Closed;
+
+const FORBIDDEN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 66));
+
+impl Gate for Closed {
+    fn lets_pass(&self, to: SocketAddr, _: u64) -> bool {
+        to.ip() != FORBIDDEN
+    }
+}
+
+/// Descriptions that a peer might send.
+const DESCRIPTIONS: [&str; 12] = [
+    "",
+    "v=0\r\nm=audio\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.77\r\nm=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.77\r\nm=audio 4002 RTP/AVP 8\r\na=ssrc:7\r\na=rtcp-mux\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.77\r\nm=audio 4004 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na=sendonly\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.66\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.77\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp:9 IN IP4 192.0.2.66\r\n",
+    "v=0\r\nc=IN IP4 224.1.2.3\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "v=0\r\nc=IN IP6 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "v=0\r\nc=IN IP4 media.example.com\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 65535 RTP/AVP 0 0 0 300 x 127\r\na=rtpmap:127\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.77\r\nm=video 0 RTP/AVP 31\r\nm=audio 0 RTP/AVP 0\r\nm=image 65535 udptl t38\r\n",
+];
+
+/// A random command.
+fn command(random: &mut Random, clips: &Arc<ClipSet>) -> Command {
+    match random.below(9) {
+        0 => Command::Pause,
+        1 => Command::Resume,
+        2 => Command::Stop,
+        3 => Command::Echo(random.below(2) == 0),
+        4 => Command::Digits {
+            digits: b"12#x"[random.below(3) as usize..].into(),
+            digit_ms: random.below(300) as u16,
+            pause_ms: random.below(300) as u16,
+            payload_type: None,
+        },
+        5 => Command::Check { received: 5, sent: 5, timeout_ns: random.below(SECOND) },
+        6 => Command::Record { recording: 0, duplex: false },
+        _ => Command::Play {
+            clips: Arc::clone(clips),
+            loops: [None, Some(0), Some(2)][random.below(3) as usize],
+            stop_after_ns: [None, Some(300 * MS)][random.below(2) as usize],
+            payload_type: [None, Some(97)][random.below(2) as usize],
+            encoding: [None, Some("PCMA"), Some("opus")][random.below(3) as usize],
+        },
+    }
+}
+
+/// A datagram with lies: of RTP or RTCP, cut somewhere, with some bits wrong.
+fn forged(random: &mut Random, ssrc: u32) -> Vec<u8> {
+    let kinds = [0x00, 0x80, 0x65, 0xc8, 0xc9, 0xca, 0xcb, 0xcf];
+    let mut bytes: Vec<u8> = (0..80).map(|_| random.below(256) as u8).collect();
+    bytes[0] = [0x80, 0x81, 0x90, 0xa0, 0x00][random.below(5) as usize];
+    bytes[1] = kinds[random.below(8) as usize];
+    bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    bytes.truncate(random.below(81) as usize);
+    bytes
+}
+
+#[test]
+fn whatever_calls_and_strangers_do_no_other_call_suffers() {
+    let clips = tone();
+    for seed in 1..=24 {
+        let mode = if seed % 2 == 0 { Mode::Ports } else { Mode::Shared };
+        eprintln!("seed {seed}");
+        let mut random = Random::new(seed);
+        let mut pair = Pair::new(seed, SimConfig::default(), |config| {
+            config.mode = mode;
+            config.legs_max = 8;
+            config.gate = Some(Arc::new(Closed));
+        });
+        let witness = pair.connect(1, "0");
+        let ours = pair.ends[0].media.local(witness[0], Track::Audio).unwrap();
+        (0..2).for_each(|end| pair.act(end, witness[end], play(&clips)));
+        let mut stranger = Stranger::new(&pair.net);
+        let mut legs: Vec<LegId> = Vec::new();
+        for _ in 0..150 {
+            let now = pair.net.now();
+            let leg = legs.get(random.below(8) as usize).copied();
+            let end = &mut pair.ends[0];
+            match (random.below(8), leg) {
+                (0, _) => {
+                    let wants_video = random.below(3) == 0;
+                    let spec = LegSpec { call: 2, wants_video, is_sent: false };
+                    match end.media.open(spec, now) {
+                        Ok(leg) => legs.push(leg),
+                        Err(_) => end.carry_out(now),
+                    }
+                }
+                // Ended legs stay in the list: nothing can be done to them.
+                (1, Some(leg)) => _ = end.media.close(leg, now),
+                (2, Some(leg)) => end.media.answered(leg, now),
+                (3 | 4, Some(leg)) => {
+                    let sdp = DESCRIPTIONS[random.below(12) as usize].as_bytes();
+                    _ = match random.below(2) {
+                        0 => end.media.local_description(leg, sdp, now),
+                        _ => end.media.remote_description(leg, sdp, now),
+                    };
+                }
+                (5 | 6, Some(leg)) => {
+                    let track = [Track::Audio, Track::Video][random.below(2) as usize];
+                    _ = end.media.act(leg, track, command(&mut random, &clips), now);
+                }
+                _ => {
+                    let to = match leg.and_then(|leg| end.media.local(leg, Track::Audio)) {
+                        Some(local) if random.below(2) == 0 => local,
+                        _ => ours,
+                    };
+                    let datagram = forged(&mut random, to.ssrc);
+                    let to = [to.rtp, to.rtcp][random.below(2) as usize];
+                    stranger.send(&datagram, to);
+                }
+            }
+            legs.truncate(64);
+            stranger.turn();
+            pair.run_for(random.below(60) * MS);
+        }
+        check_targets(&pair);
+        check_witness(&mut pair, witness);
+    }
+}
+
+/// Nothing may have been sent to an address that no description named, or that is forbidden.
+fn check_targets(pair: &Pair) {
+    for &to in pair.sent_to.borrow().keys() {
+        let is_end = IPS.contains(&to.ip());
+        let is_named = to.ip() == IpAddr::from([192, 0, 2, 77]);
+        assert!(is_end || is_named, "{to}");
+    }
+}
+
+/// The call that nobody touched must be as if it were alone.
+fn check_witness(pair: &mut Pair, witness: [LegId; 2]) {
+    (0..2).for_each(|end| pair.act(end, witness[end], Command::Stop));
+    pair.run_for(100 * MS);
+    let [ours, theirs] = [0, 1].map(|end| pair.close(end, witness[end]));
+    for (report, other) in [(&ours, &theirs), (&theirs, &ours)] {
+        assert_eq!(report.heard, Heard::TwoWay);
+        let reception = &report.reception;
+        assert_eq!(reception.packets, other.packets_sent);
+        let odd = [reception.lost, reception.duplicates, reception.reordered, reception.strays];
+        assert_eq!(odd, [0; 4]);
+        assert_eq!((reception.ssrc_changes, reception.wrong_payload_type), (0, 0));
+    }
+}
+
+/// A host that no call knows, and another one that descriptions name.
+struct Stranger {
+    driver: SimDriver,
+    sockets: [SocketId; 2],
+    turn: usize,
+}
+
+impl Stranger {
+    fn new(net: &SimNet) -> Self {
+        let mut driver = SimDriver::new(net, &DriverConfig::default()).expect("memory");
+        let sockets = [[192, 0, 2, 99], [192, 0, 2, 77]].map(|ip: [u8; 4]| {
+            let local = SocketAddr::new(ip.into(), 4000);
+            driver.open(&socket_spec(local)).expect("a free port")
+        });
+        Self { driver, sockets, turn: 0 }
+    }
+
+    fn send(&mut self, datagram: &[u8], to: SocketAddr) {
+        self.turn += 1;
+        let socket = self.sockets[self.turn % 2];
+        let order = &mut TxOrder::default();
+        assert!(self.driver.tx().send_copy(datagram, socket, to, 0, order));
+    }
+
+    fn turn(&mut self) {
+        self.driver.turn(u64::MAX).expect("a simulated driver does not fail");
+        let _ = self.driver.drain(|_, _| ControlFlow::Continue(()));
+    }
+}
+
+fn socket_spec(local: SocketAddr) -> SocketSpec {
+    SocketSpec {
+        local,
+        remote: None,
+        reuse_port: false,
+        rx_class: RxClass::Small,
+        receive_buffer_bytes: 0,
+        send_buffer_bytes: 0,
+        device: None,
+    }
 }

@@ -8,7 +8,7 @@ use super::{Media, NONE};
 use crate::media::command::Event;
 use crate::media::config::Mode;
 use crate::media::flows::Flow;
-use crate::media::quality::Sound;
+use crate::media::quality::{Receipt, Sound};
 use crate::media::rtcp::{self, Compound, LastReport};
 use crate::media::rtp::{Packet, Protocol};
 use crate::media::stream::FIRST_REPORT_PACKETS;
@@ -137,7 +137,8 @@ impl Media {
     ) {
         let stream = &mut self.streams[row];
         let sound = stream.sound(packet);
-        stream.quality.receive(&packet.header, packet.payload.len(), sound, received_ns);
+        let octets = packet.payload.len();
+        let receipt = stream.quality.receive(&packet.header, octets, sound, received_ns);
         stream.received += 1;
         self.counters.rtp_packets_received += 1;
         self.counters.rtp_octets_received += packet.payload.len() as u64;
@@ -152,7 +153,9 @@ impl Media {
             self.send_report(row, now, tx);
             self.plan_matter(row);
         }
-        if self.streams[row].echoes {
+        // What came before is not sent back again. Otherwise two sides that both send back would
+        // exchange a packet for ever, and each copy that a network makes would be one more.
+        if self.streams[row].echoes && receipt == Receipt::Fresh {
             self.send_back(row, (datagram, packet), now, tx);
         }
         self.judge_check(row, now);
