@@ -39,7 +39,7 @@ impl SrtpSender {
     /// Protects the RTP packet in the first `len` bytes of `packet`; gives its new length.
     ///
     /// # Errors
-    /// It is no RTP packet, the buffer is too small, or the key is used up. Nothing is changed then.
+    /// It is no RTP packet, the buffer is too small, or the key is used up. Nothing is changed.
     pub fn protect(&mut self, packet: &mut [u8], len: usize) -> Result<usize, SrtpFault> {
         let header = RtpHeader::read(packet.get(..len).ok_or(SrtpFault::NoRoom)?)?;
         let total = len + self.session.overhead();
@@ -56,7 +56,7 @@ impl SrtpSender {
     /// Protects the RTCP packet in the first `len` bytes of `packet`; gives its new length.
     ///
     /// # Errors
-    /// It is no RTCP packet, the buffer is too small, or the key is used up. Nothing is changed then.
+    /// It is no RTCP packet, the buffer is too small, or the key is used up. Nothing is changed.
     pub fn protect_rtcp(&mut self, packet: &mut [u8], len: usize) -> Result<usize, SrtpFault> {
         let ssrc = rtcp_ssrc(packet.get(..len).ok_or(SrtpFault::NoRoom)?)?;
         let total = len + self.session.rtcp_overhead();

@@ -102,7 +102,7 @@ pub struct Waivers {
     pub rtp_encryption: bool,
     /// RTCP is not encrypted (`UNENCRYPTED_SRTCP`).
     pub rtcp_encryption: bool,
-    /// RTP has no tag (`UNAUTHENTICATED_SRTP`); without effect on suites whose cipher makes the tag.
+    /// RTP has no tag (`UNAUTHENTICATED_SRTP`). AES-GCM always makes one.
     pub rtp_authentication: bool,
 }
 
@@ -150,7 +150,7 @@ pub struct MasterKey {
     suite: Suite,
     key: [u8; KEY_MAX],
     salt: [u8; SALT_MAX],
-    /// What is left out of the protection.
+    /// The parts of protection that are left out.
     pub waivers: Waivers,
     /// The identifier that packets carry, if any.
     pub mki: Option<Mki>,

@@ -136,7 +136,7 @@ fn gcm_of_rtcp_is_that_of_rfc_7714() {
     }
 }
 
-/// Which part of a packet each suite hides, and how much it adds.
+/// The part of a packet that each suite hides, and how much it adds.
 #[test]
 fn suites_and_waivers_protect_what_they_say() {
     let clear = rtp(7, 1, b"payload that is long enough to be hidden");
