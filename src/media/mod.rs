@@ -15,6 +15,7 @@ pub mod library;
 pub mod ports;
 pub mod quality;
 pub mod crypto;
+pub mod dtls;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;
