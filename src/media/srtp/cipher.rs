@@ -52,37 +52,36 @@ pub(super) struct Place {
     pub(super) index: u64,
 }
 
+/// A session salt as the first bytes of a block.
+pub(super) fn salt_block(salt: &[u8; SALT_MAX]) -> u128 {
+    salt.iter().fold(0, |block, byte| block << 8 | u128::from(*byte)) << (8 * (BLOCK - SALT_MAX))
+}
+
 impl Place {
     /// The first counter block of counter mode (RFC 3711 section 4.1.1). The blocks of a packet are
     /// counted in the last two bytes.
-    fn counter_block(self, salt: &[u8; SALT_MAX]) -> [u8; BLOCK] {
-        let mut block = [0; BLOCK];
-        block[4..8].copy_from_slice(&self.ssrc.to_be_bytes());
-        block[8..14].copy_from_slice(&self.index.to_be_bytes()[2..]);
-        block.iter_mut().zip(salt).for_each(|(byte, salt)| *byte ^= salt);
-        block
+    fn counter_block(self, salt: u128) -> u128 {
+        salt ^ u128::from(self.ssrc) << 64 ^ u128::from(self.index) << 16
     }
 
     /// The nonce of GCM (RFC 7714 sections 8.1 and 9.1).
-    fn nonce(self, salt: &[u8; SALT_MAX]) -> Nonce {
+    fn nonce(self, salt: u128) -> Nonce {
+        let block = salt ^ u128::from(self.ssrc) << 80 ^ u128::from(self.index) << 32;
         let mut nonce = [0; 12];
-        nonce[2..6].copy_from_slice(&self.ssrc.to_be_bytes());
-        nonce[6..].copy_from_slice(&self.index.to_be_bytes()[2..]);
-        nonce.iter_mut().zip(salt).for_each(|(byte, salt)| *byte ^= salt);
+        nonce.copy_from_slice(&block.to_be_bytes()[..12]);
         Nonce::assume_unique_for_key(nonce)
     }
 }
 
 /// Encrypts or decrypts in counter mode.
-pub(super) fn count(key: &Aes128Enc, salt: &[u8; SALT_MAX], place: Place, text: &mut [u8]) {
-    let first = place.counter_block(salt);
-    let mut number = 0u16;
+pub(super) fn count(key: &Aes128Enc, salt: u128, place: Place, text: &mut [u8]) {
+    let mut block = place.counter_block(salt);
     for part in text.chunks_mut(BLOCKS * BLOCK) {
-        let mut stream = [Array(first); BLOCKS];
+        let mut stream = [Array([0; BLOCK]); BLOCKS];
         let stream = &mut stream[..part.len().div_ceil(BLOCK)];
-        for block in stream.iter_mut() {
-            block[SALT_MAX..].copy_from_slice(&number.to_be_bytes());
-            number = number.wrapping_add(1);
+        for place in stream.iter_mut() {
+            place.0 = block.to_be_bytes();
+            block = block.wrapping_add(1);
         }
         key.encrypt_blocks(stream);
         let (whole, rest) = part.as_chunks_mut::<BLOCK>();
@@ -99,7 +98,7 @@ pub(super) fn count(key: &Aes128Enc, salt: &[u8; SALT_MAX], place: Place, text: 
 /// Encrypts by GCM, and gives the tag of that and of `clear`.
 pub(super) fn seal(
     key: &LessSafeKey,
-    salt: &[u8; SALT_MAX],
+    salt: u128,
     place: Place,
     clear: &[u8],
     text: &mut [u8],
@@ -115,7 +114,7 @@ pub(super) fn seal(
 /// Decrypts by GCM, if the tag behind the text is the one of that and of `clear`.
 pub(super) fn open(
     key: &LessSafeKey,
-    salt: &[u8; SALT_MAX],
+    salt: u128,
     place: Place,
     clear: &[u8],
     text_and_tag: &mut [u8],
@@ -136,7 +135,7 @@ mod tests {
         let salt: [u8; 14] = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfd").try_into().unwrap();
         let mut text = vec![0; 0xff02 * BLOCK];
         let key = Aes128Enc::new(&Array(key));
-        count(&key, &salt, Place { ssrc: 0, index: 0 }, &mut text);
+        count(&key, salt_block(&salt), Place { ssrc: 0, index: 0 }, &mut text);
         for (number, expected) in [
             (0, "e03ead0935c95e80e166b16dd92b4eb4"),
             (1, "d23513162b02d0f72a43a2fe4a5f97ab"),

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::SrtpFault;
-use super::cipher::{Cipher, Place, count, open, seal};
+use super::cipher::{Cipher, Place, count, open, salt_block, seal};
 use super::derive::SessionKeys;
 use super::hmac::Hmac;
 use super::packet::{RTCP_HEADER, chunk};
-use super::suite::{KEY_MAX, MasterKey, Mki, SALT_MAX, Suite, Waivers};
+use super::suite::{KEY_MAX, MasterKey, Mki, Suite, Waivers};
 
 /// The mark of an encrypted RTCP packet, in the word of its index (RFC 3711 section 3.4).
 const ENCRYPTED: u32 = 1 << 31;
@@ -19,8 +19,8 @@ pub(super) struct Session {
     suite: Suite,
     waivers: Waivers,
     mki: Option<Mki>,
-    salt: [u8; SALT_MAX],
-    rtcp_salt: [u8; SALT_MAX],
+    salt: u128,
+    rtcp_salt: u128,
     cipher: Cipher,
     hmac: Hmac,
     /// RTCP is rare, so its cipher is made for each packet: that saves half a kilobyte.
@@ -46,8 +46,8 @@ impl Session {
             suite: master.suite(),
             waivers: master.waivers,
             mki: master.mki,
-            salt: keys.rtp.salt,
-            rtcp_salt: keys.rtcp.salt,
+            salt: salt_block(&keys.rtp.salt),
+            rtcp_salt: salt_block(&keys.rtcp.salt),
             cipher: Cipher::new(master.suite(), &keys.rtp.encryption),
             hmac: Hmac::new(&keys.rtp.authentication),
             rtcp_key: keys.rtcp.encryption,
@@ -79,7 +79,7 @@ impl Session {
             Cipher::Gcm(key) => {
                 let clear = if self.waivers.rtp_encryption { len } else { header_len };
                 let (clear, text) = packet[..len].split_at_mut(clear);
-                let tag = seal(key, &self.salt, place, clear, text)?;
+                let tag = seal(key, self.salt, place, clear, text)?;
                 packet[trailer.tag].copy_from_slice(&tag);
             }
             cipher => {
@@ -109,7 +109,7 @@ impl Session {
             Cipher::Gcm(key) => {
                 let clear = if self.waivers.rtp_encryption { len } else { header_len };
                 let (clear, text) = packet[..trailer.tag.end].split_at_mut(clear);
-                open(key, &self.salt, place, clear, text)
+                open(key, self.salt, place, clear, text)
             }
             cipher => {
                 if !trailer.tag.is_empty() {
@@ -137,17 +137,17 @@ impl Session {
             Cipher::Gcm(key) => {
                 let tag = if is_clear {
                     packet[len..len + WORD].copy_from_slice(&word);
-                    seal(&key, &self.rtcp_salt, place, &packet[..len + WORD], &mut [])?
+                    seal(&key, self.rtcp_salt, place, &packet[..len + WORD], &mut [])?
                 } else {
                     let (clear, text) = packet[..len].split_at_mut(RTCP_HEADER);
-                    seal(&key, &self.rtcp_salt, place, &rtcp_clear(clear, word), text)?
+                    seal(&key, self.rtcp_salt, place, &rtcp_clear(clear, word), text)?
                 };
                 packet[trailer.word].copy_from_slice(&word);
                 packet[trailer.tag].copy_from_slice(&tag);
             }
             cipher => {
                 if let (Cipher::Counter(key), false) = (&cipher, is_clear) {
-                    count(key, &self.rtcp_salt, place, &mut packet[RTCP_HEADER..len]);
+                    count(key, self.rtcp_salt, place, &mut packet[RTCP_HEADER..len]);
                 }
                 packet[trailer.word.clone()].copy_from_slice(&word);
                 let code = self.rtcp_hmac.code(&packet[..trailer.word.end], &[]);
@@ -181,17 +181,17 @@ impl Session {
                 let mut tag = [0; 16];
                 tag.copy_from_slice(&packet[trailer.tag]);
                 packet[len..len + WORD].copy_from_slice(&word);
-                open(&key, &self.rtcp_salt, place, &packet[..len + WORD], &mut tag)
+                open(&key, self.rtcp_salt, place, &packet[..len + WORD], &mut tag)
             }
             Cipher::Gcm(key) => {
                 let (clear, text) = packet[..trailer.tag.end].split_at_mut(RTCP_HEADER);
-                open(&key, &self.rtcp_salt, place, &rtcp_clear(clear, word), text)
+                open(&key, self.rtcp_salt, place, &rtcp_clear(clear, word), text)
             }
             cipher => {
                 let code = self.rtcp_hmac.code(&packet[..trailer.word.end], &[]);
                 check_tag(&packet[trailer.tag], &code)?;
                 if let (Cipher::Counter(key), false) = (&cipher, is_clear) {
-                    count(key, &self.rtcp_salt, place, &mut packet[RTCP_HEADER..len]);
+                    count(key, self.rtcp_salt, place, &mut packet[RTCP_HEADER..len]);
                 }
                 Ok(())
             }
@@ -205,7 +205,7 @@ impl Session {
     /// Encrypts or decrypts the payload of an RTP packet, unless it is to stay clear.
     fn apply(&self, cipher: &Cipher, text: &mut [u8], place: Place) {
         if let (Cipher::Counter(key), false) = (cipher, self.waivers.rtp_encryption) {
-            count(key, &self.salt, place, text);
+            count(key, self.salt, place, text);
         }
     }
 
