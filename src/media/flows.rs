@@ -30,35 +30,47 @@ pub(super) enum Flow {
 /// The streams of one address.
 #[derive(Clone, Copy, Debug)]
 struct Place {
+    address: SocketAddr,
     /// The streams whose SSRC is not known yet, by [`Stream::next_waiting`].
     first: u32,
     last: u32,
     streams: u32,
+    /// Streams that have ended and are remembered.
+    ended: u32,
     /// The rows of all streams, combined by exclusive or: of a single one, its row.
     rows: u32,
 }
 
 /// The streams of a shared socket.
+///
+/// Each packet is looked up by the number of its address and the SSRC, in a table that is small
+/// enough for a cache; neighbours of a train have one address, which is then known already.
 #[derive(Debug)]
 pub(super) struct Flows {
-    /// Rows by address and SSRC; [`NONE`] for one that has ended.
-    known: HashMap<(SocketAddr, u32), u32, RandomState>,
-    places: HashMap<SocketAddr, Place, RandomState>,
+    /// Rows by number of the address and SSRC; [`NONE`] for a stream that has ended.
+    known: HashMap<(u32, u32), u32, RandomState>,
+    numbers: HashMap<SocketAddr, u32, RandomState>,
+    places: Slab<Place>,
+    /// The address that was looked up last, and its number.
+    latest: Option<(SocketAddr, u32)>,
     /// Rows by the SSRC that we send with.
     own: HashMap<u32, u32, RandomState>,
-    ended: VecDeque<(u64, SocketAddr, u32)>,
+    /// Ended streams with the time until which they are remembered.
+    ended: VecDeque<(u64, u32, u32)>,
     ended_max: usize,
 }
 
 impl Flows {
     /// Room for `streams_max` streams.
     pub(super) fn new(streams_max: usize) -> Self {
-        // A table that is at most half full is rehashed in place.
-        let room = 2 * streams_max;
+        // A table that is at most half full is rehashed in place. As many streams as are live may
+        // have ended and be remembered.
         Self {
-            known: HashMap::with_capacity_and_hasher(2 * room, RandomState::default()),
-            places: HashMap::with_capacity_and_hasher(room, RandomState::default()),
-            own: HashMap::with_capacity_and_hasher(room, RandomState::default()),
+            known: HashMap::with_capacity_and_hasher(4 * streams_max, RandomState::default()),
+            numbers: HashMap::with_capacity_and_hasher(4 * streams_max, RandomState::default()),
+            places: Slab::new(2 * streams_max),
+            latest: None,
+            own: HashMap::with_capacity_and_hasher(2 * streams_max, RandomState::default()),
             ended: VecDeque::with_capacity(streams_max),
             ended_max: streams_max,
         }
@@ -79,6 +91,39 @@ impl Flows {
         self.own.get(&own_ssrc).copied()
     }
 
+    /// The number of an address, if a stream has it or had it lately.
+    fn number(&mut self, address: SocketAddr) -> Option<u32> {
+        if let Some((latest, number)) = self.latest
+            && latest == address
+        {
+            return Some(number);
+        }
+        let number = *self.numbers.get(&address)?;
+        self.latest = Some((address, number));
+        Some(number)
+    }
+
+    /// The number of an address that has one from now on. `None` if there are too many.
+    fn numbered(&mut self, address: SocketAddr) -> Option<u32> {
+        if let Some(number) = self.number(address) {
+            return Some(number);
+        }
+        let place = Place { address, first: NONE, last: NONE, streams: 0, ended: 0, rows: 0 };
+        let number = self.places.insert(|_| place)?;
+        self.numbers.insert(address, number);
+        Some(number)
+    }
+
+    /// Forgets an address that no stream has, and that none had lately.
+    fn release(&mut self, number: u32) {
+        let Place { address, streams, ended, .. } = self.places[number];
+        if streams == 0 && ended == 0 {
+            self.numbers.remove(&address);
+            self.places.remove(number);
+            self.latest = None;
+        }
+    }
+
     /// Adds the address of a stream's peer, and its SSRC if it is known.
     pub(super) fn enter(
         &mut self,
@@ -87,24 +132,27 @@ impl Flows {
         ssrc: Option<u32>,
         streams: &mut Slab<Stream>,
     ) {
-        let none = Place { first: NONE, last: NONE, streams: 0, rows: 0 };
-        let place = self.places.entry(address).or_insert(none);
+        // There is a place for each stream and for each one that is remembered.
+        let Some(number) = self.numbered(address) else { return };
+        let place = &mut self.places[number];
         place.streams += 1;
         place.rows ^= row;
-        match ssrc {
-            Some(ssrc) => {
-                streams[row].known_ssrc = Some(ssrc);
-                self.known.insert((address, ssrc), row);
+        let Some(ssrc) = ssrc else {
+            streams[row].next_waiting = NONE;
+            match place.last {
+                NONE => place.first = row,
+                last => streams[last].next_waiting = row,
             }
-            None => {
-                streams[row].next_waiting = NONE;
-                match place.last {
-                    NONE => place.first = row,
-                    last => streams[last].next_waiting = row,
-                }
-                place.last = row;
-            }
-        }
+            place.last = row;
+            return;
+        };
+        self.own_known(number, ssrc, row, streams);
+    }
+
+    /// Makes an SSRC at an address that of a stream.
+    fn own_known(&mut self, number: u32, ssrc: u32, row: u32, streams: &mut Slab<Stream>) {
+        streams[row].known_ssrc = Some(ssrc);
+        self.known.insert((number, ssrc), row);
     }
 
     /// Removes the address of a stream's peer.
@@ -115,16 +163,15 @@ impl Flows {
         now: u64,
         streams: &mut Slab<Stream>,
     ) {
+        let Some(number) = self.number(address) else { return };
         match streams[row].known_ssrc.take() {
-            Some(ssrc) => self.end(address, ssrc, now),
-            None => self.stop_waiting(row, address, streams),
+            Some(ssrc) => self.end(number, ssrc, row, now),
+            None => self.stop_waiting(row, number, streams),
         }
-        let Some(place) = self.places.get_mut(&address) else { return };
+        let place = &mut self.places[number];
         place.streams -= 1;
         place.rows ^= row;
-        if place.streams == 0 {
-            self.places.remove(&address);
-        }
+        self.release(number);
     }
 
     /// Removes a stream that has left its address.
@@ -132,24 +179,33 @@ impl Flows {
         self.own.remove(&own_ssrc);
     }
 
-    /// Remembers for a while that a stream has ended.
-    fn end(&mut self, address: SocketAddr, ssrc: u32, now: u64) {
-        while let Some(&(until_ns, address, ssrc)) = self.ended.front() {
+    /// Remembers for a while that a stream has ended. Another stream may have taken its SSRC.
+    fn end(&mut self, number: u32, ssrc: u32, row: u32, now: u64) {
+        self.forget_ended(now);
+        if self.known.get(&(number, ssrc)) == Some(&row) {
+            self.known.insert((number, ssrc), NONE);
+            self.places[number].ended += 1;
+            self.ended.push_back((now + REST_NS, number, ssrc));
+        }
+    }
+
+    /// Forgets ended streams whose time is over, and the first one if there are too many.
+    fn forget_ended(&mut self, now: u64) {
+        while let Some(&(until_ns, number, ssrc)) = self.ended.front() {
             if until_ns > now && self.ended.len() < self.ended_max {
                 break;
             }
             self.ended.pop_front();
-            // Another stream may have the same SSRC by now.
-            if self.known.get(&(address, ssrc)) == Some(&NONE) {
-                self.known.remove(&(address, ssrc));
+            if self.known.get(&(number, ssrc)) == Some(&NONE) {
+                self.known.remove(&(number, ssrc));
             }
+            self.places[number].ended -= 1;
+            self.release(number);
         }
-        self.known.insert((address, ssrc), NONE);
-        self.ended.push_back((now + REST_NS, address, ssrc));
     }
 
-    fn stop_waiting(&mut self, row: u32, address: SocketAddr, streams: &mut Slab<Stream>) {
-        let Some(place) = self.places.get_mut(&address) else { return };
+    fn stop_waiting(&mut self, row: u32, number: u32, streams: &mut Slab<Stream>) {
+        let place = &mut self.places[number];
         let (mut before, mut at) = (NONE, place.first);
         while at != NONE && at != row {
             (before, at) = (at, streams[at].next_waiting);
@@ -176,15 +232,16 @@ impl Flows {
         now: u64,
         streams: &mut Slab<Stream>,
     ) -> Flow {
-        if let Some(&row) = self.known.get(&(address, ssrc)) {
+        let Some(number) = self.number(address) else { return Flow::Unknown };
+        if let Some(&row) = self.known.get(&(number, ssrc)) {
             return if row == NONE { Flow::Ended } else { Flow::Of(row) };
         }
-        let Some(place) = self.places.get_mut(&address) else { return Flow::Unknown };
+        let place = &mut self.places[number];
         let row = match place.first {
             NONE if place.streams == 1 => {
                 let row = place.rows;
                 if let Some(earlier) = streams[row].known_ssrc.take() {
-                    self.end(address, earlier, now);
+                    self.end(number, earlier, row, now);
                 }
                 row
             }
@@ -197,13 +254,12 @@ impl Flows {
                 first
             }
         };
-        streams[row].known_ssrc = Some(ssrc);
-        self.known.insert((address, ssrc), row);
+        self.own_known(number, ssrc, row, streams);
         Flow::Of(row)
     }
 
     /// True if a stream's peer has this address.
     pub(super) fn has_address(&self, address: SocketAddr) -> bool {
-        self.places.contains_key(&address)
+        self.numbers.get(&address).is_some_and(|&number| self.places[number].streams > 0)
     }
 }

@@ -79,6 +79,10 @@ pub(super) struct Stream {
     pub(super) known_ssrc: Option<u32>,
 }
 
+/// A kilobyte is promised for each stream beside its socket. Its timers, its leg and its place in
+/// the tables are part of that.
+const _: () = assert!(size_of::<Stream>() <= 896);
+
 /// A payload type that no packet has.
 const NO_TYPE: u8 = 0xff;
 

@@ -6,6 +6,7 @@ mod engine; // a call, in either role, over every transport
 #[allow(dead_code, unreachable_pub, reason = "a part of what the simulations use")]
 #[path = "../sim/harness/mod.rs"]
 mod harness;
+mod media; // streams of RTP, in both modes
 mod parser; // the SIP parser
 mod srtp; // protected media
 mod reception; // streams of media: packets and reports

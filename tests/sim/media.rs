@@ -1,5 +1,4 @@
-//! Two medias on the simulated network: what is reported is what the network did. They are driven
-//! here as a worker drives them, without engines: legs, descriptions and commands are the test's.
+//! Two medias on the simulated network: what is reported is what the network did.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,219 +8,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gossipper::media::clip::ClipSet;
-use gossipper::media::codec::Encoding;
-use gossipper::media::tone::{self, TONE_DBOV, TONE_HZ, Tone};
 use gossipper::media::{
-    Command, Event, Gate, Heard, LegId, LegReport, LegSpec, Media, MediaConfig, Medium,
-    MediumEffect, MediumInput, Mode, Opening, RtcpInterval, Track,
+    Command, Event, Gate, Heard, LegId, LegSpec, Medium, Mode, RtcpInterval, Track,
 };
 use gossipper::stats::{
     DelayCause, HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure, StrayCause,
 };
 use gossipper_uring::sim::Random;
 use gossipper_uring::{
-    Driver, DriverConfig, Event as DriverEvent, RxClass, SimConfig, SimDriver, SimNet, SocketId,
-    SocketSpec, TxOrder,
+    Driver, DriverConfig, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec, TxOrder,
 };
 
-const MS: u64 = 1_000_000;
-const SECOND: u64 = 1_000_000_000;
-const IPS: [IpAddr; 2] = [
-    IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
-    IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)),
-];
-
-/// One side: a media and its driver.
-struct End {
-    driver: SimDriver,
-    media: Media,
-    events: Vec<(u64, Event)>,
-    /// Sequence numbers that came, by SSRC, in their order.
-    came: HashMap<u32, Vec<u16>>,
-}
-
-impl End {
-    fn new(net: &SimNet, config: MediaConfig) -> Self {
-        let sizes =
-            DriverConfig { tx_small_slots: 512, sockets_max: 2048, ..DriverConfig::default() };
-        let driver = SimDriver::new(net, &sizes).expect("memory for a driver");
-        let media = Media::new(config, net.now());
-        Self { driver, media, events: Vec::new(), came: HashMap::new() }
-    }
-
-    fn carry_out(&mut self, now: u64) {
-        while let Some(effect) = self.media.next_effect() {
-            match effect {
-                MediumEffect::Open(spec) => {
-                    let input = match self.driver.open(&spec) {
-                        Ok(socket) => MediumInput::Opened(socket, self.driver.local_addr(socket)),
-                        Err(error) => MediumInput::NotOpened(error),
-                    };
-                    self.media.handle(input, now, self.driver.tx());
-                }
-                MediumEffect::Close(socket) => self.driver.close(socket),
-                MediumEffect::Tell { call, event } => self.events.push((call, event)),
-            }
-        }
-    }
-
-    fn turn(&mut self) {
-        let now = self.driver.now();
-        self.media.handle(MediumInput::Flushed, now, self.driver.tx());
-        self.driver.turn(u64::MAX).expect("a simulated driver does not fail");
-        let Self { driver, media, came, .. } = self;
-        let _ = driver.drain(|event, tx| {
-            let input = match event {
-                DriverEvent::Datagram { socket, source, payload, received_ns } => {
-                    if payload.len() >= 12 && payload[0] >> 6 == 2 && payload[1] & 0x7f < 64 {
-                        let ssrc = u32::from_be_bytes(payload[8..12].try_into().unwrap());
-                        let sequence = u16::from_be_bytes([payload[2], payload[3]]);
-                        came.entry(ssrc).or_default().push(sequence);
-                    }
-                    MediumInput::Datagram { socket, source, payload, received_ns }
-                }
-                DriverEvent::SendFailed { socket, cookie, cause, .. } => {
-                    MediumInput::SendFailed { socket, cookie, cause }
-                }
-                DriverEvent::Unreachable { socket, destination, cause, .. } => {
-                    MediumInput::Unreachable { socket, destination, cause }
-                }
-                DriverEvent::Stream(_) => return ControlFlow::Continue(()),
-            };
-            media.handle(input, now, tx);
-            ControlFlow::Continue(())
-        });
-        if self.media.next_deadline_ns() <= now {
-            self.media.handle(MediumInput::Time { reserve: 16 }, now, self.driver.tx());
-        }
-        self.carry_out(now);
-    }
-
-    fn counters(&self) -> MediaCounters {
-        let mut counters = MediaCounters::default();
-        self.media.count(&mut counters);
-        counters
-    }
-
-    fn open(&mut self, call: u64, now: u64) -> LegId {
-        let spec = LegSpec { call, wants_video: false, is_sent: false };
-        loop {
-            match self.media.open(spec, now) {
-                Ok(leg) => return leg,
-                Err(Opening::NotReady) => self.carry_out(now),
-                Err(Opening::Exhausted) => panic!("no port for call {call}"),
-            }
-        }
-    }
-}
-
-/// Two sides on one network.
-struct Pair {
-    net: SimNet,
-    ends: [End; 2],
-    /// Datagrams that entered the network, by destination.
-    sent_to: Rc<RefCell<HashMap<SocketAddr, u64>>>,
-}
-
-impl Pair {
-    fn new(seed: u64, network: SimConfig, change: impl Fn(&mut MediaConfig)) -> Self {
-        let net = SimNet::new(seed, network);
-        let sent_to: Rc<RefCell<HashMap<SocketAddr, u64>>> = Rc::default();
-        let tap = Rc::clone(&sent_to);
-        net.set_tap(Box::new(move |_, _, to, _| *tap.borrow_mut().entry(to).or_default() += 1));
-        let ends = [0, 1].map(|end| {
-            let mut config = MediaConfig::new(IPS[end]);
-            config.seed = seed * 2 + end as u64;
-            config.legs_max = 256;
-            change(&mut config);
-            End::new(&net, config)
-        });
-        Self { net, ends, sent_to }
-    }
-
-    fn run_until(&mut self, end_ns: u64) {
-        while self.net.now() < end_ns {
-            for end in &mut self.ends {
-                end.turn();
-            }
-            let staged = self.ends.iter_mut().any(|end| end.driver.tx().staged() > 0);
-            let mut next = end_ns.min(self.net.next_delivery().unwrap_or(u64::MAX));
-            for end in &self.ends {
-                next = next.min(end.media.next_deadline_ns()).min(end.driver.next_deadline());
-            }
-            if !staged {
-                self.net.advance_to(next.max(self.net.now() + 1));
-            }
-        }
-    }
-
-    fn run_for(&mut self, time_ns: u64) {
-        self.run_until(self.net.now() + time_ns);
-    }
-
-    /// Connects a leg of each side: offer, answer, and that the call was answered.
-    fn connect(&mut self, call: u64, audio: &str) -> [LegId; 2] {
-        let now = self.net.now();
-        let legs = [0, 1].map(|end| self.ends[end].open(call, now));
-        self.describe(legs, [audio, audio]);
-        for (end, &leg) in self.ends.iter_mut().zip(&legs) {
-            end.media.answered(leg, now);
-        }
-        legs
-    }
-
-    /// Offers and answers; the caller offers.
-    fn describe(&mut self, legs: [LegId; 2], audio: [&str; 2]) {
-        let now = self.net.now();
-        for (end, other) in [(0, 1), (1, 0)] {
-            let sdp = self.sdp(end, legs[end], audio[end]);
-            self.ends[end].media.local_description(legs[end], sdp.as_bytes(), now).unwrap();
-            self.ends[other].media.remote_description(legs[other], sdp.as_bytes(), now).unwrap();
-        }
-    }
-
-    fn sdp(&self, end: usize, leg: LegId, audio: &str) -> String {
-        let local = self.ends[end].media.local(leg, Track::Audio).expect("a track");
-        format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {audio}\r\na=rtpmap:101 telephone-event/8000\r\n\
-             a=ssrc:{ssrc} cname:x\r\n",
-            ip = IPS[end],
-            port = local.rtp.port(),
-            ssrc = local.ssrc,
-        )
-    }
-
-    fn act(&mut self, end: usize, leg: LegId, command: Command) {
-        let now = self.net.now();
-        self.ends[end].media.act(leg, Track::Audio, command, now).unwrap();
-    }
-
-    fn close(&mut self, end: usize, leg: LegId) -> LegReport {
-        let now = self.net.now();
-        self.ends[end].media.close(leg, now)
-    }
-}
-
-/// A tone in PCMU and PCMA.
-fn tone() -> Arc<ClipSet> {
-    let coded = |name: &'static str| {
-        let encoding = Encoding::by_name(name).unwrap();
-        let tone = Tone { hz: TONE_HZ, dbov: TONE_DBOV };
-        (encoding.name, Arc::new(tone::tone(tone, encoding, 20).unwrap().unwrap()))
-    };
-    Arc::new(ClipSet { clips: vec![coded("PCMU"), coded("PCMA")] })
-}
-
-fn play(clips: &Arc<ClipSet>) -> Command {
-    Command::Play {
-        clips: Arc::clone(clips),
-        loops: None,
-        stop_after_ns: None,
-        payload_type: None,
-        encoding: None,
-    }
-}
+use crate::harness::pair::{IPS, Pair, play, tone};
+use crate::harness::{MS, SECOND};
 
 /// The figures that follow from the sequence numbers that came.
 fn truth(came: &[u16]) -> (u64, u64, u64) {

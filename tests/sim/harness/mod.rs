@@ -8,6 +8,7 @@
 pub mod carrier;
 pub mod echo;
 pub mod log;
+pub mod pair;
 pub mod plan;
 pub mod rig;
 pub mod scenarios;
