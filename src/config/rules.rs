@@ -41,6 +41,8 @@ settings! {
         whole_call_ids: bool = false,
         /// The numbers of `[dynamic_id]`.
         dynamic_ids: DynamicIds = DynamicIds { start: 10_000, max: 12_000, step: 4 },
+        /// True if received RTP is sent back, by calls of every scenario with ports of media.
+        rtp_echo: bool = false,
         /// Initial values of global variables, in order.
         sets: Vec<(String, String)> = Vec::new(),
     }

@@ -162,7 +162,9 @@ impl Launch {
     /// programs.
     pub fn generations(&self, workers: usize) -> Generations {
         let (programs, layout) = (self.programs.clone(), Arc::clone(&self.layout));
+        let has_media = self.media.is_some();
         Generations::new(programs, layout, &self.engine, workers, self.runs_commands)
+            .with_media(has_media)
     }
 
     /// The configuration of a worker's media, if the run has any.

@@ -213,6 +213,7 @@ impl<D: Driver> Station<D> {
         let has_port = per_call.is_none() || launch.streams.is_some();
         config.environment.local_port = has_port.then_some(port);
         let mut engine = Engine::new(launch.programs.clone(), &launch.layout, config);
+        engine.set_media(medium.media());
         engine.set_sockets(self.sockets(launch, &outgoing)?);
         if let Some(third_party) = &launch.third_party {
             engine.set_peering(third_party.peering);

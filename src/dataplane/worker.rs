@@ -39,6 +39,9 @@ pub const LINGER_NS: u64 = 4_000_000_000;
 /// Sockets opened in one turn for one purpose: each costs a few system calls, and arrivals must not
 /// wait for all.
 const SOCKETS_PER_TURN: usize = 256;
+/// Most datagrams that wait for sockets of the medium; more are dropped and counted, and their
+/// senders repeat them.
+const HELD_MAX: usize = 4096;
 /// Time that a shutdown waits for operations in the kernel.
 const SHUTDOWN_NS: u64 = 200_000_000;
 
@@ -106,6 +109,8 @@ pub struct Worker<D: Driver, M: Medium = NoMedium> {
     idle_since_ns: Option<u64>,
     /// True once the worker is done and waits for the others.
     done: bool,
+    /// Datagrams whose calls wait for sockets of the medium.
+    held: VecDeque<Handover>,
     /// Slots of the arena left for other messages while calls are ended.
     cancel_reserve: usize,
     stopping: bool,
@@ -177,6 +182,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
             idle_since_ns: None,
             paced: Paced::default(),
             done: false,
+            held: VecDeque::new(),
             cancel_reserve,
             stopping: false,
             finished: false,
@@ -232,6 +238,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         self.take_requests(now);
         self.receive(now);
         self.take_handovers(now);
+        self.take_held(now);
         self.carry_out(now);
         // 3. Fire timers, start what is due.
         self.pass_time(now);

@@ -102,6 +102,9 @@ pub enum Handled {
     NeedsRoom,
     /// A call needs a socket: hand in an [`Input::Socket`], then the input again.
     NeedsSocket,
+    /// A call needs sockets of the worker's media: carry out the medium's effects, then hand the
+    /// input in again.
+    NeedsMedia,
 }
 
 /// A request of an engine to the outside.
@@ -162,8 +165,9 @@ impl Engine {
             Input::PeerReachable(peer) => self.peer_reachable(peer),
             Input::PeerGone(peer) => self.peer_gone(peer, now, tx),
             Input::PeerCommandTaken => self.peers.forget_front(),
-            // No program knows news of media yet.
-            Input::Media { .. } => {}
+            Input::Media { call, event } => {
+                self.on_media(CallRef::from_bits(call), event, now, tx);
+            }
             Input::ShellFull => self.counters.commands_dropped += 1,
             Input::RunOver => {
                 self.end_all_lingering(now);

@@ -15,6 +15,7 @@ mod check;
 mod config;
 mod control;
 mod dialog;
+mod media;
 mod programs;
 mod recording;
 mod steps;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use gossipper_uring::{IcmpCause, SocketId, TxArena};
 
 use crate::injection::Table;
+use crate::media::MediaHandle;
 use crate::scenario::{Mode, Program, Scratch};
 use crate::sip::digest::Ha1Cache;
 use crate::sip::{HeaderIndex, Message};
@@ -50,10 +52,10 @@ pub use config::{
 pub use control::{Answer, WorkerRequest};
 pub use dialog::authenticate::digest_uri;
 pub use dialog::receive::Incoming;
-pub use programs::Programs;
 pub use programs::generations::{Generations, SwapRefused};
 pub use programs::layout::layout;
 pub use programs::swap::Swap;
+pub use programs::{Clips, ClipsBySource, Programs};
 pub use third_party::{COMMAND_MAX, Peering, is_command, sender};
 pub use transport::Sockets;
 pub use transport::connections::ConnectionEvent;
@@ -65,7 +67,7 @@ use call::ids::{CallRef, RunNonce};
 use call::lookup::{CallIdHasher, CallMap, DeadCalls};
 use call::variables::Variables;
 use call::{Phase, Slab, Slot};
-use programs::bound::{Base, Bound, SharedNames};
+use programs::bound::{Base, Bound, SharedNames, Varying};
 use random::Random;
 use third_party::Commands;
 use transport::connections::{Connections, GONE};
@@ -171,6 +173,8 @@ pub struct Engine {
     peers: Commands,
     /// Source addresses of `-t ui`, by injection row.
     sources: Option<Sources>,
+    /// The media of the worker, if it has any.
+    media: Option<MediaHandle>,
 }
 
 /// Effects that the worker has not taken yet ([`Engine::next_effect`]).
@@ -349,10 +353,12 @@ fn bind(
     config: &EngineConfig,
     names: &mut SharedNames,
 ) -> Vec<Rc<Bound>> {
-    let (environment, per_source) = (&config.environment, config.data.per_source);
+    let environment = &config.environment;
     let bound = |(index, program): (usize, &Arc<Program>)| {
         let base = Base::new(program, index, layout, names);
-        Rc::new(Bound::new(Arc::clone(program), base, environment, per_source))
+        let clips = programs.clips.of(index, program);
+        let varying = Varying::of(program, config);
+        Rc::new(Bound::new(Arc::clone(program), base, clips, environment, varying))
     };
     programs.all().enumerate().map(bound).collect()
 }
@@ -463,6 +469,7 @@ impl Engine {
             variables: Variables::new(room, users, names_of_globals),
             peers: Commands::none(),
             sources: None,
+            media: None,
             dynamic_id: Cell::new(config.rules.dynamic_ids.start),
             tables: config.data.tables.iter().cloned().map(Table::new).collect(),
             digests: RefCell::new(Ha1Cache::new(DIGESTS, seeds.next_u64())),

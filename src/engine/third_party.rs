@@ -11,6 +11,7 @@ use super::call::lookup::CallIdHash;
 use super::call::{NO_INDEX, Phase, Slot};
 use super::steps::render::{At, Out};
 use super::{Cx, Engine, Handled, SocketPool, StopRequest};
+use crate::media::Opening;
 use crate::scenario::{Optional, RecvCommand, SendCommand, StepKind};
 use crate::stats::{DropCause, FailureCause, WithheldCause};
 use crate::trace::Event;
@@ -213,7 +214,7 @@ impl Engine {
             None => match self.start_by_command(hash, call_id, text, now, tx) {
                 Ok(Some(slot)) => slot,
                 Ok(None) => return Handled::Done,
-                Err(NoSocketYet) => return Handled::NeedsSocket,
+                Err(needs) => return needs,
             },
         };
         if self.calls[slot].phase == Phase::Running {
@@ -225,6 +226,9 @@ impl Engine {
     }
 
     /// Starts a call for the first command with an unknown Call-ID.
+    ///
+    /// # Errors
+    /// The sockets that the call needs first.
     fn start_by_command(
         &mut self,
         hash: CallIdHash,
@@ -232,7 +236,7 @@ impl Engine {
         text: &[u8],
         now: u64,
         tx: &mut TxArena,
-    ) -> Result<Option<Slot>, NoSocketYet> {
+    ) -> Result<Option<Slot>, Handled> {
         let program = std::rc::Rc::clone(self.main_program());
         let first = program.program.steps.iter().find_map(|step| match &step.kind {
             StepKind::RecvCommand(recv) => Some(recv),
@@ -254,18 +258,26 @@ impl Engine {
         }
         let Some((socket, local_port, owns_socket)) = self.take_socket() else {
             if matches!(self.sockets, SocketPool::PerCall { exhausted: false, .. }) {
-                return Err(NoSocketYet);
+                return Err(Handled::NeedsSocket);
             }
             self.counters.withheld.bump(WithheldCause::SocketLimit);
             self.refuse(call_id);
             return Ok(None);
         };
+        let leg = match self.open_leg(self.main, now) {
+            Err(Opening::NotReady) => {
+                self.give_back_socket((socket, local_port, owns_socket));
+                return Err(Handled::NeedsMedia);
+            }
+            leg => leg,
+        };
+        let has_leg = leg.is_ok();
+        let leg = leg.unwrap_or_default();
         let remote = self.config.environment.next_hop;
         let remote = remote.unwrap_or(([0, 0, 0, 0], 0).into());
-        let Some(slot) = self.accept_call(self.main, hash, call_id, socket, remote, now) else {
-            if owns_socket && let SocketPool::PerCall { free, .. } = &mut self.sockets {
-                free.push((socket, local_port));
-            }
+        let slot = self.accept_call(self.main, hash, call_id, (socket, remote), leg, now);
+        let Some(slot) = slot else {
+            self.give_back_socket((socket, local_port, owns_socket));
             self.refuse(call_id);
             return Ok(None);
         };
@@ -277,6 +289,10 @@ impl Engine {
         call.remote = remote;
         if !self.take_source(slot) {
             self.end(slot, Some(FailureCause::InjectionFailed), now);
+            return Ok(None);
+        }
+        if !has_leg {
+            self.end(slot, Some(FailureCause::NoMediaPort), now);
             return Ok(None);
         }
         // Runs the steps before the first `<recvCmd>`, which may only be `<nop>` or `<pause>`.
@@ -443,9 +459,6 @@ impl Engine {
         }
     }
 }
-
-/// The error that a call needs a socket, and more may be opened.
-struct NoSocketYet;
 
 fn put_abort(out: &mut Out<'_>) {
     out.put(b"\r\n");

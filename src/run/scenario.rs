@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::RunError;
 use super::data::{Origin, Tables};
 use crate::config::{RunConfig, ScenarioSource, Trunk};
-use crate::engine::Programs;
+use crate::engine::{Clips, Programs};
 use crate::scenario::{self, Diagnostic, Mode, Program};
 use crate::sent_files;
 
@@ -156,7 +156,8 @@ pub(super) fn load_all(
     };
     let receiving = second(&config.receiving, "-rxsf")?;
     let out_of_call = second(&config.out_of_call, "-oocsf")?;
-    let programs = Programs { main: Arc::new(main), receiving, out_of_call };
+    let clips = Clips::default();
+    let programs = Programs { main: Arc::new(main), receiving, out_of_call, clips };
     Ok(Loaded { programs, text, warnings })
 }
 

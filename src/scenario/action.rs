@@ -3,11 +3,13 @@
 use super::attributes::{Attributes, no_text};
 use super::distribution::{distribution as distribution_of, integers};
 use super::error::{Fault, Position, Sink};
+use super::exec;
 use super::keyword::{self, Names as _};
+use super::media_action::MediaAction;
 use super::names::Table;
 use super::program::{
-    Action, Check, CheckIt, Comparison, Ereg, InjectionTable, InternalCommand, Operand, Operator,
-    SearchIn, SetDest, StrcmpCheck, VariableRef,
+    Action, Check, CheckIt, Comparison, Ereg, InjectionTable, Operand, Operator, SearchIn, SetDest,
+    StrcmpCheck, VariableRef,
 };
 use super::template::Template;
 use super::xml::{Attribute, Element};
@@ -30,6 +32,7 @@ const ACTIONS: &[&str] = &[
     "multiply",
     "pauserestore",
     "replace",
+    "rtp_echo",
     "sample",
     "setdest",
     "strcmp",
@@ -42,32 +45,9 @@ const ACTIONS: &[&str] = &[
     "verifyauth",
     "warning",
 ];
-/// Actions that SIPp has and this version lacks, with the missing part that each waits for.
-const LATER: &[(&str, &str)] = &[("rtp_echo", MEDIA)];
-const MEDIA: &str = "media: comes with the media engine";
-/// Attributes of `<exec>` that SIPp has and this version lacks.
-const EXEC_LATER: &[(&str, &str)] = &[
-    ("play_dtmf", MEDIA),
-    ("play_pcap_audio", MEDIA),
-    ("play_pcap_image", MEDIA),
-    ("play_pcap_video", MEDIA),
-    ("rtp_echo", MEDIA),
-    ("rtp_record", MEDIA),
-    ("rtp_stream", MEDIA),
-    ("rtpcheck", MEDIA),
-    ("send_dtmf", MEDIA),
-];
-
-/// The actions; those that are refused come with the missing part that they wait for.
+/// The actions, none of which is refused; the abilities of `<exec>` are in [`super::exec`].
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
-    let known = ACTIONS.iter().filter(|name| **name != "exec").map(|name| (*name, None));
-    known.chain(LATER.iter().map(|(name, why)| (*name, Some(*why))))
-}
-
-/// The abilities of `<exec>`, in the same form.
-pub(super) fn exec_names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
-    let later = EXEC_LATER.iter().map(|(name, why)| (*name, Some(*why)));
-    [("command", None), ("int_cmd", None)].into_iter().chain(later)
+    ACTIONS.iter().filter(|name| **name != "exec").map(|name| (*name, None))
 }
 
 /// Most texts that an `<ereg>` names: the whole match and nine groups.
@@ -197,11 +177,12 @@ fn one(element: &Element, table: &mut Table<'_>, sink: &Sink) -> Result<Action, 
             protocol: protocol(&attributes, table)?,
         })),
         "closecon" => Action::CloseConnection,
-        "exec" => exec(&attributes, table, sink)?,
+        "rtp_echo" => {
+            let value = operand(&attributes, "variable", table)?;
+            Action::Media(Box::new(MediaAction::EchoAll(value)))
+        }
+        "exec" => exec::exec(&attributes, table, sink)?,
         name => {
-            if let Some((_, why)) = LATER.iter().find(|(known, _)| *known == name) {
-                return Err(Fault::later(element.position, format_args!("<{name}>"), why));
-            }
             return Err(Fault::new(element.position, format!("unknown action <{name}>"))
                 .hint(format!("actions are {}", ACTIONS.join(", ")))
                 .suggest(name, ACTIONS.iter().copied()));
@@ -389,36 +370,6 @@ fn protocol(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Templa
             .hint("a call keeps the transport of the run, and a stream its connection"));
     }
     Ok(template)
-}
-
-fn exec(attributes: &Attributes<'_>, table: &mut Table<'_>, sink: &Sink) -> Result<Action, Fault> {
-    if let Some(command) = attributes.get("command") {
-        if let Err(why) = table.commands() {
-            return Err(Fault::new(
-                command.position,
-                format!("exec command= is forbidden by {why}"),
-            )
-            .hint("remove the action, or allow commands if you trust the scenario"));
-        }
-        return Ok(Action::Execute(keyword::text(&command.value, table)?));
-    }
-    for (name, why) in EXEC_LATER {
-        attributes.later(name, why)?;
-    }
-    let command = attributes.required("int_cmd")?;
-    let command = match command.value.trim() {
-        "stop_call" => InternalCommand::StopCall,
-        "stop_gracefully" => InternalCommand::StopGracefully,
-        "stop_now" => InternalCommand::StopNow,
-        other => {
-            let known = ["stop_call", "stop_gracefully", "stop_now"];
-            let hint = format!("SIPp ends the call; it knows {}", known.join(", "));
-            let fault = Fault::new(command.position, format!("unknown int_cmd=\"{other}\""));
-            sink.warn(fault.hint(hint).suggest_too(other, known.into_iter()));
-            InternalCommand::StopCall
-        }
-    };
-    Ok(Action::Command(command))
 }
 
 fn ereg(attributes: &Attributes<'_>, table: &mut Table<'_>) -> Result<Action, Fault> {

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::media::MediaTrack;
+use super::media_action::MediaAction;
 use super::program::{
     Action, Duration, Keep, Optional, Program, SearchIn, Step, StepKind, VariableRef,
 };
@@ -28,6 +30,10 @@ pub(super) fn writes_shared(step: &Step) -> bool {
         Action::Lookup { assign_to, .. } | Action::VerifyAuth { assign_to, .. } => {
             shared(assign_to)
         }
+        Action::Media(action) => match &**action {
+            MediaAction::TakeDigits { to, .. } => shared(to),
+            _ => false,
+        },
         // In SIPp all calls see a row that one of them changes.
         Action::Insert { .. } | Action::Replace { .. } => true,
         Action::Log(_)
@@ -40,6 +46,29 @@ pub(super) fn writes_shared(step: &Step) -> bool {
         | Action::Execute(_)
         | Action::Command(_) => false,
     })
+}
+
+/// Fills in what a program needs of media.
+pub(super) fn fill_media(program: &mut Program) {
+    let actions = || program.steps.iter().flat_map(|step| &step.actions);
+    let media = || {
+        actions().filter_map(|action| match action {
+            Action::Media(action) => Some(&**action),
+            _ => None,
+        })
+    };
+    let has_field =
+        |is_one: fn(&Field) -> bool| program.templates().flat_map(Template::fields).any(is_one);
+    let negotiates = has_field(Field::is_negotiated_audio);
+    let plays_video = media().any(|action| action.track() == Some(MediaTrack::Video));
+    let has_video_port = has_field(|field| matches!(field, Field::VideoPort(_)));
+    let uses_media = media().next().is_some() || negotiates || program.digits.is_some();
+    let has_media_ports = negotiates
+        || has_video_port
+        || has_field(|field| matches!(field, Field::MediaPort(_) | Field::AutoMediaPort(_)));
+    program.uses_media = uses_media;
+    program.has_media_ports = has_media_ports;
+    program.wants_video = plays_video || has_video_port;
 }
 
 /// Fills `Step::keep`: a backwards data-flow over the steps until nothing changes. A receive that
@@ -135,6 +164,12 @@ fn reads(template: &Template) -> Keep {
             Field::LastMessage | Field::LastRequestUri | Field::LastCseqNumber(_) => {
                 keep.message = true;
             }
+            // What is chosen depends on the offer in the message.
+            Field::AudioPayloadType
+            | Field::AudioCodec
+            | Field::AudioRtpMap
+            | Field::AudioFmtp
+            | Field::AudioSdp(_) => keep.message = true,
             // Every keyword is named here, so that a new one is not forgotten.
             Field::Service
             | Field::RemoteIp
@@ -150,6 +185,8 @@ fn reads(template: &Template) -> Keep {
             | Field::MediaIp
             | Field::MediaIpType
             | Field::MediaPort(_)
+            | Field::VideoPort(_)
+            | Field::MediaTransport
             | Field::CryptoKey { .. }
             | Field::AutoMediaPort(_)
             | Field::Pid

@@ -1,5 +1,6 @@
 //! Keywords with arguments of their own: `[fieldN]`, `[file]`, `[authentication]`.
 
+use super::decode;
 use super::error::{Fault, Position};
 use super::keyword::{self, Names};
 use super::template::{Authentication, Builder, Field, Injected, Row, Template};
@@ -286,6 +287,42 @@ impl<'a> WrittenAuthentication<'a> {
         }
         Ok(all)
     }
+}
+
+/// Parses the arguments of `[fill text="ab" variable="name"]`.
+pub(super) fn fill(
+    arguments: &str,
+    position: Position,
+    names: &mut dyn Names,
+) -> Result<Field, Fault> {
+    let usage = |message: &str| {
+        Fault::new(position, message).hint("write [fill text=\"ab\" variable=\"name\"]")
+    };
+    let mut text = None;
+    let mut variable = None;
+    let mut rest = arguments.trim_ascii();
+    while !rest.is_empty() {
+        let Some((name, after)) = rest.split_once('=') else {
+            return Err(usage("[fill] with a text that is not an argument"));
+        };
+        let (value, after) = match after.strip_prefix('"') {
+            // The bracket was found behind closed quotes.
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => after.split_once(' ').unwrap_or((after, "")),
+        };
+        match name.trim_ascii() {
+            "text" => text = Some(decode::bytes(value).into()),
+            "variable" => variable = Some(names.variable(value.trim_start_matches('$'), position)?),
+            other => return Err(usage(&format!("[fill] has no argument \"{other}\""))),
+        }
+        rest = after.trim_ascii_start();
+    }
+    let variable = variable.ok_or_else(|| usage("[fill] needs variable="))?;
+    let text: Box<[u8]> = text.unwrap_or_else(|| b"X"[..].into());
+    if text.is_empty() {
+        return Err(usage("[fill] with an empty text"));
+    }
+    Ok(Field::Fill { text, variable })
 }
 
 #[cfg(test)]

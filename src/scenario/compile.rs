@@ -499,6 +499,7 @@ impl<'k> Compiler<'k> {
         let unexpected_label = self.labels.get(UNEXPECTED_LABEL).copied();
         let unexpected_return = self.table.return_address();
         let unexpected_paused = self.table.paused_address();
+        let digits = self.table.digits();
         let mut program = Program {
             name,
             mode: commands::mode(&self.steps).unwrap_or(sip_mode),
@@ -525,6 +526,11 @@ impl<'k> Compiler<'k> {
             call_length_repartition_ms: self.call_length_repartition_ms,
             last_headers: self.table.last_headers,
             reads_route_set: false,
+            sources: self.table.sources,
+            uses_media: false,
+            wants_video: false,
+            has_media_ports: false,
+            digits,
             is_sent: false,
         };
         let reads_route_set = program
@@ -533,6 +539,7 @@ impl<'k> Compiler<'k> {
             .any(|field| matches!(field, Field::Routes | Field::NextUrl));
         program.reads_route_set = reads_route_set;
         checks::challenges(&program, self.sink);
+        super::analysis::fill_media(&mut program);
         super::analysis::fill_keeps(&mut program);
         Some(program)
     }

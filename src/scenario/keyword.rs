@@ -3,6 +3,7 @@
 use super::arguments;
 use super::decode;
 use super::error::{Fault, Position};
+use super::names::DIGITS;
 use super::program::VariableRef;
 use super::template::{Builder, Field, HeaderPart, LastHeaderPart, Template};
 use super::text::Text;
@@ -24,15 +25,22 @@ enum Kind {
     Plain(Field),
     /// Takes an optional `+n` or `-n`.
     Number(fn(i64) -> Field),
+    /// The digits that the call has received.
+    Digits,
     /// SIPp has it; this version does not, for the reason given.
     Later(&'static str),
 }
 
-const MEDIA: &str = "media: comes with the media engine";
+const WEBRTC: &str = "WebRTC";
 
 /// Every keyword without arguments of its own; `[$var]`, `[last_*]`, `[fill]` and `-key` names are
 /// resolved separately.
 const KEYWORDS: &[(&str, Kind)] = &[
+    ("audio_codec", Kind::Plain(Field::AudioCodec)),
+    ("audio_fmtp", Kind::Plain(Field::AudioFmtp)),
+    ("audio_pt", Kind::Plain(Field::AudioPayloadType)),
+    ("audio_rtpmap", Kind::Plain(Field::AudioRtpMap)),
+    ("audio_sdp", Kind::Number(Field::AudioSdp)),
     ("auto_media_port", Kind::Number(Field::AutoMediaPort)),
     ("branch", Kind::Number(Field::Branch)),
     ("call_id", Kind::Plain(Field::CallId)),
@@ -41,8 +49,10 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("contact_transport", Kind::Plain(Field::Transport)),
     ("cseq", Kind::Number(Field::Cseq)),
     ("date", Kind::Plain(Field::Date)),
-    ("dtmf_digits", Kind::Later(MEDIA)),
+    ("dtmf_digits", Kind::Digits),
     ("dynamic_id", Kind::Plain(Field::DynamicId)),
+    ("ice_pwd", Kind::Later(WEBRTC)),
+    ("ice_ufrag", Kind::Later(WEBRTC)),
     ("last_cseq_number", Kind::Number(Field::LastCseqNumber)),
     ("last_message", Kind::Plain(Field::LastMessage)),
     ("last_Request_URI", Kind::Plain(Field::LastRequestUri)),
@@ -53,7 +63,7 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("media_ip", Kind::Plain(Field::MediaIp)),
     ("media_ip_type", Kind::Plain(Field::MediaIpType)),
     ("media_port", Kind::Number(Field::MediaPort)),
-    ("media_transport", Kind::Later(MEDIA)),
+    ("media_transport", Kind::Plain(Field::MediaTransport)),
     ("msg_index", Kind::Plain(Field::MsgIndex)),
     ("next_url", Kind::Plain(Field::NextUrl)),
     ("peer_tag_param", Kind::Plain(Field::PeerTagParam)),
@@ -63,8 +73,7 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("remote_port", Kind::Number(Field::RemotePort)),
     ("routes", Kind::Plain(Field::Routes)),
     ("rtpstream_audio_port", Kind::Number(Field::MediaPort)),
-    // Audio uses its port and, for RTCP, the next one.
-    ("rtpstream_video_port", Kind::Number(|offset| Field::MediaPort(offset + 2))),
+    ("rtpstream_video_port", Kind::Number(Field::VideoPort)),
     ("server_ip", Kind::Plain(Field::ServerIp)),
     ("service", Kind::Plain(Field::Service)),
     ("sip_transport", Kind::Plain(Field::Transport)),
@@ -74,6 +83,8 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("transport", Kind::Plain(Field::Transport)),
     ("userid", Kind::Plain(Field::UserId)),
     ("users", Kind::Plain(Field::Users)),
+    ("webrtc_answer", Kind::Later(WEBRTC)),
+    ("webrtc_offer", Kind::Later(WEBRTC)),
 ];
 
 /// Keywords with arguments or a varying name, as documentation writes them.
@@ -95,7 +106,7 @@ const WRITTEN: &[(&str, Option<&str>)] = &[
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let fixed = KEYWORDS.iter().map(|(name, kind)| match kind {
         Kind::Later(why) => (*name, Some(*why)),
-        Kind::Plain(_) | Kind::Number(_) => (*name, None),
+        Kind::Plain(_) | Kind::Number(_) | Kind::Digits => (*name, None),
     });
     fixed.chain(WRITTEN.iter().copied())
 }
@@ -376,7 +387,7 @@ fn keyword(
         return Ok(());
     }
     if word.eq_ignore_ascii_case("fill") {
-        builder.field(fill(&content["fill".len()..], position, names)?);
+        builder.field(arguments::fill(&content["fill".len()..], position, names)?);
         return Ok(());
     }
     if word.eq_ignore_ascii_case("authentication") {
@@ -435,6 +446,7 @@ fn listed(
             }
             builder.field(field.clone());
         }
+        Kind::Digits => builder.field(Field::Variable(names.variable(DIGITS, position)?)),
         Kind::Later(_) => {}
     }
     Ok(())
@@ -577,38 +589,6 @@ fn offset_len(word: &str, name: &str) -> usize {
         Some(digits) => 1 + digits.bytes().take_while(u8::is_ascii_digit).count(),
         None => rest.len(),
     }
-}
-
-/// Parses the arguments of `[fill text="ab" variable="name"]`.
-fn fill(arguments: &str, position: Position, names: &mut dyn Names) -> Result<Field, Fault> {
-    let usage = |message: &str| {
-        Fault::new(position, message).hint("write [fill text=\"ab\" variable=\"name\"]")
-    };
-    let mut text = None;
-    let mut variable = None;
-    let mut rest = arguments.trim_ascii();
-    while !rest.is_empty() {
-        let Some((name, after)) = rest.split_once('=') else {
-            return Err(usage("[fill] with a text that is not an argument"));
-        };
-        let (value, after) = match after.strip_prefix('"') {
-            // The bracket was found behind closed quotes.
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once(' ').unwrap_or((after, "")),
-        };
-        match name.trim_ascii() {
-            "text" => text = Some(decode::bytes(value).into()),
-            "variable" => variable = Some(names.variable(value.trim_start_matches('$'), position)?),
-            other => return Err(usage(&format!("[fill] has no argument \"{other}\""))),
-        }
-        rest = after.trim_ascii_start();
-    }
-    let variable = variable.ok_or_else(|| usage("[fill] needs variable="))?;
-    let text: Box<[u8]> = text.unwrap_or_else(|| b"X"[..].into());
-    if text.is_empty() {
-        return Err(usage("[fill] with an empty text"));
-    }
-    Ok(Field::Fill { text, variable })
 }
 
 #[cfg(test)]

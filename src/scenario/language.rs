@@ -1,7 +1,7 @@
 //! The names of the scenario language, for the documentation. The lists are made from the tables
 //! that the compiler itself uses.
 
-use super::{action, compile, distribution, keyword};
+use super::{action, compile, distribution, exec, keyword};
 
 /// One name of the language.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +24,11 @@ pub struct LanguageSection {
 /// The known elements, actions, distributions and keywords.
 pub fn language() -> Vec<LanguageSection> {
     let element = |name: &str| format!("<{name}>");
-    let exec = |name: &str| format!("<exec {name}=>");
+    let exec_name = |name: &str| format!("<exec {name}=>");
     let bracket = |name: &str| format!("[{name}]");
     vec![
         section("Elements", [entries(compile::names(), element)]),
-        section(
-            "Actions",
-            [entries(action::names(), element), entries(action::exec_names(), exec)],
-        ),
+        section("Actions", [entries(action::names(), element), entries(exec::names(), exec_name)]),
         section(
             "Distributions",
             [entries(distribution::KNOWN.into_iter().map(|name| (name, None)), str::to_owned)],

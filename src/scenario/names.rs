@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::decode;
 use super::error::{Fault, Position, Sink};
 use super::keyword::Names;
+use super::media::SourceSpec;
 use super::program::{Program, VariableRef};
 use super::resources::Resources;
 use super::xml::Element;
@@ -13,6 +14,8 @@ use super::xml::Element;
 const RETURN_ADDRESS: &str = "_unexp.retaddr";
 /// The variable in which SIPp keeps an interrupted pause, for `<pauserestore>`.
 const PAUSED_ADDRESS: &str = "_unexp.pausedaddr";
+/// The variable behind `[dtmf_digits]`, with a name that no scenario gives to another one.
+pub(super) const DIGITS: &str = "[dtmf_digits";
 /// Most headers that are kept: the bits of a `Keep`.
 const LAST_HEADERS_MAX: usize = 64;
 /// Most variables of a scope: every call of a run holds all of them.
@@ -25,6 +28,8 @@ const COLUMNS_MAX: usize = 256;
 const COLUMN_NAME_MAX: usize = 256;
 /// Most actions of all steps together.
 const ACTIONS_MAX: usize = 1 << 16;
+/// Most sources of media.
+const SOURCES_MAX: usize = 1024;
 /// Most bytes of all compiled texts. The file bounds its own text, but not the number of times that
 /// a `[file name=]` or a `-key` is put in.
 const TEXTS_BYTES_MAX: usize = 32 << 20;
@@ -50,6 +55,7 @@ pub(super) struct Table<'k> {
     pub(super) rtds: Vec<String>,
     pub(super) counters: Vec<String>,
     pub(super) displays: Vec<String>,
+    pub(super) sources: Vec<SourceSpec>,
     actions: usize,
     texts_bytes: usize,
     resources: &'k Resources<'k>,
@@ -77,6 +83,7 @@ impl<'k> Table<'k> {
             rtds: Vec::new(),
             counters: Vec::new(),
             displays: Vec::new(),
+            sources: Vec::new(),
             actions: 0,
             texts_bytes: 0,
             resources,
@@ -184,6 +191,11 @@ impl<'k> Table<'k> {
         self.variables.get(PAUSED_ADDRESS).map(|variable| variable.reference)
     }
 
+    /// The variable of received digits, if the scenario reads them.
+    pub(super) fn digits(&self) -> Option<VariableRef> {
+        self.variables.get(DIGITS).map(|variable| variable.reference)
+    }
+
     /// Reads a comma-separated `assign_to` list.
     pub(super) fn variables(
         &mut self,
@@ -205,6 +217,18 @@ impl<'k> Table<'k> {
         column(&mut self.displays, name, "displays", position)
     }
 
+    /// The index of a source of media; it is kept once.
+    pub(super) fn source(&mut self, spec: SourceSpec, position: Position) -> Result<u16, Fault> {
+        if let Some(known) = self.sources.iter().position(|known| *known == spec) {
+            return Ok(known as u16);
+        }
+        if self.sources.len() >= SOURCES_MAX {
+            return Err(Fault::new(position, format!("more than {SOURCES_MAX} sources of media")));
+        }
+        self.sources.push(spec);
+        Ok(self.sources.len() as u16 - 1)
+    }
+
     /// Counts the action at `position`.
     ///
     /// # Errors
@@ -221,7 +245,7 @@ impl<'k> Table<'k> {
     /// Reports names that are used only once: most are typing errors. SIPp refuses them, and so do
     /// we.
     pub(super) fn check_uses(&self, sink: &Sink) {
-        let reserved = ["_", RETURN_ADDRESS, PAUSED_ADDRESS];
+        let reserved = ["_", RETURN_ADDRESS, PAUSED_ADDRESS, DIGITS];
         let exempt = |name: &String| {
             reserved.contains(&name.as_str())
                 || self.referenced.contains(name)

@@ -6,6 +6,8 @@
 use super::commands::{RecvCommand, SendCommand, ThirdPartyRole};
 use super::ere::Regex;
 use super::error::Position;
+use super::media::SourceSpec;
+use super::media_action::MediaAction;
 use super::template::Template;
 
 /// A compiled scenario.
@@ -67,6 +69,16 @@ pub struct Program {
     pub last_headers: Vec<String>,
     /// True if some step reads `[routes]` or `[next_url]`.
     pub reads_route_set: bool,
+    /// Sources of media that actions play, each once.
+    pub sources: Vec<SourceSpec>,
+    /// True if calls have media: some action or text needs it.
+    pub uses_media: bool,
+    /// True if calls with media have a stream of video too.
+    pub wants_video: bool,
+    /// True if some message has a port of media.
+    pub has_media_ports: bool,
+    /// Variable for the digits that a call receives, if the scenario reads them.
+    pub digits: Option<VariableRef>,
     /// True if the scenario came over the API, whose users may not call every address. The code
     /// that compiled it sets this.
     pub is_sent: bool,
@@ -501,6 +513,8 @@ pub enum Action {
     SetDest(Box<SetDest>),
     /// Closes the call's connection; its next message opens a new one.
     CloseConnection,
+    /// Acts on the call's media.
+    Media(Box<MediaAction>),
     /// Runs a command in the shell.
     Execute(Template),
     /// End the call, or the run.
@@ -545,6 +559,7 @@ impl Action {
             Self::Replace { line, value, .. } => [Some(line), Some(value), None],
             Self::VerifyAuth { username, password, .. } => [Some(username), Some(password), None],
             Self::SetDest(to) => [Some(&to.host), Some(&to.port), Some(&to.protocol)],
+            Self::Media(action) => [action.template(), None, None],
             _ => [None; 3],
         };
         file.into_iter().chain(texts.into_iter().flatten())

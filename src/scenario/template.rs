@@ -67,8 +67,23 @@ pub enum Field {
     MediaIp,
     /// `[media_ip_type]`
     MediaIpType,
-    /// `[media_port]`
+    /// `[media_port]`: the first port of the run; where the scenario has media, the call's own
     MediaPort(i64),
+    /// `[rtpstream_video_port]`, or `[media_port+2]` in an `m=video` line: the port behind audio and
+    /// its RTCP
+    VideoPort(i64),
+    /// `[media_transport]`
+    MediaTransport,
+    /// `[audio_pt]`: payload type of the audio that an answer to the last offer chooses
+    AudioPayloadType,
+    /// `[audio_codec]`: its encoding and clock rate
+    AudioCodec,
+    /// `[audio_rtpmap]`: the value of its `rtpmap`
+    AudioRtpMap,
+    /// `[audio_fmtp]`: its format parameters
+    AudioFmtp,
+    /// `[audio_sdp]`: its whole section; the offset shifts the port
+    AudioSdp(i64),
     /// `[cryptokeyparams...]`: key and salt of SRTP (RFC 4568 section 6.1) in base64, either fresh
     /// or those of the last time.
     CryptoKey {
@@ -260,11 +275,24 @@ impl Field {
         }
     }
 
+    /// Tells whether the value is taken from the audio that an answer to the last offer chooses.
+    pub fn is_negotiated_audio(&self) -> bool {
+        matches!(
+            self,
+            Self::AudioPayloadType
+                | Self::AudioCodec
+                | Self::AudioRtpMap
+                | Self::AudioFmtp
+                | Self::AudioSdp(_)
+        )
+    }
+
     /// Tells whether the value may be empty, so that a line of nothing else is left out.
     pub fn may_be_empty(&self) -> bool {
         matches!(
             self,
-            Self::Injected(_)
+            Self::AudioFmtp
+                | Self::Injected(_)
                 | Self::LastHeader(_)
                 | Self::LastHeaderPart(_)
                 | Self::LastMessage
@@ -310,6 +338,10 @@ impl Builder {
         let field = match field {
             Field::LocalIp | Field::ServerIp if self.follows_address_type() => Field::LocalIpInSdp,
             Field::RemoteIp if self.follows_address_type() => Field::RemoteIpInSdp,
+            // The way of SIPp to write the port of video.
+            Field::MediaPort(offset) if offset >= 2 && self.is_video_line() => {
+                Field::VideoPort(offset - 2)
+            }
             other => other,
         };
         self.line_optional |= self.line_is_empty() && field.may_be_empty();
@@ -336,6 +368,15 @@ impl Builder {
             }
             _ => word.ends_with(b"IN IP4") || word.ends_with(b"IN IP6"),
         }
+    }
+
+    /// Tells whether the builder is in the `m=video` line of a body.
+    fn is_video_line(&self) -> bool {
+        let line = self.template.parts.get(self.line_start..).unwrap_or_default();
+        let Some(Part::Literal { start, end }) = line.first().filter(|_| self.in_body) else {
+            return false;
+        };
+        self.template.pool[*start as usize..*end as usize].starts_with(b"m=video ")
     }
 
     /// Tells whether nothing was added since the line began.

@@ -176,9 +176,15 @@ causes! {
         InjectionFailed = "injection_failed",
         /// `<setdest>` named no address, or another protocol than the call's.
         SetDestFailed = "setdest_failed",
-        /// `<setdest>` of a scenario from the API named an address that `targets` does not let it
-        /// call.
+        /// `<setdest>` of a scenario from the API, or the session description of a peer, named an
+        /// address that `targets` does not let it call.
         BlockedTarget = "blocked_target",
+        /// No port of media was free for the call.
+        NoMediaPort = "no_media_port",
+        /// A session description cannot be followed, or media cannot do what an action asks for.
+        MediaFailed = "media_failed",
+        /// Not as many packets came or went as an `rtpcheck` action demands.
+        RtpCheck = "rtp_check",
         /// An action or message could not be carried out, for example a division by zero.
         ScenarioError = "scenario_error",
         /// A fixed pool of the generator was exhausted; the message names the option to raise.
@@ -326,6 +332,7 @@ impl FailureCause {
             | Self::IcmpUnreachable
             | Self::TcpConnect
             | Self::NoLocalPort
+            | Self::NoMediaPort
             | Self::TcpClosed
             | Self::TlsHandshake
             | Self::TlsCertificate
@@ -345,6 +352,8 @@ impl FailureCause {
             | Self::InjectionFailed
             | Self::SetDestFailed
             | Self::BlockedTarget
+            | Self::MediaFailed
+            | Self::RtpCheck
             | Self::ScenarioError
             | Self::PoolExhausted => "scenario_error",
             Self::Cancelled => "cancelled",
@@ -381,6 +390,9 @@ impl FailureCause {
             | Self::InjectionFailed
             | Self::SetDestFailed
             | Self::BlockedTarget
+            | Self::NoMediaPort
+            | Self::MediaFailed
+            | Self::RtpCheck
             | Self::ScenarioError
             | Self::PoolExhausted
             | Self::CallRejected => "FailedCallRejected",

@@ -8,5 +8,5 @@ mod engine; // a call, in either role, over every transport
 mod harness;
 mod media; // streams of RTP, in both modes
 mod parser; // the SIP parser
-mod srtp; // protected media
-mod reception; // streams of media: packets and reports
+mod reception;
+mod srtp; // protected media // streams of media: packets and reports

@@ -415,6 +415,34 @@ fn a_program_without_a_name_takes_that_of_its_file() {
     assert_eq!(compile(text, "dir/my.xml", &[]).unwrap().name, "my");
 }
 
+#[test]
+fn a_program_knows_what_it_needs_of_media() {
+    let facts = |steps: &str| {
+        let text = format!("<scenario>{steps}<send><![CDATA[A b]]></send></scenario>");
+        let program = compile(&text, "m", &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        (program.uses_media, program.wants_video, program.has_media_ports, program.sources.len())
+    };
+    let action = |action: &str| facts(&format!("<nop><action>{action}</action></nop>"));
+    let body = |line: &str| facts(&format!("<send><![CDATA[A b\n\n{line}\n]]></send>"));
+    assert_eq!(facts(""), (false, false, false, 0));
+    assert_eq!(body("m=audio [media_port] RTP/AVP 0"), (false, false, true, 0));
+    assert_eq!(body("m=video [media_port+2] RTP/AVP 96"), (false, true, true, 0));
+    assert_eq!(body("[audio_sdp]"), (true, false, true, 0));
+    assert_eq!(body("[dtmf_digits]"), (true, false, false, 0));
+    let both =
+        r#"<exec rtp_stream="a.wav"/><exec rtp_stream="a.wav,2"/><exec rtp_stream="b.wav"/>"#;
+    assert_eq!(action(both), (true, false, false, 2));
+    assert_eq!(action(r#"<exec play_pcap_video="v.pcap"/>"#), (true, true, false, 1));
+    assert_eq!(action(r#"<exec rtp_stream="pause"/>"#), (true, false, false, 0));
+    assert_eq!(action(r#"<rtp_echo value="1"/>"#), (true, false, false, 0));
+    // The name of a source may be a -key, and the digits may be the call's own.
+    let keys = [("sound".to_owned(), "c.wav".to_owned())];
+    let steps = "<nop><action><exec rtp_stream=\"[sound],-1\"/><exec play_dtmf=\"[call_number]\"/>\
+                 </action></nop><send><![CDATA[A b]]></send>";
+    let program = compile(&format!("<scenario>{steps}</scenario>"), "m", &keys).unwrap();
+    assert_eq!(program.sources[0].file(), Some("c.wav"));
+}
+
 /// A built-in with a stretch of it replaced, repeated or removed.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let texts: Vec<Vec<u8>> = BUILTINS

@@ -49,7 +49,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         self.carry_out_for_medium(now);
     }
 
-    fn carry_out_for_medium(&mut self, now: u64) {
+    pub(super) fn carry_out_for_medium(&mut self, now: u64) {
         let Self { network, medium, engine, .. } = self;
         for _ in 0..SOCKETS_PER_TURN {
             match medium.next_effect() {

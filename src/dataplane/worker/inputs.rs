@@ -1,5 +1,6 @@
 //! Input of the engine: requests, received messages, and time.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use gossipper_uring::Driver;
@@ -7,10 +8,10 @@ use rtrb::Consumer;
 
 use super::super::demux::Arrival;
 use super::super::third_party::link::Tell;
-use super::{Handover, SOCKETS_PER_TURN, TX_RESERVE, Worker};
+use super::{HELD_MAX, Handover, SOCKETS_PER_TURN, TX_RESERVE, Worker};
 use crate::engine::{Handled, Incoming, Input, WorkerRequest};
 use crate::media::{Medium, MediumInput};
-use crate::stats::DropCause;
+use crate::stats::{Counters, DropCause};
 
 impl<D: Driver, M: Medium> Worker<D, M> {
     fn handle(&mut self, input: Input<'_>, now: u64) -> Handled {
@@ -31,13 +32,18 @@ impl<D: Driver, M: Medium> Worker<D, M> {
     /// Handles received messages and datagrams: SIP goes to the engine, the rest to the medium.
     pub(super) fn receive(&mut self, now: u64) {
         let receiver = self.index;
-        let Self { network, engine, medium, links, own, .. } = self;
+        let Self { network, engine, medium, links, own, held, .. } = self;
         let left = network.drain(|arrival, tx| {
             match arrival {
                 Arrival::Message(datagram) => {
-                    let handled = engine.handle(Input::Datagram(datagram), now, tx);
-                    if let Handled::HandOver(owner) = handled {
-                        links.hand_over(Handover::of(&datagram, receiver, owner), own);
+                    match engine.handle(Input::Datagram(datagram), now, tx) {
+                        Handled::HandOver(owner) => {
+                            links.hand_over(Handover::of(&datagram, receiver, owner), own);
+                        }
+                        Handled::NeedsMedia => {
+                            hold(held, Handover::of(&datagram, receiver, Some(receiver)), own);
+                        }
+                        Handled::Done | Handled::NeedsRoom | Handled::NeedsSocket => {}
                     }
                 }
                 Arrival::Failure(input) => _ = engine.handle(input, now, tx),
@@ -68,25 +74,51 @@ impl<D: Driver, M: Medium> Worker<D, M> {
                 self.links.hand_over(handover, &mut self.own);
                 continue;
             }
-            // Back at the worker that received it: no worker knows its call.
-            let is_final = handover.hops >= self.workers;
-            let datagram = Incoming {
-                socket: match handover.receiver == self.index {
-                    true => handover.socket,
-                    false => self.main_socket,
-                },
-                source: handover.source,
-                payload: &handover.payload,
-                received_ns: handover.received_ns,
-                is_final,
-            };
-            let input = Input::Datagram(datagram);
-            if self.engine.handle(input, now, self.network.sip_tx()) != Handled::Done {
-                handover.hops += 1;
-                self.links.hand_over(handover, &mut self.own);
+            match self.handle_handover(&handover, now) {
+                Handled::Done => {}
+                Handled::NeedsMedia => hold(&mut self.held, handover, &mut self.own),
+                Handled::HandOver(_) | Handled::NeedsRoom | Handled::NeedsSocket => {
+                    handover.hops += 1;
+                    self.links.hand_over(handover, &mut self.own);
+                }
             }
         }
         self.hurry = true;
+    }
+
+    fn handle_handover(&mut self, handover: &Handover, now: u64) -> Handled {
+        let datagram = Incoming {
+            socket: match handover.receiver == self.index {
+                true => handover.socket,
+                false => self.main_socket,
+            },
+            source: handover.source,
+            payload: &handover.payload,
+            received_ns: handover.received_ns,
+            // Back at the worker that received it: no worker knows its call.
+            is_final: handover.hops >= self.workers,
+        };
+        self.handle(Input::Datagram(datagram), now)
+    }
+
+    /// Handles datagrams whose calls waited for sockets of the medium.
+    pub(super) fn take_held(&mut self, now: u64) {
+        for _ in 0..self.held.len() {
+            if self.network.sip_tx().free() <= TX_RESERVE {
+                break;
+            }
+            let Some(handover) = self.held.pop_front() else { return };
+            match self.handle_handover(&handover, now) {
+                Handled::NeedsMedia => {
+                    self.held.push_front(handover);
+                    break;
+                }
+                Handled::HandOver(_) => self.links.hand_over(handover, &mut self.own),
+                Handled::Done | Handled::NeedsRoom | Handled::NeedsSocket => {}
+            }
+        }
+        // The medium opens sockets at the end of this turn.
+        self.hurry |= !self.held.is_empty();
     }
 
     /// Lets calls that wait go on, fires timers, and starts the calls that are due.
@@ -110,7 +142,10 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         for opened in 0..=SOCKETS_PER_TURN {
             match self.handle(input(), now) {
                 Handled::NeedsSocket if opened < SOCKETS_PER_TURN => self.open_socket(now),
-                Handled::NeedsSocket | Handled::NeedsRoom => break,
+                Handled::NeedsMedia if opened < SOCKETS_PER_TURN => {
+                    self.carry_out_for_medium(now);
+                }
+                Handled::NeedsSocket | Handled::NeedsMedia | Handled::NeedsRoom => break,
                 Handled::Done | Handled::HandOver(_) => return,
             }
         }
@@ -128,9 +163,18 @@ impl<D: Driver, M: Medium> Worker<D, M> {
                 Some(Tell::Reachable(peer)) => Input::PeerReachable(peer),
                 Some(Tell::Gone(peer)) => Input::PeerGone(peer),
             };
-            if self.handle(input, now) == Handled::NeedsSocket {
-                third_party.hold_command();
-                self.open_socket(now);
+            match self.handle(input, now) {
+                Handled::NeedsSocket => {
+                    third_party.hold_command();
+                    self.open_socket(now);
+                }
+                Handled::NeedsMedia => {
+                    third_party.hold_command();
+                    self.carry_out_for_medium(now);
+                    self.hurry = true;
+                    break;
+                }
+                Handled::Done | Handled::HandOver(_) | Handled::NeedsRoom => {}
             }
         }
         self.hurry |= third_party.has_more();
@@ -145,5 +189,13 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         self.sockets_open += usize::from(socket.is_some());
         let socket = socket.map(|socket| (socket, self.network.sip_addr(socket).port()));
         self.handle(Input::Socket(socket), now);
+    }
+}
+
+/// Keeps a datagram until the medium has opened sockets.
+fn hold(held: &mut VecDeque<Handover>, datagram: Handover, own: &mut Counters) {
+    match held.len() < HELD_MAX {
+        true => held.push_back(datagram),
+        false => own.handover_dropped += 1,
     }
 }

@@ -7,6 +7,7 @@ use gossipper_uring::{SocketId, TxArena};
 use crate::engine::call::lookup::CallIdHash;
 use crate::engine::call::{NO_CIRCUIT, Slot};
 use crate::engine::{Arrivals, Cx, Engine, Handled, SocketPool};
+use crate::media::{LegId, Opening};
 use crate::scenario::Mode;
 use crate::stats::{FailureCause, WithheldCause};
 
@@ -53,7 +54,14 @@ impl Engine {
                 }
                 continue;
             };
-            self.start_call(planned_ns, now, socket, local_port, owns_socket, tx);
+            let leg = match self.open_leg(self.main, now) {
+                Err(Opening::NotReady) => {
+                    self.give_back_socket((socket, local_port, owns_socket));
+                    return Handled::NeedsMedia;
+                }
+                leg => leg,
+            };
+            self.start_call(planned_ns, now, (socket, local_port, owns_socket), leg, tx);
         }
         Handled::Done
     }
@@ -137,13 +145,22 @@ impl Engine {
         }
     }
 
+    /// Gives back a socket of [`take_socket`](Self::take_socket) that no call has used.
+    pub(in crate::engine) fn give_back_socket(&mut self, taken: (SocketId, u16, bool)) {
+        let (socket, port, owns_socket) = taken;
+        match &mut self.sockets {
+            SocketPool::PerCall { free, .. } if owns_socket => free.push((socket, port)),
+            SocketPool::Connections { fresh, .. } if owns_socket => *fresh = Some(socket),
+            _ => {}
+        }
+    }
+
     fn start_call(
         &mut self,
         planned_ns: u64,
         now: u64,
-        socket: SocketId,
-        local_port: u16,
-        owns_socket: bool,
+        (socket, local_port, owns_socket): (SocketId, u16, bool),
+        leg: Result<Option<LegId>, Opening>,
         tx: &mut TxArena,
     ) {
         let user = match &mut self.pacer {
@@ -156,6 +173,7 @@ impl Engine {
         let Some(remote) = self.config.environment.next_hop else { return };
         let Some(slot) = self.new_call(self.main, now) else { return };
         let call = &mut self.calls[slot];
+        call.leg = leg.unwrap_or_default();
         call.incoming = false;
         call.owns_socket = owns_socket;
         call.local_port = local_port;
@@ -178,19 +196,38 @@ impl Engine {
             return self.end(slot, Some(FailureCause::PoolExhausted), now);
         }
         self.trace_start(slot);
+        if leg.is_err() {
+            return self.end(slot, Some(FailureCause::NoMediaPort), now);
+        }
         let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
         self.run(slot, &mut cx);
     }
 
-    /// Creates a call that a peer starts with the Call-ID `call_id`, to follow `program`; `None` if
-    /// there is no room.
+    /// Creates a call that a peer starts with the Call-ID `call_id`, to follow `program` with the
+    /// media of `leg`; `None` if there is no room. The leg is closed then.
     pub(in crate::engine) fn accept_call(
         &mut self,
         program: u8,
         hash: CallIdHash,
         call_id: &[u8],
-        socket: SocketId,
-        source: SocketAddr,
+        (socket, source): (SocketId, SocketAddr),
+        leg: Option<LegId>,
+        now: u64,
+    ) -> Option<Slot> {
+        let slot = self.accept_call_without_leg(program, hash, call_id, (socket, source), now);
+        match slot {
+            Some(slot) => self.calls[slot].leg = leg,
+            None => self.give_back_leg(leg, now),
+        }
+        slot
+    }
+
+    fn accept_call_without_leg(
+        &mut self,
+        program: u8,
+        hash: CallIdHash,
+        call_id: &[u8],
+        (socket, source): (SocketId, SocketAddr),
         now: u64,
     ) -> Option<Slot> {
         // `-l` bounds the open calls of the main program, whichever side starts them.

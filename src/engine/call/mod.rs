@@ -17,6 +17,7 @@ use crate::engine::call::blob::Blob;
 use crate::engine::call::lookup::CallIdHash;
 use crate::engine::dialog::DialogState;
 use crate::engine::transport::connections::NO_SLOT;
+use crate::media::LegId;
 use crate::sip::MethodId;
 use crate::stats::{FailureCause, NO_RATE_STEP};
 
@@ -134,6 +135,10 @@ pub(in crate::engine) struct Call {
     pub(in crate::engine) reopens: bool,
     /// `true` while the call is on the list of its connection.
     pub(in crate::engine) attached: bool,
+    /// `true` while the call waits for packets of its media (`rtpcheck`).
+    pub(in crate::engine) awaits_packets: bool,
+    /// The call's media, if its program has any.
+    pub(in crate::engine) leg: Option<LegId>,
     /// The call before this one on its connection.
     pub(in crate::engine) previous_on_connection: Slot,
     /// The call behind this one on its connection.
@@ -250,6 +255,8 @@ impl Call {
             owns_socket: false,
             reopens: false,
             attached: false,
+            awaits_packets: false,
+            leg: None,
             previous_on_connection: NO_SLOT,
             next_on_connection: NO_SLOT,
             program: 0,
@@ -369,6 +376,15 @@ impl Slab {
         self.in_use() < self.capacity
     }
 
+    /// The slot and generation of the next call; `None` without room.
+    pub(in crate::engine) fn next(&self) -> Option<(Slot, u32)> {
+        match self.free.last() {
+            Some(&slot) => Some((slot, self.calls[slot as usize].generation)),
+            None if self.calls.len() < self.capacity => Some((self.calls.len() as Slot, 0)),
+            None => None,
+        }
+    }
+
     /// A fresh call in `Phase::Running`.
     pub(in crate::engine) fn allocate(&mut self) -> Option<Slot> {
         let slot = match self.free.pop() {
@@ -388,6 +404,7 @@ impl Slab {
     pub(in crate::engine) fn release(&mut self, slot: Slot, left: u32) {
         let call = &mut self.calls[slot as usize];
         debug_assert!(call.phase != Phase::Free, "slot {slot} released twice");
+        debug_assert!(call.leg.is_none(), "slot {slot} released with its media");
         debug_assert!(call.blobs_mut().iter().all(|blob| blob.is_empty()));
         *call = Call::empty(call.generation.wrapping_add(1));
         call.left = left;

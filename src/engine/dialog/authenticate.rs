@@ -275,9 +275,9 @@ impl Engine {
                 let program = &self.program_of(at.slot).program;
                 let template = scenario::compile_value(text, program, &tables)?;
                 let environment = &self.config.environment;
-                let per_source = self.config.data.per_source;
+                let varying = self.program_of(at.slot).varying;
                 let bound = template.bind(|field| {
-                    crate::engine::programs::bound::constant(field, environment, per_source)
+                    crate::engine::programs::bound::constant(field, environment, varying)
                 });
                 self.nested(&bound, at, buffer)
             }

@@ -10,6 +10,7 @@ use crate::engine::call::variables::Value;
 use crate::engine::call::{Heard, InviteState, NO_INDEX, Phase, Retransmit, Slot};
 use crate::engine::programs::bound::Bound;
 use crate::engine::{Cx, Engine, Handled};
+use crate::media::Opening;
 use crate::scenario::{Expect, Mode, Optional, Recv, Regex, StepKind};
 use crate::sip::{self, CSeq, Datagram, HeaderId, Kind, Message, Method, MethodId, ParseError};
 use crate::stats::{DropCause, FailureCause, TraceKind, WithheldCause};
@@ -114,8 +115,7 @@ impl Engine {
         if self.config.workers > 1 && share_is_used && !is_final {
             return Handled::HandOver(None);
         }
-        self.on_unknown(message, hash, call_id, datagram, &mut cx);
-        Handled::Done
+        self.on_unknown(message, hash, call_id, datagram, &mut cx)
     }
 
     /// Counts a message for no call that, in this mode, may not start one.
@@ -132,7 +132,7 @@ impl Engine {
         call_id: &[u8],
         datagram: &Incoming<'_>,
         cx: &mut Cx<'_, '_>,
-    ) {
+    ) -> Handled {
         let &Incoming { socket, source, .. } = datagram;
         let is_client = self.main_program().program.mode == Mode::Client;
         let program = match is_client {
@@ -141,30 +141,42 @@ impl Engine {
         };
         let Some(program) = program else {
             self.trace_stray(socket, source, cx.at, message.bytes());
-            return self.answer_beside(message, socket, source, cx.tx);
+            self.answer_beside(message, socket, source, cx.tx);
+            return Handled::Done;
         };
         if self.out_of_call == Some(program) {
             // As in SIPp, a message that a scenario answers is not unexpected.
             self.counters.auto_answered += 1;
         } else if !self.is_listening {
-            return self.refuse_dialog(message, socket, source, cx);
+            self.refuse_dialog(message, socket, source, cx);
+            return Handled::Done;
         } else if self.is_auto_answered(message) && !self.begins_with(program, message) {
             self.trace_stray(socket, source, cx.at, message.bytes());
-            return self.answer_beside(message, socket, source, cx.tx);
+            self.answer_beside(message, socket, source, cx.tx);
+            return Handled::Done;
         } else if !self.accepting || self.created >= self.created_max {
             self.trace_stray(socket, source, cx.at, message.bytes());
             self.out_of_call(message);
-            return;
+            return Handled::Done;
         }
-        match self.accept_call(program, hash, call_id, socket, source, cx.now) {
+        let leg = match self.open_leg(program, cx.now) {
+            Err(Opening::NotReady) => return Handled::NeedsMedia,
+            leg => leg,
+        };
+        let has_leg = leg.is_ok();
+        let leg = leg.unwrap_or_default();
+        match self.accept_call(program, hash, call_id, (socket, source), leg, cx.now) {
+            Some(slot) if !has_leg => {
+                self.reply_stateless(message.bytes(), 503, BUSY, socket, source, cx.tx);
+                self.end(slot, Some(FailureCause::NoMediaPort), cx.now);
+            }
             Some(slot) => self.deliver(slot, message, datagram, cx),
             None => {
-                // RFC 3261 section 21.5.4: overloaded.
-                let busy = "Service Unavailable";
                 self.trace_stray(socket, source, cx.at, message.bytes());
-                self.reply_stateless(message.bytes(), 503, busy, socket, source, cx.tx);
+                self.reply_stateless(message.bytes(), 503, BUSY, socket, source, cx.tx);
             }
         }
+        Handled::Done
     }
 
     /// Returns `true` if `-aa` answers `message` when no scenario waits for it.
@@ -228,7 +240,7 @@ impl Engine {
         source: SocketAddr,
         cx: &mut Cx<'_, '_>,
     ) {
-        let busy = (503, "Service Unavailable", RETRY_LATER);
+        let busy = (503, BUSY, RETRY_LATER);
         self.trace_stray(socket, source, cx.at, message.bytes());
         if self.reply_stateless_with(message.bytes(), busy, socket, source, cx.tx) {
             self.counters.withheld.bump(WithheldCause::ListenerOff);
@@ -455,6 +467,12 @@ impl Engine {
         if recv.keeps_challenge {
             self.keep_challenge(slot, message);
         }
+        if !recv.ignore_sdp
+            && let Err(cause) = self.describe_received(slot, message, cx.now)
+        {
+            self.calls[slot].note_received(heard);
+            return self.abort(slot, cause, cx);
+        }
         let call = &mut self.calls[slot];
         if !moves {
             call.seen = [heard, call.seen[0], call.seen[1]];
@@ -546,6 +564,9 @@ impl Engine {
                 let is_invite = cseq.method.id() == MethodId::Invite;
                 if is_invite {
                     self.note_invite_response(slot, code);
+                    if (200..300).contains(&code) {
+                        self.note_answer(slot, at);
+                    }
                 }
                 if code >= 200 {
                     self.note_final_response(slot, code, (is_invite, cseq.number), at);
@@ -726,6 +747,8 @@ impl Engine {
     }
 }
 
+/// The reason phrase of 503 (RFC 3261 section 21.5.4): overloaded.
+const BUSY: &str = "Service Unavailable";
 /// The time after which a refused caller may ask again (RFC 3261 section 20.33). It is short enough
 /// to notice that the listener is on again, and long enough to cause no load.
 const RETRY_LATER: &[u8] = b"Retry-After: 10\r\n";

@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::engine::Programs;
-use crate::engine::config::Environment;
+use crate::engine::config::{EngineConfig, Environment};
+use crate::media::clip::ClipSet;
 use crate::scenario::{DefaultMessages, Field, NamedTransaction, Program, StepKind, Template};
 use crate::sip::HeaderId;
 use crate::stats::{Layout, ProgramLayout};
@@ -25,6 +26,29 @@ pub(in crate::engine) struct Bound {
     pub(in crate::engine) text: AddressText,
     /// Offsets of this program's figures and variables among those of all programs.
     pub(in crate::engine) base: Base,
+    /// The media of `Program::sources`.
+    pub(in crate::engine) clips: Vec<Arc<ClipSet>>,
+    /// True if calls have media.
+    pub(in crate::engine) has_media: bool,
+    /// The values that differ by call.
+    pub(in crate::engine) varying: Varying,
+}
+
+/// Values that are constant in most runs, and differ by call in some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Varying {
+    /// True if calls have source addresses of their own.
+    pub(in crate::engine) addresses: bool,
+    /// True if calls have ports of media of their own.
+    pub(in crate::engine) media: bool,
+}
+
+impl Varying {
+    /// The values that vary among the calls of `program`.
+    pub(in crate::engine) fn of(program: &Program, config: &EngineConfig) -> Self {
+        let echoes = config.rules.rtp_echo && program.has_media_ports;
+        Self { addresses: config.data.per_source, media: program.uses_media || echoes }
+    }
 }
 
 /// Offsets of one program's figures and variables among those of all programs.
@@ -112,18 +136,19 @@ impl Bound {
     pub(in crate::engine) fn new(
         program: Arc<Program>,
         base: Base,
+        clips: Vec<Arc<ClipSet>>,
         environment: &Environment,
-        per_source: bool,
+        varying: Varying,
     ) -> Self {
         let messages: Vec<Template> = program
             .steps
             .iter()
             .map(|step| match &step.kind {
                 StepKind::Send(send) => {
-                    send.template.bind(|field| constant(field, environment, per_source))
+                    send.template.bind(|field| constant(field, environment, varying))
                 }
                 StepKind::SendCommand(send) => {
-                    send.template.bind(|field| constant(field, environment, per_source))
+                    send.template.bind(|field| constant(field, environment, varying))
                 }
                 _ => Template::default(),
             })
@@ -137,7 +162,7 @@ impl Bound {
         let bind = |template: &Option<Template>| {
             template
                 .as_ref()
-                .map(|template| template.bind(|field| constant(field, environment, per_source)))
+                .map(|template| template.bind(|field| constant(field, environment, varying)))
         };
         let own = &program.default_messages;
         let defaults = DefaultMessages {
@@ -148,7 +173,17 @@ impl Bound {
             cancel: bind(&own.cancel),
             ok: bind(&own.ok),
         };
-        Self { program, messages, defaults, last_ids, text, base }
+        Self {
+            has_media: varying.media,
+            program,
+            messages,
+            defaults,
+            last_ids,
+            text,
+            base,
+            clips,
+            varying,
+        }
     }
 }
 
@@ -170,12 +205,11 @@ pub(in crate::engine) fn bracketed(ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The bytes of a field that is constant in `environment`. Local addresses are not constant if
-/// calls have source addresses of their own.
+/// The bytes of a field that is constant in `environment`, unless it varies among calls.
 pub(in crate::engine) fn constant(
     field: &Field,
     environment: &Environment,
-    per_source: bool,
+    varying: Varying,
 ) -> Option<Vec<u8>> {
     let offset_port = |port: u16, offset: i64| (i64::from(port) + offset).to_string().into_bytes();
     let ip_type = |ip: IpAddr| if ip.is_ipv4() { b"4".to_vec() } else { b"6".to_vec() };
@@ -188,7 +222,7 @@ pub(in crate::engine) fn constant(
         Field::RemoteIp => bracketed(remote?.ip()),
         Field::RemoteIpInSdp => remote?.ip().to_string().into_bytes(),
         Field::RemotePort(offset) => offset_port(remote?.port(), *offset),
-        Field::LocalIp | Field::ServerIp | Field::LocalIpInSdp if per_source => return None,
+        Field::LocalIp | Field::ServerIp | Field::LocalIpInSdp if varying.addresses => return None,
         Field::LocalIp | Field::ServerIp => bracketed(environment.local_ip),
         Field::LocalIpInSdp => environment.local_ip.to_string().into_bytes(),
         Field::LocalIpType => ip_type(environment.local_ip),
@@ -196,7 +230,11 @@ pub(in crate::engine) fn constant(
         Field::Transport => environment.protocol.name().as_bytes().to_vec(),
         Field::MediaIp => environment.media_ip.to_string().into_bytes(),
         Field::MediaIpType => ip_type(environment.media_ip),
+        Field::MediaPort(_) | Field::VideoPort(_) if varying.media => return None,
         Field::MediaPort(offset) => offset_port(environment.media_port, *offset),
+        // Audio uses its port and, for RTCP, the next one.
+        Field::VideoPort(offset) => offset_port(environment.media_port, *offset + 2),
+        Field::MediaTransport => b"rtp".to_vec(),
         Field::Pid => environment.pid.to_string().into_bytes(),
         // SIPp writes -1 if there are no users.
         Field::Users => {

@@ -67,6 +67,12 @@ pub enum SwapRefused {
     /// The program runs shell commands, for which the run was not prepared.
     #[error("the scenario runs shell commands, for which the run was not prepared")]
     Commands,
+    /// The program has media, for which the run was not prepared.
+    #[error(
+        "the scenario has media, for which the run was not prepared; start it again with this \
+         scenario"
+    )]
+    Media,
     /// The program uses a circuit, and the run has none.
     #[error("the scenario writes a circuit, and the run has no map of them (-tdmmap)")]
     Circuits,
@@ -123,6 +129,7 @@ pub struct Generations {
     tables: usize,
     has_circuits: bool,
     runs_commands: bool,
+    has_media: bool,
 }
 
 impl Generations {
@@ -150,7 +157,13 @@ impl Generations {
             tables: config.data.tables.len(),
             has_circuits: config.data.circuits.is_some(),
             runs_commands,
+            has_media: false,
         }
+    }
+
+    /// The same record of a run whose workers have media.
+    pub fn with_media(self, has_media: bool) -> Self {
+        Self { has_media, ..self }
     }
 
     /// The programs that new calls follow.
@@ -293,6 +306,9 @@ impl Generations {
         if !self.runs_commands && new.all().any(|program| program.runs_commands()) {
             return Err(SwapRefused::Commands);
         }
+        if !self.has_media && new.all().any(|program| program.uses_media) {
+            return Err(SwapRefused::Media);
+        }
         let fields =
             || new.all().flat_map(|program| program.templates()).flat_map(Template::fields);
         if !self.has_circuits && fields().any(|field| *field == Field::Circuit) {
@@ -339,6 +355,7 @@ mod tests {
             tables: 0,
             has_circuits: false,
             runs_commands: false,
+            has_media: false,
         }
     }
 

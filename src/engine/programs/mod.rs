@@ -5,9 +5,12 @@ pub(in crate::engine) mod generations;
 pub(in crate::engine) mod layout;
 pub(in crate::engine) mod swap;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::media::clip::ClipSet;
 use crate::scenario::Program;
+use crate::scenario::media::SourceSpec;
 
 /// The main program, and those for calls that it does not expect. All workers share them.
 #[derive(Clone, Debug)]
@@ -19,6 +22,37 @@ pub struct Programs {
     /// The program that answers messages of unknown calls while the main one makes calls
     /// (`-oocsf`).
     pub out_of_call: Option<Arc<Program>>,
+    /// The media that they play.
+    pub clips: Clips,
+}
+
+/// The media of a program, by the source that it names.
+pub type ClipsBySource = HashMap<SourceSpec, Arc<ClipSet>>;
+
+/// The media of all programs.
+#[derive(Clone, Debug, Default)]
+pub struct Clips(Vec<Arc<ClipsBySource>>);
+
+impl Clips {
+    /// The media of each program, in the order of [`Programs::all`].
+    pub fn new(sources: impl IntoIterator<Item = ClipsBySource>) -> Self {
+        Self(sources.into_iter().map(Arc::new).collect())
+    }
+
+    /// The same media, but for those of the main program.
+    pub fn with_main(&self, sources: ClipsBySource) -> Self {
+        let others = self.0.iter().skip(1).cloned();
+        Self([Arc::new(sources)].into_iter().chain(others).collect())
+    }
+
+    /// The media of `program`, the `index`-th one, in the order of its sources. The code that starts
+    /// a run has read all of them; an empty one stands for a source that it did not.
+    pub(in crate::engine) fn of(&self, index: usize, program: &Program) -> Vec<Arc<ClipSet>> {
+        let own = self.0.get(index);
+        let clip = |spec| own.and_then(|own| own.get(spec)).cloned();
+        let none = || Arc::new(ClipSet { clips: Vec::new() });
+        program.sources.iter().map(|spec| clip(spec).unwrap_or_else(none)).collect()
+    }
 }
 
 impl Programs {
@@ -40,6 +74,6 @@ impl Programs {
 
 impl From<Arc<Program>> for Programs {
     fn from(main: Arc<Program>) -> Self {
-        Self { main, receiving: None, out_of_call: None }
+        Self { main, receiving: None, out_of_call: None, clips: Clips::default() }
     }
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::engine::programs::bound::{Base, Bound};
+use crate::engine::programs::bound::{Base, Bound, Varying};
 use crate::engine::{Engine, Footprint, Programs};
 use crate::scenario::Program;
 use crate::stats::{Layout, Report};
@@ -109,12 +109,12 @@ impl Engine {
         for (index, program) in programs.all().enumerate() {
             let number = usize::from(self.numbers[index]);
             let base = Base::new(program, index, layout, &mut self.names);
-            let per_source = self.config.data.per_source;
             let bound = Rc::new(Bound::new(
                 Arc::clone(program),
                 base,
+                programs.clips.of(index, program),
                 &self.config.environment,
-                per_source,
+                Varying::of(program, &self.config),
             ));
             if self.programs.len() <= number {
                 self.programs.resize_with(number + 1, || Rc::clone(&bound));

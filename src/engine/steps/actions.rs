@@ -3,6 +3,7 @@
 use crate::engine::call::Slot;
 use crate::engine::call::variables::{Value, whole_number};
 use crate::engine::dialog::authenticate::verifies;
+use crate::engine::programs::bound::constant;
 use crate::engine::steps::render::{At, Out};
 use crate::engine::third_party;
 use crate::engine::{Cx, Engine, StopRequest};
@@ -200,6 +201,7 @@ impl Engine {
             }
             Action::SetDest(to) => self.set_dest(slot, to, cx)?,
             Action::CloseConnection => self.close_connection(slot),
+            Action::Media(action) => self.media_action(slot, action, cx)?,
             Action::Execute(command) => {
                 let command = self.text(slot, command, cx)?;
                 self.execute(command);
@@ -331,7 +333,7 @@ impl Engine {
         self.assign(slot, to, Value::Truth(outcome));
     }
 
-    fn operand(&self, slot: Slot, operand: &Operand) -> f64 {
+    pub(in crate::engine) fn operand(&self, slot: Slot, operand: &Operand) -> f64 {
         match operand {
             Operand::Constant(value) => *value,
             Operand::Variable(variable) => self.variable(slot, *variable).number(&self.blobs),
@@ -346,9 +348,8 @@ impl Engine {
     ) -> Result<Vec<u8>, FailureCause> {
         let environment = &self.config.environment;
         // Action texts are rare; they are bound when they are rendered.
-        let per_source = self.config.data.per_source;
-        let template = template
-            .bind(|field| crate::engine::programs::bound::constant(field, environment, per_source));
+        let varying = self.program_of(slot).varying;
+        let template = template.bind(|field| constant(field, environment, varying));
         let mut buffer = vec![0; TEXT_MAX];
         let step = self.calls[slot].step;
         let mut out = Out::new(&mut buffer);

@@ -61,7 +61,12 @@ impl Engine {
         let bound = Rc::clone(self.program_of(slot));
         for _ in 0..STEPS_PER_RUN_MAX {
             let index = self.calls[slot].step;
-            let Some(step) = bound.program.steps.get(usize::from(index)) else {
+            let step = bound.program.steps.get(usize::from(index));
+            if self.calls[slot].awaits_packets {
+                // Resumed by `on_media`.
+                return self.wait(slot, step.map_or(Keep::default(), |step| step.keep), cx);
+            }
+            let Some(step) = step else {
                 return self.end(slot, None, cx.now);
             };
             if self.is_skipped(slot, step) {
@@ -307,6 +312,12 @@ impl Engine {
             self.trace_answered(slot, index, &cx.tx.buffer(&tx_slot)[..len]);
         }
         self.note_sent(slot, send, cx.now);
+        let described = self.describe_sent(slot, &cx.tx.buffer(&tx_slot)[..len], cx.now);
+        if let Err(cause) = described {
+            cx.tx.release(tx_slot);
+            self.abort(slot, cause, cx);
+            return Sent::Ended;
+        }
         if let (Some(named), Outgoing::Request(method)) = (send.named, send.message) {
             let message = &cx.tx.buffer(&tx_slot)[..len];
             if !self.note_named(slot, named, index, method, message) {
@@ -394,6 +405,9 @@ impl Engine {
                 self.report.messages.sent.response(call.asked as usize, code);
                 call.sent_for = call.asked;
                 call.is_plain_ok = code == 200 && is_plain(call.asked);
+                if call.asked == MethodId::Invite && (200..300).contains(&code) {
+                    self.note_answer(slot, now);
+                }
             }
             Outgoing::Request(bit) => {
                 self.counters.requests_sent += 1;
@@ -471,6 +485,7 @@ impl Engine {
         let code = code.unwrap_or(self.calls[slot].final_code);
         let length = now.saturating_sub(self.calls[slot].started_ns);
         self.report.histograms.record_call_length(length);
+        self.close_leg(slot, now);
         self.trace_end(slot, (step, code), cause, length);
         self.active -= 1;
         self.active_out_of_call -= usize::from(self.calls[slot].out_of_call);

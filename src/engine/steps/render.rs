@@ -12,6 +12,7 @@ use crate::engine::call::{NO_CIRCUIT, Slot};
 use crate::engine::dialog::authenticate::{Place, Wanted};
 use crate::engine::programs::bound::{Bound, peer_field};
 use crate::injection::Table;
+use crate::media::Track;
 use crate::scenario::{Field, HeaderPart, Part, Template, VariableRef, WrittenAuthentication};
 use crate::sip::{Header, HeaderId, Message, NameAddr, find_parameter};
 use crate::stats::FailureCause;
@@ -329,6 +330,20 @@ impl Engine {
             Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
             Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
+            Field::MediaPort(offset) => {
+                self.put_media_port(slot, Track::Audio, *offset, out);
+            }
+            Field::VideoPort(offset) => {
+                self.put_media_port(slot, Track::Video, *offset, out);
+            }
+            Field::AudioPayloadType
+            | Field::AudioCodec
+            | Field::AudioRtpMap
+            | Field::AudioFmtp
+            | Field::AudioSdp(_) => self.put_audio(field, at, out),
+            Field::AutoMediaPort(offset) if call.leg.is_some() => {
+                self.put_media_port(slot, Track::Audio, *offset, out);
+            }
             Field::AutoMediaPort(offset) => {
                 let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
                 let port = i64::from(self.config.environment.media_port) + shift;
@@ -362,7 +377,7 @@ impl Engine {
             | Field::Transport
             | Field::MediaIp
             | Field::MediaIpType
-            | Field::MediaPort(_)
+            | Field::MediaTransport
             | Field::Pid
             | Field::SippVersion
             | Field::Users => {}
@@ -402,6 +417,15 @@ impl Engine {
                 out.number(i64::from(number) + offset);
             }
             _ => {}
+        }
+    }
+
+    /// Puts the port of a track that the call has bound.
+    fn put_media_port(&self, slot: Slot, track: Track, offset: i64, out: &mut Out<'_>) {
+        match self.media_port(slot, track) {
+            Some(port) => out.number(i64::from(port) + offset),
+            // Only `<init>` has no leg where programs have media.
+            None => out.fail(FailureCause::NoMediaPort),
         }
     }
 

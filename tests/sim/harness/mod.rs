@@ -5,6 +5,7 @@
 //! side against a script, `log` watches the wire. A worker does only the product's own code, called
 //! through `Worker::turn`; the harness holds the queues and the clock.
 
+pub mod beside;
 pub mod carrier;
 pub mod echo;
 pub mod log;

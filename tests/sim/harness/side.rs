@@ -14,8 +14,10 @@ use gossipper::dataplane::{
 };
 use gossipper::engine::pacing::RatePlan;
 use gossipper::engine::{
-    Arrivals, EngineConfig, Environment, Generations, Peering, Programs, StopRequest, SwapRefused,
+    Arrivals, Clips, EngineConfig, Environment, Generations, Peering, Programs, StopRequest,
+    SwapRefused,
 };
+use gossipper::media::{MediaConfig, MediaHandle};
 use gossipper::scenario::{Mode, Program};
 use gossipper::stats::{
     Aggregate, Counters, FAILURE_GROUPS_MAX, Histograms, Layout, Report, RunStart, StepCounts,
@@ -26,6 +28,7 @@ use gossipper_uring::{DriverConfig, SimDriver, SimNet};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::SECOND;
+use super::beside::Beside;
 use super::carrier::Streams;
 use super::echo::Echo;
 
@@ -53,6 +56,10 @@ pub struct SideOptions {
     pub linger_ns: u64,
     /// Address of a medium of the first worker.
     pub medium: Option<SocketAddr>,
+    /// Media of calls, in the place of that medium.
+    pub media: Option<MediaConfig>,
+    /// The sources that calls play.
+    pub clips: Clips,
     /// Third-party call control, with the test in the place of the other instances.
     pub peering: Option<Peering>,
     pub engine: EngineConfig,
@@ -96,6 +103,8 @@ impl SideOptions {
             collect_ns: SECOND,
             linger_ns: gossipper::dataplane::LINGER_NS,
             medium: None,
+            media: None,
+            clips: Clips::default(),
             peering: None,
             engine,
         }
@@ -150,7 +159,7 @@ impl SideOptions {
             grain_ns: self.grain_ns,
             watchdog_ns: gossipper::dataplane::WATCHDOG_NS,
             linger_ns: self.linger_ns,
-            programs: Arc::clone(&self.program).into(),
+            programs: Programs { clips: self.clips.clone(), ..Arc::clone(&self.program).into() },
             third_party: self.peering.map(|peering| ThirdPartyPlan {
                 peering,
                 listen: None,
@@ -162,7 +171,7 @@ impl SideOptions {
             samples: false,
             record_bytes: 0,
             bell: Arc::default(),
-            media: None,
+            media: self.media.clone(),
             engine,
         }
     }
@@ -186,7 +195,7 @@ pub fn layout(program: &Program) -> Layout {
 
 /// One worker, and the places of other workers and instances.
 pub struct Seat {
-    worker: Worker<SimDriver, Echo>,
+    worker: Worker<SimDriver, Beside>,
     /// The place of the other instances.
     third_party: Option<ThreadEnd>,
     street: Street,
@@ -263,7 +272,10 @@ impl Side {
             let (links, handle) =
                 wiring::queues(&launch, worker, station.waker(), neighbours, &undone);
             let begin = Begin { worker, start_ns, wall_offset_ns: 0 };
-            let medium = Echo::new(options.medium.filter(|_| worker == 0), None);
+            let medium = match launch.media(begin) {
+                Some(media) => Beside::Media(MediaHandle::new(media, start_ns)),
+                None => Beside::Echo(Echo::new(options.medium.filter(|_| worker == 0), None)),
+            };
             let worker = station.worker(&launch, begin, links, medium);
             let mut worker = worker.expect("a free port");
             workers.push(handle);
@@ -355,7 +367,10 @@ impl Side {
 
     /// The medium of the first worker.
     pub fn medium(&self) -> &Echo {
-        self.seats[0].worker.medium()
+        match self.seats[0].worker.medium() {
+            Beside::Echo(echo) => echo,
+            Beside::Media(_) => panic!("the side has media of calls"),
+        }
     }
 
     /// Keeps the processor from all workers of this side until `until_ns`.

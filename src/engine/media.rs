@@ -1,0 +1,281 @@
+//! The media of calls: their legs, and what descriptions and actions of calls tell them.
+//!
+//! A call of a program with media has a leg from its start to its end. The engine hands the bodies
+//! of its messages on as they are; addresses, formats and packets are the business of
+//! [`Media`](crate::media::Media).
+
+use gossipper_uring::TxArena;
+
+use crate::engine::call::Slot;
+use crate::engine::call::ids::CallRef;
+use crate::engine::call::variables::Value;
+use crate::engine::{Cx, Engine};
+use crate::media::{
+    Command, Event as MediaEvent, LegId, LegReport, LegSpec, MediaFault, MediaHandle, Opening,
+    Track,
+};
+use crate::scenario::media::{MediaTrack, read_digits};
+use crate::scenario::{Digits, MediaAction, Play};
+use crate::sip::Message;
+use crate::stats::{FailureCause, TraceKind};
+use crate::trace::Event;
+
+/// Most digits of a call that are kept until the scenario takes them.
+const DIGITS_MAX: usize = 256;
+
+impl Engine {
+    /// Gives the engine the media of its worker.
+    pub fn set_media(&mut self, media: Option<MediaHandle>) {
+        self.media = media;
+    }
+
+    /// Opens the leg of the call that is started next, if its program has media.
+    ///
+    /// # Errors
+    /// Sockets must be opened first, or there are no more.
+    pub(in crate::engine) fn open_leg(
+        &mut self,
+        program: u8,
+        now: u64,
+    ) -> Result<Option<LegId>, Opening> {
+        let bound = &self.programs[usize::from(program)];
+        if !bound.has_media {
+            return Ok(None);
+        }
+        let Some((slot, generation)) = self.calls.next() else { return Ok(None) };
+        let worker = self.config.worker as u8;
+        let spec = LegSpec {
+            call: CallRef { worker, slot, generation }.to_bits(),
+            wants_video: bound.program.wants_video,
+            is_sent: bound.program.is_sent,
+        };
+        let media = self.media.as_ref().ok_or(Opening::Exhausted)?;
+        media.open(spec, now).map(Some)
+    }
+
+    /// Closes a leg whose call was not started.
+    pub(in crate::engine) fn give_back_leg(&mut self, leg: Option<LegId>, now: u64) {
+        if let (Some(media), Some(leg)) = (&self.media, leg) {
+            media.close(leg, now);
+        }
+    }
+
+    /// Ends the call's leg, if it has one, and returns its figures.
+    pub(in crate::engine) fn close_leg(&mut self, slot: Slot, now: u64) -> Option<LegReport> {
+        let leg = self.calls[slot].leg.take()?;
+        self.calls[slot].awaits_packets = false;
+        let media = self.media.as_ref()?;
+        Some(media.close(leg, now))
+    }
+
+    /// The call's leg, and the media that has it.
+    fn leg(&self, slot: Slot) -> Option<(&MediaHandle, LegId)> {
+        let leg = self.calls[slot].leg?;
+        Some((self.media.as_ref()?, leg))
+    }
+
+    /// The bound port of a track of the call, for messages.
+    pub(in crate::engine) fn media_port(&self, slot: Slot, track: Track) -> Option<u16> {
+        let (media, leg) = self.leg(slot)?;
+        Some(media.local(leg, track)?.rtp.port())
+    }
+
+    /// Tells media of the description in a message that the call sends.
+    #[inline]
+    pub(in crate::engine) fn describe_sent(
+        &mut self,
+        slot: Slot,
+        message: &[u8],
+        now: u64,
+    ) -> Result<(), FailureCause> {
+        if self.calls[slot].leg.is_none() {
+            return Ok(());
+        }
+        let body = memchr::memmem::find(message, b"\r\n\r\n").map(|at| &message[at + 4..]);
+        let Some(body) = body.filter(|body| is_description(body)) else { return Ok(()) };
+        let Some((media, leg)) = self.leg(slot) else { return Ok(()) };
+        let told = media.local_description(leg, body, now);
+        told.map_err(|fault| self.media_failed(slot, fault))
+    }
+
+    /// Tells media of the description in a message that the call accepts.
+    #[inline]
+    pub(in crate::engine) fn describe_received(
+        &mut self,
+        slot: Slot,
+        message: &Message<'_>,
+        now: u64,
+    ) -> Result<(), FailureCause> {
+        if self.calls[slot].leg.is_none() || !is_description(message.body()) {
+            return Ok(());
+        }
+        let Some((media, leg)) = self.leg(slot) else { return Ok(()) };
+        let told = media.remote_description(leg, message.body(), now);
+        told.map_err(|fault| self.media_failed(slot, fault))
+    }
+
+    /// Tells media that the call was answered.
+    pub(in crate::engine) fn note_answer(&self, slot: Slot, now: u64) {
+        if let Some((media, leg)) = self.leg(slot) {
+            media.answered(leg, now);
+        }
+    }
+
+    /// Records a fault of media as a warning, and returns the cause of failure that it means.
+    fn media_failed(&mut self, slot: Slot, fault: MediaFault) -> FailureCause {
+        self.counters.warnings += 1;
+        if self.tracer.wants(TraceKind::Warning) {
+            let step = self.calls[slot].step;
+            self.trace(slot, step, Event::Warning(fault.to_string().as_bytes()));
+        }
+        match fault {
+            MediaFault::BlockedTarget => FailureCause::BlockedTarget,
+            _ => FailureCause::MediaFailed,
+        }
+    }
+
+    /// Carries out an action on the call's media.
+    pub(in crate::engine) fn media_action(
+        &mut self,
+        slot: Slot,
+        action: &MediaAction,
+        cx: &Cx<'_, '_>,
+    ) -> Result<(), FailureCause> {
+        let (track, command) = match action {
+            MediaAction::Play(play) => (track(play.track), self.play(slot, play)?),
+            MediaAction::Pause(of) => (track(*of), Command::Pause),
+            MediaAction::Resume(of) => (track(*of), Command::Resume),
+            MediaAction::Stop(of) => (track(*of), Command::Stop),
+            MediaAction::Digits(digits) => (Track::Audio, self.digits(slot, digits, cx)?),
+            MediaAction::Echo(of, is_on) => (track(*of), Command::Echo(*is_on)),
+            MediaAction::EchoAll(value) => {
+                let is_on = self.operand(slot, value) != 0.0;
+                if self.program_of(slot).program.wants_video {
+                    self.command(slot, Track::Video, Command::Echo(is_on), cx.now)?;
+                }
+                (Track::Audio, Command::Echo(is_on))
+            }
+            MediaAction::Check(check) => {
+                self.calls[slot].awaits_packets = true;
+                let timeout_ns = u64::from(check.timeout_ms) * 1_000_000;
+                let (received, sent) = (check.received, check.sent);
+                (Track::Audio, Command::Check { received, sent, timeout_ns })
+            }
+            MediaAction::TakeDigits { from, to } => {
+                let mut text = Vec::new();
+                self.variable_text(slot, *from, &mut text);
+                self.assign(slot, *from, Value::Unset);
+                return match self.assign_text(slot, *to, &text) {
+                    true => Ok(()),
+                    false => Err(FailureCause::PoolExhausted),
+                };
+            }
+        };
+        self.command(slot, track, command, cx.now)
+    }
+
+    fn command(
+        &mut self,
+        slot: Slot,
+        track: Track,
+        command: Command,
+        now: u64,
+    ) -> Result<(), FailureCause> {
+        let Some((media, leg)) = self.leg(slot) else { return Err(FailureCause::MediaFailed) };
+        let done = media.act(leg, track, command, now);
+        done.map_err(|fault| self.media_failed(slot, fault))
+    }
+
+    fn play(&mut self, slot: Slot, play: &Play) -> Result<Command, FailureCause> {
+        let clips = self.program_of(slot).clips.get(usize::from(play.source)).cloned();
+        let Some(clips) = clips else { return Err(self.media_failed(slot, MediaFault::NoClip)) };
+        Ok(Command::Play {
+            clips,
+            loops: play.loops,
+            stop_after_ns: play.stop_after_ms.map(|ms| u64::from(ms) * 1_000_000),
+            payload_type: play.payload_type,
+            encoding: play.encoding,
+        })
+    }
+
+    fn digits(
+        &mut self,
+        slot: Slot,
+        digits: &Digits,
+        cx: &Cx<'_, '_>,
+    ) -> Result<Command, FailureCause> {
+        let text = self.text(slot, &digits.text, cx)?;
+        let read = read_digits(&text, digits.digit_ms).map_err(|_| FailureCause::ScenarioError)?;
+        let (read, digit_ms) = read;
+        let (media, leg) = self.leg(slot).ok_or(FailureCause::MediaFailed)?;
+        let negotiated = media.agreed(leg, Track::Audio).and_then(|agreed| agreed.telephone_event);
+        Ok(Command::Digits {
+            digits: read.to_ascii_uppercase().into_boxed_slice(),
+            digit_ms,
+            pause_ms: digits.pause_ms,
+            payload_type: negotiated.or(Some(digits.payload_type)),
+        })
+    }
+
+    /// Handles news of a call's media.
+    pub(in crate::engine) fn on_media(
+        &mut self,
+        call: CallRef,
+        event: MediaEvent,
+        now: u64,
+        tx: &mut TxArena,
+    ) {
+        let slot = call.slot;
+        let is_open = self.calls.current(slot, call.generation).is_some();
+        if !is_open || self.calls[slot].leg.is_none() {
+            return;
+        }
+        match event {
+            MediaEvent::Checked(is_met) => self.packets_checked(slot, is_met, now, tx),
+            MediaEvent::Digit(digit) => self.digit_received(slot, digit),
+            MediaEvent::Played(_) => {}
+        }
+    }
+
+    /// Lets a call go on that waited for packets, or fails it.
+    fn packets_checked(&mut self, slot: Slot, is_met: bool, now: u64, tx: &mut TxArena) {
+        if !std::mem::take(&mut self.calls[slot].awaits_packets) {
+            return;
+        }
+        if is_met {
+            self.calls[slot].due_ns = now;
+            return self.resume(slot, now, tx);
+        }
+        let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+        // The call stands behind the step that has the check.
+        self.calls[slot].step = self.calls[slot].step.saturating_sub(1);
+        self.abort(slot, FailureCause::RtpCheck, &mut cx);
+    }
+
+    /// Appends a received digit to the variable of the program that takes digits.
+    fn digit_received(&mut self, slot: Slot, digit: u8) {
+        let Some(to) = self.program_of(slot).program.digits else { return };
+        let mut text = std::mem::take(&mut self.buffers.default_text);
+        text.clear();
+        self.variable_text(slot, to, &mut text);
+        if text.len() < DIGITS_MAX {
+            text.push(digit);
+            if !self.assign_text(slot, to, &text) {
+                self.counters.warnings += 1;
+            }
+        }
+        self.buffers.default_text = text;
+    }
+}
+
+fn track(track: MediaTrack) -> Track {
+    match track {
+        MediaTrack::Audio => Track::Audio,
+        MediaTrack::Video => Track::Video,
+    }
+}
+
+/// Tells whether a body is a session description.
+fn is_description(body: &[u8]) -> bool {
+    body.starts_with(b"v=0")
+}

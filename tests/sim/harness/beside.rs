@@ -1,0 +1,44 @@
+//! What a worker of the simulator has beside SIP: the medium of tests, or the media of calls.
+
+use gossipper::dataplane::{Medium, MediumEffect, MediumInput};
+use gossipper::media::MediaHandle;
+use gossipper_uring::TxArena;
+
+use super::echo::Echo;
+
+/// A medium of either kind.
+#[derive(Debug)]
+pub enum Beside {
+    Echo(Echo),
+    Media(MediaHandle),
+}
+
+impl Medium for Beside {
+    fn handle(&mut self, input: MediumInput<'_>, now: u64, tx: &mut TxArena) {
+        match self {
+            Self::Echo(echo) => echo.handle(input, now, tx),
+            Self::Media(media) => media.handle(input, now, tx),
+        }
+    }
+
+    fn next_effect(&mut self) -> Option<MediumEffect> {
+        match self {
+            Self::Echo(echo) => echo.next_effect(),
+            Self::Media(media) => media.next_effect(),
+        }
+    }
+
+    fn next_deadline_ns(&self) -> u64 {
+        match self {
+            Self::Echo(echo) => echo.next_deadline_ns(),
+            Self::Media(media) => media.next_deadline_ns(),
+        }
+    }
+
+    fn media(&self) -> Option<MediaHandle> {
+        match self {
+            Self::Echo(_) => None,
+            Self::Media(media) => Some(media.clone()),
+        }
+    }
+}

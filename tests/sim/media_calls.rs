@@ -1,0 +1,274 @@
+//! Calls with media: the ports that they advertise, the descriptions that they follow, and their
+//! actions. What streams send and measure is tested apart.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use gossipper::engine::{Clips, Gate};
+use gossipper::media::MediaConfig;
+use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
+use gossipper::scenario::Program;
+use gossipper::stats::{Counters, FailureCause};
+
+use crate::harness::rig::{Rig, answer, header, request, to_tag};
+use crate::harness::scenarios::{inline, spelled_out};
+use crate::harness::side::{SideOptions, rate};
+
+/// A second of a sound that is the same in every packet, in both G.711 encodings.
+fn sound() -> Arc<ClipSet> {
+    let clip = |byte| {
+        let frame = |at: u32| Frame {
+            offset: at * 160,
+            len: 160,
+            marker: at == 0,
+            payload_type: None,
+            gap_ns: 20_000_000,
+            ticks: 160,
+        };
+        Arc::new(Clip {
+            bytes: vec![byte; 50 * 160].into(),
+            frames: (0..50).map(frame).collect(),
+            content: Content::Payload,
+            clock_rate: 8000,
+            is_silent: false,
+            pattern: None,
+        })
+    };
+    Arc::new(ClipSet { clips: vec![("PCMU", clip(0x10)), ("PCMA", clip(0x90))] })
+}
+
+/// A side with media on a range of ports.
+fn side(program: Program, ports: (u16, u16)) -> SideOptions {
+    let sources = program.sources.iter().cloned();
+    let clips: HashMap<_, _> = sources.map(|source| (source, sound())).collect();
+    let mut options = SideOptions::new(program);
+    options.clips = Clips::new([clips]);
+    let (port_min, port_max) = ports;
+    options.media =
+        Some(MediaConfig { port_min, port_max, ..MediaConfig::new(options.address.ip()) });
+    options
+}
+
+/// A caller whose INVITE has `sdp`, and that does `then` once the call is answered.
+fn caller(sdp: &str, then: &str) -> Program {
+    let invite = format!(
+        r#"<send><![CDATA[
+          INVITE sip:a@[remote_ip] SIP/2.0
+          Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
+          From: <sip:b@[local_ip]>;tag=[call_number]
+          To: <sip:a@[remote_ip]>
+          Call-ID: [call_id]
+          CSeq: [cseq] INVITE
+          Contact: <sip:b@[local_ip]:[local_port]>
+          Content-Type: application/sdp
+          Content-Length: [len]
+
+          {sdp}
+        ]]></send>
+        <recv response="200"/>"#
+    );
+    spelled_out("caller", &(invite + &crate::harness::scenarios::expand(then)))
+}
+
+const OFFER: &str = "v=0
+o=- 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0
+a=rtcp:[media_port+1]
+m=video [media_port+2] RTP/AVP 96
+a=x:[rtpstream_audio_port] [rtpstream_video_port+1] [auto_media_port]";
+
+const HANGUP: &str = r#"<send>@ACK@</send><pause milliseconds="100"/>
+    <send>@BYE@</send><recv response="200"/>"#;
+
+/// The lines of a message that begin with `start`.
+fn lines<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
+    text.lines().filter(|line| line.starts_with(start)).collect()
+}
+
+/// A 200 for `invite` with a description whose address is `to`.
+fn answer_with(invite: &str, to: &str) -> String {
+    let body = format!(
+        "v=0\r\no=- 1 1 IN IP4 {to}\r\ns=-\r\nc=IN IP4 {to}\r\nt=0 0\r\n\
+         m=audio 40000 RTP/AVP 0\r\n"
+    );
+    let head = answer(invite, 200, "t");
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    head.replace("Content-Length: 0\r\n\r\n", &length)
+}
+
+#[test]
+fn a_call_advertises_ports_of_its_own_where_the_scenario_has_media() {
+    let play = r#"<nop><action><exec rtp_stream="a.wav"/></action></nop>"#;
+    let options = side(caller(OFFER, &(play.to_owned() + HANGUP)), (7000, 7099));
+    let mut rig = Rig::with(options.with(|engine| {
+        engine.calls_total = Some(2);
+        engine.arrivals = rate(1000.0);
+    }));
+    let [one, two] = [rig.expect("INVITE").text, rig.expect("INVITE").text];
+    let port = |text: &str| -> u16 { lines(text, "m=audio ")[0][8..12].parse().unwrap() };
+    for invite in [&one, &two] {
+        let audio = port(invite);
+        let video: u16 = lines(invite, "m=video ")[0][8..12].parse().unwrap();
+        assert!((7000..7099).contains(&audio) && audio % 2 == 0, "{audio}");
+        assert_ne!(audio, video);
+        assert_eq!(lines(invite, "a=rtcp:"), [format!("a=rtcp:{}", audio + 1)]);
+        let more = format!("a=x:{audio} {} {audio}", video + 1);
+        assert_eq!(lines(invite, "a=x:"), [more]);
+    }
+    assert_ne!(port(&one), port(&two));
+    for invite in [&one, &two] {
+        rig.send(&answer_with(invite, "192.0.2.2"));
+    }
+    for _ in 0..2 {
+        rig.expect("ACK");
+    }
+    for _ in 0..2 {
+        let bye = rig.expect("BYE").text;
+        rig.send(&answer(&bye, 200, "t"));
+    }
+    assert_eq!(succeeded(&rig.end()), (2, 0));
+}
+
+#[test]
+fn without_media_the_keywords_are_those_of_the_run() {
+    let mut rig = Rig::with(side(caller(OFFER, HANGUP), (7000, 7099)));
+    let invite = rig.expect("INVITE").text;
+    assert_eq!(lines(&invite, "m="), ["m=audio 6000 RTP/AVP 0", "m=video 6002 RTP/AVP 96"]);
+    assert_eq!(lines(&invite, "a=x:"), ["a=x:6000 6003 6000"]);
+}
+
+#[test]
+fn a_call_without_a_port_fails() {
+    let play = r#"<nop><action><exec rtp_stream="a.wav"/></action></nop>"#;
+    let offer = OFFER.split("\nm=video").next().unwrap();
+    let options = side(caller(offer, &(play.to_owned() + HANGUP)), (7000, 7001));
+    let mut rig = Rig::with(options.with(|engine| {
+        engine.calls_total = Some(2);
+        engine.arrivals = rate(1000.0);
+    }));
+    let invite = rig.expect("INVITE").text;
+    rig.run(100);
+    assert_eq!(rig.failures(), [(FailureCause::NoMediaPort, 1)]);
+    rig.send(&answer_with(&invite, "192.0.2.2"));
+    rig.expect("ACK");
+    let bye = rig.expect("BYE").text;
+    rig.send(&answer(&bye, 200, "t"));
+    assert_eq!(succeeded(&rig.end()), (1, 1));
+}
+
+fn succeeded(counters: &Counters) -> (u64, u64) {
+    (counters.calls_succeeded, counters.calls_failed)
+}
+
+fn answerer() -> Program {
+    inline(
+        "answerer",
+        r#"<recv request="INVITE"/>
+        <send><![CDATA[
+          SIP/2.0 200 OK
+          [last_Via:]
+          [last_From:]
+          [last_To:];tag=own[call_number]
+          [last_Call-ID:]
+          [last_CSeq:]
+          X-Codec: [audio_codec] [audio_pt]
+          Content-Type: application/sdp
+          Content-Length: [len]
+
+          v=0
+          o=- 1 1 IN IP4 [local_ip]
+          s=-
+          c=IN IP4 [media_ip]
+          t=0 0
+          [audio_sdp]
+        ]]></send>
+        <recv request="ACK"/>
+        <nop><action><exec rtp_stream="synthetic"/></action></nop>
+        <recv request="BYE"/>
+        <send>@200=@</send>"#,
+    )
+}
+
+/// An INVITE that offers `sections`.
+fn offering(call: &str, sections: &str) -> String {
+    let body =
+        format!("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\n{sections}");
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    request("INVITE", call, 1, "").replace("Content-Length: 0\r\n\r\n", &length)
+}
+
+#[test]
+fn an_answer_follows_the_offer() {
+    let mut rig = Rig::with(side(answerer(), (7000, 7099)));
+    rig.send(&offering("one", "m=audio 4000 RTP/AVP 18 8 0\r\na=ptime:30\r\n"));
+    let ok = rig.expect("SIP/2.0 200").text;
+    assert_eq!(header(&ok, "X-Codec"), "PCMA/8000 8");
+    let media = lines(&ok, "m=audio ")[0];
+    assert!(media.starts_with("m=audio 70") && media.ends_with(" RTP/AVP 8"), "{media}");
+    assert_eq!(lines(&ok, "a="), ["a=rtpmap:8 PCMA/8000", "a=ptime:30"]);
+    rig.send(&request("ACK", "one", 1, to_tag(&ok)));
+    rig.send(&request("BYE", "one", 2, to_tag(&ok)));
+    rig.expect("SIP/2.0 200");
+    // Without an offer it is an offer of ours.
+    rig.send(&request("INVITE", "two", 1, ""));
+    let ok = rig.expect("SIP/2.0 200").text;
+    assert_eq!(header(&ok, "X-Codec"), "PCMU/8000 0");
+    assert_eq!(lines(&ok, "a="), ["a=rtpmap:0 PCMU/8000"]);
+    rig.send(&request("ACK", "two", 1, to_tag(&ok)));
+    rig.send(&request("BYE", "two", 2, to_tag(&ok)));
+    rig.expect("SIP/2.0 200");
+    assert_eq!(succeeded(&rig.end()), (2, 0));
+}
+
+#[test]
+fn a_caller_for_whom_there_is_no_port_is_told_so() {
+    let mut rig = Rig::with(side(answerer(), (7000, 7001)));
+    rig.send(&offering("one", "m=audio 4000 RTP/AVP 0\r\n"));
+    let ok = rig.expect("SIP/2.0 200").text;
+    rig.send(&offering("two", "m=audio 4002 RTP/AVP 0\r\n"));
+    rig.expect("SIP/2.0 503");
+    assert_eq!(rig.failures(), [(FailureCause::NoMediaPort, 1)]);
+    rig.send(&request("ACK", "one", 1, to_tag(&ok)));
+    rig.send(&request("BYE", "one", 2, to_tag(&ok)));
+    rig.expect("SIP/2.0 200");
+    assert_eq!(succeeded(&rig.end()), (1, 1));
+}
+
+/// A gate that lets only the peer of the tests pass.
+#[derive(Debug)]
+struct OnlyThePeer;
+
+impl Gate for OnlyThePeer {
+    fn lets_pass(&self, to: SocketAddr, _: u64) -> bool {
+        to.ip().to_string() == "192.0.2.2"
+    }
+}
+
+#[test]
+fn a_description_with_a_forbidden_or_useless_address_fails_its_call() {
+    for (address, cause) in [
+        ("192.0.2.66", FailureCause::BlockedTarget),
+        ("host.example.com", FailureCause::MediaFailed),
+        ("224.0.0.1", FailureCause::MediaFailed),
+    ] {
+        let offer = OFFER.split("\nm=video").next().unwrap();
+        let play = r#"<nop><action><exec rtp_stream="a.wav"/></action></nop>"#;
+        let mut options = side(caller(offer, &(play.to_owned() + HANGUP)), (7000, 7099));
+        if let Some(media) = &mut options.media {
+            media.gate = Some(Arc::new(OnlyThePeer));
+        }
+        let mut rig = Rig::with(options);
+        let invite = rig.expect("INVITE").text;
+        rig.send(&answer_with(&invite, address));
+        // The dialog is ended, although the call has failed.
+        rig.expect("ACK");
+        let bye = rig.expect("BYE").text;
+        rig.send(&answer(&bye, 200, "t"));
+        assert_eq!(rig.failures(), [(cause, 1)], "{address}");
+        rig.end();
+    }
+}
