@@ -223,6 +223,12 @@ impl RunDraft {
             "-timer_resol, -max_recv_loops and -max_sched_loops have no effect: there is no tick",
         );
         add(
+            self.media.has_ignored,
+            "-mb, -rtp_threadtasks, -rtp_buffsize, -random_base_ssrc, -media_scale and \
+             -media_iouring have no effect: media has no threads and buffers to size, and its \
+             SSRCs are random",
+        );
+        add(
             self.timeout_error && self.timeout_ms.is_none(),
             "-timeout_error has no effect: -timeout is not given",
         );

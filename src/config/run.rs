@@ -240,16 +240,32 @@ pub struct MediaConfig {
     pub port_min: u16,
     /// Last RTP port; not below `port_min`.
     pub port_max: u16,
+    /// True if all streams of a worker share a port.
+    pub is_shared: bool,
+    /// Time between RTCP reports in milliseconds; 0 is never, `None` is that of RFC 3550.
+    pub rtcp_interval_ms: Option<u64>,
+    /// Payload type of sources that neither scenario nor peer give one.
+    pub payload_type: Option<u8>,
+    /// True if an option was given that only SIPp's threads need.
+    pub has_ignored: bool,
 }
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        Self { ip: None, port_min: 6000, port_max: u16::MAX }
+        Self {
+            ip: None,
+            port_min: 6000,
+            port_max: u16::MAX,
+            is_shared: false,
+            rtcp_interval_ms: None,
+            payload_type: None,
+            has_ignored: false,
+        }
     }
 }
 
 /// Conditions that alone decide whether the run succeeded, if at least one is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HealthGates {
     /// Least share of successful calls, 0..=1.
     pub min_success_ratio: Option<f64>,
@@ -257,6 +273,22 @@ pub struct HealthGates {
     pub max_failed_calls: Option<u64>,
     /// Most calls that failed by a timeout.
     pub max_timeouts: Option<u64>,
+    /// Least RTP packets received.
+    pub min_rtp_packets: Option<u64>,
+    /// Most silent calls; a gate by default, for runs with media.
+    pub max_silent_calls: Option<u64>,
+}
+
+impl Default for HealthGates {
+    fn default() -> Self {
+        Self {
+            min_success_ratio: None,
+            max_failed_calls: None,
+            max_timeouts: None,
+            min_rtp_packets: None,
+            max_silent_calls: Some(0),
+        }
+    }
 }
 
 impl HealthGates {
@@ -265,6 +297,7 @@ impl HealthGates {
         self.min_success_ratio.is_some()
             || self.max_failed_calls.is_some()
             || self.max_timeouts.is_some()
+            || self.min_rtp_packets.is_some()
     }
 }
 

@@ -2,16 +2,20 @@
 
 use crate::config::parse_ip;
 
-use super::{Accept, FlagGroup, alias, later, takes, within};
+use super::{Accept, FlagGroup, alias, count, later, milliseconds, switch, takes, within};
 
-const RTP: &str = "RTP streams";
+const CAPTURES: &str = "a choice of the link type; the file says it";
 const CHECK: &str = "the RTP pattern check";
 const RTP_ONLY: &str = "RTP without SIP";
 const SRTP: &str = "SRTP";
 const TURN: &str = "TURN";
 const RECORDING: &str = "recording";
-const SCALE: &str = "the scale engine for RTP";
 const MEDIA_REPORTS: &str = "reports on media, which need RTP streams";
+
+/// A number of SIPp's threads of media, which this program does not have.
+const fn ignored() -> Accept {
+    count(|d, _| d.media.has_ignored = true)
+}
 
 pub(super) const GROUP: FlagGroup = FlagGroup {
     title: "Media",
@@ -38,12 +42,51 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Last port of media",
         )
         .default("65535"),
-        later("rtp_echo", &[], RTP, "Send received RTP back"),
-        later("mb", &["BYTES"], RTP, "Buffer of -rtp_echo"),
-        later("rtp_payload", &["PT"], RTP, "Payload type of rtp_stream"),
-        later("rtp_threadtasks", &["N"], RTP, "Streams of a playback thread"),
-        later("rtp_buffsize", &["BYTES"], RTP, "Buffer of RTP sockets"),
-        later("random_base_ssrc", &[], RTP, "Start SSRCs at random"),
+        switch(
+            "rtp_echo",
+            |d| d.rules.rtp_echo = true,
+            "Send received RTP back, in calls of every scenario with ports of media",
+        ),
+        takes(
+            "rtp_payload",
+            &["PT"],
+            within(0, 127, |d, v| d.media.payload_type = Some(v as u8)),
+            "Payload type of rtp_stream where a scenario gives none and none is negotiated",
+        ),
+        switch(
+            "rtp_shared",
+            |d| d.media.is_shared = true,
+            "All RTP of a worker on one port: trains of packets, and no range of ports to run out",
+        )
+        .ours(),
+        takes(
+            "rtcp_interval",
+            &["TIME"],
+            milliseconds(0, |d, v| d.media.rtcp_interval_ms = Some(v)),
+            "Send RTCP every TIME (bare number: ms); 0 is never",
+        )
+        .default("5s, spread as RFC 3550 wants")
+        .ours(),
+        takes("mb", &["BYTES"], ignored(), "SIPp's buffer of -rtp_echo: no effect"),
+        takes("rtp_threadtasks", &["N"], ignored(), "SIPp's streams of a thread: no effect"),
+        takes("rtp_buffsize", &["BYTES"], ignored(), "SIPp's buffer of RTP sockets: no effect"),
+        switch(
+            "random_base_ssrc",
+            |d| d.media.has_ignored = true,
+            "SSRCs begin at random: they always do, and -seed repeats them",
+        ),
+        switch(
+            "media_scale",
+            |d| d.media.has_ignored = true,
+            "Use the scale engine for RTP: there is no other",
+        )
+        .ours(),
+        switch(
+            "media_iouring",
+            |d| d.media.has_ignored = true,
+            "Send RTP by io_uring: it leaves as SIP does (-io)",
+        )
+        .ours(),
         later("rtpcheck_debug", &[], CHECK, "Write the RTP check to a file"),
         later("srtpcheck_debug", &[], CHECK, "Write the SRTP check to a file"),
         later("audiotolerance", &["RATIO"], CHECK, "Bad audio packets that are tolerated"),
@@ -52,13 +95,11 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         later("record_wav_duplex", &[], RECORDING, "Record both directions").ours(),
         later("media_srtp", &[], SRTP, "Use SRTP where offered").ours(),
         later("media_reject_srtp", &[], SRTP, "Fail calls that offer SRTP").ours(),
-        later("media_scale", &[], SCALE, "Use the scale engine").ours(),
-        later("media_iouring", &[], SCALE, "Send from the scheduler").ours(),
         later("turn_server", &["HOST:PORT"], TURN, "TURN relay").ours(),
         later("turn_user", &["USER"], TURN, "User of the relay").ours(),
         later("turn_pass", &["PASSWORD"], TURN, "Password of the relay").ours(),
         later("turn_realm", &["REALM"], TURN, "Realm of the relay").ours(),
-        later("pcap-link", &["TYPE"], RTP, "Link type of PCAP files").ours(),
+        later("pcap-link", &["TYPE"], CAPTURES, "Link type of PCAP files").ours(),
         later("rtp_send", &[], RTP_ONLY, "Send RTP without SIP").ours(),
         later("rtp_addr", &["HOST:PORT"], RTP_ONLY, "Where to send").ours(),
         later("rtp_pt", &["PT"], RTP_ONLY, "Payload type").ours(),

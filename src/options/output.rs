@@ -2,7 +2,7 @@
 
 use crate::config::{ColorChoice, parse_listen_address};
 
-use super::{Accept, FlagGroup, choice, later, or_off, seconds, switch, takes, within};
+use super::{Accept, FlagGroup, choice, count, later, or_off, seconds, switch, takes, within};
 
 const MEDIA_GATES: &str = "health gates on media";
 const UI: &str = "the Control UI";
@@ -110,7 +110,22 @@ pub(super) const HEALTH: FlagGroup = FlagGroup {
         .ours(),
         later("health_max_rtcp_fraction_lost", &["RATIO"], MEDIA_GATES, "Most loss").ours(),
         later("health_max_rtcp_jitter_ts", &["N"], MEDIA_GATES, "Most jitter").ours(),
-        later("health_min_rtp_packets_recv", &["N"], MEDIA_GATES, "Least packets").ours(),
+        takes(
+            "health_min_rtp_packets_recv",
+            &["N"],
+            count(|d, v| d.health.min_rtp_packets = or_off(v)),
+            "Least RTP packets received, of all calls together; 0 is no gate",
+        )
+        .default("0")
+        .ours(),
+        takes(
+            "health_max_silent_calls",
+            &["N"],
+            Accept::CountOrOff(|d, v| d.health.max_silent_calls = v),
+            "Most calls in which nobody heard anything, once a call sent RTP; -1 is no gate",
+        )
+        .default("0")
+        .ours(),
         later(
             "health_min_rtp_packets_recv_per_call",
             &["N"],

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::data::{Origin, Remark, Tables};
+use super::media;
 use super::scenario::Text;
 use super::third_party::first_command;
 use crate::config::{RunConfig, ScenarioSource};
@@ -152,7 +153,14 @@ fn scenario(path: &Path, config: &RunConfig, tables: &Tables, found: &mut Vec<Fi
         let hint = format!("to trust it, read it, and copy it or remove {}", mark_name(path));
         found.push(note(&text.name, (0, 0), message, &hint));
     }
-    let Some(program) = checked.program else { return };
+    let Some(mut program) = checked.program else { return };
+    program.is_sent = text.is_sent;
+    let mut notes = Vec::new();
+    if let Err(error) = media::sources(config, &program, &source, &mut notes) {
+        found.push(failed(&text.name, &error));
+    }
+    let nowhere = (0, 0);
+    found.extend(notes.iter().map(|finding| note(&text.name, nowhere, finding, "")));
     let programs = std::iter::once(&program);
     found.extend(tables.gaps(programs).iter().map(|remark| doubtful(config, remark)));
     if config.injection.is_empty() && reads_files(&program) {

@@ -153,7 +153,7 @@ impl Tables {
         };
         let read = |name: &str| match origin.is_sent {
             false => text_of(name, folder.as_deref(), &config.access),
-            true => text_beside(name, folder.as_deref(), &config.access),
+            true => content(open_beside(name, folder.as_deref(), &config.access)),
         };
         let places = match origin.is_sent || config.access.is_confined() {
             false => "names are relative to the current directory, then to the scenario's",
@@ -354,22 +354,21 @@ fn base_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// The content of a file that a message of a sent scenario includes: it must be in `folder`, as no
-/// other file of the host is allowed.
-fn text_beside(name: &str, folder: Option<&Path>, access: &Access) -> Result<Vec<u8>, String> {
+/// Opens a file that a sent scenario names: it must be in `folder`, as no other file of the host is
+/// allowed.
+pub(super) fn open_beside(name: &str, folder: Option<&Path>, access: &Access) -> io::Result<File> {
     let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     match (access.folder(Folder::Scenarios), folder) {
-        (Some(folder), _) if is_plain => content(access.open_sent(&folder.join(name))),
-        (Some(_), _) => Err(format!(
+        (Some(folder), _) if is_plain => access.open_sent(&folder.join(name)),
+        (Some(_), _) => Err(io::Error::other(format!(
             "a scenario that is sent over the API can read files only in the folder {:?} of the \
              data directory",
             Folder::Scenarios.name()
+        ))),
+        (None, Some(folder)) if is_plain => access.open_to_read(&folder.join(name)),
+        _ => Err(io::Error::other(
+            "a scenario that was sent over the API can read only files beside the scenario file",
         )),
-        (None, Some(folder)) if is_plain => content(access.open_to_read(&folder.join(name))),
-        _ => Err(
-            "a scenario that was sent over the API can read only files beside the scenario file"
-                .to_owned(),
-        ),
     }
 }
 

@@ -95,6 +95,14 @@ pub enum RunError {
         /// Their name.
         name: String,
     },
+    /// A source of media cannot be played.
+    #[error(
+        "{what}\n  hint: files are looked for beside the scenario, then in the working directory"
+    )]
+    MediaSource {
+        /// The source and the reason.
+        what: String,
+    },
     /// `-infindex` names no injection file.
     #[error(
         "-infindex {name}: no injection file has that name ({known})\n  hint: give the file with -inf, and its name without directories to -infindex"

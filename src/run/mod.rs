@@ -12,6 +12,7 @@ mod exchange;
 mod exports;
 mod finished;
 mod kept;
+mod media;
 mod memory;
 mod plan;
 mod planned;

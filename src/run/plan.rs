@@ -15,7 +15,7 @@ use super::data::Tables;
 use super::kept::SentRules;
 use super::memory::Promise;
 use super::pool::{self, Sizing, Terms};
-use super::{RunError, memory, sources, targets, third_party};
+use super::{RunError, media, memory, sources, targets, third_party};
 use crate::config::targets::Load;
 use crate::config::{
     CallIds, CallLimit, ConcurrencyLimit, Flavor, HostPort, IoChoice, RATE_DEFAULT, RunConfig,
@@ -135,7 +135,9 @@ pub(super) fn plan(
         &mut notices,
     )?;
     let engine = engine_config(config, roles, &addresses, limits, (pool, workers), data);
-    let driver = driver_config(config, per_call_sockets, sources.as_ref(), streams.as_ref());
+    let media = media::plan(config, &programs, &engine, &mut notices)?;
+    let mut driver = driver_config(config, per_call_sockets, sources.as_ref(), streams.as_ref());
+    driver.sockets_max += media.as_ref().map_or(0, |media| media::sockets(media, &programs));
     notices.extend(refused_cpus(&config.cpus));
     let runs_commands = programs.all().any(|program| program.runs_commands());
     let launch = Launch {
@@ -158,7 +160,7 @@ pub(super) fn plan(
         samples: false,
         record_bytes: 0,
         bell: Arc::default(),
-        media: None,
+        media,
         engine,
     };
     let driver_name = if use_uring { "uring" } else { "syscall" };
@@ -585,7 +587,7 @@ fn sockets_of_calls(
 }
 
 /// Descriptors that are available for connections that peers open.
-fn affordable_files(config: &RunConfig, wanted: u64) -> u64 {
+pub(super) fn affordable_files(config: &RunConfig, wanted: u64) -> u64 {
     let limit = match config.skip_rlimit {
         true => sys::nofile_limit(),
         false => sys::raise_nofile_limit(wanted + SPARE_FILES).or_else(|_| sys::nofile_limit()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::RunError;
 use super::data::{Origin, Tables};
+use super::media;
 use crate::config::{RunConfig, ScenarioSource, Trunk};
 use crate::engine::{Clips, Programs};
 use crate::scenario::{self, Diagnostic, Mode, Program};
@@ -156,8 +157,24 @@ pub(super) fn load_all(
     };
     let receiving = second(&config.receiving, "-rxsf")?;
     let out_of_call = second(&config.out_of_call, "-oocsf")?;
-    let clips = Clips::default();
-    let programs = Programs { main: Arc::new(main), receiving, out_of_call, clips };
+    let mut notes = Vec::new();
+    let second = |program: &Option<Arc<Program>>, source: &Option<ScenarioSource>| {
+        program.clone().zip(source.clone())
+    };
+    let main_and_source = (Arc::new(main), config.scenario.clone());
+    let all = [
+        Some(main_and_source.clone()),
+        second(&receiving, &config.receiving),
+        second(&out_of_call, &config.out_of_call),
+    ];
+    let sources = all.into_iter().flatten();
+    let sources = sources
+        .map(|(program, source)| media::sources(config, &program, &source, &mut notes))
+        .collect::<Result<Vec<_>, _>>()?;
+    warnings.extend(notes);
+    let (main, _) = main_and_source;
+    let clips = Clips::new(sources);
+    let programs = Programs { main, receiving, out_of_call, clips };
     Ok(Loaded { programs, text, warnings })
 }
 

@@ -363,6 +363,8 @@ impl Supervisor {
             success_ratio_min: gates.min_success_ratio,
             failed_calls_max: gates.max_failed_calls,
             timeouts_max: gates.max_timeouts,
+            rtp_packets_received_min: gates.min_rtp_packets,
+            silent_calls_max: gates.max_silent_calls,
         };
         gates.evaluate(snapshot)
     }

@@ -13,6 +13,11 @@ pub struct HealthGates {
     pub failed_calls_max: Option<u64>,
     /// `-health_max_timeouts`: most calls that may fail for want of an answer.
     pub timeouts_max: Option<u64>,
+    /// `-health_min_rtp_packets_recv`: least RTP packets that all calls together must receive.
+    pub rtp_packets_received_min: Option<u64>,
+    /// `-health_max_silent_calls`: most calls in which nobody heard anything, if any call sent RTP.
+    /// As it is set by default, it alone does not make gates decide about a run that passes it.
+    pub silent_calls_max: Option<u64>,
 }
 
 /// The outcome of the gates.
@@ -37,9 +42,9 @@ impl Default for Health {
 }
 
 impl HealthGates {
-    /// Tells whether any gate is set.
+    /// Tells whether any gate is set that decides alone.
     pub fn is_active(&self) -> bool {
-        *self != Self::default()
+        *self != Self { silent_calls_max: self.silent_calls_max, ..Self::default() }
     }
 
     /// Compares a run with the gates. A run that started no call fails a success ratio: a gate that
@@ -69,8 +74,21 @@ impl HealthGates {
         if let Some(limit) = self.timeouts_max.filter(|&limit| timeouts > limit) {
             reasons.push(format!("{timeouts} calls timed out, {limit} are allowed"));
         }
+        let media = &snapshot.counters.media;
+        let received = media.rtp_packets_received;
+        if let Some(limit) = self.rtp_packets_received_min.filter(|&limit| received < limit) {
+            reasons.push(format!("{received} RTP packets were received, {limit} are required"));
+        }
+        let silent = if media.rtp_packets_sent > 0 { media.silent_calls } else { 0 };
+        if let Some(limit) = self.silent_calls_max.filter(|&limit| silent > limit) {
+            reasons.push(format!(
+                "{silent} of {} calls with media were silent, {limit} are allowed \
+                 (-health_max_silent_calls)",
+                media.legs_closed
+            ));
+        }
         Health {
-            active: self.is_active(),
+            active: self.is_active() || !reasons.is_empty(),
             pass: reasons.is_empty(),
             reasons,
             success_ratio_min: self.success_ratio_min,
@@ -109,7 +127,7 @@ mod tests {
         let gates = HealthGates {
             success_ratio_min: Some(1.0),
             failed_calls_max: Some(0),
-            timeouts_max: None,
+            ..HealthGates::default()
         };
         let mut stopped = snapshot(96, 0);
         stopped.calls.started += 4;
@@ -124,6 +142,7 @@ mod tests {
             success_ratio_min: Some(0.95),
             failed_calls_max: Some(5),
             timeouts_max: Some(4),
+            ..HealthGates::default()
         };
         let good = gates.evaluate(&snapshot(96, 4));
         assert_eq!((good.active, good.pass), (true, true));
@@ -137,6 +156,27 @@ mod tests {
                 "6 calls timed out, 4 are allowed",
             ]
         );
+    }
+
+    #[test]
+    fn a_silent_call_fails_a_run_that_sent_media() {
+        let gates = HealthGates { silent_calls_max: Some(0), ..HealthGates::default() };
+        let with_media = |sent, silent| {
+            let mut snapshot = snapshot(2, 0);
+            let media = &mut snapshot.counters.media;
+            (media.rtp_packets_sent, media.silent_calls, media.legs_closed) = (sent, silent, 2);
+            gates.evaluate(&snapshot)
+        };
+        // Alone it decides nothing about a run without silent calls, or without media.
+        assert_eq!(with_media(100, 0), Health::default());
+        assert_eq!(with_media(0, 2), Health::default());
+        let silent = with_media(100, 1);
+        assert_eq!((silent.active, silent.pass), (true, false));
+        assert!(
+            silent.reasons[0].starts_with("1 of 2 calls with media were silent, 0 are allowed")
+        );
+        let received = HealthGates { rtp_packets_received_min: Some(1), ..HealthGates::default() };
+        assert!(!received.evaluate(&snapshot(2, 0)).pass);
     }
 
     #[test]

@@ -165,6 +165,8 @@ fn reports(run: &RunConfig, is_masked: bool) -> Profile {
         health_min_success_ratio: run.health.min_success_ratio,
         health_max_failed_calls: whole(run.health.max_failed_calls),
         health_max_timeouts: whole(run.health.max_timeouts),
+        health_max_silent_calls: Some(whole(run.health.max_silent_calls).unwrap_or(-1)),
+        health_min_rtp_packets_recv: run.health.min_rtp_packets,
         ..Profile::default()
     }
 }

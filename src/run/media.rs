@@ -1,0 +1,273 @@
+//! The media of a run: the sources that its scenarios play, and the sockets of their streams.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use super::data::open_beside;
+use super::plan::affordable_files;
+use super::{RunError, memory};
+use crate::config::{RunConfig, ScenarioSource};
+use crate::engine::{ClipsBySource, EngineConfig, Programs};
+use crate::files::{Access, Folder};
+use crate::media::library::{Library, Settings};
+use crate::media::{MediaConfig, Mode, RtcpInterval, ports};
+use crate::scenario::Program;
+use crate::sip::Encoding;
+
+/// Most bytes of the sources of one scenario, coded for all encodings that calls may negotiate: an
+/// hour and a half of audio.
+const SOURCES_BYTES_MAX: u64 = 256 << 20;
+
+/// Reads and encodes the sources of a program. `source` gives the folder of its files. Findings are
+/// added to `notes`.
+///
+/// # Errors
+/// A source that cannot be read or played.
+pub(super) fn sources(
+    config: &RunConfig,
+    program: &Program,
+    source: &ScenarioSource,
+    notes: &mut Vec<String>,
+) -> Result<ClipsBySource, RunError> {
+    if program.sources.is_empty() {
+        return Ok(ClipsBySource::new());
+    }
+    let folder = match source {
+        ScenarioSource::File(path) => path.parent(),
+        ScenarioSource::Builtin(_) => None,
+    };
+    // Half of what is free: a file and its samples are in memory beside what is made of them.
+    let bytes_max = SOURCES_BYTES_MAX.min(memory::free_bytes() / 2);
+    let mut settings = Settings::new(bytes_max as usize);
+    if let Some(raw) = config.media.payload_type.and_then(Encoding::by_static_payload_type) {
+        settings.raw = Some(raw);
+    }
+    let mut read = |name: &str, bytes_max: usize| {
+        let file = match program.is_sent {
+            true => open_beside(name, folder, &config.access),
+            false => open(name, folder, &config.access),
+        };
+        match file {
+            Ok(file) => content(file, bytes_max).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let library = Library::prepare(&program.sources, &settings, &mut read)
+        .map_err(|error| RunError::MediaSource { what: error.to_string() })?;
+    notes.extend(library.notes);
+    Ok(library.clips)
+}
+
+/// Opens a file that a scenario plays. As in SIPp, it is looked for beside the scenario, then in
+/// the working directory; `~` is the home directory.
+fn open(name: &str, folder: Option<&Path>, access: &Access) -> io::Result<File> {
+    if access.is_confined() {
+        let scenarios = access.folder(Folder::Scenarios);
+        let folder = folder.map(Path::to_owned).or(scenarios).unwrap_or_default();
+        return access.open_to_read(&folder.join(name));
+    }
+    let name = match (name.strip_prefix("~/"), env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(name),
+    };
+    let beside = folder.map_or_else(|| name.clone(), |folder| folder.join(&name));
+    let scenarios = access.folder(Folder::Scenarios).map(|scenarios| scenarios.join(&name));
+    match scenarios {
+        _ if beside.exists() => access.open_to_read(&beside),
+        Some(sent) if !name.exists() && sent.exists() => access.open_sent(&sent),
+        _ => access.open_to_read(&name),
+    }
+}
+
+/// The bytes of a file of at most `bytes_max`.
+fn content(file: File, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let failed = |error: io::Error| error.to_string();
+    let too_large = || {
+        format!(
+            "the file has more than the {bytes_max} bytes that the sources of a scenario may have"
+        )
+    };
+    let len = file.metadata().map_err(failed)?.len();
+    if len > bytes_max as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(len as usize);
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > bytes_max {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+/// Plans the media of each worker; `None` if no call has any.
+///
+/// # Errors
+/// A range of ports that is too small for the calls of the run.
+pub(super) fn plan(
+    config: &RunConfig,
+    programs: &Programs,
+    engine: &EngineConfig,
+    notices: &mut Vec<String>,
+) -> Result<Option<MediaConfig>, RunError> {
+    let echoes = config.rules.rtp_echo;
+    let has_ports = programs.all().any(|program| program.has_media_ports);
+    if echoes && !has_ports {
+        notices.push("-rtp_echo has no effect: no scenario has a port of media".to_owned());
+    }
+    let uses_media = programs.all().any(|program| program.uses_media);
+    if !uses_media && !(echoes && has_ports) {
+        return Ok(None);
+    }
+    let settings = &config.media;
+    let mut media = MediaConfig {
+        workers: engine.workers,
+        seed: engine.seed,
+        port_min: settings.port_min,
+        port_max: settings.port_max,
+        mode: if settings.is_shared { Mode::Shared } else { Mode::Ports },
+        legs_max: engine.pool_calls,
+        device: config.device.clone(),
+        rtcp: match settings.rtcp_interval_ms {
+            None => RtcpInterval::Standard,
+            Some(0) => RtcpInterval::Off,
+            Some(ms) => RtcpInterval::Fixed(ms.saturating_mul(1_000_000)),
+        },
+        payload_type: settings.payload_type,
+        echo: echoes,
+        gate: engine.data.gate.clone(),
+        gate_for_sent: engine.data.gate_for_sent.clone(),
+        ..MediaConfig::new(bound_ip(engine.environment.media_ip, notices))
+    };
+    if media.mode == Mode::Ports {
+        media.legs_max = legs_with_ports(config, programs, engine, &media)?;
+    }
+    Ok(Some(media))
+}
+
+/// The address that sockets of media are bound to. One that is not of this host, such as that of a
+/// router before it, is advertised only.
+fn bound_ip(advertised: IpAddr, notices: &mut Vec<String>) -> IpAddr {
+    match UdpSocket::bind((advertised, 0)) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            notices.push(format!(
+                "-mi {advertised} is no address of this host: media is received on all of them"
+            ));
+            match advertised {
+                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            }
+        }
+        _ => advertised,
+    }
+}
+
+/// Pairs of sockets of a call: one for each stream.
+fn streams_of_call(programs: &Programs) -> usize {
+    1 + usize::from(programs.all().any(|program| program.wants_video))
+}
+
+/// Sockets of the media of a worker.
+pub(super) fn sockets(media: &MediaConfig, programs: &Programs) -> usize {
+    match media.mode {
+        Mode::Ports => 2 * streams_of_call(programs) * media.legs_max,
+        Mode::Shared => 2,
+    }
+}
+
+/// Calls of a worker that can have media at a time: as many as its ports allow, and descriptors.
+///
+/// # Errors
+/// The limit of open calls is beyond that.
+fn legs_with_ports(
+    config: &RunConfig,
+    programs: &Programs,
+    engine: &EngineConfig,
+    media: &MediaConfig,
+) -> Result<usize, RunError> {
+    let of_call = streams_of_call(programs);
+    let (_, pairs) = ports::share(media.port_min, media.port_max, 0, 1);
+    let most = pairs as usize / of_call;
+    let open = engine.concurrent_max.or(config.users);
+    let wanted = match (open, engine.calls_total) {
+        (Some(open), Some(total)) => Some(open.min(total)),
+        (open, total) => open.or(total.filter(|&total| total <= engine.pool_calls as u64)),
+    };
+    let refused = |needed: String, limit: String, hint: String| {
+        let what = format!("media of {} open calls", wanted.unwrap_or_default());
+        Err(RunError::Limit { what, needed, limit, hint })
+    };
+    if let Some(wanted) = wanted.filter(|&wanted| wanted > most as u64) {
+        return refused(
+            format!("{} ports", wanted.saturating_mul(2 * of_call as u64)),
+            format!("{} from {} to {}", 2 * pairs, media.port_min, media.port_max),
+            "widen -min_rtp_port to -max_rtp_port, lower -l, or let all calls share a port with \
+             -rtp_shared"
+                .to_owned(),
+        );
+    }
+    let legs = most.min(wanted.map_or(usize::MAX, |wanted| wanted as usize));
+    let legs = legs.min(engine.pool_calls.saturating_mul(engine.workers));
+    let files = affordable_files(config, 2 * (of_call * legs) as u64);
+    let affordable = files as usize / (2 * of_call);
+    if wanted.is_some() && affordable < legs {
+        let needed = 2 * of_call * legs;
+        return refused(
+            format!("{needed} file descriptors"),
+            files.to_string(),
+            format!("raise it with `ulimit -n {needed}`, lower -l, or give -rtp_shared"),
+        );
+    }
+    Ok(legs.min(affordable).div_ceil(engine.workers.max(1)).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Flavor, RunDraft};
+
+    fn planned(change: impl FnOnce(&mut RunDraft, &mut EngineConfig)) -> Result<usize, RunError> {
+        let text = "<scenario><nop><action><exec rtp_stream=\"tone\"/></action></nop>\
+                    <send><![CDATA[A b]]></send></scenario>";
+        let program = crate::scenario::compile(text, "m", &[]).unwrap();
+        let (mut draft, mut engine) = (RunDraft::default(), EngineConfig::default());
+        engine.pool_calls = 1_000_000;
+        change(&mut draft, &mut engine);
+        let config = draft.resolve(Flavor::Gossipper).unwrap();
+        let programs = Programs::from(Arc::new(program));
+        let media = plan(&config, &programs, &engine, &mut Vec::new())?;
+        Ok(media.unwrap().legs_max)
+    }
+
+    #[test]
+    fn a_range_of_ports_that_is_too_small_is_refused_before_the_run() {
+        let range = |draft: &mut RunDraft| {
+            (draft.media.port_min, draft.media.port_max) = (10_000, 10_019);
+        };
+        assert_eq!(planned(|draft, _| range(draft)).unwrap(), 10);
+        let fits = planned(|draft, engine| {
+            range(draft);
+            engine.concurrent_max = Some(10);
+        });
+        assert_eq!(fits.unwrap(), 10);
+        let refused = planned(|draft, engine| {
+            range(draft);
+            engine.concurrent_max = Some(11);
+        });
+        let text = refused.unwrap_err().to_string();
+        for part in ["22 ports", "20 from 10000 to 10019", "-rtp_shared"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let shared = planned(|draft, engine| {
+            range(draft);
+            draft.media.is_shared = true;
+            (engine.concurrent_max, engine.pool_calls) = (Some(11), 11);
+        });
+        assert_eq!(shared.unwrap(), 11);
+    }
+}
