@@ -29,8 +29,8 @@ import tempfile
 
 # A variable that no scenario has; both programs name it when they refuse to set it.
 NO_VARIABLE = "corpus_check_no_such_variable"
-# What ours says of steps that need media, which is a known difference.
-MEDIA = "comes with the media engine"
+# What ours says of media that it lacks, which is a known difference.
+MEDIA = "not supported in this version"
 COLUMNS = 12
 ROWS = 3
 

@@ -1,5 +1,8 @@
 //! The scenarios that are part of the binary (`-sn`, printed by `-sd`).
 
+mod calls;
+mod lab;
+
 use super::error::{Fault, Position, ScenarioError, nearest};
 use super::program::Program;
 
@@ -15,7 +18,18 @@ pub struct Builtin {
 }
 
 /// All built-in scenarios.
-pub const BUILTINS: &[Builtin] = &[
+pub const BUILTINS: &[Builtin] = &{
+    let mut all = [OWN[0]; OWN.len() + lab::LAB.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = if at < OWN.len() { OWN[at] } else { lab::LAB[at - OWN.len()] };
+        at += 1;
+    }
+    all
+};
+
+/// Those without media.
+const OWN: &[Builtin] = &[
     Builtin {
         name: "uac",
         description: "Call: INVITE, wait for 200, ACK, pause (-d), BYE, wait for 200",
@@ -94,20 +108,12 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name == name)
 }
 
-const MEDIA: &str = "media: comes with the media engine";
+const WEBRTC: &str = "WebRTC";
 
 /// Built-ins of SIPp and of the laboratory that this version lacks, with the missing part that each
 /// waits for.
-const LATER: &[(&str, &str)] = &[
-    ("uac_pcap", MEDIA),
-    ("invite_media", MEDIA),
-    ("invite_media_scale", MEDIA),
-    ("invite_media_early", MEDIA),
-    ("invite_media_early_180", MEDIA),
-    ("invite_media_savpf", MEDIA),
-    ("webrtc_uac", MEDIA),
-    ("webrtc_uas", MEDIA),
-];
+const LATER: &[(&str, &str)] =
+    &[("invite_media_savpf", "SRTP with DTLS"), ("webrtc_uac", WEBRTC), ("webrtc_uas", WEBRTC)];
 
 /// Compiles the built-in scenario of that name, with the `-key` names and values.
 ///

@@ -5,15 +5,19 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use gossipper::dataplane::WorkerRequest;
 use gossipper::engine::{Clips, Gate};
 use gossipper::media::MediaConfig;
 use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
-use gossipper::scenario::Program;
+use gossipper::media::library::{Library, Settings};
+use gossipper::scenario::{BUILTINS, Program, compile};
 use gossipper::stats::{Counters, FailureCause};
+use gossipper_uring::SimConfig;
 
 use crate::harness::rig::{Rig, answer, header, request, to_tag};
-use crate::harness::scenarios::{inline, spelled_out};
+use crate::harness::scenarios::{builtin, inline, spelled_out};
 use crate::harness::side::{SideOptions, rate};
+use crate::harness::{MS, SECOND, World};
 
 /// A second of a sound that is the same in every packet, in both G.711 encodings.
 fn sound() -> Arc<ClipSet> {
@@ -270,5 +274,170 @@ fn a_description_with_a_forbidden_or_useless_address_fails_its_call() {
         rig.send(&answer(&bye, 200, "t"));
         assert_eq!(rig.failures(), [(cause, 1)], "{address}");
         rig.end();
+    }
+}
+
+/// The media of a program's sources, in G.711.
+fn sounds(program: &Program) -> Clips {
+    let mut settings = Settings::new(64 << 20);
+    settings.encodings.retain(|encoding| encoding.name.starts_with("PCM"));
+    let library = Library::prepare(&program.sources, &settings, &mut |_, _| Ok(None));
+    Clips::new([library.unwrap_or_else(|error| panic!("{}: {error}", program.name)).clips])
+}
+
+/// Lets a built-in caller call a built-in answerer. Returns the counters of both.
+fn meet(caller: &str, callee: &str) -> [Counters; 2] {
+    play([builtin(callee), builtin(caller)])
+}
+
+/// Lets a caller, the second one, call an answerer. Returns the counters of the caller and
+/// of the answerer.
+fn play(programs: [Program; 2]) -> [Counters; 2] {
+    let names = format!("{} calls {}", programs[1].name, programs[0].name);
+    let network = SimConfig { delay_ns_min: MS, delay_ns_max: 3 * MS, ..SimConfig::default() };
+    let mut world = World::new(1, network);
+    // Thousands of packets change nothing in the engines.
+    world.check_every = 64;
+    let sides = programs.map(|program| {
+        let clips = sounds(&program);
+        let mut options = side(program, (7000, 7999));
+        options.clips = clips;
+        let options = options.with(|engine| {
+            if engine.calls_total.is_none() {
+                engine.seed = 2;
+            }
+        });
+        world.add(&options)
+    });
+    let [callee_side, caller_side] = sides;
+    let end_ns = world.net.now() + 60 * SECOND;
+    let played = world.run_until(end_ns, |world| world.is_finished(caller_side));
+    played.unwrap_or_else(|problem| panic!("{problem}\n{}", world.log.tail(30)));
+    assert!(world.is_finished(caller_side), "{names}: no end:\n{}", world.log.tail(30));
+    world.request(callee_side, WorkerRequest::StopNewCalls);
+    let end_ns = world.net.now() + 60 * SECOND;
+    world.run_until(end_ns, |world| world.is_finished(callee_side)).unwrap();
+    [caller_side, callee_side].map(|side| {
+        world.sides[side].check_end(false).unwrap();
+        let counters = world.sides[side].reported();
+        let failures: Vec<_> = counters.failures.nonzero().collect();
+        assert_eq!(succeeded(&counters), (1, 0), "{names}: {failures:?}\n{}", world.log.tail(30));
+        counters
+    })
+}
+
+#[test]
+fn every_scenario_of_the_laboratory_gets_along_with_its_partner() {
+    let offers = ["audio_gap", "media_redirect", "port_move", "hold_moh", "hold_resume"];
+    let twins = BUILTINS.iter().filter_map(|builtin| builtin.name.strip_suffix("_uas"));
+    let twins: Vec<&str> = twins.collect();
+    assert_eq!(twins.len(), 24);
+    for name in twins {
+        let twin = format!("{name}_uas");
+        match name {
+            name if offers.contains(&name) || name == "fax_switch" || name == "short_call" => {
+                meet(name, "uas_media");
+                meet("uac_media", &twin);
+            }
+            name => _ = meet(name, &twin),
+        }
+    }
+    for caller in ["invite_media", "uac_pcap", "uac_dtmf"] {
+        meet(caller, "uas_media");
+    }
+    for callee in ["uas_media", "early_183", "late_180"] {
+        meet("uac_media", callee);
+    }
+    meet("invite_media_early", "early_183");
+    meet("invite_media_early_180", "uas_media");
+}
+
+fn builtin_text(name: &str) -> &'static str {
+    BUILTINS.iter().find(|builtin| builtin.name == name).unwrap().text
+}
+
+#[test]
+fn digits_of_the_peer_are_taken_into_a_variable() {
+    let check = r#"<recv request="BYE"><action>
+        <exec rtp_dtmf="take" assign_to="digits"/>
+        <ereg regexp="^1234567890[*]#$" search_in="var" variable="digits" check_it="true"
+            assign_to="found"/>
+        <ereg regexp="^$" search_in="var" variable="again" check_it="true" assign_to="found"/>
+        <exec rtp_dtmf="take" assign_to="again"/>
+        <ereg regexp="^$" search_in="var" variable="again" check_it="true" assign_to="found"/>
+        </action></recv>"#;
+    let text = builtin_text("uas_media");
+    let begin = text.find("<recv request=\"BYE\"").unwrap();
+    let end = begin + text[begin..].find("</recv>").unwrap() + "</recv>".len();
+    let check = check.replace("<recv request=\"BYE\"", "<recv request=\"BYE\" next=\"over\"");
+    let answerer = format!("{}{check}{}", &text[..begin], &text[end..]);
+    let [caller, _] = play([compile(&answerer, "digits", &[]).unwrap(), builtin("uac_dtmf")]);
+    assert_eq!(caller.media.digits_sent, 12);
+}
+
+/// An RTP packet of PCMU.
+fn rtp(sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0];
+    packet.extend_from_slice(&sequence.to_be_bytes());
+    packet.extend_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+    packet.extend_from_slice(&[1, 2, 3, 4]);
+    packet.resize(172, 0x10);
+    packet
+}
+
+#[test]
+fn echo_of_the_run_is_for_scenarios_with_ports_of_media() {
+    let offer = OFFER.split("\nm=video").next().unwrap();
+    let mut options = side(caller(offer, HANGUP), (7000, 7099));
+    if let Some(media) = &mut options.media {
+        media.echo = true;
+    }
+    let mut rig = Rig::with(options.with(|engine| engine.rules.rtp_echo = true));
+    rig.open(40_000);
+    let invite = rig.expect("INVITE").text;
+    let port = lines(&invite, "m=audio ")[0][8..12].parse().unwrap();
+    rig.send(&answer_with(&invite, "192.0.2.2"));
+    rig.expect("ACK");
+    let target = SocketAddr::new("192.0.2.1".parse().unwrap(), port);
+    rig.send_from(1, target, &rtp(7));
+    rig.run(20);
+    let echoes: Vec<_> = rig.inbox.drain(..).collect();
+    assert_eq!(echoes.len(), 1);
+    assert_eq!(echoes[0].source, target);
+    let bye = rig.expect("BYE").text;
+    rig.send(&answer(&bye, 200, "t"));
+    assert_eq!(succeeded(&rig.end()), (1, 0));
+}
+
+#[test]
+fn a_check_holds_the_call_until_its_packets_come() {
+    let then = r#"<send>@ACK@</send>
+        <nop><action><exec rtpcheck="min_packets=5 timeout_ms=2000"/></action></nop>
+        <send>@BYE@</send><recv response="200"/>"#;
+    let offer = OFFER.split("\nm=video").next().unwrap();
+    for packets in [5, 4] {
+        let mut rig = Rig::with(side(caller(offer, then), (7000, 7099)));
+        rig.open(40_000);
+        let invite = rig.expect("INVITE").text;
+        let port = lines(&invite, "m=audio ")[0][8..12].parse().unwrap();
+        let target = SocketAddr::new("192.0.2.1".parse().unwrap(), port);
+        rig.send(&answer_with(&invite, "192.0.2.2"));
+        rig.expect("ACK");
+        for sequence in 0..packets {
+            rig.silence(20);
+            rig.send_from(1, target, &rtp(sequence));
+        }
+        let before = rig.ms();
+        let bye = rig.expect("BYE");
+        rig.send(&answer(&bye.text, 200, "t"));
+        if packets == 5 {
+            assert_eq!(bye.at_ms, before);
+            assert_eq!(succeeded(&rig.end()), (1, 0));
+        } else {
+            // The dialog is ended all the same.
+            assert!(bye.at_ms >= before + 1900, "{} after {before}", bye.at_ms);
+            assert_eq!(rig.failures(), [(FailureCause::RtpCheck, 1)]);
+            rig.end();
+        }
     }
 }

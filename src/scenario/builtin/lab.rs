@@ -417,7 +417,14 @@ const SINGLE: &[Builtin] = &[
       a=rtpmap:8 PCMA/8000
 "
             )),
-            provisional!(),
+            r#"
+  <recv response="100" optional="true"/>
+
+  <!-- Some ring once more after they have answered. -->
+  <recv response="180" optional="global"/>
+
+  <recv response="183" optional="true"/>
+"#,
             r#"
   <recv response="200" rtd="1" rrs="true">
     <action><exec rtp_stream="synthetic"/></action>
@@ -427,9 +434,10 @@ const SINGLE: &[Builtin] = &[
             r#"
   <label id="talk"/>
 
-  <recv request="ACK" optional="true"/>
+  <!-- The time runs for the step at which the call stands. -->
+  <recv request="ACK" optional="true" timeout="10000" ontimeout="hang_up"/>
 
-  <recv request="INVITE" optional="true" next="asked"/>
+  <recv request="INVITE" optional="true" timeout="10000" ontimeout="hang_up" next="asked"/>
 
   <recv request="BYE" timeout="10000" ontimeout="hang_up" next="hung_up"/>
 
