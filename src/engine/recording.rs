@@ -7,9 +7,12 @@ use gossipper_uring::SocketId;
 use super::Engine;
 use super::call::Slot;
 use super::steps::render::Out;
+use crate::media::{Heard, LegReport};
 use crate::sip::Challenge;
-use crate::stats::{FailureCause, TraceKind};
-use crate::trace::{Authenticated, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer};
+use crate::stats::{FailureCause, HeardVerdict, TraceKind};
+use crate::trace::{
+    Authenticated, CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer,
+};
 
 /// Most bytes of records in one turn: some thousands of messages, as many as the send arena holds.
 const TURN_BYTES: usize = 4 << 20;
@@ -106,11 +109,13 @@ impl Engine {
         (step, code): (u16, u16),
         cause: Option<FailureCause>,
         length_ns: u64,
+        media: Option<&LegReport>,
     ) {
         if self.tracer.wants(TraceKind::CallEnded) {
+            let media = media.map(figures);
             let mut room = [0; CALL_ID_MAX];
             let call_id = self.call_id(slot, &mut room);
-            self.trace(slot, step, Event::CallEnded { call_id, cause, code, length_ns });
+            self.trace(slot, step, Event::CallEnded { call_id, cause, code, length_ns, media });
         }
     }
 
@@ -195,4 +200,29 @@ fn credentials(message: &[u8]) -> Option<(u16, &[u8])> {
         }
     }
     None
+}
+
+/// The figures of a call's media, for its record.
+fn figures(report: &LegReport) -> CallMedia {
+    let hundredths = |mos: Option<f32>| mos.map(|mos| (mos * 100.0).round() as u16);
+    let reception = &report.reception;
+    CallMedia {
+        heard: match report.heard {
+            Heard::Unknown => HeardVerdict::Unknown,
+            Heard::None => HeardVerdict::None,
+            Heard::OneWay => HeardVerdict::OneWay,
+            Heard::TwoWay => HeardVerdict::TwoWay,
+        },
+        packets_sent: report.packets_sent,
+        octets_sent: report.octets_sent,
+        packets_received: reception.packets,
+        packets_lost: reception.lost,
+        jitter_max_ns: reception.jitter_max_ns,
+        mos_hundredths: hundredths(reception.mos),
+        mos_min_hundredths: hundredths(reception.mos_min),
+        first_audio_ns: report.first_audio_ns,
+        first_audio_after_answer_ns: report.first_audio_after_answer_ns,
+        round_trip_ns: report.round_trip_ns,
+        peer_fraction_lost: report.peer_fraction_lost,
+    }
 }

@@ -2,12 +2,13 @@
 //!
 //! The keys are an interface (`docs/call-record.schema.json`).
 
+use std::fmt;
 use std::io::Write as _;
 
 use super::{Context, FileId, RecordSink};
 use crate::output::{Timestamp, put_number};
 use crate::stats::{FailureCause, TraceKind};
-use crate::trace::{Event, Kinds, NO_STEP, Record};
+use crate::trace::{CallMedia, Event, Kinds, NO_STEP, Record};
 
 /// The value of `schema_version`.
 pub const SCHEMA_VERSION: &str = "gossipper_call_record_v2";
@@ -31,7 +32,9 @@ impl RecordSink for CallRecords {
     }
 
     fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
-        let Event::CallEnded { call_id, cause, code, length_ns } = record.event else { return };
+        let Event::CallEnded { call_id, cause, code, length_ns, media } = record.event else {
+            return;
+        };
         cx.entry(self.file, record.at_ns, |unix_ns, _, out| {
             out.extend_from_slice(b"{\"schema_version\":\"");
             out.extend_from_slice(SCHEMA_VERSION.as_bytes());
@@ -55,6 +58,9 @@ impl RecordSink for CallRecords {
             if let Some(cause) = cause {
                 put_failure(cause, record.step, out);
             }
+            if let Some(media) = media {
+                put_media(&media, out);
+            }
             out.extend_from_slice(b"}\n");
         });
     }
@@ -69,6 +75,51 @@ fn put_failure(cause: FailureCause, step: u16, out: &mut Vec<u8>) {
     if step != NO_STEP {
         out.extend_from_slice(b",\"failed_step\":");
         put_number(step.into(), 1, out);
+    }
+}
+
+/// Appends the figures of the call's media. Names in capitals are those of earlier records, which
+/// other programs read.
+fn put_media(media: &CallMedia, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = write!(
+        out,
+        ",\"media\":{{\"heard\":\"{}\",\"RTPPacketsSent\":{},\"RTPOctetsSent\":{},\
+         \"RTPPacketsReceived\":{},\"RTPRecvMaxCumulativeLost\":{},\"jitter_max_ms\":{}",
+        media.heard.label(),
+        media.packets_sent,
+        media.octets_sent,
+        media.packets_received,
+        media.packets_lost,
+        Milliseconds(media.jitter_max_ns)
+    );
+    for (name, mos) in [("mos", media.mos_hundredths), ("mos_min", media.mos_min_hundredths)] {
+        if let Some(mos) = mos {
+            let _ = write!(out, ",\"{name}\":{}.{:02}", mos / 100, mos % 100);
+        }
+    }
+    let times = [
+        ("first_audio_ms", media.first_audio_ns),
+        ("first_audio_after_answer_ms", media.first_audio_after_answer_ns),
+        ("round_trip_ms", media.round_trip_ns),
+    ];
+    for (name, time) in times {
+        if let Some(ns) = time {
+            let _ = write!(out, ",\"{name}\":{}", Milliseconds(ns));
+        }
+    }
+    if let Some(lost) = media.peer_fraction_lost {
+        let _ = write!(out, ",\"RTCPMaxFractionLost\":{lost}");
+    }
+    out.push(b'}');
+}
+
+/// A time in milliseconds with three decimals.
+struct Milliseconds(u64);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1_000_000, self.0 / 1000 % 1000)
     }
 }
 

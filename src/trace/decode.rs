@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::encode::LENGTH;
-use super::event::{Authenticated, Ends, Event, Patience, Protocol, Record};
-use crate::stats::{FailureCause, TraceKind};
+use super::event::{Authenticated, CallMedia, Ends, Event, Patience, Protocol, Record};
+use crate::stats::{FailureCause, HeardVerdict, TraceKind};
 
 /// The records in a run of bytes, in order. An incomplete record ends them: the queue that carries
 /// records carries whole ones only.
@@ -60,6 +60,34 @@ impl<'b> Reader<'b> {
 
     fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// The figures of a call's media, if the call had any. An absent figure is all ones.
+    fn media(&mut self) -> Option<Option<CallMedia>> {
+        let heard = match self.u8()? {
+            0 => return Some(None),
+            number => *HeardVerdict::ALL.get(usize::from(number) - 1)?,
+        };
+        let present = |number: u64| Some(number).filter(|&number| number != u64::MAX);
+        let mut media = CallMedia {
+            heard,
+            packets_sent: self.u64()?,
+            octets_sent: self.u64()?,
+            packets_received: self.u64()?,
+            packets_lost: self.u64()?,
+            jitter_max_ns: self.u64()?,
+            first_audio_ns: present(self.u64()?),
+            first_audio_after_answer_ns: present(self.u64()?),
+            round_trip_ns: present(self.u64()?),
+            mos_hundredths: None,
+            mos_min_hundredths: None,
+            peer_fraction_lost: None,
+        };
+        let present = |number: u16| Some(number).filter(|&number| number != u16::MAX);
+        media.mos_hundredths = present(self.u16()?);
+        media.mos_min_hundredths = present(self.u16()?);
+        media.peer_fraction_lost = present(self.u16()?).map(|lost| lost as u8);
+        Some(Some(media))
     }
 
     fn text(&mut self) -> Option<&'b [u8]> {
@@ -122,7 +150,8 @@ fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
                 number => Some(*FailureCause::ALL.get(usize::from(number) - 1)?),
             };
             let code = reader.u16()?;
-            Event::CallEnded { cause, code, length_ns: reader.u64()?, call_id: reader.rest() }
+            let (length_ns, media) = (reader.u64()?, reader.media()?);
+            Event::CallEnded { cause, code, length_ns, media, call_id: reader.rest() }
         }
         TraceKind::Step => Event::Step { call_id: reader.rest() },
         TraceKind::ResponseTime => {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Kinds;
-use super::event::{Ends, Event, Record};
+use super::event::{CallMedia, Ends, Event, Record};
 use crate::stats::{FailureCause, TraceDropCounts, TraceKind};
 
 /// Bytes of the length with which each record begins.
@@ -143,8 +143,8 @@ fn size_max(event: &Event<'_>) -> usize {
             | Event::Error(text)
             | Event::CommandSent(text)
             | Event::CommandReceived(text) => text.len(),
+            Event::CallEnded { call_id, .. } => MEDIA_MAX + call_id.len(),
             Event::CallStarted { call_id, .. }
-            | Event::CallEnded { call_id, .. }
             | Event::Step { call_id }
             | Event::TimedOut { call_id, .. } => call_id.len(),
             Event::ResponseTime { .. } => 0,
@@ -199,10 +199,11 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.push(u8::from(is_incoming));
             out.extend_from_slice(call_id);
         }
-        Event::CallEnded { call_id, cause, code, length_ns } => {
+        Event::CallEnded { call_id, cause, code, length_ns, media } => {
             out.push(cause.map_or(0, number_of));
             out.extend_from_slice(&code.to_le_bytes());
             out.extend_from_slice(&length_ns.to_le_bytes());
+            put_media(media.as_ref(), out);
             out.extend_from_slice(call_id);
         }
         Event::Step { call_id } => out.extend_from_slice(call_id),
@@ -229,6 +230,34 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     }
     let length = (out.len() - begin) as u32;
     out[begin..begin + LENGTH].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Most bytes of the figures of a call's media.
+const MEDIA_MAX: usize = 88;
+
+/// Appends the figures of a call's media: a byte for their presence, and then all of them. An
+/// absent figure is all ones.
+fn put_media(media: Option<&CallMedia>, out: &mut Vec<u8>) {
+    let Some(media) = media else { return out.push(0) };
+    out.push(1 + media.heard as u8);
+    let numbers = [
+        media.packets_sent,
+        media.octets_sent,
+        media.packets_received,
+        media.packets_lost,
+        media.jitter_max_ns,
+        media.first_audio_ns.unwrap_or(u64::MAX),
+        media.first_audio_after_answer_ns.unwrap_or(u64::MAX),
+        media.round_trip_ns.unwrap_or(u64::MAX),
+    ];
+    for number in numbers {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    let peer = media.peer_fraction_lost.map_or(u16::MAX, u16::from);
+    let mos = [media.mos_hundredths, media.mos_min_hundredths];
+    for number in mos.map(|mos| mos.unwrap_or(u16::MAX)).into_iter().chain([peer]) {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
 }
 
 /// A cause as a number from 1.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::stats::{FailureCause, TraceKind};
+use crate::stats::{FailureCause, HeardVerdict, TraceKind};
 
 /// The number that stands for no call, in records of messages that belong to none.
 pub const NO_CALL: u64 = 0;
@@ -107,6 +107,35 @@ pub struct Authenticated<'b> {
     pub is_ok: bool,
 }
 
+/// Figures of a call's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallMedia {
+    /// The verdict about its audio.
+    pub heard: HeardVerdict,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP payload octets sent.
+    pub octets_sent: u64,
+    /// RTP packets received, without duplicates.
+    pub packets_received: u64,
+    /// RTP packets that never came.
+    pub packets_lost: u64,
+    /// Highest interarrival jitter (RFC 3550 section 6.4.1).
+    pub jitter_max_ns: u64,
+    /// Estimated MOS in hundredths; `None` if it was not measured.
+    pub mos_hundredths: Option<u16>,
+    /// Lowest estimated MOS of an interval in hundredths.
+    pub mos_min_hundredths: Option<u16>,
+    /// Time from the first description to the first audible packet.
+    pub first_audio_ns: Option<u64>,
+    /// Time from the answer to the first audible packet.
+    pub first_audio_after_answer_ns: Option<u64>,
+    /// Round-trip time by RTCP.
+    pub round_trip_ns: Option<u64>,
+    /// Fraction of our packets that the peer last reported lost, in 1/256.
+    pub peer_fraction_lost: Option<u8>,
+}
+
 /// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
@@ -170,6 +199,8 @@ pub enum Event<'b> {
         code: u16,
         /// Time from the call's first message to its end.
         length_ns: u64,
+        /// The figures of its media; `None` if it had none.
+        media: Option<CallMedia>,
     },
     /// A call came to a step.
     Step {

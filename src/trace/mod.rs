@@ -11,7 +11,9 @@ mod queue;
 
 pub use decode::Records;
 pub use encode::{Tracer, each_record};
-pub use event::{Authenticated, Ends, Event, NO_CALL, NO_STEP, Patience, Protocol, Record};
+pub use event::{
+    Authenticated, CallMedia, Ends, Event, NO_CALL, NO_STEP, Patience, Protocol, Record,
+};
 pub use queue::{RecordsIn, RecordsOut, queue};
 
 use crate::stats::TraceKind;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::stats::FailureCause;
+use crate::stats::{FailureCause, HeardVerdict};
 
 fn ends(v6: bool) -> Ends {
     let (local, remote) = match v6 {
@@ -23,6 +23,20 @@ fn events() -> Vec<Event<'static>> {
         challenge: 407,
         is_ok: true,
     };
+    let media = CallMedia {
+        heard: HeardVerdict::TwoWay,
+        packets_sent: 1,
+        octets_sent: 160,
+        packets_received: u64::MAX,
+        packets_lost: 3,
+        jitter_max_ns: 4,
+        mos_hundredths: Some(441),
+        mos_min_hundredths: None,
+        first_audio_ns: Some(5),
+        first_audio_after_answer_ns: None,
+        round_trip_ns: Some(6),
+        peer_fraction_lost: Some(255),
+    };
     let patience = Patience::Retransmission;
     vec![
         Event::Sent { ends: ends(false), is_repeated: true, message },
@@ -34,12 +48,13 @@ fn events() -> Vec<Event<'static>> {
         Event::Warning(b"warning"),
         Event::Error(b"error"),
         Event::CallStarted { call_id, is_incoming: true, ends: ends(false) },
-        Event::CallEnded { call_id, cause: None, code: 200, length_ns: 77 },
+        Event::CallEnded { call_id, cause: None, code: 200, length_ns: 77, media: Some(media) },
         Event::CallEnded {
             call_id,
             cause: Some(FailureCause::MaxUdpRetrans),
             code: 0,
             length_ns: 0,
+            media: None,
         },
         Event::Step { call_id },
         Event::ResponseTime { rtd: 3, duration_ns: u64::MAX },

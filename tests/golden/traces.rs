@@ -16,10 +16,12 @@ use gossipper::sinks::{
     call_debug::CallDebug, call_records::CallRecords, events, own, sipp,
 };
 use gossipper::stats::{
-    Aggregate, CallTotals, FailureCause, Layout, Report, RunStart, Snapshot, TraceDropCounts,
-    TraceKind,
+    Aggregate, CallTotals, FailureCause, HeardVerdict, Layout, Report, RunStart, Snapshot,
+    TraceDropCounts, TraceKind,
 };
-use gossipper::trace::{Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer, queue};
+use gossipper::trace::{
+    CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer, queue,
+};
 
 use crate::golden_file;
 use crate::summary_schema;
@@ -39,6 +41,21 @@ const BUSY: &[u8] = b"SIP/2.0 486 Busy, \"really\"\r\n\
 const ACK: &[u8] = b"ACK sip:service@192.0.2.2:5060 SIP/2.0\r\n\
     i: 1-42@192.0.2.1\r\nCSeq: 1 ACK\r\nl: 0\r\n\r\n";
 const OK_COMPACT: &[u8] = b"SIP/2.0 200 OK\r\ni: 2-42@192.0.2.1\r\nCSeq: 1 INVITE\r\n\r\n";
+
+const MEDIA: CallMedia = CallMedia {
+    heard: HeardVerdict::OneWay,
+    packets_sent: 250,
+    octets_sent: 40_000,
+    packets_received: 248,
+    packets_lost: 2,
+    jitter_max_ns: 1_250_000,
+    mos_hundredths: Some(405),
+    mos_min_hundredths: None,
+    first_audio_ns: Some(61_500_000),
+    first_audio_after_answer_ns: None,
+    round_trip_ns: Some(12_000_000),
+    peer_fraction_lost: Some(255),
+};
 
 fn uac() -> Arc<Layout> {
     Arc::new(layout(&[&load_builtin("uac", &[]).unwrap()], 250))
@@ -100,7 +117,7 @@ fn story() -> Tracer {
     tell(701, 1, 1, Event::Unexpected { message: BUSY, aborts: true });
     let cause = Some(FailureCause::UnexpectedMessage);
     let length_ns = 601 * 1_000_000;
-    tell(701, 1, 1, Event::CallEnded { call_id: first, cause, code: 486, length_ns });
+    tell(701, 1, 1, Event::CallEnded { call_id: first, cause, code: 486, length_ns, media: None });
     tell(701, 1, NO_STEP, sent(ACK));
     tell(800, 2, NO_STEP, start(second));
     tell(800, 2, 0, Event::Log(b"call 2, \"quoted\""));
@@ -113,7 +130,13 @@ fn story() -> Tracer {
         970,
         2,
         9,
-        Event::CallEnded { call_id: second, cause: None, code: 200, length_ns: 170_000_000 },
+        Event::CallEnded {
+            call_id: second,
+            cause: None,
+            code: 200,
+            length_ns: 170_000_000,
+            media: Some(MEDIA),
+        },
     );
     tell(990, NO_CALL, NO_STEP, Event::Late { message: OK_COMPACT });
     tell(1100, 3, NO_STEP, start(third));
@@ -121,12 +144,22 @@ fn story() -> Tracer {
     let timeout = Event::TimedOut { call_id: third, patience, aborts: true, waited_ms: 16_000 };
     tell(1200, 3, 0, timeout);
     let cause = Some(FailureCause::MaxUdpRetrans);
-    tell(1200, 3, 1, Event::CallEnded { call_id: third, cause, code: 0, length_ns: 100_000_000 });
+    tell(
+        1200,
+        3,
+        1,
+        Event::CallEnded { call_id: third, cause, code: 0, length_ns: 100_000_000, media: None },
+    );
     let patience = Patience::Receive;
     let timeout = Event::TimedOut { call_id: first, patience, aborts: true, waited_ms: 300 };
     tell(1300, 4, 1, timeout);
     let cause = Some(FailureCause::SetDestFailed);
-    tell(1310, 4, 4, Event::CallEnded { call_id: first, cause, code: 0, length_ns: 100_000_000 });
+    tell(
+        1310,
+        4,
+        4,
+        Event::CallEnded { call_id: first, cause, code: 0, length_ns: 100_000_000, media: None },
+    );
     tell(1400, 4, 8, Event::ResponseTime { rtd: 0, duration_ns: 999_999 });
     tell(1500, NO_CALL, NO_STEP, Event::OutOfCall { message: BUSY });
     tell(1600, 4, 2, Event::Error(b"the end"));

@@ -485,8 +485,8 @@ impl Engine {
         let code = code.unwrap_or(self.calls[slot].final_code);
         let length = now.saturating_sub(self.calls[slot].started_ns);
         self.report.histograms.record_call_length(length);
-        self.close_leg(slot, now);
-        self.trace_end(slot, (step, code), cause, length);
+        let media = self.close_leg(slot, now);
+        self.trace_end(slot, (step, code), cause, length, media.as_ref());
         self.active -= 1;
         self.active_out_of_call -= usize::from(self.calls[slot].out_of_call);
         let user = self.calls[slot].user;
