@@ -252,7 +252,12 @@ impl<D: Driver, M: Medium> Worker<D, M> {
     /// Sends what is staged and waits for traffic or the next deadline. Returns the time.
     fn enter(&mut self) -> io::Result<u64> {
         let deadline = self.own_deadline_ns();
-        let gather_until_ns = if deadline == 0 { 0 } else { self.wakes.gather_until_ns() };
+        // Streams keep their times exactly: their packets are planned for whole milliseconds, which
+        // is a wake per millisecond at most.
+        let gather_until_ns = match deadline {
+            0 => 0,
+            _ => self.wakes.gather_until_ns().min(self.medium.next_deadline_ns()),
+        };
         self.hurry = false;
         let before = self.network.now();
         self.engine.handle(Input::Flushed, before, self.network.sip_tx());
@@ -290,6 +295,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         // Messages that are staged still leave.
         let sent_ns = self.network.now();
         self.engine.handle(Input::Flushed, sent_ns, self.network.sip_tx());
+        self.medium.handle(MediumInput::Flushed, sent_ns, self.network.medium_tx());
         self.network.turn_gathering(0, 0)?;
         self.engine.handle(Input::RunOver, now, self.network.sip_tx());
         self.hand_on_records();

@@ -1,4 +1,4 @@
-//! What a scenario makes the streams of a call do.
+//! Commands of a scenario for the streams of a call, and the words in which calls ask for legs.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub enum Command {
     Play {
         /// The media.
         clips: Arc<ClipSet>,
-        /// How often; `None` without end.
+        /// Number of times; `None` without end.
         loops: Option<u32>,
         /// Time after which it stops; `None` for all of it.
         stop_after_ns: Option<u64>,
@@ -78,7 +78,7 @@ pub enum Event {
     Checked(bool),
     /// A digit was received: `0` to `9`, `*`, `#`, `A` to `D`.
     Digit(u8),
-    /// What played has ended by itself.
+    /// The end of a source that played: it ended by itself.
     Played(Track),
 }
 
@@ -88,7 +88,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LegId(pub(super) u32);
 
-/// What a call wants of its leg.
+/// Wishes of a call for its leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LegSpec {
     /// The call, as [`MediumEffect::Tell`](super::MediumEffect::Tell) names it.
@@ -119,7 +119,7 @@ pub struct Local {
     pub ssrc: u32,
 }
 
-/// What both descriptions of a track agree on.
+/// Agreement of both descriptions about a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// The encoding that we send.

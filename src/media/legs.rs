@@ -217,7 +217,7 @@ impl Media {
         })
     }
 
-    /// What both descriptions of a track agree on; `None` without a common encoding.
+    /// Agreement of both descriptions about a track; `None` without a common encoding.
     pub fn agreed(&self, leg: LegId, track: Track) -> Option<Agreed> {
         self.streams[self.stream(leg, track)?].agreement.agreed()
     }
@@ -471,7 +471,7 @@ impl Media {
         report
     }
 
-    /// What shows who heard whom: of the audio track, or of video if that is all there is.
+    /// Evidence of who heard whom: of the audio track, or of video if that is all there is.
     fn evidence(&self, leg: &Leg) -> Evidence {
         let rows = leg.streams.into_iter().filter(|&row| row != NONE);
         let of_track = |row| {

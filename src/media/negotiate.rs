@@ -103,7 +103,7 @@ fn decimal(text: &[u8]) -> Option<u8> {
     u8::try_from(number).ok()
 }
 
-/// What one side said about a track.
+/// Facts that one side said about a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Side {
     /// The formats that it takes and that we know.
@@ -121,7 +121,7 @@ pub(super) struct Side {
     pub(super) is_used: bool,
 }
 
-/// What the peer said about a track.
+/// Facts that the peer said about a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Peer {
     /// The facts that both sides have.
@@ -312,5 +312,111 @@ impl Side {
     pub(super) fn encoding_of(&self, payload_type: u8) -> Option<&'static Encoding> {
         let format = self.formats.iter().find(|format| format.payload_type == payload_type)?;
         Some(format.encoding())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn peer(lines: &str, own: IpAddr) -> Result<Peer, MediaFault> {
+        let text = format!("v=0\r\n{lines}");
+        Peer::read(&Sdp::parse(text.as_bytes()).unwrap(), Track::Audio, own)
+    }
+
+    fn agreement(ours: &str, theirs: &str) -> Agreement {
+        let [ours, theirs] = [ours, theirs].map(|audio| {
+            peer(&format!("c=IN IP4 192.0.2.9\r\nm=audio {audio}\r\n"), V4).unwrap().side
+        });
+        Agreement::of(&ours, &theirs, &theirs)
+    }
+
+    #[test]
+    fn the_answer_orders_the_formats_and_the_peer_numbers_them() {
+        let map = "a=rtpmap:96 opus/48000/2\r\na=rtpmap:97 iLBC/8000\r\n\
+                   a=rtpmap:101 telephone-event/8000";
+        let agreed = |ours: &str, theirs: &str| {
+            let agreed = agreement(ours, theirs).agreed()?;
+            Some((agreed.encoding, agreed.payload_type, agreed.telephone_event))
+        };
+        assert_eq!(agreed("1 RTP/AVP 0 8", "1 RTP/AVP 8 0"), Some(("PCMA", 8, None)));
+        assert_eq!(agreed("1 RTP/AVP 0 8", "1 RTP/AVP 18 8"), Some(("PCMA", 8, None)));
+        let ours = format!("1 RTP/AVP 101 96 0\r\n{map}");
+        let theirs = "1 RTP/SAVPF 99 13 111 100\r\na=rtpmap:111 OPUS/48000/2\r\n\
+                      a=rtpmap:99 opus/16000\r\na=rtpmap:100 telephone-event/48000";
+        assert_eq!(agreed(&ours, theirs), Some(("opus", 111, Some(100))));
+        // Nothing in common: what the peer takes first.
+        assert_eq!(agreed("1 RTP/AVP 0", "1 RTP/AVP 18"), Some(("G729", 18, None)));
+        assert_eq!(agreed("1 RTP/AVP 0", "1 RTP/AVP 13"), None);
+    }
+
+    #[test]
+    fn directions_and_holds_say_who_sends() {
+        let ways = |ours: &str, theirs: &str| {
+            let both =
+                agreement(&format!("1 RTP/AVP 0\r\n{ours}"), &format!("1 RTP/AVP 0\r\n{theirs}"));
+            (both.sends, both.receives)
+        };
+        assert_eq!(ways("a=sendrecv", "a=sendrecv"), (true, true));
+        assert_eq!(ways("a=sendrecv", "a=sendonly"), (false, true));
+        assert_eq!(ways("a=recvonly", "a=sendonly"), (false, true));
+        assert_eq!(ways("a=sendrecv", "a=recvonly"), (true, false));
+        assert_eq!(ways("a=sendrecv", "a=inactive"), (false, false));
+        assert!(!agreement("1 RTP/AVP 0", "0 RTP/AVP 0").sends);
+    }
+
+    #[test]
+    fn targets_are_addresses_that_one_can_send_to() {
+        let place = |lines: &str| peer(lines, V4).map(|peer| (peer.rtp, peer.rtcp, peer.ssrc));
+        let at = |address: &str| Some(address.parse::<SocketAddr>().unwrap());
+        assert_eq!(
+            place("c=IN IP4 192.0.2.5\r\nm=audio 4000 RTP/AVP 0\r\na=ssrc:77 cname:x\r\n"),
+            Ok((at("192.0.2.5:4000"), at("192.0.2.5:4001"), Some(77)))
+        );
+        assert_eq!(
+            place("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 192.0.2.5\r\na=rtcp:9 IN IP4 192.0.2.6\r\n"),
+            Ok((at("192.0.2.5:4000"), at("192.0.2.6:9"), None))
+        );
+        // Beyond the last port there is none for RTCP.
+        assert_eq!(
+            place("c=IN IP4 192.0.2.5\r\nm=audio 65535 RTP/AVP 0\r\n"),
+            Ok((at("192.0.2.5:65535"), None, None))
+        );
+        let nowhere = Ok((None, None, None));
+        assert_eq!(place("c=IN IP4 0.0.0.0\r\nm=audio 4000 RTP/AVP 0\r\n"), nowhere);
+        assert_eq!(place("c=IN IP4 192.0.2.5\r\nm=audio 0 RTP/AVP 0\r\n"), nowhere);
+        assert_eq!(place("c=IN IP4 192.0.2.5\r\nm=video 4000 RTP/AVP 31\r\n"), nowhere);
+        for (address, fault) in [
+            ("IP4 239.1.1.1/127", MediaFault::NotUnicast),
+            ("IP4 255.255.255.255", MediaFault::NotUnicast),
+            ("IP4 media.example.com", MediaFault::HostName),
+            ("IP6 2001:db8::1", MediaFault::OtherFamily),
+        ] {
+            let lines = format!("c=IN {address}\r\nm=audio 4000 RTP/AVP 0\r\n");
+            assert_eq!(place(&lines), Err(fault), "{address}");
+        }
+        let v6 = peer("c=IN IP6 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n", "::1".parse().unwrap());
+        assert_eq!(v6.unwrap().rtcp, at("[2001:db8::1]:4001"));
+    }
+
+    #[test]
+    fn the_first_section_in_use_counts_of_however_many() {
+        let mut lines = "c=IN IP4 192.0.2.5\r\nm=audio 0 RTP/AVP 8\r\n".to_owned();
+        for port in (4000..).step_by(2).take(10) {
+            lines += &format!("m=video {port} RTP/AVP 31\r\nm=audio {port} RTP/AVP 0\r\n");
+        }
+        let peer = peer(&lines, V4).unwrap();
+        assert_eq!(peer.rtp.unwrap().port(), 4000);
+        assert!(peer.side.takes(0) && !peer.side.takes(8) && !peer.side.is_datagrams);
+    }
+
+    #[test]
+    fn fax_takes_the_place_of_audio() {
+        let fax =
+            peer("c=IN IP4 192.0.2.5\r\nm=audio 0 RTP/AVP 0\r\nm=image 4000 udptl t38\r\n", V4);
+        let fax = fax.unwrap();
+        assert_eq!((fax.rtp.unwrap().port(), fax.side.is_datagrams), (4000, true));
     }
 }

@@ -56,7 +56,7 @@ pub enum Order {
     Close(SocketId),
 }
 
-/// What the pool has met.
+/// Counts of what the pool has met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolCounts {
     /// Pairs that were opened.
@@ -95,7 +95,7 @@ pub struct PortPool {
     /// Pairs that legs ask for beyond those kept ready.
     wanted: usize,
     has_begun: bool,
-    /// What the pool has met.
+    /// Counts of what the pool has met.
     pub counts: PoolCounts,
 }
 
@@ -271,5 +271,98 @@ impl PortPool {
             self.counts.refused += 1;
             self.give_up(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(first: u16, last: u16, pairs_max: usize) -> PortPool {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let config = MediaConfig { port_min: first, port_max: last, ..MediaConfig::new(ip) };
+        PortPool::new(&config, pairs_max)
+    }
+
+    /// Answers all orders: ports for which `is_taken` holds are in use. Returns the ports that were
+    /// asked for, and those of the sockets that were closed.
+    fn serve(pool: &mut PortPool, now: u64, is_taken: impl Fn(u16) -> bool) -> [Vec<u16>; 2] {
+        let (mut asked, mut closed) = (Vec::new(), Vec::new());
+        while let Some(order) = pool.next_order(now) {
+            match order {
+                Order::Close(socket) => closed.push(socket.0 as u16),
+                Order::Open(address) => {
+                    let port = address.port();
+                    asked.push(port);
+                    match is_taken(port) {
+                        true => pool.not_opened(&io::ErrorKind::AddrInUse.into(), now),
+                        false => _ = pool.opened(SocketId(port.into()), address),
+                    }
+                }
+            }
+        }
+        [asked, closed]
+    }
+
+    #[test]
+    fn workers_have_shares_of_whole_pairs() {
+        assert_eq!(share(6000, 6009, 0, 1), (6000, 5));
+        assert_eq!(share(6001, 6009, 0, 1), (6002, 4));
+        assert_eq!(share(6000, 6000, 0, 1), (6000, 0));
+        assert_eq!(share(65_535, 65_535, 0, 1).1, 0);
+        assert_eq!(share(1, 65_535, 0, 1), (2, 32_767));
+        let shares: Vec<_> = (0..3).map(|worker| share(6000, 6019, worker, 3)).collect();
+        assert_eq!(shares, [(6000, 3), (6006, 3), (6012, 4)]);
+    }
+
+    #[test]
+    fn a_port_of_another_program_is_skipped_and_never_given_out() {
+        let mut pool = pool(6000, 6019, 10);
+        let [asked, closed] = serve(&mut pool, 0, |port| matches!(port, 6002 | 6007));
+        assert!(asked.starts_with(&[6000, 6001, 6002, 6004, 6005, 6006, 6007, 6008, 6009]));
+        // The even port of a pair whose odd one is taken is let go.
+        assert!(closed.iter().all(|&port| port == 6006) && !closed.is_empty());
+        let mut given = Vec::new();
+        while let Ok(pair) = pool.take(0) {
+            let Pair { rtp, rtcp, port, rtcp_port } = pool.pair(pair);
+            assert_eq!((rtp.0, rtcp.0), (port.into(), rtcp_port.into()));
+            assert_eq!((port % 2, rtcp_port), (0, port + 1));
+            given.push(port);
+        }
+        given.sort_unstable();
+        assert_eq!(given, [6000, 6004, 6008, 6010, 6012, 6014, 6016, 6018]);
+        assert_eq!(pool.counts.opened, 8);
+        assert!(pool.counts.taken >= 2);
+        // Once the other program is gone, its ports are worth another attempt.
+        let later = 2 * RETRY_NS;
+        assert_eq!(pool.take(later), Err(Opening::NotReady));
+        serve(&mut pool, later, |_| false);
+        assert!(pool.take(later).is_ok() && pool.take(later).is_ok());
+        assert_eq!(pool.take(later), Err(Opening::Exhausted));
+    }
+
+    #[test]
+    fn a_pair_rests_unless_there_is_no_other() {
+        let mut pool = pool(6000, 6003, 2);
+        serve(&mut pool, 0, |_| false);
+        let first = pool.take(0).unwrap();
+        pool.give_back(first, 0);
+        let second = pool.take(1).unwrap();
+        assert_ne!(second, first);
+        assert_eq!((pool.take(2), pool.counts.cut_rests), (Ok(first), 1));
+        assert_eq!(pool.take(3), Err(Opening::Exhausted));
+        pool.give_back(second, 3);
+        assert_eq!((pool.take(3 + REST_NS), pool.counts.cut_rests), (Ok(second), 1));
+    }
+
+    #[test]
+    fn a_system_without_sockets_is_asked_again_later() {
+        let mut pool = pool(6000, 6999, 500);
+        assert!(pool.next_order(0).is_some());
+        pool.not_opened(&io::Error::from_raw_os_error(24), 0);
+        assert_eq!(pool.next_order(0), None);
+        assert_eq!((pool.take(0), pool.counts.refused), (Err(Opening::Exhausted), 1));
+        assert_eq!(pool.take(RETRY_NS), Err(Opening::NotReady));
+        assert!(pool.next_order(RETRY_NS).is_some());
     }
 }

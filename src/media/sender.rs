@@ -1,4 +1,4 @@
-//! What a stream sends: its source, its place in it, and the numbers of its packets.
+//! The sending half of a stream: its source, its place in it, and the numbers of its packets.
 //!
 //! The plan is absolute: each packet's time is that of the one before and the gap of the source,
 //! however late the one before left. Sequence numbers go on over every change of the source, and
@@ -28,7 +28,7 @@ struct Playing {
     clip: u16,
     /// The next packet.
     frame: u32,
-    /// How often the clip is still to be played, this time included; `None` without end.
+    /// Times that the clip is still to be played, this one included; `None` without end.
     loops: Option<u32>,
     stop_ns: u64,
     /// The payload type and the encoding that the command gave.

@@ -29,7 +29,7 @@ pub(super) struct Check {
     pub(super) until_ns: u64,
 }
 
-/// What the peer reported about our stream.
+/// Reports of the peer about our stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PeerView {
     /// Reports received, also those that do not tell of our stream.

@@ -5,7 +5,7 @@ use super::report::Heard;
 /// Audible packets from which on a peer was heard: less than a tenth of a second is no audio.
 const HEARD_PACKETS_MIN: u64 = 3;
 
-/// What is known about one track of a call.
+/// Evidence about one track of a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Evidence {
     /// True if both descriptions let the peer send.
@@ -22,10 +22,10 @@ pub(super) struct Evidence {
     pub(super) is_received: bool,
 }
 
-/// What is known of the peer.
+/// The peer's side of the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
-    /// It reported to have received us, and there was something to hear.
+    /// The peer reported to have received us, and there was something to hear.
     Heard,
     /// There was nothing to hear, or it reported to have received nothing.
     HeardNothing,

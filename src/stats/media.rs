@@ -11,20 +11,18 @@ causes! {
     StrayCause,
     /// Datagrams of media that count for no stream, by cause.
     StrayCounts {
-        /// It came from an address that the call's peer did not signal.
+        /// Source other than the address that the call's peer signalled.
         Foreign = "foreign",
-        /// It came before the peer had signalled an address.
+        /// Arrival before the peer had signalled an address.
         Unsignalled = "unsignalled",
-        /// Its SSRC belongs to no stream of the shared socket.
+        /// SSRC that belongs to no stream of the shared socket.
         UnknownSsrc = "unknown_ssrc",
-        /// It came to the port of a call that had ended.
+        /// Arrival at the port of a call that had ended.
         AfterEnd = "after_end",
-        /// It is of another protocol that shares a port with RTP: STUN, DTLS, ZRTP, TURN.
+        /// Another protocol that shares a port with RTP: STUN, DTLS, ZRTP, TURN.
         OtherProtocol = "other_protocol",
-        /// It is RTP on the port of RTCP.
+        /// RTP on the port of RTCP.
         WrongPort = "wrong_port",
-        /// It is no RTP, and the stream's media is not sent as plain datagrams.
-        NotRtp = "not_rtp",
     }
 }
 
@@ -168,7 +166,7 @@ media_counters! {
     rtp_packets_sent,
     /// RTP payload octets sent.
     rtp_octets_sent,
-    /// Those of `rtp_packets_sent` that were sent back as they came.
+    /// Packets among `rtp_packets_sent` that were sent back as they came.
     rtp_packets_echoed,
     /// RTP packets received for a stream, duplicates included.
     rtp_packets_received,

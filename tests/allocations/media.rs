@@ -1,5 +1,4 @@
-//! Once warm, streams cost no allocation: neither their packets, nor their reports, nor the legs that
-//! come and go.
+//! Once warm, streams cost no allocation: neither packets, nor reports, nor legs that come and go.
 
 use gossipper::media::{LegId, Mode, RtcpInterval};
 use gossipper_uring::SimConfig;

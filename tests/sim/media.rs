@@ -99,7 +99,7 @@ fn what_is_reported_is_what_the_network_did() {
     }
 }
 
-/// What the sides counted in all must be what their legs reported.
+/// Checks that the sides counted in all what their legs reported.
 fn check_totals(pair: &mut Pair, lost: u64, sent: u64) {
     let counters = [0, 1].map(|end| pair.ends[end].counters());
     let sum = |figure: fn(&MediaCounters) -> u64| counters.iter().map(figure).sum::<u64>();

@@ -30,7 +30,7 @@ impl MediaHandle {
     /// See [`Media::open`].
     ///
     /// # Errors
-    /// Those of [`Media::open`].
+    /// The errors of [`Media::open`].
     pub fn open(&self, spec: LegSpec, now: u64) -> Result<LegId, Opening> {
         self.0.borrow_mut().open(spec, now)
     }
@@ -48,7 +48,7 @@ impl MediaHandle {
     /// See [`Media::local_description`].
     ///
     /// # Errors
-    /// Those of [`Media::local_description`].
+    /// The errors of [`Media::local_description`].
     pub fn local_description(&self, leg: LegId, sdp: &[u8], now: u64) -> Result<(), MediaFault> {
         self.0.borrow_mut().local_description(leg, sdp, now)
     }
@@ -56,7 +56,7 @@ impl MediaHandle {
     /// See [`Media::remote_description`].
     ///
     /// # Errors
-    /// Those of [`Media::remote_description`].
+    /// The errors of [`Media::remote_description`].
     pub fn remote_description(&self, leg: LegId, sdp: &[u8], now: u64) -> Result<(), MediaFault> {
         self.0.borrow_mut().remote_description(leg, sdp, now)
     }
@@ -69,7 +69,7 @@ impl MediaHandle {
     /// See [`Media::act`].
     ///
     /// # Errors
-    /// Those of [`Media::act`].
+    /// The errors of [`Media::act`].
     pub fn act(
         &self,
         leg: LegId,

@@ -43,7 +43,7 @@ struct Goodbye {
     bytes: [u8; REPORT_BYTES_MAX],
 }
 
-/// What waits to be sent.
+/// Datagrams that wait to be sent.
 #[derive(Debug)]
 pub(super) struct Outbox {
     due: Vec<Due>,
