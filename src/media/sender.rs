@@ -339,6 +339,8 @@ impl Sender {
                 let out = out.get_mut(..bytes.len())?;
                 out.copy_from_slice(bytes);
                 let mut header = HeaderMut::of(out)?;
+                // Packets that the capture lost are missing in the replay, too.
+                self.sequence = self.sequence.wrapping_add(playing.missing());
                 header.set_sequence(self.sequence);
                 header.set_timestamp(self.timestamp);
                 header.set_ssrc(self.ssrc);
@@ -433,6 +435,19 @@ impl Playing {
         let payload_type = self.fixed_type.or(negotiated).or(default_type).or_else(own);
         self.payload_type = payload_type.unwrap_or(0);
         Ok(())
+    }
+
+    /// Sequence numbers of a capture that are missing before the next packet.
+    fn missing(&self) -> u16 {
+        let clip = self.clip();
+        let number = |frame: u32| {
+            let header = clip.payload(&clip.frames[frame as usize]).first_chunk::<4>();
+            header.map_or(0, |header| u16::from_be_bytes([header[2], header[3]]))
+        };
+        match self.frame {
+            0 => 0,
+            frame => number(frame).wrapping_sub(number(frame - 1)).wrapping_sub(1),
+        }
     }
 
     /// Goes on to the next packet; `false` if there is none.

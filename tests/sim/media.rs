@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use gossipper::media::clip::ClipSet;
+use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
 use gossipper::media::{
     Command, Event, Gate, Heard, LegId, LegSpec, Medium, Mode, RtcpInterval, Track,
 };
@@ -340,6 +340,85 @@ fn a_late_worker_catches_up_or_leaves_out_and_says_so() {
     assert!((498..=500).contains(&skipped), "{skipped}");
     pair.run_for(SECOND);
     assert_eq!(pair.close(1, legs[1]).reception.lost, 0);
+}
+
+/// A capture of two packets 30 and 10 ms apart, with numbers of their own. One between them is
+/// missing.
+fn capture(content: Content) -> Arc<ClipSet> {
+    let packet = |sequence| {
+        let header = [0x80, 0x60, 7, sequence, 0, 0, 0, 9, 1, 2, 3, 4];
+        [&header[..], &[5; 20]].concat()
+    };
+    let bytes = [packet(250), packet(252)].concat();
+    let frame = |offset, gap_ms, ticks| Frame {
+        offset,
+        len: 32,
+        marker: false,
+        payload_type: None,
+        gap_ns: gap_ms * MS,
+        ticks,
+    };
+    let clip = Clip {
+        bytes: bytes.into(),
+        frames: vec![frame(0, 30, 240), frame(32, 10, 80)].into(),
+        content,
+        clock_rate: 8000,
+        is_silent: false,
+        pattern: None,
+    };
+    Arc::new(ClipSet { clips: vec![("PCMU", Arc::new(clip))] })
+}
+
+#[test]
+fn captures_are_replayed_with_their_times_and_our_numbers() {
+    let mut pair = Pair::new(12, SimConfig::default(), |config| config.rtcp = RtcpInterval::Off);
+    let sent: Rc<RefCell<Vec<(u64, Vec<u8>)>>> = Rc::default();
+    let tap = Rc::clone(&sent);
+    pair.net.set_tap(Box::new(move |now, _, _, payload| {
+        tap.borrow_mut().push((now, payload.to_vec()));
+    }));
+    let legs = pair.connect(5, "0");
+    let ssrc = pair.ends[0].media.local(legs[0], Track::Audio).unwrap().ssrc;
+    let twice = |content| Command::Play {
+        clips: capture(content),
+        loops: Some(2),
+        stop_after_ns: None,
+        payload_type: None,
+        encoding: None,
+    };
+    pair.act(0, legs[0], twice(Content::Rtp));
+    pair.run_for(SECOND);
+    assert_eq!(pair.ends[0].events, [(5, Event::Played(Track::Audio))]);
+    let packets = std::mem::take(&mut *sent.borrow_mut());
+    let first = u16::from_be_bytes([packets[0].1[2], packets[0].1[3]]);
+    let (mut time_ns, mut timestamp) =
+        (packets[0].0, u32::from_be_bytes(packets[0].1[4..8].try_into().unwrap()));
+    for (place, (now, packet)) in packets.iter().enumerate() {
+        // What the capture lost is missing in each replay.
+        let sequence = first.wrapping_add([0, 2, 3, 5][place]);
+        let numbers = [&sequence.to_be_bytes()[..], &timestamp.to_be_bytes(), &ssrc.to_be_bytes()];
+        assert_eq!(packet[2..12], numbers.concat());
+        assert_eq!((*now, packet[1], &packet[12..]), (time_ns, 0x60, &[5; 20][..]));
+        let gap_ms = if place % 2 == 0 { 30 } else { 10 };
+        time_ns += gap_ms * MS;
+        timestamp = timestamp.wrapping_add(8 * gap_ms as u32);
+    }
+    assert_eq!(packets.len(), 4);
+    // Fax goes as it was captured, in place of audio.
+    let fax = |ip: IpAddr, port| format!("v=0\r\nc=IN IP4 {ip}\r\nm=image {port} udptl t38\r\n");
+    let now = pair.net.now();
+    for (end, other) in [(0, 1), (1, 0)] {
+        let local = pair.ends[end].media.local(legs[end], Track::Audio).unwrap();
+        let sdp = fax(IPS[end], local.rtp.port());
+        pair.ends[end].media.local_description(legs[end], sdp.as_bytes(), now).unwrap();
+        pair.ends[other].media.remote_description(legs[other], sdp.as_bytes(), now).unwrap();
+    }
+    pair.act(0, legs[0], twice(Content::Datagram));
+    pair.run_for(SECOND);
+    assert_eq!(sent.borrow()[0].1[..4], [0x80, 0x60, 7, 250]);
+    let counters = [0, 1].map(|end| pair.ends[end].counters());
+    assert_eq!((counters[0].rtp_packets_sent, counters[0].datagrams_sent), (4, 4));
+    assert_eq!((counters[1].rtp_packets_received, counters[1].datagrams_received), (4, 4));
 }
 
 /// A gate that lets nothing pass to [`FORBIDDEN`].
