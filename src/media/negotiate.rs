@@ -109,7 +109,7 @@ pub(super) struct Side {
     /// The formats that it takes and that we know.
     formats: Formats,
     /// One bit for each payload type that it takes.
-    payload_types: u128,
+    payload_types: [u64; 2],
     direction: Direction,
     /// True if RTCP comes on the port of RTP (RFC 5761).
     pub(super) rtcp_mux: bool,
@@ -165,7 +165,10 @@ impl Side {
     fn of(section: &Media<'_>) -> Self {
         Self {
             formats: Formats::read(section),
-            payload_types: payload_types(section).fold(0, |set, number| set | 1 << number),
+            payload_types: payload_types(section).fold([0; 2], |mut set, number| {
+                set[usize::from(number / 64)] |= 1 << (number % 64);
+                set
+            }),
             direction: section.direction(),
             rtcp_mux: section.attributes().any(|(name, _)| name == b"rtcp-mux"),
             ptime_ms: section.ptime_ms().and_then(|ms| u8::try_from(ms).ok()).unwrap_or(0),
@@ -305,7 +308,8 @@ impl Agreement {
 impl Side {
     /// Tells whether the writer takes `payload_type`.
     pub(super) fn takes(&self, payload_type: u8) -> bool {
-        self.payload_types & (1 << (payload_type & 0x7f)) != 0
+        let set = self.payload_types[usize::from(payload_type / 64 % 2)];
+        set & (1 << (payload_type % 64)) != 0
     }
 
     /// The encoding of `payload_type`, if it is known.

@@ -317,8 +317,9 @@ impl Sender {
 
     fn next_frame(&mut self, out: &mut [u8]) -> Option<Sent> {
         let playing = self.playing.as_mut()?;
-        let clip = Arc::clone(&playing.clips.clips[usize::from(playing.clip)].1);
-        let frame = *playing.frame();
+        let missing = playing.missing();
+        let clip: &Clip = &playing.clips.clips[usize::from(playing.clip)].1;
+        let frame = clip.frames[playing.frame as usize];
         let bytes = clip.payload(&frame);
         let (len, payload) = match clip.content {
             Content::Payload => {
@@ -340,7 +341,7 @@ impl Sender {
                 out.copy_from_slice(bytes);
                 let mut header = HeaderMut::of(out)?;
                 // Packets that the capture lost are missing in the replay, too.
-                self.sequence = self.sequence.wrapping_add(playing.missing());
+                self.sequence = self.sequence.wrapping_add(missing);
                 header.set_sequence(self.sequence);
                 header.set_timestamp(self.timestamp);
                 header.set_ssrc(self.ssrc);
@@ -352,9 +353,9 @@ impl Sender {
             }
         };
         let is_rtp = clip.content != Content::Datagram;
+        self.was_audible |= !clip.is_silent;
         self.sequence = self.sequence.wrapping_add(u16::from(is_rtp));
         self.begins_talk = false;
-        self.was_audible |= !clip.is_silent;
         self.planned_ns += frame.gap_ns;
         self.timestamp = self.timestamp.wrapping_add(frame.ticks);
         self.clock_ns = self.planned_ns;
@@ -440,6 +441,9 @@ impl Playing {
     /// Sequence numbers of a capture that are missing before the next packet.
     fn missing(&self) -> u16 {
         let clip = self.clip();
+        if clip.content != Content::Rtp {
+            return 0;
+        }
         let number = |frame: u32| {
             let header = clip.payload(&clip.frames[frame as usize]).first_chunk::<4>();
             header.map_or(0, |header| u16::from_be_bytes([header[2], header[3]]))

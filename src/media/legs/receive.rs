@@ -113,16 +113,16 @@ impl Media {
     fn admit(&mut self, row: u32, source: SocketAddr, now: u64) -> Result<(), StrayCause> {
         let stream = &self.streams[row];
         let signalled = stream.theirs.rtp.ok_or(StrayCause::Unsignalled)?;
-        if source == signalled || stream.latched == Some(source) {
+        if source == signalled || stream.latched() == Some(source) {
             return Ok(());
         }
-        if source.ip() != signalled.ip() || stream.latched.is_some() {
+        if source.ip() != signalled.ip() || stream.latched().is_some() {
             return Err(StrayCause::Foreign);
         }
         if !self.may_send_to(stream.leg, source, now) {
             return Err(StrayCause::Foreign);
         }
-        self.streams[row].latched = Some(source);
+        self.streams[row].latch(source);
         self.counters.latched += 1;
         Ok(())
     }
