@@ -1,8 +1,8 @@
 //! The built-in scenarios with media, and those of the laboratory: calls with known faults and
 //! oddities in their media, each as a caller and as an answerer (`_uas`).
 //!
-//! The answerers of the laboratory wait for the caller's BYE. Those that send an INVITE of their own
-//! need a caller that answers it, such as `uac_media`; so do the callers need `uas_media`.
+//! The answerers of the laboratory wait for the caller's BYE. Those that send an INVITE of their
+//! own need a caller that answers it, such as `uac_media`; so do the callers need `uas_media`.
 
 use super::Builtin;
 use super::calls::*;
@@ -12,10 +12,21 @@ const fn row(name: &'static str, description: &'static str, text: &'static str) 
     Builtin { name, description, text }
 }
 
-/// A caller and an answerer of the laboratory that do the same. The answerer's description is the
-/// answer to the caller's, and `$more`; the caller holds the call for a while.
+/// The section of an answer that has a direction of its own.
+macro_rules! directed {
+    ($direction:literal) => {
+        concat!(
+            "      m=audio [media_port] RTP/AVP [audio_pt]\n      a=rtpmap:[audio_rtpmap]\n      a=",
+            $direction,
+            "\n"
+        )
+    };
+}
+
+/// A caller and an answerer of the laboratory that do the same. The caller offers the first
+/// sections, the answerer answers with the second ones; the caller holds the call for a while.
 macro_rules! both {
-    ($name:literal, $about:literal, $sections:expr, $more:literal, $then:expr, $hold:literal) => {
+    ($name:literal, $about:literal, $sections:expr, $answer:expr, $then:expr, $hold:literal) => {
         [
             row(
                 $name,
@@ -25,12 +36,7 @@ macro_rules! both {
             row(
                 concat!($name, "_uas"),
                 concat!($about, ", from the answerer"),
-                answerer!(
-                    concat!($name, "_uas"),
-                    $about,
-                    concat!("      [audio_sdp]\n", $more),
-                    $then
-                ),
+                answerer!(concat!($name, "_uas"), $about, $answer, $then),
             ),
         ]
     };
@@ -88,7 +94,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "one_way",
         "Audio from one side only",
         pcmu!("      a=sendonly\n"),
-        "      a=sendonly\n",
+        directed!("sendonly"),
         speech!(),
         "5000"
     ),
@@ -96,7 +102,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "no_rtp",
         "No audio from either side",
         pcmu!("      a=inactive\n"),
-        "      a=inactive\n",
+        directed!("inactive"),
         stream!("stop"),
         "5000"
     ),
@@ -104,16 +110,23 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "recvonly",
         "Audio is received and not sent",
         pcmu!("      a=recvonly\n"),
-        "      a=recvonly\n",
+        directed!("recvonly"),
         stream!("stop"),
         "5000"
     ),
-    both!("rtp_mute", "Audio is agreed on and never sent", pcmu!(""), "", stream!("stop"), "5000"),
+    both!(
+        "rtp_mute",
+        "Audio is agreed on and never sent",
+        pcmu!(""),
+        "      [audio_sdp]\n",
+        stream!("stop"),
+        "5000"
+    ),
     both!(
         "cn_only",
         "Comfort noise and nothing else",
         "      m=audio [media_port] RTP/AVP 0 13\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:13 CN/8000\n",
-        "",
+        "      [audio_sdp]\n",
         stream!("cn,-1,13,CN/8000"),
         "5000"
     ),
@@ -121,7 +134,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "cn_then_speech",
         "Two seconds of comfort noise, then speech",
         "      m=audio [media_port] RTP/AVP 0 13\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:13 CN/8000\n",
-        "",
+        "      [audio_sdp]\n",
         concat!(stream!("cn,-1,13,CN/8000"), pause!("2000"), speech!()),
         "3000"
     ),
@@ -135,7 +148,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "codec_chg",
         "PCMU changes to PCMA after two seconds",
         "      m=audio [media_port] RTP/AVP 0 8\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:8 PCMA/8000\n",
-        "",
+        "      [audio_sdp]\n",
         concat!(speech!(), pause!("2000"), stream!("synthetic,-1,8,PCMA/8000")),
         "3000"
     ),
@@ -143,7 +156,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "codec_chg_alaw",
         "PCMA changes to PCMU after two seconds",
         "      m=audio [media_port] RTP/AVP 8 0\n      a=rtpmap:8 PCMA/8000\n      a=rtpmap:0 PCMU/8000\n",
-        "",
+        "      [audio_sdp]\n",
         concat!(stream!("synthetic,-1,8,PCMA/8000"), pause!("2000"), speech!()),
         "3000"
     ),
@@ -151,7 +164,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "g711_silence",
         "Packets of silence",
         pcmu!(""),
-        "",
+        "      [audio_sdp]\n",
         stream!("silence,-1,0,PCMU/8000"),
         "5000"
     ),
@@ -159,7 +172,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "fas_cadence",
         "A ringing tone after the answer: a second on, two off, three times",
         pcmu!(""),
-        "",
+        "      [audio_sdp]\n",
         concat!(pause!("1500"), stream!("cadence:1000:2000,1,0,PCMU/8000,20,9000")),
         "9000"
     ),
@@ -167,7 +180,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "fake_ringing",
         "A ringing tone from the answer on",
         pcmu!(""),
-        "",
+        "      [audio_sdp]\n",
         stream!("cadence:1000:2000,1,0,PCMU/8000,20,9000"),
         "9000"
     ),
@@ -175,7 +188,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "fas_speech",
         "Ten seconds of speech from the answer on",
         pcmu!(""),
-        "",
+        "      [audio_sdp]\n",
         speech!(),
         "10000"
     ),
@@ -183,7 +196,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "fas_early",
         "A cadence in the first second and a half, then speech",
         pcmu!(""),
-        "",
+        "      [audio_sdp]\n",
         concat!(stream!("cadence:300:200,1,0,PCMU/8000,20,1500"), pause!("1500"), speech!()),
         "5000"
     ),
@@ -191,7 +204,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "fas_late",
         "A ringing tone that begins ten seconds after the answer",
         pcmu!(""),
-        "",
+        "      [audio_sdp]\n",
         concat!(pause!("10000"), stream!("cadence:1000:2000,1,0,PCMU/8000,20,9000")),
         "9000"
     ),
@@ -199,11 +212,18 @@ const PAIRS: [[Builtin; 2]; 24] = [
         "kws",
         "A short sound in the place of a keyword",
         pcmu!(""),
-        "",
+        "      [audio_sdp]\n",
         stream!("tone:1000,1,0,PCMU/8000,20,2000"),
         "3000"
     ),
-    both!("hairpin", "Audio both ways over one socket", pcmu!(""), "", speech!(), "5000"),
+    both!(
+        "hairpin",
+        "Audio both ways over one socket",
+        pcmu!(""),
+        "      [audio_sdp]\n",
+        speech!(),
+        "5000"
+    ),
     both_offering!(
         "media_redirect",
         "The address of audio changes after two seconds",

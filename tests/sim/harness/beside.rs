@@ -1,7 +1,9 @@
-//! What a worker of the simulator has beside SIP: the medium of tests, or the media of calls.
+//! The user of sockets beside SIP on a worker of the simulator: the medium of tests, or the media
+//! of calls.
 
 use gossipper::dataplane::{Medium, MediumEffect, MediumInput};
 use gossipper::media::MediaHandle;
+use gossipper::stats::{MediaCounters, MediaHistograms};
 use gossipper_uring::TxArena;
 
 use super::echo::Echo;
@@ -32,6 +34,18 @@ impl Medium for Beside {
         match self {
             Self::Echo(echo) => echo.next_deadline_ns(),
             Self::Media(media) => media.next_deadline_ns(),
+        }
+    }
+
+    fn count(&self, counters: &mut MediaCounters) {
+        if let Self::Media(media) = self {
+            media.count(counters);
+        }
+    }
+
+    fn swap_measured(&mut self, measured: &mut MediaHistograms) {
+        if let Self::Media(media) = self {
+            media.swap_measured(measured);
         }
     }
 
