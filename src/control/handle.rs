@@ -137,7 +137,7 @@ pub(super) enum Queued {
     Request {
         request: Request,
         /// The scenario of [`Request::Swap`], which the requesting thread has compiled.
-        replacement: Option<Replacement>,
+        replacement: Option<Box<Replacement>>,
         answer: SyncSender<Reply>,
         claim: Claim,
     },
@@ -290,7 +290,7 @@ impl Handle {
     pub fn tell(&self, request: Request) -> Result<Option<Told>, Refusal> {
         request.check()?;
         let (replacement, patience) = match &request {
-            Request::Swap(new) => (Some(self.compile(new)?), PATIENCE_SWAP),
+            Request::Swap(new) => (Some(Box::new(self.compile(new)?)), PATIENCE_SWAP),
             _ => (None, PATIENCE),
         };
         let (answer, answers) = sync_channel(1);

@@ -213,7 +213,7 @@ impl Service {
             return self.tells.ask(run, kind, answer, now);
         }
         let reply = match (replacement, request) {
-            (Some(replacement), _) => match self.swap(run, replacement) {
+            (Some(replacement), _) => match self.swap(run, *replacement) {
                 Ok(()) => {
                     self.swap_answer = Some(answer);
                     return;

@@ -15,7 +15,7 @@ use crate::media::{
     Track,
 };
 use crate::scenario::media::{MediaTrack, read_digits};
-use crate::scenario::{Digits, MediaAction, Play};
+use crate::scenario::{Digits, MediaAction, Play, Recv};
 use crate::sip::Message;
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::Event;
@@ -62,15 +62,15 @@ impl Engine {
 
     /// Ends the call's leg, if it has one, and returns its figures.
     pub(in crate::engine) fn close_leg(&mut self, slot: Slot, now: u64) -> Option<LegReport> {
-        let leg = self.calls[slot].leg.take()?;
-        self.calls[slot].awaits_packets = false;
+        let leg = self.calls[slot].media.leg.take()?;
+        self.calls[slot].media.awaits_packets = false;
         let media = self.media.as_ref()?;
         Some(media.close(leg, now))
     }
 
     /// The call's leg, and the media that has it.
     fn leg(&self, slot: Slot) -> Option<(&MediaHandle, LegId)> {
-        let leg = self.calls[slot].leg?;
+        let leg = self.calls[slot].media.leg?;
         Some((self.media.as_ref()?, leg))
     }
 
@@ -88,7 +88,7 @@ impl Engine {
         message: &[u8],
         now: u64,
     ) -> Result<(), FailureCause> {
-        if self.calls[slot].leg.is_none() {
+        if self.calls[slot].media.leg.is_none() {
             return Ok(());
         }
         let body = memchr::memmem::find(message, b"\r\n\r\n").map(|at| &message[at + 4..]);
@@ -103,10 +103,12 @@ impl Engine {
     pub(in crate::engine) fn describe_received(
         &mut self,
         slot: Slot,
+        recv: &Recv,
         message: &Message<'_>,
         now: u64,
     ) -> Result<(), FailureCause> {
-        if self.calls[slot].leg.is_none() || !is_description(message.body()) {
+        let has_leg = self.calls[slot].media.leg.is_some();
+        if !has_leg || recv.ignore_sdp || !is_description(message.body()) {
             return Ok(());
         }
         let Some((media, leg)) = self.leg(slot) else { return Ok(()) };
@@ -156,7 +158,7 @@ impl Engine {
                 (Track::Audio, Command::Echo(is_on))
             }
             MediaAction::Check(check) => {
-                self.calls[slot].awaits_packets = true;
+                self.calls[slot].media.awaits_packets = true;
                 let timeout_ns = u64::from(check.timeout_ms) * 1_000_000;
                 let (received, sent) = (check.received, check.sent);
                 (Track::Audio, Command::Check { received, sent, timeout_ns })
@@ -227,7 +229,7 @@ impl Engine {
     ) {
         let slot = call.slot;
         let is_open = self.calls.current(slot, call.generation).is_some();
-        if !is_open || self.calls[slot].leg.is_none() {
+        if !is_open || self.calls[slot].media.leg.is_none() {
             return;
         }
         match event {
@@ -239,7 +241,7 @@ impl Engine {
 
     /// Lets a call go on that waited for packets, or fails it.
     fn packets_checked(&mut self, slot: Slot, is_met: bool, now: u64, tx: &mut TxArena) {
-        if !std::mem::take(&mut self.calls[slot].awaits_packets) {
+        if !std::mem::take(&mut self.calls[slot].media.awaits_packets) {
             return;
         }
         if is_met {

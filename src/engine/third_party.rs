@@ -271,8 +271,7 @@ impl Engine {
             }
             leg => leg,
         };
-        let has_leg = leg.is_ok();
-        let leg = leg.unwrap_or_default();
+        let (has_leg, leg) = (leg.is_ok(), leg.unwrap_or_default());
         let remote = self.config.environment.next_hop;
         let remote = remote.unwrap_or(([0, 0, 0, 0], 0).into());
         let slot = self.accept_call(self.main, hash, call_id, (socket, remote), leg, now);

@@ -119,7 +119,7 @@ pub(super) fn plan(
         notices.push("-rtp_echo has no effect: no scenario has a port of media".to_owned());
     }
     let uses_media = programs.all().any(|program| program.uses_media);
-    if !uses_media && !(echoes && has_ports) {
+    if !(uses_media || echoes && has_ports) {
         return Ok(None);
     }
     let settings = &config.media;

@@ -28,7 +28,7 @@ pub const BUILTINS: &[Builtin] = &{
     all
 };
 
-/// Those without media.
+/// The built-in scenarios without media.
 const OWN: &[Builtin] = &[
     Builtin {
         name: "uac",

@@ -29,7 +29,7 @@ const COLUMN_NAME_MAX: usize = 256;
 /// Most actions of all steps together.
 const ACTIONS_MAX: usize = 1 << 16;
 /// Most sources of media.
-const SOURCES_MAX: usize = 1024;
+const SOURCES_MAX: usize = 128;
 /// Most bytes of all compiled texts. The file bounds its own text, but not the number of times that
 /// a `[file name=]` or a `-key` is put in.
 const TEXTS_BYTES_MAX: usize = 32 << 20;

@@ -69,8 +69,8 @@ pub enum Field {
     MediaIpType,
     /// `[media_port]`: the first port of the run; where the scenario has media, the call's own
     MediaPort(i64),
-    /// `[rtpstream_video_port]`, or `[media_port+2]` in an `m=video` line: the port behind audio and
-    /// its RTCP
+    /// `[rtpstream_video_port]`, or `[media_port+2]` in an `m=video` line: the port behind audio
+    /// and its RTCP
     VideoPort(i64),
     /// `[media_transport]`
     MediaTransport,

@@ -173,7 +173,7 @@ impl Engine {
         let Some(remote) = self.config.environment.next_hop else { return };
         let Some(slot) = self.new_call(self.main, now) else { return };
         let call = &mut self.calls[slot];
-        call.leg = leg.unwrap_or_default();
+        call.media.leg = leg.unwrap_or_default();
         call.incoming = false;
         call.owns_socket = owns_socket;
         call.local_port = local_port;
@@ -216,7 +216,7 @@ impl Engine {
     ) -> Option<Slot> {
         let slot = self.accept_call_without_leg(program, hash, call_id, (socket, source), now);
         match slot {
-            Some(slot) => self.calls[slot].leg = leg,
+            Some(slot) => self.calls[slot].media.leg = leg,
             None => self.give_back_leg(leg, now),
         }
         slot

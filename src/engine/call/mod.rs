@@ -112,6 +112,15 @@ impl Heard {
     }
 }
 
+/// The state of a call's media.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine) struct CallMedia {
+    /// The leg; `None` if the call's program has no media, or the call has ended.
+    pub(in crate::engine) leg: Option<LegId>,
+    /// `true` while the call waits for packets (`rtpcheck`).
+    pub(in crate::engine) awaits_packets: bool,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(in crate::engine) struct Call {
@@ -135,10 +144,8 @@ pub(in crate::engine) struct Call {
     pub(in crate::engine) reopens: bool,
     /// `true` while the call is on the list of its connection.
     pub(in crate::engine) attached: bool,
-    /// `true` while the call waits for packets of its media (`rtpcheck`).
-    pub(in crate::engine) awaits_packets: bool,
-    /// The call's media, if its program has any.
-    pub(in crate::engine) leg: Option<LegId>,
+    /// The call's media.
+    pub(in crate::engine) media: CallMedia,
     /// The call before this one on its connection.
     pub(in crate::engine) previous_on_connection: Slot,
     /// The call behind this one on its connection.
@@ -255,8 +262,7 @@ impl Call {
             owns_socket: false,
             reopens: false,
             attached: false,
-            awaits_packets: false,
-            leg: None,
+            media: CallMedia::default(),
             previous_on_connection: NO_SLOT,
             next_on_connection: NO_SLOT,
             program: 0,
@@ -404,7 +410,7 @@ impl Slab {
     pub(in crate::engine) fn release(&mut self, slot: Slot, left: u32) {
         let call = &mut self.calls[slot as usize];
         debug_assert!(call.phase != Phase::Free, "slot {slot} released twice");
-        debug_assert!(call.leg.is_none(), "slot {slot} released with its media");
+        debug_assert!(call.media.leg.is_none(), "slot {slot} released with its media");
         debug_assert!(call.blobs_mut().iter().all(|blob| blob.is_empty()));
         *call = Call::empty(call.generation.wrapping_add(1));
         call.left = left;

@@ -464,12 +464,7 @@ impl Engine {
         };
         self.stop_retransmission(slot, index, message, cseq);
         self.note_dialog(slot, message, cseq, recv, cx.at);
-        if recv.keeps_challenge {
-            self.keep_challenge(slot, message);
-        }
-        if !recv.ignore_sdp
-            && let Err(cause) = self.describe_received(slot, message, cx.now)
-        {
+        if let Err(cause) = self.describe_received(slot, recv, message, cx.now) {
             self.calls[slot].note_received(heard);
             return self.abort(slot, cause, cx);
         }
@@ -539,7 +534,8 @@ impl Engine {
         }
     }
 
-    /// Stores the dialog data of a message: numbers, state of the INVITE, tag, target and routes.
+    /// Stores the dialog data of a message: numbers, state of the INVITE, tag, target and routes, and
+    /// a challenge that the step keeps.
     fn note_dialog(
         &mut self,
         slot: Slot,
@@ -578,6 +574,9 @@ impl Engine {
         }
         let method = message.method().map_or(cseq.method.id(), |method| method.id());
         self.follow_dialog(slot, message, method, recv.record_route_set);
+        if recv.keeps_challenge {
+            self.keep_challenge(slot, message);
+        }
     }
 
     pub(in crate::engine) fn note_invite_response(&mut self, slot: Slot, code: u16) {

@@ -45,8 +45,8 @@ impl Clips {
         Self([Arc::new(sources)].into_iter().chain(others).collect())
     }
 
-    /// The media of `program`, the `index`-th one, in the order of its sources. The code that starts
-    /// a run has read all of them; an empty one stands for a source that it did not.
+    /// The media of `program`, the `index`-th one, in the order of its sources. The code that
+    /// starts a run has read all of them; an empty one stands for a source that it did not.
     pub(in crate::engine) fn of(&self, index: usize, program: &Program) -> Vec<Arc<ClipSet>> {
         let own = self.0.get(index);
         let clip = |spec| own.and_then(|own| own.get(spec)).cloned();

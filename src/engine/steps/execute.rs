@@ -62,7 +62,7 @@ impl Engine {
         for _ in 0..STEPS_PER_RUN_MAX {
             let index = self.calls[slot].step;
             let step = bound.program.steps.get(usize::from(index));
-            if self.calls[slot].awaits_packets {
+            if self.calls[slot].media.awaits_packets {
                 // Resumed by `on_media`.
                 return self.wait(slot, step.map_or(Keep::default(), |step| step.keep), cx);
             }
@@ -312,19 +312,11 @@ impl Engine {
             self.trace_answered(slot, index, &cx.tx.buffer(&tx_slot)[..len]);
         }
         self.note_sent(slot, send, cx.now);
-        let described = self.describe_sent(slot, &cx.tx.buffer(&tx_slot)[..len], cx.now);
-        if let Err(cause) = described {
+        let message = &cx.tx.buffer(&tx_slot)[..len];
+        if let Err(cause) = self.note_message(slot, index, send, message, cx.now) {
             cx.tx.release(tx_slot);
             self.abort(slot, cause, cx);
             return Sent::Ended;
-        }
-        if let (Some(named), Outgoing::Request(method)) = (send.named, send.message) {
-            let message = &cx.tx.buffer(&tx_slot)[..len];
-            if !self.note_named(slot, named, index, method, message) {
-                cx.tx.release(tx_slot);
-                self.abort(slot, FailureCause::PoolExhausted, cx);
-                return Sent::Ended;
-            }
         }
         if std::mem::take(&mut self.calls[slot].send_deadline_ns) != 0 {
             self.wheel.cancel(Self::step_timer(slot));
@@ -346,6 +338,27 @@ impl Engine {
             self.wheel.arm(Self::retransmit_timer(slot), due_ns);
         }
         Sent::Done
+    }
+
+    /// Notes what a message that is about to leave says: its description, and its part in a named
+    /// transaction.
+    fn note_message(
+        &mut self,
+        slot: Slot,
+        index: u16,
+        send: &Send,
+        message: &[u8],
+        now: u64,
+    ) -> Result<(), FailureCause> {
+        self.describe_sent(slot, message, now)?;
+        match (send.named, send.message) {
+            (Some(named), Outgoing::Request(method))
+                if !self.note_named(slot, named, index, method, message) =>
+            {
+                Err(FailureCause::PoolExhausted)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn defer(&mut self, slot: Slot, send: &Send, now: u64) -> Sent {

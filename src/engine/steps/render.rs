@@ -341,7 +341,7 @@ impl Engine {
             | Field::AudioRtpMap
             | Field::AudioFmtp
             | Field::AudioSdp(_) => self.put_audio(field, at, out),
-            Field::AutoMediaPort(offset) if call.leg.is_some() => {
+            Field::AutoMediaPort(offset) if call.media.leg.is_some() => {
                 self.put_media_port(slot, Track::Audio, *offset, out);
             }
             Field::AutoMediaPort(offset) => {
