@@ -534,8 +534,8 @@ impl Engine {
         }
     }
 
-    /// Stores the dialog data of a message: numbers, state of the INVITE, tag, target and routes, and
-    /// a challenge that the step keeps.
+    /// Stores the dialog data of a message: numbers, state of the INVITE, tag, target and routes,
+    /// and a challenge that the step keeps.
     fn note_dialog(
         &mut self,
         slot: Slot,
