@@ -34,7 +34,7 @@ pub use rules::{CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retrans
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor,
     HealthGates, IoChoice, ListenerSpec, MediaConfig, RATE_MAX, ReconnectConfig, ScenarioSource,
-    ThirdPartyConfig, TlsOptions, TlsVersion, Transport, TransportFor, Watchdog,
+    StandingGate, ThirdPartyConfig, TlsOptions, TlsVersion, Transport, TransportFor, Watchdog,
 };
 pub use server::{ApiConfig, ProcessDraft, ProfileDraft, parse_listen_address};
 pub use table::{RunConfig, RunDraft};

@@ -273,31 +273,51 @@ pub struct HealthGates {
     pub max_failed_calls: Option<u64>,
     /// Most calls that failed by a timeout.
     pub max_timeouts: Option<u64>,
-    /// Least RTP packets received.
-    pub min_rtp_packets: Option<u64>,
-    /// Most silent calls; a gate by default, for runs with media.
-    pub max_silent_calls: Option<u64>,
+    /// Most calls with RTP in which nobody heard anybody.
+    pub max_silent_calls: StandingGate,
+    /// Most calls with RTP of which nobody knows who heard whom.
+    pub max_unknown_calls: StandingGate,
+    /// Most loss that peers may report of what we send, 0..=1.
+    pub max_rtcp_fraction_lost: Option<f64>,
+    /// Most jitter that peers may report, in units of the RTP clock.
+    pub max_rtcp_jitter_ts: Option<u64>,
+    /// Least RTP packets received in all.
+    pub min_rtp_packets_recv: Option<u64>,
+    /// Least RTP packets received in each call with media.
+    pub min_rtp_packets_recv_per_call: Option<u64>,
+    /// Most loss of what peers send, 0..=1.
+    pub max_rtp_loss: Option<f64>,
+    /// Most jitter of a received stream, in milliseconds.
+    pub max_rtp_jitter_ms: Option<f64>,
+    /// Least estimated MOS of a received stream, 1..=5.
+    pub min_mos: Option<f64>,
 }
 
-impl Default for HealthGates {
-    fn default() -> Self {
-        Self {
-            min_success_ratio: None,
-            max_failed_calls: None,
-            max_timeouts: None,
-            min_rtp_packets: None,
-            max_silent_calls: Some(0),
-        }
-    }
+/// A gate for a number of calls that nobody has to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StandingGate {
+    /// Not a single call, once a call has sent RTP. It never lets a run pass that fails otherwise.
+    #[default]
+    Standing,
+    /// No gate.
+    Off,
+    /// This many calls, as the user set it.
+    Most(u64),
 }
 
 impl HealthGates {
-    /// Tells whether any gate is set.
+    /// Tells whether the user has set any gate.
     pub fn any(&self) -> bool {
-        self.min_success_ratio.is_some()
-            || self.max_failed_calls.is_some()
-            || self.max_timeouts.is_some()
-            || self.min_rtp_packets.is_some()
+        let unless_set = |gate| match gate {
+            StandingGate::Most(_) => gate,
+            StandingGate::Standing | StandingGate::Off => StandingGate::Standing,
+        };
+        let set = Self {
+            max_silent_calls: unless_set(self.max_silent_calls),
+            max_unknown_calls: unless_set(self.max_unknown_calls),
+            ..*self
+        };
+        set != Self::default()
     }
 }
 

@@ -19,7 +19,6 @@ use super::state::Published;
 use crate::config::targets::Hold;
 use crate::config::{ListenerSpec, RunConfig};
 use crate::output::ConsoleLine;
-use crate::output::summary::Media;
 use crate::run::RunError;
 use crate::run::supervised::{Finished, Shell, Supervisor};
 
@@ -141,7 +140,7 @@ impl ControlledRun {
         }
         self.next_line_ns = now + self.config.stat_period_ms.unwrap_or(1000) * 1_000_000;
         let snapshot = self.run.snapshot();
-        Some(ConsoleLine { snapshot: &snapshot, media: &Media::default(), engine }.to_string())
+        Some(ConsoleLine { snapshot: &snapshot, engine }.to_string())
     }
 
     /// Ends the run in time, once a handle has set a deadline.

@@ -16,8 +16,8 @@ use super::state::{ClientState, ListenerState, Phase, Published, ScenarioState, 
 use super::tells::{Kind, Tells};
 use crate::config::targets::{Hold, Load};
 use crate::config::{ListenerSpec, RunConfig, ScenarioSource};
-use crate::run::calls_per_second;
 use crate::run::supervised::{Finished, Replacement, Supervisor};
+use crate::run::{calls_per_second, media_mode};
 use crate::stats::{Health, Layout, Lifetime, Snapshot};
 
 /// The shortest time between two publications of figures. Workers report four times a second, and
@@ -451,6 +451,7 @@ impl Service {
             snapshot: Arc::clone(&self.snapshot),
             lifetime: Arc::clone(&self.lifetime),
             protocol: self.config.transport.protocol(),
+            media_mode: media_mode(&self.config),
             summary: OnceLock::new(),
         }
     }

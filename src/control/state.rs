@@ -9,8 +9,9 @@ use gossipper_uring::sys;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{RunConfig, ScenarioSource, Transport};
-use crate::output::summary::recent;
+use crate::output::summary::{MediaMode, recent};
 use crate::output::{Summary, SummaryContext};
+use crate::run::media_mode;
 use crate::scenario;
 use crate::stats::{Aggregate, Health, Layout, LayoutId, Lifetime, RunStart, Snapshot};
 
@@ -208,6 +209,8 @@ pub struct Published {
     pub lifetime: Arc<Lifetime>,
     /// The protocol of messages, as in a Via header.
     pub(crate) protocol: &'static str,
+    /// The way in which streams of media share sockets.
+    pub(crate) media_mode: MediaMode,
     pub(crate) summary: OnceLock<Arc<Summary>>,
 }
 
@@ -253,6 +256,7 @@ impl Published {
             snapshot: Arc::new(nothing.snapshot()),
             lifetime: Arc::new(nothing.lifetime()),
             protocol: config.transport.protocol(),
+            media_mode: media_mode(config),
             summary: OnceLock::new(),
         }
     }
@@ -264,6 +268,7 @@ impl Published {
                 driver: self.driver.clone(),
                 transport: self.protocol.to_owned(),
                 health: self.health.clone(),
+                media_mode: self.media_mode,
                 unwritten: self.lifetime.unwritten,
                 ..SummaryContext::default()
             };
@@ -280,6 +285,7 @@ impl Published {
             snapshot: Arc::clone(&self.snapshot),
             lifetime: Arc::clone(&self.lifetime),
             protocol: self.protocol,
+            media_mode: self.media_mode,
             summary: OnceLock::new(),
         }
     }

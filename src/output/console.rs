@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::summary::Media;
 use super::units;
 use crate::stats::Snapshot;
 
@@ -12,15 +11,14 @@ use crate::stats::Snapshot;
 pub struct ConsoleLine<'a> {
     /// The state to show.
     pub snapshot: &'a Snapshot,
-    /// Media totals.
-    pub media: &'a Media,
     /// The engine's name if several share the console; it prefixes the line.
     pub engine: Option<&'a str>,
 }
 
 impl fmt::Display for ConsoleLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { snapshot, media, engine } = self;
+        let Self { snapshot, engine } = self;
+        let media = &snapshot.counters.media;
         if let Some(engine) = engine {
             write!(f, "[{engine}] ")?;
         }
@@ -42,7 +40,7 @@ impl fmt::Display for ConsoleLine<'_> {
             media.rtp_packets_received,
             media.rtcp_sender_reports,
             media.rtcp_receiver_reports,
-            media.rtcp_packets_received,
+            media.rtcp_received,
             calls.active,
             units::duration(snapshot.invite_rtt.p99_ns),
             snapshot.verdict.verdict().label(),

@@ -14,9 +14,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table, Widget};
 
 use super::failures::what;
+use super::media;
 use super::units;
 use super::verdict::verdict_reason;
-use crate::stats::{CallTotals, DurationSummary, Snapshot, Verdict};
+use crate::stats::{CallTotals, DurationSummary, MediaMeasure, Snapshot, Verdict, units_of_ns};
 
 /// Most lines about failed calls.
 const FAILURES_SHOWN: usize = 3;
@@ -196,8 +197,35 @@ fn head_lines<'a>(snapshot: &Snapshot, caption: &Caption<'a>) -> Vec<Line<'a>> {
             Span::styled(verdict.label(), style),
         ]),
     ];
+    lines.extend(media_lines(snapshot));
     lines.extend(verdict_reason(snapshot).map(|reason| Line::from(reason).style(style)));
     lines
+}
+
+/// Lines on who heard whom, and how well; none without media.
+fn media_lines<'a>(snapshot: &Snapshot) -> Vec<Line<'a>> {
+    let counted = &snapshot.counters.media;
+    if !counted.is_used() {
+        return Vec::new();
+    }
+    let style = match counted.silent_calls {
+        0 => Style::new(),
+        _ => Style::new().fg(Color::Red),
+    };
+    let unknown = || "not yet known".to_owned();
+    let lost = counted.loss_share().map_or_else(unknown, units::percent);
+    let mos = snapshot.media.measured(MediaMeasure::Mos);
+    let mos = mos.map_or_else(unknown, |mos| format!("{:.2}", units_of_ns(mos.average_ns)));
+    let second = snapshot.last_second.unwrap_or_default();
+    vec![
+        Line::from(vec![Span::raw("media "), Span::styled(media::heard(counted), style)]),
+        Line::from(format!(
+            "RTP out {} packets/s  in {}  off by {} (p99)  lost {lost}  MOS {mos}",
+            units::count(second.rtp_packets_sent),
+            units::count(second.rtp_packets_received),
+            units::duration(second.rtp_send_error_p99_ns),
+        )),
+    ]
 }
 
 /// Names and service times of the transactions that were seen.

@@ -1,6 +1,7 @@
 //! The run in a few sentences, most important first.
 
 use super::failures::{sentence, without_group};
+use super::media;
 use super::rate_steps::RateTable;
 use super::units;
 use super::verdict::{verdict_sentences, withheld_sentence};
@@ -31,6 +32,7 @@ pub fn findings(snapshot: &Snapshot, health: &Health) -> Vec<String> {
         findings.extend(table.first_bad());
     }
     findings.push(calls_sentence(snapshot));
+    findings.extend(media::findings(snapshot));
     if snapshot.timeouts() > 0 {
         findings
             .push(format!("{} because no answer came.", calls_did(snapshot.timeouts(), "failed")));

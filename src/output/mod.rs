@@ -13,6 +13,7 @@ mod clock;
 mod console;
 mod failures;
 mod findings;
+mod media;
 mod palette;
 mod rate_steps;
 mod sipp_csv;

@@ -54,7 +54,13 @@ impl Figures {
             failed: snapshot.calls.failed,
             retransmits: snapshot.counters.retransmissions_sent,
             timeouts: snapshot.timeouts(),
-            media: Media::default(),
+            media: [
+                snapshot.counters.media.rtp_packets_sent,
+                snapshot.counters.media.rtp_packets_received,
+                snapshot.counters.media.rtcp_sender_reports,
+                snapshot.counters.media.rtcp_receiver_reports,
+                snapshot.counters.media.rtcp_received,
+            ],
             classes: CLASSES.map(|class| failures_of(&snapshot.counters, class)),
         }
     }
@@ -218,7 +224,10 @@ fn ms(ns: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::stats::{Aggregate, RunStart};
 
     #[test]
     fn the_statistics_file_has_its_43_columns() {
@@ -231,5 +240,28 @@ mod tests {
         for cause in FailureCause::ALL {
             assert!(CLASSES.contains(&cause.class()), "{cause:?}");
         }
+    }
+
+    #[test]
+    fn columns_of_media_are_totals_and_differences() {
+        let start = RunStart { unix_ns: 1_790_000_000_000_000_000, monotonic_ns: 0 };
+        let mut snapshot = Aggregate::new(Arc::default(), 1, start).snapshot();
+        let mut clock = Clock::fixed(start, false, 0);
+        let mut csv = OwnCsv::default();
+        let mut columns = || {
+            let media = &mut snapshot.counters.media;
+            media.rtp_packets_sent += 100;
+            media.rtp_packets_received += 90;
+            media.rtcp_sender_reports += 3;
+            media.rtcp_receiver_reports += 2;
+            media.rtcp_received += 5;
+            let row = String::from_utf8(csv.stat_row(&snapshot, &mut clock)).unwrap();
+            let named = STAT_HEADER.trim().split(',').map(str::to_owned);
+            let named = named.zip(row.trim().split(',').map(str::to_owned));
+            let of_media = |name: &str| name.contains("rtp_") || name.contains("rtcp_");
+            named.filter(|(name, _)| of_media(name)).map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        columns();
+        assert_eq!(columns(), ["200", "180", "6", "4", "10", "100", "90", "3", "2", "5"]);
     }
 }

@@ -114,6 +114,18 @@ impl<W: Write> LiveStatus<W> {
         )));
         let retransmissions = units::count(snapshot.counters.retransmissions_sent);
         pieces.push(plain(format!("retrans {retransmissions}")));
+        let media = &snapshot.counters.media;
+        if media.is_used() {
+            pieces.push(plain(format!(
+                "rtp {}/{} packets/s",
+                units::count(second.rtp_packets_sent),
+                units::count(second.rtp_packets_received),
+            )));
+        }
+        if media.silent_calls > 0 {
+            let text = format!("silent {}", units::count(media.silent_calls));
+            pieces.push(Piece { text, style: palette.bad });
+        }
         pieces
     }
 }

@@ -3,6 +3,7 @@
 //! The keys are an interface (`docs/summary.schema.json`). Durations are whole nanoseconds, times
 //! RFC 3339 with nanoseconds. `total_calls = success_calls + failed_calls + active_calls` always.
 
+mod media;
 mod rate_steps;
 mod series;
 
@@ -21,6 +22,7 @@ use crate::stats::{
     RecentSummary, Snapshot, Unwritten, WorkerCpu,
 };
 
+pub use media::{Media, MediaMode, Mos, Streams};
 pub use rate_steps::{BadStep, RateSteps, Step};
 pub use series::{POINTS_MAX, Point, Series};
 
@@ -40,8 +42,8 @@ pub struct SummaryContext {
     pub transport: String,
     /// Result of the health gates.
     pub health: Health,
-    /// Media totals.
-    pub media: Media,
+    /// The way in which streams of media share sockets.
+    pub media_mode: MediaMode,
     /// Rows of statistics files that were lost because their queue was full.
     pub trace_rows_dropped: u64,
     /// Entries of traces and statistics files that could not be written.
@@ -98,7 +100,7 @@ pub struct Summary {
     /// Service times of INVITEs that were answered with a 2xx.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_rtt: Option<Durations>,
-    /// Media totals.
+    /// Media that calls sent, received and heard.
     pub media: Media,
     /// Response-time timers by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -261,24 +263,6 @@ pub struct Recent {
     pub p99: u64,
 }
 
-/// Media totals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Media {
-    /// RTP packets sent.
-    pub rtp_packets_sent: u64,
-    /// RTP payload octets sent.
-    pub rtp_octets_sent: u64,
-    /// RTP packets received.
-    pub rtp_packets_received: u64,
-    /// RTCP sender reports sent.
-    pub rtcp_sender_reports: u64,
-    /// RTCP receiver reports sent.
-    pub rtcp_receiver_reports: u64,
-    /// RTCP packets received.
-    pub rtcp_packets_received: u64,
-}
-
 /// The generator's measurements of itself, and the verdict that follows for the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -344,6 +328,9 @@ pub struct LimitedSecond {
     pub causes: Vec<String>,
     /// 99th percentile of the lateness of call starts.
     pub planned_send_error_p99: u64,
+    /// 99th percentile of the lateness of RTP packets; absent if none were sent.
+    #[serde(skip_serializing_if = "media::is_zero")]
+    pub rtp_send_error_p99: u64,
     /// Busy share of the busiest worker, 0 to 1.
     pub busy_share: f64,
 }
@@ -440,7 +427,7 @@ impl Summary {
             average_invite_rtt: snapshot.invite_rtt.average_ns,
             call_length: Durations::unless_empty(&snapshot.call_length),
             invite_rtt: Durations::unless_empty(&snapshot.invite_rtt),
-            media: context.media,
+            media: Media::of(snapshot, context.media_mode),
             rtd: layout.rtds.iter().cloned().zip(rtds).collect(),
             transactions: layout.transactions.iter().cloned().zip(transactions).collect(),
             recent: Vec::new(),
@@ -547,6 +534,7 @@ impl From<&stats::LimitedSecond> for LimitedSecond {
             second: limited.second,
             causes: limited.causes.iter().map(|cause| cause.label().to_owned()).collect(),
             planned_send_error_p99: limited.planned_send_error_p99_ns,
+            rtp_send_error_p99: limited.rtp_send_error_p99_ns,
             busy_share: limited.busy_share_max,
         }
     }

@@ -5,11 +5,16 @@ use std::fmt::{self, Write};
 use anstyle::Style;
 
 use super::failures::{ended_with_run, first_call, share_and_peer, what, without_group};
+use super::media;
 use super::palette::{Palette, paint};
 use super::rate_steps::RateTable;
+use super::summary::MediaMode;
 use super::units;
 use super::verdict::verdict_sentences;
-use crate::stats::{DurationSummary, FailureCause, Health, RATE_NS_MIN, Snapshot, Verdict};
+use crate::stats::{
+    DurationSummary, FailureCause, Health, HeardVerdict, MediaMeasure, RATE_NS_MIN, Snapshot,
+    Verdict,
+};
 
 /// Most groups of failed calls that are shown.
 const FAILURE_GROUPS_SHOWN: usize = 8;
@@ -32,6 +37,8 @@ pub struct FinalTable<'a> {
     pub health: &'a Health,
     /// Name of the I/O driver.
     pub driver: &'a str,
+    /// The way in which streams of media share sockets.
+    pub media_mode: MediaMode,
     /// Advice for a second look at failed calls, if there is any.
     pub next_look: Option<&'a str>,
     /// Colours.
@@ -46,6 +53,7 @@ impl fmt::Display for FinalTable<'_> {
         self.failures(f)?;
         self.withheld(f)?;
         self.drops(f)?;
+        self.media(f)?;
         self.generator(f)?;
         self.gates(f)?;
         self.verdict(f)
@@ -243,6 +251,52 @@ impl FinalTable<'_> {
         let drops = self.snapshot.counters.drops.nonzero();
         let rows = drops.map(|(cause, n)| (cause.label(), cause.description(), n));
         self.counts(f, "Malformed messages received", self.palette.warning, rows)
+    }
+
+    /// Media, if there was any.
+    fn media(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { snapshot, palette, .. } = self;
+        let counted = &snapshot.counters.media;
+        if !counted.is_used() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", paint(palette.heading, "Media"))?;
+        let heard = |verdict| counted.heard.count(verdict);
+        let is_good =
+            heard(HeardVerdict::TwoWay) + heard(HeardVerdict::NoMedia) == counted.legs_closed;
+        let is_bad = counted.silent_calls > 0;
+        let style = match (is_bad, is_good) {
+            (true, _) => palette.bad,
+            (false, true) => Style::new(),
+            (false, false) => palette.warning,
+        };
+        self.line(f, "  calls", &paint(style, &media::heard(counted)))?;
+        self.line(f, "  RTP", &media::packets(counted))?;
+        let jitter = media::measured(snapshot, MediaMeasure::Jitter);
+        let jitter = jitter.map(|jitter| format!("{jitter} of a stream"));
+        let first = media::measured(snapshot, MediaMeasure::FirstAudio);
+        let first = first.map(|first| format!("{first} after the answer"));
+        let known = [
+            ("  lost", media::loss(snapshot)),
+            ("  jitter", jitter),
+            ("  MOS", media::mos(snapshot)),
+            ("  first audio", first),
+            ("  reported", media::reported(snapshot)),
+            ("  round trip", media::measured(snapshot, MediaMeasure::RoundTrip)),
+            ("  pacing", media::pacing(snapshot)),
+            ("  batching", Some(media::batching(snapshot, self.media_mode))),
+        ];
+        for (label, values) in known {
+            values.map_or(Ok(()), |values| self.line(f, label, &values))?;
+        }
+        let strays = counted.strays.nonzero().map(|(c, n)| (c.label(), c.description(), n));
+        self.counts(f, "Media for no stream", palette.warning, strays)?;
+        let faults = counted.faults.nonzero().map(|(c, n)| (c.label(), c.description(), n));
+        self.counts(f, "Malformed media received", palette.warning, faults)?;
+        let delays = counted.delays.nonzero().map(|(c, n)| (c.label(), c.description(), n));
+        self.counts(f, "RTP sent late", palette.warning, delays)?;
+        let unsent = counted.unsent.nonzero().map(|(c, n)| (c.label(), c.description(), n));
+        self.counts(f, "RTP not sent", palette.warning, unsent)
     }
 
     fn generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -107,7 +107,13 @@ fn causes_in_brackets(snapshot: &Snapshot) -> String {
 
 /// Tells whether a cause concerns the CPU of a worker.
 fn is_of_cpu(cause: LimitCause) -> bool {
-    matches!(cause, LimitCause::LateSends | LimitCause::WorkerBusy | LimitCause::WorkerStalled)
+    matches!(
+        cause,
+        LimitCause::LateSends
+            | LimitCause::LateRtp
+            | LimitCause::WorkerBusy
+            | LimitCause::WorkerStalled
+    )
 }
 
 /// Tells how the CPU of the most affected worker was used in limited seconds, and the remedy.
@@ -181,6 +187,7 @@ fn advice_sentence(cause: LimitCause) -> Option<String> {
 fn seen(cause: LimitCause) -> &'static str {
     match cause {
         LimitCause::LateSends => "calls were started later than planned",
+        LimitCause::LateRtp => "RTP was sent later than planned",
         LimitCause::WorkerBusy => "a worker was busy all the time",
         LimitCause::WorkerStalled => "a worker did not run",
         LimitCause::ReceiveOverflow => "the kernel dropped datagrams that had no room",
@@ -196,7 +203,9 @@ fn seen(cause: LimitCause) -> &'static str {
 /// Advises on a cause.
 fn advice(cause: LimitCause) -> &'static str {
     match cause {
-        LimitCause::LateSends | LimitCause::WorkerBusy => "lower the rate or add workers",
+        LimitCause::LateSends | LimitCause::LateRtp | LimitCause::WorkerBusy => {
+            "lower the rate or add workers"
+        }
         LimitCause::WorkerStalled => "keep other programs off its CPU",
         LimitCause::ReceiveOverflow => "raise net.core.rmem_max and -buff_size, or add workers",
         LimitCause::ReceiveBuffers => "add workers",
@@ -265,8 +274,12 @@ fn remedy(cause: WithheldCause) -> &'static str {
 
 fn worst_sentence(worst: &LimitedSecond) -> String {
     let causes: Vec<_> = worst.causes.iter().map(LimitCause::label).collect();
+    let rtp = match worst.rtp_send_error_p99_ns {
+        0 => String::new(),
+        late_ns => format!("RTP off by {} (p99), ", units::duration(late_ns)),
+    };
     format!(
-        "The worst was second {}: {}, call starts off by {} (p99), busiest worker {:.0} %.",
+        "The worst was second {}: {}, call starts off by {} (p99), {rtp}busiest worker {:.0} %.",
         number_of(worst.second),
         causes.join(", "),
         units::duration(worst.planned_send_error_p99_ns),

@@ -11,6 +11,7 @@ mod error;
 mod exchange;
 mod exports;
 mod finished;
+mod gates;
 mod kept;
 mod media;
 mod memory;
@@ -41,6 +42,7 @@ pub(crate) mod supervised {
 
 pub use check::{Inspection, inspect};
 pub use error::RunError;
+pub(crate) use gates::media_mode;
 pub(crate) use pool::pool_bytes;
 pub use scenario::load as load_scenario;
 pub(crate) use targets::calls_per_second;

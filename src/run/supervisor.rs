@@ -17,6 +17,7 @@ use super::RunError;
 use super::cpus::CpuWatch;
 use super::exchange::Replacement;
 use super::finished::Finished;
+use super::gates::{gates, media_mode};
 use super::memory::Promise;
 use super::plan::Plan;
 use super::planned::Plans;
@@ -27,13 +28,12 @@ use super::watchdog::{Guard, Stalls};
 use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Running, WorkerHandle, WorkerRequest};
 use crate::engine::{CircuitMap, Generations, Programs, StopRequest};
-use crate::output::summary::Media;
 use crate::output::{Summary, SummaryContext, WriteFileError, WriteStep};
 use crate::scenario::{Mode, Program};
 use crate::sinks::{Log, Queues};
 use crate::stats::{
-    Aggregate, Delta, FailureCause, Health, HealthGates, Layout, Lifetime, Outcome, RunEnd,
-    RunStart, Snapshot, Source, Verdict, exit_code,
+    Aggregate, Delta, FailureCause, Health, Layout, Lifetime, Outcome, RunEnd, RunStart, Snapshot,
+    Source, Verdict, exit_code,
 };
 
 /// Time in which open calls may finish by themselves after a request to stop.
@@ -358,15 +358,7 @@ impl Supervisor {
 
     /// The outcome of the health gates for `snapshot`.
     pub(crate) fn health(&self, snapshot: &Snapshot) -> Health {
-        let gates = &self.config.health;
-        let gates = HealthGates {
-            success_ratio_min: gates.min_success_ratio,
-            failed_calls_max: gates.max_failed_calls,
-            timeouts_max: gates.max_timeouts,
-            rtp_packets_received_min: gates.min_rtp_packets,
-            silent_calls_max: gates.max_silent_calls,
-        };
-        gates.evaluate(snapshot)
+        gates(&self.config).evaluate(snapshot)
     }
 
     /// Takes new notes: of the thread with connections to other instances, of the workers about
@@ -833,7 +825,7 @@ impl Supervisor {
             driver: self.driver_name().to_owned(),
             transport: self.config.transport.protocol().to_owned(),
             health: health.clone(),
-            media: Media::default(),
+            media_mode: media_mode(&self.config),
             trace_rows_dropped: losses.lost_orders,
             unwritten: losses.unwritten,
             hep_packets_dropped: losses.losses.hep_packets,

@@ -15,9 +15,9 @@ use super::verdict::{
     Evidence, PLANNED_SEND_ERROR_LIMIT_NS, Verdict, VerdictTally, withheld_by_generator,
 };
 use super::{
-    CounterSample, Counters, CpuUse, Distribution, Histograms, Layout, MessageCounts, RateSteps,
-    Report, StepCounts, TransactionHistograms, TransactionSummary, Unwritten, WithheldCause,
-    WorkerCpu,
+    CounterSample, Counters, CpuUse, Distribution, Histograms, Layout, MediaMeasure, MediaSummary,
+    MessageCounts, RateSteps, Report, StepCounts, TransactionHistograms, TransactionSummary,
+    Unwritten, WithheldCause, WorkerCpu,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -533,6 +533,7 @@ impl Aggregate {
             invite_rtt: self.invite_rtt().summarize(),
             planned_send_error: self.totals.planned_send_error.summarize(),
             loop_time: self.totals.loop_time.summarize(),
+            media: MediaSummary::of(&self.totals.media),
             rate: RateSummary {
                 target_now: self.target_rate(),
                 target_average: per_second(self.planned_calls, self.pacing_ns),
@@ -637,6 +638,8 @@ impl Aggregate {
         let counted = &closing.counted;
         let lateness = &closing.histograms.planned_send_error;
         let planned_send_error_p99_ns = lateness.quantile_ns(0.99);
+        let rtp_lateness = closing.histograms.media.of(MediaMeasure::SendError);
+        let rtp_send_error_p99_ns = rtp_lateness.quantile_ns(0.99);
         let primary = self.layout.primary_transaction();
         let primary = primary.map(|index| &closing.histograms.transactions[index]);
         let service = primary.map(|histograms| &histograms.service);
@@ -654,6 +657,9 @@ impl Aggregate {
             planned_sends: lateness.count(),
             late_starts: lateness.count_above(PLANNED_SEND_ERROR_LIMIT_NS),
             planned_send_error_p99_ns,
+            rtp_sends: rtp_lateness.count(),
+            late_rtp: rtp_lateness.count_above(PLANNED_SEND_ERROR_LIMIT_NS),
+            rtp_send_error_p99_ns,
             busy_share_max: closing.busy_share_max,
             counted: *counted,
         };
@@ -685,6 +691,9 @@ impl Aggregate {
             response_p50_ns: quantile_ns(response, 0.5),
             response_p99_ns: quantile_ns(response, 0.99),
             planned_send_error_p99_ns,
+            rtp_packets_sent: counted.media.rtp_packets_sent,
+            rtp_packets_received: counted.media.rtp_packets_received,
+            rtp_send_error_p99_ns,
             busy_share_max: closing.busy_share_max,
             judged_seconds: u64::from(verdict != Verdict::NotJudged),
             limited_seconds: u64::from(verdict.is_limited()),

@@ -2,7 +2,7 @@
 
 use super::verdict::{LimitCauses, Verdict, VerdictTally};
 
-/// Rows kept: two hours of seconds, about 1.3 MB for each engine. A longer run keeps coarser rows.
+/// Rows kept: two hours of seconds, about 1.5 MB for each engine. A longer run keeps coarser rows.
 pub const HISTORY_ROWS_MAX: usize = 7_200;
 
 /// Events of one second, or of several that were merged.
@@ -48,6 +48,12 @@ pub struct HistoryRow {
     pub response_p99_ns: u64,
     /// 99th percentile of the lateness of call starts; the highest of merged seconds.
     pub planned_send_error_p99_ns: u64,
+    /// RTP packets sent.
+    pub rtp_packets_sent: u64,
+    /// RTP packets received.
+    pub rtp_packets_received: u64,
+    /// 99th percentile of the lateness of RTP packets; the highest of merged seconds.
+    pub rtp_send_error_p99_ns: u64,
     /// Busy share of the busiest worker, 0 to 1; the highest of merged seconds.
     pub busy_share_max: f64,
     /// Seconds judged.
@@ -101,6 +107,9 @@ impl HistoryRow {
         self.response_p99_ns = self.response_p99_ns.max(next.response_p99_ns);
         self.planned_send_error_p99_ns =
             self.planned_send_error_p99_ns.max(next.planned_send_error_p99_ns);
+        self.rtp_packets_sent += next.rtp_packets_sent;
+        self.rtp_packets_received += next.rtp_packets_received;
+        self.rtp_send_error_p99_ns = self.rtp_send_error_p99_ns.max(next.rtp_send_error_p99_ns);
         self.busy_share_max = self.busy_share_max.max(next.busy_share_max);
         self.judged_seconds += next.judged_seconds;
         self.limited_seconds += next.limited_seconds;

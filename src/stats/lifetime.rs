@@ -12,7 +12,7 @@ use super::distribution::{Cell, Distribution};
 use super::histograms::{Histograms, TransactionHistograms};
 use super::snapshot::RunStart;
 use super::verdict::VerdictTally;
-use super::{Counters, Layout, LimitCounts, MessageCounts, StepCounts, Unwritten};
+use super::{Counters, Layout, LimitCounts, MediaMeasure, MessageCounts, StepCounts, Unwritten};
 
 /// Upper bounds of the buckets of transactions and response times, in microseconds. The last is 64
 /// times T1 (RFC 3261 section 17.1.1.2): a later answer counts as none.
@@ -43,6 +43,36 @@ pub const CALL_LENGTH_BOUNDS_US: &[u64] = &[
     1_800_000_000,
     3_600_000_000,
 ];
+
+/// Upper bounds of the buckets of jitter and of the generator's own error of RTP, in microseconds.
+const RTP_BOUNDS_US: &[u64] = &[100, 500, 1_000, 5_000, 20_000, 100_000];
+
+/// Upper bounds of the buckets of MOS; a thousand is a MOS of 1. Users are satisfied from about 4
+/// on (G.107 annex B).
+const MOS_BOUNDS_US: &[u64] = &[2_500, 3_000, 3_500, 4_000, 4_250, 5_000];
+
+/// Upper bounds of the buckets of loss; a thousand is 1 %.
+const LOSS_BOUNDS_US: &[u64] = &[0, 100, 1_000, 2_000, 5_000, 20_000];
+
+/// Upper bounds of the buckets of what is counted: packets, units of a clock.
+const COUNT_BOUNDS_US: &[u64] = &[0, 10, 100, 1_000, 10_000];
+
+/// Upper bounds of the buckets of the first audio and of round trips, in microseconds.
+const AUDIO_BOUNDS_US: &[u64] = &[5_000, 20_000, 100_000, 200_000, 500_000, 2_000_000];
+
+/// Upper bounds of the buckets of a measurement of media.
+pub const fn media_bounds_us(measure: MediaMeasure) -> &'static [u64] {
+    match measure {
+        MediaMeasure::SendError | MediaMeasure::Jitter => RTP_BOUNDS_US,
+        MediaMeasure::Mos => MOS_BOUNDS_US,
+        MediaMeasure::Loss | MediaMeasure::PeerLoss => LOSS_BOUNDS_US,
+        MediaMeasure::FirstAudio | MediaMeasure::RoundTrip => AUDIO_BOUNDS_US,
+        MediaMeasure::PeerJitter
+        | MediaMeasure::JitterPeak
+        | MediaMeasure::Lost
+        | MediaMeasure::CallPackets => COUNT_BOUNDS_US,
+    }
+}
 
 /// Durations counted between fixed bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +140,8 @@ pub struct Measured {
     pub planned_send_error: Buckets,
     /// Durations of the turns of the workers' loops.
     pub loop_time: Buckets,
+    /// By measurement of media, in the order of [`MediaMeasure::ALL`].
+    pub media: Vec<Buckets>,
 }
 
 impl Measured {
@@ -126,6 +158,9 @@ impl Measured {
             call_length: Buckets::of(&histograms.call_length, CALL_LENGTH_BOUNDS_US),
             planned_send_error: Buckets::of(&histograms.planned_send_error, LAG_BOUNDS_US),
             loop_time: Buckets::of(&histograms.loop_time, LAG_BOUNDS_US),
+            media: MediaMeasure::ALL
+                .map(|kind| Buckets::of(histograms.media.of(kind), media_bounds_us(kind)))
+                .into(),
         }
     }
 
@@ -142,6 +177,7 @@ impl Measured {
         self.call_length.add(&other.call_length);
         self.planned_send_error.add(&other.planned_send_error);
         self.loop_time.add(&other.loop_time);
+        self.media.iter_mut().zip(&other.media).for_each(|(mine, theirs)| mine.add(theirs));
     }
 }
 
@@ -238,7 +274,8 @@ mod tests {
 
     #[test]
     fn bounds_of_milliseconds_are_those_of_cells_or_off_by_a_thousandth() {
-        for bounds in [RESPONSE_BOUNDS_US, LAG_BOUNDS_US, CALL_LENGTH_BOUNDS_US] {
+        let all = [RESPONSE_BOUNDS_US, LAG_BOUNDS_US, CALL_LENGTH_BOUNDS_US];
+        for bounds in all.into_iter().chain([RTP_BOUNDS_US, MOS_BOUNDS_US, AUDIO_BOUNDS_US]) {
             assert!(bounds.is_sorted());
             for &bound_us in bounds {
                 let mut distribution = Distribution::<u64>::new();

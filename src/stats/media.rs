@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::RtpFaultCounts;
 use super::delta::wire;
-use super::distribution::{Cell, Distribution};
+use super::distribution::{Cell, Distribution, DurationSummary};
 
 causes! {
     /// The reason why a well-formed datagram of media counts for no stream.
@@ -69,6 +69,8 @@ causes! {
     HeardCounts {
         /// Nothing shows who heard whom. It is never a success.
         Unknown = "unknown",
+        /// No RTP was sent and none came: the call ended before, or was on hold.
+        NoMedia = "no_media",
         /// Neither side heard the other.
         None = "none",
         /// One side heard the other.
@@ -162,6 +164,8 @@ media_counters! {
     /// Ended calls that sent RTP or were to receive some, and in which we heard nothing and the
     /// peer did not report to have heard us.
     silent_calls,
+    /// Ended calls that received RTP.
+    legs_receiving,
     /// RTP packets sent.
     rtp_packets_sent,
     /// RTP payload octets sent.
@@ -180,6 +184,10 @@ media_counters! {
     rtcp_sent,
     /// RTCP compounds received for a stream.
     rtcp_received,
+    /// RTCP sender reports sent.
+    rtcp_sender_reports,
+    /// RTCP receiver reports sent.
+    rtcp_receiver_reports,
     /// Octets of RTCP sent.
     rtcp_octets_sent,
     /// Octets of RTCP received.
@@ -188,6 +196,8 @@ media_counters! {
     digits_sent,
     /// DTMF digits received as telephone events.
     digits_received,
+    /// Packets that ended streams expected.
+    rtp_expected,
     /// Packets that ended streams expected and that never came.
     rtp_lost,
     /// Packets of ended streams that came after a later one.
@@ -281,12 +291,35 @@ pub enum MediaMeasure {
     Loss,
     /// Round-trip time by RTCP.
     RoundTrip,
+    /// Loss that a peer reported of what we sent; 1 % is recorded as 1 ms.
+    PeerLoss,
+    /// Jitter that a peer reported, in units of the RTP clock; one is recorded as 1 us.
+    PeerJitter,
+    /// Highest interarrival jitter of an ended stream, in units of the RTP clock; one is recorded
+    /// as 1 us.
+    JitterPeak,
+    /// Packets lost of an ended stream; one is recorded as 1 us.
+    Lost,
+    /// RTP packets received in an ended call that sent RTP or was to receive some; one is recorded
+    /// as 1 us.
+    CallPackets,
 }
 
 impl MediaMeasure {
     /// Every measurement, in declaration order.
-    pub const ALL: [Self; 6] =
-        [Self::SendError, Self::Jitter, Self::Mos, Self::FirstAudio, Self::Loss, Self::RoundTrip];
+    pub const ALL: [Self; 11] = [
+        Self::SendError,
+        Self::Jitter,
+        Self::Mos,
+        Self::FirstAudio,
+        Self::Loss,
+        Self::RoundTrip,
+        Self::PeerLoss,
+        Self::PeerJitter,
+        Self::JitterPeak,
+        Self::Lost,
+        Self::CallPackets,
+    ];
 
     /// The stable snake_case name.
     pub const fn label(self) -> &'static str {
@@ -297,12 +330,20 @@ impl MediaMeasure {
             Self::FirstAudio => "first_audio",
             Self::Loss => "loss",
             Self::RoundTrip => "round_trip",
+            Self::PeerLoss => "peer_loss",
+            Self::PeerJitter => "peer_jitter",
+            Self::JitterPeak => "jitter_peak",
+            Self::Lost => "lost",
+            Self::CallPackets => "call_packets",
         }
     }
 }
 
 /// Nanoseconds that are recorded for a MOS of 1, and for a loss of 1 %.
 const UNIT_NS: f32 = 1e6;
+
+/// Nanoseconds that are recorded for one of what is counted.
+const COUNT_NS: u64 = 1000;
 
 /// The distributions of media. Memory is taken when they are made, and touched when a value is
 /// recorded.
@@ -353,6 +394,19 @@ impl<C: Cell> MediaHistograms<C> {
         }
     }
 
+    /// Records a report block of a peer about what we sent: the fraction lost in 1/256, and the
+    /// jitter in units of the RTP clock (RFC 3550 section 6.4.1).
+    pub fn record_peer(&mut self, fraction_lost: u8, jitter: u32) {
+        let percent = 100.0 * f32::from(fraction_lost) / 256.0;
+        self.record(MediaMeasure::PeerLoss, (percent * UNIT_NS).round() as u64);
+        self.record_count(MediaMeasure::PeerJitter, u64::from(jitter));
+    }
+
+    /// Records a number of packets, or of units of a clock.
+    pub fn record_count(&mut self, measure: MediaMeasure, count: u64) {
+        self.record(measure, count.saturating_mul(COUNT_NS));
+    }
+
     /// Adds everything that `other` recorded.
     pub fn add<D: Cell>(&mut self, other: &MediaHistograms<D>) {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
@@ -363,6 +417,61 @@ impl<C: Cell> MediaHistograms<C> {
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.0.iter_mut().for_each(Distribution::clear);
+    }
+}
+
+/// The figures of all measurements of media, as snapshots have them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MediaSummary([DurationSummary; MediaMeasure::ALL.len()]);
+
+impl MediaSummary {
+    pub(in crate::stats) fn of<C: Cell>(histograms: &MediaHistograms<C>) -> Self {
+        Self(MediaMeasure::ALL.map(|measure| histograms.of(measure).summarize()))
+    }
+
+    /// The figures of one measurement.
+    pub fn get(&self, measure: MediaMeasure) -> &DurationSummary {
+        &self.0[measure as usize]
+    }
+
+    /// The same, unless nothing was measured.
+    pub fn measured(&self, measure: MediaMeasure) -> Option<&DurationSummary> {
+        Some(self.get(measure)).filter(|summary| summary.count > 0)
+    }
+}
+
+/// The number that was recorded as `ns` by [`MediaHistograms::record_count`].
+pub fn count_of_ns(ns: u64) -> u64 {
+    ns / COUNT_NS
+}
+
+/// The MOS, or the loss in percent, that was recorded as `ns`.
+pub fn units_of_ns(ns: u64) -> f64 {
+    ns as f64 / f64::from(UNIT_NS)
+}
+
+impl MediaCounters {
+    /// Share of the packets of ended streams, 0 to 1, that never came; `None` while no stream that
+    /// expected some has ended.
+    pub fn loss_share(&self) -> Option<f64> {
+        (self.rtp_expected > 0).then(|| self.rtp_lost as f64 / self.rtp_expected as f64)
+    }
+
+    /// Share of the packets of ended streams, 0 to 1, that a listener did not hear: they never
+    /// came, or too late for the jitter buffer.
+    pub fn unheard_share(&self) -> Option<f64> {
+        let unheard = (self.rtp_lost + self.rtp_discarded) as f64;
+        (self.rtp_expected > 0).then(|| (unheard / self.rtp_expected as f64).min(1.0))
+    }
+
+    /// Tells whether calls had media.
+    pub fn is_used(&self) -> bool {
+        self.legs_opened + self.rtp_packets_sent + self.rtp_packets_received > 0
+    }
+
+    /// Calls with media that are open.
+    pub fn legs_open(&self) -> u64 {
+        self.legs_opened.saturating_sub(self.legs_closed)
     }
 }
 
@@ -393,6 +502,23 @@ mod tests {
         assert_eq!(histograms.of(MediaMeasure::Loss).moments().sum_ns, 1_000_000);
         assert_eq!(histograms.of(MediaMeasure::Loss).count(), 1);
         assert_eq!(histograms.of(MediaMeasure::Mos).summarize().max_ns, 4_410_000);
+        histograms.record_peer(64, 320);
+        histograms.record_count(MediaMeasure::CallPackets, 49);
+        let summary = MediaSummary::of(&histograms);
+        let max = |measure| summary.get(measure).max_ns;
+        assert_eq!(units_of_ns(max(MediaMeasure::Mos)), 4.41);
+        assert_eq!(units_of_ns(max(MediaMeasure::PeerLoss)), 25.0);
+        assert_eq!(count_of_ns(max(MediaMeasure::PeerJitter)), 320);
+        assert_eq!(count_of_ns(max(MediaMeasure::CallPackets)), 49);
+        assert!(summary.measured(MediaMeasure::RoundTrip).is_none());
+    }
+
+    #[test]
+    fn shares_are_unknown_until_a_stream_has_ended() {
+        let mut counters = MediaCounters { rtp_packets_received: 100, ..Default::default() };
+        assert_eq!((counters.loss_share(), counters.unheard_share()), (None, None));
+        (counters.rtp_expected, counters.rtp_lost, counters.rtp_discarded) = (100, 1, 2);
+        assert_eq!((counters.loss_share(), counters.unheard_share()), (Some(0.01), Some(0.03)));
     }
 
     #[test]

@@ -51,17 +51,18 @@ pub use failures::{
     FAILURE_GROUPS_MAX, FailureGroup, FailureKey, FailureTable, Failures, FirstFailure, Happening,
     ShortText, Unreachable,
 };
-pub use health::{Health, HealthGates};
+pub use health::{CallsGate, Health, HealthGates};
 pub use histograms::{Histograms, TransactionHistograms};
 pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};
 pub use layout::{Layout, LayoutId};
 pub use lifetime::{
     Buckets, CALL_LENGTH_BOUNDS_US, JudgedSeconds, LAG_BOUNDS_US, Lifetime, Measured,
-    RESPONSE_BOUNDS_US, TransactionBuckets,
+    RESPONSE_BOUNDS_US, TransactionBuckets, media_bounds_us,
 };
 pub use media::{
     DelayCause, DelayCounts, HeardCounts, HeardVerdict, MediaCounters, MediaHistograms,
-    MediaMeasure, StrayCause, StrayCounts, UnsentCause, UnsentCounts,
+    MediaMeasure, MediaSummary, StrayCause, StrayCounts, UnsentCause, UnsentCounts, count_of_ns,
+    units_of_ns,
 };
 pub use messages::{METHOD_NAMES, MessageCounts, OneWay};
 pub use rate_steps::{

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::history::per_second;
 use super::verdict::withheld_by_generator;
 use super::{
-    Counters, DurationSummary, FailureCause, Failures, HistoryRow, Layout, RECENT_SECONDS,
-    RateStep, RecentSummary, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
+    Counters, DurationSummary, FailureCause, Failures, HistoryRow, Layout, MediaSummary,
+    RECENT_SECONDS, RateStep, RecentSummary, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
 };
 
 /// The start of a run, on both clocks.
@@ -151,6 +151,8 @@ pub struct Snapshot {
     pub planned_send_error: DurationSummary,
     /// Durations of the turns of the workers' loops.
     pub loop_time: DurationSummary,
+    /// Measurements of media.
+    pub media: MediaSummary,
     /// Target and achieved rate.
     pub rate: RateSummary,
     /// Outcome of the calls of each rate at which calls were due, in order of time.

@@ -6,8 +6,9 @@
 
 use super::{Counters, FailureCause, WithheldCause, WithheldCounts};
 
-/// Lateness above which a call counts as started late. At a millisecond the lateness is of the
-/// order of the response time of a healthy SIP server, so the two can no longer be told apart. An
+/// Lateness above which a call counts as started late, and a packet of RTP as sent late. At a
+/// millisecond the lateness is of the order of the response time of a healthy SIP server, and of
+/// the jitter of a healthy network, so that ours can no longer be told apart from theirs. An
 /// undisturbed worker stays far below it.
 pub const PLANNED_SEND_ERROR_LIMIT_NS: u64 = 1_000_000;
 
@@ -15,7 +16,8 @@ pub const PLANNED_SEND_ERROR_LIMIT_NS: u64 = 1_000_000;
 /// Seconds with fewer starts are judged together with those before them.
 pub const PLANNED_SEND_ERROR_SAMPLES_MIN: u64 = 100;
 
-/// Fewest late starts that limit a second: a handful may be one scheduling delay.
+/// Fewest late starts, or late packets of RTP, that limit a second: a handful may be one scheduling
+/// delay.
 pub const LATE_STARTS_MIN: u64 = 5;
 
 /// Limit of the share of a second that any worker may be busy. Above it the queue in front of the
@@ -35,6 +37,8 @@ causes! {
     LimitCounts {
         /// Calls were started later than planned.
         LateSends = "late_sends",
+        /// Packets of RTP were sent later than planned.
+        LateRtp = "late_rtp",
         /// A worker was busy for almost all of the second.
         WorkerBusy = "worker_busy",
         /// A worker gave no report for the second: it or its core was stalled.
@@ -150,14 +154,20 @@ pub struct Evidence {
     pub late_starts: u64,
     /// 99th percentile of their lateness.
     pub planned_send_error_p99_ns: u64,
+    /// Packets of RTP sent on a plan.
+    pub rtp_sends: u64,
+    /// Number of them that were sent later than [`PLANNED_SEND_ERROR_LIMIT_NS`].
+    pub late_rtp: u64,
+    /// 99th percentile of their lateness.
+    pub rtp_send_error_p99_ns: u64,
     /// Busy share of the busiest worker, 0 to 1.
     pub busy_share_max: f64,
     /// Counts of all workers in this second.
     pub counted: Counters,
 }
 
-/// Starts of this second and of those before it, as far back as a judgement needs. Older ones are
-/// forgotten by halves.
+/// Starts, or packets of RTP, of this second and of those before it, as far back as a judgement
+/// needs. Older ones are forgotten by halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct RecentStarts {
     planned: u64,
@@ -165,35 +175,37 @@ struct RecentStarts {
 }
 
 impl RecentStarts {
-    fn take(&mut self, evidence: &Evidence) {
-        if evidence.planned_sends >= PLANNED_SEND_ERROR_SAMPLES_MIN {
-            // The starts of this second suffice.
+    fn take(&mut self, planned: u64, late: u64) {
+        if planned >= PLANNED_SEND_ERROR_SAMPLES_MIN {
+            // Those of this second suffice.
             *self = Self::default();
         }
         while self.planned >= 2 * PLANNED_SEND_ERROR_SAMPLES_MIN {
             self.planned /= 2;
             self.late /= 2;
         }
-        self.planned += evidence.planned_sends;
-        self.late += evidence.late_starts;
+        self.planned += planned;
+        self.late += late;
     }
 
-    /// Tells whether more than one in a hundred starts is late, and more than a handful.
+    /// Tells whether more than one in a hundred is late, and more than a handful.
     fn are_late(&self) -> bool {
         self.late >= LATE_STARTS_MIN && self.late > self.planned / 100
     }
 
-    /// Tells whether there are starts, but not enough to say that they were in time.
+    /// Tells whether there are some, but not enough to say that they were in time.
     fn are_too_few(&self) -> bool {
         self.planned > 0 && self.planned < PLANNED_SEND_ERROR_SAMPLES_MIN
     }
 }
 
 impl Evidence {
-    /// Judges the second by itself and by the starts up to its end. `is_begun` says that the run
-    /// had a call so far: a generator without calls has not yet kept up with anything.
-    fn judge(&self, recent: &RecentStarts, is_begun: bool) -> Verdict {
-        if self.workers_expected == 0 || self.is_draining {
+    /// Judges the second by itself and by the starts and packets up to its end. `is_begun` says
+    /// that the run had a call so far: a generator without calls has not yet kept up with anything.
+    fn judge(&self, recent: &RecentStarts, rtp: &RecentStarts, is_begun: bool) -> Verdict {
+        // A call that only has to end measures nothing, but one that still sends RTP does.
+        let is_idle = self.is_draining && self.rtp_sends == 0;
+        if self.workers_expected == 0 || is_idle {
             return Verdict::NotJudged;
         }
         let counted = &self.counted;
@@ -201,6 +213,7 @@ impl Evidence {
         let pool_exhausted = counted.failures.count(FailureCause::PoolExhausted);
         let tests = [
             (LimitCause::LateSends, self.late_starts > 0 && recent.are_late()),
+            (LimitCause::LateRtp, self.late_rtp > 0 && rtp.are_late()),
             (LimitCause::WorkerBusy, self.busy_share_max > BUSY_SHARE_LIMIT),
             (LimitCause::WorkerStalled, self.workers_reported < self.workers_expected),
             (LimitCause::ReceiveOverflow, counted.receive_overflow > 0),
@@ -215,19 +228,23 @@ impl Evidence {
         let causes: LimitCauses = seen.map(|(cause, _)| cause).collect();
         match causes.is_empty() {
             false => Verdict::GeneratorLimited { causes },
-            true if recent.are_too_few() || !is_begun => Verdict::NotJudged,
+            true if !is_begun => Verdict::NotJudged,
+            // Packets of RTP tell as much as starts of calls do.
+            true if recent.are_too_few() && (self.rtp_sends == 0 || rtp.are_too_few()) => {
+                Verdict::NotJudged
+            }
             true => Verdict::Ok,
         }
     }
 
-    /// Calls of the second whose times may be the generator's. Lateness is known for each call; any
-    /// other limit of the second may concern all of them.
+    /// Calls of the second whose times may be the generator's. Lateness is known for each call, and
+    /// that of RTP is apart from it; any other limit of the second may concern all of them.
     fn calls_affected(&self, verdict: Verdict) -> u64 {
         let started = self.counted.calls_started();
-        let late = LimitCauses::from_iter([LimitCause::LateSends]);
+        let late = LimitCauses::from_iter([LimitCause::LateSends, LimitCause::LateRtp]);
         match verdict {
             Verdict::NotJudged => 0,
-            Verdict::GeneratorLimited { causes } if causes != late => started,
+            Verdict::GeneratorLimited { causes } if causes.union(late) != late => started,
             Verdict::GeneratorLimited { .. } | Verdict::Ok => self.late_starts.min(started),
         }
     }
@@ -242,6 +259,8 @@ pub struct LimitedSecond {
     pub causes: LimitCauses,
     /// 99th percentile of the lateness of call starts.
     pub planned_send_error_p99_ns: u64,
+    /// 99th percentile of the lateness of RTP packets; 0 if none were sent.
+    pub rtp_send_error_p99_ns: u64,
     /// Busy share of the busiest worker, 0 to 1.
     pub busy_share_max: f64,
 }
@@ -249,8 +268,11 @@ pub struct LimitedSecond {
 impl LimitedSecond {
     /// Tells whether more went wrong at once; lateness decides between equals.
     fn is_worse_than(&self, other: &Self) -> bool {
-        (self.causes.len(), self.planned_send_error_p99_ns)
-            > (other.causes.len(), other.planned_send_error_p99_ns)
+        let rank = |second: &Self| {
+            let late_ns = second.planned_send_error_p99_ns.max(second.rtp_send_error_p99_ns);
+            (second.causes.len(), late_ns)
+        };
+        rank(self) > rank(other)
     }
 }
 
@@ -272,6 +294,7 @@ pub struct VerdictTally {
     /// Number of them whose times may be the generator's.
     pub affected_calls: u64,
     recent: RecentStarts,
+    recent_rtp: RecentStarts,
     /// True if a call was started, before a reset or after.
     is_begun: bool,
 }
@@ -292,9 +315,10 @@ pub struct Doubt {
 impl VerdictTally {
     /// Judges one more second and counts the result.
     pub fn judge(&mut self, second: u64, evidence: &Evidence) -> Verdict {
-        self.recent.take(evidence);
+        self.recent.take(evidence.planned_sends, evidence.late_starts);
+        self.recent_rtp.take(evidence.rtp_sends, evidence.late_rtp);
         self.is_begun |= evidence.counted.calls_started() > 0;
-        let verdict = match evidence.judge(&self.recent, self.is_begun) {
+        let verdict = match evidence.judge(&self.recent, &self.recent_rtp, self.is_begun) {
             // A run of 1.01 s has kept up in one second, not in two.
             Verdict::Ok if evidence.is_fraction && self.judged_seconds > 0 => Verdict::NotJudged,
             verdict => verdict,
@@ -311,6 +335,7 @@ impl VerdictTally {
                 second,
                 causes,
                 planned_send_error_p99_ns: evidence.planned_send_error_p99_ns,
+                rtp_send_error_p99_ns: evidence.rtp_send_error_p99_ns,
                 busy_share_max: evidence.busy_share_max,
             };
             if self.worst.is_none_or(|worst| limited.is_worse_than(&worst)) {
@@ -321,9 +346,10 @@ impl VerdictTally {
         verdict
     }
 
-    /// Forgets the judgements; the starts that the next second is judged with stay.
+    /// Forgets the judgements; the starts and packets that the next second is judged with stay.
     pub fn reset(&mut self) {
-        *self = Self { recent: self.recent, is_begun: self.is_begun, ..Self::default() };
+        let Self { recent, recent_rtp, is_begun, .. } = *self;
+        *self = Self { recent, recent_rtp, is_begun, ..Self::default() };
     }
 
     /// A tally of seconds that were judged elsewhere.
@@ -523,6 +549,36 @@ mod tests {
         let overflow = Counters { receive_overflow: 9, ..Counters::default() };
         let drain = Evidence { is_draining: true, counted: overflow, ..healthy() };
         assert_eq!(judge(&drain), Verdict::NotJudged);
+    }
+
+    #[test]
+    fn rtp_that_left_late_limits_a_second() {
+        let rtp = Evidence { rtp_sends: 5_000, rtp_send_error_p99_ns: 60_000, ..healthy() };
+        assert_eq!(judge(&rtp), Verdict::Ok);
+        // As many as one in a hundred may be late: the 99th percentile is in time.
+        assert_eq!(judge(&Evidence { late_rtp: 50, ..rtp }), Verdict::Ok);
+        let late = Evidence { late_rtp: 51, rtp_send_error_p99_ns: 3_000_000, ..rtp };
+        assert_eq!(causes(&late), [LimitCause::LateRtp]);
+        let mut tally = VerdictTally::default();
+        tally.judge(0, &late);
+        assert_eq!(tally.affected_calls, 0, "the calls themselves started in time");
+        assert_eq!(tally.worst.map(|worst| worst.rtp_send_error_p99_ns), Some(3_000_000));
+        // Two streams have a hundred packets in a second, one needs two seconds.
+        let one = Evidence { rtp_sends: 50, planned_sends: 1, ..rtp };
+        let mut tally = VerdictTally::default();
+        assert_eq!(tally.judge(0, &one), Verdict::NotJudged);
+        assert_eq!(tally.judge(1, &one), Verdict::Ok);
+        assert!(tally.judge(2, &Evidence { late_rtp: 5, ..one }).is_limited());
+    }
+
+    #[test]
+    fn open_calls_that_send_rtp_are_judged_to_their_end() {
+        let drain = Evidence { is_draining: true, planned_sends: 0, rtp_sends: 900, ..healthy() };
+        let mut tally = VerdictTally::default();
+        tally.judge(0, &healthy());
+        assert_eq!(tally.judge(1, &drain), Verdict::Ok);
+        assert!(tally.judge(2, &Evidence { late_rtp: 90, ..drain }).is_limited());
+        assert_eq!(tally.judge(3, &Evidence { rtp_sends: 0, ..drain }), Verdict::NotJudged);
     }
 
     #[test]

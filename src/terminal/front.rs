@@ -19,12 +19,11 @@ use crate::config::targets::AddressClass;
 use crate::config::{Flavor, RunConfig};
 use crate::control::{self, ControlledRun, EndedRun, Rate, Request};
 use crate::output::screen::Footer;
-use crate::output::summary::Media;
 use crate::output::{
     ConsoleLine, FinalTable, Palette, ended_with_run, next_look, sentence, verdict_note,
 };
-use crate::run::RunError;
 use crate::run::supervised::{Finished, Shell, Supervisor, notes_path};
+use crate::run::{RunError, media_mode};
 use crate::scenario::Program;
 use crate::stats::{ExitCode, Snapshot};
 
@@ -296,6 +295,7 @@ impl<'c> Front<'c> {
             snapshot,
             health: &health,
             driver: run.driver_name(),
+            media_mode: media_mode(self.config),
             next_look: self.next_look(),
             palette: &self.palette,
         };
@@ -414,8 +414,7 @@ impl Front<'_> {
         let is_for_programs =
             self.config.flavor == Flavor::Gossipper && !io::stdout().is_terminal();
         if self.config.stat_line || is_for_programs {
-            let media = &Media::default();
-            let line = ConsoleLine { snapshot: &snapshot, media, engine: None };
+            let line = ConsoleLine { snapshot: &snapshot, engine: None };
             let _ = writeln!(io::stdout(), "{line}");
         }
         self.tell_end(&snapshot);

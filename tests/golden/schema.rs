@@ -13,7 +13,8 @@ fn check(summary: &Summary) -> Result<(), String> {
 
 #[test]
 fn every_kind_of_run_fits_the_schema() {
-    for fixture in [Fixture::healthy(), Fixture::limited(), Fixture::ramp(), Fixture::empty()] {
+    let plain = [Fixture::healthy(), Fixture::limited(), Fixture::ramp(), Fixture::empty()];
+    for fixture in plain.into_iter().chain([Fixture::media()]) {
         let summary = Summary::new(&fixture.snapshot(), &fixture.context());
         let summary = summary.with_series(fixture.history());
         check(&summary).unwrap();
@@ -30,8 +31,24 @@ fn a_summary_without_anything_fits_the_schema() {
 }
 
 #[test]
+fn what_was_not_measured_is_null_and_a_run_without_media_says_nothing() {
+    let plain = Fixture::healthy();
+    let media = Summary::new(&plain.snapshot(), &plain.context()).media;
+    let keys = serde_json::to_value(&media).unwrap();
+    assert_eq!(keys.as_object().unwrap().len(), 6, "{keys}");
+    let mut unmeasured = plain.snapshot();
+    unmeasured.counters.media.legs_opened = 1;
+    let summary = Summary::new(&unmeasured, &plain.context());
+    check(&summary).unwrap();
+    let value = serde_json::to_value(&summary.media).unwrap();
+    for key in ["mos_estimated", "jitter", "loss_ratio", "first_audio", "rtp_send_error"] {
+        assert_eq!(value.get(key), Some(&Value::Null), "{key}");
+    }
+}
+
+#[test]
 fn a_summary_reads_back_as_it_was_written() {
-    for fixture in [Fixture::limited(), Fixture::ramp()] {
+    for fixture in [Fixture::limited(), Fixture::ramp(), Fixture::media()] {
         let summary = Summary::new(&fixture.snapshot(), &fixture.context());
         let summary = summary.with_series(fixture.history());
         assert_eq!(serde_json::from_str::<Summary>(&summary.to_json()).unwrap(), summary);

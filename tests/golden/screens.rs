@@ -8,7 +8,8 @@ use std::time::Duration;
 use gossipper::output::dashboard::{Caption, Dashboard, to_text};
 use gossipper::output::screen::{Footer, Frame, RunFacts, Screen, join};
 use gossipper::stats::{
-    Aggregate, CallTotals, Counters, FailureCause, Layout, Report, RunStart, Snapshot, StepCounts,
+    Aggregate, CallTotals, Counters, FailureCause, HeardVerdict, Layout, Report, RunStart,
+    Snapshot, StepCounts,
 };
 use ratatui::layout::Rect;
 
@@ -123,6 +124,46 @@ fn the_screens_of_a_server() {
     let mut frame = frame(&facts, &states);
     frame.last_error = Some("unknown command \"x\"");
     compare("tests/golden/screens_server.txt", &page(&frame, 1..=5));
+}
+
+#[test]
+fn a_scenario_with_rtp_has_lines_on_it() {
+    let facts = facts(true);
+    let mut states = two_seconds(&client(), true);
+    for (state, seconds) in states.iter_mut().zip(1..) {
+        let media = &mut state.counters.media;
+        media.legs_opened = 10 * seconds;
+        (media.rtp_packets_sent, media.rtp_octets_sent) = (500 * seconds, 80_000 * seconds);
+        (media.rtp_packets_received, media.rtp_octets_received) = (400 * seconds, 64_000 * seconds);
+        media.rtp_packets_echoed = 3;
+    }
+    let lines = frame(&facts, &states).lines(Screen::Scenario);
+    let media: Vec<&str> =
+        lines.iter().map(String::as_str).filter(|line| line.contains("RTP")).collect();
+    assert_eq!(
+        media,
+        [
+            "  1000 Total RTP pckts sent             80.000 last period RTP rate (kB/s)",
+            "  800 Total RTP pckts received          64.000 last period RTP rate (kB/s)",
+            "  3 Total echo RTP pckts",
+        ]
+    );
+}
+
+#[test]
+fn a_dashboard_of_a_run_with_media() {
+    let mut states = two_seconds(&client(), true);
+    let media = &mut states[1].counters.media;
+    (media.legs_opened, media.legs_closed, media.silent_calls) = (20, 14, 1);
+    media.heard.bump_by(HeardVerdict::TwoWay, 13);
+    media.heard.bump(HeardVerdict::None);
+    (media.rtp_expected, media.rtp_lost) = (1000, 5);
+    let caption = Caption { title: "UDP to 192.0.2.1:5060", state: "", message: None, now: None };
+    let page = Dashboard::default().draw(&states[1], &caption, Rect::new(0, 0, 100, 30));
+    let page = to_text(&page);
+    let shown = |line: &str| assert!(page.iter().any(|row| row == line), "{page:#?}");
+    shown("media 13 heard both ways, 0 one way, 1 silent, 0 unknown, 6 open");
+    shown("RTP out 0 packets/s  in 0  off by 0 (p99)  lost 0.50 %  MOS not yet known");
 }
 
 /// A dashboard after ninety seconds: a rate that climbs to a limit that is not quite reached,

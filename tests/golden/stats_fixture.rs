@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use gossipper::output::SummaryContext;
-use gossipper::output::summary::Media;
 use gossipper::stats::{
-    Aggregate, Counters, CpuUse, FailureCause, FailureKey, FirstFailure, Happening, HealthGates,
-    History, Layout, Lifetime, RateSteps, Report, RunStart, ShortText, Snapshot, WithheldCause,
+    Aggregate, CallsGate, Counters, CpuUse, DelayCause, FailureCause, FailureKey, FirstFailure,
+    Happening, HealthGates, HeardVerdict, History, Layout, Lifetime, MediaCounters,
+    MediaHistograms, MediaMeasure, RateSteps, Report, RtpFault, RunStart, ShortText, Snapshot,
+    StrayCause, UnsentCause, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -72,6 +73,38 @@ impl Fixture {
         Self { aggregate, gates: HealthGates::default() }
     }
 
+    /// Ten seconds of ten calls with media each. Of a hundred, one is silent and one is heard one
+    /// way only; RTP leaves late in one second.
+    pub(crate) fn media() -> Self {
+        let layout = Arc::new(Layout { transactions: vec!["INVITE".into()], ..Layout::default() });
+        let mut aggregate = Aggregate::new(Arc::clone(&layout), 1, start());
+        let mut totals = Counters::default();
+        for second in 0..10 {
+            let mut report = Report::new(&layout, 0);
+            report.sequence = second;
+            report.start_ns = start().monotonic_ns + second * SECOND_NS;
+            report.end_ns = report.start_ns + SECOND_NS;
+            report.is_last = second == 9;
+            totals.calls_outgoing += 10;
+            totals.calls_succeeded += 10;
+            totals.datagrams_sent += 560;
+            totals.trains_sent += 140;
+            totals.datagrams_received += 540;
+            talk(&mut totals.media, second);
+            hear(&mut report.histograms.media, second);
+            report.counters = totals;
+            report.busy_ns = SECOND_NS / 10;
+            aggregate.absorb(&report);
+        }
+        let gates = HealthGates {
+            silent_calls: CallsGate::Standing,
+            unknown_calls: CallsGate::Standing,
+            mos_min: Some(3.6),
+            ..HealthGates::default()
+        };
+        Self { aggregate, gates }
+    }
+
     /// A run that ends before anything happens.
     pub(crate) fn empty() -> Self {
         let aggregate = Aggregate::new(Arc::new(Layout::default()), 1, start());
@@ -95,7 +128,6 @@ impl Fixture {
             driver: "syscall".into(),
             transport: "UDP".to_owned(),
             health: self.gates.evaluate(&self.snapshot()),
-            media: Media { rtp_packets_sent: 1200, rtp_octets_sent: 192_000, ..Media::default() },
             ..SummaryContext::default()
         }
     }
@@ -129,6 +161,60 @@ impl Fixture {
         let success_ratio_min = Some(if is_limited { 0.999 } else { 0.9 });
         let gates = HealthGates { success_ratio_min, ..HealthGates::default() };
         Self { aggregate, gates }
+    }
+}
+
+/// Counts the media of a second's ten calls.
+fn talk(media: &mut MediaCounters, second: u64) {
+    media.legs_opened += 10;
+    media.legs_closed += 10;
+    media.legs_receiving += 10;
+    media.heard.bump_by(HeardVerdict::TwoWay, if second < 2 { 9 } else { 10 });
+    match second {
+        0 => media.heard.bump(HeardVerdict::OneWay),
+        1 => {
+            media.heard.bump(HeardVerdict::None);
+            media.silent_calls += 1;
+            media.legs_receiving -= 1;
+        }
+        _ => {}
+    }
+    media.rtp_packets_sent += 500;
+    media.rtp_octets_sent += 80_000;
+    media.rtp_packets_received += 480;
+    media.rtp_octets_received += 76_800;
+    media.rtcp_sent += 20;
+    media.rtcp_sender_reports += 20;
+    media.rtcp_received += 20;
+    media.receive_calls += 270;
+    media.rtp_expected += 490;
+    media.rtp_lost += 10;
+    media.rtp_discarded += 2;
+    media.rtp_reordered += 3;
+    media.rtp_duplicates += 1;
+    media.strays.bump(StrayCause::AfterEnd);
+    media.faults.bump(RtpFault::TooShort);
+    if second == 5 {
+        media.delays.bump_by(DelayCause::LateWorker, 40);
+        media.unsent.bump(UnsentCause::NoBuffer);
+    }
+}
+
+/// Measures the media of a second's ten calls.
+fn hear(measured: &mut MediaHistograms, second: u64) {
+    let late_ns = if second == 5 { 3_000_000 } else { 60_000 };
+    measured.record_n(MediaMeasure::SendError, 60_000, 460);
+    measured.record_n(MediaMeasure::SendError, late_ns, 40);
+    for call in 0..10 {
+        measured.record(MediaMeasure::Jitter, 500_000 + call * 20_000);
+        measured.record_count(MediaMeasure::JitterPeak, 4 + call);
+        measured.record_loss(1, 49);
+        measured.record_count(MediaMeasure::Lost, 1);
+        measured.record_mos(if second == 1 && call == 0 { 3.2 } else { 4.37 });
+        measured.record(MediaMeasure::FirstAudio, 21_000_000 + call * 100_000);
+        measured.record(MediaMeasure::RoundTrip, 400_000 + call * 1_000);
+        measured.record_peer(if call == 0 { 16 } else { 0 }, 4 + call as u32);
+        measured.record_count(MediaMeasure::CallPackets, if second == 1 { call } else { 48 });
     }
 }
 

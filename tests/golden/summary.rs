@@ -24,12 +24,14 @@ fn assert_golden(name: &str, actual: &str) {
 fn table(fixture: &Fixture, palette: &Palette) -> String {
     let (snapshot, context) = (fixture.snapshot(), fixture.context());
     let (health, driver) = (&context.health, context.driver.as_str());
-    FinalTable { snapshot: &snapshot, health, driver, next_look: None, palette }.to_string()
+    let media_mode = context.media_mode;
+    FinalTable { snapshot: &snapshot, health, driver, media_mode, next_look: None, palette }
+        .to_string()
 }
 
 fn line(fixture: &Fixture, engine: Option<&str>) -> String {
-    let (snapshot, context) = (fixture.snapshot(), fixture.context());
-    ConsoleLine { snapshot: &snapshot, media: &context.media, engine }.to_string()
+    let snapshot = fixture.snapshot();
+    ConsoleLine { snapshot: &snapshot, engine }.to_string()
 }
 
 fn status(fixture: &Fixture, mode: StatusMode, palette: Palette, updates: usize) -> String {
@@ -56,9 +58,10 @@ fn the_summary_file() {
         ("summary_limited.json", Fixture::limited()),
         ("summary_ramp.json", Fixture::ramp()),
         ("summary_empty.json", Fixture::empty()),
+        ("summary_media.json", Fixture::media()),
     ] {
         let mut summary = Summary::new(&fixture.snapshot(), &fixture.context());
-        if summary.rate_steps.is_some() {
+        if summary.rate_steps.is_some() || summary.media.streams.is_some() {
             summary = summary.with_series(fixture.history());
         }
         assert_eq!(summary.tool_version, env!("CARGO_PKG_VERSION"));
@@ -76,11 +79,13 @@ fn the_final_table() {
     assert_golden("summary_table_limited.txt", &table(&Fixture::limited(), &plain));
     assert_golden("summary_table_ramp.txt", &table(&Fixture::ramp(), &plain));
     assert_golden("summary_table_empty.txt", &table(&Fixture::empty(), &plain));
+    assert_golden("summary_table_media.txt", &table(&Fixture::media(), &plain));
 }
 
 #[test]
 fn the_final_table_fits_a_terminal() {
-    for fixture in [Fixture::healthy(), Fixture::limited(), Fixture::ramp(), Fixture::empty()] {
+    let plain = [Fixture::healthy(), Fixture::limited(), Fixture::ramp(), Fixture::empty()];
+    for fixture in plain.into_iter().chain([Fixture::media()]) {
         for line in table(&fixture, &Palette::plain()).lines() {
             assert!(line.chars().count() <= 100, "{line}");
             assert_eq!(line.trim_end(), line);
@@ -105,6 +110,7 @@ fn the_console_line() {
         line(&Fixture::healthy(), None),
         line(&Fixture::limited(), Some("uac-1")),
         line(&Fixture::empty(), None),
+        line(&Fixture::media(), None),
     ];
     assert_golden("summary_line.txt", &(lines.join("\n") + "\n"));
 }
@@ -115,6 +121,7 @@ fn the_status_line() {
         status(&Fixture::healthy(), StatusMode::Lines, Palette::plain(), 1),
         status(&Fixture::limited(), StatusMode::Lines, Palette::plain(), 1),
         status(&Fixture::empty(), StatusMode::Lines, Palette::plain(), 1),
+        status(&Fixture::media(), StatusMode::Lines, Palette::plain(), 1),
     ];
     assert_golden("summary_status.txt", &lines.concat());
 }

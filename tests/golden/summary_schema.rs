@@ -40,8 +40,18 @@ fn validate(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(),
                 Some("boolean") => value.is_boolean(),
                 Some("integer") => value.is_u64() || value.is_i64(),
                 Some("number") => value.is_number(),
+                Some("null") => value.is_null(),
                 _ => return Err(format!("{at}: unknown type {rule}")),
             },
+            "anyOf" => {
+                let choices = rule.as_array().into_iter().flatten();
+                let results = choices.map(|choice| validate(root, choice, value, at));
+                let results: Vec<Result<(), String>> = results.collect();
+                if results.iter().all(Result::is_err) {
+                    return results.into_iter().next().unwrap_or(Ok(()));
+                }
+                true
+            }
             "const" => value == rule,
             "enum" => rule.as_array().is_some_and(|allowed| allowed.contains(value)),
             "maxItems" => value.as_array().map(Vec::len) <= rule.as_u64().map(|most| most as usize),

@@ -86,6 +86,7 @@ fn facts(frame: &Frame<'_>, lines: &mut Vec<String>) {
         &format!("{} dead call msg (discarded)", counters.dead_call_messages),
         &out_of_call,
     ));
+    media(frame, lines);
     let errors = [
         counters.icmp_errors + counters.gso_fallbacks,
         counters.receive_overflow + counters.receive_truncated,
@@ -101,6 +102,35 @@ fn facts(frame: &Frame<'_>, lines: &mut Vec<String>) {
         Verdict::Ok | Verdict::NotJudged => Vec::new(),
     };
     lines.push(two_columns(&format!("verdict {}", verdict.label()), &causes.join(", ")));
+}
+
+/// Writes the lines on RTP, if there was any.
+fn media(frame: &Frame<'_>, lines: &mut Vec<String>) {
+    let now = &frame.now.counters.media;
+    if !now.is_used() {
+        return;
+    }
+    let before = frame.before.map(|before| before.counters.media).unwrap_or_default();
+    let since_ns = frame.before.map_or(0, |before| before.elapsed_ns);
+    let period_ms = frame.now.elapsed_ns.saturating_sub(since_ns) / 1_000_000;
+    // Octets per millisecond are kilobytes per second.
+    let rate = |now: u64, before: u64| match period_ms {
+        0 => 0.0,
+        period_ms => now.saturating_sub(before) as f64 / period_ms as f64,
+    };
+    let out = rate(now.rtp_octets_sent, before.rtp_octets_sent);
+    lines.push(two_columns(
+        &format!("{} Total RTP pckts sent", now.rtp_packets_sent),
+        &format!("{out:.3} last period RTP rate (kB/s)"),
+    ));
+    let back = rate(now.rtp_octets_received, before.rtp_octets_received);
+    lines.push(two_columns(
+        &format!("{} Total RTP pckts received", now.rtp_packets_received),
+        &format!("{back:.3} last period RTP rate (kB/s)"),
+    ));
+    if now.rtp_packets_echoed > 0 {
+        lines.push(two_columns(&format!("{} Total echo RTP pckts", now.rtp_packets_echoed), ""));
+    }
 }
 
 fn count(count: usize, what: &str) -> String {

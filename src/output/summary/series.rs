@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::media::is_zero;
 use crate::stats::{History, HistoryRow};
 
 /// Most points. A run of five minutes has one for each second, one of a day one for five minutes.
@@ -39,6 +40,16 @@ pub struct Point {
     pub response_p50: u64,
     /// 99th percentile of the same.
     pub response_p99: u64,
+    /// RTP packets sent; absent without any.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rtp_packets_sent: u64,
+    /// RTP packets received; absent without any.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rtp_packets_received: u64,
+    /// 99th percentile of the lateness of RTP packets, the highest of the seconds; absent if none
+    /// were sent.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rtp_send_error_p99: u64,
     /// `ok`, `generator_limited` or `not_judged`.
     pub verdict: String,
 }
@@ -66,6 +77,9 @@ impl Point {
             target_calls_per_second: row.target_rate(),
             response_p50: row.response_p50_ns,
             response_p99: row.response_p99_ns,
+            rtp_packets_sent: row.rtp_packets_sent,
+            rtp_packets_received: row.rtp_packets_received,
+            rtp_send_error_p99: row.rtp_send_error_p99_ns,
             verdict: row.verdict().label().to_owned(),
         }
     }

@@ -1,0 +1,133 @@
+//! Media in words: what was heard, how well, and how precisely it was sent.
+
+use super::summary::MediaMode;
+use super::units;
+use crate::stats::{
+    DurationSummary, HeardVerdict, MediaCounters, MediaMeasure, Snapshot, units_of_ns,
+};
+
+/// The verdicts about calls: `98 heard both ways, 1 one way, 1 silent, 0 unknown`. Calls without
+/// RTP and open ones follow, if there are some.
+pub(super) fn heard(media: &MediaCounters) -> String {
+    let count = |verdict| units::count(media.heard.count(verdict));
+    let mut text = format!(
+        "{} heard both ways, {} one way, {} silent, {} unknown",
+        count(HeardVerdict::TwoWay),
+        count(HeardVerdict::OneWay),
+        count(HeardVerdict::None),
+        count(HeardVerdict::Unknown),
+    );
+    if media.heard.count(HeardVerdict::NoMedia) > 0 {
+        text += &format!(", {} without RTP", count(HeardVerdict::NoMedia));
+    }
+    if media.legs_open() > 0 {
+        text += &format!(", {} open", units::count(media.legs_open()));
+    }
+    text
+}
+
+/// Packets both ways.
+pub(super) fn packets(media: &MediaCounters) -> String {
+    let echoed = match media.rtp_packets_echoed {
+        0 => String::new(),
+        echoed => format!(" ({} echoed)", units::count(echoed)),
+    };
+    format!(
+        "{} packets out{echoed}, {} in; RTCP {} out, {} in",
+        units::count(media.rtp_packets_sent),
+        units::count(media.rtp_packets_received),
+        units::count(media.rtcp_sent),
+        units::count(media.rtcp_received),
+    )
+}
+
+/// Packets lost on the way to us; `None` until a stream has ended.
+pub(super) fn loss(snapshot: &Snapshot) -> Option<String> {
+    let media = &snapshot.counters.media;
+    let share = media.loss_share()?;
+    let worst = snapshot.media.measured(MediaMeasure::Loss);
+    let worst = worst.map_or(0.0, |loss| units_of_ns(loss.max_ns) / 100.0);
+    Some(format!(
+        "{} of {} ({}), worst stream {}; {} too late, {} twice, {} out of order",
+        units::count(media.rtp_lost),
+        units::count(media.rtp_expected),
+        units::percent(share),
+        units::percent(worst),
+        units::count(media.rtp_discarded),
+        units::count(media.rtp_duplicates),
+        units::count(media.rtp_reordered),
+    ))
+}
+
+/// Loss that peers reported; `None` without a report.
+pub(super) fn reported(snapshot: &Snapshot) -> Option<String> {
+    let loss = snapshot.media.measured(MediaMeasure::PeerLoss)?;
+    Some(format!(
+        "{} of our packets lost at most, in {} reports of peers",
+        units::percent(units_of_ns(loss.max_ns) / 100.0),
+        units::count(loss.count),
+    ))
+}
+
+/// Estimated MOS; `None` until measured.
+pub(super) fn mos(snapshot: &Snapshot) -> Option<String> {
+    let mos = snapshot.media.measured(MediaMeasure::Mos)?;
+    let streams = if mos.count == 1 { "stream" } else { "streams" };
+    Some(format!(
+        "{:.2} on average, worst stream {:.2} (estimated, {} {streams})",
+        units_of_ns(mos.average_ns),
+        units_of_ns(mos.min_ns),
+        units::count(mos.count),
+    ))
+}
+
+/// Median, 99th percentile and most of a measurement; `None` until measured.
+pub(super) fn measured(snapshot: &Snapshot, measure: MediaMeasure) -> Option<String> {
+    snapshot.media.measured(measure).map(spread)
+}
+
+/// The generator's own error of RTP; `None` if it sent none on a plan.
+pub(super) fn pacing(snapshot: &Snapshot) -> Option<String> {
+    let error = measured(snapshot, MediaMeasure::SendError)?;
+    Some(format!("packets off by {error}"))
+}
+
+/// The way in which sockets are shared, and how many datagrams an operation carries.
+pub(super) fn batching(snapshot: &Snapshot, mode: MediaMode) -> String {
+    let counters = &snapshot.counters;
+    let per = |datagrams: u64, operations: u64, what: &str| match operations {
+        0 => format!("no {what} yet"),
+        operations => format!("{:.1} packets per {what}", datagrams as f64 / operations as f64),
+    };
+    format!(
+        "mode {}, {}, {}",
+        mode.label(),
+        per(counters.datagrams_sent, counters.trains_sent, "send"),
+        per(counters.datagrams_received, counters.media.receive_calls, "receive"),
+    )
+}
+
+fn spread(summary: &DurationSummary) -> String {
+    format!(
+        "{} (p50), {} (p99), {} (max)",
+        units::duration(summary.p50_ns),
+        units::duration(summary.p99_ns),
+        units::duration(summary.max_ns),
+    )
+}
+
+/// Findings about media, most important first; none of a run without media.
+pub(super) fn findings(snapshot: &Snapshot) -> Vec<String> {
+    let media = &snapshot.counters.media;
+    if !media.is_used() {
+        return Vec::new();
+    }
+    let calls = match media.legs_opened {
+        1 => "1 call".to_owned(),
+        calls => format!("{} calls", units::count(calls)),
+    };
+    let mut findings = vec![format!("Of {calls} with media, {}.", heard(media))];
+    findings.extend(loss(snapshot).map(|loss| format!("RTP lost: {loss}.")));
+    findings.extend(mos(snapshot).map(|mos| format!("MOS: {mos}.")));
+    findings
+}
