@@ -1,15 +1,22 @@
 //! Options about the screens, files and exit code of a run.
 
-use crate::config::{ColorChoice, parse_listen_address};
+use crate::config::{ColorChoice, StandingGate, parse_listen_address};
 
 use super::{Accept, FlagGroup, choice, count, later, or_off, seconds, switch, takes, within};
 
-const MEDIA_GATES: &str = "health gates on media";
 const UI: &str = "the Control UI";
 const PROFILING: &str = "built-in profiling";
 
+/// Jitter of a minute is none: nobody waits that long for audio.
+const JITTER_MS_MAX: f64 = 60_000.0;
+
 /// The limit in the specification of the API.
 const DYNAMIC_CLIENTS_MAX: u64 = 32;
+
+/// The gate for a number of calls that an option sets, or switches off.
+fn standing(limit: Option<u64>) -> StandingGate {
+    limit.map_or(StandingGate::Off, StandingGate::Most)
+}
 
 pub(super) const STATISTICS: FlagGroup = FlagGroup {
     title: "Statistics",
@@ -108,29 +115,82 @@ pub(super) const HEALTH: FlagGroup = FlagGroup {
             "Exit with 3 if the generator, not the peer, limited the run",
         )
         .ours(),
-        later("health_max_rtcp_fraction_lost", &["RATIO"], MEDIA_GATES, "Most loss").ours(),
-        later("health_max_rtcp_jitter_ts", &["N"], MEDIA_GATES, "Most jitter").ours(),
-        takes(
-            "health_min_rtp_packets_recv",
-            &["N"],
-            count(|d, v| d.health.min_rtp_packets = or_off(v)),
-            "Least RTP packets received, of all calls together; 0 is no gate",
-        )
-        .default("0")
-        .ours(),
         takes(
             "health_max_silent_calls",
             &["N"],
-            Accept::CountOrOff(|d, v| d.health.max_silent_calls = v),
-            "Most calls in which nobody heard anything, once a call sent RTP; -1 is no gate",
+            Accept::CountOrOff(|d, v| d.health.max_silent_calls = standing(v)),
+            "Most calls with RTP in which neither side heard the other; -1 is no gate",
+        )
+        .default("0 once a call has sent RTP; none as sipp")
+        .ours(),
+        takes(
+            "health_max_unknown_calls",
+            &["N"],
+            Accept::CountOrOff(|d, v| d.health.max_unknown_calls = standing(v)),
+            "Most calls with RTP of which it is not known who heard whom, because the peer sends \
+             no RTCP; -1 is no gate",
+        )
+        .default("0 once a call has sent RTP; none as sipp")
+        .ours(),
+        takes(
+            "health_max_rtcp_fraction_lost",
+            &["RATIO"],
+            Accept::Float {
+                min: 0.0,
+                max: 1.0,
+                set: |d, v| d.health.max_rtcp_fraction_lost = Some(v).filter(|&ratio| ratio > 0.0),
+            },
+            "Most loss that a peer may report by RTCP, up to 1; 0 is no gate",
         )
         .default("0")
         .ours(),
-        later(
+        takes(
+            "health_max_rtcp_jitter_ts",
+            &["N"],
+            count(|d, v| d.health.max_rtcp_jitter_ts = or_off(v)),
+            "Most jitter that a peer may report by RTCP, in units of the RTP clock; 0 is no gate",
+        )
+        .default("0")
+        .ours(),
+        takes(
+            "health_min_rtp_packets_recv",
+            &["N"],
+            count(|d, v| d.health.min_rtp_packets_recv = or_off(v)),
+            "Least RTP packets received in all; 0 is no gate",
+        )
+        .default("0")
+        .ours(),
+        takes(
             "health_min_rtp_packets_recv_per_call",
             &["N"],
-            MEDIA_GATES,
-            "Least packets of the weakest call",
+            count(|d, v| d.health.min_rtp_packets_recv_per_call = or_off(v)),
+            "Least RTP packets received in each call with media; 0 is no gate",
+        )
+        .default("0")
+        .ours(),
+        takes(
+            "health_max_rtp_loss",
+            &["RATIO"],
+            Accept::Float { min: 0.0, max: 1.0, set: |d, v| d.health.max_rtp_loss = Some(v) },
+            "Most loss of received RTP, up to 1; packets too late for the jitter buffer are lost",
+        )
+        .ours(),
+        takes(
+            "health_max_rtp_jitter_ms",
+            &["MS"],
+            Accept::Float {
+                min: 0.0,
+                max: JITTER_MS_MAX,
+                set: |d, v| d.health.max_rtp_jitter_ms = Some(v),
+            },
+            "Most jitter of a received stream, in milliseconds",
+        )
+        .ours(),
+        takes(
+            "health_min_mos",
+            &["MOS"],
+            Accept::Float { min: 1.0, max: 5.0, set: |d, v| d.health.min_mos = Some(v) },
+            "Least estimated MOS of a received stream, from 1 to 5",
         )
         .ours(),
     ],

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::StandingGate;
 
 #[test]
 fn names_are_unique() {
@@ -70,7 +71,8 @@ fn every_supported_option_changes_the_draft() {
             ("cpus", _) => &["0-3"],
             ("default_behaviors", _) => &["all,-bye"],
             ("rtcheck", _) => &["loose"],
-            ("health_min_success_ratio", _) => &["1"],
+            ("health_min_success_ratio" | "health_min_mos", _) => &["1"],
+            ("health_max_rtcp_fraction_lost" | "health_max_rtp_loss", _) => &["0.5"],
             ("color", _) => &["never"],
             ("io", _) => &["syscall"],
             (_, Accept::Switch(_)) => &[],
@@ -109,6 +111,9 @@ fn numbers_outside_of_the_range_of_the_option_are_errors() {
         ("users", "0"),
         ("health_min_success_ratio", "1.1"),
         ("health_max_timeouts", "-2"),
+        ("health_max_silent_calls", "-2"),
+        ("health_max_rtp_loss", "1.1"),
+        ("health_min_mos", "0"),
         ("base_cseq", "0x80000000"),
         ("f", "0"),
         ("m", "18446744073709551616"),
@@ -123,6 +128,8 @@ fn numbers_outside_of_the_range_of_the_option_are_errors() {
 fn the_largest_numbers_are_kept_whole() {
     assert_eq!(store("seed", &["0xffffffffffffffff"]).unwrap().seed, Some(u64::MAX));
     assert_eq!(store("health_max_timeouts", &["-1"]).unwrap().health.max_timeouts, None);
+    let silent = |text| store("health_max_silent_calls", &[text]).unwrap().health.max_silent_calls;
+    assert_eq!((silent("-1"), silent("0")), (StandingGate::Off, StandingGate::Most(0)));
     assert_eq!(store("p", &["0xffff"]).unwrap().local_port, Some(u16::MAX));
 }
 

@@ -6,8 +6,8 @@ use super::keys::{AuthKeys, AuthType, Duration, ListenerKeys, Profile, RoleName}
 use super::resolved::{AuthConfig, EngineEntry, MASK, Role, Secret, ServerConfig};
 use super::targets;
 use crate::config::{
-    CallLimit, ConcurrencyLimit, LogLevel, OtlpProtocol, RunConfig, ScenarioSource, Transport,
-    TransportFor,
+    CallLimit, ConcurrencyLimit, LogLevel, OtlpProtocol, RunConfig, ScenarioSource, StandingGate,
+    Transport, TransportFor,
 };
 
 /// A file with the meaning of `config`: defaults are written out, secrets are masked.
@@ -165,9 +165,25 @@ fn reports(run: &RunConfig, is_masked: bool) -> Profile {
         health_min_success_ratio: run.health.min_success_ratio,
         health_max_failed_calls: whole(run.health.max_failed_calls),
         health_max_timeouts: whole(run.health.max_timeouts),
-        health_max_silent_calls: Some(whole(run.health.max_silent_calls).unwrap_or(-1)),
-        health_min_rtp_packets_recv: run.health.min_rtp_packets,
+        health_max_silent_calls: standing(run.health.max_silent_calls),
+        health_max_unknown_calls: standing(run.health.max_unknown_calls),
+        health_max_rtcp_fraction_lost: run.health.max_rtcp_fraction_lost,
+        health_max_rtcp_jitter_ts: run.health.max_rtcp_jitter_ts,
+        health_min_rtp_packets_recv: run.health.min_rtp_packets_recv,
+        health_min_rtp_packets_recv_per_call: run.health.min_rtp_packets_recv_per_call,
+        health_max_rtp_loss: run.health.max_rtp_loss,
+        health_max_rtp_jitter_ms: run.health.max_rtp_jitter_ms,
+        health_min_mos: run.health.min_mos,
         ..Profile::default()
+    }
+}
+
+/// The limit of a gate; -1 for one that is switched off.
+fn standing(gate: StandingGate) -> Option<i64> {
+    match gate {
+        StandingGate::Standing => None,
+        StandingGate::Off => Some(-1),
+        StandingGate::Most(limit) => i64::try_from(limit).ok(),
     }
 }
 

@@ -230,9 +230,16 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "health_max_timeouts"))]
     pub health_max_timeouts: Option<i64>,
+    /// Most calls with RTP in which neither side heard the other; -1 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_max_silent_calls"))]
+    pub health_max_silent_calls: Option<i64>,
+    /// Most calls with RTP of which it is not known who heard whom; -1 is no gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_max_unknown_calls"))]
+    pub health_max_unknown_calls: Option<i64>,
     /// Most loss that peers may report, as a share; 0 is no gate.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 1.0))]
     #[schemars(extend("x-flag" = "health_max_rtcp_fraction_lost"))]
     pub health_max_rtcp_fraction_lost: Option<f64>,
     /// Most jitter that peers may report, in units of the RTP clock; 0 is no gate.
@@ -251,6 +258,18 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "health_min_rtp_packets_recv_per_call"))]
     pub health_min_rtp_packets_recv_per_call: Option<u64>,
+    /// Most loss of received RTP, as a share; packets too late for the jitter buffer are lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_max_rtp_loss"))]
+    pub health_max_rtp_loss: Option<f64>,
+    /// Most jitter of a received stream, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_max_rtp_jitter_ms"))]
+    pub health_max_rtp_jitter_ms: Option<f64>,
+    /// Least estimated MOS of a received stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-flag" = "health_min_mos"))]
+    pub health_min_mos: Option<f64>,
 
     /// Address of the HTTP server: IP:PORT, localhost:PORT, or :PORT for all addresses.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -134,6 +134,15 @@ fn every_key_of_a_client_arrives() {
         ("stat_period", json!("10s")),
         ("health_min_success_ratio", json!(0.5)),
         ("health_max_failed_calls", json!(3)),
+        ("health_max_silent_calls", json!(-1)),
+        ("health_max_unknown_calls", json!(4)),
+        ("health_max_rtcp_fraction_lost", json!(0.1)),
+        ("health_max_rtcp_jitter_ts", json!(160)),
+        ("health_min_rtp_packets_recv", json!(1)),
+        ("health_min_rtp_packets_recv_per_call", json!(1)),
+        ("health_max_rtp_loss", json!(0)),
+        ("health_max_rtp_jitter_ms", json!(2.5)),
+        ("health_min_mos", json!(3.6)),
         ("trace_msg", json!(true)),
     ] {
         let own = good(load_with(key, value.clone())).engines[0].run.clone();
