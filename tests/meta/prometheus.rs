@@ -190,6 +190,7 @@ fn dashboards_are_complete() {
     let expected = [
         "gossipper-compare",
         "gossipper-generator",
+        "gossipper-media",
         "gossipper-run",
         "gossipper-service",
         "gossipper-sip",

@@ -142,6 +142,63 @@ families! {
     STREAM_BYTES_RECEIVED Counter "gossipper_stream_received_bytes_total" ["engine"]
         "Bytes received on connections.";
 
+    MEDIA_CALLS_ACTIVE Gauge "gossipper_media_calls_active" ["engine"]
+        "Calls with media that are open now.";
+    MEDIA_CALLS_ENDED Counter "gossipper_media_calls_ended_total" ["engine" "heard"]
+        "Ended calls with media, by who heard whom: two_way, one_way, none, unknown, no_media.";
+    RTP_ONE_WAY Counter "gossipper_rtp_streams_oneway_total" ["engine"]
+        "Ended calls in which only one side heard the other.";
+    RTP_SILENT Counter "gossipper_rtp_streams_silent_total" ["engine"]
+        "Ended calls in which neither side heard the other.";
+    RTP_SENT Counter "gossipper_rtp_packets_sent_total" ["engine"]
+        "RTP packets sent.";
+    RTP_RECEIVED Counter "gossipper_rtp_packets_received_total" ["engine"]
+        "RTP packets received for a stream, duplicates included.";
+    RTP_BYTES_SENT Counter "gossipper_rtp_bytes_sent_total" ["engine"]
+        "RTP payload octets sent.";
+    RTP_BYTES_RECEIVED Counter "gossipper_rtp_bytes_received_total" ["engine"]
+        "RTP payload octets received for a stream.";
+    RTP_ECHOED Counter "gossipper_rtp_packets_echoed_total" ["engine"]
+        "RTP packets that were sent back as they came.";
+    RTP_EXPECTED Counter "gossipper_rtp_packets_expected_total" ["engine"]
+        "RTP packets that ended streams expected.";
+    RTP_LOST Counter "gossipper_rtp_packets_lost_total" ["engine"]
+        "RTP packets that ended streams expected and that never came.";
+    RTP_LATE Counter "gossipper_rtp_packets_late_total" ["engine"]
+        "RTP packets of ended streams that came too late for the jitter buffer.";
+    RTP_DUPLICATE Counter "gossipper_rtp_packets_duplicate_total" ["engine"]
+        "RTP packets of ended streams that came twice.";
+    RTP_REORDERED Counter "gossipper_rtp_packets_reordered_total" ["engine"]
+        "RTP packets of ended streams that came after a later one.";
+    RTP_WRONG_PAYLOAD_TYPE Counter "gossipper_rtp_packets_wrong_payload_type_total" ["engine"]
+        "RTP packets of ended streams with a payload type that was not negotiated.";
+    RTP_SSRC_CHANGES Counter "gossipper_rtp_ssrc_changes_total" ["engine"]
+        "Changes of the SSRC within ended streams.";
+    RTP_STRAYS Counter "gossipper_rtp_strays_total" ["engine" "cause"]
+        "Well-formed datagrams of media that count for no stream, by cause.";
+    RTP_MALFORMED Counter "gossipper_rtp_malformed_total" ["engine" "cause"]
+        "Malformed datagrams of media, by cause.";
+    RTP_DELAYED Counter "gossipper_rtp_packets_delayed_total" ["engine" "cause"]
+        "RTP packets that left later than planned, by cause.";
+    RTP_UNSENT Counter "gossipper_rtp_packets_unsent_total" ["engine" "cause"]
+        "RTP packets that did not leave, by cause.";
+    RTCP_SENT Counter "gossipper_rtcp_packets_sent_total" ["engine"]
+        "RTCP packets sent.";
+    RTCP_RECEIVED Counter "gossipper_rtcp_packets_received_total" ["engine"]
+        "RTCP packets received for a stream.";
+    RTP_JITTER Histogram "gossipper_rtp_jitter_seconds" ["engine"]
+        "Interarrival jitter of ended streams (RFC 3550).";
+    RTP_MOS Histogram "gossipper_rtp_mos" ["engine"]
+        "Estimated MOS of ended streams, 1 to 5; streams without an estimate do not count.";
+    RTP_LOSS Histogram "gossipper_rtp_loss_ratio" ["engine"]
+        "Share of the packets of an ended stream that never came.";
+    RTP_FIRST_AUDIO Histogram "gossipper_rtp_first_audio_seconds" ["engine"]
+        "From the answer of a call to the first audible packet.";
+    RTCP_ROUND_TRIP Histogram "gossipper_rtcp_round_trip_seconds" ["engine"]
+        "Round trips to peers by RTCP.";
+    RTP_SEND_LAG Histogram "gossipper_rtp_send_lag_seconds" ["engine"]
+        "Difference between the planned and the actual time of an RTP packet: the generator's own error.";
+
     SCHEDULER_LAG Histogram "gossipper_scheduler_lag_seconds" ["engine"]
         "Difference between the planned and the actual start of a call: the generator's own error.";
     LOOP_SECONDS Histogram "gossipper_loop_turn_seconds" ["engine"]
@@ -249,7 +306,8 @@ mod tests {
             assert!(name.starts_with("gossipper_") || name.starts_with("process_"), "{name}");
             assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
             if family.kind == Kind::Histogram {
-                assert!(name.ends_with("_seconds"), "{name}");
+                let units = ["_seconds", "_ratio", "_mos"];
+                assert!(units.iter().any(|unit| name.ends_with(unit)), "{name}");
             }
             for reserved in ["le", "quantile", "job", "instance", "type"] {
                 assert!(!family.labels.contains(&reserved), "{name} has the label {reserved}");

@@ -20,7 +20,7 @@ pub(super) struct Exposed<'e> {
 }
 
 /// Reads one figure of a `T`.
-type Figure<T> = fn(&T) -> u64;
+pub(super) type Figure<T> = fn(&T) -> u64;
 
 /// A value of the label, the name among [`Counters::NAMES`], and the reader of the figure.
 type Labelled = (&'static str, &'static str, Figure<Counters>);
@@ -109,7 +109,7 @@ pub(super) fn write(text: &mut Text, engines: &[Exposed<'_>]) {
 }
 
 /// A family with the samples that `write` makes of each engine; nothing where there is no engine.
-fn each(
+pub(super) fn each(
     text: &mut Text,
     family: &Family,
     engines: &[Exposed<'_>],

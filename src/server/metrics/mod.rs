@@ -7,6 +7,7 @@ pub mod catalogue;
 
 mod engines;
 mod figures;
+mod media;
 mod process;
 mod service;
 mod slots;
@@ -77,6 +78,7 @@ impl Metrics {
         let features = if cfg!(feature = "otlp") { "otlp" } else { "" };
         text.sample(&BUILD_INFO, &[env!("CARGO_PKG_VERSION"), commit, features], 1);
         engines::write(&mut text, &exposed);
+        media::write(&mut text, &exposed);
         text.family(&TARGET_REFUSALS);
         for (reason, count) in self.targets.get_or_init(Arc::default).refusals() {
             text.sample(&TARGET_REFUSALS, &[reason], count);

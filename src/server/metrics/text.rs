@@ -47,21 +47,33 @@ impl Text {
         self.line(family.name, "", family.labels, labels, None, value.into());
     }
 
-    /// The samples of a histogram.
+    /// The samples of a histogram of durations.
     pub(super) fn histogram(&mut self, family: &Family, labels: &[&str], buckets: &Buckets) {
+        self.histogram_in(1_000_000, family, labels, buckets);
+    }
+
+    /// The samples of a histogram, in units of which each was recorded as `unit_us`.
+    pub(super) fn histogram_in(
+        &mut self,
+        unit_us: u32,
+        family: &Family,
+        labels: &[&str],
+        buckets: &Buckets,
+    ) {
+        let unit_us = f64::from(unit_us);
         let mut count = 0;
         let mut room = String::with_capacity(16);
         for (index, in_bucket) in buckets.counts.iter().enumerate() {
             count += in_bucket;
             room.clear();
             let _ = match buckets.bounds_us.get(index) {
-                Some(&bound_us) => write!(room, "{}", bound_us as f64 / 1e6),
+                Some(&bound_us) => write!(room, "{}", bound_us as f64 / unit_us),
                 None => write!(room, "+Inf"),
             };
             let value = Number::Integer(count);
             self.line(family.name, "_bucket", family.labels, labels, Some(&room), value);
         }
-        let sum = Number::Real(buckets.sum_ns as f64 / 1e9);
+        let sum = Number::Real(buckets.sum_ns as f64 / (unit_us * 1e3));
         self.line(family.name, "_sum", family.labels, labels, None, sum);
         self.line(family.name, "_count", family.labels, labels, None, Number::Integer(count));
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::stats::{
-    Buckets, CALL_LENGTH_BOUNDS_US, Counters, JudgedSeconds, LAG_BOUNDS_US, Lifetime,
+    Buckets, CALL_LENGTH_BOUNDS_US, Counters, JudgedSeconds, LAG_BOUNDS_US, Lifetime, MediaMeasure,
     MessageCounts, OneWay, RESPONSE_BOUNDS_US, StepCounts, StepKind, StepLayout,
-    TransactionBuckets, Unwritten,
+    TransactionBuckets, Unwritten, media_bounds_us,
 };
 
 /// Methods told apart in histograms, of a slot.
@@ -115,6 +115,8 @@ pub(super) struct Totals {
     pub(super) call_length: Buckets,
     pub(super) scheduler_lag: Buckets,
     pub(super) loop_time: Buckets,
+    /// By measurement of media, in the order of [`MediaMeasure::ALL`].
+    pub(super) media: Vec<Buckets>,
     pub(super) seconds: JudgedSeconds,
     /// Busy time by worker, in nanoseconds.
     pub(super) busy_ns: Vec<u64>,
@@ -132,6 +134,7 @@ impl Default for Totals {
             call_length: Buckets::new(CALL_LENGTH_BOUNDS_US),
             scheduler_lag: Buckets::new(LAG_BOUNDS_US),
             loop_time: Buckets::new(LAG_BOUNDS_US),
+            media: MediaMeasure::ALL.map(|kind| Buckets::new(media_bounds_us(kind))).into(),
             seconds: JudgedSeconds::default(),
             busy_ns: Vec::new(),
             unwritten: Unwritten::default(),
@@ -150,6 +153,7 @@ impl Totals {
             call_length: measured.call_length.clone(),
             scheduler_lag: measured.planned_send_error.clone(),
             loop_time: measured.loop_time.clone(),
+            media: measured.media.clone(),
             seconds: lifetime.seconds,
             busy_ns: lifetime.busy_ns.clone(),
             unwritten: lifetime.unwritten,
@@ -180,11 +184,17 @@ impl Totals {
         self.call_length.add(&other.call_length);
         self.scheduler_lag.add(&other.scheduler_lag);
         self.loop_time.add(&other.loop_time);
+        self.media.iter_mut().zip(&other.media).for_each(|(mine, theirs)| mine.add(theirs));
         self.seconds.add(&other.seconds);
         self.unwritten.add(&other.unwritten);
         let workers = self.busy_ns.len().max(other.busy_ns.len());
         self.busy_ns.resize(workers, 0);
         self.busy_ns.iter_mut().zip(&other.busy_ns).for_each(|(mine, theirs)| *mine += theirs);
+    }
+
+    /// A measurement of media.
+    pub(super) fn measured(&self, measure: MediaMeasure) -> &Buckets {
+        &self.media[measure as usize]
     }
 
     /// Durations of refused transactions, of all methods together.
