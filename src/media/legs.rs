@@ -507,21 +507,29 @@ impl Media {
 
     /// Counts a leg that ends.
     fn account(&mut self, row: u32, report: &LegReport) {
+        let had_media = self.evidence(&self.legs[row]).has_media();
         let (counters, measured) = (&mut self.counters, &mut self.measured);
         counters.legs_closed += 1;
         counters.heard.bump(match report.heard {
+            Heard::Unknown if !had_media => HeardVerdict::NoMedia,
             Heard::Unknown => HeardVerdict::Unknown,
             Heard::None => HeardVerdict::None,
             Heard::OneWay => HeardVerdict::OneWay,
             Heard::TwoWay => HeardVerdict::TwoWay,
         });
         counters.silent_calls += u64::from(report.heard == Heard::None);
+        if had_media {
+            let packets = report.reception.packets + report.reception.duplicates;
+            counters.legs_receiving += u64::from(packets > 0);
+            measured.record_count(MediaMeasure::CallPackets, packets);
+        }
         let after_answer = report.first_audio_after_answer_ns;
         if let Some(first_ns) = after_answer.or(report.first_audio_ns) {
             measured.record(MediaMeasure::FirstAudio, first_ns);
         }
         for stream in self.legs[row].streams.into_iter().filter(|&stream| stream != NONE) {
             let reception = self.streams[stream].quality.reception(self.now);
+            counters.rtp_expected += reception.expected;
             counters.rtp_lost += reception.lost;
             counters.rtp_reordered += reception.reordered;
             counters.rtp_duplicates += reception.duplicates;
@@ -529,8 +537,14 @@ impl Media {
             counters.rtp_wrong_payload_type += reception.wrong_payload_type;
             counters.ssrc_changes += reception.ssrc_changes;
             measured.record_loss(reception.lost, reception.expected);
+            if reception.expected > 0 {
+                measured.record_count(MediaMeasure::Lost, reception.lost);
+            }
             if reception.packets > 0 {
                 measured.record(MediaMeasure::Jitter, reception.jitter_ns);
+                let clock_rate = u64::from(self.streams[stream].out.clock_rate());
+                let peak = reception.jitter_max_ns.saturating_mul(clock_rate) / 1_000_000_000;
+                measured.record_count(MediaMeasure::JitterPeak, peak);
             }
             reception.mos.into_iter().for_each(|mos| measured.record_mos(mos));
         }

@@ -12,7 +12,7 @@ use gossipper::media::{
     Command, Event, Gate, Heard, LegId, LegSpec, Medium, Mode, RtcpInterval, Track,
 };
 use gossipper::stats::{
-    DelayCause, HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure, StrayCause,
+    DelayCause, HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure, StrayCause, count_of_ns,
 };
 use gossipper_uring::sim::Random;
 use gossipper_uring::{
@@ -105,18 +105,33 @@ fn check_totals(pair: &mut Pair, lost: u64, sent: u64) {
     let sum = |figure: fn(&MediaCounters) -> u64| counters.iter().map(figure).sum::<u64>();
     assert_eq!(sum(|counters| counters.rtp_packets_sent), sent);
     assert_eq!(sum(|counters| counters.rtp_lost), lost);
+    assert!(sum(|counters| counters.rtp_expected) > 12 * 590);
+    assert_eq!(sum(|counters| counters.legs_receiving), 12);
+    assert_eq!(sum(|counters| counters.rtcp_sender_reports), sum(|counters| counters.rtcp_sent));
     assert_eq!(sum(|counters| counters.heard.count(HeardVerdict::TwoWay)), 12);
     assert_eq!(sum(|counters| counters.silent_calls), 0);
     assert_eq!(sum(|counters| counters.faults.total() + counters.unsent.total()), 0);
+    let mut lost_by_stream_ns = 0;
     for end in &mut pair.ends {
         let mut measured = MediaHistograms::default();
         end.media.swap_measured(&mut measured);
+        lost_by_stream_ns += measured.of(MediaMeasure::Lost).moments().sum_ns as u64;
+        let packets = measured.of(MediaMeasure::CallPackets).moments();
+        assert_eq!(packets.count, 6);
+        assert!(count_of_ns(packets.min_ns) > 500, "{packets:?}");
+        // A jitter of 4 ms is 32 units of a clock of 8 kHz.
+        assert!(count_of_ns(measured.of(MediaMeasure::JitterPeak).moments().min_ns) > 32);
+        // Each end gets reports about its packets, and in some of them packets are missing.
+        let peer_loss = measured.of(MediaMeasure::PeerLoss).moments();
+        assert!(peer_loss.count >= 6 && peer_loss.max_ns > 0, "{peer_loss:?}");
+        assert!(measured.of(MediaMeasure::PeerJitter).moments().max_ns > 0);
         let errors = measured.of(MediaMeasure::SendError);
         assert_eq!(errors.count(), end.counters().rtp_packets_sent);
         // The virtual clock is never late.
         assert_eq!(errors.summarize().max_ns, 0);
         assert_eq!(measured.of(MediaMeasure::Loss).count(), 6);
     }
+    assert_eq!(count_of_ns(lost_by_stream_ns), lost);
 }
 
 #[test]
@@ -187,6 +202,13 @@ fn a_silent_call_is_known_as_one() {
     // The answerer follows the caller's packets to the port that they come from. Its reports still
     // go to the wrong one, so that the caller cannot know that it is heard.
     assert_eq!(heard(misled), [Heard::Unknown, Heard::TwoWay]);
+    // A call that was refused before anything was agreed is no unknown one.
+    let now = pair.net.now();
+    let refused = pair.ends[0].open(5, now);
+    assert_eq!(pair.close(0, refused).heard, Heard::Unknown);
+    let verdicts = pair.ends[0].counters().heard;
+    assert_eq!(verdicts.count(HeardVerdict::NoMedia), 1);
+    assert_eq!(verdicts.count(HeardVerdict::Unknown), 1);
     assert_eq!(pair.ends[0].counters().silent_calls, 1);
     let counters = pair.ends[1].counters();
     assert_eq!(counters.latched, 1);

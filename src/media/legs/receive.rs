@@ -242,6 +242,7 @@ impl Media {
             stream.peer.reports += 1;
             let ssrc = stream.out.ssrc;
             for block in blocks.filter(|block| block.ssrc == ssrc) {
+                self.measured.record_peer(block.fraction_lost, block.jitter);
                 if let Some(round_trip) = stream.take_block(&block, unix_ns) {
                     self.measured.record(MediaMeasure::RoundTrip, round_trip);
                 }

@@ -7,10 +7,11 @@ use gossipper_uring::{SendFailure, SocketId, TxArena, TxOrder};
 use super::{Media, NONE, mix, packet_timer};
 use crate::media::command::Event;
 use crate::media::config::Mode;
+use crate::media::rtcp::SENDER_REPORT;
 use crate::media::rtp::{Header, Packet};
 use crate::media::schedule::TICK_NS;
 use crate::media::stream::{REPORT_BYTES_MAX, Stream};
-use crate::stats::{DelayCause, MediaMeasure, UnsentCause};
+use crate::stats::{DelayCause, MediaCounters, MediaMeasure, UnsentCause};
 
 /// Lateness that counts: what a person who waits for a packet each 20 ms would call jitter.
 const LATE_NS: u64 = 1_000_000;
@@ -91,6 +92,16 @@ impl Outbox {
 /// Planned times that are told apart between two flushes; packets beyond are flushed at once.
 const STAGED_MAX: usize = 4096;
 
+/// Counts a report of ours by the kind that it begins with.
+fn count_report(counters: &mut MediaCounters, kind: u8, len: usize) {
+    counters.rtcp_sent += 1;
+    counters.rtcp_octets_sent += len as u64;
+    match kind {
+        SENDER_REPORT => counters.rtcp_sender_reports += 1,
+        _ => counters.rtcp_receiver_reports += 1,
+    }
+}
+
 /// Equal for packets of one length to one destination, and different for most others.
 fn train_key(target: SocketAddr, len: usize) -> u64 {
     let host = match target.ip() {
@@ -110,8 +121,7 @@ impl Media {
             let Goodbye { socket, target, len, bytes } = goodbye;
             let bytes = &bytes[..usize::from(*len)];
             if tx.send_copy(bytes, *socket, *target, NO_STREAM, &mut TxOrder::default()) {
-                self.counters.rtcp_sent += 1;
-                self.counters.rtcp_octets_sent += bytes.len() as u64;
+                count_report(&mut self.counters, bytes[1], bytes.len());
             }
             self.outbox.goodbyes.pop();
         }
@@ -256,9 +266,9 @@ impl Media {
         };
         let pair = self.pool.pair(stream.pair);
         let socket = if is_muxed { pair.rtp } else { pair.rtcp };
+        let kind = room[1];
         tx.commit(slot, len, socket, target, NO_STREAM, &mut TxOrder::default());
-        self.counters.rtcp_sent += 1;
-        self.counters.rtcp_octets_sent += len as u64;
+        count_report(&mut self.counters, kind, len);
     }
 
     /// Leaves the last report of a stream to be sent.

@@ -13,7 +13,7 @@ pub use timing::{Interval, LastReport, Ntp, Schedule, round_trip_ns};
 pub use write::Writer;
 
 /// Packet type of a sender report.
-const SENDER_REPORT: u8 = 200;
+pub(in crate::media) const SENDER_REPORT: u8 = 200;
 /// Packet type of a receiver report.
 const RECEIVER_REPORT: u8 = 201;
 /// Packet type of a source description.
