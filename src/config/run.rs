@@ -265,7 +265,7 @@ impl Default for MediaConfig {
 }
 
 /// Conditions that alone decide whether the run succeeded, if at least one is set.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HealthGates {
     /// Least share of successful calls, 0..=1.
     pub min_success_ratio: Option<f64>,

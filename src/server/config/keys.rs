@@ -246,10 +246,6 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "health_max_rtcp_jitter_ts"))]
     pub health_max_rtcp_jitter_ts: Option<u64>,
-    /// Most calls in which nobody heard anything, once a call sent RTP; -1 is no gate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-flag" = "health_max_silent_calls"))]
-    pub health_max_silent_calls: Option<i64>,
     /// Least RTP packets in all; 0 is no gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-flag" = "health_min_rtp_packets_recv"))]
