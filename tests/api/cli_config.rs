@@ -155,6 +155,11 @@ fn values_reach_their_fields() {
 fn gates_that_are_off_are_no_gates() {
     let config = run("gossipper -health_min_success_ratio 0 -health_max_timeouts -1 h");
     assert!(!config.health.any());
+    let config = run("gossipper -health_max_silent_calls -1 -health_max_rtcp_jitter_ts 0 h");
+    assert!(!config.health.any());
+    // No loss at all is a gate, unlike 0 in the options of the other program.
+    assert!(run("gossipper -health_max_rtp_loss 0 h").health.any());
+    assert!(run("gossipper -health_max_silent_calls 0 h").health.any());
 }
 
 #[test]

@@ -114,6 +114,9 @@ fn failed_calls_exit_with_1_unless_gates_decide() {
         (&["-health_max_failed_calls", "0"], 2),
         (&["-health_max_timeouts", "0"], 2),
         (&["-health_max_failed_calls", "1"], 0),
+        // Nothing was heard, so a gate on it cannot hold.
+        (&["-health_max_failed_calls", "1", "-health_max_silent_calls", "0"], 2),
+        (&["-health_max_failed_calls", "1", "-health_max_silent_calls", "-1"], 0),
     ];
     for (gates, code) in cases {
         let over = gossipper::run(&unanswered(&remote, gates)).expect_code(*code);
