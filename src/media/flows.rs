@@ -43,8 +43,9 @@ struct Place {
 
 /// The streams of a shared socket.
 ///
-/// Each packet is looked up by the number of its address and the SSRC, in a table that is small
-/// enough for a cache; neighbours of a train have one address, which is then known already.
+/// A peer sends its streams in the same order every time, so that the next packet is mostly that of
+/// the stream whose packet came next the last time. Any other one is looked up by the number of its
+/// address and the SSRC; neighbours of a train have one address, which is then known already.
 #[derive(Debug)]
 pub(super) struct Flows {
     /// Rows by number of the address and SSRC; [`NONE`] for a stream that has ended.
@@ -53,6 +54,8 @@ pub(super) struct Flows {
     places: Slab<Place>,
     /// The address that was looked up last, and its number.
     latest: Option<(SocketAddr, u32)>,
+    /// The row that was found last.
+    before: u32,
     /// Rows by the SSRC that we send with.
     own: HashMap<u32, u32, RandomState>,
     /// Ended streams with the time until which they are remembered.
@@ -70,6 +73,7 @@ impl Flows {
             numbers: HashMap::with_capacity_and_hasher(4 * streams_max, RandomState::default()),
             places: Slab::new(2 * streams_max),
             latest: None,
+            before: NONE,
             own: HashMap::with_capacity_and_hasher(2 * streams_max, RandomState::default()),
             ended: VecDeque::with_capacity(streams_max),
             ended_max: streams_max,
@@ -151,7 +155,7 @@ impl Flows {
 
     /// Makes an SSRC at an address that of a stream.
     fn own_known(&mut self, number: u32, ssrc: u32, row: u32, streams: &mut Slab<Stream>) {
-        streams[row].known_ssrc = Some(ssrc);
+        streams[row].flow = Some((number, ssrc));
         self.known.insert((number, ssrc), row);
     }
 
@@ -164,8 +168,8 @@ impl Flows {
         streams: &mut Slab<Stream>,
     ) {
         let Some(number) = self.number(address) else { return };
-        match streams[row].known_ssrc.take() {
-            Some(ssrc) => self.end(number, ssrc, row, now),
+        match streams[row].flow.take() {
+            Some((_, ssrc)) => self.end(number, ssrc, row, now),
             None => self.stop_waiting(row, number, streams),
         }
         let place = &mut self.places[number];
@@ -233,14 +237,28 @@ impl Flows {
         streams: &mut Slab<Stream>,
     ) -> Flow {
         let Some(number) = self.number(address) else { return Flow::Unknown };
+        let before = self.before;
+        let expected = streams.get(before).map_or(NONE, |stream| stream.follower);
+        let is_expected = |stream: &Stream| stream.flow == Some((number, ssrc));
+        if streams.get(expected).is_some_and(is_expected) {
+            self.before = expected;
+            return Flow::Of(expected);
+        }
         if let Some(&row) = self.known.get(&(number, ssrc)) {
-            return if row == NONE { Flow::Ended } else { Flow::Of(row) };
+            if row == NONE {
+                return Flow::Ended;
+            }
+            self.before = row;
+            if before != NONE {
+                streams[before].follower = row;
+            }
+            return Flow::Of(row);
         }
         let place = &mut self.places[number];
         let row = match place.first {
             NONE if place.streams == 1 => {
                 let row = place.rows;
-                if let Some(earlier) = streams[row].known_ssrc.take() {
+                if let Some((_, earlier)) = streams[row].flow.take() {
                     self.end(number, earlier, row, now);
                 }
                 row

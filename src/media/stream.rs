@@ -64,6 +64,10 @@ pub(super) struct Stream {
     /// True once a report has left.
     pub(super) has_reported: bool,
     pub(super) check: Option<Check>,
+    /// The number of the peer's address and the SSRC by which it is known (`shared` mode).
+    pub(super) flow: Option<(u32, u32)>,
+    /// The stream whose packet came behind the last one of this stream (`shared` mode).
+    pub(super) follower: u32,
     /// RTP packets received, duplicates included.
     pub(super) received: u64,
     /// The payload type of the last packet, and the encoding that it means.
@@ -82,8 +86,6 @@ pub(super) struct Stream {
     pub(super) peer: PeerView,
     /// The next stream of its source whose SSRC is not known yet (`shared` mode).
     pub(super) next_waiting: u32,
-    /// The SSRC by which it is known (`shared` mode).
-    pub(super) known_ssrc: Option<u32>,
 }
 
 /// A kilobyte is promised for each stream beside its socket. Its timers, its leg and its place in
@@ -112,6 +114,8 @@ impl Stream {
             check: None,
             quality: quality::Stream::new(Format::of("PCMU", 8000, 20), Buffer::default()),
             digits: DigitReceiver::default(),
+            flow: None,
+            follower: u32::MAX,
             received: 0,
             datagrams: 0,
             heard: (NO_TYPE, None),
@@ -120,7 +124,6 @@ impl Stream {
             last_sr: None,
             peer: PeerView::default(),
             next_waiting: u32::MAX,
-            known_ssrc: None,
         }
     }
 

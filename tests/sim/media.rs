@@ -135,6 +135,21 @@ fn check_totals(pair: &mut Pair, lost: u64, sent: u64) {
 }
 
 #[test]
+fn a_report_finds_its_stream_before_anything_else_came() {
+    let mut pair = Pair::new(13, SimConfig::default(), |config| {
+        config.mode = Mode::Shared;
+        config.rtcp = RtcpInterval::Fixed(100 * MS);
+    });
+    (0..20).for_each(|call| _ = pair.connect(call, "0"));
+    pair.run_for(SECOND);
+    for end in &pair.ends {
+        let counters = end.counters();
+        assert_eq!((counters.rtp_packets_received, counters.strays.total()), (0, 0));
+        assert!((180..=220).contains(&counters.rtcp_received), "{}", counters.rtcp_received);
+    }
+}
+
+#[test]
 fn trains_form_where_both_sides_share_a_port() {
     let clips = tone();
     let mut pair = Pair::new(5, SimConfig::default(), |config| config.mode = Mode::Shared);

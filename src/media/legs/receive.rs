@@ -214,10 +214,16 @@ impl Media {
                 return ours;
             }
         }
-        match self.flows.find(source, sender?, now, &mut self.streams) {
-            Flow::Of(row) => Some(row),
-            Flow::Ended | Flow::Unknown => None,
-        }
+        // A report without such a block comes from the port behind that of RTP, unless both share
+        // one.
+        let sender = sender?;
+        let rtp = SocketAddr::new(source.ip(), source.port().wrapping_sub(1));
+        [source, rtp].into_iter().find_map(|address| {
+            match self.flows.find(address, sender, now, &mut self.streams) {
+                Flow::Of(row) => Some(row),
+                Flow::Ended | Flow::Unknown => None,
+            }
+        })
     }
 
     /// Takes the reports of a stream's peer.
