@@ -330,25 +330,14 @@ impl Engine {
             Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
             Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
-            Field::MediaPort(offset) => {
-                self.put_media_port(slot, Track::Audio, *offset, out);
-            }
-            Field::VideoPort(offset) => {
-                self.put_media_port(slot, Track::Video, *offset, out);
+            Field::MediaPort(_) | Field::VideoPort(_) | Field::AutoMediaPort(_) => {
+                self.put_port_of_media(field, slot, out);
             }
             Field::AudioPayloadType
             | Field::AudioCodec
             | Field::AudioRtpMap
             | Field::AudioFmtp
             | Field::AudioSdp(_) => self.put_audio(field, at, out),
-            Field::AutoMediaPort(offset) if call.media.leg.is_some() => {
-                self.put_media_port(slot, Track::Audio, *offset, out);
-            }
-            Field::AutoMediaPort(offset) => {
-                let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
-                let port = i64::from(self.config.environment.media_port) + shift;
-                out.number(port + offset);
-            }
             Field::UserId if !self.has_users() => out.number(0),
             Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
             Field::DynamicId => self.put_dynamic_id(out),
@@ -417,6 +406,22 @@ impl Engine {
                 out.number(i64::from(number) + offset);
             }
             _ => {}
+        }
+    }
+
+    /// Puts the port that a keyword names: one that the call has bound, or a number.
+    fn put_port_of_media(&self, field: &Field, slot: Slot, out: &mut Out<'_>) {
+        match field {
+            Field::VideoPort(offset) => self.put_media_port(slot, Track::Video, *offset, out),
+            Field::AutoMediaPort(offset) if self.calls[slot].media.leg.is_none() => {
+                let shift = 4 * (self.calls[slot].number as i64 - 1).rem_euclid(2500);
+                let port = i64::from(self.config.environment.media_port) + shift;
+                out.number(port + offset);
+            }
+            Field::MediaPort(offset) | Field::AutoMediaPort(offset) => {
+                self.put_media_port(slot, Track::Audio, *offset, out);
+            }
+            _ => unreachable!("a keyword of a port"),
         }
     }
 
