@@ -245,6 +245,44 @@ mod tests {
     }
 
     #[test]
+    fn files_are_found_beside_the_scenario_and_a_sent_one_gets_no_others() {
+        let folder = env::temp_dir().join(format!("gossipper-media-{}", std::process::id()));
+        let inner = folder.join("inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        for place in [&folder, &inner] {
+            std::fs::write(place.join("a.raw"), [0x10; 800]).unwrap();
+        }
+        let config = RunDraft::default().resolve(Flavor::Gossipper).unwrap();
+        let source = ScenarioSource::File(inner.join("s.xml"));
+        let played = |name: &str, is_sent: bool| {
+            let action = format!("<exec rtp_stream=\"{name},1,0,PCMU/8000\"/>");
+            let text = format!(
+                "<scenario><nop><action>{action}</action></nop><send><![CDATA[A b]]></send>\
+                 </scenario>"
+            );
+            let mut program = crate::scenario::compile(&text, "m", &[]).unwrap();
+            program.is_sent = is_sent;
+            let clips = sources(&config, &program, &source, &mut Vec::new());
+            clips.map(|clips| clips.len()).map_err(|error| error.to_string())
+        };
+        let above = folder.join("a.raw").display().to_string();
+        assert_eq!(played("a.raw", false), Ok(1));
+        assert_eq!(played("../a.raw", false), Ok(1));
+        assert_eq!(played(&above, false), Ok(1));
+        assert_eq!(played("a.raw", true), Ok(1));
+        for name in ["../a.raw", &above] {
+            let refused = played(name, true).unwrap_err();
+            assert!(refused.contains("only files beside the scenario file"), "{refused}");
+        }
+        let missing = played("none.raw", false).unwrap_err();
+        assert!(
+            missing.contains("none.raw") && missing.contains("beside the scenario"),
+            "{missing}"
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn a_range_of_ports_that_is_too_small_is_refused_before_the_run() {
         let range = |draft: &mut RunDraft| {
             (draft.media.port_min, draft.media.port_max) = (10_000, 10_019);
