@@ -287,24 +287,27 @@ fn sounds(program: &Program) -> Clips {
 
 /// Lets a built-in caller call a built-in answerer. Returns the counters of both.
 fn meet(caller: &str, callee: &str) -> [Counters; 2] {
-    play([builtin(callee), builtin(caller)])
+    play([builtin(callee), builtin(caller)], 1)
 }
 
-/// Lets a caller, the second one, call an answerer. Returns the counters of the caller and
-/// of the answerer.
-fn play(programs: [Program; 2]) -> [Counters; 2] {
+/// Lets a caller, the second one, make so many calls to an answerer at once. Returns the counters
+/// of the caller and of the answerer.
+fn play(programs: [Program; 2], calls: u64) -> [Counters; 2] {
     let names = format!("{} calls {}", programs[1].name, programs[0].name);
     let network = SimConfig { delay_ns_min: MS, delay_ns_max: 3 * MS, ..SimConfig::default() };
     let mut world = World::new(1, network);
     // Thousands of packets change nothing in the engines.
-    world.check_every = 64;
+    world.check_every = 64 * calls;
     let sides = programs.map(|program| {
         let clips = sounds(&program);
         let mut options = side(program, (7000, 7999));
         options.clips = clips;
+        options.driver.sockets_max = 4 * calls as usize + 16;
         let options = options.with(|engine| {
-            if engine.calls_total.is_none() {
-                engine.seed = 2;
+            engine.pool_calls = calls as usize + 1;
+            match &mut engine.calls_total {
+                Some(total) => (*total, engine.arrivals) = (calls, rate(1e6)),
+                None => engine.seed = 2,
             }
         });
         world.add(&options)
@@ -321,7 +324,12 @@ fn play(programs: [Program; 2]) -> [Counters; 2] {
         world.sides[side].check_end(false).unwrap();
         let counters = world.sides[side].reported();
         let failures: Vec<_> = counters.failures.nonzero().collect();
-        assert_eq!(succeeded(&counters), (1, 0), "{names}: {failures:?}\n{}", world.log.tail(30));
+        assert_eq!(
+            succeeded(&counters),
+            (calls, 0),
+            "{names}: {failures:?}\n{}",
+            world.log.tail(30)
+        );
         counters
     })
 }
@@ -369,6 +377,16 @@ fn builtin_text(name: &str) -> &'static str {
 }
 
 #[test]
+fn calls_that_begin_at_once_wait_for_their_ports() {
+    // Fewer ports than these calls need are open before the first one.
+    let [caller, callee] = play([builtin("uas_media"), builtin("invite_media")], 200);
+    for counters in [caller, callee] {
+        assert!(counters.media.ports_opened >= 200, "{}", counters.media.ports_opened);
+        assert_eq!((counters.media.legs_closed, counters.handover_dropped), (200, 0));
+    }
+}
+
+#[test]
 fn the_verdict_about_a_call_is_that_of_its_scenario() {
     for (caller, callee, verdicts) in [
         ("uac_media", "uas_media", [HeardVerdict::TwoWay; 2]),
@@ -401,7 +419,8 @@ fn digits_of_the_peer_are_taken_into_a_variable() {
     let end = begin + text[begin..].find("</recv>").unwrap() + "</recv>".len();
     let check = check.replace("<recv request=\"BYE\"", "<recv request=\"BYE\" next=\"over\"");
     let answerer = format!("{}{check}{}", &text[..begin], &text[end..]);
-    let [caller, _] = play([compile(&answerer, "digits", &[]).unwrap(), builtin("uac_dtmf")]);
+    let programs = [compile(&answerer, "digits", &[]).unwrap(), builtin("uac_dtmf")];
+    let [caller, _] = play(programs, 1);
     assert_eq!(caller.media.digits_sent, 12);
 }
 
