@@ -127,13 +127,18 @@ pub fn load_builtin(name: &str, keys: &[(String, String)]) -> Result<Program, Sc
 /// The built-in scenario of that name, or an error.
 ///
 /// # Errors
-/// No built-in has that name; the hint lists all names.
+/// No built-in has that name; the hint lists all names but those of the laboratory.
 pub fn find_builtin(name: &str) -> Result<&'static Builtin, ScenarioError> {
     if let Some(builtin) = builtin(name) {
         return Ok(builtin);
     }
     let names: Vec<&str> = BUILTINS.iter().map(|builtin| builtin.name).collect();
-    let available = format!("built-in scenarios are {}", names.join(", "));
+    let (listed, rest) = names.split_at(OWN.len() + lab::PLAIN);
+    let available = format!(
+        "built-in scenarios are {}, and {} of the laboratory, such as one_way",
+        listed.join(", "),
+        rest.len()
+    );
     let nowhere = Position::default();
     let fault = match LATER.iter().find(|(known, _)| *known == name) {
         Some((_, why)) => {

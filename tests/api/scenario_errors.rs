@@ -361,6 +361,8 @@ fn the_whole_text_of_an_error() {
         load_builtin("usa", &[]).unwrap_err().to_string(),
         "no built-in scenario \"usa\"\n  hint: did you mean \"uas\"? \
          built-in scenarios are uac, uas, regexp, branchc, branchs, options, management, \
-         ooc_default, ooc_dummy, 3pcc-C-A, 3pcc-C-B, 3pcc-A, 3pcc-B"
+         ooc_default, ooc_dummy, 3pcc-C-A, 3pcc-C-B, 3pcc-A, 3pcc-B, invite_media, \
+         invite_media_scale, invite_media_early, invite_media_early_180, uac_pcap, uac_dtmf, \
+         uac_media, uas_media, and 50 of the laboratory, such as one_way"
     );
 }

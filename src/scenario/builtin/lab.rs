@@ -547,6 +547,9 @@ const SINGLE: &[Builtin] = &[
     ),
 ];
 
+/// The number of scenarios at the front that are calls like any other, and not of the laboratory.
+pub(super) const PLAIN: usize = SINGLE.len() - 2;
+
 /// All scenarios of this module.
 pub(super) const LAB: [Builtin; 2 * PAIRS.len() + SINGLE.len()] = {
     let mut all = [SINGLE[0]; 2 * PAIRS.len() + SINGLE.len()];
