@@ -230,7 +230,7 @@ mod tests {
                 let mut tick = 0;
                 while let Some(timer) = schedule.pop_due(now) {
                     let time_ns = model.remove(&timer);
-                    let due = time_ns.map(|time_ns| tick_of(time_ns));
+                    let due = time_ns.map(tick_of);
                     prop_assert!(due.is_some_and(|due| due <= now / TICK_NS && due >= tick));
                     tick = due.unwrap_or(tick);
                 }

@@ -22,6 +22,9 @@ use gossipper_uring::{
 use crate::harness::pair::{IPS, Pair, play, tone};
 use crate::harness::{MS, SECOND};
 
+/// Datagrams that a wire carried, with the times at which they left.
+type Sent = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
+
 /// The figures that follow from the sequence numbers that came.
 fn truth(came: &[u16]) -> (u64, u64, u64) {
     let mut seen: Vec<i32> = Vec::new();
@@ -234,7 +237,7 @@ fn a_silent_call_is_known_as_one() {
 fn holds_and_other_codecs_keep_the_sequence() {
     let clips = tone();
     let mut pair = Pair::new(8, SimConfig::default(), |_| {});
-    let headers: Rc<RefCell<Vec<(u64, Vec<u8>)>>> = Rc::default();
+    let headers: Sent = Rc::default();
     let tap = Rc::clone(&headers);
     pair.net.set_tap(Box::new(move |now, source, _, payload| {
         if source.ip() == IPS[0] && payload[1] & 0x7f < 64 {
@@ -409,7 +412,7 @@ fn capture(content: Content) -> Arc<ClipSet> {
 #[test]
 fn captures_are_replayed_with_their_times_and_our_numbers() {
     let mut pair = Pair::new(12, SimConfig::default(), |config| config.rtcp = RtcpInterval::Off);
-    let sent: Rc<RefCell<Vec<(u64, Vec<u8>)>>> = Rc::default();
+    let sent: Sent = Rc::default();
     let tap = Rc::clone(&sent);
     pair.net.set_tap(Box::new(move |now, _, _, payload| {
         tap.borrow_mut().push((now, payload.to_vec()));
