@@ -292,7 +292,11 @@ impl<D: Driver, M: Medium> Worker<D, M> {
 
     /// Ends everything, with a last report.
     fn finish(&mut self, now: u64) -> io::Result<()> {
-        // Messages that are staged still leave.
+        // Messages that are staged still leave, and so do the last reports of streams that ended in
+        // this turn.
+        if self.medium.next_deadline_ns() <= now {
+            self.medium.handle(MediumInput::Time { reserve: 0 }, now, self.network.medium_tx());
+        }
         let sent_ns = self.network.now();
         self.engine.handle(Input::Flushed, sent_ns, self.network.sip_tx());
         self.medium.handle(MediumInput::Flushed, sent_ns, self.network.medium_tx());
