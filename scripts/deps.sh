@@ -10,6 +10,7 @@ set -euo pipefail
 # Command that is run, and the package that brings it.
 tests=(
     "sipp sip-tester"   # the real peer in the interop tests
+    "tshark tshark"     # reads captures of our media
     "kamailio kamailio" # registrar and proxy in the interop tests
     "openssl openssl"   # certificates, and a peer for TLS
     "ip iproute2"       # network namespaces in the end-to-end tests

@@ -40,6 +40,7 @@ mod differential; // the bytes that SIPp sends
 mod digest; // digest authentication
 mod injection; // injection files, circuits, identities
 mod kamailio; // through a proxy, over all transports
+mod media; // calls with RTP: both ends ours, SIPp, tshark
 mod messages; // lines and characters of messages, beside SIPp
 mod network; // paths that lose, delay and break (network namespaces)
 mod rules; // the rules of a call, one by one, beside SIPp

@@ -13,6 +13,7 @@ pub mod kamailio;
 pub mod lock;
 pub mod namespaces;
 pub mod peer;
+pub mod phone;
 pub mod ports;
 pub mod process;
 pub mod prometheus;

@@ -27,6 +27,17 @@ pub fn free() -> u16 {
     panic!("no free port from {FIRST} on");
 }
 
+/// The first of `count` ports in a row, an even one. All of them are free as in [`free`].
+pub fn free_range(count: u16) -> u16 {
+    for _ in 0..COUNT {
+        let first = free();
+        if first.is_multiple_of(2) && (1..count).all(|step| free() == first + step) {
+            return first;
+        }
+    }
+    panic!("no {count} free ports in a row from {FIRST} on");
+}
+
 /// Tells whether a process in the network namespace of `pid` has bound UDP `port`.
 pub fn is_bound(pid: u32, port: u16) -> bool {
     ["udp", "udp6"].iter().any(|family| {
