@@ -214,6 +214,17 @@ fn media_of_call(folder: &Scratch) -> Value {
 
 #[test]
 fn tshark_sees_the_stream_and_the_digits_that_we_claim() {
+    tshark_sees_what_we_claim(&[]);
+}
+
+#[test]
+fn tshark_sees_the_same_from_a_shared_port() {
+    tshark_sees_what_we_claim(&["-rtp_shared"]);
+}
+
+/// A call with audio and digits.
+#[track_caller]
+fn tshark_sees_what_we_claim(flags: &[&str]) {
     let _turn = lock::light();
     let phone = Phone::new();
     let sip = phone.address().port();
@@ -221,8 +232,8 @@ fn tshark_sees_the_stream_and_the_digits_that_we_claim() {
       <pause milliseconds=\"300\"/>
       <nop><action><exec play_dtmf=\"12#\"/></action></nop>
       <pause milliseconds=\"1500\"/>";
-    let flags = ["-health_max_silent_calls", "-1", "-health_max_unknown_calls", "-1"];
-    let (over, folder, port) = call_phone(&phone, talk, &flags, []);
+    let gates = ["-health_max_silent_calls", "-1", "-health_max_unknown_calls", "-1"];
+    let (over, folder, port) = call_phone(&phone, talk, &[&gates[..], flags].concat(), []);
     let over = over.expect_code(0);
     let capture = folder.join("call.pcap");
     phone.into_capture().write(&capture);
