@@ -93,14 +93,14 @@ fn round(registry: &Registry, port: u16) {
     }
 }
 
-/// Starts a client with many workers, and removes it once it has called.
+/// Starts a client with many workers, and removes it once a call has succeeded. The answerer refuses
+/// some at first, while its pool is full of calls of the rounds in their last wait.
 fn crowd(registry: &Registry, port: u16) {
     let run = config(|draft| {
         draft.scenario_name = Some("uac".to_owned());
         draft.remote = Some(HostPort { host: "127.0.0.1".to_owned(), port });
         draft.workers = Some(WORKERS);
         draft.rate = Some(100.0);
-        draft.calls_total = None;
     });
     let id = registry.start_dynamic(None, run).unwrap();
     let engine = registry.get(&id).unwrap();
