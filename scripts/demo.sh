@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Shows the daemon at work on this machine: one process that answers calls on a loopback port and
-# places them there, with its status page, watched over its API. Ends by itself, with a summary and
-# with exit code 0 if no call failed.
+# places them there, with its status page, watched over its API. Beside it, two processes make calls
+# with audio in both directions. Ends by itself, with a summary and with exit code 0 if no call
+# failed and all audio was heard.
 #
-# DEMO_SECONDS and DEMO_RATE (calls per second at the end) change the load; GOSSIPPER names a binary
-# to use instead of building one.
+# DEMO_SECONDS, DEMO_RATE (calls per second at the end) and DEMO_AUDIO_CALLS change the load;
+# GOSSIPPER names a binary to use instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 seconds=${DEMO_SECONDS:-20}
 rate=${DEMO_RATE:-500}
+audio_calls=${DEMO_AUDIO_CALLS:-60}
 
 gossipper=${GOSSIPPER:-}
 if [ -z "$gossipper" ]; then
@@ -37,6 +39,7 @@ free_port() {
 }
 
 port=$(free_port)
+audio_port=$(free_port)
 dir=$(mktemp -d "${TMPDIR:-/tmp}/gossipper-demo.XXXXXX")
 cat >"$dir/demo.json" <<JSON
 {
@@ -54,6 +57,7 @@ cat >"$dir/demo.json" <<JSON
 JSON
 
 pid=
+audio=()
 stop() {
     [ -n "$pid" ] || return 0
     kill -TERM "$pid" 2>/dev/null || true
@@ -65,7 +69,13 @@ stop() {
     wait "$pid" 2>/dev/null || true
     pid=
 }
-trap stop EXIT
+end() {
+    stop
+    local process
+    for process in "${audio[@]}"; do kill -TERM "$process" 2>/dev/null || true; done
+    wait
+}
+trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -100,8 +110,17 @@ figure() {
     sed "s/.*\"id\":\"load\"//; s/.*\"$1\":\([0-9.]*\).*/\1/" <<<"$stats"
 }
 
+# Ten calls with audio a second, each for 11 s: the tone of either side is to be heard by the other.
+"$gossipper" -sn uas_media -i 127.0.0.1 -p "$audio_port" -m "$audio_calls" </dev/null >"$dir/phones.log" 2>&1 &
+audio+=($!)
+until is_bound "$audio_port" || ! kill -0 "${audio[0]}" 2>/dev/null; do sleep 0.1; done
+"$gossipper" -sn uac_media -i 127.0.0.1 -r 10 -m "$audio_calls" -summary_json "$dir/audio.json" \
+    "127.0.0.1:$audio_port" </dev/null >"$dir/audio.log" 2>&1 &
+audio+=($!)
+
 echo "Status page: http://$address/"
 echo "Answering and placing calls on 127.0.0.1:$port for $seconds s, at $((rate / 5 + 1)) calls/s and then at $rate."
+echo "Beside them, $audio_calls calls with audio in both directions on 127.0.0.1:$audio_port."
 echo
 printf '%6s %10s %10s %8s %8s\n' second started succeeded failed open
 for second in $(seq "$seconds"); do
@@ -124,4 +143,15 @@ value() {
 echo "Calls: $(value total_calls) started, $(value success_calls) succeeded, $(value failed_calls) failed," \
     "$(value retransmits) retransmissions."
 echo "Summary: $dir/load.json"
-[ "$(value failed_calls)" = 0 ]
+# The caller with audio ends by itself, with exit code 0 if its calls succeeded and were heard.
+heard=0
+wait "${audio[1]}" || heard=$?
+echo
+echo "Calls with audio:"
+sed -n '/^Media$/,/^$/p' "$dir/audio.log" | sed '1d;/^$/d'
+echo "Summary: $dir/audio.json"
+if [ "$heard" != 0 ]; then
+    echo "demo: the calls with audio ended with exit code $heard:" >&2
+    tail -n 5 "$dir/audio.log" >&2
+fi
+[ "$(value failed_calls)" = 0 ] && [ "$heard" = 0 ]
