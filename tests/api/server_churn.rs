@@ -93,8 +93,8 @@ fn round(registry: &Registry, port: u16) {
     }
 }
 
-/// Starts a client with many workers, and removes it once a call has succeeded. The answerer refuses
-/// some at first, while its pool is full of calls of the rounds in their last wait.
+/// Starts a client with many workers, and removes it once a call has succeeded. The answerer
+/// refuses some at first, while its pool is full of calls of the rounds in their last wait.
 fn crowd(registry: &Registry, port: u16) {
     let run = config(|draft| {
         draft.scenario_name = Some("uac".to_owned());
