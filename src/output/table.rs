@@ -292,6 +292,8 @@ impl FinalTable<'_> {
         let strays = counted.strays.nonzero().map(|(c, n)| (c.label(), c.description(), n));
         self.counts(f, "Media for no stream", palette.warning, strays)?;
         let faults = counted.faults.nonzero().map(|(c, n)| (c.label(), c.description(), n));
+        let srtp = counted.srtp_faults.nonzero();
+        let faults = faults.chain(srtp.map(|(c, n)| (c.label(), c.description(), n)));
         self.counts(f, "Malformed media received", palette.warning, faults)?;
         let delays = counted.delays.nonzero().map(|(c, n)| (c.label(), c.description(), n));
         self.counts(f, "RTP sent late", palette.warning, delays)?;

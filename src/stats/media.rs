@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::RtpFaultCounts;
 use super::delta::wire;
 use super::distribution::{Cell, Distribution, DurationSummary};
+use super::{RtpFaultCounts, SrtpFaultCounts};
 
 causes! {
     /// The reason why a well-formed datagram of media counts for no stream.
@@ -88,6 +88,8 @@ macro_rules! media_counters {
             $($(#[doc = $doc])+ pub $field: u64,)+
             /// Malformed datagrams, by cause.
             pub faults: RtpFaultCounts,
+            /// Packets that SRTP dropped, by cause.
+            pub srtp_faults: SrtpFaultCounts,
             /// Datagrams that count for no stream, by cause.
             pub strays: StrayCounts,
             /// Packets that left later than planned, by cause.
@@ -116,6 +118,7 @@ macro_rules! media_counters {
             pub fn add(&mut self, other: &Self) {
                 $(self.$field += other.$field;)+
                 self.faults.add(&other.faults);
+                self.srtp_faults.add(&other.srtp_faults);
                 self.strays.add(&other.strays);
                 self.delays.add(&other.delays);
                 self.unsent.add(&other.unsent);
@@ -127,6 +130,7 @@ macro_rules! media_counters {
             pub(in crate::stats) fn checked_add(&mut self, other: &Self) -> Option<()> {
                 $(self.$field = wire::sum(self.$field, other.$field)?;)+
                 self.faults.checked_add(&other.faults)?;
+                self.srtp_faults.checked_add(&other.srtp_faults)?;
                 self.strays.checked_add(&other.strays)?;
                 self.delays.checked_add(&other.delays)?;
                 self.unsent.checked_add(&other.unsent)?;
@@ -138,6 +142,7 @@ macro_rules! media_counters {
                 Self {
                     $($field: self.$field.saturating_sub(earlier.$field),)+
                     faults: self.faults.since(&earlier.faults),
+                    srtp_faults: self.srtp_faults.since(&earlier.srtp_faults),
                     strays: self.strays.since(&earlier.strays),
                     delays: self.delays.since(&earlier.delays),
                     unsent: self.unsent.since(&earlier.unsent),
@@ -236,6 +241,7 @@ media_counters! {
 struct Blocks {
     plain: Plain,
     faults: RtpFaultCounts,
+    srtp_faults: SrtpFaultCounts,
     strays: StrayCounts,
     delays: DelayCounts,
     unsent: UnsentCounts,
@@ -261,17 +267,18 @@ impl<'de> Deserialize<'de> for Plain {
 
 impl Serialize for MediaCounters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { faults, strays, delays, unsent, heard, .. } = *self;
-        let blocks = Blocks { plain: Plain(*self), faults, strays, delays, unsent, heard };
+        let Self { faults, srtp_faults, strays, delays, unsent, heard, .. } = *self;
+        let plain = Plain(*self);
+        let blocks = Blocks { plain, faults, srtp_faults, strays, delays, unsent, heard };
         blocks.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for MediaCounters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Blocks { plain, faults, strays, delays, unsent, heard } =
+        let Blocks { plain, faults, srtp_faults, strays, delays, unsent, heard } =
             Blocks::deserialize(deserializer)?;
-        Ok(Self { faults, strays, delays, unsent, heard, ..plain.0 })
+        Ok(Self { faults, srtp_faults, strays, delays, unsent, heard, ..plain.0 })
     }
 }
 

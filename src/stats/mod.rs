@@ -26,6 +26,7 @@ mod recent;
 mod report;
 mod rtp_fault;
 mod snapshot;
+mod srtp_fault;
 mod steps;
 mod unwritten;
 mod verdict;
@@ -75,6 +76,7 @@ pub use rtp_fault::{RtpFault, RtpFaultCounts};
 pub use snapshot::{
     BusySummary, CallTotals, RATE_NS_MIN, RateSummary, RunStart, Snapshot, TransactionSummary,
 };
+pub use srtp_fault::{SrtpFault, SrtpFaultCounts};
 pub use steps::{ProgramLayout, StepCounts, StepKind, StepLayout};
 pub use unwritten::Unwritten;
 pub use verdict::{

@@ -7,7 +7,7 @@ use gossipper::stats::{
     Aggregate, CallsGate, Counters, CpuUse, DelayCause, FailureCause, FailureKey, FirstFailure,
     Happening, HealthGates, HeardVerdict, History, Layout, Lifetime, MediaCounters,
     MediaHistograms, MediaMeasure, RateSteps, Report, RtpFault, RunStart, ShortText, Snapshot,
-    StrayCause, UnsentCause, WithheldCause,
+    SrtpFault, StrayCause, UnsentCause, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -194,6 +194,7 @@ fn talk(media: &mut MediaCounters, second: u64) {
     media.rtp_duplicates += 1;
     media.strays.bump(StrayCause::AfterEnd);
     media.faults.bump(RtpFault::TooShort);
+    media.srtp_faults.bump(SrtpFault::BadTag);
     if second == 5 {
         media.delays.bump_by(DelayCause::LateWorker, 40);
         media.unsent.bump(UnsentCause::NoBuffer);

@@ -132,7 +132,7 @@ pub struct Streams {
     pub packets_per_receive: Option<f64>,
     /// Well-formed datagrams that count for no stream, by cause.
     pub strays: BTreeMap<String, u64>,
-    /// Malformed datagrams, by cause.
+    /// Malformed datagrams, and those that SRTP dropped, by cause.
     pub malformed: BTreeMap<String, u64>,
     /// Packets that left later than planned, by cause.
     pub delayed: BTreeMap<String, u64>,
@@ -191,6 +191,9 @@ impl Streams {
         let durations = |measure| snapshot.media.measured(measure).map(Durations::new);
         let worst = snapshot.media.measured(MediaMeasure::Loss);
         let heard = HeardVerdict::ALL.iter();
+        let faults = counted.faults.nonzero().map(|(cause, n)| (cause.label(), n));
+        let srtp = counted.srtp_faults.nonzero().map(|(cause, n)| (cause.label(), n));
+        let malformed = faults.chain(srtp);
         Self {
             mode: mode.label().to_owned(),
             calls: counted.legs_opened,
@@ -217,7 +220,7 @@ impl Streams {
             packets_per_send: per(counters.datagrams_sent, counters.trains_sent),
             packets_per_receive: per(counters.datagrams_received, counted.receive_calls),
             strays: labelled(counted.strays.nonzero().map(|(cause, n)| (cause.label(), n))),
-            malformed: labelled(counted.faults.nonzero().map(|(cause, n)| (cause.label(), n))),
+            malformed: labelled(malformed),
             delayed: labelled(counted.delays.nonzero().map(|(cause, n)| (cause.label(), n))),
             unsent: labelled(counted.unsent.nonzero().map(|(cause, n)| (cause.label(), n))),
         }

@@ -177,7 +177,7 @@ families! {
     RTP_STRAYS Counter "gossipper_rtp_strays_total" ["engine" "cause"]
         "Well-formed datagrams of media that count for no stream, by cause.";
     RTP_MALFORMED Counter "gossipper_rtp_malformed_total" ["engine" "cause"]
-        "Malformed datagrams of media, by cause.";
+        "Malformed datagrams of media, and those that SRTP dropped, by cause.";
     RTP_DELAYED Counter "gossipper_rtp_packets_delayed_total" ["engine" "cause"]
         "RTP packets that left later than planned, by cause.";
     RTP_UNSENT Counter "gossipper_rtp_packets_unsent_total" ["engine" "cause"]

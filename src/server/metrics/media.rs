@@ -5,7 +5,8 @@ use super::engines::{Exposed, Figure, each};
 use super::slots::Sum;
 use super::text::Text;
 use crate::stats::{
-    DelayCause, HeardVerdict, MediaCounters, MediaMeasure, RtpFault, StrayCause, UnsentCause,
+    DelayCause, HeardVerdict, MediaCounters, MediaMeasure, RtpFault, SrtpFault, StrayCause,
+    UnsentCause,
 };
 
 /// Families of one plain counter each, with its name among [`MediaCounters::NAMES`].
@@ -78,6 +79,11 @@ fn by_cause(text: &mut Text, engines: &[Exposed<'_>]) {
     each(text, &RTP_MALFORMED, engines, |text, exposed| {
         let counts = &exposed.sum.totals.counters.media.faults;
         for &cause in RtpFault::ALL {
+            let labels = [exposed.sum.label.as_str(), cause.label()];
+            text.sample(&RTP_MALFORMED, &labels, counts.count(cause));
+        }
+        let counts = &exposed.sum.totals.counters.media.srtp_faults;
+        for &cause in SrtpFault::ALL {
             let labels = [exposed.sum.label.as_str(), cause.label()];
             text.sample(&RTP_MALFORMED, &labels, counts.count(cause));
         }

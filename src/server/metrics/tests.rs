@@ -9,7 +9,7 @@ use super::catalogue::{ALL, Kind};
 use super::*;
 use crate::stats::{
     Aggregate, Counters, FailureCause, HeardVerdict, Layout, Lifetime, MediaMeasure, MessageCounts,
-    ProgramLayout, Report, RunStart, StepKind, StepLayout, StrayCause,
+    ProgramLayout, Report, RunStart, SrtpFault, StepKind, StepLayout, StrayCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -96,6 +96,7 @@ impl Run {
         media.silent_calls += 1;
         media.rtp_packets_sent += 500;
         media.strays.bump(StrayCause::Foreign);
+        media.srtp_faults.bump(SrtpFault::BadTag);
         report.counters.media = *media;
         report.histograms.media.record_mos(4.41);
         report.histograms.media.record_loss(1, 40);
@@ -235,6 +236,7 @@ fn known_figures_are_exposed() {
         "gossipper_rtp_streams_silent_total{engine=\"primary\"} 2",
         "gossipper_rtp_packets_sent_total{engine=\"primary\"} 1000",
         "gossipper_rtp_strays_total{engine=\"primary\",cause=\"foreign\"} 2",
+        "gossipper_rtp_malformed_total{engine=\"primary\",cause=\"srtp_bad_tag\"} 2",
         // A MOS of 4.41, and a loss of 2.5 %.
         "gossipper_rtp_mos_bucket{engine=\"primary\",le=\"4.25\"} 0",
         "gossipper_rtp_mos_bucket{engine=\"primary\",le=\"5\"} 2",

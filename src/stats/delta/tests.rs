@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::stats::{
-    Aggregate, DropCause, FailureCause, ProgramLayout, RateSteps, RunStart, StepKind, StepLayout,
-    StrayCause, WithheldCause,
+    Aggregate, DropCause, FailureCause, ProgramLayout, RateSteps, RunStart, SrtpFault, StepKind,
+    StepLayout, StrayCause, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -83,7 +83,10 @@ fn happen(report: &mut Report, steps: &mut RateSteps, kind: u8, number: u64) {
         12 => report.displays[0] += 1,
         13 => report.steps[(number % 2) as usize].messages += 1,
         15 => counters.media.rtp_octets_sent += number,
-        16 => counters.media.strays.bump(StrayCause::Foreign),
+        16 => {
+            counters.media.strays.bump(StrayCause::Foreign);
+            counters.media.srtp_faults.bump(SrtpFault::TooOld);
+        }
         17 => histograms.media.record_n(MediaMeasure::SendError, number, 3),
         14 => steps.begin(number as f64, report.start_ns),
         _ => {
